@@ -1,0 +1,44 @@
+# `make demo` and `make test` need Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+.DEFAULT_GOAL := help
+
+# What is in the virtual environment is remembered by one stamp per extra.
+$(VENV)/base.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e ".[benchmark,datasets]"
+	touch $@
+
+$(VENV)/%.stamp: $(VENV)/base.stamp
+	$(PIP) install -c constraints.txt -e ".[$*]"
+	touch $@
+
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+
+.PHONY: test
+test: $(VENV)/test.stamp ## run the default test suite, doctests included
+	$(BIN)/python -m pytest -n 2
+
+.PHONY: test-slow
+test-slow: $(VENV)/test.stamp ## run the tests marked slow
+	$(BIN)/python -m pytest -n 2 -m slow
+
+.PHONY: lint
+lint: $(VENV)/test.stamp $(VENV)/lint.stamp ## ruff, mypy, codespell, numpydoc, floors
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/numpydoc lint $$(git ls-files 'mmfusion/*.py')
+	$(BIN)/lint-imports
+
+.PHONY: check
+check: lint test ## what CI runs
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf build dist report docs/_build docs/gallery docs/reference/generated

@@ -1,0 +1,265 @@
+"""The block of one modality: what it may be, and the few things done to any block.
+
+A block is one of four kinds:
+
+========= ==================================================================
+dense     ndarray (memmaps included) of any dtype and at least 2 dimensions
+sparse    scipy sparse matrix or array, kept in CSR form
+frame     pandas or polars DataFrame
+sequences 1-D object array: one array of at least 2 dimensions per sample
+          (its frames come first), or None where the sample lacks the modality
+========= ==================================================================
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+Block = Any  # ndarray, sparse matrix, pandas or polars DataFrame
+
+
+def _package(obj: object) -> str:
+    return type(obj).__module__.partition(".")[0]
+
+
+def is_frame(obj: object) -> bool:
+    """Tell a pandas or polars DataFrame, without importing either."""
+    return type(obj).__name__ == "DataFrame" and _package(obj) in ("pandas", "polars")
+
+
+def is_sequences(block: Block) -> bool:
+    """Tell a block of sequences."""
+    return isinstance(block, np.ndarray) and block.ndim == 1 and block.dtype.kind == "O"
+
+
+def is_table_row(element: object) -> bool:
+    """Tell one row of a table given as nested lists, such as ``[1.0, 2.0]``."""
+    return (
+        isinstance(element, list | tuple | np.ndarray)
+        and len(element) > 0
+        and all(np.ndim(cell) == 0 for cell in element)
+    )
+
+
+def as_sequences(elements: Any, name: str = "X") -> np.ndarray:
+    """Collect one array per sample, element by element.
+
+    ``np.array(elements)`` would stack sequences that happen to be equally long.
+    """
+    block = np.empty(len(elements), dtype=object)
+    for i, element in enumerate(elements):
+        if element is None:
+            continue
+        if _package(element) == "torch":
+            element = element.detach().cpu().numpy()
+        element = np.asarray(element)
+        if element.ndim < 2:
+            raise ValueError(
+                f"modality {name!r}: sample {i} is an array of shape {element.shape}; "
+                "a sequence has at least 2 dimensions, (n_frames, n_features): "
+                "use reshape(-1, 1) for a single channel"
+            )
+        block[i] = element
+    return block
+
+
+def _from_list(elements: list | tuple, name: str) -> np.ndarray:
+    given = [e for e in elements if e is not None]
+    if given and all(is_table_row(e) for e in given):
+        widths = {len(e) for e in given}
+        if len(widths) > 1:
+            raise ValueError(
+                f"modality {name!r}: its rows have {sorted(widths)} values; give one "
+                "width, or sequences as arrays of shape (n_frames, n_features)"
+            )
+        if len(given) == len(elements):
+            return np.asarray(elements)
+        lacking = [np.nan] * widths.pop()
+        return np.asarray([lacking if e is None else e for e in elements], dtype=float)
+    return as_sequences(elements, name)
+
+
+def as_block(data: Any, name: str) -> Block:
+    """Take user data as a block, without a copy where its kind allows it."""
+    if sparse.issparse(data):
+        return data.tocsr()
+    if is_frame(data):
+        return data
+    if _package(data) == "torch":
+        data = data.detach().cpu().numpy()
+    if isinstance(data, list | tuple):
+        data = _from_list(data, name)
+    elif isinstance(data, np.ma.MaskedArray):
+        data = data.astype(np.result_type(data, np.float16)).filled(np.nan)
+    elif not isinstance(data, np.ndarray):
+        data = np.asarray(data)
+    if data.ndim == 0:
+        raise TypeError(
+            f"modality {name!r} is a {type(data.item()).__name__}; give an array, "
+            "a sparse matrix, a DataFrame, or a list of sequences"
+        )
+    if data.ndim == 1 and data.dtype.kind == "O":
+        return as_sequences(data, name)
+    if data.ndim == 1:
+        raise ValueError(
+            f"modality {name!r} has shape {data.shape}; it needs at least 2 "
+            "dimensions, (n_samples, n_features): use reshape(-1, 1) for one feature"
+        )
+    return data
+
+
+def take_rows(block: Block, rows: slice | np.ndarray) -> Block:
+    """Take rows by a slice (a view, where the kind has one) or by positions."""
+    if _package(block) == "pandas":
+        return block.iloc[rows]
+    return block[rows]
+
+
+def concat_rows(blocks: list[Block], name: str) -> Block:
+    """Stack blocks of one modality."""
+    first = blocks[0]
+    kinds = {kind(b) for b in blocks}
+    if len(kinds) > 1:
+        raise TypeError(f"modality {name!r}: cannot concatenate {sorted(kinds)}")
+    if sparse.issparse(first):
+        return sparse.vstack(blocks, format="csr")
+    if _package(first) == "pandas":
+        import pandas as pd
+
+        return pd.concat(blocks, ignore_index=True)
+    if _package(first) == "polars":
+        import polars as pl
+
+        return pl.concat(blocks)
+    return np.concatenate(blocks)
+
+
+def kind(block: Block) -> str:
+    """Name the kind of a block."""
+    if sparse.issparse(block):
+        return "sparse"
+    if is_frame(block):
+        return "frame"
+    return "sequences" if is_sequences(block) else "dense"
+
+
+def dtype_name(block: Block) -> str:
+    """Name the dtype of a block; 'mixed' where columns or samples differ."""
+    if is_sequences(block):
+        names = {str(e.dtype) for e in block if e is not None}
+    elif is_frame(block):
+        names = {str(t).lower() for t in block.dtypes}
+    else:
+        return str(block.dtype)
+    return names.pop() if len(names) == 1 else "mixed" if names else "-"
+
+
+def shape_name(block: Block) -> str:
+    """Print the shape of a block, with the range of lengths for sequences."""
+    if not is_sequences(block):
+        return str(tuple(int(s) for s in block.shape))
+    given = [e.shape for e in block if e is not None]
+    if not given:
+        return f"({len(block)}, -)"
+    lengths = [s[0] for s in given]
+    low, high = min(lengths), max(lengths)
+    inner = {s[1:] for s in given}
+    tail = ", ".join(map(str, inner.pop())) if len(inner) == 1 else "?"
+    return f"({len(block)}, {low if low == high else f'{low}..{high}'}, {tail})"
+
+
+def column_names(block: Block) -> list[str] | None:
+    """Names of a frame's columns; None for blocks without names."""
+    if not is_frame(block):
+        return None
+    names = list(block.columns)
+    return names if all(isinstance(n, str) for n in names) else None
+
+
+def _is_null(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind in "fcmM":
+        return np.isnan(values)
+    if values.dtype.kind == "O":
+        return np.equal(values, None) | (values != values)  # NaN is unlike itself
+    return np.zeros(values.shape, dtype=bool)
+
+
+def observed_rows(block: Block) -> np.ndarray:
+    """Tell, for every sample, whether it has this modality.
+
+    A row that is all NaN (or None), a sequence that is None, without frames or
+    all NaN counts as missing. Only rows whose first value is null are read whole.
+    """
+    if is_sequences(block):
+        return np.array([e is not None and not _is_null(e).all() for e in block], bool)
+    observed = np.ones(block.shape[0], dtype=bool)
+    if sparse.issparse(block) or 0 in block.shape:
+        return observed
+    if is_frame(block):
+        first = np.asarray(take_columns(block, [0]))[:, 0]
+    else:
+        first = block[(slice(None),) + (0,) * (block.ndim - 1)]
+    suspects = np.flatnonzero(_is_null(np.asarray(first)))
+    if suspects.size:
+        rows = np.asarray(take_rows(block, suspects))
+        null = _is_null(rows).reshape(len(suspects), -1).all(axis=1)
+        observed[suspects[null]] = False
+    return observed
+
+
+def take_columns(block: Block, columns: Any) -> Block:
+    """Take columns of a table by positions or by a slice."""
+    if _package(block) == "pandas":
+        return block.iloc[:, columns]
+    return block[:, columns]
+
+
+def as_table(block: Block, name: str) -> Any:
+    """Take a block as one 2-D array or CSR matrix, with one row per sample."""
+    if is_sequences(block):
+        raise ValueError(
+            f"modality {name!r} holds sequences, which do not fit in one 2-D array; "
+            "pool or resample them first"
+        )
+    if sparse.issparse(block):
+        return block
+    array = np.asarray(block)
+    return array if array.ndim == 2 else array.reshape(len(array), -1)
+
+
+def equal(a: Block, b: Block) -> bool:
+    """Compare two blocks; NaN equals NaN."""
+    if kind(a) != kind(b) or a.shape != b.shape:
+        return False
+    if sparse.issparse(a):
+        parts = zip(_canonical_parts(a), _canonical_parts(b), strict=True)
+        return all(_dense_equal(x, y) for x, y in parts)
+    if is_frame(a):
+        return type(a) is type(b) and bool(a.equals(b))
+    if is_sequences(a):
+        pairs = zip(a, b, strict=True)
+        return all((x is y) or _dense_equal(x, y) for x, y in pairs)
+    return _dense_equal(a, b)
+
+
+def _canonical_parts(matrix: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    matrix = matrix.copy()
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix.indptr, matrix.indices, matrix.data
+
+
+def _dense_equal(a: Any, b: Any) -> bool:
+    if a is None or b is None or a.dtype != b.dtype:
+        return False
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
+
+
+def column_slices(widths: list[int]) -> list[slice]:
+    """Where each modality lies once blocks of these widths stand side by side."""
+    edges = np.concatenate([[0], np.cumsum(widths)])
+    return [slice(int(start), int(stop)) for start, stop in pairwise(edges)]

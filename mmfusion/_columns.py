@@ -1,0 +1,118 @@
+"""Column specs: how the columns of one table belong to modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from mmfusion._blocks import column_names, column_slices, is_frame
+from mmfusion._sklearn_compat import column_indices
+
+SEPARATOR = "__"  # scikit-learn's own, between a name and what belongs to it
+
+ColumnSpec = int | str | list[int] | tuple[int, ...] | Mapping[str, Any] | None
+
+
+def default_names(n_modalities: int) -> list[str]:
+    """Names of modalities that were given none."""
+    return [f"modality_{v}" for v in range(n_modalities)]
+
+
+def resolve_columns(spec: ColumnSpec, table: Any) -> dict[str, slice | np.ndarray]:
+    """Find the columns of every modality in a table.
+
+    Parameters
+    ----------
+    spec : None, int, str, list of int, or dict
+        None: all columns are one modality. An integer k: k runs of columns of
+        (nearly) equal width. A list: the width of each run. A string: the
+        separator between the modality and the feature in the columns' names.
+        A dict: columns by modality, in any form that ColumnTransformer takes.
+    table : array, sparse matrix or DataFrame of shape (n_samples, n_features)
+        The table whose columns are meant.
+
+    Returns
+    -------
+    dict of str to slice or ndarray
+        Column positions by modality; slices wherever the columns are a run.
+    """
+    n_columns = table.shape[1]
+    if spec is None:
+        return dict(zip(default_names(1), [slice(0, n_columns)], strict=True))
+    if isinstance(spec, Integral) and not isinstance(spec, bool):
+        if not 1 <= spec <= n_columns:
+            raise ValueError(
+                f"modalities={spec} asks for {spec} modalities, but X has "
+                f"{n_columns} feature(s); give at most one modality per feature"
+            )
+        return _runs([len(run) for run in np.array_split(np.arange(n_columns), spec)])
+    if isinstance(spec, str):
+        return _by_separator(spec, table)
+    if isinstance(spec, Mapping):
+        if not spec:
+            raise ValueError("modalities={} names no modality")
+        resolved = {n: _as_run(_positions(table, c)) for n, c in spec.items()}
+        for name, columns in resolved.items():
+            if not isinstance(columns, slice) and len(columns) == 0:
+                raise ValueError(f"modality {name!r} has no columns in modalities=")
+        return resolved
+    if isinstance(spec, list | tuple) and all(isinstance(w, Integral) for w in spec):
+        if sum(spec) != n_columns or min(spec, default=0) < 1:
+            raise ValueError(
+                f"modalities={list(spec)} are widths that add up to {sum(spec)}, but X "
+                f"has {n_columns} feature(s); widths are positive and cover all columns"
+            )
+        return _runs(list(spec))
+    raise TypeError(
+        f"modalities={spec!r} is not a column spec; give a number of modalities, a "
+        "list of widths, a separator, or a dict of columns by modality"
+    )
+
+
+def _runs(widths: list[int]) -> dict[str, slice | np.ndarray]:
+    return dict(zip(default_names(len(widths)), column_slices(widths), strict=True))
+
+
+def _positions(table: Any, columns: Any) -> Any:
+    columns = columns(table) if callable(columns) else columns
+    if isinstance(columns, slice) and not isinstance(columns.start or 0, str):
+        return np.arange(table.shape[1])[columns]
+    return column_indices(table, columns)
+
+
+def _as_run(positions: Any) -> slice | np.ndarray:
+    positions = np.asarray(positions, dtype=np.intp)
+    # a slice takes a view of a dense table where positions would copy it
+    if positions.size and np.all(np.diff(positions) == 1):
+        return slice(int(positions[0]), int(positions[-1]) + 1)
+    return positions
+
+
+def _by_separator(separator: str, table: Any) -> dict[str, slice | np.ndarray]:
+    names = column_names(table)
+    if names is None:
+        raise ValueError(
+            f"modalities={separator!r} reads the modality from the columns' names, but "
+            "X has no string column names; give a DataFrame, or widths or a dict"
+        )
+    plain = [n for n in names if separator not in n]
+    if plain:
+        raise ValueError(
+            f"modalities={separator!r}: column {plain[0]!r} has no {separator!r}; name "
+            f"columns <modality>{separator}<feature>, or give a dict of columns"
+        )
+    groups: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        groups.setdefault(name.split(separator, 1)[0], []).append(position)
+    return {name: _as_run(positions) for name, positions in groups.items()}
+
+
+def multi_index_spec(table: Any) -> dict[str, np.ndarray] | None:
+    """Modalities from the first level of a pandas MultiIndex, if X has one."""
+    if not is_frame(table) or getattr(table.columns, "nlevels", 1) < 2:
+        return None
+    level = np.asarray(table.columns.get_level_values(0), dtype=str)
+    return {str(n): np.flatnonzero(level == n) for n in dict.fromkeys(level)}

@@ -1,0 +1,59 @@
+"""Options given per modality: one value for all, or a dict by modality name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def by_modality(
+    option: Any, names: Sequence[str], parameter: str, default: Any = None
+) -> list[Any]:
+    """Spell an option out for every modality.
+
+    Parameters
+    ----------
+    option : object or dict
+        The same for all, or by modality name.
+    names : sequence of str
+        Names of the modalities.
+    parameter : str
+        What to call the option in errors.
+    default : object, default=None
+        For modalities that a dict does not name.
+
+    Returns
+    -------
+    list
+        One value per modality, in the order of `names`.
+    """
+    if not isinstance(option, Mapping):
+        return [option] * len(names)
+    unknown = [key for key in option if key not in names]
+    if unknown:
+        raise ValueError(
+            f"{parameter} names {unknown}, but the modalities are {list(names)}"
+        )
+    return [option.get(name, default) for name in names]
+
+
+def weights_by_modality(weights: Any, names: Sequence[str]) -> np.ndarray:
+    """Spell weights out: None is 1 for all; an array, or a dict by name (default 1)."""
+    if weights is None:
+        return np.ones(len(names))
+    if isinstance(weights, Mapping):
+        weights = by_modality(weights, names, "weights", default=1.0)
+    values = np.asarray(weights, dtype=float)
+    if values.shape != (len(names),):
+        raise ValueError(
+            f"weights has shape {values.shape}; give one weight for each of the "
+            f"{len(names)} modalities {list(names)}, or a dict by name"
+        )
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() == 0:
+        raise ValueError(
+            f"weights are {values.tolist()}; they must be finite, not negative, and "
+            "not all zero"
+        )
+    return values

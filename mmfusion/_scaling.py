@@ -1,0 +1,202 @@
+"""Scaling of one modality's block, so that blocks can stand side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.utils import gen_batches
+
+SCALINGS = ("auto", "block", "standard", "l2")
+
+ALIGNMENT_ROWS = 1000  # enough for the alignment of kernels to tell two scalings apart
+CHUNK_CELLS = 2**20  # StandardScaler makes temporaries of the size of what it is given
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A fitted scaling: ``(x - center) / spread``, or rows of unit length for 'l2'."""
+
+    how: str | None
+    center: np.ndarray | None = None
+    spread: np.ndarray | None = None
+
+    def apply(self, block: Any, weight: float = 1.0, out: Any = None) -> Any:
+        """Scale a block and multiply it by a weight.
+
+        Parameters
+        ----------
+        block : ndarray or CSR matrix of shape (n_samples, n_features)
+            What to scale; it is not changed.
+        weight : float, default=1.0
+            Factor of the scaled block.
+        out : ndarray of the same shape, default=None
+            Where to write a dense result.
+
+        Returns
+        -------
+        ndarray or CSR matrix
+            The scaled block; no other array of its size is made.
+        """
+        if sparse.issparse(block):
+            return self._apply_sparse(block) * block.dtype.type(weight)
+        if out is None:
+            out = np.empty_like(block)
+        if self.how == "l2":
+            lengths = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
+            lengths[lengths == 0] = 1.0  # a row of zeros stays one
+            np.divide(block, lengths, out=out)
+        elif self.how is None:
+            np.copyto(out, block)
+        else:
+            np.subtract(block, self.center, out=out, casting="same_kind")
+            np.divide(out, self.spread, out=out, casting="same_kind")
+        if weight != 1.0:
+            np.multiply(out, weight, out=out, casting="same_kind")
+        return out
+
+    def _apply_sparse(self, block: Any) -> Any:
+        if self.how == "l2":
+            return normalize(block)
+        if self.how is None:
+            return block
+        inverse = sparse.diags_array(1.0 / self.spread, dtype=block.dtype)
+        return (block @ inverse).tocsr()
+
+
+def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scaling:
+    """Find the centre and spread of a block.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        Finite values.
+    how : {'block', 'standard', 'l2'} or None
+        'standard': zero mean and unit variance for every feature. 'block': the same,
+        divided by the square root of the number of features that vary, so that the
+        variances of a modality add up to 1 whatever its width. 'l2': rows of unit
+        length. None: as it is. Sparse blocks are not centred, to stay sparse.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the samples in means and variances.
+
+    Returns
+    -------
+    Scaling
+        The scaling, fitted.
+    """
+    if how in ("l2", None):
+        return Scaling(how)
+    scaler = StandardScaler(with_mean=not sparse.issparse(block))
+    n_samples, n_features = block.shape
+    for rows in gen_batches(n_samples, max(1, CHUNK_CELLS // n_features)):
+        weight = None if sample_weight is None else sample_weight[rows]
+        scaler.partial_fit(block[rows], sample_weight=weight)
+    spread = scaler.scale_
+    if how == "block":
+        varies = scaler.var_ / scaler.scale_**2 > 0.5  # 1, or about 0 if constant
+        spread = spread * np.sqrt(max(1, np.count_nonzero(varies)))
+    return Scaling(how, scaler.mean_, spread)
+
+
+def fit_scalings(
+    blocks: Sequence[Any], hows: Sequence[str | None], sample_weight: Any = None
+) -> list[Scaling]:
+    """Fit the scaling of every modality, choosing those that are 'auto'.
+
+    Parameters
+    ----------
+    blocks : list of ndarray or CSR matrix of shape (n_samples, n_features)
+        Finite values of the same samples.
+    hows : list of {'auto', 'block', 'standard', 'l2'} or None
+        The scaling asked for by modality.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the samples in means and variances.
+
+    Returns
+    -------
+    list of Scaling
+        With `how` never 'auto'.
+    """
+    if "auto" in hows:
+        chosen = choose_scalings(blocks)
+        hows = [c if h == "auto" else h for c, h in zip(chosen, hows, strict=True)]
+    return [
+        fit_scaling(block, how, sample_weight)
+        for block, how in zip(blocks, hows, strict=True)
+    ]
+
+
+def choose_scalings(blocks: Sequence[Any]) -> list[str]:
+    """Choose 'l2' or 'block' for each modality from the values alone.
+
+    In counts (words, links, reads) the length of a row tells how much was counted,
+    not what, and a rare feature divided by its tiny deviation becomes the loudest:
+    'l2'. Where values may be negative the direction from zero means little: 'block'.
+    Dense non-negative modalities (histograms, intensities) can be meant either way.
+    If no modality of the data is negative, they get the scaling under which the
+    modalities agree more: the larger mean alignment of their centred linear kernels
+    (Cortes, Mohri and Rostamizadeh 2012, equation 4); otherwise 'block'.
+
+    Parameters
+    ----------
+    blocks : list of ndarray or CSR matrix of shape (n_samples, n_features)
+        Finite values of the same samples.
+
+    Returns
+    -------
+    list of {'l2', 'block'}
+        One scaling per modality.
+    """
+    chosen = [_by_values(block) for block in blocks]
+    open_choices = [how is None for how in chosen]
+    for v, is_open in enumerate(open_choices):
+        if is_open:
+            chosen[v] = "block"
+    if not any(open_choices) or len(blocks) < 2 or not all(map(_non_negative, blocks)):
+        return chosen
+    n_samples = blocks[0].shape[0]
+    rows = np.linspace(0, n_samples - 1, min(n_samples, ALIGNMENT_ROWS)).astype(int)
+    parts = [block[rows] for block in blocks]
+    lengths = ["l2" if o else how for o, how in zip(open_choices, chosen, strict=True)]
+    return max(chosen, lengths, key=lambda hows: _mean_alignment(parts, hows))
+
+
+def _non_negative(block: Any) -> bool:
+    values = block.data if sparse.issparse(block) else block
+    return values.size == 0 or values.min() >= 0
+
+
+def _by_values(block: Any) -> str | None:
+    """Tell counts ('l2') and signed values ('block'); None can be either."""
+    if block.shape[1] == 1 or not _non_negative(block):
+        return "block"
+    values = block.data if sparse.issparse(block) else block
+    if np.count_nonzero(values) < block.shape[0] * block.shape[1] / 2:
+        return "l2"
+    sums = np.asarray(block.sum(axis=1)).ravel()
+    if sums.std() > sums.mean() / 2 and _all_whole(values):
+        return "l2"
+    return None
+
+
+def _all_whole(values: np.ndarray) -> bool:
+    rows = gen_batches(len(values), max(1, CHUNK_CELLS * len(values) // values.size))
+    return all(np.array_equal(values[r], np.rint(values[r])) for r in rows)
+
+
+def _mean_alignment(blocks: Sequence[Any], hows: Sequence[str]) -> float:
+    kernels = []
+    for block, how in zip(blocks, hows, strict=True):
+        scaled = fit_scaling(block, how).apply(block)
+        kernel = scaled @ scaled.T
+        kernel = kernel.toarray() if sparse.issparse(kernel) else kernel
+        kernel = kernel - kernel.mean(axis=0)
+        kernel -= kernel.mean(axis=1, keepdims=True)
+        norm = np.linalg.norm(kernel)
+        kernels.append(kernel / norm if norm > 0 else kernel)
+    return float(np.mean([np.vdot(a, b) for a, b in combinations(kernels, 2)]))

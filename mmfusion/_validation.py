@@ -1,0 +1,362 @@
+"""The one door for X: every form of input becomes validated `Modalities` here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+from mmfusion import _blocks
+from mmfusion._blocks import Block
+from mmfusion._columns import (
+    SEPARATOR,
+    default_names,
+    multi_index_spec,
+    resolve_columns,
+)
+from mmfusion.modalities import Modalities
+
+FLOATS = (np.float64, np.float32)
+
+
+@dataclass(frozen=True)
+class ModalityTags:
+    """What an estimator takes, beyond scikit-learn's own tags.
+
+    Parameters
+    ----------
+    min_modalities : int, default=1
+        The smallest number of modalities that makes sense.
+    missing : bool, default=False
+        Whether samples may lack modalities.
+    sparse : bool, default=False
+        Whether a modality may be a sparse matrix.
+    """
+
+    min_modalities: int = 1
+    missing: bool = False
+    sparse: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What `fit` remembers of its input to hold later input to it."""
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    feature_names: tuple[list[str] | None, ...]
+
+    @property
+    def is_named(self) -> bool:
+        return list(self.names) != default_names(len(self.names))
+
+
+def is_multimodal(X: Any) -> bool:
+    """Tell input by modality (list of blocks, dict, frame) from one 2-D table."""
+    if isinstance(X, Modalities):
+        return True
+    if sparse.issparse(X):  # before Mapping: dok_array is a dict
+        return False
+    if isinstance(X, Mapping) or multi_index_spec(X) is not None:
+        return True
+    return isinstance(X, list | tuple) and any(map(_is_block, X))
+
+
+def _is_block(element: Any) -> bool:
+    if hasattr(element, "shape"):
+        return len(element.shape) >= 2
+    if not isinstance(element, list | tuple) or len(element) == 0:
+        return False
+    return not _blocks.is_table_row(element) and not isinstance(element[0], str)
+
+
+def as_modalities(X: Any) -> Modalities:
+    """Take X in any form, unchecked; a plain table is one modality."""
+    if isinstance(X, Modalities):
+        return X
+    return Modalities(X) if is_multimodal(X) else Modalities.from_table(X)
+
+
+def validate_modalities(
+    estimator: Any, X: Any, *, reset: bool, allow_nan: bool = False
+) -> Modalities:
+    """Take X in any form, check it, and set or check the estimator's layout.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``modalities`` is the column spec for a 2-D X, its
+        ``__modality_tags__()`` tell what it takes.
+    X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+        The data.
+    reset : bool
+        True in `fit`: the layout is set. False later: it is checked.
+    allow_nan : bool, default=False
+        Whether NaN inside an observed row is left to the estimator.
+
+    Returns
+    -------
+    Modalities
+        Blocks are float arrays of 2 dimensions or CSR matrices, in the order of
+        `fit`. Rows of samples that lack a modality hold no meaning.
+    """
+    if isinstance(X, list | tuple) and len(X) == 0:
+        raise ValueError("X is empty: it holds no modality and no sample")
+    tags = estimator.__modality_tags__()
+    from_table = not is_multimodal(X)
+    if from_table:
+        frame, named = _split_table(
+            estimator, X, tags, reset=reset, allow_nan=allow_nan
+        )
+    else:
+        frame = as_modalities(X)
+        columns = map(_blocks.column_names, frame.blocks)
+        named = dict(zip(frame.names, columns, strict=True))
+    if not reset:
+        frame = _in_fitted_order(estimator, frame)
+    if len(frame) == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) while a minimum of 1 is required by "
+            f"{type(estimator).__name__}"
+        )
+    checked = _check_blocks(estimator, frame, tags, reset=reset, allow_nan=allow_nan)
+    layout = Layout(
+        frame.names,
+        tuple(int(b.shape[1]) for b in checked.blocks),
+        tuple(named[name] for name in frame.names),
+    )
+    if reset:
+        _set_layout(estimator, layout, tags, from_table=from_table)
+    else:
+        _check_layout(estimator, layout)
+    return checked
+
+
+def _split_table(
+    estimator: Any, X: Any, tags: ModalityTags, *, reset: bool, allow_nan: bool
+) -> tuple[Modalities, dict[str, list[str] | None]]:
+    """Take one 2-D table: scikit-learn's own checks, then the column spec."""
+    table = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse="csr" if tags.sparse else False,
+        dtype=FLOATS,
+        ensure_all_finite=not (allow_nan or tags.missing),
+    )
+    columns = resolve_columns(estimator.modalities, X if _blocks.is_frame(X) else table)
+    names = getattr(estimator, "feature_names_in_", None)
+    blocks = {n: _blocks.take_columns(table, c) for n, c in columns.items()}
+    return Modalities(blocks), {
+        n: None if names is None else [f.removeprefix(n + SEPARATOR) for f in names[c]]
+        for n, c in columns.items()
+    }
+
+
+def _in_fitted_order(estimator: Any, frame: Modalities) -> Modalities:
+    """Match modalities by name; unnamed ones (a list) by position."""
+    fitted: Layout = estimator._layout
+    name = type(estimator).__name__
+    if len(frame.names) != len(fitted.names):
+        raise ValueError(
+            f"X has {len(frame.names)} modalities, {list(frame.names)}, but {name} is "
+            f"expecting {len(fitted.names)}, {list(fitted.names)}, as in fit; give a "
+            "modality that is absent as None, and a 2-D array with modalities="
+        )
+    if list(frame.names) == default_names(len(frame.names)):
+        return frame
+    if not fitted.is_named:
+        warnings.warn(
+            f"X names its modalities {list(frame.names)}, but {name} was fitted "
+            "without names; they are taken by position",
+            UserWarning,
+            stacklevel=4,
+        )
+        return frame
+    if set(frame.names) != set(fitted.names):
+        unseen = [n for n in frame.names if n not in fitted.names]
+        absent = [n for n in fitted.names if n not in frame.names]
+        raise ValueError(
+            f"The modality names should match those of fit: {unseen} unseen at fit, "
+            f"{absent} seen at fit, yet now absent"
+        )
+    return frame if frame.names == fitted.names else frame[list(fitted.names)]
+
+
+def _check_blocks(
+    estimator: Any,
+    frame: Modalities,
+    tags: ModalityTags,
+    *,
+    reset: bool,
+    allow_nan: bool,
+) -> Modalities:
+    blocks = []
+    observed = frame.observed
+    for v, (name, block) in enumerate(zip(frame.names, frame.blocks, strict=True)):
+        present = observed[:, v]
+        if not present.all():
+            _check_missing(estimator, name, present, tags, reset=reset)
+            if not present.any():
+                width = estimator._layout.widths[v]
+                blocks.append(np.full((len(frame), width), np.nan))
+                continue
+        blocks.append(
+            _check_block(estimator, name, block, present, tags, allow_nan=allow_nan)
+        )
+    if tags.missing:
+        nothing = np.flatnonzero(~observed.any(axis=1))
+        if nothing.size:
+            raise ValueError(
+                f"sample {nothing[0]} lacks every modality (NaN in all of them), as do "
+                f"{nothing.size} of {len(frame)} samples; leave such samples out"
+            )
+    return Modalities._of(frame.names, tuple(blocks), observed)
+
+
+def _check_missing(
+    estimator: Any, name: str, present: np.ndarray, tags: ModalityTags, *, reset: bool
+) -> None:
+    n_missing = int((~present).sum())
+    found = (
+        f"modality {name!r} is missing (None or NaN) for {n_missing} of {len(present)} "
+        f"samples, first for sample {int(np.argmin(present))}"
+    )
+    if not tags.missing:
+        raise ValueError(
+            f"{found}; {type(estimator).__name__} needs every modality of every "
+            "sample. Fill them with ModalityImputer, or use an estimator that works "
+            "with what is there, such as LateFusionClusterer"
+        )
+    if reset and n_missing == len(present):
+        raise ValueError(f"{found}: nothing can be fitted on it, leave it out")
+
+
+def _check_block(
+    estimator: Any,
+    name: str,
+    block: Block,
+    present: np.ndarray,
+    tags: ModalityTags,
+    *,
+    allow_nan: bool,
+) -> Block:
+    if _blocks.is_sequences(block):
+        raise ValueError(
+            f"modality {name!r} holds sequences; {type(estimator).__name__} needs rows "
+            "of one width: pool or resample them first"
+        )
+    try:
+        checked = check_array(
+            block,
+            accept_sparse="csr" if tags.sparse else False,
+            dtype=FLOATS,
+            allow_nd=True,
+            ensure_all_finite=present.all() and not allow_nan,
+            estimator=estimator,
+            input_name=f"modality {name!r}",
+        )
+    except (ValueError, TypeError) as error:
+        place = _first_non_finite(block, present)
+        raise type(error)(f"modality {name!r}: {place or error}") from error
+    if checked.ndim > 2:
+        checked = checked.reshape(len(checked), -1)
+    if not allow_nan and not present.all():
+        place = _first_non_finite(checked, present)
+        if place:
+            raise ValueError(f"modality {name!r}: {place}")
+    return checked
+
+
+def _first_non_finite(block: Block, present: np.ndarray) -> str | None:
+    """Tell where an observed cell is NaN or infinite."""
+    if sparse.issparse(block):
+        block = block.tocoo()
+        values, rows = block.data, block.row
+    else:
+        values = np.asarray(block)
+        rows = np.arange(len(values))
+    if values.dtype.kind not in "fc":
+        return None
+    bad = ~np.isfinite(values)
+    if sparse.issparse(block):
+        bad = np.flatnonzero(bad & present[rows])
+        if not bad.size:
+            return None
+        row, column = int(rows[bad[0]]), int(block.col[bad[0]])
+    else:
+        bad = bad.reshape(len(values), -1) & present[:, None]
+        if not bad.any():
+            return None
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+    return (
+        f"sample {row}, feature {column} is NaN or infinity. A row that is all NaN "
+        "means a missing modality; for single cells use PerModality(SimpleImputer())"
+    )
+
+
+def _set_layout(
+    estimator: Any, layout: Layout, tags: ModalityTags, *, from_table: bool
+) -> None:
+    n_modalities = len(layout.names)
+    if n_modalities < tags.min_modalities:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least {tags.min_modalities} "
+            f"modalities; got {n_modalities}. A 2-D X is one modality unless "
+            "modalities= splits its columns"
+        )
+    estimator._layout = layout
+    estimator.n_modalities_in_ = n_modalities
+    estimator.modality_names_in_ = np.array(layout.names, dtype=object)
+    estimator.n_features_per_modality_in_ = np.array(layout.widths)
+    if from_table:
+        return  # scikit-learn has set those of the table, of which a spec may take part
+    estimator.n_features_in_ = int(sum(layout.widths))
+    if None not in layout.feature_names:
+        estimator.feature_names_in_ = np.concatenate(feature_names(layout))
+    elif hasattr(estimator, "feature_names_in_"):  # of an earlier fit
+        del estimator.feature_names_in_
+
+
+def _check_layout(estimator: Any, layout: Layout) -> None:
+    fitted: Layout = estimator._layout
+    name = type(estimator).__name__
+    for v, modality in enumerate(fitted.names):
+        if layout.widths[v] != fitted.widths[v]:
+            raise ValueError(
+                f"modality {modality!r} of X has {layout.widths[v]} features, but "
+                f"{name} is expecting {fitted.widths[v]} features as input"
+            )
+        now, then = layout.feature_names[v], fitted.feature_names[v]
+        if None not in (now, then) and now != then:
+            raise ValueError(
+                f"modality {modality!r}: The feature names should match those that "
+                f"were passed during fit: {list(then or ())}, in that order"
+            )
+
+
+def feature_names(layout: Layout) -> list[np.ndarray]:
+    """Name the features of every modality: ``<modality>__<feature>``.
+
+    Features without names are x0, x1, ...; those of a lone unnamed modality, such as
+    a plain 2-D table, get no prefix.
+    """
+    lone = layout.names == tuple(default_names(1))
+    return [
+        np.array(
+            [
+                feature if lone else f"{modality}{SEPARATOR}{feature}"
+                for feature in given or [f"x{j}" for j in range(width)]
+            ],
+            dtype=object,
+        )
+        for modality, width, given in zip(
+            layout.names, layout.widths, layout.feature_names, strict=True
+        )
+    ]

@@ -1,0 +1,175 @@
+"""What mmfusion estimators share: the way in, nested estimators, the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import TransformerMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from mmfusion import _validation
+from mmfusion._options import by_modality
+from mmfusion._sklearn_compat import VisualBlock, container_adapter
+from mmfusion._validation import ModalityTags
+from mmfusion.modalities import Modalities
+
+
+class ModalityMixin:
+    """An estimator whose X has modalities, in any of the four forms.
+
+    The estimator has a constructor parameter ``modalities``, the column spec that
+    splits a plain 2-D X; everything else comes in as a list, dict or Modalities.
+    """
+
+    _layout: _validation.Layout
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.dict = True
+        tags.input_tags.sparse = self.__modality_tags__().sparse
+        return tags
+
+    def _validate(self, X: Any, *, reset: bool, allow_nan: bool = False) -> Modalities:
+        if not reset:
+            check_is_fitted(self)
+        return _validation.validate_modalities(
+            self, X, reset=reset, allow_nan=allow_nan
+        )
+
+
+class PerModalityParams:
+    """Nested parameters of estimators given in a dict by modality name.
+
+    The dict is the constructor parameter named by ``_estimators_param``. Its entries
+    are parameters of their own, as in a Pipeline: ``audio`` is the estimator,
+    ``audio__n_components`` a parameter of it.
+    """
+
+    _estimators_param: str
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters of this estimator and of those nested in it.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to go into nested estimators.
+
+        Returns
+        -------
+        dict of str to object
+            Values by parameter name.
+        """
+        params = super().get_params(deep=deep)  # type: ignore[misc]
+        by_name = params.get(self._estimators_param)
+        if deep and isinstance(by_name, Mapping):
+            for name, estimator in by_name.items():
+                params[name] = estimator
+                if hasattr(estimator, "get_params") and not isinstance(estimator, type):
+                    nested = estimator.get_params(deep=True)
+                    params |= {f"{name}__{key}": value for key, value in nested.items()}
+        return params
+
+    def set_params(self, **params: Any) -> Any:
+        """Set the parameters of this estimator and of those nested in it.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by parameter name.
+
+        Returns
+        -------
+        self
+            The estimator.
+        """
+        own = self._estimators_param
+        if own in params:  # before its entries
+            setattr(self, own, params.pop(own))
+        by_name = getattr(self, own)
+        if isinstance(by_name, Mapping):
+            entries = {key: params.pop(key) for key in list(params) if key in by_name}
+            if entries:  # in a new dict: the old one is the user's
+                setattr(self, own, {**by_name, **entries})
+        return super().set_params(**params)  # type: ignore[misc]
+
+    def _clone_by_modality(
+        self, names: Sequence[str], default: Any = None
+    ) -> list[Any]:
+        """One unfitted estimator per modality; strings ('passthrough') stay."""
+        own = self._estimators_param
+        option = getattr(self, own)
+        parameters = super().get_params(deep=False)  # type: ignore[misc]
+        taken = set(names).intersection(parameters)
+        if isinstance(option, Mapping) and taken:
+            raise ValueError(
+                f"modalities {sorted(taken)} are called like parameters of "
+                f"{type(self).__name__}; rename them to give {own} by name"
+            )
+        chosen = by_modality(default if option is None else option, names, own, default)
+        return [c if c is None or isinstance(c, str) else clone(c) for c in chosen]
+
+
+class ModalityTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
+    """A transformer that gives what it got: Modalities, or a 2-D table.
+
+    `set_output` applies to the block of every modality, or to the table.
+    """
+
+    def set_output(self, *, transform: str | None = None) -> Any:
+        """Set the container of the output.
+
+        Parameters
+        ----------
+        transform : {'default', 'pandas', 'polars'}, default=None
+            'pandas' and 'polars' give DataFrames, one per modality inside
+            Modalities. None leaves the setting as it is.
+
+        Returns
+        -------
+        self
+            The estimator.
+        """
+        if transform is not None:
+            # where scikit-learn's own mixin keeps it, so that clone copies it
+            config = getattr(self, "_sklearn_output_config", {})
+            self._sklearn_output_config = config | {"transform": transform}
+        return self
+
+    def _output(
+        self, frame: Modalities, names_out: list[np.ndarray], *, like: Any
+    ) -> Any:
+        """Give the transformed frame the form of the input."""
+        adapter = container_adapter("transform", self)
+        if _validation.is_multimodal(like):
+            if adapter is None:
+                return frame
+            blocks = [
+                adapter.create_container(b, b, columns=c)
+                for b, c in zip(frame.blocks, names_out, strict=True)
+            ]
+            return Modalities._of(frame.names, tuple(blocks), frame._mask)
+        blocks = list(frame.blocks)
+        if any(map(sparse.issparse, blocks)):
+            table = sparse.hstack(blocks, format="csr")
+        else:
+            table = blocks[0] if len(blocks) == 1 else np.hstack(blocks)
+        if adapter is None:
+            return table
+        return adapter.create_container(table, like, columns=np.concatenate(names_out))
+
+
+def parallel_block(estimators: Mapping[str, Any]) -> VisualBlock:
+    """Draw estimators of several modalities side by side in the HTML repr."""
+    return VisualBlock(
+        "parallel",
+        list(estimators.values()),
+        names=list(estimators),
+        name_details=[str(e) for e in estimators.values()],
+    )

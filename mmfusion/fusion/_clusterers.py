@@ -1,0 +1,169 @@
+"""What the fusion clusterers do with the clusterers of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn import get_config
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+
+
+def make_clusterer(
+    template: Any, n_clusters: int | None, random_state: Any, n_init: int = 10
+) -> Any:
+    """Clone a clusterer and set what the fusion clusterer was told to pass down.
+
+    Parameters
+    ----------
+    template : clusterer or None
+        None is k-means with `n_init` restarts.
+    n_clusters : int or None
+        Set as ``n_clusters`` or ``n_components``, unless None.
+    random_state : int, RandomState instance or None
+        Set if the clusterer has such a parameter, unless None.
+    n_init : int, default=10
+        Restarts of the default clusterer.
+
+    Returns
+    -------
+    clusterer
+        A new one.
+
+    Raises
+    ------
+    ValueError
+        If the clusterer has no parameter for the number of clusters.
+    """
+    clusterer = KMeans(n_init=n_init) if template is None else clone(template)
+    params = clusterer.get_params(deep=False)
+    if n_clusters is not None:
+        name = next((p for p in ("n_clusters", "n_components") if p in params), None)
+        if name is None:
+            raise ValueError(
+                f"n_clusters={n_clusters} was given, but {type(clusterer).__name__} "
+                "has no parameter for it; leave n_clusters=None"
+            )
+        clusterer.set_params(**{name: n_clusters})
+    if random_state is not None and "random_state" in params:
+        clusterer.set_params(random_state=random_state)
+    return clusterer
+
+
+def clusterer_has(method: str) -> Callable[[Any], bool]:
+    """Tell whether the clusterers of a fusion clusterer have a method.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method.
+
+    Returns
+    -------
+    callable
+        For ``available_if``.
+    """
+
+    def check(estimator: Any) -> bool:
+        chosen = estimator.clusterer
+        parts = chosen.values() if isinstance(chosen, Mapping) else [chosen]
+        return all(part is None or hasattr(part, method) for part in parts)
+
+    return check
+
+
+def clusterer_router(estimator: Any) -> MetadataRouter:
+    """Route metadata of `fit` to the clusterer's `fit`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fusion clusterer with the parameter ``clusterer``.
+
+    Returns
+    -------
+    MetadataRouter
+        The routing.
+    """
+    chosen = estimator.clusterer
+    parts = chosen.values() if isinstance(chosen, Mapping) else [chosen]
+    router = MetadataRouter(owner=type(estimator).__name__)
+    mapping = MethodMapping().add(caller="fit", callee="fit")
+    for part in parts:
+        clusterer = KMeans() if part is None else part
+        router.add(clusterer=clusterer, method_mapping=mapping)
+    return router
+
+
+def routed_fit_params(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Resolve what the clusterer's `fit` gets.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fusion clusterer.
+    params : dict
+        Metadata given to its `fit`.
+
+    Returns
+    -------
+    dict
+        What was requested; all of it if metadata routing is not enabled.
+    """
+    if not get_config()["enable_metadata_routing"]:
+        return params
+    return dict(process_routing(estimator, "fit", **params).clusterer.fit)
+
+
+def cluster_members(labels: np.ndarray) -> tuple[np.ndarray, sparse.csr_array]:
+    """Write labels as an indicator matrix.
+
+    Parameters
+    ----------
+    labels : ndarray of int of shape (n_samples,)
+        Clusters; negative ones are none (noise, or a missing modality).
+
+    Returns
+    -------
+    clusters : ndarray of int of shape (n_clusters,)
+        The sorted labels of the clusters.
+    members : CSR array of shape (n_samples, n_clusters)
+        1 where a sample is in a cluster; rows of samples in none are empty.
+    """
+    given = labels >= 0
+    clusters, codes = np.unique(labels[given], return_inverse=True)
+    edges = np.concatenate([[0], np.cumsum(given)])
+    shape = (len(labels), len(clusters))
+    return clusters, sparse.csr_array((np.ones(len(codes)), codes, edges), shape=shape)
+
+
+def agreement(labels: np.ndarray, modality_labels: np.ndarray) -> np.ndarray:
+    """Adjusted Rand index of each modality's labels with the fused ones.
+
+    Parameters
+    ----------
+    labels : ndarray of int of shape (n_samples,)
+        Fused labels.
+    modality_labels : ndarray of int of shape (n_samples, n_modalities)
+        Labels by modality; -1 where there is none.
+
+    Returns
+    -------
+    ndarray of shape (n_modalities,)
+        Over the samples with a label; NaN if there is none.
+    """
+    scores = np.full(modality_labels.shape[1], np.nan)
+    for v, own in enumerate(modality_labels.T):
+        given = own >= 0
+        if given.any():
+            scores[v] = adjusted_rand_score(labels[given], own[given])
+    return scores

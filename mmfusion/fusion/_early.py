@@ -1,0 +1,465 @@
+"""Early fusion: scale every modality, put them side by side, then decide."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+from sklearn.metrics import pairwise_distances_argmin
+from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from mmfusion._blocks import column_slices
+from mmfusion._columns import SEPARATOR
+from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._scaling import SCALINGS, fit_scalings
+from mmfusion._sklearn_compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_feature_names_in,
+    check_sample_weight,
+    fit_context,
+)
+from mmfusion._validation import ModalityTags, feature_names
+from mmfusion.base import ModalityMixin, PerModalityParams
+from mmfusion.fusion._clusterers import (
+    agreement,
+    cluster_members,
+    clusterer_has,
+    clusterer_router,
+    make_clusterer,
+    routed_fit_params,
+)
+from mmfusion.metrics import modality_silhouette_score
+from mmfusion.modalities import Modalities
+
+
+class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstimator):
+    """Fuse modalities into one matrix: scale each, reduce each, concatenate.
+
+    How the blocks are scaled decides what a distance in the fused matrix means: with
+    per-feature standardisation a modality of 1000 features drowns one of 10.
+
+    Parameters
+    ----------
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        How each modality is scaled; a dict gives it by modality name ('auto' for
+        those it does not name).
+
+        - 'standard': every feature has mean 0 and variance 1;
+        - 'block': the same, divided by the square root of the number of features
+          that vary, so that the variance of a modality is 1 whatever its width;
+        - 'l2': every row has unit length;
+        - None: as it is;
+        - 'auto': 'l2' for counts and their like, 'block' for other modalities, told
+          from the values alone; the user guide has the rule and how it fares.
+
+        Sparse modalities are not centred.
+    reducer : transformer or dict, default=None
+        Reduces each scaled modality, for example ``PCA(10)``: one transformer that
+        is cloned, or a dict by modality name; modalities without one are kept whole.
+    weights : array-like of shape (n_modalities,) or dict, default=None
+        Factor of each modality's block, as the ``transformer_weights`` of a
+        FeatureUnion; squared, it weighs the modality in squared distances. None
+        is 1 for all. A modality of weight 0 is left out.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+
+    Attributes
+    ----------
+    scales_ : dict of str to str
+        The scaling of each modality; 'auto' is resolved.
+    reducers_ : dict of str to transformer
+        The fitted reducers by modality; empty without any.
+    columns_ : dict of str to slice
+        Columns of the fused matrix by modality, without modalities of weight 0.
+    modality_weights_ : ndarray of shape (n_modalities,)
+        The weights.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a sample lacks a modality (fill it with ModalityImputer), a cell is NaN
+        or infinite, or later input has other modalities or widths than `fit` saw.
+
+    See Also
+    --------
+    EarlyFusionClusterer : Clusters the fused matrix.
+    LateFusionClusterer : Clusters each modality, then finds a consensus.
+
+    Notes
+    -----
+    The result is dense unless a modality is sparse. Apart from the result no array
+    of the size of the data is made, unless there is a reducer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import EarlyFusion, Modalities
+    >>> rng = np.random.default_rng(0)
+    >>> X = Modalities({"audio": rng.normal(size=(6, 2)),
+    ...                 "text": rng.poisson(0.3, size=(6, 8))})
+    >>> fusion = EarlyFusion().fit(X)
+    >>> fusion.scales_
+    {'audio': 'block', 'text': 'l2'}
+    >>> fusion.transform(X).shape
+    (6, 10)
+
+    """
+
+    _estimators_param = "reducer"
+
+    _parameter_constraints: dict = {
+        "scaling": [StrOptions(set(SCALINGS)), None, dict],
+        "reducer": [HasMethods(["fit", "transform"]), dict, None],
+        "weights": ["array-like", dict, None],
+        "modalities": ["array-like", str, dict, int, None],
+    }
+
+    def __init__(
+        self,
+        scaling: Any = "auto",
+        *,
+        reducer: Any = None,
+        weights: Any = None,
+        modalities: Any = None,
+    ) -> None:
+        self.scaling = scaling
+        self.reducer = reducer
+        self.weights = weights
+        self.modalities = modalities
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn the scaling and the reducers.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : object, default=None
+            Handed to the reducers; the scaling does not look at it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples in means and variances.
+
+        Returns
+        -------
+        self
+            The fitted transformer.
+        """
+        frame = self._validate(X, reset=True)
+        names = frame.names
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, frame)
+        self.modality_weights_ = weights_by_modality(self.weights, names)
+        hows = by_modality(self.scaling, names, "scaling", "auto")
+        self._scalings = fit_scalings(frame.blocks, hows, sample_weight)
+        self.scales_ = {n: s.how for n, s in zip(names, self._scalings, strict=True)}
+        self.reducers_ = {
+            name: reducer.fit(scaling.apply(block), y)
+            for name, reducer, scaling, block in zip(
+                names,
+                self._clone_by_modality(names),
+                self._scalings,
+                frame.blocks,
+                strict=True,
+            )
+            if reducer is not None
+        }
+        kept = np.flatnonzero(self.modality_weights_)
+        widths = [self._piece(frame[:1], v).shape[1] for v in kept]
+        self.columns_ = {
+            names[v]: c for v, c in zip(kept, column_slices(widths), strict=True)
+        }
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Fuse data.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray or CSR matrix of shape (n_samples, n_features_out)
+            The fused matrix.
+        """
+        frame = self._validate(X, reset=False)
+        kept = np.flatnonzero(self.modality_weights_)
+        if self.reducers_ or any(sparse.issparse(frame.blocks[v]) for v in kept):
+            pieces = [self._piece(frame, v) for v in kept]
+            if any(map(sparse.issparse, pieces)):
+                return sparse.hstack(pieces, format="csr")
+            return np.hstack(pieces)
+        columns = list(self.columns_.values())
+        dtype = np.result_type(*(frame.blocks[v].dtype for v in kept))
+        fused = np.empty((len(frame), columns[-1].stop), dtype=dtype)
+        for v, c in zip(kept, columns, strict=True):
+            self._scalings[v].apply(
+                frame.blocks[v], self.modality_weights_[v], out=fused[:, c]
+            )
+        return fused
+
+    def _piece(self, frame: Modalities, v: int) -> Any:
+        scaled = self._scalings[v].apply(frame.blocks[v])
+        if frame.names[v] in self.reducers_:
+            scaled = self.reducers_[frame.names[v]].transform(scaled)
+        return scaled * self.modality_weights_[v]
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Name the columns of the fused matrix.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features_in_,), default=None
+            Names of the input's features; only checked against those of `fit`.
+
+        Returns
+        -------
+        ndarray of str
+            ``<modality>__<feature>`` for every column.
+        """
+        check_is_fitted(self)
+        check_feature_names_in(self, input_features)
+        by_name = feature_names(self._layout)
+        names = []
+        for v in np.flatnonzero(self.modality_weights_):
+            modality = self._layout.names[v]
+            if modality in self.reducers_:
+                reduced = self.reducers_[modality].get_feature_names_out()
+                names.append([f"{modality}{SEPARATOR}{name}" for name in reduced])
+            else:
+                names.append(by_name[v])
+        return np.concatenate(names).astype(object)
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(sparse=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
+    """Cluster the concatenation of scaled modalities.
+
+    Parameters
+    ----------
+    clusterer : clusterer, default=None
+        Any scikit-learn clusterer; it is cloned. None is ``KMeans(n_init=10)``.
+    n_clusters : int, default=None
+        Number of clusters, set on the clusterer. None leaves the clusterer's own.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        How each modality is scaled; see `EarlyFusion`.
+    reducer : transformer or dict, default=None
+        Reduces each scaled modality; see `EarlyFusion`.
+    weights : array-like of shape (n_modalities,) or dict, default=None
+        Factor of each modality's block; see `EarlyFusion`.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+    random_state : int, RandomState instance or None, default=None
+        Set on the clusterer, unless None.
+
+    Attributes
+    ----------
+    labels_ : ndarray of int of shape (n_samples,)
+        Cluster of each sample.
+    modality_labels_ : ndarray of int of shape (n_samples, n_modalities)
+        What each modality says by itself: the cluster whose mean is nearest within
+        that modality. -1 everywhere for a modality of weight 0.
+    modality_weights_ : ndarray of shape (n_modalities,)
+        The weights.
+    agreement_ : ndarray of shape (n_modalities,)
+        Adjusted Rand index of each modality's labels with ``labels_``.
+    fusion_ : EarlyFusion
+        The fitted fusion; ``fusion_.scales_`` tells what 'auto' chose.
+    clusterer_ : clusterer
+        The fitted clusterer.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        As `EarlyFusion` does; also if ``n_clusters`` is given to a clusterer that
+        has no such parameter.
+
+    See Also
+    --------
+    EarlyFusion : The fusion alone, for any estimator behind it.
+    LateFusionClusterer : Clusters each modality, then finds a consensus.
+
+    Examples
+    --------
+    >>> from sklearn.cluster import KMeans
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from mmfusion import EarlyFusionClusterer
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> X, y = make_multimodal_blobs(random_state=0)
+    >>> clusterer = EarlyFusionClusterer(KMeans(), n_clusters=3, random_state=0)
+    >>> clusterer.fit_predict(X).shape
+    (100,)
+    >>> search = GridSearchCV(
+    ...     EarlyFusionClusterer(KMeans(), random_state=0),
+    ...     {"clusterer__n_clusters": [2, 3, 5], "weights": [None, [1, 2]]},
+    ... ).fit(X)
+    >>> search.best_estimator_.predict(X[:3]).shape
+    (3,)
+
+    """
+
+    _parameter_constraints: dict = {
+        **EarlyFusion._parameter_constraints,
+        "clusterer": [HasMethods("fit_predict"), None],
+        "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        clusterer: Any = None,
+        *,
+        n_clusters: int | None = None,
+        scaling: Any = "auto",
+        reducer: Any = None,
+        weights: Any = None,
+        modalities: Any = None,
+        random_state: Any = None,
+    ) -> None:
+        self.clusterer = clusterer
+        self.n_clusters = n_clusters
+        self.scaling = scaling
+        self.reducer = reducer
+        self.weights = weights
+        self.modalities = modalities
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """Fuse and cluster.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : object, default=None
+            Not used.
+        **params : dict
+            Metadata for the clusterer's `fit`, such as ``sample_weight``, which then
+            weighs the scaling too. With metadata routing enabled, what the clusterer
+            requests.
+
+        Returns
+        -------
+        self
+            The fitted clusterer.
+        """
+        frame = self._validate(X, reset=True)
+        params = routed_fit_params(self, params)
+        self.fusion_ = EarlyFusion(
+            self.scaling, reducer=self.reducer, weights=self.weights
+        ).fit(frame, sample_weight=params.get("sample_weight"))
+        fused = self.fusion_.transform(frame)
+        self.clusterer_ = make_clusterer(
+            self.clusterer, self.n_clusters, self.random_state
+        )
+        self.labels_ = self.clusterer_.fit_predict(fused, **params)
+        self.modality_weights_ = self.fusion_.modality_weights_
+        self.modality_labels_ = self._nearest_by_modality(fused)
+        self.agreement_ = agreement(self.labels_, self.modality_labels_)
+        return self
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Get the metadata that the clusterer requests.
+
+        Returns
+        -------
+        MetadataRouter
+            The routing of `fit` to the clusterer's `fit`.
+        """
+        return clusterer_router(self)
+
+    def _nearest_by_modality(self, fused: Any) -> np.ndarray:
+        """Assign each sample to the cluster whose mean is nearest in one modality."""
+        nearest = np.full((fused.shape[0], self.n_modalities_in_), -1)
+        clusters, members = cluster_members(self.labels_)
+        if len(clusters) == 0:
+            return nearest
+        sizes = members.sum(axis=0)[:, None]
+        for v, name in enumerate(self.modality_names_in_):
+            if name in self.fusion_.columns_:
+                block = fused[:, self.fusion_.columns_[name]]
+                sums = members.T.astype(block.dtype) @ block
+                sums = sums.toarray() if sparse.issparse(sums) else sums
+                nearest[:, v] = clusters[pairwise_distances_argmin(block, sums / sizes)]
+        return nearest
+
+    @available_if(clusterer_has("predict"))
+    def predict(self, X: Any) -> np.ndarray:
+        """Tell the cluster of new samples, if the clusterer can.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            Clusters.
+        """
+        frame = self._validate(X, reset=False)
+        return self.clusterer_.predict(self.fusion_.transform(frame))
+
+    @available_if(clusterer_has("predict"))
+    def score(self, X: Any, y: Any = None) -> float:
+        """Score the clusters of samples without classes.
+
+        Unlike the clusterer's own score it can be compared across weights, scalings
+        and numbers of clusters, as a search does.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        float
+            Mean silhouette over the modalities, of at most 2000 samples.
+        """
+        frame = self._validate(X, reset=False)
+        return modality_silhouette_score(frame, self.predict(frame))
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(sparse=True)

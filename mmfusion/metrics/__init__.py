@@ -1,0 +1,25 @@
+"""Scores of clusterings, with classes and without, and scorers for searches."""
+
+from mmfusion.metrics._clustering import (
+    clustering_accuracy_score,
+    pairwise_f_score,
+    purity_score,
+)
+from mmfusion.metrics._scorers import (
+    WholeDataSplit,
+    get_scorer,
+    get_scorer_names,
+    labels_scorer,
+)
+from mmfusion.metrics._silhouette import modality_silhouette_score
+
+__all__ = [
+    "WholeDataSplit",
+    "clustering_accuracy_score",
+    "get_scorer",
+    "get_scorer_names",
+    "labels_scorer",
+    "modality_silhouette_score",
+    "pairwise_f_score",
+    "purity_score",
+]

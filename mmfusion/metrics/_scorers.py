@@ -1,0 +1,240 @@
+"""Scorers for searches over clusterers, and the split that transductive ones need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import get_scorer as sklearn_get_scorer
+from sklearn.metrics import get_scorer_names as sklearn_get_scorer_names
+from sklearn.metrics import make_scorer
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
+
+from mmfusion.metrics._clustering import (
+    clustering_accuracy_score,
+    pairwise_f_score,
+    purity_score,
+)
+from mmfusion.metrics._silhouette import modality_silhouette_score
+
+_WITH_LABELS = {
+    "clustering_accuracy": clustering_accuracy_score,
+    "pairwise_f": pairwise_f_score,
+    "purity": purity_score,
+}
+
+
+def _silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+    return modality_silhouette_score(X, estimator.predict(X))
+
+
+_SCORERS = {
+    **{name: make_scorer(score) for name, score in _WITH_LABELS.items()},
+    "modality_silhouette": _silhouette_scorer,
+}
+
+
+def get_scorer(scoring: str) -> Callable[..., float]:
+    """Get a scorer by name, for the ``scoring`` of a search or cross-validation.
+
+    ====================== ======= ==================================================
+    name                   needs y score
+    ====================== ======= ==================================================
+    'clustering_accuracy'  yes     :func:`clustering_accuracy_score`
+    'pairwise_f'           yes     :func:`pairwise_f_score`
+    'purity'               yes     :func:`purity_score`
+    'modality_silhouette'  no      :func:`modality_silhouette_score`
+    any name known to      mostly  :func:`sklearn.metrics.get_scorer`
+    scikit-learn
+    ====================== ======= ==================================================
+
+    Parameters
+    ----------
+    scoring : str
+        The name.
+
+    Returns
+    -------
+    callable
+        Takes (estimator, X, y), calls the estimator's `predict`, returns a float of
+        which larger is better.
+
+    Raises
+    ------
+    ValueError
+        If there is no scorer of that name.
+
+    See Also
+    --------
+    labels_scorer : For clusterers without `predict`.
+
+    Examples
+    --------
+    >>> from sklearn.cluster import KMeans
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from mmfusion import EarlyFusionClusterer
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> from mmfusion.metrics import get_scorer
+    >>> X, _ = make_multimodal_blobs(random_state=0)
+    >>> clusterer = EarlyFusionClusterer(KMeans(3), random_state=0)
+    >>> scores = cross_val_score(
+    ...     clusterer, X, scoring=get_scorer("modality_silhouette"), cv=3)
+    >>> scores.shape
+    (3,)
+
+    """
+    if scoring in _SCORERS:
+        return _SCORERS[scoring]
+    try:
+        return sklearn_get_scorer(scoring)
+    except ValueError as error:
+        raise ValueError(
+            f"there is no scorer {scoring!r}; there are {get_scorer_names()}"
+        ) from error
+
+
+def get_scorer_names() -> list[str]:
+    """List the names that `get_scorer` knows, scikit-learn's included.
+
+    Returns
+    -------
+    list of str
+        Sorted names.
+
+    Examples
+    --------
+    >>> from mmfusion.metrics import get_scorer_names
+    >>> "clustering_accuracy" in get_scorer_names()
+    True
+
+    """
+    return sorted({*_SCORERS, *sklearn_get_scorer_names()})
+
+
+def _score_labels(
+    estimator: Any, X: Any, y: Any = None, *, score: Callable[..., float]
+) -> float:
+    check_is_fitted(estimator, "labels_")
+    check_consistent_length(X, estimator.labels_)
+    if score is modality_silhouette_score:
+        return score(X, estimator.labels_)
+    return score(y, estimator.labels_)
+
+
+def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
+    """Score the ``labels_`` of a fitted clusterer, which need no `predict`.
+
+    Parameters
+    ----------
+    score : str or callable
+        A name of mmfusion's scorers, or a function of (labels_true, labels_pred)
+        such as ``sklearn.metrics.adjusted_rand_score``.
+
+    Returns
+    -------
+    callable
+        A scorer of (estimator, X, y), to be used with `WholeDataSplit`.
+
+    Raises
+    ------
+    ValueError
+        If the name is not one of mmfusion's scorers; when scoring, if X is not what
+        the estimator was fitted on.
+
+    See Also
+    --------
+    WholeDataSplit : The ``cv`` that goes with it.
+
+    Examples
+    --------
+    >>> from sklearn.cluster import AgglomerativeClustering
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from mmfusion import EarlyFusionClusterer
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> from mmfusion.metrics import WholeDataSplit, labels_scorer
+    >>> X, _ = make_multimodal_blobs(random_state=0)
+    >>> search = GridSearchCV(
+    ...     EarlyFusionClusterer(AgglomerativeClustering()),
+    ...     {"clusterer__n_clusters": [2, 3, 4]},
+    ...     cv=WholeDataSplit(),
+    ...     scoring=labels_scorer("modality_silhouette"),
+    ... ).fit(X)
+    >>> search.best_estimator_.labels_.shape
+    (100,)
+
+    """
+    if isinstance(score, str):
+        known = {**_WITH_LABELS, "modality_silhouette": modality_silhouette_score}
+        if score not in known:
+            raise ValueError(
+                f"there is no labels scorer {score!r}; give one of {sorted(known)} or "
+                "a function of (labels_true, labels_pred)"
+            )
+        score = known[score]
+    return partial(_score_labels, score=score)
+
+
+class WholeDataSplit:
+    """The one split that fits on all samples and scores the same samples.
+
+    Transductive clusterers (no `predict`) can only be scored on what they were fitted
+    on. A search with this ``cv`` and a `labels_scorer` compares them that way.
+
+    See Also
+    --------
+    labels_scorer : The scorer that goes with it.
+
+    Examples
+    --------
+    >>> from mmfusion.metrics import WholeDataSplit
+    >>> [(train.tolist(), test.tolist()) for train, test in
+    ...  WholeDataSplit().split([[0.0], [1.0]])]
+    [([0, 1], [0, 1])]
+
+    """
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X : object, default=None
+            Not used.
+        y : object, default=None
+            Not used.
+        groups : object, default=None
+            Not used.
+
+        Returns
+        -------
+        int
+            Always 1.
+        """
+        return 1
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Generate the split.
+
+        Parameters
+        ----------
+        X : object with a length
+            The data.
+        y : object, default=None
+            Not used.
+        groups : object, default=None
+            Not used.
+
+        Yields
+        ------
+        train : ndarray of int of shape (n_samples,)
+            All positions.
+        test : ndarray of int of shape (n_samples,)
+            All positions.
+        """
+        everything = np.arange(X.shape[0] if hasattr(X, "shape") else len(X))
+        yield everything, everything

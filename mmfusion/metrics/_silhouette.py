@@ -1,0 +1,95 @@
+"""A score of a clustering that needs no classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import silhouette_score
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+
+from mmfusion._blocks import as_table
+from mmfusion._scaling import fit_scalings
+from mmfusion._validation import as_modalities
+
+
+def modality_silhouette_score(
+    X: Any,
+    labels: Any,
+    *,
+    scaling: str | None = "auto",
+    average: bool = True,
+    sample_size: int | None = 2000,
+    random_state: Any = 0,
+) -> Any:
+    """Silhouette of one clustering in every modality.
+
+    It needs no classes, and, since it looks at each modality by itself, its values
+    can be compared across weights, scalings and ways of fusion: a fused inertia or
+    likelihood cannot.
+
+    Parameters
+    ----------
+    X : Modalities, list or dict of array-like, or array-like of one modality
+        The data, without sequences.
+    labels : array-like of shape (n_samples,)
+        The clustering.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None, default='auto'
+        How each modality is scaled before distances are taken, as in `EarlyFusion`.
+    average : bool, default=True
+        Whether to return the mean over modalities, or one value for each.
+    sample_size : int or None, default=2000
+        Samples drawn, since the cost grows with their square. None takes all.
+    random_state : int, RandomState instance or None, default=0
+        For the draw; fixed by default, so that the score is a function of its input.
+
+    Returns
+    -------
+    float or ndarray of shape (n_modalities,)
+        Between -1 and 1 (best). A modality of which the draw has fewer than two
+        clusters, or no two samples in one, scores -1: nothing was told apart.
+
+    Raises
+    ------
+    ValueError
+        If a modality holds sequences, or the lengths differ.
+
+    See Also
+    --------
+    sklearn.metrics.silhouette_score : For one modality, unscaled.
+
+    References
+    ----------
+    P. J. Rousseeuw (1987), Silhouettes: a graphical aid to the interpretation and
+    validation of cluster analysis. Journal of Computational and Applied Mathematics
+    20, 53-65.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import Modalities
+    >>> from mmfusion.metrics import modality_silhouette_score
+    >>> x = np.array([[-3.0], [-3.1], [3.0], [3.1]])
+    >>> X = Modalities({"audio": x, "video": x[::-1]})
+    >>> round(modality_silhouette_score(X, [0, 0, 1, 1]), 2)
+    0.98
+
+    """
+    frame = as_modalities(X)
+    labels = column_or_1d(labels)
+    check_consistent_length(frame, labels)
+    if sample_size is not None and sample_size < len(frame):
+        rng = check_random_state(random_state)
+        drawn = np.sort(rng.choice(len(frame), sample_size, replace=False))
+        frame, labels = frame[drawn], labels[drawn]
+    scores = []
+    for name, block, present in zip(
+        frame.names, frame.blocks, frame.observed.T, strict=True
+    ):
+        table, own = as_table(block, name)[present], labels[present]
+        if not 2 <= len(np.unique(own)) < len(own):
+            scores.append(-1.0)
+            continue
+        scaled = fit_scalings([table], [scaling])[0].apply(table)
+        scores.append(float(silhouette_score(scaled, own)))
+    return float(np.mean(scores)) if average else np.array(scores)

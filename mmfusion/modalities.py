@@ -1,0 +1,652 @@
+"""`Modalities`: a frame whose rows are samples and whose columns are modalities."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from mmfusion import _blocks
+from mmfusion._blocks import Block
+from mmfusion._columns import (
+    SEPARATOR,
+    ColumnSpec,
+    default_names,
+    multi_index_spec,
+    resolve_columns,
+)
+
+__all__ = ["Modalities", "modality_selector"]
+
+
+class Modalities:
+    """Multimodal data as a frame: rows are samples, columns are modalities.
+
+    scikit-learn's splitters, searches, pipelines and meta-estimators run on it
+    unmodified, since its ``shape`` is (n_samples, n_modalities) and indexing it
+    takes the same rows of every modality.
+
+    It is immutable by convention: no method changes it, and estimators never do.
+    (Assigning a column is possible because `permutation_importance` permutes the
+    columns of its own copy.)
+
+    Parameters
+    ----------
+    data : list, dict, DataFrame or Modalities
+        One block per modality, all with one row per sample. A dict gives the names;
+        a pandas DataFrame must have a MultiIndex whose first level is the modality
+        (see :meth:`from_table` for other tables). A block is a dense array of any
+        dtype with at least 2 dimensions (memmaps stay memmaps), a scipy sparse matrix
+        (kept as CSR), a pandas or polars DataFrame, a torch tensor (taken as an
+        array), a list with one sequence of shape (n_frames, n_features) or None per
+        sample, or None if every sample lacks the modality.
+    names : list of str, default=None
+        Names of the modalities, for data given as a list. Default is
+        ``modality_0``, ``modality_1``, ... Names contain no ``__``.
+    observed : array-like of bool of shape (n_samples, n_modalities), default=None
+        False where a sample lacks a modality, in addition to what the data say: a
+        sample lacks a modality where its row is all NaN or its sequence is None.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names of the modalities.
+    blocks : tuple
+        The block of each modality.
+    shape : tuple of int
+        (n_samples, n_modalities).
+    observed : ndarray of bool of shape (n_samples, n_modalities)
+        Which sample has which modality.
+
+    Raises
+    ------
+    ValueError
+        If modalities disagree on the number of samples, or names are unfit.
+    TypeError
+        If `data` is one 2-D array or a table without column groups.
+
+    See Also
+    --------
+    modality_selector : Selects a modality by name in a ColumnTransformer.
+
+    Notes
+    -----
+    Rows taken by a slice are views; other rows are copied, and only those asked for.
+    A mask given as `observed` tells which cells not to look at; it does not change
+    the blocks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import Modalities
+    >>> X = Modalities({"audio": np.ones((4, 2)), "video": np.zeros((4, 3))})
+    >>> X.shape
+    (4, 2)
+    >>> X[1:3]["audio"].shape
+    (2, 2)
+    >>> Modalities([[[1.0, 2.0], None], np.eye(2)], names=["audio", "video"])
+    Modalities of 2 samples x 2 modalities
+      audio  dense (2, 2) float64, 1 missing
+      video  dense (2, 2) float64
+
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        names: Sequence[str] | None = None,
+        *,
+        observed: Any = None,
+    ) -> None:
+        given, given_names = _read(data)
+        if names is not None and given_names is not None:
+            raise ValueError("names are those of the dict, frame or Modalities given")
+        if not given:
+            raise ValueError("there is no modality: data is empty")
+        names = names or given_names or default_names(len(given))
+        self._names = _checked_names(names, len(given))
+        self._blocks = _checked_blocks(given, self._names)
+        if observed is None and isinstance(data, Modalities):
+            observed = data._mask
+        self._mask = _checked_mask(observed, self.shape)
+        self._observed: np.ndarray | None = None
+
+    @classmethod
+    def _of(
+        cls, names: tuple[str, ...], blocks: tuple[Block, ...], mask: np.ndarray | None
+    ) -> Modalities:
+        """Build from parts that are known to be consistent."""
+        new = cls.__new__(cls)
+        new._names, new._blocks, new._mask, new._observed = names, blocks, mask, None
+        return new
+
+    @classmethod
+    def from_table(cls, table: Any, modalities: ColumnSpec = None) -> Modalities:
+        """Split one table into modalities.
+
+        Parameters
+        ----------
+        table : array, sparse matrix or DataFrame of shape (n_samples, n_features)
+            The table.
+        modalities : int, list of int, str or dict, default=None
+            The column spec: a number of modalities of equal width, a list of widths,
+            the separator in the columns' names (``"__"`` reads ``audio__f0`` as
+            feature f0 of audio), or a dict of columns by modality.
+
+        Returns
+        -------
+        Modalities
+            The same data by modality.
+
+        Raises
+        ------
+        ValueError
+            If the spec does not fit the table.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mmfusion import Modalities
+        >>> Modalities.from_table(np.ones((5, 6)), {"audio": [0, 1], "video": [5]})
+        Modalities of 5 samples x 2 modalities
+          audio  dense (5, 2) float64
+          video  dense (5, 1) float64
+
+        """
+        if not hasattr(table, "shape"):
+            table = np.asarray(table)
+        columns = resolve_columns(modalities, table)
+        blocks = tuple(_blocks.take_columns(table, c) for c in columns.values())
+        return cls(dict(zip(columns, blocks, strict=True)))
+
+    # What the frame holds
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the modalities, as a tuple of str."""
+        return self._names
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The block of each modality, in the order of `names`."""
+        return self._blocks
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The pair (n_samples, n_modalities)."""
+        return self._blocks[0].shape[0], len(self._blocks)
+
+    @property
+    def ndim(self) -> int:
+        """Always 2: samples and modalities."""
+        return 2
+
+    @property
+    def observed(self) -> np.ndarray:
+        """Which sample has which modality, bool of shape (n_samples, n_modalities)."""
+        if self._observed is None:
+            observed = np.column_stack([_blocks.observed_rows(b) for b in self._blocks])
+            if self._mask is not None:
+                observed &= self._mask
+            observed.flags.writeable = False
+            self._observed = observed
+        return self._observed
+
+    def to_dict(self) -> dict[str, Block]:
+        """Return the blocks by name.
+
+        Returns
+        -------
+        dict of str to block
+            The blocks themselves, not copies.
+        """
+        return dict(zip(self._names, self._blocks, strict=True))
+
+    def to_array(self) -> Any:
+        """Put the modalities side by side, for tools that insist on one array.
+
+        Give the estimator ``modalities=X.column_spec()`` so that it takes them apart
+        again.
+
+        Returns
+        -------
+        ndarray or CSR matrix of shape (n_samples, n_features)
+            Dense, or sparse if a modality is sparse. Missing cells are NaN.
+
+        Raises
+        ------
+        ValueError
+            If a modality holds sequences.
+        """
+        tables = map(_blocks.as_table, self._blocks, self._names)
+        blocks = [
+            table if sparse.issparse(table) else _with_nan(table, present)
+            for table, present in zip(tables, self.observed.T, strict=True)
+        ]
+        if any(map(sparse.issparse, blocks)):
+            return sparse.hstack(blocks, format="csr")
+        return np.hstack(blocks)
+
+    def column_spec(self) -> dict[str, slice]:
+        """Tell where each modality lies in `to_array`.
+
+        Returns
+        -------
+        dict of str to slice
+            Columns by modality: a value for the estimators' ``modalities=``.
+
+        Raises
+        ------
+        ValueError
+            If a modality holds sequences.
+        """
+        tables = map(_blocks.as_table, self._blocks, self._names)
+        slices = _blocks.column_slices([table.shape[1] for table in tables])
+        return dict(zip(self._names, slices, strict=True))
+
+    # Indexing
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError(
+            "iterating over Modalities is ambiguous: use X.to_dict().items() or "
+            "X.blocks for the modalities, X[i:i+1] for one sample"
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return self._blocks[self._position(key)]
+        if isinstance(key, list) and key and all(isinstance(k, str) for k in key):
+            return self._take_modalities(key)
+        if not isinstance(key, tuple):
+            return self._take_samples(key)
+        if len(key) != 2:
+            raise IndexError(f"Modalities have 2 axes; the index has {len(key)}")
+        rows, columns = key
+        taken = self if _is_everything(rows) else self._take_samples(rows)
+        if _is_everything(columns):
+            return taken
+        if isinstance(columns, str | Integral):
+            return taken._blocks[taken._position(columns)]
+        return taken._take_modalities(columns)
+
+    def _position(self, modality: str | Integral) -> int:
+        if isinstance(modality, str):
+            if modality not in self._names:
+                raise KeyError(
+                    f"there is no modality {modality!r}; there are {list(self._names)}"
+                )
+            return self._names.index(modality)
+        return range(len(self._names))[int(modality)]
+
+    def _take_samples(self, rows: Any) -> Modalities:
+        rows = _normalised_rows(rows, self.shape[0])
+        taken = self._of(
+            self._names,
+            tuple(_blocks.take_rows(b, rows) for b in self._blocks),
+            None if self._mask is None else self._mask[rows],
+        )
+        if self._observed is not None:
+            taken._observed = self._observed[rows]
+        return taken
+
+    def _take_modalities(self, columns: Any) -> Modalities:
+        if isinstance(columns, slice):
+            positions = list(range(len(self._names))[columns])
+        else:
+            columns = list(columns)
+            if columns and all(isinstance(c, bool | np.bool_) for c in columns):
+                columns = np.flatnonzero(columns)
+            positions = [self._position(c) for c in columns]
+        if not positions:
+            raise IndexError("the index takes no modality")
+        return self._of(
+            _checked_names([self._names[p] for p in positions], len(positions)),
+            tuple(self._blocks[p] for p in positions),
+            None if self._mask is None else self._mask[:, positions],
+        )
+
+    def concat(self, *others: Modalities) -> Modalities:
+        """Append the samples of others that have the same modalities.
+
+        Parameters
+        ----------
+        *others : Modalities
+            Frames with the same names, in any order.
+
+        Returns
+        -------
+        Modalities
+            All samples, those of this frame first.
+
+        Raises
+        ------
+        ValueError
+            If the names differ.
+        TypeError
+            If a modality is of another kind (dense, sparse, frame, sequences).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mmfusion import Modalities
+        >>> X = Modalities({"audio": np.ones((4, 2)), "video": np.zeros((4, 3))})
+        >>> X[:1].concat(X[2:]).shape
+        (3, 2)
+
+        """
+        for other in others:
+            if set(other.names) != set(self.names):
+                raise ValueError(
+                    f"cannot concatenate modalities {list(other.names)} to "
+                    f"{list(self.names)}"
+                )
+        parts = [self, *(other[list(self.names)] for other in others)]
+        blocks = tuple(
+            _blocks.concat_rows([p._blocks[v] for p in parts], name)
+            for v, name in enumerate(self._names)
+        )
+        masks = None
+        if any(p._mask is not None for p in parts):
+            masks = np.concatenate([p.observed for p in parts])
+        return self._of(self._names, blocks, masks)
+
+    # Ways of a DataFrame that scikit-learn's tools take
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The same as `names`."""
+        return self._names
+
+    @property
+    def index(self) -> np.ndarray:
+        """Positions of the samples; rows carry no labels."""
+        return np.arange(self.shape[0])
+
+    @index.setter
+    def index(self, value: Any) -> None:
+        """Ignore labels: permutation_importance sets those it has just read."""
+
+    @property
+    def iloc(self) -> _Indexer:
+        """Index by position, as a DataFrame's."""
+        return _Indexer(self)
+
+    @property
+    def loc(self) -> _Indexer:
+        """Index by mask and name, as a DataFrame's."""
+        return _Indexer(self)
+
+    def take(self, indices: Any, axis: int = 0) -> Modalities:
+        """Take samples (axis 0) or modalities (axis 1) by position.
+
+        Parameters
+        ----------
+        indices : array-like of int
+            Positions.
+        axis : {0, 1}, default=0
+            0 for samples, 1 for modalities.
+
+        Returns
+        -------
+        Modalities
+            The part asked for.
+        """
+        return self._take_modalities(indices) if axis else self._take_samples(indices)
+
+    def copy(self) -> Modalities:
+        """Return a frame with the same blocks, whose columns can be assigned.
+
+        Returns
+        -------
+        Modalities
+            A shallow copy.
+        """
+        return self._of(self._names, self._blocks, self._mask)
+
+    def __setitem__(self, name: str, column: Any) -> None:
+        v = self._position(name)
+        if not (isinstance(column, Modalities) and column.shape == (len(self), 1)):
+            raise TypeError(
+                "a modality can only be replaced by one taken from another frame, "
+                "such as X[['audio']]; build a new Modalities for anything else"
+            )
+        if self._mask is not None or column._mask is not None:
+            mask = self.observed.copy()
+            mask[:, v] = column.observed[:, 0]
+            self._mask = mask
+        blocks = list(self._blocks)
+        blocks[v] = column._blocks[0]
+        self._blocks, self._observed = tuple(blocks), None
+
+    # Comparing, pickling, printing
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Modalities):
+            return NotImplemented
+        return (
+            self._names == other._names
+            and self.shape == other.shape
+            and np.array_equal(self.observed, other.observed)
+            and all(map(_blocks.equal, self._blocks, other._blocks))
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a derived cache would change joblib.hash, and Pipeline(memory=) would miss
+        return self.__dict__ | {"_observed": None}
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise TypeError(
+            "Modalities do not turn into one array by themselves, since the modalities "
+            "would be lost. For a tool that needs one array give X.to_array() with "
+            "the estimator's modalities=X.column_spec(); for one modality X['name']; "
+            "to fuse them put EarlyFusion() before the tool in a Pipeline."
+        )
+
+    def _summary(self) -> list[tuple[str, str, str, str, int]]:
+        missing = (~self.observed).sum(axis=0)
+        return [
+            (n, _blocks.kind(b), _blocks.shape_name(b), _blocks.dtype_name(b), int(m))
+            for n, b, m in zip(self._names, self._blocks, missing, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        width = max(map(len, self._names))
+        lines = [f"Modalities of {self.shape[0]} samples x {self.shape[1]} modalities"]
+        for name, kind, shape, dtype, missing in self._summary():
+            line = f"  {name:<{width}}  {kind} {shape} {dtype}"
+            lines.append(f"{line}, {missing} missing" if missing else line)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = "".join(
+            f"<th>{h}</th>" for h in ("modality", "kind", "shape", "dtype", "missing")
+        )
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>"
+            for row in self._summary()
+        )
+        title = f"Modalities of {self.shape[0]} samples x {self.shape[1]} modalities"
+        return (
+            f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
+
+
+class _Indexer:
+    """`iloc` and `loc`: a column is a block only when all of its rows are asked for.
+
+    permutation_importance reads ``iloc[rows, j]``, sets its ``index`` and assigns it
+    back, which an array could not take part in; ColumnTransformer reads
+    ``iloc[:, j]`` and hands it to a transformer, which needs the block.
+    """
+
+    def __init__(self, frame: Modalities) -> None:
+        self._frame = frame
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple) and len(key) == 2 and not _is_everything(key[0]):
+            rows, columns = key
+            if isinstance(columns, str | Integral):
+                columns = [columns]
+            return self._frame[rows, columns]
+        return self._frame[key]
+
+
+def modality_selector(*names: str) -> Callable[[Modalities], Any]:
+    """Select modalities by name in a ColumnTransformer.
+
+    scikit-learn looks names up in real DataFrames only; a callable is asked for
+    positions, which work.
+
+    Parameters
+    ----------
+    *names : str
+        Names of modalities. With one name the transformer gets that modality's block,
+        with several it gets Modalities.
+
+    Returns
+    -------
+    callable
+        Takes Modalities, returns the position or list of positions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.compose import ColumnTransformer
+    >>> from sklearn.decomposition import PCA
+    >>> from mmfusion import Modalities, modality_selector
+    >>> X = Modalities({"audio": np.eye(4), "video": np.eye(4, 3)})
+    >>> reduce = ColumnTransformer([("a", PCA(2), modality_selector("audio"))])
+    >>> reduce.fit_transform(X).shape
+    (4, 2)
+
+    """
+    if not names:
+        raise ValueError("name at least one modality")
+    return _Selector(names)
+
+
+class _Selector:
+    """A callable that pickles, unlike a closure."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+    def __repr__(self) -> str:
+        return f"modality_selector({', '.join(map(repr, self.names))})"
+
+    def __call__(self, X: Modalities) -> int | list[int]:
+        positions = [X._position(name) for name in self.names]
+        return positions[0] if len(positions) == 1 else positions
+
+
+def _read(data: Any) -> tuple[list[Any], list[str] | None]:
+    """Take apart what the user gave: blocks, and names if the data have them."""
+    if isinstance(data, Modalities):
+        return list(data.blocks), list(data.names)
+    if isinstance(data, Mapping) and not sparse.issparse(data):  # dok_array is a dict
+        return list(data.values()), list(data)
+    if _blocks.is_frame(data):
+        spec = multi_index_spec(data)
+        if spec is not None:
+            return [
+                _blocks.take_columns(data, c).droplevel(0, axis=1)
+                for c in spec.values()
+            ], list(spec)
+    if isinstance(data, list | tuple):
+        return list(data), None
+    raise TypeError(
+        f"a {type(data).__name__} is not data by modality; give a list or dict of "
+        "arrays, Modalities([X]) for one modality, or "
+        "Modalities.from_table(X, modalities=...) to split a table by columns"
+    )
+
+
+def _checked_names(names: Iterable[Any], n_modalities: int) -> tuple[str, ...]:
+    names = tuple(names)
+    if len(names) != n_modalities:
+        raise ValueError(f"{len(names)} names for {n_modalities} modalities")
+    for name in names:
+        if not isinstance(name, str) or not name or SEPARATOR in name:
+            raise ValueError(
+                f"{name!r} cannot name a modality: names are non-empty strings "
+                f"without {SEPARATOR!r}"
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"names of modalities repeat: {list(names)}")
+    return names
+
+
+def _checked_blocks(given: list[Any], names: tuple[str, ...]) -> tuple[Block, ...]:
+    blocks = [
+        None if data is None else _blocks.as_block(data, name)
+        for data, name in zip(given, names, strict=True)
+    ]
+    counts = {
+        n: b.shape[0] for n, b in zip(names, blocks, strict=True) if b is not None
+    }
+    if not counts:
+        raise ValueError("every modality is None")
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
+        raise ValueError(
+            f"modalities disagree on the number of samples: {listed}. Every modality "
+            "needs one row per sample; put None or a row of NaN where one is missing"
+        )
+    absent = np.full(next(iter(counts.values())), None, dtype=object)
+    return tuple(absent if b is None else b for b in blocks)
+
+
+def _checked_mask(observed: Any, shape: tuple[int, int]) -> np.ndarray | None:
+    if observed is None:
+        return None
+    mask = np.asarray(observed)
+    if mask.shape != shape or mask.dtype != bool:
+        raise ValueError(
+            f"observed is bool of shape (n_samples, n_modalities) = {shape}; got "
+            f"{mask.dtype} of shape {mask.shape}"
+        )
+    return mask
+
+
+def _with_nan(table: np.ndarray, present: np.ndarray) -> np.ndarray:
+    if present.all():
+        return table
+    return np.where(present[:, None], table, np.array(np.nan, np.float32))
+
+
+def _is_everything(key: Any) -> bool:
+    return key is Ellipsis or (isinstance(key, slice) and key == slice(None))
+
+
+def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
+    """Turn any row index into a slice or non-negative positions."""
+    if isinstance(rows, slice):
+        return rows
+    if isinstance(rows, Integral):
+        rows = [int(rows)]
+    rows = np.asarray(rows)
+    if rows.size == 0 and rows.dtype != bool:
+        return np.empty(0, dtype=np.intp)
+    if rows.ndim != 1 or rows.dtype.kind not in "bui":
+        raise IndexError(
+            "index samples by integers, a boolean mask or a slice, modalities by name"
+        )
+    if rows.dtype == bool:
+        if len(rows) != n_samples:
+            raise IndexError(
+                f"the mask has {len(rows)} entries for {n_samples} samples"
+            )
+        return np.flatnonzero(rows)
+    if rows.min() < -n_samples or rows.max() >= n_samples:
+        raise IndexError(f"sample {rows.max()} is out of range for {n_samples} samples")
+    return np.where(rows < 0, rows + n_samples, rows)

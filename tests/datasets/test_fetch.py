@@ -1,0 +1,157 @@
+"""Downloads, served from a local server: checked by hash, kept, parsed."""
+
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from mmfusion.datasets import (
+    fetch_100leaves,
+    fetch_handwritten,
+    fetch_msrcv1,
+    load_npz,
+)
+
+FETCHERS = [
+    (fetch_handwritten, "handwritten_mfeat", 6),
+    (fetch_msrcv1, "msrcv1_5v", 1),
+    (fetch_100leaves, "100leaves", 1),
+]
+
+
+class Server(ThreadingHTTPServer):
+    """A mirror of public repositories that remembers what was asked for."""
+
+    def __init__(self, folder):
+        super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+        self.asked = []
+        self.damages = self.refuses = False
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        self.path = "/" + self.path.rpartition("/")[2]  # the folder here is flat
+        if self.server.refuses:
+            self.send_error(404)
+        elif self.server.damages:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"not what was asked for")
+        else:
+            super().do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(shared_data, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server(shared_data / "raw") as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("fetch", "name", "n_files"), FETCHERS)
+def test_fetched_data_equal_the_npz_of_the_same_source(
+    server, shared_data, tmp_path, fetch, name, n_files
+):
+    fetched = fetch(data_home=tmp_path, base_url=server.url)
+    expected = load_npz(shared_data / f"{name}.npz")
+    np.testing.assert_array_equal(fetched.target, expected.target)
+    assert fetched.target.dtype == np.int64
+    assert fetched.target_names.astype(float).tolist() == [
+        float(label) for label in expected.target_names
+    ]
+    assert fetched.data.shape == expected.data.shape
+    for block, same in zip(fetched.data.blocks, expected.data.blocks, strict=True):
+        assert block.dtype == np.float64
+        np.testing.assert_array_equal(block.astype(np.float32), same)
+    for modality in fetched.data.names:
+        assert modality in fetched.DESCR
+
+
+@pytest.mark.parametrize(("fetch", "name", "n_files"), FETCHERS)
+def test_a_second_call_does_not_download_again(server, tmp_path, fetch, name, n_files):
+    options = dict(data_home=tmp_path, base_url=server.url)
+    first = fetch(**options)
+    assert len(set(server.asked)) == len(server.asked) == n_files
+    X, y = fetch(return_X_y=True, **options)
+    assert len(server.asked) == n_files
+    assert first.data == X
+    np.testing.assert_array_equal(y, first.target)
+    offline = fetch(data_home=tmp_path, download_if_missing=False)
+    assert offline.data == X
+
+
+def test_files_are_asked_for_by_repository_commit_and_path(server, tmp_path):
+    fetch_msrcv1(data_home=tmp_path, base_url=server.url + "/")
+    assert server.asked == [
+        "/youweiliang/Multi-view_Clustering/"
+        "838536e3118c19782358b2550bbee6119baa90bd/data/MSRC_v1.mat"
+    ]
+
+
+def test_a_file_with_another_hash_is_refused_and_not_kept(server, tmp_path):
+    server.damages = True
+    with pytest.raises(ValueError, match=r"MSRC_v1.mat sends is not the file"):
+        fetch_msrcv1(data_home=tmp_path, base_url=server.url)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_file_damaged_on_disk_is_told_or_downloaded_again(server, tmp_path):
+    options = dict(data_home=tmp_path, base_url=server.url)
+    whole = fetch_msrcv1(**options)
+    (path,) = (p for p in tmp_path.rglob("*") if p.is_file())
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(OSError, match=r"MSRC_v1.mat is damaged, and download_if"):
+        fetch_msrcv1(download_if_missing=False, **options)
+    assert fetch_msrcv1(**options).data == whole.data
+    assert len(server.asked) == 2
+
+
+def test_a_missing_file_is_told_with_its_size_and_address(tmp_path):
+    message = r"100leaves.mat is not there.*1078353 bytes.*https://.*cshaowang/gmc"
+    with pytest.raises(OSError, match=message):
+        fetch_100leaves(data_home=tmp_path, download_if_missing=False)
+
+
+def test_a_server_without_the_file_is_told_with_the_remedy(server, tmp_path):
+    server.refuses = True
+    with pytest.raises(OSError, match=r"cannot download .*404.*give base_url= of a"):
+        fetch_msrcv1(data_home=tmp_path, base_url=server.url)
+
+
+def test_the_folder_is_that_of_the_argument_or_else_of_the_environment(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MMFUSION_DATA", str(tmp_path / "environment"))
+    fetch_msrcv1(base_url=server.url)
+    assert list((tmp_path / "environment").rglob("MSRC_v1.mat"))
+    with pytest.raises(OSError, match="argument"):
+        fetch_msrcv1(data_home=tmp_path / "argument", download_if_missing=False)
+
+
+def test_the_folder_is_pooch_s_cache_by_default(tmp_path, monkeypatch):
+    pooch = pytest.importorskip("pooch")
+    monkeypatch.delenv("MMFUSION_DATA", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / f"of {project}")
+    with pytest.raises(OSError, match="of mmfusion"):
+        fetch_msrcv1(download_if_missing=False)
+
+
+def test_without_pooch_the_remedy_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(ImportError, match=r'pip install "mmfusion\[datasets\]"'):
+        fetch_msrcv1(data_home=tmp_path)

@@ -1,0 +1,336 @@
+"""Saving and loading npz files: what goes in comes out, and nothing runs."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from mmfusion import Modalities
+from mmfusion.datasets import load_npz, make_multimodal_sequences, save_npz
+
+TABLES = [
+    "100leaves",
+    "acm_3v",
+    "avdigits_fsdd_mnist",
+    "bbc_4v",
+    "bdgp_3v",
+    "breast_tcga_3v",
+    "citeseer_2v",
+    "coil20_3pose",
+    "handwritten_mfeat",
+    "mnist4_3v",
+    "mosi_3v",
+    "movies617",
+    "msrcv1_5v",
+    "ngs_3v",
+    "nutrimouse_2v_diet",
+    "proteinfold_12v",
+    "snareseq_2v",
+    "webkb203_3v",
+    "wikipedia693",
+]
+SEQUENCES = ["ts_articularyword", "ts_basicmotions", "ts_japanesevowels"]
+OTHER_LAYOUTS = ["align_vienna4x22", "align_warp_basicmotions", "ts_weizmann"]
+
+
+def round_trip(tmp_path, X, *args, **kwargs):
+    save_npz(tmp_path / "file.npz", X, *args, **kwargs)
+    return load_npz(tmp_path / "file.npz")
+
+
+def test_the_real_data_sets_are_all_spoken_for(shared_data):
+    found = {path.stem for path in shared_data.glob("*.npz")}
+    assert found == {*TABLES, *SEQUENCES, *OTHER_LAYOUTS}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_real_tables_load_as_they_are(shared_data, name):
+    loaded = load_npz(shared_data / f"{name}.npz")
+    with np.load(shared_data / f"{name}.npz") as raw:
+        assert loaded.data.names == tuple(raw["view_names"])
+        assert loaded.source == raw["source"]
+        assert loaded.source in loaded.DESCR
+        np.testing.assert_array_equal(loaded.target, raw["y"])
+        for v, block in enumerate(loaded.data.blocks):
+            assert block.dtype == raw[f"view_{v}"].dtype
+            np.testing.assert_array_equal(block, raw[f"view_{v}"])
+        if "label_values" in raw:
+            np.testing.assert_array_equal(loaded.target_names, raw["label_values"])
+        else:
+            assert loaded.target_names is None
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_real_sequences_load_as_they_are(shared_data, name):
+    loaded = load_npz(shared_data / f"{name}.npz")
+    with np.load(shared_data / f"{name}.npz") as raw:
+        np.testing.assert_array_equal(loaded.target, raw["y"])
+        np.testing.assert_array_equal(loaded.extra["split"], raw["split"])
+        assert loaded.data.shape == (len(raw["y"]), raw["view_of_channel"].max() + 1)
+        start = 0
+        for i, length in enumerate(raw["lengths"]):
+            frames = raw["frames"][start : start + length] if i < 20 else None
+            start += length
+            for v, block in enumerate(loaded.data.blocks):
+                assert len(block[i]) == length
+                if frames is not None:
+                    columns = raw["view_of_channel"] == v
+                    np.testing.assert_array_equal(block[i], frames[:, columns])
+
+
+@pytest.mark.parametrize("name", OTHER_LAYOUTS)
+def test_real_files_of_another_layout_are_refused(shared_data, name):
+    with pytest.raises(ValueError, match=f"{name}.npz: .* another layout .*'source'"):
+        load_npz(shared_data / f"{name}.npz")
+
+
+@pytest.mark.parametrize("name", ["nutrimouse_2v_diet", "ts_basicmotions"])
+def test_a_real_file_saved_again_has_the_same_arrays(shared_data, tmp_path, name):
+    given = load_npz(shared_data / f"{name}.npz")
+    save_npz(
+        tmp_path / "again.npz",
+        given.data,
+        given.target,
+        target_names=given.target_names,
+        source=given.source,
+        extra=given.extra,
+    )
+    with (
+        np.load(shared_data / f"{name}.npz") as raw,
+        np.load(tmp_path / "again.npz") as again,
+    ):
+        assert set(raw) <= set(again) <= {*raw, "view_names"}
+        for key in raw:
+            assert raw[key].dtype == again[key].dtype
+            np.testing.assert_array_equal(raw[key], again[key])
+
+
+def numbers(rng, shape, dtype):
+    return rng.integers(0, 5, shape).astype(dtype)
+
+
+def draw_block(rng, kind, n_samples):
+    dtype = rng.choice(["float32", "float64", "int16", "bool", "<U3"])
+    width = int(rng.integers(1, 4))
+    if kind == "dense":
+        block = numbers(rng, (n_samples, width), dtype)
+        if block.dtype.kind == "f":
+            block[rng.random(n_samples) < 0.3] = np.nan
+        return block
+    if kind == "images":
+        return numbers(rng, (n_samples, 2, 3), dtype)
+    if kind == "sparse":
+        return sparse.random_array(
+            (n_samples, width), density=0.4, format="csr", rng=rng
+        )
+    if kind == "absent":
+        return None
+    return [
+        None if rng.random() < 0.3 else numbers(rng, (rng.integers(0, 4), width), dtype)
+        for _ in range(n_samples)
+    ]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["dense", "images", "sparse", "absent", "sequences"]),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(1, 5),
+    st.booleans(),
+    st.integers(0, 1000),
+)
+def test_what_is_saved_is_what_is_loaded(
+    tmp_path_factory, kinds, n_samples, masked, seed
+):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((n_samples, len(kinds))) < 0.7 if masked else None
+    blocks = [draw_block(rng, kind, n_samples) for kind in kinds]
+    if all(b is None for b in blocks):
+        return
+    X = Modalities(blocks, observed=mask)
+    y = rng.integers(0, 3, n_samples)
+    loaded = round_trip(tmp_path_factory.mktemp("npz"), X, y)
+    assert loaded.data == X
+    np.testing.assert_array_equal(loaded.target, y)
+
+
+def test_sequences_with_one_clock_lie_side_by_side(tmp_path):
+    lengths = [3, 1, 4]
+    X = Modalities(
+        {
+            "acc": [np.full((n, 2), n, dtype="f4") for n in lengths],
+            "gyr": [np.full((n, 1), -n, dtype="f4") for n in lengths],
+        }
+    )
+    assert round_trip(tmp_path, X).data == X
+    with np.load(tmp_path / "file.npz") as raw:
+        assert set(raw) == {"view_names", "frames", "lengths", "view_of_channel"}
+        assert raw["frames"].shape == (8, 3)
+        assert raw["lengths"].tolist() == lengths
+        assert raw["view_of_channel"].tolist() == [0, 0, 1]
+
+
+def test_sequences_with_unequal_clocks_lie_apart(tmp_path):
+    X, y, paths = make_multimodal_sequences(5, missing_rate=0.4, random_state=0)
+    loaded = round_trip(tmp_path, X, y, extra={"paths": paths})
+    assert loaded.data == X
+    np.testing.assert_array_equal(loaded.extra["paths"], paths)
+    with np.load(tmp_path / "file.npz") as raw:
+        assert raw["lengths_0"].tolist() == [
+            -1 if e is None else len(e) for e in X.blocks[0]
+        ]
+        assert len(raw["frames_0"]) == sum(n for n in raw["lengths_0"] if n > 0)
+
+
+def test_sparse_modalities_come_back_sparse_and_dense_ones_dense(tmp_path):
+    X = Modalities({"words": sparse.eye_array(4, 1000, format="csc"), "all": np.eye(4)})
+    loaded = round_trip(tmp_path, X).data
+    assert isinstance(loaded["words"], sparse.csr_array)
+    assert isinstance(loaded["all"], np.ndarray)
+    assert loaded == X
+
+
+def test_saving_leaves_the_data_alone(tmp_path):
+    words = sparse.csr_array(([1.0, 2.0, 3.0], [1, 0, 1], [0, 3]), shape=(1, 2))
+    before = pickle.dumps(words)
+    loaded = round_trip(tmp_path, [words]).data.blocks[0]
+    assert pickle.dumps(words) == before
+    np.testing.assert_array_equal(loaded.toarray(), [[2.0, 4.0]])
+
+
+def test_memmaps_and_unordered_arrays_are_saved(tmp_path):
+    np.save(tmp_path / "big.npy", np.arange(12.0).reshape(3, 4))
+    big = np.load(tmp_path / "big.npy", mmap_mode="r")
+    X = Modalities([big, np.asfortranarray(big), big[:, ::2]])
+    assert round_trip(tmp_path, X).data == X
+
+
+def test_a_mask_over_values_is_kept(tmp_path):
+    X = Modalities([np.eye(2), np.eye(2)], observed=np.array([[True, False]] * 2))
+    loaded = round_trip(tmp_path, X).data
+    np.testing.assert_array_equal(loaded.observed, X.observed)
+    np.testing.assert_array_equal(loaded.blocks[1], np.eye(2))
+
+
+def test_target_names_source_and_extra_arrays_come_back(tmp_path):
+    loaded = round_trip(
+        tmp_path,
+        [np.eye(2)],
+        [1, 0],
+        target_names=["no", "yes"],
+        source="a paper",
+        extra={"file": ["a", "b"], "speaker": pd.Series(["x", "y"])},
+    )
+    assert loaded.target_names[loaded.target].tolist() == ["yes", "no"]
+    assert loaded.source == "a paper"
+    assert loaded.extra["file"].tolist() == ["a", "b"]
+    assert loaded.extra["speaker"].tolist() == ["x", "y"]
+    X, y = load_npz(tmp_path / "file.npz", return_X_y=True)
+    assert loaded.data == X
+    assert y.tolist() == [1, 0]
+
+
+def test_a_file_without_target_has_none(tmp_path):
+    loaded = round_trip(tmp_path, [np.eye(2)])
+    assert loaded.target is None
+    assert loaded.target_names is None
+    assert loaded.source == ""
+    assert loaded.extra == {}
+
+
+def test_the_path_is_taken_as_it_is(tmp_path):
+    save_npz(str(tmp_path / "no_suffix"), [np.eye(2)])
+    assert [p.name for p in tmp_path.iterdir()] == ["no_suffix"]
+    assert load_npz(str(tmp_path / "no_suffix")).data.shape == (2, 1)
+
+
+def test_unfit_names_are_mended(tmp_path):
+    given = ["a__b", "a_b", "", "a_b", "ok"]
+    views = {f"view_{v}": np.eye(2) for v in range(5)}
+    np.savez(tmp_path / "names.npz", view_names=given, **views)
+    names = load_npz(tmp_path / "names.npz").data.names
+    assert names == ("a_b", "a_b_1", "modality_2", "a_b_3", "ok")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (open, ("exploded", "w"))
+
+
+def test_nothing_is_unpickled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bomb = np.array([[Bomb()]], dtype=object)
+    np.savez(tmp_path / "bomb.npz", view_0=bomb)
+    with pytest.raises(ValueError, match=r"bomb.npz: 'view_0' cannot be read"):
+        load_npz(tmp_path / "bomb.npz")
+    (tmp_path / "pickle.npz").write_bytes(pickle.dumps(bomb))
+    with pytest.raises(ValueError, match="is not an npz file"):
+        load_npz(tmp_path / "pickle.npz")
+    assert not (tmp_path / "exploded").exists()
+
+
+EYE = np.eye(2)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (dict(features=EYE), r"another layout .*\['features'\]"),
+        (dict(view_0=EYE, view_2=EYE), "modality 1 is missing or incomplete"),
+        (dict(view_0_data=np.ones(1)), "modality 0 .* view_0_indptr"),
+        (dict(view_0=EYE, view_1=np.eye(3)), "disagree on the number of samples"),
+        (dict(view_0=EYE, view_names=["a", "b"]), "2 names for 1 modal"),
+        (dict(view_0=EYE, y=[1]), r"y has shape \(1,\) for 2 samples"),
+        (dict(view_0=EYE, y=[0, 2], label_values=["a", "b"]), "0 to 1; got int64"),
+        (dict(view_0=EYE, observed=[[1], [0]]), "observed is bool"),
+        (dict(frames=EYE, lengths=[1, 2]), "adds up to 3 frames; the file has 2"),
+        (dict(frames=EYE, lengths=[1.0, 1.0]), "lengths has float64"),
+        (dict(frames=np.ones(2), lengths=[1, 1]), r"frames has shape \(2,\)"),
+        (dict(frames=EYE, lengths=[2], view_of_channel=[0, 2]), r"got \[0, 2\]"),
+        (dict(frames_0=EYE, lengths_0=[3]), "lengths_0 adds up to 3"),
+    ],
+)
+def test_files_that_contradict_themselves_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "file.npz", **arrays)
+    with pytest.raises(ValueError, match=f"file.npz: .*{message}"):
+        load_npz(tmp_path / "file.npz")
+
+
+def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
+        load_npz(tmp_path / "nowhere.npz")
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "error", "message"),
+    [
+        ({"a": pd.DataFrame(EYE)}, {}, TypeError, "'a' is a DataFrame"),
+        ({"a": EYE.astype(object)}, {}, TypeError, "'a' holds Python objects"),
+        ([EYE], dict(y=[1]), ValueError, "1 values for 2 samples"),
+        ([EYE], dict(y=[None, {}]), TypeError, "y holds Python objects"),
+        ([EYE], dict(y=[0, 1], target_names=["a"]), ValueError, "of 1 classes"),
+        ([EYE], dict(extra={"view_0": EYE}), ValueError, "key of the layout"),
+        ([EYE], dict(extra={"frames_7": EYE}), ValueError, "key of the layout"),
+        (
+            {"a": [np.ones((2, 3)), None, np.ones((2, 4))]},
+            {},
+            ValueError,
+            r"'a': the sequence of sample 2 is float64 of shape \(2, 4\), that of "
+            r"sample 0 .* \(2, 3\)",
+        ),
+        (EYE, {}, TypeError, "from_table"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_and_leaves_no_file(
+    tmp_path, X, options, error, message
+):
+    with pytest.raises(error, match=message):
+        save_npz(tmp_path / "file.npz", X, **options)
+    assert not (tmp_path / "file.npz").exists()
