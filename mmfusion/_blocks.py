@@ -40,6 +40,7 @@ def is_table_row(element: object) -> bool:
     """Tell one row of a table given as nested lists, such as ``[1.0, 2.0]``."""
     return (
         isinstance(element, list | tuple | np.ndarray)
+        and getattr(element, "ndim", 1) == 1
         and len(element) > 0
         and all(np.ndim(cell) == 0 for cell in element)
     )
@@ -56,7 +57,13 @@ def as_sequences(elements: Any, name: str = "X") -> np.ndarray:
             continue
         if _package(element) == "torch":
             element = element.detach().cpu().numpy()
-        element = np.asarray(element)
+        try:
+            element = np.asarray(_filled(element))
+        except ValueError as error:
+            raise ValueError(
+                f"modality {name!r}: sample {i} is no array of shape "
+                f"(n_frames, n_features): {error}"
+            ) from error
         if element.ndim < 2:
             raise ValueError(
                 f"modality {name!r}: sample {i} is an array of shape {element.shape}; "
@@ -65,6 +72,13 @@ def as_sequences(elements: Any, name: str = "X") -> np.ndarray:
             )
         block[i] = element
     return block
+
+
+def _filled(data: Any) -> Any:
+    """Write NaN where an array is masked."""
+    if not isinstance(data, np.ma.MaskedArray):
+        return data
+    return np.ma.filled(data.astype(np.result_type(data, np.float16)), np.nan)
 
 
 def _from_list(elements: list | tuple, name: str) -> np.ndarray:
@@ -85,7 +99,7 @@ def _from_list(elements: list | tuple, name: str) -> np.ndarray:
 
 def as_block(data: Any, name: str) -> Block:
     """Take user data as a block, without a copy where its kind allows it."""
-    if sparse.issparse(data):
+    if sparse.issparse(data) and data.ndim == 2:
         return data.tocsr()
     if is_frame(data):
         return data
@@ -94,8 +108,8 @@ def as_block(data: Any, name: str) -> Block:
     if isinstance(data, list | tuple):
         data = _from_list(data, name)
     elif isinstance(data, np.ma.MaskedArray):
-        data = data.astype(np.result_type(data, np.float16)).filled(np.nan)
-    elif not isinstance(data, np.ndarray):
+        data = _filled(data)
+    elif not isinstance(data, np.ndarray) and not sparse.issparse(data):
         data = np.asarray(data)
     if data.ndim == 0:
         raise TypeError(
@@ -125,6 +139,13 @@ def concat_rows(blocks: list[Block], name: str) -> Block:
     kinds = {kind(b) for b in blocks}
     if len(kinds) > 1:
         raise TypeError(f"modality {name!r}: cannot concatenate {sorted(kinds)}")
+    inner = [list(b.columns) if is_frame(b) else b.shape[1:] for b in blocks]
+    for other in inner:
+        if other != inner[0]:
+            raise ValueError(
+                f"modality {name!r}: cannot concatenate samples of features {other} "
+                f"to samples of features {inner[0]}"
+            )
     if sparse.issparse(first):
         return sparse.vstack(blocks, format="csr")
     if _package(first) == "pandas":
@@ -172,6 +193,35 @@ def shape_name(block: Block) -> str:
     return f"({len(block)}, {low if low == high else f'{low}..{high}'}, {tail})"
 
 
+def n_features(block: Block) -> int:
+    """Count the features of a sample, or of a frame of a sequence."""
+    if is_sequences(block):
+        given = [e for e in block if e is not None]
+        return int(np.prod(given[0].shape[1:])) if given else 0
+    return int(np.prod(block.shape[1:]))
+
+
+def of_samples(values: Any, chosen: np.ndarray) -> Any:
+    """Take the chosen samples (a mask) of anything with a row for each sample."""
+    if chosen.all() or not (hasattr(values, "__len__") or hasattr(values, "shape")):
+        return values
+    if not hasattr(values, "shape"):
+        values = np.asarray(values)
+    if values.shape[:1] != chosen.shape:
+        return values
+    return take_rows(values, np.flatnonzero(chosen))
+
+
+def over_all_samples(rows: np.ndarray, chosen: np.ndarray, lacking: Any) -> np.ndarray:
+    """Undo `of_samples`: rows of the others are filled with `lacking`."""
+    if chosen.all():
+        return rows
+    shape = (len(chosen), *rows.shape[1:])
+    spread = np.full(shape, lacking, dtype=np.result_type(rows, lacking))
+    spread[chosen] = rows
+    return spread
+
+
 def column_names(block: Block) -> list[str] | None:
     """Names of a frame's columns; None for blocks without names."""
     if not is_frame(block):
@@ -188,6 +238,12 @@ def _is_null(values: np.ndarray) -> np.ndarray:
     return np.zeros(values.shape, dtype=bool)
 
 
+def _null_cells(block: Block) -> np.ndarray:
+    if _package(block) == "pandas":  # whose NA says neither yes nor no to a comparison
+        return block.isna().to_numpy()
+    return _is_null(block.toarray() if sparse.issparse(block) else np.asarray(block))
+
+
 def observed_rows(block: Block) -> np.ndarray:
     """Tell, for every sample, whether it has this modality.
 
@@ -197,17 +253,18 @@ def observed_rows(block: Block) -> np.ndarray:
     if is_sequences(block):
         return np.array([e is not None and not _is_null(e).all() for e in block], bool)
     observed = np.ones(block.shape[0], dtype=bool)
-    if sparse.issparse(block) or 0 in block.shape:
+    if 0 in block.shape:
         return observed
-    if is_frame(block):
-        first = np.asarray(take_columns(block, [0]))[:, 0]
+    if sparse.issparse(block):
+        first = np.flatnonzero(np.diff(block.indptr) == block.shape[1])  # no zeros
+        suspects = first[_is_null(block.data[block.indptr[first]])]
+    elif is_frame(block):
+        suspects = np.flatnonzero(_null_cells(take_columns(block, [0])))
     else:
-        first = block[(slice(None),) + (0,) * (block.ndim - 1)]
-    suspects = np.flatnonzero(_is_null(np.asarray(first)))
+        suspects = np.flatnonzero(_is_null(block[(..., *(0,) * (block.ndim - 1))]))
     if suspects.size:
-        rows = np.asarray(take_rows(block, suspects))
-        null = _is_null(rows).reshape(len(suspects), -1).all(axis=1)
-        observed[suspects[null]] = False
+        null = _null_cells(take_rows(block, suspects))
+        observed[suspects[null.reshape(len(suspects), -1).all(axis=1)]] = False
     return observed
 
 
@@ -228,6 +285,8 @@ def as_table(block: Block, name: str) -> Any:
     if sparse.issparse(block):
         return block
     array = np.asarray(block)
+    if array.dtype.kind in "US":  # beside numbers, it would make strings of them
+        array = array.astype(object)
     return array if array.ndim == 2 else array.reshape(len(array), -1)
 
 
@@ -239,6 +298,8 @@ def equal(a: Block, b: Block) -> bool:
         parts = zip(_canonical_parts(a), _canonical_parts(b), strict=True)
         return all(_dense_equal(x, y) for x, y in parts)
     if is_frame(a):
+        if _package(a) == _package(b) == "pandas":  # rows carry no labels
+            a, b = a.reset_index(drop=True), b.reset_index(drop=True)
         return type(a) is type(b) and bool(a.equals(b))
     if is_sequences(a):
         pairs = zip(a, b, strict=True)
@@ -254,8 +315,11 @@ def _canonical_parts(matrix: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _dense_equal(a: Any, b: Any) -> bool:
-    if a is None or b is None or a.dtype != b.dtype:
+    if a is None or b is None or a.dtype != b.dtype or a.shape != b.shape:
         return False
+    if a.dtype.kind == "O":
+        null = _is_null(a)
+        a, b = np.where(null, None, a), np.where(_is_null(b), None, b)
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
 
 

@@ -78,7 +78,9 @@ def _runs(widths: list[int]) -> dict[str, slice | np.ndarray]:
 
 def _positions(table: Any, columns: Any) -> Any:
     columns = columns(table) if callable(columns) else columns
-    if isinstance(columns, slice) and not isinstance(columns.start or 0, str):
+    if isinstance(columns, slice) and not any(
+        isinstance(end, str) for end in (columns.start, columns.stop)
+    ):
         return np.arange(table.shape[1])[columns]
     return column_indices(table, columns)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,7 @@ def as_modalities(X: Any) -> Modalities:
 
 
 def validate_modalities(
-    estimator: Any, X: Any, *, reset: bool, allow_nan: bool = False
+    estimator: Any, X: Any, *, reset: bool, raw: bool = False
 ) -> Modalities:
     """Take X in any form, check it, and set or check the estimator's layout.
 
@@ -97,27 +97,27 @@ def validate_modalities(
         The data.
     reset : bool
         True in `fit`: the layout is set. False later: it is checked.
-    allow_nan : bool, default=False
-        Whether NaN inside an observed row is left to the estimator.
+    raw : bool, default=False
+        Whether blocks are handed on as they are, to something that checks them.
 
     Returns
     -------
     Modalities
-        Blocks are float arrays of 2 dimensions or CSR matrices, in the order of
-        `fit`. Rows of samples that lack a modality hold no meaning.
+        In the order of `fit`. Unless `raw`, blocks are float arrays of 2 dimensions
+        or CSR matrices. Rows of samples that lack a modality hold no meaning.
     """
     if isinstance(X, list | tuple) and len(X) == 0:
         raise ValueError("X is empty: it holds no modality and no sample")
     tags = estimator.__modality_tags__()
     from_table = not is_multimodal(X)
     if from_table:
-        frame, named = _split_table(
-            estimator, X, tags, reset=reset, allow_nan=allow_nan
-        )
+        frame, named = _split_table(estimator, X, tags, reset=reset, raw=raw)
     else:
         frame = as_modalities(X)
-        columns = map(_blocks.column_names, frame.blocks)
-        named = dict(zip(frame.names, columns, strict=True))
+        named = {
+            name: _own_names(name, _blocks.column_names(block))
+            for name, block in frame.to_dict().items()
+        }
     if not reset:
         frame = _in_fitted_order(estimator, frame)
     if len(frame) == 0:
@@ -125,21 +125,23 @@ def validate_modalities(
             f"Found array with 0 sample(s) while a minimum of 1 is required by "
             f"{type(estimator).__name__}"
         )
-    checked = _check_blocks(estimator, frame, tags, reset=reset, allow_nan=allow_nan)
+    checked = _check_blocks(estimator, frame, tags, reset=reset, raw=raw)
     layout = Layout(
         frame.names,
-        tuple(int(b.shape[1]) for b in checked.blocks),
+        tuple(map(_blocks.n_features, checked.blocks)),
         tuple(named[name] for name in frame.names),
     )
     if reset:
         _set_layout(estimator, layout, tags, from_table=from_table)
     else:
         _check_layout(estimator, layout)
+        # a list has the names of fit, by which estimators know their parts
+        checked = Modalities._of(estimator._layout.names, checked.blocks, checked._mask)
     return checked
 
 
 def _split_table(
-    estimator: Any, X: Any, tags: ModalityTags, *, reset: bool, allow_nan: bool
+    estimator: Any, X: Any, tags: ModalityTags, *, reset: bool, raw: bool
 ) -> tuple[Modalities, dict[str, list[str] | None]]:
     """Take one 2-D table: scikit-learn's own checks, then the column spec."""
     table = validate_data(
@@ -147,16 +149,24 @@ def _split_table(
         X,
         reset=reset,
         accept_sparse="csr" if tags.sparse else False,
-        dtype=FLOATS,
-        ensure_all_finite=not (allow_nan or tags.missing),
+        dtype=None if raw else FLOATS,
+        ensure_all_finite=not (raw or tags.missing),
+        skip_check_array=raw and _blocks.is_frame(X),
     )
     columns = resolve_columns(estimator.modalities, X if _blocks.is_frame(X) else table)
     names = getattr(estimator, "feature_names_in_", None)
     blocks = {n: _blocks.take_columns(table, c) for n, c in columns.items()}
     return Modalities(blocks), {
-        n: None if names is None else [f.removeprefix(n + SEPARATOR) for f in names[c]]
+        n: _own_names(n, None if names is None else names[c])
         for n, c in columns.items()
     }
+
+
+def _own_names(modality: str, features: Iterable[str] | None) -> list[str] | None:
+    """Name features within their modality: f0 for ``audio__f0``."""
+    if features is None:
+        return None
+    return [f.removeprefix(modality + SEPARATOR) for f in features]
 
 
 def _in_fitted_order(estimator: Any, frame: Modalities) -> Modalities:
@@ -169,6 +179,8 @@ def _in_fitted_order(estimator: Any, frame: Modalities) -> Modalities:
             f"expecting {len(fitted.names)}, {list(fitted.names)}, as in fit; give a "
             "modality that is absent as None, and a 2-D array with modalities="
         )
+    if set(frame.names) == set(fitted.names):
+        return frame if frame.names == fitted.names else frame[list(fitted.names)]
     if list(frame.names) == default_names(len(frame.names)):
         return frame
     if not fitted.is_named:
@@ -179,23 +191,16 @@ def _in_fitted_order(estimator: Any, frame: Modalities) -> Modalities:
             stacklevel=4,
         )
         return frame
-    if set(frame.names) != set(fitted.names):
-        unseen = [n for n in frame.names if n not in fitted.names]
-        absent = [n for n in fitted.names if n not in frame.names]
-        raise ValueError(
-            f"The modality names should match those of fit: {unseen} unseen at fit, "
-            f"{absent} seen at fit, yet now absent"
-        )
-    return frame if frame.names == fitted.names else frame[list(fitted.names)]
+    unseen = [n for n in frame.names if n not in fitted.names]
+    absent = [n for n in fitted.names if n not in frame.names]
+    raise ValueError(
+        f"The modality names should match those of fit: {unseen} unseen at fit, "
+        f"{absent} seen at fit, yet now absent"
+    )
 
 
 def _check_blocks(
-    estimator: Any,
-    frame: Modalities,
-    tags: ModalityTags,
-    *,
-    reset: bool,
-    allow_nan: bool,
+    estimator: Any, frame: Modalities, tags: ModalityTags, *, reset: bool, raw: bool
 ) -> Modalities:
     blocks = []
     observed = frame.observed
@@ -207,17 +212,20 @@ def _check_blocks(
                 width = estimator._layout.widths[v]
                 blocks.append(np.full((len(frame), width), np.nan))
                 continue
-        blocks.append(
-            _check_block(estimator, name, block, present, tags, allow_nan=allow_nan)
-        )
-    if tags.missing:
-        nothing = np.flatnonzero(~observed.any(axis=1))
-        if nothing.size:
-            raise ValueError(
-                f"sample {nothing[0]} lacks every modality (NaN in all of them), as do "
-                f"{nothing.size} of {len(frame)} samples; leave such samples out"
-            )
+        if not raw:
+            block = _check_block(estimator, name, block, present, tags)
+        blocks.append(block)
     return Modalities._of(frame.names, tuple(blocks), observed)
+
+
+def refuse_empty_samples(frame: Modalities) -> None:
+    """Refuse samples that lack every modality."""
+    nothing = np.flatnonzero(~frame.observed.any(axis=1))
+    if nothing.size:
+        raise ValueError(
+            f"sample {nothing[0]} lacks every modality (NaN in all of them), as do "
+            f"{nothing.size} of {len(frame)} samples; leave such samples out"
+        )
 
 
 def _check_missing(
@@ -244,8 +252,6 @@ def _check_block(
     block: Block,
     present: np.ndarray,
     tags: ModalityTags,
-    *,
-    allow_nan: bool,
 ) -> Block:
     if _blocks.is_sequences(block):
         raise ValueError(
@@ -258,47 +264,37 @@ def _check_block(
             accept_sparse="csr" if tags.sparse else False,
             dtype=FLOATS,
             allow_nd=True,
-            ensure_all_finite=present.all() and not allow_nan,
+            ensure_all_finite=False,  # the check below also tells where
             estimator=estimator,
             input_name=f"modality {name!r}",
         )
     except (ValueError, TypeError) as error:
-        place = _first_non_finite(block, present)
-        raise type(error)(f"modality {name!r}: {place or error}") from error
+        raise type(error)(f"modality {name!r}: {error}") from error
     if checked.ndim > 2:
         checked = checked.reshape(len(checked), -1)
-    if not allow_nan and not present.all():
-        place = _first_non_finite(checked, present)
-        if place:
-            raise ValueError(f"modality {name!r}: {place}")
+    _check_finite(checked, present, name)
     return checked
 
 
-def _first_non_finite(block: Block, present: np.ndarray) -> str | None:
+def _check_finite(block: Block, present: np.ndarray, name: str) -> None:
     """Tell where an observed cell is NaN or infinite."""
+    values = block.data if sparse.issparse(block) else block
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):  # makes no array, unlike the search below
+            return
     if sparse.issparse(block):
-        block = block.tocoo()
-        values, rows = block.data, block.row
+        cells = block.tocoo()
+        bad = ~np.isfinite(cells.data) & present[cells.row]
+        places = np.column_stack([cells.row, cells.col])[bad]
     else:
-        values = np.asarray(block)
-        rows = np.arange(len(values))
-    if values.dtype.kind not in "fc":
-        return None
-    bad = ~np.isfinite(values)
-    if sparse.issparse(block):
-        bad = np.flatnonzero(bad & present[rows])
-        if not bad.size:
-            return None
-        row, column = int(rows[bad[0]]), int(block.col[bad[0]])
-    else:
-        bad = bad.reshape(len(values), -1) & present[:, None]
-        if not bad.any():
-            return None
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-    return (
-        f"sample {row}, feature {column} is NaN or infinity. A row that is all NaN "
-        "means a missing modality; for single cells use PerModality(SimpleImputer())"
-    )
+        places = np.argwhere(~np.isfinite(block) & present[:, None])
+    if len(places):
+        sample, feature = places[0].tolist()
+        raise ValueError(
+            f"modality {name!r}: sample {sample}, feature {feature} is NaN or "
+            "infinity. A row that is all NaN means a missing modality; for single "
+            "cells use PerModality(SimpleImputer())"
+        )
 
 
 def _set_layout(

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import _validation
 from mmfusion._options import by_modality
-from mmfusion._sklearn_compat import VisualBlock, container_adapter
+from mmfusion._sklearn_compat import container_adapter
 from mmfusion._validation import ModalityTags
 from mmfusion.modalities import Modalities
 
@@ -35,12 +35,10 @@ class ModalityMixin:
         tags.input_tags.sparse = self.__modality_tags__().sparse
         return tags
 
-    def _validate(self, X: Any, *, reset: bool, allow_nan: bool = False) -> Modalities:
+    def _validate(self, X: Any, *, reset: bool, raw: bool = False) -> Modalities:
         if not reset:
             check_is_fitted(self)
-        return _validation.validate_modalities(
-            self, X, reset=reset, allow_nan=allow_nan
-        )
+        return _validation.validate_modalities(self, X, reset=reset, raw=raw)
 
 
 class PerModalityParams:
@@ -112,7 +110,8 @@ class PerModalityParams:
                 f"modalities {sorted(taken)} are called like parameters of "
                 f"{type(self).__name__}; rename them to give {own} by name"
             )
-        chosen = by_modality(default if option is None else option, names, own, default)
+        option = default if option is None else option
+        chosen = by_modality(option, names, own, default)
         return [c if c is None or isinstance(c, str) else clone(c) for c in chosen]
 
 
@@ -142,9 +141,11 @@ class ModalityTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
             self._sklearn_output_config = config | {"transform": transform}
         return self
 
-    def _output(
-        self, frame: Modalities, names_out: list[np.ndarray], *, like: Any
-    ) -> Any:
+    def _names_out(self) -> list[np.ndarray]:
+        """Names of the output's features, by modality."""
+        raise NotImplementedError
+
+    def _output(self, frame: Modalities, *, like: Any) -> Any:
         """Give the transformed frame the form of the input."""
         adapter = container_adapter("transform", self)
         if _validation.is_multimodal(like):
@@ -152,24 +153,17 @@ class ModalityTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
                 return frame
             blocks = [
                 adapter.create_container(b, b, columns=c)
-                for b, c in zip(frame.blocks, names_out, strict=True)
+                for b, c in zip(frame.blocks, self._names_out(), strict=True)
             ]
             return Modalities._of(frame.names, tuple(blocks), frame._mask)
         blocks = list(frame.blocks)
-        if any(map(sparse.issparse, blocks)):
+        if len(blocks) == 1:
+            table = blocks[0]
+        elif any(map(sparse.issparse, blocks)):
             table = sparse.hstack(blocks, format="csr")
         else:
-            table = blocks[0] if len(blocks) == 1 else np.hstack(blocks)
+            table = np.hstack(blocks)
         if adapter is None:
             return table
-        return adapter.create_container(table, like, columns=np.concatenate(names_out))
-
-
-def parallel_block(estimators: Mapping[str, Any]) -> VisualBlock:
-    """Draw estimators of several modalities side by side in the HTML repr."""
-    return VisualBlock(
-        "parallel",
-        list(estimators.values()),
-        names=list(estimators),
-        name_details=[str(e) for e in estimators.values()],
-    )
+        names = np.concatenate(self._names_out())
+        return adapter.create_container(table, like, columns=names)

@@ -107,12 +107,14 @@ class Modalities:
             raise ValueError("names are those of the dict, frame or Modalities given")
         if not given:
             raise ValueError("there is no modality: data is empty")
-        names = names or given_names or default_names(len(given))
+        if names is None:
+            names = given_names or default_names(len(given))
         self._names = _checked_names(names, len(given))
         self._blocks = _checked_blocks(given, self._names)
-        if observed is None and isinstance(data, Modalities):
-            observed = data._mask
         self._mask = _checked_mask(observed, self.shape)
+        if isinstance(data, Modalities) and data._mask is not None:
+            mask = data._mask
+            self._mask = mask if self._mask is None else mask & self._mask
         self._observed: np.ndarray | None = None
 
     @classmethod
@@ -157,8 +159,14 @@ class Modalities:
           video  dense (5, 1) float64
 
         """
-        if not hasattr(table, "shape"):
+        if sparse.issparse(table):
+            table = table.tocsr()  # not every format can be indexed
+        elif not hasattr(table, "shape"):
             table = np.asarray(table)
+        if len(table.shape) < 2:
+            raise ValueError(
+                f"a table has shape (n_samples, n_features); got {tuple(table.shape)}"
+            )
         columns = resolve_columns(modalities, table)
         blocks = tuple(_blocks.take_columns(table, c) for c in columns.values())
         return cls(dict(zip(columns, blocks, strict=True)))
@@ -223,10 +231,7 @@ class Modalities:
             If a modality holds sequences.
         """
         tables = map(_blocks.as_table, self._blocks, self._names)
-        blocks = [
-            table if sparse.issparse(table) else _with_nan(table, present)
-            for table, present in zip(tables, self.observed.T, strict=True)
-        ]
+        blocks = list(map(_with_nan, tables, self.observed.T))
         if any(map(sparse.issparse, blocks)):
             return sparse.hstack(blocks, format="csr")
         return np.hstack(blocks)
@@ -276,14 +281,24 @@ class Modalities:
             return taken._blocks[taken._position(columns)]
         return taken._take_modalities(columns)
 
-    def _position(self, modality: str | Integral) -> int:
+    def _position(self, modality: Any) -> int:
         if isinstance(modality, str):
             if modality not in self._names:
                 raise KeyError(
                     f"there is no modality {modality!r}; there are {list(self._names)}"
                 )
             return self._names.index(modality)
-        return range(len(self._names))[int(modality)]
+        n_modalities = len(self._names)
+        if (
+            not isinstance(modality, Integral)
+            or isinstance(modality, bool)
+            or int(modality) not in range(-n_modalities, n_modalities)
+        ):
+            raise IndexError(
+                f"{modality!r} is not the position of a modality; there are "
+                f"{n_modalities}: {list(self._names)}"
+            )
+        return int(modality) % n_modalities
 
     def _take_samples(self, rows: Any) -> Modalities:
         rows = _normalised_rows(rows, self.shape[0])
@@ -300,8 +315,13 @@ class Modalities:
         if isinstance(columns, slice):
             positions = list(range(len(self._names))[columns])
         else:
-            columns = list(columns)
+            columns = list(columns) if isinstance(columns, Iterable) else [columns]
             if columns and all(isinstance(c, bool | np.bool_) for c in columns):
+                if len(columns) != len(self._names):
+                    raise IndexError(
+                        f"the mask has {len(columns)} entries for {len(self._names)} "
+                        "modalities"
+                    )
                 columns = np.flatnonzero(columns)
             positions = [self._position(c) for c in columns]
         if not positions:
@@ -583,7 +603,7 @@ def _checked_names(names: Iterable[Any], n_modalities: int) -> tuple[str, ...]:
             )
     if len(set(names)) < len(names):
         raise ValueError(f"names of modalities repeat: {list(names)}")
-    return names
+    return tuple(map(str.__str__, names))  # joblib hashes numpy's strings differently
 
 
 def _checked_blocks(given: list[Any], names: tuple[str, ...]) -> tuple[Block, ...]:
@@ -618,10 +638,14 @@ def _checked_mask(observed: Any, shape: tuple[int, int]) -> np.ndarray | None:
     return mask
 
 
-def _with_nan(table: np.ndarray, present: np.ndarray) -> np.ndarray:
+def _with_nan(table: Any, present: np.ndarray) -> Any:
     if present.all():
         return table
-    return np.where(present[:, None], table, np.array(np.nan, np.float32))
+    nan = np.float32(np.nan)
+    if sparse.issparse(table):
+        lacking = sparse.csr_array(np.where(present, np.float32(0), nan)[:, None])
+        return table + lacking @ sparse.csr_array(np.ones((1, table.shape[1]), "f4"))
+    return np.where(present[:, None], table, np.array(nan))
 
 
 def _is_everything(key: Any) -> bool:
@@ -632,7 +656,7 @@ def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
     """Turn any row index into a slice or non-negative positions."""
     if isinstance(rows, slice):
         return rows
-    if isinstance(rows, Integral):
+    if isinstance(rows, Integral) and not isinstance(rows, bool):
         rows = [int(rows)]
     rows = np.asarray(rows)
     if rows.size == 0 and rows.dtype != bool:
@@ -647,6 +671,7 @@ def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
                 f"the mask has {len(rows)} entries for {n_samples} samples"
             )
         return np.flatnonzero(rows)
-    if rows.min() < -n_samples or rows.max() >= n_samples:
-        raise IndexError(f"sample {rows.max()} is out of range for {n_samples} samples")
+    outside = rows[(rows < -n_samples) | (rows >= n_samples)]
+    if outside.size:
+        raise IndexError(f"sample {outside[0]} is out of range for {n_samples} samples")
     return np.where(rows < 0, rows + n_samples, rows)

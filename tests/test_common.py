@@ -2,7 +2,7 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mmfusion import EarlyFusion, EarlyFusionClusterer
+from mmfusion import EarlyFusion, EarlyFusionClusterer, LateFusionClusterer
 
 
 @parametrize_with_checks(
@@ -11,6 +11,8 @@ from mmfusion import EarlyFusion, EarlyFusionClusterer
         EarlyFusion(modalities=2),
         EarlyFusionClusterer(),
         EarlyFusionClusterer(modalities=2),
+        LateFusionClusterer(),
+        LateFusionClusterer(modalities=2),
     ]
 )
 def test_sklearn(estimator, check):

@@ -150,9 +150,7 @@ def _draw_centers(
 ) -> dict[str, np.ndarray]:
     # E|c - c'|^2 = 2 n_features s^2 for two centers of N(0, s^2) features
     return {
-        name: TYPICAL_DISTANCE
-        / np.sqrt(2 * width)
-        * rng.standard_normal((n_clusters, width))
+        name: rng.normal(0, TYPICAL_DISTANCE / np.sqrt(2 * width), (n_clusters, width))
         for name, width in widths.items()
     }
 

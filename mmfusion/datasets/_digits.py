@@ -103,9 +103,9 @@ def load_digits_modalities(
     X = Modalities(
         {
             "pixels": digits.data,
-            "gradients": gradient_histograms(ink),
-            "profiles": profiles(ink),
-            "zernike": zernike_magnitudes(ink),
+            "gradients": gradient_histograms(ink, cell=4, n_orientations=8),
+            "profiles": profiles(ink, threshold=0.5),
+            "zernike": zernike_magnitudes(ink, max_order=8),
         }
     )
     target = digits.target.astype(np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def gradient_histograms(
-    images: np.ndarray, cell: int = 4, n_orientations: int = 8
+    images: np.ndarray, *, cell: int, n_orientations: int
 ) -> np.ndarray:
     """Histogram the directions of brightness gradients in every cell of an image.
 
@@ -36,14 +36,14 @@ def gradient_histograms(
     return histograms / np.where(length > 0, length, 1)
 
 
-def profiles(images: np.ndarray, ink: float = 0.5) -> np.ndarray:
+def profiles(images: np.ndarray, *, threshold: float) -> np.ndarray:
     """Sum the brightness along rows and columns, and measure the outline.
 
     The outline is the number of pixels before the first one that is brighter than
-    `ink`, seen from the left, the right, the top and the bottom; it is the whole
+    `threshold`, seen from the left, the right, the top and the bottom; it is the whole
     side where there is none.
     """
-    dark = images <= ink
+    dark = images <= threshold
     outline = [
         np.logical_and.accumulate(side, axis=axis).sum(axis=axis)
         for side, axis in (
@@ -56,7 +56,7 @@ def profiles(images: np.ndarray, ink: float = 0.5) -> np.ndarray:
     return np.hstack([images.sum(axis=2), images.sum(axis=1), *outline])
 
 
-def zernike_magnitudes(images: np.ndarray, max_order: int = 8) -> np.ndarray:
+def zernike_magnitudes(images: np.ndarray, *, max_order: int) -> np.ndarray:
     """Compute the magnitudes of Zernike moments, which no rotation changes."""
     # A. Khotanzad & Y. H. Hong (1990), eq. 1 to 5: with n - m even and 0 <= m <= n,
     #   Z_nm = (n + 1)/pi sum_xy f(x, y) R_nm(rho) exp(-i m theta) dx dy

@@ -59,8 +59,8 @@ def save_npz(
         If a modality is a DataFrame, or something holds Python objects.
     ValueError
         If the sequences of one modality differ in width or dtype, `y` has another
-        number of samples, `target_names` does not cover `y`, or a name in `extra`
-        belongs to the layout.
+        number of samples or values that `target_names` does not cover, or a name in
+        `extra` belongs to the layout.
 
     See Also
     --------
@@ -114,8 +114,7 @@ def save_npz(
         arrays["observed"] = X.observed
     if y is not None:
         arrays["y"] = _as_array(y, "y")
-        if len(arrays["y"]) != len(X):
-            raise ValueError(f"y has {len(arrays['y'])} values for {len(X)} samples")
+        _check_target(arrays["y"], X)
     if target_names is not None:
         arrays["label_values"] = _as_array(target_names, "target_names")
         _check_label_values(arrays)
@@ -200,8 +199,8 @@ def load_npz(
     try:
         X = _modalities(arrays)
         y = arrays.get("y")
-        if y is not None and (y.ndim == 0 or len(y) != len(X)):
-            raise ValueError(f"y has shape {y.shape} for {len(X)} samples")
+        if y is not None:
+            _check_target(y, X)
         _check_label_values(arrays)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -222,14 +221,20 @@ def _is_layout_key(key: str) -> bool:
     return key in COMMON_KEYS + CLOCK_KEYS or BLOCK_KEY.fullmatch(key) is not None
 
 
+def _check_target(y: np.ndarray, X: Modalities) -> None:
+    if y.shape[:1] != (len(X),):
+        raise ValueError(f"y has shape {y.shape} for {len(X)} samples")
+
+
 def _check_label_values(arrays: Mapping[str, np.ndarray]) -> None:
     y, names = arrays.get("y"), arrays.get("label_values")
     if y is None or names is None or y.size == 0:
         return
-    if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= len(names):
+    low, high = np.unique(y)[[0, -1]].tolist()
+    if y.dtype.kind not in "iu" or low < 0 or high >= names.size:
         raise ValueError(
-            f"the names of {len(names)} classes need a target of integers from 0 to "
-            f"{len(names) - 1}; got {y.dtype} from {y.min()} to {y.max()}"
+            f"the names of {names.size} classes need a target of integers from 0 to "
+            f"{names.size - 1}; got {y.dtype} from {low!r} to {high!r}"
         )
 
 
@@ -256,7 +261,7 @@ def _share_a_clock(X: Modalities) -> bool:
     if not all(map(_blocks.is_sequences, X.blocks)):
         return False
     samples = [e for block in X.blocks for e in block]
-    if not samples or any(e is None or e.ndim != 2 for e in samples):
+    if not samples or any(e is None or e.ndim != 2 or e.shape[1] == 0 for e in samples):
         return False
     lengths = [[len(e) for e in block] for block in X.blocks]
     dtypes = {e.dtype for e in samples}
@@ -331,8 +336,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 arrays[key] = archive[key]
             except ValueError as error:
                 raise ValueError(
-                    f"{path}: {key!r} cannot be read without unpickling, which could "
-                    "run any code; save it as numbers or strings"
+                    f"{path}: {key!r} cannot be read: {error}. Nothing is unpickled, "
+                    "since that could run any code; save numbers or strings"
                 ) from error
     return arrays
 

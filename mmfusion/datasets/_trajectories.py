@@ -104,8 +104,8 @@ def make_multimodal_sequences(
 
     Notes
     -----
-    A trajectory is a sum of five cosines over half the common time and its multiples,
-    with Gaussian coefficients that fall with the frequency, standardised over time.
+    A trajectory is a sum of cosines with 1 to 5 half periods in the common time and
+    Gaussian coefficients that fall with the frequency, standardised over time.
     The unequal clocks are those of the toy experiment of [1]_; trajectories, maps
     and noise are ours.
 

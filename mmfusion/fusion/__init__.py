@@ -1,5 +1,6 @@
 """Fusion of modalities: early and late."""
 
 from mmfusion.fusion._early import EarlyFusion, EarlyFusionClusterer
+from mmfusion.fusion._late import LateFusionClusterer
 
-__all__ = ["EarlyFusion", "EarlyFusionClusterer"]
+__all__ = ["EarlyFusion", "EarlyFusionClusterer", "LateFusionClusterer"]

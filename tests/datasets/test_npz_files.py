@@ -115,7 +115,7 @@ def numbers(rng, shape, dtype):
 
 def draw_block(rng, kind, n_samples):
     dtype = rng.choice(["float32", "float64", "int16", "bool", "<U3"])
-    width = int(rng.integers(1, 4))
+    width = int(rng.integers(0 if kind in ("sequences", "one clock") else 1, 4))
     if kind == "dense":
         block = numbers(rng, (n_samples, width), dtype)
         if block.dtype.kind == "f":
@@ -124,11 +124,12 @@ def draw_block(rng, kind, n_samples):
     if kind == "images":
         return numbers(rng, (n_samples, 2, 3), dtype)
     if kind == "sparse":
-        return sparse.random_array(
-            (n_samples, width), density=0.4, format="csr", rng=rng
-        )
+        shape = (n_samples, width)
+        return sparse.csr_array(numbers(rng, shape, float) * (rng.random(shape) < 0.4))
     if kind == "absent":
         return None
+    if kind == "one clock":
+        return [numbers(rng, (1 + i, width), "int16") for i in range(n_samples)]
     return [
         None if rng.random() < 0.3 else numbers(rng, (rng.integers(0, 4), width), dtype)
         for _ in range(n_samples)
@@ -141,7 +142,8 @@ def draw_block(rng, kind, n_samples):
         st.sampled_from(["dense", "images", "sparse", "absent", "sequences"]),
         min_size=1,
         max_size=4,
-    ),
+    )
+    | st.lists(st.just("one clock"), min_size=1, max_size=3),
     st.integers(1, 5),
     st.booleans(),
     st.integers(0, 1000),
@@ -190,7 +192,7 @@ def test_sequences_with_unequal_clocks_lie_apart(tmp_path):
 
 
 def test_sparse_modalities_come_back_sparse_and_dense_ones_dense(tmp_path):
-    X = Modalities({"words": sparse.eye_array(4, 1000, format="csc"), "all": np.eye(4)})
+    X = Modalities({"words": sparse.eye(4, 1000, format="csc"), "all": np.eye(4)})
     loaded = round_trip(tmp_path, X).data
     assert isinstance(loaded["words"], sparse.csr_array)
     assert isinstance(loaded["all"], np.ndarray)
@@ -313,9 +315,11 @@ def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
     [
         ({"a": pd.DataFrame(EYE)}, {}, TypeError, "'a' is a DataFrame"),
         ({"a": EYE.astype(object)}, {}, TypeError, "'a' holds Python objects"),
-        ([EYE], dict(y=[1]), ValueError, "1 values for 2 samples"),
+        ([EYE], dict(y=[1]), ValueError, r"shape \(1,\) for 2 samples"),
         ([EYE], dict(y=[None, {}]), TypeError, "y holds Python objects"),
+        ([EYE], dict(y=1), ValueError, r"shape \(\) for 2 samples"),
         ([EYE], dict(y=[0, 1], target_names=["a"]), ValueError, "of 1 classes"),
+        ([EYE], dict(y=["a", "b"], target_names=["a", "b"]), ValueError, "'a' to 'b'"),
         ([EYE], dict(extra={"view_0": EYE}), ValueError, "key of the layout"),
         ([EYE], dict(extra={"frames_7": EYE}), ValueError, "key of the layout"),
         (

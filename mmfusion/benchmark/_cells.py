@@ -1,0 +1,189 @@
+"""One cell of a comparison: one method on one data set with one seed."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from mmfusion import _blocks
+from mmfusion.benchmark._watch import Watch
+from mmfusion.modalities import Modalities
+
+Score = Callable[[Modalities, np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Data, and the classes that they are scored against."""
+
+    name: str
+    X: Modalities
+    y: np.ndarray
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(np.unique(self.y))
+
+    def describe(self) -> str:
+        """Tell the size in one line."""
+        parts = [f"{len(self.y)} samples", f"{self.n_classes} classes"]
+        parts += [
+            f"{name} {_blocks.shape_name(block)}"
+            for name, block in self.X.to_dict().items()
+        ]
+        missing = int((~self.X.observed).sum())
+        return ", ".join([*parts, f"{missing} cells missing"] if missing else parts)
+
+    def __sizeof__(self) -> int:
+        # what dask takes for small it sends along with every cell
+        return sum(getattr(block, "nbytes", 2**20) for block in self.X.blocks)
+
+
+def run_cell(
+    dataset: Dataset,
+    estimator: Any,
+    seed: int,
+    outcome: dict[str, Any] | None,
+    scores: Mapping[str, Score],
+    trace: bool,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fit, unless there is an outcome already, and score.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The data.
+    estimator : clusterer
+        Unfitted.
+    seed : int
+        Orders the samples and seeds the clusterer.
+    outcome : dict or None
+        That of an earlier run.
+    scores : dict of str to callable
+        Functions of (X, labels_true, labels_pred).
+    trace : bool
+        Whether to trace memory.
+
+    Returns
+    -------
+    outcome : dict
+        Of JSON types: ``labels`` (None if it failed), ``error``, ``traceback``,
+        ``fit_seconds``, ``peak_memory_mb``, ``warnings``.
+    scored : dict
+        ``scores`` by name (those that could be computed), ``errors``, ``warnings``.
+    """
+    # estimators parallelise if they are told to, not because the cells do
+    with joblib.parallel_config(backend="threading", n_jobs=1):
+        if outcome is None:
+            outcome = _fit(dataset, estimator, seed, trace)
+        return outcome, _score(dataset, outcome["labels"], scores)
+
+
+def _fit(dataset: Dataset, estimator: Any, seed: int, trace: bool) -> dict[str, Any]:
+    labels, error, where = None, None, None
+    with Watch(trace=trace) as watch:
+        try:
+            model = prepare(estimator, dataset.n_classes, seed)
+            # not the generator that the clusterer draws from
+            order = np.random.default_rng(seed).permutation(len(dataset.y))
+            shuffled = dataset.X[order]
+            with watch.measured():
+                found = model.fit_predict(shuffled)
+            labels = np.empty(len(order), dtype=int)
+            labels[order] = _checked_labels(found, len(order))
+        except Exception as exception:
+            labels, error = None, f"{type(exception).__name__}: {exception}"
+            where = traceback.format_exc()
+    return {
+        "labels": None if labels is None else labels.tolist(),
+        "error": error,
+        "traceback": where,
+        "fit_seconds": watch.seconds,
+        "peak_memory_mb": watch.peak_memory_mb,
+        "warnings": watch.warnings,
+    }
+
+
+def _score(
+    dataset: Dataset, labels: list[int] | None, scores: Mapping[str, Score]
+) -> dict[str, Any]:
+    values: dict[str, float] = {}
+    errors: list[str] = []
+    with Watch(trace=False) as watch:
+        for name, score in scores.items() if labels is not None else ():
+            try:
+                value = float(score(dataset.X, dataset.y, np.asarray(labels)))
+                if not np.isfinite(value):
+                    raise ValueError(f"the score is {value}")
+                values[name] = value
+            except Exception as exception:
+                errors.append(f"{name}: {type(exception).__name__}: {exception}")
+    return {"scores": values, "errors": errors, "warnings": watch.warnings}
+
+
+def _checked_labels(labels: Any, n_samples: int) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != (n_samples,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"fit_predict gave {labels.dtype} of shape {labels.shape}; expected one "
+            f"integer for each of the {n_samples} samples"
+        )
+    return labels
+
+
+def prepare(estimator: Any, n_classes: int, seed: int) -> Any:
+    """Clone a clusterer, seed it, and tell it the number of classes if it asks.
+
+    Parameters
+    ----------
+    estimator : clusterer
+        It is not changed.
+    n_classes : int
+        For ``n_clusters``, of the clusterer or of the last step of a pipeline, where
+        that is None and None is its default; unless its own ``clusterer`` decides
+        on the number (it has no such parameter, or is set to None).
+    seed : int
+        For every ``random_state``, nested ones included.
+
+    Returns
+    -------
+    clusterer
+        Unfitted.
+    """
+    model = clone(estimator)
+    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    if _asks_for_number(last):
+        last.set_params(n_clusters=n_classes)
+    names = [
+        name
+        for name in model.get_params(deep=True)
+        if name == "random_state" or name.endswith("__random_state")
+    ]
+    return model.set_params(**dict.fromkeys(names, seed))
+
+
+def _asks_for_number(estimator: Any) -> bool:
+    params = estimator.get_params(deep=False)
+    signature = inspect.signature(type(estimator)).parameters
+    if "n_clusters" not in params or params["n_clusters"] is not None:
+        return False
+    inner = params.get("clusterer")
+    templates = inner.values() if isinstance(inner, Mapping) else [inner]
+    return signature["n_clusters"].default is None and all(
+        template is None or _has_number(template) for template in templates
+    )
+
+
+def _has_number(clusterer: Any) -> bool:
+    params = clusterer.get_params(deep=False)
+    numbers = [params[name] for name in ("n_clusters", "n_components") if name in params]
+    return numbers[:1] not in ([], [None])

@@ -1,0 +1,118 @@
+"""Tests that compare several methods: pure functions of ranks and differences.
+
+All follow J. Demšar (2006), Statistical comparisons of classifiers over multiple data
+sets. Journal of Machine Learning Research 7, 1-30.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class FriedmanResult(NamedTuple):
+    """Friedman's statistic and that of Iman and Davenport, each with its p-value."""
+
+    chi2: float
+    p_chi2: float
+    f: float
+    p_f: float
+
+
+def rank_scores(scores: np.ndarray, n_failed: np.ndarray) -> np.ndarray:
+    """Rank methods on one data set; those that failed more often come later.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_methods,)
+        Larger is better; NaN where there is none.
+    n_failed : ndarray of int of shape (n_methods,)
+        Failures of each method.
+
+    Returns
+    -------
+    ndarray of shape (n_methods,)
+        1 is best; ties share the mean of their ranks.
+    """
+    # equal clusterings may differ in the last digits of a score
+    keys = np.column_stack([n_failed, -np.round(np.nan_to_num(scores), 10)])
+    _, order = np.unique(keys, axis=0, return_inverse=True)
+    return stats.rankdata(order.ravel())
+
+
+def friedman_test(ranks: np.ndarray) -> FriedmanResult:
+    """Test whether all methods rank alike.
+
+    Parameters
+    ----------
+    ranks : ndarray of shape (n_datasets, n_methods)
+        Ranks of the methods on each data set; at least 2 of either.
+
+    Returns
+    -------
+    FriedmanResult
+        Without a correction for ties, as in the paper, which errs on the safe side.
+    """
+    n, k = ranks.shape
+    spread = np.sum(ranks.mean(axis=0) ** 2) - k * (k + 1) ** 2 / 4
+    chi2 = max(0.0, 12 * n / (k * (k + 1)) * spread)
+    p_chi2 = stats.chi2.sf(chi2, k - 1)
+    rest = n * (k - 1) - chi2
+    if rest <= 1e-9 * n:  # all data sets agree
+        return FriedmanResult(float(chi2), float(p_chi2), np.inf, 0.0)
+    f = (n - 1) * chi2 / rest
+    p_f = stats.f.sf(f, k - 1, (k - 1) * (n - 1))
+    return FriedmanResult(float(chi2), float(p_chi2), float(f), float(p_f))
+
+
+def nemenyi_critical_difference(
+    n_methods: int, n_datasets: int, alpha: float = 0.05
+) -> float:
+    """Difference of mean ranks from which on two methods differ."""
+    q = stats.studentized_range.isf(alpha, n_methods, np.inf) / np.sqrt(2)
+    return float(q * np.sqrt(n_methods * (n_methods + 1) / (6 * n_datasets)))
+
+
+def nemenyi_p_values(mean_ranks: np.ndarray, n_datasets: int) -> np.ndarray:
+    """P-values of all pairs of methods, already corrected for their number."""
+    k = len(mean_ranks)
+    differences = np.abs(mean_ranks[:, None] - mean_ranks)
+    q = differences / np.sqrt(k * (k + 1) / (12 * n_datasets))
+    p = stats.studentized_range.sf(q, k, np.inf)
+    return np.where(differences == 0, 1.0, np.clip(p, 0, 1))
+
+
+def wilcoxon_signed_rank(differences: np.ndarray) -> float:
+    """Test whether paired differences are symmetric around zero.
+
+    Parameters
+    ----------
+    differences : ndarray of shape (n_pairs,)
+        Infinite where one side failed. Zeros say nothing and are left out.
+
+    Returns
+    -------
+    float
+        Two-sided p-value, exact given the ties among the differences.
+    """
+    differences = differences[differences != 0]
+    # twice the ranks are whole numbers, also where ties share a mean
+    ranks = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)
+    shares = np.ones(1)  # of the sign patterns, by the sum of the positive ranks
+    for rank in ranks:
+        nothing = np.zeros(rank)
+        shares = (np.r_[shares, nothing] + np.r_[nothing, shares]) / 2
+    found = ranks[differences > 0].sum()
+    tail = min(shares[: found + 1].sum(), shares[found:].sum())
+    return float(min(1.0, 2 * tail))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Correct p-values for their number by the step-down procedure of Holm."""
+    order = np.argsort(p_values, kind="stable")
+    stepped = p_values[order] * np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
+    return corrected

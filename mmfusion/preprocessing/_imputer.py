@@ -1,0 +1,264 @@
+"""Filling in the modalities that samples lack."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.metrics import pairwise_distances
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted
+
+from mmfusion._columns import SEPARATOR
+from mmfusion._scaling import fit_scaling
+from mmfusion._sklearn_compat import (
+    Interval,
+    StrOptions,
+    check_feature_names_in,
+    fit_context,
+)
+from mmfusion._validation import ModalityTags, feature_names
+from mmfusion.base import ModalityMixin, ModalityTransformerMixin
+from mmfusion.modalities import Modalities
+
+CHUNK_CELLS = 2**24  # distances in memory at a time
+
+
+class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
+    """Fill in the modalities that samples lack.
+
+    What came in as modalities comes out as `Modalities`; a 2-D table comes out as a
+    table. Only whole modalities are filled in: for single cells that are NaN put
+    ``PerModality(SimpleImputer())`` before it.
+
+    Parameters
+    ----------
+    strategy : {'mean', 'knn', 'zero'}, default='mean'
+        'mean': the mean of the samples that have the modality. 'knn': the mean over
+        the nearest of them, as seen in the modalities that both samples have; the
+        mean of all where no sample shares a modality. 'zero': zeros.
+    n_neighbors : int, default=5
+        Number of neighbours of 'knn'.
+    add_indicator : bool, default=False
+        Whether a modality that some sample lacked in `fit` gets one more feature at
+        its end, 1 where it was filled in and 0 elsewhere.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+
+    Attributes
+    ----------
+    means_ : dict of str to ndarray of shape (n_features,)
+        Mean of each modality over the samples that have it.
+    has_missing_ : ndarray of bool of shape (n_modalities,)
+        Which modalities some sample lacked in `fit`.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a modality is missing for every sample of `fit`, or an observed row has a
+        NaN.
+
+    See Also
+    --------
+    sklearn.impute.SimpleImputer : Fills in single cells.
+
+    Notes
+    -----
+    'knn' measures distances in every modality at unit total variance, so that wide
+    and narrow modalities count alike, and takes the root mean square over those that
+    both samples have. It keeps the training data; its time grows with the number of
+    samples to fill in times the number of training samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import Modalities
+    >>> from mmfusion.preprocessing import ModalityImputer
+    >>> X = Modalities({"audio": [[1.0], [3.0], [3.2]], "video": [[5.0], [7.0], None]})
+    >>> ModalityImputer().fit_transform(X)["video"].ravel().tolist()
+    [5.0, 7.0, 6.0]
+    >>> ModalityImputer("knn", n_neighbors=1).fit_transform(X)["video"].ravel().tolist()
+    [5.0, 7.0, 7.0]
+
+    """
+
+    _parameter_constraints: dict = {
+        "strategy": [StrOptions({"mean", "knn", "zero"})],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "add_indicator": ["boolean"],
+        "modalities": ["array-like", str, dict, int, None],
+    }
+
+    def __init__(
+        self,
+        strategy: str = "mean",
+        *,
+        n_neighbors: int = 5,
+        add_indicator: bool = False,
+        modalities: Any = None,
+    ) -> None:
+        self.strategy = strategy
+        self.n_neighbors = n_neighbors
+        self.add_indicator = add_indicator
+        self.modalities = modalities
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn what to fill in.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        self
+            The fitted imputer.
+        """
+        frame = self._validate(X, reset=True)
+        self.has_missing_ = ~frame.observed.all(axis=0)
+        self.means_ = {
+            name: block[present].mean(axis=0) for name, block, present in _parts(frame)
+        }
+        if self.strategy == "knn":
+            self._scalings = [
+                fit_scaling(block[present], "block")
+                for _, block, present in _parts(frame)
+            ]
+            self._donors = frame
+            self._donors_scaled = self._scaled(frame)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Fill in what samples lack.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        Modalities or array
+            Modalities if X had modalities, else a 2-D array.
+        """
+        frame = self._validate(X, reset=False)
+        blocks = []
+        for v, (_, block, present) in enumerate(_parts(frame)):
+            lacking = np.flatnonzero(~present)
+            filled = block
+            if lacking.size:
+                filled = block.copy()
+                filled[lacking] = self._values(frame, v, lacking)
+            if self.add_indicator and self.has_missing_[v]:
+                flag = (~present).astype(filled.dtype)
+                filled = np.column_stack([filled, flag])
+            blocks.append(filled)
+        return self._output(Modalities._of(frame.names, tuple(blocks), None), like=X)
+
+    def _values(self, frame: Modalities, v: int, lacking: np.ndarray) -> Any:
+        if self.strategy == "zero":
+            return 0.0
+        mean = self.means_[frame.names[v]]
+        if self.strategy == "mean":
+            return mean
+        donors = np.flatnonzero(self._donors.observed[:, v])
+        values = np.empty((len(lacking), len(mean)))
+        for rows in gen_batches(len(lacking), max(1, CHUNK_CELLS // len(donors))):
+            distances = self._distances(frame[lacking[rows]], donors)
+            values[rows] = _mean_of_nearest(
+                distances, self._donors.blocks[v][donors], self.n_neighbors, mean
+            )
+        return values
+
+    def _scaled(self, frame: Modalities) -> list[np.ndarray]:
+        """Blocks at unit variance, with zeros where a sample lacks the modality."""
+        return [
+            np.where(present[:, None], scaling.apply(block), 0)
+            for scaling, (_, block, present) in zip(
+                self._scalings, _parts(frame), strict=True
+            )
+        ]
+
+    def _distances(self, frame: Modalities, donors: np.ndarray) -> np.ndarray:
+        """Mean squared distance over the modalities that both have; inf without."""
+        total = np.zeros((len(frame), len(donors)))
+        shared = np.zeros_like(total)
+        given = self._donors.observed[donors]
+        for v, scaled in enumerate(self._scaled(frame)):
+            both = frame.observed[:, [v]] & given[:, v]
+            apart = pairwise_distances(
+                scaled, self._donors_scaled[v][donors], metric="sqeuclidean"
+            )
+            total += np.where(both, apart, 0)
+            shared += both
+        unknown = np.full_like(total, np.inf)
+        return np.divide(total, shared, where=shared > 0, out=unknown)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Name the features of the filled modalities.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features_in_,), default=None
+            Names of the input's features; only checked against those of `fit`.
+
+        Returns
+        -------
+        ndarray of str
+            ``<modality>__<feature>``; indicators are ``<modality>__missing``.
+        """
+        check_is_fitted(self)
+        check_feature_names_in(self, input_features)
+        return np.concatenate(self._names_out())
+
+    def _names_out(self) -> list[np.ndarray]:
+        names = feature_names(self._layout)
+        if not self.add_indicator:
+            return names
+        return [
+            np.append(own, f"{modality}{SEPARATOR}missing") if had else own
+            for own, modality, had in zip(
+                names, self._layout.names, self.has_missing_, strict=True
+            )
+        ]
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(missing=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _parts(frame: Modalities) -> Any:
+    return zip(frame.names, frame.blocks, frame.observed.T, strict=True)
+
+
+def _mean_of_nearest(
+    distances: np.ndarray, values: np.ndarray, n_neighbors: int, default: np.ndarray
+) -> np.ndarray:
+    """Mean of the values at the smallest finite distances of each row."""
+    n_neighbors = min(n_neighbors, distances.shape[1])
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
+    known = np.isfinite(np.take_along_axis(distances, nearest, axis=1))
+    counts = known.sum(axis=1, keepdims=True)
+    sums = (values[nearest] * known[:, :, None]).sum(axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), default)

@@ -1,0 +1,344 @@
+"""One transformer per modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn import get_config
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from mmfusion._blocks import Block, of_samples, over_all_samples
+from mmfusion._columns import SEPARATOR
+from mmfusion._sklearn_compat import (
+    HasMethods,
+    StrOptions,
+    VisualBlock,
+    check_feature_names_in,
+    fit_context,
+)
+from mmfusion._validation import ModalityTags, feature_names
+from mmfusion.base import ModalityMixin, ModalityTransformerMixin, PerModalityParams
+from mmfusion.modalities import Modalities
+
+AS_IT_IS = ("passthrough", "drop")
+
+
+class PerModality(
+    PerModalityParams, ModalityMixin, ModalityTransformerMixin, BaseEstimator
+):
+    """Transform every modality by a transformer of its own.
+
+    What came in as modalities comes out as `Modalities`; a 2-D table comes out as a
+    table. A sample that lacks a modality still lacks it in the output: transformers
+    are fitted on, and see, only the samples that have their modality.
+
+    Parameters
+    ----------
+    transformer : transformer, 'passthrough', 'drop' or dict, default=None
+        One transformer that is cloned for every modality, or a dict by modality name,
+        in which modalities that are not named pass through. 'passthrough' leaves a
+        modality as it is, 'drop' leaves it out. None is StandardScaler.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+    n_jobs : int, default=None
+        Modalities worked on at a time, in threads. None is 1 unless in a joblib
+        context, -1 all processors.
+
+    Attributes
+    ----------
+    transformers_ : dict of str to transformer or str
+        The fitted transformers by modality; 'passthrough' and 'drop' as given.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a modality is missing for every sample of `fit`, all modalities are
+        dropped, later input has other modalities or widths than `fit` saw, or a
+        transformer refuses its modality; the error then names it.
+
+    See Also
+    --------
+    EarlyFusion : Scales, reduces and concatenates modalities.
+    sklearn.compose.ColumnTransformer : The same for columns of one table, put side by
+        side; reads Modalities by `modality_selector`.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from mmfusion.datasets import load_digits_modalities
+    >>> from mmfusion.preprocessing import PerModality
+    >>> X, y = load_digits_modalities(return_X_y=True)
+    >>> PerModality(StandardScaler()).fit_transform(X).shape
+    (1797, 4)
+    >>> reduce = PerModality({"pixels": PCA(10), "zernike": "drop"})
+    >>> reduce.set_params(pixels__n_components=5).fit_transform(X)["pixels"].shape
+    (1797, 5)
+
+    """
+
+    _estimators_param = "transformer"
+
+    _parameter_constraints: dict = {
+        "transformer": [
+            HasMethods(["fit", "transform"]),
+            StrOptions(set(AS_IT_IS)),
+            dict,
+            None,
+        ],
+        "modalities": ["array-like", str, dict, int, None],
+        "n_jobs": [int, None],
+    }
+
+    def __init__(
+        self,
+        transformer: Any = None,
+        *,
+        modalities: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.transformer = transformer
+        self.modalities = modalities
+        self.n_jobs = n_jobs
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """Fit every modality's transformer.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : array-like of shape (n_samples,), default=None
+            Handed to the transformers.
+        **params : dict
+            Metadata for the transformers' `fit`. With metadata routing enabled, what
+            they request.
+
+        Returns
+        -------
+        self
+            The fitted transformer.
+        """
+        self._run("fit", self._start(X), y, params)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit every modality's transformer and transform the same data.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : array-like of shape (n_samples,), default=None
+            Handed to the transformers.
+        **params : dict
+            Metadata for the transformers' `fit`.
+
+        Returns
+        -------
+        Modalities or array
+            Modalities if X had modalities, else a 2-D array.
+        """
+        frame = self._start(X)
+        return self._finish(frame, self._run("fit_transform", frame, y, params), X)
+
+    def transform(self, X: Any) -> Any:
+        """Transform every modality.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        Modalities or array
+            Modalities if X had modalities, else a 2-D array.
+        """
+        frame = self._validate(X, reset=False, raw=True)
+        return self._finish(frame, self._run("transform", frame, None, {}), X)
+
+    def _start(self, X: Any) -> Modalities:
+        frame = self._validate(X, reset=True, raw=True)
+        default = StandardScaler() if self.transformer is None else "passthrough"
+        chosen = self._clone_by_modality(frame.names, default)
+        if all(isinstance(t, str) and t == "drop" for t in chosen):
+            raise ValueError("all modalities are dropped; keep at least one")
+        self.transformers_ = dict(zip(frame.names, chosen, strict=True))
+        return frame
+
+    def _run(
+        self, method: str, frame: Modalities, y: Any, params: dict[str, Any]
+    ) -> list[Block]:
+        """Call a method of every transformer; gives the blocks that are kept."""
+        routed = dict.fromkeys(frame.names, params)
+        if params and get_config()["enable_metadata_routing"]:
+            steps = process_routing(self, method, **params)
+            template = not isinstance(self.transformer, Mapping)
+            routed = {
+                name: steps["transformer" if template else name].get("fit", {})
+                for name in frame.names
+            }
+        return Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(_call)(transformer, method, name, block, present, y, routed[name])
+            for (name, transformer), block, present in zip(
+                self.transformers_.items(), frame.blocks, frame.observed.T, strict=True
+            )
+            if not (isinstance(transformer, str) and transformer == "drop")
+        )
+
+    def _kept(self) -> list[int]:
+        return [
+            v
+            for v, transformer in enumerate(self.transformers_.values())
+            if not (isinstance(transformer, str) and transformer == "drop")
+        ]
+
+    def _finish(self, frame: Modalities, blocks: list[Block], X: Any) -> Any:
+        kept = self._kept()
+        observed = frame.observed[:, kept]
+        mask = None if observed.all() else observed
+        names = tuple(frame.names[v] for v in kept)
+        return self._output(Modalities._of(names, tuple(blocks), mask), like=X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Name the features of the transformed modalities.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features_in_,), default=None
+            Names of the input's features; only checked against those of `fit`.
+
+        Returns
+        -------
+        ndarray of str
+            ``<modality>__<feature>``, modality after modality.
+        """
+        check_is_fitted(self)
+        check_feature_names_in(self, input_features)
+        return np.concatenate(self._names_out())
+
+    def _names_out(self) -> list[np.ndarray]:
+        before = feature_names(self._layout)
+        return [
+            _names_after(name, transformer, before[v])
+            for v, (name, transformer) in enumerate(self.transformers_.items())
+            if v in self._kept()
+        ]
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Get the metadata that the transformers request.
+
+        Returns
+        -------
+        MetadataRouter
+            The routing of `fit` and `fit_transform` to the transformers' `fit`.
+        """
+        chosen = self.transformer
+        if not isinstance(chosen, Mapping):
+            chosen = {"transformer": StandardScaler() if chosen is None else chosen}
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        mapping.add(caller="fit_transform", callee="fit")
+        router = MetadataRouter(owner=type(self).__name__)
+        for name, transformer in chosen.items():
+            if not isinstance(transformer, str):
+                router.add(**{name: transformer}, method_mapping=mapping)
+        return router
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(sparse=True, missing=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        inner = StandardScaler() if self.transformer is None else self.transformer
+        if hasattr(inner, "__sklearn_tags__"):
+            of_inner = get_tags(inner)
+            tags.input_tags.sparse = of_inner.input_tags.sparse
+            tags.input_tags.allow_nan = of_inner.input_tags.allow_nan
+            tags.target_tags.required = of_inner.target_tags.required
+            tags.transformer_tags = of_inner.transformer_tags
+        else:  # 'passthrough' lets anything through
+            tags.input_tags.allow_nan = tags.input_tags.string = True
+        return tags
+
+    def _sk_visual_block_(self) -> VisualBlock:
+        chosen = getattr(self, "transformers_", self.transformer)
+        if not isinstance(chosen, Mapping):
+            chosen = {"every modality": chosen}
+        return VisualBlock(
+            "parallel",
+            list(chosen.values()),
+            names=list(chosen),
+            name_details=list(map(str, chosen.values())),
+        )
+
+
+def _call(
+    transformer: Any,
+    method: str,
+    name: str,
+    block: Block,
+    present: np.ndarray,
+    y: Any,
+    params: dict[str, Any],
+) -> Block:
+    """Call one transformer on the samples that have its modality."""
+    if isinstance(transformer, str):
+        return block
+    own = of_samples(block, present)
+    params = {key: of_samples(value, present) for key, value in params.items()}
+    own_y = None if y is None else of_samples(y, present)
+    try:
+        if method == "transform":
+            out = transformer.transform(own)
+        elif method == "fit":
+            return transformer.fit(own, own_y, **params)
+        elif hasattr(transformer, "fit_transform"):
+            out = transformer.fit_transform(own, own_y, **params)
+        else:
+            out = transformer.fit(own, own_y, **params).transform(own)
+    except ValueError as error:
+        raise ValueError(f"modality {name!r}: {error}") from error
+    if present.all():
+        return out
+    if sparse.issparse(out):
+        place = np.flatnonzero(present)
+        ones = np.ones(len(place), dtype=out.dtype)
+        spread = sparse.csr_array(
+            (ones, (place, np.arange(len(place)))), shape=(len(present), len(place))
+        )
+        return (spread @ out).tocsr()
+    return over_all_samples(np.asarray(out), present, np.nan)
+
+
+def _names_after(name: str, transformer: Any, before: np.ndarray) -> np.ndarray:
+    if isinstance(transformer, str):
+        return before
+    after = transformer.get_feature_names_out()
+    lone = not any(feature.startswith(name + SEPARATOR) for feature in before)
+    return np.array([f if lone else f"{name}{SEPARATOR}{f}" for f in after], object)

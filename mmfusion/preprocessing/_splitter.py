@@ -1,0 +1,131 @@
+"""From one table to modalities, as a step of a Pipeline."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from mmfusion._sklearn_compat import check_feature_names_in, fit_context
+from mmfusion._validation import ModalityTags, feature_names
+from mmfusion.base import ModalityMixin, ModalityTransformerMixin
+
+
+class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
+    """Split the columns of one table into modalities.
+
+    Meant as the first step of a Pipeline, where data come as one table.
+
+    Parameters
+    ----------
+    modalities : int, list of int, str or dict, default=None
+        The column spec: a number of modalities of equal width, a list of widths, the
+        separator in the columns' names, or a dict of columns by modality in any form
+        that ColumnTransformer takes. None splits nothing: the table stays a table.
+
+    Attributes
+    ----------
+    n_modalities_in_ : int
+        Number of modalities.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features.
+    n_features_in_ : int
+        Number of columns of the table.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the table's columns, if it has any.
+
+    Raises
+    ------
+    ValueError
+        If the spec does not fit the table.
+
+    See Also
+    --------
+    Modalities.from_table : The same as a function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion.preprocessing import ModalitySplitter
+    >>> splitter = ModalitySplitter({"audio": [0, 1], "video": slice(2, 5)})
+    >>> splitter.fit_transform(np.ones((3, 5)))
+    Modalities of 3 samples x 2 modalities
+      audio  dense (3, 2) float64
+      video  dense (3, 3) float64
+
+    """
+
+    _parameter_constraints: dict = {
+        "modalities": ["array-like", str, dict, int, None],
+    }
+
+    def __init__(self, modalities: Any = None) -> None:
+        self.modalities = modalities
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Resolve the column spec.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            The table. Data that have modalities already are left as they are.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        self
+            The fitted splitter.
+        """
+        self._validate(X, reset=True, raw=True)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Split a table.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            The table.
+
+        Returns
+        -------
+        Modalities
+            The modalities; the table itself if ``modalities`` is None.
+        """
+        frame = self._validate(X, reset=False, raw=True)
+        return self._output(frame, like=X if self.modalities is None else frame)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Name the features of the modalities.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features_in_,), default=None
+            Names of the input's features; only checked against those of `fit`.
+
+        Returns
+        -------
+        ndarray of str
+            ``<modality>__<feature>``, modality after modality.
+        """
+        check_is_fitted(self)
+        check_feature_names_in(self, input_features)
+        return np.concatenate(self._names_out())
+
+    def _names_out(self) -> list[np.ndarray]:
+        return feature_names(self._layout)
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(sparse=True, missing=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
