@@ -460,8 +460,9 @@ class Modalities:
     __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, Any]:
-        # a derived cache would change joblib.hash, and Pipeline(memory=) would miss
-        return self.__dict__ | {"_observed": None}
+        # derived caches would change joblib.hash, and Pipeline(memory=) would miss
+        blocks = tuple(map(_blocks.without_caches, self._blocks))
+        return self.__dict__ | {"_observed": None, "_blocks": blocks}
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(

@@ -1,19 +1,71 @@
-"""scikit-learn's own checks over every public estimator."""
+"""scikit-learn's checks and the multimodal contract, over every public estimator."""
 
+import pytest
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mmfusion import EarlyFusion, EarlyFusionClusterer, LateFusionClusterer
+from mmfusion.testing import all_estimators, multimodal_checks
+
+# Parameters that make the checks fast; they run hundreds of fits.
+FAST = {
+    "EarlyFusionClusterer": [{"clusterer": KMeans(n_init=2)}],
+    "LateFusionClusterer": [
+        {"n_runs": 2},
+        {"n_runs": 2, "combine": "vote", "weights": "silhouette"},
+        {"n_runs": 2, "combine": "coassociation", "weights": "stability"},
+    ],
+    "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
+}
+# Further ways of one estimator that are worth the whole round of checks.
+VARIANTS = {
+    "ModalityImputer": [{}, {"strategy": "knn"}],
+    "PerModality": [{}, {"transformer": "passthrough"}],
+}
 
 
-@parametrize_with_checks(
-    [
-        EarlyFusion(),
-        EarlyFusion(modalities=2),
-        EarlyFusionClusterer(),
-        EarlyFusionClusterer(modalities=2),
-        LateFusionClusterer(),
-        LateFusionClusterer(modalities=2),
-    ]
-)
-def test_sklearn(estimator, check):
+def instances():
+    for name, cls in all_estimators().items():
+        for params in FAST.get(name, VARIANTS.get(name, [{}])):
+            yield cls(**params)
+
+
+def with_two_modalities():
+    """The same, whose checks on one table run the multimodal path."""
+    for estimator in instances():
+        # splitting makes Modalities of a table, which sklearn's checks do not know
+        if type(estimator).__name__ != "ModalitySplitter":
+            yield clone(estimator).set_params(modalities=2)
+
+
+@parametrize_with_checks([*instances(), *with_two_modalities()])
+def test_estimators_pass_the_checks_of_sklearn(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("check", multimodal_checks(), ids=lambda c: c.__name__)
+@pytest.mark.parametrize("estimator", list(instances()), ids=str)
+def test_estimators_keep_the_multimodal_contract(estimator, check):
+    check(estimator)
+
+
+def test_no_estimator_goes_unchecked():
+    assert len(all_estimators()) >= 6
+    assert {type(e).__name__ for e in instances()} == set(all_estimators())
+
+
+def test_the_contract_finds_a_broken_estimator():
+    class Forgetful(PCA):
+        """Takes one table only."""
+
+        def __modality_tags__(self):
+            raise NotImplementedError
+
+    failures = 0
+    for check in multimodal_checks():
+        try:
+            check(Forgetful(n_components=1))
+        except Exception:
+            failures += 1
+    assert failures > 10

@@ -9,25 +9,24 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
-import scipy
-import sklearn
 
-import mmfusion
+PACKAGES = ("mmfusion", "numpy", "scipy", "sklearn")  # which every result rests on
 
 
 def versions() -> dict[str, str]:
-    """Versions of what every result depends on."""
-    packages = (mmfusion, np, scipy, sklearn)
-    return {p.__name__: p.__version__ for p in packages} | {
-        "python": ".".join(map(str, sys.version_info[:3]))
-    }
+    """Versions that a report should tell."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"python": python} | {p: sys.modules[p].__version__ for p in PACKAGES}
+
+
+def code_versions() -> dict[str, str | None]:
+    """Versions of the code, which tell a development version from the next."""
+    return {package: _package_version(package) for package in PACKAGES}
 
 
 def describe(value: Any) -> Any:
@@ -60,8 +59,7 @@ def describe(value: Any) -> Any:
 def _code(thing: Any) -> list[str | None]:
     """Name a class or function, and tell which code it is of."""
     module = getattr(thing, "__module__", None) or ""
-    package = module.partition(".")[0]
-    code = _package_version(package)
+    code = _package_version(module.partition(".")[0])
     if code is None:
         try:
             code = _hash(inspect.getsource(thing))
@@ -101,13 +99,14 @@ class CellStore:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def path(self, identity: dict[str, Any]) -> Path:
-        """Where the cell lies; any difference in identity makes another file."""
-        key = _hash(json.dumps(identity, sort_keys=True))
+    def path(self, identity: Mapping[str, Any]) -> Path:
+        """Where a cell lies: any difference in identity makes another file."""
+        key = _hash(json.dumps(identity, sort_keys=True))[:24]
         readable = "-".join(str(identity[k]) for k in ("dataset", "method", "repeat"))
-        return self.folder / f"{re.sub(r'[^\w.]+', '-', readable)[:60]}-{key[:24]}.json"
+        readable = re.sub(r"[^\w.]+", "-", readable)[:60]
+        return self.folder / f"{readable}-{key}.json"
 
-    def read(self, identity: dict[str, Any]) -> dict[str, Any] | None:
+    def read(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the outcome of a cell, or None if there is none that can be read."""
         try:
             text = self.path(identity).read_text(encoding="utf-8")
@@ -115,12 +114,11 @@ class CellStore:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
-    def write(self, identity: dict[str, Any], outcome: dict[str, Any]) -> None:
+    def write(self, identity: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
         """Write the outcome of a cell: all of it or, if interrupted, nothing."""
         path = self.path(identity)
-        content = json.dumps({"identity": identity, "outcome": outcome}, indent=1)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=self.folder, suffix=".tmp", delete=False
-        ) as file:
-            file.write(content)
-        os.replace(file.name, path)
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        unfinished.write_text(
+            json.dumps({"identity": identity, "outcome": outcome}), encoding="utf-8"
+        )
+        os.replace(unfinished, path)

@@ -89,7 +89,9 @@ def samples_of(block):
         block = block.to_numpy()
     elif isinstance(block, np.ma.MaskedArray):
         block = block.astype(float).filled(np.nan)
-    return [None if sample is None else _spelled(np.asarray(sample)) for sample in block]
+    return [
+        None if sample is None else _spelled(np.asarray(sample)) for sample in block
+    ]
 
 
 def _spelled(sample):

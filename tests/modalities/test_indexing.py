@@ -43,7 +43,12 @@ def test_rows_of_every_block_are_those_of_numpy(given, rows):
     frame = Modalities({"it": given, "audio": AUDIO})
     positions = np.arange(N_SAMPLES)[rows]
     expected = [samples_of(given)[p] for p in positions]
-    with_tuple = [frame[rows, ...], frame[rows, :], frame.iloc[rows, :], frame.loc[rows]]
+    with_tuple = [
+        frame[rows, ...],
+        frame[rows, :],
+        frame.iloc[rows, :],
+        frame.loc[rows],
+    ]
     for taken in (frame[rows], frame.iloc[rows], *with_tuple):
         assert taken.names == frame.names
         assert samples_of(taken["it"]) == expected
@@ -63,7 +68,7 @@ def test_one_sample_is_a_frame_of_one_sample(given, row):
 
 def test_a_name_gives_the_block_and_names_give_a_frame():
     assert X["audio"] is X[:, "audio"] is X[..., 0] is X[:, -3] is AUDIO
-    assert X["text"] is TEXT or (X["text"] != TEXT).nnz == 0
+    assert X["text"] is X[:, 2] is TEXT
     assert X.iloc[:, 1] is X.loc[:, "video"] is VIDEO
     for frame in (
         X[["video", "audio"]],
@@ -154,7 +159,7 @@ def test_a_bad_index_is_refused_in_words(key, error, message):
 
 
 def test_iterating_is_refused_with_the_remedy():
-    for iterate in (iter, list, lambda X: "audio" in X, lambda X: np.vstack([*X])):
+    for iterate in (iter, list, set, np.hstack, lambda X: [*X]):
         with pytest.raises(TypeError, match=r"X\.to_dict\(\)\.items\(\).*X\[i:i\+1\]"):
             iterate(X)
 
@@ -246,7 +251,9 @@ def frames(draw):
         random_block(rng, kind, n_samples)
         for kind in draw(st.lists(kinds, min_size=1, max_size=3))
     ]
-    observed = rng.random((n_samples, len(blocks))) < 0.7 if draw(st.booleans()) else None
+    observed = (
+        rng.random((n_samples, len(blocks))) < 0.7 if draw(st.booleans()) else None
+    )
     return Modalities(blocks, observed=observed)
 
 
@@ -269,7 +276,7 @@ def test_indexing_a_frame_is_indexing_each_block(data):
     if more:
         assert frame.observed.shape == frame.shape  # may be known before, or not
     taken = frame[rows]
-    positions = np.arange(len(frame))[np.array(rows, int) if rows == [] else rows]
+    positions = np.arange(len(frame))[rows if isinstance(rows, slice) else [*rows]]
     assert taken.shape == (len(positions), frame.shape[1])
     assert_array_equal(taken.observed, frame.observed[positions])
     for name in frame.names:

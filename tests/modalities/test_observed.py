@@ -36,10 +36,15 @@ def polars_table():
         lambda: pd.DataFrame({"a": ["x", None, None, "y"], "b": [1.0, NAN, 2.0, NAN]}),
         lambda: pd.DataFrame({"when": pd.to_datetime(["2020", None, "2021", "2022"])}),
         polars_table,
-        lambda: [np.eye(2), None, np.eye(2) * NAN + [[1], [NAN]], np.eye(3)],
+        lambda: [np.eye(2), None, np.diag([1, NAN]), np.eye(3)],
         lambda: [np.eye(2), np.empty((0, 2)), np.eye(2), np.eye(3)],
         lambda: [np.eye(2), np.full((3, 2), NAN), np.eye(2), np.eye(3)],
-        lambda: [np.ones((2, 2), int), None, np.ones((1, 2), int), np.ones((5, 2), int)],
+        lambda: [
+            np.ones((2, 2), int),
+            None,
+            np.ones((1, 2), int),
+            np.ones((5, 2), int),
+        ],
     ],
 )
 def test_a_sample_lacks_a_modality_where_nothing_of_it_is_there(make_block):

@@ -1,0 +1,314 @@
+"""Run every method on every data set with several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from sklearn.utils import check_consistent_length, column_or_1d
+
+from mmfusion._validation import as_modalities
+from mmfusion.benchmark._cells import Dataset, run_cell
+from mmfusion.benchmark._comparison import Comparison
+from mmfusion.benchmark._extras import import_extra
+from mmfusion.benchmark._scores import DEFAULT_METRICS, resolve_scores
+from mmfusion.benchmark._store import CellStore, code_versions, describe, versions
+
+Estimators = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
+
+
+class Cell(NamedTuple):
+    """What is to be run, and what tells it from all other cells."""
+
+    dataset: Dataset
+    method: str
+    estimator: Any
+    repeat: int
+    seed: int
+    identity: dict[str, Any]
+
+
+def compare(
+    estimators: Estimators,
+    datasets: Mapping[str, Any],
+    metrics: str | Sequence[str] | Mapping[str, Callable[..., float]] = DEFAULT_METRICS,
+    n_repeats: int = 10,
+    *,
+    random_state: int = 0,
+    n_jobs: int | None = None,
+    out: str | PathLike[str] | None = None,
+    trace_memory: bool = True,
+    retry_failed: bool = False,
+    verbose: bool = False,
+) -> Comparison:
+    """Compare clusterers on data sets of several modalities, over several seeds.
+
+    Parameters
+    ----------
+    estimators : dict of str to clusterer, or callable
+        The methods by name; they are cloned. A callable, such as `baselines`, gets
+        the X of each data set and returns such a dict: for methods that depend on
+        which modalities there are.
+    datasets : dict of str to (X, y) or Bunch
+        The data sets by name: pairs of data and classes, or what a loader of
+        `mmfusion.datasets` returns (``data`` and ``target``).
+    metrics : str, list of str or dict of str to callable, \
+default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
+        Scores, of which larger is better. Known by name are also
+        'adjusted_mutual_info', 'pairwise_f', 'purity' and 'modality_silhouette'; a
+        dict gives functions of (labels_true, labels_pred).
+    n_repeats : int, default=10
+        Number of seeds.
+    random_state : int, default=0
+        The seeds are drawn from it: the first ones of more repeats are those of fewer.
+    n_jobs : int, default=None
+        Cells that run at the same time, through joblib: None is 1 unless in a joblib
+        context, whose backend (loky, threading, dask, ...) is used.
+    out : str or path-like, default=None
+        Folder whose subfolder ``cells`` keeps each cell as soon as it is finished. The
+        same call takes up an interrupted run there.
+    trace_memory : bool, default=True
+        Whether to measure memory. Tracing costs what computes in numpy nothing that
+        can be noticed, but estimators that loop in Python several times their time.
+    retry_failed : bool, default=False
+        Whether cells that failed in an earlier run are run again.
+    verbose : bool, default=False
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Comparison
+        The scores of every cell with their tables, tests and plots.
+
+    Raises
+    ------
+    TypeError
+        If a method has no ``fit_predict``.
+    ValueError
+        If there is nothing to compare, a data set has no classes or not one for each
+        sample, or a metric is unknown.
+
+    See Also
+    --------
+    baselines : The methods that every comparison should include.
+    methods : What this package has to offer.
+    Comparison : What comes back.
+
+    Notes
+    -----
+    Classes are used to score, and for one thing more: their number is given to every
+    clusterer whose ``n_clusters`` is None where None is the default (as for those of
+    this package), unless the ``clusterer`` in it decides on a number by itself, such
+    as DBSCAN. Others keep their own: ``EarlyFusionClusterer(SpectralClustering())`` is
+    given the number, a Pipeline that ends in ``KMeans(8)`` looks for 8 clusters. The
+    last step of a Pipeline counts as the clusterer.
+
+    Stored data are often sorted by class: each repeat shuffles the samples by its
+    seed, the same order for all methods, and sets every ``random_state`` to the seed.
+
+    A cell that raises is a row with ``status`` 'failed' and the error, and counts in
+    tables, ranks and tests. Warnings go to the row too, not to the terminal.
+
+    ``fit_seconds`` is the wall time of ``fit_predict``; cells that share processors
+    slow each other down: use ``n_jobs=1`` for times to be published.
+    ``peak_memory_mb`` is the peak of what was allocated through Python and numpy
+    meanwhile, in MiB, without the data. What native libraries allocate by themselves
+    (torch, work space of BLAS) is not seen, nor are processes that an estimator
+    starts. It is NaN for cells that run as threads of one process, which cannot be
+    told apart.
+
+    A stored cell is used again only if everything that decides its outcome is the
+    same: names, data, classes, seed, parameters, and the code: the versions of
+    Python packages, or the sources of those in development or without a version, of
+    a class in a script its own source. Other code that a script calls is not looked
+    at: use a new folder when it has changed. Labels are stored, so that other metrics
+    need no new fit.
+
+    Examples
+    --------
+    >>> from mmfusion import EarlyFusionClusterer
+    >>> from mmfusion.benchmark import compare
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> comparison = compare(
+    ...     {
+    ...         "scaled": EarlyFusionClusterer(),
+    ...         "as it is": EarlyFusionClusterer(scaling=None),
+    ...     },
+    ...     {"blobs": make_multimodal_blobs(60, random_state=0)},
+    ...     metrics="adjusted_rand",
+    ...     n_repeats=2,
+    ... )
+    >>> comparison.frame[["dataset", "method", "repeat", "adjusted_rand", "status"]]
+      dataset    method  repeat  adjusted_rand status
+    0   blobs    scaled       0            1.0     ok
+    1   blobs    scaled       1            1.0     ok
+    2   blobs  as it is       0            1.0     ok
+    3   blobs  as it is       1            1.0     ok
+
+    """
+    pd = import_extra("pandas")
+    if not isinstance(random_state, Integral) or random_state < 0:
+        raise ValueError(
+            f"random_state={random_state!r}; give a number of at least 0, by which a "
+            "stored run can be found again"
+        )
+    if n_repeats < 1:
+        raise ValueError(f"n_repeats={n_repeats}; at least 1 is needed")
+    scores = resolve_scores(metrics)
+    sets = [_as_dataset(name, data) for name, data in datasets.items()]
+    seeds = np.random.SeedSequence(int(random_state)).generate_state(n_repeats)
+    cells = list(_make_cells(estimators, sets, seeds.tolist(), trace_memory))
+    if not cells:
+        raise ValueError(
+            f"there is nothing to compare: {len(sets)} data sets, and no methods"
+            if sets
+            else "there is nothing to compare: no data sets"
+        )
+    store = None if out is None else CellStore(Path(out) / "cells")
+    outcomes = [_stored(store, cell, retry_failed) for cell in cells]
+    jobs = [
+        joblib.delayed(_run_numbered)(
+            i, cell.dataset, cell.estimator, cell.seed, outcome, scores, trace_memory
+        )
+        for i, (cell, outcome) in enumerate(zip(cells, outcomes, strict=True))
+    ]
+    results: dict[int, Any] = {}
+    for i, outcome, scored in _with_progress(_in_parallel(jobs, n_jobs), jobs, verbose):
+        if store is not None and outcomes[i] is None:
+            store.write(cells[i].identity, outcome)
+        results[i] = outcome, scored
+    rows = [
+        _row(cell, *results[i], metrics=list(scores)) for i, cell in enumerate(cells)
+    ]
+    return Comparison(
+        pd.DataFrame(rows),
+        list(scores),
+        _setup(cells, n_repeats, int(random_state)),
+    )
+
+
+def _as_dataset(name: Any, data: Any) -> Dataset:
+    if isinstance(data, Mapping) and {"data", "target"} <= set(data):
+        data = data["data"], data["target"]
+    if not (isinstance(data, tuple) and len(data) == 2):
+        raise ValueError(
+            f"data set {name!r} is a {type(data).__name__}; give a pair (X, y), or a "
+            "Bunch with data and target"
+        )
+    X, y = data
+    if y is None:
+        raise ValueError(f"data set {name!r} has no classes to score against")
+    try:
+        frame, y = as_modalities(X), column_or_1d(y)
+        check_consistent_length(frame, y)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"data set {name!r}: {error}") from error
+    return Dataset(str(name), frame, y)
+
+
+def _make_cells(
+    estimators: Estimators, sets: Iterable[Dataset], seeds: list[int], trace: bool
+) -> Iterator[Cell]:
+    code = code_versions()
+    for dataset in sets:
+        content = joblib.hash((dataset.X, dataset.y), coerce_mmap=True)
+        methods = estimators(dataset.X) if callable(estimators) else estimators
+        for method, estimator in methods.items():
+            if not hasattr(estimator, "fit_predict"):
+                raise TypeError(
+                    f"method {method!r} is a {type(estimator).__name__} without "
+                    "fit_predict; give a clusterer"
+                )
+            description = describe(estimator)
+            for repeat, seed in enumerate(seeds):
+                identity = {
+                    "dataset": dataset.name,
+                    "content": content,
+                    "method": method,
+                    "estimator": description,
+                    "repeat": repeat,
+                    "seed": seed,
+                    "trace_memory": trace,
+                    "code": code,
+                }
+                yield Cell(dataset, method, estimator, repeat, seed, identity)
+
+
+def _stored(
+    store: CellStore | None, cell: Cell, retry_failed: bool
+) -> dict[str, Any] | None:
+    outcome = None if store is None else store.read(cell.identity)
+    if outcome is not None and outcome["error"] is not None and retry_failed:
+        return None
+    return outcome
+
+
+def _run_numbered(i: int, *arguments: Any) -> tuple[int, Any, Any]:
+    return i, *run_cell(*arguments)
+
+
+def _in_parallel(jobs: list[Any], n_jobs: int | None) -> Iterator[Any]:
+    """Yield results as they come; one job at a time goes to a worker."""
+    options = {"n_jobs": n_jobs, "batch_size": 1}
+    try:
+        parallel = joblib.Parallel(**options, return_as="generator_unordered")
+    except ValueError:  # backends such as multiprocessing only return lists
+        width = joblib.effective_n_jobs(n_jobs)
+        for start in range(0, len(jobs), width):
+            yield from joblib.Parallel(**options)(jobs[start : start + width])
+    else:
+        yield from parallel(jobs)
+
+
+def _with_progress(
+    results: Iterator[Any], jobs: list[Any], verbose: bool
+) -> Iterator[Any]:
+    if not verbose:
+        yield from results
+        return
+    failed = 0
+    with import_extra("tqdm").tqdm(total=len(jobs), unit="cell") as bar:
+        for i, outcome, scored in results:
+            failed += outcome["error"] is not None or bool(scored["errors"])
+            bar.set_postfix(failed=failed, refresh=False)
+            bar.update()
+            yield i, outcome, scored
+
+
+def _row(
+    cell: Cell, outcome: dict[str, Any], scored: dict[str, Any], metrics: list[str]
+) -> dict[str, Any]:
+    errors = [outcome["error"]] if outcome["error"] is not None else scored["errors"]
+    peak = outcome["peak_memory_mb"]
+    return {
+        "dataset": cell.dataset.name,
+        "method": cell.method,
+        "repeat": cell.repeat,
+        "seed": cell.seed,
+        **{name: scored["scores"].get(name, np.nan) for name in metrics},
+        "fit_seconds": outcome["fit_seconds"],
+        "peak_memory_mb": np.nan if peak is None else peak,
+        "status": "failed" if errors else "ok",
+        "error": "; ".join(errors),
+        "warnings": "; ".join(dict.fromkeys(outcome["warnings"] + scored["warnings"])),
+    }
+
+
+def _setup(
+    cells: list[Cell], n_repeats: int, random_state: int
+) -> dict[str, dict[str, str]]:
+    """Tell what was run, in words."""
+    return {
+        "Data sets": {c.dataset.name: c.dataset.describe() for c in cells},
+        "Methods": {c.method: " ".join(repr(c.estimator).split()) for c in cells},
+        "Run": {
+            "repeats": str(n_repeats),
+            "random_state": str(random_state),
+            **versions(),
+        },
+    }

@@ -1,0 +1,322 @@
+"""What a comparison found, as tables, tests and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmfusion.benchmark import _export
+from mmfusion.benchmark._extras import import_extra
+from mmfusion.benchmark._report import html_report
+from mmfusion.benchmark._significance import Significance, judge
+from mmfusion.benchmark._statistics import rank_scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Comparison:
+    """What `compare` found: the scores of every cell, with their tables and tests.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row for each data set, method and repeat; see Attributes.
+    metrics : list of str
+        Names of the columns with scores.
+    setup : dict of str to dict of str to str, default=None
+        What was run, in words, by section; it is printed in the report.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One row for each data set, method and repeat, with the columns ``dataset``,
+        ``method``, ``repeat``, ``seed``, one for each metric (NaN if the cell
+        failed), ``fit_seconds``, ``peak_memory_mb``, ``status`` ('ok' or 'failed'),
+        ``error`` and ``warnings`` (texts; empty if there is none).
+    metrics : list of str
+        Names of the columns with scores.
+    setup : dict of str to dict of str to str
+        What was run, in words, by section.
+
+    See Also
+    --------
+    compare : Makes it.
+    ComparisonDisplay : Draws it.
+
+    Examples
+    --------
+    >>> from mmfusion import EarlyFusionClusterer
+    >>> from mmfusion.benchmark import compare
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> comparison = compare(
+    ...     {"scaled": EarlyFusionClusterer()},
+    ...     {"blobs": make_multimodal_blobs(60, random_state=0)},
+    ...     n_repeats=2,
+    ... )
+    >>> print(comparison.to_markdown("adjusted_rand"))
+    ### adjusted_rand
+    <BLANKLINE>
+    | method | blobs                 | mean rank |
+    | ------ | --------------------- | --------- |
+    | scaled | **1.000** ± 0.000 (1) | 1.00      |
+    ...
+
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        metrics: Sequence[str],
+        setup: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.frame = frame
+        self.metrics = list(metrics)
+        self.setup = {} if setup is None else setup
+
+    def __repr__(self) -> str:
+        failed = int((self.frame["status"] == "failed").sum())
+        return (
+            f"Comparison of {self.frame['method'].nunique()} methods on "
+            f"{self.frame['dataset'].nunique()} data sets: {len(self.frame)} cells, "
+            f"{failed} failed"
+        )
+
+    def _metric(self, metric: str | None) -> str:
+        if metric is None:
+            return self.metrics[0]
+        if metric not in self.metrics:
+            raise ValueError(f"metric={metric!r} was not compared: {self.metrics}")
+        return metric
+
+    def summary(self, metric: str | None = None) -> pd.DataFrame:
+        """Average the repeats of each method on each data set.
+
+        Parameters
+        ----------
+        metric : str, default=None
+            The score; the first one by default.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``dataset``, ``method``, ``mean`` and ``std`` (with n - 1) over
+            the repeats that did not fail, ``n_repeats``, ``n_failed``, ``rank`` among
+            the methods on the data set. Methods that failed more often rank behind
+            all that failed less often.
+        """
+        metric = self._metric(metric)
+        groups = self.frame.groupby(["dataset", "method"], sort=False)[metric]
+        table = groups.agg(mean="mean", std="std", n_repeats="size")
+        table["n_failed"] = table["n_repeats"] - groups.count()
+        table["rank"] = 0.0
+        for name, rows in table.groupby("dataset", sort=False):
+            ranks = rank_scores(rows["mean"].to_numpy(), rows["n_failed"].to_numpy())
+            table.loc[name, "rank"] = ranks
+        return table.reset_index()
+
+    def table(self, metric: str | None = None) -> pd.DataFrame:
+        """Lay out mean, spread and rank for reading.
+
+        Parameters
+        ----------
+        metric : str, default=None
+            The score; the first one by default.
+
+        Returns
+        -------
+        DataFrame of str
+            One row for each method, one column for each data set, such as
+            ``0.831 ± 0.012 (2)``, or ``0.831 ± 0.012 (5), failed 1/10``; the last
+            column is the mean rank.
+        """
+        pd = import_extra("pandas")
+        header, *rows = _export.score_table(self, self._metric(metric))
+        return pd.DataFrame(rows, columns=header).set_index(header[0])
+
+    def ranks(self, metric: str | None = None) -> pd.DataFrame:
+        """Rank the methods that ran on every data set.
+
+        Parameters
+        ----------
+        metric : str, default=None
+            The score; the first one by default.
+
+        Returns
+        -------
+        DataFrame
+            One row for each method, best first; one column for each data set with the
+            rank of the method's mean (1 is best, ties share, failures come last), and
+            ``mean``.
+        """
+        ranks = self._ranks(self._metric(metric))
+        ranks["mean"] = ranks.mean(axis=1)
+        return ranks.sort_values("mean", kind="stable")
+
+    def _ranks(self, metric: str) -> pd.DataFrame:
+        rows = self.summary(metric)
+        n_datasets = rows["dataset"].nunique()
+        everywhere = rows.groupby("method")["dataset"].transform("size") == n_datasets
+        rows = rows[everywhere].copy()
+        for _, own in rows.groupby("dataset", sort=False):
+            rows.loc[own.index, "rank"] = rank_scores(
+                own["mean"].to_numpy(), own["n_failed"].to_numpy()
+            )
+        wide = rows.pivot(index="method", columns="dataset", values="rank")
+        wide = wide.loc[rows["method"].unique(), self.frame["dataset"].unique()]
+        return wide.rename_axis(columns=None)
+
+    def significance(
+        self, metric: str | None = None, *, alpha: float = 0.05
+    ) -> Significance:
+        """Test whether the methods differ.
+
+        Parameters
+        ----------
+        metric : str, default=None
+            The score; the first one by default.
+        alpha : float, default=0.05
+            Level of the tests.
+
+        Returns
+        -------
+        Significance
+            Over at least 3 data sets, the Friedman test with the Nemenyi test of all
+            pairs of methods. With at least 6 data sets, Wilcoxon's signed-rank test
+            of all pairs with Holm's correction, where the mean over repeats is one
+            observation per data set. With fewer, the same within each data set, where
+            a repeat is an observation and the correction is for the pairs on that
+            data set.
+
+        Notes
+        -----
+        What is paired with what decides what is tested. Over data sets the question
+        is whether one method is better than another on data like these. Within one
+        data set repeats share the samples and the order they came in, and differ by
+        seed only: the question is whether a difference there is more than chance
+        between seeds. More repeats make any difference significant, however small,
+        and never tell about other data.
+
+        A method that fails where another does not loses that comparison by any
+        margin. Methods that did not run on every data set, such as single modalities
+        of one of them, take part within data sets only.
+
+        References
+        ----------
+        J. Demšar (2006), Statistical comparisons of classifiers over multiple data
+        sets. Journal of Machine Learning Research 7, 1-30.
+        """
+        metric = self._metric(metric)
+        scores = {
+            str(name): rows.pivot(index="repeat", columns="method", values=metric)[
+                rows["method"].unique()
+            ]
+            for name, rows in self.frame.groupby("dataset", sort=False)
+        }
+        return judge(metric, self._ranks(metric), scores, alpha)
+
+    def costs(self) -> pd.DataFrame:
+        """Average time and memory over the repeats that did not fail.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``dataset``, ``method``, ``fit_seconds`` (mean) and
+            ``peak_memory_mb`` (largest); NaN where all failed or nothing was
+            measured.
+        """
+        costs = self.frame[["dataset", "method", "fit_seconds", "peak_memory_mb"]]
+        measures = ["fit_seconds", "peak_memory_mb"]
+        costs = costs.assign(
+            **{m: costs[m].where(self.frame["status"] == "ok") for m in measures}
+        )
+        groups = costs.groupby(["dataset", "method"], sort=False)
+        table = groups.agg({"fit_seconds": "mean", "peak_memory_mb": "max"})
+        return table.reset_index()
+
+    def failures(self) -> pd.DataFrame:
+        """List the cells that failed.
+
+        Returns
+        -------
+        DataFrame
+            Their rows of ``frame``.
+        """
+        return self.frame[self.frame["status"] == "failed"]
+
+    def to_markdown(self, metric: str | None = None) -> str:
+        """Write the tables and tests in Markdown.
+
+        Parameters
+        ----------
+        metric : str, default=None
+            The score; all of them by default, and time and memory.
+
+        Returns
+        -------
+        str
+            One section for each score.
+        """
+        if metric is None:
+            return _export.markdown(self)
+        return _export.markdown_of_metric(self, self._metric(metric))
+
+    def to_latex(self, metric: str | None = None) -> str:
+        """Write the tables for LaTeX, with the package booktabs.
+
+        Parameters
+        ----------
+        metric : str, default=None
+            The score; all of them by default.
+
+        Returns
+        -------
+        str
+            One ``table`` environment for each score, the best means in bold.
+        """
+        metrics = self.metrics if metric is None else [self._metric(metric)]
+        return "\n".join(_export.latex_of_metric(self, m) for m in metrics)
+
+    def to_csv(self, path: str | PathLike[str]) -> None:
+        """Write every cell to a CSV file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        """
+        self.frame.to_csv(path, index=False)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write a report with plots to one HTML file that needs no other.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        """
+        Path(path).write_text(html_report(self), encoding="utf-8")
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write the report, the tables and the cells.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Made if it is not there; gets ``report.html``, ``table.md``,
+            ``table.tex`` and ``results.csv``.
+
+        Returns
+        -------
+        Path
+            That of the report.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "table.md").write_text(self.to_markdown(), encoding="utf-8")
+        (folder / "table.tex").write_text(self.to_latex(), encoding="utf-8")
+        self.to_csv(folder / "results.csv")
+        self.to_html(folder / "report.html")
+        return folder / "report.html"

@@ -1,0 +1,246 @@
+"""Plots of a comparison."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from mmfusion.benchmark._extras import import_extra
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmfusion.benchmark._comparison import Comparison
+
+KINDS = ("scores", "ranks", "times")
+MARKERS = "osD^vP*Xph<>"
+
+
+class ComparisonDisplay:
+    """Plots of one score of a comparison.
+
+    It is recommended to use :meth:`from_comparison`. All parameters are stored as
+    attributes.
+
+    Parameters
+    ----------
+    metric : str
+        Name of the score.
+    frame : DataFrame
+        One row for each data set, method and repeat.
+    summary : DataFrame
+        Mean, spread and failures, as `Comparison.summary` returns them.
+    costs : DataFrame
+        Times, as `Comparison.costs` returns them.
+    mean_ranks : Series
+        Mean rank by method, best first.
+    critical_difference : float or None
+        Difference of mean ranks from which on two methods differ, where it is known.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the plot.
+    figure_ : matplotlib Figure
+        Figure of the axes.
+
+    See Also
+    --------
+    Comparison : What is drawn.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from mmfusion import EarlyFusionClusterer
+    >>> from mmfusion.benchmark import ComparisonDisplay, compare
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> comparison = compare(
+    ...     {"scaled": EarlyFusionClusterer()},
+    ...     {"blobs": make_multimodal_blobs(60, random_state=0)},
+    ...     n_repeats=2,
+    ... )
+    >>> display = ComparisonDisplay.from_comparison(comparison)
+    >>> display.ax_.get_xlabel()
+    'clustering_accuracy'
+
+    """
+
+    def __init__(
+        self,
+        *,
+        metric: str,
+        frame: pd.DataFrame,
+        summary: pd.DataFrame,
+        costs: pd.DataFrame,
+        mean_ranks: pd.Series,
+        critical_difference: float | None,
+    ) -> None:
+        self.metric = metric
+        self.frame = frame
+        self.summary = summary
+        self.costs = costs
+        self.mean_ranks = mean_ranks
+        self.critical_difference = critical_difference
+
+    @classmethod
+    def from_comparison(
+        cls,
+        comparison: Comparison,
+        metric: str | None = None,
+        *,
+        kind: str = "scores",
+        ax: Any = None,
+    ) -> Self:
+        """Draw one score of a comparison.
+
+        Parameters
+        ----------
+        comparison : Comparison
+            What to draw.
+        metric : str, default=None
+            The score; the first one by default.
+        kind : {'scores', 'ranks', 'times'}, default='scores'
+            What to draw; see :meth:`plot`.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        ComparisonDisplay
+            The drawn display.
+        """
+        significance = comparison.significance(metric)
+        return cls(
+            metric=significance.metric,
+            frame=comparison.frame,
+            summary=comparison.summary(metric),
+            costs=comparison.costs(),
+            mean_ranks=significance.mean_ranks,
+            critical_difference=significance.critical_difference,
+        ).plot(ax, kind=kind)
+
+    def plot(self, ax: Any = None, *, kind: str = "scores") -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        kind : {'scores', 'ranks', 'times'}, default='scores'
+            'scores': every repeat as a dot, mean and standard deviation of each method
+            on each data set. 'ranks': mean ranks; bars are as long as the critical
+            difference of the Nemenyi test, where it is known, so that methods differ
+            whose bars do not overlap. 'times': mean score against mean time.
+
+        Returns
+        -------
+        ComparisonDisplay
+            This display.
+
+        Raises
+        ------
+        ValueError
+            If there is no such kind.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind={kind!r}; it is one of {list(KINDS)}")
+        if ax is None:
+            _, ax = import_extra("matplotlib.pyplot").subplots()
+        self.ax_, self.figure_ = ax, ax.figure
+        {
+            "scores": self._plot_scores,
+            "ranks": self._plot_ranks,
+            "times": self._plot_times,
+        }[kind](ax)
+        return self
+
+    def _styles(self) -> dict[str, dict[str, Any]]:
+        """Color and marker of each method."""
+        colors = import_extra("matplotlib").color_sequences["tab10"]
+        methods = self.summary["method"].unique()
+        return {
+            method: {
+                "color": colors[i % len(colors)],
+                "marker": MARKERS[i % len(MARKERS)],
+            }
+            for i, method in enumerate(methods)
+        }
+
+    def _plot_scores(self, ax: Any) -> None:
+        datasets = list(self.summary["dataset"].unique())
+        styles = self._styles()
+        offsets = np.linspace(-0.4, 0.4, len(styles) + 2)[1:-1]
+        for (method, style), offset in zip(styles.items(), offsets, strict=True):
+            rows = self.summary[self.summary["method"] == method]
+            repeats = self.frame[self.frame["method"] == method]
+            ax.scatter(
+                repeats[self.metric],
+                [datasets.index(d) + offset for d in repeats["dataset"]],
+                s=6,
+                color=style["color"],
+                alpha=0.35,
+                linewidths=0,
+            )
+            ax.errorbar(
+                rows["mean"],
+                [datasets.index(d) + offset for d in rows["dataset"]],
+                xerr=rows["std"].fillna(0),
+                linestyle="none",
+                markersize=5,
+                label=method,
+                **style,
+            )
+            for row in rows[rows["n_failed"] > 0].itertuples():
+                ax.annotate(
+                    f"failed {row.n_failed}/{row.n_repeats}",
+                    (0, datasets.index(row.dataset) + offset),
+                    xycoords=("axes fraction", "data"),
+                    xytext=(3, 0),
+                    textcoords="offset points",
+                    verticalalignment="center",
+                    color=style["color"],
+                    fontsize="x-small",
+                )
+        ax.set(xlabel=self.metric, yticks=range(len(datasets)), yticklabels=datasets)
+        ax.set_ylim(len(datasets) - 0.5, -0.5)
+        ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+    def _plot_ranks(self, ax: Any) -> None:
+        styles = self._styles()
+        for y, (method, rank) in enumerate(self.mean_ranks.items()):
+            bar = self.critical_difference
+            ax.errorbar(
+                rank,
+                y,
+                xerr=None if bar is None else bar / 2,
+                capsize=3,
+                **styles[str(method)],
+            )
+        ax.set(yticks=range(len(self.mean_ranks)), yticklabels=self.mean_ranks.index)
+        ax.invert_yaxis()
+        label = f"mean rank by {self.metric} (1 is best)"
+        if self.critical_difference is not None:
+            label += f"; critical difference {self.critical_difference:.2f}"
+        ax.set_xlabel(label)
+
+    def _plot_times(self, ax: Any) -> None:
+        rows = self.summary.merge(self.costs, on=["dataset", "method"])
+        datasets = list(rows["dataset"].unique())
+        for method, style in self._styles().items():
+            own = rows[rows["method"] == method]
+            ax.plot(
+                own["fit_seconds"], own["mean"], linestyle="none", label=method, **style
+            )
+            if len(datasets) > 1:
+                for row in own.dropna(subset=["fit_seconds", "mean"]).itertuples():
+                    ax.annotate(
+                        row.dataset,
+                        (row.fit_seconds, row.mean),
+                        xytext=(4, 3),
+                        textcoords="offset points",
+                        fontsize="xx-small",
+                    )
+        ax.set(xlabel="time of a fit (s)", ylabel=self.metric, xscale="log")
+        ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))

@@ -1,0 +1,75 @@
+"""The scores that `compare` knows by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import (
+    adjusted_mutual_info_score,
+    adjusted_rand_score,
+    normalized_mutual_info_score,
+)
+
+from mmfusion.benchmark._cells import Score
+from mmfusion.metrics import (
+    clustering_accuracy_score,
+    modality_silhouette_score,
+    pairwise_f_score,
+    purity_score,
+)
+from mmfusion.modalities import Modalities
+
+DEFAULT_METRICS = ("clustering_accuracy", "normalized_mutual_info", "adjusted_rand")
+
+WITH_CLASSES = {
+    "adjusted_mutual_info": adjusted_mutual_info_score,
+    "adjusted_rand": adjusted_rand_score,
+    "clustering_accuracy": clustering_accuracy_score,
+    "normalized_mutual_info": normalized_mutual_info_score,
+    "pairwise_f": pairwise_f_score,
+    "purity": purity_score,
+}
+SILHOUETTE = "modality_silhouette"
+
+METRICS = (*sorted(WITH_CLASSES), SILHOUETTE)
+
+
+def resolve_scores(
+    metrics: str | Sequence[str] | Mapping[str, Callable[..., float]],
+) -> dict[str, Score]:
+    """Make functions of (X, labels_true, labels_pred) from the user's choice."""
+    if isinstance(metrics, Mapping):
+        scores: dict[str, Score] = {
+            name: partial(_with_classes, score) for name, score in metrics.items()
+        }
+    else:
+        names = [metrics] if isinstance(metrics, str) else metrics
+        scores = {name: _known(name) for name in names}
+    if not scores:
+        raise ValueError("metrics is empty; give at least one")
+    return scores
+
+
+def _known(name: str) -> Score:
+    plain = name.removesuffix("_score")  # as scikit-learn's scorers are called
+    if plain == SILHOUETTE:
+        return _silhouette
+    if plain not in WITH_CLASSES:
+        raise ValueError(
+            f"there is no metric {name!r}; there are {list(METRICS)}. Give others as "
+            "a dict of functions of (labels_true, labels_pred)"
+        )
+    return partial(_with_classes, WITH_CLASSES[plain])
+
+
+def _with_classes(
+    score: Callable[..., Any], X: Modalities, y: np.ndarray, labels: np.ndarray
+) -> Any:
+    return score(y, labels)
+
+
+def _silhouette(X: Modalities, y: np.ndarray, labels: np.ndarray) -> float:
+    return modality_silhouette_score(X, labels)

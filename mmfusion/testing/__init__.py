@@ -1,0 +1,6 @@
+"""The multimodal contract, for the tests of any estimator that takes modalities."""
+
+from mmfusion.testing._contract import check_multimodal_estimator, multimodal_checks
+from mmfusion.testing._registry import all_estimators
+
+__all__ = ["all_estimators", "check_multimodal_estimator", "multimodal_checks"]

@@ -1,0 +1,390 @@
+"""The multimodal contract: what every estimator owes those who have modalities."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import joblib
+import numpy as np
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.metrics import adjusted_rand_score
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.modalities import Modalities
+
+N_CLUSTERS = 3
+NAMES = ("audio", "text", "video")
+
+
+def check_multimodal_estimator(estimator: Any) -> None:
+    """Check that an estimator keeps the multimodal contract.
+
+    All forms of input give the same result; the order of samples only permutes it;
+    float32, memmaps and, where claimed, sparse and missing modalities work; a second
+    fit forgets the first; `fit` touches neither parameters nor data; it pickles;
+    nested parameters can be set; bad input is refused with an error that names the
+    modality.
+
+    Use it beside scikit-learn's ``check_estimator``, which knows one table only.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An unfitted clusterer, classifier, regressor or transformer that takes
+        modalities. If it has a parameter ``n_clusters``, it is set to that of the
+        data of the checks, and ``random_state`` to 0.
+
+    Raises
+    ------
+    AssertionError
+        If the contract is broken; the message tells how.
+
+    See Also
+    --------
+    multimodal_checks : The checks one by one, for a parametrised test.
+
+    Examples
+    --------
+    >>> from mmfusion import EarlyFusion
+    >>> from mmfusion.testing import check_multimodal_estimator
+    >>> check_multimodal_estimator(EarlyFusion())
+
+    """
+    for check in multimodal_checks():
+        check(estimator)
+
+
+def multimodal_checks() -> list[Callable[[Any], None]]:
+    """List the checks of the multimodal contract.
+
+    Returns
+    -------
+    list of callable
+        Each takes an unfitted estimator and raises AssertionError if it fails.
+
+    See Also
+    --------
+    check_multimodal_estimator : Runs them all.
+
+    Examples
+    --------
+    >>> from mmfusion.testing import multimodal_checks
+    >>> len(multimodal_checks()) > 15
+    True
+
+    """
+    return [
+        check_input_forms_agree,
+        check_layout_attributes,
+        check_modalities_are_matched_by_name,
+        check_sample_order_only_permutes,
+        check_one_sample_does_not_depend_on_others,
+        check_float32,
+        check_sparse,
+        check_memmap,
+        check_same_seed_same_result,
+        check_refit_forgets,
+        check_fit_touches_nothing,
+        check_pickle,
+        check_nested_parameters,
+        check_missing_modalities,
+        check_feature_names_out,
+        check_refuses_unlike_sample_counts,
+        check_refuses_other_modalities,
+        check_refuses_other_widths,
+        check_refuses_non_finite,
+        check_refuses_empty,
+        check_refuses_strings_and_complex,
+    ]
+
+
+def _data(missing_rate: float = 0.0) -> tuple[Modalities, np.ndarray]:
+    return make_multimodal_blobs(
+        60,
+        dict(zip(NAMES, (3, 4, 2), strict=True)),
+        centers=N_CLUSTERS,
+        cluster_std=0.5,
+        missing_rate=missing_rate,
+        random_state=0,
+    )
+
+
+def _prepared(estimator: Any, **params: Any) -> Any:
+    known = estimator.get_params(deep=False)
+    defaults = {"n_clusters": N_CLUSTERS, "random_state": 0}
+    given = {k: v for k, v in defaults.items() if k in known} | params
+    return clone(estimator).set_params(**given)
+
+
+def _result(estimator: Any, X: Any) -> np.ndarray:
+    """What a fitted estimator says of X, as an array."""
+    check_is_fitted(estimator)
+    if hasattr(estimator, "predict"):
+        return np.asarray(estimator.predict(X))
+    if hasattr(estimator, "transform"):
+        out = estimator.transform(X)
+        out = out.to_array() if isinstance(out, Modalities) else out
+        return out.toarray() if sparse.issparse(out) else np.asarray(out)
+    return estimator.labels_
+
+
+def _assert_same(a: np.ndarray, b: np.ndarray, message: str) -> None:
+    if a.dtype.kind in "iu":
+        assert a.shape == b.shape, message
+        assert adjusted_rand_score(a, b) == 1, message
+    else:
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=message)
+
+
+def _refusal(call: Callable[..., Any], *args: Any) -> str:
+    """The message of the ValueError or TypeError that a call must raise."""
+    try:
+        call(*args)
+    except (ValueError, TypeError) as error:
+        return str(error)
+    raise AssertionError("bad input was taken without an error")
+
+
+def check_input_forms_agree(estimator: Any) -> None:
+    """A list, tuple, dict, frame, split table and split DataFrame are the same data."""
+    X, y = _data()
+    blocks = list(X.blocks)
+    unnamed = Modalities(blocks)
+    expected = _result(_prepared(estimator).fit(X, y), X)
+    for form in (blocks, tuple(blocks), unnamed, X.to_dict()):
+        found = _result(_prepared(estimator).fit(form, y), form)
+        np.testing.assert_array_equal(found, expected, err_msg=type(form).__name__)
+    table = X.to_array()
+    for spec in (X.column_spec(), [block.shape[1] for block in blocks]):
+        fitted = _prepared(estimator, modalities=spec).fit(table, y)
+        np.testing.assert_array_equal(_result(fitted, table), expected, str(spec))
+
+
+def check_layout_attributes(estimator: Any) -> None:
+    """`fit` tells what it saw."""
+    X, y = _data()
+    fitted = _prepared(estimator).fit(X, y)
+    assert fitted.n_modalities_in_ == 3
+    assert fitted.modality_names_in_.tolist() == list(NAMES)
+    assert fitted.n_features_per_modality_in_.tolist() == [3, 4, 2]
+    assert fitted.n_features_in_ == 9
+    assert not hasattr(fitted, "feature_names_in_")
+
+
+def check_modalities_are_matched_by_name(estimator: Any) -> None:
+    """A dict in another order is the same data."""
+    X, y = _data()
+    fitted = _prepared(estimator).fit(X, y)
+    turned = X[list(reversed(NAMES))]
+    np.testing.assert_array_equal(_result(fitted, X), _result(fitted, turned))
+
+
+def check_sample_order_only_permutes(estimator: Any) -> None:
+    """Fitting shuffled samples gives the shuffled result."""
+    X, y = _data()
+    order = np.random.default_rng(0).permutation(len(X))
+    expected = _result(_prepared(estimator).fit(X, y), X)[order]
+    found = _result(_prepared(estimator).fit(X[order], y[order]), X[order])
+    _assert_same(found, expected, "the result depends on the order of samples")
+
+
+def check_one_sample_does_not_depend_on_others(estimator: Any) -> None:
+    """What is said of a sample is the same alone and in a batch."""
+    if not (hasattr(estimator, "predict") or hasattr(estimator, "transform")):
+        return
+    X, y = _data()
+    fitted = _prepared(estimator).fit(X, y)
+    together = _result(fitted, X)[7:8]
+    alone = _result(fitted, X[7:8])
+    np.testing.assert_allclose(alone, together, rtol=1e-6, atol=1e-9)
+
+
+def check_float32(estimator: Any) -> None:
+    """float32 gives the result of float64, in float32 where that is claimed."""
+    X, y = _data()
+    single = Modalities({n: b.astype(np.float32) for n, b in X.to_dict().items()})
+    expected = _result(_prepared(estimator).fit(X, y), X)
+    found = _result(_prepared(estimator).fit(single, y), single)
+    _assert_same(found, expected, "float32 gives another result")
+    tags = get_tags(estimator).transformer_tags
+    if tags is not None and "float32" in tags.preserves_dtype:
+        assert found.dtype == np.float32, f"float32 became {found.dtype}"
+
+
+def check_sparse(estimator: Any) -> None:
+    """Sparse modalities work beside dense ones, or are refused."""
+    X, y = _data()
+    mixed = Modalities(X.to_dict() | {"text": sparse.csr_array(np.abs(X["text"]))})
+    if not get_tags(estimator).input_tags.sparse:
+        message = _refusal(_prepared(estimator).fit, mixed, y)
+        assert "text" in message, f"the error does not name the modality: {message}"
+        return
+    result = _result(_prepared(estimator).fit(mixed, y), mixed)
+    assert len(result) == len(X)
+
+
+def check_memmap(estimator: Any) -> None:
+    """Read-only memmaps give the same result."""
+    X, y = _data()
+    expected = _result(_prepared(estimator).fit(X, y), X)
+    with TemporaryDirectory() as folder:
+        paths = {name: Path(folder, f"{name}.npy") for name in NAMES}
+        for name, path in paths.items():
+            np.save(path, X[name])
+        mapped = Modalities({n: np.load(p, mmap_mode="r") for n, p in paths.items()})
+        found = _result(_prepared(estimator).fit(mapped, y), mapped)
+        del mapped  # Windows does not remove files in use
+    np.testing.assert_array_equal(found, expected)
+
+
+def check_same_seed_same_result(estimator: Any) -> None:
+    """Two fits with one seed agree, and `fit` returns the estimator."""
+    X, y = _data()
+    first, second = _prepared(estimator), _prepared(estimator)
+    assert first.fit(X, y) is first, "fit does not return self"
+    np.testing.assert_array_equal(_result(first, X), _result(second.fit(X, y), X))
+
+
+def check_refit_forgets(estimator: Any) -> None:
+    """A second fit on other modalities is like a first one."""
+    X, y = _data()
+    other = Modalities({"touch": X["video"][:40], "heat": X["audio"][:40]})
+    fresh = _prepared(estimator).fit(other, y[:40])
+    again = _prepared(estimator).fit(X, y).fit(other, y[:40])
+    np.testing.assert_array_equal(_result(again, other), _result(fresh, other))
+    assert set(vars(again)) == set(vars(fresh)), "attributes of the first fit are left"
+
+
+def check_fit_touches_nothing(estimator: Any) -> None:
+    """`fit` changes neither parameters nor data."""
+    X, y = _data()
+    prepared = _prepared(estimator)
+    before = joblib.hash([prepared.get_params(deep=True), X, y])
+    prepared.fit(X, y)
+    _result(prepared, X)
+    after = joblib.hash([prepared.get_params(deep=True), X, y])
+    assert before == after, "fit changed a parameter or the data"
+
+
+def check_pickle(estimator: Any) -> None:
+    """A fitted estimator pickles."""
+    X, y = _data()
+    fitted = _prepared(estimator).fit(X, y)
+    copied = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(_result(fitted, X), _result(copied, X))
+
+
+def check_nested_parameters(estimator: Any) -> None:
+    """Every parameter can be set to what it is, and a clone has them all."""
+    prepared = _prepared(estimator)
+    params = prepared.get_params(deep=True)
+    prepared.set_params(**params)
+    assert set(clone(prepared).get_params(deep=True)) == set(params)
+
+
+def check_missing_modalities(estimator: Any) -> None:
+    """Samples that lack modalities work where that is claimed, else are refused."""
+    X, y = _data(missing_rate=0.2)
+    prepared = _prepared(estimator)
+    if not estimator.__modality_tags__().missing:
+        message = _refusal(prepared.fit, X, y)
+        for part in ("missing", "sample", "ModalityImputer"):
+            assert part in message, f"the error lacks {part!r}: {message}"
+        return
+    assert len(_result(prepared.fit(X, y), X)) == len(X)
+    nobody = Modalities(X.to_dict() | {"text": None})
+    message = _refusal(prepared.fit, nobody, y)
+    assert "'text'" in message, f"the error does not name the modality: {message}"
+
+
+def check_feature_names_out(estimator: Any) -> None:
+    """Names of features are as many as features, and tell the modality."""
+    if not hasattr(estimator, "get_feature_names_out"):
+        return
+    X, y = _data()
+    fitted = _prepared(estimator).fit(X, y)
+    names = fitted.get_feature_names_out()
+    assert len(names) == _result(fitted, X).shape[1]
+    assert {name.partition("__")[0] for name in names} <= set(NAMES)
+
+
+def check_refuses_unlike_sample_counts(estimator: Any) -> None:
+    """Modalities that disagree on the number of samples are refused."""
+    X, y = _data()
+    uneven = [X["audio"], X["video"][:-1]]
+    message = _refusal(_prepared(estimator).fit, uneven, y)
+    for part in ("modality_1", "60", "59"):
+        assert part in message, f"the error lacks {part!r}: {message}"
+
+
+def check_refuses_other_modalities(estimator: Any) -> None:
+    """Modalities that are fewer or called otherwise than in fit are refused."""
+    method = _method(estimator)
+    if method is None:
+        return
+    X, y = _data()
+    fitted = _prepared(estimator).fit(X, y)
+    _refusal(getattr(fitted, method), X[["audio", "video"]])
+    renamed = Modalities(dict(zip(("audio", "text", "heat"), X.blocks, strict=True)))
+    message = _refusal(getattr(fitted, method), renamed)
+    for part in ("heat", "video"):
+        assert part in message, f"the error lacks {part!r}: {message}"
+
+
+def check_refuses_other_widths(estimator: Any) -> None:
+    """A modality with another number of features than in fit is refused."""
+    method = _method(estimator)
+    if method is None:
+        return
+    X, y = _data()
+    fitted = _prepared(estimator).fit(X, y)
+    narrow = Modalities(X.to_dict() | {"text": X["text"][:, :2]})
+    message = _refusal(getattr(fitted, method), narrow)
+    for part in ("text", "2", "4"):
+        assert part in message, f"the error lacks {part!r}: {message}"
+
+
+def _method(estimator: Any) -> str | None:
+    methods = ("predict", "transform")
+    return next((m for m in methods if hasattr(estimator, m)), None)
+
+
+def check_refuses_non_finite(estimator: Any) -> None:
+    """NaN or infinity in a modality that a sample has is refused."""
+    if get_tags(estimator).input_tags.allow_nan:
+        return
+    X, y = _data()
+    for bad in (np.nan, np.inf):
+        text = X["text"].copy()
+        text[5, 1] = bad
+        spoilt = Modalities(X.to_dict() | {"text": text})
+        message = _refusal(_prepared(estimator).fit, spoilt, y)
+        assert "text" in message, f"the error does not name the modality: {message}"
+
+
+def check_refuses_empty(estimator: Any) -> None:
+    """No modality, and no sample, are refused."""
+    X, _ = _data()
+    _refusal(_prepared(estimator).fit, [])
+    _refusal(_prepared(estimator).fit, {})
+    assert "0 sample" in _refusal(_prepared(estimator).fit, X[:0])
+
+
+def check_refuses_strings_and_complex(estimator: Any) -> None:
+    """Strings and complex numbers are refused, unless strings are claimed."""
+    if get_tags(estimator).input_tags.string:
+        return
+    X, y = _data()
+    for bad in (X["text"].astype(str).astype("<U3"), X["text"] + 1j):
+        bad[0, 0] = "no" if bad.dtype.kind == "U" else bad[0, 0]
+        message = _refusal(
+            _prepared(estimator).fit, Modalities(X.to_dict() | {"text": bad}), y
+        )
+        assert "text" in message, f"the error does not name the modality: {message}"

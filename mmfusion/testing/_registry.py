@@ -1,0 +1,41 @@
+"""Every public estimator, found from what the topics export."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from sklearn.base import BaseEstimator
+
+TOPICS = ("fusion", "preprocessing")
+
+
+def all_estimators() -> dict[str, type]:
+    """Find the public estimators of mmfusion.
+
+    Exporting an estimator from its topic is all it takes to be found, and with that
+    to be held to scikit-learn's checks and to the multimodal contract.
+
+    Returns
+    -------
+    dict of str to class
+        Estimator classes by name, sorted.
+
+    See Also
+    --------
+    check_multimodal_estimator : The multimodal contract.
+
+    Examples
+    --------
+    >>> from mmfusion.testing import all_estimators
+    >>> "EarlyFusionClusterer" in all_estimators()
+    True
+
+    """
+    found = {}
+    for topic in TOPICS:
+        module = import_module(f"mmfusion.{topic}")
+        for name in module.__all__:
+            public = getattr(module, name)
+            if isinstance(public, type) and issubclass(public, BaseEstimator):
+                found[name] = public
+    return dict(sorted(found.items()))
