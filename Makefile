@@ -19,6 +19,10 @@ $(VENV)/%.stamp: $(VENV)/base.stamp
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
 
+.PHONY: demo
+demo: $(VENV)/base.stamp ## cluster real data by several methods, print the table
+	$(BIN)/python -m mmfusion compare --data digits --repeats 5 --out report
+
 .PHONY: test
 test: $(VENV)/test.stamp ## run the default test suite, doctests included
 	$(BIN)/python -m pytest -n 2
@@ -27,13 +31,21 @@ test: $(VENV)/test.stamp ## run the default test suite, doctests included
 test-slow: $(VENV)/test.stamp ## run the tests marked slow
 	$(BIN)/python -m pytest -n 2 -m slow
 
+.PHONY: test-oldest
+test-oldest: ## run the tests with the oldest versions that are allowed
+	test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest
+	$(PYTHON) .ci/oldest.py > $(VENV)-oldest/pins.txt
+	grep '^torch==' constraints.txt >> $(VENV)-oldest/pins.txt
+	$(VENV)-oldest/bin/python -m pip --quiet install -c $(VENV)-oldest/pins.txt -e ".[test]"
+	$(VENV)-oldest/bin/python -m pytest -n 2 -W default
+
 .PHONY: lint
 lint: $(VENV)/test.stamp $(VENV)/lint.stamp ## ruff, mypy, codespell, numpydoc, floors
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(BIN)/numpydoc lint $$(git ls-files 'mmfusion/*.py')
+	$(BIN)/python docs/validate_docstrings.py
 	$(BIN)/lint-imports
 
 .PHONY: check

@@ -234,7 +234,9 @@ def _is_null(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "fcmM":
         return np.isnan(values)
     if values.dtype.kind == "O":
-        return np.equal(values, None) | (values != values)  # NaN is unlike itself
+        return np.equal(values, np.asarray(None, dtype=object)) | (
+            values != values
+        )  # NaN is unlike itself
     return np.zeros(values.shape, dtype=bool)
 
 

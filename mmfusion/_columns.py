@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ def resolve_columns(spec: ColumnSpec, table: Any) -> dict[str, slice | np.ndarra
     n_columns = table.shape[1]
     if spec is None:
         return dict(zip(default_names(1), [slice(0, n_columns)], strict=True))
-    if isinstance(spec, Integral) and not isinstance(spec, bool):
+    if isinstance(spec, int | np.integer) and not isinstance(spec, bool):
         if not 1 <= spec <= n_columns:
             raise ValueError(
                 f"modalities={spec} asks for {spec} modalities, but X has "
@@ -59,7 +58,9 @@ def resolve_columns(spec: ColumnSpec, table: Any) -> dict[str, slice | np.ndarra
             if not isinstance(columns, slice) and len(columns) == 0:
                 raise ValueError(f"modality {name!r} has no columns in modalities=")
         return resolved
-    if isinstance(spec, list | tuple) and all(isinstance(w, Integral) for w in spec):
+    if isinstance(spec, list | tuple) and all(
+        isinstance(w, int | np.integer) for w in spec
+    ):
         if sum(spec) != n_columns or min(spec, default=0) < 1:
             raise ValueError(
                 f"modalities={list(spec)} are widths that add up to {sum(spec)}, but X "

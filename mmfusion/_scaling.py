@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils import gen_batches
+from sklearn.utils.sparsefuncs import inplace_column_scale
 
 SCALINGS = ("auto", "block", "standard", "l2")
 
@@ -23,8 +24,8 @@ class Scaling:
     """A fitted scaling: ``(x - center) / spread``, or rows of unit length for 'l2'."""
 
     how: str | None
-    center: np.ndarray | None = None
-    spread: np.ndarray | None = None
+    center: Any = None
+    spread: Any = None
 
     def apply(self, block: Any, weight: float = 1.0, out: Any = None) -> Any:
         """Scale a block and multiply it by a weight.
@@ -65,8 +66,9 @@ class Scaling:
             return normalize(block)
         if self.how is None:
             return block
-        inverse = sparse.diags_array(1.0 / self.spread, dtype=block.dtype)
-        return (block @ inverse).tocsr()
+        scaled = block.copy()
+        inplace_column_scale(scaled, (1.0 / self.spread).astype(block.dtype))
+        return scaled
 
 
 def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scaling:
@@ -88,18 +90,29 @@ def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scali
     -------
     Scaling
         The scaling, fitted.
+
+    Raises
+    ------
+    ValueError
+        If there is no such scaling, or every weight is 0.
     """
     if how in ("l2", None):
         return Scaling(how)
+    if how not in ("block", "standard"):
+        raise ValueError(f"scaling {how!r} is none of {SCALINGS} and not None")
+    if sample_weight is not None and not np.any(sample_weight):
+        raise ValueError("Sample weights must contain at least one non-zero number")
     scaler = StandardScaler(with_mean=not sparse.issparse(block))
     n_samples, n_features = block.shape
     for rows in gen_batches(n_samples, max(1, CHUNK_CELLS // n_features)):
         weight = None if sample_weight is None else sample_weight[rows]
-        scaler.partial_fit(block[rows], sample_weight=weight)
+        if weight is None or np.any(weight):  # the scaler refuses weights all 0
+            scaler.partial_fit(block[rows], sample_weight=weight)
     spread = scaler.scale_
     if how == "block":
         varies = scaler.var_ / scaler.scale_**2 > 0.5  # 1, or about 0 if constant
-        spread = spread * np.sqrt(max(1, np.count_nonzero(varies)))
+        n_varying = int(np.count_nonzero(varies))
+        spread = spread * np.sqrt(max(1, n_varying))
     return Scaling(how, scaler.mean_, spread)
 
 
@@ -152,18 +165,15 @@ def choose_scalings(blocks: Sequence[Any]) -> list[str]:
     list of {'l2', 'block'}
         One scaling per modality.
     """
-    chosen = [_by_values(block) for block in blocks]
-    open_choices = [how is None for how in chosen]
-    for v, is_open in enumerate(open_choices):
-        if is_open:
-            chosen[v] = "block"
-    if not any(open_choices) or len(blocks) < 2 or not all(map(_non_negative, blocks)):
+    told = [_by_values(block) for block in blocks]
+    chosen = [how or "block" for how in told]
+    if None not in told or len(blocks) < 2 or not all(map(_non_negative, blocks)):
         return chosen
     n_samples = blocks[0].shape[0]
     rows = np.linspace(0, n_samples - 1, min(n_samples, ALIGNMENT_ROWS)).astype(int)
     parts = [block[rows] for block in blocks]
-    lengths = ["l2" if o else how for o, how in zip(open_choices, chosen, strict=True)]
-    return max(chosen, lengths, key=lambda hows: _mean_alignment(parts, hows))
+    other = [how or "l2" for how in told]
+    return max(chosen, other, key=lambda hows: _mean_alignment(parts, hows))
 
 
 def _non_negative(block: Any) -> bool:

@@ -115,7 +115,9 @@ class PerModalityParams:
         return [c if c is None or isinstance(c, str) else clone(c) for c in chosen]
 
 
-class ModalityTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
+class ModalityTransformerMixin(  # type: ignore[call-arg]
+    TransformerMixin, auto_wrap_output_keys=None
+):
     """A transformer that gives what it got: Modalities, or a 2-D table.
 
     `set_output` applies to the block of every modality, or to the table.

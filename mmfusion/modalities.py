@@ -92,7 +92,6 @@ class Modalities:
     Modalities of 2 samples x 2 modalities
       audio  dense (2, 2) float64, 1 missing
       video  dense (2, 2) float64
-
     """
 
     def __init__(
@@ -157,7 +156,6 @@ class Modalities:
         Modalities of 5 samples x 2 modalities
           audio  dense (5, 2) float64
           video  dense (5, 1) float64
-
         """
         if sparse.issparse(table):
             table = table.tocsr()  # not every format can be indexed
@@ -359,7 +357,6 @@ class Modalities:
         >>> X = Modalities({"audio": np.ones((4, 2)), "video": np.zeros((4, 3))})
         >>> X[:1].concat(X[2:]).shape
         (3, 2)
-
         """
         for other in others:
             if set(other.names) != set(self.names):
@@ -549,7 +546,6 @@ def modality_selector(*names: str) -> Callable[[Modalities], Any]:
     >>> reduce = ColumnTransformer([("a", PCA(2), modality_selector("audio"))])
     >>> reduce.fit_transform(X).shape
     (4, 2)
-
     """
     if not names:
         raise ValueError("name at least one modality")

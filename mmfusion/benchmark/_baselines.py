@@ -62,7 +62,7 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         Their numbers of features.
     n_features_in_ : int
         Number of features in all.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
         Names ``<modality>__<feature>``, if the input had names.
 
     Raises
@@ -92,7 +92,6 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     >>> clusterer = SingleModalityClusterer(n_clusters=3, random_state=0).fit(X)
     >>> clusterer.modality_
     'video'
-
     """
 
     _parameter_constraints: dict = {
@@ -155,7 +154,7 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             v = int(np.argmax(self.silhouettes_))
             self.estimator_ = fitted[v]
         else:
-            self.silhouettes_ = None
+            self.silhouettes_ = None  # type: ignore[assignment]
             v = _position(self.modality, frame.names)
             self.estimator_ = self._cluster(frame[:, [v]], hows[v])
         self.modality_ = frame.names[v]
@@ -249,7 +248,6 @@ def baselines(X: Any) -> dict[str, Any]:
     concatenation
     standardised concatenation
     spectral concatenation
-
     """
     given_names = (
         isinstance(X, list | tuple) and X and all(isinstance(n, str) for n in X)

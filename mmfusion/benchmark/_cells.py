@@ -185,5 +185,5 @@ def _asks_for_number(estimator: Any) -> bool:
 
 def _has_number(clusterer: Any) -> bool:
     params = clusterer.get_params(deep=False)
-    numbers = [params[name] for name in ("n_clusters", "n_components") if name in params]
-    return numbers[:1] not in ([], [None])
+    names = [name for name in ("n_clusters", "n_components") if name in params]
+    return bool(names) and params[names[0]] is not None

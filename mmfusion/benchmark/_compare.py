@@ -149,7 +149,6 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     1   blobs    scaled       1            1.0     ok
     2   blobs  as it is       0            1.0     ok
     3   blobs  as it is       1            1.0     ok
-
     """
     pd = import_extra("pandas")
     if not isinstance(random_state, Integral) or random_state < 0:

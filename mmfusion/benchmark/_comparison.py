@@ -63,7 +63,6 @@ class Comparison:
     | ------ | --------------------- | --------- |
     | scaled | **1.000** ± 0.000 (1) | 1.00      |
     ...
-
     """
 
     def __init__(
@@ -169,7 +168,11 @@ class Comparison:
         return wide.rename_axis(columns=None)
 
     def significance(
-        self, metric: str | None = None, *, alpha: float = 0.05
+        self,
+        metric: str | None = None,
+        *,
+        control: str | None = None,
+        alpha: float = 0.05,
     ) -> Significance:
         """Test whether the methods differ.
 
@@ -177,6 +180,9 @@ class Comparison:
         ----------
         metric : str, default=None
             The score; the first one by default.
+        control : str, default=None
+            The method, chosen beforehand, with which Wilcoxon's test compares all
+            others: fewer tests, hence more power. By default it compares all pairs.
         alpha : float, default=0.05
             Level of the tests.
 
@@ -185,10 +191,15 @@ class Comparison:
         Significance
             Over at least 3 data sets, the Friedman test with the Nemenyi test of all
             pairs of methods. With at least 6 data sets, Wilcoxon's signed-rank test
-            of all pairs with Holm's correction, where the mean over repeats is one
+            of the pairs with Holm's correction, where the mean over repeats is one
             observation per data set. With fewer, the same within each data set, where
             a repeat is an observation and the correction is for the pairs on that
             data set.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric or method.
 
         Notes
         -----
@@ -215,15 +226,20 @@ class Comparison:
             ]
             for name, rows in self.frame.groupby("dataset", sort=False)
         }
-        return judge(metric, self._ranks(metric), scores, alpha)
+        if control is not None and control not in set(self.frame["method"]):
+            raise ValueError(
+                f"control={control!r} was not compared; the methods are "
+                f"{list(self.frame['method'].unique())}"
+            )
+        return judge(metric, self._ranks(metric), scores, control, alpha)
 
     def costs(self) -> pd.DataFrame:
-        """Average time and memory over the repeats that did not fail.
+        """Sum up time and memory over the repeats that did not fail.
 
         Returns
         -------
         DataFrame
-            Columns ``dataset``, ``method``, ``fit_seconds`` (mean) and
+            Columns ``dataset``, ``method``, ``fit_seconds`` (median) and
             ``peak_memory_mb`` (largest); NaN where all failed or nothing was
             measured.
         """
@@ -233,7 +249,7 @@ class Comparison:
             **{m: costs[m].where(self.frame["status"] == "ok") for m in measures}
         )
         groups = costs.groupby(["dataset", "method"], sort=False)
-        table = groups.agg({"fit_seconds": "mean", "peak_memory_mb": "max"})
+        table = groups.agg({"fit_seconds": "median", "peak_memory_mb": "max"})
         return table.reset_index()
 
     def failures(self) -> pd.DataFrame:

@@ -64,7 +64,6 @@ class ComparisonDisplay:
     >>> display = ComparisonDisplay.from_comparison(comparison)
     >>> display.ax_.get_xlabel()
     'clustering_accuracy'
-
     """
 
     def __init__(
@@ -132,7 +131,7 @@ class ComparisonDisplay:
             'scores': every repeat as a dot, mean and standard deviation of each method
             on each data set. 'ranks': mean ranks; bars are as long as the critical
             difference of the Nemenyi test, where it is known, so that methods differ
-            whose bars do not overlap. 'times': mean score against mean time.
+            whose bars do not overlap. 'times': mean score against median time.
 
         Returns
         -------
@@ -169,43 +168,46 @@ class ComparisonDisplay:
         }
 
     def _plot_scores(self, ax: Any) -> None:
-        datasets = list(self.summary["dataset"].unique())
         styles = self._styles()
-        offsets = np.linspace(-0.4, 0.4, len(styles) + 2)[1:-1]
-        for (method, style), offset in zip(styles.items(), offsets, strict=True):
-            rows = self.summary[self.summary["method"] == method]
-            repeats = self.frame[self.frame["method"] == method]
-            ax.scatter(
-                repeats[self.metric],
-                [datasets.index(d) + offset for d in repeats["dataset"]],
-                s=6,
-                color=style["color"],
-                alpha=0.35,
-                linewidths=0,
+        labels: list[str] = []
+        headings = []
+        for dataset, rows in self.summary.groupby("dataset", sort=False):
+            headings.append(len(labels))
+            labels.append(str(dataset))
+            for row in rows.itertuples():
+                method = str(row.method)
+                self._plot_repeats(ax, row, len(labels), styles[method])
+                labels.append(method)
+        ax.set(xlabel=self.metric, yticks=range(len(labels)), yticklabels=labels)
+        for y in headings:
+            ax.get_yticklabels()[y].set_fontweight("bold")
+            ax.axhline(y, color="0.9", zorder=0)
+        ax.set_ylim(len(labels) - 0.5, -0.5)
+
+    def _plot_repeats(self, ax: Any, row: Any, y: int, style: dict[str, Any]) -> None:
+        own = self.frame[
+            (self.frame["dataset"] == row.dataset)
+            & (self.frame["method"] == row.method)
+        ]
+        ax.scatter(
+            own[self.metric],
+            np.full(len(own), y),
+            s=8,
+            color=style["color"],
+            alpha=0.4,
+            linewidths=0,
+        )
+        ax.errorbar(row.mean, y, xerr=np.nan_to_num(row.std), **style)
+        if row.n_failed:
+            ax.annotate(
+                f"failed {row.n_failed}/{row.n_repeats}",
+                (0, y),
+                xycoords=("axes fraction", "data"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                verticalalignment="center",
+                fontsize="small",
             )
-            ax.errorbar(
-                rows["mean"],
-                [datasets.index(d) + offset for d in rows["dataset"]],
-                xerr=rows["std"].fillna(0),
-                linestyle="none",
-                markersize=5,
-                label=method,
-                **style,
-            )
-            for row in rows[rows["n_failed"] > 0].itertuples():
-                ax.annotate(
-                    f"failed {row.n_failed}/{row.n_repeats}",
-                    (0, datasets.index(row.dataset) + offset),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(3, 0),
-                    textcoords="offset points",
-                    verticalalignment="center",
-                    color=style["color"],
-                    fontsize="x-small",
-                )
-        ax.set(xlabel=self.metric, yticks=range(len(datasets)), yticklabels=datasets)
-        ax.set_ylim(len(datasets) - 0.5, -0.5)
-        ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
     def _plot_ranks(self, ax: Any) -> None:
         styles = self._styles()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mmfusion.benchmark._comparison import Comparison
 
 Rows = list[list[str]]  # of cells; the first row is the header
+Cells = dict[tuple[Any, Any], str]  # by method and column
 
 ABSENT = "–"
 
@@ -19,8 +22,8 @@ READING = (
     "data set."
 )
 COSTS_READING = (
-    "Mean wall time of a fit, and the largest peak of memory allocated through Python "
-    "and numpy, over the repeats that did not fail."
+    "Median wall time of a fit, and the largest peak of memory allocated through "
+    "Python and numpy, over the repeats that did not fail."
 )
 
 LATEX_SPECIAL = {
@@ -33,41 +36,59 @@ LATEX_SPECIAL = {
 }
 
 
-def score_table(
-    comparison: Comparison, metric: str, bold: Callable[[str], str] = str
-) -> Rows:
+class Style(NamedTuple):
+    """How a language of tables makes text safe, and bold."""
+
+    escape: Callable[[str], str]
+    bold: Callable[[str], str]
+
+
+def escape_markdown(text: str) -> str:
+    """Escape what would end a cell."""
+    return text.replace("|", r"\|")
+
+
+def escape_latex(text: str) -> str:
+    """Escape what LaTeX would read as a command."""
+    return "".join(LATEX_SPECIAL.get(character, character) for character in text)
+
+
+PLAIN = Style(str, str)
+MARKDOWN = Style(escape_markdown, "**{}**".format)
+LATEX = Style(escape_latex, r"\textbf{{{}}}".format)
+
+
+def score_table(comparison: Comparison, metric: str, style: Style = PLAIN) -> Rows:
     """Lay out mean, spread and rank: a row for each method, a column for each set."""
     summary = comparison.summary(metric)
-    mean_ranks = comparison.ranks(metric)["mean"]
     best = summary.groupby("dataset")["rank"].transform("min") == summary["rank"]
-    cells = {
-        (row.method, row.dataset): _score_cell(row, bold if is_best else str)
+    cells: Cells = {
+        (row.method, row.dataset): _score_cell(row, style, is_best)
         for row, is_best in zip(summary.itertuples(), best, strict=True)
     }
-    rows = _crosstab(cells)
-    rows[0].append("mean rank")
-    for row in rows[1:]:
-        row.append(f"{mean_ranks[row[0]]:.2f}" if row[0] in mean_ranks else ABSENT)
-    return rows
+    for method, rank in comparison.ranks(metric)["mean"].items():
+        cells[method, "mean rank"] = f"{rank:.2f}"
+    return _crosstab(cells, [*summary["dataset"].unique(), "mean rank"], style)
 
 
-def _score_cell(row: Any, bold: Callable[[str], str]) -> str:
+def _score_cell(row: Any, style: Style, is_best: bool) -> str:
     failed = f"failed {row.n_failed}/{row.n_repeats}"
     if row.n_failed == row.n_repeats:
         return f"{failed} ({row.rank:g})"
-    spread = "" if math.isnan(row.std) else f" ± {row.std:.3f}"
-    score = f"{bold(f'{row.mean:.3f}')}{spread} ({row.rank:g})"
-    return f"{score}, {failed}" if row.n_failed else score
+    mean = f"{row.mean:.3f}"
+    rest = "" if math.isnan(row.std) else f" ± {row.std:.3f}"
+    rest += f" ({row.rank:g})"
+    rest += f", {failed}" if row.n_failed else ""
+    return (style.bold(mean) if is_best else mean) + style.escape(rest)
 
 
-def cost_table(comparison: Comparison) -> Rows:
+def cost_table(comparison: Comparison, style: Style = PLAIN) -> Rows:
     """Lay out time and memory as `score_table` does scores."""
-    return _crosstab(
-        {
-            (row.method, row.dataset): _cost_cell(row)
-            for row in comparison.costs().itertuples()
-        }
-    )
+    costs = comparison.costs()
+    cells: Cells = {
+        (row.method, row.dataset): _cost_cell(row) for row in costs.itertuples()
+    }
+    return _crosstab(cells, list(costs["dataset"].unique()), style)
 
 
 def _cost_cell(row: Any) -> str:
@@ -79,67 +100,73 @@ def _cost_cell(row: Any) -> str:
     return f"{time}, {row.peak_memory_mb:.3g} MiB"
 
 
-def _crosstab(cells: dict[tuple[str, str], str]) -> Rows:
+def _crosstab(cells: Cells, columns: list[str], style: Style) -> Rows:
     methods = dict.fromkeys(method for method, _ in cells)
-    datasets = dict.fromkeys(dataset for _, dataset in cells)
+    absent = style.escape(ABSENT)
     return [
-        ["method", *datasets],
-        *([m, *(cells.get((m, d), ABSENT) for d in datasets)] for m in methods),
+        ["method", *map(style.escape, columns)],
+        *(
+            [style.escape(m), *(cells.get((m, column), absent) for column in columns)]
+            for m in methods
+        ),
     ]
 
 
 def markdown(comparison: Comparison) -> str:
     """Write all scores, time and memory, and the failures in Markdown."""
     sections = [markdown_of_metric(comparison, m) for m in comparison.metrics]
-    sections.append(
-        f"### time and memory\n\n{_markdown_table(cost_table(comparison))}\n\n"
-        f"{COSTS_READING}\n"
-    )
-    failures = failure_list(comparison)
+    costs = _markdown_table(cost_table(comparison, MARKDOWN))
+    sections.append(f"### time and memory\n\n{costs}\n\n{COSTS_READING}\n")
+    failures = "\n".join(f"- {failure}" for failure in failure_list(comparison))
     if failures:
-        items = "\n".join(f"- {failure}" for failure in failures)
-        sections.append(f"### failures\n\n{items}\n")
+        sections.append(f"### failures\n\n{failures}\n")
     return "\n".join(sections)
 
 
 def markdown_of_metric(comparison: Comparison, metric: str) -> str:
     """Write one score with its tests in Markdown."""
-    table = _markdown_table(score_table(comparison, metric, "**{}**".format))
+    table = _markdown_table(score_table(comparison, metric, MARKDOWN))
     tests = "\n".join(f"- {line}" for line in comparison.significance(metric).lines())
     return f"### {metric}\n\n{table}\n\n{READING}\n\n{tests}\n"
 
 
 def _markdown_table(rows: Rows) -> str:
-    rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
+    header, *body = rows
     return "\n".join(
         f"| {' | '.join(c.ljust(w) for c, w in zip(row, widths, strict=True))} |"
-        for row in rows
+        for row in [header, ["-" * width for width in widths], *body]
     )
 
 
 def failure_list(comparison: Comparison) -> list[str]:
-    """Say what failed and why, the same error of several repeats once."""
-    groups = comparison.failures().groupby(["dataset", "method", "error"], sort=False)
+    """Say what failed and why; what failed in the same way at several repeats once."""
+    return told_once(comparison.failures(), "error")
+
+
+def told_once(frame: pd.DataFrame, column: str) -> list[str]:
+    """Say what a column of texts says, once for all repeats that say the same."""
+    told = frame[frame[column] != ""]
     return [
-        f"{method} on {dataset}, {len(rows)} times: {' '.join(error.split())}"
-        for (dataset, method, error), rows in groups
+        f"{method} on {dataset}, {len(rows)} x: {' '.join(str(text).split())}"
+        for (dataset, method, text), rows in told.groupby(
+            ["dataset", "method", column], sort=False
+        )
     ]
 
 
 def latex_of_metric(comparison: Comparison, metric: str) -> str:
     """Write one score as a table for LaTeX."""
-    rows = score_table(comparison, metric, "**{}**".format)
-    header, *body = [_latex_row(row) for row in rows]
-    columns = "l" * len(rows[0])
+    header, *body = (
+        " & ".join(row) + r" \\" for row in score_table(comparison, metric, LATEX)
+    )
     return "\n".join(
         [
-            "% needs \\usepackage{booktabs}",
+            r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escape_latex(f'{metric}. {READING}')}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
+            rf"\begin{{tabular}}{{{'l' * (header.count(' & ') + 1)}}}",
             r"\toprule",
             header,
             r"\midrule",
@@ -150,20 +177,3 @@ def latex_of_metric(comparison: Comparison, metric: str) -> str:
             "",
         ]
     )
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex_cell, cells)) + r" \\"
-
-
-def _latex_cell(cell: str) -> str:
-    # the first mark opens the bold part, the second closes it
-    plain, *marked = cell.split("**")
-    if len(marked) != 2:
-        return escape_latex(cell)
-    return rf"{escape_latex(plain)}\textbf{{{marked[0]}}}{escape_latex(marked[1])}"
-
-
-def escape_latex(text: str) -> str:
-    """Escape what LaTeX would read as a command."""
-    return "".join(LATEX_SPECIAL.get(character, character) for character in text)

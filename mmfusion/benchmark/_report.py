@@ -6,23 +6,28 @@ import base64
 from collections.abc import Iterator
 from html import escape
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mmfusion.benchmark._display import KINDS, ComparisonDisplay
+from mmfusion.benchmark._display import ComparisonDisplay
 from mmfusion.benchmark._export import (
     COSTS_READING,
     READING,
     Rows,
+    Style,
     cost_table,
     failure_list,
     score_table,
+    told_once,
 )
 from mmfusion.benchmark._extras import import_extra
+from mmfusion.benchmark._significance import Significance
 
 if TYPE_CHECKING:
     from mmfusion.benchmark._comparison import Comparison
 
-STYLE = """
+HTML = Style(escape, "<b>{}</b>".format)
+
+CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em;
        padding: 0 1em; color: #222; }
 table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto; }
@@ -51,7 +56,7 @@ def html_report(comparison: Comparison) -> str:
     body = "\n".join(_sections(comparison))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>Comparison</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<title>Comparison</title>\n<style>{CSS}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
 
@@ -59,24 +64,69 @@ def html_report(comparison: Comparison) -> str:
 def _sections(comparison: Comparison) -> Iterator[str]:
     yield f"<h1>{escape(repr(comparison))}</h1>"
     for metric in comparison.metrics:
-        yield f"<h2>{escape(metric)}</h2>"
-        yield _table(score_table(comparison, metric, "**{}**".format))
-        yield f'<p class="note">{escape(READING)}</p>'
         significance = comparison.significance(metric)
+        yield f"<h2>{escape(metric)}</h2>"
+        yield _table(score_table(comparison, metric, HTML))
+        yield f'<p class="note">{escape(READING)}</p>'
         yield _list(significance.lines())
-        yield _pairs(significance.wilcoxon)
-        display = None
-        for kind in KINDS:
-            yield _image(comparison, metric, kind)
-    yield "<h2>Time and memory</h2>"
-    yield _table(cost_table(comparison))
+        yield _pairs(significance)
+        yield from _plots(comparison, metric)
+    yield "<h2>time and memory</h2>"
+    yield _table(cost_table(comparison, HTML))
     yield f'<p class="note">{escape(COSTS_READING)}</p>'
-    failures = failure_list(comparison)
-    yield f"<h2>Failures</h2>{_list(failures) if failures else '<p>None.</p>'}"
-    warned = _warnings(comparison)
-    yield f"<h2>Warnings</h2>{_list(warned) if warned else '<p>None.</p>'}"
+    yield f"<h2>failures</h2>{_list(failure_list(comparison))}"
+    yield f"<h2>warnings</h2>{_list(told_once(comparison.frame, 'warnings'))}"
     for title, entries in comparison.setup.items():
         yield f"<h2>{escape(title)}</h2>"
-        rows = [[escape(k), f"<code>{escape(v)}</code>"] for k, v in entries.items()]
-        cells = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in rows)
-        yield f"<table>{cells}</table>"
+        rows = ([escape(key), escape(value)] for key, value in entries.items())
+        yield _table([["", ""], *rows])
+
+
+def _table(rows: Rows) -> str:
+    header, *body = rows
+    head = "".join(f"<th>{cell}</th>" for cell in header)
+    lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in body)
+    return (
+        f"<table><thead><tr>{head}</tr></thead><tbody>"
+        f"{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table>"
+    )
+
+
+def _list(lines: list[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if lines else "<p>None.</p>"
+
+
+def _pairs(significance: Significance) -> str:
+    pairs = significance.wilcoxon
+    if pairs.empty:
+        return ""
+    rows = [
+        [escape(f"{c:.3g}" if isinstance(c, float) else str(c)) for c in row]
+        for row in pairs.itertuples(index=False)
+    ]
+    header = [escape(column) for column in pairs.columns]
+    return (
+        "<details><summary>All pairs by the Wilcoxon test</summary>"
+        f"{_table([header, *rows])}</details>"
+    )
+
+
+def _plots(comparison: Comparison, metric: str) -> Iterator[str]:
+    figure = import_extra("matplotlib.figure").Figure
+    n_rows = len(comparison.summary(metric)) + comparison.frame["dataset"].nunique()
+    heights = {
+        "scores": 1 + 0.2 * n_rows,
+        "ranks": 1 + 0.25 * comparison.frame["method"].nunique(),
+        "times": 4,
+    }
+    for kind, height in heights.items():
+        drawn = figure(figsize=(8, max(2.5, height)))
+        ComparisonDisplay.from_comparison(
+            comparison, metric, kind=kind, ax=drawn.subplots()
+        )
+        file = BytesIO()
+        drawn.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
+        data = base64.b64encode(file.getvalue()).decode("ascii")
+        name = escape(f"{kind} by {metric}")
+        yield f'<p><img alt="{name}" src="data:image/svg+xml;base64,{data}"></p>'

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_DATASETS = 3  # for the Friedman test
+WILCOXON_COLUMNS = (
+    "over",
+    "method_a",
+    "method_b",
+    "n_pairs",
+    "wins_a",
+    "wins_b",
+    "p",
+    "p_holm",
+)
 MIN_PAIRS = 6  # the fewest of which a two-sided Wilcoxon test can reach p < 0.05
 
 
@@ -61,20 +71,23 @@ class Significance:
 
     Examples
     --------
-    >>> from mmfusion.benchmark import baselines, compare
+    >>> from mmfusion import EarlyFusionClusterer
+    >>> from mmfusion.benchmark import compare
     >>> from mmfusion.datasets import make_multimodal_blobs
     >>> comparison = compare(
-    ...     {name: m for name, m in baselines(["a", "b"]).items() if "conc" in name},
+    ...     {
+    ...         "scaled": EarlyFusionClusterer(),
+    ...         "as it is": EarlyFusionClusterer(scaling=None),
+    ...     },
     ...     {"blobs": make_multimodal_blobs(60, random_state=0)},
     ...     metrics="adjusted_rand",
     ...     n_repeats=3,
     ... )
     >>> print(comparison.significance())
     No Friedman test: it needs at least 3 methods that ran on at least 3 data sets,
-    and there are 3 on 1.
+    and there are 2 on 1.
     No Wilcoxon test: it needs at least 6 data sets or repeats to reach p < 0.05, and
     there are 1 and 3.
-
     """
 
     metric: str
@@ -140,6 +153,7 @@ def judge(
     metric: str,
     ranks: pd.DataFrame,
     scores: dict[str, pd.DataFrame],
+    control: str | None,
     alpha: float,
 ) -> Significance:
     """Run the tests that the numbers of data sets and repeats allow.
@@ -152,6 +166,8 @@ def judge(
         Ranks of the methods that ran on every data set.
     scores : dict of str to DataFrame of shape (n_repeats, n_methods)
         Scores by data set; NaN where a cell failed.
+    control : str or None
+        The method that all pairs have in common, unless None.
     alpha : float
         Level of the tests.
 
@@ -184,10 +200,11 @@ def judge(
     else:
         blocks = {name: (table, table.isna()) for name, table in scores.items()}
         notes += _notes_on_repeats(scores)
-    tables = [_wilcoxon_table(over, *block) for over, block in blocks.items()]
-    columns = ["over", "method_a", "method_b", "n_pairs"]
-    columns += ["wins_a", "wins_b", "p", "p_holm"]
-    rows = [row for table in tables for row in table]
+    rows: list[dict[str, Any]] = []
+    for over, block in blocks.items():
+        own = _wilcoxon_rows(over, *block, control)
+        rows += own
+        notes += _note_on_power(over, own, control, alpha)
     return Significance(
         metric,
         alpha,
@@ -196,7 +213,7 @@ def judge(
         friedman,
         critical_difference,
         nemenyi,
-        pd.DataFrame(rows, columns=columns),
+        pd.DataFrame(rows, columns=WILCOXON_COLUMNS),
         tuple(notes),
     )
 
@@ -226,10 +243,10 @@ def _notes_on_repeats(scores: dict[str, pd.DataFrame]) -> Iterator[str]:
     )
     for name, table in scores.items():
         fixed = [str(method) for method in table if _is_constant(table[method])]
-        if fixed:
+        if len(fixed) > 1:
             yield (
                 f"On {name} every repeat gave the same score for {', '.join(fixed)}: "
-                "pairs of these are not tested, since there is nothing to repeat."
+                "pairs of these are not tested, since their repeats tell nothing new."
             )
 
 
@@ -237,15 +254,34 @@ def _is_constant(scores: pd.Series) -> bool:
     return bool(scores.round(10).nunique(dropna=False) == 1)
 
 
-def _wilcoxon_table(
-    over: str, scores: pd.DataFrame, failed: pd.DataFrame
+def _note_on_power(
+    over: str, rows: list[dict[str, Any]], control: str | None, alpha: float
+) -> Iterator[str]:
+    n_tests = sum(not np.isnan(row["p"]) for row in rows)
+    if n_tests == 0:
+        return
+    n_pairs = rows[0]["n_pairs"]
+    if n_tests * 2.0 ** (1 - n_pairs) >= alpha:
+        needed = int(np.floor(1 + np.log2(n_tests / alpha))) + 1
+        unit = "data sets" if over == "data sets" else f"repeats on {over}"
+        yield (
+            f"The {n_pairs} {unit} are too few for any of {n_tests} pairs to differ "
+            f"after the correction: it takes {needed}"
+            f"{'.' if control else ', or a control that makes the pairs fewer.'}"
+        )
+
+
+def _wilcoxon_rows(
+    over: str, scores: pd.DataFrame, failed: pd.DataFrame, control: str | None
 ) -> list[dict[str, Any]]:
-    """Test all pairs of methods; a pair of constants gets no p-value."""
+    """Test pairs of methods; a pair of constants gets no p-value."""
     if len(scores) < MIN_PAIRS:
         return []
-    rows = []
+    rows: list[dict[str, Any]] = []
     repeats = over != "data sets"
     for a, b in combinations(scores.columns, 2):
+        if control not in (None, a, b):
+            continue
         differences = _differences(scores[a], failed[a], scores[b], failed[b])
         tested = not (repeats and _is_constant(scores[a]) and _is_constant(scores[b]))
         rows.append(
@@ -272,5 +308,7 @@ def _differences(
 ) -> np.ndarray:
     """Paired differences; whoever failed more often has lost by any margin."""
     failures = failed_b.to_numpy(int) - failed_a.to_numpy(int)
-    differences = np.round(np.nan_to_num(score_a - score_b), 10)
+    differences = np.round(
+        np.nan_to_num(score_a.to_numpy(float) - score_b.to_numpy(float)), 10
+    )
     return np.where(failures != 0, np.copysign(np.inf, failures), differences)

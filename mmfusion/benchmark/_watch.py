@@ -83,13 +83,15 @@ def _listen() -> None:
     _leave.append(lambda: catching.__exit__(None, None, None))
     shown_elsewhere = warnings.showwarning
 
-    def show(message: Any, category: Any, *where: Any) -> None:
+    def show(
+        message: Warning | str, category: type[Warning], *where: Any, **more: Any
+    ) -> None:
         watch = _running.get(threading.get_ident())
         if watch is None:  # a thread of the estimator's own, if there is just one
             watches = list(_running.values())
             watch = watches[0] if len(watches) == 1 else None
         if watch is None:
-            shown_elsewhere(message, category, *where)
+            shown_elsewhere(message, category, *where, **more)
             return
         text = f"{category.__name__}: {message}"
         if text not in watch.warnings:

@@ -110,7 +110,6 @@ def make_multimodal_blobs(
     Modalities of 60 samples x 2 modalities
       audio  dense (60, 4) float64
       video  dense (60, 8) float64, 15 missing
-
     """
     rng = check_random_state(random_state)
     check_at_least(1, n_samples=n_samples)

@@ -96,7 +96,6 @@ def load_digits_modalities(
       zernike    dense (1797, 25) float64
     >>> digits.target[:5]
     array([0, 1, 2, 3, 4])
-
     """
     digits = load_digits()
     ink = digits.images / 16

@@ -138,7 +138,6 @@ def fetch_handwritten(
     Traceback (most recent call last):
     ...
     OSError: ...mfeat-fou.csv is not there...
-
     """
     paths = _local_files(
         "handwritten", HANDWRITTEN.values(), data_home, download_if_missing, base_url
@@ -216,7 +215,6 @@ def fetch_msrcv1(
     Traceback (most recent call last):
     ...
     OSError: ...MSRC_v1.mat is not there...
-
     """
     (path,) = _local_files("msrcv1", [MSRCV1], data_home, download_if_missing, base_url)
     content = loadmat(path)
@@ -294,7 +292,6 @@ def fetch_100leaves(
     Traceback (most recent call last):
     ...
     OSError: ...100leaves.mat is not there...
-
     """
     (path,) = _local_files(
         "100leaves", [LEAVES], data_home, download_if_missing, base_url

@@ -105,7 +105,6 @@ def save_npz(
     ...     loaded = load_npz(Path(folder) / "blobs.npz")
     >>> loaded.data == X
     True
-
     """
     X = Modalities(X)
     arrays = {"view_names": np.array(X.names)}
@@ -193,7 +192,6 @@ def load_npz(
     Modalities of 3 samples x 2 modalities
       modality_0  dense (3, 3) float64
       modality_1  dense (3, 2) float64
-
     """
     arrays = _read_arrays(Path(path))
     try:

@@ -124,7 +124,6 @@ def make_multimodal_sequences(
     ((4, 2), (4, 100, 2))
     >>> X["audio"][0][paths[0, :, 0]].shape  # warped to the common time
     (100, 3)
-
     """
     rng = check_random_state(random_state)
     check_at_least(

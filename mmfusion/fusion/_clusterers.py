@@ -95,17 +95,19 @@ def clusterer_router(estimator: Any) -> MetadataRouter:
         The routing.
     """
     chosen = estimator.clusterer
-    parts = chosen.values() if isinstance(chosen, Mapping) else [chosen]
+    by_name = chosen if isinstance(chosen, Mapping) else {"clusterer": chosen}
     router = MetadataRouter(owner=type(estimator).__name__)
     mapping = MethodMapping().add(caller="fit", callee="fit")
-    for part in parts:
+    for name, part in by_name.items():
         clusterer = KMeans() if part is None else part
-        router.add(clusterer=clusterer, method_mapping=mapping)
+        router.add(**{name: clusterer}, method_mapping=mapping)
     return router
 
 
-def routed_fit_params(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:
-    """Resolve what the clusterer's `fit` gets.
+def routed_fit_params(
+    estimator: Any, params: dict[str, Any], modality: str | None = None
+) -> dict[str, Any]:
+    """Resolve what a clusterer's `fit` gets.
 
     Parameters
     ----------
@@ -113,15 +115,19 @@ def routed_fit_params(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:
         A fusion clusterer.
     params : dict
         Metadata given to its `fit`.
+    modality : str, default=None
+        Whose clusterer is meant, where a dict gives them by modality.
 
     Returns
     -------
     dict
         What was requested; all of it if metadata routing is not enabled.
     """
-    if not get_config()["enable_metadata_routing"]:
+    if not params or not get_config()["enable_metadata_routing"]:
         return params
-    return dict(process_routing(estimator, "fit", **params).clusterer.fit)
+    steps = process_routing(estimator, "fit", **params)
+    step = modality if isinstance(estimator.clusterer, Mapping) else "clusterer"
+    return dict(steps[step].fit) if step in steps else {}
 
 
 def cluster_members(labels: np.ndarray) -> tuple[np.ndarray, sparse.csr_array]:

@@ -56,6 +56,10 @@ class BaseClusterings:
         soft = [m[rows] for m in self.memberships]
         return BaseClusterings(self.labels[rows], self.n_clusters, self.weights, soft)
 
+    def clustered(self) -> np.ndarray:
+        """Positions of the samples that a run of some weight has in a cluster."""
+        return np.flatnonzero((self.labels >= 0) @ (self.weights > 0))
+
     def indicator(self) -> sparse.csr_array:
         """Weighted membership of every sample in every cluster of every run."""
         n_samples, n_runs = self.labels.shape
@@ -302,9 +306,9 @@ def hbgf(
     values, vectors = _leading_eigenvectors(gram * scale * scale[:, None], n_clusters)
     kept = values > 1e-10
     projection = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
-    rows = np.arange(len(base.labels))
+    rows = base.clustered()
     if len(rows) > KMEANS_ROWS:
-        rows = np.sort(random_state.choice(len(rows), KMEANS_ROWS, replace=False))
+        rows = np.sort(random_state.choice(rows, KMEANS_ROWS, replace=False))
     embedded = normalize(base.take(rows).indicator() @ projection)
     distinct = len(np.unique(embedded.round(8), axis=0))
     kmeans = KMeans(min(n_clusters, distinct), n_init=10, random_state=random_state)
@@ -348,9 +352,9 @@ def coassociation(
     consensus : Consensus
         Assigns further samples.
     """
-    rows = np.arange(len(base.labels))
+    rows = base.clustered()
     if len(rows) > n_landmarks:
-        rows = np.sort(random_state.choice(len(rows), n_landmarks, replace=False))
+        rows = np.sort(random_state.choice(rows, n_landmarks, replace=False))
     landmarks = base.take(rows)
     distance = coassociation_distance(landmarks)
     linkage = AgglomerativeClustering(
@@ -391,5 +395,5 @@ def _mean_memberships(base: BaseClusterings, labels: np.ndarray) -> np.ndarray:
     """Share of each label's samples that each base cluster holds, run by run."""
     shares = label_counts(base, labels, int(labels.max()) + 1)
     for start, stop in zip(base.offsets[:-1], base.offsets[1:], strict=True):
-        shares[start:stop] = normalize(shares[start:stop], norm="l1", axis=0)
+        shares[start:stop] /= np.maximum(shares[start:stop].sum(axis=0), 1)
     return shares

@@ -74,11 +74,12 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
     Attributes
     ----------
     scales_ : dict of str to str
-        The scaling of each modality; 'auto' is resolved.
+        The scaling of each modality; 'auto' is resolved. Like the next two without
+        modalities of weight 0.
     reducers_ : dict of str to transformer
         The fitted reducers by modality; empty without any.
     columns_ : dict of str to slice
-        Columns of the fused matrix by modality, without modalities of weight 0.
+        Columns of the fused matrix by modality.
     modality_weights_ : ndarray of shape (n_modalities,)
         The weights.
     n_modalities_in_ : int
@@ -89,7 +90,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         Their numbers of features.
     n_features_in_ : int
         Number of features in all.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
         Names ``<modality>__<feature>``, if the input had names.
 
     Raises
@@ -120,7 +121,6 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
     {'audio': 'block', 'text': 'l2'}
     >>> fusion.transform(X).shape
     (6, 10)
-
     """
 
     _estimators_param = "reducer"
@@ -169,20 +169,18 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             sample_weight = check_sample_weight(sample_weight, frame)
         self.modality_weights_ = weights_by_modality(self.weights, names)
         hows = by_modality(self.scaling, names, "scaling", "auto")
-        self._scalings = fit_scalings(frame.blocks, hows, sample_weight)
-        self.scales_ = {n: s.how for n, s in zip(names, self._scalings, strict=True)}
+        reducers = self._clone_by_modality(names)
+        kept = np.flatnonzero(self.modality_weights_).tolist()
+        scalings = fit_scalings(
+            [frame.blocks[v] for v in kept], [hows[v] for v in kept], sample_weight
+        )
+        self._scalings = dict(zip(kept, scalings, strict=True))
+        self.scales_ = {names[v]: s.how for v, s in self._scalings.items()}
         self.reducers_ = {
-            name: reducer.fit(scaling.apply(block), y)
-            for name, reducer, scaling, block in zip(
-                names,
-                self._clone_by_modality(names),
-                self._scalings,
-                frame.blocks,
-                strict=True,
-            )
-            if reducer is not None
+            names[v]: reducers[v].fit(scaling.apply(frame.blocks[v]), y)
+            for v, scaling in self._scalings.items()
+            if reducers[v] is not None
         }
-        kept = np.flatnonzero(self.modality_weights_)
         widths = [self._piece(frame[:1], v).shape[1] for v in kept]
         self.columns_ = {
             names[v]: c for v, c in zip(kept, column_slices(widths), strict=True)
@@ -203,7 +201,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             The fused matrix.
         """
         frame = self._validate(X, reset=False)
-        kept = np.flatnonzero(self.modality_weights_)
+        kept = np.flatnonzero(self.modality_weights_).tolist()
         if self.reducers_ or any(sparse.issparse(frame.blocks[v]) for v in kept):
             pieces = [self._piece(frame, v) for v in kept]
             if any(map(sparse.issparse, pieces)):
@@ -222,14 +220,14 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         scaled = self._scalings[v].apply(frame.blocks[v])
         if frame.names[v] in self.reducers_:
             scaled = self.reducers_[frame.names[v]].transform(scaled)
-        return scaled * self.modality_weights_[v]
+        return scaled * float(self.modality_weights_[v])  # NumPy's would widen float32
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Name the columns of the fused matrix.
 
         Parameters
         ----------
-        input_features : array-like of str of shape (n_features_in_,), default=None
+        input_features : array-like of str of shape (`n_features_in_`,), default=None
             Names of the input's features; only checked against those of `fit`.
 
         Returns
@@ -240,15 +238,15 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         check_is_fitted(self)
         check_feature_names_in(self, input_features)
         by_name = feature_names(self._layout)
-        names = []
+        names: list[str] = []
         for v in np.flatnonzero(self.modality_weights_):
             modality = self._layout.names[v]
             if modality in self.reducers_:
                 reduced = self.reducers_[modality].get_feature_names_out()
-                names.append([f"{modality}{SEPARATOR}{name}" for name in reduced])
+                names += [f"{modality}{SEPARATOR}{name}" for name in reduced]
             else:
-                names.append(by_name[v])
-        return np.concatenate(names).astype(object)
+                names += by_name[v].tolist()
+        return np.array(names, dtype=object)
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(sparse=True)
@@ -303,7 +301,7 @@ class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         Their numbers of features.
     n_features_in_ : int
         Number of features in all.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
         Names ``<modality>__<feature>``, if the input had names.
 
     Raises
@@ -333,7 +331,6 @@ class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     ... ).fit(X)
     >>> search.best_estimator_.predict(X[:3]).shape
     (3,)
-
     """
 
     _parameter_constraints: dict = {

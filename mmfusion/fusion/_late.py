@@ -43,8 +43,8 @@ class _Run:
 
     def codes(self, labels: np.ndarray) -> np.ndarray:
         """Number labels from 0; -1 for noise, and for clusters that were empty."""
-        codes = np.searchsorted(self.clusters, labels).clip(max=len(self.clusters) - 1)
-        return np.where(self.clusters[codes] == labels, codes, -1)
+        known = np.isin(labels, self.clusters)
+        return np.where(known, np.searchsorted(self.clusters, labels), -1)
 
 
 def _fit_run(clusterer: Any, block: Any, params: dict) -> tuple[_Run, np.ndarray]:
@@ -126,7 +126,7 @@ class LateFusionClusterer(
         Their numbers of features.
     n_features_in_ : int
         Number of features in all.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
         Names ``<modality>__<feature>``, if the input had names.
 
     Raises
@@ -171,7 +171,6 @@ class LateFusionClusterer(
     (100,)
     >>> clusterer.predict(X[:5]).shape
     (5,)
-
     """
 
     _estimators_param = "clusterer"
@@ -237,7 +236,6 @@ class LateFusionClusterer(
         """
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
-        params = routed_fit_params(self, params)
         rng = check_random_state(self.random_state)
         base, quality = self._cluster_modalities(frame, params, rng)
         self.modality_weights_ = self._weigh(base, quality)
@@ -255,12 +253,19 @@ class LateFusionClusterer(
     ) -> tuple[BaseClusterings, np.ndarray]:
         """Cluster modality after modality, with one scaled block in memory."""
         templates = self._clone_by_modality(frame.names)
-        hows = _resolve_scalings(frame, self.scaling)
+        given = None if isinstance(self.weights, str) else self.weights
+        counts = weights_by_modality(given, frame.names) > 0
+        hows = _resolve_scalings(frame, self.scaling, counts)
         self._runs: list[list[_Run]] = []
         self._scalings = []
         parts, quality = [], np.ones(len(frame.names))
         for v, present in enumerate(frame.observed.T):
-            own = {name: of_samples(value, present) for name, value in params.items()}
+            own = {
+                key: of_samples(value, present)
+                for key, value in routed_fit_params(
+                    self, params, frame.names[v]
+                ).items()
+            }
             block = of_samples(frame.blocks[v], present)
             scaling = fit_scaling(block, hows[v], own.get("sample_weight"))
             scaled = scaling.apply(block)
@@ -341,9 +346,15 @@ class LateFusionClusterer(
     def _combine(
         self, base: BaseClusterings, rng: Any
     ) -> tuple[np.ndarray, _consensus.Consensus]:
+        if base.clustered().size == 0:
+            raise ValueError(
+                "no base clustering has a cluster: all samples are noise to all; give "
+                "the clusterers other parameters"
+            )
         n_clusters = self.n_clusters
         if n_clusters is None:
-            numbers, counts = np.unique(base.n_clusters, return_counts=True)
+            given = base.n_clusters[(base.weights > 0) & (base.n_clusters > 0)]
+            numbers, counts = np.unique(given, return_counts=True)
             n_clusters = int(numbers[counts.argmax()])
         match self.combine:
             case "hbgf":
@@ -433,7 +444,7 @@ def _resolve_scalings(frame: Modalities, option: Any) -> list[str | None]:
     if "auto" not in hows:
         return hows
     observed = frame.observed
-    complete = observed.all(axis=1)
+    complete = np.asarray(observed.all(axis=1))
     if complete.any():
         chosen = choose_scalings([of_samples(b, complete) for b in frame.blocks])
     else:

@@ -78,7 +78,7 @@ def inverse_variance(block: Any, labels: np.ndarray) -> float:
     """Total variance of a modality over that left within its clusters.
 
     What clusters leave is taken for noise, so this is the inverse noise variance of
-    the modality at unit total variance.
+    the modality at unit total variance. Samples in no cluster are explained by none.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ def inverse_variance(block: Any, labels: np.ndarray) -> float:
         sums = members.T.astype(block.dtype) @ block
         sums = sums.toarray() if sparse.issparse(sums) else sums
         sizes = members.sum(axis=0)
-        within = squares - ((sums**2).sum(axis=1) / sizes).sum()
-        ratios.append(total / max(within, 1e-6 * total))
+        between = sizes @ ((sums / sizes[:, None] - mean) ** 2).sum(axis=1)
+        ratios.append(total / max(total - between, 1e-6 * total))
     return float(np.mean(ratios))
 
 

@@ -20,7 +20,7 @@ from mmfusion.metrics._clustering import (
 )
 from mmfusion.metrics._silhouette import modality_silhouette_score
 
-_WITH_LABELS = {
+_WITH_LABELS: dict[str, Callable[..., float]] = {
     "clustering_accuracy": clustering_accuracy_score,
     "pairwise_f": pairwise_f_score,
     "purity": purity_score,
@@ -84,7 +84,6 @@ def get_scorer(scoring: str) -> Callable[..., float]:
     ...     clusterer, X, scoring=get_scorer("modality_silhouette"), cv=3)
     >>> scores.shape
     (3,)
-
     """
     if scoring in _SCORERS:
         return _SCORERS[scoring]
@@ -109,7 +108,6 @@ def get_scorer_names() -> list[str]:
     >>> from mmfusion.metrics import get_scorer_names
     >>> "clustering_accuracy" in get_scorer_names()
     True
-
     """
     return sorted({*_SCORERS, *sklearn_get_scorer_names()})
 
@@ -164,17 +162,16 @@ def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
     ... ).fit(X)
     >>> search.best_estimator_.labels_.shape
     (100,)
-
     """
-    if isinstance(score, str):
-        known = {**_WITH_LABELS, "modality_silhouette": modality_silhouette_score}
-        if score not in known:
-            raise ValueError(
-                f"there is no labels scorer {score!r}; give one of {sorted(known)} or "
-                "a function of (labels_true, labels_pred)"
-            )
-        score = known[score]
-    return partial(_score_labels, score=score)
+    if callable(score):
+        return partial(_score_labels, score=score)
+    known = _WITH_LABELS | {"modality_silhouette": modality_silhouette_score}
+    if score not in known:
+        raise ValueError(
+            f"there is no labels scorer {score!r}; give one of {sorted(known)} or a "
+            "function of (labels_true, labels_pred)"
+        )
+    return partial(_score_labels, score=known[score])
 
 
 class WholeDataSplit:
@@ -193,7 +190,6 @@ class WholeDataSplit:
     >>> [(train.tolist(), test.tolist()) for train, test in
     ...  WholeDataSplit().split([[0.0], [1.0]])]
     [([0, 1], [0, 1])]
-
     """
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:

@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import silhouette_score
-from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import (
+    check_array,
+    check_consistent_length,
+    check_random_state,
+    column_or_1d,
+)
 
 from mmfusion._blocks import as_table
 from mmfusion._scaling import fit_scalings
-from mmfusion._validation import as_modalities
+from mmfusion._validation import FLOATS, as_modalities
 
 
 def modality_silhouette_score(
@@ -73,7 +78,6 @@ def modality_silhouette_score(
     >>> X = Modalities({"audio": x, "video": x[::-1]})
     >>> round(modality_silhouette_score(X, [0, 0, 1, 1]), 2)
     0.98
-
     """
     frame = as_modalities(X)
     labels = column_or_1d(labels)
@@ -86,10 +90,16 @@ def modality_silhouette_score(
     for name, block, present in zip(
         frame.names, frame.blocks, frame.observed.T, strict=True
     ):
-        table, own = as_table(block, name)[present], labels[present]
+        own = labels[present]
         if not 2 <= len(np.unique(own)) < len(own):
             scores.append(-1.0)
             continue
+        table = check_array(
+            as_table(block, name)[present],
+            accept_sparse="csr",
+            dtype=FLOATS,
+            input_name=f"modality {name!r}",
+        )
         scaled = fit_scalings([table], [scaling])[0].apply(table)
         scores.append(float(silhouette_score(scaled, own)))
     return float(np.mean(scores)) if average else np.array(scores)

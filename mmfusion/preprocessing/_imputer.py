@@ -23,7 +23,7 @@ from mmfusion._validation import ModalityTags, feature_names
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
-CHUNK_CELLS = 2**24  # distances in memory at a time
+CHUNK_CELLS = 2**24  # distances, or values of neighbours, in memory at a time
 
 
 class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
@@ -62,7 +62,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         Their numbers of features.
     n_features_in_ : int
         Number of features in all.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
         Names ``<modality>__<feature>``, if the input had names.
 
     Raises
@@ -92,7 +92,6 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     [5.0, 7.0, 6.0]
     >>> ModalityImputer("knn", n_neighbors=1).fit_transform(X)["video"].ravel().tolist()
     [5.0, 7.0, 7.0]
-
     """
 
     _parameter_constraints: dict = {
@@ -132,7 +131,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             The fitted imputer.
         """
         frame = self._validate(X, reset=True)
-        self.has_missing_ = ~frame.observed.all(axis=0)
+        self.has_missing_ = np.asarray(~frame.observed.all(axis=0))
         self.means_ = {
             name: block[present].mean(axis=0) for name, block, present in _parts(frame)
         }
@@ -180,7 +179,8 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             return mean
         donors = np.flatnonzero(self._donors.observed[:, v])
         values = np.empty((len(lacking), len(mean)))
-        for rows in gen_batches(len(lacking), max(1, CHUNK_CELLS // len(donors))):
+        cells = max(len(donors), self.n_neighbors * len(mean))
+        for rows in gen_batches(len(lacking), max(1, CHUNK_CELLS // cells)):
             distances = self._distances(frame[lacking[rows]], donors)
             values[rows] = _mean_of_nearest(
                 distances, self._donors.blocks[v][donors], self.n_neighbors, mean
@@ -216,7 +216,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        input_features : array-like of str of shape (n_features_in_,), default=None
+        input_features : array-like of str of shape (`n_features_in_`,), default=None
             Names of the input's features; only checked against those of `fit`.
 
         Returns

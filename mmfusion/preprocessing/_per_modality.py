@@ -69,7 +69,7 @@ class PerModality(
         Their numbers of features.
     n_features_in_ : int
         Number of features in all.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
         Names ``<modality>__<feature>``, if the input had names.
 
     Raises
@@ -97,7 +97,6 @@ class PerModality(
     >>> reduce = PerModality({"pixels": PCA(10), "zernike": "drop"})
     >>> reduce.set_params(pixels__n_components=5).fit_transform(X)["pixels"].shape
     (1797, 5)
-
     """
 
     _estimators_param = "transformer"
@@ -187,6 +186,12 @@ class PerModality(
         frame = self._validate(X, reset=True, raw=True)
         default = StandardScaler() if self.transformer is None else "passthrough"
         chosen = self._clone_by_modality(frame.names, default)
+        for name, transformer in zip(frame.names, chosen, strict=True):
+            if not hasattr(transformer, "transform") and transformer not in AS_IT_IS:
+                raise ValueError(
+                    f"modality {name!r}: {transformer!r} is no transformer and none of "
+                    f"{AS_IT_IS}"
+                )
         if all(isinstance(t, str) and t == "drop" for t in chosen):
             raise ValueError("all modalities are dropped; keep at least one")
         self.transformers_ = dict(zip(frame.names, chosen, strict=True))
@@ -200,11 +205,13 @@ class PerModality(
         if params and get_config()["enable_metadata_routing"]:
             steps = process_routing(self, method, **params)
             template = not isinstance(self.transformer, Mapping)
+            keys = {name: "transformer" if template else name for name in frame.names}
             routed = {
-                name: steps["transformer" if template else name].get("fit", {})
-                for name in frame.names
+                name: steps[key].fit if key in steps else {}
+                for name, key in keys.items()
             }
-        return Parallel(n_jobs=self.n_jobs, prefer="threads")(
+        # 'sharedmem', since transformers are fitted in place
+        return Parallel(n_jobs=self.n_jobs, require="sharedmem")(
             delayed(_call)(transformer, method, name, block, present, y, routed[name])
             for (name, transformer), block, present in zip(
                 self.transformers_.items(), frame.blocks, frame.observed.T, strict=True
@@ -231,7 +238,7 @@ class PerModality(
 
         Parameters
         ----------
-        input_features : array-like of str of shape (n_features_in_,), default=None
+        input_features : array-like of str of shape (`n_features_in_`,), default=None
             Names of the input's features; only checked against those of `fit`.
 
         Returns
@@ -310,6 +317,9 @@ def _call(
     """Call one transformer on the samples that have its modality."""
     if isinstance(transformer, str):
         return block
+    if not present.any():  # only after fit, which refuses it
+        width = len(transformer.get_feature_names_out())
+        return np.full((len(present), width), np.nan)
     own = of_samples(block, present)
     params = {key: of_samples(value, present) for key, value in params.items()}
     own_y = None if y is None else of_samples(y, present)
@@ -322,8 +332,9 @@ def _call(
             out = transformer.fit_transform(own, own_y, **params)
         else:
             out = transformer.fit(own, own_y, **params).transform(own)
-    except ValueError as error:
-        raise ValueError(f"modality {name!r}: {error}") from error
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"modality {name!r}: {error}") from error
     if present.all():
         return out
     if sparse.issparse(out):
@@ -340,5 +351,8 @@ def _names_after(name: str, transformer: Any, before: np.ndarray) -> np.ndarray:
     if isinstance(transformer, str):
         return before
     after = transformer.get_feature_names_out()
-    lone = not any(feature.startswith(name + SEPARATOR) for feature in before)
-    return np.array([f if lone else f"{name}{SEPARATOR}{f}" for f in after], object)
+    prefix = name + SEPARATOR
+    if not any(feature.startswith(prefix) for feature in before):
+        return np.array(after, dtype=object)
+    # columns of one table may bring the prefix along
+    return np.array([prefix + f.removeprefix(prefix) for f in after], dtype=object)

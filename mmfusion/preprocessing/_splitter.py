@@ -35,7 +35,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         Their numbers of features.
     n_features_in_ : int
         Number of columns of the table.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
         Names of the table's columns, if it has any.
 
     Raises
@@ -56,7 +56,6 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     Modalities of 3 samples x 2 modalities
       audio  dense (3, 2) float64
       video  dense (3, 3) float64
-
     """
 
     _parameter_constraints: dict = {
@@ -106,7 +105,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        input_features : array-like of str of shape (n_features_in_,), default=None
+        input_features : array-like of str of shape (`n_features_in_`,), default=None
             Names of the input's features; only checked against those of `fit`.
 
         Returns

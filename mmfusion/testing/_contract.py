@@ -55,7 +55,6 @@ def check_multimodal_estimator(estimator: Any) -> None:
     >>> from mmfusion import EarlyFusion
     >>> from mmfusion.testing import check_multimodal_estimator
     >>> check_multimodal_estimator(EarlyFusion())
-
     """
     for check in multimodal_checks():
         check(estimator)
@@ -78,7 +77,6 @@ def multimodal_checks() -> list[Callable[[Any], None]]:
     >>> from mmfusion.testing import multimodal_checks
     >>> len(multimodal_checks()) > 15
     True
-
     """
     return [
         check_input_forms_agree,
@@ -105,7 +103,7 @@ def multimodal_checks() -> list[Callable[[Any], None]]:
     ]
 
 
-def _data(missing_rate: float = 0.0) -> tuple[Modalities, np.ndarray]:
+def _data(missing_rate: float = 0.0) -> Any:
     return make_multimodal_blobs(
         60,
         dict(zip(NAMES, (3, 4, 2), strict=True)),

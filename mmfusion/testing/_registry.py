@@ -29,7 +29,6 @@ def all_estimators() -> dict[str, type]:
     >>> from mmfusion.testing import all_estimators
     >>> "EarlyFusionClusterer" in all_estimators()
     True
-
     """
     found = {}
     for topic in TOPICS:

@@ -317,9 +317,9 @@ def test_one_array_and_its_column_spec_give_the_modalities_back(blocks):
 def test_one_array_holds_every_table_and_no_sequences(given):
     X = Modalities({"other": AUDIO, "it": given})
     if len(X["it"].shape) == 1:
-        with pytest.raises(ValueError, match="'it' holds sequences.*pool or resample"):
+        with pytest.raises(ValueError, match="'it' holds sequences"):
             X.to_array()
-        with pytest.raises(ValueError, match="'it' holds sequences.*pool or resample"):
+        with pytest.raises(ValueError, match="'it' holds sequences"):
             X.column_spec()
         return
     table = X.to_array()

@@ -1,6 +1,7 @@
 """Taking samples and modalities: what numpy does to one array, done to all blocks."""
 
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -291,7 +292,7 @@ def test_cutting_a_frame_and_appending_the_parts_gives_it_back(data):
     frame = data.draw(frames())
     cuts = sorted(data.draw(st.lists(st.integers(0, len(frame)), max_size=3)))
     edges = [0, *cuts, len(frame)]
-    parts = [frame[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [frame[a:b] for a, b in pairwise(edges)]
     assert parts[0].concat(*parts[1:]) == frame
     order = np.random.default_rng(0).permutation(len(frame))
     assert frame[order][np.argsort(order)] == frame

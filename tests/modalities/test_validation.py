@@ -317,7 +317,7 @@ def test_what_cannot_be_fitted_is_refused_in_words(estimator, data, message):
         (TABLE, [2, 2], "add up to 4, but X has 5"),
         (TABLE, "__", "no string column names"),
         (one_cell(TABLE, np.nan), SPEC, "NaN"),
-        (TABLE.astype(str).tolist() + [["a"] * 5], SPEC, "could not convert string"),
+        ([["a"] * 5] * 4, SPEC, "could not convert string"),
         (TABLE * 1j, SPEC, "Complex data not supported"),
         (TABLE[:0], SPEC, r"0 sample\(s\)"),
         (TABLE[0], SPEC, "Expected 2D array, got 1D array"),

@@ -1,0 +1,57 @@
+"""How Sphinx builds the documentation: `make docs`."""
+
+import sys
+from pathlib import Path
+
+import mmfusion
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from reference.api import API, write_pages  # noqa: E402
+
+project = "mmfusion"
+author = copyright = "The mmfusion developers"
+release = version = mmfusion.__version__
+
+extensions = [
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates", "examples"]
+default_role = "py:obj"
+
+autodoc_typehints = "none"  # types are in the docstrings
+numpydoc_show_class_members = False  # the class template lists them
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "reference_url": {"mmfusion": None},
+    "abort_on_example_error": True,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_show_sourcelink = False
+
+PATHS = {name: f"{module}.{name}" for module, names in API.items() for name in names}
+
+
+def resolve_public_name(app, env, node, contnode):
+    """Link a public name from docstrings of any topic."""
+    name, _, member = node["reftarget"].partition(".")
+    if node.get("refdomain") != "py" or name not in PATHS:
+        return None
+    path = f"{PATHS[name]}.{member}" if member else PATHS[name]
+    return env.domains["py"].resolve_xref(
+        env, node["refdoc"], app.builder, "obj", path, node, contnode
+    )
+
+
+def setup(app):
+    app.connect("config-inited", lambda app, config: write_pages(HERE / "reference"))
+    app.connect("missing-reference", resolve_public_name)

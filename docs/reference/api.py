@@ -1,0 +1,72 @@
+"""The one list of what the API reference holds, and the pages made from it."""
+
+from pathlib import Path
+
+API = {
+    "mmfusion": ["Modalities", "modality_selector"],
+    "mmfusion.benchmark": [
+        "Comparison",
+        "ComparisonDisplay",
+        "Significance",
+        "SingleModalityClusterer",
+        "baselines",
+        "compare",
+        "methods",
+    ],
+    "mmfusion.datasets": [
+        "fetch_100leaves",
+        "fetch_handwritten",
+        "fetch_msrcv1",
+        "load_digits_modalities",
+        "load_npz",
+        "make_multimodal_blobs",
+        "make_multimodal_sequences",
+        "save_npz",
+    ],
+    "mmfusion.fusion": ["EarlyFusion", "EarlyFusionClusterer", "LateFusionClusterer"],
+    "mmfusion.metrics": [
+        "WholeDataSplit",
+        "clustering_accuracy_score",
+        "get_scorer",
+        "get_scorer_names",
+        "labels_scorer",
+        "modality_silhouette_score",
+        "pairwise_f_score",
+        "purity_score",
+    ],
+    "mmfusion.preprocessing": ["ModalityImputer", "ModalitySplitter", "PerModality"],
+    "mmfusion.testing": [
+        "all_estimators",
+        "check_multimodal_estimator",
+        "multimodal_checks",
+    ],
+}
+
+PAGE = """\
+{module}
+{underline}
+
+.. automodule:: {module}
+   :no-members:
+
+.. currentmodule:: {module}
+
+.. autosummary::
+   :toctree: .
+
+{names}
+"""
+
+
+def write_pages(folder: Path) -> None:
+    """Write one page per module; autosummary makes those of the names from it."""
+    for module, names in API.items():
+        page = folder / "generated" / module / "index.rst"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        text = PAGE.format(
+            module=module,
+            underline="=" * len(module),
+            names="\n".join(f"   {name}" for name in names),
+        )
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")  # else a rebuild reads all anew

@@ -1,0 +1,118 @@
+"""The command line: ``python -m mmfusion compare`` and ``python -m mmfusion list``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+
+from mmfusion.benchmark import compare
+from mmfusion.benchmark._registry import (
+    BASELINES,
+    BASELINES_ABOUT,
+    DATASETS,
+    METHODS,
+    choose_methods,
+    load_datasets,
+)
+from mmfusion.benchmark._scores import DEFAULT_METRICS, METRICS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, default=None
+        Those of the command line by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 1 if every cell failed, 130 if interrupted. (Wrong usage exits
+        with status 2.)
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "list":
+        print(_catalogue())
+        return 0
+    try:
+        comparison = compare(
+            choose_methods(options.methods),
+            load_datasets(options.data),
+            options.metrics,
+            options.repeats,
+            n_jobs=options.jobs,
+            out=options.out,
+            verbose=True,
+        )
+    except KeyboardInterrupt:
+        print("Interrupted; the same command takes up the run.", file=sys.stderr)
+        return 130
+    except (ImportError, OSError, ValueError) as error:
+        parser.error(str(error))
+    report = comparison.save(options.out)
+    print(comparison.to_markdown())
+    print(f"Report: {report}")
+    return int((comparison.frame["status"] == "failed").all())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mmfusion", description="Compare clusterers of multimodal data."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="print the methods, data sets and metrics")
+    run = commands.add_parser(
+        "compare",
+        help="run methods on data sets and write a report",
+        description="Run methods on data sets and write a report. An interrupted run "
+        "is taken up by the same command.",
+    )
+    run.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="DATA",
+        help="names of data sets (see list), or npz files",
+    )
+    run.add_argument(
+        "--methods",
+        nargs="+",
+        default=["early", "late", BASELINES],
+        metavar="METHOD",
+        help="names of methods (see list); default: early late baselines",
+    )
+    run.add_argument(
+        "--metrics",
+        nargs="+",
+        default=list(DEFAULT_METRICS),
+        metavar="METRIC",
+        help="scores (see list); default: " + " ".join(DEFAULT_METRICS),
+    )
+    run.add_argument("--repeats", type=int, default=10, help="seeds (default: 10)")
+    run.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    run.add_argument(
+        "--out", default="report", help="folder of cells and report (default: report)"
+    )
+    return parser
+
+
+def _catalogue() -> str:
+    sections: dict[str, Mapping[str, str]] = {
+        "Methods": {name: entry.about for name, entry in METHODS.items()}
+        | {BASELINES: BASELINES_ABOUT},
+        "Data sets": {name: entry.about for name, entry in DATASETS.items()}
+        | {"FILE.npz": "a file as mmfusion.datasets.save_npz writes it"},
+        "Metrics": dict.fromkeys(METRICS, ""),
+    }
+    paragraphs = []
+    for title, entries in sections.items():
+        lines = (f"  {name:<24}{about}".rstrip() for name, about in entries.items())
+        paragraphs.append("\n".join([title, *lines]))
+    return "\n\n".join(paragraphs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
