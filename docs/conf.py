@@ -1,14 +1,12 @@
 """How Sphinx builds the documentation: `make docs`."""
 
-import sys
+import runpy
 from pathlib import Path
 
 import mmfusion
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from reference.api import API, write_pages  # noqa: E402
+REFERENCE = Path(__file__).parent / "reference"
+LIST = runpy.run_path(str(REFERENCE / "api.py"))
 
 project = "mmfusion"
 author = copyright = "The mmfusion developers"
@@ -32,13 +30,16 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "reference_url": {"mmfusion": None},
     "abort_on_example_error": True,
+    "write_computation_times": False,
 }
 
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
 html_show_sourcelink = False
 
-PATHS = {name: f"{module}.{name}" for module, names in API.items() for name in names}
+PATHS = {
+    name: f"{module}.{name}" for module, names in LIST["API"].items() for name in names
+}
 
 
 def resolve_public_name(app, env, node, contnode):
@@ -53,5 +54,5 @@ def resolve_public_name(app, env, node, contnode):
 
 
 def setup(app):
-    app.connect("config-inited", lambda app, config: write_pages(HERE / "reference"))
+    app.connect("config-inited", lambda app, config: LIST["write_pages"](REFERENCE))
     app.connect("missing-reference", resolve_public_name)

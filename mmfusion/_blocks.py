@@ -42,7 +42,7 @@ def is_table_row(element: object) -> bool:
         isinstance(element, list | tuple | np.ndarray)
         and getattr(element, "ndim", 1) == 1
         and len(element) > 0
-        and all(np.ndim(cell) == 0 for cell in element)
+        and all(isinstance(c, int | float | str) or np.ndim(c) == 0 for c in element)
     )
 
 

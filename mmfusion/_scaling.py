@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -16,6 +16,7 @@ from sklearn.utils.sparsefuncs import inplace_column_scale
 SCALINGS = ("auto", "block", "standard", "l2")
 
 ALIGNMENT_ROWS = 1000  # enough for the alignment of kernels to tell two scalings apart
+RARE = 0.1  # of samples; as many features as that decide
 CHUNK_CELLS = 2**20  # StandardScaler makes temporaries of the size of what it is given
 
 
@@ -103,8 +104,7 @@ def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scali
     if sample_weight is not None and not np.any(sample_weight):
         raise ValueError("Sample weights must contain at least one non-zero number")
     scaler = StandardScaler(with_mean=not sparse.issparse(block))
-    n_samples, n_features = block.shape
-    for rows in gen_batches(n_samples, max(1, CHUNK_CELLS // n_features)):
+    for rows in _chunks(block):
         weight = None if sample_weight is None else sample_weight[rows]
         if weight is None or np.any(weight):  # the scaler refuses weights all 0
             scaler.partial_fit(block[rows], sample_weight=weight)
@@ -149,8 +149,13 @@ def choose_scalings(blocks: Sequence[Any]) -> list[str]:
 
     In counts (words, links, reads) the length of a row tells how much was counted,
     not what, and a rare feature divided by its tiny deviation becomes the loudest:
-    'l2'. Where values may be negative the direction from zero means little: 'block'.
-    Dense non-negative modalities (histograms, intensities) can be meant either way.
+    'l2'. They are told by their values: none is negative, and either most are zero,
+    or more than a tenth of the features are zero in nine of ten samples, or all are
+    whole numbers whose sums differ widely between samples.
+
+    Where values may be negative the direction from zero means little: 'block'.
+
+    Other non-negative modalities (histograms, intensities) can be meant either way.
     If no modality of the data is negative, they get the scaling under which the
     modalities agree more: the larger mean alignment of their centred linear kernels
     (Cortes, Mohri and Rostamizadeh 2012, equation 4); otherwise 'block'.
@@ -185,18 +190,35 @@ def _by_values(block: Any) -> str | None:
     """Tell counts ('l2') and signed values ('block'); None can be either."""
     if block.shape[1] == 1 or not _non_negative(block):
         return "block"
-    values = block.data if sparse.issparse(block) else block
-    if np.count_nonzero(values) < block.shape[0] * block.shape[1] / 2:
+    shares = _nonzero_shares(block)
+    shares = shares[shares > 0]
+    if shares.size and (shares.mean() < 1 / 2 or np.mean(shares < RARE) > RARE):
         return "l2"
+    values = block.data if sparse.issparse(block) else block
     sums = np.asarray(block.sum(axis=1)).ravel()
     if sums.std() > sums.mean() / 2 and _all_whole(values):
         return "l2"
     return None
 
 
+def _nonzero_shares(block: Any) -> np.ndarray:
+    """Share of samples in which each feature is not zero."""
+    if sparse.issparse(block):
+        return block.getnnz(axis=0) / block.shape[0]
+    counts = np.zeros(block.shape[1])
+    for rows in _chunks(block):
+        counts += np.count_nonzero(block[rows], axis=0)
+    return counts / block.shape[0]
+
+
 def _all_whole(values: np.ndarray) -> bool:
-    rows = gen_batches(len(values), max(1, CHUNK_CELLS * len(values) // values.size))
-    return all(np.array_equal(values[r], np.rint(values[r])) for r in rows)
+    return all(np.array_equal(values[r], np.rint(values[r])) for r in _chunks(values))
+
+
+def _chunks(values: Any) -> Iterator[slice]:
+    """Rows that make small temporaries."""
+    cells = int(np.prod(values.shape[1:]))
+    return gen_batches(values.shape[0], max(1, CHUNK_CELLS // cells))
 
 
 def _mean_alignment(blocks: Sequence[Any], hows: Sequence[str]) -> float:

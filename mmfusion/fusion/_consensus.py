@@ -20,7 +20,6 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
 CHUNK_ROWS = 2**15
-DENSE_EIGEN_SIZE = 500  # below, LAPACK's full solver is faster than Lanczos
 KMEANS_ROWS = 20_000  # the embedding repeats itself: more rows do not move the centres
 TIE_BREAK = 1e-6
 
@@ -303,7 +302,12 @@ def hbgf(
     scale = np.divide(
         1, np.sqrt(degrees), where=degrees > 0, out=np.zeros_like(degrees)
     )
-    values, vectors = _leading_eigenvectors(gram * scale * scale[:, None], n_clusters)
+    # runs that agree repeat eigenvalues, where Lanczos would restart from a random
+    # vector that no seed controls
+    size = len(gram)
+    leading = [max(0, size - n_clusters), size - 1]
+    normalised = gram * scale * scale[:, None]
+    values, vectors = linalg.eigh(normalised, subset_by_index=leading)
     kept = values > 1e-10
     projection = scale[:, None] * vectors[:, kept] / np.sqrt(values[kept])
     rows = base.clustered()
@@ -314,14 +318,6 @@ def hbgf(
     kmeans = KMeans(min(n_clusters, distinct), n_init=10, random_state=random_state)
     consensus = Consensus(projection, kmeans.fit(embedded).cluster_centers_)
     return consensus.assign(base), consensus
-
-
-def _leading_eigenvectors(matrix: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    size = len(matrix)
-    n = min(n, size)
-    if size <= DENSE_EIGEN_SIZE or n > size // 3:
-        return linalg.eigh(matrix, subset_by_index=[size - n, size - 1])
-    return sparse.linalg.eigsh(matrix, n, v0=np.ones(size))
 
 
 def coassociation(

@@ -105,7 +105,7 @@ class LateFusionClusterer(
     Attributes
     ----------
     labels_ : ndarray of int of shape (n_samples,)
-        Cluster of each sample.
+        Cluster of each sample; -1 where no clustering of some weight has it in one.
     modality_labels_ : ndarray of int of shape (n_samples, n_modalities)
         What the clusterings of each modality say by themselves, in terms of the
         fused clusters; -1 where a sample lacks the modality.
@@ -438,18 +438,24 @@ class LateFusionClusterer(
         return ModalityTags(sparse=True, missing=True)
 
 
-def _resolve_scalings(frame: Modalities, option: Any) -> list[str | None]:
-    """Choose the scalings that are 'auto' on the samples that have all modalities."""
+def _resolve_scalings(
+    frame: Modalities, option: Any, counts: np.ndarray
+) -> list[str | None]:
+    """Choose the scalings that are 'auto' on the samples that have all modalities.
+
+    Modalities that do not count, those of weight 0, have no say in those of others.
+    """
     hows = by_modality(option, frame.names, "scaling", "auto")
     if "auto" not in hows:
         return hows
-    observed = frame.observed
-    complete = np.asarray(observed.all(axis=1))
+    parts = map(of_samples, frame.blocks, frame.observed.T)
+    chosen = [choose_scalings([part])[0] for part in parts]
+    complete = np.asarray(frame.observed[:, counts].all(axis=1))
     if complete.any():
-        chosen = choose_scalings([of_samples(b, complete) for b in frame.blocks])
-    else:
-        parts = map(of_samples, frame.blocks, observed.T)
-        chosen = [choose_scalings([part])[0] for part in parts]
+        together = np.flatnonzero(counts).tolist()
+        blocks = [of_samples(frame.blocks[v], complete) for v in together]
+        for v, how in zip(together, choose_scalings(blocks), strict=True):
+            chosen[v] = how
     return [c if how == "auto" else how for c, how in zip(chosen, hows, strict=True)]
 
 

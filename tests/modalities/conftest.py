@@ -1,5 +1,6 @@
 import pytest
-from block_zoo import BLOCKS
+
+from .block_zoo import BLOCKS
 
 
 @pytest.fixture(params=list(BLOCKS))

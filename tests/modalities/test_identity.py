@@ -9,10 +9,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from block_zoo import BLOCKS, samples_of
 from scipy import sparse
 
 from mmfusion import EarlyFusion, Modalities, modality_selector
+
+from .block_zoo import BLOCKS, samples_of
 
 AUDIO = np.arange(12.0).reshape(6, 2)
 
@@ -186,7 +187,7 @@ def test_equal_data_have_one_hash(make_given, kind):
 
 @pytest.mark.parametrize("sort", [True, False])
 def test_fitting_does_not_change_the_hash_of_sparse_data(sort):
-    text = sparse.random_array((9, 5), density=0.5, rng=0, format="csr")
+    text = sparse.random(9, 5, density=0.5, random_state=0, format="csr")
     if not sort:
         text = sparse.csr_array((text.data[::-1], text.indices[::-1], text.indptr))
     X = Modalities({"text": text, "audio": np.arange(18.0).reshape(9, 2)})

@@ -6,13 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from block_zoo import N_SAMPLES, samples_of
 from hypothesis import given as hypothesis_given
+from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
 from mmfusion import Modalities
+
+from .block_zoo import N_SAMPLES, samples_of
 
 AUDIO = np.arange(12.0).reshape(6, 2)
 VIDEO = np.arange(18.0).reshape(6, 3)
@@ -269,6 +271,7 @@ def row_indexes(n_samples):
     )
 
 
+@settings(deadline=None)
 @hypothesis_given(st.data())
 def test_indexing_a_frame_is_indexing_each_block(data):
     frame = data.draw(frames())
@@ -287,6 +290,7 @@ def test_indexing_a_frame_is_indexing_each_block(data):
         assert samples_of(taken.to_array()) == samples_of(frame.to_array()[positions])
 
 
+@settings(deadline=None)
 @hypothesis_given(st.data())
 def test_cutting_a_frame_and_appending_the_parts_gives_it_back(data):
     frame = data.draw(frames())

@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from block_zoo import SPARSE
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -20,6 +19,8 @@ from mmfusion import (
     LateFusionClusterer,
     Modalities,
 )
+
+from .block_zoo import SPARSE
 
 RNG = np.random.default_rng(0)
 AUDIO, VIDEO = RNG.normal(size=(12, 2)), RNG.normal(size=(12, 3))

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from planted import classifier, plant
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import KMeans
 from sklearn.dummy import DummyClassifier
@@ -26,6 +25,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from mmfusion import EarlyFusion
+
+from .planted import classifier, plant
 
 X, Y = plant()
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_allclose
-from planted import classifier, plant
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
@@ -40,6 +39,8 @@ from sklearn.multioutput import MultiOutputClassifier
 
 from mmfusion import EarlyFusionClusterer
 from mmfusion.metrics import get_scorer
+
+from .planted import classifier, plant
 
 X, Y = plant()
 GROUPS = np.arange(len(Y)) // 6
@@ -117,7 +118,7 @@ CLASSIFICATION = {
     ),
     "TunedThresholdClassifierCV": lambda e, X, n: (
         TunedThresholdClassifierCV(e, thresholds=9, cv=3, n_jobs=n)
-        .fit(X, Y > 0)
+        .fit(X, np.where(Y > 0, 1, 0))
         .predict(X)
     ),
     "FrozenEstimator": lambda e, X, n: (

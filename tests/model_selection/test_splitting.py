@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from block_kinds import FUSED_KINDS
 from numpy.testing import assert_allclose, assert_array_equal
-from planted import classifier, plant
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -25,6 +23,9 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import resample, shuffle
 
 from mmfusion import EarlyFusion, Modalities
+
+from .block_kinds import FUSED_KINDS
+from .planted import classifier, plant
 
 X, Y = plant()
 AUDIO, VIDEO = X.blocks

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from planted import plant
 from sklearn.cluster import DBSCAN, AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from mmfusion import EarlyFusionClusterer
 from mmfusion.metrics import WholeDataSplit, clustering_accuracy_score, labels_scorer
+
+from .planted import plant
 
 X, Y = plant()
 GRID = {"clusterer__n_clusters": [2, 3, 4], "weights": [None, {"video": 0.1}]}

@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
-from planted import classifier, plant
 from scipy import sparse
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
 from mmfusion import Modalities
+
+from .planted import classifier, plant
 
 X, Y = plant()
 

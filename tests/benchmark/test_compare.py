@@ -1,0 +1,272 @@
+"""What `compare` runs, and that nothing is dropped, leaked or made better."""
+
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from doubles import (
+    Allocating,
+    ByPosition,
+    Double,
+    Failing,
+    Grumbling,
+    Returning,
+)
+from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
+from sklearn.cluster import DBSCAN, AgglomerativeClustering, KMeans
+from sklearn.metrics import adjusted_rand_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import Bunch
+from sklearn.utils.validation import check_is_fitted
+
+from mmfusion import EarlyFusion, EarlyFusionClusterer, LateFusionClusterer
+from mmfusion.benchmark import baselines, compare, methods
+from mmfusion.benchmark._cells import prepare
+from mmfusion.datasets import make_multimodal_blobs
+
+
+def run(estimators, data, metrics="adjusted_rand", n_repeats=1, **options):
+    return compare(estimators, {"data": data}, metrics, n_repeats, **options).frame
+
+
+def test_there_is_one_row_for_each_data_set_method_and_repeat(halves):
+    comparison = compare(
+        {"a": Double(), "b": ByPosition()},
+        {"one": halves, "two": Bunch(data=halves[0], target=halves[1])},
+        n_repeats=3,
+    )
+    frame = comparison.frame
+    assert list(frame.columns) == [
+        "dataset",
+        "method",
+        "repeat",
+        "seed",
+        "clustering_accuracy",
+        "normalized_mutual_info",
+        "adjusted_rand",
+        "fit_seconds",
+        "peak_memory_mb",
+        "status",
+        "error",
+        "warnings",
+    ]
+    expected = [(d, m, r) for d in ("one", "two") for m in "ab" for r in range(3)]
+    keys = frame[["dataset", "method", "repeat"]]
+    assert list(keys.itertuples(index=False, name=None)) == expected
+    assert (frame["status"] == "ok").all()
+    assert (frame[frame["method"] == "a"]["adjusted_rand"] == 1).all()
+    assert (frame["fit_seconds"] > 0).all()
+
+
+def test_a_score_can_be_had_again_by_hand_from_the_seed():
+    X, y = make_multimodal_blobs(60, cluster_std=6.0, random_state=0)
+    clusterer = EarlyFusionClusterer(KMeans(n_init=1))
+    frame = run({"early": clusterer}, (X, y), n_repeats=3)
+    for row in frame.itertuples():
+        order = np.random.default_rng(row.seed).permutation(60)
+        alone = EarlyFusionClusterer(
+            KMeans(n_init=1), n_clusters=3, random_state=row.seed
+        )
+        expected = adjusted_rand_score(y[order], alone.fit_predict(X[order]))
+        assert row.adjusted_rand == expected
+
+
+def test_more_repeats_begin_with_the_seeds_of_fewer(halves):
+    few = run({"a": Double()}, halves, n_repeats=2)
+    many = run({"a": Double()}, halves, n_repeats=5)
+    other = run({"a": Double()}, halves, n_repeats=5, random_state=1)
+    assert many["seed"].tolist()[:2] == few["seed"].tolist()
+    assert len({*many["seed"], *other["seed"]}) == 10
+
+
+def test_the_order_of_sorted_data_tells_nothing(halves):
+    scores = run({"cheat": ByPosition()}, halves, n_repeats=20)["adjusted_rand"]
+    assert abs(scores.mean()) < 0.1  # unshuffled, it would be 1
+
+
+def test_classes_reach_the_scores_only(halves):
+    X, y = halves
+    labels = {"true": [], "other": []}
+    for name, classes in {"true": y, "other": np.roll(y, 10)}.items():
+        keep = {"score": lambda _, found, name=name: labels[name].append(found) or 0.0}
+        run({"early": EarlyFusionClusterer()}, (X, classes), metrics=keep)
+    assert_array_equal(labels["true"], labels["other"])
+
+
+def test_an_estimator_is_left_as_it_was(halves):
+    clusterer = EarlyFusionClusterer(KMeans(3, random_state=5))
+    before = repr(clusterer.get_params())
+    run({"early": clusterer}, halves)
+    assert repr(clusterer.get_params()) == before
+    with pytest.raises(ValueError, match="not fitted"):
+        check_is_fitted(clusterer)
+
+
+@pytest.mark.parametrize(
+    ("clusterer", "name", "expected"),
+    [
+        (EarlyFusionClusterer(), "n_clusters", 4),
+        (EarlyFusionClusterer(n_clusters=7), "n_clusters", 7),
+        (EarlyFusionClusterer(KMeans(9)), "n_clusters", 4),
+        (EarlyFusionClusterer(DBSCAN()), "n_clusters", None),
+        (
+            EarlyFusionClusterer(
+                AgglomerativeClustering(n_clusters=None, distance_threshold=1.0)
+            ),
+            "n_clusters",
+            None,
+        ),
+        (LateFusionClusterer({"audio": DBSCAN()}), "n_clusters", None),
+        (LateFusionClusterer({"audio": KMeans()}), "n_clusters", 4),
+        (
+            make_pipeline(EarlyFusion(), KMeans(8)),
+            "kmeans__n_clusters",
+            8,
+        ),
+        (
+            make_pipeline("passthrough", EarlyFusionClusterer()),
+            "earlyfusionclusterer__n_clusters",
+            4,
+        ),
+    ],
+)
+def test_who_asks_is_told_the_number_of_classes(clusterer, name, expected):
+    assert prepare(clusterer, 4, seed=0).get_params()[name] == expected
+
+
+def test_every_random_state_is_set_to_the_seed():
+    prepared = prepare(make_pipeline(EarlyFusion(), KMeans(random_state=1)), 2, 99)
+    assert prepared.get_params()["kmeans__random_state"] == 99
+    nested = prepare(EarlyFusionClusterer(KMeans()), 2, 99).get_params()
+    assert nested["random_state"] == nested["clusterer__random_state"] == 99
+
+
+def test_a_failure_is_a_row_with_its_error(halves):
+    frame = run({"shaky": Failing(), "sound": Double()}, halves, n_repeats=8)
+    shaky = frame[frame["method"] == "shaky"]
+    odd = shaky["seed"] % 2 == 1
+    assert 0 < odd.sum() < 8
+    assert (shaky["status"] == np.where(odd, "failed", "ok")).all()
+    assert (shaky["error"] == np.where(odd, "RuntimeError: the method broke", "")).all()
+    assert (shaky["adjusted_rand"].isna() == odd).all()
+    assert (frame[frame["method"] == "sound"]["status"] == "ok").all()
+
+
+def test_a_score_that_fails_leaves_the_others(halves):
+    def broken(y, labels):
+        raise ZeroDivisionError("no score")
+
+    metrics = {"rand": adjusted_rand_score, "bad": broken, "nan": lambda y, z: np.nan}
+    (row,) = run({"a": Double()}, halves, metrics).itertuples()
+    assert row.rand == 1
+    assert np.isnan(row.bad)
+    assert row.status == "failed"
+    assert "bad: ZeroDivisionError: no score" in row.error
+    assert "nan: ValueError: the score is nan" in row.error
+
+
+@pytest.mark.parametrize(
+    "labels", [np.zeros(3, int), np.zeros((40, 1), int), np.full(40, 0.5), None]
+)
+def test_labels_that_are_none_are_a_failure(halves, labels):
+    (row,) = run({"odd": Returning(labels)}, halves).itertuples()
+    assert row.status == "failed"
+    assert "one integer for each of the 40 samples" in row.error
+
+
+def test_warnings_go_to_the_row_and_not_to_the_terminal(halves, recwarn):
+    frame = run({"loud": Grumbling(), "quiet": Double()}, halves, n_repeats=2)
+    expected = [f"UserWarning: seed {seed}" for seed in frame["seed"][:2]]
+    assert frame["warnings"].tolist() == [*expected, "", ""]
+    assert len(recwarn) == 0
+
+
+def test_the_machinery_of_warnings_is_as_before(halves):
+    before = warnings.showwarning, list(warnings.filters)
+    run({"loud": Grumbling()}, halves)
+    assert (warnings.showwarning, list(warnings.filters)) == before
+
+
+@pytest.mark.parametrize("n_mib", [8, 64])
+def test_peak_memory_is_what_the_fit_allocated(halves, n_mib):
+    (row,) = run({"greedy": Allocating(n_mib * 2**20)}, halves).itertuples()
+    assert n_mib <= row.peak_memory_mb < n_mib + 1
+    assert not tracemalloc.is_tracing()
+
+
+def test_without_tracing_there_is_no_memory_but_time(halves):
+    (row,) = run({"a": Double()}, halves, trace_memory=False).itertuples()
+    assert np.isnan(row.peak_memory_mb)
+    assert row.fit_seconds > 0
+
+
+def test_methods_may_depend_on_the_modalities(halves):
+    X, y = halves
+    comparison = compare(
+        baselines,
+        {"two": (X, y), "one": (X[["clear"]], y)},
+        "adjusted_rand",
+        n_repeats=1,
+    )
+    ran = comparison.frame.groupby("dataset")["method"].agg(set)
+    assert ran["two"] == set(baselines(["clear", "noise"]))
+    assert ran["one"] == set(baselines(["clear"]))
+    assert (comparison.frame["status"] == "ok").all()
+
+
+def test_every_registered_method_clusters_separated_blobs():
+    data = make_multimodal_blobs(60, random_state=0)
+    frame = run(methods(), data)
+    assert frame["error"].tolist() == [""] * len(methods())
+    assert (frame["adjusted_rand"] > 0.9).all()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "names"),
+    [
+        ("purity", ["purity"]),
+        (["adjusted_rand_score"], ["adjusted_rand_score"]),
+        (["modality_silhouette", "pairwise_f"], ["modality_silhouette", "pairwise_f"]),
+        ({"mine": lambda y, labels: 0.25}, ["mine"]),
+    ],
+)
+def test_metrics_by_name_or_as_functions(halves, metrics, names):
+    comparison = compare({"a": Double()}, {"halves": halves}, metrics, 1)
+    assert comparison.metrics == names
+    assert comparison.frame[names].notna().all(axis=None)
+
+
+def test_classes_may_have_any_labels(halves):
+    X, y = halves
+    (row,) = run({"a": Double()}, (X, np.array(["cat", "dog"])[y])).itertuples()
+    assert row.adjusted_rand == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"metrics": "beauty"}, ValueError, "no metric 'beauty'.*purity"),
+        ({"metrics": []}, ValueError, "metrics is empty"),
+        ({"n_repeats": 0}, ValueError, "n_repeats=0"),
+        ({"random_state": None}, ValueError, "random_state=None"),
+        ({"datasets": {}}, ValueError, "no data sets"),
+        ({"estimators": {}}, ValueError, "no methods"),
+        ({"estimators": {"a": BaseEstimator()}}, TypeError, "'a'.*fit_predict"),
+        ({"datasets": {"d": np.eye(3)}}, ValueError, "'d' is a ndarray"),
+        ({"datasets": {"d": (np.eye(3), None)}}, ValueError, "'d' has no classes"),
+        ({"datasets": {"d": (np.eye(3), [0, 1])}}, ValueError, "'d': .*inconsistent"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_at_once(halves, changes, error, match):
+    arguments = {"estimators": {"a": Double()}, "datasets": {"halves": halves}}
+    with pytest.raises(error, match=match):
+        compare(**{**arguments, **changes})
+
+
+def test_progress_is_shown_on_request(halves, capsys):
+    compare({"a": Failing(always=True)}, {"halves": halves}, n_repeats=2, verbose=True)
+    assert "2/2" in capsys.readouterr().err
+    compare({"a": Double()}, {"halves": halves}, n_repeats=2)
+    assert capsys.readouterr().err == ""

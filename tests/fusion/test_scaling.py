@@ -1,0 +1,229 @@
+"""The scaling of one block, against means and variances taken one by one."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from mmfusion import _scaling
+from mmfusion._scaling import fit_scaling, fit_scalings
+
+
+def scaled_by_loops(block, how, weights=None, centred=True):
+    block = np.asarray(block, dtype=float)
+    out = np.array(block)
+    if how == "l2":
+        for i, row in enumerate(block):
+            length = sum(x * x for x in row) ** 0.5
+            out[i] = row / length if length else row
+        return out
+    if how is None:
+        return out
+    weights = np.ones(len(block)) if weights is None else weights
+    n_varying = 0
+    for j, column in enumerate(block.T):
+        mean = sum(w * x for w, x in zip(weights, column, strict=True)) / sum(weights)
+        variance = sum(
+            w * (x - mean) ** 2 for w, x in zip(weights, column, strict=True)
+        ) / sum(weights)
+        varies = variance > 1e-12
+        n_varying += varies
+        centre = mean if centred else 0
+        out[:, j] = (column - centre) / (variance**0.5 if varies else 1)
+    return out / max(1, n_varying) ** 0.5 if how == "block" else out
+
+
+@pytest.fixture
+def block():
+    rng = np.random.default_rng(0)
+    block = rng.normal([5, -2, 0, 1e3], [1, 10, 0.1, 1], size=(40, 4))
+    return np.insert(block, 2, 7.0, axis=1)  # a feature that does not vary
+
+
+HOWS = ["standard", "block", "l2", None]
+
+
+@pytest.mark.parametrize("chunk_cells", [1, 17, 2**20])
+@pytest.mark.parametrize("how", HOWS)
+def test_scaling_is_that_of_loops(block, how, chunk_cells, monkeypatch):
+    monkeypatch.setattr(_scaling, "CHUNK_CELLS", chunk_cells)
+    scaled = fit_scaling(block, how).apply(block)
+    np.testing.assert_allclose(scaled, scaled_by_loops(block, how), atol=1e-9)
+
+
+@pytest.mark.parametrize("chunk_cells", [1, 17, 2**20])
+@pytest.mark.parametrize("how", ["standard", "block"])
+def test_sample_weights_count_as_repetitions(block, how, chunk_cells, monkeypatch):
+    monkeypatch.setattr(_scaling, "CHUNK_CELLS", chunk_cells)
+    weights = np.arange(40) % 4
+    scaled = fit_scaling(block, how, weights).apply(block)
+    np.testing.assert_allclose(scaled, scaled_by_loops(block, how, weights), atol=1e-9)
+    repeated = np.repeat(block, weights, axis=0)
+    same = fit_scaling(repeated, how).apply(block)
+    np.testing.assert_allclose(scaled, same, atol=1e-9)
+
+
+def test_a_chunk_of_samples_of_weight_zero_is_passed_over(block, monkeypatch):
+    monkeypatch.setattr(_scaling, "CHUNK_CELLS", 50)  # 10 rows
+    weights = np.repeat([0, 1], 20)
+    scaled = fit_scaling(block, "standard", weights).apply(block)
+    expected = fit_scaling(block[20:], "standard").apply(block)
+    np.testing.assert_allclose(scaled, expected)
+
+
+def test_weights_that_are_all_zero_are_refused(block):
+    with pytest.raises(ValueError, match="non-zero"):
+        fit_scaling(block, "block", np.zeros(40))
+
+
+@pytest.mark.parametrize("how", ["standard", "block", "l2", None])
+@pytest.mark.parametrize("chunk_cells", [9, 2**20])
+def test_sparse_blocks_are_scaled_alike_but_not_centred(how, chunk_cells, monkeypatch):
+    monkeypatch.setattr(_scaling, "CHUNK_CELLS", chunk_cells)
+    dense = np.random.default_rng(0).poisson(0.5, size=(30, 6)).astype(float)
+    dense[:, 3] = 0
+    dense[4] = 0
+    before = sparse.csr_array(dense)
+    scaled = fit_scaling(before, how).apply(before)
+    assert sparse.issparse(scaled)
+    expected = scaled_by_loops(dense, how, centred=False)
+    np.testing.assert_allclose(scaled.toarray(), expected, atol=1e-12)
+    np.testing.assert_array_equal(before.toarray(), dense)
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_float32_stays_float32_and_is_as_accurate(block, how, kind):
+    block = np.abs(block)
+    single = kind(block.astype(np.float32))
+    scaling = fit_scaling(single, how)
+    scaled = scaling.apply(single, weight=0.5)
+    assert scaled.dtype == np.float32
+    scaled = scaled.toarray() if sparse.issparse(scaled) else scaled
+    expected = scaled_by_loops(block, how, centred=kind is np.asarray) / 2
+    np.testing.assert_allclose(scaled, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_means_of_float32_do_not_drift_with_the_number_of_samples():
+    block = np.full((300_000, 1), 0.1, dtype=np.float32)
+    block[::2] += np.float32(0.2)
+    scaling = fit_scaling(block, "standard")
+    np.testing.assert_allclose(scaling.center, [0.2], rtol=1e-6)
+    np.testing.assert_allclose(scaling.spread, [0.1], rtol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 30), st.integers(0, 5), st.integers(0, 10**6))
+def test_block_gives_every_modality_total_variance_one(width, n_constant, seed):
+    rng = np.random.default_rng(seed)
+    varying = rng.normal(rng.normal(size=width), rng.uniform(0.1, 100, width), (20, width))
+    block = np.hstack([varying, np.full((20, n_constant), 3.0)])
+    scaled = fit_scaling(block, "block").apply(block)
+    assert scaled.var(axis=0).sum() == pytest.approx(1)
+
+
+def test_a_block_that_does_not_vary_becomes_zero():
+    block = np.full((5, 3), 4.0)
+    np.testing.assert_array_equal(fit_scaling(block, "block").apply(block), 0)
+
+
+def test_the_weight_multiplies_and_out_is_filled(block):
+    scaling = fit_scaling(block, "block")
+    out = np.empty((40, 9))
+    scaling.apply(block, 3.0, out=out[:, 2:7])
+    np.testing.assert_allclose(out[:, 2:7], 3 * scaling.apply(block))
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_scaling_leaves_the_block_alone(block, how):
+    before = block.copy()
+    fit_scaling(block, how).apply(block, 2.0)
+    np.testing.assert_array_equal(block, before)
+
+
+def test_a_scaling_of_unknown_name_is_refused(block):
+    with pytest.raises(ValueError, match="'blok' is none of"):
+        fit_scaling(block, "blok")
+
+
+# 'auto'
+
+
+def alignment_by_loops(blocks, hows):
+    """Mean over pairs of <Ka, Kb> / (|Ka| |Kb|) of centred linear kernels."""
+    n = len(blocks[0])
+    centring = np.eye(n) - 1 / n
+    kernels = []
+    for block, how in zip(blocks, hows, strict=True):
+        scaled = scaled_by_loops(block, how)
+        kernels.append(centring @ (scaled @ scaled.T) @ centring)
+    total, pairs = 0.0, 0
+    for a in range(len(kernels)):
+        for b in range(a):
+            norms = np.linalg.norm(kernels[a]) * np.linalg.norm(kernels[b])
+            total += (kernels[a] * kernels[b]).sum() / norms
+            pairs += 1
+    return total / pairs
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_alignment_is_that_of_loops(seed):
+    rng = np.random.default_rng(seed)
+    shared = rng.gamma(1.0, size=(25, 3))
+    blocks = [shared @ rng.gamma(1.0, size=(3, d)) + rng.random((25, d)) for d in (4, 9)]
+    for hows in (["block", "block"], ["l2", "l2"], ["block", "l2"]):
+        found = _scaling._mean_alignment(blocks, hows)
+        assert found == pytest.approx(alignment_by_loops(blocks, hows))
+
+
+def histograms(rng, topics, width):
+    mixture = rng.dirichlet(np.full(width, 0.3), size=topics.max() + 1)[topics]
+    return mixture + 0.02 * rng.random(mixture.shape)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_auto_takes_the_scaling_under_which_modalities_agree_more(seed):
+    rng = np.random.default_rng(seed)
+    topics = rng.integers(0, 3, 40)
+    shapes = [histograms(rng, topics, d) for d in (6, 12)]
+    loud = [h * rng.lognormal(0, 2, (40, 1)) for h in shapes]  # length tells nothing
+    for blocks in (shapes, loud):
+        chosen = _scaling.choose_scalings(blocks)
+        options = (["block", "block"], ["l2", "l2"])
+        assert chosen == max(options, key=lambda hows: alignment_by_loops(blocks, hows))
+    assert _scaling.choose_scalings(loud) == ["l2", "l2"]
+
+
+def test_auto_tells_counts_and_signed_values_by_themselves():
+    rng = np.random.default_rng(0)
+    words = rng.poisson(0.2, size=(50, 30)).astype(float)
+    reads = rng.poisson(rng.lognormal(3, 1, (50, 1)) * np.ones(30)).astype(float)
+    signed = rng.normal(size=(50, 4))
+    one_feature = rng.random((50, 1))
+    blocks = [words, sparse.csr_array(words), reads, signed, one_feature]
+    chosen = [scaling.how for scaling in fit_scalings(blocks, ["auto"] * 5)]
+    assert chosen == ["l2", "l2", "l2", "block", "block"]
+
+
+def test_auto_leaves_scalings_that_were_given(block):
+    scalings = fit_scalings([block, block], [None, "auto"])
+    assert [s.how for s in scalings] == [None, "block"]
+
+
+def test_a_signed_modality_makes_dense_histograms_blocks():
+    rng = np.random.default_rng(1)
+    topics = rng.integers(0, 3, 40)
+    loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]
+    assert _scaling.choose_scalings(loud) == ["l2", "l2"]
+    signed = rng.normal(size=(40, 2))
+    assert _scaling.choose_scalings([*loud, signed]) == ["block"] * 3
+
+
+def test_the_choice_looks_at_no_more_rows_than_it_must(monkeypatch):
+    rng = np.random.default_rng(2)
+    topics = rng.integers(0, 3, 200)
+    loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (200, 1)) for d in (6, 12)]
+    whole = _scaling.choose_scalings(loud)
+    monkeypatch.setattr(_scaling, "ALIGNMENT_ROWS", 50)
+    assert _scaling.choose_scalings(loud) == whole

@@ -1,0 +1,222 @@
+"""What is public is exported in order, documented in full, and light to import."""
+
+import ast
+import inspect
+import pkgutil
+import re
+import runpy
+import subprocess
+import sys
+import textwrap
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from sklearn.base import BaseEstimator
+
+import mmfusion
+import mmfusion.modalities
+
+ROOT = Path(__file__).parents[1]
+TOPICS = {
+    f"mmfusion.{module.name}": import_module(f"mmfusion.{module.name}")
+    for module in pkgutil.iter_modules(mmfusion.__path__)
+    if module.ispkg
+}
+MODULES = {"mmfusion": mmfusion, "mmfusion.modalities": mmfusion.modalities, **TOPICS}
+PUBLIC = {
+    name: getattr(module, name)
+    for module in MODULES.values()
+    for name in module.__all__
+}
+ESTIMATORS = {
+    name: public
+    for name, public in PUBLIC.items()
+    if inspect.isclass(public) and issubclass(public, BaseEstimator)
+}
+
+
+def own_methods(cls):
+    """Public methods that mmfusion, not scikit-learn, defines."""
+    names = {
+        name
+        for base in inspect.getmro(cls)
+        if base.__module__.startswith("mmfusion.")
+        for name, value in vars(base).items()
+        if not (name.startswith("_") or isinstance(value, property))
+    }
+    found = {name: getattr(cls, name) for name in sorted(names)}
+    return {
+        name: method
+        for name, method in found.items()
+        if inspect.isroutine(method) and not name.endswith("_request")
+    }
+
+
+CALLABLES = PUBLIC | {
+    f"{name}.{method}": function
+    for name, public in PUBLIC.items()
+    if inspect.isclass(public)
+    for method, function in own_methods(public).items()
+}
+
+
+def parameters(function):
+    found = dict(inspect.signature(function).parameters)
+    found.pop("self", None)
+    return found
+
+
+def spelled(parameter):
+    """The name as numpydoc wants it, with the stars."""
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+    return stars.get(parameter.kind, "") + parameter.name
+
+
+def section(documented, title):
+    text = inspect.cleandoc(documented.__doc__ or "")
+    parts = re.split(r"^(.+)\n-{3,}$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True)).get(title, "")
+
+
+def documented_types(documented):
+    """Types, with their defaults, by name of the parameter."""
+    entries = re.findall(
+        r"^(\S.*?) : (.+)$", section(documented, "Parameters"), re.MULTILINE
+    )
+    return {name: kind for names, kind in entries for name in names.split(", ")}
+
+
+def documented_default(kind):
+    found = re.search(r"default=(.+)$", kind)
+    if found is None:
+        return inspect.Parameter.empty
+    try:
+        return ast.literal_eval(found[1])
+    except ValueError:  # a class, by its path
+        module, _, name = found[1].rpartition(".")
+        return getattr(import_module(module), name)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_exports_are_sorted_and_there(module):
+    exported = MODULES[module].__all__
+    assert exported == sorted(set(exported))
+    assert all(hasattr(MODULES[module], name) for name in exported)
+
+
+def test_the_reference_lists_what_is_exported():
+    listed = runpy.run_path(str(ROOT / "docs/reference/api.py"))["API"]
+    assert listed.keys() == TOPICS.keys() | {"mmfusion"}
+    for topic, module in TOPICS.items():
+        assert listed[topic] == module.__all__
+    of_topics = {name for module in TOPICS.values() for name in module.__all__}
+    assert set(listed["mmfusion"]) == PUBLIC.keys() - of_topics
+
+
+@pytest.mark.parametrize("name", mmfusion.__all__)
+def test_names_at_the_top_are_those_of_a_topic(name):
+    homes = [m for path, m in MODULES.items() if path != "mmfusion"]
+    (home,) = [module for module in homes if name in module.__all__]
+    assert getattr(mmfusion, name) is getattr(home, name)
+
+
+def test_the_package_loads_nothing_heavy():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import mmfusion"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.count("|") == 2]
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert "mmfusion" in loaded
+    heavy = {"matplotlib", "numpy", "pandas", "scipy", "sklearn", "torch"}
+    assert not loaded & heavy
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_have_an_example(name):
+    assert ">>>" in section(PUBLIC[name], "Examples")
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_every_parameter_is_documented_with_its_default(name):
+    types = documented_types(CALLABLES[name])
+    given = parameters(CALLABLES[name]).values()
+    assert list(types) == [spelled(parameter) for parameter in given]
+    for parameter in given:
+        default = documented_default(types[spelled(parameter)])
+        assert type(default) is type(parameter.default), parameter.name
+        assert default == parameter.default, parameter.name
+
+
+@cache
+def loaded_attributes(code, owner):
+    """Attributes that code reads of the variable `owner`."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(code))))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Load)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == owner
+    }
+
+
+@cache
+def read_by_helpers():
+    """What functions of mmfusion read of an estimator that they are given."""
+    paths = [m.name for m in pkgutil.walk_packages(mmfusion.__path__, "mmfusion.")]
+    modules = [import_module(p) for p in paths if not p.endswith("__main__")]
+    filled = [module for module in modules if inspect.getsource(module)]
+    return set().union(*(loaded_attributes(module, "estimator") for module in filled))
+
+
+def unread_parameters(cls):
+    read = {getattr(cls, "_estimators_param", None)} | read_by_helpers()
+    for base in inspect.getmro(cls):
+        if base.__module__.startswith(("mmfusion.", __name__)):
+            read |= loaded_attributes(base, "self")
+    return parameters(cls).keys() - read
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_parameter_of_an_estimator_is_read(name):
+    assert not unread_parameters(ESTIMATORS[name])
+
+
+class WithDeadOption(BaseEstimator):
+    """Reads one of its two parameters."""
+
+    def __init__(self, used=1, dead=2):
+        self.used = used
+        self.dead = dead
+
+    def fit(self, X, y=None):
+        self.fitted_ = self.used
+        return self
+
+
+def test_a_dead_option_would_be_found():
+    assert unread_parameters(WithDeadOption) == {"dead"}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, public in PUBLIC.items() if inspect.isfunction(public)]
+)
+def test_every_parameter_of_a_function_is_read(name):
+    tree = ast.parse(inspect.getsource(PUBLIC[name]))
+    loaded = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    assert parameters(PUBLIC[name]).keys() <= loaded
+
+
+def test_nothing_public_goes_unchecked():
+    assert len(PUBLIC) >= 30
+    assert len(CALLABLES) >= 80
+    assert len(ESTIMATORS) >= 6
