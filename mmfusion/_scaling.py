@@ -204,7 +204,10 @@ def _by_values(block: Any) -> str | None:
 def _nonzero_shares(block: Any) -> np.ndarray:
     """Share of samples in which each feature is not zero."""
     if sparse.issparse(block):
-        return block.getnnz(axis=0) / block.shape[0]
+        stored = np.bincount(
+            block.indices, weights=block.data != 0, minlength=block.shape[1]
+        )
+        return stored / block.shape[0]
     counts = np.zeros(block.shape[1])
     for rows in _chunks(block):
         counts += np.count_nonzero(block[rows], axis=0)

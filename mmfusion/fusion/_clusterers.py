@@ -11,11 +11,14 @@ from sklearn import get_config
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
+from sklearn.utils import gen_batches
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     process_routing,
 )
+
+CHUNK_ROWS = 2**15
 
 
 def make_clusterer(
@@ -150,6 +153,28 @@ def cluster_members(labels: np.ndarray) -> tuple[np.ndarray, sparse.csr_array]:
     edges = np.concatenate([[0], np.cumsum(given)])
     shape = (len(labels), len(clusters))
     return clusters, sparse.csr_array((np.ones(len(codes)), codes, edges), shape=shape)
+
+
+def cluster_sums(block: Any, members: sparse.csr_array) -> np.ndarray:
+    """Sum the rows of each cluster, chunk by chunk: no copy of the block is made.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        The rows.
+    members : CSR array of shape (n_samples, n_clusters)
+        As from `cluster_members`.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_features)
+        The sums.
+    """
+    sums = np.zeros((members.shape[1], block.shape[1]))
+    for rows in gen_batches(block.shape[0], CHUNK_ROWS):
+        part = members[rows].T @ block[rows]
+        sums += part.toarray() if sparse.issparse(part) else part
+    return sums
 
 
 def agreement(labels: np.ndarray, modality_labels: np.ndarray) -> np.ndarray:

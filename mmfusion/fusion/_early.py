@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.metrics import pairwise_distances_argmin
+from sklearn.utils import gen_batches
 from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -28,8 +29,10 @@ from mmfusion._sklearn_compat import (
 from mmfusion._validation import ModalityTags, feature_names
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._clusterers import (
+    CHUNK_ROWS,
     agreement,
     cluster_members,
+    cluster_sums,
     clusterer_has,
     clusterer_router,
     make_clusterer,
@@ -410,13 +413,17 @@ class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         clusters, members = cluster_members(self.labels_)
         if len(clusters) == 0:
             return nearest
-        sizes = members.sum(axis=0)[:, None]
+        means = cluster_sums(fused, members) / members.sum(axis=0)[:, None]
+        means = means.astype(fused.dtype)
         for v, name in enumerate(self.modality_names_in_):
-            if name in self.fusion_.columns_:
-                block = fused[:, self.fusion_.columns_[name]]
-                sums = members.T.astype(block.dtype) @ block
-                sums = sums.toarray() if sparse.issparse(sums) else sums
-                nearest[:, v] = clusters[pairwise_distances_argmin(block, sums / sizes)]
+            if name not in self.fusion_.columns_:
+                continue
+            columns = self.fusion_.columns_[name]
+            for rows in gen_batches(fused.shape[0], CHUNK_ROWS):
+                closest = pairwise_distances_argmin(
+                    fused[rows, columns], means[:, columns]
+                )
+                nearest[rows, v] = clusters[closest]
         return nearest
 
     @available_if(clusterer_has("predict"))

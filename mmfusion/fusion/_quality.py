@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
-from mmfusion.fusion._clusterers import cluster_members
+from mmfusion.fusion._clusterers import cluster_members, cluster_sums
 from mmfusion.fusion._consensus import BaseClusterings, mutual_information_between
 
 QUALITIES = ("agreement", "inverse_variance", "silhouette", "stability")
@@ -102,10 +102,9 @@ def inverse_variance(block: Any, labels: np.ndarray) -> float:
     ratios = []
     for run in labels.T:
         _, members = cluster_members(run)
-        sums = members.T.astype(block.dtype) @ block
-        sums = sums.toarray() if sparse.issparse(sums) else sums
         sizes = members.sum(axis=0)
-        between = sizes @ ((sums / sizes[:, None] - mean) ** 2).sum(axis=1)
+        means = cluster_sums(block, members) / sizes[:, None]
+        between = sizes @ ((means - mean) ** 2).sum(axis=1)
         ratios.append(total / max(total - between, 1e-6 * total))
     return float(np.mean(ratios))
 
