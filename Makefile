@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# One worker a core, one thread a worker: OpenMP threads that share cores spin.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 .DEFAULT_GOAL := help
 
 # What is in the virtual environment is remembered by one stamp per extra.
@@ -25,11 +27,11 @@ demo: $(VENV)/base.stamp ## cluster real data by several methods, print the tabl
 
 .PHONY: test
 test: $(VENV)/test.stamp ## run the default test suite, doctests included
-	$(BIN)/python -m pytest -n 2
+	$(PYTEST)
 
 .PHONY: test-slow
 test-slow: $(VENV)/test.stamp ## run the tests marked slow
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(PYTEST) -m slow
 
 .PHONY: test-oldest
 test-oldest: ## run the tests with the oldest versions that are allowed
@@ -37,7 +39,7 @@ test-oldest: ## run the tests with the oldest versions that are allowed
 	$(PYTHON) .ci/oldest.py > $(VENV)-oldest/pins.txt
 	grep '^torch==' constraints.txt >> $(VENV)-oldest/pins.txt
 	$(VENV)-oldest/bin/python -m pip --quiet install -c $(VENV)-oldest/pins.txt -e ".[test]"
-	$(VENV)-oldest/bin/python -m pytest -n 2 -W default
+	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n auto -W default
 
 .PHONY: lint
 lint: $(VENV)/test.stamp $(VENV)/lint.stamp ## ruff, mypy, codespell, numpydoc, floors
@@ -47,6 +49,10 @@ lint: $(VENV)/test.stamp $(VENV)/lint.stamp ## ruff, mypy, codespell, numpydoc, 
 	$(BIN)/codespell
 	$(BIN)/python docs/validate_docstrings.py
 	$(BIN)/lint-imports
+
+.PHONY: docs
+docs: $(VENV)/docs.stamp ## build the documentation in docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 .PHONY: check
 check: lint test ## what CI runs

@@ -280,6 +280,8 @@ def take_columns(block: Block, columns: Any) -> Block:
 def as_table(block: Block, name: str) -> Any:
     """Take a block as one 2-D array or CSR matrix, with one row per sample."""
     if is_sequences(block):
+        if all(element is None for element in block):
+            raise ValueError(f"modality {name!r} is missing for every sample")
         raise ValueError(
             f"modality {name!r} holds sequences, which do not fit in one 2-D array; "
             "pool or resample them first"

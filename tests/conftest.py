@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -13,3 +14,10 @@ def shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data sets (../shared/data) are not beside the project")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Leave the cores to the workers of pytest and joblib."""
+    with threadpool_limits(1):
+        yield

@@ -23,14 +23,13 @@ Estimators = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
 
 
 class Cell(NamedTuple):
-    """What is to be run, and what tells it from all other cells."""
+    """One method on one data set with one seed."""
 
     dataset: Dataset
     method: str
     estimator: Any
     repeat: int
     seed: int
-    identity: dict[str, Any]
 
 
 def compare(
@@ -112,10 +111,14 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     seed, the same order for all methods, and sets every ``random_state`` to the seed.
 
     A cell that raises is a row with ``status`` 'failed' and the error, and counts in
-    tables, ranks and tests. Warnings go to the row too, not to the terminal.
+    tables, ranks and tests. Warnings go to the row too, not to the terminal. A worker
+    process that dies, for want of memory for example, ends the run with an error; the
+    cells finished by then are kept.
 
-    ``fit_seconds`` is the wall time of ``fit_predict``; cells that share processors
-    slow each other down: use ``n_jobs=1`` for times to be published.
+    ``fit_seconds`` is the wall time of ``fit_predict``. Cells that share processors
+    slow each other down, and the first one of a process may pay for what is loaded
+    on first use: use ``n_jobs=1`` and several repeats for times to be published.
+    An estimator whose own ``n_jobs`` is given runs threads, under every backend.
     ``peak_memory_mb`` is the peak of what was allocated through Python and numpy
     meanwhile, in MiB, without the data. What native libraries allocate by themselves
     (torch, work space of BLAS) is not seen, nor are processes that an estimator
@@ -161,15 +164,19 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     scores = resolve_scores(metrics)
     sets = [_as_dataset(name, data) for name, data in datasets.items()]
     seeds = np.random.SeedSequence(int(random_state)).generate_state(n_repeats)
-    cells = list(_make_cells(estimators, sets, seeds.tolist(), trace_memory))
+    cells = list(_make_cells(estimators, sets, seeds.tolist()))
     if not cells:
         raise ValueError(
             f"there is nothing to compare: {len(sets)} data sets, and no methods"
             if sets
             else "there is nothing to compare: no data sets"
         )
-    store = None if out is None else CellStore(Path(out) / "cells")
-    outcomes = [_stored(store, cell, retry_failed) for cell in cells]
+    outcomes: list[dict[str, Any] | None] = [None] * len(cells)
+    if out is not None:
+        store = CellStore(Path(out) / "cells")
+        identities = list(_identities(cells, trace_memory))
+        stored = map(store.read, identities)
+        outcomes = [o if _usable(o, retry_failed) else None for o in stored]
     jobs = [
         joblib.delayed(_run_numbered)(
             i, cell.dataset, cell.estimator, cell.seed, outcome, scores, trace_memory
@@ -178,8 +185,8 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     ]
     results: dict[int, Any] = {}
     for i, outcome, scored in _with_progress(_in_parallel(jobs, n_jobs), jobs, verbose):
-        if store is not None and outcomes[i] is None:
-            store.write(cells[i].identity, outcome)
+        if out is not None and outcomes[i] is None:
+            store.write(identities[i], outcome)
         results[i] = outcome, scored
     rows = [
         _row(cell, *results[i], metrics=list(scores)) for i, cell in enumerate(cells)
@@ -211,11 +218,9 @@ def _as_dataset(name: Any, data: Any) -> Dataset:
 
 
 def _make_cells(
-    estimators: Estimators, sets: Iterable[Dataset], seeds: list[int], trace: bool
+    estimators: Estimators, sets: Iterable[Dataset], seeds: list[int]
 ) -> Iterator[Cell]:
-    code = code_versions()
     for dataset in sets:
-        content = joblib.hash((dataset.X, dataset.y), coerce_mmap=True)
         methods = estimators(dataset.X) if callable(estimators) else estimators
         for method, estimator in methods.items():
             if not hasattr(estimator, "fit_predict"):
@@ -223,28 +228,33 @@ def _make_cells(
                     f"method {method!r} is a {type(estimator).__name__} without "
                     "fit_predict; give a clusterer"
                 )
-            description = describe(estimator)
             for repeat, seed in enumerate(seeds):
-                identity = {
-                    "dataset": dataset.name,
-                    "content": content,
-                    "method": method,
-                    "estimator": description,
-                    "repeat": repeat,
-                    "seed": seed,
-                    "trace_memory": trace,
-                    "code": code,
-                }
-                yield Cell(dataset, method, estimator, repeat, seed, identity)
+                yield Cell(dataset, str(method), estimator, repeat, seed)
 
 
-def _stored(
-    store: CellStore | None, cell: Cell, retry_failed: bool
-) -> dict[str, Any] | None:
-    outcome = None if store is None else store.read(cell.identity)
-    if outcome is not None and outcome["error"] is not None and retry_failed:
-        return None
-    return outcome
+def _identities(cells: list[Cell], trace: bool) -> Iterator[dict[str, Any]]:
+    """Tell each cell from all that may have another outcome."""
+    code = code_versions()
+    sets = {cell.dataset.name: cell.dataset for cell in cells}
+    contents = {
+        name: joblib.hash((dataset.X, dataset.y), coerce_mmap=True)
+        for name, dataset in sets.items()
+    }
+    for cell in cells:
+        yield {
+            "dataset": cell.dataset.name,
+            "content": contents[cell.dataset.name],
+            "method": cell.method,
+            "estimator": describe(cell.estimator),
+            "repeat": cell.repeat,
+            "seed": cell.seed,
+            "trace_memory": trace,
+            "code": code,
+        }
+
+
+def _usable(outcome: dict[str, Any] | None, retry_failed: bool) -> bool:
+    return outcome is not None and not (retry_failed and outcome["error"] is not None)
 
 
 def _run_numbered(i: int, *arguments: Any) -> tuple[int, Any, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_DATASETS = 3  # for the Friedman test
+FEW_DATASETS = 10  # up to which Demšar (2006) advises against its approximations
 WILCOXON_COLUMNS = (
     "over",
     "method_a",
@@ -189,6 +190,11 @@ def judge(
             index=mean_ranks.index,
             columns=mean_ranks.index,
         )
+        if n_datasets <= FEW_DATASETS:
+            notes.append(
+                f"For {n_datasets} data sets the p-values of the Friedman test are "
+                "rough approximations."
+            )
     else:
         notes.append(
             f"No Friedman test: it needs at least {MIN_DATASETS} methods that ran on "

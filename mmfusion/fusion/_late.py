@@ -316,6 +316,8 @@ class LateFusionClusterer(
 
     def _judge(self, scaled: Any, labels: np.ndarray, rng: Any) -> float:
         """Quality of one modality's clusterings that needs its data."""
+        if not isinstance(self.weights, str):
+            return 1.0
         match self.weights:
             case "silhouette":
                 return _quality.silhouette(scaled, labels, rng)

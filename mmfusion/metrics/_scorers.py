@@ -128,8 +128,7 @@ def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
     Parameters
     ----------
     score : str or callable
-        A name of mmfusion's scorers, or a function of (labels_true, labels_pred)
-        such as ``sklearn.metrics.adjusted_rand_score``.
+        A name that `get_scorer` knows, or a function of (labels_true, labels_pred).
 
     Returns
     -------
@@ -139,8 +138,8 @@ def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
     Raises
     ------
     ValueError
-        If the name is not one of mmfusion's scorers; when scoring, if X is not what
-        the estimator was fitted on.
+        If there is no scorer of that name; when scoring, if X is not what the
+        estimator was fitted on.
 
     See Also
     --------
@@ -165,13 +164,10 @@ def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
     """
     if callable(score):
         return partial(_score_labels, score=score)
-    known = _WITH_LABELS | {"modality_silhouette": modality_silhouette_score}
-    if score not in known:
-        raise ValueError(
-            f"there is no labels scorer {score!r}; give one of {sorted(known)} or a "
-            "function of (labels_true, labels_pred)"
-        )
-    return partial(_score_labels, score=known[score])
+    if score == "modality_silhouette":
+        return partial(_score_labels, score=modality_silhouette_score)
+    scorer: Any = get_scorer(score)
+    return partial(_score_labels, score=scorer._score_func)
 
 
 class WholeDataSplit:

@@ -36,9 +36,10 @@ def test_an_interrupted_run_loses_the_running_cell_only(
         methods = {"a": Counting(log), "b": Counting(log)}
         return compare(methods, {"halves": halves}, n_repeats=3, out=tmp_path)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Counting, "interrupt_at", 5)
+    monkeypatch.setattr(Counting, "interrupt_at", 5)
+    with pytest.raises(KeyboardInterrupt):
         run()
+    monkeypatch.undo()
     assert count(log) == len(cells(tmp_path)) == 4
     assert (run().frame["status"] == "ok").all()
     assert count(log) == 6

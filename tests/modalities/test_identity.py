@@ -73,13 +73,18 @@ def test_a_mask_is_part_of_equality():
 
 
 def test_how_zeros_and_duplicates_are_stored_does_not_matter():
-    rows, columns = [0, 0, 1, 1], [2, 0, 1, 1]
-    untidy = sparse.coo_array(([3.0, 0.0, 1.0, 1.0], (rows, columns)), shape=(2, 3))
+    values, columns = [3.0, 0.0, 1.0, 1.0], [2, 0, 1, 1]
+    untidy = sparse.csr_array((values, columns, [0, 2, 4]), shape=(2, 3))
     tidy = sparse.csr_array([[0.0, 0.0, 3.0], [0.0, 2.0, 0.0]])
     assert Modalities([untidy]) == Modalities([tidy])
     wide = tidy.copy()
     wide.indices, wide.indptr = wide.indices.astype("i8"), wide.indptr.astype("i8")
     assert Modalities([wide]) == Modalities([tidy])
+
+
+def test_the_row_of_a_sparse_value_matters():
+    one, other = sparse.csr_array([[1.0], [0.0]]), sparse.csr_array([[0.0], [1.0]])
+    assert Modalities([one]) != Modalities([other])
 
 
 def test_rows_carry_no_labels():

@@ -391,6 +391,9 @@ def test_missing_modalities_pass_where_they_are_accepted():
     clusterer.fit({"audio": AUDIO, "video": LACKING})
     assert (clusterer.modality_labels_[:, 1] < 0).nonzero()[0].tolist() == [2, 7]
     assert len(clusterer.predict({"audio": AUDIO, "video": None})) == 12
+    text = sparse.csr_array(LACKING)
+    as_sparse = clone(clusterer).fit({"audio": AUDIO, "text": text})
+    assert (as_sparse.modality_labels_[:, 1] < 0).nonzero()[0].tolist() == [2, 7]
     table = clone(clusterer).set_params(modalities=[2, 3])
     table.fit(np.hstack([AUDIO, LACKING]))
     assert_array_equal(table.labels_, clusterer.labels_)

@@ -1,0 +1,154 @@
+"""``python -m mmfusion``: what it prints, writes and refuses."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mmfusion import __main__ as command_line
+from mmfusion.benchmark import _registry as registry
+from mmfusion.benchmark import methods
+from mmfusion.benchmark._extras import import_extra
+from mmfusion.datasets import make_multimodal_blobs, save_npz
+
+
+@pytest.fixture
+def npz(tmp_path):
+    X, y = make_multimodal_blobs(40, {"audio": 3, "text": 4}, random_state=0)
+    save_npz(tmp_path / "small.npz", X, y)
+    return tmp_path / "small.npz"
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(list(arguments))
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error.splitlines()[-1]
+
+
+def test_compare_prints_the_table_and_writes_the_report(npz, tmp_path, capsys):
+    out = tmp_path / "report"
+    arguments = ["--data", "blobs", str(npz), "--methods", "early", "baselines"]
+    arguments += ["--repeats", "1", "--metrics", "purity", "--out", str(out)]
+    status = command_line.main(["compare", *arguments])
+    printed = capsys.readouterr()
+    assert status == 0
+    assert "| method" in printed.out
+    assert "modality audio" in printed.out
+    assert "spectral concatenation" in printed.out
+    assert printed.out.splitlines()[-1] == f"Report: {out / 'report.html'}"
+    assert "14/14" in printed.err  # 7 methods on each of 2 data sets
+    written = {path.name for path in out.iterdir()}
+    assert written == {
+        "cells",
+        "report.html",
+        "table.md",
+        "table.tex",
+        "results.csv",
+    }
+    assert (out / "table.md").read_text("utf-8") in printed.out
+
+
+def test_an_interrupt_is_told_in_one_line(npz, tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "compare", interrupted)
+    status = command_line.main(["compare", "--data", str(npz)])
+    assert status == 130
+    assert "takes up the run" in capsys.readouterr().err
+
+
+def test_a_comparison_of_which_everything_failed_says_so(tmp_path, capsys):
+    X, y = make_multimodal_blobs(30, missing_rate=0.3, random_state=0)
+    save_npz(tmp_path / "holes.npz", X, y)
+    arguments = ["compare", "--data", str(tmp_path / "holes.npz"), "--repeats", "1"]
+    arguments += ["--methods", "early", "--out", str(tmp_path / "out")]
+    assert command_line.main(arguments) == 1
+    assert "early on holes, 1 x: ValueError: modality" in capsys.readouterr().out
+
+
+def test_list_names_methods_data_sets_and_metrics(capsys):
+    assert command_line.main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for name in [*methods(), "baselines", *registry.DATASETS, "purity"]:
+        assert f"  {name}" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "required: command"),
+        (["compare"], "required: --data"),
+        (["compare", "--data", "nowhere.npz"], "'nowhere.npz' is neither a file nor"),
+        (["compare", "--data", "digit"], "'digit' is neither.*'digits'"),
+        (["compare", "--data", "blobs", "--methods", "magic"], "no method 'magic'"),
+        (["compare", "--data", "blobs", "--metrics", "beauty"], "no metric 'beauty'"),
+        (["compare", "--data", "blobs", "--repeats", "0"], "n_repeats=0"),
+        (["compare", "--data", "blobs", "--repeats", "many"], "--repeats: invalid int"),
+        (["compare", "--data", "blobs", "blobs"], "two data sets are called 'blobs'"),
+        (["cluster"], "invalid choice: 'cluster'"),
+    ],
+)
+def test_wrong_usage_is_refused_without_a_traceback(
+    arguments, told, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert re.search(told, refused(capsys, *arguments))
+
+
+def test_files_that_are_not_of_modalities_are_refused(tmp_path, capsys):
+    text = tmp_path / "text.npz"
+    text.write_text("nothing")
+    assert "text.npz" in refused(capsys, "compare", "--data", str(text))
+    without = tmp_path / "without.npz"
+    np.savez(without, view_0=np.eye(4), view_1=np.eye(4))
+    error = refused(capsys, "compare", "--data", str(without))
+    assert "'without' has no classes" in error
+
+
+def test_data_sets_are_fetched_by_name(monkeypatch):
+    asked = []
+    entry = registry.Entry(lambda: asked.append("fetched") or "data", "")
+    monkeypatch.setitem(registry.DATASETS, "handwritten", entry)
+    assert registry.load_datasets(["handwritten"]) == {"handwritten": "data"}
+    assert asked == ["fetched"]
+
+
+@pytest.mark.parametrize("name", ["digits", "blobs"])
+def test_data_sets_that_need_no_network_load(name):
+    data = registry.load_datasets([name])[name]
+    X, y = data if isinstance(data, tuple) else (data.data, data.target)
+    assert len(X) == len(y)
+
+
+def test_the_module_runs_and_loads_nothing_optional():
+    code = (
+        "import sys, sklearn.cluster, sklearn.metrics\n"
+        "loaded = set(sys.modules)  # pandas, by scikit-learn itself\n"
+        "import mmfusion.benchmark, mmfusion.__main__\n"
+        "optional = {'pandas', 'matplotlib', 'tqdm', 'pooch', 'torch'}\n"
+        "print(optional & set(sys.modules) - loaded)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "set()"
+    listed = subprocess.run(
+        [sys.executable, "-m", "mmfusion", "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "baselines" in listed.stdout
+
+
+@pytest.mark.parametrize("missing", ["pandas", "tqdm", "matplotlib"])
+def test_what_is_not_installed_is_named_with_the_remedy(missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=rf'{missing}.*"mmfusion\[benchmark\]"'):
+        import_extra(missing)
