@@ -1,6 +1,7 @@
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
 from .fusion import LateFusionClusterer as LateFusionClusterer
+from .fusion import SingleModalityClusterer as SingleModalityClusterer
 from .modalities import Modalities as Modalities
 from .modalities import modality_selector as modality_selector
 from .preprocessing import ModalityImputer as ModalityImputer

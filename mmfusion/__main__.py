@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         help="scores (see list); default: " + " ".join(DEFAULT_METRICS),
     )
     run.add_argument("--repeats", type=int, default=10, help="seeds (default: 10)")
-    run.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    run.add_argument("--jobs", type=int, default=1, help="cells at a time (default: 1)")
     run.add_argument(
         "--out", default="report", help="folder of cells and report (default: report)"
     )

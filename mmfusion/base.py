@@ -115,13 +115,15 @@ class PerModalityParams:
         return [c if c is None or isinstance(c, str) else clone(c) for c in chosen]
 
 
-class ModalityTransformerMixin(  # type: ignore[call-arg]
-    TransformerMixin, auto_wrap_output_keys=None
-):
+class ModalityTransformerMixin(TransformerMixin):
     """A transformer that gives what it got: Modalities, or a 2-D table.
 
     `set_output` applies to the block of every modality, or to the table.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # scikit-learn would wrap the output once more, and knows one table only
+        super().__init_subclass__(auto_wrap_output_keys=None, **kwargs)
 
     def set_output(self, *, transform: str | None = None) -> Any:
         """Set the container of the output.

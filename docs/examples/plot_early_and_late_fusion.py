@@ -9,8 +9,12 @@ Does fusion help, and would one know without classes?
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mmfusion import EarlyFusionClusterer, LateFusionClusterer
-from mmfusion.benchmark import ComparisonDisplay, SingleModalityClusterer, compare
+from mmfusion import (
+    EarlyFusionClusterer,
+    LateFusionClusterer,
+    SingleModalityClusterer,
+)
+from mmfusion.benchmark import ComparisonDisplay, compare
 from mmfusion.datasets import load_digits_modalities
 
 # %%

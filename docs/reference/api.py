@@ -8,7 +8,6 @@ API = {
         "Comparison",
         "ComparisonDisplay",
         "Significance",
-        "SingleModalityClusterer",
         "baselines",
         "compare",
         "methods",
@@ -23,7 +22,12 @@ API = {
         "make_multimodal_sequences",
         "save_npz",
     ],
-    "mmfusion.fusion": ["EarlyFusion", "EarlyFusionClusterer", "LateFusionClusterer"],
+    "mmfusion.fusion": [
+        "EarlyFusion",
+        "EarlyFusionClusterer",
+        "LateFusionClusterer",
+        "SingleModalityClusterer",
+    ],
     "mmfusion.metrics": [
         "WholeDataSplit",
         "clustering_accuracy_score",

@@ -1,6 +1,6 @@
 """Comparisons of methods on data sets: scores, ranks, tests, costs and reports."""
 
-from mmfusion.benchmark._baselines import SingleModalityClusterer, baselines
+from mmfusion.benchmark._baselines import baselines
 from mmfusion.benchmark._compare import compare
 from mmfusion.benchmark._comparison import Comparison
 from mmfusion.benchmark._display import ComparisonDisplay
@@ -11,7 +11,6 @@ __all__ = [
     "Comparison",
     "ComparisonDisplay",
     "Significance",
-    "SingleModalityClusterer",
     "baselines",
     "compare",
     "methods",

@@ -132,7 +132,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "reducer": [HasMethods(["fit", "transform"]), dict, None],
         "weights": ["array-like", dict, None],
-        "modalities": ["array-like", str, dict, int, None],
+        "modalities": ["array-like", str, dict, Integral, None],
     }
 
     def __init__(

@@ -183,7 +183,7 @@ class LateFusionClusterer(
         "n_runs": [Interval(Integral, 1, None, closed="left")],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "n_landmarks": [Interval(Integral, 2, None, closed="left")],
-        "modalities": ["array-like", str, dict, int, None],
+        "modalities": ["array-like", str, dict, Integral, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics import get_scorer as sklearn_get_scorer
 from sklearn.metrics import get_scorer_names as sklearn_get_scorer_names
 from sklearn.metrics import make_scorer
@@ -112,14 +113,20 @@ def get_scorer_names() -> list[str]:
     return sorted({*_SCORERS, *sklearn_get_scorer_names()})
 
 
-def _score_labels(
-    estimator: Any, X: Any, y: Any = None, *, score: Callable[..., float]
-) -> float:
+class _Found(ClusterMixin, BaseEstimator):
+    """Predicts the clusters that were found, for the scorers of scikit-learn."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self.labels = labels
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self.labels
+
+
+def _score_labels(estimator: Any, X: Any, y: Any = None, *, scorer: Any) -> float:
     check_is_fitted(estimator, "labels_")
     check_consistent_length(X, estimator.labels_)
-    if score is modality_silhouette_score:
-        return score(X, estimator.labels_)
-    return score(y, estimator.labels_)
+    return scorer(_Found(estimator.labels_), X, y)
 
 
 def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
@@ -162,12 +169,8 @@ def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
     >>> search.best_estimator_.labels_.shape
     (100,)
     """
-    if callable(score):
-        return partial(_score_labels, score=score)
-    if score == "modality_silhouette":
-        return partial(_score_labels, score=modality_silhouette_score)
-    scorer: Any = get_scorer(score)
-    return partial(_score_labels, score=scorer._score_func)
+    scorer = make_scorer(score) if callable(score) else get_scorer(score)
+    return partial(_score_labels, scorer=scorer)
 
 
 class WholeDataSplit:

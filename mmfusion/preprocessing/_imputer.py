@@ -98,7 +98,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         "strategy": [StrOptions({"mean", "knn", "zero"})],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "add_indicator": ["boolean"],
-        "modalities": ["array-like", str, dict, int, None],
+        "modalities": ["array-like", str, dict, Integral, None],
     }
 
     def __init__(

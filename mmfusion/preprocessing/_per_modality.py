@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -108,8 +109,8 @@ class PerModality(
             dict,
             None,
         ],
-        "modalities": ["array-like", str, dict, int, None],
-        "n_jobs": [int, None],
+        "modalities": ["array-like", str, dict, Integral, None],
+        "n_jobs": [Integral, None],
     }
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -59,7 +60,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "modalities": ["array-like", str, dict, int, None],
+        "modalities": ["array-like", str, dict, Integral, None],
     }
 
     def __init__(self, modalities: Any = None) -> None:

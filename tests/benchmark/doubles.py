@@ -1,6 +1,7 @@
 """Clusterers that do one odd thing each. Worker processes import this module."""
 
 import os
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -73,6 +74,16 @@ class Grumbling(Double):
         for _ in range(2):
             warnings.warn(f"seed {self.random_state}", UserWarning, stacklevel=1)
             time.sleep(0.02)
+        return super().fit_predict(X, y)
+
+
+class Delegating(Double):
+    """Warns in a thread of its own."""
+
+    def fit_predict(self, X, y=None):
+        thread = threading.Thread(target=warnings.warn, args=["from a thread"])
+        thread.start()
+        thread.join()
         return super().fit_predict(X, y)
 
 

@@ -8,6 +8,7 @@ import pytest
 from doubles import (
     Allocating,
     ByPosition,
+    Delegating,
     Double,
     Failing,
     Grumbling,
@@ -180,6 +181,12 @@ def test_warnings_go_to_the_row_and_not_to_the_terminal(halves, recwarn):
     frame = run({"loud": Grumbling(), "quiet": Double()}, halves, n_repeats=2)
     expected = [f"UserWarning: seed {seed}" for seed in frame["seed"][:2]]
     assert frame["warnings"].tolist() == [*expected, "", ""]
+    assert len(recwarn) == 0
+
+
+def test_warnings_of_an_estimators_own_threads_go_to_the_row_too(halves, recwarn):
+    (row,) = run({"delegating": Delegating()}, halves).itertuples()
+    assert row.warnings == "UserWarning: from a thread"
     assert len(recwarn) == 0
 
 

@@ -92,21 +92,22 @@ def with_noise(X, y):
 @pytest.mark.parametrize(
     ("change", "n_fits"),
     [
-        ({}, 0),
-        ({"option": 2}, 2),
-        ({"option": 1.0}, 2),
-        ({"data": with_noise}, 2),
-        ({"data": lambda X, y: (X[["noise", "clear"]], y)}, 2),
-        ({"data": lambda X, y: (X, np.roll(y, 1))}, 2),
-        ({"data_name": "other"}, 2),
-        ({"method_name": "other"}, 2),
-        ({"random_state": 1}, 2),
-        ({"trace_memory": False}, 2),
-        ({"n_repeats": 3}, 1),
-        ({"metrics": ["purity", "modality_silhouette"]}, 0),
-        ({"n_jobs": 2}, 0),
+        pytest.param({}, 0, id="nothing"),
+        pytest.param({"option": 2}, 2, id="parameter"),
+        pytest.param({"option": 1.0}, 2, id="type of a parameter"),
+        pytest.param({"data": with_noise}, 2, id="data"),
+        pytest.param(
+            {"data": lambda X, y: (X[["noise", "clear"]], y)}, 2, id="modalities"
+        ),
+        pytest.param({"data": lambda X, y: (X, np.roll(y, 1))}, 2, id="classes"),
+        pytest.param({"data_name": "other"}, 2, id="name of the data"),
+        pytest.param({"method_name": "other"}, 2, id="name of the method"),
+        pytest.param({"random_state": 1}, 2, id="seeds"),
+        pytest.param({"trace_memory": False}, 2, id="tracing"),
+        pytest.param({"n_repeats": 3}, 1, id="one more repeat"),
+        pytest.param({"metrics": ["purity", "modality_silhouette"]}, 0, id="metrics"),
+        pytest.param({"n_jobs": 2}, 0, id="workers"),
     ],
-    ids=str,
 )
 def test_a_cell_is_used_again_only_for_what_it_was(
     halves, log, tmp_path, change, n_fits

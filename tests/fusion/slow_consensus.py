@@ -68,9 +68,7 @@ def best_matching(run, labels, size, n_clusters):
             together[a, b] += 1
     best, most = {}, -1.0
     if size <= n_clusters:
-        matchings = [
-            dict(enumerate(p)) for p in permutations(range(n_clusters), size)
-        ]
+        matchings = [dict(enumerate(p)) for p in permutations(range(n_clusters), size)]
     else:
         matchings = [
             {cluster: label for label, cluster in enumerate(p)}

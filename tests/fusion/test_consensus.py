@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import slow_consensus as slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -15,6 +14,8 @@ from sklearn.preprocessing import normalize
 
 from mmfusion.fusion import _consensus
 from mmfusion.fusion._consensus import BaseClusterings
+
+from . import slow_consensus as slow
 
 SIZES = [(3, 3, 3, 3), (3, 2, 3, 4, 3), (3, 5, 3, 6)]
 
@@ -185,9 +186,7 @@ def test_k_means_on_some_of_the_samples_gives_the_same_partition(monkeypatch):
 
 def test_agreement_on_more_clusters_than_asked_for_is_cut_between_them():
     agreed = np.repeat(np.arange(5), 6)
-    base = BaseClusterings(
-        np.tile(agreed[:, None], (1, 3)), np.full(3, 5), np.ones(3)
-    )
+    base = BaseClusterings(np.tile(agreed[:, None], (1, 3)), np.full(3, 5), np.ones(3))
     for n_clusters in (2, 5, 9):
         labels, _ = _consensus.hbgf(base, n_clusters, rng())
         assert len(np.unique(labels)) == min(5, n_clusters)
@@ -276,7 +275,9 @@ def test_runs_that_agree_are_returned(how):
 )
 def test_names_of_base_clusters_do_not_matter(how, names, seed):
     base, _ = slow.noisy_base(60, (3,) * 5, noise=0.15, seed=seed)
-    renamed = [np.array(own)[run] for own, run in zip(names, base.labels.T, strict=True)]
+    renamed = [
+        np.array(own)[run] for own, run in zip(names, base.labels.T, strict=True)
+    ]
     again = replace(base, labels=np.column_stack(renamed))
     assert adjusted_rand_score(combine(how, base)[0], combine(how, again)[0]) == 1
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
+from sklearn.utils import check_random_state
 
 from mmfusion import EarlyFusion, EarlyFusionClusterer, LateFusionClusterer, Modalities
 from mmfusion.datasets import make_multimodal_blobs
@@ -123,13 +124,13 @@ def test_one_seed_gives_one_result_and_leaves_the_global_one_alone(X, combine, w
     late = LateFusionClusterer(
         n_clusters=3, n_runs=3, combine=combine, weights=weights, random_state=3
     )
-    before = np.random.get_state()[1].copy()
+    before = check_random_state(None).get_state()[1].copy()
     first = late.fit(X)
     labels, seeds = first.labels_, [c.random_state for c in first.clusterers_["audio"]]
     again = late.fit(X)
     np.testing.assert_array_equal(again.labels_, labels)
     assert [c.random_state for c in again.clusterers_["audio"]] == seeds
     assert len(set(seeds)) == 3
-    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    np.testing.assert_array_equal(check_random_state(None).get_state()[1], before)
     generator = late.set_params(random_state=np.random.RandomState(3)).fit(X)
     np.testing.assert_array_equal(generator.labels_, labels)

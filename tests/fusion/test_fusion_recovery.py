@@ -44,9 +44,7 @@ def early(X):
 
 
 def late(X, **params):
-    return LateFusionClusterer(
-        n_clusters=3, n_runs=5, random_state=0, **params
-    ).fit(X)
+    return LateFusionClusterer(n_clusters=3, n_runs=5, random_state=0, **params).fit(X)
 
 
 def test_early_and_late_fusion_beat_the_best_modality():
@@ -118,9 +116,7 @@ def test_more_runs_make_a_better_consensus():
     for seed in range(4):
         X, y = noisy_blobs(seed, cluster_std=(4.0, 4.0, 4.0))
         for n_runs in scores:
-            clusterer = LateFusionClusterer(
-                n_clusters=3, n_runs=n_runs, random_state=0
-            )
+            clusterer = LateFusionClusterer(n_clusters=3, n_runs=n_runs, random_state=0)
             scores[n_runs].append(adjusted_rand_score(y, clusterer.fit_predict(X)))
     assert np.mean(scores[8]) > np.mean(scores[1])
 

@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from mmfusion import EarlyFusionClusterer, LateFusionClusterer, Modalities
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.fusion import _clusterers, _early
 from mmfusion.metrics import WholeDataSplit, labels_scorer
 from mmfusion.preprocessing import ModalitySplitter
 
@@ -128,7 +129,9 @@ def test_a_modality_weighs_the_same_however_many_runs_it_has():
         late = LateFusionClusterer(
             inner, combine="vote", n_runs=n_runs, weights=[1.5, 1], random_state=0
         ).fit({"one": one, "other": other})
-        found.append(adjusted_rand_score(late.labels_, late.clusterers_["one"][0].labels_))
+        found.append(
+            adjusted_rand_score(late.labels_, late.clusterers_["one"][0].labels_)
+        )
     assert found == [1, 1]  # the heavier modality alone decides
 
 
@@ -294,7 +297,12 @@ def test_noise_of_early_fusion_stays_noise():
     np.testing.assert_array_equal(nothing.modality_labels_, -1)
 
 
-def test_early_fusion_says_which_mean_is_nearest_in_each_modality(X):
+@pytest.mark.parametrize("chunk_rows", [2**15, 7])
+def test_early_fusion_says_which_mean_is_nearest_in_each_modality(
+    X, chunk_rows, monkeypatch
+):
+    monkeypatch.setattr(_early, "CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr(_clusterers, "CHUNK_ROWS", chunk_rows)
     early = EarlyFusionClusterer(AgglomerativeClustering(3), weights=[1, 3]).fit(X)
     fused = early.fusion_.transform(X)
     for v, columns in enumerate(early.fusion_.columns_.values()):

@@ -76,7 +76,9 @@ def test_samples_that_lack_every_modality_are_refused_by_position(complete):
     nothing = Modalities(X, observed=observed)
     late = LateFusionClusterer(KMeans(3, n_init=1), n_runs=1)
     for call in (late.fit, late.fit(X).predict):
-        with pytest.raises(ValueError, match=r"sample 7 lacks every modality .* 2 of 90"):
+        with pytest.raises(
+            ValueError, match=r"sample 7 lacks every modality .* 2 of 90"
+        ):
             call(nothing)
 
 
@@ -185,7 +187,9 @@ def test_one_that_is_sure_outvotes_two_that_are_not_if_votes_are_soft():
 def test_a_soft_vote_is_the_mean_of_memberships(complete):
     X, _ = complete
     rng = np.random.default_rng(0)
-    noisy = Modalities({n: b + 3 * rng.normal(size=b.shape) for n, b in X.to_dict().items()})
+    noisy = Modalities(
+        {n: b + 3 * rng.normal(size=b.shape) for n, b in X.to_dict().items()}
+    )
     late = LateFusionClusterer(
         GaussianMixture(3), combine="soft_vote", n_runs=2, scaling=None, random_state=0
     ).fit(noisy)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-import slow_consensus as slow
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from mmfusion import LateFusionClusterer, Modalities
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.fusion import _quality
+from mmfusion.fusion import _clusterers, _quality
+
+from . import slow_consensus as slow
 
 QUALITIES = ["agreement", "inverse_variance", "silhouette", "stability"]
 
@@ -32,9 +33,11 @@ def within_by_loops(block, labels):
     return left
 
 
+@pytest.mark.parametrize("chunk_rows", [2**15, 7])
 @pytest.mark.parametrize("shift", [0, 100])
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
-def test_inverse_variance_is_total_over_within(shift, kind):
+def test_inverse_variance_is_total_over_within(shift, kind, chunk_rows, monkeypatch):
+    monkeypatch.setattr(_clusterers, "CHUNK_ROWS", chunk_rows)
     block, labels = clustered(shift=shift)
     total = ((block - block.mean(axis=0)) ** 2).sum()
     expected = np.mean([total / within_by_loops(block, run) for run in labels.T])

@@ -117,7 +117,9 @@ def test_means_of_float32_do_not_drift_with_the_number_of_samples():
 @given(st.integers(1, 30), st.integers(0, 5), st.integers(0, 10**6))
 def test_block_gives_every_modality_total_variance_one(width, n_constant, seed):
     rng = np.random.default_rng(seed)
-    varying = rng.normal(rng.normal(size=width), rng.uniform(0.1, 100, width), (20, width))
+    varying = rng.normal(
+        rng.normal(size=width), rng.uniform(0.1, 100, width), (20, width)
+    )
     block = np.hstack([varying, np.full((20, n_constant), 3.0)])
     scaled = fit_scaling(block, "block").apply(block)
     assert scaled.var(axis=0).sum() == pytest.approx(1)
@@ -171,7 +173,9 @@ def alignment_by_loops(blocks, hows):
 def test_alignment_is_that_of_loops(seed):
     rng = np.random.default_rng(seed)
     shared = rng.gamma(1.0, size=(25, 3))
-    blocks = [shared @ rng.gamma(1.0, size=(3, d)) + rng.random((25, d)) for d in (4, 9)]
+    blocks = [
+        shared @ rng.gamma(1.0, size=(3, d)) + rng.random((25, d)) for d in (4, 9)
+    ]
     for hows in (["block", "block"], ["l2", "l2"], ["block", "l2"]):
         found = _scaling._mean_alignment(blocks, hows)
         assert found == pytest.approx(alignment_by_loops(blocks, hows))
@@ -204,6 +208,31 @@ def test_auto_tells_counts_and_signed_values_by_themselves():
     blocks = [words, sparse.csr_array(words), reads, signed, one_feature]
     chosen = [scaling.how for scaling in fit_scalings(blocks, ["auto"] * 5)]
     assert chosen == ["l2", "l2", "l2", "block", "block"]
+
+
+def test_features_that_few_samples_have_are_counts_however_dense_the_rest():
+    rng = np.random.default_rng(0)
+    common = 1 + rng.random((100, 20))
+    rare = np.where(rng.random((100, 20)) < 0.05, rng.random((100, 20)), 0)
+    signed = rng.normal(size=(100, 2))  # it settles what common alone would leave open
+    for n_rare, expected in ((0, "block"), (1, "block"), (4, "l2"), (20, "l2")):
+        block = np.hstack([common, rare[:, :n_rare]])
+        for kind in (np.asarray, sparse.csr_array):
+            chosen = _scaling.choose_scalings([kind(block), signed])
+            assert chosen == [expected, "block"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 1), st.integers(0, 1000))
+def test_the_choice_is_the_same_for_sparse_and_dense(density, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 5, size=(30, 6)) * (rng.random((30, 6)) < density)
+    dense = values.astype(float)
+    stored = sparse.csr_array(dense + 1)
+    stored.data -= 1  # zeros that are stored are zeros
+    chosen = _scaling.choose_scalings([dense])
+    for other in (sparse.csr_array(dense), stored):
+        assert _scaling.choose_scalings([other]) == chosen
 
 
 def test_auto_leaves_scalings_that_were_given(block):

@@ -1,0 +1,202 @@
+"""One modality alone: the baseline that fusion has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.utils.metaestimators import available_if
+
+from mmfusion._options import by_modality
+from mmfusion._scaling import SCALINGS
+from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
+from mmfusion._validation import ModalityTags
+from mmfusion.base import ModalityMixin
+from mmfusion.fusion._clusterers import clusterer_has
+from mmfusion.fusion._early import EarlyFusionClusterer
+from mmfusion.metrics import modality_silhouette_score
+
+BEST = "best"
+
+
+class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
+    """Cluster by one modality alone: a given one, or the best as told without classes.
+
+    Parameters
+    ----------
+    modality : 'best', str or int, default='best'
+        The modality, by name or position. 'best' clusters every modality by itself
+        and keeps the clustering with the largest silhouette in its own modality.
+    clusterer : clusterer, default=None
+        Any scikit-learn clusterer; it is cloned. None is ``KMeans(n_init=10)``.
+    n_clusters : int, default=None
+        Number of clusters, set on the clusterer. None leaves the clusterer's own.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        How each modality is scaled; see `EarlyFusion`.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+    random_state : int, RandomState instance or None, default=None
+        Set on the clusterer, unless None.
+
+    Attributes
+    ----------
+    labels_ : ndarray of int of shape (n_samples,)
+        Cluster of each sample.
+    modality_ : str
+        Name of the modality used.
+    silhouettes_ : ndarray of shape (n_modalities,) or None
+        The silhouette of each modality's own clustering, of at most 2000 samples;
+        None unless ``modality='best'``.
+    estimator_ : EarlyFusionClusterer
+        The fitted clusterer of that modality.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If there is no such modality; also as `EarlyFusionClusterer` does.
+
+    See Also
+    --------
+    mmfusion.benchmark.baselines : This one and others.
+    EarlyFusionClusterer : Clusters all modalities together.
+
+    Notes
+    -----
+    Silhouettes of different modalities are compared although they live in different
+    spaces: a rule that needs no classes, not one that is always right.
+
+    Examples
+    --------
+    >>> from mmfusion import SingleModalityClusterer
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> X, y = make_multimodal_blobs(
+    ...     n_features={"audio": 5, "video": 5},
+    ...     cluster_std={"audio": 9.0, "video": 1.0},
+    ...     random_state=0,
+    ... )
+    >>> clusterer = SingleModalityClusterer(n_clusters=3, random_state=0).fit(X)
+    >>> clusterer.modality_
+    'video'
+    """
+
+    _parameter_constraints: dict = {
+        "modality": [str, Integral],
+        "clusterer": [HasMethods("fit_predict"), None],
+        "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
+        "scaling": [StrOptions(set(SCALINGS)), None, dict],
+        "modalities": ["array-like", str, dict, int, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        modality: str | int = BEST,
+        *,
+        clusterer: Any = None,
+        n_clusters: int | None = None,
+        scaling: Any = "auto",
+        modalities: Any = None,
+        random_state: Any = None,
+    ) -> None:
+        self.modality = modality
+        self.clusterer = clusterer
+        self.n_clusters = n_clusters
+        self.scaling = scaling
+        self.modalities = modalities
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Cluster by one modality.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        self
+            The fitted clusterer.
+        """
+        frame = self._validate(X, reset=True)
+        hows = by_modality(self.scaling, frame.names, "scaling", "auto")
+        if self.modality == BEST:
+            fitted = [
+                self._cluster(frame[[name]], how)
+                for name, how in zip(frame.names, hows, strict=True)
+            ]
+            self.silhouettes_ = np.array(
+                [
+                    modality_silhouette_score(
+                        frame[[name]], own.labels_, scaling=own.fusion_.scales_[name]
+                    )
+                    for name, own in zip(frame.names, fitted, strict=True)
+                ]
+            )
+            v = int(np.argmax(self.silhouettes_))
+            self.estimator_ = fitted[v]
+        else:
+            self.silhouettes_ = None  # type: ignore[assignment]
+            v = _position(self.modality, frame.names)
+            self.estimator_ = self._cluster(frame[:, [v]], hows[v])
+        self.modality_ = frame.names[v]
+        self.labels_ = self.estimator_.labels_
+        return self
+
+    def _cluster(self, frame: Any, how: str | None) -> EarlyFusionClusterer:
+        return EarlyFusionClusterer(
+            self.clusterer,
+            n_clusters=self.n_clusters,
+            scaling=how,
+            random_state=self.random_state,
+        ).fit(frame)
+
+    @available_if(clusterer_has("predict"))
+    def predict(self, X: Any) -> np.ndarray:
+        """Tell the cluster of new samples, if the clusterer can.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            Clusters.
+        """
+        frame = self._validate(X, reset=False)
+        own = frame[:, [self._layout.names.index(self.modality_)]]
+        return self.estimator_.predict(own)
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(sparse=True)
+
+
+def _position(modality: str | int, names: Sequence[str]) -> int:
+    if isinstance(modality, str):
+        if modality in names:
+            return list(names).index(modality)
+    elif -len(names) <= modality < len(names):
+        return int(modality) % len(names)
+    raise ValueError(
+        f"modality={modality!r}, but the {len(names)} modalities are {list(names)}; "
+        "give one of these, its position, or 'best'"
+    )
