@@ -1,9 +1,13 @@
 """Print the oldest versions that pyproject.toml allows, as pins for pip."""
 
+import re
 import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
-for requirement in project["dependencies"] + extras["benchmark"] + extras["datasets"]:
-    print(requirement.replace(">=", "=="))
+wanted = ("benchmark", "datasets", "test")
+for requirement in sum((extras[name] for name in wanted), project["dependencies"]):
+    # torch has one CPU build, which constraints.txt names
+    if ">=" in requirement and not requirement.startswith("torch"):
+        print(re.sub(r"\[.*\]", "", requirement).replace(">=", "=="))

@@ -240,7 +240,6 @@ def vote(base: BaseClusterings, n_clusters: int) -> tuple[np.ndarray, Consensus]
         Assigns further samples.
     """
     information = mutual_information_between(base)
-    np.fill_diagonal(information, 0)
     eligible = (base.n_clusters == n_clusters) & (base.weights > 0)
     if not eligible.any():
         raise ValueError(

@@ -47,8 +47,13 @@ class _Run:
         return np.where(known, np.searchsorted(self.clusters, labels), -1)
 
 
-def _fit_run(clusterer: Any, block: Any, params: dict) -> tuple[_Run, np.ndarray]:
-    labels = clusterer.fit_predict(block, **params)
+def _fit_run(
+    clusterer: Any, name: str, block: Any, params: dict
+) -> tuple[_Run, np.ndarray]:
+    try:
+        labels = clusterer.fit_predict(block, **params)
+    except ValueError as error:
+        raise ValueError(f"modality {name!r}: {error}") from error
     run = _Run(clusterer, np.unique(labels[labels >= 0]))
     return run, run.codes(labels)
 
@@ -270,7 +275,7 @@ class LateFusionClusterer(
             scaling = fit_scaling(block, hows[v], own.get("sample_weight"))
             scaled = scaling.apply(block)
             fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(_fit_run)(clusterer, scaled, own)
+                delayed(_fit_run)(clusterer, frame.names[v], scaled, own)
                 for clusterer in self._make_clusterers(templates[v], rng)
             )
             runs, codes = zip(*fitted, strict=True)

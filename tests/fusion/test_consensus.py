@@ -168,6 +168,19 @@ def test_embedding_is_that_of_the_singular_vectors(sizes, missing, soft):
     np.testing.assert_array_equal(labels, nearest)
 
 
+@pytest.mark.usefixtures("chunk_rows")
+def test_samples_go_to_the_nearest_centre_however_long_it_is():
+    base, _ = slow.noisy_base(50, (3, 4, 2))
+    projection = np.random.default_rng(0).normal(size=(9, 2))
+    centers = np.array([[0.1, 0.0], [2.0, 0.5], [-0.5, -0.5], [0.0, 1.5]])
+    found = _consensus.Consensus(projection, centers).assign(base)
+    rows = base.indicator() @ projection
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    expected = [np.argmin([((r - c) ** 2).sum() for c in centers]) for r in rows]
+    np.testing.assert_array_equal(found, expected)
+    assert len(set(expected)) > 2
+
+
 def test_hbgf_finds_clusters_that_no_run_has():
     base, truth = slow.noisy_base(90, (3,) * 6, noise=0.3, seed=1)
     alone = [adjusted_rand_score(truth, run) for run in base.labels.T]

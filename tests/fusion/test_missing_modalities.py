@@ -88,6 +88,14 @@ def test_a_modality_that_every_sample_lacks_is_refused_in_fit(complete):
         LateFusionClusterer().fit(Modalities(X.to_dict() | {"text": None}))
 
 
+def test_a_modality_that_too_few_samples_have_is_named(complete):
+    X, _ = complete
+    observed = np.ones(X.shape, dtype=bool)
+    observed[2:, 1] = False
+    with pytest.raises(ValueError, match="modality 'text': n_samples=2"):
+        LateFusionClusterer(n_clusters=3).fit(Modalities(X, observed=observed))
+
+
 @pytest.mark.parametrize("estimator", [EarlyFusion(), EarlyFusionClusterer()])
 def test_early_fusion_refuses_what_is_missing_and_tells_the_remedy(partial, estimator):
     with pytest.raises(ValueError, match="ModalityImputer"):
@@ -119,8 +127,9 @@ def test_sparse_modalities_may_be_missing_too(complete):
     np.testing.assert_array_equal(late.predict(mixed), late.labels_)
 
 
+@pytest.mark.parametrize("inner", [KMeans(3, n_init=1), GaussianMixture(3)])
 @pytest.mark.parametrize("combine", COMBINES)
-def test_modality_labels_are_what_the_runs_of_one_modality_say(partial, combine):
+def test_modality_labels_are_what_the_runs_of_one_modality_say(partial, combine, inner):
     noisy = Modalities(
         {
             name: block + 4 * np.random.default_rng(v).normal(size=block.shape)
@@ -129,14 +138,15 @@ def test_modality_labels_are_what_the_runs_of_one_modality_say(partial, combine)
         observed=partial.observed,
     )
     late = LateFusionClusterer(
-        n_clusters=3, combine=combine, n_runs=3, random_state=0
+        inner, combine=combine, n_runs=3, scaling=None, random_state=0
     ).fit(noisy)
     for v, name in enumerate(NAMES):
         present = np.flatnonzero(partial.observed[:, v])
+        runs = [run.predict(noisy[name][present]) for run in late.clusterers_[name]]
         for position, sample in enumerate(present):
             says = np.zeros(3)
-            for run in late.clusterers_[name]:
-                fellows = present[run.labels_ == run.labels_[position]]
+            for own in runs:
+                fellows = present[own == own[position]]
                 counts = np.bincount(late.labels_[fellows], minlength=3)
                 says += counts / counts.sum()
             said = late.modality_labels_[sample, v]

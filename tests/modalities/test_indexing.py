@@ -286,7 +286,8 @@ def test_indexing_a_frame_is_indexing_each_block(data):
     for name in frame.names:
         spelled = samples_of(frame[name])
         assert samples_of(taken[name]) == [spelled[p] for p in positions]
-    with suppress(ValueError):  # sequences make no array
+    # sequences make no array, and old scipy puts no objects beside sparse numbers
+    with suppress(ValueError, TypeError):
         assert samples_of(taken.to_array()) == samples_of(frame.to_array()[positions])
 
 

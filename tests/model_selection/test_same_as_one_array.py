@@ -253,8 +253,8 @@ def test_sample_weights_are_routed_in_a_search(n_jobs):
             pipeline = classifier(spec)
             for step in pipeline.named_steps.values():
                 step.set_fit_request(sample_weight=True)
-            pipeline[-1].set_score_request(sample_weight=True)
-            search = GridSearchCV(pipeline, GRID, cv=3, n_jobs=n_jobs)
+            scorer = get_scorer("accuracy").set_score_request(sample_weight=True)
+            search = GridSearchCV(pipeline, GRID, scoring=scorer, cv=3, n_jobs=n_jobs)
             search.fit(data, Y, sample_weight=weights)
             scores.append([of_search(search, data)])
             hardly_any = (search.predict(data) == 0).sum()

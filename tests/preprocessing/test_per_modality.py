@@ -425,7 +425,7 @@ def test_a_table_of_which_a_part_becomes_sparse_is_sparse():
     ("block", "transformer"),
     [
         (np.array([["a"], ["b"], ["c"]], dtype=object), StandardScaler()),
-        (sparse.eye_array(3, format="csr"), MinMaxScaler()),
+        (sparse.csr_array(np.eye(3)), MinMaxScaler()),
         (np.eye(3), PCA(7)),
     ],
 )
