@@ -177,7 +177,8 @@ def _in_fitted_order(estimator: Any, frame: Modalities) -> Modalities:
         raise ValueError(
             f"X has {len(frame.names)} modalities, {list(frame.names)}, but {name} is "
             f"expecting {len(fitted.names)}, {list(fitted.names)}, as in fit; give a "
-            "modality that is absent as None, and a 2-D array with modalities="
+            "modality that is absent as None; a 2-D X is one modality unless "
+            "modalities= splits its columns"
         )
     if set(frame.names) == set(fitted.names):
         return frame if frame.names == fitted.names else frame[list(fitted.names)]
@@ -223,8 +224,8 @@ def refuse_empty_samples(frame: Modalities) -> None:
     nothing = np.flatnonzero(~frame.observed.any(axis=1))
     if nothing.size:
         raise ValueError(
-            f"sample {nothing[0]} lacks every modality (NaN in all of them), as do "
-            f"{nothing.size} of {len(frame)} samples; leave such samples out"
+            f"sample {nothing[0]} lacks every modality (NaN or None in all of them; "
+            f"{nothing.size} of {len(frame)} samples do): leave such samples out"
         )
 
 

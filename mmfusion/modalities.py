@@ -619,8 +619,26 @@ def _checked_blocks(given: list[Any], names: tuple[str, ...]) -> tuple[Block, ..
             f"modalities disagree on the number of samples: {listed}. Every modality "
             "needs one row per sample; put None or a row of NaN where one is missing"
         )
+    _check_row_labels(blocks, names)
     absent = np.full(next(iter(counts.values())), None, dtype=object)
     return tuple(absent if b is None else b for b in blocks)
+
+
+def _check_row_labels(blocks: list[Any], names: tuple[str, ...]) -> None:
+    """Refuse pandas frames whose row labels tell that their samples differ."""
+    labelled = [
+        (name, block.index)
+        for name, block in zip(names, blocks, strict=True)
+        if hasattr(block, "iloc") and type(block.index).__name__ != "RangeIndex"
+    ]
+    for name, index in labelled[1:]:
+        first, other = labelled[0]
+        if not index.equals(other):
+            raise ValueError(
+                f"modalities {first!r} and {name!r} are DataFrames whose row labels "
+                "differ, while rows of Modalities go by position. Bring them into one "
+                "order with reindex, or drop the labels with reset_index(drop=True)"
+            )
 
 
 def _checked_mask(observed: Any, shape: tuple[int, int]) -> np.ndarray | None:

@@ -72,8 +72,8 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
         Folder whose subfolder ``cells`` keeps each cell as soon as it is finished. The
         same call takes up an interrupted run there.
     trace_memory : bool, default=True
-        Whether to measure memory. Tracing costs what computes in numpy nothing that
-        can be noticed, but estimators that loop in Python several times their time.
+        Whether to measure memory, by a second fit of each cell: tracing slows down
+        what loops in Python, so times are taken without it.
     retry_failed : bool, default=False
         Whether cells that failed in an earlier run are run again.
     verbose : bool, default=False
@@ -162,6 +162,10 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     if n_repeats < 1:
         raise ValueError(f"n_repeats={n_repeats}; at least 1 is needed")
     scores = resolve_scores(metrics)
+    if not (isinstance(estimators, Mapping) or callable(estimators)):
+        raise TypeError("estimators is no dict; give {'my method': clusterer, ...}")
+    if not isinstance(datasets, Mapping):
+        raise TypeError("datasets is no dict; give {'my data': (X, y), ...}")
     sets = [_as_dataset(name, data) for name, data in datasets.items()]
     seeds = np.random.SeedSequence(int(random_state)).generate_state(n_repeats)
     cells = list(_make_cells(estimators, sets, seeds.tolist()))

@@ -63,7 +63,7 @@ def make_clusterer(
 
 
 def clusterer_has(method: str) -> Callable[[Any], bool]:
-    """Tell whether the clusterers of a fusion clusterer have a method.
+    """Tell whether the clusterers of a fusion clusterer have a method, or why not.
 
     Parameters
     ----------
@@ -79,7 +79,15 @@ def clusterer_has(method: str) -> Callable[[Any], bool]:
     def check(estimator: Any) -> bool:
         chosen = estimator.clusterer
         parts = chosen.values() if isinstance(chosen, Mapping) else [chosen]
-        return all(part is None or hasattr(part, method) for part in parts)
+        for part in parts:
+            if part is not None and not hasattr(part, method):
+                raise AttributeError(
+                    f"{type(part).__name__} has no {method}: it only knows the samples "
+                    "of fit. Use fit_predict or labels_; in a search "
+                    "cv=WholeDataSplit() and scoring=labels_scorer(...) of "
+                    "mmfusion.metrics"
+                )
+        return True
 
     return check
 

@@ -266,9 +266,11 @@ class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     Parameters
     ----------
     clusterer : clusterer, default=None
-        Any scikit-learn clusterer; it is cloned. None is ``KMeans(n_init=10)``.
+        Any scikit-learn clusterer; it is cloned. None is ``KMeans(n_init=10)``; to
+        search over parameters such as ``clusterer__n_init`` give one.
     n_clusters : int, default=None
-        Number of clusters, set on the clusterer. None leaves the clusterer's own.
+        Number of clusters, set on the clusterer in place of its own. None leaves the
+        clusterer's own, which is 8 for k-means.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         How each modality is scaled; see `EarlyFusion`.
     reducer : transformer or dict, default=None

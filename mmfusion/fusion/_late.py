@@ -44,7 +44,9 @@ class _Run:
     def codes(self, labels: np.ndarray) -> np.ndarray:
         """Number labels from 0; -1 for noise, and for clusters that were empty."""
         known = np.isin(labels, self.clusters)
-        return np.where(known, np.searchsorted(self.clusters, labels), -1)
+        codes = np.where(known, np.searchsorted(self.clusters, labels), -1)
+        # there is one for every sample and run: as few bytes as will do
+        return codes.astype(np.min_scalar_type(-len(self.clusters) - 1))
 
 
 def _fit_run(
@@ -69,10 +71,12 @@ class LateFusionClusterer(
     ----------
     clusterer : clusterer or dict, default=None
         Clusters one modality: one scikit-learn clusterer that is cloned, or a dict by
-        modality name. None is k-means.
+        modality name. None is k-means; to search over parameters such as
+        ``clusterer__n_init`` give one.
     n_clusters : int, default=None
-        Number of clusters of the consensus, also set on the clusterers. None leaves
-        theirs, and takes the commonest number among the base clusterings.
+        Number of clusters of the consensus, also set on the clusterers in place of
+        their own. None leaves theirs (8 for k-means), and takes the commonest number
+        among the base clusterings.
     combine : {'hbgf', 'vote', 'soft_vote', 'coassociation'}, default='hbgf'
         How the consensus is found.
 
@@ -89,8 +93,8 @@ class LateFusionClusterer(
         does not name it), or by their quality, judged without classes. 'agreement':
         mean normalised mutual information with other modalities. 'inverse_variance':
         total variance over that within clusters. 'silhouette': mean silhouette.
-        'stability': mean adjusted Rand index between runs. A quality that is 0 for
-        all modalities weighs them alike.
+        'stability': mean adjusted Rand index between runs. A quality of 0
+        leaves a thousandth of the largest weight.
     n_runs : int, default=10
         Base clusterings per modality, from different seeds: more diverse clusterings
         make a better consensus. A clusterer without ``random_state`` runs once.
@@ -335,11 +339,12 @@ class LateFusionClusterer(
     def _weigh(self, base: BaseClusterings, quality: np.ndarray) -> np.ndarray:
         """Weight of each modality, with mean 1."""
         if not isinstance(self.weights, str):
-            quality = weights_by_modality(self.weights, self._layout.names)
-        elif self.weights == "agreement":
+            given = weights_by_modality(self.weights, self._layout.names)
+            return given / given.mean()
+        if self.weights == "agreement":
             quality = _quality.agreement_with_others(base, self._modality_of_run())
-        if quality.sum() == 0:
-            quality = np.ones(len(quality))
+        # above 0, or samples that have only that modality would have no cluster
+        quality = np.maximum(quality, max(quality.max(), 1e-6) * 1e-3)
         return quality / quality.mean()
 
     def _modality_of_run(self) -> np.ndarray:

@@ -31,9 +31,11 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         The modality, by name or position. 'best' clusters every modality by itself
         and keeps the clustering with the largest silhouette in its own modality.
     clusterer : clusterer, default=None
-        Any scikit-learn clusterer; it is cloned. None is ``KMeans(n_init=10)``.
+        Any scikit-learn clusterer; it is cloned. None is ``KMeans(n_init=10)``; to
+        search over parameters such as ``clusterer__n_init`` give one.
     n_clusters : int, default=None
-        Number of clusters, set on the clusterer. None leaves the clusterer's own.
+        Number of clusters, set on the clusterer in place of its own. None leaves the
+        clusterer's own, which is 8 for k-means.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         How each modality is scaled; see `EarlyFusion`.
     modalities : int, list of int, str or dict, default=None
@@ -98,7 +100,7 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         "clusterer": [HasMethods("fit_predict"), None],
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
-        "modalities": ["array-like", str, dict, int, None],
+        "modalities": ["array-like", str, dict, Integral, None],
         "random_state": ["random_state"],
     }
 

@@ -52,7 +52,8 @@ def modality_silhouette_score(
     -------
     float or ndarray of shape (n_modalities,)
         Between -1 and 1 (best). A modality of which the draw has fewer than two
-        clusters, or no two samples in one, scores -1: nothing was told apart.
+        clusters, or no two samples in one, scores -1: nothing was told apart. One
+        that fewer than two samples of the draw have is NaN, and left out of the mean.
 
     Raises
     ------
@@ -91,6 +92,9 @@ def modality_silhouette_score(
         frame.names, frame.blocks, frame.observed.T, strict=True
     ):
         own = labels[present]
+        if len(own) < 2:
+            scores.append(np.nan)
+            continue
         if not 2 <= len(np.unique(own)) < len(own):
             scores.append(-1.0)
             continue
@@ -102,4 +106,6 @@ def modality_silhouette_score(
         )
         scaled = fit_scalings([table], [scaling])[0].apply(table)
         scores.append(float(silhouette_score(scaled, own)))
-    return float(np.mean(scores)) if average else np.array(scores)
+    if not average:
+        return np.array(scores)
+    return -1.0 if np.isnan(scores).all() else float(np.nanmean(scores))

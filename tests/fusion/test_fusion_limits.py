@@ -227,6 +227,22 @@ def test_block_gives_every_modality_the_variance_of_its_squared_weight():
         assert fused[:, columns].var(axis=0).sum() == pytest.approx(weight**2)
 
 
+@pytest.mark.parametrize("reducer", [None, PCA(2), {"text": PCA(2)}])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_weights_multiply_what_is_scaled_and_reduced(X, reducer, kind, dtype):
+    blocks = {name: block.astype(dtype) for name, block in X.to_dict().items()}
+    blocks["audio"] = kind(np.abs(blocks["audio"]))
+    plain = EarlyFusion("block", reducer=reducer).fit(blocks)
+    weighted = EarlyFusion("block", reducer=reducer, weights=[0.5, 2, 3]).fit(blocks)
+    assert plain.columns_ == weighted.columns_
+    expected, found = plain.transform(blocks), weighted.transform(blocks)
+    assert expected.dtype == found.dtype == dtype
+    for columns, weight in zip(plain.columns_.values(), (0.5, 2, 3), strict=True):
+        apart = found[:, columns] - weight * expected[:, columns]
+        assert abs(apart).max() < 1e-5
+
+
 def test_a_reducer_that_keeps_everything_keeps_distances(X):
     whole = EarlyFusion().fit_transform(X)
     turned = EarlyFusion(reducer=PCA()).fit_transform(X)

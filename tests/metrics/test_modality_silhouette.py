@@ -114,9 +114,15 @@ def test_where_nothing_is_told_apart_it_is_minus_one(data):
     assert modality_silhouette_score(X, np.zeros(40)) == -1
     assert modality_silhouette_score(X, np.arange(40)) == -1
     assert modality_silhouette_score([[[1.0]]], [0]) == -1
+
+
+def test_a_modality_that_no_sample_has_is_left_out(data):
+    X, _ = data
+    labels = np.arange(40) % 2
     absent = Modalities({"audio": X["audio"], "video": None})
-    found = modality_silhouette_score(absent, np.arange(40) % 2, average=False)
-    assert found[1] == -1 < found[0]
+    audio, video = modality_silhouette_score(absent, labels, average=False)
+    assert np.isnan(video)
+    assert modality_silhouette_score(absent, labels) == audio > -1
 
 
 def test_a_draw_is_repeatable_and_near_the_whole():
