@@ -100,7 +100,12 @@ def _from_list(elements: list | tuple, name: str) -> np.ndarray:
 def as_block(data: Any, name: str) -> Block:
     """Take user data as a block, without a copy where its kind allows it."""
     if sparse.issparse(data) and data.ndim == 2:
-        return data.tocsr()
+        data = data.tocsr()
+        # asking leaves a mark on the matrix, which is the user's
+        if not without_caches(data).has_canonical_format:
+            data = data.copy()
+            data.sum_duplicates()  # entries that repeat add up
+        return data
     if is_frame(data):
         return data
     if _package(data) == "torch":
@@ -205,11 +210,10 @@ def of_samples(values: Any, chosen: np.ndarray) -> Any:
     """Take the chosen samples (a mask) of anything with a row for each sample."""
     if chosen.all() or not (hasattr(values, "__len__") or hasattr(values, "shape")):
         return values
-    if not hasattr(values, "shape"):
-        values = np.asarray(values)
-    if values.shape[:1] != chosen.shape:
+    rows = values if hasattr(values, "shape") else np.asarray(values)
+    if rows.shape[:1] != chosen.shape:
         return values
-    return take_rows(values, np.flatnonzero(chosen))
+    return take_rows(rows, np.flatnonzero(chosen))
 
 
 def over_all_samples(rows: np.ndarray, chosen: np.ndarray, lacking: Any) -> np.ndarray:

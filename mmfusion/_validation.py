@@ -31,15 +31,12 @@ class ModalityTags:
 
     Parameters
     ----------
-    min_modalities : int, default=1
-        The smallest number of modalities that makes sense.
     missing : bool, default=False
         Whether samples may lack modalities.
     sparse : bool, default=False
         Whether a modality may be a sparse matrix.
     """
 
-    min_modalities: int = 1
     missing: bool = False
     sparse: bool = False
 
@@ -144,6 +141,8 @@ def _split_table(
     estimator: Any, X: Any, tags: ModalityTags, *, reset: bool, raw: bool
 ) -> tuple[Modalities, dict[str, list[str] | None]]:
     """Take one 2-D table: scikit-learn's own checks, then the column spec."""
+    if not raw:
+        _refuse_text(np.asarray(X) if isinstance(X, list | tuple) else X, "X")
     table = validate_data(
         estimator,
         X,
@@ -259,6 +258,7 @@ def _check_block(
             f"modality {name!r} holds sequences; {type(estimator).__name__} needs rows "
             "of one width: pool or resample them first"
         )
+    _refuse_text(block, f"modality {name!r}")
     try:
         checked = check_array(
             block,
@@ -275,6 +275,16 @@ def _check_block(
         checked = checked.reshape(len(checked), -1)
     _check_finite(checked, present, name)
     return checked
+
+
+def _refuse_text(values: Any, what: str) -> None:
+    """Refuse strings and dates, which scikit-learn would turn into numbers."""
+    dtype = getattr(values, "dtype", None)
+    if getattr(dtype, "kind", "") in "USMm" and isinstance(dtype, np.dtype):
+        raise ValueError(
+            f"{what} holds {dtype}, not numbers; encode it first, for example by "
+            "PerModality({'text': OneHotEncoder()})"
+        )
 
 
 def _check_finite(block: Block, present: np.ndarray, name: str) -> None:
@@ -302,12 +312,6 @@ def _set_layout(
     estimator: Any, layout: Layout, tags: ModalityTags, *, from_table: bool
 ) -> None:
     n_modalities = len(layout.names)
-    if n_modalities < tags.min_modalities:
-        raise ValueError(
-            f"{type(estimator).__name__} needs at least {tags.min_modalities} "
-            f"modalities; got {n_modalities}. A 2-D X is one modality unless "
-            "modalities= splits its columns"
-        )
     estimator._layout = layout
     estimator.n_modalities_in_ = n_modalities
     estimator.modality_names_in_ = np.array(layout.names, dtype=object)

@@ -156,18 +156,13 @@ class ModalityTransformerMixin(TransformerMixin):
             if adapter is None:
                 return frame
             blocks = [
-                adapter.create_container(b, b, columns=c)
+                adapter.create_container(b, b, columns=c, inplace=False)
                 for b, c in zip(frame.blocks, self._names_out(), strict=True)
             ]
             return Modalities._of(frame.names, tuple(blocks), frame._mask)
-        blocks = list(frame.blocks)
-        if len(blocks) == 1:
-            table = blocks[0]
-        elif any(map(sparse.issparse, blocks)):
-            table = sparse.hstack(blocks, format="csr")
-        else:
-            table = np.hstack(blocks)
+        alone = frame.shape[1] == 1 and not sparse.issparse(frame.blocks[0])
+        table = frame.blocks[0] if alone else frame.to_array()
         if adapter is None:
             return table
         names = np.concatenate(self._names_out())
-        return adapter.create_container(table, like, columns=names)
+        return adapter.create_container(table, like, columns=names, inplace=False)

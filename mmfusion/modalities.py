@@ -689,4 +689,5 @@ def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
     outside = rows[(rows < -n_samples) | (rows >= n_samples)]
     if outside.size:
         raise IndexError(f"sample {outside[0]} is out of range for {n_samples} samples")
+    rows = rows.astype(np.intp)  # small dtypes could not hold what is added
     return np.where(rows < 0, rows + n_samples, rows)

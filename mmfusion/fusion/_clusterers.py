@@ -11,7 +11,8 @@ from sklearn import get_config
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
-from sklearn.utils import gen_batches
+from sklearn.pipeline import Pipeline
+from sklearn.utils import gen_batches, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -31,9 +32,10 @@ def make_clusterer(
     template : clusterer or None
         None is k-means with `n_init` restarts.
     n_clusters : int or None
-        Set as ``n_clusters`` or ``n_components``, unless None.
+        Set as ``n_clusters`` or ``n_components``, of the last step of a Pipeline,
+        unless None.
     random_state : int, RandomState instance or None
-        Set if the clusterer has such a parameter, unless None.
+        Set wherever the clusterer has such a parameter, unless None.
     n_init : int, default=10
         Restarts of the default clusterer.
 
@@ -48,18 +50,71 @@ def make_clusterer(
         If the clusterer has no parameter for the number of clusters.
     """
     clusterer = KMeans(n_init=n_init) if template is None else clone(template)
-    params = clusterer.get_params(deep=False)
     if n_clusters is not None:
-        name = next((p for p in ("n_clusters", "n_components") if p in params), None)
+        params = clusterer.get_params(deep=True)
+        last = f"{clusterer.steps[-1][0]}__" if isinstance(clusterer, Pipeline) else ""
+        names = (f"{last}n_clusters", f"{last}n_components")
+        name = next((p for p in names if p in params), None)
         if name is None:
             raise ValueError(
                 f"n_clusters={n_clusters} was given, but {type(clusterer).__name__} "
                 "has no parameter for it; leave n_clusters=None"
             )
         clusterer.set_params(**{name: n_clusters})
-    if random_state is not None and "random_state" in params:
-        clusterer.set_params(random_state=random_state)
-    return clusterer
+    return clusterer if random_state is None else seeded(clusterer, random_state)
+
+
+def random_states(clusterer: Any) -> list[str]:
+    """List the parameters of a clusterer, and of what is nested in it, that seed.
+
+    Parameters
+    ----------
+    clusterer : clusterer
+        The clusterer.
+
+    Returns
+    -------
+    list of str
+        Their names.
+    """
+    names = clusterer.get_params(deep=True)
+    return [n for n in names if n == "random_state" or n.endswith("__random_state")]
+
+
+def seeded(clusterer: Any, random_state: Any) -> Any:
+    """Set all that seeds a clusterer.
+
+    Parameters
+    ----------
+    clusterer : clusterer
+        It is changed.
+    random_state : int or RandomState instance
+        The seed.
+
+    Returns
+    -------
+    clusterer
+        The same.
+    """
+    return clusterer.set_params(**dict.fromkeys(random_states(clusterer), random_state))
+
+
+def take_sparse(estimator: Any) -> bool:
+    """Tell whether the clusterers of a fusion clusterer take sparse matrices.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fusion clusterer with the parameter ``clusterer``.
+
+    Returns
+    -------
+    bool
+        True if all do.
+    """
+    chosen = estimator.clusterer
+    parts = chosen.values() if isinstance(chosen, Mapping) else [chosen]
+    return all(part is None or get_tags(part).input_tags.sparse for part in parts)
 
 
 def clusterer_has(method: str) -> Callable[[Any], bool]:

@@ -37,6 +37,7 @@ from mmfusion.fusion._clusterers import (
     clusterer_router,
     make_clusterer,
     routed_fit_params,
+    take_sparse,
 )
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
@@ -109,8 +110,8 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
 
     Notes
     -----
-    The result is dense unless a modality is sparse. Apart from the result no array
-    of the size of the data is made, unless there is a reducer.
+    The result is dense unless a modality is sparse. For dense float data and without
+    a reducer no array of the size of the data is made apart from the result.
 
     Examples
     --------
@@ -386,9 +387,10 @@ class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         """
         frame = self._validate(X, reset=True)
         params = routed_fit_params(self, params)
-        self.fusion_ = EarlyFusion(
-            self.scaling, reducer=self.reducer, weights=self.weights
-        ).fit(frame, sample_weight=params.get("sample_weight"))
+        fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)
+        # arrays, whatever sklearn.set_config says of the output of transformers
+        fusion.set_output(transform="default")
+        self.fusion_ = fusion.fit(frame, sample_weight=params.get("sample_weight"))
         fused = self.fusion_.transform(frame)
         self.clusterer_ = make_clusterer(
             self.clusterer, self.n_clusters, self.random_state
@@ -468,4 +470,4 @@ class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         return modality_silhouette_score(frame, self.predict(frame))
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=True)
+        return ModalityTags(sparse=take_sparse(self))

@@ -27,7 +27,10 @@ from mmfusion.fusion._clusterers import (
     clusterer_has,
     clusterer_router,
     make_clusterer,
+    random_states,
     routed_fit_params,
+    seeded,
+    take_sparse,
 )
 from mmfusion.fusion._consensus import BaseClusterings, join, label_counts
 from mmfusion.metrics import modality_silhouette_score
@@ -153,7 +156,10 @@ class LateFusionClusterer(
     Notes
     -----
     Time and memory grow linearly with n_samples, if the clusterer's do. One scaled
-    modality is in memory at a time, and one integer per sample and run.
+    modality is in memory at a time, and a byte or two per sample and run; 'soft_vote'
+    holds the memberships of every run. 'hbgf' decomposes a dense matrix of base
+    clusters against base clusters (modalities x runs x clusters), which takes minutes
+    from some thousands on.
 
     `predict` gives new samples to the fitted base clusterers and maps what they say;
     for the samples of `fit` it repeats ``labels_``, except for landmarks of
@@ -299,10 +305,10 @@ class LateFusionClusterer(
     def _make_clusterers(self, template: Any, rng: Any) -> list[Any]:
         """One clusterer per run, each with a seed of its own."""
         first = make_clusterer(template, self.n_clusters, None, n_init=1)
-        if "random_state" not in first.get_params(deep=False):
+        if not random_states(first):
             return [first]
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_runs)
-        return [clone(first).set_params(random_state=int(seed)) for seed in seeds]
+        return [seeded(clone(first), int(seed)) for seed in seeds]
 
     def _base_part(
         self, runs: Sequence[_Run], scaled: Any, labels: np.ndarray, present: np.ndarray
@@ -447,7 +453,7 @@ class LateFusionClusterer(
         return clusterer_router(self)
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=True, missing=True)
+        return ModalityTags(sparse=take_sparse(self), missing=True)
 
 
 def _resolve_scalings(

@@ -92,10 +92,9 @@ def inverse_variance(block: Any, labels: np.ndarray) -> float:
     float
         At least 1; mean over runs.
     """
-    squares = (
-        block.multiply(block).sum() if sparse.issparse(block) else np.vdot(block, block)
-    )
-    mean = np.asarray(block.mean(axis=0)).ravel()
+    values = block.data if sparse.issparse(block) else block.reshape(-1)
+    squares = float(np.einsum("i,i->", values, values, dtype=np.float64))
+    mean = np.asarray(block.mean(axis=0, dtype=np.float64)).ravel()
     total = squares - block.shape[0] * mean @ mean
     if total <= 0:
         return 1.0

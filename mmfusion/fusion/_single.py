@@ -15,7 +15,7 @@ from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags
 from mmfusion.base import ModalityMixin
-from mmfusion.fusion._clusterers import clusterer_has
+from mmfusion.fusion._clusterers import clusterer_has, take_sparse
 from mmfusion.fusion._early import EarlyFusionClusterer
 from mmfusion.metrics import modality_silhouette_score
 
@@ -189,7 +189,7 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         return self.estimator_.predict(own)
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=True)
+        return ModalityTags(sparse=take_sparse(self))
 
 
 def _position(modality: str | int, names: Sequence[str]) -> int:

@@ -133,7 +133,8 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         frame = self._validate(X, reset=True)
         self.has_missing_ = np.asarray(~frame.observed.all(axis=0))
         self.means_ = {
-            name: block[present].mean(axis=0) for name, block, present in _parts(frame)
+            name: block[present].mean(axis=0, dtype=np.float64)
+            for name, block, present in _parts(frame)
         }
         if self.strategy == "knn":
             self._scalings = [

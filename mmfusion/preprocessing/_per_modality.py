@@ -20,7 +20,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from mmfusion._blocks import Block, of_samples, over_all_samples
+from mmfusion._blocks import Block, as_block, is_sequences, of_samples, over_all_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._sklearn_compat import (
     HasMethods,
@@ -319,6 +319,8 @@ def _call(
     if isinstance(transformer, str):
         return block
     if not present.any():  # only after fit, which refuses it
+        if not hasattr(transformer, "get_feature_names_out"):
+            return np.full(len(present), None)
         width = len(transformer.get_feature_names_out())
         return np.full((len(present), width), np.nan)
     own = of_samples(block, present)
@@ -336,8 +338,12 @@ def _call(
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"modality {name!r}: {error}") from error
+    if isinstance(out, list):
+        out = as_block(out, name)
     if present.all():
         return out
+    if is_sequences(out):
+        return over_all_samples(out, present, None)
     if sparse.issparse(out):
         place = np.flatnonzero(present)
         ones = np.ones(len(place), dtype=out.dtype)

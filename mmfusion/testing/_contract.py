@@ -151,7 +151,7 @@ def _refusal(call: Callable[..., Any], *args: Any) -> str:
 
 
 def check_input_forms_agree(estimator: Any) -> None:
-    """A list, tuple, dict, frame, split table and split DataFrame are the same data."""
+    """A list, tuple, dict, frame and split table are the same data."""
     X, y = _data()
     blocks = list(X.blocks)
     unnamed = Modalities(blocks)
@@ -297,6 +297,10 @@ def check_missing_modalities(estimator: Any) -> None:
             assert part in message, f"the error lacks {part!r}: {message}"
         return
     assert len(_result(prepared.fit(X, y), X)) == len(X)
+    if _method(estimator) is not None:
+        later = Modalities(X.to_dict() | {"text": None})
+        seen = later[later.observed.any(axis=1)]
+        assert len(_result(prepared, seen)) == len(seen)
     nobody = Modalities(X.to_dict() | {"text": None})
     message = _refusal(prepared.fit, nobody, y)
     assert "'text'" in message, f"the error does not name the modality: {message}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pkgutil
 from importlib import import_module
 
 from sklearn.base import BaseEstimator
 
-TOPICS = ("fusion", "preprocessing")
+import mmfusion
 
 
 def all_estimators() -> dict[str, type]:
@@ -31,9 +32,9 @@ def all_estimators() -> dict[str, type]:
     True
     """
     found = {}
-    for topic in TOPICS:
-        module = import_module(f"mmfusion.{topic}")
-        for name in module.__all__:
+    for topic in pkgutil.iter_modules(mmfusion.__path__, "mmfusion."):
+        module = import_module(topic.name)
+        for name in module.__all__ if topic.ispkg else ():
             public = getattr(module, name)
             if isinstance(public, type) and issubclass(public, BaseEstimator):
                 found[name] = public

@@ -20,8 +20,14 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils import get_tags
 
-from mmfusion import EarlyFusionClusterer, LateFusionClusterer, Modalities
+from mmfusion import (
+    EarlyFusionClusterer,
+    LateFusionClusterer,
+    Modalities,
+    SingleModalityClusterer,
+)
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.fusion import _clusterers, _early
 from mmfusion.metrics import WholeDataSplit, labels_scorer
@@ -419,3 +425,33 @@ def test_metadata_go_through_a_pipeline(X, fusion):
         else fused.clusterers_["audio"][0]
     )
     np.testing.assert_array_equal(recorder.sample_weight_, weight)
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+@pytest.mark.parametrize("fusion", [EarlyFusionClusterer, SingleModalityClusterer])
+def test_the_output_set_for_transformers_does_not_reach_inside(fusion, output):
+    X, _ = make_multimodal_blobs(60, random_state=0)
+    expected = fusion(n_clusters=3, random_state=0).fit(X).labels_
+    with config_context(transform_output=output):
+        found = fusion(n_clusters=3, random_state=0).fit(X).labels_
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_number_and_seed_reach_the_last_step_of_a_pipeline():
+    X, _ = make_multimodal_blobs(60, random_state=0)
+    inner = make_pipeline(PCA(2), KMeans(8, n_init=1, init="random"))
+    fits = [
+        EarlyFusionClusterer(inner, n_clusters=3, random_state=0).fit(X).labels_
+        for _ in range(3)
+    ]
+    assert len(np.unique(fits[0])) == 3
+    assert (fits[0] == fits[1]).all()
+    assert (fits[0] == fits[2]).all()
+    late = LateFusionClusterer(inner, n_clusters=3, n_runs=4, random_state=0).fit(X)
+    assert [len(runs) for runs in late.clusterers_.values()] == [4, 4]
+
+
+def test_sparse_is_claimed_only_if_the_clusterer_takes_it():
+    for fusion in (EarlyFusionClusterer, LateFusionClusterer, SingleModalityClusterer):
+        assert get_tags(fusion(clusterer=KMeans())).input_tags.sparse
+        assert not get_tags(fusion(clusterer=GaussianMixture())).input_tags.sparse

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from mmfusion import _scaling
+from mmfusion import EarlyFusion, _scaling
 from mmfusion._scaling import fit_scaling, fit_scalings
 
 
@@ -256,3 +256,11 @@ def test_the_choice_looks_at_no_more_rows_than_it_must(monkeypatch):
     whole = _scaling.choose_scalings(loud)
     monkeypatch.setattr(_scaling, "ALIGNMENT_ROWS", 50)
     assert _scaling.choose_scalings(loud) == whole
+
+
+def test_entries_of_a_sparse_matrix_that_repeat_add_up():
+    parts = (np.array([1.0, 2, 3, 4]), np.array([0, 0, 1, 1]), np.array([0, 2, 4]))
+    repeated = sparse.csr_array(parts, shape=(2, 2))
+    out = EarlyFusion("l2").fit_transform([repeated])
+    np.testing.assert_allclose(out.toarray(), np.eye(2))
+    assert repeated.nnz == 4  # the user's stays as it was

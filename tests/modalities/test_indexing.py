@@ -301,3 +301,9 @@ def test_cutting_a_frame_and_appending_the_parts_gives_it_back(data):
     assert parts[0].concat(*parts[1:]) == frame
     order = np.random.default_rng(0).permutation(len(frame))
     assert frame[order][np.argsort(order)] == frame
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64])
+def test_rows_may_come_in_a_small_dtype(dtype):
+    frame = Modalities([np.arange(300.0)[:, None]])
+    assert frame[np.array([1], dtype=dtype)].blocks[0].tolist() == [[1.0]]

@@ -280,8 +280,8 @@ LACKING = np.where(np.arange(12)[:, None] % 5 == 2, np.nan, VIDEO)
             {"image": one_cell(np.ones((12, 4)), np.nan).reshape(12, 2, 2)},
             "'image': sample 7, feature 1 is NaN",
         ),
-        ({"audio": np.full((12, 2), "loud")}, "'audio': could not convert string"),
-        ({"audio": [["loud", "low"]] * 12}, "'audio': could not convert string"),
+        ({"audio": np.full((12, 2), "loud")}, "'audio' holds .*, not numbers"),
+        ({"audio": [["loud", "low"]] * 12}, "'audio' holds .*, not numbers"),
         ({"audio": pd.DataFrame({"a": ["loud"] * 12})}, "'audio': could not convert"),
         ({"audio": AUDIO + 1j}, "'audio': Complex data not supported"),
         (
@@ -318,7 +318,7 @@ def test_what_cannot_be_fitted_is_refused_in_words(estimator, data, message):
         (TABLE, [2, 2], "add up to 4, but X has 5"),
         (TABLE, "__", "no string column names"),
         (one_cell(TABLE, np.nan), SPEC, "NaN"),
-        ([["a"] * 5] * 4, SPEC, "could not convert string"),
+        ([["a"] * 5] * 4, SPEC, "holds .*, not numbers"),
         (TABLE * 1j, SPEC, "Complex data not supported"),
         (TABLE[:0], SPEC, r"0 sample\(s\)"),
         (TABLE[0], SPEC, "Expected 2D array, got 1D array"),
@@ -417,3 +417,19 @@ def test_missing_modalities_pass_where_they_are_accepted():
 def test_missing_modalities_have_their_limits(data, message):
     with pytest.raises(ValueError, match=message):
         LateFusionClusterer(KMeans(2, n_init=1)).fit(data)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        np.array([["1", "2"], ["3", "4"]]),
+        [["1", "2"], ["3", "4"]],
+        np.array([["2020-01-01"], ["2021-01-01"]], dtype="datetime64[D]"),
+    ],
+    ids=["strings", "list of strings", "dates"],
+)
+def test_text_and_dates_are_not_taken_for_numbers(table):
+    with pytest.raises(ValueError, match="not numbers"):
+        EarlyFusion().fit(table)
+    with pytest.raises(ValueError, match=r"modality 'a'.*not numbers"):
+        EarlyFusion().fit({"a": np.asarray(table)})

@@ -224,3 +224,9 @@ def test_a_single_cell_that_is_nan_is_refused_with_the_remedy():
     text[2, 1] = np.nan
     with pytest.raises(ValueError, match=r"sample 2, feature 1 .*SimpleImputer"):
         ModalityImputer().fit({"audio": np.ones((5, 1)), "text": text})
+
+
+def test_means_of_many_float32_rows_are_exact():
+    rows = (1000 + np.random.default_rng(0).random((200_000, 1))).astype(np.float32)
+    means = ModalityImputer().fit([rows]).means_["modality_0"]
+    assert means == pytest.approx(rows.astype(float).mean(axis=0), rel=1e-7)

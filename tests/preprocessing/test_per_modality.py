@@ -15,6 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
     MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
@@ -461,3 +463,42 @@ def test_the_display_shows_the_transformer_of_every_modality(X):
             assert part in text
     for alone in (PerModality(), PerModality("passthrough"), PerModality(PCA())):
         assert "every modality" in alone._repr_html_()
+
+
+def test_the_users_own_frames_keep_their_column_names():
+    frame = pd.DataFrame(np.eye(3), columns=list("xyz"))
+    keep = PerModality("passthrough").set_output(transform="pandas")
+    out = keep.fit_transform(Modalities({"a": frame}))
+    assert list(out["a"].columns) == ["a__x", "a__y", "a__z"]
+    assert list(frame.columns) == ["x", "y", "z"]
+
+
+def doubled(sequences):
+    out = np.empty(len(sequences), dtype=object)
+    out[:] = [2 * sequence for sequence in sequences]
+    return out
+
+
+def test_sequences_stay_sequences_and_missing_ones_stay_missing():
+    sequences = [np.ones((3, 2)), None, np.ones((4, 2))]
+    X = Modalities({"a": sequences, "b": np.eye(3)})
+    out = PerModality({"a": FunctionTransformer(doubled)}).fit_transform(X)
+    assert out.observed.tolist() == [[True, True], [False, True], [True, True]]
+    np.testing.assert_array_equal(out["a"][2], 2 * np.ones((4, 2)))
+
+
+def test_a_modality_absent_later_stays_absent_without_names_of_features():
+    def means(sequences):
+        return np.array([sequence.mean(axis=0) for sequence in sequences])
+
+    X = {"a": [np.ones((3, 2)), np.ones((4, 2))], "b": np.eye(2)}
+    pool = PerModality({"a": FunctionTransformer(means)}).fit(Modalities(X))
+    assert not pool.transform({"a": None, "b": np.eye(2)}).observed[:, 0].any()
+
+
+def test_missing_rows_of_a_sparse_table_do_not_become_zeros():
+    table = np.array([[1, 2, 3, 4], [np.nan, np.nan, 1, 1]])
+    scale = PerModality(MaxAbsScaler(), modalities=2)
+    dense = scale.fit_transform(table)
+    out = scale.fit_transform(sparse.csr_array(table))
+    np.testing.assert_array_equal(out.toarray(), dense)
