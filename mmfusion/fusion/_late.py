@@ -268,6 +268,10 @@ class LateFusionClusterer(
     ) -> tuple[BaseClusterings, np.ndarray]:
         """Cluster modality after modality, with one scaled block in memory."""
         templates = self._clone_by_modality(frame.names)
+        # memberships of clusterers without them would be their labels, many times over
+        self._is_soft = self.combine == "soft_vote" and any(
+            hasattr(template, "predict_proba") for template in templates
+        )
         given = None if isinstance(self.weights, str) else self.weights
         counts = weights_by_modality(given, frame.names) > 0
         hows = _resolve_scalings(frame, self.scaling, counts)
@@ -316,7 +320,7 @@ class LateFusionClusterer(
         """Clusterings of one modality, over all samples."""
         n_clusters = [len(run.clusters) for run in runs]
         soft = []
-        if self.combine == "soft_vote":
+        if self._is_soft:
             soft = [
                 _memberships(run, scaled, own)
                 for run, own in zip(runs, labels.T, strict=True)
