@@ -3,14 +3,19 @@
 They are stable from 1.6 to 1.9; where one moves, it is mended here.
 """
 
+from sklearn import __version__
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._indexing import _get_column_indices as column_indices
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._set_output import _get_container_adapter as container_adapter
+from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import (
     _check_feature_names_in as check_feature_names_in,
 )
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+# in 1.6 some estimators, such as KMeans, take sparse input without a tag that says so
+SPARSE_TAGS_ARE_TRUE = parse_version(__version__) >= parse_version("1.7")
 
 try:
     from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
@@ -18,6 +23,7 @@ except ImportError:  # scikit-learn < 1.8
     from sklearn.utils._estimator_html_repr import _VisualBlock as VisualBlock
 
 __all__ = [
+    "SPARSE_TAGS_ARE_TRUE",
     "HasMethods",
     "Interval",
     "StrOptions",

@@ -19,6 +19,8 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
+from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
+
 CHUNK_ROWS = 2**15
 
 
@@ -110,8 +112,10 @@ def take_sparse(estimator: Any) -> bool:
     Returns
     -------
     bool
-        True if all do.
+        True if all do, as far as their tags can be believed.
     """
+    if not SPARSE_TAGS_ARE_TRUE:
+        return True
     chosen = estimator.clusterer
     parts = chosen.values() if isinstance(chosen, Mapping) else [chosen]
     return all(part is None or get_tags(part).input_tags.sparse for part in parts)
