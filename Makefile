@@ -46,7 +46,7 @@ lint: $(VENV)/test.stamp $(VENV)/lint.stamp ## ruff, mypy, codespell, numpydoc, 
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/codespell
+	$(BIN)/codespell $$(git ls-files)
 	$(BIN)/python docs/validate_docstrings.py
 	$(BIN)/lint-imports
 
