@@ -16,6 +16,7 @@ from mmfusion import _blocks
 from mmfusion._blocks import Block
 from mmfusion._columns import (
     SEPARATOR,
+    ColumnSpec,
     default_names,
     multi_index_spec,
     resolve_columns,
@@ -73,11 +74,11 @@ def _is_block(element: Any) -> bool:
     return not _blocks.is_table_row(element) and not isinstance(element[0], str)
 
 
-def as_modalities(X: Any) -> Modalities:
-    """Take X in any form, unchecked; a plain table is one modality."""
+def as_modalities(X: Any, spec: ColumnSpec = None) -> Modalities:
+    """Take X in any form, unchecked; a column spec splits a plain table."""
     if isinstance(X, Modalities):
         return X
-    return Modalities(X) if is_multimodal(X) else Modalities.from_table(X)
+    return Modalities(X) if is_multimodal(X) else Modalities.from_table(X, spec)
 
 
 def validate_modalities(

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import _validation
 from mmfusion._options import by_modality
-from mmfusion._sklearn_compat import container_adapter
+from mmfusion._sklearn_compat import check_feature_names_in, container_adapter
 from mmfusion._validation import ModalityTags
 from mmfusion.modalities import Modalities
 
@@ -145,6 +145,23 @@ class ModalityTransformerMixin(TransformerMixin):
             self._sklearn_output_config = config | {"transform": transform}
         return self
 
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Name the features of the output's modalities.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (`n_features_in_`,), default=None
+            Names of the input's features; only checked against those of `fit`.
+
+        Returns
+        -------
+        ndarray of str
+            ``<modality>__<feature>``, modality after modality.
+        """
+        check_is_fitted(self)
+        check_feature_names_in(self, input_features)
+        return np.concatenate(self._names_out())
+
     def _names_out(self) -> list[np.ndarray]:
         """Names of the output's features, by modality."""
         raise NotImplementedError
@@ -164,5 +181,5 @@ class ModalityTransformerMixin(TransformerMixin):
         table = frame.blocks[0] if alone else frame.to_array()
         if adapter is None:
             return table
-        names = np.concatenate(self._names_out())
+        names = self.get_feature_names_out()
         return adapter.create_container(table, like, columns=names, inplace=False)

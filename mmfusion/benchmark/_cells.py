@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from mmfusion import _blocks
 from mmfusion.benchmark._watch import Watch
+from mmfusion.fusion._clusterers import seeded
 from mmfusion.modalities import Modalities
 
 Score = Callable[[Modalities, np.ndarray, np.ndarray], float]
@@ -172,12 +173,7 @@ def prepare(estimator: Any, n_classes: int, seed: int) -> Any:
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     if _asks_for_number(last):
         last.set_params(n_clusters=n_classes)
-    names = [
-        name
-        for name in model.get_params(deep=True)
-        if name == "random_state" or name.endswith("__random_state")
-    ]
-    return model.set_params(**dict.fromkeys(names, seed))
+    return seeded(model, seed)
 
 
 def _asks_for_number(estimator: Any) -> bool:

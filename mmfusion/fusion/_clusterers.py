@@ -18,8 +18,11 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
+from sklearn.utils.metaestimators import available_if
 
 from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
+from mmfusion.metrics import modality_silhouette_score
+from mmfusion.modalities import Modalities
 
 CHUNK_ROWS = 2**15
 
@@ -116,9 +119,15 @@ def take_sparse(estimator: Any) -> bool:
     """
     if not SPARSE_TAGS_ARE_TRUE:
         return True
+    parts = _given(estimator).values()
+    return all(get_tags(part).input_tags.sparse for part in parts)
+
+
+def _given(estimator: Any) -> dict[str, Any]:
+    """Name the clusterers that a fusion clusterer was given, unfitted."""
     chosen = estimator.clusterer
-    parts = chosen.values() if isinstance(chosen, Mapping) else [chosen]
-    return all(part is None or get_tags(part).input_tags.sparse for part in parts)
+    by_name = chosen if isinstance(chosen, Mapping) else {"clusterer": chosen}
+    return {n: KMeans() if part is None else part for n, part in by_name.items()}
 
 
 def clusterer_has(method: str) -> Callable[[Any], bool]:
@@ -136,10 +145,8 @@ def clusterer_has(method: str) -> Callable[[Any], bool]:
     """
 
     def check(estimator: Any) -> bool:
-        chosen = estimator.clusterer
-        parts = chosen.values() if isinstance(chosen, Mapping) else [chosen]
-        for part in parts:
-            if part is not None and not hasattr(part, method):
+        for part in _given(estimator).values():
+            if not hasattr(part, method):
                 raise AttributeError(
                     f"{type(part).__name__} has no {method}: it only knows the samples "
                     "of fit. Use fit_predict or labels_; in a search "
@@ -151,27 +158,68 @@ def clusterer_has(method: str) -> Callable[[Any], bool]:
     return check
 
 
-def clusterer_router(estimator: Any) -> MetadataRouter:
-    """Route metadata of `fit` to the clusterer's `fit`.
+class FusionClustererMixin:
+    """What early and late fusion do alike with their parameter ``clusterer``.
 
-    Parameters
-    ----------
-    estimator : estimator
-        A fusion clusterer with the parameter ``clusterer``.
-
-    Returns
-    -------
-    MetadataRouter
-        The routing.
+    The estimator has a method ``_assign``, which gives the clusters of a frame that
+    `ModalityMixin._validate` has checked.
     """
-    chosen = estimator.clusterer
-    by_name = chosen if isinstance(chosen, Mapping) else {"clusterer": chosen}
-    router = MetadataRouter(owner=type(estimator).__name__)
-    mapping = MethodMapping().add(caller="fit", callee="fit")
-    for name, part in by_name.items():
-        clusterer = KMeans() if part is None else part
-        router.add(**{name: clusterer}, method_mapping=mapping)
-    return router
+
+    clusterer: Any
+    _assign: Callable[[Modalities], np.ndarray]
+    _validate: Callable[..., Modalities]
+
+    @available_if(clusterer_has("predict"))
+    def predict(self, X: Any) -> np.ndarray:
+        """Tell the cluster of new samples, if the clusterers can.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            Clusters.
+        """
+        return self._assign(self._validate(X, reset=False))
+
+    @available_if(clusterer_has("predict"))
+    def score(self, X: Any, y: Any = None) -> float:
+        """Score the clusters of samples without classes.
+
+        Unlike a clusterer's own score it can be compared across weights, scalings
+        and numbers of clusters, as a search does.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        float
+            Mean silhouette over the modalities, of at most 2000 samples.
+        """
+        frame = self._validate(X, reset=False)
+        return modality_silhouette_score(frame, self._assign(frame))
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Get the metadata that the clusterers request.
+
+        Returns
+        -------
+        MetadataRouter
+            The routing of `fit` to the clusterers' `fit`.
+        """
+        router = MetadataRouter(owner=type(self).__name__)
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        for name, part in _given(self).items():
+            router.add(**{name: part}, method_mapping=mapping)
+        return router
 
 
 def routed_fit_params(

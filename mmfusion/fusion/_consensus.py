@@ -19,7 +19,8 @@ from sklearn.metrics import mutual_info_score
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
-CHUNK_ROWS = 2**15
+from mmfusion.fusion._clusterers import CHUNK_ROWS
+
 KMEANS_ROWS = 20_000  # the embedding repeats itself: more rows do not move the centres
 TIE_BREAK = 1e-6
 

@@ -10,8 +10,6 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import gen_batches
-from sklearn.utils.metadata_routing import MetadataRouter
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._blocks import column_slices
@@ -30,16 +28,14 @@ from mmfusion._validation import ModalityTags, feature_names
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._clusterers import (
     CHUNK_ROWS,
+    FusionClustererMixin,
     agreement,
     cluster_members,
     cluster_sums,
-    clusterer_has,
-    clusterer_router,
     make_clusterer,
     routed_fit_params,
     take_sparse,
 )
-from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
 
 
@@ -204,7 +200,10 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         ndarray or CSR matrix of shape (n_samples, n_features_out)
             The fused matrix.
         """
-        frame = self._validate(X, reset=False)
+        return self._fuse(self._validate(X, reset=False))
+
+    def _fuse(self, frame: Modalities) -> Any:
+        """Fuse a frame that has been checked."""
         kept = np.flatnonzero(self.modality_weights_).tolist()
         if self.reducers_ or any(sparse.issparse(frame.blocks[v]) for v in kept):
             pieces = [self._piece(frame, v) for v in kept]
@@ -261,7 +260,9 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         return tags
 
 
-class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
+class EarlyFusionClusterer(
+    FusionClustererMixin, ModalityMixin, ClusterMixin, BaseEstimator
+):
     """Cluster the concatenation of scaled modalities.
 
     Parameters
@@ -391,7 +392,7 @@ class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         # arrays, whatever sklearn.set_config says of the output of transformers
         fusion.set_output(transform="default")
         self.fusion_ = fusion.fit(frame, sample_weight=params.get("sample_weight"))
-        fused = self.fusion_.transform(frame)
+        fused = self.fusion_._fuse(frame)
         self.clusterer_ = make_clusterer(
             self.clusterer, self.n_clusters, self.random_state
         )
@@ -400,16 +401,6 @@ class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         self.modality_labels_ = self._nearest_by_modality(fused)
         self.agreement_ = agreement(self.labels_, self.modality_labels_)
         return self
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Get the metadata that the clusterer requests.
-
-        Returns
-        -------
-        MetadataRouter
-            The routing of `fit` to the clusterer's `fit`.
-        """
-        return clusterer_router(self)
 
     def _nearest_by_modality(self, fused: Any) -> np.ndarray:
         """Assign each sample to the cluster whose mean is nearest in one modality."""
@@ -430,44 +421,8 @@ class EarlyFusionClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
                 nearest[rows, v] = clusters[closest]
         return nearest
 
-    @available_if(clusterer_has("predict"))
-    def predict(self, X: Any) -> np.ndarray:
-        """Tell the cluster of new samples, if the clusterer can.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data.
-
-        Returns
-        -------
-        ndarray of int of shape (n_samples,)
-            Clusters.
-        """
-        frame = self._validate(X, reset=False)
-        return self.clusterer_.predict(self.fusion_.transform(frame))
-
-    @available_if(clusterer_has("predict"))
-    def score(self, X: Any, y: Any = None) -> float:
-        """Score the clusters of samples without classes.
-
-        Unlike the clusterer's own score it can be compared across weights, scalings
-        and numbers of clusters, as a search does.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data.
-        y : object, default=None
-            Not used.
-
-        Returns
-        -------
-        float
-            Mean silhouette over the modalities, of at most 2000 samples.
-        """
-        frame = self._validate(X, reset=False)
-        return modality_silhouette_score(frame, self.predict(frame))
+    def _assign(self, frame: Modalities) -> np.ndarray:
+        return self.clusterer_.predict(self.fusion_._fuse(frame))
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(sparse=take_sparse(self))

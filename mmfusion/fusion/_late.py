@@ -11,8 +11,6 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
-from sklearn.utils.metadata_routing import MetadataRouter
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import of_samples, over_all_samples
@@ -23,9 +21,8 @@ from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion import _consensus, _quality
 from mmfusion.fusion._clusterers import (
+    FusionClustererMixin,
     agreement,
-    clusterer_has,
-    clusterer_router,
     make_clusterer,
     random_states,
     routed_fit_params,
@@ -33,7 +30,6 @@ from mmfusion.fusion._clusterers import (
     take_sparse,
 )
 from mmfusion.fusion._consensus import BaseClusterings, join, label_counts
-from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
 
 
@@ -64,7 +60,11 @@ def _fit_run(
 
 
 class LateFusionClusterer(
-    PerModalityParams, ModalityMixin, ClusterMixin, BaseEstimator
+    FusionClustererMixin,
+    PerModalityParams,
+    ModalityMixin,
+    ClusterMixin,
+    BaseEstimator,
 ):
     """Cluster every modality by itself, then find the consensus of the clusterings.
 
@@ -397,21 +397,7 @@ class LateFusionClusterer(
             ]
         )
 
-    @available_if(clusterer_has("predict"))
-    def predict(self, X: Any) -> np.ndarray:
-        """Tell the cluster of new samples, if the clusterers can.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data; samples may lack modalities.
-
-        Returns
-        -------
-        ndarray of int of shape (n_samples,)
-            Clusters.
-        """
-        frame = self._validate(X, reset=False)
+    def _assign(self, frame: Modalities) -> np.ndarray:
         refuse_empty_samples(frame)
         parts = []
         for v, present in enumerate(frame.observed.T):
@@ -427,35 +413,6 @@ class LateFusionClusterer(
             parts.append(self._base_part(runs, scaled, labels, present))
         return self._consensus.assign(self._weighted(join(parts)))
 
-    @available_if(clusterer_has("predict"))
-    def score(self, X: Any, y: Any = None) -> float:
-        """Score the clusters of samples without classes.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data; samples may lack modalities.
-        y : object, default=None
-            Not used.
-
-        Returns
-        -------
-        float
-            Mean silhouette over the modalities, of at most 2000 samples.
-        """
-        frame = self._validate(X, reset=False)
-        return modality_silhouette_score(frame, self.predict(frame))
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Get the metadata that the clusterers request.
-
-        Returns
-        -------
-        MetadataRouter
-            The routing of `fit` to the clusterers' `fit`.
-        """
-        return clusterer_router(self)
-
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(sparse=take_sparse(self), missing=True)
 
@@ -470,15 +427,14 @@ def _resolve_scalings(
     hows = by_modality(option, frame.names, "scaling", "auto")
     if "auto" not in hows:
         return hows
-    parts = map(of_samples, frame.blocks, frame.observed.T)
-    chosen = [choose_scalings([part])[0] for part in parts]
     complete = np.asarray(frame.observed[:, counts].all(axis=1))
-    if complete.any():
-        together = np.flatnonzero(counts).tolist()
-        blocks = [of_samples(frame.blocks[v], complete) for v in together]
-        for v, how in zip(together, choose_scalings(blocks), strict=True):
-            chosen[v] = how
-    return [c if how == "auto" else how for c, how in zip(chosen, hows, strict=True)]
+    together = np.flatnonzero(counts).tolist() if complete.any() else []
+    blocks = [of_samples(frame.blocks[v], complete) for v in together]
+    chosen = dict(zip(together, choose_scalings(blocks), strict=True))
+    for v, present in enumerate(frame.observed.T):
+        if v not in chosen:
+            chosen[v] = choose_scalings([of_samples(frame.blocks[v], present)])[0]
+    return [chosen[v] if how == "auto" else how for v, how in enumerate(hows)]
 
 
 def _memberships(run: _Run, scaled: Any, codes: np.ndarray) -> np.ndarray:

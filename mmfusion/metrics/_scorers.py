@@ -14,14 +14,13 @@ from sklearn.metrics import make_scorer
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from mmfusion._validation import is_multimodal
+from mmfusion._validation import as_modalities
 from mmfusion.metrics._clustering import (
     clustering_accuracy_score,
     pairwise_f_score,
     purity_score,
 )
 from mmfusion.metrics._silhouette import modality_silhouette_score
-from mmfusion.modalities import Modalities
 
 _WITH_LABELS: dict[str, Callable[..., float]] = {
     "clustering_accuracy": clustering_accuracy_score,
@@ -31,11 +30,8 @@ _WITH_LABELS: dict[str, Callable[..., float]] = {
 
 
 def _silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    labels = estimator.predict(X)
-    spec = getattr(estimator, "modalities", None)
-    if spec is not None and not is_multimodal(X):
-        X = Modalities.from_table(X, spec)
-    return modality_silhouette_score(X, labels)
+    frame = as_modalities(X, getattr(estimator, "modalities", None))
+    return modality_silhouette_score(frame, estimator.predict(X))
 
 
 _SCORERS = {

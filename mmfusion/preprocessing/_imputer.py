@@ -9,14 +9,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import pairwise_distances
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._columns import SEPARATOR
 from mmfusion._scaling import fit_scaling
 from mmfusion._sklearn_compat import (
     Interval,
     StrOptions,
-    check_feature_names_in,
     fit_context,
 )
 from mmfusion._validation import ModalityTags, feature_names
@@ -211,23 +209,6 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             shared += both
         unknown = np.full_like(total, np.inf)
         return np.divide(total, shared, where=shared > 0, out=unknown)
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the features of the filled modalities.
-
-        Parameters
-        ----------
-        input_features : array-like of str of shape (`n_features_in_`,), default=None
-            Names of the input's features; only checked against those of `fit`.
-
-        Returns
-        -------
-        ndarray of str
-            ``<modality>__<feature>``; indicators are ``<modality>__missing``.
-        """
-        check_is_fitted(self)
-        check_feature_names_in(self, input_features)
-        return np.concatenate(self._names_out())
 
     def _names_out(self) -> list[np.ndarray]:
         names = feature_names(self._layout)

@@ -18,7 +18,6 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._blocks import Block, as_block, is_sequences, of_samples, over_all_samples
 from mmfusion._columns import SEPARATOR
@@ -26,7 +25,6 @@ from mmfusion._sklearn_compat import (
     HasMethods,
     StrOptions,
     VisualBlock,
-    check_feature_names_in,
     fit_context,
 )
 from mmfusion._validation import ModalityTags, feature_names
@@ -233,23 +231,6 @@ class PerModality(
         mask = None if observed.all() else observed
         names = tuple(frame.names[v] for v in kept)
         return self._output(Modalities._of(names, tuple(blocks), mask), like=X)
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the features of the transformed modalities.
-
-        Parameters
-        ----------
-        input_features : array-like of str of shape (`n_features_in_`,), default=None
-            Names of the input's features; only checked against those of `fit`.
-
-        Returns
-        -------
-        ndarray of str
-            ``<modality>__<feature>``, modality after modality.
-        """
-        check_is_fitted(self)
-        check_feature_names_in(self, input_features)
-        return np.concatenate(self._names_out())
 
     def _names_out(self) -> list[np.ndarray]:
         before = feature_names(self._layout)

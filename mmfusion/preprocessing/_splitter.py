@@ -7,9 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
-from mmfusion._sklearn_compat import check_feature_names_in, fit_context
+from mmfusion._sklearn_compat import fit_context
 from mmfusion._validation import ModalityTags, feature_names
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 
@@ -100,23 +99,6 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         """
         frame = self._validate(X, reset=False, raw=True)
         return self._output(frame, like=X if self.modalities is None else frame)
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the features of the modalities.
-
-        Parameters
-        ----------
-        input_features : array-like of str of shape (`n_features_in_`,), default=None
-            Names of the input's features; only checked against those of `fit`.
-
-        Returns
-        -------
-        ndarray of str
-            ``<modality>__<feature>``, modality after modality.
-        """
-        check_is_fitted(self)
-        check_feature_names_in(self, input_features)
-        return np.concatenate(self._names_out())
 
     def _names_out(self) -> list[np.ndarray]:
         return feature_names(self._layout)
