@@ -1,3 +1,4 @@
+from .clustering import EAMCClusterer as EAMCClusterer
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
 from .fusion import LateFusionClusterer as LateFusionClusterer

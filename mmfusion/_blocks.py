@@ -13,6 +13,7 @@ sequences 1-D object array: one array of at least 2 dimensions per sample
 
 from __future__ import annotations
 
+import mmap
 from itertools import pairwise
 from typing import Any
 
@@ -333,6 +334,17 @@ def _dense_equal(a: Any, b: Any) -> bool:
         null = _is_null(a)
         a, b = np.where(null, None, a), np.where(_is_null(b), None, b)
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
+
+
+def release_pages(block: Block) -> None:
+    """Give memory back that holds what was read of a mapped file."""
+    while isinstance(block, np.ndarray):
+        if isinstance(block, np.memmap) and block.mode in ("r", "r+"):
+            mapped = block._mmap  # type: ignore[attr-defined]
+            if hasattr(mapped, "madvise"):  # not on Windows
+                mapped.madvise(mmap.MADV_DONTNEED)
+            return
+        block = block.base
 
 
 def without_caches(block: Block) -> Block:

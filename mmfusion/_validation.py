@@ -36,10 +36,14 @@ class ModalityTags:
         Whether samples may lack modalities.
     sparse : bool, default=False
         Whether a modality may be a sparse matrix.
+    images : bool, default=False
+        Whether modalities keep further dimensions, as images have; otherwise a
+        sample becomes a row.
     """
 
     missing: bool = False
     sparse: bool = False
+    images: bool = False
 
 
 @dataclass(frozen=True)
@@ -272,7 +276,7 @@ def _check_block(
         )
     except (ValueError, TypeError) as error:
         raise type(error)(f"modality {name!r}: {error}") from error
-    if checked.ndim > 2:
+    if checked.ndim > 2 and not tags.images:
         checked = checked.reshape(len(checked), -1)
     _check_finite(checked, present, name)
     return checked
@@ -299,7 +303,8 @@ def _check_finite(block: Block, present: np.ndarray, name: str) -> None:
         bad = ~np.isfinite(cells.data) & present[cells.row]
         places = np.column_stack([cells.row, cells.col])[bad]
     else:
-        places = np.argwhere(~np.isfinite(block) & present[:, None])
+        rows = block.reshape(len(block), -1)
+        places = np.argwhere(~np.isfinite(rows) & present[:, None])
     if len(places):
         sample, feature = places[0].tolist()
         raise ValueError(

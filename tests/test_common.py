@@ -10,6 +10,16 @@ from mmfusion.testing import all_estimators, multimodal_checks
 
 # Parameters that make the checks fast; they run hundreds of fits.
 FAST = {
+    "EAMCClusterer": [
+        {
+            "n_clusters": 2,
+            "encoders": [32, 16],
+            "pretrain_epochs": 30,
+            "max_epochs": 3,
+            "batch_size": 20,
+            "n_init": 2,
+        }
+    ],
     "EarlyFusionClusterer": [{"clusterer": KMeans(n_init=2)}],
     "LateFusionClusterer": [
         {"n_runs": 2},

@@ -12,6 +12,7 @@ API = {
         "compare",
         "methods",
     ],
+    "mmfusion.clustering": ["EAMCClusterer"],
     "mmfusion.datasets": [
         "fetch_100leaves",
         "fetch_handwritten",

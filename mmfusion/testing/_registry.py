@@ -14,7 +14,8 @@ def all_estimators() -> dict[str, type]:
     """Find the public estimators of mmfusion.
 
     Exporting an estimator from its topic is all it takes to be found, and with that
-    to be held to scikit-learn's checks and to the multimodal contract.
+    to be held to scikit-learn's checks and to the multimodal contract. Those whose
+    optional dependencies are not installed are left out.
 
     Returns
     -------
@@ -35,7 +36,10 @@ def all_estimators() -> dict[str, type]:
     for topic in pkgutil.iter_modules(mmfusion.__path__, "mmfusion."):
         module = import_module(topic.name)
         for name in module.__all__ if topic.ispkg else ():
-            public = getattr(module, name)
+            try:
+                public = getattr(module, name)
+            except ImportError:
+                continue
             if isinstance(public, type) and issubclass(public, BaseEstimator):
                 found[name] = public
     return dict(sorted(found.items()))

@@ -1,0 +1,296 @@
+"""Data of a network: whole batches, taken by index, never sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmfusion import _blocks
+from mmfusion._scaling import Scaling, fit_scalings
+
+RESIDENT_BYTES = 2**28  # data up to this size are scaled once and stay on the device
+FITTING_ROWS = 10_000  # of data that stream, as many tell the scaling
+RELEASED_BYTES = 2**25  # memory that maps files is given back after so much was read
+
+
+class Batch(NamedTuple):
+    """The same samples of every modality.
+
+    Parameters
+    ----------
+    inputs : list of tensor of shape (m, ...)
+        One per modality; zeros where a sample lacks it.
+    observed : tensor of bool of shape (m, V) or None
+        Which sample has which modality; None is all.
+    """
+
+    inputs: list[Tensor]
+    observed: Tensor | None
+
+
+class Rows:
+    """Samples by index: the blocks of Modalities, or the items of a torch Dataset.
+
+    Parameters
+    ----------
+    blocks : sequence of ndarray or CSR matrix, or Dataset
+        One block per modality; or a map-style dataset whose items are tuples (or
+        dicts) with one array per modality.
+    observed : ndarray of bool of shape (n_samples, n_modalities), default=None
+        Which sample has which modality; None is all.
+    """
+
+    def __init__(self, blocks: Any, observed: np.ndarray | None = None) -> None:
+        self.blocks = blocks
+        self.observed = None if observed is None or observed.all() else observed
+        self._read = 0
+
+    def __len__(self) -> int:
+        if isinstance(self.blocks, Dataset):
+            return len(self.blocks)  # type: ignore[arg-type]
+        return int(self.blocks[0].shape[0])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type that holds the blocks; float32 for a Dataset."""
+        if isinstance(self.blocks, Dataset):
+            return np.dtype(np.float32)
+        return np.result_type(*(block.dtype for block in self.blocks))
+
+    def take(self, rows: Any) -> list[Any]:
+        """Take samples.
+
+        Parameters
+        ----------
+        rows : slice or ndarray of int
+            Which.
+
+        Returns
+        -------
+        list of ndarray or CSR matrix
+            One per modality.
+        """
+        if isinstance(self.blocks, Dataset):
+            return _items(self.blocks, rows)
+        taken = [block[rows] for block in self.blocks]
+        self._read += sum(getattr(t, "nbytes", 0) for t in taken) * 16  # whole pages
+        if self._read > RELEASED_BYTES:
+            self._read = 0
+            for block in self.blocks:
+                _blocks.release_pages(block)
+        return taken
+
+
+def _items(dataset: Any, rows: Any) -> list[np.ndarray]:
+    if isinstance(rows, slice):
+        rows = np.arange(len(dataset))[rows]
+    indices = np.asarray(rows).tolist()
+    if hasattr(dataset, "__getitems__"):
+        items = dataset.__getitems__(indices)
+    else:
+        items = [dataset[i] for i in indices]
+    items = [i.values() if isinstance(i, Mapping) else i for i in items]
+    return [
+        np.stack([np.asarray(part) for part in parts])
+        for parts in zip(*items, strict=True)
+    ]
+
+
+class Preparation:
+    """What is done to samples before they enter the network: scaling, mean loudness.
+
+    Every modality comes out with a mean square of 1 per feature about its mean, so
+    that the same learning rate suits them all.
+
+    Parameters
+    ----------
+    scalings : list of Scaling
+        One per modality.
+    loudness : list of float
+        Factor of each scaled modality.
+    shapes : list of tuple of int
+        Shape of one sample by modality.
+    """
+
+    def __init__(
+        self,
+        scalings: list[Scaling],
+        loudness: list[float],
+        shapes: list[tuple[int, ...]],
+    ) -> None:
+        self.scalings, self.loudness, self.shapes = scalings, loudness, shapes
+
+    @classmethod
+    def fit(
+        cls, rows: Rows, hows: Sequence[str | None], shapes: list[tuple[int, ...]]
+    ) -> Preparation:
+        """Fit scalings: on all samples of blocks, on some of a Dataset."""
+        n_samples = len(rows)
+        some = np.linspace(0, n_samples - 1, min(n_samples, FITTING_ROWS)).astype(int)
+        sample = [_flat(block) for block in rows.take(some)]
+        present = np.ones((len(some), len(shapes)), bool)
+        if rows.observed is not None:
+            present = rows.observed[some]
+        sample = [b[p] for b, p in zip(sample, present.T, strict=True)]
+        scalings = fit_scalings(sample, hows)
+        loudness = []
+        for scaling, block in zip(scalings, sample, strict=True):
+            scaled = scaling.apply(block)
+            loudness.append(1.0 if scaling.how is None else _loudness(scaled))
+        return cls(scalings, loudness, shapes)
+
+    def __call__(self, blocks: Sequence[Any], observed: np.ndarray | None) -> list[Any]:
+        """Scale blocks; rows that are not observed become zeros."""
+        prepared = []
+        for v, block in enumerate(blocks):
+            scaled = self.scalings[v].apply(_flat(block), self.loudness[v])
+            scaled = scaled.toarray() if sparse.issparse(scaled) else scaled
+            if observed is not None:
+                scaled[~observed[:, v]] = 0
+            prepared.append(scaled.reshape(len(scaled), *self.shapes[v]))
+        return prepared
+
+
+def _flat(block: Any) -> Any:
+    if sparse.issparse(block):
+        return block
+    floats = block if block.dtype.kind == "f" else block.astype(np.float32)
+    return floats.reshape(len(block), -1)
+
+
+def _loudness(scaled: Any) -> float:
+    """Factor that brings the mean square about the mean to 1 per feature."""
+    square = scaled.multiply(scaled) if sparse.issparse(scaled) else scaled**2
+    mean = np.asarray(scaled.mean(axis=0)).ravel()
+    total = square.sum() / scaled.shape[0] - (mean**2).sum()
+    return float(np.sqrt(scaled.shape[1] / total)) if total > 0 else 1.0
+
+
+class Batches(Dataset):
+    """Prepared samples as tensors on a device, a batch at a time.
+
+    Data that are small are prepared once and stay on the device; others are read,
+    scaled and sent batch by batch, so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    rows : Rows
+        The samples.
+    prepare : Preparation
+        What is done to them.
+    device : torch.device or str, default='cpu'
+        Where batches go.
+    dtype : torch.dtype, default=torch.float32
+        Type of the inputs.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        prepare: Preparation,
+        device: Any = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.rows, self.prepare = rows, prepare
+        self.device, self.dtype = device, dtype
+        cells = sum(int(np.prod(shape)) for shape in prepare.shapes)
+        self._resident: Batch | None = None
+        if cells * len(rows) * dtype.itemsize <= RESIDENT_BYTES:
+            self._resident = self._read(slice(None))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> list[Tensor]:
+        return [block[0] for block in self.batch(slice(index, index + 1)).inputs]
+
+    def batch(self, rows: slice | np.ndarray | Tensor) -> Batch:
+        """Take samples.
+
+        Parameters
+        ----------
+        rows : slice, ndarray or tensor of int
+            Which.
+
+        Returns
+        -------
+        Batch
+            Those samples.
+        """
+        if self._resident is None:
+            return self._read(rows.numpy() if isinstance(rows, Tensor) else rows)
+        inputs, observed = self._resident
+        return Batch(
+            [block[rows] for block in inputs],
+            None if observed is None else observed[rows],
+        )
+
+    def _read(self, rows: Any) -> Batch:
+        observed = self.rows.observed
+        observed = None if observed is None else observed[rows]
+        prepared = self.prepare(self.rows.take(rows), observed)
+        return Batch(
+            [
+                torch.as_tensor(block).to(self.device, self.dtype, non_blocking=True)
+                for block in prepared
+            ],
+            None if observed is None else torch.tensor(observed, device=self.device),
+        )
+
+    def chunks(self, size: int) -> Iterator[tuple[slice, Batch]]:
+        """Walk through all samples in order.
+
+        Parameters
+        ----------
+        size : int
+            Samples at a time.
+
+        Yields
+        ------
+        rows : slice
+            Where they are.
+        batch : Batch
+            The samples.
+        """
+        for start in range(0, len(self), size):
+            rows = slice(start, min(start + size, len(self)))
+            yield rows, self.batch(rows)
+
+
+class ShuffledBatches:
+    """An epoch of shuffled samples, batch after batch.
+
+    The last, incomplete batch of an epoch is dropped, as in the paper, unless it is
+    the only one.
+
+    Parameters
+    ----------
+    data : Batches
+        All samples.
+    batch_size : int
+        Samples of a batch.
+    generator : torch.Generator
+        Where the order comes from.
+    """
+
+    def __init__(
+        self, data: Batches, batch_size: int, generator: torch.Generator
+    ) -> None:
+        self.data, self.n_samples = data, len(data)
+        self.batch_size = min(batch_size, self.n_samples)
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return self.n_samples // self.batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.randperm(self.n_samples, generator=self.generator)
+        for step in range(len(self)):
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield self.data.batch(rows)

@@ -1,0 +1,324 @@
+"""The skorch net of adversarial clustering: two modules, two optimisers, one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from torch import Tensor, nn
+
+from mmfusion.nn import _distributed, _losses
+from mmfusion.nn._data import Batch
+from mmfusion.nn._fusion import Discriminators, Fused
+from mmfusion.nn._neighbors import PairedBatch
+
+
+class AdversarialNet(NeuralNet):
+    """Trains a `FusionNetwork` against discriminators.
+
+    An epoch is any iterable of batches: of `PairedBatch`, on which neighbours are
+    brought to agree, or of `Batch`, on which the whole game is played.
+
+    Parameters
+    ----------
+    module : FusionNetwork
+        The network.
+    criterion : Objective
+        What it minimises.
+    width : int
+        Width of a latent.
+    lr, attention_lr, discriminator_lr : float
+        Learning rates.
+    betas, discriminator_betas : tuple of float
+        Of the two Adam optimisers.
+    clip_norm : float or None
+        Largest norm of a gradient of the network.
+    alternate : bool
+        Whether batches take turns: the network learns from one, the discriminators
+        from the next. Otherwise both learn from every batch.
+    rest : float
+        Discriminators do not learn from a batch on which their loss, relative to that
+        of guessing, is lower than this.
+    schedule : {'cosine', 'constant'}
+        Learning rates over the epochs of a phase.
+    reference : int
+        Position of the modality that is real to the discriminators.
+    autocast : torch.dtype or None
+        Type of mixed precision.
+    **kwargs : dict
+        Those of skorch's NeuralNet.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        width: int = 1,
+        attention_lr: float = 1e-3,
+        discriminator_lr: float = 1e-4,
+        betas: tuple[float, ...] = (0.95, 0.999),
+        discriminator_betas: tuple[float, ...] = (0.5, 0.999),
+        clip_norm: float | None = None,
+        alternate: bool = False,
+        rest: float = 0.0,
+        schedule: str = "cosine",
+        reference: int = 0,
+        autocast: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.width = width
+        self.attention_lr, self.discriminator_lr = attention_lr, discriminator_lr
+        self.betas, self.discriminator_betas = betas, discriminator_betas
+        self.clip_norm, self.alternate, self.rest = clip_norm, alternate, rest
+        self.schedule, self.reference, self.autocast = schedule, reference, autocast
+
+    @property
+    def _default_callbacks(self) -> list[Any]:
+        return []
+
+    # Parts
+
+    def initialize_module(self) -> AdversarialNet:
+        """Take the network; make the discriminators, if there is a game."""
+        super().initialize_module()
+        n_modalities = len(self.module_.encoders)
+        plays = self.criterion.adversarial_weight > 0 and n_modalities > 1
+        self.discriminators_: Any = (
+            Discriminators(n_modalities - 1, self.width) if plays else None
+        )
+        return self
+
+    def initialize_criterion(self) -> AdversarialNet:
+        """Take the objective as it is."""
+        self.criterion_ = self.criterion
+        return self
+
+    def initialize_optimizer(self) -> AdversarialNet:
+        """Make one Adam for the network and one for the discriminators."""
+        attention = self.module_.attention
+        slow = [] if attention is None else list(attention.parameters())
+        apart = {id(p) for p in slow}
+        others = [p for p in self.module_.parameters() if id(p) not in apart]
+        groups = [{"params": others, "lr": self.lr}]
+        if slow:
+            groups.append({"params": slow, "lr": self.attention_lr})
+        self.optimizer_ = _adam(groups, self.betas)
+        self.discriminator_optimizer_: Any = None
+        if self.discriminators_ is not None:
+            judges = list(self.discriminators_.parameters())
+            self.discriminator_optimizer_ = _adam(
+                [{"params": judges, "lr": self.discriminator_lr}],
+                self.discriminator_betas,
+            )
+        return self
+
+    # An epoch
+
+    def get_split_datasets(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Hand an epoch on as it is."""
+        return X, None
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Hand an epoch on as it is."""
+        return dataset
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **params: Any
+    ) -> None:
+        """Learn from every batch; losses leave the device once, at the end."""
+        if iterator is None:
+            return
+        self.module_.train(training)
+        n_steps = len(iterator)
+        sums: dict[str, Tensor] = {}
+        for step, batch in enumerate(iterator):
+            epochs = len(self.history) - 1 - self.phase_start_ + step / n_steps
+            self.done_ = min(1.0, epochs / max(1, self.phase_epochs_))
+            self.turn_ = step
+            self._set_rates()
+            self.notify("on_batch_begin", batch=batch, training=training)
+            terms = step_fn(batch)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0) + term.detach()
+            self.notify("on_batch_end", batch=batch, training=training, **terms)
+        for name, total in sums.items():
+            turns = n_steps
+            if self.alternate and self.discriminators_ is not None:
+                judged = name in ("discriminator", "accuracy")
+                turns = n_steps // 2 if judged else (n_steps + 1) // 2
+            key = f"{prefix}_loss" if name == "loss" else name
+            self.history.record(key, float(total) / max(1, turns))
+
+    def _set_rates(self) -> None:
+        """Lower the learning rates along half a cosine over the phase."""
+        if self.schedule == "constant":
+            return
+        factor = 0.01 + 0.99 * (1 + math.cos(math.pi * self.done_)) / 2
+        for optimizer in (self.optimizer_, self.discriminator_optimizer_):
+            for group in () if optimizer is None else optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+
+    # A step
+
+    def train_step(self, batch: Any, **params: Any) -> dict[str, Tensor]:
+        """Learn from one batch: the terms of the losses."""
+        with self._precision():
+            if isinstance(batch, PairedBatch):
+                return self._agree(batch.batch)
+            if self.discriminators_ is None or not self.alternate:
+                return self._play(batch, network=True, judges=True)
+            turn = self.turn_ % 2
+            return self._play(batch, network=turn == 0, judges=turn == 1)
+
+    def _agree(self, batch: Batch) -> dict[str, Tensor]:
+        out, _ = self._forward(batch, pairs=True)
+        terms = self.criterion.agreement(out)
+        return self._learn({name: term.mean() for name, term in terms.items()})
+
+    def _play(self, batch: Batch, *, network: bool, judges: bool) -> dict[str, Tensor]:
+        with nullcontext() if network else torch.no_grad():
+            out, observed = self._forward(batch)
+        judged: dict[str, Tensor] = {}
+        if self.discriminators_ is not None and judges:
+            judged = self._judge(out.latents.detach(), observed)
+        if not network:
+            return judged
+        return self._learn(self._terms(out, observed)) | judged
+
+    def _terms(self, out: Fused, observed: Tensor | None) -> dict[str, Tensor]:
+        """What the network minimises, term by term."""
+        terms = self.criterion.clustering(out)
+        if self.criterion.attention_weight and self.module_.attention is not None:
+            terms["attention"] = self.criterion.attention(out, observed)
+        if self.discriminators_ is not None:
+            terms["generator"] = self._deceive(out.latents, observed)
+        return terms
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Every term of a batch without learning; see `mmfusion.nn._training`."""
+        out, observed = self._forward(batch)
+        terms = self._terms(out, observed)
+        total = self.criterion.total(terms) if terms else out.fused.new_zeros(())
+        own = {name: terms[name] for name in ("sc", "sim", "reg") if name in terms}
+        clustering = self.criterion.total(own) if own else torch.zeros_like(total)
+        if self.discriminators_ is not None:
+            terms["discriminator"] = self._judgement(out.latents, observed)[0]
+            total = total + terms["discriminator"]
+        return terms | {"clustering": clustering, "total": total}
+
+    def _forward(
+        self, batch: Batch, *, pairs: bool = False
+    ) -> tuple[Fused, Tensor | None]:
+        """Encode this process's part, gather, and do the rest on the whole batch."""
+        inputs, observed = batch
+        if _distributed.is_parallel():
+            inputs, observed = _part(inputs, observed, pairs)
+        latents = self.module_.encode(inputs, observed)
+        if _distributed.is_parallel():
+            latents = _whole(latents, 1, pairs)
+            if observed is not None:
+                observed = _whole(observed, 0, pairs)
+        # neighbours agree before attention learns whom to listen to
+        weights = (
+            torch.full_like(self.module_.frozen, 1 / len(latents)) if pairs else None
+        )
+        return self.module_(None, observed, latents, weights), observed
+
+    def _learn(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        loss = self.criterion.total(terms)
+        self.optimizer_.zero_grad()
+        loss.backward()
+        parameters = list(self.module_.parameters())
+        _distributed.average_gradients(parameters)
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+        self.optimizer_.step()
+        return {"loss": loss} | terms
+
+    def _judge(self, latents: Tensor, observed: Tensor | None) -> dict[str, Tensor]:
+        """Let the discriminators learn, unless they are far ahead."""
+        loss, accuracy = self._judgement(latents, observed)
+        guessing = 2 * math.log(2) * (len(latents) - 1)
+        learns = loss.detach() > self.rest * guessing
+        self.discriminator_optimizer_.zero_grad()
+        (loss * learns).backward()
+        _distributed.average_gradients(self.discriminators_.parameters())
+        self.discriminator_optimizer_.step()
+        return {"discriminator": loss, "accuracy": accuracy}
+
+    def _judgement(
+        self, latents: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Tell the reference from the other modalities: loss and accuracy."""
+        fake, real = self._sides(latents)
+        logits = self.discriminators_(torch.cat([fake, real], dim=1))
+        of_fake, of_real = logits.chunk(2, 1)
+        seen, known = self._seen(observed)
+        loss = _losses.taken_for(of_fake, False, seen) + _losses.taken_for(
+            of_real, True, known
+        )
+        right = (of_fake < 0).float().mean() + (of_real > 0).float().mean()
+        return loss, right / 2
+
+    def _deceive(self, latents: Tensor, observed: Tensor | None) -> Tensor:
+        """Loss of the encoders whose latents are not taken for the reference."""
+        fake, _ = self._sides(latents)
+        with _fixed(self.discriminators_):
+            logits = self.discriminators_(fake)
+        return _losses.taken_for(logits, True, self._seen(observed)[0])
+
+    def _sides(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Split latents into those to be judged and, as often, the reference."""
+        reference = latents[self.reference]
+        others = torch.cat(
+            [latents[: self.reference], latents[self.reference + 1 :]], dim=0
+        )
+        return others, reference.expand_as(others)
+
+    def _seen(self, observed: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        if observed is None:
+            return None, None
+        return self._sides(observed.mT)
+
+    def _precision(self) -> Any:
+        if self.autocast is None:
+            return nullcontext()
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, dtype=self.autocast)
+
+
+def _adam(groups: list[dict[str, Any]], betas: tuple[float, ...]) -> Any:
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    return torch.optim.Adam(groups, betas=(betas[0], betas[1]), fused=True)
+
+
+@contextmanager
+def _fixed(module: nn.Module) -> Iterator[None]:
+    """Let gradients through a module, but not into its parameters."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+def _part(
+    inputs: list[Tensor], observed: Tensor | None, pairs: bool
+) -> tuple[list[Tensor], Tensor | None]:
+    """Take this process's samples of a batch, each with its neighbour."""
+
+    def take(whole: Tensor) -> Tensor:
+        halves = whole.chunk(2) if pairs else [whole]
+        return torch.cat([h[_distributed.own_part(len(h))] for h in halves])
+
+    return [take(x) for x in inputs], None if observed is None else take(observed)
+
+
+def _whole(own: Tensor, dim: int, pairs: bool) -> Tensor:
+    halves = own.chunk(2, dim) if pairs else [own]
+    return torch.cat([_distributed.gathered(h, dim) for h in halves], dim)

@@ -1,0 +1,98 @@
+"""The objective of EAMC: which terms count, how much, and of what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmfusion.nn import _losses
+from mmfusion.nn._fusion import Fused
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weights and forms of the terms; a weight of 0 leaves a term out.
+
+    Parameters
+    ----------
+    sc_weight, sim_weight, reg_weight : float
+        Of separation and compactness, closeness to corners, and the regulariser.
+    regularizer : {'balance', 'confidence'}
+        Form of the regulariser.
+    attention_weight : float
+        Of the mismatch between the fused kernel and those of the modalities.
+    mean_attention : bool
+        Whether the mismatch is a mean over the entries; as printed, it is a sum.
+    adversarial_weight : float
+        Of the encoders' part in the game.
+    kernel_width : float
+        Variance of kernels, in median squared distances.
+    size_weight : float
+        Of equal cluster sizes in the agreement of neighbours.
+    """
+
+    sc_weight: float
+    sim_weight: float
+    reg_weight: float
+    regularizer: str
+    attention_weight: float
+    mean_attention: bool
+    adversarial_weight: float
+    kernel_width: float
+    size_weight: float
+
+    def clustering(self, out: Fused) -> dict[str, Tensor]:
+        """The terms of the clustering loss of a batch, unweighted."""
+        assignment = out.logits.softmax(1)
+        kernel = _losses.gaussian_kernel(out.hidden, self.kernel_width)
+        terms = {}
+        if self.sc_weight:
+            terms["sc"] = _losses.cauchy_schwarz_divergence(assignment, kernel)
+        if self.sim_weight:
+            corners = _losses.corner_closeness(assignment)
+            terms["sim"] = _losses.cauchy_schwarz_divergence(corners, kernel)
+        if self.reg_weight:
+            regularize = getattr(_losses, self.regularizer)
+            terms["reg"] = regularize(assignment)
+        return terms
+
+    def attention(self, out: Fused, observed: Tensor | None) -> Tensor:
+        """The mismatch of fused and single kernels in a batch."""
+        latents = torch.cat([out.latents, out.fused[None]])
+        kernels = _losses.gaussian_kernel(latents, self.kernel_width)
+        return _losses.attention_mismatch(
+            kernels[-1],
+            kernels[:-1],
+            out.weights,
+            observed,
+            mean=self.mean_attention,
+        )
+
+    def agreement(self, out: Fused) -> dict[str, Tensor]:
+        """Terms of a paired batch: neighbours agree, clusters are equally large.
+
+        One value per clustering module, if several compete.
+        """
+        assignment = out.logits.softmax(-1)
+        samples, neighbors = assignment.chunk(2, dim=-2)
+        return {
+            "disagreement": _losses.disagreement(samples, neighbors),
+            "imbalance": _losses.imbalance(assignment),
+        }
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """Add up terms, weighted."""
+        weights = {
+            "sc": self.sc_weight,
+            "sim": self.sim_weight,
+            "reg": self.reg_weight,
+            "attention": self.attention_weight,
+            "generator": self.adversarial_weight,
+            "disagreement": 1.0,
+            "imbalance": self.size_weight,
+        }
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum(
+            0
+        )

@@ -1,0 +1,177 @@
+"""Training of a fusion network: its phases, its restarts, what is healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmfusion.nn._data import Batches, ShuffledBatches
+from mmfusion.nn._net import AdversarialNet
+
+EVALUATION_ROWS = 4096
+CHUNK_ROWS = 1024
+
+
+@contextmanager
+def own_random_state(seed: int, device: Any) -> Iterator[torch.Generator]:
+    """Seed torch inside, and leave its global random state as it was.
+
+    Parameters
+    ----------
+    seed : int
+        The seed.
+    device : torch.device or str
+        A CUDA device has a state of its own.
+
+    Yields
+    ------
+    torch.Generator
+        For the order of samples.
+    """
+    device = torch.device(device)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Put a module in evaluation mode, without gradients, and back."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
+
+
+def begin(net: AdversarialNet, phase: str, n_epochs: int, done: int = 0) -> None:
+    """Tell a net which phase of its training the next epochs belong to.
+
+    Parameters
+    ----------
+    net : AdversarialNet
+        Initialised.
+    phase : {'warm start', 'game'}
+        Recorded with every epoch.
+    n_epochs : int
+        Length of the phase, over which learning rates fall.
+    done : int, default=0
+        Epochs of the phase that are done already.
+    """
+    net.phase_name_, net.phase_epochs_ = phase, n_epochs
+    net.phase_start_ = len(net.history) - done
+
+
+def freeze_attention(net: AdversarialNet, data: Batches) -> None:
+    """Fix the attention weights of `predict`: their mean over all samples."""
+    module = net.module_
+    total = torch.zeros_like(module.frozen, dtype=torch.float64)
+    with evaluating(module):
+        for rows, (inputs, observed) in data.chunks(CHUNK_ROWS):
+            latents = module.encode(inputs, observed)
+            weights = module.weigh(latents, observed)
+            total += weights * (rows.stop - rows.start)
+        module.frozen.copy_(total / total.sum())
+
+
+def evaluate(net: AdversarialNet, data: Batches, seed: int) -> dict[str, float]:
+    """Mean losses over shuffled batches, with the frozen attention.
+
+    Parameters
+    ----------
+    net : AdversarialNet
+        The net.
+    data : Batches
+        The samples; of many, some at random stand for all.
+    seed : int
+        Of the order: the same for all that are compared.
+
+    Returns
+    -------
+    dict of str to float
+        Every term; 'clustering' is the weighted sum of the terms of the clustering,
+        'total' adds those of attention and of both sides of the game.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batches = ShuffledBatches(data, net.batch_size, generator)
+    n_batches = min(len(batches), max(1, EVALUATION_ROWS // batches.batch_size))
+    sums: dict[str, Tensor] = {}
+    with evaluating(net.module_):
+        for _, batch in zip(range(n_batches), batches, strict=False):
+            for name, term in net.losses(batch).items():
+                sums[name] = sums.get(name, 0) + term
+    return {name: float(total) / n_batches for name, total in sums.items()}
+
+
+def score_agreement(net: AdversarialNet, pairs: Any) -> Tensor:
+    """Mean loss of the agreement of neighbours over one epoch of pairs.
+
+    Parameters
+    ----------
+    net : AdversarialNet
+        The net.
+    pairs : iterable of PairedBatch
+        The pairs: the same for all nets that are compared.
+
+    Returns
+    -------
+    tensor of shape (n_heads,)
+        The loss of every clustering module.
+    """
+    total = torch.zeros(net.module_.heads.n_heads, device=net.device)
+    with evaluating(net.module_):
+        for (batch,) in pairs:
+            terms = net.criterion.agreement(net.module_(*batch))
+            total += net.criterion.total(terms)
+    return total / len(pairs)
+
+
+def keep_best_head(net: AdversarialNet, pairs: Any) -> float:
+    """End the competition of the clustering modules.
+
+    Parameters
+    ----------
+    net : AdversarialNet
+        The net; it is left with one module, and optimisers that remember nothing.
+    pairs : iterable of PairedBatch
+        By which the modules are compared.
+
+    Returns
+    -------
+    float
+        The loss of the best.
+    """
+    scores = score_agreement(net, pairs)
+    best = int(scores.argmin())
+    net.module_.heads.keep(best)
+    net.initialize_optimizer()
+    return float(scores[best])
+
+
+def outputs(module: Any, data: Batches) -> Iterator[tuple[slice, Any]]:
+    """Walk through what a network in evaluation mode says of all samples.
+
+    Parameters
+    ----------
+    module : FusionNetwork
+        The network.
+    data : Batches
+        The samples.
+
+    Yields
+    ------
+    rows : slice
+        Which samples.
+    out : Fused
+        What it says of them.
+    """
+    with evaluating(module):
+        for rows, (inputs, observed) in data.chunks(CHUNK_ROWS):
+            yield rows, module(inputs, observed)
