@@ -19,10 +19,10 @@ import mmfusion
 import mmfusion.modalities
 
 ROOT = Path(__file__).parents[1]
-TOPICS = {
+TOPICS = {  # those that export something
     f"mmfusion.{module.name}": import_module(f"mmfusion.{module.name}")
     for module in pkgutil.iter_modules(mmfusion.__path__)
-    if module.ispkg
+    if module.ispkg and import_module(f"mmfusion.{module.name}").__all__
 }
 MODULES = {"mmfusion": mmfusion, "mmfusion.modalities": mmfusion.modalities, **TOPICS}
 PUBLIC = {

@@ -39,6 +39,11 @@ API = {
         "pairwise_f_score",
         "purity_score",
     ],
+    "mmfusion.plotting": [
+        "AttentionWeightsDisplay",
+        "LatentMapDisplay",
+        "LossCurveDisplay",
+    ],
     "mmfusion.preprocessing": ["ModalityImputer", "ModalitySplitter", "PerModality"],
     "mmfusion.testing": [
         "all_estimators",

@@ -12,10 +12,10 @@ import joblib
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from mmfusion._extras import import_extra
 from mmfusion._validation import as_modalities
 from mmfusion.benchmark._cells import Dataset, run_cell
 from mmfusion.benchmark._comparison import Comparison
-from mmfusion.benchmark._extras import import_extra
 from mmfusion.benchmark._scores import DEFAULT_METRICS, resolve_scores
 from mmfusion.benchmark._store import CellStore, code_versions, describe, versions
 

@@ -7,8 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmfusion._extras import import_extra
 from mmfusion.benchmark import _export
-from mmfusion.benchmark._extras import import_extra
 from mmfusion.benchmark._report import html_report
 from mmfusion.benchmark._significance import Significance, judge
 from mmfusion.benchmark._statistics import rank_scores

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from mmfusion.benchmark._extras import import_extra
+from mmfusion._extras import import_extra
 
 if TYPE_CHECKING:
     import pandas as pd

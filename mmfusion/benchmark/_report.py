@@ -8,6 +8,7 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from mmfusion._extras import import_extra
 from mmfusion.benchmark._display import ComparisonDisplay
 from mmfusion.benchmark._export import (
     COSTS_READING,
@@ -19,7 +20,6 @@ from mmfusion.benchmark._export import (
     score_table,
     told_once,
 )
-from mmfusion.benchmark._extras import import_extra
 from mmfusion.benchmark._significance import Significance
 
 if TYPE_CHECKING:

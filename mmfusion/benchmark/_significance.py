@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmfusion.benchmark._extras import import_extra
+from mmfusion._extras import import_extra
 from mmfusion.benchmark._statistics import (
     FriedmanResult,
     friedman_test,

@@ -20,17 +20,15 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from mmfusion import _validation
 from mmfusion._blocks import as_table
-from mmfusion._columns import default_names
 from mmfusion._options import by_modality
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
-from mmfusion._validation import Layout, ModalityTags, refuse_empty_samples
+from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
@@ -51,15 +49,44 @@ from mmfusion.nn._training import (
 
 SEEDS = 2**31 - 2
 NEIGHBOR_ROWS = 10_000  # samples among which neighbours are searched
-AUTO_STEPS = 600  # batches that 'auto' epochs make at least
+AUTO_STEPS = 400  # batches that 'auto' epochs make at least
+AUTO_EPOCHS = 10  # and epochs of the warm start
 
 _positive = Interval(Real, 0, None, closed="neither")
 _weight = Interval(Real, 0, None, closed="left")
 _count = Interval(Integral, 1, None, closed="left")
-_DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "bfloat16": torch.bfloat16,
+_REMEDY = "lower lr, set clip_norm, or look for modalities of extreme values"
+# parameters that do not change what is trained; seeds stand for random_state
+_NOT_IN_CHECKPOINTS = {
+    "callbacks",
+    "checkpoint_dir",
+    "checkpoint_every",
+    "compile",
+    "encoders",  # what they make is: factories need not pickle
+    "n_jobs",
+    "random_state",
+    "verbose",
+}
+_OF_THE_GAME = {
+    "adversarial_weight",
+    "alternate",
+    "attention_lr",
+    "attention_reduction",
+    "attention_temperature",
+    "attention_weight",
+    "discriminator_betas",
+    "discriminator_lr",
+    "discriminator_rest",
+    "kernel_width",
+    "lr",
+    "max_epochs",
+    "reference_modality",
+    "reg_weight",
+    "regularizer",
+    "sc_weight",
+    "selection",
+    "selection_every",
+    "sim_weight",
 }
 
 
@@ -70,7 +97,216 @@ class EAMCClusterer(
     ClusterMixin,
     BaseEstimator,
 ):
-    """TODO docstring."""
+    """Cluster several modalities by an adversarial-attention network (EAMC).
+
+    An encoder per modality brings it to a latent of one width. Attention weighs the
+    modalities, their latents add up, and a clustering module assigns the sum to
+    clusters. Discriminators that try to tell the modalities apart make the encoders
+    bring them to one distribution. The network minimises
+
+        sc_weight * D_sc + sim_weight * D_sim + reg_weight * D_reg
+        + attention_weight * L_att + adversarial_weight * L_gen
+
+    (Zhou and Shen 2020; the terms are spelt out in the user guide), from a warm start
+    in which the nearest neighbours of each modality learn to share a cluster. The
+    defaults are the method made stable; :meth:`paper` gives the method as printed.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters.
+    encoders : sequence of int, int, Module, callable or dict, default=None
+        Encoder of each modality: widths of fully connected layers, of which the last
+        is that of the latent (an int is one layer); a torch module, which is copied
+        and must make one row of each sample; a factory that is called with the shape
+        of a sample; or a dict of these by modality. None is chosen by the shape:
+        (200, 200, 128) for vectors, two convolutions and a layer of 128 for images of
+        shape (channels, height, width).
+    hidden_width : int, default=100
+        Units of the hidden layer of the clustering module.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        How each modality is scaled, as in `EarlyFusion`; then each gets a mean square
+        of 1 per feature. None leaves it as it is.
+    attention : bool, default=True
+        Whether attention weighs the modalities. Without, they count the same.
+    attention_temperature : float, default=1.0
+        Temperature of the attention: two weights differ by a factor of at most
+        ``exp(1 / attention_temperature)``.
+    attention_weight : float, default=1.0
+        Coefficient of L_att, the mismatch between the kernel of the fused latents and
+        the weighted sum of those of the modalities. 0 leaves it out.
+    attention_reduction : {'mean', 'sum'}, default='mean'
+        L_att over the pairs of a batch; 'sum' is as printed, and grows with the batch.
+    adversarial_weight : float, default=0.01
+        Coefficient of L_gen, the part of the encoders in the game. 0 leaves the
+        discriminators out.
+    sc_weight : float, default=1.0
+        Coefficient of D_sc, separation and compactness of clusters.
+    sim_weight : float, default=1.0
+        Coefficient of D_sim, closeness of assignments to the corners of the simplex.
+    reg_weight : float, default=1.0
+        Coefficient of D_reg, the regulariser.
+    regularizer : {'balance', 'confidence'}, default='balance'
+        Form of D_reg: overlap of the assignments of samples, which is lowest for
+        clusters of one size; or overlap of clusters, as printed, which only asks for
+        confidence, so that clusters can die.
+    kernel_width : float, default=0.15
+        Variance of the Gaussian kernels, in median squared distances of a batch.
+    reference_modality : int or str, default=0
+        Position or name of the modality that is real to the discriminators.
+    pretrain_epochs : 'auto' or int, default='auto'
+        Epochs of the warm start; 'auto' is at least 10, and 400 batches. 0 starts the
+        game from random weights, as the paper does.
+    n_neighbors : int, default=10
+        Neighbours of a sample in each modality, and in all side by side. Of more than
+        10,000 samples, as many at random make the warm start.
+    n_heads : int, default=8
+        Clustering modules that compete in the warm start; the best is kept.
+    size_weight : float, default=2.0
+        Coefficient of equal cluster sizes in the warm start. Lower it, to 1, where
+        clusters are known to differ much in size.
+    max_epochs : 'auto' or int, default='auto'
+        Epochs of the game; 'auto' makes at least 400 batches.
+    batch_size : 'auto' or int, default='auto'
+        Samples of a batch; 'auto' is 50, or twice as many as clusters.
+    pretrain_lr : float, default=0.002
+        Learning rate of the warm start.
+    lr : float, default=0.0005
+        Learning rate of encoders and clustering module in the game.
+    attention_lr : float, default=None
+        Learning rate of the attention; None is that of the encoders.
+    discriminator_lr : float, default=0.0001
+        Learning rate of the discriminators.
+    betas : pair of float, default=(0.95, 0.999)
+        Of Adam, for encoders, attention and clustering module.
+    discriminator_betas : pair of float, default=(0.5, 0.999)
+        Of Adam, for the discriminators.
+    lr_schedule : {'cosine', 'constant'}, default='cosine'
+        'cosine' lowers the learning rates to a hundredth over each phase.
+    clip_norm : float or None, default=5.0
+        Largest norm of the gradient of encoders, attention and clustering module.
+    alternate : bool, default=False
+        Whether batches take turns, as in the paper: the network learns from one, the
+        discriminators from the next. Otherwise both learn from every batch.
+    discriminator_rest : float, default=0.5
+        Discriminators skip batches on which their loss is below this share of that of
+        guessing, so that they never win. 0 never skips.
+    n_init : int, default=3
+        Restarts. Warm starts are compared by how well neighbours agree, and the game
+        is played from the best; from the next one only if it collapses. Without warm
+        start whole trainings are compared by the loss that `selection` names.
+    selection : {'clustering', 'total'}, default='clustering'
+        Loss by which trainings, and epochs, are compared: D_sc, D_sim and D_reg alone,
+        or everything, as the known implementation does.
+    selection_every : int or None, default=None
+        Epochs of the game between evaluations, of which the best is kept. None keeps
+        the last epoch.
+    device : str or torch.device, default='auto'
+        Where to train; 'auto' is CUDA where there is one.
+    dtype : {'float32', 'float64', 'bfloat16'}, default='float32'
+        Type to train in; 'bfloat16' is mixed precision.
+    compile : bool, default=False
+        Whether the network goes through ``torch.compile``.
+    callbacks : list of skorch callbacks, default=None
+        Called in both phases. ``net.history[-1]`` holds the losses of an epoch.
+    checkpoint_dir : str or Path, default=None
+        Folder for checkpoints. A `fit` with the same parameters and data goes on from
+        what it finds there, and ends as if it had not been interrupted.
+    checkpoint_every : int, default=10
+        Epochs between two checkpoints.
+    n_jobs : int, default=None
+        Restarts at a time, by joblib.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+    random_state : int, RandomState instance or None, default=None
+        Seeds everything; torch's global state is left as it was.
+    verbose : int, default=0
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    labels_ : ndarray of int of shape (n_samples,)
+        Cluster of each sample.
+    attention_weights_ : ndarray of shape (n_modalities,)
+        Weight of each modality, frozen: their mean over the training data. Where a
+        sample lacks modalities, those of the others are scaled to add up to 1.
+    history_ : list of dict
+        One entry per epoch, with the mean of every loss term.
+    n_iter_ : int
+        Epochs run, both phases.
+    loss_ : float
+        The loss that `selection` names, after training.
+    init_scores_ : list of float
+        What restarts were compared by; lower is better.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer samples than clusters, a sample lacks every modality, a cell
+        is NaN or infinite, the encoders make latents of different widths, or later
+        input has other modalities or widths than `fit` saw.
+    FloatingPointError
+        If a loss became NaN or infinite in every restart.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If clusters are empty, or the discriminators have won, in every restart.
+
+    See Also
+    --------
+    EarlyFusionClusterer : Clusters the scaled concatenation; the baseline to beat.
+    LateFusionClusterer : Clusters each modality, then finds a consensus.
+
+    Notes
+    -----
+    `predict` runs in float64 with frozen attention and batch norm, so that what it
+    says of a sample does not depend on the others. Time and memory of a batch grow
+    with its size, times the number of modalities, times the square of the size for
+    the kernels; memory does not grow with the number of samples for memmaps and
+    Datasets, apart from the labels.
+
+    Under ``torch.distributed`` (torchrun, accelerate launch) every process calls `fit`
+    with the same data and seed, and encodes its part of each batch; losses are those
+    of the whole batch.
+
+    References
+    ----------
+    Zhou, R. and Shen, Y.-D. (2020). End-to-end adversarial-attention network for
+    multi-modal clustering. CVPR, 14619-14628.
+
+    Kampffmeyer, M. et al. (2019). Deep divergence-based approach to clustering.
+    Neural Networks 113, 91-101 (the clustering module and its terms).
+
+    Van Gansbeke, W. et al. (2020). SCAN: learning to classify images without labels.
+    ECCV, 268-285 (the agreement of neighbours).
+
+    Examples
+    --------
+    >>> from mmfusion import EAMCClusterer
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> X, y = make_multimodal_blobs(random_state=0)
+    >>> clusterer = EAMCClusterer(
+    ...     3, encoders=[16, 8], pretrain_epochs=10, max_epochs=5, random_state=0
+    ... )
+    >>> clusterer.fit_predict(X).shape
+    (100,)
+    >>> clusterer.predict_proba(X[:2]).shape
+    (2, 3)
+    >>> clusterer.transform(X[:2]).shape
+    (2, 8)
+    """
 
     _parameter_constraints: dict = {
         "n_clusters": [_count],
@@ -103,6 +339,7 @@ class EAMCClusterer(
             StrOptions({"auto"}),
             Interval(Integral, 2, None, closed="left"),
         ],
+        "pretrain_lr": [_positive],
         "lr": [_positive],
         "attention_lr": [_positive, None],
         "discriminator_lr": [_positive],
@@ -116,7 +353,7 @@ class EAMCClusterer(
         "selection": [StrOptions({"clustering", "total"})],
         "selection_every": [_count, None],
         "device": [str, torch.device],
-        "dtype": [StrOptions(set(_DTYPES))],
+        "dtype": [StrOptions({"float32", "float64", "bfloat16"})],
         "compile": ["boolean"],
         "callbacks": [list, None],
         "checkpoint_dir": [str, Path, None],
@@ -140,7 +377,7 @@ class EAMCClusterer(
         attention_temperature: float = 1.0,
         attention_weight: float = 1.0,
         attention_reduction: str = "mean",
-        adversarial_weight: float = 0.1,
+        adversarial_weight: float = 0.01,
         sc_weight: float = 1.0,
         sim_weight: float = 1.0,
         reg_weight: float = 1.0,
@@ -153,7 +390,8 @@ class EAMCClusterer(
         size_weight: float = 2.0,
         max_epochs: Any = "auto",
         batch_size: Any = "auto",
-        lr: float = 2e-3,
+        pretrain_lr: float = 2e-3,
+        lr: float = 5e-4,
         attention_lr: float | None = None,
         discriminator_lr: float = 1e-4,
         betas: Sequence[float] = (0.95, 0.999),
@@ -197,6 +435,7 @@ class EAMCClusterer(
         self.size_weight = size_weight
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.pretrain_lr = pretrain_lr
         self.lr = lr
         self.attention_lr = attention_lr
         self.discriminator_lr = discriminator_lr
@@ -222,7 +461,25 @@ class EAMCClusterer(
 
     @classmethod
     def paper(cls, n_clusters: int = 8, **params: Any) -> EAMCClusterer:
-        """Make the configuration of the paper, as far as it is known."""
+        """Make the configuration of the paper, as far as it is known.
+
+        Layers, optimisers, temperature, scales of the losses, alternation, clipping
+        and selection are those of the paper and, where it is silent, of the
+        implementation that its authors' code is known by. Scale images to [-1, 1]
+        first. It is slow (20 runs of 500 epochs) and unstable; see the user guide.
+
+        Parameters
+        ----------
+        n_clusters : int, default=8
+            Number of clusters.
+        **params : dict
+            Parameters to set otherwise.
+
+        Returns
+        -------
+        EAMCClusterer
+            Unfitted.
+        """
         literal = dict(
             encoders=(200, 200, 500),
             scaling=None,
@@ -272,8 +529,7 @@ class EAMCClusterer(
         best, self.init_scores_ = run_restarts(plan, self.n_jobs)
         if best.net is None:
             raise FloatingPointError(
-                "a loss became NaN or infinite in every restart: lower lr, set "
-                "clip_norm, or look for modalities of extreme values"
+                f"a loss became NaN or infinite in every restart: {_REMEDY}"
             )
         if best.problems:
             warnings.warn(
@@ -312,8 +568,9 @@ class EAMCClusterer(
         if first:
             self._preparation = self._fit_preparation(rows, shapes)
             self._seed = int(check_random_state(self.random_state).randint(SEEDS))
+            self._phases = self._epochs(len(rows))
         data = self._batches(rows)
-        pretrain_epochs, max_epochs = self._epochs(len(data))
+        pretrain_epochs, max_epochs = self._phases
         done = self.n_iter_ if not first else 0
         with own_random_state(self._seed + done, data.device) as order:
             if first:
@@ -331,27 +588,24 @@ class EAMCClusterer(
                 batches = ShuffledBatches(data, self._batch_size(), order)
                 net.partial_fit(batches, epochs=1)
                 freeze_attention(net, data)
+        if not math.isfinite(net.history[-1]["train_loss"]):
+            raise FloatingPointError(
+                f"a loss became NaN or infinite in call {done + 1} of partial_fit: "
+                f"begin again with a clone, and {_REMEDY}"
+            )
         return self._publish(net, data)
 
     def _rows(self, X: Any, *, reset: bool) -> tuple[Rows, list[tuple[int, ...]]]:
         """Check X and take it as rows; also the shape of a sample by modality."""
         if isinstance(X, Dataset):
             rows = Rows(X)
-            shapes = [block.shape[1:] for block in rows.take(np.arange(1))]
-            widths = tuple(math.prod(shape) for shape in shapes)
-            names = tuple(default_names(len(shapes)))
-            layout = Layout(names, widths, (None,) * len(names))
-            if reset:
-                tags = self.__modality_tags__()
-                _validation._set_layout(self, layout, tags, from_table=False)
-            else:
-                check_is_fitted(self)
-                _validation._check_layout(self, layout)
+            frame = self._validate(rows.first(), reset=reset)
+            rows.follow(frame.names)
         else:
             frame = self._validate(X, reset=reset)
             refuse_empty_samples(frame)
             rows = Rows(frame.blocks, frame.observed)
-            shapes = [block.shape[1:] for block in frame.blocks]
+        shapes = [block.shape[1:] for block in frame.blocks]
         if reset and len(rows) < max(2, self.n_clusters):
             raise ValueError(
                 f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters}, and "
@@ -385,9 +639,13 @@ class EAMCClusterer(
 
     def _epochs(self, n_samples: int) -> tuple[int, int]:
         """Spell 'auto' epochs out."""
-        auto = math.ceil(AUTO_STEPS / max(1, n_samples // self._batch_size()))
-        asked = (self.pretrain_epochs, self.max_epochs)
-        pretrain_epochs, max_epochs = (auto if e == "auto" else e for e in asked)
+        size = self._batch_size()
+        pretrain_epochs, max_epochs = self.pretrain_epochs, self.max_epochs
+        if pretrain_epochs == "auto":
+            n_steps = max(1, min(n_samples, NEIGHBOR_ROWS) // size)
+            pretrain_epochs = max(AUTO_EPOCHS, math.ceil(AUTO_STEPS / n_steps))
+        if max_epochs == "auto":
+            max_epochs = math.ceil(AUTO_STEPS / max(1, n_samples // size))
         return pretrain_epochs, max_epochs
 
     def _neighbors(
@@ -409,7 +667,8 @@ class EAMCClusterer(
     def _plan(self, data: Batches, random_state: np.random.RandomState) -> Plan:
         pretrain_epochs, max_epochs = self._epochs(len(data))
         seeds = random_state.randint(SEEDS, size=self.n_init)
-        self._seed = int(seeds[0])  # of a later partial_fit
+        # of a later partial_fit
+        self._seed, self._phases = int(seeds[0]), (pretrain_epochs, max_epochs)
         rows, graphs = np.arange(0), np.zeros((0, 0, 0), dtype=np.intp)
         if pretrain_epochs:
             rows, graphs = self._neighbors(data, random_state)
@@ -427,20 +686,31 @@ class EAMCClusterer(
             seeds=seeds.tolist(),
             folder=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             checkpoint_every=self.checkpoint_every,
-            fingerprint=self._fingerprint(data, seeds),
+            fingerprints=self._fingerprints(data, seeds),
             verbose=bool(self.verbose),
         )
 
-    def _fingerprint(self, data: Batches, seeds: np.ndarray) -> str:
-        """What a checkpoint must share with this `fit` to be resumed."""
+    def _fingerprints(self, data: Batches, seeds: np.ndarray) -> dict[str, str]:
+        """What a checkpoint of each phase must share with this `fit` to be resumed.
+
+        That of the warm start leaves out what only the game uses, so that trying
+        several games starts them all from one.
+        """
         if self.checkpoint_dir is None:
-            return ""
-        unrelated = ("verbose", "n_jobs", "callbacks", "checkpoint_dir", "random_state")
+            return {}
         params = self.get_params(deep=False)
-        given = {k: v for k, v in params.items() if k not in unrelated}
+        given = {k: v for k, v in params.items() if k not in _NOT_IN_CHECKPOINTS}
+        warm = {k: v for k, v in given.items() if k not in _OF_THE_GAME}
+        with own_random_state(int(seeds[0]), data.device):
+            encoders = self._make_net([]).module.encoders
+        weights = [weight.cpu().numpy() for weight in encoders.state_dict().values()]
         some = np.linspace(0, len(data) - 1, min(len(data), 100)).astype(int)
         sample = [x.cpu().numpy() for x in data.batch(some).inputs]
-        return joblib.hash([given, len(data), sample, seeds])
+        shared = [str(encoders), weights, len(data), sample, seeds]
+        return {
+            phase: joblib.hash([counts, *shared])
+            for phase, counts in (("warm start", warm), ("game", given))
+        }
 
     def _make_net(self, callbacks: list[Any]) -> AdversarialNet:
         """Make a net, its weights drawn from torch's random state."""
@@ -472,6 +742,7 @@ class EAMCClusterer(
             network.to(self._full_dtype()),
             criterion=self._objective(),
             width=widths[0],
+            pretrain_lr=self.pretrain_lr,
             lr=self.lr,
             attention_lr=self.lr if self.attention_lr is None else self.attention_lr,
             discriminator_lr=self.discriminator_lr,
@@ -521,8 +792,7 @@ class EAMCClusterer(
         self.n_iter_ = len(self.history_)
         self.attention_weights_ = net.module_.frozen.cpu().numpy().copy()
         self._n_features_out = net.width
-        logits = [_first_head(out) for _, out in outputs(net.module_, data)]
-        self.labels_ = torch.cat([x.argmax(1) for x in logits]).cpu().numpy()
+        self.labels_ = _labels(self._said_of(data.rows))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -539,8 +809,7 @@ class EAMCClusterer(
         ndarray of int of shape (n_samples,)
             Clusters.
         """
-        _, said = self._said(X)
-        return np.concatenate([_first_head(out).argmax(1).cpu() for out in said])
+        return _labels(self._said(X)[1])
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Tell how much new samples belong to each cluster.
@@ -578,13 +847,38 @@ class EAMCClusterer(
         pieces = [out.fused.cpu().numpy() for out in said]
         return np.concatenate(pieces).astype(rows.dtype, copy=False)
 
+    def modality_latents(self, X: Any) -> dict[str, np.ndarray]:
+        """Encode new samples, modality by modality.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, torch Dataset, or array-like of shape \
+                (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n_samples, latent_width)
+            Latents by modality; rows of samples that lack it are NaN. `transform`
+            adds them up, weighted.
+        """
+        rows, said = self._said(X)
+        pieces = [out.latents.cpu().numpy() for out in said]
+        latents = np.concatenate(pieces, axis=1).astype(rows.dtype, copy=False)
+        if rows.observed is not None:
+            latents[~rows.observed.T] = np.nan
+        return dict(zip(self.modality_names_in_.tolist(), latents, strict=True))
+
     def _said(self, X: Any) -> tuple[Rows, Iterator[Any]]:
-        """What the network says of X, in float64: no sample depends on another."""
         check_is_fitted(self)
         rows, _ = self._rows(X, reset=False)
+        return rows, self._said_of(rows)
+
+    def _said_of(self, rows: Rows) -> Iterator[Any]:
+        """What the network says, in float64: no sample depends on another."""
         module = copy.deepcopy(self._net.module_).double()
         data = Batches(rows, self._preparation, module.frozen.device, torch.float64)
-        return rows, (out for _, out in outputs(module, data))
+        return (out for _, out in outputs(module, data))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Score the clusters of samples without classes.
@@ -617,7 +911,14 @@ class EAMCClusterer(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        # scikit-learn's check of sparse input takes what has predict_proba for a
+        # classifier, and asks this of it
+        tags.classifier_tags = ClassifierTags(multi_class=self.n_clusters != 2)
         return tags
+
+
+def _labels(said: Iterator[Any]) -> np.ndarray:
+    return np.concatenate([_first_head(out).argmax(1).cpu().numpy() for out in said])
 
 
 def _first_head(out: Fused) -> torch.Tensor:

@@ -89,8 +89,9 @@ def restore(net: Any, state: dict[str, Any], generator: torch.Generator) -> int:
     int
         Epochs of the phase that are done.
     """
-    for name, part in _parts(net).items():
-        part.load_state_dict(state["parts"][name])
+    parts = _parts(net)
+    for name, stored in state["parts"].items():
+        parts[name].load_state_dict(stored)
     net.history_ = History(json.loads(state["history"]))
     net.best_, net.best_loss_ = state["best"], state["best_loss"]
     generator.set_state(state["order"])
@@ -99,10 +100,8 @@ def restore(net: Any, state: dict[str, Any], generator: torch.Generator) -> int:
 
 
 def _parts(net: Any) -> dict[str, Any]:
-    parts = {
-        "network": net.module_,
-        "optimizer": net.optimizer_,
-        "discriminators": net.discriminators_,
-        "discriminator_optimizer": net.discriminator_optimizer_,
-    }
-    return {name: part for name, part in parts.items() if part is not None}
+    parts = {"network": net.module_, "optimizer": net.optimizer_, "trust": net.trust_}
+    if net.discriminators_ is not None and net.phase_name_ == "game":
+        parts["discriminators"] = net.discriminators_
+        parts["discriminator_optimizer"] = net.discriminator_optimizer_
+    return parts

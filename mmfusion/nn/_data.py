@@ -40,8 +40,8 @@ class Rows:
     Parameters
     ----------
     blocks : sequence of ndarray or CSR matrix, or Dataset
-        One block per modality; or a map-style dataset whose items are tuples (or
-        dicts) with one array per modality.
+        One block per modality; or a map-style dataset whose items are tuples with
+        one array per modality, or dicts of them by name.
     observed : ndarray of bool of shape (n_samples, n_modalities), default=None
         Which sample has which modality; None is all.
     """
@@ -49,6 +49,7 @@ class Rows:
     def __init__(self, blocks: Any, observed: np.ndarray | None = None) -> None:
         self.blocks = blocks
         self.observed = None if observed is None or observed.all() else observed
+        self.names: Sequence[str] = ()
         self._read = 0
 
     def __len__(self) -> int:
@@ -62,6 +63,21 @@ class Rows:
         if isinstance(self.blocks, Dataset):
             return np.dtype(np.float32)
         return np.result_type(*(block.dtype for block in self.blocks))
+
+    def first(self) -> list[np.ndarray] | dict[str, np.ndarray]:
+        """The first sample of a Dataset, as data of one sample."""
+        if len(self) == 0:
+            raise ValueError("the Dataset has 0 samples")
+        item = self.blocks[0]
+        if isinstance(item, Mapping):
+            self.names = list(item)
+            return {name: np.asarray(part)[None] for name, part in item.items()}
+        return [np.asarray(part)[None] for part in item]
+
+    def follow(self, names: Sequence[str]) -> None:
+        """Take modalities of a Dataset in this order, if it has them by name."""
+        if set(names) == set(self.names):
+            self.names = names
 
     def take(self, rows: Any) -> list[Any]:
         """Take samples.
@@ -77,7 +93,7 @@ class Rows:
             One per modality.
         """
         if isinstance(self.blocks, Dataset):
-            return _items(self.blocks, rows)
+            return _items(self.blocks, rows, self.names)
         taken = [block[rows] for block in self.blocks]
         self._read += sum(getattr(t, "nbytes", 0) for t in taken) * 16  # whole pages
         if self._read > RELEASED_BYTES:
@@ -87,7 +103,7 @@ class Rows:
         return taken
 
 
-def _items(dataset: Any, rows: Any) -> list[np.ndarray]:
+def _items(dataset: Any, rows: Any, names: Sequence[str]) -> list[np.ndarray]:
     if isinstance(rows, slice):
         rows = np.arange(len(dataset))[rows]
     indices = np.asarray(rows).tolist()
@@ -95,7 +111,7 @@ def _items(dataset: Any, rows: Any) -> list[np.ndarray]:
         items = dataset.__getitems__(indices)
     else:
         items = [dataset[i] for i in indices]
-    items = [i.values() if isinstance(i, Mapping) else i for i in items]
+    items = [[i[name] for name in names] if names else i for i in items]
     return [
         np.stack([np.asarray(part) for part in parts])
         for parts in zip(*items, strict=True)

@@ -33,9 +33,21 @@ def gathered(own: Tensor, dim: int = 0) -> Tensor:
     """Put the parts of all processes together; gradients flow back to each."""
     if not is_parallel():
         return own
-    from torch.distributed.nn.functional import all_gather
+    return torch.cat(tuple(_Gather.apply(own.contiguous())), dim)
 
-    return torch.cat(all_gather(own.contiguous()), dim)
+
+class _Gather(torch.autograd.Function):
+    """Parts of all processes; the gradient is the sum over their equal losses."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        parts = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, own)
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient[distributed.get_rank()] * distributed.get_world_size()
 
 
 def average_gradients(parameters: Iterable[Any]) -> None:

@@ -162,17 +162,18 @@ def latent_width(encoder: nn.Module, shape: tuple[int, ...], name: str) -> int:
     parameter = next(encoder.parameters(), torch.empty(0))
     try:
         with torch.no_grad():
-            latent: Tensor = encoder.eval()(parameter.new_zeros((2, *shape)))
-    except RuntimeError as error:
+            latent: Any = encoder.eval()(parameter.new_zeros((2, *shape)))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ValueError(
             f"modality {name!r}: its encoder does not take samples of shape {shape}: "
             f"{error}"
         ) from error
     finally:
         encoder.train(training)
-    if latent.ndim != 2 or len(latent) != 2:
+    if not isinstance(latent, Tensor) or latent.ndim != 2 or len(latent) != 2:
+        found = getattr(latent, "shape", type(latent).__name__)
         raise ValueError(
-            f"modality {name!r}: its encoder makes {tuple(latent.shape)} of 2 samples; "
-            "it must make one row of each"
+            f"modality {name!r}: its encoder makes {found} of 2 samples; it must make "
+            "one row of each"
         )
     return latent.shape[1]

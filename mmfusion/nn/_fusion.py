@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -63,13 +63,28 @@ class Attention(nn.Module):
 
     def forward(self, latents: Tensor, observed: Tensor | None) -> Tensor:
         """Weigh the modalities of a batch: (V, m, d) to one weight each, (V,)."""
-        together = latents.movedim(0, 1).flatten(1)
-        scores = torch.sigmoid(self.layers(together)) / self.temperature
+        scores = torch.sigmoid(self._activations(latents)) / self.temperature
         if observed is None:
             return scores.softmax(1).mean(0)
         shares = scores.masked_fill(~observed, -math.inf).softmax(1)
         means = shares.sum(0) / torch.clamp_min(observed.sum(0), 1)
         return means / means.sum()
+
+    def _activations(self, latents: Tensor) -> Tensor:
+        """What the layers make of a batch: (V, m, d) to (m, V).
+
+        Nothing but sums and products stand between them, so that their weights are
+        multiplied first: V columns instead of 100 meet the latents.
+        """
+        layers: list[Any] = list(self.layers)
+        *others, last = layers
+        weight, bias = last.weight, last.bias
+        for layer in reversed(others):
+            bias = torch.addmv(bias, weight, layer.bias)
+            weight = weight @ layer.weight
+        n_modalities, _, width = latents.shape
+        by_modality = weight.reshape(-1, n_modalities, width).permute(1, 2, 0)
+        return torch.bmm(latents, by_modality).sum(0).to(latents) + bias
 
 
 class ClusteringHeads(nn.Module):
@@ -115,9 +130,10 @@ class ClusteringHeads(nn.Module):
         norm = self.norm
         width = norm.num_features // self.n_heads
         own = slice(head * width, (head + 1) * width)
-        self.norm = nn.BatchNorm1d(width).to(self.hidden)
+        self.norm = nn.BatchNorm1d(width).to(self.hidden).train(norm.training)
         for name in ("weight", "bias"):
-            setattr(self.norm, name, nn.Parameter(getattr(norm, name).detach()[own]))
+            kept = getattr(norm, name).detach()[own].clone()
+            setattr(self.norm, name, nn.Parameter(kept))
         for name in ("running_mean", "running_var"):
             setattr(self.norm, name, getattr(norm, name)[own].clone())
         for name in ("hidden", "hidden_bias", "assign", "assign_bias"):
@@ -254,11 +270,53 @@ class Discriminators(nn.Module):
         self.weights = nn.ParameterList(weight for weight, _ in layers)
         self.biases = nn.ParameterList(bias for _, bias in layers)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Judge latents of shape (V - 1, m, d): logits of shape (V - 1, m)."""
+    def forward(self, latents: Tensor, fixed: bool = False) -> Tensor:
+        """Judge latents of shape (V - 1, m, d): logits of shape (V - 1, m).
+
+        Fixed discriminators let gradients through, but not into their parameters.
+        """
         layers = zip(self.weights, self.biases, strict=True)
         for layer, (weight, bias) in enumerate(layers):
             if layer:
                 latents = F.leaky_relu(latents, self.SLOPE)
+            if fixed:
+                weight, bias = weight.detach(), bias.detach()
             latents = torch.baddbmm(bias, latents, weight)
         return latents.squeeze(-1)
+
+
+class GraphTrust(nn.Module):
+    """How far each clustering module follows each graph of neighbours.
+
+    The mean disagreement D_g on the edges of every graph is followed, and edges
+    weighted by 1 / D_g: the gradient is that of the sum of log D_g. A graph that
+    contradicts the others, such as that of a modality without clusters, is thus
+    heard less, without a parameter (after the auto-weighted graphs of Nie, Li and
+    Li 2016, who minimise a sum of roots).
+
+    Parameters
+    ----------
+    n_heads : int
+        Number of clustering modules R.
+    n_graphs : int
+        Number of graphs G.
+    """
+
+    RATE = 0.05  # of the running means
+    FLOOR = 0.01  # of a mean disagreement: no graph is trusted without limit
+
+    running: Tensor
+
+    def __init__(self, n_heads: int, n_graphs: int) -> None:
+        super().__init__()
+        self.register_buffer("running", torch.ones(n_heads, n_graphs))
+
+    def forward(self, pairs: Tensor, graphs: Tensor) -> Tensor:
+        """Weigh pairs, of shape (R, m), by the graphs they are of, of shape (m,)."""
+        edges = F.one_hot(graphs, self.running.shape[1]).to(pairs)
+        counts = edges.sum(0)
+        means = (pairs.detach() @ edges) / torch.clamp_min(counts, 1)
+        self.running.lerp_(torch.where(counts > 0, means, self.running), self.RATE)
+        trust = 1 / (self.running + self.FLOOR)
+        trust = trust / trust.mean(1, keepdim=True)
+        return trust[:, graphs]

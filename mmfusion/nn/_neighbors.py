@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 
 from mmfusion.nn._data import Batch, Batches
 
@@ -19,9 +20,12 @@ class PairedBatch(NamedTuple):
     ----------
     batch : Batch
         The m samples, then their m neighbours.
+    graphs : tensor of int of shape (m,)
+        The graph each pair is an edge of.
     """
 
     batch: Batch
+    graphs: Tensor
 
 
 def neighbor_graphs(
@@ -114,7 +118,7 @@ class NeighborPairs:
             graph = self._draw(n_graphs)
             neighbors = self.graphs[graph, own, self._draw(n_neighbors)]
             both = self.rows[torch.cat([own, neighbors])]
-            yield PairedBatch(self.data.batch(both))
+            yield PairedBatch(self.data.batch(both), graph)
 
     def _draw(self, high: int) -> Any:
         return torch.randint(high, (self.batch_size,), generator=self.generator)

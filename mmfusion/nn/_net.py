@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmfusion.nn import _distributed, _losses
 from mmfusion.nn._data import Batch
-from mmfusion.nn._fusion import Discriminators, Fused
+from mmfusion.nn._fusion import Discriminators, Fused, GraphTrust
 from mmfusion.nn._neighbors import PairedBatch
 
 
@@ -31,8 +31,10 @@ class AdversarialNet(NeuralNet):
         What it minimises.
     width : int
         Width of a latent.
+    pretrain_lr : float
+        Learning rate of the warm start.
     lr, attention_lr, discriminator_lr : float
-        Learning rates.
+        Learning rates of the game.
     betas, discriminator_betas : tuple of float
         Of the two Adam optimisers.
     clip_norm : float or None
@@ -57,6 +59,7 @@ class AdversarialNet(NeuralNet):
         self,
         *args: Any,
         width: int = 1,
+        pretrain_lr: float = 1e-3,
         attention_lr: float = 1e-3,
         discriminator_lr: float = 1e-4,
         betas: tuple[float, ...] = (0.95, 0.999),
@@ -70,7 +73,7 @@ class AdversarialNet(NeuralNet):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.width = width
+        self.width, self.pretrain_lr = width, pretrain_lr
         self.attention_lr, self.discriminator_lr = attention_lr, discriminator_lr
         self.betas, self.discriminator_betas = betas, discriminator_betas
         self.clip_norm, self.alternate, self.rest = clip_norm, alternate, rest
@@ -87,9 +90,12 @@ class AdversarialNet(NeuralNet):
         super().initialize_module()
         n_modalities = len(self.module_.encoders)
         plays = self.criterion.adversarial_weight > 0 and n_modalities > 1
+        like = self.module_.frozen  # its type, also float64
         self.discriminators_: Any = (
-            Discriminators(n_modalities - 1, self.width) if plays else None
+            Discriminators(n_modalities - 1, self.width).to(like) if plays else None
         )
+        heads = self.module_.heads.n_heads
+        self.trust_ = GraphTrust(heads, 2 * n_modalities).to(like)
         return self
 
     def initialize_criterion(self) -> AdversarialNet:
@@ -118,6 +124,17 @@ class AdversarialNet(NeuralNet):
 
     # An epoch
 
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, *, epochs: int = 1
+    ) -> AdversarialNet:
+        """Train for some epochs; an interrupt is passed on, which skorch ends at."""
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, epochs=epochs)
+        finally:
+            self.notify("on_train_end", X=X, y=y)
+        return self
+
     def get_split_datasets(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Hand an epoch on as it is."""
         return X, None
@@ -135,6 +152,7 @@ class AdversarialNet(NeuralNet):
         self.module_.train(training)
         n_steps = len(iterator)
         sums: dict[str, Tensor] = {}
+        turns: Counter[str] = Counter()  # those that alternate do not see every batch
         for step, batch in enumerate(iterator):
             epochs = len(self.history) - 1 - self.phase_start_ + step / n_steps
             self.done_ = min(1.0, epochs / max(1, self.phase_epochs_))
@@ -144,14 +162,11 @@ class AdversarialNet(NeuralNet):
             terms = step_fn(batch)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0) + term.detach()
+                turns[name] += 1
             self.notify("on_batch_end", batch=batch, training=training, **terms)
         for name, total in sums.items():
-            turns = n_steps
-            if self.alternate and self.discriminators_ is not None:
-                judged = name in ("discriminator", "accuracy")
-                turns = n_steps // 2 if judged else (n_steps + 1) // 2
             key = f"{prefix}_loss" if name == "loss" else name
-            self.history.record(key, float(total) / max(1, turns))
+            self.history.record(key, float(total) / turns[name])
 
     def _set_rates(self) -> None:
         """Lower the learning rates along half a cosine over the phase."""
@@ -166,27 +181,35 @@ class AdversarialNet(NeuralNet):
 
     def train_step(self, batch: Any, **params: Any) -> dict[str, Tensor]:
         """Learn from one batch: the terms of the losses."""
-        with self._precision():
-            if isinstance(batch, PairedBatch):
-                return self._agree(batch.batch)
-            if self.discriminators_ is None or not self.alternate:
-                return self._play(batch, network=True, judges=True)
-            turn = self.turn_ % 2
-            return self._play(batch, network=turn == 0, judges=turn == 1)
+        if isinstance(batch, PairedBatch):
+            return self._agree(*batch)
+        if self.discriminators_ is None or not self.alternate:
+            return self._play(batch, network=True, judges=True)
+        turn = self.turn_ % 2
+        return self._play(batch, network=turn == 0, judges=turn == 1)
 
-    def _agree(self, batch: Batch) -> dict[str, Tensor]:
-        out, _ = self._forward(batch, pairs=True)
-        terms = self.criterion.agreement(out)
-        return self._learn({name: term.mean() for name, term in terms.items()})
+    def _agree(self, batch: Batch, graphs: Tensor) -> dict[str, Tensor]:
+        latents, observed = self._encode(batch, pairs=True)
+        # neighbours agree before attention learns whom to listen to
+        equal = torch.full_like(self.module_.frozen, 1 / len(latents))
+        out = self._cluster(latents, observed, equal)
+        pairs, imbalance = self.criterion.agreement(out)
+        trust = self.trust_(pairs, graphs[: pairs.shape[1]])
+        weighted = {
+            "disagreement": (trust * pairs).mean(),
+            "imbalance": imbalance.mean(),
+        }
+        return self._learn(weighted) | {"disagreement": pairs.detach().mean()}
 
     def _play(self, batch: Batch, *, network: bool, judges: bool) -> dict[str, Tensor]:
         with nullcontext() if network else torch.no_grad():
-            out, observed = self._forward(batch)
+            latents, observed = self._encode(batch)
         judged: dict[str, Tensor] = {}
         if self.discriminators_ is not None and judges:
-            judged = self._judge(out.latents.detach(), observed)
+            judged = self._judge(latents.detach(), observed)
         if not network:
             return judged
+        out = self._cluster(latents, observed)
         return self._learn(self._terms(out, observed)) | judged
 
     def _terms(self, out: Fused, observed: Tensor | None) -> dict[str, Tensor]:
@@ -200,7 +223,8 @@ class AdversarialNet(NeuralNet):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every term of a batch without learning; see `mmfusion.nn._training`."""
-        out, observed = self._forward(batch)
+        latents, observed = self._encode(batch)
+        out = self._cluster(latents, observed)
         terms = self._terms(out, observed)
         total = self.criterion.total(terms) if terms else out.fused.new_zeros(())
         own = {name: terms[name] for name in ("sc", "sim", "reg") if name in terms}
@@ -210,29 +234,35 @@ class AdversarialNet(NeuralNet):
             total = total + terms["discriminator"]
         return terms | {"clustering": clustering, "total": total}
 
-    def _forward(
+    def _encode(
         self, batch: Batch, *, pairs: bool = False
-    ) -> tuple[Fused, Tensor | None]:
-        """Encode this process's part, gather, and do the rest on the whole batch."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encode this process's part of a batch, and gather the whole of it."""
         inputs, observed = batch
         if _distributed.is_parallel():
             inputs, observed = _part(inputs, observed, pairs)
-        latents = self.module_.encode(inputs, observed)
+        with self._precision():
+            latents = self.module_.encode(inputs, observed)
+        latents = latents.to(self.module_.frozen)
         if _distributed.is_parallel():
             latents = _whole(latents, 1, pairs)
             if observed is not None:
                 observed = _whole(observed, 0, pairs)
-        # neighbours agree before attention learns whom to listen to
-        weights = (
-            torch.full_like(self.module_.frozen, 1 / len(latents)) if pairs else None
-        )
-        return self.module_(None, observed, latents, weights), observed
+        return latents, observed
+
+    def _cluster(
+        self, latents: Tensor, observed: Tensor | None, weights: Tensor | None = None
+    ) -> Fused:
+        with self._precision():
+            out = self.module_(None, observed, latents, weights)
+        # losses compare nearly equal numbers: they are not for half precision
+        return Fused(*(part.to(latents) for part in out))
 
     def _learn(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = self.criterion.total(terms)
         self.optimizer_.zero_grad()
         loss.backward()
-        parameters = list(self.module_.parameters())
+        parameters = _parameters(self.optimizer_)
         _distributed.average_gradients(parameters)
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
@@ -246,7 +276,7 @@ class AdversarialNet(NeuralNet):
         learns = loss.detach() > self.rest * guessing
         self.discriminator_optimizer_.zero_grad()
         (loss * learns).backward()
-        _distributed.average_gradients(self.discriminators_.parameters())
+        _distributed.average_gradients(_parameters(self.discriminator_optimizer_))
         self.discriminator_optimizer_.step()
         return {"discriminator": loss, "accuracy": accuracy}
 
@@ -255,29 +285,34 @@ class AdversarialNet(NeuralNet):
     ) -> tuple[Tensor, Tensor]:
         """Tell the reference from the other modalities: loss and accuracy."""
         fake, real = self._sides(latents)
-        logits = self.discriminators_(torch.cat([fake, real], dim=1))
+        logits = self._logits(torch.cat([fake, real], dim=1))
         of_fake, of_real = logits.chunk(2, 1)
         seen, known = self._seen(observed)
         loss = _losses.taken_for(of_fake, False, seen) + _losses.taken_for(
             of_real, True, known
         )
-        right = (of_fake < 0).float().mean() + (of_real > 0).float().mean()
-        return loss, right / 2
+        right = torch.cat([of_fake < 0, of_real > 0]).to(loss)
+        if seen is None or known is None:
+            return loss, right.mean()
+        counted = torch.cat([seen, known])
+        return loss, (right * counted).sum() / torch.clamp_min(counted.sum(), 1)
 
     def _deceive(self, latents: Tensor, observed: Tensor | None) -> Tensor:
         """Loss of the encoders whose latents are not taken for the reference."""
         fake, _ = self._sides(latents)
-        with _fixed(self.discriminators_):
-            logits = self.discriminators_(fake)
+        logits = self._logits(fake, fixed=True)
         return _losses.taken_for(logits, True, self._seen(observed)[0])
+
+    def _logits(self, latents: Tensor, *, fixed: bool = False) -> Tensor:
+        with self._precision():
+            return self.discriminators_(latents, fixed).to(latents)
 
     def _sides(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Split latents into those to be judged and, as often, the reference."""
-        reference = latents[self.reference]
-        others = torch.cat(
-            [latents[: self.reference], latents[self.reference + 1 :]], dim=0
-        )
-        return others, reference.expand_as(others)
+        sides = latents[: self.reference], latents[self.reference + 1 :]
+        some = [side for side in sides if len(side)]
+        others = some[0] if len(some) == 1 else torch.cat(some)  # a view, if it can be
+        return others, latents[self.reference].expand_as(others)
 
     def _seen(self, observed: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         if observed is None:
@@ -297,14 +332,9 @@ def _adam(groups: list[dict[str, Any]], betas: tuple[float, ...]) -> Any:
     return torch.optim.Adam(groups, betas=(betas[0], betas[1]), fused=True)
 
 
-@contextmanager
-def _fixed(module: nn.Module) -> Iterator[None]:
-    """Let gradients through a module, but not into its parameters."""
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)
+def _parameters(optimizer: Any) -> list[Tensor]:
+    """What an optimizer steps; asking the module walks through all of its parts."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def _part(

@@ -70,17 +70,15 @@ class Objective:
             mean=self.mean_attention,
         )
 
-    def agreement(self, out: Fused) -> dict[str, Tensor]:
-        """Terms of a paired batch: neighbours agree, clusters are equally large.
+    def agreement(self, out: Fused) -> tuple[Tensor, Tensor]:
+        """Disagreement of every pair of a paired batch, and imbalance of clusters.
 
-        One value per clustering module, if several compete.
+        Shapes are (R, m) and (R,) for R clustering modules.
         """
-        assignment = out.logits.softmax(-1)
+        assignment = out.logits.softmax(-1).reshape(-1, *out.logits.shape[-2:])
         samples, neighbors = assignment.chunk(2, dim=-2)
-        return {
-            "disagreement": _losses.disagreement(samples, neighbors),
-            "imbalance": _losses.imbalance(assignment),
-        }
+        pairs = _losses.disagreement(samples, neighbors)
+        return pairs, _losses.imbalance(assignment)
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """Add up terms, weighted."""
@@ -93,6 +91,10 @@ class Objective:
             "disagreement": 1.0,
             "imbalance": self.size_weight,
         }
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum(
-            0
-        )
+        if not terms:
+            raise ValueError(
+                "the game has nothing to minimise, for all its weights are 0: set one, "
+                "or max_epochs=0 to end with the warm start"
+            )
+        weighted = [weights[name] * term for name, term in terms.items()]
+        return torch.stack(weighted).sum(0)

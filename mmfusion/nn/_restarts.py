@@ -60,8 +60,8 @@ class Plan:
         Where checkpoints go.
     checkpoint_every : int
         Epochs between two checkpoints.
-    fingerprint : str
-        Of parameters and data.
+    fingerprints : dict of str to str
+        Of the data and the parameters that count, by phase.
     verbose : bool
         Whether progress is shown.
     """
@@ -79,7 +79,7 @@ class Plan:
     seeds: Sequence[int]
     folder: Path | None
     checkpoint_every: int
-    fingerprint: str
+    fingerprints: dict[str, str]
     verbose: bool
 
     def pairs(self, generator: Any) -> NeighborPairs:
@@ -133,7 +133,8 @@ def run_restarts(plan: Plan, n_jobs: int | None) -> tuple[Run, list[float]]:
         Of every start.
     """
     starts = range(len(plan.seeds))
-    parallel = Parallel(n_jobs=n_jobs)
+    # not in threads: torch's random state is one for all of them
+    parallel = Parallel(n_jobs=n_jobs, prefer="processes")
     if not plan.pretrain_epochs:
         runs = parallel(delayed(play)(plan, s) for s in starts)
         return min(runs, key=_rank), [run.score for run in runs]
@@ -141,7 +142,7 @@ def run_restarts(plan: Plan, n_jobs: int | None) -> tuple[Run, list[float]]:
     scores = [run.score for run in warm]
     runs = []
     for run in sorted(warm, key=_rank):
-        runs.append(play(plan, run.start, run.net))
+        runs.append(run if run.net is None else play(plan, run.start, run.net))
         if not runs[-1].problems:
             break
     return min(runs, key=_rank), scores
@@ -194,9 +195,11 @@ def _train(
     if plan.verbose:
         own.append(Progress(f"restart {start + 1} of {len(plan.seeds)}"))
     done = 0
+    begin(net, phase, n_epochs)
     if plan.folder is not None:
-        path = plan.folder / f"{phase.replace(' ', '-')}-{start}.pt"
-        checkpoint = Checkpoint(path, plan.fingerprint)
+        fingerprint = plan.fingerprints[phase]
+        path = plan.folder / f"{phase.replace(' ', '-')}-{fingerprint}-{start}.pt"
+        checkpoint = Checkpoint(path, fingerprint)
         own.append(Save(checkpoint, plan.checkpoint_every, generator))
         state = checkpoint.load()
         if state is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmfusion.nn._data import Batches, ShuffledBatches
 from mmfusion.nn._net import AdversarialNet
@@ -67,6 +68,9 @@ def begin(net: AdversarialNet, phase: str, n_epochs: int, done: int = 0) -> None
     """
     net.phase_name_, net.phase_epochs_ = phase, n_epochs
     net.phase_start_ = len(net.history) - done
+    if phase == "warm start":
+        for group in net.optimizer_.param_groups:
+            group["lr"] = group["initial_lr"] = net.pretrain_lr
 
 
 def freeze_attention(net: AdversarialNet, data: Batches) -> None:
@@ -111,26 +115,32 @@ def evaluate(net: AdversarialNet, data: Batches, seed: int) -> dict[str, float]:
 
 
 def score_agreement(net: AdversarialNet, pairs: Any) -> Tensor:
-    """Mean loss of the agreement of neighbours over one epoch of pairs.
+    """How well neighbours agree, graph by graph.
 
     Parameters
     ----------
     net : AdversarialNet
         The net.
-    pairs : iterable of PairedBatch
-        The pairs: the same for all nets that are compared.
+    pairs : NeighborPairs
+        The pairs of one epoch: the same for all nets that are compared.
 
     Returns
     -------
     tensor of shape (n_heads,)
-        The loss of every clustering module.
+        Of every clustering module, what the warm start minimises: the mean over
+        graphs of the logarithm of their disagreement, and the imbalance of clusters.
     """
-    total = torch.zeros(net.module_.heads.n_heads, device=net.device)
+    n_graphs = net.trust_.running.shape[1]
+    sums = counts = imbalance = torch.zeros((), device=net.device)
     with evaluating(net.module_):
-        for (batch,) in pairs:
-            terms = net.criterion.agreement(net.module_(*batch))
-            total += net.criterion.total(terms)
-    return total / len(pairs)
+        for batch, graphs in pairs:
+            own, unequal = net.criterion.agreement(net.module_(*batch))
+            edges = F.one_hot(graphs, n_graphs).to(own)
+            sums, counts = sums + own @ edges, counts + edges.sum(0)
+            imbalance = imbalance + unequal
+    seen = counts > 0
+    means = sums[:, seen] / counts[seen] + net.trust_.FLOOR
+    return means.log().mean(1) + net.criterion.size_weight * imbalance / len(pairs)
 
 
 def keep_best_head(net: AdversarialNet, pairs: Any) -> float:

@@ -1,3 +1,7 @@
 """Displays of fitted estimators; matplotlib loads when something is drawn."""
 
-__all__: list[str] = []
+from mmfusion.plotting._attention import AttentionWeightsDisplay
+from mmfusion.plotting._latent_map import LatentMapDisplay
+from mmfusion.plotting._loss_curves import LossCurveDisplay
+
+__all__ = ["AttentionWeightsDisplay", "LatentMapDisplay", "LossCurveDisplay"]

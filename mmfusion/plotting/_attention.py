@@ -1,0 +1,261 @@
+"""Attention weights of the modalities, overall and by cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from mmfusion._extras import import_extra
+from mmfusion._options import weights_by_modality
+from mmfusion.plotting._colors import (
+    cluster_colors,
+    cluster_legend,
+)
+from mmfusion.plotting._estimators import check_shows, samples_of
+
+
+class AttentionWeightsDisplay:
+    """How much each modality counts, overall and in each cluster.
+
+    It is recommended to use :meth:`from_estimator` or :meth:`from_weights`. All
+    parameters are stored as attributes.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_modalities,)
+        Attention weights, which add up to 1.
+    names : sequence of str of length n_modalities
+        Names of the modalities.
+    clusters : ndarray of shape (n_clusters,), default=None
+        The clusters; None if they are not drawn.
+    cluster_weights : ndarray of shape (n_clusters, n_modalities), default=None
+        Mean over the members of each cluster of the weights over what they observe.
+
+    Attributes
+    ----------
+    bars_ : matplotlib BarContainer
+        One bar per modality.
+    dots_ : list of matplotlib PathCollection
+        The weights in each cluster, one dot per modality; empty without clusters.
+    ax_ : matplotlib Axes
+        Axes with the bars.
+    figure_ : matplotlib Figure
+        Figure of the axes.
+
+    See Also
+    --------
+    LossCurveDisplay : Learning curves.
+    LatentMapDisplay : Maps of the latents.
+
+    Notes
+    -----
+    Attention gives one weight per modality for all samples. A sample that lacks
+    modalities is fused by the weights of the others, divided by their sum; only
+    through that do clusters differ.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from mmfusion.plotting import AttentionWeightsDisplay
+    >>> display = AttentionWeightsDisplay.from_weights(
+    ...     [0.75, 0.25],
+    ...     ["audio", "video"],
+    ...     labels=[0, 0, 1],
+    ...     observed=[[True, True], [True, True], [False, True]],
+    ... )
+    >>> display.cluster_weights
+    array([[0.75, 0.25],
+           [0.  , 1.  ]])
+    """
+
+    def __init__(
+        self,
+        *,
+        weights: np.ndarray,
+        names: Sequence[str],
+        clusters: np.ndarray | None = None,
+        cluster_weights: np.ndarray | None = None,
+    ) -> None:
+        self.weights = weights
+        self.names = names
+        self.clusters = clusters
+        self.cluster_weights = cluster_weights
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any = None, *, ax: Any = None, **kwargs: Any
+    ) -> Self:
+        """Draw the attention weights of a fitted estimator.
+
+        For clusters of a torch Dataset, give :meth:`from_weights` their labels.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted one with ``attention_weights_``, such as EAMCClusterer.
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features), \
+                default=None
+            Samples whose clusters are drawn too; None draws the weights only.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **kwargs : dict
+            Style of the bars; see matplotlib's `Axes.barh`.
+
+        Returns
+        -------
+        AttentionWeightsDisplay
+            The drawn display.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If it has no attention weights.
+        """
+        check_shows(estimator, "attention_weights_")
+        labels = observed = None
+        if X is not None:
+            frame = samples_of(estimator, X)
+            labels, observed = estimator.predict(frame), frame.observed
+        return cls.from_weights(
+            estimator.attention_weights_,
+            estimator.modality_names_in_.tolist(),
+            labels=labels,
+            observed=observed,
+            ax=ax,
+            **kwargs,
+        )
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Any,
+        names: Sequence[str],
+        *,
+        labels: Any = None,
+        observed: Any = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw weights.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n_modalities,) or dict of str to float
+            Weight of each modality; they are divided by their sum.
+        names : list of str of length n_modalities
+            Names of the modalities.
+        labels : array-like of shape (n_samples,), default=None
+            Cluster of each sample; None draws no clusters.
+        observed : array-like of bool of shape (n_samples, n_modalities), default=None
+            Which sample has which modality; None is all.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **kwargs : dict
+            Style of the bars; see matplotlib's `Axes.barh`.
+
+        Returns
+        -------
+        AttentionWeightsDisplay
+            The drawn display.
+
+        Raises
+        ------
+        ValueError
+            If lengths do not agree, weights are negative or all zero, or a sample
+            observes nothing that has a weight.
+        """
+        names = list(names)
+        values = weights_by_modality(weights, names)
+        values = values / values.sum()
+        if labels is None:
+            return cls(weights=values, names=names).plot(ax, **kwargs)
+        labels = np.asarray(labels)
+        shape = (len(labels), len(names))
+        observed = np.ones(shape, bool) if observed is None else np.asarray(observed)
+        if observed.shape != shape:
+            raise ValueError(
+                f"observed has shape {observed.shape}; for {shape[0]} labels and the "
+                f"modalities {names} it should be {shape}"
+            )
+        clusters, members = np.unique(labels, return_inverse=True)
+        shares = _shares(values, observed)
+        sums = np.zeros((len(clusters), len(names)))
+        np.add.at(sums, members, shares)
+        means = sums / np.bincount(members)[:, None]
+        return cls(
+            weights=values, names=names, clusters=clusters, cluster_weights=means
+        ).plot(ax, **kwargs)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
+        """Draw.
+
+        Bars are the weights of a sample that lacks no modality, dots the mean over
+        the members of each cluster; the dashed line is the weight if all modalities
+        counted the same.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **kwargs : dict
+            Style of the bars; see matplotlib's `Axes.barh`.
+
+        Returns
+        -------
+        AttentionWeightsDisplay
+            This display.
+        """
+        n_modalities = len(self.names)
+        n_clusters = 0 if self.clusters is None else len(self.clusters)
+        if ax is None:
+            pyplot = import_extra("matplotlib.pyplot")
+            inches = 1 + n_modalities * (0.4 + 0.06 * min(n_clusters, 20))
+            size = (6.4, max(2.4, inches))
+            _, ax = pyplot.subplots(figsize=size, layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        self.dots_: list[Any] = []
+        y = np.arange(n_modalities)
+        style = {"color": "0.85" if n_clusters else "tab:blue"} | kwargs
+        self.bars_ = ax.barh(y, self.weights, **style)
+        ax.axvline(1 / n_modalities, color="0.4", linestyle="--", linewidth=1)
+        if self.clusters is not None and self.cluster_weights is not None:
+            self._plot_clusters(self.clusters, self.cluster_weights)
+            ax.set_xlabel("attention weight (bars), mean over each cluster (dots)")
+        else:
+            ax.bar_label(self.bars_, fmt="%.2f", padding=3)
+            ax.margins(x=0.12)
+            ax.set_xlabel("attention weight")
+        ax.set(yticks=y, yticklabels=self.names)
+        ax.set_ylim(n_modalities - 0.5, -0.5)  # the first modality on top
+        ax.set_xlim(left=0)
+        return self
+
+    def _plot_clusters(self, clusters: np.ndarray, weights: np.ndarray) -> None:
+        ax, y = self.ax_, np.arange(len(self.names))
+        colors = cluster_colors(clusters)
+        n_clusters = len(clusters)
+        shifts = (np.arange(n_clusters) - (n_clusters - 1) / 2) * 0.7 / n_clusters
+        for color, shift, own in zip(colors.values(), shifts, weights, strict=True):
+            self.dots_.append(
+                ax.scatter(own, y + shift, s=12, color=[color], clip_on=False, zorder=3)
+            )
+        cluster_legend(ax, colors, "cluster")
+
+
+def _shares(weights: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Weights over what each sample observes: rows add up to 1."""
+    shares = observed * weights
+    totals = shares.sum(axis=1, keepdims=True)
+    nothing = np.flatnonzero(totals[:, 0] == 0)
+    if nothing.size:
+        raise ValueError(
+            f"sample {nothing[0]} observes no modality that has a weight "
+            f"({nothing.size} of {len(observed)} samples do not): leave such samples "
+            "out"
+        )
+    return shares / totals

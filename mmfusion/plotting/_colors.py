@@ -1,0 +1,41 @@
+"""Colors of clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mmfusion._extras import import_extra
+
+
+def cluster_colors(clusters: np.ndarray) -> dict[Any, tuple[float, ...]]:
+    """Give every cluster a color; beyond 20 neighbours look alike."""
+    matplotlib = import_extra("matplotlib")
+    n_clusters = len(clusters)
+    if n_clusters > 20:
+        colors = matplotlib.colormaps["turbo"](np.linspace(0, 1, n_clusters))
+    else:
+        name = "tab10" if n_clusters <= 10 else "tab20"
+        colors = matplotlib.color_sequences[name][:n_clusters]
+    rgba = matplotlib.colors.to_rgba_array(colors)
+    return dict(zip(clusters.tolist(), map(tuple, rgba.tolist()), strict=True))
+
+
+def cluster_legend(ax: Any, colors: dict[Any, tuple[float, ...]], title: str) -> Any:
+    """Put a legend of the clusters beside an Axes."""
+    line = import_extra("matplotlib.lines").Line2D
+    dots = [
+        line([], [], linestyle="none", marker="o", markersize=4, color=color)
+        for color in colors.values()
+    ]
+    return ax.legend(
+        dots,
+        [str(cluster) for cluster in colors],
+        title=title,
+        fontsize="small",
+        ncols=1 + (len(colors) - 1) // 12,
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        borderaxespad=1,
+    )

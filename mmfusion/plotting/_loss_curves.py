@@ -1,0 +1,244 @@
+"""Learning curves: every term of the loss over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+
+from mmfusion._extras import import_extra
+from mmfusion.plotting._estimators import check_shows
+
+NO_LOSSES = ("epoch", "dur", "accuracy")
+
+
+class LossCurveDisplay:
+    """Learning curves of a deep estimator, one for each term of the loss.
+
+    It is recommended to use :meth:`from_estimator` or :meth:`from_history`. All
+    parameters are stored as attributes.
+
+    Parameters
+    ----------
+    curves : dict of str to ndarray of shape (n_epochs,)
+        Mean over each epoch by term; NaN where an epoch has no such term.
+    phases : sequence of str of length n_epochs
+        Phase of the training that each epoch belongs to.
+
+    Attributes
+    ----------
+    lines_ : dict of str to matplotlib Line2D
+        The curve of each term; it is interrupted between phases.
+    ax_ : matplotlib Axes
+        Axes with the curves.
+    figure_ : matplotlib Figure
+        Figure of the axes.
+
+    See Also
+    --------
+    AttentionWeightsDisplay : How much each modality counts.
+    LatentMapDisplay : Maps of the latents.
+
+    Notes
+    -----
+    Terms are drawn as they are recorded, without their weights; ``train_loss``, in
+    black, is what the network minimises, their weighted sum. Phases minimise different
+    sums, which cannot be compared. In a game no loss need fall: a discriminator that
+    learns raises the loss of the encoders, ``generator``.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from mmfusion.plotting import LossCurveDisplay
+    >>> history = [
+    ...     {"epoch": 1, "disagreement": 0.7, "imbalance": 0.1, "train_loss": 0.9},
+    ...     {"epoch": 2, "disagreement": 0.4, "imbalance": 0.1, "train_loss": 0.6},
+    ...     {"epoch": 3, "sc": 0.2, "sim": 0.5, "train_loss": 0.7},
+    ... ]
+    >>> display = LossCurveDisplay.from_history(history)
+    >>> list(display.lines_)
+    ['disagreement', 'imbalance', 'train_loss', 'sc', 'sim']
+    >>> display.phases
+    ['warm start', 'warm start', 'game']
+    """
+
+    def __init__(
+        self, *, curves: Mapping[str, np.ndarray], phases: Sequence[str]
+    ) -> None:
+        self.curves = curves
+        self.phases = phases
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        terms: Iterable[str] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the learning curves of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted one with ``history_``, such as EAMCClusterer.
+        terms : list of str, default=None
+            What to draw; all terms of the loss by default. Other numbers of the
+            history may be asked for, such as the discriminators' ``accuracy``.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **kwargs : dict
+            Style of all lines; see matplotlib's `Axes.plot`.
+
+        Returns
+        -------
+        LossCurveDisplay
+            The drawn display.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If it has no history.
+        ValueError
+            If a term is unknown.
+        """
+        check_shows(estimator, "history_")
+        return cls.from_history(estimator.history_, terms=terms, ax=ax, **kwargs)
+
+    @classmethod
+    def from_history(
+        cls,
+        history: Sequence[Mapping[str, Any]],
+        *,
+        terms: Iterable[str] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the learning curves of a history.
+
+        Parameters
+        ----------
+        history : list of dict
+            What was recorded in each epoch, by term. Epochs with a 'disagreement'
+            are the warm start, others the game.
+        terms : list of str, default=None
+            What to draw; all terms of the loss by default. Other numbers of the
+            history may be asked for, such as the discriminators' ``accuracy``.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **kwargs : dict
+            Style of all lines; see matplotlib's `Axes.plot`.
+
+        Returns
+        -------
+        LossCurveDisplay
+            The drawn display.
+
+        Raises
+        ------
+        ValueError
+            If the history is empty, or a term is unknown.
+        """
+        recorded = {
+            key: None
+            for epoch in history
+            for key, value in epoch.items()
+            if isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+        }
+        if terms is None:
+            chosen = [term for term in recorded if term not in NO_LOSSES]
+        else:
+            chosen = list(terms)
+        if not chosen:
+            raise ValueError(
+                f"there is no loss to draw in the {len(history)} epochs of the history"
+            )
+        unknown = [term for term in chosen if term not in recorded]
+        if unknown:
+            raise ValueError(
+                f"terms {unknown} are not in the history, which has {list(recorded)}"
+            )
+        curves = {
+            term: np.array([epoch.get(term, np.nan) for epoch in history], dtype=float)
+            for term in chosen
+        }
+        phases = ["warm start" if "disagreement" in e else "game" for e in history]
+        return cls(curves=curves, phases=phases).plot(ax, **kwargs)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
+        """Draw.
+
+        The scale is logarithmic if values are positive and of different magnitude.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **kwargs : dict
+            Style of all lines; see matplotlib's `Axes.plot`.
+
+        Returns
+        -------
+        LossCurveDisplay
+            This display.
+        """
+        if ax is None:
+            pyplot = import_extra("matplotlib.pyplot")
+            _, ax = pyplot.subplots(layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        spans = _spans(self.phases)
+        self._plot_curves(ax, [stop for _, _, stop in spans[:-1]], kwargs)
+        if _spans_decades(np.concatenate(list(self.curves.values()))):
+            ax.set_yscale("log")
+        ylabel = "loss" if set(self.curves).isdisjoint(NO_LOSSES) else "value"
+        ax.set(xlabel="epoch", ylabel=ylabel, xlim=(0.5, len(self.phases) + 0.5))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        self._mark_phases(ax, spans)
+        ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+        return self
+
+    def _plot_curves(self, ax: Any, breaks: list[int], style: dict[str, Any]) -> None:
+        colors = iter(
+            import_extra("matplotlib").color_sequences["tab10"] * len(self.curves)
+        )
+        epochs = np.arange(1.0, len(self.phases) + 1)
+        x = np.insert(epochs, breaks, np.array(breaks) + 0.5)
+        self.lines_ = {}
+        for term, values in self.curves.items():
+            color = "black" if term == "train_loss" else next(colors)
+            own = {"color": color, "marker": ".", "label": term} | style
+            y = np.insert(values, breaks, np.nan)
+            (self.lines_[term],) = ax.plot(x, y, **own)
+
+    def _mark_phases(self, ax: Any, spans: list[tuple[str, int, int]]) -> None:
+        for phase, start, stop in spans:
+            if phase == "warm start":
+                ax.axvspan(start + 0.5, stop + 0.5, color="0.93", zorder=0)
+        top = ax.secondary_xaxis("top")
+        top.set_xticks(
+            [(start + stop + 1) / 2 for _, start, stop in spans],
+            [phase for phase, _, _ in spans],
+        )
+        top.tick_params(length=0)
+
+
+def _spans_decades(values: np.ndarray) -> bool:
+    known = values[np.isfinite(values)]
+    return known.size > 0 and 0 < 10 * known.min() < known.max()
+
+
+def _spans(phases: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Phase, first epoch and end of every run of epochs of one phase."""
+    spans, start = [], 0
+    for phase, epochs in groupby(phases):
+        stop = start + len(list(epochs))
+        spans.append((phase, start, stop))
+        start = stop
+    return spans

@@ -1,0 +1,133 @@
+"""The losses of EAMC as printed, one entry at a time; gradients flow through them."""
+
+import torch
+
+FLOOR = 1e-9
+
+
+def add(terms, like):
+    total = like.new_zeros(())
+    for term in terms:
+        total = total + term
+    return total
+
+
+def table(rows):
+    return torch.stack([torch.stack(list(row)) for row in rows])
+
+
+def squared_distances(x):
+    m, d = x.shape
+    return table(
+        [add([(x[i, t] - x[j, t]) ** 2 for t in range(d)], x) for j in range(m)]
+        for i in range(m)
+    )
+
+
+def gaussian_kernel(x, width=0.15):
+    distances = squared_distances(x)
+    m = len(x)
+    ordered = sorted(distances.detach().flatten().tolist())
+    median = ordered[(m * m - 1) // 2]  # of an even number, the lower one
+    variance = max(width * median, FLOOR)
+    return table(
+        [torch.exp(-distances[i, j] / (2 * variance)) for j in range(m)]
+        for i in range(m)
+    )
+
+
+def cauchy_schwarz_divergence(membership, kernel):
+    m, k = membership.shape
+
+    def inner(a, b):
+        return add(
+            [
+                membership[i, a] * kernel[i, j] * membership[j, b]
+                for i in range(m)
+                for j in range(m)
+            ],
+            membership,
+        )
+
+    norms = [torch.clamp_min(inner(a, a), FLOOR) for a in range(k)]
+    cosines = [
+        inner(a, b) / torch.sqrt(norms[a] * norms[b])
+        for a in range(k)
+        for b in range(a + 1, k)
+    ]
+    return 2 / (k * (k - 1)) * add(cosines, membership)
+
+
+def corner_closeness(assignment):
+    m, k = assignment.shape
+    corners = torch.eye(k, dtype=assignment.dtype)
+    return table(
+        [
+            torch.exp(
+                -add([(assignment[q, t] - c[t]) ** 2 for t in range(k)], assignment)
+            )
+            for c in corners
+        ]
+        for q in range(m)
+    )
+
+
+def upper_triangle(matrix):
+    n = len(matrix)
+    return add([matrix[i, j] for i in range(n) for j in range(i + 1, n)], matrix)
+
+
+def balance(assignment):
+    m = len(assignment)
+    return 2 / (m * (m - 1)) * upper_triangle(assignment @ assignment.T)
+
+
+def confidence(assignment):
+    k = assignment.shape[1]
+    return 2 / (k * (k - 1)) * upper_triangle(assignment.T @ assignment)
+
+
+def attention_mismatch(fused, kernels, weights, observed=None, *, mean=True):
+    m, n_modalities = len(fused), len(kernels)
+    squares = []
+    for i in range(m):
+        for j in range(m):
+            shared = [
+                v
+                for v in range(n_modalities)
+                if observed is None or (observed[i, v] and observed[j, v])
+            ]
+            if shared:
+                total = add([weights[v] for v in shared], fused)
+                mixed = add([weights[v] * kernels[v, i, j] for v in shared], fused)
+                squares.append((fused[i, j] - mixed / total) ** 2)
+    return add(squares, fused) / (m * m if mean else 1)
+
+
+def taken_for(logits, real, rows=None):
+    means = []
+    for d in range(len(logits)):
+        losses = []
+        for q in range(logits.shape[1]):
+            if rows is None or rows[d, q]:
+                says_real = 1 / (1 + torch.exp(-logits[d, q]))
+                losses.append(-torch.log(says_real if real else 1 - says_real))
+        means.append(add(losses, logits) / max(1, len(losses)))
+    return add(means, logits)
+
+
+def disagreement(a, b):
+    m, k = a.shape
+    return torch.stack(
+        [-torch.log(add([a[q, i] * b[q, i] for i in range(k)], a)) for q in range(m)]
+    )
+
+
+def imbalance(assignment):
+    m, k = assignment.shape
+    divergence = []
+    for i in range(k):
+        share = add([assignment[q, i] for q in range(m)], assignment) / m
+        if share > 0:
+            divergence.append(share * torch.log(share * k))
+    return add(divergence, assignment)

@@ -1,0 +1,210 @@
+"""Checkpoints: what is resumed goes on as if nothing had happened."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from mmfusion.nn._callbacks import Selection
+from mmfusion.nn._checkpoint import Checkpoint, restore
+from mmfusion.nn._training import begin, keep_best_head
+
+from .nets import make_data, make_epoch, make_net, make_pairs, state_of
+
+EPOCHS, DONE = 4, 2
+
+
+def make_iterable(phase, data):
+    return make_pairs(data) if phase == "warm start" else make_epoch(data)
+
+
+def train(net, phase, epoch, n_epochs, done=0):
+    begin(net, phase, EPOCHS, done)
+    net.partial_fit(epoch, epochs=n_epochs)
+
+
+def resume(net, phase, checkpoint, epoch):
+    """Go on with what a checkpoint has left of a phase."""
+    begin(net, phase, EPOCHS)
+    done = restore(net, checkpoint.load(), epoch.generator)
+    train(net, phase, epoch, EPOCHS - done, done)
+    return done
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"attention": False}, {"alternate": True}, {"dropout": 0.3, "n_heads": 1}],
+    ids=["all", "no attention", "turns", "dropout"],
+)
+@pytest.mark.parametrize("phase", ["warm start", "game"])
+def test_a_resumed_training_ends_where_one_that_was_not_interrupted_ends(
+    phase, options, tmp_path
+):
+    data = make_data(missing=True)
+    checkpoint = Checkpoint(tmp_path / "sub" / "run.pt", "these")
+
+    torch.manual_seed(1)
+    whole, epoch = make_net(**options), make_iterable(phase, data)
+    train(whole, phase, epoch, EPOCHS)
+
+    torch.manual_seed(1)
+    net, epoch = make_net(**options), make_iterable(phase, data)
+    train(net, phase, epoch, DONE)
+    checkpoint.save(net, DONE, epoch.generator)
+
+    torch.manual_seed(2)  # another process, another start
+    other, epoch = make_net(**options), make_iterable(phase, data)
+    epoch.generator.manual_seed(99)
+    assert resume(other, phase, checkpoint, epoch) == DONE
+
+    # discriminators learn in the game only; before it, a seed tells what they are
+    expected, found = state_of(whole), state_of(other)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if phase == "game" or not name.startswith("discriminators"):
+            assert torch.equal(found[name], value), name
+    assert torch.equal(other.trust_.running, whole.trust_.running)
+    assert len(other.history) == EPOCHS
+    for ours, others in zip(other.history, whole.history, strict=True):
+        assert {k: v for k, v in ours.items() if k != "dur"} == {
+            k: v for k, v in others.items() if k != "dur"
+        }
+
+
+def test_saving_does_not_change_the_training(tmp_path):
+    data = make_data()
+    states = []
+    for saves in (False, True):
+        torch.manual_seed(1)
+        net, epoch = make_net(dropout=0.3), make_epoch(data)
+        train(net, "game", epoch, DONE)
+        if saves:
+            Checkpoint(tmp_path / "run.pt", "these").save(net, DONE, epoch.generator)
+        train(net, "game", epoch, EPOCHS - DONE, DONE)
+        states.append(state_of(net))
+    for name, value in states[0].items():
+        assert torch.equal(states[1][name], value), name
+
+
+def test_the_best_epoch_so_far_is_resumed_too(tmp_path):
+    data = make_data()
+    checkpoint = Checkpoint(tmp_path / "run.pt", "these")
+    ends = []
+    for interrupted in (False, True):
+        torch.manual_seed(1)
+        net, epoch = make_net(), make_epoch(data)
+        net.callbacks_ = [("best", Selection(data, "clustering", 1, 0))]
+        if interrupted:
+            begin(net, "game", EPOCHS)
+            net.on_train_end = lambda *args, **kwargs: None  # killed before
+            net.partial_fit(epoch, epochs=DONE)
+            checkpoint.save(net, DONE, epoch.generator)
+            net, epoch = make_net(), make_epoch(data)
+            net.callbacks_ = [("best", Selection(data, "clustering", 1, 0))]
+            resume(net, "game", checkpoint, epoch)
+        else:
+            train(net, "game", epoch, EPOCHS)
+        ends.append((net.best_loss_, state_of(net)))
+    assert ends[0][0] == ends[1][0]
+    for name, value in ends[0][1].items():
+        assert torch.equal(ends[1][1][name], value), name
+
+
+def test_a_game_after_a_competition_of_heads_is_resumed(tmp_path):
+    data = make_data()
+    checkpoint = Checkpoint(tmp_path / "game.pt", "these")
+
+    def warmed_up():
+        torch.manual_seed(1)
+        net = make_net(n_heads=3)
+        train(net, "warm start", make_pairs(data), EPOCHS)
+        keep_best_head(net, make_pairs(data, seed=1))
+        return net, make_epoch(data)
+
+    whole, epoch = warmed_up()
+    train(whole, "game", epoch, EPOCHS)
+    net, epoch = warmed_up()
+    train(net, "game", epoch, DONE)
+    checkpoint.save(net, DONE, epoch.generator)
+    other, epoch = warmed_up()
+    resume(other, "game", checkpoint, epoch)
+    for name, value in state_of(whole).items():
+        assert torch.equal(state_of(other)[name], value), name
+
+
+# Files
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A checkpoint, and the net and the generator it holds."""
+    net, epoch = make_net(), make_epoch(make_data())
+    train(net, "game", epoch, 1)
+    checkpoint = Checkpoint(tmp_path / "run.pt", "these")
+    checkpoint.save(net, 1, epoch.generator)
+    return checkpoint, net, epoch.generator
+
+
+def test_there_is_nothing_to_load_before_something_is_saved(tmp_path):
+    assert Checkpoint(tmp_path / "none" / "run.pt", "these").load() is None
+
+
+def test_a_checkpoint_of_other_data_or_parameters_is_ignored(saved):
+    checkpoint, *_ = saved
+    assert checkpoint.load()["done"] == 1
+    assert Checkpoint(checkpoint.path, "others").load() is None
+
+
+def test_a_checkpoint_is_read_without_running_code(saved):
+    checkpoint, *_ = saved
+    state = torch.load(checkpoint.path, weights_only=True)
+    assert state["phase"] == "game"
+    assert state.keys() == checkpoint.load().keys()
+
+
+class Harm:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    path, harm = tmp_path / "run.pt", tmp_path / "harm"
+    torch.save({"fingerprint": "these", "done": Harm(harm)}, path)
+    with pytest.raises(pickle.UnpicklingError):
+        Checkpoint(path, "these").load()
+    assert not harm.exists()
+
+
+def test_a_later_checkpoint_replaces_the_earlier_and_leaves_nothing_else(saved):
+    checkpoint, net, generator = saved
+    checkpoint.save(net, 3, generator)
+    assert checkpoint.load()["done"] == 3
+    assert os.listdir(checkpoint.path.parent) == ["run.pt"]
+
+
+def test_a_crash_in_the_middle_of_writing_leaves_the_earlier_checkpoint(
+    saved, monkeypatch
+):
+    checkpoint, net, generator = saved
+
+    def half(state, file):
+        file.write(b"PK half of it")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", half)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(net, 3, generator)
+    assert checkpoint.load()["done"] == 1
+    checkpoint.save(net, 4, generator)  # the rest of the crash is not in the way
+    assert checkpoint.load()["done"] == 4
+
+
+def test_an_unfinished_file_of_another_process_does_not_matter(saved):
+    checkpoint, *_ = saved
+    checkpoint.path.with_suffix(".12345.tmp").write_bytes(b"PK half of it")
+    assert checkpoint.load()["done"] == 1
