@@ -8,15 +8,17 @@ and nothing around it, starts from the same weights, sees the same batches, and 
 checked to end its first epoch with the same losses. Epochs of both take turns in one
 process on one thread, so that what else the machine does touches both: seconds are
 medians, the ratio is the median of ratios of neighbours. Memory is the peak of the
-resident set while an epoch runs, less what was resident before the data were made. The
-floor is the counted arithmetic at the measured rate of matrix products, plus the
-counted traffic of parameters at the measured rate of memory.
+resident set while an epoch runs, less what was resident before the data were made:
+both networks, their optimizers and the data. The floor is the counted arithmetic at
+the measured rate of matrix products, plus the counted traffic of parameters at the
+measured rate of memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
 import shutil
 import subprocess
 import sys
@@ -265,7 +267,7 @@ def compare(blocks, batch_size, alternate, n_epochs, before, compiled=False):
     bare = BareLoop(ours.net)
     tensors = [torch.as_tensor(block) for block in blocks]
     orders = [torch.Generator().manual_seed(0) for _ in range(2)]
-    times, peaks = {"ours": [], "bare": []}, {"ours": [], "bare": []}
+    times, peaks = {"ours": [], "bare": []}, []
     runs = {
         "ours": lambda: ours.epoch(orders[0]),
         "bare": lambda: bare.epoch(tensors, batch_size, alternate, orders[1]),
@@ -276,7 +278,7 @@ def compare(blocks, batch_size, alternate, n_epochs, before, compiled=False):
             losses[name], seconds, peak = timed(run)
             if epoch:
                 times[name].append(seconds)
-                peaks[name].append(peak - before)
+                peaks.append(peak - before)
         if not epoch:
             for name, loss in losses["bare"].items():
                 if abs(losses["ours"][name] / loss - 1) > 1e-3:
@@ -290,11 +292,11 @@ def compare(blocks, batch_size, alternate, n_epochs, before, compiled=False):
         "d": blocks[0].shape[1],
         "m": batch_size,
         "cpu": median(t[0] for t in times["ours"]),
+        "fastest": min(t[0] for t in times["ours"]),
         "wall": median(t[1] for t in times["ours"]),
         "bare": median(t[0] for t in times["bare"]),
         "ratio": ratio,
-        "peak": max(peaks["ours"]),
-        "bare_peak": max(peaks["bare"]),
+        "peak": max(peaks),
     }
 
 
@@ -332,7 +334,7 @@ def counted(m, n_features):
 
 
 def machine_rates():
-    """Operations a second of a product of the network's size, bytes of a sum."""
+    """Operations a second of a product as in the network, bytes a second of a sum."""
     import torch
 
     a, b, out = torch.randn(100, 200), torch.randn(200, 500), torch.empty(100, 500)
@@ -385,22 +387,112 @@ def check_count():
         print(f"| {name} | {formula:.4f} | {found[0]:.4f} | {found[1]:.4f} |")
 
 
-def table(results, rates, alternate):
-    print(
-        "| n | V | d | batch | s/epoch, CPU | wall | samples/s | peak MB | bare s/epoch "
-        "| bare peak MB | ratio | GFLOP | floor s |"
-    )
-    print("|---" * 13 + "|")
-    for r in results:
-        flops, _, seconds = floor(r["n"], r["m"], [r["d"]] * r["V"], alternate, rates)
+COLUMNS = (
+    "alternate",
+    "n",
+    "V",
+    "d",
+    "batch",
+    "s/epoch, CPU",
+    "fastest",
+    "wall",
+    "samples/s",
+    "peak MB",
+    "bare s/epoch",
+    "ratio",
+    "GFLOP",
+    "MB",
+    "floor s",
+)
+
+
+def print_row(r, rates, alternate):
+    flops, traffic, least = floor(r["n"], r["m"], [r["d"]] * r["V"], alternate, rates)
+    cells = [
+        "yes" if alternate else "no",
+        f"{r['n']:,}",
+        r["V"],
+        r["d"],
+        r["m"],
+        f"{r['cpu']:.3f}",
+        f"{r['fastest']:.3f}",
+        f"{r['wall']:.3f}",
+        f"{r['n'] / r['cpu']:,.0f}",
+        f"{r['peak']:.0f}",
+        f"{r['bare']:.3f}",
+        f"{r['ratio']:.2f}",
+        f"{flops / 1e9:.1f}",
+        f"{traffic / 2**20:.0f}",
+        f"{least:.3f}",
+    ]
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+# One row, in a process of its own
+
+
+def measure(row):
+    import torch
+
+    torch.set_num_threads(1)
+    planted_like = {"n": 1797, "V": 2, "d": 64}
+    Ours(planted(500, 2, 64), 100, alternate=True).epoch(torch.Generator())  # loads
+    before = resident_mb()
+    made = {k: row.get(k, v) for k, v in planted_like.items()}
+    on_digits = not planted_like.keys() & row
+    blocks = digits() if on_digits else planted(made["n"], made["V"], made["d"])
+    alternate, batch_size = row.get("alternate", True), row.get("batch", 100)
+    n_epochs = max(2, min(25, 40_000 // made["n"]))
+    compiled = row.get("compiled", False)
+    result = compare(blocks, batch_size, alternate, n_epochs, before, compiled)
+    print_row(result, machine_rates(), alternate)
+    if row == {}:
+        low, high = (seconds / result["cpu"] for seconds in PEER)
         print(
-            f"| {r['n']:,} | {r['V']} | {r['d']} | {r['m']} | {r['cpu']:.3f} "
-            f"| {r['wall']:.3f} | {r['n'] / r['cpu']:,.0f} | {r['peak']:.0f} "
-            f"| {r['bare']:.3f} | {r['bare_peak']:.0f} | {r['ratio']:.2f} "
-            f"| {flops / 1e9:.1f} | {seconds:.3f} |",
-            flush=True,
+            f"| peer: mvc | {made['n']:,} | 2 | 64 | 100 | {PEER[0]} to {PEER[1]}: "
+            f"{low:.1f} to {high:.1f} times ours" + " |" * (len(COLUMNS) - 5)
         )
 
 
+SWEEPS = [
+    *({"n": n} for n in (1000, 10_000, 100_000)),
+    *({"V": n_modalities} for n_modalities in (3, 6)),
+    *({"d": width} for width in (16, 256, 1024)),
+    *({"batch": size} for size in (50, 200, 400)),
+]
+
+
+def print_rows(rows):
+    print("| " + " | ".join(COLUMNS) + " |")
+    print("|---" * len(COLUMNS) + "|", flush=True)
+    for row in rows:
+        one = [sys.executable, __file__, "--one", json.dumps(row)]
+        subprocess.run(one, check=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sweeps", action="store_true", help="also n, V, d, batch")
+    parser.add_argument("--compile", action="store_true", help="also torch.compile")
+    parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one is not None:
+        measure(arguments.one)
+        return
+    check_count()
+    print()
+    print_rows([{}, {"alternate": False}])
+    if arguments.sweeps:
+        print()
+        print_rows(SWEEPS)
+    if arguments.compile:
+        print()
+        if shutil.which("c++") is None:
+            print("torch.compile is not measured: it needs a C++ compiler")
+        else:
+            print("With torch.compile:\n")
+            print_rows([{"compiled": True}])
+
+
 if __name__ == "__main__":
-    pass
+    main()

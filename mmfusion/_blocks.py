@@ -14,6 +14,7 @@ sequences 1-D object array: one array of at least 2 dimensions per sample
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,8 @@ import numpy as np
 from scipy import sparse
 
 Block = Any  # ndarray, sparse matrix, pandas or polars DataFrame
+
+PIECE_BYTES = 2**24  # of a mapped file, read at a time
 
 
 def _package(obj: object) -> str:
@@ -268,7 +271,9 @@ def observed_rows(block: Block) -> np.ndarray:
     elif is_frame(block):
         suspects = np.flatnonzero(_null_cells(take_columns(block, [0])))
     else:
-        suspects = np.flatnonzero(_is_null(block[(..., *(0,) * (block.ndim - 1))]))
+        cell = (..., *(0,) * (block.ndim - 1))
+        lacking = [_is_null(block[rows][cell]) for rows in pieces(block)]
+        suspects = np.flatnonzero(np.concatenate(lacking))
     if suspects.size:
         null = _null_cells(take_rows(block, suspects))
         observed[suspects[null.reshape(len(suspects), -1).all(axis=1)]] = False
@@ -336,15 +341,44 @@ def _dense_equal(a: Any, b: Any) -> bool:
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
 
 
+def _mapped(block: Block) -> Any:
+    """The mapped file a block lies in, if what was read of it can be given back."""
+    while isinstance(block, np.ndarray):
+        if isinstance(block, np.memmap):
+            mapped = block._mmap  # type: ignore[attr-defined]
+            can = block.mode in ("r", "r+") and hasattr(mapped, "madvise")
+            return mapped if can else None  # not on Windows
+        block = block.base
+    return None
+
+
+def is_mapped(block: Block) -> bool:
+    """Tell a block that lies in a file and is read as it is asked for."""
+    return _mapped(block) is not None
+
+
 def release_pages(block: Block) -> None:
     """Give memory back that holds what was read of a mapped file."""
-    while isinstance(block, np.ndarray):
-        if isinstance(block, np.memmap) and block.mode in ("r", "r+"):
-            mapped = block._mmap  # type: ignore[attr-defined]
-            if hasattr(mapped, "madvise"):  # not on Windows
-                mapped.madvise(mmap.MADV_DONTNEED)
-            return
-        block = block.base
+    mapped = _mapped(block)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def pieces(array: np.ndarray) -> Iterator[slice]:
+    """Walk through the rows of an array: at once, or bit by bit in a mapped file.
+
+    Yields
+    ------
+    slice
+        Rows; what was read of them is given back before the next.
+    """
+    if not is_mapped(array):
+        yield slice(None)
+        return
+    n_rows = max(1, PIECE_BYTES // max(1, array[:1].nbytes))
+    for start in range(0, len(array), n_rows):
+        yield slice(start, start + n_rows)
+        release_pages(array)
 
 
 def without_caches(block: Block) -> Block:

@@ -296,15 +296,20 @@ def _check_finite(block: Block, present: np.ndarray, name: str) -> None:
     """Tell where an observed cell is NaN or infinite."""
     values = block.data if sparse.issparse(block) else block
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):  # makes no array, unlike the search below
+        # makes no array, unlike the search below
+        if all(np.isfinite(values[r].sum()) for r in _blocks.pieces(values)):
             return
     if sparse.issparse(block):
         cells = block.tocoo()
         bad = ~np.isfinite(cells.data) & present[cells.row]
         places = np.column_stack([cells.row, cells.col])[bad]
     else:
-        rows = block.reshape(len(block), -1)
-        places = np.argwhere(~np.isfinite(rows) & present[:, None])
+        found = []
+        for rows in _blocks.pieces(block):
+            infinite = ~np.isfinite(block[rows]).reshape(len(present[rows]), -1)
+            bad = np.argwhere(infinite & present[rows, None])
+            found.append(bad + np.array([rows.start or 0, 0]))
+        places = np.concatenate(found)
     if len(places):
         sample, feature = places[0].tolist()
         raise ValueError(

@@ -146,10 +146,10 @@ class EAMCClusterer(
         Coefficient of D_sim, closeness of assignments to the corners of the simplex.
     reg_weight : float, default=1.0
         Coefficient of D_reg, the regulariser.
-    regularizer : {'balance', 'confidence'}, default='balance'
-        Form of D_reg: overlap of the assignments of samples, which is lowest for
-        clusters of one size; or overlap of clusters, as printed, which only asks for
-        confidence, so that clusters can die.
+    regularizer : {'confidence', 'balance'}, default='confidence'
+        Form of D_reg: overlap of clusters, as printed, which asks for confidence only;
+        or overlap of the assignments of samples, which is lowest for clusters of one
+        size. Without a warm start clusters die under the first.
     kernel_width : float, default=0.15
         Variance of the Gaussian kernels, in median squared distances of a batch.
     reference_modality : int or str, default=0
@@ -163,8 +163,8 @@ class EAMCClusterer(
     n_heads : int, default=8
         Clustering modules that compete in the warm start; the best is kept.
     size_weight : float, default=2.0
-        Coefficient of equal cluster sizes in the warm start. Lower it, to 1, where
-        clusters are known to differ much in size.
+        Coefficient of equal cluster sizes at the begin of the warm start, over which it
+        goes to 1. Lower it, to 1, where clusters are known to differ much in size.
     max_epochs : 'auto' or int, default='auto'
         Epochs of the game; 'auto' makes at least 400 batches.
     batch_size : 'auto' or int, default='auto'
@@ -381,7 +381,7 @@ class EAMCClusterer(
         sc_weight: float = 1.0,
         sim_weight: float = 1.0,
         reg_weight: float = 1.0,
-        regularizer: str = "balance",
+        regularizer: str = "confidence",
         kernel_width: float = 0.15,
         reference_modality: Any = 0,
         pretrain_epochs: Any = "auto",
@@ -877,7 +877,8 @@ class EAMCClusterer(
     def _said_of(self, rows: Rows) -> Iterator[Any]:
         """What the network says, in float64: no sample depends on another."""
         module = copy.deepcopy(self._net.module_).double()
-        data = Batches(rows, self._preparation, module.frozen.device, torch.float64)
+        device = module.frozen.device
+        data = Batches(rows, self._preparation, device, torch.float64, once=True)
         return (out for _, out in outputs(module, data))
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -16,7 +16,9 @@ from mmfusion._scaling import Scaling, fit_scalings
 
 RESIDENT_BYTES = 2**28  # data up to this size are scaled once and stay on the device
 FITTING_ROWS = 10_000  # of data that stream, as many tell the scaling
-RELEASED_BYTES = 2**25  # memory that maps files is given back after so much was read
+RELEASED_BYTES = 2**24  # memory that maps files is given back after so much was read
+MAPPED_BYTES = 2**18  # of a file, some of what a system maps to read one row of it
+READING_ROWS = 10_000  # of data that stay, read at a time
 
 
 class Batch(NamedTuple):
@@ -94,13 +96,29 @@ class Rows:
         """
         if isinstance(self.blocks, Dataset):
             return _items(self.blocks, rows, self.names)
+        mapped = [_blocks.is_mapped(block) for block in self.blocks]
+        if not isinstance(rows, slice):
+            return [
+                _of_mapped(block, rows) if m else block[rows]
+                for block, m in zip(self.blocks, mapped, strict=True)
+            ]
         taken = [block[rows] for block in self.blocks]
-        self._read += sum(getattr(t, "nbytes", 0) for t in taken) * 16  # whole pages
+        self._read += sum(t.nbytes for t, m in zip(taken, mapped, strict=True) if m)
         if self._read > RELEASED_BYTES:
             self._read = 0
             for block in self.blocks:
                 _blocks.release_pages(block)
         return taken
+
+
+def _of_mapped(block: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Take rows of a mapped file, giving memory back on the way."""
+    taken = np.empty((len(rows), *block.shape[1:]), block.dtype)
+    size = max(1, RELEASED_BYTES // MAPPED_BYTES)
+    for start in range(0, len(rows), size):
+        taken[start : start + size] = block[rows[start : start + size]]
+        _blocks.release_pages(block)
+    return taken
 
 
 def _items(dataset: Any, rows: Any, names: Sequence[str]) -> list[np.ndarray]:
@@ -204,6 +222,8 @@ class Batches(Dataset):
         Where batches go.
     dtype : torch.dtype, default=torch.float32
         Type of the inputs.
+    once : bool, default=False
+        Whether the data are walked through but once, so that nothing need stay.
     """
 
     def __init__(
@@ -212,13 +232,14 @@ class Batches(Dataset):
         prepare: Preparation,
         device: Any = "cpu",
         dtype: torch.dtype = torch.float32,
+        once: bool = False,
     ) -> None:
         self.rows, self.prepare = rows, prepare
         self.device, self.dtype = device, dtype
         cells = sum(int(np.prod(shape)) for shape in prepare.shapes)
         self._resident: Batch | None = None
-        if cells * len(rows) * dtype.itemsize <= RESIDENT_BYTES:
-            self._resident = self._read(slice(None))
+        if not once and cells * len(rows) * dtype.itemsize <= RESIDENT_BYTES:
+            self._resident = self._read_all()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -256,8 +277,22 @@ class Batches(Dataset):
                 torch.as_tensor(block).to(self.device, self.dtype, non_blocking=True)
                 for block in prepared
             ],
-            None if observed is None else torch.tensor(observed, device=self.device),
+            self._flags(observed),
         )
+
+    def _read_all(self) -> Batch:
+        """Read bit by bit: what is made on the way is small beside the data."""
+        inputs = [
+            torch.empty((len(self), *shape), dtype=self.dtype, device=self.device)
+            for shape in self.prepare.shapes
+        ]
+        for rows, batch in self.chunks(READING_ROWS):
+            for whole, part in zip(inputs, batch.inputs, strict=True):
+                whole[rows] = part
+        return Batch(inputs, self._flags(self.rows.observed))
+
+    def _flags(self, observed: np.ndarray | None) -> Tensor | None:
+        return None if observed is None else torch.tensor(observed, device=self.device)
 
     def chunks(self, size: int) -> Iterator[tuple[slice, Batch]]:
         """Walk through all samples in order.

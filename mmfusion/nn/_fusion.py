@@ -80,7 +80,7 @@ class Attention(nn.Module):
         *others, last = layers
         weight, bias = last.weight, last.bias
         for layer in reversed(others):
-            bias = torch.addmv(bias, weight, layer.bias)
+            bias = bias + weight @ layer.bias
             weight = weight @ layer.weight
         n_modalities, _, width = latents.shape
         by_modality = weight.reshape(-1, n_modalities, width).permute(1, 2, 0)

@@ -30,7 +30,7 @@ class Objective:
     kernel_width : float
         Variance of kernels, in median squared distances.
     size_weight : float
-        Of equal cluster sizes in the agreement of neighbours.
+        Of equal cluster sizes in the agreement of neighbours, at first.
     """
 
     sc_weight: float
@@ -60,11 +60,9 @@ class Objective:
 
     def attention(self, out: Fused, observed: Tensor | None) -> Tensor:
         """The mismatch of fused and single kernels in a batch."""
-        latents = torch.cat([out.latents, out.fused[None]])
-        kernels = _losses.gaussian_kernel(latents, self.kernel_width)
         return _losses.attention_mismatch(
-            kernels[-1],
-            kernels[:-1],
+            _losses.gaussian_kernel(out.fused, self.kernel_width),
+            _losses.gaussian_kernel(out.latents, self.kernel_width),
             out.weights,
             observed,
             mean=self.mean_attention,
@@ -80,8 +78,23 @@ class Objective:
         pairs = _losses.disagreement(samples, neighbors)
         return pairs, _losses.imbalance(assignment)
 
-    def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Add up terms, weighted."""
+    def total(self, terms: dict[str, Tensor], done: float = 1.0) -> Tensor:
+        """Add up terms, weighted.
+
+        Parameters
+        ----------
+        terms : dict of str to tensor
+            As from the methods above.
+        done : float, default=1.0
+            How much of the phase is over. The weight of equal sizes falls to 1, where
+            agreement and sizes bound what the clusters of neighbours tell of each
+            other; more than that finds the clusters, but would not let them differ.
+
+        Returns
+        -------
+        tensor
+            The sum.
+        """
         weights = {
             "sc": self.sc_weight,
             "sim": self.sim_weight,
@@ -89,7 +102,7 @@ class Objective:
             "attention": self.attention_weight,
             "generator": self.adversarial_weight,
             "disagreement": 1.0,
-            "imbalance": self.size_weight,
+            "imbalance": self.size_weight + (1 - self.size_weight) * done,
         }
         if not terms:
             raise ValueError(

@@ -68,6 +68,7 @@ def begin(net: AdversarialNet, phase: str, n_epochs: int, done: int = 0) -> None
     """
     net.phase_name_, net.phase_epochs_ = phase, n_epochs
     net.phase_start_ = len(net.history) - done
+    net.done_ = min(1.0, done / max(1, n_epochs))
     if phase == "warm start":
         for group in net.optimizer_.param_groups:
             group["lr"] = group["initial_lr"] = net.pretrain_lr
@@ -140,7 +141,7 @@ def score_agreement(net: AdversarialNet, pairs: Any) -> Tensor:
             imbalance = imbalance + unequal
     seen = counts > 0
     means = sums[:, seen] / counts[seen] + net.trust_.FLOOR
-    return means.log().mean(1) + net.criterion.size_weight * imbalance / len(pairs)
+    return means.log().mean(1) + imbalance / len(pairs)
 
 
 def keep_best_head(net: AdversarialNet, pairs: Any) -> float:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mmfusion import __main__ as command_line
+from mmfusion._extras import import_extra
 from mmfusion.benchmark import _registry as registry
 from mmfusion.benchmark import methods
-from mmfusion._extras import import_extra
 from mmfusion.datasets import make_multimodal_blobs, save_npz
 
 

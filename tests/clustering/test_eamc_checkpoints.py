@@ -103,7 +103,6 @@ def test_a_training_that_ended_is_not_repeated(tmp_path, params):
 @pytest.mark.parametrize(
     "params",
     [{"random_state": 1}, {"n_clusters": 2}, {"kernel_width": 0.5}, {"lr": 1e-3}],
-    ids=str,
 )
 def test_checkpoints_of_other_parameters_are_not_resumed(tmp_path, params):
     small(checkpoint_dir=tmp_path).fit(X)

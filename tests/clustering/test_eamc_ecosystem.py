@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping
+from torch.utils.data import Dataset
 
 from mmfusion.preprocessing import PerModality
 
@@ -60,7 +61,7 @@ def test_a_clone_of_a_fitted_clusterer_is_not_fitted_but_alike():
 
 
 @pytest.mark.parametrize(
-    "callbacks", [None, [Count(), EarlyStopping("train_loss")]], ids=str
+    "callbacks", [None, [Count(), EarlyStopping("train_loss")]], ids=["none", "some"]
 )
 def test_a_fitted_clusterer_survives_pickling(callbacks):
     fitted = small(callbacks=callbacks).fit(X)
@@ -196,3 +197,22 @@ def test_progress_is_shown_when_asked_for(capfd):
 def test_nothing_is_shown_unless_asked_for(capfd):
     small(n_init=2).fit(X)
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_interrupt_ends_the_fit():
+    class Data(Dataset):
+        """Interrupts once training reads batches."""
+
+        reads = 0
+
+        def __len__(self):
+            return len(X)
+
+        def __getitem__(self, i):
+            self.reads += 1
+            if self.reads > len(X) + 1:  # the first pass fits the scaling
+                raise KeyboardInterrupt
+            return tuple(block[i] for block in X.blocks)
+
+    with pytest.raises(KeyboardInterrupt):
+        small().fit(Data())

@@ -163,7 +163,7 @@ def linear(shape):
         ({"audio": linear, "video": Halves(6)}, 8),
         ({"audio": 128}, 128),
     ],
-    ids=str,
+    ids=["none", "int", "list", "tuple", "dict", "factory", "dict of modules", "one"],
 )
 def test_encoders_of_every_form(encoders, width):
     fitted = small(encoders=encoders, pretrain_epochs=10).fit(X)
@@ -191,7 +191,6 @@ def test_a_module_that_is_given_is_copied_not_trained():
         ({"audio": 8, "video": Halves(5)}, r"'video'.*\(6,\)"),
         ({"audio": 8, "video": nn.Unflatten(1, (2, 3))}, r"'video'.*one row"),
     ],
-    ids=str,
 )
 def test_encoders_that_do_not_fit_are_refused_by_name(encoders, message):
     with pytest.raises(ValueError, match=message):

@@ -231,7 +231,8 @@ def test_the_warm_start_is_that_of_a_loop_by_hand():
     data = make_data(missing=True)
     running = torch.ones(3, 6, dtype=torch.float64)
     recorded = []
-    for (inputs, observed), graphs in make_pairs(data):
+    steps = len(make_pairs(data))
+    for step, ((inputs, observed), graphs) in enumerate(make_pairs(data)):
         m = len(graphs)
         latents = encode(network, inputs, observed)
         equal = torch.full((3,), 1 / 3, dtype=torch.float64)
@@ -250,7 +251,9 @@ def test_the_warm_start_is_that_of_a_loop_by_hand():
             plain += pairs.tolist()
             imbalances.append(slow.imbalance(a))
         loss = sum(terms) / len(terms)
-        loss = loss + OBJECTIVE["size_weight"] * sum(imbalances) / len(imbalances)
+        first = OBJECTIVE["size_weight"]
+        size_weight = first + (1 - first) * step / steps  # falls to 1
+        loss = loss + size_weight * sum(imbalances) / len(imbalances)
         recorded.append(sum(plain) / len(plain))
         optimizer.zero_grad()
         loss.backward()

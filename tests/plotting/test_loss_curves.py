@@ -47,7 +47,8 @@ def test_phases_are_named_above_their_epochs():
     assert [text.get_text() for text in top.get_xticklabels()] == ["warm start", "game"]
     assert top.get_xticks().tolist() == [1.5, 3.5]
     (warm,) = display.ax_.patches
-    assert (warm.get_x(), warm.get_x() + warm.get_width()) == (0.5, 2.5)
+    corners = warm.get_extents().transformed(display.ax_.transData.inverted())
+    assert (corners.x0, corners.x1) == pytest.approx((0.5, 2.5))
 
 
 def test_a_training_without_warm_start_is_all_game():

@@ -1,0 +1,48 @@
+"""Memory maps: read bit by bit, with the answers of arrays."""
+
+import numpy as np
+import pytest
+
+from mmfusion import EarlyFusionClusterer, Modalities, _blocks
+
+
+@pytest.fixture
+def mapped(tmp_path, monkeypatch):
+    """Map an array from a file that is read two rows at a time."""
+
+    def as_map(array):
+        monkeypatch.setattr(_blocks, "PIECE_BYTES", 2 * array[0].nbytes)
+        path = tmp_path / "block.npy"
+        np.save(path, array)
+        return np.load(path, mmap_mode="r")
+
+    return as_map
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (7, 2, 3), (1, 3)])
+def test_pieces_of_a_mapped_file_are_all_of_it(mapped, shape):
+    array = np.arange(np.prod(shape), dtype=float).reshape(shape)
+    block = mapped(array)
+    pieces = [block[rows].copy() for rows in _blocks.pieces(block)]
+    assert max(map(len, pieces)) <= 2
+    np.testing.assert_array_equal(np.concatenate(pieces), array)
+
+
+def test_an_array_in_memory_is_one_piece():
+    assert [len(np.ones(7)[rows]) for rows in _blocks.pieces(np.ones(7))] == [7]
+
+
+def test_missing_samples_of_a_mapped_file_are_found(mapped):
+    array = np.ones((7, 3))
+    array[[2, 5]] = np.nan
+    array[3, 0] = np.nan
+    observed = Modalities([mapped(array)]).observed[:, 0]
+    assert observed.tolist() == [True, True, False, True, True, False, True]
+
+
+@pytest.mark.parametrize("sample", [0, 4, 6])
+def test_a_lone_nan_of_a_mapped_file_is_told_where_it_is(mapped, sample):
+    array = np.ones((7, 3))
+    array[sample, 1] = np.inf
+    with pytest.raises(ValueError, match=f"sample {sample}, feature 1 is NaN"):
+        EarlyFusionClusterer(n_clusters=2).fit([mapped(array), np.ones((7, 2))])
