@@ -11,8 +11,8 @@ from mmfusion.benchmark._registry import (
     BASELINES,
     BASELINES_ABOUT,
     DATASETS,
+    METHODS,
     choose_methods,
-    known_methods,
     load_datasets,
 )
 from mmfusion.benchmark._scores import DEFAULT_METRICS, METRICS
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _catalogue() -> str:
     sections: dict[str, Mapping[str, str]] = {
-        "Methods": {name: entry.about for name, entry in known_methods().items()}
+        "Methods": {name: entry.about for name, entry in METHODS.items()}
         | {BASELINES: BASELINES_ABOUT},
         "Data sets": {name: entry.about for name, entry in DATASETS.items()}
         | {"FILE.npz": "a file as mmfusion.datasets.save_npz writes it"},

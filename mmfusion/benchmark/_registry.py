@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,23 +74,6 @@ DATASETS = {
 }
 
 
-def known_methods() -> dict[str, Entry]:
-    """The methods by name; deep ones where torch is installed.
-
-    Returns
-    -------
-    dict of str to Entry
-        What the command line lists.
-    """
-    known = dict(METHODS)
-    with suppress(ImportError):
-        from mmfusion.clustering import EAMCClusterer
-
-        about = "adversarial-attention network from a warm start of neighbours"
-        known["eamc"] = Entry(EAMCClusterer(), about)
-    return known
-
-
 def methods() -> dict[str, Any]:
     """Make the fusion methods of this package that the command line knows.
 
@@ -111,7 +93,7 @@ def methods() -> dict[str, Any]:
     >>> methods()["early"]
     EarlyFusionClusterer()
     """
-    return {name: clone(entry.value) for name, entry in known_methods().items()}
+    return {name: clone(entry.value) for name, entry in METHODS.items()}
 
 
 def choose_methods(names: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
