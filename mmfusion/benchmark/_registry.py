@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 
 from mmfusion.benchmark._baselines import baselines
@@ -23,33 +23,41 @@ from mmfusion.fusion import EarlyFusionClusterer, LateFusionClusterer
 
 
 class Entry(NamedTuple):
-    """What a name stands for, and one line about it."""
+    """What makes the thing a name stands for, and one line about it."""
 
-    value: Any
+    make: Callable[[], Any]
     about: str
 
 
+def _eamc() -> Any:
+    from mmfusion.clustering import EAMCClusterer  # torch loads here
+
+    return EAMCClusterer()
+
+
 METHODS = {
-    "early": Entry(EarlyFusionClusterer(), "k-means on the scaled concatenation"),
+    "early": Entry(EarlyFusionClusterer, "k-means on the scaled concatenation"),
     "early-standard": Entry(
-        EarlyFusionClusterer(scaling="standard"), "the same, every feature standardised"
+        partial(EarlyFusionClusterer, scaling="standard"),
+        "the same, every feature standardised",
     ),
     "late": Entry(
-        LateFusionClusterer(), "cut of the bipartite graph of samples and base clusters"
+        LateFusionClusterer, "cut of the bipartite graph of samples and base clusters"
     ),
     "late-vote": Entry(
-        LateFusionClusterer(combine="vote"), "vote of the base clusterings"
+        partial(LateFusionClusterer, combine="vote"), "vote of the base clusterings"
     ),
     "late-soft-vote": Entry(
-        LateFusionClusterer(
+        lambda: LateFusionClusterer(
             GaussianMixture(covariance_type="diag"), combine="soft_vote"
         ),
         "vote of Gaussian mixtures, by their memberships",
     ),
     "late-coassociation": Entry(
-        LateFusionClusterer(combine="coassociation"),
+        partial(LateFusionClusterer, combine="coassociation"),
         "average linkage on how often samples are in one base cluster",
     ),
+    "eamc": Entry(_eamc, "adversarial-attention network (needs mmfusion[deep])"),
 }
 
 BASELINES = "baselines"
@@ -75,12 +83,12 @@ DATASETS = {
 
 
 def methods() -> dict[str, Any]:
-    """Make the fusion methods of this package that the command line knows.
+    """Make the methods of this package that the command line knows.
 
     Returns
     -------
     dict of str to clusterer
-        Unfitted clusterers by name.
+        Unfitted clusterers by name; deep ones where torch and skorch are installed.
 
     See Also
     --------
@@ -93,7 +101,11 @@ def methods() -> dict[str, Any]:
     >>> methods()["early"]
     EarlyFusionClusterer()
     """
-    return {name: clone(entry.value) for name, entry in METHODS.items()}
+    made = {}
+    for name, entry in METHODS.items():
+        with suppress(ImportError):
+            made[name] = entry.make()
+    return made
 
 
 def choose_methods(names: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
@@ -102,7 +114,7 @@ def choose_methods(names: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
     Parameters
     ----------
     names : sequence of str
-        Names of `methods`, or 'baselines'.
+        Names of methods, or 'baselines'.
 
     Returns
     -------
@@ -111,20 +123,22 @@ def choose_methods(names: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
 
     Raises
     ------
+    ImportError
+        If a method needs a package that is not installed.
     ValueError
         If there is no such method.
     """
-    known = methods()
-    unknown = [name for name in names if name not in known and name != BASELINES]
+    unknown = [name for name in names if name not in METHODS and name != BASELINES]
     if unknown:
         raise ValueError(
-            f"there is no method {unknown[0]!r}; there are {[*known, BASELINES]}"
+            f"there is no method {unknown[0]!r}; there are {[*METHODS, BASELINES]}"
         )
+    made = {name: METHODS[name].make() for name in names if name != BASELINES}
 
     def for_data(X: Any) -> dict[str, Any]:
         chosen: dict[str, Any] = {}
         for name in names:
-            chosen |= baselines(X) if name == BASELINES else {name: known[name]}
+            chosen |= baselines(X) if name == BASELINES else {name: made[name]}
         return chosen
 
     return for_data
@@ -157,7 +171,7 @@ def load_datasets(names: Sequence[str]) -> dict[str, Any]:
         if name in loaded:
             raise ValueError(f"two data sets are called {name!r}; rename a file")
         if given in DATASETS:
-            loaded[name] = DATASETS[given].value()
+            loaded[name] = DATASETS[given].make()
         elif path.is_file():
             loaded[name] = load_npz(path)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,22 +23,21 @@ from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from mmfusion._blocks import as_table
 from mmfusion._options import by_modality
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.metrics import modality_silhouette_score
-from mmfusion.modalities import Modalities
 from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
 from mmfusion.nn._encoders import latent_width, make_encoder
-from mmfusion.nn._fusion import Fused, FusionNetwork
+from mmfusion.nn._fusion import FusionNetwork
 from mmfusion.nn._neighbors import NeighborPairs, neighbor_graphs
 from mmfusion.nn._net import AdversarialNet
 from mmfusion.nn._objective import Objective
 from mmfusion.nn._restarts import Plan, run_restarts
 from mmfusion.nn._training import (
+    assign,
     begin,
     freeze_attention,
     keep_best_head,
@@ -47,6 +45,7 @@ from mmfusion.nn._training import (
     own_random_state,
 )
 
+N_CLUSTERS = 8  # that of scikit-learn's k-means
 SEEDS = 2**31 - 2
 NEIGHBOR_ROWS = 10_000  # samples among which neighbours are searched
 AUTO_STEPS = 400  # batches that 'auto' epochs make at least
@@ -113,8 +112,8 @@ class EAMCClusterer(
 
     Parameters
     ----------
-    n_clusters : int, default=8
-        Number of clusters.
+    n_clusters : int, default=None
+        Number of clusters; None is 8, or in a comparison the number of classes.
     encoders : sequence of int, int, Module, callable or dict, default=None
         Encoder of each modality: widths of fully connected layers, of which the last
         is that of the latent (an int is one layer); a torch module, which is copied
@@ -309,7 +308,7 @@ class EAMCClusterer(
     """
 
     _parameter_constraints: dict = {
-        "n_clusters": [_count],
+        "n_clusters": [_count, None],
         "encoders": [None, Integral, list, tuple, dict, callable],
         "hidden_width": [_count],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
@@ -368,7 +367,7 @@ class EAMCClusterer(
 
     def __init__(
         self,
-        n_clusters: int = 8,
+        n_clusters: int | None = None,
         *,
         encoders: Any = None,
         hidden_width: int = 100,
@@ -460,7 +459,7 @@ class EAMCClusterer(
         self.verbose = verbose
 
     @classmethod
-    def paper(cls, n_clusters: int = 8, **params: Any) -> EAMCClusterer:
+    def paper(cls, n_clusters: int | None = None, **params: Any) -> EAMCClusterer:
         """Make the configuration of the paper, as far as it is known.
 
         Layers, optimisers, temperature, scales of the losses, alternation, clipping
@@ -470,8 +469,8 @@ class EAMCClusterer(
 
         Parameters
         ----------
-        n_clusters : int, default=8
-            Number of clusters.
+        n_clusters : int, default=None
+            Number of clusters, as above.
         **params : dict
             Parameters to set otherwise.
 
@@ -540,7 +539,7 @@ class EAMCClusterer(
                 stacklevel=3,
             )
         self.loss_ = best.score
-        return self._publish(best.net, data)
+        return self._publish(best.net, best.labels)
 
     @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -593,7 +592,7 @@ class EAMCClusterer(
                 f"a loss became NaN or infinite in call {done + 1} of partial_fit: "
                 f"begin again with a clone, and {_REMEDY}"
             )
-        return self._publish(net, data)
+        return self._publish(net, assign(net, rows, self._preparation))
 
     def _rows(self, X: Any, *, reset: bool) -> tuple[Rows, list[tuple[int, ...]]]:
         """Check X and take it as rows; also the shape of a sample by modality."""
@@ -606,12 +605,16 @@ class EAMCClusterer(
             refuse_empty_samples(frame)
             rows = Rows(frame.blocks, frame.observed)
         shapes = [block.shape[1:] for block in frame.blocks]
-        if reset and len(rows) < max(2, self.n_clusters):
+        if reset and len(rows) < max(2, self._k):
             raise ValueError(
-                f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters}, and "
-                "at least 2"
+                f"n_samples={len(rows)} should be >= n_clusters={self._k}, and at "
+                "least 2"
             )
         return rows, shapes
+
+    @property
+    def _k(self) -> int:
+        return N_CLUSTERS if self.n_clusters is None else self.n_clusters
 
     def _full_dtype(self) -> torch.dtype:
         return torch.float64 if self.dtype == "float64" else torch.float32
@@ -634,7 +637,7 @@ class EAMCClusterer(
     def _batch_size(self) -> int:
         """Small batches find better optima; large ones see every cluster."""
         if self.batch_size == "auto":
-            return max(50, 2 * self.n_clusters)
+            return max(50, 2 * self._k)
         return self.batch_size
 
     def _epochs(self, n_samples: int) -> tuple[int, int]:
@@ -732,7 +735,7 @@ class EAMCClusterer(
         network = FusionNetwork(
             encoders,
             widths[0],
-            self.n_clusters,
+            self._k,
             self.attention,
             self.attention_temperature,
             self.hidden_width,
@@ -785,14 +788,14 @@ class EAMCClusterer(
             size_weight=self.size_weight,
         )
 
-    def _publish(self, net: AdversarialNet, data: Batches) -> Self:
+    def _publish(self, net: AdversarialNet, labels: np.ndarray | None) -> Self:
         """Set the fitted attributes."""
         self._net = net
         self.history_ = list(net.history)
         self.n_iter_ = len(self.history_)
         self.attention_weights_ = net.module_.frozen.cpu().numpy().copy()
         self._n_features_out = net.width
-        self.labels_ = _labels(self._said_of(data.rows))
+        self.labels_ = labels
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -809,7 +812,9 @@ class EAMCClusterer(
         ndarray of int of shape (n_samples,)
             Clusters.
         """
-        return _labels(self._said(X)[1])
+        check_is_fitted(self)
+        rows, _ = self._rows(X, reset=False)
+        return assign(self._net, rows, self._preparation)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Tell how much new samples belong to each cluster.
@@ -826,7 +831,7 @@ class EAMCClusterer(
             Soft assignment: rows add up to 1.
         """
         rows, said = self._said(X)
-        pieces = [_first_head(out).softmax(1).cpu().numpy() for out in said]
+        pieces = [out.logits.softmax(1).cpu().numpy() for out in said]
         return np.concatenate(pieces).astype(rows.dtype, copy=False)
 
     def transform(self, X: Any) -> np.ndarray:
@@ -872,14 +877,7 @@ class EAMCClusterer(
     def _said(self, X: Any) -> tuple[Rows, Iterator[Any]]:
         check_is_fitted(self)
         rows, _ = self._rows(X, reset=False)
-        return rows, self._said_of(rows)
-
-    def _said_of(self, rows: Rows) -> Iterator[Any]:
-        """What the network says, in float64: no sample depends on another."""
-        module = copy.deepcopy(self._net.module_).double()
-        device = module.frozen.device
-        data = Batches(rows, self._preparation, device, torch.float64, once=True)
-        return (out for _, out in outputs(module, data))
+        return rows, outputs(self._net, rows, self._preparation)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Score the clusters of samples without classes.
@@ -900,11 +898,7 @@ class EAMCClusterer(
         """
         check_is_fitted(self)
         frame = self._validate(X, reset=False)
-        flat = Modalities(
-            {name: as_table(b, name) for name, b in frame.to_dict().items()},
-            observed=frame.observed,
-        )
-        return modality_silhouette_score(flat, self.predict(frame))
+        return modality_silhouette_score(frame, self.predict(frame))
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(missing=True, sparse=True, images=True)
@@ -914,14 +908,5 @@ class EAMCClusterer(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         # scikit-learn's check of sparse input takes what has predict_proba for a
         # classifier, and asks this of it
-        tags.classifier_tags = ClassifierTags(multi_class=self.n_clusters != 2)
+        tags.classifier_tags = ClassifierTags(multi_class=self._k != 2)
         return tags
-
-
-def _labels(said: Iterator[Any]) -> np.ndarray:
-    return np.concatenate([_first_head(out).argmax(1).cpu().numpy() for out in said])
-
-
-def _first_head(out: Fused) -> torch.Tensor:
-    """The logits; of the first clustering module while several compete."""
-    return out.logits if out.logits.ndim == 2 else out.logits[0]

@@ -14,18 +14,26 @@ from skorch.history import History
 
 @dataclass
 class Checkpoint:
-    """One file that holds the state of one restart.
+    """One file that holds the state of one phase of one restart.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    folder : Path
+        Where the file is.
+    name : str
+        Of the phase and the restart.
     fingerprint : str
-        Of the parameters and the data; a checkpoint of others is not resumed.
+        Of the parameters and the data, part of the file's name: others have another.
     """
 
-    path: Path
+    folder: Path
+    name: str
     fingerprint: str
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / f"{self.name}-{self.fingerprint}.pt"
 
     def save(self, net: Any, done: int, generator: torch.Generator) -> None:
         """Write the state; a reader finds the old file or the new one, never half.
@@ -39,18 +47,18 @@ class Checkpoint:
         generator : torch.Generator
             Of the order of samples.
         """
+        parts = _parts(net, net.phase_name_)
         state = {
-            "fingerprint": self.fingerprint,
             "phase": net.phase_name_,
             "done": done,
             "history": json.dumps(net.history.to_list()),
-            "parts": {name: part.state_dict() for name, part in _parts(net).items()},
+            "parts": {name: part.state_dict() for name, part in parts.items()},
             "best": getattr(net, "best_", None),
             "best_loss": getattr(net, "best_loss_", None),
             "order": generator.get_state(),
             "torch": torch.get_rng_state(),
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(f".{os.getpid()}.tmp")
         with open(unfinished, "wb") as file:
             torch.save(state, file)
@@ -68,8 +76,7 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
-        state = torch.load(self.path, weights_only=True, map_location="cpu")
-        return state if state["fingerprint"] == self.fingerprint else None
+        return torch.load(self.path, weights_only=True, map_location="cpu")
 
 
 def restore(net: Any, state: dict[str, Any], generator: torch.Generator) -> int:
@@ -89,7 +96,7 @@ def restore(net: Any, state: dict[str, Any], generator: torch.Generator) -> int:
     int
         Epochs of the phase that are done.
     """
-    parts = _parts(net)
+    parts = _parts(net, state["phase"])
     for name, stored in state["parts"].items():
         parts[name].load_state_dict(stored)
     net.history_ = History(json.loads(state["history"]))
@@ -99,9 +106,9 @@ def restore(net: Any, state: dict[str, Any], generator: torch.Generator) -> int:
     return int(state["done"])
 
 
-def _parts(net: Any) -> dict[str, Any]:
+def _parts(net: Any, phase: str) -> dict[str, Any]:
     parts = {"network": net.module_, "optimizer": net.optimizer_, "trust": net.trust_}
-    if net.discriminators_ is not None and net.phase_name_ == "game":
+    if net.discriminators_ is not None and phase == "game":
         parts["discriminators"] = net.discriminators_
         parts["discriminator_optimizer"] = net.discriminator_optimizer_
     return parts

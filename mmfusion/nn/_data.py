@@ -164,7 +164,7 @@ class Preparation:
     def fit(
         cls, rows: Rows, hows: Sequence[str | None], shapes: list[tuple[int, ...]]
     ) -> Preparation:
-        """Fit scalings: on all samples of blocks, on some of a Dataset."""
+        """Fit scalings, of very many samples on some."""
         n_samples = len(rows)
         some = np.linspace(0, n_samples - 1, min(n_samples, FITTING_ROWS)).astype(int)
         sample = [_flat(block) for block in rows.take(some)]

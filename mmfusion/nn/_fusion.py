@@ -285,6 +285,29 @@ class Discriminators(nn.Module):
         return latents.squeeze(-1)
 
 
+def by_graph(pairs: Tensor, graphs: Tensor, n_graphs: int) -> tuple[Tensor, Tensor]:
+    """Add up what pairs say, graph by graph.
+
+    Parameters
+    ----------
+    pairs : tensor of shape (R, m)
+        One number per clustering module and pair.
+    graphs : tensor of int of shape (m,)
+        The graph each pair is an edge of.
+    n_graphs : int
+        Number of graphs G.
+
+    Returns
+    -------
+    sums : tensor of shape (R, G)
+        The sums.
+    counts : tensor of shape (G,)
+        Pairs of each graph.
+    """
+    edges = F.one_hot(graphs, n_graphs).to(pairs)
+    return pairs @ edges, edges.sum(0)
+
+
 class GraphTrust(nn.Module):
     """How far each clustering module follows each graph of neighbours.
 
@@ -313,9 +336,8 @@ class GraphTrust(nn.Module):
 
     def forward(self, pairs: Tensor, graphs: Tensor) -> Tensor:
         """Weigh pairs, of shape (R, m), by the graphs they are of, of shape (m,)."""
-        edges = F.one_hot(graphs, self.running.shape[1]).to(pairs)
-        counts = edges.sum(0)
-        means = (pairs.detach() @ edges) / torch.clamp_min(counts, 1)
+        sums, counts = by_graph(pairs.detach(), graphs, self.running.shape[1])
+        means = sums / torch.clamp_min(counts, 1)
         self.running.lerp_(torch.where(counts > 0, means, self.running), self.RATE)
         trust = 1 / (self.running + self.FLOOR)
         trust = trust / trust.mean(1, keepdim=True)

@@ -17,17 +17,16 @@ from mmfusion.nn._data import Batches, ShuffledBatches
 from mmfusion.nn._neighbors import NeighborPairs
 from mmfusion.nn._net import AdversarialNet
 from mmfusion.nn._training import (
+    assign,
     begin,
     evaluate,
     freeze_attention,
     keep_best_head,
-    outputs,
     own_random_state,
 )
 
-SURE = (
-    0.02  # loss of discriminators, in that of guessing, that teaches encoders nothing
-)
+# loss of discriminators, relative to that of guessing, that teaches encoders nothing
+SURE = 0.02
 
 
 @dataclass
@@ -103,12 +102,15 @@ class Run:
         What restarts are compared by: lower is better.
     problems : list of str
         What is unhealthy.
+    labels : ndarray of int of shape (n_samples,) or None
+        Clusters in the end.
     """
 
     start: int
     net: AdversarialNet | None
     score: float = math.inf
     problems: list[str] = field(default_factory=list)
+    labels: np.ndarray | None = None
 
 
 def run_restarts(plan: Plan, n_jobs: int | None) -> tuple[Run, list[float]]:
@@ -175,7 +177,8 @@ def play(plan: Plan, start: int, net: AdversarialNet | None = None) -> Run:
         if plan.max_epochs:
             freeze_attention(net, plan.data)
         run.score = evaluate(net, plan.data, plan.seeds[0])[plan.term]
-        run.problems += find_problems(net, plan.data)
+        run.labels = assign(net, plan.data.rows, plan.data.prepare)
+        run.problems += find_problems(net, run.labels)
     return run
 
 
@@ -195,11 +198,9 @@ def _train(
     if plan.verbose:
         own.append(Progress(f"restart {start + 1} of {len(plan.seeds)}"))
     done = 0
-    begin(net, phase, n_epochs)
     if plan.folder is not None:
-        fingerprint = plan.fingerprints[phase]
-        path = plan.folder / f"{phase.replace(' ', '-')}-{fingerprint}-{start}.pt"
-        checkpoint = Checkpoint(path, fingerprint)
+        name = f"{phase.replace(' ', '-')}-{start}"
+        checkpoint = Checkpoint(plan.folder, name, plan.fingerprints[phase])
         own.append(Save(checkpoint, plan.checkpoint_every, generator))
         state = checkpoint.load()
         if state is not None:
@@ -216,15 +217,15 @@ def _train(
     return Run(start, net)
 
 
-def find_problems(net: AdversarialNet, data: Batches) -> list[str]:
+def find_problems(net: AdversarialNet, labels: np.ndarray) -> list[str]:
     """Tell what is unhealthy about a trained net.
 
     Parameters
     ----------
     net : AdversarialNet
         The net.
-    data : Batches
-        The samples it was trained on.
+    labels : ndarray of int of shape (n_samples,)
+        Clusters of the samples it was trained on.
 
     Returns
     -------
@@ -233,11 +234,9 @@ def find_problems(net: AdversarialNet, data: Batches) -> list[str]:
     """
     problems = []
     n_clusters = net.module_.heads.assign.shape[-1]
-    alive: set[int] = set()
-    for _, out in outputs(net.module_, data):
-        alive |= set(out.logits.argmax(1).unique().tolist())
-    if len(alive) < n_clusters:
-        problems.append(f"{n_clusters - len(alive)} of {n_clusters} clusters are empty")
+    n_empty = n_clusters - len(np.unique(labels))
+    if n_empty:
+        problems.append(f"{n_empty} of {n_clusters} clusters are empty")
     last = net.history[-1] if len(net.history) else {}
     guessing = 2 * math.log(2) * (len(net.module_.encoders) - 1)
     if last.get("discriminator", guessing) < SURE * guessing:

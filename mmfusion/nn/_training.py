@@ -1,16 +1,18 @@
-"""Training of a fusion network: its phases, its restarts, what is healthy."""
+"""Phases of the training of a fusion network, and what is read from it after."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from mmfusion.nn._data import Batches, ShuffledBatches
+from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
+from mmfusion.nn._fusion import Fused, by_graph
 from mmfusion.nn._net import AdversarialNet
 
 EVALUATION_ROWS = 4096
@@ -136,11 +138,11 @@ def score_agreement(net: AdversarialNet, pairs: Any) -> Tensor:
     with evaluating(net.module_):
         for batch, graphs in pairs:
             own, unequal = net.criterion.agreement(net.module_(*batch))
-            edges = F.one_hot(graphs, n_graphs).to(own)
-            sums, counts = sums + own @ edges, counts + edges.sum(0)
+            more, seen = by_graph(own, graphs, n_graphs)
+            sums, counts = sums + more, counts + seen
             imbalance = imbalance + unequal
-    seen = counts > 0
-    means = sums[:, seen] / counts[seen] + net.trust_.FLOOR
+    has_edges = counts > 0
+    means = sums[:, has_edges] / counts[has_edges] + net.trust_.FLOOR
     return means.log().mean(1) + imbalance / len(pairs)
 
 
@@ -166,23 +168,40 @@ def keep_best_head(net: AdversarialNet, pairs: Any) -> float:
     return float(scores[best])
 
 
-def outputs(module: Any, data: Batches) -> Iterator[tuple[slice, Any]]:
-    """Walk through what a network in evaluation mode says of all samples.
+def outputs(net: AdversarialNet, rows: Rows, prepare: Preparation) -> Iterator[Fused]:
+    """Walk through what a net says of samples, in float64: none depends on another.
 
     Parameters
     ----------
-    module : FusionNetwork
-        The network.
-    data : Batches
+    net : AdversarialNet
+        The net.
+    rows : Rows
         The samples.
+    prepare : Preparation
+        What is done to them first.
 
     Yields
     ------
-    rows : slice
-        Which samples.
-    out : Fused
-        What it says of them.
+    Fused
+        What it says of some, in order; in a warm start, by the first module alone.
     """
+    module = copy.deepcopy(net.module_).double()
+    if module.heads.n_heads > 1:
+        module.heads.keep(0)
+    device = module.frozen.device
+    data = Batches(rows, prepare, device, torch.float64, once=True)
     with evaluating(module):
-        for rows, (inputs, observed) in data.chunks(CHUNK_ROWS):
-            yield rows, module(inputs, observed)
+        for _, (inputs, observed) in data.chunks(CHUNK_ROWS):
+            yield module(inputs, observed)
+
+
+def assign(net: AdversarialNet, rows: Rows, prepare: Preparation) -> np.ndarray:
+    """Tell the cluster of samples; parameters are those of `outputs`.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        Clusters.
+    """
+    said = outputs(net, rows, prepare)
+    return np.concatenate([out.logits.argmax(1).cpu().numpy() for out in said])

@@ -33,7 +33,6 @@ class Count(Callback):
 # Search, pipelines, copies
 
 
-@pytest.mark.slow  # its processes hang at times beside other tests
 def test_a_grid_search_in_two_processes_finds_what_one_finds():
     grid = {"attention_temperature": [0.5, 10.0], "lr": [1e-5, 5e-3]}
     alone = GridSearchCV(small(), grid, cv=2).fit(X)

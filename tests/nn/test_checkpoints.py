@@ -42,7 +42,7 @@ def test_a_resumed_training_ends_where_one_that_was_not_interrupted_ends(
     phase, options, tmp_path
 ):
     data = make_data(missing=True)
-    checkpoint = Checkpoint(tmp_path / "sub" / "run.pt", "these")
+    checkpoint = Checkpoint(tmp_path / "sub", "run", "these")
 
     torch.manual_seed(1)
     whole, epoch = make_net(**options), make_iterable(phase, data)
@@ -80,7 +80,7 @@ def test_saving_does_not_change_the_training(tmp_path):
         net, epoch = make_net(dropout=0.3), make_epoch(data)
         train(net, "game", epoch, DONE)
         if saves:
-            Checkpoint(tmp_path / "run.pt", "these").save(net, DONE, epoch.generator)
+            Checkpoint(tmp_path, "run", "these").save(net, DONE, epoch.generator)
         train(net, "game", epoch, EPOCHS - DONE, DONE)
         states.append(state_of(net))
     for name, value in states[0].items():
@@ -89,7 +89,7 @@ def test_saving_does_not_change_the_training(tmp_path):
 
 def test_the_best_epoch_so_far_is_resumed_too(tmp_path):
     data = make_data()
-    checkpoint = Checkpoint(tmp_path / "run.pt", "these")
+    checkpoint = Checkpoint(tmp_path, "run", "these")
     ends = []
     for interrupted in (False, True):
         torch.manual_seed(1)
@@ -113,7 +113,7 @@ def test_the_best_epoch_so_far_is_resumed_too(tmp_path):
 
 def test_a_game_after_a_competition_of_heads_is_resumed(tmp_path):
     data = make_data()
-    checkpoint = Checkpoint(tmp_path / "game.pt", "these")
+    checkpoint = Checkpoint(tmp_path, "game", "these")
 
     def warmed_up():
         torch.manual_seed(1)
@@ -141,19 +141,19 @@ def saved(tmp_path):
     """A checkpoint, and the net and the generator it holds."""
     net, epoch = make_net(), make_epoch(make_data())
     train(net, "game", epoch, 1)
-    checkpoint = Checkpoint(tmp_path / "run.pt", "these")
+    checkpoint = Checkpoint(tmp_path, "run", "these")
     checkpoint.save(net, 1, epoch.generator)
     return checkpoint, net, epoch.generator
 
 
 def test_there_is_nothing_to_load_before_something_is_saved(tmp_path):
-    assert Checkpoint(tmp_path / "none" / "run.pt", "these").load() is None
+    assert Checkpoint(tmp_path / "none", "run", "these").load() is None
 
 
 def test_a_checkpoint_of_other_data_or_parameters_is_ignored(saved):
     checkpoint, *_ = saved
     assert checkpoint.load()["done"] == 1
-    assert Checkpoint(checkpoint.path, "others").load() is None
+    assert Checkpoint(checkpoint.folder, "run", "others").load() is None
 
 
 def test_a_checkpoint_is_read_without_running_code(saved):
@@ -172,10 +172,10 @@ class Harm:
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
-    path, harm = tmp_path / "run.pt", tmp_path / "harm"
-    torch.save({"fingerprint": "these", "done": Harm(harm)}, path)
+    checkpoint, harm = Checkpoint(tmp_path, "run", "these"), tmp_path / "harm"
+    torch.save({"done": Harm(harm)}, checkpoint.path)
     with pytest.raises(pickle.UnpicklingError):
-        Checkpoint(path, "these").load()
+        checkpoint.load()
     assert not harm.exists()
 
 
@@ -183,7 +183,7 @@ def test_a_later_checkpoint_replaces_the_earlier_and_leaves_nothing_else(saved):
     checkpoint, net, generator = saved
     checkpoint.save(net, 3, generator)
     assert checkpoint.load()["done"] == 3
-    assert os.listdir(checkpoint.path.parent) == ["run.pt"]
+    assert os.listdir(checkpoint.folder) == ["run-these.pt"]
 
 
 def test_a_crash_in_the_middle_of_writing_leaves_the_earlier_checkpoint(
