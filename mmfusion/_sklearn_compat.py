@@ -22,8 +22,17 @@ try:
 except ImportError:  # scikit-learn < 1.8
     from sklearn.utils._estimator_html_repr import _VisualBlock as VisualBlock
 
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn < 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing: there are no callbacks to support."""
+
+
 __all__ = [
     "SPARSE_TAGS_ARE_TRUE",
+    "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "StrOptions",

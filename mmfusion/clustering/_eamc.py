@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
@@ -25,10 +26,16 @@ from torch.utils.data import Dataset
 
 from mmfusion._options import by_modality
 from mmfusion._scaling import SCALINGS
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.metrics import modality_silhouette_score
+from mmfusion.nn._callbacks import Report
 from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
 from mmfusion.nn._encoders import latent_width, make_encoder
 from mmfusion.nn._fusion import FusionNetwork
@@ -94,6 +101,7 @@ class EAMCClusterer(
     ModalityMixin,
     TransformerMixin,
     ClusterMixin,
+    CallbackSupportMixin,
     BaseEstimator,
 ):
     """Cluster several modalities by an adversarial-attention network (EAMC).
@@ -207,7 +215,8 @@ class EAMCClusterer(
     compile : bool, default=False
         Whether the network goes through ``torch.compile``.
     callbacks : list of skorch callbacks, default=None
-        Called in both phases. ``net.history[-1]`` holds the losses of an epoch.
+        Called in both phases. ``net.history[-1]`` holds the losses of an epoch. Those
+        of scikit-learn, from 1.9 on, go to ``set_callbacks``.
     checkpoint_dir : str or Path, default=None
         Folder for checkpoints. A `fit` with the same parameters and data goes on from
         what it finds there, and ends as if it had not been interrupted.
@@ -525,6 +534,13 @@ class EAMCClusterer(
         self._preparation = self._fit_preparation(rows, shapes)
         data = self._batches(rows)
         plan = self._plan(data, random_state)
+        # scikit-learn's callbacks, from 1.9 on
+        task = None
+        if hasattr(self, "_init_callback_context"):
+            task = self._init_callback_context(
+                max_subtasks=2 * self.n_init, sequential_subtasks=False
+            ).call_on_fit_task_begin(estimator=self, X=X, y=y)
+            plan.report = partial(self._report, task, X, y, data)
         best, self.init_scores_ = run_restarts(plan, self.n_jobs)
         if best.net is None:
             raise FloatingPointError(
@@ -539,7 +555,30 @@ class EAMCClusterer(
                 stacklevel=3,
             )
         self.loss_ = best.score
-        return self._publish(best.net, best.labels)
+        self._publish(best.net, best.labels)
+        if task is not None:
+            task.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes={}
+            )
+        return self
+
+    def _report(
+        self,
+        task: Any,
+        X: Any,
+        y: Any,
+        data: Batches,
+        phase: str,
+        position: int,
+        n_epochs: int,
+    ) -> Report:
+        def fitted(net: AdversarialNet) -> dict[str, Any]:
+            if phase == "game":
+                freeze_attention(net, data)
+            return self._fitted(net)
+
+        training = task.subcontext(phase, task_id=position, max_subtasks=n_epochs)
+        return Report(training, self, X, y, fitted)
 
     @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -790,13 +829,17 @@ class EAMCClusterer(
 
     def _publish(self, net: AdversarialNet, labels: np.ndarray | None) -> Self:
         """Set the fitted attributes."""
-        self._net = net
-        self.history_ = list(net.history)
-        self.n_iter_ = len(self.history_)
-        self.attention_weights_ = net.module_.frozen.cpu().numpy().copy()
-        self._n_features_out = net.width
-        self.labels_ = labels
+        self.__dict__ |= self._fitted(net) | {"labels_": labels}
         return self
+
+    def _fitted(self, net: AdversarialNet) -> dict[str, Any]:
+        return {
+            "_net": net,
+            "_n_features_out": net.width,
+            "attention_weights_": net.module_.frozen.cpu().numpy().copy(),
+            "history_": list(net.history),
+            "n_iter_": len(net.history),
+        }
 
     def predict(self, X: Any) -> np.ndarray:
         """Tell the cluster of new samples.

@@ -1,9 +1,10 @@
-"""What happens at the end of an epoch: progress, selection, checkpoints."""
+"""What happens at the ends of an epoch: progress, selection, checkpoints, reports."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -119,3 +120,50 @@ class Save(Callback):
         done = len(net.history) - net.phase_start_
         if done % self.every == 0 or done == net.phase_epochs_:
             self.checkpoint.save(net, done, self.generator)
+
+
+class Report(Callback):
+    """Tell scikit-learn's callbacks of a training and its epochs; they may end it.
+
+    Parameters
+    ----------
+    training : CallbackContext
+        That of the training, in the tree of scikit-learn's tasks.
+    estimator : estimator
+        In its `fit`.
+    X, y : object
+        What it is fitted on.
+    fitted : callable
+        Takes the net and gives what the estimator would be fitted with.
+    """
+
+    def __init__(
+        self,
+        training: Any,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        fitted: Callable[[Any], dict[str, Any]],
+    ) -> None:
+        self.training, self.fitted = training, fitted
+        self.given = dict(estimator=estimator, X=X, y=y)
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Begin the task of the training."""
+        self.training.call_on_fit_task_begin(**self.given)
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Begin a task of its own for every epoch."""
+        self.epoch_ = self.training.subcontext("epoch")
+        self.epoch_.call_on_fit_task_begin(**self.given)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """End it, and the training where a callback asks for that."""
+        if self.epoch_.call_on_fit_task_end(
+            **self.given, reconstruction_attributes=lambda: self.fitted(net)
+        ):
+            raise KeyboardInterrupt  # as skorch's callbacks do
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """End the task of the training."""
+        self.training.call_on_fit_task_end(**self.given)

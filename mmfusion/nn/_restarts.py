@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 
 from mmfusion.nn._callbacks import Progress, Save, Selection, StopAtNaN
 from mmfusion.nn._checkpoint import Checkpoint, restore
@@ -63,6 +64,9 @@ class Plan:
         Of the data and the parameters that count, by phase.
     verbose : bool
         Whether progress is shown.
+    report : callable or None
+        Makes a skorch callback that reports a training, of its name, position among
+        all that there may be, and number of epochs.
     """
 
     make_net: Callable[[list[Any]], AdversarialNet]
@@ -80,6 +84,7 @@ class Plan:
     checkpoint_every: int
     fingerprints: dict[str, str]
     verbose: bool
+    report: Callable[[str, int, int], Any] | None = None
 
     def pairs(self, generator: Any) -> NeighborPairs:
         """An epoch of neighbours, in an order of its own."""
@@ -125,7 +130,8 @@ def run_restarts(plan: Plan, n_jobs: int | None) -> tuple[Run, list[float]]:
     plan : Plan
         What to do.
     n_jobs : int or None
-        Restarts at a time.
+        Restarts at a time, in processes; where joblib has but threads, as inside of
+        its own processes, one.
 
     Returns
     -------
@@ -135,7 +141,9 @@ def run_restarts(plan: Plan, n_jobs: int | None) -> tuple[Run, list[float]]:
         Of every start.
     """
     starts = range(len(plan.seeds))
-    # not in threads: torch's random state is one for all of them
+    backend, _ = get_active_backend(prefer="processes")
+    if getattr(backend, "uses_threads", False):
+        n_jobs = 1  # torch's random state is one for all of them
     parallel = Parallel(n_jobs=n_jobs, prefer="processes")
     if not plan.pretrain_epochs:
         runs = parallel(delayed(play)(plan, s) for s in starts)
@@ -197,6 +205,9 @@ def _train(
         own.append(Selection(plan.data, plan.term, plan.selection_every, plan.seeds[0]))
     if plan.verbose:
         own.append(Progress(f"restart {start + 1} of {len(plan.seeds)}"))
+    if plan.report is not None:
+        position = start if phase == "warm start" else len(plan.seeds) + start
+        own.append(plan.report(phase, position, n_epochs))
     done = 0
     if plan.folder is not None:
         name = f"{phase.replace(' ', '-')}-{start}"

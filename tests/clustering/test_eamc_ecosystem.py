@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from pandas.testing import assert_frame_equal
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV
@@ -126,6 +127,13 @@ def test_restarts_in_two_processes_find_what_one_finds(params):
     assert spread.loss_ == pytest.approx(alone.loss_, rel=1e-5)
 
 
+def test_restarts_do_not_share_a_random_state_where_joblib_has_threads():
+    alone = small(n_init=3).fit(X)
+    with joblib.parallel_config(backend="threading", n_jobs=3):
+        spread = small(n_init=3).fit(X)
+    assert spread.init_scores_ == alone.init_scores_
+
+
 def test_a_dask_cluster_finds_what_one_process_finds():
     import dask.distributed as distributed
 
@@ -216,3 +224,76 @@ def test_an_interrupt_ends_the_fit():
 
     with pytest.raises(KeyboardInterrupt):
         small().fit(Data())
+
+
+# scikit-learn's callbacks
+
+
+class Follow:
+    """Notes the tasks of a fit; may end trainings after some epochs."""
+
+    max_propagation_depth = None
+
+    def __init__(self, n_epochs=np.inf):
+        self.n_epochs = n_epochs
+        self.began, self.ended, self.scores = [], [], []
+
+    def setup(self, estimator, context):
+        self.is_set_up = True
+
+    def teardown(self, estimator, context):
+        self.is_set_up = False
+
+    def on_fit_task_begin(self, estimator, context):
+        self.began.append(context.task_name)
+
+    def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+        self.ended.append(context.task_name)
+        if context.task_name != "epoch":
+            return False
+        self.scores.append(adjusted_rand_score(y, fitted_estimator.predict(X)))
+        return context.task_id + 1 >= self.n_epochs
+
+
+needs_callbacks = pytest.mark.skipif(
+    not hasattr(small(), "set_callbacks"), reason="scikit-learn < 1.9 has no callbacks"
+)
+
+
+@needs_callbacks
+@pytest.mark.parametrize("params", [{}, {"pretrain_epochs": 0}], ids=["warm", "cold"])
+def test_callbacks_of_scikit_learn_follow_every_epoch(params):
+    follow = Follow()
+    fitted = small(n_init=2, **params).set_callbacks(follow).fit(X, Y)
+    trainings = [name for name in follow.began if name in ("warm start", "game")]
+    assert trainings == (["game"] * 2 if params else ["warm start"] * 2 + ["game"])
+    assert follow.began[0] == follow.ended[-1] == "fit"
+    assert sorted(follow.began) == sorted(follow.ended)
+    score = adjusted_rand_score(Y, fitted.labels_)  # at the end of one restart
+    assert np.abs(np.array(follow.scores) - score).min() < 1e-9
+    assert not follow.is_set_up
+    alone = small(n_init=2, **params).fit(X)  # looking on changes nothing
+    np.testing.assert_array_equal(fitted.transform(X), alone.transform(X))
+
+
+@needs_callbacks
+def test_callbacks_of_scikit_learn_may_end_a_training():
+    fitted = small().set_callbacks(Follow(n_epochs=2)).fit(X, Y)
+    assert fitted.n_iter_ == 4  # two epochs of each phase
+
+
+@needs_callbacks
+def test_callbacks_of_scikit_learn_hear_of_searches_and_of_other_processes():
+    from sklearn.callback import ScoringMonitor
+
+    logs = []
+    for n_jobs in (1, 2):
+        monitor = ScoringMonitor(scoring="adjusted_rand_score")
+        model = small(n_init=2, n_jobs=n_jobs).set_callbacks(monitor)
+        GridSearchCV(model, {"lr": [1e-4, 1e-3]}, cv=2, n_jobs=n_jobs).fit(X, Y)
+        logs.append(monitor.get_logs().data_as_pandas)
+    # two warm starts of four epochs, a game of two, and the fit itself, five times
+    assert len(logs[0]) == 5 * (2 * 4 + 2 + 1)
+    assert_frame_equal(
+        *(log.sort_values("task_id_path", ignore_index=True) for log in logs)
+    )
