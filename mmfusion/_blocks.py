@@ -210,6 +210,135 @@ def n_features(block: Block) -> int:
     return int(np.prod(block.shape[1:]))
 
 
+def cut_padding(padded: np.ndarray) -> np.ndarray:
+    """Take sequences out of a padded array, as views up to their last frame.
+
+    Trailing frames that are all NaN are padding; a row of them is a missing sequence.
+    """
+    block = np.empty(len(padded), dtype=object)
+    for i, frames in enumerate(padded):
+        block[i] = _without_padding(frames)
+    return block
+
+
+def _without_padding(frames: np.ndarray) -> np.ndarray | None:
+    if frames.size == 0:
+        return None
+    if not _is_null(frames[-1]).all():  # most often; what comes before is not read
+        return frames
+    observed = ~_is_null(frames).reshape(len(frames), -1).all(axis=1)
+    return frames[: np.flatnonzero(observed)[-1] + 1] if observed.any() else None
+
+
+def cut_frames(frames: np.ndarray, lengths: np.ndarray, name: str) -> np.ndarray:
+    """Cut concatenated frames into sequences, as views; a length of -1 is None.
+
+    `name` is what errors call the lengths.
+    """
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} has {lengths.dtype} of shape {lengths.shape}; it needs one "
+            "integer per sample"
+        )
+    n_frames = np.maximum(lengths, 0)
+    if n_frames.sum() != len(frames):
+        raise ValueError(
+            f"{name} adds up to {n_frames.sum()} frames; there are {len(frames)}"
+        )
+    stops = np.cumsum(n_frames)
+    block = np.full(len(lengths), None, dtype=object)
+    for i in np.flatnonzero(lengths >= 0):
+        block[i] = frames[stops[i] - n_frames[i] : stops[i]]
+    return block
+
+
+def holds_sequences(block: Block) -> bool:
+    """Tell sequences in either form: one array per sample, or one padded array."""
+    return is_sequences(block) or (kind(block) == "dense" and block.ndim > 2)
+
+
+def float_sequences(
+    block: Block, name: str, present: np.ndarray | None = None
+) -> np.ndarray:
+    """Take a block of either form as sequences of 2-D float arrays.
+
+    Parameters
+    ----------
+    block : object array of sequences, or ndarray of shape (n_samples, n_frames, ...)
+        The block; trailing frames of a dense one that are all NaN are padding.
+    name : str
+        Its modality, for errors.
+    present : ndarray of bool of shape (n_samples,), default=None
+        False where a sample is not to be looked at; None looks at all.
+
+    Returns
+    -------
+    ndarray of object of shape (n_samples,)
+        Arrays of shape (n_frames, n_features), all of one width, float32 where they
+        were and else float64, views where they can be; None where a sample lacks the
+        modality: given as None, all NaN, or not `present`. NaN may stand within.
+
+    Raises
+    ------
+    ValueError
+        If the block is a table, or a sequence is empty, holds no numbers or infinity,
+        or differs from others in width.
+    """
+    if not holds_sequences(block):
+        raise ValueError(
+            f"modality {name!r} is a table of shape {shape_name(block)}; sequences "
+            "are one array of shape (n_frames, n_features) per sample, or one array "
+            "of shape (n_samples, n_frames, n_features) with NaN after the last frame"
+        )
+    if not is_sequences(block):
+        block = cut_padding(block)
+    sequences = np.full(len(block), None, dtype=object)
+    width: tuple[int, int] | None = None  # and the sample that has set it
+    for i in range(len(block)) if present is None else np.flatnonzero(present):
+        if block[i] is None:
+            continue
+        what = f"modality {name!r}: the sequence of sample {i}"
+        frames = _float_frames(block[i], what)
+        if frames is None:
+            continue
+        if width is None:
+            width = (frames.shape[1], int(i))
+        if frames.shape[1] != width[0]:
+            raise ValueError(
+                f"{what} has {frames.shape[1]} features per frame, that of sample "
+                f"{width[1]} has {width[0]}; give every frame the same features"
+            )
+        sequences[i] = frames
+    return sequences
+
+
+def _float_frames(element: np.ndarray, what: str) -> np.ndarray | None:
+    if element.size == 0:
+        raise ValueError(
+            f"{what} is empty, of shape {element.shape}; give None for a sample that "
+            "lacks the modality"
+        )
+    frames = element.reshape(len(element), -1)
+    if frames.dtype.kind not in "fiubO":
+        raise ValueError(f"{what} holds {frames.dtype}, not real numbers")
+    if frames.dtype not in (np.float64, np.float32):
+        try:
+            frames = frames.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{what} does not hold numbers only: {error}") from error
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(frames.sum()):  # makes no array, unlike the searches below
+            return frames
+    infinite = np.argwhere(np.isinf(frames))
+    if len(infinite):
+        frame, feature = infinite[0].tolist()
+        raise ValueError(
+            f"{what} is infinite in frame {frame}, feature {feature}; write NaN where "
+            "nothing was measured"
+        )
+    return None if np.isnan(frames).all() else frames
+
+
 def of_samples(values: Any, chosen: np.ndarray) -> Any:
     """Take the chosen samples (a mask) of anything with a row for each sample."""
     if chosen.all() or not (hasattr(values, "__len__") or hasattr(values, "shape")):

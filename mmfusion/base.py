@@ -173,7 +173,7 @@ class ModalityTransformerMixin(TransformerMixin):
             if adapter is None:
                 return frame
             blocks = [
-                adapter.create_container(b, b, columns=c, inplace=False)
+                adapter.create_container(_as_rows(b), b, columns=c, inplace=False)
                 for b, c in zip(frame.blocks, self._names_out(), strict=True)
             ]
             return Modalities._of(frame.names, tuple(blocks), frame._mask)
@@ -182,4 +182,12 @@ class ModalityTransformerMixin(TransformerMixin):
         if adapter is None:
             return table
         names = self.get_feature_names_out()
+        table = _as_rows(table)
         return adapter.create_container(table, like, columns=names, inplace=False)
+
+
+def _as_rows(block: Any) -> Any:
+    """Bring an array of further dimensions into the form of a DataFrame."""
+    if isinstance(block, np.ndarray) and block.ndim > 2:
+        return block.reshape(len(block), -1)
+    return block

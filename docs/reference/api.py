@@ -4,6 +4,14 @@ from pathlib import Path
 
 API = {
     "mmfusion": ["Modalities", "modality_selector"],
+    "mmfusion.alignment": [
+        "DTWPath",
+        "StepPattern",
+        "cdist_dtw",
+        "dtw_distance",
+        "dtw_path",
+        "rabiner_juang",
+    ],
     "mmfusion.benchmark": [
         "Comparison",
         "ComparisonDisplay",
@@ -44,7 +52,19 @@ API = {
         "LatentMapDisplay",
         "LossCurveDisplay",
     ],
-    "mmfusion.preprocessing": ["ModalityImputer", "ModalitySplitter", "PerModality"],
+    "mmfusion.preprocessing": [
+        "ModalityImputer",
+        "ModalitySplitter",
+        "PerModality",
+        "SequencePooling",
+        "SequenceResampler",
+        "channels_first_from_sequences",
+        "frames_from_sequences",
+        "padded_from_sequences",
+        "sequences_from_channels_first",
+        "sequences_from_frames",
+        "sequences_from_padded",
+    ],
     "mmfusion.testing": [
         "all_estimators",
         "check_multimodal_estimator",

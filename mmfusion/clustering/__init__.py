@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from mmfusion._extras import load_export
 
 __all__ = ["EAMCClusterer"]
 
@@ -11,15 +12,7 @@ _MODULES = {"EAMCClusterer": "_eamc"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = import_module(f"{__name__}.{_MODULES[name]}")
-    except ImportError as error:
-        raise ImportError(
-            f'{name} needs torch and skorch: pip install "mmfusion[deep]" ({error})'
-        ) from error
-    return getattr(module, name)
+    return load_export(__name__, _MODULES, name, "deep", "torch and skorch")
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,29 @@
-"""Per-modality preprocessing: transform, split, fill in."""
+"""Per-modality preprocessing: transform, split, fill in, sequences to tables."""
 
 from mmfusion.preprocessing._imputer import ModalityImputer
 from mmfusion.preprocessing._per_modality import PerModality
+from mmfusion.preprocessing._pooling import SequencePooling
+from mmfusion.preprocessing._resampler import SequenceResampler
+from mmfusion.preprocessing._sequences import (
+    channels_first_from_sequences,
+    frames_from_sequences,
+    padded_from_sequences,
+    sequences_from_channels_first,
+    sequences_from_frames,
+    sequences_from_padded,
+)
 from mmfusion.preprocessing._splitter import ModalitySplitter
 
-__all__ = ["ModalityImputer", "ModalitySplitter", "PerModality"]
+__all__ = [
+    "ModalityImputer",
+    "ModalitySplitter",
+    "PerModality",
+    "SequencePooling",
+    "SequenceResampler",
+    "channels_first_from_sequences",
+    "frames_from_sequences",
+    "padded_from_sequences",
+    "sequences_from_channels_first",
+    "sequences_from_frames",
+    "sequences_from_padded",
+]

@@ -1,0 +1,153 @@
+"""Dynamic time warping of many pairs of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+
+from mmfusion.alignment import _dtw_kernels as kernels
+from mmfusion.alignment._costs import METRICS, as_sequence, make_costs
+from mmfusion.alignment._dtw import Constraints, one_blas_thread, solve, split_options
+from mmfusion.alignment._windows import frames_of, least_radius
+
+PAIRS_AT_A_TIME = 4096
+
+
+def cdist_dtw(
+    X: Sequence[Any],
+    Y: Sequence[Any] | None = None,
+    *,
+    n_jobs: int | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """Tell the costs of the best alignments of all pairs of sequences.
+
+    Parameters
+    ----------
+    X : sequence of array-like of shape (n_i, d)
+        Sequences.
+    Y : sequence of array-like of shape (m_j, d), default=None
+        Others; None compares those of `X` with each other.
+    n_jobs : int, default=None
+        Threads; -1 is one per core.
+    **options : dict
+        Metric (not 'precomputed') and constraints, as `dtw_path` takes them.
+
+    Returns
+    -------
+    ndarray of float64 of shape (len(X), len(Y))
+        The costs.
+
+    Raises
+    ------
+    ValueError
+        As `dtw_path` does; the message names the sequence.
+
+    See Also
+    --------
+    dtw_distance : One pair.
+
+    Examples
+    --------
+    >>> from mmfusion.alignment import cdist_dtw
+    >>> cdist_dtw([[0.0, 1.0], [0.0, 2.0, 2.0]])
+    array([[0., 2.],
+           [2., 0.]])
+    """
+    metric, constraints = split_options(**options)
+    pattern = constraints.pattern()
+    left = [as_sequence(x, f"X[{i}]") for i, x in enumerate(X)]
+    right = left
+    if Y is not None:
+        right = [as_sequence(y, f"Y[{j}]") for j, y in enumerate(Y)]
+    found = np.zeros((len(left), len(right)))
+    classic = pattern.name in ("symmetric1", "symmetric2")
+    # a pair costs the same in either order, unless its steps or its costs do not
+    open_ends = constraints.open_begin or constraints.open_end
+    mirrored = Y is None and classic and not callable(metric) and not open_ends
+    pairs = np.argwhere(np.tri(len(left), dtype=bool) if mirrored else found == 0)
+    if not len(pairs):
+        return found
+    if (
+        classic
+        and metric in METRICS
+        and constraints.max_jump is None
+        and constraints.window in (None, "sakoe_chiba")
+        and not open_ends
+    ):
+        cost_of = _compiled(left, right, str(metric), constraints)
+    else:
+
+        def cost_of(some: np.ndarray) -> np.ndarray:
+            found = (
+                solve(left[i], right[j], metric, constraints, wants_path=False)
+                for i, j in some
+            )
+            return np.array([one.cost for one in found])
+
+    n_parts = max(effective_n_jobs(n_jobs), len(pairs) // PAIRS_AT_A_TIME)
+    with one_blas_thread():
+        parts = Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(cost_of)(some) for some in np.array_split(pairs, n_parts)
+        )
+    found[tuple(pairs.T)] = np.concatenate(parts)
+    return found + np.tril(found, -1).T if mirrored else found
+
+
+def _compiled(
+    left: list[np.ndarray],
+    right: list[np.ndarray],
+    metric: str,
+    constraints: Constraints,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Costs of pairs without Python between them."""
+    widths = {x.shape[1] for x in [*left, *right]}
+    if len(widths) > 1:
+        raise ValueError(
+            f"sequences have {sorted(widths)} features: no metric compares them; "
+            "project them to the same features, as CTWAligner learns to"
+        )
+    reach: float = max(map(len, [*left, *right]))  # that is no window
+    if constraints.window == "sakoe_chiba":
+        reach = constraints.radius
+        lengths = [sorted({len(z) for z in side}) for side in (left, right)]
+        for n, m in {(n, m) for n in lengths[0] for m in lengths[1]}:
+            needed = least_radius(n, m)
+            if frames_of(reach, n, m) < needed:
+                raise ValueError(
+                    f"no path fits into radius={reach} for {n} and {m} frames; the "
+                    f"smallest radius is {needed}"
+                )
+        if isinstance(reach, float):
+            reach = -reach
+    # all sequences as one: their costs are made of the same frames
+    costs = make_costs(np.concatenate(left), np.concatenate(right), metric)
+    starts = [np.cumsum([0, *map(len, side)]) for side in (left, right)]
+    flat = costs.y.ravel()
+    if costs.kind in (kernels.SQUARED, kernels.MANHATTAN):
+        cuts = np.split(costs.y, starts[1][1:-1], axis=1)
+        flat = np.concatenate([cut.ravel() for cut in cuts])
+    weights = np.array(
+        [constraints.pattern().name == "symmetric2", constraints.penalty], costs.x.dtype
+    )
+
+    def cost_of(pairs: np.ndarray) -> np.ndarray:
+        out = np.empty(len(pairs))
+        kernels.pair_costs(
+            costs.kind,
+            costs.root,
+            costs.x,
+            starts[0],
+            flat,
+            starts[1],
+            pairs,
+            float(reach),
+            weights,
+            out,
+        )
+        return out
+
+    return cost_of

@@ -1,0 +1,168 @@
+"""Statistics of sequences over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
+
+# of frames without NaN
+STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda frames: frames.mean(axis=0, dtype=np.float64),
+    "std": lambda frames: frames.std(axis=0, dtype=np.float64),
+    "min": lambda frames: frames.min(axis=0),
+    "max": lambda frames: frames.max(axis=0),
+    "median": lambda frames: np.median(frames, axis=0),
+    "first": lambda frames: frames[0],
+    "last": lambda frames: frames[-1],
+}
+LENGTH = "length"
+
+
+class SequencePooling(SequenceTransformer):
+    """Pool every sequence over time into statistics of its frames.
+
+    A modality of sequences becomes a dense table; modalities that are tables pass
+    through as they are. What came in as modalities comes out as `Modalities`.
+
+    Parameters
+    ----------
+    statistics : sequence of str, default=("mean", "std", "max")
+        Which statistics, in the order of the output: 'mean', 'std' (of the
+        population), 'min', 'max', 'median', 'first' and 'last' of every feature over
+        the frames, and 'length', the number of frames. NaN is left out of all but
+        the length.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+
+    Attributes
+    ----------
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features; of a frame, where they hold sequences.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a statistic is unknown or repeats, a modality is missing for every sample
+        of `fit`, a sequence has no frames, infinity, or frames of another width than
+        others, or later input differs from that of `fit` in its modalities.
+
+    See Also
+    --------
+    SequenceResampler : Keeps the course over time.
+    PerModality : Other statistics for each modality, by a dict of transformers.
+
+    Notes
+    -----
+    Sequences are given as one array of shape (n_frames, n_features) per sample, or as
+    one array of shape (n_samples, n_frames, n_features) in which trailing frames of
+    NaN are padding. A sample that lacks a modality gets a row of NaN, and so lacks it
+    in the output. A feature that is NaN in every frame of a sequence is NaN in its
+    statistics.
+
+    A dense block of images has the form of padded sequences. To leave it as it is,
+    name the modalities that hold sequences by a `PerModality`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import Modalities
+    >>> from mmfusion.preprocessing import SequencePooling
+    >>> audio = [np.array([[1.0], [2.0], [6.0]]), np.array([[4.0]]), None]
+    >>> X = Modalities({"audio": audio, "survey": np.eye(3)})
+    >>> pooling = SequencePooling(["mean", "max", "length"]).fit(X)
+    >>> pooling.transform(X)["audio"].tolist()
+    [[3.0, 6.0, 3.0], [4.0, 4.0, 1.0], [nan, nan, nan]]
+    >>> pooling.get_feature_names_out()[:3].tolist()
+    ['audio__x0_mean', 'audio__x0_max', 'audio__length']
+    """
+
+    _parameter_constraints: dict = {
+        "statistics": ["array-like"],
+        "modalities": ["array-like", str, dict, Integral, None],
+    }
+
+    def __init__(
+        self,
+        statistics: Sequence[str] = ("mean", "std", "max"),
+        *,
+        modalities: Any = None,
+    ) -> None:
+        self.statistics = statistics
+        self.modalities = modalities
+
+    def _start(self, sequences: dict[str, np.ndarray]) -> None:
+        known = [*STATISTICS, LENGTH]
+        unknown = [s for s in self.statistics if s not in known]
+        if unknown or not 0 < len(self.statistics) == len(set(self.statistics)):
+            raise ValueError(
+                f"statistics are {list(self.statistics)}; give at least one of "
+                f"{known}, and each once"
+            )
+
+    def _shape(self, name: str, width: int) -> tuple[int, ...]:
+        return (len(self._features_out(name, width)),)
+
+    def _transformed(self, name: str, sequence: np.ndarray) -> np.ndarray:
+        return pool(sequence, self.statistics)
+
+    def _features_out(self, name: str, width: int) -> list[str]:
+        return [
+            feature
+            for statistic in self.statistics
+            for feature in (
+                [LENGTH]
+                if statistic == LENGTH
+                else [f"x{j}_{statistic}" for j in range(width)]
+            )
+        ]
+
+
+def pool(sequence: np.ndarray, statistics: Sequence[str]) -> np.ndarray:
+    """Compute statistics of a sequence, side by side.
+
+    Parameters
+    ----------
+    sequence : ndarray of shape (n_frames, n_features)
+        At least one frame, without infinity; NaN is left out.
+    statistics : sequence of str
+        Keys of `STATISTICS`, or 'length'.
+
+    Returns
+    -------
+    ndarray of shape (n_values,)
+        The statistics one after another, each of all features.
+    """
+    gaps = np.isnan(sequence)
+    frames = sequence[~gaps.all(axis=1)] if gaps.any() else sequence
+    whole = frames is sequence or not np.isnan(frames).any()
+    of_frames = _of_whole if whole else _of_columns
+    return np.concatenate(
+        [
+            [len(sequence)] if s == LENGTH else of_frames(STATISTICS[s], frames)
+            for s in statistics
+        ]
+    )
+
+
+def _of_whole(statistic: Callable, frames: np.ndarray) -> np.ndarray:
+    return statistic(frames)
+
+
+def _of_columns(statistic: Callable, frames: np.ndarray) -> np.ndarray:
+    """Apply a statistic where features are NaN in different frames."""
+    columns = [column[~np.isnan(column)] for column in frames.T]
+    return np.array([statistic(c) if c.size else np.nan for c in columns])

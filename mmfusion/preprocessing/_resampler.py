@@ -1,0 +1,160 @@
+"""Sequences brought to one number of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from mmfusion._sklearn_compat import Interval, StrOptions
+from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
+
+OF_LENGTHS: dict[str, Callable[[list[int]], float]] = {"median": np.median, "max": max}
+
+
+class SequenceResampler(SequenceTransformer):
+    """Resample every sequence linearly in time to one number of frames.
+
+    A modality of sequences becomes a dense array; modalities that are tables pass
+    through as they are. What came in as modalities comes out as `Modalities`.
+
+    Parameters
+    ----------
+    n_frames : int, 'median' or 'max', default='median'
+        Number of frames of the output, at least 2; 'median' and 'max' are those of
+        the lengths of each modality's sequences in `fit`.
+    flatten : bool, default=False
+        Whether a sample becomes a row, frame after frame, instead of an array of
+        shape (n_frames, n_features). In the DataFrames of `set_output` it is a row in
+        any case.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+
+    Attributes
+    ----------
+    n_frames_ : dict of str to int
+        Number of frames of the output, by the modalities that hold sequences.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features; of a frame, where they hold sequences.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a modality is missing for every sample of `fit`, a sequence has no frames,
+        infinity, or frames of another width than others, or later input differs from
+        that of `fit` in its modalities.
+
+    See Also
+    --------
+    SequencePooling : Statistics over time.
+
+    Notes
+    -----
+    Sequences are given as one array of shape (n_frames, n_features) per sample, or as
+    one array of shape (n_samples, n_frames, n_features) in which trailing frames of
+    NaN are padding. The first and the last frame stay where they are, and the others
+    are interpolated between their two neighbours in time; a sequence much longer than
+    `n_frames` is thus thinned out, not averaged. A feature that is NaN in some frames
+    is interpolated between those where it is not, and is constant before the first
+    and after the last of them. A sample that lacks a modality gets NaN, and so lacks
+    it in the output.
+
+    A dense block of images has the form of padded sequences. To leave it as it is,
+    name the modalities that hold sequences by a `PerModality`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import Modalities
+    >>> from mmfusion.preprocessing import SequenceResampler
+    >>> audio = [np.array([[0.0], [4.0]]), np.array([[1.0], [0.0], [3.0]])]
+    >>> X = Modalities({"audio": audio})
+    >>> SequenceResampler(5, flatten=True).fit_transform(X)["audio"].tolist()
+    [[0.0, 1.0, 2.0, 3.0, 4.0], [1.0, 0.5, 0.0, 1.5, 3.0]]
+    >>> SequenceResampler(5).fit_transform(X)
+    Modalities of 2 samples x 1 modalities
+      audio  dense (2, 5, 1) float64
+    """
+
+    _parameter_constraints: dict = {
+        "n_frames": [
+            Interval(Integral, 2, None, closed="left"),
+            StrOptions(set(OF_LENGTHS)),
+        ],
+        "flatten": ["boolean"],
+        "modalities": ["array-like", str, dict, Integral, None],
+    }
+
+    def __init__(
+        self,
+        n_frames: int | str = "median",
+        *,
+        flatten: bool = False,
+        modalities: Any = None,
+    ) -> None:
+        self.n_frames = n_frames
+        self.flatten = flatten
+        self.modalities = modalities
+
+    def _start(self, sequences: dict[str, np.ndarray]) -> None:
+        self.n_frames_ = {
+            name: _n_frames(self.n_frames, [len(s) for s in block if s is not None])
+            for name, block in sequences.items()
+        }
+
+    def _shape(self, name: str, width: int) -> tuple[int, ...]:
+        n_frames = self.n_frames_[name]
+        return (n_frames * width,) if self.flatten else (n_frames, width)
+
+    def _transformed(self, name: str, sequence: np.ndarray) -> np.ndarray:
+        resampled = resample(sequence, self.n_frames_[name])
+        return resampled.reshape(self._shape(name, sequence.shape[1]))
+
+    def _features_out(self, name: str, width: int) -> list[str]:
+        return [f"x{j}_t{t}" for t in range(self.n_frames_[name]) for j in range(width)]
+
+
+def _n_frames(option: int | str, lengths: list[int]) -> int:
+    if isinstance(option, str):
+        return max(2, round(OF_LENGTHS[option](lengths)))
+    return int(option)
+
+
+def resample(sequence: np.ndarray, n_frames: int) -> np.ndarray:
+    """Interpolate a sequence linearly at equal distances in time.
+
+    Parameters
+    ----------
+    sequence : ndarray of shape (n_frames_before, n_features)
+        At least one frame; NaN is bridged.
+    n_frames : int
+        Number of frames, at least 2.
+
+    Returns
+    -------
+    ndarray of float64 of shape (n_frames, n_features)
+        The first frame, the last frame, and what lies between.
+    """
+    last = len(sequence) - 1
+    times = np.linspace(0, last, n_frames)
+    before = times.astype(np.intp)
+    share = (times - before)[:, None]
+    after = np.minimum(before + 1, last)
+    resampled = (1 - share) * sequence[before] + share * sequence[after]
+    for j in np.flatnonzero(np.isnan(sequence).any(axis=0)):
+        known = np.flatnonzero(~np.isnan(sequence[:, j]))
+        resampled[:, j] = (
+            np.interp(times, known, sequence[known, j]) if known.size else np.nan
+        )
+    return resampled
