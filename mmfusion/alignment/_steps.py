@@ -338,7 +338,7 @@ def _walk_limited(costs, max_jump, diagonal, penalty, open_begin):
             if i == 0 and (j == 0 or open_begin):
                 own[j, 0] = cost
             elif i > 0 and j > 0:
-                s = np.argmin(above[j - 1])
+                s = int(np.argmin(above[j - 1]))
                 own[j, 0] = above[j - 1, s] + (1 + diagonal) * cost
                 previous[i, j, 0] = s
             for run in range(1, max_jump + 1):

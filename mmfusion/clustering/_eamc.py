@@ -37,6 +37,7 @@ from mmfusion.base import ModalityMixin
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.nn._callbacks import Report
 from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
+from mmfusion.nn._distributed import from_first
 from mmfusion.nn._encoders import latent_width, make_encoder
 from mmfusion.nn._fusion import FusionNetwork
 from mmfusion.nn._neighbors import NeighborPairs, neighbor_graphs
@@ -286,8 +287,8 @@ class EAMCClusterer(
     Datasets, apart from the labels.
 
     Under ``torch.distributed`` (torchrun, accelerate launch) every process calls `fit`
-    with the same data and seed, and encodes its part of each batch; losses are those
-    of the whole batch.
+    with the same data, and encodes its part of each batch; losses are those of the
+    whole batch, and random states those of the first process.
 
     References
     ----------
@@ -530,7 +531,7 @@ class EAMCClusterer(
             The fitted clusterer.
         """
         rows, shapes = self._rows(X, reset=True)
-        random_state = check_random_state(self.random_state)
+        random_state = from_first(check_random_state(self.random_state))
         self._preparation = self._fit_preparation(rows, shapes)
         data = self._batches(rows)
         plan = self._plan(data, random_state)
@@ -605,7 +606,8 @@ class EAMCClusterer(
         rows, shapes = self._rows(X, reset=first)
         if first:
             self._preparation = self._fit_preparation(rows, shapes)
-            self._seed = int(check_random_state(self.random_state).randint(SEEDS))
+            random_state = from_first(check_random_state(self.random_state))
+            self._seed = int(random_state.randint(SEEDS))
             self._phases = self._epochs(len(rows))
         data = self._batches(rows)
         pretrain_epochs, max_epochs = self._phases

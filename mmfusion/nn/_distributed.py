@@ -29,6 +29,15 @@ def own_part(n_samples: int) -> slice:
     return slice(start, start + size)
 
 
+def from_first(value: Any) -> Any:
+    """Take what the first process has in place of an own value."""
+    if not is_parallel():
+        return value
+    box = [value]
+    distributed.broadcast_object_list(box)
+    return box[0]
+
+
 def gathered(own: Tensor, dim: int = 0) -> Tensor:
     """Put the parts of all processes together; gradients flow back to each."""
     if not is_parallel():
