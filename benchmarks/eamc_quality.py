@@ -86,7 +86,7 @@ def table(path):
     """Mean and spread over seeds, beside the best of the others."""
     with path.open(newline="") as file:
         rows = [row for row in csv.reader(file) if row]
-    lines = [["set", "seeds", "ACC", "NMI", "ARI", "s", "early", "late", "best other"]]
+    lines = [["set", "seeds", "ACC", "NMI", "ARI", "early", "late", "best other"]]
     for name in SETS:
         scores = {}
         for row in rows:
@@ -105,7 +105,7 @@ def table(path):
             for method in ("early", "late", best)
         ]
         others[-1] += f" ({best})"
-        lines.append([name, len(scores[EAMC]), *own, f"{means[3]:.0f}", *others])
+        lines.append([name, len(scores[EAMC]), *own, *others])
     return lines
 
 
