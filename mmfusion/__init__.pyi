@@ -1,3 +1,5 @@
+from .alignment import CTWAligner as CTWAligner
+from .alignment import DTWAligner as DTWAligner
 from .clustering import EAMCClusterer as EAMCClusterer
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer

@@ -71,6 +71,8 @@ def is_multimodal(X: Any) -> bool:
 
 
 def _is_block(element: Any) -> bool:
+    if _blocks.is_sequences(element):
+        return any(np.ndim(sequence) >= 2 for sequence in element)
     if hasattr(element, "shape"):
         return len(element.shape) >= 2
     if not isinstance(element, list | tuple) or len(element) == 0:

@@ -1,9 +1,14 @@
 """Fixtures that several topics use."""
 
+import os
 from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_limits
+
+# a parallel function of numba, of which tslearn has some, sets the threads of OpenMP,
+# torch's too; sums in another order then differ from those of other processes
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -5,12 +5,18 @@ from pathlib import Path
 API = {
     "mmfusion": ["Modalities", "modality_selector"],
     "mmfusion.alignment": [
+        "CTWAligner",
+        "DTWAligner",
         "DTWPath",
         "StepPattern",
         "cdist_dtw",
+        "dtw_barycenter",
         "dtw_distance",
         "dtw_path",
         "rabiner_juang",
+        "soft_dtw",
+        "soft_dtw_alignment",
+        "soft_dtw_gradient",
     ],
     "mmfusion.benchmark": [
         "Comparison",
@@ -48,6 +54,7 @@ API = {
         "purity_score",
     ],
     "mmfusion.plotting": [
+        "AlignmentDisplay",
         "AttentionWeightsDisplay",
         "LatentMapDisplay",
         "LossCurveDisplay",

@@ -7,21 +7,33 @@ from typing import Any
 from mmfusion._extras import load_export
 
 __all__ = [
+    "CTWAligner",
+    "DTWAligner",
     "DTWPath",
     "StepPattern",
     "cdist_dtw",
+    "dtw_barycenter",
     "dtw_distance",
     "dtw_path",
     "rabiner_juang",
+    "soft_dtw",
+    "soft_dtw_alignment",
+    "soft_dtw_gradient",
 ]
 
 _MODULES = {
+    "CTWAligner": "_ctw_aligner",
+    "DTWAligner": "_aligner",
     "DTWPath": "_dtw",
     "StepPattern": "_steps",
     "cdist_dtw": "_pairs",
+    "dtw_barycenter": "_barycenter",
     "dtw_distance": "_dtw",
     "dtw_path": "_dtw",
     "rabiner_juang": "_steps",
+    "soft_dtw": "_soft_dtw",
+    "soft_dtw_alignment": "_soft_dtw",
+    "soft_dtw_gradient": "_soft_dtw",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  # numba's products go through it
@@ -75,7 +75,8 @@ class Constraints:
         return pattern
 
 
-class DTWPath(NamedTuple):
+@dataclass(frozen=True)
+class DTWPath:
     """A path, and what it costs.
 
     Parameters
@@ -220,7 +221,7 @@ def dtw_distance(
     Returns
     -------
     float
-        The sum of local costs. (Some packages give its square root.)
+        The sum of local costs; some packages give its square root.
 
     Raises
     ------

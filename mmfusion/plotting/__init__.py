@@ -1,7 +1,27 @@
 """Displays of fitted estimators; matplotlib loads when something is drawn."""
 
-from mmfusion.plotting._attention import AttentionWeightsDisplay
-from mmfusion.plotting._latent_map import LatentMapDisplay
-from mmfusion.plotting._loss_curves import LossCurveDisplay
+from typing import Any
 
-__all__ = ["AttentionWeightsDisplay", "LatentMapDisplay", "LossCurveDisplay"]
+from mmfusion._extras import load_export
+
+__all__ = [
+    "AlignmentDisplay",
+    "AttentionWeightsDisplay",
+    "LatentMapDisplay",
+    "LossCurveDisplay",
+]
+
+_MODULES = {
+    "AlignmentDisplay": "_alignment",
+    "AttentionWeightsDisplay": "_attention",
+    "LatentMapDisplay": "_latent_map",
+    "LossCurveDisplay": "_loss_curves",
+}
+
+
+def __getattr__(name: str) -> Any:
+    return load_export(__name__, _MODULES, name, "align,benchmark", "numba")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -297,3 +297,11 @@ def test_one_step_of_one_pipeline_can_swap_for_the_other(basic_motions):
     swapped = clone(pipeline).set_params(sequencepooling=SequenceResampler(10))
     for candidate in (pipeline, swapped):
         assert np.isfinite(cross_val_score(candidate, X, cv=3)).all()
+
+
+def test_a_list_of_blocks_of_sequences_is_a_list_of_modalities():
+    X, _, _ = make_multimodal_sequences(5, random_state=0)
+    pooled = SequencePooling().fit_transform(list(X.blocks))
+    expected = SequencePooling().fit_transform(X)
+    for name in X.names:
+        np.testing.assert_array_equal(pooled[name], expected[name])

@@ -1,0 +1,175 @@
+"""Dynamic time warping beside the packages that a user would take instead.
+
+    OMP_NUM_THREADS=1 python benchmarks/dtw_speed.py --repeats 5
+
+prints a Markdown table: CPU time of each task (least of the repeats, after a first call
+that compiles), and how many times as long others take. Packages that are not installed
+are left out; they are best put into an environment of their own, with this package:
+tslearn, dtaidistance, aeon, dtw-python, librosa. Every result is compared with ours
+before it is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from mmfusion.alignment import cdist_dtw, dtw_distance, dtw_path
+
+PATHS = [
+    (1000, 1),
+    (2000, 1),
+    (5000, 1),
+    (1000, 10),
+    (2000, 10),
+    (5000, 10),
+    (2000, 60),
+]
+BANDS = [(5000, 1)]
+PAIRS = [(200, 200, 1), (100, 200, 10)]
+
+
+def walk(n_frames: int, d: int, seed: int) -> np.ndarray:
+    """A random walk of d features."""
+    return np.random.default_rng(seed).normal(size=(n_frames, d)).cumsum(axis=0)
+
+
+def paths() -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
+    """Functions that find a path and give its sum of squared distances."""
+    found = {"mmfusion": lambda x, y: dtw_path(x, y).cost}
+    with suppress(ImportError):
+        tslearn = import_module("tslearn.metrics")
+        found["tslearn"] = lambda x, y: tslearn.dtw_path(x, y)[1] ** 2
+    with suppress(ImportError):
+        one = import_module("dtaidistance.dtw")
+        many = import_module("dtaidistance.dtw_ndim")
+
+        def dtaidistance(x: np.ndarray, y: np.ndarray) -> float:
+            if x.shape[1] == 1:
+                x, y = x.ravel(), y.ravel()
+                path = one.warping_path_fast(x, y)
+            else:
+                path = many.warping_path_fast(x, y)
+            i, j = np.transpose(path)
+            return float(((x[i] - y[j]) ** 2).sum())
+
+        found["dtaidistance"] = dtaidistance
+    with suppress(ImportError):
+        aeon = import_module("aeon.distances")
+        found["aeon"] = lambda x, y: aeon.dtw_alignment_path(x.T, y.T)[1]
+    with suppress(ImportError):
+        dtw = import_module("dtw")
+        cdist = import_module("scipy.spatial.distance").cdist
+        found["dtw-python"] = lambda x, y: (
+            dtw.dtw(cdist(x, y, "sqeuclidean"), step_pattern="symmetric1").distance
+        )
+    with suppress(ImportError):
+        librosa = import_module("librosa.sequence")
+        found["librosa"] = lambda x, y: librosa.dtw(x.T, y.T, metric="sqeuclidean")[0][
+            -1, -1
+        ]
+    return found
+
+
+def bands(radius: int) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
+    """Functions that tell the cost within a band."""
+    found = {
+        "mmfusion": lambda x, y: dtw_distance(x, y, window="sakoe_chiba", radius=radius)
+    }
+    with suppress(ImportError):
+        tslearn = import_module("tslearn.metrics")
+        found["tslearn"] = lambda x, y: (
+            tslearn.dtw(
+                x, y, global_constraint="sakoe_chiba", sakoe_chiba_radius=radius
+            )
+            ** 2
+        )
+    with suppress(ImportError):
+        one = import_module("dtaidistance.dtw")
+        found["dtaidistance"] = lambda x, y: (
+            one.distance_fast(x.ravel(), y.ravel(), window=radius + 1) ** 2
+        )
+    with suppress(ImportError):
+        aeon = import_module("aeon.distances")
+        found["aeon"] = lambda x, y: aeon.dtw_distance(
+            x.T, y.T, window=radius / max(len(x), len(y))
+        )
+    return found
+
+
+def pairs() -> dict[str, Callable[[list[np.ndarray]], float]]:
+    """Functions that tell the sum of the costs of all pairs."""
+    found = {"mmfusion": lambda X: cdist_dtw(X).sum()}
+    with suppress(ImportError):
+        tslearn = import_module("tslearn.metrics")
+        found["tslearn"] = lambda X: (tslearn.cdist_dtw(np.array(X)) ** 2).sum()
+    with suppress(ImportError):
+        one = import_module("dtaidistance.dtw")
+        many = import_module("dtaidistance.dtw_ndim")
+
+        def dtaidistance(X: list[np.ndarray]) -> float:
+            if X[0].shape[1] == 1:
+                table = one.distance_matrix_fast([x.ravel() for x in X])
+            else:
+                table = many.distance_matrix_fast(X)
+            return float((np.asarray(table) ** 2).sum())
+
+        found["dtaidistance"] = dtaidistance
+    with suppress(ImportError):
+        aeon = import_module("aeon.distances")
+        found["aeon"] = lambda X: aeon.dtw_pairwise_distance(
+            np.array(X).transpose(0, 2, 1)
+        ).sum()
+    return found
+
+
+def measure(functions: dict[str, Any], given: tuple[Any, ...], repeats: int) -> str:
+    """Row of the table: our seconds, and the others' as multiples of them."""
+    expected, seconds = None, {}
+    for name, function in functions.items():
+        value = function(*given)  # compiles
+        expected = value if expected is None else expected
+        assert np.isclose(value, expected, rtol=1e-8), (name, value, expected)
+        times = []
+        for _ in range(repeats):
+            start = time.process_time()
+            function(*given)
+            times.append(time.process_time() - start)
+        seconds[name] = min(times)
+    ours = seconds.pop("mmfusion")
+    cells = [f"{ours * 1e3:.1f} ms", *(f"{s / ours:.1f}x" for s in seconds.values())]
+    return " | ".join(cells)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    print("| task |", " | ".join(paths()), "|")
+    print("|---" * (1 + len(paths())) + "|")
+    for n_frames, d in PATHS:
+        given = walk(n_frames, d, 0), walk(n_frames, d, 1)
+        print(f"| path, T={n_frames}, d={d} | {measure(paths(), given, repeats)} |")
+    print("\n| task |", " | ".join(bands(1)), "|")
+    print("|---" * (1 + len(bands(1))) + "|")
+    for n_frames, d in BANDS:
+        given = walk(n_frames, d, 0), walk(n_frames, d, 1)
+        row = measure(bands(n_frames // 10), given, repeats)
+        print(f"| band of 10 %, T={n_frames}, d={d} | {row} |")
+    print("\n| task |", " | ".join(pairs()), "|")
+    print("|---" * (1 + len(pairs())) + "|")
+    for n, n_frames, d in PAIRS:
+        given = ([walk(n_frames, d, seed) for seed in range(n)],)
+        row = measure(pairs(), given, min(repeats, 3))
+        print(f"| all pairs of {n}, T={n_frames}, d={d} | {row} |")
+
+
+if __name__ == "__main__":
+    main()

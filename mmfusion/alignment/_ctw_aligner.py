@@ -1,0 +1,381 @@
+"""Sequences of modalities of unlike features, aligned by canonical time warping."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import combinations
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from mmfusion._sklearn_compat import Interval, StrOptions
+from mmfusion.alignment._ctw import CTW, fit_basis_ctw, fit_combined_ctw, fit_ctw
+from mmfusion.alignment._dtw import WINDOWS, Constraints, one_blas_thread
+from mmfusion.alignment._sequence_aligner import Sample, SequenceAligner
+from mmfusion.alignment._spatial import by_likelihood
+from mmfusion.alignment._warp import Plan, align_sample, mean_of_aligned
+
+STEP_PATTERN = "symmetric1"  # that of the papers
+
+
+class CTWAligner(SequenceAligner):
+    """Learn what modalities have in common, and warp them onto one time axis by it.
+
+    Each sample has a sequence per modality, of unequal lengths and clocks, and of
+    unlike features. Canonical time warping looks for projections :math:`V_v` of the
+    frames of each modality v, and warps :math:`P_{iv}` of each sample i, that minimise
+
+    .. math:: \\sum_i \\sum_{u < v} \\lVert X_{iu}[P_{iu}] V_u - X_{iv}[P_{iv}] V_v
+              \\rVert^2
+
+    where the scores of each modality have unit variance and are uncorrelated, by
+    canonical correlation analysis and warping in turn. All samples share the
+    projections, so that they serve samples that come later. Every sample is aligned as
+    DTWAligner does it, with costs measured between projected frames. Modalities that
+    are tables pass through as they are.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Number of directions of the projections, at most the features of the smallest
+        modality. None has as many as `energy` asks for.
+    reference : int or str, default=0
+        What gives a sample its time axis: a modality, by position or by name;
+        'longest', the longest of its sequences (the first of several); or
+        'barycenter', a mean of its projected sequences in the sense of
+        `dtw_barycenter`. A sample that lacks the modality takes its longest sequence.
+    n_frames : int, default=None
+        Number of frames of the output, at least 2: the axis of every sample is
+        resampled linearly to as many. None leaves every sample the length of its axis.
+    energy : float, default=0.8
+        Share of the canonical correlations, by their sum at uniform warps, that the
+        directions have to hold.
+    ridge : float, default=0.0
+        Share of the identity in the covariance of each modality, between 0 and 1,
+        scaled by its mean variance. It restrains directions that correlate by chance,
+        where features are many beside the frames.
+    warp : {'auto', 'basis', 'free', 'combined'}, default='auto'
+        Warps by which the projections are learned. 'basis' has weighted means of six
+        monotone functions for each sequence, in a time linear in the length; 'free'
+        has paths of DTW; 'combined' has 'free' from two starts, uniform warps and
+        those of 'basis', and keeps the higher correlation. 'auto' is 'combined' for a
+        single sample, and 'basis' for more. In the end DTW aligns, whatever it is.
+    window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
+        Which frames may be aligned; see `dtw_path`. None lets all.
+    radius : int or float, default=0.1
+        Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
+        the longer sequence.
+    max_slope : float, default=2.0
+        Steepest slope of 'itakura', relative to the straight line.
+    max_iter : int, default=100
+        Most alternations.
+    tol : float, default=0.01
+        They end when no warp moves by more, in frames.
+    n_jobs : int, default=None
+        Samples aligned at a time, in threads, once projections are learned. None is 1
+        unless in a joblib context, -1 all processors.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+
+    Attributes
+    ----------
+    projections_ : dict of str to ndarray of shape (n_features, n_components)
+        What costs are measured by: ``(frames - means_[name]) @ projections_[name]``.
+        Directions come by falling correlation r. Each is scaled from unit variance by
+        the root of ``r / (1 - r^2)``, by which the path of least cost is the likeliest.
+    means_ : dict of str to ndarray of shape (n_features,)
+        Mean warped frame of each modality.
+    correlations_ : ndarray of shape (n_components,)
+        Canonical correlations along the warps that projections were learned from;
+        means over pairs of modalities.
+    n_iter_ : int
+        Alternations made, of the better start for 'combined'; 1 if there are only
+        tables.
+    paths_ : list of dict of str to ndarray of int64 of shape (length, 2)
+        For each sample of `fit`, by the modalities that it has, the frames of the axis
+        (before it is resampled) and of the modality that are aligned. The reference
+        has a straight one.
+    distances_ : ndarray of float64 of shape (n_samples, n_modalities)
+        Normalised cost of each alignment with the axis, that of `dtw_path` between
+        projected frames. It is 0 for the reference, and NaN for missing sequences and
+        tables.
+    cost_ : float
+        Mean of `distances_` without NaN; NaN if there is nothing else.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features; of a frame, where they hold sequences.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a sequence is empty or has a value that is NaN or infinite, only one modality
+        holds sequences, no sample of `fit` has all of them, a modality never varies or
+        has fewer directions than `n_components`, the window leaves a sample no path,
+        or the reference is none of those that hold sequences.
+
+    See Also
+    --------
+    DTWAligner : Aligns modalities of like features, and learns nothing.
+    mmfusion.preprocessing.SequencePooling : Makes rows of aligned sequences.
+
+    Notes
+    -----
+    *A data set* has a row per sample. The covariances are pooled over the samples that
+    have every modality; the others are left out of the learning, and aligned by the
+    modalities that they have. `transform` aligns samples that `fit` has not seen: the
+    correlations that a single pair of sequences shows may be due to chance, those of
+    many are not, so this is better than to fit each by itself.
+
+    *One long recording per modality* is data of a single row, as for DTWAligner.
+
+    Projections that many samples share are learned by 'basis', as warps of few
+    parameters cannot follow directions that have nothing in common, and free ones do.
+    For a single sample the free warp is itself what is wanted.
+
+    There is no proof that the alternation converges: the projections with the highest
+    sum of correlations on the way are kept. Linear maps of a modality change nothing
+    as long as `ridge` is 0.
+
+    References
+    ----------
+    F. Zhou & F. De la Torre (2009). Canonical time warping for alignment of human
+    behavior. NeurIPS 22, 2286-2294.
+
+    F. Zhou & F. De la Torre (2016). Generalized canonical time warping. IEEE TPAMI
+    38(2), 279-294. (``warp='basis'``)
+
+    Examples
+    --------
+    >>> from mmfusion.alignment import CTWAligner
+    >>> from mmfusion.datasets import make_multimodal_sequences
+    >>> X, _, _ = make_multimodal_sequences(
+    ...     8, {"audio": 3, "video": 5}, random_state=0
+    ... )
+    >>> aligner = CTWAligner(n_components=2).fit(X[:6])
+    >>> aligner.projections_["video"].shape
+    (5, 2)
+    >>> unseen = aligner.transform(X[6:])
+    >>> [len(x) for x in unseen["audio"]] == [len(x) for x in unseen["video"]]
+    True
+    >>> aligner.score(X[6:]) > 0.9
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "reference": [Integral, str],
+        "n_frames": [Interval(Integral, 2, None, closed="left"), None],
+        "energy": [Interval(Real, 0, 1, closed="right")],
+        "ridge": [Interval(Real, 0, 1, closed="both")],
+        "warp": [StrOptions({"auto", "basis", "free", "combined"})],
+        "window": [StrOptions(set(WINDOWS)), None],
+        "radius": [Interval(Real, 0, None, closed="left")],
+        "max_slope": [Interval(Real, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "modalities": ["array-like", str, dict, Integral, None],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        reference: int | str = 0,
+        n_frames: int | None = None,
+        energy: float = 0.8,
+        ridge: float = 0.0,
+        warp: str = "auto",
+        window: str | None = None,
+        radius: float = 0.1,
+        max_slope: float = 2.0,
+        max_iter: int = 100,
+        tol: float = 0.01,
+        n_jobs: int | None = None,
+        modalities: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.reference = reference
+        self.n_frames = n_frames
+        self.energy = energy
+        self.ridge = ridge
+        self.warp = warp
+        self.window = window
+        self.radius = radius
+        self.max_slope = max_slope
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_jobs = n_jobs
+        self.modalities = modalities
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Tell how well aligned modalities correlate.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        float
+            Mean correlation, over directions and pairs of modalities, of the scores of
+            all samples of X along their warps: at most 1, in any unit and for any scale
+            of the projections. NaN if no sample has two modalities. More directions
+            lower it even where they align better: compare `n_components` by what
+            follows the aligner in a Pipeline.
+        """
+        samples = self._samples(self._take(X))
+        aligned = self._align(samples, wants_sequences=False)
+        on_axis = [
+            {
+                name: mean_of_aligned(sample[name], path, int(path[-1, 0]) + 1)
+                for name, path in found.paths.items()
+            }
+            for sample, found in zip(self._projected(samples), aligned, strict=True)
+        ]
+        return _mean_correlation(on_axis, list(self.projections_))
+
+    def _learn(self, samples: list[Sample]) -> None:
+        names = self._names_of_sequences()
+        self.projections_: dict[str, np.ndarray] = {}
+        self.means_: dict[str, np.ndarray] = {}
+        self.correlations_, self.n_iter_ = np.empty(0), 1
+        if not names:
+            return
+        complete = self._complete(samples, names)
+        self._refuse_windows(samples)
+        try:
+            with one_blas_thread():
+                found = self._alternated(complete)
+        except ValueError as error:
+            raise ValueError(
+                f"nothing can be learned from modalities {names} (here counted from "
+                f"0): {error}"
+            ) from error
+        if found.reason == "max_iter":
+            warnings.warn(
+                f"after max_iter={self.max_iter} alternations the warps still move by "
+                f"more than tol={self.tol} frames; the projections that correlate most "
+                "are kept. Raise max_iter or tol, or ridge if frames are few",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        fitted = by_likelihood(found.projections)
+        self.projections_ = dict(zip(names, fitted.weights, strict=True))
+        self.means_ = dict(zip(names, fitted.means, strict=True))
+        self.correlations_, self.n_iter_ = fitted.correlations, found.n_iter
+
+    def _names_of_sequences(self) -> list[str]:
+        layout = zip(self._layout.names, self._hold_sequences, strict=True)
+        return [name for name, held in layout if held]
+
+    def _complete(
+        self, samples: list[Sample], names: list[str]
+    ) -> list[list[np.ndarray]]:
+        """Samples that have every modality, in the form that the core takes."""
+        if len(names) == 1:
+            raise ValueError(
+                f"only modality {names[0]!r} holds sequences; canonical time warping "
+                "correlates those of two or more"
+            )
+        complete = [
+            [sample[name].astype(np.float64) for name in names]
+            for sample in samples
+            if len(sample) == len(names)
+        ]
+        if not complete:
+            raise ValueError(
+                f"no sample of fit has a sequence of every modality of {names}, and "
+                "projections are learned from those that have; give such samples, or "
+                "leave a modality out"
+            )
+        for v, name in enumerate(names):
+            if all((sample[v] == complete[0][v][0]).all() for sample in complete):
+                raise ValueError(
+                    f"the frames of modality {name!r} are all the same, in every "
+                    "sample that is complete; nothing correlates with them: leave the "
+                    "modality out"
+                )
+        widths = [x.shape[1] for x in complete[0]]
+        if self.n_components is not None and self.n_components > min(widths):
+            name = names[int(np.argmin(widths))]
+            raise ValueError(
+                f"n_components={self.n_components}, but frames of modality {name!r} "
+                f"have {min(widths)} features; give at most that many"
+            )
+        return complete
+
+    def _refuse_windows(self, samples: list[Sample]) -> None:
+        """Refuse a wrong reference or window by name, before time is spent."""
+        plan = self._plan()
+        if self.window is None:
+            return
+        for i, sample in enumerate(samples):
+            if sample:  # lengths decide, so that one feature will do
+                align_sample({name: x[:, :1] for name, x in sample.items()}, plan, i)
+
+    def _alternated(self, samples: list[list[np.ndarray]]) -> CTW:
+        limits: dict[str, Any] = {
+            "n_directions": self.n_components,
+            "energy": self.energy,
+            "ridge": self.ridge,
+            "max_iter": self.max_iter,
+            "tol": self.tol,
+        }
+        warp = self.warp
+        if warp == "auto":
+            warp = "combined" if len(samples) == 1 else "basis"
+        if warp == "basis":
+            return fit_basis_ctw(samples, **limits)
+        # the window holds while warps are learned, too
+        limits["constraints"] = {
+            "window": self.window,
+            "radius": self.radius,
+            "max_slope": self.max_slope,
+        }
+        fit = fit_ctw if warp == "free" else fit_combined_ctw
+        return fit(samples, likelihood=False, **limits)
+
+    def _plan(self) -> Plan:
+        constraints = Constraints(
+            STEP_PATTERN, self.window, self.radius, self.max_slope, 0.0, None
+        )
+        return Plan(self._reference(), "sqeuclidean", constraints, gamma=0.0)
+
+    def _projected(self, samples: list[Sample]) -> list[Sample]:
+        return [
+            {
+                name: (x - self.means_[name]) @ self.projections_[name]
+                for name, x in sample.items()
+            }
+            for sample in samples
+        ]
+
+
+def _mean_correlation(samples: list[Sample], names: list[str]) -> float:
+    """Average over directions, and pairs of modalities that some sample has."""
+    correlations = []
+    for one, other in combinations(names, 2):
+        both = [s for s in samples if one in s and other in s]
+        if not both:
+            continue
+        x, y = (np.concatenate([s[name] for s in both]) for name in (one, other))
+        x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+        norms = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+        # scores that do not vary tell nothing
+        of_each = (x * y).sum(axis=0) / np.where(norms > 0, norms, np.inf)
+        correlations.append(of_each.mean())
+    return float(np.mean(correlations)) if correlations else np.nan
