@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import Interval, StrOptions
@@ -286,6 +287,7 @@ def _project(sequence: np.ndarray, projection: Any, name: str, i: int) -> np.nda
     what = f"modality {name!r}: the sequence of sample {i}, of shape {sequence.shape}"
     try:
         if hasattr(projection, "transform"):
+            check_is_fitted(projection)  # not every transformer says so by itself
             found = np.asarray(projection.transform(sequence))
         else:
             found = sequence @ np.asarray(projection)
