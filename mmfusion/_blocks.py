@@ -230,10 +230,12 @@ def _without_padding(frames: np.ndarray) -> np.ndarray | None:
     return frames[: np.flatnonzero(observed)[-1] + 1] if observed.any() else None
 
 
-def cut_frames(frames: np.ndarray, lengths: np.ndarray, name: str) -> np.ndarray:
+def cut_frames(
+    frames: np.ndarray, lengths: np.ndarray, name: str, found: str = "there are"
+) -> np.ndarray:
     """Cut concatenated frames into sequences, as views; a length of -1 is None.
 
-    `name` is what errors call the lengths.
+    `name` is what errors call the lengths, `found` how they tell of the frames.
     """
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
         raise ValueError(
@@ -243,7 +245,7 @@ def cut_frames(frames: np.ndarray, lengths: np.ndarray, name: str) -> np.ndarray
     n_frames = np.maximum(lengths, 0)
     if n_frames.sum() != len(frames):
         raise ValueError(
-            f"{name} adds up to {n_frames.sum()} frames; there are {len(frames)}"
+            f"{name} adds up to {n_frames.sum()} frames; {found} {len(frames)}"
         )
     stops = np.cumsum(n_frames)
     block = np.full(len(lengths), None, dtype=object)

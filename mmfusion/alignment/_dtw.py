@@ -29,12 +29,19 @@ from mmfusion.alignment._steps import (
     walk_limited,
     walk_pattern,
 )
-from mmfusion.alignment._windows import around, itakura, sakoe_chiba, whole_window
+from mmfusion.alignment._windows import (
+    around,
+    frames_of,
+    itakura,
+    sakoe_chiba,
+    whole_window,
+)
 
 TILE_ROWS, TILE_COLUMNS = 128, 512
 NARROW_COLUMNS = 128  # of a tile in a band
 CHECKPOINT_BYTES = 2**26  # that a path may keep of the accumulated costs
 COARSE_FRAMES = 64  # from which the multiscale window starts
+CLASSIC = ("symmetric1", "symmetric2")  # step patterns of the tiled recurrence
 WINDOWS = ("itakura", "multiscale", "sakoe_chiba")
 
 
@@ -57,8 +64,8 @@ class Constraints:
     def pattern(self) -> StepPattern:
         """Take the step pattern by name, and refuse what does not go together."""
         pattern = as_step_pattern(self.step_pattern)
-        classic = pattern.name in ("symmetric1", "symmetric2")
-        if (self.penalty or self.max_jump is not None) and not classic:
+        straight = self.penalty or self.max_jump is not None
+        if straight and pattern.name not in CLASSIC:
             raise ValueError(
                 f"penalty and max_jump go with step_pattern 'symmetric1' and "
                 f"'symmetric2'; {pattern.name!r} limits its steps by itself"
@@ -333,9 +340,7 @@ def _multiscale(x: Any, y: Any, metric: Any, constraints: Constraints) -> Window
     for half, whole in zip(halves, (x, y), strict=True):
         half[: len(whole) // 2] /= 2
     coarse = solve(halves[0], halves[1], metric, constraints, wants_path=True)
-    reach = constraints.radius
-    if isinstance(reach, float):
-        reach *= max(n, m)
+    reach = frames_of(constraints.radius, n, m)
     return around(coarse.path, n, m, 2, max(1, int(reach)))
 
 

@@ -10,8 +10,14 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from mmfusion.alignment import _dtw_kernels as kernels
 from mmfusion.alignment._costs import METRICS, as_sequence, make_costs
-from mmfusion.alignment._dtw import Constraints, one_blas_thread, solve, split_options
-from mmfusion.alignment._windows import frames_of, least_radius
+from mmfusion.alignment._dtw import (
+    CLASSIC,
+    Constraints,
+    one_blas_thread,
+    solve,
+    split_options,
+)
+from mmfusion.alignment._windows import check_radius
 
 PAIRS_AT_A_TIME = 4096
 
@@ -64,7 +70,7 @@ def cdist_dtw(
     if Y is not None:
         right = [as_sequence(y, f"Y[{j}]") for j, y in enumerate(Y)]
     found = np.zeros((len(left), len(right)))
-    classic = pattern.name in ("symmetric1", "symmetric2")
+    classic = pattern.name in CLASSIC
     # a pair costs the same in either order, unless its steps or its costs do not
     open_ends = constraints.open_begin or constraints.open_end
     mirrored = Y is None and classic and not callable(metric) and not open_ends
@@ -115,12 +121,7 @@ def _compiled(
         reach = constraints.radius
         lengths = [sorted({len(z) for z in side}) for side in (left, right)]
         for n, m in {(n, m) for n in lengths[0] for m in lengths[1]}:
-            needed = least_radius(n, m)
-            if frames_of(reach, n, m) < needed:
-                raise ValueError(
-                    f"no path fits into radius={reach} for {n} and {m} frames; the "
-                    f"smallest radius is {needed}"
-                )
+            check_radius(reach, n, m)
         if isinstance(reach, float):
             reach = -reach
     # all sequences as one: their costs are made of the same frames

@@ -18,7 +18,10 @@ from mmfusion.alignment._warp import Plan, align_sample, mean_of_aligned, warp
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._resampler import resample
-from mmfusion.preprocessing._sequence_transformer import _with_float_sequences
+from mmfusion.preprocessing._sequence_transformer import (
+    refuse_other_form,
+    with_float_sequences,
+)
 
 PARTS_PER_THREAD = 4  # samples are of unequal lengths
 OF_SAMPLES = ("barycenter", "longest")  # references that are no modality
@@ -151,7 +154,7 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     def _fit(
         self, X: Any, *, wants_sequences: bool
     ) -> tuple[Modalities, list[Aligned]]:
-        frame = self._validate(_with_float_sequences(X), reset=True, raw=True)
+        frame = self._validate(with_float_sequences(X), reset=True, raw=True)
         self._hold_sequences = [is_sequences(block) for block in frame.blocks]
         samples = self._samples(frame)
         self._learn(samples)
@@ -163,20 +166,10 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     def _take(self, X: Any) -> Modalities:
         """Take later input, held to that of `fit`."""
-        frame = self._validate(_with_float_sequences(X), reset=False, raw=True)
-        for name, block, present, held in zip(
-            frame.names,
-            frame.blocks,
-            frame.observed.T,
-            self._hold_sequences,
-            strict=True,
-        ):
-            if present.any() and is_sequences(block) != held:
-                now, then = ("a table", "sequences")[:: 1 if held else -1]
-                raise ValueError(
-                    f"modality {name!r} of X is {now}, but was {then} in fit; give it "
-                    "in the form of fit"
-                )
+        frame = self._validate(with_float_sequences(X), reset=False, raw=True)
+        given = zip(frame.names, frame.blocks, frame.observed.T, strict=True)
+        for each, held in zip(given, self._hold_sequences, strict=True):
+            refuse_other_form(*each, held)
         return frame
 
     def _samples(self, frame: Modalities) -> list[Sample]:
@@ -320,5 +313,6 @@ def _resampled(sequence: np.ndarray, n_frames: int | None) -> np.ndarray:
 
 
 def mean_cost(distances: np.ndarray) -> float:
+    """Average the costs that are known; NaN if none is."""
     known = distances[~np.isnan(distances)]
     return float(known.mean()) if known.size else np.nan

@@ -71,15 +71,31 @@ def sakoe_chiba(n: int, m: int, radius: float) -> Window:
     Sakoe, H. and Chiba, S. (1978). Dynamic programming algorithm optimization for
     spoken word recognition. IEEE Transactions on ASSP 26(1), 43-49.
     """
-    reach = frames_of(radius, n, m)
-    # one frame of the shorter sequence has to bridge as many of the longer one
+    check_radius(radius, n, m)
+    return band(n, m, frames_of(radius, n, m))
+
+
+def check_radius(radius: float, n: int, m: int) -> None:
+    """Refuse a radius without a path: a frame has to bridge as many of the longer one.
+
+    Parameters
+    ----------
+    radius : int or float
+        In frames of the longer sequence; a float is a share of its length.
+    n, m : int
+        Frames of the sequences.
+
+    Raises
+    ------
+    ValueError
+        If no path fits in; tells the smallest radius with one.
+    """
     needed = least_radius(n, m)
-    if reach < needed:
+    if frames_of(radius, n, m) < needed:
         raise ValueError(
             f"no path fits into radius={radius} for {n} and {m} frames; the smallest "
             f"radius is {needed}"
         )
-    return band(n, m, reach)
 
 
 @cache

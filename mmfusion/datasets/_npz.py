@@ -21,6 +21,7 @@ from mmfusion.modalities import Modalities
 # The keys of the layout, which calls a modality a view; all others are passed on.
 COMMON_KEYS = ("view_names", "observed", "y", "label_values", "source")
 CLOCK_KEYS = ("frames", "lengths", "view_of_channel")
+FOUND = "the file has"  # in errors
 SPARSE_PARTS = ("data", "indices", "indptr", "shape")
 BLOCK_KEY = re.compile(
     rf"view_(\d+)(?:_(?:{'|'.join(SPARSE_PARTS)}))?|(?:frames|lengths)_(\d+)"
@@ -383,7 +384,8 @@ def _split_by_clock(arrays: Mapping[str, np.ndarray]) -> list[Any]:
             f"the {frames.shape[1]} features of frames; got {modality.tolist()}"
         )
     return [
-        _cut(frames[:, modality == v], lengths, "lengths") for v in range(n_modalities)
+        _blocks.cut_frames(frames[:, modality == v], lengths, "lengths", FOUND)
+        for v in range(n_modalities)
     ]
 
 
@@ -406,7 +408,8 @@ def _block(arrays: Mapping[str, np.ndarray], v: int) -> Any:
     if f"view_{v}" in arrays:
         return arrays[f"view_{v}"]
     if f"frames_{v}" in arrays and f"lengths_{v}" in arrays:
-        return _cut(arrays[f"frames_{v}"], arrays[f"lengths_{v}"], f"lengths_{v}")
+        frames, lengths = arrays[f"frames_{v}"], arrays[f"lengths_{v}"]
+        return _blocks.cut_frames(frames, lengths, f"lengths_{v}", FOUND)
     keys = [f"view_{v}_{part}" for part in SPARSE_PARTS]
     if not arrays.keys() >= set(keys):
         raise ValueError(
@@ -416,21 +419,3 @@ def _block(arrays: Mapping[str, np.ndarray], v: int) -> Any:
         )
     data, indices, indptr, shape = (arrays[key] for key in keys)
     return sparse.csr_array((data, indices, indptr), shape=tuple(shape.tolist()))
-
-
-def _cut(frames: np.ndarray, lengths: np.ndarray, key: str) -> np.ndarray:
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
-        raise ValueError(
-            f"{key} has {lengths.dtype} of shape {lengths.shape}; it needs one integer "
-            "per sample"
-        )
-    n_frames = np.maximum(lengths, 0)
-    if n_frames.sum() != len(frames):
-        raise ValueError(
-            f"{key} adds up to {n_frames.sum()} frames; the file has {len(frames)}"
-        )
-    stops = np.cumsum(n_frames)
-    block = np.full(len(lengths), None, dtype=object)
-    for i in np.flatnonzero(lengths >= 0):
-        block[i] = frames[stops[i] - n_frames[i] : stops[i]]
-    return block

@@ -60,7 +60,7 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         self
             The fitted transformer.
         """
-        frame = self._validate(_with_float_sequences(X), reset=True, raw=True)
+        frame = self._validate(with_float_sequences(X), reset=True, raw=True)
         self._hold_sequences = [is_sequences(block) for block in frame.blocks]
         self._start({n: b for n, b in frame.to_dict().items() if is_sequences(b)})
         return self
@@ -78,7 +78,7 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         Modalities or array
             Modalities if X had modalities, else an array.
         """
-        frame = self._validate(_with_float_sequences(X), reset=False, raw=True)
+        frame = self._validate(with_float_sequences(X), reset=False, raw=True)
         observed = frame.observed
         blocks = tuple(
             self._block(v, block, present)
@@ -91,14 +91,7 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
 
     def _block(self, v: int, block: Any, present: np.ndarray) -> Any:
         name, width = self._layout.names[v], self._layout.widths[v]
-        if present.any() and is_sequences(block) != self._hold_sequences[v]:
-            now, then = "sequences", "a table"
-            if self._hold_sequences[v]:
-                now, then = then, now
-            raise ValueError(
-                f"modality {name!r} of X is {now}, but was {then} in fit; give it in "
-                "the form of fit"
-            )
+        refuse_other_form(name, block, present, self._hold_sequences[v])
         if not self._hold_sequences[v]:
             return block
         rows = np.flatnonzero(present)
@@ -130,7 +123,17 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         return tags
 
 
-def _with_float_sequences(X: Any) -> Any:
+def refuse_other_form(name: str, block: Any, present: np.ndarray, held: bool) -> None:
+    """Refuse a table where `fit` saw sequences, and the other way round."""
+    if present.any() and is_sequences(block) != held:
+        now, then = ("a table", "sequences") if held else ("sequences", "a table")
+        raise ValueError(
+            f"modality {name!r} of X is {now}, but was {then} in fit; give it in the "
+            "form of fit"
+        )
+
+
+def with_float_sequences(X: Any) -> Any:
     """Bring sequences into one form, by which fit and transform compare them."""
     if not (is_multimodal(X) or _is_lone_block(X)):
         return X  # one table
