@@ -94,7 +94,7 @@ def make_costs(x: Any, y: Any, metric: str | Callable[..., Any]) -> Costs:
     if metric in ("cosine", "correlation"):
         x, y = (_normed(z, center=metric == "correlation") for z in (x, y))
         return Costs(kernels.COSINE, False, x, y)
-    if metric == "manhattan":
+    if metric == "manhattan" or (metric == "euclidean" and x.shape[1] == 1):
         return Costs(
             kernels.MANHATTAN, False, np.ascontiguousarray(x), np.ascontiguousarray(y.T)
         )
@@ -107,6 +107,8 @@ def make_costs(x: Any, y: Any, metric: str | Callable[..., Any]) -> Costs:
     x, y = x - middle, y - middle
     left = np.hstack([x, _square_norms(x), np.ones((len(x), 1), dtype)])
     right = np.hstack([-2 * y, np.ones((len(y), 1), dtype), _square_norms(y)])
+    # hstack keeps the order of its parts, and kernels are compiled for rows
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     return Costs(kernels.PRODUCT, root, left, right)
 
 

@@ -12,15 +12,7 @@ import scipy.linalg.cython_blas  # noqa: F401  # numba's products go through it
 from threadpoolctl import ThreadpoolController
 
 from mmfusion.alignment._costs import cost_matrix, make_costs, shape_of
-from mmfusion.alignment._dtw_kernels import (
-    Costs,
-    Grid,
-    Window,
-    fill_costs,
-    mask,
-    trace,
-    walk,
-)
+from mmfusion.alignment._dtw_kernels import Costs, Window, mask
 from mmfusion.alignment._steps import (
     StepPattern,
     as_step_pattern,
@@ -29,6 +21,14 @@ from mmfusion.alignment._steps import (
     walk_limited,
     walk_pattern,
 )
+from mmfusion.alignment._strips import (
+    corner,
+    make_marks,
+    make_room,
+    trace,
+    walk,
+)
+from mmfusion.alignment._strips import frames_of as strips_of
 from mmfusion.alignment._windows import (
     around,
     frames_of,
@@ -37,11 +37,8 @@ from mmfusion.alignment._windows import (
     whole_window,
 )
 
-TILE_ROWS, TILE_COLUMNS = 128, 512
-NARROW_COLUMNS = 128  # of a tile in a band
-CHECKPOINT_BYTES = 2**26  # that a path may keep of the accumulated costs
 COARSE_FRAMES = 64  # from which the multiscale window starts
-CLASSIC = ("symmetric1", "symmetric2")  # step patterns of the tiled recurrence
+CLASSIC = ("symmetric1", "symmetric2")  # step patterns that strips take
 WINDOWS = ("itakura", "multiscale", "sakoe_chiba")
 
 
@@ -302,7 +299,7 @@ def solve(
     if constraints.max_jump is not None:
         path, cost = _limited(costs, window, constraints, float(weighted))
     elif pattern.name == "symmetric1" or (weighted and not constraints.open_begin):
-        path, cost = _tiled(costs, window, constraints, weighted, wants_path)
+        path, cost = _in_strips(costs, window, constraints, weighted, wants_path)
     else:
         path, cost = _by_pattern(costs, window, constraints, pattern)
     if not np.isfinite(cost):
@@ -360,7 +357,7 @@ def one_blas_thread() -> Any:
     return _controller().limit(limits=1, user_api="blas")
 
 
-def _tiled(
+def _in_strips(
     costs: Costs,
     window: Window,
     constraints: Constraints,
@@ -368,27 +365,21 @@ def _tiled(
     wants_path: bool,
 ) -> tuple[np.ndarray | None, float]:
     n, m = shape_of(costs)
-    dtype = costs.x.dtype
-    narrow = (window.stops - window.starts).max() < 2 * TILE_COLUMNS
-    columns = NARROW_COLUMNS if narrow and not window.whole else TILE_COLUMNS
-    n_bytes = n * m * dtype.itemsize * (1 / TILE_ROWS + 1 / columns)
-    grid = Grid(TILE_ROWS, columns, 1 + int(n_bytes // CHECKPOINT_BYTES))
-    weights = np.array([weighted, constraints.penalty], dtype)
-    row = np.full(m + 1, 0.0 if constraints.open_begin else np.inf, dtype)
-    tile = np.empty(min(n, grid.rows) * min(m, grid.columns), dtype)
-    # a path begins with weight 1
-    row[0] = -weighted * fill_costs(costs, 0, 1, 0, 1, tile)[0, 0]
-    n_kept = (-(-n // (grid.rows * grid.factor))) if wants_path else 0
-    n_sides = (-(-m // (grid.columns * grid.factor))) if wants_path else 0
-    borders = np.empty((n_kept, m + 1), dtype)
-    sides = np.full((n_sides, n), np.inf, dtype)
-    with one_blas_thread():
-        walk(costs, window, weights, grid, row, tile, borders, sides)
-        end = _end(row[1:], constraints, "both" if weighted else "path", n)
-        cost = float(row[end + 1])
-        if not wants_path or not np.isfinite(cost):
-            return None, cost
-        return trace(costs, window, weights, grid, borders, sides, end), cost
+    frames, dtype = strips_of(costs), costs.x.dtype
+    weights = np.array([1 + weighted, constraints.penalty], dtype)
+    room = make_room(m, dtype)
+    marks = make_marks(n, m, dtype, wants_path=wants_path)
+    if constraints.open_begin:
+        room.row[: m + 1] = 0
+    else:
+        room.row[0] = corner(frames, 0, 0, weights, room)
+    nothing = np.empty(0)
+    last = walk(frames, 0, 0, m, window, weights, room, marks, nothing, np.inf)
+    end = _end(last, constraints, "both" if weighted else "path", n)
+    cost = float(last[end])
+    if not wants_path or not np.isfinite(cost):
+        return None, cost
+    return trace(frames, 0, 0, window, weights, room, marks, end), cost
 
 
 def _end(last: np.ndarray, constraints: Constraints, divisor: str, n: int) -> int:

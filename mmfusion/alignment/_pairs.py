@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from mmfusion.alignment import _dtw_kernels as kernels
 from mmfusion.alignment._costs import METRICS, as_sequence, make_costs
 from mmfusion.alignment._dtw import (
     CLASSIC,
@@ -16,6 +15,14 @@ from mmfusion.alignment._dtw import (
     one_blas_thread,
     solve,
     split_options,
+)
+from mmfusion.alignment._strips import (
+    frames_of,
+    make_marks,
+    make_room,
+    pair_costs,
+    starts_of,
+    strip_starts,
 )
 from mmfusion.alignment._windows import check_radius
 
@@ -126,28 +133,20 @@ def _compiled(
             reach = -reach
     # all sequences as one: their costs are made of the same frames
     costs = make_costs(np.concatenate(left), np.concatenate(right), metric)
-    starts = [np.cumsum([0, *map(len, side)]) for side in (left, right)]
-    flat = costs.y.ravel()
-    if costs.kind in (kernels.SQUARED, kernels.MANHATTAN):
-        cuts = np.split(costs.y, starts[1][1:-1], axis=1)
-        flat = np.concatenate([cut.ravel() for cut in cuts])
+    n_frames = [np.array(list(map(len, side))) for side in (left, right)]
+    frames = frames_of(costs, n_frames[0])
+    rows = strip_starts(n_frames[0])[:-1], n_frames[0]
+    columns = starts_of(n_frames[1])[:-1], n_frames[1]
+    dtype, longest = costs.x.dtype, int(n_frames[1].max())
+    marks = make_marks(1, longest, dtype, wants_path=False)
     weights = np.array(
-        [constraints.pattern().name == "symmetric2", constraints.penalty], costs.x.dtype
+        [1 + (constraints.pattern().name == "symmetric2"), constraints.penalty], dtype
     )
 
     def cost_of(pairs: np.ndarray) -> np.ndarray:
-        out = np.empty(len(pairs))
-        kernels.pair_costs(
-            costs.kind,
-            costs.root,
-            costs.x,
-            starts[0],
-            flat,
-            starts[1],
-            pairs,
-            float(reach),
-            weights,
-            out,
+        out, room = np.empty(len(pairs)), make_room(longest, dtype)
+        pair_costs(
+            frames, rows, columns, pairs, float(reach), weights, room, marks, out
         )
         return out
 

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from mmfusion.alignment import _dtw as dtw_module
-from mmfusion.alignment import cdist_dtw, dtw_distance, dtw_path, rabiner_juang
+from mmfusion.alignment import _strips, cdist_dtw, dtw_distance, dtw_path, rabiner_juang
 from mmfusion.alignment._steps import STEP_PATTERNS
 from mmfusion.alignment._windows import itakura, least_radius, sakoe_chiba
 
@@ -132,20 +131,26 @@ def test_published_values_of_step_patterns_are_found(case):
         assert found.path[[0, -1], 1].tolist() == [case["start"], case["end"]]
 
 
-# Tiles
+# Strips and blocks
 
 
-@pytest.mark.parametrize("tile", [(8, 8), (16, 24), (5, 3), (128, 512)], ids=str)
-@pytest.mark.parametrize("checkpoint_bytes", [1, 2000, 2**26])
+@pytest.mark.parametrize(
+    ("smallest", "cells_per_row"), [(16, 1), (32, 2**20), (16, 2**20)]
+)
 @pytest.mark.parametrize("options", [{}, dict(window="sakoe_chiba", radius=9)], ids=str)
-def test_tiles_and_blocks_of_any_size_find_the_same(
-    tile, checkpoint_bytes, options, monkeypatch
+def test_blocks_of_any_size_find_the_same(
+    smallest, cells_per_row, options, monkeypatch
 ):
-    monkeypatch.setattr(dtw_module, "TILE_ROWS", tile[0])
-    monkeypatch.setattr(dtw_module, "TILE_COLUMNS", tile[1])
-    monkeypatch.setattr(dtw_module, "NARROW_COLUMNS", tile[1])
-    monkeypatch.setattr(dtw_module, "CHECKPOINT_BYTES", checkpoint_bytes)
-    for n, m, d in ((67, 51, 1), (33, 80, 7), (1, 30, 1), (40, 1, 2)):
+    monkeypatch.setattr(_strips, "SMALLEST_BLOCK", smallest)
+    monkeypatch.setattr(_strips, "CELLS_PER_ROW", cells_per_row)
+    for n, m, d in (
+        (67, 51, 1),
+        (33, 80, 7),
+        (1, 30, 1),
+        (40, 1, 2),
+        (300, 410, 1),
+        (410, 333, 6),
+    ):
         x, y = make(n, m, d, seed=n)
         if options and min(n, m) == 1:
             continue
@@ -347,6 +352,18 @@ def test_open_ends_are_the_best_of_all_parts(begin, end):
 
 
 # Costs that are given
+
+
+@pytest.mark.parametrize("metric", SCIPY_METRICS)
+@pytest.mark.parametrize("d", [2, 7])
+def test_order_in_memory_changes_nothing(metric, d):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, d)), rng.normal(size=(40, d))
+    expected = dtw_path(x, y, metric=metric)
+    found = dtw_path(np.asfortranarray(x), np.repeat(y, 2, 0)[::2], metric=metric)
+    assert found.cost == pytest.approx(expected.cost, rel=1e-12)
+    by_columns = dtw_path(np.asfortranarray(x), np.asfortranarray(y), metric=metric)
+    assert by_columns.cost == pytest.approx(expected.cost, rel=1e-12)
 
 
 def test_costs_may_be_a_function_or_a_matrix():
