@@ -24,6 +24,14 @@ from mmfusion._columns import (
 from mmfusion.modalities import Modalities
 
 FLOATS = (np.float64, np.float32)
+LAYOUT_ATTRIBUTES = (
+    "_layout",
+    "n_modalities_in_",
+    "modality_names_in_",
+    "n_features_per_modality_in_",
+    "n_features_in_",
+    "feature_names_in_",
+)
 
 
 @dataclass(frozen=True)
@@ -39,11 +47,14 @@ class ModalityTags:
     images : bool, default=False
         Whether modalities keep further dimensions, as images have; otherwise a
         sample becomes a row.
+    column_per_sample : bool, default=False
+        Whether what a transformer gives has a column for each sample of `fit`.
     """
 
     missing: bool = False
     sparse: bool = False
     images: bool = False
+    column_per_sample: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ FAST = {
 }
 # Further ways of one estimator that are worth the whole round of checks.
 VARIANTS = {
+    "DTWKernel": [{}, {"kernel": "distance", "combine": None}],
     "ModalityImputer": [{}, {"strategy": "knn"}],
     "PerModality": [{}, {"transformer": "passthrough"}],
 }

@@ -46,6 +46,7 @@ class CTWAligner(SequenceAligner):
         'longest', the longest of its sequences (the first of several); or
         'barycenter', a mean of its projected sequences in the sense of
         `dtw_barycenter`. A sample that lacks the modality takes its longest sequence.
+        Both words win over a modality of that name.
     n_frames : int, default=None
         Number of frames of the output, at least 2: the axis of every sample is
         resampled linearly to as many. None leaves every sample the length of its axis.

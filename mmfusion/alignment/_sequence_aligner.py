@@ -180,7 +180,7 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
                 continue
             for i, sequence in enumerate(block):
                 if sequence is not None:
-                    _refuse_gaps(sequence, name, i)
+                    refuse_gaps(sequence, name, i)
                     samples[i][name] = sequence
         return samples
 
@@ -295,7 +295,8 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return tags
 
 
-def _refuse_gaps(sequence: np.ndarray, name: str, i: int) -> None:
+def refuse_gaps(sequence: np.ndarray, name: str, i: int) -> None:
+    """Refuse a sequence with NaN; tell where, of which sample and modality."""
     gaps = np.argwhere(np.isnan(sequence))
     if len(gaps):
         frame, feature = gaps[0].tolist()

@@ -189,6 +189,9 @@ def check_sample_order_only_permutes(estimator: Any) -> None:
     X, y = _data()
     order = np.random.default_rng(0).permutation(len(X))
     expected = _result(_prepared(estimator).fit(X, y), X)[order]
+    if estimator.__modality_tags__().column_per_sample:
+        by_sample = expected.reshape(len(order), -1, len(order))
+        expected = by_sample[..., order].reshape(expected.shape)
     found = _result(_prepared(estimator).fit(X[order], y[order]), X[order])
     _assert_same(found, expected, "the result depends on the order of samples")
 
@@ -382,10 +385,10 @@ def check_refuses_non_finite(estimator: Any) -> None:
 
 def check_refuses_empty(estimator: Any) -> None:
     """No modality, and no sample, are refused."""
-    X, _ = _data()
-    _refusal(_prepared(estimator).fit, [])
-    _refusal(_prepared(estimator).fit, {})
-    assert "0 sample" in _refusal(_prepared(estimator).fit, X[:0])
+    X, y = _data()
+    _refusal(_prepared(estimator).fit, [], y[:0])
+    _refusal(_prepared(estimator).fit, {}, y[:0])
+    assert "0 sample" in _refusal(_prepared(estimator).fit, X[:0], y[:0])
 
 
 def check_refuses_strings_and_complex(estimator: Any) -> None:

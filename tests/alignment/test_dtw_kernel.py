@@ -1,0 +1,311 @@
+"""Sequences as matrices of distances and kernels, and what takes them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.distance import pdist
+from sklearn.base import clone
+from sklearn.cluster import SpectralClustering
+from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
+
+from mmfusion import Modalities
+from mmfusion.alignment import DTWKernel, _alignment_kernel, cdist_dtw, soft_dtw
+from mmfusion.datasets import load_npz
+
+KERNELS = ["distance", "global_alignment", "rbf"]
+
+
+def sequences(n, d, seed, longest=12):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, longest, size=n)
+    return [rng.normal(size=(length, d)).cumsum(axis=0) for length in lengths]
+
+
+def two_modalities(n=8, seed=0):
+    return Modalities(
+        {"audio": sequences(n, 2, seed), "video": sequences(n, 6, seed + 100)}
+    )
+
+
+def classes(n=24, seed=0):
+    """Slow and fast waves of unequal lengths, in two modalities."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    blocks = {}
+    for name, d in (("left", 1), ("right", 3)):
+        blocks[name] = []
+        for fast in y:
+            t = np.linspace(0, 1, rng.integers(20, 30))
+            wave = np.sin((4 + 8 * fast) * t + rng.uniform(0, 0.5))
+            blocks[name].append(wave[:, None] + rng.normal(size=(len(t), d)) * 0.2)
+    return Modalities(blocks), y
+
+
+def slow_global_alignment(x, y, gamma):
+    """Sum over alignments by the recurrence of the paper, unnormalised."""
+    total = np.zeros((len(x) + 1, len(y) + 1))
+    total[0, 0] = 1
+    for i in range(len(x)):
+        for j in range(len(y)):
+            k = np.exp(-gamma * ((x[i] - y[j]) ** 2).sum())
+            before = total[i, j + 1] + total[i + 1, j] + total[i, j]
+            total[i + 1, j + 1] = k / (2 - k) * before
+    return total[-1, -1]
+
+
+def test_distances_are_those_of_cdist_dtw():
+    X, later = sequences(6, 3, 0), sequences(4, 3, 1)
+    kernel = DTWKernel("distance", metric="manhattan", penalty=0.5)
+    options = {"metric": "manhattan", "penalty": 0.5}
+    np.testing.assert_allclose(kernel.fit_transform([X]), cdist_dtw(X, **options))
+    np.testing.assert_allclose(
+        kernel.transform([later]), cdist_dtw(later, X, **options)
+    )
+
+
+def test_rbf_falls_with_the_distance_by_the_median_of_pairs():
+    X, later = sequences(7, 2, 0), sequences(3, 2, 1)
+    costs = cdist_dtw(X)
+    median = np.median(costs[np.triu_indices(7, 1)])
+    kernel = DTWKernel().fit([X])
+    assert kernel.gamma_ == pytest.approx(1 / median)
+    expected = np.exp(-cdist_dtw(later, X) / median)
+    np.testing.assert_allclose(kernel.transform([later]), expected)
+    given = DTWKernel(gamma=0.01).fit([X]).transform([later])
+    np.testing.assert_allclose(given, np.exp(-0.01 * cdist_dtw(later, X)))
+
+
+def test_global_alignment_is_the_sum_over_all_alignments():
+    X, later = sequences(5, 2, 0), sequences(3, 2, 1)
+    gamma = 0.05
+    kernel = DTWKernel("global_alignment", gamma=gamma).fit([X])
+
+    def expected(some):
+        def slow(a, b):
+            return slow_global_alignment(a, b, gamma)
+
+        return [
+            [slow(a, b) / np.sqrt(slow(a, a) * slow(b, b)) for b in X] for a in some
+        ]
+
+    np.testing.assert_allclose(kernel.transform([later]), expected(later), rtol=1e-10)
+    np.testing.assert_allclose(kernel.fit_transform([X]), expected(X), rtol=1e-10)
+
+
+def test_global_alignment_agrees_with_tslearn():
+    metrics = pytest.importorskip("tslearn.metrics")
+    X = sequences(5, 2, 0, longest=30)
+    sigma = 3.0
+    found = DTWKernel("global_alignment", gamma=1 / (2 * sigma**2)).fit_transform([X])
+    expected = [[metrics.gak(a, b, sigma=sigma) for b in X] for a in X]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_global_alignment_chooses_gamma_by_the_rule_of_cuturi():
+    X = sequences(6, 3, 0)
+    spread = np.median(pdist(np.concatenate(X))) * np.sqrt(np.median([*map(len, X)]))
+    kernel = DTWKernel("global_alignment").fit([X])
+    assert kernel.gamma_ == pytest.approx(1 / (2 * spread**2))
+
+
+@pytest.mark.parametrize("gamma", [None, 0.001, 1.0])
+def test_global_alignment_is_positive_semidefinite(gamma):
+    X = two_modalities(30)
+    kernel = DTWKernel("global_alignment", gamma=gamma).fit_transform(X)
+    assert np.linalg.eigvalsh(kernel).min() > -1e-12
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("combine", ["mean", None])
+def test_the_matrix_of_fit_is_symmetric_and_that_of_transform(name, combine):
+    X = two_modalities()
+    kernel = DTWKernel(name, combine=combine)
+    found, again = kernel.fit_transform(X), kernel.transform(X)
+    if combine is None:
+        assert found.names == ("audio", "video")
+        found, again = found.to_array(), again.to_array()
+    np.testing.assert_allclose(found, again, rtol=1e-9, atol=1e-9)
+    for table in np.hsplit(found, 1 if combine else 2):
+        np.testing.assert_array_equal(table, table.T)
+        np.testing.assert_allclose(np.diag(table), 0 if name == "distance" else 1)
+
+
+def test_fit_transform_compares_each_pair_once(monkeypatch):
+    compared = []
+
+    def counted(x, y, **options):
+        compared.append((x[0, 0], y[0, 0]))
+        return soft_dtw(x, y, **options)
+
+    monkeypatch.setattr(_alignment_kernel, "soft_dtw", counted)
+    DTWKernel("global_alignment").fit_transform([sequences(6, 1, 0)])
+    assert len(compared) == len(set(map(frozenset, compared))) == 6 * 7 / 2
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_modalities_are_averaged(name):
+    X = two_modalities()
+    apart = DTWKernel(name, combine=None).fit_transform(X)
+    together = DTWKernel(name).fit_transform(X)
+    tables = [apart["audio"], apart["video"]]
+    if name == "distance":  # each over its median
+        tables = [table / np.median(table[np.triu_indices(8, 1)]) for table in tables]
+    np.testing.assert_allclose(together, np.mean(tables, axis=0))
+
+
+def test_gamma_is_given_by_modality():
+    X = two_modalities()
+    kernel = DTWKernel(gamma={"video": 0.5}).fit(X)
+    default = DTWKernel().fit(X)
+    assert kernel.gamma_.tolist() == [default.gamma_[0], 0.5]
+    with pytest.raises(ValueError, match="gamma names"):
+        DTWKernel(gamma={"odour": 0.5}).fit(X)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_missing_sequences_leave_the_other_modality(name):
+    X = two_modalities()
+    blocks = X.to_dict()
+    audio, video = list(blocks["audio"]), list(blocks["video"])
+    audio[0] = audio[1] = video[2] = None
+    gappy = Modalities({"audio": audio, "video": video})
+    kernel = DTWKernel(name, combine=None)
+    apart = kernel.fit_transform(gappy)
+    combined = DTWKernel(name)
+    found = combined.fit_transform(gappy)
+    scale = combined.scales_
+    tables = [table / s for table, s in zip(apart.blocks, scale, strict=True)]
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[3:, 3:], np.mean(tables, axis=0)[3:, 3:])
+    np.testing.assert_allclose(found[0, 3:], tables[1][0, 3:])
+    np.testing.assert_allclose(found[2, 3:], tables[0][2, 3:])
+    # samples 0 and 2 share nothing: they get the mean of all other pairs
+    others = ~np.eye(8, dtype=bool)
+    others[[0, 1, 2, 2], [2, 2, 0, 1]] = False
+    assert found[0, 2] == found[2, 1] == pytest.approx(found[others].mean())
+    np.testing.assert_allclose(combined.transform(gappy), found, rtol=1e-9, atol=1e-9)
+
+
+def test_without_combining_missing_samples_stay_missing():
+    X = two_modalities()
+    audio = list(X["audio"])
+    audio[0] = None
+    gappy = Modalities({"audio": audio, "video": list(X["video"])})
+    found = DTWKernel(combine=None).fit_transform(gappy)
+    assert found.observed.tolist() == gappy.observed.tolist()
+    assert np.isnan(found["audio"][0]).all()
+    known = found["audio"][1:, 1:]
+    np.testing.assert_allclose(
+        found["audio"][1:, 0], known[~np.eye(7, dtype=bool)].mean()
+    )
+    nobody = Modalities({"audio": None, "video": list(X["video"])})
+    kernel = DTWKernel().fit(X)
+    video = DTWKernel(combine=None).fit(X).transform(X)["video"]
+    np.testing.assert_allclose(kernel.transform(nobody), video)
+
+
+def test_rows_of_a_table_are_sequences_of_one_feature():
+    table = np.random.default_rng(0).normal(size=(6, 10))
+    found = DTWKernel("distance").fit_transform(table)
+    np.testing.assert_allclose(found, cdist_dtw([row[:, None] for row in table]))
+    padded = DTWKernel("distance").fit_transform(table[:, :, None])
+    np.testing.assert_allclose(found, padded)
+
+
+def test_identical_samples_have_a_kernel_of_ones():
+    X = [np.ones((4, 2))] * 3
+    for name, expected in (("rbf", 1), ("global_alignment", 1), ("distance", 0)):
+        np.testing.assert_allclose(DTWKernel(name).fit_transform([X]), expected)
+        np.testing.assert_allclose(DTWKernel(name).fit_transform([X[:1]]), expected)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_columns_are_named_and_go_into_frames(name):
+    X = two_modalities(3)
+    kernel = DTWKernel(name).set_output(transform="pandas")
+    found = kernel.fit_transform(X)
+    assert isinstance(found, pd.DataFrame)
+    assert list(found.columns) == ["dtwkernel0", "dtwkernel1", "dtwkernel2"]
+    kernel = DTWKernel(name, combine=None).set_output(transform="pandas").fit(X)
+    found = kernel.transform(X[:2])["video"]
+    assert isinstance(found, pd.DataFrame)
+    assert found.shape == (2, 3)
+    assert kernel.get_feature_names_out()[3:].tolist() == [
+        f"video__dtwkernel{j}" for j in range(3)
+    ]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_threads_change_nothing(name):
+    X = two_modalities()
+    found = DTWKernel(name, n_jobs=3).fit_transform(X)
+    np.testing.assert_array_equal(found, DTWKernel(name).fit_transform(X))
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        make_pipeline(
+            DTWKernel("distance"), KNeighborsClassifier(1, metric="precomputed")
+        ),
+        make_pipeline(DTWKernel(), SVC(kernel="precomputed")),
+        make_pipeline(DTWKernel("global_alignment"), SVC(kernel="precomputed")),
+    ],
+    ids=["neighbors", "rbf", "global_alignment"],
+)
+def test_classifiers_take_the_matrix(pipeline):
+    X, y = classes()
+    assert clone(pipeline).fit(X[:12], y[:12]).score(X[12:], y[12:]) == 1
+
+
+def test_spectral_clustering_takes_the_kernel():
+    X, y = classes()
+    clusterer = SpectralClustering(2, affinity="precomputed", random_state=0)
+    found = make_pipeline(DTWKernel("global_alignment"), clusterer).fit_predict(X)
+    assert adjusted_rand_score(y, found) == 1
+
+
+@pytest.mark.parametrize("data", ["ts_japanesevowels", "ts_basicmotions"])
+def test_a_search_over_kernels_runs_on_real_sequences(shared_data, data):
+    path = shared_data / f"{data}.npz"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not there")
+    X, y = load_npz(path, return_X_y=True)
+    some = [np.flatnonzero(y == label)[:10] for label in np.unique(y)[:3]]
+    X, y = X[np.concatenate(some)], y[np.concatenate(some)]
+    search = GridSearchCV(
+        make_pipeline(DTWKernel(), SVC(kernel="precomputed")),
+        {"dtwkernel__kernel": ["global_alignment", "rbf"], "svc__C": [1, 100]},
+        cv=2,
+        error_score="raise",
+    ).fit(X, y)
+    assert search.best_score_ > 0.8
+    nearest = make_pipeline(
+        DTWKernel("distance"), KNeighborsClassifier(1, metric="precomputed")
+    )
+    assert nearest.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.8
+
+
+def test_bad_input_is_refused():
+    X = two_modalities(4)
+    mixed = Modalities({"audio": list(X["audio"]), "survey": np.eye(4)})
+    with pytest.raises(ValueError, match=r"\['survey'\] are tables beside others"):
+        DTWKernel().fit(mixed)
+    with pytest.raises(ValueError, match="modality 'audio' of X is a table"):
+        DTWKernel().fit(X).transform({"audio": np.eye(4, 2), "video": np.eye(4, 6)})
+    spoilt = [x.copy() for x in X["video"]]
+    spoilt[2][0, 3] = np.nan
+    with pytest.raises(ValueError, match="modality 'video': the sequence of sample 2"):
+        DTWKernel().fit({"audio": list(X["audio"]), "video": spoilt})
+    with pytest.raises(
+        ValueError, match="modality 'audio': no path fits into radius=0"
+    ):
+        DTWKernel(window="sakoe_chiba", radius=0).fit(X)
+    with pytest.raises(ValueError, match="leave window, penalty as by default"):
+        DTWKernel("global_alignment", window="sakoe_chiba", penalty=1.0).fit(X)
+    with pytest.raises(ValueError, match="sample 1 lacks every modality"):
+        DTWKernel().fit([[np.ones((2, 1)), None]])
