@@ -12,6 +12,11 @@ before it is timed.
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +36,7 @@ PATHS = [
     (5000, 10),
     (2000, 60),
 ]
+LONG = [(20_000, 1), (100_000, 1), (100_000, 10)]
 BANDS = [(5000, 1)]
 PAIRS = [(200, 200, 1), (100, 200, 10)]
 
@@ -147,6 +153,33 @@ def measure(functions: dict[str, Any], given: tuple[Any, ...], repeats: int) -> 
     return " | ".join(cells)
 
 
+ALONE = """
+import json, pathlib, sys, time
+import numpy as np
+from mmfusion.alignment import dtw_path
+n_frames, d = map(int, sys.argv[1:])
+x, y = np.random.default_rng(0).normal(size=(2, n_frames, d)).cumsum(axis=1)
+start = time.process_time()
+dtw_path(x[:20], y[:20])
+first = time.process_time() - start
+start = time.process_time()
+found = dtw_path(x, y)
+seconds = time.process_time() - start
+status = pathlib.Path("/proc/self/status").read_text()  # resource has the parent's peak
+peak = int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+print(json.dumps([first, seconds, peak]))
+"""
+
+
+def alone(n_frames: int, d: int, **environment: str) -> list[float]:
+    """Seconds of a first call, those of a long path, and GB of a process of its own."""
+    command = [sys.executable, "-c", ALONE, str(n_frames), str(d)]
+    done = subprocess.run(
+        command, env=os.environ | environment, check=True, capture_output=True
+    )
+    return json.loads(done.stdout)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -157,6 +190,14 @@ def main() -> None:
     for n_frames, d in PATHS:
         given = walk(n_frames, d, 0), walk(n_frames, d, 1)
         print(f"| path, T={n_frames}, d={d} | {measure(paths(), given, repeats)} |")
+    print("\n| task | CPU seconds | GB of the process at most |\n|---|---|---|")
+    for n_frames, d in LONG:
+        _, seconds, peak = alone(n_frames, d)
+        print(f"| path, T={n_frames}, d={d} | {seconds:.1f} | {peak:.2f} |")
+    with tempfile.TemporaryDirectory() as folder:
+        for where in ("nothing cached", "cached on disk"):
+            first = alone(20, 1, NUMBA_CACHE_DIR=folder)[0]
+            print(f"| first call, {where} | {first:.1f} | |")
     print("\n| task |", " | ".join(bands(1)), "|")
     print("|---" * (1 + len(bands(1))) + "|")
     for n_frames, d in BANDS:
