@@ -2,8 +2,15 @@ from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
 from .clustering import EAMCClusterer as EAMCClusterer
 from .fusion import EarlyFusion as EarlyFusion
+from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
+from .fusion import EarlyFusionRegressor as EarlyFusionRegressor
+from .fusion import HybridFusionClassifier as HybridFusionClassifier
+from .fusion import HybridFusionClusterer as HybridFusionClusterer
+from .fusion import HybridFusionRegressor as HybridFusionRegressor
+from .fusion import LateFusionClassifier as LateFusionClassifier
 from .fusion import LateFusionClusterer as LateFusionClusterer
+from .fusion import LateFusionRegressor as LateFusionRegressor
 from .fusion import SingleModalityClusterer as SingleModalityClusterer
 from .modalities import Modalities as Modalities
 from .modalities import modality_selector as modality_selector

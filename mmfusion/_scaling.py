@@ -113,7 +113,9 @@ def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scali
         varies = scaler.var_ / scaler.scale_**2 > 0.5  # 1, or about 0 if constant
         n_varying = int(np.count_nonzero(varies))
         spread = spread * np.sqrt(max(1, n_varying))
-    return Scaling(how, scaler.mean_, spread)
+    # dense rows of what was sparse in fit are not centred either
+    center = 0.0 if sparse.issparse(block) else scaler.mean_
+    return Scaling(how, center, spread)
 
 
 def fit_scalings(

@@ -13,6 +13,7 @@ from sklearn.utils.validation import (
     _check_feature_names_in as check_feature_names_in,
 )
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _check_y as check_y
 
 # in 1.6 some estimators, such as KMeans, take sparse input without a tag that says so
 SPARSE_TAGS_ARE_TRUE = parse_version(__version__) >= parse_version("1.7")
@@ -39,6 +40,7 @@ __all__ = [
     "VisualBlock",
     "check_feature_names_in",
     "check_sample_weight",
+    "check_y",
     "column_indices",
     "container_adapter",
     "fit_context",

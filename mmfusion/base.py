@@ -35,6 +35,12 @@ class ModalityMixin:
         tags.input_tags.sparse = self.__modality_tags__().sparse
         return tags
 
+    def _take_layout(self, other: Any) -> None:
+        """Be fitted to the input of another estimator, which has checked it."""
+        for name in _validation.LAYOUT_ATTRIBUTES:
+            if hasattr(other, name):
+                setattr(self, name, getattr(other, name))
+
     def _validate(self, X: Any, *, reset: bool, raw: bool = False) -> Modalities:
         if not reset:
             check_is_fitted(self)

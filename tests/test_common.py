@@ -21,6 +21,10 @@ FAST = {
         }
     ],
     "EarlyFusionClusterer": [{"clusterer": KMeans(n_init=2)}],
+    "HybridFusionClusterer": [
+        {"n_runs": 2},
+        {"n_runs": 2, "combine": "vote", "missing": "skip"},
+    ],
     "LateFusionClusterer": [
         {"n_runs": 2},
         {"n_runs": 2, "combine": "vote", "weights": "silhouette"},
@@ -30,6 +34,20 @@ FAST = {
 }
 # Further ways of one estimator that are worth the whole round of checks.
 VARIANTS = {
+    "EarlyFusionClassifier": [{}, {"modality_dropout": 0.3}],
+    "HybridFusionClassifier": [{}, {"missing": "skip", "combine": "log_pool"}],
+    "LateFusionClassifier": [
+        {},
+        {
+            "combine": "log_pool",
+            "weights": "score",
+            "sample_weighting": "conformal",
+            "calibration": "sigmoid",
+            "cv": 2,
+        },
+        {"combine": "stacking", "cv": 2},
+    ],
+    "LateFusionRegressor": [{}, {"combine": "median"}],
     "DTWKernel": [{}, {"kernel": "distance", "combine": None}],
     "ModalityImputer": [{}, {"strategy": "knn"}],
     "PerModality": [{}, {"transformer": "passthrough"}],
@@ -62,7 +80,7 @@ def test_estimators_keep_the_multimodal_contract(estimator, check):
 
 
 def test_no_estimator_goes_unchecked():
-    assert len(all_estimators()) >= 6
+    assert len(all_estimators()) >= 13
     assert {type(e).__name__ for e in instances()} == set(all_estimators())
 
 

@@ -43,8 +43,15 @@ API = {
     ],
     "mmfusion.fusion": [
         "EarlyFusion",
+        "EarlyFusionClassifier",
         "EarlyFusionClusterer",
+        "EarlyFusionRegressor",
+        "HybridFusionClassifier",
+        "HybridFusionClusterer",
+        "HybridFusionRegressor",
+        "LateFusionClassifier",
         "LateFusionClusterer",
+        "LateFusionRegressor",
         "SingleModalityClusterer",
     ],
     "mmfusion.metrics": [
@@ -75,6 +82,14 @@ API = {
         "sequences_from_channels_first",
         "sequences_from_frames",
         "sequences_from_padded",
+    ],
+    "mmfusion.robustness": [
+        "DegradationDisplay",
+        "DegradationResults",
+        "add_noise",
+        "degradation_curve",
+        "drop_modalities",
+        "swap_rows",
     ],
     "mmfusion.testing": [
         "all_estimators",

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core.cgutils import get_or_insert_function
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
 WIDTH = 16
+
+intrinsic: Any = extending.intrinsic  # callers give one argument less than is declared
 
 _FAST = ("nnan", "nsz", "contract")
 _INDEX = ir.IntType(32)

@@ -8,7 +8,6 @@ From these the trace back fills again what the path crosses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,14 +138,14 @@ class Marks(NamedTuple):
     steps: np.ndarray
 
 
-def frames_of(costs: Costs, lengths: Sequence[int] | None = None) -> Frames:
+def frames_of(costs: Costs, lengths: np.ndarray | None = None) -> Frames:
     """Lay frames out for strips.
 
     Parameters
     ----------
     costs : Costs
         What costs are made from.
-    lengths : sequence of int, default=None
+    lengths : ndarray of int of shape (n_sequences,), default=None
         Frames of each of the first sequences, which begin a strip each; None takes
         them as one.
 
@@ -161,7 +160,7 @@ def frames_of(costs: Costs, lengths: Sequence[int] | None = None) -> Frames:
         x = np.require(costs.x, requirements=["C", "W"])
         return Frames(GIVEN, False, x, np.empty((0, 0), dtype), none)
     n, d = costs.x.shape
-    lengths = np.array([n] if lengths is None else lengths)
+    lengths = np.array([n]) if lengths is None else lengths
     strips = strip_starts(lengths)
     padded = np.zeros((strips[-1] * WIDTH, d), dtype)
     padded[

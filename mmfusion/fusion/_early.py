@@ -164,9 +164,13 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             The fitted transformer.
         """
         frame = self._validate(X, reset=True)
-        names = frame.names
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, frame)
+        return self._fit_checked(frame, y, sample_weight)
+
+    def _fit_checked(self, frame: Modalities, y: Any, sample_weight: Any) -> Self:
+        """Fit on a frame that has been checked, and has set the layout or need not."""
+        names = frame.names
         self.modality_weights_ = weights_by_modality(self.weights, names)
         hows = by_modality(self.scaling, names, "scaling", "auto")
         reducers = self._clone_by_modality(names)

@@ -14,8 +14,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import of_samples, over_all_samples
-from mmfusion._options import by_modality, weights_by_modality
-from mmfusion._scaling import SCALINGS, choose_scalings, fit_scaling
+from mmfusion._options import weights_by_modality
+from mmfusion._scaling import SCALINGS, fit_scaling
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
@@ -30,6 +30,8 @@ from mmfusion.fusion._clusterers import (
     take_sparse,
 )
 from mmfusion.fusion._consensus import BaseClusterings, join, label_counts
+from mmfusion.fusion._scalings import resolve_scalings
+from mmfusion.fusion._weights import normalised_quality
 from mmfusion.modalities import Modalities
 
 
@@ -274,7 +276,7 @@ class LateFusionClusterer(
         )
         given = None if isinstance(self.weights, str) else self.weights
         counts = weights_by_modality(given, frame.names) > 0
-        hows = _resolve_scalings(frame, self.scaling, counts)
+        hows = resolve_scalings(frame, self.scaling, counts)
         self._runs: list[list[_Run]] = []
         self._scalings = []
         parts, quality = [], np.ones(len(frame.names))
@@ -354,8 +356,7 @@ class LateFusionClusterer(
         if self.weights == "agreement":
             quality = _quality.agreement_with_others(base, self._modality_of_run())
         # above 0, or samples that have only that modality would have no cluster
-        quality = np.maximum(quality, max(quality.max(), 1e-6) * 1e-3)
-        return quality / quality.mean()
+        return normalised_quality(quality)
 
     def _modality_of_run(self) -> np.ndarray:
         return np.repeat(np.arange(len(self._runs)), [len(runs) for runs in self._runs])
@@ -415,26 +416,6 @@ class LateFusionClusterer(
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(sparse=take_sparse(self), missing=True)
-
-
-def _resolve_scalings(
-    frame: Modalities, option: Any, counts: np.ndarray
-) -> list[str | None]:
-    """Choose the scalings that are 'auto' on the samples that have all modalities.
-
-    Modalities that do not count, those of weight 0, have no say in those of others.
-    """
-    hows = by_modality(option, frame.names, "scaling", "auto")
-    if "auto" not in hows:
-        return hows
-    complete = np.asarray(frame.observed[:, counts].all(axis=1))
-    together = np.flatnonzero(counts).tolist() if complete.any() else []
-    blocks = [of_samples(frame.blocks[v], complete) for v in together]
-    chosen = dict(zip(together, choose_scalings(blocks), strict=True))
-    for v, present in enumerate(frame.observed.T):
-        if v not in chosen:
-            chosen[v] = choose_scalings([of_samples(frame.blocks[v], present)])[0]
-    return [chosen[v] if how == "auto" else how for v, how in enumerate(hows)]
 
 
 def _memberships(run: _Run, scaled: Any, codes: np.ndarray) -> np.ndarray:

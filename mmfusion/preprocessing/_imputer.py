@@ -6,10 +6,12 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.metrics import pairwise_distances
+from sklearn.metrics import euclidean_distances, pairwise_distances
 from sklearn.utils import gen_batches
 
+from mmfusion._blocks import of_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._scaling import fit_scaling
 from mmfusion._sklearn_compat import (
@@ -78,7 +80,8 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     'knn' measures distances in every modality at unit total variance, so that wide
     and narrow modalities count alike, and takes the root mean square over those that
     both samples have. It keeps the training data; its time grows with the number of
-    samples to fill in times the number of training samples.
+    samples to fill in times the number of training samples. Sparse modalities stay
+    sparse; rows that are filled in with means are dense among them.
 
     Examples
     --------
@@ -131,12 +134,12 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         frame = self._validate(X, reset=True)
         self.has_missing_ = np.asarray(~frame.observed.all(axis=0))
         self.means_ = {
-            name: block[present].mean(axis=0, dtype=np.float64)
+            name: np.ravel(of_samples(block, present).mean(axis=0, dtype=np.float64))
             for name, block, present in _parts(frame)
         }
         if self.strategy == "knn":
             self._scalings = [
-                fit_scaling(block[present], "block")
+                fit_scaling(of_samples(block, present), "block")
                 for _, block, present in _parts(frame)
             ]
             self._donors = frame
@@ -162,11 +165,10 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             lacking = np.flatnonzero(~present)
             filled = block
             if lacking.size:
-                filled = block.copy()
-                filled[lacking] = self._values(frame, v, lacking)
+                filled = _with_rows(block, lacking, self._values(frame, v, lacking))
             if self.add_indicator and self.has_missing_[v]:
                 flag = (~present).astype(filled.dtype)
-                filled = np.column_stack([filled, flag])
+                filled = _beside(filled, flag[:, None])
             blocks.append(filled)
         return self._output(Modalities._of(frame.names, tuple(blocks), None), like=X)
 
@@ -186,10 +188,10 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             )
         return values
 
-    def _scaled(self, frame: Modalities) -> list[np.ndarray]:
+    def _scaled(self, frame: Modalities) -> list[Any]:
         """Blocks at unit variance, with zeros where a sample lacks the modality."""
         return [
-            np.where(present[:, None], scaling.apply(block), 0)
+            _with_rows(scaling.apply(block), np.flatnonzero(~present), 0.0)
             for scaling, (_, block, present) in zip(
                 self._scalings, _parts(frame), strict=True
             )
@@ -202,9 +204,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         given = self._donors.observed[donors]
         for v, scaled in enumerate(self._scaled(frame)):
             both = frame.observed[:, [v]] & given[:, v]
-            apart = pairwise_distances(
-                scaled, self._donors_scaled[v][donors], metric="sqeuclidean"
-            )
+            apart = _squared_distances(scaled, self._donors_scaled[v][donors])
             total += np.where(both, apart, 0)
             shared += both
         unknown = np.full_like(total, np.inf)
@@ -222,7 +222,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         ]
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(missing=True)
+        return ModalityTags(missing=True, sparse=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -234,13 +234,49 @@ def _parts(frame: Modalities) -> Any:
     return zip(frame.names, frame.blocks, frame.observed.T, strict=True)
 
 
+def _with_rows(block: Any, rows: np.ndarray, values: Any) -> Any:
+    """Replace rows, in a copy, by values that NumPy would broadcast to them."""
+    if len(rows) == 0:
+        return block
+    if not sparse.issparse(block):
+        block = block.copy()
+        block[rows] = values
+        return block
+    n_rows = block.shape[0]
+    others = np.setdiff1d(np.arange(n_rows), rows)
+    values = np.broadcast_to(values, (len(rows), block.shape[1]))
+    stacked = sparse.vstack(
+        [block[others], sparse.csr_array(values, dtype=block.dtype)], format="csr"
+    )
+    return stacked[np.argsort(np.concatenate([others, rows]))]
+
+
+def _beside(block: Any, column: np.ndarray) -> Any:
+    if sparse.issparse(block):
+        return sparse.hstack([block, column], format="csr")
+    return np.hstack([block, column])
+
+
+def _squared_distances(a: Any, b: Any) -> np.ndarray:
+    if sparse.issparse(a) or sparse.issparse(b):
+        return euclidean_distances(a, b, squared=True)
+    return pairwise_distances(a, b, metric="sqeuclidean")  # without cancellation
+
+
 def _mean_of_nearest(
-    distances: np.ndarray, values: np.ndarray, n_neighbors: int, default: np.ndarray
+    distances: np.ndarray, values: Any, n_neighbors: int, default: np.ndarray
 ) -> np.ndarray:
     """Mean of the values at the smallest finite distances of each row."""
     n_neighbors = min(n_neighbors, distances.shape[1])
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
     known = np.isfinite(np.take_along_axis(distances, nearest, axis=1))
     counts = known.sum(axis=1, keepdims=True)
-    sums = (values[nearest] * known[:, :, None]).sum(axis=1)
+    if sparse.issparse(values):
+        of = np.repeat(np.arange(len(nearest)), n_neighbors)
+        chosen = sparse.csr_array(
+            (known.ravel().astype(float), (of, nearest.ravel())), shape=distances.shape
+        )
+        sums = (chosen @ values).toarray()
+    else:
+        sums = (values[nearest] * known[:, :, None]).sum(axis=1)
     return np.where(counts > 0, sums / np.maximum(counts, 1), default)

@@ -1,0 +1,126 @@
+"""Calibration of probabilities on predictions for samples that were held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.isotonic import IsotonicRegression
+
+SMALLEST = 1e-15  # log-odds of certainty would be infinite
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """The probability ``1 / (1 + exp(-slope * score - offset))``."""
+
+    slope: float
+    offset: float
+
+    def predict(self, scores: np.ndarray) -> np.ndarray:
+        """Turn scores into probabilities."""
+        return expit(self.slope * scores + self.offset)
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """One map of scores to probabilities for each class (one for two classes)."""
+
+    maps: tuple[Any, ...]
+
+    def apply(self, scores: np.ndarray) -> np.ndarray:
+        """Calibrate.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (n_samples, n_classes)
+            As in `fit_calibrator`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, which add up to 1.
+        """
+        if len(self.maps) == 1:
+            second = self.maps[0].predict(scores[:, 1])
+            return np.column_stack([1 - second, second])
+        columns = [m.predict(s) for m, s in zip(self.maps, scores.T, strict=True)]
+        calibrated = np.column_stack(columns)
+        sums = calibrated.sum(axis=1, keepdims=True)
+        unsure = np.full_like(calibrated, 1 / calibrated.shape[1])
+        return np.divide(calibrated, sums, out=unsure, where=sums > 0)
+
+
+def log_odds(probabilities: np.ndarray) -> np.ndarray:
+    """Turn probabilities into scores that know no bounds.
+
+    Parameters
+    ----------
+    probabilities : ndarray
+        Between 0 and 1.
+
+    Returns
+    -------
+    ndarray
+        ``log(p / (1 - p))``.
+    """
+    # float32 would round 1 - SMALLEST to 1
+    kept = np.clip(probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST)
+    return np.log(kept) - np.log1p(-kept)
+
+
+def fit_calibrator(
+    scores: np.ndarray, truth: np.ndarray, method: str, sample_weight: Any = None
+) -> Calibrator:
+    """Learn what scores mean, class against the rest.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_classes)
+        Log-odds or decision values of held-out samples: the larger the likelier.
+    truth : ndarray of shape (n_samples, n_classes)
+        1 for the class of a sample, else 0.
+    method : {'sigmoid', 'isotonic'}
+        Platt's two parameters, or any rising function.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples.
+
+    Returns
+    -------
+    Calibrator
+        The maps.
+    """
+    classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])
+    fit = _fit_sigmoid if method == "sigmoid" else _fit_isotonic
+    return Calibrator(
+        tuple(fit(scores[:, k], truth[:, k], sample_weight) for k in classes)
+    )
+
+
+def _fit_isotonic(scores: np.ndarray, truth: np.ndarray, weight: Any) -> Any:
+    isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    return isotonic.fit(scores, truth, weight)
+
+
+def _fit_sigmoid(scores: np.ndarray, truth: np.ndarray, weight: Any) -> Sigmoid:
+    """Maximise Platt's likelihood, whose targets keep away from 0 and 1."""
+    weight = np.ones(len(scores)) if weight is None else weight
+    positive, total = float(weight @ truth), float(weight.sum())
+    high, low = (positive + 1) / (positive + 2), 1 / (total - positive + 2)
+    targets = np.where(truth > 0, high, low)
+    center, spread = scores.mean(), max(float(scores.std()), 1e-12)
+    standard = (scores - center) / spread
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        z = parameters[0] * standard + parameters[1]
+        slope = weight * (expit(z) - targets)
+        value = weight @ (np.logaddexp(0, z) - targets * z)
+        return value / total, np.array([slope @ standard, slope.sum()]) / total
+
+    start = np.array([1.0, np.log((positive + 1) / (total - positive + 1))])
+    slope, offset = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    slope = max(slope, 0.0)  # scores rise with the probability, or tell nothing
+    return Sigmoid(slope / spread, offset - slope * center / spread)

@@ -1,0 +1,256 @@
+"""What the fusion classifiers and regressors do alike with y, metadata and parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_consistent_length, check_random_state, get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.multiclass import check_classification_targets
+
+from mmfusion._sklearn_compat import (
+    SPARSE_TAGS_ARE_TRUE,
+    check_sample_weight,
+    check_y,
+)
+from mmfusion.fusion._targets import Classes, Outputs
+from mmfusion.modalities import Modalities
+
+ESTIMATOR = "estimator"
+
+
+def templates(estimator: Any) -> dict[str, Any]:
+    """Name the predictors that a fusion estimator was given, unfitted.
+
+    Parameters
+    ----------
+    estimator : estimator
+        One with the parameter ``estimator`` and a role.
+
+    Returns
+    -------
+    dict of str to estimator
+        By name of the part, with 'estimator' for parts that have none of their own.
+    """
+    default = estimator._default_estimator()
+    given = estimator.estimator
+    if isinstance(given, Mapping):
+        return {n: default if part is None else part for n, part in given.items()}
+    return {ESTIMATOR: default if given is None else given}
+
+
+def take_sparse(estimator: Any) -> bool:
+    """Tell whether the predictors of a fusion estimator take sparse matrices.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As in `templates`.
+
+    Returns
+    -------
+    bool
+        True if all do, as far as their tags can be believed.
+    """
+    if not SPARSE_TAGS_ARE_TRUE:
+        return True
+    parts = templates(estimator).values()
+    return all(get_tags(part).input_tags.sparse for part in parts)
+
+
+def seed_of(random_state: Any) -> int | None:
+    """Draw one seed for all parts, so that their order does not matter.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+        An integer is the seed; None leaves predictors their own.
+
+    Returns
+    -------
+    int or None
+        The seed.
+    """
+    if random_state is None:
+        return None
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What was given to `fit` beside X and y, by whom it is for."""
+
+    parts: dict[str, dict[str, Any]]
+    split: dict[str, Any] = field(default_factory=dict)
+    final: dict[str, Any] = field(default_factory=dict)
+    sample_weight: Any = None
+
+
+def route(
+    estimator: Any, params: dict[str, Any], names: Sequence[str], frame: Modalities
+) -> Metadata:
+    """Resolve who gets which metadata.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fusion estimator.
+    params : dict
+        Metadata given to its `fit`.
+    names : list of str
+        Names of its parts.
+    frame : Modalities
+        The data.
+
+    Returns
+    -------
+    Metadata
+        What was requested. If metadata routing is not enabled, ``groups`` are for the
+        splitter, ``sample_weight`` also for the final estimator, and everything but
+        groups for the parts.
+    """
+    params = {key: value for key, value in params.items() if value is not None}
+    if "sample_weight" in params:
+        params["sample_weight"] = check_sample_weight(params["sample_weight"], frame)
+    weight = params.get("sample_weight")
+    if not params or not get_config()["enable_metadata_routing"]:
+        groups = {k: v for k, v in params.items() if k == "groups"}
+        rest = {k: v for k, v in params.items() if k != "groups"}
+        final = {k: v for k, v in rest.items() if k == "sample_weight"}
+        return Metadata(dict.fromkeys(names, rest), groups, final, weight)
+    steps = process_routing(estimator, "fit", **params)
+    by_name = isinstance(estimator.estimator, Mapping)
+
+    def of(step: str, method: str = "fit") -> dict[str, Any]:
+        return dict(steps[step][method]) if step in steps else {}
+
+    return Metadata(
+        {name: of(name if by_name else ESTIMATOR) for name in names},
+        of("splitter", "split"),
+        of("final_estimator"),
+        weight,
+    )
+
+
+def make_router(estimator: Any, final_estimator: Any = None) -> MetadataRouter:
+    """List who may request metadata of `fit`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fusion estimator.
+    final_estimator : estimator, default=None
+        That of a stack.
+
+    Returns
+    -------
+    MetadataRouter
+        The routing to the parts, the final estimator and the splitter.
+    """
+    router = MetadataRouter(owner=estimator).add_self_request(estimator)
+    to_fit = MethodMapping().add(caller="fit", callee="fit")
+    for name, part in templates(estimator).items():
+        router.add(**{name: part}, method_mapping=to_fit)
+    if final_estimator is not None:
+        router.add(final_estimator=final_estimator, method_mapping=to_fit)
+    if hasattr(estimator, "cv"):
+        to_split = MethodMapping().add(caller="fit", callee="split")
+        router.add(splitter=check_cv(estimator.cv), method_mapping=to_split)
+    return router
+
+
+def unless_observed(said: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Mark predictions that rest on nothing.
+
+    Parameters
+    ----------
+    said : ndarray of shape (n_samples, n_modalities[, n_outputs])
+        Labels or values.
+    observed : ndarray of bool of shape (n_samples, n_modalities)
+        Which rest on something.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Numbers as floats, with NaN for those that rest on nothing; other labels as
+        objects, with None.
+    """
+    is_number = said.dtype.kind in "biuf"
+    said = said.astype(float if is_number else object)
+    said[~observed] = np.nan if is_number else None
+    return said
+
+
+class ClassifierRole:
+    """What makes a fusion estimator a classifier."""
+
+    classes_: np.ndarray
+
+    def _default_estimator(self) -> Any:
+        return LogisticRegression(max_iter=1000)
+
+    def _default_final_estimator(self) -> Any:
+        return LogisticRegression(max_iter=1000)
+
+    def _check_target(self, frame: Modalities, y: Any) -> np.ndarray:
+        _refuse_none(self, y)
+        y = check_y(y, estimator=self)
+        check_consistent_length(frame, y)
+        check_classification_targets(y)
+        return y
+
+    def _make_target(self, y: np.ndarray, sample_weight: Any) -> Classes:
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        counts = np.bincount(codes, weights=sample_weight).astype(float)
+        return Classes(self.classes_, counts / counts.sum())
+
+
+class RegressorRole:
+    """What makes a fusion estimator a regressor."""
+
+    def _default_estimator(self) -> Any:
+        return Ridge()
+
+    def _default_final_estimator(self) -> Any:
+        return RidgeCV()
+
+    def _check_target(self, frame: Modalities, y: Any) -> np.ndarray:
+        _refuse_none(self, y)
+        multi_output = get_tags(self).target_tags.multi_output
+        y = check_y(y, multi_output=multi_output, y_numeric=True, estimator=self)
+        check_consistent_length(frame, y)
+        return y if y.dtype.kind == "f" else y.astype(np.float64)
+
+    def _make_target(self, y: np.ndarray, sample_weight: Any) -> Outputs:
+        values = y.reshape(len(y), -1)
+        mean = np.average(values, axis=0, weights=sample_weight)
+        spread = np.average((values - mean) ** 2, axis=0, weights=sample_weight) ** 0.5
+        return Outputs(mean, np.where(spread > 0, spread, 1.0), y.ndim == 1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        parts = templates(self).values()
+        tags.target_tags.multi_output = all(
+            get_tags(part).target_tags.multi_output for part in parts
+        )
+        return tags
+
+
+def _refuse_none(estimator: Any, y: Any) -> None:
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is "
+            "None"
+        )

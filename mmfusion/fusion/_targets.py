@@ -1,0 +1,145 @@
+"""What is to be predicted, and how to read what a predictor says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes and their prior probabilities.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_classes,)
+        Sorted labels.
+    prior : ndarray of shape (n_classes,)
+        Their shares in `fit`.
+    """
+
+    labels: np.ndarray
+    prior: np.ndarray
+
+    def truth(self, y: np.ndarray) -> np.ndarray:
+        """Write labels as rows of 0 and 1.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,)
+            Labels.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            1 for the class of a sample.
+        """
+        return (y[:, None] == self.labels).astype(float)
+
+    def tells_nothing(self, y: np.ndarray) -> bool:
+        """Tell whether a predictor could learn nothing from these labels."""
+        return len(self.labels) > 1 and bool((y == y[0]).all())
+
+    def read(self, predictor: Any, matrix: Any, method: str) -> np.ndarray:
+        """Ask a classifier, and align what it says with all classes.
+
+        Parameters
+        ----------
+        predictor : classifier
+            Fitted, on some of the classes at least.
+        matrix : ndarray or CSR matrix of shape (n_samples, n_features)
+            Samples.
+        method : {'predict_proba', 'decision_function', 'predict'}
+            What to ask for.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, decision values, or 1 for the predicted class. A class that
+            the classifier never saw keeps its prior probability, or gets the lowest
+            decision value.
+        """
+        known = np.asarray(predictor.classes_)
+        if method == "decision_function" and len(known) == 1:
+            return np.zeros((matrix.shape[0], len(self.labels)))
+        said = np.asarray(getattr(predictor, method)(matrix))
+        if method == "predict":
+            return self.truth(said)
+        if said.ndim == 1:
+            said = np.column_stack([-said, said])
+        if len(known) == len(self.labels):
+            return said
+        places = np.searchsorted(self.labels, known)
+        if method == "decision_function":
+            lowest = said.min(axis=1, keepdims=True)
+            aligned = np.repeat(lowest, len(self.labels), axis=1)
+            aligned[:, places] = said
+            return aligned
+        aligned = np.tile(self.prior, (len(said), 1))
+        aligned[:, places] = said * self.prior[places].sum()
+        return aligned
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Outputs of a regression and their means.
+
+    Parameters
+    ----------
+    prior : ndarray of shape (n_outputs,)
+        Means in `fit`.
+    spread : ndarray of shape (n_outputs,)
+        Standard deviations in `fit`; 1 for constant outputs.
+    is_flat : bool
+        Whether y had one dimension.
+    """
+
+    prior: np.ndarray
+    spread: np.ndarray
+    is_flat: bool
+
+    def truth(self, y: np.ndarray) -> np.ndarray:
+        """Give y two dimensions.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Values.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            The same.
+        """
+        return y.reshape(len(y), -1)
+
+    def tells_nothing(self, y: np.ndarray) -> bool:
+        """Any values can be learned from."""
+        return False
+
+    def read(self, predictor: Any, matrix: Any, method: str) -> np.ndarray:
+        """Ask a regressor.
+
+        Parameters
+        ----------
+        predictor : regressor
+            Fitted.
+        matrix : ndarray or CSR matrix of shape (n_samples, n_features)
+            Samples.
+        method : {'predict', 'return_std'}
+            What to ask for.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            Predictions; for 'return_std' followed by their standard deviations.
+        """
+        n_samples = matrix.shape[0]
+        if method == "predict":
+            return np.asarray(predictor.predict(matrix)).reshape(n_samples, -1)
+        mean, std = predictor.predict(matrix, return_std=True)
+        mean = np.asarray(mean).reshape(n_samples, -1)
+        std = np.asarray(std).reshape(n_samples, -1)
+        return np.hstack([mean, np.broadcast_to(std, mean.shape)])

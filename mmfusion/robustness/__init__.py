@@ -1,0 +1,15 @@
+"""What missing, noisy and mismatched modalities cost, measured."""
+
+from mmfusion.robustness._curve import degradation_curve
+from mmfusion.robustness._degradations import add_noise, drop_modalities, swap_rows
+from mmfusion.robustness._display import DegradationDisplay
+from mmfusion.robustness._results import DegradationResults
+
+__all__ = [
+    "DegradationDisplay",
+    "DegradationResults",
+    "add_noise",
+    "degradation_curve",
+    "drop_modalities",
+    "swap_rows",
+]

@@ -1,0 +1,221 @@
+"""Curves of scores against how much modalities are degraded."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from mmfusion._extras import import_extra
+from mmfusion.robustness._curve import degradation_curve
+from mmfusion.robustness._results import DegradationResults
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PANELS_PER_ROW = 4
+MARKERS = "osD^vP*Xph<>"
+LEVELS = {
+    "missing": "share that is missing",
+    "noise": "noise (standard deviations)",
+    "swap": "share that is swapped",
+}
+
+
+class DegradationDisplay:
+    """Score against level, one panel for each degradation of each modality.
+
+    It is recommended to use :meth:`from_results` or :meth:`from_estimators`. All
+    parameters are stored as attributes.
+
+    Parameters
+    ----------
+    metric : str
+        Name of the score.
+    summary : DataFrame
+        Mean and spread, as `DegradationResults.summary` returns them.
+
+    Attributes
+    ----------
+    lines_ : dict of tuple to matplotlib Line2D
+        The curve of each (degradation, modality, estimator).
+    axes_ : ndarray of matplotlib Axes
+        Axes of the panels.
+    figure_ : matplotlib Figure
+        Figure of the axes.
+
+    See Also
+    --------
+    degradation_curve : Computes what is drawn.
+
+    Notes
+    -----
+    Bands are one standard deviation over folds to either side. Folds share training
+    samples, and estimators the same degraded samples: overlapping bands do not tell
+    that a difference is chance.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from mmfusion import LateFusionClassifier
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> from mmfusion.robustness import DegradationDisplay
+    >>> X, y = make_multimodal_blobs(
+    ...     n_features={"audio": 4, "video": 4}, random_state=0
+    ... )
+    >>> display = DegradationDisplay.from_estimators(
+    ...     LateFusionClassifier(), X, y, levels=[0, 0.5, 1], random_state=0
+    ... )
+    >>> [ax.get_title() for ax in display.axes_]
+    ['audio', 'video']
+    """
+
+    def __init__(self, *, metric: str, summary: pd.DataFrame) -> None:
+        self.metric = metric
+        self.summary = summary
+
+    @classmethod
+    def from_results(
+        cls,
+        results: DegradationResults,
+        metric: str | None = None,
+        *,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw results.
+
+        Parameters
+        ----------
+        results : DegradationResults
+            What to draw.
+        metric : str, default=None
+            The score; the first one by default.
+        ax : sequence of matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **kwargs : dict
+            Style of all lines; see matplotlib's `Axes.plot`.
+
+        Returns
+        -------
+        DegradationDisplay
+            The drawn display.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric, or not one Axes for each panel.
+        """
+        summary = results.summary(metric)
+        name = results.metrics[0] if metric is None else metric
+        return cls(metric=name, summary=summary).plot(ax, **kwargs)
+
+    @classmethod
+    def from_estimators(
+        cls, estimators: Any, X: Any, y: Any = None, *, ax: Any = None, **options: Any
+    ) -> Self:
+        """Compute and draw.
+
+        Parameters
+        ----------
+        estimators : estimator or dict of str to estimator
+            Classifiers, regressors or clusterers.
+        X : list, dict or Modalities
+            The data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            What to predict.
+        ax : sequence of matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **options : dict
+            What else `degradation_curve` is given.
+
+        Returns
+        -------
+        DegradationDisplay
+            The drawn display, of the first score.
+        """
+        return cls.from_results(degradation_curve(estimators, X, y, **options), ax=ax)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : sequence of matplotlib Axes, default=None
+            Where to draw, one for each panel; a new figure by default.
+        **kwargs : dict
+            Style of all lines; see matplotlib's `Axes.plot`.
+
+        Returns
+        -------
+        DegradationDisplay
+            This display.
+
+        Raises
+        ------
+        ValueError
+            If there are less or more Axes than panels.
+        """
+        curves = self.summary.groupby(["degradation", "modality"], sort=False)
+        panels = {(str(kind), str(name)): rows for (kind, name), rows in curves}
+        sizes = list(Counter(kind for kind, _ in panels).values())
+        axes = _new_axes(sizes) if ax is None else np.atleast_1d(ax).ravel()
+        if len(axes) != len(panels):
+            raise ValueError(
+                f"ax has {len(axes)} Axes; {len(panels)} are needed, for "
+                f"{[' of '.join(panel) for panel in panels]}"
+            )
+        self.axes_, self.figure_ = axes, axes[0].figure
+        self.lines_ = {}
+        for panel, ((kind, name), rows) in zip(axes, panels.items(), strict=True):
+            own = rows.groupby("estimator", sort=False)
+            for (estimator, curve), style in zip(own, self._styles(), strict=True):
+                style |= {"label": estimator} | kwargs
+                self.lines_[kind, name, estimator] = _plot_curve(panel, curve, style)
+            panel.set_title(name, fontsize="medium")
+            panel.set_xlabel(LEVELS.get(kind, f"level of {kind}"))
+        numbers = np.concatenate([np.arange(size) for size in sizes])
+        for panel in axes[numbers % PANELS_PER_ROW == 0]:
+            panel.set_ylabel(self.metric)
+        last_above = axes[min(sizes[0], PANELS_PER_ROW) - 1]
+        last_above.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+        return self
+
+    def _styles(self) -> list[dict[str, Any]]:
+        colors = import_extra("matplotlib").color_sequences["tab10"]
+        return [
+            {"color": colors[i % len(colors)], "marker": MARKERS[i % len(MARKERS)]}
+            for i in range(self.summary["estimator"].nunique())
+        ]
+
+
+def _plot_curve(ax: Any, curve: pd.DataFrame, style: dict[str, Any]) -> Any:
+    curve = curve.sort_values("level")
+    (line,) = ax.plot(curve["level"], curve["mean"], **{"markersize": 4} | style)
+    low, high = (curve["mean"] + side * curve["std"] for side in (-1, 1))
+    band = {"color": line.get_color(), "alpha": 0.12, "linewidth": 0}
+    ax.fill_between(curve["level"], low, high, **band)
+    return line
+
+
+def _new_axes(sizes: list[int]) -> np.ndarray:
+    """Make so many panels of each degradation; each begins a row."""
+    n_columns = min(max(sizes), PANELS_PER_ROW)
+    heights = [math.ceil(size / n_columns) for size in sizes]
+    _, grid = import_extra("matplotlib.pyplot").subplots(
+        sum(heights),
+        n_columns,
+        figsize=(2.6 * n_columns + 2, 2.7 * sum(heights)),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    cells = np.split(grid, np.cumsum(heights)[:-1])
+    pairs = list(zip(cells, sizes, strict=True))
+    for own, size in pairs:
+        for unused in own.flat[size:]:
+            unused.remove()
+    return np.concatenate([own.ravel()[:size] for own, size in pairs])
