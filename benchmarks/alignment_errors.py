@@ -48,7 +48,7 @@ from contextlib import suppress
 from importlib import import_module
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -265,9 +265,9 @@ def softly(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return expected @ np.arange(len(y)) / expected.sum(axis=1)
 
 
-def by_own_ctw(x: np.ndarray, y: np.ndarray, ridge: float = 0.0) -> np.ndarray:
+def by_own_ctw(x: np.ndarray, y: np.ndarray, **options: Any) -> np.ndarray:
     """Projections learned from the pair itself."""
-    return by_path(CTWAligner(ridge=ridge).fit([[x], [y]]).paths_[0]["modality_1"])
+    return by_path(CTWAligner(**options).fit([[x], [y]]).paths_[0]["modality_1"])
 
 
 def by_own_bases(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -325,6 +325,7 @@ BY_FEATURES: dict[str, Method] = {
     ),
     "DTW, multiscale": lambda x, y: by_path(dtw_path(x, y, window="multiscale").path),
     "soft-DTW": softly,
+    "CTW from DTW": lambda x, y: by_own_ctw(x, y, warp="dtw"),
 }
 BY_PROJECTIONS: dict[str, Method] = {
     "CTW": by_own_ctw,

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmfusion.alignment._basis_warps import BasisWarp, improve, uniform_basis_warp
 from mmfusion.alignment._spatial import Projections, by_likelihood, correlate
-from mmfusion.alignment._temporal import realign
+from mmfusion.alignment._temporal import align, realign
 from mmfusion.alignment._warps import uniform_warp, warp_error
 
 Samples = Sequence[Sequence[np.ndarray]]
@@ -110,6 +110,42 @@ def fit_ctw(
         return found
     weighed = by_likelihood(found.projections)
     return found._replace(projections=weighed, warps=temporal(weighed, found.warps))
+
+
+def raw_warps(
+    samples: Samples, constraints: Mapping[str, Any] | None = None
+) -> list[np.ndarray]:
+    """Align samples by their features as they are: where `fit_ctw` may begin.
+
+    Parameters
+    ----------
+    samples : sequence of sequences of ndarray of shape (n_frames, n_features)
+        Per sample, one sequence per modality, none missing.
+    constraints : mapping or None, default=None
+        Options of `dtw_path`, as `realign` takes them.
+
+    Returns
+    -------
+    list of ndarray of int64 of shape (n_steps, n_modalities)
+        A warp per sample.
+
+    Raises
+    ------
+    ValueError
+        If modalities have different numbers of features.
+    """
+    widths = [x.shape[1] for x in samples[0]]
+    if len(set(widths)) > 1:
+        raise ValueError(
+            f"warp='dtw' begins with the features as they are, of which modalities "
+            f"have {widths}; take another warp"
+        )
+    same = Projections(
+        [np.zeros(width) for width in widths],
+        [np.eye(width) for width in widths],
+        np.ones(widths[0]),
+    )
+    return [align(sample, same, constraints) for sample in samples]
 
 
 def fit_basis_ctw(

@@ -11,7 +11,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion._sklearn_compat import Interval, StrOptions
-from mmfusion.alignment._ctw import CTW, fit_basis_ctw, fit_combined_ctw, fit_ctw
+from mmfusion.alignment._ctw import (
+    CTW,
+    fit_basis_ctw,
+    fit_combined_ctw,
+    fit_ctw,
+    raw_warps,
+)
 from mmfusion.alignment._dtw import WINDOWS, Constraints, one_blas_thread
 from mmfusion.alignment._sequence_aligner import Sample, SequenceAligner
 from mmfusion.alignment._spatial import by_likelihood
@@ -57,12 +63,15 @@ class CTWAligner(SequenceAligner):
         Share of the identity in the covariance of each modality, between 0 and 1,
         scaled by its mean variance. It restrains directions that correlate by chance,
         where features are many beside the frames.
-    warp : {'auto', 'basis', 'free', 'combined'}, default='auto'
+    warp : {'auto', 'basis', 'free', 'combined', 'dtw'}, default='auto'
         Warps by which the projections are learned. 'basis' has weighted means of six
         monotone functions for each sequence, in a time linear in the length; 'free'
         has paths of DTW; 'combined' has 'free' from two starts, uniform warps and
-        those of 'basis', and keeps the higher correlation. 'auto' is 'combined' for a
-        single sample, and 'basis' for more. In the end DTW aligns, whatever it is.
+        those of 'basis', and keeps the higher correlation; 'dtw' has 'free' from paths
+        between the features as they are, which modalities must share and in which
+        they should be alike: it is the one that depends on how features are mixed.
+        'auto' is 'combined' for a single sample, and 'basis' for more. In the end DTW
+        aligns, whatever it is.
     window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
         Which frames may be aligned; see `dtw_path`. None lets all.
     radius : int or float, default=0.1
@@ -178,7 +187,7 @@ class CTWAligner(SequenceAligner):
         "n_frames": [Interval(Integral, 2, None, closed="left"), None],
         "energy": [Interval(Real, 0, 1, closed="right")],
         "ridge": [Interval(Real, 0, 1, closed="both")],
-        "warp": [StrOptions({"auto", "basis", "free", "combined"})],
+        "warp": [StrOptions({"auto", "basis", "free", "combined", "dtw"})],
         "window": [StrOptions(set(WINDOWS)), None],
         "radius": [Interval(Real, 0, None, closed="left")],
         "max_slope": [Interval(Real, 1, None, closed="left")],
@@ -347,8 +356,11 @@ class CTWAligner(SequenceAligner):
             "radius": self.radius,
             "max_slope": self.max_slope,
         }
-        fit = fit_ctw if warp == "free" else fit_combined_ctw
-        return fit(samples, likelihood=False, **limits)
+        limits["likelihood"] = False
+        if warp == "combined":
+            return fit_combined_ctw(samples, **limits)
+        start = raw_warps(samples, limits["constraints"]) if warp == "dtw" else None
+        return fit_ctw(samples, start, **limits)
 
     def _plan(self) -> Plan:
         constraints = Constraints(

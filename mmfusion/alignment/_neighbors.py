@@ -240,7 +240,7 @@ def _finder(
         reach = float(-constraints.radius if is_share else constraints.radius)
     # all sequences as one: their costs are made of the same frames
     asked, searched = (np.concatenate(side).copy("C") for side in (queries, others))
-    frames = frames_of(make_costs(searched, asked, metric), lengths[1].tolist())
+    frames = frames_of(make_costs(searched, asked, metric), lengths[1])
     starts = [starts_of(side) for side in lengths]
     query_shelf = Shelf(asked, starts[0], starts[0])
     other_shelf = Shelf(searched, starts[1], strip_starts(lengths[1]))

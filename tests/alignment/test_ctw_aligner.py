@@ -120,6 +120,23 @@ def test_linear_movements_are_found_by_all_warps(warp):
     assert aligner.score(X) > 0.95
 
 
+def test_a_start_from_equal_features_finds_what_uniform_warps_miss():
+    rng = np.random.default_rng(0)
+    x = np.cumsum(rng.normal(size=(200, 6)), axis=0)
+    shift = np.concatenate([np.repeat(np.arange(60), 3), np.arange(60, 200)])
+    X = [[x], [x[shift]]]
+    found = CTWAligner(warp="dtw").fit(X).paths_[0]["modality_1"]
+    assert np.abs(found[:, 0] - shift[found[:, 1]]).mean() < 0.5
+    far = CTWAligner(warp="free").fit(X).paths_[0]["modality_1"]
+    assert np.abs(far[:, 0] - shift[far[:, 1]]).mean() > 5
+
+
+def test_a_start_from_equal_features_needs_them():
+    X, _ = movements(2)
+    with pytest.raises(ValueError, match=r"have \[3, 5\]; take another warp"):
+        CTWAligner(warp="dtw").fit(X)
+
+
 def test_one_recording_is_aligned_as_by_canonical_time_warping_alone():
     X, _ = movements(1, n_frames=120)
     aligner = CTWAligner()
