@@ -95,7 +95,8 @@ def dtw_neighbors(
     distances : ndarray of float64 of shape (len(X), n_neighbors)
         Costs of the best alignments, in rising order.
     indices : ndarray of int64 of shape (len(X), n_neighbors)
-        Which sequences of `Y` they are with; of several as near, the first.
+        Which sequences of `Y` they are with; of several as near, but for rounding, the
+        first.
 
     Raises
     ------

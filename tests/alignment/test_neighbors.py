@@ -32,7 +32,8 @@ def check(X, Y, n_neighbors, **options):
 def searches(draw, metrics=("sqeuclidean", "manhattan", "euclidean")):
     """Sequences of whole numbers, whose costs often tie, and options."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    d, highest = draw(st.sampled_from([1, 3, 6])), draw(st.integers(1, 6))
+    # with few features costs are whole numbers, too; those of products are rounded
+    d, highest = draw(st.sampled_from([1, 3, 4])), draw(st.integers(1, 6))
     longest = draw(st.sampled_from([1, 5, 40]))
     shortest = draw(st.sampled_from([1, longest]))
     X, Y = (
