@@ -44,6 +44,7 @@ BY_NOISE = (
     "late, conformal",
     "late, distance",
 )
+IN_GUIDE = [("missing", 1.0), ("noise", 1.0), ("noise", 3.0)]
 LEVELS = {"missing": [0, 0.5, 1], "noise": [0, 1, 3]}
 TITLES = {
     ("missing", 0.5): "Half of the samples lack one modality",
@@ -134,7 +135,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--samples", type=int, default=1000, help="of larger sets")
-    parser.add_argument("--csv", type=Path, help="also write tables into this folder")
+    parser.add_argument(
+        "--csv", type=Path, help="also write tables of the guide into this folder"
+    )
     arguments = parser.parse_args()
     later, throughout = [], []
     estimators = schemes()
@@ -166,7 +169,7 @@ def main():
     later, throughout = pd.concat(later), pd.concat(throughout)
     for key, table in tables(later):
         print(f"\n{TITLES[key]}\n\n{markdown(table)}")
-        if arguments.csv:
+        if arguments.csv and key in IN_GUIDE:
             path = arguments.csv / f"fusion_{key[0]}_{key[1]:g}.csv"
             with path.open("w", newline="") as out:
                 csv.writer(out).writerows(table)

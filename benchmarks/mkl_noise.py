@@ -43,13 +43,14 @@ def read(path):
     """Blocks and classes of a set."""
     with np.load(path) as stored:
         names = sorted(k for k in stored.files if k[:5] == "view_" and k[5:].isdigit())
-        return [stored[name].astype(np.float64) for name in names], stored["y"]
+        return [stored[name].astype(np.float32) for name in names], stored["y"]
 
 
 def with_noise(blocks, n_noise, seed):
     """Modalities, those of noise after those of the set."""
     rng = np.random.default_rng(seed)
-    noise = [rng.normal(size=(len(blocks[0]), NOISE_FEATURES)) for _ in range(n_noise)]
+    shape = (n_noise, len(blocks[0]), NOISE_FEATURES)
+    noise = rng.normal(size=shape).astype(np.float32)
     return Modalities([*blocks, *noise])
 
 
