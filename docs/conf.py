@@ -1,5 +1,6 @@
 """How Sphinx builds the documentation: `make docs`."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def resolve_public_name(app, env, node, contnode):
     )
 
 
+def unlink(app, what, name, obj, options, lines):
+    """Make plain text of labels that point into the pages of scikit-learn."""
+    labels = re.compile(r":(?:ref|term):`([^`<]+?)(?: *<[^>]*>)?`", re.DOTALL)
+    lines[:] = labels.sub(r"\1", "\n".join(lines)).split("\n")
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", unlink)
     app.connect("config-inited", lambda app, config: LIST["write_pages"](REFERENCE))
     app.connect("missing-reference", resolve_public_name)

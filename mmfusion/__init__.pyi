@@ -12,6 +12,9 @@ from .fusion import LateFusionClassifier as LateFusionClassifier
 from .fusion import LateFusionClusterer as LateFusionClusterer
 from .fusion import LateFusionRegressor as LateFusionRegressor
 from .fusion import SingleModalityClusterer as SingleModalityClusterer
+from .mkl import MKLClassifier as MKLClassifier
+from .mkl import MKLClusterer as MKLClusterer
+from .mkl import MKLRegressor as MKLRegressor
 from .modalities import Modalities as Modalities
 from .modalities import modality_selector as modality_selector
 from .preprocessing import ModalityImputer as ModalityImputer

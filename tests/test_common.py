@@ -30,6 +30,11 @@ FAST = {
         {"n_runs": 2, "combine": "vote", "weights": "silhouette"},
         {"n_runs": 2, "combine": "coassociation", "weights": "stability"},
     ],
+    "MKLClusterer": [
+        {"n_init": 2},
+        {"n_init": 2, "algorithm": "late_fusion", "approximation": "nystroem"},
+        {"n_init": 2, "algorithm": "simple_mkkm", "neighborhood": 0.5},
+    ],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
 }
 # Further ways of one estimator that are worth the whole round of checks.
@@ -49,7 +54,14 @@ VARIANTS = {
     ],
     "LateFusionRegressor": [{}, {"combine": "median"}],
     "DTWKernel": [{}, {"kernel": "distance", "combine": None}],
+    "MKLClassifier": [
+        {},
+        {"algorithm": "easymkl"},
+        {"kernel": "linear", "normalize": "cosine"},
+    ],
+    "MKLRegressor": [{}, {"algorithm": "lp"}],
     "ModalityImputer": [{}, {"strategy": "knn"}],
+    "ModalityKernels": [{}, {"kernel": "linear", "normalize": "cosine"}],
     "PerModality": [{}, {"transformer": "passthrough"}],
 }
 

@@ -64,6 +64,12 @@ API = {
         "pairwise_f_score",
         "purity_score",
     ],
+    "mmfusion.mkl": [
+        "MKLClassifier",
+        "MKLClusterer",
+        "MKLRegressor",
+        "ModalityKernels",
+    ],
     "mmfusion.plotting": [
         "AlignmentDisplay",
         "AttentionWeightsDisplay",

@@ -184,6 +184,7 @@ def test_modalities_are_degraded_in_turn_together_or_as_listed(blobs, calls):
 def test_fit_is_degraded_too_where_asked(blobs, calls):
     X, y = blobs
     options = {"modalities": "all", "levels": [0, 0.25, 0.5], "cv": 2}
+    options["random_state"] = 0
     degradation_curve(Recorder(), X, y, at="both", **options)
     fits = [1 - f.observed.mean() for _, what, f in calls if what == "fit"]
     assert len(fits) == 2 * 3  # clean, and two levels

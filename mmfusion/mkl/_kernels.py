@@ -1,0 +1,396 @@
+"""Kernels of one modality: values, bandwidths, centring, normalisation, checks.
+
+Pure functions of arrays. A kernel is a name of `KERNELS` or a callable that takes two
+tables, of shapes (n, d) and (m, d), and gives the (n, m) values, as scikit-learn's
+``rbf_kernel`` does.
+
+- ``kernel_values(kernel, X, Y, gamma, degree, coef0)``: the (n, m) values;
+- ``self_values(kernel, X, gamma, degree, coef0)``: k(x, x) of each row;
+- ``default_gamma(kernel, X)``: the bandwidth by the median rule;
+- ``fit_kernel_scaling(K, center=, normalize=)``: centring by the means of `fit` and
+  normalisation, a `KernelScaling`, whose ``apply(K, own)`` works in place and on the
+  values of new samples too;
+- ``check_training_kernel(K, name)``: square, symmetric, positive semi-definite.
+
+Estimators take kernels from `ModalityKernels`, by `KernelInputMixin`, which tells how.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import linalg, sparse
+from scipy.spatial.distance import pdist
+from sklearn.metrics.pairwise import (
+    additive_chi2_kernel,
+    chi2_kernel,
+    cosine_similarity,
+    euclidean_distances,
+    laplacian_kernel,
+    linear_kernel,
+    manhattan_distances,
+    polynomial_kernel,
+    rbf_kernel,
+)
+from sklearn.utils import gen_batches
+from sklearn.utils.extmath import row_norms
+
+Kernel = str | Callable[..., Any]
+
+KERNELS = ("rbf", "linear", "poly", "cosine", "laplacian", "chi2", "precomputed")
+WITH_GAMMA = ("rbf", "poly", "laplacian", "chi2")
+NORMALIZATIONS = ("trace", "cosine")
+
+MEDIAN_ROWS = 1000  # half a million pairs: their median moves by less than 1 %
+CHECKED_ROWS = 2000  # a kernel is semi-definite only if every part of it is
+DEFINITE = 1e-5  # least eigenvalue over the largest that rounding may leave
+SYMMETRIC = 1e-5
+VANISHING = 1e-10  # of the values' size: what centring leaves of a constant kernel
+SELF_ROWS = 64
+
+
+def kernel_values(
+    kernel: Kernel,
+    X: Any,
+    Y: Any,
+    gamma: float | None = None,
+    degree: float = 3,
+    coef0: float = 1,
+) -> np.ndarray:
+    """Compare the rows of two tables.
+
+    Parameters
+    ----------
+    kernel : str or callable
+        A name of `KERNELS`, but not 'precomputed', or a function of two tables.
+    X : ndarray or CSR matrix of shape (n, n_features)
+        Rows.
+    Y : ndarray or CSR matrix of shape (m, n_features)
+        Rows.
+    gamma : float, default=None
+        Of 'rbf', 'poly', 'laplacian' and 'chi2'.
+    degree : float, default=3
+        Of 'poly'.
+    coef0 : float, default=1
+        Of 'poly'.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        New, so that it may be changed.
+    """
+    if callable(kernel):
+        values = np.array(kernel(X, Y), dtype=np.result_type(X.dtype, np.float32))
+        if values.shape != (X.shape[0], Y.shape[0]):
+            raise ValueError(
+                f"the kernel {getattr(kernel, '__name__', kernel)!r} gave an array of "
+                f"shape {values.shape} for tables of {X.shape[0]} and {Y.shape[0]} "
+                "rows; a callable takes two tables and gives all pairs of their rows"
+            )
+        return values
+    match kernel:
+        case "rbf":
+            return rbf_kernel(X, Y, gamma=gamma)
+        case "linear":
+            return linear_kernel(X, Y, dense_output=True)
+        case "poly":
+            return polynomial_kernel(X, Y, degree=degree, gamma=gamma, coef0=coef0)
+        case "cosine":
+            return cosine_similarity(X, Y, dense_output=True)
+        case "laplacian":
+            return laplacian_kernel(X, Y, gamma=gamma)
+        case "chi2":
+            return chi2_kernel(X, Y, gamma=gamma)
+    raise ValueError(f"kernel {kernel!r} is none of {KERNELS} and no callable")
+
+
+def self_values(
+    kernel: Kernel,
+    X: Any,
+    gamma: float | None = None,
+    degree: float = 3,
+    coef0: float = 1,
+) -> np.ndarray:
+    """Compare every row with itself.
+
+    Parameters
+    ----------
+    kernel : str or callable
+        As for `kernel_values`.
+    X : ndarray or CSR matrix of shape (n, n_features)
+        Rows.
+    gamma : float, default=None
+        Of 'poly'.
+    degree : float, default=3
+        Of 'poly'.
+    coef0 : float, default=1
+        Of 'poly'.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The values k(x, x).
+    """
+    if callable(kernel):
+        parts = [
+            kernel_values(kernel, X[rows], X[rows]).diagonal()
+            for rows in gen_batches(X.shape[0], SELF_ROWS)
+        ]
+        return np.concatenate(parts)
+    if kernel in ("rbf", "laplacian", "chi2"):
+        return np.ones(X.shape[0])
+    squares = row_norms(X, squared=True)
+    if kernel == "linear":
+        return squares
+    if kernel == "cosine":
+        return (squares > 0).astype(float)
+    return (gamma * squares + coef0) ** degree
+
+
+def default_gamma(
+    kernel: Kernel, X: Any, sample_weight: np.ndarray | None = None
+) -> float | None:
+    """Choose a kernel's gamma by the values of a modality.
+
+    Parameters
+    ----------
+    kernel : str or callable
+        As for `kernel_values`.
+    X : ndarray or CSR matrix of shape (n, n_features)
+        Rows; at most 1,000 of them, evenly spaced, are compared.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights of the rows: one of weight 3 stands for three that are alike.
+
+    Returns
+    -------
+    float or None
+        'rbf': ``1 / (2 m^2)``, where m is the median distance of two rows;
+        'laplacian' and 'chi2': 1 over the median distance (of the sums of absolute
+        differences; of ``(x - y)^2 / (x + y)``); 'poly': 1 over the mean squared
+        length of a row. None for kernels without gamma.
+    """
+    if kernel not in WITH_GAMMA:
+        return None
+    if kernel == "poly":
+        squares = row_norms(X, squared=True)
+        length = float(np.average(squares, weights=sample_weight))
+        return 1 / length if length > 0 else 1.0
+    n_rows = min(X.shape[0], MEDIAN_ROWS)
+    chosen = np.linspace(0, X.shape[0] - 1, n_rows).astype(int)
+    distances = _distances(str(kernel), X[chosen])
+    if sample_weight is None:
+        counts = np.ones(len(distances))
+    else:
+        weight = sample_weight[chosen]
+        counts = np.outer(weight, weight)[np.triu_indices(n_rows, 1)]
+        copies = np.maximum(weight * (weight - 1) / 2, 0).sum()
+        distances, counts = np.append(distances, 0.0), np.append(counts, copies)
+    distances, counts = distances[counts > 0], counts[counts > 0]
+    typical = _median(distances, counts) if distances.size else 0.0
+    if typical == 0:  # more than half of the pairs are alike
+        apart = distances > 0
+        typical = 1.0
+        if apart.any():
+            typical = float(np.average(distances[apart], weights=counts[apart]))
+    return 1 / (2 * typical**2) if kernel == "rbf" else 1 / typical
+
+
+def _median(values: np.ndarray, counts: np.ndarray) -> float:
+    """Median of values that each stand for some."""
+    order = np.argsort(values)
+    reached = np.cumsum(counts[order])
+    half = reached[-1] / 2
+    low = np.searchsorted(reached, half * (1 - 1e-12))
+    high = np.searchsorted(reached, half * (1 + 1e-12))
+    return float(values[order[low]] + values[order[min(high, len(order) - 1)]]) / 2
+
+
+def _distances(kernel: str, rows: Any) -> np.ndarray:
+    """Distances of all pairs, each once, of the kind that the kernel is made of."""
+    if kernel == "laplacian" and not sparse.issparse(rows):
+        return pdist(rows, "cityblock")
+    if kernel == "rbf":
+        table = euclidean_distances(rows)
+    elif kernel == "laplacian":
+        table = manhattan_distances(rows)
+    else:
+        table = -additive_chi2_kernel(rows)
+    return table[np.triu_indices(len(table), 1)]
+
+
+@dataclass(frozen=True)
+class KernelScaling:
+    """Centring and normalisation of kernel values, by those of the samples of `fit`.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n_train,), default=None
+        Mean value of each sample of `fit` with all of them; None does not centre.
+    total : float, default=0.0
+        Mean of `means`.
+    size : float, default=1.0
+        What values are divided by.
+    lengths : ndarray of shape (n_train,), default=None
+        Lengths of the samples of `fit` in feature space, which 'cosine' divides by.
+    shares : ndarray of shape (n_train,), default=None
+        Weights of the samples of `fit` in means, which add up to 1; None is equal ones.
+    """
+
+    means: np.ndarray | None = None
+    total: float = 0.0
+    size: float = 1.0
+    lengths: np.ndarray | None = None
+    shares: np.ndarray | None = None
+
+    def apply(self, K: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """Scale the values of some samples with those of `fit`, in place.
+
+        Parameters
+        ----------
+        K : ndarray of shape (n, n_train)
+            Values; they are overwritten.
+        own : ndarray of shape (n,), default=None
+            Values of the samples with themselves, which only 'cosine' needs; None for
+            the samples of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_train)
+            `K`.
+        """
+        of_rows = None
+        if self.means is not None:
+            of_rows = _mean(K, self.shares)
+            K -= (self.means - self.total).astype(K.dtype)
+            K -= of_rows.astype(K.dtype)[:, None]
+        if self.lengths is not None:
+            rows = self.lengths
+            if own is not None:
+                if of_rows is not None:
+                    own = own - 2 * of_rows + self.total
+                rows = _lengths(own)
+            K /= rows.astype(K.dtype)[:, None]
+            K /= self.lengths.astype(K.dtype)
+        elif self.size != 1.0:
+            K /= K.dtype.type(self.size)
+        return K
+
+    @property
+    def needs_own(self) -> bool:
+        """Whether new samples need their values with themselves."""
+        return self.lengths is not None
+
+
+def _mean(K: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
+    """Means of the rows."""
+    if shares is None:
+        return K.mean(axis=1, dtype=np.float64)
+    return (K @ shares.astype(K.dtype)).astype(np.float64)
+
+
+def _lengths(squares: np.ndarray) -> np.ndarray:
+    """Roots; 1 where a sample lies in the centre, whose values are 0 anyway."""
+    squares = np.asarray(squares, dtype=np.float64)
+    positive = squares > VANISHING * max(np.abs(squares).max(initial=0.0), 1e-300)
+    return np.sqrt(np.where(positive, squares, 1.0))
+
+
+def fit_kernel_scaling(
+    K: np.ndarray,
+    *,
+    center: bool = True,
+    normalize: str | None = "trace",
+    sample_weight: np.ndarray | None = None,
+) -> KernelScaling:
+    """Find the centre and the size of a kernel on the samples of `fit`.
+
+    Parameters
+    ----------
+    K : ndarray of shape (n_train, n_train)
+        Values, which are not changed.
+    center : bool, default=True
+        Whether samples are centred in feature space: H K H, ``H = I - 11' / n``.
+    normalize : {'trace', 'cosine'} or None, default='trace'
+        'trace': the diagonal is 1 on average. 'cosine': it is 1 everywhere. Both are
+        of the centred kernel.
+    sample_weight : ndarray of shape (n_train,), default=None
+        Weights of the samples in means.
+
+    Returns
+    -------
+    KernelScaling
+        The scaling, fitted.
+    """
+    diagonal = K.diagonal().astype(np.float64)
+    means, total = None, 0.0
+    shares = None if sample_weight is None else sample_weight / sample_weight.sum()
+    before = float(np.abs(diagonal).max(initial=0.0))
+    if center:
+        means = _mean(K.T, shares)
+        total = float(np.average(means, weights=shares))
+        diagonal = diagonal - 2 * means + total
+    if normalize == "cosine":
+        lengths = _lengths(diagonal)
+        return KernelScaling(means, total, lengths=lengths, shares=shares)
+    size = float(np.average(diagonal, weights=shares)) if normalize == "trace" else 1.0
+    if size <= VANISHING * before:  # the modality is constant
+        size = 1.0
+    return KernelScaling(means, total, size, shares=shares)
+
+
+def check_training_kernel(K: np.ndarray, name: str) -> None:
+    """Refuse a kernel of `fit` that is not one, and warn if it is not definite.
+
+    Parameters
+    ----------
+    K : ndarray of shape (n_train, n_train)
+        Values of the samples of `fit`.
+    name : str
+        Name of the modality.
+
+    Raises
+    ------
+    ValueError
+        If it is not square, or not symmetric.
+
+    Warns
+    -----
+    UserWarning
+        If it is not positive semi-definite on at most 2,000 samples.
+    """
+    if K.shape[0] != K.shape[1]:
+        raise ValueError(
+            f"modality {name!r}: a precomputed kernel has a row and a column for each "
+            f"sample of fit; got {K.shape[0]} rows and {K.shape[1]} columns. A search "
+            "or cross-validation cuts columns only from one array: give the kernels "
+            "as an array of shape (n_samples, n_samples, n_kernels), or let a "
+            "transformer such as ModalityKernels or DTWKernel make them in a Pipeline"
+        )
+    rows = np.linspace(0, len(K) - 1, min(len(K), CHECKED_ROWS)).astype(int)
+    part = K if len(rows) == len(K) else K[np.ix_(rows, rows)]
+    largest = float(np.abs(part).max(initial=0.0))
+    unlike = np.abs(part - part.T)
+    if unlike.max(initial=0.0) > SYMMETRIC * largest:
+        i, j = rows[list(np.unravel_index(np.argmax(unlike), unlike.shape))].tolist()
+        raise ValueError(
+            f"modality {name!r}: the kernel is not symmetric: its value is "
+            f"{K[i, j]:.6g} for samples {i} and {j}, but {K[j, i]:.6g} for {j} and "
+            f"{i}. Give (K + K.T) / 2 if both are meant to be the same"
+        )
+    shift = DEFINITE * float(np.linalg.norm(part)) + np.finfo(part.dtype).tiny
+    try:
+        linalg.cholesky(part + shift * np.eye(len(part)), check_finite=False)
+    except linalg.LinAlgError:
+        least = linalg.eigvalsh(part.astype(np.float64), subset_by_index=[0, 0])[0]
+        warnings.warn(
+            f"modality {name!r}: the kernel is not positive semi-definite: its least "
+            f"eigenvalue is {least:.3g}, its largest value {largest:.3g}. Solutions "
+            f"may not be optimal; adding {-least:.3g} to the diagonal mends it, and "
+            "for sequences kernel='global_alignment' of DTWKernel is definite",
+            UserWarning,
+            stacklevel=2,
+        )
