@@ -59,7 +59,7 @@ class Frames(NamedTuple):
         the costs, of shape (n, m).
     y : ndarray of shape (n_frames + SPARE, d)
         The second.
-    backwards : ndarray of shape (n_frames + 2 * WIDTH,)
+    backwards : ndarray of shape (n_frames + 3 * WIDTH,)
         The second, last frame first, between zeros; empty unless they are numbers.
     """
 
@@ -173,7 +173,8 @@ def frames_of(costs: Costs, lengths: np.ndarray | None = None) -> Frames:
     y = np.zeros((len(others) + SPARE, d), dtype)
     y[: len(others)] = others
     has_numbers = by_feature and d == 1 and not costs.root
-    backwards = np.pad(others[::-1, 0], WIDTH) if has_numbers else none
+    around = 2 * WIDTH, WIDTH  # as far as steps before and after the sequence read
+    backwards = np.pad(others[::-1, 0], around) if has_numbers else none
     return Frames(costs.kind, costs.root, x.reshape(-1, d * WIDTH), y, backwards)
 
 
