@@ -1,6 +1,5 @@
 """Every curve is a line of its means, in the panel of its modality."""
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -9,14 +8,7 @@ from mmfusion import EarlyFusionClassifier, LateFusionClassifier
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.robustness import DegradationDisplay, degradation_curve
 
-matplotlib.use("agg")
 NAMED = {"early": EarlyFusionClassifier(), "late": LateFusionClassifier()}
-
-
-@pytest.fixture(autouse=True)
-def figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
