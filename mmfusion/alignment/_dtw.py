@@ -78,6 +78,11 @@ class Constraints:
             )
         return pattern
 
+    def weights(self, dtype: Any) -> np.ndarray:
+        """Weight of a diagonal step, and price of another, as strips take them."""
+        diagonal = 1 + (self.pattern().name == "symmetric2")
+        return np.array([diagonal, self.penalty], dtype)
+
 
 @dataclass(frozen=True)
 class DTWPath:
@@ -366,7 +371,7 @@ def _in_strips(
 ) -> tuple[np.ndarray | None, float]:
     n, m = shape_of(costs)
     frames, dtype = strips_of(costs), costs.x.dtype
-    weights = np.array([1 + weighted, constraints.penalty], dtype)
+    weights = constraints.weights(dtype)
     room = make_room(m, dtype)
     marks = make_marks(n, m, dtype, wants_path=wants_path)
     if constraints.open_begin:

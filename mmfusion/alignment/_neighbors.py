@@ -10,9 +10,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from mmfusion.alignment._costs import METRICS, as_sequence, make_costs
 from mmfusion.alignment._dtw import (
-    CLASSIC,
     Constraints,
-    one_blas_thread,
     split_options,
 )
 from mmfusion.alignment._dtw_kernels import Window, _compiled, band
@@ -25,7 +23,7 @@ from mmfusion.alignment._lower_bounds import (
     excess_of_frames,
     transposed,
 )
-from mmfusion.alignment._pairs import cdist_dtw
+from mmfusion.alignment._pairs import cdist_dtw, reach_of_all, runs_compiled
 from mmfusion.alignment._strips import (
     corner,
     fill_panel,
@@ -36,7 +34,6 @@ from mmfusion.alignment._strips import (
     strip_starts,
     walk,
 )
-from mmfusion.alignment._windows import check_radius
 
 PARTS_PER_THREAD = 4  # some queries take longer than others
 SLACK = 1 + 1e-9  # of a threshold: a bound is rounded, and so is a cost
@@ -181,7 +178,7 @@ def search(
     if not queries:
         nothing = np.empty((0, n_neighbors))
         return nothing, nothing.astype(np.int64), np.zeros(5, np.int64)
-    if not _is_bounded(metric, constraints):
+    if not runs_compiled(metric, constraints):
         costs = cdist_dtw(X, Y, n_jobs=n_jobs, **options)
         if Y is None:
             np.fill_diagonal(costs, np.inf)
@@ -190,11 +187,9 @@ def search(
         return np.take_along_axis(costs, nearest, axis=1), nearest, counts
     find = _finder(queries, others, str(metric), constraints, n_neighbors, Y is None)
     n_parts = PARTS_PER_THREAD * effective_n_jobs(n_jobs)
-    with one_blas_thread():
-        parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(find)(some)
-            for some in np.array_split(np.arange(len(queries)), n_parts)
-        )
+    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(find)(some) for some in np.array_split(np.arange(len(queries)), n_parts)
+    )
     distances, indices, settled = zip(*parts, strict=True)
     return np.concatenate(distances), np.concatenate(indices), np.sum(settled, axis=0)
 
@@ -206,17 +201,6 @@ def _as_floats(X: Sequence[Any], name: str) -> list[np.ndarray]:
     ]
 
 
-def _is_bounded(metric: Any, constraints: Constraints) -> bool:
-    """Whether all costs add up along the path, in loops that are compiled."""
-    return (
-        constraints.pattern().name in CLASSIC
-        and not callable(metric)
-        and constraints.max_jump is None
-        and constraints.window in (None, "sakoe_chiba")
-        and not (constraints.open_begin or constraints.open_end)
-    )
-
-
 def _finder(
     queries: list[np.ndarray],
     others: list[np.ndarray],
@@ -226,19 +210,8 @@ def _finder(
     among_themselves: bool,
 ) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
     """Search for some of the queries without Python between them."""
-    widths = {x.shape[1] for x in [*queries, *others]}
-    if len(widths) > 1:
-        raise ValueError(
-            f"sequences have {sorted(widths)} features: no metric compares them; "
-            "project them to the same features, as CTWAligner learns to"
-        )
     lengths = [np.array(list(map(len, side))) for side in (queries, others)]
-    reach = float(max(lengths[0].max(), lengths[1].max()))  # that is no window
-    if constraints.window == "sakoe_chiba":
-        for n, m in {(n, m) for n in set(lengths[0]) for m in set(lengths[1])}:
-            check_radius(constraints.radius, int(n), int(m))
-        is_share = isinstance(constraints.radius, float)
-        reach = float(-constraints.radius if is_share else constraints.radius)
+    reach = reach_of_all(queries, others, constraints)
     # all sequences as one: their costs are made of the same frames
     asked, searched = (np.concatenate(side).copy("C") for side in (queries, others))
     frames = frames_of(make_costs(searched, asked, metric), lengths[1])
@@ -248,9 +221,7 @@ def _finder(
     different, which_length = np.unique(lengths[1], return_inverse=True)
     longest = int(lengths[0].max())
     marks = make_marks(1, longest, np.float64, wants_path=False)
-    weights = np.array(
-        [1.0 + (constraints.pattern().name == "symmetric2"), constraints.penalty]
-    )
+    weights = constraints.weights(np.float64)
 
     def find(some: np.ndarray) -> tuple[np.ndarray, ...]:
         distances = np.full((len(some), n_neighbors), np.inf)

@@ -84,13 +84,7 @@ def cdist_dtw(
     pairs = np.argwhere(np.tri(len(left), dtype=bool) if mirrored else found == 0)
     if not len(pairs):
         return found
-    if (
-        classic
-        and metric in METRICS
-        and constraints.max_jump is None
-        and constraints.window in (None, "sakoe_chiba")
-        and not open_ends
-    ):
+    if runs_compiled(metric, constraints):
         cost_of = _compiled(left, right, str(metric), constraints)
     else:
 
@@ -110,6 +104,69 @@ def cdist_dtw(
     return found + np.tril(found, -1).T if mirrored else found
 
 
+def runs_compiled(metric: Any, constraints: Constraints) -> bool:
+    """Tell whether many pairs are aligned without Python between them.
+
+    Parameters
+    ----------
+    metric : str or callable
+        The local cost.
+    constraints : Constraints
+        Those of the path.
+
+    Returns
+    -------
+    bool
+        True for metrics with a name, and for paths of a classic step pattern from end
+        to end, of which at most a band is allowed.
+    """
+    return (
+        constraints.pattern().name in CLASSIC
+        and not callable(metric)
+        and metric in METRICS
+        and constraints.max_jump is None
+        and constraints.window in (None, "sakoe_chiba")
+        and not (constraints.open_begin or constraints.open_end)
+    )
+
+
+def reach_of_all(
+    left: list[np.ndarray], right: list[np.ndarray], constraints: Constraints
+) -> float:
+    """Tell the half width of the window of many pairs, once all are found to have one.
+
+    Parameters
+    ----------
+    left, right : list of ndarray of shape (n_frames, d)
+        Sequences.
+    constraints : Constraints
+        Those of the path.
+
+    Returns
+    -------
+    float
+        As `pair_costs` takes it.
+
+    Raises
+    ------
+    ValueError
+        If sequences have different features, or the radius leaves a pair no path.
+    """
+    widths = {x.shape[1] for x in [*left, *right]}
+    if len(widths) > 1:
+        raise ValueError(
+            f"sequences have {sorted(widths)} features: no metric compares them; "
+            "project them to the same features, as CTWAligner learns to"
+        )
+    if constraints.window is None:
+        return float(max(map(len, [*left, *right])))
+    lengths = [sorted({len(z) for z in side}) for side in (left, right)]
+    for n, m in {(n, m) for n in lengths[0] for m in lengths[1]}:
+        check_radius(constraints.radius, n, m)
+    is_share = isinstance(constraints.radius, float)
+    return float(-constraints.radius if is_share else constraints.radius)
+
+
 def _compiled(
     left: list[np.ndarray],
     right: list[np.ndarray],
@@ -117,37 +174,20 @@ def _compiled(
     constraints: Constraints,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Costs of pairs without Python between them."""
-    widths = {x.shape[1] for x in [*left, *right]}
-    if len(widths) > 1:
-        raise ValueError(
-            f"sequences have {sorted(widths)} features: no metric compares them; "
-            "project them to the same features, as CTWAligner learns to"
-        )
-    reach: float = max(map(len, [*left, *right]))  # that is no window
-    if constraints.window == "sakoe_chiba":
-        reach = constraints.radius
-        lengths = [sorted({len(z) for z in side}) for side in (left, right)]
-        for n, m in {(n, m) for n in lengths[0] for m in lengths[1]}:
-            check_radius(reach, n, m)
-        if isinstance(reach, float):
-            reach = -reach
+    n_frames = [np.array(list(map(len, side))) for side in (left, right)]
+    reach = reach_of_all(left, right, constraints)
     # all sequences as one: their costs are made of the same frames
     costs = make_costs(np.concatenate(left), np.concatenate(right), metric)
-    n_frames = [np.array(list(map(len, side))) for side in (left, right)]
     frames = frames_of(costs, n_frames[0])
     rows = strip_starts(n_frames[0])[:-1], n_frames[0]
     columns = starts_of(n_frames[1])[:-1], n_frames[1]
     dtype, longest = costs.x.dtype, int(n_frames[1].max())
     marks = make_marks(1, longest, dtype, wants_path=False)
-    weights = np.array(
-        [1 + (constraints.pattern().name == "symmetric2"), constraints.penalty], dtype
-    )
+    weights = constraints.weights(dtype)
 
     def cost_of(pairs: np.ndarray) -> np.ndarray:
         out, room = np.empty(len(pairs)), make_room(longest, dtype)
-        pair_costs(
-            frames, rows, columns, pairs, float(reach), weights, room, marks, out
-        )
+        pair_costs(frames, rows, columns, pairs, reach, weights, room, marks, out)
         return out
 
     return cost_of
