@@ -13,6 +13,8 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import inplace_column_scale
 
+from mmfusion._blocks import of_samples
+
 SCALINGS = ("auto", "block", "standard", "l2")
 
 ALIGNMENT_ROWS = 1000  # enough for the alignment of kernels to tell two scalings apart
@@ -144,6 +146,40 @@ def fit_scalings(
         fit_scaling(block, how, sample_weight)
         for block, how in zip(blocks, hows, strict=True)
     ]
+
+
+def resolve_scalings(
+    frame: Any, hows: Sequence[str | None], counts: np.ndarray
+) -> list[str | None]:
+    """Choose the scalings that are 'auto' on the samples that have all modalities.
+
+    Modalities that do not count, such as those of weight 0, have no say in those of
+    others.
+
+    Parameters
+    ----------
+    frame : Modalities
+        Float blocks, checked; samples may lack modalities.
+    hows : list of {'auto', 'block', 'standard', 'l2'} or None
+        The scaling asked for by modality.
+    counts : ndarray of bool of shape (n_modalities,)
+        Which modalities count.
+
+    Returns
+    -------
+    list of {'block', 'standard', 'l2'} or None
+        One scaling per modality.
+    """
+    if "auto" not in hows:
+        return list(hows)
+    complete = np.asarray(frame.observed[:, counts].all(axis=1))
+    together = np.flatnonzero(counts).tolist() if complete.any() else []
+    blocks = [of_samples(frame.blocks[v], complete) for v in together]
+    chosen = dict(zip(together, choose_scalings(blocks), strict=True))
+    for v, (how, present) in enumerate(zip(hows, frame.observed.T, strict=True)):
+        if how == "auto" and v not in chosen:
+            chosen[v] = choose_scalings([of_samples(frame.blocks[v], present)])[0]
+    return [chosen[v] if how == "auto" else how for v, how in enumerate(hows)]
 
 
 def choose_scalings(blocks: Sequence[Any]) -> list[str]:

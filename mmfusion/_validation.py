@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
 from mmfusion import _blocks
@@ -21,6 +21,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
+from mmfusion._sklearn_compat import check_y
 from mmfusion.modalities import Modalities
 
 FLOATS = (np.float64, np.float32)
@@ -32,6 +33,40 @@ LAYOUT_ATTRIBUTES = (
     "n_features_in_",
     "feature_names_in_",
 )
+
+
+def check_target(estimator: Any, frame: Modalities, y: Any, **options: Any) -> Any:
+    """Check what is to be predicted.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose `fit` got it.
+    frame : Modalities
+        The samples.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        One value, or several, for each.
+    **options : dict
+        As scikit-learn's own check takes them: ``multi_output``, ``y_numeric``.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or not one per sample, or it is NaN or infinite.
+    """
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is "
+            "None"
+        )
+    y = check_y(y, estimator=estimator, **options)
+    check_consistent_length(frame, y)
+    return y
 
 
 @dataclass(frozen=True)

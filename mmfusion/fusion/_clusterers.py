@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,9 +117,24 @@ def take_sparse(estimator: Any) -> bool:
     bool
         True if all do, as far as their tags can be believed.
     """
+    return all_take_sparse(_given(estimator).values())
+
+
+def all_take_sparse(parts: Iterable[Any]) -> bool:
+    """Tell whether estimators take sparse matrices.
+
+    Parameters
+    ----------
+    parts : iterable of estimator
+        Of which an estimator consists.
+
+    Returns
+    -------
+    bool
+        True if all do, as far as their tags can be believed.
+    """
     if not SPARSE_TAGS_ARE_TRUE:
         return True
-    parts = _given(estimator).values()
     return all(get_tags(part).input_tags.sparse for part in parts)
 
 

@@ -9,7 +9,8 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClusterMixin
 
 from mmfusion._blocks import over_all_samples
-from mmfusion._options import weights_by_modality
+from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._scaling import resolve_scalings
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
@@ -21,7 +22,6 @@ from mmfusion.fusion._clusterers import (
 from mmfusion.fusion._hybrid_parts import EARLY, fused_part, modality_sets
 from mmfusion.fusion._late import LateFusionClusterer
 from mmfusion.fusion._parts import Part
-from mmfusion.fusion._scalings import resolve_scalings
 from mmfusion.modalities import Modalities
 
 
@@ -215,7 +215,8 @@ class HybridFusionClusterer(
         given = None if isinstance(self.weights, str) else self.weights
         counts = weights_by_modality(given, parts)[: len(frame.names)] > 0
         counts = counts if counts.any() else np.ones(len(frame.names), dtype=bool)
-        hows = resolve_scalings(frame, self.scaling, counts)
+        hows = by_modality(self.scaling, frame.names, "scaling", "auto")
+        hows = resolve_scalings(frame, hows, counts)
         return dict(zip(frame.names, hows, strict=True))
 
     def _with_fused(self, frame: Modalities) -> Modalities:

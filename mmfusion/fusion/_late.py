@@ -14,8 +14,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import of_samples, over_all_samples
-from mmfusion._options import weights_by_modality
-from mmfusion._scaling import SCALINGS, fit_scaling
+from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._scaling import SCALINGS, fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
@@ -30,7 +30,6 @@ from mmfusion.fusion._clusterers import (
     take_sparse,
 )
 from mmfusion.fusion._consensus import BaseClusterings, join, label_counts
-from mmfusion.fusion._scalings import resolve_scalings
 from mmfusion.fusion._weights import normalised_quality
 from mmfusion.modalities import Modalities
 
@@ -276,7 +275,8 @@ class LateFusionClusterer(
         )
         given = None if isinstance(self.weights, str) else self.weights
         counts = weights_by_modality(given, frame.names) > 0
-        hows = resolve_scalings(frame, self.scaling, counts)
+        hows = by_modality(self.scaling, frame.names, "scaling", "auto")
+        hows = resolve_scalings(frame, hows, counts)
         self._runs: list[list[_Run]] = []
         self._scalings = []
         parts, quality = [], np.ones(len(frame.names))

@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 
 from mmfusion._blocks import of_samples, over_all_samples
 from mmfusion._options import by_modality, weights_by_modality
-from mmfusion._scaling import SCALINGS
+from mmfusion._scaling import SCALINGS, resolve_scalings
 from mmfusion._sklearn_compat import HasMethods, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
@@ -24,7 +24,6 @@ from mmfusion.fusion._calibration import Calibrator, fit_calibrator, log_odds
 from mmfusion.fusion._clusterers import seeded
 from mmfusion.fusion._early import EarlyFusion
 from mmfusion.fusion._parts import Part, Said, fit_parts, gather
-from mmfusion.fusion._scalings import resolve_scalings
 from mmfusion.fusion._supervised import (
     ClassifierRole,
     Metadata,
@@ -218,7 +217,8 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             weights = weights_by_modality(self.weights, list(sets))
             of_modalities = weights[: len(frame.names)] > 0
             counts = of_modalities if of_modalities.any() else counts
-        hows = resolve_scalings(frame, self.scaling, counts)
+        hows = by_modality(self.scaling, frame.names, "scaling", "auto")
+        hows = resolve_scalings(frame, hows, counts)
         return dict(zip(frame.names, hows, strict=True))
 
     def _part(

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn import get_config
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.model_selection import check_cv
-from sklearn.utils import check_consistent_length, check_random_state, get_tags
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -18,11 +18,9 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.multiclass import check_classification_targets
 
-from mmfusion._sklearn_compat import (
-    SPARSE_TAGS_ARE_TRUE,
-    check_sample_weight,
-    check_y,
-)
+from mmfusion._sklearn_compat import check_sample_weight
+from mmfusion._validation import check_target
+from mmfusion.fusion._clusterers import all_take_sparse
 from mmfusion.fusion._targets import Classes, Outputs
 from mmfusion.modalities import Modalities
 
@@ -62,10 +60,7 @@ def take_sparse(estimator: Any) -> bool:
     bool
         True if all do, as far as their tags can be believed.
     """
-    if not SPARSE_TAGS_ARE_TRUE:
-        return True
-    parts = templates(estimator).values()
-    return all(get_tags(part).input_tags.sparse for part in parts)
+    return all_take_sparse(templates(estimator).values())
 
 
 def seed_of(random_state: Any) -> int | None:
@@ -205,9 +200,7 @@ class ClassifierRole:
         return LogisticRegression(max_iter=1000)
 
     def _check_target(self, frame: Modalities, y: Any) -> np.ndarray:
-        _refuse_none(self, y)
-        y = check_y(y, estimator=self)
-        check_consistent_length(frame, y)
+        y = check_target(self, frame, y)
         check_classification_targets(y)
         return y
 
@@ -227,10 +220,8 @@ class RegressorRole:
         return RidgeCV()
 
     def _check_target(self, frame: Modalities, y: Any) -> np.ndarray:
-        _refuse_none(self, y)
         multi_output = get_tags(self).target_tags.multi_output
-        y = check_y(y, multi_output=multi_output, y_numeric=True, estimator=self)
-        check_consistent_length(frame, y)
+        y = check_target(self, frame, y, multi_output=multi_output, y_numeric=True)
         return y if y.dtype.kind == "f" else y.astype(np.float64)
 
     def _make_target(self, y: np.ndarray, sample_weight: Any) -> Outputs:
@@ -246,11 +237,3 @@ class RegressorRole:
             get_tags(part).target_tags.multi_output for part in parts
         )
         return tags
-
-
-def _refuse_none(estimator: Any, y: Any) -> None:
-    if y is None:
-        raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is "
-            "None"
-        )

@@ -16,7 +16,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from mmfusion._blocks import of_samples
 from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._options import by_modality
-from mmfusion._scaling import SCALINGS, Scaling, choose_scalings, fit_scaling
+from mmfusion._scaling import SCALINGS, Scaling, fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
@@ -552,19 +552,13 @@ callable, list or dict, default='rbf'
         for v in as_it_is:
             if hows[v] == "auto" or v in precomputed:
                 hows[v] = None
-        auto = [v for v, how in enumerate(hows) if how == "auto"]
-        complete = np.asarray(frame.observed[:, auto].all(axis=1))
-        chosen: dict[int, str] = {}
-        if auto and complete.any():
-            blocks = [of_samples(frame.blocks[v], complete) for v in auto]
-            chosen = dict(zip(auto, choose_scalings(blocks), strict=True))
+        counts = np.array([how == "auto" for how in hows])
+        hows = resolve_scalings(frame, hows, counts)
         scalings = []
         for v, how in enumerate(hows):
             present = frame.observed[:, v]
             block = of_samples(frame.blocks[v], present)
             weight = None if sample_weight is None else sample_weight[present]
-            if how == "auto":
-                how = chosen[v] if v in chosen else choose_scalings([block])[0]
             scalings.append(fit_scaling(block, how, weight))
         return scalings
 

@@ -13,7 +13,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import (
-    check_consistent_length,
     check_random_state,
     compute_sample_weight,
     gen_batches,
@@ -25,9 +24,9 @@ from mmfusion._sklearn_compat import (
     Interval,
     StrOptions,
     check_sample_weight,
-    check_y,
     fit_context,
 )
+from mmfusion._validation import check_target
 from mmfusion.mkl._kernel_machine import (
     SupportKernels,
     combine_features,
@@ -199,16 +198,6 @@ class _KernelSumMachine(KernelInputMixin):
         table = self._combined if self._support is None else self._support.table
         parts = [self._decider.decide(table(frame[r])) for r in self._chunks(frame)]
         return np.concatenate(parts)
-
-    def _check_y(self, frame: Modalities, y: Any, **options: Any) -> np.ndarray:
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None"
-            )
-        y = check_y(y, estimator=self, **options)
-        check_consistent_length(frame, y)
-        return y
 
 
 class MKLClassifier(_KernelSumMachine, ClassifierMixin, BaseEstimator):
@@ -478,7 +467,7 @@ callable, list or dict, default='rbf'
             The fitted classifier.
         """
         frame = self._validate(X, reset=True)
-        y = self._check_y(frame, y)
+        y = check_target(self, frame, y)
         check_classification_targets(y)
         weight = check_sample_weight(
             sample_weight, frame, dtype=np.float64, ensure_non_negative=True
@@ -835,7 +824,7 @@ callable, list or dict, default='rbf'
             The fitted regressor.
         """
         frame = self._validate(X, reset=True)
-        y = self._check_y(frame, y, y_numeric=True).astype(np.float64)
+        y = check_target(self, frame, y, y_numeric=True).astype(np.float64)
         weight = check_sample_weight(
             sample_weight, frame, dtype=np.float64, ensure_non_negative=True
         )
