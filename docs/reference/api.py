@@ -73,8 +73,11 @@ API = {
     "mmfusion.plotting": [
         "AlignmentDisplay",
         "AttentionWeightsDisplay",
+        "KernelMatrixDisplay",
+        "KernelWeightsDisplay",
         "LatentMapDisplay",
         "LossCurveDisplay",
+        "ObjectivePathDisplay",
     ],
     "mmfusion.preprocessing": [
         "ModalityImputer",

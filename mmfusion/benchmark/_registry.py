@@ -20,6 +20,7 @@ from mmfusion.datasets import (
     make_multimodal_blobs,
 )
 from mmfusion.fusion import EarlyFusionClusterer, LateFusionClusterer
+from mmfusion.mkl import MKLClusterer
 
 
 class Entry(NamedTuple):
@@ -56,6 +57,18 @@ METHODS = {
     "late-coassociation": Entry(
         partial(LateFusionClusterer, combine="coassociation"),
         "average linkage on how often samples are in one base cluster",
+    ),
+    "mkl": Entry(MKLClusterer, "kernel k-means, kernels weighed by how far they agree"),
+    "mkl-average": Entry(
+        partial(MKLClusterer, algorithm="average"), "kernel k-means, equal weights"
+    ),
+    "mkl-simple-mkkm": Entry(
+        partial(MKLClusterer, algorithm="simple_mkkm"),
+        "kernel k-means, min-max weights (SimpleMKKM)",
+    ),
+    "mkl-late-fusion": Entry(
+        partial(MKLClusterer, algorithm="late_fusion"),
+        "partitions of the kernels, rotated to agree",
     ),
     "eamc": Entry(_eamc, "adversarial-attention network (needs mmfusion[deep])"),
 }

@@ -46,11 +46,13 @@ WITH_GAMMA = ("rbf", "poly", "laplacian", "chi2")
 NORMALIZATIONS = ("trace", "cosine")
 
 MEDIAN_ROWS = 1000  # half a million pairs: their median moves by less than 1 %
-CHECKED_ROWS = 2000  # a kernel is semi-definite only if every part of it is
+CHECKED_ROWS = 1000  # a kernel is semi-definite only if every part of it is
 DEFINITE = 1e-5  # least eigenvalue over the largest that rounding may leave
 SYMMETRIC = 1e-5
 VANISHING = 1e-10  # of the values' size: what centring leaves of a constant kernel
 SELF_ROWS = 64
+TILE_ROWS = 256
+CHUNK_CELLS = 2**17  # stay in the processor's cache from one step to the next
 
 
 def kernel_values(
@@ -262,21 +264,25 @@ class KernelScaling:
         ndarray of shape (n, n_train)
             `K`.
         """
-        of_rows = None
+        of_columns = None
         if self.means is not None:
-            of_rows = _mean(K, self.shares)
-            K -= (self.means - self.total).astype(K.dtype)
-            K -= of_rows.astype(K.dtype)[:, None]
+            of_columns = (self.means - self.total).astype(K.dtype)
+        of_rows = np.zeros(len(K))
+        for rows in gen_batches(len(K), max(1, CHUNK_CELLS // max(K.shape[1], 1))):
+            part = K[rows]
+            if of_columns is not None:
+                of_rows[rows] = _mean(part, self.shares)
+                part -= of_columns
+                part -= of_rows[rows].astype(K.dtype)[:, None]
+            if self.lengths is not None:
+                part /= self.lengths.astype(K.dtype)
+            elif self.size != 1.0:
+                part /= K.dtype.type(self.size)
         if self.lengths is not None:
-            rows = self.lengths
+            lengths = self.lengths
             if own is not None:
-                if of_rows is not None:
-                    own = own - 2 * of_rows + self.total
-                rows = _lengths(own)
-            K /= rows.astype(K.dtype)[:, None]
-            K /= self.lengths.astype(K.dtype)
-        elif self.size != 1.0:
-            K /= K.dtype.type(self.size)
+                lengths = _lengths(own - 2 * of_rows + self.total)
+            K /= lengths.astype(K.dtype)[:, None]
         return K
 
     @property
@@ -360,7 +366,7 @@ def check_training_kernel(K: np.ndarray, name: str) -> None:
     Warns
     -----
     UserWarning
-        If it is not positive semi-definite on at most 2,000 samples.
+        If it is not positive semi-definite on at most 1,000 samples.
     """
     if K.shape[0] != K.shape[1]:
         raise ValueError(
@@ -370,17 +376,21 @@ def check_training_kernel(K: np.ndarray, name: str) -> None:
             "as an array of shape (n_samples, n_samples, n_kernels), or let a "
             "transformer such as ModalityKernels or DTWKernel make them in a Pipeline"
         )
-    rows = np.linspace(0, len(K) - 1, min(len(K), CHECKED_ROWS)).astype(int)
-    part = K if len(rows) == len(K) else K[np.ix_(rows, rows)]
-    largest = float(np.abs(part).max(initial=0.0))
-    unlike = np.abs(part - part.T)
-    if unlike.max(initial=0.0) > SYMMETRIC * largest:
-        i, j = rows[list(np.unravel_index(np.argmax(unlike), unlike.shape))].tolist()
-        raise ValueError(
-            f"modality {name!r}: the kernel is not symmetric: its value is "
-            f"{K[i, j]:.6g} for samples {i} and {j}, but {K[j, i]:.6g} for {j} and "
-            f"{i}. Give (K + K.T) / 2 if both are meant to be the same"
-        )
+    largest = max(abs(float(K.max(initial=0.0))), abs(float(K.min(initial=0.0))))
+    for rows in gen_batches(len(K), TILE_ROWS):
+        for columns in gen_batches(rows.stop, TILE_ROWS):
+            unlike = np.abs(K[rows, columns] - K[columns, rows].T)
+            if unlike.max() <= SYMMETRIC * largest:
+                continue
+            at = np.unravel_index(np.argmax(unlike), unlike.shape)
+            i, j = int(at[0]) + rows.start, int(at[1]) + columns.start
+            raise ValueError(
+                f"modality {name!r}: the kernel is not symmetric: its value is "
+                f"{K[i, j]:.6g} for samples {i} and {j}, but {K[j, i]:.6g} for {j} and "
+                f"{i}. Give (K + K.T) / 2 if both are meant to be the same"
+            )
+    drawn = np.linspace(0, len(K) - 1, min(len(K), CHECKED_ROWS)).astype(int)
+    part = K if len(drawn) == len(K) else K[np.ix_(drawn, drawn)]
     shift = DEFINITE * float(np.linalg.norm(part)) + np.finfo(part.dtype).tiny
     try:
         linalg.cholesky(part + shift * np.eye(len(part)), check_finite=False)

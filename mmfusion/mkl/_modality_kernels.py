@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import of_samples
@@ -18,7 +18,7 @@ from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._options import by_modality
 from mmfusion._scaling import SCALINGS, Scaling, fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
-from mmfusion._validation import ModalityTags, refuse_empty_samples
+from mmfusion._validation import ModalityTags, is_multimodal, refuse_empty_samples
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.mkl._feature_maps import (
     APPROXIMATIONS,
@@ -105,20 +105,26 @@ class KernelInputMixin(ModalityMixin):
         )
 
     def _validate(self, X: Any, *, reset: bool, raw: bool = False) -> Modalities:
-        is_stack = isinstance(X, np.ndarray) and X.ndim == 3
-        if is_stack and isinstance(self.kernel, str) and self.kernel == "precomputed":
-            X = Modalities([X[:, :, p] for p in range(X.shape[2])])
+        if self._is_precomputed:
+            if isinstance(X, np.ndarray) and X.ndim == 3:
+                X = Modalities([X[:, :, p] for p in range(X.shape[2])])
+            elif not is_multimodal(X):
+                X = X.toarray() if sparse.issparse(X) else X
+                assert_all_finite(X, input_name="X")  # before columns are counted
         frame = super()._validate(X, reset=reset, raw=raw)
         refuse_empty_samples(frame)
         return frame
+
+    @property
+    def _is_precomputed(self) -> bool:
+        return isinstance(self.kernel, str) and self.kernel == "precomputed"
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(missing=True, sparse=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        is_name = isinstance(self.kernel, str)
-        tags.input_tags.pairwise = is_name and self.kernel == "precomputed"
+        tags.input_tags.pairwise = self._is_precomputed
         return tags
 
 
@@ -151,7 +157,8 @@ class _Fitted:
             return self.features.apply(block)
         kernel = self.options[0]
         if kernel == "precomputed":
-            K = np.array(block[:, self.present])
+            K = block.toarray() if sparse.issparse(block) else block
+            K = np.array(K[:, self.present])
             own = self._own_of_precomputed(len(K)) if self.values.needs_own else None
             return self.values.apply(K, own)
         rows = self.scaling.apply(block)

@@ -30,8 +30,8 @@ class Consensus:
     ----------
     weights : ndarray of shape (n_kernels,)
         Share of each kernel; they add up to 1.
-    terms : list of (Subspace, ndarray or None)
-        The consensus embedding is the sum of H_j R_j over these; None is the identity.
+    terms : list of (Subspace, ndarray of shape (k, k'))
+        The consensus embedding is the sum of H_j R_j over these.
     objective_path : ndarray of shape (n_iter + 1,)
         The objective, after each step.
     converged : bool
@@ -39,9 +39,14 @@ class Consensus:
     """
 
     weights: np.ndarray
-    terms: list[tuple[Subspace, np.ndarray | None]]
+    terms: list[tuple[Subspace, np.ndarray]]
     objective_path: np.ndarray
     converged: bool = True
+
+
+def _coordinates(subspace: Subspace) -> list[tuple[Subspace, np.ndarray]]:
+    """H times the roots of its eigenvalues: samples in their best k dimensions."""
+    return [(subspace, np.diag(np.sqrt(subspace.values)))]
 
 
 def _of_sum(stack: Stack, weights: np.ndarray, k: int) -> Consensus:
@@ -49,7 +54,7 @@ def _of_sum(stack: Stack, weights: np.ndarray, k: int) -> Consensus:
     weights = weights / weights.sum()
     subspace = stack.top(weights, k)
     left = float(weights @ stack.traces() - subspace.values.sum())
-    return Consensus(weights, [(subspace, None)], np.array([left]))
+    return Consensus(weights, _coordinates(subspace), np.array([left]))
 
 
 def solve_average(stack: Stack, k: int, **options: Any) -> Consensus:
@@ -215,7 +220,7 @@ def solve_mkkm(
         g = g / g.sum()
     weights = g**2 / (g**2).sum()
     subspace = stack.top(weights, k, start=subspace)
-    return Consensus(weights, [(subspace, None)], np.array(path), settled)
+    return Consensus(weights, _coordinates(subspace), np.array(path), settled)
 
 
 def _simplex_minimum(Q: np.ndarray) -> np.ndarray:
@@ -293,7 +298,7 @@ def solve_simple_mkkm(
     g, subspace = best
     weights = g**2 / (g**2).sum()
     subspace = stack.top(weights, k, start=subspace)
-    return Consensus(weights, [(subspace, None)], np.array(path), converged)
+    return Consensus(weights, _coordinates(subspace), np.array(path), converged)
 
 
 def _best_mixture(points: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -97,13 +97,12 @@ class KernelStack:
         return table
 
     def projections(
-        self, terms: Sequence[tuple[Subspace, np.ndarray | None]]
+        self, terms: Sequence[tuple[Subspace, np.ndarray]]
     ) -> list[np.ndarray | None]:
         """What each kernel's values are multiplied by, to add up to sum_j H_j R_j."""
         sums: list[np.ndarray | None] = [None] * len(self.kernels)
         for subspace, rotation in terms:
-            part = subspace.basis / subspace.values
-            part = part if rotation is None else part @ rotation
+            part = subspace.basis / subspace.values @ rotation
             for p in np.flatnonzero(subspace.weights):
                 own = subspace.weights[p] * part
                 sums[p] = own if sums[p] is None else sums[p] + own
@@ -184,16 +183,13 @@ class FeatureStack:
         )
 
     def projections(
-        self, terms: Sequence[tuple[Subspace, np.ndarray | None]]
+        self, terms: Sequence[tuple[Subspace, np.ndarray]]
     ) -> list[np.ndarray | None]:
         """What each kernel's features are multiplied by, to add up to sum_j H_j R_j."""
-        total = sum(
-            subspace.basis if rotation is None else subspace.basis @ rotation
-            for subspace, rotation in terms
-        )
+        total = sum(subspace.basis @ rotation for subspace, rotation in terms)
         used = np.any([subspace.weights > 0 for subspace, _ in terms], axis=0)
         return [
-            total[block] if own else None  # type: ignore[index]
+            total[block] if own else None
             for block, own in zip(self.blocks, used, strict=True)
         ]
 

@@ -118,7 +118,13 @@ class _KernelSumMachine(KernelInputMixin):
             K = weighted_sum(tables, self.kernel_weights_)
             del tables
             self._fit_kernel(K, kernels, task, rows)
-        for name in ("kernel_names_", "gamma_", "scales_", "approximation_"):
+        for name in (
+            "kernel_names_",
+            "kernel_modalities_",
+            "gamma_",
+            "scales_",
+            "approximation_",
+        ):
             setattr(self, name, getattr(kernels, name))
         return self
 
@@ -284,6 +290,8 @@ callable, list or dict, default='rbf'
         The same, summed over the kernels of each modality.
     kernel_names_ : ndarray of str of shape (n_kernels,)
         The modality; ``<modality>-<k>`` where it has several kernels.
+    kernel_modalities_ : ndarray of int of shape (n_kernels,)
+        Position of the modality of each kernel.
     gamma_ : ndarray of float64 of shape (n_kernels,)
         Of each kernel; NaN where it has none.
     scales_ : dict of str to str
@@ -657,6 +665,8 @@ callable, list or dict, default='rbf'
         The same, summed over the kernels of each modality.
     kernel_names_ : ndarray of str of shape (n_kernels,)
         The modality; ``<modality>-<k>`` where it has several kernels.
+    kernel_modalities_ : ndarray of int of shape (n_kernels,)
+        Position of the modality of each kernel.
     gamma_ : ndarray of float64 of shape (n_kernels,)
         Of each kernel; NaN where it has none.
     scales_ : dict of str to str

@@ -7,15 +7,21 @@ from mmfusion._extras import load_export
 __all__ = [
     "AlignmentDisplay",
     "AttentionWeightsDisplay",
+    "KernelMatrixDisplay",
+    "KernelWeightsDisplay",
     "LatentMapDisplay",
     "LossCurveDisplay",
+    "ObjectivePathDisplay",
 ]
 
 _MODULES = {
     "AlignmentDisplay": "_alignment",
     "AttentionWeightsDisplay": "_attention",
+    "KernelMatrixDisplay": "_kernel_matrices",
+    "KernelWeightsDisplay": "_kernel_weights",
     "LatentMapDisplay": "_latent_map",
     "LossCurveDisplay": "_loss_curves",
+    "ObjectivePathDisplay": "_objective_path",
 }
 
 

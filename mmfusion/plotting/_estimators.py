@@ -9,16 +9,20 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion._validation import as_modalities
 from mmfusion.modalities import Modalities
 
+LEARNS_KERNELS = "MKLClusterer, MKLClassifier or MKLRegressor"
 
-def check_shows(estimator: Any, *attributes: str) -> None:
+
+def check_shows(
+    estimator: Any, *attributes: str, such_as: str = "EAMCClusterer"
+) -> None:
     """Refuse an estimator that is not fitted, or has nothing to show."""
     check_is_fitted(estimator)
     lacking = [name for name in attributes if not hasattr(estimator, name)]
     if lacking:
         raise TypeError(
             f"{type(estimator).__name__} has no {' and no '.join(lacking)}; give a "
-            "fitted estimator that has, such as EAMCClusterer (in a Pipeline it is a "
-            "step: pipeline[-1])"
+            f"fitted estimator that has, such as {such_as} (in a Pipeline it is a "
+            "step: pipeline[-1]; of a search it is best_estimator_)"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -11,14 +10,12 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
-from mmfusion._extras import import_extra
+from mmfusion.plotting._axes import MAPS_PER_ROW, new_axes
 from mmfusion.plotting._colors import (
     cluster_colors,
     cluster_legend,
 )
 from mmfusion.plotting._estimators import check_shows, samples_of
-
-MAPS_PER_ROW = 4
 
 
 class LatentMapDisplay:
@@ -232,7 +229,7 @@ class LatentMapDisplay:
             If there are less or more Axes than maps.
         """
         maps = [self.fused, *self.modalities.values()]
-        axes = _new_axes(len(maps)) if ax is None else np.atleast_1d(ax).ravel()
+        axes = new_axes(len(maps)) if ax is None else np.atleast_1d(ax).ravel()
         if len(axes) != len(maps):
             raise ValueError(
                 f"ax has {len(axes)} Axes; {len(maps)} are needed, for the fused "
@@ -272,21 +269,6 @@ def _map(latents: Any, reducer: Any, n_samples: int, what: str) -> np.ndarray:
         )
     found[present] = reduced[:, :2]
     return found
-
-
-def _new_axes(n_maps: int) -> np.ndarray:
-    n_columns = min(n_maps, MAPS_PER_ROW)
-    n_rows = math.ceil(n_maps / n_columns)
-    _, grid = import_extra("matplotlib.pyplot").subplots(
-        n_rows,
-        n_columns,
-        figsize=(2.8 * n_columns + 1, 2.9 * n_rows),
-        squeeze=False,
-        layout="constrained",
-    )
-    for unused in grid.flat[n_maps:]:
-        unused.remove()
-    return grid.ravel()[:n_maps]
 
 
 def _scatter(

@@ -46,10 +46,9 @@ def test_one_kernel_is_kernel_k_means_relaxed():
     A = X["audio"]
     K = rbf_kernel(A, gamma=0.3)
     H = np.eye(len(A)) - 1 / len(A)
-    _, vectors = np.linalg.eigh(H @ K @ H)
-    expected = KMeans(3, n_init=10, random_state=0).fit_predict(
-        normalize(vectors[:, -3:])
-    )
+    values, vectors = np.linalg.eigh(H @ K @ H)
+    coordinates = vectors[:, -3:] * np.sqrt(values[-3:])
+    expected = KMeans(3, n_init=10, random_state=0).fit_predict(normalize(coordinates))
     for given, kernel in ((A, "rbf"), (K, "precomputed")):
         model = MKLClusterer(
             3, kernel=kernel, gamma=0.3, scaling=None, random_state=0
@@ -65,8 +64,8 @@ def test_the_embedding_is_that_of_the_weighted_kernel():
     total = sum(
         w * kernels[n] for w, n in zip(model.kernel_weights_, X.names, strict=True)
     )
-    _, vectors = np.linalg.eigh(total)
-    expected = normalize(vectors[:, -3:])
+    values, vectors = np.linalg.eigh(total)
+    expected = normalize(vectors[:, -3:] * np.sqrt(values[-3:]))
     np.testing.assert_allclose(
         embedding @ embedding.T, expected @ expected.T, atol=1e-6
     )

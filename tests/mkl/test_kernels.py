@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
@@ -291,3 +291,23 @@ def test_float32_stays_float32():
     for approximation in (None, "nystroem"):
         made = ModalityKernels(approximation=approximation, random_state=0).fit(single)
         assert made.transform(single)["audio"].dtype == np.float32
+
+
+def test_sparse_kernels_are_kernels():
+    rows = np.random.default_rng(0).normal(size=(12, 3))
+    K = linear_kernel(rows)
+    expected = ModalityKernels("precomputed").fit(K[:8, :8]).transform(K[8:, :8])
+    S = sparse.csr_array(K)
+    alone = ModalityKernels("precomputed").fit(S[:8, :8]).transform(S[8:, :8])
+    np.testing.assert_array_equal(alone, expected)
+    frame = Modalities({"text": S[:8, :8], "links": S[:8, :8]})
+    kernels = ModalityKernels("precomputed").fit(frame)
+    new = Modalities({"text": S[8:, :8], "links": S[8:, :8]})
+    np.testing.assert_array_equal(kernels.transform(new)["links"], expected)
+
+
+def test_an_unlike_pair_is_found_wherever_it_is():
+    K = np.eye(700)
+    K[650, 3] = 1e-3
+    with pytest.raises(ValueError, match=r"0\.001 for samples 650 and 3, but 0 for 3"):
+        ModalityKernels("precomputed").fit(K)
