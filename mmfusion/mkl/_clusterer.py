@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -100,6 +101,9 @@ callable, list or dict, default='rbf'
         Most samples for which 'auto' makes exact kernels.
     n_components : int, default=128
         Most explicit features of a kernel.
+    temp_folder : str or path-like, default=None
+        Folder for the exact kernels of `fit`, which are then memory-mapped files for
+        as long as it takes; memory holds their sum. None keeps all in memory.
     n_init : int, default=10
         Restarts of k-means.
     max_iter : int, default=100
@@ -249,6 +253,7 @@ callable, list or dict, default='rbf'
         approximation: str | None = "auto",
         max_exact_samples: int = 5000,
         n_components: int = 128,
+        temp_folder: str | PathLike[str] | None = None,
         n_init: int = 10,
         max_iter: int = 100,
         tol: float = 1e-6,
@@ -269,6 +274,7 @@ callable, list or dict, default='rbf'
         self.approximation = approximation
         self.max_exact_samples = max_exact_samples
         self.n_components = n_components
+        self.temp_folder = temp_folder
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol

@@ -5,6 +5,8 @@ tables, of shapes (n, d) and (m, d), and gives the (n, m) values, as scikit-lear
 ``rbf_kernel`` does.
 
 - ``kernel_values(kernel, X, Y, gamma, degree, coef0)``: the (n, m) values;
+- ``training_values(kernel, X, gamma, degree, coef0, folder)``: those of the samples of
+  `fit` with each other, in memory or in a file;
 - ``self_values(kernel, X, gamma, degree, coef0)``: k(x, x) of each row;
 - ``default_gamma(kernel, X)``: the bandwidth by the median rule;
 - ``fit_kernel_scaling(K, center=, normalize=)``: centring by the means of `fit` and
@@ -20,6 +22,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
+from shutil import disk_usage
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -52,6 +57,7 @@ SYMMETRIC = 1e-5
 VANISHING = 1e-10  # of the values' size: what centring leaves of a constant kernel
 SELF_ROWS = 64
 TILE_ROWS = 256
+FILED_CELLS = 2**22
 CHUNK_CELLS = 2**17  # stay in the processor's cache from one step to the next
 
 
@@ -108,6 +114,86 @@ def kernel_values(
         case "chi2":
             return chi2_kernel(X, Y, gamma=gamma)
     raise ValueError(f"kernel {kernel!r} is none of {KERNELS} and no callable")
+
+
+def training_values(
+    kernel: Kernel,
+    X: Any,
+    gamma: float | None = None,
+    degree: float = 3,
+    coef0: float = 1,
+    folder: str | PathLike[str] | None = None,
+) -> np.ndarray:
+    """Compare the rows of `fit` with each other.
+
+    Parameters
+    ----------
+    kernel : str or callable
+        As for `kernel_values`, or 'precomputed'.
+    X : ndarray or CSR matrix of shape (n, n_features)
+        Rows; the values themselves if they are precomputed.
+    gamma, degree, coef0 : float
+        As for `kernel_values`.
+    folder : str or path-like, default=None
+        Where the values are kept, as `blank_table` does.
+
+    Returns
+    -------
+    ndarray of shape (n, n)
+        New, so that it may be changed.
+    """
+    n_rows = X.shape[0]
+    if kernel == "precomputed":
+        K = blank_table(X.shape, X.dtype, folder)
+        K[...] = X
+        return K
+    if folder is None:
+        return kernel_values(kernel, X, X, gamma, degree, coef0)
+    options = (gamma, degree, coef0)
+    dtype = kernel_values(kernel, X[:1], X[:1], *options).dtype
+    table = blank_table((n_rows, n_rows), dtype, folder)
+    for rows in gen_batches(n_rows, max(1, FILED_CELLS // n_rows)):
+        table[rows] = kernel_values(kernel, X[rows], X, *options)
+    return table
+
+
+def blank_table(
+    shape: tuple[int, int], dtype: Any, folder: str | PathLike[str] | None = None
+) -> np.ndarray:
+    """Make a table of zeros, in memory or in a file.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Its shape.
+    dtype : dtype
+        Of its values.
+    folder : str or path-like, default=None
+        Where to make a temporary file, which is mapped to memory and is gone with the
+        table; None makes none.
+
+    Returns
+    -------
+    ndarray
+        The table.
+
+    Raises
+    ------
+    OSError
+        If the folder has no room for it.
+    """
+    if folder is None:
+        return np.zeros(shape, dtype)
+    needed = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    free = disk_usage(folder).free
+    if needed > free:  # the processor would stop the program at the missing page
+        raise OSError(
+            f"temp_folder={str(folder)!r} has {free / 2**20:.0f} MiB left; a kernel of "
+            f"{shape[0]} samples takes {needed / 2**20:.0f}. Give another folder, or "
+            "take approximation='nystroem'"
+        )
+    with TemporaryFile(dir=folder) as file:
+        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
 
 
 def self_values(

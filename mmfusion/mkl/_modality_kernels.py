@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -32,11 +33,13 @@ from mmfusion.mkl._kernels import (
     WITH_GAMMA,
     Kernel,
     KernelScaling,
+    blank_table,
     check_training_kernel,
     default_gamma,
     fit_kernel_scaling,
     kernel_values,
     self_values,
+    training_values,
 )
 from mmfusion.modalities import Modalities
 
@@ -50,6 +53,7 @@ KERNEL_CONSTRAINTS: dict[str, list[Any]] = {
     "approximation": [StrOptions({"auto", *APPROXIMATIONS}), None],
     "max_exact_samples": [Interval(Integral, 1, None, closed="left")],
     "n_components": [Interval(Integral, 1, None, closed="left")],
+    "temp_folder": [str, PathLike, None],
     "modalities": ["array-like", str, dict, Integral, None],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
@@ -84,6 +88,7 @@ class KernelInputMixin(ModalityMixin):
     approximation: str | None
     max_exact_samples: int
     n_components: int
+    temp_folder: Any
     n_jobs: int | None
 
     def _make_kernels(
@@ -100,6 +105,7 @@ class KernelInputMixin(ModalityMixin):
             approximation=self.approximation,
             max_exact_samples=self.max_exact_samples,
             n_components=self.n_components,
+            temp_folder=self.temp_folder,
             n_jobs=self.n_jobs,
             random_state=random_state,
         )
@@ -219,6 +225,9 @@ callable, list or dict, default='rbf'
     n_components : int, default=128
         Most explicit features of a kernel. A linear or cosine kernel of a modality
         that has no more features than these is exact.
+    temp_folder : str or path-like, default=None
+        Folder for the exact kernels of `fit`, which are then memory-mapped files for
+        as long as it takes; memory holds their sum. None keeps all in memory.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -331,6 +340,7 @@ callable, list or dict, default='rbf'
         approximation: str | None = "auto",
         max_exact_samples: int = 5000,
         n_components: int = 128,
+        temp_folder: str | PathLike[str] | None = None,
         modalities: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -345,6 +355,7 @@ callable, list or dict, default='rbf'
         self.approximation = approximation
         self.max_exact_samples = max_exact_samples
         self.n_components = n_components
+        self.temp_folder = temp_folder
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -513,13 +524,11 @@ callable, list or dict, default='rbf'
             return _Fitted(
                 asked.modality, options, present, scaling, features=features
             ), None
-        training, own = None, None
+        rows = scaling.apply(block)
+        K = training_values(kernel, rows, *options[1:], folder=self.temp_folder)
+        training, own = rows, None
         if kernel == "precomputed":
-            K = np.array(block)
-            own = _constant(K.diagonal())
-        else:
-            training = scaling.apply(block)
-            K = kernel_values(kernel, training, training, *options[1:])
+            training, own = None, _constant(K.diagonal())
         if kernel == "precomputed" or callable(kernel):
             check_training_kernel(K, name)
         values = fit_kernel_scaling(
@@ -532,7 +541,8 @@ callable, list or dict, default='rbf'
             asked.modality, options, present, scaling, training, values, own
         )
         table = values.apply(K)
-        return fitted, _spread(table, present, present, self._stretch, self._stretch)
+        stretch, folder = self._stretch, self.temp_folder
+        return fitted, _spread(table, present, present, stretch, stretch, folder)
 
     def _asked(self, names: Sequence[str]) -> list[_Asked]:
         """Spell out kernel by kernel what was asked for."""
@@ -650,6 +660,7 @@ def _spread(
     columns: np.ndarray | None,
     row_factors: np.ndarray | None,
     column_factors: np.ndarray | None,
+    folder: Any = None,
 ) -> np.ndarray:
     """Stretch what samples have, and write it among zeros for those that lack it."""
     if row_factors is not None:
@@ -659,7 +670,7 @@ def _spread(
     if rows.all() and (columns is None or columns.all()):
         return table
     width = table.shape[1] if columns is None else len(columns)
-    spread = np.zeros((len(rows), width), dtype=table.dtype)
+    spread = blank_table((len(rows), width), table.dtype, folder)
     if columns is None:
         spread[rows] = table
     else:

@@ -237,7 +237,7 @@ def weighted_sum(tables: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarra
         The sum.
     """
     used = np.flatnonzero(weights).tolist()
-    total = np.zeros_like(tables[0])
+    total = np.zeros(tables[0].shape, tables[0].dtype)
     for rows in gen_batches(len(total), max(1, CHUNK_CELLS // total.shape[1])):
         for p in used:
             total[rows] += total.dtype.type(weights[p]) * tables[p][rows]

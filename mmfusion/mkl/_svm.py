@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -264,6 +265,9 @@ callable, list or dict, default='rbf'
         Most samples of `fit` for which 'auto' takes exact kernels.
     n_components : int, default=128
         Most explicit features of a kernel.
+    temp_folder : str or path-like, default=None
+        Folder for the exact kernels of `fit`, which are then memory-mapped files for
+        as long as it takes; memory holds their sum. None keeps all in memory.
     max_iter : int, default=200
         Most steps of 'l1' and 'lp'.
     tol : float, default=1e-3
@@ -427,6 +431,7 @@ callable, list or dict, default='rbf'
         approximation: str | None = "auto",
         max_exact_samples: int = 5000,
         n_components: int = 128,
+        temp_folder: str | PathLike[str] | None = None,
         max_iter: int = 200,
         tol: float = 1e-3,
         warm_start: bool = False,
@@ -449,6 +454,7 @@ callable, list or dict, default='rbf'
         self.approximation = approximation
         self.max_exact_samples = max_exact_samples
         self.n_components = n_components
+        self.temp_folder = temp_folder
         self.max_iter = max_iter
         self.tol = tol
         self.warm_start = warm_start
@@ -641,6 +647,9 @@ callable, list or dict, default='rbf'
         Most samples of `fit` for which 'auto' takes exact kernels.
     n_components : int, default=128
         Most explicit features of a kernel.
+    temp_folder : str or path-like, default=None
+        Folder for the exact kernels of `fit`, which are then memory-mapped files for
+        as long as it takes; memory holds their sum. None keeps all in memory.
     max_iter : int, default=200
         Most steps of 'l1' and 'lp'.
     tol : float, default=1e-3
@@ -788,6 +797,7 @@ callable, list or dict, default='rbf'
         approximation: str | None = "auto",
         max_exact_samples: int = 5000,
         n_components: int = 128,
+        temp_folder: str | PathLike[str] | None = None,
         max_iter: int = 200,
         tol: float = 1e-3,
         warm_start: bool = False,
@@ -808,6 +818,7 @@ callable, list or dict, default='rbf'
         self.approximation = approximation
         self.max_exact_samples = max_exact_samples
         self.n_components = n_components
+        self.temp_folder = temp_folder
         self.max_iter = max_iter
         self.tol = tol
         self.warm_start = warm_start

@@ -1,5 +1,6 @@
 """Kernels: values, bandwidths, centring, normalisation, checks, missing modalities."""
 
+import shutil
 import warnings
 
 import numpy as np
@@ -311,3 +312,30 @@ def test_an_unlike_pair_is_found_wherever_it_is():
     K[650, 3] = 1e-3
     with pytest.raises(ValueError, match=r"0\.001 for samples 650 and 3, but 0 for 3"):
         ModalityKernels("precomputed").fit(K)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "precomputed"])
+def test_kernels_in_files_are_the_same(tmp_path, monkeypatch, kernel):
+    monkeypatch.setattr("mmfusion.mkl._kernels.FILED_CELLS", 100)  # three rows at once
+    blocks = {name: block.astype(np.float32) for name, block in X.to_dict().items()}
+    if kernel == "precomputed":
+        blocks = {name: rbf_kernel(block) for name, block in blocks.items()}
+    blocks["video"][3] = np.nan
+    frame = Modalities(blocks)
+    plain = ModalityKernels(kernel).fit_transform(frame)
+    filed = ModalityKernels(kernel, temp_folder=tmp_path).fit_transform(frame)
+    for one, other in zip(plain.blocks, filed.blocks, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, atol=2e-6)
+        assert isinstance(other.base, np.memmap)
+    one = MKLClusterer(3, kernel=kernel, random_state=0).fit(frame)
+    other = MKLClusterer(3, kernel=kernel, temp_folder=str(tmp_path), random_state=0)
+    np.testing.assert_array_equal(one.labels_, other.fit(frame).labels_)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_room_is_told(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("mmfusion.mkl._kernels.disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match="a kernel of 40 samples takes 0"):
+        ModalityKernels(temp_folder=tmp_path).fit(X)
