@@ -373,7 +373,8 @@ callable, list or dict, default='rbf'
         Returns
         -------
         float
-            Mean silhouette over the modalities, of at most 2000 samples.
+            Mean silhouette over the modalities, of at most 2000 samples. Precomputed
+            kernels are taken by their rows, the likeness to the samples of `fit`.
         """
         frame = self._validate(X, reset=False)
         labels = self._k_means.predict(self._embed(frame))

@@ -12,7 +12,13 @@ from sklearn.kernel_approximation import RBFSampler
 from sklearn.preprocessing import normalize
 
 from mmfusion._scaling import Scaling
-from mmfusion.mkl._kernels import Kernel, kernel_values
+from mmfusion.mkl._kernels import (
+    VANISHING,
+    Kernel,
+    check_finite,
+    check_training_kernel,
+    kernel_values,
+)
 
 APPROXIMATIONS = ("nystroem", "fourier")
 MEAN_ROWS = 2**14  # their mean is off by less than a hundredth of the spread
@@ -63,7 +69,12 @@ class FeatureMap:
 
 
 def fit_feature_map(
-    X: Any, raw: Callable[[Any], np.ndarray], *, center: bool, normalize: str | None
+    X: Any,
+    raw: Callable[[Any], np.ndarray],
+    *,
+    center: bool,
+    normalize: str | None,
+    sample_weight: np.ndarray | None = None,
 ) -> FeatureMap:
     """Centre and normalise features as `fit_kernel_scaling` does kernels.
 
@@ -77,19 +88,28 @@ def fit_feature_map(
         Whether the mean is subtracted.
     normalize : {'trace', 'cosine'} or None
         'trace': the mean squared length is 1. 'cosine': every length is 1.
+    sample_weight : ndarray of shape (n_train,), default=None
+        Weights of the rows in means.
 
     Returns
     -------
     FeatureMap
-        The map, fitted.
+        The map, fitted. If all rows are alike, but for rounding, it makes every
+        feature 0.
     """
     n_rows = min(X.shape[0], MEAN_ROWS)
-    Z = raw(X[np.linspace(0, X.shape[0] - 1, n_rows).astype(int)]).astype(np.float64)
-    mean = Z.mean(axis=0) if center else np.zeros(Z.shape[1])
-    size = 1.0
-    if normalize == "trace":
-        squares = np.einsum("ij,ij->", Z - mean, Z - mean) / n_rows
-        size = float(np.sqrt(squares)) if squares > 0 else 1.0
+    rows = np.linspace(0, X.shape[0] - 1, n_rows).astype(int)
+    shares = np.ones(n_rows) if sample_weight is None else sample_weight[rows]
+    shares = shares / shares.sum() if shares.any() else np.full(n_rows, 1 / n_rows)
+    Z = raw(X[rows])
+    rounding = VANISHING * np.finfo(Z.dtype).eps
+    Z = Z.astype(np.float64)
+    before = float((Z**2).sum(axis=1).max(initial=0.0))
+    mean = shares @ Z if center else np.zeros(Z.shape[1])
+    squares = float(shares @ ((Z - mean) ** 2).sum(axis=1))
+    if squares <= rounding * before:
+        return FeatureMap(raw, mean, np.inf, unit=False)
+    size = float(np.sqrt(squares)) if normalize == "trace" else 1.0
     return FeatureMap(raw, mean, size, unit=normalize == "cosine")
 
 
@@ -150,6 +170,7 @@ def make_raw_map(
     options: tuple[Kernel, float | None, float, float],
     n_components: int,
     rng: np.random.RandomState,
+    name: str,
 ) -> Callable[[Any], np.ndarray]:
     """Choose and fit the features of a kernel.
 
@@ -172,6 +193,8 @@ def make_raw_map(
         Most features.
     rng : RandomState
         For the draw.
+    name : str
+        Name of the kernel.
 
     Returns
     -------
@@ -181,7 +204,7 @@ def make_raw_map(
     Raises
     ------
     ValueError
-        If 'fourier' is asked for another kernel than 'rbf'.
+        If 'fourier' is asked for another kernel than 'rbf', or values are not finite.
     """
     kernel, gamma, *_ = options
     if kernel in ("linear", "cosine") and X.shape[1] <= n_components:
@@ -200,6 +223,9 @@ def make_raw_map(
         return _Columns(drawn, _whitening(X[np.ix_(drawn, drawn)]))
     landmarks = scaling.apply(X[drawn])
     own = kernel_values(kernel, landmarks, landmarks, *options[1:])
+    check_finite(own, kernel)
+    if callable(kernel):
+        check_training_kernel(own, name)
     return _Landmarks(scaling, landmarks, options, _whitening(own))
 
 

@@ -60,7 +60,7 @@ class SupportKernels:
             The values. The constant has no part in what machines say, as their dual
             variables add up to 0.
         """
-        used = np.flatnonzero(self.weights).tolist()
+        used = np.flatnonzero(self.weights).tolist() if len(self.support) else []
         total = np.zeros((len(frame), len(self.support)))
         for p, table in zip(used, self.kernels._tables(frame, used), strict=True):
             if not isinstance(self.kernels._fitted[p].values, _Shifted):

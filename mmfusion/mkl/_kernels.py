@@ -41,7 +41,7 @@ from sklearn.metrics.pairwise import (
     polynomial_kernel,
     rbf_kernel,
 )
-from sklearn.utils import gen_batches
+from sklearn.utils import assert_all_finite, gen_batches
 from sklearn.utils.extmath import row_norms
 
 Kernel = str | Callable[..., Any]
@@ -54,7 +54,8 @@ MEDIAN_ROWS = 1000  # half a million pairs: their median moves by less than 1 %
 CHECKED_ROWS = 1000  # a kernel is semi-definite only if every part of it is
 DEFINITE = 1e-5  # least eigenvalue over the largest that rounding may leave
 SYMMETRIC = 1e-5
-VANISHING = 1e-10  # of the values' size: what centring leaves of a constant kernel
+VANISHING = 100  # roundings of the values' size: what centring leaves of a constant
+CENTRAL = 1e-10  # of the largest squared length: samples in the centre
 SELF_ROWS = 64
 TILE_ROWS = 256
 FILED_CELLS = 2**22
@@ -387,7 +388,8 @@ def _mean(K: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
 def _lengths(squares: np.ndarray) -> np.ndarray:
     """Roots; 1 where a sample lies in the centre, whose values are 0 anyway."""
     squares = np.asarray(squares, dtype=np.float64)
-    positive = squares > VANISHING * max(np.abs(squares).max(initial=0.0), 1e-300)
+    least = CENTRAL * max(np.abs(squares).max(initial=0.0), 1e-300)
+    positive = squares > least
     return np.sqrt(np.where(positive, squares, 1.0))
 
 
@@ -415,7 +417,8 @@ def fit_kernel_scaling(
     Returns
     -------
     KernelScaling
-        The scaling, fitted.
+        The scaling, fitted. If all samples are alike, but for rounding, it makes every
+        value 0.
     """
     diagonal = K.diagonal().astype(np.float64)
     means, total = None, 0.0
@@ -425,13 +428,40 @@ def fit_kernel_scaling(
         means = _mean(K.T, shares)
         total = float(np.average(means, weights=shares))
         diagonal = diagonal - 2 * means + total
+    size = float(np.average(diagonal, weights=shares))
+    if size <= VANISHING * np.finfo(K.dtype).eps * before:
+        return KernelScaling(means, total, np.inf, shares=shares)
     if normalize == "cosine":
         lengths = _lengths(diagonal)
         return KernelScaling(means, total, lengths=lengths, shares=shares)
-    size = float(np.average(diagonal, weights=shares)) if normalize == "trace" else 1.0
-    if size <= VANISHING * before:  # the modality is constant
-        size = 1.0
+    size = size if normalize == "trace" else 1.0
     return KernelScaling(means, total, size, shares=shares)
+
+
+def check_finite(values: np.ndarray, kernel: Kernel) -> None:
+    """Refuse kernel values that are not finite.
+
+    Parameters
+    ----------
+    values : ndarray
+        Values, or features made of them.
+    kernel : str or callable
+        What made them.
+
+    Raises
+    ------
+    ValueError
+        If one is infinite or NaN.
+    """
+    try:
+        assert_all_finite(values)
+    except ValueError as error:
+        name = getattr(kernel, "__name__", kernel)
+        raise ValueError(
+            f"the kernel {name!r} is not finite for some pairs of samples; 'poly' "
+            "needs a whole degree or a coef0 that makes sums positive, and values that "
+            "overflow a scaling"
+        ) from error
 
 
 def check_training_kernel(K: np.ndarray, name: str) -> None:

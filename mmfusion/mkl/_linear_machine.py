@@ -8,13 +8,17 @@ scikit-learn's LinearSVC and LinearSVR do by default, but the intercept is free.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import gen_batches
 
 CURVATURE_ROWS = 2**14  # enough of them to tell steep directions from flat ones
+CHUNK_ROWS = 256
 MAX_STEPS = 500
 ACCURACY = 1e-7  # of the objective
 FREE = 1e-6  # penalty of the intercept, as a share of its curvature
@@ -61,6 +65,11 @@ def fit_linear_machine(
     LinearMachine
         Fitted by L-BFGS, in coordinates in which no direction is much steeper than
         the others.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If it takes too many steps.
     """
     n_features, n_outputs = Z.shape[1], targets.shape[1]
     targets = targets.astype(Z.dtype)
@@ -73,14 +82,19 @@ def fit_linear_machine(
 
     def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
         table = plain(values)
-        outputs = Z @ table[:-1].astype(Z.dtype) + table[-1].astype(Z.dtype)
-        errors, slopes = _errors(outputs, targets, epsilon)
-        pulls = costs * errors
-        value = np.vdot(pulls, errors).item() + (table[:-1] ** 2).sum() / 2
-        pulls *= 2 * slopes
-        gradient = np.vstack([Z.T @ pulls, pulls.sum(axis=0, dtype=np.float64)])
-        gradient[:-1] += table[:-1]
-        turned = linalg.solve_triangular(root, gradient, lower=True)
+        coef, intercept = table[:-1].astype(Z.dtype), table[-1].astype(Z.dtype)
+        value = (table[:-1] ** 2).sum() / 2
+        gradient = np.zeros((n_outputs, n_features + 1))
+        for rows in gen_batches(len(Z), CHUNK_ROWS):  # read once for both products
+            part = Z[rows]
+            errors, slopes = _errors(part @ coef + intercept, targets[rows], epsilon)
+            pulls = costs[rows] * errors
+            value += np.vdot(pulls, errors).item()
+            pulls *= 2 * slopes
+            gradient[:, :-1] += pulls.T @ part
+            gradient[:, -1] += pulls.sum(axis=0)
+        gradient[:, :-1] += table[:-1].T
+        turned = linalg.solve_triangular(root, gradient.T, lower=True)
         return value, turned.ravel()
 
     found = minimize(
@@ -90,6 +104,13 @@ def fit_linear_machine(
         method="L-BFGS-B",
         options={"maxiter": MAX_STEPS, "ftol": ACCURACY, "gtol": 0.0},
     )
+    if found.nit >= MAX_STEPS:
+        warnings.warn(
+            f"the linear machine on explicit features has not converged after "
+            f"{MAX_STEPS} steps; scale y, or lower C",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
     table = plain(found.x)
     return LinearMachine(table[:-1], table[-1])
 

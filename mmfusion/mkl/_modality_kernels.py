@@ -34,6 +34,7 @@ from mmfusion.mkl._kernels import (
     Kernel,
     KernelScaling,
     blank_table,
+    check_finite,
     check_training_kernel,
     default_gamma,
     fit_kernel_scaling,
@@ -159,19 +160,22 @@ class _Fitted:
 
     def table(self, block: Any) -> np.ndarray:
         """Kernel values of rows with those of `fit`, or their features."""
-        if self.features is not None:
-            return self.features.apply(block)
         kernel = self.options[0]
         if kernel == "precomputed":
-            K = block.toarray() if sparse.issparse(block) else block
-            K = np.array(K[:, self.present])
-            own = self._own_of_precomputed(len(K)) if self.values.needs_own else None
-            return self.values.apply(K, own)
-        rows = self.scaling.apply(block)
+            block = block.toarray() if sparse.issparse(block) else block
+            block = block[:, self.present]
+        if self.features is not None:
+            return self.features.apply(block)
         own = None
+        if kernel == "precomputed":
+            if self.values.needs_own:
+                own = self._own_of_precomputed(len(block))
+            return self.values.apply(np.array(block), own)
+        rows = self.scaling.apply(block)
         if self.values.needs_own:
             own = self_values(kernel, rows, *self.options[1:])
         K = kernel_values(kernel, rows, self.training, *self.options[1:])
+        check_finite(K, kernel)
         return self.values.apply(K, own)
 
     def _own_of_precomputed(self, n_rows: int) -> np.ndarray:
@@ -290,6 +294,9 @@ callable, list or dict, default='rbf'
     length in the sum of all kernels is on average that of a complete sample. Kernels
     stay positive semi-definite by this.
 
+    Rows of a precomputed kernel are NaN for samples that lack the modality; their
+    columns are not read, and may be 0.
+
     *Cross-validation of precomputed kernels.* scikit-learn takes rows and columns apart
     where the tag ``pairwise`` says so, which it does for ``kernel="precomputed"``, and
     then insists on one square array. So give one kernel as (n_samples, n_samples) and
@@ -300,6 +307,8 @@ callable, list or dict, default='rbf'
     to split but samples.
 
     *Explicit features* are centred and sized by at most 16,384 samples of `fit`.
+
+    A modality that does not vary, but for rounding, has a kernel of 0.
 
     References
     ----------
@@ -472,8 +481,8 @@ callable, list or dict, default='rbf'
             return np.zeros((len(frame), self._widths[p]))
         try:
             table = fitted.table(of_samples(frame.blocks[v], present))
-        except ValueError as error:
-            raise ValueError(f"modality {frame.names[v]!r}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"modality {frame.names[v]!r}: {error}") from error
         columns = fitted.present if fitted.features is None else None
         of_columns = self._stretch if fitted.features is None else None
         return _spread(table, present, columns, stretch, of_columns)
@@ -491,12 +500,12 @@ callable, list or dict, default='rbf'
         if asked.kernel == "precomputed":
             block = _own_columns(block, present, frame.names[asked.modality])
         try:
-            weight = None if sample_weight is None else sample_weight[present]
+            weight = _weight_of(sample_weight, present)
             return self._fit_values(asked, block, present, scaling, seed, weight)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             told = f"modality {frame.names[asked.modality]!r}: "
             message = str(error).removeprefix(told)
-            raise ValueError(told + message) from error
+            raise type(error)(told + message) from error
 
     def _fit_values(
         self,
@@ -516,16 +525,25 @@ callable, list or dict, default='rbf'
             gamma = default_gamma(kernel, scaling.apply(block[rows]), of_rows)
         options = (kernel, gamma, self.degree, self.coef0)
         if how is not None:
+            if kernel == "precomputed":
+                check_training_kernel(block, name)
             rng = check_random_state(seed)
-            raw = make_raw_map(how, block, scaling, options, self.n_components, rng)
+            raw = make_raw_map(
+                how, block, scaling, options, self.n_components, rng, name
+            )
             features = fit_feature_map(
-                block, raw, center=self.center, normalize=self.normalize
+                block,
+                raw,
+                center=self.center,
+                normalize=self.normalize,
+                sample_weight=sample_weight,
             )
             return _Fitted(
                 asked.modality, options, present, scaling, features=features
             ), None
         rows = scaling.apply(block)
         K = training_values(kernel, rows, *options[1:], folder=self.temp_folder)
+        check_finite(K, kernel)
         training, own = rows, None
         if kernel == "precomputed":
             training, own = None, _constant(K.diagonal())
@@ -575,7 +593,7 @@ callable, list or dict, default='rbf'
         for v, how in enumerate(hows):
             present = frame.observed[:, v]
             block = of_samples(frame.blocks[v], present)
-            weight = None if sample_weight is None else sample_weight[present]
+            weight = _weight_of(sample_weight, present)
             scalings.append(fit_scaling(block, how, weight))
         return scalings
 
@@ -618,9 +636,10 @@ def _pairs(kernels: Any, gammas: Any, name: str) -> list[tuple[Kernel, float | N
             f"modality {name!r}: 'precomputed' is the only kernel of its modality"
         )
     for gamma in gammas:
-        if gamma is not None and not (np.isfinite(gamma) and gamma > 0):
+        is_positive = isinstance(gamma, Real) and 0 < float(gamma) < np.inf
+        if gamma is not None and not is_positive:
             raise ValueError(
-                f"modality {name!r}: gamma is {gamma}; it must be positive"
+                f"modality {name!r}: gamma is {gamma!r}; it must be a positive number"
             )
     return [
         (kernel, gamma)
@@ -640,6 +659,15 @@ def _own_columns(block: Any, present: np.ndarray, name: str) -> np.ndarray:
             f"many columns; got {block.shape[1]}"
         )
     return block if present.all() else block[:, present]
+
+
+def _weight_of(
+    sample_weight: np.ndarray | None, present: np.ndarray
+) -> np.ndarray | None:
+    """Weights of the samples that have a modality; None if none of them counts."""
+    if sample_weight is None or not sample_weight[present].any():
+        return None
+    return sample_weight[present]
 
 
 def _constant(diagonal: np.ndarray) -> float | None:

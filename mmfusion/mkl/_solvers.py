@@ -32,7 +32,7 @@ class Consensus:
         Share of each kernel; they add up to 1.
     terms : list of (Subspace, ndarray of shape (k, k'))
         The consensus embedding is the sum of H_j R_j over these.
-    objective_path : ndarray of shape (n_iter + 1,)
+    objective_path : ndarray of shape (n_iter,)
         The objective, after each step.
     converged : bool
         Whether it settled.
@@ -214,7 +214,7 @@ def solve_mkkm(
         left = np.maximum(totals - stack.shares(subspace), TINY * totals)
         path.append(float(g**2 @ left + g @ M @ g / 2))
         settled = len(path) > 1 and abs(path[-2] - path[-1]) <= tol * abs(path[-2])
-        if settled or len(path) > max_iter:
+        if settled or len(path) >= max_iter:
             break
         g = 1 / left if not regularization else _simplex_minimum(2 * np.diag(left) + M)
         g = g / g.sum()
@@ -285,7 +285,7 @@ def solve_simple_mkkm(
             best = g, subspace
         path.append(min([value, *path[-1:]]))
         converged = path[-1] - bound <= tol * abs(path[-1])
-        if converged or len(path) > max_iter:
+        if converged or len(path) >= max_iter:
             break
         points.append(np.maximum(shares, TINY * np.abs(shares).max()))
         mixture = _best_mixture(np.array(points), mixture)
@@ -396,7 +396,7 @@ def solve_late_fusion(
         path.append(float(roots.sum()))
         coefficients = total @ (axes / roots) @ axes.T
         settled = len(path) > 1 and abs(path[-1] - path[-2]) <= tol * path[-1]
-        if settled or len(path) > max_iter:
+        if settled or len(path) >= max_iter:
             break
     terms = [(part, coefficients[r]) for part, r in zip(parts, rows, strict=True)]
     return Consensus(b / b.sum(), terms, np.array(path), settled)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import (
@@ -257,7 +257,8 @@ callable, list or dict, default='rbf'
     probability : bool, default=False
         Whether `predict_proba` is there: a logistic regression on decision values of
         held-out samples, by 5-fold cross-validation with the weights of kernels as
-        they are, so that `fit` takes up to five times as long.
+        they are, so that `fit` takes up to five times as long. With `class_weight`
+        they are those of classes that are weighted so.
     approximation : {'auto', 'nystroem', 'fourier'} or None, default='auto'
         None takes exact kernels, 'nystroem' and 'fourier' explicit features with a
         linear machine; 'auto' is None up to `max_exact_samples`, 'nystroem' beyond.
@@ -376,7 +377,7 @@ callable, list or dict, default='rbf'
     ``normalize='cosine'``.)
 
     *Sample weights* multiply C, and count in the means, sizes and bandwidths of
-    kernels: one of 2 is a sample that is there twice.
+    kernels: one of 2 is a sample that is there twice, but when landmarks are drawn.
 
     References
     ----------
@@ -486,7 +487,10 @@ callable, list or dict, default='rbf'
         weight = check_sample_weight(
             sample_weight, frame, dtype=np.float64, ensure_non_negative=True
         )
-        weight = weight * compute_sample_weight(self.class_weight, y)
+        of_classes = compute_sample_weight(self.class_weight, y)
+        if (of_classes < 0).any():
+            raise ValueError(f"class_weight={self.class_weight} has a negative weight")
+        weight = weight * of_classes
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -551,6 +555,11 @@ callable, list or dict, default='rbf'
             Probabilities. The likeliest class may not be that of `predict`.
         """
         values = self._decide(X)  # first: it tells whether this is fitted
+        if self._calibration is None:
+            raise NotFittedError(
+                f"this {type(self).__name__} was fitted with probability=False; call "
+                "fit again"
+            )
         return self._calibration.predict_proba(values)
 
     def _penalty_of_weights(self) -> float:
@@ -563,6 +572,7 @@ callable, list or dict, default='rbf'
         return fit_linear_machine(Z, signs, task.C * task.weight)
 
     def _fit_calibration(self, table: np.ndarray, task: Classification) -> None:
+        self._calibration = None
         if not self.probability:
             return
         fewest = int(np.bincount(task.codes).min())
@@ -582,8 +592,10 @@ callable, list or dict, default='rbf'
             machine = part.fit(table[np.ix_(train, train)])
             values = table[np.ix_(test, train[machine.support])]
             held_out[test] = machine.decide(values)
+        # small weights are no reason to shrink probabilities towards each other
+        weight = task.weight / min(1.0, task.weight.mean())
         self._calibration = LogisticRegression(max_iter=1000).fit(
-            held_out, task.codes, sample_weight=task.weight
+            held_out, task.codes, sample_weight=weight
         )
 
     @property
@@ -714,7 +726,8 @@ callable, list or dict, default='rbf'
     ConvergenceWarning
         If the gap is above `tol` after `max_iter` steps.
     UserWarning
-        If a precomputed kernel, or that of a callable, is not positive semi-definite.
+        If a precomputed kernel, or that of a callable, is not positive semi-definite;
+        or `epsilon` is so large that a constant is all that is predicted.
 
     See Also
     --------
@@ -751,7 +764,7 @@ callable, list or dict, default='rbf'
     ``normalize='cosine'``.)
 
     *Sample weights* multiply C, and count in the means, sizes and bandwidths of
-    kernels: one of 2 is a sample that is there twice.
+    kernels: one of 2 is a sample that is there twice, but when landmarks are drawn.
 
     References
     ----------
@@ -851,7 +864,15 @@ callable, list or dict, default='rbf'
         )
         if not weight.any():
             raise ValueError("Sample weights must contain at least one non-zero number")
-        return self._fit_task(frame, Regression(y, self.C, weight, self.epsilon), y)
+        self._fit_task(frame, Regression(y, self.C, weight, self.epsilon), y)
+        if self.support_ is not None and len(self.support_) == 0:
+            warnings.warn(
+                f"all values lie within epsilon={self.epsilon} of a constant, which is "
+                "all that is predicted; give a smaller epsilon, or larger values",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the values of samples.
@@ -869,5 +890,9 @@ callable, list or dict, default='rbf'
         return self._decide(X)[:, 0]
 
     def _fit_linear(self, Z: np.ndarray, task: Regression) -> LinearMachine:
+        center = np.average(task.y, weights=task.weight)
+        spread = np.sqrt(np.average((task.y - center) ** 2, weights=task.weight)) or 1.0
+        targets = ((task.y - center) / spread)[:, None]
         costs = task.C * task.weight
-        return fit_linear_machine(Z, task.y[:, None], costs, task.epsilon)
+        machine = fit_linear_machine(Z, targets, costs, task.epsilon / spread)
+        return LinearMachine(machine.coef * spread, machine.intercept * spread + center)

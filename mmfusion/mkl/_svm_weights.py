@@ -11,13 +11,15 @@ set of weights for all pairs: the objectives of all pairs are added.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from scipy import linalg
 from scipy.optimize import nnls
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC, SVR
 from sklearn.utils import gen_batches
 
@@ -38,6 +40,8 @@ DEVIATIONS = 3  # one kernel of noise in a thousand is above
 STEEP = 1e-4  # share of the promised decrease that a step has to keep
 HALVINGS = 8
 HEAVY = 1e4
+BARELY = 1e-3
+EFFORT = 2e9  # pairs of samples that a machine without errors looks at, a few seconds
 CHUNK_CELLS = 2**17  # they stay in the cache
 
 
@@ -143,15 +147,18 @@ class Classification:
         Cost of an error.
     weight : ndarray of float64 of shape (n_samples,)
         Weights of the samples, all positive.
+    max_steps : int, default=-1
+        Most steps of the solver; -1 sets no limit.
     """
 
     codes: np.ndarray
     C: float
     weight: np.ndarray
+    max_steps: int = -1
 
     def of(self, rows: np.ndarray) -> Classification:
         """The task of some of the samples."""
-        return Classification(self.codes[rows], self.C, self.weight[rows])
+        return replace(self, codes=self.codes[rows], weight=self.weight[rows])
 
     def solve(self, K: np.ndarray) -> Duals:
         """Fit the machines of one kernel.
@@ -171,7 +178,11 @@ class Classification:
     def fit(self, K: np.ndarray) -> Machine:
         """Fit the machines of one kernel; their intercepts too."""
         machine = SVC(
-            C=self.C, kernel="precomputed", tol=TOLERANCE, cache_size=CACHE_MB
+            C=self.C,
+            kernel="precomputed",
+            tol=TOLERANCE,
+            cache_size=CACHE_MB,
+            max_iter=self.max_steps,
         ).fit(K, self.codes, sample_weight=self.weight)
         coef, intercept = machine.dual_coef_.copy(), machine.intercept_.copy()
         support, costs = machine.support_, self.C * self.weight
@@ -205,6 +216,11 @@ class Classification:
         regularization : float
             L, between 0 and 1.
 
+        Warns
+        -----
+        ConvergenceWarning
+            If the solver takes too many steps, as it does for small L.
+
         Returns
         -------
         Duals
@@ -213,8 +229,18 @@ class Classification:
         """
         ridge = regularization / (1 - regularization) / self.weight
         np.fill_diagonal(K, K.diagonal() + ridge)
-        hard = Classification(self.codes, HARD, np.ones(len(K)))
-        duals = hard.solve(K)
+        steps = int(EFFORT / len(K))
+        hard = Classification(self.codes, HARD, np.ones(len(K)), steps)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", ConvergenceWarning)
+            duals = hard.solve(K)
+        if told:
+            warnings.warn(
+                f"the points of 'easymkl' are not exact after {steps} steps; take a "
+                f"larger regularization than {regularization:.3g}",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         points = [
             Pair(pair.rows, 2 * pair.coef / np.abs(pair.coef).sum(), pair.free)
             for pair in duals.pairs
@@ -408,11 +434,11 @@ def weigh(
     Returns
     -------
     Weighing
-        The weights; those of kernels that are 0 everywhere are 0.
+        The weights; those of kernels that are 0 everywhere are 0, unless all are.
     """
     telling = np.array([bool(K.diagonal().any()) for K in kernels])
     if not telling.any():
-        telling[:] = True
+        return Weighing(np.full(len(kernels), 1 / len(kernels)), np.empty(0))
     chosen = [K for K, tells in zip(kernels, telling, strict=True) if tells]
     if start is not None:
         start = start[telling]
@@ -460,7 +486,10 @@ def alignment_weights(kernels: Sequence[np.ndarray], task: Task) -> Weighing:
     products = pair_products(kernels, task.target(), task.weight)
     sizes = np.sqrt(np.maximum(products.diagonal(), np.finfo(float).tiny))
     cosines = products / np.outer(sizes, sizes)
-    chance = DEVIATIONS * np.sqrt(2) / task.weight.sum()
+    total = task.weight.sum()
+    # repeated samples count; small weights do not make samples fewer
+    n_samples = max(total, total**2 / (task.weight**2).sum())
+    chance = DEVIATIONS * np.sqrt(2) / n_samples
     weights = _nonnegative_quadratic(cosines[:-1, :-1], cosines[-1, :-1] - chance)
     weights = weights / sizes[:-1] if weights.any() else np.ones(len(kernels))
     weights /= weights.sum()
@@ -577,6 +606,7 @@ def lp_weights(
     """
     radius = len(kernels) ** (1 / p - 1)
     conjugate = p / (p - 1)
+    start = np.maximum(start, BARELY * start.max())  # steps multiply: 0 would stay
     weights = radius * start / _norm(start, p)
     path: list[float] = []
     bound = -np.inf
