@@ -1,31 +1,39 @@
 """How multiple kernel clustering bears useless modalities: the evidence for a default.
 
-    python benchmarks/mkl_noise.py FOLDER [--seeds 3] [--sets msrcv1_5v ...]
+    python benchmarks/mkl_noise.py FOLDER [--seeds 3] [--sets msrcv1_5v ...] [--csv CSV]
 
 Every algorithm of `MKLClusterer` clusters every set of FOLDER (files of `load_npz`),
 with 0, 1 and as many further modalities of pure noise as the set has modalities.
-Labels only score. Prints, per set, the accuracy and the weight of all noise together.
+Labels only score. Prints, per set, the accuracies of the three, and in brackets the
+weight of all noise together in the last; then means over the sets.
 """
 
 import argparse
+import csv
+import sys
 import warnings
 from pathlib import Path
-from time import process_time
 
 import numpy as np
+from fusion_quality import markdown
 from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion import Modalities
+from mmfusion.datasets import load_npz
 from mmfusion.metrics import clustering_accuracy_score
 from mmfusion.mkl import MKLClusterer
 
 SETS = (
     "msrcv1_5v",
-    "handwritten_mfeat",
-    "100leaves",
-    "ngs_3v",
     "webkb203_3v",
+    "ngs_3v",
+    "coil20_3pose",
+    "movies617",
     "bbc_4v",
+    "wikipedia693",
+    "snareseq_2v",
+    "100leaves",
+    "handwritten_mfeat",
 )
 ALGORITHMS = (
     "agreement",
@@ -39,19 +47,33 @@ ALGORITHMS = (
 NOISE_FEATURES = 50
 
 
-def read(path):
-    """Blocks and classes of a set."""
-    with np.load(path) as stored:
-        names = sorted(k for k in stored.files if k[:5] == "view_" and k[5:].isdigit())
-        return [stored[name].astype(np.float32) for name in names], stored["y"]
-
-
-def with_noise(blocks, n_noise, seed):
+def with_noise(X, n_noise, seed):
     """Modalities, those of noise after those of the set."""
     rng = np.random.default_rng(seed)
-    shape = (n_noise, len(blocks[0]), NOISE_FEATURES)
-    noise = rng.normal(size=shape).astype(np.float32)
-    return Modalities([*blocks, *noise])
+    noise = rng.normal(size=(n_noise, len(X), NOISE_FEATURES))
+    return Modalities(X.to_dict() | {f"noise_{v}": b for v, b in enumerate(noise)})
+
+
+def measure(X, y, algorithm, seeds):
+    """Accuracies with 0, 1 and V noise modalities, and the weight of these V."""
+    n_clusters, n_own = len(np.unique(y)), len(X.names)
+    accuracies, share = [], 0.0
+    for n_noise in (0, 1, n_own):
+        scores, shares = [], []
+        for seed in range(seeds):
+            clusterer = MKLClusterer(
+                n_clusters, algorithm=algorithm, random_state=seed
+            ).fit(with_noise(X, n_noise, seed))
+            scores.append(clustering_accuracy_score(y, clusterer.labels_))
+            shares.append(clusterer.modality_weights_[n_own:].sum())
+        accuracies.append(np.mean(scores))
+        share = np.mean(shares)
+    return accuracies, share
+
+
+def told(accuracies):
+    """Three numbers in a cell."""
+    return " / ".join(f"{value:.3f}" for value in accuracies)
 
 
 def main():
@@ -61,33 +83,27 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--algorithms", nargs="+", default=ALGORITHMS)
+    parser.add_argument("--csv", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    means = {}
+    means = {algorithm: [] for algorithm in arguments.algorithms}
+    rows = [["set", *arguments.algorithms]]
     for name in arguments.sets:
-        blocks, y = read(arguments.folder / f"{name}.npz")
-        n_classes, n_own = len(np.unique(y)), len(blocks)
-        print(f"{name}: n={len(y)}, V={n_own}, k={n_classes}; ACC (noise weight)")
+        bunch = load_npz(arguments.folder / f"{name}.npz")
+        cells = []
         for algorithm in arguments.algorithms:
-            cells, start = [], process_time()
-            for n_noise in (0, 1, n_own):
-                scores, shares = [], []
-                for seed in range(arguments.seeds):
-                    X = with_noise(blocks, n_noise, seed)
-                    clusterer = MKLClusterer(
-                        n_classes, algorithm=algorithm, random_state=seed
-                    ).fit(X)
-                    scores.append(clustering_accuracy_score(y, clusterer.labels_))
-                    shares.append(clusterer.modality_weights_[n_own:].sum())
-                cells.append((np.mean(scores), np.mean(shares)))
-            told = "  ".join(f"{acc:.3f} ({share:.2f})" for acc, share in cells)
-            seconds = process_time() - start
-            print(f"  {algorithm:<12} {told}  {seconds:6.1f} s", flush=True)
-            means[algorithm] = [*means.get(algorithm, []), [a for a, _ in cells]]
-    print("mean over the sets: ACC with 0, 1, V noise modalities")
-    for algorithm in arguments.algorithms:
-        mean = np.mean(means[algorithm], axis=0)
-        print(f"  {algorithm:<12} " + "  ".join(f"{value:.3f}" for value in mean))
+            accuracies, share = measure(
+                bunch.data, bunch.target, algorithm, arguments.seeds
+            )
+            means[algorithm].append(accuracies)
+            cells.append(f"{told(accuracies)} ({share:.2f})")
+        rows.append([name, *cells])
+        print(name, "done", file=sys.stderr)
+    rows.append(["mean", *(told(np.mean(means[a], axis=0)) for a in means)])
+    if arguments.csv:
+        with arguments.csv.open("w", newline="") as out:
+            csv.writer(out).writerows(rows)
+    print(markdown(rows))
 
 
 if __name__ == "__main__":

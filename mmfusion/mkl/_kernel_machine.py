@@ -106,14 +106,16 @@ def _pruned(fitted: Any, support: np.ndarray, weight: float, *, stretched: bool)
     values: KernelScaling = fitted.values
     if weight == 0:
         return replace(fitted, training=None)
-    if stretched or fitted.training is None or values.lengths is not None:
+    if stretched or values.lengths is not None:
         return fitted
     means = np.zeros(len(support)) if values.means is None else values.means[support]
+    is_precomputed = fitted.options[0] == "precomputed"
     return replace(
         fitted,
         present=fitted.present[support],
-        training=fitted.training[support],
+        training=None if is_precomputed else fitted.training[support],
         values=_Shifted(means, values.size),
+        columns=support if is_precomputed else None,
     )
 
 

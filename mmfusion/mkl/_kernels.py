@@ -51,7 +51,7 @@ WITH_GAMMA = ("rbf", "poly", "laplacian", "chi2")
 NORMALIZATIONS = ("trace", "cosine")
 
 MEDIAN_ROWS = 1000  # half a million pairs: their median moves by less than 1 %
-CHECKED_ROWS = 1000  # a kernel is semi-definite only if every part of it is
+CHECKED_ROWS = 500  # a kernel is semi-definite only if every part of it is
 DEFINITE = 1e-5  # least eigenvalue over the largest that rounding may leave
 SYMMETRIC = 1e-5
 VANISHING = 100  # roundings of the values' size: what centring leaves of a constant
@@ -279,7 +279,11 @@ def default_gamma(
         copies = np.maximum(weight * (weight - 1) / 2, 0).sum()
         distances, counts = np.append(distances, 0.0), np.append(counts, copies)
     distances, counts = distances[counts > 0], counts[counts > 0]
-    typical = _median(distances, counts) if distances.size else 0.0
+    typical = 0.0
+    if sample_weight is None and distances.size:
+        typical = float(np.median(distances))
+    elif distances.size:
+        typical = _median(distances, counts)
     if typical == 0:  # more than half of the pairs are alike
         apart = distances > 0
         typical = 1.0
@@ -482,7 +486,7 @@ def check_training_kernel(K: np.ndarray, name: str) -> None:
     Warns
     -----
     UserWarning
-        If it is not positive semi-definite on at most 1,000 samples.
+        If it is not positive semi-definite on at most 500 samples.
     """
     if K.shape[0] != K.shape[1]:
         raise ValueError(

@@ -147,7 +147,11 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """One kernel after `fit`: exact, or by explicit features."""
+    """One kernel after `fit`: exact, or by explicit features.
+
+    Of a precomputed one the `columns` are read; None is those of samples that have the
+    modality.
+    """
 
     modality: int
     options: tuple[Kernel, float | None, float, float]
@@ -157,13 +161,14 @@ class _Fitted:
     values: KernelScaling = field(default_factory=KernelScaling)
     own: float | None = None
     features: FeatureMap | None = None
+    columns: np.ndarray | None = None
 
     def table(self, block: Any) -> np.ndarray:
         """Kernel values of rows with those of `fit`, or their features."""
         kernel = self.options[0]
         if kernel == "precomputed":
             block = block.toarray() if sparse.issparse(block) else block
-            block = block[:, self.present]
+            block = block[:, self.present if self.columns is None else self.columns]
         if self.features is not None:
             return self.features.apply(block)
         own = None

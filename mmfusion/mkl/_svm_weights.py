@@ -12,8 +12,8 @@ set of weights for all pairs: the objectives of all pairs are added.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -33,6 +33,7 @@ TOLERANCE = 1e-5  # of the solver, whose kernel has single precision: `polish` g
 JITTER = 1e-8  # of the kernel's size
 REFINEMENTS = 5
 HARD = 1e10  # a cost that no dual variable reaches: the ridge keeps them small
+HARD_TOLERANCE = 1e-4
 BOUNDED = 1 - 1e-9  # of the cost: dual variables above it are at their bound
 RIDGE = 1e-8  # splits the weight of equal kernels evenly
 DAMPING = 1e-3  # of the kernel's size: kernels of low rank have flat directions
@@ -40,6 +41,7 @@ DEVIATIONS = 3  # one kernel of noise in a thousand is above
 STEEP = 1e-4  # share of the promised decrease that a step has to keep
 HALVINGS = 8
 HEAVY = 1e4
+MANY = 2  # times the pairs of samples: then those of all machines are summed first
 BARELY = 1e-3
 EFFORT = 2e9  # pairs of samples that a machine without errors looks at, a few seconds
 CHUNK_CELLS = 2**17  # they stay in the cache
@@ -147,18 +149,15 @@ class Classification:
         Cost of an error.
     weight : ndarray of float64 of shape (n_samples,)
         Weights of the samples, all positive.
-    max_steps : int, default=-1
-        Most steps of the solver; -1 sets no limit.
     """
 
     codes: np.ndarray
     C: float
     weight: np.ndarray
-    max_steps: int = -1
 
     def of(self, rows: np.ndarray) -> Classification:
         """The task of some of the samples."""
-        return replace(self, codes=self.codes[rows], weight=self.weight[rows])
+        return Classification(self.codes[rows], self.C, self.weight[rows])
 
     def solve(self, K: np.ndarray) -> Duals:
         """Fit the machines of one kernel.
@@ -178,19 +177,13 @@ class Classification:
     def fit(self, K: np.ndarray) -> Machine:
         """Fit the machines of one kernel; their intercepts too."""
         machine = SVC(
-            C=self.C,
-            kernel="precomputed",
-            tol=TOLERANCE,
-            cache_size=CACHE_MB,
-            max_iter=self.max_steps,
+            C=self.C, kernel="precomputed", tol=TOLERANCE, cache_size=CACHE_MB
         ).fit(K, self.codes, sample_weight=self.weight)
         coef, intercept = machine.dual_coef_.copy(), machine.intercept_.copy()
         support, costs = machine.support_, self.C * self.weight
-        ends = np.concatenate([[0], np.cumsum(machine.n_support_)]).astype(int)
+        ends = _ends(machine)
         pairs = []
-        combined = combinations(range(len(machine.classes_)), 2)
-        for k, (i, j) in enumerate(combined):
-            of_i, of_j = slice(ends[i], ends[i + 1]), slice(ends[j], ends[j + 1])
+        for k, (i, j, of_i, of_j) in enumerate(_spans(ends)):
             rows = np.concatenate([support[of_i], support[of_j]])
             own = np.concatenate([coef[j - 1, of_i], coef[i, of_j]])
             pair, constant = polish(K, rows, own, costs[rows], np.sign(own))
@@ -230,21 +223,29 @@ class Classification:
         ridge = regularization / (1 - regularization) / self.weight
         np.fill_diagonal(K, K.diagonal() + ridge)
         steps = int(EFFORT / len(K))
-        hard = Classification(self.codes, HARD, np.ones(len(K)), steps)
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always", ConvergenceWarning)
-            duals = hard.solve(K)
-        if told:
+        hard = SVC(
+            C=HARD,
+            kernel="precomputed",
+            tol=HARD_TOLERANCE,
+            cache_size=CACHE_MB,
+            max_iter=steps,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            hard.fit(K, self.codes)
+        if hard.fit_status_:
             warnings.warn(
                 f"the points of 'easymkl' are not exact after {steps} steps; take a "
                 f"larger regularization than {regularization:.3g}",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        points = [
-            Pair(pair.rows, 2 * pair.coef / np.abs(pair.coef).sum(), pair.free)
-            for pair in duals.pairs
-        ]
+        points = []
+        for i, j, of_i, of_j in _spans(_ends(hard)):
+            rows = np.concatenate([hard.support_[of_i], hard.support_[of_j]])
+            own = [hard.dual_coef_[j - 1, of_i], hard.dual_coef_[i, of_j]]
+            coef = np.concatenate(own)
+            points.append(_pair(rows, 2 * coef / np.abs(coef).sum(), np.ones(len(K))))
         penalties = [(ridge[pair.rows] * pair.coef**2).sum() for pair in points]
         return Duals(points, float(sum(penalties)))
 
@@ -560,15 +561,14 @@ def easymkl_weights(
     Returns
     -------
     Weighing
-        Weights that add up to 1; the objective is that of the programme, for the mean
-        of the kernels.
+        Weights that add up to 1; the objective is that of the programme.
     """
-    equal = np.full(len(kernels), 1 / len(kernels))
-    points = task.margin(weighted_sum(kernels, equal), regularization)
+    ones = np.ones(len(kernels))
+    points = task.margin(weighted_sum(kernels, ones), regularization)
     squares = _lengths(kernels, points.pairs)
-    value = (1 - regularization) * (equal @ squares + points.linear)
-    weights = squares / squares.sum() if squares.any() else equal
-    return Weighing(weights, np.array([value]))
+    value = (1 - regularization) * (squares.sum() + points.linear)
+    weights = squares if squares.any() else ones
+    return Weighing(weights / weights.sum(), np.array([value]))
 
 
 def lp_weights(
@@ -712,6 +712,18 @@ def _weighing(
     return Weighing(weights, np.array(path), share, share <= tol)
 
 
+def _ends(machine: SVC) -> np.ndarray:
+    """Where the support vectors of each class begin and end."""
+    return np.concatenate([[0], np.cumsum(machine.n_support_)]).astype(int)
+
+
+def _spans(ends: np.ndarray) -> Iterator[tuple[int, int, slice, slice]]:
+    """Pairs of classes, and where the support vectors of both are."""
+    spans = [slice(*ends[c : c + 2].tolist()) for c in range(len(ends) - 1)]
+    for i, j in combinations(range(len(spans)), 2):
+        yield i, j, spans[i], spans[j]
+
+
 def _pair(rows: np.ndarray, coef: np.ndarray, costs: np.ndarray) -> Pair:
     """Leave out those that are support vectors of other pairs only."""
     used = coef != 0
@@ -721,7 +733,16 @@ def _pair(rows: np.ndarray, coef: np.ndarray, costs: np.ndarray) -> Pair:
 
 def _lengths(kernels: Sequence[np.ndarray], pairs: Sequence[Pair]) -> np.ndarray:
     """Squared lengths of the normals, summed over pairs, by kernel."""
+    n_samples = len(kernels[0])
     squares = np.zeros(len(kernels))
+    if sum(len(pair.rows) ** 2 for pair in pairs) > MANY * n_samples**2:
+        coef = np.zeros((n_samples, len(pairs)))
+        for k, pair in enumerate(pairs):
+            coef[pair.rows, k] = pair.coef
+        for rows in gen_batches(n_samples, max(1, CHUNK_CELLS // n_samples)):
+            products = coef[rows] @ coef.T
+            squares += [np.vdot(K[rows], products) for K in kernels]
+        return np.maximum(squares, 0)
     for pair in pairs:
         for m, K in enumerate(kernels):
             squares[m] += pair.coef @ K[np.ix_(pair.rows, pair.rows)] @ pair.coef

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from sklearn.datasets import load_breast_cancer
 from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from mmfusion.mkl._svm_weights import (
@@ -154,8 +156,8 @@ def test_lp_weights_have_the_norm_of_equal_ones_and_the_best_objective(p):
 def test_easymkl_agrees_with_a_slow_quadratic_programme(regularization):
     kernels, y = make_kernels(n_samples=30)
     signs = np.where(y == 1, 1.0, -1.0)
-    mean = np.mean(kernels, axis=0)
-    A = (1 - regularization) * mean * np.outer(signs, signs)
+    total = np.sum(kernels, axis=0)
+    A = (1 - regularization) * total * np.outer(signs, signs)
     A += regularization * np.eye(30)
     slow = minimize(
         lambda g: g @ A @ g,
@@ -175,13 +177,17 @@ def test_easymkl_agrees_with_a_slow_quadratic_programme(regularization):
     np.testing.assert_allclose(found.objective_path, slow.fun, rtol=1e-5)
 
 
-def test_easymkl_agrees_with_mklpy():
-    mklpy = pytest.importorskip("MKLpy.algorithms", reason="MKLpy is not installed")
-    kernels, y = make_kernels()
-    theirs = mklpy.EasyMKL(lam=0.1).fit(kernels, y)
-    ours = easymkl_weights(kernels, classification(y), 0.1)
-    weights = np.asarray(theirs.solution.weights, dtype=float).ravel()
-    np.testing.assert_allclose(ours.weights, weights / weights.sum(), atol=0.02)
+@pytest.mark.parametrize(
+    ("regularization", "expected"),
+    [(0.1, [0.2191, 0.32672, 0.45417]), (0.5, [0.27897, 0.20748, 0.51355])],
+)
+def test_easymkl_agrees_with_mklpy(regularization, expected):
+    data, y = load_breast_cancer(return_X_y=True)
+    data = StandardScaler().fit_transform(data)[:200]
+    kernels = [rbf_kernel(data[:, v : v + 10], gamma=0.05) for v in (0, 10, 20)]
+    found = easymkl_weights(kernels, classification(y[:200]), regularization)
+    # the weights that EasyMKL(lam=...) of MKLpy 0.6 finds for these kernels
+    np.testing.assert_allclose(found.weights, expected, atol=3e-5)
 
 
 def test_easymkl_towards_1_takes_the_means_of_the_classes():
