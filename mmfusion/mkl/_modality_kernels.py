@@ -546,13 +546,15 @@ callable, list or dict, default='rbf'
             return _Fitted(
                 asked.modality, options, present, scaling, features=features
             ), None
-        rows = scaling.apply(block)
+        is_precomputed = kernel == "precomputed"
+        rows = block if is_precomputed else scaling.apply(block)
         K = training_values(kernel, rows, *options[1:], folder=self.temp_folder)
-        check_finite(K, kernel)
         training, own = rows, None
-        if kernel == "precomputed":
+        if is_precomputed:
             training, own = None, _constant(K.diagonal())
-        if kernel == "precomputed" or callable(kernel):
+        else:
+            check_finite(K, kernel)
+        if is_precomputed or callable(kernel):
             check_training_kernel(K, name)
         values = fit_kernel_scaling(
             K,
