@@ -22,7 +22,7 @@ overlap, ten. Prints Markdown tables. Every method runs in a process of its own:
 MKLpy (EasyMKL, AverageMKL; with its own base learner and with an SVC of C=1, which
 is what MKLClassifier has) is measured where it is installed, but not where half of the
 samples tell that a fit would take more than --limit seconds. Then MKLClassifier on
-explicit features of many samples. Backs: within 3 times of one SVC, and 5 times faster
+explicit features of many samples. Goals: within 3 times of one SVC, and 5 times faster
 than MKLpy's EasyMKL at equal accuracy.
 """
 

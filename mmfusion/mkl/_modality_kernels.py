@@ -226,8 +226,8 @@ callable, list or dict, default='rbf'
         'trace': the diagonal of each kernel is 1 on average over `fit`. 'cosine':
         it is 1 for every sample.
     approximation : {'auto', 'nystroem', 'fourier'} or None, default='auto'
-        None gives exact kernels. 'nystroem' gives features by landmarks, for every
-        kernel; 'fourier' random cosines, for 'rbf'. 'auto' is None up to
+        None gives exact kernels. 'nystroem' gives features by landmarks, found by
+        k-means where a modality is dense, for every kernel; 'fourier' random cosines, for 'rbf'. 'auto' is None up to
         `max_exact_samples`, 'nystroem' beyond.
     max_exact_samples : int, default=5000
         Most samples of `fit` for which 'auto' gives exact kernels.
@@ -322,6 +322,9 @@ callable, list or dict, default='rbf'
 
     C. K. I. Williams, M. Seeger (2001), Using the Nystroem method to speed up kernel
     machines. NIPS 13, 682-688.
+
+    K. Zhang, I. W. Tsang, J. T. Kwok (2008), Improved Nystroem low-rank approximation
+    and error analysis. ICML, 1232-1239.
 
     A. Rahimi, B. Recht (2007), Random features for large-scale kernel machines.
     NIPS 20.

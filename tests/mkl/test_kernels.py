@@ -339,3 +339,25 @@ def test_a_folder_without_room_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("mmfusion.mkl._kernels.disk_usage", lambda folder: usage)
     with pytest.raises(OSError, match="a kernel of 40 samples takes 0"):
         ModalityKernels(temp_folder=tmp_path).fit(X)
+
+
+def test_landmarks_are_better_than_rows_at_random(monkeypatch):
+    data, _ = make_multimodal_blobs(
+        400, (12,), centers=6, cluster_std=3, random_state=0
+    )
+    exact = ModalityKernels(center=False, normalize=None).fit_transform(data).blocks[0]
+
+    def error(steps, seed):
+        monkeypatch.setattr("mmfusion.mkl._feature_maps.LANDMARK_STEPS", steps)
+        kernels = ModalityKernels(
+            approximation="nystroem",
+            n_components=20,
+            center=False,
+            normalize=None,
+            random_state=seed,
+        )
+        Z = kernels.fit_transform(data).blocks[0]
+        return np.linalg.norm(Z @ Z.T - exact)
+
+    found, at_random = ([error(steps, s) for s in range(5)] for steps in (5, 0))
+    assert max(found) < 0.9 * min(at_random)
