@@ -227,8 +227,8 @@ callable, list or dict, default='rbf'
         it is 1 for every sample.
     approximation : {'auto', 'nystroem', 'fourier'} or None, default='auto'
         None gives exact kernels. 'nystroem' gives features by landmarks, found by
-        k-means where a modality is dense, for every kernel; 'fourier' random cosines, for 'rbf'. 'auto' is None up to
-        `max_exact_samples`, 'nystroem' beyond.
+        k-means where a modality is dense, for every kernel; 'fourier' random cosines,
+        for 'rbf'. 'auto' is None up to `max_exact_samples`, 'nystroem' beyond.
     max_exact_samples : int, default=5000
         Most samples of `fit` for which 'auto' gives exact kernels.
     n_components : int, default=128
