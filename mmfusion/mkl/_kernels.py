@@ -433,12 +433,14 @@ def fit_kernel_scaling(
         total = float(np.average(means, weights=shares))
         diagonal = diagonal - 2 * means + total
     size = float(np.average(diagonal, weights=shares))
-    if size <= VANISHING * np.finfo(K.dtype).eps * before:
+    rounding = VANISHING * np.finfo(K.dtype).eps * before
+    if center and 0 < before and abs(size) <= rounding:
         return KernelScaling(means, total, np.inf, shares=shares)
     if normalize == "cosine":
         lengths = _lengths(diagonal)
         return KernelScaling(means, total, lengths=lengths, shares=shares)
-    size = size if normalize == "trace" else 1.0
+    if normalize is None or size <= 0:  # less than 0: it is no kernel
+        size = 1.0
     return KernelScaling(means, total, size, shares=shares)
 
 
