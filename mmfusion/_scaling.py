@@ -109,10 +109,11 @@ def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scali
     for rows in _chunks(block):
         weight = None if sample_weight is None else sample_weight[rows]
         if weight is None or np.any(weight):  # the scaler refuses weights all 0
-            scaler.partial_fit(block[rows], sample_weight=weight)
-    spread = scaler.scale_
+            with np.errstate(invalid="ignore"):  # rounding makes variances below 0
+                scaler.partial_fit(block[rows], sample_weight=weight)
+    spread = np.where(scaler.var_ > 0, scaler.scale_, 1.0)
     if how == "block":
-        varies = scaler.var_ / scaler.scale_**2 > 0.5  # 1, or about 0 if constant
+        varies = scaler.var_ / spread**2 > 0.5  # 1, or about 0 if constant
         n_varying = int(np.count_nonzero(varies))
         spread = spread * np.sqrt(max(1, n_varying))
     # dense rows of what was sparse in fit are not centred either

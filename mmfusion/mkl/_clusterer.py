@@ -59,7 +59,7 @@ callable, list or dict, default='rbf'
         modality name; see `ModalityKernels`. 'precomputed' takes `Modalities` of
         kernels, or one array of shape (n_samples, n_samples, n_kernels), which searches
         and cross-validation split in rows and columns.
-    gamma : float, list of float or dict, default=None
+    gamma : float, array-like of float or dict, default=None
         Of 'rbf', 'poly', 'laplacian' and 'chi2'; None follows the median distance of
         each modality. See `ModalityKernels`.
     degree : float, default=3
@@ -76,7 +76,8 @@ callable, list or dict, default='rbf'
 
         - 'agreement': by how far a kernel's own eigenvectors H_p agree with those of
           the others: ``|H_p' H_q|^2 / k``, less chance, averaged over the others. A
-          modality that agrees with none gets no weight;
+          modality that agrees with none gets no weight. Of two kernels neither can be
+          told to be the odd one, so that it is 'average';
         - 'average': all alike;
         - 'statis': the leading eigenvector of the matrix of kernel alignments [1]_;
         - 'simple_mkkm': weights ``g_p^2``, g minimising over the simplex what the best
@@ -98,16 +99,17 @@ callable, list or dict, default='rbf'
         with the number of samples; 'auto' takes features beyond `max_exact_samples`.
         See `ModalityKernels`.
     max_exact_samples : int, default=5000
-        Most samples for which 'auto' makes exact kernels.
+        Maximum number of samples for which 'auto' makes exact kernels.
     n_components : int, default=128
-        Most explicit features of a kernel.
+        Maximum number of explicit features of a kernel.
     temp_folder : str or path-like, default=None
-        Folder for the exact kernels of `fit`, which are then memory-mapped files for
-        as long as it takes; memory holds their sum. None keeps all in memory.
+        Folder, which must exist, for the exact kernels of `fit`: they are memory-mapped
+        files without a name for as long as it takes, and memory holds their sum. None
+        keeps all in memory.
     n_init : int, default=10
         Restarts of k-means.
     max_iter : int, default=100
-        Most steps of 'simple_mkkm', 'mkkm', 'mkkm_mr' and 'late_fusion'.
+        Maximum number of steps of 'simple_mkkm', 'mkkm', 'mkkm_mr' and 'late_fusion'.
     tol : float, default=1e-6
         Relative change of the objective at which they stop; for 'simple_mkkm' the
         relative duality gap.
@@ -139,8 +141,17 @@ callable, list or dict, default='rbf'
     cluster_centers_ : ndarray of shape (n_clusters, n_dimensions)
         Centres in the consensus embedding.
     kernels_ : ModalityKernels
-        Fitted; makes the kernels, and tells their names, bandwidths and whether they
-        are exact.
+        Fitted; makes the kernels.
+    kernel_names_ : ndarray of str of shape (n_kernels,)
+        The modality; ``<modality>-<k>`` where it has several kernels.
+    kernel_modalities_ : ndarray of int of shape (n_kernels,)
+        Position of the modality of each kernel.
+    gamma_ : ndarray of float64 of shape (n_kernels,)
+        Of each kernel; NaN where it has none.
+    scales_ : dict of str to str
+        The scaling of each modality; 'auto' is resolved.
+    approximation_ : {'nystroem', 'fourier'} or None
+        What was taken; 'auto' is resolved.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -306,6 +317,7 @@ callable, list or dict, default='rbf'
         self.kernels_ = self._make_kernels(rng, center=True, normalize=self.normalize)
         self.kernels_._take_layout(self)
         tables = self.kernels_._fit_frame(frame)
+        self._tell_kernels(self.kernels_)
         self._neighborhoods: Neighborhoods | None = None
         if tables is not None and self.neighborhood is not None:
             tables = self._keep_to_neighborhoods(tables)

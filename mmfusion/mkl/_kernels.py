@@ -434,7 +434,7 @@ def fit_kernel_scaling(
         diagonal = diagonal - 2 * means + total
     size = float(np.average(diagonal, weights=shares))
     rounding = VANISHING * np.finfo(K.dtype).eps * before
-    if center and 0 < before and abs(size) <= rounding:
+    if center and before > 0 and abs(size) <= rounding:
         return KernelScaling(means, total, np.inf, shares=shares)
     if normalize == "cosine":
         lengths = _lengths(diagonal)

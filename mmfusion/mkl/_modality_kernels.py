@@ -45,8 +45,8 @@ from mmfusion.mkl._kernels import (
 from mmfusion.modalities import Modalities
 
 KERNEL_CONSTRAINTS: dict[str, list[Any]] = {
-    "kernel": [StrOptions(set(KERNELS)), callable, list, dict],
-    "gamma": [Interval(Real, 0, None, closed="neither"), list, dict, None],
+    "kernel": [StrOptions(set(KERNELS)), callable, list, tuple, dict],
+    "gamma": [Interval(Real, 0, None, closed="neither"), "array-like", dict, None],
     "degree": [Interval(Real, 0, None, closed="left")],
     "coef0": [Interval(Real, None, None, closed="neither")],
     "scaling": [StrOptions(set(SCALINGS)), None, dict],
@@ -111,9 +111,25 @@ class KernelInputMixin(ModalityMixin):
             random_state=random_state,
         )
 
+    def _tell_kernels(self, kernels: ModalityKernels) -> None:
+        """Set what an estimator tells of the kernels that it has fitted."""
+        for name in (
+            "kernel_names_",
+            "kernel_modalities_",
+            "gamma_",
+            "scales_",
+            "approximation_",
+        ):
+            setattr(self, name, getattr(kernels, name))
+
     def _validate(self, X: Any, *, reset: bool, raw: bool = False) -> Modalities:
         if self._is_precomputed:
             if isinstance(X, np.ndarray) and X.ndim == 3:
+                if reset and X.shape[0] != X.shape[1]:
+                    raise ValueError(
+                        f"X has shape {X.shape}; kernels side by side are an array of "
+                        "shape (n_samples, n_samples, n_kernels), as np.dstack makes it"
+                    )
                 X = Modalities([X[:, :, p] for p in range(X.shape[2])])
             elif not is_multimodal(X):
                 X = X.toarray() if sparse.issparse(X) else X
@@ -209,7 +225,7 @@ callable, list or dict, default='rbf'
         of rows and gives all pairs, as ``sklearn.metrics.pairwise.rbf_kernel``.
         'precomputed' modalities hold kernel values: square in `fit`, later
         (n_samples, n_train).
-    gamma : float, list of float or dict, default=None
+    gamma : float, array-like of float or dict, default=None
         Of 'rbf', 'poly', 'laplacian' and 'chi2', or by modality name; a list makes one
         kernel with each value. None follows the data: for 'rbf' ``1 / (2 m^2)`` with
         the median distance m of two samples, see Notes.
@@ -228,15 +244,17 @@ callable, list or dict, default='rbf'
     approximation : {'auto', 'nystroem', 'fourier'} or None, default='auto'
         None gives exact kernels. 'nystroem' gives features by landmarks, found by
         k-means where a modality is dense, for every kernel; 'fourier' random cosines,
-        for 'rbf'. 'auto' is None up to `max_exact_samples`, 'nystroem' beyond.
+        for 'rbf'. 'auto' is None up to `max_exact_samples` and for precomputed kernels,
+        'nystroem' beyond.
     max_exact_samples : int, default=5000
-        Most samples of `fit` for which 'auto' gives exact kernels.
+        Maximum number of samples of `fit` for which 'auto' gives exact kernels.
     n_components : int, default=128
-        Most explicit features of a kernel. A linear or cosine kernel of a modality
-        that has no more features than these is exact.
+        Maximum number of explicit features of a kernel. A linear or cosine kernel of a
+        modality that has no more features than these is exact.
     temp_folder : str or path-like, default=None
-        Folder for the exact kernels of `fit`, which are then memory-mapped files for
-        as long as it takes; memory holds their sum. None keeps all in memory.
+        Folder, which must exist, for the exact kernels of `fit_transform`: they are
+        memory-mapped files without a name, gone with the last reference to them. None
+        keeps them in memory.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -445,7 +463,8 @@ callable, list or dict, default='rbf'
         self.approximation_ = self.approximation
         if self.approximation == "auto":
             is_small = len(frame) <= self.max_exact_samples
-            self.approximation_ = None if is_small else "nystroem"
+            is_made = all(one.kernel == "precomputed" for one in asked)
+            self.approximation_ = None if is_small or is_made else "nystroem"
         scalings = self._fit_scalings(frame, asked, sample_weight)
         self.scales_ = {n: s.how for n, s in zip(names, scalings, strict=True)}
         self._stretch = _stretch(frame.observed)

@@ -119,14 +119,7 @@ class _KernelSumMachine(KernelInputMixin):
             K = weighted_sum(tables, self.kernel_weights_)
             del tables
             self._fit_kernel(K, kernels, task, rows)
-        for name in (
-            "kernel_names_",
-            "kernel_modalities_",
-            "gamma_",
-            "scales_",
-            "approximation_",
-        ):
-            setattr(self, name, getattr(kernels, name))
+        self._tell_kernels(kernels)
         return self
 
     def _last_weights(self) -> np.ndarray | None:
@@ -219,7 +212,7 @@ class MKLClassifier(_KernelSumMachine, ClassifierMixin, BaseEstimator):
 callable, list or dict, default='rbf'
         The kernel of all modalities, a list of several for each, or any of these by
         modality name; see `ModalityKernels`.
-    gamma : float, list of float or dict, default=None
+    gamma : float, array-like of float or dict, default=None
         Of 'rbf', 'poly', 'laplacian' and 'chi2', or by modality name; a list makes one
         kernel with each value. None is by the median rule.
     degree : float, default=3
@@ -261,16 +254,18 @@ callable, list or dict, default='rbf'
         they are those of classes that are weighted so.
     approximation : {'auto', 'nystroem', 'fourier'} or None, default='auto'
         None takes exact kernels, 'nystroem' and 'fourier' explicit features with a
-        linear machine; 'auto' is None up to `max_exact_samples`, 'nystroem' beyond.
+        linear machine; 'auto' is None up to `max_exact_samples` and for precomputed
+        kernels, 'nystroem' beyond.
     max_exact_samples : int, default=5000
-        Most samples of `fit` for which 'auto' takes exact kernels.
+        Maximum number of samples of `fit` for which 'auto' takes exact kernels.
     n_components : int, default=128
-        Most explicit features of a kernel.
+        Maximum number of explicit features of a kernel.
     temp_folder : str or path-like, default=None
-        Folder for the exact kernels of `fit`, which are then memory-mapped files for
-        as long as it takes; memory holds their sum. None keeps all in memory.
+        Folder, which must exist, for the exact kernels of `fit`: they are memory-mapped
+        files without a name for as long as it takes, and memory holds their sum. None
+        keeps all in memory.
     max_iter : int, default=200
-        Most steps of 'l1' and 'lp'.
+        Maximum number of steps of 'l1' and 'lp'.
     tol : float, default=1e-3
         'l1' and 'lp' stop when the duality gap is at most this share of the objective.
     warm_start : bool, default=False
@@ -622,7 +617,7 @@ class MKLRegressor(_KernelSumMachine, RegressorMixin, BaseEstimator):
 callable, list or dict, default='rbf'
         The kernel of all modalities, a list of several for each, or any of these by
         modality name; see `ModalityKernels`.
-    gamma : float, list of float or dict, default=None
+    gamma : float, array-like of float or dict, default=None
         Of 'rbf', 'poly', 'laplacian' and 'chi2', or by modality name; a list makes one
         kernel with each value. None is by the median rule.
     degree : float, default=3
@@ -649,21 +644,25 @@ callable, list or dict, default='rbf'
     p : float, default=2.0
         Of 'lp': at 1 it is 'l1', and the larger it is, the more equal weights are.
     C : float, default=1.0
-        Cost of an error of training, in units of kernels whose variance is 1.
+        Cost of an error of training, in units of kernels whose variance is 1. What it
+        does depends on the units of y: give y of variance 1, or let
+        :class:`sklearn.compose.TransformedTargetRegressor` scale it.
     epsilon : float, default=0.1
         Errors up to it cost nothing, in units of y.
     approximation : {'auto', 'nystroem', 'fourier'} or None, default='auto'
         None takes exact kernels, 'nystroem' and 'fourier' explicit features with a
-        linear machine; 'auto' is None up to `max_exact_samples`, 'nystroem' beyond.
+        linear machine; 'auto' is None up to `max_exact_samples` and for precomputed
+        kernels, 'nystroem' beyond.
     max_exact_samples : int, default=5000
-        Most samples of `fit` for which 'auto' takes exact kernels.
+        Maximum number of samples of `fit` for which 'auto' takes exact kernels.
     n_components : int, default=128
-        Most explicit features of a kernel.
+        Maximum number of explicit features of a kernel.
     temp_folder : str or path-like, default=None
-        Folder for the exact kernels of `fit`, which are then memory-mapped files for
-        as long as it takes; memory holds their sum. None keeps all in memory.
+        Folder, which must exist, for the exact kernels of `fit`: they are memory-mapped
+        files without a name for as long as it takes, and memory holds their sum. None
+        keeps all in memory.
     max_iter : int, default=200
-        Most steps of 'l1' and 'lp'.
+        Maximum number of steps of 'l1' and 'lp'.
     tol : float, default=1e-3
         'l1' and 'lp' stop when the duality gap is at most this share of the objective.
     warm_start : bool, default=False

@@ -312,7 +312,7 @@ class KernelMatrixDisplay:
         told = f"{len(self.labels)}"
         if self.n_samples not in (None, len(self.labels)):
             told += f" of {self.n_samples}"
-        axes[0].set_xlabel(f"{told} samples")
+        axes[0].set_ylabel(f"{self.axis_title} ({told} samples)")
         self.colorbar_ = self.figure_.colorbar(
             self.images_[0], ax=list(axes), label="kernel value", extend="both"
         )

@@ -97,11 +97,12 @@ class KernelWeightsDisplay:
             If it does not weigh kernels.
         """
         check_shows(estimator, "kernel_weights_", such_as=LEARNS_KERNELS)
-        kernels = getattr(estimator, "kernels_", estimator)
         return cls.from_weights(
             estimator.kernel_weights_,
-            kernels.kernel_names_.tolist(),
-            kernel_modalities=estimator.modality_names_in_[kernels.kernel_modalities_],
+            estimator.kernel_names_.tolist(),
+            kernel_modalities=estimator.modality_names_in_[
+                estimator.kernel_modalities_
+            ],
             ax=ax,
             **kwargs,
         )

@@ -181,3 +181,29 @@ def test_no_more_steps_are_taken_than_asked_for(algorithm):
     with pytest.warns(ConvergenceWarning):
         model.fit(X)
     assert model.n_iter_ == 2
+
+
+def test_kernels_that_are_there_are_not_approximated():
+    stack = np.dstack([rbf_kernel(A), rbf_kernel(B)])
+    model = MKLClassifier("precomputed", max_exact_samples=50).fit(stack, Y)
+    assert model.approximation_ is None
+    assert MKLClassifier(max_exact_samples=50).fit(X, Y).approximation_ == "nystroem"
+
+
+def test_kernels_stacked_in_front_are_told():
+    stack = np.stack([rbf_kernel(A), rbf_kernel(B)])
+    for model in (MKLClassifier("precomputed"), MKLClusterer(4, kernel="precomputed")):
+        with pytest.raises(ValueError, match=r"shape \(2, 100, 100\).*np\.dstack"):
+            model.fit(stack, Y)
+
+
+def test_sequences_of_any_kind_make_several_kernels():
+    model = MKLClassifier(("rbf", "linear"), gamma=np.logspace(-1, 1, 3)).fit(X, Y)
+    assert model.kernel_names_.tolist()[:4] == ["a-0", "a-1", "a-2", "a-3"]
+
+
+def test_weights_with_fractions_do_not_disturb_constant_features():
+    digits = {"image": np.c_[A, np.full(N, 7.1)], "other": B}
+    weight = RNG.uniform(0.1, 3, size=N)
+    model = MKLClassifier(class_weight={0: 0.3, 1: 1.7}).fit(digits, Y, weight)
+    assert model.score(digits, Y) > 0.8

@@ -136,10 +136,10 @@ def test_of_many_samples_some_are_drawn_and_it_is_told():
     drawn = display.samples
     np.testing.assert_array_equal(labels[drawn], display.labels)
     np.testing.assert_array_equal(pixels(display)[0], K[np.ix_(drawn, drawn)])
-    assert display.axes_[0].get_xlabel() == "40 of 100 samples"
+    assert display.axes_[0].get_ylabel() == "cluster (40 of 100 samples)"
     whole = KernelMatrixDisplay.from_kernels(K, labels, max_samples=None)
     assert pixels(whole)[0].shape == (100, 100)
-    assert whole.axes_[0].get_xlabel() == "100 samples"
+    assert whole.axes_[0].get_ylabel() == "cluster (100 samples)"
 
 
 def test_all_images_share_colors_that_one_outlier_does_not_stretch():
@@ -203,7 +203,7 @@ def test_thinned_kernels_are_parts_of_the_whole(samples, clusterer):
     among = np.ix_(places, places)
     for few, all_of_them in zip(part.kernels, whole.kernels, strict=True):
         np.testing.assert_allclose(few, all_of_them[among], atol=1e-12)
-    assert part.axes_[0].get_ylabel() == "label"
+    assert part.axes_[0].get_ylabel() == "label (18 of 60 samples)"
 
 
 def test_samples_that_lack_modalities_are_drawn(samples):
