@@ -268,6 +268,8 @@ callable, list or dict, default='rbf'
         Maximum number of steps of 'l1' and 'lp'.
     tol : float, default=1e-3
         'l1' and 'lp' stop when the duality gap is at most this share of the objective.
+        Where C is large and classes overlap, most of it is errors that no weights
+        avoid: lower `tol` if weights stay equal.
     warm_start : bool, default=False
         Whether 'l1' and 'lp' start from the weights of the last `fit`, as along a path
         of C.
@@ -665,6 +667,8 @@ callable, list or dict, default='rbf'
         Maximum number of steps of 'l1' and 'lp'.
     tol : float, default=1e-3
         'l1' and 'lp' stop when the duality gap is at most this share of the objective.
+        Where C is large and values are noisy, most of it is errors that no weights
+        avoid: lower `tol` if weights stay equal.
     warm_start : bool, default=False
         Whether 'l1' and 'lp' start from the weights of the last `fit`, as along a path
         of C.
