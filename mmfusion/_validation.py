@@ -363,7 +363,7 @@ def _check_finite(block: Block, present: np.ndarray, name: str) -> None:
         raise ValueError(
             f"modality {name!r}: sample {sample}, feature {feature} is NaN or "
             "infinity. A row that is all NaN means a missing modality; for single "
-            "cells use PerModality(SimpleImputer())"
+            "cells of NaN use PerModality(SimpleImputer())"
         )
 
 

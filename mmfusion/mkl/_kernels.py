@@ -93,12 +93,16 @@ def kernel_values(
         New, so that it may be changed.
     """
     if callable(kernel):
-        values = np.array(kernel(X, Y), dtype=np.result_type(X.dtype, np.float32))
+        name = getattr(kernel, "__name__", kernel)
+        rule = "a callable takes two tables and gives all pairs of their rows"
+        try:
+            values = np.array(kernel(X, Y), dtype=np.result_type(X.dtype, np.float32))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the kernel {name!r} failed ({error}); {rule}") from error
         if values.shape != (X.shape[0], Y.shape[0]):
             raise ValueError(
-                f"the kernel {getattr(kernel, '__name__', kernel)!r} gave an array of "
-                f"shape {values.shape} for tables of {X.shape[0]} and {Y.shape[0]} "
-                "rows; a callable takes two tables and gives all pairs of their rows"
+                f"the kernel {name!r} gave an array of shape {values.shape} for tables "
+                f"of {X.shape[0]} and {Y.shape[0]} rows; {rule}"
             )
         return values
     match kernel:

@@ -166,6 +166,8 @@ def test_kernels_that_are_not_finite_are_told(kernel, options, approximation):
 
 
 def test_mistakes_are_told():
+    with pytest.raises(ValueError, match=r"modality 'a': the kernel .* two tables"):
+        ModalityKernels(lambda one, other: float(one @ other)).fit(X)
     with pytest.raises(ValueError, match="modality 'a': gamma is 'scale'"):
         MKLClassifier(gamma={"a": "scale"}).fit(X, Y)
     with pytest.raises(ValueError, match=r"class_weight=.* negative"):
