@@ -176,17 +176,17 @@ def arrows(wide, control, odds):
     return marks
 
 
-def accuracies(frame):
-    """Cells of the table: mean, spread, arrows."""
+def accuracies(frame, controls=(SINGLE, PLAIN)):
+    """Cells of the table: mean, spread, arrows beside one control and the other."""
     table = {}
     for name, rows in frame.groupby("dataset", sort=False):
         wide = rows.pivot(index="repeat", columns="method", values="accuracy")
         wide = wide[rows["method"].unique()]
         odds = rows["odds"].mean()
-        single, plain = (arrows(wide, control, odds) for control in (SINGLE, PLAIN))
+        first, second = (arrows(wide, control, odds) for control in controls)
         table[name] = {
-            m: f"{wide[m].mean():.3f} ± {wide[m].std():.3f}{single[m]}"
-            + (f" ({plain[m]})" if plain[m] else "")
+            m: f"{wide[m].mean():.3f} ± {wide[m].std():.3f}{first[m]}"
+            + (f" ({second[m]})" if second[m] else "")
             for m in wide.columns
         }
     return table

@@ -35,7 +35,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from fusion_quality import arrows, block, load, markdown, rows_of, side_by_side
+from fusion_quality import (
+    accuracies,
+    block,
+    load,
+    markdown,
+    rows_of,
+    side_by_side,
+)
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import (
@@ -177,22 +184,6 @@ def weights_of(model, X):
     return np.array([float(name == chosen["name"]) for name in X.names])
 
 
-def accuracies(frame):
-    """Cells of the table: mean, spread, arrows."""
-    table = {}
-    for name, rows in frame.groupby("dataset", sort=False):
-        wide = rows.pivot(index="repeat", columns="method", values="accuracy")
-        wide = wide[rows["method"].unique()]
-        odds = rows["odds"].mean()
-        average, single = (arrows(wide, control, odds) for control in (AVERAGE, SINGLE))
-        table[name] = {
-            m: f"{wide[m].mean():.3f} ± {wide[m].std():.3f}{average[m]}"
-            + (f" ({single[m]})" if single[m] else "")
-            for m in wide.columns
-        }
-    return table
-
-
 def shares(rows, names):
     """Mean weights of modalities, by method."""
     yield ["method", *names]
@@ -218,7 +209,9 @@ def report(frame, names, path):
     """Print all tables; write the first to a path, if there is one."""
     comparison = Comparison(frame, ["accuracy"])
     ranks = comparison.ranks()["mean"].map("{:.1f}".format).to_dict()
-    table = list(rows_of(accuracies(frame), {"mean rank": ranks}.items()))
+    table = list(
+        rows_of(accuracies(frame, (AVERAGE, SINGLE)), {"mean rank": ranks}.items())
+    )
     table[0][0] = "method"
     if path:
         with path.open("w", newline="") as out:
