@@ -317,7 +317,6 @@ callable, list or dict, default='rbf'
         self.kernels_ = self._make_kernels(rng, center=True, normalize=self.normalize)
         self.kernels_._take_layout(self)
         tables = self.kernels_._fit_frame(frame)
-        self._tell_kernels(self.kernels_)
         self._neighborhoods: Neighborhoods | None = None
         if tables is not None and self.neighborhood is not None:
             tables = self._keep_to_neighborhoods(tables)
@@ -432,13 +431,9 @@ callable, list or dict, default='rbf'
             tol=self.tol,
             regularization=self.regularization,
         )
-        self.kernel_weights_ = np.zeros(len(traces))
-        self.kernel_weights_[telling] = consensus.weights
-        self.modality_weights_ = np.bincount(
-            self.kernels_.kernel_modalities_,
-            weights=self.kernel_weights_,
-            minlength=len(self._layout.names),
-        )
+        weights = np.zeros(len(traces))
+        weights[telling] = consensus.weights
+        self._tell_kernels(self.kernels_, weights)
         self._projections: list[np.ndarray | None] = [None] * len(traces)
         for p, own in zip(telling, part.projections(consensus.terms), strict=True):
             self._projections[p] = own

@@ -275,29 +275,27 @@ def default_gamma(
     n_rows = min(X.shape[0], MEDIAN_ROWS)
     chosen = np.linspace(0, X.shape[0] - 1, n_rows).astype(int)
     distances = _distances(str(kernel), X[chosen])
-    if sample_weight is None:
-        counts = np.ones(len(distances))
-    else:
+    counts = None
+    if sample_weight is not None:
         weight = sample_weight[chosen]
         counts = np.outer(weight, weight)[np.triu_indices(n_rows, 1)]
         copies = np.maximum(weight * (weight - 1) / 2, 0).sum()
         distances, counts = np.append(distances, 0.0), np.append(counts, copies)
-    distances, counts = distances[counts > 0], counts[counts > 0]
-    typical = 0.0
-    if sample_weight is None and distances.size:
-        typical = float(np.median(distances))
-    elif distances.size:
-        typical = _median(distances, counts)
+        distances, counts = distances[counts > 0], counts[counts > 0]
+    typical = _median(distances, counts) if distances.size else 0.0
     if typical == 0:  # more than half of the pairs are alike
         apart = distances > 0
         typical = 1.0
         if apart.any():
-            typical = float(np.average(distances[apart], weights=counts[apart]))
+            shares = None if counts is None else counts[apart]
+            typical = float(np.average(distances[apart], weights=shares))
     return 1 / (2 * typical**2) if kernel == "rbf" else 1 / typical
 
 
-def _median(values: np.ndarray, counts: np.ndarray) -> float:
-    """Median of values that each stand for some."""
+def _median(values: np.ndarray, counts: np.ndarray | None) -> float:
+    """Median of values that each stand for some; None is one each."""
+    if counts is None:
+        return float(np.median(values))
     order = np.argsort(values)
     reached = np.cumsum(counts[order])
     half = reached[-1] / 2

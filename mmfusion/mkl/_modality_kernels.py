@@ -79,6 +79,7 @@ class KernelInputMixin(ModalityMixin):
     ``self.kernels_._tables(frame)`` gives those, of ``frame[rows]`` those of some rows.
     Later ``self.kernels_._tables(frame, which)`` gives the tables of new samples,
     (n, n_train) or features, of the kernels whose positions are in ``which``.
+    ``self._tell_kernels(self.kernels_, weights)`` sets what is told of them.
     """
 
     kernel: Any
@@ -111,8 +112,14 @@ class KernelInputMixin(ModalityMixin):
             random_state=random_state,
         )
 
-    def _tell_kernels(self, kernels: ModalityKernels) -> None:
+    def _tell_kernels(self, kernels: ModalityKernels, weights: np.ndarray) -> None:
         """Set what an estimator tells of the kernels that it has fitted."""
+        self.kernel_weights_ = weights
+        self.modality_weights_ = np.bincount(
+            kernels.kernel_modalities_,
+            weights=weights,
+            minlength=len(self._layout.names),
+        )
         for name in (
             "kernel_names_",
             "kernel_modalities_",

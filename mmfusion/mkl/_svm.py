@@ -119,7 +119,6 @@ class _KernelSumMachine(KernelInputMixin):
             K = weighted_sum(tables, self.kernel_weights_)
             del tables
             self._fit_kernel(K, kernels, task, rows)
-        self._tell_kernels(kernels)
         return self
 
     def _last_weights(self) -> np.ndarray | None:
@@ -144,12 +143,7 @@ class _KernelSumMachine(KernelInputMixin):
             max_iter=self.max_iter,
             start=start,
         )
-        self.kernel_weights_ = found.weights
-        self.modality_weights_ = np.bincount(
-            kernels.kernel_modalities_,
-            weights=found.weights,
-            minlength=len(self._layout.names),
-        )
+        self._tell_kernels(kernels, found.weights)
         self.objective_path_ = found.objective_path
         self.gap_ = found.gap
         self.n_iter_ = max(1, len(found.objective_path))

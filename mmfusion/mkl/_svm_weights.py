@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -183,13 +184,11 @@ class Classification:
         support, costs = machine.support_, self.C * self.weight
         ends = _ends(machine)
         pairs = []
-        for k, (i, j, of_i, of_j) in enumerate(_spans(ends)):
-            rows = np.concatenate([support[of_i], support[of_j]])
-            own = np.concatenate([coef[j - 1, of_i], coef[i, of_j]])
+        for k, (one, other, rows, own) in enumerate(_duals(machine)):
             pair, constant = polish(K, rows, own, costs[rows], np.sign(own))
             if constant is not None:
-                width = of_i.stop - of_i.start
-                coef[j - 1, of_i], coef[i, of_j] = pair[:width], pair[width:]
+                width = len(coef[one])
+                coef[one], coef[other] = pair[:width], pair[width:]
                 intercept[k] = constant
             pairs.append(_pair(rows, pair, costs))
         total = sum(float(np.abs(pair.coef).sum()) for pair in pairs)
@@ -241,10 +240,7 @@ class Classification:
                 stacklevel=2,
             )
         points = []
-        for i, j, of_i, of_j in _spans(_ends(hard)):
-            rows = np.concatenate([hard.support_[of_i], hard.support_[of_j]])
-            own = [hard.dual_coef_[j - 1, of_i], hard.dual_coef_[i, of_j]]
-            coef = np.concatenate(own)
+        for _, _, rows, coef in _duals(hard):
             points.append(_pair(rows, 2 * coef / np.abs(coef).sum(), np.ones(len(K))))
         penalties = [(ridge[pair.rows] * pair.coef**2).sum() for pair in points]
         return Duals(points, float(sum(penalties)))
@@ -717,11 +713,14 @@ def _ends(machine: SVC) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(machine.n_support_)]).astype(int)
 
 
-def _spans(ends: np.ndarray) -> Iterator[tuple[int, int, slice, slice]]:
-    """Pairs of classes, and where the support vectors of both are."""
-    spans = [slice(*ends[c : c + 2].tolist()) for c in range(len(ends) - 1)]
+def _duals(machine: SVC) -> Iterator[tuple[Any, Any, np.ndarray, np.ndarray]]:
+    """For each pair of classes: the places of both in ``dual_coef_``, rows, values."""
+    ends, coef, support = _ends(machine), machine.dual_coef_, machine.support_
+    spans = [slice(*ends[c : c + 2]) for c in range(len(ends) - 1)]
     for i, j in combinations(range(len(spans)), 2):
-        yield i, j, spans[i], spans[j]
+        one, other = (j - 1, spans[i]), (i, spans[j])
+        rows = np.concatenate([support[spans[i]], support[spans[j]]])
+        yield one, other, rows, np.concatenate([coef[one], coef[other]])
 
 
 def _pair(rows: np.ndarray, coef: np.ndarray, costs: np.ndarray) -> Pair:
