@@ -21,18 +21,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from mmfusion._numbers import is_frame, is_null, package_of, refuse_unknown_type
+
 Block = Any  # ndarray, sparse matrix, pandas or polars DataFrame
 
 PIECE_BYTES = 2**24  # of a mapped file, read at a time
-
-
-def _package(obj: object) -> str:
-    return type(obj).__module__.partition(".")[0]
-
-
-def is_frame(obj: object) -> bool:
-    """Tell a pandas or polars DataFrame, without importing either."""
-    return type(obj).__name__ == "DataFrame" and _package(obj) in ("pandas", "polars")
 
 
 def is_sequences(block: Block) -> bool:
@@ -59,10 +52,8 @@ def as_sequences(elements: Any, name: str = "X") -> np.ndarray:
     for i, element in enumerate(elements):
         if element is None:
             continue
-        if _package(element) == "torch":
-            element = element.detach().cpu().numpy()
         try:
-            element = np.asarray(_filled(element))
+            element = np.asarray(as_plain(element, f"modality {name!r}: sample {i}"))
         except ValueError as error:
             raise ValueError(
                 f"modality {name!r}: sample {i} is no array of shape "
@@ -78,11 +69,104 @@ def as_sequences(elements: Any, name: str = "X") -> np.ndarray:
     return block
 
 
-def _filled(data: Any) -> Any:
-    """Write NaN where an array is masked."""
-    if not isinstance(data, np.ma.MaskedArray):
-        return data
-    return np.ma.filled(data.astype(np.result_type(data, np.float16)), np.nan)
+def as_plain(data: Any, what: str) -> Any:
+    """Take data in a form that NumPy and scikit-learn read, without loss.
+
+    Parameters
+    ----------
+    data : object
+        An array of any package, a sparse matrix, a DataFrame, or nested lists.
+    what : str
+        What errors call it.
+
+    Returns
+    -------
+    object
+        Sparse matrices in CSR form, checked; arrays of NumPy for tensors of torch and
+        for masked arrays, with NaN where they are masked; all else as it is.
+
+    Raises
+    ------
+    TypeError
+        If the type is not one of arrays.
+    ValueError
+        If a sparse matrix is damaged or not of 2 dimensions.
+    """
+    if sparse.issparse(data):
+        return checked_csr(data, what)
+    if package_of(data) == "torch":
+        return _from_torch(data)
+    if isinstance(data, np.ma.MaskedArray):
+        floats = data.astype(np.result_type(data, np.float16))
+        return np.ma.filled(floats, np.nan)
+    if not is_frame(data):
+        refuse_unknown_type(data, what)
+    return data
+
+
+def _from_torch(tensor: Any) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    try:
+        return tensor.numpy()
+    except TypeError:  # NumPy has no bfloat16
+        return tensor.float().numpy()
+
+
+def checked_csr(matrix: Any, what: str) -> Any:
+    """Take a sparse matrix as CSR, after a check of its indices.
+
+    Compiled code trusts indices: one out of range reads foreign memory, or ends the
+    process. The check takes one pass over them.
+
+    Parameters
+    ----------
+    matrix : sparse matrix or array
+        The matrix, which is not changed.
+    what : str
+        What errors call it.
+
+    Returns
+    -------
+    CSR matrix or array
+        With 32-bit indices if they suffice, since much compiled code takes no others.
+
+    Raises
+    ------
+    ValueError
+        If it has not 2 dimensions, or indices are out of range.
+    """
+    if matrix.ndim != 2:
+        raise ValueError(
+            f"{what} has shape {matrix.shape}: a sparse array of {matrix.ndim} "
+            "dimensions; it needs 2, (n_samples, n_features): reshape it"
+        )
+    try:
+        _check_indices(matrix)
+        csr = without_caches(matrix.tocsr())
+        csr.check_format(full_check=True)
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"{what} is a damaged sparse matrix: {error}; build it anew from its "
+            "nonzero cells"
+        ) from error
+    index_dtype = sparse.get_index_dtype(maxval=max(csr.nnz, *csr.shape))
+    if csr.indices.dtype == index_dtype == csr.indptr.dtype:
+        return matrix if matrix.format == "csr" else csr
+    indices, indptr = csr.indices.astype(index_dtype), csr.indptr.astype(index_dtype)
+    return type(csr)((csr.data, indices, indptr), shape=csr.shape)
+
+
+def _check_indices(matrix: Any) -> None:
+    """Check the indices that a conversion to CSR would trust."""
+    if matrix.format in ("csc", "bsr"):
+        matrix.copy().check_format(full_check=True)
+    if matrix.format == "coo" and matrix.nnz:
+        for axis, index in enumerate((matrix.row, matrix.col)):
+            if index.min() < 0 or index.max() >= matrix.shape[axis]:
+                raise ValueError(
+                    f"indices of axis {axis} are not all in 0 .. "
+                    f"{matrix.shape[axis] - 1}"
+                )
 
 
 def _from_list(elements: list | tuple, name: str) -> np.ndarray:
@@ -103,8 +187,8 @@ def _from_list(elements: list | tuple, name: str) -> np.ndarray:
 
 def as_block(data: Any, name: str) -> Block:
     """Take user data as a block, without a copy where its kind allows it."""
-    if sparse.issparse(data) and data.ndim == 2:
-        data = data.tocsr()
+    data = as_plain(data, f"modality {name!r}")
+    if sparse.issparse(data):
         # asking leaves a mark on the matrix, which is the user's
         if not without_caches(data).has_canonical_format:
             data = data.copy()
@@ -112,13 +196,9 @@ def as_block(data: Any, name: str) -> Block:
         return data
     if is_frame(data):
         return data
-    if _package(data) == "torch":
-        data = data.detach().cpu().numpy()
     if isinstance(data, list | tuple):
         data = _from_list(data, name)
-    elif isinstance(data, np.ma.MaskedArray):
-        data = _filled(data)
-    elif not isinstance(data, np.ndarray) and not sparse.issparse(data):
+    elif not isinstance(data, np.ndarray):
         data = np.asarray(data)
     if data.ndim == 0:
         raise TypeError(
@@ -137,7 +217,7 @@ def as_block(data: Any, name: str) -> Block:
 
 def take_rows(block: Block, rows: slice | np.ndarray) -> Block:
     """Take rows by a slice (a view, where the kind has one) or by positions."""
-    if _package(block) == "pandas":
+    if package_of(block) == "pandas":
         return block.iloc[rows]
     return block[rows]
 
@@ -157,11 +237,11 @@ def concat_rows(blocks: list[Block], name: str) -> Block:
             )
     if sparse.issparse(first):
         return sparse.vstack(blocks, format="csr")
-    if _package(first) == "pandas":
+    if package_of(first) == "pandas":
         import pandas as pd
 
         return pd.concat(blocks, ignore_index=True)
-    if _package(first) == "polars":
+    if package_of(first) == "polars":
         import polars as pl
 
         return pl.concat(blocks)
@@ -373,14 +453,14 @@ def _is_null(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "fcmM":
         return np.isnan(values)
     if values.dtype.kind == "O":
-        return np.equal(values, np.asarray(None, dtype=object)) | (
-            values != values
-        )  # NaN is unlike itself
+        return np.frompyfunc(is_null, 1, 1)(values).astype(bool)
     return np.zeros(values.shape, dtype=bool)
 
 
 def _null_cells(block: Block) -> np.ndarray:
-    if _package(block) == "pandas":  # whose NA says neither yes nor no to a comparison
+    if (
+        package_of(block) == "pandas"
+    ):  # whose NA says neither yes nor no to a comparison
         return block.isna().to_numpy()
     return _is_null(block.toarray() if sparse.issparse(block) else np.asarray(block))
 
@@ -413,7 +493,7 @@ def observed_rows(block: Block) -> np.ndarray:
 
 def take_columns(block: Block, columns: Any) -> Block:
     """Take columns of a table by positions or by a slice."""
-    if _package(block) == "pandas":
+    if package_of(block) == "pandas":
         return block.iloc[:, columns]
     return block[:, columns]
 
@@ -447,7 +527,7 @@ def equal(a: Block, b: Block) -> bool:
             and _dense_equal(a.data, b.data)
         )
     if is_frame(a):
-        if _package(a) == _package(b) == "pandas":  # rows carry no labels
+        if package_of(a) == package_of(b) == "pandas":  # rows carry no labels
             a, b = a.reset_index(drop=True), b.reset_index(drop=True)
         return type(a) is type(b) and bool(a.equals(b))
     if is_sequences(a):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
-from mmfusion._blocks import column_names, column_slices, is_frame
+from mmfusion._blocks import column_names, column_slices
+from mmfusion._numbers import is_frame
 from mmfusion._sklearn_compat import column_indices
 
 SEPARATOR = "__"  # scikit-learn's own, between a name and what belongs to it
@@ -53,7 +55,7 @@ def resolve_columns(spec: ColumnSpec, table: Any) -> dict[str, slice | np.ndarra
     if isinstance(spec, Mapping):
         if not spec:
             raise ValueError("modalities={} names no modality")
-        resolved = {n: _as_run(_positions(table, c)) for n, c in spec.items()}
+        resolved = {n: _as_run(_positions(table, n, c)) for n, c in spec.items()}
         for name, columns in resolved.items():
             if not isinstance(columns, slice) and len(columns) == 0:
                 raise ValueError(f"modality {name!r} has no columns in modalities=")
@@ -77,13 +79,81 @@ def _runs(widths: list[int]) -> dict[str, slice | np.ndarray]:
     return dict(zip(default_names(len(widths)), column_slices(widths), strict=True))
 
 
-def _positions(table: Any, columns: Any) -> Any:
+def _positions(table: Any, modality: str, columns: Any) -> Any:
     columns = columns(table) if callable(columns) else columns
     if isinstance(columns, slice) and not any(
         isinstance(end, str) for end in (columns.start, columns.stop)
     ):
         return np.arange(table.shape[1])[columns]
-    return column_indices(table, columns)
+    try:
+        return column_indices(table, columns)
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        raise ValueError(
+            f"modalities={{{modality!r}: {columns!r}}} does not fit X: "
+            f"{_why_no_columns(table, columns) or error}"
+        ) from error
+
+
+def _why_no_columns(table: Any, columns: Any) -> str | None:
+    """Explain why columns are not found by name; None if that is not the reason."""
+    asked = [columns] if isinstance(columns, str) else columns
+    if not isinstance(asked, list | tuple) or not any(
+        isinstance(c, str) for c in asked
+    ):
+        return None
+    names = column_names(table)
+    if names is None:
+        return "its columns have no names; give a DataFrame, or positions of columns"
+    unknown = [c for c in asked if c not in names]
+    return _missing_columns(unknown, names) if unknown else None
+
+
+def _missing_columns(unknown: list[Any], names: list[str]) -> str:
+    close = {n for c in unknown for n in get_close_matches(str(c), names, n=1)}
+    hint = f"; did you mean {sorted(close)}?" if close else f"; it has {names[:20]}"
+    return f"it has no columns {unknown}{hint}"
+
+
+def columns_by_name(
+    table: Any, columns: Mapping[str, list[str]]
+) -> dict[str, slice | np.ndarray]:
+    """Find columns of a DataFrame by the names they had in `fit`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A table with these columns, in any order, and perhaps others.
+    columns : dict of str to list of str
+        Names by modality.
+
+    Returns
+    -------
+    dict of str to slice or ndarray
+        Column positions by modality.
+
+    Raises
+    ------
+    ValueError
+        If the table lacks a column, or has two of one name.
+    """
+    names = list(table.columns)
+    positions = {name: j for j, name in enumerate(names)}
+    found = {}
+    for modality, asked in columns.items():
+        unknown = [name for name in asked if name not in positions]
+        if unknown:
+            raise ValueError(
+                f"X lacks columns of modality {modality!r} that were there in fit: "
+                f"{_missing_columns(unknown, [str(n) for n in names])}"
+            )
+        repeated = [name for name in asked if names.count(name) > 1]
+        if repeated:
+            raise ValueError(
+                f"X has several columns {repeated[0]!r}, one of modality {modality!r}; "
+                "keep one"
+            )
+        found[modality] = _as_run([positions[name] for name in asked])
+    return found
 
 
 def _as_run(positions: Any) -> slice | np.ndarray:

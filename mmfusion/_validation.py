@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,17 @@ from mmfusion._blocks import Block
 from mmfusion._columns import (
     SEPARATOR,
     ColumnSpec,
+    columns_by_name,
     default_names,
     multi_index_spec,
     resolve_columns,
+)
+from mmfusion._numbers import (
+    as_numbers,
+    cell_name,
+    holds_other_than_numbers,
+    is_frame,
+    with_nan_for_na,
 )
 from mmfusion._sklearn_compat import check_y
 from mmfusion.modalities import Modalities
@@ -84,12 +92,18 @@ class ModalityTags:
         sample becomes a row.
     column_per_sample : bool, default=False
         Whether what a transformer gives has a column for each sample of `fit`.
+    takes_nan, takes_text : callable, default=None
+        Given the name of a modality, return whether what it is handed to takes cells
+        that are NaN, or what is no number (text, categories), as in `accepted_cells`.
+        None means that no modality may hold them.
     """
 
     missing: bool = False
     sparse: bool = False
     images: bool = False
     column_per_sample: bool = False
+    takes_nan: Callable[[str], bool] | None = None
+    takes_text: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,8 @@ class Layout:
     names: tuple[str, ...]
     widths: tuple[int, ...]
     feature_names: tuple[list[str] | None, ...]
+    columns: dict[str, list[str]] | None = None  # by modality, of a table with names
+    as_given: frozenset[str] = frozenset()  # modalities that hold other than numbers
 
     @property
     def is_named(self) -> bool:
@@ -160,8 +176,9 @@ def validate_modalities(
         raise ValueError("X is empty: it holds no modality and no sample")
     tags = estimator.__modality_tags__()
     from_table = not is_multimodal(X)
+    columns = None
     if from_table:
-        frame, named = _split_table(estimator, X, tags, reset=reset, raw=raw)
+        frame, named, columns = _split_table(estimator, X, tags, reset=reset, raw=raw)
     else:
         frame = as_modalities(X)
         named = {
@@ -175,11 +192,16 @@ def validate_modalities(
             f"Found array with 0 sample(s) while a minimum of 1 is required by "
             f"{type(estimator).__name__}"
         )
-    checked = _check_blocks(estimator, frame, tags, reset=reset, raw=raw)
+    before = _Way(type(estimator).__name__, from_table, estimator.modalities)
+    checked, as_given = _check_blocks(
+        estimator, frame, named, tags, before, reset=reset, raw=raw
+    )
     layout = Layout(
         frame.names,
         tuple(map(_blocks.n_features, checked.blocks)),
         tuple(named[name] for name in frame.names),
+        columns,
+        as_given,
     )
     if reset:
         _set_layout(estimator, layout, tags, from_table=from_table)
@@ -190,28 +212,87 @@ def validate_modalities(
     return checked
 
 
+@dataclass(frozen=True)
+class _Way:
+    """The way X came in, for errors whose remedy works on that way."""
+
+    estimator: str
+    from_table: bool
+    spec: ColumnSpec
+
+    def put_before(self, modality: str, step: str) -> str:
+        """Describe how to put a transformer before the estimator."""
+        if not self.from_table:
+            return f"PerModality({{{modality!r}: {step}}}) before {self.estimator}"
+        if self.spec is None:
+            return f"{step} before {self.estimator}"
+        return (
+            "ModalitySplitter with the same modalities=, and then "
+            f"PerModality({{{modality!r}: {step}}}), before {self.estimator}, whose "
+            "own modalities= is None"
+        )
+
+    def fill_modalities(self) -> str:
+        """Describe how to fill modalities in before the estimator."""
+        if not self.from_table or self.spec is None:
+            return f"ModalityImputer() before {self.estimator}"
+        return (
+            "ModalitySplitter with the same modalities=, and then ModalityImputer(), "
+            f"before {self.estimator}, whose own modalities= is None"
+        )
+
+
 def _split_table(
     estimator: Any, X: Any, tags: ModalityTags, *, reset: bool, raw: bool
-) -> tuple[Modalities, dict[str, list[str] | None]]:
-    """Take one 2-D table: scikit-learn's own checks, then the column spec."""
-    if not raw:
-        _refuse_text(np.asarray(X) if isinstance(X, list | tuple) else X, "X")
+) -> tuple[Modalities, dict[str, list[str] | None], dict[str, list[str]] | None]:
+    """Take one 2-D table: scikit-learn's own checks, then the column spec.
+
+    A DataFrame is taken apart before anything is converted, so that columns that
+    belong to no modality are not looked at, and errors name the column.
+    """
+    X = _blocks.as_plain(X, "X")
+    spec = estimator.modalities
+    fitted = None if reset else estimator._layout.columns
+    has_names = _blocks.column_names(X) is not None
+    if fitted is not None and has_names and isinstance(spec, str | Mapping):
+        # as in ColumnTransformer, order and further columns do not matter
+        columns = columns_by_name(X, fitted)
+        blocks = {n: _blocks.take_columns(X, c) for n, c in columns.items()}
+        return Modalities(blocks), _names_within(fitted), fitted
+    if isinstance(X, list | tuple):
+        X = np.asarray(X)
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    # what may not be numbers is taken apart first, so that errors name the modality
+    apart = is_frame(X) or (kind not in "fiub" and spec is not None)
+    if not (raw or apart):
+        encoder = (
+            f"OneHotEncoder(sparse_output=False) before {type(estimator).__name__}"
+        )
+        X = as_numbers(
+            X, "X", f"encode it first, for example in a Pipeline by {encoder}"
+        )
     table = validate_data(
         estimator,
         X,
         reset=reset,
         accept_sparse="csr" if tags.sparse else False,
         dtype=None if raw else FLOATS,
-        ensure_all_finite=not (raw or tags.missing),
-        skip_check_array=raw and _blocks.is_frame(X),
+        ensure_all_finite=False,  # the check of blocks also finds the column
+        skip_check_array=apart and getattr(X, "ndim", 2) == 2,
     )
-    columns = resolve_columns(estimator.modalities, X if _blocks.is_frame(X) else table)
+    columns = resolve_columns(spec, table)
     names = getattr(estimator, "feature_names_in_", None)
     blocks = {n: _blocks.take_columns(table, c) for n, c in columns.items()}
-    return Modalities(blocks), {
-        n: _own_names(n, None if names is None else names[c])
-        for n, c in columns.items()
-    }
+    if names is None:
+        return Modalities(blocks), dict.fromkeys(columns), None
+    by_modality = {n: list(names[c]) for n, c in columns.items()}
+    return Modalities(blocks), _names_within(by_modality), by_modality
+
+
+def _names_within(
+    by_modality: Mapping[str, Iterable[str]],
+) -> dict[str, list[str] | None]:
+    return {name: _own_names(name, own) for name, own in by_modality.items()}
 
 
 def _own_names(modality: str, features: Iterable[str] | None) -> list[str] | None:
@@ -253,22 +334,45 @@ def _in_fitted_order(estimator: Any, frame: Modalities) -> Modalities:
 
 
 def _check_blocks(
-    estimator: Any, frame: Modalities, tags: ModalityTags, *, reset: bool, raw: bool
-) -> Modalities:
-    blocks = []
+    estimator: Any,
+    frame: Modalities,
+    named: dict[str, list[str] | None],
+    tags: ModalityTags,
+    way: _Way,
+    *,
+    reset: bool,
+    raw: bool,
+) -> tuple[Modalities, frozenset[str]]:
+    """Check the block of every modality; name those that hold other than numbers."""
+    blocks, as_given = [], set()
     observed = frame.observed
     for v, (name, block) in enumerate(zip(frame.names, frame.blocks, strict=True)):
+        fitted_name = name if reset else estimator._layout.names[v]
         present = observed[:, v]
         if not present.all():
-            _check_missing(estimator, name, present, tags, reset=reset)
+            _check_missing(name, present, tags, way, reset=reset)
             if not present.any():
                 width = estimator._layout.widths[v]
                 blocks.append(np.full((len(frame), width), np.nan))
                 continue
-        if not raw:
-            block = _check_block(estimator, name, block, present, tags)
+        takes_text = tags.takes_text is not None and tags.takes_text(fitted_name)
+        if reset:
+            keep = takes_text and not raw and holds_other_than_numbers(block)
+        else:
+            keep = fitted_name in estimator._layout.as_given
+        if raw or keep:
+            block = with_nan_for_na(block)
+        if keep:
+            as_given.add(fitted_name)
+        elif not raw:
+            takes_nan = tags.takes_nan is not None and tags.takes_nan(fitted_name)
+            columns = named.get(name)
+            block = _check_block(
+                estimator, name, block, present, tags, way, columns, takes_nan
+            )
         blocks.append(block)
-    return Modalities._of(frame.names, tuple(blocks), observed)
+    checked = Modalities._of(frame.names, tuple(blocks), observed)
+    return checked, frozenset(as_given)
 
 
 def refuse_empty_samples(frame: Modalities) -> None:
@@ -282,21 +386,21 @@ def refuse_empty_samples(frame: Modalities) -> None:
 
 
 def _check_missing(
-    estimator: Any, name: str, present: np.ndarray, tags: ModalityTags, *, reset: bool
+    name: str, present: np.ndarray, tags: ModalityTags, way: _Way, *, reset: bool
 ) -> None:
     n_missing = int((~present).sum())
     found = (
         f"modality {name!r} is missing (None or NaN) for {n_missing} of {len(present)} "
         f"samples, first for sample {int(np.argmin(present))}"
     )
-    if not tags.missing:
-        raise ValueError(
-            f"{found}; {type(estimator).__name__} needs every modality of every "
-            "sample. Fill them with ModalityImputer, or use an estimator that works "
-            "with what is there, such as LateFusionClusterer"
-        )
     if reset and n_missing == len(present):
         raise ValueError(f"{found}: nothing can be fitted on it, leave it out")
+    if not tags.missing:
+        raise ValueError(
+            f"{found}; {way.estimator} needs every modality of every sample. Fill them "
+            f"in a Pipeline by {way.fill_modalities()}, or use an estimator that works "
+            "with what is there, such as LateFusionClusterer"
+        )
 
 
 def _check_block(
@@ -305,66 +409,88 @@ def _check_block(
     block: Block,
     present: np.ndarray,
     tags: ModalityTags,
+    way: _Way,
+    columns: list[str] | None,
+    takes_nan: bool,
 ) -> Block:
+    what = f"modality {name!r}"
     if _blocks.is_sequences(block):
         raise ValueError(
-            f"modality {name!r} holds sequences; {type(estimator).__name__} needs rows "
-            "of one width: pool or resample them first"
+            f"{what} holds sequences; {way.estimator} needs rows of one width: pool or "
+            "resample them first, by SequencePooling or SequenceResampler"
         )
-    _refuse_text(block, f"modality {name!r}")
+    encoder = way.put_before(name, "OneHotEncoder(sparse_output=False)")
+    remedy = f"encode it first, for example in a Pipeline by {encoder}"
+    if 0 in block.shape[1:]:
+        raise ValueError(
+            f"{what}: Found array with 0 feature(s) (shape={tuple(block.shape)}) while "
+            f"a minimum of 1 is required by {way.estimator}; leave it out"
+        )
+    block = as_numbers(block, what, remedy, columns)
     try:
         checked = check_array(
             block,
             accept_sparse="csr" if tags.sparse else False,
             dtype=FLOATS,
             allow_nd=True,
-            ensure_all_finite=False,  # the check below also tells where
+            ensure_all_finite=False,  # the check below also finds the cell
             estimator=estimator,
-            input_name=f"modality {name!r}",
+            input_name=what,
         )
     except (ValueError, TypeError) as error:
-        raise type(error)(f"modality {name!r}: {error}") from error
-    if checked.ndim > 2 and not tags.images:
+        raise type(error)(f"{what}: {error}") from error
+    dimensions = checked.ndim
+    if dimensions > 2 and not tags.images:
         checked = checked.reshape(len(checked), -1)
-    _check_finite(checked, present, name)
+    place = _infinite_cell(checked, present, nan_too=not takes_nan)
+    if place is not None:
+        sample, feature, value = place
+        cell = cell_name(sample, feature, columns if dimensions == 2 else None)
+        raise ValueError(_not_finite(name, cell, value, dimensions, way))
     return checked
 
 
-def _refuse_text(values: Any, what: str) -> None:
-    """Refuse strings and dates, which scikit-learn would turn into numbers."""
-    dtype = getattr(values, "dtype", None)
-    if getattr(dtype, "kind", "") in "USMm" and isinstance(dtype, np.dtype):
-        raise ValueError(
-            f"{what} holds {dtype}, not numbers; encode it first, for example by "
-            "PerModality({'text': OneHotEncoder()})"
+def _not_finite(name: str, cell: str, value: float, dimensions: int, way: _Way) -> str:
+    if np.isinf(value):
+        return (
+            f"modality {name!r}: {cell} is infinity; replace it, for example by NaN, "
+            "which an imputer then fills in, or by the largest finite value"
         )
+    found = (
+        f"modality {name!r}: {cell} is NaN. A row that is all NaN means a missing "
+        "modality; single cells that are NaN can be filled in"
+    )
+    if dimensions > 2:
+        return f"{found} by numpy.nan_to_num"
+    return f"{found} in a Pipeline by {way.put_before(name, 'SimpleImputer()')}"
 
 
-def _check_finite(block: Block, present: np.ndarray, name: str) -> None:
-    """Tell where an observed cell is NaN or infinite."""
+def _infinite_cell(
+    block: Block, present: np.ndarray, *, nan_too: bool
+) -> tuple[int, int, float] | None:
+    """Find the first observed cell that is infinite, or NaN; None if all are finite."""
     values = block.data if sparse.issparse(block) else block
     with np.errstate(over="ignore", invalid="ignore"):
         # makes no array, unlike the search below
         if all(np.isfinite(values[r].sum()) for r in _blocks.pieces(values)):
-            return
+            return None
+    unfit = (lambda cells: ~np.isfinite(cells)) if nan_too else np.isinf
     if sparse.issparse(block):
         cells = block.tocoo()
-        bad = ~np.isfinite(cells.data) & present[cells.row]
+        bad = unfit(cells.data) & present[cells.row]
         places = np.column_stack([cells.row, cells.col])[bad]
+        found = cells.data[bad]
     else:
-        found = []
+        parts, found_parts = [], []
         for rows in _blocks.pieces(block):
-            infinite = ~np.isfinite(block[rows]).reshape(len(present[rows]), -1)
-            bad = np.argwhere(infinite & present[rows, None])
-            found.append(bad + np.array([rows.start or 0, 0]))
-        places = np.concatenate(found)
-    if len(places):
-        sample, feature = places[0].tolist()
-        raise ValueError(
-            f"modality {name!r}: sample {sample}, feature {feature} is NaN or "
-            "infinity. A row that is all NaN means a missing modality; for single "
-            "cells of NaN use PerModality(SimpleImputer())"
-        )
+            flat = block[rows].reshape(len(present[rows]), -1)
+            bad = np.argwhere(unfit(flat) & present[rows, None])
+            parts.append(bad + np.array([rows.start or 0, 0]))
+            found_parts.append(flat[tuple(bad.T)])
+        places, found = np.concatenate(parts), np.concatenate(found_parts)
+    if len(places) == 0:
+        return None
+    return int(places[0, 0]), int(places[0, 1]), float(found[0])
 
 
 def _set_layout(

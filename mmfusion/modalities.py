@@ -157,9 +157,8 @@ class Modalities:
           audio  dense (5, 2) float64
           video  dense (5, 1) float64
         """
-        if sparse.issparse(table):
-            table = table.tocsr()  # not every format can be indexed
-        elif not hasattr(table, "shape"):
+        table = _blocks.as_plain(table, "the table")
+        if not hasattr(table, "shape"):
             table = np.asarray(table)
         if len(table.shape) < 2:
             raise ValueError(

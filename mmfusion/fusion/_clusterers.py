@@ -21,6 +21,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 
 from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
+from mmfusion.fusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
 
@@ -143,6 +144,25 @@ def _given(estimator: Any) -> dict[str, Any]:
     chosen = estimator.clusterer
     by_name = chosen if isinstance(chosen, Mapping) else {"clusterer": chosen}
     return {n: KMeans() if part is None else part for n, part in by_name.items()}
+
+
+def accepted_by(estimator: Any, name: str) -> AcceptedCells:
+    """Return which cells the clusterer of a branch takes beside finite numbers.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fusion clusterer with the parameter ``clusterer``.
+    name : str
+        Name of the branch.
+
+    Returns
+    -------
+    AcceptedCells
+        What it takes.
+    """
+    given = _given(estimator)
+    return accepted_cells(given.get(name, given.get("clusterer", KMeans())))
 
 
 def clusterer_has(method: str) -> Callable[[Any], bool]:

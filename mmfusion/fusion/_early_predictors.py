@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from mmfusion._blocks import over_all_samples
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin
+from mmfusion.fusion._accepted_cells import accepted_cells
 from mmfusion.fusion._clusterers import seeded
 from mmfusion.fusion._early import EarlyFusion
 from mmfusion.fusion._hybrid_parts import EARLY
@@ -191,7 +192,18 @@ class EarlyMixin(ModalityMixin):
         return make_router(self)
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=take_sparse(self), missing=self.missing != "raise")
+        return ModalityTags(
+            sparse=take_sparse(self),
+            missing=self.missing != "raise",
+            takes_nan=self._takes_nan,
+        )
+
+    def _takes_nan(self, name: str) -> bool:
+        reducer = self.reducer
+        if isinstance(reducer, Mapping):
+            reducer = reducer.get(name)
+        first = templates(self)[ESTIMATOR] if reducer is None else reducer
+        return self.missing != "knn" and accepted_cells(first).nan
 
 
 class EarlyFusionClassifier(EarlyMixin, ClassifierRole, ClassifierMixin, BaseEstimator):

@@ -16,10 +16,11 @@ from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._clusterers import (
     FusionClustererMixin,
+    accepted_by,
     routed_fit_params,
     take_sparse,
 )
-from mmfusion.fusion._hybrid_parts import EARLY, fused_part, modality_sets
+from mmfusion.fusion._hybrid_parts import EARLY, branches_of, fused_part, modality_sets
 from mmfusion.fusion._late import LateFusionClusterer
 from mmfusion.fusion._parts import Part
 from mmfusion.modalities import Modalities
@@ -233,7 +234,15 @@ class HybridFusionClusterer(
         return self._late.predict(self._with_fused(frame))
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=take_sparse(self), missing=True)
+        return ModalityTags(
+            sparse=take_sparse(self), missing=True, takes_nan=self._takes_nan
+        )
+
+    def _takes_nan(self, name: str) -> bool:
+        branches = branches_of(name, self.subsets)
+        return self.missing != "knn" and all(
+            accepted_by(self, branch).nan for branch in branches
+        )
 
 
 def _spread(part: Part, frame: Modalities, rows: np.ndarray) -> Any:

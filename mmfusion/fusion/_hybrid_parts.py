@@ -52,6 +52,25 @@ def modality_sets(names: Sequence[str], subsets: Any) -> dict[str, list[int]]:
     return sets
 
 
+def branches_of(name: str, subsets: Any) -> list[str]:
+    """Name the branches of hybrid fusion that have a modality.
+
+    Parameters
+    ----------
+    name : str
+        Name of the modality.
+    subsets : list of list of str or None
+        Names of modalities that are put side by side.
+
+    Returns
+    -------
+    list of str
+        The modality itself, subsets with it, and all modalities side by side.
+    """
+    within = ["+".join(subset) for subset in subsets or () if name in subset]
+    return [name, *within, EARLY]
+
+
 def fused_part(
     name: str, positions: list[int], hows: dict[str, str | None], missing: str
 ) -> Part:

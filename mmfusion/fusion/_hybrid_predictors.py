@@ -10,7 +10,7 @@ from typing import Any
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from mmfusion._sklearn_compat import Interval, StrOptions
-from mmfusion.fusion._hybrid_parts import fused_part, modality_sets
+from mmfusion.fusion._hybrid_parts import branches_of, fused_part, modality_sets
 from mmfusion.fusion._parts import Part
 from mmfusion.fusion._pool import (
     CLASSIFIER_POOL_CONSTRAINTS,
@@ -36,6 +36,12 @@ class HybridMixin(PoolMixin):
 
     def _modality_sets(self, names: Sequence[str]) -> dict[str, list[int]]:
         return modality_sets(names, self.subsets)
+
+    def _branches_of(self, name: str) -> list[str]:
+        return branches_of(name, self.subsets)
+
+    def _takes_nan(self, name: str) -> bool:
+        return self.missing != "knn" and super()._takes_nan(name)
 
     def _part(
         self,

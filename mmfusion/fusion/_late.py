@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import of_samples, over_all_samples
+from mmfusion._numbers import holds_nan
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
@@ -22,6 +23,7 @@ from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion import _consensus, _quality
 from mmfusion.fusion._clusterers import (
     FusionClustererMixin,
+    accepted_by,
     agreement,
     make_clusterer,
     random_states,
@@ -276,7 +278,11 @@ class LateFusionClusterer(
         given = None if isinstance(self.weights, str) else self.weights
         counts = weights_by_modality(given, frame.names) > 0
         hows = by_modality(self.scaling, frame.names, "scaling", "auto")
-        hows = resolve_scalings(frame, hows, counts)
+        # what holds other than numbers is for its own pipeline, as it is
+        as_given = np.isin(frame.names, list(self._layout.as_given))
+        self._refuse_without_distances(frame, as_given)
+        hows = [None if g else how for g, how in zip(as_given, hows, strict=True)]
+        hows = resolve_scalings(frame, hows, counts & ~as_given)
         self._runs: list[list[_Run]] = []
         self._scalings = []
         parts, quality = [], np.ones(len(frame.names))
@@ -289,7 +295,7 @@ class LateFusionClusterer(
             }
             block = of_samples(frame.blocks[v], present)
             scaling = fit_scaling(block, hows[v], own.get("sample_weight"))
-            scaled = scaling.apply(block)
+            scaled = block if as_given[v] else scaling.apply(block)
             fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
                 delayed(_fit_run)(clusterer, frame.names[v], scaled, own)
                 for clusterer in self._make_clusterers(templates[v], rng)
@@ -307,6 +313,20 @@ class LateFusionClusterer(
             for name, runs in zip(names, self._runs, strict=True)
         }
         return join(parts), quality
+
+    def _refuse_without_distances(
+        self, frame: Modalities, as_given: np.ndarray
+    ) -> None:
+        """Refuse modalities whose quality is measured by distances they do not have."""
+        if not (isinstance(self.weights, str) and self.weights in _quality.BY_VALUES):
+            return
+        for v, observed in enumerate(frame.observed.T):
+            if as_given[v] or holds_nan(of_samples(frame.blocks[v], observed)):
+                raise ValueError(
+                    f"weights={self.weights!r} measures distances, but modality "
+                    f"{frame.names[v]!r} holds text, categories or NaN; encode and "
+                    "impute it before, by PerModality, or give weights='agreement'"
+                )
 
     def _make_clusterers(self, template: Any, rng: Any) -> list[Any]:
         """One clusterer per run, each with a seed of its own."""
@@ -407,7 +427,9 @@ class LateFusionClusterer(
             scaled = np.empty((0, self.n_features_per_modality_in_[v]))
             if present.any():
                 block = of_samples(frame.blocks[v], present)
-                scaled = self._scalings[v].apply(block)
+                scaled = block
+                if self._layout.names[v] not in self._layout.as_given:
+                    scaled = self._scalings[v].apply(block)
                 labels = np.column_stack(
                     [run.codes(run.clusterer.predict(scaled)) for run in runs]
                 )
@@ -415,7 +437,12 @@ class LateFusionClusterer(
         return self._consensus.assign(self._weighted(join(parts)))
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=take_sparse(self), missing=True)
+        return ModalityTags(
+            sparse=take_sparse(self),
+            missing=True,
+            takes_nan=lambda name: accepted_by(self, name).nan,
+            takes_text=lambda name: accepted_by(self, name).text,
+        )
 
 
 def _memberships(run: _Run, scaled: Any, codes: np.ndarray) -> np.ndarray:

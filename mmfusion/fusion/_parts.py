@@ -45,6 +45,8 @@ class Part:
         Seed of the dropout.
     method : str, default='predict'
         What the predictor is asked for.
+    as_given : bool, default=False
+        Whether the predictor takes its one modality as it is, such as text.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Part:
     dropout: float = 0.0
     seed: int = 0
     method: str = "predict"
+    as_given: bool = False
 
     def present(self, frame: Modalities) -> np.ndarray:
         """Tell of which samples the part can speak.
@@ -150,8 +153,10 @@ class Part:
                 f"{self._title()}: no sample has all of its modalities, so there is "
                 "nothing to fit on; give missing='mean' or 'knn'"
             )
-        imputer = None if self.imputer is None else copy(self.imputer).fit(own)
+        imputer = None if self.imputer is None else copy(self.imputer)._fit_checked(own)
         filled = _filled(own, imputer)
+        if self.as_given:
+            return self, filled
         # arrays, whatever sklearn.set_config says of the output of transformers
         fusion = copy(self.fusion).set_output(transform="default")
         fusion._fit_checked(filled, y, sample_weight)
@@ -162,6 +167,8 @@ class Part:
         return f"{what} {self.name!r}"
 
     def _fuse(self, own: Modalities) -> Any:
+        if self.as_given:
+            return own.blocks[0]
         as_it_is = len(own.blocks) == 1 and not self.fusion.reducers_
         if as_it_is and list(self.fusion.scales_.values()) == [None]:
             return own.blocks[0]  # without a copy
@@ -188,7 +195,7 @@ class Part:
 def _filled(own: Modalities, imputer: ModalityImputer | None) -> Modalities:
     if imputer is None or own.observed.all():
         return own
-    return imputer.transform(own)
+    return imputer._fill(own)
 
 
 def _fill_copies(
@@ -201,14 +208,15 @@ def _fill_copies(
     if len(rows) == 0:
         return [], rows
     if imputer.strategy != "knn":  # which alone knows single samples
-        return [imputer.transform(copies)], rows
+        return [imputer._fill(copies)], rows
     half = rng.permutation(len(own)) % 2
     filled, order = [], []
     for side in (0, 1):
         mine = np.flatnonzero(half[rows] == side)
         if len(mine):
-            unseen = clone(imputer).fit(own[np.flatnonzero(half != side)])
-            filled.append(unseen.transform(copies[mine]))
+            others = own[np.flatnonzero(half != side)]
+            unseen = clone(imputer)._fit_checked(others)
+            filled.append(unseen._fill(copies[mine]))
             order.append(rows[mine])
     return filled, np.concatenate(order)
 

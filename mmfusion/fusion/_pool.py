@@ -14,12 +14,14 @@ from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.metaestimators import available_if
 
 from mmfusion._blocks import of_samples, over_all_samples
+from mmfusion._numbers import holds_nan
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, resolve_scalings
 from mmfusion._sklearn_compat import HasMethods, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion import _combine
+from mmfusion.fusion._accepted_cells import accepted_cells
 from mmfusion.fusion._calibration import Calibrator, fit_calibrator, log_odds
 from mmfusion.fusion._clusterers import seeded
 from mmfusion.fusion._early import EarlyFusion
@@ -28,6 +30,7 @@ from mmfusion.fusion._supervised import (
     ClassifierRole,
     Metadata,
     RegressorRole,
+    accepted_by,
     make_router,
     route,
     seed_of,
@@ -182,9 +185,9 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         )
         self.estimators_ = {part.name: part.estimator for part in self._parts}
         self.scales_ = {
-            part.name: part.fusion.scales_[part.name]
+            part.name: None if part.as_given else part.fusion.scales_[part.name]
             for part in self._parts
-            if part.name in part.fusion.scales_
+            if part.name in frame.names
         }
         self._learn(answers, folds, y, metadata)
         self._references = self._fit_references(frame)
@@ -218,7 +221,10 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             of_modalities = weights[: len(frame.names)] > 0
             counts = of_modalities if of_modalities.any() else counts
         hows = by_modality(self.scaling, frame.names, "scaling", "auto")
-        hows = resolve_scalings(frame, hows, counts)
+        # what holds other than numbers is for its own pipeline, as it is
+        as_given = np.isin(frame.names, list(self._layout.as_given))
+        hows = [None if g else how for g, how in zip(as_given, hows, strict=True)]
+        hows = resolve_scalings(frame, hows, counts & ~as_given)
         return dict(zip(frame.names, hows, strict=True))
 
     def _part(
@@ -239,6 +245,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             estimator,
             EarlyFusion(how),
             method=self._method_of(estimator, name),
+            as_given=name in self._layout.as_given,
         )
 
     def _folds(self, frame: Modalities, y: np.ndarray, metadata: Metadata) -> list[Any]:
@@ -325,6 +332,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         """Samples of fit, which later ones are compared with."""
         if self.sample_weighting not in ("conformal", "distance"):
             return None
+        self._refuse_without_distances(frame)
         rng = np.random.default_rng(seed_of(self.random_state) or 0)
         references = []
         for part in self._parts:
@@ -336,6 +344,18 @@ class PoolMixin(PerModalityParams, ModalityMixin):
                 fit_reference(part.matrix(few, np.ones(len(rows), dtype=bool)))
             )
         return references
+
+    def _refuse_without_distances(self, frame: Modalities) -> None:
+        """Refuse modalities that have no distances: text, and cells of NaN."""
+        for name, block, observed in zip(
+            frame.names, frame.blocks, frame.observed.T, strict=True
+        ):
+            if name in self._layout.as_given or holds_nan(of_samples(block, observed)):
+                raise ValueError(
+                    f"sample_weighting={self.sample_weighting!r} measures distances, "
+                    f"but modality {name!r} holds text, categories or NaN; encode and "
+                    "impute it before, by PerModality, or give sample_weighting=None"
+                )
 
     # Asking
 
@@ -414,8 +434,31 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             final = self._default_final_estimator()
         return make_router(self, final if self.combine == "stacking" else None)
 
+    def _branches_of(self, name: str) -> list[str]:
+        """Names of the branches that have a modality."""
+        return [name]
+
+    def _takes_nan(self, name: str) -> bool:
+        return all(accepted_by(self, branch).nan for branch in self._branches_of(name))
+
+    def _takes_text(self, name: str) -> bool:
+        # beside other modalities text cannot stand in one matrix
+        return self._branches_of(name) == [name] and accepted_by(self, name).text
+
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=take_sparse(self), missing=True)
+        return ModalityTags(
+            sparse=take_sparse(self),
+            missing=True,
+            takes_nan=self._takes_nan,
+            takes_text=self._takes_text,
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = all(
+            accepted_cells(template).nan for template in templates(self).values()
+        )
+        return tags
 
 
 def _means(said: Said, weight: Any) -> np.ndarray:

@@ -11,7 +11,8 @@ from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_
 from mmfusion.fusion._clusterers import cluster_members, cluster_sums
 from mmfusion.fusion._consensus import BaseClusterings, mutual_information_between
 
-QUALITIES = ("agreement", "inverse_variance", "silhouette", "stability")
+BY_VALUES = ("inverse_variance", "silhouette")
+QUALITIES = ("agreement", "stability", *BY_VALUES)
 
 SILHOUETTE_ROWS = 2000  # the cost grows with their square
 

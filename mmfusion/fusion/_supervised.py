@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from mmfusion._sklearn_compat import check_sample_weight
 from mmfusion._validation import check_target
+from mmfusion.fusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion.fusion._clusterers import all_take_sparse
 from mmfusion.fusion._targets import Classes, Outputs
 from mmfusion.modalities import Modalities
@@ -45,6 +46,28 @@ def templates(estimator: Any) -> dict[str, Any]:
     if isinstance(given, Mapping):
         return {n: default if part is None else part for n, part in given.items()}
     return {ESTIMATOR: default if given is None else given}
+
+
+def accepted_by(estimator: Any, name: str) -> AcceptedCells:
+    """Return which cells the predictor of a branch takes beside finite numbers.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As in `templates`.
+    name : str
+        Name of the branch.
+
+    Returns
+    -------
+    AcceptedCells
+        What it takes.
+    """
+    given = templates(estimator)
+    default = given.get(ESTIMATOR)
+    if isinstance(estimator.estimator, Mapping):
+        default = estimator._default_estimator()
+    return accepted_cells(given.get(name, default))
 
 
 def take_sparse(estimator: Any) -> bool:

@@ -131,10 +131,13 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self
             The fitted imputer.
         """
-        frame = self._validate(X, reset=True)
+        return self._fit_checked(self._validate(X, reset=True))
+
+    def _fit_checked(self, frame: Modalities) -> Self:
+        """Fit on a frame that has been checked; but for 'knn', cells may be NaN."""
         self.has_missing_ = np.asarray(~frame.observed.all(axis=0))
         self.means_ = {
-            name: np.ravel(of_samples(block, present).mean(axis=0, dtype=np.float64))
+            name: _means_of_features(of_samples(block, present))
             for name, block, present in _parts(frame)
         }
         if self.strategy == "knn":
@@ -159,7 +162,10 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         Modalities or array
             Modalities if X had modalities, else a 2-D array.
         """
-        frame = self._validate(X, reset=False)
+        return self._output(self._fill(self._validate(X, reset=False)), like=X)
+
+    def _fill(self, frame: Modalities) -> Modalities:
+        """Fill in a frame that has been checked."""
         blocks = []
         for v, (_, block, present) in enumerate(_parts(frame)):
             lacking = np.flatnonzero(~present)
@@ -170,7 +176,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
                 flag = (~present).astype(filled.dtype)
                 filled = _beside(filled, flag[:, None])
             blocks.append(filled)
-        return self._output(Modalities._of(frame.names, tuple(blocks), None), like=X)
+        return Modalities._of(frame.names, tuple(blocks), None)
 
     def _values(self, frame: Modalities, v: int, lacking: np.ndarray) -> Any:
         if self.strategy == "zero":
@@ -228,6 +234,20 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _means_of_features(block: Any) -> np.ndarray:
+    """Return the mean of each feature, over cells that are not NaN."""
+    means = np.ravel(block.mean(axis=0, dtype=np.float64))
+    if np.isnan(means).any():
+        cells = block.toarray() if sparse.issparse(block) else block
+        observed = ~np.isnan(cells)
+        sums = np.sum(cells, axis=0, where=observed, dtype=np.float64)
+        counts = observed.sum(axis=0)
+        means = np.divide(
+            sums, counts, where=counts > 0, out=np.full_like(sums, np.nan)
+        )
+    return means
 
 
 def _parts(frame: Modalities) -> Any:

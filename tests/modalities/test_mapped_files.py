@@ -41,8 +41,9 @@ def test_missing_samples_of_a_mapped_file_are_found(mapped):
 
 
 @pytest.mark.parametrize("sample", [0, 4, 6])
-def test_a_lone_nan_of_a_mapped_file_is_told_where_it_is(mapped, sample):
+@pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "infinity")])
+def test_a_lone_nan_of_a_mapped_file_is_told_where_it_is(mapped, sample, value, name):
     array = np.ones((7, 3))
-    array[sample, 1] = np.inf
-    with pytest.raises(ValueError, match=f"sample {sample}, feature 1 is NaN"):
+    array[sample, 1] = value
+    with pytest.raises(ValueError, match=f"sample {sample}, feature 1 is {name}"):
         EarlyFusionClusterer(n_clusters=2).fit([mapped(array), np.ones((7, 2))])

@@ -1,0 +1,285 @@
+"""Values that are numbers, and those that are not: text, dates, categories, objects.
+
+scikit-learn converts some of what is no number without a warning (dates become
+nanoseconds, text that looks like numbers is parsed) and refuses the rest without the
+name of the column. Here all of it is refused by column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+ARRAY_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
+
+
+def package_of(obj: object) -> str:
+    """Return the name of the package that defines the type of an object."""
+    return type(obj).__module__.partition(".")[0]
+
+
+def is_frame(obj: object) -> bool:
+    """Return whether an object is a pandas or polars DataFrame, importing neither."""
+    return type(obj).__name__ == "DataFrame" and package_of(obj) in ("pandas", "polars")
+
+
+def refuse_unknown_type(data: Any, what: str) -> None:
+    """Refuse an object that NumPy could only read element by element, if at all.
+
+    Parameters
+    ----------
+    data : object
+        What was given for an array.
+    what : str
+        What it is called in the error.
+
+    Raises
+    ------
+    TypeError
+        If its type has no conversion to an array of its own.
+    """
+    if isinstance(
+        data, list | tuple | np.ndarray | Real | complex | str | bytes | None
+    ):
+        return
+    if sparse.issparse(data) or any(hasattr(data, p) for p in ARRAY_PROTOCOLS):
+        return
+    try:
+        memoryview(data)
+    except TypeError:
+        raise TypeError(_unknown_type(data, what)) from None
+
+
+def _unknown_type(data: Any, what: str) -> str:
+    found = f"{what} is a {type(data).__name__}, which is no array"
+    if package_of(data) == "anndata":
+        return f"{found}; give its matrix (.X) or its table (.to_df())"
+    if package_of(data) == "mudata":
+        return (
+            f"{found}; align the tables of its modalities by the names of samples: "
+            "Modalities.from_frames({name: table.to_df() for name, table in "
+            "X.mod.items()}, join='outer')"
+        )
+    return (
+        f"{found}; give a NumPy array, a sparse matrix, a DataFrame, or a list of "
+        "arrays with one entry per modality"
+    )
+
+
+def is_null(cell: Any) -> bool:
+    """Return whether an object stands for nothing: None, NA, NaT, or NaN."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    # NaN is unlike itself; of arrays as cells that cannot be asked
+    return isinstance(cell, Real | Decimal | np.generic) and bool(cell != cell)
+
+
+def cell_name(sample: int, feature: int, columns: Sequence[str] | None) -> str:
+    """Name a cell by its sample and its column, or its position without names."""
+    if columns is None:
+        return f"sample {sample}, feature {feature}"
+    return f"sample {sample}, column {columns[feature]!r}"
+
+
+def as_numbers(
+    block: Any, what: str, remedy: str, columns: Sequence[str] | None = None
+) -> Any:
+    """Refuse what holds no real numbers, and convert objects that are numbers.
+
+    Parameters
+    ----------
+    block : ndarray, sparse matrix or DataFrame
+        The values, with samples as rows.
+    what : str
+        What errors call the block.
+    remedy : str
+        What errors advise for text and categories.
+    columns : list of str, default=None
+        Names of the columns, for errors.
+
+    Returns
+    -------
+    ndarray, sparse matrix or DataFrame
+        The block itself, unless it holds objects or nulls of a table, which become
+        float64 with NaN for None and NA.
+
+    Raises
+    ------
+    ValueError
+        If a column, or a cell of objects, holds something else than real numbers.
+    TypeError
+        If a cell of objects holds something that is no value at all, such as a dict.
+    """
+    if is_frame(block):
+        return _frame_as_numbers(block, what, remedy)
+    dtype = getattr(block, "dtype", None)
+    _refuse_dtype(dtype, what, remedy)
+    if dtype == np.dtype(object) and not sparse.issparse(block):
+        return _objects_as_floats(np.asarray(block), what, remedy, columns)
+    return block
+
+
+def holds_other_than_numbers(block: Any) -> bool:
+    """Return whether some cells of a block are text, categories or other objects."""
+    try:
+        as_numbers(block, "", "")
+    except (TypeError, ValueError):
+        return True
+    return False
+
+
+def holds_nan(block: Any) -> bool:
+    """Return whether a block of floats has a cell that is NaN."""
+    values = block.data if sparse.issparse(block) else block
+    return bool(np.isnan(values).any())
+
+
+def _refuse_dtype(dtype: Any, what: str, remedy: str) -> None:
+    kind = getattr(dtype, "kind", "")
+    if kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {what} holds {dtype}; give real and "
+            "imaginary parts (or amplitude and phase) as features of their own"
+        )
+    if kind in ("M", "m"):
+        raise ValueError(
+            f"{what} holds {dtype}, not numbers; encode it first, for example as "
+            "seconds since the first one"
+        )
+    if kind in ("U", "S", "T"):
+        raise ValueError(f"{what} holds text ({dtype}), not numbers; {remedy}")
+    if kind == "V":
+        raise ValueError(
+            f"{what} holds records ({dtype}), not numbers; give their fields as "
+            "columns of one array"
+        )
+
+
+def _frame_as_numbers(frame: Any, what: str, remedy: str) -> Any:
+    in_pandas = package_of(frame) == "pandas"
+    converted: dict[int, np.ndarray] = {}
+    for position, (name, dtype) in enumerate(
+        zip(frame.columns, frame.dtypes, strict=True)
+    ):
+        column = f"{what}: column {name!r}"
+        kind = type(dtype).__name__
+        if kind in ("CategoricalDtype", "Categorical", "Enum"):
+            raise ValueError(
+                f"{column} is categorical ({dtype}), not numbers; {remedy}"
+            )
+        if in_pandas and getattr(dtype, "kind", "O") != "O":
+            _refuse_dtype(dtype, column, remedy)
+        elif in_pandas and dtype == np.dtype(object):
+            values = frame.iloc[:, position].to_numpy(dtype=object)[:, None]
+            cells = _objects_as_floats(values, what, remedy, [name])
+            converted[position] = cells[:, 0]
+        elif in_pandas or not (dtype.is_numeric() or kind in ("Boolean", "Null")):
+            advice = remedy
+            if kind in ("Date", "Datetime", "Duration", "Time", "PeriodDtype"):
+                advice = "encode it first, for example as seconds since the first one"
+            raise ValueError(f"{column} holds {dtype}, not numbers; {advice}")
+    if in_pandas:
+        return _with_columns(frame, converted)
+    import polars as pl
+
+    # beside numbers, NumPy would make objects of what is Boolean or null
+    return frame.with_columns(pl.col(pl.Boolean, pl.Null, pl.Decimal).cast(pl.Float64))
+
+
+def with_nan_for_na(block: Any) -> Any:
+    """Write NaN for pandas' NA among objects, where scikit-learn does not know it.
+
+    Parameters
+    ----------
+    block : object
+        What is handed on unconverted; anything but a DataFrame of pandas is returned.
+
+    Returns
+    -------
+    object
+        The block, or a copy of it in which columns of objects hold NaN for NA.
+    """
+    if not (is_frame(block) and package_of(block) == "pandas"):
+        return block
+    converted = {}
+    for position, dtype in enumerate(block.dtypes):
+        if dtype != np.dtype(object):
+            continue
+        cells = block.iloc[:, position].to_numpy(dtype=object)
+        null = np.fromiter((type(c).__name__ == "NAType" for c in cells), bool)
+        if null.any():
+            converted[position] = np.where(null, np.nan, cells)
+    return _with_columns(block, converted)
+
+
+def _with_columns(frame: Any, converted: dict[int, np.ndarray]) -> Any:
+    """Replace columns by position, since names may repeat."""
+    if not converted:
+        return frame
+    import pandas as pd
+
+    columns = [
+        pd.Series(converted[j], index=frame.index) if j in converted else column
+        for j, (_, column) in enumerate(frame.items())
+    ]
+    return pd.concat(columns, axis=1, keys=range(len(columns))).set_axis(
+        frame.columns, axis=1
+    )
+
+
+def _objects_as_floats(
+    block: np.ndarray, what: str, remedy: str, columns: Sequence[str] | None
+) -> np.ndarray:
+    cells = block.ravel()
+    types = set(map(type, cells))
+    unfit = {t for t in types if not (issubclass(t, REAL_TYPES) or _is_null_type(t))}
+    if unfit:
+        position = next(i for i, cell in enumerate(cells) if type(cell) in unfit)
+        cell = cells[position]
+        where = f"{what}: {_place(position, block, columns)}"
+        if isinstance(cell, str | bytes):
+            raise ValueError(
+                f"{where} holds text ({cell!r:.40}), not a number; {remedy}"
+            )
+        raise TypeError(
+            f"{where} holds an object of type {type(cell).__name__}; a cell's argument "
+            "must be a string that is encoded first, or a real number"
+        )
+    nulls = {t for t in types if _is_null_type(t)}
+    if nulls:
+        null = np.fromiter((type(c) in nulls for c in cells), bool, len(cells))
+        cells = np.where(null, np.nan, cells)
+    try:
+        return cells.astype(np.float64).reshape(block.shape)
+    except OverflowError:
+        position = next(i for i, cell in enumerate(cells) if _overflows(cell))
+        raise ValueError(
+            f"{what}: {_place(position, block, columns)} is a number too large for "
+            "float64; rescale the feature, for example by its logarithm"
+        ) from None
+
+
+REAL_TYPES = (Real, np.bool_, Decimal)
+
+
+def _is_null_type(kind: type) -> bool:
+    return kind is type(None) or kind.__name__ == "NAType"
+
+
+def _overflows(cell: Any) -> bool:
+    try:
+        float(cell)
+    except OverflowError:
+        return True
+    return False
+
+
+def _place(position: int, block: np.ndarray, columns: Sequence[str] | None) -> str:
+    width = max(1, int(np.prod(block.shape[1:])))
+    sample, feature = divmod(position, width)
+    return cell_name(sample, feature, columns if block.ndim == 2 else None)
