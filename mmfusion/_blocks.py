@@ -94,8 +94,8 @@ def as_plain(data: Any, what: str) -> Any:
     """
     if sparse.issparse(data):
         return checked_csr(data, what)
-    if package_of(data) == "torch":
-        return _from_torch(data)
+    if package_of(data) == "torch" and hasattr(data, "detach"):
+        return _from_torch(data, what)
     if isinstance(data, np.ma.MaskedArray):
         floats = data.astype(np.result_type(data, np.float16))
         return np.ma.filled(floats, np.nan)
@@ -104,12 +104,18 @@ def as_plain(data: Any, what: str) -> Any:
     return data
 
 
-def _from_torch(tensor: Any) -> np.ndarray:
-    tensor = tensor.detach().cpu()
+def _from_torch(tensor: Any, what: str) -> np.ndarray:
     try:
-        return tensor.numpy()
-    except TypeError:  # NumPy has no bfloat16
-        return tensor.float().numpy()
+        tensor = tensor.detach().cpu()
+        try:
+            return tensor.numpy()
+        except TypeError:  # NumPy has no bfloat16
+            return tensor.float().numpy()
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise TypeError(
+            f"{what} is a tensor that is no array ({error}); give a dense one, by "
+            "to_dense() or dequantize()"
+        ) from error
 
 
 def checked_csr(matrix: Any, what: str) -> Any:

@@ -259,11 +259,11 @@ def _split_table(
         columns = columns_by_name(X, fitted)
         blocks = {n: _blocks.take_columns(X, c) for n, c in columns.items()}
         return Modalities(blocks), _names_within(fitted), fitted
-    if isinstance(X, list | tuple):
+    if not (is_frame(X) or sparse.issparse(X)):
         X = np.asarray(X)
-    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    kind = getattr(getattr(X, "dtype", None), "kind", "")
     # what may not be numbers is taken apart first, so that errors name the modality
-    apart = is_frame(X) or (kind not in "fiub" and spec is not None)
+    apart = is_frame(X) or (kind in "OSTUMmV" and spec is not None)
     if not (raw or apart):
         encoder = (
             f"OneHotEncoder(sparse_output=False) before {type(estimator).__name__}"

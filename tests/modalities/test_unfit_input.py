@@ -250,3 +250,9 @@ def test_tensors_are_arrays_in_every_form(dtype):
     tensor = torch.arange(12, dtype=dtype).reshape(6, 2).requires_grad_()
     for X in (tensor, [tensor], {"a": tensor}):
         np.testing.assert_array_equal(EarlyFusion(None).fit_transform(X), GOOD)
+
+
+@pytest.mark.parametrize("way", ways_in(None))
+def test_a_tensor_that_is_no_array_is_refused_with_the_remedy(way):
+    with pytest.raises(TypeError, match=r"tensor that is no array.*to_dense\(\)"):
+        ways_in(torch.eye(6).to_sparse())[way]()
