@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
+from pathlib import Path
 from typing import IO, Any
 
 REMEDIES = {
@@ -24,6 +25,46 @@ REMEDIES = {
     errno.ENAMETOOLONG: "the name is too long; give a shorter path",
     errno.ELOOP: "its symbolic links lead in a circle; give another path",
 }
+
+
+def as_path(path: str | PathLike[str], parameter: str = "path") -> Path:
+    """Take what the user gave for a path, or refuse what the system would not take.
+
+    Parameters
+    ----------
+    path : str or path-like
+        What was given.
+    parameter : str, default="path"
+        What to call it in errors.
+
+    Returns
+    -------
+    Path
+        The path as it was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no path, or empty, or cannot be encoded.
+
+    Examples
+    --------
+    >>> from mmfusion._atomic import as_path
+    >>> as_path("report").name
+    'report'
+    """
+    if not isinstance(path, str | PathLike):
+        raise TypeError(
+            f"{parameter} is a {type(path).__name__}; give a str or a path-like object"
+        )
+    text = os.fsdecode(path)
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{parameter}={text!r} cannot be encoded: {error}") from error
+    if not encoded or b"\0" in encoded:
+        raise ValueError(f"{parameter}={text!r} is empty or has a NUL; give a path")
+    return Path(text)
 
 
 @contextmanager
@@ -67,7 +108,8 @@ def write_atomically(path: str | PathLike[str], mode: str = "wb") -> Iterator[IO
     ...     path.read_text()
     'whole'
     """
-    target = _resolve(path)
+    path = as_path(path)
+    target = os.path.realpath(path)
     folder = os.path.dirname(target)
     beside = os.path.join(folder, f".mmfusion-{secrets.token_hex(8)}.tmp")
     try:
@@ -105,19 +147,6 @@ def _open(path: str, mode: str) -> IO[Any]:
     return open(path, mode, encoding="utf-8", newline="")
 
 
-def _resolve(path: str | PathLike[str]) -> str:
-    try:
-        target = os.path.realpath(os.fsdecode(path))
-        os.fsencode(target)
-    except TypeError as error:
-        raise TypeError(
-            f"path is a {type(path).__name__}; give a str or a path-like object"
-        ) from error
-    except ValueError as error:
-        raise ValueError(f"path {path!r} is not a valid path: {error}") from error
-    return target
-
-
 def _is_replaced(target: str) -> bool:
     """Return whether a new file takes the place of what is there."""
     try:
@@ -129,8 +158,8 @@ def _is_replaced(target: str) -> bool:
     return os.path.isfile(target)
 
 
-def _explained(error: OSError, path: str | PathLike[str]) -> OSError:
+def _explained(error: OSError, path: Path) -> OSError:
     remedy = REMEDIES.get(error.errno or 0, str(error))
-    message = f"cannot write {os.fsdecode(path)!r}: {remedy}"
+    message = f"cannot write {str(path)!r}: {remedy}"
     # with its number, OSError becomes the subclass that callers expect
     return OSError(message) if error.errno is None else OSError(error.errno, message)
