@@ -328,7 +328,12 @@ def cut_frames(
             f"{name} has {lengths.dtype} of shape {lengths.shape}; it needs one "
             "integer per sample"
         )
-    n_frames = np.maximum(lengths, 0)
+    if lengths.size and (lengths.min() < -1 or lengths.max() > len(frames)):
+        raise ValueError(
+            f"{name} has values from {lengths.min()} to {lengths.max()}; {found} "
+            f"{len(frames)} frames, and -1 stands for a sample without any"
+        )
+    n_frames = np.maximum(lengths.astype(np.int64), 0)  # small types would overflow
     if n_frames.sum() != len(frames):
         raise ValueError(
             f"{name} adds up to {n_frames.sum()} frames; {found} {len(frames)}"

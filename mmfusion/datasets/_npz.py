@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +12,17 @@ from scipy import sparse
 from sklearn.utils import Bunch
 
 from mmfusion import _blocks
+from mmfusion._atomic import as_path
 from mmfusion._blocks import Block
 from mmfusion._columns import SEPARATOR, default_names
+from mmfusion.datasets._archive import read_arrays, write_arrays
 from mmfusion.modalities import Modalities
 
 # The keys of the layout, which calls a modality a view; all others are passed on.
 COMMON_KEYS = ("view_names", "observed", "y", "label_values", "source")
 CLOCK_KEYS = ("frames", "lengths", "view_of_channel")
 FOUND = "the file has"  # in errors
+MAX_LISTED = 20  # keys and positions in errors
 SPARSE_PARTS = ("data", "indices", "indptr", "shape")
 BLOCK_KEY = re.compile(
     rf"view_(\d+)(?:_(?:{'|'.join(SPARSE_PARTS)}))?|(?:frames|lengths)_(\d+)"
@@ -42,7 +43,8 @@ def save_npz(
     Parameters
     ----------
     path : str or path-like
-        The file, taken as it is (no ``.npz`` is appended) and overwritten.
+        The file, taken as it is (no ``.npz`` is appended). An existing file is
+        replaced once all of the new one is written, and unchanged after an error.
     X : Modalities, or list or dict of arrays
         The data: dense or sparse arrays, or sequences.
     y : array-like of shape (n_samples, ...), default=None
@@ -56,12 +58,15 @@ def save_npz(
 
     Raises
     ------
+    OSError
+        If the file cannot be written. The message names path and remedy.
     TypeError
-        If a modality is a DataFrame, or something holds Python objects.
+        If a modality is a DataFrame, something holds Python objects, or an argument is
+        of another type.
     ValueError
         If the sequences of one modality differ in width or dtype, `y` has another
-        number of samples or values that `target_names` does not cover, or a name in
-        `extra` belongs to the layout.
+        number of samples or values that `target_names` does not cover, something is
+        masked, or a name in `extra` belongs to the layout.
 
     See Also
     --------
@@ -107,6 +112,11 @@ def save_npz(
     >>> loaded.data == X
     True
     """
+    path = as_path(path)
+    if not isinstance(source, str):
+        raise TypeError(f"source is a {type(source).__name__}; give text")
+    if not isinstance(extra, Mapping | None):
+        raise TypeError(f"extra is a {type(extra).__name__}; give a dict of arrays")
     X = Modalities(X)
     arrays = {"view_names": np.array(X.names)}
     arrays |= _shared_clock_arrays(X) if _share_a_clock(X) else _block_arrays(X)
@@ -121,16 +131,14 @@ def save_npz(
     if source:
         arrays["source"] = np.array(source)
     for name, value in (extra or {}).items():
+        if not isinstance(name, str):
+            raise TypeError(f"extra: {name!r} is no name; give a dict by str")
         if _is_layout_key(name):
             raise ValueError(
                 f"extra: {name!r} is a key of the layout; give the array another name"
             )
         arrays[name] = _as_array(value, f"extra[{name!r}]")
-    # numpy.savez would append .npz to the path and refuse an array named "file"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+    write_arrays(path, arrays)
 
 
 def load_npz(
@@ -138,7 +146,8 @@ def load_npz(
 ) -> Bunch | tuple[Modalities, np.ndarray | None]:
     """Load modalities and a target from an npz file.
 
-    Nothing in the file is unpickled, so that a file from elsewhere runs no code.
+    A file from elsewhere is not trusted: nothing in it is unpickled, and all that it
+    claims about itself is checked before memory is allocated or values are used.
 
     Parameters
     ----------
@@ -171,9 +180,11 @@ def load_npz(
 
     Raises
     ------
+    OSError
+        If there is no such file, or it cannot be opened.
     ValueError
-        If the file is no npz file, has another layout, contradicts itself, or holds
-        pickled objects.
+        If the file is no npz file, is damaged, has another layout, contradicts itself,
+        or holds pickled objects. The message names the file.
 
     See Also
     --------
@@ -194,30 +205,40 @@ def load_npz(
       modality_0  dense (3, 3) float64
       modality_1  dense (3, 2) float64
     """
-    arrays = _read_arrays(Path(path))
+    path = as_path(path)
+    arrays = read_arrays(path)
     try:
         X = _modalities(arrays)
         y = arrays.get("y")
         if y is not None:
             _check_target(y, X)
         _check_label_values(arrays)
-    except ValueError as error:
+        source = _source(arrays)
+    except (MemoryError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     if return_X_y:
         return X, y
-    source = str(arrays.get("source", ""))
     return Bunch(
         data=X,
         target=y,
         target_names=arrays.get("label_values"),
-        extra={k: a for k, a in arrays.items() if not _is_layout_key(k)},
+        extra={k: a for k, a in arrays.items() if not _is_used(k, arrays)},
         source=source,
-        DESCR="\n".join(filter(None, [Path(path).stem, repr(X), source])),
+        DESCR="\n".join(filter(None, [path.stem, repr(X), source])),
     )
 
 
 def _is_layout_key(key: str) -> bool:
     return key in COMMON_KEYS + CLOCK_KEYS or BLOCK_KEY.fullmatch(key) is not None
+
+
+def _is_used(key: str, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Return whether a file's key is of its layout; some occur in other ones too."""
+    return _is_layout_key(key) and (key not in CLOCK_KEYS or _has_clock(arrays))
+
+
+def _has_clock(arrays: Mapping[str, np.ndarray]) -> bool:
+    return "frames" in arrays and "lengths" in arrays
 
 
 def _check_target(y: np.ndarray, X: Modalities) -> None:
@@ -227,6 +248,10 @@ def _check_target(y: np.ndarray, X: Modalities) -> None:
 
 def _check_label_values(arrays: Mapping[str, np.ndarray]) -> None:
     y, names = arrays.get("y"), arrays.get("label_values")
+    if names is not None and names.ndim != 1:
+        raise ValueError(
+            f"the names of the classes have shape {names.shape}; give a list"
+        )
     if y is None or names is None or y.size == 0:
         return
     low, high = np.unique(y)[[0, -1]].tolist()
@@ -241,7 +266,15 @@ def _check_label_values(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _as_array(value: Any, name: str) -> np.ndarray:
-    array = np.asarray(value)
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} is masked, which the file cannot hold; fill it, and save the mask "
+            "in extra="
+        )
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be taken as an array: {error}") from error
     if array.dtype.kind == "O" and all(isinstance(e, str) for e in array.flat):
         array = array.astype(str)
     return _without_objects(array, name)
@@ -324,28 +357,9 @@ def _concatenated(block: Block, name: str) -> np.ndarray:
 # Reading
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError(f"{path} is not an npz file")
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {}
-        for key in archive.files:
-            try:
-                arrays[key] = archive[key]
-            except ValueError as error:
-                raise ValueError(
-                    f"{path}: {key!r} cannot be read: {error}. Nothing is unpickled, "
-                    "since that could run any code; save numbers or strings"
-                ) from error
-    return arrays
-
-
 def _modalities(arrays: Mapping[str, np.ndarray]) -> Modalities:
-    if "frames" in arrays and "lengths" in arrays:
-        blocks = _split_by_clock(arrays)
-    else:
-        blocks = _split_by_keys(arrays)
+    split = _split_by_clock if _has_clock(arrays) else _split_by_keys
+    blocks = split(arrays)
     names = arrays.get("view_names")
     if names is not None and names.shape != (len(blocks),):
         raise ValueError(
@@ -356,6 +370,13 @@ def _modalities(arrays: Mapping[str, np.ndarray]) -> Modalities:
         names=default_names(len(blocks)) if names is None else _fit_names(names),
         observed=arrays.get("observed"),
     )
+
+
+def _source(arrays: Mapping[str, np.ndarray]) -> str:
+    source = arrays.get("source", np.array(""))
+    if source.shape != () or source.dtype.kind != "U":
+        raise ValueError(f"source has {source.dtype} of shape {source.shape}, not text")
+    return str(source)
 
 
 def _fit_names(given: np.ndarray) -> list[str]:
@@ -369,6 +390,12 @@ def _fit_names(given: np.ndarray) -> list[str]:
 
 
 def _split_by_clock(arrays: Mapping[str, np.ndarray]) -> list[Any]:
+    others = sorted(key for key in arrays if BLOCK_KEY.fullmatch(key))
+    if others:
+        raise ValueError(
+            f"the file has both {others[0]} and frames with lengths, which are two "
+            "layouts; see save_npz"
+        )
     frames, lengths = arrays["frames"], arrays["lengths"]
     if frames.ndim != 2:
         raise ValueError(
@@ -377,11 +404,17 @@ def _split_by_clock(arrays: Mapping[str, np.ndarray]) -> list[Any]:
     modality = arrays.get("view_of_channel")
     if modality is None:
         modality = np.zeros(frames.shape[1], dtype=int)
-    n_modalities = int(modality.max(initial=0)) + 1
-    if modality.shape != frames.shape[1:] or set(modality) != set(range(n_modalities)):
+    positions = np.unique(modality)
+    n_modalities = len(positions)
+    if (
+        modality.shape != frames.shape[1:]
+        or modality.dtype.kind not in "iu"
+        or not np.array_equal(positions, np.arange(n_modalities))
+    ):
         raise ValueError(
             "view_of_channel gives the position of the modality, from 0, of each of "
-            f"the {frames.shape[1]} features of frames; got {modality.tolist()}"
+            f"the {frames.shape[1]} features of frames; got {modality.dtype} of shape "
+            f"{modality.shape} with the positions {positions[:MAX_LISTED].tolist()}"
         )
     return [
         _blocks.cut_frames(frames[:, modality == v], lengths, "lengths", FOUND)
@@ -398,7 +431,7 @@ def _split_by_keys(arrays: Mapping[str, np.ndarray]) -> list[Any]:
     if not positions:
         raise ValueError(
             "the file has another layout than save_npz writes: neither view_0, ... "
-            f"nor frames with lengths are among its keys {sorted(arrays)}; take what "
+            f"nor frames with lengths are among its keys {_keys(arrays)}; take what "
             "you need by numpy.load and build Modalities from it"
         )
     return [_block(arrays, v) for v in range(max(positions) + 1)]
@@ -415,7 +448,35 @@ def _block(arrays: Mapping[str, np.ndarray], v: int) -> Any:
         raise ValueError(
             f"modality {v} is missing or incomplete: it needs view_{v}, or "
             f"frames_{v} and lengths_{v}, or all of {', '.join(keys)}; the keys are "
-            f"{sorted(arrays)}"
+            f"{_keys(arrays)}"
         )
-    data, indices, indptr, shape = (arrays[key] for key in keys)
-    return sparse.csr_array((data, indices, indptr), shape=tuple(shape.tolist()))
+    return _csr_array({part: arrays[f"view_{v}_{part}"] for part in SPARSE_PARTS}, v)
+
+
+def _keys(arrays: Mapping[str, np.ndarray]) -> str:
+    keys = sorted(arrays)
+    more = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
+    return f"{keys[:MAX_LISTED]}{more}"
+
+
+def _csr_array(parts: Mapping[str, np.ndarray], v: int) -> Any:
+    """Build a CSR array whose indices are all in range."""
+    for part, array in parts.items():
+        kinds = "biufc" if part == "data" else "iu"
+        if array.ndim != 1 or array.dtype.kind not in kinds:
+            raise ValueError(
+                f"view_{v}_{part} has {array.dtype} of shape {array.shape}; it needs "
+                "one dimension of numbers, and integers unless it is data"
+            )
+    shape = tuple(parts["shape"].tolist())
+    if len(shape) != 2:
+        raise ValueError(f"view_{v}_shape has {len(shape)} values; it needs 2")
+    try:
+        matrix = sparse.csr_array(
+            (parts["data"], parts["indices"], parts["indptr"]), shape=shape
+        )
+        # indices out of range would read and write foreign memory
+        matrix.check_format(full_check=True)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"view_{v} is no valid CSR array: {error}") from error
+    return matrix

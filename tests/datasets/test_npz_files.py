@@ -24,6 +24,7 @@ TABLES = [
     "handwritten_mfeat",
     "mnist4_3v",
     "mosi_3v",
+    "mosi_context_3v",
     "movies617",
     "msrcv1_5v",
     "ngs_3v",
@@ -62,6 +63,11 @@ def test_real_tables_load_as_they_are(shared_data, name):
             np.testing.assert_array_equal(loaded.target_names, raw["label_values"])
         else:
             assert loaded.target_names is None
+
+
+def test_keys_that_this_layout_does_not_use_are_passed_on(shared_data):
+    loaded = load_npz(shared_data / "mosi_context_3v.npz")
+    assert loaded.extra["lengths"].sum() == len(loaded.data)
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
@@ -295,8 +301,16 @@ EYE = np.eye(2)
         (dict(frames=EYE, lengths=[1, 2]), "adds up to 3 frames; the file has 2"),
         (dict(frames=EYE, lengths=[1.0, 1.0]), "lengths has float64"),
         (dict(frames=np.ones(2), lengths=[1, 1]), r"frames has shape \(2,\)"),
-        (dict(frames=EYE, lengths=[2], view_of_channel=[0, 2]), r"got \[0, 2\]"),
-        (dict(frames_0=EYE, lengths_0=[3]), "lengths_0 adds up to 3"),
+        (dict(frames=EYE, lengths=[2], view_of_channel=[0, 2]), r"positions \[0, 2\]"),
+        (dict(frames=EYE, lengths=[2], view_of_channel=[0, 10**9]), "1000000000"),
+        (dict(frames=EYE, lengths=[2], view_of_channel=[0, -1]), r"positions \[-1"),
+        (dict(frames=EYE, lengths=[2], view_of_channel=[0.0, 1.0]), "got float64"),
+        (dict(frames_0=EYE, lengths_0=[3]), "lengths_0 has values from 3 to 3"),
+        (dict(frames_0=EYE, lengths_0=[2, -2]), "lengths_0 has values from -2 to 2"),
+        (dict(frames=EYE, lengths=[2], view_0=EYE), "both view_0 and frames"),
+        (dict(view_0=EYE, y=[0, 1], label_values="ab"), r"have shape \(\)"),
+        (dict(view_0=EYE, source=["a", "b"]), r"source has <U1 of shape \(2,\)"),
+        (dict(view_0=1.0), "'modality_0' is a float"),
     ],
 )
 def test_files_that_contradict_themselves_are_refused(tmp_path, arrays, message):
@@ -322,6 +336,22 @@ def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
         ([EYE], dict(y=["a", "b"], target_names=["a", "b"]), ValueError, "'a' to 'b'"),
         ([EYE], dict(extra={"view_0": EYE}), ValueError, "key of the layout"),
         ([EYE], dict(extra={"frames_7": EYE}), ValueError, "key of the layout"),
+        ([EYE], dict(extra={3: EYE}), TypeError, "extra: 3 is no name"),
+        ([EYE], dict(extra={"": EYE}), ValueError, "cannot be called ''"),
+        ([EYE], dict(extra={"a\0b": EYE}), ValueError, "without NUL"),
+        ([EYE], dict(extra={"\ud800": EYE}), ValueError, "cannot be called"),
+        ([EYE], dict(extra={"a" * 10**5: EYE}), ValueError, "cannot be called"),
+        ([EYE], dict(extra=[EYE]), TypeError, "extra is a list"),
+        (
+            [EYE],
+            dict(extra={"a": [[1], [1, 2]]}),
+            ValueError,
+            r"extra\['a'\] cannot be",
+        ),
+        ([EYE], dict(extra={"a": "\ud800"}), ValueError, "'a' cannot be saved"),
+        ([EYE], dict(source=object()), TypeError, "source is a object"),
+        ([EYE], dict(y=np.ma.masked_equal([0, 1], 0)), ValueError, "y is masked"),
+        ([EYE], dict(y=lambda: 0), TypeError, "y holds Python objects"),
         (
             {"a": [np.ones((2, 3)), None, np.ones((2, 4))]},
             {},
@@ -332,9 +362,19 @@ def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
         (EYE, {}, TypeError, "from_table"),
     ],
 )
-def test_what_cannot_be_saved_is_refused_and_leaves_no_file(
+def test_what_cannot_be_saved_is_refused_and_leaves_the_old_file(
     tmp_path, X, options, error, message
 ):
+    old = round_trip(tmp_path, [np.arange(6.0).reshape(3, 2)], [0, 1, 2])
     with pytest.raises(error, match=message):
         save_npz(tmp_path / "file.npz", X, **options)
-    assert not (tmp_path / "file.npz").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["file.npz"]
+    assert load_npz(tmp_path / "file.npz").data == old.data
+
+
+@pytest.mark.parametrize("path", [None, 3, "", "a\0b"])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises((TypeError, ValueError), match="path"):
+        save_npz(path, [EYE])
+    with pytest.raises((TypeError, ValueError), match="path"):
+        load_npz(path)

@@ -1,0 +1,209 @@
+"""The arrays of an npz file: read without trusting the file, written as a whole."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from mmfusion._atomic import write_atomically
+
+SUFFIX = ".npy"
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that numpy writes
+MAX_EXPANSION = 1032  # of DEFLATE: 258 bytes for 2 bits
+END_BYTES, END_COUNT = 22, 10  # of the record at the end of a zip file
+MANY_MEMBERS = 0xFFFF  # stands for this number and more
+MAX_KEY_BYTES = 60_000  # zip files allow 65,535 for a name
+MAX_CODE_POINT = 0x10FFFF
+SURROGATES = (0xD800, 0xDFFF)  # no characters: they cannot be encoded
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of an npz file, none of which is unpickled.
+
+    What the file claims about sizes is compared with the file itself before memory is
+    allocated. The arrays are then at most 1,032 times as large as the file, which is
+    the limit of its compression.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays by key.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is not an npz file, is damaged, contradicts itself or holds objects. The
+        message names the file.
+    """
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise ValueError(f"{path} is not an npz file: it is not a regular file")
+    with path.open("rb") as file:
+        try:
+            archive = zipfile.ZipFile(file)
+            members = archive.infolist()
+            _check_number(file, archive)
+            _check_members(members, os.fstat(file.fileno()).st_size)
+        except Exception as error:  # zipfile raises a dozen others on damaged files
+            raise ValueError(f"{path} is not an npz file: {_reason(error)}") from error
+        arrays = {}
+        for member in members:
+            key = member.filename.removesuffix(SUFFIX)
+            try:
+                arrays[key] = _read_member(archive, member)
+            except Exception as error:
+                raise ValueError(
+                    f"{path}: {key!r} cannot be read: {_reason(error)}"
+                ) from error
+    return arrays
+
+
+def _reason(error: Exception) -> str:
+    """Name the type of an error where its text may not say enough."""
+    if isinstance(error, ValueError) and type(error) is not UnicodeDecodeError:
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _check_number(file: IO[bytes], archive: zipfile.ZipFile) -> None:
+    """Compare the number of members with the one at the end of the file.
+
+    A damaged length in the directory hides members, and zipfile does not count.
+    """
+    file.seek(-END_BYTES - len(archive.comment), os.SEEK_END)
+    (expected,) = struct.unpack_from("<H", file.read(END_BYTES), END_COUNT)
+    found = len(archive.infolist())
+    if expected != min(found, MANY_MEMBERS):
+        raise ValueError(f"it has {expected} members by its end, {found} are listed")
+
+
+def _check_members(members: list[zipfile.ZipInfo], n_bytes: int) -> None:
+    names = [member.filename for member in members]
+    if len(set(names)) < len(names):
+        raise ValueError("it has two arrays of one name")
+    for member in members:
+        if not member.filename.endswith(SUFFIX):
+            raise ValueError(f"it has a member {member.filename!r}, which is no array")
+        if member.compress_type not in METHODS:
+            raise ValueError(f"{member.filename!r} is compressed in another way")
+        if member.file_size > MAX_EXPANSION * member.compress_size:
+            raise ValueError(
+                f"{member.filename!r} claims {member.file_size} bytes, more than "
+                f"{member.compress_size} compressed bytes can hold"
+            )
+    if sum(member.compress_size for member in members) > n_bytes:
+        raise ValueError(f"its members claim more than its {n_bytes} bytes")
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(info) as member:
+        _check_header(member, info.file_size, MAX_EXPANSION * info.compress_size)
+        member.seek(0)
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        member.read()  # at the end of the member its checksum is compared
+    check_values(array)
+    return array
+
+
+def _check_header(member: IO[bytes], n_bytes: int, max_length: int) -> None:
+    """Compare the size of an array by its header with that of its member."""
+    try:
+        version = np.lib.format.read_magic(member)
+        # version 3 differs from 2 in the encoding of names of fields only
+        read_header = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(member)
+    except Exception as error:  # whatever evaluating a damaged header raises
+        raise ValueError(
+            f"its header is damaged, or too long to be trusted ({type(error).__name__})"
+        ) from error
+    if dtype.hasobject:
+        raise ValueError(
+            "it holds Python objects. Nothing is unpickled, since that could run any "
+            "code; save numbers or strings"
+        )
+    n_claimed = member.tell() + math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or n_claimed != n_bytes:
+        raise ValueError(
+            f"its header claims an array of shape {shape} and {dtype}, which does not "
+            f"fit in its {n_bytes} bytes"
+        )
+    if max(shape, default=0) > max_length:  # an empty array takes no bytes
+        raise ValueError(
+            f"its header claims shape {shape}, more than so small a file describes"
+        )
+
+
+def check_values(array: np.ndarray) -> None:
+    """Refuse bytes that are neither true nor false, and codes of no character."""
+    if array.nbytes == 0:
+        return
+    if array.dtype == bool and array.view(np.uint8).max() > 1:
+        raise ValueError("it has values that are neither true nor false")
+    if array.dtype.kind == "U":
+        code = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        codes = array.reshape(-1).view(code)
+        low, high = SURROGATES
+        if codes.max() > MAX_CODE_POINT or ((codes >= low) & (codes <= high)).any():
+            raise ValueError("it has text with codes that are no characters")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to a compressed npz file: all of them, or nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file. An existing one is replaced once all of the new one is written.
+    arrays : dict of str to ndarray
+        The arrays by key; none holds objects.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. The message names path and remedy.
+    ValueError
+        If a key is unfit, or text cannot be encoded.
+    """
+    for key, array in arrays.items():
+        _check_key(key)
+        try:
+            check_values(array)
+        except ValueError as error:
+            raise ValueError(f"{key!r} cannot be saved: {error}") from error
+    # numpy.savez would append .npz to the path and refuse an array named "file"
+    with (
+        write_atomically(path) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for key, array in arrays.items():
+            with archive.open(key + SUFFIX, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _check_key(key: str) -> None:
+    try:
+        n_bytes = len(key.encode("utf-8"))
+    except UnicodeEncodeError:
+        n_bytes = 0
+    if not 0 < n_bytes <= MAX_KEY_BYTES or "\0" in key:
+        raise ValueError(
+            f"an array cannot be called {key[:40]!r}; give it a name of 1 to "
+            f"{MAX_KEY_BYTES} bytes of UTF-8 without NUL"
+        )
