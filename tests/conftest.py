@@ -1,6 +1,7 @@
 """Fixtures that several topics use."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,20 @@ def shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data sets (../shared/data) are not beside the project")
     return SHARED_DATA
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, of 300 kB, where the system allows to mount it."""
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no disk can be mounted: {error}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
