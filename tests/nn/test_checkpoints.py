@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +14,14 @@ from mmfusion.nn._checkpoint import Checkpoint, restore
 from mmfusion.nn._isolation import current_draws, isolated
 from mmfusion.nn._training import begin, keep_best_head
 
-from .nets import make_data, make_epoch, make_net, make_pairs, state_of
+from .nets import (
+    make_data,
+    make_epoch,
+    make_net,
+    make_objective,
+    make_pairs,
+    state_of,
+)
 
 EPOCHS, DONE = 4, 2
 
@@ -229,4 +238,81 @@ def test_a_crash_in_the_middle_of_writing_leaves_the_earlier_checkpoint(
 def test_an_unfinished_file_of_another_process_does_not_matter(saved):
     checkpoint, *_ = saved
     checkpoint.path.with_suffix(".12345.tmp").write_bytes(b"PK half of it")
+    assert checkpoint.load()["done"] == 1
+
+
+# Damage
+
+
+@pytest.fixture
+def check_ignored(saved):
+    """Check that the checkpoint with this content is warned of, and not resumed."""
+    checkpoint, *_ = saved
+
+    def check(content, reason):
+        checkpoint.path.write_bytes(content)
+        named = f"{re.escape(checkpoint.path.name)}.*{reason}"
+        with pytest.warns(UserWarning, match=named) as warned:
+            assert checkpoint.load() is None
+        assert "weights_only" not in str(warned[0].message)
+
+    return check
+
+
+def test_no_flipped_bit_is_taken_for_a_checkpoint(saved, check_ignored):
+    whole = saved[0].path.read_bytes()
+    rng = np.random.default_rng(0)
+    ends = [0, 1, len(whole) - 1]
+    for position in [*ends, *rng.integers(len(whole), size=60)]:
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << rng.integers(8)
+        check_ignored(bytes(flipped), "damaged")
+
+
+def test_other_content_is_not_taken_for_a_checkpoint(saved, check_ignored, tmp_path):
+    whole = saved[0].path.read_bytes()
+    torch.save({"phase": "game"}, tmp_path / "foreign")
+    for content in (
+        b"",
+        whole[:1],
+        whole[: len(whole) // 2],
+        whole[:-1],
+        whole + b"x",
+        np.random.default_rng(0).bytes(len(whole)),
+        (tmp_path / "foreign").read_bytes(),
+    ):
+        check_ignored(content, "damaged, or was not written")
+
+
+def test_a_copy_of_another_checkpoint_is_not_resumed(saved, check_ignored):
+    checkpoint, net, generator = saved
+    for other in (
+        Checkpoint(checkpoint.folder, "another", "these"),
+        Checkpoint(checkpoint.folder, "run", "others"),
+    ):
+        other.save(net, 1, generator)
+        check_ignored(other.path.read_bytes(), "another training")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_not_resumed(saved, check_ignored, bad):
+    checkpoint, net, generator = saved
+    next(net.module_.parameters()).data[0, 0] = bad
+    checkpoint.save(net, 1, generator)
+    check_ignored(checkpoint.path.read_bytes(), "NaN or infinite")
+
+
+def test_a_full_disk_names_the_file_and_the_remedy_and_loses_nothing(small_disk):
+    small = make_objective(adversarial_weight=0)
+    net, epoch = make_net(small), make_epoch(make_data())
+    train(net, "game", epoch, 1)
+    checkpoint = Checkpoint(small_disk, "run", "these")
+    checkpoint.save(net, 1, epoch.generator)
+    size = os.stat(checkpoint.path).st_size
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "rest").write_bytes(bytes(free - size // 2))
+    named = f"{re.escape(str(checkpoint.path))}.*free some space"
+    with pytest.raises(OSError, match=named):
+        checkpoint.save(net, 2, epoch.generator)
+    assert sorted(os.listdir(small_disk)) == ["rest", "run-these.pt"]
     assert checkpoint.load()["done"] == 1
