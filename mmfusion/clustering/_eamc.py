@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -22,8 +24,10 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
 from torch.utils.data import Dataset
 
+import mmfusion
 from mmfusion._options import by_modality
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import (
@@ -32,25 +36,29 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from mmfusion._validation import ModalityTags, refuse_empty_samples
+from mmfusion._validation import Layout, ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.nn._callbacks import Report
 from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
+from mmfusion.nn._devices import available_devices, resolve_device
 from mmfusion.nn._distributed import from_first
-from mmfusion.nn._encoders import latent_width, make_encoder
-from mmfusion.nn._fusion import FusionNetwork
+from mmfusion.nn._encoders import check_encoder, latent_width, make_encoder
+from mmfusion.nn._fusion import Fused, FusionNetwork
+from mmfusion.nn._isolation import drawing, isolated
 from mmfusion.nn._neighbors import NeighborPairs, neighbor_graphs
 from mmfusion.nn._net import AdversarialNet
 from mmfusion.nn._objective import Objective
 from mmfusion.nn._restarts import Plan, run_restarts
+from mmfusion.nn._sealed import read_sealed, write_sealed
+from mmfusion.nn._state import net_state, set_net_state, to_arrays, to_tensors
 from mmfusion.nn._training import (
+    DivergenceError,
     assign,
     begin,
     freeze_attention,
     keep_best_head,
     outputs,
-    own_random_state,
 )
 
 N_CLUSTERS = 8  # that of scikit-learn's k-means
@@ -62,6 +70,7 @@ AUTO_EPOCHS = 10  # and epochs of the warm start
 _positive = Interval(Real, 0, None, closed="neither")
 _weight = Interval(Real, 0, None, closed="left")
 _count = Interval(Integral, 1, None, closed="left")
+_SHARE = Interval(Real, 0, 1, closed="left")
 _REMEDY = "lower lr, set clip_norm, or look for modalities of extreme values"
 # parameters that do not change what is trained; seeds stand for random_state
 _NOT_IN_CHECKPOINTS = {
@@ -74,6 +83,10 @@ _NOT_IN_CHECKPOINTS = {
     "random_state",
     "verbose",
 }
+_NOT_OF_THE_NET = (_NOT_IN_CHECKPOINTS - {"compile", "encoders"}) | {"modalities"}
+# attributes that are neither parameters nor learned
+_SETTINGS = {"_sklearn_output_config", "_metadata_request", "_skl_callbacks"}
+_KIND = "EAMCClusterer"
 _OF_THE_GAME = {
     "adversarial_weight",
     "alternate",
@@ -513,6 +526,7 @@ class EAMCClusterer(
         return cls(n_clusters, **(literal | params))
 
     @fit_context(prefer_skip_nested_validation=False)
+    @isolated()
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the network and cluster.
 
@@ -530,6 +544,7 @@ class EAMCClusterer(
         self
             The fitted clusterer.
         """
+        self._check_params()
         rows, shapes = self._rows(X, reset=True)
         random_state = from_first(check_random_state(self.random_state))
         self._preparation = self._fit_preparation(rows, shapes)
@@ -544,7 +559,7 @@ class EAMCClusterer(
             plan.report = partial(self._report, task, X, y, data)
         best, self.init_scores_ = run_restarts(plan, self.n_jobs)
         if best.net is None:
-            raise FloatingPointError(
+            raise DivergenceError(
                 f"a loss became NaN or infinite in every restart: {_REMEDY}"
             )
         if best.problems:
@@ -553,7 +568,7 @@ class EAMCClusterer(
                 f"{'; '.join(best.problems)}. Raise n_init, lower discriminator_lr or "
                 "adversarial_weight, or ask for fewer clusters",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         self.loss_ = best.score
         self._publish(best.net, best.labels)
@@ -582,6 +597,7 @@ class EAMCClusterer(
         return Report(training, self, X, y, fitted)
 
     @fit_context(prefer_skip_nested_validation=False)
+    @isolated()
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train for one epoch on some of the data.
 
@@ -602,6 +618,7 @@ class EAMCClusterer(
         self
             The clusterer; `labels_` are those of these samples.
         """
+        self._check_params()
         first = not hasattr(self, "_net")
         rows, shapes = self._rows(X, reset=first)
         if first:
@@ -612,10 +629,10 @@ class EAMCClusterer(
         data = self._batches(rows)
         pretrain_epochs, max_epochs = self._phases
         done = self.n_iter_ if not first else 0
-        with own_random_state(self._seed + done, data.device) as order:
+        with isolated(self._seed + done) as order:
             if first:
-                self._net = self._make_net(self.callbacks or []).initialize()
-            net = self._net
+                self._check_encoders(data)
+            net = self._make_net(self.callbacks or []) if first else self._net
             if done < pretrain_epochs:
                 some, graphs = self._neighbors(data, np.random.RandomState(self._seed))
                 pairs = NeighborPairs(data, some, graphs, self._batch_size(), order)
@@ -629,7 +646,7 @@ class EAMCClusterer(
                 net.partial_fit(batches, epochs=1)
                 freeze_attention(net, data)
         if not math.isfinite(net.history[-1]["train_loss"]):
-            raise FloatingPointError(
+            raise DivergenceError(
                 f"a loss became NaN or infinite in call {done + 1} of partial_fit: "
                 f"begin again with a clone, and {_REMEDY}"
             )
@@ -657,23 +674,53 @@ class EAMCClusterer(
     def _k(self) -> int:
         return N_CLUSTERS if self.n_clusters is None else self.n_clusters
 
+    def _check_params(self) -> None:
+        """Check what scikit-learn's constraints cannot."""
+        resolve_device(self.device)
+        for name in ("betas", "discriminator_betas"):
+            pair = getattr(self, name)
+            if len(pair) != 2 or not all(b in _SHARE for b in pair):
+                raise ValueError(f"{name}={pair!r} must be two numbers from [0, 1)")
+        for callback in self.callbacks or []:
+            named = isinstance(callback, tuple) and len(callback) == 2
+            found = callback[1] if named else callback
+            if not isinstance(found, Callback) and not (
+                isinstance(found, type) and issubclass(found, Callback)
+            ):
+                raise TypeError(
+                    f"callbacks holds {callback!r}, which is neither a skorch callback "
+                    "nor a pair (name, callback); those of scikit-learn go to "
+                    "set_callbacks"
+                )
+        if self.checkpoint_dir is not None:
+            _check_folder(Path(self.checkpoint_dir))
+
+    def _check_encoders(self, data: Batches) -> None:
+        """Try encoders on a batch; those made from widths need no trial."""
+        names = self.modality_names_in_.tolist()
+        options = by_modality(self.encoders, names, "encoders")
+        if not any(callable(option) for option in options):
+            return
+        net = self._make_net([])
+        rows = np.arange(len(data))[: self._batch_size()]
+        inputs, _ = data.batch(rows)
+        for encoder, x, name in zip(net.module_.encoders, inputs, names, strict=True):
+            with drawing():
+                check_encoder(encoder, x, net.width, name)
+
     def _full_dtype(self) -> torch.dtype:
         return torch.float64 if self.dtype == "float64" else torch.float32
-
-    def _device(self) -> torch.device:
-        if self.device != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def _fit_preparation(
         self, rows: Rows, shapes: list[tuple[int, ...]]
     ) -> Preparation:
         names = list(self.modality_names_in_)
         hows = by_modality(self.scaling, names, "scaling", "auto")
-        return Preparation.fit(rows, hows, shapes)
+        return Preparation.fit(rows, hows, shapes, [str(name) for name in names])
 
     def _batches(self, rows: Rows) -> Batches:
-        return Batches(rows, self._preparation, self._device(), self._full_dtype())
+        device = resolve_device(self.device)
+        return Batches(rows, self._preparation, device, self._full_dtype())
 
     def _batch_size(self) -> int:
         """Small batches find better optima; large ones see every cluster."""
@@ -709,6 +756,7 @@ class EAMCClusterer(
         return rows, graphs
 
     def _plan(self, data: Batches, random_state: np.random.RandomState) -> Plan:
+        self._check_encoders(data)
         pretrain_epochs, max_epochs = self._epochs(len(data))
         seeds = random_state.randint(SEEDS, size=self.n_init)
         # of a later partial_fit
@@ -745,19 +793,32 @@ class EAMCClusterer(
         params = self.get_params(deep=False)
         given = {k: v for k, v in params.items() if k not in _NOT_IN_CHECKPOINTS}
         warm = {k: v for k, v in given.items() if k not in _OF_THE_GAME}
-        with own_random_state(int(seeds[0]), data.device):
-            encoders = self._make_net([]).module.encoders
-        weights = [weight.cpu().numpy() for weight in encoders.state_dict().values()]
-        some = np.linspace(0, len(data) - 1, min(len(data), 100)).astype(int)
-        sample = [x.cpu().numpy() for x in data.batch(some).inputs]
-        shared = [str(encoders), weights, len(data), sample, seeds]
+        with isolated(int(seeds[0])), torch.no_grad():
+            module = self._make_net([]).module_
+            # modules of one description and the same weights may compute other things
+            latents = module.encode(*data.batch(np.arange(len(data))[:8]))
+        weights = to_arrays(module.encoders.state_dict())
+        shared = [
+            mmfusion.__version__,
+            torch.__version__,
+            [str(name) for name in self.modality_names_in_],
+            data.digest(),
+            str(module.encoders),
+            list(weights.items()),
+            to_arrays(latents),
+            seeds,
+        ]
         return {
             phase: joblib.hash([counts, *shared])
             for phase, counts in (("warm start", warm), ("game", given))
         }
 
     def _make_net(self, callbacks: list[Any]) -> AdversarialNet:
-        """Make a net, its weights drawn from torch's random state."""
+        """Make a net, its weights drawn from the generator of `isolated`."""
+        with drawing():
+            return self._new_net(callbacks).initialize()
+
+    def _new_net(self, callbacks: list[Any]) -> AdversarialNet:
         names = [str(name) for name in self.modality_names_in_]
         shapes = self._preparation.shapes
         options = by_modality(self.encoders, names, "encoders")
@@ -773,15 +834,22 @@ class EAMCClusterer(
                 f"the encoders make latents of different widths, {found}; fusion adds "
                 "them up: give encoders of one width"
             )
-        network = FusionNetwork(
-            encoders,
-            widths[0],
-            self._k,
-            self.attention,
-            self.attention_temperature,
-            self.hidden_width,
-            self.n_heads if self.pretrain_epochs else 1,
-        )
+        n_heads = self.n_heads if self.pretrain_epochs else 1
+        try:
+            network = FusionNetwork(
+                encoders,
+                widths[0],
+                self._k,
+                self.attention,
+                self.attention_temperature,
+                self.hidden_width,
+                n_heads,
+            )
+        except (RuntimeError, OverflowError, TypeError) as error:
+            raise ValueError(
+                f"a network with hidden_width={self.hidden_width}, n_heads={n_heads} "
+                f"and n_clusters={self._k} does not fit into memory; lower them"
+            ) from error
         return AdversarialNet(
             network.to(self._full_dtype()),
             criterion=self._objective(),
@@ -798,7 +866,7 @@ class EAMCClusterer(
             schedule=self.lr_schedule,
             reference=self._reference(names),
             autocast=torch.bfloat16 if self.dtype == "bfloat16" else None,
-            device=self._device(),
+            device=resolve_device(self.device),
             compile=self.compile,
             batch_size=self._batch_size(),
             callbacks=callbacks,
@@ -837,12 +905,14 @@ class EAMCClusterer(
     def _fitted(self, net: AdversarialNet) -> dict[str, Any]:
         return {
             "_net": net,
+            "_made_with": self._params_of_net(),
             "_n_features_out": net.width,
             "attention_weights_": net.module_.frozen.cpu().numpy().copy(),
             "history_": list(net.history),
             "n_iter_": len(net.history),
         }
 
+    @isolated()
     def predict(self, X: Any) -> np.ndarray:
         """Tell the cluster of new samples.
 
@@ -861,6 +931,7 @@ class EAMCClusterer(
         rows, _ = self._rows(X, reset=False)
         return assign(self._net, rows, self._preparation)
 
+    @isolated()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Tell how much new samples belong to each cluster.
 
@@ -875,10 +946,9 @@ class EAMCClusterer(
         ndarray of shape (n_samples, n_clusters)
             Soft assignment: rows add up to 1.
         """
-        rows, said = self._said(X)
-        pieces = [out.logits.softmax(1).cpu().numpy() for out in said]
-        return np.concatenate(pieces).astype(rows.dtype, copy=False)
+        return self._collect(X, lambda out: out.logits.softmax(1))[0]
 
+    @isolated()
     def transform(self, X: Any) -> np.ndarray:
         """Fuse new samples.
 
@@ -893,10 +963,9 @@ class EAMCClusterer(
         ndarray of shape (n_samples, latent_width)
             The fused latents.
         """
-        rows, said = self._said(X)
-        pieces = [out.fused.cpu().numpy() for out in said]
-        return np.concatenate(pieces).astype(rows.dtype, copy=False)
+        return self._collect(X, lambda out: out.fused)[0]
 
+    @isolated()
     def modality_latents(self, X: Any) -> dict[str, np.ndarray]:
         """Encode new samples, modality by modality.
 
@@ -912,18 +981,31 @@ class EAMCClusterer(
             Latents by modality; rows of samples that lack it are NaN. `transform`
             adds them up, weighted.
         """
-        rows, said = self._said(X)
-        pieces = [out.latents.cpu().numpy() for out in said]
-        latents = np.concatenate(pieces, axis=1).astype(rows.dtype, copy=False)
-        if rows.observed is not None:
-            latents[~rows.observed.T] = np.nan
+        by_sample, observed = self._collect(X, lambda out: out.latents.movedim(0, 1))
+        latents = by_sample.swapaxes(0, 1)
+        if observed is not None:
+            latents[~observed.T] = np.nan
         return dict(zip(self.modality_names_in_.tolist(), latents, strict=True))
 
-    def _said(self, X: Any) -> tuple[Rows, Iterator[Any]]:
+    def _collect(
+        self, X: Any, read: Callable[[Fused], torch.Tensor]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read something off the network's outputs, also which modalities it saw."""
         check_is_fitted(self)
         rows, _ = self._rows(X, reset=False)
-        return rows, outputs(self._net, rows, self._preparation)
+        pieces = [
+            read(out).cpu().numpy()
+            for out in outputs(self._net, rows, self._preparation)
+        ]
+        with np.errstate(over="ignore"):
+            values = np.concatenate(pieces).astype(rows.dtype, copy=False)
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"what the network returns does not fit {rows.dtype}: give X as float64"
+            )
+        return values, rows.observed
 
+    @isolated()
     def score(self, X: Any, y: Any = None) -> float:
         """Score the clusters of samples without classes.
 
@@ -945,6 +1027,133 @@ class EAMCClusterer(
         frame = self._validate(X, reset=False)
         return modality_silhouette_score(frame, self.predict(frame))
 
+    # Storing
+
+    @property
+    def module_(self) -> FusionNetwork:
+        """The trained network."""
+        check_is_fitted(self)
+        return self._net.module_
+
+    def save_params(self, path: Any) -> None:
+        """Save everything that was learned, without pickle.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file. It is replaced as a whole or, after an error, not at all.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+
+        See Also
+        --------
+        load_params : Take up what was saved.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from mmfusion import EAMCClusterer
+        >>> from mmfusion.datasets import make_multimodal_blobs
+        >>> X, y = make_multimodal_blobs(random_state=0)
+        >>> clusterer = EAMCClusterer(
+        ...     3, encoders=[16, 8], pretrain_epochs=10, max_epochs=5, random_state=0
+        ... )
+        >>> labels = clusterer.fit_predict(X)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clusterer.save_params(Path(folder) / "clusterer.pt")
+        ...     other = EAMCClusterer(3, encoders=[16, 8])
+        ...     other = other.load_params(Path(folder) / "clusterer.pt")
+        >>> bool((other.predict(X) == labels).all())
+        True
+        """
+        check_is_fitted(self)
+        stored = self.__getstate__()
+        learned = {k: v for k, v in stored.items() if k in self._learned()}
+        learned["_net"] = {k: v for k, v in stored["_net"].items() if k != "params"}
+        learned["_layout"] = dataclasses.asdict(self._layout)
+        write_sealed(path, {_KIND: to_tensors(learned)})
+
+    @isolated()
+    def load_params(self, path: Any) -> Self:
+        """Take up what was learned by an estimator of the same parameters.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that `save_params` wrote. It is read without running code.
+
+        Returns
+        -------
+        self
+            Fitted as the other was.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or holds something else, or the parameters make a
+            network of other layers. What was fitted before stays as it was.
+        """
+        try:
+            content = read_sealed(path)
+            if set(content) != {_KIND}:
+                raise ValueError(f"it holds no parameters of {_KIND}")
+            learned = to_arrays(content[_KIND])
+            lacking = {"_net", "_preparation", "_layout"} - set(learned)
+            if lacking:
+                raise ValueError(f"it lacks {sorted(lacking)}")
+            learned["_layout"] = Layout(**learned["_layout"])
+            made = type(self)(**self.get_params(deep=False))
+            made.__setstate__(vars(made) | learned)
+        except ValueError as error:
+            raise ValueError(
+                f"cannot load parameters from {os.fspath(path)!r}: {error}"
+            ) from error
+        made._made_with = made._params_of_net()
+        for name in self._learned():
+            delattr(self, name)
+        self.__dict__ |= {name: getattr(made, name) for name in made._learned()}
+        return self
+
+    def _learned(self) -> list[str]:
+        """Names of all attributes that are no parameters or settings."""
+        given = {*self.get_params(deep=False), *_SETTINGS}
+        return [name for name in vars(self) if name not in given]
+
+    def _params_of_net(self) -> dict[str, Any]:
+        params = self.get_params(deep=False)
+        return {k: v for k, v in params.items() if k not in _NOT_OF_THE_NET}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return attributes, with arrays in place of networks."""
+        state = dict(super().__getstate__())
+        if "_net" not in state:
+            return state
+        # set_params may have changed them since
+        state["_net"] = {"params": state["_made_with"]} | net_state(self._net)
+        state["_preparation"] = self._preparation.get_state()
+        return {k: v for k, v in state.items() if k != "_made_with"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the network of the arrays."""
+        super().__setstate__(state)
+        if not isinstance(state.get("_net"), dict):  # stored by an older version
+            return
+        self._preparation = Preparation.from_state(state["_preparation"])
+        params = self.get_params(deep=False) | state["_net"].get("params", {})
+        made = type(self)(**params)
+        made.modality_names_in_ = self.modality_names_in_
+        made._preparation = self._preparation
+        if str(made.device) not in ("auto", *available_devices()):
+            made.device = "cpu"
+        with isolated():
+            self._net = made._make_net(self.callbacks or [])
+            set_net_state(self._net, state["_net"])
+        self._made_with = state["_net"].get("params", {})
+
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(missing=True, sparse=True, images=True)
 
@@ -955,3 +1164,16 @@ class EAMCClusterer(
         # classifier, and asks this of it
         tags.classifier_tags = ClassifierTags(multi_class=self._k != 2)
         return tags
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder of checkpoints."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"checkpoint_dir={str(folder)!r} is no folder, and cannot be made one: "
+            f"{error.strerror}"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"checkpoint_dir={str(folder)!r} is not writable")

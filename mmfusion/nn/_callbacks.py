@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._data import Batches
-from mmfusion.nn._training import evaluate, freeze_attention
+from mmfusion.nn._training import DivergenceError, evaluate, freeze_attention
 
 
 class Progress(Callback):
@@ -55,7 +55,7 @@ class StopAtNaN(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Look at the loss of the epoch."""
         if not math.isfinite(net.history[-1].get("train_loss", math.nan)):
-            raise FloatingPointError("a loss became NaN or infinite")
+            raise DivergenceError("a loss became NaN or infinite")
 
 
 class Selection(Callback):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from skorch.history import History
+
+from mmfusion.nn._isolation import current_draws
+from mmfusion.nn._sealed import read_sealed, write_sealed
+from mmfusion.nn._state import is_finite, parts_of
 
 
 @dataclass
@@ -46,9 +50,16 @@ class Checkpoint:
             Epochs of its phase that are done.
         generator : torch.Generator
             Of the order of samples.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an older one stays as it is.
         """
-        parts = _parts(net, net.phase_name_)
+        parts = parts_of(net, net.phase_name_)
         state = {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
             "phase": net.phase_name_,
             "done": done,
             "history": json.dumps(net.history.to_list()),
@@ -56,15 +67,10 @@ class Checkpoint:
             "best": getattr(net, "best_", None),
             "best_loss": getattr(net, "best_loss_", None),
             "order": generator.get_state(),
-            "torch": torch.get_rng_state(),
+            "drawn": current_draws().get_state(),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(f".{os.getpid()}.tmp")
-        with open(unfinished, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, self.path)
+        write_sealed(self.path, state)
 
     def load(self) -> dict[str, Any] | None:
         """Read the state, if there is one of the same parameters and data.
@@ -73,10 +79,34 @@ class Checkpoint:
         -------
         dict or None
             What `save` wrote.
+
+        Warns
+        -----
+        UserWarning
+            If the file is damaged: there is nothing to resume then.
         """
         if not self.path.exists():
             return None
-        return torch.load(self.path, weights_only=True, map_location="cpu")
+        try:
+            return self._read()
+        except ValueError as error:
+            warnings.warn(
+                f"the checkpoint {str(self.path)!r} is not resumed: {error}. Its phase "
+                "starts anew and replaces it",
+                stacklevel=2,
+            )
+            return None
+
+    def _read(self) -> dict[str, Any]:
+        state = read_sealed(self.path)
+        if (state.get("name"), state.get("fingerprint")) != (
+            self.name,
+            self.fingerprint,
+        ):
+            raise ValueError("it is a copy of the checkpoint of another training")
+        if not is_finite([state["parts"], state["best"]]):
+            raise ValueError("some of its weights are NaN or infinite")
+        return state
 
 
 def restore(net: Any, state: dict[str, Any], generator: torch.Generator) -> int:
@@ -96,19 +126,11 @@ def restore(net: Any, state: dict[str, Any], generator: torch.Generator) -> int:
     int
         Epochs of the phase that are done.
     """
-    parts = _parts(net, state["phase"])
+    parts = parts_of(net, state["phase"])
     for name, stored in state["parts"].items():
         parts[name].load_state_dict(stored)
     net.history_ = History(json.loads(state["history"]))
     net.best_, net.best_loss_ = state["best"], state["best_loss"]
     generator.set_state(state["order"])
-    torch.set_rng_state(state["torch"])
+    current_draws().set_state(state["drawn"])
     return int(state["done"])
-
-
-def _parts(net: Any, phase: str) -> dict[str, Any]:
-    parts = {"network": net.module_, "optimizer": net.optimizer_, "trust": net.trust_}
-    if net.discriminators_ is not None and phase == "game":
-        parts["discriminators"] = net.discriminators_
-        parts["discriminator_optimizer"] = net.discriminator_optimizer_
-    return parts

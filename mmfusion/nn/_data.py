@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +14,14 @@ from torch.utils.data import Dataset
 
 from mmfusion import _blocks
 from mmfusion._scaling import Scaling, fit_scalings
+from mmfusion.nn._isolation import drawing
 
 RESIDENT_BYTES = 2**28  # data up to this size are scaled once and stay on the device
 FITTING_ROWS = 10_000  # of data that stream, as many tell the scaling
 RELEASED_BYTES = 2**24  # memory that maps files is given back after so much was read
 MAPPED_BYTES = 2**18  # of a file, some of what a system maps to read one row of it
 READING_ROWS = 10_000  # of data that stay, read at a time
+HASHED_CELLS = 2**21  # of data, read at a time
 
 
 class Batch(NamedTuple):
@@ -70,7 +73,8 @@ class Rows:
         """The first sample of a Dataset, as data of one sample."""
         if len(self) == 0:
             raise ValueError("the Dataset has 0 samples")
-        item = self.blocks[0]
+        with drawing():
+            item = self.blocks[0]
         if isinstance(item, Mapping):
             self.names = list(item)
             return {name: np.asarray(part)[None] for name, part in item.items()}
@@ -125,10 +129,11 @@ def _items(dataset: Any, rows: Any, names: Sequence[str]) -> list[np.ndarray]:
     if isinstance(rows, slice):
         rows = np.arange(len(dataset))[rows]
     indices = np.asarray(rows).tolist()
-    if hasattr(dataset, "__getitems__"):
-        items = dataset.__getitems__(indices)
-    else:
-        items = [dataset[i] for i in indices]
+    with drawing():
+        if hasattr(dataset, "__getitems__"):
+            items = dataset.__getitems__(indices)
+        else:
+            items = [dataset[i] for i in indices]
     items = [[i[name] for name in names] if names else i for i in items]
     return [
         np.stack([np.asarray(part) for part in parts])
@@ -150,19 +155,29 @@ class Preparation:
         Factor of each scaled modality.
     shapes : list of tuple of int
         Shape of one sample by modality.
+    names : sequence of str, default=()
+        Names of the modalities, for errors.
     """
+
+    names: Sequence[str] = ()
 
     def __init__(
         self,
         scalings: list[Scaling],
         loudness: list[float],
         shapes: list[tuple[int, ...]],
+        names: Sequence[str] = (),
     ) -> None:
         self.scalings, self.loudness, self.shapes = scalings, loudness, shapes
+        self.names = names
 
     @classmethod
     def fit(
-        cls, rows: Rows, hows: Sequence[str | None], shapes: list[tuple[int, ...]]
+        cls,
+        rows: Rows,
+        hows: Sequence[str | None],
+        shapes: list[tuple[int, ...]],
+        names: Sequence[str] = (),
     ) -> Preparation:
         """Fit scalings, of very many samples on some."""
         n_samples = len(rows)
@@ -177,7 +192,26 @@ class Preparation:
         for scaling, block in zip(scalings, sample, strict=True):
             scaled = scaling.apply(block)
             loudness.append(1.0 if scaling.how is None else _loudness(scaled))
-        return cls(scalings, loudness, shapes)
+        return cls(scalings, loudness, shapes, names)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Preparation:
+        """Make what `get_state` was called on."""
+        scalings = [Scaling(**scaling) for scaling in state["scalings"]]
+        return cls(scalings, *(state[key] for key in ("loudness", "shapes", "names")))
+
+    def get_state(self) -> dict[str, Any]:
+        """Return everything as dicts and lists of arrays, numbers and str."""
+        return {
+            "scalings": [dict(vars(scaling)) for scaling in self.scalings],
+            "loudness": list(self.loudness),
+            "shapes": list(self.shapes),
+            "names": list(self.names),
+        }
+
+    def name(self, modality: int) -> str:
+        """Return how errors call a modality."""
+        return f"modality {self.names[modality] if self.names else modality!r}"
 
     def __call__(self, blocks: Sequence[Any], observed: np.ndarray | None) -> list[Any]:
         """Scale blocks; rows that are not observed become zeros."""
@@ -272,11 +306,16 @@ class Batches(Dataset):
         observed = self.rows.observed
         observed = None if observed is None else observed[rows]
         prepared = self.prepare(self.rows.take(rows), observed)
+        inputs = [torch.as_tensor(block).to(self.dtype) for block in prepared]
+        for v, block in enumerate(inputs):
+            if not torch.isfinite(block).all():
+                raise ValueError(
+                    f"{self.prepare.name(v)}: some values do not fit "
+                    f"{str(self.dtype).removeprefix('torch.')} after scaling; look for "
+                    "extreme values, or choose another scaling or dtype"
+                )
         return Batch(
-            [
-                torch.as_tensor(block).to(self.device, self.dtype, non_blocking=True)
-                for block in prepared
-            ],
+            [block.to(self.device, non_blocking=True) for block in inputs],
             self._flags(observed),
         )
 
@@ -290,6 +329,26 @@ class Batches(Dataset):
             for whole, part in zip(inputs, batch.inputs, strict=True):
                 whole[rows] = part
         return Batch(inputs, self._flags(self.rows.observed))
+
+    def digest(self) -> str:
+        """Return a hash of all samples as given, and of which have which modality.
+
+        Returns
+        -------
+        str
+            128 bits in hexadecimal.
+        """
+        found = blake2b(digest_size=16)
+        cells = sum(int(np.prod(shape)) for shape in self.prepare.shapes)
+        size = max(1, HASHED_CELLS // cells)
+        for start in range(0, len(self), size):
+            for block in self.rows.take(slice(start, start + size)):
+                for array in _arrays_of(block):
+                    found.update(f"{array.dtype.str}{array.shape}".encode())
+                    found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        if self.rows.observed is not None:
+            found.update(np.packbits(self.rows.observed))
+        return found.hexdigest()
 
     def _flags(self, observed: np.ndarray | None) -> Tensor | None:
         return None if observed is None else torch.tensor(observed, device=self.device)
@@ -312,6 +371,12 @@ class Batches(Dataset):
         for start in range(0, len(self), size):
             rows = slice(start, min(start + size, len(self)))
             yield rows, self.batch(rows)
+
+
+def _arrays_of(block: Any) -> list[np.ndarray]:
+    if sparse.issparse(block):
+        return [block.indptr, block.indices, block.data]
+    return [block]
 
 
 class ShuffledBatches:

@@ -5,12 +5,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 LATENT_WIDTH = 128
+# layers that the encoders here are made of: none of them draws at random
+_DETERMINISTIC = (
+    nn.ModuleList,
+    nn.Sequential,
+    nn.Linear,
+    nn.ReLU,
+    nn.Conv2d,
+    nn.MaxPool2d,
+    nn.Flatten,
+    nn.BatchNorm1d,
+)
+
+
+def draws_nothing(module: nn.Module) -> bool:
+    """Return whether a module is known to draw nothing at random."""
+    return all(type(part) in _DETERMINISTIC for part in module.modules())
 
 
 def he_normal(module: nn.Module) -> None:
@@ -107,29 +124,51 @@ def make_encoder(option: Any, shape: tuple[int, ...], name: str) -> nn.Module:
     TypeError
         If the factory gives no module.
     """
-    if isinstance(option, nn.Module):
-        return copy.deepcopy(option)
-    if callable(option):
-        made = option(shape)
-        if not isinstance(made, nn.Module):
-            raise TypeError(
-                f"modality {name!r}: the encoder factory gave a "
-                f"{type(made).__name__}, not a torch Module"
-            )
-        return made
+    if isinstance(option, nn.Module) or callable(option):
+        return _users_encoder(option, shape, name)
     if option is None:
         option = (200, 200, LATENT_WIDTH) if len(shape) == 1 else (LATENT_WIDTH,)
-    widths = [option] if isinstance(option, int) else list(option)
-    if not widths or min(widths) < 1:
-        raise ValueError(
-            f"modality {name!r}: widths of an encoder are positive integers, got "
-            f"{option!r}"
-        )
+    widths = _widths(option, name)
     if len(shape) == 1:
         return vector_encoder(shape[0], widths)
     if len(shape) == 3:
         return image_encoder(shape, widths[-1])
     return nn.Sequential(nn.Flatten(), vector_encoder(_size(shape), widths))
+
+
+def _users_encoder(option: Any, shape: tuple[int, ...], name: str) -> nn.Module:
+    """Copy a module, or what a factory returns: neither is to be trained."""
+    if not isinstance(option, nn.Module):
+        try:
+            option = option(shape)
+        except Exception as error:
+            raise ValueError(
+                f"modality {name!r}: its factory in encoders, called with the shape "
+                f"{shape} of a sample, raised {type(error).__name__}: {error}"
+            ) from error
+    if not isinstance(option, nn.Module):
+        raise TypeError(
+            f"modality {name!r}: the encoder factory gave a "
+            f"{type(option).__name__}, not a torch Module"
+        )
+    try:
+        return copy.deepcopy(option)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"modality {name!r}: its module in encoders cannot be copied ({error}); "
+            "give a factory, whose modules can be"
+        ) from error
+
+
+def _widths(option: Any, name: str) -> list[int]:
+    widths = list(option) if isinstance(option, list | tuple) else [option]
+    integers = [isinstance(w, Integral) and not isinstance(w, bool) for w in widths]
+    if not widths or not all(integers) or min(widths) < 1:
+        raise ValueError(
+            f"modality {name!r}: widths of an encoder are positive integers, got "
+            f"encoders={option!r}"
+        )
+    return [int(width) for width in widths]
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -159,11 +198,12 @@ def latent_width(encoder: nn.Module, shape: tuple[int, ...], name: str) -> int:
         If the encoder does not take such samples or its output is no row a sample.
     """
     training = encoder.training
-    parameter = next(encoder.parameters(), torch.empty(0))
+    types = [p.dtype for p in encoder.parameters() if p.is_floating_point()]
+    zeros = torch.zeros((2, *shape), dtype=types[0] if types else torch.float32)
     try:
         with torch.no_grad():
-            latent: Any = encoder.eval()(parameter.new_zeros((2, *shape)))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            latent: Any = encoder.eval()(zeros)
+    except Exception as error:
         raise ValueError(
             f"modality {name!r}: its encoder does not take samples of shape {shape}: "
             f"{error}"
@@ -176,4 +216,48 @@ def latent_width(encoder: nn.Module, shape: tuple[int, ...], name: str) -> int:
             f"modality {name!r}: its encoder makes {found} of 2 samples; it must make "
             "one row of each"
         )
+    if not latent.is_floating_point() or latent.shape[1] < 1:
+        raise ValueError(
+            f"modality {name!r}: its encoder makes rows of {latent.shape[1]} values of "
+            f"{latent.dtype}; it must make some real numbers"
+        )
     return latent.shape[1]
+
+
+def check_encoder(encoder: nn.Module, samples: Tensor, width: int, name: str) -> None:
+    """Check what an encoder returns for a batch, in training and after.
+
+    Parameters
+    ----------
+    encoder : Module
+        The encoder; statistics that it keeps of its input may change.
+    samples : tensor of shape (m, ...)
+        Some samples of the modality.
+    width : int
+        Width of its latent.
+    name : str
+        Name of the modality, for errors.
+
+    Raises
+    ------
+    ValueError
+        If it raises an exception, or its output has another shape or is not finite.
+    """
+    for training in (True, False):
+        what = f"modality {name!r}: its encoder, in {'train' if training else 'eval'}()"
+        try:
+            with torch.no_grad():
+                latents: Any = encoder.train(training)(samples)
+        except Exception as error:
+            raise ValueError(
+                f"{what}, raised {type(error).__name__} for a batch of shape "
+                f"{tuple(samples.shape)}: {error}"
+            ) from error
+        found = tuple(getattr(latents, "shape", ()))
+        if found != (len(samples), width):
+            raise ValueError(
+                f"{what}, makes {found} of {len(samples)} samples, not "
+                f"{(len(samples), width)}"
+            )
+        if not torch.isfinite(latents).all():
+            raise ValueError(f"{what}, makes NaN or infinite values of finite samples")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfusion.nn._encoders import he_normal
+from mmfusion.nn._encoders import draws_nothing, he_normal
+from mmfusion.nn._isolation import drawing
 
 
 class Fused(NamedTuple):
@@ -194,9 +196,10 @@ class FusionNetwork(nn.Module):
 
     def encode(self, inputs: Sequence[Tensor], observed: Tensor | None) -> Tensor:
         """Encode every modality: latents of shape (V, m, d)."""
-        latents = torch.stack(
-            [encoder(x) for encoder, x in zip(self.encoders, inputs, strict=True)]
-        )
+        with nullcontext() if draws_nothing(self.encoders) else drawing():
+            latents = torch.stack(
+                [encoder(x) for encoder, x in zip(self.encoders, inputs, strict=True)]
+            )
         return latents if observed is None else latents * observed.mT[..., None]
 
     def weigh(self, latents: Tensor, observed: Tensor | None) -> Tensor:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from mmfusion.nn import _distributed, _losses
 from mmfusion.nn._data import Batch
 from mmfusion.nn._fusion import Discriminators, Fused, GraphTrust
+from mmfusion.nn._isolation import flushing_denormals
 from mmfusion.nn._neighbors import PairedBatch
 
 
@@ -164,7 +164,7 @@ class AdversarialNet(NeuralNet):
         if iterator is None:
             return
         self.module_.train(training)
-        with _no_denormals():
+        with flushing_denormals(True):
             self._learn_from_all(iterator, training, prefix, step_fn)
 
     def _learn_from_all(
@@ -350,21 +350,6 @@ def _adam(groups: list[dict[str, Any]], betas: tuple[float, ...]) -> Any:
     for group in groups:
         group["initial_lr"] = group["lr"]
     return torch.optim.Adam(groups, betas=(betas[0], betas[1]), fused=True)
-
-
-@contextmanager
-def _no_denormals() -> Iterator[None]:
-    """Let numbers next to zero be zero in this thread, and put it back as it was.
-
-    Adam's running means of gradients that stay zero, of dead units or of discriminators
-    that rest, fall to numbers on which a processor is some twenty times as slow.
-    """
-    flushed = bool(torch.tensor(1e-40) == 0)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(flushed)
 
 
 def _parameters(optimizer: Any) -> list[Tensor]:

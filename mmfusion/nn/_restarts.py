@@ -15,15 +15,16 @@ from joblib.parallel import get_active_backend
 from mmfusion.nn._callbacks import Progress, Save, Selection, StopAtNaN
 from mmfusion.nn._checkpoint import Checkpoint, restore
 from mmfusion.nn._data import Batches, ShuffledBatches
+from mmfusion.nn._isolation import isolated
 from mmfusion.nn._neighbors import NeighborPairs
 from mmfusion.nn._net import AdversarialNet
 from mmfusion.nn._training import (
+    DivergenceError,
     assign,
     begin,
     evaluate,
     freeze_attention,
     keep_best_head,
-    own_random_state,
 )
 
 # loss of discriminators, relative to that of guessing, that teaches encoders nothing
@@ -37,7 +38,7 @@ class Plan:
     Parameters
     ----------
     make_net : callable
-        Takes skorch's callbacks, gives an AdversarialNet.
+        Takes skorch's callbacks and returns an initialised AdversarialNet.
     callbacks : list
         Those of the user.
     data : Batches
@@ -143,7 +144,7 @@ def run_restarts(plan: Plan, n_jobs: int | None) -> tuple[Run, list[float]]:
     starts = range(len(plan.seeds))
     backend, _ = get_active_backend(prefer="processes")
     if getattr(backend, "uses_threads", False):
-        n_jobs = 1  # torch's random state is one for all of them
+        n_jobs = 1  # callbacks are one for all of them
     parallel = Parallel(n_jobs=n_jobs, prefer="processes")
     if not plan.pretrain_epochs:
         runs = parallel(delayed(play)(plan, s) for s in starts)
@@ -164,21 +165,21 @@ def _rank(run: Run) -> tuple[bool, int, float]:
 
 def warm_up(plan: Plan, start: int) -> Run:
     """Train until neighbours agree, from a start of its own."""
-    with own_random_state(plan.seeds[start], plan.data.device) as generator:
-        net = plan.make_net(plan.callbacks).initialize()
+    with isolated(plan.seeds[start]) as generator:
+        net = plan.make_net(plan.callbacks)
         pairs = plan.pairs(generator)
         run = _train(plan, start, net, pairs, generator, plan.pretrain_epochs)
     if run.net is not None:
-        with own_random_state(plan.seeds[0], plan.data.device) as generator:
+        with isolated(plan.seeds[0]) as generator:
             run.score = keep_best_head(net, plan.pairs(generator))
     return run
 
 
 def play(plan: Plan, start: int, net: AdversarialNet | None = None) -> Run:
     """Play the game, from a warm start or from scratch."""
-    with own_random_state(plan.seeds[start] + 1, plan.data.device) as generator:
+    with isolated(plan.seeds[start] + 1) as generator:
         if net is None:
-            net = plan.make_net(plan.callbacks).initialize()
+            net = plan.make_net(plan.callbacks)
         batches = ShuffledBatches(plan.data, plan.batch_size, generator)
         run = _train(plan, start, net, batches, generator, plan.max_epochs)
     if run.net is not None:
@@ -221,7 +222,7 @@ def _train(
     net.callbacks_ = [*users, *((type(c).__name__, c) for c in own)]
     try:
         net.partial_fit(epoch, epochs=n_epochs - done)
-    except FloatingPointError as error:
+    except DivergenceError as error:
         return Run(start, None, problems=[str(error)])
     finally:  # ours hold the data
         net.callbacks_ = users

@@ -15,31 +15,13 @@ from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
 from mmfusion.nn._fusion import Fused, by_graph
 from mmfusion.nn._net import AdversarialNet
 
+
+class DivergenceError(FloatingPointError, ValueError):
+    """A loss became NaN or infinite."""
+
+
 EVALUATION_ROWS = 4096
 CHUNK_ROWS = 1024
-
-
-@contextmanager
-def own_random_state(seed: int, device: Any) -> Iterator[torch.Generator]:
-    """Seed torch inside, and leave its global random state as it was.
-
-    Parameters
-    ----------
-    seed : int
-        The seed.
-    device : torch.device or str
-        A CUDA device has a state of its own.
-
-    Yields
-    ------
-    torch.Generator
-        For the order of samples.
-    """
-    device = torch.device(device)
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield torch.Generator().manual_seed(seed)
 
 
 @contextmanager
@@ -184,15 +166,38 @@ def outputs(net: AdversarialNet, rows: Rows, prepare: Preparation) -> Iterator[F
     ------
     Fused
         What it says of some, in order; in a warm start, by the first module alone.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
     """
-    module = copy.deepcopy(net.module_).double()
+    module = copy.deepcopy(net.module_)
+    if module.frozen.device.type == "mps":  # it has no float64
+        module = module.cpu()
+    module = module.double()
     if module.heads.n_heads > 1:
         module.heads.keep(0)
     device = module.frozen.device
     data = Batches(rows, prepare, device, torch.float64, once=True)
     with evaluating(module):
-        for _, (inputs, observed) in data.chunks(CHUNK_ROWS):
-            yield module(inputs, observed)
+        for chunk, (inputs, observed) in data.chunks(CHUNK_ROWS):
+            out = module(inputs, observed)
+            if not torch.isfinite(out.logits).all():
+                raise ValueError(_not_finite(out, chunk, prepare))
+            yield out
+
+
+def _not_finite(out: Fused, chunk: slice, prepare: Preparation) -> str:
+    """Name the first sample without finite logits, and the modality it comes from."""
+    row = int((~torch.isfinite(out.logits)).any(-1).int().argmax())
+    modalities = torch.isfinite(out.latents[:, row]).all(-1).logical_not()
+    sources = [prepare.name(v) for v in modalities.nonzero().flatten().tolist()]
+    return (
+        f"sample {chunk.start + row}: the network returns NaN or infinite values"
+        f"{' for ' + ', '.join(sources) if sources else ''}; look for values far from "
+        "those it was trained on, or for an encoder that divides by zero"
+    )
 
 
 def assign(net: AdversarialNet, rows: Rows, prepare: Preparation) -> np.ndarray:

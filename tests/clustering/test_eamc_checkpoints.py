@@ -6,8 +6,11 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from skorch.callbacks import Callback
+from torch import nn
 
+from mmfusion import Modalities
 from mmfusion.datasets import make_multimodal_blobs
 
 from .small import X, small
@@ -134,3 +137,113 @@ def test_factories_that_do_not_pickle_can_be_resumed(tmp_path):
     whole = small(**params).fit(X)
     check_same(small(**params, callbacks=[count]).fit(X), whole)
     assert count.n_epochs == 0
+
+
+# What is not resumed
+
+
+def epochs_of(model, data=X):
+    """Fit, and count the epochs that were run."""
+    count = Count()
+    model.set_params(callbacks=[count]).fit(data)
+    return count.n_epochs
+
+
+def with_one_changed():
+    """Copy the data but for one cell of one sample in the middle."""
+    blocks = {name: block.copy() for name, block in X.to_dict().items()}
+    blocks["video"][61, 3] += 1e-9
+    return blocks
+
+
+def lacking(row):
+    """Let one sample lack a modality."""
+    observed = np.ones((len(X), 2), bool)
+    observed[row, 1] = False
+    return Modalities(X.to_dict(), observed=observed)
+
+
+OTHERS = {
+    "one cell": with_one_changed(),
+    "order": X[::-1],
+    "one sample less": X[:-1],
+    "names": dict(zip("ab", X.blocks, strict=True)),
+    "float32": {n: b.astype(np.float32) for n, b in X.to_dict().items()},
+    "one missing": lacking(5),
+    "another missing": lacking(6),
+}
+
+
+def test_data_that_differ_in_anything_are_not_resumed(tmp_path):
+    n_epochs = small().fit(X).n_iter_
+    for data in [X, *OTHERS.values()]:
+        assert epochs_of(small(checkpoint_dir=tmp_path), data) == n_epochs
+    for data in [X, *OTHERS.values()]:
+        assert epochs_of(small(checkpoint_dir=tmp_path), data) == 0
+
+
+def test_the_same_data_in_another_form_are_resumed(tmp_path):
+    forms = {"array": X.to_dict(), "mapped": {}}
+    for name, block in X.to_dict().items():
+        np.save(tmp_path / f"{name}.npy", block)
+        forms["mapped"][name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    epochs = [epochs_of(small(checkpoint_dir=tmp_path), f) for f in forms.values()]
+    assert epochs == [6, 0]
+
+
+@pytest.mark.parametrize("package", ["mmfusion", "torch"])
+def test_checkpoints_of_another_version_are_not_resumed(tmp_path, monkeypatch, package):
+    small(checkpoint_dir=tmp_path).fit(X)
+    monkeypatch.setattr(f"{package}.__version__", "0.0.1")
+    assert epochs_of(small(checkpoint_dir=tmp_path)) == 6
+
+
+class Power(nn.Module):
+    """Encoders that differ in nothing but what they compute."""
+
+    def __init__(self, power):
+        super().__init__()
+        self.power = [power]
+        self.layer = nn.Linear(4, 8)
+
+    def forward(self, x):
+        return self.layer(x).abs() ** self.power[0]
+
+
+def test_checkpoints_of_another_encoder_are_not_resumed(tmp_path):
+    torch.manual_seed(0)
+    weights = Power(1).state_dict()
+    for power, n_epochs in ((1, 6), (2, 6), (1, 0)):
+        module = Power(power)
+        module.load_state_dict(weights)
+        model = small(encoders={"audio": module, "video": 8}, checkpoint_dir=tmp_path)
+        assert epochs_of(model) == n_epochs
+
+
+@pytest.mark.parametrize("harm", ["empty", "half", "noise", "flipped"])
+def test_a_phase_with_a_damaged_checkpoint_is_trained_anew(tmp_path, harm):
+    whole = small(checkpoint_dir=tmp_path).fit(X)
+    for path in tmp_path.iterdir():
+        content = bytearray(path.read_bytes())
+        content[len(content) // 3] ^= 4
+        path.write_bytes(
+            {
+                "empty": b"",
+                "half": content[: len(content) // 2],
+                "noise": np.random.default_rng(0).bytes(len(content)),
+                "flipped": content,
+            }[harm]
+        )
+    with pytest.warns(UserWarning, match="anew") as warned:
+        again = small(checkpoint_dir=tmp_path).fit(X)
+    for path in tmp_path.iterdir():
+        assert any(path.name in str(w.message) for w in warned)
+    check_same(again, whole)
+    assert epochs_of(small(checkpoint_dir=tmp_path)) == 0
+
+
+def test_a_folder_that_is_none_is_refused_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(ValueError, match=r"checkpoint_dir=.*file"):
+            small(checkpoint_dir=folder).fit(X)

@@ -1,18 +1,43 @@
 """Checkpoints: what is resumed goes on as if nothing had happened."""
 
 import os
-import pickle
+import re
+import shutil
 
+import numpy as np
 import pytest
 import torch
 
+from mmfusion.nn import _sealed
 from mmfusion.nn._callbacks import Selection
 from mmfusion.nn._checkpoint import Checkpoint, restore
+from mmfusion.nn._isolation import current_draws, isolated
 from mmfusion.nn._training import begin, keep_best_head
 
-from .nets import make_data, make_epoch, make_net, make_pairs, state_of
+from .nets import (
+    make_data,
+    make_epoch,
+    make_net,
+    make_objective,
+    make_pairs,
+    state_of,
+)
 
 EPOCHS, DONE = 4, 2
+
+
+@pytest.fixture(autouse=True)
+def inside():
+    """Training runs inside of `isolated`."""
+    with isolated():
+        yield
+
+
+def start(seed):
+    """Begin as another process would: initial weights, then dropout."""
+    torch.manual_seed(seed)
+    current_draws().seed = seed
+    current_draws().set_state({})
 
 
 def make_iterable(phase, data):
@@ -44,16 +69,16 @@ def test_a_resumed_training_ends_where_one_that_was_not_interrupted_ends(
     data = make_data(missing=True)
     checkpoint = Checkpoint(tmp_path / "sub", "run", "these")
 
-    torch.manual_seed(1)
+    start(1)
     whole, epoch = make_net(**options), make_iterable(phase, data)
     train(whole, phase, epoch, EPOCHS)
 
-    torch.manual_seed(1)
+    start(1)
     net, epoch = make_net(**options), make_iterable(phase, data)
     train(net, phase, epoch, DONE)
     checkpoint.save(net, DONE, epoch.generator)
 
-    torch.manual_seed(2)  # another process, another start
+    start(2)  # another process, another start
     other, epoch = make_net(**options), make_iterable(phase, data)
     epoch.generator.manual_seed(99)
     assert resume(other, phase, checkpoint, epoch) == DONE
@@ -76,7 +101,7 @@ def test_saving_does_not_change_the_training(tmp_path):
     data = make_data()
     states = []
     for saves in (False, True):
-        torch.manual_seed(1)
+        start(1)
         net, epoch = make_net(dropout=0.3), make_epoch(data)
         train(net, "game", epoch, DONE)
         if saves:
@@ -92,7 +117,7 @@ def test_the_best_epoch_so_far_is_resumed_too(tmp_path):
     checkpoint = Checkpoint(tmp_path, "run", "these")
     ends = []
     for interrupted in (False, True):
-        torch.manual_seed(1)
+        start(1)
         net, epoch = make_net(), make_epoch(data)
         net.callbacks_ = [("best", Selection(data, "clustering", 1, 0))]
         if interrupted:
@@ -116,7 +141,7 @@ def test_a_game_after_a_competition_of_heads_is_resumed(tmp_path):
     checkpoint = Checkpoint(tmp_path, "game", "these")
 
     def warmed_up():
-        torch.manual_seed(1)
+        start(1)
         net = make_net(n_heads=3)
         train(net, "warm start", make_pairs(data), EPOCHS)
         keep_best_head(net, make_pairs(data, seed=1))
@@ -174,8 +199,14 @@ class Harm:
 def test_code_in_a_file_is_not_run(tmp_path):
     checkpoint, harm = Checkpoint(tmp_path, "run", "these"), tmp_path / "harm"
     torch.save({"done": Harm(harm)}, checkpoint.path)
-    with pytest.raises(pickle.UnpicklingError):
-        checkpoint.load()
+    with pytest.warns(UserWarning, match=re.escape(checkpoint.path.name)):
+        assert checkpoint.load() is None
+    assert not harm.exists()
+    payload = checkpoint.path.read_bytes()
+    checkpoint.path.write_bytes(payload + _sealed._seal(payload))  # by an attacker
+    with pytest.warns(UserWarning, match="other things than tensors") as warned:
+        assert checkpoint.load() is None
+    assert "weights_only" not in str(warned[0].message)
     assert not harm.exists()
 
 
@@ -207,4 +238,81 @@ def test_a_crash_in_the_middle_of_writing_leaves_the_earlier_checkpoint(
 def test_an_unfinished_file_of_another_process_does_not_matter(saved):
     checkpoint, *_ = saved
     checkpoint.path.with_suffix(".12345.tmp").write_bytes(b"PK half of it")
+    assert checkpoint.load()["done"] == 1
+
+
+# Damage
+
+
+@pytest.fixture
+def check_ignored(saved):
+    """Check that the checkpoint with this content is warned of, and not resumed."""
+    checkpoint, *_ = saved
+
+    def check(content, reason):
+        checkpoint.path.write_bytes(content)
+        named = f"{re.escape(checkpoint.path.name)}.*{reason}"
+        with pytest.warns(UserWarning, match=named) as warned:
+            assert checkpoint.load() is None
+        assert "weights_only" not in str(warned[0].message)
+
+    return check
+
+
+def test_no_flipped_bit_is_taken_for_a_checkpoint(saved, check_ignored):
+    whole = saved[0].path.read_bytes()
+    rng = np.random.default_rng(0)
+    ends = [0, 1, len(whole) - 1]
+    for position in [*ends, *rng.integers(len(whole), size=60)]:
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << rng.integers(8)
+        check_ignored(bytes(flipped), "damaged")
+
+
+def test_other_content_is_not_taken_for_a_checkpoint(saved, check_ignored, tmp_path):
+    whole = saved[0].path.read_bytes()
+    torch.save({"phase": "game"}, tmp_path / "foreign")
+    for content in (
+        b"",
+        whole[:1],
+        whole[: len(whole) // 2],
+        whole[:-1],
+        whole + b"x",
+        np.random.default_rng(0).bytes(len(whole)),
+        (tmp_path / "foreign").read_bytes(),
+    ):
+        check_ignored(content, "damaged, or was not written")
+
+
+def test_a_copy_of_another_checkpoint_is_not_resumed(saved, check_ignored):
+    checkpoint, net, generator = saved
+    for other in (
+        Checkpoint(checkpoint.folder, "another", "these"),
+        Checkpoint(checkpoint.folder, "run", "others"),
+    ):
+        other.save(net, 1, generator)
+        check_ignored(other.path.read_bytes(), "another training")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_not_resumed(saved, check_ignored, bad):
+    checkpoint, net, generator = saved
+    next(net.module_.parameters()).data[0, 0] = bad
+    checkpoint.save(net, 1, generator)
+    check_ignored(checkpoint.path.read_bytes(), "NaN or infinite")
+
+
+def test_a_full_disk_names_the_file_and_the_remedy_and_loses_nothing(small_disk):
+    small = make_objective(adversarial_weight=0)
+    net, epoch = make_net(small), make_epoch(make_data())
+    train(net, "game", epoch, 1)
+    checkpoint = Checkpoint(small_disk, "run", "these")
+    checkpoint.save(net, 1, epoch.generator)
+    size = os.stat(checkpoint.path).st_size
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "rest").write_bytes(bytes(free - size // 2))
+    named = f"{re.escape(str(checkpoint.path))}.*free some space"
+    with pytest.raises(OSError, match=named):
+        checkpoint.save(net, 2, epoch.generator)
+    assert sorted(os.listdir(small_disk)) == ["rest", "run-these.pt"]
     assert checkpoint.load()["done"] == 1
