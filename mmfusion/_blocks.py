@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from mmfusion._real_numbers import real_array
+
 Block = Any  # ndarray, sparse matrix, pandas or polars DataFrame
 
 PIECE_BYTES = 2**24  # of a mapped file, read at a time
@@ -320,14 +322,7 @@ def _float_frames(element: np.ndarray, what: str) -> np.ndarray | None:
             f"{what} is empty, of shape {element.shape}; give None for a sample that "
             "lacks the modality"
         )
-    frames = element.reshape(len(element), -1)
-    if frames.dtype.kind not in "fiubO":
-        raise ValueError(f"{what} holds {frames.dtype}, not real numbers")
-    if frames.dtype not in (np.float64, np.float32):
-        try:
-            frames = frames.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{what} does not hold numbers only: {error}") from error
+    frames = real_array(element.reshape(len(element), -1), what)
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(frames.sum()):  # makes no array, unlike the searches below
             return frames

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-# kinds of dtypes that are refused, and what to do about them
+# what is held by the kinds of dtypes that are refused, and what to do about it
 _OTHER_KINDS = {
-    "c": "complex numbers; give their real and imaginary components as features",
-    "M": "dates; give a number, such as the seconds since the first",
-    "m": "time spans; give a number, such as their seconds",
-    "S": "text; encode it as numbers",
-    "T": "text; encode it as numbers",
-    "U": "text; encode it as numbers",
-    "V": "records; give their fields as features",
+    "c": ("complex numbers", "give real and imaginary components as features"),
+    "M": ("dates", "give a number, such as the seconds since the first"),
+    "m": ("time spans", "give a number, such as their seconds"),
+    "S": ("text", "encode it"),
+    "T": ("text", "encode it"),
+    "U": ("text", "encode it"),
+    "V": ("records", "give their fields as features"),
 }
 
 
@@ -40,14 +40,13 @@ def real_array(values: Any, name: str) -> np.ndarray:
     Raises
     ------
     TypeError
-        If it is no array, or holds anything but real numbers, such as text, dates or
-        complex numbers.
+        If it is no array.
     ValueError
-        If its rows are of unequal lengths.
+        If its rows are of unequal lengths, or it holds anything but real numbers, such
+        as text, dates or complex numbers.
     """
     array = _as_array(values, name)
-    if array.dtype.kind in _OTHER_KINDS:
-        raise TypeError(f"{name} holds {_OTHER_KINDS[array.dtype.kind]}")
+    _refuse_kind(array.dtype.kind, name)
     if array.dtype.kind == "O":
         numbers = [_as_float(value, name) for value in array.ravel()]
         return np.array(numbers, np.float64).reshape(array.shape)
@@ -62,8 +61,7 @@ def _as_array(values: Any, name: str) -> np.ndarray:
     if type(values).__module__.partition(".")[0] == "torch":
         values = _from_tensor(values, name)
     elif isinstance(values, np.ma.MaskedArray):
-        if values.dtype.kind in _OTHER_KINDS:
-            raise TypeError(f"{name} holds {_OTHER_KINDS[values.dtype.kind]}")
+        _refuse_kind(values.dtype.kind, name)
         dtype = object if values.dtype.kind == "O" else np.result_type(values, "f4")
         values = np.ma.filled(values.astype(dtype), np.nan)
     # numpy would take any object, and iterate some for hours
@@ -96,6 +94,8 @@ def _from_tensor(tensor: Any, name: str) -> np.ndarray:
 
 
 def _as_float(value: Any, name: str) -> float:
+    kind = getattr(getattr(value, "dtype", None), "kind", "")  # a time span is a Real
+    _refuse_kind({str: "U", bytes: "S", complex: "c"}.get(type(value), kind), name)
     if isinstance(value, Real | Decimal | np.bool_):
         try:
             return float(value)
@@ -103,7 +103,10 @@ def _as_float(value: Any, name: str) -> float:
             return np.inf if value > 0 else -np.inf
     if value is None or type(value).__name__ == "NAType":
         return np.nan
-    kind = getattr(getattr(value, "dtype", None), "kind", "")
-    is_text = isinstance(value, str | bytes)
-    held = _OTHER_KINDS.get("U" if is_text else kind)
-    raise TypeError(f"{name} holds {held or type(value).__name__ + ', not numbers'}")
+    raise ValueError(f"{name} holds a {type(value).__name__}, not real numbers")
+
+
+def _refuse_kind(kind: str, name: str) -> None:
+    if kind in _OTHER_KINDS:
+        held, remedy = _OTHER_KINDS[kind]
+        raise ValueError(f"{name} holds {held}, not real numbers: {remedy}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def as_collection(X: Any, name: str) -> list[np.ndarray]:
             raise ValueError(
                 f"{name}[{i}] is missing (None or NaN in every frame); leave it out"
             )
-        if np.ndim(x) == 0 and isinstance(x, int | float | np.number):
+        if isinstance(x, Real):
             raise ValueError(
                 f"{name}[{i}] is a number; {name} is a collection of sequences: give "
                 f"[{name}] for a single one"
