@@ -22,6 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from mmfusion._numbers import is_frame, is_null, package_of, refuse_unknown_type
+from mmfusion._real_numbers import real_array
 
 Block = Any  # ndarray, sparse matrix, pandas or polars DataFrame
 
@@ -411,14 +412,7 @@ def _float_frames(element: np.ndarray, what: str) -> np.ndarray | None:
             f"{what} is empty, of shape {element.shape}; give None for a sample that "
             "lacks the modality"
         )
-    frames = element.reshape(len(element), -1)
-    if frames.dtype.kind not in "fiubO":
-        raise ValueError(f"{what} holds {frames.dtype}, not real numbers")
-    if frames.dtype not in (np.float64, np.float32):
-        try:
-            frames = frames.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{what} does not hold numbers only: {error}") from error
+    frames = real_array(element.reshape(len(element), -1), what)
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(frames.sum()):  # makes no array, unlike the searches below
             return frames

@@ -99,11 +99,32 @@ def median_gamma(X: list[np.ndarray]) -> float:
     -------
     float
         ``1 / (2 s^2)`` for s the median distance of two frames, of at most 1,000 evenly
-        spaced ones, times the root of the median number of frames; 1 if s is 0.
+        spaced ones, times the root of the median number of frames; 1 if all are equal.
     """
     frames = np.concatenate(X)
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), MEDIAN_FRAMES))
     distances = pdist(frames[chosen.round().astype(int)], "sqeuclidean")
-    spread = np.median(distances) if len(distances) else 0.0
-    spread *= np.median([len(x) for x in X])
-    return 1 / (2 * spread) if spread > 0 else 1.0
+    spread = typical(distances)
+    return 1.0 if spread is None else 1 / (2 * spread * np.median([len(x) for x in X]))
+
+
+def typical(distances: np.ndarray, rounding: float = 0.0) -> float | None:
+    """Return the median, or where that is 0 the median of what is not.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n,)
+        Distances, at least 0.
+    rounding : float, default=0.0
+        What counts as 0.
+
+    Returns
+    -------
+    float or None
+        The median, above 0; None if all are 0.
+    """
+    positive = distances[distances > rounding]
+    if not positive.size:
+        return None
+    median = float(np.median(distances))
+    return median if median > rounding else float(np.median(positive))

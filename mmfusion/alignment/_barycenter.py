@@ -9,9 +9,9 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils import check_random_state
 
-from mmfusion.alignment._costs import as_sequence
 from mmfusion.alignment._dtw import dtw_path
 from mmfusion.alignment._pairs import cdist_dtw
+from mmfusion.alignment._raw_sequences import as_collection, as_sequence
 from mmfusion.alignment._soft_dtw import soft_dtw_gradient
 
 MAX_CANDIDATES = 50  # sequences of which the first barycentre is chosen
@@ -137,7 +137,7 @@ def _weighted_sequences(
     sequences: Sequence[Any], weights: Any
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Check sequences and weights; leave out what has a weight of 0."""
-    found = [as_sequence(x, f"sequences[{k}]") for k, x in enumerate(sequences)]
+    found = as_collection(sequences, "sequences")
     if not found:
         raise ValueError("there is no sequence to average")
     for k, x in enumerate(found):

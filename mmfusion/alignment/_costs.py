@@ -2,59 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from mmfusion._constancy import centered, is_constant
+from mmfusion._real_numbers import real_array
 from mmfusion.alignment import _dtw_kernels as kernels
 from mmfusion.alignment._dtw_kernels import Costs, fill_costs
+from mmfusion.alignment._raw_sequences import as_sequence
 
 METRICS = ("correlation", "cosine", "euclidean", "manhattan", "sqeuclidean")
 PRODUCT_FROM = 5  # features from which a matrix product is faster than differences
 
+# largest values of a sequence whose squares, and those of differences that rounding
+# lets it have, are neither infinite nor rounded to fewer digits
+_MODERATE = {"float32": (1e-10, 1e13), "float64": (1e-130, 1e145)}
 
-def as_sequence(x: Any, name: str) -> np.ndarray:
-    """Take one sequence.
-
-    Parameters
-    ----------
-    x : array-like of shape (n_frames, n_features) or (n_frames,)
-        The sequence.
-    name : str
-        What to call it in errors.
-
-    Returns
-    -------
-    ndarray of float32 or float64 of shape (n_frames, n_features)
-        The same.
-
-    Raises
-    ------
-    ValueError
-        If it has no frame, another shape, or a value that is NaN or infinite.
-    """
-    x = np.asarray(x)
-    if x.dtype != np.float32:
-        x = x.astype(np.float64, copy=False)
-    if x.ndim == 1:
-        x = x[:, None]
-    if x.ndim != 2:
-        raise ValueError(
-            f"{name} has shape {x.shape}; a sequence has shape (n_frames, n_features)"
-        )
-    if not len(x):
-        raise ValueError(f"{name} has 0 frames; leave empty sequences out")
-    if not np.isfinite(x).all():
-        frame = int(np.argmin(np.isfinite(x).all(axis=1)))
-        raise ValueError(
-            f"frame {frame} of {name} has a value that is NaN or infinite; drop such "
-            "frames, or fill them in"
-        )
-    return x
+_OF_FRAMES = (
+    "a metric takes two arrays of frames, A of shape (n, d) and B of shape (m, d), and "
+    "returns the (n, m) matrix of costs; for a function f of two frames give "
+    "metric=lambda A, B: scipy.spatial.distance.cdist(A, B, f)"
+)
 
 
-def make_costs(x: Any, y: Any, metric: str | Callable[..., Any]) -> Costs:
+def make_costs(
+    x: Any, y: Any, metric: str | Callable[..., Any], dtype: Any = None
+) -> Costs:
     """Make what the kernels take local costs from.
 
     Parameters
@@ -63,24 +38,35 @@ def make_costs(x: Any, y: Any, metric: str | Callable[..., Any]) -> Costs:
         The sequences. For 'precomputed', x is the costs of shape (n, m), y is None.
     metric : str or callable
         One of `METRICS`, 'precomputed', or a function of two arrays of frames that
-        gives the matrix of their costs.
+        returns the matrix of their costs.
+    dtype : dtype, default=None
+        In which sequences are compared; None takes float32 if both are.
 
     Returns
     -------
     Costs
-        In float32 if both sequences are.
+        In float32 if both sequences are, and none of their squares would overflow or
+        vanish.
 
     Raises
     ------
+    TypeError
+        If sequences or costs are no real numbers.
     ValueError
         If the sequences have different features, or a cost is negative or NaN.
     """
-    if metric == "precomputed":
-        return _given(x)
+    if isinstance(metric, str) and metric == "precomputed":
+        if y is not None:
+            raise ValueError(
+                "metric='precomputed' takes the matrix of costs as x; leave y out"
+            )
+        return _given(real_array(x, "the matrix of costs"), "costs")
     x, y = as_sequence(x, "x"), as_sequence(y, "y")
+    own_types = x.dtype, y.dtype
+    dtype = np.result_type(x, y) if dtype is None else dtype
     if callable(metric):
-        return _given(metric(x, y))
-    if metric not in METRICS:
+        return _given(_called(metric, x.astype(dtype), y.astype(dtype)), "metric")
+    if not isinstance(metric, str) or metric not in METRICS:
         raise ValueError(
             f"metric={metric!r} is not one of {[*METRICS, 'precomputed']}, nor callable"
         )
@@ -89,53 +75,166 @@ def make_costs(x: Any, y: Any, metric: str | Callable[..., Any]) -> Costs:
             f"x has {x.shape[1]} features and y has {y.shape[1]}: no metric compares "
             "them; project both to the same features, as CTWAligner learns to"
         )
-    dtype = np.result_type(x, y)
-    x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
     if metric in ("cosine", "correlation"):
-        x, y = (_normed(z, center=metric == "correlation") for z in (x, y))
+        x, y = (
+            unit_rows(z.astype(dtype, copy=False), own, center=metric == "correlation")
+            for z, own in zip((x, y), own_types, strict=True)
+        )
         return Costs(kernels.COSINE, False, x, y)
+    if dtype == np.float32 and not are_moderate([x, y]):
+        dtype = np.float64
+    x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
+    moderate = are_moderate([x, y])
     if metric == "manhattan" or (metric == "euclidean" and x.shape[1] == 1):
         return Costs(
             kernels.MANHATTAN, False, np.ascontiguousarray(x), np.ascontiguousarray(y.T)
         )
     root = metric == "euclidean"
-    if x.shape[1] < PRODUCT_FROM:
+    if root and not moderate:
+        return _given(_distances(x, y), "costs")
+    if x.shape[1] < PRODUCT_FROM or not moderate:
         return Costs(
             kernels.SQUARED, root, np.ascontiguousarray(x), np.ascontiguousarray(y.T)
         )
-    middle = (x.mean(axis=0) + y.mean(axis=0)) / 2  # norms are small about it
-    x, y = x - middle, y - middle
-    left = np.hstack([x, _square_norms(x), np.ones((len(x), 1), dtype)])
-    right = np.hstack([-2 * y, np.ones((len(y), 1), dtype), _square_norms(y)])
+    x, y = _nearer_zero(x, y)
+    ones = [np.ones((len(z), 1), dtype) for z in (x, y)]
+    left = np.hstack([x, _square_norms(x), ones[0]])
+    right = np.hstack([-2 * y, ones[1], _square_norms(y)])
     # hstack keeps the order of its parts, and kernels are compiled for rows
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     return Costs(kernels.PRODUCT, root, left, right)
 
 
-def _given(costs: Any) -> Costs:
-    costs = np.asarray(costs)
-    if costs.dtype != np.float32:
-        costs = costs.astype(np.float64, copy=False)
+def are_moderate(sequences: Iterable[np.ndarray]) -> bool:
+    """Tell whether squares of all sequences keep their digits.
+
+    Parameters
+    ----------
+    sequences : iterable of ndarray of float32 or float64 of shape (n_frames, d)
+        The sequences, each of one type.
+
+    Returns
+    -------
+    bool
+        Whether the largest absolute value of each is 0, or has a square far from the
+        limits of its type.
+    """
+    for x in sequences:
+        least, most = _MODERATE[x.dtype.name]
+        largest = max(float(x.max()), -float(x.min()))
+        if largest and not least <= largest <= most:
+            return False
+    return True
+
+
+def _called(metric: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Costs that a callable returns, of the shape that they have to have."""
+    n, m = len(x), len(y)
+    try:
+        returned = metric(x, y)
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"metric raised {type(error).__name__} for arrays of frames of shapes "
+            f"{x.shape} and {y.shape}: {error}; {_OF_FRAMES}"
+        ) from error
+    costs = real_array(returned, "what metric returns")
+    if costs.shape != (n, m):
+        _refuse_shape(costs.shape, n, m)
+    if n == m > 1:
+        _refuse_order(metric, x, y)
+    return costs
+
+
+def _refuse_order(metric: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> None:
+    """Refuse costs that are transposed, or of one frame each, where both are square."""
+    try:
+        shape = np.shape(metric(x[:1], y[:2]))
+    except Exception:  # a metric may well need all frames
+        return
+    if shape in ((2, 1), (2, x.shape[1])) and shape != (len(x), len(y)):
+        _refuse_shape(shape, 1, 2)
+
+
+def _refuse_shape(shape: tuple[int, ...], n: int, m: int) -> None:
+    found = f"an array of shape {shape}" if shape else "a number"
+    raise ValueError(
+        f"metric returns {found} for {n} and {m} frames, not the matrix of shape "
+        f"{(n, m)}; {_OF_FRAMES}"
+    )
+
+
+def _given(costs: np.ndarray, name: str) -> Costs:
     if costs.ndim != 2 or 0 in costs.shape:
         raise ValueError(f"costs have shape {costs.shape}; expected (n, m), not empty")
     if not (costs >= 0).all():
         i, j = np.argwhere(~(costs >= 0))[0]
         raise ValueError(
-            f"the cost of frames {i} and {j} is {costs[i, j]}; costs are at least 0"
+            f"{name}: the cost of frames {i} and {j} is {costs[i, j]}; costs are at "
+            "least 0, and infinite where no path may go"
         )
     return Costs(kernels.GIVEN, False, np.ascontiguousarray(costs), costs[:0])
+
+
+def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Euclidean distances of frames of any size, whose squares are not."""
+    costs = np.empty((len(x), len(y)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i, frame in enumerate(x):
+            differences = np.abs(y - frame)
+            largest = differences.max(axis=1)
+            shares = differences / np.where(largest > 0, largest, 1)[:, None]
+            costs[i] = largest * np.sqrt(_square_norms(shares)[:, 0])
+    costs[np.isnan(costs)] = np.inf  # of a difference that is infinite itself
+    return costs
+
+
+def _nearer_zero(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Subtract the middle of features that lie far from 0, for smaller norms.
+
+    Where the largest value of a feature is at most twice the least, its middle is
+    subtracted without rounding (Sterbenz): costs have the same digits, whatever other
+    frames there are.
+    """
+    least = np.minimum(x.min(axis=0), y.min(axis=0))
+    most = np.maximum(x.max(axis=0), y.max(axis=0))
+    is_far = np.where(least > 0, most <= 2 * least, (most < 0) & (least >= 2 * most))
+    middle = np.where(is_far, (least + most) / 2, 0).astype(x.dtype)
+    return x - middle, y - middle
 
 
 def _square_norms(x: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->i", x, x)[:, None]
 
 
-def _normed(x: np.ndarray, *, center: bool) -> np.ndarray:
-    """Rows of norm 1; a row of zeros stays, at a distance of 1 from all others."""
+def unit_rows(x: np.ndarray, own_type: Any = np.float64, *, center: bool) -> np.ndarray:
+    """Scale rows to norm 1, whose products are cosines, or correlations if centred.
+
+    Parameters
+    ----------
+    x : ndarray of float of shape (n, d)
+        The rows, of any size.
+    own_type : dtype, default=float64
+        In which their values were rounded.
+    center : bool
+        Whether each is centred before.
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+        The rows. One of zeros, and one that is constant if it is centred, becomes
+        zeros: it is at a cost of 1 from all others.
+    """
+    # a power of two rounds nothing, and squares neither overflow nor vanish
+    exponents = np.frexp(np.abs(x).max(axis=1, keepdims=True))[1]
+    x = np.ldexp(x, -exponents)
+    is_zero = ~x.any(axis=1, keepdims=True)
     if center:
-        x = x - x.mean(axis=1, keepdims=True)
+        largest = np.abs(x).max(axis=1, keepdims=True)
+        x, _ = centered(x, axis=1)
+        spread = np.sqrt(_square_norms(x) / x.shape[1])
+        is_zero = is_constant(spread, largest, own_type)
     norms = np.sqrt(_square_norms(x))
-    return np.ascontiguousarray(x / np.where(norms > 0, norms, 1))
+    return np.ascontiguousarray(np.where(is_zero, 0, x / np.where(is_zero, 1, norms)))
 
 
 def shape_of(costs: Costs) -> tuple[int, int]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from itertools import combinations
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from mmfusion._constancy import centered, is_constant
 from mmfusion._sklearn_compat import Interval, StrOptions
+from mmfusion.alignment._costs import unit_rows
 from mmfusion.alignment._ctw import (
     CTW,
     fit_basis_ctw,
@@ -24,6 +26,25 @@ from mmfusion.alignment._spatial import by_likelihood
 from mmfusion.alignment._warp import Plan, align_sample, mean_of_aligned
 
 STEP_PATTERN = "symmetric1"  # that of the papers
+SMALLEST = 1e-290  # spread of frames of which projections are finite numbers
+
+
+class NearZero(NamedTuple):
+    """Sequences of a modality without their offset, in a unit that squares keep.
+
+    Parameters
+    ----------
+    sequences : list of ndarray of float64 of shape (n_frames, n_features)
+        Zero in features that are constant, and at most 1.
+    middle : ndarray of shape (n_features,)
+        The offset.
+    unit : int
+        Power of two that they are multiples of.
+    """
+
+    sequences: list[np.ndarray]
+    middle: np.ndarray
+    unit: int
 
 
 class CTWAligner(SequenceAligner):
@@ -267,9 +288,14 @@ class CTWAligner(SequenceAligner):
             return
         complete = self._complete(samples, names)
         self._refuse_windows(samples)
+        comparable = [
+            _near_zero([sample[v] for sample in complete], name)
+            for v, name in enumerate(names)
+        ]
+        by_sample = zip(*(c.sequences for c in comparable), strict=True)
         try:
             with one_blas_thread():
-                found = self._alternated(complete)
+                found = self._alternated([list(own) for own in by_sample], complete)
         except ValueError as error:
             raise ValueError(
                 f"nothing can be learned from modalities {names} (here counted from "
@@ -284,8 +310,11 @@ class CTWAligner(SequenceAligner):
                 stacklevel=2,
             )
         fitted = by_likelihood(found.projections)
-        self.projections_ = dict(zip(names, fitted.weights, strict=True))
-        self.means_ = dict(zip(names, fitted.means, strict=True))
+        for v, (name, (_, middle, unit)) in enumerate(
+            zip(names, comparable, strict=True)
+        ):
+            self.projections_[name] = np.ldexp(fitted.weights[v], -unit)
+            self.means_[name] = middle + np.ldexp(fitted.means[v], unit)
         self.correlations_, self.n_iter_ = fitted.correlations, found.n_iter
 
     def _names_of_sequences(self) -> list[str]:
@@ -302,7 +331,7 @@ class CTWAligner(SequenceAligner):
                 "correlates those of two or more"
             )
         complete = [
-            [sample[name].astype(np.float64) for name in names]
+            [sample[name] for name in names]
             for sample in samples
             if len(sample) == len(names)
         ]
@@ -312,13 +341,6 @@ class CTWAligner(SequenceAligner):
                 "projections are learned from those that have; give such samples, or "
                 "leave a modality out"
             )
-        for v, name in enumerate(names):
-            if all((sample[v] == complete[0][v][0]).all() for sample in complete):
-                raise ValueError(
-                    f"the frames of modality {name!r} are all the same, in every "
-                    "sample that is complete; nothing correlates with them: leave the "
-                    "modality out"
-                )
         widths = [x.shape[1] for x in complete[0]]
         if self.n_components is not None and self.n_components > min(widths):
             name = names[int(np.argmin(widths))]
@@ -337,7 +359,9 @@ class CTWAligner(SequenceAligner):
             if sample:  # lengths decide, so that one feature will do
                 align_sample({name: x[:, :1] for name, x in sample.items()}, plan, i)
 
-    def _alternated(self, samples: list[list[np.ndarray]]) -> CTW:
+    def _alternated(
+        self, samples: list[list[np.ndarray]], given: list[list[np.ndarray]]
+    ) -> CTW:
         limits: dict[str, Any] = {
             "n_directions": self.n_components,
             "energy": self.energy,
@@ -359,7 +383,7 @@ class CTWAligner(SequenceAligner):
         limits["likelihood"] = False
         if warp == "combined":
             return fit_combined_ctw(samples, **limits)
-        start = raw_warps(samples, limits["constraints"]) if warp == "dtw" else None
+        start = raw_warps(given, limits["constraints"]) if warp == "dtw" else None
         return fit_ctw(samples, start, **limits)
 
     def _plan(self) -> Plan:
@@ -378,6 +402,31 @@ class CTWAligner(SequenceAligner):
         ]
 
 
+def _near_zero(sequences: list[np.ndarray], name: str) -> NearZero:
+    """Take the mean from the frames of a modality, and about their spread."""
+    frames = np.concatenate(sequences)
+    magnitude = np.abs(frames).max(axis=0)
+    deviations, middle = centered(frames.astype(np.float64, copy=False))
+    spread = np.abs(deviations).mean(axis=0)
+    constant = is_constant(spread, magnitude, frames.dtype)
+    if constant.all():
+        raise ValueError(
+            f"the frames of modality {name!r} are all the same, in every sample that "
+            "is complete; nothing correlates with them: leave the modality out"
+        )
+    deviations[:, constant] = 0  # what is left of them is rounding
+    largest = np.abs(deviations).max()
+    if not SMALLEST < largest < 1 / SMALLEST:
+        raise ValueError(
+            f"the frames of modality {name!r} differ by {largest:.3g}, beyond what "
+            "numbers of 64 bits can be squared and divided by; bring them to another "
+            "unit"
+        )
+    unit = int(np.frexp(largest)[1])
+    stops = np.cumsum([len(x) for x in sequences])[:-1]
+    return NearZero(np.split(np.ldexp(deviations, -unit), stops), middle[0], unit)
+
+
 def _mean_correlation(samples: list[Sample], names: list[str]) -> float:
     """Average over directions, and pairs of modalities that some sample has."""
     correlations = []
@@ -386,9 +435,7 @@ def _mean_correlation(samples: list[Sample], names: list[str]) -> float:
         if not both:
             continue
         x, y = (np.concatenate([s[name] for s in both]) for name in (one, other))
-        x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-        norms = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-        # scores that do not vary tell nothing
-        of_each = (x * y).sum(axis=0) / np.where(norms > 0, norms, np.inf)
-        correlations.append(of_each.mean())
+        # scores that do not vary have a correlation of 0
+        x, y = unit_rows(x.T, center=True), unit_rows(y.T, center=True)
+        correlations.append((x * y).sum(axis=1).mean())
     return float(np.mean(correlations)) if correlations else np.nan

@@ -13,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 from mmfusion.alignment._costs import cost_matrix, make_costs, shape_of
 from mmfusion.alignment._dtw_kernels import Costs, Window, mask
+from mmfusion.alignment._raw_sequences import as_sequence
 from mmfusion.alignment._steps import (
     StepPattern,
     as_step_pattern,
@@ -334,7 +335,10 @@ def _multiscale(x: Any, y: Any, metric: Any, constraints: Constraints) -> Window
             "window='multiscale' shortens the sequences; it needs them, not "
             "metric='precomputed'"
         )
-    x, y = (np.asarray(z, float).reshape(len(z), -1) for z in (x, y))
+    x, y = (
+        as_sequence(z, name).astype(np.float64, copy=False)
+        for z, name in ((x, "x"), (y, "y"))
+    )
     n, m = len(x), len(y)
     if min(n, m) <= COARSE_FRAMES:
         return whole_window(n, m)

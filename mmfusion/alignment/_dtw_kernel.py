@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from mmfusion._columns import SEPARATOR, default_names
+from mmfusion._constancy import ROUNDING
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import (
     Interval,
@@ -22,8 +23,9 @@ from mmfusion.alignment._alignment_kernel import (
     alignment_kernel,
     median_gamma,
     self_alignments,
+    typical,
 )
-from mmfusion.alignment._costs import METRICS
+from mmfusion.alignment._costs import METRICS, are_moderate
 from mmfusion.alignment._dtw import WINDOWS
 from mmfusion.alignment._pairs import cdist_dtw
 from mmfusion.alignment._steps import StepPattern
@@ -53,7 +55,8 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         samples of `fit`: for
         'rbf' it is 1 over the median cost of two of them; for 'global_alignment' it is
         ``1 / (2 s^2)``, where s is the median distance of two frames (of at most 1,000,
-        evenly spaced) times the root of the median number of frames.
+        evenly spaced) times the root of the median number of frames. A median of 0 is
+        replaced by that of the pairs that differ.
     combine : {'mean'}, default='mean'
         How modalities become one matrix: the mean of their kernel values, or for
         'distance' of their costs, each over its median among the samples of `fit`
@@ -272,25 +275,37 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         for v, block in enumerate(self.sequences_.values()):
             own, present = _there(block)
             if self.kernel == "global_alignment":
+                self._refuse_extremes(v, own)
                 self.gamma_[v] = median_gamma(own) if given[v] is None else given[v]
                 self._self_alignments[v] = self_alignments(own, self.gamma_[v])
                 values = self._values(v, own, None)
             else:
                 costs = self._costs(v, own, None)
-                values = self._of_fit(v, costs, given[v], n_modalities)
+                scale = self._typical_cost(costs, own)
+                values = self._of_fit(v, costs, scale, given[v], n_modalities)
             tables.append(_spread(values, present, present))
         self._neutral = [_mean_of_pairs(table) for table in tables]
         if self.combine is not None:
             self._neutral = [_mean_of_pairs(_mean_of_known(tables))]
         return frame, tables
 
+    def _typical_cost(self, costs: np.ndarray, X: list[np.ndarray]) -> float:
+        """Median cost of two sequences of `fit`; 1 if all are the same."""
+        rounding = 0.0
+        if self.metric in ("cosine", "correlation"):  # 1 less a product, at each frame
+            eps = np.finfo(np.result_type(*X)).eps
+            rounding = ROUNDING * eps * 2 * max(map(len, X))
+        return typical(costs[~np.eye(len(costs), dtype=bool)], rounding) or 1.0
+
     def _of_fit(
-        self, v: int, costs: np.ndarray, gamma: float | None, n_modalities: int
+        self,
+        v: int,
+        costs: np.ndarray,
+        scale: float,
+        gamma: float | None,
+        n_modalities: int,
     ) -> np.ndarray:
         """Learn from the costs of the pairs of `fit`, and make their values of them."""
-        between = costs[~np.eye(len(costs), dtype=bool)]
-        median = float(np.median(between)) if between.size else 0.0
-        scale = median if median > 0 else 1.0
         if self.kernel == "rbf":
             self.gamma_[v] = 1 / scale if gamma is None else gamma
         elif self.combine is not None and n_modalities > 1:
@@ -307,6 +322,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     ) -> np.ndarray:
         if self.kernel != "global_alignment":
             return self._of_costs(v, self._costs(v, X, Y))
+        self._refuse_extremes(v, X)
         known = self._self_alignments[v]
         gamma = float(self.gamma_[v])
         own = known if Y is None else self_alignments(X, gamma)
@@ -327,6 +343,14 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             return cdist_dtw(X, Y, n_jobs=self.n_jobs, **options)
         except ValueError as error:
             raise ValueError(f"modality {self._layout.names[v]!r}: {error}") from error
+
+    def _refuse_extremes(self, v: int, X: list[np.ndarray]) -> None:
+        if not are_moderate(X):
+            raise ValueError(
+                f"modality {self._layout.names[v]!r}: squared distances of frames "
+                "overflow, or vanish; bring its features to another unit, as "
+                "PerModality(StandardScaler()) does"
+            )
 
     def _refuse_unused(self) -> None:
         plain = DTWKernel(self.kernel).get_params()

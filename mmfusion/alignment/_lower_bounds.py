@@ -7,8 +7,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from mmfusion.alignment._costs import as_sequence
 from mmfusion.alignment._dtw_kernels import Window, _compiled
+from mmfusion.alignment._raw_sequences import as_sequence
 from mmfusion.alignment._windows import sakoe_chiba, whole_window
 
 BOUNDED = ("manhattan", "sqeuclidean")  # metrics that are sums over features

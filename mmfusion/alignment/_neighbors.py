@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from mmfusion.alignment._costs import METRICS, as_sequence, make_costs
+from mmfusion.alignment._costs import METRICS, make_costs
 from mmfusion.alignment._dtw import (
     Constraints,
     split_options,
@@ -24,6 +24,7 @@ from mmfusion.alignment._lower_bounds import (
     transposed,
 )
 from mmfusion.alignment._pairs import cdist_dtw, reach_of_all, runs_compiled
+from mmfusion.alignment._raw_sequences import as_collection
 from mmfusion.alignment._strips import (
     corner,
     fill_panel,
@@ -178,7 +179,7 @@ def search(
     if not queries:
         nothing = np.empty((0, n_neighbors))
         return nothing, nothing.astype(np.int64), np.zeros(5, np.int64)
-    if not runs_compiled(metric, constraints):
+    if not runs_compiled(metric, constraints, [*queries, *others]):
         costs = cdist_dtw(X, Y, n_jobs=n_jobs, **options)
         if Y is None:
             np.fill_diagonal(costs, np.inf)
@@ -195,10 +196,7 @@ def search(
 
 
 def _as_floats(X: Sequence[Any], name: str) -> list[np.ndarray]:
-    return [
-        as_sequence(x, f"{name}[{i}]").astype(np.float64, copy=False)
-        for i, x in enumerate(X)
-    ]
+    return [x.astype(np.float64, copy=False) for x in as_collection(X, name)]
 
 
 def _finder(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from mmfusion.alignment._costs import METRICS, as_sequence, make_costs
+from mmfusion.alignment._costs import METRICS, are_moderate, make_costs
 from mmfusion.alignment._dtw import (
     CLASSIC,
     Constraints,
@@ -16,6 +16,7 @@ from mmfusion.alignment._dtw import (
     solve,
     split_options,
 )
+from mmfusion.alignment._raw_sequences import as_collection
 from mmfusion.alignment._strips import (
     frames_of,
     make_marks,
@@ -72,10 +73,8 @@ def cdist_dtw(
     """
     metric, constraints = split_options(**options)
     pattern = constraints.pattern()
-    left = [as_sequence(x, f"X[{i}]") for i, x in enumerate(X)]
-    right = left
-    if Y is not None:
-        right = [as_sequence(y, f"Y[{j}]") for j, y in enumerate(Y)]
+    left = as_collection(X, "X")
+    right = left if Y is None else as_collection(Y, "Y")
     found = np.zeros((len(left), len(right)))
     classic = pattern.name in CLASSIC
     # a pair costs the same in either order, unless its steps or its costs do not
@@ -84,7 +83,7 @@ def cdist_dtw(
     pairs = np.argwhere(np.tri(len(left), dtype=bool) if mirrored else found == 0)
     if not len(pairs):
         return found
-    if runs_compiled(metric, constraints):
+    if runs_compiled(metric, constraints, [*left, *right]):
         cost_of = _compiled(left, right, str(metric), constraints)
     else:
 
@@ -104,7 +103,9 @@ def cdist_dtw(
     return found + np.tril(found, -1).T if mirrored else found
 
 
-def runs_compiled(metric: Any, constraints: Constraints) -> bool:
+def runs_compiled(
+    metric: Any, constraints: Constraints, sequences: list[np.ndarray]
+) -> bool:
     """Tell whether many pairs are aligned without Python between them.
 
     Parameters
@@ -113,12 +114,15 @@ def runs_compiled(metric: Any, constraints: Constraints) -> bool:
         The local cost.
     constraints : Constraints
         Those of the path.
+    sequences : list of ndarray of shape (n_frames, d)
+        The sequences.
 
     Returns
     -------
     bool
         True for metrics with a name, and for paths of a classic step pattern from end
-        to end, of which at most a band is allowed.
+        to end, of which at most a band is allowed. Euclidean distances of extreme
+        values are computed pair by pair.
     """
     return (
         constraints.pattern().name in CLASSIC
@@ -127,6 +131,7 @@ def runs_compiled(metric: Any, constraints: Constraints) -> bool:
         and constraints.max_jump is None
         and constraints.window in (None, "sakoe_chiba")
         and not (constraints.open_begin or constraints.open_end)
+        and (metric != "euclidean" or are_moderate(sequences))
     )
 
 

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment._costs import as_sequence, make_costs, shape_of
+from mmfusion.alignment._costs import make_costs, shape_of
 from mmfusion.alignment._dtw_kernels import Costs, _compiled, fill_costs
+from mmfusion.alignment._raw_sequences import as_sequence
 
 LOG2 = log(2)
 CLOSED = -1e280  # exponent of a cell of infinite cost
@@ -558,9 +559,7 @@ def _value_and_gradient(
 
 
 def _local_costs(x: Any, y: Any, metric: str | Callable[..., Any]) -> Costs:
-    if y is not None:
-        y = np.asarray(y, dtype=np.float64)
-    costs = make_costs(np.asarray(x, dtype=np.float64), y, metric)
+    costs = make_costs(x, y, metric, np.float64)
     # one type, for which all is compiled once, whatever a callable or the user gives
     own = (np.require(z, np.float64, ["C", "W"]) for z in (costs.x, costs.y))
     return Costs(costs.kind, costs.root, *own)

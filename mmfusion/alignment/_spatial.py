@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmfusion._constancy import is_constant
 from mmfusion.alignment._warps import warped
 
-CONSTANT = 1e-12  # of the mean square of a feature: a variance under it is rounding
 DEPENDENT = 1e-10  # of the largest: a direction of less variance is left out
 PERFECT = 0.999  # a higher correlation counts as this
 
@@ -55,7 +55,7 @@ def project(sample: Sequence[np.ndarray], fitted: Projections) -> list[np.ndarra
 
 def pooled_scatter(
     samples: Sequence[Sequence[np.ndarray]], warps: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and covariance of warped frames, side by side, over all samples.
 
     Parameters
@@ -71,15 +71,22 @@ def pooled_scatter(
         The mean frame.
     scatter : ndarray of shape (n_features, n_features) of all modalities
         The scatter about it, divided by the number of frames.
+    magnitude : ndarray of shape (n_features of all modalities,)
+        Largest absolute value of each feature.
     """
     n_frames = sum(map(len, warps))
     pairs = list(zip(samples, warps, strict=True))
     mean = sum(_side_by_side(*pair).sum(axis=0) for pair in pairs) / n_frames
     scatter = np.zeros((len(mean), len(mean)))
+    rest, magnitude = np.zeros(len(mean)), np.zeros(len(mean))
     for pair in pairs:
-        frames = _side_by_side(*pair) - mean
+        frames = _side_by_side(*pair)
+        magnitude = np.maximum(magnitude, np.abs(frames).max(axis=0))
+        frames -= mean
+        rest += frames.sum(axis=0)
         scatter += frames.T @ frames
-    return mean, scatter / n_frames
+    rest /= n_frames  # what the rounding of a long sum left
+    return mean + rest, scatter / n_frames - np.outer(rest, rest), magnitude
 
 
 def _side_by_side(sample: Sequence[np.ndarray], warp: np.ndarray) -> np.ndarray:
@@ -136,11 +143,11 @@ def correlate(
     F. Zhou & F. De la Torre (2009). Canonical time warping for alignment of human
     behavior. NeurIPS 22, equation 6.
     """
-    mean, scatter = pooled_scatter(samples, warps)
+    mean, scatter, magnitude = pooled_scatter(samples, warps)
     edges = np.cumsum([0, *(x.shape[1] for x in samples[0])])
     parts = [slice(*pair) for pair in pairwise(edges)]
     within = [
-        _whitening(scatter[part, part], mean[part], ridge, v)
+        _whitening(scatter[part, part], magnitude[part], ridge, v)
         for v, part in enumerate(parts)
     ]
     ranks = [whitening.shape[1] for whitening in within]
@@ -223,8 +230,11 @@ def _correlations(
     """Correlations of scores, averaged over pairs; 0 with scores that do not vary."""
     scaled = []
     for part, w in zip(parts, weights, strict=True):
-        variance = np.einsum("fk,fg,gk->k", w, scatter[part, part], w)
-        scaled.append(w / np.sqrt(np.where(variance > 0, variance, np.inf)))
+        own = scatter[part, part]
+        variance = np.einsum("fk,fg,gk->k", w, own, w)
+        most = np.sqrt(np.diag(own)) @ np.abs(w)  # deviation if all features agreed
+        varies = ~is_constant(variance, most**2)
+        scaled.append(w / np.sqrt(np.where(varies, variance, np.inf)))
     pairs = combinations(zip(parts, scaled, strict=True), 2)
     by_pair = [
         np.einsum("fk,fg,gk->k", w, scatter[p, q], u) for (p, w), (q, u) in pairs
@@ -233,19 +243,19 @@ def _correlations(
 
 
 def _whitening(
-    scatter: np.ndarray, mean: np.ndarray, ridge: float, v: int
+    scatter: np.ndarray, magnitude: np.ndarray, ridge: float, v: int
 ) -> np.ndarray:
     """Columns W with ``W' C W = I``, as many as the modality has directions."""
     variance = np.diag(scatter)
-    varies = variance > CONSTANT * (variance + mean**2)
+    varies = ~is_constant(np.sqrt(np.maximum(variance, 0)), magnitude)
     if not varies.any():
         raise ValueError(
             f"the frames of modality {v} are all the same; CTW finds nothing that "
             "correlates with them: drop the modality"
         )
-    mixed = (1 - ridge) * scatter + ridge * variance.mean() * np.eye(len(mean))
+    mixed = (1 - ridge) * scatter + ridge * variance.mean() * np.eye(len(variance))
     # in units of each feature, so that what counts as rank does not depend on them
-    scale = np.zeros(len(mean))
+    scale = np.zeros(len(variance))
     scale[varies] = 1 / np.sqrt(np.diag(mixed)[varies])
     eigenvalues, vectors = np.linalg.eigh(scale[:, None] * mixed * scale)
     kept = eigenvalues > DEPENDENT * eigenvalues[-1]

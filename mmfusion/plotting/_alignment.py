@@ -8,7 +8,8 @@ import numpy as np
 
 from mmfusion._extras import import_extra
 from mmfusion.alignment import dtw_path
-from mmfusion.alignment._costs import as_sequence, cost_matrix, make_costs
+from mmfusion.alignment._costs import cost_matrix, make_costs
+from mmfusion.alignment._raw_sequences import as_sequence
 
 MOST_PIXELS = 800  # of the image of costs, in each direction
 N_LINKS = 60

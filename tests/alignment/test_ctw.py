@@ -100,7 +100,7 @@ def test_scatter_is_pooled_over_all_warped_frames_of_all_samples():
     samples = random_samples(widths=(2, 1, 3))
     warps = uniform_warps(samples)
     for found, expected in zip(
-        pooled_scatter(samples, warps), slow_scatter(samples, warps), strict=True
+        pooled_scatter(samples, warps)[:2], slow_scatter(samples, warps), strict=True
     ):
         assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
