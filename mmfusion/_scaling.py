@@ -373,6 +373,8 @@ def resolve_scalings(
     if "auto" not in hows:
         return list(hows)
     weight = np.ones(len(frame)) if sample_weight is None else np.asarray(sample_weight)
+    # a modality that only samples of weight 0 have counts nothing
+    counts = counts & frame.observed[weight > 0].any(axis=0)
     complete = np.asarray(frame.observed[:, counts].all(axis=1)) & (weight > 0)
     together = np.flatnonzero(counts).tolist() if complete.any() else []
     blocks = [of_samples(frame.blocks[v], complete) for v in together]
@@ -380,8 +382,10 @@ def resolve_scalings(
     chosen = dict(zip(together, choices, strict=True))
     for v, (how, observed) in enumerate(zip(hows, frame.observed.T, strict=True)):
         if how == "auto" and v not in chosen:
-            block, own = of_samples(frame.blocks[v], observed), weight[observed]
-            chosen[v] = choose_scalings([block], own if own.any() else None)[0]
+            own = observed & (weight > 0)
+            own = own if own.any() else observed
+            block = of_samples(frame.blocks[v], own)
+            chosen[v] = choose_scalings([block])[0] if own.any() else "block"
     return [chosen[v] if how == "auto" else how for v, how in enumerate(hows)]
 
 
