@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -57,3 +58,25 @@ def weights_by_modality(weights: Any, names: Sequence[str]) -> np.ndarray:
             "not all zero"
         )
     return values
+
+
+@contextmanager
+def errors_name(modality: str) -> Iterator[None]:
+    """Let errors begin with the modality that they are about.
+
+    Parameters
+    ----------
+    modality : str
+        Its name.
+
+    Yields
+    ------
+    None
+        What is done with the modality.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        prefix = f"modality {modality!r}: "
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(prefix + str(error).removeprefix(prefix)) from error

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._blocks import column_slices
 from mmfusion._columns import SEPARATOR
-from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._options import by_modality, errors_name, weights_by_modality
 from mmfusion._scaling import SCALINGS, fit_scalings
 from mmfusion._sklearn_compat import (
     HasMethods,
@@ -218,13 +218,15 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         dtype = np.result_type(*(frame.blocks[v].dtype for v in kept))
         fused = np.empty((len(frame), columns[-1].stop), dtype=dtype)
         for v, c in zip(kept, columns, strict=True):
-            self._scalings[v].apply(
-                frame.blocks[v], self.modality_weights_[v], out=fused[:, c]
-            )
+            with errors_name(frame.names[v]):
+                self._scalings[v].apply(
+                    frame.blocks[v], self.modality_weights_[v], out=fused[:, c]
+                )
         return fused
 
     def _piece(self, frame: Modalities, v: int) -> Any:
-        scaled = self._scalings[v].apply(frame.blocks[v])
+        with errors_name(frame.names[v]):
+            scaled = self._scalings[v].apply(frame.blocks[v])
         if frame.names[v] in self.reducers_:
             scaled = self.reducers_[frame.names[v]].transform(scaled)
         return scaled * float(self.modality_weights_[v])  # NumPy's would widen float32

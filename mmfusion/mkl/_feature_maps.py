@@ -10,7 +10,8 @@ import numpy as np
 from scipy import linalg, sparse
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.metrics import pairwise_distances_argmin
-from sklearn.preprocessing import normalize
+from sklearn.utils import gen_batches
+from sklearn.utils.extmath import row_norms
 
 from mmfusion._scaling import Scaling
 from mmfusion.mkl._kernels import (
@@ -23,6 +24,7 @@ from mmfusion.mkl._kernels import (
 
 APPROXIMATIONS = ("nystroem", "fourier")
 LANDMARK_ROWS, LANDMARK_STEPS = 2000, 5
+HASHED_CELLS = 2**17
 MEAN_ROWS = 2**14  # their mean is off by less than a hundredth of the spread
 
 
@@ -65,9 +67,15 @@ class FeatureMap:
         ndarray of shape (n, n_components)
             Features.
         """
-        Z = self.raw(X)
-        Z = Z - self.mean.astype(Z.dtype)
-        return normalize(Z, copy=False) if self.unit else Z / Z.dtype.type(self.size)
+        raw = self.raw(X)
+        Z = raw - self.mean.astype(raw.dtype)
+        if not self.unit:
+            return Z / Z.dtype.type(self.size)
+        squares = row_norms(Z, squared=True)
+        magnitudes = row_norms(raw, squared=True) + self.mean @ self.mean
+        outside = squares > VANISHING * np.finfo(Z.dtype).eps * magnitudes
+        Z /= np.sqrt(np.where(outside, squares, 1.0))[:, None].astype(Z.dtype)
+        return Z
 
 
 def fit_feature_map(
@@ -124,8 +132,8 @@ class _Identity:
 
     def __call__(self, X: Any) -> np.ndarray:
         Z = self.scaling.apply(X)
-        Z = Z.toarray() if sparse.issparse(Z) else Z
-        return normalize(Z) if self.unit else Z
+        Z = Scaling("l2").apply(Z) if self.unit else Z
+        return Z.toarray() if sparse.issparse(Z) else Z
 
 
 @dataclass(frozen=True)
@@ -173,6 +181,7 @@ def make_raw_map(
     n_components: int,
     rng: np.random.RandomState,
     name: str,
+    sample_weight: np.ndarray | None = None,
 ) -> Callable[[Any], np.ndarray]:
     """Choose and fit the features of a kernel.
 
@@ -199,6 +208,9 @@ def make_raw_map(
         For the draw.
     name : str
         Name of the kernel.
+    sample_weight : ndarray of shape (n_train,), default=None
+        Weights of the rows. One of weight 2 is drawn as two equal rows are: once, and
+        twice as likely.
 
     Returns
     -------
@@ -222,9 +234,9 @@ def make_raw_map(
         sampler = RBFSampler(gamma=gamma, n_components=n_components, random_state=rng)
         return _Waves(scaling, sampler.fit(X[:1]))
     if kernel == "precomputed":
-        drawn = _draw(X.shape[0], n_components, rng)
+        drawn = _draw(X, n_components, rng, sample_weight)[0]
         return _Columns(drawn, _whitening(X[np.ix_(drawn, drawn)]))
-    landmarks = _landmarks(X, scaling, n_components, rng)
+    landmarks = _landmarks(X, scaling, n_components, rng, sample_weight)
     own = kernel_values(kernel, landmarks, landmarks, *options[1:])
     check_finite(own, kernel)
     if callable(kernel):
@@ -232,23 +244,57 @@ def make_raw_map(
     return _Landmarks(scaling, landmarks, options, _whitening(own))
 
 
-def _draw(n_rows: int, n_drawn: int, rng: np.random.RandomState) -> np.ndarray:
-    return np.sort(rng.choice(n_rows, min(n_drawn, n_rows), replace=False))
+def _draw(
+    X: Any, n_drawn: int, rng: np.random.RandomState, sample_weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw different rows, each as likely as it is often there; and how often it is."""
+    _, first, group = np.unique(_hashes(X), return_index=True, return_inverse=True)
+    counts = np.bincount(group, weights=sample_weight, minlength=len(first))
+    order = np.argsort(first)  # what is drawn does not depend on the values
+    first, counts = first[order], counts[order]
+    # the smallest of such times are a draw in proportion to the counts
+    times = rng.exponential(size=len(first)) / counts
+    drawn = np.sort(np.argsort(times, kind="stable")[:n_drawn])
+    return first[drawn], counts[drawn]
+
+
+def _hashes(X: Any) -> np.ndarray:
+    """A number for each row, the same for rows of the same values."""
+    factors = np.random.RandomState(0).randint(2**63, size=X.shape[1], dtype=np.uint64)
+    factors = 2 * factors + np.uint64(1)
+    if sparse.issparse(X):
+        bits = _bits(X.data)
+        table = sparse.csr_array((bits, X.indices, X.indptr), shape=X.shape)
+        return table @ factors
+    hashes = np.empty(len(X), np.uint64)
+    for rows in gen_batches(len(X), max(1, HASHED_CELLS // X.shape[1])):
+        hashes[rows] = (_bits(np.ascontiguousarray(X[rows])) * factors).sum(axis=1)
+    return hashes
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    unsigned = np.uint32 if values.dtype == np.float32 else np.uint64
+    return (values + 0.0).view(unsigned).astype(np.uint64)  # -0.0 is 0.0
 
 
 def _landmarks(
-    X: Any, scaling: Scaling, n_landmarks: int, rng: np.random.RandomState
+    X: Any,
+    scaling: Scaling,
+    n_landmarks: int,
+    rng: np.random.RandomState,
+    sample_weight: np.ndarray | None,
 ) -> Any:
     """Rows that others are compared to: means of k-means, or rows of a sparse table."""
     if sparse.issparse(X) or len(X) <= n_landmarks:
-        return scaling.apply(X[_draw(X.shape[0], n_landmarks, rng)])
-    rows = scaling.apply(X[_draw(len(X), LANDMARK_ROWS, rng)])
-    means = rows[_draw(len(rows), n_landmarks, rng)]
+        return scaling.apply(X[_draw(X, n_landmarks, rng, sample_weight)[0]])
+    drawn, weight = _draw(X, LANDMARK_ROWS, rng, sample_weight)
+    rows = scaling.apply(X[drawn])
+    means = rows[_draw(rows, n_landmarks, rng, weight)[0]]
     for _ in range(LANDMARK_STEPS):
         nearest = pairwise_distances_argmin(rows, means)
-        counts = np.bincount(nearest, minlength=len(means))
+        counts = np.bincount(nearest, weights=weight, minlength=len(means))
         places = (nearest, np.arange(len(rows)))
-        sums = sparse.csr_matrix((np.ones(len(rows)), places)) @ rows
+        sums = sparse.csr_matrix((weight, places), (len(means), len(rows))) @ rows
         used = np.flatnonzero(counts)
         means[used] = sums[used] / counts[used, None]
     return means

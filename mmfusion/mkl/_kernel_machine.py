@@ -110,12 +110,13 @@ def _pruned(fitted: Any, support: np.ndarray, weight: float, *, stretched: bool)
         return fitted
     means = np.zeros(len(support)) if values.means is None else values.means[support]
     is_precomputed = fitted.options[0] == "precomputed"
+    columns = support if fitted.columns is None else fitted.columns[support]
     return replace(
         fitted,
         present=fitted.present[support],
         training=None if is_precomputed else fitted.training[support],
         values=_Shifted(means, values.size),
-        columns=support if is_precomputed else None,
+        columns=columns if is_precomputed else None,
     )
 
 

@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
+from os.path import isdir
 from shutil import disk_usage
 from tempfile import TemporaryFile
 from typing import Any
@@ -33,7 +34,6 @@ from scipy.spatial.distance import pdist
 from sklearn.metrics.pairwise import (
     additive_chi2_kernel,
     chi2_kernel,
-    cosine_similarity,
     euclidean_distances,
     laplacian_kernel,
     linear_kernel,
@@ -44,22 +44,28 @@ from sklearn.metrics.pairwise import (
 from sklearn.utils import assert_all_finite, gen_batches
 from sklearn.utils.extmath import row_norms
 
+from mmfusion._memory import in_units
+from mmfusion._scaling import Scaling, fit_scaling
+
 Kernel = str | Callable[..., Any]
 
 KERNELS = ("rbf", "linear", "poly", "cosine", "laplacian", "chi2", "precomputed")
 WITH_GAMMA = ("rbf", "poly", "laplacian", "chi2")
 NORMALIZATIONS = ("trace", "cosine")
+TRANSLATION_INVARIANT = ("rbf", "laplacian")
+# the power of the unit of values that gamma is divided by
+POWER_OF_UNIT = {"rbf": 2, "poly": 2, "laplacian": 1, "chi2": 1}
 
 MEDIAN_ROWS = 1000  # half a million pairs: their median moves by less than 1 %
 CHECKED_ROWS = 500  # a kernel is semi-definite only if every part of it is
 DEFINITE = 1e-5  # least eigenvalue over the largest that rounding may leave
 SYMMETRIC = 1e-5
 VANISHING = 100  # roundings of the values' size: what centring leaves of a constant
-CENTRAL = 1e-10  # of the largest squared length: samples in the centre
 SELF_ROWS = 64
 TILE_ROWS = 256
 FILED_CELLS = 2**22
 CHUNK_CELLS = 2**17  # stay in the processor's cache from one step to the next
+NO_LIKENESS = 1e4  # exp(-1e4) is 0
 
 
 def kernel_values(
@@ -93,32 +99,90 @@ def kernel_values(
         New, so that it may be changed.
     """
     if callable(kernel):
-        name = getattr(kernel, "__name__", kernel)
-        rule = "a callable takes two tables and gives all pairs of their rows"
-        try:
-            values = np.array(kernel(X, Y), dtype=np.result_type(X.dtype, np.float32))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"the kernel {name!r} failed ({error}); {rule}") from error
-        if values.shape != (X.shape[0], Y.shape[0]):
-            raise ValueError(
-                f"the kernel {name!r} gave an array of shape {values.shape} for tables "
-                f"of {X.shape[0]} and {Y.shape[0]} rows; {rule}"
-            )
-        return values
+        return _values_of_callable(kernel, X, Y)
+    with np.errstate(over="ignore", invalid="ignore"):  # `check_finite` names them
+        return _named_values(kernel, X, Y, gamma, degree, coef0)
+
+
+def _named_values(
+    kernel: str, X: Any, Y: Any, gamma: float | None, degree: float, coef0: float
+) -> np.ndarray:
     match kernel:
         case "rbf":
+            X, Y = _bounded(X, gamma, 2), _bounded(Y, gamma, 2)
             return rbf_kernel(X, Y, gamma=gamma)
         case "linear":
             return linear_kernel(X, Y, dense_output=True)
         case "poly":
             return polynomial_kernel(X, Y, degree=degree, gamma=gamma, coef0=coef0)
         case "cosine":
-            return cosine_similarity(X, Y, dense_output=True)
+            unit = Scaling("l2")
+            return linear_kernel(unit.apply(X), unit.apply(Y), dense_output=True)
         case "laplacian":
+            X, Y = _bounded(X, gamma, 1), _bounded(Y, gamma, 1)
             return laplacian_kernel(X, Y, gamma=gamma)
         case "chi2":
             return chi2_kernel(X, Y, gamma=gamma)
     raise ValueError(f"kernel {kernel!r} is none of {KERNELS} and no callable")
+
+
+def _values_of_callable(kernel: Callable[..., Any], X: Any, Y: Any) -> np.ndarray:
+    """Check what a callable returns: real numbers, one for each pair of rows."""
+    rule = (
+        "a callable takes two tables of rows and returns all pairs of their rows. One "
+        "of two rows becomes such by lambda X, Y: "
+        "sklearn.metrics.pairwise.pairwise_kernels(X, Y, metric=kernel)"
+    )
+    try:
+        values = kernel(X, Y)
+        values = np.asarray(values.toarray() if sparse.issparse(values) else values)
+        is_complex = values.dtype.kind == "c"
+        if not is_complex:
+            with np.errstate(over="ignore"):
+                values = np.array(values, np.result_type(X.dtype, np.float32))
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"the kernel {name_of(kernel)!r} failed ({error}); {rule}"
+        ) from error
+    if is_complex:
+        raise ValueError(f"the kernel {name_of(kernel)!r} returned complex values")
+    if values.shape != (X.shape[0], Y.shape[0]):
+        raise ValueError(
+            f"the kernel {name_of(kernel)!r} returned an array of shape {values.shape} "
+            f"for arrays of {X.shape[0]} and {Y.shape[0]} rows; {rule}"
+        )
+    return values
+
+
+def name_of(kernel: Kernel) -> str:
+    """Name a kernel in errors.
+
+    Parameters
+    ----------
+    kernel : str or callable
+        The kernel.
+
+    Returns
+    -------
+    str
+        Its name.
+    """
+    return (
+        kernel if isinstance(kernel, str) else getattr(kernel, "__name__", repr(kernel))
+    )
+
+
+def _bounded(rows: Any, gamma: float | None, power: int) -> Any:
+    """Clip values so far out that they are like no others, whose squares overflow."""
+    values = rows.data if sparse.issparse(rows) else rows
+    bound = np.finfo(values.dtype).max ** 0.25
+    largest = max(values.max(initial=0.0), -values.min(initial=0.0))
+    if largest <= bound or (gamma or 1.0) * bound**power < NO_LIKENESS:
+        return rows
+    clipped = np.clip(values, -bound, bound)
+    if sparse.issparse(rows):
+        return type(rows)((clipped, rows.indices, rows.indptr), shape=rows.shape)
+    return clipped
 
 
 def training_values(
@@ -184,21 +248,47 @@ def blank_table(
 
     Raises
     ------
+    ValueError
+        If there is no such folder.
     OSError
         If the folder has no room for it.
     """
     if folder is None:
         return np.zeros(shape, dtype)
-    needed = shape[0] * shape[1] * np.dtype(dtype).itemsize
-    free = disk_usage(folder).free
-    if needed > free:  # the processor would stop the program at the missing page
-        raise OSError(
-            f"temp_folder={str(folder)!r} has {free / 2**20:.0f} MiB left; a kernel of "
-            f"{shape[0]} samples takes {needed / 2**20:.0f}. Give another folder, or "
-            "take approximation='nystroem'"
-        )
+    n_bytes = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    check_room(folder, n_bytes, f"a kernel of {shape[0]} samples")
     with TemporaryFile(dir=folder) as file:
         return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
+
+
+def check_room(folder: str | PathLike[str], n_bytes: int, what: str) -> None:
+    """Refuse to write what a folder has no room for.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder.
+    n_bytes : int
+        Bytes to write.
+    what : str
+        What they are, for the error.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder.
+    OSError
+        If the folder has no room for it.
+    """
+    if not isdir(folder):
+        raise ValueError(f"temp_folder={str(folder)!r} is no folder; make it first")
+    free = disk_usage(folder).free
+    if n_bytes > free:  # the processor would stop the program at the missing page
+        raise OSError(
+            f"temp_folder={str(folder)!r} has {in_units(free)} left; {what} takes "
+            f"{in_units(n_bytes)}. Give another folder, or take "
+            "approximation='nystroem'"
+        )
 
 
 def self_values(
@@ -240,8 +330,88 @@ def self_values(
     if kernel == "linear":
         return squares
     if kernel == "cosine":
-        return (squares > 0).astype(float)
+        # squares of tiny values vanish
+        lengths = row_norms(Scaling("l2").apply(X))
+        return (lengths > 0).astype(float)
     return (gamma * squares + coef0) ** degree
+
+
+def condition(
+    scaling: Scaling,
+    kernel: Kernel,
+    X: Any,
+    sample_weight: np.ndarray | None = None,
+    *,
+    center: bool,
+    normalize: str | None,
+) -> Scaling:
+    """Shift and divide values that have no scaling, where a kernel is the same by it.
+
+    What an offset takes from the digits of inner products is lost, and squares of huge
+    or tiny values are infinite or 0.
+
+    Parameters
+    ----------
+    scaling : Scaling
+        Fitted; another than None is returned as it is.
+    kernel : str or callable
+        As for `kernel_values`.
+    X : ndarray or CSR matrix of shape (n, n_features)
+        Rows of `fit`.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights of the rows.
+    center : bool
+        Whether the kernel is centred.
+    normalize : {'trace', 'cosine'} or None
+        How the kernel is normalised.
+
+    Returns
+    -------
+    Scaling
+        Its `spread` is the unit, a power of two, by which gamma has to follow.
+    """
+    if scaling.how is not None or not isinstance(kernel, str):
+        return scaling
+    is_linear = kernel == "linear"
+    shift: Any = 0.0
+    is_shifted = kernel in TRANSLATION_INVARIANT or (is_linear and center)
+    if is_shifted and not sparse.issparse(X):
+        shift = fit_scaling(X, "standard", sample_weight).center
+    unit = 1.0
+    if kernel in POWER_OF_UNIT or (is_linear and normalize is not None):
+        values = X.data if sparse.issparse(X) else X
+        largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+        bound = float(np.finfo(values.dtype).max) ** 0.25
+        if largest > 0 and not 1 / bound < largest < bound:
+            unit = float(np.exp2(np.floor(np.log2(largest))))
+    return Scaling(None, shift, unit)
+
+
+def gamma_in_units(gamma: float, kernel: Kernel, unit: float) -> float:
+    """Express gamma for values that were divided by a unit.
+
+    Parameters
+    ----------
+    gamma : float
+        Gamma for values as they were.
+    kernel : str or callable
+        A kernel that has gamma.
+    unit : float
+        What values were divided by; by its inverse gamma is expressed for values as
+        they were.
+
+    Returns
+    -------
+    float
+        Gamma times the power of the unit that the kernel has; not more than the largest
+        float, nor less than the smallest.
+    """
+    limits = np.finfo(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        changed = np.float64(gamma)
+        for _ in range(POWER_OF_UNIT[str(kernel)]):
+            changed = changed * unit
+    return float(np.clip(changed, limits.tiny, limits.max))
 
 
 def default_gamma(
@@ -269,7 +439,7 @@ def default_gamma(
     if kernel not in WITH_GAMMA:
         return None
     if kernel == "poly":
-        squares = row_norms(X, squared=True)
+        squares = row_norms(X, squared=True).astype(np.float64)
         length = float(np.average(squares, weights=sample_weight))
         return 1 / length if length > 0 else 1.0
     n_rows = min(X.shape[0], MEDIAN_ROWS)
@@ -309,12 +479,24 @@ def _distances(kernel: str, rows: Any) -> np.ndarray:
     if kernel == "laplacian" and not sparse.issparse(rows):
         return pdist(rows, "cityblock")
     if kernel == "rbf":
-        table = euclidean_distances(rows)
+        table = _euclidean_distances(rows)
     elif kernel == "laplacian":
         table = manhattan_distances(rows)
     else:
         table = -additive_chi2_kernel(rows)
     return table[np.triu_indices(len(table), 1)]
+
+
+def _euclidean_distances(rows: Any) -> np.ndarray:
+    """Distances of all pairs, 0 where rows are equal but for rounding."""
+    if not sparse.issparse(rows):
+        rows = rows.astype(np.float64)
+        rows -= rows.mean(axis=0)
+    lengths = row_norms(rows, squared=True)
+    squares = euclidean_distances(rows, squared=True)
+    rounding = VANISHING * np.finfo(np.float64).eps
+    squares[squares <= rounding * np.add.outer(lengths, lengths)] = 0.0
+    return np.sqrt(squares)
 
 
 @dataclass(frozen=True)
@@ -369,12 +551,12 @@ class KernelScaling:
                 part -= of_rows[rows].astype(K.dtype)[:, None]
             if self.lengths is not None:
                 part /= self.lengths.astype(K.dtype)
-            elif self.size != 1.0:
-                part /= K.dtype.type(self.size)
+            elif self.size != 1.0:  # sizes can be too small for single precision
+                np.divide(part, np.float64(self.size), out=part, casting="same_kind")
         if self.lengths is not None:
             lengths = self.lengths
             if own is not None:
-                lengths = _lengths(own - 2 * of_rows + self.total)
+                lengths = _lengths(own, of_rows, self.total, K.dtype)
             K /= lengths.astype(K.dtype)[:, None]
         return K
 
@@ -387,16 +569,22 @@ class KernelScaling:
 def _mean(K: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
     """Means of the rows."""
     if shares is None:
-        return K.mean(axis=1, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            means = K.mean(axis=1, dtype=np.float64)
+        if np.isfinite(means).all():
+            return means
+        shares = np.full(K.shape[1], 1 / K.shape[1])  # sums of these stay finite
     return (K @ shares.astype(K.dtype)).astype(np.float64)
 
 
-def _lengths(squares: np.ndarray) -> np.ndarray:
-    """Roots; 1 where a sample lies in the centre, whose values are 0 anyway."""
-    squares = np.asarray(squares, dtype=np.float64)
-    least = CENTRAL * max(np.abs(squares).max(initial=0.0), 1e-300)
-    positive = squares > least
-    return np.sqrt(np.where(positive, squares, 1.0))
+def _lengths(
+    own: np.ndarray, means: np.ndarray | float, total: float, dtype: Any
+) -> np.ndarray:
+    """Lengths about the centre; 1 for a sample in it, whose values are 0 anyway."""
+    squares = np.asarray(own - 2 * means + total, dtype=np.float64)
+    magnitudes = np.abs(own) + 2 * np.abs(means) + abs(total)
+    outside = squares > VANISHING * np.finfo(dtype).eps * magnitudes
+    return np.sqrt(np.where(outside, squares, 1.0))
 
 
 def fit_kernel_scaling(
@@ -426,20 +614,21 @@ def fit_kernel_scaling(
         The scaling, fitted. If all samples are alike, but for rounding, it makes every
         value 0.
     """
-    diagonal = K.diagonal().astype(np.float64)
+    own = K.diagonal().astype(np.float64)
     means, total = None, 0.0
     shares = None if sample_weight is None else sample_weight / sample_weight.sum()
-    before = float(np.abs(diagonal).max(initial=0.0))
+    before = float(np.abs(own).max(initial=0.0))
+    diagonal = own
     if center:
         means = _mean(K.T, shares)
-        total = float(np.average(means, weights=shares))
-        diagonal = diagonal - 2 * means + total
-    size = float(np.average(diagonal, weights=shares))
+        total = float(_mean(means[None], shares)[0])
+        diagonal = own - 2 * means + total
+    size = float(_mean(diagonal[None], shares)[0])
     rounding = VANISHING * np.finfo(K.dtype).eps * before
     if center and before > 0 and abs(size) <= rounding:
         return KernelScaling(means, total, np.inf, shares=shares)
     if normalize == "cosine":
-        lengths = _lengths(diagonal)
+        lengths = _lengths(own, 0.0 if means is None else means, total, K.dtype)
         return KernelScaling(means, total, lengths=lengths, shares=shares)
     if normalize is None or size <= 0:  # less than 0: it is no kernel
         size = 1.0
@@ -462,14 +651,26 @@ def check_finite(values: np.ndarray, kernel: Kernel) -> None:
         If one is infinite or NaN.
     """
     try:
-        assert_all_finite(values)
+        with np.errstate(over="ignore", invalid="ignore"):  # of sums
+            assert_all_finite(values)
     except ValueError as error:
-        name = getattr(kernel, "__name__", kernel)
         raise ValueError(
-            f"the kernel {name!r} is not finite for some pairs of samples; 'poly' "
-            "needs a whole degree or a coef0 that makes sums positive, and values that "
-            "overflow a scaling"
+            f"the kernel {name_of(kernel)!r} is not finite for some pairs of samples: "
+            f"it overflows {values.dtype}, or is not defined; {_finite_remedy(kernel)}"
         ) from error
+
+
+def _finite_remedy(kernel: Kernel) -> str:
+    if kernel == "poly":
+        return (
+            "take a smaller degree, and if it is not whole a coef0 that makes "
+            "gamma * x @ y + coef0 positive"
+        )
+    if callable(kernel):
+        return "let it return finite values, and take scaling='block' for huge ones"
+    if kernel == "precomputed":
+        return "divide all of its values by a constant"
+    return "take scaling='block', or clip values to the range of the samples of fit"
 
 
 def check_training_kernel(K: np.ndarray, name: str) -> None:
@@ -503,7 +704,8 @@ def check_training_kernel(K: np.ndarray, name: str) -> None:
     largest = max(abs(float(K.max(initial=0.0))), abs(float(K.min(initial=0.0))))
     for rows in gen_batches(len(K), TILE_ROWS):
         for columns in gen_batches(rows.stop, TILE_ROWS):
-            unlike = np.abs(K[rows, columns] - K[columns, rows].T)
+            with np.errstate(over="ignore"):
+                unlike = np.abs(K[rows, columns] - K[columns, rows].T)
             if unlike.max() <= SYMMETRIC * largest:
                 continue
             at = np.unravel_index(np.argmax(unlike), unlike.shape)
@@ -515,11 +717,13 @@ def check_training_kernel(K: np.ndarray, name: str) -> None:
             )
     drawn = np.linspace(0, len(K) - 1, min(len(K), CHECKED_ROWS)).astype(int)
     part = K if len(drawn) == len(K) else K[np.ix_(drawn, drawn)]
+    part = part / (largest or 1.0)
     shift = DEFINITE * float(np.linalg.norm(part)) + np.finfo(part.dtype).tiny
     try:
         linalg.cholesky(part + shift * np.eye(len(part)), check_finite=False)
     except linalg.LinAlgError:
         least = linalg.eigvalsh(part.astype(np.float64), subset_by_index=[0, 0])[0]
+        least *= largest
         warnings.warn(
             f"modality {name!r}: the kernel is not positive semi-definite: its least "
             f"eigenvalue is {least:.3g}, its largest value {largest:.3g}. Solutions "

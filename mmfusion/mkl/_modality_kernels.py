@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -16,7 +16,8 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import of_samples
 from mmfusion._columns import SEPARATOR, default_names
-from mmfusion._options import by_modality
+from mmfusion._memory import check_fits
+from mmfusion._options import by_modality, errors_name
 from mmfusion._scaling import SCALINGS, Scaling, fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, is_multimodal, refuse_empty_samples
@@ -35,9 +36,12 @@ from mmfusion.mkl._kernels import (
     KernelScaling,
     blank_table,
     check_finite,
+    check_room,
     check_training_kernel,
+    condition,
     default_gamma,
     fit_kernel_scaling,
+    gamma_in_units,
     kernel_values,
     self_values,
     training_values,
@@ -172,14 +176,16 @@ class _Asked:
 class _Fitted:
     """One kernel after `fit`: exact, or by explicit features.
 
-    Of a precomputed one the `columns` are read; None is those of samples that have the
-    modality.
+    The options hold gamma in the unit of the scaling, `gamma` is as the user knows it.
+    Of a precomputed kernel the `columns` are read; None is those of samples that have
+    the modality.
     """
 
     modality: int
     options: tuple[Kernel, float | None, float, float]
     present: np.ndarray
     scaling: Scaling
+    gamma: float | None = None
     training: Any = None
     values: KernelScaling = field(default_factory=KernelScaling)
     own: float | None = None
@@ -193,18 +199,24 @@ class _Fitted:
             block = block.toarray() if sparse.issparse(block) else block
             block = block[:, self.present if self.columns is None else self.columns]
         if self.features is not None:
-            return self.features.apply(block)
+            table = self.features.apply(block)
+            check_finite(table, kernel)
+            return table
         own = None
         if kernel == "precomputed":
             if self.values.needs_own:
                 own = self._own_of_precomputed(len(block))
-            return self.values.apply(np.array(block), own)
-        rows = self.scaling.apply(block)
-        if self.values.needs_own:
-            own = self_values(kernel, rows, *self.options[1:])
-        K = kernel_values(kernel, rows, self.training, *self.options[1:])
+            K = np.array(block)
+        else:
+            rows = self.scaling.apply(block)
+            if self.values.needs_own:
+                own = self_values(kernel, rows, *self.options[1:])
+            K = kernel_values(kernel, rows, self.training, *self.options[1:])
+            check_finite(K, kernel)
+        with np.errstate(over="ignore", invalid="ignore"):
+            K = self.values.apply(K, own)
         check_finite(K, kernel)
-        return self.values.apply(K, own)
+        return K
 
     def _own_of_precomputed(self, n_rows: int) -> np.ndarray:
         if self.own is None:
@@ -458,10 +470,14 @@ callable, list or dict, default='rbf'
         return self._given_out(self._tables(self._validate(X, reset=False)), X)
 
     def _fit_frame(
-        self, frame: Modalities, sample_weight: np.ndarray | None = None
+        self,
+        frame: Modalities,
+        sample_weight: np.ndarray | None = None,
+        n_sums: int = 0,
     ) -> list[np.ndarray] | None:
         """Fit to a frame that has been checked, whose samples may have weights.
 
+        `n_sums` is how many more matrices of the size of a kernel the caller makes.
         The kernels of the samples with each other, new arrays; None where features
         are explicit, which `_tables` gives, of all rows or of some at a time.
         """
@@ -472,6 +488,8 @@ callable, list or dict, default='rbf'
             is_small = len(frame) <= self.max_exact_samples
             is_made = all(one.kernel == "precomputed" for one in asked)
             self.approximation_ = None if is_small or is_made else "nystroem"
+        if self.approximation_ is None:
+            self._check_fits(frame, asked, n_sums)
         scalings = self._fit_scalings(frame, asked, sample_weight)
         self.scales_ = {n: s.how for n, s in zip(names, scalings, strict=True)}
         self._stretch = _stretch(frame.observed)
@@ -486,14 +504,61 @@ callable, list or dict, default='rbf'
         self._fitted = [fitted for fitted, _ in parts]
         self.kernel_names_ = np.array([one.name for one in asked], dtype=object)
         self.kernel_modalities_ = np.array([one.modality for one in asked])
-        gammas = [fitted.options[1] for fitted in self._fitted]
+        gammas = [fitted.gamma for fitted in self._fitted]
         self.gamma_ = np.array([np.nan if g is None else g for g in gammas])
         tables = [table for _, table in parts]
         self._widths = [len(frame)] * len(asked)
         if self.approximation_ is None:
             return tables
-        self._widths = [f.features.n_components for f in self._fitted if f.features]
+        self._widths = [
+            f.features.n_components if f.features else 0 for f in self._fitted
+        ]
         return None
+
+    def _check_fits(
+        self, frame: Modalities, asked: Sequence[_Asked], n_sums: int
+    ) -> None:
+        """Refuse exact kernels that do not fit into memory, or into the folder."""
+        sizes = [frame.blocks[one.modality].dtype.itemsize for one in asked]
+        of_kernels = len(frame) ** 2 * sum(sizes)
+        of_sums = len(frame) ** 2 * max(sizes) * n_sums
+        what = f"{len(asked)} exact kernel(s) of {len(frame)} samples"
+        if self.temp_folder is not None:
+            check_room(self.temp_folder, of_kernels, what)
+            check_fits(of_sums, f"the sum of {what}", "take approximation='nystroem'")
+            return
+        check_fits(
+            of_kernels + of_sums,
+            what,
+            "take approximation='nystroem', or keep the kernels in a temp_folder",
+        )
+
+    def _fit_rows(
+        self,
+        frame: Modalities,
+        rows: np.ndarray,
+        sample_weight: np.ndarray | None,
+        n_sums: int,
+    ) -> list[np.ndarray] | None:
+        """Fit to some rows of a frame, as if the others were left out.
+
+        Columns of precomputed kernels are read by their positions in the whole frame.
+        """
+        if len(rows) == len(frame):
+            return self._fit_frame(frame, sample_weight, n_sums)
+        blocks = list(frame[rows].blocks)
+        for asked in self._asked(frame.names):
+            if asked.kernel == "precomputed":
+                blocks[asked.modality] = blocks[asked.modality][:, rows]
+        some = Modalities._of(frame.names, tuple(blocks), frame.observed[rows])
+        tables = self._fit_frame(some, sample_weight, n_sums)
+        self._fitted = [
+            replace(fitted, columns=rows[fitted.present])
+            if fitted.options[0] == "precomputed"
+            else fitted
+            for fitted in self._fitted
+        ]
+        return tables
 
     def _tables(
         self, frame: Modalities, which: Sequence[int] | None = None
@@ -511,12 +576,10 @@ callable, list or dict, default='rbf'
         fitted = self._fitted[p]
         v = fitted.modality
         present = frame.observed[:, v]
-        if not present.any():
+        if not (present.any() and fitted.present.any()):
             return np.zeros((len(frame), self._widths[p]))
-        try:
+        with errors_name(frame.names[v]):
             table = fitted.table(of_samples(frame.blocks[v], present))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"modality {frame.names[v]!r}: {error}") from error
         columns = fitted.present if fitted.features is None else None
         of_columns = self._stretch if fitted.features is None else None
         return _spread(table, present, columns, stretch, of_columns)
@@ -529,17 +592,18 @@ callable, list or dict, default='rbf'
         seed: int,
         sample_weight: np.ndarray | None,
     ) -> tuple[_Fitted, np.ndarray | None]:
+        name = frame.names[asked.modality]
         present = frame.observed[:, asked.modality]
+        if not present.any():  # only samples without weight have the modality
+            options = (asked.kernel, asked.gamma, self.degree, self.coef0)
+            fitted = _Fitted(asked.modality, options, present, scaling, asked.gamma)
+            return fitted, np.zeros((len(frame), len(frame)))
         block = of_samples(frame.blocks[asked.modality], present)
         if asked.kernel == "precomputed":
-            block = _own_columns(block, present, frame.names[asked.modality])
-        try:
-            weight = _weight_of(sample_weight, present)
+            block = _own_columns(block, present, name)
+        weight = None if sample_weight is None else sample_weight[present]
+        with errors_name(name):
             return self._fit_values(asked, block, present, scaling, seed, weight)
-        except (TypeError, ValueError) as error:
-            told = f"modality {frame.names[asked.modality]!r}: "
-            message = str(error).removeprefix(told)
-            raise type(error)(told + message) from error
 
     def _fit_values(
         self,
@@ -550,20 +614,30 @@ callable, list or dict, default='rbf'
         seed: int,
         sample_weight: np.ndarray | None,
     ) -> tuple[_Fitted, np.ndarray | None]:
-        kernel, gamma, name = asked.kernel, asked.gamma, asked.name
-        how = self.approximation_
-        if gamma is None and kernel in WITH_GAMMA:
-            n_rows = min(block.shape[0], 2**14)  # a sample of them is scaled
-            rows = np.linspace(0, block.shape[0] - 1, n_rows).astype(int)
-            of_rows = None if sample_weight is None else sample_weight[rows]
-            gamma = default_gamma(kernel, scaling.apply(block[rows]), of_rows)
-        options = (kernel, gamma, self.degree, self.coef0)
-        if how is not None:
+        kernel, name = asked.kernel, asked.name
+        scaling = condition(
+            scaling,
+            kernel,
+            block,
+            sample_weight,
+            center=self.center,
+            normalize=self.normalize,
+        )
+        gamma, own_gamma = self._gammas(asked, block, scaling, sample_weight)
+        options = (kernel, own_gamma, self.degree, self.coef0)
+        fitted = _Fitted(asked.modality, options, present, scaling, gamma)
+        if self.approximation_ is not None:
             if kernel == "precomputed":
                 check_training_kernel(block, name)
-            rng = check_random_state(seed)
             raw = make_raw_map(
-                how, block, scaling, options, self.n_components, rng, name
+                self.approximation_,
+                block,
+                scaling,
+                options,
+                self.n_components,
+                check_random_state(seed),
+                name,
+                sample_weight,
             )
             features = fit_feature_map(
                 block,
@@ -572,31 +646,55 @@ callable, list or dict, default='rbf'
                 normalize=self.normalize,
                 sample_weight=sample_weight,
             )
-            return _Fitted(
-                asked.modality, options, present, scaling, features=features
-            ), None
+            return replace(fitted, features=features), None
         is_precomputed = kernel == "precomputed"
         rows = block if is_precomputed else scaling.apply(block)
         K = training_values(kernel, rows, *options[1:], folder=self.temp_folder)
-        training, own = rows, None
-        if is_precomputed:
-            training, own = None, _constant(K.diagonal())
-        else:
-            check_finite(K, kernel)
+        check_finite(K, kernel)
+        own = _constant(K.diagonal()) if is_precomputed else None
         if is_precomputed or callable(kernel):
             check_training_kernel(K, name)
-        values = fit_kernel_scaling(
-            K,
-            center=self.center,
-            normalize=self.normalize,
-            sample_weight=sample_weight,
-        )
-        fitted = _Fitted(
-            asked.modality, options, present, scaling, training, values, own
-        )
-        table = values.apply(K)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = fit_kernel_scaling(
+                K,
+                center=self.center,
+                normalize=self.normalize,
+                sample_weight=sample_weight,
+            )
+            table = values.apply(K)
+        check_finite(table, kernel)
         stretch, folder = self._stretch, self.temp_folder
+        training = None if is_precomputed else rows
+        fitted = replace(fitted, training=training, values=values, own=own)
         return fitted, _spread(table, present, present, stretch, stretch, folder)
+
+    def _gammas(
+        self,
+        asked: _Asked,
+        block: Any,
+        scaling: Scaling,
+        sample_weight: np.ndarray | None,
+    ) -> tuple[float | None, float | None]:
+        """Gamma as the user knows it, and in the unit of the scaling."""
+        if asked.kernel not in WITH_GAMMA:
+            return None, None
+        unit = scaling.spread if scaling.how is None else 1.0
+        if asked.gamma is not None:
+            gamma = float(asked.gamma)
+            return gamma, gamma_in_units(gamma, asked.kernel, unit)
+        n_rows = min(block.shape[0], 2**14)  # a sample of them is scaled
+        rows = np.linspace(0, block.shape[0] - 1, n_rows).astype(int)
+        of_rows = None if sample_weight is None else sample_weight[rows]
+        own = default_gamma(asked.kernel, scaling.apply(block[rows]), of_rows)
+        assert own is not None
+        gamma = gamma_in_units(own, asked.kernel, 1 / unit)
+        limits = np.finfo(np.float64)
+        if not limits.tiny < gamma < limits.max:
+            raise ValueError(
+                "values are so large or small that gamma, by the median rule, "
+                f"overflows float64; take scaling={_bounded_scaling(asked.kernel)!r}"
+            )
+        return gamma, own
 
     def _asked(self, names: Sequence[str]) -> list[_Asked]:
         """Spell out kernel by kernel what was asked for."""
@@ -624,13 +722,17 @@ callable, list or dict, default='rbf'
             if hows[v] == "auto" or v in precomputed:
                 hows[v] = None
         counts = np.array([how == "auto" for how in hows])
-        hows = resolve_scalings(frame, hows, counts)
+        hows = resolve_scalings(frame, hows, counts, sample_weight)
         scalings = []
         for v, how in enumerate(hows):
             present = frame.observed[:, v]
             block = of_samples(frame.blocks[v], present)
-            weight = _weight_of(sample_weight, present)
-            scalings.append(fit_scaling(block, how, weight))
+            weight = None if sample_weight is None else sample_weight[present]
+            is_fitted = present.any()
+            with errors_name(frame.names[v]):
+                scalings.append(
+                    fit_scaling(block, how, weight) if is_fitted else Scaling(how)
+                )
         return scalings
 
     def _given_out(self, tables: list[np.ndarray], like: Any) -> Any:
@@ -662,7 +764,8 @@ def _pairs(kernels: Any, gammas: Any, name: str) -> list[tuple[Kernel, float | N
     if len(kernels) == 0 or len(gammas) == 0:
         raise ValueError(f"modality {name!r}: there is no kernel in an empty list")
     for kernel in kernels:
-        if not callable(kernel) and kernel not in KERNELS:
+        is_name = isinstance(kernel, str) and kernel in KERNELS
+        if not callable(kernel) and not is_name:
             raise ValueError(
                 f"modality {name!r}: kernel {kernel!r} is none of {KERNELS} and no "
                 "callable"
@@ -672,7 +775,8 @@ def _pairs(kernels: Any, gammas: Any, name: str) -> list[tuple[Kernel, float | N
             f"modality {name!r}: 'precomputed' is the only kernel of its modality"
         )
     for gamma in gammas:
-        is_positive = isinstance(gamma, Real) and 0 < float(gamma) < np.inf
+        is_number = isinstance(gamma, Real) and not isinstance(gamma, bool)
+        is_positive = is_number and 0 < float(gamma) < np.inf
         if gamma is not None and not is_positive:
             raise ValueError(
                 f"modality {name!r}: gamma is {gamma!r}; it must be a positive number"
@@ -682,6 +786,11 @@ def _pairs(kernels: Any, gammas: Any, name: str) -> list[tuple[Kernel, float | N
         for kernel in kernels
         for gamma in (gammas if kernel in WITH_GAMMA else [None])
     ]
+
+
+def _bounded_scaling(kernel: Kernel) -> str:
+    """A scaling after which no value is large, and which the kernel can take."""
+    return "l2" if kernel == "chi2" else "block"
 
 
 def _own_columns(block: Any, present: np.ndarray, name: str) -> np.ndarray:
@@ -695,15 +804,6 @@ def _own_columns(block: Any, present: np.ndarray, name: str) -> np.ndarray:
             f"many columns; got {block.shape[1]}"
         )
     return block if present.all() else block[:, present]
-
-
-def _weight_of(
-    sample_weight: np.ndarray | None, present: np.ndarray
-) -> np.ndarray | None:
-    """Weights of the samples that have a modality; None if none of them counts."""
-    if sample_weight is None or not sample_weight[present].any():
-        return None
-    return sample_weight[present]
 
 
 def _constant(diagonal: np.ndarray) -> float | None:

@@ -54,6 +54,7 @@ from mmfusion.modalities import Modalities
 WEIGHING_ROWS = 2000  # a handful of weights needs no more
 CHUNK_CELLS = 2**23
 FOLDS = 5
+SUMS = 2  # of kernels, and what the machine makes of it
 
 MACHINE_CONSTRAINTS: dict[str, list[Any]] = {
     **KERNEL_CONSTRAINTS,
@@ -101,20 +102,18 @@ class _KernelSumMachine(KernelInputMixin):
         start = self._last_weights()
         rng = check_random_state(self.random_state)
         kernels = self._make_kernels(rng, center=True, normalize=self.normalize)
+        task, y = task.of(rows), y[rows]
         weights = task.weight if (task.weight != 1).any() else None
-        tables = kernels._fit_frame(frame, weights)
+        tables = kernels._fit_rows(frame, rows, weights, n_sums=SUMS)
         if tables is None:
+            frame = frame[rows]
             # evenly spaced in the order of y: of every class its share
-            ordered = rows[np.argsort(y[rows], kind="stable")]
             places = np.linspace(0, len(rows) - 1, min(len(rows), WEIGHING_ROWS))
-            drawn = ordered[places.astype(int)]
+            drawn = np.argsort(y, kind="stable")[places.astype(int)]
             features = kernels._tables(frame[drawn])
             self._weigh([Z @ Z.T for Z in features], task.of(drawn), kernels, start)
             self._fit_features(frame, kernels, task)
         else:
-            if len(rows) < len(frame):
-                tables = [table[np.ix_(rows, rows)] for table in tables]
-                task = task.of(rows)
             self._weigh(tables, task, kernels, start)
             K = weighted_sum(tables, self.kernel_weights_)
             del tables
@@ -162,7 +161,7 @@ class _KernelSumMachine(KernelInputMixin):
         self._decider = machine = task.fit(K)
         self.support_ = rows[machine.support]
         self._features = None
-        self._support = keep_support(kernels, self.support_, self.kernel_weights_)
+        self._support = keep_support(kernels, machine.support, self.kernel_weights_)
         self._fit_calibration(K, task)
 
     def _fit_features(
@@ -368,7 +367,7 @@ callable, list or dict, default='rbf'
     ``normalize='cosine'``.)
 
     *Sample weights* multiply C, and count in the means, sizes and bandwidths of
-    kernels: one of 2 is a sample that is there twice, but when landmarks are drawn.
+    kernels: one of 2 is a sample that is there twice, one of 0 a sample left out.
 
     References
     ----------
@@ -761,7 +760,7 @@ callable, list or dict, default='rbf'
     ``normalize='cosine'``.)
 
     *Sample weights* multiply C, and count in the means, sizes and bandwidths of
-    kernels: one of 2 is a sample that is there twice, but when landmarks are drawn.
+    kernels: one of 2 is a sample that is there twice, one of 0 a sample left out.
 
     References
     ----------

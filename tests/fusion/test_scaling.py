@@ -30,7 +30,7 @@ def scaled_by_loops(block, how, weights=None, centred=True):
         varies = variance > 1e-12
         n_varying += varies
         centre = mean if centred else 0
-        out[:, j] = (column - centre) / (variance**0.5 if varies else 1)
+        out[:, j] = (column - centre) / (variance**0.5 if varies else np.inf)
     return out / max(1, n_varying) ** 0.5 if how == "block" else out
 
 
@@ -177,7 +177,7 @@ def test_alignment_is_that_of_loops(seed):
         shared @ rng.gamma(1.0, size=(3, d)) + rng.random((25, d)) for d in (4, 9)
     ]
     for hows in (["block", "block"], ["l2", "l2"], ["block", "l2"]):
-        found = _scaling._mean_alignment(blocks, hows)
+        found = _scaling._mean_alignment(blocks, hows, np.ones(25))
         assert found == pytest.approx(alignment_by_loops(blocks, hows))
 
 
@@ -264,3 +264,168 @@ def test_entries_of_a_sparse_matrix_that_repeat_add_up():
     out = EarlyFusion("l2").fit_transform([repeated])
     np.testing.assert_allclose(out.toarray(), np.eye(2))
     assert repeated.nnz == 4  # the user's stays as it was
+
+
+# units, offsets, extremes, weights
+
+UNITS = st.integers(-40, 40).map(lambda k: 2.0**k)
+
+
+def unit_and_offset(draw_seed, shape=(25, 4)):
+    rng = np.random.default_rng(draw_seed)
+    # multiples of 1/64, so that an offset leaves every digit
+    return np.round(rng.normal(size=shape) * 64) / 64
+
+
+@settings(max_examples=40, deadline=None)
+@given(UNITS, st.integers(-(2**30), 2**30), st.integers(0, 10**6))
+@pytest.mark.parametrize("how", ["standard", "block"])
+def test_neither_unit_nor_offset_decides(how, unit, offset, seed):
+    plain = unit_and_offset(seed)
+    moved = (plain + offset) * unit
+    expected = fit_scaling(plain, how).apply(plain)
+    found = fit_scaling(moved, how).apply(moved)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1e6, 1e12])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e9])
+def test_the_fused_matrix_depends_on_no_unit_or_offset(unit, offset):
+    rng = np.random.default_rng(0)
+    X = {"a": rng.normal(size=(30, 3)), "b": rng.normal(size=(30, 2))}
+    moved = {"a": unit * (X["a"] + offset), "b": X["b"]}
+    for how in ("standard", "block"):
+        expected = EarlyFusion(how).fit_transform(X)
+        # digits that the offset takes are lost before scaling
+        found = EarlyFusion(how).fit_transform(moved)
+        np.testing.assert_allclose(found, expected, atol=1e-15 * offset * 10 + 1e-9)
+
+
+@pytest.mark.parametrize("how", ["standard", "block"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.full(1000, 0.1, np.float32),
+        np.full(1000, 1.7e9),
+        np.full(1000, 1e300),
+        np.full(1000, 5e-324),
+        np.full(1000, -1.7e308),
+        np.full(1000, 3e38, np.float32),
+        np.resize([0.3, 0.1 + 0.2], 1000),  # equal but for rounding
+    ],
+)
+def test_a_constant_feature_counts_nothing_for_any_sample(how, column):
+    other = np.resize([-1, 1], 1000).astype(column.dtype)
+    block = np.column_stack([column, other])
+    scaling = fit_scaling(block, how)
+    with np.errstate(all="raise"):
+        scaled = scaling.apply(block)
+    np.testing.assert_allclose(scaled, block * [0, 1], atol=1e-6)
+    new = np.array([[0, 1]], dtype=column.dtype)
+    np.testing.assert_array_equal(scaling.apply(new)[:, 0], 0)
+
+
+@pytest.mark.parametrize("seconds", [1, 60, 3600])
+def test_a_clock_is_no_constant(seconds):
+    ticks = seconds * np.arange(100_000.0)[:, None]
+    clock = fit_scaling(1.7e9 + ticks, "standard")
+    np.testing.assert_allclose(clock.spread, ticks.std(), rtol=1e-6)
+    np.testing.assert_allclose(clock.center, 1.7e9 + ticks.mean(), rtol=1e-14)
+
+
+@pytest.mark.parametrize("how", HOWS[:3])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize(
+    ("unit", "dtype"),
+    [
+        (1e200, np.float64),
+        (1e307, np.float64),
+        (1e-200, np.float64),
+        (1e-307, np.float64),
+        (1e37, np.float32),
+        (1e-30, np.float32),
+    ],
+)
+def test_huge_and_tiny_values_are_scaled_as_others_are(how, kind, unit, dtype):
+    plain = np.random.default_rng(0).normal(1, 2, size=(30, 5))
+    plain[3] = 0
+    single = (unit * plain).astype(dtype)
+    expected = fit_scaling(kind(plain), how).apply(kind(plain))
+    with np.errstate(all="raise", under="ignore"):
+        found = fit_scaling(kind(single), how).apply(kind(single))
+    if sparse.issparse(found):
+        found, expected = found.toarray(), expected.toarray()
+    assert found.dtype == dtype
+    tolerance = 10 * np.finfo(dtype).eps
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=100 * tolerance)
+
+
+def test_values_at_both_ends_of_the_range_are_scaled():
+    ends = np.array([[1.7e308], [-1.7e308], [-1.7e308]])
+    scaled = fit_scaling(ends, "standard").apply(ends)
+    np.testing.assert_allclose(scaled.ravel(), [2**0.5, -(0.5**0.5), -(0.5**0.5)])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize(
+    ("dtype", "value", "words"),
+    [
+        (np.float64, 1e300, "is 1e.300, which overflows float64"),
+        (np.float32, 1e30, "is 1e.30, which overflows float32 .*give float64"),
+    ],
+)
+def test_what_overflows_is_refused_by_name(kind, dtype, value, words):
+    small = (1e-12 * np.random.default_rng(0).normal(size=(20, 3))).astype(dtype)
+    other = np.ones((20, 2), dtype)
+    fusion = EarlyFusion("standard").fit({"a": kind(small), "b": other})
+    small[4, 2] = value
+    new = {"a": kind(small), "b": other}
+    with pytest.raises(ValueError, match=f"modality 'a': sample 4, feature 2 {words}"):
+        fusion.transform(new)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.booleans(), st.booleans())
+def test_weights_of_samples_are_repetitions_in_the_choice(seed, is_sparse, is_counts):
+    rng = np.random.default_rng(seed)
+    topics = rng.integers(0, 3, 40)
+    blocks = [histograms(rng, topics, d) for d in (6, 12)]
+    if is_counts:
+        blocks[0] = rng.poisson(rng.lognormal(2, 1, (40, 1)) * np.ones(6)).astype(float)
+    weight = rng.integers(0, 3, 40)
+    weight[0] = 1
+    blocks[0][weight == 0] *= rng.choice([-1.0, 1e6])  # counts for nothing
+    kind = sparse.csr_array if is_sparse else np.asarray
+    repeated = [kind(np.repeat(block, weight, axis=0)) for block in blocks]
+    weighted = [kind(block) for block in blocks]
+    expected = _scaling.choose_scalings(repeated)
+    assert _scaling.choose_scalings(weighted, weight) == expected
+    for how in ("standard", "block"):
+        one = fit_scaling(weighted[0], how, weight)
+        other = fit_scaling(repeated[0], how)
+        np.testing.assert_allclose(one.spread, other.spread)
+        np.testing.assert_allclose(one.center, other.center, atol=1e-12)
+        assert one.factor == other.factor
+
+
+def test_large_floats_are_no_counts():
+    rng = np.random.default_rng(0)
+    loud = [1e20 * rng.lognormal(0, 1, (40, 1)) * rng.random((40, d)) for d in (3, 4)]
+    plain = [block / 1e20 for block in loud]
+    assert _scaling.choose_scalings(loud) == _scaling.choose_scalings(plain)
+
+
+def test_a_constant_modality_has_no_part_in_the_choice():
+    rng = np.random.default_rng(0)
+    topics = rng.integers(0, 3, 40)
+    loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]
+    constant = np.full((40, 7), 0.1)
+    assert _scaling._mean_alignment([loud[0], constant], ["l2", "l2"], np.ones(40)) == 0
+    assert _scaling.choose_scalings([*loud, constant])[:2] == ["l2", "l2"]
+
+
+def test_negative_weights_are_refused(block):
+    weight = np.ones(40)
+    weight[2] = -1
+    with pytest.raises(ValueError, match="sample_weight must be finite and not neg"):
+        fit_scaling(block, "block", weight)

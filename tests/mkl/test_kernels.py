@@ -337,7 +337,7 @@ def test_kernels_in_files_are_the_same(tmp_path, monkeypatch, kernel):
 def test_a_folder_without_room_is_told(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr("mmfusion.mkl._kernels.disk_usage", lambda folder: usage)
-    with pytest.raises(OSError, match="a kernel of 40 samples takes 0"):
+    with pytest.raises(OSError, match=r"2 exact kernel.s. of 40 samples takes 25 KiB"):
         ModalityKernels(temp_folder=tmp_path).fit(X)
 
 
