@@ -7,12 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from mmfusion._blocks import column_slices
+from mmfusion._blocks import column_slices, of_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, fit_scalings
@@ -21,10 +23,13 @@ from mmfusion._sklearn_compat import (
     Interval,
     StrOptions,
     check_feature_names_in,
-    check_sample_weight,
     fit_context,
 )
-from mmfusion._validation import ModalityTags, feature_names
+from mmfusion._validation import (
+    ModalityTags,
+    feature_names,
+    validate_sample_weight,
+)
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._clusterers import (
     CHUNK_ROWS,
@@ -156,7 +161,8 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         y : object, default=None
             Handed to the reducers; the scaling does not look at it.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples in means and variances.
+            Weights of the samples in the scaling; reducers get them if their `fit`
+            takes any. A sample of weight 0 is left out.
 
         Returns
         -------
@@ -165,12 +171,16 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         """
         frame = self._validate(X, reset=True)
         if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, frame)
+            sample_weight = validate_sample_weight(sample_weight, frame)
         return self._fit_checked(frame, y, sample_weight)
 
     def _fit_checked(self, frame: Modalities, y: Any, sample_weight: Any) -> Self:
         """Fit on a frame that has been checked, and has set the layout or need not."""
         names = frame.names
+        if sample_weight is not None and not sample_weight.all():
+            counted = sample_weight > 0
+            frame, sample_weight = frame[counted], sample_weight[counted]
+            y = None if y is None else of_samples(y, counted)
         self.modality_weights_ = weights_by_modality(self.weights, names)
         hows = by_modality(self.scaling, names, "scaling", "auto")
         reducers = self._clone_by_modality(names)
@@ -181,7 +191,9 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         self._scalings = dict(zip(kept, scalings, strict=True))
         self.scales_ = {names[v]: s.how for v, s in self._scalings.items()}
         self.reducers_ = {
-            names[v]: reducers[v].fit(scaling.apply(frame.blocks[v]), y)
+            names[v]: _fit_reducer(
+                reducers[v], scaling.apply(frame.blocks[v]), y, sample_weight
+            )
             for v, scaling in self._scalings.items()
             if reducers[v] is not None
         }
@@ -262,6 +274,17 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _fit_reducer(reducer: Any, block: Any, y: Any, sample_weight: Any) -> Any:
+    takes_weights = has_fit_parameter(reducer, "sample_weight")
+    if get_config()["enable_metadata_routing"]:
+        takes_weights = get_routing_for_object(reducer).consumes(
+            "fit", ["sample_weight"]
+        )
+    if sample_weight is None or not takes_weights:
+        return reducer.fit(block, y)
+    return reducer.fit(block, y, sample_weight=sample_weight)
 
 
 class EarlyFusionClusterer(
