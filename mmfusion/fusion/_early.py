@@ -37,9 +37,12 @@ from mmfusion.fusion._clusterers import (
     agreement,
     cluster_members,
     cluster_sums,
+    fit_labels,
     make_clusterer,
+    predict_labels,
     routed_fit_params,
     take_sparse,
+    weighted_params,
 )
 from mmfusion.modalities import Modalities
 
@@ -414,6 +417,7 @@ class EarlyFusionClusterer(
             The fitted clusterer.
         """
         frame = self._validate(X, reset=True)
+        weight, params = weighted_params(params, frame)
         params = routed_fit_params(self, params)
         fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)
         # arrays, whatever sklearn.set_config says of the output of transformers
@@ -423,16 +427,16 @@ class EarlyFusionClusterer(
         self.clusterer_ = make_clusterer(
             self.clusterer, self.n_clusters, self.random_state
         )
-        self.labels_ = self.clusterer_.fit_predict(fused, **params)
+        self.labels_ = fit_labels(self.clusterer_, fused, params)
         self.modality_weights_ = self.fusion_.modality_weights_
-        self.modality_labels_ = self._nearest_by_modality(fused)
-        self.agreement_ = agreement(self.labels_, self.modality_labels_)
+        self.modality_labels_ = self._nearest_by_modality(fused, weight)
+        self.agreement_ = agreement(self.labels_, self.modality_labels_, weight)
         return self
 
-    def _nearest_by_modality(self, fused: Any) -> np.ndarray:
+    def _nearest_by_modality(self, fused: Any, sample_weight: Any) -> np.ndarray:
         """Assign each sample to the cluster whose mean is nearest in one modality."""
         nearest = np.full((fused.shape[0], self.n_modalities_in_), -1)
-        clusters, members = cluster_members(self.labels_)
+        clusters, members = cluster_members(self.labels_, sample_weight)
         if len(clusters) == 0:
             return nearest
         means = cluster_sums(fused, members) / members.sum(axis=0)[:, None]
@@ -449,7 +453,7 @@ class EarlyFusionClusterer(
         return nearest
 
     def _assign(self, frame: Modalities) -> np.ndarray:
-        return self.clusterer_.predict(self.fusion_._fuse(frame))
+        return predict_labels(self.clusterer_, self.fusion_._fuse(frame))
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(sparse=take_sparse(self))

@@ -1,4 +1,4 @@
-"""Training and test samples of the folds whose held-out predictions are learned from."""
+"""Folds whose held-out predictions are learned from."""
 
 from __future__ import annotations
 

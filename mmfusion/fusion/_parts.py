@@ -151,7 +151,7 @@ class Part:
     def _fit_way(
         self, own: Modalities, y: Any, sample_weight: Any
     ) -> tuple[Self, Modalities]:
-        if len(own) == 0:
+        if len(own) == 0 or (sample_weight is not None and not sample_weight.any()):
             raise ValueError(
                 f"{self._title()}: no sample has all of its modalities, so there is "
                 "nothing to fit on; give missing='mean' or 'knn'"

@@ -678,7 +678,7 @@ class ClassifierPool(ClassifierRole, PoolMixin):
         return ~np.isin(self.classes_, self.final_estimator_.classes_)
 
     def _stacked(self, frame: Modalities) -> np.ndarray:
-        """Probabilities of the final estimator; of classes it lacks, the pooled ones."""
+        """Probabilities of the final estimator; pooled ones of classes it lacks."""
         absent = self._absent_from_stack()
         if absent.all():
             return self._pooled(frame)
