@@ -195,7 +195,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             for part in self._parts
             if part.name in frame.names
         }
-        self._learn(answers, folds, y, metadata)
+        self._learn(answers, folds, frame, y, metadata)
         self._references = self._fit_references(frame, metadata.sample_weight)
         return self
 
@@ -269,7 +269,12 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         )
 
     def _learn(
-        self, answers: list[Answer], folds: Folds, y: np.ndarray, metadata: Metadata
+        self,
+        answers: list[Answer],
+        folds: Folds,
+        frame: Modalities,
+        y: np.ndarray,
+        metadata: Metadata,
     ) -> None:
         """Learn weights, calibrators and the final estimator from held-out samples."""
         n_samples, n_parts = len(y), len(self._parts)
@@ -293,10 +298,27 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         if self.combine == "stacking":
             kept = self.modality_weights_ > 0
             rows = (fold >= 0) & np.any(said.observed[:, kept], axis=1)
-            rows &= ~unseen.any(axis=1)
             self._defaults = _means(said, weight)
+            if unseen.any():
+                learned = y[rows & ~unseen.any(axis=1)]
+                rows &= np.isin(y, learned)
+                said = self._with_own(said, unseen & rows[:, None], frame)
             if self._target.can_learn(y[rows]):
                 self._fit_final(said, rows, y, metadata.final)
+
+    def _with_own(self, said: Said, unseen: np.ndarray, frame: Modalities) -> Said:
+        """Let parts that were trained on all samples predict the unseen cells.
+
+        To leave them out would make a part seem to be missing for some classes only.
+        """
+        values, observed = said.values, said.observed
+        for p in np.flatnonzero(unseen.any(axis=0)):
+            part, rows = self._parts[p], np.flatnonzero(unseen[:, p])
+            matrix = part.matrix(frame[rows], np.ones(len(rows), dtype=bool))
+            own = self._target.read(part.estimator, matrix, part.method)
+            values[p, rows] = self._calibrated(p, own)
+            observed[rows, p] = True
+        return said
 
     def _gathered(self, answers: list[Answer], shape: tuple[int, int]) -> Said:
         """Put predictions together, with the prior where there are none."""
