@@ -29,7 +29,7 @@ from mmfusion._numbers import (
     is_frame,
     with_nan_for_na,
 )
-from mmfusion._sklearn_compat import check_y
+from mmfusion._sklearn_compat import check_sample_weight, check_y
 from mmfusion.modalities import Modalities
 
 FLOATS = (np.float64, np.float32)
@@ -373,6 +373,47 @@ def _check_blocks(
         blocks.append(block)
     checked = Modalities._of(frame.names, tuple(blocks), observed)
     return checked, frozenset(as_given)
+
+
+def validate_sample_weight(sample_weight: Any, frame: Modalities) -> np.ndarray:
+    """Check the weights of samples.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or float
+        The weights.
+    frame : Modalities
+        The samples.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        The weights as floats.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each sample, one is negative, NaN or infinite, all are
+        0, or no sample of positive weight has some modality.
+    """
+    weight = check_sample_weight(sample_weight, frame)
+    if weight.min() < 0:
+        sample = int(np.argmin(weight))
+        raise ValueError(
+            f"sample_weight is {weight[sample]:g} for sample {sample}; weights are not "
+            "negative, and 0 leaves a sample out"
+        )
+    if weight.max() == 0:
+        raise ValueError("Sample weights must contain at least one non-zero number")
+    if not np.isfinite(weight.sum()):
+        raise ValueError("the sum of sample_weight overflows; divide the weights")
+    missing = ~frame.observed[weight > 0].any(axis=0)
+    if missing.any():
+        raise ValueError(
+            f"modality {frame.names[int(np.argmax(missing))]!r} is missing for every "
+            "sample whose weight is not 0: nothing can be fitted on it, leave it out"
+        )
+    return weight
 
 
 def refuse_empty_samples(frame: Modalities) -> None:

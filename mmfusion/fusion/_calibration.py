@@ -25,6 +25,9 @@ class Sigmoid:
         return expit(self.slope * scores + self.offset)
 
 
+UNCALIBRATED = Sigmoid(slope=1.0, offset=0.0)
+
+
 @dataclass(frozen=True)
 class Calibrator:
     """One map of scores to probabilities for each class (one for two classes)."""
@@ -82,7 +85,8 @@ def fit_calibrator(
     scores : ndarray of shape (n_samples, n_classes)
         Log-odds or decision values of held-out samples: the larger the likelier.
     truth : ndarray of shape (n_samples, n_classes)
-        1 for the class of a sample, else 0.
+        1 for the class of a sample, else 0. A class that all or none of the samples
+        have is not calibrated: scores are its log-odds.
     method : {'sigmoid', 'isotonic'}
         Platt's two parameters, or any rising function.
     sample_weight : ndarray of shape (n_samples,), default=None
@@ -96,7 +100,12 @@ def fit_calibrator(
     classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])
     fit = _fit_sigmoid if method == "sigmoid" else _fit_isotonic
     return Calibrator(
-        tuple(fit(scores[:, k], truth[:, k], sample_weight) for k in classes)
+        tuple(
+            fit(scores[:, k], truth[:, k], sample_weight)
+            if 0 < truth[:, k].sum() < len(truth)
+            else UNCALIBRATED
+            for k in classes
+        )
     )
 
 
@@ -111,7 +120,9 @@ def _fit_sigmoid(scores: np.ndarray, truth: np.ndarray, weight: Any) -> Sigmoid:
     positive, total = float(weight @ truth), float(weight.sum())
     high, low = (positive + 1) / (positive + 2), 1 / (total - positive + 2)
     targets = np.where(truth > 0, high, low)
-    center, spread = scores.mean(), max(float(scores.std()), 1e-12)
+    center = np.average(scores, weights=weight)
+    spread = float(np.average((scores - center) ** 2, weights=weight)) ** 0.5
+    spread = max(spread, 1e-12)
     standard = (scores - center) / spread
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:

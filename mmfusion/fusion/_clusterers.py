@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 
 from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
+from mmfusion._validation import validate_sample_weight
 from mmfusion.fusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
@@ -57,10 +59,7 @@ def make_clusterer(
     """
     clusterer = KMeans(n_init=n_init) if template is None else clone(template)
     if n_clusters is not None:
-        params = clusterer.get_params(deep=True)
-        last = f"{clusterer.steps[-1][0]}__" if isinstance(clusterer, Pipeline) else ""
-        names = (f"{last}n_clusters", f"{last}n_components")
-        name = next((p for p in names if p in params), None)
+        name = _name_of_n_clusters(clusterer)
         if name is None:
             raise ValueError(
                 f"n_clusters={n_clusters} was given, but {type(clusterer).__name__} "
@@ -68,6 +67,102 @@ def make_clusterer(
             )
         clusterer.set_params(**{name: n_clusters})
     return clusterer if random_state is None else seeded(clusterer, random_state)
+
+
+def _name_of_n_clusters(clusterer: Any) -> str | None:
+    params = clusterer.get_params(deep=True)
+    last = f"{clusterer.steps[-1][0]}__" if isinstance(clusterer, Pipeline) else ""
+    names = (f"{last}n_clusters", f"{last}n_components")
+    return next((p for p in names if p in params), None)
+
+
+def fit_labels(clusterer: Any, block: Any, params: Mapping[str, Any]) -> np.ndarray:
+    """Fit a clusterer, and return labels that its `predict` gives again.
+
+    Where there are fewer distinct points than clusters, several clusters lie on one
+    point, and k-means predicts another of them than it has fitted.
+
+    Parameters
+    ----------
+    clusterer : clusterer
+        It is fitted.
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        What to cluster.
+    params : dict
+        Metadata for its `fit`.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        Clusters; negative ones are noise.
+
+    Raises
+    ------
+    ValueError
+        If the clusterer returns anything else.
+    """
+    labels = checked_labels(clusterer.fit_predict(block, **params), clusterer, block)
+    name = _name_of_n_clusters(clusterer)
+    asked = None if name is None else clusterer.get_params(deep=True)[name]
+    too_few = isinstance(asked, Integral) and len(np.unique(labels)) < asked
+    if too_few and hasattr(clusterer, "predict"):
+        return predict_labels(clusterer, block)
+    return labels
+
+
+def predict_labels(clusterer: Any, block: Any) -> np.ndarray:
+    """Predict by a fitted clusterer, and check what it returns as `fit_labels` does.
+
+    Parameters
+    ----------
+    clusterer : clusterer
+        A fitted one.
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        The samples.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        Clusters.
+    """
+    return checked_labels(clusterer.predict(block), clusterer, block)
+
+
+def checked_labels(labels: Any, clusterer: Any, block: Any) -> np.ndarray:
+    """Check what a clusterer returns: one integer for each sample.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,)
+        What it has returned.
+    clusterer : clusterer
+        The clusterer, for errors.
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        What it was given.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        The labels.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    labels = np.asarray(labels)
+    is_whole = labels.dtype.kind in "iu" or (
+        labels.dtype.kind == "f"
+        and bool(np.isfinite(labels).all())
+        and np.array_equal(labels, labels.astype(np.intp))
+    )
+    if labels.shape != (block.shape[0],) or not is_whole:
+        raise ValueError(
+            f"{type(clusterer).__name__} has returned labels of shape {labels.shape} "
+            f"and dtype {labels.dtype} for {block.shape[0]} samples; it needs to "
+            "return one integer for each, negative for noise"
+        )
+    return labels if labels.dtype.kind == "i" else labels.astype(np.intp)
 
 
 def random_states(clusterer: Any) -> list[str]:
@@ -257,6 +352,31 @@ class FusionClustererMixin:
         return router
 
 
+def weighted_params(
+    params: dict[str, Any], frame: Modalities
+) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Check the weights of samples among the metadata of `fit`.
+
+    Parameters
+    ----------
+    params : dict
+        The metadata.
+    frame : Modalities
+        The samples.
+
+    Returns
+    -------
+    sample_weight : ndarray of shape (n_samples,) or None
+        The weights, if any.
+    params : dict
+        The metadata, with these weights.
+    """
+    if params.get("sample_weight") is None:
+        return None, params
+    weight = validate_sample_weight(params["sample_weight"], frame)
+    return weight, params | {"sample_weight": weight}
+
+
 def routed_fit_params(
     estimator: Any, params: dict[str, Any], modality: str | None = None
 ) -> dict[str, Any]:
@@ -283,26 +403,32 @@ def routed_fit_params(
     return dict(steps[step].fit) if step in steps else {}
 
 
-def cluster_members(labels: np.ndarray) -> tuple[np.ndarray, sparse.csr_array]:
+def cluster_members(
+    labels: np.ndarray, sample_weight: np.ndarray | None = None
+) -> tuple[np.ndarray, sparse.csr_array]:
     """Write labels as an indicator matrix.
 
     Parameters
     ----------
     labels : ndarray of int of shape (n_samples,)
         Clusters; negative ones are none (noise, or a missing modality).
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples; those of weight 0 are in no cluster.
 
     Returns
     -------
     clusters : ndarray of int of shape (n_clusters,)
         The sorted labels of the clusters.
     members : CSR array of shape (n_samples, n_clusters)
-        1 where a sample is in a cluster; rows of samples in none are empty.
+        The weight of a sample (1 without weights) in the column of its cluster; rows
+        of samples in none are empty.
     """
-    given = labels >= 0
+    weight = np.ones(len(labels)) if sample_weight is None else sample_weight
+    given = (labels >= 0) & (weight > 0)
     clusters, codes = np.unique(labels[given], return_inverse=True)
     edges = np.concatenate([[0], np.cumsum(given)])
     shape = (len(labels), len(clusters))
-    return clusters, sparse.csr_array((np.ones(len(codes)), codes, edges), shape=shape)
+    return clusters, sparse.csr_array((weight[given], codes, edges), shape=shape)
 
 
 def cluster_sums(block: Any, members: sparse.csr_array) -> np.ndarray:
@@ -327,7 +453,46 @@ def cluster_sums(block: Any, members: sparse.csr_array) -> np.ndarray:
     return sums
 
 
-def agreement(labels: np.ndarray, modality_labels: np.ndarray) -> np.ndarray:
+def adjusted_rand_index(
+    first: np.ndarray, second: np.ndarray, sample_weight: np.ndarray | None = None
+) -> float:
+    """Adjusted Rand index of two clusterings of weighted samples.
+
+    Parameters
+    ----------
+    first, second : ndarray of int of shape (n_samples,)
+        Clusters; negative ones are clusters too.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples: how often each counts.
+
+    Returns
+    -------
+    float
+        As of scikit-learn, were samples repeated as often as they count.
+    """
+    if sample_weight is None:
+        return adjusted_rand_score(first, second)
+    rows, columns = (np.unique(c, return_inverse=True)[1] for c in (first, second))
+    table = sparse.coo_array((sample_weight, (rows, columns))).toarray()
+    # ordered pairs of samples, less those of a sample with itself
+    itself = float(sample_weight @ np.minimum(sample_weight, 1))
+    total = float(sample_weight.sum()) ** 2 - itself
+    both = float((table**2).sum()) - itself
+    ones, others = (float((table.sum(axis=a) ** 2).sum()) - itself for a in (0, 1))
+    expected = ones * others / total if total > 0 else 0.0
+    most = (ones + others) / 2
+    return (
+        1.0
+        if most - expected <= 1e-12 * most
+        else (both - expected) / (most - expected)
+    )
+
+
+def agreement(
+    labels: np.ndarray,
+    modality_labels: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+) -> np.ndarray:
     """Adjusted Rand index of each modality's labels with the fused ones.
 
     Parameters
@@ -336,6 +501,8 @@ def agreement(labels: np.ndarray, modality_labels: np.ndarray) -> np.ndarray:
         Fused labels.
     modality_labels : ndarray of int of shape (n_samples, n_modalities)
         Labels by modality; -1 where there is none.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples: how often each counts.
 
     Returns
     -------
@@ -346,5 +513,6 @@ def agreement(labels: np.ndarray, modality_labels: np.ndarray) -> np.ndarray:
     for v, own in enumerate(modality_labels.T):
         given = own >= 0
         if given.any():
-            scores[v] = adjusted_rand_score(labels[given], own[given])
+            weight = None if sample_weight is None else sample_weight[given]
+            scores[v] = adjusted_rand_index(labels[given], own[given], weight)
     return scores

@@ -8,13 +8,14 @@ samples it was given and a `Consensus` that assigns further samples.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import AgglomerativeClustering, KMeans
+from scipy.sparse.csgraph import connected_components
+from sklearn.cluster import KMeans
 from sklearn.metrics import mutual_info_score
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
@@ -39,12 +40,15 @@ class BaseClusterings:
         Weight of each run.
     memberships : list of ndarray of shape (n_samples, n_clusters), default=()
         Soft memberships of each run; empty where labels are all there is.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weight of each sample: how often it counts. None is 1 for all.
     """
 
     labels: np.ndarray
     n_clusters: np.ndarray
     weights: np.ndarray
     memberships: list[np.ndarray] = field(default_factory=list)
+    sample_weight: np.ndarray | None = None
 
     @property
     def offsets(self) -> np.ndarray:
@@ -54,11 +58,21 @@ class BaseClusterings:
     def take(self, rows: Any) -> BaseClusterings:
         """Take samples."""
         soft = [m[rows] for m in self.memberships]
-        return BaseClusterings(self.labels[rows], self.n_clusters, self.weights, soft)
+        own = None if self.sample_weight is None else self.sample_weight[rows]
+        return replace(
+            self, labels=self.labels[rows], memberships=soft, sample_weight=own
+        )
+
+    def hard(self) -> BaseClusterings:
+        """Take the labels alone, of runs that weigh the same."""
+        return replace(self, weights=np.ones(len(self.weights)), memberships=[])
 
     def clustered(self) -> np.ndarray:
-        """Positions of the samples that a run of some weight has in a cluster."""
-        return np.flatnonzero((self.labels >= 0) @ (self.weights > 0))
+        """Positions of samples of some weight that such a run has in a cluster."""
+        clustered = (self.labels >= 0) @ (self.weights > 0)
+        if self.sample_weight is not None:
+            clustered &= self.sample_weight > 0
+        return np.flatnonzero(clustered)
 
     def indicator(self) -> sparse.csr_array:
         """Weighted membership of every sample in every cluster of every run."""
@@ -77,6 +91,12 @@ class BaseClusterings:
         shape = (n_samples, int(offsets[-1]))
         return sparse.csr_array((values, columns, edges), shape=shape)
 
+    def counted(self, indicator: Any) -> Any:
+        """Multiply the rows of these samples by their weights."""
+        if self.sample_weight is None:
+            return indicator
+        return sparse.diags_array(self.sample_weight, format="csr") @ indicator
+
     def chunks(self) -> Iterator[tuple[slice, sparse.csr_array]]:
         """Go through the indicator matrix without ever making all of it."""
         for rows in gen_batches(len(self.labels), CHUNK_ROWS):
@@ -94,6 +114,34 @@ def join(parts: list[BaseClusterings]) -> BaseClusterings:
 
 
 @dataclass(frozen=True)
+class Patterns:
+    """Distinct combinations of base clusters, each with a cluster.
+
+    Parameters
+    ----------
+    labels : ndarray of int32 of shape (n_patterns, n_runs)
+        The combinations, in the order of their bytes.
+    clusters : ndarray of int of shape (n_patterns,)
+        The cluster of each.
+    """
+
+    labels: np.ndarray
+    clusters: np.ndarray
+
+    def find(self, labels: np.ndarray) -> np.ndarray:
+        """Return the clusters of samples; -1 for other combinations."""
+        own, keys = _row_keys(self.labels), _row_keys(labels)
+        place = np.minimum(np.searchsorted(own, keys), len(own) - 1)
+        return np.where(own[place] == keys, self.clusters[place], -1)
+
+
+def _row_keys(labels: np.ndarray) -> np.ndarray:
+    """Rows as strings of bytes, which can be sorted."""
+    rows = np.ascontiguousarray(labels, dtype=np.int32)
+    return rows.view(f"S{rows.itemsize * rows.shape[1]}").ravel()
+
+
+@dataclass(frozen=True)
 class Consensus:
     """Assigns samples by a linear map of their base clusters.
 
@@ -104,10 +152,13 @@ class Consensus:
     centers : ndarray of shape (n_clusters, n_dimensions), default=None
         Clusters in the projected, row-normalised space, of which the nearest is
         taken. None: dimensions are clusters, of which the largest is taken.
+    patterns : Patterns, default=None
+        Combinations of base clusters whose cluster is known.
     """
 
     projection: np.ndarray
     centers: np.ndarray | None = None
+    patterns: Patterns | None = None
 
     def assign(self, base: BaseClusterings) -> np.ndarray:
         """Give every sample its cluster; -1 where no run has it in one."""
@@ -118,9 +169,11 @@ class Consensus:
                 # |e - c|^2 = |e|^2 - 2ec + |c|^2, where |e|^2 does not choose
                 scores = normalize(scores) @ self.centers.T
                 scores -= (self.centers**2).sum(axis=1) / 2
-            labels[rows] = np.where(
-                indicator.sum(axis=1) > 0, scores.argmax(axis=1), -1
-            )
+            best = scores.argmax(axis=1)
+            if self.patterns is not None:
+                known = self.patterns.find(base.labels[rows])
+                best = np.where(known >= 0, known, best)
+            labels[rows] = np.where(indicator.sum(axis=1) > 0, best, -1)
         return labels
 
 
@@ -130,24 +183,24 @@ def contingencies(base: BaseClusterings) -> np.ndarray:
     Parameters
     ----------
     base : BaseClusterings
-        Their labels count; weights and soft memberships do not.
+        Their labels count, and the weights of samples; weights of runs and soft
+        memberships do not.
 
     Returns
     -------
     ndarray of shape (n_base_clusters, n_base_clusters)
         Block (r, s) is the contingency table of runs r and s.
     """
-    ones = np.ones(base.labels.shape[1])
-    return _gram(BaseClusterings(base.labels, base.n_clusters, ones))
+    return _gram(base.hard())
 
 
 def _gram(base: BaseClusterings, *, per_row: bool = False) -> np.ndarray:
     """Indicator' indicator; `per_row` divides each row by its sum in one factor."""
     size = int(base.offsets[-1])
     total = np.zeros((size, size))
-    for _, indicator in base.chunks():
+    for rows, indicator in base.chunks():
         other = normalize(indicator, norm="l1") if per_row else indicator
-        product = (indicator.T @ other).tocoo()
+        product = (indicator.T @ base.take(rows).counted(other)).tocoo()
         total[product.row, product.col] += product.data
     return total
 
@@ -199,7 +252,8 @@ def label_counts(
     Parameters
     ----------
     base : BaseClusterings
-        Their labels count; weights and soft memberships do not.
+        Their labels count, and the weights of samples; weights of runs and soft
+        memberships do not.
     labels : ndarray of int of shape (n_samples,)
         Labels from 0 to n_labels - 1; -1 is none.
     n_labels : int
@@ -212,10 +266,10 @@ def label_counts(
     """
     counts = np.zeros((int(base.offsets[-1]), n_labels))
     one = np.ones(1)
-    hard = BaseClusterings(base.labels, base.n_clusters, np.ones(len(base.weights)))
-    for rows, indicator in hard.chunks():
+    for rows, indicator in base.hard().chunks():
         own = BaseClusterings(labels[rows, None], np.array([n_labels]), one)
-        counts += (indicator.T @ own.indicator()).toarray()
+        counted = base.take(rows).counted(own.indicator())
+        counts += (indicator.T @ counted).toarray()
     return counts
 
 
@@ -313,10 +367,12 @@ def hbgf(
     rows = base.clustered()
     if len(rows) > KMEANS_ROWS:
         rows = np.sort(random_state.choice(rows, KMEANS_ROWS, replace=False))
-    embedded = normalize(base.take(rows).indicator() @ projection)
+    some = base.take(rows)
+    embedded = normalize(some.indicator() @ projection)
     distinct = len(np.unique(embedded.round(8), axis=0))
     kmeans = KMeans(min(n_clusters, distinct), n_init=10, random_state=random_state)
-    consensus = Consensus(projection, kmeans.fit(embedded).cluster_centers_)
+    kmeans.fit(embedded, sample_weight=some.sample_weight)
+    consensus = Consensus(projection, kmeans.cluster_centers_)
     return consensus.assign(base), consensus
 
 
@@ -328,7 +384,8 @@ def coassociation(
     Evidence accumulation (Fred and Jain 2005), with the evidence of a pair taken over
     the runs that have both. The linkage is of landmarks, all samples if there are no
     more than `n_landmarks`; others join the cluster with whose landmarks they are
-    together most often, so that the cost is linear in n_samples.
+    together most often, so that the cost is linear in n_samples. Samples with the same
+    base clusters are one point of the linkage, and stay together.
 
     Parameters
     ----------
@@ -352,15 +409,72 @@ def coassociation(
     if len(rows) > n_landmarks:
         rows = np.sort(random_state.choice(rows, n_landmarks, replace=False))
     landmarks = base.take(rows)
-    distance = coassociation_distance(landmarks)
-    linkage = AgglomerativeClustering(
-        min(n_clusters, len(rows)), metric="precomputed", linkage="average"
+    keys = _row_keys(landmarks.labels)
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    sizes = np.bincount(which, weights=landmarks.sample_weight).astype(float)
+    order = np.argsort(first)  # ties are broken by the order of samples
+    distance = coassociation_distance(landmarks.take(first[order]))
+    linked = np.empty(len(first), dtype=np.intp)
+    linked[order] = average_linkage(distance, sizes[order], n_clusters)
+    consensus = Consensus(
+        _mean_memberships(landmarks, linked[which]),
+        patterns=Patterns(landmarks.labels[first].astype(np.int32), linked),
     )
-    linked = linkage.fit_predict(distance)
-    consensus = Consensus(_mean_memberships(landmarks, linked))
-    labels = consensus.assign(base)
-    labels[rows] = linked
-    return labels, consensus
+    return consensus.assign(base), consensus
+
+
+def average_linkage(
+    distance: np.ndarray, sizes: np.ndarray, n_clusters: int
+) -> np.ndarray:
+    """Cluster groups of samples by average linkage, by the nearest-neighbor chain.
+
+    Parameters
+    ----------
+    distance : ndarray of shape (n_groups, n_groups)
+        Mean distances between samples of two groups. It is overwritten.
+    sizes : ndarray of shape (n_groups,)
+        Number of samples of each group, or their total weight.
+    n_clusters : int
+        Number of clusters; all groups stay apart if there are no more.
+
+    Returns
+    -------
+    ndarray of int of shape (n_groups,)
+        Clusters, in the order of their first groups.
+    """
+    n_groups, sizes = len(distance), sizes.copy()
+    np.fill_diagonal(distance, np.inf)
+    merges: list[tuple[float, int, int]] = []
+    chain: list[int] = []
+    remaining = np.ones(n_groups, dtype=bool)
+    while len(merges) < n_groups - 1:
+        if not chain:
+            chain = [int(remaining.argmax())]
+        row = distance[chain[-1]]
+        nearest = int(row.argmin())
+        if len(chain) == 1 or row[chain[-2]] > row[nearest]:
+            chain.append(nearest)
+            continue
+        # each is the nearest of the other
+        gone, stays = sorted([chain.pop(), chain.pop()])
+        row = distance[gone]
+        merges.append((float(row[stays]), gone, stays))
+        total = sizes[gone] + sizes[stays]
+        row = (sizes[gone] * row + sizes[stays] * distance[stays]) / total
+        row[[gone, stays]] = np.inf
+        distance[stays] = distance[:, stays] = row
+        distance[gone] = distance[:, gone] = np.inf
+        sizes[stays], remaining[gone] = total, False
+    heights, left, right = (
+        map(np.array, zip(*merges, strict=True)) if merges else [[]] * 3
+    )
+    lowest = np.argsort(heights, kind="stable")[: max(0, n_groups - n_clusters)]
+    ones = np.ones(len(lowest))
+    joined = sparse.coo_array(
+        (ones, (np.asarray(left)[lowest], np.asarray(right)[lowest])),
+        shape=(n_groups, n_groups),
+    )
+    return connected_components(joined, directed=False)[1]
 
 
 def coassociation_distance(base: BaseClusterings) -> np.ndarray:

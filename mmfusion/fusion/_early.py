@@ -7,12 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from mmfusion._blocks import column_slices
+from mmfusion._blocks import column_slices, of_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._options import by_modality, errors_name, weights_by_modality
 from mmfusion._scaling import SCALINGS, fit_scalings
@@ -21,10 +23,13 @@ from mmfusion._sklearn_compat import (
     Interval,
     StrOptions,
     check_feature_names_in,
-    check_sample_weight,
     fit_context,
 )
-from mmfusion._validation import ModalityTags, feature_names
+from mmfusion._validation import (
+    ModalityTags,
+    feature_names,
+    validate_sample_weight,
+)
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._clusterers import (
     CHUNK_ROWS,
@@ -32,9 +37,12 @@ from mmfusion.fusion._clusterers import (
     agreement,
     cluster_members,
     cluster_sums,
+    fit_labels,
     make_clusterer,
+    predict_labels,
     routed_fit_params,
     take_sparse,
+    weighted_params,
 )
 from mmfusion.modalities import Modalities
 
@@ -156,7 +164,8 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         y : object, default=None
             Handed to the reducers; the scaling does not look at it.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples in means and variances.
+            Weights of the samples in the scaling; reducers get them if their `fit`
+            takes any. A sample of weight 0 is left out.
 
         Returns
         -------
@@ -165,12 +174,16 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         """
         frame = self._validate(X, reset=True)
         if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, frame)
+            sample_weight = validate_sample_weight(sample_weight, frame)
         return self._fit_checked(frame, y, sample_weight)
 
     def _fit_checked(self, frame: Modalities, y: Any, sample_weight: Any) -> Self:
         """Fit on a frame that has been checked, and has set the layout or need not."""
         names = frame.names
+        if sample_weight is not None and not sample_weight.all():
+            counted = sample_weight > 0
+            frame, sample_weight = frame[counted], sample_weight[counted]
+            y = None if y is None else of_samples(y, counted)
         self.modality_weights_ = weights_by_modality(self.weights, names)
         hows = by_modality(self.scaling, names, "scaling", "auto")
         reducers = self._clone_by_modality(names)
@@ -181,7 +194,9 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         self._scalings = dict(zip(kept, scalings, strict=True))
         self.scales_ = {names[v]: s.how for v, s in self._scalings.items()}
         self.reducers_ = {
-            names[v]: reducers[v].fit(scaling.apply(frame.blocks[v]), y)
+            names[v]: _fit_reducer(
+                reducers[v], scaling.apply(frame.blocks[v]), y, sample_weight
+            )
             for v, scaling in self._scalings.items()
             if reducers[v] is not None
         }
@@ -264,6 +279,17 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _fit_reducer(reducer: Any, block: Any, y: Any, sample_weight: Any) -> Any:
+    takes_weights = has_fit_parameter(reducer, "sample_weight")
+    if get_config()["enable_metadata_routing"]:
+        takes_weights = get_routing_for_object(reducer).consumes(
+            "fit", ["sample_weight"]
+        )
+    if sample_weight is None or not takes_weights:
+        return reducer.fit(block, y)
+    return reducer.fit(block, y, sample_weight=sample_weight)
 
 
 class EarlyFusionClusterer(
@@ -393,6 +419,7 @@ class EarlyFusionClusterer(
             The fitted clusterer.
         """
         frame = self._validate(X, reset=True)
+        weight, params = weighted_params(params, frame)
         params = routed_fit_params(self, params)
         fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)
         # arrays, whatever sklearn.set_config says of the output of transformers
@@ -402,16 +429,16 @@ class EarlyFusionClusterer(
         self.clusterer_ = make_clusterer(
             self.clusterer, self.n_clusters, self.random_state
         )
-        self.labels_ = self.clusterer_.fit_predict(fused, **params)
+        self.labels_ = fit_labels(self.clusterer_, fused, params)
         self.modality_weights_ = self.fusion_.modality_weights_
-        self.modality_labels_ = self._nearest_by_modality(fused)
-        self.agreement_ = agreement(self.labels_, self.modality_labels_)
+        self.modality_labels_ = self._nearest_by_modality(fused, weight)
+        self.agreement_ = agreement(self.labels_, self.modality_labels_, weight)
         return self
 
-    def _nearest_by_modality(self, fused: Any) -> np.ndarray:
+    def _nearest_by_modality(self, fused: Any, sample_weight: Any) -> np.ndarray:
         """Assign each sample to the cluster whose mean is nearest in one modality."""
         nearest = np.full((fused.shape[0], self.n_modalities_in_), -1)
-        clusters, members = cluster_members(self.labels_)
+        clusters, members = cluster_members(self.labels_, sample_weight)
         if len(clusters) == 0:
             return nearest
         means = cluster_sums(fused, members) / members.sum(axis=0)[:, None]
@@ -428,7 +455,7 @@ class EarlyFusionClusterer(
         return nearest
 
     def _assign(self, frame: Modalities) -> np.ndarray:
-        return self.clusterer_.predict(self.fusion_._fuse(frame))
+        return predict_labels(self.clusterer_, self.fusion_._fuse(frame))
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(sparse=take_sparse(self))

@@ -102,6 +102,9 @@ class EarlyMixin(ModalityMixin):
             refuse_empty_samples(frame)
         y = self._check_target(frame, y)
         metadata = route(self, params, [EARLY], frame)
+        counted = metadata.counted(len(frame))
+        if not counted.all():
+            frame, y, metadata = frame[counted], y[counted], metadata.of(counted)
         self._target = self._make_target(y, metadata.sample_weight)
         template = templates(self)[ESTIMATOR]
         name = frame.names[0] if len(frame.names) == 1 else EARLY

@@ -19,6 +19,7 @@ from mmfusion.fusion._clusterers import (
     accepted_by,
     routed_fit_params,
     take_sparse,
+    weighted_params,
 )
 from mmfusion.fusion._hybrid_parts import EARLY, branches_of, fused_part, modality_sets
 from mmfusion.fusion._late import LateFusionClusterer
@@ -187,8 +188,8 @@ class HybridFusionClusterer(
         refuse_empty_samples(frame)
         sets = modality_sets(frame.names, self.subsets)
         hows = self._scalings(frame, list(sets))
+        _, params = weighted_params(params, frame)
         weight = routed_fit_params(self, params, EARLY).get("sample_weight")
-        weight = None if weight is None else np.asarray(weight)
         self._fused = [
             fused_part(name, positions, hows, self.missing).fit_way(frame, weight)
             for name, positions in sets.items()

@@ -25,11 +25,15 @@ from mmfusion.fusion._clusterers import (
     FusionClustererMixin,
     accepted_by,
     agreement,
+    cluster_members,
+    fit_labels,
     make_clusterer,
+    predict_labels,
     random_states,
     routed_fit_params,
     seeded,
     take_sparse,
+    weighted_params,
 )
 from mmfusion.fusion._consensus import BaseClusterings, join, label_counts
 from mmfusion.fusion._weights import normalised_quality
@@ -52,13 +56,14 @@ class _Run:
 
 
 def _fit_run(
-    clusterer: Any, name: str, block: Any, params: dict
+    clusterer: Any, name: str, block: Any, params: dict, sample_weight: Any
 ) -> tuple[_Run, np.ndarray]:
     try:
-        labels = clusterer.fit_predict(block, **params)
-    except ValueError as error:
-        raise ValueError(f"modality {name!r}: {error}") from error
-    run = _Run(clusterer, np.unique(labels[labels >= 0]))
+        labels = fit_labels(clusterer, block, params)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"modality {name!r}: {error}") from error
+    run = _Run(clusterer, cluster_members(labels, sample_weight)[0])
     return run, run.codes(labels)
 
 
@@ -165,8 +170,7 @@ class LateFusionClusterer(
     from some thousands on.
 
     `predict` gives new samples to the fitted base clusterers and maps what they say;
-    for the samples of `fit` it repeats ``labels_``, except for landmarks of
-    'coassociation', whose labels are those of the linkage.
+    for the samples of `fit` it repeats ``labels_``.
 
     References
     ----------
@@ -254,8 +258,9 @@ class LateFusionClusterer(
         """
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
+        weight, params = weighted_params(params, frame)
         rng = check_random_state(self.random_state)
-        base, quality = self._cluster_modalities(frame, params, rng)
+        base, quality = self._cluster_modalities(frame, params, weight, rng)
         self.modality_weights_ = self._weigh(base, quality)
         base = self._weighted(base)
         self.labels_, self._consensus = self._combine(base, rng)
@@ -263,11 +268,11 @@ class LateFusionClusterer(
             label_counts(base, self.labels_, int(self.labels_.max()) + 1), norm="l1"
         )
         self.modality_labels_ = self._labels_by_modality(base)
-        self.agreement_ = agreement(self.labels_, self.modality_labels_)
+        self.agreement_ = agreement(self.labels_, self.modality_labels_, weight)
         return self
 
     def _cluster_modalities(
-        self, frame: Modalities, params: dict[str, Any], rng: Any
+        self, frame: Modalities, params: dict[str, Any], sample_weight: Any, rng: Any
     ) -> tuple[BaseClusterings, np.ndarray]:
         """Cluster modality after modality, with one scaled block in memory."""
         templates = self._clone_by_modality(frame.names)
@@ -296,13 +301,14 @@ class LateFusionClusterer(
             block = of_samples(frame.blocks[v], present)
             scaling = fit_scaling(block, hows[v], own.get("sample_weight"))
             scaled = block if as_given[v] else scaling.apply(block)
+            weight = None if sample_weight is None else sample_weight[present]
             fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(_fit_run)(clusterer, frame.names[v], scaled, own)
+                delayed(_fit_run)(clusterer, frame.names[v], scaled, own, weight)
                 for clusterer in self._make_clusterers(templates[v], rng)
             )
             runs, codes = zip(*fitted, strict=True)
             labels = np.column_stack(codes)
-            quality[v] = self._judge(scaled, labels, rng)
+            quality[v] = self._judge(scaled, labels, rng, weight)
             parts.append(self._base_part(runs, scaled, labels, present))
             self._scalings.append(scaling)
             self._runs.append(list(runs))
@@ -312,7 +318,7 @@ class LateFusionClusterer(
             name: [run.clusterer for run in runs]
             for name, runs in zip(names, self._runs, strict=True)
         }
-        return join(parts), quality
+        return replace(join(parts), sample_weight=sample_weight), quality
 
     def _refuse_without_distances(
         self, frame: Modalities, as_given: np.ndarray
@@ -355,17 +361,19 @@ class LateFusionClusterer(
             soft,
         )
 
-    def _judge(self, scaled: Any, labels: np.ndarray, rng: Any) -> float:
+    def _judge(
+        self, scaled: Any, labels: np.ndarray, rng: Any, sample_weight: Any
+    ) -> float:
         """Quality of one modality's clusterings that needs its data."""
         if not isinstance(self.weights, str):
             return 1.0
         match self.weights:
             case "silhouette":
-                return _quality.silhouette(scaled, labels, rng)
+                return _quality.silhouette(scaled, labels, rng, sample_weight)
             case "stability":
-                return _quality.stability(labels)
+                return _quality.stability(labels, sample_weight)
             case "inverse_variance":
-                return _quality.inverse_variance(scaled, labels)
+                return _quality.inverse_variance(scaled, labels, sample_weight)
         return 1.0
 
     def _weigh(self, base: BaseClusterings, quality: np.ndarray) -> np.ndarray:
@@ -431,7 +439,7 @@ class LateFusionClusterer(
                 if self._layout.names[v] not in self._layout.as_given:
                     scaled = self._scalings[v].apply(block)
                 labels = np.column_stack(
-                    [run.codes(run.clusterer.predict(scaled)) for run in runs]
+                    [run.codes(predict_labels(run.clusterer, scaled)) for run in runs]
                 )
             parts.append(self._base_part(runs, scaled, labels, present))
         return self._consensus.assign(self._weighted(join(parts)))

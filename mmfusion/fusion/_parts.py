@@ -109,7 +109,10 @@ class Part:
         if fitted.imputer is not None and self.dropout > 0:
             rng = np.random.default_rng(self.seed)
             copies, rows = _with_dropout(own, self.dropout, rng)
-            filled_copies, rows = _fill_copies(copies, rows, own, fitted.imputer, rng)
+            weight = params.get("sample_weight")
+            filled_copies, rows = _fill_copies(
+                copies, rows, own, fitted.imputer, rng, weight
+            )
             filled = filled.concat(*filled_copies)
             rows = np.concatenate([np.arange(len(own)), rows])
             params = {k: _take(v, rows, len(own)) for k, v in params.items()}
@@ -148,12 +151,14 @@ class Part:
     def _fit_way(
         self, own: Modalities, y: Any, sample_weight: Any
     ) -> tuple[Self, Modalities]:
-        if len(own) == 0:
+        if len(own) == 0 or (sample_weight is not None and not sample_weight.any()):
             raise ValueError(
                 f"{self._title()}: no sample has all of its modalities, so there is "
                 "nothing to fit on; give missing='mean' or 'knn'"
             )
-        imputer = None if self.imputer is None else copy(self.imputer)._fit_checked(own)
+        imputer = self.imputer
+        if imputer is not None:
+            imputer = copy(imputer)._fit_checked(own, sample_weight)
         filled = _filled(own, imputer)
         if self.as_given:
             return self, filled
@@ -199,7 +204,12 @@ def _filled(own: Modalities, imputer: ModalityImputer | None) -> Modalities:
 
 
 def _fill_copies(
-    copies: Modalities, rows: np.ndarray, own: Modalities, imputer: Any, rng: Any
+    copies: Modalities,
+    rows: np.ndarray,
+    own: Modalities,
+    imputer: Any,
+    rng: Any,
+    sample_weight: Any,
 ) -> tuple[list[Modalities], np.ndarray]:
     """Fill in what was dropped, without a look at the sample that had it.
 
@@ -214,8 +224,9 @@ def _fill_copies(
     for side in (0, 1):
         mine = np.flatnonzero(half[rows] == side)
         if len(mine):
-            others = own[np.flatnonzero(half != side)]
-            unseen = clone(imputer)._fit_checked(others)
+            others = half != side
+            weight = None if sample_weight is None else sample_weight[others]
+            unseen = clone(imputer)._fit_checked(own[others], weight)
             filled.append(unseen._fill(copies[mine]))
             order.append(rows[mine])
     return filled, np.concatenate(order)
@@ -241,6 +252,29 @@ def _take(value: Any, rows: np.ndarray, n_samples: int) -> Any:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """Predictions of one part for some samples.
+
+    Parameters
+    ----------
+    part : int
+        Number of the part.
+    rows : ndarray of int of shape (n_rows,)
+        Positions of the samples.
+    said : ndarray of shape (n_rows, n_outputs)
+        The predictions.
+    unseen : ndarray of bool of shape (n_rows,), default=None
+        Samples of a class that the part was not trained on. None where the classes of
+        samples are not known.
+    """
+
+    part: int
+    rows: np.ndarray
+    said: np.ndarray
+    unseen: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Said:
     """What parts say of samples.
 
@@ -257,7 +291,7 @@ class Said:
 
 
 def gather(
-    answers: Sequence[tuple[int, np.ndarray, np.ndarray]],
+    answers: Sequence[Answer],
     shape: tuple[int, int],
     default: np.ndarray,
 ) -> Said:
@@ -265,8 +299,8 @@ def gather(
 
     Parameters
     ----------
-    answers : list of tuple
-        Number of the part, positions of the samples, what it says of them.
+    answers : list of Answer
+        The predictions.
     shape : tuple of int
         (n_samples, n_parts).
     default : ndarray of shape (n_outputs,)
@@ -279,9 +313,9 @@ def gather(
     """
     observed = np.zeros(shape, dtype=bool)
     values = np.empty((shape[1], shape[0], len(default)))
-    for part, rows, said in answers:
-        observed[rows, part] = True
-        values[part, rows] = said
+    for answer in answers:
+        observed[answer.rows, answer.part] = True
+        values[answer.part, answer.rows] = answer.said
     for part in range(shape[1]):
         if not observed[:, part].all():
             values[part, ~observed[:, part]] = default
@@ -296,7 +330,7 @@ def fit_parts(
     params: Mapping[str, Any],
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
     n_jobs: int | None,
-) -> tuple[list[Part], list[tuple[int, np.ndarray, np.ndarray]]]:
+) -> tuple[list[Part], list[Answer]]:
     """Fit every part on all samples, and on the training samples of every fold.
 
     Parameters
@@ -320,9 +354,8 @@ def fit_parts(
     -------
     fitted : list of Part
         Fitted on all samples.
-    answers : list of tuple
-        Number of the part, positions of held-out samples, what is said of them by the
-        part that was fitted on the others.
+    answers : list of Answer
+        Of parts that were fitted on the other samples, to those held out.
     """
     everything = np.arange(len(frame))
     tasks = [
@@ -341,7 +374,7 @@ def fit_parts(
         if test is None:
             fitted.append(result)
         elif result is not None:
-            answers.append((p, *result))
+            answers.append(Answer(p, *result))
     return fitted, answers
 
 
@@ -364,4 +397,5 @@ def _fit_and_ask(
     rows = test[known[test]]
     every = np.ones(len(rows), dtype=bool)
     matrix = held_out.matrix(frame[rows], every)
-    return rows, target.read(held_out.estimator, matrix, part.method)
+    said = target.read(held_out.estimator, matrix, part.method)
+    return rows, said, target.unseen(held_out.estimator, y[rows])

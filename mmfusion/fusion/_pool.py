@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from inspect import Parameter, signature
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
 from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.metaestimators import available_if
 
@@ -25,7 +26,8 @@ from mmfusion.fusion._accepted_cells import accepted_cells
 from mmfusion.fusion._calibration import Calibrator, fit_calibrator, log_odds
 from mmfusion.fusion._clusterers import seeded
 from mmfusion.fusion._early import EarlyFusion
-from mmfusion.fusion._parts import Part, Said, fit_parts, gather
+from mmfusion.fusion._folds import Folds, split_samples
+from mmfusion.fusion._parts import Answer, Part, Said, fit_parts, gather
 from mmfusion.fusion._supervised import (
     ClassifierRole,
     Metadata,
@@ -173,6 +175,10 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         y = self._check_target(frame, y)
         sets = self._modality_sets(frame.names)
         metadata = route(self, params, list(sets), frame)
+        counted = metadata.counted(len(frame))
+        folds = self._folds(frame, y, metadata, counted)
+        if not counted.all():
+            frame, y, metadata = frame[counted], y[counted], metadata.of(counted)
         self._target = self._make_target(y, metadata.sample_weight)
         self._parts, answers = fit_parts(
             self._plan(frame, sets),
@@ -180,7 +186,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             y,
             self._target,
             metadata.parts,
-            folds := self._folds(frame, y, metadata),
+            folds,
             self.n_jobs,
         )
         self.estimators_ = {part.name: part.estimator for part in self._parts}
@@ -189,8 +195,8 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             for part in self._parts
             if part.name in frame.names
         }
-        self._learn(answers, folds, y, metadata)
-        self._references = self._fit_references(frame)
+        self._learn(answers, folds, frame, y, metadata)
+        self._references = self._fit_references(frame, metadata.sample_weight)
         return self
 
     def _modality_sets(self, names: Sequence[str]) -> dict[str, list[int]]:
@@ -248,24 +254,41 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             as_given=name in self._layout.as_given,
         )
 
-    def _folds(self, frame: Modalities, y: np.ndarray, metadata: Metadata) -> list[Any]:
+    def _folds(
+        self, frame: Modalities, y: np.ndarray, metadata: Metadata, counted: np.ndarray
+    ) -> Folds:
         if not self._needs_held_out():
             return []
-        splitter = check_cv(self.cv, y, classifier=isinstance(self, ClassifierRole))
-        return list(splitter.split(frame, y, **metadata.split))
+        return split_samples(
+            self.cv,
+            frame,
+            y,
+            metadata.split,
+            counted,
+            is_classifier=isinstance(self, ClassifierRole),
+        )
 
     def _learn(
-        self, answers: list[Any], folds: list[Any], y: np.ndarray, metadata: Metadata
+        self,
+        answers: list[Answer],
+        folds: Folds,
+        frame: Modalities,
+        y: np.ndarray,
+        metadata: Metadata,
     ) -> None:
         """Learn weights, calibrators and the final estimator from held-out samples."""
         n_samples, n_parts = len(y), len(self._parts)
         self.final_estimator_ = None
-        if not folds:
+        if not self._needs_held_out():
             self.modality_weights_ = self._given_weights()
             return
-        width = next((said.shape[1] for _, _, said in answers), 1)
-        prior = np.resize(self._target.prior, width)
-        said = gather(answers, (n_samples, n_parts), prior)
+        said = self._gathered(answers, (n_samples, n_parts))
+        # what is said of a class by who was not trained on it means nothing
+        unseen = np.zeros((n_samples, n_parts), dtype=bool)
+        for answer in answers:
+            unseen[answer.rows, answer.part] = answer.unseen
+        _warn_of_unseen(unseen.any(axis=1), y)
+        said = replace(said, observed=said.observed & ~unseen)
         fold = np.full(n_samples, -1)
         for number, (_, test) in enumerate(folds):
             fold[test] = number
@@ -276,7 +299,31 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             kept = self.modality_weights_ > 0
             rows = (fold >= 0) & np.any(said.observed[:, kept], axis=1)
             self._defaults = _means(said, weight)
-            self._fit_final(said, rows, y, metadata.final)
+            if unseen.any():
+                learned = y[rows & ~unseen.any(axis=1)]
+                rows &= np.isin(y, learned)
+                said = self._with_own(said, unseen & rows[:, None], frame)
+            if self._target.can_learn(y[rows]):
+                self._fit_final(said, rows, y, metadata.final)
+
+    def _with_own(self, said: Said, unseen: np.ndarray, frame: Modalities) -> Said:
+        """Let parts that were trained on all samples predict the unseen cells.
+
+        To leave them out would make a part seem to be missing for some classes only.
+        """
+        values, observed = said.values, said.observed
+        for p in np.flatnonzero(unseen.any(axis=0)):
+            part, rows = self._parts[p], np.flatnonzero(unseen[:, p])
+            matrix = part.matrix(frame[rows], np.ones(len(rows), dtype=bool))
+            own = self._target.read(part.estimator, matrix, part.method)
+            values[p, rows] = self._calibrated(p, own)
+            observed[rows, p] = True
+        return said
+
+    def _gathered(self, answers: list[Answer], shape: tuple[int, int]) -> Said:
+        """Put predictions together, with the prior where there are none."""
+        width = answers[0].said.shape[1] if answers else len(self._target.prior)
+        return gather(answers, shape, np.resize(self._target.prior, width))
 
     def _given_weights(self) -> np.ndarray:
         names = [part.name for part in self._parts]
@@ -328,7 +375,9 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         """Outputs before this one tell nothing more."""
         return 0
 
-    def _fit_references(self, frame: Modalities) -> list[Any] | None:
+    def _fit_references(
+        self, frame: Modalities, sample_weight: Any
+    ) -> list[Any] | None:
         """Samples of fit, which later ones are compared with."""
         if self.sample_weighting not in ("conformal", "distance"):
             return None
@@ -339,10 +388,9 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             rows = np.flatnonzero(part.present(frame))
             if len(rows) > N_REFERENCES:
                 rows = np.sort(rng.choice(rows, N_REFERENCES, replace=False))
-            few = frame[rows]
-            references.append(
-                fit_reference(part.matrix(few, np.ones(len(rows), dtype=bool)))
-            )
+            matrix = part.matrix(frame[rows], np.ones(len(rows), dtype=bool))
+            weight = None if sample_weight is None else sample_weight[rows]
+            references.append(fit_reference(matrix, weight))
         return references
 
     def _refuse_without_distances(self, frame: Modalities) -> None:
@@ -371,7 +419,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
                 continue
             matrix = part.matrix(frame, rows)
             said = self._target.read(part.estimator, matrix, part.method)
-            answers.append((p, np.flatnonzero(rows), self._calibrated(p, said)))
+            answers.append(Answer(p, np.flatnonzero(rows), self._calibrated(p, said)))
             if self._references is not None:
                 reference = self._references[p]
                 dynamic[rows, p] = (
@@ -380,10 +428,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
                     else reference.distance_weights(matrix)
                 )
             del matrix  # before the next is made
-        width = answers[0][2].shape[1] if answers else len(self._target.prior)
-        prior = np.resize(self._target.prior, width)
-        said = gather(answers, dynamic.shape, prior)
-        return self._with_weights(said, dynamic)
+        return self._with_weights(self._gathered(answers, dynamic.shape), dynamic)
 
     def _calibrated(self, part: int, said: np.ndarray) -> np.ndarray:
         return said
@@ -459,6 +504,18 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             accepted_cells(template).nan for template in templates(self).values()
         )
         return tags
+
+
+def _warn_of_unseen(unseen: np.ndarray, y: np.ndarray) -> None:
+    if unseen.any():
+        warnings.warn(
+            f"{int(unseen.sum())} of {len(y)} samples are held out from training "
+            f"samples without their class (classes {np.unique(y[unseen]).tolist()}); "
+            "calibration, weights and the final estimator do not learn from their "
+            "predictions. Give fewer folds, or cv that keeps every class in training",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _means(said: Said, weight: Any) -> np.ndarray:
@@ -586,13 +643,16 @@ class ClassifierPool(ClassifierRole, PoolMixin):
         return times
 
     def _pooled(self, frame: Modalities) -> np.ndarray:
-        """Probabilities, or shares of votes; the prior where nothing is known."""
+        """Probabilities, or shares of votes; the prior where nothing is known.
+
+        Those of 'stacking' are for what the final estimator could not learn.
+        """
         said, weights = self._ask(frame)
         prior = self._target.prior
         if self.combine == "log_pool":
             once = weights / self._times_counted().max()
             pooled = _combine.log_opinion_pool(said.values, once, prior)
-        elif self.combine == "hard_vote":
+        elif self.combine == "hard_vote" or self._has_scores():
             pooled = _combine.weighted_mean(_combine.votes(said.values), weights)
         else:
             pooled = _combine.weighted_mean(said.values, weights)
@@ -615,10 +675,49 @@ class ClassifierPool(ClassifierRole, PoolMixin):
             Labels.
         """
         frame = self._validate(X, reset=False)
-        if self.combine == "stacking":
-            commonest = self.classes_[self._target.prior.argmax()]
-            return self._final_answers(frame, self.final_estimator_.predict, commonest)
-        return self.classes_[self._pooled(frame).argmax(axis=1)]
+        if self.combine != "stacking":
+            return self.classes_[self._pooled(frame).argmax(axis=1)]
+        absent = self._absent_from_stack()
+        final = self.final_estimator_
+        if absent.all() or (absent.any() and hasattr(final, "predict_proba")):
+            return self.classes_[self._stacked(frame).argmax(axis=1)]
+        commonest = self.classes_[self._target.prior.argmax()]
+        stacked = self._final_answers(frame, final.predict, commonest)
+        if absent.any():
+            best = self._pooled(frame).argmax(axis=1)
+            stacked = np.where(absent[best], self.classes_[best], stacked)
+        return stacked
+
+    def _has_scores(self) -> bool:
+        """Whether some part has decision values, which cannot be averaged."""
+        methods = {part.method for part in self._parts}
+        return self.calibration is None and "decision_function" in methods
+
+    def _absent_from_stack(self) -> np.ndarray:
+        """Classes that the final estimator could not learn."""
+        if self.final_estimator_ is None:
+            return np.ones(len(self.classes_), dtype=bool)
+        return ~np.isin(self.classes_, self.final_estimator_.classes_)
+
+    def _stacked(self, frame: Modalities) -> np.ndarray:
+        """Probabilities of the final estimator; pooled ones of classes it lacks."""
+        absent = self._absent_from_stack()
+        if absent.all():
+            return self._pooled(frame)
+        stacked = self._final_answers(
+            frame,
+            lambda inputs: self._target.read(
+                self.final_estimator_, inputs, "predict_proba"
+            ),
+            self._target.prior,
+        )
+        if absent.any():
+            pooled = self._pooled(frame)
+            known = stacked[:, ~absent]
+            left = 1 - pooled[:, absent].sum(axis=1)
+            stacked[:, absent] = pooled[:, absent]
+            stacked[:, ~absent] = known * (left / known.sum(axis=1))[:, None]
+        return stacked
 
     @available_if(_pools_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -636,13 +735,7 @@ class ClassifierPool(ClassifierRole, PoolMixin):
         """
         frame = self._validate(X, reset=False)
         if self.combine == "stacking":
-            return self._final_answers(
-                frame,
-                lambda inputs: self._target.read(
-                    self.final_estimator_, inputs, "predict_proba"
-                ),
-                self._target.prior,
-            )
+            return self._stacked(frame)
         return self._pooled(frame)
 
     @available_if(_pools_scores)
@@ -729,7 +822,7 @@ class RegressorPool(RegressorRole, PoolMixin):
         said = Said(self._means(said), said.observed)
         if self._weighs_by_covariance():
             errors = (said.values - truth) / self._target.spread
-            self._covariance = error_covariance(errors, said.observed)
+            self._covariance = error_covariance(errors, said.observed, weight)
         return said
 
     def _learned_weights(
@@ -774,7 +867,7 @@ class RegressorPool(RegressorRole, PoolMixin):
         """
         frame = self._validate(X, reset=False)
         prior, is_flat = self._target.prior, self._target.is_flat
-        if self.combine == "stacking":
+        if self.final_estimator_ is not None:
             default = prior[0] if is_flat else prior
             return self._final_answers(frame, self.final_estimator_.predict, default)
         said, weights = self._ask(frame)

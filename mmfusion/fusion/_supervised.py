@@ -18,8 +18,8 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.multiclass import check_classification_targets
 
-from mmfusion._sklearn_compat import check_sample_weight
-from mmfusion._validation import check_target
+from mmfusion._blocks import of_samples
+from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.fusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion.fusion._clusterers import all_take_sparse
 from mmfusion.fusion._targets import Classes, Outputs
@@ -115,6 +115,25 @@ class Metadata:
     final: dict[str, Any] = field(default_factory=dict)
     sample_weight: Any = None
 
+    def counted(self, n_samples: int) -> np.ndarray:
+        """Return which samples have a weight other than 0, as a mask."""
+        if self.sample_weight is None:
+            return np.ones(n_samples, dtype=bool)
+        return np.asarray(self.sample_weight > 0)
+
+    def of(self, chosen: np.ndarray) -> Metadata:
+        """Take what belongs to the chosen samples (a mask)."""
+
+        def own(params: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: of_samples(value, chosen) for key, value in params.items()}
+
+        return Metadata(
+            {name: own(params) for name, params in self.parts.items()},
+            own(self.split),
+            own(self.final),
+            of_samples(self.sample_weight, chosen),
+        )
+
 
 def route(
     estimator: Any, params: dict[str, Any], names: Sequence[str], frame: Modalities
@@ -141,7 +160,7 @@ def route(
     """
     params = {key: value for key, value in params.items() if value is not None}
     if "sample_weight" in params:
-        params["sample_weight"] = check_sample_weight(params["sample_weight"], frame)
+        params["sample_weight"] = validate_sample_weight(params["sample_weight"], frame)
     weight = params.get("sample_weight")
     if not params or not get_config()["enable_metadata_routing"]:
         groups = {k: v for k, v in params.items() if k == "groups"}

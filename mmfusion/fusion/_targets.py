@@ -42,6 +42,27 @@ class Classes:
         """Tell whether a predictor could learn nothing from these labels."""
         return len(self.labels) > 1 and bool((y == y[0]).all())
 
+    def can_learn(self, y: np.ndarray) -> bool:
+        """Return whether a final estimator can learn from these labels."""
+        return len(np.unique(y)) >= min(2, len(self.labels))
+
+    def unseen(self, predictor: Any, y: np.ndarray) -> np.ndarray:
+        """Return which labels a classifier was not trained on.
+
+        Parameters
+        ----------
+        predictor : classifier
+            Fitted.
+        y : ndarray of shape (n_samples,)
+            Labels.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_samples,)
+            True for labels that are none of the classifier's classes.
+        """
+        return ~np.isin(y, predictor.classes_)
+
     def read(self, predictor: Any, matrix: Any, method: str) -> np.ndarray:
         """Ask a classifier, and align what it says with all classes.
 
@@ -118,6 +139,14 @@ class Outputs:
     def tells_nothing(self, y: np.ndarray) -> bool:
         """Any values can be learned from."""
         return False
+
+    def can_learn(self, y: np.ndarray) -> bool:
+        """Return whether there are values for a final estimator to learn from."""
+        return len(y) > 0
+
+    def unseen(self, predictor: Any, y: np.ndarray) -> np.ndarray:
+        """No value needs to be among those that a regressor was trained on."""
+        return np.zeros(len(y), dtype=bool)
 
     def read(self, predictor: Any, matrix: Any, method: str) -> np.ndarray:
         """Ask a regressor.

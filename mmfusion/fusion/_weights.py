@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from mmfusion.fusion._combine import weighted_median
+
 SMALLEST = 1e-6  # as in a product of probabilities
 LEAST_SHARE = 1e-3  # a modality that is all a sample has must have some weight
 N_NEIGHBORS = 5
@@ -120,7 +122,9 @@ def mean_squared_error(
     return float(np.average(errors, weights=sample_weight))
 
 
-def error_covariance(errors: np.ndarray, observed: np.ndarray) -> np.ndarray:
+def error_covariance(
+    errors: np.ndarray, observed: np.ndarray, sample_weight: Any = None
+) -> np.ndarray:
     """Estimate the covariance of the errors of several predictors, shrunk.
 
     Second moments about 0 over the samples of which both say something. Correlations
@@ -134,6 +138,8 @@ def error_covariance(errors: np.ndarray, observed: np.ndarray) -> np.ndarray:
         Errors for samples that were held out, of outputs in like units.
     observed : ndarray of bool of shape (n_samples, n_parts)
         Which part says something of which sample.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples: how often each counts.
 
     Returns
     -------
@@ -147,8 +153,10 @@ def error_covariance(errors: np.ndarray, observed: np.ndarray) -> np.ndarray:
        Statistical Applications in Genetics and Molecular Biology 4(1), 32.
     """
     told = observed.T[:, :, None]
-    errors = np.where(told, errors, 0).reshape(len(errors), -1)
-    counts = observed.T.astype(float) @ observed
+    weight = np.ones(len(observed)) if sample_weight is None else sample_weight
+    errors = np.where(told, errors, 0) * np.sqrt(weight)[:, None]
+    errors = errors.reshape(len(errors), -1)
+    counts = (observed * weight[:, None]).T @ observed
     moments = errors @ errors.T / np.maximum(counts, 1)
     spread = np.sqrt(np.maximum(np.diag(moments), np.finfo(float).tiny))
     correlations = moments / np.outer(spread, spread)
@@ -195,11 +203,15 @@ class Reference:
     """Samples of fit, and how far each of them is from the others."""
 
     neighbors: NearestNeighbors
+    weights: np.ndarray  # of the samples of fit
     distances: np.ndarray  # sorted
+    counts: np.ndarray  # weights of the samples in this order
+    n_neighbors: float  # how many are averaged, as weights count
 
     def distances_of(self, matrix: Any) -> np.ndarray:
         """Mean distance of samples to the nearest ones of fit."""
-        return self.neighbors.kneighbors(matrix)[0].mean(axis=1)
+        distances, nearest = self.neighbors.kneighbors(matrix)
+        return _mean_distance(distances, self.weights[nearest], self.n_neighbors)
 
     def p_values(self, matrix: Any) -> np.ndarray:
         """Conformal p-values of samples being like those of fit.
@@ -215,9 +227,9 @@ class Reference:
             Share of the samples of fit that are as far from the others, counting the
             sample itself. Uniform, if a sample is like them.
         """
-        n_fitted = len(self.distances)
-        nearer = np.searchsorted(self.distances, self.distances_of(matrix))
-        return (1 + n_fitted - nearer) / (n_fitted + 1)
+        below = np.concatenate([[0], np.cumsum(self.counts)])
+        nearer = below[np.searchsorted(self.distances, self.distances_of(matrix))]
+        return (1 + below[-1] - nearer) / (below[-1] + 1)
 
     def conformal_weights(self, matrix: Any) -> np.ndarray:
         """Mute samples that are significantly unlike those of fit.
@@ -250,7 +262,8 @@ class Reference:
         ndarray of shape (n_samples,)
             1 for samples as near as the median one of fit, else less.
         """
-        typical = np.median(self.distances) ** 2
+        values, weights = self.distances[:, None, None], self.counts[None]
+        typical = weighted_median(values, weights).item() ** 2
         squares = self.distances_of(matrix) ** 2
         # where all samples of fit are the same point, everything else is far
         ratio = np.divide(
@@ -259,22 +272,40 @@ class Reference:
         return np.clip(ratio, LEAST_SHARE, 1)
 
 
-def fit_reference(matrix: Any) -> Reference:
+def _mean_distance(distances: np.ndarray, weights: np.ndarray, most: float) -> Any:
+    """Mean of the first distances in rising order; one of weight 2 counts as two."""
+    taken = np.clip(most - (np.cumsum(weights, axis=1) - weights), 0, weights)
+    return (distances * taken).sum(axis=1) / taken.sum(axis=1)
+
+
+def fit_reference(matrix: Any, sample_weight: Any = None) -> Reference:
     """Measure how far samples of fit are from each other.
 
     Parameters
     ----------
     matrix : ndarray or CSR matrix of shape (n_samples, n_features)
         Samples, scaled.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples, positive: how often each counts.
 
     Returns
     -------
     Reference
         The samples and their distances.
     """
-    n_neighbors = max(1, min(N_NEIGHBORS, matrix.shape[0] - 1))
-    neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(matrix)
-    if matrix.shape[0] == 1:
-        return Reference(neighbors, np.zeros(1))
-    distances = neighbors.kneighbors()[0].mean(axis=1)
-    return Reference(neighbors, np.sort(distances))
+    n_samples = matrix.shape[0]
+    weights = np.ones(n_samples) if sample_weight is None else sample_weight
+    n_neighbors = max(1, min(N_NEIGHBORS, weights.sum() - 1))
+    neighbors = NearestNeighbors(n_neighbors=min(N_NEIGHBORS, n_samples)).fit(matrix)
+    if n_samples == 1:
+        return Reference(neighbors, weights, np.zeros(1), weights, n_neighbors)
+    distances, nearest = neighbors.kneighbors(
+        n_neighbors=min(N_NEIGHBORS, n_samples - 1)
+    )
+    # the further copies of a sample of weight 2 or more are its nearest neighbors
+    distances = np.column_stack([np.zeros(n_samples), distances])
+    copies = np.maximum(weights - 1, 0)
+    others = np.column_stack([copies, weights[nearest]])
+    distances = _mean_distance(distances, others, n_neighbors)
+    order = np.argsort(distances, kind="stable")
+    return Reference(neighbors, weights, distances[order], weights[order], n_neighbors)

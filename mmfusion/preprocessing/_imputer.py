@@ -19,7 +19,11 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from mmfusion._validation import ModalityTags, feature_names
+from mmfusion._validation import (
+    ModalityTags,
+    feature_names,
+    validate_sample_weight,
+)
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
@@ -116,7 +120,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self.modalities = modalities
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn what to fill in.
 
         Parameters
@@ -125,26 +129,41 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             The data; see the user guide on input.
         y : object, default=None
             Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples: how often each counts, in means and among the
+            neighbors. A sample of weight 0 is left out.
 
         Returns
         -------
         self
             The fitted imputer.
         """
-        return self._fit_checked(self._validate(X, reset=True))
+        frame = self._validate(X, reset=True)
+        if sample_weight is not None:
+            sample_weight = validate_sample_weight(sample_weight, frame)
+        return self._fit_checked(frame, sample_weight)
 
-    def _fit_checked(self, frame: Modalities) -> Self:
+    def _fit_checked(self, frame: Modalities, weight: np.ndarray | None) -> Self:
         """Fit on a frame that has been checked; but for 'knn', cells may be NaN."""
+        if weight is not None and not weight.all():
+            frame, weight = frame[weight > 0], weight[weight > 0]
         self.has_missing_ = np.asarray(~frame.observed.all(axis=0))
-        self.means_ = {
-            name: _means_of_features(of_samples(block, present))
+        observed = [
+            (
+                name,
+                of_samples(block, present),
+                None if weight is None else weight[present],
+            )
             for name, block, present in _parts(frame)
+        ]
+        self.means_ = {
+            name: _means_of_features(block, own) for name, block, own in observed
         }
         if self.strategy == "knn":
             self._scalings = [
-                fit_scaling(of_samples(block, present), "block")
-                for _, block, present in _parts(frame)
+                fit_scaling(block, "block", own) for _, block, own in observed
             ]
+            self._donor_weights = np.ones(len(frame)) if weight is None else weight
             self._donors = frame
             self._donors_scaled = self._scaled(frame)
         return self
@@ -190,7 +209,11 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         for rows in gen_batches(len(lacking), max(1, CHUNK_CELLS // cells)):
             distances = self._distances(frame[lacking[rows]], donors)
             values[rows] = _mean_of_nearest(
-                distances, self._donors.blocks[v][donors], self.n_neighbors, mean
+                distances,
+                self._donors.blocks[v][donors],
+                self._donor_weights[donors],
+                self.n_neighbors,
+                mean,
             )
         return values
 
@@ -236,14 +259,18 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return tags
 
 
-def _means_of_features(block: Any) -> np.ndarray:
+def _means_of_features(block: Any, weight: np.ndarray | None) -> np.ndarray:
     """Return the mean of each feature, over cells that are not NaN."""
-    means = np.ravel(block.mean(axis=0, dtype=np.float64))
+    if weight is None:
+        means = np.ravel(block.mean(axis=0, dtype=np.float64))
+    else:
+        means = np.ravel(weight @ block) / weight.sum()
     if np.isnan(means).any():
         cells = block.toarray() if sparse.issparse(block) else block
+        weight = np.ones(len(cells)) if weight is None else weight
         observed = ~np.isnan(cells)
-        sums = np.sum(cells, axis=0, where=observed, dtype=np.float64)
-        counts = observed.sum(axis=0)
+        sums = weight @ np.where(observed, cells, 0)
+        counts = weight @ observed
         means = np.divide(
             sums, counts, where=counts > 0, out=np.full_like(sums, np.nan)
         )
@@ -284,19 +311,29 @@ def _squared_distances(a: Any, b: Any) -> np.ndarray:
 
 
 def _mean_of_nearest(
-    distances: np.ndarray, values: Any, n_neighbors: int, default: np.ndarray
+    distances: np.ndarray,
+    values: Any,
+    weights: np.ndarray,
+    n_neighbors: int,
+    default: np.ndarray,
 ) -> np.ndarray:
-    """Mean of the values at the smallest finite distances of each row."""
-    n_neighbors = min(n_neighbors, distances.shape[1])
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
+    """Mean of the values at the smallest finite distances of each row.
+
+    A value of weight 2 counts as two neighbors, of which `n_neighbors` are taken.
+    """
+    n_columns = min(n_neighbors, distances.shape[1])
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_columns]
     known = np.isfinite(np.take_along_axis(distances, nearest, axis=1))
-    counts = known.sum(axis=1, keepdims=True)
+    own = weights[nearest] * known
+    taken = np.clip(n_neighbors - (np.cumsum(own, axis=1) - own), 0, own)
+    totals = taken.sum(axis=1, keepdims=True)
     if sparse.issparse(values):
-        of = np.repeat(np.arange(len(nearest)), n_neighbors)
+        of = np.repeat(np.arange(len(nearest)), n_columns)
         chosen = sparse.csr_array(
-            (known.ravel().astype(float), (of, nearest.ravel())), shape=distances.shape
+            (taken.ravel(), (of, nearest.ravel())), shape=distances.shape
         )
         sums = (chosen @ values).toarray()
     else:
-        sums = (values[nearest] * known[:, :, None]).sum(axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), default)
+        sums = (values[nearest] * taken[:, :, None]).sum(axis=1)
+    totals = np.where(totals > 0, totals, np.nan)
+    return np.where(totals > 0, sums / totals, default)
