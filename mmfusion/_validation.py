@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
-from mmfusion import _blocks
+from mmfusion import _blocks, _sklearn_compat
 from mmfusion._blocks import Block
 from mmfusion._columns import (
     SEPARATOR,
@@ -21,6 +21,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
+from mmfusion._row_labels import check_row_labels, labels_of
 from mmfusion._sklearn_compat import check_y
 from mmfusion.modalities import Modalities
 
@@ -57,16 +58,45 @@ def check_target(estimator: Any, frame: Modalities, y: Any, **options: Any) -> A
     Raises
     ------
     ValueError
-        If there is none, or not one per sample, or it is NaN or infinite.
+        If there is none, or not one per sample, it is NaN or infinite, or its row
+        labels differ from those of `frame`.
     """
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is "
             "None"
         )
+    check_row_labels(frame._index, y, "y")
     y = check_y(y, estimator=estimator, **options)
     check_consistent_length(frame, y)
     return y
+
+
+def check_sample_weight(sample_weight: Any, frame: Modalities, **options: Any) -> Any:
+    """Check the weights of the samples.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,), float or None
+        One weight for each, or one for all; None is 1.
+    frame : Modalities
+        The samples.
+    **options : dict
+        As scikit-learn's own check takes them: ``dtype``, ``ensure_non_negative``.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        If there is not one per sample, or their row labels differ from those of
+        `frame`.
+    """
+    check_row_labels(frame._index, sample_weight, "sample_weight")
+    return _sklearn_compat.check_sample_weight(sample_weight, frame, **options)
 
 
 @dataclass(frozen=True)
@@ -133,6 +163,18 @@ def as_modalities(X: Any, spec: ColumnSpec = None) -> Modalities:
     return Modalities(X) if is_multimodal(X) else Modalities.from_table(X, spec)
 
 
+def row_labels(X: Any) -> Any:
+    """Return the row labels of X in any form, a pandas Index; None without labels."""
+    if isinstance(X, Modalities):
+        return X._index
+    blocks: Iterable[Any] = (X,)
+    if isinstance(X, Mapping) and not sparse.issparse(X):
+        blocks = X.values()
+    elif isinstance(X, list | tuple):
+        blocks = X
+    return next((b.index for b in blocks if labels_of(b) is not None), None)
+
+
 def validate_modalities(
     estimator: Any, X: Any, *, reset: bool, raw: bool = False
 ) -> Modalities:
@@ -186,7 +228,9 @@ def validate_modalities(
     else:
         _check_layout(estimator, layout)
         # a list has the names of fit, by which estimators know their parts
-        checked = Modalities._of(estimator._layout.names, checked.blocks, checked._mask)
+        checked = Modalities._of(
+            estimator._layout.names, checked.blocks, checked._mask, checked._index
+        )
     return checked
 
 
@@ -208,7 +252,7 @@ def _split_table(
     columns = resolve_columns(estimator.modalities, X if _blocks.is_frame(X) else table)
     names = getattr(estimator, "feature_names_in_", None)
     blocks = {n: _blocks.take_columns(table, c) for n, c in columns.items()}
-    return Modalities(blocks), {
+    return Modalities(blocks)._with_labels(labels_of(X)), {
         n: _own_names(n, None if names is None else names[c])
         for n, c in columns.items()
     }
@@ -268,7 +312,7 @@ def _check_blocks(
         if not raw:
             block = _check_block(estimator, name, block, present, tags)
         blocks.append(block)
-    return Modalities._of(frame.names, tuple(blocks), observed)
+    return frame._with_blocks(blocks, observed)
 
 
 def refuse_empty_samples(frame: Modalities) -> None:

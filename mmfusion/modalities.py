@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mmfusion import _blocks
+from mmfusion import _blocks, _row_labels
 from mmfusion._blocks import Block
 from mmfusion._columns import (
     SEPARATOR,
@@ -19,6 +19,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
+from mmfusion._row_labels import JOINS, Labels, labels_of
 
 __all__ = ["Modalities", "modality_selector"]
 
@@ -61,16 +62,21 @@ class Modalities:
         (n_samples, n_modalities).
     observed : ndarray of bool of shape (n_samples, n_modalities)
         Which sample has which modality.
+    index : pandas Index or ndarray of int of shape (n_samples,)
+        Row labels of the samples, where a modality was given as a pandas object;
+        otherwise their positions.
 
     Raises
     ------
     ValueError
-        If modalities disagree on the number of samples, or names are unfit.
+        If modalities disagree on the number of samples or on the row labels, or names
+        are invalid.
     TypeError
         If `data` is one 2-D array or a table without column groups.
 
     See Also
     --------
+    Modalities.from_frames : Aligns DataFrames by their row labels.
     modality_selector : Selects a modality by name in a ColumnTransformer.
 
     Notes
@@ -110,7 +116,10 @@ class Modalities:
             names = given_names or default_names(len(given))
         self._names = _checked_names(names, len(given))
         self._blocks = _checked_blocks(given, self._names)
-        self._mask = _checked_mask(observed, self.shape)
+        self._index = _shared_labels(given, self._names)
+        if isinstance(data, Modalities):
+            self._index = data._index
+        self._mask = _checked_mask(observed, self)
         if isinstance(data, Modalities) and data._mask is not None:
             mask = data._mask
             self._mask = mask if self._mask is None else mask & self._mask
@@ -118,11 +127,16 @@ class Modalities:
 
     @classmethod
     def _of(
-        cls, names: tuple[str, ...], blocks: tuple[Block, ...], mask: np.ndarray | None
+        cls,
+        names: tuple[str, ...],
+        blocks: tuple[Block, ...],
+        mask: np.ndarray | None,
+        index: Labels | None = None,
     ) -> Modalities:
         """Build from parts that are known to be consistent."""
         new = cls.__new__(cls)
         new._names, new._blocks, new._mask, new._observed = names, blocks, mask, None
+        new._index = index
         return new
 
     @classmethod
@@ -168,6 +182,80 @@ class Modalities:
         columns = resolve_columns(modalities, table)
         blocks = tuple(_blocks.take_columns(table, c) for c in columns.values())
         return cls(dict(zip(columns, blocks, strict=True)))
+
+    @classmethod
+    def from_frames(cls, frames: Any, join: str = "exact") -> Modalities:
+        """Align pandas DataFrames by their row labels.
+
+        The samples are in the order in which their labels first appear: those of the
+        first frame, then those that only later frames have.
+
+        Parameters
+        ----------
+        frames : dict or list of pandas DataFrame
+            One frame for each modality. Each row label is that of one sample; labels
+            may be of any kind, also of several levels.
+        join : {'exact', 'inner', 'outer'}, default='exact'
+            'exact': all frames have the same labels, in any order. 'inner': the
+            samples that all frames have. 'outer': all samples; a sample without a row
+            in a frame lacks that modality.
+
+        Returns
+        -------
+        Modalities
+            The aligned data, whose `index` are the labels. Columns keep their dtype,
+            unless rows are missing and the dtype has no missing value.
+
+        Raises
+        ------
+        ValueError
+            If labels repeat or are missing, a frame has no label in common with
+            another one, or, for 'exact', a frame lacks a label.
+        TypeError
+            If something is not a pandas DataFrame.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from mmfusion import Modalities
+        >>> audio = pd.DataFrame({"pitch": [1.0, 2.0]}, index=["ann", "bob"])
+        >>> video = pd.DataFrame({"smile": [3.0, 4.0]}, index=["cem", "ann"])
+        >>> X = Modalities.from_frames({"audio": audio, "video": video}, join="outer")
+        >>> X
+        Modalities of 3 samples x 2 modalities, labelled 'ann' to 'cem'
+          audio  frame (3, 1) float64, 1 missing
+          video  frame (3, 1) float64, 1 missing
+        >>> X.loc["cem"]["video"]
+             smile
+        cem    3.0
+        """
+        if join not in JOINS:
+            raise ValueError(f"join={join!r}; it is one of {list(JOINS)}")
+        if not isinstance(frames, Mapping):
+            if not isinstance(frames, list | tuple):
+                raise TypeError(
+                    f"frames is a {type(frames).__name__}; give a dict or list of "
+                    "pandas DataFrames"
+                )
+            frames = dict(zip(default_names(len(frames)), frames, strict=True))
+        if not frames:
+            raise ValueError("there is no modality: frames is empty")
+        for name, frame in frames.items():
+            _check_labelled(frame, name)
+        labels = _row_labels.align_labels(
+            {name: labels_of(frame) for name, frame in frames.items()}, join
+        )
+        rows = {n: labels_of(frame).get_indexer(labels) for n, frame in frames.items()}
+        aligned = {
+            name: _row_labels.relabelled(
+                frame.iloc[rows[name]]
+                if (rows[name] >= 0).all()
+                else frame.reindex(labels),
+                labels,
+            )
+            for name, frame in frames.items()
+        }
+        return cls(aligned, observed=np.column_stack(list(rows.values())) >= 0)
 
     # What the frame holds
 
@@ -304,6 +392,7 @@ class Modalities:
             self._names,
             tuple(_blocks.take_rows(b, rows) for b in self._blocks),
             None if self._mask is None else self._mask[rows],
+            None if self._index is None else self._index[rows],
         )
         if self._observed is not None:
             taken._observed = self._observed[rows]
@@ -328,7 +417,21 @@ class Modalities:
             _checked_names([self._names[p] for p in positions], len(positions)),
             tuple(self._blocks[p] for p in positions),
             None if self._mask is None else self._mask[:, positions],
+            self._index,
         )
+
+    def _with_blocks(
+        self, blocks: Iterable[Block], observed: np.ndarray | None = None
+    ) -> Modalities:
+        """Replace the blocks, and the mask, of the same samples and modalities."""
+        return self._of(self._names, tuple(blocks), observed, self._index)
+
+    def _with_labels(self, labels: Labels | None) -> Modalities:
+        """Return the same data with other row labels; None leaves them as they are."""
+        if labels is None:
+            return self
+        blocks = tuple(_row_labels.with_labels(b, labels) for b in self._blocks)
+        return self._of(self._names, blocks, self._mask, labels)
 
     def concat(self, *others: Modalities) -> Modalities:
         """Append the samples of others that have the same modalities.
@@ -341,14 +444,16 @@ class Modalities:
         Returns
         -------
         Modalities
-            All samples, those of this frame first.
+            All samples, those of this frame first. Row labels are appended too, unless
+            one of the frames has none.
 
         Raises
         ------
         ValueError
             If the names differ.
         TypeError
-            If a modality is of another kind (dense, sparse, frame, sequences).
+            If a modality is of another kind (dense, sparse, frame, sequences), or
+            something is not Modalities.
 
         Examples
         --------
@@ -359,6 +464,11 @@ class Modalities:
         (3, 2)
         """
         for other in others:
+            if not isinstance(other, Modalities):
+                raise TypeError(
+                    f"cannot concatenate a {type(other).__name__} to Modalities; give "
+                    "Modalities(other)"
+                )
             if set(other.names) != set(self.names):
                 raise ValueError(
                     f"cannot concatenate modalities {list(other.names)} to "
@@ -372,7 +482,8 @@ class Modalities:
         masks = None
         if any(p._mask is not None for p in parts):
             masks = np.concatenate([p.observed for p in parts])
-        return self._of(self._names, blocks, masks)
+        labels = _row_labels.append_labels([p._index for p in parts])
+        return self._of(self._names, blocks, masks)._with_labels(labels)
 
     # Ways of a DataFrame that scikit-learn's tools take
 
@@ -382,13 +493,19 @@ class Modalities:
         return self._names
 
     @property
-    def index(self) -> np.ndarray:
-        """Positions of the samples; rows carry no labels."""
-        return np.arange(self.shape[0])
+    def index(self) -> Any:
+        """Row labels of the samples, a pandas Index; positions where there are none."""
+        return np.arange(len(self)) if self._index is None else self._index
 
     @index.setter
-    def index(self, value: Any) -> None:
-        """Ignore labels: permutation_importance sets those it has just read."""
+    def index(self, labels: Any) -> None:
+        """Label the rows, as permutation_importance does with a frame of its own."""
+        if len(labels) != len(self):
+            raise ValueError(f"{len(labels)} row labels for {len(self)} samples")
+        if self._index is None and np.array_equal(labels, np.arange(len(self))):
+            return
+        relabelled = self._with_labels(_row_labels.as_labels(labels))
+        self._blocks, self._index = relabelled._blocks, relabelled._index
 
     @property
     def iloc(self) -> _Indexer:
@@ -396,9 +513,14 @@ class Modalities:
         return _Indexer(self)
 
     @property
-    def loc(self) -> _Indexer:
-        """Index by mask and name, as a DataFrame's."""
-        return _Indexer(self)
+    def loc(self) -> _LabelIndexer:
+        """Index by row label, mask and name, as a DataFrame's.
+
+        A slice of labels includes its end. A 2-tuple is rows and modalities: of rows
+        with labels of several levels, one is ``X.loc[("ann", 1), :]``. Rows without
+        labels are indexed by position.
+        """
+        return _LabelIndexer(self)
 
     def take(self, indices: Any, axis: int = 0) -> Modalities:
         """Take samples (axis 0) or modalities (axis 1) by position.
@@ -425,7 +547,7 @@ class Modalities:
         Modalities
             A shallow copy.
         """
-        return self._of(self._names, self._blocks, self._mask)
+        return self._of(self._names, self._blocks, self._mask, self._index)
 
     def __setitem__(self, name: str, column: Any) -> None:
         v = self._position(name)
@@ -434,6 +556,17 @@ class Modalities:
                 "a modality can only be replaced by one taken from another frame, "
                 "such as X[['audio']]; build a new Modalities for anything else"
             )
+        labels = column._index if self._index is None else self._index
+        if column._index is not None and not labels.equals(column._index):
+            differ = _row_labels.first_difference(
+                labels, column._index, ("X", "the column")
+            )
+            raise ValueError(
+                f"the column's row labels differ from those of X: {differ}; give "
+                "column.loc[X.index], or set column.index = X.index if its rows go by "
+                "position"
+            )
+        self._index = labels
         if self._mask is not None or column._mask is not None:
             mask = self.observed.copy()
             mask[:, v] = column.observed[:, 0]
@@ -450,6 +583,7 @@ class Modalities:
         return (
             self._names == other._names
             and self.shape == other.shape
+            and _row_labels.same_labels(self._index, other._index)
             and np.array_equal(self.observed, other.observed)
             and all(map(_blocks.equal, self._blocks, other._blocks))
         )
@@ -458,8 +592,9 @@ class Modalities:
 
     def __getstate__(self) -> dict[str, Any]:
         # derived caches would change joblib.hash, and Pipeline(memory=) would miss
-        blocks = tuple(map(_blocks.without_caches, self._blocks))
-        return self.__dict__ | {"_observed": None, "_blocks": blocks}
+        bare = self._with_labels(_row_labels.without_caches(self._index))
+        blocks = tuple(map(_blocks.without_caches, bare._blocks))
+        return bare.__dict__ | {"_observed": None, "_blocks": blocks}
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(
@@ -467,6 +602,13 @@ class Modalities:
             "would be lost. For a tool that needs one array give X.to_array() with "
             "the estimator's modalities=X.column_spec(); for one modality X['name']; "
             "to fuse them put EarlyFusion() before the tool in a Pipeline."
+        )
+
+    def _title(self) -> str:
+        n_samples, n_modalities = self.shape
+        return (
+            f"Modalities of {n_samples} samples x {n_modalities} modalities"
+            f"{_row_labels.describe(self._index)}"
         )
 
     def _summary(self) -> list[tuple[str, str, str, str, int]]:
@@ -478,7 +620,7 @@ class Modalities:
 
     def __repr__(self) -> str:
         width = max(map(len, self._names))
-        lines = [f"Modalities of {self.shape[0]} samples x {self.shape[1]} modalities"]
+        lines = [self._title()]
         for name, kind, shape, dtype, missing in self._summary():
             line = f"  {name:<{width}}  {kind} {shape} {dtype}"
             lines.append(f"{line}, {missing} missing" if missing else line)
@@ -492,15 +634,14 @@ class Modalities:
             "<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>"
             for row in self._summary()
         )
-        title = f"Modalities of {self.shape[0]} samples x {self.shape[1]} modalities"
         return (
-            f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
+            f"<table><caption>{html.escape(self._title())}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
 
 
 class _Indexer:
-    """`iloc` and `loc`: a column is a block only when all of its rows are asked for.
+    """`iloc`: a column is a block only when all of its rows are asked for.
 
     permutation_importance reads ``iloc[rows, j]``, sets its ``index`` and assigns it
     back, which an array could not take part in; ColumnTransformer reads
@@ -517,6 +658,17 @@ class _Indexer:
                 columns = [columns]
             return self._frame[rows, columns]
         return self._frame[key]
+
+
+class _LabelIndexer(_Indexer):
+    """`loc`: the rows of a frame that has row labels are found by them."""
+
+    def __getitem__(self, key: Any) -> Any:
+        rows, columns = key if isinstance(key, tuple) and len(key) == 2 else (key, ...)
+        labels = self._frame._index
+        if labels is not None and not (_is_everything(rows) or _is_mask(rows)):
+            rows = _row_labels.label_positions(labels, rows)
+        return super().__getitem__((rows, columns))
 
 
 def modality_selector(*names: str) -> Callable[[Modalities], Any]:
@@ -619,35 +771,40 @@ def _checked_blocks(given: list[Any], names: tuple[str, ...]) -> tuple[Block, ..
             f"modalities disagree on the number of samples: {listed}. Every modality "
             "needs one row per sample; put None or a row of NaN where one is missing"
         )
-    _check_row_labels(blocks, names)
     absent = np.full(next(iter(counts.values())), None, dtype=object)
     return tuple(absent if b is None else b for b in blocks)
 
 
-def _check_row_labels(blocks: list[Any], names: tuple[str, ...]) -> None:
-    """Refuse pandas frames whose row labels tell that their samples differ."""
-    labelled = [
-        (name, block.index)
-        for name, block in zip(names, blocks, strict=True)
-        if hasattr(block, "iloc") and type(block.index).__name__ != "RangeIndex"
-    ]
-    for name, index in labelled[1:]:
-        first, other = labelled[0]
-        if not index.equals(other):
-            raise ValueError(
-                f"modalities {first!r} and {name!r} are DataFrames whose row labels "
-                "differ, while rows of Modalities go by position. Bring them into one "
-                "order with reindex, or drop the labels with reset_index(drop=True)"
-            )
+def _shared_labels(given: list[Any], names: tuple[str, ...]) -> Labels | None:
+    """Return the row labels of what was given by pandas; refuse labels that differ."""
+    labels = dict(zip(names, map(labels_of, given), strict=True))
+    return _row_labels.common_labels(
+        {name: own for name, own in labels.items() if own is not None}
+    )
 
 
-def _checked_mask(observed: Any, shape: tuple[int, int]) -> np.ndarray | None:
+def _check_labelled(frame: Any, name: str) -> None:
+    if not _blocks.is_frame(frame) or labels_of(frame) is None:
+        raise TypeError(
+            f"modality {name!r} is a {type(frame).__name__}, which has no row labels "
+            "to align by; give a pandas DataFrame whose index identifies the samples"
+        )
+
+
+def _checked_mask(observed: Any, frame: Modalities) -> np.ndarray | None:
     if observed is None:
         return None
-    mask = np.asarray(observed)
-    if mask.shape != shape or mask.dtype != bool:
+    _row_labels.check_row_labels(frame._index, observed, "observed")
+    columns = getattr(observed, "columns", None)
+    if columns is not None and tuple(columns) != frame.names:
         raise ValueError(
-            f"observed is bool of shape (n_samples, n_modalities) = {shape}; got "
+            f"observed has the columns {list(columns)}; the modalities are "
+            f"{list(frame.names)}, in that order"
+        )
+    mask = np.asarray(observed)
+    if mask.shape != frame.shape or mask.dtype != bool:
+        raise ValueError(
+            f"observed is bool of shape (n_samples, n_modalities) = {frame.shape}; got "
             f"{mask.dtype} of shape {mask.shape}"
         )
     return mask
@@ -661,6 +818,12 @@ def _with_nan(table: Any, present: np.ndarray) -> Any:
         lacking = sparse.csr_array(np.where(present, np.float32(0), nan)[:, None])
         return table + lacking @ sparse.csr_array(np.ones((1, table.shape[1]), "f4"))
     return np.where(present[:, None], table, np.array(nan))
+
+
+def _is_mask(key: Any) -> bool:
+    """Whether a key is a mask by position, not a pandas Series with labels."""
+    is_collection = isinstance(key, list | np.ndarray) and len(key) > 0
+    return is_collection and np.asarray(key).dtype == bool
 
 
 def _is_everything(key: Any) -> bool:

@@ -15,16 +15,20 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion._blocks import column_slices
 from mmfusion._columns import SEPARATOR
 from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings
 from mmfusion._sklearn_compat import (
     HasMethods,
     Interval,
     StrOptions,
     check_feature_names_in,
-    check_sample_weight,
     fit_context,
 )
-from mmfusion._validation import ModalityTags, feature_names
+from mmfusion._validation import (
+    ModalityTags,
+    check_sample_weight,
+    feature_names,
+)
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._clusterers import (
     CHUNK_ROWS,
@@ -164,6 +168,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             The fitted transformer.
         """
         frame = self._validate(X, reset=True)
+        check_row_labels(frame._index, y, "y")
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, frame)
         return self._fit_checked(frame, y, sample_weight)

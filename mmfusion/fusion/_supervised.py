@@ -18,8 +18,10 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.multiclass import check_classification_targets
 
+from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import check_sample_weight
 from mmfusion._validation import check_target
+from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._clusterers import all_take_sparse
 from mmfusion.fusion._targets import Classes, Outputs
 from mmfusion.modalities import Modalities
@@ -117,6 +119,8 @@ def route(
         groups for the parts.
     """
     params = {key: value for key, value in params.items() if value is not None}
+    for key, value in params.items():
+        check_row_labels(frame._index, value, key)
     if "sample_weight" in params:
         params["sample_weight"] = check_sample_weight(params["sample_weight"], frame)
     weight = params.get("sample_weight")
@@ -188,7 +192,7 @@ def unless_observed(said: np.ndarray, observed: np.ndarray) -> np.ndarray:
     return said
 
 
-class ClassifierRole:
+class ClassifierRole(SupervisedMixin):
     """What makes a fusion estimator a classifier."""
 
     classes_: np.ndarray
@@ -210,7 +214,7 @@ class ClassifierRole:
         return Classes(self.classes_, counts / counts.sum())
 
 
-class RegressorRole:
+class RegressorRole(SupervisedMixin):
     """What makes a fusion estimator a regressor."""
 
     def _default_estimator(self) -> Any:

@@ -24,10 +24,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from mmfusion._sklearn_compat import (
     Interval,
     StrOptions,
-    check_sample_weight,
     fit_context,
 )
-from mmfusion._validation import check_target
+from mmfusion._validation import check_sample_weight, check_target
+from mmfusion.base import SupervisedMixin
 from mmfusion.mkl._kernel_machine import (
     SupportKernels,
     combine_features,
@@ -65,7 +65,7 @@ MACHINE_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-class _KernelSumMachine(KernelInputMixin):
+class _KernelSumMachine(SupervisedMixin, KernelInputMixin):
     """Learns the weights of kernels, and a machine on their sum."""
 
     algorithm: str
