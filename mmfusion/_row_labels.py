@@ -22,7 +22,11 @@ _short.maxstring = _short.maxother = 60
 
 def short_repr(label: Any) -> str:
     """Print a label in one short line, NumPy scalars as Python's."""
-    return _short.repr(label.item() if isinstance(label, np.generic) else label)
+    if isinstance(label, tuple):
+        label = tuple(x.item() if isinstance(x, np.generic) else x for x in label)
+    elif isinstance(label, np.generic):
+        label = label.item()
+    return " ".join(_short.repr(label).split())
 
 
 def labels_of(data: Any) -> Labels | None:
@@ -59,13 +63,24 @@ def common_labels(labelled: Mapping[str, Labels]) -> Labels | None:
             differ = first_difference(
                 labelled[first], labelled[other], (repr(first), repr(other))
             )
+            remedy = ""
+            if _can_be_aligned(labelled[first], labelled[other]):
+                remedy = (
+                    "align samples by label with Modalities.from_frames(frames, "
+                    "join='outer'), or "
+                )
             raise ValueError(
                 f"modalities {first!r} and {other!r} have row labels that differ: "
-                f"{differ}. Align samples by label with Modalities.from_frames(frames, "
-                "join='inner' or 'outer'); if the rows are in one order already, drop "
-                "the labels of each with reset_index(drop=True)"
+                f"{differ}; {remedy}drop the labels of each with "
+                "reset_index(drop=True) if the rows are in one order already"
             )
     return labelled[first]
+
+
+def _can_be_aligned(one: Labels, other: Labels) -> bool:
+    if one.nlevels != other.nlevels or not (one.is_unique and other.is_unique):
+        return False
+    return bool(one.isin(other).any())
 
 
 def check_row_labels(labels: Labels | None, values: Any, name: str) -> None:
@@ -98,7 +113,7 @@ def check_row_labels(labels: Labels | None, values: Any, name: str) -> None:
         for one, other in ((own, labels), (labels, own))
     ):
         return
-    can_be_sorted = own.is_unique and labels.isin(own).all()
+    can_be_sorted = _can_be_aligned(labels, own) and labels.isin(own).all()
     remedy = (
         f"bring {name} into the order of X with {name}.loc[X.index] (of a dict or "
         f"list: {name}.loc[Modalities(X).index])"
@@ -167,8 +182,8 @@ def _check_identifies(labels: Labels, name: str) -> None:
     if repeated.any():
         label = short_repr(labels[int(np.argmax(repeated))])
         raise ValueError(
-            f"modality {name!r}: the row label {label} is that of several rows, and "
-            f"does not identify a sample; keep one of them, for example with "
+            f"modality {name!r}: the row label {label} repeats, so that it does not "
+            "identify a sample; keep one row of each, for example by "
             "frame[~frame.index.duplicated()]"
         )
 
@@ -232,11 +247,12 @@ def label_positions(labels: Labels, key: Any) -> np.ndarray:
     return np.atleast_1d(np.asarray(found))
 
 
-def as_labels(labels: Any) -> Labels:
+def as_labels(labels: Any, name: Any = None) -> Labels:
     """Return labels as a pandas Index."""
     import pandas as pd
 
-    return pd.Index(labels)
+    # pandas 3 would make one level of tuples of a MultiIndex
+    return labels if isinstance(labels, pd.Index) else pd.Index(labels, name=name)
 
 
 def same_labels(one: Labels | None, other: Labels | None) -> bool:
@@ -282,10 +298,10 @@ def check_output_labels(labels: Labels, block: Any, name: str) -> None:
 
 def without_caches(labels: Labels | None) -> Labels | None:
     """Return labels without what pandas caches in them, which would be pickled."""
-    if labels is None:
-        return None
+    if labels is None or type(labels).__name__ == "RangeIndex":
+        return labels
     if labels.nlevels == 1:
-        return labels[:]
+        return as_labels(labels.array[:], labels.name)
     levels = [without_caches(level) for level in labels.levels]
     return labels.set_levels(levels, verify_integrity=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from numbers import Integral
 from typing import Any
 
@@ -193,8 +193,9 @@ class Modalities:
         Parameters
         ----------
         frames : dict or list of pandas DataFrame
-            One frame for each modality. Each row label is that of one sample; labels
-            may be of any kind, also of several levels.
+            One frame for each modality, or a Series of sequences, one array of shape
+            (n_frames, n_features) for each sample. Each row label is that of one
+            sample; labels may be of any kind, also of several levels.
         join : {'exact', 'inner', 'outer'}, default='exact'
             'exact': all frames have the same labels, in any order. 'inner': the
             samples that all frames have. 'outer': all samples; a sample without a row
@@ -242,17 +243,11 @@ class Modalities:
             raise ValueError("there is no modality: frames is empty")
         for name, frame in frames.items():
             _check_labelled(frame, name)
-        labels = _row_labels.align_labels(
-            {name: labels_of(frame) for name, frame in frames.items()}, join
-        )
-        rows = {n: labels_of(frame).get_indexer(labels) for n, frame in frames.items()}
+        labelled: dict[str, Labels] = {n: labels_of(f) for n, f in frames.items()}
+        labels = _row_labels.align_labels(labelled, join)
+        rows = {name: own.get_indexer(labels) for name, own in labelled.items()}
         aligned = {
-            name: _row_labels.relabelled(
-                frame.iloc[rows[name]]
-                if (rows[name] >= 0).all()
-                else frame.reindex(labels),
-                labels,
-            )
+            name: _row_labels.relabelled(_aligned_rows(frame, rows[name]), labels)
             for name, frame in frames.items()
         }
         return cls(aligned, observed=np.column_stack(list(rows.values())) >= 0)
@@ -387,6 +382,8 @@ class Modalities:
         return int(modality) % n_modalities
 
     def _take_samples(self, rows: Any) -> Modalities:
+        if getattr(getattr(rows, "dtype", None), "kind", None) == "b":
+            _row_labels.check_row_labels(self._index, rows, "mask")
         rows = _normalised_rows(rows, self.shape[0])
         taken = self._of(
             self._names,
@@ -400,10 +397,14 @@ class Modalities:
 
     def _take_modalities(self, columns: Any) -> Modalities:
         if isinstance(columns, slice):
+            columns = _normalised_slice(columns, len(self._names))
             positions = list(range(len(self._names))[columns])
         else:
-            columns = list(columns) if isinstance(columns, Iterable) else [columns]
-            if columns and all(isinstance(c, bool | np.bool_) for c in columns):
+            is_list = isinstance(columns, list | tuple | range) or (
+                getattr(columns, "ndim", 0) == 1
+            )
+            columns = list(columns) if is_list else [columns]
+            if columns and all(map(_is_flag, columns)):
                 if len(columns) != len(self._names):
                     raise IndexError(
                         f"the mask has {len(columns)} entries for {len(self._names)} "
@@ -500,8 +501,11 @@ class Modalities:
     @index.setter
     def index(self, labels: Any) -> None:
         """Label the rows, as permutation_importance does with a frame of its own."""
-        if len(labels) != len(self):
-            raise ValueError(f"{len(labels)} row labels for {len(self)} samples")
+        if np.shape(labels) != (len(self),):
+            raise ValueError(
+                f"row labels have shape {np.shape(labels)}; there are {len(self)} "
+                "samples"
+            )
         if self._index is None and np.array_equal(labels, np.arange(len(self))):
             return
         relabelled = self._with_labels(_row_labels.as_labels(labels))
@@ -535,8 +539,17 @@ class Modalities:
         Returns
         -------
         Modalities
-            The part asked for.
+            The samples, or modalities, at these positions.
+
+        Raises
+        ------
+        IndexError
+            If a position is out of range.
+        ValueError
+            If `axis` is neither 0 nor 1.
         """
+        if axis not in (0, 1):
+            raise ValueError(f"axis={axis!r}; it is 0 for samples, 1 for modalities")
         return self._take_modalities(indices) if axis else self._take_samples(indices)
 
     def copy(self) -> Modalities:
@@ -556,17 +569,15 @@ class Modalities:
                 "a modality can only be replaced by one taken from another frame, "
                 "such as X[['audio']]; build a new Modalities for anything else"
             )
-        labels = column._index if self._index is None else self._index
-        if column._index is not None and not labels.equals(column._index):
-            differ = _row_labels.first_difference(
-                labels, column._index, ("X", "the column")
-            )
+        own, new = self._index, column._index
+        if own is not None and new is not None and not own.equals(new):
+            differ = _row_labels.first_difference(own, new, ("X", "the column"))
             raise ValueError(
                 f"the column's row labels differ from those of X: {differ}; give "
                 "column.loc[X.index], or set column.index = X.index if its rows go by "
                 "position"
             )
-        self._index = labels
+        self._index = new if own is None else own
         if self._mask is not None or column._mask is not None:
             mask = self.observed.copy()
             mask[:, v] = column.observed[:, 0]
@@ -741,6 +752,11 @@ def _read(data: Any) -> tuple[list[Any], list[str] | None]:
 
 
 def _checked_names(names: Iterable[Any], n_modalities: int) -> tuple[str, ...]:
+    has_order = isinstance(names, Iterable) and getattr(names, "ndim", 1) == 1
+    if not has_order or isinstance(names, str | bytes | Set | Mapping):
+        raise TypeError(
+            f"names is a {type(names).__name__}; give a list of str, one per modality"
+        )
     names = tuple(names)
     if len(names) != n_modalities:
         raise ValueError(f"{len(names)} names for {n_modalities} modalities")
@@ -764,12 +780,20 @@ def _checked_blocks(given: list[Any], names: tuple[str, ...]) -> tuple[Block, ..
         n: b.shape[0] for n, b in zip(names, blocks, strict=True) if b is not None
     }
     if not counts:
-        raise ValueError("every modality is None")
+        raise ValueError("every modality is None; give the data of at least one")
     if len(set(counts.values())) > 1:
+        has_labels = any(labels_of(data) is not None for data in given)
+        hint = (
+            ", or align DataFrames by label with Modalities.from_frames(frames, "
+            "join='outer')"
+            if has_labels
+            else ""
+        )
         listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
         raise ValueError(
             f"modalities disagree on the number of samples: {listed}. Every modality "
             "needs one row per sample; put None or a row of NaN where one is missing"
+            f"{hint}"
         )
     absent = np.full(next(iter(counts.values())), None, dtype=object)
     return tuple(absent if b is None else b for b in blocks)
@@ -784,11 +808,28 @@ def _shared_labels(given: list[Any], names: tuple[str, ...]) -> Labels | None:
 
 
 def _check_labelled(frame: Any, name: str) -> None:
-    if not _blocks.is_frame(frame) or labels_of(frame) is None:
+    if labels_of(frame) is None:
+        library = type(frame).__module__.partition(".")[0]
         raise TypeError(
-            f"modality {name!r} is a {type(frame).__name__}, which has no row labels "
-            "to align by; give a pandas DataFrame whose index identifies the samples"
+            f"modality {name!r} is a {library} {type(frame).__name__}, which has no "
+            "row labels to align by; give a pandas DataFrame whose index identifies "
+            "the samples"
         )
+    if frame.ndim == 1 and frame.dtype != object:
+        raise TypeError(
+            f"modality {name!r} is a Series of {frame.dtype}; give a DataFrame, such "
+            "as series.to_frame()"
+        )
+
+
+def _aligned_rows(frame: Any, rows: np.ndarray) -> Any:
+    """Take rows of a DataFrame, or of a Series of sequences; missing ones are -1."""
+    found = rows >= 0
+    if found.all():
+        return frame.iloc[rows]  # keeps the dtypes
+    numbered = frame.reset_index(drop=True)
+    aligned = numbered.reindex(rows)
+    return aligned if frame.ndim == 2 else aligned.where(found, None)
 
 
 def _checked_mask(observed: Any, frame: Modalities) -> np.ndarray | None:
@@ -801,7 +842,12 @@ def _checked_mask(observed: Any, frame: Modalities) -> np.ndarray | None:
             f"observed has the columns {list(columns)}; the modalities are "
             f"{list(frame.names)}, in that order"
         )
-    mask = np.asarray(observed)
+    if _is_masked(observed):
+        raise ValueError("observed is a masked array, some of whose cells are masked")
+    try:
+        mask = np.asarray(observed)
+    except ValueError as error:
+        raise ValueError(f"observed is no array of bool: {error}") from error
     if mask.shape != frame.shape or mask.dtype != bool:
         raise ValueError(
             f"observed is bool of shape (n_samples, n_modalities) = {frame.shape}; got "
@@ -822,8 +868,9 @@ def _with_nan(table: Any, present: np.ndarray) -> Any:
 
 def _is_mask(key: Any) -> bool:
     """Whether a key is a mask by position, not a pandas Series with labels."""
-    is_collection = isinstance(key, list | np.ndarray) and len(key) > 0
-    return is_collection and np.asarray(key).dtype == bool
+    if isinstance(key, np.ndarray):
+        return key.dtype == bool
+    return isinstance(key, list) and len(key) > 0 and all(map(_is_flag, key))
 
 
 def _is_everything(key: Any) -> bool:
@@ -833,24 +880,58 @@ def _is_everything(key: Any) -> bool:
 def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
     """Turn any row index into a slice or non-negative positions."""
     if isinstance(rows, slice):
-        return rows
+        return _normalised_slice(rows, n_samples)
     if isinstance(rows, Integral) and not isinstance(rows, bool):
         rows = [int(rows)]
-    rows = np.asarray(rows)
-    if rows.size == 0 and rows.dtype != bool:
+    if isinstance(rows, list) and len({_is_flag(row) for row in rows}) > 1:
+        raise IndexError("the index mixes positions with True and False")
+    if _is_masked(rows):
+        raise IndexError("the index is a masked array, some of whose rows are masked")
+    try:
+        positions = np.asarray(rows)
+    except ValueError as error:
+        raise IndexError(f"the index is no list of positions: {error}") from error
+    if positions.size == 0 and positions.ndim == 1 and positions.dtype != bool:
         return np.empty(0, dtype=np.intp)
-    if rows.ndim != 1 or rows.dtype.kind not in "bui":
+    if positions.dtype == object and all(
+        isinstance(r, Integral) for r in positions.flat
+    ):
+        outside = np.array([max(positions.flat, key=abs)])  # beyond 64 bits
+    elif positions.ndim != 1 or positions.dtype.kind not in "bui":
         raise IndexError(
-            "index samples by integers, a boolean mask or a slice, modalities by name"
+            "index samples by integers, a boolean mask or a slice, modalities by "
+            "name, and row labels by X.loc"
         )
-    if rows.dtype == bool:
-        if len(rows) != n_samples:
+    elif positions.dtype == bool:
+        if len(positions) != n_samples:
             raise IndexError(
-                f"the mask has {len(rows)} entries for {n_samples} samples"
+                f"the mask has {len(positions)} entries for {n_samples} samples"
             )
-        return np.flatnonzero(rows)
-    outside = rows[(rows < -n_samples) | (rows >= n_samples)]
+        return np.flatnonzero(positions)
+    else:
+        outside = positions[(positions < -n_samples) | (positions >= n_samples)]
     if outside.size:
         raise IndexError(f"sample {outside[0]} is out of range for {n_samples} samples")
-    rows = rows.astype(np.intp)  # small dtypes could not hold what is added
-    return np.where(rows < 0, rows + n_samples, rows)
+    positions = positions.astype(np.intp)  # small dtypes could not hold what is added
+    return np.where(positions < 0, positions + n_samples, positions)
+
+
+def _is_masked(values: Any) -> bool:
+    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _normalised_slice(rows: slice, size: int) -> slice:
+    """Bring a slice of positions into the bounds of an axis."""
+    try:
+        start, stop, step = rows.indices(size)
+    except (TypeError, ValueError) as error:
+        raise IndexError(
+            f"{rows} is no slice of positions ({error}); X.loc takes row labels"
+        ) from error
+    if start < 0:  # a step back from before the first
+        return slice(0, 0)
+    return slice(start, None if stop < 0 else stop, step)
