@@ -29,6 +29,7 @@ from mmfusion._numbers import (
     is_frame,
     with_nan_for_na,
 )
+from mmfusion._row_labels import check_row_labels, labels_of
 from mmfusion._sklearn_compat import check_sample_weight, check_y
 from mmfusion.modalities import Modalities
 
@@ -65,13 +66,15 @@ def check_target(estimator: Any, frame: Modalities, y: Any, **options: Any) -> A
     Raises
     ------
     ValueError
-        If there is none, or not one per sample, or it is NaN or infinite.
+        If there is none, or not one per sample, it is NaN or infinite, or its row
+        labels differ from those of `frame`.
     """
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is "
             "None"
         )
+    check_row_labels(frame._index, y, "y")
     y = check_y(y, estimator=estimator, **options)
     check_consistent_length(frame, y)
     return y
@@ -149,6 +152,18 @@ def as_modalities(X: Any, spec: ColumnSpec = None) -> Modalities:
     return Modalities(X) if is_multimodal(X) else Modalities.from_table(X, spec)
 
 
+def row_labels(X: Any) -> Any:
+    """Return the row labels of X in any form, a pandas Index; None without labels."""
+    if isinstance(X, Modalities):
+        return X._index
+    blocks: Iterable[Any] = (X,)
+    if isinstance(X, Mapping) and not sparse.issparse(X):
+        blocks = X.values()
+    elif isinstance(X, list | tuple):
+        blocks = X
+    return next((b.index for b in blocks if labels_of(b) is not None), None)
+
+
 def validate_modalities(
     estimator: Any, X: Any, *, reset: bool, raw: bool = False
 ) -> Modalities:
@@ -208,7 +223,9 @@ def validate_modalities(
     else:
         _check_layout(estimator, layout)
         # a list has the names of fit, by which estimators know their parts
-        checked = Modalities._of(estimator._layout.names, checked.blocks, checked._mask)
+        checked = Modalities._of(
+            estimator._layout.names, checked.blocks, checked._mask, checked._index
+        )
     return checked
 
 
@@ -258,7 +275,8 @@ def _split_table(
         # as in ColumnTransformer, order and further columns do not matter
         columns = columns_by_name(X, fitted)
         blocks = {n: _blocks.take_columns(X, c) for n, c in columns.items()}
-        return Modalities(blocks), _names_within(fitted), fitted
+        frame = Modalities(blocks)._with_labels(labels_of(X))
+        return frame, _names_within(fitted), fitted
     if not (is_frame(X) or sparse.issparse(X)):
         X = np.asarray(X)
     kind = getattr(getattr(X, "dtype", None), "kind", "")
@@ -283,10 +301,11 @@ def _split_table(
     columns = resolve_columns(spec, table)
     names = getattr(estimator, "feature_names_in_", None)
     blocks = {n: _blocks.take_columns(table, c) for n, c in columns.items()}
+    frame = Modalities(blocks)._with_labels(labels_of(X))
     if names is None:
-        return Modalities(blocks), dict.fromkeys(columns), None
+        return frame, dict.fromkeys(columns), None
     by_modality = {n: list(names[c]) for n, c in columns.items()}
-    return Modalities(blocks), _names_within(by_modality), by_modality
+    return frame, _names_within(by_modality), by_modality
 
 
 def _names_within(
@@ -371,8 +390,7 @@ def _check_blocks(
                 estimator, name, block, present, tags, way, columns, takes_nan
             )
         blocks.append(block)
-    checked = Modalities._of(frame.names, tuple(blocks), observed)
-    return checked, frozenset(as_given)
+    return frame._with_blocks(blocks, observed), frozenset(as_given)
 
 
 def validate_sample_weight(sample_weight: Any, frame: Modalities) -> np.ndarray:
@@ -393,9 +411,11 @@ def validate_sample_weight(sample_weight: Any, frame: Modalities) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is not one for each sample, one is negative, NaN or infinite, all are
-        0, or no sample of positive weight has some modality.
+        If there is not one for each sample, their row labels differ from those of
+        `frame`, one is negative, NaN or infinite, all are 0, or no sample of positive
+        weight has some modality.
     """
+    check_row_labels(frame._index, sample_weight, "sample_weight")
     weight = check_sample_weight(sample_weight, frame)
     if weight.min() < 0:
         sample = int(np.argmin(weight))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import _validation
 from mmfusion._options import by_modality
+from mmfusion._row_labels import check_output_labels, check_row_labels, with_labels
 from mmfusion._sklearn_compat import check_feature_names_in, container_adapter
 from mmfusion._validation import ModalityTags
 from mmfusion.modalities import Modalities
@@ -25,6 +27,12 @@ class ModalityMixin:
     """
 
     _layout: _validation.Layout
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)  # scikit-learn wraps the output in it
+        for name in ("transform", "fit_transform"):
+            if name in vars(cls):
+                setattr(cls, name, _with_row_labels(vars(cls)[name]))
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags()
@@ -45,6 +53,53 @@ class ModalityMixin:
         if not reset:
             check_is_fitted(self)
         return _validation.validate_modalities(self, X, reset=reset, raw=raw)
+
+
+class SupervisedMixin:
+    """An estimator that is scored against a target, whose rows may have labels."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Score the predictions: by accuracy for classes, by R2 for values.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            The score.
+        """
+        labels = _validation.row_labels(X)
+        check_row_labels(labels, y, "y")
+        check_row_labels(labels, sample_weight, "sample_weight")
+        return super().score(X, y, sample_weight)  # type: ignore[misc]
+
+
+def _with_row_labels(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the output of a method the row labels of its input.
+
+    scikit-learn gives those of a DataFrame only.
+    """
+
+    @wraps(method)
+    def labelled(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+        out = method(self, X, *args, **kwargs)
+        labels = _validation.row_labels(X)
+        if not isinstance(out, Modalities):
+            return out if labels is None else with_labels(out, labels)
+        if labels is None:
+            return out._with_labels(_validation.row_labels(out.blocks))
+        for name, block in out.to_dict().items():
+            check_output_labels(labels, block, name)
+        return out._with_labels(labels)
+
+    return labelled
 
 
 class PerModalityParams:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from mmfusion import _blocks
+from mmfusion import _blocks, _row_labels
 from mmfusion._blocks import Block
 from mmfusion._columns import (
     SEPARATOR,
@@ -19,6 +19,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
+from mmfusion._row_labels import JOINS, Labels, labels_of
 
 __all__ = ["Modalities", "modality_selector"]
 
@@ -61,16 +62,21 @@ class Modalities:
         (n_samples, n_modalities).
     observed : ndarray of bool of shape (n_samples, n_modalities)
         Which sample has which modality.
+    index : pandas Index or ndarray of int of shape (n_samples,)
+        Row labels of the samples, where a modality was given as a pandas object;
+        otherwise their positions.
 
     Raises
     ------
     ValueError
-        If modalities disagree on the number of samples, or names are unfit.
+        If modalities disagree on the number of samples or on the row labels, or names
+        are invalid.
     TypeError
         If `data` is one 2-D array or a table without column groups.
 
     See Also
     --------
+    Modalities.from_frames : Aligns DataFrames by their row labels.
     modality_selector : Selects a modality by name in a ColumnTransformer.
 
     Notes
@@ -110,7 +116,10 @@ class Modalities:
             names = given_names or default_names(len(given))
         self._names = _checked_names(names, len(given))
         self._blocks = _checked_blocks(given, self._names)
-        self._mask = _checked_mask(observed, self.shape)
+        self._index = _shared_labels(given, self._names)
+        if isinstance(data, Modalities):
+            self._index = data._index
+        self._mask = _checked_mask(observed, self)
         if isinstance(data, Modalities) and data._mask is not None:
             mask = data._mask
             self._mask = mask if self._mask is None else mask & self._mask
@@ -118,11 +127,16 @@ class Modalities:
 
     @classmethod
     def _of(
-        cls, names: tuple[str, ...], blocks: tuple[Block, ...], mask: np.ndarray | None
+        cls,
+        names: tuple[str, ...],
+        blocks: tuple[Block, ...],
+        mask: np.ndarray | None,
+        index: Labels | None = None,
     ) -> Modalities:
         """Build from parts that are known to be consistent."""
         new = cls.__new__(cls)
         new._names, new._blocks, new._mask, new._observed = names, blocks, mask, None
+        new._index = index
         return new
 
     @classmethod
@@ -167,6 +181,75 @@ class Modalities:
         columns = resolve_columns(modalities, table)
         blocks = tuple(_blocks.take_columns(table, c) for c in columns.values())
         return cls(dict(zip(columns, blocks, strict=True)))
+
+    @classmethod
+    def from_frames(cls, frames: Any, join: str = "exact") -> Modalities:
+        """Align pandas DataFrames by their row labels.
+
+        The samples are in the order in which their labels first appear: those of the
+        first frame, then those that only later frames have.
+
+        Parameters
+        ----------
+        frames : dict or list of pandas DataFrame
+            One frame for each modality, or a Series of sequences, one array of shape
+            (n_frames, n_features) for each sample. Each row label is that of one
+            sample; labels may be of any kind, also of several levels.
+        join : {'exact', 'inner', 'outer'}, default='exact'
+            'exact': all frames have the same labels, in any order. 'inner': the
+            samples that all frames have. 'outer': all samples; a sample without a row
+            in a frame lacks that modality.
+
+        Returns
+        -------
+        Modalities
+            The aligned data, whose `index` are the labels. Columns keep their dtype,
+            unless rows are missing and the dtype has no missing value.
+
+        Raises
+        ------
+        ValueError
+            If labels repeat or are missing, a frame has no label in common with
+            another one, or, for 'exact', a frame lacks a label.
+        TypeError
+            If something is not a pandas DataFrame.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from mmfusion import Modalities
+        >>> audio = pd.DataFrame({"pitch": [1.0, 2.0]}, index=["ann", "bob"])
+        >>> video = pd.DataFrame({"smile": [3.0, 4.0]}, index=["cem", "ann"])
+        >>> X = Modalities.from_frames({"audio": audio, "video": video}, join="outer")
+        >>> X
+        Modalities of 3 samples x 2 modalities, labelled 'ann' to 'cem'
+          audio  frame (3, 1) float64, 1 missing
+          video  frame (3, 1) float64, 1 missing
+        >>> X.loc["cem"]["video"]
+             smile
+        cem    3.0
+        """
+        if join not in JOINS:
+            raise ValueError(f"join={join!r}; it is one of {list(JOINS)}")
+        if not isinstance(frames, Mapping):
+            if not isinstance(frames, list | tuple):
+                raise TypeError(
+                    f"frames is a {type(frames).__name__}; give a dict or list of "
+                    "pandas DataFrames"
+                )
+            frames = dict(zip(default_names(len(frames)), frames, strict=True))
+        if not frames:
+            raise ValueError("there is no modality: frames is empty")
+        for name, frame in frames.items():
+            _check_labelled(frame, name)
+        labelled: dict[str, Labels] = {n: labels_of(f) for n, f in frames.items()}
+        labels = _row_labels.align_labels(labelled, join)
+        rows = {name: own.get_indexer(labels) for name, own in labelled.items()}
+        aligned = {
+            name: _row_labels.relabelled(_aligned_rows(frame, rows[name]), labels)
+            for name, frame in frames.items()
+        }
+        return cls(aligned, observed=np.column_stack(list(rows.values())) >= 0)
 
     # What the frame holds
 
@@ -298,11 +381,14 @@ class Modalities:
         return int(modality) % n_modalities
 
     def _take_samples(self, rows: Any) -> Modalities:
+        if getattr(getattr(rows, "dtype", None), "kind", None) == "b":
+            _row_labels.check_row_labels(self._index, rows, "mask")
         rows = _normalised_rows(rows, self.shape[0])
         taken = self._of(
             self._names,
             tuple(_blocks.take_rows(b, rows) for b in self._blocks),
             None if self._mask is None else self._mask[rows],
+            None if self._index is None else self._index[rows],
         )
         if self._observed is not None:
             taken._observed = self._observed[rows]
@@ -310,10 +396,14 @@ class Modalities:
 
     def _take_modalities(self, columns: Any) -> Modalities:
         if isinstance(columns, slice):
+            columns = _normalised_slice(columns, len(self._names))
             positions = list(range(len(self._names))[columns])
         else:
-            columns = list(columns) if isinstance(columns, Iterable) else [columns]
-            if columns and all(isinstance(c, bool | np.bool_) for c in columns):
+            is_list = isinstance(columns, list | tuple | range) or (
+                getattr(columns, "ndim", 0) == 1
+            )
+            columns = list(columns) if is_list else [columns]
+            if columns and all(map(_is_flag, columns)):
                 if len(columns) != len(self._names):
                     raise IndexError(
                         f"the mask has {len(columns)} entries for {len(self._names)} "
@@ -327,7 +417,21 @@ class Modalities:
             _checked_names([self._names[p] for p in positions], len(positions)),
             tuple(self._blocks[p] for p in positions),
             None if self._mask is None else self._mask[:, positions],
+            self._index,
         )
+
+    def _with_blocks(
+        self, blocks: Iterable[Block], observed: np.ndarray | None = None
+    ) -> Modalities:
+        """Replace the blocks, and the mask, of the same samples and modalities."""
+        return self._of(self._names, tuple(blocks), observed, self._index)
+
+    def _with_labels(self, labels: Labels | None) -> Modalities:
+        """Return the same data with other row labels; None leaves them as they are."""
+        if labels is None:
+            return self
+        blocks = tuple(_row_labels.with_labels(b, labels) for b in self._blocks)
+        return self._of(self._names, blocks, self._mask, labels)
 
     def concat(self, *others: Modalities) -> Modalities:
         """Append the samples of others that have the same modalities.
@@ -340,14 +444,16 @@ class Modalities:
         Returns
         -------
         Modalities
-            All samples, those of this frame first.
+            All samples, those of this frame first. Row labels are appended too, unless
+            one of the frames has none.
 
         Raises
         ------
         ValueError
             If the names differ.
         TypeError
-            If a modality is of another kind (dense, sparse, frame, sequences).
+            If a modality is of another kind (dense, sparse, frame, sequences), or
+            something is not Modalities.
 
         Examples
         --------
@@ -358,6 +464,11 @@ class Modalities:
         (3, 2)
         """
         for other in others:
+            if not isinstance(other, Modalities):
+                raise TypeError(
+                    f"cannot concatenate a {type(other).__name__} to Modalities; give "
+                    "Modalities(other)"
+                )
             if set(other.names) != set(self.names):
                 raise ValueError(
                     f"cannot concatenate modalities {list(other.names)} to "
@@ -371,7 +482,8 @@ class Modalities:
         masks = None
         if any(p._mask is not None for p in parts):
             masks = np.concatenate([p.observed for p in parts])
-        return self._of(self._names, blocks, masks)
+        labels = _row_labels.append_labels([p._index for p in parts])
+        return self._of(self._names, blocks, masks)._with_labels(labels)
 
     # Ways of a DataFrame that scikit-learn's tools take
 
@@ -381,13 +493,22 @@ class Modalities:
         return self._names
 
     @property
-    def index(self) -> np.ndarray:
-        """Positions of the samples; rows carry no labels."""
-        return np.arange(self.shape[0])
+    def index(self) -> Any:
+        """Row labels of the samples, a pandas Index; positions where there are none."""
+        return np.arange(len(self)) if self._index is None else self._index
 
     @index.setter
-    def index(self, value: Any) -> None:
-        """Ignore labels: permutation_importance sets those it has just read."""
+    def index(self, labels: Any) -> None:
+        """Label the rows, as permutation_importance does with a frame of its own."""
+        if np.shape(labels) != (len(self),):
+            raise ValueError(
+                f"row labels have shape {np.shape(labels)}; there are {len(self)} "
+                "samples"
+            )
+        if self._index is None and np.array_equal(labels, np.arange(len(self))):
+            return
+        relabelled = self._with_labels(_row_labels.as_labels(labels))
+        self._blocks, self._index = relabelled._blocks, relabelled._index
 
     @property
     def iloc(self) -> _Indexer:
@@ -395,9 +516,14 @@ class Modalities:
         return _Indexer(self)
 
     @property
-    def loc(self) -> _Indexer:
-        """Index by mask and name, as a DataFrame's."""
-        return _Indexer(self)
+    def loc(self) -> _LabelIndexer:
+        """Index by row label, mask and name, as a DataFrame's.
+
+        A slice of labels includes its end. A 2-tuple is rows and modalities: of rows
+        with labels of several levels, one is ``X.loc[("ann", 1), :]``. Rows without
+        labels are indexed by position.
+        """
+        return _LabelIndexer(self)
 
     def take(self, indices: Any, axis: int = 0) -> Modalities:
         """Take samples (axis 0) or modalities (axis 1) by position.
@@ -412,8 +538,17 @@ class Modalities:
         Returns
         -------
         Modalities
-            The part asked for.
+            The samples, or modalities, at these positions.
+
+        Raises
+        ------
+        IndexError
+            If a position is out of range.
+        ValueError
+            If `axis` is neither 0 nor 1.
         """
+        if axis not in (0, 1):
+            raise ValueError(f"axis={axis!r}; it is 0 for samples, 1 for modalities")
         return self._take_modalities(indices) if axis else self._take_samples(indices)
 
     def copy(self) -> Modalities:
@@ -424,7 +559,7 @@ class Modalities:
         Modalities
             A shallow copy.
         """
-        return self._of(self._names, self._blocks, self._mask)
+        return self._of(self._names, self._blocks, self._mask, self._index)
 
     def __setitem__(self, name: str, column: Any) -> None:
         v = self._position(name)
@@ -433,6 +568,15 @@ class Modalities:
                 "a modality can only be replaced by one taken from another frame, "
                 "such as X[['audio']]; build a new Modalities for anything else"
             )
+        own, new = self._index, column._index
+        if own is not None and new is not None and not own.equals(new):
+            differ = _row_labels.first_difference(own, new, ("X", "the column"))
+            raise ValueError(
+                f"the column's row labels differ from those of X: {differ}; give "
+                "column.loc[X.index], or set column.index = X.index if its rows go by "
+                "position"
+            )
+        self._index = new if own is None else own
         if self._mask is not None or column._mask is not None:
             mask = self.observed.copy()
             mask[:, v] = column.observed[:, 0]
@@ -449,6 +593,7 @@ class Modalities:
         return (
             self._names == other._names
             and self.shape == other.shape
+            and _row_labels.same_labels(self._index, other._index)
             and np.array_equal(self.observed, other.observed)
             and all(map(_blocks.equal, self._blocks, other._blocks))
         )
@@ -457,8 +602,9 @@ class Modalities:
 
     def __getstate__(self) -> dict[str, Any]:
         # derived caches would change joblib.hash, and Pipeline(memory=) would miss
-        blocks = tuple(map(_blocks.without_caches, self._blocks))
-        return self.__dict__ | {"_observed": None, "_blocks": blocks}
+        bare = self._with_labels(_row_labels.without_caches(self._index))
+        blocks = tuple(map(_blocks.without_caches, bare._blocks))
+        return bare.__dict__ | {"_observed": None, "_blocks": blocks}
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(
@@ -466,6 +612,13 @@ class Modalities:
             "would be lost. For a tool that needs one array give X.to_array() with "
             "the estimator's modalities=X.column_spec(); for one modality X['name']; "
             "to fuse them put EarlyFusion() before the tool in a Pipeline."
+        )
+
+    def _title(self) -> str:
+        n_samples, n_modalities = self.shape
+        return (
+            f"Modalities of {n_samples} samples x {n_modalities} modalities"
+            f"{_row_labels.describe(self._index)}"
         )
 
     def _summary(self) -> list[tuple[str, str, str, str, int]]:
@@ -477,7 +630,7 @@ class Modalities:
 
     def __repr__(self) -> str:
         width = max(map(len, self._names))
-        lines = [f"Modalities of {self.shape[0]} samples x {self.shape[1]} modalities"]
+        lines = [self._title()]
         for name, kind, shape, dtype, missing in self._summary():
             line = f"  {name:<{width}}  {kind} {shape} {dtype}"
             lines.append(f"{line}, {missing} missing" if missing else line)
@@ -491,15 +644,14 @@ class Modalities:
             "<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>"
             for row in self._summary()
         )
-        title = f"Modalities of {self.shape[0]} samples x {self.shape[1]} modalities"
         return (
-            f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
+            f"<table><caption>{html.escape(self._title())}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
 
 
 class _Indexer:
-    """`iloc` and `loc`: a column is a block only when all of its rows are asked for.
+    """`iloc`: a column is a block only when all of its rows are asked for.
 
     permutation_importance reads ``iloc[rows, j]``, sets its ``index`` and assigns it
     back, which an array could not take part in; ColumnTransformer reads
@@ -516,6 +668,17 @@ class _Indexer:
                 columns = [columns]
             return self._frame[rows, columns]
         return self._frame[key]
+
+
+class _LabelIndexer(_Indexer):
+    """`loc`: the rows of a frame that has row labels are found by them."""
+
+    def __getitem__(self, key: Any) -> Any:
+        rows, columns = key if isinstance(key, tuple) and len(key) == 2 else (key, ...)
+        labels = self._frame._index
+        if labels is not None and not (_is_everything(rows) or _is_mask(rows)):
+            rows = _row_labels.label_positions(labels, rows)
+        return super().__getitem__((rows, columns))
 
 
 def modality_selector(*names: str) -> Callable[[Modalities], Any]:
@@ -588,6 +751,11 @@ def _read(data: Any) -> tuple[list[Any], list[str] | None]:
 
 
 def _checked_names(names: Iterable[Any], n_modalities: int) -> tuple[str, ...]:
+    has_order = isinstance(names, Iterable) and getattr(names, "ndim", 1) == 1
+    if not has_order or isinstance(names, str | bytes | Set | Mapping):
+        raise TypeError(
+            f"names is a {type(names).__name__}; give a list of str, one per modality"
+        )
     names = tuple(names)
     if len(names) != n_modalities:
         raise ValueError(f"{len(names)} names for {n_modalities} modalities")
@@ -611,42 +779,77 @@ def _checked_blocks(given: list[Any], names: tuple[str, ...]) -> tuple[Block, ..
         n: b.shape[0] for n, b in zip(names, blocks, strict=True) if b is not None
     }
     if not counts:
-        raise ValueError("every modality is None")
+        raise ValueError("every modality is None; give the data of at least one")
     if len(set(counts.values())) > 1:
+        has_labels = any(labels_of(data) is not None for data in given)
+        hint = (
+            ", or align DataFrames by label with Modalities.from_frames(frames, "
+            "join='outer')"
+            if has_labels
+            else ""
+        )
         listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
         raise ValueError(
             f"modalities disagree on the number of samples: {listed}. Every modality "
             "needs one row per sample; put None or a row of NaN where one is missing"
+            f"{hint}"
         )
-    _check_row_labels(blocks, names)
     absent = np.full(next(iter(counts.values())), None, dtype=object)
     return tuple(absent if b is None else b for b in blocks)
 
 
-def _check_row_labels(blocks: list[Any], names: tuple[str, ...]) -> None:
-    """Refuse pandas frames whose row labels tell that their samples differ."""
-    labelled = [
-        (name, block.index)
-        for name, block in zip(names, blocks, strict=True)
-        if hasattr(block, "iloc") and type(block.index).__name__ != "RangeIndex"
-    ]
-    for name, index in labelled[1:]:
-        first, other = labelled[0]
-        if not index.equals(other):
-            raise ValueError(
-                f"modalities {first!r} and {name!r} are DataFrames whose row labels "
-                "differ, while rows of Modalities go by position. Bring them into one "
-                "order with reindex, or drop the labels with reset_index(drop=True)"
-            )
+def _shared_labels(given: list[Any], names: tuple[str, ...]) -> Labels | None:
+    """Return the row labels of what was given by pandas; refuse labels that differ."""
+    labels = dict(zip(names, map(labels_of, given), strict=True))
+    return _row_labels.common_labels(
+        {name: own for name, own in labels.items() if own is not None}
+    )
 
 
-def _checked_mask(observed: Any, shape: tuple[int, int]) -> np.ndarray | None:
+def _check_labelled(frame: Any, name: str) -> None:
+    if labels_of(frame) is None:
+        library = type(frame).__module__.partition(".")[0]
+        raise TypeError(
+            f"modality {name!r} is a {library} {type(frame).__name__}, which has no "
+            "row labels to align by; give a pandas DataFrame whose index identifies "
+            "the samples"
+        )
+    if frame.ndim == 1 and frame.dtype != object:
+        raise TypeError(
+            f"modality {name!r} is a Series of {frame.dtype}; give a DataFrame, such "
+            "as series.to_frame()"
+        )
+
+
+def _aligned_rows(frame: Any, rows: np.ndarray) -> Any:
+    """Take rows of a DataFrame, or of a Series of sequences; missing ones are -1."""
+    found = rows >= 0
+    if found.all():
+        return frame.iloc[rows]  # keeps the dtypes
+    numbered = frame.reset_index(drop=True)
+    aligned = numbered.reindex(rows)
+    return aligned if frame.ndim == 2 else aligned.where(found, None)
+
+
+def _checked_mask(observed: Any, frame: Modalities) -> np.ndarray | None:
     if observed is None:
         return None
-    mask = np.asarray(observed)
-    if mask.shape != shape or mask.dtype != bool:
+    _row_labels.check_row_labels(frame._index, observed, "observed")
+    columns = getattr(observed, "columns", None)
+    if columns is not None and tuple(columns) != frame.names:
         raise ValueError(
-            f"observed is bool of shape (n_samples, n_modalities) = {shape}; got "
+            f"observed has the columns {list(columns)}; the modalities are "
+            f"{list(frame.names)}, in that order"
+        )
+    if _is_masked(observed):
+        raise ValueError("observed is a masked array, some of whose cells are masked")
+    try:
+        mask = np.asarray(observed)
+    except ValueError as error:
+        raise ValueError(f"observed is no array of bool: {error}") from error
+    if mask.shape != frame.shape or mask.dtype != bool:
+        raise ValueError(
+            f"observed is bool of shape (n_samples, n_modalities) = {frame.shape}; got "
             f"{mask.dtype} of shape {mask.shape}"
         )
     return mask
@@ -662,6 +865,13 @@ def _with_nan(table: Any, present: np.ndarray) -> Any:
     return np.where(present[:, None], table, np.array(nan))
 
 
+def _is_mask(key: Any) -> bool:
+    """Whether a key is a mask by position, not a pandas Series with labels."""
+    if isinstance(key, np.ndarray):
+        return key.dtype == bool
+    return isinstance(key, list) and len(key) > 0 and all(map(_is_flag, key))
+
+
 def _is_everything(key: Any) -> bool:
     return key is Ellipsis or (isinstance(key, slice) and key == slice(None))
 
@@ -669,24 +879,58 @@ def _is_everything(key: Any) -> bool:
 def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
     """Turn any row index into a slice or non-negative positions."""
     if isinstance(rows, slice):
-        return rows
+        return _normalised_slice(rows, n_samples)
     if isinstance(rows, Integral) and not isinstance(rows, bool):
         rows = [int(rows)]
-    rows = np.asarray(rows)
-    if rows.size == 0 and rows.dtype != bool:
+    if isinstance(rows, list) and len({_is_flag(row) for row in rows}) > 1:
+        raise IndexError("the index mixes positions with True and False")
+    if _is_masked(rows):
+        raise IndexError("the index is a masked array, some of whose rows are masked")
+    try:
+        positions = np.asarray(rows)
+    except ValueError as error:
+        raise IndexError(f"the index is no list of positions: {error}") from error
+    if positions.size == 0 and positions.ndim == 1 and positions.dtype != bool:
         return np.empty(0, dtype=np.intp)
-    if rows.ndim != 1 or rows.dtype.kind not in "bui":
+    if positions.dtype == object and all(
+        isinstance(r, Integral) for r in positions.flat
+    ):
+        outside = np.array([max(positions.flat, key=abs)])  # beyond 64 bits
+    elif positions.ndim != 1 or positions.dtype.kind not in "bui":
         raise IndexError(
-            "index samples by integers, a boolean mask or a slice, modalities by name"
+            "index samples by integers, a boolean mask or a slice, modalities by "
+            "name, and row labels by X.loc"
         )
-    if rows.dtype == bool:
-        if len(rows) != n_samples:
+    elif positions.dtype == bool:
+        if len(positions) != n_samples:
             raise IndexError(
-                f"the mask has {len(rows)} entries for {n_samples} samples"
+                f"the mask has {len(positions)} entries for {n_samples} samples"
             )
-        return np.flatnonzero(rows)
-    outside = rows[(rows < -n_samples) | (rows >= n_samples)]
+        return np.flatnonzero(positions)
+    else:
+        outside = positions[(positions < -n_samples) | (positions >= n_samples)]
     if outside.size:
         raise IndexError(f"sample {outside[0]} is out of range for {n_samples} samples")
-    rows = rows.astype(np.intp)  # small dtypes could not hold what is added
-    return np.where(rows < 0, rows + n_samples, rows)
+    positions = positions.astype(np.intp)  # small dtypes could not hold what is added
+    return np.where(positions < 0, positions + n_samples, positions)
+
+
+def _is_masked(values: Any) -> bool:
+    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _normalised_slice(rows: slice, size: int) -> slice:
+    """Bring a slice of positions into the bounds of an axis."""
+    try:
+        start, stop, step = rows.indices(size)
+    except (TypeError, ValueError) as error:
+        raise IndexError(
+            f"{rows} is no slice of positions ({error}); X.loc takes row labels"
+        ) from error
+    if start < 0:  # a step back from before the first
+        return slice(0, 0)
+    return slice(start, None if stop < 0 else stop, step)

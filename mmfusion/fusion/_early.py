@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from mmfusion._blocks import column_slices, of_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._options import by_modality, errors_name, weights_by_modality
+from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings
 from mmfusion._sklearn_compat import (
     HasMethods,
@@ -173,6 +174,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             The fitted transformer.
         """
         frame = self._validate(X, reset=True)
+        check_row_labels(frame._index, y, "y")
         if sample_weight is not None:
             sample_weight = validate_sample_weight(sample_weight, frame)
         return self._fit_checked(frame, y, sample_weight)

@@ -19,7 +19,9 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.multiclass import check_classification_targets
 
 from mmfusion._blocks import of_samples
+from mmfusion._row_labels import check_row_labels
 from mmfusion._validation import check_target, validate_sample_weight
+from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion.fusion._clusterers import all_take_sparse
 from mmfusion.fusion._targets import Classes, Outputs
@@ -159,6 +161,8 @@ def route(
         groups for the parts.
     """
     params = {key: value for key, value in params.items() if value is not None}
+    for key, value in params.items():
+        check_row_labels(frame._index, value, key)
     if "sample_weight" in params:
         params["sample_weight"] = validate_sample_weight(params["sample_weight"], frame)
     weight = params.get("sample_weight")
@@ -230,7 +234,7 @@ def unless_observed(said: np.ndarray, observed: np.ndarray) -> np.ndarray:
     return said
 
 
-class ClassifierRole:
+class ClassifierRole(SupervisedMixin):
     """What makes a fusion estimator a classifier."""
 
     classes_: np.ndarray
@@ -252,7 +256,7 @@ class ClassifierRole:
         return Classes(self.classes_, counts / counts.sum())
 
 
-class RegressorRole:
+class RegressorRole(SupervisedMixin):
     """What makes a fusion estimator a regressor."""
 
     def _default_estimator(self) -> Any:

@@ -24,10 +24,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from mmfusion._sklearn_compat import (
     Interval,
     StrOptions,
-    check_sample_weight,
     fit_context,
 )
-from mmfusion._validation import check_target
+from mmfusion._validation import check_target, validate_sample_weight
+from mmfusion.base import SupervisedMixin
 from mmfusion.mkl._kernel_machine import (
     SupportKernels,
     combine_features,
@@ -66,7 +66,7 @@ MACHINE_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-class _KernelSumMachine(KernelInputMixin):
+class _KernelSumMachine(SupervisedMixin, KernelInputMixin):
     """Learns the weights of kernels, and a machine on their sum."""
 
     algorithm: str
@@ -474,9 +474,7 @@ callable, list or dict, default='rbf'
         frame = self._validate(X, reset=True)
         y = check_target(self, frame, y)
         check_classification_targets(y)
-        weight = check_sample_weight(
-            sample_weight, frame, dtype=np.float64, ensure_non_negative=True
-        )
+        weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
         of_classes = compute_sample_weight(self.class_weight, y)
         if (of_classes < 0).any():
             raise ValueError(f"class_weight={self.class_weight} has a negative weight")
@@ -855,11 +853,7 @@ callable, list or dict, default='rbf'
         """
         frame = self._validate(X, reset=True)
         y = check_target(self, frame, y, y_numeric=True).astype(np.float64)
-        weight = check_sample_weight(
-            sample_weight, frame, dtype=np.float64, ensure_non_negative=True
-        )
-        if not weight.any():
-            raise ValueError("Sample weights must contain at least one non-zero number")
+        weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
         self._fit_task(frame, Regression(y, self.C, weight, self.epsilon), y)
         if self.support_ is not None and len(self.support_) == 0:
             warnings.warn(

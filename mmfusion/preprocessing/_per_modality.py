@@ -21,6 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import Block, as_block, is_sequences, of_samples, over_all_samples
 from mmfusion._columns import SEPARATOR
+from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import (
     HasMethods,
     StrOptions,
@@ -141,7 +142,7 @@ class PerModality(
         self
             The fitted transformer.
         """
-        self._run("fit", self._start(X), y, params)
+        self._run("fit", self._start(X, y, params), y, params)
         return self
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -162,7 +163,7 @@ class PerModality(
         Modalities or array
             Modalities if X had modalities, else a 2-D array.
         """
-        frame = self._start(X)
+        frame = self._start(X, y, params)
         return self._finish(frame, self._run("fit_transform", frame, y, params), X)
 
     def transform(self, X: Any) -> Any:
@@ -181,8 +182,10 @@ class PerModality(
         frame = self._validate(X, reset=False, raw=True)
         return self._finish(frame, self._run("transform", frame, None, {}), X)
 
-    def _start(self, X: Any) -> Modalities:
+    def _start(self, X: Any, y: Any, params: dict[str, Any]) -> Modalities:
         frame = self._validate(X, reset=True, raw=True)
+        for key, value in {"y": y, **params}.items():
+            check_row_labels(frame._index, value, key)
         default = StandardScaler() if self.transformer is None else "passthrough"
         chosen = self._clone_by_modality(frame.names, default)
         for name, transformer in zip(frame.names, chosen, strict=True):

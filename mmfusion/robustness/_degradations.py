@@ -264,7 +264,7 @@ def _with_blocks(
     blocks = list(frame.blocks)
     for v in chosen:
         blocks[v] = change(frame.names[v], blocks[v], frame.observed[:, v])
-    return Modalities(blocks, frame.names, observed=frame.observed)
+    return frame._with_blocks(blocks, frame.observed)
 
 
 def _spread(units: Modalities, name: str) -> Any:

@@ -367,13 +367,3 @@ def test_one_array_of_float32_stays_float32_where_modalities_are_missing():
     observed = np.array([[True, False]] + [[True, True]] * 5)
     X = Modalities([AUDIO.astype("f4"), VIDEO.astype("f4")], observed=observed)
     assert X.to_array().dtype == np.float32
-
-
-def test_frames_whose_row_labels_differ_are_not_glued_by_position():
-    audio = pd.DataFrame(np.eye(3), index=["a", "b", "c"])
-    video = pd.DataFrame(np.eye(3), index=["c", "b", "a"])
-    with pytest.raises(ValueError, match=r"'audio' and 'video'.*reindex"):
-        Modalities({"audio": audio, "video": video})
-    assert Modalities({"audio": audio, "video": video.loc[audio.index]}).shape == (3, 2)
-    unlabelled = video.reset_index(drop=True)
-    assert Modalities({"audio": audio, "video": unlabelled}).shape == (3, 2)

@@ -50,8 +50,9 @@ def test_rows_of_every_block_are_those_of_numpy(given, rows):
         frame[rows, ...],
         frame[rows, :],
         frame.iloc[rows, :],
-        frame.loc[rows],
     ]
+    if not hasattr(frame["it"], "loc"):  # whose rows have labels
+        with_tuple += [frame.loc[rows], frame.loc[rows, :]]
     for taken in (frame[rows], frame.iloc[rows], *with_tuple):
         assert taken.names == frame.names
         assert samples_of(taken["it"]) == expected

@@ -1,0 +1,340 @@
+"""Row labels of pandas objects: which sample a row belongs to.
+
+pandas is imported only where an object of pandas has been given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Number
+from reprlib import Repr
+from typing import Any
+
+import numpy as np
+
+JOINS = ("exact", "inner", "outer")
+
+Labels = Any  # pandas Index
+
+_short = Repr()
+_short.maxstring = _short.maxother = 60
+
+
+def short_repr(label: Any) -> str:
+    """Print a label in one short line, NumPy scalars as Python's."""
+    if isinstance(label, tuple):
+        label = tuple(x.item() if isinstance(x, np.generic) else x for x in label)
+    elif isinstance(label, np.generic):
+        label = label.item()
+    return " ".join(_short.repr(label).split())
+
+
+def labels_of(data: Any) -> Labels | None:
+    """Return the row labels of a pandas DataFrame or Series; None for other data."""
+    if not hasattr(data, "iloc"):
+        return None
+    packages = {base.__module__.partition(".")[0] for base in type(data).__mro__}
+    return data.index if "pandas" in packages else None
+
+
+def common_labels(labelled: Mapping[str, Labels]) -> Labels | None:
+    """Return the row labels that all modalities share.
+
+    Parameters
+    ----------
+    labelled : dict of str to Index
+        Row labels by modality, of those that have labels; all have one length.
+
+    Returns
+    -------
+    Index or None
+        The labels; None if there are none.
+
+    Raises
+    ------
+    ValueError
+        If they differ, or their order does.
+    """
+    if not labelled:
+        return None
+    first, *others = labelled
+    for other in others:
+        if not labelled[first].equals(labelled[other]):
+            differ = first_difference(
+                labelled[first], labelled[other], (repr(first), repr(other))
+            )
+            remedy = ""
+            if _can_be_aligned(labelled[first], labelled[other]):
+                remedy = (
+                    "align samples by label with Modalities.from_frames(frames, "
+                    "join='outer'), or "
+                )
+            raise ValueError(
+                f"modalities {first!r} and {other!r} have row labels that differ: "
+                f"{differ}; {remedy}drop the labels of each with "
+                "reset_index(drop=True) if the rows are in one order already"
+            )
+    return labelled[first]
+
+
+def _can_be_aligned(one: Labels, other: Labels) -> bool:
+    if one.nlevels != other.nlevels or not (one.is_unique and other.is_unique):
+        return False
+    return bool(one.isin(other).any())
+
+
+def check_row_labels(labels: Labels | None, values: Any, name: str) -> None:
+    """Refuse values of samples whose row labels are not those of X.
+
+    Values without labels go by position. So do values beside X where one of the two
+    is numbered from 0 to n - 1 and the labels of the other are not integers: such
+    numbers are what pandas assigns to rows without labels.
+
+    Parameters
+    ----------
+    labels : Index or None
+        Row labels of X, if there are any.
+    values : object
+        One value or row for each sample: a pandas Series or DataFrame, or anything
+        without labels.
+    name : str
+        Name of the parameter, for the error.
+
+    Raises
+    ------
+    ValueError
+        If the labels differ, or their order does.
+    """
+    own = labels_of(values)
+    if labels is None or own is None or len(own) != len(labels) or own.equals(labels):
+        return
+    if any(
+        _is_numbered(one) and not _is_integer(other)
+        for one, other in ((own, labels), (labels, own))
+    ):
+        return
+    can_be_sorted = _can_be_aligned(labels, own) and labels.isin(own).all()
+    remedy = (
+        f"bring {name} into the order of X with {name}.loc[X.index] (of a dict or "
+        f"list: {name}.loc[Modalities(X).index])"
+        if can_be_sorted
+        else f"give the rows of {name} that belong to the samples of X"
+    )
+    raise ValueError(
+        f"the row labels of {name} differ from those of X: "
+        f"{first_difference(own, labels, (name, 'X'))}; {remedy}. If the rows are in "
+        f"one order already, give {name}.to_numpy()"
+    )
+
+
+def align_labels(labelled: Mapping[str, Labels], join: str) -> Labels:
+    """Return the labels of the samples after an alignment by label.
+
+    Parameters
+    ----------
+    labelled : dict of str to Index
+        Row labels by modality.
+    join : {'exact', 'inner', 'outer'}
+        See `Modalities.from_frames`.
+
+    Returns
+    -------
+    Index
+        The labels, in the order in which they first appear.
+
+    Raises
+    ------
+    ValueError
+        If labels repeat or are missing, a modality shares none with another, or, for
+        'exact', not all modalities have all labels.
+    """
+    for name, labels in labelled.items():
+        _check_identifies(labels, name)
+    first, *others = labelled
+    aligned = labelled[first]
+    for other in others:
+        labels = labelled[other]
+        if labels.nlevels != aligned.nlevels:
+            raise ValueError(
+                f"the row labels of modality {other!r} have {labels.nlevels} levels, "
+                f"those of {first!r} {aligned.nlevels}; give all of them the same"
+            )
+        if join == "exact":
+            _check_exact(labelled[first], labels, first, other)
+        elif join == "inner":
+            aligned = aligned[aligned.isin(labels)]
+        else:
+            aligned = aligned.append(labels[~labels.isin(aligned)])
+    _check_overlap(labelled, aligned, join)
+    return aligned
+
+
+def _check_identifies(labels: Labels, name: str) -> None:
+    levels = [labels.get_level_values(k).isna() for k in range(labels.nlevels)]
+    missing = np.any(levels, axis=0)
+    if missing.any():
+        row = int(np.argmax(missing))
+        raise ValueError(
+            f"modality {name!r}: row {row} has the missing label "
+            f"{short_repr(labels[row])}; leave such rows out, or label them"
+        )
+    repeated = labels.duplicated()
+    if repeated.any():
+        label = short_repr(labels[int(np.argmax(repeated))])
+        raise ValueError(
+            f"modality {name!r}: the row label {label} repeats, so that it does not "
+            "identify a sample; keep one row of each, for example by "
+            "frame[~frame.index.duplicated()]"
+        )
+
+
+def _check_exact(expected: Labels, labels: Labels, first: str, other: str) -> None:
+    for one, name, all_of, lacking in (
+        (labels, other, expected, first),
+        (expected, first, labels, other),
+    ):
+        alone = one[~one.isin(all_of)]
+        if len(alone):
+            raise ValueError(
+                f"modality {name!r} has the row label {short_repr(alone[0])}, which "
+                f"{lacking!r} lacks ({len(alone)} of {len(one)} labels); give "
+                "join='outer', by which the sample lacks that modality, or "
+                "join='inner', which leaves such samples out"
+            )
+
+
+def _check_overlap(labelled: Mapping[str, Labels], aligned: Labels, join: str) -> None:
+    if len(labelled) == 1:
+        return
+    for name, labels in labelled.items():
+        others = [other for key, other in labelled.items() if key != name]
+        if not any(labels.isin(other).any() for other in others):
+            examples = ", ".join(
+                f"{short_repr(own[0])} in {key!r} ({own.dtype})"
+                if len(own)
+                else f"none in {key!r}"
+                for key, own in labelled.items()
+            )
+            raise ValueError(
+                f"modality {name!r} has no row label in common with another modality; "
+                f"the first labels are {examples}. Give all frames the same kind of "
+                "labels, for example with set_index"
+            )
+    if len(aligned) == 0 and join == "inner":
+        raise ValueError(
+            f"no row label is common to all of the modalities {list(labelled)}; give "
+            "join='outer', by which a sample lacks modalities"
+        )
+
+
+def label_positions(labels: Labels, key: Any) -> np.ndarray:
+    """Return the positions of the rows that a key of pandas' ``loc`` selects."""
+    import pandas as pd
+
+    try:
+        found = pd.Series(np.arange(len(labels)), index=labels).loc[key]
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        pd.errors.IndexingError,
+        pd.errors.InvalidIndexError,
+    ) as error:
+        raise KeyError(
+            f"there is no sample with the row label {short_repr(key)} "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    return np.atleast_1d(np.asarray(found))
+
+
+def as_labels(labels: Any, name: Any = None) -> Labels:
+    """Return labels as a pandas Index."""
+    import pandas as pd
+
+    # pandas 3 would make one level of tuples of a MultiIndex
+    return labels if isinstance(labels, pd.Index) else pd.Index(labels, name=name)
+
+
+def same_labels(one: Labels | None, other: Labels | None) -> bool:
+    """Compare labels; rows without labels are like those that are only numbered."""
+    if one is None or other is None:
+        labels = other if one is None else one
+        return labels is None or _is_numbered(labels)
+    return bool(one.equals(other))
+
+
+def append_labels(several: list[Labels | None]) -> Labels | None:
+    """Append labels; None unless all samples have labels."""
+    first, *others = several
+    if first is None or any(labels is None for labels in others):
+        return None
+    return first.append(others) if others else first
+
+
+def relabelled(block: Any, labels: Labels) -> Any:
+    """Return a DataFrame with other row labels, without a copy of its values."""
+    block = block.copy(deep=False)
+    block.index = labels
+    return block
+
+
+def with_labels(block: Any, labels: Labels) -> Any:
+    """Return a DataFrame with row labels, and any other block as it is."""
+    own = labels_of(block)
+    return block if own is None or own.is_(labels) else relabelled(block, labels)
+
+
+def check_output_labels(labels: Labels, block: Any, name: str) -> None:
+    """Refuse rows that a transformer has put into another order than its input's."""
+    own = labels_of(block)
+    if own is None or own.equals(labels) or _is_numbered(own):
+        return
+    differ = first_difference(own, labels, ("the output", "the input"))
+    raise ValueError(
+        f"modality {name!r}: its transformer returned rows with other labels than "
+        f"those of its input: {differ}. A transformer keeps the rows and their order"
+    )
+
+
+def without_caches(labels: Labels | None) -> Labels | None:
+    """Return labels without what pandas caches in them, which would be pickled."""
+    if labels is None or type(labels).__name__ == "RangeIndex":
+        return labels
+    if labels.nlevels == 1:
+        return as_labels(labels.array[:], labels.name)
+    levels = [without_caches(level) for level in labels.levels]
+    return labels.set_levels(levels, verify_integrity=False)
+
+
+def describe(labels: Labels | None) -> str:
+    """Name the first and the last label; nothing where rows are only numbered."""
+    if labels is None or len(labels) == 0 or _is_numbered(labels):
+        return ""
+    ends = dict.fromkeys(short_repr(labels[row]) for row in (0, -1))
+    return ", labelled " + " to ".join(ends)
+
+
+def first_difference(one: Labels, other: Labels, names: tuple[str, str]) -> str:
+    """Name the first row whose labels differ, and both labels."""
+    for row, (a, b) in enumerate(zip(one, other, strict=True)):
+        if _is_unlike(a, b):
+            return (
+                f"row {row} is {short_repr(a)} in {names[0]} and {short_repr(b)} in "
+                f"{names[1]}"
+            )
+    return f"they are {one.dtype} in {names[0]} and {other.dtype} in {names[1]}"
+
+
+def _is_integer(labels: Labels) -> bool:
+    return labels.nlevels == 1 and getattr(labels.dtype, "kind", "O") in "iu"
+
+
+def _is_numbered(labels: Labels) -> bool:
+    """Whether labels are the positions, as those of rows that were given none."""
+    return _is_integer(labels) and bool((labels == np.arange(len(labels))).all())
+
+
+def _is_unlike(a: Any, b: Any) -> bool:
+    if isinstance(a, Number) and isinstance(b, Number):
+        return bool(a != b) and not (a != a and b != b)
+    return repr(a) != repr(b)  # missing labels do not equal themselves
