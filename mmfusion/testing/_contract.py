@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.modalities import Modalities
+from mmfusion.persistence import trusted_types
 
 N_CLUSTERS = 3
 NAMES = ("audio", "text", "video")
@@ -91,6 +93,7 @@ def multimodal_checks() -> list[Callable[[Any], None]]:
         check_refit_forgets,
         check_fit_touches_nothing,
         check_pickle,
+        check_skops,
         check_nested_parameters,
         check_missing_modalities,
         check_feature_names_out,
@@ -282,6 +285,26 @@ def check_pickle(estimator: Any) -> None:
     fitted = _prepared(estimator).fit(X, y)
     copied = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(_result(fitted, X), _result(copied, X))
+
+
+def check_skops(estimator: Any) -> None:
+    """A fitted estimator is stored and loaded by skops, without pickle.
+
+    Its package is trusted, and `trusted_types`. Left out where skops is not installed.
+    """
+    if find_spec("skops") is None:
+        return
+    from skops.io import dumps, get_untrusted_types, loads
+
+    X, y = _data()
+    fitted = _prepared(estimator).fit(X, y)
+    stored, trusted = dumps(fitted), trusted_types()
+    package = type(estimator).__module__.partition(".")[0]
+    if package != "mmfusion":
+        found = get_untrusted_types(data=stored)
+        trusted += [name for name in found if name.partition(".")[0] == package]
+    loaded = loads(stored, trusted=trusted)
+    np.testing.assert_array_equal(_result(fitted, X), _result(loaded, X))
 
 
 def check_nested_parameters(estimator: Any) -> None:

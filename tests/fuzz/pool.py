@@ -44,7 +44,6 @@ SCALARS: tuple[Any, ...] = (
     -0.5,
     1e-300,
     1e300,
-    2**31,
     2**63,
     -(2**63),
     HUGE,
@@ -95,13 +94,6 @@ class Annotated:
 
     def __len__(self) -> int:
         return N_SAMPLES
-
-
-class Unconvertible:
-    """An object whose conversion to an array fails."""
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        raise RuntimeError("it cannot be converted")
 
 
 def _generator() -> Iterator[np.ndarray]:
@@ -335,7 +327,6 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "object()": object,
     "endless": Endless,
     "annotated": Annotated,
-    "unconvertible": Unconvertible,
     # callables
     "returns None": lambda: lambda *args, **kwargs: None,
     "returns text": lambda: lambda *args, **kwargs: "nonsense",
