@@ -39,10 +39,6 @@ class Target:
     arguments: Callable[[], Arguments]  # made anew for each call
     refuses_nan: bool = True
 
-    @property
-    def owner(self) -> str:
-        return self.name.partition(".")[0]
-
 
 # Data
 
@@ -167,35 +163,33 @@ def method_arguments(name: str, method: str) -> Arguments:
     }
 
 
-def estimator_targets() -> list[Target]:
-    targets = []
-    for name, cls in all_estimators().items():
-        refuses_nan = not get_tags(cls()).input_tags.allow_nan
-        targets.append(
+def estimator_targets(name: str) -> list[Target]:
+    """An estimator's constructor and `fit`, and each of its methods after a valid fit."""
+    cls = all_estimators()[name]
+    refuses_nan = not get_tags(cls()).input_tags.allow_nan
+    found = [
+        Target(
+            name,
+            partial(fit_and_predict, name),
+            partial(estimator_arguments, name),
+            refuses_nan,
+        )
+    ]
+    inherited = {"predict", "transform", "score"}
+    own = {n.partition(".")[2] for n in CALLABLES if n.startswith(f"{name}.")}
+    for method in sorted((inherited | own) - NOT_FUZZED):
+        is_constructor = inspect.ismethod(getattr(cls, method, None))
+        if is_constructor or not hasattr(_fitted_once(name), method):
+            continue
+        found.append(
             Target(
-                name,
-                partial(fit_and_predict, name),
-                partial(estimator_arguments, name),
-                refuses_nan,
+                f"{name}.{method}",
+                partial(call_method, name, method),
+                partial(method_arguments, name, method),
+                refuses_nan and method not in NAN_IF_MISSING,
             )
         )
-        inherited = {"predict", "transform", "score"}
-        of_package = {n.partition(".")[2] for n in CALLABLES if n.startswith(f"{name}.")}
-        for method in sorted((inherited | of_package) - NOT_FUZZED):
-            if not hasattr(_fitted_once(name), method):
-                continue
-            of_class = inspect.ismethod(getattr(cls, method))
-            if of_class:  # another constructor
-                continue
-            targets.append(
-                Target(
-                    f"{name}.{method}",
-                    partial(call_method, name, method),
-                    partial(method_arguments, name, method),
-                    refuses_nan and method not in NAN_IF_MISSING,
-                )
-            )
-    return targets
+    return found
 
 
 # Functions
@@ -340,7 +334,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "X": tables(),
     },
     "AttentionWeightsDisplay.from_weights": lambda: {
-        "weights": np.full((2, N_SAMPLES, 2), 0.5),
+        "weights": [0.25, 0.75],
         "names": ["audio", "text"],
         "labels": LABELS.copy(),
     },
@@ -470,16 +464,13 @@ def function_arguments(name: str) -> Arguments:
     return {**defaults, **given}
 
 
-def function_targets() -> list[Target]:
-    return [
-        Target(
-            name,
-            (_drawn if "Display" in name else _spelled)(name),
-            partial(function_arguments, name),
-            name not in MAY_RETURN_NAN,
-        )
-        for name in CALLS
-    ]
+def function_target(name: str) -> Target:
+    return Target(
+        name,
+        (_drawn if "Display" in name else _spelled)(name),
+        partial(function_arguments, name),
+        name not in MAY_RETURN_NAN,
+    )
 
 
 def uncovered() -> set[str]:
@@ -489,5 +480,11 @@ def uncovered() -> set[str]:
 
 
 @cache
-def targets() -> dict[str, Target]:
-    return {t.name: t for t in (*estimator_targets(), *function_targets())}
+def targets(owner: str) -> tuple[Target, ...]:
+    """The calls of one public name: a function, or a class with its methods."""
+    if owner in all_estimators():
+        return tuple(estimator_targets(owner))
+    return tuple(function_target(n) for n in CALLS if n.partition(".")[0] == owner)
+
+
+OWNERS = sorted({*all_estimators(), *(name.partition(".")[0] for name in CALLS)})

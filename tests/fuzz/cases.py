@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from mmfusion import Modalities
-from tests.fuzz.calls import Arguments, Target, targets
+from tests.fuzz.calls import Arguments, Target
 from tests.fuzz.pool import OF_SCALARS, POOL
 
 Place = tuple[Any, ...]  # an argument; or within it a modality, a sequence, a cell
@@ -47,19 +47,17 @@ ALSO_NAMED = {
 class Case:
     """Arguments to be replaced, by the place and the name of a value of the pool."""
 
-    target: str
+    target: Target
     replaced: tuple[tuple[Place, str], ...]
 
     def __str__(self) -> str:
         places = ", ".join(
             f"{'/'.join(map(str, place))} = {value}" for place, value in self.replaced
         )
-        return f"{self.target}({places})"
+        return f"{self.target.name}({places})"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    case: Case
+class Outcome(NamedTuple):
     status: str
     detail: str = ""
 
@@ -130,26 +128,25 @@ def _pool_once() -> dict[str, Any]:
 def all_cases(target: Target) -> list[Case]:
     """Every value of the pool in every place; in a cell, every scalar."""
     return [
-        Case(target.name, ((place, name),))
+        Case(target, ((place, name),))
         for place in places(target.arguments())
         for name, value in _pool_once().items()
         if (place[-1] != CELL or name in OF_SCALARS) and not is_left_out(place, value)
     ]
 
 
-def sample_cases(target: Target, n_cases: int, seed: int = 0) -> list[Case]:
-    """Draw cases of one replaced argument, and of two for a fifth of them."""
-    singles = all_cases(target)
-    if not singles:
-        return []
-    rng = random.Random(f"{seed} {target.name}")
+def sample_cases(cases: list[Case], n_cases: int, seed: int) -> list[Case]:
+    """Draw from cases of one replaced argument, a fifth of them combined in pairs."""
+    rng = random.Random(seed)
     n_pairs = n_cases // 5
-    drawn = rng.sample(singles, min(len(singles), n_cases - n_pairs))
-    for _ in range(n_pairs):
-        one, other = rng.choice(singles), rng.choice(singles)
-        if one.replaced[0][0][0] != other.replaced[0][0][0]:
-            drawn.append(Case(target.name, one.replaced + other.replaced))
-    return drawn
+    drawn = rng.sample(cases, min(len(cases), n_cases - n_pairs))
+    pairs = [rng.sample(cases, 2) for _ in range(n_pairs)] if len(cases) > 1 else []
+    return drawn + [
+        Case(one.target, one.replaced + other.replaced)
+        for one, other in pairs
+        if one.target is other.target
+        and one.replaced[0][0][0] != other.replaced[0][0][0]
+    ]
 
 
 # Judgement
@@ -157,7 +154,7 @@ def sample_cases(target: Target, n_cases: int, seed: int = 0) -> list[Case]:
 
 def run(case: Case) -> Outcome:
     """Make the call, and tell what came of it."""
-    target = targets()[case.target]
+    target = case.target
     arguments = target.arguments()
     for place, value in case.replaced:
         top, *rest = place
@@ -173,33 +170,33 @@ def run(case: Case) -> Outcome:
         except Exception as error:
             return _judged(case, error)
     if target.refuses_nan and not is_finite(result):
-        return Outcome(case, "non-finite", "NaN or infinity was returned")
-    return Outcome(case, "accepted")
+        return Outcome("non-finite", "NaN or infinity was returned")
+    return Outcome("accepted")
 
 
 def _judged(case: Case, error: Exception) -> Outcome:
     message = f"{type(error).__name__}: {error}"
     if not isinstance(error, _allowed(case)) or type(error) is np.linalg.LinAlgError:
-        return Outcome(case, "other", message)
+        return Outcome("other", message)
     if is_named(str(error), case):
-        return Outcome(case, "refused", message)
-    return Outcome(case, "unnamed", message)
+        return Outcome("refused", message)
+    return Outcome("unnamed", message)
 
 
 def _allowed(case: Case) -> tuple[type[Exception], ...]:
     allowed: tuple[type[Exception], ...] = (ValueError, TypeError)
-    if case.target.startswith("fetch_") or any(
+    if case.target.name.startswith("fetch_") or any(
         place[0] in WAYS_OUT for place, _ in case.replaced
     ):
         allowed += (OSError,)
-    if case.target in INDEXING:
+    if case.target.name in INDEXING:
         allowed += (KeyError, IndexError)
     return allowed
 
 
 def is_named(message: str, case: Case) -> bool:
     """Tell whether a message names the modality, the sequence or a parameter."""
-    arguments = targets()[case.target].arguments()
+    arguments = case.target.arguments()
     return any(_names(message, place, arguments) for place, _ in case.replaced)
 
 
@@ -237,23 +234,3 @@ def _numbers(result: Any) -> Iterator[np.ndarray]:
             yield from _numbers(value)
     elif isinstance(result, float | np.ndarray) and np.asarray(result).dtype.kind in "fc":
         yield np.asarray(result)
-
-
-def every_case(n_cases: int | None, seed: int = 0) -> Iterator[tuple[str, list[Case]]]:
-    """The cases of each target: all of one argument, or a sample."""
-    for name, target in targets().items():
-        if n_cases is None:
-            yield name, all_cases(target)
-        else:
-            yield name, sample_cases(target, n_cases, seed)
-
-
-__all__ = [
-    "FAULTS",
-    "Case",
-    "Outcome",
-    "all_cases",
-    "every_case",
-    "run",
-    "sample_cases",
-]
