@@ -62,7 +62,9 @@ def trusted_types() -> list[str]:
     ['modality_0', 'modality_1']
     """
     of_sklearn = [KDTree, type(DistanceMetric.get_metric("euclidean"))]
-    return sorted({_full_name(cls) for cls in (*_walked_classes(), *of_sklearn)} | _deep())
+    return sorted(
+        {_full_name(cls) for cls in (*_walked_classes(), *of_sklearn)} | _deep()
+    )
 
 
 def _full_name(cls: type) -> str:

@@ -12,13 +12,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
 
 from mmfusion import EarlyFusion, EarlyFusionClusterer, Modalities
-from mmfusion.alignment import DTWKernel, dtw_path
+from mmfusion.alignment import dtw_path
 from mmfusion.benchmark import compare
 from mmfusion.datasets import save_npz
 from mmfusion.mkl import MKLClassifier, MKLClusterer
@@ -378,7 +377,9 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "channels_first_from_sequences": lambda: {"sequences": collection()},
     "frames_from_sequences": lambda: {"sequences": collection()},
     "padded_from_sequences": lambda: {"sequences": collection()},
-    "sequences_from_channels_first": lambda: {"collection": [c.T for c in collection()]},
+    "sequences_from_channels_first": lambda: {
+        "collection": [c.T for c in collection()]
+    },
     "sequences_from_frames": lambda: {"frames": rows(7, 2), "lengths": [3, 4]},
     "sequences_from_padded": lambda: {"padded": rows(2, 4, 3)},
     "DegradationDisplay.from_estimators": lambda: {

@@ -232,5 +232,7 @@ def _numbers(result: Any) -> Iterator[np.ndarray]:
     elif isinstance(result, np.ndarray) and result.dtype.kind == "O":
         for value in result.ravel():
             yield from _numbers(value)
-    elif isinstance(result, float | np.ndarray) and np.asarray(result).dtype.kind in "fc":
+    elif (
+        isinstance(result, float | np.ndarray) and np.asarray(result).dtype.kind in "fc"
+    ):
         yield np.asarray(result)

@@ -57,7 +57,7 @@ def test_the_calls_are_valid_until_an_argument_is_replaced():
         for target in targets(owner):
             if not target.name.startswith(("fetch_", "check_multimodal_estimator")):
                 result = target.call(**target.arguments())
-                assert is_finite(result), target.name
+                assert is_finite(result) or not target.refuses_nan, target.name
 
 
 def test_nothing_public_goes_without_fuzz():
