@@ -33,6 +33,10 @@ test: $(VENV)/test.stamp ## run the default test suite, doctests included
 test-slow: $(VENV)/test.stamp ## run the tests marked slow
 	$(PYTEST) -m slow
 
+.PHONY: fuzz
+fuzz: $(VENV)/test.stamp ## give bad arguments to everything public, print what came of it
+	OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -W ignore -m tests.fuzz
+
 .PHONY: test-oldest
 test-oldest: ## run the tests with the oldest versions that are allowed
 	test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest

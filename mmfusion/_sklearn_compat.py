@@ -6,7 +6,12 @@ They are stable from 1.6 to 1.9; where one moves, it is mended here.
 from sklearn import __version__
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._indexing import _get_column_indices as column_indices
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_params,
+)
 from sklearn.utils._set_output import _get_container_adapter as container_adapter
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import (
@@ -44,4 +49,5 @@ __all__ = [
     "column_indices",
     "container_adapter",
     "fit_context",
+    "validate_params",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
@@ -11,7 +12,7 @@ from scipy import sparse
 from sklearn.base import TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from mmfusion import _validation
+from mmfusion import __version__, _validation
 from mmfusion._options import by_modality
 from mmfusion._row_labels import check_output_labels, check_row_labels, with_labels
 from mmfusion._sklearn_compat import check_feature_names_in, container_adapter
@@ -42,6 +43,23 @@ class ModalityMixin:
         tags.input_tags.dict = True
         tags.input_tags.sparse = self.__modality_tags__().sparse
         return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()
+        return state | {"_mmfusion_version": __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        stored_by = state.get("_mmfusion_version", __version__)
+        if stored_by != __version__:
+            warnings.warn(
+                f"this {type(self).__name__} was stored by mmfusion {stored_by} and is "
+                f"loaded by {__version__}: it may predict otherwise, or not at all. Fit "
+                f"it again, or install mmfusion=={stored_by}",
+                UserWarning,
+                stacklevel=2,
+            )
+        own = {k: v for k, v in state.items() if k != "_mmfusion_version"}
+        super().__setstate__(own)  # type: ignore[misc]
 
     def _take_layout(self, other: Any) -> None:
         """Be fitted to the input of another estimator, which has checked it."""

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 
 import mmfusion
 import mmfusion.modalities
+import mmfusion.persistence
 
 ROOT = Path(__file__).parents[1]
 TOPICS = {  # those that export something
@@ -24,7 +25,12 @@ TOPICS = {  # those that export something
     for module in pkgutil.iter_modules(mmfusion.__path__)
     if module.ispkg and import_module(f"mmfusion.{module.name}").__all__
 }
-MODULES = {"mmfusion": mmfusion, "mmfusion.modalities": mmfusion.modalities, **TOPICS}
+MODULES = {
+    "mmfusion": mmfusion,
+    "mmfusion.modalities": mmfusion.modalities,
+    "mmfusion.persistence": mmfusion.persistence,
+    **TOPICS,
+}
 PUBLIC = {
     name: getattr(module, name)
     for module in MODULES.values()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 API = {
-    "mmfusion": ["Modalities", "modality_selector"],
+    "mmfusion": ["Modalities", "modality_selector", "trusted_types"],
     "mmfusion.alignment": [
         "CTWAligner",
         "DTWAligner",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.modalities import Modalities
+from mmfusion.persistence import trusted_types
 
 N_CLUSTERS = 3
 NAMES = ("audio", "text", "video")
@@ -86,11 +88,15 @@ def multimodal_checks() -> list[Callable[[Any], None]]:
         check_one_sample_does_not_depend_on_others,
         check_float32,
         check_sparse,
+        check_sparse_of_int64_indices,
         check_memmap,
         check_same_seed_same_result,
+        check_global_seed,
+        check_numpy_scalars,
         check_refit_forgets,
         check_fit_touches_nothing,
         check_pickle,
+        check_skops,
         check_nested_parameters,
         check_missing_modalities,
         check_feature_names_out,
@@ -100,6 +106,8 @@ def multimodal_checks() -> list[Callable[[Any], None]]:
         check_refuses_non_finite,
         check_refuses_empty,
         check_refuses_strings_and_complex,
+        check_refuses_columns_of_no_numbers,
+        check_refuses_invalid_sparse,
     ]
 
 
@@ -233,6 +241,24 @@ def check_sparse(estimator: Any) -> None:
     assert len(result) == len(X)
 
 
+def check_sparse_of_int64_indices(estimator: Any) -> None:
+    """Sparse matrices with large indices are the same data."""
+    if not get_tags(estimator).input_tags.sparse:
+        return
+    X, y = _data()
+    text = sparse.csr_array(np.abs(X["text"]))
+    found = []
+    for dtype in (np.int32, np.int64):
+        indexed = sparse.csr_array(text)
+        indexed.indices, indexed.indptr = (
+            text.indices.astype(dtype),
+            text.indptr.astype(dtype),
+        )
+        mixed = Modalities(X.to_dict() | {"text": indexed})
+        found.append(_result(_prepared(estimator).fit(mixed, y), mixed))
+    np.testing.assert_array_equal(*found)
+
+
 def check_memmap(estimator: Any) -> None:
     """Read-only memmaps give the same result."""
     X, y = _data()
@@ -253,6 +279,39 @@ def check_same_seed_same_result(estimator: Any) -> None:
     first, second = _prepared(estimator), _prepared(estimator)
     assert first.fit(X, y) is first, "fit does not return self"
     np.testing.assert_array_equal(_result(first, X), _result(second.fit(X, y), X))
+
+
+def check_global_seed(estimator: Any) -> None:
+    """With a seed of its own, an estimator neither uses nor changes NumPy's."""
+    X, y = _data()
+    before = np.random.get_state()
+    found = []
+    try:
+        for seed in (0, 1):
+            np.random.seed(seed)
+            state = joblib.hash(np.random.get_state())
+            found.append(_result(_prepared(estimator).fit(X, y), X))
+            assert joblib.hash(np.random.get_state()) == state, (
+                "the global random state of NumPy was changed"
+            )
+    finally:
+        np.random.set_state(before)
+    np.testing.assert_array_equal(*found)
+
+
+def check_numpy_scalars(estimator: Any) -> None:
+    """Parameters given as NumPy's scalars mean what Python's do."""
+    kinds = {int: np.int64, float: np.float64, bool: np.bool_}
+    X, y = _data()
+    prepared = _prepared(estimator)
+    given = {
+        name: kinds[type(value)](value)
+        for name, value in prepared.get_params(deep=False).items()
+        if type(value) in kinds
+    }
+    expected = _result(_prepared(estimator).fit(X, y), X)
+    found = _result(prepared.set_params(**given).fit(X, y), X)
+    np.testing.assert_array_equal(found, expected, err_msg=f"{given}")
 
 
 def check_refit_forgets(estimator: Any) -> None:
@@ -282,6 +341,26 @@ def check_pickle(estimator: Any) -> None:
     fitted = _prepared(estimator).fit(X, y)
     copied = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(_result(fitted, X), _result(copied, X))
+
+
+def check_skops(estimator: Any) -> None:
+    """A fitted estimator is stored and loaded by skops, without pickle.
+
+    Its package is trusted, and `trusted_types`. Left out where skops is not installed.
+    """
+    if find_spec("skops") is None:
+        return
+    from skops.io import dumps, get_untrusted_types, loads
+
+    X, y = _data()
+    fitted = _prepared(estimator).fit(X, y)
+    stored, trusted = dumps(fitted), trusted_types()
+    package = type(estimator).__module__.partition(".")[0]
+    if package != "mmfusion":
+        found = get_untrusted_types(data=stored)
+        trusted += [name for name in found if name.partition(".")[0] == package]
+    loaded = loads(stored, trusted=trusted)
+    np.testing.assert_array_equal(_result(fitted, X), _result(loaded, X))
 
 
 def check_nested_parameters(estimator: Any) -> None:
@@ -401,4 +480,34 @@ def check_refuses_strings_and_complex(estimator: Any) -> None:
         message = _refusal(
             _prepared(estimator).fit, Modalities(X.to_dict() | {"text": bad}), y
         )
+        assert "text" in message, f"the error does not name the modality: {message}"
+
+
+def check_refuses_columns_of_no_numbers(estimator: Any) -> None:
+    """Text, dates and integers beyond floats are refused, by modality and column."""
+    if get_tags(estimator).input_tags.string:
+        return
+    X, y = _data()
+    for bad in ("word", np.datetime64("1999-01-01", "s"), 10**400):
+        text = X["text"].astype(object)
+        text[:, 2] = bad
+        message = _refusal(
+            _prepared(estimator).fit, Modalities(X.to_dict() | {"text": text}), y
+        )
+        for part in ("text", "2"):
+            assert part in message, f"the error lacks {part!r}: {message}"
+
+
+def check_refuses_invalid_sparse(estimator: Any) -> None:
+    """A sparse matrix whose indices are out of range is refused."""
+    X, y = _data()
+    text = sparse.csr_array(np.abs(X["text"]))
+    text.indices = np.full_like(text.indices, 10**6)
+    blocks = X.to_dict() | {"text": text}
+    message = _refusal(lambda: _prepared(estimator).fit(blocks, y))
+    assert "text" in message, f"the error does not name the modality: {message}"
+    method = _method(estimator)
+    if method is not None:
+        fitted = _prepared(estimator).fit(X, y)
+        message = _refusal(lambda: getattr(fitted, method)(blocks))
         assert "text" in message, f"the error does not name the modality: {message}"

@@ -1,0 +1,113 @@
+"""Store a small fitted model of every estimator, with what it predicts.
+
+Run once for a version, with the oldest scikit-learn that it allows, since models load in
+the scikit-learn that stored them and in later ones: ``python -m
+tests.persistence.make_models``. The files are test data of all later versions.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, Ridge
+from skops.io import dump
+
+import mmfusion
+from mmfusion import Modalities
+from mmfusion.datasets import make_multimodal_blobs, make_multimodal_sequences
+from mmfusion.preprocessing import padded_from_sequences
+from mmfusion.testing import all_estimators
+
+FOLDER = Path(__file__).with_name("models")
+# Estimators inside consist of plain arrays, which no version of scikit-learn changes.
+PARAMS: dict[str, dict[str, Any]] = {
+    "EAMCClusterer": {
+        "encoders": [4, 3],
+        "hidden_width": 4,
+        "n_heads": 2,
+        "n_init": 1,
+        "pretrain_epochs": 2,
+        "max_epochs": 2,
+    },
+    "EarlyFusion": {"reducer": PCA(2)},
+    "EarlyFusionClassifier": {"estimator": LogisticRegression()},
+    "EarlyFusionClusterer": {"clusterer": KMeans(n_init=1)},
+    "EarlyFusionRegressor": {"estimator": Ridge()},
+    "HybridFusionClassifier": {"estimator": LogisticRegression()},
+    "HybridFusionClusterer": {"clusterer": KMeans(n_init=1), "n_runs": 2},
+    "HybridFusionRegressor": {"estimator": Ridge()},
+    "LateFusionClassifier": {"estimator": LogisticRegression()},
+    "LateFusionClusterer": {"clusterer": KMeans(n_init=1), "n_runs": 2},
+    "LateFusionRegressor": {"estimator": Ridge()},
+    "ModalityImputer": {"strategy": "knn"},
+    "PerModality": {"transformer": PCA(2)},
+    "SingleModalityClusterer": {"clusterer": KMeans(n_init=1)},
+}
+OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
+OF_SEQUENCES |= {"SequenceResampler"}
+
+
+def inputs() -> dict[str, np.ndarray]:
+    """Tables and padded sequences, named by what they are and their modality."""
+    X, _ = make_multimodal_blobs(24, {"audio": 3, "text": 2}, random_state=0)
+    frames, _, _ = make_multimodal_sequences(
+        6, {"audio": 2, "text": 2}, n_frames=10, random_state=0
+    )
+    padded = {n: padded_from_sequences(block) for n, block in frames.to_dict().items()}
+    return {f"table_{n}": block for n, block in X.to_dict().items()} | {
+        f"sequence_{n}": block for n, block in padded.items()
+    }
+
+
+def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
+    """What the model of an estimator is fitted to."""
+    kind = "sequence" if name in OF_SEQUENCES else "table"
+    X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
+    return X.to_array() if name == "ModalitySplitter" else X
+
+
+def predicted(model: Any, X: Any) -> np.ndarray:
+    """What a model makes of X, in one array."""
+    names = ("predict", "transform")
+    method = next((name for name in names if hasattr(model, name)), None)
+    found = getattr(model, method)(X) if method else model.labels_
+    if isinstance(found, Modalities):
+        found = found.to_dict()
+    if isinstance(found, Mapping):
+        arrays = [a for block in found.values() for a in block if a is not None]
+        found = np.concatenate([np.ravel(array) for array in arrays])
+    return np.asarray(found)
+
+
+def fitted(name: str, X: Any) -> Any:
+    """Fit an estimator with few and fixed parameters."""
+    estimator = all_estimators()[name](**PARAMS.get(name, {}))
+    fixed = {"n_clusters": 3, "random_state": 0}
+    known = estimator.get_params(deep=False)
+    estimator.set_params(**{k: v for k, v in fixed.items() if k in known})
+    return estimator.fit(X, np.arange(len(X)) % 2)
+
+
+def main() -> None:
+    folder = FOLDER / mmfusion.__version__
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = inputs()
+    expected = {}
+    for name in all_estimators():
+        X = data_of(name, arrays)
+        model = fitted(name, X)
+        path = folder / f"{name}.skops"
+        dump(model, path, compression=zipfile.ZIP_DEFLATED, compresslevel=9)
+        expected[name] = predicted(model, X)
+    np.savez_compressed(folder / "inputs.npz", **arrays)
+    np.savez_compressed(folder / "expected.npz", **expected)
+
+
+if __name__ == "__main__":
+    main()
