@@ -206,7 +206,10 @@ def as_block(data: Any, name: str) -> Block:
     if isinstance(data, list | tuple):
         data = _from_list(data, name)
     elif not isinstance(data, np.ndarray):
-        data = np.asarray(data)
+        try:
+            data = np.asarray(data)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"modality {name!r}: {error}") from error
     if data.ndim == 0:
         raise TypeError(
             f"modality {name!r} is a {type(data.item()).__name__}; give an array, "

@@ -237,7 +237,7 @@ def _objects_as_floats(
 ) -> np.ndarray:
     cells = block.ravel()
     types = set(map(type, cells))
-    unfit = {t for t in types if not (issubclass(t, REAL_TYPES) or _is_null_type(t))}
+    unfit = {t for t in types if not (_is_real_type(t) or _is_null_type(t))}
     if unfit:
         position = next(i for i, cell in enumerate(cells) if type(cell) in unfit)
         cell = cells[position]
@@ -264,7 +264,9 @@ def _objects_as_floats(
         ) from None
 
 
-REAL_TYPES = (Real, np.bool_, Decimal)
+def _is_real_type(kind: type) -> bool:
+    # to NumPy a span of time is an integer
+    return issubclass(kind, Real | np.bool_ | Decimal) and kind is not np.timedelta64
 
 
 def _is_null_type(kind: type) -> bool:

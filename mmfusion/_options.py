@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
+from mmfusion._blocks import as_plain
 
 
 def by_modality(
@@ -46,7 +49,8 @@ def weights_by_modality(weights: Any, names: Sequence[str]) -> np.ndarray:
         return np.ones(len(names))
     if isinstance(weights, Mapping):
         weights = by_modality(weights, names, "weights", default=1.0)
-    values = np.asarray(weights, dtype=float)
+    with errors_about("weights"):
+        values = np.asarray(as_plain(weights, "weights"), dtype=float)
     if values.shape != (len(names),):
         raise ValueError(
             f"weights has shape {values.shape}; give one weight for each of the "
@@ -74,9 +78,34 @@ def errors_name(modality: str) -> Iterator[None]:
     None
         What is done with the modality.
     """
+    with errors_about(f"modality {modality!r}"):
+        yield
+
+
+@contextmanager
+def errors_about(what: str) -> Iterator[None]:
+    """Let errors begin with what they are about, unless they name it.
+
+    Parameters
+    ----------
+    what : str
+        A parameter, or a modality.
+
+    Yields
+    ------
+    None
+        What is done with it.
+
+    Raises
+    ------
+    TypeError
+        If a TypeError is raised within.
+    ValueError
+        If a ValueError or OverflowError is raised within.
+    """
     try:
         yield
-    except (TypeError, ValueError) as error:
-        prefix = f"modality {modality!r}: "
-        kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(prefix + str(error).removeprefix(prefix)) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        named = re.search(rf"(?<!\w){re.escape(what)}(?!\w)", str(error))
+        raise kind(str(error) if named else f"{what}: {error}") from error

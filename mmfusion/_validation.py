@@ -29,8 +29,13 @@ from mmfusion._numbers import (
     is_frame,
     with_nan_for_na,
 )
+from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels, labels_of
-from mmfusion._sklearn_compat import check_sample_weight, check_y
+from mmfusion._sklearn_compat import (
+    check_feature_names_in,
+    check_sample_weight,
+    check_y,
+)
 from mmfusion.modalities import Modalities
 
 FLOATS = (np.float64, np.float32)
@@ -75,7 +80,12 @@ def check_target(estimator: Any, frame: Modalities, y: Any, **options: Any) -> A
             "None"
         )
     check_row_labels(frame._index, y, "y")
-    y = check_y(y, estimator=estimator, **options)
+    if sparse.issparse(y):
+        raise TypeError("y is a sparse matrix; give a dense array, by y.toarray()")
+    with errors_about("y"):
+        y = check_y(_blocks.as_plain(y, "y"), estimator=estimator, **options)
+        if options.get("y_numeric") and y.dtype.kind != "f":
+            y = y.astype(np.float64)
     check_consistent_length(frame, y)
     return y
 
@@ -289,15 +299,16 @@ def _split_table(
         X = as_numbers(
             X, "X", f"encode it first, for example in a Pipeline by {encoder}"
         )
-    table = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse="csr" if tags.sparse else False,
-        dtype=None if raw else FLOATS,
-        ensure_all_finite=False,  # the check of blocks also finds the column
-        skip_check_array=apart and getattr(X, "ndim", 2) == 2,
-    )
+    with errors_about("X"):
+        table = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr" if tags.sparse else False,
+            dtype=None if raw else FLOATS,
+            ensure_all_finite=False,  # the check of blocks also finds the column
+            skip_check_array=apart and getattr(X, "ndim", 2) == 2,
+        )
     columns = resolve_columns(spec, table)
     names = getattr(estimator, "feature_names_in_", None)
     blocks = {n: _blocks.take_columns(table, c) for n, c in columns.items()}
@@ -416,7 +427,9 @@ def validate_sample_weight(sample_weight: Any, frame: Modalities) -> np.ndarray:
         weight has some modality.
     """
     check_row_labels(frame._index, sample_weight, "sample_weight")
-    weight = check_sample_weight(sample_weight, frame)
+    with errors_about("sample_weight"):
+        plain = _blocks.as_plain(sample_weight, "sample_weight")
+        weight = check_sample_weight(plain, frame)
     if weight.min() < 0:
         sample = int(np.argmin(weight))
         raise ValueError(
@@ -586,6 +599,29 @@ def _check_layout(estimator: Any, layout: Layout) -> None:
                 f"modality {modality!r}: The feature names should match those that "
                 f"were passed during fit: {list(then or ())}, in that order"
             )
+
+
+def check_input_features(estimator: Any, input_features: Any) -> None:
+    """Check names of features that are given to ``get_feature_names_out``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted one.
+    input_features : array-like of str of shape (n_features_in_,) or None
+        Names of the features of its input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no list of names, are not as many as the features, or differ from
+        those of `fit`.
+    """
+    with errors_about("input_features"):
+        plain = _blocks.as_plain(input_features, "input_features")
+        if input_features is not None and np.ndim(plain) != 1:
+            raise ValueError("input_features is no list of names")
+        check_feature_names_in(estimator, plain)
 
 
 def feature_names(layout: Layout) -> list[np.ndarray]:

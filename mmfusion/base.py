@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import TransformerMixin, clone
+from sklearn.base import TransformerMixin, clone, is_classifier
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from mmfusion import __version__, _validation
-from mmfusion._options import by_modality
+from mmfusion import __version__, _blocks, _validation
+from mmfusion._options import by_modality, errors_about
 from mmfusion._row_labels import check_output_labels, check_row_labels, with_labels
-from mmfusion._sklearn_compat import check_feature_names_in, container_adapter
-from mmfusion._validation import ModalityTags
+from mmfusion._sklearn_compat import check_sample_weight, container_adapter
+from mmfusion._validation import ModalityTags, check_input_features
 from mmfusion.modalities import Modalities
 
 
@@ -96,7 +97,15 @@ class SupervisedMixin:
         labels = _validation.row_labels(X)
         check_row_labels(labels, y, "y")
         check_row_labels(labels, sample_weight, "sample_weight")
-        return super().score(X, y, sample_weight)  # type: ignore[misc]
+        predicted = self.predict(X)  # type: ignore[attr-defined]
+        if sample_weight is not None:
+            with errors_about("sample_weight"):
+                weight = _blocks.as_plain(sample_weight, "sample_weight")
+                sample_weight = check_sample_weight(weight, predicted)
+        metric = accuracy_score if is_classifier(self) else r2_score
+        with errors_about("y"):
+            y = _blocks.as_plain(y, "y")
+            return float(metric(y, predicted, sample_weight=sample_weight))
 
 
 def _with_row_labels(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -238,7 +247,7 @@ class ModalityTransformerMixin(TransformerMixin):
             ``<modality>__<feature>``, modality after modality.
         """
         check_is_fitted(self)
-        check_feature_names_in(self, input_features)
+        check_input_features(self, input_features)
         return np.concatenate(self._names_out())
 
     def _names_out(self) -> list[np.ndarray]:

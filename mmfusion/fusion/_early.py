@@ -23,11 +23,11 @@ from mmfusion._sklearn_compat import (
     HasMethods,
     Interval,
     StrOptions,
-    check_feature_names_in,
     fit_context,
 )
 from mmfusion._validation import (
     ModalityTags,
+    check_input_features,
     feature_names,
     validate_sample_weight,
 )
@@ -262,7 +262,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             ``<modality>__<feature>`` for every column.
         """
         check_is_fitted(self)
-        check_feature_names_in(self, input_features)
+        check_input_features(self, input_features)
         by_name = feature_names(self._layout)
         names: list[str] = []
         for v in np.flatnonzero(self.modality_weights_):

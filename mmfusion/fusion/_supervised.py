@@ -268,7 +268,7 @@ class RegressorRole(SupervisedMixin):
     def _check_target(self, frame: Modalities, y: Any) -> np.ndarray:
         multi_output = get_tags(self).target_tags.multi_output
         y = check_target(self, frame, y, multi_output=multi_output, y_numeric=True)
-        return y if y.dtype.kind == "f" else y.astype(np.float64)
+        return y
 
     def _make_target(self, y: np.ndarray, sample_weight: Any) -> Outputs:
         values = y.reshape(len(y), -1)

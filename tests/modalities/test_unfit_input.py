@@ -132,6 +132,7 @@ def test_indices_beyond_int32_stay():
         (datetime.date(2020, 1, 1), "date"),
         (pd.Timestamp("2020"), "Timestamp"),
         (pd.NaT, "NaTType"),
+        (np.timedelta64(1, "s"), "timedelta64"),
         ({}, "dict"),
         (1j, "complex"),
         (10**400, "too large"),
