@@ -197,14 +197,14 @@ def test_markdown_has_the_table_with_the_best_in_bold(small):
     assert small.to_markdown("score") in small.to_markdown()
 
 
-NASTY = r"50%_a & $b {c} ~d^ #e \f | <g>"
+NASTY = r"50%_a & $b {c} ~d^ #e \f | <g> [h]*"
 
 
 def test_latex_escapes_what_latex_would_read():
     latex = make({(NASTY, NASTY): [0.5, 0.6]}).to_latex()
     escaped = (
         r"50\%\_a \& \$b \{c\} \textasciitilde{}d\textasciicircum{} \#e "
-        r"\textbackslash{}f | <g>"
+        r"\textbackslash{}f \textbar{} \textless{}g\textgreater{} {[}h{]}{*}"
     )
     assert f"method & {escaped} & mean rank \\\\" in latex
     assert rf"{escaped} & \textbf{{0.550}} $\pm$ 0.071 (1) & 1.00 \\" in latex
