@@ -194,7 +194,7 @@ def test_a_disk_too_full_for_the_cells_is_refused_before_the_first_fit(
 
 
 class Filling(Double):
-    """Fills the disk at its third fit, once."""
+    """Fills the disk at its third fit, once, and fails."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -204,9 +204,7 @@ class Filling(Double):
         n_finished = len(list((Path(self.folder) / "cells").iterdir()))
         if n_finished == 2 and not marker.exists():
             marker.write_text("filled")
-            with (Path(self.folder) / "large").open("wb", buffering=0) as file:
-                while file.write(bytes(4096)) == 4096:
-                    pass
+            (Path(self.folder) / "large").write_bytes(bytes(10**6))
         return super().fit_predict(X, y)
 
 
