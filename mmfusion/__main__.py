@@ -6,7 +6,9 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from mmfusion._atomic import as_path
 from mmfusion.benchmark import compare
+from mmfusion.benchmark._export import one_line
 from mmfusion.benchmark._registry import (
     BASELINES,
     BASELINES_ABOUT,
@@ -29,33 +31,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, 1 if every cell failed, 130 if interrupted. (Wrong usage exits
-        with status 2.)
+        Exit status: 0, 1 if every cell failed, 130 if interrupted. (Wrong usage, and
+        files that cannot be read or written, exit with status 2 and one line of error.)
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.command == "list":
-        print(_catalogue())
-        return 0
     try:
-        comparison = compare(
-            choose_methods(options.methods),
-            load_datasets(options.data),
-            options.metrics,
-            options.repeats,
-            n_jobs=options.jobs,
-            out=options.out,
-            verbose=True,
-        )
+        return COMMANDS[options.command](options)
     except KeyboardInterrupt:
         print("Interrupted; the same command takes up the run.", file=sys.stderr)
         return 130
-    except (ImportError, OSError, ValueError) as error:
-        parser.error(str(error))
-    report = comparison.save(options.out)
-    print(comparison.to_markdown())
-    print(f"Report: {report}")
+    except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
+        parser.error(one_line(" ".join(str(error).split()) or type(error).__name__))
+
+
+def _list(options: argparse.Namespace) -> int:
+    _print(_catalogue())
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    out = as_path(options.out, "--out")
+    comparison = compare(
+        choose_methods(options.methods),
+        load_datasets(options.data),
+        options.metrics,
+        options.repeats,
+        n_jobs=options.jobs,
+        out=out,
+        verbose=True,
+    )
+    report = comparison.save(out)
+    _print(comparison.to_markdown())
+    _print(f"Report: {report}")
     return int((comparison.frame["status"] == "failed").all())
+
+
+COMMANDS = {"list": _list, "compare": _compare}
+
+
+def _print(text: str) -> None:
+    """Print in the terminal's encoding, which may lack characters."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _parser() -> argparse.ArgumentParser:

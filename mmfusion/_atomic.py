@@ -21,6 +21,7 @@ REMEDIES = {
     errno.EPERM: "no permission to write there; change it or give another path",
     errno.ENOENT: "there is no such folder; make it first or give another path",
     errno.ENOTDIR: "a part of the path is no folder; give another path",
+    errno.EEXIST: "there is a file of this name; give another path",
     errno.EISDIR: "it is a folder; give the path of a file",
     errno.ENAMETOOLONG: "the name is too long; give a shorter path",
     errno.ELOOP: "its symbolic links lead in a circle; give another path",
@@ -65,6 +66,35 @@ def as_path(path: str | PathLike[str], parameter: str = "path") -> Path:
     if not encoded or b"\0" in encoded:
         raise ValueError(f"{parameter}={text!r} is empty or has a NUL; give a path")
     return Path(text)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made. The message names the path and a remedy.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from mmfusion._atomic import make_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     make_folder(Path(folder) / "a" / "b")
+    ...     (Path(folder) / "a" / "b").is_dir()
+    True
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _explained(error, path) from error
 
 
 @contextmanager

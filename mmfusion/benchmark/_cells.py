@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import joblib
@@ -103,12 +104,12 @@ def _fit(dataset: Dataset, estimator: Any, seed: int, trace: bool) -> dict[str, 
                 found = model.fit_predict(shuffled)
             labels = np.empty(len(order), dtype=int)
             labels[order] = _checked_labels(found, len(order))
-        except Exception as exception:
-            labels, error = None, f"{type(exception).__name__}: {exception}"
-            where = traceback.format_exc()
+        except (Exception, SystemExit) as exception:
+            labels, error = None, describe_error(exception)
+            where = _encodable(traceback.format_exc())
     if trace and error is None:
         # a fit of its own, since tracing slows down estimators that loop in Python
-        with Watch(trace=True) as tracing, suppress(Exception):
+        with Watch(trace=True) as tracing, suppress(Exception, SystemExit):
             again = prepare(estimator, dataset.n_classes, seed)
             with tracing.measured():
                 again.fit_predict(shuffled)
@@ -119,8 +120,22 @@ def _fit(dataset: Dataset, estimator: Any, seed: int, trace: bool) -> dict[str, 
         "traceback": where,
         "fit_seconds": watch.seconds,
         "peak_memory_mb": peak,
-        "warnings": watch.warnings,
+        "warnings": list(map(_encodable, watch.warnings)),
     }
+
+
+def describe_error(error: BaseException) -> str:
+    """Return type and text of an error; not every one can be printed."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be printed)"
+    return _encodable(f"{type(error).__name__}: {text}")
+
+
+def _encodable(text: str) -> str:
+    """Write what cannot be encoded, as in names of foreign files, by its code."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _score(
@@ -131,13 +146,25 @@ def _score(
     with Watch(trace=False) as watch:
         for name, score in scores.items() if labels is not None else ():
             try:
-                value = float(score(dataset.X, dataset.y, np.asarray(labels)))
-                if not np.isfinite(value):
-                    raise ValueError(f"the score is {value}")
-                values[name] = value
-            except Exception as exception:
-                errors.append(f"{name}: {type(exception).__name__}: {exception}")
-    return {"scores": values, "errors": errors, "warnings": watch.warnings}
+                # copies, since a score may sort in place what others are to get
+                found = score(dataset.X, dataset.y.copy(), np.array(labels))
+                values[name] = _checked_score(found)
+            except (Exception, SystemExit) as exception:
+                errors.append(f"{name}: {describe_error(exception)}")
+    texts = list(map(_encodable, watch.warnings))
+    return {"scores": values, "errors": errors, "warnings": texts}
+
+
+def _checked_score(value: Any) -> float:
+    if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(
+            f"the score is a {type(value).__name__}; a metric returns one real number"
+        )
+    if not np.isfinite(float(value)):
+        raise ValueError(f"the score is {value}")
+    return float(value)
 
 
 def _checked_labels(labels: Any, n_samples: int) -> np.ndarray:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from mmfusion._atomic import as_path
 from mmfusion._extras import import_extra
 from mmfusion._validation import as_modalities
-from mmfusion.benchmark._cells import Dataset, run_cell
+from mmfusion.benchmark._cells import Dataset, describe_error, run_cell
 from mmfusion.benchmark._comparison import Comparison
+from mmfusion.benchmark._report import check_report
 from mmfusion.benchmark._scores import DEFAULT_METRICS, resolve_scores
 from mmfusion.benchmark._store import CellStore, code_versions, describe, versions
+
+MAX_REPEATS = 100_000
+CELL_BYTES = 4096  # about what a file needs beside the labels, a block of the disk
 
 Estimators = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
 
@@ -86,11 +91,15 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
 
     Raises
     ------
+    OSError
+        If `out` cannot be written, before the first fit or once the disk is full.
+        Cells that were finished are kept.
     TypeError
-        If a method has no ``fit_predict``.
+        If a method is no clusterer, or a name no text.
     ValueError
         If there is nothing to compare, a data set has no classes or not one for each
-        sample, or a metric is unknown.
+        sample (measured values are no classes), a metric is unknown, or a name is
+        taken by a column of the tables.
 
     See Also
     --------
@@ -125,6 +134,10 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     starts. It is NaN for cells that run as threads of one process, which cannot be
     told apart.
 
+    What can fail is tried before the first fit: with `out`, the folder is written to,
+    its free space is looked at, and the report is made once with all names. A file of
+    a cell that is damaged is warned of, and its cell is run again.
+
     A stored cell is used again only if everything that decides its outcome is the
     same: names, data, classes, seed, parameters, and the code: the versions of
     Python packages, or the sources of those in development or without a version, of
@@ -153,21 +166,15 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     2   blobs  as it is       0            1.0     ok
     3   blobs  as it is       1            1.0     ok
     """
-    pd = import_extra("pandas")
-    if not isinstance(random_state, Integral) or random_state < 0:
-        raise ValueError(
-            f"random_state={random_state!r}; give a number of at least 0, by which a "
-            "stored run can be found again"
-        )
-    if n_repeats < 1:
-        raise ValueError(f"n_repeats={n_repeats}; at least 1 is needed")
+    _check_options(n_repeats, random_state, n_jobs)
+    folder = None if out is None else as_path(out, "out")
     scores = resolve_scores(metrics)
-    if not (isinstance(estimators, Mapping) or callable(estimators)):
+    if inspect.isclass(estimators) or not isinstance(estimators, Mapping | Callable):
         raise TypeError("estimators is no dict; give {'my method': clusterer, ...}")
     if not isinstance(datasets, Mapping):
         raise TypeError("datasets is no dict; give {'my data': (X, y), ...}")
     sets = [_as_dataset(name, data) for name, data in datasets.items()]
-    seeds = np.random.SeedSequence(int(random_state)).generate_state(n_repeats)
+    seeds = np.random.SeedSequence(int(random_state)).generate_state(int(n_repeats))
     cells = list(_make_cells(estimators, sets, seeds.tolist()))
     if not cells:
         raise ValueError(
@@ -175,30 +182,81 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
             if sets
             else "there is nothing to compare: no data sets"
         )
+    # names that no table or report can have are refused here, before the first fit
+    expected = _expected(cells, list(scores))
     outcomes: list[dict[str, Any] | None] = [None] * len(cells)
-    if out is not None:
-        store = CellStore(Path(out) / "cells")
+    if folder is not None:
+        store = CellStore(folder / "cells")
         identities = list(_identities(cells, trace_memory))
-        stored = map(store.read, identities)
+        stored = [
+            store.read(identity, len(cell.dataset.y))
+            for cell, identity in zip(cells, identities, strict=True)
+        ]
         outcomes = [o if _usable(o, retry_failed) else None for o in stored]
+        if None in outcomes:
+            store.check_writable(_n_bytes(cells, outcomes))
+            check_report(expected)
     jobs = [
         joblib.delayed(_run_numbered)(
             i, cell.dataset, cell.estimator, cell.seed, outcome, scores, trace_memory
         )
         for i, (cell, outcome) in enumerate(zip(cells, outcomes, strict=True))
     ]
-    results: dict[int, Any] = {}
+    results: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
     for i, outcome, scored in _with_progress(_in_parallel(jobs, n_jobs), jobs, verbose):
-        if out is not None and outcomes[i] is None:
+        if folder is not None and outcomes[i] is None:
             store.write(identities[i], outcome)
         results[i] = outcome, scored
-    rows = [
-        _row(cell, *results[i], metrics=list(scores)) for i, cell in enumerate(cells)
-    ]
+    names = list(scores)
+    rows = [_row(cell, *results[i], names) for i, cell in enumerate(cells)]
     return Comparison(
-        pd.DataFrame(rows),
-        list(scores),
-        _setup(cells, n_repeats, int(random_state)),
+        import_extra("pandas").DataFrame(rows),
+        names,
+        _setup(cells, int(n_repeats), int(random_state)),
+    )
+
+
+def _check_options(n_repeats: Any, random_state: Any, n_jobs: Any) -> None:
+    if not _is_integer(random_state) or random_state < 0:
+        raise ValueError(
+            f"random_state={random_state!r}; give a number of at least 0, by which a "
+            "stored run can be found again"
+        )
+    if not _is_integer(n_repeats) or not 1 <= n_repeats <= MAX_REPEATS:
+        raise ValueError(
+            f"n_repeats={n_repeats!r}; give an integer from 1 to {MAX_REPEATS}"
+        )
+    if n_jobs is not None and (not _is_integer(n_jobs) or n_jobs == 0):
+        raise ValueError(f"n_jobs={n_jobs!r}; give an integer other than 0, or None")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _expected(cells: list[Cell], metrics: list[str]) -> Comparison:
+    """Make the comparison that would come of perfect scores, to see it fail early."""
+    outcome: dict[str, Any] = {
+        "error": None,
+        "peak_memory_mb": 1.0,
+        "fit_seconds": 1.0,
+        "warnings": [],
+    }
+    scored: dict[str, Any] = {
+        "scores": dict.fromkeys(metrics, 1.0),
+        "errors": [],
+        "warnings": [],
+    }
+    rows = [_row(c, outcome, scored, metrics) for c in cells if c.repeat == 0]
+    frame = import_extra("pandas").DataFrame(rows)
+    return Comparison(frame, metrics, _setup(cells, 1, 0))
+
+
+def _n_bytes(cells: list[Cell], outcomes: list[Any]) -> int:
+    """Estimate what the cells that are not stored yet will take."""
+    missing = [c.dataset for c, o in zip(cells, outcomes, strict=True) if o is None]
+    return sum(
+        CELL_BYTES + len(d.y) * (len(str(d.n_classes)) + len(", ")) for d in missing
     )
 
 
@@ -214,11 +272,36 @@ def _as_dataset(name: Any, data: Any) -> Dataset:
     if y is None:
         raise ValueError(f"data set {name!r} has no classes to score against")
     try:
-        frame, y = as_modalities(X), column_or_1d(y)
+        frame, y = as_modalities(X), _as_classes(y)
         check_consistent_length(frame, y)
     except (TypeError, ValueError) as error:
         raise ValueError(f"data set {name!r}: {error}") from error
-    return Dataset(str(name), frame, y)
+    return Dataset(name, frame, y)
+
+
+def _as_classes(y: Any) -> np.ndarray:
+    """Take a target as one class for each sample; measured values are none."""
+    if np.ma.is_masked(y):
+        raise ValueError("some of its classes are masked; leave these samples out")
+    y = column_or_1d(y)
+    if y.size == 0:
+        raise ValueError("it has no samples")
+    if y.dtype.kind == "O":
+        are_text = {isinstance(k, str) for k in y.tolist()}
+        y = np.array(y.tolist())
+        if len(are_text) > 1 or y.dtype.kind == "O":
+            raise ValueError(
+                "its classes are neither all text nor all numbers; give every sample "
+                "a class, of one type"
+            )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError("its classes are NaN or infinite; give every sample a class")
+    if y.dtype.kind == "f" and (y != np.floor(y)).any():
+        raise ValueError(
+            "its target holds measured values, not classes: they have decimals; bin "
+            "them, for example by numpy.digitize"
+        )
+    return y
 
 
 def _make_cells(
@@ -226,14 +309,26 @@ def _make_cells(
 ) -> Iterator[Cell]:
     for dataset in sets:
         methods = estimators(dataset.X) if callable(estimators) else estimators
+        if not isinstance(methods, Mapping):
+            raise TypeError(
+                f"estimators returned a {type(methods).__name__} for data set "
+                f"{dataset.name!r}; a function of X returns a dict of clusterers"
+            )
         for method, estimator in methods.items():
-            if not hasattr(estimator, "fit_predict"):
+            if inspect.isclass(estimator):
+                raise TypeError(
+                    f"method {method!r} is the class {estimator.__name__}; give an "
+                    f"instance, such as {estimator.__name__}()"
+                )
+            if not (
+                hasattr(estimator, "fit_predict") and hasattr(estimator, "get_params")
+            ):
                 raise TypeError(
                     f"method {method!r} is a {type(estimator).__name__} without "
-                    "fit_predict; give a clusterer"
+                    "fit_predict and get_params; give a clusterer"
                 )
             for repeat, seed in enumerate(seeds):
-                yield Cell(dataset, str(method), estimator, repeat, seed)
+                yield Cell(dataset, method, estimator, repeat, seed)
 
 
 def _identities(cells: list[Cell], trace: bool) -> Iterator[dict[str, Any]]:
@@ -249,12 +344,23 @@ def _identities(cells: list[Cell], trace: bool) -> Iterator[dict[str, Any]]:
             "dataset": cell.dataset.name,
             "content": contents[cell.dataset.name],
             "method": cell.method,
-            "estimator": describe(cell.estimator),
+            "estimator": _described(cell),
             "repeat": cell.repeat,
             "seed": cell.seed,
             "trace_memory": trace,
             "code": code,
         }
+
+
+def _described(cell: Cell) -> Any:
+    try:
+        return describe(cell.estimator)
+    except Exception as error:  # joblib cannot hash what cannot be pickled
+        raise TypeError(
+            f"method {cell.method!r} has a parameter that cannot be told from others "
+            f"({describe_error(error)}), so that its cells cannot be stored; leave it "
+            "away, or give no out="
+        ) from error
 
 
 def _usable(outcome: dict[str, Any] | None, retry_failed: bool) -> bool:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mmfusion import _blocks
+from mmfusion._atomic import as_path, make_folder, write_atomically
 from mmfusion._extras import import_extra
 from mmfusion.benchmark import _export
 from mmfusion.benchmark._report import html_report
@@ -15,6 +20,22 @@ from mmfusion.benchmark._statistics import rank_scores
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# what a frame needs beside the scores
+COLUMNS = (
+    "dataset",
+    "method",
+    "repeat",
+    "seed",
+    "fit_seconds",
+    "peak_memory_mb",
+    "status",
+    "error",
+    "warnings",
+)
+# of tables in which data sets are columns, or stand beside "data sets"
+TAKEN_BY_TABLES = ("method", "mean", "mean rank", "data sets")
 
 
 class Comparison:
@@ -40,6 +61,14 @@ class Comparison:
         Names of the columns with scores.
     setup : dict of str to dict of str to str
         What was run, in words, by section.
+
+    Raises
+    ------
+    TypeError
+        If a data set, a method or a metric is called by something else than text.
+    ValueError
+        If the frame lacks a column, or a metric or data set is called like a column
+        of the frame or of a table.
 
     See Also
     --------
@@ -71,6 +100,8 @@ class Comparison:
         metrics: Sequence[str],
         setup: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
+        _check_metrics(metrics)
+        _check_frame(frame, metrics)
         self.frame = frame
         self.metrics = list(metrics)
         self.setup = {} if setup is None else setup
@@ -110,11 +141,11 @@ class Comparison:
         groups = self.frame.groupby(["dataset", "method"], sort=False)[metric]
         table = groups.agg(mean="mean", std="std", n_repeats="size")
         table["n_failed"] = table["n_repeats"] - groups.count()
-        table["rank"] = 0.0
-        for name, rows in table.groupby("dataset", sort=False):
-            ranks = rank_scores(rows["mean"].to_numpy(), rows["n_failed"].to_numpy())
-            table.loc[name, "rank"] = ranks
-        return table.reset_index()
+        mean, n_failed = table["mean"].to_numpy(), table["n_failed"].to_numpy()
+        ranks = np.empty(len(table))
+        for rows in table.groupby("dataset", sort=False).indices.values():
+            ranks[rows] = rank_scores(mean[rows], n_failed[rows])
+        return table.assign(rank=ranks).reset_index()
 
     def table(self, metric: str | None = None) -> pd.DataFrame:
         """Lay out mean, spread and rank for reading.
@@ -199,7 +230,7 @@ class Comparison:
         Raises
         ------
         ValueError
-            If there is no such metric or method.
+            If there is no such metric or method, or `alpha` is no level.
 
         Notes
         -----
@@ -226,7 +257,9 @@ class Comparison:
             ]
             for name, rows in self.frame.groupby("dataset", sort=False)
         }
-        if control is not None and control not in set(self.frame["method"]):
+        if not isinstance(alpha, Real) or not 0 < alpha < 1:
+            raise ValueError(f"alpha={alpha!r}; give a number between 0 and 1")
+        if control is not None and control not in list(self.frame["method"].unique()):
             raise ValueError(
                 f"control={control!r} was not compared; the methods are "
                 f"{list(self.frame['method'].unique())}"
@@ -301,9 +334,20 @@ class Comparison:
         Parameters
         ----------
         path : str or path-like
-            The file.
+            The file, in UTF-8. It is replaced once all of the new one is written.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+
+        Notes
+        -----
+        Spreadsheets run text that begins with ``=``, ``+``, ``-`` or ``@`` as a
+        formula: it is written with a ``'`` before it. Numbers are written as they are.
         """
-        self.frame.to_csv(path, index=False)
+        with write_atomically(path, "w") as file:
+            file.write(_export.csv(self.frame))
 
     def to_html(self, path: str | PathLike[str]) -> None:
         """Write a report with plots to one HTML file that needs no other.
@@ -311,9 +355,15 @@ class Comparison:
         Parameters
         ----------
         path : str or path-like
-            The file.
+            The file. It is replaced once all of the new one is written.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
         """
-        Path(path).write_text(html_report(self), encoding="utf-8")
+        path = as_path(path)
+        _write(path, html_report(self))
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the report, the tables and the cells.
@@ -328,11 +378,52 @@ class Comparison:
         -------
         Path
             That of the report.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be made or a file not be written.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "table.md").write_text(self.to_markdown(), encoding="utf-8")
-        (folder / "table.tex").write_text(self.to_latex(), encoding="utf-8")
+        folder = as_path(folder, "folder")
+        make_folder(folder)
         self.to_csv(folder / "results.csv")
+        _write(folder / "table.md", self.to_markdown())
+        _write(folder / "table.tex", self.to_latex())
         self.to_html(folder / "report.html")
         return folder / "report.html"
+
+
+def _write(path: Path, text: str) -> None:
+    with write_atomically(path, "w") as file:
+        file.write(text)
+
+
+def _check_metrics(metrics: Sequence[str]) -> None:
+    if isinstance(metrics, str) or not isinstance(metrics, Sequence) or not metrics:
+        raise ValueError(f"metrics={metrics!r}; give a list of names of columns")
+    for metric in metrics:
+        if not isinstance(metric, str):
+            raise TypeError(f"the metric {metric!r} is called by no text")
+        if metric in COLUMNS:
+            raise ValueError(
+                f"a metric cannot be called {metric!r}: the frame has a column of this "
+                f"name, as of {list(COLUMNS)}; give it another name"
+            )
+
+
+def _check_frame(frame: pd.DataFrame, metrics: Sequence[str]) -> None:
+    if not _blocks.is_frame(frame) or not hasattr(frame, "iloc"):
+        raise TypeError(f"frame is a {type(frame).__name__}; give a pandas DataFrame")
+    missing = [name for name in (*COLUMNS, *metrics) if name not in frame.columns]
+    if missing:
+        raise ValueError(f"frame lacks the columns {missing}")
+    for column in ("dataset", "method"):
+        for name in frame[column].unique():
+            if not isinstance(name, str):
+                raise TypeError(f"the {column} {name!r} is called by no text")
+    taken = set(TAKEN_BY_TABLES) & set(frame["dataset"])
+    if taken:
+        raise ValueError(
+            f"a data set cannot be called {min(taken)!r}: the tables have a column of "
+            f"this name, as of {list(TAKEN_BY_TABLES)}; give it another name"
+        )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
+from mmfusion.benchmark._export import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +15,18 @@ if TYPE_CHECKING:
     from mmfusion.benchmark._comparison import Comparison
 
 KINDS = ("scores", "ranks", "times")
+MAX_LABEL, N_LAST = 60, 12  # characters of a name in a plot, and those of its end
 MARKERS = "osD^vP*Xph<>"
+
+
+def drawable(name: str) -> str:
+    """Write a name so that matplotlib draws it as it is, unless it is too long."""
+    text = one_line(name)
+    if len(text) > MAX_LABEL:
+        text = f"{text[: MAX_LABEL - N_LAST]}…{text[-N_LAST:]}"
+    text = text.replace("$", r"\$")  # no mathematics
+    # a legend leaves out what begins with an underscore
+    return f"\N{NO-BREAK SPACE}{text}" if text.startswith("_") else text
 
 
 class ComparisonDisplay:
@@ -173,12 +185,13 @@ class ComparisonDisplay:
         headings = []
         for dataset, rows in self.summary.groupby("dataset", sort=False):
             headings.append(len(labels))
-            labels.append(str(dataset))
+            labels.append(drawable(str(dataset)))
             for row in rows.itertuples():
                 method = str(row.method)
                 self._plot_repeats(ax, row, len(labels), styles[method])
-                labels.append(method)
-        ax.set(xlabel=self.metric, yticks=range(len(labels)), yticklabels=labels)
+                labels.append(drawable(method))
+        ax.set(xlabel=drawable(self.metric), yticks=range(len(labels)))
+        ax.set_yticklabels(labels)
         for y in headings:
             ax.get_yticklabels()[y].set_fontweight("bold")
             ax.axhline(y, color="0.9", zorder=0)
@@ -220,9 +233,10 @@ class ComparisonDisplay:
                 capsize=3,
                 **styles[str(method)],
             )
-        ax.set(yticks=range(len(self.mean_ranks)), yticklabels=self.mean_ranks.index)
+        ax.set_yticks(range(len(self.mean_ranks)))
+        ax.set_yticklabels(list(map(drawable, self.mean_ranks.index)))
         ax.invert_yaxis()
-        label = f"mean rank by {self.metric} (1 is best)"
+        label = f"mean rank by {drawable(self.metric)} (1 is best)"
         if self.critical_difference is not None:
             label += f"; critical difference {self.critical_difference:.2f}"
         ax.set_xlabel(label)
@@ -233,16 +247,21 @@ class ComparisonDisplay:
         for method, style in self._styles().items():
             own = rows[rows["method"] == method]
             ax.plot(
-                own["fit_seconds"], own["mean"], linestyle="none", label=method, **style
+                own["fit_seconds"],
+                own["mean"],
+                linestyle="none",
+                label=drawable(method),
+                **style,
             )
             if len(datasets) > 1:
                 for row in own.dropna(subset=["fit_seconds", "mean"]).itertuples():
                     ax.annotate(
-                        row.dataset,
+                        drawable(str(row.dataset)),
                         (row.fit_seconds, row.mean),
                         xytext=(4, 3),
                         textcoords="offset points",
                         fontsize="xx-small",
                     )
-        ax.set(xlabel="time of a fit (s)", ylabel=self.metric, xscale="log")
+        ax.set(xlabel="time of a fit (s)", ylabel=drawable(self.metric))
+        ax.set_xscale("log")
         ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))

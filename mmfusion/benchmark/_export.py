@@ -1,10 +1,13 @@
-"""Tables of a comparison as text: Markdown and LaTeX."""
+"""Tables of a comparison as text: Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unicodedata import category
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +33,17 @@ LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "±": r"$\pm$",
     "–": "--",
     **{character: f"\\{character}" for character in "&%$#_{}"},
+    # after the end of a row these would be its options
+    **{character: f"{{{character}}}" for character in "[]*"},
 }
+MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]|$~#]|(?<!\w)_|_(?!\w)|^[-+=]|(?<=^\d)[.)]")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how spreadsheets know one
 
 
 class Style(NamedTuple):
@@ -43,18 +53,36 @@ class Style(NamedTuple):
     bold: Callable[[str], str]
 
 
+def one_line(text: str) -> str:
+    """Write text in one line of visible characters, others by their codes."""
+    return "".join(
+        " "
+        if category(character) == "Zs"
+        else character
+        if character.isprintable()
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
 def escape_markdown(text: str) -> str:
-    """Escape what would end a cell."""
-    return text.replace("|", r"\|")
+    """Escape what Markdown, or HTML in it, would read as a command."""
+    return MARKDOWN_SPECIAL.sub(r"\\\g<0>", escape(one_line(text), quote=False))
 
 
 def escape_latex(text: str) -> str:
     """Escape what LaTeX would read as a command."""
-    return "".join(LATEX_SPECIAL.get(character, character) for character in text)
+    return "".join(LATEX_SPECIAL.get(c, c) for c in one_line(text))
+
+
+def escape_html(text: str) -> str:
+    """Escape what HTML would read as a tag."""
+    return escape(one_line(text))
 
 
 PLAIN = Style(str, str)
 MARKDOWN = Style(escape_markdown, "**{}**".format)
+HTML = Style(escape_html, "<b>{}</b>".format)
 LATEX = Style(escape_latex, r"\textbf{{{}}}".format)
 
 
@@ -117,7 +145,7 @@ def markdown(comparison: Comparison) -> str:
     sections = [markdown_of_metric(comparison, m) for m in comparison.metrics]
     costs = _markdown_table(cost_table(comparison, MARKDOWN))
     sections.append(f"### time and memory\n\n{costs}\n\n{COSTS_READING}\n")
-    failures = "\n".join(f"- {failure}" for failure in failure_list(comparison))
+    failures = _markdown_list(failure_list(comparison))
     if failures:
         sections.append(f"### failures\n\n{failures}\n")
     return "\n".join(sections)
@@ -126,8 +154,13 @@ def markdown(comparison: Comparison) -> str:
 def markdown_of_metric(comparison: Comparison, metric: str) -> str:
     """Write one score with its tests in Markdown."""
     table = _markdown_table(score_table(comparison, metric, MARKDOWN))
-    tests = "\n".join(f"- {line}" for line in comparison.significance(metric).lines())
-    return f"### {metric}\n\n{table}\n\n{READING}\n\n{tests}\n"
+    tests = _markdown_list(comparison.significance(metric).lines())
+    title = escape_markdown(metric)
+    return f"### {title}\n\n{table}\n\n{READING}\n\n{tests}\n"
+
+
+def _markdown_list(lines: list[str]) -> str:
+    return "\n".join(f"- {escape_markdown(line)}" for line in lines)
 
 
 def _markdown_table(rows: Rows) -> str:
@@ -157,16 +190,15 @@ def told_once(frame: pd.DataFrame, column: str) -> list[str]:
 
 def latex_of_metric(comparison: Comparison, metric: str) -> str:
     """Write one score as a table for LaTeX."""
-    header, *body = (
-        " & ".join(row) + r" \\" for row in score_table(comparison, metric, LATEX)
-    )
+    rows = score_table(comparison, metric, LATEX)
+    header, *body = (" & ".join(row) + r" \\" for row in rows)
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escape_latex(f'{metric}. {READING}')}}}",
-            rf"\begin{{tabular}}{{{'l' * (header.count(' & ') + 1)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(rows[0])}}}",
             r"\toprule",
             header,
             r"\midrule",
@@ -177,3 +209,19 @@ def latex_of_metric(comparison: Comparison, metric: str) -> str:
             "",
         ]
     )
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """Write a frame as CSV, in which no text is read as a formula."""
+    safe = frame.rename(columns=_csv_text)
+    for column in safe.select_dtypes(exclude="number"):
+        safe[column] = safe[column].map(_csv_text)
+    return str(safe.to_csv(index=False, lineterminator="\n"))
+
+
+def _csv_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = text.replace("\0", r"\x00")
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Iterator
-from html import escape
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from mmfusion._extras import import_extra
-from mmfusion.benchmark._display import ComparisonDisplay
+from mmfusion.benchmark._display import ComparisonDisplay, drawable
 from mmfusion.benchmark._export import (
     COSTS_READING,
+    HTML,
     READING,
     Rows,
-    Style,
     cost_table,
+    escape_html,
     failure_list,
     score_table,
     told_once,
@@ -24,8 +26,6 @@ from mmfusion.benchmark._significance import Significance
 
 if TYPE_CHECKING:
     from mmfusion.benchmark._comparison import Comparison
-
-HTML = Style(escape, "<b>{}</b>".format)
 
 CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em;
@@ -53,7 +53,8 @@ def html_report(comparison: Comparison) -> str:
     str
         The page.
     """
-    body = "\n".join(_sections(comparison))
+    with _plain_text():
+        body = "\n".join(_sections(comparison))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>Comparison</title>\n<style>{CSS}</style>\n</head>\n"
@@ -61,24 +62,60 @@ def html_report(comparison: Comparison) -> str:
     )
 
 
-def _sections(comparison: Comparison) -> Iterator[str]:
-    yield f"<h1>{escape(repr(comparison))}</h1>"
+def check_report(comparison: Comparison) -> None:
+    """Make the texts of a report, and draw every name, to see it fail early.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        One of the same names.
+    """
+    comparison.to_markdown()
+    comparison.to_latex()
+    names = [*comparison.metrics]
+    names += [*comparison.frame["dataset"].unique()]
+    names += [*comparison.frame["method"].unique()]
+    with _plain_text():
+        list(_sections(comparison, plots=False))
+        figure = import_extra("matplotlib.figure").Figure()
+        for name in names:
+            figure.text(0, 0, drawable(name))
+        figure.savefig(BytesIO(), format="svg")
+
+
+@contextmanager
+def _plain_text() -> Iterator[None]:
+    """Draw text as it is, whatever the user's settings and fonts."""
+    matplotlib = import_extra("matplotlib")
+    with (
+        matplotlib.rc_context({"text.usetex": False, "svg.fonttype": "path"}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
+def _sections(comparison: Comparison, plots: bool = True) -> Iterator[str]:
+    yield f"<h1>{escape_html(repr(comparison))}</h1>"
     for metric in comparison.metrics:
         significance = comparison.significance(metric)
-        yield f"<h2>{escape(metric)}</h2>"
+        yield f"<h2>{escape_html(metric)}</h2>"
         yield _table(score_table(comparison, metric, HTML))
-        yield f'<p class="note">{escape(READING)}</p>'
+        yield f'<p class="note">{escape_html(READING)}</p>'
         yield _list(significance.lines())
         yield _pairs(significance)
-        yield from _plots(comparison, metric)
+        if plots:
+            yield from _plots(comparison, metric)
     yield "<h2>time and memory</h2>"
     yield _table(cost_table(comparison, HTML))
-    yield f'<p class="note">{escape(COSTS_READING)}</p>'
+    yield f'<p class="note">{escape_html(COSTS_READING)}</p>'
     yield f"<h2>failures</h2>{_list(failure_list(comparison))}"
     yield f"<h2>warnings</h2>{_list(told_once(comparison.frame, 'warnings'))}"
     for title, entries in comparison.setup.items():
-        yield f"<h2>{escape(title)}</h2>"
-        rows = ([escape(key), escape(value)] for key, value in entries.items())
+        yield f"<h2>{escape_html(title)}</h2>"
+        rows = (
+            [escape_html(key), escape_html(value)] for key, value in entries.items()
+        )
         yield _table([["", ""], *rows])
 
 
@@ -93,7 +130,7 @@ def _table(rows: Rows) -> str:
 
 
 def _list(lines: list[str]) -> str:
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    items = "".join(f"<li>{escape_html(line)}</li>" for line in lines)
     return f"<ul>{items}</ul>" if lines else "<p>None.</p>"
 
 
@@ -102,10 +139,10 @@ def _pairs(significance: Significance) -> str:
     if pairs.empty:
         return ""
     rows = [
-        [escape(f"{c:.3g}" if isinstance(c, float) else str(c)) for c in row]
+        [escape_html(f"{c:.3g}" if isinstance(c, float) else str(c)) for c in row]
         for row in pairs.itertuples(index=False)
     ]
-    header = [escape(column) for column in pairs.columns]
+    header = [escape_html(column) for column in pairs.columns]
     return (
         "<details><summary>All pairs by the Wilcoxon test</summary>"
         f"{_table([header, *rows])}</details>"
@@ -128,5 +165,5 @@ def _plots(comparison: Comparison, metric: str) -> Iterator[str]:
         file = BytesIO()
         drawn.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
         data = base64.b64encode(file.getvalue()).decode("ascii")
-        name = escape(f"{kind} by {metric}")
+        name = escape_html(f"{kind} by {metric}")
         yield f'<p><img alt="{name}" src="data:image/svg+xml;base64,{data}"></p>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,7 +41,18 @@ def resolve_scores(
     metrics: str | Sequence[str] | Mapping[str, Callable[..., float]],
 ) -> dict[str, Score]:
     """Make functions of (X, labels_true, labels_pred) from the user's choice."""
+    if callable(metrics) or not isinstance(metrics, str | Iterable):
+        raise TypeError(
+            f"metrics is a {type(metrics).__name__}; give names, or a dict of "
+            "functions of (labels_true, labels_pred) by name"
+        )
     if isinstance(metrics, Mapping):
+        for name, score in metrics.items():
+            if not callable(score):
+                raise TypeError(
+                    f"metrics: {name!r} is a {type(score).__name__}; give a function "
+                    "of (labels_true, labels_pred)"
+                )
         scores: dict[str, Score] = {
             name: partial(_with_classes, score) for name, score in metrics.items()
         }
@@ -53,7 +64,9 @@ def resolve_scores(
     return scores
 
 
-def _known(name: str) -> Score:
+def _known(name: Any) -> Score:
+    if not isinstance(name, str):
+        raise TypeError(f"metrics: {name!r} is no name; give functions as a dict")
     plain = name.removesuffix("_score")  # as scikit-learn's scorers are called
     if plain == SILHOUETTE:
         return _silhouette

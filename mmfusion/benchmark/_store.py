@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import inspect
 import json
-import os
+import math
 import re
+import shutil
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import joblib
 
+from mmfusion._atomic import make_folder, write_atomically
+
+CONTENT_KEYS = {"identity", "outcome", "sha256"}
+OUTCOME_KEYS = {
+    "labels",
+    "error",
+    "traceback",
+    "fit_seconds",
+    "peak_memory_mb",
+    "warnings",
+}
+MAX_READABLE = 60  # characters of names in the name of a file
 PACKAGES = ("mmfusion", "numpy", "scipy", "sklearn")  # which every result rests on
 
 
@@ -79,7 +94,7 @@ def _package_version(name: str) -> str | None:
     if folders is None:
         return None
     files = sorted(file for folder in folders for file in Path(folder).rglob("*.py"))
-    return _hash("".join(file.read_text(encoding="utf-8") for file in files))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _hash(text: str) -> str:
@@ -91,34 +106,123 @@ class CellStore:
 
     Parameters
     ----------
-    folder : path-like
+    folder : Path
         Made if it is not there.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made.
     """
 
-    def __init__(self, folder: Any) -> None:
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        make_folder(folder)
 
     def path(self, identity: Mapping[str, Any]) -> Path:
         """Where a cell lies: any difference in identity makes another file."""
         key = _hash(json.dumps(identity, sort_keys=True))[:24]
         readable = "-".join(str(identity[k]) for k in ("dataset", "method", "repeat"))
-        readable = re.sub(r"[^\w.]+", "-", readable)[:60]
-        return self.folder / f"{readable}-{key}.json"
+        readable = re.sub(r"[^\w.]+", "-", readable, flags=re.ASCII)
+        # neither a hidden file nor longer than any system allows
+        return self.folder / f"{readable.strip('.-')[:MAX_READABLE]}-{key}.json"
 
-    def read(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the outcome of a cell, or None if there is none that can be read."""
+    def read(
+        self, identity: Mapping[str, Any], n_samples: int
+    ) -> dict[str, Any] | None:
+        """Return the outcome of a cell; None if there is none that is intact.
+
+        Parameters
+        ----------
+        identity : dict
+            That of the cell, of JSON types.
+        n_samples : int
+            Number of samples, each of which has a label.
+
+        Returns
+        -------
+        dict or None
+            The outcome as it was written. A damaged file is warned of.
+        """
+        path = self.path(identity)
         try:
-            text = self.path(identity).read_text(encoding="utf-8")
-            return json.loads(text)["outcome"]
-        except (FileNotFoundError, json.JSONDecodeError):
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return _checked_outcome(json.loads(text), identity, n_samples)
+        except (RecursionError, ValueError) as error:
+            warnings.warn(
+                f"{path} is damaged and not used; the cell is run again: {error}",
+                UserWarning,
+                stacklevel=3,
+            )
             return None
 
     def write(self, identity: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
         """Write the outcome of a cell: all of it or, if interrupted, nothing."""
-        path = self.path(identity)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_text(
-            json.dumps({"identity": identity, "outcome": outcome}), encoding="utf-8"
-        )
-        os.replace(unfinished, path)
+        content = {
+            "identity": identity,
+            "outcome": outcome,
+            "sha256": _content_hash(identity, outcome),
+        }
+        text = json.dumps(content, allow_nan=False)
+        with write_atomically(self.path(identity), "w") as file:
+            file.write(text)
+
+    def check_writable(self, n_bytes: int) -> None:
+        """Refuse a folder in which files of this size in all cannot be written."""
+        probe = self.folder / "probe"
+        with write_atomically(probe) as file:
+            file.write(b"probe")
+        probe.unlink(missing_ok=True)  # unless another run has done so
+        n_free = shutil.disk_usage(self.folder).free
+        if n_free < n_bytes:
+            raise OSError(
+                errno.ENOSPC,
+                f"{str(self.folder)!r} has {n_free} bytes left, and the cells need "
+                f"about {n_bytes}; free some space there or give another out=",
+            )
+
+
+def _content_hash(identity: Any, outcome: Any) -> str:
+    return _hash(json.dumps([identity, outcome], sort_keys=True))
+
+
+def _checked_outcome(
+    content: Any, identity: Mapping[str, Any], n_samples: int
+) -> dict[str, Any]:
+    """Return the outcome in the content of a file, or say by an error what is wrong."""
+    if not (isinstance(content, dict) and content.keys() >= CONTENT_KEYS):
+        raise ValueError(f"it lacks some of {sorted(CONTENT_KEYS)}")
+    # as JSON has it, where tuples are lists
+    if _content_hash(content["identity"], 0) != _content_hash(identity, 0):
+        raise ValueError("it is of another cell")
+    outcome = content["outcome"]
+    if content["sha256"] != _content_hash(content["identity"], outcome):
+        raise ValueError("its content does not have the hash it was written with")
+    if not (isinstance(outcome, dict) and outcome.keys() == OUTCOME_KEYS):
+        raise ValueError(f"its outcome does not consist of {sorted(OUTCOME_KEYS)}")
+    labels, error = outcome["labels"], outcome["error"]
+    if (labels is None) == (error is None):
+        raise ValueError("it needs either labels or an error")
+    if labels is not None and not _are_labels(labels, n_samples):
+        raise ValueError(f"its labels are not one integer for each of {n_samples}")
+    peak = outcome["peak_memory_mb"]
+    measured = [outcome["fit_seconds"], 0.0 if peak is None else peak]
+    if not all(type(m) in (int, float) and 0 <= m < math.inf for m in measured):
+        raise ValueError("its time or memory is no number of at least 0")
+    texts = outcome["warnings"]
+    if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+        raise ValueError("its warnings are no list of texts")
+    if not isinstance(error, str | None):
+        raise ValueError("its error is no text")
+    return outcome
+
+
+def _are_labels(labels: Any, n_samples: int) -> bool:
+    return (
+        isinstance(labels, list)
+        and len(labels) == n_samples
+        and all(type(k) is int and abs(k) <= sys.maxsize for k in labels)
+    )

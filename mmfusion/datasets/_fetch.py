@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
 from sklearn.utils import Bunch
 
+from mmfusion._atomic import as_path, make_folder, write_atomically
 from mmfusion.datasets._registry import HANDWRITTEN, LEAVES, MSRCV1, RemoteFile
 from mmfusion.modalities import Modalities
 
@@ -114,7 +117,8 @@ def fetch_handwritten(
     Raises
     ------
     OSError
-        If a file is neither there nor to be downloaded, or the download fails.
+        If a file is neither there nor to be downloaded, the download fails, or the
+        file cannot be written.
     ValueError
         If what the server sends is not the file expected. It is not kept.
     ImportError
@@ -195,7 +199,8 @@ def fetch_msrcv1(
     Raises
     ------
     OSError
-        If a file is neither there nor to be downloaded, or the download fails.
+        If a file is neither there nor to be downloaded, the download fails, or the
+        file cannot be written.
     ValueError
         If what the server sends is not the file expected. It is not kept.
     ImportError
@@ -271,7 +276,8 @@ def fetch_100leaves(
     Raises
     ------
     OSError
-        If a file is neither there nor to be downloaded, or the download fails.
+        If a file is neither there nor to be downloaded, the download fails, or the
+        file cannot be written.
     ValueError
         If what the server sends is not the file expected. It is not kept.
     ImportError
@@ -324,11 +330,13 @@ def _local_files(
     download_if_missing: bool,
     base_url: str,
 ) -> list[Path]:
-    """Make sure that the files are there as they should be, and tell where."""
+    """Make sure that the files are there as they should be, and return their paths."""
+    if not isinstance(base_url, str):
+        raise TypeError(f"base_url is a {type(base_url).__name__}; give a URL as str")
     home = _data_home(data_home) / folder
     for file in files:
         path = home / file.name
-        if _is_intact(path, file.sha256):
+        if _is_intact(path, file):
             continue
         if not download_if_missing:
             state = "is damaged" if path.exists() else "is not there"
@@ -337,26 +345,55 @@ def _local_files(
                 f"of {file.n_bytes} bytes, or put the file there from "
                 f"{file.url(ORIGIN)}"
             )
-        _download(file, path, base_url)
+        content = _download(file, path, base_url)
+        make_folder(home)
+        with write_atomically(path) as opened:
+            opened.write(content)
     return [home / file.name for file in files]
 
 
 def _data_home(data_home: str | PathLike[str] | None) -> Path:
-    home = data_home or os.environ.get(HOME_VARIABLE) or _pooch().os_cache("mmfusion")
-    return Path(home).expanduser()
-
-
-def _is_intact(path: Path, sha256: str) -> bool:
-    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-
-
-def _download(file: RemoteFile, path: Path, base_url: str) -> None:
-    url = file.url(base_url)
-    # pooch downloads beside the target and moves the file once its hash is right
+    given = data_home if data_home is not None else os.environ.get(HOME_VARIABLE)
+    home = as_path(given or _pooch().os_cache("mmfusion"), "data_home")
     try:
-        _pooch().retrieve(
-            url, f"sha256:{file.sha256}", fname=path.name, path=path.parent
-        )
+        return home.expanduser()
+    except RuntimeError as error:  # there is no home
+        raise OSError(f"{home}: {error}; give data_home=") from error
+
+
+def _is_intact(path: Path, file: RemoteFile) -> bool:
+    if not path.is_file() or path.stat().st_size != file.n_bytes:
+        return False
+    return _has_hash(path.read_bytes(), file)
+
+
+def _has_hash(content: bytes, file: RemoteFile) -> bool:
+    return hashlib.sha256(content).hexdigest() == file.sha256
+
+
+class _Limited(BytesIO):
+    """A file in memory that refuses to grow beyond a known size."""
+
+    def __init__(self, n_bytes: int) -> None:
+        super().__init__()
+        self.n_bytes = n_bytes
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self.n_bytes:
+            raise ValueError("it goes on after them.")
+        return super().write(data)
+
+
+def _download(file: RemoteFile, path: Path, base_url: str) -> bytes:
+    """Return what a server sends, if it is the file expected."""
+    url = file.url(base_url)
+    received = _Limited(file.n_bytes)
+    try:
+        _pooch().HTTPDownloader()(url, received, None)
+        if not _has_hash(received.getvalue(), file):
+            raise ValueError(
+                f"it is {len(received.getvalue())} bytes of another SHA-256 hash."
+            )
     except OSError as error:
         raise OSError(
             f"cannot download {url}: {error}; give base_url= of a server that has it, "
@@ -365,8 +402,10 @@ def _download(file: RemoteFile, path: Path, base_url: str) -> None:
     except ValueError as error:
         raise ValueError(
             f"what {url} sends is not the file of {file.n_bytes} bytes expected, and "
-            f"was not kept: {error} Try again later, or give another base_url="
+            f"was not kept: {error} Try again later, give another base_url=, or put "
+            f"the file at {path}"
         ) from error
+    return received.getvalue()
 
 
 def _pooch() -> ModuleType:

@@ -1,5 +1,6 @@
 """``python -m mmfusion``: what it prints, writes and refuses."""
 
+import io
 import re
 import subprocess
 import sys
@@ -91,6 +92,18 @@ def test_list_names_methods_data_sets_and_metrics(capsys):
         (["compare", "--data", "blobs", "--repeats", "0"], "n_repeats=0"),
         (["compare", "--data", "blobs", "--repeats", "many"], "--repeats: invalid int"),
         (["compare", "--data", "blobs", "blobs"], "two data sets are called 'blobs'"),
+        (["compare", "--data", ""], "'' is neither a file nor"),
+        (["compare", "--data", "a\0b"], "is neither a file nor"),
+        (["compare", "--data", "two\nlines"], r"'two\\nlines' is neither a file"),
+        (["compare", "--data", "."], "'.' is neither a file nor"),
+        (["compare", "--data", "x" * 300], "x{300}"),
+        (["compare", "--data", "blobs", "--jobs", "0"], "n_jobs=0"),
+        (["compare", "--data", "blobs", "--repeats", "9" * 30], "n_repeats=999"),
+        (["compare", "--data", "blobs", "--repeats", "-1"], "n_repeats=-1"),
+        (["compare", "--data", "blobs", "--methods", ""], "no method ''"),
+        (["compare", "--data", "blobs", "--out", ""], "--out='' is empty"),
+        (["compare", "--data", "blobs", "--out", "a\0b"], r"--out='a.*' is empty or"),
+        (["compare", "--data", "blobs", "--out", "x" * 300], "x{300}.* shorter path"),
         (["cluster"], "invalid choice: 'cluster'"),
     ],
 )
@@ -109,6 +122,51 @@ def test_files_that_are_not_of_modalities_are_refused(tmp_path, capsys):
     np.savez(without, view_0=np.eye(4), view_1=np.eye(4))
     error = refused(capsys, "compare", "--data", str(without))
     assert "'without' has no classes" in error
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256)), b"PK\3\4"])
+def test_damaged_files_are_refused(tmp_path, capsys, content):
+    (tmp_path / "file.npz").write_bytes(content)
+    error = refused(capsys, "compare", "--data", str(tmp_path / "file.npz"))
+    assert f"error: {tmp_path / 'file.npz'} is not an npz file" in error
+
+
+def test_measured_targets_and_taken_names_are_refused(npz, tmp_path, capsys):
+    X, y = make_multimodal_blobs(40, random_state=0)
+    out = ("--out", str(tmp_path / "out"))
+    save_npz(tmp_path / "measured.npz", X, y / 2)
+    error = refused(capsys, "compare", *out, "--data", str(tmp_path / "measured.npz"))
+    assert "'measured': its target holds measured values" in error
+    npz.rename(tmp_path / "mean.npz")
+    error = refused(capsys, "compare", *out, "--data", str(tmp_path / "mean.npz"))
+    assert "a data set cannot be called 'mean'" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(npz, tmp_path, capsys):
+    for out in (npz, npz / "below"):
+        error = refused(capsys, "compare", "--data", str(npz), "--out", str(out))
+        assert f"cannot write '{npz}" in error
+        assert "give another path" in error
+
+
+@pytest.mark.parametrize("name", ["$x$ %=<b>", "two\nlines", "漢", "-x"])
+def test_files_and_folders_may_have_any_name(npz, tmp_path, monkeypatch, name):
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", printed)
+    npz.rename(tmp_path / f"{name}.npz")
+    data, out = tmp_path / f"{name}.npz", tmp_path / name / name
+    arguments = ["compare", "--data", str(data), "--out", str(out)]
+    arguments += ["--methods", "early", "--repeats", "1", "--metrics", "purity"]
+    assert command_line.main(arguments) == 0
+    assert (out / "report.html").exists()
+    assert b"report.html" in printed.buffer.getvalue()
+
+
+def test_a_full_disk_is_told_in_one_line(npz, small_disk, capsys):
+    (small_disk / "large").write_bytes(bytes(300 * 2**10 - 3 * 4096))
+    error = refused(capsys, "compare", "--data", str(npz), "--out", str(small_disk))
+    assert "bytes left, and the cells need" in error
 
 
 def test_data_sets_are_fetched_by_name(monkeypatch):

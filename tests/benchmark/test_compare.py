@@ -169,6 +169,74 @@ def test_a_score_that_fails_leaves_the_others(halves):
 
 
 @pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        ("0.5", "the score is a str; a metric returns one real number"),
+        (None, "the score is a NoneType"),
+        (1j, "the score is a complex"),
+        (True, "the score is a bool"),
+        (np.True_, "the score is a bool"),
+        ([0.5], "the score is a list"),
+        (np.array([0.5]), "the score is a ndarray"),
+        (np.nan, "the score is nan"),
+        (np.float32(np.inf), "the score is inf"),
+        (10**400, "OverflowError"),
+    ],
+)
+def test_what_a_metric_returns_is_checked(halves, value, error):
+    metrics = {"mine": lambda y, labels: value, "rand": adjusted_rand_score}
+    (row,) = run({"a": Double()}, halves, metrics).itertuples()
+    assert row.error.startswith("mine: ")
+    assert error in row.error
+    assert np.isnan(row.mine)
+    assert row.rand == 1
+
+
+@pytest.mark.parametrize("value", [1, np.float32(0.5), np.int8(1), np.array(0.25)])
+def test_a_metric_may_return_any_real_number(halves, value):
+    (row,) = run({"a": Double()}, halves, {"mine": lambda y, z: value}).itertuples()
+    assert row.status == "ok"
+    assert row.mine == float(value)
+
+
+def test_a_metric_cannot_change_the_labels_of_others(halves):
+    def sorting(y, labels):
+        y.sort()
+        labels.sort()
+        return 0.0
+
+    metrics = {"sorting": sorting, "rand": adjusted_rand_score}
+    X, y = halves[0][::-1], halves[1][::-1].copy()
+    frame = run({"a": Double(), "b": ByPosition()}, (X, y), metrics, n_repeats=2)
+    assert (frame[frame["method"] == "a"]["rand"] == 1).all()
+    assert_array_equal(y, halves[1][::-1])
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("exception", "error"),
+    [
+        (SystemExit(3), "SystemExit: 3"),
+        (Unprintable(), "Unprintable: (its text cannot be printed)"),
+        (OSError("a\ud800"), r"OSError: a\ud800"),
+    ],
+)
+def test_a_run_outlives_any_exception_of_a_method(halves, tmp_path, exception, error):
+    class Broken(Double):
+        def fit_predict(self, X, y=None):
+            raise exception
+
+    options = dict(out=tmp_path, n_repeats=1)
+    comparison = compare({"a": Broken(), "b": Double()}, {"d": halves}, **options)
+    assert comparison.frame["error"].tolist() == [error, ""]
+    comparison.save(tmp_path)
+
+
+@pytest.mark.parametrize(
     "labels", [np.zeros(3, int), np.zeros((40, 1), int), np.full(40, 0.5), None]
 )
 def test_labels_that_are_none_are_a_failure(halves, labels):
@@ -245,9 +313,20 @@ def test_metrics_by_name_or_as_functions(halves, metrics, names):
     assert comparison.frame[names].notna().all(axis=None)
 
 
-def test_classes_may_have_any_labels(halves):
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["cat", "dog"]),
+        np.array(["cat", "dog"], dtype=object),
+        np.array([1.0, 2.0]),
+        np.array([False, True]),
+        np.array([1, 2], dtype=object),
+        np.array([1, 2], dtype=np.uint8),
+    ],
+)
+def test_classes_may_have_any_labels(halves, labels):
     X, y = halves
-    (row,) = run({"a": Double()}, (X, np.array(["cat", "dog"])[y])).itertuples()
+    (row,) = run({"a": Double()}, (X, labels[y])).itertuples()
     assert row.adjusted_rand == 1
 
 
@@ -261,6 +340,39 @@ def test_classes_may_have_any_labels(halves):
         ({"datasets": {}}, ValueError, "no data sets"),
         ({"estimators": {}}, ValueError, "no methods"),
         ({"estimators": {"a": BaseEstimator()}}, TypeError, "'a'.*fit_predict"),
+        ({"estimators": {"a": Double}}, TypeError, r"class Double; .* Double\(\)"),
+        ({"estimators": Double}, TypeError, "estimators is no dict"),
+        ({"estimators": len}, TypeError, "estimators returned a int for .*'halves'"),
+        ({"estimators": [Double()]}, TypeError, "estimators is no dict"),
+        ({"datasets": None}, TypeError, "datasets is no dict"),
+        ({"metrics": None}, TypeError, "metrics is a NoneType"),
+        ({"metrics": adjusted_rand_score}, TypeError, "metrics is a function"),
+        ({"metrics": [adjusted_rand_score]}, TypeError, "give functions as a dict"),
+        ({"metrics": {"a": 1}}, TypeError, "metrics: 'a' is a int"),
+        ({"n_repeats": "2"}, ValueError, "n_repeats='2'"),
+        ({"n_repeats": 2.5}, ValueError, "n_repeats=2.5"),
+        ({"n_repeats": True}, ValueError, "n_repeats=True"),
+        ({"n_repeats": 10**9}, ValueError, "n_repeats=1000000000"),
+        ({"random_state": -1}, ValueError, "random_state=-1"),
+        ({"n_jobs": 0}, ValueError, "n_jobs=0"),
+        ({"n_jobs": "all"}, ValueError, "n_jobs='all'"),
+        ({"datasets": {"d": (np.eye(3), [0.5, 1, 2])}}, ValueError, "'d': .*measured"),
+        ({"datasets": {"d": (np.eye(3), [0, np.nan, 1])}}, ValueError, "'d': .*NaN"),
+        ({"datasets": {"d": (np.eye(3), [0, np.inf, 1])}}, ValueError, "'d': .*NaN"),
+        ({"datasets": {"d": (np.eye(3), [0, 1j, 1])}}, ValueError, "'d': Complex"),
+        ({"datasets": {"d": (np.eye(3), ["a", None, "b"])}}, ValueError, "neither"),
+        ({"datasets": {"d": (np.eye(3), [None, None, 1])}}, ValueError, "neither"),
+        (
+            {"datasets": {"d": (np.eye(3), np.array([0.5, 1, 2], dtype=object))}},
+            ValueError,
+            "'d': .*measured",
+        ),
+        (
+            {"datasets": {"d": (np.eye(3), np.ma.masked_equal([0, 1, 2], 1))}},
+            ValueError,
+            "'d': .*masked",
+        ),
+        ({"datasets": {"d": (np.empty((0, 3)), [])}}, ValueError, "'d': .*no samples"),
         ({"datasets": {"d": np.eye(3)}}, ValueError, "'d' is a ndarray"),
         ({"datasets": {"d": (np.eye(3), None)}}, ValueError, "'d' has no classes"),
         ({"datasets": {"d": (np.eye(3), [0, 1])}}, ValueError, "'d': .*inconsistent"),

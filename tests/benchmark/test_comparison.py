@@ -197,14 +197,14 @@ def test_markdown_has_the_table_with_the_best_in_bold(small):
     assert small.to_markdown("score") in small.to_markdown()
 
 
-NASTY = r"50%_a & $b {c} ~d^ #e \f | <g>"
+NASTY = r"50%_a & $b {c} ~d^ #e \f | <g> [h]*"
 
 
 def test_latex_escapes_what_latex_would_read():
     latex = make({(NASTY, NASTY): [0.5, 0.6]}).to_latex()
     escaped = (
         r"50\%\_a \& \$b \{c\} \textasciitilde{}d\textasciicircum{} \#e "
-        r"\textbackslash{}f | <g>"
+        r"\textbackslash{}f \textbar{} \textless{}g\textgreater{} {[}h{]}{*}"
     )
     assert f"method & {escaped} & mean rank \\\\" in latex
     assert rf"{escaped} & \textbf{{0.550}} $\pm$ 0.071 (1) & 1.00 \\" in latex
@@ -271,6 +271,32 @@ def test_save_writes_all_of_it(small, tmp_path):
     files = {path.name for path in report.parent.iterdir()}
     assert files == {"report.html", "table.md", "table.tex", "results.csv"}
     assert (report.parent / "table.md").read_text("utf-8") == small.to_markdown()
+
+
+def test_a_full_disk_leaves_the_old_report(small, small_disk):
+    small.save(small_disk)
+    before = {path.name: path.read_bytes() for path in small_disk.iterdir()}
+    with pytest.raises(OSError, match="No space"):
+        (small_disk / "large").write_bytes(bytes(10**6))
+    with pytest.raises(OSError, match=r"results\.csv'.* the disk is full; free some"):
+        small.save(small_disk)
+    with pytest.raises(OSError, match=r"report\.html'.* the disk is full; free some"):
+        small.to_html(small_disk / "report.html")
+    (small_disk / "large").unlink()
+    assert {path.name: path.read_bytes() for path in small_disk.iterdir()} == before
+
+
+@pytest.mark.parametrize("path", [None, 3, "", "a\0b"])
+def test_what_is_no_path_is_refused(small, path):
+    for write in (small.to_csv, small.to_html, small.save):
+        with pytest.raises((TypeError, ValueError), match=r"^(path|folder)"):
+            write(path)
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -1, np.nan, "0.05", None])
+def test_a_level_lies_between_0_and_1(small, alpha):
+    with pytest.raises(ValueError, match="alpha="):
+        small.significance(alpha=alpha)
 
 
 def test_the_plot_of_scores_has_every_method_and_failure(small):

@@ -2,8 +2,10 @@
 
 import sys
 import threading
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from mmfusion.datasets import (
     fetch_msrcv1,
     load_npz,
 )
+
+N_BYTES = 1114705  # of the file of fetch_msrcv1
 
 FETCHERS = [
     (fetch_handwritten, "handwritten_mfeat", 6),
@@ -28,7 +32,9 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder):
         super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
         self.asked = []
-        self.damages = self.refuses = False
+        self.answer = None  # instead of the file
+        self.refuses = self.promises = False
+        self.n_sent = 0
 
     @property
     def url(self):
@@ -41,26 +47,50 @@ class Handler(SimpleHTTPRequestHandler):
         self.path = "/" + self.path.rpartition("/")[2]  # the folder here is flat
         if self.server.refuses:
             self.send_error(404)
-        elif self.server.damages:
+        elif self.server.answer is not None:
             self.send_response(200)
+            if self.server.promises:
+                self.send_header("Content-Length", str(N_BYTES))
             self.end_headers()
-            self.wfile.write(b"not what was asked for")
+            self.send_other()
         else:
             super().do_GET()
+
+    def send_other(self):
+        with suppress(OSError):  # when the client has gone
+            for piece in self.server.answer:
+                self.wfile.write(piece)
+                self.server.n_sent += len(piece)
 
     def log_message(self, *args):
         pass
 
 
+@contextmanager
+def running(folder):
+    with Server(folder) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.fixture
 def server(shared_data, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Server(shared_data / "raw") as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with running(shared_data / "raw") as server:
         yield server
-        server.shutdown()
-        thread.join()
+
+
+@pytest.fixture
+def other_server(tmp_path, monkeypatch):
+    """A server that sends something else."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with running(tmp_path) as server:
+        yield server
 
 
 @pytest.mark.parametrize(("fetch", "name", "n_files"), FETCHERS)
@@ -103,17 +133,69 @@ def test_files_are_asked_for_by_repository_commit_and_path(server, tmp_path):
     ]
 
 
-def test_a_file_with_another_hash_is_refused_and_not_kept(server, tmp_path):
-    server.damages = True
-    with pytest.raises(ValueError, match=r"MSRC_v1.mat sends is not the file"):
-        fetch_msrcv1(data_home=tmp_path, base_url=server.url)
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+def files_in(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("content", [b"", b"not what was asked for", bytes(N_BYTES)])
+def test_a_file_with_another_hash_is_refused_and_not_kept(
+    other_server, tmp_path, content
+):
+    other_server.answer = [content]
+    message = rf"MSRC_v1.mat sends is not the file.* {len(content)} bytes of another"
+    with pytest.raises(ValueError, match=message):
+        fetch_msrcv1(data_home=tmp_path, base_url=other_server.url)
+    assert files_in(tmp_path) == []
+
+
+def test_a_download_that_is_cut_short_is_not_kept(other_server, tmp_path):
+    other_server.answer, other_server.promises = [bytes(1000)], True
+    with pytest.raises(OSError, match=r"cannot download .*MSRC_v1.mat.*give base_url="):
+        fetch_msrcv1(data_home=tmp_path, base_url=other_server.url)
+    assert files_in(tmp_path) == []
+
+
+def test_a_download_stops_at_the_known_size(other_server, tmp_path):
+    other_server.answer = repeat(bytes(2**16))
+    with pytest.raises(ValueError, match=r"MSRC_v1.mat sends .*not kept: it goes on"):
+        fetch_msrcv1(data_home=tmp_path, base_url=other_server.url)
+    assert files_in(tmp_path) == []
+    assert other_server.n_sent < 2**26  # what is on its way when the client leaves
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        (dict(base_url=None), TypeError, "base_url is a NoneType"),
+        (dict(base_url=""), OSError, "give base_url="),
+        (dict(base_url="nonsense://x"), OSError, "give base_url="),
+        (dict(base_url="http://"), OSError, "give base_url="),
+        (dict(data_home=3), TypeError, "data_home is a int"),
+        (dict(data_home="a\0b"), ValueError, "data_home="),
+    ],
+)
+@pytest.mark.parametrize("fetch", [fetch for fetch, _, _ in FETCHERS])
+def test_odd_options_are_refused(tmp_path, fetch, options, error, match):
+    with pytest.raises(error, match=match):
+        fetch(**{"data_home": tmp_path, **options})
+
+
+def test_a_full_disk_is_told_with_the_remedy(server, small_disk):
+    with pytest.raises(OSError, match=r"MSRC_v1.mat'.* the disk is full; free some"):
+        fetch_msrcv1(data_home=small_disk, base_url=server.url)
+    assert files_in(small_disk) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_remedy(server, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match=r"cannot write .*file.* give another path"):
+        fetch_msrcv1(data_home=tmp_path / "file", base_url=server.url)
 
 
 def test_a_file_damaged_on_disk_is_told_or_downloaded_again(server, tmp_path):
     options = dict(data_home=tmp_path, base_url=server.url)
     whole = fetch_msrcv1(**options)
-    (path,) = (p for p in tmp_path.rglob("*") if p.is_file())
+    (path,) = files_in(tmp_path)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(OSError, match=r"MSRC_v1.mat is damaged, and download_if"):
         fetch_msrcv1(download_if_missing=False, **options)
