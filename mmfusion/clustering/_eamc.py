@@ -1140,7 +1140,10 @@ class EAMCClusterer(
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the network of the arrays."""
         super().__setstate__(state)
-        if not isinstance(state.get("_net"), dict):  # stored by an older version
+        if "_net" not in state:
+            return
+        if not isinstance(state["_net"], dict):  # stored by an older version
+            self._made_with = self._params_of_net()
             return
         self._preparation = Preparation.from_state(state["_preparation"])
         params = self.get_params(deep=False) | state["_net"].get("params", {})
