@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -67,11 +68,16 @@ NEIGHBOR_ROWS = 10_000  # samples among which neighbours are searched
 AUTO_STEPS = 400  # batches that 'auto' epochs make at least
 AUTO_EPOCHS = 10  # and epochs of the warm start
 
-_positive = Interval(Real, 0, None, closed="neither")
-_weight = Interval(Real, 0, None, closed="left")
+LARGEST = sys.float_info.max  # integers beyond are no floats
+
+_positive = Interval(Real, 0, LARGEST, closed="right")
+_weight = Interval(Real, 0, LARGEST, closed="both")
 _count = Interval(Integral, 1, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
-_REMEDY = "lower lr, set clip_norm, or look for modalities of extreme values"
+_REMEDY = (
+    "lower lr, pretrain_lr or the weights of the loss terms, set clip_norm, or look for "
+    "modalities of extreme values"
+)
 # parameters that do not change what is trained; seeds stand for random_state
 _NOT_IN_CHECKPOINTS = {
     "callbacks",
@@ -679,7 +685,9 @@ class EAMCClusterer(
         resolve_device(self.device)
         for name in ("betas", "discriminator_betas"):
             pair = getattr(self, name)
-            if len(pair) != 2 or not all(b in _SHARE for b in pair):
+            if len(pair) != 2 or not all(
+                isinstance(beta, Real) and beta in _SHARE for beta in pair
+            ):
                 raise ValueError(f"{name}={pair!r} must be two numbers from [0, 1)")
         for callback in self.callbacks or []:
             named = isinstance(callback, tuple) and len(callback) == 2
@@ -841,7 +849,7 @@ class EAMCClusterer(
                 widths[0],
                 self._k,
                 self.attention,
-                self.attention_temperature,
+                float(self.attention_temperature),
                 self.hidden_width,
                 n_heads,
             )
@@ -854,13 +862,13 @@ class EAMCClusterer(
             network.to(self._full_dtype()),
             criterion=self._objective(),
             width=widths[0],
-            pretrain_lr=self.pretrain_lr,
-            lr=self.lr,
-            attention_lr=self.lr if self.attention_lr is None else self.attention_lr,
-            discriminator_lr=self.discriminator_lr,
-            betas=tuple(self.betas),
-            discriminator_betas=tuple(self.discriminator_betas),
-            clip_norm=self.clip_norm,
+            pretrain_lr=float(self.pretrain_lr),
+            lr=float(self.lr),
+            attention_lr=float(self.attention_lr or self.lr),
+            discriminator_lr=float(self.discriminator_lr),
+            betas=tuple(map(float, self.betas)),
+            discriminator_betas=tuple(map(float, self.discriminator_betas)),
+            clip_norm=None if self.clip_norm is None else float(self.clip_norm),
             alternate=self.alternate,
             rest=self.discriminator_rest,
             schedule=self.lr_schedule,
@@ -886,15 +894,15 @@ class EAMCClusterer(
 
     def _objective(self) -> Objective:
         return Objective(
-            sc_weight=self.sc_weight,
-            sim_weight=self.sim_weight,
-            reg_weight=self.reg_weight,
+            sc_weight=float(self.sc_weight),
+            sim_weight=float(self.sim_weight),
+            reg_weight=float(self.reg_weight),
             regularizer=self.regularizer,
-            attention_weight=self.attention_weight,
+            attention_weight=float(self.attention_weight),
             mean_attention=self.attention_reduction == "mean",
-            adversarial_weight=self.adversarial_weight,
-            kernel_width=self.kernel_width,
-            size_weight=self.size_weight,
+            adversarial_weight=float(self.adversarial_weight),
+            kernel_width=float(self.kernel_width),
+            size_weight=float(self.size_weight),
         )
 
     def _publish(self, net: AdversarialNet, labels: np.ndarray | None) -> Self:
@@ -1140,7 +1148,10 @@ class EAMCClusterer(
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the network of the arrays."""
         super().__setstate__(state)
-        if not isinstance(state.get("_net"), dict):  # stored by an older version
+        if "_net" not in state:
+            return
+        if not isinstance(state["_net"], dict):  # stored by an older version
+            self._made_with = self._params_of_net()
             return
         self._preparation = Preparation.from_state(state["_preparation"])
         params = self.get_params(deep=False) | state["_net"].get("params", {})
@@ -1170,10 +1181,10 @@ def _check_folder(folder: Path) -> None:
     """Make the folder of checkpoints."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"checkpoint_dir={str(folder)!r} is no folder, and cannot be made one: "
-            f"{error.strerror}"
+            f"{error}"
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ValueError(f"checkpoint_dir={str(folder)!r} is not writable")

@@ -152,12 +152,18 @@ def _users_encoder(option: Any, shape: tuple[int, ...], name: str) -> nn.Module:
             f"{type(option).__name__}, not a torch Module"
         )
     try:
-        return copy.deepcopy(option)
+        copied = copy.deepcopy(option)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
-            f"modality {name!r}: its module in encoders cannot be copied ({error}); "
-            "give a factory, whose modules can be"
+            f"modality {name!r}: its module in encoders cannot be copied: {error}"
         ) from error
+    if not all(parameter.is_leaf for parameter in copied.parameters()):
+        raise ValueError(
+            f"modality {name!r}: its module in encoders cannot be trained, for its "
+            "parameters are results of other operations, as in a copy of a scripted "
+            "module; give an ordinary module"
+        )
+    return copied
 
 
 def _widths(option: Any, name: str) -> list[int]:

@@ -124,7 +124,10 @@ class _DrawFrom(TorchDispatchMode):
         given = kwargs.get("generator")
         if torch.Tag.nondeterministic_seeded not in func.tags or given is not None:
             return func(*args, **kwargs)
-        generator = self.draws.generator(_device_of(args, kwargs))
+        device = _device_of(args, kwargs)
+        if device.type == "meta":  # without memory, nothing is drawn
+            return func(*args, **kwargs)
+        generator = self.draws.generator(device)
         seeded = _with_generator(func)
         if seeded is not None:
             return seeded(*args, **(kwargs | {"generator": generator}))

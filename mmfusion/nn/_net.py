@@ -183,7 +183,8 @@ class AdversarialNet(NeuralNet):
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0) + term.detach()
                 turns[name] += 1
-            self.notify("on_batch_end", batch=batch, training=training, **terms)
+            given = {"batch": batch, "training": training, "y_pred": None} | terms
+            self.notify("on_batch_end", **given)
         for name, total in sums.items():
             key = f"{prefix}_loss" if name == "loss" else name
             self.history.record(key, float(total) / turns[name])

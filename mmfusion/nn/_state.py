@@ -69,9 +69,15 @@ def set_net_state(net: AdversarialNet, state: dict[str, Any]) -> None:
     if len(parts["network"]["heads.hidden"]) == 1 < net.module_.heads.n_heads:
         net.module_.heads.keep(0)  # their competition was over
         net.initialize_optimizer()
-    for name, part in parts_of(net).items():
+    own = parts_of(net)
+    if parts.keys() != own.keys():
+        raise ValueError(
+            f"it holds {sorted(parts)}, and not {sorted(own)}: adversarial_weight is 0 "
+            "in one of the two"
+        )
+    for name, part in own.items():
         if hasattr(part, "named_parameters"):
-            _check_same_layers(part.state_dict(), parts.get(name, {}), name)
+            _check_same_layers(part.state_dict(), parts[name], name)
         part.load_state_dict(parts[name])
     net.history_ = History(state["history"])
 
