@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "list":
         print(_catalogue())
         return 0
+    if options.command == "warm-up":
+        return _warm_up()
     try:
         comparison = compare(
             choose_methods(options.methods),
@@ -64,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print the methods, data sets and metrics")
+    commands.add_parser(
+        "warm-up", help="compile the functions of mmfusion.alignment ahead of use"
+    )
     run = commands.add_parser(
         "compare",
         help="run methods on data sets and write a report",
@@ -97,6 +102,17 @@ def _parser() -> argparse.ArgumentParser:
         "--out", default="report", help="folder of cells and report (default: report)"
     )
     return parser
+
+
+def _warm_up() -> int:
+    from mmfusion.alignment._warm_up import warm_up  # loads numba
+
+    total = 0.0
+    for name, seconds in warm_up():
+        print(f"{name:<24}{seconds:6.1f} s", flush=True)
+        total += seconds
+    print(f"Compiled or found in the cache in {total:.1f} s.")
+    return 0
 
 
 def _catalogue() -> str:
