@@ -67,13 +67,39 @@ def _compare(options: argparse.Namespace) -> int:
     return int((comparison.frame["status"] == "failed").all())
 
 
-COMMANDS = {"list": _list, "compare": _compare}
+def _warm_up(options: argparse.Namespace) -> int:
+    from mmfusion.alignment._warm_up import warm_up  # loads numba
+
+    total = 0.0
+    for name, seconds in warm_up():
+        _print(f"{name:<24}{seconds:6.1f} s")
+        total += seconds
+    _print(f"Compiled or found in the cache in {total:.1f} s.")
+    return 0
+
+
+def _catalogue() -> str:
+    sections: dict[str, Mapping[str, str]] = {
+        "Methods": {name: entry.about for name, entry in METHODS.items()}
+        | {BASELINES: BASELINES_ABOUT},
+        "Data sets": {name: entry.about for name, entry in DATASETS.items()}
+        | {"FILE.npz": "a file as mmfusion.datasets.save_npz writes it"},
+        "Metrics": dict.fromkeys(METRICS, ""),
+    }
+    paragraphs = []
+    for title, entries in sections.items():
+        lines = (f"  {name:<24}{about}".rstrip() for name, about in entries.items())
+        paragraphs.append("\n".join([title, *lines]))
+    return "\n\n".join(paragraphs)
+
+
+COMMANDS = {"list": _list, "warm-up": _warm_up, "compare": _compare}
 
 
 def _print(text: str) -> None:
     """Print in the terminal's encoding, which may lack characters."""
     encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print the methods, data sets and metrics")
+    commands.add_parser(
+        "warm-up", help="compile the functions of mmfusion.alignment ahead of use"
+    )
     run = commands.add_parser(
         "compare",
         help="run methods on data sets and write a report",
@@ -115,21 +144,6 @@ def _parser() -> argparse.ArgumentParser:
         "--out", default="report", help="folder of cells and report (default: report)"
     )
     return parser
-
-
-def _catalogue() -> str:
-    sections: dict[str, Mapping[str, str]] = {
-        "Methods": {name: entry.about for name, entry in METHODS.items()}
-        | {BASELINES: BASELINES_ABOUT},
-        "Data sets": {name: entry.about for name, entry in DATASETS.items()}
-        | {"FILE.npz": "a file as mmfusion.datasets.save_npz writes it"},
-        "Metrics": dict.fromkeys(METRICS, ""),
-    }
-    paragraphs = []
-    for title, entries in sections.items():
-        lines = (f"  {name:<24}{about}".rstrip() for name, about in entries.items())
-        paragraphs.append("\n".join([title, *lines]))
-    return "\n\n".join(paragraphs)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from mmfusion.alignment._compilation import compiler
 
 # numbers are finite or +inf, never NaN: minima need not look for it
 _FAST = {"nnan", "nsz", "contract"}
-_compiled: Any = numba.njit(nogil=True, cache=True, fastmath=_FAST)
+_compiled = compiler(_FAST)
 
 # kinds of local costs
 SQUARED, PRODUCT, COSINE, MANHATTAN, GIVEN = range(5)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from mmfusion.alignment._compilation import compiler
 from mmfusion.alignment._dtw_kernels import Window, _compiled
 from mmfusion.alignment._raw_sequences import as_sequence
 from mmfusion.alignment._windows import sakoe_chiba, whole_window
@@ -15,7 +15,7 @@ BOUNDED = ("manhattan", "sqeuclidean")  # metrics that are sums over features
 
 # bounds are compared with room for rounding, so that sums may go in any order
 _FAST = {"nnan", "nsz", "contract", "reassoc"}
-_summed: Any = numba.njit(nogil=True, cache=True, fastmath=_FAST)
+_summed = compiler(_FAST)
 
 
 @_compiled

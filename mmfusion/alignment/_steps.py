@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
-import numba
 import numpy as np
+
+from mmfusion.alignment._compilation import compiler
 
 Move = tuple[tuple[int, int, float], ...]
 
@@ -37,7 +37,7 @@ _WEIGHTS: dict[str, Callable[[int, int], int]] = {
     "c": lambda rows, columns: rows,
     "d": lambda rows, columns: rows + columns,
 }
-_compiled: Any = numba.njit(nogil=True, cache=True)
+_compiled = compiler()
 _DIVISORS = {"a": "path", "b": "path", "c": "rows", "d": "both"}
 
 
