@@ -424,7 +424,8 @@ def check_row_labels(estimator: Any) -> None:
         name: pd.DataFrame(block, labels, [f"f{j}" for j in range(block.shape[1])])
         for name, block in X.to_dict().items()
     }
-    fitted = _prepared(estimator).fit(frames, y)
+    fitted = _prepared(estimator).fit(frames, pd.Series(y, labels))
+    assert b"pandas" not in pickle.dumps(fitted), "the estimator holds labels of fit"
     if hasattr(fitted, "set_output"):
         table = pd.concat([f.add_prefix(name) for name, f in frames.items()], axis=1)
         of_table = _prepared(estimator, modalities=X.column_spec()).fit(table, y)
