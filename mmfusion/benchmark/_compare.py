@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from mmfusion._extras import import_extra
+from mmfusion._row_labels import check_row_labels
 from mmfusion._validation import as_modalities
 from mmfusion.benchmark._cells import Dataset, run_cell
 from mmfusion.benchmark._comparison import Comparison
@@ -214,7 +215,9 @@ def _as_dataset(name: Any, data: Any) -> Dataset:
     if y is None:
         raise ValueError(f"data set {name!r} has no classes to score against")
     try:
-        frame, y = as_modalities(X), column_or_1d(y)
+        frame = as_modalities(X)
+        check_row_labels(frame._index, y, "y")
+        y = column_or_1d(y)
         check_consistent_length(frame, y)
     except (TypeError, ValueError) as error:
         raise ValueError(f"data set {name!r}: {error}") from error

@@ -14,6 +14,10 @@ from sklearn.preprocessing import StandardScaler
 
 from mmfusion import EarlyFusion, EarlyFusionClassifier, MKLClusterer, Modalities
 from mmfusion.alignment import DTWAligner, DTWKernel
+from mmfusion.benchmark import compare
+from mmfusion.datasets import save_npz
+from mmfusion.fusion import SingleModalityClusterer
+from mmfusion.metrics import modality_silhouette_score
 from mmfusion.mkl import ModalityKernels
 from mmfusion.preprocessing import (
     ModalityImputer,
@@ -22,7 +26,7 @@ from mmfusion.preprocessing import (
     SequencePooling,
     SequenceResampler,
 )
-from mmfusion.robustness import add_noise, drop_modalities
+from mmfusion.robustness import add_noise, degradation_curve, drop_modalities
 
 LABELS = pd.Index(list("dacfeb"), name="who")
 Y = pd.Series([0, 1, 0, 1, 1, 0], index=LABELS)
@@ -188,3 +192,19 @@ def test_degraded_data_keep_their_labels():
     X = PerModality().fit_transform(tables())
     assert add_noise(X, 0.5, random_state=0).index.equals(LABELS)
     assert drop_modalities(X, 0.5, random_state=0).index.equals(LABELS)
+
+
+def test_functions_refuse_labels_of_other_samples(tmp_path):
+    X = PerModality().fit_transform(tables())
+    turned = Y[::-1]
+    estimators = {"early": EarlyFusionClassifier()}
+    for call in (
+        lambda y: modality_silhouette_score(X, y),
+        lambda y: save_npz(tmp_path / "X.npz", X, y),
+        lambda y: degradation_curve(estimators, X, y, levels=[0], cv=2),
+        lambda y: compare({"k": SingleModalityClusterer()}, {"d": (X, y)}, n_repeats=1),
+    ):
+        call(Y)
+        call(Y.to_numpy())
+        with pytest.raises(ValueError, match=r"row labels of (y|labels) differ"):
+            call(turned)
