@@ -14,6 +14,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from mmfusion._atomic import as_path
 from mmfusion._extras import import_extra
+from mmfusion._row_labels import check_row_labels
 from mmfusion._validation import as_modalities
 from mmfusion.benchmark._cells import Dataset, describe_error, run_cell
 from mmfusion.benchmark._comparison import Comparison
@@ -272,7 +273,9 @@ def _as_dataset(name: Any, data: Any) -> Dataset:
     if y is None:
         raise ValueError(f"data set {name!r} has no classes to score against")
     try:
-        frame, y = as_modalities(X), _as_classes(y)
+        frame = as_modalities(X)
+        check_row_labels(frame._index, y, "y")
+        y = _as_classes(y)
         check_consistent_length(frame, y)
     except (TypeError, ValueError) as error:
         raise ValueError(f"data set {name!r}: {error}") from error

@@ -15,6 +15,7 @@ from mmfusion import _blocks
 from mmfusion._atomic import as_path
 from mmfusion._blocks import Block
 from mmfusion._columns import SEPARATOR, default_names
+from mmfusion._row_labels import check_row_labels
 from mmfusion.datasets._archive import read_arrays, write_arrays
 from mmfusion.modalities import Modalities
 
@@ -123,6 +124,7 @@ def save_npz(
     if not X.observed.all():
         arrays["observed"] = X.observed
     if y is not None:
+        check_row_labels(X._index, y, "y")
         arrays["y"] = _as_array(y, "y")
         _check_target(arrays["y"], X)
     if target_names is not None:

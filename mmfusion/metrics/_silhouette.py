@@ -14,6 +14,7 @@ from sklearn.utils import (
 )
 
 from mmfusion._blocks import as_table
+from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import fit_scalings
 from mmfusion._validation import FLOATS, as_modalities
 
@@ -81,6 +82,7 @@ def modality_silhouette_score(
     0.98
     """
     frame = as_modalities(X)
+    check_row_labels(frame._index, labels, "labels")
     labels = column_or_1d(labels)
     check_consistent_length(frame, labels)
     if sample_size is not None and sample_size < len(frame):

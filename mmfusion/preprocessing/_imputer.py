@@ -164,7 +164,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
                 fit_scaling(block, "block", own) for _, block, own in observed
             ]
             self._donor_weights = np.ones(len(frame)) if weight is None else weight
-            self._donors = frame
+            self._donors = Modalities._of(frame.names, frame.blocks, frame._mask)
             self._donors_scaled = self._scaled(frame)
         return self
 

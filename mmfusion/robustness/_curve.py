@@ -12,6 +12,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 
 from mmfusion._extras import import_extra
+from mmfusion._row_labels import check_row_labels
 from mmfusion._validation import as_modalities
 from mmfusion.metrics import get_scorer
 from mmfusion.robustness._degradations import add_noise, drop_modalities, swap_rows
@@ -154,6 +155,8 @@ default='missing'
         raise ValueError(f"n_repeats={n_repeats}; at least 1 is needed")
     named = _named(estimators)
     frame = as_modalities(X)
+    for key, values in {"y": y, "groups": groups}.items():
+        check_row_labels(frame._index, values, key)
     if y is not None:
         y = np.asarray(y)
         check_consistent_length(frame, y)

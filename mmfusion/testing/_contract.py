@@ -100,6 +100,7 @@ def multimodal_checks() -> list[Callable[[Any], None]]:
         check_nested_parameters,
         check_missing_modalities,
         check_feature_names_out,
+        check_row_labels,
         check_refuses_unlike_sample_counts,
         check_refuses_other_modalities,
         check_refuses_other_widths,
@@ -406,6 +407,48 @@ def check_feature_names_out(estimator: Any) -> None:
     mixed = type(estimator).__name__.lower()
     for name in names:
         assert name.partition("__")[0] in NAMES or name.startswith(mixed), name
+
+
+def check_row_labels(estimator: Any) -> None:
+    """Labelled rows are not mixed up, and label the output of every input form.
+
+    Not checked where pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        return
+    X, y = _data()
+    labels = pd.Index([f"s{i}" for i in range(len(X))])[::-1]
+    frames = {
+        name: pd.DataFrame(block, labels, [f"f{j}" for j in range(block.shape[1])])
+        for name, block in X.to_dict().items()
+    }
+    fitted = _prepared(estimator).fit(frames, pd.Series(y, labels))
+    assert b"pandas" not in pickle.dumps(fitted), "the estimator holds labels of fit"
+    if hasattr(fitted, "set_output"):
+        table = pd.concat([f.add_prefix(name) for name, f in frames.items()], axis=1)
+        of_table = _prepared(estimator, modalities=X.column_spec()).fit(table, y)
+        for transformer, form in (
+            (fitted, Modalities(frames)),
+            (fitted, frames),
+            (fitted, list(frames.values())),
+            (of_table, table),
+        ):
+            out = transformer.set_output(transform="pandas").transform(form)
+            for block in out.blocks if isinstance(out, Modalities) else [out]:
+                kept = block.index.equals(labels)
+                assert kept, f"labels are lost, given by {type(form).__name__}"
+    unlike = frames | {"text": frames["text"][::-1]}
+    later = [getattr(fitted, method) for method in [_method(estimator)] if method]
+    fit = _prepared(estimator).fit
+    for call in (lambda data: fit(data, y), *later):
+        message = _refusal(call, unlike)
+        for part in ("audio", "text", "labels"):
+            assert part in message, f"the error lacks {part!r}: {message}"
+    if get_tags(estimator).target_tags.required:
+        message = _refusal(fit, frames, pd.Series(y, labels)[::-1])
+        assert "labels of y" in message, f"the error does not name y: {message}"
 
 
 def check_refuses_unlike_sample_counts(estimator: Any) -> None:
