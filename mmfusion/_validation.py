@@ -594,16 +594,32 @@ def feature_names(layout: Layout) -> list[np.ndarray]:
     Features without names are x0, x1, ...; those of a lone unnamed modality, such as
     a plain 2-D table, get no prefix.
     """
-    lone = layout.names == tuple(default_names(1))
     return [
-        np.array(
-            [
-                feature if lone else f"{modality}{SEPARATOR}{feature}"
-                for feature in given or [f"x{j}" for j in range(width)]
-            ],
-            dtype=object,
-        )
+        prefixed(modality, given or [f"x{j}" for j in range(width)], layout)
         for modality, width, given in zip(
             layout.names, layout.widths, layout.feature_names, strict=True
         )
     ]
+
+
+def prefixed(modality: str, features: Iterable[str], layout: Layout) -> np.ndarray:
+    """Name features ``<modality>__<feature>``, as `feature_names` does.
+
+    Parameters
+    ----------
+    modality : str
+        Name of the modality.
+    features : iterable of str
+        Names of its features, with or without the name of the modality.
+    layout : Layout
+        All modalities.
+
+    Returns
+    -------
+    ndarray of str
+        The names.
+    """
+    if layout.names == tuple(default_names(1)):
+        return np.array(list(features), dtype=object)
+    prefix = modality + SEPARATOR
+    return np.array([prefix + f.removeprefix(prefix) for f in features], dtype=object)

@@ -17,6 +17,7 @@ from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._clusterers import (
     FusionClustererMixin,
     accepted_by,
+    check_clusterers,
     routed_fit_params,
     take_sparse,
     weighted_params,
@@ -184,6 +185,7 @@ class HybridFusionClusterer(
         self
             The fitted clusterer.
         """
+        check_clusterers(self.clusterer)
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         sets = modality_sets(frame.names, self.subsets)

@@ -25,6 +25,7 @@ from mmfusion.fusion._clusterers import (
     FusionClustererMixin,
     accepted_by,
     agreement,
+    check_clusterers,
     cluster_members,
     fit_labels,
     make_clusterer,
@@ -256,6 +257,7 @@ class LateFusionClusterer(
         self
             The fitted clusterer.
         """
+        check_clusterers(self.clusterer)
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         weight, params = weighted_params(params, frame)

@@ -33,6 +33,7 @@ from mmfusion.fusion._supervised import (
     Metadata,
     RegressorRole,
     accepted_by,
+    check_predictors,
     make_router,
     route,
     seed_of,
@@ -168,6 +169,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         self
             The fitted estimator.
         """
+        check_predictors(self)
         frame = self._validate(X, reset=True)
         if self.empty == "raise":
             refuse_empty_samples(frame)
@@ -315,8 +317,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         for p in np.flatnonzero(unseen.any(axis=0)):
             part, rows = self._parts[p], np.flatnonzero(unseen[:, p])
             matrix = part.matrix(frame[rows], np.ones(len(rows), dtype=bool))
-            own = self._target.read(part.estimator, matrix, part.method)
-            values[p, rows] = self._calibrated(p, own)
+            values[p, rows] = self._calibrated(p, part.read(self._target, matrix))
             observed[rows, p] = True
         return said
 
@@ -418,7 +419,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             if not rows.any():
                 continue
             matrix = part.matrix(frame, rows)
-            said = self._target.read(part.estimator, matrix, part.method)
+            said = part.read(self._target, matrix)
             answers.append(Answer(p, np.flatnonzero(rows), self._calibrated(p, said)))
             if self._references is not None:
                 reference = self._references[p]
