@@ -289,7 +289,7 @@ class LateFusionClusterer(
         as_given = np.isin(frame.names, list(self._layout.as_given))
         self._refuse_without_distances(frame, as_given)
         hows = [None if g else how for g, how in zip(as_given, hows, strict=True)]
-        hows = resolve_scalings(frame, hows, counts & ~as_given)
+        hows = resolve_scalings(frame, hows, counts & ~as_given, sample_weight)
         self._runs: list[list[_Run]] = []
         self._scalings = []
         parts, quality = [], np.ones(len(frame.names))

@@ -183,7 +183,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             frame, y, metadata = frame[counted], y[counted], metadata.of(counted)
         self._target = self._make_target(y, metadata.sample_weight)
         self._parts, answers = fit_parts(
-            self._plan(frame, sets),
+            self._plan(frame, sets, metadata.sample_weight),
             frame,
             y,
             self._target,
@@ -205,14 +205,16 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         """Positions of the modalities of every part."""
         return {name: [v] for v, name in enumerate(names)}
 
-    def _plan(self, frame: Modalities, sets: dict[str, list[int]]) -> list[Part]:
+    def _plan(
+        self, frame: Modalities, sets: dict[str, list[int]], sample_weight: Any
+    ) -> list[Part]:
         """Lay the parts out, unfitted."""
         default = self._default_estimator()
         estimators = self._clone_by_modality(list(sets), default)
         seed = seed_of(self.random_state)
         if seed is not None:
             estimators = [seeded(estimator, seed) for estimator in estimators]
-        hows = self._scalings(frame, sets)
+        hows = self._scalings(frame, sets, sample_weight)
         return [
             self._part(name, positions, estimator, hows, seed or 0)
             for (name, positions), estimator in zip(
@@ -221,7 +223,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         ]
 
     def _scalings(
-        self, frame: Modalities, sets: dict[str, list[int]]
+        self, frame: Modalities, sets: dict[str, list[int]], sample_weight: Any
     ) -> dict[str, str | None]:
         counts = np.ones(len(frame.names), dtype=bool)
         if not isinstance(self.weights, str):
@@ -232,7 +234,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         # what holds other than numbers is for its own pipeline, as it is
         as_given = np.isin(frame.names, list(self._layout.as_given))
         hows = [None if g else how for g, how in zip(as_given, hows, strict=True)]
-        hows = resolve_scalings(frame, hows, counts & ~as_given)
+        hows = resolve_scalings(frame, hows, counts & ~as_given, sample_weight)
         return dict(zip(frame.names, hows, strict=True))
 
     def _part(
