@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -43,23 +44,81 @@ def by_modality(
     return [option.get(name, default) for name in names]
 
 
+def check_estimators(
+    option: Any,
+    parameter: str,
+    methods: Sequence[str],
+    *,
+    strings: Sequence[str] = (),
+    remedy: str = "",
+) -> None:
+    """Refuse what is no estimator, alone or in a dict by modality name.
+
+    Parameters
+    ----------
+    option : object or dict
+        What was given. None, alone or in the dict, is the default.
+    parameter : str
+        What to call the option in errors.
+    methods : sequence of str
+        What an estimator needs to have.
+    strings : sequence of str, default=()
+        Strings that are taken in place of an estimator.
+    remedy : str, default=''
+        What else to say in the error, where '{name!r}' is the modality.
+
+    Raises
+    ------
+    TypeError
+        If an entry is a class or a string, or lacks a method.
+    """
+    is_dict = isinstance(option, Mapping)
+    for name, value in option.items() if is_dict else [(None, option)]:
+        if value is None or (isinstance(value, str) and value in strings):
+            continue
+        what = f"{parameter}[{name!r}]" if is_dict else parameter
+        if isinstance(value, type):
+            raise TypeError(
+                f"{what} is the class {value.__name__}; give an instance of it, "
+                f"{value.__name__}()"
+            )
+        lacking = [m for m in ("get_params", *methods) if not hasattr(value, m)]
+        if lacking:
+            also = "".join(f" or {s!r}" for s in strings)
+            raise TypeError(
+                f"{what} is {value!r}, without {lacking[0]}; give an estimator{also}"
+                f"{remedy.format(name=name) if is_dict else ''}"
+            )
+
+
 def weights_by_modality(weights: Any, names: Sequence[str]) -> np.ndarray:
     """Spell weights out: None is 1 for all; an array, or a dict by name (default 1)."""
     if weights is None:
         return np.ones(len(names))
     if isinstance(weights, Mapping):
         weights = by_modality(weights, names, "weights", default=1.0)
-    with errors_about("weights"):
-        values = np.asarray(as_plain(weights, "weights"), dtype=float)
+        for name, weight in zip(names, weights, strict=True):
+            if isinstance(weight, bool | np.bool_) or not isinstance(weight, Real):
+                raise TypeError(f"weights[{name!r}] is {weight!r}; give a number")
+    try:
+        values = np.asarray(as_plain(weights, "weights"))
+        if values.dtype.kind not in "fiuO":
+            raise TypeError(f"it holds {values.dtype}")
+        values = values.astype(float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"weights={weights!r} are no numbers ({error}); give one for each of the "
+            f"modalities {list(names)}"
+        ) from error
     if values.shape != (len(names),):
         raise ValueError(
             f"weights has shape {values.shape}; give one weight for each of the "
             f"{len(names)} modalities {list(names)}, or a dict by name"
         )
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() == 0:
+    if not np.isfinite(values.sum()) or values.min() < 0 or values.max() == 0:
         raise ValueError(
-            f"weights are {values.tolist()}; they must be finite, not negative, and "
-            "not all zero"
+            f"weights are {values.tolist()}; they must be finite, as their sum, not "
+            "negative, and not all zero"
         )
     return values
 

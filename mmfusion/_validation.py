@@ -601,7 +601,7 @@ def _check_layout(estimator: Any, layout: Layout) -> None:
             )
 
 
-def check_input_features(estimator: Any, input_features: Any) -> None:
+def check_input_features(estimator: Any, input_features: Any) -> np.ndarray:
     """Check names of features that are given to ``get_feature_names_out``.
 
     Parameters
@@ -610,6 +610,11 @@ def check_input_features(estimator: Any, input_features: Any) -> None:
         A fitted one.
     input_features : array-like of str of shape (n_features_in_,) or None
         Names of the features of its input.
+
+    Returns
+    -------
+    ndarray of str of shape (n_features_in_,)
+        The names given, else those of `fit`, else x0, x1, ...
 
     Raises
     ------
@@ -621,7 +626,7 @@ def check_input_features(estimator: Any, input_features: Any) -> None:
         plain = _blocks.as_plain(input_features, "input_features")
         if input_features is not None and np.ndim(plain) != 1:
             raise ValueError("input_features is no list of names")
-        check_feature_names_in(estimator, plain)
+        return check_feature_names_in(estimator, plain)
 
 
 def feature_names(layout: Layout) -> list[np.ndarray]:
@@ -630,16 +635,32 @@ def feature_names(layout: Layout) -> list[np.ndarray]:
     Features without names are x0, x1, ...; those of a lone unnamed modality, such as
     a plain 2-D table, get no prefix.
     """
-    lone = layout.names == tuple(default_names(1))
     return [
-        np.array(
-            [
-                feature if lone else f"{modality}{SEPARATOR}{feature}"
-                for feature in given or [f"x{j}" for j in range(width)]
-            ],
-            dtype=object,
-        )
+        prefixed(modality, given or [f"x{j}" for j in range(width)], layout)
         for modality, width, given in zip(
             layout.names, layout.widths, layout.feature_names, strict=True
         )
     ]
+
+
+def prefixed(modality: str, features: Iterable[str], layout: Layout) -> np.ndarray:
+    """Name features ``<modality>__<feature>``, as `feature_names` does.
+
+    Parameters
+    ----------
+    modality : str
+        Name of the modality.
+    features : iterable of str
+        Names of its features, with or without the name of the modality.
+    layout : Layout
+        All modalities.
+
+    Returns
+    -------
+    ndarray of str
+        The names.
+    """
+    if layout.names == tuple(default_names(1)):
+        return np.array(list(features), dtype=object)
+    prefix = modality + SEPARATOR
+    return np.array([prefix + f.removeprefix(prefix) for f in features], dtype=object)

@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import __version__, _blocks, _validation
+from mmfusion._columns import resolve_columns
 from mmfusion._options import by_modality, errors_about
 from mmfusion._row_labels import check_output_labels, check_row_labels, with_labels
 from mmfusion._sklearn_compat import check_sample_weight, container_adapter
@@ -67,6 +68,33 @@ class ModalityMixin:
         for name in _validation.LAYOUT_ATTRIBUTES:
             if hasattr(other, name):
                 setattr(self, name, getattr(other, name))
+
+    def _names_in(self, input_features: Any = None) -> list[np.ndarray]:
+        """Names of the input's features by modality, as `fit` saw them, or as given."""
+        given = check_input_features(self, input_features)
+        names = _validation.feature_names(self._layout)
+        if input_features is None or hasattr(self, "feature_names_in_"):
+            return names
+        columns = self._positions_in()
+        if columns is None:
+            return names
+        return [
+            _validation.prefixed(modality, given[own], self._layout)
+            for modality, own in zip(self._layout.names, columns, strict=True)
+        ]
+
+    def _positions_in(self) -> list[Any] | None:
+        """Positions of each modality's features in the input; None if not known."""
+        spec = getattr(self, "modalities", None)
+        if isinstance(spec, Mapping) and list(spec) == list(self._layout.names):
+            try:  # columns of a table without names
+                table = np.empty((0, self.n_features_in_))
+                return list(resolve_columns(spec, table).values())
+            except ValueError:
+                return None
+        if sum(self._layout.widths) != self.n_features_in_:
+            return None
+        return list(_blocks.column_slices(list(self._layout.widths)))
 
     def _validate(self, X: Any, *, reset: bool, raw: bool = False) -> Modalities:
         if not reset:
@@ -200,6 +228,7 @@ class PerModalityParams:
             )
         option = default if option is None else option
         chosen = by_modality(option, names, own, default)
+        chosen = [default if c is None else c for c in chosen]
         return [c if c is None or isinstance(c, str) else clone(c) for c in chosen]
 
 
@@ -239,7 +268,8 @@ class ModalityTransformerMixin(TransformerMixin):
         Parameters
         ----------
         input_features : array-like of str of shape (`n_features_in_`,), default=None
-            Names of the input's features; only checked against those of `fit`.
+            Names of the input's features, checked against those of `fit`, if it saw
+            any.
 
         Returns
         -------
@@ -247,12 +277,19 @@ class ModalityTransformerMixin(TransformerMixin):
             ``<modality>__<feature>``, modality after modality.
         """
         check_is_fitted(self)
-        check_input_features(self, input_features)
-        return np.concatenate(self._names_out())
+        return np.concatenate(self._names_from(self._names_in(input_features)))
+
+    def _names_from(self, names_in: list[np.ndarray]) -> list[np.ndarray]:
+        """Names of the output's features by modality, from those of the input."""
+        return self._names_out()
 
     def _names_out(self) -> list[np.ndarray]:
-        """Names of the output's features, by modality."""
+        """The same, where names of the input do not matter."""
         raise NotImplementedError
+
+    def _names_of_output(self, frame: Modalities) -> list[np.ndarray]:
+        """Names of the features of this output."""
+        return self._names_from(self._names_in())
 
     def _output(self, frame: Modalities, *, like: Any) -> Any:
         """Give the transformed frame the form of the input."""
@@ -262,14 +299,14 @@ class ModalityTransformerMixin(TransformerMixin):
                 return frame
             blocks = [
                 adapter.create_container(_as_rows(b), b, columns=c, inplace=False)
-                for b, c in zip(frame.blocks, self._names_out(), strict=True)
+                for b, c in zip(frame.blocks, self._names_of_output(frame), strict=True)
             ]
             return Modalities._of(frame.names, tuple(blocks), frame._mask)
         alone = frame.shape[1] == 1 and not sparse.issparse(frame.blocks[0])
         table = frame.blocks[0] if alone else frame.to_array()
         if adapter is None:
             return table
-        names = self.get_feature_names_out()
+        names = np.concatenate(self._names_of_output(frame))
         table = _as_rows(table)
         return adapter.create_container(table, like, columns=names, inplace=False)
 

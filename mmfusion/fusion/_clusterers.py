@@ -21,6 +21,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.metaestimators import available_if
 
+from mmfusion._options import check_estimators
 from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
 from mmfusion._validation import validate_sample_weight
 from mmfusion.fusion._accepted_cells import AcceptedCells, accepted_cells
@@ -231,7 +232,21 @@ def all_take_sparse(parts: Iterable[Any]) -> bool:
     """
     if not SPARSE_TAGS_ARE_TRUE:
         return True
-    return all(get_tags(part).input_tags.sparse for part in parts)
+    return all(
+        get_tags(part).input_tags.sparse
+        for part in parts
+        if hasattr(part, "__sklearn_tags__")  # else `fit` refuses it, or it has none
+    )
+
+
+def check_clusterers(clusterer: Any) -> None:
+    """Refuse what is no clusterer, alone or by name of the branch."""
+    check_estimators(
+        clusterer,
+        "clusterer",
+        ["fit_predict"],
+        remedy="; to leave the modality out give weights={{{name!r}: 0}}",
+    )
 
 
 def _given(estimator: Any) -> dict[str, Any]:

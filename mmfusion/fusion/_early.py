@@ -16,7 +16,12 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from mmfusion._blocks import column_slices, of_samples
 from mmfusion._columns import SEPARATOR
-from mmfusion._options import by_modality, errors_name, weights_by_modality
+from mmfusion._options import (
+    by_modality,
+    check_estimators,
+    errors_name,
+    weights_by_modality,
+)
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings
 from mmfusion._sklearn_compat import (
@@ -25,17 +30,13 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from mmfusion._validation import (
-    ModalityTags,
-    check_input_features,
-    feature_names,
-    validate_sample_weight,
-)
+from mmfusion._validation import ModalityTags, validate_sample_weight
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._clusterers import (
     CHUNK_ROWS,
     FusionClustererMixin,
     agreement,
+    check_clusterers,
     cluster_members,
     cluster_sums,
     fit_labels,
@@ -46,6 +47,7 @@ from mmfusion.fusion._clusterers import (
     weighted_params,
 )
 from mmfusion.modalities import Modalities
+from mmfusion.preprocessing._inner import checked_matrix, names_out
 
 
 class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstimator):
@@ -173,6 +175,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         self
             The fitted transformer.
         """
+        check_reducers(self.reducer)
         frame = self._validate(X, reset=True)
         check_row_labels(frame._index, y, "y")
         if sample_weight is not None:
@@ -197,7 +200,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         self.scales_ = {names[v]: s.how for v, s in self._scalings.items()}
         self.reducers_ = {
             names[v]: _fit_reducer(
-                reducers[v], scaling.apply(frame.blocks[v]), y, sample_weight
+                reducers[v], scaling.apply(frame.blocks[v]), y, sample_weight, names[v]
             )
             for v, scaling in self._scalings.items()
             if reducers[v] is not None
@@ -242,11 +245,14 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         return fused
 
     def _piece(self, frame: Modalities, v: int) -> Any:
-        with errors_name(frame.names[v]):
+        name, weight = frame.names[v], float(self.modality_weights_[v])
+        with errors_name(name):
+            if name not in self.reducers_:
+                return self._scalings[v].apply(frame.blocks[v], weight)
             scaled = self._scalings[v].apply(frame.blocks[v])
-        if frame.names[v] in self.reducers_:
-            scaled = self.reducers_[frame.names[v]].transform(scaled)
-        return scaled * float(self.modality_weights_[v])  # NumPy's would widen float32
+            reducer = self.reducers_[name]
+            reduced = checked_matrix(reducer.transform(scaled), scaled, reducer, name)
+            return reduced * weight  # a NumPy float would widen float32
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Name the columns of the fused matrix.
@@ -254,7 +260,8 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         Parameters
         ----------
         input_features : array-like of str of shape (`n_features_in_`,), default=None
-            Names of the input's features; only checked against those of `fit`.
+            Names of the input's features, checked against those of `fit`, if it saw
+            any.
 
         Returns
         -------
@@ -262,16 +269,18 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             ``<modality>__<feature>`` for every column.
         """
         check_is_fitted(self)
-        check_input_features(self, input_features)
-        by_name = feature_names(self._layout)
+        names_in = self._names_in(input_features)
         names: list[str] = []
         for v in np.flatnonzero(self.modality_weights_):
             modality = self._layout.names[v]
             if modality in self.reducers_:
-                reduced = self.reducers_[modality].get_feature_names_out()
-                names += [f"{modality}{SEPARATOR}{name}" for name in reduced]
+                prefix = modality + SEPARATOR
+                own = [name.removeprefix(prefix) for name in names_in[v]]
+                reducer = self.reducers_[modality]
+                reduced = names_out(reducer, np.array(own, dtype=object), modality)
+                names += [prefix + name for name in reduced]
             else:
-                names += by_name[v].tolist()
+                names += names_in[v].tolist()
         return np.array(names, dtype=object)
 
     def __modality_tags__(self) -> ModalityTags:
@@ -283,15 +292,28 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         return tags
 
 
-def _fit_reducer(reducer: Any, block: Any, y: Any, sample_weight: Any) -> Any:
+def check_reducers(reducer: Any) -> None:
+    """Refuse what is no transformer, alone or by name of the modality."""
+    check_estimators(
+        reducer,
+        "reducer",
+        ["fit", "transform"],
+        remedy=", or None; to leave the modality out give weights={{{name!r}: 0}}",
+    )
+
+
+def _fit_reducer(
+    reducer: Any, block: Any, y: Any, sample_weight: Any, name: str
+) -> Any:
     takes_weights = has_fit_parameter(reducer, "sample_weight")
     if get_config()["enable_metadata_routing"]:
         takes_weights = get_routing_for_object(reducer).consumes(
             "fit", ["sample_weight"]
         )
-    if sample_weight is None or not takes_weights:
-        return reducer.fit(block, y)
-    return reducer.fit(block, y, sample_weight=sample_weight)
+    weighted = sample_weight is not None and takes_weights
+    params = {"sample_weight": sample_weight} if weighted else {}
+    with errors_name(name):
+        return reducer.fit(block, y, **params)
 
 
 class EarlyFusionClusterer(
@@ -420,6 +442,8 @@ class EarlyFusionClusterer(
         self
             The fitted clusterer.
         """
+        check_clusterers(self.clusterer)
+        check_reducers(self.reducer)
         frame = self._validate(X, reset=True)
         weight, params = weighted_params(params, frame)
         params = routed_fit_params(self, params)

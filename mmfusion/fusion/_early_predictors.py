@@ -18,13 +18,14 @@ from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion._accepted_cells import accepted_cells
 from mmfusion.fusion._clusterers import seeded
-from mmfusion.fusion._early import EarlyFusion
+from mmfusion.fusion._early import EarlyFusion, check_reducers
 from mmfusion.fusion._hybrid_parts import EARLY
 from mmfusion.fusion._parts import Part
 from mmfusion.fusion._supervised import (
     ESTIMATOR,
     ClassifierRole,
     RegressorRole,
+    check_predictors,
     make_router,
     route,
     seed_of,
@@ -97,6 +98,8 @@ class EarlyMixin(ModalityMixin):
         self
             The fitted estimator.
         """
+        check_predictors(self)
+        check_reducers(self.reducer)
         frame = self._validate(X, reset=True)
         if self.empty == "raise":
             refuse_empty_samples(frame)
@@ -325,7 +328,13 @@ class EarlyFusionClassifier(EarlyMixin, ClassifierRole, ClassifierMixin, BaseEst
 
     def _predicted(self, frame: Modalities) -> np.ndarray:
         commonest = self.classes_[self._target.prior.argmax()]
-        return self._answers(frame, self.estimator_.predict, commonest)
+        return self._answers(
+            frame,
+            lambda matrix: self._target.labels[
+                self._target.read(self.estimator_, matrix, "predict").argmax(axis=1)
+            ],
+            commonest,
+        )
 
     def _read(self, X: Any, method: str, default: np.ndarray) -> np.ndarray:
         return self._answers(

@@ -17,6 +17,7 @@ from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._clusterers import (
     FusionClustererMixin,
     accepted_by,
+    check_clusterers,
     routed_fit_params,
     take_sparse,
     weighted_params,
@@ -184,11 +185,12 @@ class HybridFusionClusterer(
         self
             The fitted clusterer.
         """
+        check_clusterers(self.clusterer)
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         sets = modality_sets(frame.names, self.subsets)
-        hows = self._scalings(frame, list(sets))
-        _, params = weighted_params(params, frame)
+        counted, params = weighted_params(params, frame)
+        hows = self._scalings(frame, list(sets), counted)
         weight = routed_fit_params(self, params, EARLY).get("sample_weight")
         self._fused = [
             fused_part(name, positions, hows, self.missing).fit_way(frame, weight)
@@ -213,12 +215,14 @@ class HybridFusionClusterer(
         self.clusterers_ = self._late.clusterers_
         return self
 
-    def _scalings(self, frame: Modalities, parts: list[str]) -> dict[str, str | None]:
+    def _scalings(
+        self, frame: Modalities, parts: list[str], sample_weight: Any
+    ) -> dict[str, str | None]:
         given = None if isinstance(self.weights, str) else self.weights
         counts = weights_by_modality(given, parts)[: len(frame.names)] > 0
         counts = counts if counts.any() else np.ones(len(frame.names), dtype=bool)
         hows = by_modality(self.scaling, frame.names, "scaling", "auto")
-        hows = resolve_scalings(frame, hows, counts)
+        hows = resolve_scalings(frame, hows, counts, sample_weight)
         return dict(zip(frame.names, hows, strict=True))
 
     def _with_fused(self, frame: Modalities) -> Modalities:

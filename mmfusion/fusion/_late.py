@@ -25,6 +25,7 @@ from mmfusion.fusion._clusterers import (
     FusionClustererMixin,
     accepted_by,
     agreement,
+    check_clusterers,
     cluster_members,
     fit_labels,
     make_clusterer,
@@ -256,6 +257,7 @@ class LateFusionClusterer(
         self
             The fitted clusterer.
         """
+        check_clusterers(self.clusterer)
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         weight, params = weighted_params(params, frame)
@@ -287,7 +289,7 @@ class LateFusionClusterer(
         as_given = np.isin(frame.names, list(self._layout.as_given))
         self._refuse_without_distances(frame, as_given)
         hows = [None if g else how for g, how in zip(as_given, hows, strict=True)]
-        hows = resolve_scalings(frame, hows, counts & ~as_given)
+        hows = resolve_scalings(frame, hows, counts & ~as_given, sample_weight)
         self._runs: list[list[_Run]] = []
         self._scalings = []
         parts, quality = [], np.ones(len(frame.names))

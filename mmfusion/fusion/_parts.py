@@ -167,6 +167,27 @@ class Part:
         fusion._fit_checked(filled, y, sample_weight)
         return replace(self, imputer=imputer, fusion=fusion), filled
 
+    def read(self, target: Target, matrix: Any) -> np.ndarray:
+        """Read the predictions of the fitted predictor.
+
+        Parameters
+        ----------
+        target : Classes or Outputs
+            How to read them.
+        matrix : ndarray or CSR matrix of shape (n_samples, n_features)
+            Samples, as `matrix` gives them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            The predictions.
+        """
+        try:
+            return target.read(self.estimator, matrix, self.method)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self._title()}: {error}") from error
+
     def _title(self) -> str:
         what = "modality" if len(self.modalities) == 1 else "fused modalities"
         return f"{what} {self.name!r}"
@@ -397,5 +418,5 @@ def _fit_and_ask(
     rows = test[known[test]]
     every = np.ones(len(rows), dtype=bool)
     matrix = held_out.matrix(frame[rows], every)
-    said = target.read(held_out.estimator, matrix, part.method)
+    said = held_out.read(target, matrix)
     return rows, said, target.unseen(held_out.estimator, y[rows])

@@ -33,6 +33,7 @@ from mmfusion.fusion._supervised import (
     Metadata,
     RegressorRole,
     accepted_by,
+    check_predictors,
     make_router,
     route,
     seed_of,
@@ -168,6 +169,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         self
             The fitted estimator.
         """
+        check_predictors(self)
         frame = self._validate(X, reset=True)
         if self.empty == "raise":
             refuse_empty_samples(frame)
@@ -181,7 +183,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             frame, y, metadata = frame[counted], y[counted], metadata.of(counted)
         self._target = self._make_target(y, metadata.sample_weight)
         self._parts, answers = fit_parts(
-            self._plan(frame, sets),
+            self._plan(frame, sets, metadata.sample_weight),
             frame,
             y,
             self._target,
@@ -203,14 +205,16 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         """Positions of the modalities of every part."""
         return {name: [v] for v, name in enumerate(names)}
 
-    def _plan(self, frame: Modalities, sets: dict[str, list[int]]) -> list[Part]:
+    def _plan(
+        self, frame: Modalities, sets: dict[str, list[int]], sample_weight: Any
+    ) -> list[Part]:
         """Lay the parts out, unfitted."""
         default = self._default_estimator()
         estimators = self._clone_by_modality(list(sets), default)
         seed = seed_of(self.random_state)
         if seed is not None:
             estimators = [seeded(estimator, seed) for estimator in estimators]
-        hows = self._scalings(frame, sets)
+        hows = self._scalings(frame, sets, sample_weight)
         return [
             self._part(name, positions, estimator, hows, seed or 0)
             for (name, positions), estimator in zip(
@@ -219,7 +223,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         ]
 
     def _scalings(
-        self, frame: Modalities, sets: dict[str, list[int]]
+        self, frame: Modalities, sets: dict[str, list[int]], sample_weight: Any
     ) -> dict[str, str | None]:
         counts = np.ones(len(frame.names), dtype=bool)
         if not isinstance(self.weights, str):
@@ -230,7 +234,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         # what holds other than numbers is for its own pipeline, as it is
         as_given = np.isin(frame.names, list(self._layout.as_given))
         hows = [None if g else how for g, how in zip(as_given, hows, strict=True)]
-        hows = resolve_scalings(frame, hows, counts & ~as_given)
+        hows = resolve_scalings(frame, hows, counts & ~as_given, sample_weight)
         return dict(zip(frame.names, hows, strict=True))
 
     def _part(
@@ -315,8 +319,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         for p in np.flatnonzero(unseen.any(axis=0)):
             part, rows = self._parts[p], np.flatnonzero(unseen[:, p])
             matrix = part.matrix(frame[rows], np.ones(len(rows), dtype=bool))
-            own = self._target.read(part.estimator, matrix, part.method)
-            values[p, rows] = self._calibrated(p, own)
+            values[p, rows] = self._calibrated(p, part.read(self._target, matrix))
             observed[rows, p] = True
         return said
 
@@ -418,7 +421,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             if not rows.any():
                 continue
             matrix = part.matrix(frame, rows)
-            said = self._target.read(part.estimator, matrix, part.method)
+            said = part.read(self._target, matrix)
             answers.append(Answer(p, np.flatnonzero(rows), self._calibrated(p, said)))
             if self._references is not None:
                 reference = self._references[p]

@@ -15,7 +15,11 @@ from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags
 from mmfusion.base import ModalityMixin
-from mmfusion.fusion._clusterers import clusterer_has, take_sparse
+from mmfusion.fusion._clusterers import (
+    check_clusterers,
+    clusterer_has,
+    take_sparse,
+)
 from mmfusion.fusion._early import EarlyFusionClusterer
 from mmfusion.metrics import modality_silhouette_score
 
@@ -137,6 +141,7 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         self
             The fitted clusterer.
         """
+        check_clusterers(self.clusterer)
         frame = self._validate(X, reset=True)
         hows = by_modality(self.scaling, frame.names, "scaling", "auto")
         if self.modality == BEST:

@@ -19,6 +19,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.multiclass import check_classification_targets
 
 from mmfusion._blocks import of_samples
+from mmfusion._options import check_estimators
 from mmfusion._row_labels import check_row_labels
 from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import SupervisedMixin
@@ -70,6 +71,44 @@ def accepted_by(estimator: Any, name: str) -> AcceptedCells:
     if isinstance(estimator.estimator, Mapping):
         default = estimator._default_estimator()
     return accepted_cells(given.get(name, default))
+
+
+def check_predictors(estimator: Any) -> None:
+    """Refuse what is no predictor, or one of the other kind.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fusion estimator, unfitted.
+
+    Raises
+    ------
+    TypeError
+        If an entry of ``estimator``, or the final estimator of a stack, is none, or a
+        regressor among classifiers, or the like.
+    """
+    given = {ESTIMATOR: estimator.estimator}
+    remedy = "; to leave the modality out give weights={{{name!r}: 0}}"
+    if hasattr(estimator, "final_estimator"):
+        given["final_estimator"] = estimator.final_estimator
+    for parameter, option in given.items():
+        check_estimators(option, parameter, ["fit", "predict"], remedy=remedy)
+        is_dict = isinstance(option, Mapping)
+        for name, part in option.items() if is_dict else [(None, option)]:
+            found = _kind_of(part)
+            if found not in (None, estimator._kind):
+                what = f"{parameter}[{name!r}]" if is_dict else parameter
+                raise TypeError(
+                    f"{what} is a {found}, {type(part).__name__}, but "
+                    f"{type(estimator).__name__} needs a {estimator._kind}"
+                )
+
+
+def _kind_of(estimator: Any) -> str | None:
+    """What an estimator is by its tags; None where they do not say."""
+    if not hasattr(estimator, "__sklearn_tags__"):
+        return None
+    return get_tags(estimator).estimator_type
 
 
 def take_sparse(estimator: Any) -> bool:
@@ -238,6 +277,7 @@ class ClassifierRole(SupervisedMixin):
     """What makes a fusion estimator a classifier."""
 
     classes_: np.ndarray
+    _kind = "classifier"
 
     def _default_estimator(self) -> Any:
         return LogisticRegression(max_iter=1000)
@@ -258,6 +298,8 @@ class ClassifierRole(SupervisedMixin):
 
 class RegressorRole(SupervisedMixin):
     """What makes a fusion estimator a regressor."""
+
+    _kind = "regressor"
 
     def _default_estimator(self) -> Any:
         return Ridge()
@@ -280,6 +322,8 @@ class RegressorRole(SupervisedMixin):
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         parts = templates(self).values()
         tags.target_tags.multi_output = all(
-            get_tags(part).target_tags.multi_output for part in parts
+            get_tags(part).target_tags.multi_output
+            for part in parts
+            if hasattr(part, "__sklearn_tags__")
         )
         return tags

@@ -87,9 +87,11 @@ class Classes:
             return np.zeros((matrix.shape[0], len(self.labels)))
         said = np.asarray(getattr(predictor, method)(matrix))
         if method == "predict":
-            return self.truth(said)
-        if said.ndim == 1:
+            return self.truth(self._checked_labels(said, predictor, matrix.shape[0]))
+        if said.ndim == 1 and len(known) == 2 and method == "decision_function":
             said = np.column_stack([-said, said])
+        shape = (matrix.shape[0], len(known))
+        refuse_other_numbers(said, shape, f"{method} of {type(predictor).__name__}")
         if len(known) == len(self.labels):
             return said
         places = np.searchsorted(self.labels, known)
@@ -101,6 +103,44 @@ class Classes:
         aligned = np.tile(self.prior, (len(said), 1))
         aligned[:, places] = said * self.prior[places].sum()
         return aligned
+
+    def _checked_labels(
+        self, labels: np.ndarray, predictor: Any, n_samples: int
+    ) -> np.ndarray:
+        labels = labels.ravel() if labels.shape == (n_samples, 1) else labels
+        if labels.shape != (n_samples,) or not np.isin(labels, self.labels).all():
+            raise ValueError(
+                f"predict of {type(predictor).__name__} has returned labels of shape "
+                f"{labels.shape} for {n_samples} samples, {np.unique(labels)[:5]}; it "
+                f"needs to return one of the classes {self.labels[:5]} for each"
+            )
+        return labels
+
+
+def refuse_other_numbers(values: np.ndarray, shape: tuple[int, ...], what: str) -> None:
+    """Refuse what is not finite numbers of this shape.
+
+    Parameters
+    ----------
+    values : ndarray
+        What was returned.
+    shape : tuple of int
+        The shape it needs to have.
+    what : str
+        What has returned it, for errors.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape or dtype, or holds NaN or infinity.
+    """
+    if values.shape != shape or values.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{what} has returned {values.dtype} of shape {values.shape}; it needs to "
+            f"return numbers of shape {shape}"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{what} has returned NaN or infinity")
 
 
 @dataclass(frozen=True)
@@ -167,8 +207,19 @@ class Outputs:
         """
         n_samples = matrix.shape[0]
         if method == "predict":
-            return np.asarray(predictor.predict(matrix)).reshape(n_samples, -1)
+            return self._values(predictor.predict(matrix), predictor, n_samples)
         mean, std = predictor.predict(matrix, return_std=True)
-        mean = np.asarray(mean).reshape(n_samples, -1)
-        std = np.asarray(std).reshape(n_samples, -1)
-        return np.hstack([mean, np.broadcast_to(std, mean.shape)])
+        mean = self._values(mean, predictor, n_samples)
+        std = np.asarray(std)
+        std = np.broadcast_to(std[:, None] if std.ndim == 1 else std, mean.shape)
+        refuse_other_numbers(
+            std, mean.shape, f"return_std of {type(predictor).__name__}"
+        )
+        return np.hstack([mean, std])
+
+    def _values(self, values: Any, predictor: Any, n_samples: int) -> np.ndarray:
+        values = np.asarray(values)
+        values = values[:, None] if values.ndim == 1 else values
+        shape = (n_samples, len(self.prior))
+        refuse_other_numbers(values, shape, f"predict of {type(predictor).__name__}")
+        return values

@@ -19,11 +19,7 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from mmfusion._validation import (
-    ModalityTags,
-    feature_names,
-    validate_sample_weight,
-)
+from mmfusion._validation import ModalityTags, validate_sample_weight
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
@@ -239,14 +235,13 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         unknown = np.full_like(total, np.inf)
         return np.divide(total, shared, where=shared > 0, out=unknown)
 
-    def _names_out(self) -> list[np.ndarray]:
-        names = feature_names(self._layout)
+    def _names_from(self, names_in: list[np.ndarray]) -> list[np.ndarray]:
         if not self.add_indicator:
-            return names
+            return names_in
         return [
             np.append(own, f"{modality}{SEPARATOR}missing") if had else own
             for own, modality, had in zip(
-                names, self._layout.names, self.has_missing_, strict=True
+                names_in, self._layout.names, self.has_missing_, strict=True
             )
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -19,8 +19,16 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
-from mmfusion._blocks import Block, as_block, is_sequences, of_samples, over_all_samples
+from mmfusion._blocks import (
+    Block,
+    is_frame,
+    is_sequences,
+    n_features,
+    of_samples,
+    over_all_samples,
+)
 from mmfusion._columns import SEPARATOR
+from mmfusion._options import check_estimators, errors_name
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import (
     HasMethods,
@@ -28,9 +36,10 @@ from mmfusion._sklearn_compat import (
     VisualBlock,
     fit_context,
 )
-from mmfusion._validation import ModalityTags, feature_names
+from mmfusion._validation import ModalityTags, prefixed
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin, PerModalityParams
 from mmfusion.modalities import Modalities
+from mmfusion.preprocessing._inner import checked_rows, names_out
 
 AS_IT_IS = ("passthrough", "drop")
 
@@ -183,21 +192,29 @@ class PerModality(
         return self._finish(frame, self._run("transform", frame, None, {}), X)
 
     def _start(self, X: Any, y: Any, params: dict[str, Any]) -> Modalities:
+        check_estimators(
+            self.transformer, "transformer", ["fit", "transform"], strings=AS_IT_IS
+        )
         frame = self._validate(X, reset=True, raw=True)
         for key, value in {"y": y, **params}.items():
             check_row_labels(frame._index, value, key)
-        default = StandardScaler() if self.transformer is None else "passthrough"
-        chosen = self._clone_by_modality(frame.names, default)
-        for name, transformer in zip(frame.names, chosen, strict=True):
-            if not hasattr(transformer, "transform") and transformer not in AS_IT_IS:
-                raise ValueError(
-                    f"modality {name!r}: {transformer!r} is no transformer and none of "
-                    f"{AS_IT_IS}"
-                )
+        chosen = self._chosen(frame.names)
+        self._columns_in = [_columns(block) for block in frame.blocks]
         if all(isinstance(t, str) and t == "drop" for t in chosen):
             raise ValueError("all modalities are dropped; keep at least one")
         self.transformers_ = dict(zip(frame.names, chosen, strict=True))
         return frame
+
+    def _chosen(self, names: Sequence[str]) -> list[Any]:
+        """One unfitted transformer per modality; modalities not named pass through."""
+        given = self.transformer
+        if not isinstance(given, Mapping):
+            return self._clone_by_modality(names, StandardScaler())
+        chosen = self._clone_by_modality(names, "passthrough")
+        return [
+            StandardScaler() if given.get(name, "") is None else transformer
+            for name, transformer in zip(names, chosen, strict=True)
+        ]
 
     def _run(
         self, method: str, frame: Modalities, y: Any, params: dict[str, Any]
@@ -216,7 +233,10 @@ class PerModality(
         return Parallel(n_jobs=self.n_jobs, require="sharedmem")(
             delayed(_call)(transformer, method, name, block, present, y, routed[name])
             for (name, transformer), block, present in zip(
-                self.transformers_.items(), frame.blocks, frame.observed.T, strict=True
+                self.transformers_.items(),
+                map(_with_columns, frame.blocks, self._columns_in),
+                frame.observed.T,
+                strict=True,
             )
             if not (isinstance(transformer, str) and transformer == "drop")
         )
@@ -235,13 +255,29 @@ class PerModality(
         names = tuple(frame.names[v] for v in kept)
         return self._output(Modalities._of(names, tuple(blocks), mask), like=X)
 
-    def _names_out(self) -> list[np.ndarray]:
-        before = feature_names(self._layout)
+    def _names_from(self, names_in: list[np.ndarray]) -> list[np.ndarray]:
         return [
-            _names_after(name, transformer, before[v])
+            _names_after(name, transformer, names_in[v])
             for v, (name, transformer) in enumerate(self.transformers_.items())
             if v in self._kept()
         ]
+
+    def _names_of_output(self, frame: Modalities) -> list[np.ndarray]:
+        """Names of the output's features; a transformer need not have any.
+
+        As in ColumnTransformer, those of a DataFrame that it returns will do.
+        """
+        names_in, named = self._names_in(), []
+        for v, block in zip(self._kept(), frame.blocks, strict=True):
+            name, transformer = list(self.transformers_.items())[v]
+            if isinstance(transformer, str) or hasattr(
+                transformer, "get_feature_names_out"
+            ):
+                named.append(_names_after(name, transformer, names_in[v]))
+                continue
+            columns = _columns(block) or [f"x{j}" for j in range(n_features(block))]
+            named.append(prefixed(name, map(str, columns), self._layout))
+        return named
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Get the metadata that the transformers request.
@@ -290,6 +326,19 @@ class PerModality(
         )
 
 
+def _columns(block: Block) -> list[Any] | None:
+    return list(block.columns) if is_frame(block) else None
+
+
+def _with_columns(block: Block, columns: list[Any] | None) -> Block:
+    """Name the columns of a DataFrame as in `fit`, where a prefix was taken off."""
+    if columns is None or _columns(block) in (None, columns):
+        return block
+    if hasattr(block, "set_axis"):
+        return block.set_axis(columns, axis=1)
+    return block.rename(dict(zip(block.columns, columns, strict=True)))
+
+
 def _call(
     transformer: Any,
     method: str,
@@ -305,12 +354,13 @@ def _call(
     if not present.any():  # only after fit, which refuses it
         if not hasattr(transformer, "get_feature_names_out"):
             return np.full(len(present), None)
-        width = len(transformer.get_feature_names_out())
+        names = np.array([f"x{j}" for j in range(n_features(block))], dtype=object)
+        width = len(names_out(transformer, names, name))
         return np.full((len(present), width), np.nan)
     own = of_samples(block, present)
     params = {key: of_samples(value, present) for key, value in params.items()}
     own_y = None if y is None else of_samples(y, present)
-    try:
+    with errors_name(name):
         if method == "transform":
             out = transformer.transform(own)
         elif method == "fit":
@@ -319,11 +369,7 @@ def _call(
             out = transformer.fit_transform(own, own_y, **params)
         else:
             out = transformer.fit(own, own_y, **params).transform(own)
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"modality {name!r}: {error}") from error
-    if isinstance(out, list):
-        out = as_block(out, name)
+    out = checked_rows(out, own, transformer, name)
     if present.all():
         return out
     if is_sequences(out):
@@ -341,8 +387,9 @@ def _call(
 def _names_after(name: str, transformer: Any, before: np.ndarray) -> np.ndarray:
     if isinstance(transformer, str):
         return before
-    after = transformer.get_feature_names_out()
     prefix = name + SEPARATOR
+    own = np.array([f.removeprefix(prefix) for f in before], dtype=object)
+    after = names_out(transformer, own, name)
     if not any(feature.startswith(prefix) for feature in before):
         return np.array(after, dtype=object)
     # columns of one table may bring the prefix along

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from mmfusion._sklearn_compat import fit_context
-from mmfusion._validation import ModalityTags, feature_names
+from mmfusion._validation import ModalityTags
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 
 
@@ -100,8 +100,8 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         frame = self._validate(X, reset=False, raw=True)
         return self._output(frame, like=X if self.modalities is None else frame)
 
-    def _names_out(self) -> list[np.ndarray]:
-        return feature_names(self._layout)
+    def _names_from(self, names_in: list[np.ndarray]) -> list[np.ndarray]:
+        return names_in
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(sparse=True, missing=True)

@@ -35,11 +35,34 @@ class Condition:
         """Degrade; the units of noise are those of the training samples."""
         units = {"reference": train} if self.degrade is add_noise else {}
         names = list(self.names)
-        return self.degrade(frame, level, names, random_state=seed, **units)
+        degraded = self.degrade(frame, level, names, random_state=seed, **units)
+        if not isinstance(degraded, Modalities):
+            raise TypeError(
+                f"degradation {self.name!r} has returned a {type(degraded).__name__}; "
+                "it needs to return Modalities"
+            )
+        if (degraded.names, len(degraded)) != (frame.names, len(frame)):
+            raise ValueError(
+                f"degradation {self.name!r} has returned {len(degraded)} samples of "
+                f"{list(degraded.names)} for {len(frame)} samples of "
+                f"{list(frame.names)}; it needs to return the same samples and "
+                "modalities"
+            )
+        return degraded
 
     def describe(self, level: float) -> str:
         """Tell what was done, for errors."""
         return f"with {self.modality!r} degraded by {self.name!r} at level {level:g}"
+
+
+def _finite(score: Any, metric: str) -> float:
+    """Check what a scorer returns: a finite number."""
+    value = np.asarray(score)
+    if value.size != 1 or value.dtype.kind not in "fiub":
+        raise TypeError(f"scoring {metric!r} has returned {score!r}, not a number")
+    if not np.isfinite(value).all():
+        raise ValueError(f"scoring {metric!r} has returned {score!r}")
+    return float(value.item())
 
 
 @dataclass(frozen=True)
@@ -91,7 +114,7 @@ class Fold:
     def _score(self, model: Any, samples: Modalities) -> dict[str, float]:
         target = self._target(self.test)
         return {
-            metric: float(scorer(model, samples, *target))
+            metric: _finite(scorer(model, samples, *target), metric)
             for metric, scorer in self.study.scorers.items()
         }
 

@@ -196,6 +196,29 @@ def test_folds_are_those_of_the_samples_that_count():
     np.testing.assert_allclose(found, late.predict_proba(X))
 
 
+@pytest.mark.parametrize("cls", [c for c in CASES if c is not ModalityImputer])
+def test_the_choice_of_scalings_counts_samples_as_often_as_they_weigh(cls):
+    """Most samples of 'text' are counts, but not most of those that count."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(0.3, (90, 8)) * 1.0
+    dense = rng.random((90, 8)) + 1
+    text = np.where(np.arange(90)[:, None] < 50, counts, dense)
+    X = {"audio": rng.random((90, 3)) + 1, "text": text}
+    y = np.arange(90) % 2
+    heavy, light = np.where(np.arange(90) < 50, [[0], [9]], [[5], [1]]).astype(float)
+
+    def scalings(*data, **params):
+        fitted = prepared(cls, {}).fit(*data, **params)
+        return getattr(fitted, "fusion_", fitted).scales_
+
+    for weight in (heavy, light):
+        rows = np.repeat(np.arange(90), weight.astype(int))
+        repeated = {name: block[rows] for name, block in X.items()}
+        expected = scalings(repeated, y[rows])
+        assert scalings(X, y, sample_weight=weight) == expected
+    assert scalings(X, y, sample_weight=heavy) != scalings(X, y, sample_weight=light)
+
+
 def test_classes_without_weight_are_no_classes():
     X, y = data(LateFusionClassifier, {})
     for cls in (EarlyFusionClassifier, LateFusionClassifier, HybridFusionClassifier):
