@@ -3,15 +3,13 @@
 They are stable from 1.6 to 1.9; where one moves, it is mended here.
 """
 
+from typing import Any
+
 from sklearn import __version__
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._indexing import _get_column_indices as column_indices
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    validate_params,
-)
+from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval as _Interval
 from sklearn.utils._set_output import _get_container_adapter as container_adapter
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import (
@@ -19,6 +17,15 @@ from sklearn.utils.validation import (
 )
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_y
+
+
+class Interval(_Interval):
+    """A range of numbers, of which True and False are none."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Whether a value is a number of the range."""
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
 
 # in 1.6 some estimators, such as KMeans, take sparse input without a tag that says so
 SPARSE_TAGS_ARE_TRUE = parse_version(__version__) >= parse_version("1.7")

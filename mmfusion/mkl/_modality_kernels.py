@@ -141,6 +141,8 @@ class KernelInputMixin(ModalityMixin):
                         f"X has shape {X.shape}; kernels side by side are an array of "
                         "shape (n_samples, n_samples, n_kernels), as np.dstack makes it"
                     )
+                if X.shape[2] == 0:
+                    raise ValueError(f"X has shape {X.shape}: it holds no kernel")
                 X = Modalities([X[:, :, p] for p in range(X.shape[2])])
             elif not is_multimodal(X):
                 X = X.toarray() if sparse.issparse(X) else X
