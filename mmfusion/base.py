@@ -55,8 +55,8 @@ class ModalityMixin:
         if stored_by != __version__:
             warnings.warn(
                 f"this {type(self).__name__} was stored by mmfusion {stored_by} and is "
-                f"loaded by {__version__}: it may predict otherwise, or not at all. Fit "
-                f"it again, or install mmfusion=={stored_by}",
+                f"loaded by {__version__}: it may predict otherwise, or not at all. "
+                f"Fit it again, or install mmfusion=={stored_by}",
                 UserWarning,
                 stacklevel=2,
             )

@@ -62,9 +62,8 @@ def trusted_types() -> list[str]:
     ['modality_0', 'modality_1']
     """
     of_sklearn = [KDTree, type(DistanceMetric.get_metric("euclidean"))]
-    return sorted(
-        {_full_name(cls) for cls in (*_walked_classes(), *of_sklearn)} | _deep()
-    )
+    classes = [*_walked_classes(), *of_sklearn]
+    return sorted({_full_name(cls) for cls in classes} | _deep())
 
 
 def _full_name(cls: type) -> str:

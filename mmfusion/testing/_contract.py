@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
-from sklearn.utils import get_tags
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion.datasets import make_multimodal_blobs
@@ -285,18 +285,18 @@ def check_same_seed_same_result(estimator: Any) -> None:
 def check_global_seed(estimator: Any) -> None:
     """With a seed of its own, an estimator neither uses nor changes NumPy's."""
     X, y = _data()
-    before = np.random.get_state()
+    of_numpy = check_random_state(None)
+    before = of_numpy.get_state()
     found = []
     try:
         for seed in (0, 1):
-            np.random.seed(seed)
-            state = joblib.hash(np.random.get_state())
+            of_numpy.seed(seed)
+            state = joblib.hash(of_numpy.get_state())
             found.append(_result(_prepared(estimator).fit(X, y), X))
-            assert joblib.hash(np.random.get_state()) == state, (
-                "the global random state of NumPy was changed"
-            )
+            after = joblib.hash(of_numpy.get_state())
+            assert after == state, "the global random state of NumPy was changed"
     finally:
-        np.random.set_state(before)
+        of_numpy.set_state(before)
     np.testing.assert_array_equal(*found)
 
 

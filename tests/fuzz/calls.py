@@ -163,7 +163,7 @@ def method_arguments(name: str, method: str) -> Arguments:
 
 
 def estimator_targets(name: str) -> list[Target]:
-    """An estimator's constructor and `fit`, and each of its methods after a valid fit."""
+    """The constructor with `fit`, and each method after a valid fit."""
     cls = all_estimators()[name]
     refuses_nan = not get_tags(cls()).input_tags.allow_nan
     found = [

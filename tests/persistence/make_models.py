@@ -1,7 +1,7 @@
 """Store a small fitted model of every estimator, with what it predicts.
 
-Run once for a version, with the oldest scikit-learn that it allows, since models load in
-the scikit-learn that stored them and in later ones: ``python -m
+Run once for a version, with the oldest scikit-learn that it allows, since models load
+in the scikit-learn that stored them and in later ones: ``python -m
 tests.persistence.make_models``. The files are test data of all later versions.
 """
 
