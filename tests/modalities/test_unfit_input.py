@@ -43,7 +43,9 @@ def ways_in(data):
 
 @pytest.mark.parametrize("way", ways_in(None))
 @pytest.mark.parametrize(
-    "data", [Endless(), (i for i in range(6)), {1, 2}.union], ids=str
+    "data",
+    [Endless(), (i for i in range(6)), {1, 2}.union],
+    ids=lambda data: type(data).__name__,
 )
 def test_an_unknown_type_is_refused_at_once_by_name(way, data):
     with pytest.raises(TypeError, match=type(data).__name__):
