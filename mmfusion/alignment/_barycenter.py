@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from mmfusion.alignment._dtw import dtw_path
 from mmfusion.alignment._pairs import cdist_dtw
+from mmfusion.alignment._parameters import check_integer, check_real
 from mmfusion.alignment._raw_sequences import as_collection, as_sequence
 from mmfusion.alignment._soft_dtw import soft_dtw_gradient
 
@@ -80,10 +81,13 @@ def dtw_barycenter(
 
     Raises
     ------
+    TypeError
+        If an option has another type.
     ValueError
         If there is no sequence, one is empty or has a value that is NaN or infinite,
         their features or those of `init` differ, `n_frames` is not the length of
-        `init` or below 1, a weight is negative, all are 0, or `gamma` is negative.
+        `init` or below 1, a weight is negative, all are 0, `gamma`, `max_iter` or `tol`
+        is negative, or the costs overflow.
 
     See Also
     --------
@@ -113,10 +117,10 @@ def dtw_barycenter(
     >>> found.sequence.ravel().round(3).tolist()
     [0.0, 2.333, 5.0]
     """
-    if gamma < 0:
-        raise ValueError(f"gamma={gamma}; it is at least 0")
-    if n_frames is not None and n_frames < 1:
-        raise ValueError(f"n_frames={n_frames}; a barycentre has at least 1")
+    gamma, tol = check_real(gamma, "gamma", 0), check_real(tol, "tol", 0)
+    max_iter = check_integer(max_iter, "max_iter", 0)
+    if n_frames is not None:
+        n_frames = check_integer(n_frames, "n_frames", 1)
     found, kept_weights = _weighted_sequences(sequences, weights)
     dtype = np.result_type(*found)
     found = [x.astype(np.float64, copy=False) for x in found]
@@ -149,7 +153,10 @@ def _weighted_sequences(
             )
     if weights is None:
         return found, np.full(len(found), 1 / len(found))
-    weights = np.asarray(weights, dtype=np.float64)
+    try:
+        weights = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"weights are {weights!r}; give numbers") from error
     if weights.shape != (len(found),):
         raise ValueError(
             f"weights have shape {weights.shape} for {len(found)} sequences; give one "

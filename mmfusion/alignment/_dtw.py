@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -11,12 +11,22 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  # numba's products go through it
 from threadpoolctl import ThreadpoolController
 
+from mmfusion._memory import check_fits
 from mmfusion.alignment._costs import cost_matrix, make_costs, shape_of
-from mmfusion.alignment._dtw_kernels import Costs, Window, mask
+from mmfusion.alignment._dtw_kernels import GIVEN, Costs, Window, mask
+from mmfusion.alignment._parameters import (
+    check_choice,
+    check_frames_or_share,
+    check_integer,
+    check_real,
+    check_truth,
+)
 from mmfusion.alignment._raw_sequences import as_sequence
 from mmfusion.alignment._steps import (
+    Limits,
     StepPattern,
     as_step_pattern,
+    cells_of,
     trace_limited,
     trace_pattern,
     walk_limited,
@@ -39,8 +49,8 @@ from mmfusion.alignment._windows import (
 )
 
 COARSE_FRAMES = 64  # from which the multiscale window starts
-CLASSIC = ("symmetric1", "symmetric2")  # step patterns that strips take
 WINDOWS = ("itakura", "multiscale", "sakoe_chiba")
+BYTES_PER_CELL = 40  # of tables of costs, totals and steps, at most
 
 
 @dataclass(frozen=True)
@@ -59,30 +69,50 @@ class Constraints:
     open_begin: bool = False
     open_end: bool = False
 
-    def pattern(self) -> StepPattern:
-        """Take the step pattern by name, and refuse what does not go together."""
-        pattern = as_step_pattern(self.step_pattern)
+    def __post_init__(self) -> None:
+        """Check each option, and what does not go together."""
+        checked = {
+            "step_pattern": as_step_pattern(self.step_pattern),
+            "radius": check_frames_or_share(self.radius, "radius"),
+            "max_slope": check_real(self.max_slope, "max_slope", 1),
+            "penalty": check_real(self.penalty, "penalty", 0),
+            "open_begin": check_truth(self.open_begin, "open_begin"),
+            "open_end": check_truth(self.open_end, "open_end"),
+        }
+        if self.max_jump is not None:
+            checked["max_jump"] = check_integer(self.max_jump, "max_jump", 0)
+        if self.window is not None:
+            check_choice(self.window, "window", WINDOWS)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         straight = self.penalty or self.max_jump is not None
-        if straight and pattern.name not in CLASSIC:
+        if straight and self.pattern().diagonal_weight is None:
             raise ValueError(
                 f"penalty and max_jump go with step_pattern 'symmetric1' and "
-                f"'symmetric2'; {pattern.name!r} limits its steps by itself"
-            )
-        if self.window is not None and self.window not in WINDOWS:
-            raise ValueError(
-                f"window={self.window!r} is not one of {WINDOWS}, nor None"
+                f"'symmetric2'; {self.pattern().name!r} limits its steps by itself"
             )
         if self.window is not None and (self.open_begin or self.open_end):
             raise ValueError(
                 "a window lies about the line between both ends; set window=None where "
                 "the path has an open begin or end"
             )
-        return pattern
+
+    def pattern(self) -> StepPattern:
+        """Return the step pattern, by whatever it was given."""
+        return as_step_pattern(self.step_pattern)
+
+    def searches(self) -> bool:
+        """Tell whether the best begin depends on what costs are divided by."""
+        return self.open_begin and self.pattern().counts_columns
+
+    def limits_runs(self, n: int, m: int) -> bool:
+        """Tell whether `max_jump` forbids any path through n and m frames."""
+        return self.max_jump is not None and self.max_jump < max(n, m) - 1
 
     def weights(self, dtype: Any) -> np.ndarray:
         """Weight of a diagonal step, and price of another, as strips take them."""
-        diagonal = 1 + (self.pattern().name == "symmetric2")
-        return np.array([diagonal, self.penalty], dtype)
+        with np.errstate(over="ignore"):  # then only diagonal steps have a price
+            return np.array([self.pattern().diagonal_weight, self.penalty], dtype)
 
 
 @dataclass(frozen=True)
@@ -162,7 +192,8 @@ def dtw_path(
         Longest run of steps in one direction that is not diagonal.
     open_begin, open_end : bool, default=False
         Whether `x` may match a part of `y` that begins later, or ends earlier. With
-        both, `x` is looked for in `y` (subsequence alignment).
+        both, `x` is looked for in `y` (subsequence alignment). See the notes on which
+        part is found.
 
     Returns
     -------
@@ -171,9 +202,12 @@ def dtw_path(
 
     Raises
     ------
+    TypeError
+        If an option has another type. NumPy's scalars are taken as Python's.
     ValueError
-        If a sequence is empty or has NaN, the sequences have different features, or
-        the constraints leave no path.
+        If a sequence is empty or has NaN, the sequences have different features, an
+        option is out of its range, the constraints leave no path, or the cost or the
+        memory that is needed is too large.
 
     See Also
     --------
@@ -185,10 +219,30 @@ def dtw_path(
     Time is proportional to ``n m d``. Of several best paths, the one that has diagonal
     steps as late as possible is found.
 
+    *What is minimised with open ends.* For each part of `y`, from a column where the
+    path may begin to one where it may end, there is a path of least cost. Of these, the
+    path returned has the least *normalised* cost, if the step pattern is normalised by
+    frames: 'symmetric2' and all others of weighting 'd' by those of both sequences that
+    the path covers, 'asymmetric' and others of weighting 'c' by those of `x`,
+    'mori2006' by those of `y`. So parts of different lengths are comparable. Patterns
+    that are normalised by the cells of the path ('symmetric1', weightings 'a' and 'b')
+    have the path of least *cost*, as between closed ends: divided by its own length, a
+    path would gain by waiting where costs are low. An open end never raises what is
+    minimised.
+
+    Where the divisor depends on the begin, that is a fractional program, solved exactly
+    by Dinkelbach's iteration: paths of least ``cost - r * frames`` are found for the
+    normalised cost r of the last one, until r stays; a few times the work of one path.
+    These, step patterns other than 'symmetric1' and 'symmetric2', and a `max_jump` that
+    forbids any path take some 20 to 40 bytes for each pair of frames.
+
     References
     ----------
     Sakoe, H. and Chiba, S. (1978). Dynamic programming algorithm optimization for
     spoken word recognition. IEEE Transactions on ASSP 26(1), 43-49.
+
+    Dinkelbach, W. (1967). On nonlinear fractional programming. Management Science
+    13(7), 492-498.
 
     Examples
     --------
@@ -235,7 +289,7 @@ def dtw_distance(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As `dtw_path` does.
 
     See Also
@@ -248,6 +302,7 @@ def dtw_distance(
     >>> dtw_distance([0.0, 1.0, 2.0], [0.0, 2.0, 2.0])
     1.0
     """
+    normalize = check_truth(normalize, "normalize")
     found = solve(x, y, *split_options(**options), wants_path=normalize)
     return found.normalized_cost if normalize else found.cost
 
@@ -270,7 +325,18 @@ def split_options(
         The same.
     constraints : Constraints
         Those of the path.
+
+    Raises
+    ------
+    TypeError
+        If there is no such option.
     """
+    known = [field.name for field in fields(Constraints)]
+    unknown = [name for name in constraints if name not in known]
+    if unknown:
+        raise TypeError(
+            f"there is no option {unknown[0]!r}; there are {['metric', *known]}"
+        )
     return metric, Constraints(**constraints)
 
 
@@ -300,24 +366,69 @@ def solve(
         window = _multiscale(x, y, metric, constraints)
     else:
         window = _window(constraints, n, m)
-    weighted = pattern.name == "symmetric2"
-    path: np.ndarray | None
-    if constraints.max_jump is not None:
-        path, cost = _limited(costs, window, constraints, float(weighted))
-    elif pattern.name == "symmetric1" or (weighted and not constraints.open_begin):
-        path, cost = _in_strips(costs, window, constraints, weighted, wants_path)
-    else:
-        path, cost = _by_pattern(costs, window, constraints, pattern)
+    path, cost = _best_path(costs, window, constraints, wants_path)
+    if not np.isfinite(cost) and costs.x.dtype == np.float32:  # too small a type
+        costs = _in_float64(costs, x, y, metric)
+        path, cost = _best_path(costs, window, constraints, wants_path)
     if not np.isfinite(cost):
-        raise ValueError(
-            f"no path of step_pattern {pattern.name!r} joins {n} and {m} frames under "
-            "these constraints; loosen window, max_jump or step_pattern"
-        )
+        forbids = callable(metric) or metric == "precomputed"
+        _refuse_infinite_cost(costs, window, constraints, forbids=forbids)
     if path is None:
         return DTWPath(np.empty((0, 2), np.int64), cost, np.nan)
-    covered = path[-1] - path[0] + 1
-    size = pattern.size(int(covered[0]), int(covered[1]), len(path))
-    return DTWPath(path, cost, cost / size)
+    return DTWPath(path, cost, cost / _size(path, pattern))
+
+
+def _best_path(
+    costs: Costs, window: Window, constraints: Constraints, wants_path: bool
+) -> tuple[np.ndarray | None, float]:
+    if _goes_in_strips(constraints, *shape_of(costs)):
+        return _in_strips(costs, window, constraints, wants_path)
+    return _in_table(costs, window, constraints)
+
+
+def _goes_in_strips(constraints: Constraints, n: int, m: int) -> bool:
+    weight = constraints.pattern().diagonal_weight
+    # before a first row that is open, diagonal steps of weight 2 have no place to begin
+    opens = constraints.open_begin and (weight == 2 or constraints.searches())
+    return weight is not None and not opens and not constraints.limits_runs(n, m)
+
+
+def _size(path: np.ndarray, pattern: StepPattern) -> int:
+    n_rows, n_columns = (path[-1] - path[0] + 1).tolist()
+    return pattern.size(n_rows, n_columns, len(path))
+
+
+def _in_float64(costs: Costs, x: Any, y: Any, metric: Any) -> Costs:
+    if costs.kind == GIVEN:
+        return costs._replace(x=costs.x.astype(np.float64))
+    return make_costs(x, y, metric, np.float64)
+
+
+def _refuse_infinite_cost(
+    costs: Costs, window: Window, constraints: Constraints, *, forbids: bool
+) -> None:
+    """Raise the error for costs that overflow, or for constraints without a path.
+
+    It is an overflow if there is a path once all costs are 0, but for those that are
+    given as infinite where that `forbids` a path.
+    """
+    n, m = shape_of(costs)
+    joined = not forbids and _goes_in_strips(constraints, n, m)
+    if not joined:
+        closed = np.isinf(costs.x) if forbids else np.zeros((n, m), bool)
+        table = np.where(closed, np.inf, 0.0)
+        free = Costs(GIVEN, False, table, table[:0])
+        joined = np.isfinite(_best_path(free, window, constraints, False)[1])
+    if joined:
+        raise ValueError(
+            f"the cost of the path through {n} and {m} frames overflows: it is larger "
+            f"than {np.finfo(float).max:.2g}; rescale the sequences (divide all by one "
+            "number), or the costs that you give"
+        )
+    raise ValueError(
+        f"no path of step_pattern {constraints.pattern().name!r} joins {n} and {m} "
+        "frames under these constraints; loosen window, max_jump or step_pattern"
+    )
 
 
 def _window(constraints: Constraints, n: int, m: int) -> Window:
@@ -367,11 +478,7 @@ def one_blas_thread() -> Any:
 
 
 def _in_strips(
-    costs: Costs,
-    window: Window,
-    constraints: Constraints,
-    weighted: bool,
-    wants_path: bool,
+    costs: Costs, window: Window, constraints: Constraints, wants_path: bool
 ) -> tuple[np.ndarray | None, float]:
     n, m = shape_of(costs)
     frames, dtype = strips_of(costs), costs.x.dtype
@@ -384,19 +491,52 @@ def _in_strips(
         room.row[0] = corner(frames, 0, 0, weights, room)
     nothing = np.empty(0)
     last = walk(frames, 0, 0, m, window, weights, room, marks, nothing, np.inf)
-    end = _end(last, constraints, "both" if weighted else "path", n)
+    end = _end(last, constraints, n)
     cost = float(last[end])
     if not wants_path or not np.isfinite(cost):
         return None, cost
     return trace(frames, 0, 0, window, weights, room, marks, end), cost
 
 
-def _end(last: np.ndarray, constraints: Constraints, divisor: str, n: int) -> int:
-    """Column where the path ends: the last, or the best by the normalised cost."""
+def _end(
+    last: np.ndarray, constraints: Constraints, n: int, ratio: float | None = None
+) -> int:
+    """Column where the best path ends.
+
+    By the normalised cost of paths that begin in column 0; or, given a ratio, by the
+    cost less that of as many frames as are covered.
+    """
     if not constraints.open_end:
         return len(last) - 1
-    sizes = {"both": n + 1 + np.arange(len(last)), "columns": 1 + np.arange(len(last))}
-    return int(np.argmin(last / sizes.get(divisor, 1)))
+    if not constraints.pattern().counts_columns:
+        return int(np.argmin(last))
+    frames = 1 + np.arange(len(last)) + n * (constraints.pattern().divisor == "both")
+    return int(np.argmin(last / frames if ratio is None else last - ratio * frames))
+
+
+def _in_table(
+    costs: Costs, window: Window, constraints: Constraints
+) -> tuple[np.ndarray | None, float]:
+    """Find the path by a table of all costs; with an open begin by Dinkelbach's way."""
+    n, m = shape_of(costs)
+    check_fits(
+        n * m * BYTES_PER_CELL,
+        f"the table of {n} x {m} costs",
+        "shorten the sequences, or take step_pattern 'symmetric1' between closed ends "
+        "without max_jump, which needs no table",
+    )
+    table = _table(costs, window)
+    find = _limited if constraints.limits_runs(n, m) else _by_pattern
+    begins = np.full(m, np.inf)
+    begins[: m if constraints.open_begin else 1] = 0
+    path, cost = find(table, constraints, begins, None)
+    while constraints.searches() and path is not None and cost > 0:
+        ratio = cost / _size(path, constraints.pattern())
+        found, its_cost = find(table, constraints, ratio * np.arange(m), ratio)
+        if found is None or its_cost / _size(found, constraints.pattern()) >= ratio:
+            break
+        path, cost = found, its_cost
+    return path, cost
 
 
 def _table(costs: Costs, window: Window) -> np.ndarray:
@@ -408,28 +548,29 @@ def _table(costs: Costs, window: Window) -> np.ndarray:
 
 
 def _by_pattern(
-    costs: Costs, window: Window, constraints: Constraints, pattern: StepPattern
-) -> tuple[np.ndarray, float]:
-    table = _table(costs, window)
-    totals, choice = walk_pattern(table, pattern, constraints.open_begin)
-    end = _end(totals[-1], constraints, pattern.divisor, len(table))
-    path = trace_pattern(choice, pattern, (len(table) - 1, end))
-    return path, float(totals[-1, end])
+    table: np.ndarray,
+    constraints: Constraints,
+    begins: np.ndarray,
+    ratio: float | None,
+) -> tuple[np.ndarray | None, float]:
+    cells = cells_of(constraints.pattern(), constraints.penalty)
+    totals, choice = walk_pattern(table, cells, begins)
+    end = _end(totals, constraints, len(table), ratio)
+    if not np.isfinite(totals[end]):
+        return None, np.inf
+    return trace_pattern(table, choice, cells, end)
 
 
 def _limited(
-    costs: Costs, window: Window, constraints: Constraints, diagonal: float
-) -> tuple[np.ndarray, float]:
-    table = _table(costs, window)
-    totals, previous = walk_limited(
-        table,
-        int(constraints.max_jump or 0),
-        diagonal,
-        constraints.penalty,
-        constraints.open_begin,
-    )
-    divisor = "both" if diagonal else "path"
-    end = _end(totals.min(axis=1), constraints, divisor, len(table))
-    state = int(totals[end].argmin())
-    path = trace_limited(previous, state, (len(table) - 1, end))
-    return path, float(totals[end, state])
+    table: np.ndarray,
+    constraints: Constraints,
+    begins: np.ndarray,
+    ratio: float | None,
+) -> tuple[np.ndarray | None, float]:
+    longest, diagonal = constraints.max_jump, constraints.pattern().diagonal_weight
+    limits = Limits(longest or 0, float(diagonal or 1), constraints.penalty)
+    totals, marks = walk_limited(table, limits, begins)
+    end = _end(totals, constraints, len(table), ratio)
+    if not np.isfinite(totals[end]):
+        return None, np.inf
+    return trace_limited(table, marks, limits, end)

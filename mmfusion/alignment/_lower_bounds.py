@@ -8,6 +8,7 @@ import numpy as np
 
 from mmfusion.alignment._compilation import compiler
 from mmfusion.alignment._dtw_kernels import Window, _compiled
+from mmfusion.alignment._parameters import check_choice, check_frames_or_share
 from mmfusion.alignment._raw_sequences import as_sequence
 from mmfusion.alignment._windows import sakoe_chiba, whole_window
 
@@ -216,9 +217,11 @@ def lb_keogh(
 
     Raises
     ------
+    TypeError
+        If an option has another type.
     ValueError
         If a sequence is empty or has NaN, the sequences have different features, the
-        metric is another one, or the radius leaves no path.
+        metric is another one, the radius leaves no path, or the bound overflows.
 
     See Also
     --------
@@ -244,7 +247,7 @@ def lb_keogh(
     >>> dtw_distance(x, y, window="sakoe_chiba", radius=1)
     6.0
     """
-    return _bounds(x, y, radius, metric)[0]
+    return _finite(_bounds(x, y, radius, metric)[0])
 
 
 def lb_improved(
@@ -276,7 +279,7 @@ def lb_improved(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As `lb_keogh` does.
 
     See Also
@@ -295,15 +298,23 @@ def lb_improved(
     >>> lb_keogh(x, y, radius=1), lb_improved(x, y, radius=1)
     (0.0, 4.0)
     """
-    return sum(_bounds(x, y, radius, metric))
+    return _finite(sum(_bounds(x, y, radius, metric)))
+
+
+def _finite(bound: float) -> float:
+    if np.isinf(bound):
+        raise ValueError(
+            f"the lower bound overflows: it is larger than {np.finfo(float).max:.2g}; "
+            "rescale the sequences (divide all by one number)"
+        )
+    return bound
 
 
 def _bounds(x: Any, y: Any, radius: float | None, metric: str) -> tuple[float, float]:
     """What both passes give."""
-    if metric not in BOUNDED:
-        raise ValueError(
-            f"metric={metric!r} has no envelope; the bounds are of {BOUNDED}"
-        )
+    check_choice(metric, "metric", BOUNDED)
+    if radius is not None:
+        radius = check_frames_or_share(radius, "radius")
     x, y = (
         np.ascontiguousarray(as_sequence(z, name), np.float64)
         for z, name in ((x, "x"), (y, "y"))

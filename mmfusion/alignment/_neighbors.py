@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from mmfusion.alignment._costs import METRICS, make_costs
+from mmfusion.alignment._costs import METRICS, are_moderate, make_costs
 from mmfusion.alignment._dtw import (
     Constraints,
     split_options,
@@ -24,6 +24,7 @@ from mmfusion.alignment._lower_bounds import (
     transposed,
 )
 from mmfusion.alignment._pairs import cdist_dtw, reach_of_all, runs_compiled
+from mmfusion.alignment._parameters import check_integer, check_n_jobs
 from mmfusion.alignment._raw_sequences import as_collection
 from mmfusion.alignment._strips import (
     corner,
@@ -37,6 +38,7 @@ from mmfusion.alignment._strips import (
 )
 
 PARTS_PER_THREAD = 4  # some queries take longer than others
+MOST_PENALTY = 1e290  # a few thousand of which do not overflow
 SLACK = 1 + 1e-9  # of a threshold: a bound is rounded, and so is a cost
 ENDS, ENVELOPE, BOTH_ENVELOPES, ABANDONED, IN_FULL = range(5)  # what settles a pair
 
@@ -98,7 +100,7 @@ def dtw_neighbors(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As `cdist_dtw` does, and if there are less than `n_neighbors` to find.
 
     See Also
@@ -119,7 +121,8 @@ def dtw_neighbors(
     'sakoe_chiba', the better the narrower; without one they are flat. Other metrics
     have the costs of both ends and the ending. Callables, windows, step patterns and
     open ends that `cdist_dtw` does not take through compiled loops either have all
-    their costs computed. All is computed in float64.
+    their costs computed, as have values whose squares may overflow or vanish. The search
+    by bounds is in float64, also for float32.
 
     References
     ----------
@@ -160,7 +163,7 @@ def search(
     Returns
     -------
     distances, indices : ndarray of shape (len(X), n_neighbors)
-        As it gives them.
+        As it returns them.
     counts : ndarray of int64 of shape (5,)
         Pairs settled by the costs of both ends, by one envelope, by both, by a
         recurrence that ended early, and by one in full.
@@ -168,10 +171,14 @@ def search(
     metric, constraints = split_options(**options)
     if not callable(metric) and metric not in METRICS:
         raise ValueError(f"metric={metric!r} is not one of {METRICS}, nor callable")
-    queries = _as_floats(X, "X")
-    others = queries if Y is None else _as_floats(Y, "Y")
+    n_neighbors = check_integer(n_neighbors, "n_neighbors", 1)
+    n_jobs = check_n_jobs(n_jobs)
+    own = as_collection(X, "X")
+    given = None if Y is None else as_collection(Y, "Y")
+    queries = _as_floats(own)
+    others = queries if given is None else _as_floats(given)
     n_others = len(others) - (Y is None)
-    if not 1 <= n_neighbors <= n_others:
+    if n_neighbors > n_others:
         raise ValueError(
             f"n_neighbors={n_neighbors}, but there are {n_others} sequences to find "
             "neighbours in"
@@ -179,8 +186,13 @@ def search(
     if not queries:
         nothing = np.empty((0, n_neighbors))
         return nothing, nothing.astype(np.int64), np.zeros(5, np.int64)
-    if not runs_compiled(metric, constraints, [*queries, *others]):
-        costs = cdist_dtw(X, Y, n_jobs=n_jobs, **options)
+    # costs that may overflow are left to where that is found out
+    moderate = are_moderate([*queries, *others]) and constraints.penalty < MOST_PENALTY
+    # of correlations, the own type of a frame decides whether it counts as constant
+    is_single = [x.dtype == np.float32 for x in [*own, *(given or [])]]
+    typed = metric == "correlation" and any(is_single)
+    if not (runs_compiled(metric, constraints) and moderate) or typed:
+        costs = cdist_dtw(own, given, n_jobs=n_jobs, **options)
         if Y is None:
             np.fill_diagonal(costs, np.inf)
         nearest = np.argsort(costs, axis=1, kind="stable")[:, :n_neighbors]
@@ -195,8 +207,8 @@ def search(
     return np.concatenate(distances), np.concatenate(indices), np.sum(settled, axis=0)
 
 
-def _as_floats(X: Sequence[Any], name: str) -> list[np.ndarray]:
-    return [x.astype(np.float64, copy=False) for x in as_collection(X, name)]
+def _as_floats(X: list[np.ndarray]) -> list[np.ndarray]:
+    return [x.astype(np.float64, copy=False) for x in X]
 
 
 def _finder(

@@ -11,17 +11,22 @@ lose digits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import factorial, inf, log
+from math import factorial, isfinite, log
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmfusion._memory import check_fits
 from mmfusion.alignment._costs import make_costs, shape_of
+from mmfusion.alignment._dtw import dtw_distance
 from mmfusion.alignment._dtw_kernels import Costs, _compiled, fill_costs
+from mmfusion.alignment._parameters import check_real, check_truth
 from mmfusion.alignment._raw_sequences import as_sequence
 
 LOG2 = log(2)
-CLOSED = -1e280  # exponent of a cell of infinite cost
+LEAST_GAMMA = 1e-200
+CLOSED = -1e280  # exponent of a cell of infinite cost, or of nearly as much
+HARD = 1e14  # times gamma: costs from which soft-DTW is DTW, to rounding
 OUTSIDE = -1e300  # and of what lies beside the matrix
 TILE_ROWS, TILE_COLUMNS = 128, 256  # what is turned to diagonals within the cache
 
@@ -389,10 +394,13 @@ def soft_dtw(
 
     Raises
     ------
+    TypeError
+        If an option has another type.
     ValueError
         If `gamma` is not positive, a sequence is empty or has a value that is NaN or
-        infinite, the sequences have different features, no path has a finite cost, or
-        a divergence of costs is asked for.
+        infinite, the sequences have different features, no path has a finite cost, a
+        divergence of costs is asked for, or the value or the memory that is needed is
+        too large.
 
     See Also
     --------
@@ -424,14 +432,15 @@ def soft_dtw(
     >>> soft_dtw(x, x, divergence=True)
     0.0
     """
-    if divergence and metric == "precomputed":
+    divergence = check_truth(divergence, "divergence")
+    if divergence and isinstance(metric, str) and metric == "precomputed":
         raise ValueError(
             "divergence=True needs both sequences, and metric='precomputed' has only "
             "costs; subtract (soft_dtw(costs of x, x) + soft_dtw(costs of y, y)) / 2"
         )
-    value = _value(_local_costs(x, y, metric), gamma)
+    value = _value(x, y, metric, gamma)
     if divergence:
-        own = [_value(_local_costs(z, z, metric), gamma) for z in (x, y)]
+        own = [_value(z, z, metric, gamma) for z in (x, y)]
         value -= (own[0] + own[1]) / 2
     return value
 
@@ -466,7 +475,7 @@ def soft_dtw_alignment(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As `soft_dtw` does.
 
     See Also
@@ -489,7 +498,7 @@ def soft_dtw_alignment(
     >>> expected.round(3).tolist()  # the middle frame goes with either
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
-    return _align(_local_costs(x, y, metric), gamma)
+    return _align(x, y, metric, gamma)
 
 
 def soft_dtw_gradient(
@@ -517,7 +526,7 @@ def soft_dtw_gradient(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As `soft_dtw` does.
 
     See Also
@@ -539,6 +548,7 @@ def soft_dtw_gradient(
     >>> gradient.round(3).ravel().tolist()
     [0.0, 2.0]
     """
+    divergence = check_truth(divergence, "divergence")
     x, y = as_sequence(x, "x"), as_sequence(y, "y")
     value, gradient = _value_and_gradient(x, y, gamma)
     if divergence:
@@ -552,7 +562,7 @@ def soft_dtw_gradient(
 def _value_and_gradient(
     x: np.ndarray, y: np.ndarray, gamma: float
 ) -> tuple[float, np.ndarray]:
-    value, expected = _align(_local_costs(x, y, "sqeuclidean"), gamma)
+    value, expected = _align(x, y, "sqeuclidean", gamma)
     middle = y.mean(axis=0, dtype=np.float64)  # about it fewer digits cancel
     x, y = x - middle, y - middle
     return value, 2 * (x * expected.sum(axis=1)[:, None] - expected @ y)
@@ -565,36 +575,71 @@ def _local_costs(x: Any, y: Any, metric: str | Callable[..., Any]) -> Costs:
     return Costs(costs.kind, costs.root, *own)
 
 
-def _value(costs: Costs, gamma: float) -> float:
-    scale, (n, m) = _scale(gamma), shape_of(costs)
+def _value(x: Any, y: Any, metric: Any, gamma: Any) -> float:
+    gamma = _softness(gamma)
+    scale = -1 / (gamma * LOG2)
+    costs = _local_costs(x, y, metric)
+    n, m = shape_of(costs)
+    _check_fits(n, m, n_tables=1)
     diagonals, nothing = np.empty(n * m), np.empty(0)
     _fill_by_diagonals(costs, n, m, diagonals)
-    return _from_sum(gamma, *_sum_paths(diagonals, n, m, scale, nothing, nothing))
+    mantissa, exponent = _sum_paths(diagonals, n, m, scale, nothing, nothing)
+    if exponent <= CLOSED:
+        return _hard_value(x, y, metric)
+    return _from_sum(gamma, mantissa, exponent)
 
 
-def _align(costs: Costs, gamma: float) -> SoftDTWAlignment:
-    scale, (n, m) = _scale(gamma), shape_of(costs)
+def _align(x: Any, y: Any, metric: Any, gamma: Any) -> SoftDTWAlignment:
+    gamma = _softness(gamma)
+    scale = -1 / (gamma * LOG2)
+    costs = _local_costs(x, y, metric)
+    n, m = shape_of(costs)
+    _check_fits(n, m, n_tables=3)
     diagonals, sums, exponents = np.empty(n * m), np.empty(n * m), np.empty(n * m)
     _fill_by_diagonals(costs, n, m, diagonals)
-    last = _sum_paths(diagonals, n, m, scale, sums, exponents)
-    value = _from_sum(gamma, *last)
+    mantissa, exponent = _sum_paths(diagonals, n, m, scale, sums, exponents)
+    if exponent <= CLOSED:
+        value = _hard_value(x, y, metric)
+    else:
+        value = _from_sum(gamma, mantissa, exponent)
+    if value > 2 * HARD * gamma:  # beyond, sums of exponents would be rounded
+        return _align(x, y, metric, value / HARD)._replace(value=value)
     _sum_paths_back(diagonals, n, m, scale, sums, exponents)
     expected = sums.reshape(n, m)  # its place is free
     _fill_by_rows(diagonals, expected)
     return SoftDTWAlignment(value, expected)
 
 
-def _scale(gamma: float) -> float:
-    if not (1e-200 < gamma < inf):
+def _check_fits(n: int, m: int, n_tables: int) -> None:
+    check_fits(
+        n_tables * n * m * np.dtype(np.float64).itemsize,
+        f"soft-DTW of {n} and {m} frames",
+        "shorten the sequences, or take gamma=0 (dtw_path), which needs no table",
+    )
+
+
+def _softness(gamma: Any) -> float:
+    gamma = check_real(gamma, "gamma", 0)
+    if gamma <= LEAST_GAMMA:
         raise ValueError(
             f"gamma={gamma}; soft-DTW needs one above 0: its limit at 0 is dtw_distance"
         )
-    return -1 / (gamma * LOG2)
+    return gamma
+
+
+def _hard_value(x: Any, y: Any, metric: Any) -> float:
+    """Compute DTW, which is soft-DTW to rounding where costs are that large.
+
+    Raises the error for costs that overflow, or that leave no path.
+    """
+    return dtw_distance(x, y, metric=metric)
 
 
 def _from_sum(gamma: float, mantissa: float, exponent: float) -> float:
-    if exponent <= CLOSED:
+    value = -gamma * LOG2 * (exponent + log(mantissa) / LOG2)
+    if not isfinite(value):
         raise ValueError(
-            "no path has a finite cost; leave more cells open, or give a larger gamma"
+            f"soft-DTW overflows for gamma={gamma}; rescale the sequences (divide all "
+            "by one number), and gamma with the costs"
         )
-    return -gamma * LOG2 * (exponent + log(mantissa) / LOG2)
+    return value

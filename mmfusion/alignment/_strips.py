@@ -724,9 +724,12 @@ def corner(frames, x0, y0, weights, room):
     Returns
     -------
     float
-        0 if a diagonal step weighs 1.
+        0 if a diagonal step weighs 1; infinite if the first cell is, where a
+        difference of infinities would be NaN.
     """
     if weights[0] == 1:
         return weights[0] * 0
     fill_panel(frames, x0, 1, y0, y0 + 1, room.panel, 0)
+    if room.panel[0] == np.inf:
+        return room.panel[0]
     return (1 - weights[0]) * room.panel[0]

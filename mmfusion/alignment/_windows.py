@@ -40,7 +40,9 @@ def frames_of(radius: float, n: int, m: int) -> float:
     float
         In frames.
     """
-    return radius * max(n, m) if isinstance(radius, float) else radius
+    longest = max(n, m)
+    # an int may be too large for a float
+    return radius * longest if isinstance(radius, float) else min(radius, longest)
 
 
 def sakoe_chiba(n: int, m: int, radius: float) -> Window:
@@ -124,6 +126,10 @@ def least_radius(n: int, m: int) -> int:
 def itakura(n: int, m: int, max_slope: float) -> Window:
     """Make a parallelogram of paths that are never too steep or too flat.
 
+    A cell is inside if its center is, or if it is the nearest to the straight line from
+    the first frames to the last, seen from its frame of the longer sequence. So there
+    is always a path.
+
     Parameters
     ----------
     n, m : int
@@ -137,29 +143,23 @@ def itakura(n: int, m: int, max_slope: float) -> Window:
     Window
         The parallelogram.
 
-    Raises
-    ------
-    ValueError
-        If no path fits in.
-
     References
     ----------
     Itakura, F. (1975). Minimum prediction residual principle applied to speech
     recognition. IEEE Transactions on ASSP 23(1), 67-72.
     """
-    if n == 1:
+    if min(n, m) == 1:
         return whole_window(n, m)
+    max_slope = min(max_slope, n * m)  # which no cell is outside of
     i, line = np.arange(n), (m - 1) / (n - 1)
     steep, flat = line * max_slope, line / max_slope
     back = n - 1 - i
     low = np.maximum(flat * i, m - 1 - steep * back)
     high = np.minimum(steep * i, m - 1 - flat * back)
-    window = _clipped(np.ceil(low - 1e-9), np.floor(high + 1e-9) + 1, m)
-    if not _holds_a_path(window, m):
-        raise ValueError(
-            f"no path fits into max_slope={max_slope} for {n} and {m} frames; raise it"
-        )
-    return window
+    nearest = band(n, m, max(line, 1 / line) / 2)
+    starts = np.minimum(np.ceil(low - 1e-9), nearest.starts)
+    stops = np.maximum(np.floor(high + 1e-9) + 1, nearest.stops)
+    return _clipped(starts, stops, m)
 
 
 def _clipped(starts: np.ndarray, stops: np.ndarray, m: int) -> Window:

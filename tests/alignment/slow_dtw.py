@@ -57,3 +57,63 @@ def check_path(path, n, m, steps=((1, 0), (0, 1), (1, 1))):
 
 def along(costs, path):
     return costs[path[:, 0], path[:, 1]].sum()
+
+
+def slow_pattern(costs, moves, penalty=0.0):
+    """Least costs of paths by any moves, from the first cell to those of the last row.
+
+    Moves are sequences of steps (rows, columns, weight); steps that are not diagonal
+    have a price.
+    """
+    n, m = costs.shape
+    total = np.full((n, m), np.inf)
+    total[0, 0] = costs[0, 0]
+    for i, j in np.ndindex(n, m):
+        for move in moves:
+            a, b = i - sum(step[0] for step in move), j - sum(step[1] for step in move)
+            if a < 0 or b < 0:
+                continue
+            found = total[a, b]
+            for rows, columns, weight in move:
+                a, b = a + rows, b + columns
+                found += np.inf if np.isinf(costs[a, b]) else weight * costs[a, b]
+                found += penalty * (rows != columns)
+            total[i, j] = min(total[i, j], found)
+    return total[-1]
+
+
+def slow_limited(costs, max_jump, diagonal=1.0, penalty=0.0):
+    """The same by single steps, of which at most `max_jump` go straight in a row.
+
+    A state is the last step and how many like it there are in a row.
+    """
+    n, m = costs.shape
+    states = {}
+    for i, j in np.ndindex(n, m):
+        states[i, j] = {(1, 1, 0): costs[0, 0]} if i == j == 0 else {}
+        for a, b in ((1, 1), (0, 1), (1, 0)):
+            for (p, q, run), total in states.get((i - a, j - b), {}).items():
+                length = 0 if a == b else 1 + run * ((a, b) == (p, q))
+                if length > max_jump:
+                    continue
+                own = costs[i, j] * diagonal if a == b else costs[i, j] + penalty
+                key = (a, b, length)
+                states[i, j][key] = min(states[i, j].get(key, np.inf), total + own)
+    return np.array([min(states[n - 1, j].values(), default=np.inf) for j in range(m)])
+
+
+def slow_open(last_row, costs, divisor, open_begin, open_end):
+    """Least cost of all parts of the columns, by what is documented to be minimised.
+
+    Returns the cost and what it is divided by for that; None if there is no path.
+    """
+    n, m = costs.shape
+    found = []
+    for begin in range(m if open_begin else 1):
+        totals = last_row(costs[:, begin:])
+        for end in range(begin if open_end else m - 1, m):
+            n_columns = end - begin + 1
+            sizes = {"both": n + n_columns, "columns": n_columns}
+            found.append((totals[end - begin], sizes.get(divisor, 1)))
+    total, size = min(found, key=lambda pair: pair[0] / pair[1])
+    return None if np.isinf(total) else (total, size)

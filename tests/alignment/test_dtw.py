@@ -1,7 +1,9 @@
 """Dynamic time warping: values, paths, constraints, bad input."""
 
 import json
-from itertools import groupby, pairwise
+import tracemalloc
+from fractions import Fraction
+from itertools import groupby, pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from mmfusion.alignment import _strips, cdist_dtw, dtw_distance, dtw_path, rabiner_juang
+from mmfusion import _memory
+from mmfusion.alignment import (
+    StepPattern,
+    _strips,
+    cdist_dtw,
+    dtw_distance,
+    dtw_neighbors,
+    dtw_path,
+    lb_keogh,
+    rabiner_juang,
+)
 from mmfusion.alignment._steps import STEP_PATTERNS
 from mmfusion.alignment._windows import itakura, least_radius, sakoe_chiba
 
-from .slow_dtw import SCIPY_METRICS, all_paths, along, check_path, slow_costs, slow_dtw
+from .slow_dtw import (
+    SCIPY_METRICS,
+    all_paths,
+    along,
+    check_path,
+    slow_costs,
+    slow_dtw,
+    slow_limited,
+    slow_open,
+    slow_pattern,
+)
 
 CASES = Path(__file__).parents[3] / "shared" / "data" / "dtw_reference_cases.json"
 SHAPES = [(1, 1, 1), (1, 7, 2), (7, 1, 1), (8, 8, 3), (17, 30, 6), (130, 70, 2)]
@@ -271,10 +293,29 @@ def test_a_parallelogram_bounds_the_slope_from_both_ends(n, m):
         assert window.stops[0] >= 1
 
 
-def test_a_parallelogram_without_a_path_is_refused():
-    x, y = make(3, 40, 1)
-    with pytest.raises(ValueError, match="raise it"):
-        dtw_path(x, y, window="itakura", max_slope=1.0)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(1, 4), st.floats(1, 4))
+@settings(deadline=None)
+def test_the_straight_line_is_inside_of_any_parallelogram(n, m, slope, more):
+    window = itakura(n, m, slope)
+    short, long = sorted((n, m))
+    for frame in range(long):  # the cell that is nearest to the line
+        other = round(frame * (short - 1) / max(long - 1, 1))
+        i, j = (other, frame) if m >= n else (frame, other)
+        assert window.starts[i] <= j < window.stops[i]
+    wider, turned = itakura(n, m, slope * more), itakura(m, n, slope)
+    assert (wider.starts <= window.starts).all()
+    assert (wider.stops >= window.stops).all()
+    for i, j in np.ndindex(n, m):
+        inside = window.starts[i] <= j < window.stops[i]
+        assert inside == (turned.starts[j] <= i < turned.stops[j])
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 40), (6, 3), (10, 30), (2, 3)])
+@pytest.mark.parametrize("max_slope", [1.0, 2.0, 1e9])
+def test_a_parallelogram_joins_unlike_lengths(n, m, max_slope):
+    x, y = make(n, m, 1)
+    found = dtw_path(x, y, window="itakura", max_slope=max_slope)
+    check_path(found.path, n, m)
 
 
 def test_a_multiscale_window_finds_smooth_warps():
@@ -349,6 +390,390 @@ def test_open_ends_are_the_best_of_all_parts(begin, end):
     parts = [slow_dtw(slow_costs(x, y[a:b])) for a in firsts for b in lasts if a < b]
     found = dtw_path(x, y, open_begin=begin, open_end=end)
     assert found.cost == pytest.approx(min(parts), rel=1e-9)
+
+
+# Step patterns and open ends, against double loops
+
+DIVISORS = ("both", "columns", "path", "rows")
+
+
+@st.composite
+def step_patterns(draw, longest=3):
+    """Any step pattern: long leaps, and many, single and weightless steps."""
+    frames = st.tuples(st.integers(0, longest), st.integers(0, longest)).filter(any)
+    weights = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0])
+    step = st.tuples(frames, weights).map(lambda s: (*s[0], s[1]))
+    move = st.lists(step, min_size=1, max_size=3)
+    moves = draw(st.lists(move, min_size=1, max_size=4))
+    if draw(st.booleans()):  # most patterns join few corners
+        moves.append([(1, 1, 1.0)])
+        moves.append([(0, 1, 1.0)])
+    return StepPattern("random", moves, draw(st.sampled_from(DIVISORS)))
+
+
+@st.composite
+def cost_tables(draw, most_rows=6, most_columns=8):
+    """Costs of whole numbers, which tie, or of any, some of them infinite."""
+    n, m = draw(st.integers(1, most_rows)), draw(st.integers(1, most_columns))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    costs = rng.integers(0, 4, (n, m)).astype(float)
+    if draw(st.booleans()):
+        costs = rng.exponential(size=(n, m)) * 10.0 ** rng.integers(-3, 4, (n, m))
+    if draw(st.booleans()):
+        costs[rng.uniform(size=(n, m)) < 0.15] = np.inf
+    return costs
+
+
+def check_open(costs, pattern, last_row, open_begin, open_end, **options):
+    """The place is the best of all, and its path costs what is returned."""
+    options |= dict(open_begin=open_begin, open_end=open_end, step_pattern=pattern)
+    expected = slow_open(last_row, costs, pattern.divisor, open_begin, open_end)
+    if expected is None:
+        with pytest.raises(ValueError, match="no path"):
+            dtw_path(costs, metric="precomputed", **options)
+        return
+    found = dtw_path(costs, metric="precomputed", **options)
+    (i, a), (j, b) = found.path[0], found.path[-1]
+    assert (i, j) == (0, len(costs) - 1)
+    assert open_begin or a == 0
+    assert open_end or b == costs.shape[1] - 1
+    sizes = {"both": len(costs) + b - a + 1, "columns": b - a + 1}
+    least = expected[0] / expected[1]
+    size = sizes.get(pattern.divisor, 1)
+    assert found.cost / size == pytest.approx(least, rel=1e-9, abs=1e-12)
+    part = last_row(costs[:, a : b + 1])[-1]
+    assert found.cost == pytest.approx(part, rel=1e-9, abs=1e-12)
+    whole = pattern.size(j + 1, b - a + 1, len(found.path))
+    assert found.normalized_cost == pytest.approx(found.cost / whole)
+    assert dtw_distance(costs, metric="precomputed", **options) == found.cost
+
+
+@given(cost_tables(), step_patterns(), st.booleans(), st.booleans())
+@settings(deadline=None, max_examples=150)
+def test_any_step_pattern_finds_the_best_of_all_parts(
+    costs, pattern, open_begin, open_end
+):
+    def last_row(part):
+        return slow_pattern(part, pattern.moves)
+
+    check_open(costs, pattern, last_row, open_begin, open_end)
+
+
+@pytest.mark.parametrize("name", [*STEP_PATTERNS])
+def test_named_step_patterns_find_the_best_of_all_parts(name):
+    pattern = STEP_PATTERNS[name]
+    penalties = (0.0,) if pattern.diagonal_weight is None else (0.0, 0.7)
+    for seed, penalty in product((0, 1), penalties):
+        costs = np.random.default_rng(seed).exponential(size=(5, 9))
+
+        def last_row(part, penalty=penalty):
+            return slow_pattern(part, pattern.moves, penalty)
+
+        for open_begin, open_end in product((False, True), repeat=2):
+            check_open(costs, pattern, last_row, open_begin, open_end, penalty=penalty)
+
+
+@given(
+    cost_tables(),
+    st.integers(0, 7),
+    st.sampled_from(["symmetric1", "symmetric2"]),
+    st.sampled_from([0.0, 0.5]),
+    st.booleans(),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=150)
+def test_limited_runs_find_the_best_of_all_parts(
+    costs, max_jump, name, penalty, open_begin, open_end
+):
+    pattern = STEP_PATTERNS[name]
+
+    def last_row(part):
+        return slow_limited(part, max_jump, pattern.diagonal_weight, penalty)
+
+    options = dict(max_jump=max_jump, penalty=penalty)
+    check_open(costs, pattern, last_row, open_begin, open_end, **options)
+
+
+def test_the_better_place_is_found_wherever_it_lies():
+    rng = np.random.default_rng(3)
+    x = np.sin(np.linspace(0, 2 * np.pi, 40)) * 3
+    y = rng.normal(size=2000) * 2
+    y[100:140] = x + 0.2 * rng.normal(size=40)
+    y[1900:1940] = x + 0.35 * rng.normal(size=40)
+    for pattern in ("symmetric1", "symmetric2", "mori2006", "typeIId", "rigid"):
+        options = dict(step_pattern=pattern, open_begin=True, open_end=True)
+        found = dtw_path(x, y, **options)
+        assert 95 <= found.path[0, 1] < found.path[-1, 1] <= 145
+        assert found.cost == pytest.approx(dtw_path(x, y[:300], **options).cost)
+        assert cdist_dtw([x], [y], **options)[0, 0] == found.cost
+        assert dtw_neighbors([x], [y[:50], y], **options)[0][0, 0] == found.cost
+
+
+@pytest.mark.parametrize("pattern", [*STEP_PATTERNS])
+def test_open_ends_never_raise_what_is_minimised(pattern):
+    divisor = STEP_PATTERNS[pattern].divisor
+    for seed in range(5):
+        x, y = make(7, 8, 1, seed)
+        try:
+            closed = dtw_path(x, y, step_pattern=pattern)
+        except ValueError:  # lengths that the pattern does not join
+            continue
+        for ends in (["open_begin"], ["open_end"], ["open_begin", "open_end"]):
+            found = dtw_path(x, y, step_pattern=pattern, **dict.fromkeys(ends, True))
+            if divisor == "path":
+                assert found.cost <= closed.cost + 1e-12
+            else:
+                assert found.normalized_cost <= closed.normalized_cost + 1e-12
+
+
+def test_moves_beyond_the_128th_are_kept():
+    x = np.arange(3.0)
+    for n_moves in (128, 129, 257):
+        y = np.arange(n_moves + 60.0)
+        moves = [[(1, j, 1.0)] for j in range(1, n_moves + 1)]
+        found = dtw_path(x, y, step_pattern=StepPattern("skip", moves, "rows"))
+        i, j = found.path.T
+        assert i.tolist() == [0, 1, 2]
+        assert ((x[i] - y[j]) ** 2).sum() == found.cost
+
+
+def test_a_pattern_is_known_by_its_moves_not_by_its_name():
+    x, y = make(9, 12, 1)
+    moves = STEP_PATTERNS["asymmetric"].moves
+    lookalike = StepPattern("symmetric1", moves, "rows")
+    asymmetric = dtw_distance(x, y, step_pattern="asymmetric")
+    assert dtw_distance(x, y, step_pattern=lookalike) == asymmetric
+    same = StepPattern("own", STEP_PATTERNS["symmetric2"].moves, "both")
+    assert dtw_distance(x, y, step_pattern=same, penalty=1) == dtw_distance(
+        x, y, step_pattern="symmetric2", penalty=1
+    )
+
+
+def test_a_step_pattern_is_taken_as_tuples_of_numbers():
+    moves = np.array([[[1, 1, 1], [0, 1, 1]]])
+    pattern = StepPattern("p", [[(np.int64(1), 1, np.float32(2))]], "rows")
+    assert pattern == StepPattern("p", (((1, 1, 2.0),),), "rows")
+    assert hash(pattern) == hash(StepPattern("p", (((1, 1, 2.0),),), "rows"))
+    with pytest.raises(TypeError, match=r"move 0: rows=.* is a float64; give an int"):
+        StepPattern("p", moves.astype(float), "rows")
+
+
+GOOD = ((1, 1, 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("moves", "divisor", "match"),
+    [
+        ((GOOD,), "N+M", r"'p': divisor='N\+M' is not one of"),
+        ((), "path", "'p' has 0 moves"),
+        ((GOOD, ()), "path", "move 1 has no step"),
+        ((GOOD,) * 40_000, "path", "has 40000 moves"),
+        ((GOOD, ((-1, 1, 1.0),)), "path", "move 1: rows=-1; give an int of at least 0"),
+        ((GOOD, ((1, -1, 1.0),)), "path", "move 1: columns=-1"),
+        ((((1, 1 - 10**7, 1.0), (0, 10**7, 1.0)),), "path", "columns=-9999999"),
+        ((((0, 0, 1.0),),), "path", "stays where it is"),
+        ((((2**31, 0, 1.0),),), "path", "leads over more than"),
+        ((((10**30, 1, 1.0),),), "path", "leads over more than"),
+        ((((1, 1),),), "path", "rows, columns, weight"),
+        ((((1, 1, np.nan),),), "path", "move 0: weight=nan"),
+        ((((1, 1, -1.0),),), "path", "move 0: weight=-1"),
+        ((((1, 1, np.inf),),), "path", "move 0: weight=inf"),
+    ],
+)
+def test_damaged_step_patterns_are_refused_when_they_are_made(moves, divisor, match):
+    with pytest.raises(ValueError, match=match):
+        StepPattern("p", moves, divisor)
+
+
+@pytest.mark.parametrize(
+    ("moves", "match"),
+    [
+        (None, "moves None: give a sequence"),
+        (((1, 1, 1.0),), "move 0: step 1: give a sequence"),
+        ((((0.5, 1, 1.0),),), r"move 0: rows=0.5 is a float; give an int"),
+        ((((True, 1, 1.0),),), "rows=True is a bool"),
+        ((((1, 1, "1"),),), "weight='1' is a str; give a number"),
+        ("abc", "moves 'abc'"),
+    ],
+)
+def test_step_patterns_of_other_types_are_refused(moves, match):
+    with pytest.raises(TypeError, match=match):
+        StepPattern("p", moves, "path")
+    with pytest.raises(TypeError, match="name of a step pattern"):
+        StepPattern(5, (GOOD,), "path")
+
+
+def test_types_of_rabiner_and_juang_are_refused_by_name():
+    with pytest.raises(ValueError, match="kind='VIII' is not one of"):
+        rabiner_juang("VIII", "a")
+    with pytest.raises(ValueError, match="weighting='e' is not one of"):
+        rabiner_juang("I", "e")
+    with pytest.raises(TypeError, match="smoothed='no'"):
+        rabiner_juang("I", "a", "no")
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (dict(penalty=-1), "penalty=-1; give a finite number of at least 0"),
+        (dict(penalty=np.nan), "penalty=nan"),
+        (dict(penalty=np.inf), "penalty=inf"),
+        (dict(penalty=10**400), "penalty=1"),
+        (dict(window="multiscale", radius=np.nan), "radius=nan"),
+        (dict(window="sakoe_chiba", radius=np.nan), "radius=nan"),
+        (dict(window="sakoe_chiba", radius=np.inf), "radius=inf"),
+        (dict(window="sakoe_chiba", radius=5.0), "radius=5.0; a float is a share"),
+        (dict(window="sakoe_chiba", radius=np.float32(1.5)), "a float is a share"),
+        (dict(window="sakoe_chiba", radius=-1), "radius=-1"),
+        (dict(radius=-0.1), "radius=-0.1"),
+        (dict(window="itakura", max_slope=0), "max_slope=0; .* at least 1"),
+        (dict(window="itakura", max_slope=np.nan), "max_slope=nan"),
+        (dict(window="itakura", max_slope=np.inf), "max_slope=inf"),
+        (dict(max_jump=-1), "max_jump=-1; give an int of at least 0"),
+        (dict(window="square"), "window='square' is not one of"),
+    ],
+    ids=str,
+)
+def test_options_out_of_range_are_refused_by_name(options, match):
+    for function in (dtw_path, dtw_distance):
+        with pytest.raises(ValueError, match=match):
+            function([0.0, 1.0], [0.0, 2.0], **options)
+    for function in (cdist_dtw, dtw_neighbors):
+        with pytest.raises(ValueError, match=match):
+            function([[0.0, 1.0]], [[0.0, 2.0]], **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (dict(penalty=True), "penalty=True is a bool; give a number"),
+        (dict(penalty="1"), "penalty='1' is a str"),
+        (dict(penalty=None), "penalty=None"),
+        (dict(radius=True), "radius=True"),
+        (dict(radius="5"), "radius='5'"),
+        (dict(max_slope=[2]), "max_slope=.2."),
+        (dict(max_jump=2.0), "max_jump=2.0 is a float; give an int"),
+        (dict(max_jump=True), "max_jump=True"),
+        (dict(open_begin="no"), "open_begin='no' is a str; give True or False"),
+        (dict(open_end=1), "open_end=1 is a int; give True or False"),
+        (dict(step_pattern=None), "step_pattern=None is a NoneType"),
+        (dict(step_pattern=[1]), "step_pattern=.1."),
+        (dict(window=5), "window=5 is a int"),
+        (dict(window=["itakura"]), "window=.'itakura'."),
+        (dict(raduis=5), "raduis"),
+    ],
+    ids=str,
+)
+def test_options_of_other_types_are_refused_by_name(options, match):
+    for function in (dtw_path, dtw_distance):
+        with pytest.raises(TypeError, match=match):
+            function([0.0, 1.0], [0.0, 2.0], **options)
+    for function in (cdist_dtw, dtw_neighbors):
+        with pytest.raises(TypeError, match=match):
+            function([[0.0, 1.0]], [[0.0, 2.0]], **options)
+
+
+@pytest.mark.parametrize("window", ["sakoe_chiba", "multiscale"])
+@pytest.mark.parametrize("as_float", [np.float16, np.float32, np.float64, Fraction])
+@pytest.mark.parametrize("as_int", [np.int8, np.int64, np.uint32])
+def test_numbers_of_numpy_mean_what_those_of_python_do(window, as_float, as_int):
+    x, y = make(150, 130, 1)
+    for plain, other in ((0.125, as_float(0.125)), (25, as_int(25))):
+        expected = dtw_distance(x, y, window=window, radius=plain)
+        assert dtw_distance(x, y, window=window, radius=other) == expected
+        assert cdist_dtw([x], [y], window=window, radius=other)[0, 0] == expected
+        if window == "sakoe_chiba":
+            assert lb_keogh(x, y, other) == lb_keogh(x, y, plain)
+    assert dtw_distance(x, y, max_jump=as_int(2)) == dtw_distance(x, y, max_jump=2)
+    assert dtw_distance(x, y, penalty=as_float(2)) == dtw_distance(x, y, penalty=2)
+    truth = np.True_
+    assert dtw_distance(x, y, open_end=truth) == dtw_distance(x, y, open_end=True)
+
+
+def test_limits_that_restrict_nothing_need_not_fit_any_type():
+    x, y = make(30, 20, 1)
+    expected = dtw_distance(x, y)
+    for options in (
+        dict(max_jump=10**9),
+        dict(max_jump=10**400),
+        dict(window="sakoe_chiba", radius=10**400),
+    ):
+        assert dtw_distance(x, y, **options) == pytest.approx(expected)
+        assert cdist_dtw([x], [y], **options)[0, 0] == pytest.approx(expected)
+
+
+def test_slopes_beyond_that_of_any_cell_are_all_the_same():
+    x, y = make(30, 20, 1)
+    steep, steepest = (
+        dtw_distance(x, y, window="itakura", max_slope=slope) for slope in (600, 1e300)
+    )
+    assert steep == steepest
+
+
+def test_memory_does_not_grow_where_longer_runs_are_allowed():
+    x, y = make(200, 200, 1)
+    used = {}
+    for max_jump in (5, 150, 198):
+        dtw_distance(x, y, max_jump=max_jump)
+        tracemalloc.start()
+        dtw_distance(x, y, max_jump=max_jump)
+        used[max_jump] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert used[198] < 3 * used[5]
+
+
+def test_tables_that_do_not_fit_into_memory_are_refused(monkeypatch):
+    x, y = make(100, 100, 1)
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 10_000)
+    dtw_path(x, y)
+    for options in (dict(step_pattern="asymmetric"), dict(max_jump=3)):
+        with pytest.raises(ValueError, match="table of 100 x 100 costs needs 391 KiB"):
+            dtw_path(x, y, **options)
+    with pytest.raises(ValueError, match="matrix of 100 x 100 costs needs 391 KiB"):
+        cdist_dtw([[1.0]] * 100)
+
+
+# Extremes
+
+
+@pytest.mark.parametrize(
+    "options", [{}, dict(step_pattern="asymmetric"), dict(max_jump=1)]
+)
+def test_costs_that_overflow_are_refused_as_such(options):
+    x, y = np.full((4, 1), 1e160), np.full((4, 1), -1e160)
+    for call in (
+        lambda: dtw_path(x, y, **options),
+        lambda: cdist_dtw([x], [y], **options),
+        lambda: dtw_neighbors([x], [y], **options),
+        lambda: dtw_path(np.full((4, 4), 1e308), metric="precomputed", **options),
+    ):
+        with pytest.raises(ValueError, match=r"overflows.* rescale"):
+            call()
+
+
+def test_infinite_costs_that_forbid_a_path_are_no_overflow():
+    costs = np.ones((4, 4))
+    costs[2] = np.inf
+    for options in ({}, dict(step_pattern="symmetric2"), dict(max_jump=1)):
+        with pytest.raises(ValueError, match="no path of step_pattern"):
+            dtw_path(costs, metric="precomputed", **options)
+    costs[2], costs[0, 0] = 1, np.inf
+    for options in ({}, dict(step_pattern="symmetric2"), dict(max_jump=1)):
+        with pytest.raises(ValueError, match="no path of step_pattern"):
+            dtw_path(costs, metric="precomputed", **options)
+
+
+def test_sums_that_are_too_large_for_float32_are_formed_in_float64():
+    costs = np.full((5, 5), 3e38, np.float32)
+    found = dtw_distance(costs, metric="precomputed")
+    assert found == pytest.approx(1.5e39, rel=1e-6)
+    assert dtw_distance([[1.0]], [[2.0]], penalty=1e300) == 1
+    x = np.ones((1, 1), np.float32)
+    far = dtw_distance(x, np.ones((2, 1), np.float32), penalty=1e300)
+    assert far == pytest.approx(1e300)
 
 
 # Costs that are given

@@ -114,7 +114,7 @@ def test_float32_is_bounded_in_full_precision():
 @pytest.mark.parametrize("bound", [lb_keogh, lb_improved])
 def test_what_has_no_bound_is_refused(bound):
     x = np.zeros((4, 2))
-    with pytest.raises(ValueError, match="metric='cosine' has no envelope"):
+    with pytest.raises(ValueError, match="metric='cosine' is not one of"):
         bound(x, x, metric="cosine")
     with pytest.raises(ValueError, match="x has 2 features and y has 1"):
         bound(x, x[:, :1])
@@ -122,3 +122,11 @@ def test_what_has_no_bound_is_refused(bound):
         bound(x, np.array([[0, 0], [0, np.nan]]))
     with pytest.raises(ValueError, match="smallest radius is 2"):
         bound(x[:1].repeat(4, axis=0), np.zeros((12, 2)), 0)
+    with pytest.raises(ValueError, match=r"radius=2\.0; a float is a share"):
+        bound(x, x, 2.0)
+    with pytest.raises(TypeError, match="radius=True is a bool"):
+        bound(x, x, True)
+    with pytest.raises(TypeError, match="metric=5 is a int"):
+        bound(x, x, metric=5)
+    with pytest.raises(ValueError, match=r"bound overflows.* rescale"):
+        bound(x + 1e200, x)

@@ -1,5 +1,6 @@
 import json
 import warnings
+from fractions import Fraction
 from math import exp, log
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from mmfusion import _memory
 from mmfusion.alignment._dtw import dtw_distance, dtw_path
 from mmfusion.alignment._soft_dtw import (
     soft_dtw,
@@ -262,6 +264,54 @@ def test_inputs_are_left_as_they_were_and_may_be_read_only():
     soft_dtw_alignment(costs, metric="precomputed")
     np.testing.assert_array_equal(x, copies[0])
     np.testing.assert_array_equal(costs, copies[1])
+
+
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("size", [1e8, 1e20, 1e140, 1e150])
+def test_costs_that_are_large_beside_gamma_give_dtw(size, d):
+    rng = np.random.default_rng(5)
+    x, y = size * walk(rng, 12, d), size * walk(rng, 9, d)
+    hard = dtw_distance(x, y)
+    found = soft_dtw_alignment(x, y)
+    assert soft_dtw(x, y) == found.value == pytest.approx(hard, rel=1e-12)
+    on_path = np.zeros(found.expected.shape)
+    on_path[tuple(dtw_path(x, y).path.T)] = 1
+    np.testing.assert_allclose(found.expected, on_path, atol=1e-9)
+    assert soft_dtw(x, y, gamma=size**2) == pytest.approx(
+        size**2 * soft_dtw(x / size, y / size), rel=1e-9
+    )
+
+
+def test_values_that_overflow_are_refused_as_such():
+    x, y = [1e160, 0.0], [-1e160, 0.0]
+    for f in (soft_dtw, soft_dtw_alignment, soft_dtw_gradient):
+        with pytest.raises(ValueError, match=r"overflows.* rescale"):
+            f(x, y)
+        with pytest.raises(ValueError, match=r"overflows for gamma=1e\+308; rescale"):
+            f(np.zeros(9), np.zeros(9), gamma=1e308)
+
+
+def test_tables_that_do_not_fit_into_memory_are_refused(monkeypatch):
+    x = np.zeros(100)
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 100_000)
+    assert soft_dtw(x, x[:50]) < 0
+    for f in (soft_dtw_alignment, soft_dtw_gradient):
+        with pytest.raises(ValueError, match="100 and 100 frames needs 234 KiB of mem"):
+            f(x, x)
+
+
+@pytest.mark.parametrize("gamma", [np.float32(0.5), np.float64(0.5), Fraction(1, 2)])
+def test_gamma_may_be_any_number(gamma):
+    x, y = [0.0, 1.0, 3.0], [0.0, 2.0]
+    assert soft_dtw(x, y, gamma=gamma) == soft_dtw(x, y, gamma=0.5)
+    for f in (soft_dtw_alignment, soft_dtw_gradient):
+        assert f(x, y, gamma=gamma).value == f(x, y, gamma=0.5).value
+    for bad in (True, "1", None, [1.0]):
+        for f in (soft_dtw, soft_dtw_alignment, soft_dtw_gradient):
+            with pytest.raises(TypeError, match=r"gamma=.* give a number"):
+                f(x, y, gamma=bad)
+    with pytest.raises(TypeError, match="divergence=1 is a int"):
+        soft_dtw(x, y, divergence=1)
 
 
 @pytest.mark.parametrize("gamma", [0, -1.0, np.nan, np.inf])
