@@ -37,6 +37,10 @@ test-slow: $(VENV)/test.stamp ## run the tests marked slow
 fuzz: $(VENV)/test.stamp ## give bad arguments to everything public, print what came of it
 	OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -W ignore -m tests.fuzz
 
+.PHONY: test-bounds
+test-bounds: $(VENV)/test.stamp ## run the compiled kernels with bounds checks
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/numba-bounds $(PYTEST) tests/alignment/test_bounds.py
+
 .PHONY: test-oldest
 test-oldest: ## run the tests with the oldest versions that are allowed
 	test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest

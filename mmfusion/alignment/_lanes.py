@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, types
+from numba import config, extending, types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import models, overload, register_model
 
@@ -69,13 +69,32 @@ class _TruthsModel(models.PrimitiveModel):
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, i: Any) -> Any:
     """Where a vector begins in a contiguous array of one dimension."""
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [i]), _vector(kind.dtype).as_pointer())
+    struct = context.make_array(kind)(context, builder, array)
+    if getattr(config, "BOUNDSCHECK", False):  # numba adds it when it is imported
+        _check_bounds(context, builder, builder.extract_value(struct.shape, 0), i)
+    start = builder.gep(struct.data, [i])
+    return builder.bitcast(start, _vector(kind.dtype).as_pointer())
+
+
+def _check_bounds(context: Any, builder: Any, size: Any, i: Any) -> None:
+    """Raise an IndexError where a vector is not within its array."""
+    zero, width = ir.Constant(i.type, 0), ir.Constant(i.type, WIDTH)
+    outside = builder.or_(
+        builder.icmp_signed("<", i, zero),
+        builder.icmp_signed(">", builder.add(i, width), size),
+    )
+    with builder.if_then(outside, likely=False):
+        context.call_conv.return_user_exc(
+            builder, IndexError, ("a vector lies outside of its array",)
+        )
 
 
 @intrinsic
 def load(typing: Any, array: Any, i: Any) -> Any:
-    """Take WIDTH numbers of a contiguous array, from i on; no bounds are checked."""
+    """Take WIDTH numbers of a contiguous array, from i on.
+
+    Like `store`, it checks bounds only where numba does so (NUMBA_BOUNDSCHECK).
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         where = _address(context, builder, signature.args[0], *values)
@@ -86,7 +105,7 @@ def load(typing: Any, array: Any, i: Any) -> Any:
 
 @intrinsic
 def store(typing: Any, array: Any, i: Any, lanes: Any) -> Any:
-    """Write to a contiguous array, from i on; no bounds are checked."""
+    """Write to a contiguous array, from i on."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         where = _address(context, builder, signature.args[0], *values[:2])

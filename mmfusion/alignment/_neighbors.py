@@ -121,8 +121,8 @@ def dtw_neighbors(
     'sakoe_chiba', the better the narrower; without one they are flat. Other metrics
     have the costs of both ends and the ending. Callables, windows, step patterns and
     open ends that `cdist_dtw` does not take through compiled loops either have all
-    their costs computed, as have values whose squares may overflow or vanish. The search
-    by bounds is in float64, also for float32.
+    their costs computed, as have values whose squares may overflow or vanish. The
+    search by bounds is in float64, also for float32.
 
     References
     ----------

@@ -144,7 +144,7 @@ ONE_BY_ONE, IN_FLOAT32, IN_FLOAT64 = range(3)  # how the cost of a pair is compu
 
 
 def _kinds(
-    left: list[np.ndarray], right: list[np.ndarray], pairs: np.ndarray, metric: str
+    left: list[np.ndarray], right: list[np.ndarray], pairs: np.ndarray, metric: Any
 ) -> np.ndarray:
     """Return how the cost of each pair is computed, which no other sequence decides."""
     sides = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,7 +104,7 @@ class StepPattern:
         moves = [_move(move, f"{what}: move {k}") for k, move in enumerate(moves)]
         object.__setattr__(self, "moves", tuple(moves))
 
-    @property
+    @cached_property
     def diagonal_weight(self) -> int | None:
         """Weight of a diagonal step, where others weigh 1 and there are no others."""
         return _CLASSIC.get(frozenset(self.moves))
