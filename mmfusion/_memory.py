@@ -11,6 +11,7 @@ CONTROL_GROUPS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+UNCHECKED_BYTES = 2**24  # at most which it is not worth the time to ask the system
 BYTES_PER_UNIT = 1024
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -36,6 +37,8 @@ def check_fits(n_bytes: int, what: str, remedy: str) -> None:
         If it does not fit. It is a ValueError, as for any other input that cannot be
         processed, so that callers add the modality and the sample to the message.
     """
+    if n_bytes <= UNCHECKED_BYTES:
+        return
     available = available_bytes()
     if available is not None and n_bytes > available:
         raise ValueError(

@@ -3,7 +3,12 @@
 import pytest
 
 from mmfusion import _memory
-from mmfusion._memory import available_bytes, check_fits, in_units
+from mmfusion._memory import (
+    UNCHECKED_BYTES,
+    available_bytes,
+    check_fits,
+    in_units,
+)
 
 
 def test_what_fits_passes_and_what_does_not_is_refused_with_size_and_remedy():
@@ -12,6 +17,13 @@ def test_what_fits_passes_and_what_does_not_is_refused_with_size_and_remedy():
         ValueError, match=r"^a table needs 8\.0 PiB of memory, and .* take less$"
     ):
         check_fits(2**53, "a table", "take less")
+
+
+def test_for_little_memory_the_system_is_not_asked(monkeypatch):
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 0)
+    check_fits(UNCHECKED_BYTES, "a small table", "take less")
+    with pytest.raises(ValueError, match="a table needs 16 MiB"):
+        check_fits(UNCHECKED_BYTES + 1, "a table", "take less")
 
 
 def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):

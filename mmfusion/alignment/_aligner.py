@@ -53,7 +53,7 @@ class DTWAligner(SequenceAligner):
         Which frames may be aligned; see `dtw_path`. None lets all.
     radius : int or float, default=0.1
         Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
-        the longer sequence.
+        the longer sequence, at most 1.
     max_slope : float, default=2.0
         Steepest slope of 'itakura', relative to the straight line.
     penalty : float, default=0.0

@@ -6,9 +6,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.spatial.distance import cdist, pdist
 
+from mmfusion._memory import check_fits
 from mmfusion.alignment._dtw import one_blas_thread
 from mmfusion.alignment._soft_dtw import soft_dtw
 
+BYTES_PER_PAIR = 56  # of numbers in a list, and of the matrices made of them
 MEDIAN_FRAMES = 1000  # from which the median distance of two is told
 
 
@@ -61,6 +63,11 @@ def alignment_kernel(
         Values in [0, 1].
     """
     right = X if Y is None else Y
+    check_fits(
+        len(X) * len(right) * BYTES_PER_PAIR,
+        f"the global alignment kernel of {len(X)} x {len(right)} sequences",
+        "compare fewer samples at a time",
+    )
 
     def row(i: int) -> list[float]:
         others = right[:i] if Y is None else right

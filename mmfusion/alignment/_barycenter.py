@@ -15,6 +15,8 @@ from mmfusion.alignment._parameters import check_integer, check_real
 from mmfusion.alignment._raw_sequences import as_collection, as_sequence
 from mmfusion.alignment._soft_dtw import soft_dtw_gradient
 
+MOST_DOUBLINGS = 480  # of the unit, whose square neither overflows nor vanishes
+HARDEST, SOFTEST = 1e-150, 1e150  # gamma beside squares of about 1, beyond all rounding
 MAX_CANDIDATES = 50  # sequences of which the first barycentre is chosen
 
 
@@ -162,12 +164,13 @@ def _weighted_sequences(
             f"weights have shape {weights.shape} for {len(found)} sequences; give one "
             "per sequence"
         )
-    if not ((weights >= 0).all() and 0 < weights.sum() < np.inf):
+    if not ((weights >= 0).all() and 0 < weights.max() < np.inf):
         raise ValueError(
             f"weights are {weights}; they are finite, at least 0, and not all 0"
         )
     kept = np.flatnonzero(weights)
-    return [found[k] for k in kept], weights[kept] / weights.sum()
+    weights = weights[kept] / weights.max()  # whose sum does not overflow
+    return [found[k] for k in kept], weights / weights.sum()
 
 
 def _given(init: Any, n_frames: int | None, n_features: int) -> np.ndarray:
@@ -245,7 +248,10 @@ def _average_softly(
     max_iter: int,
     tol: float,
 ) -> tuple[np.ndarray, list[float]]:
-    """Minimise the mean of soft-DTW."""
+    """Minimise the mean of soft-DTW, in a unit of which steps and limits are."""
+    unit = _unit(sequences)
+    start, gamma = start / unit, min(max(gamma / unit**2, HARDEST), SOFTEST)
+    sequences = [x / unit for x in sequences]
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         barycenter = flat.reshape(start.shape)
@@ -265,4 +271,12 @@ def _average_softly(
         callback=lambda intermediate_result: costs.append(intermediate_result.fun),
         options={"maxiter": max_iter, "ftol": tol},
     )
-    return result.x.reshape(start.shape), costs
+    return unit * result.x.reshape(start.shape), [unit**2 * cost for cost in costs]
+
+
+def _unit(sequences: list[np.ndarray]) -> float:
+    """Power of two, by which nothing is rounded, near the spread of the frames."""
+    frames = np.concatenate(sequences)
+    spread = np.ptp(frames, axis=0).max()
+    exponent = int(np.frexp(spread)[1]) if spread > 0 else 0
+    return 2.0 ** max(-MOST_DOUBLINGS, min(exponent, MOST_DOUBLINGS))

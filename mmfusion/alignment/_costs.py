@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmfusion._constancy import centered, is_constant
+from mmfusion._memory import check_fits
 from mmfusion._real_numbers import real_array
 from mmfusion.alignment import _dtw_kernels as kernels
 from mmfusion.alignment._dtw_kernels import Costs, fill_costs
@@ -268,6 +269,16 @@ def cost_matrix(costs: Costs) -> np.ndarray:
     -------
     ndarray of shape (n, m)
         The costs.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit into memory.
     """
     n, m = shape_of(costs)
+    check_fits(
+        n * m * costs.x.dtype.itemsize,
+        f"the matrix of {n} x {m} local costs",
+        "shorten the sequences, or take dtw_path with gamma=0, which needs no matrix",
+    )
     return fill_costs(costs, 0, n, 0, m, np.empty(n * m, costs.x.dtype))

@@ -176,20 +176,23 @@ def dtw_path(
         Steps and their weights: 'symmetric1', 'symmetric2' (a diagonal step counts
         twice), 'asymmetric', 'rigid', 'mori2006', Sakoe and Chiba's 'symmetricP05',
         'symmetricP1', 'asymmetricP2', ..., or a type of Rabiner and Juang, such as
-        'typeIIc' or 'typeVds' ('s' for smoothed).
+        'typeIIc' or 'typeVds': I to IV as Myers counted them, V to VII as
+        `rabiner_juang` does; a weighting from 'a' to 'd'; 's' for smoothed.
     window : {'sakoe_chiba', 'itakura', 'multiscale'} or None, default=None
         Which frames may be aligned: those near the straight line, those in a
         parallelogram, or those near the path of shortened sequences (fast for long
         sequences; no longer sure to be the best path).
     radius : int or float, default=0.1
         Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
-        the longer sequence.
+        the longer sequence, at most 1.
     max_slope : float, default=2.0
-        Steepest slope of 'itakura', relative to the straight line.
+        Steepest slope of 'itakura', relative to the straight line, which is inside for
+        any; at least 1.
     penalty : float, default=0.0
         Price of every step that is not diagonal.
     max_jump : int or None, default=None
-        Longest run of steps in one direction that is not diagonal.
+        Longest run of steps in one direction that is not diagonal; 0 leaves only
+        diagonal steps.
     open_begin, open_end : bool, default=False
         Whether `x` may match a part of `y` that begins later, or ends earlier. With
         both, `x` is looked for in `y` (subsequence alignment). See the notes on which

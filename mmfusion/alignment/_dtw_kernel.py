@@ -28,6 +28,7 @@ from mmfusion.alignment._alignment_kernel import (
 from mmfusion.alignment._costs import METRICS, are_moderate
 from mmfusion.alignment._dtw import WINDOWS
 from mmfusion.alignment._pairs import cdist_dtw
+from mmfusion.alignment._parameters import check_real
 from mmfusion.alignment._steps import StepPattern
 from mmfusion.alignment._taken_sequences import Sequences, take_sequences
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
@@ -72,7 +73,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         Which frames may be aligned; see `dtw_path`. None lets all.
     radius : int or float, default=0.1
         Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
-        the longer sequence.
+        the longer sequence, at most 1.
     max_slope : float, default=2.0
         Steepest slope of 'itakura', relative to the straight line.
     penalty : float, default=0.0
@@ -268,7 +269,8 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self._refuse_unused()
         frame, self.sequences_ = take_sequences(self, X, reset=True)
         n_modalities = len(frame.names)
-        given = by_modality(self.gamma, frame.names, "gamma")
+        gammas = by_modality(self.gamma, frame.names, "gamma")
+        given = [_checked(g, name) for g, name in zip(gammas, frame.names, strict=True)]
         self.gamma_, self.scales_ = np.full(n_modalities, np.nan), np.ones(n_modalities)
         self._self_alignments = [np.empty(0)] * n_modalities
         tables = []
@@ -395,6 +397,16 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(missing=True, column_per_sample=True)
+
+
+def _checked(gamma: Any, name: str) -> float | None:
+    """Check the gamma of a modality; None stays."""
+    if gamma is None:
+        return None
+    gamma = check_real(gamma, f"modality {name!r}: gamma", 0)
+    if gamma == 0:
+        raise ValueError(f"modality {name!r}: gamma=0; give one above 0")
+    return gamma
 
 
 def _there(block: Sequences) -> tuple[list[np.ndarray], np.ndarray]:

@@ -16,7 +16,8 @@ _compiled = compiler(_FAST)
 # kinds of local costs
 SQUARED, PRODUCT, COSINE, MANHATTAN, GIVEN = range(5)
 
-CANCELLED = 1e-4  # of the squared norms: a cost under it is computed again
+# share of the squared norms under which a cost is computed again, by bytes of a number
+CANCELLED_OF_8, CANCELLED_OF_4 = 1e-4, 1e-2
 
 
 class Costs(NamedTuple):
@@ -128,12 +129,29 @@ def _fill_differences(kind, tile, x, y, j0):
 
 
 @_compiled
+def cancelled(x):
+    """Return the share of the squared norms under which a cost is computed again.
+
+    Parameters
+    ----------
+    x : ndarray of float
+        An array of the type of the costs.
+
+    Returns
+    -------
+    float
+        The share, of that type.
+    """
+    return x.dtype.type(CANCELLED_OF_8 if x.itemsize == 8 else CANCELLED_OF_4)
+
+
+@_compiled
 def _mend_cancelled(tile, x, y):
     """Compute again, from differences, what is small beside the norms it came from."""
     rows, columns = tile.shape
     n_features = x.shape[1] - 2
     for i in range(rows):
-        limit = CANCELLED * x[i, n_features]
+        limit = cancelled(x) * x[i, n_features]
         n_small = 0  # counting is fast where looking for the least is not
         for j in range(columns):
             n_small += tile[i, j] < limit

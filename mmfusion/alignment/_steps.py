@@ -302,8 +302,11 @@ def as_step_pattern(given: str | StepPattern) -> StepPattern:
             "StepPattern"
         )
     if given not in STEP_PATTERNS:
+        named = sorted(n for n in STEP_PATTERNS if not n.startswith(("type", "rabin")))
         raise ValueError(
-            f"there is no step_pattern {given!r}; there are {sorted(STEP_PATTERNS)}"
+            f"there is no step_pattern {given!r}; there are {named}, and 'typeIa' to "
+            "'typeVIIds': a number from I to VII, a weighting from a to d, and s for "
+            "smoothed"
         )
     return STEP_PATTERNS[given]
 

@@ -8,12 +8,13 @@ From these the trace back fills again what the path crosses.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmfusion._memory import check_fits
 from mmfusion.alignment._dtw_kernels import (
-    CANCELLED,
     COSINE,
     GIVEN,
     MANHATTAN,
@@ -22,6 +23,7 @@ from mmfusion.alignment._dtw_kernels import (
     Costs,
     _compiled,
     band,
+    cancelled,
 )
 from mmfusion.alignment._lanes import (
     WIDTH,
@@ -246,6 +248,11 @@ def make_marks(n: int, m: int, dtype: Any, *, wants_path: bool) -> Marks:
     -------
     Marks
         Not filled in.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit into memory.
     """
     height = min(max(SMALLEST_BLOCK, n * m // CELLS_PER_ROW), int((n * m) ** (1 / 3)))
     height = -(-max(height, SMALLEST_BLOCK) // WIDTH) * WIDTH
@@ -253,12 +260,14 @@ def make_marks(n: int, m: int, dtype: Any, *, wants_path: bool) -> Marks:
     n_blocks, n_strips = -(-n // height), -(-n // WIDTH)
     n_marks = (m + HALO + 2) // span + 2
     kept = int(wants_path)
-    return Marks(
-        height,
-        span,
-        np.empty((n_blocks * kept, m + 1 + 2 * WIDTH), dtype),
-        np.empty((n_strips * kept, n_marks, 2 * WIDTH), dtype),
+    borders = n_blocks * kept, m + 1 + 2 * WIDTH
+    steps = n_strips * kept, n_marks, 2 * WIDTH
+    check_fits(
+        (prod(borders) + prod(steps)) * np.dtype(dtype).itemsize,
+        f"the path through {n} and {m} frames",
+        "take its cost alone (dtw_distance), or shorten the sequences",
     )
+    return Marks(height, span, np.empty(borders, dtype), np.empty(steps, dtype))
 
 
 @_compiled
@@ -333,12 +342,12 @@ def _absolute(x, y, j0, j1, panel, p):
 def _mend_cancelled(x, y, j0, j1, panel, p):
     """Compute again, from differences, what is small beside the norms it came from."""
     d = len(x) // WIDTH - 2
-    limits = load(x, d * WIDTH) * splat(x.dtype.type(CANCELLED))
+    limits = load(x, d * WIDTH) * splat(cancelled(x))
     q = p * WIDTH
     for j in range(j0, j1):
         if holds_any(load(panel, q) < limits):
             for k in range(WIDTH):
-                if panel[q + k] < x.dtype.type(CANCELLED) * x[d * WIDTH + k]:
+                if panel[q + k] < cancelled(x) * x[d * WIDTH + k]:
                     cost = x.dtype.type(0)
                     for f in range(d):
                         difference = x[f * WIDTH + k] + y[j, f] / 2

@@ -148,6 +148,11 @@ def test_float32_stays_float32(gamma):
         ([[0.0, 1.0]], {"weights": [1.0, 1.0]}, "one per sequence"),
         ([[0.0], [1.0]], {"weights": [2.0, -1.0]}, "at least 0"),
         ([[0.0, 1.0]], {"gamma": -1.0}, "gamma"),
+        ([[0.0, 1.0]], {"gamma": np.nan}, "gamma=nan"),
+        ([[0.0, 1.0]], {"tol": -1}, "tol=-1"),
+        ([[0.0, 1.0]], {"max_iter": -1}, "max_iter=-1"),
+        ([[0.0, 1.0]], {"weights": [np.inf]}, "finite"),
+        ([[1e160], [-1e160]], {}, r"overflows.* rescale"),
         ([[0.0, 1.0]], {"n_frames": 0}, "n_frames"),
         ([[0.0, 1.0]], {"n_frames": 3, "init": [0.0, 1.0]}, "init"),
         ([[0.0, 1.0]], {"init": [[0.0, 1.0]]}, "init"),
@@ -156,3 +161,34 @@ def test_float32_stays_float32(gamma):
 def test_bad_input_is_refused(sequences, options, message):
     with pytest.raises(ValueError, match=message):
         dtw_barycenter(sequences, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma": True}, "gamma=True"),
+        ({"gamma": "1"}, "gamma='1'"),
+        ({"n_frames": 2.5}, r"n_frames=2\.5 is a float; give an int"),
+        ({"max_iter": 2.5}, r"max_iter=2\.5"),
+        ({"weights": ["a", "b"]}, "weights are"),
+    ],
+)
+def test_options_of_other_types_are_refused(options, message):
+    with pytest.raises(TypeError, match=message):
+        dtw_barycenter([[0.0, 1.0], [0.0, 2.0]], **options)
+
+
+def test_huge_weights_weigh_as_their_ratios_do():
+    sequences = walks(3, n_sequences=3)
+    huge = dtw_barycenter(sequences, weights=[1e308, 1e308, 1e308])
+    np.testing.assert_array_equal(huge.sequence, dtw_barycenter(sequences).sequence)
+
+
+@pytest.mark.parametrize("size", [2.0**-400, 2.0**400])  # which round nothing
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_the_unit_of_sequences_changes_nothing_but_the_unit(size, gamma):
+    sequences = walks(4, n_sequences=3)
+    expected = dtw_barycenter(sequences, gamma=gamma)
+    scaled = [size * x for x in sequences]
+    found = dtw_barycenter(scaled, gamma=gamma * size**2)
+    np.testing.assert_allclose(found.sequence, size * expected.sequence, rtol=1e-6)

@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from mmfusion import _memory
+from mmfusion import Modalities, _memory
 from mmfusion.alignment import (
+    CTWAligner,
+    DTWAligner,
+    DTWKernel,
     StepPattern,
     _strips,
     cdist_dtw,
@@ -693,6 +696,33 @@ def test_numbers_of_numpy_mean_what_those_of_python_do(window, as_float, as_int)
     assert dtw_distance(x, y, open_end=truth) == dtw_distance(x, y, open_end=True)
 
 
+@pytest.mark.parametrize("estimator", [CTWAligner, DTWAligner, DTWKernel])
+def test_estimators_take_options_as_functions_do(estimator):
+    rng = np.random.default_rng(0)
+    X = Modalities(
+        {
+            "a": [rng.normal(size=(n, 2)) for n in (9, 30)],
+            "b": [rng.normal(size=(n, 2)) for n in (12, 14)],
+        }
+    )
+    options = dict(window="sakoe_chiba")
+    share, same = (estimator(radius=r, **options) for r in (0.75, np.float32(0.75)))
+    results = [e.fit_transform(X) for e in (share, same)]
+    for one, other in zip(*map(list_of_arrays, results), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=r"radius=5\.0; a float is a share"):
+        estimator(radius=5.0, **options).fit(X)
+    with pytest.raises(TypeError, match="radius=True"):
+        estimator(radius=True, **options).fit(X)
+    estimator(window="itakura", max_slope=np.float32(1)).fit(X)  # 9 and 30 frames
+
+
+def list_of_arrays(result):
+    if isinstance(result, Modalities):
+        return [sequence for block in result.blocks for sequence in block]
+    return [result]
+
+
 def test_limits_that_restrict_nothing_need_not_fit_any_type():
     x, y = make(30, 20, 1)
     expected = dtw_distance(x, y)
@@ -727,8 +757,11 @@ def test_memory_does_not_grow_where_longer_runs_are_allowed():
 
 def test_tables_that_do_not_fit_into_memory_are_refused(monkeypatch):
     x, y = make(100, 100, 1)
-    monkeypatch.setattr(_memory, "available_bytes", lambda: 10_000)
-    dtw_path(x, y)
+    monkeypatch.setattr(_memory, "UNCHECKED_BYTES", 0)
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 2000)
+    dtw_distance(x, y)
+    with pytest.raises(ValueError, match="path through 100 and 100 frames needs"):
+        dtw_path(x, y)
     for options in (dict(step_pattern="asymmetric"), dict(max_jump=3)):
         with pytest.raises(ValueError, match="table of 100 x 100 costs needs 391 KiB"):
             dtw_path(x, y, **options)
@@ -774,6 +807,58 @@ def test_sums_that_are_too_large_for_float32_are_formed_in_float64():
     x = np.ones((1, 1), np.float32)
     far = dtw_distance(x, np.ones((2, 1), np.float32), penalty=1e300)
     assert far == pytest.approx(1e300)
+
+
+# A pair's cost is its own
+
+
+@st.composite
+def companies(draw):
+    """Sequences of unlike types, sizes and offsets, in one collection."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    d = draw(st.sampled_from([1, 3, 6]))
+    plain = [("f8", 1, 0), ("f4", 1, 0), ("f8", 1, 1e6), ("f8", 1e-3, -50)]
+    extreme = [("f8", 1e-160, 0), ("f8", 1e120, 0), ("f4", 1e12, 1e13)]
+    kinds = st.sampled_from([*plain, *extreme, ("f4", 1e-20, 0), ("f8", 0, 0)])
+    return [
+        (size * rng.normal(size=(rng.integers(2, 9), d)) + offset).astype(dtype)
+        for dtype, size, offset in draw(st.lists(kinds, min_size=1, max_size=5))
+    ]
+
+
+@given(
+    companies(),
+    st.sampled_from([*SCIPY_METRICS]),
+    st.sampled_from(
+        [
+            {},
+            dict(window="sakoe_chiba", radius=9, step_pattern="symmetric2"),
+            dict(window="itakura"),
+            dict(window="multiscale"),
+            dict(step_pattern="asymmetricP0", open_end=True),
+            dict(max_jump=7, penalty=0.5),
+        ]
+    ),
+)
+@settings(deadline=None, max_examples=100)
+def test_the_cost_of_a_pair_does_not_depend_on_other_sequences(X, metric, options):
+    # products are rounded as the shape of their matrix wants it, and 1 less a cosine
+    # even where that is near 0
+    is_cosine = metric in ("cosine", "correlation")
+    tolerances = {
+        np.float32: dict(rel=1e-5, abs=1e-5 * is_cosine),
+        np.float64: dict(rel=1e-9, abs=1e-13 * is_cosine),
+    }
+    found = cdist_dtw(X, metric=metric, **options)
+    turned = cdist_dtw(X, X[::-1], metric=metric, **options)[:, ::-1]
+    nearest, which = dtw_neighbors(X, X, n_neighbors=len(X), metric=metric, **options)
+    for i, j in np.ndindex(found.shape):
+        alone = dtw_distance(X[i], X[j], metric=metric, **options)
+        close = tolerances[np.result_type(X[i], X[j]).type]
+        assert found[i, j] == pytest.approx(alone, **close)
+        assert turned[i, j] == pytest.approx(alone, **close)
+        among_nearest = nearest[i, which[i].tolist().index(j)]
+        assert among_nearest == pytest.approx(alone, **close)
 
 
 # Costs that are given

@@ -293,6 +293,7 @@ def test_values_that_overflow_are_refused_as_such():
 
 def test_tables_that_do_not_fit_into_memory_are_refused(monkeypatch):
     x = np.zeros(100)
+    monkeypatch.setattr(_memory, "UNCHECKED_BYTES", 0)
     monkeypatch.setattr(_memory, "available_bytes", lambda: 100_000)
     assert soft_dtw(x, x[:50]) < 0
     for f in (soft_dtw_alignment, soft_dtw_gradient):
