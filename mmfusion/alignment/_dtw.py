@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -50,6 +50,7 @@ from mmfusion.alignment._windows import (
 
 COARSE_FRAMES = 64  # from which the multiscale window starts
 WINDOWS = ("itakura", "multiscale", "sakoe_chiba")
+LARGE = 2.0**900  # a cost
 BYTES_PER_CELL = 40  # of tables of costs, totals and steps, at most
 
 
@@ -533,6 +534,10 @@ def _in_table(
     begins = np.full(m, np.inf)
     begins[: m if constraints.open_begin else 1] = 0
     path, cost = find(table, constraints, begins, None)
+    if constraints.searches() and LARGE < cost < np.inf:  # multiples of it overflow
+        small = replace(constraints, penalty=constraints.penalty / LARGE)
+        path, cost = _in_table(Costs(GIVEN, False, table / LARGE, table), window, small)
+        return path, cost * LARGE
     while constraints.searches() and path is not None and cost > 0:
         ratio = cost / _size(path, constraints.pattern())
         found, its_cost = find(table, constraints, ratio * np.arange(m), ratio)

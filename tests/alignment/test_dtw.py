@@ -497,6 +497,16 @@ def test_limited_runs_find_the_best_of_all_parts(
     check_open(costs, pattern, last_row, open_begin, open_end, **options)
 
 
+@pytest.mark.parametrize("size", [2.0**-512, 2.0**509])
+def test_the_place_does_not_depend_on_the_unit(size):
+    x, y = make(6, 30, 1)
+    options = dict(step_pattern="symmetric2", open_begin=True, open_end=True, penalty=1)
+    expected = dtw_path(x, y, **options)
+    found = dtw_path(size * x, size * y, **options | dict(penalty=size**2))
+    np.testing.assert_array_equal(found.path, expected.path)
+    assert found.cost == pytest.approx(size**2 * expected.cost)
+
+
 def test_the_better_place_is_found_wherever_it_lies():
     rng = np.random.default_rng(3)
     x = np.sin(np.linspace(0, 2 * np.pi, 40)) * 3
