@@ -75,8 +75,8 @@ _weight = Interval(Real, 0, LARGEST, closed="both")
 _count = Interval(Integral, 1, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
 _REMEDY = (
-    "lower lr, pretrain_lr or the weights of the loss terms, set clip_norm, or look for "
-    "modalities of extreme values"
+    "lower lr, pretrain_lr or the weights of the loss terms, set clip_norm, or look "
+    "for modalities of extreme values"
 )
 # parameters that do not change what is trained; seeds stand for random_state
 _NOT_IN_CHECKPOINTS = {
@@ -1083,6 +1083,7 @@ class EAMCClusterer(
         learned = {k: v for k, v in stored.items() if k in self._learned()}
         learned["_net"] = {k: v for k, v in stored["_net"].items() if k != "params"}
         learned["_layout"] = dataclasses.asdict(self._layout)
+        del learned["_layout"]["as_given"]  # none: it takes numbers only
         write_sealed(path, {_KIND: to_tensors(learned)})
 
     @isolated()

@@ -237,7 +237,9 @@ def _loudness(scaled: Any) -> float:
     square = scaled.multiply(scaled) if sparse.issparse(scaled) else scaled**2
     mean = np.asarray(scaled.mean(axis=0)).ravel()
     total = square.sum() / scaled.shape[0] - (mean**2).sum()
-    return float(np.sqrt(scaled.shape[1] / total)) if total > 0 else 1.0
+    # rows of unit length that differ by rounding only, as a network would see them
+    least = 10 * np.finfo(np.float32).eps ** 2
+    return float(np.sqrt(scaled.shape[1] / total)) if total > least else 1.0
 
 
 class Batches(Dataset):
