@@ -13,6 +13,13 @@ import numpy as np
 from mmfusion._blocks import as_plain
 
 
+def check_flags(**flags: Any) -> None:
+    """Refuse what is neither true nor false, by the names of the parameters."""
+    for parameter, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{parameter}={value!r}; give True or False")
+
+
 def by_modality(
     option: Any, names: Sequence[str], parameter: str, default: Any = None
 ) -> list[Any]:

@@ -14,6 +14,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from mmfusion._atomic import as_path
 from mmfusion._extras import import_extra
+from mmfusion._options import check_flags
 from mmfusion._row_labels import check_row_labels
 from mmfusion._validation import as_modalities
 from mmfusion.benchmark._cells import Dataset, describe_error, run_cell
@@ -168,6 +169,7 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     3   blobs  as it is       1            1.0     ok
     """
     _check_options(n_repeats, random_state, n_jobs)
+    check_flags(trace_memory=trace_memory, retry_failed=retry_failed, verbose=verbose)
     folder = None if out is None else as_path(out, "out")
     scores = resolve_scores(metrics)
     if inspect.isclass(estimators) or not isinstance(estimators, Mapping | Callable):

@@ -105,6 +105,12 @@ class Comparison:
         self.frame = frame
         self.metrics = list(metrics)
         self.setup = {} if setup is None else setup
+        if not isinstance(self.setup, Mapping) or not all(
+            isinstance(section, Mapping) for section in self.setup.values()
+        ):
+            raise TypeError(
+                "setup is no dict of dicts; give texts by section and title"
+            )
 
     def __repr__(self) -> str:
         failed = int((self.frame["status"] == "failed").sum())
@@ -117,7 +123,7 @@ class Comparison:
     def _metric(self, metric: str | None) -> str:
         if metric is None:
             return self.metrics[0]
-        if metric not in self.metrics:
+        if not isinstance(metric, str) or metric not in self.metrics:
             raise ValueError(f"metric={metric!r} was not compared: {self.metrics}")
         return metric
 
@@ -259,10 +265,12 @@ class Comparison:
         }
         if not isinstance(alpha, Real) or not 0 < alpha < 1:
             raise ValueError(f"alpha={alpha!r}; give a number between 0 and 1")
-        if control is not None and control not in list(self.frame["method"].unique()):
+        methods = list(self.frame["method"].unique())
+        if control is not None and not (
+            isinstance(control, str) and control in methods
+        ):
             raise ValueError(
-                f"control={control!r} was not compared; the methods are "
-                f"{list(self.frame['method'].unique())}"
+                f"control={control!r} was not compared; the methods are {methods}"
             )
         return judge(metric, self._ranks(metric), scores, control, alpha)
 

@@ -122,6 +122,10 @@ class ComparisonDisplay:
         ComparisonDisplay
             The drawn display.
         """
+        if not hasattr(comparison, "significance"):
+            raise TypeError(
+                f"comparison is a {type(comparison).__name__}, not what compare returns"
+            )
         significance = comparison.significance(metric)
         return cls(
             metric=significance.metric,
@@ -152,11 +156,15 @@ class ComparisonDisplay:
 
         Raises
         ------
+        TypeError
+            If `ax` is no Axes.
         ValueError
             If there is no such kind.
         """
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise ValueError(f"kind={kind!r}; it is one of {list(KINDS)}")
+        if ax is not None and not hasattr(ax, "figure"):
+            raise TypeError(f"ax is a {type(ax).__name__}; give matplotlib Axes")
         if ax is None:
             _, ax = import_extra("matplotlib.pyplot").subplots()
         self.ax_, self.figure_ = ax, ax.figure

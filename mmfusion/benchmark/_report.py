@@ -112,7 +112,7 @@ def _sections(comparison: Comparison, plots: bool = True) -> Iterator[str]:
     yield f"<h2>failures</h2>{_list(failure_list(comparison))}"
     yield f"<h2>warnings</h2>{_list(told_once(comparison.frame, 'warnings'))}"
     for title, entries in comparison.setup.items():
-        yield f"<h2>{escape_html(title)}</h2>"
+        yield f"<h2>{escape_html(str(title))}</h2>"
         rows = (
             [escape_html(key), escape_html(value)] for key, value in entries.items()
         )

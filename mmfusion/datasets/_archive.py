@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 
 from mmfusion._atomic import write_atomically
+from mmfusion._memory import check_fits
 
 SUFFIX = ".npy"
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that numpy writes
@@ -54,11 +55,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         try:
             archive = zipfile.ZipFile(file)
-            members = archive.infolist()
-            _check_number(file, archive)
-            _check_members(members, os.fstat(file.fileno()).st_size)
         except Exception as error:  # zipfile raises a dozen others on damaged files
             raise ValueError(f"{path} is not an npz file: {_reason(error)}") from error
+        members = archive.infolist()
+        try:
+            _check_number(file, archive)
+            _check_members(members, os.fstat(file.fileno()).st_size)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
         arrays = {}
         for member in members:
             key = member.filename.removesuffix(SUFFIX)
@@ -106,6 +110,8 @@ def _check_members(members: list[zipfile.ZipInfo], n_bytes: int) -> None:
             )
     if sum(member.compress_size for member in members) > n_bytes:
         raise ValueError(f"its members claim more than its {n_bytes} bytes")
+    n_unpacked = sum(member.file_size for member in members)
+    check_fits(n_unpacked, "reading it", "read it where there is more, or part of it")
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:

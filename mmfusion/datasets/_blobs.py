@@ -7,12 +7,15 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from mmfusion._columns import default_names
+from mmfusion._options import check_flags
 from mmfusion.datasets._simulation import (
     by_modality,
     check_at_least,
+    check_finite,
+    check_numbers_fit,
+    check_seed,
     counts,
     draw_observed,
     widths_by_name,
@@ -86,10 +89,12 @@ def make_multimodal_blobs(
 
     Raises
     ------
+    TypeError
+        If an option is of another type.
     ValueError
         If an option does not fit the modalities or is out of range, modalities have
-        different numbers of centers, or the missing rates leave a sample without any
-        modality.
+        different numbers of centers, the missing rates leave a sample without any
+        modality, or the data would not fit in memory.
 
     See Also
     --------
@@ -111,18 +116,29 @@ def make_multimodal_blobs(
       audio  dense (60, 4) float64
       video  dense (60, 8) float64, 15 missing
     """
-    rng = check_random_state(random_state)
+    rng = check_seed(random_state)
     check_at_least(1, n_samples=n_samples)
-    if np.dtype(dtype).kind != "f":
-        raise ValueError(f"dtype={dtype!r} is not a floating type")
+    check_flags(shuffle=shuffle, return_centers=return_centers)
+    dtype = _floating(dtype)
     if isinstance(centers, Integral):
-        check_at_least(1, centers=int(centers))
-        by_name = _draw_centers(int(centers), widths_by_name(n_features), rng)
+        check_at_least(1, centers=centers)
+        widths = widths_by_name(n_features)
+        check_numbers_fit(
+            int(centers) * sum(widths.values()), centers=centers, n_features=n_features
+        )
+        by_name = _draw_centers(int(centers), widths, rng)
     else:
         by_name = _given_centers(centers)
     names = list(by_name)
     stds = by_modality(cluster_std, names, "cluster_std")
     noise_widths = counts(n_noise_features, names, "n_noise_features")
+    n_columns = sum(c.shape[1] for c in by_name.values()) + sum(noise_widths)
+    check_numbers_fit(
+        int(n_samples) * n_columns,
+        n_samples=n_samples,
+        n_features=n_features,
+        n_noise_features=n_noise_features,
+    )
 
     n_clusters = len(by_name[names[0]])
     y = np.sort(np.arange(n_samples, dtype=np.int64) % n_clusters)
@@ -132,16 +148,28 @@ def make_multimodal_blobs(
     for (name, center), std, n_noise in zip(
         by_name.items(), stds, noise_widths, strict=True
     ):
-        seen = center[y] + std * rng.standard_normal((n_samples, center.shape[1]))
-        scale = np.sqrt(std**2 + center.var(axis=0).mean())
-        noise = scale * rng.standard_normal((n_samples, n_noise))
-        blocks[name] = np.hstack([seen, noise]).astype(dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            seen = center[y] + std * rng.standard_normal((n_samples, center.shape[1]))
+            scale = np.sqrt(np.float64(std) ** 2 + center.var(axis=0).mean())
+            noise = scale * rng.standard_normal((n_samples, n_noise))
+            block = np.hstack([seen, noise]).astype(dtype)
+        blocks[name] = check_finite(block, name, "centers or cluster_std")
     observed = draw_observed(n_samples, missing_rate, names, rng)
     for v, name in enumerate(names):
         blocks[name][~observed[:, v]] = np.nan
     if return_centers:
         return Modalities(blocks), y, by_name
     return Modalities(blocks), y
+
+
+def _floating(dtype: Any) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"dtype={dtype!r} is no dtype: {error}") from error
+    if found.kind != "f":
+        raise ValueError(f"dtype={dtype!r} is not a floating type")
+    return found
 
 
 def _draw_centers(
@@ -155,15 +183,14 @@ def _draw_centers(
 
 
 def _given_centers(centers: Any) -> dict[str, np.ndarray]:
+    if not isinstance(centers, Mapping | Sequence | np.ndarray) or len(centers) == 0:
+        raise TypeError(
+            f"centers={centers!r}; give the number of clusters, or an array of shape "
+            "(n_clusters, n_features) for each modality"
+        )
     if not isinstance(centers, Mapping):
         centers = dict(zip(default_names(len(centers)), centers, strict=True))
-    by_name = {name: np.asarray(c, dtype=float) for name, c in centers.items()}
-    for name, c in by_name.items():
-        if c.ndim != 2 or 0 in c.shape:
-            raise ValueError(
-                f"centers of modality {name!r} have shape {c.shape}; they need "
-                "(n_clusters, n_features)"
-            )
+    by_name = {name: _as_centers(c, name) for name, c in centers.items()}
     if len({len(c) for c in by_name.values()}) != 1:
         found = {name: len(c) for name, c in by_name.items()}
         raise ValueError(
@@ -171,3 +198,20 @@ def _given_centers(centers: Any) -> dict[str, np.ndarray]:
             f"{found}"
         )
     return by_name
+
+
+def _as_centers(given: Any, name: str) -> np.ndarray:
+    try:
+        centers = np.asarray(given, dtype=float)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"centers of modality {name!r} are no array of numbers: {error}"
+        ) from error
+    if centers.ndim != 2 or 0 in centers.shape:
+        raise ValueError(
+            f"centers of modality {name!r} have shape {centers.shape}; they need "
+            "(n_clusters, n_features)"
+        )
+    if not np.isfinite(centers).all():
+        raise ValueError(f"centers of modality {name!r} are NaN or infinite")
+    return centers

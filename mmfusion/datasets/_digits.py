@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
+from mmfusion._options import check_flags
 from mmfusion.datasets._image_features import (
     gradient_histograms,
     profiles,
@@ -97,6 +98,7 @@ def load_digits_modalities(
     >>> digits.target[:5]
     array([0, 1, 2, 3, 4])
     """
+    check_flags(return_X_y=return_X_y)
     digits = load_digits()
     ink = digits.images / 16
     X = Modalities(

@@ -16,6 +16,7 @@ from scipy.io import loadmat
 from sklearn.utils import Bunch
 
 from mmfusion._atomic import as_path, make_folder, write_atomically
+from mmfusion._options import check_flags
 from mmfusion.datasets._registry import HANDWRITTEN, LEAVES, MSRCV1, RemoteFile
 from mmfusion.modalities import Modalities
 
@@ -143,6 +144,7 @@ def fetch_handwritten(
     ...
     OSError: ...mfeat-fou.csv is not there...
     """
+    check_flags(return_X_y=return_X_y)
     paths = _local_files(
         "handwritten", HANDWRITTEN.values(), data_home, download_if_missing, base_url
     )
@@ -221,6 +223,7 @@ def fetch_msrcv1(
     ...
     OSError: ...MSRC_v1.mat is not there...
     """
+    check_flags(return_X_y=return_X_y)
     (path,) = _local_files("msrcv1", [MSRCV1], data_home, download_if_missing, base_url)
     content = loadmat(path)
     names = ["color_moments", "hog", "gist", "lbp", "centrist"]
@@ -299,6 +302,7 @@ def fetch_100leaves(
     ...
     OSError: ...100leaves.mat is not there...
     """
+    check_flags(return_X_y=return_X_y)
     (path,) = _local_files(
         "100leaves", [LEAVES], data_home, download_if_missing, base_url
     )
@@ -331,6 +335,7 @@ def _local_files(
     base_url: str,
 ) -> list[Path]:
     """Make sure that the files are there as they should be, and return their paths."""
+    check_flags(download_if_missing=download_if_missing)
     if not isinstance(base_url, str):
         raise TypeError(f"base_url is a {type(base_url).__name__}; give a URL as str")
     home = _data_home(data_home) / folder

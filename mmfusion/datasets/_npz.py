@@ -15,12 +15,20 @@ from mmfusion import _blocks
 from mmfusion._atomic import as_path
 from mmfusion._blocks import Block
 from mmfusion._columns import SEPARATOR, default_names
-from mmfusion._row_labels import check_row_labels
+from mmfusion._options import check_flags
+from mmfusion._row_labels import check_row_labels, same_labels
 from mmfusion.datasets._archive import read_arrays, write_arrays
 from mmfusion.modalities import Modalities
 
 # The keys of the layout, which calls a modality a view; all others are passed on.
-COMMON_KEYS = ("view_names", "observed", "y", "label_values", "source")
+COMMON_KEYS = (
+    "view_names",
+    "observed",
+    "row_labels",
+    "y",
+    "label_values",
+    "source",
+)
 CLOCK_KEYS = ("frames", "lengths", "view_of_channel")
 FOUND = "the file has"  # in errors
 MAX_LISTED = 20  # keys and positions in errors
@@ -94,6 +102,7 @@ def save_npz(
                           frames of each sample, the position of each feature's
                           modality
     ``observed``          which sample has which modality, if any is missing
+    ``row_labels``        the labels of the samples, ``X.index``, if they have any
     ``y``                 the target
     ``label_values``      the names of the classes 0, 1, ...
     ``source``            where the data come from
@@ -123,6 +132,8 @@ def save_npz(
     arrays |= _shared_clock_arrays(X) if _share_a_clock(X) else _block_arrays(X)
     if not X.observed.all():
         arrays["observed"] = X.observed
+    if not same_labels(X._index, None):
+        arrays["row_labels"] = _as_array(X._index, "row_labels")
     if y is not None:
         check_row_labels(X._index, y, "y")
         arrays["y"] = _as_array(y, "y")
@@ -208,6 +219,7 @@ def load_npz(
       modality_1  dense (3, 2) float64
     """
     path = as_path(path)
+    check_flags(return_X_y=return_X_y)
     arrays = read_arrays(path)
     try:
         X = _modalities(arrays)
@@ -367,11 +379,14 @@ def _modalities(arrays: Mapping[str, np.ndarray]) -> Modalities:
         raise ValueError(
             f"view_names has {names.size} names for {len(blocks)} modalities"
         )
-    return Modalities(
+    X = Modalities(
         blocks,
         names=default_names(len(blocks)) if names is None else _fit_names(names),
         observed=arrays.get("observed"),
     )
+    if "row_labels" in arrays:
+        X.index = arrays["row_labels"]
+    return X
 
 
 def _source(arrays: Mapping[str, np.ndarray]) -> str:

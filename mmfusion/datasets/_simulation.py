@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from mmfusion._columns import default_names
+from mmfusion._memory import check_fits
+
+ITEM_BYTES = 8
+COPIES = 3  # of all numbers, before those of intermediate steps are freed
+
+
+def check_seed(random_state: Any) -> np.random.RandomState:
+    """Make a generator of random numbers from what scikit-learn takes for one."""
+    try:
+        return check_random_state(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state={random_state!r} is no seed; give an integer from 0 to "
+            f"2**32 - 1, a RandomState or None: {error}"
+        ) from error
 
 
 def widths_by_name(n_features: Any) -> dict[str, int]:
-    """Name the modalities of a generator and tell how wide they are."""
+    """Name the modalities of a generator and return how wide they are."""
     if not isinstance(n_features, Mapping):
-        if np.ndim(n_features) != 1:
-            raise ValueError(
-                f"n_features={n_features!r} is not one number per modality; give a "
-                "sequence such as (10, 20), or a dict by name"
-            )
-        n_features = dict(zip(default_names(len(n_features)), n_features, strict=True))
+        n_features = _one_per_modality(n_features, "n_features")
     if not n_features:
         raise ValueError("n_features is empty; name at least one modality")
     names = list(n_features)
     return dict(zip(names, counts(n_features, names, "n_features", 1), strict=True))
+
+
+def _one_per_modality(values: Any, option: str) -> dict[str, Any]:
+    if not isinstance(values, Sequence | np.ndarray) or np.ndim(values) != 1:
+        raise ValueError(
+            f"{option}={values!r} is not one number per modality; give a sequence such "
+            "as (10, 20), or a dict by name"
+        )
+    return dict(zip(default_names(len(values)), values, strict=True))
 
 
 def by_modality(
@@ -36,37 +57,67 @@ def by_modality(
                 f"{list(names)}"
             )
         value = [value[name] for name in names]
-    elif np.ndim(value) == 0:
+    elif not isinstance(value, Sequence | np.ndarray) or np.shape(value) == ():
         value = [value] * len(names)
     if len(value) != len(names):
         raise ValueError(
             f"{option} has {len(value)} values for {len(names)} modalities "
             f"{list(names)}"
         )
-    for name, v in zip(names, value, strict=True):
-        if not 0 <= v <= high:
-            raise ValueError(
-                f"{option} of modality {name!r} is {v}; it lies in [0, {high}]"
-            )
-    return list(value)
+    return [
+        check_real(v, f"{option} of modality {name!r}", high)
+        for name, v in zip(names, value, strict=True)
+    ]
+
+
+def check_real(value: Any, option: str, high: float = np.inf) -> Any:
+    """Refuse what is no finite number from 0 to `high`."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{option} is {value!r}; give a number")
+    number: Any = value  # comparisons are not part of the type Real
+    if not 0 <= number <= high or number == np.inf:
+        raise ValueError(f"{option} is {value}; it lies in [0, {high}] and is finite")
+    return value
 
 
 def counts(value: Any, names: Sequence[str], option: str, low: int = 0) -> list[int]:
     """Spread a number of things over the modalities."""
     found = by_modality(value, names, option)
     for name, v in zip(names, found, strict=True):
-        if not float(v).is_integer() or v < low:
+        if int(v) != v or v < low:
             raise ValueError(
                 f"{option} of modality {name!r} is {v}; it is an integer >= {low}"
             )
     return [int(v) for v in found]
 
 
-def check_at_least(low: int, **options: int) -> None:
-    """Refuse a number of things that is too small."""
+def check_at_least(low: int, **options: Any) -> None:
+    """Refuse a number of things that is no integer, or too small."""
     for option, value in options.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise TypeError(f"{option}={value!r}; give an integer of at least {low}")
         if value < low:
             raise ValueError(f"{option}={value}; it is at least {low}")
+
+
+def check_numbers_fit(n_numbers: int, **options: Any) -> None:
+    """Refuse options by which more numbers would be made than memory can hold."""
+    check_fits(
+        COPIES * ITEM_BYTES * n_numbers,
+        " and ".join(f"{option}={value!r}" for option, value in options.items()),
+        "give smaller numbers",
+    )
+
+
+def check_finite(values: np.ndarray, name: str, options: str) -> np.ndarray:
+    """Refuse values of a modality that have left the range of their dtype."""
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"modality {name!r} overflows {values.dtype}: give smaller {options}"
+        )
+    return values
 
 
 def draw_observed(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
+from mmfusion._options import check_flags
 from mmfusion.datasets._simulation import (
     by_modality,
     check_at_least,
+    check_finite,
+    check_numbers_fit,
+    check_real,
+    check_seed,
     counts,
     draw_observed,
     widths_by_name,
@@ -94,9 +99,11 @@ def make_multimodal_sequences(
 
     Raises
     ------
+    TypeError
+        If an option is of another type.
     ValueError
-        If an option does not fit the modalities or is out of range, or the missing
-        rates leave a sample without any modality.
+        If an option does not fit the modalities or is out of range, the missing rates
+        leave a sample without any modality, or the data would not fit in memory.
 
     See Also
     --------
@@ -125,7 +132,7 @@ def make_multimodal_sequences(
     >>> X["audio"][0][paths[0, :, 0]].shape  # warped to the common time
     (100, 3)
     """
-    rng = check_random_state(random_state)
+    rng = check_seed(random_state)
     check_at_least(
         1, n_samples=n_samples, n_classes=n_classes, n_components=n_components
     )
@@ -134,30 +141,56 @@ def make_multimodal_sequences(
     names = list(widths)
     noises = by_modality(noise_std, names, "noise_std")
     noise_widths = counts(n_noise_features, names, "n_noise_features")
-    low, high = frame_rates
-    if not 0 < low <= high <= 1:
-        raise ValueError(
-            f"frame_rates={frame_rates!r}: give a range (low, high) within (0, 1]"
-        )
+    check_real(sample_std, "sample_std")
+    check_flags(nonlinear=nonlinear)
+    low, high = _checked_rates(frame_rates)
+    n_columns = sum(widths.values()) + sum(noise_widths) + len(names)
+    check_numbers_fit(
+        (int(n_samples) + int(n_classes)) * int(n_frames) * int(n_components)
+        + int(n_samples) * int(n_frames) * n_columns,
+        n_samples=n_samples,
+        n_classes=n_classes,
+        n_frames=n_frames,
+        n_features=n_features,
+        n_noise_features=n_noise_features,
+        n_components=n_components,
+    )
 
     y = rng.permutation(np.arange(n_samples, dtype=np.int64) % n_classes)
     hidden = _smooth_curves(n_classes, n_frames, n_components, rng)[y]
-    hidden += sample_std * _smooth_curves(n_samples, n_frames, n_components, rng)
+    with np.errstate(over="ignore"):
+        hidden += sample_std * _smooth_curves(n_samples, n_frames, n_components, rng)
     observed = draw_observed(n_samples, missing_rate, names, rng)
     blocks = {}
     paths = np.full((n_samples, n_frames, len(names)), -1, dtype=np.int64)
     for v, name in enumerate(names):
-        clean = _seen(hidden, widths[name], nonlinear, rng)
+        with np.errstate(over="ignore", invalid="ignore"):
+            clean = _seen(hidden, widths[name], nonlinear, rng)
         sequences: list[np.ndarray | None] = [None] * n_samples
         for i in np.flatnonzero(observed[:, v]):
             kept = _kept_moments(n_frames, low, high, rng)
             paths[i, :, v] = _nearest(kept, n_frames)
             seen = clean[i, kept]
-            seen = seen + noises[v] * rng.standard_normal(seen.shape)
+            with np.errstate(over="ignore"):
+                seen = seen + noises[v] * rng.standard_normal(seen.shape)
             noise = rng.standard_normal((len(kept), noise_widths[v]))
-            sequences[i] = np.hstack([seen, noise])
+            frames = np.hstack([seen, noise])
+            sequences[i] = check_finite(frames, name, "sample_std or noise_std")
         blocks[name] = sequences
     return Modalities(blocks), y, paths
+
+
+def _checked_rates(frame_rates: Any) -> tuple[float, float]:
+    if (
+        not isinstance(frame_rates, Sequence | np.ndarray)
+        or np.shape(frame_rates) != (2,)
+        or not all(isinstance(rate, Real) for rate in frame_rates)
+        or not 0 < frame_rates[0] <= frame_rates[1] <= 1
+    ):
+        raise ValueError(
+            f"frame_rates={frame_rates!r}: give a range (low, high) within (0, 1]"
+        )
+    return frame_rates[0], frame_rates[1]
 
 
 def _smooth_curves(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mmfusion import Modalities
+from mmfusion import Modalities, _memory
 from mmfusion.datasets import load_npz, save_npz
 
 EYE = np.eye(2)
@@ -300,6 +300,13 @@ def test_an_array_larger_than_memory_is_refused_by_name(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "file.npz: 'view_0' cannot be read: " in result.stdout
     assert "MemoryError" in result.stdout
+
+
+def test_a_file_larger_than_memory_is_refused_before_it_is_read(saved, monkeypatch):
+    path, _ = saved
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 100)
+    with pytest.raises(ValueError, match=r"file\.npz cannot be read: .*of memory"):
+        load_npz(path)
 
 
 @pytest.mark.parametrize("old", [True, False])

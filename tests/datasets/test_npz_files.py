@@ -227,6 +227,27 @@ def test_a_mask_over_values_is_kept(tmp_path):
     np.testing.assert_array_equal(loaded.blocks[1], np.eye(2))
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [["c", "a", "b"], [3, 1, 2], [0.5, 1.5, 2.5], pd.date_range("2020", periods=3)],
+)
+def test_row_labels_come_back(tmp_path, labels):
+    X = Modalities([np.arange(6.0).reshape(3, 2)])
+    X.index = labels
+    loaded = round_trip(tmp_path, X, pd.Series([0, 1, 0], index=X.index)).data
+    assert loaded == X
+    assert list(loaded.index) == list(X.index)
+    with pytest.raises(ValueError, match="row labels of y differ"):
+        round_trip(tmp_path, X, pd.Series([0, 1, 0], index=X.index[::-1]))
+
+
+def test_row_labels_of_several_levels_cannot_be_saved(tmp_path):
+    X = Modalities([np.eye(2)])
+    X.index = pd.MultiIndex.from_product([["a"], [1, 2]])
+    with pytest.raises(TypeError, match="row_labels holds Python objects"):
+        save_npz(tmp_path / "file.npz", X)
+
+
 def test_target_names_source_and_extra_arrays_come_back(tmp_path):
     loaded = round_trip(
         tmp_path,
@@ -311,6 +332,7 @@ EYE = np.eye(2)
         (dict(view_0=EYE, y=[0, 1], label_values="ab"), r"have shape \(\)"),
         (dict(view_0=EYE, source=["a", "b"]), r"source has <U1 of shape \(2,\)"),
         (dict(view_0=1.0), "'modality_0' is a float"),
+        (dict(view_0=EYE, row_labels=["a"]), "row labels have shape"),
     ],
 )
 def test_files_that_contradict_themselves_are_refused(tmp_path, arrays, message):
