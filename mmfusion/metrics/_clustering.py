@@ -13,12 +13,10 @@ from mmfusion.metrics._labels import validate_labels, warn_of_measured_values
 
 
 def _contingency(labels_true: Any, labels_pred: Any) -> np.ndarray:
-    classes, true_is_continuous = validate_labels(labels_true, "labels_true")
-    clusters, pred_is_continuous = validate_labels(labels_pred, "labels_pred")
+    classes = validate_labels(labels_true, "labels_true")
+    clusters = validate_labels(labels_pred, "labels_pred")
     check_consistent_length(classes, clusters)
-    warn_of_measured_values(
-        labels_true=true_is_continuous, labels_pred=pred_is_continuous
-    )
+    warn_of_measured_values(labels_true=classes, labels_pred=clusters)
     return contingency_matrix(classes, clusters)
 
 

@@ -6,11 +6,14 @@ import warnings
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.multiclass import type_of_target
 
+from mmfusion._blocks import as_plain
 
-def validate_labels(labels: Any, name: str) -> tuple[np.ndarray, bool]:
-    """Number the classes or clusters of samples.
+
+def validate_labels(labels: Any, name: str) -> np.ndarray:
+    """Check the classes or clusters of samples.
 
     Parameters
     ----------
@@ -21,24 +24,26 @@ def validate_labels(labels: Any, name: str) -> tuple[np.ndarray, bool]:
 
     Returns
     -------
-    codes : ndarray of int of shape (n_samples,)
-        Position of each sample's label among the sorted labels.
-    is_continuous : bool
-        Whether labels are numbers with fractions, as measured values are.
+    ndarray of shape (n_samples,)
+        The labels.
 
     Raises
     ------
+    TypeError
+        If it is no array.
     ValueError
         If there is not one label for each of at least one sample, or one is missing
         (NaN, None or masked), infinite or complex, or types are mixed.
     """
     if labels is None:
         raise ValueError(f"{name} is None; give one label for each sample")
+    if sparse.issparse(labels):
+        raise TypeError(f"{name} is a sparse matrix; give a 1d array")
     try:
-        values = np.ma.asarray(labels) if np.ma.isMA(labels) else np.asarray(labels)
+        values = np.asarray(as_plain(labels, name))
         if isinstance(labels, list | tuple) and values.dtype.kind in "US":
             values = np.array(labels, dtype=object)  # NaN would be the text 'nan'
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{name} is no array of labels: {error}") from error
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -48,7 +53,7 @@ def validate_labels(labels: Any, name: str) -> tuple[np.ndarray, bool]:
             "for each sample"
         )
     if len(values) == 0:
-        raise ValueError(f"{name} has 0 samples; a score needs at least 1")
+        raise ValueError(f"{name} has 0 samples; at least 1 is needed")
     if values.dtype.kind in "cV":
         raise ValueError(f"{name} holds {values.dtype}; labels are no such values")
     missing = np.flatnonzero(_is_missing(values))
@@ -58,20 +63,18 @@ def validate_labels(labels: Any, name: str) -> tuple[np.ndarray, bool]:
             f"{missing.size} of {len(values)} samples have none): leave such samples "
             "out"
         )
-    values = np.asarray(values)
-    try:
-        codes = np.unique(values, return_inverse=True)[1]
-    except TypeError as error:
-        raise ValueError(
-            f"{name} mixes labels of several types; give all as text, or all as numbers"
-        ) from error
-    is_float = values.dtype.kind == "f"
-    return codes, bool(is_float and type_of_target(values) == "continuous")
+    if values.dtype.kind == "O":
+        try:
+            np.unique(values)
+        except TypeError as error:
+            raise ValueError(
+                f"{name} holds labels of types that cannot be sorted ({error}); give "
+                "all as text, or all as numbers"
+            ) from error
+    return values
 
 
 def _is_missing(values: np.ndarray) -> np.ndarray:
-    if np.ma.is_masked(values):
-        return np.ma.getmaskarray(values)
     if values.dtype.kind == "f":
         return ~np.isfinite(values)
     if values.dtype.kind in "mM":
@@ -88,20 +91,24 @@ def _is_no_label(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
-def warn_of_measured_values(**are_continuous: bool) -> None:
-    """Warn where labels are measured values, as scikit-learn's scores do.
+def warn_of_measured_values(**labels: np.ndarray) -> None:
+    """Warn of labels that are numbers with fractions, as scikit-learn's scores do.
 
     Parameters
     ----------
-    **are_continuous : bool
-        By name of the parameter, whether its labels are numbers with fractions.
+    **labels : ndarray of shape (n_samples,)
+        Checked labels, by name of the parameter.
 
     Warns
     -----
     UserWarning
-        If any is.
+        If any are such numbers.
     """
-    measured = [name for name, is_so in are_continuous.items() if is_so]
+    measured = [
+        name
+        for name, values in labels.items()
+        if values.dtype.kind == "f" and type_of_target(values) == "continuous"
+    ]
     if measured:
         warnings.warn(
             f"Clustering metrics expects discrete values but received continuous "

@@ -95,8 +95,8 @@ def modality_silhouette_score(
         )
     frame = as_modalities(X)
     check_row_labels(frame._index, labels, "labels")
-    labels, is_continuous = validate_labels(labels, "labels")
-    warn_of_measured_values(labels=is_continuous)
+    labels = validate_labels(labels, "labels")
+    warn_of_measured_values(labels=labels)
     check_consistent_length(frame, labels)
     if sample_size is not None and sample_size < len(frame):
         rng = check_random_state(random_state)
