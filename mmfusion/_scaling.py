@@ -221,6 +221,39 @@ def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scali
     return Scaling(how, center, np.where(constant, np.inf, spread), float(factor))
 
 
+def without_offset_and_unit(
+    block: Any, sample_weight: Any = None, *, shifted: bool = True
+) -> Scaling:
+    """Shift and divide a block that has no scaling, for what depends on neither.
+
+    What an offset takes from the digits of differences is lost, and squares of huge or
+    tiny values are infinite or 0.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        Finite values.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the samples.
+    shifted : bool, default=True
+        Whether the mean is subtracted; never from sparse blocks.
+
+    Returns
+    -------
+    Scaling
+        Its `spread` is the unit: a power of two, 1 for values of common magnitude.
+    """
+    center: Any = 0.0
+    if shifted and not sparse.issparse(block):
+        center = fit_scaling(block, "standard", sample_weight).center
+    values = block.data if sparse.issparse(block) else block
+    largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+    bound = float(np.finfo(values.dtype).max) ** 0.25
+    is_common = largest == 0 or 1 / bound < largest < bound
+    unit = 1.0 if is_common else float(np.exp2(np.floor(np.log2(largest))))
+    return Scaling(None, center, unit)
+
+
 def _relative_weights(sample_weight: Any) -> np.ndarray:
     """Weights over the largest one."""
     weight = np.asarray(sample_weight, dtype=np.float64)
@@ -373,8 +406,6 @@ def resolve_scalings(
     if "auto" not in hows:
         return list(hows)
     weight = np.ones(len(frame)) if sample_weight is None else np.asarray(sample_weight)
-    # a modality that only samples of weight 0 have counts nothing
-    counts = counts & frame.observed[weight > 0].any(axis=0)
     complete = np.asarray(frame.observed[:, counts].all(axis=1)) & (weight > 0)
     together = np.flatnonzero(counts).tolist() if complete.any() else []
     blocks = [of_samples(frame.blocks[v], complete) for v in together]
@@ -382,10 +413,8 @@ def resolve_scalings(
     chosen = dict(zip(together, choices, strict=True))
     for v, (how, observed) in enumerate(zip(hows, frame.observed.T, strict=True)):
         if how == "auto" and v not in chosen:
-            own = observed & (weight > 0)
-            own = own if own.any() else observed
-            block = of_samples(frame.blocks[v], own)
-            chosen[v] = choose_scalings([block])[0] if own.any() else "block"
+            block = of_samples(frame.blocks[v], observed)
+            chosen[v] = choose_scalings([block], weight[observed])[0]
     return [chosen[v] if how == "auto" else how for v, how in enumerate(hows)]
 
 

@@ -109,6 +109,9 @@ class ModalityTags:
         Given the name of a modality, return whether what it is handed to takes cells
         that are NaN, or what is no number (text, categories), as in `accepted_cells`.
         None means that no modality may hold them.
+    holds_kernel : callable, default=None
+        Given the name of a modality, return whether it is a precomputed kernel, of
+        which nothing is imputed. None means that none is.
     """
 
     missing: bool = False
@@ -117,6 +120,7 @@ class ModalityTags:
     column_per_sample: bool = False
     takes_nan: Callable[[str], bool] | None = None
     takes_text: Callable[[str], bool] | None = None
+    holds_kernel: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -519,6 +523,12 @@ def _check_block(
     place = _infinite_cell(checked, present, nan_too=not takes_nan)
     if place is not None:
         sample, feature, value = place
+        if tags.holds_kernel is not None and tags.holds_kernel(name):
+            raise ValueError(
+                f"{what}: the kernel is {value} for samples {sample} and {feature}; "
+                "compute it again so that it is finite. A sample that lacks the "
+                "modality has NaN in its whole row"
+            )
         cell = cell_name(sample, feature, columns if dimensions == 2 else None)
         raise ValueError(_not_finite(name, cell, value, dimensions, way))
     return checked

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
+
+from mmfusion.metrics._labels import validate_labels, warn_of_measured_values
 
 
 def _contingency(labels_true: Any, labels_pred: Any) -> np.ndarray:
-    labels_true, labels_pred = column_or_1d(labels_true), column_or_1d(labels_pred)
-    check_consistent_length(labels_true, labels_pred)
-    if len(labels_true) == 0:
-        raise ValueError("there are 0 samples; a score needs at least 1")
-    return contingency_matrix(labels_true, labels_pred)
+    classes = validate_labels(labels_true, "labels_true")
+    clusters = validate_labels(labels_pred, "labels_pred")
+    check_consistent_length(classes, clusters)
+    warn_of_measured_values(labels_true=classes, labels_pred=clusters)
+    return contingency_matrix(classes, clusters)
 
 
 def clustering_accuracy_score(labels_true: Any, labels_pred: Any) -> float:
@@ -39,7 +41,12 @@ def clustering_accuracy_score(labels_true: Any, labels_pred: Any) -> float:
     Raises
     ------
     ValueError
-        If the lengths differ or there is no sample.
+        If the lengths differ, there is no sample, or a label is missing (NaN).
+
+    Warns
+    -----
+    UserWarning
+        If labels are numbers with fractions: every value counts as a class.
 
     See Also
     --------
@@ -84,7 +91,12 @@ def purity_score(labels_true: Any, labels_pred: Any) -> float:
     Raises
     ------
     ValueError
-        If the lengths differ or there is no sample.
+        If the lengths differ, there is no sample, or a label is missing (NaN).
+
+    Warns
+    -----
+    UserWarning
+        If labels are numbers with fractions: every value counts as a class.
 
     See Also
     --------
@@ -126,7 +138,12 @@ def pairwise_f_score(labels_true: Any, labels_pred: Any) -> float:
     Raises
     ------
     ValueError
-        If the lengths differ or there is no sample.
+        If the lengths differ, there is no sample, or a label is missing (NaN).
+
+    Warns
+    -----
+    UserWarning
+        If labels are numbers with fractions: every value counts as a class.
 
     See Also
     --------

@@ -69,6 +69,8 @@ def get_scorer(scoring: str) -> Callable[..., float]:
     ------
     ValueError
         If there is no scorer of that name.
+    TypeError
+        If it is no name.
 
     See Also
     --------
@@ -88,6 +90,11 @@ def get_scorer(scoring: str) -> Callable[..., float]:
     >>> scores.shape
     (3,)
     """
+    if not isinstance(scoring, str):
+        raise TypeError(
+            f"scoring is {scoring!r}, not a name; a callable is a scorer by itself, or "
+            "by sklearn.metrics.make_scorer"
+        )
     if scoring in _SCORERS:
         return _SCORERS[scoring]
     try:
@@ -131,6 +138,19 @@ def _score_labels(estimator: Any, X: Any, y: Any = None, *, scorer: Any) -> floa
     return scorer(_Found(estimator.labels_), X, y)
 
 
+def _checked_score(labels_true: Any, labels_pred: Any, *, score: Any) -> float:
+    """Call a function of the user, which has to return a finite number."""
+    value = score(labels_true, labels_pred)
+    is_number = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf"
+    if not is_number or not np.isfinite(value):
+        name = getattr(score, "__name__", repr(score))
+        raise ValueError(
+            f"score {name!r} returned {value!r}; it takes (labels_true, labels_pred) "
+            "and returns a finite number"
+        )
+    return float(value)
+
+
 def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
     """Score the ``labels_`` of a fitted clusterer, which need no `predict`.
 
@@ -148,7 +168,7 @@ def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
     ------
     ValueError
         If there is no scorer of that name; when scoring, if X is not what the
-        estimator was fitted on.
+        estimator was fitted on, or a callable returns no finite number.
 
     See Also
     --------
@@ -171,7 +191,10 @@ def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
     >>> search.best_estimator_.labels_.shape
     (100,)
     """
-    scorer = make_scorer(score) if callable(score) else get_scorer(score)
+    if callable(score):
+        scorer: Any = make_scorer(partial(_checked_score, score=score))
+    else:
+        scorer = get_scorer(score)
     return partial(_score_labels, scorer=scorer)
 
 

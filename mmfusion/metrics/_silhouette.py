@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import silhouette_score
-from sklearn.utils import (
-    check_array,
-    check_consistent_length,
-    check_random_state,
-    column_or_1d,
-)
+from sklearn.utils import check_array, check_consistent_length, check_random_state
 
 from mmfusion._blocks import as_table
+from mmfusion._options import errors_name
 from mmfusion._row_labels import check_row_labels
-from mmfusion._scaling import fit_scalings
+from mmfusion._scaling import SCALINGS, fit_scalings, without_offset_and_unit
 from mmfusion._validation import FLOATS, as_modalities
+from mmfusion.metrics._labels import validate_labels, warn_of_measured_values
 
 
 def modality_silhouette_score(
@@ -39,7 +37,7 @@ def modality_silhouette_score(
     X : Modalities, list or dict of array-like, or array-like of one modality
         The data, without sequences.
     labels : array-like of shape (n_samples,)
-        The clustering.
+        The clustering: labels of any type, none of them missing.
     scaling : {'auto', 'block', 'standard', 'l2'} or None, default='auto'
         How each modality is scaled before distances are taken, as in `EarlyFusion`.
     average : bool, default=True
@@ -59,7 +57,8 @@ def modality_silhouette_score(
     Raises
     ------
     ValueError
-        If a modality holds sequences, or the lengths differ.
+        If a modality holds sequences, the lengths differ, a label is missing (NaN),
+        or an option is none.
 
     See Also
     --------
@@ -81,9 +80,23 @@ def modality_silhouette_score(
     >>> round(modality_silhouette_score(X, [0, 0, 1, 1]), 2)
     0.98
     """
+    if scaling is not None and (
+        not isinstance(scaling, str) or scaling not in SCALINGS
+    ):
+        raise ValueError(f"scaling {scaling!r} is none of {SCALINGS} and not None")
+    if sample_size is not None and (
+        isinstance(sample_size, bool)
+        or not isinstance(sample_size, Integral)
+        or sample_size < 1
+    ):
+        raise ValueError(
+            f"sample_size is {sample_size!r}; give a number of samples, at least 1, or "
+            "None for all"
+        )
     frame = as_modalities(X)
     check_row_labels(frame._index, labels, "labels")
-    labels = column_or_1d(labels)
+    labels = validate_labels(labels, "labels")
+    warn_of_measured_values(labels=labels)
     check_consistent_length(frame, labels)
     if sample_size is not None and sample_size < len(frame):
         rng = check_random_state(random_state)
@@ -100,14 +113,22 @@ def modality_silhouette_score(
         if not 2 <= len(np.unique(own)) < len(own):
             scores.append(-1.0)
             continue
-        table = check_array(
-            as_table(block, name)[present],
-            accept_sparse="csr",
-            dtype=FLOATS,
-            input_name=f"modality {name!r}",
-        )
-        scaled = fit_scalings([table], [scaling])[0].apply(table)
-        scores.append(float(silhouette_score(scaled, own)))
+        with errors_name(name):
+            scores.append(
+                _silhouette(as_table(block, name)[present], own, scaling, name)
+            )
     if not average:
         return np.array(scores)
     return -1.0 if np.isnan(scores).all() else float(np.nanmean(scores))
+
+
+def _silhouette(
+    table: Any, labels: np.ndarray, scaling: str | None, name: str
+) -> float:
+    table = check_array(
+        table, accept_sparse="csr", dtype=FLOATS, input_name=f"modality {name!r}"
+    )
+    fitted = fit_scalings([table], [scaling])[0]
+    if fitted.how is None:
+        fitted = without_offset_and_unit(table)
+    return float(silhouette_score(fitted.apply(table), labels))

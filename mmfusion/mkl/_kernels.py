@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from os.path import isdir
 from shutil import disk_usage
@@ -45,7 +45,7 @@ from sklearn.utils import assert_all_finite, gen_batches
 from sklearn.utils.extmath import row_norms
 
 from mmfusion._memory import in_units
-from mmfusion._scaling import Scaling, fit_scaling
+from mmfusion._scaling import Scaling, without_offset_and_unit
 
 Kernel = str | Callable[..., Any]
 
@@ -347,9 +347,6 @@ def condition(
 ) -> Scaling:
     """Shift and divide values that have no scaling, where a kernel is the same by it.
 
-    What an offset takes from the digits of inner products is lost, and squares of huge
-    or tiny values are infinite or 0.
-
     Parameters
     ----------
     scaling : Scaling
@@ -373,18 +370,10 @@ def condition(
     if scaling.how is not None or not isinstance(kernel, str):
         return scaling
     is_linear = kernel == "linear"
-    shift: Any = 0.0
-    is_shifted = kernel in TRANSLATION_INVARIANT or (is_linear and center)
-    if is_shifted and not sparse.issparse(X):
-        shift = fit_scaling(X, "standard", sample_weight).center
-    unit = 1.0
-    if kernel in POWER_OF_UNIT or (is_linear and normalize is not None):
-        values = X.data if sparse.issparse(X) else X
-        largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
-        bound = float(np.finfo(values.dtype).max) ** 0.25
-        if largest > 0 and not 1 / bound < largest < bound:
-            unit = float(np.exp2(np.floor(np.log2(largest))))
-    return Scaling(None, shift, unit)
+    shifted = kernel in TRANSLATION_INVARIANT or (is_linear and center)
+    found = without_offset_and_unit(X, sample_weight, shifted=shifted)
+    has_unit = kernel in POWER_OF_UNIT or (is_linear and normalize is not None)
+    return found if has_unit else replace(found, spread=1.0)
 
 
 def gamma_in_units(gamma: float, kernel: Kernel, unit: float) -> float:

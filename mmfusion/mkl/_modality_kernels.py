@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
@@ -155,13 +156,40 @@ class KernelInputMixin(ModalityMixin):
     def _is_precomputed(self) -> bool:
         return isinstance(self.kernel, str) and self.kernel == "precomputed"
 
+    def _holds_kernel(self, modality: str) -> bool:
+        kernel = self.kernel
+        kernel = kernel.get(modality) if isinstance(kernel, Mapping) else kernel
+        kernels = kernel if isinstance(kernel, list | tuple) else [kernel]
+        return any(isinstance(k, str) and k == "precomputed" for k in kernels)
+
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(missing=True, sparse=True)
+        return ModalityTags(missing=True, sparse=True, holds_kernel=self._holds_kernel)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.pairwise = self._is_precomputed
+        tags.input_tags.pairwise = self._is_precomputed and _Pairwise()
         return tags
+
+
+class _Pairwise:
+    """The tag of kernels, true, which says what to do where a frame holds them.
+
+    scikit-learn splits rows and columns of arrays only. Of a frame it would say that it
+    should be a square matrix, which no frame of kernels is.
+    """
+
+    def __bool__(self) -> bool:
+        caller = sys._getframe(1)
+        if caller.f_code.co_name == "_safe_split":
+            X = caller.f_locals.get("X")
+            if isinstance(X, Modalities):
+                raise ValueError(
+                    f"kernels in Modalities {list(X.names)} cannot be split in rows "
+                    "and columns; for a search or cross-validation give them as one "
+                    "array of shape (n_samples, n_samples, n_kernels), "
+                    "np.dstack(X.blocks)"
+                )
+        return True
 
 
 @dataclass(frozen=True)
@@ -469,7 +497,14 @@ callable, list or dict, default='rbf'
             One table per kernel: in Modalities if X had modalities, else side by side.
             Explicit features have at most `n_components` columns.
         """
-        return self._given_out(self._tables(self._validate(X, reset=False)), X)
+        frame = self._validate(X, reset=False)
+        itemsize = max(block.dtype.itemsize for block in frame.blocks)
+        check_fits(
+            len(frame) * sum(self._widths) * itemsize,
+            f"{len(self._widths)} kernel(s) of {len(frame)} samples with those of fit",
+            "transform fewer samples at a time",
+        )
+        return self._given_out(self._tables(frame), X)
 
     def _fit_frame(
         self,
@@ -512,9 +547,7 @@ callable, list or dict, default='rbf'
         self._widths = [len(frame)] * len(asked)
         if self.approximation_ is None:
             return tables
-        self._widths = [
-            f.features.n_components if f.features else 0 for f in self._fitted
-        ]
+        self._widths = [f.features.n_components for f in self._fitted if f.features]
         return None
 
     def _check_fits(
@@ -578,7 +611,7 @@ callable, list or dict, default='rbf'
         fitted = self._fitted[p]
         v = fitted.modality
         present = frame.observed[:, v]
-        if not (present.any() and fitted.present.any()):
+        if not present.any():
             return np.zeros((len(frame), self._widths[p]))
         with errors_name(frame.names[v]):
             table = fitted.table(of_samples(frame.blocks[v], present))
@@ -596,10 +629,6 @@ callable, list or dict, default='rbf'
     ) -> tuple[_Fitted, np.ndarray | None]:
         name = frame.names[asked.modality]
         present = frame.observed[:, asked.modality]
-        if not present.any():  # only samples without weight have the modality
-            options = (asked.kernel, asked.gamma, self.degree, self.coef0)
-            fitted = _Fitted(asked.modality, options, present, scaling, asked.gamma)
-            return fitted, np.zeros((len(frame), len(frame)))
         block = of_samples(frame.blocks[asked.modality], present)
         if asked.kernel == "precomputed":
             block = _own_columns(block, present, name)
@@ -730,11 +759,8 @@ callable, list or dict, default='rbf'
             present = frame.observed[:, v]
             block = of_samples(frame.blocks[v], present)
             weight = None if sample_weight is None else sample_weight[present]
-            is_fitted = present.any()
             with errors_name(frame.names[v]):
-                scalings.append(
-                    fit_scaling(block, how, weight) if is_fitted else Scaling(how)
-                )
+                scalings.append(fit_scaling(block, how, weight))
         return scalings
 
     def _given_out(self, tables: list[np.ndarray], like: Any) -> Any:
@@ -756,7 +782,7 @@ callable, list or dict, default='rbf'
         ]
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(missing=True, sparse=True, column_per_sample=True)
+        return replace(super().__modality_tags__(), column_per_sample=True)
 
 
 def _pairs(kernels: Any, gammas: Any, name: str) -> list[tuple[Kernel, float | None]]:

@@ -178,7 +178,11 @@ class Classification:
     def fit(self, K: np.ndarray) -> Machine:
         """Fit the machines of one kernel; their intercepts too."""
         machine = SVC(
-            C=self.C, kernel="precomputed", tol=TOLERANCE, cache_size=CACHE_MB
+            C=self.C,
+            kernel="precomputed",
+            tol=TOLERANCE,
+            cache_size=CACHE_MB,
+            random_state=0,  # without one NumPy's generator is used, for nothing
         ).fit(K, self.codes, sample_weight=self.weight)
         coef, intercept = machine.dual_coef_.copy(), machine.intercept_.copy()
         support, costs = machine.support_, self.C * self.weight
@@ -228,6 +232,7 @@ class Classification:
             tol=HARD_TOLERANCE,
             cache_size=CACHE_MB,
             max_iter=steps,
+            random_state=0,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -299,7 +304,9 @@ class Regression:
             kernel="precomputed",
             tol=TOLERANCE,
             cache_size=CACHE_MB,
-        ).fit(K, self.y, sample_weight=self.weight)
+        )
+        machine.random_state = 0  # no parameter of SVR, but used as that of SVC
+        machine.fit(K, self.y, sample_weight=self.weight)
         rows, coef, costs = machine.support_, machine.dual_coef_, self.C * self.weight
         edges = self.y[rows] - self.epsilon * np.sign(coef[0])
         own, constant = polish(K, rows, coef[0], costs[rows], edges)

@@ -6,10 +6,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from mmfusion._constancy import centered, is_constant
 from mmfusion._extras import import_extra
 from mmfusion.alignment import dtw_path
 from mmfusion.alignment._costs import cost_matrix, make_costs
 from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion.plotting._inputs import numbers, several_axes, words
 
 MOST_PIXELS = 800  # of the image of costs, in each direction
 N_LINKS = 60
@@ -123,6 +125,7 @@ class AlignmentDisplay:
         ValueError
             As `dtw_path` does.
         """
+        names = _two_names(names)
         x, y = as_sequence(x, names[0]), as_sequence(y, names[1])
         path = dtw_path(x, y, metric=metric, **options).path
         fewer = [z[:: 1 + (len(z) - 1) // MOST_PIXELS] for z in (x, y)]
@@ -164,8 +167,12 @@ class AlignmentDisplay:
         ValueError
             If the path visits frames that are not there.
         """
+        names = _two_names(names)
         x, y = as_sequence(x, names[0]), as_sequence(y, names[1])
-        path = np.asarray(path)
+        path = numbers(path, "path")
+        if not np.array_equal(path, np.rint(path)):
+            raise ValueError("path holds other values than the positions of frames")
+        path = path.astype(int)
         if path.ndim != 2 or path.shape[1] != 2 or not len(path):
             raise ValueError(f"path has shape {path.shape}; expected (length, 2)")
         if (path < 0).any() or (path.max(axis=0) >= [len(x), len(y)]).any():
@@ -197,12 +204,9 @@ class AlignmentDisplay:
             _, ax = import_extra("matplotlib.pyplot").subplots(
                 1, N_AXES, figsize=(11, 3.4), layout="constrained"
             )
-        axes = np.atleast_1d(ax).ravel()
-        if len(axes) != N_AXES:
-            raise ValueError(
-                f"ax has {len(axes)} Axes; {N_AXES} are needed: for the path, the "
-                "links, and the aligned sequences"
-            )
+        axes = several_axes(
+            ax, N_AXES, "for the path, the links, and the aligned sequences"
+        )
         self.axes_, self.figure_ = axes, axes[0].figure
         curves = [_curve(z) for z in (self.x, self.y)]
         self._plot_path(axes[0])
@@ -249,8 +253,20 @@ class AlignmentDisplay:
         ax.legend(fontsize="small")
 
 
+def _two_names(names: Any) -> tuple[str, str]:
+    read = words(names, "names")
+    if len(read) != 2:
+        raise ValueError(f"names are {read}; give two, one for each sequence")
+    return read[0], read[1]
+
+
 def _curve(sequence: np.ndarray) -> np.ndarray:
     """The feature that varies most, in standard deviations about its mean."""
-    spread = sequence.std(axis=0)
-    feature = sequence[:, spread.argmax()]
-    return (feature - feature.mean()) / max(spread.max(), np.finfo(float).tiny)
+    deviations, _ = centered(sequence)
+    reach = np.abs(deviations).max(axis=0)
+    shares = deviations / np.where(reach > 0, reach, 1.0)  # whose squares are finite
+    spread = reach * np.sqrt((shares**2).mean(axis=0))
+    feature = int(spread.argmax())
+    if is_constant(spread[feature], np.abs(sequence).max(), sequence.dtype):
+        return np.zeros(len(sequence))
+    return deviations[:, feature] / spread[feature]

@@ -9,11 +9,13 @@ import numpy as np
 
 from mmfusion._extras import import_extra
 from mmfusion._options import weights_by_modality
+from mmfusion.metrics._labels import validate_labels
 from mmfusion.plotting._colors import (
     cluster_colors,
     cluster_legend,
 )
 from mmfusion.plotting._estimators import check_shows, samples_of
+from mmfusion.plotting._inputs import check_axes, numbers, words
 
 
 class AttentionWeightsDisplay:
@@ -169,19 +171,23 @@ class AttentionWeightsDisplay:
             If lengths do not agree, weights are negative or all zero, or a sample
             observes nothing that has a weight.
         """
-        names = list(names)
+        names = words(names, "names")
+        if not names:
+            raise ValueError("names is empty: there is nothing to draw")
         values = weights_by_modality(weights, names)
         values = values / values.sum()
         if labels is None:
             return cls(weights=values, names=names).plot(ax, **kwargs)
-        labels = np.asarray(labels)
+        labels = validate_labels(labels, "labels")
         shape = (len(labels), len(names))
-        observed = np.ones(shape, bool) if observed is None else np.asarray(observed)
+        observed = np.ones(shape) if observed is None else numbers(observed, "observed")
         if observed.shape != shape:
             raise ValueError(
                 f"observed has shape {observed.shape}; for {shape[0]} labels and the "
                 f"modalities {names} it should be {shape}"
             )
+        if not np.isin(observed, (0, 1)).all():
+            raise ValueError("observed holds other values than True and False")
         clusters, members = np.unique(labels, return_inverse=True)
         shares = _shares(values, observed)
         sums = np.zeros((len(clusters), len(names)))
@@ -217,6 +223,7 @@ class AttentionWeightsDisplay:
             inches = 1 + n_modalities * (0.4 + 0.06 * min(n_clusters, 20))
             size = (6.4, max(2.4, inches))
             _, ax = pyplot.subplots(figsize=size, layout="constrained")
+        check_axes(ax)
         self.ax_, self.figure_ = ax, ax.figure
         self.dots_: list[Any] = []
         y = np.arange(n_modalities)

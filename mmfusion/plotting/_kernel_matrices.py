@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion.metrics._labels import validate_labels
 from mmfusion.modalities import Modalities
 from mmfusion.plotting._axes import MAPS_PER_ROW, new_axes
 from mmfusion.plotting._estimators import samples_of
+from mmfusion.plotting._inputs import check_count, numbers, several_axes, words
 
 LEAST_NAMED = 1 / 20  # of the samples; names of smaller clusters would overlap
 OUTLYING = 1.0  # per cent of the values, on either side
@@ -285,11 +288,10 @@ class KernelMatrixDisplay:
             If there are less or more Axes than images.
         """
         images, titles = self._images_and_titles()
-        axes = new_axes(len(images)) if ax is None else np.atleast_1d(ax).ravel()
-        if len(axes) != len(images):
-            raise ValueError(
-                f"ax has {len(axes)} Axes; {len(images)} are needed, for {titles}"
-            )
+        if ax is None:
+            axes = new_axes(len(images))
+        else:
+            axes = several_axes(ax, len(images), f"for {titles}")
         self.axes_, self.figure_ = axes, axes[0].figure
         low, high = _color_limits(self.kernels)
         has_sign = low < 0
@@ -371,23 +373,38 @@ def _named_tables(
 ) -> tuple[list[np.ndarray], list[str]]:
     if isinstance(kernels, Modalities):
         kernels = kernels.to_dict()
-    if isinstance(kernels, Mapping):
+    if isinstance(kernels, np.ndarray):
+        kernels = list(np.moveaxis(np.atleast_3d(kernels), 2, 0))
+    if isinstance(kernels, Mapping) and not sparse.issparse(kernels):
         own, tables = list(kernels), list(kernels.values())
-    elif isinstance(kernels, np.ndarray):
-        own, tables = None, list(np.moveaxis(np.atleast_3d(kernels), 2, 0))
-    else:
+    elif isinstance(kernels, list | tuple):
         own, tables = None, list(kernels)
+    else:
+        raise TypeError(
+            f"kernels is a {type(kernels).__name__}; give an array of shape "
+            "(n_samples, n_samples), or several in a list or dict"
+        )
     if not tables:
         raise ValueError("kernels is empty: there is nothing to draw")
     if names is None:
         names = own or [f"kernel_{p}" for p in range(len(tables))]
+    names = words(names, "names")
     if len(names) != len(tables):
         raise ValueError(f"names has {len(names)} names for {len(tables)} kernels")
-    return [np.asarray(table) for table in tables], [str(name) for name in names]
+    tables = [
+        numbers(table, f"kernel {name!r}")
+        for table, name in zip(tables, names, strict=True)
+    ]
+    for table, name in zip(tables, names, strict=True):
+        if table.ndim != 2:
+            raise ValueError(
+                f"kernel {name!r} has shape {table.shape}; it should be square"
+            )
+    return tables, names
 
 
 def _checked_labels(labels: Any, n_samples: int) -> np.ndarray:
-    labels = np.asarray(labels)
+    labels = validate_labels(labels, "labels")
     if labels.shape != (n_samples,):
         raise ValueError(
             f"labels has shape {labels.shape}; for {n_samples} samples ({n_samples},) "
@@ -401,7 +418,9 @@ def _checked_labels(labels: Any, n_samples: int) -> np.ndarray:
 def _checked_weights(weights: Any, names: Sequence[str]) -> np.ndarray | None:
     if weights is None:
         return None
-    weights = np.asarray(weights, dtype=float)
+    weights = numbers(weights, "weights")
+    if not np.isfinite(weights).all():
+        raise ValueError(f"weights are {weights.tolist()}; they must be finite")
     if weights.shape != (len(names),):
         raise ValueError(
             f"weights has shape {weights.shape}; give one weight for each of the "
@@ -412,6 +431,7 @@ def _checked_weights(weights: Any, names: Sequence[str]) -> np.ndarray | None:
 
 def _drawn(labels: np.ndarray, max_samples: int | None) -> np.ndarray:
     """Samples to draw, cluster by cluster: of each its share, and at least one."""
+    check_count(max_samples, "max_samples")
     order = np.argsort(labels, kind="stable")
     if max_samples is None or len(labels) <= max_samples:
         return order

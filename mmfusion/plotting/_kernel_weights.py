@@ -10,6 +10,7 @@ import numpy as np
 from mmfusion._extras import import_extra
 from mmfusion.plotting._colors import cluster_colors
 from mmfusion.plotting._estimators import LEARNS_KERNELS, check_shows
+from mmfusion.plotting._inputs import check_axes, numbers, words
 
 GAP = 0.5  # between modalities of several kernels, in bars
 
@@ -143,8 +144,10 @@ class KernelWeightsDisplay:
         ValueError
             If lengths do not agree, or a weight is negative or not finite.
         """
-        names = [str(name) for name in names]
-        values = np.asarray(weights, dtype=float)
+        names = words(names, "names")
+        values = numbers(weights, "weights")
+        if len(names) == 0:
+            raise ValueError("names is empty: there is nothing to draw")
         if values.shape != (len(names),):
             raise ValueError(
                 f"weights has shape {values.shape}; give one weight for each of the "
@@ -154,13 +157,14 @@ class KernelWeightsDisplay:
             raise ValueError(
                 f"weights are {values.tolist()}; they must be finite and not negative"
             )
-        owners = names if kernel_modalities is None else list(kernel_modalities)
+        owners = names
+        if kernel_modalities is not None:
+            owners = words(kernel_modalities, "kernel_modalities")
         if len(owners) != len(names):
             raise ValueError(
                 f"kernel_modalities has {len(owners)} modalities; give that of each of "
                 f"the {len(names)} kernels {names}"
             )
-        owners = [str(owner) for owner in owners]
         order = sorted(range(len(names)), key=lambda p: owners.index(owners[p]))
         return cls(
             weights=values[order],
@@ -197,6 +201,7 @@ class KernelWeightsDisplay:
             letters = max(map(len, self.names)) + max(map(len, modalities))
             size = (5.5 + 0.07 * letters, max(2.4, 1 + 0.28 * (y[-1] + 1)))
             _, ax = pyplot.subplots(figsize=size, layout="constrained")
+        check_axes(ax)
         self.ax_, self.figure_ = ax, ax.figure
         colors = cluster_colors(np.array(modalities, dtype=object))
         style = {"color": [colors[owner] for owner in owners]} | kwargs

@@ -10,12 +10,20 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
+from mmfusion._options import errors_about
+from mmfusion.metrics._labels import validate_labels
 from mmfusion.plotting._axes import MAPS_PER_ROW, new_axes
 from mmfusion.plotting._colors import (
     cluster_colors,
     cluster_legend,
 )
 from mmfusion.plotting._estimators import check_shows, samples_of
+from mmfusion.plotting._inputs import (
+    check_count,
+    check_mapping,
+    numbers,
+    several_axes,
+)
 
 
 class LatentMapDisplay:
@@ -137,10 +145,15 @@ class LatentMapDisplay:
         """
         check_shows(estimator, "modality_latents", "transform")
         frame = samples_of(estimator, X)
-        if y is not None and len(y) != len(frame):
-            raise ValueError(f"y has {len(y)} labels for {len(frame)} samples")
+        if y is not None:
+            y = validate_labels(y, "y")
+            if len(y) != len(frame):
+                raise ValueError(f"y has {len(y)} labels for {len(frame)} samples")
+        check_count(max_samples, "max_samples")
+        with errors_about("random_state"):
+            rng = check_random_state(random_state)
         # in random order, as the last points hide those that are drawn before
-        rows = check_random_state(random_state).permutation(len(frame))[:max_samples]
+        rows = rng.permutation(len(frame))[:max_samples]
         some = frame[rows]
         labels = estimator.predict(some) if y is None else np.asarray(y)[rows]
         return cls.from_latents(
@@ -197,7 +210,15 @@ class LatentMapDisplay:
         """
         if reducer is None:
             reducer = PCA(n_components=2)
-        labels = np.asarray(labels)
+        elif not hasattr(reducer, "fit_transform"):
+            raise TypeError(
+                f"reducer is {reducer!r}; give a transformer that has fit_transform, "
+                "such as TSNE()"
+            )
+        if not isinstance(legend_title, str):
+            raise TypeError(f"legend_title is {legend_title!r}; give a text")
+        check_mapping(latents, "latents", "latents by modality")
+        labels = validate_labels(labels, "labels")
         given = {"fused": fused} | {f"modality {n!r}": z for n, z in latents.items()}
         maps = [_map(z, reducer, len(labels), what) for what, z in given.items()]
         modalities = dict(zip(latents, maps[1:], strict=True))
@@ -229,12 +250,11 @@ class LatentMapDisplay:
             If there are less or more Axes than maps.
         """
         maps = [self.fused, *self.modalities.values()]
-        axes = new_axes(len(maps)) if ax is None else np.atleast_1d(ax).ravel()
-        if len(axes) != len(maps):
-            raise ValueError(
-                f"ax has {len(axes)} Axes; {len(maps)} are needed, for the fused "
-                f"latents and those of {list(self.modalities)}"
-            )
+        if ax is None:
+            axes = new_axes(len(maps))
+        else:
+            purpose = f"for the fused latents and those of {list(self.modalities)}"
+            axes = several_axes(ax, len(maps), purpose)
         self.axes_, self.figure_ = axes, axes[0].figure
         clusters, members = np.unique(self.labels, return_inverse=True)
         colors = cluster_colors(clusters)
@@ -251,7 +271,7 @@ class LatentMapDisplay:
 
 def _map(latents: Any, reducer: Any, n_samples: int, what: str) -> np.ndarray:
     """Map the rows that are not NaN to two dimensions."""
-    latents = np.asarray(latents)
+    latents = numbers(latents, what)
     if latents.ndim != 2 or len(latents) != n_samples:
         raise ValueError(
             f"{what} has latents of shape {latents.shape}; for {n_samples} labels "
@@ -261,7 +281,8 @@ def _map(latents: Any, reducer: Any, n_samples: int, what: str) -> np.ndarray:
     present = ~np.isnan(latents).all(axis=1)
     if present.sum() < 2:  # nothing to compare
         return found
-    reduced = np.asarray(clone(reducer).fit_transform(latents[present]))
+    with errors_about(what):
+        reduced = np.asarray(clone(reducer).fit_transform(latents[present]))
     if reduced.ndim != 2 or reduced.shape[1] < 2:
         raise ValueError(
             f"{what}: {type(reducer).__name__} gave shape {reduced.shape}; a map needs "

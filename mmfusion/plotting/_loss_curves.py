@@ -11,6 +11,7 @@ import numpy as np
 
 from mmfusion._extras import import_extra
 from mmfusion.plotting._estimators import check_shows
+from mmfusion.plotting._inputs import check_axes, words
 
 NO_LOSSES = ("epoch", "dur", "accuracy")
 
@@ -146,6 +147,13 @@ class LossCurveDisplay:
         ValueError
             If the history is empty, or a term is unknown.
         """
+        if not isinstance(history, Sequence) or not all(
+            isinstance(epoch, Mapping) for epoch in history
+        ):
+            raise TypeError(
+                f"history is a {type(history).__name__}; give a list with a dict for "
+                "each epoch, as history_ of an estimator is"
+            )
         recorded = {
             key: None
             for epoch in history
@@ -155,7 +163,7 @@ class LossCurveDisplay:
         if terms is None:
             chosen = [term for term in recorded if term not in NO_LOSSES]
         else:
-            chosen = list(terms)
+            chosen = words(terms, "terms")
         if not chosen:
             raise ValueError(
                 f"there is no loss to draw in the {len(history)} epochs of the history"
@@ -192,6 +200,7 @@ class LossCurveDisplay:
         if ax is None:
             pyplot = import_extra("matplotlib.pyplot")
             _, ax = pyplot.subplots(layout="constrained")
+        check_axes(ax)
         self.ax_, self.figure_ = ax, ax.figure
         spans = _spans(self.phases)
         self._plot_curves(ax, [stop for _, _, stop in spans[:-1]], kwargs)

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmfusion._extras import import_extra
 from mmfusion.plotting._estimators import LEARNS_KERNELS, check_shows
+from mmfusion.plotting._inputs import check_axes, numbers
 
 
 class ObjectivePathDisplay:
@@ -131,7 +132,7 @@ class ObjectivePathDisplay:
         ValueError
             If there are less than two steps.
         """
-        path = np.asarray(path, dtype=float)
+        path = numbers(path, "path")
         if path.ndim != 1 or len(path) < 2:
             raise ValueError(
                 f"path has shape {path.shape}; expected (n_steps,) with at least 2 "
@@ -157,6 +158,7 @@ class ObjectivePathDisplay:
         if ax is None:
             pyplot = import_extra("matplotlib.pyplot")
             _, ax = pyplot.subplots(layout="constrained")
+        check_axes(ax)
         self.ax_, self.figure_ = ax, ax.figure
         steps = np.arange(1, len(self.path) + 1)
         style = {"marker": ".", "label": self.name} | kwargs

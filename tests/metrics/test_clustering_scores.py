@@ -3,6 +3,7 @@
 from itertools import combinations, permutations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -171,3 +172,54 @@ def test_labels_that_do_not_fit_together_are_refused(score):
         score([], [])
     with pytest.raises(ValueError, match="1d array"):
         score(np.zeros((2, 2)), np.zeros((2, 2)))
+
+
+NO_LABELS = {
+    "NaN": [0, 1, np.nan, 1],
+    "infinity": [0, 1, np.inf, 1],
+    "None": ["a", "b", None, "b"],
+    "NaN among text": ["a", "b", np.nan, "b"],
+    "pandas.NA": pd.array([0, 1, None, 1], dtype="Int64"),
+    "masked": np.ma.MaskedArray([0, 1, 2, 1], mask=[0, 0, 1, 0]),
+    "no date": np.array(["2020", "2021", "NaT", "2021"], dtype="datetime64[D]"),
+}
+
+
+@pytest.mark.parametrize("labels", NO_LABELS.values(), ids=NO_LABELS)
+@pytest.mark.parametrize("score", SCORES)
+def test_labels_that_are_missing_are_refused(score, labels):
+    classes = [0, 0, 1, 1]
+    with pytest.raises(ValueError, match="labels_pred: sample 2 has no label"):
+        score(classes, labels)
+    with pytest.raises(ValueError, match="labels_true: sample 2 has no label"):
+        score(labels, classes)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [None, 3, [0, 1j, 1, 0], [0, "a", 1, 0], [[0], [1, 2]], np.zeros((2, 2, 2))],
+)
+@pytest.mark.parametrize("score", SCORES)
+def test_what_is_no_labels_is_refused_by_name(score, labels):
+    if isinstance(labels, list) and "a" in labels:
+        labels = np.array(labels, dtype=object)
+    with pytest.raises(ValueError, match="labels_pred"):
+        score([0, 0, 1, 1], labels)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_measured_values_are_no_classes(score):
+    measured = np.random.default_rng(0).random(50)
+    with pytest.warns(UserWarning, match=r"continuous values for labels_true:"):
+        score(measured, np.zeros(50))
+    with pytest.warns(UserWarning, match="labels_true and labels_pred"):
+        score(measured, measured)
+    score(np.arange(3.0), [1, 2, 3])  # whole numbers are
+
+
+@pytest.mark.parametrize("kind", [np.array, pd.Series, pd.Categorical, list])
+@pytest.mark.parametrize("score", SCORES)
+def test_labels_of_any_type_are_taken(score, kind):
+    classes, clusters = ["b", "a", "b", "c"], ["x", "x", "y", "z"]
+    expected = score([1, 0, 1, 2], [0, 0, 1, 2])
+    assert score(kind(classes), kind(clusters)) == expected

@@ -150,3 +150,69 @@ def test_what_cannot_be_scored_is_refused(data):
         modality_silhouette_score({"audio": holes}, y)
     with pytest.raises(ValueError, match="'blok' is none of"):
         modality_silhouette_score(X, y, scaling="blok")
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("scaling", ["auto", "block", "l2", None])
+@pytest.mark.parametrize(
+    ("unit", "dtype"),
+    [
+        (1e200, np.float64),
+        (1e307, np.float64),
+        (1e-200, np.float64),
+        (1e30, np.float32),
+        (1e-30, np.float32),
+    ],
+)
+def test_huge_and_tiny_values_are_scored_as_others_are(kind, scaling, unit, dtype):
+    block = np.random.default_rng(0).random((30, 3))
+    y = np.arange(30) % 3
+    block[:, 0] += y
+    loud = kind((unit * block).astype(dtype))
+    found = modality_silhouette_score([loud], y, scaling=scaling)
+    expected = modality_silhouette_score([kind(block)], y, scaling=scaling)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("scaling", ["auto", "block", None])
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_no_offset_decides(scaling, unit):
+    block = np.round(np.random.default_rng(0).normal(size=(30, 3)) * 64) / 64
+    y = np.arange(30) % 3
+    expected = modality_silhouette_score([block], y, scaling=scaling)
+    found = modality_silhouette_score([unit * (block + 2**30)], y, scaling=scaling)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("scaling", ["auto", "standard", None])
+@pytest.mark.parametrize("value", [0.1, 1.7e9, 1e300])
+def test_a_constant_modality_separates_nothing(scaling, value):
+    constant = np.full((30, 3), value)
+    score = modality_silhouette_score([constant], np.arange(30) % 3, scaling=scaling)
+    assert score == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sample_size": 0.5}, "sample_size is 0.5"),
+        ({"sample_size": True}, "sample_size is True"),
+        ({"sample_size": 0}, "sample_size is 0"),
+        ({"scaling": {"audio": "block"}}, "scaling .* is none of"),
+    ],
+)
+def test_options_that_are_none_are_refused(data, options, words):
+    with pytest.raises(ValueError, match=words):
+        modality_silhouette_score(*data, **options)
+
+
+def test_a_sample_size_of_numpy_is_a_number(data):
+    X, y = data
+    expected = modality_silhouette_score(X, y, sample_size=20)
+    assert modality_silhouette_score(X, y, sample_size=np.int64(20)) == expected
+
+
+def test_labels_that_are_missing_are_refused(data):
+    X, y = data
+    with pytest.raises(ValueError, match="labels: sample 1 has no label"):
+        modality_silhouette_score(X, np.where(np.arange(40) == 1, np.nan, y))

@@ -127,3 +127,25 @@ def test_cross_validation_takes_every_scorer(data, name):
     )
     assert scores.shape == (3,)
     assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("value", [None, "good", [0.5], np.nan, np.inf, 1j])
+def test_a_function_that_returns_no_number_is_refused_by_name(data, fitted, value):
+    def mine(labels_true, labels_pred):
+        return value
+
+    X, y = data
+    with pytest.raises(ValueError, match=r"score 'mine' returned .* finite number"):
+        labels_scorer(mine)(fitted, X, y)
+
+
+def test_a_scorer_is_looked_up_by_name_only():
+    for scoring in (None, ["purity"], purity_score):
+        with pytest.raises(TypeError, match="scoring is"):
+            get_scorer(scoring)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_score_of_classes_needs_them(data, fitted, name):
+    with pytest.raises(ValueError, match="labels_true is None"):
+        labels_scorer(name)(fitted, data[0])

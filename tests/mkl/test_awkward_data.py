@@ -111,12 +111,12 @@ def test_small_sample_weights_do_not_change_the_weights_of_kernels(factor):
 
 
 @pytest.mark.parametrize("options", [{}, FEATURES])
-def test_a_modality_of_samples_without_weight_counts_nothing(options):
+def test_a_modality_of_samples_without_weight_is_refused(options):
     incomplete = {"a": A.copy(), "b": B}
     incomplete["a"][:50] = np.nan
     weight = np.where(np.arange(N) < 50, 1.0, 0.0)
-    model = MKLClassifier(**options).fit(incomplete, Y, sample_weight=weight)
-    assert model.modality_weights_[0] == 0
+    with pytest.raises(ValueError, match="modality 'a' is missing for every sample"):
+        MKLClassifier(**options).fit(incomplete, Y, sample_weight=weight)
 
 
 def test_weights_of_zero_are_left_on_a_path_of_algorithms():

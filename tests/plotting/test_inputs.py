@@ -1,0 +1,132 @@
+"""What displays refuse, by name."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from mmfusion.plotting import (
+    AlignmentDisplay,
+    AttentionWeightsDisplay,
+    KernelMatrixDisplay,
+    KernelWeightsDisplay,
+    LatentMapDisplay,
+    LossCurveDisplay,
+    ObjectivePathDisplay,
+)
+
+K = np.eye(6)
+LABELS = [0, 0, 1, 1, 2, 2]
+LATENTS = {"a": np.arange(12.0).reshape(6, 2) ** 2}
+CALLS = {
+    "alignment": lambda **changed: AlignmentDisplay.from_path(
+        **{"x": [1.0, 2, 3], "y": [1.0, 3], "path": [[0, 0], [2, 1]], **changed}
+    ),
+    "attention": lambda **changed: AttentionWeightsDisplay.from_weights(
+        **{"weights": [1, 2], "names": ["a", "b"], "labels": [0, 1], **changed}
+    ),
+    "matrices": lambda **changed: KernelMatrixDisplay.from_kernels(
+        **{"kernels": [K, K], "labels": LABELS, **changed}
+    ),
+    "weights": lambda **changed: KernelWeightsDisplay.from_weights(
+        **{"weights": [1, 2], "names": ["a", "b"], **changed}
+    ),
+    "map": lambda **changed: LatentMapDisplay.from_latents(
+        **{"fused": LATENTS["a"], "latents": LATENTS, "labels": LABELS, **changed}
+    ),
+    "curves": lambda **changed: LossCurveDisplay.from_history(
+        **{"history": [{"train_loss": 1.0}, {"train_loss": 0.5}], **changed}
+    ),
+    "path": lambda **changed: ObjectivePathDisplay.from_path(
+        **{"path": [3.0, 2.0], **changed}
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_inputs_that_are_right_are_drawn(call):
+    assert call().figure_ is not None
+
+
+@pytest.mark.parametrize("ax", [3, "ax", [], np.ones(3), [1, "a", None], K])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_what_is_no_axes_is_refused(call, ax):
+    with pytest.raises((TypeError, ValueError), match=r"^ax "):
+        call(ax=ax)
+
+
+WRONG = [
+    ("alignment", "names", ["x"]),
+    ("alignment", "names", {}),
+    ("alignment", "names", 3),
+    ("alignment", "path", [[0, 0.5], [2, 1]]),
+    ("alignment", "path", [["a", "b"]]),
+    ("attention", "names", 3),
+    ("attention", "names", []),
+    ("attention", "labels", [0, np.nan]),
+    ("attention", "labels", 3),
+    ("attention", "observed", [[1, 2], [1, 1]]),
+    ("attention", "observed", [["a", "b"], ["a", "b"]]),
+    ("matrices", "kernels", "K"),
+    ("matrices", "kernels", 3),
+    ("matrices", "kernels", {}),
+    ("matrices", "labels", [0, 0, 1, 1, 2, None]),
+    ("matrices", "labels", sparse.csr_array(np.eye(6))),
+    ("matrices", "names", 3),
+    ("matrices", "weights", ["a", "b"]),
+    ("matrices", "weights", [np.nan, 1]),
+    ("matrices", "max_samples", 0.5),
+    ("matrices", "max_samples", True),
+    ("matrices", "max_samples", 0),
+    ("weights", "weights", ["a", "b"]),
+    ("weights", "weights", [[1], [2, 3]]),
+    ("weights", "weights", [10**400, 1]),
+    ("weights", "names", 3),
+    ("weights", "names", "ab"),
+    ("weights", "kernel_modalities", 3),
+    ("map", "fused", [["a", "b"]] * 6),
+    ("map", "latents", LATENTS["a"]),
+    ("map", "labels", [0, 0, 1, 1, 2, np.inf]),
+    ("map", "reducer", ()),
+    ("map", "legend_title", K),
+    ("curves", "history", 3),
+    ("curves", "history", [1, 2]),
+    ("curves", "terms", 3),
+    ("curves", "terms", "loss"),
+    ("path", "path", ["a", "b"]),
+    ("path", "path", 3),
+]
+
+
+@pytest.mark.parametrize(("display", "parameter", "value"), WRONG)
+def test_what_cannot_be_drawn_is_refused_by_name(display, parameter, value):
+    with pytest.raises((TypeError, ValueError), match=parameter):
+        CALLS[display](**{parameter: value})
+
+
+@pytest.mark.parametrize("kernel", [np.ones(6), np.ones((6, 6, 2, 2)), "a", K[:5]])
+def test_a_kernel_that_is_no_matrix_is_refused_by_name(kernel):
+    with pytest.raises((TypeError, ValueError), match="kernel 'b'"):
+        CALLS["matrices"](kernels={"a": K, "b": kernel})
+
+
+def test_numbers_of_samples_may_be_of_numpy():
+    display = CALLS["matrices"](max_samples=np.int64(3))
+    assert len(display.labels) == 3
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e9])
+@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e200])
+def test_curves_of_an_alignment_depend_on_no_unit_or_offset(unit, offset):
+    curve = np.array([0.0, 1.0, 4.0, 2.0])
+    plain = AlignmentDisplay.from_path(curve, curve, [[0, 0], [3, 3]])
+    moved = unit * (curve + offset)
+    other = AlignmentDisplay.from_path(moved, moved, [[0, 0], [3, 3]])
+    for one, two in zip(plain.axes_[2].lines, other.axes_[2].lines, strict=True):
+        np.testing.assert_allclose(one.get_ydata(), two.get_ydata(), atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.1, 1.7e9, 1e300])
+def test_a_constant_sequence_is_a_line(value):
+    constant = np.full(7, value)
+    display = AlignmentDisplay.from_path(constant, constant, [[0, 0], [6, 6]])
+    np.testing.assert_array_equal(display.axes_[2].lines[0].get_ydata(), 0)
