@@ -7,9 +7,11 @@ from typing import Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
+from mmfusion._real_numbers import real_array
 from mmfusion.alignment import dtw_path
 from mmfusion.alignment._costs import cost_matrix, make_costs
 from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion.plotting._arguments import checked_axes, checked_names
 
 MOST_PIXELS = 800  # of the image of costs, in each direction
 N_LINKS = 60
@@ -123,11 +125,12 @@ class AlignmentDisplay:
         ValueError
             As `dtw_path` does.
         """
-        x, y = as_sequence(x, names[0]), as_sequence(y, names[1])
+        x_name, y_name = _two_names(names)
+        x, y = as_sequence(x, "x"), as_sequence(y, "y")
         path = dtw_path(x, y, metric=metric, **options).path
         fewer = [z[:: 1 + (len(z) - 1) // MOST_PIXELS] for z in (x, y)]
         costs = cost_matrix(make_costs(fewer[0], fewer[1], metric))
-        return cls(x=x, y=y, path=path, costs=costs, names=names).plot(ax)
+        return cls(x=x, y=y, path=path, costs=costs, names=(x_name, y_name)).plot(ax)
 
     @classmethod
     def from_path(
@@ -164,16 +167,20 @@ class AlignmentDisplay:
         ValueError
             If the path visits frames that are not there.
         """
-        x, y = as_sequence(x, names[0]), as_sequence(y, names[1])
-        path = np.asarray(path)
-        if path.ndim != 2 or path.shape[1] != 2 or not len(path):
-            raise ValueError(f"path has shape {path.shape}; expected (length, 2)")
+        x_name, y_name = _two_names(names)
+        x, y = as_sequence(x, "x"), as_sequence(y, "y")
+        given = real_array(path, "path")
+        if given.ndim != 2 or given.shape[1] != 2 or not len(given):
+            raise ValueError(f"path has shape {given.shape}; expected (length, 2)")
+        if not np.array_equal(given, np.floor(given)):  # nor NaN
+            raise ValueError("path holds others than whole numbers; it names frames")
+        path = np.clip(given, -1, max(len(x), len(y))).astype(np.intp)
         if (path < 0).any() or (path.max(axis=0) >= [len(x), len(y)]).any():
             raise ValueError(
                 f"path goes to frames {path.max(axis=0).tolist()} of sequences with "
                 f"{len(x)} and {len(y)} frames"
             )
-        return cls(x=x, y=y, path=path, names=names).plot(ax)
+        return cls(x=x, y=y, path=path, names=(x_name, y_name)).plot(ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw.
@@ -197,12 +204,7 @@ class AlignmentDisplay:
             _, ax = import_extra("matplotlib.pyplot").subplots(
                 1, N_AXES, figsize=(11, 3.4), layout="constrained"
             )
-        axes = np.atleast_1d(ax).ravel()
-        if len(axes) != N_AXES:
-            raise ValueError(
-                f"ax has {len(axes)} Axes; {N_AXES} are needed: for the path, the "
-                "links, and the aligned sequences"
-            )
+        axes = checked_axes(ax, N_AXES, "the path, the links and the aligned sequences")
         self.axes_, self.figure_ = axes, axes[0].figure
         curves = [_curve(z) for z in (self.x, self.y)]
         self._plot_path(axes[0])
@@ -254,3 +256,10 @@ def _curve(sequence: np.ndarray) -> np.ndarray:
     spread = sequence.std(axis=0)
     feature = sequence[:, spread.argmax()]
     return (feature - feature.mean()) / max(spread.max(), np.finfo(float).tiny)
+
+
+def _two_names(names: Any) -> list[str]:
+    checked = checked_names(names, "names")
+    if len(checked) != 2:
+        raise ValueError(f"names has {len(checked)} names; give 2, of x and of y")
+    return checked

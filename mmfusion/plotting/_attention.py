@@ -7,8 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from mmfusion._extras import import_extra
+from mmfusion._numbers import refuse_unknown_type
 from mmfusion._options import weights_by_modality
+from mmfusion.plotting._arguments import (
+    checked_labels,
+    checked_names,
+    new_or_checked_axes,
+)
 from mmfusion.plotting._colors import (
     cluster_colors,
     cluster_legend,
@@ -169,18 +174,22 @@ class AttentionWeightsDisplay:
             If lengths do not agree, weights are negative or all zero, or a sample
             observes nothing that has a weight.
         """
-        names = list(names)
+        names = checked_names(names, "names")
         values = weights_by_modality(weights, names)
         values = values / values.sum()
         if labels is None:
             return cls(weights=values, names=names).plot(ax, **kwargs)
-        labels = np.asarray(labels)
+        labels = checked_labels(labels, None, "labels")
         shape = (len(labels), len(names))
-        observed = np.ones(shape, bool) if observed is None else np.asarray(observed)
-        if observed.shape != shape:
+        if observed is None:
+            observed = np.ones(shape, bool)
+        refuse_unknown_type(observed, "observed")
+        observed = np.asarray(observed)
+        if observed.shape != shape or observed.dtype != bool:
             raise ValueError(
-                f"observed has shape {observed.shape}; for {shape[0]} labels and the "
-                f"modalities {names} it should be {shape}"
+                f"observed has {observed.dtype} of shape {observed.shape}; for "
+                f"{shape[0]} labels and the modalities {names} bool of shape {shape} "
+                "is expected"
             )
         clusters, members = np.unique(labels, return_inverse=True)
         shares = _shares(values, observed)
@@ -212,11 +221,8 @@ class AttentionWeightsDisplay:
         """
         n_modalities = len(self.names)
         n_clusters = 0 if self.clusters is None else len(self.clusters)
-        if ax is None:
-            pyplot = import_extra("matplotlib.pyplot")
-            inches = 1 + n_modalities * (0.4 + 0.06 * min(n_clusters, 20))
-            size = (6.4, max(2.4, inches))
-            _, ax = pyplot.subplots(figsize=size, layout="constrained")
+        inches = 1 + n_modalities * (0.4 + 0.06 * min(n_clusters, 20))
+        ax = new_or_checked_axes(ax, figsize=(6.4, max(2.4, inches)))
         self.ax_, self.figure_ = ax, ax.figure
         self.dots_: list[Any] = []
         y = np.arange(n_modalities)

@@ -8,7 +8,14 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._real_numbers import real_array
 from mmfusion.modalities import Modalities
+from mmfusion.plotting._arguments import (
+    checked_axes,
+    checked_count,
+    checked_labels,
+    checked_names,
+)
 from mmfusion.plotting._axes import MAPS_PER_ROW, new_axes
 from mmfusion.plotting._estimators import samples_of
 
@@ -285,11 +292,10 @@ class KernelMatrixDisplay:
             If there are less or more Axes than images.
         """
         images, titles = self._images_and_titles()
-        axes = new_axes(len(images)) if ax is None else np.atleast_1d(ax).ravel()
-        if len(axes) != len(images):
-            raise ValueError(
-                f"ax has {len(axes)} Axes; {len(images)} are needed, for {titles}"
-            )
+        if ax is None:
+            axes = new_axes(len(images))
+        else:
+            axes = checked_axes(ax, len(images), f"{titles}")
         self.axes_, self.figure_ = axes, axes[0].figure
         low, high = _color_limits(self.kernels)
         has_sign = low < 0
@@ -375,24 +381,28 @@ def _named_tables(
         own, tables = list(kernels), list(kernels.values())
     elif isinstance(kernels, np.ndarray):
         own, tables = None, list(np.moveaxis(np.atleast_3d(kernels), 2, 0))
-    else:
+    elif isinstance(kernels, list | tuple):
         own, tables = None, list(kernels)
+    else:
+        raise TypeError(
+            f"kernels is a {type(kernels).__name__}; give a list or dict of arrays"
+        )
     if not tables:
         raise ValueError("kernels is empty: there is nothing to draw")
     if names is None:
         names = own or [f"kernel_{p}" for p in range(len(tables))]
+    names = checked_names(names, "names")
     if len(names) != len(tables):
         raise ValueError(f"names has {len(names)} names for {len(tables)} kernels")
-    return [np.asarray(table) for table in tables], [str(name) for name in names]
+    arrays = [
+        real_array(table, f"kernel {name!r}")
+        for table, name in zip(tables, names, strict=True)
+    ]
+    return arrays, names
 
 
 def _checked_labels(labels: Any, n_samples: int) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.shape != (n_samples,):
-        raise ValueError(
-            f"labels has shape {labels.shape}; for {n_samples} samples ({n_samples},) "
-            "is expected"
-        )
+    labels = checked_labels(labels, n_samples, "labels")
     if n_samples < 2:
         raise ValueError(f"there are {n_samples} samples; at least 2 are needed")
     return labels
@@ -401,7 +411,7 @@ def _checked_labels(labels: Any, n_samples: int) -> np.ndarray:
 def _checked_weights(weights: Any, names: Sequence[str]) -> np.ndarray | None:
     if weights is None:
         return None
-    weights = np.asarray(weights, dtype=float)
+    weights = real_array(weights, "weights")
     if weights.shape != (len(names),):
         raise ValueError(
             f"weights has shape {weights.shape}; give one weight for each of the "
@@ -412,6 +422,7 @@ def _checked_weights(weights: Any, names: Sequence[str]) -> np.ndarray | None:
 
 def _drawn(labels: np.ndarray, max_samples: int | None) -> np.ndarray:
     """Samples to draw, cluster by cluster: of each its share, and at least one."""
+    max_samples = checked_count(max_samples, "max_samples")
     order = np.argsort(labels, kind="stable")
     if max_samples is None or len(labels) <= max_samples:
         return order

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from mmfusion._extras import import_extra
+from mmfusion._real_numbers import real_array
+from mmfusion.plotting._arguments import checked_names, new_or_checked_axes
 from mmfusion.plotting._colors import cluster_colors
 from mmfusion.plotting._estimators import LEARNS_KERNELS, check_shows
 
@@ -143,8 +144,8 @@ class KernelWeightsDisplay:
         ValueError
             If lengths do not agree, or a weight is negative or not finite.
         """
-        names = [str(name) for name in names]
-        values = np.asarray(weights, dtype=float)
+        names = checked_names(names, "names")
+        values = real_array(weights, "weights")
         if values.shape != (len(names),):
             raise ValueError(
                 f"weights has shape {values.shape}; give one weight for each of the "
@@ -154,13 +155,14 @@ class KernelWeightsDisplay:
             raise ValueError(
                 f"weights are {values.tolist()}; they must be finite and not negative"
             )
-        owners = names if kernel_modalities is None else list(kernel_modalities)
+        owners = names
+        if kernel_modalities is not None:
+            owners = checked_names(kernel_modalities, "kernel_modalities")
         if len(owners) != len(names):
             raise ValueError(
                 f"kernel_modalities has {len(owners)} modalities; give that of each of "
                 f"the {len(names)} kernels {names}"
             )
-        owners = [str(owner) for owner in owners]
         order = sorted(range(len(names)), key=lambda p: owners.index(owners[p]))
         return cls(
             weights=values[order],
@@ -192,11 +194,9 @@ class KernelWeightsDisplay:
         y = np.arange(len(owners), dtype=float)
         if len(groups) < len(owners):
             y += GAP * np.array([modalities.index(owner) for owner in owners])
-        if ax is None:
-            pyplot = import_extra("matplotlib.pyplot")
-            letters = max(map(len, self.names)) + max(map(len, modalities))
-            size = (5.5 + 0.07 * letters, max(2.4, 1 + 0.28 * (y[-1] + 1)))
-            _, ax = pyplot.subplots(figsize=size, layout="constrained")
+        letters = max(map(len, self.names)) + max(map(len, modalities))
+        size = (5.5 + 0.07 * letters, max(2.4, 1 + 0.28 * (y[-1] + 1)))
+        ax = new_or_checked_axes(ax, figsize=size)
         self.ax_, self.figure_ = ax, ax.figure
         colors = cluster_colors(np.array(modalities, dtype=object))
         style = {"color": [colors[owner] for owner in owners]} | kwargs

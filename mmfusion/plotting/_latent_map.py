@@ -10,6 +10,8 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
+from mmfusion._real_numbers import real_array
+from mmfusion.plotting._arguments import checked_axes, checked_count, checked_labels
 from mmfusion.plotting._axes import MAPS_PER_ROW, new_axes
 from mmfusion.plotting._colors import (
     cluster_colors,
@@ -137,12 +139,13 @@ class LatentMapDisplay:
         """
         check_shows(estimator, "modality_latents", "transform")
         frame = samples_of(estimator, X)
-        if y is not None and len(y) != len(frame):
-            raise ValueError(f"y has {len(y)} labels for {len(frame)} samples")
+        max_samples = checked_count(max_samples, "max_samples")
+        if y is not None:
+            y = checked_labels(y, len(frame), "y")
         # in random order, as the last points hide those that are drawn before
         rows = check_random_state(random_state).permutation(len(frame))[:max_samples]
         some = frame[rows]
-        labels = estimator.predict(some) if y is None else np.asarray(y)[rows]
+        labels = estimator.predict(some) if y is None else y[rows]
         return cls.from_latents(
             estimator.transform(some),
             estimator.modality_latents(some),
@@ -197,7 +200,14 @@ class LatentMapDisplay:
         """
         if reducer is None:
             reducer = PCA(n_components=2)
-        labels = np.asarray(labels)
+        if not hasattr(reducer, "fit_transform") or isinstance(reducer, type):
+            raise TypeError(f"reducer={reducer!r:.60} is no transformer")
+        if not isinstance(latents, Mapping):
+            raise TypeError(
+                f"latents is a {type(latents).__name__}; give a dict of arrays by "
+                "modality"
+            )
+        labels = checked_labels(labels, None, "labels")
         given = {"fused": fused} | {f"modality {n!r}": z for n, z in latents.items()}
         maps = [_map(z, reducer, len(labels), what) for what, z in given.items()]
         modalities = dict(zip(latents, maps[1:], strict=True))
@@ -205,7 +215,7 @@ class LatentMapDisplay:
             fused=maps[0],
             modalities=modalities,
             labels=labels,
-            legend_title=legend_title,
+            legend_title=str(legend_title),
         ).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
@@ -229,12 +239,11 @@ class LatentMapDisplay:
             If there are less or more Axes than maps.
         """
         maps = [self.fused, *self.modalities.values()]
-        axes = new_axes(len(maps)) if ax is None else np.atleast_1d(ax).ravel()
-        if len(axes) != len(maps):
-            raise ValueError(
-                f"ax has {len(axes)} Axes; {len(maps)} are needed, for the fused "
-                f"latents and those of {list(self.modalities)}"
-            )
+        if ax is None:
+            axes = new_axes(len(maps))
+        else:
+            what = f"the fused latents and those of {list(self.modalities)}"
+            axes = checked_axes(ax, len(maps), what)
         self.axes_, self.figure_ = axes, axes[0].figure
         clusters, members = np.unique(self.labels, return_inverse=True)
         colors = cluster_colors(clusters)
@@ -251,12 +260,14 @@ class LatentMapDisplay:
 
 def _map(latents: Any, reducer: Any, n_samples: int, what: str) -> np.ndarray:
     """Map the rows that are not NaN to two dimensions."""
-    latents = np.asarray(latents)
+    latents = real_array(latents, what)
     if latents.ndim != 2 or len(latents) != n_samples:
         raise ValueError(
             f"{what} has latents of shape {latents.shape}; for {n_samples} labels "
             f"({n_samples}, latent_width) is expected"
         )
+    if np.isinf(latents).any():
+        raise ValueError(f"{what} has infinite latents")
     found = np.full((n_samples, 2), np.nan)
     present = ~np.isnan(latents).all(axis=1)
     if present.sum() < 2:  # nothing to compare

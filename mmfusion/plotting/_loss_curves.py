@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
+from mmfusion.plotting._arguments import checked_names, new_or_checked_axes
 from mmfusion.plotting._estimators import check_shows
 
 NO_LOSSES = ("epoch", "dur", "accuracy")
@@ -146,6 +147,10 @@ class LossCurveDisplay:
         ValueError
             If the history is empty, or a term is unknown.
         """
+        if not isinstance(history, Sequence) or not all(
+            isinstance(epoch, Mapping) for epoch in history
+        ):
+            raise TypeError("history is no list of dicts, one for each epoch")
         recorded = {
             key: None
             for epoch in history
@@ -155,7 +160,7 @@ class LossCurveDisplay:
         if terms is None:
             chosen = [term for term in recorded if term not in NO_LOSSES]
         else:
-            chosen = list(terms)
+            chosen = checked_names(terms, "terms")
         if not chosen:
             raise ValueError(
                 f"there is no loss to draw in the {len(history)} epochs of the history"
@@ -189,9 +194,7 @@ class LossCurveDisplay:
         LossCurveDisplay
             This display.
         """
-        if ax is None:
-            pyplot = import_extra("matplotlib.pyplot")
-            _, ax = pyplot.subplots(layout="constrained")
+        ax = new_or_checked_axes(ax)
         self.ax_, self.figure_ = ax, ax.figure
         spans = _spans(self.phases)
         self._plot_curves(ax, [stop for _, _, stop in spans[:-1]], kwargs)

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from mmfusion._extras import import_extra
+from mmfusion._real_numbers import real_array
+from mmfusion.plotting._arguments import new_or_checked_axes
 from mmfusion.plotting._estimators import LEARNS_KERNELS, check_shows
 
 
@@ -131,7 +132,9 @@ class ObjectivePathDisplay:
         ValueError
             If there are less than two steps.
         """
-        path = np.asarray(path, dtype=float)
+        if not isinstance(name, str | None):
+            raise TypeError(f"name is a {type(name).__name__}; give a str, or None")
+        path = real_array(path, "path")
         if path.ndim != 1 or len(path) < 2:
             raise ValueError(
                 f"path has shape {path.shape}; expected (n_steps,) with at least 2 "
@@ -154,9 +157,7 @@ class ObjectivePathDisplay:
         ObjectivePathDisplay
             This display.
         """
-        if ax is None:
-            pyplot = import_extra("matplotlib.pyplot")
-            _, ax = pyplot.subplots(layout="constrained")
+        ax = new_or_checked_axes(ax)
         self.ax_, self.figure_ = ax, ax.figure
         steps = np.arange(1, len(self.path) + 1)
         style = {"marker": ".", "label": self.name} | kwargs

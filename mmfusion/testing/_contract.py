@@ -257,7 +257,7 @@ def check_sparse_of_int64_indices(estimator: Any) -> None:
         )
         mixed = Modalities(X.to_dict() | {"text": indexed})
         found.append(_result(_prepared(estimator).fit(mixed, y), mixed))
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def check_memmap(estimator: Any) -> None:
@@ -297,7 +297,7 @@ def check_global_seed(estimator: Any) -> None:
             assert after == state, "the global random state of NumPy was changed"
     finally:
         of_numpy.set_state(before)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def check_numpy_scalars(estimator: Any) -> None:

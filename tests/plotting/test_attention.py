@@ -113,7 +113,7 @@ def test_what_cannot_be_drawn_is_refused():
     draw = AttentionWeightsDisplay.from_weights
     with pytest.raises(ValueError, match="one weight for each of the 2 modalities"):
         draw([0.5, 0.3, 0.2], ["a", "b"])
-    with pytest.raises(ValueError, match=r"shape \(2, 2\).* should be \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 2\).* shape \(3, 2\)"):
         draw([0.5, 0.5], ["a", "b"], labels=[0, 1, 1], observed=np.ones((2, 2), bool))
     with pytest.raises(ValueError, match="sample 1 observes no modality"):
         draw([1, 0], ["a", "b"], labels=[0, 1], observed=[[True, False], [False, True]])
