@@ -47,6 +47,8 @@ def check_multimodal_estimator(estimator: Any) -> None:
     ------
     AssertionError
         If the contract is broken; the message tells how.
+    TypeError
+        If it is no estimator.
 
     See Also
     --------
@@ -58,6 +60,10 @@ def check_multimodal_estimator(estimator: Any) -> None:
     >>> from mmfusion.testing import check_multimodal_estimator
     >>> check_multimodal_estimator(EarlyFusion())
     """
+    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
+        raise TypeError(
+            f"estimator={estimator!r:.60} is no estimator; give an instance of one"
+        )
     for check in multimodal_checks():
         check(estimator)
 
