@@ -1,3 +1,5 @@
+__version__: str
+
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
 from .clustering import EAMCClusterer as EAMCClusterer

@@ -43,8 +43,8 @@ def trusted_types() -> list[str]:
     Returns
     -------
     list of str
-        Full names of types, sorted: those of mmfusion, and those of scikit-learn that
-        its estimators hold and skops does not trust by itself.
+        Full names of types, sorted: those of mmfusion, and those of Python and
+        scikit-learn that its estimators hold and skops does not trust by itself.
 
     See Also
     --------
@@ -62,7 +62,7 @@ def trusted_types() -> list[str]:
     ['modality_0', 'modality_1']
     """
     of_sklearn = [KDTree, type(DistanceMetric.get_metric("euclidean"))]
-    classes = [*_walked_classes(), *of_sklearn]
+    classes = [*_walked_classes(), *of_sklearn, frozenset]
     return sorted({_full_name(cls) for cls in classes} | _deep())
 
 

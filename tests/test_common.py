@@ -7,7 +7,11 @@ from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mmfusion.mkl import MKLClassifier, MKLRegressor, ModalityKernels
-from mmfusion.testing import all_estimators, multimodal_checks
+from mmfusion.testing import (
+    all_estimators,
+    check_multimodal_estimator,
+    multimodal_checks,
+)
 
 # Parameters that make the checks fast; they run hundreds of fits.
 FAST = {
@@ -104,6 +108,12 @@ def test_estimators_keep_the_multimodal_contract(estimator, check):
 def test_no_estimator_goes_unchecked():
     assert len(all_estimators()) >= 13
     assert {type(e).__name__ for e in instances()} == set(all_estimators())
+
+
+@pytest.mark.parametrize("no_estimator", [PCA, None, "PCA"])
+def test_the_contract_is_one_of_estimators(no_estimator):
+    with pytest.raises(TypeError, match=r"estimator=.* is no estimator"):
+        check_multimodal_estimator(no_estimator)
 
 
 def test_the_contract_finds_a_broken_estimator():

@@ -47,6 +47,8 @@ def check_multimodal_estimator(estimator: Any) -> None:
     ------
     AssertionError
         If the contract is broken; the message tells how.
+    TypeError
+        If it is no estimator.
 
     See Also
     --------
@@ -58,6 +60,10 @@ def check_multimodal_estimator(estimator: Any) -> None:
     >>> from mmfusion.testing import check_multimodal_estimator
     >>> check_multimodal_estimator(EarlyFusion())
     """
+    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
+        raise TypeError(
+            f"estimator={estimator!r:.60} is no estimator; give an instance of one"
+        )
     for check in multimodal_checks():
         check(estimator)
 
@@ -257,7 +263,7 @@ def check_sparse_of_int64_indices(estimator: Any) -> None:
         )
         mixed = Modalities(X.to_dict() | {"text": indexed})
         found.append(_result(_prepared(estimator).fit(mixed, y), mixed))
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def check_memmap(estimator: Any) -> None:
@@ -297,7 +303,7 @@ def check_global_seed(estimator: Any) -> None:
             assert after == state, "the global random state of NumPy was changed"
     finally:
         of_numpy.set_state(before)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def check_numpy_scalars(estimator: Any) -> None:

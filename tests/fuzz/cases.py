@@ -37,9 +37,12 @@ WAYS_OUT = {
 }
 INDEXING = {"Modalities.take"}
 ALSO_NAMED = {
-    "X": "modalit|sample|sequence|feature",
-    "y": "target|class|label|output",
+    "X": "modalit|sample|sequence|feature|the table|[Aa]rray with|[0-9]D array",
+    "y": "target|class|label|output|Input should have",
+    "estimator": "is a class, not an instance",
     "labels": "class|cluster",
+    "random_state": "cannot be used to seed",
+    "sample_weight": "Sample weights",
 }
 
 
@@ -203,7 +206,7 @@ def is_named(message: str, case: Case) -> bool:
 def _names(message: str, place: Place, arguments: Arguments) -> bool:
     if place[0] in WAYS_OUT or "is not there" in message:
         return True  # the path
-    words = [re.escape(key) for key in arguments]
+    words = [re.escape(key.removesuffix("s") or key) for key in arguments]
     words += [ALSO_NAMED[key] for key in arguments if key in ALSO_NAMED]
     if len(place) > 1 and isinstance(arguments[place[0]], Mapping | Modalities):
         words = [str(place[1]), "modality_[01]"]
