@@ -27,6 +27,7 @@ from mmfusion.alignment._steps import (
     StepPattern,
     as_step_pattern,
     cells_of,
+    diagonal_weight,
     trace_limited,
     trace_pattern,
     walk_limited,
@@ -87,7 +88,7 @@ class Constraints:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         straight = self.penalty or self.max_jump is not None
-        if straight and self.pattern().diagonal_weight is None:
+        if straight and diagonal_weight(self.pattern()) is None:
             raise ValueError(
                 f"penalty and max_jump go with step_pattern 'symmetric1' and "
                 f"'symmetric2'; {self.pattern().name!r} limits its steps by itself"
@@ -102,18 +103,22 @@ class Constraints:
         """Return the step pattern, by whatever it was given."""
         return as_step_pattern(self.step_pattern)
 
+    def counts_columns(self) -> bool:
+        """Return whether a cost is divided by frames of the second sequence."""
+        return self.pattern().divisor in ("both", "columns")
+
     def searches(self) -> bool:
-        """Tell whether the best begin depends on what costs are divided by."""
-        return self.open_begin and self.pattern().counts_columns
+        """Return whether the best begin depends on what costs are divided by."""
+        return self.open_begin and self.counts_columns()
 
     def limits_runs(self, n: int, m: int) -> bool:
-        """Tell whether `max_jump` forbids any path through n and m frames."""
+        """Return whether `max_jump` forbids any path through n and m frames."""
         return self.max_jump is not None and self.max_jump < max(n, m) - 1
 
     def weights(self, dtype: Any) -> np.ndarray:
         """Weight of a diagonal step, and price of another, as strips take them."""
         with np.errstate(over="ignore"):  # then only diagonal steps have a price
-            return np.array([self.pattern().diagonal_weight, self.penalty], dtype)
+            return np.array([diagonal_weight(self.pattern()), self.penalty], dtype)
 
 
 @dataclass(frozen=True)
@@ -333,8 +338,12 @@ def split_options(
     Raises
     ------
     TypeError
-        If there is no such option.
+        If there is no such option, or the metric is neither a name nor callable.
     """
+    if not isinstance(metric, str) and not callable(metric):
+        raise TypeError(
+            f"metric is a {type(metric).__name__}; give the name of one, or a callable"
+        )
     known = [field.name for field in fields(Constraints)]
     unknown = [name for name in constraints if name not in known]
     if unknown:
@@ -391,7 +400,7 @@ def _best_path(
 
 
 def _goes_in_strips(constraints: Constraints, n: int, m: int) -> bool:
-    weight = constraints.pattern().diagonal_weight
+    weight = diagonal_weight(constraints.pattern())
     # before a first row that is open, diagonal steps of weight 2 have no place to begin
     opens = constraints.open_begin and (weight == 2 or constraints.searches())
     return weight is not None and not opens and not constraints.limits_runs(n, m)
@@ -512,7 +521,7 @@ def _end(
     """
     if not constraints.open_end:
         return len(last) - 1
-    if not constraints.pattern().counts_columns:
+    if not constraints.counts_columns():
         return int(np.argmin(last))
     frames = 1 + np.arange(len(last)) + n * (constraints.pattern().divisor == "both")
     return int(np.argmin(last / frames if ratio is None else last - ratio * frames))
@@ -575,7 +584,7 @@ def _limited(
     begins: np.ndarray,
     ratio: float | None,
 ) -> tuple[np.ndarray | None, float]:
-    longest, diagonal = constraints.max_jump, constraints.pattern().diagonal_weight
+    longest, diagonal = constraints.max_jump, diagonal_weight(constraints.pattern())
     limits = Limits(longest or 0, float(diagonal or 1), constraints.penalty)
     totals, marks = walk_limited(table, limits, begins)
     end = _end(totals, constraints, len(table), ratio)

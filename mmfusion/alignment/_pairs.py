@@ -18,6 +18,7 @@ from mmfusion.alignment._dtw import (
 )
 from mmfusion.alignment._parameters import check_n_jobs
 from mmfusion.alignment._raw_sequences import as_collection
+from mmfusion.alignment._steps import diagonal_weight
 from mmfusion.alignment._strips import (
     frames_of,
     make_marks,
@@ -89,7 +90,7 @@ def cdist_dtw(
     # a pair costs the same in either order, unless its steps or its costs do not, or
     # a window lies about a path
     turns = (
-        constraints.pattern().diagonal_weight is not None
+        diagonal_weight(constraints.pattern()) is not None
         and not (constraints.open_begin or constraints.open_end)
         and constraints.window != "multiscale"
     )
@@ -176,7 +177,7 @@ def runs_compiled(metric: Any, constraints: Constraints) -> bool:
         to end, of which at most a band is allowed.
     """
     return (
-        constraints.pattern().diagonal_weight is not None
+        diagonal_weight(constraints.pattern()) is not None
         and not callable(metric)
         and metric in METRICS
         and constraints.max_jump is None

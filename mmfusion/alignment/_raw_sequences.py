@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from mmfusion._blocks import cut_padding, is_frame
 from mmfusion._real_numbers import real_array
@@ -87,7 +88,8 @@ def as_collection(X: Any, name: str) -> list[np.ndarray]:
             f"{name} is a Modalities; give the sequences of one modality, such as "
             f"{name}[{X.names[0]!r}]"
         )
-    if isinstance(X, str | bytes | Mapping | Set) or not isinstance(X, Iterable):
+    is_other = isinstance(X, str | bytes | Mapping | Set) or sparse.issparse(X)
+    if is_other or not isinstance(X, Iterable):
         raise TypeError(
             f"{name} is a {type(X).__name__}; give a list of sequences, each an array "
             "of shape (n_frames, n_features)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,7 +60,7 @@ class StepPattern:
     ----------
     name : str
         What it is called.
-    moves : sequence of sequence of (int, int, float)
+    moves : list or tuple of list or tuple of (int, int, float)
         Each move is a sequence of steps (rows, columns, weight) that follow each other;
         the cost of the cell that a step reaches counts with its weight. A step leads
         forward in at least one sequence, and in none back; weights are finite and at
@@ -72,7 +72,7 @@ class StepPattern:
     Raises
     ------
     TypeError
-        If a move is no sequence of three numbers each, or the name is no str.
+        If a move is no list of three numbers each, or the name is no str.
     ValueError
         If there is no move, or too many, a move has no step, a step leads back or
         nowhere or beyond 2,147,483,647 frames, a weight is negative, NaN or infinite,
@@ -101,18 +101,8 @@ class StepPattern:
             raise ValueError(
                 f"{what} has {len(moves)} moves; give from 1 to {MOST_MOVES}"
             )
-        moves = [_move(move, f"{what}: move {k}") for k, move in enumerate(moves)]
+        moves = [_move(move, f"{what}: moves[{k}]") for k, move in enumerate(moves)]
         object.__setattr__(self, "moves", tuple(moves))
-
-    @cached_property
-    def diagonal_weight(self) -> int | None:
-        """Weight of a diagonal step, where others weigh 1 and there are no others."""
-        return _CLASSIC.get(frozenset(self.moves))
-
-    @property
-    def counts_columns(self) -> bool:
-        """Whether what a cost is divided by depends on the columns that are covered."""
-        return self.divisor in ("both", "columns")
 
     def size(self, n_rows: int, n_columns: int, length: int) -> int:
         """Tell by what a cost is divided.
@@ -145,9 +135,26 @@ _CLASSIC: dict[frozenset[Move], int] = {
 }
 
 
+def diagonal_weight(pattern: StepPattern) -> int | None:
+    """Return the weight of a diagonal step where all others are single and weigh 1.
+
+    Parameters
+    ----------
+    pattern : StepPattern
+        The steps.
+
+    Returns
+    -------
+    int or None
+        1 for 'symmetric1', 2 for 'symmetric2', and None for other steps.
+    """
+    return _CLASSIC.get(frozenset(pattern.moves))
+
+
 def _listed(values: Any, what: str) -> list[Any]:
-    if isinstance(values, str) or not hasattr(values, "__len__"):
-        raise TypeError(f"{what} {values!r}: give a sequence of them")
+    is_array = isinstance(values, np.ndarray) and values.ndim > 0
+    if not is_array and not isinstance(values, list | tuple):
+        raise TypeError(f"{what} {values!r}: give a list or tuple of them")
     return list(values)
 
 
