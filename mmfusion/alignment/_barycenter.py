@@ -146,7 +146,7 @@ def _weighted_sequences(
     """Check sequences and weights; leave out what has a weight of 0."""
     found = as_collection(sequences, "sequences")
     if not found:
-        raise ValueError("there is no sequence to average")
+        raise ValueError("sequences is empty: there is no sequence to average")
     for k, x in enumerate(found):
         if x.shape[1] != found[0].shape[1]:
             raise ValueError(

@@ -89,6 +89,7 @@ def as_collection(X: Any, name: str) -> list[np.ndarray]:
             f"{name}[{X.names[0]!r}]"
         )
     is_other = isinstance(X, str | bytes | Mapping | Set) or sparse.issparse(X)
+    is_other |= getattr(X, "ndim", 1) == 0
     if is_other or not isinstance(X, Iterable):
         raise TypeError(
             f"{name} is a {type(X).__name__}; give a list of sequences, each an array "
