@@ -466,9 +466,9 @@ def _multiscale(x: Any, y: Any, metric: Any, constraints: Constraints) -> Window
     n, m = len(x), len(y)
     if min(n, m) <= COARSE_FRAMES:
         return whole_window(n, m)
-    halves = [np.add.reduceat(z, range(0, len(z), 2)) for z in (x, y)]
+    halves = [np.add.reduceat(z / 2, range(0, len(z), 2)) for z in (x, y)]
     for half, whole in zip(halves, (x, y), strict=True):
-        half[: len(whole) // 2] /= 2
+        half[len(whole) // 2 :] *= 2  # a last frame that has no other
     coarse = solve(halves[0], halves[1], metric, constraints, wants_path=True)
     reach = frames_of(constraints.radius, n, m)
     return around(coarse.path, n, m, 2, max(1, int(reach)))
