@@ -189,10 +189,10 @@ def test_any_step_pattern():
 def test_any_limit_of_runs():
     rng = np.random.default_rng(0)
     for _ in range(3 * ROUNDS):
-        costs = rng.uniform(size=rng.integers(1, 40, 2))
+        costs = rng.uniform(size=(rng.integers(3, 40), rng.integers(1, 40)))
         costs[rng.uniform(size=costs.shape) < 0.1] = np.inf
         options = {
-            "max_jump": int(rng.integers(0, 42)),
+            "max_jump": int(rng.integers(0, max(costs.shape) - 1)),
             "step_pattern": str(rng.choice(["symmetric1", "symmetric2"])),
             "open_begin": bool(rng.integers(2)),
             "open_end": bool(rng.integers(2)),
