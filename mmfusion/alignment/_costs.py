@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mmfusion._blocks import as_float_array
 from mmfusion._constancy import centered, is_constant
 from mmfusion._memory import check_fits
-from mmfusion._real_numbers import real_array
 from mmfusion.alignment import _dtw_kernels as kernels
 from mmfusion.alignment._dtw_kernels import Costs, fill_costs
 from mmfusion.alignment._raw_sequences import as_sequence
@@ -61,7 +61,7 @@ def make_costs(
             raise ValueError(
                 "metric='precomputed' takes the matrix of costs as x; leave y out"
             )
-        return _given(real_array(x, "the matrix of costs"), "costs")
+        return _given(as_float_array(x, "the matrix of costs"), "costs")
     x, y = as_sequence(x, "x"), as_sequence(y, "y")
     own_types = x.dtype, y.dtype
     dtype = np.result_type(x, y) if dtype is None else dtype
@@ -138,7 +138,7 @@ def _called(metric: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> np.ndar
             f"metric raised {type(error).__name__} for arrays of frames of shapes "
             f"{x.shape} and {y.shape}: {error}; {_OF_FRAMES}"
         ) from error
-    costs = real_array(returned, "what metric returns")
+    costs = as_float_array(returned, "what metric returns")
     if costs.shape != (n, m):
         _refuse_shape(costs.shape, n, m)
     if n == m > 1:

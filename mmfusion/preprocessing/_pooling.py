@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
@@ -106,11 +107,13 @@ class SequencePooling(SequenceTransformer):
 
     def _start(self, sequences: dict[str, np.ndarray]) -> None:
         known = [*STATISTICS, LENGTH]
-        unknown = [s for s in self.statistics if s not in known]
-        if unknown or not 0 < len(self.statistics) == len(set(self.statistics)):
+        given = list(self.statistics)
+        # others may not be compared, or not with one answer
+        are_known = all(isinstance(s, str) and s in known for s in given)
+        if not given or not are_known or len(given) > len(set(given)):
             raise ValueError(
-                f"statistics are {list(self.statistics)}; give at least one of "
-                f"{known}, and each once"
+                f"statistics={reprlib.repr(given)}; give at least one of {known}, and "
+                "each once"
             )
 
     def _shape(self, name: str, width: int) -> tuple[int, ...]:
