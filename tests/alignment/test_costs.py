@@ -306,10 +306,12 @@ def test_costs_of_many_pairs_are_not_given():
 def test_an_overflow_is_named_with_the_metric(unit):
     x, y = np.full((4, 2), unit), np.full((4, 2), -unit)
     for call in (dtw_path, dtw_distance, soft_dtw, soft_dtw_alignment):
-        with pytest.raises(ValueError, match="metric='sqeuclidean'.*overflows.*divide"):
+        with pytest.raises(
+            ValueError, match=r"metric='sqeuclidean'.*overflows.*divide"
+        ):
             call(x, y)
     with pytest.raises(ValueError, match=r"X\[1\].*sqeuclidean.*overflows"):
         cdist_dtw([x, y])
-    with pytest.raises(ValueError, match="sequence of sample 0.*sqeuclidean.*overflow"):
+    with pytest.raises(ValueError, match=r"sample 0 .*sqeuclidean.*overflow"):
         DTWAligner().fit(Modalities({"a": [x], "b": [y]}))
     assert dtw_distance(x / unit, y / unit) == 32  # as the error advises

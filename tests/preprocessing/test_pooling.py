@@ -121,7 +121,6 @@ def test_unknown_repeated_and_no_statistics_are_refused(statistics):
         [None],
         [np.nan],
         [["mean"]],
-        {"mean": 1},
         [np.ones(3)],
     ],
 )
@@ -142,10 +141,10 @@ def test_equal_frames_have_no_deviation(value, n_frames, dtype):
 @pytest.mark.parametrize("unit", [2.0**-1000, 1.0, 2.0**1000, 2.0**1021])
 @pytest.mark.parametrize("offset", [0.0, 2.0**30])
 def test_means_and_deviations_are_right_in_any_unit_and_at_any_offset(unit, offset):
-    if offset and unit > 1e307:
+    if np.isinf(unit / 4 * (offset + 3)):
         pytest.skip("no number holds the values")
     x = np.random.default_rng(0).integers(-3, 4, size=(50, 2)).astype(float)
     X = [[unit / 4 * (x + offset)]]
     pooled = SequencePooling(["mean", "std"]).fit_transform(X).blocks[0][0] / unit * 4
-    np.testing.assert_allclose(pooled[:2], offset + x.mean(axis=0), atol=1e-15)
+    np.testing.assert_allclose(pooled[:2], offset + x.mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(pooled[2:], x.std(axis=0), rtol=1e-9)

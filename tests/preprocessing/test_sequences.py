@@ -208,7 +208,7 @@ def test_what_is_no_such_layout_is_refused(call, message):
 )
 def test_what_is_no_array_is_refused_by_name(function, given):
     with pytest.raises(
-        (ValueError, TypeError), match="sequences|collection|padded|frames|lengths"
+        (ValueError, TypeError), match=r"sequences|collection|padded|frames|lengths"
     ):
         function(given)
 
