@@ -21,12 +21,18 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mmfusion._numbers import is_frame, is_null, package_of, refuse_unknown_type
-from mmfusion._real_numbers import real_array
+from mmfusion._numbers import (
+    as_numbers,
+    is_frame,
+    is_null,
+    package_of,
+    refuse_unknown_type,
+)
 
 Block = Any  # ndarray, sparse matrix, pandas or polars DataFrame
 
 PIECE_BYTES = 2**24  # of a mapped file, read at a time
+TEXT_REMEDY = "encode it as numbers first"
 
 
 def is_sequences(block: Block) -> bool:
@@ -49,6 +55,7 @@ def as_sequences(elements: Any, name: str = "X") -> np.ndarray:
 
     ``np.array(elements)`` would stack sequences that happen to be equally long.
     """
+    elements = as_elements(elements, f"modality {name!r}")
     block = np.empty(len(elements), dtype=object)
     for i, element in enumerate(elements):
         if element is None:
@@ -98,11 +105,117 @@ def as_plain(data: Any, what: str) -> Any:
     if package_of(data) == "torch" and hasattr(data, "detach"):
         return _from_torch(data, what)
     if isinstance(data, np.ma.MaskedArray):
+        if data.dtype.kind in "Mm":
+            return np.ma.filled(data, data.dtype.type("NaT"))
         floats = data.astype(np.result_type(data, np.float16))
         return np.ma.filled(floats, np.nan)
     if not is_frame(data):
         refuse_unknown_type(data, what)
     return data
+
+
+def as_elements(collection: Any, what: str) -> list[Any]:
+    """Take a collection of arrays apart.
+
+    Parameters
+    ----------
+    collection : list, array, Series or tensor
+        The collection.
+    what : str
+        What errors call it.
+
+    Returns
+    -------
+    list
+        Its elements.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    try:
+        refuse_unknown_type(collection, what)  # numpy may iterate it for hours
+        if isinstance(collection, str | bytes):
+            raise TypeError("its elements are no arrays")
+        return list(collection)
+    except TypeError as error:
+        raise TypeError(
+            f"{what} is a {type(collection).__name__}; give a list of arrays"
+        ) from error
+
+
+def as_dense_array(data: Any, what: str) -> np.ndarray:
+    """Take an array of any package and any dtype as one of NumPy.
+
+    Parameters
+    ----------
+    data : array-like
+        An array, list, tensor, DataFrame or Series.
+    what : str
+        What errors call it.
+
+    Returns
+    -------
+    ndarray
+        The same, without a copy where that can be; NaN where it is masked.
+
+    Raises
+    ------
+    TypeError
+        If it is no array.
+    ValueError
+        If its rows are of unequal lengths.
+    """
+    found = f"{what} is a {type(data).__name__}"
+    if sparse.issparse(data):
+        raise TypeError(f"{found}; give it dense, by toarray()")
+    try:
+        refuse_unknown_type(data, what)
+        if data is None or isinstance(data, str | bytes):
+            raise TypeError("it holds no numbers")
+    except TypeError as error:
+        raise TypeError(
+            f"{found}; give an array, a DataFrame, a tensor or a list of numbers"
+        ) from error
+    try:
+        return np.asarray(as_plain(data, what))
+    except TypeError as error:
+        raise TypeError(f"{found}, which is no array of numbers: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{found}, which is no array of numbers: {error}") from error
+
+
+def as_float_array(data: Any, what: str) -> np.ndarray:
+    """Take an array of any package as real numbers.
+
+    Parameters
+    ----------
+    data : array-like
+        An array, list, tensor, DataFrame or Series, with frames as rows.
+    what : str
+        What errors call it.
+
+    Returns
+    -------
+    ndarray of float32 or float64
+        float32 where it was given so, else float64, without a copy where that can be.
+        NaN where a value is masked, None or NA.
+
+    Raises
+    ------
+    TypeError
+        If it is no array.
+    ValueError
+        If it holds anything but real numbers, such as text, dates or complex numbers.
+    """
+    if is_frame(data):
+        data = as_numbers(data, what, TEXT_REMEDY)
+    array = as_numbers(as_dense_array(data, what), what, TEXT_REMEDY, row_kind="frame")
+    if array.dtype == np.float32:
+        return array
+    with np.errstate(over="ignore"):  # of a longdouble
+        return array.astype(np.float64, copy=False)
 
 
 def _from_torch(tensor: Any, what: str) -> np.ndarray:
@@ -415,7 +528,7 @@ def _float_frames(element: np.ndarray, what: str) -> np.ndarray | None:
             f"{what} is empty, of shape {element.shape}; give None for a sample that "
             "lacks the modality"
         )
-    frames = real_array(element.reshape(len(element), -1), what)
+    frames = as_float_array(element.reshape(len(element), -1), what)
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(frames.sum()):  # makes no array, unlike the searches below
             return frames

@@ -93,6 +93,8 @@ def in_units(n_bytes: float) -> str:
     str
         Such as '1.5 GiB'.
     """
+    if n_bytes > BYTES_PER_UNIT ** (len(UNITS) + 1):  # perhaps too large for a float
+        return f"more than {BYTES_PER_UNIT**2} {UNITS[-1]}"
     unit = 0
     while n_bytes >= BYTES_PER_UNIT and unit < len(UNITS) - 1:
         n_bytes, unit = n_bytes / BYTES_PER_UNIT, unit + 1

@@ -79,15 +79,21 @@ def is_null(cell: Any) -> bool:
     return isinstance(cell, Real | Decimal | np.generic) and bool(cell != cell)
 
 
-def cell_name(sample: int, feature: int, columns: Sequence[str] | None) -> str:
-    """Name a cell by its sample and its column, or its position without names."""
+def cell_name(
+    row: int, feature: int, columns: Sequence[str] | None, row_kind: str = "sample"
+) -> str:
+    """Name a cell by its row and its column, or its position without names."""
     if columns is None:
-        return f"sample {sample}, feature {feature}"
-    return f"sample {sample}, column {columns[feature]!r}"
+        return f"{row_kind} {row}, feature {feature}"
+    return f"{row_kind} {row}, column {columns[feature]!r}"
 
 
 def as_numbers(
-    block: Any, what: str, remedy: str, columns: Sequence[str] | None = None
+    block: Any,
+    what: str,
+    remedy: str,
+    columns: Sequence[str] | None = None,
+    row_kind: str = "sample",
 ) -> Any:
     """Refuse what holds no real numbers, and convert objects that are numbers.
 
@@ -101,6 +107,8 @@ def as_numbers(
         What errors advise for text and categories.
     columns : list of str, default=None
         Names of the columns, for errors.
+    row_kind : str, default='sample'
+        What errors call a row of an array.
 
     Returns
     -------
@@ -120,7 +128,7 @@ def as_numbers(
     dtype = getattr(block, "dtype", None)
     _refuse_dtype(dtype, what, remedy)
     if dtype == np.dtype(object) and not sparse.issparse(block):
-        return _objects_as_floats(np.asarray(block), what, remedy, columns)
+        return _objects_as_floats(np.asarray(block), what, remedy, columns, row_kind)
     return block
 
 
@@ -233,7 +241,11 @@ def _with_columns(frame: Any, converted: dict[int, np.ndarray]) -> Any:
 
 
 def _objects_as_floats(
-    block: np.ndarray, what: str, remedy: str, columns: Sequence[str] | None
+    block: np.ndarray,
+    what: str,
+    remedy: str,
+    columns: Sequence[str] | None,
+    row_kind: str = "sample",
 ) -> np.ndarray:
     cells = block.ravel()
     types = set(map(type, cells))
@@ -241,7 +253,7 @@ def _objects_as_floats(
     if unfit:
         position = next(i for i, cell in enumerate(cells) if type(cell) in unfit)
         cell = cells[position]
-        where = f"{what}: {_place(position, block, columns)}"
+        where = f"{what}: {_place(position, block, columns, row_kind)}"
         if isinstance(cell, str | bytes):
             raise ValueError(
                 f"{where} holds text ({cell!r:.40}), not a number; {remedy}"
@@ -259,8 +271,8 @@ def _objects_as_floats(
     except OverflowError:
         position = next(i for i, cell in enumerate(cells) if _overflows(cell))
         raise ValueError(
-            f"{what}: {_place(position, block, columns)} is a number too large for "
-            "float64; rescale the feature, for example by its logarithm"
+            f"{what}: {_place(position, block, columns, row_kind)} is a number too "
+            "large for float64; rescale the feature, for example by its logarithm"
         ) from None
 
 
@@ -281,7 +293,9 @@ def _overflows(cell: Any) -> bool:
     return False
 
 
-def _place(position: int, block: np.ndarray, columns: Sequence[str] | None) -> str:
+def _place(
+    position: int, block: np.ndarray, columns: Sequence[str] | None, row_kind: str
+) -> str:
     width = max(1, int(np.prod(block.shape[1:])))
-    sample, feature = divmod(position, width)
-    return cell_name(sample, feature, columns if block.ndim == 2 else None)
+    row, feature = divmod(position, width)
+    return cell_name(row, feature, columns if block.ndim == 2 else None, row_kind)

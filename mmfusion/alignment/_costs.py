@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mmfusion._blocks import as_float_array
 from mmfusion._constancy import centered, is_constant
 from mmfusion._memory import check_fits
-from mmfusion._real_numbers import real_array
 from mmfusion.alignment import _dtw_kernels as kernels
 from mmfusion.alignment._dtw_kernels import Costs, fill_costs
 from mmfusion.alignment._raw_sequences import as_sequence
@@ -61,16 +61,13 @@ def make_costs(
             raise ValueError(
                 "metric='precomputed' takes the matrix of costs as x; leave y out"
             )
-        return _given(real_array(x, "the matrix of costs"), "costs")
+        return _given(as_float_array(x, "the matrix of costs"), "costs")
+    check_metric(metric)
     x, y = as_sequence(x, "x"), as_sequence(y, "y")
     own_types = x.dtype, y.dtype
     dtype = np.result_type(x, y) if dtype is None else dtype
     if callable(metric):
         return _given(_called(metric, x.astype(dtype), y.astype(dtype)), "metric")
-    if not isinstance(metric, str) or metric not in METRICS:
-        raise ValueError(
-            f"metric={metric!r} is not one of {[*METRICS, 'precomputed']}, nor callable"
-        )
     if x.shape[1] != y.shape[1]:
         raise ValueError(
             f"x has {x.shape[1]} features and y has {y.shape[1]}: no metric compares "
@@ -106,6 +103,26 @@ def make_costs(
     return Costs(kernels.PRODUCT, root, left, right)
 
 
+def check_metric(metric: Any, *, precomputed: bool = True) -> None:
+    """Refuse what is no metric.
+
+    Parameters
+    ----------
+    metric : object
+        What was given for one.
+    precomputed : bool, default=True
+        Whether costs may be given in the place of sequences.
+
+    Raises
+    ------
+    ValueError
+        If it is neither callable nor the name of one.
+    """
+    names = [*METRICS, "precomputed"] if precomputed else [*METRICS]
+    if not callable(metric) and not (isinstance(metric, str) and metric in names):
+        raise ValueError(f"metric={metric!r} is not one of {names}, nor callable")
+
+
 def are_moderate(sequences: Iterable[np.ndarray]) -> bool:
     """Tell whether squares of all sequences keep their digits.
 
@@ -133,12 +150,12 @@ def _called(metric: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> np.ndar
     n, m = len(x), len(y)
     try:
         returned = metric(x, y)
-    except (TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # of the user's function
         raise ValueError(
             f"metric raised {type(error).__name__} for arrays of frames of shapes "
             f"{x.shape} and {y.shape}: {error}; {_OF_FRAMES}"
         ) from error
-    costs = real_array(returned, "what metric returns")
+    costs = as_float_array(returned, "what metric returns")
     if costs.shape != (n, m):
         _refuse_shape(costs.shape, n, m)
     if n == m > 1:

@@ -384,8 +384,7 @@ def solve(
         costs = _in_float64(costs, x, y, metric)
         path, cost = _best_path(costs, window, constraints, wants_path)
     if not np.isfinite(cost):
-        forbids = callable(metric) or metric == "precomputed"
-        _refuse_infinite_cost(costs, window, constraints, forbids=forbids)
+        _refuse_infinite_cost(costs, window, constraints, metric)
     if path is None:
         return DTWPath(np.empty((0, 2), np.int64), cost, np.nan)
     return DTWPath(path, cost, cost / _size(path, pattern))
@@ -418,13 +417,14 @@ def _in_float64(costs: Costs, x: Any, y: Any, metric: Any) -> Costs:
 
 
 def _refuse_infinite_cost(
-    costs: Costs, window: Window, constraints: Constraints, *, forbids: bool
+    costs: Costs, window: Window, constraints: Constraints, metric: Any
 ) -> None:
     """Raise the error for costs that overflow, or for constraints without a path.
 
     It is an overflow if there is a path once all costs are 0, but for those that are
-    given as infinite where that `forbids` a path.
+    given as infinite, or by a callable, which forbids a path.
     """
+    forbids = callable(metric) or metric == "precomputed"
     n, m = shape_of(costs)
     joined = not forbids and _goes_in_strips(constraints, n, m)
     if not joined:
@@ -434,9 +434,9 @@ def _refuse_infinite_cost(
         joined = np.isfinite(_best_path(free, window, constraints, False)[1])
     if joined:
         raise ValueError(
-            f"the cost of the path through {n} and {m} frames overflows: it is larger "
-            f"than {np.finfo(float).max:.2g}; rescale the sequences (divide all by one "
-            "number), or the costs that you give"
+            f"metric={metric!r}: the cost of the path through {n} and {m} frames "
+            f"overflows: it is larger than {np.finfo(float).max:.2g}; rescale the "
+            "sequences (divide all by one number), or the costs that you give"
         )
     raise ValueError(
         f"no path of step_pattern {constraints.pattern().name!r} joins {n} and {m} "

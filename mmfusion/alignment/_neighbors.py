@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from mmfusion.alignment._costs import METRICS, are_moderate, make_costs
+from mmfusion.alignment._costs import are_moderate, check_metric, make_costs
 from mmfusion.alignment._dtw import (
     Constraints,
     split_options,
@@ -169,8 +169,7 @@ def search(
         recurrence that ended early, and by one in full.
     """
     metric, constraints = split_options(**options)
-    if not callable(metric) and metric not in METRICS:
-        raise ValueError(f"metric={metric!r} is not one of {METRICS}, nor callable")
+    check_metric(metric, precomputed=False)
     n_neighbors = check_integer(n_neighbors, "n_neighbors", 1)
     n_jobs = check_n_jobs(n_jobs)
     own = as_collection(X, "X")

@@ -9,7 +9,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment._costs import METRICS, are_moderate, make_costs
+from mmfusion.alignment._costs import METRICS, are_moderate, check_metric, make_costs
 from mmfusion.alignment._dtw import (
     Constraints,
     one_blas_thread,
@@ -78,6 +78,7 @@ def cdist_dtw(
            [2., 0.]])
     """
     metric, constraints = split_options(**options)
+    check_metric(metric, precomputed=False)
     n_jobs = check_n_jobs(n_jobs)
     left = as_collection(X, "X")
     right = left if Y is None else as_collection(Y, "Y")

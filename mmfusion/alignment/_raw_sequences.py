@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
-from mmfusion._blocks import cut_padding, is_frame
-from mmfusion._real_numbers import real_array
+from mmfusion._blocks import as_elements, as_float_array, cut_padding, is_frame
 from mmfusion.modalities import Modalities
 
 
@@ -32,11 +29,12 @@ def as_sequence(x: Any, name: str) -> np.ndarray:
     Raises
     ------
     TypeError
-        If it holds no real numbers.
+        If it is no array.
     ValueError
-        If it has no frame, another shape, or a value that is NaN or infinite.
+        If it holds no real numbers, has no frame, another shape, or a value that is NaN
+        or infinite.
     """
-    x = real_array(x, name)
+    x = as_float_array(x, name)
     if x.ndim == 1:
         x = x[:, None]
     if x.ndim != 2:
@@ -79,7 +77,7 @@ def as_collection(X: Any, name: str) -> list[np.ndarray]:
     Raises
     ------
     TypeError
-        If it is no collection, or a sequence holds no real numbers.
+        If it is no collection.
     ValueError
         If a sequence is None, or refused by `as_sequence`.
     """
@@ -88,19 +86,12 @@ def as_collection(X: Any, name: str) -> list[np.ndarray]:
             f"{name} is a Modalities; give the sequences of one modality, such as "
             f"{name}[{X.names[0]!r}]"
         )
-    is_other = isinstance(X, str | bytes | Mapping | Set) or sparse.issparse(X)
-    is_other |= getattr(X, "ndim", 1) == 0
-    if is_other or not isinstance(X, Iterable):
-        raise TypeError(
-            f"{name} is a {type(X).__name__}; give a list of sequences, each an array "
-            "of shape (n_frames, n_features)"
-        )
     if is_frame(X):
         X = np.asarray(X)
     elif getattr(X, "ndim", 0) == 3:
-        X = cut_padding(real_array(X, name))
+        X = cut_padding(as_float_array(X, name))
     sequences = []
-    for i, x in enumerate(X):
+    for i, x in enumerate(as_elements(X, name)):
         if x is None:
             raise ValueError(
                 f"{name}[{i}] is missing (None or NaN in every frame); leave it out"

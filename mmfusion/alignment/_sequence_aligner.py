@@ -11,6 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion import _validation
 from mmfusion._blocks import is_sequences
+from mmfusion._memory import check_fits
 from mmfusion._sklearn_compat import container_adapter, fit_context
 from mmfusion._validation import ModalityTags
 from mmfusion.alignment._dtw import one_blas_thread
@@ -186,6 +187,7 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     def _align(self, samples: list[Sample], *, wants_sequences: bool) -> list[Aligned]:
         plan = self._plan()
+        self._check_n_frames(samples)
         projected = self._projected(samples)
 
         def align(some: np.ndarray) -> list[Aligned]:
@@ -214,6 +216,17 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
                 for some in np.array_split(np.arange(len(samples)), n_parts)
             )
         return [aligned for part in parts for aligned in part]
+
+    def _check_n_frames(self, samples: list[Sample]) -> None:
+        """Refuse frames that would not fit into memory, before any is computed."""
+        if self.n_frames is None:
+            return
+        sequences = [x for sample in samples for x in sample.values()]
+        check_fits(
+            int(self.n_frames) * sum(x[:1].nbytes for x in sequences),
+            f"n_frames={self.n_frames} for {len(sequences)} sequences",
+            "lower n_frames, or align fewer samples at a time",
+        )
 
     def _reference(self) -> str:
         """Name of the reference."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from mmfusion._blocks import as_float_array
 from mmfusion._options import errors_about
-from mmfusion._real_numbers import real_array
 
 
 def check_axes(ax: Any) -> None:
@@ -95,7 +95,7 @@ def numbers(values: Any, name: str) -> np.ndarray:
     if sparse.issparse(values):
         values = values.toarray()
     with errors_about(name):
-        return real_array(values, name)
+        return as_float_array(values, name)
 
 
 def words(values: Any, name: str) -> list[str]:

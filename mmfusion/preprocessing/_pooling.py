@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from mmfusion._constancy import centered
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
+
+
+def _mean(frames: np.ndarray) -> np.ndarray:
+    return centered(frames.astype(np.float64, copy=False))[1][0]
+
+
+def _std(frames: np.ndarray) -> np.ndarray:
+    """Standard deviation; 0 of equal values, and finite wherever it can be."""
+    deviations, _ = centered(frames.astype(np.float64, copy=False))
+    largest = np.abs(deviations).max(axis=0)
+    shares = deviations / np.where(largest > 0, largest, 1)
+    return largest * np.sqrt(np.mean(shares**2, axis=0))
+
 
 # of frames without NaN
 STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "mean": lambda frames: frames.mean(axis=0, dtype=np.float64),
-    "std": lambda frames: frames.std(axis=0, dtype=np.float64),
+    "mean": _mean,
+    "std": _std,
     "min": lambda frames: frames.min(axis=0),
     "max": lambda frames: frames.max(axis=0),
     "median": lambda frames: np.median(frames, axis=0),
@@ -106,11 +121,13 @@ class SequencePooling(SequenceTransformer):
 
     def _start(self, sequences: dict[str, np.ndarray]) -> None:
         known = [*STATISTICS, LENGTH]
-        unknown = [s for s in self.statistics if s not in known]
-        if unknown or not 0 < len(self.statistics) == len(set(self.statistics)):
+        given = list(self.statistics)
+        # others may not be compared, or not with one answer
+        are_known = all(isinstance(s, str) and s in known for s in given)
+        if not given or not are_known or len(given) > len(set(given)):
             raise ValueError(
-                f"statistics are {list(self.statistics)}; give at least one of "
-                f"{known}, and each once"
+                f"statistics={reprlib.repr(given)}; give at least one of {known}, and "
+                "each once"
             )
 
     def _shape(self, name: str, width: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmfusion._memory import check_fits
 from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
 
@@ -112,6 +113,14 @@ class SequenceResampler(SequenceTransformer):
             name: _n_frames(self.n_frames, [len(s) for s in block if s is not None])
             for name, block in sequences.items()
         }
+        for name, block in sequences.items():
+            given = [s for s in block if s is not None]
+            check_fits(
+                self.n_frames_[name] * sum(s[:1].nbytes for s in given),
+                f"modality {name!r}: n_frames={self.n_frames_[name]} for {len(given)} "
+                "sequences",
+                "lower n_frames",
+            )
 
     def _shape(self, name: str, width: int) -> tuple[int, ...]:
         n_frames = self.n_frames_[name]

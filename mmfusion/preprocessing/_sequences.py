@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmfusion._blocks import as_sequences, cut_frames, cut_padding
+from mmfusion._blocks import as_dense_array, as_sequences, cut_frames, cut_padding
 
 
 def sequences_from_padded(padded: Any) -> np.ndarray:
@@ -42,7 +42,7 @@ def sequences_from_padded(padded: Any) -> np.ndarray:
     >>> [sequence.shape for sequence in sequences_from_padded(padded)]
     [(3, 1), (1, 1)]
     """
-    padded = np.asarray(padded)
+    padded = as_dense_array(padded, "padded")
     if padded.ndim < 3:
         raise ValueError(
             f"the padded array has shape {padded.shape}; it needs (n_samples, "
@@ -199,13 +199,13 @@ def sequences_from_frames(frames: Any, lengths: Any) -> np.ndarray:
     >>> sequences[0].tolist(), sequences[1], sequences[2].shape
     ([[0, 1], [2, 3]], None, (3, 2))
     """
-    frames = np.asarray(frames)
+    frames = as_dense_array(frames, "frames")
     if frames.ndim < 2:
         raise ValueError(
             f"frames have shape {frames.shape}; they need (n_frames_in_all, "
             "n_features): use frames[:, None] for a single feature"
         )
-    return cut_frames(frames, np.asarray(lengths), "lengths")
+    return cut_frames(frames, as_dense_array(lengths, "lengths"), "lengths")
 
 
 def frames_from_sequences(
@@ -267,7 +267,7 @@ def _of_one_width(block: np.ndarray) -> list[np.ndarray]:
     given = [i for i, element in enumerate(block) if element is not None]
     if not given:
         raise ValueError(
-            "there is no sequence, so that the number of features is unknown"
+            "sequences holds no sequence, so that the number of features is unknown"
         )
     inner = block[given[0]].shape[1:]
     for i in given:

@@ -287,3 +287,31 @@ def test_barycenters_of_any_size_are_right():
     plain = dtw_barycenter(X).sequence
     for unit in (2.0**400, 2.0**-400):
         assert_allclose(dtw_barycenter([unit * x for x in X]).sequence, unit * plain)
+
+
+@pytest.mark.parametrize("metric", [None, 2, np.ones(3), ["cosine"], "hamming", b"x"])
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_what_is_no_metric_is_refused_by_name(entry, metric):
+    with pytest.raises((ValueError, TypeError), match="metric"):
+        both(metric)[entry]()
+
+
+def test_costs_of_many_pairs_are_not_given():
+    for function in (cdist_dtw, dtw_neighbors):
+        with pytest.raises(ValueError, match="metric='precomputed' is not one of"):
+            function([np.ones((2, 2))] * 2, metric="precomputed")
+
+
+@pytest.mark.parametrize("unit", [1e160, 1e200])
+def test_an_overflow_is_named_with_the_metric(unit):
+    x, y = np.full((4, 2), unit), np.full((4, 2), -unit)
+    for call in (dtw_path, dtw_distance, soft_dtw, soft_dtw_alignment):
+        with pytest.raises(
+            ValueError, match=r"metric='sqeuclidean'.*overflows.*divide"
+        ):
+            call(x, y)
+    with pytest.raises(ValueError, match=r"X\[1\].*sqeuclidean.*overflows"):
+        cdist_dtw([x, y])
+    with pytest.raises(ValueError, match=r"sample 0 .*sqeuclidean.*overflow"):
+        DTWAligner().fit(Modalities({"a": [x], "b": [y]}))
+    assert dtw_distance(x / unit, y / unit) == 32  # as the error advises

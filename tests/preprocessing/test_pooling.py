@@ -110,3 +110,41 @@ def test_long_float32_sequences_are_summed_in_double():
 def test_unknown_repeated_and_no_statistics_are_refused(statistics):
     with pytest.raises(ValueError, match=r"at least one of .*'median'.*each once"):
         SequencePooling(statistics).fit([[np.eye(2)]])
+
+
+@pytest.mark.parametrize(
+    "statistics",
+    [
+        "mean",
+        5,
+        np.array([["mean"]]),
+        [None],
+        [np.nan],
+        [["mean"]],
+        [np.ones(3)],
+    ],
+)
+def test_what_are_no_statistics_is_refused_by_name(statistics):
+    with pytest.raises((ValueError, TypeError), match="statistics"):
+        SequencePooling(statistics).fit([[np.eye(2)]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.1, 1.7e9, -7.3e18, 1e-30])
+@pytest.mark.parametrize("n_frames", [1, 7, 1000])
+def test_equal_frames_have_no_deviation(value, n_frames, dtype):
+    sequence = np.full((n_frames, 2), value, dtype)
+    pooled = SequencePooling(["mean", "std"]).fit_transform([[sequence]]).blocks[0]
+    np.testing.assert_array_equal(pooled[0], [sequence[0, 0]] * 2 + [0, 0])
+
+
+@pytest.mark.parametrize("unit", [2.0**-1000, 1.0, 2.0**1000, 2.0**1021])
+@pytest.mark.parametrize("offset", [0.0, 2.0**30])
+def test_means_and_deviations_are_right_in_any_unit_and_at_any_offset(unit, offset):
+    if np.isinf(unit / 4 * (offset + 3)):
+        pytest.skip("no number holds the values")
+    x = np.random.default_rng(0).integers(-3, 4, size=(50, 2)).astype(float)
+    X = [[unit / 4 * (x + offset)]]
+    pooled = SequencePooling(["mean", "std"]).fit_transform(X).blocks[0][0] / unit * 4
+    np.testing.assert_allclose(pooled[:2], offset + x.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(pooled[2:], x.std(axis=0), rtol=1e-9)

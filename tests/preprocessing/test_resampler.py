@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfusion import EarlyFusion, Modalities, PerModality
+from mmfusion.alignment import CTWAligner, DTWAligner
 from mmfusion.preprocessing import SequenceResampler
 
 
@@ -111,6 +112,16 @@ def test_fusion_takes_flat_and_unflattened_output_alike():
 def test_unfit_numbers_of_frames_are_refused(n_frames):
     with pytest.raises(ValueError, match="n_frames"):
         SequenceResampler(n_frames).fit([[np.eye(2)]])
+
+
+@pytest.mark.parametrize("n_frames", [2**40, 2**63, 10**400])
+def test_frames_that_do_not_fit_into_memory_are_refused_at_once(n_frames):
+    X = {"audio": [np.eye(2), np.ones((5, 2))]}
+    with pytest.raises(ValueError, match=r"'audio': n_frames=.*lower n_frames"):
+        SequenceResampler(n_frames).fit(X)
+    for aligner in (DTWAligner(n_frames=n_frames), CTWAligner(n_frames=n_frames)):
+        with pytest.raises(ValueError, match=r"n_frames=.*memory.*lower n_frames"):
+            aligner.fit({**X, "video": [np.eye(3), np.eye(4)[:, :3]]})
 
 
 def test_dataframes_hold_flat_rows_inside_per_modality_too():

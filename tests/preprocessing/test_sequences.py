@@ -1,9 +1,11 @@
 """Sequences in the layouts of other packages: there and back again."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from mmfusion import Modalities
 from mmfusion._blocks import float_sequences
@@ -176,6 +178,51 @@ def test_real_frames_are_cut_as_the_loader_cuts_them(shared_data):
 def test_what_is_no_such_layout_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        padded_from_sequences,
+        frames_from_sequences,
+        channels_first_from_sequences,
+        sequences_from_channels_first,
+        sequences_from_padded,
+        lambda frames: sequences_from_frames(frames, [1, 2]),
+        lambda lengths: sequences_from_frames(np.eye(3), lengths),
+    ],
+)
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        5,
+        "abc",
+        {"a": np.eye(2)},
+        {1.0},
+        object(),
+        sparse.eye_array(3).tocsr(),
+        Modalities([np.eye(3)]),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_what_is_no_array_is_refused_by_name(function, given):
+    with pytest.raises(
+        (ValueError, TypeError), match=r"sequences|collection|padded|frames|lengths"
+    ):
+        function(given)
+
+
+def test_layouts_are_read_from_any_package():
+    torch = pytest.importorskip("torch")
+    x = np.arange(6.0).reshape(1, 3, 2)
+    tensor = torch.tensor(x, requires_grad=True)
+    masked = np.ma.masked_greater(x, 3)
+    assert sequences_from_padded(tensor)[0].tolist() == x[0].tolist()
+    assert sequences_from_padded(masked)[0].tolist() == x[0, :2].tolist()
+    assert padded_from_sequences(tensor).tolist() == x.tolist()
+    assert padded_from_sequences(pd.Series([x[0]])).tolist() == x.tolist()
+    assert sequences_from_frames(tensor[0], torch.tensor([1, 2]))[1].shape == (2, 2)
 
 
 def test_a_table_is_not_taken_for_sequences():
