@@ -578,7 +578,8 @@ class EAMCClusterer(
         best, self.init_scores_ = run_restarts(plan, self.n_jobs)
         if best.net is None:
             raise DivergenceError(
-                f"a loss became NaN or infinite in every restart: {_remedy(data)}"
+                "a loss or the network became NaN or infinite in every restart: "
+                f"{_remedy(data)}"
             )
         if best.problems:
             warnings.warn(
@@ -663,12 +664,16 @@ class EAMCClusterer(
                 batches = ShuffledBatches(data, self._batch_size(), order)
                 net.partial_fit(batches, epochs=1)
                 freeze_attention(net, data)
-        if not math.isfinite(net.history[-1]["train_loss"]):
+        try:
+            if not math.isfinite(net.history[-1]["train_loss"]):
+                raise DivergenceError("a loss became NaN or infinite")
+            labels = assign(net, rows, self._preparation)
+        except DivergenceError as error:
             raise DivergenceError(
-                f"a loss became NaN or infinite in call {done + 1} of partial_fit: "
-                f"begin again with a clone, and {_remedy(data)}"
-            )
-        return self._publish(net, assign(net, rows, self._preparation))
+                f"training diverged in call {done + 1} of partial_fit ({error}): begin "
+                f"again with a clone, and {_remedy(data)}"
+            ) from error
+        return self._publish(net, labels)
 
     def _rows(self, X: Any, *, reset: bool) -> tuple[Rows, list[tuple[int, ...]]]:
         """Check X and take it as rows; also the shape of a sample by modality."""
@@ -1205,8 +1210,8 @@ def _remedy(data: Batches) -> str:
     )
     return (
         "lower lr, pretrain_lr or the weights of the loss terms, set clip_norm, or "
-        "look for extreme values: the largest after scaling is "
-        f"{largest:.3g}, in {name}"
+        f"look for extreme values: the largest after scaling is {largest:.3g}, in "
+        f"{name}"
     )
 
 

@@ -200,6 +200,13 @@ def test_a_training_that_diverges_names_the_rate_and_the_largest_value(name):
             small(**{name: 1e30}, clip_norm=None).fit(X)
 
 
+def test_a_training_that_diverges_in_its_last_step_is_no_result():
+    once = {"pretrain_epochs": 0, "max_epochs": 1, "batch_size": len(X)}
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(FloatingPointError, match="lower lr"):
+            getattr(small(lr=1e200, clip_norm=None, **once), method)(X)
+
+
 def test_values_that_do_not_fit_the_dtype_name_the_modality():
     extreme = Modalities({"audio": X["audio"], "video": X["video"] * 1e200})
     with pytest.raises(ValueError, match=r"'video'.*float32"):
