@@ -54,6 +54,7 @@ from mmfusion.nn._restarts import Plan, run_restarts
 from mmfusion.nn._sealed import read_sealed, write_sealed
 from mmfusion.nn._state import net_state, set_net_state, to_arrays, to_tensors
 from mmfusion.nn._training import (
+    CHUNK_ROWS,
     DivergenceError,
     assign,
     begin,
@@ -68,16 +69,11 @@ NEIGHBOR_ROWS = 10_000  # samples among which neighbours are searched
 AUTO_STEPS = 400  # batches that 'auto' epochs make at least
 AUTO_EPOCHS = 10  # and epochs of the warm start
 
-LARGEST = sys.float_info.max  # integers beyond are no floats
 
-_positive = Interval(Real, 0, LARGEST, closed="right")
-_weight = Interval(Real, 0, LARGEST, closed="both")
+_positive = Interval(Real, 0, None, closed="neither")
+_weight = Interval(Real, 0, None, closed="left")
 _count = Interval(Integral, 1, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
-_REMEDY = (
-    "lower lr, pretrain_lr or the weights of the loss terms, set clip_norm, or look "
-    "for modalities of extreme values"
-)
 # parameters that do not change what is trained; seeds stand for random_state
 _NOT_IN_CHECKPOINTS = {
     "callbacks",
@@ -146,7 +142,8 @@ class EAMCClusterer(
         Encoder of each modality: widths of fully connected layers, of which the last
         is that of the latent (an int is one layer); a torch module, which is copied
         and must make one row of each sample; a factory that is called with the shape
-        of a sample; or a dict of these by modality. None is chosen by the shape:
+        of a sample and returns a module, which is copied too; or a dict of these by
+        modality. None is chosen by the shape:
         (200, 200, 128) for vectors, two convolutions and a layer of 128 for images of
         shape (channels, height, width).
     hidden_width : int, default=100
@@ -229,7 +226,8 @@ class EAMCClusterer(
         Epochs of the game between evaluations, of which the best is kept. None keeps
         the last epoch.
     device : str or torch.device, default='auto'
-        Where to train; 'auto' is CUDA where there is one.
+        Where to train; 'auto' is CUDA where there is one. One that torch cannot use
+        is refused.
     dtype : {'float32', 'float64', 'bfloat16'}, default='float32'
         Type to train in; 'bfloat16' is mixed precision.
     compile : bool, default=False
@@ -238,8 +236,9 @@ class EAMCClusterer(
         Called in both phases. ``net.history[-1]`` holds the losses of an epoch. Those
         of scikit-learn, from 1.9 on, go to ``set_callbacks``.
     checkpoint_dir : str or Path, default=None
-        Folder for checkpoints. A `fit` with the same parameters and data goes on from
-        what it finds there, and ends as if it had not been interrupted.
+        Folder for checkpoints. A `fit` with the same parameters and data, by the same
+        versions of mmfusion and torch, goes on from what it finds there, and ends as
+        if it had not been interrupted. A damaged checkpoint is warned of and ignored.
     checkpoint_every : int, default=10
         Epochs between two checkpoints.
     n_jobs : int, default=None
@@ -248,7 +247,8 @@ class EAMCClusterer(
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
     random_state : int, RandomState instance or None, default=None
-        Seeds everything; torch's global state is left as it was.
+        Seeds everything. Results do not depend on torch's global state, which is left
+        as it was.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -263,6 +263,9 @@ class EAMCClusterer(
         One entry per epoch, with the mean of every loss term.
     n_iter_ : int
         Epochs run, both phases.
+    module_ : torch.nn.Module
+        The trained network: its `encoders` in the order of the modalities, its
+        `attention` (or None) and its clustering module, `heads`.
     loss_ : float
         The loss that `selection` names, after training.
     init_scores_ : list of float
@@ -282,15 +285,20 @@ class EAMCClusterer(
     ------
     ValueError
         If there are fewer samples than clusters, a sample lacks every modality, a cell
-        is NaN or infinite, the encoders make latents of different widths, or later
-        input has other modalities or widths than `fit` saw.
+        is NaN or infinite, the encoders make latents of different widths or that are
+        not finite, torch cannot use `device`, or later input has other modalities or
+        widths than `fit` saw, or values so far off that the network overflows.
     FloatingPointError
-        If a loss became NaN or infinite in every restart.
+        If a loss became NaN or infinite in every restart. It is a ValueError, too.
+    OSError
+        If a checkpoint cannot be written. An older one is kept.
 
     Warns
     -----
     ConvergenceWarning
         If clusters are empty, or the discriminators have won, in every restart.
+    UserWarning
+        If a checkpoint is damaged. Its phase is trained anew.
 
     See Also
     --------
@@ -304,6 +312,10 @@ class EAMCClusterer(
     with its size, times the number of modalities, times the square of the size for
     the kernels; memory does not grow with the number of samples for memmaps and
     Datasets, apart from the labels.
+
+    On a CPU, everything runs on one thread, whatever torch is set to: how sums are
+    split among threads changes their rounding, which training amplifies. `n_jobs`
+    trains restarts at the same time, with the same result.
 
     Under ``torch.distributed`` (torchrun, accelerate launch) every process calls `fit`
     with the same data, and encodes its part of each batch; losses are those of the
@@ -566,7 +578,8 @@ class EAMCClusterer(
         best, self.init_scores_ = run_restarts(plan, self.n_jobs)
         if best.net is None:
             raise DivergenceError(
-                f"a loss became NaN or infinite in every restart: {_REMEDY}"
+                "a loss or the network became NaN or infinite in every restart: "
+                f"{_remedy(data)}"
             )
         if best.problems:
             warnings.warn(
@@ -651,12 +664,16 @@ class EAMCClusterer(
                 batches = ShuffledBatches(data, self._batch_size(), order)
                 net.partial_fit(batches, epochs=1)
                 freeze_attention(net, data)
-        if not math.isfinite(net.history[-1]["train_loss"]):
+        try:
+            if not math.isfinite(net.history[-1]["train_loss"]):
+                raise DivergenceError("a loss became NaN or infinite")
+            labels = assign(net, rows, self._preparation)
+        except DivergenceError as error:
             raise DivergenceError(
-                f"a loss became NaN or infinite in call {done + 1} of partial_fit: "
-                f"begin again with a clone, and {_REMEDY}"
-            )
-        return self._publish(net, assign(net, rows, self._preparation))
+                f"training diverged in call {done + 1} of partial_fit ({error}): begin "
+                f"again with a clone, and {_remedy(data)}"
+            ) from error
+        return self._publish(net, labels)
 
     def _rows(self, X: Any, *, reset: bool) -> tuple[Rows, list[tuple[int, ...]]]:
         """Check X and take it as rows; also the shape of a sample by modality."""
@@ -683,6 +700,11 @@ class EAMCClusterer(
     def _check_params(self) -> None:
         """Check what scikit-learn's constraints cannot."""
         resolve_device(self.device)
+        for name, constraints in self._parameter_constraints.items():
+            value = getattr(self, name)
+            real = constraints[0] in (_positive, _weight)
+            if real and isinstance(value, int) and value > sys.float_info.max:
+                raise ValueError(f"{name} is too large to be a float")
         for name in ("betas", "discriminator_betas"):
             pair = getattr(self, name)
             if len(pair) != 2 or not all(
@@ -885,8 +907,9 @@ class EAMCClusterer(
         given = self.reference_modality
         if given in names:
             return names.index(given)
-        if isinstance(given, Integral) and int(given) in range(-len(names), len(names)):
-            return int(given) % len(names)
+        positions = [p for p in range(-len(names), len(names)) if p == given]
+        if isinstance(given, Integral) and positions:
+            return positions[0] % len(names)
         raise ValueError(
             f"reference_modality={given!r} is neither the name nor the position of one "
             f"of the modalities {names}"
@@ -1176,6 +1199,20 @@ class EAMCClusterer(
         # classifier, and asks this of it
         tags.classifier_tags = ClassifierTags(multi_class=self._k != 2)
         return tags
+
+
+def _remedy(data: Batches) -> str:
+    """Return what to do where a training diverges."""
+    largest, name = max(
+        (float(x.abs().max()), data.prepare.name(v))
+        for _, (inputs, _) in data.chunks(CHUNK_ROWS)
+        for v, x in enumerate(inputs)
+    )
+    return (
+        "lower lr, pretrain_lr or the weights of the loss terms, set clip_norm, or "
+        f"look for extreme values: the largest after scaling is {largest:.3g}, in "
+        f"{name}"
+    )
 
 
 def _check_folder(folder: Path) -> None:

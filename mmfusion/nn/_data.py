@@ -347,9 +347,9 @@ class Batches(Dataset):
             for block in self.rows.take(slice(start, start + size)):
                 for array in _arrays_of(block):
                     found.update(f"{array.dtype.str}{array.shape}".encode())
-                    found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+                    found.update(np.ascontiguousarray(array).tobytes())
         if self.rows.observed is not None:
-            found.update(np.packbits(self.rows.observed))
+            found.update(np.packbits(self.rows.observed).tobytes())
         return found.hexdigest()
 
     def _flags(self, observed: np.ndarray | None) -> Tensor | None:

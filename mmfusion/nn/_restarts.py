@@ -186,7 +186,10 @@ def play(plan: Plan, start: int, net: AdversarialNet | None = None) -> Run:
         if plan.max_epochs:
             freeze_attention(net, plan.data)
         run.score = evaluate(net, plan.data, plan.seeds[0])[plan.term]
-        run.labels = assign(net, plan.data.rows, plan.data.prepare)
+        try:
+            run.labels = assign(net, plan.data.rows, plan.data.prepare)
+        except DivergenceError as error:  # by the last step
+            return Run(start, None, problems=[str(error)])
         run.problems += find_problems(net, run.labels)
     return run
 

@@ -17,7 +17,7 @@ from mmfusion.nn._net import AdversarialNet
 
 
 class DivergenceError(FloatingPointError, ValueError):
-    """A loss became NaN or infinite."""
+    """A loss, or what a network returns, is NaN or infinite."""
 
 
 EVALUATION_ROWS = 4096
@@ -169,7 +169,7 @@ def outputs(net: AdversarialNet, rows: Rows, prepare: Preparation) -> Iterator[F
 
     Raises
     ------
-    ValueError
+    DivergenceError
         If it is not finite.
     """
     module = copy.deepcopy(net.module_)
@@ -184,7 +184,7 @@ def outputs(net: AdversarialNet, rows: Rows, prepare: Preparation) -> Iterator[F
         for chunk, (inputs, observed) in data.chunks(CHUNK_ROWS):
             out = module(inputs, observed)
             if not torch.isfinite(out.logits).all():
-                raise ValueError(_not_finite(out, chunk, prepare))
+                raise DivergenceError(_not_finite(out, chunk, prepare))
             yield out
 
 
