@@ -181,7 +181,7 @@ def test_data_sets_called_like_a_column_are_refused_before_the_run(
 @pytest.mark.parametrize("name", [1, None, ("a", "b"), np.float64(1.5), b"a"])
 def test_what_is_no_text_names_nothing(what, name, halves, tmp_path):
     log = str(tmp_path / "log.txt")
-    with pytest.raises(TypeError, match=f"the {what} .* is called by no text"):
+    with pytest.raises(TypeError, match=rf"^{what}s?:? .* is no name; give text"):
         run_with(halves, log, **{what: name})
     assert count(log) == 0
 
@@ -205,7 +205,7 @@ def test_other_names_are_free(name, halves, tmp_path):
         (pd.DataFrame(columns=COLUMNS), [], ValueError, r"metrics=\[\]"),
         (pd.DataFrame(columns=COLUMNS), "score", ValueError, "metrics='score'"),
         (pd.DataFrame(columns=COLUMNS), None, ValueError, "metrics=None"),
-        (pd.DataFrame(columns=COLUMNS), [3], TypeError, "metric 3"),
+        (pd.DataFrame(columns=COLUMNS), [3], TypeError, "metrics: 3 is no name"),
         (pd.DataFrame(columns=COLUMNS), ["seed"], ValueError, "called 'seed'"),
     ],
 )
