@@ -102,9 +102,7 @@ def check_real(value: Any, option: str, high: float = np.inf) -> float:
     except OverflowError:  # an integer or a fraction of any size
         number = np.inf
     if not 0 <= number <= high or number == np.inf:
-        raise ValueError(
-            f"{option} is {number:g}; it lies in [0, {high}] and is finite"
-        )
+        raise ValueError(f"{option} is {number:g}; it lies in [0, {high}], finite")
     return number
 
 
