@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
+from mmfusion._text import one_line
 from mmfusion.benchmark import Comparison, ComparisonDisplay, compare
 from mmfusion.benchmark._comparison import COLUMNS, TAKEN_BY_TABLES
 from mmfusion.benchmark._export import (
     FORMULA,
     escape_latex,
     escape_markdown,
-    one_line,
 )
 from mmfusion.benchmark._report import check_report
 
