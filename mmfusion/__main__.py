@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from mmfusion._atomic import as_path
+from mmfusion._text import one_line
 from mmfusion.benchmark import compare
-from mmfusion.benchmark._export import one_line
 from mmfusion.benchmark._registry import (
     BASELINES,
     BASELINES_ABOUT,

@@ -39,6 +39,11 @@ def baselines(X: Any) -> dict[str, Any]:
     dict of str to clusterer
         Unfitted clusterers by name.
 
+    Raises
+    ------
+    ValueError
+        If X holds neither modalities nor names.
+
     See Also
     --------
     compare : Takes this function as it is, or what it returns.
@@ -59,7 +64,7 @@ def baselines(X: Any) -> dict[str, Any]:
     given_names = (
         isinstance(X, list | tuple) and X and all(isinstance(n, str) for n in X)
     )
-    names = X if given_names else as_modalities(X).names
+    names = X if given_names else _names(X)
     spectral = SpectralClustering(affinity="nearest_neighbors")
     return {
         **{f"modality {name}": SingleModalityClusterer(name) for name in names},
@@ -68,3 +73,10 @@ def baselines(X: Any) -> dict[str, Any]:
         "standardised concatenation": EarlyFusionClusterer(scaling="standard"),
         "spectral concatenation": EarlyFusionClusterer(spectral),
     }
+
+
+def _names(X: Any) -> tuple[str, ...]:
+    try:
+        return as_modalities(X).names
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"X holds no modalities: {error}") from error

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from mmfusion._atomic import as_path
@@ -172,19 +173,21 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     check_flags(trace_memory=trace_memory, retry_failed=retry_failed, verbose=verbose)
     folder = None if out is None else as_path(out, "out")
     scores = resolve_scores(metrics)
-    if inspect.isclass(estimators) or not isinstance(estimators, Mapping | Callable):
+    if (
+        inspect.isclass(estimators)
+        or issparse(estimators)
+        or not isinstance(estimators, Mapping | Callable)
+    ):
         raise TypeError("estimators is no dict; give {'my method': clusterer, ...}")
-    if not isinstance(datasets, Mapping):
+    if not isinstance(datasets, Mapping) or issparse(datasets):
         raise TypeError("datasets is no dict; give {'my data': (X, y), ...}")
     sets = [_as_dataset(name, data) for name, data in datasets.items()]
     seeds = np.random.SeedSequence(int(random_state)).generate_state(int(n_repeats))
     cells = list(_make_cells(estimators, sets, seeds.tolist()))
+    if not sets:
+        raise ValueError("there is nothing to compare: datasets has no data sets")
     if not cells:
-        raise ValueError(
-            f"there is nothing to compare: {len(sets)} data sets, and no methods"
-            if sets
-            else "there is nothing to compare: no data sets"
-        )
+        raise ValueError("there is nothing to compare: estimators has no methods")
     # names that no table or report can have are refused here, before the first fit
     expected = _expected(cells, list(scores))
     outcomes: list[dict[str, Any] | None] = [None] * len(cells)
@@ -234,7 +237,7 @@ def _check_options(n_repeats: Any, random_state: Any, n_jobs: Any) -> None:
 
 
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool | np.timedelta64)
 
 
 def _expected(cells: list[Cell], metrics: list[str]) -> Comparison:
@@ -268,7 +271,7 @@ def _as_dataset(name: Any, data: Any) -> Dataset:
         data = data["data"], data["target"]
     if not (isinstance(data, tuple) and len(data) == 2):
         raise ValueError(
-            f"data set {name!r} is a {type(data).__name__}; give a pair (X, y), or a "
+            f"datasets: {name!r} is a {type(data).__name__}; give a pair (X, y), or a "
             "Bunch with data and target"
         )
     X, y = data
@@ -286,7 +289,7 @@ def _as_dataset(name: Any, data: Any) -> Dataset:
 
 def _as_classes(y: Any) -> np.ndarray:
     """Take a target as one class for each sample; measured values are none."""
-    if np.ma.is_masked(y):
+    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         raise ValueError("some of its classes are masked; leave these samples out")
     y = column_or_1d(y)
     if y.size == 0:
@@ -322,14 +325,14 @@ def _make_cells(
         for method, estimator in methods.items():
             if inspect.isclass(estimator):
                 raise TypeError(
-                    f"method {method!r} is the class {estimator.__name__}; give an "
-                    f"instance, such as {estimator.__name__}()"
+                    f"estimators: {method!r} is the class {estimator.__name__}; give "
+                    f"an instance, such as {estimator.__name__}()"
                 )
             if not (
                 hasattr(estimator, "fit_predict") and hasattr(estimator, "get_params")
             ):
                 raise TypeError(
-                    f"method {method!r} is a {type(estimator).__name__} without "
+                    f"estimators: {method!r} is a {type(estimator).__name__} without "
                     "fit_predict and get_params; give a clusterer"
                 )
             for repeat, seed in enumerate(seeds):

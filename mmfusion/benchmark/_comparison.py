@@ -13,6 +13,7 @@ import numpy as np
 from mmfusion import _blocks
 from mmfusion._atomic import as_path, make_folder, write_atomically
 from mmfusion._extras import import_extra
+from mmfusion._row_labels import short_repr
 from mmfusion.benchmark import _export
 from mmfusion.benchmark._report import html_report
 from mmfusion.benchmark._significance import Significance, judge
@@ -408,10 +409,12 @@ def _write(path: Path, text: str) -> None:
 
 def _check_metrics(metrics: Sequence[str]) -> None:
     if isinstance(metrics, str) or not isinstance(metrics, Sequence) or not metrics:
-        raise ValueError(f"metrics={metrics!r}; give a list of names of columns")
+        raise ValueError(
+            f"metrics={short_repr(metrics)}; give a list of names of columns"
+        )
     for metric in metrics:
         if not isinstance(metric, str):
-            raise TypeError(f"the metric {metric!r} is called by no text")
+            raise TypeError(f"metrics: {short_repr(metric)} is no name; give text")
         if metric in COLUMNS:
             raise ValueError(
                 f"a metric cannot be called {metric!r}: the frame has a column of this "
@@ -428,7 +431,10 @@ def _check_frame(frame: pd.DataFrame, metrics: Sequence[str]) -> None:
     for column in ("dataset", "method"):
         for name in frame[column].unique():
             if not isinstance(name, str):
-                raise TypeError(f"the {column} {name!r} is called by no text")
+                raise TypeError(
+                    f"{column} {short_repr(name)} is no name; give text for each "
+                    f"{column}"
+                )
     taken = set(TAKEN_BY_TABLES) & set(frame["dataset"])
     if taken:
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
-from mmfusion.benchmark._export import one_line
+from mmfusion._text import drawable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,18 +15,7 @@ if TYPE_CHECKING:
     from mmfusion.benchmark._comparison import Comparison
 
 KINDS = ("scores", "ranks", "times")
-MAX_LABEL, N_LAST = 60, 12  # characters of a name in a plot, and those of its end
 MARKERS = "osD^vP*Xph<>"
-
-
-def drawable(name: str) -> str:
-    """Write a name so that matplotlib draws it as it is, unless it is too long."""
-    text = one_line(name)
-    if len(text) > MAX_LABEL:
-        text = f"{text[: MAX_LABEL - N_LAST]}…{text[-N_LAST:]}"
-    text = text.replace("$", r"\$")  # no mathematics
-    # a legend leaves out what begins with an underscore
-    return f"\N{NO-BREAK SPACE}{text}" if text.startswith("_") else text
 
 
 class ComparisonDisplay:

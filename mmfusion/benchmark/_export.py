@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
-from unicodedata import category
+
+from mmfusion._text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,18 +52,6 @@ class Style(NamedTuple):
 
     escape: Callable[[str], str]
     bold: Callable[[str], str]
-
-
-def one_line(text: str) -> str:
-    """Write text in one line of visible characters, others by their codes."""
-    return "".join(
-        " "
-        if category(character) == "Zs"
-        else character
-        if character.isprintable()
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 def escape_markdown(text: str) -> str:

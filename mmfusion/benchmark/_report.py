@@ -10,7 +10,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from mmfusion._extras import import_extra
-from mmfusion.benchmark._display import ComparisonDisplay, drawable
+from mmfusion._text import drawable
+from mmfusion.benchmark._display import ComparisonDisplay
 from mmfusion.benchmark._export import (
     COSTS_READING,
     HTML,

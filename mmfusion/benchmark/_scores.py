@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.metrics import (
     adjusted_mutual_info_score,
     adjusted_rand_score,
     normalized_mutual_info_score,
 )
 
+from mmfusion._row_labels import short_repr
 from mmfusion.benchmark._cells import Score
 from mmfusion.metrics import (
     clustering_accuracy_score,
@@ -41,7 +43,7 @@ def resolve_scores(
     metrics: str | Sequence[str] | Mapping[str, Callable[..., float]],
 ) -> dict[str, Score]:
     """Make functions of (X, labels_true, labels_pred) from the user's choice."""
-    if callable(metrics) or not isinstance(metrics, str | Iterable):
+    if not isinstance(metrics, str | Sequence | Mapping | Set) or issparse(metrics):
         raise TypeError(
             f"metrics is a {type(metrics).__name__}; give names, or a dict of "
             "functions of (labels_true, labels_pred) by name"
@@ -66,14 +68,16 @@ def resolve_scores(
 
 def _known(name: Any) -> Score:
     if not isinstance(name, str):
-        raise TypeError(f"metrics: {name!r} is no name; give functions as a dict")
+        raise TypeError(
+            f"metrics: {short_repr(name)} is no name; give functions as a dict"
+        )
     plain = name.removesuffix("_score")  # as scikit-learn's scorers are called
     if plain == SILHOUETTE:
         return _silhouette
     if plain not in WITH_CLASSES:
         raise ValueError(
-            f"there is no metric {name!r}; there are {list(METRICS)}. Give others as "
-            "a dict of functions of (labels_true, labels_pred)"
+            f"metrics: there is no metric {name!r}; there are {list(METRICS)}. Give "
+            "others as a dict of functions of (labels_true, labels_pred)"
         )
     return partial(_with_classes, WITH_CLASSES[plain])
 

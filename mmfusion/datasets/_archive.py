@@ -8,7 +8,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that numpy writes
 MAX_EXPANSION = 1032  # of DEFLATE: 258 bytes for 2 bits
 END_BYTES, END_COUNT = 22, 10  # of the record at the end of a zip file
 MANY_MEMBERS = 0xFFFF  # stands for this number and more
+MAX_DESCRIPTION = 9_000  # characters; numpy reads headers of 10,000
 MAX_KEY_BYTES = 60_000  # zip files allow 65,535 for a name
 MAX_CODE_POINT = 0x10FFFF
 SURROGATES = (0xD800, 0xDFFF)  # no characters: they cannot be encoded
@@ -191,6 +192,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         _check_key(key)
         try:
             check_values(array)
+            _check_description(array.dtype)
         except ValueError as error:
             raise ValueError(f"{key!r} cannot be saved: {error}") from error
     # numpy.savez would append .npz to the path and refuse an array named "file"
@@ -201,6 +203,12 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         for key, array in arrays.items():
             with archive.open(key + SUFFIX, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _check_description(dtype: np.dtype[Any]) -> None:
+    """Refuse so many fields that numpy would not trust the header that names them."""
+    if len(repr(np.lib.format.dtype_to_descr(dtype))) > MAX_DESCRIPTION:
+        raise ValueError(f"it has {len(dtype.names or ())} fields; give fewer")
 
 
 def _check_key(key: str) -> None:

@@ -14,10 +14,13 @@ from mmfusion.datasets._simulation import (
     by_modality,
     check_at_least,
     check_finite,
+    check_names,
     check_numbers_fit,
     check_seed,
     counts,
     draw_observed,
+    is_mapping,
+    is_sequence,
     widths_by_name,
 )
 from mmfusion.modalities import Modalities
@@ -120,7 +123,7 @@ def make_multimodal_blobs(
     check_at_least(1, n_samples=n_samples)
     check_flags(shuffle=shuffle, return_centers=return_centers)
     dtype = _floating(dtype)
-    if isinstance(centers, Integral):
+    if isinstance(centers, Integral) and not isinstance(centers, np.timedelta64):
         check_at_least(1, centers=centers)
         widths = widths_by_name(n_features)
         check_numbers_fit(
@@ -165,7 +168,7 @@ def make_multimodal_blobs(
 def _floating(dtype: Any) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # of the object's own conversion
         raise TypeError(f"dtype={dtype!r} is no dtype: {error}") from error
     if found.kind != "f":
         raise ValueError(f"dtype={dtype!r} is not a floating type")
@@ -183,13 +186,14 @@ def _draw_centers(
 
 
 def _given_centers(centers: Any) -> dict[str, np.ndarray]:
-    if not isinstance(centers, Mapping | Sequence | np.ndarray) or len(centers) == 0:
+    if not (is_mapping(centers) or is_sequence(centers)) or len(centers) == 0:
         raise TypeError(
             f"centers={centers!r}; give the number of clusters, or an array of shape "
             "(n_clusters, n_features) for each modality"
         )
     if not isinstance(centers, Mapping):
         centers = dict(zip(default_names(len(centers)), centers, strict=True))
+    check_names(list(centers), "centers")
     by_name = {name: _as_centers(c, name) for name, c in centers.items()}
     if len({len(c) for c in by_name.values()}) != 1:
         found = {name: len(c) for name, c in by_name.items()}

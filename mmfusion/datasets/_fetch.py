@@ -358,8 +358,9 @@ def _local_files(
 
 
 def _data_home(data_home: str | PathLike[str] | None) -> Path:
-    given = data_home if data_home is not None else os.environ.get(HOME_VARIABLE)
-    home = as_path(given or _pooch().os_cache("mmfusion"), "data_home")
+    if data_home is None:
+        data_home = os.environ.get(HOME_VARIABLE) or _pooch().os_cache("mmfusion")
+    home = as_path(data_home, "data_home")
     try:
         return home.expanduser()
     except RuntimeError as error:  # there is no home

@@ -15,6 +15,7 @@ from mmfusion import _blocks
 from mmfusion._atomic import as_path
 from mmfusion._blocks import Block
 from mmfusion._columns import SEPARATOR, default_names
+from mmfusion._numbers import refuse_unknown_type
 from mmfusion._options import check_flags
 from mmfusion._row_labels import check_row_labels, same_labels
 from mmfusion.datasets._archive import read_arrays, write_arrays
@@ -125,7 +126,7 @@ def save_npz(
     path = as_path(path)
     if not isinstance(source, str):
         raise TypeError(f"source is a {type(source).__name__}; give text")
-    if not isinstance(extra, Mapping | None):
+    if not isinstance(extra, Mapping | None) or sparse.issparse(extra):
         raise TypeError(f"extra is a {type(extra).__name__}; give a dict of arrays")
     X = Modalities(X)
     arrays = {"view_names": np.array(X.names)}
@@ -280,14 +281,20 @@ def _check_label_values(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _as_array(value: Any, name: str) -> np.ndarray:
-    if np.ma.is_masked(value):
+    try:
+        refuse_unknown_type(value, name)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} is a {type(value).__name__}; give an array or a list"
+        ) from error
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} is masked, which the file cannot hold; fill it, and save the mask "
             "in extra="
         )
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # of the object's own conversion
         raise ValueError(f"{name} cannot be taken as an array: {error}") from error
     if array.dtype.kind == "O" and all(isinstance(e, str) for e in array.flat):
         array = array.astype(str)

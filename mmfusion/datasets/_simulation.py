@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_random_state
 
 from mmfusion._columns import default_names
 from mmfusion._memory import check_fits
+from mmfusion.modalities import Modalities
 
 ITEM_BYTES = 8
 COPIES = 3  # of all numbers, before those of intermediate steps are freed
@@ -29,35 +32,53 @@ def check_seed(random_state: Any) -> np.random.RandomState:
 
 def widths_by_name(n_features: Any) -> dict[str, int]:
     """Name the modalities of a generator and return how wide they are."""
-    if not isinstance(n_features, Mapping):
-        n_features = _one_per_modality(n_features, "n_features")
-    if not n_features:
+    if is_sequence(n_features):
+        names = default_names(len(n_features))
+    elif is_mapping(n_features):
+        names = list(n_features)
+        check_names(names, "n_features")
+    else:
+        raise ValueError(
+            f"n_features={n_features!r} is not one number per modality; give a "
+            "sequence such as (10, 20), or a dict by name"
+        )
+    if not names:
         raise ValueError("n_features is empty; name at least one modality")
-    names = list(n_features)
     return dict(zip(names, counts(n_features, names, "n_features", 1), strict=True))
 
 
-def _one_per_modality(values: Any, option: str) -> dict[str, Any]:
-    if not isinstance(values, Sequence | np.ndarray) or np.ndim(values) != 1:
-        raise ValueError(
-            f"{option}={values!r} is not one number per modality; give a sequence such "
-            "as (10, 20), or a dict by name"
-        )
-    return dict(zip(default_names(len(values)), values, strict=True))
+def is_mapping(value: Any) -> bool:
+    """Return whether an option is given by name; some sparse matrices are dicts."""
+    return isinstance(value, Mapping) and not sparse.issparse(value)
+
+
+def is_sequence(value: Any) -> bool:
+    """Return whether an option is given one by one."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def check_names(names: Sequence[Any], option: str) -> None:
+    """Refuse keys of an option that cannot name modalities."""
+    try:
+        Modalities([np.empty((0, 1))] * len(names), names=names)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from error
 
 
 def by_modality(
     value: Any, names: Sequence[str], option: str, high: float = np.inf
 ) -> list[float]:
     """Spread an option over the modalities: a number, one per modality, or a dict."""
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         if set(value) != set(names):
             raise ValueError(
                 f"{option} has values for {list(value)}; the modalities are "
                 f"{list(names)}"
             )
         value = [value[name] for name in names]
-    elif not isinstance(value, Sequence | np.ndarray) or np.shape(value) == ():
+    elif not is_sequence(value):
         value = [value] * len(names)
     if len(value) != len(names):
         raise ValueError(
@@ -70,25 +91,28 @@ def by_modality(
     ]
 
 
-def check_real(value: Any, option: str, high: float = np.inf) -> Any:
-    """Refuse what is no finite number from 0 to `high`."""
+def check_real(value: Any, option: str, high: float = np.inf) -> float:
+    """Take a finite number from 0 to `high` as a float, or refuse it."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool | np.timedelta64):
         raise TypeError(f"{option} is {value!r}; give a number")
-    number: Any = value  # comparisons are not part of the type Real
+    try:
+        number = float(value)
+    except OverflowError:  # an integer or a fraction of any size
+        number = np.inf
     if not 0 <= number <= high or number == np.inf:
-        raise ValueError(f"{option} is {value}; it lies in [0, {high}] and is finite")
-    return value
+        raise ValueError(f"{option} is {number:g}; it lies in [0, {high}], finite")
+    return number
 
 
 def counts(value: Any, names: Sequence[str], option: str, low: int = 0) -> list[int]:
     """Spread a number of things over the modalities."""
     found = by_modality(value, names, option)
     for name, v in zip(names, found, strict=True):
-        if int(v) != v or v < low:
+        if not v.is_integer() or v < low:
             raise ValueError(
-                f"{option} of modality {name!r} is {v}; it is an integer >= {low}"
+                f"{option} of modality {name!r} is {v:g}; it is an integer >= {low}"
             )
     return [int(v) for v in found]
 
@@ -96,7 +120,7 @@ def counts(value: Any, names: Sequence[str], option: str, low: int = 0) -> list[
 def check_at_least(low: int, **options: Any) -> None:
     """Refuse a number of things that is no integer, or too small."""
     for option, value in options.items():
-        if not isinstance(value, Integral) or isinstance(value, bool):
+        if not isinstance(value, Integral) or isinstance(value, bool | np.timedelta64):
             raise TypeError(f"{option}={value!r}; give an integer of at least {low}")
         if value < low:
             raise ValueError(f"{option}={value}; it is at least {low}")
@@ -105,7 +129,7 @@ def check_at_least(low: int, **options: Any) -> None:
 def check_numbers_fit(n_numbers: int, **options: Any) -> None:
     """Refuse options by which more numbers would be made than memory can hold."""
     check_fits(
-        COPIES * ITEM_BYTES * n_numbers,
+        COPIES * ITEM_BYTES * min(n_numbers, sys.maxsize),
         " and ".join(f"{option}={value!r}" for option, value in options.items()),
         "give smaller numbers",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from mmfusion.datasets._simulation import (
     check_seed,
     counts,
     draw_observed,
+    is_sequence,
     widths_by_name,
 )
 from mmfusion.modalities import Modalities
@@ -141,7 +141,7 @@ def make_multimodal_sequences(
     names = list(widths)
     noises = by_modality(noise_std, names, "noise_std")
     noise_widths = counts(n_noise_features, names, "n_noise_features")
-    check_real(sample_std, "sample_std")
+    sample_std = check_real(sample_std, "sample_std")
     check_flags(nonlinear=nonlinear)
     low, high = _checked_rates(frame_rates)
     n_columns = sum(widths.values()) + sum(noise_widths) + len(names)
@@ -181,16 +181,16 @@ def make_multimodal_sequences(
 
 
 def _checked_rates(frame_rates: Any) -> tuple[float, float]:
-    if (
-        not isinstance(frame_rates, Sequence | np.ndarray)
-        or np.shape(frame_rates) != (2,)
-        or not all(isinstance(rate, Real) for rate in frame_rates)
-        or not 0 < frame_rates[0] <= frame_rates[1] <= 1
-    ):
+    if not is_sequence(frame_rates) or len(frame_rates) != 2:
         raise ValueError(
             f"frame_rates={frame_rates!r}: give a range (low, high) within (0, 1]"
         )
-    return frame_rates[0], frame_rates[1]
+    low, high = (check_real(rate, "a value of frame_rates", 1) for rate in frame_rates)
+    if not 0 < low <= high:
+        raise ValueError(
+            f"frame_rates={frame_rates!r}: give a range (low, high) within (0, 1]"
+        )
+    return low, high
 
 
 def _smooth_curves(

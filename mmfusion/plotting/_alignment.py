@@ -8,6 +8,7 @@ import numpy as np
 
 from mmfusion._constancy import centered, is_constant
 from mmfusion._extras import import_extra
+from mmfusion._text import drawable
 from mmfusion.alignment import dtw_path
 from mmfusion.alignment._costs import cost_matrix, make_costs
 from mmfusion.alignment._raw_sequences import as_sequence
@@ -213,7 +214,7 @@ class AlignmentDisplay:
         self._plot_links(axes[1], curves)
         aligned = [c[self.path[:, k]] for k, c in enumerate(curves)]
         for curve, name in zip(aligned, self.names, strict=True):
-            axes[2].plot(curve, label=name)
+            axes[2].plot(curve, label=drawable(name))
         axes[2].set(xlabel="position on the path", title="aligned", yticks=[])
         axes[2].legend(fontsize="small")
         return self
@@ -233,8 +234,8 @@ class AlignmentDisplay:
         ax.set(
             xlim=(-0.5, ends[1]),
             ylim=(-0.5, ends[0]),
-            xlabel=f"frame of {self.names[1]}",
-            ylabel=f"frame of {self.names[0]}",
+            xlabel=f"frame of {drawable(self.names[1])}",
+            ylabel=f"frame of {drawable(self.names[0])}",
             title="path" if self.costs is None else "path through the costs",
         )
 
@@ -248,7 +249,7 @@ class AlignmentDisplay:
             lines(segments, colors="0.7", linewidths=0.7, zorder=0)
         )
         for curve, name in zip((low, high), self.names, strict=True):
-            ax.plot(curve, label=name)
+            ax.plot(curve, label=drawable(name))
         ax.set(xlabel="frame", title="as recorded", yticks=[])
         ax.legend(fontsize="small")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmfusion._extras import import_extra
 from mmfusion._options import weights_by_modality
+from mmfusion._text import drawable
 from mmfusion.metrics._labels import validate_labels
 from mmfusion.plotting._colors import (
     cluster_colors,
@@ -237,7 +238,7 @@ class AttentionWeightsDisplay:
             ax.bar_label(self.bars_, fmt="%.2f", padding=3)
             ax.margins(x=0.12)
             ax.set_xlabel("attention weight")
-        ax.set(yticks=y, yticklabels=self.names)
+        ax.set(yticks=y, yticklabels=list(map(drawable, self.names)))
         ax.set_ylim(n_modalities - 0.5, -0.5)  # the first modality on top
         ax.set_xlim(left=0)
         return self

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmfusion._extras import import_extra
+from mmfusion._text import drawable
 
 
 def cluster_colors(clusters: np.ndarray) -> dict[Any, tuple[float, ...]]:
@@ -31,8 +32,8 @@ def cluster_legend(ax: Any, colors: dict[Any, tuple[float, ...]], title: str) ->
     ]
     return ax.legend(
         dots,
-        [str(cluster) for cluster in colors],
-        title=title,
+        [drawable(str(cluster)) for cluster in colors],
+        title=drawable(title),
         fontsize="small",
         ncols=1 + (len(colors) - 1) // 12,
         loc="center left",

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._text import drawable
 from mmfusion.metrics._labels import validate_labels
 from mmfusion.modalities import Modalities
 from mmfusion.plotting._axes import MAPS_PER_ROW, new_axes
@@ -305,16 +306,16 @@ class KernelMatrixDisplay:
         clusters, starts = np.unique(self.labels, return_index=True)
         edges = np.append(starts, len(self.labels)) - 0.5
         for place, (panel, title) in enumerate(zip(axes, titles, strict=True)):
-            panel.set_title(title, fontsize="medium")
+            panel.set_title(drawable(title), fontsize="medium")
             panel.set(xticks=[], yticks=[])
             self.lines_.append(_plot_lines(panel, edges, "0.2" if has_sign else "w"))
             if place % MAPS_PER_ROW == 0:
                 _name_clusters(panel, clusters, edges)
-                panel.set_ylabel(self.axis_title)
+                panel.set_ylabel(drawable(self.axis_title))
         told = f"{len(self.labels)}"
         if self.n_samples not in (None, len(self.labels)):
             told += f" of {self.n_samples}"
-        axes[0].set_ylabel(f"{self.axis_title} ({told} samples)")
+        axes[0].set_ylabel(f"{drawable(self.axis_title)} ({told} samples)")
         self.colorbar_ = self.figure_.colorbar(
             self.images_[0], ax=list(axes), label="kernel value", extend="both"
         )
@@ -476,5 +477,5 @@ def _plot_lines(ax: Any, edges: np.ndarray, color: str) -> tuple[Any, Any]:
 def _name_clusters(ax: Any, clusters: np.ndarray, edges: np.ndarray) -> None:
     named = np.diff(edges) >= LEAST_NAMED * (edges[-1] - edges[0])
     middles = (edges[1:] + edges[:-1]) / 2
-    ax.set_yticks(middles[named], [str(c) for c in clusters[named]])
+    ax.set_yticks(middles[named], [drawable(str(c)) for c in clusters[named]])
     ax.tick_params(axis="y", length=0, labelsize="small")

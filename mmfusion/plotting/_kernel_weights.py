@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
+from mmfusion._text import drawable
 from mmfusion.plotting._colors import cluster_colors
 from mmfusion.plotting._estimators import LEARNS_KERNELS, check_shows
 from mmfusion.plotting._inputs import check_axes, numbers, words
@@ -198,7 +199,10 @@ class KernelWeightsDisplay:
             y += GAP * np.array([modalities.index(owner) for owner in owners])
         if ax is None:
             pyplot = import_extra("matplotlib.pyplot")
-            letters = max(map(len, self.names)) + max(map(len, modalities))
+            letters = sum(
+                max(len(drawable(name)) for name in names)
+                for names in (self.names, modalities)
+            )
             size = (5.5 + 0.07 * letters, max(2.4, 1 + 0.28 * (y[-1] + 1)))
             _, ax = pyplot.subplots(figsize=size, layout="constrained")
         check_axes(ax)
@@ -214,14 +218,14 @@ class KernelWeightsDisplay:
         self.sums_: dict[str, Any] = {}
         for modality, group in zip(modalities, groups, strict=True):
             if len(group) > 1:
-                total = f"{modality}: {_told(self.weights[group].sum())}"
+                total = f"{drawable(modality)}: {_told(self.weights[group].sum())}"
                 ends = y[group[[0, -1]]] + [-0.4, 0.4]
                 self.sums_[modality] = self._plot_sum(ends, total, colors[modality])
         ax.margins(x=0.15)
         ax.set(
             xlabel="kernel weight (dashed: all the same)",
             yticks=y,
-            yticklabels=self.names,
+            yticklabels=list(map(drawable, self.names)),
         )
         ax.set_ylim(y[-1] + 0.5, -0.5)  # the first kernel on top
         ax.set_xlim(left=0)

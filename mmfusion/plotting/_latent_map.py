@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
 from mmfusion._options import errors_about
+from mmfusion._text import drawable
 from mmfusion.metrics._labels import validate_labels
 from mmfusion.plotting._axes import MAPS_PER_ROW, new_axes
 from mmfusion.plotting._colors import (
@@ -301,5 +302,5 @@ def _scatter(
     if not present.all():
         title += f" ({present.sum()} of {len(points)} samples)"
     ax.set(xticks=[], yticks=[])
-    ax.set_title(title, fontsize="medium")
+    ax.set_title(drawable(title), fontsize="medium")
     return drawn

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
+from mmfusion._text import drawable
 from mmfusion.plotting._estimators import check_shows
 from mmfusion.plotting._inputs import check_axes, words
 
@@ -222,7 +223,7 @@ class LossCurveDisplay:
         self.lines_ = {}
         for term, values in self.curves.items():
             color = "black" if term == "train_loss" else next(colors)
-            own = {"color": color, "marker": ".", "label": term} | style
+            own = {"color": color, "marker": ".", "label": drawable(term)} | style
             y = np.insert(values, breaks, np.nan)
             (self.lines_[term],) = ax.plot(x, y, **own)
 

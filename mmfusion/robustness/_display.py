@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
+from mmfusion._text import drawable
 from mmfusion.robustness._curve import degradation_curve
 from mmfusion.robustness._results import DegradationResults
 
@@ -173,13 +174,13 @@ class DegradationDisplay:
         for panel, ((kind, name), rows) in zip(axes, panels.items(), strict=True):
             own = rows.groupby("estimator", sort=False)
             for (estimator, curve), style in zip(own, self._styles(), strict=True):
-                style |= {"label": estimator} | kwargs
+                style |= {"label": drawable(str(estimator))} | kwargs
                 self.lines_[kind, name, estimator] = _plot_curve(panel, curve, style)
-            panel.set_title(name, fontsize="medium")
-            panel.set_xlabel(LEVELS.get(kind, f"level of {kind}"))
+            panel.set_title(drawable(name), fontsize="medium")
+            panel.set_xlabel(LEVELS.get(kind, f"level of {drawable(kind)}"))
         numbers = np.concatenate([np.arange(size) for size in sizes])
         for panel in axes[numbers % PANELS_PER_ROW == 0]:
-            panel.set_ylabel(self.metric)
+            panel.set_ylabel(drawable(self.metric))
         last_above = axes[min(sizes[0], PANELS_PER_ROW) - 1]
         last_above.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
         return self

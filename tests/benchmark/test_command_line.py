@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_written_is_refused(npz, tmp_path, capsys):
         assert "give another path" in error
 
 
-@pytest.mark.parametrize("name", ["$x$ %=<b>", "two\nlines", "漢", "-x"])
+@pytest.mark.parametrize("name", ["-$x$ %=<b>", "two\nlines 漢"])
 def test_files_and_folders_may_have_any_name(npz, tmp_path, monkeypatch, name):
     printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", printed)

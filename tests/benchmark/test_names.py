@@ -2,6 +2,8 @@
 
 import base64
 import csv
+import io
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -15,9 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
+from mmfusion._text import one_line
 from mmfusion.benchmark import Comparison, ComparisonDisplay, compare
 from mmfusion.benchmark._comparison import COLUMNS, TAKEN_BY_TABLES
-from mmfusion.benchmark._export import escape_latex, escape_markdown, one_line
+from mmfusion.benchmark._export import (
+    FORMULA,
+    escape_latex,
+    escape_markdown,
+)
+from mmfusion.benchmark._report import check_report
 
 NAMES = [
     "$x^$",
@@ -61,46 +69,72 @@ class Texts(HTMLParser):
         self.texts.append(data)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_comparison_with_any_name_is_written(name, halves, tmp_path):
+def written(methods, datasets, metric, folder):
+    """Compare and save; return the page and the other texts."""
     comparison = compare(
-        {name: Double(), f"{name}2": Double()},
-        {name: halves, f"{name}2": halves},
-        {name: adjusted_rand_score},
+        methods,
+        datasets,
+        {metric: adjusted_rand_score},
         n_repeats=1,
-        out=tmp_path / "out",
+        out=folder,
         trace_memory=False,
     )
-    comparison.save(tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {"cells", "report.html", "table.md", "table.tex", "results.csv"}
-    cells = [path.name for path in (tmp_path / "out" / "cells").iterdir()]
-    assert len(cells) == 4
+    comparison.save(folder)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"cells", "report.html", "table.md", "table.tex", "results.csv"}
+    assert os.listdir(folder.parent) == [folder.name]
+    cells = [path.name for path in (folder / "cells").iterdir()]
+    assert len(cells) == len(comparison.frame)
     assert all(re.fullmatch(r"[\w-][\w.-]{,99}\.json", cell) for cell in cells)
+    files = ("report.html", "table.md", "table.tex", "results.csv")
+    return [(folder / name).read_bytes().decode("utf-8") for name in files]
 
-    page = Texts((tmp_path / "out" / "report.html").read_text("utf-8"))
+
+@pytest.mark.parametrize("what", ["methods", "data sets"])
+def test_a_comparison_with_any_names_is_written(what, halves, tmp_path):
+    if what == "methods":
+        methods, datasets = {name: Double() for name in NAMES}, {"d": halves}
+    else:
+        methods, datasets = {"a": Double()}, dict.fromkeys(NAMES, halves)
+    html, markdown, latex, table = written(
+        methods, datasets, "$m^$ <b>%_", tmp_path / "out"
+    )
+
+    page = Texts(html)
     assert "script" not in page.tags
-    assert name == "" or one_line(name) in page.texts
+    assert {one_line(name) for name in NAMES if name} <= set(page.texts)
     assert len(page.images) == 3
     for image in page.images:
         ElementTree.fromstring(base64.b64decode(image))
 
-    markdown = (tmp_path / "out" / "table.md").read_text("utf-8")
-    rows = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) for row in rows[:4]} == {5}
-    latex = (tmp_path / "out" / "table.tex").read_text("utf-8")
+    n_columns = 3 if what == "methods" else len(NAMES) + 2
+    first_table = markdown.split("\n\n")[1].splitlines()
+    assert len(first_table) == 2 + len(methods)
+    for row in first_table:
+        assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == n_columns + 1
     rows = [line for line in latex.splitlines() if line.endswith(r"\\")]
-    assert [len(re.findall(r"(?<!\\)(?:\\\\)*&", row)) for row in rows] == [3] * 3
+    assert len(rows) == 1 + len(methods)
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)(?:\\\\)*&", row)) == n_columns - 1
+        assert not row.startswith(("[", "*"))
 
-    with (tmp_path / "out" / "results.csv").open(newline="", encoding="utf-8") as file:
-        read = list(csv.DictReader(file))
-    plain = name.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
-    assert read[0]["method"].removeprefix("'") == plain
+    read = list(csv.DictReader(io.StringIO(table, newline="")))
+    column = "method" if what == "methods" else "dataset"
+    plain = [n.encode("utf-8", "backslashreplace").decode() for n in NAMES]
+    plain = [name.replace("\0", r"\x00") for name in plain]
+    assert [row[column].removeprefix("'") for row in read] == plain
     for row in read:
-        assert not any(
-            v.startswith(("=", "@", "-", "+", "\t", "\r")) for v in row.values()
-        )
+        assert not any(cell.startswith(FORMULA) for cell in row.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_metric_of_any_name_is_reported(name, halves):
+    comparison = compare(
+        {"a": Double()}, {"d": halves}, {name: adjusted_rand_score}, n_repeats=1
+    )
+    check_report(comparison)
+    assert escape_markdown(name) in comparison.to_markdown(name)
+    assert escape_latex(name) in comparison.to_latex(name)
 
 
 @given(st.text())
@@ -181,7 +215,7 @@ def test_data_sets_called_like_a_column_are_refused_before_the_run(
 @pytest.mark.parametrize("name", [1, None, ("a", "b"), np.float64(1.5), b"a"])
 def test_what_is_no_text_names_nothing(what, name, halves, tmp_path):
     log = str(tmp_path / "log.txt")
-    with pytest.raises(TypeError, match=f"the {what} .* is called by no text"):
+    with pytest.raises(TypeError, match=rf"^{what}s?:? .* is no name; give text"):
         run_with(halves, log, **{what: name})
     assert count(log) == 0
 
@@ -205,7 +239,7 @@ def test_other_names_are_free(name, halves, tmp_path):
         (pd.DataFrame(columns=COLUMNS), [], ValueError, r"metrics=\[\]"),
         (pd.DataFrame(columns=COLUMNS), "score", ValueError, "metrics='score'"),
         (pd.DataFrame(columns=COLUMNS), None, ValueError, "metrics=None"),
-        (pd.DataFrame(columns=COLUMNS), [3], TypeError, "metric 3"),
+        (pd.DataFrame(columns=COLUMNS), [3], TypeError, "metrics: 3 is no name"),
         (pd.DataFrame(columns=COLUMNS), ["seed"], ValueError, "called 'seed'"),
     ],
 )

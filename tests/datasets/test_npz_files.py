@@ -371,9 +371,15 @@ def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
             r"extra\['a'\] cannot be",
         ),
         ([EYE], dict(extra={"a": "\ud800"}), ValueError, "'a' cannot be saved"),
+        (
+            [EYE],
+            dict(extra={"a": np.zeros(1, [(f"field{i}", "f8") for i in range(999)])}),
+            ValueError,
+            "'a' cannot be saved: it has 999 fields",
+        ),
         ([EYE], dict(source=object()), TypeError, "source is a object"),
         ([EYE], dict(y=np.ma.masked_equal([0, 1], 0)), ValueError, "y is masked"),
-        ([EYE], dict(y=lambda: 0), TypeError, "y holds Python objects"),
+        ([EYE], dict(y=lambda: 0), TypeError, "y is a function; give an array"),
         (
             {"a": [np.ones((2, 3)), None, np.ones((2, 4))]},
             {},

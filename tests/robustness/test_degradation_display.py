@@ -89,3 +89,16 @@ def test_failures_leave_gaps(results):
     line = display.lines_["missing", "modality_0", "early"]
     assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
     display.figure_.canvas.draw()
+
+
+def test_names_of_any_characters_are_drawn():
+    X, y = make_multimodal_blobs(40, {r"$\frac{$": 2, "_b": 2}, random_state=0)
+    named = {"_hidden": EarlyFusionClassifier(), "$x^$": EarlyFusionClassifier()}
+    results = degradation_curve(named, X, y, levels=[0, 1], cv=2, random_state=0)
+    display = DegradationDisplay.from_results(results)
+    display.figure_.draw_without_rendering()
+    (legend,) = [ax.get_legend() for ax in display.axes_ if ax.get_legend()]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "\xa0_hidden",
+        r"\$x^\$",
+    ]

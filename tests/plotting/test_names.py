@@ -1,0 +1,31 @@
+"""Names of modalities, kernels and clusters are drawn as they are."""
+
+import matplotlib
+import pytest
+
+from tests.plotting.test_inputs import CALLS, LABELS, LATENTS
+
+NAMES = [r"$\frac{$", "$x^$ _%", "_hidden", "two\nlines\0", "\ud800", "x" * 300, "漢"]
+CHANGES = {
+    "alignment": lambda name: {"names": (name, "y")},
+    "attention": lambda name: {"names": [name, "b"], "labels": [name, "b"]},
+    "matrices": lambda name: {"names": [name, "b"], "labels": [name, *"abcde"]},
+    "weights": lambda name: {"names": [name, "b"], "kernel_modalities": [name, name]},
+    "map": lambda name: {
+        "latents": {name: LATENTS["a"]},
+        "labels": [name] * len(LABELS),
+        "legend_title": name,
+    },
+    "curves": lambda name: {"history": [{name: 1.0}, {name: 0.5}]},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Glyph .* missing:UserWarning")
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied:UserWarning")
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("display", CHANGES)
+def test_any_name_is_drawn(display, name):
+    figure = CALLS[display](**CHANGES[display](name)).figure_
+    figure.draw_without_rendering()
+    width = figure.get_tightbbox().width
+    assert width < 4 * matplotlib.rcParams["figure.figsize"][0]
