@@ -229,7 +229,7 @@ class Modalities:
              smile
         cem    3.0
         """
-        if join not in JOINS:
+        if not (isinstance(join, str) and join in JOINS):
             raise ValueError(f"join={join!r}; it is one of {list(JOINS)}")
         if not isinstance(frames, Mapping):
             if not isinstance(frames, list | tuple):
@@ -466,8 +466,8 @@ class Modalities:
         for other in others:
             if not isinstance(other, Modalities):
                 raise TypeError(
-                    f"cannot concatenate a {type(other).__name__} to Modalities; give "
-                    "Modalities(other)"
+                    f"others: a {type(other).__name__} cannot be concatenated to "
+                    "Modalities; give Modalities(other)"
                 )
             if set(other.names) != set(self.names):
                 raise ValueError(
@@ -547,7 +547,7 @@ class Modalities:
         ValueError
             If `axis` is neither 0 nor 1.
         """
-        if axis not in (0, 1):
+        if not (isinstance(axis, Integral) and axis in (0, 1)):
             raise ValueError(f"axis={axis!r}; it is 0 for samples, 1 for modalities")
         return self._take_modalities(indices) if axis else self._take_samples(indices)
 
@@ -841,12 +841,9 @@ def _checked_mask(observed: Any, frame: Modalities) -> np.ndarray | None:
             f"observed has the columns {list(columns)}; the modalities are "
             f"{list(frame.names)}, in that order"
         )
-    if _is_masked(observed):
-        raise ValueError("observed is a masked array, some of whose cells are masked")
-    try:
-        mask = np.asarray(observed)
-    except ValueError as error:
-        raise ValueError(f"observed is no array of bool: {error}") from error
+    if isinstance(observed, np.ma.MaskedArray):
+        raise ValueError("observed is a masked array; give observed.filled(False)")
+    mask = _as_array(observed, "observed")
     if mask.shape != frame.shape or mask.dtype != bool:
         raise ValueError(
             f"observed is bool of shape (n_samples, n_modalities) = {frame.shape}; got "
@@ -882,14 +879,16 @@ def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
         return _normalised_slice(rows, n_samples)
     if isinstance(rows, Integral) and not isinstance(rows, bool):
         rows = [int(rows)]
+    if isinstance(rows, range):
+        rows = list(rows)
     if isinstance(rows, list) and len({_is_flag(row) for row in rows}) > 1:
         raise IndexError("the index mixes positions with True and False")
-    if _is_masked(rows):
+    if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
         raise IndexError("the index is a masked array, some of whose rows are masked")
     try:
-        positions = np.asarray(rows)
-    except ValueError as error:
-        raise IndexError(f"the index is no list of positions: {error}") from error
+        positions = _as_array(rows, "the index")
+    except (TypeError, ValueError) as error:
+        raise IndexError(str(error)) from error
     if positions.size == 0 and positions.ndim == 1 and positions.dtype != bool:
         return np.empty(0, dtype=np.intp)
     if positions.dtype == object and all(
@@ -915,8 +914,12 @@ def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
     return np.where(positions < 0, positions + n_samples, positions)
 
 
-def _is_masked(values: Any) -> bool:
-    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
+def _as_array(data: Any, what: str) -> np.ndarray:
+    plain = _blocks.as_plain(data, what)
+    try:
+        return np.asarray(plain)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} is no array: {error}") from error
 
 
 def _is_flag(value: Any) -> bool:
