@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from mmfusion._blocks import column_names, column_slices
 from mmfusion._numbers import is_frame
@@ -43,7 +44,9 @@ def resolve_columns(spec: ColumnSpec, table: Any) -> dict[str, slice | np.ndarra
     n_columns = table.shape[1]
     if spec is None:
         return dict(zip(default_names(1), [slice(0, n_columns)], strict=True))
-    if isinstance(spec, int | np.integer) and not isinstance(spec, bool):
+    if isinstance(spec, int | np.integer) and not isinstance(
+        spec, bool | np.timedelta64
+    ):
         if not 1 <= spec <= n_columns:
             raise ValueError(
                 f"modalities={spec} asks for {spec} modalities, but X has "
@@ -52,7 +55,7 @@ def resolve_columns(spec: ColumnSpec, table: Any) -> dict[str, slice | np.ndarra
         return _runs([len(run) for run in np.array_split(np.arange(n_columns), spec)])
     if isinstance(spec, str):
         return _by_separator(spec, table)
-    if isinstance(spec, Mapping):
+    if isinstance(spec, Mapping) and not sparse.issparse(spec):  # dok_array is a dict
         if not spec:
             raise ValueError("modalities={} names no modality")
         resolved = {n: _as_run(_positions(table, n, c)) for n, c in spec.items()}

@@ -172,8 +172,8 @@ class Modalities:
           video  dense (5, 1) float64
         """
         table = _blocks.as_plain(table, "the table")
-        if not hasattr(table, "shape"):
-            table = np.asarray(table)
+        if not hasattr(table, "shape") or isinstance(table, type):
+            table = _as_array(table, "the table")
         if len(table.shape) < 2:
             raise ValueError(
                 f"a table has shape (n_samples, n_features); got {tuple(table.shape)}"
@@ -229,15 +229,15 @@ class Modalities:
              smile
         cem    3.0
         """
-        if join not in JOINS:
+        if not (isinstance(join, str) and join in JOINS):
             raise ValueError(f"join={join!r}; it is one of {list(JOINS)}")
-        if not isinstance(frames, Mapping):
-            if not isinstance(frames, list | tuple):
-                raise TypeError(
-                    f"frames is a {type(frames).__name__}; give a dict or list of "
-                    "pandas DataFrames"
-                )
+        if isinstance(frames, list | tuple):
             frames = dict(zip(default_names(len(frames)), frames, strict=True))
+        if not isinstance(frames, Mapping) or sparse.issparse(frames):
+            raise TypeError(
+                f"frames is a {type(frames).__name__}; give a dict or list of pandas "
+                "DataFrames"
+            )
         if not frames:
             raise ValueError("there is no modality: frames is empty")
         for name, frame in frames.items():
@@ -369,10 +369,8 @@ class Modalities:
                 )
             return self._names.index(modality)
         n_modalities = len(self._names)
-        if (
-            not isinstance(modality, Integral)
-            or isinstance(modality, bool)
-            or int(modality) not in range(-n_modalities, n_modalities)
+        if not _is_integer(modality) or int(modality) not in range(
+            -n_modalities, n_modalities
         ):
             raise IndexError(
                 f"{modality!r} is not the position of a modality; there are "
@@ -466,8 +464,8 @@ class Modalities:
         for other in others:
             if not isinstance(other, Modalities):
                 raise TypeError(
-                    f"cannot concatenate a {type(other).__name__} to Modalities; give "
-                    "Modalities(other)"
+                    f"others: a {type(other).__name__} cannot be concatenated to "
+                    "Modalities; give Modalities(other)"
                 )
             if set(other.names) != set(self.names):
                 raise ValueError(
@@ -547,7 +545,7 @@ class Modalities:
         ValueError
             If `axis` is neither 0 nor 1.
         """
-        if axis not in (0, 1):
+        if not (_is_integer(axis) and axis in (0, 1)):
             raise ValueError(f"axis={axis!r}; it is 0 for samples, 1 for modalities")
         return self._take_modalities(indices) if axis else self._take_samples(indices)
 
@@ -762,8 +760,8 @@ def _checked_names(names: Iterable[Any], n_modalities: int) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str) or not name or SEPARATOR in name:
             raise ValueError(
-                f"{name!r} cannot name a modality: names are non-empty strings "
-                f"without {SEPARATOR!r}"
+                f"{name!r} cannot name a modality: names of modalities are non-empty "
+                f"strings without {SEPARATOR!r}"
             )
     if len(set(names)) < len(names):
         raise ValueError(f"names of modalities repeat: {list(names)}")
@@ -841,12 +839,9 @@ def _checked_mask(observed: Any, frame: Modalities) -> np.ndarray | None:
             f"observed has the columns {list(columns)}; the modalities are "
             f"{list(frame.names)}, in that order"
         )
-    if _is_masked(observed):
-        raise ValueError("observed is a masked array, some of whose cells are masked")
-    try:
-        mask = np.asarray(observed)
-    except ValueError as error:
-        raise ValueError(f"observed is no array of bool: {error}") from error
+    if isinstance(observed, np.ma.MaskedArray):
+        raise ValueError("observed is a masked array; give observed.filled(False)")
+    mask = _as_array(observed, "observed")
     if mask.shape != frame.shape or mask.dtype != bool:
         raise ValueError(
             f"observed is bool of shape (n_samples, n_modalities) = {frame.shape}; got "
@@ -880,21 +875,21 @@ def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
     """Turn any row index into a slice or non-negative positions."""
     if isinstance(rows, slice):
         return _normalised_slice(rows, n_samples)
-    if isinstance(rows, Integral) and not isinstance(rows, bool):
+    if _is_integer(rows):
         rows = [int(rows)]
+    if isinstance(rows, range):
+        rows = list(rows)
     if isinstance(rows, list) and len({_is_flag(row) for row in rows}) > 1:
-        raise IndexError("the index mixes positions with True and False")
-    if _is_masked(rows):
-        raise IndexError("the index is a masked array, some of whose rows are masked")
+        raise IndexError("the index of samples mixes positions with True and False")
+    if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
+        raise IndexError("the index of samples is a masked array with masked rows")
     try:
-        positions = np.asarray(rows)
-    except ValueError as error:
-        raise IndexError(f"the index is no list of positions: {error}") from error
+        positions = _as_array(rows, "the index of samples")
+    except (TypeError, ValueError) as error:
+        raise IndexError(str(error)) from error
     if positions.size == 0 and positions.ndim == 1 and positions.dtype != bool:
         return np.empty(0, dtype=np.intp)
-    if positions.dtype == object and all(
-        isinstance(r, Integral) for r in positions.flat
-    ):
+    if positions.dtype == object and all(_is_integer(r) for r in positions.flat):
         outside = np.array([max(positions.flat, key=abs)])  # beyond 64 bits
     elif positions.ndim != 1 or positions.dtype.kind not in "bui":
         raise IndexError(
@@ -915,8 +910,16 @@ def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
     return np.where(positions < 0, positions + n_samples, positions)
 
 
-def _is_masked(values: Any) -> bool:
-    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
+def _as_array(data: Any, what: str) -> np.ndarray:
+    plain = _blocks.as_plain(data, what)
+    try:
+        return np.asarray(plain)
+    except (TypeError, ValueError, RuntimeError) as error:  # of tensors in lists
+        raise ValueError(f"{what} is no array: {error}") from error
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool | np.timedelta64)
 
 
 def _is_flag(value: Any) -> bool:
@@ -933,4 +936,5 @@ def _normalised_slice(rows: slice, size: int) -> slice:
         ) from error
     if start < 0:  # a step back from before the first
         return slice(0, 0)
+    step = min(max(step, -size - 1), size + 1)  # pandas overflows beyond 64 bits
     return slice(start, None if stop < 0 else stop, step)

@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
@@ -50,6 +51,11 @@ def tables() -> dict[str, np.ndarray]:
         "audio": rows(N_SAMPLES, 3) + centers,
         "text": rows(N_SAMPLES, 2) - centers,
     }
+
+
+def frames() -> dict[str, pd.DataFrame]:
+    labels = [f"s{i}" for i in range(N_SAMPLES)]
+    return {name: pd.DataFrame(block, labels) for name, block in tables().items()}
 
 
 def sequences(n_samples: int = 3) -> dict[str, list[np.ndarray]]:
@@ -319,6 +325,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "self": Modalities(tables()),
         "others": Modalities(tables()),
     },
+    "Modalities.from_frames": lambda: {"frames": frames(), "join": "outer"},
     "Modalities.from_table": lambda: {"table": rows(N_SAMPLES, 3), "modalities": 2},
     "Modalities.take": lambda: {"self": Modalities(tables()), "indices": [0, 1]},
     "modality_selector": lambda: {"names": "audio"},
@@ -403,6 +410,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
 MAY_RETURN_NAN = {
     "Modalities",
     "Modalities.concat",
+    "Modalities.from_frames",
     "Modalities.from_table",
     "Modalities.take",
     "add_noise",

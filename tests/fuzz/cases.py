@@ -45,6 +45,9 @@ ALSO_NAMED = {
     "sample_weight": "Sample weights",
 }
 
+# of the container, whose errors name the modality or the sample
+ALSO_NAMED |= dict.fromkeys(("data", "frames", "indices", "others"), "modalit|sample")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -75,6 +78,8 @@ def places(arguments: Arguments) -> list[Place]:
         if key == "self":
             continue
         found.append((key,))
+        if key == "others":  # nothing but Modalities, which do not change
+            continue
         if isinstance(value, Modalities):
             value = value.to_dict()
         inner = {}

@@ -140,6 +140,22 @@ def test_sequences_are_not_copied():
         (True, IndexError, "integers, a boolean mask or a slice"),
         (None, IndexError, "integers, a boolean mask or a slice"),
         ([[0, 1]], IndexError, "integers, a boolean mask or a slice"),
+        (np.nan, IndexError, "integers, a boolean mask or a slice"),
+        (np.timedelta64(1, "s"), IndexError, "integers, a boolean mask or a slice"),
+        (2**70, IndexError, "sample 1180591620717411303424 is out of range"),
+        ([1, -(2**70)], IndexError, "sample -1180591620717411303424 is out of range"),
+        (np.uint64(2**64 - 1), IndexError, "sample 18446744073709551615 is out of"),
+        ([True, 1], IndexError, "mixes positions with True and False"),
+        ([[1], [1, 2]], IndexError, "no array"),
+        (iter([1]), IndexError, "is a list_iterator, which is no array"),
+        (X, IndexError, "do not turn into one array"),
+        (np.ma.masked_equal([0, 1], 1), IndexError, "masked array"),
+        (
+            slice("a", "b"),
+            IndexError,
+            r"no slice of positions.*X\.loc takes row labels",
+        ),
+        (slice(None, None, 0), IndexError, "no slice of positions.*zero"),
         (np.array(["audio"]), IndexError, "modalities by name"),
         (("audio", "video"), IndexError, "modalities by name"),
         ((0, 0, 0), IndexError, "2 axes; the index has 3"),
@@ -150,6 +166,10 @@ def test_sequences_are_not_copied():
         ((0, 3), IndexError, "3 is not the position of a modality.*'audio'"),
         ((0, -4), IndexError, "-4 is not the position of a modality"),
         ((0, [0.7]), IndexError, "0.7 is not the position of a modality"),
+        ((0, 2**70), IndexError, "1180591620717411303424 is not the position of a"),
+        ((0, np.array(0)), IndexError, r"array\(0\) is not the position"),
+        ((0, {"audio"}), IndexError, r"\{'audio'\} is not the position"),
+        ((0, slice("audio")), IndexError, "no slice of positions"),
         ((0, 1.5), IndexError, "1.5 is not the position of a modality"),
         ((0, None), IndexError, "None is not the position of a modality"),
         ((0, [True]), IndexError, "mask has 1 entries for 3 modalities"),
@@ -160,6 +180,27 @@ def test_sequences_are_not_copied():
 def test_a_bad_index_is_refused_in_words(key, error, message):
     with pytest.raises(error, match=message):
         X[key]
+
+
+@pytest.mark.parametrize("axis", [2, -1, None, "rows", 1.0, np.array([0, 1])])
+def test_there_is_no_third_axis(axis):
+    with pytest.raises(ValueError, match=r"axis=.* 0 for samples, 1 for modalities"):
+        X.take([0], axis=axis)
+
+
+BOUNDS = st.none() | st.integers(-20, 20) | st.sampled_from([2**70, -(2**70)])
+
+
+@hypothesis_given(BOUNDS, BOUNDS, BOUNDS.filter(lambda step: step != 0))
+def test_slices_beyond_the_ends_are_those_of_a_list(start, stop, step):
+    rows = slice(start, stop, step)
+    expected = list(range(6))[rows]
+    assert_array_equal(X[rows]["audio"], AUDIO[expected])
+    frame = Modalities([pd.DataFrame(AUDIO)])[rows]
+    assert list(frame.index) == expected
+    names = list("abc")[rows]
+    if names:
+        assert Modalities([AUDIO] * 3, list("abc"))[:, rows].names == tuple(names)
 
 
 def test_iterating_is_refused_with_the_remedy():
@@ -209,6 +250,12 @@ def test_concatenation_matches_by_name_and_keeps_masks():
 def test_samples_of_other_features_are_not_appended(other, error, message):
     with pytest.raises(error, match=message):
         Modalities({"audio": AUDIO, "video": VIDEO}).concat(Modalities(other))
+
+
+@pytest.mark.parametrize("other", [{"audio": AUDIO}, [AUDIO], AUDIO, None])
+def test_only_frames_are_appended(other):
+    with pytest.raises(TypeError, match=r"others: a \w+ cannot.*Modalities\(other\)"):
+        X.concat(other)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
