@@ -90,7 +90,14 @@ def _positions(table: Any, modality: str, columns: Any) -> Any:
         return np.arange(table.shape[1])[columns]
     try:
         return column_indices(table, columns)
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OverflowError,
+        AttributeError,
+    ) as error:
         raise ValueError(
             f"modalities={{{modality!r}: {columns!r}}} does not fit X: "
             f"{_why_no_columns(table, columns) or error}"

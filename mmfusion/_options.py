@@ -21,7 +21,11 @@ def check_flags(**flags: Any) -> None:
 
 
 def by_modality(
-    option: Any, names: Sequence[str], parameter: str, default: Any = None
+    option: Any,
+    names: Sequence[str],
+    parameter: str,
+    default: Any = None,
+    allowed: Sequence[str] | None = None,
 ) -> list[Any]:
     """Spell an option out for every modality.
 
@@ -35,6 +39,8 @@ def by_modality(
         What to call the option in errors.
     default : object, default=None
         For modalities that a dict does not name.
+    allowed : sequence of str, default=None
+        The only values, apart from None; not checked by default.
 
     Returns
     -------
@@ -48,7 +54,16 @@ def by_modality(
         raise ValueError(
             f"{parameter} names {unknown}, but the modalities are {list(names)}"
         )
-    return [option.get(name, default) for name in names]
+    values = [option.get(name, default) for name in names]
+    for name, value in zip(names, values, strict=True):
+        if allowed is None or value is None:
+            continue
+        if not isinstance(value, str) or value not in allowed:
+            raise ValueError(
+                f"{parameter}[{name!r}] is {value!r}; it is one of {list(allowed)}, or "
+                "None"
+            )
+    return values
 
 
 def check_estimators(

@@ -190,7 +190,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             frame, sample_weight = frame[counted], sample_weight[counted]
             y = None if y is None else of_samples(y, counted)
         self.modality_weights_ = weights_by_modality(self.weights, names)
-        hows = by_modality(self.scaling, names, "scaling", "auto")
+        hows = by_modality(self.scaling, names, "scaling", "auto", SCALINGS)
         reducers = self._clone_by_modality(names)
         kept = np.flatnonzero(self.modality_weights_).tolist()
         scalings = fit_scalings(

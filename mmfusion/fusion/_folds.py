@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.model_selection import PredefinedSplit, check_cv
 
 from mmfusion._blocks import of_samples
+from mmfusion._options import errors_about
 from mmfusion.modalities import Modalities
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
@@ -59,11 +60,11 @@ def split_samples(
         cv is not None and not isinstance(cv, Integral) and not hasattr(cv, "split")
     )
     if by_position:  # of all samples
-        splits = check_cv(cv).split(frame, y, **params)
+        splits = checked_folds(check_cv(cv), len(y), frame, y, **params)
         place = np.cumsum(counted) - 1
         folds = [
             (place[train[counted[train]]], place[test[counted[test]]])
-            for train, test in _checked(splits, len(y))
+            for train, test in splits
         ]
     else:
         if not counted.all():
@@ -74,7 +75,7 @@ def split_samples(
             if cv < 2:
                 return []
         splitter = check_cv(cv, y, classifier=is_classifier)
-        folds = _checked(splitter.split(frame, y, **params), len(y))
+        folds = checked_folds(splitter, len(y), frame, y, **params)
     folds = [(train, test) for train, test in folds if len(train) and len(test)]
     if not folds:
         raise ValueError(
@@ -98,11 +99,44 @@ def _at_most_members(n_splits: int, y: np.ndarray) -> int:
     return largest
 
 
-def _checked(splits: Iterable[Any], n_samples: int) -> Folds:
+def checked_folds(splitter: Any, n_samples: int, *data: Any, **params: Any) -> Folds:
+    """Split samples by a splitter, and check the folds.
+
+    Parameters
+    ----------
+    splitter : cross-validation generator
+        As from `check_cv`.
+    n_samples : int
+        Number of samples.
+    *data : object
+        What the splitter gets: X and y.
+    **params : dict
+        Metadata for the splitter, such as groups.
+
+    Returns
+    -------
+    list of tuple of ndarray
+        Positions of training and test samples.
+
+    Raises
+    ------
+    ValueError
+        If a fold is no such pair, or a position is no sample.
+    """
     folds = []
+    with errors_about("cv"):
+        splits = list(splitter.split(*data, **params))
     for number, split in enumerate(splits):
-        train, test = (_positions(rows, number, n_samples) for rows in split)
-        folds.append((train, test))
+        try:
+            train, test = split
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"fold {number} of cv is a {type(split).__name__}, not a pair of "
+                "positions of training and of test samples"
+            ) from error
+        folds.append(
+            (_positions(train, number, n_samples), _positions(test, number, n_samples))
+        )
     return folds
 
 

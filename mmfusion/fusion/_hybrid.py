@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 
 from mmfusion._blocks import over_all_samples
 from mmfusion._options import by_modality, weights_by_modality
-from mmfusion._scaling import resolve_scalings
+from mmfusion._scaling import SCALINGS, resolve_scalings
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
@@ -221,7 +221,7 @@ class HybridFusionClusterer(
         given = None if isinstance(self.weights, str) else self.weights
         counts = weights_by_modality(given, parts)[: len(frame.names)] > 0
         counts = counts if counts.any() else np.ones(len(frame.names), dtype=bool)
-        hows = by_modality(self.scaling, frame.names, "scaling", "auto")
+        hows = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
         hows = resolve_scalings(frame, hows, counts, sample_weight)
         return dict(zip(frame.names, hows, strict=True))
 

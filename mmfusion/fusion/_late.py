@@ -284,7 +284,7 @@ class LateFusionClusterer(
         )
         given = None if isinstance(self.weights, str) else self.weights
         counts = weights_by_modality(given, frame.names) > 0
-        hows = by_modality(self.scaling, frame.names, "scaling", "auto")
+        hows = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
         # what holds other than numbers is for its own pipeline, as it is
         as_given = np.isin(frame.names, list(self._layout.as_given))
         self._refuse_without_distances(frame, as_given)

@@ -230,7 +230,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             weights = weights_by_modality(self.weights, list(sets))
             of_modalities = weights[: len(frame.names)] > 0
             counts = of_modalities if of_modalities.any() else counts
-        hows = by_modality(self.scaling, frame.names, "scaling", "auto")
+        hows = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
         # what holds other than numbers is for its own pipeline, as it is
         as_given = np.isin(frame.names, list(self._layout.as_given))
         hows = [None if g else how for g, how in zip(as_given, hows, strict=True)]

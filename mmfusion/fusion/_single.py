@@ -143,7 +143,7 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         """
         check_clusterers(self.clusterer)
         frame = self._validate(X, reset=True)
-        hows = by_modality(self.scaling, frame.names, "scaling", "auto")
+        hows = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
         if self.modality == BEST:
             fitted = [
                 self._cluster(frame[[name]], how)

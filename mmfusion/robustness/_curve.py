@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import joblib
@@ -13,7 +14,9 @@ from sklearn.utils import check_consistent_length, check_random_state
 
 from mmfusion._extras import import_extra
 from mmfusion._row_labels import check_row_labels
+from mmfusion._sklearn_compat import Interval, StrOptions, validate_params
 from mmfusion._validation import as_modalities
+from mmfusion.fusion._folds import checked_folds
 from mmfusion.metrics import get_scorer
 from mmfusion.robustness._degradations import add_noise, drop_modalities, swap_rows
 from mmfusion.robustness._folds import Condition, Degrade, Fold, Scorer, Study
@@ -26,6 +29,22 @@ DEGRADATIONS: dict[str, Degrade] = {
 }
 
 
+@validate_params(
+    {
+        "degradation": [str, callable, list, tuple],
+        "modalities": [str, list, tuple],
+        "levels": ["array-like", dict],
+        "at": [StrOptions({"predict", "both"})],
+        "cv": ["cv_object"],
+        "scoring": [str, callable, list, tuple, dict, None],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "error_score": [StrOptions({"raise"}), Real],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    },
+    prefer_skip_nested_validation=False,
+)
 def degradation_curve(
     estimators: Any,
     X: Any,
@@ -149,10 +168,6 @@ default='missing'
     12      late    audio        5
     15      late    video        5
     """
-    if at not in ("predict", "both"):
-        raise ValueError(f"at={at!r}; it is 'predict' or 'both'")
-    if n_repeats < 1:
-        raise ValueError(f"n_repeats={n_repeats}; at least 1 is needed")
     named = _named(estimators)
     frame = as_modalities(X)
     for key, values in {"y": y, "groups": groups}.items():
@@ -173,7 +188,7 @@ default='missing'
         error_score,
     )
     splitter = check_cv(cv, y, classifier=any(map(is_classifier, named.values())))
-    folds = list(splitter.split(frame, y, groups))
+    folds = checked_folds(splitter, len(frame), frame, y, groups=groups)
     jobs = [
         joblib.delayed(Fold.rows)(Fold(study, name, estimator, number, *rows))
         for name, estimator in named.items()
@@ -225,7 +240,11 @@ def _scorers(scoring: Any, estimators: Mapping[str, Any]) -> dict[str, Scorer]:
     )
     if not given:
         raise ValueError("scoring is empty; give at least one")
-    return {n: get_scorer(s) if isinstance(s, str) else s for n, s in given.items()}
+    scorers = {n: get_scorer(s) if isinstance(s, str) else s for n, s in given.items()}
+    for name, scorer in scorers.items():
+        if not callable(scorer):
+            raise TypeError(f"scoring {name!r} is {scorer!r}, not a scorer or its name")
+    return scorers
 
 
 def _own_score(estimator: Any, *data: Any) -> float:
@@ -236,8 +255,11 @@ def _conditions(
     degradation: Any, modalities: Any, levels: Any, names: Sequence[str]
 ) -> Iterator[Condition]:
     groups = _groups(modalities, names)
-    for kind in degradation if isinstance(degradation, list | tuple) else [degradation]:
-        if not callable(kind) and kind not in DEGRADATIONS:
+    kinds = degradation if isinstance(degradation, list | tuple) else [degradation]
+    if not kinds or not groups:
+        raise ValueError("degradation and modalities need at least one entry each")
+    for kind in kinds:
+        if not callable(kind) and not (isinstance(kind, str) and kind in DEGRADATIONS):
             raise ValueError(
                 f"degradation={kind!r}; it is one of {list(DEGRADATIONS)} or a function"
             )
@@ -249,7 +271,23 @@ def _conditions(
             raise ValueError(f"levels has none for {name!r}, only for {list(levels)}")
         own = levels[name] if isinstance(levels, Mapping) else levels
         for modality, group in groups.items():
-            yield Condition(name, degrade, modality, group, tuple(map(float, own)))
+            yield Condition(name, degrade, modality, group, _numbers(own, levels))
+
+
+def _numbers(own: Any, levels: Any) -> tuple[float, ...]:
+    """Levels of one degradation: real numbers, one at least."""
+    try:
+        given = tuple(own)
+        numbers = tuple(map(float, given))
+    except (TypeError, ValueError, OverflowError):
+        given, numbers = (), ()
+    is_real = (isinstance(n, Real) and not isinstance(n, bool) for n in given)
+    if not numbers or not all(is_real) or not all(0 <= n < np.inf for n in numbers):
+        raise ValueError(
+            f"levels={levels!r}; it needs finite numbers, not negative, such as "
+            "[0, 0.5, 1], or a dict of them by degradation"
+        )
+    return numbers
 
 
 def _groups(modalities: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -261,7 +299,14 @@ def _groups(modalities: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]
                 f"modalities={modalities!r}; it is 'each', 'all' or a list of names"
             )
         modalities = names
+    if not all(isinstance(g, str | list | tuple) for g in modalities):
+        raise TypeError(
+            f"modalities={modalities!r}; it is 'each', 'all', or a list of names and "
+            "of lists of names"
+        )
     groups = [(g,) if isinstance(g, str) else tuple(g) for g in modalities]
+    if not all(isinstance(name, str) for group in groups for name in group):
+        raise TypeError(f"modalities={modalities!r} holds what is no name")
     unknown = {name for group in groups for name in group} - set(names)
     if unknown:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,16 @@ from sklearn.utils import check_random_state
 
 from mmfusion import _blocks
 from mmfusion._blocks import Block
+from mmfusion._sklearn_compat import Interval, validate_params
 from mmfusion._validation import as_modalities
 from mmfusion.modalities import Modalities
 
+DRAWN: dict = {"modalities": [str, list, tuple, None], "random_state": ["random_state"]}
+SHARE: dict = {"share": [Interval(Real, 0, 1, closed="both")], **DRAWN}
+LEVEL: dict = {"level": [Interval(Real, 0, None, closed="left")], **DRAWN}
 
+
+@validate_params(SHARE, prefer_skip_nested_validation=True)
 def drop_modalities(
     X: Any,
     share: float,
@@ -73,7 +80,6 @@ def drop_modalities(
     >>> half.observed.sum(axis=1)
     array([1, 1, 1, 1, 1, 1, 1, 1])
     """
-    _check_share(share)
     frame = as_modalities(X)
     chosen = _positions(frame, modalities)
     rng = check_random_state(random_state)
@@ -92,6 +98,7 @@ def drop_modalities(
     return Modalities(frame, observed=observed)
 
 
+@validate_params(LEVEL, prefer_skip_nested_validation=True)
 def add_noise(
     X: Any,
     level: float,
@@ -148,8 +155,6 @@ def add_noise(
     >>> bool((noisy["video"] == 1).all())
     True
     """
-    if not level >= 0:
-        raise ValueError(f"level={level!r}; a standard deviation is at least 0")
     frame = as_modalities(X)
     chosen = _positions(frame, modalities)
     if level == 0:
@@ -167,6 +172,12 @@ def add_noise(
             )
 
         if not _blocks.is_sequences(block):
+            shapes = np.shape(spread), tuple(block.shape[1:])
+            if np.ndim(spread) and shapes[0] != shapes[1]:
+                raise ValueError(
+                    f"modality {name!r} of the reference has features of shape "
+                    f"{shapes[0]}, that of X {shapes[1]}"
+                )
             return _like(block, louder(block))
         sequences = np.full(len(block), None, dtype=object)
         for i in np.flatnonzero(present):
@@ -176,6 +187,7 @@ def add_noise(
     return _with_blocks(frame, chosen, noisy)
 
 
+@validate_params(SHARE, prefer_skip_nested_validation=True)
 def swap_rows(
     X: Any,
     share: float,
@@ -221,7 +233,6 @@ def swap_rows(
     >>> int((mixed["video"] != mixed["audio"]).sum())
     3
     """
-    _check_share(share)
     frame = as_modalities(X)
     chosen = _positions(frame, modalities)
     rng = check_random_state(random_state)
@@ -238,21 +249,17 @@ def swap_rows(
     return _with_blocks(frame, chosen, swapped)
 
 
-def _check_share(share: float) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"share={share!r}; it lies between 0 and 1")
-
-
 def _positions(frame: Modalities, modalities: str | Sequence[str] | None) -> list[int]:
     """Find the chosen modalities, by name: so their order does not change draws."""
     if modalities is None:
         modalities = frame.names
     names = [modalities] if isinstance(modalities, str) else modalities
-    unknown = [name for name in names if name not in frame.names]
-    if unknown:
-        raise ValueError(
-            f"there is no modality {unknown[0]!r}; there are {list(frame.names)}"
-        )
+    for name in names:
+        if not isinstance(name, str) or name not in frame.names:
+            raise ValueError(
+                f"modalities: there is no modality {name!r}; there are "
+                f"{list(frame.names)}"
+            )
     return [frame.names.index(name) for name in sorted(set(names))]
 
 

@@ -1,6 +1,6 @@
 """Figures that close."""
 
-import matplotlib
+import matplotlib.pyplot
 import pytest
 
 

@@ -356,12 +356,12 @@ def test_threads_find_the_same(blobs):
     ("options", "message"),
     [
         ({"degradation": "rain"}, "degradation='rain'; it is one of"),
-        ({"at": "fit"}, "at='fit'; it is 'predict' or 'both'"),
+        ({"at": "fit"}, "'at' parameter of degradation_curve"),
         ({"modalities": "one"}, "modalities='one'; it is 'each', 'all' or a list"),
         ({"modalities": ["smell"]}, r"no modalities \['smell'\]; there are"),
         ({"levels": {"noise": [1]}}, "levels has none for 'missing'"),
-        ({"levels": [2]}, "share=2.0; it lies between 0 and 1"),
-        ({"n_repeats": 0}, "n_repeats=0; at least 1"),
+        ({"levels": [2]}, "'share' parameter of drop_modalities"),
+        ({"n_repeats": 0}, "'n_repeats' parameter of degradation_curve"),
         ({"scoring": []}, "scoring is empty"),
         ({"scoring": "best"}, "there is no scorer 'best'"),
     ],
@@ -385,3 +385,65 @@ def test_estimators_must_be_there_and_score(blobs):
     results = degradation_curve(LateFusionClassifier(), X, y, levels=[0], cv=2)
     with pytest.raises(ValueError, match="metric='f1' was not scored"):
         results.summary("f1")
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (lambda *data: None, "scoring 'score' has returned None, not a number"),
+        (lambda *data: np.zeros(3), "scoring 'score' has returned array"),
+        (lambda *data: "good", "scoring 'score' has returned 'good'"),
+        (lambda *data: np.nan, "scoring 'score' has returned nan"),
+        (lambda *data: np.inf, "scoring 'score' has returned inf"),
+    ],
+)
+def test_scorers_that_return_no_number_are_named(blobs, scorer, message):
+    X, y = blobs
+    with pytest.raises(ValueError, match=message):
+        degradation_curve(LateFusionClassifier(), X, y, scoring=scorer)
+    lost = degradation_curve(
+        LateFusionClassifier(), X, y, scoring=scorer, error_score=-1.0
+    )
+    assert {row["score"] for row in lost.results} == {-1.0}
+    assert all(message in row["error"] for row in lost.results)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda X, *args, **kwargs: None, "has returned a NoneType"),
+        (lambda X, *args, **kwargs: X.to_array(), "has returned a ndarray"),
+        (lambda X, *args, **kwargs: X[:-1], r"has returned \d+ samples of .* for"),
+        (lambda X, *args, **kwargs: X[:, [0]], r"has returned \d+ samples of .* for"),
+    ],
+)
+def test_degradations_that_return_other_data_are_named(blobs, function, message):
+    X, y = blobs
+    with pytest.raises(ValueError, match=f"degradation '<lambda>' {message}"):
+        degradation_curve(LateFusionClassifier(), X, y, degradation=function)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"levels": [np.nan]},
+        {"levels": ["a"]},
+        {"levels": []},
+        {"levels": [True]},
+        {"levels": [10**400]},
+        {"n_repeats": 1.5},
+        {"n_repeats": True},
+        {"error_score": "x"},
+        {"scoring": 3},
+        {"scoring": {"a": 3}},
+        {"degradation": []},
+        {"modalities": [3]},
+        {"cv": [(1, 2, 3)]},
+        {"cv": [([0], [10**6])]},
+    ],
+    ids=str,
+)
+def test_options_of_the_wrong_type_are_named(blobs, options):
+    (name,) = options
+    with pytest.raises((ValueError, TypeError), match=name):
+        degradation_curve(LateFusionClassifier(), *blobs, **options)

@@ -198,13 +198,13 @@ class TestAll:
             degrade(gaps, 0.5, ["audio", "smell"])
 
     def test_a_level_out_of_range_is_refused(self, degrade, gaps):
-        with pytest.raises(ValueError, match=r"=-0\.1; "):
+        with pytest.raises(ValueError, match=r"Got -0\.1 instead"):
             degrade(gaps, -0.1)
 
 
 @pytest.mark.parametrize("degrade", [drop_modalities, swap_rows])
 def test_a_share_is_at_most_1(degrade, frame):
-    with pytest.raises(ValueError, match=r"share=1\.5; it lies between 0 and 1"):
+    with pytest.raises(ValueError, match="The 'share' parameter of"):
         degrade(frame, 1.5)
 
 
