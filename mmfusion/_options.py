@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from mmfusion._blocks import as_plain
 
@@ -47,7 +48,8 @@ def by_modality(
     list
         One value per modality, in the order of `names`.
     """
-    if not isinstance(option, Mapping):
+    # some sparse matrices are dicts
+    if not isinstance(option, Mapping) or sparse.issparse(option):
         return [option] * len(names)
     unknown = [key for key in option if key not in names]
     if unknown:

@@ -9,13 +9,15 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.utils import check_consistent_length
 
+from mmfusion._options import errors_about
 from mmfusion.metrics._labels import validate_labels, warn_of_measured_values
 
 
 def _contingency(labels_true: Any, labels_pred: Any) -> np.ndarray:
     classes = validate_labels(labels_true, "labels_true")
     clusters = validate_labels(labels_pred, "labels_pred")
-    check_consistent_length(classes, clusters)
+    with errors_about("labels_true and labels_pred"):
+        check_consistent_length(classes, clusters)
     warn_of_measured_values(labels_true=classes, labels_pred=clusters)
     return contingency_matrix(classes, clusters)
 

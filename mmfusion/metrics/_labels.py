@@ -30,7 +30,7 @@ def validate_labels(labels: Any, name: str) -> np.ndarray:
     Raises
     ------
     TypeError
-        If it is no array.
+        If it is a sparse matrix.
     ValueError
         If there is not one label for each of at least one sample, or one is missing
         (NaN, None or masked), infinite or complex, or types are mixed.
@@ -43,7 +43,7 @@ def validate_labels(labels: Any, name: str) -> np.ndarray:
         values = np.asarray(as_plain(labels, name))
         if isinstance(labels, list | tuple) and values.dtype.kind in "US":
             values = np.array(labels, dtype=object)  # NaN would be the text 'nan'
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{name} is no array of labels: {error}") from error
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -66,7 +66,7 @@ def validate_labels(labels: Any, name: str) -> np.ndarray:
     if values.dtype.kind == "O":
         try:
             np.unique(values)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{name} holds labels of types that cannot be sorted ({error}); give "
                 "all as text, or all as numbers"

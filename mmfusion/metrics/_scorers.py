@@ -101,7 +101,7 @@ def get_scorer(scoring: str) -> Callable[..., float]:
         return sklearn_get_scorer(scoring)
     except ValueError as error:
         raise ValueError(
-            f"there is no scorer {scoring!r}; there are {get_scorer_names()}"
+            f"scoring {str(scoring)!r} is no scorer; there are {get_scorer_names()}"
         ) from error
 
 

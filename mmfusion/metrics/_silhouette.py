@@ -59,6 +59,8 @@ def modality_silhouette_score(
     ValueError
         If a modality holds sequences, the lengths differ, a label is missing (NaN),
         or an option is none.
+    TypeError
+        If `average` is neither True nor False.
 
     See Also
     --------
@@ -93,6 +95,8 @@ def modality_silhouette_score(
             f"sample_size is {sample_size!r}; give a number of samples, at least 1, or "
             "None for all"
         )
+    if not isinstance(average, bool | np.bool_):
+        raise TypeError(f"average is {average!r}; give True or False")
     frame = as_modalities(X)
     check_row_labels(frame._index, labels, "labels")
     labels = validate_labels(labels, "labels")

@@ -16,6 +16,8 @@ def check_shows(
     estimator: Any, *attributes: str, such_as: str = "EAMCClusterer"
 ) -> None:
     """Refuse an estimator that is not fitted, or has nothing to show."""
+    if isinstance(estimator, type):
+        raise TypeError(f"estimator is the class {estimator.__name__}; fit an instance")
     check_is_fitted(estimator)
     lacking = [name for name in attributes if not hasattr(estimator, name)]
     if lacking:

@@ -119,11 +119,31 @@ def words(values: Any, name: str) -> list[str]:
         If it is no list.
     """
     listed = values
-    if hasattr(values, "tolist") and not sparse.issparse(values):
+    is_array = hasattr(values, "tolist") and not isinstance(values, type)
+    if is_array and not sparse.issparse(values):
         listed = values.tolist()
     if not isinstance(listed, Sequence) or isinstance(listed, str | bytes):
         raise TypeError(f"{name} is a {type(values).__name__}; give a list of names")
     return [str(value) for value in listed]
+
+
+def check_text(value: Any, name: str) -> None:
+    """Refuse what is no text.
+
+    Parameters
+    ----------
+    value : str
+        What the user gave.
+    name : str
+        Name of the parameter, for errors.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}; give a text")
 
 
 def check_count(value: Any, name: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._options import errors_about
 from mmfusion._text import drawable
 from mmfusion.metrics._labels import validate_labels
 from mmfusion.modalities import Modalities
@@ -244,19 +245,23 @@ class KernelMatrixDisplay:
         ValueError
             If a kernel is not square or not finite, or lengths do not agree.
         """
-        tables, names = _named_tables(kernels, names)
+        with errors_about("kernels"):
+            tables, names = _named_tables(kernels, names)
         labels = _checked_labels(labels, len(tables[0]))
         drawn = _drawn(labels, max_samples)
         among = np.ix_(drawn, drawn)
         for table, name in zip(tables, names, strict=True):
             if table.shape != (len(labels), len(labels)):
+                square = (len(labels), len(labels))
                 raise ValueError(
-                    f"kernel {name!r} has shape {table.shape}; for {len(labels)} "
-                    f"labels ({len(labels)}, {len(labels)}) is expected (of explicit "
-                    "features Z it is Z @ Z.T)"
+                    f"kernels: kernel {name!r} has shape {table.shape}; for "
+                    f"{len(labels)} labels {square} is expected (of explicit features "
+                    "Z it is Z @ Z.T)"
                 )
             if not np.isfinite(table[among]).all():
-                raise ValueError(f"kernel {name!r} has values that are not finite")
+                raise ValueError(
+                    f"kernels: kernel {name!r} has values that are not finite"
+                )
         return cls(
             kernels=[table[among] for table in tables],
             labels=labels[drawn],

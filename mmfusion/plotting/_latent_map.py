@@ -22,6 +22,7 @@ from mmfusion.plotting._estimators import check_shows, samples_of
 from mmfusion.plotting._inputs import (
     check_count,
     check_mapping,
+    check_text,
     numbers,
     several_axes,
 )
@@ -216,15 +217,17 @@ class LatentMapDisplay:
                 f"reducer is {reducer!r}; give a transformer that has fit_transform, "
                 "such as TSNE()"
             )
-        if not isinstance(legend_title, str):
-            raise TypeError(f"legend_title is {legend_title!r}; give a text")
+        check_text(legend_title, "legend_title")
         check_mapping(latents, "latents", "latents by modality")
         labels = validate_labels(labels, "labels")
-        given = {"fused": fused} | {f"modality {n!r}": z for n, z in latents.items()}
-        maps = [_map(z, reducer, len(labels), what) for what, z in given.items()]
-        modalities = dict(zip(latents, maps[1:], strict=True))
+        fused = _map(fused, reducer, len(labels), "fused")
+        with errors_about("latents"):
+            modalities = {
+                name: _map(own, reducer, len(labels), f"modality {name!r}")
+                for name, own in latents.items()
+            }
         return cls(
-            fused=maps[0],
+            fused=fused,
             modalities=modalities,
             labels=labels,
             legend_title=legend_title,

@@ -168,6 +168,7 @@ class LossCurveDisplay:
         if not chosen:
             raise ValueError(
                 f"there is no loss to draw in the {len(history)} epochs of the history"
+                f"{'' if terms is None else ': terms is empty'}"
             )
         unknown = [term for term in chosen if term not in recorded]
         if unknown:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmfusion._extras import import_extra
 from mmfusion.plotting._estimators import LEARNS_KERNELS, check_shows
-from mmfusion.plotting._inputs import check_axes, numbers
+from mmfusion.plotting._inputs import check_axes, check_text, numbers
 
 
 class ObjectivePathDisplay:
@@ -94,6 +94,8 @@ class ObjectivePathDisplay:
             If it took less than two steps.
         """
         check_shows(estimator, "objective_path_", such_as=LEARNS_KERNELS)
+        if name is not None:
+            check_text(name, "name")
         path, algorithm = estimator.objective_path_, estimator.algorithm
         if len(path) < 2:
             raise ValueError(
@@ -133,6 +135,8 @@ class ObjectivePathDisplay:
             If there are less than two steps.
         """
         path = numbers(path, "path")
+        if name is not None:
+            check_text(name, "name")
         if path.ndim != 1 or len(path) < 2:
             raise ValueError(
                 f"path has shape {path.shape}; expected (n_steps,) with at least 2 "
