@@ -8,7 +8,7 @@ import runpy
 import subprocess
 import sys
 import textwrap
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def own_methods(cls):
         for base in inspect.getmro(cls)
         if base.__module__.startswith("mmfusion.")
         for name, value in vars(base).items()
-        if not (name.startswith("_") or isinstance(value, property))
+        if not (name.startswith("_") or isinstance(value, property | cached_property))
     }
     found = {name: getattr(cls, name) for name in sorted(names)}
     return {
