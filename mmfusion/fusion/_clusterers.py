@@ -21,10 +21,10 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.metaestimators import available_if
 
+from mmfusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion._options import check_estimators
 from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
 from mmfusion._validation import validate_sample_weight
-from mmfusion.fusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
 

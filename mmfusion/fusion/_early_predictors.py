@@ -12,11 +12,11 @@ from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import over_all_samples
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin
-from mmfusion.fusion._accepted_cells import accepted_cells
 from mmfusion.fusion._clusterers import seeded
 from mmfusion.fusion._early import EarlyFusion, check_reducers
 from mmfusion.fusion._hybrid_parts import EARLY

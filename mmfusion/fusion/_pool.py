@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.metaestimators import available_if
 
+from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import of_samples, over_all_samples
 from mmfusion._numbers import holds_nan
 from mmfusion._options import by_modality, weights_by_modality
@@ -22,7 +23,6 @@ from mmfusion._sklearn_compat import HasMethods, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion import _combine
-from mmfusion.fusion._accepted_cells import accepted_cells
 from mmfusion.fusion._calibration import Calibrator, fit_calibrator, log_odds
 from mmfusion.fusion._clusterers import seeded
 from mmfusion.fusion._early import EarlyFusion

@@ -18,12 +18,12 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.multiclass import check_classification_targets
 
+from mmfusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion._blocks import of_samples
 from mmfusion._options import check_estimators
 from mmfusion._row_labels import check_row_labels
 from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import SupervisedMixin
-from mmfusion.fusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion.fusion._clusterers import all_take_sparse
 from mmfusion.fusion._targets import Classes, Outputs
 from mmfusion.modalities import Modalities

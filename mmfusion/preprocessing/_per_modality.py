@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, Self
 
@@ -19,8 +20,10 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
+from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import (
     Block,
+    column_names,
     is_frame,
     is_sequences,
     n_features,
@@ -28,6 +31,7 @@ from mmfusion._blocks import (
     over_all_samples,
 )
 from mmfusion._columns import SEPARATOR
+from mmfusion._numbers import as_numbers
 from mmfusion._options import check_estimators, errors_name
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import (
@@ -339,6 +343,19 @@ def _with_columns(block: Block, columns: list[Any] | None) -> Block:
     return block.rename(dict(zip(block.columns, columns, strict=True)))
 
 
+@contextmanager
+def _cells_are_named(block: Block, transformer: Any) -> Iterator[None]:
+    """Name the cell where a transformer of numbers refuses what is none."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError):
+        if not is_sequences(block) and not accepted_cells(transformer).text:
+            what = f"{type(transformer).__name__} takes numbers"
+            remedy = "encode it first, for example in a Pipeline by OneHotEncoder()"
+            as_numbers(block, what, remedy, column_names(block))
+        raise
+
+
 def _call(
     transformer: Any,
     method: str,
@@ -360,7 +377,7 @@ def _call(
     own = of_samples(block, present)
     params = {key: of_samples(value, present) for key, value in params.items()}
     own_y = None if y is None else of_samples(y, present)
-    with errors_name(name):
+    with errors_name(name), _cells_are_named(own, transformer):
         if method == "transform":
             out = transformer.transform(own)
         elif method == "fit":

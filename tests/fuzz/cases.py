@@ -40,6 +40,7 @@ ALSO_NAMED = {
     "X": "modalit|sample|sequence|feature|the table|[Aa]rray with|[0-9]D array",
     "y": "target|class|label|output|Input should have",
     "estimator": "is a class, not an instance",
+    "indices": "index",
     "labels": "class|cluster",
     "random_state": "cannot be used to seed",
     "sample_weight": "Sample weights",
@@ -211,10 +212,13 @@ def is_named(message: str, case: Case) -> bool:
 def _names(message: str, place: Place, arguments: Arguments) -> bool:
     if place[0] in WAYS_OUT or "is not there" in message:
         return True  # the path
+    if message.startswith("Modalities do not turn into one array"):
+        return True  # what was given is named, and the remedy
     words = [re.escape(key.removesuffix("s") or key) for key in arguments]
     words += [ALSO_NAMED[key] for key in arguments if key in ALSO_NAMED]
     if len(place) > 1 and isinstance(arguments[place[0]], Mapping | Modalities):
         words = [str(place[1]), "modality_[01]"]
+        words += [] if place[0] == "X" else [place[0].removesuffix("s")]
     return re.search(rf"(?<![a-zA-Z])({'|'.join(words)})", message) is not None
 
 

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from mmfusion import (
     EarlyFusion,
@@ -201,3 +201,18 @@ def test_reducers_that_return_nan_are_named(X, bad):
 def test_errors_of_reducers_name_the_modality(X):
     with pytest.raises(ValueError, match="modality 'video': n_components=2"):
         EarlyFusion(reducer=PCA(2)).fit(X)
+
+
+@pytest.mark.parametrize("bad", ["word", 10**400])
+def test_a_cell_that_is_no_number_is_named_where_the_transformer_refuses_it(bad):
+    frame = pd.DataFrame({"age": [1.0, 2.0, 3.0], "city": [1.0, bad, 2.0]})
+    with pytest.raises(ValueError, match=r"modality 'meta': .*'city'") as caught:
+        PerModality(StandardScaler()).fit({"meta": frame})
+    assert "StandardScaler takes numbers" in str(caught.value)
+
+
+def test_an_encoder_that_refuses_text_says_why():
+    known, other = pd.DataFrame({"city": ["a", "b"]}), pd.DataFrame({"city": ["c"]})
+    fitted = PerModality(OneHotEncoder(sparse_output=False)).fit({"meta": known})
+    with pytest.raises(ValueError, match="modality 'meta': Found unknown categories"):
+        fitted.transform({"meta": other})
