@@ -30,6 +30,7 @@ class ModalityMixin:
     """
 
     _layout: _validation.Layout
+    n_features_in_: int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)  # scikit-learn wraps the output in it

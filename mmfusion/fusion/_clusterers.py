@@ -105,7 +105,7 @@ def fit_labels(clusterer: Any, block: Any, params: Mapping[str, Any]) -> np.ndar
     labels = checked_labels(clusterer.fit_predict(block, **params), clusterer, block)
     name = _name_of_n_clusters(clusterer)
     asked = None if name is None else clusterer.get_params(deep=True)[name]
-    too_few = isinstance(asked, Integral) and len(np.unique(labels)) < asked
+    too_few = isinstance(asked, Integral) and len(np.unique(labels)) < int(asked)
     if too_few and hasattr(clusterer, "predict"):
         return predict_labels(clusterer, block)
     return labels

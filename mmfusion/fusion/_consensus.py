@@ -465,13 +465,12 @@ def average_linkage(
         distance[stays] = distance[:, stays] = row
         distance[gone] = distance[:, gone] = np.inf
         sizes[stays], remaining[gone] = total, False
-    heights, left, right = (
-        map(np.array, zip(*merges, strict=True)) if merges else [[]] * 3
-    )
+    heights, left, right = np.array(merges).reshape(-1, 3).T
+    left, right = left.astype(int), right.astype(int)
     lowest = np.argsort(heights, kind="stable")[: max(0, n_groups - n_clusters)]
     ones = np.ones(len(lowest))
     joined = sparse.coo_array(
-        (ones, (np.asarray(left)[lowest], np.asarray(right)[lowest])),
+        (ones, (left[lowest], right[lowest])),
         shape=(n_groups, n_groups),
     )
     return connected_components(joined, directed=False)[1]

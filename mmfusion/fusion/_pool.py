@@ -291,7 +291,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         unseen = np.zeros((n_samples, n_parts), dtype=bool)
         for answer in answers:
             unseen[answer.rows, answer.part] = answer.unseen
-        _warn_of_unseen(unseen.any(axis=1), y)
+        _warn_of_unseen(np.any(unseen, axis=1), y)
         said = replace(said, observed=said.observed & ~unseen)
         fold = np.full(n_samples, -1)
         for number, (_, test) in enumerate(folds):
@@ -316,7 +316,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         To leave them out would make a part seem to be missing for some classes only.
         """
         values, observed = said.values, said.observed
-        for p in np.flatnonzero(unseen.any(axis=0)):
+        for p in np.flatnonzero(unseen.any(axis=0)).tolist():
             part, rows = self._parts[p], np.flatnonzero(unseen[:, p])
             matrix = part.matrix(frame[rows], np.ones(len(rows), dtype=bool))
             values[p, rows] = self._calibrated(p, part.read(self._target, matrix))
