@@ -136,7 +136,8 @@ def as_elements(collection: Any, what: str) -> list[Any]:
     """
     try:
         refuse_unknown_type(collection, what)  # numpy may iterate it for hours
-        if isinstance(collection, str | bytes):
+        # rows of a damaged sparse matrix are read from foreign memory
+        if isinstance(collection, str | bytes) or sparse.issparse(collection):
             raise TypeError("its elements are no arrays")
         return list(collection)
     except TypeError as error:

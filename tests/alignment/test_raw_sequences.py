@@ -166,6 +166,8 @@ COLLECTIONS = {
     "dtw_neighbors Y": (lambda Y: dtw_neighbors([X], Y)[0], "Y"),
     "dtw_barycenter": (lambda s: dtw_barycenter(s).sequence, "sequences"),
 }
+DAMAGED = sparse.csc_array(X)
+DAMAGED.indices[:] = 10**6
 OBJECTS = np.empty(3, object)
 OBJECTS[:] = COLLECTION
 
@@ -206,6 +208,8 @@ def test_rows_of_a_table_are_sequences_of_one_feature(function):
     [
         (Modalities({"a": COLLECTION}), r"\['a'\]"),
         ({"a": COLLECTION}, "is a dict"),
+        (sparse.csr_array(X), "is a csr_array"),
+        (DAMAGED, "is a csc_array"),
         ("abc", "is a str"),
         (7, "is a int"),
         ([X, None, X], r"\[1\] is missing"),
