@@ -331,7 +331,9 @@ def _is_integer(labels: Labels) -> bool:
 
 def _is_numbered(labels: Labels) -> bool:
     """Whether labels are the positions, as those of rows that were given none."""
-    return _is_integer(labels) and bool((labels == np.arange(len(labels))).all())
+    if not _is_integer(labels) or labels.hasnans:
+        return False
+    return bool((labels == np.arange(len(labels))).all())
 
 
 def _is_unlike(a: Any, b: Any) -> bool:
