@@ -89,6 +89,8 @@ def _positions(table: Any, modality: str, columns: Any) -> Any:
     ):
         return np.arange(table.shape[1])[columns]
     try:
+        if isinstance(columns, bool | np.bool_):
+            raise TypeError("columns are names, positions, a slice or a mask")
         return column_indices(table, columns)
     except (
         ValueError,

@@ -139,7 +139,9 @@ def weights_by_modality(weights: Any, names: Sequence[str]) -> np.ndarray:
             f"weights has shape {values.shape}; give one weight for each of the "
             f"{len(names)} modalities {list(names)}, or a dict by name"
         )
-    if not np.isfinite(values.sum()) or values.min() < 0 or values.max() == 0:
+    with np.errstate(over="ignore"):
+        total = values.sum()
+    if not np.isfinite(total) or values.min() < 0 or values.max() == 0:
         raise ValueError(
             f"weights are {values.tolist()}; they must be finite, as their sum, not "
             "negative, and not all zero"

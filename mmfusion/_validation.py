@@ -442,7 +442,9 @@ def validate_sample_weight(sample_weight: Any, frame: Modalities) -> np.ndarray:
         )
     if weight.max() == 0:
         raise ValueError("Sample weights must contain at least one non-zero number")
-    if not np.isfinite(weight.sum()):
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not np.isfinite(total):
         raise ValueError("the sum of sample_weight overflows; divide the weights")
     missing = ~frame.observed[weight > 0].any(axis=0)
     if missing.any():

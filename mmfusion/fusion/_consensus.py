@@ -465,13 +465,11 @@ def average_linkage(
         distance[stays] = distance[:, stays] = row
         distance[gone] = distance[:, gone] = np.inf
         sizes[stays], remaining[gone] = total, False
-    heights, left, right = np.array(merges).reshape(-1, 3).T
-    left, right = left.astype(int), right.astype(int)
+    heights = [height for height, *_ in merges]
     lowest = np.argsort(heights, kind="stable")[: max(0, n_groups - n_clusters)]
-    ones = np.ones(len(lowest))
+    edges = np.array([merges[m][1:] for m in lowest], dtype=np.intp).reshape(-1, 2)
     joined = sparse.coo_array(
-        (ones, (left[lowest], right[lowest])),
-        shape=(n_groups, n_groups),
+        (np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(n_groups, n_groups)
     )
     return connected_components(joined, directed=False)[1]
 

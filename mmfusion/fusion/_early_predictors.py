@@ -330,9 +330,7 @@ class EarlyFusionClassifier(EarlyMixin, ClassifierRole, ClassifierMixin, BaseEst
         commonest = self.classes_[self._target.prior.argmax()]
         return self._answers(
             frame,
-            lambda matrix: self._target.labels[
-                self._target.read(self.estimator_, matrix, "predict").argmax(axis=1)
-            ],
+            lambda matrix: self._target.predict(self.estimator_, matrix),
             commonest,
         )
 

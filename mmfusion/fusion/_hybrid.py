@@ -22,7 +22,13 @@ from mmfusion.fusion._clusterers import (
     take_sparse,
     weighted_params,
 )
-from mmfusion.fusion._hybrid_parts import EARLY, branches_of, fused_part, modality_sets
+from mmfusion.fusion._hybrid_parts import (
+    EARLY,
+    branches_of,
+    check_subsets,
+    fused_part,
+    modality_sets,
+)
 from mmfusion.fusion._late import LateFusionClusterer
 from mmfusion.fusion._parts import Part
 from mmfusion.modalities import Modalities
@@ -131,7 +137,7 @@ class HybridFusionClusterer(
 
     _parameter_constraints: dict = {
         **LateFusionClusterer._parameter_constraints,
-        "subsets": ["array-like", None],
+        "subsets": [list, tuple, None],
         "missing": [StrOptions({"mean", "knn", "zero", "skip"})],
     }
 
@@ -186,6 +192,7 @@ class HybridFusionClusterer(
             The fitted clusterer.
         """
         check_clusterers(self.clusterer)
+        check_subsets(self.subsets)
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         sets = modality_sets(frame.names, self.subsets)

@@ -12,6 +12,28 @@ from mmfusion.preprocessing import ModalityImputer
 EARLY = "early"  # the part that has all modalities
 
 
+def check_subsets(subsets: Any) -> None:
+    """Refuse subsets that are no lists of names.
+
+    Parameters
+    ----------
+    subsets : list of list of str or None
+        Names of modalities that are put side by side.
+
+    Raises
+    ------
+    ValueError
+        If they are anything else.
+    """
+    for subset in subsets or ():
+        is_list = isinstance(subset, list | tuple)
+        if not is_list or not all(isinstance(name, str) for name in subset):
+            raise ValueError(
+                f"subsets holds {subset!r}; each subset is a list of names of "
+                "modalities"
+            )
+
+
 def modality_sets(names: Sequence[str], subsets: Any) -> dict[str, list[int]]:
     """Name the parts of hybrid fusion.
 
@@ -36,7 +58,7 @@ def modality_sets(names: Sequence[str], subsets: Any) -> dict[str, list[int]]:
     parts = [(name, [v]) for v, name in enumerate(names)]
     for subset in subsets or ():
         unknown = [name for name in subset if name not in names]
-        if unknown or len(subset) == 0 or isinstance(subset, str):
+        if unknown or len(subset) == 0:
             raise ValueError(
                 f"subsets holds {subset!r}; each subset is a list of some of the "
                 f"modalities {list(names)}"

@@ -10,7 +10,12 @@ from typing import Any
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from mmfusion._sklearn_compat import Interval, StrOptions
-from mmfusion.fusion._hybrid_parts import branches_of, fused_part, modality_sets
+from mmfusion.fusion._hybrid_parts import (
+    branches_of,
+    check_subsets,
+    fused_part,
+    modality_sets,
+)
 from mmfusion.fusion._parts import Part
 from mmfusion.fusion._pool import (
     CLASSIFIER_POOL_CONSTRAINTS,
@@ -21,7 +26,7 @@ from mmfusion.fusion._pool import (
 )
 
 HYBRID_CONSTRAINTS: dict = {
-    "subsets": ["array-like", None],
+    "subsets": [list, tuple, None],
     "missing": [StrOptions({"mean", "knn", "zero", "skip"})],
     "modality_dropout": [Interval(Real, 0, 1, closed="left")],
 }
@@ -33,6 +38,10 @@ class HybridMixin(PoolMixin):
     subsets: Any
     missing: str
     modality_dropout: float
+
+    def _check_scheme(self) -> None:
+        check_subsets(self.subsets)
+        super()._check_scheme()
 
     def _modality_sets(self, names: Sequence[str]) -> dict[str, list[int]]:
         return modality_sets(names, self.subsets)

@@ -125,7 +125,9 @@ class Part:
             estimator.fit(matrix, y, **params)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{self._title()}: {error}") from error
+            weighed = params.get("sample_weight") is not None
+            hint = " (samples whose sample_weight is 0 are left out)" * weighed
+            raise kind(f"{self._title()}: {error}{hint}") from error
         return replace(fitted, estimator=estimator)
 
     def fit_way(self, frame: Modalities, sample_weight: Any = None) -> Self:

@@ -170,10 +170,10 @@ class PoolMixin(PerModalityParams, ModalityMixin):
             The fitted estimator.
         """
         check_predictors(self)
+        self._check_scheme()
         frame = self._validate(X, reset=True)
         if self.empty == "raise":
             refuse_empty_samples(frame)
-        self._check_scheme()
         y = self._check_target(frame, y)
         sets = self._modality_sets(frame.names)
         metadata = route(self, params, list(sets), frame)
@@ -700,7 +700,8 @@ class ClassifierPool(ClassifierRole, PoolMixin):
         """Classes that the final estimator could not learn."""
         if self.final_estimator_ is None:
             return np.ones(len(self.classes_), dtype=bool)
-        return ~np.isin(self.classes_, self.final_estimator_.classes_)
+        known = getattr(self.final_estimator_, "classes_", self.classes_)
+        return ~np.isin(self.classes_, known)
 
     def _stacked(self, frame: Modalities) -> np.ndarray:
         """Probabilities of the final estimator; pooled ones of classes it lacks."""

@@ -85,9 +85,9 @@ class Classes:
         known = np.asarray(predictor.classes_)
         if method == "decision_function" and len(known) == 1:
             return np.zeros((matrix.shape[0], len(self.labels)))
-        said = np.asarray(getattr(predictor, method)(matrix))
         if method == "predict":
-            return self.truth(self._checked_labels(said, predictor, matrix.shape[0]))
+            return self.truth(self.predict(predictor, matrix))
+        said = np.asarray(getattr(predictor, method)(matrix))
         if said.ndim == 1 and len(known) == 2 and method == "decision_function":
             said = np.column_stack([-said, said])
         shape = (matrix.shape[0], len(known))
@@ -104,6 +104,24 @@ class Classes:
         aligned[:, places] = said * self.prior[places].sum()
         return aligned
 
+    def predict(self, predictor: Any, matrix: Any) -> np.ndarray:
+        """Predict labels by a classifier, and check them.
+
+        Parameters
+        ----------
+        predictor : classifier
+            Fitted.
+        matrix : ndarray or CSR matrix of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels.
+        """
+        labels = np.asarray(predictor.predict(matrix))
+        return self._checked_labels(labels, predictor, matrix.shape[0])
+
     def _checked_labels(
         self, labels: np.ndarray, predictor: Any, n_samples: int
     ) -> np.ndarray:
@@ -111,7 +129,7 @@ class Classes:
         if labels.shape != (n_samples,) or not np.isin(labels, self.labels).all():
             raise ValueError(
                 f"predict of {type(predictor).__name__} has returned labels of shape "
-                f"{labels.shape} for {n_samples} samples, {np.unique(labels)[:5]}; it "
+                f"{labels.shape} for {n_samples} samples, {labels.ravel()[:3]}; it "
                 f"needs to return one of the classes {self.labels[:5]} for each"
             )
         return labels

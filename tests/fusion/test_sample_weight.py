@@ -244,6 +244,7 @@ def test_reducers_without_weights_leave_samples_of_weight_zero_out():
         (np.zeros(90), "non-zero"),
         (np.r_[np.nan, np.ones(89)], "NaN"),
         (np.ones(7), "sample_weight.shape"),
+        (np.full(90, 1e308), "sum of sample_weight overflows"),
     ],
 )
 def test_weights_that_are_none_are_refused(cls, weight, message):
