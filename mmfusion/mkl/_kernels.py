@@ -7,6 +7,8 @@ tables, of shapes (n, d) and (m, d), and gives the (n, m) values, as scikit-lear
 - ``kernel_values(kernel, X, Y, gamma, degree, coef0)``: the (n, m) values;
 - ``training_values(kernel, X, gamma, degree, coef0, folder)``: those of the samples of
   `fit` with each other, in memory or in a file;
+- ``condition(scaling, kernel, X, center=, normalize=)``: shift and unit of values
+  without scaling, by which ``gamma_in_units`` changes gamma;
 - ``self_values(kernel, X, gamma, degree, coef0)``: k(x, x) of each row;
 - ``default_gamma(kernel, X)``: the bandwidth by the median rule;
 - ``fit_kernel_scaling(K, center=, normalize=)``: centring by the means of `fit` and

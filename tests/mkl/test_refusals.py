@@ -114,6 +114,7 @@ def test_an_array_without_kernels_is_refused():
 @pytest.fixture
 def little_memory(monkeypatch):
     monkeypatch.setattr("mmfusion._memory.available_bytes", lambda: 2**20)
+    monkeypatch.setattr("mmfusion._memory.UNCHECKED_BYTES", 0)
     X = {name: RNG.normal(size=(2000, 3)).astype(np.float32) for name in "ab"}
     return X, np.arange(2000) % 2
 
