@@ -167,29 +167,31 @@ class KernelInputMixin(ModalityMixin):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.pairwise = self._is_precomputed and _Pairwise()
+        tags.input_tags.pairwise = self._is_precomputed
+        if self._is_precomputed:
+            _refuse_split_of_frame(self)
         return tags
 
 
-class _Pairwise:
-    """The tag of kernels, true, which says what to do where a frame holds them.
+def _refuse_split_of_frame(estimator: Any) -> None:
+    """Name the remedy where scikit-learn is about to split kernels in a frame.
 
-    scikit-learn splits rows and columns of arrays only. Of a frame it would say that it
-    should be a square matrix, which no frame of kernels is.
+    It splits rows and columns of arrays only, and would say of a frame, which it does
+    not show to the estimator, that it should be a square matrix.
     """
-
-    def __bool__(self) -> bool:
-        caller = sys._getframe(1)
-        if caller.f_code.co_name == "_safe_split":
-            X = caller.f_locals.get("X")
-            if isinstance(X, Modalities):
-                raise ValueError(
-                    f"kernels in Modalities {list(X.names)} cannot be split in rows "
-                    "and columns; for a search or cross-validation give them as one "
-                    "array of shape (n_samples, n_samples, n_kernels), "
-                    "np.dstack(X.blocks)"
-                )
-        return True
+    caller = sys._getframe(1)
+    while caller is not None and caller.f_code.co_name != "_safe_split":
+        caller = caller.f_back  # type: ignore[assignment]
+    if caller is None:
+        return
+    split, X = caller.f_locals.get("estimator"), caller.f_locals.get("X")
+    is_own = split is estimator or getattr(split, "estimator", None) is estimator
+    if is_own and isinstance(X, Modalities):
+        raise ValueError(
+            f"kernels in Modalities {list(X.names)} cannot be split in rows and "
+            "columns; for a search or cross-validation give them as one array of shape "
+            "(n_samples, n_samples, n_kernels), np.dstack(X.blocks)"
+        )
 
 
 @dataclass(frozen=True)
