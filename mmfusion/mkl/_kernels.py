@@ -67,6 +67,7 @@ SELF_ROWS = 64
 TILE_ROWS = 256
 FILED_CELLS = 2**22
 CHUNK_CELLS = 2**17  # stay in the processor's cache from one step to the next
+MODERATE = (1e-100, 1e100)
 NO_LIKENESS = 1e4  # exp(-1e4) is 0
 
 
@@ -403,6 +404,24 @@ def gamma_in_units(gamma: float, kernel: Kernel, unit: float) -> float:
         for _ in range(POWER_OF_UNIT[str(kernel)]):
             changed = changed * unit
     return float(np.clip(changed, limits.tiny, limits.max))
+
+
+def moderate_weights(weight: np.ndarray) -> np.ndarray:
+    """Change the unit of weights whose squares are 0 or infinite.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_samples,)
+        Positive weights of samples.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Weights in the same proportions; below 1 where they were.
+    """
+    largest = weight.max()
+    bounded = np.clip(largest, *MODERATE)
+    return weight if bounded == largest else weight / largest * bounded
 
 
 def default_gamma(

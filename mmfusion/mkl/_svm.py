@@ -34,6 +34,7 @@ from mmfusion.mkl._kernel_machine import (
     combine_features,
     keep_support,
 )
+from mmfusion.mkl._kernels import moderate_weights
 from mmfusion.mkl._linear_machine import LinearMachine, fit_linear_machine
 from mmfusion.mkl._modality_kernels import (
     KERNEL_CONSTRAINTS,
@@ -107,7 +108,7 @@ class _KernelSumMachine(SupervisedMixin, KernelInputMixin):
         rng = check_random_state(self.random_state)
         kernels = self._make_kernels(rng, center=True, normalize=self.normalize)
         task, y = task.of(rows), y[rows]
-        weights = task.weight if (task.weight != 1).any() else None
+        weights = moderate_weights(task.weight) if (task.weight != 1).any() else None
         tables = kernels._fit_rows(frame, rows, weights, n_sums=SUMS)
         if tables is None:
             frame = frame[rows]

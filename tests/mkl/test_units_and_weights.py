@@ -212,6 +212,22 @@ def test_samples_of_weight_zero_are_no_columns_of_kernels(
         np.testing.assert_array_equal(whole.support_, kept[part.support_])
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-150, 1e250])
+@pytest.mark.parametrize("algorithm", ["alignment", "average", "l1", "lp", "easymkl"])
+def test_weights_may_be_tiny_or_huge(algorithm, unit):
+    weight = unit * np.where(WEIGHT > 1, 0.5, 0.25)
+    usual = MKLClassifier(algorithm=algorithm).fit(DATA, Y, weight / unit)
+    C = np.clip(1 / unit, 1e-200, 1e200)
+    model = MKLClassifier(algorithm=algorithm, C=C).fit(DATA, Y, weight)
+    assert np.isfinite(model.kernel_weights_).all()
+    assert np.isfinite(model.decision_function(NEW)).all()
+    if unit < 1:  # weights above 1 count pairs of a sample with its own copies
+        np.testing.assert_allclose(model.gamma_, usual.gamma_)
+    if algorithm in ("alignment", "average"):
+        found = model.kernel_weights_
+        np.testing.assert_allclose(found, usual.kernel_weights_, atol=0.05)
+
+
 # units of the target
 
 
