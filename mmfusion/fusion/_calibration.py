@@ -10,6 +10,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
+from mmfusion._scaling import fit_scaling
+
 SMALLEST = 1e-15  # log-odds of certainty would be infinite
 
 
@@ -120,9 +122,8 @@ def _fit_sigmoid(scores: np.ndarray, truth: np.ndarray, weight: Any) -> Sigmoid:
     positive, total = float(weight @ truth), float(weight.sum())
     high, low = (positive + 1) / (positive + 2), 1 / (total - positive + 2)
     targets = np.where(truth > 0, high, low)
-    center = np.average(scores, weights=weight)
-    spread = float(np.average((scores - center) ** 2, weights=weight)) ** 0.5
-    spread = max(spread, 1e-12)
+    scaling = fit_scaling(scores[:, None], "standard", weight)
+    center, spread = float(scaling.center[0]), float(scaling.spread[0])
     standard = (scores - center) / spread
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:

@@ -22,6 +22,7 @@ from mmfusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion._blocks import of_samples
 from mmfusion._options import check_estimators
 from mmfusion._row_labels import check_row_labels
+from mmfusion._scaling import fit_scaling
 from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._clusterers import all_take_sparse
@@ -314,9 +315,9 @@ class RegressorRole(SupervisedMixin):
 
     def _make_target(self, y: np.ndarray, sample_weight: Any) -> Outputs:
         values = y.reshape(len(y), -1)
-        mean = np.average(values, axis=0, weights=sample_weight)
-        spread = np.average((values - mean) ** 2, axis=0, weights=sample_weight) ** 0.5
-        return Outputs(mean, np.where(spread > 0, spread, 1.0), y.ndim == 1)
+        fitted = fit_scaling(values, "standard", sample_weight)
+        spread = np.where(np.isfinite(fitted.spread), fitted.spread, 1.0)
+        return Outputs(fitted.center, spread, y.ndim == 1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

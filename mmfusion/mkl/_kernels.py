@@ -7,6 +7,8 @@ tables, of shapes (n, d) and (m, d), and gives the (n, m) values, as scikit-lear
 - ``kernel_values(kernel, X, Y, gamma, degree, coef0)``: the (n, m) values;
 - ``training_values(kernel, X, gamma, degree, coef0, folder)``: those of the samples of
   `fit` with each other, in memory or in a file;
+- ``condition(scaling, kernel, X, center=, normalize=)``: shift and unit of values
+  without scaling, by which ``gamma_in_units`` changes gamma;
 - ``self_values(kernel, X, gamma, degree, coef0)``: k(x, x) of each row;
 - ``default_gamma(kernel, X)``: the bandwidth by the median rule;
 - ``fit_kernel_scaling(K, center=, normalize=)``: centring by the means of `fit` and
@@ -65,6 +67,7 @@ SELF_ROWS = 64
 TILE_ROWS = 256
 FILED_CELLS = 2**22
 CHUNK_CELLS = 2**17  # stay in the processor's cache from one step to the next
+MODERATE = (1e-100, 1e100)
 NO_LIKENESS = 1e4  # exp(-1e4) is 0
 
 
@@ -401,6 +404,24 @@ def gamma_in_units(gamma: float, kernel: Kernel, unit: float) -> float:
         for _ in range(POWER_OF_UNIT[str(kernel)]):
             changed = changed * unit
     return float(np.clip(changed, limits.tiny, limits.max))
+
+
+def moderate_weights(weight: np.ndarray) -> np.ndarray:
+    """Change the unit of weights whose squares are 0 or infinite.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_samples,)
+        Positive weights of samples.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Weights in the same proportions; below 1 where they were.
+    """
+    largest = weight.max()
+    bounded = np.clip(largest, *MODERATE)
+    return weight if bounded == largest else weight / largest * bounded
 
 
 def default_gamma(

@@ -133,6 +133,8 @@ def _root_of_curvature(Z: np.ndarray, costs: np.ndarray) -> np.ndarray:
     part = np.hstack([Z[rows], np.ones((n_rows, 1), dtype=Z.dtype)])
     part *= np.sqrt(2 * costs[rows] * (len(Z) / n_rows))
     curvature = (part.T @ part).astype(np.float64)
-    curvature.flat[:: len(curvature) + 1] += 1
+    # where costs are large the 1 is lost in the rounding of the rest
+    rounding = len(curvature) * np.finfo(Z.dtype).eps * curvature.diagonal().max()
+    curvature.flat[:: len(curvature) + 1] += max(1.0, float(rounding))
     curvature[-1, -1] += FREE * curvature[-1, -1] - 1
     return linalg.cholesky(curvature, lower=True)

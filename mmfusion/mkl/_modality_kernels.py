@@ -167,29 +167,31 @@ class KernelInputMixin(ModalityMixin):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.pairwise = self._is_precomputed and _Pairwise()
+        tags.input_tags.pairwise = self._is_precomputed
+        if self._is_precomputed:
+            _refuse_split_of_frame(self)
         return tags
 
 
-class _Pairwise:
-    """The tag of kernels, true, which says what to do where a frame holds them.
+def _refuse_split_of_frame(estimator: Any) -> None:
+    """Name the remedy where scikit-learn is about to split kernels in a frame.
 
-    scikit-learn splits rows and columns of arrays only. Of a frame it would say that it
-    should be a square matrix, which no frame of kernels is.
+    It splits rows and columns of arrays only, and would say of a frame, which it does
+    not show to the estimator, that it should be a square matrix.
     """
-
-    def __bool__(self) -> bool:
-        caller = sys._getframe(1)
-        if caller.f_code.co_name == "_safe_split":
-            X = caller.f_locals.get("X")
-            if isinstance(X, Modalities):
-                raise ValueError(
-                    f"kernels in Modalities {list(X.names)} cannot be split in rows "
-                    "and columns; for a search or cross-validation give them as one "
-                    "array of shape (n_samples, n_samples, n_kernels), "
-                    "np.dstack(X.blocks)"
-                )
-        return True
+    caller = sys._getframe(1)
+    while caller is not None and caller.f_code.co_name != "_safe_split":
+        caller = caller.f_back  # type: ignore[assignment]
+    if caller is None:
+        return
+    split, X = caller.f_locals.get("estimator"), caller.f_locals.get("X")
+    is_own = split is estimator or getattr(split, "estimator", None) is estimator
+    if is_own and isinstance(X, Modalities):
+        raise ValueError(
+            f"kernels in Modalities {list(X.names)} cannot be split in rows and "
+            "columns; for a search or cross-validation give them as one array of shape "
+            "(n_samples, n_samples, n_kernels), np.dstack(X.blocks)"
+        )
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,8 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
 callable, list or dict, default='rbf'
         The kernel of all modalities, a list of several for each, or any of these by
         modality name ('rbf' where a dict does not name it). A callable takes two tables
-        of rows and gives all pairs, as ``sklearn.metrics.pairwise.rbf_kernel``.
+        of rows and returns the values of all pairs, real and finite, as
+        ``sklearn.metrics.pairwise.rbf_kernel``.
         'precomputed' modalities hold kernel values: square in `fit`, later
         (n_samples, n_train).
     gamma : float, array-like of float or dict, default=None
@@ -339,8 +342,11 @@ callable, list or dict, default='rbf'
     Raises
     ------
     ValueError
-        If a precomputed kernel is not square or not symmetric in `fit`, a sample lacks
-        every modality, or a kernel refuses the values (chi2: negative ones).
+        If a precomputed kernel is not square, symmetric and finite in `fit`, a sample
+        lacks every modality, a kernel refuses the values (chi2: negative ones), or
+        exact kernels do not fit into memory.
+    OSError
+        If `temp_folder` has no room for the kernels.
 
     Warns
     -----
@@ -375,12 +381,14 @@ callable, list or dict, default='rbf'
     several as one array (n_samples, n_samples, n_kernels), such as
     ``np.dstack([K_audio, K_video])``; their names are ``modality_0`` and so on.
     `Modalities` of kernels work in `fit` and `predict`, but a search cannot split
-    their columns. Where kernels are made inside a `Pipeline` there is nothing
-    to split but samples.
+    their columns; ``np.dstack(X.blocks)`` is the array that it can. Where kernels are
+    made inside a `Pipeline` there is nothing to split but samples.
 
     *Explicit features* are centred and sized by at most 16,384 samples of `fit`.
 
-    A modality that does not vary, but for rounding, has a kernel of 0.
+    A modality that does not vary, but for rounding, has a kernel of 0. Without scaling,
+    values are shifted and divided before they are compared where the kernel is the same
+    by it, so that neither an offset nor their magnitude takes digits.
 
     References
     ----------

@@ -21,6 +21,7 @@ from sklearn.utils import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
+from mmfusion._scaling import fit_scaling
 from mmfusion._sklearn_compat import (
     Interval,
     StrOptions,
@@ -33,6 +34,7 @@ from mmfusion.mkl._kernel_machine import (
     combine_features,
     keep_support,
 )
+from mmfusion.mkl._kernels import moderate_weights
 from mmfusion.mkl._linear_machine import LinearMachine, fit_linear_machine
 from mmfusion.mkl._modality_kernels import (
     KERNEL_CONSTRAINTS,
@@ -42,6 +44,7 @@ from mmfusion.mkl._modality_kernels import (
 from mmfusion.mkl._stacks import weighted_sum
 from mmfusion.mkl._svm_weights import (
     CLASSIFIER_ALGORITHMS,
+    HARD,
     REGRESSOR_ALGORITHMS,
     Classification,
     Machine,
@@ -54,6 +57,8 @@ from mmfusion.modalities import Modalities
 WEIGHING_ROWS = 2000  # a handful of weights needs no more
 CHUNK_CELLS = 2**23
 FOLDS = 5
+TINY = float(np.finfo(np.float64).tiny)
+HUGE = 1e30  # beyond any error of values whose deviation is about 1
 SUMS = 2  # of kernels, and what the machine makes of it
 
 MACHINE_CONSTRAINTS: dict[str, list[Any]] = {
@@ -103,7 +108,7 @@ class _KernelSumMachine(SupervisedMixin, KernelInputMixin):
         rng = check_random_state(self.random_state)
         kernels = self._make_kernels(rng, center=True, normalize=self.normalize)
         task, y = task.of(rows), y[rows]
-        weights = task.weight if (task.weight != 1).any() else None
+        weights = moderate_weights(task.weight) if (task.weight != 1).any() else None
         tables = kernels._fit_rows(frame, rows, weights, n_sums=SUMS)
         if tables is None:
             frame = frame[rows]
@@ -557,7 +562,7 @@ callable, list or dict, default='rbf'
         codes = np.unique(task.codes)
         codes = codes[1:] if len(codes) == 2 else codes
         signs = np.where(task.codes[:, None] == codes, 1.0, -1.0)
-        return fit_linear_machine(Z, signs, task.C * task.weight)
+        return fit_linear_machine(Z, signs, min(task.C, HARD) * task.weight)
 
     def _fit_calibration(self, table: np.ndarray, task: Classification) -> None:
         self._calibration = None
@@ -854,7 +859,21 @@ callable, list or dict, default='rbf'
         frame = self._validate(X, reset=True)
         y = check_target(self, frame, y, y_numeric=True).astype(np.float64)
         weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
-        self._fit_task(frame, Regression(y, self.C, weight, self.epsilon), y)
+        self._center, self._unit = _center_and_unit(y, weight)
+        # the solver stops by a tolerance that has the unit of y
+        cost = np.clip(self.C / self._unit, TINY, max(self.C, HARD))
+        values = y / self._unit - self._center / self._unit
+        epsilon = min(self.epsilon / self._unit, HUGE)
+        task = Regression(values, float(cost), weight, epsilon)
+        self._fit_task(frame, task, values)
+        if self.algorithm in ("l1", "lp"):
+            with np.errstate(over="ignore"):
+                self.objective_path_ = self.objective_path_ * self._unit * self._unit
+            if not np.isfinite(self.objective_path_).all():
+                raise ValueError(
+                    "y is so large that the objective overflows; divide it, as "
+                    "TransformedTargetRegressor does"
+                )
         if self.support_ is not None and len(self.support_) == 0:
             warnings.warn(
                 f"all values lie within epsilon={self.epsilon} of a constant, which is "
@@ -877,12 +896,17 @@ callable, list or dict, default='rbf'
         ndarray of float64 of shape (n_samples,)
             Values.
         """
-        return self._decide(X)[:, 0]
+        return self._decide(X)[:, 0] * self._unit + self._center
 
     def _fit_linear(self, Z: np.ndarray, task: Regression) -> LinearMachine:
-        center = np.average(task.y, weights=task.weight)
-        spread = np.sqrt(np.average((task.y - center) ** 2, weights=task.weight)) or 1.0
-        targets = ((task.y - center) / spread)[:, None]
-        costs = task.C * task.weight
-        machine = fit_linear_machine(Z, targets, costs, task.epsilon / spread)
-        return LinearMachine(machine.coef * spread, machine.intercept * spread + center)
+        # the cost of squared errors has no unit
+        costs = min(self.C, HARD) * task.weight
+        return fit_linear_machine(Z, task.y[:, None], costs, task.epsilon)
+
+
+def _center_and_unit(y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Mean of the values, and the power of two below their standard deviation."""
+    scaling = fit_scaling(y[:, None], "standard", weight)
+    spread = float(scaling.spread[0])
+    unit = np.exp2(np.floor(np.log2(spread))) if np.isfinite(spread) else 1.0
+    return float(scaling.center[0]), float(unit)

@@ -24,6 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC, SVR
 from sklearn.utils import gen_batches
 
+from mmfusion.mkl._kernels import moderate_weights
 from mmfusion.mkl._stacks import weighted_sum
 
 CLASSIFIER_ALGORITHMS = ("alignment", "average", "easymkl", "l1", "lp")
@@ -35,6 +36,7 @@ JITTER = 1e-8  # of the kernel's size
 REFINEMENTS = 5
 HARD = 1e10  # a cost that no dual variable reaches: the ridge keeps them small
 HARD_TOLERANCE = 1e-4
+MEANS = 1e6  # of the kernel's size: a penalty that makes the points of hulls the means
 BOUNDED = 1 - 1e-9  # of the cost: dual variables above it are at their bound
 RIDGE = 1e-8  # splits the weight of equal kernels evenly
 DAMPING = 1e-3  # of the kernel's size: kernels of low rank have flat directions
@@ -223,7 +225,9 @@ class Classification:
             The points g of every pair of classes, with the signs of Y; `linear` is
             the sum of their penalties.
         """
-        ridge = regularization / (1 - regularization) / self.weight
+        ridge = regularization / (1 - regularization) / moderate_weights(self.weight)
+        # beyond it the points are the means, however small weights are
+        ridge *= min(1.0, MEANS / ridge.min())
         np.fill_diagonal(K, K.diagonal() + ridge)
         steps = int(EFFORT / len(K))
         hard = SVC(
@@ -487,12 +491,13 @@ def alignment_weights(kernels: Sequence[np.ndarray], task: Task) -> Weighing:
         Weights that add up to 1, equal ones if no kernel is aligned with the target;
         the objective is the cosine of the sum with the target.
     """
-    products = pair_products(kernels, task.target(), task.weight)
+    weight = moderate_weights(task.weight)
+    products = pair_products(kernels, task.target(), weight)
     sizes = np.sqrt(np.maximum(products.diagonal(), np.finfo(float).tiny))
     cosines = products / np.outer(sizes, sizes)
-    total = task.weight.sum()
+    total = weight.sum()
     # repeated samples count; small weights do not make samples fewer
-    n_samples = max(total, total**2 / (task.weight**2).sum())
+    n_samples = max(total, total**2 / (weight**2).sum())
     chance = DEVIATIONS * np.sqrt(2) / n_samples
     weights = _nonnegative_quadratic(cosines[:-1, :-1], cosines[-1, :-1] - chance)
     weights = weights / sizes[:-1] if weights.any() else np.ones(len(kernels))

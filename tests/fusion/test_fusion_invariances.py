@@ -5,12 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import check_random_state
 
-from mmfusion import EarlyFusion, EarlyFusionClusterer, LateFusionClusterer, Modalities
+from mmfusion import (
+    EarlyFusion,
+    EarlyFusionClusterer,
+    EarlyFusionRegressor,
+    LateFusionClusterer,
+    LateFusionRegressor,
+    Modalities,
+)
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.fusion._calibration import fit_calibrator
 
 COMBINES = ["hbgf", "vote", "soft_vote", "coassociation"]
 NAMES = ["audio", "text", "video"]
@@ -134,3 +143,27 @@ def test_one_seed_gives_one_result_and_leaves_the_global_one_alone(X, combine, w
     np.testing.assert_array_equal(check_random_state(None).get_state()[1], before)
     generator = late.set_params(random_state=np.random.RandomState(3)).fit(X)
     np.testing.assert_array_equal(generator.labels_, labels)
+
+
+@pytest.mark.parametrize(
+    ("unit", "offset"), [(1e-15, 0), (1e-200, 0), (1e200, 0), (1.0, 1e6)]
+)
+def test_neither_unit_nor_offset_of_scores_decides_calibration(unit, offset):
+    rng = np.random.default_rng(0)
+    truth = np.eye(2)[rng.integers(0, 2, 80)]
+    scores = np.round(64 * (truth + rng.normal(size=(80, 2)))) / 64
+    expected = fit_calibrator(scores, truth, "sigmoid").apply(scores)
+    moved = unit * scores + offset
+    found = fit_calibrator(moved, truth, "sigmoid").apply(moved)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("regressor", [EarlyFusionRegressor(), LateFusionRegressor()])
+@pytest.mark.parametrize(
+    ("unit", "offset"), [(1e-13, 0), (1e-200, 0), (1e100, 0), (1.0, 1.7e9)]
+)
+def test_neither_unit_nor_offset_of_values_decides(regressor, unit, offset, X):
+    y = np.round(64 * X["audio"][:, 0]) / 64
+    expected = clone(regressor).fit(X, y).predict(X)
+    found = clone(regressor).fit(X, unit * y + offset).predict(X)
+    np.testing.assert_allclose((found - offset) / unit, expected, atol=1e-5)

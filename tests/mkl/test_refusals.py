@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.metrics.pairwise import pairwise_kernels, rbf_kernel
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
 
 from mmfusion import Modalities
 from mmfusion.mkl import MKLClassifier, MKLClusterer, MKLRegressor, ModalityKernels
@@ -99,6 +100,11 @@ def test_kernels_of_a_frame_are_cross_validated_by_the_remedy(estimator):
     options = dict(error_score="raise", cv=3)
     with pytest.raises(ValueError, match=r"Modalities \['a', 'b'\] .*np.dstack"):
         cross_val_score(estimator, frame, Y, **options)
+    search = GridSearchCV(estimator, {"max_iter": [5]}, **options)
+    with pytest.raises(ValueError, match=r"np.dstack"):
+        search.fit(frame, Y)
+    pipe = make_pipeline(ModalityKernels(), estimator)  # splits samples only
+    assert cross_val_score(pipe, Modalities(X), Y, **options).shape == (3,)
     scores = cross_val_score(estimator, np.dstack(frame.blocks), Y, **options)
     assert scores.shape == (3,)
 
@@ -114,6 +120,7 @@ def test_an_array_without_kernels_is_refused():
 @pytest.fixture
 def little_memory(monkeypatch):
     monkeypatch.setattr("mmfusion._memory.available_bytes", lambda: 2**20)
+    monkeypatch.setattr("mmfusion._memory.UNCHECKED_BYTES", 0)
     X = {name: RNG.normal(size=(2000, 3)).astype(np.float32) for name in "ab"}
     return X, np.arange(2000) % 2
 

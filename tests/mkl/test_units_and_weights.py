@@ -210,3 +210,62 @@ def test_samples_of_weight_zero_are_no_columns_of_kernels(
     np.testing.assert_allclose(found, expected, atol=1e-6)
     if approximation is None:
         np.testing.assert_array_equal(whole.support_, kept[part.support_])
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-150, 1e250])
+@pytest.mark.parametrize("algorithm", ["alignment", "average", "l1", "lp", "easymkl"])
+def test_weights_may_be_tiny_or_huge(algorithm, unit):
+    weight = unit * np.where(WEIGHT > 1, 0.5, 0.25)
+    usual = MKLClassifier(algorithm=algorithm).fit(DATA, Y, weight / unit)
+    C = np.clip(1 / unit, 1e-200, 1e200)
+    model = MKLClassifier(algorithm=algorithm, C=C).fit(DATA, Y, weight)
+    assert np.isfinite(model.kernel_weights_).all()
+    assert np.isfinite(model.decision_function(NEW)).all()
+    if unit < 1:  # weights above 1 count pairs of a sample with its own copies
+        np.testing.assert_allclose(model.gamma_, usual.gamma_)
+    if algorithm in ("alignment", "average"):
+        found = model.kernel_weights_
+        np.testing.assert_allclose(found, usual.kernel_weights_, atol=0.05)
+
+
+# units of the target
+
+
+@pytest.mark.parametrize("approximation", [None, "nystroem"])
+@pytest.mark.parametrize(
+    ("unit", "offset"),
+    [(1.0, 1.7e9), (1e-12, 0), (1e12, 0), (1e-200, 0), (1e200, 0), (1e300, 0)],
+)
+def test_regression_depends_on_no_unit_or_offset_of_y(approximation, unit, offset):
+    y = Y + np.round(64 * DATA["b"][:, 0]) / 64
+    options = dict(approximation=approximation, random_state=0)
+    expected = MKLRegressor(**options).fit(DATA, y)
+    # the cost of an error that is not squared has a unit
+    C = unit if approximation is None else 1.0
+    moved = MKLRegressor(C=C, epsilon=0.1 * unit, **options)
+    moved.fit(DATA, unit * y + offset)
+    found = (moved.predict(NEW) - offset) / unit
+    np.testing.assert_allclose(found, expected.predict(NEW), rtol=1e-4, atol=1e-4)
+    weights = expected.kernel_weights_
+    np.testing.assert_allclose(moved.kernel_weights_, weights, atol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["l1", "lp"])
+def test_the_objective_has_the_unit_of_y(algorithm):
+    expected = MKLRegressor(algorithm=algorithm).fit(DATA, VALUES)
+    other = MKLRegressor(algorithm=algorithm, C=1e3, epsilon=100)
+    other.fit(DATA, 1e3 * VALUES)
+    found, plain = other.objective_path_[-1] / 1e6, expected.objective_path_[-1]
+    assert found == pytest.approx(plain, rel=1e-2)
+    with pytest.raises(ValueError, match="y is so large that the objective overflows"):
+        other.set_params(C=1e200, epsilon=1e199).fit(DATA, 1e200 * VALUES)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("C", [1e-100, 1e-12, 1e12, 1e100])
+def test_linear_machines_of_any_cost_are_finite(C):
+    options = dict(C=C, approximation="nystroem", random_state=0)
+    classifier = MKLClassifier(**options).fit(DATA, Y)
+    assert np.isfinite(classifier.decision_function(NEW)).all()
+    regressor = MKLRegressor(**options).fit(DATA, VALUES)
+    assert np.isfinite(regressor.predict(NEW)).all()
