@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils import check_random_state
 
-from mmfusion._real_numbers import real_array
+from mmfusion._blocks import as_float_array
 from mmfusion.alignment._dtw import dtw_path
 from mmfusion.alignment._pairs import cdist_dtw
 from mmfusion.alignment._parameters import check_integer, check_real
@@ -156,7 +156,7 @@ def _weighted_sequences(
             )
     if weights is None:
         return found, np.full(len(found), 1 / len(found))
-    weights = real_array(weights, "weights").astype(np.float64)
+    weights = as_float_array(weights, "weights").astype(np.float64)
     if weights.shape != (len(found),):
         raise ValueError(
             f"weights have shape {weights.shape} for {len(found)} sequences; give one "
