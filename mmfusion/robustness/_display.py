@@ -110,6 +110,11 @@ class DegradationDisplay:
         ValueError
             If there is no such metric, or not one Axes for each panel.
         """
+        if not isinstance(results, DegradationResults):
+            raise TypeError(
+                f"results is a {type(results).__name__}; give the DegradationResults "
+                "that degradation_curve returns"
+            )
         summary = results.summary(metric)
         name = results.metrics[0] if metric is None else metric
         return cls(metric=name, summary=summary).plot(ax, **kwargs)
@@ -163,7 +168,7 @@ class DegradationDisplay:
         curves = self.summary.groupby(["degradation", "modality"], sort=False)
         panels = {(str(kind), str(name)): rows for (kind, name), rows in curves}
         sizes = list(Counter(kind for kind, _ in panels).values())
-        axes = _new_axes(sizes) if ax is None else np.atleast_1d(ax).ravel()
+        axes = _new_axes(sizes) if ax is None else _given_axes(ax)
         if len(axes) != len(panels):
             raise ValueError(
                 f"ax has {len(axes)} Axes; {len(panels)} are needed, for "
@@ -200,6 +205,15 @@ def _plot_curve(ax: Any, curve: pd.DataFrame, style: dict[str, Any]) -> Any:
     band = {"color": line.get_color(), "alpha": 0.12, "linewidth": 0}
     ax.fill_between(curve["level"], low, high, **band)
     return line
+
+
+def _given_axes(ax: Any) -> np.ndarray:
+    given = ax.ravel() if isinstance(ax, np.ndarray) else ax
+    axes = list(given) if isinstance(given, list | tuple | np.ndarray) else [given]
+    for each in axes:
+        if not isinstance(each, import_extra("matplotlib.axes").Axes):
+            raise TypeError(f"ax holds a {type(each).__name__}; give matplotlib Axes")
+    return np.array(axes, dtype=object)
 
 
 def _new_axes(sizes: list[int]) -> np.ndarray:

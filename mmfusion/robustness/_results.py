@@ -48,6 +48,9 @@ class DegradationResults:
     """
 
     def __init__(self, results: Sequence[Mapping[str, Any]]) -> None:
+        is_list = isinstance(results, Sequence) and not isinstance(results, str | bytes)
+        if not is_list or not all(isinstance(row, Mapping) for row in results):
+            raise TypeError("results is no list of dicts, one for each score")
         self.results = list(results)
 
     def __repr__(self) -> str:
@@ -92,6 +95,8 @@ class DegradationResults:
         """
         if metric is None:
             metric = self.metrics[0]
+        if not isinstance(metric, str):
+            raise TypeError(f"metric is a {type(metric).__name__}; give a str")
         if metric not in self.metrics:
             raise ValueError(f"metric={metric!r} was not scored: {self.metrics}")
         frame = self.frame

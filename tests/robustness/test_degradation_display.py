@@ -6,7 +6,11 @@ import pytest
 
 from mmfusion import EarlyFusionClassifier, LateFusionClassifier
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.robustness import DegradationDisplay, degradation_curve
+from mmfusion.robustness import (
+    DegradationDisplay,
+    DegradationResults,
+    degradation_curve,
+)
 
 NAMED = {"early": EarlyFusionClassifier(), "late": LateFusionClassifier()}
 
@@ -102,3 +106,23 @@ def test_names_of_any_characters_are_drawn():
         "\xa0_hidden",
         r"\$x^\$",
     ]
+
+
+@pytest.mark.parametrize("ax", ["axes", 1, [None] * 8, np.eye(8)])
+def test_what_is_no_axes_is_refused(results, ax):
+    with pytest.raises(TypeError, match=r"ax holds a .*; give matplotlib Axes"):
+        DegradationDisplay.from_results(results, ax=ax)
+
+
+@pytest.mark.parametrize("wrong", [None, "results", [{}], np.eye(3)])
+def test_what_holds_no_results_is_refused(wrong):
+    with pytest.raises(TypeError, match=r"results is a .*degradation_curve"):
+        DegradationDisplay.from_results(wrong)
+
+
+def test_results_and_metrics_of_other_types_are_refused(results):
+    for wrong in (None, "results", [1], np.eye(3)):
+        with pytest.raises(TypeError, match="results is no list of dicts"):
+            DegradationResults(wrong)
+    with pytest.raises(TypeError, match="metric is a ndarray"):
+        results.summary(np.array(["accuracy", "neg_log_loss"]))
