@@ -210,6 +210,8 @@ def as_float_array(data: Any, what: str) -> np.ndarray:
     ValueError
         If it holds anything but real numbers, such as text, dates or complex numbers.
     """
+    if type(data) is np.ndarray and data.dtype in (np.float64, np.float32):
+        return data  # most often, and once for each pair of sequences
     if is_frame(data):
         data = as_numbers(data, what, TEXT_REMEDY)
     array = as_numbers(as_dense_array(data, what), what, TEXT_REMEDY, row_kind="frame")

@@ -79,10 +79,12 @@ def make_costs(
             for z, own in zip((x, y), own_types, strict=True)
         )
         return Costs(kernels.COSINE, False, x, y)
-    if dtype == np.float32 and not are_moderate([x, y]):
-        dtype = np.float64
     x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
     moderate = are_moderate([x, y])
+    if x.dtype == np.float32 and not moderate:
+        dtype = np.float64
+        x, y = x.astype(dtype), y.astype(dtype)
+        moderate = are_moderate([x, y])
     if metric == "manhattan" or (metric == "euclidean" and x.shape[1] == 1):
         return Costs(
             kernels.MANHATTAN, False, np.ascontiguousarray(x), np.ascontiguousarray(y.T)

@@ -273,7 +273,7 @@ def _of_one_width(block: np.ndarray) -> list[np.ndarray]:
     for i in given:
         if block[i].shape[1:] != inner:
             raise ValueError(
-                f"frames of sample {i} have shape {block[i].shape[1:]}, those of "
-                f"sample {given[0]} {inner}; all frames need the same features"
+                f"sequences: frames of sample {i} have shape {block[i].shape[1:]}, "
+                f"those of sample {given[0]} {inner}; all frames need the same features"
             )
     return [block[i] for i in given]
