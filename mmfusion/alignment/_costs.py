@@ -218,6 +218,8 @@ def _nearer_zero(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     least = np.minimum(x.min(axis=0), y.min(axis=0))
     most = np.maximum(x.max(axis=0), y.max(axis=0))
     is_far = np.where(least > 0, most <= 2 * least, (most < 0) & (least >= 2 * most))
+    if not is_far.any():
+        return x, y
     middle = np.where(is_far, (least + most) / 2, 0).astype(x.dtype)
     return x - middle, y - middle
 
