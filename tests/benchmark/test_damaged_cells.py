@@ -171,7 +171,7 @@ def test_flipped_bits_in_a_cell_are_found(tmp_path, n_bits):
 @pytest.mark.slow
 @pytest.mark.parametrize("n_bits", [1, 2, 64])
 def test_many_flipped_bits_in_a_cell_are_found(tmp_path, n_bits):
-    check_flipped_bits(tmp_path, 20_000, n_bits)
+    check_flipped_bits(tmp_path, 5_000, n_bits)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_first_fit(
