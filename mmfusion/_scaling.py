@@ -214,7 +214,8 @@ def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scali
         spread, magnitude = _sparse_spread(block, weight)
     else:
         center, spread, magnitude = _center_and_spread(block, weight)
-    constant = is_constant(spread, magnitude, block.dtype)
+    dtype = block.dtype if block.dtype.kind == "f" else np.float64
+    constant = is_constant(spread, magnitude, dtype)
     factor = 1.0
     if how == "block":
         factor = 1 / np.sqrt(max(1, int(np.count_nonzero(~constant))))

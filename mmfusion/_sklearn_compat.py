@@ -20,11 +20,17 @@ from sklearn.utils.validation import _check_y as check_y
 
 
 class Interval(_Interval):
-    """A range of numbers, of which True and False are none."""
+    """A range of numbers that float64 holds, of which True and False are none."""
 
     def is_satisfied_by(self, val: Any) -> bool:
         """Whether a value is a number of the range."""
-        return not isinstance(val, bool) and super().is_satisfied_by(val)
+        if isinstance(val, bool) or not super().is_satisfied_by(val):
+            return False
+        try:
+            float(val)
+        except OverflowError:
+            return False
+        return True
 
 
 # in 1.6 some estimators, such as KMeans, take sparse input without a tag that says so

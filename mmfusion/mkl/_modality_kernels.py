@@ -812,7 +812,7 @@ def _pairs(kernels: Any, gammas: Any, name: str) -> list[tuple[Kernel, float | N
         )
     for gamma in gammas:
         is_number = isinstance(gamma, Real) and not isinstance(gamma, bool)
-        is_positive = is_number and 0 < float(gamma) < np.inf
+        is_positive = is_number and 0 < gamma <= sys.float_info.max
         if gamma is not None and not is_positive:
             raise ValueError(
                 f"modality {name!r}: gamma is {gamma!r}; it must be a positive number"

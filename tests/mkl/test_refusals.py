@@ -192,6 +192,12 @@ def test_true_is_no_number(estimator, parameter):
             estimator(**{parameter: value}).fit(X, Y)
 
 
+@pytest.mark.parametrize("parameter", ["C", "degree", "max_iter", "p"])
+def test_integers_beyond_floats_are_refused(parameter):
+    with pytest.raises(ValueError, match=f"'{parameter}' parameter"):
+        MKLClassifier(**{parameter: 10**400}).fit(X, Y)
+
+
 def test_gammas_in_lists_are_numbers():
     with pytest.raises(ValueError, match="modality 'a': gamma is True"):
         ModalityKernels(gamma=[0.5, True]).fit(X)
@@ -217,3 +223,9 @@ def test_a_share_of_numpy_is_a_share(dtype):
 def test_classes_are_no_measured_values(y):
     with pytest.raises(ValueError, match=r"Unknown label type: continuous|NaN"):
         MKLClassifier().fit(X, y)
+
+
+@pytest.mark.parametrize("gamma", [10**400, np.inf, np.nan, 0, -1, "scale", 1j])
+def test_gammas_that_are_no_positive_numbers_are_named(gamma):
+    with pytest.raises(ValueError, match="modality 'b': gamma is"):
+        ModalityKernels(gamma={"b": [0.5, gamma]}).fit(X)
