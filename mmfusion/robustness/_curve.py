@@ -8,11 +8,13 @@ from typing import Any
 
 import joblib
 import numpy as np
+from scipy import sparse
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 
 from mmfusion._extras import import_extra
+from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import Interval, StrOptions, validate_params
 from mmfusion._validation import as_modalities
@@ -187,7 +189,10 @@ default='missing'
         at == "both",
         error_score,
     )
-    splitter = check_cv(cv, y, classifier=any(map(is_classifier, named.values())))
+    if sparse.issparse(cv):  # scikit-learn would iterate it
+        raise TypeError("cv is a sparse matrix; give a number of folds or a splitter")
+    with errors_about("cv and y"):
+        splitter = check_cv(cv, y, classifier=any(map(is_classifier, named.values())))
     folds = checked_folds(splitter, len(frame), frame, y, groups=groups)
     jobs = [
         joblib.delayed(Fold.rows)(Fold(study, name, estimator, number, *rows))

@@ -159,6 +159,9 @@ def method_arguments(name: str, method: str) -> Arguments:
     known = estimator_arguments(name)
     if method == "inverse_transform":
         known["X"] = _fitted_once(name).transform(known["X"])
+    known["path"] = Path("parameters")
+    if method == "load_params":
+        _fitted_once(name).save_params(known["path"])
     function = getattr(all_estimators()[name], method)
     parameters = list(inspect.signature(function).parameters.values())[1:]
     return {

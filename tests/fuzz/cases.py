@@ -44,6 +44,7 @@ ALSO_NAMED = {
     "labels": "class|cluster",
     "random_state": "cannot be used to seed",
     "sample_weight": "Sample weights",
+    "sequences": "sample",
 }
 
 # of the container, whose errors name the modality or the sample

@@ -199,7 +199,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "all NaN": lambda: np.full((N_SAMPLES, 3), np.nan),
     "a NaN": lambda: _with(np.nan),
     "an inf": lambda: _with(np.inf),
-    "1e308": lambda: rows(N_SAMPLES, 3) * 1e308,
+    "1e307": lambda: rows(N_SAMPLES, 3) * 1e307,
     "1e-320": lambda: rows(N_SAMPLES, 3) * 1e-320,
     "float32 1e38": lambda: (rows(N_SAMPLES, 3) * 1e38).astype(np.float32),
     "float16": lambda: rows(N_SAMPLES, 3).astype(np.float16),

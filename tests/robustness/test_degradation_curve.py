@@ -3,6 +3,7 @@
 import joblib
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.linear_model import LogisticRegression
@@ -447,3 +448,12 @@ def test_options_of_the_wrong_type_are_named(blobs, options):
     (name,) = options
     with pytest.raises((ValueError, TypeError), match=name):
         degradation_curve(LateFusionClassifier(), *blobs, **options)
+
+
+def test_folds_and_targets_that_are_none_are_refused_by_name(blobs):
+    X, y = blobs
+    with pytest.raises(TypeError, match="cv is a sparse matrix"):
+        degradation_curve(LateFusionClassifier(), X, y, cv=sparse.eye_array(3))
+    mixed = np.array([1.5, "a", 2] * (len(y) // 3), dtype=object)
+    with pytest.raises(TypeError, match="cv and y: "):
+        degradation_curve(LateFusionClassifier(), X, np.column_stack([mixed, mixed]))
