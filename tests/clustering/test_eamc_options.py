@@ -109,7 +109,7 @@ def scripted(shape):
         (scripted, "cannot be trained"),
         (nn.Linear(6, 8, device="meta"), "meta"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_encoders_that_cannot_be_made_are_refused_by_modality(option, message):
     with pytest.raises(ValueError, match=f"'video'.*{message}"):

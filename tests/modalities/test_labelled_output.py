@@ -70,7 +70,9 @@ def blocks_of(out):
     return out.blocks if isinstance(out, Modalities) else (out,)
 
 
-@pytest.mark.parametrize(("transformer", "make"), TRANSFORMERS, ids=str)
+@pytest.mark.parametrize(
+    ("transformer", "make"), TRANSFORMERS, ids=lambda v: getattr(v, "__name__", str(v))
+)
 @pytest.mark.parametrize("form", ["Modalities", "dict", "list", "rows"])
 def test_frames_of_the_output_have_the_labels_of_the_input(transformer, make, form):
     data = make()
