@@ -20,8 +20,10 @@ from sklearn.metrics import mutual_info_score
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
+from mmfusion._memory import check_fits
 from mmfusion.fusion._clusterers import CHUNK_ROWS
 
+TABLES_OF_PAIRS = 4  # of a co-association, at its peak
 KMEANS_ROWS = 20_000  # the embedding repeats itself: more rows do not move the centres
 TIE_BREAK = 1e-6
 
@@ -487,6 +489,12 @@ def coassociation_distance(base: BaseClusterings) -> np.ndarray:
     ndarray of shape (n_samples, n_samples)
         Between 0 and 1; 1 for pairs that no run has both of.
     """
+    n_samples = len(base.labels)
+    check_fits(
+        TABLES_OF_PAIRS * n_samples**2 * np.dtype(float).itemsize,
+        f"the co-association of {n_samples} distinct samples",
+        "give a smaller n_landmarks, or combine='hbgf'",
+    )
     roots = BaseClusterings(base.labels, base.n_clusters, np.sqrt(base.weights))
     indicator = roots.indicator()
     together = (indicator @ indicator.T).toarray()

@@ -289,7 +289,9 @@ def _spread(units: Modalities, name: str) -> Any:
     else:
         values = _numbers(block, name)
     masked = np.ma.masked_invalid(values.astype(np.float64, copy=False))
-    return np.ma.filled(masked.std(axis=0), 0.0)
+    reach = np.ma.filled(np.ma.abs(masked).max(axis=0), 0.0)
+    reach = np.where(reach > 0, reach, 1.0)  # of shares of it the squares are finite
+    return np.ma.filled((masked / reach).std(axis=0), 0.0) * reach
 
 
 def _numbers(block: Block, name: str) -> np.ndarray:

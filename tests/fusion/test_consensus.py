@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import normalize
 
+from mmfusion import _memory
 from mmfusion.fusion import _consensus
 from mmfusion.fusion._consensus import BaseClusterings
 
@@ -228,6 +229,16 @@ def test_coassociation_distance_is_that_of_loops(sizes, missing):
     base, _ = slow.noisy_base(40, sizes, missing=missing)
     found = _consensus.coassociation_distance(base)
     np.testing.assert_allclose(found, slow.coassociation_distance(base), atol=1e-12)
+
+
+def test_pairs_that_do_not_fit_into_memory_are_refused_before_they_are_made(
+    monkeypatch,
+):
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 0)
+    labels = np.arange(800)[:, None]  # of which no two are alike
+    base = BaseClusterings(labels, np.array([800]), np.ones(1))
+    with pytest.raises(ValueError, match=r"co-association of 800.*n_landmarks"):
+        combine("coassociation", base)
 
 
 @pytest.mark.parametrize("seed", range(3))

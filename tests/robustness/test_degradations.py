@@ -94,6 +94,14 @@ def test_noise_has_the_deviation_asked_for():
     assert not noise[:, 3].any()
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_noise_scales_with_the_unit(unit):
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    noisy = add_noise({"audio": X}, 1.0, random_state=0)["audio"]
+    scaled = add_noise({"audio": X * unit}, 1.0, random_state=0)["audio"]
+    np.testing.assert_allclose(scaled / unit, noisy)
+
+
 def test_noise_is_in_units_of_the_reference(frame):
     louder = {name: 10 * block for name, block in frame.to_dict().items()}
     own = add_noise(frame, 1, random_state=0)["video"] - frame["video"]
