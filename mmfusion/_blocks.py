@@ -183,7 +183,7 @@ def as_dense_array(data: Any, what: str) -> np.ndarray:
         return np.asarray(as_plain(data, what))
     except TypeError as error:
         raise TypeError(f"{found}, which is no array of numbers: {error}") from error
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # the latter of a tensor within
         raise ValueError(f"{found}, which is no array of numbers: {error}") from error
 
 

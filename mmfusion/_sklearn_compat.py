@@ -24,13 +24,12 @@ class Interval(_Interval):
 
     def is_satisfied_by(self, val: Any) -> bool:
         """Whether a value is a number of the range."""
-        if isinstance(val, bool) or not super().is_satisfied_by(val):
-            return False
         try:
+            satisfied = not isinstance(val, bool) and super().is_satisfied_by(val)
             float(val)
-        except OverflowError:
+        except (OverflowError, TypeError, ValueError):  # NumPy knows no Fraction
             return False
-        return True
+        return satisfied
 
 
 # in 1.6 some estimators, such as KMeans, take sparse input without a tag that says so

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mmfusion._blocks import as_float_array
+from mmfusion._blocks import as_dense_array, as_float_array, checked_csr
 from mmfusion._options import errors_about
 
 
@@ -93,7 +93,7 @@ def numbers(values: Any, name: str) -> np.ndarray:
         If it holds something else.
     """
     if sparse.issparse(values):
-        values = values.toarray()
+        values = checked_csr(values, name).toarray()
     with errors_about(name):
         return as_float_array(values, name)
 
@@ -121,7 +121,7 @@ def words(values: Any, name: str) -> list[str]:
     listed = values
     is_array = hasattr(values, "tolist") and not isinstance(values, type)
     if is_array and not sparse.issparse(values):
-        listed = values.tolist()
+        listed = as_dense_array(values, name).tolist()
     if not isinstance(listed, Sequence) or isinstance(listed, str | bytes):
         raise TypeError(f"{name} is a {type(values).__name__}; give a list of names")
     return [str(value) for value in listed]

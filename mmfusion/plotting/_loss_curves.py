@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
@@ -149,7 +150,8 @@ class LossCurveDisplay:
             If the history is empty, or a term is unknown.
         """
         if not isinstance(history, Sequence) or not all(
-            isinstance(epoch, Mapping) for epoch in history
+            isinstance(epoch, Mapping) and not sparse.issparse(epoch)  # dok: a dict
+            for epoch in history
         ):
             raise TypeError(
                 f"history is a {type(history).__name__}; give a list with a dict for "

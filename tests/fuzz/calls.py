@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
 
@@ -194,7 +194,9 @@ def estimator_targets(name: str) -> list[Target]:
                 f"{name}.{method}",
                 partial(call_method, name, method),
                 partial(method_arguments, name, method),
-                refuses_nan and method not in NAN_IF_MISSING,
+                refuses_nan
+                and method not in NAN_IF_MISSING
+                and not (method == "score" and is_regressor(cls())),  # squares overflow
             )
         )
     return found

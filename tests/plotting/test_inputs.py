@@ -130,3 +130,10 @@ def test_a_constant_sequence_is_a_line(value):
     constant = np.full(7, value)
     display = AlignmentDisplay.from_path(constant, constant, [[0, 0], [6, 6]])
     np.testing.assert_array_equal(display.axes_[2].lines[0].get_ydata(), 0)
+
+
+def test_a_damaged_sparse_matrix_is_refused():
+    damaged = sparse.csr_array(np.eye(3))
+    damaged.indices = damaged.indices + 10**6
+    with pytest.raises(ValueError, match="weights is a damaged sparse matrix"):
+        KernelWeightsDisplay.from_weights(damaged, ["a", "b", "c"])
