@@ -194,6 +194,8 @@ default='missing'
     with errors_about("cv and y"):
         splitter = check_cv(cv, y, classifier=any(map(is_classifier, named.values())))
     folds = checked_folds(splitter, len(frame), frame, y, groups=groups)
+    if not folds:
+        raise ValueError(f"cv={cv!r:.60} gives no fold")
     jobs = [
         joblib.delayed(Fold.rows)(Fold(study, name, estimator, number, *rows))
         for name, estimator in named.items()
