@@ -108,13 +108,15 @@ def test_fusion_takes_flat_and_unflattened_output_alike():
     np.testing.assert_array_equal(*fused)
 
 
-@pytest.mark.parametrize("n_frames", [0, 1, 2.5, "mean"])
+@pytest.mark.parametrize(
+    "n_frames", [0, 1, 2.5, "mean", pytest.param(10**400, id="huge")]
+)
 def test_unfit_numbers_of_frames_are_refused(n_frames):
     with pytest.raises(ValueError, match="n_frames"):
         SequenceResampler(n_frames).fit([[np.eye(2)]])
 
 
-@pytest.mark.parametrize("n_frames", [2**40, 2**63, 10**400])
+@pytest.mark.parametrize("n_frames", [2**40, 2**63])
 def test_frames_that_do_not_fit_into_memory_are_refused_at_once(n_frames):
     X = {"audio": [np.eye(2), np.ones((5, 2))]}
     with pytest.raises(ValueError, match=r"'audio': n_frames=.*lower n_frames"):
