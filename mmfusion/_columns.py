@@ -83,7 +83,11 @@ def _runs(widths: list[int]) -> dict[str, slice | np.ndarray]:
 
 
 def _positions(table: Any, modality: str, columns: Any) -> Any:
-    columns = columns(table) if callable(columns) else columns
+    if callable(columns):
+        try:
+            columns = columns(table)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"modalities[{modality!r}]: {error}") from error
     if isinstance(columns, slice) and not any(
         isinstance(end, str) for end in (columns.start, columns.stop)
     ):

@@ -48,8 +48,11 @@ def by_modality(
     list
         One value per modality, in the order of `names`.
     """
-    # some sparse matrices are dicts
-    if not isinstance(option, Mapping) or sparse.issparse(option):
+    if sparse.issparse(option):  # some of which are dicts
+        raise TypeError(
+            f"{parameter} is a sparse matrix; give one value, or a dict by modality"
+        )
+    if not isinstance(option, Mapping):
         return [option] * len(names)
     unknown = [key for key in option if key not in names]
     if unknown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -433,6 +434,8 @@ def validate_sample_weight(sample_weight: Any, frame: Modalities) -> np.ndarray:
     check_row_labels(frame._index, sample_weight, "sample_weight")
     with errors_about("sample_weight"):
         plain = _blocks.as_plain(sample_weight, "sample_weight")
+        if isinstance(plain, Real):
+            plain = float(plain)
         weight = check_sample_weight(plain, frame)
     if weight.min() < 0:
         sample = int(np.argmin(weight))

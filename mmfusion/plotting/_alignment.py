@@ -127,7 +127,7 @@ class AlignmentDisplay:
             As `dtw_path` does.
         """
         names = _two_names(names)
-        x, y = as_sequence(x, names[0]), as_sequence(y, names[1])
+        x, y = as_sequence(x, "x"), as_sequence(y, "y")
         path = dtw_path(x, y, metric=metric, **options).path
         fewer = [z[:: 1 + (len(z) - 1) // MOST_PIXELS] for z in (x, y)]
         costs = cost_matrix(make_costs(fewer[0], fewer[1], metric))
@@ -169,7 +169,7 @@ class AlignmentDisplay:
             If the path visits frames that are not there.
         """
         names = _two_names(names)
-        x, y = as_sequence(x, names[0]), as_sequence(y, names[1])
+        x, y = as_sequence(x, "x"), as_sequence(y, "y")
         path = numbers(path, "path")
         if not np.array_equal(path, np.rint(path)):
             raise ValueError("path holds other values than the positions of frames")

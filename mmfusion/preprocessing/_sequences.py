@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmfusion._blocks import as_dense_array, as_sequences, cut_frames, cut_padding
+from mmfusion._options import errors_about
 
 
 def sequences_from_padded(padded: Any) -> np.ndarray:
@@ -85,7 +86,8 @@ def padded_from_sequences(sequences: Sequence[Any] | np.ndarray) -> np.ndarray:
     """
     block = as_sequences(sequences, "sequences")
     given = _of_one_width(block)
-    dtype = np.result_type(np.float32, *{e.dtype for e in given})
+    with errors_about("sequences"):
+        dtype = np.result_type(np.float32, *{e.dtype for e in given})
     longest = max(map(len, given))
     padded = np.full((len(block), longest, *given[0].shape[1:]), np.nan, dtype=dtype)
     for row, sequence in zip(padded, block, strict=True):
@@ -244,7 +246,9 @@ def frames_from_sequences(
     ((6, 3), [2, -1, 4])
     """
     block = as_sequences(sequences, "sequences")
-    frames = np.concatenate(_of_one_width(block))
+    given = _of_one_width(block)
+    with errors_about("sequences"):
+        frames = np.concatenate(given)
     return frames, np.array([-1 if e is None else len(e) for e in block], np.int64)
 
 
@@ -255,8 +259,8 @@ def _turned(block: np.ndarray) -> np.ndarray:
             continue
         if element.ndim != 2:
             raise ValueError(
-                f"sample {i} is an array of shape {element.shape}; a series with "
-                "channels has 2 dimensions"
+                f"collection: sample {i} has shape {element.shape}; a series with "
+                "channels has 2 dimensions, (n_channels, n_frames)"
             )
         turned[i] = element.T
     return turned

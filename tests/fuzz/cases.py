@@ -120,8 +120,10 @@ def replace(container: Any, place: Place, value: Any) -> Any:
 
 
 def is_left_out(place: Place, value: Any) -> bool:
-    """Tell what is valid, and takes a processor, a network or a compiler for long."""
+    """Whether a value is valid but takes long, or is no concern of ours."""
     name = str(place[0])
+    if name in ("n_jobs", "random_state") and isinstance(value, np.timedelta64):
+        return True  # which joblib and scikit-learn take for an integer
     if name == "n_jobs":
         return isinstance(value, Integral) and value not in (0, 1)
     if name == "compile":
