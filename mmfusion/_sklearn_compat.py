@@ -3,8 +3,10 @@
 They are stable from 1.6 to 1.9; where one moves, it is mended here.
 """
 
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 from sklearn import __version__
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._indexing import _get_column_indices as column_indices
@@ -25,12 +27,16 @@ class Interval(_Interval):
     def is_satisfied_by(self, val: Any) -> bool:
         """Whether a value is a number of the range."""
         try:
-            satisfied = not isinstance(val, bool) and super().is_satisfied_by(val)
+            # to NumPy a span of time is an integer
+            is_other = isinstance(val, bool | np.timedelta64)
+            satisfied = not is_other and super().is_satisfied_by(val)
             float(val)
         except (OverflowError, TypeError, ValueError):  # NumPy knows no Fraction
             return False
         return satisfied
 
+
+INTEGER = Interval(Integral, None, None, closed="neither")
 
 # in 1.6 some estimators, such as KMeans, take sparse input without a tag that says so
 SPARSE_TAGS_ARE_TRUE = parse_version(__version__) >= parse_version("1.7")
@@ -49,6 +55,7 @@ except ImportError:  # scikit-learn < 1.9
 
 
 __all__ = [
+    "INTEGER",
     "SPARSE_TAGS_ARE_TRUE",
     "CallbackSupportMixin",
     "HasMethods",

@@ -133,6 +133,7 @@ class Layout:
     feature_names: tuple[list[str] | None, ...]
     columns: dict[str, list[str]] | None = None  # by modality, of a table with names
     as_given: frozenset[str] = frozenset()  # modalities that hold other than numbers
+    dtypes: tuple[str, ...] = ()  # of the floats of each modality, '' of other blocks
 
     @property
     def is_named(self) -> bool:
@@ -232,16 +233,42 @@ def validate_modalities(
         tuple(named[name] for name in frame.names),
         columns,
         as_given,
+        tuple(map(_float_dtype, checked.blocks)),
     )
     if reset:
         _set_layout(estimator, layout, tags, from_table=from_table)
     else:
         _check_layout(estimator, layout)
+        if not raw:
+            checked = _with_dtypes(checked, layout, estimator._layout)
         # a list has the names of fit, by which estimators know their parts
         checked = Modalities._of(
             estimator._layout.names, checked.blocks, checked._mask, checked._index
         )
     return checked
+
+
+def _float_dtype(block: Block) -> str:
+    dtype = getattr(block, "dtype", None)
+    return dtype.name if isinstance(dtype, np.dtype) and dtype in FLOATS else ""
+
+
+def _with_dtypes(frame: Modalities, now: Layout, fitted: Layout) -> Modalities:
+    """Cast floats to the dtype of `fit`, which compiled functions of others insist on.
+
+    A mapped file stays one: to cast it would read all of it.
+    """
+    if not fitted.dtypes or now.dtypes == fitted.dtypes:
+        return frame
+    blocks = [
+        block.astype(then)
+        if now_dtype and then and now_dtype != then and not _blocks.is_mapped(block)
+        else block
+        for block, now_dtype, then in zip(
+            frame.blocks, now.dtypes, fitted.dtypes, strict=True
+        )
+    ]
+    return frame._with_blocks(blocks, frame._mask)
 
 
 @dataclass(frozen=True)

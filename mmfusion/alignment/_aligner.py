@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._options import by_modality
-from mmfusion._sklearn_compat import Interval, StrOptions
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion.alignment._costs import METRICS
 from mmfusion.alignment._dtw import WINDOWS, Constraints
 from mmfusion.alignment._sequence_aligner import Sample, SequenceAligner, mean_cost
@@ -167,7 +167,7 @@ class DTWAligner(SequenceAligner):
     """
 
     _parameter_constraints: dict = {
-        "reference": [Integral, str],
+        "reference": [INTEGER, str],
         "n_frames": [Interval(Integral, 2, None, closed="left"), None],
         "metric": [str, callable],
         "step_pattern": [str, StepPattern],
@@ -178,8 +178,8 @@ class DTWAligner(SequenceAligner):
         "max_jump": [Interval(Integral, 0, None, closed="left"), None],
         "gamma": [Interval(Real, 0, None, closed="left")],
         "projections": [dict, None],
-        "n_jobs": [Integral, None],
-        "modalities": ["array-like", str, dict, Integral, None],
+        "n_jobs": [INTEGER, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(

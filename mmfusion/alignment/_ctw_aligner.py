@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion._constancy import centered, is_constant
-from mmfusion._sklearn_compat import Interval, StrOptions
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion.alignment._costs import unit_rows
 from mmfusion.alignment._ctw import (
     CTW,
@@ -204,7 +204,7 @@ class CTWAligner(SequenceAligner):
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "reference": [Integral, str],
+        "reference": [INTEGER, str],
         "n_frames": [Interval(Integral, 2, None, closed="left"), None],
         "energy": [Interval(Real, 0, 1, closed="right")],
         "ridge": [Interval(Real, 0, 1, closed="both")],
@@ -214,8 +214,8 @@ class CTWAligner(SequenceAligner):
         "max_slope": [Interval(Real, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "n_jobs": [Integral, None],
-        "modalities": ["array-like", str, dict, Integral, None],
+        "n_jobs": [INTEGER, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._constancy import ROUNDING
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import (
+    INTEGER,
     Interval,
     StrOptions,
     container_adapter,
@@ -174,8 +175,8 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         "radius": [Interval(Real, 0, None, closed="left")],
         "max_slope": [Interval(Real, 1, None, closed="left")],
         "penalty": [Interval(Real, 0, None, closed="left")],
-        "n_jobs": [Integral, None],
-        "modalities": ["array-like", str, dict, Integral, None],
+        "n_jobs": [INTEGER, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(

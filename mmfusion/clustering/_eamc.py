@@ -32,6 +32,7 @@ import mmfusion
 from mmfusion._options import by_modality
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import (
+    INTEGER,
     CallbackSupportMixin,
     Interval,
     StrOptions,
@@ -363,7 +364,7 @@ class EAMCClusterer(
         "reg_weight": [_weight],
         "regularizer": [StrOptions({"balance", "confidence"})],
         "kernel_width": [_positive],
-        "reference_modality": [str, Integral],
+        "reference_modality": [str, INTEGER],
         "pretrain_epochs": [
             StrOptions({"auto"}),
             Interval(Integral, 0, None, closed="left"),
@@ -398,8 +399,8 @@ class EAMCClusterer(
         "callbacks": [list, None],
         "checkpoint_dir": [str, Path, None],
         "checkpoint_every": [_count],
-        "n_jobs": [Integral, None],
-        "modalities": ["array-like", str, dict, Integral, None],
+        "n_jobs": [INTEGER, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }

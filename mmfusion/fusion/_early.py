@@ -25,6 +25,7 @@ from mmfusion._options import (
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings
 from mmfusion._sklearn_compat import (
+    INTEGER,
     HasMethods,
     Interval,
     StrOptions,
@@ -140,7 +141,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "reducer": [HasMethods(["fit", "transform"]), dict, None],
         "weights": ["array-like", dict, None],
-        "modalities": ["array-like", str, dict, Integral, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(

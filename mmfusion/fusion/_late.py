@@ -17,7 +17,13 @@ from mmfusion._blocks import of_samples, over_all_samples
 from mmfusion._numbers import holds_nan
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, fit_scaling, resolve_scalings
-from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    INTEGER,
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion import _consensus, _quality
@@ -206,8 +212,8 @@ class LateFusionClusterer(
         "n_runs": [Interval(Integral, 1, None, closed="left")],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "n_landmarks": [Interval(Integral, 2, None, closed="left")],
-        "modalities": ["array-like", str, dict, Integral, None],
-        "n_jobs": [Integral, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
+        "n_jobs": [INTEGER, None],
         "random_state": ["random_state"],
     }
 

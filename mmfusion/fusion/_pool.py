@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from inspect import Parameter, signature
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +18,7 @@ from mmfusion._blocks import of_samples, over_all_samples
 from mmfusion._numbers import holds_nan
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, resolve_scalings
-from mmfusion._sklearn_compat import HasMethods, StrOptions, fit_context
+from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion import _combine
@@ -62,8 +61,8 @@ POOL_CONSTRAINTS: dict = {
     "cv": ["cv_object"],
     "scaling": [StrOptions(set(SCALINGS)), None, dict],
     "empty": [StrOptions({"prior", "raise"})],
-    "modalities": ["array-like", str, dict, Integral, None],
-    "n_jobs": [Integral, None],
+    "modalities": ["array-like", str, dict, INTEGER, None],
+    "n_jobs": [INTEGER, None],
     "random_state": ["random_state"],
 }
 CLASSIFIER_POOL_CONSTRAINTS: dict = {

@@ -12,7 +12,13 @@ from sklearn.utils.metaestimators import available_if
 
 from mmfusion._options import by_modality
 from mmfusion._scaling import SCALINGS
-from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    INTEGER,
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._validation import ModalityTags
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion._clusterers import (
@@ -100,11 +106,11 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "modality": [str, Integral],
+        "modality": [str, INTEGER],
         "clusterer": [HasMethods("fit_predict"), None],
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
-        "modalities": ["array-like", str, dict, Integral, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
         "random_state": ["random_state"],
     }
 

@@ -20,7 +20,7 @@ from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._memory import check_fits
 from mmfusion._options import by_modality, errors_name
 from mmfusion._scaling import SCALINGS, Scaling, fit_scaling, resolve_scalings
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
 from mmfusion._validation import ModalityTags, is_multimodal, refuse_empty_samples
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.mkl._feature_maps import (
@@ -60,8 +60,8 @@ KERNEL_CONSTRAINTS: dict[str, list[Any]] = {
     "max_exact_samples": [Interval(Integral, 1, None, closed="left")],
     "n_components": [Interval(Integral, 1, None, closed="left")],
     "temp_folder": [str, PathLike, None],
-    "modalities": ["array-like", str, dict, Integral, None],
-    "n_jobs": [Integral, None],
+    "modalities": ["array-like", str, dict, INTEGER, None],
+    "n_jobs": [INTEGER, None],
     "random_state": ["random_state"],
 }
 

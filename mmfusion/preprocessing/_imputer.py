@@ -15,6 +15,7 @@ from mmfusion._blocks import of_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._scaling import fit_scaling
 from mmfusion._sklearn_compat import (
+    INTEGER,
     Interval,
     StrOptions,
     fit_context,
@@ -99,7 +100,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         "strategy": [StrOptions({"mean", "knn", "zero"})],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "add_indicator": ["boolean"],
-        "modalities": ["array-like", str, dict, Integral, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(

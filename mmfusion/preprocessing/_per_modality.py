@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -35,6 +34,7 @@ from mmfusion._numbers import as_numbers
 from mmfusion._options import check_estimators, errors_name
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import (
+    INTEGER,
     HasMethods,
     StrOptions,
     VisualBlock,
@@ -121,8 +121,8 @@ class PerModality(
             dict,
             None,
         ],
-        "modalities": ["array-like", str, dict, Integral, None],
-        "n_jobs": [Integral, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
+        "n_jobs": [INTEGER, None],
     }
 
     def __init__(

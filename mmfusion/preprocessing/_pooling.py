@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from mmfusion._constancy import centered
+from mmfusion._sklearn_compat import INTEGER
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
 
 
@@ -107,7 +107,7 @@ class SequencePooling(SequenceTransformer):
 
     _parameter_constraints: dict = {
         "statistics": ["array-like"],
-        "modalities": ["array-like", str, dict, Integral, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmfusion._memory import check_fits
-from mmfusion._sklearn_compat import Interval, StrOptions
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
 
 OF_LENGTHS: dict[str, Callable[[list[int]], float]] = {"median": np.median, "max": max}
@@ -94,7 +94,7 @@ class SequenceResampler(SequenceTransformer):
             StrOptions(set(OF_LENGTHS)),
         ],
         "flatten": ["boolean"],
-        "modalities": ["array-like", str, dict, Integral, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(

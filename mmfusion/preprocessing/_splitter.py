@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from mmfusion._sklearn_compat import fit_context
+from mmfusion._sklearn_compat import INTEGER, fit_context
 from mmfusion._validation import ModalityTags
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 
@@ -59,7 +58,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "modalities": ["array-like", str, dict, Integral, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(self, modalities: Any = None) -> None:

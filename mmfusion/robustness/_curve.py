@@ -16,7 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from mmfusion._extras import import_extra
 from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels
-from mmfusion._sklearn_compat import Interval, StrOptions, validate_params
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, validate_params
 from mmfusion._validation import as_modalities
 from mmfusion.fusion._folds import checked_folds
 from mmfusion.metrics import get_scorer
@@ -41,7 +41,7 @@ DEGRADATIONS: dict[str, Degrade] = {
         "scoring": [str, callable, list, tuple, dict, None],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "error_score": [StrOptions({"raise"}), Real],
-        "n_jobs": [Integral, None],
+        "n_jobs": [INTEGER, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     },

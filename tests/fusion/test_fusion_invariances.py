@@ -14,9 +14,11 @@ from mmfusion import (
     EarlyFusion,
     EarlyFusionClusterer,
     EarlyFusionRegressor,
+    HybridFusionClusterer,
     LateFusionClusterer,
     LateFusionRegressor,
     Modalities,
+    SingleModalityClusterer,
 )
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.fusion._calibration import fit_calibrator
@@ -167,3 +169,24 @@ def test_neither_unit_nor_offset_of_values_decides(regressor, unit, offset, X):
     expected = clone(regressor).fit(X, y).predict(X)
     found = clone(regressor).fit(X, unit * y + offset).predict(X)
     np.testing.assert_allclose((found - offset) / unit, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        EarlyFusionClusterer(n_clusters=2, random_state=0),
+        LateFusionClusterer(n_clusters=2, n_runs=2, random_state=0),
+        HybridFusionClusterer(n_clusters=2, n_runs=2, random_state=0),
+        SingleModalityClusterer(n_clusters=2, random_state=0),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_later_samples_may_have_another_precision(estimator, dtype):
+    X, _ = make_multimodal_blobs(60, centers=2, random_state=0)
+    other = np.float64 if dtype is np.float32 else np.float32
+    X, later = (
+        {n: b.astype(d) for n, b in X.to_dict().items()} for d in (dtype, other)
+    )
+    clusterer = clone(estimator).fit(X)
+    np.testing.assert_array_equal(clusterer.predict(later), clusterer.labels_)
