@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
 from mmfusion import _blocks
@@ -87,6 +87,7 @@ def check_target(estimator: Any, frame: Modalities, y: Any, **options: Any) -> A
         y = check_y(_blocks.as_plain(y, "y"), estimator=estimator, **options)
         if options.get("y_numeric") and y.dtype.kind != "f":
             y = y.astype(np.float64)
+            assert_all_finite(y, input_name="y")  # of objects that were none before
     check_consistent_length(frame, y)
     return y
 
@@ -260,14 +261,18 @@ def _with_dtypes(frame: Modalities, now: Layout, fitted: Layout) -> Modalities:
     """
     if not fitted.dtypes or now.dtypes == fitted.dtypes:
         return frame
-    blocks = [
-        block.astype(then)
-        if now_dtype and then and now_dtype != then and not _blocks.is_mapped(block)
-        else block
-        for block, now_dtype, then in zip(
-            frame.blocks, now.dtypes, fitted.dtypes, strict=True
-        )
-    ]
+    blocks = list(frame.blocks)
+    for v, (dtype, then) in enumerate(zip(now.dtypes, fitted.dtypes, strict=True)):
+        if not (dtype and then) or dtype == then or _blocks.is_mapped(blocks[v]):
+            continue
+        with np.errstate(over="ignore"):
+            blocks[v] = blocks[v].astype(then)
+        place = _infinite_cell(blocks[v], frame.observed[:, v], nan_too=False)
+        if place is not None:
+            raise ValueError(
+                f"modality {fitted.names[v]!r}: sample {place[0]}, feature {place[1]} "
+                f"does not fit {then}, the dtype of fit; fit on {dtype}"
+            )
     return frame._with_blocks(blocks, frame._mask)
 
 

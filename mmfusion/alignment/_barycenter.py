@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from sklearn.utils import check_random_state
 
 from mmfusion._blocks import as_float_array
+from mmfusion._memory import check_fits
 from mmfusion.alignment._dtw import dtw_path
 from mmfusion.alignment._pairs import cdist_dtw
 from mmfusion.alignment._parameters import check_integer, check_real
@@ -125,6 +126,12 @@ def dtw_barycenter(
     if n_frames is not None:
         n_frames = check_integer(n_frames, "n_frames", 1)
     found, kept_weights = _weighted_sequences(sequences, weights)
+    if n_frames is not None:
+        check_fits(
+            n_frames * found[0].nbytes // len(found[0]),
+            f"a barycentre of n_frames={n_frames}",
+            "lower n_frames",
+        )
     dtype = np.result_type(*found)
     found = [x.astype(np.float64, copy=False) for x in found]
     if init is None:

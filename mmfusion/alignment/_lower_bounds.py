@@ -304,8 +304,8 @@ def lb_improved(
 def _finite(bound: float) -> float:
     if np.isinf(bound):
         raise ValueError(
-            f"the lower bound overflows: it is larger than {np.finfo(float).max:.2g}; "
-            "rescale the sequences (divide all by one number)"
+            f"the lower bound of x and y overflows: it is larger than "
+            f"{np.finfo(float).max:.2g}; rescale them (divide all by one number)"
         )
     return bound
 

@@ -267,7 +267,8 @@ def _n_bytes(cells: list[Cell], outcomes: list[Any]) -> int:
 
 
 def _as_dataset(name: Any, data: Any) -> Dataset:
-    if isinstance(data, Mapping) and {"data", "target"} <= set(data):
+    is_bunch = isinstance(data, Mapping) and not issparse(data)
+    if is_bunch and {"data", "target"} <= set(data):
         data = data["data"], data["target"]
     if not (isinstance(data, tuple) and len(data) == 2):
         raise ValueError(

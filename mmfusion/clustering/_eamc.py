@@ -709,7 +709,7 @@ class EAMCClusterer(
         for name in ("betas", "discriminator_betas"):
             pair = getattr(self, name)
             if len(pair) != 2 or not all(
-                isinstance(beta, Real) and beta in _SHARE for beta in pair
+                isinstance(beta, Real) and _SHARE.is_satisfied_by(beta) for beta in pair
             ):
                 raise ValueError(f"{name}={pair!r} must be two numbers from [0, 1)")
         for callback in self.callbacks or []:
@@ -873,8 +873,8 @@ class EAMCClusterer(
                 self._k,
                 self.attention,
                 float(self.attention_temperature),
-                self.hidden_width,
-                n_heads,
+                int(self.hidden_width),
+                int(n_heads),
             )
         except (RuntimeError, OverflowError, TypeError) as error:
             raise ValueError(

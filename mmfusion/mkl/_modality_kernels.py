@@ -796,7 +796,9 @@ callable, list or dict, default='rbf'
 def _pairs(kernels: Any, gammas: Any, name: str) -> list[tuple[Kernel, float | None]]:
     """Kernels of one modality, each with every gamma if it has one."""
     kernels = kernels if isinstance(kernels, list | tuple) else [kernels]
-    gammas = gammas if isinstance(gammas, list | tuple | np.ndarray) else [gammas]
+    if isinstance(gammas, np.ndarray):
+        gammas = np.atleast_1d(gammas).tolist()
+    gammas = gammas if isinstance(gammas, list | tuple) else [gammas]
     if len(kernels) == 0 or len(gammas) == 0:
         raise ValueError(f"modality {name!r}: there is no kernel in an empty list")
     for kernel in kernels:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 LATENT_WIDTH = 128
+WIDEST = 2**31 - 1  # what torch and processors count to
 # layers that the encoders here are made of: none of them draws at random
 _DETERMINISTIC = (
     nn.ModuleList,
@@ -169,10 +170,10 @@ def _users_encoder(option: Any, shape: tuple[int, ...], name: str) -> nn.Module:
 def _widths(option: Any, name: str) -> list[int]:
     widths = list(option) if isinstance(option, list | tuple) else [option]
     integers = [isinstance(w, Integral) and not isinstance(w, bool) for w in widths]
-    if not widths or not all(integers) or min(widths) < 1:
+    if not widths or not all(integers) or not 1 <= min(widths) <= max(widths) <= WIDEST:
         raise ValueError(
-            f"modality {name!r}: widths of an encoder are positive integers, got "
-            f"encoders={option!r}"
+            f"modality {name!r}: widths of an encoder are positive integers of at most "
+            f"{WIDEST}, got encoders={option!r}"
         )
     return [int(width) for width in widths]
 

@@ -150,7 +150,9 @@ class LossCurveDisplay:
             If the history is empty, or a term is unknown.
         """
         if not isinstance(history, Sequence) or not all(
-            isinstance(epoch, Mapping) and not sparse.issparse(epoch)  # dok: a dict
+            isinstance(epoch, Mapping)
+            and not sparse.issparse(epoch)  # dok: a dict
+            and all(isinstance(term, str) for term in epoch)
             for epoch in history
         ):
             raise TypeError(

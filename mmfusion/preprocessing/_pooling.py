@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmfusion._blocks import as_elements
 from mmfusion._constancy import centered
 from mmfusion._sklearn_compat import INTEGER
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
@@ -121,7 +122,7 @@ class SequencePooling(SequenceTransformer):
 
     def _start(self, sequences: dict[str, np.ndarray]) -> None:
         known = [*STATISTICS, LENGTH]
-        given = list(self.statistics)
+        given = as_elements(self.statistics, "statistics")
         # others may not be compared, or not with one answer
         are_known = all(isinstance(s, str) and s in known for s in given)
         if not given or not are_known or len(given) > len(set(given)):

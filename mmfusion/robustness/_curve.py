@@ -13,6 +13,7 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 
+from mmfusion._blocks import as_dense_array
 from mmfusion._extras import import_extra
 from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels
@@ -172,11 +173,10 @@ default='missing'
     """
     named = _named(estimators)
     frame = as_modalities(X)
-    for key, values in {"y": y, "groups": groups}.items():
-        check_row_labels(frame._index, values, key)
-    if y is not None:
-        y = np.asarray(y)
-        check_consistent_length(frame, y)
+    y, groups = (
+        _of_samples(values, frame, key)
+        for key, values in {"y": y, "groups": groups}.items()
+    )
     if at == "predict":
         _refuse_transductive(named)
     study = Study(
@@ -230,6 +230,19 @@ def _refuse_transductive(estimators: Mapping[str, Any]) -> None:
             )
 
 
+def _of_samples(values: Any, frame: Any, name: str) -> np.ndarray | None:
+    """Read what has a value for each sample."""
+    if values is None:
+        return None
+    check_row_labels(frame._index, values, name)
+    if sparse.issparse(values):
+        raise TypeError(f"{name} is a sparse matrix; give a dense array, by toarray()")
+    with errors_about(name):
+        values = as_dense_array(values, name)
+        check_consistent_length(frame, values)
+    return values
+
+
 def _scorers(scoring: Any, estimators: Mapping[str, Any]) -> dict[str, Scorer]:
     if scoring is None:
         for name, estimator in estimators.items():
@@ -242,12 +255,12 @@ def _scorers(scoring: Any, estimators: Mapping[str, Any]) -> dict[str, Scorer]:
     if callable(scoring):
         return {"score": scoring}
     names = [scoring] if isinstance(scoring, str) else scoring
-    given = (
-        names if isinstance(names, Mapping) else dict(zip(names, names, strict=True))
-    )
-    if not given:
+    with errors_about("scoring"):
+        if not isinstance(names, Mapping):
+            names = dict(zip(names, names, strict=True))
+    if not names:
         raise ValueError("scoring is empty; give at least one")
-    scorers = {n: get_scorer(s) if isinstance(s, str) else s for n, s in given.items()}
+    scorers = {n: get_scorer(s) if isinstance(s, str) else s for n, s in names.items()}
     for name, scorer in scorers.items():
         if not callable(scorer):
             raise TypeError(f"scoring {name!r} is {scorer!r}, not a scorer or its name")

@@ -128,5 +128,5 @@ def test_what_has_no_bound_is_refused(bound):
         bound(x, x, True)
     with pytest.raises(TypeError, match="metric=5 is a int"):
         bound(x, x, metric=5)
-    with pytest.raises(ValueError, match=r"bound overflows.* rescale"):
+    with pytest.raises(ValueError, match=r"bound of x and y overflows.* rescale"):
         bound(x + 1e200, x)
