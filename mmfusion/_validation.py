@@ -107,6 +107,9 @@ class ModalityTags:
         sample becomes a row.
     column_per_sample : bool, default=False
         Whether what a transformer gives has a column for each sample of `fit`.
+    same_dtype : bool, default=False
+        Whether later floats are cast to the dtype of `fit`, since compiled functions
+        of estimators inside insist on it.
     takes_nan, takes_text : callable, default=None
         Given the name of a modality, return whether what it is handed to takes cells
         that are NaN, or what is no number (text, categories), as in `accepted_cells`.
@@ -120,6 +123,7 @@ class ModalityTags:
     sparse: bool = False
     images: bool = False
     column_per_sample: bool = False
+    same_dtype: bool = False
     takes_nan: Callable[[str], bool] | None = None
     takes_text: Callable[[str], bool] | None = None
     holds_kernel: Callable[[str], bool] | None = None
@@ -240,7 +244,7 @@ def validate_modalities(
         _set_layout(estimator, layout, tags, from_table=from_table)
     else:
         _check_layout(estimator, layout)
-        if not raw:
+        if tags.same_dtype:
             checked = _with_dtypes(checked, layout, estimator._layout)
         # a list has the names of fit, by which estimators know their parts
         checked = Modalities._of(
@@ -255,7 +259,7 @@ def _float_dtype(block: Block) -> str:
 
 
 def _with_dtypes(frame: Modalities, now: Layout, fitted: Layout) -> Modalities:
-    """Cast floats to the dtype of `fit`, which compiled functions of others insist on.
+    """Cast floats to the dtype of `fit`.
 
     A mapped file stays one: to cast it would read all of it.
     """

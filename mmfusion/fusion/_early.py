@@ -485,4 +485,4 @@ class EarlyFusionClusterer(
         return predict_labels(self.clusterer_, self.fusion_._fuse(frame))
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=take_sparse(self))
+        return ModalityTags(sparse=take_sparse(self), same_dtype=True)

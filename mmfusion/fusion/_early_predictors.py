@@ -201,6 +201,7 @@ class EarlyMixin(ModalityMixin):
         return ModalityTags(
             sparse=take_sparse(self),
             missing=self.missing != "raise",
+            same_dtype=True,
             takes_nan=self._takes_nan,
         )
 

@@ -247,7 +247,10 @@ class HybridFusionClusterer(
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(
-            sparse=take_sparse(self), missing=True, takes_nan=self._takes_nan
+            sparse=take_sparse(self),
+            missing=True,
+            same_dtype=True,
+            takes_nan=self._takes_nan,
         )
 
     def _takes_nan(self, name: str) -> bool:

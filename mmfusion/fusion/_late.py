@@ -456,6 +456,7 @@ class LateFusionClusterer(
         return ModalityTags(
             sparse=take_sparse(self),
             missing=True,
+            same_dtype=True,
             takes_nan=lambda name: accepted_by(self, name).nan,
             takes_text=lambda name: accepted_by(self, name).text,
         )

@@ -496,6 +496,7 @@ class PoolMixin(PerModalityParams, ModalityMixin):
         return ModalityTags(
             sparse=take_sparse(self),
             missing=True,
+            same_dtype=True,
             takes_nan=self._takes_nan,
             takes_text=self._takes_text,
         )

@@ -200,7 +200,7 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         return self.estimator_.predict(own)
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=take_sparse(self))
+        return ModalityTags(sparse=take_sparse(self), same_dtype=True)
 
 
 def _position(modality: str | int, names: Sequence[str]) -> int:

@@ -194,7 +194,7 @@ def test_later_samples_may_have_another_precision(estimator, dtype):
 
 def test_later_values_that_the_precision_of_fit_cannot_hold_are_refused():
     X = {"audio": np.eye(6, dtype=np.float32), "video": np.eye(6, dtype=np.float32)}
-    fusion = EarlyFusion(None).fit(X)
+    clusterer = EarlyFusionClusterer(n_clusters=2, scaling=None).fit(X)
     later = {"audio": np.eye(6), "video": np.eye(6) * 1e300}
     with pytest.raises(ValueError, match=r"'video'.*sample 0.*fit float32.*float64"):
-        fusion.transform(later)
+        clusterer.predict(later)
