@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._blocks import as_float_array
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion.alignment._costs import METRICS
@@ -290,14 +291,15 @@ def _project(sequence: np.ndarray, projection: Any, name: str, i: int) -> np.nda
             check_is_fitted(projection)  # not every transformer says so by itself
             found = np.asarray(projection.transform(sequence))
         else:
-            found = sequence @ np.asarray(projection)
+            found = sequence @ as_float_array(projection, f"projections[{name!r}]")
     except NotFittedError as error:
         raise ValueError(
             f"{what}, has a projection that is not fitted: {error} Where the aligner "
             "is cloned, as in a search, give it in a FrozenEstimator"
         ) from error
-    except ValueError as error:
-        raise ValueError(f"{what}, cannot be projected: {error}") from error
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{what}, cannot be projected: {error}") from error
     if found.ndim != 2 or len(found) != len(sequence) or not np.isfinite(found).all():
         raise ValueError(
             f"{what}, is projected to an array of shape {found.shape}; expected finite "
