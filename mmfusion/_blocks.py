@@ -272,7 +272,8 @@ def checked_csr(matrix: Any, what: str) -> Any:
             f"{what} is a damaged sparse matrix: {error}; build it anew from its "
             "nonzero cells"
         ) from error
-    index_dtype = sparse.get_index_dtype(maxval=max(csr.nnz, *csr.shape))
+    fits = max(csr.nnz, *csr.shape) <= np.iinfo(np.int32).max
+    index_dtype = np.int32 if fits else np.int64
     if csr.indices.dtype == index_dtype == csr.indptr.dtype:
         return matrix if matrix.format == "csr" else csr
     indices, indptr = csr.indices.astype(index_dtype), csr.indptr.astype(index_dtype)

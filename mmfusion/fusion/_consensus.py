@@ -97,7 +97,7 @@ class BaseClusterings:
         """Multiply the rows of these samples by their weights."""
         if self.sample_weight is None:
             return indicator
-        return sparse.diags_array(self.sample_weight, format="csr") @ indicator
+        return sparse.diags(self.sample_weight, format="csr") @ indicator
 
     def chunks(self) -> Iterator[tuple[slice, sparse.csr_array]]:
         """Go through the indicator matrix without ever making all of it."""

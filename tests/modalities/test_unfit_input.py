@@ -108,7 +108,7 @@ def test_sparse_arrays_of_other_dimensions_are_refused(way, shape):
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "lil", "dok", "dia"])
 def test_int64_indices_become_int32_where_they_suffice(form):
-    matrix = sparse.random_array((6, 4), density=0.5, format=form, rng=0)
+    matrix = sparse.random(6, 4, density=0.5, format=form, random_state=0)
     for name in ("indices", "indptr", "row", "col"):
         if form in ("csr", "csc", "bsr") and name.startswith("ind"):
             setattr(matrix, name, getattr(matrix, name).astype(np.int64))

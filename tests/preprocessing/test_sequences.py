@@ -201,7 +201,7 @@ def test_what_is_no_such_layout_is_refused(call, message):
         {"a": np.eye(2)},
         {1.0},
         object(),
-        sparse.eye_array(3).tocsr(),
+        sparse.csr_array(np.eye(3)),
         Modalities([np.eye(3)]),
     ],
     ids=lambda given: type(given).__name__,
