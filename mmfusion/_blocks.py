@@ -274,8 +274,10 @@ def checked_csr(matrix: Any, what: str) -> Any:
         ) from error
     fits = max(csr.nnz, *csr.shape) <= np.iinfo(np.int32).max
     index_dtype = np.int32 if fits else np.int64
+    if matrix.format == "csr":
+        csr = matrix  # the user's own, unless its indices have to change
     if csr.indices.dtype == index_dtype == csr.indptr.dtype:
-        return matrix if matrix.format == "csr" else csr
+        return csr
     indices, indptr = csr.indices.astype(index_dtype), csr.indptr.astype(index_dtype)
     return type(csr)((csr.data, indices, indptr), shape=csr.shape)
 

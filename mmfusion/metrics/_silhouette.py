@@ -87,7 +87,7 @@ def modality_silhouette_score(
     ):
         raise ValueError(f"scaling {scaling!r} is none of {SCALINGS} and not None")
     if sample_size is not None and (
-        isinstance(sample_size, bool)
+        isinstance(sample_size, bool | np.timedelta64)
         or not isinstance(sample_size, Integral)
         or sample_size < 1
     ):

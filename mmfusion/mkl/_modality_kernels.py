@@ -813,7 +813,9 @@ def _pairs(kernels: Any, gammas: Any, name: str) -> list[tuple[Kernel, float | N
             f"modality {name!r}: 'precomputed' is the only kernel of its modality"
         )
     for gamma in gammas:
-        is_number = isinstance(gamma, Real) and not isinstance(gamma, bool)
+        is_number = isinstance(gamma, Real) and not isinstance(
+            gamma, bool | np.timedelta64
+        )
         is_positive = is_number and 0 < gamma <= sys.float_info.max
         if gamma is not None and not is_positive:
             raise ValueError(

@@ -161,7 +161,9 @@ def check_count(value: Any, name: str) -> None:
     ValueError
         If it is not an integer of at least 1, or None.
     """
-    is_count = isinstance(value, Integral) and not isinstance(value, bool)
+    is_count = isinstance(value, Integral) and not isinstance(
+        value, bool | np.timedelta64
+    )
     if value is not None and (not is_count or value < 1):
         raise ValueError(
             f"{name} is {value!r}; give a number of samples, at least 1, or None for "

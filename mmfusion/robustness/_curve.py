@@ -301,7 +301,9 @@ def _numbers(own: Any, levels: Any) -> tuple[float, ...]:
         numbers = tuple(map(float, given))
     except (TypeError, ValueError, OverflowError):
         given, numbers = (), ()
-    is_real = (isinstance(n, Real) and not isinstance(n, bool) for n in given)
+    is_real = (
+        isinstance(n, Real) and not isinstance(n, bool | np.timedelta64) for n in given
+    )
     if not numbers or not all(is_real) or not all(0 <= n < np.inf for n in numbers):
         raise ValueError(
             f"levels={levels!r}; it needs finite numbers, not negative, such as "
