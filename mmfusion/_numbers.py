@@ -256,7 +256,7 @@ def _objects_as_floats(
         where = f"{what}: {_place(position, block, columns, row_kind)}"
         if isinstance(cell, str | bytes):
             raise ValueError(
-                f"{where} holds text ({cell!r:.40}), not a number; {remedy}"
+                f"{where} holds text ({cell!r:.40}), not numbers; {remedy}"
             )
         raise TypeError(
             f"{where} holds an object of type {type(cell).__name__}; a cell's argument "

@@ -137,7 +137,7 @@ class Layout:
     widths: tuple[int, ...]
     feature_names: tuple[list[str] | None, ...]
     columns: dict[str, list[str]] | None = None  # by modality, of a table with names
-    as_given: frozenset[str] = frozenset()  # modalities that hold other than numbers
+    as_given: tuple[str, ...] = ()  # modalities that hold other than numbers
     dtypes: tuple[str, ...] = ()  # of the floats of each modality, '' of other blocks
 
     @property
@@ -413,9 +413,9 @@ def _check_blocks(
     *,
     reset: bool,
     raw: bool,
-) -> tuple[Modalities, frozenset[str]]:
+) -> tuple[Modalities, tuple[str, ...]]:
     """Check the block of every modality; name those that hold other than numbers."""
-    blocks, as_given = [], set()
+    blocks, as_given = [], []
     observed = frame.observed
     for v, (name, block) in enumerate(zip(frame.names, frame.blocks, strict=True)):
         fitted_name = name if reset else estimator._layout.names[v]
@@ -434,7 +434,7 @@ def _check_blocks(
         if raw or keep:
             block = with_nan_for_na(block)
         if keep:
-            as_given.add(fitted_name)
+            as_given.append(fitted_name)
         elif not raw:
             takes_nan = tags.takes_nan is not None and tags.takes_nan(fitted_name)
             columns = named.get(name)
@@ -442,7 +442,7 @@ def _check_blocks(
                 estimator, name, block, present, tags, way, columns, takes_nan
             )
         blocks.append(block)
-    return frame._with_blocks(blocks, observed), frozenset(as_given)
+    return frame._with_blocks(blocks, observed), tuple(as_given)
 
 
 def validate_sample_weight(sample_weight: Any, frame: Modalities) -> np.ndarray:

@@ -469,7 +469,7 @@ def average_linkage(
         sizes[stays], remaining[gone] = total, False
     heights = [height for height, *_ in merges]
     lowest = np.argsort(heights, kind="stable")[: max(0, n_groups - n_clusters)]
-    edges = np.array([merges[m][1:] for m in lowest], dtype=np.intp).reshape(-1, 2)
+    edges = np.array([merges[m][1:] for m in lowest], np.int32).reshape(-1, 2)
     joined = sparse.coo_array(
         (np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(n_groups, n_groups)
     )

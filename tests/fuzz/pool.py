@@ -129,6 +129,14 @@ def _objects(*elements: Any) -> np.ndarray:
     return array
 
 
+def _coo(dense: np.ndarray) -> Any:
+    """Make a sparse array; a dense one where scipy has two dimensions only."""
+    try:
+        return sparse.coo_array(dense)
+    except TypeError:
+        return dense
+
+
 def _with(value: Any, dtype: Any = float) -> np.ndarray:
     array = rows(N_SAMPLES, 3).astype(dtype)
     array[1, 1] = value
@@ -259,8 +267,8 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "csc out of range": lambda: _invalid_csr([10**6], sparse.csc_array),
     "csr of decreasing indptr": _invalid_indptr,
     "csr of duplicates": lambda: _invalid_csr([0, 0, 1]),
-    "coo of 1 dimension": lambda: sparse.coo_array(rows(N_SAMPLES)),
-    "coo of 3 dimensions": lambda: sparse.coo_array(rows(N_SAMPLES, 2, 3)),
+    "coo of 1 dimension": lambda: _coo(rows(N_SAMPLES)),
+    "coo of 3 dimensions": lambda: _coo(rows(N_SAMPLES, 2, 3)),
     # frames
     "frame": _frame,
     "frame of text": lambda: _frame(f1="word"),
@@ -268,7 +276,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "frame with pd.NA": lambda: _frame(f1=pd.array([pd.NA, 1] * 6, dtype="Int64")),
     "frame with None": lambda: _frame(f1=[None, "a"] * 6),
     "frame of dates": lambda: _frame(f1=pd.Timestamp("2020-01-01")),
-    "frame with 10**400": lambda: _frame(f1=[HUGE, 1] * 6),
+    "frame with 10**400": lambda: _frame(f1=pd.Series([HUGE, 1] * 6, dtype=object)),
     "frame with a NaN": lambda: _frame(f1=[np.nan, 1.0] * 6),
     "frame with an inf": lambda: _frame(f1=[np.inf, 1.0] * 6),
     "frame of complex": lambda: _frame(f1=1j),

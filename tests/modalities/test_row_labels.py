@@ -163,7 +163,7 @@ def test_samples_lack_the_modalities_that_have_no_row_of_theirs(index):
     assert_array_equal(
         outer.observed.T, [[True] * 4 + [False], [False, False, True, True, True]]
     )
-    assert outer["one"][:4].astype(one.dtypes).equals(one[:4])
+    assert outer["one"].iloc[:4].astype(one.dtypes).equals(one.iloc[:4])
     kept = ["f", "sparse", "category", "text", "nullable", "when"]
     assert (outer["one"].dtypes[kept] == one.reindex([None]).dtypes[kept]).all()
     inner = Modalities.from_frames(frames, join="inner")
@@ -555,7 +555,7 @@ def test_weights_in_another_order_are_refused(study):
 
 def test_a_mask_of_missing_modalities_has_the_labels_and_names_of_the_data():
     X = labelled()
-    observed = pd.DataFrame(X.observed, index=X.index, columns=X.names)
+    observed = pd.DataFrame(X.observed.copy(), index=X.index, columns=X.names)
     observed.iloc[0, 0] = False
     assert not Modalities(X, observed=observed).observed[0, 0]
     with pytest.raises(ValueError, match="row labels of observed differ"):

@@ -284,7 +284,7 @@ LACKING = np.where(np.arange(12)[:, None] % 5 == 2, np.nan, VIDEO)
         ({"audio": [["loud", "low"]] * 12}, "'audio' holds .*, not numbers"),
         (
             {"audio": pd.DataFrame({"a": ["loud"] * 12})},
-            "'audio': column 'a' holds .*not numbers.*'audio': OneHotEncoder",
+            "'audio': .*column 'a' holds .*not numbers.*'audio': OneHotEncoder",
         ),
         ({"audio": AUDIO + 1j}, "Complex data not supported: modality 'audio'"),
         (
