@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import TransformerMixin, clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import __version__, _blocks, _validation
@@ -131,6 +132,7 @@ class SupervisedMixin:
             with errors_about("sample_weight"):
                 weight = _blocks.as_plain(sample_weight, "sample_weight")
                 sample_weight = check_sample_weight(weight, predicted)
+                assert_all_finite(sample_weight, input_name="sample_weight")
         metric = accuracy_score if is_classifier(self) else r2_score
         with errors_about("y"):
             y = _blocks.as_plain(y, "y")
