@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mmfusion._blocks import as_plain
+from mmfusion._blocks import as_dense_array
 
 
 def check_flags(**flags: Any) -> None:
@@ -128,7 +128,7 @@ def weights_by_modality(weights: Any, names: Sequence[str]) -> np.ndarray:
             if isinstance(weight, bool | np.bool_) or not isinstance(weight, Real):
                 raise TypeError(f"weights[{name!r}] is {weight!r}; give a number")
     try:
-        values = np.asarray(as_plain(weights, "weights"))
+        values = as_dense_array(weights, "weights")
         if values.dtype.kind not in "fiuO":
             raise TypeError(f"it holds {values.dtype}")
         values = values.astype(float)

@@ -85,9 +85,11 @@ def check_target(estimator: Any, frame: Modalities, y: Any, **options: Any) -> A
         raise TypeError("y is a sparse matrix; give a dense array, by y.toarray()")
     with errors_about("y"):
         y = check_y(_blocks.as_plain(y, "y"), estimator=estimator, **options)
-        if options.get("y_numeric") and y.dtype.kind != "f":
-            y = y.astype(np.float64)
-            assert_all_finite(y, input_name="y")  # of objects that were none before
+        if y.dtype.kind == "V":
+            raise TypeError(f"y holds records ({y.dtype}); give one value each")
+        if options.get("y_numeric"):
+            y = y if y.dtype.kind == "f" else y.astype(np.float64)
+            assert_all_finite(y, input_name="y")  # None among objects is NaN by now
     check_consistent_length(frame, y)
     return y
 

@@ -15,7 +15,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from mmfusion._atomic import as_path
 from mmfusion._extras import import_extra
-from mmfusion._options import check_flags
+from mmfusion._options import check_flags, errors_about
 from mmfusion._row_labels import check_row_labels
 from mmfusion._validation import as_modalities
 from mmfusion.benchmark._cells import Dataset, describe_error, run_cell
@@ -317,7 +317,10 @@ def _make_cells(
     estimators: Estimators, sets: Iterable[Dataset], seeds: list[int]
 ) -> Iterator[Cell]:
     for dataset in sets:
-        methods = estimators(dataset.X) if callable(estimators) else estimators
+        methods = estimators
+        if callable(estimators):
+            with errors_about("estimators"):
+                methods = estimators(dataset.X)
         if not isinstance(methods, Mapping):
             raise TypeError(
                 f"estimators returned a {type(methods).__name__} for data set "

@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -480,6 +481,8 @@ callable, list or dict, default='rbf'
         y = check_target(self, frame, y)
         check_classification_targets(y)
         weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
+        if sparse.issparse(self.class_weight):  # some of which are dicts
+            raise TypeError("class_weight is a sparse matrix; give a dict by class")
         of_classes = compute_sample_weight(self.class_weight, y)
         if (of_classes < 0).any():
             raise ValueError(f"class_weight={self.class_weight} has a negative weight")

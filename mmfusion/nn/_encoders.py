@@ -8,6 +8,7 @@ from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -169,7 +170,11 @@ def _users_encoder(option: Any, shape: tuple[int, ...], name: str) -> nn.Module:
 
 def _widths(option: Any, name: str) -> list[int]:
     widths = list(option) if isinstance(option, list | tuple) else [option]
-    integers = [isinstance(w, Integral) and not isinstance(w, bool) for w in widths]
+    # to NumPy a span of time is an integer
+    integers = [
+        isinstance(w, Integral) and not isinstance(w, bool | np.timedelta64)
+        for w in widths
+    ]
     if not widths or not all(integers) or not 1 <= min(widths) <= max(widths) <= WIDEST:
         raise ValueError(
             f"modality {name!r}: widths of an encoder are positive integers of at most "

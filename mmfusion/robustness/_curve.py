@@ -13,7 +13,7 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 
-from mmfusion._blocks import as_dense_array
+from mmfusion._blocks import as_dense_array, as_elements
 from mmfusion._extras import import_extra
 from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels
@@ -297,7 +297,7 @@ def _conditions(
 def _numbers(own: Any, levels: Any) -> tuple[float, ...]:
     """Levels of one degradation: real numbers, one at least."""
     try:
-        given = tuple(own)
+        given = tuple(as_elements(own, "levels"))
         numbers = tuple(map(float, given))
     except (TypeError, ValueError, OverflowError):
         given, numbers = (), ()

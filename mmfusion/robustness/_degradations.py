@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from mmfusion import _blocks
 from mmfusion._blocks import Block
+from mmfusion._options import errors_about
 from mmfusion._sklearn_compat import Interval, validate_params
 from mmfusion._validation import as_modalities
 from mmfusion.modalities import Modalities
@@ -285,7 +286,8 @@ def _spread(units: Modalities, name: str) -> Any:
         return 0.0
     block = _blocks.of_samples(units[name], present)
     if _blocks.is_sequences(block):
-        values = np.concatenate([_numbers(frames, name) for frames in block])
+        with errors_about(f"modality {name!r}"):
+            values = np.concatenate([_numbers(frames, name) for frames in block])
     else:
         values = _numbers(block, name)
     masked = np.ma.masked_invalid(values.astype(np.float64, copy=False))

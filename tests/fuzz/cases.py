@@ -220,7 +220,7 @@ def _names(message: str, place: Place, arguments: Arguments) -> bool:
     words = [re.escape(key.removesuffix("s") or key) for key in arguments]
     words += [ALSO_NAMED[key] for key in arguments if key in ALSO_NAMED]
     if len(place) > 1 and isinstance(arguments[place[0]], Mapping | Modalities):
-        words = [str(place[1]), "modality_[01]"]
+        words = [str(place[1]), "modality_[01]", "every modality"]
         words += [] if place[0] == "X" else [place[0].removesuffix("s")]
     return re.search(rf"(?<![a-zA-Z])({'|'.join(words)})", message) is not None
 
