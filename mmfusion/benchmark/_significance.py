@@ -87,7 +87,7 @@ class Significance:
     >>> print(comparison.significance())
     No Friedman test: it needs at least 3 methods that ran on at least 3 data sets,
     and there are 2 on 1.
-    No Wilcoxon test: it needs at least 6 data sets or repeats to reach p < 0.05, and
+    No Wilcoxon test: it needs at least 6 data sets or repeats to be significant, and
     there are 1 and 3.
     """
 
@@ -239,7 +239,7 @@ def _notes_on_repeats(scores: dict[str, pd.DataFrame]) -> Iterator[str]:
     if n_repeats < MIN_PAIRS:
         yield (
             f"No Wilcoxon test: it needs at least {MIN_PAIRS} data sets or repeats to "
-            f"reach p < 0.05, and there are {len(scores)} and {n_repeats}."
+            f"be significant, and there are {len(scores)} and {n_repeats}."
         )
         return
     yield (
