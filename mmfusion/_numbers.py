@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,19 @@ def is_null(cell: Any) -> bool:
         return True
     # NaN is unlike itself; of arrays as cells that cannot be asked
     return isinstance(cell, Real | Decimal | np.generic) and bool(cell != cell)
+
+
+def is_real(value: Any) -> bool:
+    """Return whether a value is a real number, which True and False are not.
+
+    Neither is a span of time, which is an integer to NumPy.
+    """
+    return isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
+
+
+def is_integer(value: Any) -> bool:
+    """Return whether a value is an integer, of Python or of NumPy; see `is_real`."""
+    return isinstance(value, Integral) and is_real(value)
 
 
 def cell_name(

@@ -19,6 +19,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
+from mmfusion._numbers import is_integer
 from mmfusion._row_labels import JOINS, Labels, labels_of
 
 __all__ = ["Modalities", "modality_selector"]
@@ -369,7 +370,7 @@ class Modalities:
                 )
             return self._names.index(modality)
         n_modalities = len(self._names)
-        if not _is_integer(modality) or int(modality) not in range(
+        if not is_integer(modality) or int(modality) not in range(
             -n_modalities, n_modalities
         ):
             raise IndexError(
@@ -545,7 +546,7 @@ class Modalities:
         ValueError
             If `axis` is neither 0 nor 1.
         """
-        if not (_is_integer(axis) and axis in (0, 1)):
+        if not (is_integer(axis) and axis in (0, 1)):
             raise ValueError(f"axis={axis!r}; it is 0 for samples, 1 for modalities")
         return self._take_modalities(indices) if axis else self._take_samples(indices)
 
@@ -875,7 +876,7 @@ def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
     """Turn any row index into a slice or non-negative positions."""
     if isinstance(rows, slice):
         return _normalised_slice(rows, n_samples)
-    if _is_integer(rows):
+    if is_integer(rows):
         rows = [int(rows)]
     if isinstance(rows, range):
         rows = list(rows)
@@ -889,7 +890,7 @@ def _normalised_rows(rows: Any, n_samples: int) -> slice | np.ndarray:
         raise IndexError(str(error)) from error
     if positions.size == 0 and positions.ndim == 1 and positions.dtype != bool:
         return np.empty(0, dtype=np.intp)
-    if positions.dtype == object and all(_is_integer(r) for r in positions.flat):
+    if positions.dtype == object and all(is_integer(r) for r in positions.flat):
         outside = np.array([max(positions.flat, key=abs)])  # beyond 64 bits
     elif positions.ndim != 1 or positions.dtype.kind not in "bui":
         raise IndexError(
@@ -916,10 +917,6 @@ def _as_array(data: Any, what: str) -> np.ndarray:
         return np.asarray(plain)
     except (TypeError, ValueError, RuntimeError) as error:  # of tensors in lists
         raise ValueError(f"{what} is no array: {error}") from error
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool | np.timedelta64)
 
 
 def _is_flag(value: Any) -> bool:

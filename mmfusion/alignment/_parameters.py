@@ -6,10 +6,11 @@ NumPy's numbers mean what Python's do, and truth values are not numbers.
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+
+from mmfusion._numbers import is_integer, is_real
 
 
 def check_integer(value: Any, name: str, least: int) -> int:
@@ -36,7 +37,7 @@ def check_integer(value: Any, name: str, least: int) -> int:
     ValueError
         If it is smaller.
     """
-    if not _is_integer(value):
+    if not is_integer(value):
         raise TypeError(f"{name}={value!r} is a {_kind(value)}; give an int")
     if value < least:
         raise ValueError(f"{name}={value}; give an int of at least {least}")
@@ -67,7 +68,7 @@ def check_real(value: Any, name: str, least: float) -> float:
     ValueError
         If it is smaller, NaN or infinite.
     """
-    if not _is_real(value):
+    if not is_real(value):
         raise TypeError(f"{name}={value!r} is a {_kind(value)}; give a number")
     try:
         number = float(value)
@@ -102,7 +103,7 @@ def check_frames_or_share(value: Any, name: str) -> int | float:
     ValueError
         If it is negative, or a float that is NaN or more than 1.
     """
-    if _is_integer(value):
+    if is_integer(value):
         return check_integer(value, name, 0)
     share = check_real(value, name, 0)
     if share > 1:
@@ -160,7 +161,7 @@ def check_n_jobs(value: Any) -> int | None:
     """
     if value is None:
         return None
-    if not _is_integer(value):
+    if not is_integer(value):
         raise TypeError(f"n_jobs={value!r} is a {_kind(value)}; give an int or None")
     if value == 0:
         raise ValueError("n_jobs=0; give a number of threads, or -1 for one per core")
@@ -196,15 +197,6 @@ def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"{name}={value!r} is not one of {choices}")
     return value
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and _is_real(value)
-
-
-def _is_real(value: Any) -> bool:
-    # a time span of NumPy counts as an integer
-    return isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
 
 
 def _kind(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from numbers import Integral
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from mmfusion._atomic import as_path
 from mmfusion._extras import import_extra
+from mmfusion._numbers import is_integer
 from mmfusion._options import check_flags, errors_about
 from mmfusion._row_labels import check_row_labels
 from mmfusion._validation import as_modalities
@@ -223,21 +223,17 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
 
 
 def _check_options(n_repeats: Any, random_state: Any, n_jobs: Any) -> None:
-    if not _is_integer(random_state) or random_state < 0:
+    if not is_integer(random_state) or random_state < 0:
         raise ValueError(
             f"random_state={random_state!r}; give a number of at least 0, by which a "
             "stored run can be found again"
         )
-    if not _is_integer(n_repeats) or not 1 <= n_repeats <= MAX_REPEATS:
+    if not is_integer(n_repeats) or not 1 <= n_repeats <= MAX_REPEATS:
         raise ValueError(
             f"n_repeats={n_repeats!r}; give an integer from 1 to {MAX_REPEATS}"
         )
-    if n_jobs is not None and (not _is_integer(n_jobs) or n_jobs == 0):
+    if n_jobs is not None and (not is_integer(n_jobs) or n_jobs == 0):
         raise ValueError(f"n_jobs={n_jobs!r}; give an integer other than 0, or None")
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool | np.timedelta64)
 
 
 def _expected(cells: list[Cell], metrics: list[str]) -> Comparison:

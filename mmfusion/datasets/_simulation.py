@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from mmfusion._columns import default_names
 from mmfusion._memory import check_fits
+from mmfusion._numbers import is_integer, is_real
 from mmfusion.modalities import Modalities
 
 ITEM_BYTES = 8
@@ -95,7 +95,7 @@ def check_real(value: Any, option: str, high: float = np.inf) -> float:
     """Take a finite number from 0 to `high` as a float, or refuse it."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
-    if not isinstance(value, Real) or isinstance(value, bool | np.timedelta64):
+    if not is_real(value):
         raise TypeError(f"{option} is {value!r}; give a number")
     try:
         number = float(value)
@@ -120,7 +120,7 @@ def counts(value: Any, names: Sequence[str], option: str, low: int = 0) -> list[
 def check_at_least(low: int, **options: Any) -> None:
     """Refuse a number of things that is no integer, or too small."""
     for option, value in options.items():
-        if not isinstance(value, Integral) or isinstance(value, bool | np.timedelta64):
+        if not is_integer(value):
             raise TypeError(f"{option}={value!r}; give an integer of at least {low}")
         if value < low:
             raise ValueError(f"{option}={value}; it is at least {low}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
 from mmfusion._blocks import as_table
+from mmfusion._numbers import is_integer
 from mmfusion._options import errors_name
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings, without_offset_and_unit
@@ -86,11 +86,7 @@ def modality_silhouette_score(
         not isinstance(scaling, str) or scaling not in SCALINGS
     ):
         raise ValueError(f"scaling {scaling!r} is none of {SCALINGS} and not None")
-    if sample_size is not None and (
-        isinstance(sample_size, bool | np.timedelta64)
-        or not isinstance(sample_size, Integral)
-        or sample_size < 1
-    ):
+    if sample_size is not None and (not is_integer(sample_size) or sample_size < 1):
         raise ValueError(
             f"sample_size is {sample_size!r}; give a number of samples, at least 1, or "
             "None for all"

@@ -18,6 +18,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from mmfusion._blocks import of_samples
 from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._memory import check_fits
+from mmfusion._numbers import is_real
 from mmfusion._options import by_modality, errors_name
 from mmfusion._scaling import SCALINGS, Scaling, fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
@@ -813,10 +814,7 @@ def _pairs(kernels: Any, gammas: Any, name: str) -> list[tuple[Kernel, float | N
             f"modality {name!r}: 'precomputed' is the only kernel of its modality"
         )
     for gamma in gammas:
-        is_number = isinstance(gamma, Real) and not isinstance(
-            gamma, bool | np.timedelta64
-        )
-        is_positive = is_number and 0 < gamma <= sys.float_info.max
+        is_positive = is_real(gamma) and 0 < gamma <= sys.float_info.max
         if gamma is not None and not is_positive:
             raise ValueError(
                 f"modality {name!r}: gamma is {gamma!r}; it must be a positive number"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from itertools import pairwise
-from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from mmfusion._numbers import is_integer
 
 LATENT_WIDTH = 128
 WIDEST = 2**31 - 1  # what torch and processors count to
@@ -170,12 +170,11 @@ def _users_encoder(option: Any, shape: tuple[int, ...], name: str) -> nn.Module:
 
 def _widths(option: Any, name: str) -> list[int]:
     widths = list(option) if isinstance(option, list | tuple) else [option]
-    # to NumPy a span of time is an integer
-    integers = [
-        isinstance(w, Integral) and not isinstance(w, bool | np.timedelta64)
-        for w in widths
-    ]
-    if not widths or not all(integers) or not 1 <= min(widths) <= max(widths) <= WIDEST:
+    if (
+        not widths
+        or not all(map(is_integer, widths))
+        or not 1 <= min(widths) <= max(widths) <= WIDEST
+    ):
         raise ValueError(
             f"modality {name!r}: widths of an encoder are positive integers of at most "
             f"{WIDEST}, got encoders={option!r}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from mmfusion._blocks import as_dense_array, as_float_array, checked_csr
+from mmfusion._numbers import is_integer
 from mmfusion._options import errors_about
 
 
@@ -161,10 +161,7 @@ def check_count(value: Any, name: str) -> None:
     ValueError
         If it is not an integer of at least 1, or None.
     """
-    is_count = isinstance(value, Integral) and not isinstance(
-        value, bool | np.timedelta64
-    )
-    if value is not None and (not is_count or value < 1):
+    if value is not None and (not is_integer(value) or value < 1):
         raise ValueError(
             f"{name} is {value!r}; give a number of samples, at least 1, or None for "
             "all"

@@ -15,6 +15,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 
 from mmfusion._blocks import as_dense_array, as_elements
 from mmfusion._extras import import_extra
+from mmfusion._numbers import is_real
 from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, validate_params
@@ -301,10 +302,11 @@ def _numbers(own: Any, levels: Any) -> tuple[float, ...]:
         numbers = tuple(map(float, given))
     except (TypeError, ValueError, OverflowError):
         given, numbers = (), ()
-    is_real = (
-        isinstance(n, Real) and not isinstance(n, bool | np.timedelta64) for n in given
-    )
-    if not numbers or not all(is_real) or not all(0 <= n < np.inf for n in numbers):
+    if (
+        not numbers
+        or not all(map(is_real, given))
+        or not all(0 <= n < np.inf for n in numbers)
+    ):
         raise ValueError(
             f"levels={levels!r}; it needs finite numbers, not negative, such as "
             "[0, 0.5, 1], or a dict of them by degradation"
