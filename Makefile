@@ -50,7 +50,7 @@ test-oldest: ## run the tests with the oldest versions that are allowed
 	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n auto -W default
 
 .PHONY: lint
-lint: $(VENV)/test.stamp $(VENV)/lint.stamp ## ruff, mypy, codespell, numpydoc, floors
+lint: $(VENV)/test.stamp $(VENV)/lint.stamp ## ruff, mypy, codespell, numpydoc, layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
