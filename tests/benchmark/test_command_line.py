@@ -61,7 +61,7 @@ def test_an_interrupt_is_told_in_one_line(npz, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(command_line, "compare", interrupted)
     status = command_line.main(["compare", "--data", str(npz)])
     assert status == 130
-    assert "takes up the run" in capsys.readouterr().err
+    assert "resumes the run" in capsys.readouterr().err
 
 
 def test_a_comparison_of_which_everything_failed_says_so(tmp_path, capsys):
@@ -76,7 +76,7 @@ def test_a_comparison_of_which_everything_failed_says_so(tmp_path, capsys):
 def test_list_names_methods_data_sets_and_metrics(capsys):
     assert command_line.main(["list"]) == 0
     printed = capsys.readouterr().out
-    for name in [*methods(), "baselines", *registry.DATASETS, "purity"]:
+    for name in [*methods(), "baselines", *registry.NAMED_DATASETS, "purity"]:
         assert f"  {name}" in printed
 
 
@@ -172,7 +172,7 @@ def test_a_full_disk_is_told_in_one_line(npz, small_disk, capsys):
 def test_data_sets_are_fetched_by_name(monkeypatch):
     asked = []
     entry = registry.Entry(lambda: asked.append("fetched") or "data", "")
-    monkeypatch.setitem(registry.DATASETS, "handwritten", entry)
+    monkeypatch.setitem(registry.NAMED_DATASETS, "handwritten", entry)
     assert registry.load_datasets(["handwritten"]) == {"handwritten": "data"}
     assert asked == ["fetched"]
 

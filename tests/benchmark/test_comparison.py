@@ -144,7 +144,7 @@ def test_with_few_data_sets_repeats_are_paired_and_it_says_so():
     assert np.isnan(pairs.loc[("c", "e"), "p"])
     text = str(found)
     assert "No Friedman test" in text
-    assert "nothing about other data" in text
+    assert "no evidence about other data" in text
     assert "same score for c, e" in text
 
 
@@ -174,7 +174,7 @@ def test_it_is_told_when_no_pair_could_differ():
     text = str(make(scores).significance())
     # 28 pairs: 28 * 2 / 2**n falls below .05 from n = 11 on
     assert "too few for any of 28 pairs" in text
-    assert "it takes 11, or a control" in text
+    assert "11 are needed, or a control" in text
     with_control = make(scores).significance(control="a")
     assert len(with_control.wilcoxon) == 7
     enough = make({("d", m): rng.normal(size=11) for m in "abcdefgh"}).significance()

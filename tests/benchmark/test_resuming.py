@@ -201,8 +201,12 @@ def test_arrays_as_parameters_are_told_apart_where_their_repr_is_not():
     a, b = np.zeros(10_000), np.zeros(10_000)
     b[5_000] = 1
     assert repr(a) == repr(b)
-    assert store.describe({"weights": a}) != store.describe({"weights": b})
-    assert store.describe({"weights": a}) == store.describe({"weights": a.copy()})
+    assert store.describe_parameter({"weights": a}) != store.describe_parameter(
+        {"weights": b}
+    )
+    assert store.describe_parameter({"weights": a}) == store.describe_parameter(
+        {"weights": a.copy()}
+    )
 
 
 def test_functions_as_parameters_are_told_apart_by_their_code():
@@ -211,8 +215,8 @@ def test_functions_as_parameters_are_told_apart_by_their_code():
             return lambda x: x + 1
         return lambda x: x + 2
 
-    assert store.describe(make(True)) == store.describe(make(True))
-    assert store.describe(make(True)) != store.describe(make(False))
+    assert store.describe_parameter(make(True)) == store.describe_parameter(make(True))
+    assert store.describe_parameter(make(True)) != store.describe_parameter(make(False))
 
 
 def test_failures_are_kept_unless_asked_for_again(halves, tmp_path):
