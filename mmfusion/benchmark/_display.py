@@ -22,7 +22,8 @@ MARKERS = "osD^vP*Xph<>"
 class ComparisonDisplay:
     """Plots of one score of a comparison.
 
-    Make it by :meth:`from_comparison`. All parameters are stored as attributes.
+    It is recommended to use :meth:`from_comparison`. All parameters are stored as
+    attributes.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ class ComparisonDisplay:
         Returns
         -------
         ComparisonDisplay
-            The display, drawn.
+            The drawn display.
         """
         if not hasattr(comparison, "significance"):
             raise TypeError(
