@@ -21,7 +21,6 @@ FILES = {
 PENDING = (
     "CHANGELOG.md",
     "docs/examples",
-    "mmfusion/testing",
     "docs/guide/alignment.rst",
     "docs/guide/container.rst",
     "docs/guide/eamc.rst",

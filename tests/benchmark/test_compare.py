@@ -82,7 +82,7 @@ def test_more_repeats_begin_with_the_seeds_of_fewer(halves):
     assert len({*many["seed"], *other["seed"]}) == 10
 
 
-def test_the_order_of_sorted_data_tells_nothing(halves):
+def test_the_order_of_sorted_data_does_not_help(halves):
     scores = run({"cheat": ByPosition()}, halves, n_repeats=20)["adjusted_rand"]
     assert abs(scores.mean()) < 0.1  # unshuffled, it would be 1
 
@@ -133,7 +133,7 @@ def test_an_estimator_is_left_as_it_was(halves):
         ),
     ],
 )
-def test_who_asks_is_told_the_number_of_classes(clusterer, name, expected):
+def test_open_numbers_of_clusters_are_those_of_classes(clusterer, name, expected):
     assert prepare_clusterer(clusterer, 4, seed=0).get_params()[name] == expected
 
 

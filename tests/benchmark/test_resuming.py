@@ -197,7 +197,7 @@ def test_a_package_in_development_is_known_by_its_sources(tmp_path, monkeypatch)
     assert store._package_version("numpy") == np.__version__
 
 
-def test_arrays_as_parameters_are_told_apart_where_their_repr_is_not():
+def test_arrays_as_parameters_are_distinguished_where_their_repr_is_equal():
     a, b = np.zeros(10_000), np.zeros(10_000)
     b[5_000] = 1
     assert repr(a) == repr(b)
@@ -209,7 +209,7 @@ def test_arrays_as_parameters_are_told_apart_where_their_repr_is_not():
     )
 
 
-def test_functions_as_parameters_are_told_apart_by_their_code():
+def test_functions_as_parameters_are_distinguished_by_their_code():
     def make(code):
         if code:
             return lambda x: x + 1
@@ -219,7 +219,7 @@ def test_functions_as_parameters_are_told_apart_by_their_code():
     assert store.describe_parameter(make(True)) != store.describe_parameter(make(False))
 
 
-def test_failures_are_kept_unless_asked_for_again(halves, tmp_path):
+def test_failures_are_kept_unless_they_are_retried(halves, tmp_path):
     def run(**options):
         methods = {"bad": Failing(always=True)}
         return compare(

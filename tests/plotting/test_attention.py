@@ -63,7 +63,7 @@ def test_dots_lie_on_the_bar_of_their_modality():
     display.figure_.canvas.draw()
 
 
-def test_each_cluster_has_a_color_and_the_legend_tells_it():
+def test_each_cluster_has_a_color_that_the_legend_shows():
     display = AttentionWeightsDisplay.from_weights(
         [1, 1], ["a", "b"], labels=np.arange(25)
     )

@@ -129,7 +129,7 @@ def test_thinning_keeps_the_shares_and_the_spread_of_clusters(sizes, most, rando
         assert np.ptp(np.diff([*places, size])) <= 1
 
 
-def test_of_many_samples_some_are_drawn_and_it_is_told():
+def test_of_many_samples_some_are_drawn_and_their_number_shown():
     K, labels = symmetric(100), np.arange(100) % 4
     display = KernelMatrixDisplay.from_kernels(K, labels, max_samples=40)
     assert np.bincount(display.labels).tolist() == [10] * 4

@@ -49,12 +49,12 @@ def test_phases_are_named_above_their_epochs():
         "adversarial training",
     ]
     assert top.get_xticks().tolist() == [1.5, 3.5]
-    (warm,) = display.ax_.patches
-    corners = warm.get_extents().transformed(display.ax_.transData.inverted())
+    (shaded,) = display.ax_.patches
+    corners = shaded.get_extents().transformed(display.ax_.transData.inverted())
     assert (corners.x0, corners.x1) == pytest.approx((0.5, 2.5))
 
 
-def test_a_training_without_warm_start_is_all_game():
+def test_a_training_without_pretraining_is_all_adversarial():
     display = LossCurveDisplay.from_history(HISTORY[2:])
     assert set(display.phases) == {"adversarial training"}
     assert not display.ax_.patches
