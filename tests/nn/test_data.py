@@ -137,10 +137,10 @@ def test_a_dataset_without_samples_is_refused():
 def test_modalities_of_dicts_are_taken_in_the_order_that_is_to_be_followed():
     blocks = make_blocks()
     rows = rows_of(Dicts(blocks))
-    rows.follow(["m2", "m0", "m1"])
+    rows.reorder(["m2", "m0", "m1"])
     for found, v in zip(rows.take(np.arange(4)), [2, 0, 1], strict=True):
         np.testing.assert_array_equal(found, blocks[v][:4])
-    rows.follow(["text", "image", "sound"])  # names of other data say nothing
+    rows.reorder(["text", "image", "sound"])  # names of other data say nothing
     np.testing.assert_array_equal(rows.take(np.arange(4))[0], blocks[2][:4])
 
 
@@ -289,7 +289,7 @@ def test_data_that_stream_give_the_batches_of_data_that_stay(
     resident = Batches(rows, preparation, dtype=dtype)
     taken = []
     monkeypatch.setattr(_data, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(_data, "RELEASED_BYTES", 0)
+    monkeypatch.setattr(_data, "RELEASE_INTERVAL_BYTES", 0)
     take = rows.take
     monkeypatch.setattr(rows, "take", lambda rows: taken.append(rows) or take(rows))
     streamed = Batches(rows, preparation, dtype=dtype)
