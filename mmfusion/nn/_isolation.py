@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # The rounding of a sum depends on its split among threads, and training amplifies it.
@@ -118,7 +119,11 @@ class _DrawFrom(TorchDispatchMode):
         self.draws = draws
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        self,
+        func: OpOverload,
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         given = kwargs.get("generator")
@@ -135,17 +140,17 @@ class _DrawFrom(TorchDispatchMode):
             return func(*args, **kwargs)
 
 
-def _device_of(args: Any, kwargs: dict[str, Any]) -> torch.device:
+def _device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
     tensors = (a.device for a in args if isinstance(a, torch.Tensor))
     device = kwargs.get("device") or next(tensors, None)
     return torch.device("cpu") if device is None else torch.device(device)
 
 
 @cache
-def _with_generator(func: Any) -> Any:
+def _with_generator(func: OpOverload) -> OpOverload | None:
     """Find the overload of an operation with a generator argument, or None."""
 
-    def arguments(overload: Any) -> list[tuple[str, str]]:
+    def arguments(overload: OpOverload) -> list[tuple[str, str]]:
         return [(a.name, str(a.type)) for a in overload._schema.arguments]
 
     own = arguments(func)
