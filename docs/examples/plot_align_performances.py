@@ -173,7 +173,7 @@ _ = axes[0].set_ylabel("seconds from the median pianist")
 # The average performance
 # -----------------------
 # Aligned performances have one length, so that frames can be averaged: the aligned mean
-# preserves the chords, while the mean after linear resampling is blurred.
+# preserves the chords, while the mean after uniform resampling is blurred.
 
 n_frames = 300
 even = [z[np.rint(np.linspace(0, len(z) - 1, n_frames)).astype(int)] for z in frames]

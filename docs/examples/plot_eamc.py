@@ -51,7 +51,8 @@ _ = LossCurveDisplay.from_estimator(clusterer)
 
 # %%
 # Terms of the clustering, ``sc``, ``sim`` and ``reg``, should decrease or stay;
-# adversarial terms need not. Discriminators of a loss near 0 have no useful gradient.
+# adversarial terms need not. A discriminator of a loss near 0 has no useful gradient for
+# the encoders.
 #
 # Attention
 # ---------

@@ -66,8 +66,8 @@ print(results)
 
 # %%
 # Each estimator was fitted once for each fold, on clean data. A panel shows the
-# accuracy against the degradation of one modality: missing values in the first row,
-# noise in the second. Bands are one standard deviation over the folds.
+# accuracy against the degradation of one modality, by missing values and by noise.
+# Bands are one standard deviation over the folds.
 
 display = DegradationDisplay.from_results(results)
 plt.show()

@@ -108,8 +108,8 @@ ax.invert_yaxis()
 plt.show()
 
 # %%
-# After training, tumours may lack one of the omics: kernels of such a sample are those
-# of the mean there, and the weights of its observed modalities are increased.
+# After training, tumours may lack one of the omics: such a sample is the mean in its
+# feature space, and the observed modalities get larger weights.
 
 for gone in X.names:
     incomplete = drop_modalities(X_test, 1.0, gone)
