@@ -51,8 +51,8 @@ _ = LossCurveDisplay.from_estimator(clusterer)
 
 # %%
 # Terms of the clustering, ``sc``, ``sim`` and ``reg``, should decrease or stay;
-# adversarial terms need not. A discriminator of a loss near 0 has no useful gradient for
-# the encoders.
+# adversarial terms need not. A discriminator of a loss near 0 has no useful gradient
+# for the encoders.
 #
 # Attention
 # ---------
