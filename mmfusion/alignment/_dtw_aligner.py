@@ -13,14 +13,16 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion._blocks import as_float_array
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
-from mmfusion.alignment._sequence_aligner import Sample, SequenceAligner, mean_cost
-from mmfusion.alignment._warp import Plan
+from mmfusion._typing import ColumnSpecLike, ModalitiesLike
+from mmfusion.alignment._alignments import Alignment
+from mmfusion.alignment._base import BaseAligner, SampleSequences, mean_cost
+from mmfusion.alignment._dtw_alignment import ReferenceDTW, resolve_reference
 from mmfusion.alignment.dtw._costs import METRICS
 from mmfusion.alignment.dtw._path import WINDOWS, Constraints
 from mmfusion.alignment.dtw._step_patterns import StepPattern
 
 
-class DTWAligner(SequenceAligner):
+class DTWAligner(BaseAligner):
     """Warp the modalities of every sample onto one time axis.
 
     Each sample has a sequence per modality, of unequal lengths and clocks. They are
@@ -168,8 +170,8 @@ class DTWAligner(SequenceAligner):
     """
 
     _parameter_constraints: dict = {
+        **BaseAligner._parameter_constraints,
         "reference": [INTEGER, str],
-        "n_frames": [Interval(Integral, 2, None, closed="left"), None],
         "metric": [str, callable],
         "step_pattern": [str, StepPattern],
         "window": [StrOptions(set(WINDOWS)), None],
@@ -179,8 +181,6 @@ class DTWAligner(SequenceAligner):
         "max_jump": [Interval(Integral, 0, None, closed="left"), None],
         "gamma": [Interval(Real, 0, None, closed="left")],
         "projections": [dict, None],
-        "n_jobs": [INTEGER, None],
-        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(
@@ -198,7 +198,7 @@ class DTWAligner(SequenceAligner):
         gamma: float = 0.0,
         projections: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
-        modalities: Any = None,
+        modalities: ColumnSpecLike = None,
     ) -> None:
         self.reference = reference
         self.n_frames = n_frames
@@ -214,8 +214,8 @@ class DTWAligner(SequenceAligner):
         self.n_jobs = n_jobs
         self.modalities = modalities
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """Tell how well samples can be aligned.
+    def score(self, X: ModalitiesLike, y: object = None) -> float:
+        """Return minus the mean cost of aligning samples.
 
         Parameters
         ----------
@@ -227,13 +227,23 @@ class DTWAligner(SequenceAligner):
         Returns
         -------
         float
-            Minus the mean of the normalised costs: that of the samples of `fit` is
+            Minus the mean of the normalised costs; for the samples of `fit` it is
             minus `cost_`.
         """
-        aligned = self._align(self._samples(self._take(X)), wants_sequences=False)
-        return -mean_cost(self._distances(aligned))
+        frame = self._validate(X, reset=False, raw=True)
+        aligned = self._align(self._samples(frame), warp=False)
+        costs = self._by_modality([sample.alignments for sample in aligned], "cost")
+        return -mean_cost(costs)
 
-    def _plan(self) -> Plan:
+    def _sample_aligner(
+        self, samples: list[SampleSequences]
+    ) -> Callable[[int], dict[str, Alignment]]:
+        dtw = self._reference_dtw()
+        projected = self._projected(samples)
+        return lambda i: dtw.align(projected[i], i)
+
+    def _reference_dtw(self) -> ReferenceDTW:
+        """Check the options of the alignment, and return it."""
         if not callable(self.metric) and self.metric not in METRICS:
             remedy = ""
             if self.metric == "precomputed":
@@ -249,18 +259,24 @@ class DTWAligner(SequenceAligner):
             self.penalty,
             self.max_jump,
         )
-        name = constraints.pattern().name
-        free = self.window is None and self.max_jump is None and not self.penalty
-        if self.gamma and not (name == "symmetric1" and free):
+        if self.gamma:
+            self._check_soft(constraints.pattern().name)
+        layout = self._layout
+        reference = resolve_reference(self.reference, layout.names, layout.sequences)
+        return ReferenceDTW(reference, self.metric, constraints, self.gamma)
+
+    def _check_soft(self, pattern: str) -> None:
+        """Raise an error for constraints that soft alignment does not have."""
+        is_free = self.window is None and self.max_jump is None and not self.penalty
+        if pattern != "symmetric1" or not is_free:
             raise ValueError(
                 f"gamma={self.gamma} is a mean over all paths of step_pattern "
-                "'symmetric1'; leave step_pattern, window, penalty and max_jump as "
-                "they are by default, or set gamma=0"
+                "'symmetric1'; leave step_pattern, window, penalty and max_jump at "
+                "their defaults, or set gamma=0"
             )
-        return Plan(self._reference(), self.metric, constraints, self.gamma)
 
-    def _projected(self, samples: list[Sample]) -> list[Sample]:
-        """Take sequences to where costs are measured between them."""
+    def _projected(self, samples: list[SampleSequences]) -> list[SampleSequences]:
+        """Return the sequences between which costs are measured."""
         names = self._layout.names
         chosen = by_modality(self.projections, names, "projections")
         by_name = dict(zip(names, chosen, strict=True))
@@ -269,8 +285,8 @@ class DTWAligner(SequenceAligner):
             for i, sample in enumerate(samples)
         ]
         widths = {n: x.shape[1] for sample in projected for n, x in sample.items()}
-        comparable = callable(self.metric) and self.reference != "barycenter"
-        if len(set(widths.values())) > 1 and not comparable:
+        compares_any = callable(self.metric) and self.reference != "barycenter"
+        if len(set(widths.values())) > 1 and not compares_any:
             listed = ", ".join(
                 f"{name!r} has {widths[name]}" for name in names if name in widths
             )
