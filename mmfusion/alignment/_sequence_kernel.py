@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._columns import SEPARATOR, default_names
-from mmfusion._constancy import ROUNDING
+from mmfusion._constancy import CONSTANT_SPREAD_ULPS
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -300,7 +300,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         rounding = 0.0
         if self.metric in ("cosine", "correlation"):  # 1 less a product, at each frame
             eps = np.finfo(np.result_type(*X)).eps
-            rounding = ROUNDING * eps * 2 * max(map(len, X))
+            rounding = CONSTANT_SPREAD_ULPS * eps * 2 * max(map(len, X))
         return typical(costs[~np.eye(len(costs), dtype=bool)], rounding) or 1.0
 
     def _of_fit(
