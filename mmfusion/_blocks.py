@@ -440,8 +440,8 @@ def over_all_samples(rows: np.ndarray, chosen: np.ndarray, lacking: Any) -> np.n
 
 
 def column_names(block: Block) -> list[str] | None:
-    """Names of a frame's columns; None for blocks without names."""
-    if not is_frame(block):
+    """Return the names of a frame's columns; None for blocks without names."""
+    if isinstance(block, np.ndarray) or not is_frame(block):
         return None
     names = list(block.columns)
     return names if all(isinstance(n, str) for n in names) else None
@@ -608,29 +608,49 @@ def column_slices(widths: list[int]) -> list[slice]:
     return [slice(int(start), int(stop)) for start, stop in pairwise(edges)]
 
 
-def first_infinite_cell(
-    block: Block, present: np.ndarray, *, nan_too: bool
-) -> tuple[int, int, float] | None:
-    """Find the first observed cell that is infinite, or NaN; None if all are finite."""
+def is_all_finite(block: Block) -> bool:
+    """Return whether the sum of a dense or sparse block is finite.
+
+    A sum that overflows, or cells of missing rows, are for `first_infinite_cell`.
+    """
     values = block.data if sparse.issparse(block) else block
     with np.errstate(over="ignore", invalid="ignore"):
-        # makes no array, unlike the search below
-        if all(np.isfinite(values[r].sum()) for r in pieces(values)):
-            return None
+        # a sum allocates no array of the size of the block
+        return all(np.isfinite(values[r].sum()) for r in pieces(values))
+
+
+def first_infinite_cell(
+    block: Block, observed: np.ndarray, *, nan_too: bool
+) -> tuple[int, int, float] | None:
+    """Find the first cell of an observed row that is infinite, or NaN.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of floats
+        The block.
+    observed : ndarray of bool of shape (n_samples,)
+        Rows that are searched.
+    nan_too : bool
+        Whether NaN counts.
+
+    Returns
+    -------
+    tuple of int, int and float, or None
+        Row, column (of the block as one of 2 dimensions) and value of the cell; None
+        if there is none.
+    """
     unfit = (lambda cells: ~np.isfinite(cells)) if nan_too else np.isinf
     if sparse.issparse(block):
         cells = block.tocoo()
-        bad = unfit(cells.data) & present[cells.row]
-        places = np.column_stack([cells.row, cells.col])[bad]
-        found = cells.data[bad]
-    else:
-        parts, found_parts = [], []
-        for rows in pieces(block):
-            flat = block[rows].reshape(len(present[rows]), -1)
-            bad = np.argwhere(unfit(flat) & present[rows, None])
-            parts.append(bad + np.array([rows.start or 0, 0]))
-            found_parts.append(flat[tuple(bad.T)])
-        places, found = np.concatenate(parts), np.concatenate(found_parts)
-    if len(places) == 0:
-        return None
-    return int(places[0, 0]), int(places[0, 1]), float(found[0])
+        stored = np.flatnonzero(unfit(cells.data) & observed[cells.row])
+        if not stored.size:
+            return None
+        first = stored[0]
+        return int(cells.row[first]), int(cells.col[first]), float(cells.data[first])
+    for rows in pieces(block):
+        flat = block[rows].reshape(len(observed[rows]), -1)
+        places = np.argwhere(unfit(flat) & observed[rows, None])
+        if len(places):
+            row, column = places[0].tolist()
+            return (rows.start or 0) + row, column, float(flat[row, column])
+    return None

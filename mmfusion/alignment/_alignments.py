@@ -97,23 +97,6 @@ class Alignment:
         return self.weights
 
 
-def identity_alignment(n_frames: int) -> Alignment:
-    """Return the alignment of a sequence with itself, at cost 0.
-
-    Parameters
-    ----------
-    n_frames : int
-        Number of frames.
-
-    Returns
-    -------
-    Alignment
-        A straight path.
-    """
-    frames = np.arange(n_frames)
-    return Alignment(np.column_stack([frames, frames]), cost=0.0)
-
-
 def mean_of_aligned(
     sequence: np.ndarray, path: np.ndarray, n_frames: int
 ) -> np.ndarray:

@@ -232,7 +232,10 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
                 name: self._resampled(alignment.warp(samples[i][name]))
                 for name, alignment in (found if warp else {}).items()
             }
-            return AlignedSample({n: a.compact() for n, a in found.items()}, sequences)
+            kept = {
+                n: a.compact() if a.weights is not None else a for n, a in found.items()
+            }
+            return AlignedSample(kept, sequences)
 
         n_parts = PARTS_PER_THREAD * effective_n_jobs(self.n_jobs)
         # entered outside of the threads: one that enters while another leaves would

@@ -238,9 +238,8 @@ class DTWAligner(BaseAligner):
     def _sample_aligner(
         self, samples: list[SampleSequences]
     ) -> Callable[[int], dict[str, Alignment]]:
-        dtw = self._reference_dtw()
         projected = self._projected(samples)
-        return lambda i: dtw.align(projected[i], i)
+        return self._reference_dtw().sample_aligner(projected)
 
     def _reference_dtw(self) -> ReferenceDTW:
         """Check the options of the alignment, and return it."""

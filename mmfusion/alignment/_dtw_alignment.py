@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmfusion.alignment._alignments import Alignment, identity_alignment
+from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment.dtw._barycenter import dtw_barycenter
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
 from mmfusion.alignment.dtw._path import Constraints, one_blas_thread, solve
@@ -82,6 +82,12 @@ class ReferenceDTW:
     constraints: Constraints
     gamma: float = 0.0
 
+    def sample_aligner(
+        self, samples: Sequence[Mapping[str, np.ndarray]]
+    ) -> Callable[[int], dict[str, Alignment]]:
+        """Return a function that aligns the sample at a position, by `align`."""
+        return lambda i: self.align(samples[i], i)
+
     def align(
         self, sequences: Mapping[str, np.ndarray], sample: int
     ) -> dict[str, Alignment]:
@@ -110,7 +116,9 @@ class ReferenceDTW:
         alignments = {}
         for name, sequence in sequences.items():
             if name == reference:
-                alignments[name] = identity_alignment(len(sequence))
+                frames = np.arange(len(sequence))
+                straight = np.column_stack([frames, frames])
+                alignments[name] = Alignment(straight, cost=0.0)
                 continue
             try:
                 alignments[name] = self._align_with(axis, sequence)

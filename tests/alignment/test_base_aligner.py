@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mmfusion import Modalities
-from mmfusion.alignment._alignments import Alignment, identity_alignment
+from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner
 from mmfusion.datasets import make_multimodal_sequences
 from mmfusion.testing import multimodal_checks
@@ -172,14 +172,6 @@ def test_frames_without_weight_are_interpolated_on_the_way_back():
     weights = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     back = Alignment(weights=weights).unwarp(np.array([[0.0], [4.0]]))
     assert back.ravel().tolist() == [0.0, 2.0, 4.0]
-
-
-def test_an_identity_changes_nothing():
-    x = np.arange(6.0).reshape(3, 2)
-    alignment = identity_alignment(3)
-    assert alignment.cost == 0
-    np.testing.assert_array_equal(alignment.warp(x), x)
-    np.testing.assert_array_equal(alignment.unwarp(x), x)
 
 
 def test_an_alignment_without_path_and_weights_is_refused():
