@@ -15,8 +15,8 @@ from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion.alignment._sequence_aligner import Sample, SequenceAligner, mean_cost
 from mmfusion.alignment._warp import Plan
-from mmfusion.alignment.dtw._costs import METRICS
-from mmfusion.alignment.dtw._path import WINDOWS, Constraints
+from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
+from mmfusion.alignment.dtw._costs import LOCAL_METRICS
 from mmfusion.alignment.dtw._step_patterns import StepPattern
 
 
@@ -234,12 +234,13 @@ class DTWAligner(SequenceAligner):
         return -mean_cost(self._distances(aligned))
 
     def _plan(self) -> Plan:
-        if not callable(self.metric) and self.metric not in METRICS:
+        if not callable(self.metric) and self.metric not in LOCAL_METRICS:
             remedy = ""
             if self.metric == "precomputed":
                 remedy = "; align costs that you have by dtw_path"
             raise ValueError(
-                f"metric={self.metric!r} is not one of {METRICS}, nor callable{remedy}"
+                f"metric={self.metric!r} is not one of {LOCAL_METRICS}, nor callable"
+                f"{remedy}"
             )
         constraints = Constraints(
             self.step_pattern,
@@ -249,7 +250,7 @@ class DTWAligner(SequenceAligner):
             self.penalty,
             self.max_jump,
         )
-        name = constraints.pattern().name
+        name = constraints.pattern.name
         free = self.window is None and self.max_jump is None and not self.penalty
         if self.gamma and not (name == "symmetric1" and free):
             raise ValueError(

@@ -22,8 +22,8 @@ from mmfusion.alignment.ctw._alternation import (
     raw_warps,
 )
 from mmfusion.alignment.ctw._projections import by_likelihood
-from mmfusion.alignment.dtw._costs import unit_rows
-from mmfusion.alignment.dtw._path import WINDOWS, Constraints, one_blas_thread
+from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
+from mmfusion.alignment.dtw._costs import one_blas_thread, unit_rows
 
 STEP_PATTERN = "symmetric1"  # that of the papers
 SMALLEST = 1e-290  # spread of frames of which projections are finite numbers

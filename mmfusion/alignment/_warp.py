@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmfusion.alignment.dtw._barycenter import dtw_barycenter
-from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
-from mmfusion.alignment.dtw._path import Constraints, one_blas_thread, solve
+from mmfusion.alignment.dtw._constraints import Constraints
+from mmfusion.alignment.dtw._costs import cost_matrix, make_costs, one_blas_thread
+from mmfusion.alignment.dtw._path import find_path
 from mmfusion.alignment.dtw._soft import soft_dtw_alignment
 
 
@@ -114,11 +115,13 @@ def _axis(
 
 def _align(axis: np.ndarray, sequence: np.ndarray, plan: Plan) -> Alignment:
     if not plan.gamma:
-        found = solve(axis, sequence, plan.metric, plan.constraints, wants_path=True)
+        found = find_path(
+            axis, sequence, plan.metric, plan.constraints, wants_path=True
+        )
         return Alignment(found.path, found.normalized_cost, None)
     with one_blas_thread():
         costs = cost_matrix(make_costs(axis, sequence, plan.metric))
-    best = solve(costs, None, "precomputed", plan.constraints, wants_path=True)
+    best = find_path(costs, None, "precomputed", plan.constraints, wants_path=True)
     _, expected = soft_dtw_alignment(costs, gamma=plan.gamma, metric="precomputed")
     visited = expected > 0  # where a callable metric forbids, costs are infinite
     cost = float(expected[visited] @ costs[visited] / expected.sum())
