@@ -21,7 +21,7 @@ from mmfusion.alignment.ctw._alternation import (
     fit_ctw,
     raw_warps,
 )
-from mmfusion.alignment.ctw._projections import by_likelihood
+from mmfusion.alignment.ctw._projections import weigh_by_likelihood
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.alignment.dtw._costs import one_blas_thread, unit_rows
 
@@ -309,7 +309,7 @@ class CTWAligner(SequenceAligner):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        fitted = by_likelihood(found.projections)
+        fitted = weigh_by_likelihood(found.projections)
         for v, (name, (_, middle, unit)) in enumerate(
             zip(names, comparable, strict=True)
         ):
