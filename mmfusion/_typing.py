@@ -36,3 +36,8 @@ CrossValidationLike: TypeAlias = Union[int, Iterable[Any], "BaseCrossValidator",
 DeviceLike: TypeAlias = Union[str, "torch.device"]
 # local cost of two frames: a name, or a function of two arrays of frames
 MetricLike: TypeAlias = str | Callable[..., Any]
+# the encoder of a modality: widths of layers, a module, or a factory of one that takes
+# the shape of a sample
+EncoderLike: TypeAlias = Union[
+    int, Sequence[int], "torch.nn.Module", Callable[[tuple[int, ...]], Any], None
+]

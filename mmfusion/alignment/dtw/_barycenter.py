@@ -1,4 +1,4 @@
-"""Barycentres: means of sequences under dynamic time warping."""
+"""Barycenters: means of sequences under dynamic time warping."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state
 
 from mmfusion._blocks import as_float_array
 from mmfusion._memory import check_fits
+from mmfusion._sequences import as_collection, as_sequence
 from mmfusion._typing import RandomStateLike
-from mmfusion.alignment._raw_sequences import as_collection, as_sequence
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
 from mmfusion.alignment.dtw._parameters import (
     check_integer_at_least,
@@ -26,7 +26,7 @@ from mmfusion.alignment.dtw._soft import soft_dtw_gradient
 LARGEST_UNIT_EXPONENT = 480
 # gamma in units of squares of about 1: beyond, results no longer change in float64
 HARDEST_GAMMA, SOFTEST_GAMMA = 1e-150, 1e150
-MAX_CANDIDATES = 50  # sequences among which the first barycentre is chosen
+MAX_CANDIDATES = 50  # sequences among which the first barycenter is chosen
 
 
 class DTWBarycenter(NamedTuple):
@@ -35,9 +35,9 @@ class DTWBarycenter(NamedTuple):
     Parameters
     ----------
     sequence : ndarray of shape (n_frames, n_features)
-        The barycentre.
+        The barycenter.
     costs : ndarray of shape (n_iter + 1,)
-        Weighted mean of the costs to the sequences: of the initial barycentre, and
+        Weighted mean of the costs to the sequences: of the initial barycenter, and
         after each iteration. The last is that of `sequence`.
     """
 
@@ -66,15 +66,15 @@ def dtw_barycenter(
     sequences : sequence of array-like of shape (n_frames_k, n_features)
         The sequences; those of shape (n_frames_k,) have a single feature.
     n_frames : int, default=None
-        Length of the barycentre; None is that of `init`, or of the medoid.
+        Length of the barycenter; None is that of `init`, or of the medoid.
     gamma : float, default=0.0
-        Softness, in units of the squared distance of two frames. 0 is DTW barycentre
+        Softness, in units of the squared distance of two frames. 0 is DTW barycenter
         averaging (DBA). Above 0, the objective is smooth and has fewer poor minima.
     weights : array-like of shape (n_sequences,), default=None
         Weights of the sequences, at least 0; None gives all the same weight. They are
         divided by their sum.
     init : array-like of shape (n_frames, n_features), default=None
-        The initial barycentre. None is the medoid: the sequence of least weighted cost
+        The initial barycenter. None is the medoid: the sequence of least weighted cost
         to the others, resampled to `n_frames`.
     max_iter : int, default=30
         Maximum number of iterations.
@@ -88,7 +88,7 @@ def dtw_barycenter(
     Returns
     -------
     DTWBarycenter
-        The barycentre, in float32 if all sequences are, and its costs.
+        The barycenter, in float32 if all sequences are, and its costs.
 
     Raises
     ------
@@ -107,10 +107,10 @@ def dtw_barycenter(
 
     Notes
     -----
-    For ``gamma = 0`` every iteration aligns all sequences with the barycentre and moves
+    For ``gamma = 0`` every iteration aligns all sequences with the barycenter and moves
     each of its frames to the weighted mean of the frames that are aligned with it;
     neither step increases the objective. For ``gamma > 0`` it is minimised by L-BFGS.
-    Both find a local minimum. Soft-DTW smooths: the soft barycentre of one sequence is
+    Both find a local minimum. Soft-DTW smooths: the soft barycenter of one sequence is
     not that sequence.
 
     References
@@ -140,7 +140,7 @@ def dtw_barycenter(
     if n_frames is not None:
         check_fits(
             n_frames * arrays[0].nbytes // len(arrays[0]),
-            f"a barycentre of n_frames={n_frames}",
+            f"a barycenter of n_frames={n_frames}",
             "lower n_frames",
         )
     dtype = np.result_type(*arrays)
@@ -228,7 +228,7 @@ def _average_along_paths(
     max_iter: int,
     tol: float,
 ) -> tuple[np.ndarray, list[float]]:
-    """Minimise the mean cost by DTW barycentre averaging (Petitjean et al. 2011)."""
+    """Minimise the mean cost by DTW barycenter averaging (Petitjean et al. 2011)."""
     barycenter = start
     cost, following = _align_all(barycenter, sequences, weights)
     costs = [cost]
@@ -246,7 +246,7 @@ def _average_along_paths(
 def _align_all(
     barycenter: np.ndarray, sequences: list[np.ndarray], weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Return the cost of a barycentre, and the means of the frames aligned with it."""
+    """Return the cost of a barycenter, and the means of the frames aligned with it."""
     total, sums, mass = 0.0, np.zeros_like(barycenter), np.zeros(len(barycenter))
     for x, weight in zip(sequences, weights, strict=True):
         found = dtw_path(barycenter, x)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  # numba calls BLAS through it
@@ -19,8 +19,8 @@ from threadpoolctl import ThreadpoolController
 from mmfusion._blocks import as_float_array
 from mmfusion._constancy import centered, is_constant
 from mmfusion._memory import check_fits
+from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
-from mmfusion.alignment._raw_sequences import as_sequence
 from mmfusion.alignment.dtw._compilation import jit
 
 LOCAL_METRICS = ("correlation", "cosine", "euclidean", "manhattan", "sqeuclidean")
@@ -107,7 +107,7 @@ def make_costs(
             )
         return _as_given_costs(as_float_array(x, "the matrix of costs"), "costs")
     check_metric(metric)
-    x, y = as_sequence(x, "x"), as_sequence(y, "y")
+    x, y = as_sequence(x, "x"), as_sequence(cast(ArrayLike, y), "y")
     source_dtypes = x.dtype, y.dtype
     dtype = np.result_type(x, y) if dtype is None else dtype
     x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)

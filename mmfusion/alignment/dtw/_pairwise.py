@@ -10,8 +10,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike, DTypeLike
 
 from mmfusion._memory import check_fits
+from mmfusion._sequences import as_collection
 from mmfusion._typing import MetricLike
-from mmfusion.alignment._raw_sequences import as_collection
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import (
     LOCAL_METRICS,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
-from mmfusion.alignment._raw_sequences import as_sequence
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import GIVEN, Costs, make_costs, n_frames_of
 from mmfusion.alignment.dtw._full_table import PathAndCost, path_by_table
@@ -353,7 +353,7 @@ def _multiscale_window(
         )
     x, y = (
         as_sequence(frames, name).astype(np.float64, copy=False)
-        for frames, name in ((x, "x"), (y, "y"))
+        for frames, name in ((x, "x"), (cast(ArrayLike, y), "y"))
     )
     n, m = len(x), len(y)
     if min(n, m) <= COARSEST_FRAMES:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mmfusion._memory import check_fits
+from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
-from mmfusion.alignment._raw_sequences import as_sequence
 from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._costs import Costs, fill_costs, make_costs, n_frames_of
 from mmfusion.alignment.dtw._parameters import check_bool, check_real_at_least
