@@ -34,6 +34,8 @@ EstimatorLike: TypeAlias = Union["BaseEstimator", Mapping[str, Any], None]
 # cross-validation as scikit-learn takes it: folds, a splitter or an iterable
 CrossValidationLike: TypeAlias = Union[int, Iterable[Any], "BaseCrossValidator", None]
 DeviceLike: TypeAlias = Union[str, "torch.device"]
+# local cost of two frames: a name, or a function of two arrays of frames
+MetricLike: TypeAlias = str | Callable[..., Any]
 # the encoder of a modality: widths of layers, a module, or a factory of one that takes
 # the shape of a sample
 EncoderLike: TypeAlias = Union[

@@ -24,9 +24,9 @@ from mmfusion.alignment.ctw._alternation import (
     fit_ctw,
     raw_warps,
 )
-from mmfusion.alignment.ctw._projections import by_likelihood
-from mmfusion.alignment.dtw._costs import unit_rows
-from mmfusion.alignment.dtw._path import WINDOWS, Constraints, one_blas_thread
+from mmfusion.alignment.ctw._projections import weigh_by_likelihood
+from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
+from mmfusion.alignment.dtw._costs import one_blas_thread, unit_rows
 
 STEP_PATTERN = "symmetric1"  # that of the papers
 SMALLEST = 1e-290  # spread of frames of which projections are finite numbers
@@ -307,7 +307,7 @@ class CTWAligner(BaseAligner):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        fitted = by_likelihood(found.projections)
+        fitted = weigh_by_likelihood(found.projections)
         for v, (name, (_, middle, unit)) in enumerate(
             zip(names, comparable, strict=True)
         ):

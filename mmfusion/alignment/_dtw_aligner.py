@@ -17,8 +17,8 @@ from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences, mean_cost
 from mmfusion.alignment._dtw_alignment import ReferenceDTW, resolve_reference
-from mmfusion.alignment.dtw._costs import METRICS
-from mmfusion.alignment.dtw._path import WINDOWS, Constraints
+from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
+from mmfusion.alignment.dtw._costs import LOCAL_METRICS
 from mmfusion.alignment.dtw._step_patterns import StepPattern
 
 
@@ -243,12 +243,13 @@ class DTWAligner(BaseAligner):
 
     def _reference_dtw(self) -> ReferenceDTW:
         """Check the options of the alignment, and return it."""
-        if not callable(self.metric) and self.metric not in METRICS:
+        if not callable(self.metric) and self.metric not in LOCAL_METRICS:
             remedy = ""
             if self.metric == "precomputed":
                 remedy = "; align costs that you have by dtw_path"
             raise ValueError(
-                f"metric={self.metric!r} is not one of {METRICS}, nor callable{remedy}"
+                f"metric={self.metric!r} is not one of {LOCAL_METRICS}, nor callable"
+                f"{remedy}"
             )
         constraints = Constraints(
             self.step_pattern,
@@ -259,7 +260,7 @@ class DTWAligner(BaseAligner):
             self.max_jump,
         )
         if self.gamma:
-            self._check_soft(constraints.pattern().name)
+            self._check_soft(constraints.pattern.name)
         layout = self._layout
         reference = resolve_reference(self.reference, layout.names, layout.sequences)
         return ReferenceDTW(reference, self.metric, constraints, self.gamma)

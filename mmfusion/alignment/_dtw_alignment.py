@@ -10,8 +10,9 @@ import numpy as np
 
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment.dtw._barycenter import dtw_barycenter
-from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
-from mmfusion.alignment.dtw._path import Constraints, one_blas_thread, solve
+from mmfusion.alignment.dtw._constraints import Constraints
+from mmfusion.alignment.dtw._costs import cost_matrix, make_costs, one_blas_thread
+from mmfusion.alignment.dtw._path import find_path
 from mmfusion.alignment.dtw._soft import soft_dtw_alignment
 
 SAMPLE_REFERENCES = ("barycenter", "longest")  # computed for each sample
@@ -147,11 +148,13 @@ class ReferenceDTW:
 
     def _align_with(self, axis: np.ndarray, sequence: np.ndarray) -> Alignment:
         if not self.gamma:
-            best = solve(axis, sequence, self.metric, self.constraints, wants_path=True)
+            best = find_path(
+                axis, sequence, self.metric, self.constraints, wants_path=True
+            )
             return Alignment(best.path, cost=best.normalized_cost)
         with one_blas_thread():
             costs = cost_matrix(make_costs(axis, sequence, self.metric))
-        best = solve(costs, None, "precomputed", self.constraints, wants_path=True)
+        best = find_path(costs, None, "precomputed", self.constraints, wants_path=True)
         _, expected = soft_dtw_alignment(costs, gamma=self.gamma, metric="precomputed")
         # costs are infinite where a callable metric forbids a pair, and 0 * inf is NaN
         visited = expected > 0

@@ -21,16 +21,16 @@ from mmfusion._sklearn_compat import (
     fit_context,
 )
 from mmfusion._validation import refuse_empty_samples
-from mmfusion.alignment.dtw._costs import METRICS, are_moderate
+from mmfusion.alignment.dtw._constraints import WINDOWS
+from mmfusion.alignment.dtw._costs import LOCAL_METRICS, are_moderate
 from mmfusion.alignment.dtw._global_alignment import (
     alignment_kernel,
     median_gamma,
+    positive_median,
     self_alignments,
-    typical,
 )
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
-from mmfusion.alignment.dtw._parameters import check_real
-from mmfusion.alignment.dtw._path import WINDOWS
+from mmfusion.alignment.dtw._parameters import check_real_at_least
 from mmfusion.alignment.dtw._step_patterns import StepPattern
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
@@ -169,7 +169,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         "kernel": [StrOptions(set(KERNELS))],
         "gamma": [Interval(Real, 0, None, closed="neither"), dict, None],
         "combine": [StrOptions({"mean"}), None],
-        "metric": [StrOptions(set(METRICS)), callable],
+        "metric": [StrOptions(set(LOCAL_METRICS)), callable],
         "step_pattern": [str, StepPattern],
         "window": [StrOptions(set(WINDOWS)), None],
         "radius": [Interval(Real, 0, None, closed="left")],
@@ -301,7 +301,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         if self.metric in ("cosine", "correlation"):  # 1 less a product, at each frame
             eps = np.finfo(np.result_type(*X)).eps
             rounding = CONSTANT_SPREAD_ULPS * eps * 2 * max(map(len, X))
-        return typical(costs[~np.eye(len(costs), dtype=bool)], rounding) or 1.0
+        return positive_median(costs[~np.eye(len(costs), dtype=bool)], rounding) or 1.0
 
     def _of_fit(
         self,
@@ -407,7 +407,7 @@ def _checked(gamma: Any, name: str) -> float | None:
     """Check the gamma of a modality; None stays."""
     if gamma is None:
         return None
-    gamma = check_real(gamma, f"modality {name!r}: gamma", 0)
+    gamma = check_real_at_least(gamma, f"modality {name!r}: gamma", 0)
     if gamma == 0:
         raise ValueError(f"modality {name!r}: gamma=0; give one above 0")
     return gamma

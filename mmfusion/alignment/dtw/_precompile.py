@@ -1,4 +1,4 @@
-"""Compilation ahead of use."""
+"""Compilation of all kernels ahead of their use."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from mmfusion.alignment.dtw._path import dtw_path
 from mmfusion.alignment.dtw._soft import soft_dtw, soft_dtw_alignment
 
 
-def warm_up() -> Iterator[tuple[str, float]]:
-    """Compile what functions and estimators of alignment run, and cache it.
+def compile_kernels() -> Iterator[tuple[str, float]]:
+    """Compile the kernels of functions and estimators of alignment, and cache them.
 
     Yields
     ------
     name : str
-        What was compiled.
+        The function whose kernels were compiled.
     seconds : float
-        How long it took; next to nothing where it was in the cache.
+        Time of the compilation, or of loading it from the cache.
 
     Examples
     --------
-    >>> from mmfusion.alignment.dtw._warm_up import warm_up
-    >>> names = [name for name, seconds in warm_up()]  # doctest: +SKIP
+    >>> from mmfusion.alignment.dtw._precompile import compile_kernels
+    >>> names = [name for name, seconds in compile_kernels()]  # doctest: +SKIP
     """
     rng = np.random.default_rng(0)
     for dtype in (np.float64, np.float32):
@@ -41,7 +41,7 @@ def warm_up() -> Iterator[tuple[str, float]]:
 
 
 def _calls(x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], Any]]:
-    """Calls that together run every compiled function."""
+    """Return calls that together run every compiled function."""
     window: Any = {"window": "sakoe_chiba", "radius": 30}
     return {
         "dtw_path": lambda: dtw_path(x, y),
