@@ -23,7 +23,7 @@ ByModality: TypeAlias = T | Mapping[str, T]
 # the block of one modality, or a plain table
 BlockLike: TypeAlias = Union[ArrayLike, "sparse.spmatrix", "sparse.sparray"]
 # a checked block of two dimensions, dense or CSR
-Matrix: TypeAlias = Union[np.ndarray, "sparse.csr_array"]
+NumericBlock: TypeAlias = Union[np.ndarray, "sparse.csr_array"]
 # X of every estimator: a list, a dict, Modalities or a table
 ModalitiesLike: TypeAlias = Union[
     "Modalities", Mapping[str, Any], Sequence[Any], BlockLike

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils.parallel import Parallel, delayed
@@ -15,7 +16,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from mmfusion._blocks import of_samples
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, resolve_scalings
-from mmfusion._typing import ByModality, Matrix
+from mmfusion._typing import ByModality, NumericBlock
 from mmfusion.fusion._dropout import fill_copies, with_dropout
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._folds import Folds
@@ -195,7 +196,7 @@ class Branch:
         pieces, rows = fill_copies(copies, rows, own, imputer, rng, sample_weight)
         return filled.concat(*pieces), np.concatenate([np.arange(len(own)), rows])
 
-    def predict(self, target: Target, matrix: Matrix) -> np.ndarray:
+    def predict(self, target: Target, matrix: NumericBlock) -> np.ndarray:
         """Predict by the method of the branch.
 
         Parameters
@@ -220,7 +221,7 @@ class Branch:
         kind = "modality" if len(self.modalities) == 1 else "branch"
         return f"{kind} {self.name!r}"
 
-    def transform(self, frame: Modalities, rows: np.ndarray) -> Matrix:
+    def transform(self, frame: Modalities, rows: np.ndarray) -> NumericBlock:
         """Transform samples into the matrix that the predictor takes.
 
         Parameters
@@ -237,7 +238,7 @@ class Branch:
         """
         return self._fuse(_fill_missing(self._select(frame, rows), self.imputer))
 
-    def _fuse(self, own: Modalities) -> Matrix:
+    def _fuse(self, own: Modalities) -> NumericBlock:
         if self.as_given:
             return own.blocks[0]
         unchanged = len(own.blocks) == 1 and not self.fusion.reducers_
@@ -259,7 +260,7 @@ def _take_rows(value: Any, rows: np.ndarray, n_samples: int) -> Any:
 def resolve_scaling(
     frame: Modalities,
     scaling: ByModality[str | None],
-    weights: object,
+    weights: str | ByModality[ArrayLike],
     branches: Sequence[str],
     as_given: Sequence[str] = (),
     sample_weight: np.ndarray | None = None,

@@ -16,8 +16,8 @@ from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
     EstimatorLike,
-    Matrix,
     ModalitiesLike,
+    NumericBlock,
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags
@@ -190,7 +190,7 @@ class EarlyFusionClusterer(FusionClustererMixin, ClusterMixin, BaseEstimator):
         return self
 
     def _nearest_by_modality(
-        self, fused: Matrix, sample_weight: np.ndarray | None
+        self, fused: NumericBlock, sample_weight: np.ndarray | None
     ) -> np.ndarray:
         """Assign each sample to the cluster whose mean is nearest in one modality."""
         nearest = np.full((fused.shape[0], self.n_modalities_in_), -1)

@@ -19,8 +19,8 @@ from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
     EstimatorLike,
-    Matrix,
     ModalitiesLike,
+    NumericBlock,
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags, refuse_empty_samples
@@ -145,7 +145,7 @@ class EarlyFusionPredictor(FusionPredictor):
     def _predict_observed(
         self,
         frame: Modalities,
-        predict: Callable[[Matrix], np.ndarray],
+        predict: Callable[[NumericBlock], np.ndarray],
         default: ArrayLike,
     ) -> np.ndarray:
         """Predict for samples with some modality; the default for others."""

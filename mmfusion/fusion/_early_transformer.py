@@ -28,8 +28,8 @@ from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
     EstimatorLike,
-    Matrix,
     ModalitiesLike,
+    NumericBlock,
 )
 from mmfusion._validation import ModalityTags, validate_sample_weight
 from mmfusion.base import ModalityMixin, PerModalityParams
@@ -197,7 +197,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             [frame.blocks[v] for v in used], [scaling[v] for v in used], sample_weight
         )
         self._scalings = dict(zip(used, fitted, strict=True))
-        self.scaling_ = {names[v]: s.how for v, s in self._scalings.items()}
+        self.scaling_ = {names[v]: s.name for v, s in self._scalings.items()}
         self.reducers_ = {
             names[v]: _fit_reducer(
                 reducers[v], s.apply(frame.blocks[v]), y, sample_weight, names[v]
@@ -217,7 +217,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         }
         return self
 
-    def transform(self, X: ModalitiesLike) -> Matrix:
+    def transform(self, X: ModalitiesLike) -> NumericBlock:
         """Transform modalities into the fused matrix.
 
         Parameters
@@ -232,7 +232,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         """
         return self._fuse(self._validate(X, reset=False))
 
-    def _fuse(self, frame: Modalities) -> Matrix:
+    def _fuse(self, frame: Modalities) -> NumericBlock:
         """Transform a checked frame."""
         used = np.flatnonzero(self.modality_weights_).tolist()
         if self.reducers_ or any(sparse.issparse(frame.blocks[v]) for v in used):
@@ -251,7 +251,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
                 )
         return fused
 
-    def _fuse_one(self, frame: Modalities, v: int) -> Matrix:
+    def _fuse_one(self, frame: Modalities, v: int) -> NumericBlock:
         """Transform one modality into its columns of the fused matrix."""
         name, weight = frame.names[v], float(self.modality_weights_[v])
         with errors_name(name):
@@ -314,7 +314,7 @@ def check_reducers(reducer: EstimatorLike) -> None:
 
 def _fit_reducer(
     reducer: BaseEstimator,
-    block: Matrix,
+    block: NumericBlock,
     y: ArrayLike | None,
     sample_weight: np.ndarray | None,
     name: str,

@@ -16,8 +16,8 @@ from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
     EstimatorLike,
-    Matrix,
     ModalitiesLike,
+    NumericBlock,
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
@@ -243,7 +243,7 @@ class HybridFusionClusterer(LateFusionClusterer):
         return self.missing != "knn" and super()._takes_nan(modality)
 
 
-def _fused_block(branch: Branch, frame: Modalities, rows: np.ndarray) -> Matrix:
+def _fused_block(branch: Branch, frame: Modalities, rows: np.ndarray) -> NumericBlock:
     """Transform the samples of a branch; rows of other samples are without meaning."""
     if not rows.any():
         return None

@@ -29,8 +29,8 @@ from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
     EstimatorLike,
-    Matrix,
     ModalitiesLike,
+    NumericBlock,
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
@@ -72,7 +72,7 @@ class _Run:
         # one for every sample and run: the smallest dtype that holds them
         return codes.astype(np.min_scalar_type(-len(self.clusters) - 1))
 
-    def memberships(self, scaled: Matrix, codes: np.ndarray) -> np.ndarray:
+    def memberships(self, scaled: NumericBlock, codes: np.ndarray) -> np.ndarray:
         """Return soft memberships, or labels as rows of 0 and 1 without any."""
         if len(codes) and hasattr(self.clusterer, "predict_proba"):
             return self.clusterer.predict_proba(scaled)[:, self.clusters]
@@ -82,7 +82,7 @@ class _Run:
 def _fit_run(
     clusterer: BaseEstimator,
     branch: str,
-    block: Matrix,
+    block: NumericBlock,
     params: dict[str, Any],
     sample_weight: np.ndarray | None,
 ) -> tuple[_Run, np.ndarray]:
@@ -402,7 +402,7 @@ class LateFusionClusterer(
     def _weighs_by(self, qualities: Sequence[str]) -> bool:
         return isinstance(self.weights, str) and self.weights in qualities
 
-    def _scaled(self, block: Matrix, v: int) -> Matrix:
+    def _scaled(self, block: NumericBlock, v: int) -> NumericBlock:
         scaling = self._scalings[v]
         return block if scaling is None else scaling.apply(block)
 
@@ -419,7 +419,7 @@ class LateFusionClusterer(
     def _base_clusterings(
         self,
         runs: Sequence[_Run],
-        scaled: Matrix,
+        scaled: NumericBlock,
         labels: np.ndarray,
         observed: np.ndarray,
     ) -> BaseClusterings:
@@ -440,7 +440,7 @@ class LateFusionClusterer(
 
     def _quality(
         self,
-        scaled: Matrix,
+        scaled: NumericBlock,
         labels: np.ndarray,
         rng: np.random.RandomState,
         sample_weight: np.ndarray | None,

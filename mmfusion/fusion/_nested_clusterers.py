@@ -20,7 +20,12 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 
 from mmfusion._options import check_estimators
-from mmfusion._typing import EstimatorLike, Matrix, ModalitiesLike, RandomStateLike
+from mmfusion._typing import (
+    EstimatorLike,
+    ModalitiesLike,
+    NumericBlock,
+    RandomStateLike,
+)
 from mmfusion._validation import validate_sample_weight
 from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin, seeded
 from mmfusion.metrics import modality_silhouette_score
@@ -77,7 +82,7 @@ def _name_of_n_clusters(clusterer: BaseEstimator) -> str | None:
 
 
 def fit_labels(
-    clusterer: BaseEstimator, block: Matrix, params: Mapping[str, Any]
+    clusterer: BaseEstimator, block: NumericBlock, params: Mapping[str, Any]
 ) -> np.ndarray:
     """Fit a clusterer, and return labels that its `predict` repeats.
 
@@ -112,7 +117,7 @@ def fit_labels(
     return labels
 
 
-def predict_labels(clusterer: BaseEstimator, block: Matrix) -> np.ndarray:
+def predict_labels(clusterer: BaseEstimator, block: NumericBlock) -> np.ndarray:
     """Predict by a fitted clusterer, and check the labels as `fit_labels` does.
 
     Parameters
@@ -131,7 +136,7 @@ def predict_labels(clusterer: BaseEstimator, block: Matrix) -> np.ndarray:
 
 
 def checked_labels(
-    labels: ArrayLike, clusterer: BaseEstimator, block: Matrix
+    labels: ArrayLike, clusterer: BaseEstimator, block: NumericBlock
 ) -> np.ndarray:
     """Check that a clusterer has returned one integer for each sample.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from mmfusion._typing import Matrix
+from mmfusion._typing import NumericBlock
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Classes:
         return ~np.isin(y, predictor.classes_)
 
     def predictions(
-        self, predictor: BaseEstimator, matrix: Matrix, method: str
+        self, predictor: BaseEstimator, matrix: NumericBlock, method: str
     ) -> np.ndarray:
         """Predict by a classifier, with a column for each of all classes.
 
@@ -110,7 +110,7 @@ class Classes:
         aligned[:, columns] = values * self.prior[columns].sum()
         return aligned
 
-    def predict(self, predictor: BaseEstimator, matrix: Matrix) -> np.ndarray:
+    def predict(self, predictor: BaseEstimator, matrix: NumericBlock) -> np.ndarray:
         """Predict labels by a classifier, and check them.
 
         Parameters
@@ -219,7 +219,7 @@ class Outputs:
         return np.zeros(len(y), dtype=bool)
 
     def predictions(
-        self, predictor: BaseEstimator, matrix: Matrix, method: str
+        self, predictor: BaseEstimator, matrix: NumericBlock, method: str
     ) -> np.ndarray:
         """Predict by a regressor, and check the values.
 

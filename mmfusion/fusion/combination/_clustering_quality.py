@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.metrics import pairwise_distances
 from sklearn.utils.extmath import row_norms
 
-from mmfusion._typing import Matrix
+from mmfusion._typing import NumericBlock
 from mmfusion.fusion.combination._clusterings import (
     BaseClusterings,
     adjusted_rand_index,
@@ -25,7 +25,7 @@ QUALITY_SILHOUETTE_ROWS = 2000  # the cost grows with their square
 
 
 def silhouette(
-    block: Matrix,
+    block: NumericBlock,
     labels: np.ndarray,
     random_state: np.random.RandomState,
     sample_weight: np.ndarray | None = None,
@@ -122,7 +122,7 @@ def stability(labels: np.ndarray, sample_weight: np.ndarray | None = None) -> fl
 
 
 def inverse_variance(
-    block: Matrix, labels: np.ndarray, sample_weight: np.ndarray | None = None
+    block: NumericBlock, labels: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> float:
     """Compute the total variance of a modality over the variance within clusters.
 
@@ -159,7 +159,7 @@ def inverse_variance(
 
 
 def _moments(
-    block: Matrix, weight: np.ndarray | None
+    block: NumericBlock, weight: np.ndarray | None
 ) -> tuple[float, np.ndarray, float]:
     """Compute the sum of squares, the mean and the number of weighted samples."""
     if weight is None:

@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score, mutual_info_score
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
-from mmfusion._typing import Matrix
+from mmfusion._typing import NumericBlock
 
 CLUSTERING_CHUNK_ROWS = 2**15
 
@@ -48,7 +48,7 @@ def cluster_members(
     return clusters, sparse.csr_array((weight[is_member], codes, edges), shape=shape)
 
 
-def cluster_sums(block: Matrix, members: sparse.csr_array) -> np.ndarray:
+def cluster_sums(block: NumericBlock, members: sparse.csr_array) -> np.ndarray:
     """Sum the rows of each cluster, chunk by chunk: no copy of the block is made.
 
     Parameters

@@ -68,7 +68,7 @@ class ConsensusMap:
     Parameters
     ----------
     projection : ndarray of shape (n_base_clusters, n_dimensions)
-        Matrix P: the coordinates of each base cluster.
+        NumericBlock P: the coordinates of each base cluster.
     centers : ndarray of shape (n_clusters, n_dimensions), default=None
         Centres c of the clusters in the projected, row-normalised space. None if
         dimensions are clusters.

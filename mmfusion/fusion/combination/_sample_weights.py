@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from mmfusion._typing import Matrix
+from mmfusion._typing import NumericBlock
 from mmfusion.fusion.combination._opinion_pools import (
     SMALLEST_PROBABILITY,
     weighted_median,
@@ -49,12 +49,12 @@ class ReferenceSamples:
     counts: np.ndarray  # weights of the samples in the order of distances
     n_neighbors: float  # number of nearest samples in a mean, as their weights count
 
-    def distances_to(self, matrix: Matrix) -> np.ndarray:
+    def distances_to(self, matrix: NumericBlock) -> np.ndarray:
         """Compute the mean distances of samples to their nearest samples of fit."""
         distances, nearest = self.neighbors.kneighbors(matrix)
         return _mean_of_nearest(distances, self.weights[nearest], self.n_neighbors)
 
-    def p_values(self, matrix: Matrix) -> np.ndarray:
+    def p_values(self, matrix: NumericBlock) -> np.ndarray:
         """Compute conformal p-values of the hypothesis that samples are like fit's.
 
         ``(1 + #{i : d_i >= d}) / (n + 1)`` with the mean distances d to the nearest
@@ -74,7 +74,7 @@ class ReferenceSamples:
         nearer = below[np.searchsorted(self.distances, self.distances_to(matrix))]
         return (1 + below[-1] - nearer) / (below[-1] + 1)
 
-    def conformal_weights(self, matrix: Matrix) -> np.ndarray:
+    def conformal_weights(self, matrix: NumericBlock) -> np.ndarray:
         """Compute small weights for samples that are significantly unlike fit's.
 
         Parameters
@@ -90,7 +90,7 @@ class ReferenceSamples:
         like_fit = self.p_values(matrix) >= CONFORMAL_LEVEL
         return np.where(like_fit, 1.0, SMALLEST_WEIGHT_SHARE)
 
-    def distance_weights(self, matrix: Matrix) -> np.ndarray:
+    def distance_weights(self, matrix: NumericBlock) -> np.ndarray:
         """Compute weights inverse to the variance that noise adds.
 
         ``min(1, m^2 / d^2)`` with the mean distance d to the nearest samples and its
@@ -126,7 +126,7 @@ def _mean_of_nearest(
 
 
 def fit_reference(
-    matrix: Matrix, sample_weight: np.ndarray | None = None
+    matrix: NumericBlock, sample_weight: np.ndarray | None = None
 ) -> ReferenceSamples:
     """Compute the mean distance of every sample to its nearest others.
 
