@@ -1,13 +1,14 @@
-"""One modality alone: the baseline that fusion has to beat."""
+"""Clustering of one modality alone, the baseline of fusion."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.cluster import KMeans
 from sklearn.utils.metaestimators import available_if
 
 from mmfusion._options import by_modality
@@ -19,35 +20,42 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from mmfusion._validation import ModalityTags
-from mmfusion.base import ModalityMixin
-from mmfusion.fusion._clusterers import (
-    check_clusterers,
-    clusterer_has,
-    take_sparse,
+from mmfusion._typing import (
+    ByModality,
+    ColumnSpecLike,
+    ModalitiesLike,
+    RandomStateLike,
 )
-from mmfusion.fusion._early import EarlyFusionClusterer
+from mmfusion._validation import ModalityTags
+from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
+from mmfusion.fusion._nested_clusterers import check_clusterers, clusterer_has
+from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin
 from mmfusion.metrics import modality_silhouette_score
+from mmfusion.modalities import Modalities
 
-BEST = "best"
+BEST_MODALITY = "best"
 
 
-class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
-    """Cluster by one modality alone: a given one, or the best as told without classes.
+class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator):
+    """Clusterer of one modality: a given one, or the best one by its silhouette.
+
+    Of the clusterings of the single modalities v it keeps the one with the largest mean
+    silhouette ``(b_v - a_v) / max(a_v, b_v)`` in its own modality, from the distances a
+    within and b to the nearest other cluster.
 
     Parameters
     ----------
     modality : 'best', str or int, default='best'
-        The modality, by name or position. 'best' clusters every modality by itself
-        and keeps the clustering with the largest silhouette in its own modality.
+        Name or position of the modality. 'best' clusters every modality and keeps the
+        clustering with the largest silhouette in its own modality.
     clusterer : clusterer, default=None
-        Any scikit-learn clusterer; it is cloned. None is ``KMeans(n_init=10)``; to
-        search over parameters such as ``clusterer__n_init`` give one.
+        Any scikit-learn clusterer, which is cloned. None is ``KMeans(n_init=10)``; a
+        search over parameters such as ``clusterer__n_init`` needs an explicit one.
     n_clusters : int, default=None
         Number of clusters, set on the clusterer in place of its own. None leaves the
         clusterer's own, which is 8 for k-means.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
-        How each modality is scaled; see `EarlyFusion`.
+        Scaling of each modality; see `EarlyFusion`.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -59,18 +67,18 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     labels_ : ndarray of int of shape (n_samples,)
         Cluster of each sample.
     modality_ : str
-        Name of the modality used.
+        Name of the modality that is clustered.
     silhouettes_ : ndarray of shape (n_modalities,) or None
-        The silhouette of each modality's own clustering, of at most 2000 samples;
-        None unless ``modality='best'``.
+        Silhouette of each modality's own clustering, of at most 2000 samples; None
+        unless ``modality='best'``.
     estimator_ : EarlyFusionClusterer
-        The fitted clusterer of that modality.
+        Fitted clusterer of that modality.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
-        Their names.
+        Names of the modalities.
     n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
-        Their numbers of features.
+        Number of features of each modality.
     n_features_in_ : int
         Number of features in all.
     feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
@@ -88,8 +96,8 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
 
     Notes
     -----
-    Silhouettes of different modalities are compared although they live in different
-    spaces: a rule that needs no classes, not one that is always right.
+    Silhouettes of different modalities are compared although they are measured in
+    different spaces: the choice needs no classes, and is not always the best one.
 
     Examples
     --------
@@ -105,6 +113,9 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     'video'
     """
 
+    _estimators_param = "clusterer"
+    _make_default_estimator = KMeans
+
     _parameter_constraints: dict = {
         "modality": [str, INTEGER],
         "clusterer": [HasMethods("fit_predict"), None],
@@ -116,13 +127,13 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
 
     def __init__(
         self,
-        modality: str | int = BEST,
+        modality: str | int = BEST_MODALITY,
         *,
-        clusterer: Any = None,
+        clusterer: BaseEstimator | None = None,
         n_clusters: int | None = None,
-        scaling: Any = "auto",
-        modalities: Any = None,
-        random_state: Any = None,
+        scaling: ByModality[str | None] = "auto",
+        modalities: ColumnSpecLike = None,
+        random_state: RandomStateLike = None,
     ) -> None:
         self.modality = modality
         self.clusterer = clusterer
@@ -132,8 +143,8 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Cluster by one modality.
+    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
+        """Cluster the given modality, or every one to choose the best.
 
         Parameters
         ----------
@@ -149,16 +160,16 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         """
         check_clusterers(self.clusterer)
         frame = self._validate(X, reset=True)
-        hows = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
-        if self.modality == BEST:
+        scalings = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
+        if self.modality == BEST_MODALITY:
             fitted = [
-                self._cluster(frame[[name]], how)
-                for name, how in zip(frame.names, hows, strict=True)
+                self._cluster(frame[[name]], scaling)
+                for name, scaling in zip(frame.names, scalings, strict=True)
             ]
             self.silhouettes_ = np.array(
                 [
                     modality_silhouette_score(
-                        frame[[name]], own.labels_, scaling=own.fusion_.scales_[name]
+                        frame[[name]], own.labels_, scaling=own.fusion_.scaling_[name]
                     )
                     for name, own in zip(frame.names, fitted, strict=True)
                 ]
@@ -167,23 +178,23 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             self.estimator_ = fitted[v]
         else:
             self.silhouettes_ = None  # type: ignore[assignment]
-            v = _position(self.modality, frame.names)
-            self.estimator_ = self._cluster(frame[:, [v]], hows[v])
+            v = _position_of(self.modality, frame.names)
+            self.estimator_ = self._cluster(frame[:, [v]], scalings[v])
         self.modality_ = frame.names[v]
         self.labels_ = self.estimator_.labels_
         return self
 
-    def _cluster(self, frame: Any, how: str | None) -> EarlyFusionClusterer:
+    def _cluster(self, frame: Modalities, scaling: str | None) -> EarlyFusionClusterer:
         return EarlyFusionClusterer(
             self.clusterer,
             n_clusters=self.n_clusters,
-            scaling=how,
+            scaling=scaling,
             random_state=self.random_state,
         ).fit(frame)
 
     @available_if(clusterer_has("predict"))
-    def predict(self, X: Any) -> np.ndarray:
-        """Tell the cluster of new samples, if the clusterer can.
+    def predict(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the cluster of new samples, if the clusterer has ``predict``.
 
         Parameters
         ----------
@@ -193,17 +204,17 @@ class SingleModalityClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         Returns
         -------
         ndarray of int of shape (n_samples,)
-            Clusters.
+            Cluster of each sample.
         """
         frame = self._validate(X, reset=False)
         own = frame[:, [self._layout.names.index(self.modality_)]]
         return self.estimator_.predict(own)
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=take_sparse(self), same_dtype=True)
+        return ModalityTags(sparse=self._takes_sparse(), same_dtype=True)
 
 
-def _position(modality: str | int, names: Sequence[str]) -> int:
+def _position_of(modality: str | int, names: Sequence[str]) -> int:
     if isinstance(modality, str):
         if modality in names:
             return list(names).index(modality)

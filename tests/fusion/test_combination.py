@@ -10,7 +10,12 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import log_loss
 
-from mmfusion.fusion import _calibration, _combine, _weights
+from mmfusion.fusion.combination import (
+    _calibration,
+    _opinion_pools,
+    _predictor_weights,
+    _sample_weights,
+)
 
 SEEDS = st.integers(0, 2**16)
 
@@ -31,13 +36,13 @@ def test_the_mean_is_that_of_what_each_says(seed):
     expected = [
         np.average(said[:, i], axis=0, weights=weights[i]) for i in range(len(weights))
     ]
-    np.testing.assert_allclose(_combine.weighted_mean(said, weights), expected)
+    np.testing.assert_allclose(_opinion_pools.weighted_mean(said, weights), expected)
 
 
 @given(SEEDS)
 def test_votes_are_counted(seed):
     said, weights = opinions(seed)
-    shares = _combine.weighted_mean(_combine.votes(said), weights)
+    shares = _opinion_pools.weighted_mean(_opinion_pools.votes(said), weights)
     for i, row in enumerate(shares):
         count = np.zeros(3)
         for v in range(4):
@@ -49,7 +54,7 @@ def test_votes_are_counted(seed):
 def test_the_log_pool_is_the_product_over_the_prior(seed):
     said, weights = opinions(seed)
     prior = np.array([0.5, 0.3, 0.2])
-    pooled = _combine.log_opinion_pool(said, weights, prior)
+    pooled = _opinion_pools.log_opinion_pool(said, weights, prior)
     for i, row in enumerate(pooled):
         product = prior.copy()
         for v in range(4):
@@ -66,20 +71,20 @@ def test_the_log_pool_of_independent_gaussians_is_the_posterior():
     said /= said.sum(axis=2, keepdims=True)
     exact = prior * likelihoods.prod(axis=0)
     exact /= exact.sum(axis=1, keepdims=True)
-    pooled = _combine.log_opinion_pool(said, np.ones((50, 2)), prior)
+    pooled = _opinion_pools.log_opinion_pool(said, np.ones((50, 2)), prior)
     np.testing.assert_allclose(pooled, exact, rtol=1e-6)
 
 
 def test_the_log_pool_of_nothing_is_the_prior():
     said, weights = opinions(0)
     prior = np.array([0.5, 0.3, 0.2])
-    pooled = _combine.log_opinion_pool(said, np.zeros_like(weights), prior)
+    pooled = _opinion_pools.log_opinion_pool(said, np.zeros_like(weights), prior)
     np.testing.assert_allclose(pooled, np.tile(prior, (12, 1)))
 
 
 def test_a_class_that_cannot_be_stays_so_in_the_log_pool():
     said, weights = opinions(0)
-    pooled = _combine.log_opinion_pool(said, weights, np.array([0.6, 0.4, 0.0]))
+    pooled = _opinion_pools.log_opinion_pool(said, weights, np.array([0.6, 0.4, 0.0]))
     np.testing.assert_array_equal(pooled[:, 2], 0)
 
 
@@ -89,7 +94,7 @@ def test_the_median_with_equal_weights_is_the_median_of_what_is_there(seed, n_pa
     said = rng.integers(0, 4, (n_parts, 20, 2)).astype(float)  # with ties
     there = rng.random((20, n_parts)) > 0.3
     there[~there.any(axis=1), 0] = True
-    medians = _combine.weighted_median(said, there * 0.7)
+    medians = _opinion_pools.weighted_median(said, there * 0.7)
     expected = [np.median(said[there[i], i], axis=0) for i in range(20)]
     np.testing.assert_allclose(medians, expected)
 
@@ -99,7 +104,7 @@ def test_a_weight_of_the_median_counts_copies(seed):
     rng = np.random.default_rng(seed)
     said = rng.normal(size=(3, 10, 1))
     counts = rng.integers(0, 4, (10, 3)) + np.eye(3, dtype=int)[0]
-    medians = _combine.weighted_median(said, counts.astype(float))
+    medians = _opinion_pools.weighted_median(said, counts.astype(float))
     for i, median in enumerate(medians):
         copies = np.repeat(said[:, i, 0], counts[i])
         assert median[0] == pytest.approx(np.median(copies))
@@ -110,7 +115,7 @@ def test_minimum_variance_weights_have_the_least_variance_for_every_pattern():
     root = rng.normal(size=(3, 3))
     covariance = root @ root.T
     observed = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]], dtype=bool)
-    weights = _combine.minimum_variance_weights(covariance, observed)
+    weights = _opinion_pools.minimum_variance_weights(covariance, observed)
     np.testing.assert_array_equal(weights[~observed], 0)
     for row, seen in zip(weights[:3], observed[:3], strict=True):
         assert row.sum() == pytest.approx(1)
@@ -126,7 +131,7 @@ def test_the_error_covariance_is_recovered_with_gaps():
     errors = rng.multivariate_normal(np.zeros(3), true, 20000).T[:, :, None]
     observed = rng.random((20000, 3)) > 0.3
     errors[~observed.T] = 1e9  # not to be looked at
-    found = _weights.error_covariance(errors, observed)
+    found = _predictor_weights.error_covariance(errors, observed)
     np.testing.assert_allclose(found, true, atol=0.06)
 
 
@@ -134,16 +139,16 @@ def test_copies_of_one_predictor_share_its_weight():
     rng = np.random.default_rng(0)
     own = rng.normal(size=(2, 500, 1))
     errors = own[[0, 0, 1]]  # equal variances
-    covariance = _weights.error_covariance(errors, np.ones((500, 3), bool))
+    covariance = _predictor_weights.error_covariance(errors, np.ones((500, 3), bool))
     everything = np.ones((1, 3), dtype=bool)
-    weights = _combine.minimum_variance_weights(covariance, everything)[0]
+    weights = _opinion_pools.minimum_variance_weights(covariance, everything)[0]
     assert weights[0] == pytest.approx(weights[1])
     assert weights[2] == pytest.approx(0.5, abs=0.05)
 
 
 def test_an_error_covariance_from_two_samples_can_be_inverted():
     errors = np.random.default_rng(0).normal(size=(5, 2, 1))
-    covariance = _weights.error_covariance(errors, np.ones((2, 5), bool))
+    covariance = _predictor_weights.error_covariance(errors, np.ones((2, 5), bool))
     assert np.linalg.eigvalsh(covariance)[0] > 0
 
 
@@ -151,7 +156,9 @@ def test_stacking_inputs_are_filled_and_told():
     said, _ = opinions(0, n_parts=2, n_samples=3)
     observed = np.array([[1, 1], [1, 0], [0, 1]], dtype=bool)
     default = np.array([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
-    inputs = _combine.stacking_inputs(said, observed, default, np.array([True, False]))
+    inputs = _opinion_pools.stacking_features(
+        said, observed, default, np.array([True, False])
+    )
     assert inputs.shape == (3, 7)
     np.testing.assert_array_equal(inputs[0], [*said[0, 0], *said[1, 0], 0])
     np.testing.assert_array_equal(inputs[1], [*said[0, 1], *default[1], 0])
@@ -162,22 +169,22 @@ def test_stacking_inputs_are_filled_and_told():
 
 
 def test_qualities_become_weights_of_mean_one_and_none_is_silent():
-    weights = _weights.normalised_quality(np.array([3.0, 1.0, 0.0, -5.0]))
+    weights = _predictor_weights.normalised_weights(np.array([3.0, 1.0, 0.0, -5.0]))
     assert weights.mean() == pytest.approx(1)
     assert weights[0] == pytest.approx(3 * weights[1])
     assert weights[2] == weights[3] == pytest.approx(weights[0] / 1000)
 
 
 def test_skill_is_the_share_of_the_loss_avoided():
-    assert _weights.skill(0.0, 2.0) == 1
-    assert _weights.skill(0.5, 2.0) == 0.75
-    assert _weights.skill(3.0, 2.0) == 0
-    assert _weights.skill(0.0, 0.0) == 1
+    assert _predictor_weights.skill(0.0, 2.0) == 1
+    assert _predictor_weights.skill(0.5, 2.0) == 0.75
+    assert _predictor_weights.skill(3.0, 2.0) == 0
+    assert _predictor_weights.skill(0.0, 0.0) == 1
 
 
 def test_confidence_falls_from_certainty_to_ignorance():
     said = np.array([[1.0, 0, 0], [0.9, 0.1, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]])
-    found = _weights.confidence(said)
+    found = _sample_weights.certainty(said)
     assert found[0] == pytest.approx(1, abs=1e-4)
     assert np.all(np.diff(found) < 0)
     assert found[-1] == pytest.approx(0.001)
@@ -185,7 +192,7 @@ def test_confidence_falls_from_certainty_to_ignorance():
 
 def test_conformal_p_values_are_uniform_for_samples_like_those_of_fit():
     rng = np.random.default_rng(0)
-    reference = _weights.fit_reference(rng.normal(size=(1000, 3)))
+    reference = _sample_weights.fit_reference(rng.normal(size=(1000, 3)))
     p_values = reference.p_values(rng.normal(size=(2000, 3)))
     for level in (0.05, 0.2, 0.5):
         assert np.mean(p_values <= level) == pytest.approx(level, abs=0.04)
@@ -194,7 +201,7 @@ def test_conformal_p_values_are_uniform_for_samples_like_those_of_fit():
 
 def test_only_the_unlike_lose_weight():
     rng = np.random.default_rng(0)
-    reference = _weights.fit_reference(rng.normal(size=(500, 3)))
+    reference = _sample_weights.fit_reference(rng.normal(size=(500, 3)))
     like, unlike = rng.normal(size=(200, 3)), rng.normal(size=(200, 3)) * 8
     assert reference.conformal_weights(like).mean() > 0.95
     assert reference.conformal_weights(unlike).mean() < 0.3

@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from mmfusion import LateFusionClusterer, Modalities
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.fusion import _clusterers, _quality
+from mmfusion.fusion.combination import _clustering_quality, _clusterings
 
 from . import slow_consensus as slow
 
@@ -37,11 +37,11 @@ def within_by_loops(block, labels):
 @pytest.mark.parametrize("shift", [0, 100])
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
 def test_inverse_variance_is_total_over_within(shift, kind, chunk_rows, monkeypatch):
-    monkeypatch.setattr(_clusterers, "CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr(_clusterings, "CLUSTERING_CHUNK_ROWS", chunk_rows)
     block, labels = clustered(shift=shift)
     total = ((block - block.mean(axis=0)) ** 2).sum()
     expected = np.mean([total / within_by_loops(block, run) for run in labels.T])
-    found = _quality.inverse_variance(kind(block), labels)
+    found = _clustering_quality.inverse_variance(kind(block), labels)
     assert found == pytest.approx(expected)
 
 
@@ -49,20 +49,20 @@ def test_inverse_variance_is_total_over_within(shift, kind, chunk_rows, monkeypa
 def test_samples_in_no_cluster_are_not_explained(shift):
     block, labels = clustered(shift=shift, n_runs=1, noise=0)
     labels[::5] = -1
-    found = _quality.inverse_variance(block, labels)
+    found = _clustering_quality.inverse_variance(block, labels)
     total = ((block - block.mean(axis=0)) ** 2).sum()
     means = [block[labels[:, 0] == c].mean(axis=0) for c in range(3)]
     between = sum(
         ((means[c] - block.mean(axis=0)) ** 2).sum() for c in labels[labels >= 0]
     )
     assert found == pytest.approx(total / (total - between))
-    assert _quality.inverse_variance(block, np.full((40, 1), -1)) == 1
+    assert _clustering_quality.inverse_variance(block, np.full((40, 1), -1)) == 1
 
 
 def test_inverse_variance_is_one_where_nothing_varies_and_finite_where_all_does():
     labels = np.array([[0], [0], [1], [1]])
-    assert _quality.inverse_variance(np.full((4, 2), 3.0), labels) == 1
-    exact = _quality.inverse_variance(labels.astype(float), labels)
+    assert _clustering_quality.inverse_variance(np.full((4, 2), 3.0), labels) == 1
+    exact = _clustering_quality.inverse_variance(labels.astype(float), labels)
     assert 1e5 < exact < np.inf
 
 
@@ -72,7 +72,7 @@ def test_inverse_variance_is_the_inverse_noise_variance():
     for noise in (0.3, 1.0):
         block = (2 * truth - 1 + noise * rng.normal(size=20_000))[:, None]
         share = noise**2 / (1 + noise**2)
-        found = _quality.inverse_variance(block, truth[:, None])
+        found = _clustering_quality.inverse_variance(block, truth[:, None])
         assert found == pytest.approx(1 / share, rel=0.03)
 
 
@@ -80,31 +80,33 @@ def test_stability_is_the_mean_rand_index_of_pairs_of_runs():
     _, labels = clustered(n_runs=4)
     pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
     scores = [adjusted_rand_score(labels[:, r], labels[:, s]) for r, s in pairs]
-    assert _quality.stability(labels) == pytest.approx(np.mean(scores))
+    assert _clustering_quality.stability(labels) == pytest.approx(np.mean(scores))
 
 
 def test_stability_is_one_for_equal_runs_and_never_negative():
     run = np.arange(20) % 3
-    assert _quality.stability(np.column_stack([run, (run + 1) % 3])) == 1
+    assert _clustering_quality.stability(np.column_stack([run, (run + 1) % 3])) == 1
     opposed = np.column_stack([[0, 0, 1, 1], [0, 1, 0, 1]])
     assert adjusted_rand_score(*opposed.T) < 0
-    assert _quality.stability(opposed) == 0
+    assert _clustering_quality.stability(opposed) == 0
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
 def test_silhouette_is_that_of_sklearn_over_runs(kind):
     block, labels = clustered()
     labels[:, 2] = 0  # one cluster: nothing is told apart
-    found = _quality.silhouette(kind(block), labels, np.random.RandomState(0))
+    found = _clustering_quality.silhouette(
+        kind(block), labels, np.random.RandomState(0)
+    )
     scores = [silhouette_score(block, labels[:, r]) for r in (0, 1)]
     assert found == pytest.approx(sum(scores) / 3)
 
 
 def test_silhouette_of_a_draw_is_near_that_of_all(monkeypatch):
     block, labels = clustered(300, noise=0)
-    whole = _quality.silhouette(block, labels, np.random.RandomState(0))
-    monkeypatch.setattr(_quality, "SILHOUETTE_ROWS", 100)
-    part = _quality.silhouette(block, labels, np.random.RandomState(0))
+    whole = _clustering_quality.silhouette(block, labels, np.random.RandomState(0))
+    monkeypatch.setattr(_clustering_quality, "QUALITY_SILHOUETTE_ROWS", 100)
+    part = _clustering_quality.silhouette(block, labels, np.random.RandomState(0))
     assert part != whole
     assert part == pytest.approx(whole, abs=0.1)
 
@@ -112,7 +114,7 @@ def test_silhouette_of_a_draw_is_near_that_of_all(monkeypatch):
 def test_silhouette_is_zero_where_clusters_are_worse_than_none():
     block = np.array([[0.0], [1.0], [0.1], [1.1]])
     labels = np.array([[0], [0], [1], [1]])
-    assert _quality.silhouette(block, labels, np.random.RandomState(0)) == 0
+    assert _clustering_quality.silhouette(block, labels, np.random.RandomState(0)) == 0
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
@@ -125,13 +127,13 @@ def test_agreement_is_the_mean_information_with_runs_of_other_modalities(missing
                  if modality[r] == v != modality[s]])
         for v in range(3)
     ]  # fmt: skip
-    found = _quality.agreement_with_others(base, modality)
+    found = _clustering_quality.agreement_with_others(base, modality)
     np.testing.assert_allclose(found, expected)
 
 
 def test_a_lone_modality_agrees_with_itself():
     base, _ = slow.noisy_base()
-    found = _quality.agreement_with_others(base, np.zeros(4, dtype=int))
+    found = _clustering_quality.agreement_with_others(base, np.zeros(4, dtype=int))
     np.testing.assert_array_equal(found, [1])
 
 
