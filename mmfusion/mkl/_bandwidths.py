@@ -62,7 +62,7 @@ def invariant_scaling(
         The scaling, whose `spread` is a power of two. Gamma for the scaled values is
         that of `gamma_in_units`.
     """
-    if scaling.how is not None or not isinstance(kernel, str):
+    if scaling.name is not None or not isinstance(kernel, str):
         return scaling
     is_linear = kernel == "linear"
     shifted = kernel in TRANSLATION_INVARIANT_KERNELS or (is_linear and center)
@@ -108,7 +108,7 @@ def fit_gamma(
     """
     if kernel not in KERNELS_WITH_GAMMA:
         return None, None
-    unit = scaling.spread if scaling.how is None else 1.0
+    unit = scaling.spread if scaling.name is None else 1.0
     if gamma is not None:
         return float(gamma), gamma_in_units(float(gamma), kernel, unit)
     n_rows = min(X.shape[0], GAMMA_ROWS)

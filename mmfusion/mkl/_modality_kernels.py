@@ -314,7 +314,7 @@ callable, list or dict, default='rbf'
         if self.approximation_ is None:
             self._check_memory(frame, specs, n_sums)
         scalings = self._fit_scalings(frame, specs, sample_weight)
-        self.scaling_ = {n: s.how for n, s in zip(names, scalings, strict=True)}
+        self.scaling_ = {n: s.name for n, s in zip(names, scalings, strict=True)}
         self._factors = missing_factors(frame.observed)
         options = self._options()
         # one seed per kernel, so that threads do not share a generator

@@ -11,7 +11,7 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
 
-from mmfusion.nn import _distributed, _losses
+from mmfusion.nn import _distributed, losses
 from mmfusion.nn._data import Batch
 from mmfusion.nn._fusion import Discriminators, Fused, GraphTrust
 from mmfusion.nn._isolation import flushing_denormals
@@ -309,9 +309,9 @@ class AdversarialNet(NeuralNet):
         logits = self._logits(torch.cat([fake, real], dim=1))
         of_fake, of_real = logits.chunk(2, 1)
         seen, known = self._seen(observed)
-        loss = _losses.taken_for(of_fake, False, seen) + _losses.taken_for(
-            of_real, True, known
-        )
+        loss = losses.adversarial_cross_entropy(
+            of_fake, False, seen
+        ) + losses.adversarial_cross_entropy(of_real, True, known)
         right = torch.cat([of_fake < 0, of_real > 0]).to(loss)
         if seen is None or known is None:
             return loss, right.mean()
@@ -322,7 +322,7 @@ class AdversarialNet(NeuralNet):
         """Loss of the encoders whose latents are not taken for the reference."""
         fake, _ = self._sides(latents)
         logits = self._logits(fake, fixed=True)
-        return _losses.taken_for(logits, True, self._seen(observed)[0])
+        return losses.adversarial_cross_entropy(logits, True, self._seen(observed)[0])
 
     def _logits(self, latents: Tensor, *, fixed: bool = False) -> Tensor:
         with self._precision():
@@ -372,4 +372,4 @@ def _part(
 
 def _whole(own: Tensor, dim: int, pairs: bool) -> Tensor:
     halves = own.chunk(2, dim) if pairs else [own]
-    return torch.cat([_distributed.gathered(h, dim) for h in halves], dim)
+    return torch.cat([_distributed.gather(h, dim) for h in halves], dim)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmfusion.nn import _losses
+from mmfusion.nn import losses
 from mmfusion.nn._fusion import Fused
 
 
@@ -46,23 +46,23 @@ class Objective:
     def clustering(self, out: Fused) -> dict[str, Tensor]:
         """The terms of the clustering loss of a batch, unweighted."""
         assignment = out.logits.softmax(1)
-        kernel = _losses.gaussian_kernel(out.hidden, self.kernel_width)
+        kernel = losses.gaussian_kernel(out.hidden, self.kernel_width)
         terms = {}
         if self.sc_weight:
-            terms["sc"] = _losses.cauchy_schwarz_divergence(assignment, kernel)
+            terms["sc"] = losses.cauchy_schwarz_divergence(assignment, kernel)
         if self.sim_weight:
-            corners = _losses.corner_closeness(assignment)
-            terms["sim"] = _losses.cauchy_schwarz_divergence(corners, kernel)
+            corners = losses.corner_closeness(assignment)
+            terms["sim"] = losses.cauchy_schwarz_divergence(corners, kernel)
         if self.reg_weight:
-            regularize = getattr(_losses, self.regularizer)
+            regularize = getattr(losses, f"{self.regularizer}_penalty")
             terms["reg"] = regularize(assignment)
         return terms
 
     def attention(self, out: Fused, observed: Tensor | None) -> Tensor:
         """The mismatch of fused and single kernels in a batch."""
-        return _losses.attention_mismatch(
-            _losses.gaussian_kernel(out.fused, self.kernel_width),
-            _losses.gaussian_kernel(out.latents, self.kernel_width),
+        return losses.attention_mismatch(
+            losses.gaussian_kernel(out.fused, self.kernel_width),
+            losses.gaussian_kernel(out.latents, self.kernel_width),
             out.weights,
             observed,
             mean=self.mean_attention,
@@ -75,8 +75,8 @@ class Objective:
         """
         assignment = out.logits.softmax(-1).reshape(-1, *out.logits.shape[-2:])
         samples, neighbors = assignment.chunk(2, dim=-2)
-        pairs = _losses.disagreement(samples, neighbors)
-        return pairs, _losses.imbalance(assignment)
+        pairs = losses.neighbor_disagreement(samples, neighbors)
+        return pairs, losses.cluster_size_divergence(assignment)
 
     def total(self, terms: dict[str, Tensor], done: float = 1.0) -> Tensor:
         """Add up terms, weighted.
