@@ -44,10 +44,10 @@ def make_values(n_samples=150, seed=0):
 
 
 def summed(estimator, X_train, X):
-    """The sum of kernels that an estimator is on, made by the transformer."""
+    """The weighted sum of kernels of an estimator, by the transformer."""
     kernels = ModalityKernels(estimator.kernel).fit(X_train)
-    tables = kernels.transform(X).blocks
-    return np.tensordot(estimator.kernel_weights_, np.array(tables), 1)
+    grams = kernels.transform(X).blocks
+    return np.tensordot(estimator.kernel_weights_, np.array(grams), 1)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -159,7 +159,7 @@ def test_new_samples_are_compared_to_support_vectors_by_kernels_of_some_weight()
     assert len(pickle.dumps(fitted)) < whole
 
 
-def test_samples_without_a_modality_are_predicted_as_kernels_tell():
+def test_samples_without_a_modality_are_predicted_by_their_kernels():
     X, y = make_multimodal_blobs(
         200, {"audio": 4, "video": 6}, missing_rate=0.2, random_state=0
     )
@@ -212,7 +212,7 @@ def test_precomputed_kernels_split_in_a_search():
 def test_explicit_features_agree_with_exact_kernels():
     X, y = make_classes(600, noise=1)
     exact = MKLClassifier().fit(X[:400], y[:400])
-    features = MKLClassifier(max_exact_samples=300, n_components=100, random_state=0)
+    features = MKLClassifier(approximation=300, n_components=100, random_state=0)
     features.fit(X[:400], y[:400])
     assert features.approximation_ == "nystroem"
     assert features.support_ is None
@@ -226,10 +226,12 @@ def test_explicit_features_agree_with_exact_kernels():
 def test_explicit_features_agree_with_exact_kernels_in_regression():
     X, y = make_values(600)
     scores = [
-        MKLRegressor(C=10, approximation=how, n_components=200, random_state=0)
+        MKLRegressor(
+            C=10, approximation=approximation, n_components=200, random_state=0
+        )
         .fit(X[:400], y[:400])
         .score(X[400:], y[400:])
-        for how in (None, "nystroem")
+        for approximation in (None, "nystroem")
     ]
     assert abs(scores[0] - scores[1]) < 0.02
 
@@ -257,11 +259,11 @@ def test_linear_machines_agree_with_liblinear():
     np.testing.assert_allclose(ours.decide(Z)[:, 0], theirs.predict(Z), atol=2e-3)
 
 
-@pytest.mark.parametrize("how", [None, "nystroem"])
+@pytest.mark.parametrize("approximation", [None, "nystroem"])
 @pytest.mark.parametrize("centers", [2, 3])
-def test_probabilities_are_calibrated_on_held_out_samples(how, centers):
+def test_probabilities_are_calibrated_on_held_out_samples(approximation, centers):
     X, y = make_classes(400, centers=centers, noise=1)
-    classifier = MKLClassifier(approximation=how, random_state=0)
+    classifier = MKLClassifier(approximation=approximation, random_state=0)
     assert not hasattr(classifier, "predict_proba")
     classifier.set_params(probability=True).fit(X[:200], y[:200])
     proba = classifier.predict_proba(X[200:])
@@ -287,7 +289,7 @@ def test_a_path_of_costs_takes_fewer_steps_from_the_last_weights():
 
 
 @pytest.mark.parametrize("algorithm", ["l1", "lp"])
-def test_too_few_steps_are_told(algorithm):
+def test_too_few_steps_raise_a_warning(algorithm):
     X, y = make_classes(noise=1)
     with pytest.warns(ConvergenceWarning, match="increase max_iter"):
         MKLClassifier(algorithm=algorithm, tol=1e-6, max_iter=1).fit(X, y)
