@@ -245,7 +245,7 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for _ in range(2):
             archive.writestr("view_0.npy", npy((1, 1), data=bytes(8)))
-    with pytest.raises(ValueError, match="two arrays of one name"):
+    with pytest.raises(ValueError, match="two arrays with the same name"):
         load_npz(path)
 
 
