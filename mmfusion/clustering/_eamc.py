@@ -44,7 +44,7 @@ from mmfusion.metrics import modality_silhouette_score
 from mmfusion.nn._callbacks import Report
 from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
 from mmfusion.nn._devices import available_devices, resolve_device
-from mmfusion.nn._distributed import from_first
+from mmfusion.nn._distributed import broadcast
 from mmfusion.nn._encoders import check_encoder, latent_width, make_encoder
 from mmfusion.nn._fusion import Fused, FusionNetwork
 from mmfusion.nn._isolation import drawing, isolated
@@ -565,7 +565,7 @@ class EAMCClusterer(
         """
         self._check_params()
         rows, shapes = self._rows(X, reset=True)
-        random_state = from_first(check_random_state(self.random_state))
+        random_state = broadcast(check_random_state(self.random_state))
         self._preparation = self._fit_preparation(rows, shapes)
         data = self._batches(rows)
         plan = self._plan(data, random_state)
@@ -643,7 +643,7 @@ class EAMCClusterer(
         rows, shapes = self._rows(X, reset=first)
         if first:
             self._preparation = self._fit_preparation(rows, shapes)
-            random_state = from_first(check_random_state(self.random_state))
+            random_state = broadcast(check_random_state(self.random_state))
             self._seed = int(random_state.randint(SEEDS))
             self._phases = self._epochs(len(rows))
         data = self._batches(rows)
@@ -681,7 +681,7 @@ class EAMCClusterer(
         if isinstance(X, Dataset):
             rows = Rows(X)
             frame = self._validate(rows.first(), reset=reset)
-            rows.follow(frame.names)
+            rows.reorder(frame.names)
         else:
             frame = self._validate(X, reset=reset)
             refuse_empty_samples(frame)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfusion.nn._encoders import draws_nothing, he_normal
+from mmfusion.nn._encoders import he_normal, is_deterministic
 from mmfusion.nn._isolation import drawing
 
 
@@ -196,7 +196,7 @@ class FusionNetwork(nn.Module):
 
     def encode(self, inputs: Sequence[Tensor], observed: Tensor | None) -> Tensor:
         """Encode every modality: latents of shape (V, m, d)."""
-        with nullcontext() if draws_nothing(self.encoders) else drawing():
+        with nullcontext() if is_deterministic(self.encoders) else drawing():
             latents = torch.stack(
                 [encoder(x) for encoder, x in zip(self.encoders, inputs, strict=True)]
             )

@@ -372,4 +372,4 @@ def _part(
 
 def _whole(own: Tensor, dim: int, pairs: bool) -> Tensor:
     halves = own.chunk(2, dim) if pairs else [own]
-    return torch.cat([_distributed.gathered(h, dim) for h in halves], dim)
+    return torch.cat([_distributed.gather(h, dim) for h in halves], dim)
