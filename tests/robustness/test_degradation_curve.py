@@ -364,7 +364,7 @@ def test_threads_find_the_same(blobs):
         ({"levels": [2]}, "'share' parameter of drop_modalities"),
         ({"n_repeats": 0}, "'n_repeats' parameter of degradation_curve"),
         ({"scoring": []}, "scoring is empty"),
-        ({"scoring": "best"}, "scoring 'best' is no scorer"),
+        ({"scoring": "best"}, "scoring 'best' is unknown"),
     ],
 )
 def test_unfit_options_are_named(blobs, options, message):
