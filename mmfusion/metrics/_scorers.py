@@ -145,6 +145,7 @@ def _score_labels(
     scorer: Callable[..., float],
 ) -> float:
     """Score the labels of a clusterer that was fitted to the samples of X."""
+    # labels_ are those of the training samples, so that X must be the same samples
     check_is_fitted(estimator, "labels_")
     check_consistent_length(X, estimator.labels_)
     return scorer(_FixedLabels(estimator.labels_), X, y)
@@ -155,6 +156,7 @@ def _call_score(
 ) -> float:
     """Call a function of the user and check that it returns a finite number."""
     value = score(labels_true, labels_pred)
+    # searches would rank NaN last without an error
     is_number = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf"
     if not is_number or not np.isfinite(value):
         name = getattr(score, "__name__", repr(score))

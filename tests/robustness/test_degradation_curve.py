@@ -454,7 +454,7 @@ def test_folds_and_targets_that_are_none_are_refused_by_name(blobs):
     X, y = blobs
     with pytest.raises(TypeError, match="cv is a sparse matrix"):
         degradation_curve(LateFusionClassifier(), X, y, cv=sparse.csr_array(np.eye(3)))
-    with pytest.raises(ValueError, match=r"cv=\[\] gives no fold"):
+    with pytest.raises(ValueError, match=r"cv=\[\] yields no fold"):
         degradation_curve(LateFusionClassifier(), X, y, cv=[])
     mixed = np.array([1.5, "a", 2] * (len(y) // 3), dtype=object)
     with pytest.raises(TypeError, match="cv and y: "):
