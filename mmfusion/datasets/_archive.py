@@ -111,13 +111,13 @@ def _check_members(members: list[zipfile.ZipInfo], n_bytes: int) -> None:
             raise ValueError(f"{member.filename!r} is compressed in another way")
         if member.file_size > MAX_EXPANSION * member.compress_size:
             raise ValueError(
-                f"{member.filename!r} claims {member.file_size} bytes, more than "
+                f"{member.filename!r} states {member.file_size} bytes, more than "
                 f"{member.compress_size} compressed bytes can hold"
             )
     if sum(member.compress_size for member in members) > n_bytes:
-        raise ValueError(f"its members claim more than its {n_bytes} bytes")
+        raise ValueError(f"its members state more than its {n_bytes} bytes")
     n_unpacked = sum(member.file_size for member in members)
-    check_fits(n_unpacked, "reading it", "read it where there is more, or part of it")
+    check_fits(n_unpacked, "reading it", "load it on a machine with more memory")
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
@@ -150,8 +150,8 @@ def _check_header(member: IO[bytes], n_bytes: int, max_length: int) -> None:
             "it holds Python objects. They are not unpickled, since that could run "
             "arbitrary code; save numbers or strings"
         )
-    n_claimed = member.tell() + math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or n_claimed != n_bytes:
+    n_stated = member.tell() + math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or n_stated != n_bytes:
         raise ValueError(
             f"its header states an array of shape {shape} and {dtype}, which does not "
             f"fit in its {n_bytes} bytes"

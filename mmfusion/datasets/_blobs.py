@@ -14,7 +14,7 @@ from mmfusion._options import check_flags
 from mmfusion._typing import RandomStateLike
 from mmfusion.datasets._simulation import (
     check_at_least,
-    check_names,
+    check_name_keys,
     check_no_overflow,
     check_numbers_fit,
     check_seed,
@@ -216,7 +216,7 @@ def _check_centers(centers: Any) -> dict[str, np.ndarray]:
         )
     if not isinstance(centers, Mapping):
         centers = dict(zip(default_names(len(centers)), centers, strict=True))
-    check_names(list(centers), "centers")
+    check_name_keys(list(centers), "centers")
     by_name = {name: _as_centers(c, name) for name, c in centers.items()}
     if len({len(c) for c in by_name.values()}) != 1:
         found = {name: len(c) for name, c in by_name.items()}

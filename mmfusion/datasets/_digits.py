@@ -100,7 +100,7 @@ def load_digits_modalities(
     """
     check_flags(return_X_y=return_X_y)
     digits = load_digits()
-    ink = digits.images / 16
+    ink = digits.images / 16  # 1 is the darkest of 17 levels
     X = Modalities(
         {
             "pixels": digits.data,

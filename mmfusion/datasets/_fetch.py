@@ -370,6 +370,7 @@ def _data_home(data_home: str | PathLike[str] | None) -> Path:
 
 
 def _is_intact(path: Path, file: RemoteFile) -> bool:
+    # the size first, since hashing reads the whole file
     if not path.is_file() or path.stat().st_size != file.n_bytes:
         return False
     return _has_hash(path.read_bytes(), file)
@@ -418,7 +419,7 @@ def _download(file: RemoteFile, path: Path, base_url: str) -> bytes:
 
 
 def _pooch() -> ModuleType:
-    try:
+    try:  # optional, and not needed for files that exist
         import pooch
     except ImportError as error:
         raise ImportError(

@@ -272,6 +272,7 @@ def _check_label_values(arrays: Mapping[str, np.ndarray]) -> None:
         )
     if y is None or names is None or y.size == 0:
         return
+    # of text too, whose minimum NumPy does not compute
     low, high = np.unique(y)[[0, -1]].tolist()
     if y.dtype.kind not in "iu" or low < 0 or high >= names.size:
         raise ValueError(

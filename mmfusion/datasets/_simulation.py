@@ -37,7 +37,7 @@ def widths_by_name(n_features: Sequence[int] | Mapping[str, int]) -> dict[str, i
         names = default_names(len(n_features))
     elif is_mapping(n_features):
         names = [*n_features]
-        check_names(names, "n_features")
+        check_name_keys(names, "n_features")
     else:
         raise ValueError(
             f"n_features={n_features!r} is not one number per modality; give a "
@@ -61,7 +61,7 @@ def is_sequence(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def check_names(names: Sequence[Any], option: str) -> None:
+def check_name_keys(names: Sequence[Any], option: str) -> None:
     """Check that the keys of an option are valid names of modalities."""
     try:
         Modalities([np.empty((0, 1))] * len(names), names=names)

@@ -191,6 +191,7 @@ class DegradationDisplay:
         for panel, ((kind, name), rows) in zip(axes, panels.items(), strict=True):
             own = rows.groupby("estimator", sort=False)
             for (estimator, curve), style in zip(own, self._styles(), strict=True):
+                # the style of the user replaces the defaults
                 style |= {"label": drawable(str(estimator))} | kwargs
                 self.lines_[kind, name, estimator] = _plot_curve(panel, curve, style)
             panel.set_title(drawable(name), fontsize="medium")
@@ -221,6 +222,7 @@ def _plot_curve(ax: Axes, curve: pd.DataFrame, style: dict[str, Any]) -> Any:
     curve = curve.sort_values("level")
     (line,) = ax.plot(curve["level"], curve["mean"], **{"markersize": 4} | style)
     low, high = (curve["mean"] + side * curve["std"] for side in (-1, 1))
+    # the colour of the line, which the style of the user may have changed
     band: dict[str, Any] = {"color": line.get_color(), "alpha": 0.12, "linewidth": 0}
     ax.fill_between(curve["level"], low, high, **band)
     return line
