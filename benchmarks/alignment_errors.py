@@ -56,9 +56,9 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
 from mmfusion.alignment import CTWAligner, dtw_path, soft_dtw_alignment
-from mmfusion.alignment._basis_warps import align_by_bases
-from mmfusion.alignment._ctw import fit_basis_ctw
-from mmfusion.alignment._spatial import Projections, project
+from mmfusion.alignment.ctw._alternation import fit_basis_ctw
+from mmfusion.alignment.ctw._monotone_bases import align_by_bases
+from mmfusion.alignment.ctw._projections import Projections, project
 
 N_STRETCHES = 5
 SHARES = 0.3, 0.9  # of the frames of a stretch that are kept

@@ -30,11 +30,11 @@ from statistics import fmean, median, pstdev
 import numpy as np
 
 from mmfusion.alignment import CTWAligner, dtw_path
-from mmfusion.alignment._basis_warps import align_by_bases
-from mmfusion.alignment._ctw import fit_basis_ctw, fit_combined_ctw, fit_ctw
-from mmfusion.alignment._spatial import by_likelihood, correlate
-from mmfusion.alignment._temporal import align
-from mmfusion.alignment._warps import uniform_warp, warp_error
+from mmfusion.alignment.ctw._alternation import fit_basis_ctw, fit_combined_ctw, fit_ctw
+from mmfusion.alignment.ctw._monotone_bases import align_by_bases
+from mmfusion.alignment.ctw._projections import by_likelihood, correlate
+from mmfusion.alignment.ctw._temporal import align
+from mmfusion.alignment.ctw._warps import uniform_warp, warp_error
 from mmfusion.datasets import make_multimodal_sequences
 
 N_POINTS = 300

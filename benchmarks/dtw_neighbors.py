@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mmfusion.alignment import cdist_dtw, dtw_neighbors
-from mmfusion.alignment._neighbors import search
+from mmfusion.alignment.dtw._neighbors import search
 from mmfusion.datasets import load_npz
 
 SHARE = 0.1

@@ -68,7 +68,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _warm_up(options: argparse.Namespace) -> int:
-    from mmfusion.alignment._warm_up import warm_up  # loads numba
+    from mmfusion.alignment.dtw._warm_up import warm_up  # loads numba
 
     total = 0.0
     for name, seconds in warm_up():

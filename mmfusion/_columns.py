@@ -12,10 +12,11 @@ from scipy import sparse
 from mmfusion._blocks import column_names, column_slices
 from mmfusion._numbers import is_frame
 from mmfusion._sklearn_compat import column_indices
+from mmfusion._typing import ColumnSpecLike
 
 SEPARATOR = "__"  # scikit-learn's own, between a name and what belongs to it
 
-ColumnSpec = int | str | list[int] | tuple[int, ...] | Mapping[str, Any] | None
+ColumnSpec = ColumnSpecLike
 
 
 def default_names(n_modalities: int) -> list[str]:
@@ -23,7 +24,7 @@ def default_names(n_modalities: int) -> list[str]:
     return [f"modality_{v}" for v in range(n_modalities)]
 
 
-def resolve_columns(spec: ColumnSpec, table: Any) -> dict[str, slice | np.ndarray]:
+def resolve_columns(spec: ColumnSpecLike, table: Any) -> dict[str, slice | np.ndarray]:
     """Find the columns of every modality in a table.
 
     Parameters

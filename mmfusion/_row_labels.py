@@ -296,17 +296,17 @@ def check_output_labels(labels: Labels, block: Any, name: str) -> None:
     )
 
 
-def without_caches(labels: Labels | None) -> Labels | None:
+def labels_without_caches(labels: Labels | None) -> Labels | None:
     """Return labels without what pandas caches in them, which would be pickled."""
     if labels is None or type(labels).__name__ == "RangeIndex":
         return labels
     if labels.nlevels == 1:
         return as_labels(labels.array[:], labels.name)
-    levels = [without_caches(level) for level in labels.levels]
+    levels = [labels_without_caches(level) for level in labels.levels]
     return labels.set_levels(levels, verify_integrity=False)
 
 
-def describe(labels: Labels | None) -> str:
+def label_range(labels: Labels | None) -> str:
     """Name the first and the last label; nothing where rows are only numbered."""
     if labels is None or len(labels) == 0 or _is_numbered(labels):
         return ""

@@ -1,76 +1,97 @@
-"""Scaling of one modality's block, so that blocks can stand side by side."""
+"""Scaling of the features of each modality before they are compared or fused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from mmfusion._blocks import of_samples
 from mmfusion._constancy import is_constant
 
+if TYPE_CHECKING:
+    from mmfusion.modalities import Modalities
+
+# a block of numbers: dense, or in CSR format
+NumericBlock: TypeAlias = Union[np.ndarray, "sparse.csr_array"]
+
 SCALINGS = ("auto", "block", "standard", "l2")
 
-ALIGNMENT_ROWS = 1000  # enough for the alignment of kernels to tell two scalings apart
-RARE = 0.1  # of samples; as many features as that decide
-CHUNK_CELLS = 2**17  # stay in the processor's cache from one step to the next
-SAFE_SQUARES = (1e-200, 1e200)  # sums of squares that neither under- nor overflow
+# enough samples for kernel alignments to distinguish two scalings; costs their square
+MAX_ALIGNMENT_ROWS = 1000
+# a feature is rare if fewer samples than this share have it nonzero; a modality holds
+# counts if more features than this share are rare
+RARE_FEATURE_SHARE = 0.1
+SCALING_CHUNK_CELLS = 2**17  # 1 MiB of float64, which stays in a processor's cache
+SAFE_SQUARES = (1e-200, 1e200)  # sums of squares that neither underflow nor overflow
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """A fitted scaling: ``(x - center) / spread * factor``, or rows of unit length.
+    """A fitted scaling of one modality.
+
+    It maps a sample x to ``(x - center) / spread * factor``, or, for 'l2', to
+    ``x / ||x|| * factor``.
 
     Parameters
     ----------
-    how : {'block', 'standard', 'l2'} or None
-        Its name.
+    name : {'block', 'standard', 'l2'} or None
+        Name of the scaling; None leaves the values unscaled.
     center : float or ndarray of shape (n_features,), default=0.0
-        What is subtracted; nothing is from sparse blocks.
+        Values subtracted from the features of dense blocks. Sparse blocks are not
+        centred.
     spread : float or ndarray of shape (n_features,), default=1.0
-        What is divided by; infinite for features that did not vary in `fit`, which
-        are 0 for all samples, whatever their unit.
+        Divisors of the features. It is infinite for features that are constant in
+        `fit`, which become 0 in all samples.
     factor : float, default=1.0
-        What all features are multiplied by.
+        Common factor of all features.
     """
 
-    how: str | None
+    name: str | None
     center: Any = 0.0
     spread: Any = 1.0
     factor: float = 1.0
 
-    def apply(self, block: Any, weight: float = 1.0, out: Any = None) -> Any:
+    @property
+    def how(self) -> str | None:
+        """Return the name of the scaling."""
+        return self.name
+
+    def apply(
+        self, block: NumericBlock, weight: float = 1.0, out: np.ndarray | None = None
+    ) -> Any:
         """Scale a block and multiply it by a weight.
 
         Parameters
         ----------
         block : ndarray or CSR matrix of shape (n_samples, n_features)
-            What to scale; it is not changed.
+            Values to scale; they are not changed.
         weight : float, default=1.0
             Factor of the scaled block.
-        out : ndarray of the same shape, default=None
-            Where to write a dense result.
+        out : ndarray of shape (n_samples, n_features), default=None
+            Array for a dense result; a new one by default.
 
         Returns
         -------
         ndarray or CSR matrix
-            The scaled block; no other array of its size is made.
+            The scaled block, the only allocated array of its size.
 
         Raises
         ------
         ValueError
-            If finite values overflow by it.
+            If scaling makes a finite value overflow.
         """
         factor = self.factor * float(weight)
         if sparse.issparse(block):
             return self._apply_sparse(block, factor)
         if out is None:
             out = np.empty_like(block)
-        if self.how is None and self._is_identity and factor == 1.0:
+        if self.name is None and self._is_identity and factor == 1.0:
             np.copyto(out, block)
             return out
         for rows in _chunks(block):
@@ -81,6 +102,7 @@ class Scaling:
                 )
                 if np.isfinite(scaled.sum()):
                     continue
+                # the difference to the center may overflow although the result does not
                 halves = self._divided(values, share=0.5)
                 np.multiply(halves, factor, out=scaled, casting="same_kind")
             _refuse_overflow(values, scaled, rows.start)
@@ -91,11 +113,12 @@ class Scaling:
         return not np.any(self.center) and bool(np.all(self.spread == 1.0))
 
     def _divided(self, values: np.ndarray, share: float = 1.0) -> np.ndarray:
-        """Center and divide some rows in double precision, or by shares of them.
+        """Center and divide rows in double precision.
 
-        Shares keep the differences of values near the largest float finite.
+        A `share` below 1 multiplies values, center and spread first, so that
+        differences of values near the largest float stay finite.
         """
-        if self.how == "l2":
+        if self.name == "l2":
             return _unit_rows(values)
         if share == 1.0:
             scaled = np.subtract(values, self.center, dtype=np.float64)
@@ -106,22 +129,22 @@ class Scaling:
         varies = np.isfinite(self.spread)
         return np.where(varies, scaled / (self.spread * share), 0.0)
 
-    def _apply_sparse(self, block: Any, factor: float) -> Any:
-        if self.how is None and self._is_identity and factor == 1.0:
+    def _apply_sparse(self, block: sparse.csr_array, factor: float) -> sparse.csr_array:
+        if self.name is None and self._is_identity and factor == 1.0:
             return block
         scaled = block.copy()
-        lengths = _sparse_row_lengths(block) if self.how == "l2" else None
-        rows = _rows_of_entries(block) if self.how == "l2" else None
-        for part in _entries(block, block.shape[1]):
-            values = block.data[part].astype(np.float64)
+        lengths = _sparse_row_lengths(block) if self.name == "l2" else None
+        rows = _rows_of_entries(block) if self.name == "l2" else None
+        for entries in _entry_chunks(block, block.shape[1]):
+            values = block.data[entries].astype(np.float64)
             with np.errstate(over="ignore", under="ignore"):
                 if lengths is not None and rows is not None:
                     largest, length = lengths
-                    values = values / largest[rows[part]] / length[rows[part]]
+                    values = values / largest[rows[entries]] / length[rows[entries]]
                 else:
                     spread = np.broadcast_to(self.spread, block.shape[1])
-                    values = values / spread[block.indices[part]]
-                scaled.data[part] = values * factor
+                    values = values / spread[block.indices[entries]]
+                scaled.data[entries] = values * factor
         if not np.isfinite(scaled.data).all():
             cells = block.tocoo()
             bad = np.flatnonzero(np.isfinite(cells.data) & ~np.isfinite(scaled.data))
@@ -132,12 +155,13 @@ class Scaling:
 
 
 def _unit_rows(values: np.ndarray) -> np.ndarray:
-    """Divide rows by their lengths; rows of zeros stay so."""
+    """Divide rows by their Euclidean norms; rows of zeros remain zero."""
     rows = values.astype(np.float64)
     squares = np.einsum("ij,ij->i", rows, rows)
     low, high = SAFE_SQUARES
     unsafe = ~((squares > low) & (squares < high))
     if unsafe.any():
+        # the squares of these rows may be inaccurate: divide by the largest value first
         largest = np.abs(rows[unsafe]).max(axis=1, initial=0.0)
         rows[unsafe] /= np.where(largest > 0, largest, 1.0)[:, None]
         squares[unsafe] = np.einsum("ij,ij->i", rows[unsafe], rows[unsafe])
@@ -145,30 +169,35 @@ def _unit_rows(values: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _rows_of_entries(block: Any) -> np.ndarray:
+def _rows_of_entries(block: sparse.csr_array) -> np.ndarray:
+    """Return the row of each stored entry."""
     return np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
 
 
-def _sparse_row_lengths(block: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Largest absolute value of each row, and its length over that; 1 if it is 0."""
+def _sparse_row_lengths(block: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maximum norm of each row, and its Euclidean norm divided by it.
+
+    Both are 1 for rows of zeros.
+    """
     n_rows, rows = block.shape[0], _rows_of_entries(block)
     largest = abs(block).max(axis=1).toarray().ravel().astype(np.float64)
     largest[largest == 0] = 1.0
     squares = np.zeros(n_rows)
-    for part in _entries(block, n_rows):
-        shares = block.data[part] / largest[rows[part]]
-        squares += np.bincount(rows[part], shares**2, minlength=n_rows)
+    for entries in _entry_chunks(block, n_rows):
+        shares = block.data[entries] / largest[rows[entries]]
+        squares += np.bincount(rows[entries], shares**2, minlength=n_rows)
     return largest, np.sqrt(np.where(squares > 0, squares, 1.0))
 
 
 def _refuse_overflow(values: np.ndarray, scaled: np.ndarray, start: int) -> None:
+    """Raise if a finite value is no longer finite once scaled."""
     bad = np.argwhere(np.isfinite(values) & ~np.isfinite(scaled))
     if len(bad):
         row, feature = bad[0].tolist()
         raise _overflow(values[row, feature], start + row, feature, scaled.dtype)
 
 
-def _overflow(value: Any, sample: int, feature: int, dtype: Any) -> ValueError:
+def _overflow(value: float, sample: int, feature: int, dtype: np.dtype) -> ValueError:
     wider = "" if dtype == np.float64 else "give float64, or "
     return ValueError(
         f"sample {sample}, feature {feature} is {value:.3g}, which overflows {dtype} "
@@ -176,40 +205,45 @@ def _overflow(value: Any, sample: int, feature: int, dtype: Any) -> ValueError:
     )
 
 
-def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scaling:
-    """Find the centre and spread of a block.
+def fit_scaling(
+    block: NumericBlock, scaling: str | None, sample_weight: ArrayLike | None = None
+) -> Scaling:
+    """Fit the scaling of one block.
+
+    With mean ``m_j`` and standard deviation ``s_j`` of feature j, and d features that
+    vary, 'standard' maps ``x_j`` to ``(x_j - m_j) / s_j`` and 'block' to
+    ``(x_j - m_j) / (s_j sqrt(d))``, so that the variances of the modality sum to 1
+    whatever its number of features; 'l2' maps x to ``x / ||x||``.
 
     Parameters
     ----------
     block : ndarray or CSR matrix of shape (n_samples, n_features)
         Finite values.
-    how : {'block', 'standard', 'l2'} or None
-        'standard': zero mean and unit variance for every feature. 'block': the same,
-        divided by the square root of the number of features that vary, so that the
-        variances of a modality add up to 1 whatever its width. 'l2': rows of unit
-        length. None: as it is. Sparse blocks are not centred, to stay sparse.
-        Features that do not vary, but for rounding, become 0.
+    scaling : {'block', 'standard', 'l2'} or None
+        Name of the scaling; None leaves the values unscaled. Sparse blocks are not
+        centred, so that they remain sparse. Features that are constant up to rounding
+        become 0.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the samples in means and variances. One of weight 0 counts as left
-        out.
+        Weights of the samples in means and variances. A weight of 0 equals leaving
+        the sample out.
 
     Returns
     -------
     Scaling
-        The scaling, fitted.
+        The fitted scaling.
 
     Raises
     ------
     ValueError
-        If there is no such scaling, or weights are negative or all 0.
+        If `scaling` is unknown, or weights are negative or all 0.
     """
-    if how in ("l2", None):
-        return Scaling(how)
-    if how not in ("block", "standard"):
-        raise ValueError(f"scaling {how!r} is none of {SCALINGS} and not None")
+    if scaling in ("l2", None):
+        return Scaling(scaling)
+    if scaling not in ("block", "standard"):
+        raise ValueError(f"scaling {scaling!r} is none of {SCALINGS} and not None")
     weight = None if sample_weight is None else _relative_weights(sample_weight)
     if sparse.issparse(block):
-        # dense rows of what was sparse in fit are not centred either
+        # a block that is sparse in fit and dense in transform is not centred either
         center: Any = 0.0
         spread, magnitude = _sparse_spread(block, weight)
     else:
@@ -217,18 +251,22 @@ def fit_scaling(block: Any, how: str | None, sample_weight: Any = None) -> Scali
     dtype = block.dtype if block.dtype.kind == "f" else np.float64
     constant = is_constant(spread, magnitude, dtype)
     factor = 1.0
-    if how == "block":
+    if scaling == "block":
         factor = 1 / np.sqrt(max(1, int(np.count_nonzero(~constant))))
-    return Scaling(how, center, np.where(constant, np.inf, spread), float(factor))
+    return Scaling(scaling, center, np.where(constant, np.inf, spread), float(factor))
 
 
 def without_offset_and_unit(
-    block: Any, sample_weight: Any = None, *, shifted: bool = True
+    block: NumericBlock,
+    sample_weight: ArrayLike | None = None,
+    *,
+    shifted: bool = True,
 ) -> Scaling:
-    """Shift and divide a block that has no scaling, for what depends on neither.
+    """Remove the offset and the unit of an unscaled block.
 
-    What an offset takes from the digits of differences is lost, and squares of huge or
-    tiny values are infinite or 0.
+    It serves computations that depend on neither, such as distances relative to each
+    other: a large offset costs digits of every difference, and squares of huge or tiny
+    values overflow or underflow.
 
     Parameters
     ----------
@@ -237,26 +275,28 @@ def without_offset_and_unit(
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples.
     shifted : bool, default=True
-        Whether the mean is subtracted; never from sparse blocks.
+        Whether to subtract the mean; sparse blocks are never centred.
 
     Returns
     -------
     Scaling
-        Its `spread` is the unit: a power of two, 1 for values of common magnitude.
+        Scaling whose `spread` is the unit: a power of two, which divides without
+        rounding, and 1 for values whose fourth powers are finite.
     """
     center: Any = 0.0
     if shifted and not sparse.issparse(block):
         center = fit_scaling(block, "standard", sample_weight).center
-    values = block.data if sparse.issparse(block) else block
+    values = _stored_values(block)
     largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+    # within the bound, products of two squared distances neither over- nor underflow
     bound = float(np.finfo(values.dtype).max) ** 0.25
     is_common = largest == 0 or 1 / bound < largest < bound
     unit = 1.0 if is_common else float(np.exp2(np.floor(np.log2(largest))))
     return Scaling(None, center, unit)
 
 
-def _relative_weights(sample_weight: Any) -> np.ndarray:
-    """Weights over the largest one."""
+def _relative_weights(sample_weight: ArrayLike) -> np.ndarray:
+    """Divide weights by the largest one, so that their sum cannot overflow."""
     weight = np.asarray(sample_weight, dtype=np.float64)
     largest = weight.max(initial=0.0)
     if not largest > 0:
@@ -269,7 +309,7 @@ def _relative_weights(sample_weight: Any) -> np.ndarray:
 def _weighted_chunks(
     block: np.ndarray, weight: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Rows that have a weight, some at a time, and their weights."""
+    """Yield chunks of the rows with positive weight, and their weights."""
     for rows in _chunks(block):
         if weight is None:
             yield block[rows], None
@@ -285,10 +325,10 @@ def _weighted_chunks(
 def _center_and_spread(
     block: np.ndarray, weight: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, standard deviation and largest absolute value of each feature.
+    """Return mean, standard deviation and largest absolute value of each feature.
 
-    Values are brought to -1 to 1 first, so that nothing overflows or vanishes, and
-    no offset takes digits from the deviation.
+    Values are mapped to [-1, 1] first, so that squares neither overflow nor underflow,
+    and an offset costs no digits of the deviation.
     """
     low = np.full(block.shape[1], np.inf)
     high = -low
@@ -302,7 +342,8 @@ def _center_and_spread(
         shares = np.subtract(values, middle, dtype=np.float64)
         shares /= reach
         counts = np.ones(len(shares)) if own is None else own
-        # the update of Chan, Golub and LeVeque for the moments of two samples
+        # the pairwise update of Chan, Golub and LeVeque (1983) for the mean and the sum
+        # of squares of two samples
         count = counts.sum()
         own_mean = counts @ shares / count
         shares -= own_mean
@@ -316,9 +357,9 @@ def _center_and_spread(
 
 
 def _sparse_spread(
-    block: Any, weight: np.ndarray | None
+    block: sparse.csr_array, weight: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviation and largest absolute value of each feature."""
+    """Return standard deviation and largest absolute value of each feature."""
     if weight is None:
         weight = np.ones(block.shape[0])
     elif not weight.all():
@@ -326,23 +367,24 @@ def _sparse_spread(
     n_rows, n_features = block.shape
     magnitude = abs(block).max(axis=0).toarray().ravel().astype(np.float64)
     reach = np.where(magnitude > 0, magnitude, 1.0)
-    of_entries = weight[_rows_of_entries(block)]
-    parts = list(_entries(block, n_features))
+    entry_weights = weight[_rows_of_entries(block)]
+    chunks = list(_entry_chunks(block, n_features))
 
-    def sums(values: Any) -> np.ndarray:
+    def sums(values: Callable[[np.ndarray, np.ndarray], ArrayLike]) -> np.ndarray:
         total = np.zeros(n_features)
-        for part in parts:
-            columns = block.indices[part]
-            shares = block.data[part] / reach[columns]
+        for entries in chunks:
+            columns = block.indices[entries]
+            shares = block.data[entries] / reach[columns]
             total += np.bincount(
-                columns, values(shares, columns) * of_entries[part], n_features
+                columns, values(shares, columns) * entry_weights[entries], n_features
             )
         return total
 
     total = weight.sum()
     mean = sums(lambda shares, columns: shares) / total
     squares = sums(lambda shares, columns: (shares - mean[columns]) ** 2)
-    # rounding must not make zeros of features that have none
+    # zeros are not stored: each adds mean**2. Their weight is a difference of sums,
+    # whose rounding must not give zeros to features that have none
     has_zeros = np.bincount(block.indices, minlength=n_features) < n_rows
     zeros = np.where(has_zeros, total - sums(lambda shares, columns: 1.0), 0.0)
     squares += np.maximum(zeros, 0.0) * mean**2
@@ -350,103 +392,117 @@ def _sparse_spread(
 
 
 def fit_scalings(
-    blocks: Sequence[Any], hows: Sequence[str | None], sample_weight: Any = None
+    blocks: Sequence[NumericBlock],
+    scalings: Sequence[str | None],
+    sample_weight: ArrayLike | None = None,
 ) -> list[Scaling]:
-    """Fit the scaling of every modality, choosing those that are 'auto'.
+    """Fit the scaling of every modality, and choose those that are 'auto'.
 
     Parameters
     ----------
     blocks : list of ndarray or CSR matrix of shape (n_samples, n_features)
         Finite values of the same samples.
-    hows : list of {'auto', 'block', 'standard', 'l2'} or None
-        The scaling asked for by modality.
+    scalings : list of {'auto', 'block', 'standard', 'l2'} or None
+        Scaling of each modality.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples in means, variances and the choice.
 
     Returns
     -------
     list of Scaling
-        With `how` never 'auto'.
+        Fitted scaling of each modality, with a `name` that is never 'auto'.
     """
-    if "auto" in hows:
+    if "auto" in scalings:
         chosen = choose_scalings(blocks, sample_weight)
-        hows = [c if h == "auto" else h for c, h in zip(chosen, hows, strict=True)]
+        scalings = [
+            choice if scaling == "auto" else scaling
+            for choice, scaling in zip(chosen, scalings, strict=True)
+        ]
     return [
-        fit_scaling(block, how, sample_weight)
-        for block, how in zip(blocks, hows, strict=True)
+        fit_scaling(block, scaling, sample_weight)
+        for block, scaling in zip(blocks, scalings, strict=True)
     ]
 
 
 def resolve_scalings(
-    frame: Any,
-    hows: Sequence[str | None],
+    frame: Modalities,
+    scalings: Sequence[str | None],
     counts: np.ndarray,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
 ) -> list[str | None]:
-    """Choose the scalings that are 'auto' on the samples that have all modalities.
+    """Replace 'auto' by the scaling chosen on samples observed in all modalities.
 
-    Modalities that do not count, such as those of weight 0, have no say in those of
-    others.
+    Modalities that do not count, such as those of weight 0, do not influence the
+    choice for others; their own is made on the samples they are observed in.
 
     Parameters
     ----------
     frame : Modalities
-        Float blocks, checked; samples may lack modalities.
-    hows : list of {'auto', 'block', 'standard', 'l2'} or None
-        The scaling asked for by modality.
+        Validated float blocks; samples may lack modalities.
+    scalings : list of {'auto', 'block', 'standard', 'l2'} or None
+        Scaling of each modality.
     counts : ndarray of bool of shape (n_modalities,)
-        Which modalities count.
+        Whether a modality takes part in the joint choice.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples in the choice.
 
     Returns
     -------
     list of {'block', 'standard', 'l2'} or None
-        One scaling per modality.
+        Scaling of each modality.
     """
-    if "auto" not in hows:
-        return list(hows)
+    if "auto" not in scalings:
+        return list(scalings)
     weight = np.ones(len(frame)) if sample_weight is None else np.asarray(sample_weight)
     complete = np.asarray(frame.observed[:, counts].all(axis=1)) & (weight > 0)
     together = np.flatnonzero(counts).tolist() if complete.any() else []
     blocks = [of_samples(frame.blocks[v], complete) for v in together]
     choices = choose_scalings(blocks, weight[complete]) if blocks else []
     chosen = dict(zip(together, choices, strict=True))
-    for v, (how, observed) in enumerate(zip(hows, frame.observed.T, strict=True)):
-        if how == "auto" and v not in chosen:
+    for v, (scaling, observed) in enumerate(
+        zip(scalings, frame.observed.T, strict=True)
+    ):
+        if scaling == "auto" and v not in chosen:
             block = of_samples(frame.blocks[v], observed)
             chosen[v] = choose_scalings([block], weight[observed])[0]
-    return [chosen[v] if how == "auto" else how for v, how in enumerate(hows)]
+    return [
+        chosen[v] if scaling == "auto" else scaling
+        for v, scaling in enumerate(scalings)
+    ]
 
 
-def choose_scalings(blocks: Sequence[Any], sample_weight: Any = None) -> list[str]:
-    """Choose 'l2' or 'block' for each modality from the values alone.
+def choose_scalings(
+    blocks: Sequence[NumericBlock], sample_weight: ArrayLike | None = None
+) -> list[str]:
+    """Choose 'l2' or 'block' for each modality from its values alone.
 
-    In counts (words, links, reads) the length of a row tells how much was counted,
-    not what, and a rare feature divided by its tiny deviation becomes the loudest:
-    'l2'. They are told by their values: none is negative, and either most are zero,
-    or more than a tenth of the features are zero in nine of ten samples, or all are
-    whole numbers whose sums differ widely between samples.
+    Counts (of words, links, reads) get 'l2': the norm of a row depends on the total
+    count rather than on its composition, and a rare feature divided by its small
+    standard deviation would dominate distances. A modality holds counts if no value is
+    negative, and either most are zero, or more than a tenth of the features are zero
+    in nine of ten samples, or all are integers whose row sums differ widely.
 
-    Where values may be negative the direction from zero means little: 'block'.
+    Modalities with negative values get 'block': their zero is arbitrary, and so is the
+    direction from it.
 
-    Other non-negative modalities (histograms, intensities) can be meant either way.
-    If no modality of the data is negative, they get the scaling under which the
-    modalities agree more: the larger mean alignment of their centred linear kernels
-    (Cortes, Mohri and Rostamizadeh 2012, equation 4); otherwise 'block'.
+    For other non-negative modalities (histograms, intensities) both can be right. If
+    no modality has negative values, they get the scaling under which the modalities
+    agree more, by the larger mean alignment of their centred linear kernels,
+    ``<K_u, K_v> / (||K_u|| ||K_v||)`` (Cortes, Mohri and Rostamizadeh 2012,
+    equation 4); otherwise 'block'.
 
     Parameters
     ----------
     blocks : list of ndarray or CSR matrix of shape (n_samples, n_features)
         Finite values of the same samples.
     sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the samples. One of weight 0 counts as left out, one of weight 2 as
-        two samples.
+        Weights of the samples. A weight of 0 equals leaving the sample out, one of 2
+        repeating it.
 
     Returns
     -------
     list of {'l2', 'block'}
-        One scaling per modality.
+        Scaling of each modality.
     """
     weight = np.ones(blocks[0].shape[0])
     if sample_weight is not None:
@@ -455,32 +511,38 @@ def choose_scalings(blocks: Sequence[Any], sample_weight: Any = None) -> list[st
         blocks = [of_samples(block, weight > 0) for block in blocks]
         weight = weight[weight > 0]
     by_values = [_by_values(block, weight) for block in blocks]
-    chosen = [how or "block" for how in by_values]
+    chosen = [scaling or "block" for scaling in by_values]
     if None not in by_values or len(blocks) < 2 or not all(map(_non_negative, blocks)):
         return chosen
     n_samples = len(weight)
-    rows = np.linspace(0, n_samples - 1, min(n_samples, ALIGNMENT_ROWS)).astype(int)
-    parts, shares = [block[rows] for block in blocks], weight[rows]
-    other = [how or "l2" for how in by_values]
-    return max(chosen, other, key=lambda hows: _mean_alignment(parts, hows, shares))
+    rows = np.linspace(0, n_samples - 1, min(n_samples, MAX_ALIGNMENT_ROWS)).astype(int)
+    samples, shares = [block[rows] for block in blocks], weight[rows]
+    other = [scaling or "l2" for scaling in by_values]
+    return max(chosen, other, key=lambda names: _mean_alignment(samples, names, shares))
 
 
-def _non_negative(block: Any) -> bool:
-    values = block.data if sparse.issparse(block) else block
+def _stored_values(block: NumericBlock) -> np.ndarray:
+    """Return the values of a dense block, or those that a sparse one stores."""
+    return np.asarray(block.data) if sparse.issparse(block) else np.asarray(block)
+
+
+def _non_negative(block: NumericBlock) -> bool:
+    values = _stored_values(block)
     return values.size == 0 or values.min() >= 0
 
 
-def _by_values(block: Any, weight: np.ndarray) -> str | None:
-    """Distinguish counts ('l2') from signed values ('block'); None can be either."""
+def _by_values(block: NumericBlock, weight: np.ndarray) -> str | None:
+    """Return 'l2' for counts, 'block' for signed values, None if both can be right."""
     if block.shape[1] == 1 or not _non_negative(block):
         return "block"
     shares = _nonzero_shares(block, weight)
     shares = shares[shares > 0]
-    if shares.size and (shares.mean() < 1 / 2 or np.mean(shares < RARE) > RARE):
+    rare = shares < RARE_FEATURE_SHARE
+    if shares.size and (shares.mean() < 1 / 2 or rare.mean() > RARE_FEATURE_SHARE):
         return "l2"
-    values = block.data if sparse.issparse(block) else block
+    values = _stored_values(block)
     largest = values.max(initial=0)
-    if largest * np.finfo(values.dtype).eps > 1:  # too large to have fractions
+    if largest * np.finfo(values.dtype).eps > 1:  # such floats are all integers
         return None
     sums = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
     mean = np.average(sums, weights=weight)
@@ -491,7 +553,7 @@ def _by_values(block: Any, weight: np.ndarray) -> str | None:
 
 
 def _nonzero_shares(block: Any, weight: np.ndarray) -> np.ndarray:
-    """Share of samples, by weight, in which each feature is not zero."""
+    """Return the weighted share of samples in which each feature is not zero."""
     if sparse.issparse(block):
         counted = (block.data != 0) * weight[_rows_of_entries(block)]
         counts = np.bincount(block.indices, weights=counted, minlength=block.shape[1])
@@ -506,15 +568,19 @@ def _all_whole(values: np.ndarray) -> bool:
     return all(np.array_equal(values[r], np.rint(values[r])) for r in _chunks(values))
 
 
-def _chunks(values: Any) -> Iterator[slice]:
-    """Rows that make small temporaries."""
+def _chunks(values: np.ndarray) -> Iterator[slice]:
+    """Cut rows into slices of at most `SCALING_CHUNK_CELLS` cells."""
     cells = int(np.prod(values.shape[1:]))
-    return _slices(values.shape[0], max(1, CHUNK_CELLS // max(1, cells)))
+    return _slices(values.shape[0], max(1, SCALING_CHUNK_CELLS // max(1, cells)))
 
 
-def _entries(block: Any, n_sums: int) -> Iterator[slice]:
-    """Entries of a sparse block, by no fewer at a time than are summed up to."""
-    return _slices(block.nnz, max(CHUNK_CELLS, n_sums))
+def _entry_chunks(block: sparse.csr_array, n_sums: int) -> Iterator[slice]:
+    """Cut the stored entries of a sparse block into slices.
+
+    A slice is no shorter than the `n_sums` sums that it is added to, so that adding
+    them costs no more than the entries.
+    """
+    return _slices(block.nnz, max(SCALING_CHUNK_CELLS, n_sums))
 
 
 def _slices(n: int, size: int) -> Iterator[slice]:
@@ -522,21 +588,25 @@ def _slices(n: int, size: int) -> Iterator[slice]:
 
 
 def _mean_alignment(
-    blocks: Sequence[Any], hows: Sequence[str], weight: np.ndarray
+    blocks: Sequence[NumericBlock], scalings: Sequence[str], weight: np.ndarray
 ) -> float:
+    """Return the mean alignment of the centred linear kernels of pairs of blocks."""
     shares = weight / weight.sum()
     roots = np.sqrt(shares)
     kernels = []
-    for block, how in zip(blocks, hows, strict=True):
-        scaled = fit_scaling(block, how, weight).apply(block).astype(np.float64)
-        kernel = scaled @ scaled.T
+    for block, scaling in zip(blocks, scalings, strict=True):
+        scaled = fit_scaling(block, scaling, weight).apply(block).astype(np.float64)
+        kernel: Any = scaled @ scaled.T
         kernel = kernel.toarray() if sparse.issparse(kernel) else kernel
         before = np.sqrt(shares @ kernel**2 @ shares)
+        # centring as if samples were repeated by their weights: subtract column means,
+        # then row means
         kernel = kernel - shares @ kernel
         kernel -= (kernel @ shares)[:, None]
-        kernel *= np.outer(roots, roots)  # pairs count as often as their samples
+        kernel *= np.outer(roots, roots)  # so do pairs count in norms and products
         norm = np.linalg.norm(kernel)
-        rounded = before * np.sqrt(block.shape[1])  # a sum of as many products
+        # rounding of sums of n_features products: constant blocks agree with none
+        rounded = before * np.sqrt(block.shape[1])
         varies = not is_constant(norm, rounded, block.dtype)
         kernels.append(kernel / norm if varies else np.zeros_like(kernel))
     return float(np.mean([np.vdot(a, b) for a, b in combinations(kernels, 2)]))

@@ -13,11 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion._blocks import as_float_array
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
-from mmfusion.alignment._costs import METRICS
-from mmfusion.alignment._dtw import WINDOWS, Constraints
 from mmfusion.alignment._sequence_aligner import Sample, SequenceAligner, mean_cost
-from mmfusion.alignment._steps import StepPattern
 from mmfusion.alignment._warp import Plan
+from mmfusion.alignment.dtw._costs import METRICS
+from mmfusion.alignment.dtw._path import WINDOWS, Constraints
+from mmfusion.alignment.dtw._step_patterns import StepPattern
 
 
 class DTWAligner(SequenceAligner):

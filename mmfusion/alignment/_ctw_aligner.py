@@ -12,18 +12,18 @@ from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion._constancy import centered, is_constant
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
-from mmfusion.alignment._costs import unit_rows
-from mmfusion.alignment._ctw import (
+from mmfusion.alignment._sequence_aligner import Sample, SequenceAligner
+from mmfusion.alignment._warp import Plan, align_sample, mean_of_aligned
+from mmfusion.alignment.ctw._alternation import (
     CTW,
     fit_basis_ctw,
     fit_combined_ctw,
     fit_ctw,
     raw_warps,
 )
-from mmfusion.alignment._dtw import WINDOWS, Constraints, one_blas_thread
-from mmfusion.alignment._sequence_aligner import Sample, SequenceAligner
-from mmfusion.alignment._spatial import by_likelihood
-from mmfusion.alignment._warp import Plan, align_sample, mean_of_aligned
+from mmfusion.alignment.ctw._projections import by_likelihood
+from mmfusion.alignment.dtw._costs import unit_rows
+from mmfusion.alignment.dtw._path import WINDOWS, Constraints, one_blas_thread
 
 STEP_PATTERN = "symmetric1"  # that of the papers
 SMALLEST = 1e-290  # spread of frames of which projections are finite numbers

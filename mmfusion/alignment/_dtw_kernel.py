@@ -20,18 +20,18 @@ from mmfusion._sklearn_compat import (
     fit_context,
 )
 from mmfusion._validation import ModalityTags
-from mmfusion.alignment._alignment_kernel import (
+from mmfusion.alignment._taken_sequences import Sequences, take_sequences
+from mmfusion.alignment.dtw._costs import METRICS, are_moderate
+from mmfusion.alignment.dtw._global_alignment import (
     alignment_kernel,
     median_gamma,
     self_alignments,
     typical,
 )
-from mmfusion.alignment._costs import METRICS, are_moderate
-from mmfusion.alignment._dtw import WINDOWS
-from mmfusion.alignment._pairs import cdist_dtw
-from mmfusion.alignment._parameters import check_real
-from mmfusion.alignment._steps import StepPattern
-from mmfusion.alignment._taken_sequences import Sequences, take_sequences
+from mmfusion.alignment.dtw._pairwise import cdist_dtw
+from mmfusion.alignment.dtw._parameters import check_real
+from mmfusion.alignment.dtw._path import WINDOWS
+from mmfusion.alignment.dtw._step_patterns import StepPattern
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 

@@ -14,8 +14,8 @@ from mmfusion._blocks import is_sequences
 from mmfusion._memory import check_fits
 from mmfusion._sklearn_compat import container_adapter, fit_context
 from mmfusion._validation import ModalityTags
-from mmfusion.alignment._dtw import one_blas_thread
 from mmfusion.alignment._warp import Plan, align_sample, mean_of_aligned, warp
+from mmfusion.alignment.dtw._path import one_blas_thread
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._resampler import resample

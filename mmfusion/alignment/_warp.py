@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment._barycenter import dtw_barycenter
-from mmfusion.alignment._costs import cost_matrix, make_costs
-from mmfusion.alignment._dtw import Constraints, one_blas_thread, solve
-from mmfusion.alignment._soft_dtw import soft_dtw_alignment
+from mmfusion.alignment.dtw._barycenter import dtw_barycenter
+from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
+from mmfusion.alignment.dtw._path import Constraints, one_blas_thread, solve
+from mmfusion.alignment.dtw._soft import soft_dtw_alignment
 
 
 @dataclass(frozen=True)

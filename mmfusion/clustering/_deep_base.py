@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClusterMixin
@@ -35,7 +35,7 @@ class BaseDeepClusterer(ClusterMixin, DeepEstimator):
     _selection_criteria = ("clustering", "total")
     _remedy = "raise n_init or choose fewer clusters"
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints = {
         **DeepEstimator._parameter_constraints,
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -53,7 +53,7 @@ class BaseDeepClusterer(ClusterMixin, DeepEstimator):
             )
 
     def _auto_batch_size(self) -> int:
-        """Small batches find better optima; large ones hold samples of every cluster."""
+        # small batches find better optima; large ones hold samples of every cluster
         return max(DEFAULT_BATCH_SIZE, 2 * self._k)
 
     def _examine(self, net: DeepNet, data: Batches) -> tuple[np.ndarray, list[str]]:

@@ -129,6 +129,6 @@ def _silhouette(
         table, accept_sparse="csr", dtype=FLOATS, input_name=f"modality {name!r}"
     )
     fitted = fit_scalings([table], [scaling])[0]
-    if fitted.how is None:
+    if fitted.name is None:
         fitted = without_offset_and_unit(table)
     return float(silhouette_score(fitted.apply(table), labels))

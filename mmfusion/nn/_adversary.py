@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfusion.nn import _losses
 from mmfusion.nn._heads import batched_linear
 from mmfusion.nn._objective import Objective
+from mmfusion.nn.losses import adversarial_cross_entropy
 
 if TYPE_CHECKING:
     from mmfusion.nn._net import DeepNet
@@ -144,7 +144,7 @@ class AdversarialObjective(Objective):
     def discriminator_loss(
         self, net: DeepNet, latents: Tensor, observed: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Compute the loss and the accuracy of the discriminators over observed latents.
+        """Compute the loss and the accuracy of the discriminators.
 
         Parameters
         ----------
@@ -164,8 +164,9 @@ class AdversarialObjective(Objective):
         logits = _logits(net, torch.cat([others, reference], dim=1))
         of_others, of_reference = logits.chunk(2, 1)
         others_observed, reference_observed = self._split_observed(observed)
-        loss = _losses.taken_for(of_others, False, others_observed)
-        loss = loss + _losses.taken_for(of_reference, True, reference_observed)
+        loss = adversarial_cross_entropy(
+            of_others, False, others_observed
+        ) + adversarial_cross_entropy(of_reference, True, reference_observed)
         correct = torch.cat([of_others < 0, of_reference > 0]).to(loss)
         if others_observed is None or reference_observed is None:
             return loss, correct.mean()
@@ -178,10 +179,11 @@ class AdversarialObjective(Objective):
         """Compute the loss of encoders whose latents differ from the reference's."""
         others, _ = self._split(latents)
         logits = _logits(net, others, fixed=True)
-        return _losses.taken_for(logits, True, self._split_observed(observed)[0])
+        others_observed, _ = self._split_observed(observed)
+        return adversarial_cross_entropy(logits, True, others_observed)
 
     def _split(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Split latents into those of the other modalities and as often the reference."""
+        """Return the latents of the other modalities, and the reference as often."""
         sides = latents[: self.reference], latents[self.reference + 1 :]
         nonempty = [side for side in sides if len(side)]
         # of the first or last reference, the others are a view: nothing is copied

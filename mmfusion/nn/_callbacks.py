@@ -78,9 +78,7 @@ class Selection(Callback):
         Seed of the order of samples in evaluations.
     """
 
-    def __init__(
-        self, data: Batches, criterion: str, every: int, seed: int
-    ) -> None:
+    def __init__(self, data: Batches, criterion: str, every: int, seed: int) -> None:
         self.data, self.criterion, self.every, self.seed = data, criterion, every, seed
 
     def on_train_begin(self, net: DeepNet, **kwargs: Any) -> None:

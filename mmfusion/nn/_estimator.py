@@ -27,6 +27,7 @@ from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
 from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike, RandomStateLike
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.nn._callbacks import Report
+from mmfusion.nn._checkpoint import make_checkpoint_folder
 from mmfusion.nn._data import Batches, Preparation, Rows
 from mmfusion.nn._distributed import from_first
 from mmfusion.nn._encoders import check_encoder, latent_width, make_encoder
@@ -84,7 +85,7 @@ class DeepEstimator(
     # what to change if every restart has problems
     _remedy: ClassVar[str] = "raise n_init"
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "encoders": [None, Integral, list, tuple, dict, callable],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -95,9 +96,7 @@ class DeepEstimator(
 
     # Hooks of subclasses
 
-    def _make_network(
-        self, encoders: list[nn.Module], width: int
-    ) -> FusionNetwork:
+    def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
         """Make the network from encoders with latents of one width."""
         raise NotImplementedError
 
@@ -159,6 +158,7 @@ class DeepEstimator(
             The fitted estimator.
         """
         settings = self._settings()
+        make_checkpoint_folder(settings.checkpoint_dir)
         rows, shapes = self._rows(X, reset=True)
         random_state = from_first(check_random_state(self.random_state))
         self._preparation = self._fit_preparation(rows, shapes)
@@ -260,6 +260,7 @@ class DeepEstimator(
             The estimator; what it predicted for these samples is in its attributes.
         """
         settings = self._settings()
+        make_checkpoint_folder(settings.checkpoint_dir)
         first = not hasattr(self, "_net")
         rows, shapes = self._rows(X, reset=first)
         phases = self._make_phases(len(rows), settings)
@@ -352,7 +353,7 @@ class DeepEstimator(
         return Batches(rows, self._preparation, settings.device, settings.full_dtype)
 
     def _check_encoders(self, data: Batches, settings: TrainingSettings) -> None:
-        """Check the output of encoders for a batch, unless they are made from widths."""
+        """Check the output of encoders that users make for a batch."""
         names = self.modality_names_in_.tolist()
         options = by_modality(self.encoders, names, "encoders")
         if not any(callable(option) for option in options):

@@ -95,7 +95,9 @@ class DeepNet(NeuralNet):
     def initialize_optimizer(self) -> DeepNet:
         """Make one Adam for the network and one for each part with parameters."""
         modules = {name: getattr(self.module_, name, None) for name in self.separate}
-        separate = {n: list(m.parameters()) for n, m in modules.items() if m is not None}
+        separate = {
+            n: list(m.parameters()) for n, m in modules.items() if m is not None
+        }
         taken = {id(p) for own in separate.values() for p in own}
         others = [p for p in self.module_.parameters() if id(p) not in taken]
         self.optimizer_ = self._adam({"network": others} | separate)
@@ -237,7 +239,7 @@ class DeepNet(NeuralNet):
     def fuse(
         self, latents: Tensor, observed: Tensor | None, weights: Tensor | None = None
     ) -> Outputs:
-        """Compute the outputs of latents, by given weights of the modalities or its own.
+        """Compute the outputs of latents.
 
         Parameters
         ----------
@@ -313,7 +315,7 @@ class DeepNet(NeuralNet):
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """List what an optimizer updates; asking the module walks through all submodules."""
+    """List what an optimizer updates, without a walk through all submodules."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 

@@ -132,7 +132,8 @@ class FusionNetwork(nn.Module):
         Heads that have competed are fewer than those that the parameters make.
         """
         own = self.heads.state_dict()
-        sizes = {len(state.get(f"heads.{name}", ())) for name, x in own.items() if x.ndim > 2}
+        batched = [f"heads.{name}" for name, value in own.items() if value.ndim > 2]
+        sizes = {len(state.get(name, ())) for name in batched}
         if self.heads.n_heads == 1 or sizes != {1}:
             return False
         self.heads.keep(0)

@@ -80,10 +80,10 @@ class Objective:
         """
         terms = self.terms(net, latents, observed)
         weights, zero = self.weights(1.0), latents.new_zeros(())
-        sums = {
-            name: weighted_sum({t: terms[t] for t in group if t in terms}, weights, zero)
-            for name, group in self.criteria.items()
-        }
+        sums = {}
+        for name, group in self.criteria.items():
+            own = {term: terms[term] for term in group if term in terms}
+            sums[name] = weighted_sum(own, weights, zero)
         return terms | sums | {"total": weighted_sum(terms, weights, zero)}
 
 

@@ -84,13 +84,14 @@ class Phase:
     rates: Mapping[str, float]
     sampler: Sampler = field(default_factory=ShuffledSampler)
     parts: tuple[str, ...] = ()
-    compete: Callable[[DeepNet, Epoch], float] | None = None
+    compete: Callable[[DeepNet, Any], float] | None = None
     learns_weights: bool = True
 
     def description(self) -> list[Any]:
         """Return plain values that two phases share if they train alike."""
         rates = sorted(self.rates.items())
-        return [self.name, self.n_epochs, repr(self.objective), rates, repr(self.sampler)]
+        training = [repr(self.objective), repr(self.sampler)]
+        return [self.name, self.n_epochs, rates, *training]
 
 
 def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:

@@ -163,7 +163,7 @@ def _train_phases(plan: TrainingPlan, run: Run, positions: range) -> Run:
                 run = _finish(plan, run.start, run.net)
         if run.net is None:
             return run
-    if position == plan.competing and phase.compete is not None:
+    if run.net and position == plan.competing and phase.compete:
         # one seed: the same batches for all restarts that are compared
         with isolated(plan.seeds[0]) as generator:
             run.score = phase.compete(run.net, plan.epoch(phase, generator))

@@ -164,7 +164,7 @@ def check_betas(pairs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     for name, pair in pairs.items():
         is_pair = isinstance(pair, tuple | list) and len(pair) == 2
         if not is_pair or not all(
-            isinstance(beta, Real) and 0 <= beta < 1 for beta in pair
+            isinstance(beta, Real) and 0 <= float(beta) < 1 for beta in pair
         ):
             raise ValueError(
                 f"betas={pair!r} of {name!r} must be two numbers from [0, 1)"

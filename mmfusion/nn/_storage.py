@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._validation import Layout
@@ -28,6 +30,12 @@ class StoredNetworkMixin(ModalityMixin):
     Pickle, joblib and skops see arrays in place of torch modules, so that no class of
     torch need be trusted, and a network trained on an accelerator loads without one.
     """
+
+    # of the estimator that it is mixed into
+    trainer: Trainer | None
+    modality_names_in_: np.ndarray
+    get_params: Callable[..., dict[str, Any]]
+    _make_net: Callable[[list[Any]], DeepNet]
 
     _net: DeepNet
     _preparation: Preparation
@@ -167,8 +175,8 @@ class StoredNetworkMixin(ModalityMixin):
             device = str(made.trainer.device)
             if device not in ("auto", *available_devices()):
                 made.trainer = Trainer(**made.trainer.get_params() | {"device": "cpu"})
+        callbacks = None if self.trainer is None else self.trainer.callbacks
         with isolated():
-            settings = self._settings()
-            self._net = made._make_net(settings.callbacks)
+            self._net = made._make_net(callbacks or [])
             set_net_state(self._net, state["_net"])
         self._made_with = stored

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
@@ -236,7 +235,10 @@ def resolve_settings(
     given = trainer.get_params(deep=False)
     for name in ("lr", "pretrain_lr", "betas"):
         given[name] = merge_by_module(given[name], defaults[name], modules, name)
-    values = {k: defaults[k] if v is None and k in defaults else v for k, v in given.items()}
+    values = dict(given)
+    for name, value in defaults.items():
+        if values[name] is None:
+            values[name] = value
     values["lr"] = check_rates(values["lr"], "lr")
     values["pretrain_lr"] = check_rates(values["pretrain_lr"], "pretrain_lr")
     values["betas"] = check_betas(values["betas"])
@@ -248,9 +250,10 @@ def resolve_settings(
     values["clip_norm"] = None if clip_norm in (None, math.inf) else float(clip_norm)
     values["device"] = resolve_device(values["device"])
     values["callbacks"] = _checked_callbacks(values["callbacks"])
-    values["checkpoint_dir"] = _made_folder(values["checkpoint_dir"])
+    folder = values["checkpoint_dir"]
+    values["checkpoint_dir"] = None if folder is None else Path(folder)
     values["verbose"] = bool(values["verbose"])
-    return TrainingSettings(**{f.name: values[f.name] for f in fields(TrainingSettings)})
+    return TrainingSettings(**values)
 
 
 def _checked_callbacks(callbacks: list[Any] | None) -> list[Any]:
@@ -266,23 +269,6 @@ def _checked_callbacks(callbacks: list[Any] | None) -> list[Any]:
                 "a pair (name, callback); those of scikit-learn go to set_callbacks"
             )
     return callbacks or []
-
-
-def _made_folder(folder: str | os.PathLike[str] | None) -> Path | None:
-    """Make the folder of checkpoints, and return its path."""
-    if folder is None:
-        return None
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"checkpoint_dir={str(folder)!r} is no folder, and cannot be made one: "
-            f"{error}"
-        ) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"checkpoint_dir={str(folder)!r} is not writable")
-    return folder
 
 
 class TrainerParamsMixin(CallbackSupportMixin, BaseEstimator):

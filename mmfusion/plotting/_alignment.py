@@ -10,8 +10,8 @@ from mmfusion._constancy import centered, is_constant
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion.alignment import dtw_path
-from mmfusion.alignment._costs import cost_matrix, make_costs
 from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
 from mmfusion.plotting._inputs import numbers, several_axes, words
 
 MOST_PIXELS = 800  # of the image of costs, in each direction

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmfusion.alignment._barycenter import dtw_barycenter
-from mmfusion.alignment._dtw import dtw_distance, dtw_path
-from mmfusion.alignment._soft_dtw import soft_dtw
+from mmfusion.alignment.dtw._barycenter import dtw_barycenter
+from mmfusion.alignment.dtw._path import dtw_distance, dtw_path
+from mmfusion.alignment.dtw._soft import soft_dtw
 
 
 def walks(seed, n_sequences=6, d=2, low=15, high=30):

@@ -1,7 +1,7 @@
 """Compiled kernels stay within their arrays, over random shapes.
 
 `make test-bounds` runs all of this with numba's bounds checks, which the vectors of
-`_lanes` honour too; an index outside of its array raises an IndexError then. The
+`_simd` honour too; an index outside of its array raises an IndexError then. The
 default suite runs the recurrences of arbitrary step patterns so, in a process of its
 own, since numba reads the setting when it is imported.
 """
@@ -19,7 +19,6 @@ from numba import config
 
 from mmfusion.alignment import (
     StepPattern,
-    _strips,
     cdist_dtw,
     dtw_barycenter,
     dtw_distance,
@@ -30,9 +29,10 @@ from mmfusion.alignment import (
     soft_dtw_alignment,
     soft_dtw_gradient,
 )
-from mmfusion.alignment._costs import METRICS
-from mmfusion.alignment._lanes import WIDTH, load, store
-from mmfusion.alignment._windows import least_radius
+from mmfusion.alignment.dtw import _row_blocks
+from mmfusion.alignment.dtw._costs import METRICS
+from mmfusion.alignment.dtw._simd import WIDTH, load, store
+from mmfusion.alignment.dtw._windows import least_radius
 
 ROUNDS = 60
 checked = pytest.mark.skipif(not config.BOUNDSCHECK, reason="`make test-bounds`")
@@ -76,8 +76,10 @@ def test_vectors_outside_of_their_arrays_are_found():
 def test_paths_in_strips(metric, monkeypatch):
     rng = np.random.default_rng(METRICS.index(metric))
     for _ in range(ROUNDS):
-        monkeypatch.setattr(_strips, "SMALLEST_BLOCK", int(rng.choice([16, 32, 64])))
-        monkeypatch.setattr(_strips, "CELLS_PER_ROW", int(rng.choice([1, 2**20])))
+        monkeypatch.setattr(
+            _row_blocks, "SMALLEST_BLOCK", int(rng.choice([16, 32, 64]))
+        )
+        monkeypatch.setattr(_row_blocks, "CELLS_PER_ROW", int(rng.choice([1, 2**20])))
         x, y = sequences(rng)
         options = {
             "metric": metric,

@@ -9,10 +9,10 @@ import sys
 import pytest
 from numba.core import caching
 
-from mmfusion.alignment import _compilation
+from mmfusion.alignment.dtw import _compilation
 
 SOURCE = """
-from mmfusion.alignment._compilation import compiler
+from mmfusion.alignment.dtw._compilation import compiler
 
 @compiler()
 def double(x):
@@ -87,7 +87,7 @@ INTERRUPTED = """
 import signal
 from operator import getitem
 from numba.core.base import BaseContext
-import mmfusion.alignment._lower_bounds as bounds
+import mmfusion.alignment.dtw._lower_bounds as bounds
 import numpy as np
 
 insert, received = BaseContext.insert_func_defn, []
@@ -130,9 +130,11 @@ USES = """
 import numpy as np
 from mmfusion import Modalities
 from mmfusion.alignment import (
-    CTWAligner, DTWAligner, DTWKernel, _dtw_kernels, _lower_bounds, _neighbors,
-    _soft_dtw, _steps, _strips, cdist_dtw, dtw_barycenter, dtw_neighbors, dtw_path,
-    lb_improved, lb_keogh, soft_dtw, soft_dtw_gradient,
+    CTWAligner, DTWAligner, DTWKernel, cdist_dtw, dtw_barycenter, dtw_neighbors,
+    dtw_path, lb_improved, lb_keogh, soft_dtw, soft_dtw_gradient,
+)
+from mmfusion.alignment.dtw import (
+    _kernels, _lower_bounds, _neighbors, _row_blocks, _soft, _step_patterns,
 )
 
 rng = np.random.default_rng(0)
@@ -153,7 +155,9 @@ for dtype in (np.float64, np.float32):
     X = Modalities({"a": [x, y, x], "b": [y, x, x]})
     for estimator in (DTWAligner(), DTWAligner(gamma=1.0), CTWAligner(), DTWKernel()):
         estimator.fit_transform(X)
-modules = (_dtw_kernels, _lower_bounds, _neighbors, _soft_dtw, _steps, _strips)
+modules = (
+    _kernels, _lower_bounds, _neighbors, _row_blocks, _soft, _step_patterns,
+)
 compiled = {
     f"{module.__name__}.{name} {list(function.stats.cache_misses)}"
     for module in modules

@@ -20,7 +20,7 @@ from mmfusion.alignment import (
     soft_dtw,
     soft_dtw_alignment,
 )
-from mmfusion.alignment._costs import METRICS, cost_matrix, make_costs
+from mmfusion.alignment.dtw._costs import METRICS, cost_matrix, make_costs
 
 DTYPES = (np.float32, np.float64)
 FLOATS = {

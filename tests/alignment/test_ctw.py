@@ -7,13 +7,13 @@ from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_normal
 
-from mmfusion.alignment._basis_warps import (
+from mmfusion.alignment.ctw._alternation import fit_basis_ctw, fit_combined_ctw, fit_ctw
+from mmfusion.alignment.ctw._monotone_bases import (
     align_by_bases,
     improve,
     uniform_basis_warp,
 )
-from mmfusion.alignment._ctw import fit_basis_ctw, fit_combined_ctw, fit_ctw
-from mmfusion.alignment._spatial import (
+from mmfusion.alignment.ctw._projections import (
     Projections,
     by_likelihood,
     correlate,
@@ -21,8 +21,8 @@ from mmfusion.alignment._spatial import (
     pooled_scatter,
     project,
 )
-from mmfusion.alignment._temporal import align, realign
-from mmfusion.alignment._warps import (
+from mmfusion.alignment.ctw._temporal import align, realign
+from mmfusion.alignment.ctw._warps import (
     monotone_bases,
     uniform_warp,
     warp_error,

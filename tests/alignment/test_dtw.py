@@ -18,7 +18,6 @@ from mmfusion.alignment import (
     DTWAligner,
     DTWKernel,
     StepPattern,
-    _strips,
     cdist_dtw,
     dtw_distance,
     dtw_neighbors,
@@ -26,8 +25,9 @@ from mmfusion.alignment import (
     lb_keogh,
     rabiner_juang,
 )
-from mmfusion.alignment._steps import STEP_PATTERNS, diagonal_weight
-from mmfusion.alignment._windows import itakura, least_radius, sakoe_chiba
+from mmfusion.alignment.dtw import _row_blocks
+from mmfusion.alignment.dtw._step_patterns import STEP_PATTERNS, diagonal_weight
+from mmfusion.alignment.dtw._windows import itakura, least_radius, sakoe_chiba
 
 from .slow_dtw import (
     SCIPY_METRICS,
@@ -166,8 +166,8 @@ def test_published_values_of_step_patterns_are_found(case):
 def test_blocks_of_any_size_find_the_same(
     smallest, cells_per_row, options, monkeypatch
 ):
-    monkeypatch.setattr(_strips, "SMALLEST_BLOCK", smallest)
-    monkeypatch.setattr(_strips, "CELLS_PER_ROW", cells_per_row)
+    monkeypatch.setattr(_row_blocks, "SMALLEST_BLOCK", smallest)
+    monkeypatch.setattr(_row_blocks, "CELLS_PER_ROW", cells_per_row)
     for n, m, d in (
         (67, 51, 1),
         (33, 80, 7),

@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from mmfusion import Modalities
-from mmfusion.alignment import DTWKernel, _alignment_kernel, cdist_dtw, soft_dtw
+from mmfusion.alignment import DTWKernel, cdist_dtw, soft_dtw
+from mmfusion.alignment.dtw import _global_alignment
 from mmfusion.datasets import load_npz
 
 KERNELS = ["distance", "global_alignment", "rbf"]
@@ -141,7 +142,7 @@ def test_fit_transform_compares_each_pair_once(monkeypatch):
         compared.append((x[0, 0], y[0, 0]))
         return soft_dtw(x, y, **options)
 
-    monkeypatch.setattr(_alignment_kernel, "soft_dtw", counted)
+    monkeypatch.setattr(_global_alignment, "soft_dtw", counted)
     DTWKernel("global_alignment").fit_transform([sequences(6, 1, 0)])
     assert len(compared) == len(set(map(frozenset, compared))) == 6 * 7 / 2
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfusion.alignment import cdist_dtw, dtw_neighbors
-from mmfusion.alignment._neighbors import search
+from mmfusion.alignment.dtw._neighbors import search
 
 
 def brute_force(costs, n_neighbors):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from mmfusion import _memory
-from mmfusion.alignment._dtw import dtw_distance, dtw_path
-from mmfusion.alignment._soft_dtw import (
+from mmfusion.alignment.dtw._path import dtw_distance, dtw_path
+from mmfusion.alignment.dtw._soft import (
     soft_dtw,
     soft_dtw_alignment,
     soft_dtw_gradient,

@@ -47,7 +47,7 @@ HOWS = ["standard", "block", "l2", None]
 @pytest.mark.parametrize("chunk_cells", [1, 17, 2**20])
 @pytest.mark.parametrize("how", HOWS)
 def test_scaling_is_that_of_loops(block, how, chunk_cells, monkeypatch):
-    monkeypatch.setattr(_scaling, "CHUNK_CELLS", chunk_cells)
+    monkeypatch.setattr(_scaling, "SCALING_CHUNK_CELLS", chunk_cells)
     scaled = fit_scaling(block, how).apply(block)
     np.testing.assert_allclose(scaled, scaled_by_loops(block, how), atol=1e-9)
 
@@ -55,7 +55,7 @@ def test_scaling_is_that_of_loops(block, how, chunk_cells, monkeypatch):
 @pytest.mark.parametrize("chunk_cells", [1, 17, 2**20])
 @pytest.mark.parametrize("how", ["standard", "block"])
 def test_sample_weights_count_as_repetitions(block, how, chunk_cells, monkeypatch):
-    monkeypatch.setattr(_scaling, "CHUNK_CELLS", chunk_cells)
+    monkeypatch.setattr(_scaling, "SCALING_CHUNK_CELLS", chunk_cells)
     weights = np.arange(40) % 4
     scaled = fit_scaling(block, how, weights).apply(block)
     np.testing.assert_allclose(scaled, scaled_by_loops(block, how, weights), atol=1e-9)
@@ -65,7 +65,7 @@ def test_sample_weights_count_as_repetitions(block, how, chunk_cells, monkeypatc
 
 
 def test_a_chunk_of_samples_of_weight_zero_is_passed_over(block, monkeypatch):
-    monkeypatch.setattr(_scaling, "CHUNK_CELLS", 50)  # 10 rows
+    monkeypatch.setattr(_scaling, "SCALING_CHUNK_CELLS", 50)  # 10 rows
     weights = np.repeat([0, 1], 20)
     scaled = fit_scaling(block, "standard", weights).apply(block)
     expected = fit_scaling(block[20:], "standard").apply(block)
@@ -80,7 +80,7 @@ def test_weights_that_are_all_zero_are_refused(block):
 @pytest.mark.parametrize("how", ["standard", "block", "l2", None])
 @pytest.mark.parametrize("chunk_cells", [9, 2**20])
 def test_sparse_blocks_are_scaled_alike_but_not_centred(how, chunk_cells, monkeypatch):
-    monkeypatch.setattr(_scaling, "CHUNK_CELLS", chunk_cells)
+    monkeypatch.setattr(_scaling, "SCALING_CHUNK_CELLS", chunk_cells)
     dense = np.random.default_rng(0).poisson(0.5, size=(30, 6)).astype(float)
     dense[:, 3] = 0
     dense[4] = 0
@@ -206,7 +206,7 @@ def test_auto_tells_counts_and_signed_values_by_themselves():
     signed = rng.normal(size=(50, 4))
     one_feature = rng.random((50, 1))
     blocks = [words, sparse.csr_array(words), reads, signed, one_feature]
-    chosen = [scaling.how for scaling in fit_scalings(blocks, ["auto"] * 5)]
+    chosen = [scaling.name for scaling in fit_scalings(blocks, ["auto"] * 5)]
     assert chosen == ["l2", "l2", "l2", "block", "block"]
 
 
@@ -237,7 +237,7 @@ def test_the_choice_is_the_same_for_sparse_and_dense(density, seed):
 
 def test_auto_leaves_scalings_that_were_given(block):
     scalings = fit_scalings([block, block], [None, "auto"])
-    assert [s.how for s in scalings] == [None, "block"]
+    assert [s.name for s in scalings] == [None, "block"]
 
 
 def test_a_signed_modality_makes_dense_histograms_blocks():
@@ -254,7 +254,7 @@ def test_the_choice_looks_at_no_more_rows_than_it_must(monkeypatch):
     topics = rng.integers(0, 3, 200)
     loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (200, 1)) for d in (6, 12)]
     whole = _scaling.choose_scalings(loud)
-    monkeypatch.setattr(_scaling, "ALIGNMENT_ROWS", 50)
+    monkeypatch.setattr(_scaling, "MAX_ALIGNMENT_ROWS", 50)
     assert _scaling.choose_scalings(loud) == whole
 
 

@@ -173,8 +173,8 @@ def test_sequences_are_not_copied():
         ((0, 1.5), IndexError, "1.5 is not the position of a modality"),
         ((0, None), IndexError, "None is not the position of a modality"),
         ((0, [True]), IndexError, "mask has 1 entries for 3 modalities"),
-        ((0, []), IndexError, "takes no modality"),
-        ((0, slice(3, None)), IndexError, "takes no modality"),
+        ((0, []), IndexError, "selects no modality"),
+        ((0, slice(3, None)), IndexError, "selects no modality"),
     ],
 )
 def test_a_bad_index_is_refused_in_words(key, error, message):

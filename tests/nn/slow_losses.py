@@ -2,7 +2,7 @@
 
 import torch
 
-FLOOR = 1e-9
+LOSS_EPSILON = 1e-9
 
 
 def add(terms, like):
@@ -29,7 +29,7 @@ def gaussian_kernel(x, width=0.15):
     m = len(x)
     ordered = sorted(distances.detach().flatten().tolist())
     median = ordered[(m * m - 1) // 2]  # of an even number, the lower one
-    variance = max(width * median, FLOOR)
+    variance = max(width * median, LOSS_EPSILON)
     return table(
         [torch.exp(-distances[i, j] / (2 * variance)) for j in range(m)]
         for i in range(m)
@@ -49,7 +49,7 @@ def cauchy_schwarz_divergence(membership, kernel):
             membership,
         )
 
-    norms = [torch.clamp_min(inner(a, a), FLOOR) for a in range(k)]
+    norms = [torch.clamp_min(inner(a, a), LOSS_EPSILON) for a in range(k)]
     cosines = [
         inner(a, b) / torch.sqrt(norms[a] * norms[b])
         for a in range(k)
@@ -77,12 +77,12 @@ def upper_triangle(matrix):
     return add([matrix[i, j] for i in range(n) for j in range(i + 1, n)], matrix)
 
 
-def balance(assignment):
+def balance_penalty(assignment):
     m = len(assignment)
     return 2 / (m * (m - 1)) * upper_triangle(assignment @ assignment.T)
 
 
-def confidence(assignment):
+def confidence_penalty(assignment):
     k = assignment.shape[1]
     return 2 / (k * (k - 1)) * upper_triangle(assignment.T @ assignment)
 
@@ -104,7 +104,7 @@ def attention_mismatch(fused, kernels, weights, observed=None, *, mean=True):
     return add(squares, fused) / (m * m if mean else 1)
 
 
-def taken_for(logits, real, rows=None):
+def adversarial_cross_entropy(logits, real, rows=None):
     means = []
     for d in range(len(logits)):
         losses = []
@@ -116,14 +116,14 @@ def taken_for(logits, real, rows=None):
     return add(means, logits)
 
 
-def disagreement(a, b):
+def neighbor_disagreement(a, b):
     m, k = a.shape
     return torch.stack(
         [-torch.log(add([a[q, i] * b[q, i] for i in range(k)], a)) for q in range(m)]
     )
 
 
-def imbalance(assignment):
+def cluster_size_divergence(assignment):
     m, k = assignment.shape
     divergence = []
     for i in range(k):
@@ -131,3 +131,33 @@ def imbalance(assignment):
         if share > 0:
             divergence.append(share * torch.log(share * k))
     return add(divergence, assignment)
+
+
+def nt_xent(a, b, temperature=0.1, observed=None):
+    rows = [q for q in range(len(a)) if observed is None or observed[q]]
+
+    def similarity(x, y):
+        lengths = torch.sqrt(add(x * x, x) * add(y * y, y))
+        return torch.exp(add(x * y, x) / lengths / temperature)
+
+    losses = []
+    for q in rows:
+        for own, other in ((a, b), (b, a)):
+            positive = similarity(own[q], other[q])
+            negatives = [similarity(own[q], other[r]) for r in rows if r != q]
+            negatives += [similarity(own[q], own[r]) for r in rows if r != q]
+            assert len(negatives) == 2 * len(rows) - 2
+            losses.append(-torch.log(positive / add([positive, *negatives], a)))
+    return add(losses, a) / max(1, len(rows))
+
+
+def contrastive_loss(latents, temperature=0.1, observed=None):
+    n_modalities = len(latents)
+    losses = []
+    for u in range(n_modalities):
+        for v in range(u + 1, n_modalities):
+            both = None
+            if observed is not None:
+                both = [bool(row[u] and row[v]) for row in observed]
+            losses.append(nt_xent(latents[u], latents[v], temperature, both))
+    return add(losses, latents) / max(1, len(losses))

@@ -131,9 +131,9 @@ class ByHand:
         if self.judges is not None and judges:
             fixed = latents.detach()
             fake, of = judge(self.judges, fixed, others)
-            terms["discriminator"] = slow.taken_for(fake, False, seen) + slow.taken_for(
-                of(fixed[self.reference]), True, known
-            )
+            terms["discriminator"] = slow.adversarial_cross_entropy(
+                fake, False, seen
+            ) + slow.adversarial_cross_entropy(of(fixed[self.reference]), True, known)
             self.judge_optimizer.zero_grad()
             terms["discriminator"].backward()
             self.judge_optimizer.step()
@@ -149,7 +149,7 @@ class ByHand:
         terms = {
             "sc": slow.cauchy_schwarz_divergence(a, kernel),
             "sim": slow.cauchy_schwarz_divergence(slow.corner_closeness(a), kernel),
-            "reg": slow.balance(a),
+            "reg": slow.balance_penalty(a),
         }
         if self.network.attention is not None:
             kernels = torch.stack([slow.gaussian_kernel(h) for h in latents])
@@ -158,7 +158,7 @@ class ByHand:
             )
         if self.judges is not None:
             fake, _ = judge(self.judges, latents, others)
-            terms["generator"] = slow.taken_for(fake, True, seen)
+            terms["generator"] = slow.adversarial_cross_entropy(fake, True, seen)
         loss = sum(WEIGHTS[name] * term for name, term in terms.items())
         self.optimizer.zero_grad()
         loss.backward()
@@ -240,7 +240,7 @@ def test_the_warm_start_is_that_of_a_loop_by_hand():
         terms, imbalances, plain = [], [], []
         for r in range(3):
             a = cluster(network.heads, fused, r)[1]
-            pairs = slow.disagreement(a[:m], a[m:])
+            pairs = slow.neighbor_disagreement(a[:m], a[m:])
             for g in range(6):
                 own = [float(pairs[q].detach()) for q in range(m) if graphs[q] == g]
                 if own:
@@ -249,7 +249,7 @@ def test_the_warm_start_is_that_of_a_loop_by_hand():
             trust = trust / trust.mean()
             terms += [trust[graphs[q]] * pairs[q] for q in range(m)]
             plain += pairs.tolist()
-            imbalances.append(slow.imbalance(a))
+            imbalances.append(slow.cluster_size_divergence(a))
         loss = sum(terms) / len(terms)
         first = OBJECTIVE["size_weight"]
         size_weight = first + (1 - first) * step / steps  # falls to 1
@@ -517,7 +517,7 @@ def test_the_regularizer_has_the_form_that_is_asked_for(form):
     objective = make_objective(regularizer=form)
     net = make_net(objective)
     out = net.module_(first_batch(make_data()).inputs)
-    expected = getattr(slow, form)(out.logits.softmax(1))
+    expected = getattr(slow, f"{form}_penalty")(out.logits.softmax(1))
     torch.testing.assert_close(objective.clustering(out)["reg"], expected)
 
 

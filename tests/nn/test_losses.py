@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mmfusion.nn import _losses as fast
+from mmfusion.nn import losses as fast
 
 from . import slow_losses as slow
 
@@ -107,10 +107,12 @@ def test_closeness_to_corners_is_as_printed(assignment):
 @given(assignments())
 def test_the_regularizers_are_as_printed(assignment):
     torch.testing.assert_close(
-        fast.balance(assignment), slow.balance(assignment), **EXACT
+        fast.balance_penalty(assignment), slow.balance_penalty(assignment), **EXACT
     )
     torch.testing.assert_close(
-        fast.confidence(assignment), slow.confidence(assignment), **EXACT
+        fast.confidence_penalty(assignment),
+        slow.confidence_penalty(assignment),
+        **EXACT,
     )
 
 
@@ -132,8 +134,8 @@ def test_the_cross_entropy_of_the_game_is_as_printed(given_, real):
     logits, rows = given_
     for mask in (None, rows):
         torch.testing.assert_close(
-            fast.taken_for(logits, real, mask),
-            slow.taken_for(logits, real, mask),
+            fast.adversarial_cross_entropy(logits, real, mask),
+            slow.adversarial_cross_entropy(logits, real, mask),
             rtol=1e-7,
             atol=1e-10,
         )
@@ -147,9 +149,11 @@ def test_disagreement_and_imbalance_are_as_printed(data):
     overlaps = (a * b).sum(1)
     assume(overlaps.min() > 1e-8)
     torch.testing.assert_close(
-        fast.disagreement(a, b), slow.disagreement(a, b), **EXACT
+        fast.neighbor_disagreement(a, b), slow.neighbor_disagreement(a, b), **EXACT
     )
-    torch.testing.assert_close(fast.imbalance(a), slow.imbalance(a), **EXACT)
+    torch.testing.assert_close(
+        fast.cluster_size_divergence(a), slow.cluster_size_divergence(a), **EXACT
+    )
 
 
 def test_gradients_are_those_of_the_formulas_as_printed():
@@ -166,10 +170,10 @@ def test_gradients_are_those_of_the_formulas_as_printed():
         terms = [
             losses.cauchy_schwarz_divergence(a, kernel),
             losses.cauchy_schwarz_divergence(corners, kernel),
-            losses.balance(a),
-            losses.confidence(a),
-            losses.imbalance(a),
-            losses.disagreement(a[:3], a[3:]).sum(),
+            losses.balance_penalty(a),
+            losses.confidence_penalty(a),
+            losses.cluster_size_divergence(a),
+            losses.neighbor_disagreement(a[:3], a[3:]).sum(),
             losses.attention_mismatch(kernel, powers, a[0]),
         ]
         return sum(i * term for i, term in enumerate(terms, 1))
@@ -199,9 +203,15 @@ def test_a_stack_of_assignments_has_the_losses_of_each():
     a, b = torch.randn(2, 3, 6, 4, dtype=torch.float64).softmax(-1)
     for r in range(3):
         torch.testing.assert_close(
-            fast.disagreement(a, b)[r], slow.disagreement(a[r], b[r]), **EXACT
+            fast.neighbor_disagreement(a, b)[r],
+            slow.neighbor_disagreement(a[r], b[r]),
+            **EXACT,
         )
-        torch.testing.assert_close(fast.imbalance(a)[r], slow.imbalance(a[r]), **EXACT)
+        torch.testing.assert_close(
+            fast.cluster_size_divergence(a)[r],
+            slow.cluster_size_divergence(a[r]),
+            **EXACT,
+        )
 
 
 # Invariances
@@ -218,7 +228,11 @@ def test_the_order_of_samples_does_not_matter(data):
         fast.cauchy_schwarz_divergence(assignment, kernel),
         **EXACT,
     )
-    for loss in (fast.balance, fast.confidence, fast.imbalance):
+    for loss in (
+        fast.balance_penalty,
+        fast.confidence_penalty,
+        fast.cluster_size_divergence,
+    ):
         torch.testing.assert_close(loss(shuffled), loss(assignment), **EXACT)
     closeness = fast.corner_closeness(assignment)
     torch.testing.assert_close(
@@ -237,11 +251,15 @@ def test_the_order_of_clusters_does_not_matter(data):
         fast.cauchy_schwarz_divergence(assignment, kernel),
         **EXACT,
     )
-    for loss in (fast.balance, fast.confidence, fast.imbalance):
+    for loss in (
+        fast.balance_penalty,
+        fast.confidence_penalty,
+        fast.cluster_size_divergence,
+    ):
         torch.testing.assert_close(loss(renamed), loss(assignment), **EXACT)
     torch.testing.assert_close(
-        fast.disagreement(renamed, renamed.flip(0)),
-        fast.disagreement(assignment, assignment.flip(0)),
+        fast.neighbor_disagreement(renamed, renamed.flip(0)),
+        fast.neighbor_disagreement(assignment, assignment.flip(0)),
         **EXACT,
     )
     closeness = fast.corner_closeness(assignment)
@@ -311,7 +329,7 @@ def test_divergences_and_kernels_lie_between_0_and_1(both):
     found = [
         kernel,
         closeness,
-        fast.balance(assignment),
+        fast.balance_penalty(assignment),
         fast.cauchy_schwarz_divergence(assignment, kernel),
         fast.cauchy_schwarz_divergence(closeness, kernel),
     ]
@@ -325,9 +343,9 @@ def test_divergences_and_kernels_lie_between_0_and_1(both):
 @given(assignments())
 def test_the_bounds_of_the_other_losses_hold(assignment):
     m, k = assignment.shape
-    assert -1e-12 <= fast.confidence(assignment) <= m / k**2 + 1e-12
-    assert -1e-12 <= fast.imbalance(assignment) <= math.log(k) + 1e-12
-    assert fast.disagreement(assignment, assignment.flip(0)).min() >= -1e-12
+    assert -1e-12 <= fast.confidence_penalty(assignment) <= m / k**2 + 1e-12
+    assert -1e-12 <= fast.cluster_size_divergence(assignment) <= math.log(k) + 1e-12
+    assert fast.neighbor_disagreement(assignment, assignment.flip(0)).min() >= -1e-12
 
 
 @quick
@@ -346,7 +364,7 @@ def test_the_printed_regularizer_is_a_term_of_confidence_alone(assignment):
     torch.testing.assert_close(overlap, spread, **EXACT)
     k = assignment.shape[1]
     torch.testing.assert_close(
-        fast.confidence(assignment), 2 / (k * (k - 1)) * spread, **EXACT
+        fast.confidence_penalty(assignment), 2 / (k * (k - 1)) * spread, **EXACT
     )
 
 
@@ -362,12 +380,12 @@ def test_balance_prefers_equal_clusters_and_the_printed_form_cannot_tell():
         one_hot(labels, 3)
         for labels in ([0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 2], [0] * 6)
     )
-    for loss in (fast.balance, fast.imbalance):
+    for loss in (fast.balance_penalty, fast.cluster_size_divergence):
         assert loss(balanced) < loss(uneven) < loss(collapsed)
-    assert fast.confidence(balanced) == fast.confidence(collapsed) == 0
-    assert fast.balance(collapsed) == 1
-    assert float(fast.imbalance(collapsed)) == pytest.approx(math.log(3))
-    assert float(fast.imbalance(balanced)) == pytest.approx(0)
+    assert fast.confidence_penalty(balanced) == fast.confidence_penalty(collapsed) == 0
+    assert fast.balance_penalty(collapsed) == 1
+    assert float(fast.cluster_size_divergence(collapsed)) == pytest.approx(math.log(3))
+    assert float(fast.cluster_size_divergence(balanced)) == pytest.approx(0)
 
 
 def test_the_divergence_prefers_clusters_that_are_apart():
@@ -382,8 +400,10 @@ def test_the_divergence_prefers_clusters_that_are_apart():
 
 def test_agreement_costs_nothing_and_contradiction_much():
     sure = one_hot([0, 1], 2)
-    torch.testing.assert_close(fast.disagreement(sure, sure), torch.zeros(2).double())
-    assert fast.disagreement(sure, sure.flip(0)).min() > 10
+    torch.testing.assert_close(
+        fast.neighbor_disagreement(sure, sure), torch.zeros(2).double()
+    )
+    assert fast.neighbor_disagreement(sure, sure.flip(0)).min() > 10
 
 
 def test_the_attention_mismatch_is_zero_for_the_weighted_sum():
@@ -412,10 +432,12 @@ def test_the_mismatch_ignores_kernels_of_what_is_missing():
 
 def test_a_judge_who_guesses_pays_log_2_and_one_who_is_sure_pays_what_he_says():
     guesses = torch.zeros(2, 5, dtype=torch.float64)
-    assert float(fast.taken_for(guesses, True)) == pytest.approx(2 * math.log(2))
+    assert float(fast.adversarial_cross_entropy(guesses, True)) == pytest.approx(
+        2 * math.log(2)
+    )
     sure = torch.full((1, 3), 1000.0, dtype=torch.float64)
-    assert float(fast.taken_for(sure, True)) == 0
-    assert float(fast.taken_for(sure, False)) == pytest.approx(1000)
+    assert float(fast.adversarial_cross_entropy(sure, True)) == 0
+    assert float(fast.adversarial_cross_entropy(sure, False)) == pytest.approx(1000)
 
 
 # Degenerate batches
@@ -435,10 +457,10 @@ def test_empty_clusters_and_equal_rows_give_numbers_and_gradients(dtype):
             terms = [
                 fast.cauchy_schwarz_divergence(a, kernel),
                 fast.cauchy_schwarz_divergence(fast.corner_closeness(a), kernel),
-                fast.balance(a),
-                fast.confidence(a),
-                fast.imbalance(a),
-                fast.disagreement(a, a.flip(1)).mean(),
+                fast.balance_penalty(a),
+                fast.confidence_penalty(a),
+                fast.cluster_size_divergence(a),
+                fast.neighbor_disagreement(a, a.flip(1)).mean(),
                 fast.attention_mismatch(kernel, kernel[None], a[0, :1]),
             ]
             assert torch.stack(terms).isfinite().all()
@@ -458,8 +480,8 @@ def test_one_cluster_has_nothing_to_be_apart_from():
     loss = fast.cauchy_schwarz_divergence(one, kernel)
     loss.backward()
     assert loss == 0
-    assert fast.confidence(one) == 0
-    assert fast.imbalance(one) == 0
+    assert fast.confidence_penalty(one) == 0
+    assert fast.cluster_size_divergence(one) == 0
 
 
 @pytest.mark.parametrize("scale", [1, 10, 100])
@@ -473,7 +495,12 @@ def test_equal_rows_far_from_zero_are_equal_to_the_kernel(d, scale):
 
 def test_modalities_none_observe_count_nothing():
     logits = torch.randn(2, 3)
-    assert fast.taken_for(logits, True, torch.zeros(2, 3, dtype=torch.bool)) == 0
+    assert (
+        fast.adversarial_cross_entropy(
+            logits, True, torch.zeros(2, 3, dtype=torch.bool)
+        )
+        == 0
+    )
     kernels = torch.rand(2, 3, 3)
     unseen = torch.zeros(3, 2, dtype=torch.bool)
     weights = torch.tensor([0.5, 0.5])
@@ -492,7 +519,12 @@ def random_inputs(seed=0):
 
 @pytest.mark.parametrize(
     "loss",
-    [fast.corner_closeness, fast.balance, fast.confidence, fast.imbalance],
+    [
+        fast.corner_closeness,
+        fast.balance_penalty,
+        fast.confidence_penalty,
+        fast.cluster_size_divergence,
+    ],
     ids=lambda loss: loss.__name__,
 )
 def test_gradients_of_losses_of_an_assignment_are_right(loss):
@@ -515,7 +547,12 @@ def test_gradients_of_losses_of_kernels_are_right():
 def test_gradients_of_losses_of_pairs_and_logits_are_right():
     a, x = random_inputs()
     check = torch.autograd.gradcheck
-    assert check(fast.disagreement, (a, random_inputs(1)[0]))
+    assert check(fast.neighbor_disagreement, (a, random_inputs(1)[0]))
     rows = torch.rand(5, 2) > 0.3
     for real in (True, False):
-        assert check(lambda logits, real=real: fast.taken_for(logits, real, rows), x)
+        assert check(
+            lambda logits, real=real: fast.adversarial_cross_entropy(
+                logits, real, rows
+            ),
+            x,
+        )

@@ -10,9 +10,9 @@ import numpy as np
 from mmfusion._blocks import as_float_array
 from mmfusion._constancy import centered, is_constant
 from mmfusion._memory import check_fits
-from mmfusion.alignment import _dtw_kernels as kernels
-from mmfusion.alignment._dtw_kernels import Costs, fill_costs
 from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion.alignment.dtw import _kernels as kernels
+from mmfusion.alignment.dtw._kernels import Costs, fill_costs
 
 METRICS = ("correlation", "cosine", "euclidean", "manhattan", "sqeuclidean")
 PRODUCT_FROM = 5  # features from which a matrix product is faster than differences

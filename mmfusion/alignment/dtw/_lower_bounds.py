@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from mmfusion.alignment._compilation import compiler
-from mmfusion.alignment._dtw_kernels import Window, _compiled
-from mmfusion.alignment._parameters import check_choice, check_frames_or_share
 from mmfusion.alignment._raw_sequences import as_sequence
-from mmfusion.alignment._windows import sakoe_chiba, whole_window
+from mmfusion.alignment.dtw._compilation import compiler
+from mmfusion.alignment.dtw._kernels import Window, _compiled
+from mmfusion.alignment.dtw._parameters import check_choice, check_frames_or_share
+from mmfusion.alignment.dtw._windows import sakoe_chiba, whole_window
 
 BOUNDED = ("manhattan", "sqeuclidean")  # metrics that are sums over features
 

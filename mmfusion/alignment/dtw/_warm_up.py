@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from mmfusion.alignment._barycenter import dtw_barycenter
-from mmfusion.alignment._dtw import dtw_path
-from mmfusion.alignment._lower_bounds import lb_improved, lb_keogh
-from mmfusion.alignment._neighbors import dtw_neighbors
-from mmfusion.alignment._pairs import cdist_dtw
-from mmfusion.alignment._soft_dtw import soft_dtw, soft_dtw_alignment
+from mmfusion.alignment.dtw._barycenter import dtw_barycenter
+from mmfusion.alignment.dtw._lower_bounds import lb_improved, lb_keogh
+from mmfusion.alignment.dtw._neighbors import dtw_neighbors
+from mmfusion.alignment.dtw._pairwise import cdist_dtw
+from mmfusion.alignment.dtw._path import dtw_path
+from mmfusion.alignment.dtw._soft import soft_dtw, soft_dtw_alignment
 
 
 def warm_up() -> Iterator[tuple[str, float]]:
@@ -28,7 +28,7 @@ def warm_up() -> Iterator[tuple[str, float]]:
 
     Examples
     --------
-    >>> from mmfusion.alignment._warm_up import warm_up
+    >>> from mmfusion.alignment.dtw._warm_up import warm_up
     >>> names = [name for name, seconds in warm_up()]  # doctest: +SKIP
     """
     rng = np.random.default_rng(0)

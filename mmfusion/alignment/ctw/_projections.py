@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmfusion._constancy import is_constant
-from mmfusion.alignment._warps import warped
+from mmfusion.alignment.ctw._warps import warped
 
 DEPENDENT = 1e-10  # of the largest: a direction of less variance is left out
 PERFECT = 0.999  # a higher correlation counts as this

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment._costs import make_costs, shape_of
-from mmfusion.alignment._dtw import dtw_distance
-from mmfusion.alignment._dtw_kernels import Costs, _compiled, fill_costs
-from mmfusion.alignment._parameters import check_real, check_truth
 from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion.alignment.dtw._costs import make_costs, shape_of
+from mmfusion.alignment.dtw._kernels import Costs, _compiled, fill_costs
+from mmfusion.alignment.dtw._parameters import check_real, check_truth
+from mmfusion.alignment.dtw._path import dtw_distance
 
 LOG2 = log(2)
 LEAST_GAMMA = 1e-200

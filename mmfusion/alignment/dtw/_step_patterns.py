@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment._compilation import compiler
-from mmfusion.alignment._parameters import (
+from mmfusion.alignment.dtw._compilation import compiler
+from mmfusion.alignment.dtw._parameters import (
     check_choice,
     check_integer,
     check_real,

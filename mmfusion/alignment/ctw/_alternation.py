@@ -7,10 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment._basis_warps import BasisWarp, improve, uniform_basis_warp
-from mmfusion.alignment._spatial import Projections, by_likelihood, correlate
-from mmfusion.alignment._temporal import align, realign
-from mmfusion.alignment._warps import uniform_warp, warp_error
+from mmfusion.alignment.ctw._monotone_bases import (
+    BasisWarp,
+    improve,
+    uniform_basis_warp,
+)
+from mmfusion.alignment.ctw._projections import Projections, by_likelihood, correlate
+from mmfusion.alignment.ctw._temporal import align, realign
+from mmfusion.alignment.ctw._warps import uniform_warp, warp_error
 
 Samples = Sequence[Sequence[np.ndarray]]
 

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from mmfusion.alignment._dtw_kernels import Window, band
+from mmfusion.alignment.dtw._kernels import Window, band
 
 
 def whole_window(n: int, m: int) -> Window:

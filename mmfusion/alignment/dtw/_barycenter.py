@@ -11,11 +11,11 @@ from sklearn.utils import check_random_state
 
 from mmfusion._blocks import as_float_array
 from mmfusion._memory import check_fits
-from mmfusion.alignment._dtw import dtw_path
-from mmfusion.alignment._pairs import cdist_dtw
-from mmfusion.alignment._parameters import check_integer, check_real
 from mmfusion.alignment._raw_sequences import as_collection, as_sequence
-from mmfusion.alignment._soft_dtw import soft_dtw_gradient
+from mmfusion.alignment.dtw._pairwise import cdist_dtw
+from mmfusion.alignment.dtw._parameters import check_integer, check_real
+from mmfusion.alignment.dtw._path import dtw_path
+from mmfusion.alignment.dtw._soft import soft_dtw_gradient
 
 MOST_DOUBLINGS = 480  # of the unit, whose square neither overflows nor vanishes
 HARDEST, SOFTEST = 1e-150, 1e150  # gamma beside squares of about 1, beyond all rounding

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from mmfusion.alignment._spatial import Projections, project
-from mmfusion.alignment._warps import UNIFORM, monotone_bases, warp_error, warped
+from mmfusion.alignment.ctw._projections import Projections, project
+from mmfusion.alignment.ctw._warps import UNIFORM, monotone_bases, warp_error, warped
 
 CLOSED = 1e3  # weight, beside the data, of the demand that basis weights sum to 1
 HALVINGS = 8  # of a Gauss-Newton step that does not improve

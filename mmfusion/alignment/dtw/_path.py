@@ -12,17 +12,25 @@ import scipy.linalg.cython_blas  # noqa: F401  # numba's products go through it
 from threadpoolctl import ThreadpoolController
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment._costs import cost_matrix, make_costs, shape_of
-from mmfusion.alignment._dtw_kernels import GIVEN, Costs, Window, mask
-from mmfusion.alignment._parameters import (
+from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion.alignment.dtw._costs import cost_matrix, make_costs, shape_of
+from mmfusion.alignment.dtw._kernels import GIVEN, Costs, Window, mask
+from mmfusion.alignment.dtw._parameters import (
     check_choice,
     check_frames_or_share,
     check_integer,
     check_real,
     check_truth,
 )
-from mmfusion.alignment._raw_sequences import as_sequence
-from mmfusion.alignment._steps import (
+from mmfusion.alignment.dtw._row_blocks import (
+    corner,
+    make_marks,
+    make_room,
+    trace,
+    walk,
+)
+from mmfusion.alignment.dtw._row_blocks import frames_of as strips_of
+from mmfusion.alignment.dtw._step_patterns import (
     Limits,
     StepPattern,
     as_step_pattern,
@@ -33,15 +41,7 @@ from mmfusion.alignment._steps import (
     walk_limited,
     walk_pattern,
 )
-from mmfusion.alignment._strips import (
-    corner,
-    make_marks,
-    make_room,
-    trace,
-    walk,
-)
-from mmfusion.alignment._strips import frames_of as strips_of
-from mmfusion.alignment._windows import (
+from mmfusion.alignment.dtw._windows import (
     around,
     frames_of,
     itakura,

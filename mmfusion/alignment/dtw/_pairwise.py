@@ -9,17 +9,21 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment._costs import METRICS, are_moderate, check_metric, make_costs
-from mmfusion.alignment._dtw import (
+from mmfusion.alignment._raw_sequences import as_collection
+from mmfusion.alignment.dtw._costs import (
+    METRICS,
+    are_moderate,
+    check_metric,
+    make_costs,
+)
+from mmfusion.alignment.dtw._parameters import check_n_jobs
+from mmfusion.alignment.dtw._path import (
     Constraints,
     one_blas_thread,
     solve,
     split_options,
 )
-from mmfusion.alignment._parameters import check_n_jobs
-from mmfusion.alignment._raw_sequences import as_collection
-from mmfusion.alignment._steps import diagonal_weight
-from mmfusion.alignment._strips import (
+from mmfusion.alignment.dtw._row_blocks import (
     frames_of,
     make_marks,
     make_room,
@@ -27,7 +31,8 @@ from mmfusion.alignment._strips import (
     starts_of,
     strip_starts,
 )
-from mmfusion.alignment._windows import check_radius
+from mmfusion.alignment.dtw._step_patterns import diagonal_weight
+from mmfusion.alignment.dtw._windows import check_radius
 
 PAIRS_AT_A_TIME = 4096
 BYTES_PER_PAIR = 40  # of costs, and of the pairs while they are computed

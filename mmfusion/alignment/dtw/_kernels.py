@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment._compilation import compiler
+from mmfusion.alignment.dtw._compilation import compiler
 
 # numbers are finite or +inf, never NaN: minima need not look for it
 _FAST = {"nnan", "nsz", "contract"}

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mmfusion.alignment._dtw import dtw_path
-from mmfusion.alignment._spatial import Projections, project
-from mmfusion.alignment._warps import uniform_warp, warp_error, warped
+from mmfusion.alignment.ctw._projections import Projections, project
+from mmfusion.alignment.ctw._warps import uniform_warp, warp_error, warped
+from mmfusion.alignment.dtw._path import dtw_path
 
 
 def realign(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment._dtw_kernels import (
+from mmfusion.alignment.dtw._kernels import (
     COSINE,
     GIVEN,
     MANHATTAN,
@@ -25,7 +25,7 @@ from mmfusion.alignment._dtw_kernels import (
     band,
     cancelled,
 )
-from mmfusion.alignment._lanes import (
+from mmfusion.alignment.dtw._simd import (
     WIDTH,
     holds_any,
     least,

@@ -7,8 +7,8 @@ from joblib import Parallel, delayed
 from scipy.spatial.distance import cdist, pdist
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment._dtw import one_blas_thread
-from mmfusion.alignment._soft_dtw import soft_dtw
+from mmfusion.alignment.dtw._path import one_blas_thread
+from mmfusion.alignment.dtw._soft import soft_dtw
 
 BYTES_PER_PAIR = 56  # of numbers in a list, and of the matrices made of them
 MEDIAN_FRAMES = 1000  # from which the median distance of two is told

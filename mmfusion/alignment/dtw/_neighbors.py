@@ -8,14 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from mmfusion.alignment._costs import are_moderate, check_metric, make_costs
-from mmfusion.alignment._dtw import (
-    Constraints,
-    split_options,
-)
-from mmfusion.alignment._dtw_kernels import Window, _compiled, band
-from mmfusion.alignment._lanes import WIDTH
-from mmfusion.alignment._lower_bounds import (
+from mmfusion.alignment._raw_sequences import as_collection
+from mmfusion.alignment.dtw._costs import are_moderate, check_metric, make_costs
+from mmfusion.alignment.dtw._kernels import Window, _compiled, band
+from mmfusion.alignment.dtw._lower_bounds import (
     BOUNDED,
     clip,
     envelope,
@@ -23,10 +19,13 @@ from mmfusion.alignment._lower_bounds import (
     excess_of_frames,
     transposed,
 )
-from mmfusion.alignment._pairs import cdist_dtw, reach_of_all, runs_compiled
-from mmfusion.alignment._parameters import check_integer, check_n_jobs
-from mmfusion.alignment._raw_sequences import as_collection
-from mmfusion.alignment._strips import (
+from mmfusion.alignment.dtw._pairwise import cdist_dtw, reach_of_all, runs_compiled
+from mmfusion.alignment.dtw._parameters import check_integer, check_n_jobs
+from mmfusion.alignment.dtw._path import (
+    Constraints,
+    split_options,
+)
+from mmfusion.alignment.dtw._row_blocks import (
     corner,
     fill_panel,
     frames_of,
@@ -36,6 +35,7 @@ from mmfusion.alignment._strips import (
     strip_starts,
     walk,
 )
+from mmfusion.alignment.dtw._simd import WIDTH
 
 PARTS_PER_THREAD = 4  # some queries take longer than others
 MOST_PENALTY = 1e290  # a few thousand of which do not overflow

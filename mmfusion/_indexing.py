@@ -1,0 +1,166 @@
+"""Indexing of `Modalities`: positions of any index; the indexers `iloc`, `loc`."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmfusion._construction import plain_array
+from mmfusion._numbers import is_integer
+from mmfusion._row_labels import label_positions
+
+if TYPE_CHECKING:
+    from mmfusion.modalities import Modalities
+
+
+class PositionIndexer:
+    """Index `Modalities` by position, as ``iloc`` of a DataFrame.
+
+    A column is returned as a block only when all of its rows are selected, and as
+    Modalities otherwise: ``permutation_importance`` reads ``iloc[rows, j]``, sets the
+    ``index`` of the result and assigns it back, which an array does not support;
+    ColumnTransformer reads ``iloc[:, j]`` and needs the block for its transformer.
+
+    Parameters
+    ----------
+    frame : Modalities
+        The data.
+    """
+
+    def __init__(self, frame: Modalities) -> None:
+        self._frame = frame
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple) and len(key) == 2 and not selects_all(key[0]):
+            rows, columns = key
+            if isinstance(columns, str | Integral):
+                columns = [columns]
+            return self._frame[rows, columns]
+        return self._frame[key]
+
+
+class LabelIndexer(PositionIndexer):
+    """Index `Modalities` by row label, as ``loc`` of a DataFrame.
+
+    Rows of data without row labels are indexed by position.
+
+    Parameters
+    ----------
+    frame : Modalities
+        The data.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        rows, columns = key if isinstance(key, tuple) and len(key) == 2 else (key, ...)
+        labels = self._frame._index
+        if labels is not None and not (selects_all(rows) or _is_mask(rows)):
+            rows = label_positions(labels, rows)
+        return super().__getitem__((rows, columns))
+
+
+def _is_mask(key: object) -> bool:
+    """Return whether a key is a mask by position; a pandas Series has labels."""
+    if isinstance(key, np.ndarray):
+        return key.dtype == bool
+    return isinstance(key, list) and len(key) > 0 and all(map(is_flag, key))
+
+
+def selects_all(key: object) -> bool:
+    """Return whether an index is ``...`` or ``:``."""
+    return key is Ellipsis or (isinstance(key, slice) and key == slice(None))
+
+
+def is_flag(value: object) -> bool:
+    """Return whether a value is True or False, of Python or NumPy."""
+    return isinstance(value, bool | np.bool_)
+
+
+def row_positions(rows: Any, n_samples: int) -> slice | np.ndarray:
+    """Convert an index of samples to a slice or to non-negative positions.
+
+    Parameters
+    ----------
+    rows : int, slice, range, or array-like of int or bool
+        The index; negative positions count from the end.
+    n_samples : int
+        Number of samples.
+
+    Returns
+    -------
+    slice or ndarray of int
+        Positions; a slice for a slice, since it selects a view.
+
+    Raises
+    ------
+    IndexError
+        If the index is of another kind, or out of range.
+    """
+    if isinstance(rows, slice):
+        return bounded_slice(rows, n_samples)
+    if is_integer(rows):
+        rows = [int(rows)]
+    if isinstance(rows, range):
+        rows = list(rows)
+    if isinstance(rows, list) and len({is_flag(row) for row in rows}) > 1:
+        raise IndexError("the index of samples mixes positions with True and False")
+    if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
+        raise IndexError("the index of samples is a masked array with masked rows")
+    try:
+        positions = plain_array(rows, "the index of samples")
+    except (TypeError, ValueError) as error:
+        raise IndexError(str(error)) from error
+    if positions.size == 0 and positions.ndim == 1 and positions.dtype != bool:
+        return np.empty(0, dtype=np.intp)  # [] is an array of float64
+    if positions.dtype == object and all(is_integer(r) for r in positions.flat):
+        outside = np.array([max(positions.flat, key=abs)])  # beyond 64 bits
+    elif positions.ndim != 1 or positions.dtype.kind not in "bui":
+        raise IndexError(
+            "index samples by integers, a boolean mask or a slice, modalities by "
+            "name, and row labels by X.loc"
+        )
+    elif positions.dtype == bool:
+        if len(positions) != n_samples:
+            raise IndexError(
+                f"the mask has {len(positions)} entries for {n_samples} samples"
+            )
+        return np.flatnonzero(positions)
+    else:
+        outside = positions[(positions < -n_samples) | (positions >= n_samples)]
+    if outside.size:
+        raise IndexError(f"sample {outside[0]} is out of range for {n_samples} samples")
+    positions = positions.astype(np.intp)  # int8 would overflow when n_samples is added
+    return np.where(positions < 0, positions + n_samples, positions)
+
+
+def bounded_slice(rows: slice, size: int) -> slice:
+    """Restrict a slice of positions to the bounds of an axis.
+
+    Parameters
+    ----------
+    rows : slice
+        Slice of positions of any size.
+    size : int
+        Length of the axis.
+
+    Returns
+    -------
+    slice
+        An equivalent slice whose numbers fit in 64 bits.
+
+    Raises
+    ------
+    IndexError
+        If the slice is not one of positions.
+    """
+    try:
+        start, stop, step = rows.indices(size)
+    except (TypeError, ValueError) as error:
+        raise IndexError(
+            f"{rows} is no slice of positions ({error}); X.loc takes row labels"
+        ) from error
+    if start < 0:  # a negative step from before the first position selects nothing
+        return slice(0, 0)
+    step = min(max(step, -size - 1), size + 1)  # pandas overflows beyond 64 bits
+    return slice(start, None if stop < 0 else stop, step)

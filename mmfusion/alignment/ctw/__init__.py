@@ -1,0 +1,1 @@
+"""Canonical time warping: projections and warps of several modalities."""

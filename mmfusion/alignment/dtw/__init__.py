@@ -1,0 +1,1 @@
+"""Dynamic time warping: costs, windows, paths, search, lower bounds and soft-DTW."""

@@ -1,0 +1,29 @@
+"""Losses of deep multimodal learning, as pure functions of tensors."""
+
+from mmfusion.nn.losses.adversarial import adversarial_cross_entropy
+from mmfusion.nn.losses.attention import attention_mismatch
+from mmfusion.nn.losses.clustering import (
+    balance_penalty,
+    cauchy_schwarz_divergence,
+    cluster_size_divergence,
+    confidence_penalty,
+    corner_closeness,
+    neighbor_disagreement,
+)
+from mmfusion.nn.losses.contrastive import contrastive_loss, nt_xent
+from mmfusion.nn.losses.kernels import gaussian_kernel, squared_distances
+
+__all__ = [
+    "adversarial_cross_entropy",
+    "attention_mismatch",
+    "balance_penalty",
+    "cauchy_schwarz_divergence",
+    "cluster_size_divergence",
+    "confidence_penalty",
+    "contrastive_loss",
+    "corner_closeness",
+    "gaussian_kernel",
+    "neighbor_disagreement",
+    "nt_xent",
+    "squared_distances",
+]

@@ -1,0 +1,48 @@
+"""Losses that align a fused representation with those of the modalities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmfusion.nn.losses.kernels import LOSS_EPSILON
+
+
+def attention_mismatch(
+    fused: Tensor,
+    kernels: Tensor,
+    weights: Tensor,
+    observed: Tensor | None = None,
+    *,
+    mean: bool = True,
+) -> Tensor:
+    """Compute ``||K_f - sum_v w_v K_v||_F^2 / m^2`` (Zhou and Shen, 2020).
+
+    Parameters
+    ----------
+    fused : tensor of shape (m, m)
+        Kernel K_f of the fused latents.
+    kernels : tensor of shape (V, m, m)
+        Kernel K_v of the latents of each modality.
+    weights : tensor of shape (V,)
+        Attention weights w.
+    observed : tensor of bool of shape (m, V), default=None
+        Whether each sample has each modality; None for complete samples. The weights
+        of a pair of samples are renormalised over the modalities observed in both;
+        pairs without a common modality add nothing.
+    mean : bool, default=True
+        Whether to divide by the m^2 entries; the sum is the form as printed.
+
+    Returns
+    -------
+    tensor of shape ()
+        The mismatch; nonnegative.
+    """
+    if observed is None:
+        squares = (fused - torch.tensordot(weights, kernels, dims=1)).square()
+    else:
+        both = observed.mT[:, :, None] & observed.mT[:, None, :]
+        shares = both * weights[:, None, None]
+        shares = shares / torch.clamp_min(shares.sum(0), LOSS_EPSILON)
+        squares = (fused - (shares * kernels).sum(0)).square() * both.any(0)
+    return squares.mean() if mean else squares.sum()
