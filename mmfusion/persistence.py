@@ -27,7 +27,8 @@ _NOT_WALKED = {
     "robustness",
     "testing",
 }
-_DEEP = ["mmfusion.clustering"]  # estimators that consist of arrays once stored
+# their estimators consist of arrays once stored
+_DEEP = ["mmfusion.clustering", "mmfusion.nn"]
 
 
 def trusted_types() -> list[str]:

@@ -9,9 +9,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
+from mmfusion._sklearn_compat import Interval
+
+POSITIVE = Interval(Real, 0, None, closed="neither")
 AUTO_STEPS = 400  # batches that 'auto' epochs make at least
 
 
@@ -150,8 +152,7 @@ def merge_by_module(
 def check_rates(rates: Mapping[str, Any], parameter: str) -> dict[str, float]:
     """Return learning rates as float; refuse those that are not positive numbers."""
     for name, rate in rates.items():
-        is_number = isinstance(rate, Real) and not isinstance(rate, bool | np.bool_)
-        if not is_number or not 0 < rate < math.inf:
+        if not POSITIVE.is_satisfied_by(rate):
             raise ValueError(
                 f"{parameter}[{name!r}]={rate!r} must be a positive, finite number"
             )

@@ -22,13 +22,13 @@ from mmfusion._sklearn_compat import (
 from mmfusion._typing import DeviceLike
 from mmfusion.nn._devices import resolve_device
 from mmfusion.nn._settings import (
+    POSITIVE,
     TrainingSettings,
     check_betas,
     check_rates,
     merge_by_module,
 )
 
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 _COUNT = Interval(Integral, 1, None, closed="left")
 _COUNT_OR_0 = Interval(Integral, 0, None, closed="left")
 _AUTO = StrOptions({"auto"})
@@ -133,8 +133,8 @@ class Trainer(BaseEstimator):
         "max_epochs": [_AUTO, _COUNT_OR_0, None],
         "pretrain_epochs": [_AUTO, _COUNT_OR_0, None],
         "batch_size": [_AUTO, Interval(Integral, 2, None, closed="left"), None],
-        "lr": [_POSITIVE, dict, None],
-        "pretrain_lr": [_POSITIVE, dict, None],
+        "lr": [POSITIVE, dict, None],
+        "pretrain_lr": [POSITIVE, dict, None],
         "betas": [tuple, list, dict, None],
         "lr_schedule": [StrOptions({"cosine", "constant"}), None],
         "clip_norm": [Interval(Real, 0, math.inf, closed="right"), None],
