@@ -67,4 +67,4 @@ check: lint test ## what CI runs
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf build dist report docs/_build docs/gallery docs/reference/generated
+	rm -rf build dist report docs/_build docs/gallery docs/reference/generated docs/development/generated

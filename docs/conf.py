@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: `make docs`."""
+"""Configuration of Sphinx for `make docs`."""
 
 import re
 import runpy
@@ -7,7 +7,9 @@ from pathlib import Path
 import mmfusion
 
 REFERENCE = Path(__file__).parent / "reference"
+DEVELOPMENT = Path(__file__).parent / "development"
 LIST = runpy.run_path(str(REFERENCE / "api.py"))
+PARTS = runpy.run_path(str(DEVELOPMENT / "generate.py"))
 
 project = "mmfusion"
 author = copyright = "The mmfusion developers"
@@ -60,7 +62,13 @@ def unlink(app, what, name, obj, options, lines):
     lines[:] = labels.sub(r"\1", "\n".join(lines)).split("\n")
 
 
+def write_generated(app, config):
+    """Write what is made from other files before Sphinx looks for pages."""
+    LIST["write_pages"](REFERENCE)
+    PARTS["write_parts"](DEVELOPMENT / "generated")
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", unlink)
-    app.connect("config-inited", lambda app, config: LIST["write_pages"](REFERENCE))
+    app.connect("config-inited", write_generated)
     app.connect("missing-reference", resolve_public_name)

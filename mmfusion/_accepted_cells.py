@@ -1,4 +1,4 @@
-"""Which cells a modality's own estimator takes: NaN, text and categories."""
+"""Cells that the estimator of a modality accepts: NaN, text and categories."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sklearn.utils import get_tags
 
 @dataclass(frozen=True)
 class AcceptedCells:
-    """What an estimator takes beside finite numbers.
+    """Kinds of cells that an estimator accepts in addition to finite numbers.
 
     Parameters
     ----------
     nan : bool
-        Whether single cells may be NaN.
+        Whether cells may be NaN.
     text : bool
         Whether cells may be text, categories or other objects.
     """
@@ -26,25 +26,26 @@ class AcceptedCells:
     text: bool
 
 
-def accepted_cells(estimator: Any) -> AcceptedCells:
-    """Return which cells an estimator takes beside finite numbers.
+def accepted_cells(estimator: object) -> AcceptedCells:
+    """Return the kinds of cells that an estimator accepts.
 
-    The tags of scikit-learn answer for an estimator alone; those of a Pipeline and of
-    a search do not, so that their first step, or what they search over, is asked.
+    They are read from the tags of scikit-learn. Those of a Pipeline or of a search do
+    not describe the input of its first step or inner estimator, whose own are read.
 
     Parameters
     ----------
     estimator : estimator
-        What a modality is handed to.
+        Estimator that receives the block of a modality.
 
     Returns
     -------
     AcceptedCells
-        What it takes.
+        Accepted kinds of cells.
     """
     first = _first_step(estimator)
-    if isinstance(first, ColumnTransformer):  # each of its columns has its own step
+    if isinstance(first, ColumnTransformer):  # its columns go to different estimators
         return AcceptedCells(nan=True, text=True)
+    # without tags, as in third-party estimators, the strictest input is assumed
     if not hasattr(first, "__sklearn_tags__"):
         return AcceptedCells(nan=False, text=False)
     tags = get_tags(first)
@@ -55,7 +56,7 @@ def accepted_cells(estimator: Any) -> AcceptedCells:
 
 
 def _first_step(estimator: Any) -> Any:
-    """Return the estimator that sees the data first."""
+    """Return the inner estimator that receives the data first."""
     while True:
         if isinstance(estimator, Pipeline):
             steps = [step for _, step in estimator.steps]

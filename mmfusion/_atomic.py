@@ -1,4 +1,4 @@
-"""Writing a file as a whole or not at all."""
+"""Atomic writing of files, and errors of the file system with a remedy."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
-REMEDIES = {
+FILE_ERROR_REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space there or give another path",
-    errno.EDQUOT: "the disk quota is used up; free some space or give another path",
-    errno.EFBIG: "the file is larger than is allowed there; give another path",
+    errno.EDQUOT: "the disk quota is exceeded; free some space or give another path",
+    errno.EFBIG: "the file is larger than the system allows; give another path",
     errno.EROFS: "the file system is read-only; give another path",
     errno.EACCES: "no permission to write there; change it or give another path",
     errno.EPERM: "no permission to write there; change it or give another path",
-    errno.ENOENT: "there is no such folder; make it first or give another path",
+    errno.ENOENT: "the folder does not exist; create it first or give another path",
     errno.ENOTDIR: "a part of the path is no folder; give another path",
-    errno.EEXIST: "there is a file of this name; give another path",
+    errno.EEXIST: "a file of this name exists; give another path",
     errno.EISDIR: "it is a folder; give the path of a file",
     errno.ENAMETOOLONG: "the name is too long; give a shorter path",
-    errno.ELOOP: "its symbolic links lead in a circle; give another path",
+    errno.ELOOP: "its symbolic links form a circle; give another path",
 }
 
 
 def as_path(path: str | PathLike[str], parameter: str = "path") -> Path:
-    """Take what the user gave for a path, or refuse what the system would not take.
+    """Check a path and convert it to a `Path`.
 
     Parameters
     ----------
     path : str or path-like
-        What was given.
+        Path given by the user.
     parameter : str, default="path"
-        What to call it in errors.
+        Name of the parameter in errors.
 
     Returns
     -------
     Path
-        The path as it was given.
+        The path, not resolved.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no path, or empty, or cannot be encoded.
+        If it is not a path, is empty, or cannot be encoded.
 
     Examples
     --------
@@ -69,17 +69,17 @@ def as_path(path: str | PathLike[str], parameter: str = "path") -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, unless they are there.
+    """Create a folder and its parents, unless they exist.
 
     Parameters
     ----------
     path : Path
-        The folder.
+        Path of the folder.
 
     Raises
     ------
     OSError
-        If it cannot be made. The message names the path and a remedy.
+        If it cannot be created. The message names the path and a remedy.
 
     Examples
     --------
@@ -99,32 +99,31 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def write_atomically(path: str | PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a file for writing that replaces `path` once all of it is on the disk.
+    """Open a file for writing that replaces `path` once it is complete on the disk.
 
-    The content goes to a new file of unpredictable name in the same folder, which is
-    flushed, synchronised and renamed. After any exception, the new file is removed,
-    and a file that was at `path` before is as it was.
+    The content is written to a temporary file in the same folder, which is flushed,
+    synchronised and renamed. After any exception the temporary file is removed, and an
+    existing file at `path` is unchanged.
 
     Parameters
     ----------
     path : str or path-like
-        The file to write. A symbolic link is followed, the permissions of an existing
-        file are kept, and devices and pipes are written to directly.
+        File to write. Symbolic links are followed, the permissions of an existing file
+        are preserved, and devices and pipes are written to directly.
     mode : {'wb', 'w'}, default='wb'
-        Whether to write bytes or text, which is encoded in UTF-8; its ends of lines
-        are written as they are.
+        Whether to write bytes, or text in UTF-8 without conversion of line ends.
 
     Yields
     ------
     file object
-        Opened in `mode`.
+        File opened in `mode`.
 
     Raises
     ------
     OSError
         If `path` cannot be written. The message names the path and a remedy.
     TypeError, ValueError
-        If `path` is no path.
+        If `path` is not a path.
 
     Examples
     --------
@@ -141,12 +140,15 @@ def write_atomically(path: str | PathLike[str], mode: str = "wb") -> Iterator[IO
     path = as_path(path)
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
+    # in the same folder, since only a rename within one file system is atomic; its name
+    # is unpredictable, so that nobody can place a link there beforehand
     beside = os.path.join(folder, f".mmfusion-{secrets.token_hex(8)}.tmp")
     try:
         if _is_replaced(target):
             with _removed_on_failure(beside), _open(beside, f"x{mode[1:]}") as file:
                 yield file
                 file.flush()
+                # before the rename: a crash must not leave a truncated file at `path`
                 os.fsync(file.fileno())
                 file.close()
                 if os.path.exists(target):
@@ -157,7 +159,7 @@ def write_atomically(path: str | PathLike[str], mode: str = "wb") -> Iterator[IO
                 yield file
     except OSError as error:
         if error.filename not in (None, beside, target):
-            raise  # what the caller did with another file
+            raise  # about another file, which the caller used
         raise _explained(error, path) from error
 
 
@@ -178,7 +180,7 @@ def _open(path: str, mode: str) -> IO[Any]:
 
 
 def _is_replaced(target: str) -> bool:
-    """Return whether a new file takes the place of what is there."""
+    """Return whether a path is a regular file or free, so that a rename replaces it."""
     try:
         os.stat(target)
     except FileNotFoundError:
@@ -189,7 +191,8 @@ def _is_replaced(target: str) -> bool:
 
 
 def _explained(error: OSError, path: Path) -> OSError:
-    remedy = REMEDIES.get(error.errno or 0, str(error))
+    """Return an error of the same type whose message names the path and a remedy."""
+    remedy = FILE_ERROR_REMEDIES.get(error.errno or 0, str(error))
     message = f"cannot write {str(path)!r}: {remedy}"
-    # with its number, OSError becomes the subclass that callers expect
+    # given its number, OSError creates the subclass that callers expect
     return OSError(message) if error.errno is None else OSError(error.errno, message)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from scipy import sparse
@@ -35,8 +35,8 @@ PIECE_BYTES = 2**24  # of a mapped file, read at a time
 TEXT_REMEDY = "encode it as numbers first"
 
 
-def is_sequences(block: Block) -> bool:
-    """Tell a block of sequences."""
+def is_sequences(block: object) -> TypeGuard[np.ndarray]:
+    """Return whether a block has one array per sample."""
     return isinstance(block, np.ndarray) and block.ndim == 1 and block.dtype.kind == "O"
 
 
@@ -419,135 +419,6 @@ def n_features(block: Block) -> int:
     return int(np.prod(block.shape[1:]))
 
 
-def cut_padding(padded: np.ndarray) -> np.ndarray:
-    """Take sequences out of a padded array, as views up to their last frame.
-
-    Trailing frames that are all NaN are padding; a row of them is a missing sequence.
-    """
-    block = np.empty(len(padded), dtype=object)
-    for i, frames in enumerate(padded):
-        block[i] = _without_padding(frames)
-    return block
-
-
-def _without_padding(frames: np.ndarray) -> np.ndarray | None:
-    if frames.size == 0:
-        return None
-    if not _is_null(frames[-1]).all():  # most often; what comes before is not read
-        return frames
-    observed = ~_is_null(frames).reshape(len(frames), -1).all(axis=1)
-    return frames[: np.flatnonzero(observed)[-1] + 1] if observed.any() else None
-
-
-def cut_frames(
-    frames: np.ndarray, lengths: np.ndarray, name: str, found: str = "there are"
-) -> np.ndarray:
-    """Cut concatenated frames into sequences, as views; a length of -1 is None.
-
-    `name` is what errors call the lengths, `found` how they tell of the frames.
-    """
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} has {lengths.dtype} of shape {lengths.shape}; it needs one "
-            "integer per sample"
-        )
-    if lengths.size and (lengths.min() < -1 or lengths.max() > len(frames)):
-        raise ValueError(
-            f"{name} has values from {lengths.min()} to {lengths.max()}; {found} "
-            f"{len(frames)} frames, and -1 stands for a sample without any"
-        )
-    n_frames = np.maximum(lengths.astype(np.int64), 0)  # small types would overflow
-    if n_frames.sum() != len(frames):
-        raise ValueError(
-            f"{name} adds up to {n_frames.sum()} frames; {found} {len(frames)}"
-        )
-    stops = np.cumsum(n_frames)
-    block = np.full(len(lengths), None, dtype=object)
-    for i in np.flatnonzero(lengths >= 0):
-        block[i] = frames[stops[i] - n_frames[i] : stops[i]]
-    return block
-
-
-def holds_sequences(block: Block) -> bool:
-    """Tell sequences in either form: one array per sample, or one padded array."""
-    return is_sequences(block) or (kind(block) == "dense" and block.ndim > 2)
-
-
-def float_sequences(
-    block: Block, name: str, present: np.ndarray | None = None
-) -> np.ndarray:
-    """Take a block of either form as sequences of 2-D float arrays.
-
-    Parameters
-    ----------
-    block : object array of sequences, or ndarray of shape (n_samples, n_frames, ...)
-        The block; trailing frames of a dense one that are all NaN are padding.
-    name : str
-        Its modality, for errors.
-    present : ndarray of bool of shape (n_samples,), default=None
-        False where a sample is not to be looked at; None looks at all.
-
-    Returns
-    -------
-    ndarray of object of shape (n_samples,)
-        Arrays of shape (n_frames, n_features), all of one width, float32 where they
-        were and else float64, views where they can be; None where a sample lacks the
-        modality: given as None, all NaN, or not `present`. NaN may stand within.
-
-    Raises
-    ------
-    ValueError
-        If the block is a table, or a sequence is empty, holds no numbers or infinity,
-        or differs from others in width.
-    """
-    if not holds_sequences(block):
-        raise ValueError(
-            f"modality {name!r} is a table of shape {shape_name(block)}; sequences "
-            "are one array of shape (n_frames, n_features) per sample, or one array "
-            "of shape (n_samples, n_frames, n_features) with NaN after the last frame"
-        )
-    if not is_sequences(block):
-        block = cut_padding(block)
-    sequences = np.full(len(block), None, dtype=object)
-    width: tuple[int, int] | None = None  # and the sample that has set it
-    for i in range(len(block)) if present is None else np.flatnonzero(present):
-        if block[i] is None:
-            continue
-        what = f"modality {name!r}: the sequence of sample {i}"
-        frames = _float_frames(block[i], what)
-        if frames is None:
-            continue
-        if width is None:
-            width = (frames.shape[1], int(i))
-        if frames.shape[1] != width[0]:
-            raise ValueError(
-                f"{what} has {frames.shape[1]} features per frame, that of sample "
-                f"{width[1]} has {width[0]}; give every frame the same features"
-            )
-        sequences[i] = frames
-    return sequences
-
-
-def _float_frames(element: np.ndarray, what: str) -> np.ndarray | None:
-    if element.size == 0:
-        raise ValueError(
-            f"{what} is empty, of shape {element.shape}; give None for a sample that "
-            "lacks the modality"
-        )
-    frames = as_float_array(element.reshape(len(element), -1), what)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(frames.sum()):  # makes no array, unlike the searches below
-            return frames
-    infinite = np.argwhere(np.isinf(frames))
-    if len(infinite):
-        frame, feature = infinite[0].tolist()
-        raise ValueError(
-            f"{what} is infinite in frame {frame}, feature {feature}; write NaN where "
-            "nothing was measured"
-        )
-    return None if np.isnan(frames).all() else frames
-
-
 def of_samples(values: Any, chosen: np.ndarray) -> Any:
     """Take the chosen samples (a mask) of anything with a row for each sample."""
     if chosen.all() or not (hasattr(values, "__len__") or hasattr(values, "shape")):
@@ -576,7 +447,7 @@ def column_names(block: Block) -> list[str] | None:
     return names if all(isinstance(n, str) for n in names) else None
 
 
-def _is_null(values: np.ndarray) -> np.ndarray:
+def null_cells(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "fcmM":
         return np.isnan(values)
     if values.dtype.kind == "O":
@@ -584,12 +455,17 @@ def _is_null(values: np.ndarray) -> np.ndarray:
     return np.zeros(values.shape, dtype=bool)
 
 
-def _null_cells(block: Block) -> np.ndarray:
+def _null_mask(block: Block) -> np.ndarray:
     if (
         package_of(block) == "pandas"
     ):  # whose NA says neither yes nor no to a comparison
         return block.isna().to_numpy()
-    return _is_null(block.toarray() if sparse.issparse(block) else np.asarray(block))
+    return null_cells(block.toarray() if sparse.issparse(block) else np.asarray(block))
+
+
+def _is_all_null(values: np.ndarray) -> bool:
+    first = values[(slice(1),) * values.ndim]  # most often observed, as is the array
+    return bool(null_cells(first).all() and null_cells(values).all())
 
 
 def observed_rows(block: Block) -> np.ndarray:
@@ -599,21 +475,21 @@ def observed_rows(block: Block) -> np.ndarray:
     all NaN counts as missing. Only rows whose first value is null are read whole.
     """
     if is_sequences(block):
-        return np.array([e is not None and not _is_null(e).all() for e in block], bool)
+        return np.array([e is not None and not _is_all_null(e) for e in block], bool)
     observed = np.ones(block.shape[0], dtype=bool)
     if 0 in block.shape:
         return observed
     if sparse.issparse(block):
         first = np.flatnonzero(np.diff(block.indptr) == block.shape[1])  # no zeros
-        suspects = first[_is_null(block.data[block.indptr[first]])]
+        suspects = first[null_cells(block.data[block.indptr[first]])]
     elif is_frame(block):
-        suspects = np.flatnonzero(_null_cells(take_columns(block, [0])))
+        suspects = np.flatnonzero(_null_mask(take_columns(block, [0])))
     else:
         cell = (..., *(0,) * (block.ndim - 1))
-        lacking = [_is_null(block[rows][cell]) for rows in pieces(block)]
+        lacking = [null_cells(block[rows][cell]) for rows in pieces(block)]
         suspects = np.flatnonzero(np.concatenate(lacking))
     if suspects.size:
-        null = _null_cells(take_rows(block, suspects))
+        null = _null_mask(take_rows(block, suspects))
         observed[suspects[null.reshape(len(suspects), -1).all(axis=1)]] = False
     return observed
 
@@ -674,8 +550,8 @@ def _dense_equal(a: Any, b: Any) -> bool:
     if a is None or b is None or a.dtype != b.dtype or a.shape != b.shape:
         return False
     if a.dtype.kind == "O":
-        null = _is_null(a)
-        a, b = np.where(null, None, a), np.where(_is_null(b), None, b)
+        null = null_cells(a)
+        a, b = np.where(null, None, a), np.where(null_cells(b), None, b)
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
 
 
@@ -730,3 +606,31 @@ def column_slices(widths: list[int]) -> list[slice]:
     """Where each modality lies once blocks of these widths stand side by side."""
     edges = np.concatenate([[0], np.cumsum(widths)])
     return [slice(int(start), int(stop)) for start, stop in pairwise(edges)]
+
+
+def first_infinite_cell(
+    block: Block, present: np.ndarray, *, nan_too: bool
+) -> tuple[int, int, float] | None:
+    """Find the first observed cell that is infinite, or NaN; None if all are finite."""
+    values = block.data if sparse.issparse(block) else block
+    with np.errstate(over="ignore", invalid="ignore"):
+        # makes no array, unlike the search below
+        if all(np.isfinite(values[r].sum()) for r in pieces(values)):
+            return None
+    unfit = (lambda cells: ~np.isfinite(cells)) if nan_too else np.isinf
+    if sparse.issparse(block):
+        cells = block.tocoo()
+        bad = unfit(cells.data) & present[cells.row]
+        places = np.column_stack([cells.row, cells.col])[bad]
+        found = cells.data[bad]
+    else:
+        parts, found_parts = [], []
+        for rows in pieces(block):
+            flat = block[rows].reshape(len(present[rows]), -1)
+            bad = np.argwhere(unfit(flat) & present[rows, None])
+            parts.append(bad + np.array([rows.start or 0, 0]))
+            found_parts.append(flat[tuple(bad.T)])
+        places, found = np.concatenate(parts), np.concatenate(found_parts)
+    if len(places) == 0:
+        return None
+    return int(places[0, 0]), int(places[0, 1]), float(found[0])

@@ -1,4 +1,4 @@
-"""Optional packages, imported when they are needed."""
+"""Imports of optional packages when they are needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def import_extra(module: str) -> Any:
-    """Import a module of a package that comes with the extra ``benchmark``."""
+    """Import a module of an optional package of the extra ``benchmark``."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -22,21 +22,31 @@ def load_export(
 ) -> Any:
     """Import a public name of a package whose modules need an extra.
 
+    It implements the ``__getattr__`` of such packages, so that importing them does not
+    import their dependencies.
+
     Parameters
     ----------
     package : str
-        The package.
+        Full name of the package.
     modules : dict of str to str
-        The module of each public name.
+        Module of each public name.
     name : str
-        The name asked for.
+        Name to import.
     extra, needs : str
-        The extra, and what comes with it.
+        Name of the extra, and the optional packages in it.
 
     Returns
     -------
     object
-        What is called so.
+        The imported class or function.
+
+    Raises
+    ------
+    AttributeError
+        If the package has no such name.
+    ImportError
+        If the extra is not installed.
     """
     if name not in modules:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

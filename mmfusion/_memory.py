@@ -1,4 +1,4 @@
-"""Memory: refuse at once what would not fit."""
+"""Memory limits: refusal of computations that need more than is available."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import os
 from pathlib import Path
 
 MEMINFO = Path("/proc/meminfo")
-# limits of the control group of a container, of version 2 and of version 1
+# limits of a container: those of control groups of version 2 and of version 1
 CONTROL_GROUPS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-UNCHECKED_BYTES = 2**24  # at most which it is not worth the time to ask the system
+UNCHECKED_BYTES = 2**24  # too little to be worth the time of reading the limits
 BYTES_PER_UNIT = 1024
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def check_fits(n_bytes: int, what: str, remedy: str) -> None:
-    """Refuse what needs more memory than is available, before it is allocated.
+    """Check that memory is available before it is allocated.
 
-    Operating systems promise more memory than they have and end the process once it
-    is written to, so that waiting for a MemoryError is of no use.
+    Operating systems grant more memory than they have and end the process once it is
+    written to, so that a MemoryError is not raised in time.
 
     Parameters
     ----------
     n_bytes : int
-        Memory that is needed.
+        Needed memory.
     what : str
-        What needs it, for the error.
+        Computation that needs it, in the error.
     remedy : str
-        What to do instead, for the error.
+        Remedy in the error.
 
     Raises
     ------
     ValueError
-        If it does not fit. It is a ValueError, as for any other input that cannot be
+        If the memory is not available. Its type is that of other input that cannot be
         processed, so that callers add the modality and the sample to the message.
     """
     if n_bytes <= UNCHECKED_BYTES:
@@ -60,7 +60,7 @@ def available_bytes() -> int | None:
 
 
 def _free_bytes() -> int | None:
-    """Memory that is free or can be reclaimed, else all that there is."""
+    """Return free and reclaimable memory, or all memory where that is unknown."""
     try:
         lines = MEMINFO.read_text().splitlines()
         values = {line.split(":")[0]: int(line.split()[1]) for line in lines}
@@ -69,31 +69,31 @@ def _free_bytes() -> int | None:
         pass
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has none
+    except (AttributeError, ValueError, OSError):  # not supported by Windows
         return None
 
 
 def _limit_of(path: Path) -> int | None:
     try:
         return int(path.read_text())
-    except (OSError, ValueError):  # no such group, or 'max': no limit
+    except (OSError, ValueError):  # no such group, or 'max', which means no limit
         return None
 
 
 def in_units(n_bytes: float) -> str:
-    """Write a number of bytes in the unit that suits it.
+    """Format a number of bytes in the largest unit of which it has at least one.
 
     Parameters
     ----------
     n_bytes : float
-        The number.
+        Number of bytes.
 
     Returns
     -------
     str
-        Such as '1.5 GiB'.
+        Text such as '1.5 GiB'.
     """
-    if n_bytes > BYTES_PER_UNIT ** (len(UNITS) + 1):  # perhaps too large for a float
+    if n_bytes > BYTES_PER_UNIT ** (len(UNITS) + 1):  # may be an int beyond float64
         return f"more than {BYTES_PER_UNIT**2} {UNITS[-1]}"
     unit = 0
     while n_bytes >= BYTES_PER_UNIT and unit < len(UNITS) - 1:

@@ -1,8 +1,8 @@
-"""Values that are numbers, and those that are not: text, dates, categories, objects.
+"""Validation of numbers: refusal of text, dates, categories and other objects.
 
-scikit-learn converts some of what is no number without a warning (dates become
-nanoseconds, text that looks like numbers is parsed) and refuses the rest without the
-name of the column. Here all of it is refused by column.
+scikit-learn converts some such values silently (dates become nanoseconds, text that
+looks like a number is parsed) and refuses others without the name of the column. Here
+all are refused, with the name of the column.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ARRAY_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
 
@@ -29,19 +32,22 @@ def is_frame(obj: object) -> bool:
 
 
 def refuse_unknown_type(data: Any, what: str) -> None:
-    """Refuse an object that NumPy could only read element by element, if at all.
+    """Refuse an object whose type defines no conversion to an array.
+
+    NumPy would read it element by element, which may not end, or store it as one
+    object.
 
     Parameters
     ----------
     data : object
-        What was given for an array.
+        Data to be converted to an array.
     what : str
-        What it is called in the error.
+        Name of the data in errors.
 
     Raises
     ------
     TypeError
-        If its type has no conversion to an array of its own.
+        If the type defines no conversion to an array.
     """
     if isinstance(
         data, list | tuple | np.ndarray | Real | complex | str | bytes | None
@@ -55,7 +61,8 @@ def refuse_unknown_type(data: Any, what: str) -> None:
         raise TypeError(_unknown_type(data, what)) from None
 
 
-def _unknown_type(data: Any, what: str) -> str:
+def _unknown_type(data: object, what: str) -> str:
+    """Return the error message for an object that is no array."""
     found = f"{what} is a {type(data).__name__}, which is no array"
     if package_of(data) == "anndata":
         return f"{found}; give its matrix (.X) or its table (.to_df())"
@@ -72,30 +79,32 @@ def _unknown_type(data: Any, what: str) -> str:
 
 
 def is_null(cell: Any) -> bool:
-    """Return whether an object stands for nothing: None, NA, NaT, or NaN."""
+    """Return whether a cell holds a missing value: None, NA, NaT, or NaN."""
+    # by name, since pandas and polars may not be installed
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
-    # NaN is unlike itself; of arrays as cells that cannot be asked
+    # NaN differs from itself; a comparison of arrays would have no single truth value
     return isinstance(cell, Real | Decimal | np.generic) and bool(cell != cell)
 
 
-def is_real(value: Any) -> bool:
-    """Return whether a value is a real number, which True and False are not.
+def is_real(value: object) -> bool:
+    """Return whether a value is a real number.
 
-    Neither is a span of time, which is an integer to NumPy.
+    Booleans are not, although Python counts them as integers, nor are timedelta64
+    values, although NumPy does.
     """
     return isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
 
 
-def is_integer(value: Any) -> bool:
-    """Return whether a value is an integer, of Python or of NumPy; see `is_real`."""
+def is_integer(value: object) -> bool:
+    """Return whether a value is an integer of Python or NumPy, and no boolean."""
     return isinstance(value, Integral) and is_real(value)
 
 
 def cell_name(
     row: int, feature: int, columns: Sequence[str] | None, row_kind: str = "sample"
 ) -> str:
-    """Name a cell by its row and its column, or its position without names."""
+    """Return the name of a cell in errors: its row, and its column or position."""
     if columns is None:
         return f"{row_kind} {row}, feature {feature}"
     return f"{row_kind} {row}, column {columns[feature]!r}"
@@ -108,33 +117,33 @@ def as_numbers(
     columns: Sequence[str] | None = None,
     row_kind: str = "sample",
 ) -> Any:
-    """Refuse what holds no real numbers, and convert objects that are numbers.
+    """Check that a block holds real numbers, and convert objects that are numbers.
 
     Parameters
     ----------
     block : ndarray, sparse matrix or DataFrame
-        The values, with samples as rows.
+        Values, with samples as rows.
     what : str
-        What errors call the block.
+        Name of the block in errors.
     remedy : str
-        What errors advise for text and categories.
+        Remedy for text and categories in errors.
     columns : list of str, default=None
-        Names of the columns, for errors.
+        Names of the columns in errors.
     row_kind : str, default='sample'
-        What errors call a row of an array.
+        Name of a row in errors.
 
     Returns
     -------
     ndarray, sparse matrix or DataFrame
-        The block itself, unless it holds objects or nulls of a table, which become
+        The block itself, unless it has columns of objects or nulls, which become
         float64 with NaN for None and NA.
 
     Raises
     ------
     ValueError
-        If a column, or a cell of objects, holds something else than real numbers.
+        If a column or cell does not hold real numbers.
     TypeError
-        If a cell of objects holds something that is no value at all, such as a dict.
+        If a cell holds an object that is no value, such as a dict.
     """
     if is_frame(block):
         return _frame_as_numbers(block, what, remedy)
@@ -146,7 +155,7 @@ def as_numbers(
 
 
 def holds_other_than_numbers(block: Any) -> bool:
-    """Return whether some cells of a block are text, categories or other objects."""
+    """Return whether a block has cells of text, categories or other objects."""
     try:
         as_numbers(block, "", "")
     except (TypeError, ValueError):
@@ -155,12 +164,13 @@ def holds_other_than_numbers(block: Any) -> bool:
 
 
 def holds_nan(block: Any) -> bool:
-    """Return whether a block of floats has a cell that is NaN."""
+    """Return whether a block of floats has NaN cells."""
     values = block.data if sparse.issparse(block) else block
     return bool(np.isnan(values).any())
 
 
-def _refuse_dtype(dtype: Any, what: str, remedy: str) -> None:
+def _refuse_dtype(dtype: object, what: str, remedy: str) -> None:
+    """Raise if the values of a dtype of NumPy or pandas are not real numbers."""
     kind = getattr(dtype, "kind", "")
     if kind == "c":
         raise ValueError(
@@ -182,6 +192,7 @@ def _refuse_dtype(dtype: Any, what: str, remedy: str) -> None:
 
 
 def _frame_as_numbers(frame: Any, what: str, remedy: str) -> Any:
+    """Check and convert a DataFrame column by column, see `as_numbers`."""
     in_pandas = package_of(frame) == "pandas"
     converted: dict[int, np.ndarray] = {}
     for position, (name, dtype) in enumerate(
@@ -205,25 +216,25 @@ def _frame_as_numbers(frame: Any, what: str, remedy: str) -> Any:
                 advice = "encode it first, for example as seconds since the first one"
             raise ValueError(f"{column} holds {dtype}, not numbers; {advice}")
     if in_pandas:
-        return _with_columns(frame, converted)
+        return _replace_columns(frame, converted)
     import polars as pl
 
-    # beside numbers, NumPy would make objects of what is Boolean or null
+    # polars converts mixed numeric and Boolean or null columns to arrays of objects
     return frame.with_columns(pl.col(pl.Boolean, pl.Null, pl.Decimal).cast(pl.Float64))
 
 
 def with_nan_for_na(block: Any) -> Any:
-    """Write NaN for pandas' NA among objects, where scikit-learn does not know it.
+    """Replace NA in object columns of pandas by NaN, which scikit-learn supports.
 
     Parameters
     ----------
     block : object
-        What is handed on unconverted; anything but a DataFrame of pandas is returned.
+        Block of a modality that is passed on unconverted.
 
     Returns
     -------
     object
-        The block, or a copy of it in which columns of objects hold NaN for NA.
+        The block, or a copy of a pandas DataFrame with NaN for NA in object columns.
     """
     if not (is_frame(block) and package_of(block) == "pandas"):
         return block
@@ -235,10 +246,12 @@ def with_nan_for_na(block: Any) -> Any:
         null = np.fromiter((type(c).__name__ == "NAType" for c in cells), bool)
         if null.any():
             converted[position] = np.where(null, np.nan, cells)
-    return _with_columns(block, converted)
+    return _replace_columns(block, converted)
 
 
-def _with_columns(frame: Any, converted: dict[int, np.ndarray]) -> Any:
+def _replace_columns(
+    frame: pd.DataFrame, converted: dict[int, np.ndarray]
+) -> pd.DataFrame:
     """Replace columns by position, since names may repeat."""
     if not converted:
         return frame
@@ -260,13 +273,14 @@ def _objects_as_floats(
     columns: Sequence[str] | None,
     row_kind: str = "sample",
 ) -> np.ndarray:
+    """Convert an array of objects to float64, with NaN for nulls."""
     cells = block.ravel()
     types = set(map(type, cells))
     unfit = {t for t in types if not (_is_real_type(t) or _is_null_type(t))}
     if unfit:
         position = next(i for i, cell in enumerate(cells) if type(cell) in unfit)
         cell = cells[position]
-        where = f"{what}: {_place(position, block, columns, row_kind)}"
+        where = f"{what}: {_cell_at(position, block, columns, row_kind)}"
         if isinstance(cell, str | bytes):
             raise ValueError(
                 f"{where} holds text ({cell!r:.40}), not numbers; {remedy}"
@@ -284,13 +298,13 @@ def _objects_as_floats(
     except OverflowError:
         position = next(i for i, cell in enumerate(cells) if _overflows(cell))
         raise ValueError(
-            f"{what}: {_place(position, block, columns, row_kind)} is a number too "
+            f"{what}: {_cell_at(position, block, columns, row_kind)} is a number too "
             "large for float64; rescale the feature, for example by its logarithm"
         ) from None
 
 
 def _is_real_type(kind: type) -> bool:
-    # to NumPy a span of time is an integer
+    # NumPy registers timedelta64 as an integer
     return issubclass(kind, Real | np.bool_ | Decimal) and kind is not np.timedelta64
 
 
@@ -306,9 +320,10 @@ def _overflows(cell: Any) -> bool:
     return False
 
 
-def _place(
+def _cell_at(
     position: int, block: np.ndarray, columns: Sequence[str] | None, row_kind: str
 ) -> str:
+    """Return the name of a cell given its position in the flattened block."""
     width = max(1, int(np.prod(block.shape[1:])))
     row, feature = divmod(position, width)
     return cell_name(row, feature, columns if block.ndim == 2 else None, row_kind)

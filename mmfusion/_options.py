@@ -1,4 +1,4 @@
-"""Options given per modality: one value for all, or a dict by modality name."""
+"""Options with one value for all modalities, or a dict of values by modality."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from mmfusion._blocks import as_dense_array
+from mmfusion._typing import ByModality
 
 
-def check_flags(**flags: Any) -> None:
-    """Refuse what is neither true nor false, by the names of the parameters."""
+def check_flags(**flags: object) -> None:
+    """Check that parameters, given by name, are True or False."""
     for parameter, value in flags.items():
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{parameter}={value!r}; give True or False")
@@ -28,27 +30,34 @@ def by_modality(
     default: Any = None,
     allowed: Sequence[str] | None = None,
 ) -> list[Any]:
-    """Spell an option out for every modality.
+    """Return the value of an option for every modality.
 
     Parameters
     ----------
     option : object or dict
-        The same for all, or by modality name.
+        Value for all modalities, or values by modality name.
     names : sequence of str
         Names of the modalities.
     parameter : str
-        What to call the option in errors.
+        Name of the option in errors.
     default : object, default=None
-        For modalities that a dict does not name.
+        Value of modalities that a dict lacks.
     allowed : sequence of str, default=None
-        The only values, apart from None; not checked by default.
+        Values allowed besides None; not checked by default.
 
     Returns
     -------
     list
-        One value per modality, in the order of `names`.
+        Value of each modality, in the order of `names`.
+
+    Raises
+    ------
+    TypeError
+        If `option` is a sparse matrix.
+    ValueError
+        If a dict names an unknown modality, or a value in it is not allowed.
     """
-    if sparse.issparse(option):  # some of which are dicts
+    if sparse.issparse(option):  # dok_array is a dict
         raise TypeError(
             f"{parameter} is a sparse matrix; give one value, or a dict by modality"
         )
@@ -79,25 +88,25 @@ def check_estimators(
     strings: Sequence[str] = (),
     remedy: str = "",
 ) -> None:
-    """Refuse what is no estimator, alone or in a dict by modality name.
+    """Check an estimator, or a dict of estimators by modality name.
 
     Parameters
     ----------
     option : object or dict
-        What was given. None, alone or in the dict, is the default.
+        Estimator or estimators; None, alone or in the dict, stands for the default.
     parameter : str
-        What to call the option in errors.
+        Name of the option in errors.
     methods : sequence of str
-        What an estimator needs to have.
+        Methods that an estimator needs.
     strings : sequence of str, default=()
-        Strings that are taken in place of an estimator.
+        Strings allowed in place of an estimator.
     remedy : str, default=''
-        What else to say in the error, where '{name!r}' is the modality.
+        Text appended to errors, in which '{name!r}' is replaced by the modality.
 
     Raises
     ------
     TypeError
-        If an entry is a class or a string, or lacks a method.
+        If an entry is a class or another string, or lacks a method.
     """
     is_dict = isinstance(option, Mapping)
     for name, value in option.items() if is_dict else [(None, option)]:
@@ -118,8 +127,31 @@ def check_estimators(
             )
 
 
-def weights_by_modality(weights: Any, names: Sequence[str]) -> np.ndarray:
-    """Spell weights out: None is 1 for all; an array, or a dict by name (default 1)."""
+def weights_by_modality(
+    weights: ByModality[ArrayLike] | None, names: Sequence[str]
+) -> np.ndarray:
+    """Return the weight of each modality.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_modalities,), dict of str to float, or None
+        Weights in the order of `names`, or by name; 1 for all modalities if None, and
+        for those that a dict lacks.
+    names : sequence of str
+        Names of the modalities.
+
+    Returns
+    -------
+    ndarray of float of shape (n_modalities,)
+        The weights.
+
+    Raises
+    ------
+    TypeError
+        If a weight in a dict is not a real number.
+    ValueError
+        If weights do not fit the modalities, are negative, all 0, or not finite.
+    """
     if weights is None:
         return np.ones(len(names))
     if isinstance(weights, Mapping):
@@ -131,7 +163,7 @@ def weights_by_modality(weights: Any, names: Sequence[str]) -> np.ndarray:
         values = as_dense_array(weights, "weights")
         if values.dtype.kind not in "fiuO":
             raise TypeError(f"it holds {values.dtype}")
-        values = values.astype(float)
+        values = values.astype(float)  # objects may be integers beyond 64 bits
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"weights={weights!r} are no numbers ({error}); give one for each of the "
@@ -154,17 +186,17 @@ def weights_by_modality(weights: Any, names: Sequence[str]) -> np.ndarray:
 
 @contextmanager
 def errors_name(modality: str) -> Iterator[None]:
-    """Let errors begin with the modality that they are about.
+    """Prefix errors raised in the block with the name of a modality.
 
     Parameters
     ----------
     modality : str
-        Its name.
+        Name of the modality.
 
     Yields
     ------
     None
-        What is done with the modality.
+        Nothing; the block is executed.
     """
     with errors_about(f"modality {modality!r}"):
         yield
@@ -172,17 +204,17 @@ def errors_name(modality: str) -> Iterator[None]:
 
 @contextmanager
 def errors_about(what: str) -> Iterator[None]:
-    """Let errors begin with what they are about, unless they name it.
+    """Prefix errors raised in the block with their subject, unless they name it.
 
     Parameters
     ----------
     what : str
-        A parameter, or a modality.
+        Name of a parameter, or of a modality.
 
     Yields
     ------
     None
-        What is done with it.
+        Nothing; the block is executed.
 
     Raises
     ------
@@ -194,6 +226,7 @@ def errors_about(what: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, OverflowError) as error:
+        # subclasses, such as UnicodeError, may not accept a message alone
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        named = re.search(rf"(?<!\w){re.escape(what)}(?!\w)", str(error))
-        raise kind(str(error) if named else f"{what}: {error}") from error
+        is_named = re.search(rf"(?<!\w){re.escape(what)}(?!\w)", str(error))
+        raise kind(str(error) if is_named else f"{what}: {error}") from error

@@ -1,6 +1,6 @@
-"""Row labels of pandas objects: which sample a row belongs to.
+"""Row labels of pandas objects, which identify the sample of a row.
 
-pandas is imported only where an object of pandas has been given.
+pandas is imported only after an object of pandas has been given.
 """
 
 from __future__ import annotations
@@ -8,20 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from numbers import Number
 from reprlib import Repr
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 JOINS = ("exact", "inner", "outer")
 
-Labels = Any  # pandas Index
+Labels: TypeAlias = Any  # pandas Index; that of pandas-stubs lacks levels
 
 _short = Repr()
 _short.maxstring = _short.maxother = 60
 
 
-def short_repr(label: Any) -> str:
-    """Print a label in one short line, NumPy scalars as Python's."""
+def short_repr(label: object) -> str:
+    """Return the representation of a label in one short line, without NumPy types."""
     if isinstance(label, tuple):
         label = tuple(x.item() if isinstance(x, np.generic) else x for x in label)
     elif isinstance(label, np.generic):
@@ -33,27 +36,28 @@ def labels_of(data: Any) -> Labels | None:
     """Return the row labels of a pandas DataFrame or Series; None for other data."""
     if not hasattr(data, "iloc"):
         return None
+    # subclasses of DataFrame, such as those of geopandas, have the same labels
     packages = {base.__module__.partition(".")[0] for base in type(data).__mro__}
     return data.index if "pandas" in packages else None
 
 
 def common_labels(labelled: Mapping[str, Labels]) -> Labels | None:
-    """Return the row labels that all modalities share.
+    """Return the common row labels of all modalities that have labels.
 
     Parameters
     ----------
     labelled : dict of str to Index
-        Row labels by modality, of those that have labels; all have one length.
+        Row labels by modality, all of the same length.
 
     Returns
     -------
     Index or None
-        The labels; None if there are none.
+        The labels; None if `labelled` is empty.
 
     Raises
     ------
     ValueError
-        If they differ, or their order does.
+        If the labels, or their order, differ.
     """
     if not labelled:
         return None
@@ -78,38 +82,39 @@ def common_labels(labelled: Mapping[str, Labels]) -> Labels | None:
 
 
 def _can_be_aligned(one: Labels, other: Labels) -> bool:
+    """Return whether `Modalities.from_frames` could align two sets of labels."""
     if one.nlevels != other.nlevels or not (one.is_unique and other.is_unique):
         return False
     return bool(one.isin(other).any())
 
 
-def check_row_labels(labels: Labels | None, values: Any, name: str) -> None:
-    """Refuse values of samples whose row labels are not those of X.
+def check_row_labels(labels: Labels | None, values: object, name: str) -> None:
+    """Check that values of samples have the row labels of X.
 
-    Values without labels go by position. So do values beside X where one of the two
-    is numbered from 0 to n - 1 and the labels of the other are not integers: such
-    numbers are what pandas assigns to rows without labels.
+    Values without labels are matched by position. So are values whose labels are the
+    positions 0 to n - 1 while those of X are not integers, and the reverse, since
+    pandas numbers rows that have no labels.
 
     Parameters
     ----------
     labels : Index or None
-        Row labels of X, if there are any.
+        Row labels of X, or None if it has no labels.
     values : object
-        One value or row for each sample: a pandas Series or DataFrame, or anything
-        without labels.
+        One value or row per sample: a pandas Series or DataFrame, or data without
+        labels.
     name : str
-        Name of the parameter, for the error.
+        Name of the parameter in errors.
 
     Raises
     ------
     ValueError
-        If the labels differ, or their order does.
+        If the labels, or their order, differ.
     """
     own = labels_of(values)
     if labels is None or own is None or len(own) != len(labels) or own.equals(labels):
         return
     if any(
-        _is_numbered(one) and not _is_integer(other)
+        _is_numbered(one) and not _has_integers(other)
         for one, other in ((own, labels), (labels, own))
     ):
         return
@@ -140,13 +145,13 @@ def align_labels(labelled: Mapping[str, Labels], join: str) -> Labels:
     Returns
     -------
     Index
-        The labels, in the order in which they first appear.
+        The labels, in the order in which they first occur.
 
     Raises
     ------
     ValueError
-        If labels repeat or are missing, a modality shares none with another, or, for
-        'exact', not all modalities have all labels.
+        If labels repeat or are missing, a modality shares no label with another, or,
+        for 'exact', the labels differ.
     """
     for name, labels in labelled.items():
         _check_identifies(labels, name)
@@ -170,6 +175,7 @@ def align_labels(labelled: Mapping[str, Labels], join: str) -> Labels:
 
 
 def _check_identifies(labels: Labels, name: str) -> None:
+    """Raise if a label is missing or repeats."""
     levels = [labels.get_level_values(k).isna() for k in range(labels.nlevels)]
     missing = np.any(levels, axis=0)
     if missing.any():
@@ -189,6 +195,7 @@ def _check_identifies(labels: Labels, name: str) -> None:
 
 
 def _check_exact(expected: Labels, labels: Labels, first: str, other: str) -> None:
+    """Raise if one of two modalities lacks a label of the other."""
     for one, name, all_of, lacking in (
         (labels, other, expected, first),
         (expected, first, labels, other),
@@ -204,6 +211,7 @@ def _check_exact(expected: Labels, labels: Labels, first: str, other: str) -> No
 
 
 def _check_overlap(labelled: Mapping[str, Labels], aligned: Labels, join: str) -> None:
+    """Raise if a modality shares no label with any other."""
     if len(labelled) == 1:
         return
     for name, labels in labelled.items():
@@ -247,16 +255,16 @@ def label_positions(labels: Labels, key: Any) -> np.ndarray:
     return np.atleast_1d(np.asarray(found))
 
 
-def as_labels(labels: Any, name: Any = None) -> Labels:
-    """Return labels as a pandas Index."""
+def as_labels(labels: Any, name: object = None) -> Labels:
+    """Convert labels to a pandas Index, unless they are one."""
     import pandas as pd
 
-    # pandas 3 would make one level of tuples of a MultiIndex
+    # pandas 3 would turn a MultiIndex into one level of tuples
     return labels if isinstance(labels, pd.Index) else pd.Index(labels, name=name)
 
 
 def same_labels(one: Labels | None, other: Labels | None) -> bool:
-    """Compare labels; rows without labels are like those that are only numbered."""
+    """Return whether labels are equal, where missing labels equal positions."""
     if one is None or other is None:
         labels = other if one is None else one
         return labels is None or _is_numbered(labels)
@@ -264,28 +272,28 @@ def same_labels(one: Labels | None, other: Labels | None) -> bool:
 
 
 def append_labels(several: list[Labels | None]) -> Labels | None:
-    """Append labels; None unless all samples have labels."""
+    """Concatenate labels; return None if some samples have no labels."""
     first, *others = several
     if first is None or any(labels is None for labels in others):
         return None
     return first.append(others) if others else first
 
 
-def relabelled(block: Any, labels: Labels) -> Any:
-    """Return a DataFrame with other row labels, without a copy of its values."""
+def relabelled(block: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    """Return a DataFrame with other row labels that shares its values."""
     block = block.copy(deep=False)
     block.index = labels
     return block
 
 
 def with_labels(block: Any, labels: Labels) -> Any:
-    """Return a DataFrame with row labels, and any other block as it is."""
+    """Return a DataFrame with other row labels; other blocks are returned unchanged."""
     own = labels_of(block)
     return block if own is None or own.is_(labels) else relabelled(block, labels)
 
 
-def check_output_labels(labels: Labels, block: Any, name: str) -> None:
-    """Refuse rows that a transformer has put into another order than its input's."""
+def check_output_labels(labels: Labels, block: object, name: str) -> None:
+    """Check that the output of a transformer has the rows of its input in order."""
     own = labels_of(block)
     if own is None or own.equals(labels) or _is_numbered(own):
         return
@@ -297,17 +305,18 @@ def check_output_labels(labels: Labels, block: Any, name: str) -> None:
 
 
 def labels_without_caches(labels: Labels | None) -> Labels | None:
-    """Return labels without what pandas caches in them, which would be pickled."""
+    """Return labels without the caches of pandas, which would be pickled."""
     if labels is None or type(labels).__name__ == "RangeIndex":
         return labels
     if labels.nlevels == 1:
+        # a new view of the values has no cached engine
         return as_labels(labels.array[:], labels.name)
     levels = [labels_without_caches(level) for level in labels.levels]
     return labels.set_levels(levels, verify_integrity=False)
 
 
 def label_range(labels: Labels | None) -> str:
-    """Name the first and the last label; nothing where rows are only numbered."""
+    """Return a note of the first and last label, or '' if labels are positions."""
     if labels is None or len(labels) == 0 or _is_numbered(labels):
         return ""
     ends = dict.fromkeys(short_repr(labels[row]) for row in (0, -1))
@@ -315,7 +324,7 @@ def label_range(labels: Labels | None) -> str:
 
 
 def first_difference(one: Labels, other: Labels, names: tuple[str, str]) -> str:
-    """Name the first row whose labels differ, and both labels."""
+    """Return a note of the first row with different labels, and of both labels."""
     for row, (a, b) in enumerate(zip(one, other, strict=True)):
         if _is_unlike(a, b):
             return (
@@ -325,18 +334,18 @@ def first_difference(one: Labels, other: Labels, names: tuple[str, str]) -> str:
     return f"they are {one.dtype} in {names[0]} and {other.dtype} in {names[1]}"
 
 
-def _is_integer(labels: Labels) -> bool:
+def _has_integers(labels: Labels) -> bool:
     return labels.nlevels == 1 and getattr(labels.dtype, "kind", "O") in "iu"
 
 
 def _is_numbered(labels: Labels) -> bool:
-    """Whether labels are the positions, as those of rows that were given none."""
-    if not _is_integer(labels) or labels.hasnans:
+    """Return whether labels are the positions 0 to n - 1, as pandas assigns them."""
+    if not _has_integers(labels) or labels.hasnans:
         return False
     return bool((labels == np.arange(len(labels))).all())
 
 
 def _is_unlike(a: Any, b: Any) -> bool:
     if isinstance(a, Number) and isinstance(b, Number):
-        return bool(a != b) and not (a != a and b != b)
-    return repr(a) != repr(b)  # missing labels do not equal themselves
+        return bool(a != b) and not (a != a and b != b)  # NaN is like NaN
+    return repr(a) != repr(b)  # NaT and NA do not equal themselves

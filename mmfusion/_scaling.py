@@ -604,7 +604,7 @@ def _mean_alignment(
         kernel = kernel - shares @ kernel
         kernel -= (kernel @ shares)[:, None]
         kernel *= np.outer(roots, roots)  # so do pairs count in norms and products
-        norm = np.linalg.norm(kernel)
+        norm = float(np.linalg.norm(kernel))
         # rounding of sums of n_features products: constant blocks agree with none
         rounded = before * np.sqrt(block.shape[1])
         varies = not is_constant(norm, rounded, block.dtype)

@@ -1,6 +1,6 @@
-"""Every private name of scikit-learn that mmfusion uses, in one file.
+"""All private names of scikit-learn that mmfusion uses.
 
-They are stable from 1.6 to 1.9; where one moves, it is mended here.
+They are stable from 1.6 to 1.9; names that move are adapted in this file.
 """
 
 from numbers import Integral
@@ -22,23 +22,27 @@ from sklearn.utils.validation import _check_y as check_y
 
 
 class Interval(_Interval):
-    """A range of numbers that float64 holds, of which True and False are none."""
+    """Interval of real numbers within the range of float64, without booleans."""
 
     def is_satisfied_by(self, val: Any) -> bool:
-        """Whether a value is a number of the range."""
+        """Return whether a value is a number in the interval."""
         try:
-            # to NumPy a span of time is an integer
+            # NumPy registers timedelta64 as an integer
             is_other = isinstance(val, bool | np.timedelta64)
             satisfied = not is_other and super().is_satisfied_by(val)
             float(val)
-        except (OverflowError, TypeError, ValueError):  # NumPy knows no Fraction
+        except (
+            OverflowError,
+            TypeError,
+            ValueError,
+        ):  # NumPy lacks Fraction
             return False
         return satisfied
 
 
 INTEGER = Interval(Integral, None, None, closed="neither")
 
-# in 1.6 some estimators, such as KMeans, take sparse input without a tag that says so
+# in 1.6 some estimators, such as KMeans, accept sparse input but lack the tag for it
 SPARSE_TAGS_ARE_TRUE = parse_version(__version__) >= parse_version("1.7")
 
 try:
@@ -51,7 +55,7 @@ try:
 except ImportError:  # scikit-learn < 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing: there are no callbacks to support."""
+        """Empty base class, since there are no callbacks to support."""
 
 
 __all__ = [

@@ -1,24 +1,25 @@
-"""Names of any characters, as text in one line and as labels of plots."""
+"""Names of arbitrary characters as one line of text and as labels of plots."""
 
 from __future__ import annotations
 
 from unicodedata import category
 
-MAX_LABEL, N_LAST = 40, 10  # characters of a name in a plot, and those of its end
+MAX_LABEL_CHARACTERS = 40  # of a name in a plot
+LABEL_END_CHARACTERS = 10  # of a shortened name, after the ellipsis
 
 
 def one_line(text: str) -> str:
-    """Write text in one line of visible characters, others by their codes.
+    """Return text in one line of visible characters, with escapes for others.
 
     Parameters
     ----------
     text : str
-        Any text.
+        Text of any characters.
 
     Returns
     -------
     str
-        The same where it can be seen and encoded.
+        The text, with spaces for all kinds of space and escapes for the rest.
 
     Examples
     --------
@@ -37,17 +38,17 @@ def one_line(text: str) -> str:
 
 
 def drawable(name: str) -> str:
-    """Write a name so that matplotlib draws it as it is, unless it is too long.
+    """Return a name as text that matplotlib draws literally, shortened if long.
 
     Parameters
     ----------
     name : str
-        Any text.
+        Text of any characters.
 
     Returns
     -------
     str
-        The text for matplotlib.
+        Text for matplotlib.
 
     Examples
     --------
@@ -56,8 +57,9 @@ def drawable(name: str) -> str:
     \\$x\\$
     """
     text = one_line(name)
-    if len(text) > MAX_LABEL:
-        text = f"{text[: MAX_LABEL - N_LAST]}…{text[-N_LAST:]}"
-    text = text.replace("$", r"\$")  # no mathematics
-    # a legend leaves out what begins with an underscore
+    if len(text) > MAX_LABEL_CHARACTERS:
+        n_first = MAX_LABEL_CHARACTERS - LABEL_END_CHARACTERS
+        text = f"{text[:n_first]}…{text[-LABEL_END_CHARACTERS:]}"
+    text = text.replace("$", r"\$")  # which would begin a formula
+    # legends omit labels that begin with an underscore
     return f"\N{NO-BREAK SPACE}{text}" if text.startswith("_") else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 import numpy as np
@@ -34,3 +34,8 @@ EstimatorLike: TypeAlias = Union["BaseEstimator", Mapping[str, Any], None]
 # cross-validation as scikit-learn takes it: folds, a splitter or an iterable
 CrossValidationLike: TypeAlias = Union[int, Iterable[Any], "BaseCrossValidator", None]
 DeviceLike: TypeAlias = Union[str, "torch.device"]
+# the encoder of a modality: widths of layers, a module, or a factory of one that takes
+# the shape of a sample
+EncoderLike: TypeAlias = Union[
+    int, Sequence[int], "torch.nn.Module", Callable[[tuple[int, ...]], Any], None
+]

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import TransformerMixin, clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
@@ -15,11 +16,15 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import __version__, _blocks, _validation
-from mmfusion._columns import resolve_columns
+from mmfusion._columns import ColumnSpec, resolve_columns
 from mmfusion._options import by_modality, errors_about
 from mmfusion._row_labels import check_output_labels, check_row_labels, with_labels
-from mmfusion._sklearn_compat import check_sample_weight, container_adapter
-from mmfusion._validation import ModalityTags, check_input_features
+from mmfusion._sklearn_compat import (
+    check_feature_names_in,
+    check_sample_weight,
+    container_adapter,
+)
+from mmfusion._validation import Layout, ModalityTags
 from mmfusion.modalities import Modalities
 
 
@@ -30,8 +35,13 @@ class ModalityMixin:
     splits a plain 2-D X; everything else comes in as a list, dict or Modalities.
     """
 
-    _layout: _validation.Layout
+    modalities: ColumnSpec
+    _layout: Layout
+    n_modalities_in_: int
+    modality_names_in_: np.ndarray
+    n_features_per_modality_in_: np.ndarray
     n_features_in_: int
+    feature_names_in_: np.ndarray
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)  # scikit-learn wraps the output in it
@@ -73,17 +83,25 @@ class ModalityMixin:
 
     def _names_in(self, input_features: Any = None) -> list[np.ndarray]:
         """Names of the input's features by modality, as `fit` saw them, or as given."""
-        given = check_input_features(self, input_features)
-        names = _validation.feature_names(self._layout)
+        given = self._checked_names(input_features)
+        names = self._layout.prefixed_names()
         if input_features is None or hasattr(self, "feature_names_in_"):
             return names
         columns = self._positions_in()
         if columns is None:
             return names
         return [
-            _validation.prefixed(modality, given[own], self._layout)
+            self._layout.prefixed(modality, given[own])
             for modality, own in zip(self._layout.names, columns, strict=True)
         ]
+
+    def _checked_names(self, input_features: ArrayLike | None) -> np.ndarray:
+        """Check names given to ``get_feature_names_out``, or return those of `fit`."""
+        with errors_about("input_features"):
+            plain = _blocks.as_plain(input_features, "input_features")
+            if input_features is not None and np.ndim(plain) != 1:
+                raise ValueError("input_features is no list of names")
+            return check_feature_names_in(self, plain)
 
     def _positions_in(self) -> list[Any] | None:
         """Positions of each modality's features in the input; None if not known."""

@@ -1,4 +1,4 @@
-"""Which types stored estimators consist of, for loading them without pickle."""
+"""Types that stored estimators consist of, for loading them without pickle."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import mmfusion
 
 __all__ = ["trusted_types"]
 
-# No state of an estimator comes from these; the deep ones would load torch.
-_NOT_WALKED = {
+# Packages without types of stored state; those of deep estimators would load torch.
+_NOT_SEARCHED = {
     "__main__",
     "benchmark",
     "clustering",
@@ -27,29 +27,28 @@ _NOT_WALKED = {
     "robustness",
     "testing",
 }
-# their estimators consist of arrays once stored
-_DEEP = ["mmfusion.clustering", "mmfusion.nn"]
+# Their estimators are stored as arrays, so that their own type is the only one.
+_DEEP_PACKAGES = ["mmfusion.clustering", "mmfusion.nn"]
 
 
 def trusted_types() -> list[str]:
     """List the types that stored estimators of mmfusion consist of.
 
-    Unlike pickle, `skops.io` runs no code that a file names, unless its type is
-    trusted. These types hold arrays, numbers and one another; loading them does
-    nothing but set attributes. Types of estimators inside that are neither of mmfusion
-    nor of scikit-learn, and functions that were given as parameters, are not among
-    them: look at them with `skops.io.get_untrusted_types`, and add them if you know
-    where the file is from.
+    Unlike pickle, `skops.io` runs code named in a file only if its type is trusted.
+    The listed types hold arrays, numbers and one another; loading them only sets
+    attributes. Types of third-party estimators, and functions given as parameters, are
+    not listed: inspect them with `skops.io.get_untrusted_types`, and add them if the
+    origin of the file is known.
 
     Returns
     -------
     list of str
-        Full names of types, sorted: those of mmfusion, and those of Python and
-        scikit-learn that its estimators hold and skops does not trust by itself.
+        Sorted full names of the types of mmfusion, and of those of Python and
+        scikit-learn that its estimators hold and skops does not trust by default.
 
     See Also
     --------
-    mmfusion.testing.check_multimodal_estimator : Checks the round trip, too.
+    mmfusion.testing.check_multimodal_estimator : Checks storing and loading, too.
 
     Examples
     --------
@@ -62,18 +61,19 @@ def trusted_types() -> list[str]:
     >>> loaded.modality_names_in_.tolist()
     ['modality_0', 'modality_1']
     """
-    of_sklearn = [KDTree, type(DistanceMetric.get_metric("euclidean"))]
-    classes = [*_walked_classes(), *of_sklearn, frozenset]
-    return sorted({_full_name(cls) for cls in classes} | _deep())
+    sklearn_types = [KDTree, type(DistanceMetric.get_metric("euclidean"))]
+    classes = [*_state_classes(), *sklearn_types, frozenset]
+    return sorted({_full_name(cls) for cls in classes} | _deep_types())
 
 
 def _full_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _walked_classes() -> Iterator[type]:
+def _state_classes() -> Iterator[type]:
+    """Yield the classes of all packages that define types of stored state."""
     for top in pkgutil.iter_modules(mmfusion.__path__, "mmfusion."):
-        if top.name.removeprefix("mmfusion.") in _NOT_WALKED:
+        if top.name.removeprefix("mmfusion.") in _NOT_SEARCHED:
             continue
         names = [top.name]
         if top.ispkg:
@@ -86,14 +86,15 @@ def _walked_classes() -> Iterator[type]:
 def _own_classes(module_name: str) -> list[type]:
     try:
         module = import_module(module_name)
-    except ImportError:  # an extra is not installed; its estimators do not load either
+    except ImportError:  # a missing extra, without which no estimator of it loads
         return []
     classes = vars(module).values()
     return [c for c in classes if inspect.isclass(c) and c.__module__ == module_name]
 
 
-def _deep() -> set[str]:
-    packages = [import_module(name) for name in _DEEP]
+def _deep_types() -> set[str]:
+    """Return the full names of deep estimators, without importing torch."""
+    packages = [import_module(name) for name in _DEEP_PACKAGES]
     return {
         f"{package.__name__}.{package._MODULES[name]}.{name}"
         for package in packages

@@ -84,7 +84,7 @@ def test_a_device_is_not_replaced():
 @pytest.mark.parametrize(
     ("name", "number", "remedy"),
     [
-        ("no/such/folder/file", errno.ENOENT, "make it first"),
+        ("no/such/folder/file", errno.ENOENT, "create it first"),
         ("file/in/a/file", errno.ENOTDIR, "no folder"),
         ("folder", errno.EISDIR, "path of a file"),
         ("x" * 300, errno.ENAMETOOLONG, "shorter path"),

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 import mmfusion
 import mmfusion.modalities
 import mmfusion.persistence
+from mmfusion.base import ModalityMixin
 
 ROOT = Path(__file__).parents[1]
 TOPICS = {  # those that export something
@@ -112,13 +113,58 @@ def test_exports_are_sorted_and_there(module):
     assert all(hasattr(MODULES[module], name) for name in exported)
 
 
-def test_the_reference_lists_what_is_exported():
-    listed = runpy.run_path(str(ROOT / "docs/reference/api.py"))["API"]
-    assert listed.keys() == TOPICS.keys() | {"mmfusion"}
-    for topic, module in TOPICS.items():
-        assert listed[topic] == module.__all__
-    of_topics = {name for module in TOPICS.values() for name in module.__all__}
-    assert set(listed["mmfusion"]) == PUBLIC.keys() - of_topics
+def all_modules():
+    paths = [m.name for m in pkgutil.walk_packages(mmfusion.__path__, "mmfusion.")]
+    return [import_module(path) for path in paths if not path.endswith("__main__")]
+
+
+def defined_estimators():
+    """Estimators of modalities, wherever they are defined; base classes left out."""
+    classes = {
+        value
+        for module in all_modules()
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and issubclass(value, ModalityMixin)
+        and issubclass(value, BaseEstimator)
+        and not name.startswith("_")
+    }
+    return sorted(
+        cls.__name__ for cls in classes if not any(cls in c.__bases__ for c in classes)
+    )
+
+
+@pytest.mark.parametrize("name", sorted({*defined_estimators(), *ESTIMATORS}))
+def test_every_estimator_is_exported(name):
+    assert name in PUBLIC, f"export {name} from the __init__.py of its topic"
+
+
+LISTED = runpy.run_path(str(ROOT / "docs/reference/api.py"))["API"]
+
+
+def test_the_reference_lists_the_topics_in_their_order():
+    assert LISTED.keys() == TOPICS.keys() | {"mmfusion"}
+    for names in LISTED.values():
+        assert names == sorted(set(names))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_reference_lists_every_public_name(name):
+    homes = [path for path, module in TOPICS.items() if name in module.__all__]
+    home = homes[0] if homes else "mmfusion"
+    assert name in LISTED[home], f"add {name} to docs/reference/api.py"
+
+
+def test_the_reference_lists_nothing_else():
+    assert {name for names in LISTED.values() for name in names} == PUBLIC.keys()
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_user_guide_names_every_estimator(name):
+    guide = (ROOT / "docs/guide").glob("*.rst")
+    named = any(re.search(rf"\b{name}\b", p.read_text(encoding="utf-8")) for p in guide)
+    assert named, f"write a paragraph on {name} in docs/guide"
 
 
 @pytest.mark.parametrize("name", mmfusion.__all__)
@@ -174,9 +220,7 @@ def loaded_attributes(code, owner):
 @cache
 def read_by_helpers():
     """What functions of mmfusion read of an estimator that they are given."""
-    paths = [m.name for m in pkgutil.walk_packages(mmfusion.__path__, "mmfusion.")]
-    modules = [import_module(p) for p in paths if not p.endswith("__main__")]
-    filled = [module for module in modules if inspect.getsource(module)]
+    filled = [module for module in all_modules() if inspect.getsource(module)]
     return set().union(*(loaded_attributes(module, "estimator") for module in filled))
 
 

@@ -318,8 +318,7 @@ class CTWAligner(SequenceAligner):
         self.correlations_, self.n_iter_ = fitted.correlations, found.n_iter
 
     def _names_of_sequences(self) -> list[str]:
-        layout = zip(self._layout.names, self._hold_sequences, strict=True)
-        return [name for name, held in layout if held]
+        return list(self._layout.sequences)
 
     def _complete(
         self, samples: list[Sample], names: list[str]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from mmfusion._block_checks import ModalityTags
 from mmfusion._columns import SEPARATOR, default_names
-from mmfusion._constancy import ROUNDING
+from mmfusion._constancy import CONSTANT_SPREAD_ULPS
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -19,8 +20,7 @@ from mmfusion._sklearn_compat import (
     container_adapter,
     fit_context,
 )
-from mmfusion._validation import ModalityTags
-from mmfusion.alignment._taken_sequences import Sequences, take_sequences
+from mmfusion._validation import refuse_empty_samples
 from mmfusion.alignment.dtw._costs import METRICS, are_moderate
 from mmfusion.alignment.dtw._global_alignment import (
     alignment_kernel,
@@ -257,9 +257,10 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             The matrix. With ``combine=None`` one per modality, in Modalities if X had
             modalities, else side by side.
         """
-        frame, sequences = take_sequences(self, X, reset=False)
+        frame = self._validate(X, reset=False)
+        refuse_empty_samples(frame)
         tables = []
-        for v, (name, block) in enumerate(sequences.items()):
+        for v, (name, block) in enumerate(frame.to_dict().items()):
             own, rows = _there(block)
             known, columns = _there(self.sequences_[name])
             values = self._values(v, own, known) if own else np.empty((0, len(known)))
@@ -268,7 +269,9 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     def _fit(self, X: Any) -> tuple[Modalities, list[np.ndarray]]:
         self._refuse_unused()
-        frame, self.sequences_ = take_sequences(self, X, reset=True)
+        frame = self._validate(X, reset=True)
+        refuse_empty_samples(frame)
+        self.sequences_ = {name: list(b) for name, b in frame.to_dict().items()}
         n_modalities = len(frame.names)
         gammas = by_modality(self.gamma, frame.names, "gamma")
         given = [_checked(g, name) for g, name in zip(gammas, frame.names, strict=True)]
@@ -297,7 +300,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         rounding = 0.0
         if self.metric in ("cosine", "correlation"):  # 1 less a product, at each frame
             eps = np.finfo(np.result_type(*X)).eps
-            rounding = ROUNDING * eps * 2 * max(map(len, X))
+            rounding = CONSTANT_SPREAD_ULPS * eps * 2 * max(map(len, X))
         return typical(costs[~np.eye(len(costs), dtype=bool)], rounding) or 1.0
 
     def _of_fit(
@@ -397,7 +400,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         ]
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(missing=True, column_per_sample=True)
+        return ModalityTags(missing=True, column_per_sample=True, sequences="require")
 
 
 def _checked(gamma: Any, name: str) -> float | None:
@@ -410,7 +413,7 @@ def _checked(gamma: Any, name: str) -> float | None:
     return gamma
 
 
-def _there(block: Sequences) -> tuple[list[np.ndarray], np.ndarray]:
+def _there(block: Sequence[np.ndarray | None]) -> tuple[list[np.ndarray], np.ndarray]:
     """The sequences that are there, and whose they are."""
     there = [sequence for sequence in block if sequence is not None]
     return there, np.array([sequence is not None for sequence in block])

@@ -19,10 +19,6 @@ from mmfusion.alignment.dtw._path import one_blas_thread
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._resampler import resample
-from mmfusion.preprocessing._sequence_transformer import (
-    refuse_other_form,
-    with_float_sequences,
-)
 
 PARTS_PER_THREAD = 4  # samples are of unequal lengths
 OF_SAMPLES = ("barycenter", "longest")  # references that are no modality
@@ -155,8 +151,7 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     def _fit(
         self, X: Any, *, wants_sequences: bool
     ) -> tuple[Modalities, list[Aligned]]:
-        frame = self._validate(with_float_sequences(X), reset=True, raw=True)
-        self._hold_sequences = [is_sequences(block) for block in frame.blocks]
+        frame = self._validate(X, reset=True, raw=True)
         samples = self._samples(frame)
         self._learn(samples)
         aligned = self._align(samples, wants_sequences=wants_sequences)
@@ -167,21 +162,14 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     def _take(self, X: Any) -> Modalities:
         """Take later input, held to that of `fit`."""
-        frame = self._validate(with_float_sequences(X), reset=False, raw=True)
-        given = zip(frame.names, frame.blocks, frame.observed.T, strict=True)
-        for each, held in zip(given, self._hold_sequences, strict=True):
-            refuse_other_form(*each, held)
-        return frame
+        return self._validate(X, reset=False, raw=True)
 
     def _samples(self, frame: Modalities) -> list[Sample]:
         """By sample, the sequences that it has, found to be without gaps."""
         samples: list[Sample] = [{} for _ in range(len(frame))]
-        for name, block in frame.to_dict().items():
-            if not is_sequences(block):
-                continue
-            for i, sequence in enumerate(block):
+        for name in self._layout.sequences:
+            for i, sequence in enumerate(frame[name]):
                 if sequence is not None:
-                    refuse_gaps(sequence, name, i)
                     samples[i][name] = sequence
         return samples
 
@@ -240,7 +228,7 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
                 f"reference={reference!r} is neither a modality, by position or name, "
                 f"nor one of {OF_SAMPLES}; the modalities are {list(names)}"
             )
-        held = [n for n, h in zip(names, self._hold_sequences, strict=True) if h]
+        held = list(self._layout.sequences)
         if held and reference not in held:
             raise ValueError(
                 f"reference={self.reference!r}: modality {reference!r} is a table, "
@@ -274,7 +262,7 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         """Put sequences in the place of those of a frame, and give it out."""
         blocks = list(frame.blocks)
         for v, name in enumerate(frame.names):
-            if self._hold_sequences[v]:
+            if name in self._layout.sequences:
                 blocks[v] = np.full(len(samples), None, dtype=object)
                 for i, sample in enumerate(samples):
                     blocks[v][i] = sample.get(name)
@@ -283,7 +271,7 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     def _output(self, frame: Modalities, *, like: Any) -> Any:
         adapter = container_adapter("transform", self)
-        if adapter is None or not any(self._hold_sequences):
+        if adapter is None or not self._layout.sequences:
             return super()._output(frame, like=like)
         if not _validation.is_multimodal(like):  # the sequences of one modality
             return frame.blocks[0]
@@ -296,28 +284,16 @@ class SequenceAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return Modalities._of(frame.names, blocks, frame._mask)
 
     def _names_out(self) -> list[np.ndarray]:
-        return _validation.feature_names(self._layout)
+        return self._layout.prefixed_names()
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=True, missing=True)
+        return ModalityTags(sparse=True, missing=True, sequences="allow")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = True  # in tables
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def refuse_gaps(sequence: np.ndarray, name: str, i: int) -> None:
-    """Refuse a sequence with NaN; tell where, of which sample and modality."""
-    gaps = np.argwhere(np.isnan(sequence))
-    if len(gaps):
-        frame, feature = gaps[0].tolist()
-        raise ValueError(
-            f"modality {name!r}: the sequence of sample {i} is NaN in frame {frame}, "
-            f"feature {feature}; drop such frames, or fill them in, as "
-            "SequenceResampler does"
-        )
 
 
 def _resampled(sequence: np.ndarray, n_frames: int | None) -> np.ndarray:

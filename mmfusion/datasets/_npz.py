@@ -18,6 +18,7 @@ from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._numbers import refuse_unknown_type
 from mmfusion._options import check_flags
 from mmfusion._row_labels import check_row_labels, same_labels
+from mmfusion._sequences import cut_frames
 from mmfusion.datasets._archive import read_arrays, write_arrays
 from mmfusion.modalities import Modalities
 
@@ -441,7 +442,7 @@ def _split_by_clock(arrays: Mapping[str, np.ndarray]) -> list[Any]:
             f"{modality.shape} with the positions {positions[:MAX_LISTED].tolist()}"
         )
     return [
-        _blocks.cut_frames(frames[:, modality == v], lengths, "lengths", FOUND)
+        cut_frames(frames[:, modality == v], lengths, "lengths", FOUND)
         for v in range(n_modalities)
     ]
 
@@ -466,7 +467,7 @@ def _block(arrays: Mapping[str, np.ndarray], v: int) -> Any:
         return arrays[f"view_{v}"]
     if f"frames_{v}" in arrays and f"lengths_{v}" in arrays:
         frames, lengths = arrays[f"frames_{v}"], arrays[f"lengths_{v}"]
-        return _blocks.cut_frames(frames, lengths, f"lengths_{v}", FOUND)
+        return cut_frames(frames, lengths, f"lengths_{v}", FOUND)
     keys = [f"view_{v}_{part}" for part in SPARSE_PARTS]
     if not arrays.keys() >= set(keys):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Data of a network: whole batches, taken by index, never sample by sample."""
+"""Data of a network, read in whole batches by index instead of sample by sample."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ from torch.utils.data import Dataset
 
 from mmfusion import _blocks
 from mmfusion._scaling import Scaling, fit_scalings
+from mmfusion._typing import DeviceLike
 from mmfusion.nn._isolation import drawing
 
-RESIDENT_BYTES = 2**28  # data up to this size are scaled once and stay on the device
-FITTING_ROWS = 10_000  # of data that stream, as many tell the scaling
-RELEASED_BYTES = 2**24  # memory that maps files is given back after so much was read
-MAPPED_BYTES = 2**18  # of a file, some of what a system maps to read one row of it
-READING_ROWS = 10_000  # of data that stay, read at a time
-HASHED_CELLS = 2**21  # of data, read at a time
+# data up to this size are prepared once and stay on the device
+RESIDENT_BYTES = 2**28
+# scalings are fitted on at most this many samples, so that data need not fit memory
+SCALING_FIT_ROWS = 10_000
+# pages of memory-mapped files are released after this much was read
+RELEASE_INTERVAL_BYTES = 2**24
+# pages that reading one row of a memory-mapped file may load, with read-ahead
+MAPPED_BYTES_PER_ROW = 2**18
+# resident data are prepared in chunks of this size
+PREPARE_CHUNK_ROWS = 10_000
+# data are hashed in chunks of this size
+DIGEST_CHUNK_CELLS = 2**21
 
 
 class Batch(NamedTuple):
@@ -30,9 +37,9 @@ class Batch(NamedTuple):
     Parameters
     ----------
     inputs : list of tensor of shape (m, ...)
-        One per modality; zeros where a sample lacks it.
+        Samples of each modality; zeros where a modality is missing.
     observed : tensor of bool of shape (m, V) or None
-        Which sample has which modality; None is all.
+        Whether each sample has each modality; None for complete samples.
     """
 
     inputs: list[Tensor]
@@ -40,22 +47,24 @@ class Batch(NamedTuple):
 
 
 class Rows:
-    """Samples by index: the blocks of Modalities, or the items of a torch Dataset.
+    """Access by index to blocks in memory or in files, or to a torch Dataset.
 
     Parameters
     ----------
     blocks : sequence of ndarray or CSR matrix, or Dataset
-        One block per modality; or a map-style dataset whose items are tuples with
-        one array per modality, or dicts of them by name.
+        Block of each modality; or a map-style dataset whose items are tuples with one
+        array per modality, or dicts of arrays by name.
     observed : ndarray of bool of shape (n_samples, n_modalities), default=None
-        Which sample has which modality; None is all.
+        Whether each sample has each modality; None for complete samples.
     """
 
-    def __init__(self, blocks: Any, observed: np.ndarray | None = None) -> None:
+    def __init__(
+        self, blocks: Sequence[Any] | Dataset, observed: np.ndarray | None = None
+    ) -> None:
         self.blocks = blocks
         self.observed = None if observed is None or observed.all() else observed
         self.names: Sequence[str] = ()
-        self._read = 0
+        self._unreleased_bytes = 0
 
     def __len__(self) -> int:
         if isinstance(self.blocks, Dataset):
@@ -64,97 +73,102 @@ class Rows:
 
     @property
     def dtype(self) -> np.dtype:
-        """The type that holds the blocks; float32 for a Dataset."""
+        """Common type of the blocks; float32 for a Dataset, whose type is unknown."""
         if isinstance(self.blocks, Dataset):
             return np.dtype(np.float32)
         return np.result_type(*(block.dtype for block in self.blocks))
 
     def first(self) -> list[np.ndarray] | dict[str, np.ndarray]:
-        """The first sample of a Dataset, as data of one sample."""
+        """Return the first sample of a Dataset as blocks of one row; store names."""
         if len(self) == 0:
             raise ValueError("the Dataset has 0 samples")
         with drawing():
             item = self.blocks[0]
         if isinstance(item, Mapping):
             self.names = list(item)
-            return {name: np.asarray(part)[None] for name, part in item.items()}
-        return [np.asarray(part)[None] for part in item]
+            return {name: np.asarray(value)[None] for name, value in item.items()}
+        return [np.asarray(value)[None] for value in item]
 
-    def follow(self, names: Sequence[str]) -> None:
-        """Take modalities of a Dataset in this order, if it has them by name."""
+    def reorder(self, names: Sequence[str]) -> None:
+        """Set the order of the modalities of a Dataset whose items are dicts."""
         if set(names) == set(self.names):
             self.names = names
 
-    def take(self, rows: Any) -> list[Any]:
-        """Take samples.
+    def take(self, rows: slice | np.ndarray) -> list[Any]:
+        """Read samples.
 
         Parameters
         ----------
         rows : slice or ndarray of int
-            Which.
+            Positions of the samples.
 
         Returns
         -------
         list of ndarray or CSR matrix
-            One per modality.
+            The samples in each modality; a slice of an array is a view.
         """
         if isinstance(self.blocks, Dataset):
-            return _items(self.blocks, rows, self.names)
+            return _stacked_items(self.blocks, rows, self.names)
         mapped = [_blocks.is_mapped(block) for block in self.blocks]
         if not isinstance(rows, slice):
             return [
-                _of_mapped(block, rows) if m else block[rows]
+                _take_mapped(block, rows) if m else block[rows]
                 for block, m in zip(self.blocks, mapped, strict=True)
             ]
         taken = [block[rows] for block in self.blocks]
-        self._read += sum(t.nbytes for t, m in zip(taken, mapped, strict=True) if m)
-        if self._read > RELEASED_BYTES:
-            self._read = 0
+        self._unreleased_bytes += sum(
+            t.nbytes for t, m in zip(taken, mapped, strict=True) if m
+        )
+        if self._unreleased_bytes > RELEASE_INTERVAL_BYTES:
+            self._unreleased_bytes = 0
             for block in self.blocks:
                 _blocks.release_pages(block)
         return taken
 
 
-def _of_mapped(block: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Take rows of a mapped file, giving memory back on the way."""
+def _take_mapped(block: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Read rows of a memory-mapped file, releasing its pages at intervals."""
     taken = np.empty((len(rows), *block.shape[1:]), block.dtype)
-    size = max(1, RELEASED_BYTES // MAPPED_BYTES)
+    size = max(1, RELEASE_INTERVAL_BYTES // MAPPED_BYTES_PER_ROW)
     for start in range(0, len(rows), size):
         taken[start : start + size] = block[rows[start : start + size]]
         _blocks.release_pages(block)
     return taken
 
 
-def _items(dataset: Any, rows: Any, names: Sequence[str]) -> list[np.ndarray]:
+def _stacked_items(
+    dataset: Any, rows: slice | np.ndarray, names: Sequence[str]
+) -> list[np.ndarray]:
+    """Read items of a Dataset, and stack them by modality."""
     if isinstance(rows, slice):
         rows = np.arange(len(dataset))[rows]
     indices = np.asarray(rows).tolist()
     with drawing():
-        if hasattr(dataset, "__getitems__"):
+        if hasattr(dataset, "__getitems__"):  # torch's protocol for whole batches
             items = dataset.__getitems__(indices)
         else:
             items = [dataset[i] for i in indices]
     items = [[i[name] for name in names] if names else i for i in items]
     return [
-        np.stack([np.asarray(part) for part in parts])
-        for parts in zip(*items, strict=True)
+        np.stack([np.asarray(value) for value in values])
+        for values in zip(*items, strict=True)
     ]
 
 
 class Preparation:
-    """What is done to samples before they enter the network: scaling, mean loudness.
+    """Preparation of the inputs of a network: scaling, and division by the deviation.
 
-    Every modality comes out with a mean square of 1 per feature about its mean, so
-    that the same learning rate suits them all.
+    Each modality that is scaled has variances of mean 1 over its features afterwards,
+    so that one learning rate suits all of them.
 
     Parameters
     ----------
     scalings : list of Scaling
-        One per modality.
-    loudness : list of float
-        Factor of each scaled modality.
+        Fitted scaling of each modality.
+    factors : list of float
+        Factor that multiplies each scaled modality.
     shapes : list of tuple of int
-        Shape of one sample by modality.
+        Shape of one sample in each modality.
     names : sequence of str, default=()
         Names of the modalities, for errors.
     """
@@ -164,60 +178,78 @@ class Preparation:
     def __init__(
         self,
         scalings: list[Scaling],
-        loudness: list[float],
+        factors: list[float],
         shapes: list[tuple[int, ...]],
         names: Sequence[str] = (),
     ) -> None:
-        self.scalings, self.loudness, self.shapes = scalings, loudness, shapes
+        self.scalings, self.factors, self.shapes = scalings, factors, shapes
         self.names = names
 
     @classmethod
     def fit(
         cls,
         rows: Rows,
-        hows: Sequence[str | None],
+        scaling: Sequence[str | None],
         shapes: list[tuple[int, ...]],
         names: Sequence[str] = (),
     ) -> Preparation:
-        """Fit scalings, of very many samples on some."""
+        """Fit the scalings and factors on at most SCALING_FIT_ROWS samples.
+
+        Parameters
+        ----------
+        rows : Rows
+            Samples to fit on; of more, equally spaced ones are used.
+        scaling : sequence of {'auto', 'block', 'standard', 'l2'} or None
+            Scaling of each modality.
+        shapes : list of tuple of int
+            Shape of one sample in each modality.
+        names : sequence of str, default=()
+            Names of the modalities, for errors.
+
+        Returns
+        -------
+        Preparation
+            The fitted preparation.
+        """
         n_samples = len(rows)
-        some = np.linspace(0, n_samples - 1, min(n_samples, FITTING_ROWS)).astype(int)
-        sample = [_flat(block) for block in rows.take(some)]
-        present = np.ones((len(some), len(shapes)), bool)
+        n_fitted = min(n_samples, SCALING_FIT_ROWS)
+        positions = np.linspace(0, n_samples - 1, n_fitted).astype(int)
+        blocks = [_as_matrix(block) for block in rows.take(positions)]
+        observed = np.ones((n_fitted, len(shapes)), bool)
         if rows.observed is not None:
-            present = rows.observed[some]
-        sample = [b[p] for b, p in zip(sample, present.T, strict=True)]
-        scalings = fit_scalings(sample, hows)
-        loudness = []
-        for scaling, block in zip(scalings, sample, strict=True):
-            scaled = scaling.apply(block)
-            loudness.append(1.0 if scaling.how is None else _loudness(scaled))
-        return cls(scalings, loudness, shapes, names)
+            observed = rows.observed[positions]
+        blocks = [block[o] for block, o in zip(blocks, observed.T, strict=True)]
+        scalings = fit_scalings(blocks, scaling)
+        factors = []
+        for fitted, block in zip(scalings, blocks, strict=True):
+            scaled = fitted.apply(block)
+            factors.append(1.0 if fitted.how is None else _unit_variance_factor(scaled))
+        return cls(scalings, factors, shapes, names)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Preparation:
-        """Make what `get_state` was called on."""
+        """Restore a preparation from its `get_state`."""
         scalings = [Scaling(**scaling) for scaling in state["scalings"]]
         return cls(scalings, *(state[key] for key in ("loudness", "shapes", "names")))
 
     def get_state(self) -> dict[str, Any]:
-        """Return everything as dicts and lists of arrays, numbers and str."""
+        """Return the state as dicts and lists of arrays, numbers and str."""
         return {
             "scalings": [dict(vars(scaling)) for scaling in self.scalings],
-            "loudness": list(self.loudness),
+            "loudness": list(self.factors),
             "shapes": list(self.shapes),
             "names": list(self.names),
         }
 
     def name(self, modality: int) -> str:
-        """Return how errors call a modality."""
+        """Return the name of a modality in errors."""
         return f"modality {self.names[modality] if self.names else modality!r}"
 
     def __call__(self, blocks: Sequence[Any], observed: np.ndarray | None) -> list[Any]:
-        """Scale blocks; rows that are not observed become zeros."""
+        """Scale blocks to dense arrays; rows that are not observed become zeros."""
         prepared = []
         for v, block in enumerate(blocks):
-            scaled = self.scalings[v].apply(_flat(block), self.loudness[v])
+            scaled = self.scalings[v].apply(_as_matrix(block), self.factors[v])
             scaled = scaled.toarray() if sparse.issparse(scaled) else scaled
             if observed is not None:
                 scaled[~observed[:, v]] = 0
@@ -225,48 +257,50 @@ class Preparation:
         return prepared
 
 
-def _flat(block: Any) -> Any:
+def _as_matrix(block: Any) -> Any:
+    """Reshape a block of any shape to a matrix of floats; sparse ones are as given."""
     if sparse.issparse(block):
         return block
     floats = block if block.dtype.kind == "f" else block.astype(np.float32)
     return floats.reshape(len(block), -1)
 
 
-def _loudness(scaled: Any) -> float:
-    """Factor that brings the mean square about the mean to 1 per feature."""
+def _unit_variance_factor(scaled: Any) -> float:
+    """Compute the factor that makes the mean variance of the features 1."""
     square = scaled.multiply(scaled) if sparse.issparse(scaled) else scaled**2
     mean = np.asarray(scaled.mean(axis=0)).ravel()
     total = square.sum() / scaled.shape[0] - (mean**2).sum()
-    # rows of unit length that differ by rounding only, as a network would see them
-    least = 10 * np.finfo(np.float32).eps ** 2
-    return float(np.sqrt(scaled.shape[1] / total)) if total > least else 1.0
+    # rows of unit length that differ by the rounding of float32 only, the type of the
+    # network, are constant: their noise is not amplified
+    rounding = 10 * np.finfo(np.float32).eps ** 2
+    return float(np.sqrt(scaled.shape[1] / total)) if total > rounding else 1.0
 
 
 class Batches(Dataset):
-    """Prepared samples as tensors on a device, a batch at a time.
+    """Prepared samples as tensors on a device, batch by batch.
 
-    Data that are small are prepared once and stay on the device; others are read,
-    scaled and sent batch by batch, so that memory does not grow with their number.
+    Data of at most RESIDENT_BYTES are prepared once and stay on the device. Larger data
+    are read, scaled and transferred batch by batch, so that memory is bounded.
 
     Parameters
     ----------
     rows : Rows
-        The samples.
+        Samples to read.
     prepare : Preparation
-        What is done to them.
+        Preparation of the samples.
     device : torch.device or str, default='cpu'
-        Where batches go.
+        Device of the batches.
     dtype : torch.dtype, default=torch.float32
         Type of the inputs.
     once : bool, default=False
-        Whether the data are walked through but once, so that nothing need stay.
+        Whether the samples are read once only, so that none stay on the device.
     """
 
     def __init__(
         self,
         rows: Rows,
         prepare: Preparation,
-        device: Any = "cpu",
+        device: DeviceLike = "cpu",
         dtype: torch.dtype = torch.float32,
         once: bool = False,
     ) -> None:
@@ -284,17 +318,17 @@ class Batches(Dataset):
         return [block[0] for block in self.batch(slice(index, index + 1)).inputs]
 
     def batch(self, rows: slice | np.ndarray | Tensor) -> Batch:
-        """Take samples.
+        """Read and prepare samples.
 
         Parameters
         ----------
         rows : slice, ndarray or tensor of int
-            Which.
+            Positions of the samples.
 
         Returns
         -------
         Batch
-            Those samples.
+            The samples.
         """
         if self._resident is None:
             return self._read(rows.numpy() if isinstance(rows, Tensor) else rows)
@@ -304,7 +338,7 @@ class Batches(Dataset):
             None if observed is None else observed[rows],
         )
 
-    def _read(self, rows: Any) -> Batch:
+    def _read(self, rows: slice | np.ndarray) -> Batch:
         observed = self.rows.observed
         observed = None if observed is None else observed[rows]
         prepared = self.prepare(self.rows.take(rows), observed)
@@ -318,55 +352,55 @@ class Batches(Dataset):
                 )
         return Batch(
             [block.to(self.device, non_blocking=True) for block in inputs],
-            self._flags(observed),
+            self._to_device(observed),
         )
 
     def _read_all(self) -> Batch:
-        """Read bit by bit: what is made on the way is small beside the data."""
+        """Prepare all samples chunk by chunk, so that temporary arrays stay small."""
         inputs = [
             torch.empty((len(self), *shape), dtype=self.dtype, device=self.device)
             for shape in self.prepare.shapes
         ]
-        for rows, batch in self.chunks(READING_ROWS):
-            for whole, part in zip(inputs, batch.inputs, strict=True):
-                whole[rows] = part
-        return Batch(inputs, self._flags(self.rows.observed))
+        for rows, batch in self.chunks(PREPARE_CHUNK_ROWS):
+            for resident, chunk in zip(inputs, batch.inputs, strict=True):
+                resident[rows] = chunk
+        return Batch(inputs, self._to_device(self.rows.observed))
 
     def digest(self) -> str:
-        """Return a hash of all samples as given, and of which have which modality.
+        """Hash all samples as given, before preparation, and the observed modalities.
 
         Returns
         -------
         str
-            128 bits in hexadecimal.
+            Hash of 128 bits in hexadecimal.
         """
-        found = blake2b(digest_size=16)
+        checksum = blake2b(digest_size=16)
         cells = sum(int(np.prod(shape)) for shape in self.prepare.shapes)
-        size = max(1, HASHED_CELLS // cells)
+        size = max(1, DIGEST_CHUNK_CELLS // cells)
         for start in range(0, len(self), size):
             for block in self.rows.take(slice(start, start + size)):
                 for array in _arrays_of(block):
-                    found.update(f"{array.dtype.str}{array.shape}".encode())
-                    found.update(np.ascontiguousarray(array).tobytes())
+                    checksum.update(f"{array.dtype.str}{array.shape}".encode())
+                    checksum.update(np.ascontiguousarray(array).tobytes())
         if self.rows.observed is not None:
-            found.update(np.packbits(self.rows.observed).tobytes())
-        return found.hexdigest()
+            checksum.update(np.packbits(self.rows.observed).tobytes())
+        return checksum.hexdigest()
 
-    def _flags(self, observed: np.ndarray | None) -> Tensor | None:
+    def _to_device(self, observed: np.ndarray | None) -> Tensor | None:
         return None if observed is None else torch.tensor(observed, device=self.device)
 
     def chunks(self, size: int) -> Iterator[tuple[slice, Batch]]:
-        """Walk through all samples in order.
+        """Iterate over all samples in order.
 
         Parameters
         ----------
         size : int
-            Samples at a time.
+            Number of samples of a chunk.
 
         Yields
         ------
         rows : slice
-            Where they are.
+            Positions of the samples of the chunk.
         batch : Batch
             The samples.
         """
@@ -376,25 +410,26 @@ class Batches(Dataset):
 
 
 def _arrays_of(block: Any) -> list[np.ndarray]:
+    """List the arrays that make up a dense or sparse block."""
     if sparse.issparse(block):
         return [block.indptr, block.indices, block.data]
     return [block]
 
 
 class ShuffledBatches:
-    """An epoch of shuffled samples, batch after batch.
+    """Batches of one epoch, in an order that is drawn anew with each iteration.
 
-    The last, incomplete batch of an epoch is dropped, as in the paper, unless it is
-    the only one.
+    The last batch is dropped if it is incomplete, as in the published codes: its kernel
+    terms would be those of few samples. Data smaller than a batch make one batch.
 
     Parameters
     ----------
     data : Batches
         All samples.
     batch_size : int
-        Samples of a batch.
+        Number of samples of a batch.
     generator : torch.Generator
-        Where the order comes from.
+        Source of the random order.
     """
 
     def __init__(

@@ -1,16 +1,16 @@
-"""Devices that torch can use here."""
+"""Devices that are available to torch."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+
+from mmfusion._typing import DeviceLike
 
 _ACCELERATORS = ("cuda", "mps", "xpu")
 
 
 def available_devices() -> list[str]:
-    """Return the names of all devices that torch can use, the CPU first."""
+    """List the devices that are available to torch, the CPU first."""
     devices = ["cpu"]
     for kind in _ACCELERATORS:
         module = getattr(torch, kind, None)
@@ -20,23 +20,23 @@ def available_devices() -> list[str]:
     return devices
 
 
-def resolve_device(device: Any) -> torch.device:
-    """Return the device of a name.
+def resolve_device(device: DeviceLike) -> torch.device:
+    """Resolve the name of a device, and check that it is available.
 
     Parameters
     ----------
     device : str or torch.device
-        'auto' is CUDA where there is one, and the CPU otherwise.
+        Name of the device. 'auto' is CUDA if available, and the CPU otherwise.
 
     Returns
     -------
     torch.device
-        One that torch can use.
+        The device; without an index if the name has none.
 
     Raises
     ------
     ValueError
-        If torch cannot use it here.
+        If the device does not exist or is not available to torch.
     """
     available = available_devices()
     if isinstance(device, str) and device == "auto":
@@ -45,9 +45,10 @@ def resolve_device(device: Any) -> torch.device:
         found = torch.device(device)
     except (RuntimeError, TypeError):
         found = None
+    # torch accepts names of devices that this machine lacks, and fails on first use
     if found is None or str(found) not in [*available, "cpu:0"]:
         raise ValueError(
-            f"device={str(device)!r} is not available to torch here; give 'auto' or "
-            f"one of {available}"
+            f"device={str(device)!r} is not available to torch; use 'auto' or one "
+            f"of {available}"
         )
     return found

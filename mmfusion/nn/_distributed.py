@@ -1,9 +1,9 @@
-"""Data parallel training whose losses are those of the whole batch.
+"""Data-parallel training whose losses are those of the whole batch.
 
-The losses compare all samples of a batch with each other, so that averaging over the
-parts of a batch, as usual data parallel training does, would be another objective.
-Here each process encodes its part, the latents are gathered, and everything behind
-them runs on the whole batch in every process.
+The losses compare all samples of a batch with each other, so that averaging them over
+parts of a batch, as usual data-parallel training does, would change the objective.
+Here each process encodes its part of the batch, the latents are gathered, and the
+rest of the network runs on the whole batch in every process.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from mmfusion._typing import T
+
 
 def is_parallel() -> bool:
-    """Tell whether several processes train together."""
+    """Return whether several processes train one network together."""
     return distributed.is_available() and distributed.is_initialized()
 
 
 def own_part(n_samples: int) -> slice:
-    """Which samples of a batch this process encodes; the last few are dropped."""
+    """Return the samples of a batch that this process encodes, equally many in each.
+
+    A remainder at the end of the batch is dropped.
+    """
     if not is_parallel():
         return slice(None)
     size = n_samples // distributed.get_world_size()
@@ -29,8 +34,8 @@ def own_part(n_samples: int) -> slice:
     return slice(start, start + size)
 
 
-def from_first(value: Any) -> Any:
-    """Take what the first process has in place of an own value."""
+def broadcast(value: T) -> T:
+    """Return the value of the first process, the same in all of them."""
     if not is_parallel():
         return value
     box = [value]
@@ -38,15 +43,15 @@ def from_first(value: Any) -> Any:
     return box[0]
 
 
-def gathered(own: Tensor, dim: int = 0) -> Tensor:
-    """Put the parts of all processes together; gradients flow back to each."""
+def gather(own: Tensor, dim: int = 0) -> Tensor:
+    """Concatenate the parts of all processes; gradients flow back to each."""
     if not is_parallel():
         return own
     return torch.cat(tuple(_Gather.apply(own.contiguous())), dim)
 
 
 class _Gather(torch.autograd.Function):
-    """Parts of all processes; the gradient is the sum over their equal losses."""
+    """All-gather whose gradient is the sum over the equal losses of all processes."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
@@ -59,17 +64,18 @@ class _Gather(torch.autograd.Function):
         return gradient[distributed.get_rank()] * distributed.get_world_size()
 
 
-def average_gradients(parameters: Iterable[Any]) -> None:
+def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Average gradients over processes.
 
-    The gather hands each process the sum over all of equal losses, so the average
-    over processes is the gradient of one loss.
+    `gather` passes each process the sum of the gradients of all losses, which are
+    equal, so that the average over processes is the gradient of one of them.
     """
     if not is_parallel():
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return
+    # one message instead of one for each parameter
     flat = torch.cat([g.flatten() for g in gradients])
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()

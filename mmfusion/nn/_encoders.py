@@ -1,9 +1,10 @@
-"""Encoders: from one modality to its latent."""
+"""Encoders, which map the samples of one modality to latents."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from mmfusion._numbers import is_integer
+from mmfusion._typing import EncoderLike
 
-LATENT_WIDTH = 128
-WIDEST = 2**31 - 1  # what torch and processors count to
-# layers that the encoders here are made of: none of them draws at random
-_DETERMINISTIC = (
+DEFAULT_LATENT_WIDTH = 128
+LARGEST_LAYER_WIDTH = 2**31 - 1  # the largest size of many torch kernels
+# layers of the encoders below; none of them uses random numbers in forward
+_DETERMINISTIC_LAYERS = (
     nn.ModuleList,
     nn.Sequential,
     nn.Linear,
@@ -27,18 +29,19 @@ _DETERMINISTIC = (
 )
 
 
-def draws_nothing(module: nn.Module) -> bool:
-    """Return whether a module is known to draw nothing at random."""
-    return all(type(part) in _DETERMINISTIC for part in module.modules())
+def is_deterministic(module: nn.Module) -> bool:
+    """Return whether a module is known to use no random numbers."""
+    # exact types: a subclass may override forward
+    return all(type(layer) in _DETERMINISTIC_LAYERS for layer in module.modules())
 
 
 def he_normal(module: nn.Module) -> None:
-    """Initialise a linear or convolutional layer by He's rule, as the paper does.
+    """Initialise a linear or convolutional layer: W ~ N(0, 2 / fan_in), b = 0.
 
     Parameters
     ----------
     module : Module
-        Anything; others are left as they are.
+        Layer to initialise; one of another type is not changed.
     """
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -47,19 +50,19 @@ def he_normal(module: nn.Module) -> None:
 
 
 def vector_encoder(n_features: int, widths: Sequence[int]) -> nn.Sequential:
-    """Fully connected encoder: ReLU after every layer, the last one included.
+    """Make a fully connected encoder with a ReLU after every layer, also the last.
 
     Parameters
     ----------
     n_features : int
-        Features of the modality.
+        Number of features of the modality.
     widths : sequence of int
-        Units of each layer; the last is the width of the latent.
+        Number of units of each layer; the last is the width of the latent.
 
     Returns
     -------
     Sequential
-        From (m, n_features) to (m, widths[-1]).
+        Encoder from (m, n_features) to (m, widths[-1]).
     """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([n_features, *widths]):
@@ -68,47 +71,52 @@ def vector_encoder(n_features: int, widths: Sequence[int]) -> nn.Sequential:
 
 
 def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
-    """Convolutional encoder: 5x5 filters, twice, each with pooling by 2.
+    """Make a convolutional encoder: two layers of 5x5 filters, each with 2x2 pooling.
 
-    Sides too short for that get 3x3 filters that keep the size, and no pooling where
-    nothing would be left.
+    Images with a side under 8 pixels get padded 3x3 filters, which keep the size; those
+    with a side of 1 pixel are not pooled.
 
     Parameters
     ----------
     shape : tuple of int (channels, height, width)
-        One image.
+        Shape of one image.
     width : int
         Width of the latent.
 
     Returns
     -------
     Sequential
-        From (m, channels, height, width) to (m, width).
+        Encoder from (m, channels, height, width) to (m, width).
     """
     channels, *sides = shape
     layers: list[nn.Module] = []
     for filters in (32, 64):
-        roomy = min(sides) >= 8
-        size, padding = (5, 0) if roomy else (3, 1)
+        is_large = min(sides) >= 8
+        size, padding = (5, 0) if is_large else (3, 1)
         layers += [nn.Conv2d(channels, filters, size, padding=padding), nn.ReLU()]
-        sides = [side - 4 for side in sides] if roomy else sides
+        sides = [side - 4 for side in sides] if is_large else sides
         if min(sides) >= 2:
             layers.append(nn.MaxPool2d(2))
             sides = [side // 2 for side in sides]
         channels = filters
-    cells = channels * sides[0] * sides[1]
-    layers += [nn.Flatten(), nn.Linear(cells, width), nn.BatchNorm1d(width), nn.ReLU()]
+    n_values = channels * sides[0] * sides[1]
+    layers += [
+        nn.Flatten(),
+        nn.Linear(n_values, width),
+        nn.BatchNorm1d(width),
+        nn.ReLU(),
+    ]
     return nn.Sequential(*layers).apply(he_normal)
 
 
-def make_encoder(option: Any, shape: tuple[int, ...], name: str) -> nn.Module:
-    """Make the encoder of one modality from what the user gave for it.
+def make_encoder(option: EncoderLike, shape: tuple[int, ...], name: str) -> nn.Module:
+    """Make the encoder of one modality from the option of the user.
 
     Parameters
     ----------
     option : sequence of int, int, Module, callable or None
-        Widths of the layers; a module, which is copied; or a factory that is called
-        with the shape of a sample. None chooses by the shape.
+        Widths of the layers; a module, which is copied; or a factory, which is called
+        with the shape of a sample. None selects an encoder by the shape.
     shape : tuple of int
         Shape of one sample of the modality.
     name : str
@@ -117,82 +125,90 @@ def make_encoder(option: Any, shape: tuple[int, ...], name: str) -> nn.Module:
     Returns
     -------
     Module
-        The encoder, not yet trained.
+        The untrained encoder. Vectors get fully connected layers, images (samples of
+        three dimensions) convolutions and a latent of the last width; samples of other
+        shapes are flattened to vectors.
 
     Raises
     ------
     ValueError
-        If the widths are not positive, or images get more than one width.
+        If the widths are not positive integers, the factory fails, or the module
+        cannot be copied or trained.
     TypeError
-        If the factory gives no module.
+        If the factory does not return a module.
     """
     if isinstance(option, nn.Module) or callable(option):
-        return _users_encoder(option, shape, name)
+        return _custom_encoder(option, shape, name)
     if option is None:
-        option = (200, 200, LATENT_WIDTH) if len(shape) == 1 else (LATENT_WIDTH,)
-    widths = _widths(option, name)
+        option = (
+            (200, 200, DEFAULT_LATENT_WIDTH)
+            if len(shape) == 1
+            else (DEFAULT_LATENT_WIDTH,)
+        )
+    widths = _check_widths(option, name)
     if len(shape) == 1:
         return vector_encoder(shape[0], widths)
     if len(shape) == 3:
         return image_encoder(shape, widths[-1])
-    return nn.Sequential(nn.Flatten(), vector_encoder(_size(shape), widths))
+    return nn.Sequential(nn.Flatten(), vector_encoder(math.prod(shape), widths))
 
 
-def _users_encoder(option: Any, shape: tuple[int, ...], name: str) -> nn.Module:
-    """Copy a module, or what a factory returns: neither is to be trained."""
+def _custom_encoder(
+    option: nn.Module | Callable[[tuple[int, ...]], Any],
+    shape: tuple[int, ...],
+    name: str,
+) -> nn.Module:
+    """Copy a module, or that of a factory, so that fit does not train the original."""
     if not isinstance(option, nn.Module):
         try:
             option = option(shape)
         except Exception as error:
             raise ValueError(
-                f"modality {name!r}: its factory in encoders, called with the shape "
+                f"modality {name!r}: the factory in encoders, called with the shape "
                 f"{shape} of a sample, raised {type(error).__name__}: {error}"
             ) from error
     if not isinstance(option, nn.Module):
         raise TypeError(
-            f"modality {name!r}: the encoder factory gave a "
+            f"modality {name!r}: the factory in encoders returned a "
             f"{type(option).__name__}, not a torch Module"
         )
     try:
         copied = copy.deepcopy(option)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
-            f"modality {name!r}: its module in encoders cannot be copied: {error}"
+            f"modality {name!r}: the module in encoders cannot be copied: {error}"
         ) from error
     if not all(parameter.is_leaf for parameter in copied.parameters()):
         raise ValueError(
-            f"modality {name!r}: its module in encoders cannot be trained, for its "
+            f"modality {name!r}: the module in encoders cannot be trained, since its "
             "parameters are results of other operations, as in a copy of a scripted "
-            "module; give an ordinary module"
+            "module; use an ordinary module"
         )
     return copied
 
 
-def _widths(option: Any, name: str) -> list[int]:
-    widths = list(option) if isinstance(option, list | tuple) else [option]
+def _check_widths(option: object, name: str) -> list[int]:
+    """Check the widths of layers, and return them as a list of int."""
+    widths: list[Any] = list(option) if isinstance(option, list | tuple) else [option]
     if (
         not widths
         or not all(map(is_integer, widths))
-        or not 1 <= min(widths) <= max(widths) <= WIDEST
+        or not 1 <= min(widths) <= max(widths) <= LARGEST_LAYER_WIDTH
     ):
         raise ValueError(
-            f"modality {name!r}: widths of an encoder are positive integers of at most "
-            f"{WIDEST}, got encoders={option!r}"
+            f"modality {name!r}: widths of an encoder must be positive integers of at "
+            f"most {LARGEST_LAYER_WIDTH}, got encoders={option!r}"
         )
     return [int(width) for width in widths]
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    return int(torch.Size(shape).numel())
-
-
 def latent_width(encoder: nn.Module, shape: tuple[int, ...], name: str) -> int:
-    """Find the width of an encoder's latent by encoding two samples of zeros.
+    """Find the width of an encoder's latents by encoding two samples of zeros.
 
     Parameters
     ----------
     encoder : Module
-        The encoder.
+        Encoder of the modality.
     shape : tuple of int
         Shape of one sample.
     name : str
@@ -201,12 +217,13 @@ def latent_width(encoder: nn.Module, shape: tuple[int, ...], name: str) -> int:
     Returns
     -------
     int
-        The width.
+        Width of a latent.
 
     Raises
     ------
     ValueError
-        If the encoder does not take such samples or its output is no row a sample.
+        If the encoder does not accept samples of that shape, or does not return one
+        row of floating-point values for each.
     """
     training = encoder.training
     types = [p.dtype for p in encoder.parameters() if p.is_floating_point()]
@@ -216,7 +233,7 @@ def latent_width(encoder: nn.Module, shape: tuple[int, ...], name: str) -> int:
             latent: Any = encoder.eval()(zeros)
     except Exception as error:
         raise ValueError(
-            f"modality {name!r}: its encoder does not take samples of shape {shape}: "
+            f"modality {name!r}: the encoder does not accept samples of shape {shape}: "
             f"{error}"
         ) from error
     finally:
@@ -224,51 +241,55 @@ def latent_width(encoder: nn.Module, shape: tuple[int, ...], name: str) -> int:
     if not isinstance(latent, Tensor) or latent.ndim != 2 or len(latent) != 2:
         found = getattr(latent, "shape", type(latent).__name__)
         raise ValueError(
-            f"modality {name!r}: its encoder makes {found} of 2 samples; it must make "
-            "one row of each"
+            f"modality {name!r}: the encoder returns {found} for 2 samples; it must "
+            "return one row for each"
         )
     if not latent.is_floating_point() or latent.shape[1] < 1:
         raise ValueError(
-            f"modality {name!r}: its encoder makes rows of {latent.shape[1]} values of "
-            f"{latent.dtype}; it must make some real numbers"
+            f"modality {name!r}: the encoder returns rows of {latent.shape[1]} values "
+            f"of {latent.dtype}; it must return at least one real number"
         )
     return latent.shape[1]
 
 
 def check_encoder(encoder: nn.Module, samples: Tensor, width: int, name: str) -> None:
-    """Check what an encoder returns for a batch, in training and after.
+    """Check the output of an encoder for a batch, in training and evaluation mode.
 
     Parameters
     ----------
     encoder : Module
-        The encoder; statistics that it keeps of its input may change.
+        Encoder of the modality; its running statistics may change.
     samples : tensor of shape (m, ...)
-        Some samples of the modality.
+        Batch of samples of the modality.
     width : int
-        Width of its latent.
+        Expected width of a latent.
     name : str
         Name of the modality, for errors.
 
     Raises
     ------
     ValueError
-        If it raises an exception, or its output has another shape or is not finite.
+        If the encoder raises an exception, or its output has another shape or is not
+        finite.
     """
     for training in (True, False):
-        what = f"modality {name!r}: its encoder, in {'train' if training else 'eval'}()"
+        mode = "train" if training else "eval"
+        prefix = f"modality {name!r}: the encoder, in {mode} mode,"
         try:
             with torch.no_grad():
                 latents: Any = encoder.train(training)(samples)
         except Exception as error:
             raise ValueError(
-                f"{what}, raised {type(error).__name__} for a batch of shape "
+                f"{prefix} raised {type(error).__name__} for a batch of shape "
                 f"{tuple(samples.shape)}: {error}"
             ) from error
         found = tuple(getattr(latents, "shape", ()))
         if found != (len(samples), width):
             raise ValueError(
-                f"{what}, makes {found} of {len(samples)} samples, not "
+                f"{prefix} returns {found} for {len(samples)} samples, not "
                 f"{(len(samples), width)}"
             )
         if not torch.isfinite(latents).all():
-            raise ValueError(f"{what}, makes NaN or infinite values of finite samples")
+            raise ValueError(
+                f"{prefix} returns NaN or infinite values for finite samples"
+            )

@@ -29,7 +29,7 @@ from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.nn._callbacks import Report
 from mmfusion.nn._checkpoint import make_checkpoint_folder
 from mmfusion.nn._data import Batches, Preparation, Rows
-from mmfusion.nn._distributed import from_first
+from mmfusion.nn._distributed import broadcast
 from mmfusion.nn._encoders import check_encoder, latent_width, make_encoder
 from mmfusion.nn._isolation import drawing, isolated
 from mmfusion.nn._net import DeepNet
@@ -160,7 +160,7 @@ class DeepEstimator(
         settings = self._settings()
         make_checkpoint_folder(settings.checkpoint_dir)
         rows, shapes = self._rows(X, reset=True)
-        random_state = from_first(check_random_state(self.random_state))
+        random_state = broadcast(check_random_state(self.random_state))
         self._preparation = self._fit_preparation(rows, shapes)
         data = self._batches(rows, settings)
         plan = self._plan(data, settings, random_state)
@@ -266,7 +266,7 @@ class DeepEstimator(
         phases = self._make_phases(len(rows), settings)
         if first:
             self._preparation = self._fit_preparation(rows, shapes)
-            random_state = from_first(check_random_state(self.random_state))
+            random_state = broadcast(check_random_state(self.random_state))
             self._seed = int(random_state.randint(LARGEST_SEED))
             self._phase_epochs = tuple(phase.n_epochs for phase in phases)
         data = self._batches(rows, settings)
@@ -333,7 +333,7 @@ class DeepEstimator(
         if isinstance(X, Dataset):
             rows = Rows(X)
             frame = self._validate(rows.first(), reset=reset)
-            rows.follow(frame.names)
+            rows.reorder(frame.names)
         else:
             frame = self._validate(X, reset=reset)
             refuse_empty_samples(frame)

@@ -1,11 +1,11 @@
-"""Run torch so that neither side of its global state depends on the other.
+"""Isolation of a training from torch's global state, in both directions.
 
-Torch keeps state for the process (generators, default dtype, flags) and for the
+Torch has state of the process (random generators, default dtype, flags) and of the
 thread (gradients, autocast, default device, number of threads). `isolated` sets all
-of it to fixed values and restores what it found, and `drawing` gives the random
-operations of other people's code, such as dropout in an encoder or a factory's
-initial weights, a generator of their own. Nothing ever draws from torch's generators,
-so that fits in several threads do not share a random state.
+of it to fixed values and restores it afterwards. `drawing` provides the random
+operations of user code, such as dropout in an encoder or the initial weights of a
+factory, with a separate generator. Torch's global generators are never used, so that
+concurrent fits in several threads do not share a random state.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# Rounding depends on how sums are split among threads, and training amplifies it.
+# The rounding of a sum depends on its split among threads, and training amplifies it.
 N_THREADS = 1
 
 _lock = threading.RLock()
 
 
 class Draws:
-    """Generators of one seed, one for each device that something is drawn on.
+    """Random generators by device, created on first use from one seed.
 
     Parameters
     ----------
     seed : int
-        The seed of each.
+        Seed of every generator.
     """
 
     def __init__(self, seed: int) -> None:
@@ -47,11 +48,11 @@ class Draws:
         return self._generators[device]
 
     def get_state(self) -> dict[str, torch.Tensor]:
-        """Return the state of every generator by device."""
+        """Return the state of each generator, by the name of its device."""
         return {str(d): g.get_state() for d, g in self._generators.items()}
 
     def set_state(self, states: dict[str, torch.Tensor]) -> None:
-        """Restore what `get_state` returned."""
+        """Restore the states returned by `get_state`, and drop other generators."""
         self._generators.clear()
         for device, state in states.items():
             self.generator(torch.device(device)).set_state(state)
@@ -62,23 +63,23 @@ _draws: ContextVar[Draws | None] = ContextVar("_draws", default=None)
 
 @contextmanager
 def isolated(seed: int = 0) -> Iterator[torch.Generator]:
-    """Fix torch's global state inside, and restore it.
+    """Fix torch's global state in a context, and restore it on exit.
 
-    Settings of the process are fixed as long as any thread is inside. They are the
-    default dtype (float32), the flags of deterministic algorithms (off, for they
-    refuse operations; on for cuDNN) and anomaly mode (off). Those of the thread are
+    Settings of the process stay fixed as long as any thread is in such a context: the
+    default dtype (float32), deterministic algorithms (off, since they disable
+    operations; on for cuDNN) and anomaly detection (off). Settings of the thread are
     gradients (on), inference mode, autocast and flushing of denormal numbers (off),
     the default device (CPU) and the number of threads (1).
 
     Parameters
     ----------
     seed : int, default=0
-        Seed of everything that is drawn inside.
+        Seed of all random numbers of the context.
 
     Yields
     ------
     torch.Generator
-        For the order of samples; `drawing` has one of its own.
+        Generator for the order of samples; independent of that of `drawing`.
     """
     with _standard_process(), _standard_thread():
         token = _draws.set(Draws(seed))
@@ -89,63 +90,67 @@ def isolated(seed: int = 0) -> Iterator[torch.Generator]:
 
 
 def current_draws() -> Draws:
-    """Return the generators of the innermost `isolated`."""
+    """Return the generators of the innermost `isolated` context."""
     draws = _draws.get()
     if draws is None:
-        raise RuntimeError("nothing is drawn outside of isolated()")
+        raise RuntimeError("there are no random generators outside of isolated()")
     return draws
 
 
 def drawing() -> AbstractContextManager[Any]:
-    """Let every random operation inside draw from the innermost `isolated`.
+    """Make random operations of a context use the generators of `isolated`.
 
-    Each operation of torch inside costs some microseconds more.
+    Intercepting them adds some microseconds to every torch operation.
 
     Returns
     -------
     context manager
-        Without effect outside of `isolated`.
+        Without effect outside of an `isolated` context.
     """
     draws = _draws.get()
     return nullcontext() if draws is None else _DrawFrom(draws)
 
 
 class _DrawFrom(TorchDispatchMode):
-    """Hands random operations the generator that they were not given."""
+    """Dispatch mode that passes a generator to random operations called without one."""
 
     def __init__(self, draws: Draws) -> None:
         super().__init__()
         self.draws = draws
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        self,
+        func: OpOverload,
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         given = kwargs.get("generator")
         if torch.Tag.nondeterministic_seeded not in func.tags or given is not None:
             return func(*args, **kwargs)
         device = _device_of(args, kwargs)
-        if device.type == "meta":  # without memory, nothing is drawn
+        if device.type == "meta":  # tensors without memory have no random values
             return func(*args, **kwargs)
         generator = self.draws.generator(device)
         seeded = _with_generator(func)
         if seeded is not None:
             return seeded(*args, **(kwargs | {"generator": generator}))
-        with _lent(generator):
+        with _as_global_generator(generator):
             return func(*args, **kwargs)
 
 
-def _device_of(args: Any, kwargs: dict[str, Any]) -> torch.device:
+def _device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
     tensors = (a.device for a in args if isinstance(a, torch.Tensor))
     device = kwargs.get("device") or next(tensors, None)
     return torch.device("cpu") if device is None else torch.device(device)
 
 
 @cache
-def _with_generator(func: Any) -> Any:
-    """Find the overload of an operation that takes a generator, or None."""
+def _with_generator(func: OpOverload) -> OpOverload | None:
+    """Find the overload of an operation with a generator argument, or None."""
 
-    def arguments(overload: Any) -> list[tuple[str, str]]:
+    def arguments(overload: OpOverload) -> list[tuple[str, str]]:
         return [(a.name, str(a.type)) for a in overload._schema.arguments]
 
     own = arguments(func)
@@ -161,8 +166,11 @@ def _with_generator(func: Any) -> Any:
 
 
 @contextmanager
-def _lent(generator: torch.Generator) -> Iterator[None]:
-    """Make a generator's state that of torch for one operation that takes none."""
+def _as_global_generator(generator: torch.Generator) -> Iterator[None]:
+    """Swap the state of a generator with torch's global one, for some operations.
+
+    Some random operations have no overload with a generator argument.
+    """
     device = generator.device
     own = torch if device.type == "cpu" else torch.get_device_module(device)
     where = () if device.type == "cpu" else (device,)
@@ -180,32 +188,32 @@ def _lent(generator: torch.Generator) -> Iterator[None]:
 
 
 class _Process:
-    """How many are inside of `isolated`, and what the first of them found."""
+    """Number of active `isolated` contexts, and the settings before the first."""
 
-    n_inside = 0
+    n_contexts = 0
     n_threads = N_THREADS
     restore = ExitStack()
 
 
 @contextmanager
 def _standard_process() -> Iterator[None]:
-    """Fix settings of the process while any thread is inside."""
+    """Fix the settings of the process until the last context of all threads ends."""
     with _lock:
-        if _Process.n_inside == 0:
+        if _Process.n_contexts == 0:
             _Process.n_threads = torch.get_num_threads()
             _Process.restore = _fixed_settings()
-        _Process.n_inside += 1
+        _Process.n_contexts += 1
     try:
         yield
     finally:
         with _lock:
-            _Process.n_inside -= 1
-            if _Process.n_inside == 0:
+            _Process.n_contexts -= 1
+            if _Process.n_contexts == 0:
                 _Process.restore.close()
 
 
 def _fixed_settings() -> ExitStack:
-    """Change what differs from the fixed settings; closing the stack restores it."""
+    """Fix the settings of the process; closing the stack restores those before."""
     stack = ExitStack()
     dtype = torch.get_default_dtype()
     if dtype != torch.float32:
@@ -231,6 +239,7 @@ def _fixed_settings() -> ExitStack:
 
 @contextmanager
 def _standard_thread() -> Iterator[None]:
+    """Fix the settings of this thread, and restore them on exit."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -246,9 +255,10 @@ def _standard_thread() -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
+    """Compute on one thread, and restore the number of threads on exit."""
     n_threads = torch.get_num_threads()
     if n_threads == N_THREADS and _draws.get() is None:
-        # torch gives a thread that it has not seen before what was last set anywhere
+        # a new thread inherits the number that was last set in any thread
         n_threads = _Process.n_threads
     if n_threads == N_THREADS:
         yield
@@ -262,15 +272,18 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def flushing_denormals(flushes: bool) -> Iterator[None]:
-    """Choose whether numbers next to zero are zero in this thread, and restore it.
+    """Set whether this thread rounds denormal numbers to zero, and restore it on exit.
+
+    Training flushes them: where gradients stay zero (dead units, discriminators that
+    are paused), Adam's running means decay to denormal numbers, on which processors
+    are about twenty times slower.
 
     Parameters
     ----------
     flushes : bool
-        Adam's running means of gradients that stay zero, of dead units or of
-        discriminators that rest, fall to numbers on which a processor is some twenty
-        times as slow: training flushes them.
+        Whether denormal numbers become zero.
     """
+    # torch has no function that returns the flag: 1e-40 is denormal in float32
     before = bool(torch.tensor(1e-40, device="cpu", dtype=torch.float32) == 0)
     torch.set_flush_denormal(flushes)
     try:

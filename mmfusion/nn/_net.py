@@ -328,4 +328,4 @@ def _own_share(whole: Tensor, n_blocks: int) -> Tensor:
 def _gathered_blocks(own: Tensor, dim: int, n_blocks: int) -> Tensor:
     """Put the shares of all processes together, block by block."""
     blocks = own.chunk(n_blocks, dim) if n_blocks > 1 else [own]
-    return torch.cat([_distributed.gathered(block, dim) for block in blocks], dim)
+    return torch.cat([_distributed.gather(block, dim) for block in blocks], dim)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmfusion.nn._encoders import draws_nothing
+from mmfusion.nn._encoders import is_deterministic
 from mmfusion.nn._isolation import drawing
 
 
@@ -72,7 +72,7 @@ class FusionNetwork(nn.Module):
     def encode(self, inputs: Sequence[Tensor], observed: Tensor | None) -> Tensor:
         """Encode every modality: latents of shape (V, m, d)."""
         # the dispatcher of random operations costs time, so it is left out if idle
-        with nullcontext() if draws_nothing(self.encoders) else drawing():
+        with nullcontext() if is_deterministic(self.encoders) else drawing():
             latents = torch.stack(
                 [encoder(x) for encoder, x in zip(self.encoders, inputs, strict=True)]
             )

@@ -1,4 +1,4 @@
-"""Files of tensors that are whole: written atomically, checked before they are read."""
+"""Files of tensors, written atomically and verified by a checksum when read."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ import torch
 
 from mmfusion._atomic import write_atomically
 
-_MARK = b"mmfusion sealed 1"
-_SEAL_BYTES = len(_MARK) + blake2b().digest_size
+# of the format; a change of the bytes refuses all files written before
+_FORMAT = b"mmfusion sealed 1"
+_SEAL_BYTES = len(_FORMAT) + blake2b().digest_size
 
 
-def _seal(payload: Any) -> bytes:
-    """Return what ends a file; torch ignores it there."""
-    return _MARK + blake2b(payload).digest()
+def _seal(payload: bytes | memoryview) -> bytes:
+    """Compute the format and checksum that end a file, where torch ignores them."""
+    return _FORMAT + blake2b(payload).digest()
 
 
 def write_sealed(path: str | PathLike[str], content: dict[str, Any]) -> None:
-    """Write plain values and tensors, and a hash of them.
+    """Write plain values and tensors, followed by their checksum.
 
     Parameters
     ----------
     path : str or path-like
-        The file; it is replaced as a whole or not at all.
+        File to write; an existing one is replaced as a whole or not at all.
     content : dict
-        Dicts, lists, tuples, numbers, str, None and tensors.
+        Values to store: dicts, lists, tuples, numbers, str, None and tensors.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -40,22 +41,22 @@ def write_sealed(path: str | PathLike[str], content: dict[str, Any]) -> None:
 
 
 def read_sealed(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read what `write_sealed` wrote, without running code.
+    """Read a file of `write_sealed`, without executing code from it.
 
     Parameters
     ----------
     path : str or path-like
-        The file.
+        File to read.
 
     Returns
     -------
     dict
-        The content, on the CPU.
+        The content, with tensors on the CPU.
 
     Raises
     ------
     ValueError
-        If a byte of the file has changed, or something else wrote it.
+        If the checksum does not match, or the file holds other types.
     """
     whole = Path(path).read_bytes()
     payload, seal = memoryview(whole)[:-_SEAL_BYTES], whole[-_SEAL_BYTES:]
@@ -63,5 +64,7 @@ def read_sealed(path: str | PathLike[str]) -> dict[str, Any]:
         raise ValueError("it is damaged, or was not written by this version")
     try:
         return torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
-    except Exception:  # torch's own message recommends to load it unsafely
-        raise ValueError("it holds other things than tensors and numbers") from None
+    except Exception:  # torch's own message recommends unsafe loading
+        raise ValueError(
+            "it holds objects other than tensors and plain values"
+        ) from None

@@ -8,9 +8,9 @@ import numpy as np
 
 from mmfusion._constancy import centered, is_constant
 from mmfusion._extras import import_extra
+from mmfusion._sequences import as_sequence
 from mmfusion._text import drawable
 from mmfusion.alignment import dtw_path
-from mmfusion.alignment._raw_sequences import as_sequence
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
 from mmfusion.plotting._inputs import numbers, several_axes, words
 

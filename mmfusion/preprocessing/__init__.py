@@ -4,7 +4,7 @@ from mmfusion.preprocessing._imputer import ModalityImputer
 from mmfusion.preprocessing._per_modality import PerModality
 from mmfusion.preprocessing._pooling import SequencePooling
 from mmfusion.preprocessing._resampler import SequenceResampler
-from mmfusion.preprocessing._sequences import (
+from mmfusion.preprocessing._sequence_formats import (
     channels_first_from_sequences,
     frames_from_sequences,
     padded_from_sequences,

@@ -40,7 +40,7 @@ from mmfusion._sklearn_compat import (
     VisualBlock,
     fit_context,
 )
-from mmfusion._validation import ModalityTags, prefixed
+from mmfusion._validation import ModalityTags
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin, PerModalityParams
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._inner import checked_rows, names_out
@@ -280,7 +280,7 @@ class PerModality(
                 named.append(_names_after(name, transformer, names_in[v]))
                 continue
             columns = _columns(block) or [f"x{j}" for j in range(n_features(block))]
-            named.append(prefixed(name, map(str, columns), self._layout))
+            named.append(self._layout.prefixed(name, map(str, columns)))
         return named
 
     def get_metadata_routing(self) -> MetadataRouter:

@@ -7,15 +7,8 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from mmfusion._blocks import float_sequences, holds_sequences, is_sequences
-from mmfusion._columns import SEPARATOR, default_names
+from mmfusion._block_checks import ModalityTags
 from mmfusion._sklearn_compat import fit_context
-from mmfusion._validation import (
-    ModalityTags,
-    as_modalities,
-    feature_names,
-    is_multimodal,
-)
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
@@ -60,9 +53,8 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         self
             The fitted transformer.
         """
-        frame = self._validate(with_float_sequences(X), reset=True, raw=True)
-        self._hold_sequences = [is_sequences(block) for block in frame.blocks]
-        self._start({n: b for n, b in frame.to_dict().items() if is_sequences(b)})
+        frame = self._validate(X, reset=True, raw=True)
+        self._start({name: frame[name] for name in self._layout.sequences})
         return self
 
     def transform(self, X: Any) -> Any:
@@ -78,7 +70,7 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         Modalities or array
             Modalities if X had modalities, else an array.
         """
-        frame = self._validate(with_float_sequences(X), reset=False, raw=True)
+        frame = self._validate(X, reset=False, raw=True)
         observed = frame.observed
         blocks = tuple(
             self._block(v, block, present)
@@ -91,8 +83,7 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
 
     def _block(self, v: int, block: Any, present: np.ndarray) -> Any:
         name, width = self._layout.names[v], self._layout.widths[v]
-        refuse_other_form(name, block, present, self._hold_sequences[v])
-        if not self._hold_sequences[v]:
+        if name not in self._layout.sequences:
             return block
         rows = np.flatnonzero(present)
         dtype = np.result_type(*{block[i].dtype for i in rows}) if rows.size else float
@@ -102,54 +93,22 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         return out
 
     def _names_out(self) -> list[np.ndarray]:
-        alone = self._layout.names == tuple(default_names(1))
-        names = feature_names(self._layout)
+        layout = self._layout
+        names = layout.prefixed_names()
         for v, (name, width) in enumerate(
-            zip(self._layout.names, self._layout.widths, strict=True)
+            zip(layout.names, layout.widths, strict=True)
         ):
-            if self._hold_sequences[v]:
-                prefix = "" if alone else name + SEPARATOR
-                own = [prefix + feature for feature in self._features_out(name, width)]
-                names[v] = np.array(own, dtype=object)
+            if name in layout.sequences:
+                names[v] = layout.prefixed(name, self._features_out(name, width))
         return names
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=True, missing=True)
+        return ModalityTags(
+            sparse=True, missing=True, sequences="allow", takes_nan=lambda name: True
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def refuse_other_form(name: str, block: Any, present: np.ndarray, held: bool) -> None:
-    """Refuse a table where `fit` saw sequences, and the other way round."""
-    if present.any() and is_sequences(block) != held:
-        now, then = ("a table", "sequences") if held else ("sequences", "a table")
-        raise ValueError(
-            f"modality {name!r} of X is {now}, but was {then} in fit; give it in the "
-            "form of fit"
-        )
-
-
-def with_float_sequences(X: Any) -> Any:
-    """Bring sequences into one form, by which fit and transform compare them."""
-    if not (is_multimodal(X) or _is_lone_block(X)):
-        return X  # one table
-    frame = Modalities([X]) if _is_lone_block(X) else as_modalities(X)
-    masks = [None] * len(frame.names) if frame._mask is None else frame._mask.T
-    blocks = tuple(
-        float_sequences(block, name, mask) if holds_sequences(block) else block
-        for name, block, mask in zip(frame.names, frame.blocks, masks, strict=True)
-    )
-    return Modalities._of(frame.names, blocks, frame._mask)
-
-
-def _is_lone_block(X: Any) -> bool:
-    """Tell the sequences of one modality, such as PerModality hands on."""
-    if not isinstance(X, np.ndarray):
-        return False
-    if X.ndim == 1 and X.dtype.kind == "O":
-        return any(getattr(element, "ndim", 0) > 1 for element in X)
-    return X.ndim > 2

@@ -40,6 +40,11 @@ def all_estimators() -> dict[str, type]:
                 public = getattr(module, name)
             except ImportError:
                 continue
-            if isinstance(public, type) and issubclass(public, BaseEstimator):
+            # a BaseEstimator without fit holds parameters, such as those of a training
+            if (
+                isinstance(public, type)
+                and issubclass(public, BaseEstimator)
+                and hasattr(public, "fit")
+            ):
                 found[name] = public
     return dict(sorted(found.items()))

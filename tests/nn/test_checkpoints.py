@@ -215,7 +215,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
     assert not harm.exists()
     payload = checkpoint.path.read_bytes()
     checkpoint.path.write_bytes(payload + _sealed._seal(payload))  # by an attacker
-    with pytest.warns(UserWarning, match="other things than tensors") as warned:
+    with pytest.warns(UserWarning, match="objects other than tensors") as warned:
         assert checkpoint.load() is None
     assert "weights_only" not in str(warned[0].message)
     assert not harm.exists()

@@ -62,7 +62,7 @@ class ManyAtATime(Tuples):
 
 
 class Unordered(Dicts):
-    """Every other sample names its modalities in another order."""
+    """Dataset of dicts; every other sample has its modalities in another order."""
 
     def __getitem__(self, index):
         item = super().__getitem__(index)
@@ -80,7 +80,7 @@ DATASETS = [Tuples, Tensors, ManyAtATime, Dicts, Unordered, ManyDicts]
 def rows_of(dataset):
     rows = Rows(dataset)
     if isinstance(dataset, Dicts):
-        rows.first()  # tells the names
+        rows.first()  # stores the names
     return rows
 
 
@@ -92,7 +92,7 @@ def dense(block):
 
 
 @pytest.mark.parametrize("rows", [np.array([4, 0, 22, 4]), slice(3, 9), slice(None)])
-def test_rows_of_blocks_are_taken_by_index(rows):
+def test_rows_of_blocks_are_read_by_index(rows):
     blocks = make_blocks()
     blocks[2] = sparse.csr_matrix(blocks[2])
     data = Rows(blocks)
@@ -103,7 +103,7 @@ def test_rows_of_blocks_are_taken_by_index(rows):
 
 @pytest.mark.parametrize("kind", DATASETS)
 @pytest.mark.parametrize("rows", [np.array([4, 0, 22, 4]), slice(3, 9), slice(None)])
-def test_rows_of_a_dataset_are_taken_by_index(kind, rows):
+def test_rows_of_a_dataset_are_read_by_index(kind, rows):
     blocks = make_blocks()
     data = rows_of(kind(blocks))
     assert len(data) == N
@@ -114,14 +114,14 @@ def test_rows_of_a_dataset_are_taken_by_index(kind, rows):
 
 
 @pytest.mark.parametrize("kind", [Tuples, Tensors])
-def test_the_first_sample_of_a_dataset_is_data_of_one_sample(kind):
+def test_the_first_sample_of_a_dataset_makes_blocks_of_one_row(kind):
     blocks = make_blocks()
     for found, block in zip(Rows(kind(blocks)).first(), blocks, strict=True):
         np.testing.assert_array_equal(found, block[:1])
 
 
 @pytest.mark.parametrize("kind", [Dicts, ManyDicts])
-def test_the_first_sample_of_a_dataset_of_dicts_tells_the_names(kind):
+def test_the_first_sample_of_a_dataset_of_dicts_has_the_names(kind):
     blocks = make_blocks()
     first = Rows(kind(blocks)).first()
     assert list(first) == ["m0", "m1", "m2"]
@@ -134,17 +134,17 @@ def test_a_dataset_without_samples_is_refused():
         Rows(Tuples([np.zeros((0, 3))])).first()
 
 
-def test_modalities_of_dicts_are_taken_in_the_order_that_is_to_be_followed():
+def test_modalities_of_dicts_are_read_in_the_order_that_was_set():
     blocks = make_blocks()
     rows = rows_of(Dicts(blocks))
-    rows.follow(["m2", "m0", "m1"])
+    rows.reorder(["m2", "m0", "m1"])
     for found, v in zip(rows.take(np.arange(4)), [2, 0, 1], strict=True):
         np.testing.assert_array_equal(found, blocks[v][:4])
-    rows.follow(["text", "image", "sound"])  # names of other data say nothing
+    rows.reorder(["text", "image", "sound"])  # names of other data are ignored
     np.testing.assert_array_equal(rows.take(np.arange(4))[0], blocks[2][:4])
 
 
-def test_rows_know_the_type_that_holds_all_blocks():
+def test_the_dtype_of_rows_is_common_to_all_blocks():
     single, double = make_blocks(np.float32), make_blocks()
     assert Rows(single).dtype == np.float32
     assert Rows([single[0], double[1]]).dtype == np.float64
@@ -168,18 +168,18 @@ def prepare(blocks, how, observed=None):
     return preparation, preparation(rows.take(slice(None)), observed)
 
 
-def loudness(block):
-    """Mean square about the mean per feature."""
+def mean_variance(block):
+    """Compute the mean of the variances of the features."""
     flat = block.reshape(len(block), -1)
     return np.mean((flat - flat.mean(axis=0)) ** 2)
 
 
 @pytest.mark.parametrize("how", ["block", "standard", "l2", "auto"])
-def test_every_modality_comes_out_equally_loud(how):
+def test_scaled_modalities_have_a_mean_variance_of_one(how):
     _, prepared = prepare(make_blocks(), how)
     for block, shape in zip(prepared, SHAPES, strict=True):
         assert block.shape == (N, *shape)
-        assert loudness(block) == pytest.approx(1)
+        assert mean_variance(block) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("how", ["block", "standard"])
@@ -198,7 +198,7 @@ def test_whole_numbers_are_prepared_as_floats():
     images = rng().integers(0, 256, (N, 2, 3)).astype(np.uint8)
     (prepared,) = prepare([images], "standard")[1]
     (as_floats,) = prepare([images.astype(np.float32)], "standard")[1]
-    assert loudness(prepared) == pytest.approx(1, rel=1e-5)
+    assert mean_variance(prepared) == pytest.approx(1, rel=1e-5)
     np.testing.assert_array_equal(prepared, as_floats)
 
 
@@ -213,15 +213,15 @@ def test_sparse_blocks_are_prepared_as_dense_ones_but_not_centred(how):
     np.testing.assert_allclose(from_sparse, from_dense, atol=1e-12)
 
 
-def test_constant_modalities_are_prepared_without_complaint():
+def test_constant_modalities_are_prepared_without_warnings():
     for how in ("block", "standard", "l2"):
         (prepared,) = prepare([np.ones((N, 4))], how)[1]
         assert np.isfinite(prepared).all()
-        assert loudness(prepared) == pytest.approx(0)
+        assert mean_variance(prepared) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("how", ["block", "standard", "l2"])
-def test_missing_rows_become_zeros_and_do_not_count(how):
+def test_missing_rows_become_zeros_and_are_not_fitted_on(how):
     blocks, observed = make_blocks(), make_observed()
     changed = [block.copy() for block in blocks]
     for block, seen in zip(changed, observed.T, strict=True):
@@ -231,11 +231,11 @@ def test_missing_rows_become_zeros_and_do_not_count(how):
     for block, other, seen in zip(prepared, others, observed.T, strict=True):
         np.testing.assert_array_equal(block[~seen], 0)
         np.testing.assert_array_equal(block, other)
-        assert loudness(block[seen]) == pytest.approx(1)
+        assert mean_variance(block[seen]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("how", ["block", "l2", None])
-def test_preparing_leaves_the_data_alone(how):
+def test_preparing_does_not_change_the_data(how):
     blocks = make_blocks()
     prepare(blocks, how, make_observed())
     for block, original in zip(blocks, make_blocks(), strict=True):
@@ -281,7 +281,7 @@ def assert_same_batch(ours, others):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("kind", ["arrays", "sparse", "mapped", "dataset"])
-def test_data_that_stream_give_the_batches_of_data_that_stay(
+def test_streamed_data_give_the_batches_of_resident_data(
     kind, missing, dtype, tmp_path, monkeypatch
 ):
     rows = make_rows(kind, make_observed() if missing else None, tmp_path)
@@ -289,7 +289,7 @@ def test_data_that_stream_give_the_batches_of_data_that_stay(
     resident = Batches(rows, preparation, dtype=dtype)
     taken = []
     monkeypatch.setattr(_data, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(_data, "RELEASED_BYTES", 0)
+    monkeypatch.setattr(_data, "RELEASE_INTERVAL_BYTES", 0)
     take = rows.take
     monkeypatch.setattr(rows, "take", lambda rows: taken.append(rows) or take(rows))
     streamed = Batches(rows, preparation, dtype=dtype)
@@ -314,7 +314,7 @@ def test_small_data_are_read_once(monkeypatch):
     assert len(batches.batch(slice(0, 5)).inputs[0]) == 5
 
 
-def test_chunks_walk_through_all_samples_in_order():
+def test_chunks_cover_all_samples_in_order():
     rows = Rows(make_blocks(), make_observed())
     batches = Batches(rows, Preparation.fit(rows, ["block"] * 3, SHAPES))
     chunks = list(batches.chunks(10))
@@ -337,7 +337,7 @@ def test_a_sample_is_one_tensor_per_modality():
 
 
 def shuffled(batch_size, seed=0):
-    """An epoch whose only modality is the number of the sample."""
+    """Make an epoch whose only modality is the position of the sample."""
     rows = Rows([np.arange(N, dtype=float)[:, None]])
     batches = Batches(rows, Preparation.fit(rows, [None], [(1,)]))
     return ShuffledBatches(batches, batch_size, torch.Generator().manual_seed(seed))
@@ -348,7 +348,7 @@ def numbers(epoch):
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 7, 22, 23])
-def test_an_epoch_takes_samples_once_and_drops_the_incomplete_batch(batch_size):
+def test_an_epoch_reads_samples_once_and_drops_the_incomplete_batch(batch_size):
     epoch = shuffled(batch_size)
     found = numbers(epoch)
     assert len(found) == len(epoch) == N // batch_size
@@ -358,7 +358,7 @@ def test_an_epoch_takes_samples_once_and_drops_the_incomplete_batch(batch_size):
     assert set(taken) <= set(range(N))
 
 
-def test_the_only_batch_is_taken_though_incomplete():
+def test_the_only_batch_is_kept_if_incomplete():
     (batch,) = numbers(shuffled(100))
     assert sorted(batch) == list(range(N))
 

@@ -1,4 +1,4 @@
-"""Encoders made from what the user gives for a modality."""
+"""Encoders of the options of a modality."""
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ def test_widths_make_a_fully_connected_encoder(option, width, n_features):
     assert latent_width(encoder, (n_features,), "text") == width
 
 
-def test_vectors_get_the_layers_that_are_asked_for():
+def test_vectors_get_layers_of_the_given_widths():
     encoder = make_encoder([16, 8], (5,), "text")
     sizes = [(m.in_features, m.out_features) for m in encoder if hasattr(m, "bias")]
     assert sizes == [(5, 16), (16, 8)]
 
 
-def test_initial_weights_follow_the_rule_of_he():
+def test_initial_weights_are_he_normal():
     weight = make_encoder([300], (400,), "text")[0].weight.detach()
     assert float(weight.var()) == pytest.approx(2 / 400, rel=0.05)
     assert abs(float(weight.mean())) < 1e-3
@@ -55,7 +55,7 @@ def test_images_of_every_size_get_a_convolutional_encoder(shape):
     assert latent_width(encoder, shape, "image") == 10
 
 
-def test_small_images_are_seen_as_a_whole():
+def test_the_latent_of_a_small_image_depends_on_every_pixel():
     image = torch.zeros(1, 1, 3, 3, requires_grad=True)
     encoder = make_encoder(50, (1, 3, 3), "image").eval()
     encoder(image + torch.rand(1, 1, 3, 3)).sum().backward()
@@ -106,7 +106,7 @@ def test_a_factory_is_called_with_the_shape():
     assert encoder(torch.randn(2, 5)).shape == (2, 3)
 
 
-def test_a_factory_that_makes_no_module_is_refused():
+def test_a_factory_that_returns_no_module_is_refused():
     with pytest.raises(TypeError, match=r"'text'.*ndarray.*Module"):
         make_encoder(lambda shape: np.zeros(shape), (5,), "text")
 
@@ -128,7 +128,7 @@ def test_widths_that_are_not_positive_are_refused(option):
     ],
     ids=["width", "image", "norm", "unflatten", "two inputs"],
 )
-def test_an_encoder_that_does_not_take_the_samples_is_refused_by_name(encoder):
+def test_an_encoder_that_does_not_accept_the_samples_is_refused_by_name(encoder):
     with pytest.raises(ValueError, match=r"'text'.*\(5,\)"):
         latent_width(encoder, (5,), "text")
 
@@ -136,13 +136,13 @@ def test_an_encoder_that_does_not_take_the_samples_is_refused_by_name(encoder):
 @pytest.mark.parametrize(
     "encoder", [nn.Unflatten(1, (5, 1)), nn.Flatten(0), nn.LSTM(5, 3)]
 )
-def test_an_encoder_that_makes_no_row_of_each_sample_is_refused_by_name(encoder):
+def test_an_encoder_without_one_row_for_each_sample_is_refused_by_name(encoder):
     with pytest.raises(ValueError, match=r"'text'.*one row"):
         latent_width(encoder, (5,), "text")
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_finding_the_width_leaves_the_encoder_as_it_was(training):
+def test_finding_the_width_does_not_change_the_encoder(training):
     encoder = make_encoder(6, (1, 8, 8), "image").train(training)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     latent_width(encoder, (1, 8, 8), "image")

@@ -1,4 +1,4 @@
-"""Whatever torch is set to, what runs inside of `isolated` is the same."""
+"""Results in `isolated` do not depend on torch's global state."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from tests.nn.torch_state import CHANGES, global_state
 
 
 def settings():
-    """All that `isolated` fixes."""
+    """Return all settings that `isolated` fixes."""
     return {
         "dtype": torch.get_default_dtype(),
         "device": torch.get_default_device(),
@@ -85,7 +85,7 @@ def test_settings_of_the_process_stay_fixed_until_the_last_thread_leaves():
         torch.set_num_threads(before["threads"])
 
 
-# What is drawn
+# Random numbers
 
 LAYERS = {
     "dropout": lambda: nn.Dropout(0.5),
@@ -117,7 +117,7 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_operations_draw_what_torch_would_from_a_generator_of_their_own(name):
+def test_operations_draw_the_numbers_of_torch_from_a_separate_generator(name):
     draw = OPERATIONS[name]
     torch.manual_seed(5)
     expected = [draw(), draw()]
@@ -137,7 +137,7 @@ def test_a_generator_that_is_given_is_used():
     assert torch.equal(found, torch.rand(4, generator=generator.manual_seed(3)))
 
 
-def test_the_state_of_what_is_drawn_can_be_restored():
+def test_the_state_of_the_generators_can_be_restored():
     with isolated(2), drawing():
         torch.rand(3)
         state = current_draws().get_state()
@@ -147,7 +147,7 @@ def test_the_state_of_what_is_drawn_can_be_restored():
         assert torch.equal(torch.rand(3), expected)
 
 
-def test_nothing_is_redirected_outside():
+def test_operations_outside_are_not_redirected():
     torch.manual_seed(4)
     expected = torch.rand(3)
     torch.manual_seed(4)
@@ -158,7 +158,7 @@ def test_nothing_is_redirected_outside():
     assert Draws(1).get_state() == {}
 
 
-def test_dropout_in_threads_is_that_of_one():
+def test_dropout_in_several_threads_is_that_of_one():
     dropout = nn.Dropout(0.5)
 
     def draw(_):

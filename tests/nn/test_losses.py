@@ -1,4 +1,4 @@
-"""Losses, against the formulas as printed (slow_losses) and what they promise."""
+"""Losses against the formulas as printed (slow_losses), invariances and limits."""
 
 import math
 
@@ -18,7 +18,7 @@ quick = settings(max_examples=25, deadline=None)
 
 
 def tensors(shape, low, high):
-    """Few distinct numbers, so that equal rows and ties turn up."""
+    """Draw few distinct numbers, so that equal rows and ties occur."""
     numbers = st.integers(4 * low, 4 * high).map(lambda n: n / 4)
     return arrays(np.float64, shape, elements=numbers).map(torch.from_numpy)
 
@@ -31,7 +31,7 @@ def features(draw, smallest=3):
 
 @st.composite
 def assignments(draw, m=None):
-    """Rows on the simplex, some of them corners as good as."""
+    """Draw rows on the simplex, some of them nearly corners."""
     m = draw(st.integers(2, 7)) if m is None else m
     logits = draw(tensors((m, draw(st.integers(2, 4))), -3, 3))
     return (logits * draw(st.sampled_from([0.3, 1.0, 10.0]))).softmax(1)
@@ -54,7 +54,7 @@ def kernels_to_match(draw):
 
 
 @st.composite
-def judgements(draw):
+def logits_and_observed(draw):
     shape = draw(st.integers(1, 3)), draw(st.integers(1, 5))
     return draw(tensors(shape, -8, 8)), torch.from_numpy(draw(arrays(bool, shape)))
 
@@ -129,8 +129,8 @@ def test_the_attention_mismatch_is_as_printed(given_, mean):
 
 
 @quick
-@given(judgements(), st.booleans())
-def test_the_cross_entropy_of_the_game_is_as_printed(given_, real):
+@given(logits_and_observed(), st.booleans())
+def test_the_adversarial_cross_entropy_is_as_printed(given_, real):
     logits, rows = given_
     for mask in (None, rows):
         torch.testing.assert_close(
@@ -143,7 +143,7 @@ def test_the_cross_entropy_of_the_game_is_as_printed(given_, real):
 
 @quick
 @given(st.data())
-def test_disagreement_and_imbalance_are_as_printed(data):
+def test_disagreement_and_size_divergence_are_as_printed(data):
     a = data.draw(assignments())
     b = a[permutation_of(len(a), data)]
     overlaps = (a * b).sum(1)
@@ -368,14 +368,14 @@ def test_the_printed_regularizer_is_a_term_of_confidence_alone(assignment):
     )
 
 
-# What they are for
+# Meaning
 
 
 def one_hot(labels, k):
     return torch.nn.functional.one_hot(torch.tensor(labels), k).double()
 
 
-def test_balance_prefers_equal_clusters_and_the_printed_form_cannot_tell():
+def test_balance_prefers_equal_clusters_and_the_printed_form_does_not():
     balanced, uneven, collapsed = (
         one_hot(labels, 3)
         for labels in ([0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 2], [0] * 6)
@@ -388,7 +388,7 @@ def test_balance_prefers_equal_clusters_and_the_printed_form_cannot_tell():
     assert float(fast.cluster_size_divergence(balanced)) == pytest.approx(0)
 
 
-def test_the_divergence_prefers_clusters_that_are_apart():
+def test_the_divergence_prefers_separated_clusters():
     x = torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]]).double()
     kernel = fast.gaussian_kernel(x)
     right = fast.cauchy_schwarz_divergence(one_hot([0, 0, 0, 1, 1, 1], 2), kernel)
@@ -398,7 +398,7 @@ def test_the_divergence_prefers_clusters_that_are_apart():
     assert float(vague) == pytest.approx(1)
 
 
-def test_agreement_costs_nothing_and_contradiction_much():
+def test_equal_assignments_have_no_disagreement_and_opposite_ones_much():
     sure = one_hot([0, 1], 2)
     torch.testing.assert_close(
         fast.neighbor_disagreement(sure, sure), torch.zeros(2).double()
@@ -414,7 +414,7 @@ def test_the_attention_mismatch_is_zero_for_the_weighted_sum():
     assert float(fast.attention_mismatch(kernels[0], kernels, weights)) > 1e-4
 
 
-def test_the_mismatch_ignores_kernels_of_what_is_missing():
+def test_the_mismatch_ignores_kernels_of_missing_modalities():
     generator = torch.Generator().manual_seed(0)
     kernels = torch.rand(2, 4, 4, dtype=torch.float64, generator=generator)
     observed = torch.tensor([[1, 1], [1, 1], [1, 0], [0, 1]]).bool()
@@ -430,7 +430,7 @@ def test_the_mismatch_ignores_kernels_of_what_is_missing():
     )
 
 
-def test_a_judge_who_guesses_pays_log_2_and_one_who_is_sure_pays_what_he_says():
+def test_the_loss_of_guessing_is_log_2_and_that_of_a_certain_error_its_logit():
     guesses = torch.zeros(2, 5, dtype=torch.float64)
     assert float(fast.adversarial_cross_entropy(guesses, True)) == pytest.approx(
         2 * math.log(2)
@@ -444,7 +444,7 @@ def test_a_judge_who_guesses_pays_log_2_and_one_who_is_sure_pays_what_he_says():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_empty_clusters_and_equal_rows_give_numbers_and_gradients(dtype):
+def test_empty_clusters_and_equal_rows_give_finite_losses_and_gradients(dtype):
     same = torch.ones(6, 4, dtype=dtype, requires_grad=True)
     spread = torch.randn(6, 4, dtype=dtype).requires_grad_()
     for x in (same, spread):
@@ -474,7 +474,7 @@ def test_an_empty_cluster_overlaps_with_none():
     assert fast.cauchy_schwarz_divergence(membership, kernel) == 0
 
 
-def test_one_cluster_has_nothing_to_be_apart_from():
+def test_the_losses_of_one_cluster_are_zero():
     one = torch.ones(4, 1, dtype=torch.float64, requires_grad=True)
     kernel = torch.eye(4, dtype=torch.float64)
     loss = fast.cauchy_schwarz_divergence(one, kernel)
@@ -493,7 +493,7 @@ def test_equal_rows_far_from_zero_are_equal_to_the_kernel(d, scale):
     torch.testing.assert_close(kernel, torch.ones(50, 50))
 
 
-def test_modalities_none_observe_count_nothing():
+def test_modalities_that_no_sample_has_add_nothing():
     logits = torch.randn(2, 3)
     assert (
         fast.adversarial_cross_entropy(

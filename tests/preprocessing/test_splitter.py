@@ -96,8 +96,8 @@ def test_data_that_have_modalities_stay_as_they_are(table):
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        (6, ValueError, "asks for 6 modalities, but X has 5"),
-        (0, ValueError, "asks for 0 modalities"),
+        (6, ValueError, "specifies 6 modalities, but X has 5"),
+        (0, ValueError, "specifies 0 modalities"),
         ([2, 2], ValueError, "add up to 4, but X has 5"),
         ([6, -1], ValueError, "widths are positive"),
         ({}, ValueError, "names no modality"),

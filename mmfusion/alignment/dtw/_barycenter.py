@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from mmfusion._blocks import as_float_array
 from mmfusion._memory import check_fits
-from mmfusion.alignment._raw_sequences import as_collection, as_sequence
+from mmfusion._sequences import as_collection, as_sequence
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
 from mmfusion.alignment.dtw._parameters import check_integer, check_real
 from mmfusion.alignment.dtw._path import dtw_path

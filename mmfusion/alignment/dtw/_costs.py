@@ -10,7 +10,7 @@ import numpy as np
 from mmfusion._blocks import as_float_array
 from mmfusion._constancy import centered, is_constant
 from mmfusion._memory import check_fits
-from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion._sequences import as_sequence
 from mmfusion.alignment.dtw import _kernels as kernels
 from mmfusion.alignment.dtw._kernels import Costs, fill_costs
 

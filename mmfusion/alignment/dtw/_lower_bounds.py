@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion._sequences import as_sequence
 from mmfusion.alignment.dtw._compilation import compiler
 from mmfusion.alignment.dtw._kernels import Window, _compiled
 from mmfusion.alignment.dtw._parameters import check_choice, check_frames_or_share

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from mmfusion.alignment._raw_sequences import as_collection
+from mmfusion._sequences import as_collection
 from mmfusion.alignment.dtw._costs import are_moderate, check_metric, make_costs
 from mmfusion.alignment.dtw._kernels import Window, _compiled, band
 from mmfusion.alignment.dtw._lower_bounds import (

@@ -9,7 +9,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment._raw_sequences import as_collection
+from mmfusion._sequences import as_collection
 from mmfusion.alignment.dtw._costs import (
     METRICS,
     are_moderate,

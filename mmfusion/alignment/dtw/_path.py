@@ -12,7 +12,7 @@ import scipy.linalg.cython_blas  # noqa: F401  # numba's products go through it
 from threadpoolctl import ThreadpoolController
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion._sequences import as_sequence
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs, shape_of
 from mmfusion.alignment.dtw._kernels import GIVEN, Costs, Window, mask
 from mmfusion.alignment.dtw._parameters import (

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment._raw_sequences import as_sequence
+from mmfusion._sequences import as_sequence
 from mmfusion.alignment.dtw._costs import make_costs, shape_of
 from mmfusion.alignment.dtw._kernels import Costs, _compiled, fill_costs
 from mmfusion.alignment.dtw._parameters import check_real, check_truth

@@ -39,7 +39,7 @@ def nt_xent(
         The loss; nonnegative, and 0 for fewer than two samples.
     """
     m = len(a)
-    latents = _unit_rows(torch.cat([a, b]))
+    latents = _normalized_latents(torch.cat([a, b]))
     logits = latents @ latents.mT / temperature
     excluded = torch.eye(2 * m, dtype=torch.bool, device=a.device)
     counted = torch.ones(m, dtype=torch.bool, device=a.device)
@@ -53,7 +53,7 @@ def nt_xent(
     return (losses * counted.repeat(2)).sum() / torch.clamp_min(counted.sum(), 1)
 
 
-def _unit_rows(x: Tensor) -> Tensor:
+def _normalized_latents(x: Tensor) -> Tensor:
     """Scale rows to unit length; rows of zeros stay, and pass no gradient.
 
     Dividing by a bounded norm alone would multiply their gradient by 1 / LOSS_EPSILON.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from mmfusion import Modalities
-from mmfusion._blocks import float_sequences
+from mmfusion._sequences import float_sequences
 from mmfusion.datasets import load_npz
 from mmfusion.preprocessing import (
     channels_first_from_sequences,

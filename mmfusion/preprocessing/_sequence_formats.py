@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mmfusion._blocks import as_dense_array, as_sequences, cut_frames, cut_padding
+from mmfusion._blocks import as_dense_array, as_sequences
 from mmfusion._options import errors_about
+from mmfusion._sequences import cut_frames, cut_padding
 
 
 def sequences_from_padded(padded: Any) -> np.ndarray:

@@ -1,0 +1,305 @@
+"""Invariances: what must not change, or change along, when the data are described anew.
+
+The rows are shown by docs/development/limits.rst. That the order of samples only
+permutes results is a check of the multimodal contract for every estimator; here it
+stands for sequences, which the contract does not have.
+"""
+
+import numpy as np
+import pytest
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import adjusted_rand_score
+
+from mmfusion import Modalities
+from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.testing import all_estimators
+
+from .tables import Table
+
+INVARIANCES = Table(without={"ModalitySplitter": "it moves columns as they are"})
+NAMES = ["audio", "text", "video"]
+CLUSTERERS = "EarlyFusionClusterer HybridFusionClusterer LateFusionClusterer"
+PREDICTORS = (
+    "EarlyFusionClassifier EarlyFusionRegressor HybridFusionClassifier "
+    "HybridFusionRegressor LateFusionClassifier LateFusionRegressor MKLClassifier "
+    "MKLRegressor"
+)
+ALIGNERS = "CTWAligner DTWAligner"
+# clear enough that no tie is broken by the order of modalities or by rounding
+X, CLASSES = make_multimodal_blobs(
+    80, dict.fromkeys(NAMES, 4), cluster_std=[1.5, 2.0, 2.5], random_state=0
+)
+VALUES = X["audio"].sum(axis=1) + np.sin(X["video"][:, 0])
+UNITS = [1e4, 1e-4]
+WEIGHTS = {"audio": 1.0, "text": 0.7, "video": 1.1}
+
+
+def in_unit(unit, offset=0.0):
+    """The data with another unit and zero of one modality."""
+    return Modalities(X.to_dict() | {"text": unit * X["text"] + offset})
+
+
+def target(cls):
+    return VALUES if "Regressor" in cls.__name__ else CLASSES
+
+
+def recordings():
+    """Two sensors of one movement, at different pace."""
+    rng = np.random.default_rng(0)
+    audio = [np.cumsum(rng.normal(size=(n, 2)), axis=0) for n in (15, 18, 21, 16)]
+    video = [np.repeat(a, 2, axis=0)[::3] for a in audio]
+    return Modalities({"audio": audio, "video": video})
+
+
+def assert_same_partition(a, b):
+    assert adjusted_rand_score(a, b) == pytest.approx(1)
+
+
+# Order
+
+
+@INVARIANCES.row(CLUSTERERS, "order of modalities", "same partition")
+def clusters_of_modalities_in_another_order(cls):
+    clusterer = cls(AgglomerativeClustering(3), weights=WEIGHTS)
+    expected = clusterer.fit(X).labels_
+    assert_same_partition(clusterer.fit(X[NAMES[::-1]]).labels_, expected)
+
+
+@INVARIANCES.row(PREDICTORS, "order of modalities", "same predictions")
+def predictions_of_modalities_in_another_order(cls):
+    turned = X[NAMES[::-1]]
+    expected = cls().fit(X, target(cls)).predict(X)
+    found = cls().fit(turned, target(cls)).predict(turned)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@INVARIANCES.row("MKLClusterer", "order of modalities", "same partition, same weights")
+def kernel_weights_of_modalities_in_another_order(cls):
+    one = cls(3, random_state=0).fit(X)
+    other = cls(3, random_state=0).fit(X[NAMES[::-1]])
+    assert_same_partition(other.labels_, one.labels_)
+    np.testing.assert_allclose(other.modality_weights_[::-1], one.modality_weights_)
+
+
+@INVARIANCES.row(
+    "EarlyFusion ModalityImputer ModalityKernels PerModality SequencePooling",
+    "order of modalities",
+    "same features, in the order of the modalities",
+)
+def features_of_modalities_in_another_order(cls):
+    turned = X[NAMES[::-1]]
+    one, other = cls().fit(X), cls().fit(turned)
+    found, expected = other.transform(turned), one.transform(X)
+    if isinstance(expected, Modalities):
+        assert found[NAMES] == expected
+    else:
+        names = other.get_feature_names_out().tolist()
+        columns = [names.index(name) for name in one.get_feature_names_out()]
+        np.testing.assert_allclose(found[:, columns], expected)
+
+
+@INVARIANCES.row(ALIGNERS, "order of modalities", "same warping paths")
+def paths_of_modalities_in_another_order(cls):
+    data = recordings()
+    one = cls(reference="audio").fit(data)
+    other = cls(reference="audio").fit(data[["video", "audio"]])
+    for found, expected in zip(other.paths_, one.paths_, strict=True):
+        np.testing.assert_array_equal(found["video"], expected["video"])
+
+
+@INVARIANCES.row(ALIGNERS, "order of samples", "same warping paths, permuted")
+def paths_of_samples_in_another_order(cls):
+    data, order = recordings(), [3, 1, 0, 2]
+    one, other = cls().fit(data), cls().fit(data[order])
+    for found, i in zip(other.paths_, order, strict=True):
+        np.testing.assert_array_equal(found["video"], one.paths_[i]["video"])
+
+
+@INVARIANCES.row("DTWKernel", "order of samples", "same kernel, permuted")
+def kernel_of_samples_in_another_order(cls):
+    data, order = recordings(), [3, 1, 0, 2]
+    expected = cls().fit_transform(data)[np.ix_(order, order)]
+    np.testing.assert_allclose(cls().fit_transform(data[order]), expected)
+
+
+@INVARIANCES.row("DTWKernel", "order of modalities", "same kernel")
+def kernel_of_modalities_in_another_order(cls):
+    data = recordings()
+    found = cls().fit_transform(data[["video", "audio"]])
+    np.testing.assert_allclose(found, cls().fit_transform(data))
+
+
+# Units and offsets
+
+
+@INVARIANCES.row(CLUSTERERS, "unit and offset of a modality", "same partition")
+def clusters_in_another_unit(cls):
+    clusterer = cls(AgglomerativeClustering(3), scaling="block", weights=WEIGHTS)
+    expected = clusterer.fit(X).labels_
+    for unit in UNITS:
+        found = clusterer.fit(in_unit(unit, offset=3 * unit)).labels_
+        assert_same_partition(found, expected)
+
+
+@INVARIANCES.row(
+    "MKLClusterer SingleModalityClusterer",
+    "unit and offset of a modality",
+    "same partition",
+)
+def clusters_of_other_clusterers_in_another_unit(cls):
+    clusterer = cls(n_clusters=3, scaling="block", random_state=0)
+    expected = clusterer.fit(X).labels_
+    for unit in UNITS:
+        assert_same_partition(clusterer.fit(in_unit(unit, unit)).labels_, expected)
+
+
+@INVARIANCES.row(PREDICTORS, "unit and offset of a modality", "same predictions")
+def predictions_in_another_unit(cls):
+    predictor = cls(scaling="block")
+    expected = predictor.fit(X, target(cls)).predict(X)
+    for unit in UNITS:
+        other = in_unit(unit, unit)
+        found = predictor.fit(other, target(cls)).predict(other)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@INVARIANCES.row(
+    "EAMCClusterer", "unit and offset of a modality", "same prepared data, same labels"
+)
+def clusters_of_a_network_in_another_unit(cls):
+    network = cls(
+        3,
+        encoders=[8, 4],
+        pretrain_epochs=2,
+        max_epochs=1,
+        batch_size=40,
+        n_init=1,
+        random_state=0,
+    )
+    expected = network.fit_predict(X)
+    found = network.fit_predict(in_unit(1024.0))  # a power of 2 changes no digit
+    np.testing.assert_array_equal(found, expected)
+
+
+@INVARIANCES.row("EarlyFusion", "unit and offset of a modality", "same features")
+def features_in_another_unit(cls):
+    for scaling in ("block", "standard"):
+        expected = cls(scaling).fit_transform(X)
+        for unit in UNITS:
+            found = cls(scaling).fit_transform(in_unit(unit, unit))
+            np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@INVARIANCES.row("ModalityKernels", "unit and offset of a modality", "same kernels")
+def kernels_in_another_unit(cls):
+    for kernel in ("rbf", "linear", "laplacian"):
+        expected = cls(kernel, scaling="block").fit_transform(X)
+        for unit in UNITS:
+            found = cls(kernel, scaling="block").fit_transform(in_unit(unit, unit))
+            np.testing.assert_allclose(found["text"], expected["text"], atol=1e-9)
+
+
+@INVARIANCES.row(
+    "ModalityImputer",
+    "unit of a modality",
+    "same neighbours: this modality is filled in in its unit, others as they were",
+)
+def imputations_in_another_unit(cls):
+    observed = np.random.default_rng(0).random(X.shape) < 0.8
+    observed[~observed.any(axis=1)] = True
+    for unit in UNITS:
+        one = cls("knn").fit_transform(Modalities(X, observed=observed))
+        scaled = Modalities(in_unit(unit), observed=observed)
+        other = cls("knn").fit_transform(scaled)
+        np.testing.assert_allclose(other["audio"], one["audio"])
+        np.testing.assert_allclose(other["text"], unit * one["text"])
+
+
+@INVARIANCES.row(
+    "SequencePooling SequenceResampler",
+    "unit of a modality",
+    "same features in this unit",
+)
+def sequences_in_another_unit(cls):
+    for unit in UNITS:
+        one = cls().fit_transform([recordings()["audio"]]).blocks[0]
+        other = cls().fit_transform([[unit * x for x in recordings()["audio"]]])
+        np.testing.assert_allclose(other.blocks[0], unit * one, atol=1e-9 * unit)
+
+
+@INVARIANCES.row("CTWAligner", "unit and offset of a modality", "same warping paths")
+def paths_in_another_unit(cls):
+    data = recordings()
+    video = [1e3 * x - 7 for x in data["video"]]
+    one, other = cls().fit(data), cls().fit(data.to_dict() | {"video": video})
+    for found, expected in zip(other.paths_, one.paths_, strict=True):
+        np.testing.assert_array_equal(found["video"], expected["video"])
+
+
+@INVARIANCES.row("DTWAligner", "unit of all modalities", "same warping paths")
+def paths_in_another_unit_of_all(cls):
+    data = recordings()
+    scaled = {name: [1024 * x for x in data[name]] for name in data.names}
+    one, other = cls().fit(data), cls().fit(scaled)
+    for found, expected in zip(other.paths_, one.paths_, strict=True):
+        np.testing.assert_array_equal(found["video"], expected["video"])
+
+
+# Targets and weights
+
+
+@INVARIANCES.row(
+    "EarlyFusionRegressor HybridFusionRegressor LateFusionRegressor",
+    "unit and offset of y",
+    "same predictions in this unit",
+)
+def values_in_another_unit(cls):
+    expected = cls().fit(X, VALUES).predict(X)
+    found = cls().fit(X, 1e3 * VALUES + 50).predict(X)
+    np.testing.assert_allclose((found - 50) / 1e3, expected, atol=1e-5)
+
+
+@INVARIANCES.row(
+    "MKLRegressor",
+    "unit and offset of y, `C` and `epsilon` in this unit",
+    "same predictions in this unit",
+)
+def values_and_their_tolerance_in_another_unit(cls):
+    expected = cls(C=2.0, epsilon=0.1).fit(X, VALUES).predict(X)
+    found = cls(C=2e3, epsilon=1e2).fit(X, 1e3 * VALUES + 50).predict(X)
+    np.testing.assert_allclose((found - 50) / 1e3, expected, atol=1e-4)
+
+
+@INVARIANCES.row(
+    "EarlyFusionClassifier HybridFusionClassifier LateFusionClassifier MKLClassifier",
+    "names of the classes",
+    "same predictions under the other names",
+)
+def classes_of_other_names(cls):
+    names = np.array(["a", "b", "c"])
+    expected = names[cls().fit(X, CLASSES).predict(X)]
+    np.testing.assert_array_equal(cls().fit(X, names[CLASSES]).predict(X), expected)
+
+
+@INVARIANCES.row(
+    "EarlyFusionClusterer LateFusionClusterer", "unit of the weights", "same partition"
+)
+def weights_in_another_unit(cls):
+    clusterer = cls(AgglomerativeClustering(3), weights=[1, 2, 0.5])
+    expected = clusterer.fit(X).labels_
+    found = clusterer.set_params(weights=[4, 8, 2]).fit(X).labels_
+    assert_same_partition(found, expected)
+
+
+@pytest.mark.parametrize(("check", "name"), INVARIANCES.params())
+def test_estimator_is_invariant(check, name):
+    check(all_estimators()[name])
+
+
+@pytest.mark.parametrize("name", all_estimators())
+def test_every_estimator_has_an_invariance(name):
+    assert not INVARIANCES.missing(name)
+
+
+def test_invariances_are_of_public_estimators():
+    assert not INVARIANCES.unknown()
