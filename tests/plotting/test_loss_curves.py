@@ -12,8 +12,20 @@ from mmfusion.plotting import LossCurveDisplay
 HISTORY = [
     {"epoch": 1, "batches": [{}], "disagreement": 0.8, "train_loss": 0.9},
     {"epoch": 2, "batches": [{}], "disagreement": 0.4, "train_loss": 0.5},
-    {"epoch": 3, "batches": [{}], "separation": 0.02, "train_loss": 0.7, "accuracy": 0.5},
-    {"epoch": 4, "batches": [{}], "separation": 0.01, "train_loss": 0.6, "accuracy": 0.6},
+    {
+        "epoch": 3,
+        "batches": [{}],
+        "separation": 0.02,
+        "train_loss": 0.7,
+        "accuracy": 0.5,
+    },
+    {
+        "epoch": 4,
+        "batches": [{}],
+        "separation": 0.01,
+        "train_loss": 0.6,
+        "accuracy": 0.6,
+    },
 ]
 
 
@@ -61,7 +73,9 @@ def test_terms_are_chosen_by_name():
     display = LossCurveDisplay.from_history(HISTORY, terms=["accuracy"])
     assert drawn(display.lines_["accuracy"]) == [[3, 0.5], [4, 0.6]]
     assert display.ax_.get_ylabel() == "value"
-    with pytest.raises(ValueError, match=r"\['simplex'\] are not in the history.*'separation'"):
+    with pytest.raises(
+        ValueError, match=r"\['simplex'\] are not in the history.*'separation'"
+    ):
         LossCurveDisplay.from_history(HISTORY, terms=["separation", "simplex"])
 
 
@@ -91,7 +105,14 @@ def test_all_that_a_network_recorded_is_drawn(fitted):
     assert display.ax_ is ax
     assert display.phases == ["warm start"] * 5 + ["game"] * 2
     last = {k: v for k, v in fitted.history_[-1].items() if k in display.lines_}
-    assert {"separation", "simplex", "confidence", "generator", "discriminator", "attention"} < set(last)
+    assert {
+        "separation",
+        "simplex",
+        "confidence",
+        "generator",
+        "discriminator",
+        "attention",
+    } < set(last)
     for term, value in last.items():
         assert drawn(display.lines_[term])[-1] == [7, value]
         assert display.lines_[term].get_linewidth() == 3
