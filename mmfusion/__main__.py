@@ -68,10 +68,10 @@ def _run_compare(options: argparse.Namespace) -> int:
 
 
 def _run_warm_up(options: argparse.Namespace) -> int:
-    from mmfusion.alignment.dtw._warm_up import warm_up  # loads numba
+    from mmfusion.alignment.dtw._precompile import compile_kernels  # loads numba
 
     total = 0.0
-    for name, seconds in warm_up():
+    for name, seconds in compile_kernels():
         _print_text(f"{name:<24}{seconds:6.1f} s")
         total += seconds
     _print_text(f"Compiled or found in the cache in {total:.1f} s.")

@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from mmfusion import Modalities
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.nn import Trainer
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -170,9 +171,7 @@ def clusters_of_a_network_in_another_unit(cls):
     network = cls(
         3,
         encoders=[8, 4],
-        pretrain_epochs=2,
-        max_epochs=1,
-        batch_size=40,
+        trainer=Trainer(pretrain_epochs=2, max_epochs=1, batch_size=40),
         n_init=1,
         random_state=0,
     )

@@ -18,6 +18,7 @@ from sklearn.svm import SVC, SVR
 from mmfusion import Modalities
 from mmfusion.alignment import cdist_dtw
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.nn import Trainer
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -140,9 +141,7 @@ def one_modality_has_all_attention(cls):
     fitted = cls(
         2,
         encoders=[8, 4],
-        pretrain_epochs=1,
-        max_epochs=1,
-        batch_size=30,
+        trainer=Trainer(pretrain_epochs=1, max_epochs=1, batch_size=30),
         n_init=1,
         random_state=0,
     ).fit(AUDIO)

@@ -6,7 +6,7 @@ A network clusters handwritten digits by two descriptions of their images. The d
 show its learning curves, its attention weights and its latents.
 """
 
-from mmfusion import EAMCClusterer, EarlyFusionClusterer, Modalities
+from mmfusion import EAMCClusterer, EarlyFusionClusterer, Modalities, Trainer
 from mmfusion.datasets import load_digits_modalities
 from mmfusion.metrics import clustering_accuracy_score
 from mmfusion.plotting import (
@@ -28,7 +28,10 @@ print(X)
 # parameters.
 
 clusterer = EAMCClusterer(
-    n_clusters=10, n_init=1, pretrain_epochs=15, max_epochs=8, random_state=0
+    n_clusters=10,
+    n_init=1,
+    trainer=Trainer(pretrain_epochs=15, max_epochs=8),
+    random_state=0,
 ).fit(X)
 print(f"{clustering_accuracy_score(y, clusterer.labels_):.3f}")
 
@@ -50,9 +53,9 @@ print(f"{clustering_accuracy_score(y, early.labels_):.3f}")
 _ = LossCurveDisplay.from_estimator(clusterer)
 
 # %%
-# Terms of the clustering, ``sc``, ``sim`` and ``reg``, should decrease or stay;
-# adversarial terms need not. A discriminator of a loss near 0 has no useful gradient
-# for the encoders.
+# The clustering terms ``separation``, ``simplex`` and ``confidence`` should decrease or
+# stay; adversarial terms need not. A discriminator of a loss near 0 has no useful
+# gradient for the encoders.
 #
 # Attention
 # ---------

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from mmfusion import _blocks
 from mmfusion.benchmark._watch import Watch
-from mmfusion.fusion._clusterers import seeded
+from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.modalities import Modalities
 
 Score = Callable[[Modalities, np.ndarray, np.ndarray], float]
