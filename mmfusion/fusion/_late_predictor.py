@@ -87,7 +87,6 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
     _branches: list[Branch]
     _references: list[ReferenceSamples] | None
     _make_default_final_estimator: Callable[[], BaseEstimator]
-    calibration: str | None = None  # a parameter of classifiers
     # predictions of a branch that add nothing to the others as features of a stack
     _n_redundant_outputs = 0
 
@@ -124,8 +123,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
 
     def _needs_held_out(self) -> bool:
         by_quality = isinstance(self.weights, str) and self.weights != "uniform"
-        stacks = self.combine == "stacking"
-        return by_quality or stacks or self.calibration is not None
+        calibrates = getattr(self, "calibration", None) is not None  # a classifier
+        return by_quality or calibrates or self.combine == "stacking"
 
     def _split(self, data: TrainingData) -> Folds:
         """Split the samples of some weight into folds; none if none are needed."""
