@@ -24,9 +24,9 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags, refuse_empty_samples
-from mmfusion.fusion._branch import EARLY_BRANCH, Branch
+from mmfusion.fusion._branch import EARLY_BRANCH, Branch, draw_seed
 from mmfusion.fusion._early_transformer import EarlyFusion, check_reducers
-from mmfusion.fusion._nested_estimators import draw_seed, seeded
+from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.fusion._predictor import FusionPredictor, nan_unless_observed
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing import ModalityImputer
