@@ -46,6 +46,7 @@ from mmfusion.preprocessing import ModalityImputer, PerModality
 
 NAMES = ["audio", "text", "video"]
 CLASSIFIERS = [EarlyFusionClassifier, LateFusionClassifier, HybridFusionClassifier]
+POOLS = [LateFusionClassifier, HybridFusionClassifier]
 REGRESSORS = [EarlyFusionRegressor, LateFusionRegressor, HybridFusionRegressor]
 COMBINES = ["soft_vote", "hard_vote", "log_pool", "stacking"]
 REGRESSOR_COMBINES = ["mean", "median", "stacking"]
