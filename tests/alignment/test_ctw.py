@@ -26,12 +26,12 @@ from mmfusion.alignment.ctw._projections import (
     count_directions,
     pooled_scatter,
     project,
+    warped,
     weigh_by_likelihood,
 )
 from mmfusion.alignment.ctw._warps import (
     uniform_warp,
     warp_error,
-    warped,
 )
 
 

@@ -42,8 +42,8 @@ _WEIGHT_OF_STEP: dict[str, Callable[[int, int], int]] = {
     "c": lambda rows, columns: rows,
     "d": lambda rows, columns: rows + columns,
 }
-# what normalises a cost is the sum of the weights of any path, or for 'a' and 'b',
-# where that depends on the path, its number of cells
+# the divisor is the sum of the weights of any path, or for 'a' and 'b', where that
+# depends on the path, its number of cells
 _DIVISOR_OF_WEIGHTING = {"a": "path", "b": "path", "c": "rows", "d": "both"}
 NORMALISERS = ("both", "columns", "path", "rows")
 MOST_MOVES = 2**15 - 1  # the number of the move to a cell is stored as an int16
