@@ -39,7 +39,7 @@ PENDING = (
     "mmfusion/_s",
     "mmfusion/_t",
     "mmfusion/_v",
-    "mmfusion/alignment",
+    "mmfusion/alignment/_",
     "mmfusion/base",
     "mmfusion/clustering",
     "mmfusion/datasets",
@@ -61,7 +61,7 @@ INSTEAD = {
     r"judg\w+": "test, decide, score",
     r"lanes?": "SIMD vector",
     r"sa(?:y|ys|id|ying)": "state, report, be",
-    r"sp(?:eak|eaks|oke|oken)": "be named",
+    r"sp(?:eak|eaks|oke|oken(?! word recognition))": "be named",  # but in a title
     r"t(?:ell|ells|old|elling)": "return, report, distinguish",
     r"warm[- ]start\w*": "pretraining",
     r"whom": "which",

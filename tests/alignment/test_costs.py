@@ -205,7 +205,7 @@ def test_a_metric_may_return_what_arrays_are_made_from(n):
             x, y, metric=lambda a, b, to=convert: to(distance.cdist(a, b, "cityblock"))
         )
         assert found == expected
-    table = distance.cdist(x, y)  # whatever frames it is asked for
+    table = distance.cdist(x, y)  # for any frames
     assert dtw_distance(x, y, metric=lambda a, b: table) == pytest.approx(
         dtw_distance(table, metric="precomputed")
     )

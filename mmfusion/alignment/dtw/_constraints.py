@@ -83,12 +83,12 @@ class Constraints:
 
     @property
     def divides_by_columns(self) -> bool:
-        """Whether a cost is normalised by frames of the second sequence."""
+        """True if a cost is normalised by frames of the second sequence."""
         return self.pattern.divisor in ("both", "columns")
 
     @property
     def ratio_depends_on_begin(self) -> bool:
-        """Whether the divisor of a cost depends on where the path begins."""
+        """True if the divisor of a cost depends on the begin of the path."""
         return self.open_begin and self.divides_by_columns
 
     def limits_runs(self, n: int, m: int) -> bool:
