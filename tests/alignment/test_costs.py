@@ -172,9 +172,15 @@ WRONG = {
     "frame by frame": (lambda a, b: (a - b) ** 2, "metric .*cdist"),
     "NaN": (lambda a, b: np.full((len(a), len(b)), np.nan), "metric: .* nan"),
     "negative": (lambda a, b: -distance.cdist(a, b), "metric: .* -"),
-    "complex": (lambda a, b: distance.cdist(a, b) + 1j, "what metric returns.*complex"),
-    "text": (lambda a, b: distance.cdist(a, b).astype(str), "metric returns.*text"),
-    "nothing": (lambda a, b: None, "what metric returns is a NoneType"),
+    "complex": (
+        lambda a, b: distance.cdist(a, b) + 1j,
+        "the result of metric.*complex",
+    ),
+    "text": (
+        lambda a, b: distance.cdist(a, b).astype(str),
+        "the result of metric.*text",
+    ),
+    "nothing": (lambda a, b: None, "the result of metric is a NoneType"),
     "masked": (lambda a, b: np.ma.masked_less(distance.cdist(a, b), 9), "nan"),
 }
 

@@ -129,10 +129,8 @@ def dtw_barycenter(
     >>> found.sequence.ravel().round(3).tolist()
     [0.0, 2.333, 5.0]
     """
-    gamma, tol = (
-        check_real_at_least(gamma, "gamma", 0),
-        check_real_at_least(tol, "tol", 0),
-    )
+    gamma = check_real_at_least(gamma, "gamma", 0)
+    tol = check_real_at_least(tol, "tol", 0)
     max_iter = check_integer_at_least(max_iter, "max_iter", 0)
     if n_frames is not None:
         n_frames = check_integer_at_least(n_frames, "n_frames", 1)

@@ -363,11 +363,13 @@ def _find_neighbors(search, some, work, checkpoints, distances, indices, counts)
     """
     windows, buffers = _allocate(search)
     frames, others, weights = search.frames, search.others, search.weights
-    squared, bounds, rest = search.squared, buffers.bounds, buffers.rest
+    squared, bounded = search.squared, search.has_envelopes
+    bounds, rest = buffers.bounds, buffers.rest
+    starts, stops = windows.starts, windows.stops
     for s in range(len(some)):
         q = some[s]
         x, x0 = _frames_of(search.queries, q), search.queries.packed[q]
-        nearest, numbers = distances[s], indices[s]
+        n, nearest, numbers = len(x), distances[s], indices[s]
         _fill_windows(search, x, windows)
         _bound_by_first_envelope(search, q, windows, buffers, work)
         for c in np.argsort(bounds):
@@ -381,33 +383,21 @@ def _find_neighbors(search, some, work, checkpoints, distances, indices, counts)
             y, y0 = _frames_of(others, c), others.packed[c]
             k = search.length_numbers[c]
             at, to = windows.offsets[k], windows.offsets[k + 1]
-            window = Window(
-                windows.starts[at:to], windows.stops[at:to], windows.whole[k]
-            )
+            window = Window(starts[at:to], stops[at:to], windows.whole[k])
             lower, upper = windows.lower[at:to], windows.upper[at:to]
             # without enough neighbours yet, no bound excludes a pair
-            if search.has_envelopes and threshold < np.inf:
+            if bounded and threshold < np.inf:
                 more = _excess_of_second_envelope(
                     x, y, window, lower, upper, buffers, squared
                 )
                 if bounds[c] + more > threshold:
                     counts[BOTH_ENVELOPES] += 1
                     continue
-            bounded = search.has_envelopes
             _bound_rows(y, lower, upper, first, last, bounded, squared, rest)
             work.row[:] = np.inf
             work.row[0] = corner_total(frames, y0, x0, weights, work)
             totals = accumulate(
-                frames,
-                y0,
-                x0,
-                len(x),
-                window,
-                weights,
-                work,
-                checkpoints,
-                rest,
-                threshold,
+                frames, y0, x0, n, window, weights, work, checkpoints, rest, threshold
             )
             cost = totals[-1]
             counts[ABANDONED if cost == np.inf else COMPLETED] += 1

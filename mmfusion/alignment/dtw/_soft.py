@@ -97,6 +97,7 @@ def _add_neighbors(
     """Sum the three neighbours of each cell, in units of the largest exponent."""
     for i in range(size):
         top = tops[i]
+        # terms below 2**-1022 of the largest vanish, far below its rounding
         sums[i] = (
             beside[i] * _whole_power_of_two(beside_exponents[i] - top)
             + beside[i + 1] * _whole_power_of_two(beside_exponents[i + 1] - top)
@@ -116,6 +117,7 @@ def _extract_mantissas(sums, factors, size, mantissas):
 def _extract_exponents(sums, factors, tops, shifts, size, exponents):
     """Write the exponents of products, increased by those of their factors."""
     for i in range(size):
+        # the bits of the exponent become an integer of 2**52 + integer
         bits = np.float64(sums[i] * factors[i]).view(np.int64)
         own = np.int64((bits >> 52) | _INTEGER_BITS).view(np.float64)
         exponents[i] = tops[i] + shifts[i] + (own - (_INTEGER + 1023))
