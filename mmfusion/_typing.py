@@ -22,6 +22,8 @@ T = TypeVar("T")
 ByModality: TypeAlias = T | Mapping[str, T]
 # the block of one modality, or a plain table
 BlockLike: TypeAlias = Union[ArrayLike, "sparse.spmatrix", "sparse.sparray"]
+# a checked block of two dimensions, dense or CSR
+NumericBlock: TypeAlias = Union[np.ndarray, "sparse.csr_array"]
 # X of every estimator: a list, a dict, Modalities or a table
 ModalitiesLike: TypeAlias = Union[
     "Modalities", Mapping[str, Any], Sequence[Any], BlockLike
