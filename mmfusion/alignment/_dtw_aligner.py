@@ -286,8 +286,9 @@ class DTWAligner(BaseAligner):
             {name: _project(x, by_name[name], name, i) for name, x in sample.items()}
             for i, sample in enumerate(samples)
         ]
-        # by sample and not by layout: a transformer's output width is unknown before
+        # by sample, since the output width of a transformer is not in the layout
         widths = {n: x.shape[1] for sample in projected for n, x in sample.items()}
+        # a barycentre averages frames, which a callable metric does not make possible
         compares_any = callable(self.metric) and self.reference != "barycenter"
         if len(set(widths.values())) > 1 and not compares_any:
             listed = ", ".join(

@@ -286,7 +286,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         n_modalities = len(frame.names)
         gammas = by_modality(self.gamma, frame.names, "gamma")
         given = [
-            _checked_gamma(gamma, name)
+            _checked_kernel_gamma(gamma, name)
             for gamma, name in zip(gammas, frame.names, strict=True)
         ]
         self.gamma_, self.scales_ = np.full(n_modalities, np.nan), np.ones(n_modalities)
@@ -297,6 +297,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             if self.kernel == "global_alignment":
                 self._check_moderate(v, own)
                 self.gamma_[v] = median_gamma(own) if given[v] is None else given[v]
+                # kept for later samples, which are normalised by them
                 self._self_alignments[v] = self_alignments(own, self.gamma_[v])
                 values = self._values(v, own, None)
             else:
@@ -323,6 +324,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     def _set_gamma_or_scale(
         self, v: int, scale: float, gamma: float | None, n_modalities: int
     ) -> None:
+        # kernel values need no scale: they are between 0 and 1 in every modality
         if self.kernel == "rbf":
             self.gamma_[v] = 1 / scale if gamma is None else gamma
         elif self.combine is not None and n_modalities > 1:
@@ -356,6 +358,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             "max_slope": self.max_slope,
             "penalty": self.penalty,
         }
+        # the message of cdist_dtw names samples, but knows no modality
         try:
             return cdist_dtw(X, Y, n_jobs=self.n_jobs, **options)
         except ValueError as error:
@@ -417,7 +420,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return ModalityTags(missing=True, column_per_sample=True, sequences="require")
 
 
-def _checked_gamma(gamma: object, name: str) -> float | None:
+def _checked_kernel_gamma(gamma: object, name: str) -> float | None:
     """Check the gamma of a modality, unless it is None."""
     if gamma is None:
         return None
@@ -465,6 +468,7 @@ def _with_neutral_values(
     table: np.ndarray, neutral: float, observed: np.ndarray
 ) -> np.ndarray:
     """Fill the columns of samples of `fit` that lack a modality, in observed rows."""
+    # rows of samples that lack the modality stay NaN, as missing in the output
     missing = np.isnan(table)
     missing[~observed] = False
     table[missing] = neutral
