@@ -215,17 +215,13 @@ def validate_modalities(
     tags = estimator.__modality_tags__()
     fitted = None if reset else estimator._layout
     X, from_table = _checked_form(X, tags)
-    columns = None
     if from_table:
         frame, feature_names, columns = _split_table(
             estimator, X, tags, reset=reset, raw=raw
         )
     else:
         frame = as_modalities(X)
-        feature_names = {
-            name: _unprefixed(name, _blocks.column_names(block))
-            for name, block in frame.to_dict().items()
-        }
+        feature_names, columns = _names_of_features(frame), None
     if fitted is not None:
         frame = _in_fitted_order(estimator, frame)
     if len(frame) == 0:
@@ -253,6 +249,7 @@ def validate_modalities(
         _check_layout(estimator, layout)
         if tags.same_dtype:
             blocks = cast_to_fitted(blocks, observed, fitted)
+    # after the layout, which has the columns of tables as their features
     if tags.sequences == "require" and not checked.sequences:
         blocks = list(map(rows_as_sequences, blocks, observed.T))
     # the names of fit, by which estimators find their parts: a later list has none
@@ -320,6 +317,11 @@ def _split_table(
         return frame, dict.fromkeys(columns), None
     by_modality = {n: list(names[c]) for n, c in columns.items()}
     return frame, _unprefixed_by_modality(by_modality), by_modality
+
+
+def _names_of_features(frame: Modalities) -> dict[str, list[str] | None]:
+    names = map(_blocks.column_names, frame.blocks)
+    return {n: _unprefixed(n, own) for n, own in zip(frame.names, names, strict=True)}
 
 
 def _unprefixed_by_modality(
