@@ -196,7 +196,7 @@ def test_true_is_no_number(estimator, parameter):
     ("algorithm", "regularization", "words"),
     [
         ("lp", 0.5, "regularization=0.5 is the p .* at least 1"),
-        ("easymkl", 1, "regularization=1 of algorithm='easymkl' must be between 0 and"),
+        ("easymkl", 1, "regularization=1 of algorithm='easymkl' must be less than 1"),
         ("easymkl", 2.0, "regularization=2.0 of algorithm='easymkl'"),
     ],
 )
