@@ -23,7 +23,7 @@ from mmfusion.mkl._kernel_input import (
 )
 from mmfusion.mkl._linear_machine import LinearMachine
 from mmfusion.mkl._modality_kernels import ModalityKernels
-from mmfusion.mkl._stacks import weighted_features, weighted_sum
+from mmfusion.mkl._stacks import weighted_features, weighted_kernel_sum
 from mmfusion.mkl._support_kernels import SupportKernels, select_support
 from mmfusion.mkl._svm_tasks import Machine, Task, moderate_weights
 from mmfusion.mkl._svm_weights import learn_weights
@@ -156,9 +156,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             self._fit_features(frame, kernels, task)
         else:
             self._fit_weights(grams, task, kernels, start)
-            K = weighted_sum(grams, self.kernel_weights_)
-            del grams  # frees their memory, or their files
-            self._fit_support(K, kernels, task, rows)
+            self._fit_support(grams, kernels, task, rows)
         return self
 
     def _check_regularization(self) -> None:
@@ -209,9 +207,18 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             )
 
     def _fit_support(
-        self, K: np.ndarray, kernels: ModalityKernels, task: Task, rows: np.ndarray
+        self,
+        grams: list[np.ndarray],
+        kernels: ModalityKernels,
+        task: Task,
+        rows: np.ndarray,
     ) -> None:
-        """Fit the support vector machine to the sum of exact kernels."""
+        """Fit the support vector machine to the sum of exact kernels.
+
+        The list of the kernels is emptied.
+        """
+        K = weighted_kernel_sum(grams, self.kernel_weights_)
+        grams.clear()  # frees their memory, or their files, before the machine
         self._machine = machine = task.fit(K)
         self.support_ = rows[machine.support]
         self._features = None

@@ -334,7 +334,7 @@ callable, list or dict, default='rbf'
         return self._fit_task(frame, Classification(codes, self.C, weight), codes)
 
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
-        """Compute the decision values of samples.
+        """Compute the decision function of samples.
 
         Parameters
         ----------

@@ -242,37 +242,56 @@ def fit_kernel(
         block = observed_square(block, observed, name)
     weight = None if sample_weight is None else sample_weight[observed]
     with errors_name(name):
-        scaling = invariant_scaling(
-            scaling,
-            spec.kernel,
-            block,
-            weight,
-            center=options.center,
-            normalize=options.normalize,
-        )
-        gamma, scaled_gamma = fit_gamma(spec.kernel, spec.gamma, block, scaling, weight)
-        function = KernelFunction(
-            spec.kernel, scaled_gamma, options.degree, options.coef0
-        )
-        fitted = FittedKernel(spec.modality, function, observed, scaling, gamma)
         if options.approximation is not None:
-            return _fit_features(fitted, block, spec.name, options, seed, weight), None
-        fitted, K = _fit_exact(fitted, block, spec.name, options, weight)
+            features = _fit_features(
+                spec, block, observed, scaling, options, seed, weight
+            )
+            return features, None
+        fitted, K = _fit_exact(spec, block, observed, scaling, options, weight)
+        if factors is None:  # every sample has every modality
+            return fitted, K
         folder = options.temp_folder
         return fitted, fill_missing(K, observed, observed, factors, factors, folder)
 
 
-def _fit_features(
-    fitted: FittedKernel,
+def _fit_function(
+    spec: KernelSpec,
     block: Block,
-    name: str,
+    observed: np.ndarray,
+    scaling: Scaling,
+    options: KernelOptions,
+    sample_weight: np.ndarray | None,
+) -> FittedKernel:
+    """Fit gamma, and the scaling of rows that leaves the kernel the same."""
+    scaling = invariant_scaling(
+        scaling,
+        spec.kernel,
+        block,
+        sample_weight,
+        center=options.center,
+        normalize=options.normalize,
+    )
+    gamma, scaled_gamma = fit_gamma(
+        spec.kernel, spec.gamma, block, scaling, sample_weight
+    )
+    function = KernelFunction(spec.kernel, scaled_gamma, options.degree, options.coef0)
+    return FittedKernel(spec.modality, function, observed, scaling, gamma)
+
+
+def _fit_features(
+    spec: KernelSpec,
+    block: Block,
+    observed: np.ndarray,
+    scaling: Scaling,
     options: KernelOptions,
     seed: int,
     sample_weight: np.ndarray | None,
 ) -> FittedKernel:
+    """Fit the explicit features of a kernel."""
+    fitted = _fit_function(spec, block, observed, scaling, options, sample_weight)
     assert options.approximation is not None
     if fitted.function.is_precomputed:
-        check_training_kernel(block, name)
+        check_training_kernel(block, spec.name)
     raw = fit_raw_features(
         options.approximation,
         block,
@@ -280,7 +299,7 @@ def _fit_features(
         fitted.function,
         options.n_components,
         check_random_state(seed),
-        name,
+        spec.name,
         sample_weight,
     )
     features = fit_feature_map(
@@ -294,13 +313,15 @@ def _fit_features(
 
 
 def _fit_exact(
-    fitted: FittedKernel,
+    spec: KernelSpec,
     block: Block,
-    name: str,
+    observed: np.ndarray,
+    scaling: Scaling,
     options: KernelOptions,
     sample_weight: np.ndarray | None,
 ) -> tuple[FittedKernel, np.ndarray]:
     """Fit an exact kernel; return also the Gram matrix of the rows."""
+    fitted = _fit_function(spec, block, observed, scaling, options, sample_weight)
     function = fitted.function
     rows = block if function.is_precomputed else fitted.scaling.apply(block)
     K = function.gram(rows, options.temp_folder)
@@ -308,7 +329,7 @@ def _fit_exact(
     check_finite_kernel(K, function.kernel)
     diagonal = _constant_of(K.diagonal()) if function.is_precomputed else None
     if function.is_precomputed or callable(function.kernel):
-        check_training_kernel(K, name)
+        check_training_kernel(K, spec.name)
     with np.errstate(over="ignore", invalid="ignore"):
         normalization = fit_kernel_scaling(
             K,
@@ -319,9 +340,10 @@ def _fit_exact(
         K = normalization.apply(K)
     check_finite_kernel(K, function.kernel)
     training = None if function.is_precomputed else rows
-    return replace(
+    fitted = replace(
         fitted, training=training, normalization=normalization, diagonal=diagonal
-    ), K
+    )
+    return fitted, K
 
 
 def _constant_of(diagonal: np.ndarray) -> float | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from os import PathLike
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -80,7 +82,33 @@ class KernelInputMixin(ModalityMixin):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self._is_precomputed
+        if self._is_precomputed:
+            _check_not_splitting_modalities(self)
         return tags
+
+
+def _check_not_splitting_modalities(estimator: KernelInputMixin) -> None:
+    """Raise an error with a remedy if scikit-learn is about to split Modalities.
+
+    It splits rows and columns of square arrays only. Its own error, "X should be a
+    square kernel matrix", misleads for Modalities of square kernels, and comes before
+    the estimator gets X: the tags are all that it reads before, so that X is found in
+    the calling frame.
+    """
+    caller: FrameType | None = sys._getframe(1)
+    while caller is not None and caller.f_code.co_name != "_safe_split":
+        caller = caller.f_back
+    if caller is None:
+        return
+    split, X = caller.f_locals.get("estimator"), caller.f_locals.get("X")
+    # also the search of which this is the estimator
+    is_split = split is estimator or getattr(split, "estimator", None) is estimator
+    if is_split and isinstance(X, Modalities):
+        raise ValueError(
+            f"kernels in Modalities {list(X.names)} cannot be split in rows and "
+            "columns; for a search or cross-validation give them as one array of shape "
+            "(n_samples, n_samples, n_kernels), np.dstack(X.blocks)"
+        )
 
 
 def _as_kernels(X: ModalitiesLike, *, reset: bool) -> ModalitiesLike:

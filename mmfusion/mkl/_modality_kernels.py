@@ -313,11 +313,11 @@ callable, list or dict, default='rbf'
         names = frame.names
         specs = expand_kernels(self.kernel, self.gamma, names)
         self.approximation_ = self._resolve_approximation(len(frame), specs)
+        options = self._options()
         if self.approximation_ is None:
             self._check_memory(frame, specs, n_sums)
         scalings = self._fit_scalings(frame, specs, sample_weight)
         self.scaling_ = {n: s.name for n, s in zip(names, scalings, strict=True)}
-        options = self._options()
         self._factors = missing_factors(frame.observed)
         # one seed per kernel, so that threads do not share a generator
         rng = check_random_state(self.random_state)
@@ -549,8 +549,9 @@ def _kernels_of_modality(
             f"modality {name!r}: 'precomputed' is the only kernel of its modality"
         )
     for value in gammas:
-        is_positive = is_real(value) and 0 < value <= sys.float_info.max
-        if value is not None and not is_positive:
+        if value is None:
+            continue
+        if not (is_real(value) and 0 < value <= sys.float_info.max):
             raise ValueError(
                 f"modality {name!r}: gamma is {value!r}; it must be a positive number"
             )

@@ -95,7 +95,11 @@ def _restrict(
     if weight == 0:  # it is never computed again
         return replace(fitted, training=None)
     # centring and norms of new samples need their values with all training samples
-    if not is_complete or isinstance(scaling, ShiftedScaling) or scaling.needs_diagonal:
+    if (
+        not is_complete
+        or isinstance(scaling, ShiftedScaling)
+        or scaling.norms is not None
+    ):
         return fitted
     means = np.zeros(len(support)) if scaling.means is None else scaling.means[support]
     training, columns = None, None

@@ -16,7 +16,7 @@ from scipy import linalg
 from scipy.optimize import nnls
 from sklearn.utils import gen_batches
 
-from mmfusion.mkl._stacks import weighted_sum
+from mmfusion.mkl._stacks import weighted_kernel_sum
 from mmfusion.mkl._svm_tasks import (
     Classification,
     DualPair,
@@ -233,7 +233,7 @@ def easymkl_weights(
         Weights that add up to 1; the objective is that of the programme.
     """
     ones = np.ones(len(kernels))
-    points = task.nearest_points(weighted_sum(kernels, ones), regularization)
+    points = task.nearest_points(weighted_kernel_sum(kernels, ones), regularization)
     squares = _squared_norms(kernels, points.pairs)
     value = (1 - regularization) * (squares.sum() + points.linear)
     weights = squares if squares.any() else ones
@@ -372,7 +372,7 @@ class _Evaluation:
 def _evaluate(
     kernels: Sequence[np.ndarray], task: Task, weights: np.ndarray
 ) -> _Evaluation:
-    K = weighted_sum(kernels, weights)
+    K = weighted_kernel_sum(kernels, weights)
     duals = task.solve(K)
     squares = _squared_norms(kernels, duals.pairs)
     objective = duals.linear - weights @ squares / 2

@@ -98,10 +98,10 @@ def test_kernels_of_a_frame_are_cross_validated_by_the_remedy(estimator):
     estimator = estimator.set_params(kernel="precomputed")
     frame = Modalities({"a": K, "b": rbf_kernel(X["b"])})
     options = dict(error_score="raise", cv=3)
-    with pytest.raises(ValueError, match="should be a square kernel matrix"):
+    with pytest.raises(ValueError, match=r"Modalities \['a', 'b'\] .*np.dstack"):
         cross_val_score(estimator, frame, Y, **options)
     search = GridSearchCV(estimator, {"max_iter": [5]}, **options)
-    with pytest.raises(ValueError, match="should be a square kernel matrix"):
+    with pytest.raises(ValueError, match=r"np.dstack"):
         search.fit(frame, Y)
     pipe = make_pipeline(ModalityKernels(), estimator)  # splits samples only
     assert cross_val_score(pipe, Modalities(X), Y, **options).shape == (3,)
