@@ -283,7 +283,7 @@ class Modalities:
 
     @property
     def observed(self) -> np.ndarray:
-        """Whether a sample has a modality, of shape (n_samples, n_modalities)."""
+        """Mask of shape (n_samples, n_modalities), True where a modality is observed."""
         if self._observed is None:
             observed = np.column_stack([_blocks.observed_rows(b) for b in self._blocks])
             if self._mask is not None:
