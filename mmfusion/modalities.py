@@ -540,7 +540,7 @@ class Modalities:
         """
         return self._of(self._names, self._blocks, self._mask, self._index)
 
-    def __setitem__(self, name: str, column: Any) -> None:
+    def __setitem__(self, name: str, column: object) -> None:
         v = self._position(name)
         if not (isinstance(column, Modalities) and column.shape == (len(self), 1)):
             raise TypeError(
@@ -681,7 +681,7 @@ class _Selector:
         return positions[0] if len(positions) == 1 else positions
 
 
-def _with_nan(table: Any, observed: np.ndarray) -> Any:
+def _with_nan(table: Block, observed: np.ndarray) -> Any:
     """Fill the rows of missing samples with NaN."""
     if observed.all():
         return table
