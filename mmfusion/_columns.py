@@ -17,8 +17,6 @@ from mmfusion._typing import ColumnSpecLike
 
 SEPARATOR = "__"  # that of scikit-learn between a step and its parameter or feature
 
-ColumnSpec = ColumnSpecLike
-
 
 def default_names(n_modalities: int) -> list[str]:
     """Return names for modalities without names."""
