@@ -30,10 +30,14 @@ from statistics import fmean, median, pstdev
 import numpy as np
 
 from mmfusion.alignment import CTWAligner, dtw_path
-from mmfusion.alignment.ctw._alternation import fit_basis_ctw, fit_combined_ctw, fit_ctw
+from mmfusion.alignment.ctw._alternation import (
+    align,
+    fit_basis_ctw,
+    fit_combined_ctw,
+    fit_ctw,
+)
 from mmfusion.alignment.ctw._monotone_bases import align_by_bases
-from mmfusion.alignment.ctw._projections import by_likelihood, correlate
-from mmfusion.alignment.ctw._temporal import align
+from mmfusion.alignment.ctw._projections import correlate, weigh_by_likelihood
 from mmfusion.alignment.ctw._warps import uniform_warp, warp_error
 from mmfusion.datasets import make_multimodal_sequences
 
@@ -159,7 +163,7 @@ def by_pooled(
         "pooled generalised, then DTW": [align(z, smooth) for z in test],
     }
     for name, projections in fitted.items():
-        weighed = by_likelihood(projections)
+        weighed = weigh_by_likelihood(projections)
         warps[f"pooled {name}"] = [align(z, projections) for z in test]
         warps[f"pooled {name}, likelihood"] = [align(z, weighed) for z in test]
     return warps

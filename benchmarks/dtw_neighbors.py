@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mmfusion.alignment import cdist_dtw, dtw_neighbors
-from mmfusion.alignment.dtw._neighbors import search
+from mmfusion.alignment.dtw._neighbors import search_neighbors
 from mmfusion.datasets import load_npz
 
 SHARE = 0.1
@@ -96,7 +96,7 @@ def seconds_of(call: Callable[[], Any], repeats: int) -> float:
 def row(name: str, X: Sequences, Y: Sequences, repeats: int) -> str:
     """Row of the table."""
     ours = seconds_of(lambda: dtw_neighbors(X, Y, **BAND), repeats)
-    indices, counts = search(X, Y, 1, None, **BAND)[1:]
+    indices, counts = search_neighbors(X, Y, 1, None, **BAND)[1:]
     cells = [f"{name}, {len(X)} of {len(Y)}", f"{ours * 1e3:.0f} ms"]
     for peer, find in peers().items():
         agree = (find(X, Y) == indices[:, 0]).mean()

@@ -51,7 +51,7 @@ def accuracies(X, y, scaling, seeds):
     for seed in seeds:
         model = KMeans(n_clusters, n_init=10, random_state=seed)
         scores.append(clustering_accuracy_score(y, model.fit_predict(fused)))
-    return np.array(scores), fusion.scales_
+    return np.array(scores), fusion.scaling_
 
 
 def main():

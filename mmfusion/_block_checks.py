@@ -12,6 +12,7 @@ from sklearn.utils import check_array
 from mmfusion._blocks import (
     Block,
     first_infinite_cell,
+    is_all_finite,
     is_mapped,
     is_sequences,
     n_features,
@@ -217,8 +218,7 @@ class BlockChecks:
             elif self.raw:
                 block = with_nan_for_na(block)
             else:
-                takes_nan = _allows(self.tags.takes_nan, name_in_fit)
-                block = self._check_table(name, block, own, columns[name], takes_nan)
+                block = self._check_table(name, name_in_fit, block, own, columns[name])
             self._check_form_of_fit(name, name_in_fit, name_in_fit in sequences)
             checked.append(block)
             widths.append(n_features(block))
@@ -234,8 +234,10 @@ class BlockChecks:
         """Return whether a block stays as it was given, with text or categories."""
         if self.fitted is not None:
             return name_in_fit in self.fitted.as_given
+        if self.raw or is_of_numbers(block):
+            return False
         takes_text = _allows(self.tags.takes_text, name_in_fit)
-        return takes_text and not self.raw and holds_other_than_numbers(block)
+        return takes_text and holds_other_than_numbers(block)
 
     def _refuse_tables(self, tables: list[str]) -> None:
         """Raise an error for tables beside sequences."""
@@ -280,10 +282,10 @@ class BlockChecks:
     def _check_table(
         self,
         name: str,
+        name_in_fit: str,
         block: Block,
         own: np.ndarray,
         columns: list[str] | None,
-        takes_nan: bool,
     ) -> Block:
         """Check a block with a row for each sample, and return it as floats."""
         what = f"modality {name!r}"
@@ -305,6 +307,9 @@ class BlockChecks:
         dimensions = checked.ndim
         if dimensions > 2 and not self.tags.images:
             checked = checked.reshape(len(checked), -1)
+        if is_all_finite(checked):
+            return checked
+        takes_nan = _allows(self.tags.takes_nan, name_in_fit)
         place = first_infinite_cell(checked, own, nan_too=not takes_nan)
         if place is not None:
             columns = columns if dimensions == 2 else None
@@ -413,7 +418,9 @@ def cast_to_fitted(
             continue
         with np.errstate(over="ignore"):
             cast[v] = blocks[v].astype(then)
-        place = first_infinite_cell(cast[v], observed[:, v], nan_too=False)
+        place = None
+        if not is_all_finite(cast[v]):
+            place = first_infinite_cell(cast[v], observed[:, v], nan_too=False)
         if place is not None:
             raise ValueError(
                 f"modality {fitted.names[v]!r}: sample {place[0]}, feature {place[1]} "

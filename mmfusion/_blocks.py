@@ -1,4 +1,4 @@
-"""The block of one modality: what it may be, and the few things done to any block.
+"""The block of one modality: its kinds, and operations on blocks of any kind.
 
 A block is one of four kinds:
 
@@ -14,11 +14,12 @@ sequences 1-D object array: one array of at least 2 dimensions per sample
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from mmfusion._numbers import (
@@ -31,7 +32,7 @@ from mmfusion._numbers import (
 
 Block = Any  # ndarray, sparse matrix, pandas or polars DataFrame
 
-PIECE_BYTES = 2**24  # of a mapped file, read at a time
+PIECE_BYTES = 2**24  # of a mapped file, read at once
 TEXT_REMEDY = "encode it as numbers first"
 
 
@@ -41,7 +42,7 @@ def is_sequences(block: object) -> TypeGuard[np.ndarray]:
 
 
 def is_table_row(element: object) -> bool:
-    """Tell one row of a table given as nested lists, such as ``[1.0, 2.0]``."""
+    """Return whether an element is a row of nested lists, such as ``[1.0, 2.0]``."""
     return (
         isinstance(element, list | tuple | np.ndarray)
         and getattr(element, "ndim", 1) == 1
@@ -50,14 +51,32 @@ def is_table_row(element: object) -> bool:
     )
 
 
-def as_sequences(elements: Any, name: str = "X") -> np.ndarray:
-    """Collect one array per sample, element by element.
+def as_sequences(elements: Iterable[Any], name: str = "X") -> np.ndarray:
+    """Collect one array per sample into an object array.
 
-    ``np.array(elements)`` would stack sequences that happen to be equally long.
+    Parameters
+    ----------
+    elements : list, array, Series or tensor
+        An array of shape (n_frames, n_features), or None, for each sample.
+    name : str, default='X'
+        Name of the modality, for errors.
+
+    Returns
+    -------
+    ndarray of object of shape (n_samples,)
+        The arrays, not copied.
+
+    Raises
+    ------
+    TypeError
+        If it is not a collection of arrays.
+    ValueError
+        If an element has fewer than 2 dimensions.
     """
-    elements = as_elements(elements, f"modality {name!r}")
-    block = np.empty(len(elements), dtype=object)
-    for i, element in enumerate(elements):
+    # filled one by one: np.array(elements) would stack sequences of equal lengths
+    collected = as_elements(elements, f"modality {name!r}")
+    block = np.empty(len(collected), dtype=object)
+    for i, element in enumerate(collected):
         if element is None:
             continue
         try:
@@ -78,25 +97,25 @@ def as_sequences(elements: Any, name: str = "X") -> np.ndarray:
 
 
 def as_plain(data: Any, what: str) -> Any:
-    """Take data in a form that NumPy and scikit-learn read, without loss.
+    """Convert data to a form that NumPy and scikit-learn read, without loss.
 
     Parameters
     ----------
     data : object
         An array of any package, a sparse matrix, a DataFrame, or nested lists.
     what : str
-        What errors call it.
+        Name of the data in errors.
 
     Returns
     -------
     object
         Sparse matrices in CSR form, checked; arrays of NumPy for tensors of torch and
-        for masked arrays, with NaN where they are masked; all else as it is.
+        for masked arrays, with NaN where they are masked; other data unchanged.
 
     Raises
     ------
     TypeError
-        If the type is not one of arrays.
+        If the data cannot be read as an array.
     ValueError
         If a sparse matrix is damaged or not of 2 dimensions.
     """
@@ -114,15 +133,15 @@ def as_plain(data: Any, what: str) -> Any:
     return data
 
 
-def as_elements(collection: Any, what: str) -> list[Any]:
-    """Take a collection of arrays apart.
+def as_elements(collection: Iterable[Any], what: str) -> list[Any]:
+    """Return the elements of a collection of arrays.
 
     Parameters
     ----------
     collection : list, array, Series or tensor
         The collection.
     what : str
-        What errors call it.
+        Name of the collection in errors.
 
     Returns
     -------
@@ -132,11 +151,12 @@ def as_elements(collection: Any, what: str) -> list[Any]:
     Raises
     ------
     TypeError
-        If it is none.
+        If it is not a collection.
     """
     try:
-        refuse_unknown_type(collection, what)  # numpy may iterate it for hours
-        # rows of a damaged sparse matrix are read from foreign memory
+        # NumPy could iterate over an unknown type for hours
+        refuse_unknown_type(collection, what)
+        # reading the rows of a damaged sparse matrix may read foreign memory
         if isinstance(collection, str | bytes) or sparse.issparse(collection):
             raise TypeError("its elements are no arrays")
         return list(collection)
@@ -146,25 +166,25 @@ def as_elements(collection: Any, what: str) -> list[Any]:
         ) from error
 
 
-def as_dense_array(data: Any, what: str) -> np.ndarray:
-    """Take an array of any package and any dtype as one of NumPy.
+def as_dense_array(data: ArrayLike | Iterable[object], what: str) -> np.ndarray:
+    """Convert an array of any package and dtype to one of NumPy.
 
     Parameters
     ----------
     data : array-like
         An array, list, tensor, DataFrame or Series.
     what : str
-        What errors call it.
+        Name of the data in errors.
 
     Returns
     -------
     ndarray
-        The same, without a copy where that can be; NaN where it is masked.
+        The array, not copied where possible; NaN where it is masked.
 
     Raises
     ------
     TypeError
-        If it is no array.
+        If the data are not an array.
     ValueError
         If its rows are of unequal lengths.
     """
@@ -183,41 +203,42 @@ def as_dense_array(data: Any, what: str) -> np.ndarray:
         return np.asarray(as_plain(data, what))
     except TypeError as error:
         raise TypeError(f"{found}, which is no array of numbers: {error}") from error
-    except (ValueError, RuntimeError) as error:  # the latter of a tensor within
+    except (ValueError, RuntimeError) as error:  # RuntimeError from nested tensors
         raise ValueError(f"{found}, which is no array of numbers: {error}") from error
 
 
-def as_float_array(data: Any, what: str) -> np.ndarray:
-    """Take an array of any package as real numbers.
+def as_float_array(data: ArrayLike, what: str) -> np.ndarray:
+    """Convert an array of any package to real numbers.
 
     Parameters
     ----------
     data : array-like
         An array, list, tensor, DataFrame or Series, with frames as rows.
     what : str
-        What errors call it.
+        Name of the data in errors.
 
     Returns
     -------
     ndarray of float32 or float64
-        float32 where it was given so, else float64, without a copy where that can be.
-        NaN where a value is masked, None or NA.
+        float32 if the data were float32, else float64, not copied where possible. NaN
+        where a value is masked, None or NA.
 
     Raises
     ------
     TypeError
-        If it is no array.
+        If the data are not an array.
     ValueError
-        If it holds anything but real numbers, such as text, dates or complex numbers.
+        If they hold anything but real numbers: text, dates or complex numbers.
     """
+    # the usual case is fast, since it occurs for each pair of sequences
     if type(data) is np.ndarray and data.dtype in (np.float64, np.float32):
-        return data  # most often, and once for each pair of sequences
+        return data
     if is_frame(data):
         data = as_numbers(data, what, TEXT_REMEDY)
     array = as_numbers(as_dense_array(data, what), what, TEXT_REMEDY, row_kind="frame")
     if array.dtype == np.float32:
         return array
-    with np.errstate(over="ignore"):  # of a longdouble
+    with np.errstate(over="ignore"):  # a longdouble may not fit
         return array.astype(np.float64, copy=False)
 
 
@@ -230,33 +251,34 @@ def _from_torch(tensor: Any, what: str) -> np.ndarray:
             return tensor.float().numpy()
     except (TypeError, RuntimeError, NotImplementedError) as error:
         raise TypeError(
-            f"{what} is a tensor that is no array ({error}); give a dense one, by "
-            "to_dense() or dequantize()"
+            f"{what} is a tensor that is not an array ({error}); give a dense one, "
+            "by to_dense() or dequantize()"
         ) from error
 
 
 def checked_csr(matrix: Any, what: str) -> Any:
-    """Take a sparse matrix as CSR, after a check of its indices.
+    """Convert a sparse matrix to CSR form, after a check of its indices.
 
-    Compiled code trusts indices: one out of range reads foreign memory, or ends the
-    process. The check takes one pass over them.
+    Compiled code does not check indices: one out of range reads foreign memory, or
+    ends the process. The check takes one pass over them.
 
     Parameters
     ----------
     matrix : sparse matrix or array
         The matrix, which is not changed.
     what : str
-        What errors call it.
+        Name of the matrix in errors.
 
     Returns
     -------
     CSR matrix or array
-        With 32-bit indices if they suffice, since much compiled code takes no others.
+        The matrix, with 32-bit indices if they suffice: much compiled code takes no
+        others.
 
     Raises
     ------
     ValueError
-        If it has not 2 dimensions, or indices are out of range.
+        If the matrix has not 2 dimensions, or indices are out of range.
     """
     if matrix.ndim != 2:
         raise ValueError(
@@ -283,7 +305,7 @@ def checked_csr(matrix: Any, what: str) -> Any:
 
 
 def _check_indices(matrix: Any) -> None:
-    """Check the indices that a conversion to CSR would trust."""
+    """Check the indices that a conversion to CSR form would not check."""
     if matrix.format in ("csc", "bsr"):
         matrix.copy().check_format(full_check=True)
     if matrix.format == "coo" and matrix.nnz:
@@ -296,6 +318,7 @@ def _check_indices(matrix: Any) -> None:
 
 
 def _from_list(elements: list | tuple, name: str) -> np.ndarray:
+    """Read a list as the rows of a table, or as one sequence per sample."""
     given = [e for e in elements if e is not None]
     if given and all(is_table_row(e) for e in given):
         widths = {len(e) for e in given}
@@ -312,10 +335,29 @@ def _from_list(elements: list | tuple, name: str) -> np.ndarray:
 
 
 def as_block(data: Any, name: str) -> Block:
-    """Take user data as a block, without a copy where its kind allows it."""
+    """Convert user data to a block, without a copy where its kind allows it.
+
+    Parameters
+    ----------
+    data : block-like
+        An array of any package, a sparse matrix, a DataFrame, nested lists, or one
+        array per sample.
+    name : str
+        Name of the modality, for errors.
+
+    Returns
+    -------
+    block
+        A block of one of the four kinds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data have no rows, or an unknown type.
+    """
     data = as_plain(data, f"modality {name!r}")
     if sparse.issparse(data):
-        # asking leaves a mark on the matrix, which is the user's
+        # has_canonical_format caches its answer in the matrix, which is the user's
         if not without_caches(data).has_canonical_format:
             data = data.copy()
             data.sum_duplicates()  # entries that repeat add up
@@ -345,14 +387,14 @@ def as_block(data: Any, name: str) -> Block:
 
 
 def take_rows(block: Block, rows: slice | np.ndarray) -> Block:
-    """Take rows by a slice (a view, where the kind has one) or by positions."""
+    """Return rows, by a slice (as a view, where the kind has one) or by positions."""
     if package_of(block) == "pandas":
         return block.iloc[rows]
     return block[rows]
 
 
 def concat_rows(blocks: list[Block], name: str) -> Block:
-    """Stack blocks of one modality."""
+    """Stack the rows of blocks of one modality, which have the same features."""
     first = blocks[0]
     kinds = {kind(b) for b in blocks}
     if len(kinds) > 1:
@@ -378,7 +420,7 @@ def concat_rows(blocks: list[Block], name: str) -> Block:
 
 
 def kind(block: Block) -> str:
-    """Name the kind of a block."""
+    """Return the name of the kind of a block."""
     if sparse.issparse(block):
         return "sparse"
     if is_frame(block):
@@ -387,7 +429,7 @@ def kind(block: Block) -> str:
 
 
 def dtype_name(block: Block) -> str:
-    """Name the dtype of a block; 'mixed' where columns or samples differ."""
+    """Return the dtype of a block; 'mixed' where columns or samples differ."""
     if is_sequences(block):
         names = {str(e.dtype) for e in block if e is not None}
     elif is_frame(block):
@@ -398,29 +440,43 @@ def dtype_name(block: Block) -> str:
 
 
 def shape_name(block: Block) -> str:
-    """Print the shape of a block, with the range of lengths for sequences."""
+    """Return the shape of a block as text, with the range of lengths of sequences."""
     if not is_sequences(block):
         return str(tuple(int(s) for s in block.shape))
-    given = [e.shape for e in block if e is not None]
-    if not given:
+    shapes = [e.shape for e in block if e is not None]
+    if not shapes:
         return f"({len(block)}, -)"
-    lengths = [s[0] for s in given]
+    lengths = [s[0] for s in shapes]
     low, high = min(lengths), max(lengths)
-    inner = {s[1:] for s in given}
+    inner = {s[1:] for s in shapes}
     tail = ", ".join(map(str, inner.pop())) if len(inner) == 1 else "?"
     return f"({len(block)}, {low if low == high else f'{low}..{high}'}, {tail})"
 
 
 def n_features(block: Block) -> int:
-    """Count the features of a sample, or of a frame of a sequence."""
+    """Return the number of features of a sample, or of a frame of a sequence."""
     if is_sequences(block):
-        given = [e for e in block if e is not None]
-        return int(np.prod(given[0].shape[1:])) if given else 0
+        observed = [e for e in block if e is not None]
+        return int(np.prod(observed[0].shape[1:])) if observed else 0
     return int(np.prod(block.shape[1:]))
 
 
 def of_samples(values: Any, chosen: np.ndarray) -> Any:
-    """Take the chosen samples (a mask) of anything with a row for each sample."""
+    """Return the rows of chosen samples of values with a row for each sample.
+
+    Parameters
+    ----------
+    values : object
+        A block, target or metadata. What has not a row for each sample is returned
+        as it is.
+    chosen : ndarray of bool of shape (n_samples,)
+        The samples.
+
+    Returns
+    -------
+    object
+        The rows; the values themselves if all samples are chosen.
+    """
     if chosen.all() or not (hasattr(values, "__len__") or hasattr(values, "shape")):
         return values
     rows = values if hasattr(values, "shape") else np.asarray(values)
@@ -430,7 +486,22 @@ def of_samples(values: Any, chosen: np.ndarray) -> Any:
 
 
 def over_all_samples(rows: np.ndarray, chosen: np.ndarray, lacking: Any) -> np.ndarray:
-    """Undo `of_samples`: rows of the others are filled with `lacking`."""
+    """Spread the rows of chosen samples over all samples, as `of_samples` reversed.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_chosen, ...)
+        The rows.
+    chosen : ndarray of bool of shape (n_samples,)
+        The samples that they belong to.
+    lacking : object
+        Value of the rows of other samples.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ...)
+        The rows of all samples.
+    """
     if chosen.all():
         return rows
     shape = (len(chosen), *rows.shape[1:])
@@ -440,14 +511,15 @@ def over_all_samples(rows: np.ndarray, chosen: np.ndarray, lacking: Any) -> np.n
 
 
 def column_names(block: Block) -> list[str] | None:
-    """Names of a frame's columns; None for blocks without names."""
-    if not is_frame(block):
+    """Return the names of a frame's columns; None for blocks without names."""
+    if isinstance(block, np.ndarray) or not is_frame(block):
         return None
     names = list(block.columns)
     return names if all(isinstance(n, str) for n in names) else None
 
 
 def null_cells(values: np.ndarray) -> np.ndarray:
+    """Return which values of an array of any dtype are NaN, NaT, None or NA."""
     if values.dtype.kind in "fcmM":
         return np.isnan(values)
     if values.dtype.kind == "O":
@@ -456,23 +528,22 @@ def null_cells(values: np.ndarray) -> np.ndarray:
 
 
 def _null_mask(block: Block) -> np.ndarray:
-    if (
-        package_of(block) == "pandas"
-    ):  # whose NA says neither yes nor no to a comparison
+    if package_of(block) == "pandas":  # its NA compares to NA, neither true nor false
         return block.isna().to_numpy()
     return null_cells(block.toarray() if sparse.issparse(block) else np.asarray(block))
 
 
 def _is_all_null(values: np.ndarray) -> bool:
-    first = values[(slice(1),) * values.ndim]  # most often observed, as is the array
+    # the first value is usually observed, so that the others need not be read
+    first = values[(slice(1),) * values.ndim]
     return bool(null_cells(first).all() and null_cells(values).all())
 
 
 def observed_rows(block: Block) -> np.ndarray:
-    """Tell, for every sample, whether it has this modality.
+    """Return, for every sample, whether it has the modality of a block.
 
-    A row that is all NaN (or None), a sequence that is None, without frames or
-    all NaN counts as missing. Only rows whose first value is null are read whole.
+    A row that is all NaN (or None), and a sequence that is None, without frames or
+    all NaN, is a missing modality. Only rows whose first value is null are read whole.
     """
     if is_sequences(block):
         return np.array([e is not None and not _is_all_null(e) for e in block], bool)
@@ -480,8 +551,8 @@ def observed_rows(block: Block) -> np.ndarray:
     if 0 in block.shape:
         return observed
     if sparse.issparse(block):
-        first = np.flatnonzero(np.diff(block.indptr) == block.shape[1])  # no zeros
-        suspects = first[null_cells(block.data[block.indptr[first]])]
+        full = np.flatnonzero(np.diff(block.indptr) == block.shape[1])  # no zeros
+        suspects = full[null_cells(block.data[block.indptr[full]])]
     elif is_frame(block):
         suspects = np.flatnonzero(_null_mask(take_columns(block, [0])))
     else:
@@ -495,14 +566,14 @@ def observed_rows(block: Block) -> np.ndarray:
 
 
 def take_columns(block: Block, columns: Any) -> Block:
-    """Take columns of a table by positions or by a slice."""
+    """Return columns of a table, by positions or by a slice."""
     if package_of(block) == "pandas":
         return block.iloc[:, columns]
     return block[:, columns]
 
 
 def as_table(block: Block, name: str) -> Any:
-    """Take a block as one 2-D array or CSR matrix, with one row per sample."""
+    """Return a block as one 2-D array or CSR matrix, with one row per sample."""
     if is_sequences(block):
         if all(element is None for element in block):
             raise ValueError(f"modality {name!r} is missing for every sample")
@@ -519,7 +590,7 @@ def as_table(block: Block, name: str) -> Any:
 
 
 def equal(a: Block, b: Block) -> bool:
-    """Compare two blocks; NaN equals NaN."""
+    """Return whether two blocks are equal, where NaN equals NaN."""
     if kind(a) != kind(b) or a.shape != b.shape:
         return False
     if sparse.issparse(a):
@@ -530,7 +601,7 @@ def equal(a: Block, b: Block) -> bool:
             and _dense_equal(a.data, b.data)
         )
     if is_frame(a):
-        if package_of(a) == package_of(b) == "pandas":  # rows carry no labels
+        if package_of(a) == package_of(b) == "pandas":  # row labels do not count
             a, b = a.reset_index(drop=True), b.reset_index(drop=True)
         return type(a) is type(b) and bool(a.equals(b))
     if is_sequences(a):
@@ -540,6 +611,7 @@ def equal(a: Block, b: Block) -> bool:
 
 
 def _canonical(matrix: Block) -> Block:
+    """Return a sparse matrix without repeated entries and stored zeros."""
     matrix = matrix.copy()
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
@@ -555,36 +627,41 @@ def _dense_equal(a: Any, b: Any) -> bool:
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
 
 
-def _mapped(block: Block) -> Any:
-    """The mapped file a block lies in, if what was read of it can be given back."""
+def _mapped_file(block: Block) -> mmap.mmap | None:
+    """Return the mapped file that holds a block, if its pages can be released."""
     while isinstance(block, np.ndarray):
         if isinstance(block, np.memmap):
             mapped = block._mmap  # type: ignore[attr-defined]
-            can = block.mode in ("r", "r+") and hasattr(mapped, "madvise")
-            return mapped if can else None  # not on Windows
+            can_release = block.mode in ("r", "r+") and hasattr(mapped, "madvise")
+            return mapped if can_release else None  # Windows has no madvise
         block = block.base
     return None
 
 
 def is_mapped(block: Block) -> bool:
-    """Tell a block that lies in a file and is read as it is asked for."""
-    return _mapped(block) is not None
+    """Return whether a block lies in a mapped file, which is read when accessed."""
+    return _mapped_file(block) is not None
 
 
 def release_pages(block: Block) -> None:
-    """Give memory back that holds what was read of a mapped file."""
-    mapped = _mapped(block)
+    """Release the memory that holds what was read of a mapped file."""
+    mapped = _mapped_file(block)
     if mapped is not None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def pieces(array: np.ndarray) -> Iterator[slice]:
-    """Walk through the rows of an array: at once, or bit by bit in a mapped file.
+    """Iterate over the rows of an array: all at once, or in pieces of a mapped file.
+
+    Parameters
+    ----------
+    array : ndarray
+        The array.
 
     Yields
     ------
     slice
-        Rows; what was read of them is given back before the next.
+        Rows; the memory that they were read into is released before the next.
     """
     if not is_mapped(array):
         yield slice(None)
@@ -596,41 +673,61 @@ def pieces(array: np.ndarray) -> Iterator[slice]:
 
 
 def without_caches(block: Block) -> Block:
-    """Shed what a sparse matrix remembers since it was last looked at."""
+    """Return a sparse matrix without the properties that scipy has cached in it."""
     if not sparse.issparse(block):
         return block
     return type(block)((block.data, block.indices, block.indptr), shape=block.shape)
 
 
 def column_slices(widths: list[int]) -> list[slice]:
-    """Where each modality lies once blocks of these widths stand side by side."""
+    """Return the columns of each modality among blocks of these widths side by side."""
     edges = np.concatenate([[0], np.cumsum(widths)])
     return [slice(int(start), int(stop)) for start, stop in pairwise(edges)]
 
 
-def first_infinite_cell(
-    block: Block, present: np.ndarray, *, nan_too: bool
-) -> tuple[int, int, float] | None:
-    """Find the first observed cell that is infinite, or NaN; None if all are finite."""
+def is_all_finite(block: Block) -> bool:
+    """Return whether the sum of a dense or sparse block is finite.
+
+    A sum that overflows, or cells of missing rows, are for `first_infinite_cell`.
+    """
     values = block.data if sparse.issparse(block) else block
     with np.errstate(over="ignore", invalid="ignore"):
-        # makes no array, unlike the search below
-        if all(np.isfinite(values[r].sum()) for r in pieces(values)):
-            return None
+        # a sum allocates no array of the size of the block
+        return all(np.isfinite(values[r].sum()) for r in pieces(values))
+
+
+def first_infinite_cell(
+    block: Block, observed: np.ndarray, *, nan_too: bool
+) -> tuple[int, int, float] | None:
+    """Find the first cell of an observed row that is infinite, or NaN.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of floats
+        The block.
+    observed : ndarray of bool of shape (n_samples,)
+        Rows that are searched.
+    nan_too : bool
+        Whether NaN counts.
+
+    Returns
+    -------
+    tuple of int, int and float, or None
+        Row, column (of the block as one of 2 dimensions) and value of the cell; None
+        if there is none.
+    """
     unfit = (lambda cells: ~np.isfinite(cells)) if nan_too else np.isinf
     if sparse.issparse(block):
         cells = block.tocoo()
-        bad = unfit(cells.data) & present[cells.row]
-        places = np.column_stack([cells.row, cells.col])[bad]
-        found = cells.data[bad]
-    else:
-        parts, found_parts = [], []
-        for rows in pieces(block):
-            flat = block[rows].reshape(len(present[rows]), -1)
-            bad = np.argwhere(unfit(flat) & present[rows, None])
-            parts.append(bad + np.array([rows.start or 0, 0]))
-            found_parts.append(flat[tuple(bad.T)])
-        places, found = np.concatenate(parts), np.concatenate(found_parts)
-    if len(places) == 0:
-        return None
-    return int(places[0, 0]), int(places[0, 1]), float(found[0])
+        stored = np.flatnonzero(unfit(cells.data) & observed[cells.row])
+        if not stored.size:
+            return None
+        first = stored[0]
+        return int(cells.row[first]), int(cells.col[first]), float(cells.data[first])
+    for rows in pieces(block):
+        flat = block[rows].reshape(len(observed[rows]), -1)
+        places = np.argwhere(unfit(flat) & observed[rows, None])
+        if len(places):
+            row, column = places[0].tolist()
+            return (rows.start or 0) + row, column, float(flat[row, column])
+    return None

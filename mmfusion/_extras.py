@@ -50,7 +50,7 @@ def load_export(
     """
     if name not in modules:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    try:
+    try:  # its message names the missing package, which may be one of several
         module = import_module(f"{package}.{modules[name]}")
     except ImportError as error:
         raise ImportError(

@@ -275,6 +275,7 @@ def _objects_as_floats(
 ) -> np.ndarray:
     """Convert an array of objects to float64, with NaN for nulls."""
     cells = block.ravel()
+    # by type: there are few, and many cells
     types = set(map(type, cells))
     unfit = {t for t in types if not (_is_real_type(t) or _is_null_type(t))}
     if unfit:
@@ -289,6 +290,7 @@ def _objects_as_floats(
             f"{where} holds an object of type {type(cell).__name__}; a cell's argument "
             "must be a string that is encoded first, or a real number"
         )
+    # astype(float) would reject NA
     nulls = {t for t in types if _is_null_type(t)}
     if nulls:
         null = np.fromiter((type(c) in nulls for c in cells), bool, len(cells))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,12 +13,10 @@ from scipy import sparse
 
 from mmfusion._blocks import of_samples
 from mmfusion._constancy import is_constant
+from mmfusion._typing import NumericBlock
 
 if TYPE_CHECKING:
     from mmfusion.modalities import Modalities
-
-# a block of numbers: dense, or in CSR format
-NumericBlock: TypeAlias = Union[np.ndarray, "sparse.csr_array"]
 
 SCALINGS = ("auto", "block", "standard", "l2")
 

@@ -8,8 +8,8 @@ read both into the first, with 2-D float arrays and None where the modality is m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -283,7 +283,7 @@ def as_sequence(x: ArrayLike, name: str) -> np.ndarray:
     return x
 
 
-def as_collection(X: Iterable[ArrayLike], name: str) -> list[np.ndarray]:
+def as_collection(X: Any, name: str) -> list[np.ndarray]:
     """Read a collection of sequences that is given to a function.
 
     Parameters
@@ -307,7 +307,7 @@ def as_collection(X: Iterable[ArrayLike], name: str) -> list[np.ndarray]:
     ValueError
         If a sequence is None, or refused by `as_sequence`.
     """
-    # Modalities are recognised by their package: their module imports this one's layer
+    # known by the package: the module of Modalities lies in a higher layer
     if package_of(X) == "mmfusion" and hasattr(X, "names"):
         raise TypeError(
             f"{name} is a Modalities; give the sequences of one modality, such as "

@@ -22,6 +22,8 @@ T = TypeVar("T")
 ByModality: TypeAlias = T | Mapping[str, T]
 # the block of one modality, or a plain table
 BlockLike: TypeAlias = Union[ArrayLike, "sparse.spmatrix", "sparse.sparray"]
+# a checked block of two dimensions, dense or CSR
+NumericBlock: TypeAlias = Union[np.ndarray, "sparse.csr_array"]
 # X of every estimator: a list, a dict, Modalities or a table
 ModalitiesLike: TypeAlias = Union[
     "Modalities", Mapping[str, Any], Sequence[Any], BlockLike
@@ -34,6 +36,8 @@ EstimatorLike: TypeAlias = Union["BaseEstimator", Mapping[str, Any], None]
 # cross-validation as scikit-learn takes it: folds, a splitter or an iterable
 CrossValidationLike: TypeAlias = Union[int, Iterable[Any], "BaseCrossValidator", None]
 DeviceLike: TypeAlias = Union[str, "torch.device"]
+# local cost of two frames: a name, or a function of two arrays of frames
+MetricLike: TypeAlias = str | Callable[..., Any]
 # the encoder of a modality: widths of layers, a module, or a factory of one that takes
 # the shape of a sample
 EncoderLike: TypeAlias = Union[

@@ -412,13 +412,15 @@ def check_target(
     return y
 
 
-def validate_sample_weight(sample_weight: ArrayLike, frame: Modalities) -> np.ndarray:
+def validate_sample_weight(
+    sample_weight: ArrayLike | None, frame: Modalities
+) -> np.ndarray:
     """Check the weights of samples.
 
     Parameters
     ----------
-    sample_weight : array-like of shape (n_samples,) or float
-        The weights.
+    sample_weight : array-like of shape (n_samples,) or float, or None
+        The weights; None is 1 for every sample.
     frame : Modalities
         The samples.
 

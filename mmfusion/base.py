@@ -1,21 +1,23 @@
-"""What mmfusion estimators share: the way in, nested estimators, the way out."""
+"""Mixins of all estimators: input, scores, nested estimators, output."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import TransformerMixin, clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import assert_all_finite
+from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import __version__, _blocks, _validation
+from mmfusion._block_checks import ModalityTags
+from mmfusion._blocks import Block
 from mmfusion._columns import ColumnSpec, resolve_columns
 from mmfusion._options import by_modality, errors_about
 from mmfusion._row_labels import check_output_labels, check_row_labels, with_labels
@@ -24,15 +26,16 @@ from mmfusion._sklearn_compat import (
     check_sample_weight,
     container_adapter,
 )
-from mmfusion._validation import Layout, ModalityTags
+from mmfusion._typing import EstimatorLike, ModalitiesLike
+from mmfusion._validation import Layout
 from mmfusion.modalities import Modalities
 
 
 class ModalityMixin:
-    """An estimator whose X has modalities, in any of the four forms.
+    """Mixin of estimators whose X has modalities, in any of its forms.
 
-    The estimator has a constructor parameter ``modalities``, the column spec that
-    splits a plain 2-D X; everything else comes in as a list, dict or Modalities.
+    X is a list, a dict or Modalities, or one 2-D table, which the constructor parameter
+    ``modalities``, the column spec, splits.
     """
 
     modalities: ColumnSpec
@@ -44,7 +47,8 @@ class ModalityMixin:
     feature_names_in_: np.ndarray
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)  # scikit-learn wraps the output in it
+        # scikit-learn wraps the methods here as well, for set_output
+        super().__init_subclass__(**kwargs)
         for name in ("transform", "fit_transform"):
             if name in vars(cls):
                 setattr(cls, name, _with_row_labels(vars(cls)[name]))
@@ -52,7 +56,7 @@ class ModalityMixin:
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags()
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.input_tags.dict = True
         tags.input_tags.sparse = self.__modality_tags__().sparse
@@ -75,14 +79,14 @@ class ModalityMixin:
         own = {k: v for k, v in state.items() if k != "_mmfusion_version"}
         super().__setstate__(own)  # type: ignore[misc]
 
-    def _take_layout(self, other: Any) -> None:
-        """Be fitted to the input of another estimator, which has checked it."""
+    def _take_layout(self, other: ModalityMixin) -> None:
+        """Copy the layout of another estimator, which has validated the input."""
         for name in _validation.LAYOUT_ATTRIBUTES:
             if hasattr(other, name):
                 setattr(self, name, getattr(other, name))
 
-    def _names_in(self, input_features: Any = None) -> list[np.ndarray]:
-        """Names of the input's features by modality, as `fit` saw them, or as given."""
+    def _names_in(self, input_features: ArrayLike | None = None) -> list[np.ndarray]:
+        """Return the names of the features of each modality, of `fit` or as given."""
         given = self._checked_names(input_features)
         names = self._layout.prefixed_names()
         if input_features is None or hasattr(self, "feature_names_in_"):
@@ -100,14 +104,14 @@ class ModalityMixin:
         with errors_about("input_features"):
             plain = _blocks.as_plain(input_features, "input_features")
             if input_features is not None and np.ndim(plain) != 1:
-                raise ValueError("input_features is no list of names")
+                raise ValueError("input_features is not a list of names")
             return check_feature_names_in(self, plain)
 
     def _positions_in(self) -> list[Any] | None:
-        """Positions of each modality's features in the input; None if not known."""
+        """Return the columns of each modality in the input; None if unknown."""
         spec = getattr(self, "modalities", None)
         if isinstance(spec, Mapping) and list(spec) == list(self._layout.names):
-            try:  # columns of a table without names
+            try:  # by positions or slices; names need the table itself
                 table = np.empty((0, self.n_features_in_))
                 return list(resolve_columns(spec, table).values())
             except ValueError:
@@ -116,17 +120,22 @@ class ModalityMixin:
             return None
         return list(_blocks.column_slices(list(self._layout.widths)))
 
-    def _validate(self, X: Any, *, reset: bool, raw: bool = False) -> Modalities:
+    def _validate(
+        self, X: ModalitiesLike, *, reset: bool, raw: bool = False
+    ) -> Modalities:
+        """Validate X; see `validate_modalities`."""
         if not reset:
             check_is_fitted(self)
         return _validation.validate_modalities(self, X, reset=reset, raw=raw)
 
 
 class SupervisedMixin:
-    """An estimator that is scored against a target, whose rows may have labels."""
+    """Mixin of classifiers and regressors, with the score of their predictions."""
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Score the predictions: by accuracy for classes, by R2 for values.
+    def score(
+        self, X: ModalitiesLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Score the predictions by accuracy for classes, and by R2 for values.
 
         Parameters
         ----------
@@ -158,13 +167,15 @@ class SupervisedMixin:
 
 
 def _with_row_labels(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Give the output of a method the row labels of its input.
+    """Decorate a method to label the rows of its output like its input.
 
-    scikit-learn gives those of a DataFrame only.
+    scikit-learn does so for DataFrames only.
     """
 
     @wraps(method)
-    def labelled(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+    def labelled(
+        self: ModalityMixin, X: ModalitiesLike, *args: Any, **kwargs: Any
+    ) -> Any:
         out = method(self, X, *args, **kwargs)
         labels = _validation.row_labels(X)
         if not isinstance(out, Modalities):
@@ -179,10 +190,10 @@ def _with_row_labels(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class PerModalityParams:
-    """Nested parameters of estimators given in a dict by modality name.
+    """Mixin of estimators with one nested estimator per modality, in a dict by name.
 
     The dict is the constructor parameter named by ``_estimators_param``. Its entries
-    are parameters of their own, as in a Pipeline: ``audio`` is the estimator,
+    are parameters, as the steps of a Pipeline are: ``audio`` is an estimator,
     ``audio__n_components`` a parameter of it.
     """
 
@@ -194,7 +205,7 @@ class PerModalityParams:
         Parameters
         ----------
         deep : bool, default=True
-            Whether to go into nested estimators.
+            Whether to return the parameters of nested estimators, too.
 
         Returns
         -------
@@ -211,7 +222,7 @@ class PerModalityParams:
                     params |= {f"{name}__{key}": value for key, value in nested.items()}
         return params
 
-    def set_params(self, **params: Any) -> Any:
+    def set_params(self, **params: object) -> Self:
         """Set the parameters of this estimator and of those nested in it.
 
         Parameters
@@ -225,19 +236,19 @@ class PerModalityParams:
             The estimator.
         """
         own = self._estimators_param
-        if own in params:  # before its entries
+        if own in params:  # the dict is set before its entries
             setattr(self, own, params.pop(own))
         by_name = getattr(self, own)
         if isinstance(by_name, Mapping):
             entries = {key: params.pop(key) for key in list(params) if key in by_name}
-            if entries:  # in a new dict: the old one is the user's
+            if entries:  # a new dict, since the old one is the user's
                 setattr(self, own, {**by_name, **entries})
         return super().set_params(**params)  # type: ignore[misc]
 
     def _clone_by_modality(
-        self, names: Sequence[str], default: Any = None
+        self, names: Sequence[str], default: EstimatorLike | str = None
     ) -> list[Any]:
-        """One unfitted estimator per modality; strings ('passthrough') stay."""
+        """Return an unfitted estimator per modality; strings ('passthrough') stay."""
         own = self._estimators_param
         option = getattr(self, own)
         parameters = super().get_params(deep=False)  # type: ignore[misc]
@@ -254,16 +265,16 @@ class PerModalityParams:
 
 
 class ModalityTransformerMixin(TransformerMixin):
-    """A transformer that gives what it got: Modalities, or a 2-D table.
+    """Mixin of transformers from Modalities to Modalities, or from table to table.
 
     `set_output` applies to the block of every modality, or to the table.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        # scikit-learn would wrap the output once more, and knows one table only
+        # scikit-learn's own wrapper of the output expects one table
         super().__init_subclass__(auto_wrap_output_keys=None, **kwargs)
 
-    def set_output(self, *, transform: str | None = None) -> Any:
+    def set_output(self, *, transform: str | None = None) -> Self:
         """Set the container of the output.
 
         Parameters
@@ -278,18 +289,20 @@ class ModalityTransformerMixin(TransformerMixin):
             The estimator.
         """
         if transform is not None:
-            # where scikit-learn's own mixin keeps it, so that clone copies it
+            # the attribute of scikit-learn's own mixin, which clone copies
             config = getattr(self, "_sklearn_output_config", {})
             self._sklearn_output_config = config | {"transform": transform}
         return self
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the features of the output's modalities.
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Return the names of the features of the output's modalities.
 
         Parameters
         ----------
         input_features : array-like of str of shape (`n_features_in_`,), default=None
-            Names of the input's features, checked against those of `fit`, if it saw
+            Names of the input's features, checked against those of `fit`, if there are
             any.
 
         Returns
@@ -301,19 +314,19 @@ class ModalityTransformerMixin(TransformerMixin):
         return np.concatenate(self._names_from(self._names_in(input_features)))
 
     def _names_from(self, names_in: list[np.ndarray]) -> list[np.ndarray]:
-        """Names of the output's features by modality, from those of the input."""
+        """Return the names of the output's features, from those of the input."""
         return self._names_out()
 
     def _names_out(self) -> list[np.ndarray]:
-        """The same, where names of the input do not matter."""
+        """Return the names of the output's features, whatever those of the input."""
         raise NotImplementedError
 
     def _names_of_output(self, frame: Modalities) -> list[np.ndarray]:
-        """Names of the features of this output."""
+        """Return the names of the features of one output, by modality."""
         return self._names_from(self._names_in())
 
-    def _output(self, frame: Modalities, *, like: Any) -> Any:
-        """Give the transformed frame the form of the input."""
+    def _output(self, frame: Modalities, *, like: object) -> Any:
+        """Return the transformed modalities in the form of the input."""
         adapter = container_adapter("transform", self)
         if _validation.is_multimodal(like):
             if adapter is None:
@@ -332,8 +345,8 @@ class ModalityTransformerMixin(TransformerMixin):
         return adapter.create_container(table, like, columns=names, inplace=False)
 
 
-def _as_rows(block: Any) -> Any:
-    """Bring an array of further dimensions into the form of a DataFrame."""
+def _as_rows(block: Block) -> Block:
+    """Flatten the samples of an array of more than 2 dimensions into rows."""
     if isinstance(block, np.ndarray) and block.ndim > 2:
         return block.reshape(len(block), -1)
     return block

@@ -288,7 +288,7 @@ class Modalities:
             observed = np.column_stack([_blocks.observed_rows(b) for b in self._blocks])
             if self._mask is not None:
                 observed &= self._mask
-            observed.flags.writeable = False
+            observed.flags.writeable = False  # all callers get the same array
             self._observed = observed
         return self._observed
 
@@ -348,6 +348,7 @@ class Modalities:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
+        # without this method, Python would iterate by X[0], X[1], ...
         raise TypeError(
             "iterating over Modalities is ambiguous: use X.to_dict().items() or "
             "X.blocks for the modalities, X[i:i+1] for one sample"
@@ -388,6 +389,7 @@ class Modalities:
         return int(modality) % n_modalities
 
     def _take_samples(self, rows: Any) -> Modalities:
+        # a mask with labels, such as y == 1, may be in another order
         if getattr(getattr(rows, "dtype", None), "kind", None) == "b":
             _row_labels.check_row_labels(self._index, rows, "mask")
         rows = row_positions(rows, self.shape[0])
@@ -421,6 +423,7 @@ class Modalities:
         if not positions:
             raise IndexError("the index selects no modality")
         return self._of(
+            # a position that repeats would repeat a name
             check_names([self._names[p] for p in positions], len(positions)),
             tuple(self._blocks[p] for p in positions),
             None if self._mask is None else self._mask[:, positions],
@@ -572,7 +575,7 @@ class Modalities:
         v = self._position(name)
         if not (isinstance(column, Modalities) and column.shape == (len(self), 1)):
             raise TypeError(
-                "a modality can only be replaced by one taken from another frame, "
+                "a modality can only be replaced by one selected from another frame, "
                 "such as X[['audio']]; build a new Modalities for anything else"
             )
         own, new = self._index, column._index
@@ -588,6 +591,7 @@ class Modalities:
             mask = self.observed.copy()
             mask[:, v] = column.observed[:, 0]
             self._mask = mask
+        # blocks are replaced, not changed: copies of the frame share them
         blocks = list(self._blocks)
         blocks[v] = column._blocks[0]
         self._blocks, self._observed = tuple(blocks), None
@@ -605,6 +609,7 @@ class Modalities:
             and all(map(_blocks.equal, self._blocks, other._blocks))
         )
 
+    # equality compares values, so that a hash would have to read all of them
     __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -616,6 +621,7 @@ class Modalities:
     def __array__(
         self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> np.ndarray:
+        # NumPy would otherwise create an array of one object
         raise TypeError(
             "Modalities do not turn into one array by themselves, since the modalities "
             "would be lost. For a tool that needs one array give X.to_array() with "

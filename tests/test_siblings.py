@@ -58,9 +58,9 @@ REASONS = {
     "sequences have features of frames": ["all n_features_per_modality_in_"],
     "classes and values have other defaults": [
         "early fusion estimator",
-        "early fusion empty",
-        "late fusion empty",
-        "hybrid fusion empty",
+        "early fusion on_empty",
+        "late fusion on_empty",
+        "hybrid fusion on_empty",
         "late fusion estimator",
         "hybrid fusion estimator",
         "late fusion cv",

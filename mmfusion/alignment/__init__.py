@@ -27,8 +27,8 @@ __all__ = [
 
 _MODULES = {
     "CTWAligner": "_ctw_aligner",
-    "DTWAligner": "_aligner",
-    "DTWKernel": "_dtw_kernel",
+    "DTWAligner": "_dtw_aligner",
+    "DTWKernel": "_sequence_kernel",
     "DTWPath": "dtw._path",
     "StepPattern": "dtw._step_patterns",
     "cdist_dtw": "dtw._pairwise",

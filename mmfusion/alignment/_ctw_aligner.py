@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from itertools import combinations
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -12,8 +13,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion._constancy import centered, is_constant
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
-from mmfusion.alignment._sequence_aligner import Sample, SequenceAligner
-from mmfusion.alignment._warp import Plan, align_sample, mean_of_aligned
+from mmfusion._typing import ColumnSpecLike, ModalitiesLike
+from mmfusion.alignment._alignments import Alignment
+from mmfusion.alignment._base import BaseAligner, SampleSequences
+from mmfusion.alignment._dtw_alignment import ReferenceDTW, resolve_reference
 from mmfusion.alignment.ctw._alternation import (
     CTW,
     fit_basis_ctw,
@@ -21,9 +24,9 @@ from mmfusion.alignment.ctw._alternation import (
     fit_ctw,
     raw_warps,
 )
-from mmfusion.alignment.ctw._projections import by_likelihood
-from mmfusion.alignment.dtw._costs import unit_rows
-from mmfusion.alignment.dtw._path import WINDOWS, Constraints, one_blas_thread
+from mmfusion.alignment.ctw._projections import weigh_by_likelihood
+from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
+from mmfusion.alignment.dtw._costs import one_blas_thread, unit_rows
 
 STEP_PATTERN = "symmetric1"  # that of the papers
 SMALLEST = 1e-290  # spread of frames of which projections are finite numbers
@@ -47,7 +50,7 @@ class NearZero(NamedTuple):
     unit: int
 
 
-class CTWAligner(SequenceAligner):
+class CTWAligner(BaseAligner):
     """Learn what modalities have in common, and warp them onto one time axis by it.
 
     Each sample has a sequence per modality, of unequal lengths and clocks, and of
@@ -203,9 +206,9 @@ class CTWAligner(SequenceAligner):
     """
 
     _parameter_constraints: dict = {
+        **BaseAligner._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "reference": [INTEGER, str],
-        "n_frames": [Interval(Integral, 2, None, closed="left"), None],
         "energy": [Interval(Real, 0, 1, closed="right")],
         "ridge": [Interval(Real, 0, 1, closed="both")],
         "warp": [StrOptions({"auto", "basis", "free", "combined", "dtw"})],
@@ -214,8 +217,6 @@ class CTWAligner(SequenceAligner):
         "max_slope": [Interval(Real, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "n_jobs": [INTEGER, None],
-        "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
     def __init__(
@@ -233,7 +234,7 @@ class CTWAligner(SequenceAligner):
         max_iter: int = 100,
         tol: float = 0.01,
         n_jobs: int | None = None,
-        modalities: Any = None,
+        modalities: ColumnSpecLike = None,
     ) -> None:
         self.n_components = n_components
         self.reference = reference
@@ -249,7 +250,7 @@ class CTWAligner(SequenceAligner):
         self.n_jobs = n_jobs
         self.modalities = modalities
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: ModalitiesLike, y: object = None) -> float:
         """Tell how well aligned modalities correlate.
 
         Parameters
@@ -268,19 +269,16 @@ class CTWAligner(SequenceAligner):
             lower it even where they align better: compare `n_components` by what
             follows the aligner in a Pipeline.
         """
-        samples = self._samples(self._take(X))
-        aligned = self._align(samples, wants_sequences=False)
+        samples = self._samples(self._validate(X, reset=False, raw=True))
+        aligned = self._align(samples, warp=False)
         on_axis = [
-            {
-                name: mean_of_aligned(sample[name], path, int(path[-1, 0]) + 1)
-                for name, path in found.paths.items()
-            }
+            {name: a.warp(sample[name]) for name, a in found.alignments.items()}
             for sample, found in zip(self._projected(samples), aligned, strict=True)
         ]
         return _mean_correlation(on_axis, list(self.projections_))
 
-    def _learn(self, samples: list[Sample]) -> None:
-        names = self._names_of_sequences()
+    def _fit_samples(self, samples: list[SampleSequences]) -> None:
+        names = list(self._layout.sequences)
         self.projections_: dict[str, np.ndarray] = {}
         self.means_: dict[str, np.ndarray] = {}
         self.correlations_, self.n_iter_ = np.empty(0), 1
@@ -309,7 +307,7 @@ class CTWAligner(SequenceAligner):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        fitted = by_likelihood(found.projections)
+        fitted = weigh_by_likelihood(found.projections)
         for v, (name, (_, middle, unit)) in enumerate(
             zip(names, comparable, strict=True)
         ):
@@ -317,11 +315,8 @@ class CTWAligner(SequenceAligner):
             self.means_[name] = middle + np.ldexp(fitted.means[v], unit)
         self.correlations_, self.n_iter_ = fitted.correlations, found.n_iter
 
-    def _names_of_sequences(self) -> list[str]:
-        return list(self._layout.sequences)
-
     def _complete(
-        self, samples: list[Sample], names: list[str]
+        self, samples: list[SampleSequences], names: list[str]
     ) -> list[list[np.ndarray]]:
         """Samples that have every modality, in the form that the core takes."""
         if len(names) == 1:
@@ -349,14 +344,14 @@ class CTWAligner(SequenceAligner):
             )
         return complete
 
-    def _refuse_windows(self, samples: list[Sample]) -> None:
+    def _refuse_windows(self, samples: list[SampleSequences]) -> None:
         """Refuse a wrong reference or window by name, before time is spent."""
-        plan = self._plan()
+        dtw = self._reference_dtw()
         if self.window is None:
             return
         for i, sample in enumerate(samples):
-            if sample:  # lengths decide, so that one feature will do
-                align_sample({name: x[:, :1] for name, x in sample.items()}, plan, i)
+            if sample:  # the lengths decide, so that one feature suffices
+                dtw.align({name: x[:, :1] for name, x in sample.items()}, i)
 
     def _alternated(
         self, samples: list[list[np.ndarray]], given: list[list[np.ndarray]]
@@ -385,13 +380,22 @@ class CTWAligner(SequenceAligner):
         start = raw_warps(given, limits["constraints"]) if warp == "dtw" else None
         return fit_ctw(samples, start, **limits)
 
-    def _plan(self) -> Plan:
-        constraints = Constraints(
-            STEP_PATTERN, self.window, self.radius, self.max_slope, 0.0, None
-        )
-        return Plan(self._reference(), "sqeuclidean", constraints, gamma=0.0)
+    def _sample_aligner(
+        self, samples: list[SampleSequences]
+    ) -> Callable[[int], dict[str, Alignment]]:
+        projected = self._projected(samples)
+        return self._reference_dtw().sample_aligner(projected)
 
-    def _projected(self, samples: list[Sample]) -> list[Sample]:
+    def _reference_dtw(self) -> ReferenceDTW:
+        constraints = Constraints(
+            STEP_PATTERN, self.window, self.radius, self.max_slope
+        )
+        layout = self._layout
+        reference = resolve_reference(self.reference, layout.names, layout.sequences)
+        return ReferenceDTW(reference, "sqeuclidean", constraints)
+
+    def _projected(self, samples: list[SampleSequences]) -> list[SampleSequences]:
+        """Return the projected sequences, between which costs are measured."""
         return [
             {
                 name: (x - self.means_[name]) @ self.projections_[name]
@@ -426,7 +430,7 @@ def _near_zero(sequences: list[np.ndarray], name: str) -> NearZero:
     return NearZero(np.split(np.ldexp(deviations, -unit), stops), middle[0], unit)
 
 
-def _mean_correlation(samples: list[Sample], names: list[str]) -> float:
+def _mean_correlation(samples: list[SampleSequences], names: list[str]) -> float:
     """Average over directions, and pairs of modalities that some sample has."""
     correlations = []
     for one, other in combinations(names, 2):

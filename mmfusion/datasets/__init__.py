@@ -1,4 +1,4 @@
-"""Data sets of several modalities: bundled, simulated, downloaded, from files."""
+"""Multimodal data sets: bundled, simulated, downloaded or loaded from files."""
 
 from mmfusion.datasets._blobs import make_multimodal_blobs
 from mmfusion.datasets._digits import load_digits_modalities

@@ -1,4 +1,4 @@
-"""The bundled digits of scikit-learn, described in four ways."""
+"""The digits bundled with scikit-learn, with four sets of features."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Handwritten digits in four modalities
 
 1,797 images of 8 x 8 pixels of the digits 0 to 9 (the test part of "Optical
 Recognition of Handwritten Digits" of the UCI repository, E. Alpaydin & C. Kaynak,
-1998, bundled with scikit-learn), each described in four ways:
+1998, bundled with scikit-learn), each with four sets of features:
 
 pixels     64 brightnesses, 0 (paper) to 16 (ink)
 gradients  32 values: histograms of 8 gradient directions in 4 cells of 4 x 4 pixels
 profiles   48 values: ink per row and per column, in full pixels, and the distance to
            the outline from four sides, in pixels
-zernike    25 magnitudes of Zernike moments up to order 8, the same for a rotated
-           image, so that a 6 looks much like a 9
+zernike    25 magnitudes of Zernike moments up to order 8, invariant to rotation, so
+           that a 6 is similar to a 9
 """
 
 
 def load_digits_modalities(
     *, return_X_y: bool = False
 ) -> Bunch | tuple[Modalities, np.ndarray]:
-    """Load scikit-learn's handwritten digits, described in four ways.
+    """Load scikit-learn's handwritten digits with four sets of features.
 
     The modalities are computed from the 1,797 bundled images of 8 x 8 pixels; nothing
     is downloaded.
@@ -41,12 +41,12 @@ def load_digits_modalities(
     Parameters
     ----------
     return_X_y : bool, default=False
-        Whether to return only the data and the target.
+        Whether to return only the data and the target, as a tuple.
 
     Returns
     -------
     Bunch
-        With fields
+        Dictionary-like object with the fields
 
         data : Modalities of shape (1797, 4)
             ``pixels`` (64 brightnesses, 0 to 16), ``gradients`` (32; histograms of 8
@@ -54,26 +54,26 @@ def load_digits_modalities(
             row and column and the distances to the outline from four sides, in
             pixels) and ``zernike`` (25 magnitudes of Zernike moments), all float64.
         target : ndarray of int64 of shape (1797,)
-            The digit.
+            Digit of each image.
         target_names : ndarray of int of shape (10,)
             The digits 0 to 9.
         images : ndarray of float64 of shape (1797, 8, 8)
             The images.
         DESCR : str
-            A description.
+            Description of the data set.
 
         or, with ``return_X_y=True``, the tuple (data, target).
 
     See Also
     --------
-    fetch_handwritten : Six modalities of 2,000 other digits, to be downloaded.
+    fetch_handwritten : Downloads 2,000 other digits in six modalities.
 
     Notes
     -----
-    The modalities complement each other: pixels depend on where the strokes are,
-    gradients on their direction but not on the strength of the ink, profiles on the
-    outline; Zernike magnitudes do not change under rotation, so that to them a 6 looks
-    much like a 9.
+    The modalities are complementary: pixels depend on the position of strokes,
+    gradients on their direction but not on the brightness of the ink, and profiles on
+    the outline. Zernike magnitudes are invariant to rotation, so that a 6 is similar
+    to a 9.
 
     References
     ----------
@@ -100,7 +100,7 @@ def load_digits_modalities(
     """
     check_flags(return_X_y=return_X_y)
     digits = load_digits()
-    ink = digits.images / 16
+    ink = digits.images / 16  # 1 is the darkest of 17 levels
     X = Modalities(
         {
             "pixels": digits.data,

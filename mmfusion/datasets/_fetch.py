@@ -1,4 +1,4 @@
-"""Public data sets, downloaded once and checked by their hash."""
+"""Public data sets, downloaded once and verified by their hash."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ fourier       76 Fourier coefficients of the shapes
 correlations  216 profile correlations
 karhunen      64 Karhunen-Loeve coefficients
 pixels        240 averages of windows of 2 x 3 pixels, 0 to 6
-zernike       47 Zernike moments, to which a 6 looks much like a 9
+zernike       47 Zernike moments, in which a 6 is similar to a 9
 morphology    6 morphological features
 
 "Multiple Features" of the UCI repository (R. Duin), CC BY 4.0, as CSV files of the
@@ -82,52 +82,52 @@ def fetch_handwritten(
 ) -> Bunch | tuple[Modalities, np.ndarray]:
     """Fetch 2,000 handwritten digits in six modalities (UCI Multiple Features).
 
-    The 5.5 MB are downloaded at the first call, checked by their SHA-256 hash, and
-    kept.
+    The 5.5 MB are downloaded at the first call, verified by their SHA-256 hash, and
+    cached.
 
     Parameters
     ----------
     data_home : str or path-like, default=None
-        Folder of downloaded data. Default is that of the environment variable
-        ``MMFUSION_DATA``, or else pooch's cache folder for ``mmfusion``.
+        Folder of downloaded data. By default that of the environment variable
+        ``MMFUSION_DATA``, or else the cache folder of pooch for ``mmfusion``.
     download_if_missing : bool, default=True
-        Whether to download what is not there; otherwise that is an OSError.
+        Whether to download missing files; otherwise they raise an OSError.
     return_X_y : bool, default=False
-        Whether to return only the data and the target.
+        Whether to return only the data and the target, as a tuple.
     base_url : str, default="https://raw.githubusercontent.com"
-        Server of the files; a mirror keeps the original's paths and bytes.
+        Server of the files. A mirror has the original paths and contents.
 
     Returns
     -------
     Bunch
-        With fields
+        Dictionary-like object with the fields
 
         data : Modalities of shape (2000, 6)
             ``fourier`` (76 features), ``correlations`` (216), ``karhunen`` (64),
             ``pixels`` (240), ``zernike`` (47) and ``morphology`` (6), float64, sorted
             by class.
         target : ndarray of int64 of shape (2000,)
-            The digit.
+            Digit of each sample.
         target_names : ndarray of str of shape (10,)
-            The digits as text.
+            The digits 0 to 9 as text.
         DESCR : str
-            A description.
+            Description of the data set.
 
         or, with ``return_X_y=True``, the tuple (data, target).
 
     Raises
     ------
     OSError
-        If a file is neither there nor to be downloaded, the download fails, or the
-        file cannot be written.
+        If a file is missing and not to be downloaded, the download fails, or the file
+        cannot be written.
     ValueError
-        If what the server sends is not the file expected. It is not kept.
+        If the server sends another content than that of the file, which is discarded.
     ImportError
-        If pooch is not installed and needed.
+        If pooch is needed and not installed.
 
     See Also
     --------
-    load_digits_modalities : Other digits in four modalities, without a download.
+    load_digits_modalities : Loads other digits in four modalities, without a download.
 
     References
     ----------
@@ -136,20 +136,20 @@ def fetch_handwritten(
 
     Examples
     --------
-    ``fetch_handwritten()`` downloads what is missing; to rule that out:
+    ``fetch_handwritten()`` downloads missing files; to prevent that:
 
     >>> from mmfusion.datasets import fetch_handwritten
     >>> fetch_handwritten(data_home="no_such_folder", download_if_missing=False)
     Traceback (most recent call last):
     ...
-    OSError: ...mfeat-fou.csv is not there...
+    OSError: ...mfeat-fou.csv is missing...
     """
     check_flags(return_X_y=return_X_y)
     paths = _local_files(
         "handwritten", HANDWRITTEN.values(), data_home, download_if_missing, base_url
     )
     tables = [np.loadtxt(path, delimiter=",", skiprows=1) for path in paths]
-    return _result(
+    return _as_bunch(
         Modalities([t[:, :-1] for t in tables], names=list(HANDWRITTEN)),
         tables[0][:, -1].astype(np.int64),
         HANDWRITTEN_DESCRIPTION,
@@ -164,49 +164,49 @@ def fetch_msrcv1(
     return_X_y: bool = False,
     base_url: str = ORIGIN,
 ) -> Bunch | tuple[Modalities, np.ndarray]:
-    """Fetch 210 photographs of objects, described in five ways (MSRC-v1).
+    """Fetch 210 photographs of objects, with five sets of features (MSRC-v1).
 
-    The 1.1 MB are downloaded at the first call, checked by their SHA-256 hash, and
-    kept.
+    The 1.1 MB are downloaded at the first call, verified by their SHA-256 hash, and
+    cached.
 
     Parameters
     ----------
     data_home : str or path-like, default=None
-        Folder of downloaded data. Default is that of the environment variable
-        ``MMFUSION_DATA``, or else pooch's cache folder for ``mmfusion``.
+        Folder of downloaded data. By default that of the environment variable
+        ``MMFUSION_DATA``, or else the cache folder of pooch for ``mmfusion``.
     download_if_missing : bool, default=True
-        Whether to download what is not there; otherwise that is an OSError.
+        Whether to download missing files; otherwise they raise an OSError.
     return_X_y : bool, default=False
-        Whether to return only the data and the target.
+        Whether to return only the data and the target, as a tuple.
     base_url : str, default="https://raw.githubusercontent.com"
-        Server of the files; a mirror keeps the original's paths and bytes.
+        Server of the files. A mirror has the original paths and contents.
 
     Returns
     -------
     Bunch
-        With fields
+        Dictionary-like object with the fields
 
         data : Modalities of shape (210, 5)
             ``color_moments`` (24 features), ``hog`` (576), ``gist`` (512), ``lbp``
             (256) and ``centrist`` (254), float64, sorted by class.
         target : ndarray of int64 of shape (210,)
-            The class, from 0.
+            Class of each sample, from 0.
         target_names : ndarray of str of shape (7,)
-            The number of the class in the file, as text.
+            Number of each class in the file, as text.
         DESCR : str
-            A description.
+            Description of the data set.
 
         or, with ``return_X_y=True``, the tuple (data, target).
 
     Raises
     ------
     OSError
-        If a file is neither there nor to be downloaded, the download fails, or the
-        file cannot be written.
+        If a file is missing and not to be downloaded, the download fails, or the file
+        cannot be written.
     ValueError
-        If what the server sends is not the file expected. It is not kept.
+        If the server sends another content than that of the file, which is discarded.
     ImportError
-        If pooch is not installed and needed.
+        If pooch is needed and not installed.
 
     References
     ----------
@@ -215,19 +215,19 @@ def fetch_msrcv1(
 
     Examples
     --------
-    ``fetch_msrcv1()`` downloads what is missing; to rule that out:
+    ``fetch_msrcv1()`` downloads missing files; to prevent that:
 
     >>> from mmfusion.datasets import fetch_msrcv1
     >>> fetch_msrcv1(data_home="no_such_folder", download_if_missing=False)
     Traceback (most recent call last):
     ...
-    OSError: ...MSRC_v1.mat is not there...
+    OSError: ...MSRC_v1.mat is missing...
     """
     check_flags(return_X_y=return_X_y)
     (path,) = _local_files("msrcv1", [MSRCV1], data_home, download_if_missing, base_url)
     content = loadmat(path)
     names = ["color_moments", "hog", "gist", "lbp", "centrist"]
-    return _result(
+    return _as_bunch(
         Modalities([b.astype(float) for b in content["fea"][0]], names=names),
         content["gt"][:, 0],
         MSRCV1_DESCRIPTION,
@@ -244,47 +244,47 @@ def fetch_100leaves(
 ) -> Bunch | tuple[Modalities, np.ndarray]:
     """Fetch 1,600 leaves of 100 plant species in three modalities.
 
-    The 1.1 MB are downloaded at the first call, checked by their SHA-256 hash, and
-    kept.
+    The 1.1 MB are downloaded at the first call, verified by their SHA-256 hash, and
+    cached.
 
     Parameters
     ----------
     data_home : str or path-like, default=None
-        Folder of downloaded data. Default is that of the environment variable
-        ``MMFUSION_DATA``, or else pooch's cache folder for ``mmfusion``.
+        Folder of downloaded data. By default that of the environment variable
+        ``MMFUSION_DATA``, or else the cache folder of pooch for ``mmfusion``.
     download_if_missing : bool, default=True
-        Whether to download what is not there; otherwise that is an OSError.
+        Whether to download missing files; otherwise they raise an OSError.
     return_X_y : bool, default=False
-        Whether to return only the data and the target.
+        Whether to return only the data and the target, as a tuple.
     base_url : str, default="https://raw.githubusercontent.com"
-        Server of the files; a mirror keeps the original's paths and bytes.
+        Server of the files. A mirror has the original paths and contents.
 
     Returns
     -------
     Bunch
-        With fields
+        Dictionary-like object with the fields
 
         data : Modalities of shape (1600, 3)
             ``shape``, ``margin`` and ``texture`` (64 features each), float64, sorted
             by species.
         target : ndarray of int64 of shape (1600,)
-            The species, from 0.
+            Species of each sample, from 0.
         target_names : ndarray of str of shape (100,)
-            The number of the species in the file, as text.
+            Number of each species in the file, as text.
         DESCR : str
-            A description.
+            Description of the data set.
 
         or, with ``return_X_y=True``, the tuple (data, target).
 
     Raises
     ------
     OSError
-        If a file is neither there nor to be downloaded, the download fails, or the
-        file cannot be written.
+        If a file is missing and not to be downloaded, the download fails, or the file
+        cannot be written.
     ValueError
-        If what the server sends is not the file expected. It is not kept.
+        If the server sends another content than that of the file, which is discarded.
     ImportError
-        If pooch is not installed and needed.
+        If pooch is needed and not installed.
 
     References
     ----------
@@ -294,13 +294,13 @@ def fetch_100leaves(
 
     Examples
     --------
-    ``fetch_100leaves()`` downloads what is missing; to rule that out:
+    ``fetch_100leaves()`` downloads missing files; to prevent that:
 
     >>> from mmfusion.datasets import fetch_100leaves
     >>> fetch_100leaves(data_home="no_such_folder", download_if_missing=False)
     Traceback (most recent call last):
     ...
-    OSError: ...100leaves.mat is not there...
+    OSError: ...100leaves.mat is missing...
     """
     check_flags(return_X_y=return_X_y)
     (path,) = _local_files(
@@ -309,7 +309,7 @@ def fetch_100leaves(
     content = loadmat(path)
     # stored with one column per leaf, and the labels once per modality
     blocks = [np.ascontiguousarray(b.T) for b in content["data"][0]]
-    return _result(
+    return _as_bunch(
         Modalities(blocks, names=["shape", "margin", "texture"]),
         content["truelabel"][0, 0][:, 0],
         LEAVES_DESCRIPTION,
@@ -317,9 +317,10 @@ def fetch_100leaves(
     )
 
 
-def _result(
+def _as_bunch(
     X: Modalities, labels: np.ndarray, description: str, return_X_y: bool
 ) -> Bunch | tuple[Modalities, np.ndarray]:
+    """Return the data and the labels, encoded from 0, in the form of scikit-learn."""
     classes, y = np.unique(labels, return_inverse=True)
     y = y.astype(np.int64)
     if return_X_y:
@@ -334,7 +335,7 @@ def _local_files(
     download_if_missing: bool,
     base_url: str,
 ) -> list[Path]:
-    """Make sure that the files are there as they should be, and return their paths."""
+    """Return the paths of files, after downloading those missing or damaged."""
     check_flags(download_if_missing=download_if_missing)
     if not isinstance(base_url, str):
         raise TypeError(f"base_url is a {type(base_url).__name__}; give a URL as str")
@@ -344,10 +345,10 @@ def _local_files(
         if _is_intact(path, file):
             continue
         if not download_if_missing:
-            state = "is damaged" if path.exists() else "is not there"
+            state = "is damaged" if path.exists() else "is missing"
             raise OSError(
                 f"{path} {state}, and download_if_missing=False; allow the download "
-                f"of {file.n_bytes} bytes, or put the file there from "
+                f"of {file.n_bytes} bytes, or put the file at that path from "
                 f"{file.url(ORIGIN)}"
             )
         content = _download(file, path, base_url)
@@ -358,16 +359,18 @@ def _local_files(
 
 
 def _data_home(data_home: str | PathLike[str] | None) -> Path:
+    """Return the folder of downloaded data."""
     if data_home is None:
         data_home = os.environ.get(HOME_VARIABLE) or _pooch().os_cache("mmfusion")
     home = as_path(data_home, "data_home")
     try:
         return home.expanduser()
-    except RuntimeError as error:  # there is no home
+    except RuntimeError as error:  # the user has no home folder
         raise OSError(f"{home}: {error}; give data_home=") from error
 
 
 def _is_intact(path: Path, file: RemoteFile) -> bool:
+    # the size first, since hashing reads the whole file
     if not path.is_file() or path.stat().st_size != file.n_bytes:
         return False
     return _has_hash(path.read_bytes(), file)
@@ -377,45 +380,46 @@ def _has_hash(content: bytes, file: RemoteFile) -> bool:
     return hashlib.sha256(content).hexdigest() == file.sha256
 
 
-class _Limited(BytesIO):
-    """A file in memory that refuses to grow beyond a known size."""
+class _LimitedFile(BytesIO):
+    """File in memory that raises when it grows beyond a known size."""
 
     def __init__(self, n_bytes: int) -> None:
         super().__init__()
         self.n_bytes = n_bytes
 
     def write(self, data: Any) -> int:
+        # raised while downloading: a wrong server could send any amount
         if self.tell() + len(data) > self.n_bytes:
-            raise ValueError("it goes on after them.")
+            raise ValueError("the content is longer.")
         return super().write(data)
 
 
 def _download(file: RemoteFile, path: Path, base_url: str) -> bytes:
-    """Return what a server sends, if it is the file expected."""
+    """Download a file and verify its size and hash."""
     url = file.url(base_url)
-    received = _Limited(file.n_bytes)
+    received = _LimitedFile(file.n_bytes)
     try:
         _pooch().HTTPDownloader()(url, received, None)
         if not _has_hash(received.getvalue(), file):
             raise ValueError(
-                f"it is {len(received.getvalue())} bytes of another SHA-256 hash."
+                f"its {len(received.getvalue())} bytes have another SHA-256 hash."
             )
     except OSError as error:
         raise OSError(
-            f"cannot download {url}: {error}; give base_url= of a server that has it, "
+            f"cannot download {url}: {error}; give base_url= of another server, "
             f"or put the file of {file.n_bytes} bytes at {path}"
         ) from error
     except ValueError as error:
         raise ValueError(
-            f"what {url} sends is not the file of {file.n_bytes} bytes expected, and "
-            f"was not kept: {error} Try again later, give another base_url=, or put "
-            f"the file at {path}"
+            f"the content of {url} is not the expected file of {file.n_bytes} bytes "
+            f"and was discarded: {error} Try again later, give another base_url=, or "
+            f"put the file at {path}"
         ) from error
     return received.getvalue()
 
 
 def _pooch() -> ModuleType:
-    try:
+    try:  # optional, and not needed for files that exist
         import pooch
     except ImportError as error:
         raise ImportError(

@@ -1,4 +1,4 @@
-"""Descriptors of small grey images: gradients, profiles, Zernike moments."""
+"""Features of small greyscale images: gradients, profiles, Zernike moments."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ import numpy as np
 def gradient_histograms(
     images: np.ndarray, *, cell: int, n_orientations: int
 ) -> np.ndarray:
-    """Histogram the directions of brightness gradients in every cell of an image.
+    """Compute histograms of the directions of brightness gradients in cells.
 
-    A pixel votes with the length of its gradient for the two nearest of
-    `n_orientations` directions, shared by its angle to them (N. Dalal & B. Triggs,
-    2005); the votes of an image have unit length.
+    A pixel adds the magnitude of its gradient to the two nearest of `n_orientations`
+    directions, weighted linearly by its angles to them (N. Dalal & B. Triggs, 2005).
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, height, width)
+        Greyscale images.
+    cell : int
+        Side of a cell in pixels, which divides height and width.
+    n_orientations : int
+        Number of directions.
+
+    Returns
+    -------
+    ndarray of shape (n_images, n_cells * n_orientations)
+        Histograms, of unit length for each image.
     """
     n_images, height, width = images.shape
     down, right = np.gradient(images, axis=(1, 2))
@@ -22,7 +35,7 @@ def gradient_histograms(
     lower = np.floor(position)
     share = position - lower
     votes = np.zeros((n_images, height, width, n_orientations))
-    # two nearest directions, the last of which has the first as neighbour
+    # the two nearest directions; the last is a neighbour of the first
     for bins, weight in ((lower, 1 - share), (lower + 1, share)):
         index = bins.astype(np.intp)[..., None] % n_orientations
         vote = np.take_along_axis(votes, index, axis=-1)
@@ -37,11 +50,21 @@ def gradient_histograms(
 
 
 def profiles(images: np.ndarray, *, threshold: float) -> np.ndarray:
-    """Sum the brightness along rows and columns, and measure the outline.
+    """Compute projections on rows and columns, and distances to the outline.
 
-    The outline is the number of pixels before the first one that is brighter than
-    `threshold`, seen from the left, the right, the top and the bottom; it is the whole
-    side where there is none.
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, height, width)
+        Greyscale images.
+    threshold : float
+        Brightness above which a pixel belongs to the object.
+
+    Returns
+    -------
+    ndarray of shape (n_images, 3 * (height + width))
+        Sums of rows and columns; then, from the left, right, top and bottom, the number
+        of pixels before the first one of the object, or the whole side if there is
+        none.
     """
     dark = images <= threshold
     outline = [
@@ -57,11 +80,24 @@ def profiles(images: np.ndarray, *, threshold: float) -> np.ndarray:
 
 
 def zernike_magnitudes(images: np.ndarray, *, max_order: int) -> np.ndarray:
-    """Compute the magnitudes of Zernike moments, which no rotation changes."""
+    """Compute the magnitudes of Zernike moments, which are invariant to rotation.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, side, side)
+        Square greyscale images.
+    max_order : int
+        Largest order n of the moments Z_nm.
+
+    Returns
+    -------
+    ndarray of shape (n_images, n_moments)
+        Magnitudes ``|Z_nm|`` for m = n mod 2, ..., n in steps of 2.
+    """
     # A. Khotanzad & Y. H. Hong (1990), eq. 1 to 5: with n - m even and 0 <= m <= n,
     #   Z_nm = (n + 1)/pi sum_xy f(x, y) R_nm(rho) exp(-i m theta) dx dy
     #   R_nm = sum_s (-1)^s (n-s)! / (s! ((n+m)/2-s)! ((n-m)/2-s)!) rho^(n-2s)
-    # over the unit disc, here the one around the whole image, corners included.
+    # over the unit disc, which here encloses the whole image, corners included.
     side = images.shape[1]
     centres = (2 * np.arange(side) + 1 - side) / (side * np.sqrt(2))
     x, y = np.meshgrid(centres, centres)
@@ -78,6 +114,7 @@ def zernike_magnitudes(images: np.ndarray, *, max_order: int) -> np.ndarray:
 
 
 def _zernike_radial(n: int, m: int, radius: np.ndarray) -> np.ndarray:
+    """Compute the radial polynomial R_nm."""
     total = np.zeros_like(radius)
     for s in range((n - m) // 2 + 1):
         coefficient = factorial(n - s) // (

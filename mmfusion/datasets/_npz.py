@@ -1,4 +1,4 @@
-"""Modalities in one npz file, without pickled objects."""
+"""Modalities in one npz file without pickled objects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import Bunch
 
@@ -19,10 +20,11 @@ from mmfusion._numbers import refuse_unknown_type
 from mmfusion._options import check_flags
 from mmfusion._row_labels import check_row_labels, same_labels
 from mmfusion._sequences import cut_frames
+from mmfusion._typing import ModalitiesLike
 from mmfusion.datasets._archive import read_arrays, write_arrays
 from mmfusion.modalities import Modalities
 
-# The keys of the layout, which calls a modality a view; all others are passed on.
+# keys of the layout, which calls a modality a view; other keys are extra arrays
 COMMON_KEYS = (
     "view_names",
     "observed",
@@ -32,85 +34,84 @@ COMMON_KEYS = (
     "source",
 )
 CLOCK_KEYS = ("frames", "lengths", "view_of_channel")
-FOUND = "the file has"  # in errors
+ERROR_SUBJECT = "the file has"
 MAX_LISTED = 20  # keys and positions in errors
-SPARSE_PARTS = ("data", "indices", "indptr", "shape")
+CSR_ATTRIBUTES = ("data", "indices", "indptr", "shape")
 BLOCK_KEY = re.compile(
-    rf"view_(\d+)(?:_(?:{'|'.join(SPARSE_PARTS)}))?|(?:frames|lengths)_(\d+)"
+    rf"view_(\d+)(?:_(?:{'|'.join(CSR_ATTRIBUTES)}))?|(?:frames|lengths)_(\d+)"
 )
 
 
 def save_npz(
     path: str | PathLike[str],
-    X: Any,
-    y: Any = None,
+    X: ModalitiesLike,
+    y: ArrayLike | None = None,
     *,
-    target_names: Any = None,
+    target_names: ArrayLike | None = None,
     source: str = "",
-    extra: Mapping[str, Any] | None = None,
+    extra: Mapping[str, ArrayLike] | None = None,
 ) -> None:
     """Save modalities and a target to one compressed npz file.
 
     Parameters
     ----------
     path : str or path-like
-        The file, taken as it is (no ``.npz`` is appended). An existing file is
-        replaced once all of the new one is written, and unchanged after an error.
+        File to write; ``.npz`` is not appended. An existing file is replaced once the
+        new one is complete, and unchanged after an error.
     X : Modalities, or list or dict of arrays
-        The data: dense or sparse arrays, or sequences.
+        Data of dense or sparse arrays, or sequences.
     y : array-like of shape (n_samples, ...), default=None
-        The target.
+        Target of each sample.
     target_names : array-like of shape (n_classes,), default=None
-        What the integers 0, 1, ... in `y` stand for.
+        Names of the classes 0, 1, ... in `y`.
     source : str, default=""
-        Where the data come from.
+        Origin of the data.
     extra : dict of str to array-like, default=None
         Further arrays, such as a split into training and test samples.
 
     Raises
     ------
     OSError
-        If the file cannot be written. The message names path and remedy.
+        If the file cannot be written. The message names the path and a remedy.
     TypeError
-        If a modality is a DataFrame, something holds Python objects, or an argument is
-        of another type.
+        If a modality is a DataFrame, an array holds Python objects, or an argument has
+        the wrong type.
     ValueError
-        If the sequences of one modality differ in width or dtype, `y` has another
-        number of samples or values that `target_names` does not cover, something is
-        masked, or a name in `extra` belongs to the layout.
+        If the sequences of a modality differ in width or dtype, `y` has another number
+        of samples or values without a name in `target_names`, an array is masked, or
+        a key of `extra` belongs to the layout.
 
     See Also
     --------
-    load_npz : Reads the file.
+    load_npz : Loads the file.
 
     Notes
     -----
-    The layout, in which "view" is the word for a modality, and v its position:
+    Keys and arrays of the file, in which v is the position of a modality, called view:
 
     ===================== ========================================================
     key                   array
     ===================== ========================================================
     ``view_names``        names of the modalities
-    ``view_v``            a dense modality, of shape (n_samples, ...)
-    ``view_v_data``,      a sparse modality in CSR form, with its indices
-    ``view_v_indices``,   sorted; it comes back as a CSR array
+    ``view_v``            dense modality of shape (n_samples, ...)
+    ``view_v_data``,      sparse modality in CSR format with sorted indices; it is
+    ``view_v_indices``,   loaded as a CSR array
     ``view_v_indptr``,
     ``view_v_shape``
-    ``frames_v``,         a modality of sequences: all frames one after another, and
-    ``lengths_v``         the number of frames of each sample, -1 where it has none
-    ``frames``,           sequences whose modalities share one clock (equal lengths
-    ``lengths``,          in all modalities, none missing): the frames with the
-    ``view_of_channel``   features of all modalities side by side, the number of
-                          frames of each sample, the position of each feature's
-                          modality
-    ``observed``          which sample has which modality, if any is missing
-    ``row_labels``        the labels of the samples, ``X.index``, if they have any
-    ``y``                 the target
-    ``label_values``      the names of the classes 0, 1, ...
-    ``source``            where the data come from
+    ``frames_v``,         modality of sequences: concatenated frames, and the number
+    ``lengths_v``         of frames of each sample, or -1 if it lacks the modality
+    ``frames``,           sequences of modalities with a common clock (equal lengths
+    ``lengths``,          in all modalities, none missing): frames with the features
+    ``view_of_channel``   of all modalities, the number of frames of each sample,
+                          and the position of the modality of each feature
+    ``observed``          whether a sample has a modality, unless all are observed
+    ``row_labels``        labels of the samples, ``X.index``, if they have any
+    ``y``                 target
+    ``label_values``      names of the classes 0, 1, ...
+    ``source``            origin of the data
     ===================== ========================================================
 
-    A missing row keeps its values in the file, NaN or masked ones alike.
+    The values of missing rows are stored, whether NaN or masked.
 
     Examples
     --------
@@ -131,17 +132,17 @@ def save_npz(
         raise TypeError(f"extra is a {type(extra).__name__}; give a dict of arrays")
     X = Modalities(X)
     arrays = {"view_names": np.array(X.names)}
-    arrays |= _shared_clock_arrays(X) if _share_a_clock(X) else _block_arrays(X)
+    arrays |= _common_clock_arrays(X) if _share_a_clock(X) else _block_arrays(X)
     if not X.observed.all():
         arrays["observed"] = X.observed
     if not same_labels(X._index, None):
-        arrays["row_labels"] = _as_array(X._index, "row_labels")
+        arrays["row_labels"] = _storable_array(X._index, "row_labels")
     if y is not None:
         check_row_labels(X._index, y, "y")
-        arrays["y"] = _as_array(y, "y")
+        arrays["y"] = _storable_array(y, "y")
         _check_target(arrays["y"], X)
     if target_names is not None:
-        arrays["label_values"] = _as_array(target_names, "target_names")
+        arrays["label_values"] = _storable_array(target_names, "target_names")
         _check_label_values(arrays)
     if source:
         arrays["source"] = np.array(source)
@@ -152,7 +153,7 @@ def save_npz(
             raise ValueError(
                 f"extra: {name!r} is a key of the layout; give the array another name"
             )
-        arrays[name] = _as_array(value, f"extra[{name!r}]")
+        arrays[name] = _storable_array(value, f"extra[{name!r}]")
     write_arrays(path, arrays)
 
 
@@ -161,49 +162,49 @@ def load_npz(
 ) -> Bunch | tuple[Modalities, np.ndarray | None]:
     """Load modalities and a target from an npz file.
 
-    A file from elsewhere is not trusted: nothing in it is unpickled, and all that it
-    claims about itself is checked before memory is allocated or values are used.
+    The file is not trusted: nothing is unpickled, and sizes and indices are checked
+    before memory is allocated or values are used.
 
     Parameters
     ----------
     path : str or path-like
-        A file in the layout described in :func:`save_npz`.
+        File in the layout described in :func:`save_npz`.
     return_X_y : bool, default=False
-        Whether to return only the data and the target.
+        Whether to return only the data and the target, as a tuple.
 
     Returns
     -------
     Bunch
-        With fields
+        Dictionary-like object with the fields
 
         data : Modalities
-            The data. Names are those of the file, where runs of underscores become
-            one and a repeated name gets the position of its modality;
-            ``modality_0``, ... where the file has none.
+            The data. In the names of modalities, consecutive underscores are replaced
+            by one, and the position is appended to repeated names. The names are
+            ``modality_0``, ... if the file has none.
         target : ndarray of shape (n_samples, ...) or None
-            The target.
+            Target of each sample.
         target_names : ndarray of shape (n_classes,) or None
-            The names of the classes 0, 1, ...
+            Names of the classes 0, 1, ...
         extra : dict of str to ndarray
-            All arrays that do not belong to the layout, such as ``split``.
+            Arrays that do not belong to the layout, such as ``split``.
         source : str
-            Where the data come from.
+            Origin of the data.
         DESCR : str
-            A summary.
+            Summary of the file.
 
         or, with ``return_X_y=True``, the tuple (data, target).
 
     Raises
     ------
     OSError
-        If there is no such file, or it cannot be opened.
+        If the file does not exist or cannot be opened.
     ValueError
-        If the file is no npz file, is damaged, has another layout, contradicts itself,
-        or holds pickled objects. The message names the file.
+        If the file is no npz file, is damaged or inconsistent, has another layout, or
+        holds pickled objects. The message names the file.
 
     See Also
     --------
-    save_npz : Writes such a file, and describes the layout.
+    save_npz : Saves such a file, and describes the layout.
 
     Examples
     --------
@@ -249,11 +250,11 @@ def _is_layout_key(key: str) -> bool:
 
 
 def _is_used(key: str, arrays: Mapping[str, np.ndarray]) -> bool:
-    """Return whether a file's key is of its layout; some occur in other ones too."""
-    return _is_layout_key(key) and (key not in CLOCK_KEYS or _has_clock(arrays))
+    """Return whether a key belongs to the layout of this very file."""
+    return _is_layout_key(key) and (key not in CLOCK_KEYS or _has_common_clock(arrays))
 
 
-def _has_clock(arrays: Mapping[str, np.ndarray]) -> bool:
+def _has_common_clock(arrays: Mapping[str, np.ndarray]) -> bool:
     return "frames" in arrays and "lengths" in arrays
 
 
@@ -263,6 +264,7 @@ def _check_target(y: np.ndarray, X: Modalities) -> None:
 
 
 def _check_label_values(arrays: Mapping[str, np.ndarray]) -> None:
+    """Check that the target consists of positions in the names of the classes."""
     y, names = arrays.get("y"), arrays.get("label_values")
     if names is not None and names.ndim != 1:
         raise ValueError(
@@ -270,6 +272,7 @@ def _check_label_values(arrays: Mapping[str, np.ndarray]) -> None:
         )
     if y is None or names is None or y.size == 0:
         return
+    # of text too, whose minimum NumPy does not compute
     low, high = np.unique(y)[[0, -1]].tolist()
     if y.dtype.kind not in "iu" or low < 0 or high >= names.size:
         raise ValueError(
@@ -278,10 +281,11 @@ def _check_label_values(arrays: Mapping[str, np.ndarray]) -> None:
         )
 
 
-# Writing
+# Saving
 
 
-def _as_array(value: Any, name: str) -> np.ndarray:
+def _storable_array(value: object, name: str) -> np.ndarray:
+    """Convert a value to an array without objects and masked cells."""
     try:
         refuse_unknown_type(value, name)
     except TypeError as error:
@@ -295,8 +299,9 @@ def _as_array(value: Any, name: str) -> np.ndarray:
         )
     try:
         array = np.asarray(value)
-    except Exception as error:  # of the object's own conversion
-        raise ValueError(f"{name} cannot be taken as an array: {error}") from error
+    except Exception as error:  # raised by the conversion of a foreign object
+        raise ValueError(f"{name} cannot be converted to an array: {error}") from error
+    # objects that are strings, as in columns of pandas, need no pickling
     if array.dtype.kind == "O" and all(isinstance(e, str) for e in array.flat):
         array = array.astype(str)
     return _without_objects(array, name)
@@ -312,6 +317,7 @@ def _without_objects(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _share_a_clock(X: Modalities) -> bool:
+    """Return whether sequences have equal lengths and dtypes in all modalities."""
     if not all(map(_blocks.is_sequences, X.blocks)):
         return False
     samples = [e for block in X.blocks for e in block]
@@ -322,7 +328,7 @@ def _share_a_clock(X: Modalities) -> bool:
     return len(dtypes) == 1 and all(one == lengths[0] for one in lengths)
 
 
-def _shared_clock_arrays(X: Modalities) -> dict[str, np.ndarray]:
+def _common_clock_arrays(X: Modalities) -> dict[str, np.ndarray]:
     flat = [_concatenated(b, n) for n, b in X.to_dict().items()]
     widths = [frames.shape[1] for frames in flat]
     return {
@@ -354,33 +360,37 @@ def _block_arrays(X: Modalities) -> dict[str, np.ndarray]:
 
 def _sparse_arrays(block: Any, key: str) -> dict[str, np.ndarray]:
     matrix = block.copy()
-    matrix.sum_duplicates()
-    parts = (matrix.data, matrix.indices, matrix.indptr, np.array(matrix.shape))
+    matrix.sum_duplicates()  # also sorts the indices
+    components = (matrix.data, matrix.indices, matrix.indptr, np.array(matrix.shape))
     return {
-        f"{key}_{part}": array for part, array in zip(SPARSE_PARTS, parts, strict=True)
+        f"{key}_{name}": array
+        for name, array in zip(CSR_ATTRIBUTES, components, strict=True)
     }
 
 
 def _concatenated(block: Block, name: str) -> np.ndarray:
-    given = [(i, e) for i, e in enumerate(block) if e is not None]
-    if not given:
+    """Concatenate the sequences of a modality, which need one width and dtype."""
+    observed = [(i, e) for i, e in enumerate(block) if e is not None]
+    if not observed:
         return np.empty((0, 0))
-    first_sample, first = given[0]
-    for i, e in given:
+    first_sample, first = observed[0]
+    for i, e in observed:
         if e.shape[1:] != first.shape[1:] or e.dtype != first.dtype:
             raise ValueError(
                 f"modality {name!r}: the sequence of sample {i} is {e.dtype} of shape "
                 f"{e.shape}, that of sample {first_sample} {first.dtype} of shape "
-                f"{first.shape}; to be saved all need one width and dtype"
+                f"{first.shape}; to be saved, all need the same width and dtype"
             )
-    return _without_objects(np.concatenate([e for _, e in given]), f"modality {name!r}")
+    return _without_objects(
+        np.concatenate([e for _, e in observed]), f"modality {name!r}"
+    )
 
 
-# Reading
+# Loading
 
 
 def _modalities(arrays: Mapping[str, np.ndarray]) -> Modalities:
-    split = _split_by_clock if _has_clock(arrays) else _split_by_keys
+    split = _split_by_clock if _has_common_clock(arrays) else _split_by_keys
     blocks = split(arrays)
     names = arrays.get("view_names")
     if names is not None and names.shape != (len(blocks),):
@@ -389,7 +399,7 @@ def _modalities(arrays: Mapping[str, np.ndarray]) -> Modalities:
         )
     X = Modalities(
         blocks,
-        names=default_names(len(blocks)) if names is None else _fit_names(names),
+        names=default_names(len(blocks)) if names is None else _valid_names(names),
         observed=arrays.get("observed"),
     )
     if "row_labels" in arrays:
@@ -404,13 +414,14 @@ def _source(arrays: Mapping[str, np.ndarray]) -> str:
     return str(source)
 
 
-def _fit_names(given: np.ndarray) -> list[str]:
+def _valid_names(stored: np.ndarray) -> list[str]:
+    """Replace the names of modalities in a file by valid and distinct ones."""
     names: list[str] = []
-    for v, name in enumerate(given.tolist()):
-        fit = re.sub(f"{SEPARATOR}+", "_", str(name)) or default_names(v + 1)[v]
-        while fit in names:
-            fit = f"{fit}_{v}"
-        names.append(fit)
+    for v, name in enumerate(stored.tolist()):
+        valid = re.sub(f"{SEPARATOR}+", "_", str(name)) or default_names(v + 1)[v]
+        while valid in names:
+            valid = f"{valid}_{v}"
+        names.append(valid)
     return names
 
 
@@ -437,12 +448,12 @@ def _split_by_clock(arrays: Mapping[str, np.ndarray]) -> list[Any]:
         or not np.array_equal(positions, np.arange(n_modalities))
     ):
         raise ValueError(
-            "view_of_channel gives the position of the modality, from 0, of each of "
+            "view_of_channel is the position of the modality, from 0, of each of "
             f"the {frames.shape[1]} features of frames; got {modality.dtype} of shape "
             f"{modality.shape} with the positions {positions[:MAX_LISTED].tolist()}"
         )
     return [
-        cut_frames(frames[:, modality == v], lengths, "lengths", FOUND)
+        cut_frames(frames[:, modality == v], lengths, "lengths", ERROR_SUBJECT)
         for v in range(n_modalities)
     ]
 
@@ -456,26 +467,27 @@ def _split_by_keys(arrays: Mapping[str, np.ndarray]) -> list[Any]:
     if not positions:
         raise ValueError(
             "the file has another layout than save_npz writes: neither view_0, ... "
-            f"nor frames with lengths are among its keys {_keys(arrays)}; take what "
-            "you need by numpy.load and build Modalities from it"
+            f"nor frames with lengths are among its keys {_keys(arrays)}; load the "
+            "arrays with numpy.load and build Modalities from them"
         )
     return [_block(arrays, v) for v in range(max(positions) + 1)]
 
 
 def _block(arrays: Mapping[str, np.ndarray], v: int) -> Any:
+    """Build the block of the modality at position v."""
     if f"view_{v}" in arrays:
         return arrays[f"view_{v}"]
     if f"frames_{v}" in arrays and f"lengths_{v}" in arrays:
         frames, lengths = arrays[f"frames_{v}"], arrays[f"lengths_{v}"]
-        return cut_frames(frames, lengths, f"lengths_{v}", FOUND)
-    keys = [f"view_{v}_{part}" for part in SPARSE_PARTS]
+        return cut_frames(frames, lengths, f"lengths_{v}", ERROR_SUBJECT)
+    keys = [f"view_{v}_{part}" for part in CSR_ATTRIBUTES]
     if not arrays.keys() >= set(keys):
         raise ValueError(
             f"modality {v} is missing or incomplete: it needs view_{v}, or "
             f"frames_{v} and lengths_{v}, or all of {', '.join(keys)}; the keys are "
             f"{_keys(arrays)}"
         )
-    return _csr_array({part: arrays[f"view_{v}_{part}"] for part in SPARSE_PARTS}, v)
+    return _csr_array({part: arrays[f"view_{v}_{part}"] for part in CSR_ATTRIBUTES}, v)
 
 
 def _keys(arrays: Mapping[str, np.ndarray]) -> str:
@@ -485,7 +497,7 @@ def _keys(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _csr_array(parts: Mapping[str, np.ndarray], v: int) -> Any:
-    """Build a CSR array whose indices are all in range."""
+    """Build a CSR array and check that all its indices are in range."""
     for part, array in parts.items():
         kinds = "biufc" if part == "data" else "iu"
         if array.ndim != 1 or array.dtype.kind not in kinds:
@@ -500,7 +512,7 @@ def _csr_array(parts: Mapping[str, np.ndarray], v: int) -> Any:
         matrix = sparse.csr_array(
             (parts["data"], parts["indices"], parts["indptr"]), shape=shape
         )
-        # indices out of range would read and write foreign memory
+        # scipy would read and write memory outside the arrays
         matrix.check_format(full_check=True)
     except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"view_{v} is no valid CSR array: {error}") from error

@@ -1,4 +1,4 @@
-"""The public files that data sets are made of, with their hashes."""
+"""Public files of the downloadable data sets, with their hashes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class RemoteFile(NamedTuple):
-    """A file of a public repository at one commit."""
+    """File of a public repository at one commit."""
 
     repository: str
     commit: str
@@ -16,11 +16,11 @@ class RemoteFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """Name of the file, without folders."""
         return self.path.rpartition("/")[2]
 
     def url(self, base_url: str) -> str:
-        """Where the file lies on a server that keeps the original's paths."""
+        """Return the URL of the file on a server with the original paths."""
         return "/".join([base_url.rstrip("/"), self.repository, self.commit, self.path])
 
 

@@ -1,4 +1,4 @@
-"""What the generators share: options by modality, and which samples lack one."""
+"""Validated options of the generators of data, and the draw of missing modalities."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from sklearn.utils import check_random_state
 from mmfusion._columns import default_names
 from mmfusion._memory import check_fits
 from mmfusion._numbers import is_integer, is_real
+from mmfusion._typing import RandomStateLike
 from mmfusion.modalities import Modalities
 
-ITEM_BYTES = 8
-COPIES = 3  # of all numbers, before those of intermediate steps are freed
+NUMBER_BYTES = 8  # float64
+N_COPIES = 3  # arrays of the size of the result that exist at the same time
 
 
-def check_seed(random_state: Any) -> np.random.RandomState:
-    """Make a generator of random numbers from what scikit-learn takes for one."""
+def check_seed(random_state: RandomStateLike) -> np.random.RandomState:
+    """Return the random number generator of a seed."""
     try:
         return check_random_state(random_state)
     except (TypeError, ValueError) as error:
@@ -30,13 +31,13 @@ def check_seed(random_state: Any) -> np.random.RandomState:
         ) from error
 
 
-def widths_by_name(n_features: Any) -> dict[str, int]:
-    """Name the modalities of a generator and return how wide they are."""
+def widths_by_name(n_features: Sequence[int] | Mapping[str, int]) -> dict[str, int]:
+    """Return the names and the numbers of features of the modalities to generate."""
     if is_sequence(n_features):
         names = default_names(len(n_features))
     elif is_mapping(n_features):
-        names = list(n_features)
-        check_names(names, "n_features")
+        names = [*n_features]
+        check_name_keys(names, "n_features")
     else:
         raise ValueError(
             f"n_features={n_features!r} is not one number per modality; give a "
@@ -44,71 +45,105 @@ def widths_by_name(n_features: Any) -> dict[str, int]:
         )
     if not names:
         raise ValueError("n_features is empty; name at least one modality")
-    return dict(zip(names, counts(n_features, names, "n_features", 1), strict=True))
+    widths = counts_by_modality(n_features, names, "n_features", 1)
+    return dict(zip(names, widths, strict=True))
 
 
-def is_mapping(value: Any) -> bool:
-    """Return whether an option is given by name; some sparse matrices are dicts."""
+def is_mapping(value: object) -> bool:
+    """Return whether an option is a dict by name; some sparse matrices are dicts."""
     return isinstance(value, Mapping) and not sparse.issparse(value)
 
 
-def is_sequence(value: Any) -> bool:
-    """Return whether an option is given one by one."""
+def is_sequence(value: object) -> bool:
+    """Return whether an option is a sequence with one value per modality."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def check_names(names: Sequence[Any], option: str) -> None:
-    """Refuse keys of an option that cannot name modalities."""
+def check_name_keys(names: Sequence[Any], option: str) -> None:
+    """Check that the keys of an option are valid names of modalities."""
     try:
         Modalities([np.empty((0, 1))] * len(names), names=names)
     except ValueError as error:
         raise ValueError(f"{option}: {error}") from error
 
 
-def by_modality(
-    value: Any, names: Sequence[str], option: str, high: float = np.inf
+def numbers_by_modality(
+    value: float | Sequence[float] | Mapping[str, float],
+    names: Sequence[str],
+    option: str,
+    high: float = np.inf,
 ) -> list[float]:
-    """Spread an option over the modalities: a number, one per modality, or a dict."""
-    if is_mapping(value):
-        if set(value) != set(names):
+    """Return the number of each modality.
+
+    Parameters
+    ----------
+    value : float, or sequence or dict by name of float
+        Number for all modalities, or one number per modality.
+    names : sequence of str
+        Names of the modalities.
+    option : str
+        Name of the option in errors.
+    high : float, default=inf
+        Largest number allowed.
+
+    Returns
+    -------
+    list of float
+        Numbers from 0 to `high`, in the order of `names`.
+
+    Raises
+    ------
+    TypeError
+        If a value is not a real number.
+    ValueError
+        If values do not fit the modalities, or are out of range.
+    """
+    values: Any = value
+    if is_mapping(values):
+        if set(values) != set(names):
             raise ValueError(
-                f"{option} has values for {list(value)}; the modalities are "
+                f"{option} has values for {list(values)}; the modalities are "
                 f"{list(names)}"
             )
-        value = [value[name] for name in names]
-    elif not is_sequence(value):
-        value = [value] * len(names)
-    if len(value) != len(names):
+        values = [values[name] for name in names]
+    elif not is_sequence(values):
+        values = [values] * len(names)
+    if len(values) != len(names):
         raise ValueError(
-            f"{option} has {len(value)} values for {len(names)} modalities "
+            f"{option} has {len(values)} values for {len(names)} modalities "
             f"{list(names)}"
         )
     return [
-        check_real(v, f"{option} of modality {name!r}", high)
-        for name, v in zip(names, value, strict=True)
+        check_number(v, f"{option} of modality {name!r}", high)
+        for name, v in zip(names, values, strict=True)
     ]
 
 
-def check_real(value: Any, option: str, high: float = np.inf) -> float:
-    """Take a finite number from 0 to `high` as a float, or refuse it."""
+def check_number(value: Any, option: str, high: float = np.inf) -> float:
+    """Check that a value is a finite number from 0 to `high`, and return it."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if not is_real(value):
         raise TypeError(f"{option} is {value!r}; give a number")
     try:
         number = float(value)
-    except OverflowError:  # an integer or a fraction of any size
+    except OverflowError:  # integers and fractions may exceed float64
         number = np.inf
     if not 0 <= number <= high or number == np.inf:
         raise ValueError(f"{option} is {number:g}; it lies in [0, {high}], finite")
     return number
 
 
-def counts(value: Any, names: Sequence[str], option: str, low: int = 0) -> list[int]:
-    """Spread a number of things over the modalities."""
-    found = by_modality(value, names, option)
+def counts_by_modality(
+    value: int | Sequence[int] | Mapping[str, int],
+    names: Sequence[str],
+    option: str,
+    low: int = 0,
+) -> list[int]:
+    """Return the integer of each modality, at least `low`."""
+    found = numbers_by_modality(value, names, option)
     for name, v in zip(names, found, strict=True):
         if not v.is_integer() or v < low:
             raise ValueError(
@@ -117,26 +152,26 @@ def counts(value: Any, names: Sequence[str], option: str, low: int = 0) -> list[
     return [int(v) for v in found]
 
 
-def check_at_least(low: int, **options: Any) -> None:
-    """Refuse a number of things that is no integer, or too small."""
+def check_at_least(low: int, **options: object) -> None:
+    """Check that options, given by name, are integers of at least `low`."""
     for option, value in options.items():
         if not is_integer(value):
             raise TypeError(f"{option}={value!r}; give an integer of at least {low}")
-        if value < low:
+        if value < low:  # type: ignore[operator]
             raise ValueError(f"{option}={value}; it is at least {low}")
 
 
-def check_numbers_fit(n_numbers: int, **options: Any) -> None:
-    """Refuse options by which more numbers would be made than memory can hold."""
+def check_numbers_fit(n_numbers: int, **options: object) -> None:
+    """Check that the numbers determined by some options fit in memory."""
     check_fits(
-        COPIES * ITEM_BYTES * min(n_numbers, sys.maxsize),
+        N_COPIES * NUMBER_BYTES * min(n_numbers, sys.maxsize),
         " and ".join(f"{option}={value!r}" for option, value in options.items()),
         "give smaller numbers",
     )
 
 
-def check_finite(values: np.ndarray, name: str, options: str) -> np.ndarray:
-    """Refuse values of a modality that have left the range of their dtype."""
+def check_no_overflow(values: np.ndarray, name: str, options: str) -> np.ndarray:
+    """Check that generated values of a modality are finite in their dtype."""
     if not np.isfinite(values).all():
         raise ValueError(
             f"modality {name!r} overflows {values.dtype}: give smaller {options}"
@@ -146,17 +181,38 @@ def check_finite(values: np.ndarray, name: str, options: str) -> np.ndarray:
 
 def draw_observed(
     n_samples: int,
-    missing_rate: Any,
+    missing_rate: float | Sequence[float] | Mapping[str, float],
     names: Sequence[str],
     random_state: np.random.RandomState,
 ) -> np.ndarray:
-    """Draw which sample has which modality; every sample keeps at least one.
+    """Draw the observed modalities of each sample, at least one.
 
-    Every modality lacks the asked share of samples, rounded to whole samples and
-    spread at random. A sample left with nothing swaps with one that can spare a
-    modality, so that the shares remain as asked.
+    Every modality is missing in its share of the samples, rounded to whole samples and
+    drawn at random. A sample without any modality gets one of a sample with two or
+    more, which preserves the shares.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of samples.
+    missing_rate : float, or sequence or dict by name of float
+        Share of the samples that lack each modality.
+    names : sequence of str
+        Names of the modalities.
+    random_state : RandomState
+        Random number generator.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_samples, n_modalities)
+        Whether a sample has a modality.
+
+    Raises
+    ------
+    ValueError
+        If the rates leave a sample without any modality.
     """
-    rates = by_modality(missing_rate, names, "missing_rate", high=1)
+    rates = numbers_by_modality(missing_rate, names, "missing_rate", high=1)
     n_missing = [round(rate * n_samples) for rate in rates]
     if sum(n_missing) > n_samples * (len(names) - 1):
         raise ValueError(
@@ -167,8 +223,8 @@ def draw_observed(
     observed = np.ones((n_samples, len(names)), dtype=bool)
     for v, n in enumerate(n_missing):
         observed[random_state.permutation(n_samples)[:n], v] = False
-    # As many cells as samples are observed at least, so while a sample has none
-    # another has two.
+    # there are at least as many observed cells as samples, so that while a sample has
+    # none another has two
     for empty in np.flatnonzero(~observed.any(axis=1)):
         giver = random_state.choice(np.flatnonzero(observed.sum(axis=1) > 1))
         v = random_state.choice(np.flatnonzero(observed[giver]))

@@ -1,18 +1,16 @@
-"""Fusion of modalities: early, late and both, and the single ones they must beat."""
+"""Early, late and hybrid fusion of modalities, and the baseline of a single one."""
 
-from mmfusion.fusion._early import EarlyFusion, EarlyFusionClusterer
-from mmfusion.fusion._early_predictors import (
-    EarlyFusionClassifier,
-    EarlyFusionRegressor,
-)
-from mmfusion.fusion._hybrid import HybridFusionClusterer
-from mmfusion.fusion._hybrid_predictors import (
-    HybridFusionClassifier,
-    HybridFusionRegressor,
-)
-from mmfusion.fusion._late import LateFusionClusterer
-from mmfusion.fusion._late_predictors import LateFusionClassifier, LateFusionRegressor
-from mmfusion.fusion._single import SingleModalityClusterer
+from mmfusion.fusion._early_classifier import EarlyFusionClassifier
+from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
+from mmfusion.fusion._early_regressor import EarlyFusionRegressor
+from mmfusion.fusion._early_transformer import EarlyFusion
+from mmfusion.fusion._hybrid_classifier import HybridFusionClassifier
+from mmfusion.fusion._hybrid_clusterer import HybridFusionClusterer
+from mmfusion.fusion._hybrid_regressor import HybridFusionRegressor
+from mmfusion.fusion._late_classifier import LateFusionClassifier
+from mmfusion.fusion._late_clusterer import LateFusionClusterer
+from mmfusion.fusion._late_regressor import LateFusionRegressor
+from mmfusion.fusion._single_modality import SingleModalityClusterer
 
 __all__ = [
     "EarlyFusion",

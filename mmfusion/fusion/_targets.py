@@ -1,11 +1,14 @@
-"""What is to be predicted, and how to read what a predictor says of it."""
+"""Targets: the classes or outputs of y, and the checked predictions of a predictor."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from mmfusion._typing import NumericBlock
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,14 @@ class Classes:
     labels : ndarray of shape (n_classes,)
         Sorted labels.
     prior : ndarray of shape (n_classes,)
-        Their shares in `fit`.
+        Shares of the classes in `fit`, as samples weigh.
     """
 
     labels: np.ndarray
     prior: np.ndarray
 
-    def truth(self, y: np.ndarray) -> np.ndarray:
-        """Write labels as rows of 0 and 1.
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Encode labels as rows of 0 and 1.
 
         Parameters
         ----------
@@ -34,97 +37,106 @@ class Classes:
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            1 for the class of a sample.
+            1 for the class of a sample, else 0.
         """
         return (y[:, None] == self.labels).astype(float)
 
-    def tells_nothing(self, y: np.ndarray) -> bool:
-        """Tell whether a predictor could learn nothing from these labels."""
+    def is_constant(self, y: np.ndarray) -> bool:
+        """Return whether only one of several classes is among these labels."""
         return len(self.labels) > 1 and bool((y == y[0]).all())
 
-    def can_learn(self, y: np.ndarray) -> bool:
-        """Return whether a final estimator can learn from these labels."""
+    def is_learnable(self, y: np.ndarray) -> bool:
+        """Return whether these labels are enough to fit a final estimator."""
         return len(np.unique(y)) >= min(2, len(self.labels))
 
-    def unseen(self, predictor: Any, y: np.ndarray) -> np.ndarray:
+    def unseen(self, predictor: BaseEstimator, y: np.ndarray) -> np.ndarray:
         """Return which labels a classifier was not trained on.
 
         Parameters
         ----------
         predictor : classifier
-            Fitted.
+            Fitted classifier.
         y : ndarray of shape (n_samples,)
             Labels.
 
         Returns
         -------
         ndarray of bool of shape (n_samples,)
-            True for labels that are none of the classifier's classes.
+            True for labels that are not among the classifier's classes.
         """
         return ~np.isin(y, predictor.classes_)
 
-    def read(self, predictor: Any, matrix: Any, method: str) -> np.ndarray:
-        """Ask a classifier, and align what it says with all classes.
+    def predictions(
+        self, predictor: BaseEstimator, matrix: NumericBlock, method: str
+    ) -> np.ndarray:
+        """Predict by a classifier, with a column for each of all classes.
 
         Parameters
         ----------
         predictor : classifier
-            Fitted, on some of the classes at least.
+            Classifier fitted to some of the classes at least.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples.
         method : {'predict_proba', 'decision_function', 'predict'}
-            What to ask for.
+            Method of the classifier.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
             Probabilities, decision values, or 1 for the predicted class. A class that
-            the classifier never saw keeps its prior probability, or gets the lowest
-            decision value.
+            the classifier was not trained on keeps its prior probability, or gets the
+            lowest decision value.
         """
-        known = np.asarray(predictor.classes_)
-        if method == "decision_function" and len(known) == 1:
+        trained = np.asarray(predictor.classes_)
+        if method == "decision_function" and len(trained) == 1:
             return np.zeros((matrix.shape[0], len(self.labels)))
         if method == "predict":
-            return self.truth(self.predict(predictor, matrix))
-        said = np.asarray(getattr(predictor, method)(matrix))
-        if said.ndim == 1 and len(known) == 2 and method == "decision_function":
-            said = np.column_stack([-said, said])
-        shape = (matrix.shape[0], len(known))
-        refuse_other_numbers(said, shape, f"{method} of {type(predictor).__name__}")
-        if len(known) == len(self.labels):
-            return said
-        places = np.searchsorted(self.labels, known)
+            return self.encode(self.predict(predictor, matrix))
+        values = np.asarray(getattr(predictor, method)(matrix))
+        if values.ndim == 1 and len(trained) == 2 and method == "decision_function":
+            values = np.column_stack([-values, values])
+        shape = (matrix.shape[0], len(trained))
+        refuse_other_numbers(values, shape, f"{method} of {type(predictor).__name__}")
+        if len(trained) == len(self.labels):
+            return values
+        columns = np.searchsorted(self.labels, trained)
         if method == "decision_function":
-            lowest = said.min(axis=1, keepdims=True)
+            lowest = values.min(axis=1, keepdims=True)
             aligned = np.repeat(lowest, len(self.labels), axis=1)
-            aligned[:, places] = said
+            aligned[:, columns] = values
             return aligned
-        aligned = np.tile(self.prior, (len(said), 1))
-        aligned[:, places] = said * self.prior[places].sum()
+        aligned = np.tile(self.prior, (len(values), 1))
+        # the classes it was trained on share what the others leave
+        aligned[:, columns] = values * self.prior[columns].sum()
         return aligned
 
-    def predict(self, predictor: Any, matrix: Any) -> np.ndarray:
+    def predict(self, predictor: BaseEstimator, matrix: NumericBlock) -> np.ndarray:
         """Predict labels by a classifier, and check them.
 
         Parameters
         ----------
         predictor : classifier
-            Fitted.
+            Fitted classifier.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples.
 
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels.
+            Labels, each of them one of the classes.
+
+        Raises
+        ------
+        ValueError
+            If the classifier returns anything else.
         """
         labels = np.asarray(predictor.predict(matrix))
         return self._checked_labels(labels, predictor, matrix.shape[0])
 
     def _checked_labels(
-        self, labels: np.ndarray, predictor: Any, n_samples: int
+        self, labels: np.ndarray, predictor: BaseEstimator, n_samples: int
     ) -> np.ndarray:
+        # some classifiers return a column where others return a vector
         labels = labels.ravel() if labels.shape == (n_samples, 1) else labels
         if labels.shape != (n_samples,) or not np.isin(labels, self.labels).all():
             raise ValueError(
@@ -136,21 +148,21 @@ class Classes:
 
 
 def refuse_other_numbers(values: np.ndarray, shape: tuple[int, ...], what: str) -> None:
-    """Refuse what is not finite numbers of this shape.
+    """Raise an error unless predictions are finite numbers of the expected shape.
 
     Parameters
     ----------
     values : ndarray
-        What was returned.
+        Predictions.
     shape : tuple of int
-        The shape it needs to have.
+        Expected shape.
     what : str
-        What has returned it, for errors.
+        Method and predictor that returned them, for the error.
 
     Raises
     ------
     ValueError
-        If it has another shape or dtype, or holds NaN or infinity.
+        If they have another shape or dtype, or hold NaN or infinity.
     """
     if values.shape != shape or values.dtype.kind not in "fiub":
         raise ValueError(
@@ -168,9 +180,9 @@ class Outputs:
     Parameters
     ----------
     prior : ndarray of shape (n_outputs,)
-        Means in `fit`.
+        Means of the outputs in `fit`, as samples weigh.
     spread : ndarray of shape (n_outputs,)
-        Standard deviations in `fit`; 1 for constant outputs.
+        Standard deviations of the outputs in `fit`; 1 for constant ones.
     is_flat : bool
         Whether y had one dimension.
     """
@@ -179,8 +191,8 @@ class Outputs:
     spread: np.ndarray
     is_flat: bool
 
-    def truth(self, y: np.ndarray) -> np.ndarray:
-        """Give y two dimensions.
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Reshape y to two dimensions.
 
         Parameters
         ----------
@@ -190,33 +202,35 @@ class Outputs:
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            The same.
+            The same values.
         """
         return y.reshape(len(y), -1)
 
-    def tells_nothing(self, y: np.ndarray) -> bool:
-        """Any values can be learned from."""
+    def is_constant(self, y: np.ndarray) -> bool:
+        """Return False: regressors take constant values."""
         return False
 
-    def can_learn(self, y: np.ndarray) -> bool:
-        """Return whether there are values for a final estimator to learn from."""
+    def is_learnable(self, y: np.ndarray) -> bool:
+        """Return whether there are values to fit a final estimator to."""
         return len(y) > 0
 
-    def unseen(self, predictor: Any, y: np.ndarray) -> np.ndarray:
-        """No value needs to be among those that a regressor was trained on."""
+    def unseen(self, predictor: BaseEstimator, y: np.ndarray) -> np.ndarray:
+        """Return False for every sample: a regressor is trained on no classes."""
         return np.zeros(len(y), dtype=bool)
 
-    def read(self, predictor: Any, matrix: Any, method: str) -> np.ndarray:
-        """Ask a regressor.
+    def predictions(
+        self, predictor: BaseEstimator, matrix: NumericBlock, method: str
+    ) -> np.ndarray:
+        """Predict by a regressor, and check the values.
 
         Parameters
         ----------
         predictor : regressor
-            Fitted.
+            Fitted regressor.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples.
         method : {'predict', 'return_std'}
-            What to ask for.
+            Whether standard deviations are predicted too.
 
         Returns
         -------
@@ -235,7 +249,9 @@ class Outputs:
         )
         return np.hstack([mean, std])
 
-    def _values(self, values: Any, predictor: Any, n_samples: int) -> np.ndarray:
+    def _values(
+        self, values: ArrayLike, predictor: BaseEstimator, n_samples: int
+    ) -> np.ndarray:
         values = np.asarray(values)
         values = values[:, None] if values.ndim == 1 else values
         shape = (n_samples, len(self.prior))

@@ -1,4 +1,4 @@
-"""Scores of clusterings, with classes and without, and scorers for searches."""
+"""Scores of clusterings, with and without known classes, and scorers for searches."""
 
 from mmfusion.metrics._clustering import (
     clustering_accuracy_score,

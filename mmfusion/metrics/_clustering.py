@@ -1,10 +1,9 @@
-"""Scores of a clustering against known classes."""
+"""Scores of a clustering that compare it with known classes."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.utils import check_consistent_length
@@ -13,7 +12,8 @@ from mmfusion._options import errors_about
 from mmfusion.metrics._labels import validate_labels, warn_of_measured_values
 
 
-def _contingency(labels_true: Any, labels_pred: Any) -> np.ndarray:
+def _contingency(labels_true: ArrayLike, labels_pred: ArrayLike) -> np.ndarray:
+    """Count the samples of each class (row) in each cluster (column)."""
     classes = validate_labels(labels_true, "labels_true")
     clusters = validate_labels(labels_pred, "labels_pred")
     with errors_about("labels_true and labels_pred"):
@@ -22,23 +22,25 @@ def _contingency(labels_true: Any, labels_pred: Any) -> np.ndarray:
     return contingency_matrix(classes, clusters)
 
 
-def clustering_accuracy_score(labels_true: Any, labels_pred: Any) -> float:
-    """Share of samples in the right cluster under the best one-to-one matching.
+def clustering_accuracy_score(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
+    """Compute the clustering accuracy under the best one-to-one matching.
 
-    Clusters are matched to classes by the Hungarian method so that the share is as
-    large as it can be; samples of clusters or classes left over count as wrong.
+    It is ``max_m sum_k n_{k m(k)} / n``, where ``n_kc`` is the number of samples in
+    cluster k and class c, n the number of samples, and m matches each cluster to
+    another class. The matching is found by the Hungarian method; samples of unmatched
+    clusters or classes count as errors.
 
     Parameters
     ----------
     labels_true : array-like of shape (n_samples,)
-        Classes.
+        Class of each sample.
     labels_pred : array-like of shape (n_samples,)
-        Clusters.
+        Cluster of each sample.
 
     Returns
     -------
     float
-        Between 0 and 1 (best). Written ACC in papers.
+        Accuracy between 0 and 1 (best), often abbreviated ACC.
 
     Raises
     ------
@@ -48,12 +50,12 @@ def clustering_accuracy_score(labels_true: Any, labels_pred: Any) -> float:
     Warns
     -----
     UserWarning
-        If labels are numbers with fractions: every value counts as a class.
+        If labels are not integers; every distinct value is a class.
 
     See Also
     --------
-    purity_score : Allows several clusters per class.
-    sklearn.metrics.adjusted_rand_score : Corrected for chance.
+    purity_score : Matches several clusters to a class.
+    sklearn.metrics.adjusted_rand_score : Score adjusted for chance.
 
     References
     ----------
@@ -72,23 +74,25 @@ def clustering_accuracy_score(labels_true: Any, labels_pred: Any) -> float:
     return float(counts[matched].sum() / counts.sum())
 
 
-def purity_score(labels_true: Any, labels_pred: Any) -> float:
-    """Share of samples that belong to the commonest class of their cluster.
+def purity_score(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
+    """Compute the share of samples in the most frequent class of their cluster.
 
-    It grows with the number of clusters, up to 1 for one cluster per sample: compare
-    it only between clusterings with the same number.
+    It is ``sum_k max_c n_kc / n``, where ``n_kc`` is the number of samples in cluster
+    k and class c, and n the number of samples. It tends to increase with the number of
+    clusters, to 1 for one cluster per sample, and is comparable only between
+    clusterings with the same number.
 
     Parameters
     ----------
     labels_true : array-like of shape (n_samples,)
-        Classes.
+        Class of each sample.
     labels_pred : array-like of shape (n_samples,)
-        Clusters.
+        Cluster of each sample.
 
     Returns
     -------
     float
-        Between 0 and 1 (best).
+        Purity between 0 and 1 (best).
 
     Raises
     ------
@@ -98,11 +102,11 @@ def purity_score(labels_true: Any, labels_pred: Any) -> float:
     Warns
     -----
     UserWarning
-        If labels are numbers with fractions: every value counts as a class.
+        If labels are not integers; every distinct value is a class.
 
     See Also
     --------
-    clustering_accuracy_score : One cluster per class.
+    clustering_accuracy_score : Matches one cluster to a class.
 
     References
     ----------
@@ -119,23 +123,24 @@ def purity_score(labels_true: Any, labels_pred: Any) -> float:
     return float(counts.max(axis=0).sum() / counts.sum())
 
 
-def pairwise_f_score(labels_true: Any, labels_pred: Any) -> float:
-    """F score of the pairs of samples that a clustering puts together.
+def pairwise_f_score(labels_true: ArrayLike, labels_pred: ArrayLike) -> float:
+    """Compute the F score of the pairs of samples in a common cluster.
 
-    The harmonic mean of precision (of the pairs in one cluster, the share that are of
-    one class) and recall (of the pairs of one class, the share in one cluster).
+    It is the harmonic mean ``2 P R / (P + R)`` of precision P, the share of pairs in
+    a common cluster that have a common class, and recall R, the share of pairs with a
+    common class that are in a common cluster.
 
     Parameters
     ----------
     labels_true : array-like of shape (n_samples,)
-        Classes.
+        Class of each sample.
     labels_pred : array-like of shape (n_samples,)
-        Clusters.
+        Cluster of each sample.
 
     Returns
     -------
     float
-        Between 0 and 1 (best); 1 if neither side has a pair.
+        F score between 0 and 1 (best); 1 if no pair has a common class or cluster.
 
     Raises
     ------
@@ -145,11 +150,11 @@ def pairwise_f_score(labels_true: Any, labels_pred: Any) -> float:
     Warns
     -----
     UserWarning
-        If labels are numbers with fractions: every value counts as a class.
+        If labels are not integers; every distinct value is a class.
 
     See Also
     --------
-    sklearn.metrics.adjusted_rand_score : Counts pairs too, corrected for chance.
+    sklearn.metrics.adjusted_rand_score : Score of pairs, adjusted for chance.
 
     References
     ----------
@@ -163,10 +168,12 @@ def pairwise_f_score(labels_true: Any, labels_pred: Any) -> float:
     0.4
     """
     counts = _contingency(labels_true, labels_pred)
-    both = _pairs(counts)
-    pairs = _pairs(counts.sum(axis=0)) + _pairs(counts.sum(axis=1))
+    both = _count_pairs(counts)
+    # 2 P R / (P + R) = 2 both / (pairs in clusters + pairs in classes)
+    pairs = _count_pairs(counts.sum(axis=0)) + _count_pairs(counts.sum(axis=1))
     return 2 * both / pairs if pairs else 1.0
 
 
-def _pairs(counts: np.ndarray) -> float:
+def _count_pairs(counts: np.ndarray) -> float:
+    """Return the number of pairs within groups of the given sizes."""
     return float((counts * (counts - 1) / 2).sum())

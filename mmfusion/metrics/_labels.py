@@ -1,4 +1,4 @@
-"""Validation of labels: one class or cluster for each sample."""
+"""Validation of labels: the class or cluster of each sample."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import warnings
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils.multiclass import type_of_target
 
 from mmfusion._blocks import as_plain
 
 
-def validate_labels(labels: Any, name: str) -> np.ndarray:
+def validate_labels(labels: ArrayLike | None, name: str) -> np.ndarray:
     """Check the classes or clusters of samples.
 
     Parameters
     ----------
     labels : array-like of shape (n_samples,) or (n_samples, 1)
-        Labels of any type that can be sorted.
+        Labels of any sortable type.
     name : str
-        Name of the parameter, for errors.
+        Name of the parameter in errors.
 
     Returns
     -------
@@ -30,10 +31,10 @@ def validate_labels(labels: Any, name: str) -> np.ndarray:
     Raises
     ------
     TypeError
-        If it is a sparse matrix.
+        If `labels` is a sparse matrix.
     ValueError
-        If there is not one label for each of at least one sample, or one is missing
-        (NaN, None or masked), infinite or complex, or types are mixed.
+        If the shape differs, there is no sample, a label is missing (NaN, None or
+        masked), infinite or complex, or types are mixed.
     """
     if labels is None:
         raise ValueError(f"{name} is None; give one label for each sample")
@@ -42,7 +43,7 @@ def validate_labels(labels: Any, name: str) -> np.ndarray:
     try:
         values = np.asarray(as_plain(labels, name))
         if isinstance(labels, list | tuple) and values.dtype.kind in "US":
-            values = np.array(labels, dtype=object)  # NaN would be the text 'nan'
+            values = np.array(labels, dtype=object)  # else NaN becomes the text 'nan'
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{name} is no array of labels: {error}") from error
     if values.ndim == 2 and values.shape[1] == 1:
@@ -55,13 +56,12 @@ def validate_labels(labels: Any, name: str) -> np.ndarray:
     if len(values) == 0:
         raise ValueError(f"{name} has 0 samples; at least 1 is needed")
     if values.dtype.kind in "cV":
-        raise ValueError(f"{name} holds {values.dtype}; labels are no such values")
+        raise ValueError(f"{name} holds {values.dtype}; give text or real numbers")
     missing = np.flatnonzero(_is_missing(values))
     if missing.size:
         raise ValueError(
             f"{name}: sample {missing[0]} has no label ({values[missing[0]]}; "
-            f"{missing.size} of {len(values)} samples have none): leave such samples "
-            "out"
+            f"{missing.size} of {len(values)} samples have none): remove such samples"
         )
     if values.dtype.kind == "O":
         try:
@@ -75,6 +75,7 @@ def validate_labels(labels: Any, name: str) -> np.ndarray:
 
 
 def _is_missing(values: np.ndarray) -> np.ndarray:
+    """Return which labels are missing or infinite."""
     if values.dtype.kind == "f":
         return ~np.isfinite(values)
     if values.dtype.kind in "mM":
@@ -87,22 +88,22 @@ def _is_missing(values: np.ndarray) -> np.ndarray:
 def _is_no_label(value: Any) -> bool:
     if isinstance(value, float | np.floating):
         return not np.isfinite(value)
-    # pandas.NA is equal to nothing, and has no truth value
+    # by name, since pandas.NA == pandas.NA has no truth value
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def warn_of_measured_values(**labels: np.ndarray) -> None:
-    """Warn of labels that are numbers with fractions, as scikit-learn's scores do.
+    """Warn of labels that are not integers, as the scores of scikit-learn do.
 
     Parameters
     ----------
     **labels : ndarray of shape (n_samples,)
-        Checked labels, by name of the parameter.
+        Validated labels by name of the parameter.
 
     Warns
     -----
     UserWarning
-        If any are such numbers.
+        If labels are floats with fractions.
     """
     measured = [
         name
@@ -112,7 +113,7 @@ def warn_of_measured_values(**labels: np.ndarray) -> None:
     if measured:
         warnings.warn(
             f"Clustering metrics expects discrete values but received continuous "
-            f"values for {' and '.join(measured)}: every value counts as a class",
+            f"values for {' and '.join(measured)}: every distinct value is a class",
             UserWarning,
-            stacklevel=4,
+            stacklevel=4,  # the line that calls the score
         )

@@ -1,4 +1,4 @@
-"""Scorers for searches over clusterers, and the split that transductive ones need."""
+"""Scorers for searches over clusterers, and the split for transductive ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics import get_scorer as sklearn_get_scorer
 from sklearn.metrics import get_scorer_names as sklearn_get_scorer_names
@@ -14,6 +15,7 @@ from sklearn.metrics import make_scorer
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import as_modalities
 from mmfusion.metrics._clustering import (
     clustering_accuracy_score,
@@ -22,26 +24,29 @@ from mmfusion.metrics._clustering import (
 )
 from mmfusion.metrics._silhouette import modality_silhouette_score
 
-_WITH_LABELS: dict[str, Callable[..., float]] = {
+_SCORES_WITH_CLASSES: dict[str, Callable[..., float]] = {
     "clustering_accuracy": clustering_accuracy_score,
     "pairwise_f": pairwise_f_score,
     "purity": purity_score,
 }
 
 
-def _silhouette_scorer(estimator: Any, X: Any, y: Any = None) -> float:
+def _silhouette_scorer(
+    estimator: BaseEstimator, X: ModalitiesLike, y: object = None
+) -> float:
+    """Score predicted clusters; an estimator may split one array into modalities."""
     frame = as_modalities(X, getattr(estimator, "modalities", None))
     return modality_silhouette_score(frame, estimator.predict(X))
 
 
 _SCORERS = {
-    **{name: make_scorer(score) for name, score in _WITH_LABELS.items()},
+    **{name: make_scorer(score) for name, score in _SCORES_WITH_CLASSES.items()},
     "modality_silhouette": _silhouette_scorer,
 }
 
 
 def get_scorer(scoring: str) -> Callable[..., float]:
-    """Get a scorer by name, for the ``scoring`` of a search or cross-validation.
+    """Return a scorer by name, for ``scoring`` in a search or cross-validation.
 
     ====================== ======= ==================================================
     name                   needs y score
@@ -50,31 +55,31 @@ def get_scorer(scoring: str) -> Callable[..., float]:
     'pairwise_f'           yes     :func:`pairwise_f_score`
     'purity'               yes     :func:`purity_score`
     'modality_silhouette'  no      :func:`modality_silhouette_score`
-    any name known to      mostly  :func:`sklearn.metrics.get_scorer`
+    any name of            mostly  :func:`sklearn.metrics.get_scorer`
     scikit-learn
     ====================== ======= ==================================================
 
     Parameters
     ----------
     scoring : str
-        The name.
+        Name of the scorer.
 
     Returns
     -------
     callable
-        Takes (estimator, X, y), calls the estimator's `predict`, returns a float of
-        which larger is better.
+        Function of (estimator, X, y) that calls `predict` of the estimator and returns
+        a float; larger is better.
 
     Raises
     ------
     ValueError
-        If there is no scorer of that name.
+        If the name is unknown.
     TypeError
-        If it is no name.
+        If `scoring` is not a string.
 
     See Also
     --------
-    labels_scorer : For clusterers without `predict`.
+    labels_scorer : Returns a scorer of clusterers without `predict`.
 
     Examples
     --------
@@ -92,8 +97,8 @@ def get_scorer(scoring: str) -> Callable[..., float]:
     """
     if not isinstance(scoring, str):
         raise TypeError(
-            f"scoring is {scoring!r}, not a name; a callable is a scorer by itself, or "
-            "by sklearn.metrics.make_scorer"
+            f"scoring is {scoring!r}, not a name; use a callable as the scorer itself, "
+            "or convert it with sklearn.metrics.make_scorer"
         )
     if scoring in _SCORERS:
         return _SCORERS[scoring]
@@ -101,12 +106,12 @@ def get_scorer(scoring: str) -> Callable[..., float]:
         return sklearn_get_scorer(scoring)
     except ValueError as error:
         raise ValueError(
-            f"scoring {str(scoring)!r} is no scorer; there are {get_scorer_names()}"
+            f"scoring {str(scoring)!r} is unknown; the names are {get_scorer_names()}"
         ) from error
 
 
 def get_scorer_names() -> list[str]:
-    """List the names that `get_scorer` knows, scikit-learn's included.
+    """Return the names that `get_scorer` supports, including those of scikit-learn.
 
     Returns
     -------
@@ -122,25 +127,36 @@ def get_scorer_names() -> list[str]:
     return sorted({*_SCORERS, *sklearn_get_scorer_names()})
 
 
-class _Found(ClusterMixin, BaseEstimator):
-    """Predicts the clusters that were found, for the scorers of scikit-learn."""
+class _FixedLabels(ClusterMixin, BaseEstimator):
+    """Clusterer that predicts given labels, for the scorers of scikit-learn."""
 
     def __init__(self, labels: np.ndarray) -> None:
         self.labels = labels
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: object) -> np.ndarray:
         return self.labels
 
 
-def _score_labels(estimator: Any, X: Any, y: Any = None, *, scorer: Any) -> float:
+def _score_labels(
+    estimator: Any,
+    X: Any,
+    y: ArrayLike | None = None,
+    *,
+    scorer: Callable[..., float],
+) -> float:
+    """Score the labels of a clusterer that was fitted to the samples of X."""
+    # labels_ are those of the training samples, so that X must be the same samples
     check_is_fitted(estimator, "labels_")
     check_consistent_length(X, estimator.labels_)
-    return scorer(_Found(estimator.labels_), X, y)
+    return scorer(_FixedLabels(estimator.labels_), X, y)
 
 
-def _checked_score(labels_true: Any, labels_pred: Any, *, score: Any) -> float:
-    """Call a function of the user, which has to return a finite number."""
+def _call_score(
+    labels_true: np.ndarray, labels_pred: np.ndarray, *, score: Callable[..., float]
+) -> float:
+    """Call a function of the user and check that it returns a finite number."""
     value = score(labels_true, labels_pred)
+    # searches would rank NaN last without an error
     is_number = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf"
     if not is_number or not np.isfinite(value):
         name = getattr(score, "__name__", repr(score))
@@ -152,27 +168,29 @@ def _checked_score(labels_true: Any, labels_pred: Any, *, score: Any) -> float:
 
 
 def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
-    """Score the ``labels_`` of a fitted clusterer, which need no `predict`.
+    """Return a scorer of the ``labels_`` of a fitted clusterer.
+
+    It does not need `predict`, and thus supports transductive clusterers.
 
     Parameters
     ----------
     score : str or callable
-        A name that `get_scorer` knows, or a function of (labels_true, labels_pred).
+        A name that `get_scorer` supports, or a function of (labels_true, labels_pred).
 
     Returns
     -------
     callable
-        A scorer of (estimator, X, y), to be used with `WholeDataSplit`.
+        Scorer of (estimator, X, y), to be used with `WholeDataSplit`.
 
     Raises
     ------
     ValueError
-        If there is no scorer of that name; when scoring, if X is not what the
-        estimator was fitted on, or a callable returns no finite number.
+        If the name is unknown; when scoring, if the estimator was fitted to another
+        number of samples, or a callable does not return a finite number.
 
     See Also
     --------
-    WholeDataSplit : The ``cv`` that goes with it.
+    WholeDataSplit : Splitter for ``cv`` that this scorer needs.
 
     Examples
     --------
@@ -192,21 +210,22 @@ def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
     (100,)
     """
     if callable(score):
-        scorer: Any = make_scorer(partial(_checked_score, score=score))
+        scorer: Any = make_scorer(partial(_call_score, score=score))
     else:
         scorer = get_scorer(score)
     return partial(_score_labels, scorer=scorer)
 
 
 class WholeDataSplit:
-    """The one split that fits on all samples and scores the same samples.
+    """Splitter with a single split, whose training and test sets are all samples.
 
-    Transductive clusterers (no `predict`) can only be scored on what they were fitted
-    on. A search with this ``cv`` and a `labels_scorer` compares them that way.
+    Transductive clusterers, which have no `predict`, can only be scored on the samples
+    they were fitted to. A search with this ``cv`` and a `labels_scorer` compares them
+    in this way.
 
     See Also
     --------
-    labels_scorer : The scorer that goes with it.
+    labels_scorer : Returns the scorer for this splitter.
 
     Examples
     --------
@@ -216,7 +235,9 @@ class WholeDataSplit:
     [([0, 1], [0, 1])]
     """
 
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+    def get_n_splits(
+        self, X: object = None, y: object = None, groups: object = None
+    ) -> int:
         """Return the number of splits.
 
         Parameters
@@ -231,19 +252,19 @@ class WholeDataSplit:
         Returns
         -------
         int
-            Always 1.
+            Number of splits, which is 1.
         """
         return 1
 
     def split(
-        self, X: Any, y: Any = None, groups: Any = None
+        self, X: Any, y: object = None, groups: object = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Generate the split.
+        """Yield the split.
 
         Parameters
         ----------
         X : object with a length
-            The data.
+            Data to split.
         y : object, default=None
             Not used.
         groups : object, default=None
@@ -252,9 +273,10 @@ class WholeDataSplit:
         Yields
         ------
         train : ndarray of int of shape (n_samples,)
-            All positions.
+            Positions of all samples.
         test : ndarray of int of shape (n_samples,)
-            All positions.
+            Positions of all samples.
         """
+        # sparse matrices have no length
         everything = np.arange(X.shape[0] if hasattr(X, "shape") else len(X))
         yield everything, everything

@@ -1,10 +1,11 @@
-"""A score of a clustering that needs no classes."""
+"""Silhouette of a clustering in each modality, which needs no classes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import silhouette_score
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
@@ -13,58 +14,65 @@ from mmfusion._numbers import is_integer
 from mmfusion._options import errors_name
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings, without_offset_and_unit
+from mmfusion._typing import ModalitiesLike, RandomStateLike
 from mmfusion._validation import FLOATS, as_modalities
 from mmfusion.metrics._labels import validate_labels, warn_of_measured_values
 
 
 def modality_silhouette_score(
-    X: Any,
-    labels: Any,
+    X: ModalitiesLike,
+    labels: ArrayLike,
     *,
     scaling: str | None = "auto",
     average: bool = True,
     sample_size: int | None = 2000,
-    random_state: Any = 0,
+    random_state: RandomStateLike = 0,
 ) -> Any:
-    """Silhouette of one clustering in every modality.
+    """Compute the silhouette of a clustering in every modality.
 
-    It needs no classes, and, since it looks at each modality by itself, its values
-    can be compared across weights, scalings and ways of fusion: a fused inertia or
-    likelihood cannot.
+    The silhouette of sample i is ``(b_i - a_i) / max(a_i, b_i)``, with its mean
+    distance ``a_i`` to the other samples of its cluster and the smallest mean distance
+    ``b_i`` to the samples of another cluster; that of a modality is the mean over
+    samples, in the features of this modality alone.
+
+    It needs no classes, and, since each modality is scored separately, its values are
+    comparable between weights, scalings and fusion strategies, unlike the inertia or
+    likelihood of fused data.
 
     Parameters
     ----------
     X : Modalities, list or dict of array-like, or array-like of one modality
-        The data, without sequences.
+        Data without sequences.
     labels : array-like of shape (n_samples,)
-        The clustering: labels of any type, none of them missing.
+        Cluster of each sample, of any type.
     scaling : {'auto', 'block', 'standard', 'l2'} or None, default='auto'
-        How each modality is scaled before distances are taken, as in `EarlyFusion`.
+        Scaling of each modality before distances are computed, as in `EarlyFusion`.
     average : bool, default=True
-        Whether to return the mean over modalities, or one value for each.
+        Whether to return the mean over modalities, or the score of each modality.
     sample_size : int or None, default=2000
-        Samples drawn, since the cost grows with their square. None takes all.
+        Number of samples drawn to limit the cost, which is quadratic in it. None uses
+        all samples.
     random_state : int, RandomState instance or None, default=0
-        For the draw; fixed by default, so that the score is a function of its input.
+        Seed of the draw, fixed by default so that the score is deterministic.
 
     Returns
     -------
     float or ndarray of shape (n_modalities,)
-        Between -1 and 1 (best). A modality of which the draw has fewer than two
-        clusters, or no two samples in one, scores -1: nothing was told apart. One
-        that fewer than two samples of the draw have is NaN, and left out of the mean.
+        Silhouette between -1 and 1 (best). It is -1 for modalities in which the drawn
+        samples have a single cluster, or a cluster each. It is NaN for modalities
+        observed in fewer than two drawn samples, which the mean ignores.
 
     Raises
     ------
     ValueError
         If a modality holds sequences, the lengths differ, a label is missing (NaN),
-        or an option is none.
+        or an option is invalid.
     TypeError
         If `average` is neither True nor False.
 
     See Also
     --------
-    sklearn.metrics.silhouette_score : For one modality, unscaled.
+    sklearn.metrics.silhouette_score : Silhouette in one modality, without scaling.
 
     References
     ----------
@@ -95,40 +103,42 @@ def modality_silhouette_score(
         raise TypeError(f"average is {average!r}; give True or False")
     frame = as_modalities(X)
     check_row_labels(frame._index, labels, "labels")
-    labels = validate_labels(labels, "labels")
-    warn_of_measured_values(labels=labels)
-    check_consistent_length(frame, labels)
+    clusters = validate_labels(labels, "labels")
+    warn_of_measured_values(labels=clusters)
+    check_consistent_length(frame, clusters)
     if sample_size is not None and sample_size < len(frame):
         rng = check_random_state(random_state)
         drawn = np.sort(rng.choice(len(frame), sample_size, replace=False))
-        frame, labels = frame[drawn], labels[drawn]
+        frame, clusters = frame[drawn], clusters[drawn]
     scores = []
-    for name, block, present in zip(
+    for name, block, observed in zip(
         frame.names, frame.blocks, frame.observed.T, strict=True
     ):
-        own = labels[present]
+        own = clusters[observed]
         if len(own) < 2:
             scores.append(np.nan)
             continue
+        # the silhouette is not defined; such a clustering is as bad as possible
         if not 2 <= len(np.unique(own)) < len(own):
             scores.append(-1.0)
             continue
         with errors_name(name):
             scores.append(
-                _silhouette(as_table(block, name)[present], own, scaling, name)
+                _table_silhouette(as_table(block, name)[observed], own, scaling, name)
             )
     if not average:
         return np.array(scores)
     return -1.0 if np.isnan(scores).all() else float(np.nanmean(scores))
 
 
-def _silhouette(
+def _table_silhouette(
     table: Any, labels: np.ndarray, scaling: str | None, name: str
 ) -> float:
+    """Compute the silhouette in one scaled modality."""
     table = check_array(
         table, accept_sparse="csr", dtype=FLOATS, input_name=f"modality {name!r}"
     )
     fitted = fit_scalings([table], [scaling])[0]
-    if fitted.name is None:
+    if fitted.name is None:  # squared distances of huge values would overflow
         fitted = without_offset_and_unit(table)
     return float(silhouette_score(fitted.apply(table), labels))

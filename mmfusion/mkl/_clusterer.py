@@ -1,12 +1,12 @@
-"""Clustering by a weighted sum of kernels."""
+"""Clustering by kernel k-means on a weighted sum of kernels."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import (
@@ -21,32 +21,43 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state, gen_batches
 
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
 from mmfusion.metrics import modality_silhouette_score
-from mmfusion.mkl._kernels import fit_kernel_scaling
-from mmfusion.mkl._modality_kernels import KERNEL_CONSTRAINTS, KernelInputMixin
+from mmfusion.mkl._base import KernelSumMixin
+from mmfusion.mkl._kernel_input import (
+    KERNEL_CONSTRAINTS,
+    GammaLike,
+    KernelLike,
+    ScalingLike,
+)
+from mmfusion.mkl._kernel_scaling import fit_kernel_scaling
 from mmfusion.mkl._neighborhoods import Neighborhoods, fit_neighborhoods
-from mmfusion.mkl._solvers import ALGORITHMS, Consensus, solve
+from mmfusion.mkl._solvers import (
+    CLUSTERER_ALGORITHMS,
+    KernelConsensus,
+    solve_kernel_clustering,
+)
 from mmfusion.mkl._stacks import KernelStack, Stack, accumulate_features
 from mmfusion.modalities import Modalities
 
-N_CLUSTERS = 8
-CHUNK_ROWS = 2**12
+MKL_DEFAULT_CLUSTERS = 8
+FEATURE_BATCH_ROWS = 2**12
 
 
 class MKLClusterer(
-    KernelInputMixin,
+    KernelSumMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     ClusterMixin,
     BaseEstimator,
 ):
-    """Cluster by a weighted sum of kernels, whose weights are learned without classes.
+    """Cluster by kernel k-means on a weighted sum of kernels.
 
-    Kernel k-means is relaxed: of the sum ``K = sum_p w_p K_p`` of kernels of all
-    modalities the leading eigenvectors H are found, which maximise ``tr(H' K H)`` over
-    ``H'H = I``. Times the roots of their eigenvalues they are the coordinates of the
-    samples in the subspace that tells most of them; these, brought to unit length, are
-    clustered by k-means. The algorithms differ in what the weights are.
+    Kernel k-means is relaxed: the leading eigenvectors H of ``K = sum_p w_p K_p``
+    maximise ``tr(H' K H)`` over ``H'H = I``. Times the roots of their eigenvalues they
+    are the coordinates of the samples in the subspace of largest variance; these,
+    scaled to unit norm, are clustered by k-means. The weights w are learned without
+    classes; the algorithms differ in their objective.
 
     Parameters
     ----------
@@ -60,106 +71,107 @@ callable, list or dict, default='rbf'
         kernels, or one array of shape (n_samples, n_samples, n_kernels), which searches
         and cross-validation split in rows and columns.
     gamma : float, array-like of float or dict, default=None
-        Of 'rbf', 'poly', 'laplacian' and 'chi2'; None follows the median distance of
-        each modality. See `ModalityKernels`.
+        Coefficient of 'rbf', 'poly', 'laplacian' and 'chi2', or one by modality name;
+        several values make one kernel each. None is by the median rule.
     degree : float, default=3
-        Of 'poly'.
+        Degree of the polynomial kernel.
     coef0 : float, default=1
-        Of 'poly'.
+        Constant of the polynomial kernel.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
-        How the features of a modality are scaled first; see `EarlyFusion`.
+        Scaling of the features of a modality before kernels; see `EarlyFusion`.
     normalize : {'trace', 'cosine'} or None, default='trace'
-        Size of each centred kernel: a diagonal of 1 on average, or everywhere.
+        Normalisation of each centred kernel. 'trace': the variance of the samples is 1.
+        'cosine': every sample has norm 1.
     algorithm : {'agreement', 'average', 'late_fusion', 'mkkm', 'mkkm_mr', \
 'simple_mkkm', 'statis'}, default='agreement'
-        How kernels are weighed.
+        Algorithm of the weights.
 
-        - 'agreement': by how far a kernel's own eigenvectors H_p agree with those of
-          the others: ``|H_p' H_q|^2 / k``, less chance, averaged over the others. A
-          modality that agrees with none gets no weight. Of two kernels neither can be
-          told to be the odd one, so that it is 'average';
-        - 'average': all alike;
-        - 'statis': the leading eigenvector of the matrix of kernel alignments [1]_;
-        - 'simple_mkkm': weights ``g_p^2``, g minimising over the simplex what the best
-          H explains: convex, one optimum [2]_;
-        - 'mkkm': weights ``g_p^2``, g and H minimising what H leaves unexplained, by
-          turns [3]_;
-        - 'mkkm_mr': the same with a penalty on weighing kernels that are alike [4]_;
-        - 'late_fusion': no sum of kernels, but of the H_p, each rotated to agree with
-          the consensus [5]_.
+        - 'agreement': sum over the other kernels q of ``|H_p' H_q|^2 / k``, less
+          chance, with the leading eigenvectors H_p of each kernel. A modality that
+          agrees with none gets no weight. Of two kernels both agree equally, so that
+          it is 'average';
+        - 'average': equal weights;
+        - 'statis': leading eigenvector of the matrix of kernel alignments [1]_;
+        - 'simple_mkkm': weights ``g_p^2``, with ``min_g max_H sum_p g_p^2
+          tr(H' K_p H)`` over the simplex, which is convex [2]_;
+        - 'mkkm': weights ``g_p^2``, with ``min_{g, H} sum_p g_p^2
+          tr(K_p (I - HH'))``, alternating [3]_;
+        - 'mkkm_mr': the same, plus a penalty of similar kernels ``lambda g'Mg / 2``
+          with their alignments M [4]_;
+        - 'late_fusion': ``max tr(F'(sum_p b_p H_p W_p + lambda H))``, a consensus F of
+          the H_p, each rotated by W_p [5]_.
     regularization : float, default=1.0
-        Of 'mkkm_mr', the factor of its penalty; of 'late_fusion', the part of the mean
-        kernel in the consensus.
+        Factor lambda of the penalty of 'mkkm_mr', or of the mean kernel in the
+        consensus of 'late_fusion'.
     neighborhood : float, default=None
-        Share of the samples that are near a sample: kernels are kept to pairs that
-        share neighbourhoods, weighted by how many [6]_. For exact kernels. None keeps
-        all pairs.
-    approximation : {'auto', 'nystroem', 'fourier'} or None, default='auto'
-        Exact kernels (None), or explicit features, whose time and memory grow linearly
-        with the number of samples; 'auto' takes features beyond `max_exact_samples`.
-        See `ModalityKernels`.
-    max_exact_samples : int, default=5000
-        Maximum number of samples for which 'auto' makes exact kernels.
+        Share of the samples in the neighbourhood of a sample: kernels are multiplied by
+        the share of neighbourhoods that contain both samples of a pair [6]_. For exact
+        kernels. None uses all pairs.
+    approximation : {'auto', 'nystroem', 'fourier'}, int or None, default='auto'
+        None uses exact kernels, 'nystroem' and 'fourier' explicit features, whose time
+        and memory grow linearly with the number of samples. An integer is the maximum
+        number of samples of `fit` for which kernels are exact; more samples, unless all
+        kernels are precomputed, are approximated by 'nystroem'. 'auto' is 5000.
     n_components : int, default=128
         Maximum number of explicit features of a kernel.
     temp_folder : str or path-like, default=None
-        Folder, which must exist, for the exact kernels of `fit`: they are memory-mapped
-        files without a name for as long as it takes, and memory holds their sum. None
+        Existing folder for the exact kernels of `fit`: they are memory-mapped files
+        without a name, deleted during `fit`, and memory holds their sum only. None
         keeps all in memory.
     n_init : int, default=10
-        Restarts of k-means.
+        Number of restarts of k-means.
     max_iter : int, default=100
         Maximum number of steps of 'simple_mkkm', 'mkkm', 'mkkm_mr' and 'late_fusion'.
     tol : float, default=1e-6
-        Relative change of the objective at which they stop; for 'simple_mkkm' the
+        Relative change of the objective at which these stop; for 'simple_mkkm' the
         relative duality gap.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
     n_jobs : int, default=None
-        Kernels that are made at a time, in threads. None is 1 unless in a joblib
-        context, -1 all processors.
+        Number of kernels that are computed at a time, in threads. None is 1 unless in a
+        joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
-        For k-means, landmarks and random features; weights of exact kernels do not
-        depend on it.
+        Randomness of k-means, landmarks and random features; weights of exact kernels
+        do not depend on it.
 
     Attributes
     ----------
     labels_ : ndarray of int of shape (n_samples,)
         Cluster of each sample.
-    kernel_weights_ : ndarray of shape (n_kernels,)
-        Weights w_p of the kernels, which add up to 1; for 'late_fusion' those of the
+    kernel_weights_ : ndarray of float64 of shape (n_kernels,)
+        Weight w_p of each kernel; they add up to 1. For 'late_fusion' weights of the
         partitions.
-    modality_weights_ : ndarray of shape (n_modalities,)
-        Sums of the weights of each modality's kernels.
+    modality_weights_ : ndarray of float64 of shape (n_modalities,)
+        Sum of the weights of the kernels of each modality.
     objective_path_ : ndarray of shape (`n_iter_`,)
-        The objective after each step: falling for 'mkkm' and 'mkkm_mr', the least so
-        far for 'simple_mkkm', rising for 'late_fusion'. For the others one value:
-        the trace that H leaves unexplained.
+        Objective after each step: decreasing for 'mkkm' and 'mkkm_mr', the smallest so
+        far for 'simple_mkkm', increasing for 'late_fusion'. For the others one value,
+        ``tr(K) - tr(H' K H)``.
     n_iter_ : int
         Number of steps, each with one eigenproblem but for 'late_fusion'.
     cluster_centers_ : ndarray of shape (n_clusters, n_dimensions)
         Centres in the consensus embedding.
     kernels_ : ModalityKernels
-        Fitted; makes the kernels.
+        Fitted transformer of the kernels.
     kernel_names_ : ndarray of str of shape (n_kernels,)
-        The modality; ``<modality>-<k>`` where it has several kernels.
+        Name of the modality; ``<modality>-<k>`` where it has several kernels.
     kernel_modalities_ : ndarray of int of shape (n_kernels,)
         Position of the modality of each kernel.
     gamma_ : ndarray of float64 of shape (n_kernels,)
-        Of each kernel; NaN where it has none.
-    scales_ : dict of str to str
-        The scaling of each modality; 'auto' is resolved.
+        Gamma of each kernel; NaN where it has none.
+    scaling_ : dict of str to str
+        Scaling of each modality, with 'auto' resolved.
     approximation_ : {'nystroem', 'fourier'} or None
-        What was taken; 'auto' is resolved.
+        Approximation of the kernels, with 'auto' and integers resolved.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
-        Their names.
+        Names of the modalities.
     n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
-        Their numbers of features.
+        Number of features of each modality.
     n_features_in_ : int
-        Number of features in all.
+        Total number of features.
     feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
         Names ``<modality>__<feature>``, if the input had names.
 
@@ -167,8 +179,8 @@ callable, list or dict, default='rbf'
     ------
     ValueError
         If there are fewer samples than clusters, a sample lacks every modality, a
-        kernel is not one (see `ModalityKernels`), or `neighborhood` is given with
-        explicit features.
+        precomputed kernel is invalid (see `ModalityKernels`), or `neighborhood` is
+        given with explicit features.
 
     Warns
     -----
@@ -177,38 +189,39 @@ callable, list or dict, default='rbf'
 
     See Also
     --------
-    ModalityKernels : The kernels alone.
-    EarlyFusionClusterer : Clusters the concatenation of modalities.
+    ModalityKernels : Computes the kernels.
+    EarlyFusionClusterer : Clusters concatenated modalities.
     LateFusionClusterer : Finds a consensus of clusterings of the modalities.
 
     Notes
     -----
-    *Which algorithm.* A modality of pure noise is what min-max and min-min weights
-    are drawn to: 'simple_mkkm' looks for the kernels that are hardest to explain, which
-    noise is. Agreement cannot be faked by noise, and is the default for that reason.
-    With two modalities there is nobody to judge between them: both agree alike,
-    and weights are equal. Modalities that repeat each other agree, so that copies gain
-    weight. Where all modalities are known to be good, 'average' is hard to beat.
+    *Choice of the algorithm.* Min-max and min-min weights are attracted by a modality
+    of pure noise: 'simple_mkkm' weights the kernels that are hardest to explain, which
+    noise is. Independent noise agrees with no other kernel, for which reason
+    'agreement' is the default. With two modalities both agree equally, and weights are
+    equal. Modalities that repeat each other agree, so that copies gain weight. Where
+    all modalities are informative, 'average' is hard to beat.
 
-    *The embedding.* Papers cluster the rows of H, where all k directions weigh alike,
-    also the last ones, which tell little. Here a direction weighs what it explains, as
-    in k-means on the samples of feature space; on simulated data and on the digits of
-    scikit-learn that found more of the classes, whatever the weights of the kernels.
-    'late_fusion' has no eigenvalues and clusters its orthonormal consensus.
+    *The embedding.* The papers cluster the rows of H, where all k directions have equal
+    weight, also the last ones, which explain little. Here the weight of a direction is
+    the variance that it explains, as in k-means on the samples in feature space; on
+    simulated data and on the digits of scikit-learn that found more of the classes,
+    whatever the weights of the kernels. 'late_fusion' has no eigenvalues and clusters
+    its orthonormal consensus.
 
     *New samples* are embedded by their kernel values with those of `fit`, centred by
-    the means of `fit`: ``k(x)' H L^-1/2`` with the eigenvalues L, and get the nearest
-    centre. For the samples of `fit` this repeats ``labels_``. Kernels of
-    weight 0 are not made.
+    the means of `fit`: ``k(x)' H L^-1/2`` with the eigenvalues L, and assigned to the
+    nearest centre. For the samples of `fit` this repeats ``labels_``. Kernels of weight
+    0 are not computed.
 
-    *Missing modalities.* A sample that lacks a modality lies at its mean, and its
-    other kernels are stretched in turn; see `ModalityKernels`.
+    *Missing modalities.* A sample that lacks a modality lies at its mean, and its other
+    kernels are multiplied by a factor above 1; see `ModalityKernels`.
 
     *Cost.* Exact kernels take ``n_kernels * n_samples^2`` numbers, and eigenproblems
     are solved for `n_clusters` vectors by Lanczos. With explicit features all weights
-    and eigenvectors follow from the table of inner products of the features, of size
-    ``(n_kernels * n_components)^2``, to which samples are added in chunks; features
-    are made twice and never kept.
+    and eigenvectors follow from the inner products of the features, a matrix of size
+    ``(n_kernels * n_components)^2`` to which samples are added in batches; features
+    are computed twice and never stored.
 
     References
     ----------
@@ -240,7 +253,7 @@ callable, list or dict, default='rbf'
     _parameter_constraints: dict = {
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         **KERNEL_CONSTRAINTS,
-        "algorithm": [StrOptions(set(ALGORITHMS))],
+        "algorithm": [StrOptions(set(CLUSTERER_ALGORITHMS))],
         "regularization": [Interval(Real, 0, None, closed="left")],
         "neighborhood": [Interval(Real, 0, 1, closed="right"), None],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -252,25 +265,24 @@ callable, list or dict, default='rbf'
         self,
         n_clusters: int | None = None,
         *,
-        kernel: Any = "rbf",
-        gamma: float | Sequence[float] | Mapping[str, Any] | None = None,
+        kernel: KernelLike = "rbf",
+        gamma: GammaLike = None,
         degree: float = 3,
         coef0: float = 1,
-        scaling: Any = "auto",
+        scaling: ScalingLike = "auto",
         normalize: str | None = "trace",
         algorithm: str = "agreement",
         regularization: float = 1.0,
         neighborhood: float | None = None,
-        approximation: str | None = "auto",
-        max_exact_samples: int = 5000,
+        approximation: str | int | None = "auto",
         n_components: int = 128,
         temp_folder: str | PathLike[str] | None = None,
         n_init: int = 10,
         max_iter: int = 100,
         tol: float = 1e-6,
-        modalities: Any = None,
+        modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
+        random_state: RandomStateLike = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.kernel = kernel
@@ -283,7 +295,6 @@ callable, list or dict, default='rbf'
         self.regularization = regularization
         self.neighborhood = neighborhood
         self.approximation = approximation
-        self.max_exact_samples = max_exact_samples
         self.n_components = n_components
         self.temp_folder = temp_folder
         self.n_init = n_init
@@ -294,8 +305,8 @@ callable, list or dict, default='rbf'
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Make the kernels, learn their weights, and cluster the samples.
+    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
+        """Fit the kernels and their weights, and cluster the samples.
 
         Parameters
         ----------
@@ -310,18 +321,18 @@ callable, list or dict, default='rbf'
             The fitted clusterer.
         """
         frame = self._validate(X, reset=True)
-        k = N_CLUSTERS if self.n_clusters is None else self.n_clusters
+        k = MKL_DEFAULT_CLUSTERS if self.n_clusters is None else self.n_clusters
         if len(frame) < k:
             raise ValueError(f"n_samples={len(frame)} should be >= n_clusters={k}")
         rng = check_random_state(self.random_state)
-        self.kernels_ = self._make_kernels(rng, center=True, normalize=self.normalize)
+        self.kernels_ = self._make_kernels(rng)
         self.kernels_._take_layout(self)
-        tables = self.kernels_._fit_frame(frame)
+        grams = self.kernels_._fit_frame(frame)
         self._neighborhoods: Neighborhoods | None = None
-        if tables is not None and self.neighborhood is not None:
-            tables = self._keep_to_neighborhoods(tables)
-        consensus = self._solve(self._stack(frame, tables), k)
-        embedding = self._embed(frame) if tables is None else self._project(tables)
+        if grams is not None and self.neighborhood is not None:
+            grams = self._fit_neighborhoods(grams, self.neighborhood)
+        consensus = self._fit_weights(self._stack(frame, grams), k)
+        embedding = self._embed(frame) if grams is None else self._project(grams)
         k_means = KMeans(k, n_init=self.n_init, random_state=rng)
         self._k_means = k_means.fit(embedding)
         self.labels_ = self._k_means.labels_
@@ -337,8 +348,8 @@ callable, list or dict, default='rbf'
             )
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Tell the cluster of new samples: that of the nearest centre.
+    def predict(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the clusters of samples, those of the nearest centres.
 
         Parameters
         ----------
@@ -353,8 +364,8 @@ callable, list or dict, default='rbf'
         frame = self._validate(X, reset=False)
         return self._k_means.predict(self._embed(frame))
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Give the consensus embedding of samples, in which they are clustered.
+    def transform(self, X: ModalitiesLike) -> np.ndarray:
+        """Compute the consensus embedding of samples, in which they are clustered.
 
         Parameters
         ----------
@@ -364,15 +375,15 @@ callable, list or dict, default='rbf'
         Returns
         -------
         ndarray of float64 of shape (n_samples, n_dimensions)
-            Rows of unit length; 0 for a sample that no kernel tells from the mean.
+            Rows of unit norm; 0 for a sample at the mean of every kernel.
         """
         return self._embed(self._validate(X, reset=False))
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: ModalitiesLike, y: object = None) -> float:
         """Score the clusters of samples without classes.
 
-        It can be compared across kernels, algorithms and numbers of clusters, as a
-        search does.
+        Scores are comparable across kernels, algorithms and numbers of clusters, as a
+        search needs.
 
         Parameters
         ----------
@@ -385,45 +396,48 @@ callable, list or dict, default='rbf'
         -------
         float
             Mean silhouette over the modalities, of at most 2000 samples. Precomputed
-            kernels are taken by their rows, the likeness to the samples of `fit`.
+            kernels are represented by their rows, the similarities to the samples of
+            `fit`.
         """
         frame = self._validate(X, reset=False)
         labels = self._k_means.predict(self._embed(frame))
         return modality_silhouette_score(frame, labels)
 
-    def _keep_to_neighborhoods(self, tables: list[np.ndarray]) -> list[np.ndarray]:
-        share = self.neighborhood
-        assert share is not None
-        self._neighborhoods = fit_neighborhoods(tables, share)
-        mask = self._neighborhoods.mask(tables)
-        tables = [table * mask for table in tables]
-        self._masked = [fit_kernel_scaling(table) for table in tables]
-        return [s.apply(table) for s, table in zip(self._masked, tables, strict=True)]
+    def _fit_neighborhoods(
+        self, grams: list[np.ndarray], share: float
+    ) -> list[np.ndarray]:
+        """Restrict kernels to neighbourhoods, then centre and normalise them again."""
+        self._neighborhoods = fit_neighborhoods(grams, share)
+        mask = self._neighborhoods.mask(grams)
+        grams = [K * mask for K in grams]
+        self._local_scalings = [fit_kernel_scaling(K) for K in grams]
+        scaled = zip(self._local_scalings, grams, strict=True)
+        return [scaling.apply(K) for scaling, K in scaled]
 
-    def _stack(self, frame: Modalities, tables: list[np.ndarray] | None) -> Stack:
-        if tables is not None:
-            return KernelStack(tables)
+    def _stack(self, frame: Modalities, grams: list[np.ndarray] | None) -> Stack:
+        if grams is not None:
+            return KernelStack(grams)
         if self.neighborhood is not None:
             raise ValueError(
-                "neighborhood needs exact kernels; take approximation=None, or leave "
+                "neighborhood needs exact kernels; set approximation=None, or "
                 "neighborhood=None"
             )
-        return accumulate_features(self._chunks(frame, None))
+        return accumulate_features(self._compute_batches(frame, None))
 
-    def _chunks(
-        self, frame: Modalities, which: Sequence[int] | None
+    def _compute_batches(
+        self, frame: Modalities, positions: Sequence[int] | None
     ) -> Iterator[list[np.ndarray]]:
-        for rows in gen_batches(len(frame), CHUNK_ROWS):
-            yield self.kernels_._tables(frame[rows], which)
+        for rows in gen_batches(len(frame), FEATURE_BATCH_ROWS):
+            yield self.kernels_._compute(frame[rows], positions)
 
-    def _solve(self, stack: Stack, k: int) -> Consensus:
-        """Weigh the kernels that tell samples apart."""
+    def _fit_weights(self, stack: Stack, k: int) -> KernelConsensus:
+        """Learn the weights of the kernels that are not 0 everywhere."""
         traces = stack.traces()
-        telling = np.flatnonzero(traces > 0)
-        if telling.size == 0:
-            telling = np.arange(len(traces))
-        part = stack.of(telling)
-        consensus = solve(
+        informative = np.flatnonzero(traces > 0)
+        if informative.size == 0:
+            informative = np.arange(len(traces))
+        part = stack.subset(informative)
+        consensus = solve_kernel_clustering(
             part,
             k,
             self.algorithm if traces.any() else "average",
@@ -432,38 +446,42 @@ callable, list or dict, default='rbf'
             regularization=self.regularization,
         )
         weights = np.zeros(len(traces))
-        weights[telling] = consensus.weights
-        self._tell_kernels(self.kernels_, weights)
+        weights[informative] = consensus.weights
+        self._set_kernel_attributes(self.kernels_, weights)
         self._projections: list[np.ndarray | None] = [None] * len(traces)
-        for p, own in zip(telling, part.projections(consensus.terms), strict=True):
-            self._projections[p] = own
+        projections = part.projections(consensus.terms)
+        for p, projection in zip(informative, projections, strict=True):
+            self._projections[p] = projection
         self._n_features_out = max(
             own.shape[1] for own in self._projections if own is not None
         )
         return consensus
 
     def _embed(self, frame: Modalities) -> np.ndarray:
+        """Embed checked samples by the kernels that have a projection."""
         used = [p for p, own in enumerate(self._projections) if own is not None]
-        parts = []
-        for tables in self._chunks(frame, None if self._neighborhoods else used):
-            if self._neighborhoods is not None:
-                mask = self._neighborhoods.mask(tables)
-                tables = [
-                    scaling.apply(table * mask)
-                    for scaling, table in zip(self._masked, tables, strict=True)
-                ]
-                tables = [tables[p] for p in used]
-            parts.append(self._project_used(tables, used))
-        return np.concatenate(parts)
+        if self._neighborhoods is None:
+            batches = self._compute_batches(frame, used)
+            return np.concatenate([self._project_used(K, used) for K in batches])
+        # the neighbourhoods are those of the mean of all kernels
+        batches = self._compute_batches(frame, None)
+        return np.concatenate([self._project(self._localize(K)) for K in batches])
 
-    def _project(self, tables: Sequence[np.ndarray]) -> np.ndarray:
+    def _localize(self, kernels: list[np.ndarray]) -> list[np.ndarray]:
+        """Restrict kernels of samples with those of `fit` to neighbourhoods."""
+        assert self._neighborhoods is not None
+        mask = self._neighborhoods.mask(kernels)
+        scaled = zip(self._local_scalings, kernels, strict=True)
+        return [scaling.apply(K * mask) for scaling, K in scaled]
+
+    def _project(self, kernels: Sequence[np.ndarray]) -> np.ndarray:
         used = [p for p, own in enumerate(self._projections) if own is not None]
-        return self._project_used([tables[p] for p in used], used)
+        return self._project_used([kernels[p] for p in used], used)
 
     def _project_used(
-        self, tables: Sequence[np.ndarray], used: Sequence[int]
+        self, kernels: Sequence[np.ndarray], used: Sequence[int]
     ) -> np.ndarray:
-        embedding = np.zeros((len(tables[0]), self._n_features_out))
-        for p, table in zip(used, tables, strict=True):
-            embedding += table @ self._projections[p]
+        embedding = np.zeros((len(kernels[0]), self._n_features_out))
+        for p, K in zip(used, kernels, strict=True):
+            embedding += K @ self._projections[p]
         return normalize(embedding, copy=False)

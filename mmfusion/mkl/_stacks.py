@@ -12,12 +12,15 @@ from sklearn.utils import gen_batches
 
 from mmfusion._blocks import column_slices
 
-DENSE_ROWS = 200  # below, LAPACK is as fast as Lanczos
-FEW = 8  # times as many rows as eigenvectors make Lanczos worth while
-SPARE, DEPTH, CYCLES = 8, 3, 60
-PRECISE, ROUGH = 1e-6, 1e-2
-CHUNK_CELLS = 2**17
-ROUNDING = 1e-9
+DENSE_ROWS = 200  # LAPACK is as fast as Lanczos for fewer rows
+LANCZOS_RATIO = 8  # rows per eigenvector from which on Lanczos is faster
+LANCZOS_SPARE_VECTORS = 8  # beyond those wanted, which speed up convergence
+LANCZOS_BLOCKS = 3  # of the Krylov space, per restart
+LANCZOS_RESTARTS = 60
+PRECISE_RESIDUAL = 1e-6
+ROUGH_RESIDUAL = 1e-2
+SUM_BATCH_CELLS = 2**17  # values that stay in the processor's cache
+ZERO_EIGENVALUE = 1e-9  # relative to the largest one: a direction without variance
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Subspace:
     weights : ndarray of shape (n_kernels,)
         Weights of the sum.
     basis : ndarray of shape (n_samples, k) or (n_features, k)
-        H, or what the features are multiplied by to get it.
+        The eigenvectors H, or the coefficients of features whose sum H is.
     values : ndarray of shape (k,)
         Eigenvalues, descending, all positive.
     """
@@ -41,12 +44,12 @@ class Subspace:
 
 @dataclass(frozen=True)
 class KernelStack:
-    """Kernels of the same samples.
+    """Kernels of the same samples, as Gram matrices.
 
     Parameters
     ----------
     kernels : list of ndarray of shape (n_samples, n_samples)
-        Symmetric tables.
+        The symmetric matrices.
     """
 
     kernels: Sequence[np.ndarray]
@@ -56,50 +59,56 @@ class KernelStack:
         """Number of samples."""
         return len(self.kernels[0])
 
-    def of(self, which: np.ndarray) -> KernelStack:
-        """The kernels at these positions."""
-        return KernelStack([self.kernels[p] for p in which])
+    def subset(self, positions: np.ndarray) -> KernelStack:
+        """Return the kernels at some positions."""
+        return KernelStack([self.kernels[p] for p in positions])
 
     def traces(self) -> np.ndarray:
-        """Trace of each kernel, of shape (n_kernels,)."""
+        """Return the trace of each kernel, of shape (n_kernels,)."""
         return np.array([float(np.trace(K, dtype=np.float64)) for K in self.kernels])
 
     def top(
         self,
         weights: np.ndarray,
         k: int,
-        accuracy: float = PRECISE,
+        accuracy: float = PRECISE_RESIDUAL,
         start: Subspace | None = None,
     ) -> Subspace:
-        """At most k leading eigenvectors of the weighted sum, near those of `start`."""
+        """Compute at most k leading eigenvectors of the weighted sum.
+
+        The search starts from the subspace `start`, if there is one.
+        """
         total = weighted_sum(self.kernels, weights)
-        near = None if start is None else start.basis
-        basis, values = top_eigenpairs(total, k, accuracy, near)
+        first = None if start is None else start.basis
+        basis, values = top_eigenpairs(total, k, accuracy, first)
         return Subspace(weights, basis, values)
 
     def shares(self, subspace: Subspace) -> np.ndarray:
-        """tr(H' K_p H) of each kernel, of shape (n_kernels,)."""
+        """Compute ``tr(H' K_p H)`` of each kernel, of shape (n_kernels,)."""
         H = subspace.basis.astype(self.kernels[0].dtype)
         return np.array([float(np.vdot(H, K @ H)) for K in self.kernels])
 
     def overlap(self, one: Subspace, other: Subspace) -> np.ndarray:
-        """Cosines H'G of two subspaces, of shape (k, k')."""
+        """Compute the products ``H'G`` of two subspaces, of shape (k, k')."""
         return one.basis.T @ other.basis
 
     def inner_products(self) -> np.ndarray:
-        """<K_p, K_q> of all pairs, of shape (n_kernels, n_kernels)."""
+        """Compute ``<K_p, K_q>`` of all pairs, of shape (n_kernels, n_kernels)."""
         n_kernels = len(self.kernels)
-        table = np.empty((n_kernels, n_kernels))
+        products = np.empty((n_kernels, n_kernels))
         for p in range(n_kernels):
             for q in range(p + 1):
-                table[p, q] = np.vdot(self.kernels[p], self.kernels[q])
-                table[q, p] = table[p, q]
-        return table
+                products[p, q] = np.vdot(self.kernels[p], self.kernels[q])
+                products[q, p] = products[p, q]
+        return products
 
     def projections(
         self, terms: Sequence[tuple[Subspace, np.ndarray]]
     ) -> list[np.ndarray | None]:
-        """What each kernel's values are multiplied by, to add up to sum_j H_j R_j."""
+        """Compute factors of the kernels, whose products add up to ``sum_j H_j R_j``.
+
+        By ``K H = H L`` they are ``w_p H L^-1 R``; None for kernels of weight 0.
+        """
         sums: list[np.ndarray | None] = [None] * len(self.kernels)
         for subspace, rotation in terms:
             part = subspace.basis / subspace.values @ rotation
@@ -111,17 +120,17 @@ class KernelStack:
 
 @dataclass(frozen=True)
 class FeatureStack:
-    """Kernels of the same samples as products of explicit features Z_p Z_p'.
+    """Kernels of the same samples, as products ``Z_p Z_p'`` of explicit features.
 
-    All there is to know of the features is their table of inner products, so that
-    nothing of the size of n_samples is kept.
+    Eigenvectors of ``sum_p w_p Z_p Z_p'`` follow from those of the smaller matrix
+    ``W^1/2 Z'Z W^1/2``, so that no array has a row for each sample.
 
     Parameters
     ----------
     gram : ndarray of shape (n_features, n_features)
-        Z'Z of all features side by side.
+        Inner products ``Z'Z`` of the features of all kernels.
     blocks : list of slice
-        Which of them belong to each kernel.
+        Positions of the features of each kernel.
     n_samples : int
         Number of samples.
     """
@@ -130,16 +139,16 @@ class FeatureStack:
     blocks: Sequence[slice]
     n_samples: int
 
-    def of(self, which: np.ndarray) -> FeatureStack:
-        """The kernels at these positions."""
-        blocks = [self.blocks[p] for p in which]
+    def subset(self, positions: np.ndarray) -> FeatureStack:
+        """Return the kernels at some positions."""
+        blocks = [self.blocks[p] for p in positions]
         widths = [block.stop - block.start for block in blocks]
-        kept = np.concatenate([np.arange(b.start, b.stop) for b in blocks])
-        part = self.gram[np.ix_(kept, kept)]
+        chosen = np.concatenate([np.arange(b.start, b.stop) for b in blocks])
+        part = self.gram[np.ix_(chosen, chosen)]
         return FeatureStack(part, column_slices(widths), self.n_samples)
 
     def traces(self) -> np.ndarray:
-        """Trace of each kernel, of shape (n_kernels,)."""
+        """Return the trace of each kernel, of shape (n_kernels,)."""
         diagonal = self.gram.diagonal()
         return np.array([diagonal[block].sum() for block in self.blocks])
 
@@ -151,33 +160,36 @@ class FeatureStack:
         self,
         weights: np.ndarray,
         k: int,
-        accuracy: float = PRECISE,
+        accuracy: float = PRECISE_RESIDUAL,
         start: Subspace | None = None,
     ) -> Subspace:
-        """At most k leading eigenvectors of the weighted sum, near those of `start`."""
+        """Compute at most k leading eigenvectors of the weighted sum.
+
+        The search starts from the subspace `start`, if there is one.
+        """
         roots = self._roots(weights)
         used = np.flatnonzero(roots)
         part = self.gram[np.ix_(used, used)] * np.outer(roots[used], roots[used])
-        near = None
+        first = None
         if start is not None:
             inverse = np.divide(1, roots, np.zeros_like(roots), where=roots > 0)
-            near = (inverse[:, None] * start.basis)[used]
-        vectors, values = top_eigenpairs(part, k, accuracy, near)
+            first = (inverse[:, None] * start.basis)[used]
+        vectors, values = top_eigenpairs(part, k, accuracy, first)
         basis = np.zeros((len(roots), len(values)))
         basis[used] = roots[used, None] * vectors / np.sqrt(values)
         return Subspace(weights, basis, values)
 
     def shares(self, subspace: Subspace) -> np.ndarray:
-        """tr(H' K_p H) of each kernel, of shape (n_kernels,)."""
+        """Compute ``tr(H' K_p H)`` of each kernel, of shape (n_kernels,)."""
         squares = ((self.gram @ subspace.basis) ** 2).sum(axis=1)
         return np.array([squares[block].sum() for block in self.blocks])
 
     def overlap(self, one: Subspace, other: Subspace) -> np.ndarray:
-        """Cosines H'G of two subspaces, of shape (k, k')."""
+        """Compute the products ``H'G`` of two subspaces, of shape (k, k')."""
         return one.basis.T @ (self.gram @ other.basis)
 
     def inner_products(self) -> np.ndarray:
-        """<K_p, K_q> of all pairs, of shape (n_kernels, n_kernels)."""
+        """Compute ``<K_p, K_q>`` of all pairs, of shape (n_kernels, n_kernels)."""
         return np.array(
             [[(self.gram[p, q] ** 2).sum() for q in self.blocks] for p in self.blocks]
         )
@@ -185,7 +197,10 @@ class FeatureStack:
     def projections(
         self, terms: Sequence[tuple[Subspace, np.ndarray]]
     ) -> list[np.ndarray | None]:
-        """What each kernel's features are multiplied by, to add up to sum_j H_j R_j."""
+        """Compute factors of the features, whose products add up to ``sum_j H_j R_j``.
+
+        They are None for kernels of weight 0.
+        """
         total = sum(subspace.basis @ rotation for subspace, rotation in terms)
         used = np.any([subspace.weights > 0 for subspace, _ in terms], axis=0)
         return [
@@ -197,81 +212,114 @@ class FeatureStack:
 Stack = KernelStack | FeatureStack
 
 
-def accumulate_features(chunks: Iterable[Sequence[np.ndarray]]) -> FeatureStack:
-    """Sum up inner products of features, chunk by chunk.
+def accumulate_features(batches: Iterable[Sequence[np.ndarray]]) -> FeatureStack:
+    """Sum up inner products of features, batch by batch.
 
     Parameters
     ----------
-    chunks : iterable of list of ndarray of shape (n_rows, n_components)
-        Features of some samples by kernel.
+    batches : iterable of list of ndarray of shape (n_rows, n_components)
+        Features of some samples, one array per kernel.
 
     Returns
     -------
     FeatureStack
-        Of all samples.
+        The kernels of all samples.
     """
     gram: Any = 0.0
     n_samples = 0
     widths: list[int] = []
-    for tables in chunks:
-        Z = np.hstack(tables)
+    for features in batches:
+        Z = np.hstack(features)
+        # in double precision from here on: rounding would add up over batches
         gram = gram + (Z.T @ Z).astype(np.float64)
         n_samples += len(Z)
-        widths = [table.shape[1] for table in tables]
+        widths = [block.shape[1] for block in features]
     return FeatureStack(gram, column_slices(widths), n_samples)
 
 
-def weighted_sum(tables: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """Add up tables, some rows at a time: no other of their size is made.
+def weighted_sum(kernels: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Compute the weighted sum of Gram matrices, some rows at a time.
 
     Parameters
     ----------
-    tables : list of ndarray of one shape
-        What is summed; tables of weight 0 are not read.
-    weights : ndarray of shape (n_tables,)
-        Their weights.
+    kernels : list of ndarray of one shape
+        The matrices; those of weight 0 are not read.
+    weights : ndarray of shape (n_kernels,)
+        Weights of the matrices.
 
     Returns
     -------
     ndarray
-        The sum.
+        The sum, the only new array of this size.
     """
     used = np.flatnonzero(weights).tolist()
-    total = np.zeros(tables[0].shape, tables[0].dtype)
-    for rows in gen_batches(len(total), max(1, CHUNK_CELLS // total.shape[1])):
+    total = np.zeros(kernels[0].shape, kernels[0].dtype)
+    n_batch = max(1, SUM_BATCH_CELLS // total.shape[1])
+    for rows in gen_batches(len(total), n_batch):
         for p in used:
-            total[rows] += total.dtype.type(weights[p]) * tables[p][rows]
+            total[rows] += total.dtype.type(weights[p]) * kernels[p][rows]
     return total
 
 
+def weighted_features(
+    features: Sequence[np.ndarray], weights: np.ndarray
+) -> np.ndarray:
+    """Concatenate features of kernels, whose inner product is the weighted sum.
+
+    Parameters
+    ----------
+    features : list of ndarray of shape (n_samples, n_components)
+        Features of the kernels whose weight is not 0.
+    weights : ndarray of shape (n_kernels,)
+        Weights of these kernels.
+
+    Returns
+    -------
+    ndarray of float32 of shape (n_samples, n_features)
+        Features, times the square roots of the weights.
+    """
+    width = sum(block.shape[1] for block in features)
+    combined = np.empty((len(features[0]), width), dtype=np.float32)
+    start = 0
+    for block, weight in zip(features, weights, strict=True):
+        stop = start + block.shape[1]
+        out = combined[:, start:stop]
+        np.multiply(block, np.sqrt(weight), out=out, casting="same_kind")
+        start = stop
+    return combined
+
+
 def top_eigenpairs(
-    A: np.ndarray, k: int, accuracy: float = PRECISE, start: Any = None
+    A: np.ndarray,
+    k: int,
+    accuracy: float = PRECISE_RESIDUAL,
+    start: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the leading eigenvectors of a symmetric matrix.
+    """Compute the leading eigenvectors of a symmetric matrix.
 
     Parameters
     ----------
     A : ndarray of shape (n, n)
-        Symmetric.
+        The symmetric matrix.
     k : int
-        How many, at most n are given.
+        Number of eigenvectors; at most n are returned.
     accuracy : float, default=1e-6
-        Largest ``|A v - l v|`` over the largest eigenvalue, where Lanczos finds them;
-        the eigenvalues are as exact as its square.
+        Largest residual ``|A v - l v|`` over the largest eigenvalue, where Lanczos
+        is used; errors of eigenvalues are of the order of its square.
     start : ndarray of shape (n, k'), default=None
-        Vectors near those looked for.
+        Vectors near the eigenvectors, from which Lanczos starts.
 
     Returns
     -------
     vectors : ndarray of shape (n, k')
         Orthonormal columns; those of positive eigenvalues only.
     values : ndarray of shape (k',)
-        Descending. One of 1 stands for a matrix without any, whose vector is 0.
+        Eigenvalues, descending. If none is positive, one of 1 with a vector of 0.
     """
     n_rows = len(A)
     k = min(k, n_rows)
     found = None
-    if n_rows > DENSE_ROWS and k * FEW <= n_rows:
+    if n_rows > DENSE_ROWS and k * LANCZOS_RATIO <= n_rows:
         found = _block_lanczos(A, k, accuracy, start)
     if found is None:
         last = n_rows - 1
@@ -279,42 +327,47 @@ def top_eigenpairs(
     values, vectors = found
     order = np.argsort(values)[::-1]
     values, vectors = values[order].astype(np.float64), vectors[:, order]
-    kept = values > max(ROUNDING * values[0], 0.0)
-    if not kept.any():
+    positive = values > max(ZERO_EIGENVALUE * values[0], 0.0)
+    if not positive.any():
         return np.zeros((n_rows, 1)), np.ones(1)
-    vectors = vectors[:, kept].astype(np.float64)
+    vectors = vectors[:, positive].astype(np.float64)
+    # eigenvectors are unique up to their sign: the largest entry is positive
     largest = np.abs(vectors).argmax(axis=0)
-    return vectors * np.sign(vectors[largest, np.arange(len(largest))]), values[kept]
+    signs = np.sign(vectors[largest, np.arange(len(largest))])
+    return vectors * signs, values[positive]
 
 
 def _block_lanczos(
-    A: np.ndarray, k: int, accuracy: float, start: Any
+    A: np.ndarray, k: int, accuracy: float, start: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Restarted Lanczos with blocks, which read A once for all of their vectors.
+    """Compute leading eigenpairs by restarted block Lanczos; None if not converged.
 
-    None if it has not converged.
+    A block of vectors reads A once for all of them, where single vectors would read it
+    once each.
     """
-    width = k + SPARE
+    width = k + LANCZOS_SPARE_VECTORS
     rng = np.random.RandomState(0)
     X = rng.normal(size=(len(A), width)).astype(A.dtype)
     if start is not None:
         X[:, : start.shape[1]] = start[:, :width]
     accuracy = max(accuracy, 30 * float(np.finfo(A.dtype).eps))
-    for _ in range(CYCLES):
+    for _ in range(LANCZOS_RESTARTS):
         Q = linalg.qr(X, mode="economic", check_finite=False)[0]
         basis, images = [Q], [A @ Q]
-        for _ in range(DEPTH - 1):
+        for _ in range(LANCZOS_BLOCKS - 1):
             so_far = np.hstack(basis)
             new = images[-1] - so_far @ (so_far.T @ images[-1])
-            new -= so_far @ (so_far.T @ new)  # once is not orthogonal enough
+            new -= so_far @ (so_far.T @ new)  # rounding: once is not orthogonal enough
             basis.append(linalg.qr(new, mode="economic", check_finite=False)[0])
             images.append(A @ basis[-1])
+        # Rayleigh-Ritz: eigenpairs of A restricted to the Krylov space
         Q, AQ = np.hstack(basis), np.hstack(images)
-        values, turns = linalg.eigh(Q.T @ AQ, check_finite=False)
-        values, turns = values[-width:], turns[:, -width:]
-        X = Q @ turns
-        left = AQ @ turns[:, SPARE:] - X[:, SPARE:] * values[SPARE:]
-        worst = float(np.sqrt((left**2).sum(axis=0).max()))
+        values, rotation = linalg.eigh(Q.T @ AQ, check_finite=False)
+        values, rotation = values[-width:], rotation[:, -width:]
+        X = Q @ rotation
+        spare = LANCZOS_SPARE_VECTORS
+        residuals = AQ @ rotation[:, spare:] - X[:, spare:] * values[spare:]
+        worst = float(np.sqrt((residuals**2).sum(axis=0).max()))
         if worst <= accuracy * max(float(values[-1]), np.finfo(A.dtype).tiny):
-            return values[SPARE:], X[:, SPARE:]
+            return values[spare:], X[:, spare:]
     return None

@@ -1,4 +1,4 @@
-"""Per-modality preprocessing: transform, split, fill in, sequences to tables."""
+"""Preprocessing by modality: transformers, splitting, imputation, sequences."""
 
 from mmfusion.preprocessing._imputer import ModalityImputer
 from mmfusion.preprocessing._per_modality import PerModality

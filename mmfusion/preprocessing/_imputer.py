@@ -1,17 +1,20 @@
-"""Filling in the modalities that samples lack."""
+"""Imputation of missing modalities."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.metrics import euclidean_distances, pairwise_distances
-from sklearn.utils import gen_batches
+from sklearn.utils import Tags, gen_batches
 
-from mmfusion._blocks import of_samples
+from mmfusion._block_checks import ModalityTags
+from mmfusion._blocks import Block, of_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._scaling import fit_scaling
 from mmfusion._sklearn_compat import (
@@ -20,31 +23,37 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from mmfusion._validation import ModalityTags, validate_sample_weight
+from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
+from mmfusion._validation import validate_sample_weight
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
-CHUNK_CELLS = 2**24  # distances, or values of neighbours, in memory at a time
+IMPUTED_CHUNK_CELLS = 2**24  # distances or values of neighbors in memory at once
 
 
 class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
-    """Fill in the modalities that samples lack.
+    """Impute the missing modalities of samples.
 
-    What came in as modalities comes out as `Modalities`; a 2-D table comes out as a
-    table. Only whole modalities are filled in: for single cells that are NaN put
+    Modality v of sample i is imputed by a weighted mean over training samples j,
+
+    .. math:: \\hat{x}_i^{(v)} = \\frac{\\sum_j w_j x_j^{(v)}}{\\sum_j w_j} ,
+
+    where j has modality v: all such samples, or the nearest ones in the modalities that
+    both samples have. The output is `Modalities` if the input has modalities, and else
+    a table. Only whole modalities are imputed: for single cells that are NaN put
     ``PerModality(SimpleImputer())`` before it.
 
     Parameters
     ----------
     strategy : {'mean', 'knn', 'zero'}, default='mean'
-        'mean': the mean of the samples that have the modality. 'knn': the mean over
-        the nearest of them, as seen in the modalities that both samples have; the
-        mean of all where no sample shares a modality. 'zero': zeros.
+        'mean': the mean of the samples that have the modality. 'knn': the mean of
+        the nearest of them, by the modalities that both samples have; the mean of all
+        if no sample shares a modality. 'zero': zeros.
     n_neighbors : int, default=5
-        Number of neighbours of 'knn'.
+        Number of neighbors of 'knn'.
     add_indicator : bool, default=False
-        Whether a modality that some sample lacked in `fit` gets one more feature at
-        its end, 1 where it was filled in and 0 elsewhere.
+        Whether a modality that was missing for some sample of `fit` gets one more
+        feature at its end, 1 where it was imputed and 0 elsewhere.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -54,7 +63,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     means_ : dict of str to ndarray of shape (n_features,)
         Mean of each modality over the samples that have it.
     has_missing_ : ndarray of bool of shape (n_modalities,)
-        Which modalities some sample lacked in `fit`.
+        Whether each modality was missing for some sample of `fit`.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -74,15 +83,15 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     See Also
     --------
-    sklearn.impute.SimpleImputer : Fills in single cells.
+    sklearn.impute.SimpleImputer : Imputes single cells.
 
     Notes
     -----
-    'knn' measures distances in every modality at unit total variance, so that wide
-    and narrow modalities count alike, and takes the root mean square over those that
-    both samples have. It keeps the training data; its time grows with the number of
-    samples to fill in times the number of training samples. Sparse modalities stay
-    sparse; rows that are filled in with means are dense among them.
+    'knn' scales every modality to unit total variance, so that wide and narrow
+    modalities count alike, and compares samples by the mean squared distance over the
+    modalities that both have. It keeps the training data; its time grows with the
+    number of samples to impute times the number of training samples. Sparse modalities
+    stay sparse; rows that are imputed by means are dense among them.
 
     Examples
     --------
@@ -109,7 +118,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         *,
         n_neighbors: int = 5,
         add_indicator: bool = False,
-        modalities: Any = None,
+        modalities: ColumnSpecLike = None,
     ) -> None:
         self.strategy = strategy
         self.n_neighbors = n_neighbors
@@ -117,8 +126,13 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self.modalities = modalities
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn what to fill in.
+    def fit(
+        self,
+        X: ModalitiesLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Compute the means, or keep the neighbors, to impute from.
 
         Parameters
         ----------
@@ -127,8 +141,8 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         y : object, default=None
             Not used.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples: how often each counts, in means and among the
-            neighbors. A sample of weight 0 is left out.
+            Weights of the samples: the number of times that each counts, in means and
+            among the neighbors. A sample of weight 0 is ignored.
 
         Returns
         -------
@@ -141,17 +155,17 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return self._fit_checked(frame, sample_weight)
 
     def _fit_checked(self, frame: Modalities, weight: np.ndarray | None) -> Self:
-        """Fit on a frame that has been checked; but for 'knn', cells may be NaN."""
+        """Fit on checked modalities; except for 'knn', cells may be NaN."""
         if weight is not None and not weight.all():
             frame, weight = frame[weight > 0], weight[weight > 0]
         self.has_missing_ = np.asarray(~frame.observed.all(axis=0))
         observed = [
             (
                 name,
-                of_samples(block, present),
-                None if weight is None else weight[present],
+                of_samples(block, own),
+                None if weight is None else weight[own],
             )
-            for name, block, present in _parts(frame)
+            for name, block, own in _observed_blocks(frame)
         ]
         self.means_ = {
             name: _means_of_features(block, own) for name, block, own in observed
@@ -165,8 +179,8 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             self._donors_scaled = self._scaled(frame)
         return self
 
-    def transform(self, X: Any) -> Any:
-        """Fill in what samples lack.
+    def transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
+        """Impute the missing modalities.
 
         Parameters
         ----------
@@ -181,20 +195,23 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return self._output(self._fill(self._validate(X, reset=False)), like=X)
 
     def _fill(self, frame: Modalities) -> Modalities:
-        """Fill in a frame that has been checked."""
+        """Impute the missing modalities of checked ones."""
         blocks = []
-        for v, (_, block, present) in enumerate(_parts(frame)):
-            lacking = np.flatnonzero(~present)
+        for v, (_, block, own) in enumerate(_observed_blocks(frame)):
+            lacking = np.flatnonzero(~own)
             filled = block
             if lacking.size:
                 filled = _with_rows(block, lacking, self._values(frame, v, lacking))
             if self.add_indicator and self.has_missing_[v]:
-                flag = (~present).astype(filled.dtype)
+                flag = (~own).astype(filled.dtype)
                 filled = _beside(filled, flag[:, None])
             blocks.append(filled)
         return Modalities._of(frame.names, tuple(blocks), None)
 
-    def _values(self, frame: Modalities, v: int, lacking: np.ndarray) -> Any:
+    def _values(
+        self, frame: Modalities, v: int, lacking: np.ndarray
+    ) -> np.ndarray | float:
+        """Return values for the rows of a modality that are missing."""
         if self.strategy == "zero":
             return 0.0
         mean = self.means_[frame.names[v]]
@@ -203,7 +220,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         donors = np.flatnonzero(self._donors.observed[:, v])
         values = np.empty((len(lacking), len(mean)))
         cells = max(len(donors), self.n_neighbors * len(mean))
-        for rows in gen_batches(len(lacking), max(1, CHUNK_CELLS // cells)):
+        for rows in gen_batches(len(lacking), max(1, IMPUTED_CHUNK_CELLS // cells)):
             distances = self._distances(frame[lacking[rows]], donors)
             values[rows] = _mean_of_nearest(
                 distances,
@@ -215,26 +232,29 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return values
 
     def _scaled(self, frame: Modalities) -> list[Any]:
-        """Blocks at unit variance, with zeros where a sample lacks the modality."""
+        """Return blocks of unit variance, with zeros for missing modalities."""
         return [
-            _with_rows(scaling.apply(block), np.flatnonzero(~present), 0.0)
-            for scaling, (_, block, present) in zip(
-                self._scalings, _parts(frame), strict=True
+            _with_rows(scaling.apply(block), np.flatnonzero(~own), 0.0)
+            for scaling, (_, block, own) in zip(
+                self._scalings, _observed_blocks(frame), strict=True
             )
         ]
 
     def _distances(self, frame: Modalities, donors: np.ndarray) -> np.ndarray:
-        """Mean squared distance over the modalities that both have; inf without."""
+        """Return mean squared distances over the modalities that both samples have.
+
+        The distance of samples that share none is infinite.
+        """
         total = np.zeros((len(frame), len(donors)))
-        shared = np.zeros_like(total)
-        given = self._donors.observed[donors]
+        n_shared = np.zeros_like(total)
+        donors_observed = self._donors.observed[donors]
         for v, scaled in enumerate(self._scaled(frame)):
-            both = frame.observed[:, [v]] & given[:, v]
-            apart = _squared_distances(scaled, self._donors_scaled[v][donors])
-            total += np.where(both, apart, 0)
-            shared += both
-        unknown = np.full_like(total, np.inf)
-        return np.divide(total, shared, where=shared > 0, out=unknown)
+            both = frame.observed[:, [v]] & donors_observed[:, v]
+            distances = _squared_distances(scaled, self._donors_scaled[v][donors])
+            total += np.where(both, distances, 0)
+            n_shared += both
+        infinite = np.full_like(total, np.inf)
+        return np.divide(total, n_shared, where=n_shared > 0, out=infinite)
 
     def _names_from(self, names_in: list[np.ndarray]) -> list[np.ndarray]:
         if not self.add_indicator:
@@ -249,14 +269,14 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(missing=True, sparse=True)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
 
-def _means_of_features(block: Any, weight: np.ndarray | None) -> np.ndarray:
-    """Return the mean of each feature, over cells that are not NaN."""
+def _means_of_features(block: Block, weight: np.ndarray | None) -> np.ndarray:
+    """Return the mean of each feature over its cells that are not NaN."""
     if weight is None:
         means = np.ravel(block.mean(axis=0, dtype=np.float64))
     else:
@@ -273,12 +293,15 @@ def _means_of_features(block: Any, weight: np.ndarray | None) -> np.ndarray:
     return means
 
 
-def _parts(frame: Modalities) -> Any:
+def _observed_blocks(
+    frame: Modalities,
+) -> Iterable[tuple[str, Block, np.ndarray]]:
+    """Return the name and block of each modality, and which samples have it."""
     return zip(frame.names, frame.blocks, frame.observed.T, strict=True)
 
 
-def _with_rows(block: Any, rows: np.ndarray, values: Any) -> Any:
-    """Replace rows, in a copy, by values that NumPy would broadcast to them."""
+def _with_rows(block: Block, rows: np.ndarray, values: np.ndarray | float) -> Block:
+    """Replace rows, in a copy, by values that are broadcast to their shape."""
     if len(rows) == 0:
         return block
     if not sparse.issparse(block):
@@ -294,33 +317,35 @@ def _with_rows(block: Any, rows: np.ndarray, values: Any) -> Any:
     return stacked[np.argsort(np.concatenate([others, rows]))]
 
 
-def _beside(block: Any, column: np.ndarray) -> Any:
+def _beside(block: Block, column: np.ndarray) -> Block:
     if sparse.issparse(block):
         return sparse.hstack([block, column], format="csr")
     return np.hstack([block, column])
 
 
-def _squared_distances(a: Any, b: Any) -> np.ndarray:
+def _squared_distances(a: Block, b: Block) -> np.ndarray:
     if sparse.issparse(a) or sparse.issparse(b):
         return euclidean_distances(a, b, squared=True)
-    return pairwise_distances(a, b, metric="sqeuclidean")  # without cancellation
+    # sums of squared differences: |a|^2 + |b|^2 - 2ab would cancel
+    return pairwise_distances(a, b, metric="sqeuclidean")
 
 
 def _mean_of_nearest(
     distances: np.ndarray,
-    values: Any,
+    values: Block,
     weights: np.ndarray,
     n_neighbors: int,
     default: np.ndarray,
 ) -> np.ndarray:
-    """Mean of the values at the smallest finite distances of each row.
+    """Return the mean of the values at the smallest finite distances of each row.
 
-    A value of weight 2 counts as two neighbors, of which `n_neighbors` are taken.
+    A value of weight 2 counts as two of the `n_neighbors` neighbors.
     """
     n_columns = min(n_neighbors, distances.shape[1])
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :n_columns]
-    known = np.isfinite(np.take_along_axis(distances, nearest, axis=1))
-    own = weights[nearest] * known
+    is_finite = np.isfinite(np.take_along_axis(distances, nearest, axis=1))
+    own = weights[nearest] * is_finite
+    # the last neighbor may count by a part of its weight
     taken = np.clip(n_neighbors - (np.cumsum(own, axis=1) - own), 0, own)
     totals = taken.sum(axis=1, keepdims=True)
     if sparse.issparse(values):

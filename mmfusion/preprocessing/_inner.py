@@ -1,4 +1,4 @@
-"""What the transformer of one modality returns: checked, and named."""
+"""Checks and names of the output of the transformer of one modality."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from scipy import sparse
 from mmfusion._blocks import Block, as_block, is_sequences
 
 
-def checked_rows(out: Any, given: Block, transformer: Any, name: str) -> Block:
-    """Check what a transformer returns: a block with one row for each sample.
+def checked_rows(out: Any, given: Block, transformer: object, name: str) -> Block:
+    """Check that the output of a transformer is a block with one row per sample.
 
     Parameters
     ----------
     out : object
-        What it has returned.
+        The output.
     given : block of n_samples rows
-        What it was given.
+        The input.
     transformer : transformer
         The transformer, for errors.
     name : str
-        Its modality, for errors.
+        Name of its modality, for errors.
 
     Returns
     -------
     block
-        The same.
+        The output as a block.
 
     Raises
     ------
     ValueError
-        If it has another number of rows, or one dimension.
+        If the output has another number of rows, or one dimension.
     """
     found = f"modality {name!r}: {type(transformer).__name__} has returned"
     shape = getattr(out, "shape", None)
@@ -48,34 +48,36 @@ def checked_rows(out: Any, given: Block, transformer: Any, name: str) -> Block:
     if n_rows != n_samples:
         raise ValueError(
             f"{found} {n_rows} rows for {n_samples} samples; it needs to return one "
-            "for each, in their order"
+            "row per sample, in their order"
         )
     return out
 
 
-def checked_matrix(out: Any, given: Block, transformer: Any, name: str) -> Any:
-    """Check what a reducer returns: finite numbers, one row for each sample.
+def checked_matrix(
+    out: Any, given: Block, transformer: object, name: str
+) -> np.ndarray | sparse.csr_matrix | sparse.csr_array:
+    """Check that the output of a reducer holds finite numbers, one row per sample.
 
     Parameters
     ----------
     out : object
-        What it has returned.
+        The output.
     given : ndarray or CSR matrix of shape (n_samples, n_features)
-        What it was given.
+        The input.
     transformer : transformer
         The reducer, for errors.
     name : str
-        Its modality, for errors.
+        Name of its modality, for errors.
 
     Returns
     -------
     ndarray or CSR matrix of shape (n_samples, n_features_out)
-        The same.
+        The output.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If the output has another form.
     """
     out = checked_rows(out, given, transformer, name)
     out = out if sparse.issparse(out) else np.asarray(out)
@@ -87,6 +89,7 @@ def checked_matrix(out: Any, given: Block, transformer: Any, name: str) -> Any:
         )
     values = out.data if sparse.issparse(out) else out
     with np.errstate(over="ignore", invalid="ignore"):
+        # the sum allocates no array, but may overflow though all values are finite
         is_finite = np.isfinite(values.sum()) or np.isfinite(values).all()
     if not is_finite:
         raise ValueError(f"{found} NaN or infinity")
@@ -94,16 +97,16 @@ def checked_matrix(out: Any, given: Block, transformer: Any, name: str) -> Any:
 
 
 def names_out(transformer: Any, names_in: np.ndarray, name: str) -> np.ndarray:
-    """Name the features that a transformer returns.
+    """Return the names of the features of a transformer's output.
 
     Parameters
     ----------
     transformer : transformer
-        A fitted one.
+        The fitted transformer.
     names_in : ndarray of str of shape (n_features,)
-        Names of the features it was given, unless it remembers others of `fit`.
+        Names of its input features, used unless it has names from `fit`.
     name : str
-        Its modality, for errors.
+        Name of its modality, for errors.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def names_out(transformer: Any, names_in: np.ndarray, name: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it cannot name them.
+        If the transformer has no method for names.
     """
     if not hasattr(transformer, "get_feature_names_out"):
         raise ValueError(

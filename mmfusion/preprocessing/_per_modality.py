@@ -1,4 +1,4 @@
-"""One transformer per modality."""
+"""Transformation of every modality by a transformer of its own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import get_tags
+from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -20,6 +21,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._accepted_cells import accepted_cells
+from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import (
     Block,
     column_names,
@@ -40,7 +42,12 @@ from mmfusion._sklearn_compat import (
     VisualBlock,
     fit_context,
 )
-from mmfusion._validation import ModalityTags
+from mmfusion._typing import (
+    BlockLike,
+    ColumnSpecLike,
+    EstimatorLike,
+    ModalitiesLike,
+)
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin, PerModalityParams
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._inner import checked_rows, names_out
@@ -53,27 +60,28 @@ class PerModality(
 ):
     """Transform every modality by a transformer of its own.
 
-    What came in as modalities comes out as `Modalities`; a 2-D table comes out as a
-    table. A sample that lacks a modality still lacks it in the output: transformers
-    are fitted on, and see, only the samples that have their modality.
+    The output is `Modalities` if the input has modalities, and else a table. A sample
+    that lacks a modality lacks it in the output: transformers are fitted on, and
+    applied to, only the samples that have their modality.
 
     Parameters
     ----------
     transformer : transformer, 'passthrough', 'drop' or dict, default=None
-        One transformer that is cloned for every modality, or a dict by modality name,
-        in which modalities that are not named pass through. 'passthrough' leaves a
-        modality as it is, 'drop' leaves it out. None is StandardScaler.
+        Transformer that is cloned for every modality, or a dict of transformers by
+        modality name, in which modalities that are not named pass through.
+        'passthrough' leaves a modality as it is, 'drop' leaves it out. None is
+        StandardScaler.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
     n_jobs : int, default=None
-        Modalities worked on at a time, in threads. None is 1 unless in a joblib
-        context, -1 all processors.
+        Number of modalities transformed at once, in threads. None is 1 unless in a
+        joblib context, -1 all processors.
 
     Attributes
     ----------
     transformers_ : dict of str to transformer or str
-        The fitted transformers by modality; 'passthrough' and 'drop' as given.
+        The fitted transformers by modality, or 'passthrough' and 'drop'.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -89,14 +97,14 @@ class PerModality(
     ------
     ValueError
         If a modality is missing for every sample of `fit`, all modalities are
-        dropped, later input has other modalities or widths than `fit` saw, or a
-        transformer refuses its modality; the error then names it.
+        dropped, later input has other modalities or widths than that of `fit`, or a
+        transformer raises an error, to which the name of the modality is added.
 
     See Also
     --------
     EarlyFusion : Scales, reduces and concatenates modalities.
-    sklearn.compose.ColumnTransformer : The same for columns of one table, put side by
-        side; reads Modalities by `modality_selector`.
+    sklearn.compose.ColumnTransformer : Transforms columns of one table, and puts the
+        outputs side by side; selects modalities by `modality_selector`.
 
     Examples
     --------
@@ -127,9 +135,9 @@ class PerModality(
 
     def __init__(
         self,
-        transformer: Any = None,
+        transformer: EstimatorLike | str = None,
         *,
-        modalities: Any = None,
+        modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
     ) -> None:
         self.transformer = transformer
@@ -137,18 +145,20 @@ class PerModality(
         self.n_jobs = n_jobs
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Fit every modality's transformer.
+    def fit(
+        self, X: ModalitiesLike, y: ArrayLike | None = None, **params: object
+    ) -> Self:
+        """Fit the transformer of every modality.
 
         Parameters
         ----------
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data; see the user guide on input.
         y : array-like of shape (n_samples,), default=None
-            Handed to the transformers.
+            Target that is passed to the transformers.
         **params : dict
-            Metadata for the transformers' `fit`. With metadata routing enabled, what
-            they request.
+            Metadata for the transformers' `fit`; with metadata routing enabled, those
+            that they request.
 
         Returns
         -------
@@ -159,15 +169,17 @@ class PerModality(
         return self
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
-        """Fit every modality's transformer and transform the same data.
+    def fit_transform(
+        self, X: ModalitiesLike, y: ArrayLike | None = None, **params: object
+    ) -> Modalities | BlockLike:
+        """Fit the transformer of every modality, and transform the same data.
 
         Parameters
         ----------
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data.
         y : array-like of shape (n_samples,), default=None
-            Handed to the transformers.
+            Target that is passed to the transformers.
         **params : dict
             Metadata for the transformers' `fit`.
 
@@ -179,7 +191,7 @@ class PerModality(
         frame = self._start(X, y, params)
         return self._finish(frame, self._run("fit_transform", frame, y, params), X)
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
         """Transform every modality.
 
         Parameters
@@ -195,7 +207,10 @@ class PerModality(
         frame = self._validate(X, reset=False, raw=True)
         return self._finish(frame, self._run("transform", frame, None, {}), X)
 
-    def _start(self, X: Any, y: Any, params: dict[str, Any]) -> Modalities:
+    def _start(
+        self, X: ModalitiesLike, y: ArrayLike | None, params: Mapping[str, object]
+    ) -> Modalities:
+        """Validate X, and clone the transformers."""
         check_estimators(
             self.transformer, "transformer", ["fit", "transform"], strings=AS_IT_IS
         )
@@ -203,14 +218,14 @@ class PerModality(
         for key, value in {"y": y, **params}.items():
             check_row_labels(frame._index, value, key)
         chosen = self._chosen(frame.names)
-        self._columns_in = [_columns(block) for block in frame.blocks]
+        self._columns_in = [_frame_columns(block) for block in frame.blocks]
         if all(isinstance(t, str) and t == "drop" for t in chosen):
             raise ValueError("all modalities are dropped; keep at least one")
         self.transformers_ = dict(zip(frame.names, chosen, strict=True))
         return frame
 
     def _chosen(self, names: Sequence[str]) -> list[Any]:
-        """One unfitted transformer per modality; modalities not named pass through."""
+        """Return an unfitted transformer per modality; others pass through."""
         given = self.transformer
         if not isinstance(given, Mapping):
             return self._clone_by_modality(names, StandardScaler())
@@ -221,9 +236,13 @@ class PerModality(
         ]
 
     def _run(
-        self, method: str, frame: Modalities, y: Any, params: dict[str, Any]
+        self,
+        method: str,
+        frame: Modalities,
+        y: ArrayLike | None,
+        params: Mapping[str, object],
     ) -> list[Block]:
-        """Call a method of every transformer; gives the blocks that are kept."""
+        """Call a method of every transformer, and return the blocks not dropped."""
         routed = dict.fromkeys(frame.names, params)
         if params and get_config()["enable_metadata_routing"]:
             steps = process_routing(self, method, **params)
@@ -233,12 +252,12 @@ class PerModality(
                 name: steps[key].fit if key in steps else {}
                 for name, key in keys.items()
             }
-        # 'sharedmem', since transformers are fitted in place
+        # transformers are fitted in place, which processes could not do
         return Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-            delayed(_call)(transformer, method, name, block, present, y, routed[name])
-            for (name, transformer), block, present in zip(
+            delayed(_call)(transformer, method, name, block, own, y, routed[name])
+            for (name, transformer), block, own in zip(
                 self.transformers_.items(),
-                map(_with_columns, frame.blocks, self._columns_in),
+                map(_with_fitted_columns, frame.blocks, self._columns_in),
                 frame.observed.T,
                 strict=True,
             )
@@ -252,7 +271,9 @@ class PerModality(
             if not (isinstance(transformer, str) and transformer == "drop")
         ]
 
-    def _finish(self, frame: Modalities, blocks: list[Block], X: Any) -> Any:
+    def _finish(
+        self, frame: Modalities, blocks: list[Block], X: ModalitiesLike
+    ) -> Modalities | BlockLike:
         kept = self._kept()
         observed = frame.observed[:, kept]
         mask = None if observed.all() else observed
@@ -267,9 +288,10 @@ class PerModality(
         ]
 
     def _names_of_output(self, frame: Modalities) -> list[np.ndarray]:
-        """Names of the output's features; a transformer need not have any.
+        """Return the names of the output's features.
 
-        As in ColumnTransformer, those of a DataFrame that it returns will do.
+        As in ColumnTransformer, a transformer without names may return a DataFrame,
+        whose columns are the names.
         """
         names_in, named = self._names_in(), []
         for v, block in zip(self._kept(), frame.blocks, strict=True):
@@ -279,12 +301,14 @@ class PerModality(
             ):
                 named.append(_names_after(name, transformer, names_in[v]))
                 continue
-            columns = _columns(block) or [f"x{j}" for j in range(n_features(block))]
+            columns = _frame_columns(block) or [
+                f"x{j}" for j in range(n_features(block))
+            ]
             named.append(self._layout.prefixed(name, map(str, columns)))
         return named
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Get the metadata that the transformers request.
+        """Return the metadata that the transformers request.
 
         Returns
         -------
@@ -305,7 +329,7 @@ class PerModality(
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(sparse=True, missing=True)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         inner = StandardScaler() if self.transformer is None else self.transformer
         if hasattr(inner, "__sklearn_tags__"):
@@ -314,7 +338,7 @@ class PerModality(
             tags.input_tags.allow_nan = of_inner.input_tags.allow_nan
             tags.target_tags.required = of_inner.target_tags.required
             tags.transformer_tags = of_inner.transformer_tags
-        else:  # 'passthrough' lets anything through
+        else:  # 'passthrough' and a dict may pass on any values
             tags.input_tags.allow_nan = tags.input_tags.string = True
         return tags
 
@@ -330,13 +354,16 @@ class PerModality(
         )
 
 
-def _columns(block: Block) -> list[Any] | None:
+def _frame_columns(block: Block) -> list[Any] | None:
     return list(block.columns) if is_frame(block) else None
 
 
-def _with_columns(block: Block, columns: list[Any] | None) -> Block:
-    """Name the columns of a DataFrame as in `fit`, where a prefix was taken off."""
-    if columns is None or _columns(block) in (None, columns):
+def _with_fitted_columns(block: Block, columns: list[Any] | None) -> Block:
+    """Rename the columns of a DataFrame to those of `fit`.
+
+    They differ by the prefix of the modality, which one of the two inputs had.
+    """
+    if columns is None or _frame_columns(block) in (None, columns):
         return block
     if hasattr(block, "set_axis"):
         return block.set_axis(columns, axis=1)
@@ -344,8 +371,8 @@ def _with_columns(block: Block, columns: list[Any] | None) -> Block:
 
 
 @contextmanager
-def _cells_are_named(block: Block, transformer: Any) -> Iterator[None]:
-    """Name the cell where a transformer of numbers refuses what is none."""
+def _cells_are_named(block: Block, transformer: BaseEstimator) -> Iterator[None]:
+    """Name the cell in errors of a transformer of numbers about other values."""
     try:
         yield
     except (TypeError, ValueError, OverflowError):
@@ -361,47 +388,59 @@ def _call(
     method: str,
     name: str,
     block: Block,
-    present: np.ndarray,
-    y: Any,
-    params: dict[str, Any],
+    own: np.ndarray,
+    y: ArrayLike | None,
+    params: Mapping[str, object],
 ) -> Block:
-    """Call one transformer on the samples that have its modality."""
+    """Call a method of a transformer on the samples that have its modality.
+
+    `own` are these samples, a mask. The rows of other samples are NaN in the output.
+    """
     if isinstance(transformer, str):
         return block
-    if not present.any():  # only after fit, which refuses it
-        if not hasattr(transformer, "get_feature_names_out"):
-            return np.full(len(present), None)
-        names = np.array([f"x{j}" for j in range(n_features(block))], dtype=object)
-        width = len(names_out(transformer, names, name))
-        return np.full((len(present), width), np.nan)
-    own = of_samples(block, present)
-    params = {key: of_samples(value, present) for key, value in params.items()}
-    own_y = None if y is None else of_samples(y, present)
-    with errors_name(name), _cells_are_named(own, transformer):
+    if not own.any():  # only after fit, which raises an error
+        return _missing_output(transformer, name, block)
+    rows = of_samples(block, own)
+    params = {key: of_samples(value, own) for key, value in params.items()}
+    own_y = None if y is None else of_samples(y, own)
+    with errors_name(name), _cells_are_named(rows, transformer):
         if method == "transform":
-            out = transformer.transform(own)
+            out = transformer.transform(rows)
         elif method == "fit":
-            return transformer.fit(own, own_y, **params)
+            return transformer.fit(rows, own_y, **params)
         elif hasattr(transformer, "fit_transform"):
-            out = transformer.fit_transform(own, own_y, **params)
+            out = transformer.fit_transform(rows, own_y, **params)
         else:
-            out = transformer.fit(own, own_y, **params).transform(own)
-    out = checked_rows(out, own, transformer, name)
-    if present.all():
-        return out
+            out = transformer.fit(rows, own_y, **params).transform(rows)
+    out = checked_rows(out, rows, transformer, name)
+    return out if own.all() else _over_samples(out, own)
+
+
+def _missing_output(transformer: Any, name: str, block: Block) -> np.ndarray:
+    """Return the output for a block of which all samples lack the modality."""
+    n_samples = block.shape[0]
+    if not hasattr(transformer, "get_feature_names_out"):
+        return np.full(n_samples, None)
+    names = np.array([f"x{j}" for j in range(n_features(block))], dtype=object)
+    return np.full((n_samples, len(names_out(transformer, names, name))), np.nan)
+
+
+def _over_samples(out: Block, own: np.ndarray) -> Block:
+    """Spread the output for the samples that have a modality over all samples."""
     if is_sequences(out):
-        return over_all_samples(out, present, None)
+        return over_all_samples(out, own, None)
     if sparse.issparse(out):
-        place = np.flatnonzero(present)
+        place = np.flatnonzero(own)
         ones = np.ones(len(place), dtype=out.dtype)
         spread = sparse.csr_array(
-            (ones, (place, np.arange(len(place)))), shape=(len(present), len(place))
+            (ones, (place, np.arange(len(place)))), shape=(len(own), len(place))
         )
         return (spread @ out).tocsr()
-    return over_all_samples(np.asarray(out), present, np.nan)
+    return over_all_samples(np.asarray(out), own, np.nan)
 
 
 def _names_after(name: str, transformer: Any, before: np.ndarray) -> np.ndarray:
+    """Return the names of a modality's features after its transformer."""
     if isinstance(transformer, str):
         return before
     prefix = name + SEPARATOR

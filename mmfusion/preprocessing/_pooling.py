@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from mmfusion._blocks import as_elements
 from mmfusion._constancy import centered
 from mmfusion._sklearn_compat import INTEGER
+from mmfusion._typing import ColumnSpecLike
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
 
 
-def _mean(frames: np.ndarray) -> np.ndarray:
+def _mean_of_frames(frames: np.ndarray) -> np.ndarray:
+    # free of the rounding that long sums accumulate
     return centered(frames.astype(np.float64, copy=False))[1][0]
 
 
-def _std(frames: np.ndarray) -> np.ndarray:
-    """Standard deviation; 0 of equal values, and finite wherever it can be."""
+def _std_of_frames(frames: np.ndarray) -> np.ndarray:
+    """Return the standard deviation, finite for all finite values."""
     deviations, _ = centered(frames.astype(np.float64, copy=False))
+    # squares of deviations relative to the largest neither overflow nor underflow
     largest = np.abs(deviations).max(axis=0)
-    shares = deviations / np.where(largest > 0, largest, 1)
-    return largest * np.sqrt(np.mean(shares**2, axis=0))
+    relative = deviations / np.where(largest > 0, largest, 1)
+    return largest * np.sqrt(np.mean(relative**2, axis=0))
 
 
-# of frames without NaN
+# statistics of frames without NaN
 STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "mean": _mean,
-    "std": _std,
+    "mean": _mean_of_frames,
+    "std": _std_of_frames,
     "min": lambda frames: frames.min(axis=0),
     "max": lambda frames: frames.max(axis=0),
     "median": lambda frames: np.median(frames, axis=0),
@@ -42,16 +44,20 @@ LENGTH = "length"
 class SequencePooling(SequenceTransformer):
     """Pool every sequence over time into statistics of its frames.
 
+    The mean and the standard deviation of feature j of a sequence of n frames are
+
+    .. math:: \\bar{x}_j = \\frac{1}{n} \\sum_{t=1}^{n} x_{tj}, \\qquad
+              s_j = \\sqrt{\\frac{1}{n} \\sum_{t=1}^{n} (x_{tj} - \\bar{x}_j)^2} .
+
     A modality of sequences becomes a dense table; modalities that are tables pass
-    through as they are. What came in as modalities comes out as `Modalities`.
+    through as they are. The output is `Modalities` if the input has modalities.
 
     Parameters
     ----------
     statistics : sequence of str, default=("mean", "std", "max")
-        Which statistics, in the order of the output: 'mean', 'std' (of the
-        population), 'min', 'max', 'median', 'first' and 'last' of every feature over
-        the frames, and 'length', the number of frames. NaN is left out of all but
-        the length.
+        Statistics in the order of the output: 'mean', 'std' (of the population),
+        'min', 'max', 'median', 'first' and 'last' of every feature over the frames,
+        and 'length', the number of frames. All but the length ignore NaN.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -78,15 +84,15 @@ class SequencePooling(SequenceTransformer):
 
     See Also
     --------
-    SequenceResampler : Keeps the course over time.
+    SequenceResampler : Keeps the order of frames in time.
     PerModality : Other statistics for each modality, by a dict of transformers.
 
     Notes
     -----
     Sequences are given as one array of shape (n_frames, n_features) per sample, or as
     one array of shape (n_samples, n_frames, n_features) in which trailing frames of
-    NaN are padding. A sample that lacks a modality gets a row of NaN, and so lacks it
-    in the output. A feature that is NaN in every frame of a sequence is NaN in its
+    NaN are padding. A sample that lacks a modality gets a row of NaN, and thus lacks
+    it in the output. A feature that is NaN in every frame of a sequence is NaN in its
     statistics.
 
     A dense block of images has the form of padded sequences. To leave it as it is,
@@ -115,15 +121,15 @@ class SequencePooling(SequenceTransformer):
         self,
         statistics: Sequence[str] = ("mean", "std", "max"),
         *,
-        modalities: Any = None,
+        modalities: ColumnSpecLike = None,
     ) -> None:
         self.statistics = statistics
         self.modalities = modalities
 
-    def _start(self, sequences: dict[str, np.ndarray]) -> None:
+    def _fit_sequences(self, sequences: dict[str, np.ndarray]) -> None:
         known = [*STATISTICS, LENGTH]
         given = as_elements(self.statistics, "statistics")
-        # others may not be compared, or not with one answer
+        # compared as strings only: an array among them has no single truth value
         are_known = all(isinstance(s, str) and s in known for s in given)
         if not given or not are_known or len(given) > len(set(given)):
             raise ValueError(
@@ -131,10 +137,10 @@ class SequencePooling(SequenceTransformer):
                 "each once"
             )
 
-    def _shape(self, name: str, width: int) -> tuple[int, ...]:
+    def _output_shape(self, name: str, width: int) -> tuple[int, ...]:
         return (len(self._features_out(name, width)),)
 
-    def _transformed(self, name: str, sequence: np.ndarray) -> np.ndarray:
+    def _transform_sequence(self, name: str, sequence: np.ndarray) -> np.ndarray:
         return pool(sequence, self.statistics)
 
     def _features_out(self, name: str, width: int) -> list[str]:
@@ -155,32 +161,32 @@ def pool(sequence: np.ndarray, statistics: Sequence[str]) -> np.ndarray:
     Parameters
     ----------
     sequence : ndarray of shape (n_frames, n_features)
-        At least one frame, without infinity; NaN is left out.
+        The sequence: at least one frame, without infinity; NaN is ignored.
     statistics : sequence of str
-        Keys of `STATISTICS`, or 'length'.
+        Names of the statistics: keys of `STATISTICS`, or 'length'.
 
     Returns
     -------
     ndarray of shape (n_values,)
-        The statistics one after another, each of all features.
+        The statistics one after another, each for all features.
     """
     gaps = np.isnan(sequence)
     frames = sequence[~gaps.all(axis=1)] if gaps.any() else sequence
     whole = frames is sequence or not np.isnan(frames).any()
-    of_frames = _of_whole if whole else _of_columns
+    compute = _over_frames if whole else _over_observed
     return np.concatenate(
         [
-            [len(sequence)] if s == LENGTH else of_frames(STATISTICS[s], frames)
+            [len(sequence)] if s == LENGTH else compute(STATISTICS[s], frames)
             for s in statistics
         ]
     )
 
 
-def _of_whole(statistic: Callable, frames: np.ndarray) -> np.ndarray:
+def _over_frames(statistic: Callable, frames: np.ndarray) -> np.ndarray:
     return statistic(frames)
 
 
-def _of_columns(statistic: Callable, frames: np.ndarray) -> np.ndarray:
-    """Apply a statistic where features are NaN in different frames."""
+def _over_observed(statistic: Callable, frames: np.ndarray) -> np.ndarray:
+    """Apply a statistic to features that are NaN in different frames."""
     columns = [column[~np.isnan(column)] for column in frames.T]
     return np.array([statistic(c) if c.size else np.nan for c in columns])

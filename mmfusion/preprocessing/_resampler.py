@@ -1,35 +1,45 @@
-"""Sequences brought to one number of frames."""
+"""Resampling of sequences to one number of frames."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 
 from mmfusion._memory import check_fits
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
+from mmfusion._typing import ColumnSpecLike
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
 
-OF_LENGTHS: dict[str, Callable[[list[int]], float]] = {"median": np.median, "max": max}
+LENGTH_STATISTICS: dict[str, Callable[[list[int]], float]] = {
+    "median": np.median,
+    "max": max,
+}
 
 
 class SequenceResampler(SequenceTransformer):
     """Resample every sequence linearly in time to one number of frames.
 
+    Frame k of m is interpolated at the time :math:`t = k (n - 1) / (m - 1)` of a
+    sequence of n frames, counted from 0,
+
+    .. math:: \\hat{x}_k = (1 - \\lambda) x_{\\lfloor t \\rfloor}
+              + \\lambda x_{\\lfloor t \\rfloor + 1},
+              \\qquad \\lambda = t - \\lfloor t \\rfloor .
+
     A modality of sequences becomes a dense array; modalities that are tables pass
-    through as they are. What came in as modalities comes out as `Modalities`.
+    through as they are. The output is `Modalities` if the input has modalities.
 
     Parameters
     ----------
     n_frames : int, 'median' or 'max', default='median'
-        Number of frames of the output, at least 2; 'median' and 'max' are those of
-        the lengths of each modality's sequences in `fit`.
+        Number of frames of the output, at least 2; 'median' and 'max' of the lengths
+        of each modality's sequences in `fit`.
     flatten : bool, default=False
         Whether a sample becomes a row, frame after frame, instead of an array of
-        shape (n_frames, n_features). In the DataFrames of `set_output` it is a row in
-        any case.
+        shape (n_frames, n_features). In the DataFrames of `set_output` it is always a
+        row.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -37,7 +47,7 @@ class SequenceResampler(SequenceTransformer):
     Attributes
     ----------
     n_frames_ : dict of str to int
-        Number of frames of the output, by the modalities that hold sequences.
+        Number of frames of the output, by modality of sequences.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -64,12 +74,12 @@ class SequenceResampler(SequenceTransformer):
     -----
     Sequences are given as one array of shape (n_frames, n_features) per sample, or as
     one array of shape (n_samples, n_frames, n_features) in which trailing frames of
-    NaN are padding. The first and the last frame stay where they are, and the others
-    are interpolated between their two neighbours in time; a sequence much longer than
+    NaN are padding. The first and the last frame are kept, and the others are
+    interpolated between their two neighbours in time; a sequence much longer than
     `n_frames` is thus thinned out, not averaged. A feature that is NaN in some frames
-    is interpolated between those where it is not, and is constant before the first
-    and after the last of them. A sample that lacks a modality gets NaN, and so lacks
-    it in the output.
+    is interpolated between its observed ones, and is constant before the first and
+    after the last of them. A sample that lacks a modality gets NaN, and thus lacks it
+    in the output.
 
     A dense block of images has the form of padded sequences. To leave it as it is,
     name the modalities that hold sequences by a `PerModality`.
@@ -91,7 +101,7 @@ class SequenceResampler(SequenceTransformer):
     _parameter_constraints: dict = {
         "n_frames": [
             Interval(Integral, 2, None, closed="left"),
-            StrOptions(set(OF_LENGTHS)),
+            StrOptions(set(LENGTH_STATISTICS)),
         ],
         "flatten": ["boolean"],
         "modalities": ["array-like", str, dict, INTEGER, None],
@@ -102,68 +112,70 @@ class SequenceResampler(SequenceTransformer):
         n_frames: int | str = "median",
         *,
         flatten: bool = False,
-        modalities: Any = None,
+        modalities: ColumnSpecLike = None,
     ) -> None:
         self.n_frames = n_frames
         self.flatten = flatten
         self.modalities = modalities
 
-    def _start(self, sequences: dict[str, np.ndarray]) -> None:
+    def _fit_sequences(self, sequences: dict[str, np.ndarray]) -> None:
         self.n_frames_ = {
-            name: _n_frames(self.n_frames, [len(s) for s in block if s is not None])
+            name: _frame_count(self.n_frames, [len(s) for s in block if s is not None])
             for name, block in sequences.items()
         }
         for name, block in sequences.items():
-            given = [s for s in block if s is not None]
+            observed = [s for s in block if s is not None]
             check_fits(
-                self.n_frames_[name] * sum(s[:1].nbytes for s in given),
-                f"modality {name!r}: n_frames={self.n_frames_[name]} for {len(given)} "
-                "sequences",
+                self.n_frames_[name] * sum(s[:1].nbytes for s in observed),
+                f"modality {name!r}: n_frames={self.n_frames_[name]} for "
+                f"{len(observed)} sequences",
                 "lower n_frames",
             )
 
-    def _shape(self, name: str, width: int) -> tuple[int, ...]:
+    def _output_shape(self, name: str, width: int) -> tuple[int, ...]:
         n_frames = self.n_frames_[name]
         return (n_frames * width,) if self.flatten else (n_frames, width)
 
-    def _transformed(self, name: str, sequence: np.ndarray) -> np.ndarray:
+    def _transform_sequence(self, name: str, sequence: np.ndarray) -> np.ndarray:
         resampled = resample(sequence, self.n_frames_[name])
-        return resampled.reshape(self._shape(name, sequence.shape[1]))
+        return resampled.reshape(self._output_shape(name, sequence.shape[1]))
 
     def _features_out(self, name: str, width: int) -> list[str]:
         return [f"x{j}_t{t}" for t in range(self.n_frames_[name]) for j in range(width)]
 
 
-def _n_frames(option: int | str, lengths: list[int]) -> int:
+def _frame_count(option: int | str, lengths: list[int]) -> int:
     if isinstance(option, str):
-        return max(2, round(OF_LENGTHS[option](lengths)))
+        return max(2, round(LENGTH_STATISTICS[option](lengths)))
     return int(option)
 
 
 def resample(sequence: np.ndarray, n_frames: int) -> np.ndarray:
-    """Interpolate a sequence linearly at equal distances in time.
+    """Interpolate a sequence linearly at equally spaced times.
 
     Parameters
     ----------
     sequence : ndarray of shape (n_frames_before, n_features)
-        At least one frame; NaN is bridged.
+        The sequence, of at least one frame; NaN is interpolated, too.
     n_frames : int
         Number of frames, at least 2.
 
     Returns
     -------
     ndarray of float64 of shape (n_frames, n_features)
-        The first frame, the last frame, and what lies between.
+        The first frame, interpolated frames, and the last frame.
     """
     last = len(sequence) - 1
     times = np.linspace(0, last, n_frames)
     before = times.astype(np.intp)
-    share = (times - before)[:, None]
+    weight = (times - before)[:, None]  # lambda of the formula
     after = np.minimum(before + 1, last)
-    resampled = (1 - share) * sequence[before] + share * sequence[after]
+    resampled = (1 - weight) * sequence[before] + weight * sequence[after]
     for j in np.flatnonzero(np.isnan(sequence).any(axis=0)):
-        known = np.flatnonzero(~np.isnan(sequence[:, j]))
+        observed = np.flatnonzero(~np.isnan(sequence[:, j]))
         resampled[:, j] = (
-            np.interp(times, known, sequence[known, j]) if known.size else np.nan
+            np.interp(times, observed, sequence[observed, j])
+            if observed.size
+            else np.nan
         )
     return resampled

@@ -1,4 +1,4 @@
-"""Sequences in the layouts of other packages, there and back."""
+"""Conversion of sequences to and from the formats of other packages."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mmfusion._blocks import as_dense_array, as_sequences
 from mmfusion._options import errors_about
 from mmfusion._sequences import cut_frames, cut_padding
 
 
-def sequences_from_padded(padded: Any) -> np.ndarray:
-    """Take sequences out of a padded array, the layout of tslearn.
+def sequences_from_padded(padded: ArrayLike) -> np.ndarray:
+    """Return the sequences of a padded array, the format of tslearn.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ def sequences_from_padded(padded: Any) -> np.ndarray:
     ndarray of object of shape (n_samples,)
         A view of shape (n_frames_of_sample, n_features) for each sample, without the
         trailing frames that are all NaN; None where all frames are. Frames of NaN
-        before the last observed one stay.
+        before the last observed one are kept.
 
     Raises
     ------
@@ -34,7 +35,7 @@ def sequences_from_padded(padded: Any) -> np.ndarray:
 
     See Also
     --------
-    padded_from_sequences : The way back.
+    padded_from_sequences : The inverse.
 
     Examples
     --------
@@ -54,7 +55,7 @@ def sequences_from_padded(padded: Any) -> np.ndarray:
 
 
 def padded_from_sequences(sequences: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Write sequences into one array padded with NaN, the layout of tslearn.
+    """Write sequences into one array padded with NaN, the format of tslearn.
 
     Parameters
     ----------
@@ -65,8 +66,8 @@ def padded_from_sequences(sequences: Sequence[Any] | np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (n_samples, n_frames, n_features)
         The sequences, with NaN after their last frame up to the length of the
-        longest, and NaN only for a sample of None or without frames. float32 if all
-        are, else float64.
+        longest; a sample that is None or without frames is all NaN. float32 if all
+        sequences are, else float64.
 
     Raises
     ------
@@ -75,8 +76,8 @@ def padded_from_sequences(sequences: Sequence[Any] | np.ndarray) -> np.ndarray:
 
     See Also
     --------
-    sequences_from_padded : The way back, on which trailing frames that are all NaN
-        are lost.
+    sequences_from_padded : The inverse, except for trailing frames that are all NaN,
+        which are lost.
 
     Examples
     --------
@@ -86,11 +87,11 @@ def padded_from_sequences(sequences: Sequence[Any] | np.ndarray) -> np.ndarray:
     [[[1.0, 1.0], [nan, nan]], [[0.0, 0.0], [0.0, 0.0]]]
     """
     block = as_sequences(sequences, "sequences")
-    given = _of_one_width(block)
+    observed = _of_one_width(block)
     with errors_about("sequences"):
-        dtype = np.result_type(np.float32, *{e.dtype for e in given})
-    longest = max(map(len, given))
-    padded = np.full((len(block), longest, *given[0].shape[1:]), np.nan, dtype=dtype)
+        dtype = np.result_type(np.float32, *{e.dtype for e in observed})
+    shape = (len(block), max(map(len, observed)), *observed[0].shape[1:])
+    padded = np.full(shape, np.nan, dtype=dtype)
     for row, sequence in zip(padded, block, strict=True):
         if sequence is not None:
             row[: len(sequence)] = sequence
@@ -98,7 +99,7 @@ def padded_from_sequences(sequences: Sequence[Any] | np.ndarray) -> np.ndarray:
 
 
 def sequences_from_channels_first(collection: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Turn series whose channels come first, the layout of aeon and sktime.
+    """Transpose series whose channels come first, the format of aeon and sktime.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def sequences_from_channels_first(collection: Sequence[Any] | np.ndarray) -> np.
 
     See Also
     --------
-    channels_first_from_sequences : The way back.
+    channels_first_from_sequences : The inverse.
 
     Examples
     --------
@@ -127,13 +128,13 @@ def sequences_from_channels_first(collection: Sequence[Any] | np.ndarray) -> np.
     >>> [sequence.shape for sequence in sequences_from_channels_first(collection)]
     [(50, 3), (70, 3)]
     """
-    return _turned(as_sequences(collection, "collection"))
+    return _transposed(as_sequences(collection, "collection"))
 
 
 def channels_first_from_sequences(
     sequences: Sequence[Any] | np.ndarray,
 ) -> list[np.ndarray | None]:
-    """Turn sequences so that channels come first, the layout of aeon and sktime.
+    """Transpose sequences so that channels come first, as in aeon and sktime.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def channels_first_from_sequences(
     -------
     list of ndarray
         A C-contiguous array of shape (n_features, n_frames_of_sample) for each
-        sample; None, which aeon does not take, where a sample has no sequence.
+        sample; None, which aeon does not accept, for a missing sequence.
 
     Raises
     ------
@@ -153,7 +154,7 @@ def channels_first_from_sequences(
 
     See Also
     --------
-    sequences_from_channels_first : The way back.
+    sequences_from_channels_first : The inverse.
 
     Examples
     --------
@@ -163,22 +164,22 @@ def channels_first_from_sequences(
     >>> [series.shape for series in channels_first_from_sequences(sequences)]
     [(3, 50), (3, 70)]
     """
-    # numba, on which aeon rests, takes no list of arrays whose memory orders differ
+    # numba, which aeon uses, accepts no list of arrays of different memory orders
     return [
         None if series is None else np.ascontiguousarray(series)
-        for series in _turned(as_sequences(sequences, "sequences"))
+        for series in _transposed(as_sequences(sequences, "sequences"))
     ]
 
 
-def sequences_from_frames(frames: Any, lengths: Any) -> np.ndarray:
-    """Cut frames that stand one after another into sequences.
+def sequences_from_frames(frames: ArrayLike, lengths: ArrayLike) -> np.ndarray:
+    """Cut concatenated frames into sequences.
 
     Parameters
     ----------
     frames : array-like of shape (n_frames_in_all, n_features)
         The frames of all samples. A memmap stays in its file.
     lengths : array-like of int of shape (n_samples,)
-        Number of frames of each sample; -1 where it has no sequence.
+        Number of frames of each sample; -1 for a missing sequence.
 
     Returns
     -------
@@ -188,11 +189,11 @@ def sequences_from_frames(frames: Any, lengths: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the lengths are no integers or do not add up to the number of frames.
+        If the lengths are not integers or do not add up to the number of frames.
 
     See Also
     --------
-    frames_from_sequences : The way back.
+    frames_from_sequences : The inverse.
 
     Examples
     --------
@@ -214,7 +215,7 @@ def sequences_from_frames(frames: Any, lengths: Any) -> np.ndarray:
 def frames_from_sequences(
     sequences: Sequence[Any] | np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Write the frames of all sequences one after another.
+    """Concatenate the frames of all sequences.
 
     Parameters
     ----------
@@ -226,7 +227,7 @@ def frames_from_sequences(
     frames : ndarray of shape (n_frames_in_all, n_features)
         The frames of all samples.
     lengths : ndarray of int64 of shape (n_samples,)
-        Number of frames of each sample; -1 where it has no sequence.
+        Number of frames of each sample; -1 for a missing sequence.
 
     Raises
     ------
@@ -235,7 +236,7 @@ def frames_from_sequences(
 
     See Also
     --------
-    sequences_from_frames : The way back.
+    sequences_from_frames : The inverse.
 
     Examples
     --------
@@ -247,14 +248,15 @@ def frames_from_sequences(
     ((6, 3), [2, -1, 4])
     """
     block = as_sequences(sequences, "sequences")
-    given = _of_one_width(block)
+    observed = _of_one_width(block)
     with errors_about("sequences"):
-        frames = np.concatenate(given)
+        frames = np.concatenate(observed)
     return frames, np.array([-1 if e is None else len(e) for e in block], np.int64)
 
 
-def _turned(block: np.ndarray) -> np.ndarray:
-    turned = np.empty(len(block), dtype=object)
+def _transposed(block: np.ndarray) -> np.ndarray:
+    """Return a view with swapped axes of each array."""
+    transposed = np.empty(len(block), dtype=object)
     for i, element in enumerate(block):
         if element is None:
             continue
@@ -263,22 +265,23 @@ def _turned(block: np.ndarray) -> np.ndarray:
                 f"collection: sample {i} has shape {element.shape}; a series with "
                 "channels has 2 dimensions, (n_channels, n_frames)"
             )
-        turned[i] = element.T
-    return turned
+        transposed[i] = element.T
+    return transposed
 
 
 def _of_one_width(block: np.ndarray) -> list[np.ndarray]:
-    """Sequences that are there, once their frames are known to be alike."""
-    given = [i for i, element in enumerate(block) if element is not None]
-    if not given:
+    """Return the observed sequences, after a check that their widths are equal."""
+    observed = [i for i, element in enumerate(block) if element is not None]
+    if not observed:
         raise ValueError(
             "sequences holds no sequence, so that the number of features is unknown"
         )
-    inner = block[given[0]].shape[1:]
-    for i in given:
+    inner = block[observed[0]].shape[1:]
+    for i in observed:
         if block[i].shape[1:] != inner:
             raise ValueError(
                 f"sequences: frames of sample {i} have shape {block[i].shape[1:]}, "
-                f"those of sample {given[0]} {inner}; all frames need the same features"
+                f"those of sample {observed[0]} {inner}; all frames need the same "
+                "features"
             )
-    return [block[i] for i in given]
+    return [block[i] for i in observed]

@@ -1,45 +1,46 @@
-"""What transformers of sequences share: what comes in, and what tables do."""
+"""The base of transformers that make one array of the sequences of a modality."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._sklearn_compat import fit_context
+from mmfusion._typing import ModalitiesLike
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
 
 class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
-    """Makes one array of the sequences of each modality; tables pass through.
+    """Base of transformers from sequences to one array per modality.
 
-    A child tells the shape that a sequence gets, and how it gets it.
+    A subclass transforms one sequence at a time. Modalities that are tables pass
+    through.
     """
 
-    modalities: Any
-
-    def _start(self, sequences: dict[str, np.ndarray]) -> None:
-        """Learn from the sequences of `fit`, by modality."""
+    def _fit_sequences(self, sequences: dict[str, np.ndarray]) -> None:
+        """Check options, and learn from the sequences of `fit` by modality."""
         raise NotImplementedError
 
-    def _shape(self, name: str, width: int) -> tuple[int, ...]:
-        """Shape of what becomes of a sequence whose frames have `width` features."""
+    def _output_shape(self, name: str, width: int) -> tuple[int, ...]:
+        """Return the shape of a transformed sequence of frames of `width` features."""
         raise NotImplementedError
 
-    def _transformed(self, name: str, sequence: np.ndarray) -> np.ndarray:
-        """Make it of a sequence of shape (n_frames, n_features)."""
+    def _transform_sequence(self, name: str, sequence: np.ndarray) -> np.ndarray:
+        """Transform a sequence of shape (n_frames, n_features)."""
         raise NotImplementedError
 
     def _features_out(self, name: str, width: int) -> list[str]:
-        """Name its values, without the modality."""
+        """Return the names of the transformed values, without the modality."""
         raise NotImplementedError
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn which modalities hold sequences, and of what.
+    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
+        """Find the modalities of sequences, and fit the transformer to them.
 
         Parameters
         ----------
@@ -54,11 +55,11 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
             The fitted transformer.
         """
         frame = self._validate(X, reset=True, raw=True)
-        self._start({name: frame[name] for name in self._layout.sequences})
+        self._fit_sequences({name: frame[name] for name in self._layout.sequences})
         return self
 
-    def transform(self, X: Any) -> Any:
-        """Turn sequences into arrays of one shape.
+    def transform(self, X: ModalitiesLike) -> Modalities | np.ndarray:
+        """Transform the sequences of each modality into one array.
 
         Parameters
         ----------
@@ -73,23 +74,24 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         frame = self._validate(X, reset=False, raw=True)
         observed = frame.observed
         blocks = tuple(
-            self._block(v, block, present)
-            for v, (block, present) in enumerate(
-                zip(frame.blocks, observed.T, strict=True)
-            )
+            self._transform_block(name, width, frame[name])
+            if name in self._layout.sequences
+            else frame[name]
+            for name, width in zip(self._layout.names, self._layout.widths, strict=True)
         )
         mask = None if observed.all() else observed
         return self._output(Modalities._of(frame.names, blocks, mask), like=X)
 
-    def _block(self, v: int, block: Any, present: np.ndarray) -> Any:
-        name, width = self._layout.names[v], self._layout.widths[v]
-        if name not in self._layout.sequences:
-            return block
-        rows = np.flatnonzero(present)
-        dtype = np.result_type(*{block[i].dtype for i in rows}) if rows.size else float
-        out = np.full((len(present), *self._shape(name, width)), np.nan, dtype=dtype)
-        for i in rows:
-            out[i] = self._transformed(name, block[i])
+    def _transform_block(self, name: str, width: int, block: np.ndarray) -> np.ndarray:
+        sequences = {i: x for i, x in enumerate(block) if x is not None}
+        dtypes = {x.dtype for x in sequences.values()}
+        out = np.full(
+            (len(block), *self._output_shape(name, width)),
+            np.nan,
+            dtype=np.result_type(*dtypes) if dtypes else float,
+        )
+        for i, sequence in sequences.items():
+            out[i] = self._transform_sequence(name, sequence)
         return out
 
     def _names_out(self) -> list[np.ndarray]:
@@ -107,7 +109,7 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
             sparse=True, missing=True, sequences="allow", takes_nan=lambda name: True
         )
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

@@ -1,28 +1,31 @@
-"""From one table to modalities, as a step of a Pipeline."""
+"""Splitting of one table into modalities, as a step of a Pipeline."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 
+from mmfusion._block_checks import ModalityTags
 from mmfusion._sklearn_compat import INTEGER, fit_context
-from mmfusion._validation import ModalityTags
+from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
+from mmfusion.modalities import Modalities
 
 
 class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     """Split the columns of one table into modalities.
 
-    Meant as the first step of a Pipeline, where data come as one table.
+    It is the first step of a Pipeline whose data are one table.
 
     Parameters
     ----------
     modalities : int, list of int, str or dict, default=None
-        The column spec: a number of modalities of equal width, a list of widths, the
+        Column spec: a number of modalities of equal width, a list of widths, the
         separator in the columns' names, or a dict of columns by modality in any form
-        that ColumnTransformer takes. None splits nothing: the table stays a table.
+        that ColumnTransformer accepts. None leaves the table as it is.
 
     Attributes
     ----------
@@ -44,7 +47,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     See Also
     --------
-    Modalities.from_table : The same as a function.
+    Modalities.from_table : Splits a table without an estimator.
 
     Examples
     --------
@@ -61,17 +64,17 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
-    def __init__(self, modalities: Any = None) -> None:
+    def __init__(self, modalities: ColumnSpecLike = None) -> None:
         self.modalities = modalities
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
         """Resolve the column spec.
 
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
-            The table. Data that have modalities already are left as they are.
+            The table. Data that already have modalities are left as they are.
         y : object, default=None
             Not used.
 
@@ -83,7 +86,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self._validate(X, reset=True, raw=True)
         return self
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
         """Split a table.
 
         Parameters
@@ -105,7 +108,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(sparse=True, missing=True)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

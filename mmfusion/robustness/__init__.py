@@ -1,4 +1,4 @@
-"""What missing, noisy and mismatched modalities cost, measured."""
+"""Scores of estimators under missing, noisy and mismatched modalities."""
 
 from mmfusion.robustness._curve import degradation_curve
 from mmfusion.robustness._degradations import add_noise, drop_modalities, swap_rows

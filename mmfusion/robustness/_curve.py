@@ -1,13 +1,14 @@
-"""Scores of estimators as modalities go missing or become noisy."""
+"""Scores of estimators under increasing degradation of modalities."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
@@ -19,12 +20,25 @@ from mmfusion._numbers import is_real
 from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, validate_params
+from mmfusion._typing import (
+    CrossValidationLike,
+    EstimatorLike,
+    ModalitiesLike,
+    RandomStateLike,
+)
 from mmfusion._validation import as_modalities
 from mmfusion.fusion._folds import checked_folds
 from mmfusion.metrics import get_scorer
+from mmfusion.modalities import Modalities
 from mmfusion.robustness._degradations import add_noise, drop_modalities, swap_rows
 from mmfusion.robustness._folds import Condition, Degrade, Fold, Scorer, Study
 from mmfusion.robustness._results import DegradationResults
+
+DegradationLike: TypeAlias = str | Degrade | Sequence[str | Degrade]
+LevelsLike: TypeAlias = Sequence[float] | Mapping[str, Sequence[float]]
+ScoringLike: TypeAlias = (
+    str | Scorer | Sequence[str] | Mapping[str, str | Scorer] | None
+)
 
 DEGRADATIONS: dict[str, Degrade] = {
     "missing": drop_modalities,
@@ -50,97 +64,97 @@ DEGRADATIONS: dict[str, Degrade] = {
     prefer_skip_nested_validation=False,
 )
 def degradation_curve(
-    estimators: Any,
-    X: Any,
-    y: Any = None,
+    estimators: EstimatorLike,
+    X: ModalitiesLike,
+    y: ArrayLike | None = None,
     *,
-    degradation: Any = "missing",
-    modalities: str | Sequence[Any] = "each",
-    levels: Any = (0, 0.25, 0.5, 0.75, 1),
+    degradation: DegradationLike = "missing",
+    modalities: str | Sequence[str | Sequence[str]] = "each",
+    levels: LevelsLike = (0, 0.25, 0.5, 0.75, 1),
     at: str = "predict",
-    cv: Any = 5,
-    groups: Any = None,
-    scoring: Any = None,
+    cv: CrossValidationLike = 5,
+    groups: ArrayLike | None = None,
+    scoring: ScoringLike = None,
     n_repeats: int = 1,
-    error_score: Any = "raise",
+    error_score: str | float = "raise",
     n_jobs: int | None = None,
-    random_state: Any = None,
+    random_state: RandomStateLike = None,
     verbose: bool = False,
 ) -> DegradationResults:
-    """Score estimators as modalities go missing, become noisy or are swapped.
+    """Score estimators under increasing degradation of modalities.
 
-    Estimators are fitted once for each fold on the data as they are, and score the
-    samples left out at every level of every degradation.
+    Estimators are fitted once per fold to the original data, and scored on the
+    held-out samples at every level of every degradation.
 
     Parameters
     ----------
     estimators : estimator or dict of str to estimator
-        Classifiers, regressors or clusterers; they are cloned.
+        Classifiers, regressors or clusterers, which are cloned.
     X : list, dict or Modalities
-        The data. Split a plain table by :meth:`Modalities.from_table`.
+        Data by modality; :meth:`Modalities.from_table` splits a table.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        What to predict, or the classes that clusters are scored against.
+        Target, or the classes to compare clusters with.
     degradation : {'missing', 'noise', 'swap'}, callable, or list of these, \
 default='missing'
-        What is done: `drop_modalities`, `add_noise` (in units of the standard
+        Degradation to apply: `drop_modalities`, `add_noise` (in units of the standard
         deviations of the training samples), `swap_rows`, or a function
-        ``f(X, level, modalities, random_state=seed)`` that gives `Modalities`.
+        ``f(X, level, modalities, random_state=seed)`` that returns `Modalities`.
     modalities : {'each', 'all'} or list, default='each'
-        What it is done to: to each modality in turn, to all together, or to each
-        entry of a list, which is a name or a list of names that are degraded together.
+        Modalities to degrade: one after the other, all together, or each entry of a
+        list, which is a name or a list of names to degrade together.
     levels : list of float or dict, default=(0, 0.25, 0.5, 0.75, 1)
-        How much: shares, or standard deviations of the noise; a dict gives them by
-        the name of the degradation. 0 is the data as they are.
+        Levels of degradation: shares, or standard deviations of the noise. The keys of
+        a dict are names of degradations. Level 0 is the original data.
     at : {'predict', 'both'}, default='predict'
-        Whether only the samples to predict are degraded, or those of `fit` alike; then
-        estimators are fitted anew at each level. Those of this package refuse to fit a
-        modality that no sample has: leave out level 1 of 'missing'.
+        Whether to degrade only the samples to predict, or also those of `fit`, for
+        which estimators are fitted again at each level. Estimators of this package
+        cannot be fitted with a modality that no sample has: omit level 1 of 'missing'.
     cv : int, cross-validation generator or iterable, default=5
-        How samples are left out. An integer is the number of folds, stratified if an
+        Cross-validation splitter. An integer is the number of folds, stratified if an
         estimator is a classifier.
     groups : array-like of shape (n_samples,), default=None
-        Given to the splitter.
+        Groups of samples for the splitter.
     scoring : str, callable, list or dict, default=None
-        Scores, of which larger is better: names that
-        :func:`mmfusion.metrics.get_scorer` knows, scorers of (estimator, X, y), a list
-        of names, or a dict of names and scorers by name. None is the estimator's own
-        ``score``.
+        Scores, of which larger is better: names for
+        :func:`mmfusion.metrics.get_scorer`, scorers of (estimator, X, y), a list of
+        names, or a dict of names and scorers by name. None is the method ``score`` of
+        the estimators.
     n_repeats : int, default=1
-        Draws of what is degraded for each fold.
+        Number of draws of each degradation per fold.
     error_score : 'raise' or float, default='raise'
-        Score of what fails. 'raise' raises an error that tells what it was.
+        Score of failures; 'raise' raises an error that describes the failure.
     n_jobs : int, default=None
-        Pairs of estimator and fold that run at a time, through joblib. None is 1 unless
-        in a joblib context, -1 all processors.
+        Number of pairs of estimator and fold that run in parallel by joblib. None is 1
+        unless in a joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
-        Draws what is degraded: the same for all estimators, and at all levels as far
-        as can be.
+        Seed of the degradations, which are the same for all estimators, and as similar
+        as possible between levels.
     verbose : bool, default=False
         Whether to show a progress bar.
 
     Returns
     -------
     DegradationResults
-        All scores, with their averages.
+        Scores of all estimators and levels, and their averages.
 
     Raises
     ------
     TypeError
-        If an estimator cannot score, or cannot predict and is not fitted anew.
+        If an estimator has no `score`, or has no `predict` and is not fitted again.
     ValueError
-        If an option, a level or a modality is unfit, or an estimator fails.
+        If an option, a level or a modality is invalid, or an estimator fails.
 
     See Also
     --------
     DegradationDisplay : Draws the curves.
-    drop_modalities : What 'missing' does; it tells which samples keep what.
+    drop_modalities : Applies 'missing', and describes the draw of samples.
 
     Notes
     -----
-    Level 0 with the same ``cv`` gives what
-    :func:`sklearn.model_selection.cross_validate` gives, however often the curves have
-    it; a degradation is not called for it. At other levels all estimators see the same
-    degraded samples, so that losses can be compared in pairs.
+    Scores at level 0 equal those of :func:`sklearn.model_selection.cross_validate` with
+    the same ``cv``, in every curve; no degradation is applied. At other levels all
+    estimators are scored on the same degraded samples, so that losses can be compared
+    in pairs.
 
     Clusterers without `predict` can be scored with ``at='both'``,
     ``cv=WholeDataSplit()`` and a `labels_scorer`.
@@ -172,48 +186,54 @@ default='missing'
     12      late    audio        5
     15      late    video        5
     """
-    named = _named(estimators)
+    named = _name_estimators(estimators)
     frame = as_modalities(X)
     y, groups = (
-        _of_samples(values, frame, key)
+        _sample_values(values, frame, key)
         for key, values in {"y": y, "groups": groups}.items()
     )
-    if at == "predict":
+    if at == "predict":  # before any fit, which may take long
         _refuse_transductive(named)
     study = Study(
         frame,
         y,
         list(_conditions(degradation, modalities, levels, frame.names)),
-        _scorers(scoring, named),
+        _resolve_scorers(scoring, named),
         n_repeats,
+        # an integer, from which each fold derives its seeds in any process
         int(check_random_state(random_state).randint(np.iinfo(np.int32).max)),
         at == "both",
         error_score,
     )
-    if sparse.issparse(cv):  # scikit-learn would iterate it
+    if sparse.issparse(cv):  # scikit-learn would iterate over its rows
         raise TypeError("cv is a sparse matrix; give a number of folds or a splitter")
     with errors_about("cv and y"):
         splitter = check_cv(cv, y, classifier=any(map(is_classifier, named.values())))
     folds = checked_folds(splitter, len(frame), frame, y, groups=groups)
     if not folds:
-        raise ValueError(f"cv={cv!r:.60} gives no fold")
+        raise ValueError(f"cv={cv!r:.60} yields no fold")
+    # parallel over folds, not levels: a fold is fitted once and scored at all levels
     jobs = [
         joblib.delayed(Fold.rows)(Fold(study, name, estimator, number, *rows))
         for name, estimator in named.items()
         for number, rows in enumerate(folds)
     ]
-    found = _in_parallel(jobs, n_jobs, verbose)
-    return DegradationResults([row for rows in found for row in rows])
+    by_fold = _run_folds(jobs, n_jobs, verbose)
+    return DegradationResults([row for rows in by_fold for row in rows])
 
 
-def _in_parallel(jobs: list[Any], n_jobs: int | None, verbose: bool) -> Iterable[Any]:
+def _run_folds(
+    jobs: list[Any], n_jobs: int | None, verbose: bool
+) -> Iterable[list[dict[str, Any]]]:
+    """Run jobs by joblib, with a progress bar if `verbose`."""
     if not verbose:
         return joblib.Parallel(n_jobs=n_jobs)(jobs)
     results = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     return import_extra("tqdm").tqdm(results, total=len(jobs), unit="fold")
 
 
-def _named(estimators: Any) -> dict[str, Any]:
+def _name_estimators(estimators: EstimatorLike) -> dict[str, Any]:
+    """Return estimators by name; that of a single one is its class."""
     if not isinstance(estimators, Mapping):
         return {type(estimators).__name__: estimators}
     if not estimators:
@@ -222,29 +242,35 @@ def _named(estimators: Any) -> dict[str, Any]:
 
 
 def _refuse_transductive(estimators: Mapping[str, Any]) -> None:
+    """Raise for estimators without `predict`, which cannot score other samples."""
     for name, estimator in estimators.items():
         if not hasattr(estimator, "predict"):
             raise TypeError(
-                f"{name!r} is a {type(estimator).__name__} without predict, which "
-                "degraded samples are given to; give at='both', cv=WholeDataSplit() "
+                f"{name!r} is a {type(estimator).__name__} without predict, which is "
+                "needed to score degraded samples; give at='both', cv=WholeDataSplit() "
                 "and scoring=labels_scorer(...), which fit it on degraded data"
             )
 
 
-def _of_samples(values: Any, frame: Any, name: str) -> np.ndarray | None:
-    """Read what has a value for each sample."""
+def _sample_values(
+    values: ArrayLike | None, frame: Modalities, name: str
+) -> np.ndarray | None:
+    """Check an array with one value per sample."""
     if values is None:
         return None
     check_row_labels(frame._index, values, name)
     if sparse.issparse(values):
         raise TypeError(f"{name} is a sparse matrix; give a dense array, by toarray()")
     with errors_about(name):
-        values = as_dense_array(values, name)
-        check_consistent_length(frame, values)
-    return values
+        array = as_dense_array(values, name)
+        check_consistent_length(frame, array)
+    return array
 
 
-def _scorers(scoring: Any, estimators: Mapping[str, Any]) -> dict[str, Scorer]:
+def _resolve_scorers(
+    scoring: ScoringLike, estimators: Mapping[str, Any]
+) -> dict[str, Scorer]:
+    """Return scorers by name of the score."""
     if scoring is None:
         for name, estimator in estimators.items():
             if not hasattr(estimator, "score"):
@@ -252,10 +278,10 @@ def _scorers(scoring: Any, estimators: Mapping[str, Any]) -> dict[str, Scorer]:
                     f"{name!r} is a {type(estimator).__name__} without score; give "
                     "scoring"
                 )
-        return {"score": _own_score}
+        return {"score": _default_score}
     if callable(scoring):
         return {"score": scoring}
-    names = [scoring] if isinstance(scoring, str) else scoring
+    names: Any = [scoring] if isinstance(scoring, str) else scoring
     with errors_about("scoring"):
         if not isinstance(names, Mapping):
             names = dict(zip(names, names, strict=True))
@@ -268,14 +294,19 @@ def _scorers(scoring: Any, estimators: Mapping[str, Any]) -> dict[str, Scorer]:
     return scorers
 
 
-def _own_score(estimator: Any, *data: Any) -> float:
+def _default_score(estimator: Any, *data: Any) -> float:
+    """Call the method `score` of an estimator, with X alone or X and y."""
     return estimator.score(*data)
 
 
 def _conditions(
-    degradation: Any, modalities: Any, levels: Any, names: Sequence[str]
+    degradation: DegradationLike,
+    modalities: str | Sequence[str | Sequence[str]],
+    levels: LevelsLike,
+    names: Sequence[str],
 ) -> Iterator[Condition]:
-    groups = _groups(modalities, names)
+    """Yield the curves to compute: each degradation of each group of modalities."""
+    groups = _modality_groups(modalities, names)
     kinds = degradation if isinstance(degradation, list | tuple) else [degradation]
     if not kinds or not groups:
         raise ValueError("degradation and modalities need at least one entry each")
@@ -292,19 +323,19 @@ def _conditions(
             raise ValueError(f"levels has none for {name!r}, only for {list(levels)}")
         own = levels[name] if isinstance(levels, Mapping) else levels
         for modality, group in groups.items():
-            yield Condition(name, degrade, modality, group, _numbers(own, levels))
+            yield Condition(name, degrade, modality, group, _finite_levels(own, levels))
 
 
-def _numbers(own: Any, levels: Any) -> tuple[float, ...]:
-    """Levels of one degradation: real numbers, one at least."""
+def _finite_levels(own: Sequence[float], levels: LevelsLike) -> tuple[float, ...]:
+    """Check the levels of one degradation, of which `levels` is the whole option."""
     try:
-        given = tuple(as_elements(own, "levels"))
-        numbers = tuple(map(float, given))
+        elements = tuple(as_elements(own, "levels"))
+        numbers = tuple(map(float, elements))
     except (TypeError, ValueError, OverflowError):
-        given, numbers = (), ()
+        elements, numbers = (), ()
     if (
         not numbers
-        or not all(map(is_real, given))
+        or not all(map(is_real, elements))
         or not all(0 <= n < np.inf for n in numbers)
     ):
         raise ValueError(
@@ -314,7 +345,10 @@ def _numbers(own: Any, levels: Any) -> tuple[float, ...]:
     return numbers
 
 
-def _groups(modalities: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _modality_groups(
+    modalities: str | Sequence[str | Sequence[str]], names: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the names of the modalities of each group, by name of the group."""
     if isinstance(modalities, str):
         if modalities == "all":
             return {"all": tuple(names)}
@@ -330,7 +364,8 @@ def _groups(modalities: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]
         )
     groups = [(g,) if isinstance(g, str) else tuple(g) for g in modalities]
     if not all(isinstance(name, str) for group in groups for name in group):
-        raise TypeError(f"modalities={modalities!r} holds what is no name")
+        raise TypeError(f"modalities={modalities!r} holds values other than names")
+    # by set: a name may be in several groups
     unknown = {name for group in groups for name in group} - set(names)
     if unknown:
         raise ValueError(

@@ -1,10 +1,9 @@
-"""Ways to make modalities worse: take them away, add noise, swap them."""
+"""Degradations of modalities: removal, noise, and exchange between samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -14,59 +13,69 @@ from mmfusion import _blocks
 from mmfusion._blocks import Block
 from mmfusion._options import errors_about
 from mmfusion._sklearn_compat import Interval, validate_params
+from mmfusion._typing import ModalitiesLike, RandomStateLike
 from mmfusion._validation import as_modalities
 from mmfusion.modalities import Modalities
 
-DRAWN: dict = {"modalities": [str, list, tuple, None], "random_state": ["random_state"]}
-SHARE: dict = {"share": [Interval(Real, 0, 1, closed="both")], **DRAWN}
-LEVEL: dict = {"level": [Interval(Real, 0, None, closed="left")], **DRAWN}
+DRAW_CONSTRAINTS: dict = {
+    "modalities": [str, list, tuple, None],
+    "random_state": ["random_state"],
+}
+SHARE_CONSTRAINTS: dict = {
+    "share": [Interval(Real, 0, 1, closed="both")],
+    **DRAW_CONSTRAINTS,
+}
+LEVEL_CONSTRAINTS: dict = {
+    "level": [Interval(Real, 0, None, closed="left")],
+    **DRAW_CONSTRAINTS,
+}
 
 
-@validate_params(SHARE, prefer_skip_nested_validation=True)
+@validate_params(SHARE_CONSTRAINTS, prefer_skip_nested_validation=True)
 def drop_modalities(
-    X: Any,
+    X: ModalitiesLike,
     share: float,
     modalities: str | Sequence[str] | None = None,
     *,
-    random_state: Any = None,
+    random_state: RandomStateLike = None,
 ) -> Modalities:
-    """Take modalities away from samples at random.
+    """Remove modalities from samples at random.
 
     Parameters
     ----------
     X : list, dict or Modalities
-        The data; they are not changed.
+        Data by modality; they are not modified.
     share : float
-        Share of the cells that go, from 0 to 1. A cell is one modality of one sample
-        that has it.
+        Share of the cells to remove, from 0 to 1. A cell is an observed modality of a
+        sample.
     modalities : str or list of str, default=None
-        Names of the modalities that cells are taken of; None is all.
+        Names of the modalities to remove cells from; None is all.
     random_state : int, RandomState instance or None, default=None
-        Draws the cells. For one seed, those of a smaller share are among those of a
-        larger one.
+        Seed of the draw. With the same seed, the cells of a smaller share are among
+        those of a larger one.
 
     Returns
     -------
     Modalities
-        The same blocks, with a mask.
+        The same blocks with a mask.
 
     Raises
     ------
     ValueError
-        If the share is not between 0 and 1, or a modality is unknown.
+        If the share is not in [0, 1], or a modality is unknown.
 
     See Also
     --------
-    add_noise : Makes modalities noisy.
-    swap_rows : Gives samples the modalities of others.
-    degradation_curve : Tells what that costs an estimator.
+    add_noise : Adds noise to modalities.
+    swap_rows : Exchanges modalities between samples.
+    degradation_curve : Scores estimators under degradations.
 
     Notes
     -----
-    The number of cells is the share asked for, rounded. No sample loses the last
-    modality it has as long as the share can be had otherwise: of `V` modalities that
-    all samples have, and that are all named, up to ``(V - 1) / V``. Beyond that, no
-    more samples are left with nothing than need be.
+    The number of removed cells is the share of all cells, rounded. The last modality of
+    a sample is removed only if the share cannot be reached otherwise: with V named
+    modalities that are observed in all samples, beyond a share of ``(V - 1) / V``. The
+    number of samples without any modality is then as small as possible.
 
     Examples
     --------
@@ -82,67 +91,73 @@ def drop_modalities(
     array([1, 1, 1, 1, 1, 1, 1, 1])
     """
     frame = as_modalities(X)
-    chosen = _positions(frame, modalities)
+    chosen = _modality_positions(frame, modalities)
     rng = check_random_state(random_state)
     observed = frame.observed.copy()
-    order = np.full(frame.shape, np.inf)  # in which cells go
+    # cells are removed in increasing order of these numbers, infinite for other cells
+    order = np.full(frame.shape, np.inf)
     for v in chosen:
         order[:, v] = rng.random_sample(len(frame))
     order[~observed] = np.inf
     n_cells = round(share * int(np.isfinite(order).sum()))
     others = [v for v in range(len(frame.names)) if v not in chosen]
-    last = ~observed[:, others].any(axis=1)  # those with nothing else to lose
-    kept = np.argmax(np.where(np.isfinite(order), order, -1), axis=1)[last]
-    order[np.flatnonzero(last), kept] += 1
-    goes = np.argsort(order, axis=None, kind="stable")[:n_cells]
-    observed.ravel()[goes] = False
+    # without other modalities, a sample keeps its cell of the largest number as long as
+    # possible: after all of the numbers in [0, 1)
+    exposed = ~observed[:, others].any(axis=1)
+    last = np.argmax(np.where(np.isfinite(order), order, -1), axis=1)[exposed]
+    order[np.flatnonzero(exposed), last] += 1
+    removed = np.argsort(order, axis=None, kind="stable")[:n_cells]
+    observed.ravel()[removed] = False
     return Modalities(frame, observed=observed)
 
 
-@validate_params(LEVEL, prefer_skip_nested_validation=True)
+@validate_params(LEVEL_CONSTRAINTS, prefer_skip_nested_validation=True)
 def add_noise(
-    X: Any,
+    X: ModalitiesLike,
     level: float,
     modalities: str | Sequence[str] | None = None,
     *,
-    reference: Any = None,
-    random_state: Any = None,
+    reference: ModalitiesLike | None = None,
+    random_state: RandomStateLike = None,
 ) -> Modalities:
-    """Add Gaussian noise to every feature of modalities.
+    """Add Gaussian noise to the features of modalities.
+
+    Feature j becomes ``x_j + level * s_j * e`` with its standard deviation ``s_j`` and
+    e drawn from N(0, 1), independently for each value.
 
     Parameters
     ----------
     X : list, dict or Modalities
-        The data; they are not changed.
+        Data by modality; they are not modified.
     level : float
         Standard deviation of the noise, in units of that of each feature.
     modalities : str or list of str, default=None
-        Names of the modalities that become noisy; None is all.
+        Names of the modalities to add noise to; None is all.
     reference : list, dict or Modalities, default=None
-        Data with the same modalities, such as those of `fit`, whose standard
-        deviations are the units. None is X itself.
+        Data with the same modalities, such as those of `fit`, from which the standard
+        deviations of features are computed. None is X itself.
     random_state : int, RandomState instance or None, default=None
-        Draws the noise. For one seed, that of another level is a multiple of it.
+        Seed of the noise. With the same seed, the noise is proportional to the level.
 
     Returns
     -------
     Modalities
-        Other blocks where there is noise: floats, dense ones for sparse matrices.
+        Data with noisy blocks, which are dense arrays of floats.
 
     Raises
     ------
     ValueError
-        If the level is negative, a modality is unknown or holds no numbers.
+        If the level is negative, or a modality is unknown or does not hold numbers.
 
     See Also
     --------
-    drop_modalities : Takes modalities away.
-    degradation_curve : Tells what that costs an estimator.
+    drop_modalities : Removes modalities from samples.
+    degradation_curve : Scores estimators under degradations.
 
     Notes
     -----
-    A feature that does not vary gets no noise. Those of sequences are the columns of
-    their frames; those of images their pixels. What is missing stays so.
+    Constant features get no noise. The features of sequences are the columns of their
+    frames, those of images their pixels. Missing values remain missing.
 
     Examples
     --------
@@ -157,73 +172,74 @@ def add_noise(
     True
     """
     frame = as_modalities(X)
-    chosen = _positions(frame, modalities)
+    chosen = _modality_positions(frame, modalities)
     if level == 0:
         return frame
     units = frame if reference is None else as_modalities(reference)
     rng = check_random_state(random_state)
 
-    def noisy(name: str, block: Block, present: np.ndarray) -> Block:
-        spread = level * _spread(units, name)
+    def noisy_block(name: str, block: Block, observed: np.ndarray) -> Block:
+        deviation = level * _feature_deviations(units, name)
 
-        def louder(part: Block) -> np.ndarray:
-            values = _numbers(part, name)
-            return values + (spread * rng.standard_normal(values.shape)).astype(
-                values.dtype
-            )
+        def with_noise(data: Block) -> np.ndarray:
+            values = _real_values(data, name)
+            noise = deviation * rng.standard_normal(values.shape)
+            return values + noise.astype(values.dtype)
 
         if not _blocks.is_sequences(block):
-            shapes = np.shape(spread), tuple(block.shape[1:])
-            if np.ndim(spread) and shapes[0] != shapes[1]:
+            shapes = np.shape(deviation), tuple(block.shape[1:])
+            # the deviation is 0.0 if no sample of the reference has the modality
+            if np.ndim(deviation) and shapes[0] != shapes[1]:
                 raise ValueError(
                     f"modality {name!r} of the reference has features of shape "
                     f"{shapes[0]}, that of X {shapes[1]}"
                 )
-            return _like(block, louder(block))
+            return _as_table_like(block, with_noise(block))
         sequences = np.full(len(block), None, dtype=object)
-        for i in np.flatnonzero(present):
-            sequences[i] = louder(block[i])
+        for i in np.flatnonzero(observed):
+            sequences[i] = with_noise(block[i])
         return sequences
 
-    return _with_blocks(frame, chosen, noisy)
+    return _replace_blocks(frame, chosen, noisy_block)
 
 
-@validate_params(SHARE, prefer_skip_nested_validation=True)
+@validate_params(SHARE_CONSTRAINTS, prefer_skip_nested_validation=True)
 def swap_rows(
-    X: Any,
+    X: ModalitiesLike,
     share: float,
     modalities: str | Sequence[str] | None = None,
     *,
-    random_state: Any = None,
+    random_state: RandomStateLike = None,
 ) -> Modalities:
-    """Give a share of the samples the modality of another one.
+    """Exchange modalities between a share of the samples.
 
     Parameters
     ----------
     X : list, dict or Modalities
-        The data; they are not changed.
+        Data by modality; they are not modified.
     share : float
-        Share of the samples that have a modality and get another's, from 0 to 1: two
-        at least, unless none.
+        Share of the samples observed in a modality that get that of another sample,
+        from 0 to 1. If it is not 0 samples, it is at least two.
     modalities : str or list of str, default=None
-        Names of the modalities that are swapped, each by itself; None is all.
+        Names of the modalities to exchange, each independently; None is all.
     random_state : int, RandomState instance or None, default=None
-        Draws who swaps with whom.
+        Seed of the draw of samples.
 
     Returns
     -------
     Modalities
-        Blocks with the same rows in another order. What is missing stays where it is.
+        Data whose blocks have the same rows in another order. Missing modalities remain
+        missing in the same samples.
 
     Raises
     ------
     ValueError
-        If the share is not between 0 and 1, or a modality is unknown.
+        If the share is not in [0, 1], or a modality is unknown.
 
     See Also
     --------
-    drop_modalities : Takes modalities away.
-    degradation_curve : Tells what that costs an estimator.
+    drop_modalities : Removes modalities from samples.
+    degradation_curve : Scores estimators under degradations.
 
     Examples
     --------
@@ -235,23 +251,25 @@ def swap_rows(
     3
     """
     frame = as_modalities(X)
-    chosen = _positions(frame, modalities)
+    chosen = _modality_positions(frame, modalities)
     rng = check_random_state(random_state)
 
-    def swapped(name: str, block: Block, present: np.ndarray) -> Block:
-        n_rows = round(share * int(present.sum()))
-        if n_rows == 1:  # nobody swaps alone
+    def swapped_block(name: str, block: Block, observed: np.ndarray) -> Block:
+        n_rows = round(share * int(observed.sum()))
+        if n_rows == 1:  # an exchange needs two samples
             n_rows = 2
-        rows = rng.permutation(np.flatnonzero(present))[:n_rows]
-        order = np.arange(len(present))
-        order[rows] = np.roll(rows, 1)
+        rows = rng.permutation(np.flatnonzero(observed))[:n_rows]
+        order = np.arange(len(observed))
+        order[rows] = np.roll(rows, 1)  # a cycle: no sample gets its own row
         return _blocks.take_rows(block, order)
 
-    return _with_blocks(frame, chosen, swapped)
+    return _replace_blocks(frame, chosen, swapped_block)
 
 
-def _positions(frame: Modalities, modalities: str | Sequence[str] | None) -> list[int]:
-    """Find the chosen modalities, by name: so their order does not change draws."""
+def _modality_positions(
+    frame: Modalities, modalities: str | Sequence[str] | None
+) -> list[int]:
+    """Return positions of modalities in order of names, on which draws then depend."""
     if modalities is None:
         modalities = frame.names
     names = [modalities] if isinstance(modalities, str) else modalities
@@ -264,39 +282,41 @@ def _positions(frame: Modalities, modalities: str | Sequence[str] | None) -> lis
     return [frame.names.index(name) for name in sorted(set(names))]
 
 
-def _with_blocks(
+def _replace_blocks(
     frame: Modalities,
     chosen: list[int],
     change: Callable[[str, Block, np.ndarray], Block],
 ) -> Modalities:
+    """Replace the blocks of some modalities by a function of each of them."""
     blocks = list(frame.blocks)
     for v in chosen:
         blocks[v] = change(frame.names[v], blocks[v], frame.observed[:, v])
     return frame._with_blocks(blocks, frame.observed)
 
 
-def _spread(units: Modalities, name: str) -> Any:
-    """Standard deviation of each feature; 0 for those that nobody has."""
+def _feature_deviations(units: Modalities, name: str) -> float | np.ndarray:
+    """Return the standard deviations of features; 0 for an unobserved modality."""
     if name not in units.names:
         raise ValueError(
             f"the reference has no modality {name!r}; it has {list(units.names)}"
         )
-    present = units.observed[:, units.names.index(name)]
-    if not present.any():
+    observed = units.observed[:, units.names.index(name)]
+    if not observed.any():
         return 0.0
-    block = _blocks.of_samples(units[name], present)
+    block = _blocks.of_samples(units[name], observed)
     if _blocks.is_sequences(block):
         with errors_about(f"modality {name!r}"):
-            values = np.concatenate([_numbers(frames, name) for frames in block])
+            values = np.concatenate([_real_values(frames, name) for frames in block])
     else:
-        values = _numbers(block, name)
+        values = _real_values(block, name)
     masked = np.ma.masked_invalid(values.astype(np.float64, copy=False))
     reach = np.ma.filled(np.ma.abs(masked).max(axis=0), 0.0)
-    reach = np.where(reach > 0, reach, 1.0)  # of shares of it the squares are finite
+    reach = np.where(reach > 0, reach, 1.0)  # divisor: squares of huge values overflow
     return np.ma.filled((masked / reach).std(axis=0), 0.0) * reach
 
 
-def _numbers(block: Block, name: str) -> np.ndarray:
+def _real_values(block: Block, name: str) -> np.ndarray:
+    """Return a block or sequence as a dense array of floats."""
     values = block.toarray() if sparse.issparse(block) else np.asarray(block)
     if values.dtype.kind not in "fiub":
         raise ValueError(
@@ -305,8 +325,8 @@ def _numbers(block: Block, name: str) -> np.ndarray:
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
-def _like(block: Block, values: np.ndarray) -> Block:
-    """Make a table of the same columns, if it was one."""
+def _as_table_like(block: Block, values: np.ndarray) -> Block:
+    """Return values as a DataFrame with the columns of `block`, if it is one."""
     if not _blocks.is_frame(block):
         return values
     return type(block)(dict(zip(block.columns, values.T, strict=True)))

@@ -1,24 +1,30 @@
-"""Curves of scores against how much modalities are degraded."""
+"""Plots of scores against the level of degradation."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Union
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
+from mmfusion._typing import EstimatorLike, ModalitiesLike
 from mmfusion.robustness._curve import degradation_curve
 from mmfusion.robustness._results import DegradationResults
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+
+AxesLike: TypeAlias = Union["Axes", Sequence["Axes"], np.ndarray, None]
 
 PANELS_PER_ROW = 4
-MARKERS = "osD^vP*Xph<>"
-LEVELS = {
+CURVE_MARKERS = "osD^vP*Xph<>"
+LEVEL_LABELS = {
     "missing": "share that is missing",
     "noise": "noise (standard deviations)",
     "swap": "share that is swapped",
@@ -26,7 +32,7 @@ LEVELS = {
 
 
 class DegradationDisplay:
-    """Score against level, one panel for each degradation of each modality.
+    """Plot of score against level, with a panel for each degradation and modality.
 
     It is recommended to use :meth:`from_results` or :meth:`from_estimators`. All
     parameters are stored as attributes.
@@ -36,7 +42,7 @@ class DegradationDisplay:
     metric : str
         Name of the score.
     summary : DataFrame
-        Mean and spread, as `DegradationResults.summary` returns them.
+        Means and standard deviations, as returned by `DegradationResults.summary`.
 
     Attributes
     ----------
@@ -49,13 +55,13 @@ class DegradationDisplay:
 
     See Also
     --------
-    degradation_curve : Computes what is drawn.
+    degradation_curve : Computes the results to draw.
 
     Notes
     -----
-    Bands are one standard deviation over folds to either side. Folds share training
-    samples, and estimators the same degraded samples: overlapping bands do not tell
-    that a difference is chance.
+    Bands extend one standard deviation over folds to either side. Folds have common
+    training samples, and estimators the same degraded samples: overlapping bands do
+    not imply that a difference is due to chance.
 
     Examples
     --------
@@ -84,19 +90,19 @@ class DegradationDisplay:
         results: DegradationResults,
         metric: str | None = None,
         *,
-        ax: Any = None,
+        ax: AxesLike = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw results.
+        """Draw the results of `degradation_curve`.
 
         Parameters
         ----------
         results : DegradationResults
-            What to draw.
+            Results to draw.
         metric : str, default=None
-            The score; the first one by default.
+            Name of the score; the first one by default.
         ax : sequence of matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes of the panels; those of a new figure by default.
         **kwargs : dict
             Style of all lines; see matplotlib's `Axes.plot`.
 
@@ -108,7 +114,7 @@ class DegradationDisplay:
         Raises
         ------
         ValueError
-            If there is no such metric, or not one Axes for each panel.
+            If the metric is unknown, or the number of Axes is not that of the panels.
         """
         if not isinstance(results, DegradationResults):
             raise TypeError(
@@ -121,22 +127,28 @@ class DegradationDisplay:
 
     @classmethod
     def from_estimators(
-        cls, estimators: Any, X: Any, y: Any = None, *, ax: Any = None, **options: Any
+        cls,
+        estimators: EstimatorLike,
+        X: ModalitiesLike,
+        y: ArrayLike | None = None,
+        *,
+        ax: AxesLike = None,
+        **options: Any,
     ) -> Self:
-        """Compute and draw.
+        """Run `degradation_curve` and draw its results.
 
         Parameters
         ----------
         estimators : estimator or dict of str to estimator
             Classifiers, regressors or clusterers.
         X : list, dict or Modalities
-            The data.
+            Data by modality.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            What to predict.
+            Target, or the classes to compare clusters with.
         ax : sequence of matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes of the panels; those of a new figure by default.
         **options : dict
-            What else `degradation_curve` is given.
+            Further parameters of `degradation_curve`.
 
         Returns
         -------
@@ -145,13 +157,13 @@ class DegradationDisplay:
         """
         return cls.from_results(degradation_curve(estimators, X, y, **options), ax=ax)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+    def plot(self, ax: AxesLike = None, **kwargs: Any) -> Self:
+        """Draw the curves.
 
         Parameters
         ----------
         ax : sequence of matplotlib Axes, default=None
-            Where to draw, one for each panel; a new figure by default.
+            Axes of the panels; those of a new figure by default.
         **kwargs : dict
             Style of all lines; see matplotlib's `Axes.plot`.
 
@@ -163,12 +175,12 @@ class DegradationDisplay:
         Raises
         ------
         ValueError
-            If there are less or more Axes than panels.
+            If the number of Axes is not that of the panels.
         """
         curves = self.summary.groupby(["degradation", "modality"], sort=False)
         panels = {(str(kind), str(name)): rows for (kind, name), rows in curves}
         sizes = list(Counter(kind for kind, _ in panels).values())
-        axes = _new_axes(sizes) if ax is None else _given_axes(ax)
+        axes = _new_axes(sizes) if ax is None else _check_axes(ax)
         if len(axes) != len(panels):
             raise ValueError(
                 f"ax has {len(axes)} Axes; {len(panels)} are needed, for "
@@ -179,37 +191,47 @@ class DegradationDisplay:
         for panel, ((kind, name), rows) in zip(axes, panels.items(), strict=True):
             own = rows.groupby("estimator", sort=False)
             for (estimator, curve), style in zip(own, self._styles(), strict=True):
+                # the style of the user replaces the defaults
                 style |= {"label": drawable(str(estimator))} | kwargs
                 self.lines_[kind, name, estimator] = _plot_curve(panel, curve, style)
             panel.set_title(drawable(name), fontsize="medium")
-            panel.set_xlabel(LEVELS.get(kind, f"level of {drawable(kind)}"))
+            panel.set_xlabel(LEVEL_LABELS.get(kind, f"level of {drawable(kind)}"))
+        # only the first panel of a row has a label, as all have the same scale
         numbers = np.concatenate([np.arange(size) for size in sizes])
         for panel in axes[numbers % PANELS_PER_ROW == 0]:
             panel.set_ylabel(drawable(self.metric))
-        last_above = axes[min(sizes[0], PANELS_PER_ROW) - 1]
-        last_above.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+        last_of_first_row = axes[min(sizes[0], PANELS_PER_ROW) - 1]
+        last_of_first_row.legend(
+            fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5)
+        )
         return self
 
     def _styles(self) -> list[dict[str, Any]]:
         colors = import_extra("matplotlib").color_sequences["tab10"]
         return [
-            {"color": colors[i % len(colors)], "marker": MARKERS[i % len(MARKERS)]}
+            {
+                "color": colors[i % len(colors)],
+                "marker": CURVE_MARKERS[i % len(CURVE_MARKERS)],
+            }
             for i in range(self.summary["estimator"].nunique())
         ]
 
 
-def _plot_curve(ax: Any, curve: pd.DataFrame, style: dict[str, Any]) -> Any:
+def _plot_curve(ax: Axes, curve: pd.DataFrame, style: dict[str, Any]) -> Any:
+    """Draw the line and the band of one curve, and return the line."""
     curve = curve.sort_values("level")
     (line,) = ax.plot(curve["level"], curve["mean"], **{"markersize": 4} | style)
     low, high = (curve["mean"] + side * curve["std"] for side in (-1, 1))
-    band = {"color": line.get_color(), "alpha": 0.12, "linewidth": 0}
+    # the colour of the line, which the style of the user may have changed
+    band: dict[str, Any] = {"color": line.get_color(), "alpha": 0.12, "linewidth": 0}
     ax.fill_between(curve["level"], low, high, **band)
     return line
 
 
-def _given_axes(ax: Any) -> np.ndarray:
-    given = ax.ravel() if isinstance(ax, np.ndarray) else ax
-    axes = list(given) if isinstance(given, list | tuple | np.ndarray) else [given]
+def _check_axes(ax: AxesLike) -> np.ndarray:
+    """Return Axes given by the user as an array."""
+    flat = ax.ravel() if isinstance(ax, np.ndarray) else ax
+    axes = list(flat) if isinstance(flat, list | tuple | np.ndarray) else [flat]
     for each in axes:
         if not isinstance(each, import_extra("matplotlib.axes").Axes):
             raise TypeError(f"ax holds a {type(each).__name__}; give matplotlib Axes")
@@ -217,7 +239,7 @@ def _given_axes(ax: Any) -> np.ndarray:
 
 
 def _new_axes(sizes: list[int]) -> np.ndarray:
-    """Make so many panels of each degradation; each begins a row."""
+    """Create a figure with a number of panels per degradation, from a new row each."""
     n_columns = min(max(sizes), PANELS_PER_ROW)
     heights = [math.ceil(size / n_columns) for size in sizes]
     _, grid = import_extra("matplotlib.pyplot").subplots(
@@ -231,6 +253,7 @@ def _new_axes(sizes: list[int]) -> np.ndarray:
     cells = np.split(grid, np.cumsum(heights)[:-1])
     pairs = list(zip(cells, sizes, strict=True))
     for own, size in pairs:
+        # the last row of a degradation may have free cells
         for unused in own.flat[size:]:
             unused.remove()
     return np.concatenate([own.ravel()[:size] for own, size in pairs])

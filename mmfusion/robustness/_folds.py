@@ -1,4 +1,4 @@
-"""Scores of one estimator on one fold, under every condition."""
+"""Scores of one estimator on one fold under all conditions of a degradation curve."""
 
 from __future__ import annotations
 
@@ -21,7 +21,21 @@ Scorer = Callable[..., float]
 
 @dataclass(frozen=True)
 class Condition:
-    """One curve: what is done to which modalities, how much."""
+    """Degradation of some modalities at several levels, which is one curve.
+
+    Parameters
+    ----------
+    name : str
+        Name of the degradation.
+    degrade : callable
+        Function ``f(X, level, modalities, random_state=seed)`` that returns Modalities.
+    modality : str
+        Name of the modality, or of the group of modalities.
+    names : tuple of str
+        Names of the degraded modalities.
+    levels : tuple of float
+        Levels of the degradation.
+    """
 
     name: str
     degrade: Degrade
@@ -32,7 +46,7 @@ class Condition:
     def applied(
         self, frame: Modalities, level: float, train: Modalities, seed: int
     ) -> Modalities:
-        """Degrade; the units of noise are those of the training samples."""
+        """Degrade samples; noise is in units of the training samples."""
         units = {"reference": train} if self.degrade is add_noise else {}
         names = list(self.names)
         degraded = self.degrade(frame, level, names, random_state=seed, **units)
@@ -51,12 +65,12 @@ class Condition:
         return degraded
 
     def describe(self, level: float) -> str:
-        """Tell what was done, for errors."""
+        """Return the degradation and its level as text for errors."""
         return f"with {self.modality!r} degraded by {self.name!r} at level {level:g}"
 
 
-def _finite(score: Any, metric: str) -> float:
-    """Check what a scorer returns: a finite number."""
+def _finite_score(score: object, metric: str) -> float:
+    """Check that a scorer returned a finite number."""
     value = np.asarray(score)
     if value.size != 1 or value.dtype.kind not in "fiub":
         raise TypeError(f"scoring {metric!r} has returned {score!r}, not a number")
@@ -67,7 +81,27 @@ def _finite(score: Any, metric: str) -> float:
 
 @dataclass(frozen=True)
 class Study:
-    """What all folds of all estimators have in common."""
+    """Data and options that are common to all folds of all estimators.
+
+    Parameters
+    ----------
+    frame : Modalities
+        Data without degradation.
+    y : ndarray of shape (n_samples, ...) or None
+        Target or classes.
+    conditions : list of Condition
+        Degradations to apply.
+    scorers : dict of str to callable
+        Scorers by metric.
+    n_repeats : int
+        Number of draws of each degradation per fold.
+    entropy : int
+        Seed of all draws.
+    refits : bool
+        Whether estimators are fitted to degraded samples.
+    error_score : 'raise' or float
+        Score of failures.
+    """
 
     frame: Modalities
     y: np.ndarray | None
@@ -79,15 +113,20 @@ class Study:
     error_score: Any
 
     def seed(self, fold: int, repeat: int, condition: Condition) -> int:
-        """Same for all estimators and levels, whatever else is asked for."""
-        what = crc32(f"{condition.name} {condition.modality}".encode())
-        words = np.random.SeedSequence([self.entropy, fold, repeat, what])
+        """Return the seed of a draw, which depends on neither estimator nor level.
+
+        Nor does it depend on the other conditions, which makes curves reproducible
+        one by one.
+        """
+        # unlike hash(), crc32 is the same in all worker processes
+        condition_hash = crc32(f"{condition.name} {condition.modality}".encode())
+        words = np.random.SeedSequence([self.entropy, fold, repeat, condition_hash])
         return int(words.generate_state(1)[0])
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What came of it, or what went wrong."""
+class Outcome:
+    """Result of a step, or the message of its failure."""
 
     value: Any
     error: str = ""
@@ -95,7 +134,21 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Fold:
-    """One estimator on one fold."""
+    """Fit and scores of one estimator on one fold.
+
+    Parameters
+    ----------
+    study : Study
+        Data and options.
+    name : str
+        Name of the estimator.
+    estimator : estimator
+        Estimator to clone and fit.
+    number : int
+        Number of the fold.
+    train, test : ndarray of int
+        Positions of the samples to fit and to score.
+    """
 
     study: Study
     name: str
@@ -114,7 +167,7 @@ class Fold:
     def _score(self, model: Any, samples: Modalities) -> dict[str, float]:
         target = self._target(self.test)
         return {
-            metric: _finite(scorer(model, samples, *target), metric)
+            metric: _finite_score(scorer(model, samples, *target), metric)
             for metric, scorer in self.study.scorers.items()
         }
 
@@ -130,41 +183,45 @@ class Fold:
         )
         if not self.study.refits:
             return self._score(model, degrade(frame[self.test]))
+        # all samples at once, so that the share of a level refers to all of them
         degraded = degrade(frame)
         return self._score(self._fit(degraded), degraded[self.test])
 
     def _attempt(
-        self, before: Attempt, what: str, action: Callable[[Any], Any]
-    ) -> Attempt:
-        """Go on from what came before, unless that went wrong."""
-        if before.error:
-            return before
-        try:
-            return Attempt(action(before.value))
+        self, previous: Outcome, what: str, action: Callable[[Any], Any]
+    ) -> Outcome:
+        """Run a step on the result of the previous one, unless that failed."""
+        if previous.error:
+            return previous
+        try:  # the estimators and scorers of users may raise anything
+            return Outcome(action(previous.value))
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             if self.study.error_score != "raise":
-                return Attempt(None, text)
+                return Outcome(None, text)
             raise ValueError(
-                f"{self.name!r} failed {what}, on fold {self.number}: {text}; give it "
-                "what it needs, such as make_pipeline(ModalityImputer(), ...) where "
-                "modalities are missing, or error_score=np.nan to go on"
+                f"{self.name!r} failed {what}, on fold {self.number}: {text}; use a "
+                "pipeline such as make_pipeline(ModalityImputer(), ...) if modalities "
+                "are missing, or error_score=np.nan to continue"
             ) from error
 
     def rows(self) -> list[dict[str, Any]]:
-        """Score at every level."""
+        """Return one row per condition, level, repeat and metric."""
         study = self.study
-        fitted = self._attempt(Attempt(study.frame), "in fit", self._fit)
+        fitted = self._attempt(Outcome(study.frame), "in fit", self._fit)
         clean = self._attempt(
-            fitted, "as it is", lambda model: self._score(model, study.frame[self.test])
+            fitted,
+            "without degradation",
+            lambda model: self._score(model, study.frame[self.test]),
         )
         rows = []
         for condition in study.conditions:
             for level, repeat in product(condition.levels, range(study.n_repeats)):
                 action = partial(self._score_degraded, condition, level, repeat)
-                found = clean
+                # level 0 is not passed to the degradation: it equals cross-validation
+                degraded = clean
                 if level != 0:
-                    found = self._attempt(fitted, condition.describe(level), action)
+                    degraded = self._attempt(fitted, condition.describe(level), action)
                 for metric in study.scorers:
                     row = {
                         "estimator": self.name,
@@ -175,8 +232,10 @@ class Fold:
                         "repeat": repeat,
                         "metric": metric,
                     }
-                    for key, outcome in (("score", found), ("clean", clean)):
-                        lost = bool(outcome.error)
-                        row[key] = study.error_score if lost else outcome.value[metric]
-                    rows.append(row | {"error": found.error})
+                    for key, outcome in (("score", degraded), ("clean", clean)):
+                        failed = bool(outcome.error)
+                        row[key] = (
+                            study.error_score if failed else outcome.value[metric]
+                        )
+                    rows.append(row | {"error": degraded.error})
         return rows

@@ -1,4 +1,4 @@
-"""What degradations cost, as one row per score and as a table."""
+"""Scores under degradations, as a table with one row per score and as averages."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from mmfusion._extras import import_extra
 if TYPE_CHECKING:
     import pandas as pd
 
-CURVE = ["estimator", "degradation", "modality", "level"]
+CURVE_COLUMNS = ["estimator", "degradation", "modality", "level"]
 
 
 class DegradationResults:
-    """What `degradation_curve` found: scores by level, and what was lost.
+    """Results of `degradation_curve`: scores by level, and losses against level 0.
 
     Parameters
     ----------
     results : list of dict
-        One for each score; see Attributes.
+        One dict per score, see Attributes.
 
     Attributes
     ----------
     results : list of dict
-        One for each estimator, degradation, modality, level, fold, repeat and metric,
-        under these names; with ``score``, that of the fold as it is (``clean``), and
-        the ``error`` if it failed, else an empty text.
+        One dict per estimator, degradation, modality, level, fold, repeat and metric,
+        with these keys, and ``score``; ``clean``, the score of the same fold at
+        level 0; and ``error``, the message of a failure, otherwise an empty string.
 
     See Also
     --------
-    degradation_curve : Makes it.
-    DegradationDisplay : Draws it.
+    degradation_curve : Computes the results.
+    DegradationDisplay : Draws the results.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class DegradationResults:
         self.results = list(results)
 
     def __repr__(self) -> str:
-        curves = {tuple(row[key] for key in CURVE[:-1]) for row in self.results}
+        curves = {tuple(row[key] for key in CURVE_COLUMNS[:-1]) for row in self.results}
         failed = sum(bool(row["error"]) for row in self.results)
         return (
             f"DegradationResults of {len({c[0] for c in curves})} estimators: "
@@ -63,7 +63,7 @@ class DegradationResults:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The results as a DataFrame; needs pandas."""
+        """Results as a DataFrame with one row per score; requires pandas."""
         return import_extra("pandas").DataFrame(self.results)
 
     @property
@@ -72,26 +72,26 @@ class DegradationResults:
         return list(dict.fromkeys(row["metric"] for row in self.results))
 
     def summary(self, metric: str | None = None) -> pd.DataFrame:
-        """Average over folds.
+        """Compute means and standard deviations over folds.
 
         Parameters
         ----------
         metric : str, default=None
-            The score; the first one by default.
+            Name of the score; the first one by default.
 
         Returns
         -------
         DataFrame
             Columns ``estimator``, ``degradation``, ``modality``, ``level``; ``mean``
-            and ``std`` (with n - 1) of the score over folds, and ``loss`` and
-            ``loss_std`` of how far it is below that of the same fold as it is;
-            ``n_folds`` and ``n_failed``, which are left out. Repeats are averaged
-            first.
+            and ``std`` (with denominator n - 1) of the score over folds; ``loss`` and
+            ``loss_std`` of its difference to the score of the same fold at level 0;
+            ``n_folds`` and ``n_failed``. Repeats are averaged first, and failed scores
+            that are NaN are ignored.
 
         Raises
         ------
         ValueError
-            If there is no such metric.
+            If the metric is unknown.
         """
         if metric is None:
             metric = self.metrics[0]
@@ -104,11 +104,12 @@ class DegradationResults:
         rows = rows.assign(
             loss=rows["clean"] - rows["score"], failed=rows["error"] != ""
         )
-        folds = rows.groupby([*CURVE, "fold"], sort=False).agg(
+        # repeats of a fold are not independent: they do not count as further folds
+        folds = rows.groupby([*CURVE_COLUMNS, "fold"], sort=False).agg(
             score=("score", "mean"), loss=("loss", "mean"), failed=("failed", "any")
         )
         return (
-            folds.groupby(CURVE, sort=False)
+            folds.groupby(CURVE_COLUMNS, sort=False)
             .agg(
                 mean=("score", "mean"),
                 std=("score", "std"),

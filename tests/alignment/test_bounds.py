@@ -30,7 +30,7 @@ from mmfusion.alignment import (
     soft_dtw_gradient,
 )
 from mmfusion.alignment.dtw import _row_blocks
-from mmfusion.alignment.dtw._costs import METRICS
+from mmfusion.alignment.dtw._costs import LOCAL_METRICS
 from mmfusion.alignment.dtw._simd import WIDTH, load, store
 from mmfusion.alignment.dtw._windows import least_radius
 
@@ -72,14 +72,16 @@ def test_vectors_outside_of_their_arrays_are_found():
 
 
 @checked
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", LOCAL_METRICS)
 def test_paths_in_strips(metric, monkeypatch):
-    rng = np.random.default_rng(METRICS.index(metric))
+    rng = np.random.default_rng(LOCAL_METRICS.index(metric))
     for _ in range(ROUNDS):
         monkeypatch.setattr(
-            _row_blocks, "SMALLEST_BLOCK", int(rng.choice([16, 32, 64]))
+            _row_blocks, "SMALLEST_SECTION", int(rng.choice([16, 32, 64]))
         )
-        monkeypatch.setattr(_row_blocks, "CELLS_PER_ROW", int(rng.choice([1, 2**20])))
+        monkeypatch.setattr(
+            _row_blocks, "CELLS_PER_SECTION_ROW", int(rng.choice([1, 2**20]))
+        )
         x, y = sequences(rng)
         options = {
             "metric": metric,
@@ -104,9 +106,9 @@ def test_given_costs_in_strips():
 
 
 @checked
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", LOCAL_METRICS)
 def test_many_pairs_and_neighbors(metric):
-    rng = np.random.default_rng(METRICS.index(metric))
+    rng = np.random.default_rng(LOCAL_METRICS.index(metric))
     for _ in range(ROUNDS // 4):
         d, dtype = int(rng.choice([1, 3, 6])), rng.choice([np.float32, np.float64])
         X, Y = (
@@ -139,9 +141,9 @@ def test_narrow_bands_of_neighbors_and_bounds():
 
 
 @checked
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", LOCAL_METRICS)
 def test_soft_minima(metric):
-    rng = np.random.default_rng(METRICS.index(metric))
+    rng = np.random.default_rng(LOCAL_METRICS.index(metric))
     for _ in range(ROUNDS // 2):
         x, y = sequences(rng)
         soft_dtw(x, y, metric=metric)

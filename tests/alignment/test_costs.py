@@ -20,14 +20,14 @@ from mmfusion.alignment import (
     soft_dtw,
     soft_dtw_alignment,
 )
-from mmfusion.alignment.dtw._costs import METRICS, cost_matrix, make_costs
+from mmfusion.alignment.dtw._costs import LOCAL_METRICS, cost_matrix, make_costs
 
 DTYPES = (np.float32, np.float64)
 FLOATS = {
     np.float32: st.floats(width=32, allow_nan=False, allow_infinity=False),
     np.float64: st.floats(allow_nan=False, allow_infinity=False),
 }
-SCIPY = {name: name for name in METRICS} | {"manhattan": "cityblock"}
+SCIPY = {name: name for name in LOCAL_METRICS} | {"manhattan": "cityblock"}
 
 
 def costs_between(x, y, metric):
@@ -88,7 +88,7 @@ def test_a_kernel_does_not_depend_on_units_if_most_sequences_are_equal(kernel, u
 # Extremes
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", LOCAL_METRICS)
 @pytest.mark.parametrize("d", [1, 3, 8])
 @pytest.mark.parametrize(
     ("unit", "dtype"),
@@ -123,7 +123,7 @@ def test_costs_of_any_size_are_right_where_numbers_hold_them(metric, d, unit, dt
 
 
 @pytest.mark.parametrize("far", [1e9, -1e13, 1e200])
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", LOCAL_METRICS)
 @pytest.mark.parametrize("d", [2, 6])
 def test_the_cost_of_a_pair_does_not_depend_on_other_sequences(metric, d, far):
     if metric == "sqeuclidean" and far == 1e200:

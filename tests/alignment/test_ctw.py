@@ -7,23 +7,28 @@ from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_normal
 
-from mmfusion.alignment.ctw._alternation import fit_basis_ctw, fit_combined_ctw, fit_ctw
+from mmfusion.alignment.ctw._alternation import (
+    align,
+    fit_basis_ctw,
+    fit_combined_ctw,
+    fit_ctw,
+    realign,
+)
 from mmfusion.alignment.ctw._monotone_bases import (
     align_by_bases,
-    improve,
+    improve_weights,
+    monotone_bases,
     uniform_basis_warp,
 )
 from mmfusion.alignment.ctw._projections import (
     Projections,
-    by_likelihood,
     correlate,
-    n_directions_of,
+    count_directions,
     pooled_scatter,
     project,
+    weigh_by_likelihood,
 )
-from mmfusion.alignment.ctw._temporal import align, realign
 from mmfusion.alignment.ctw._warps import (
-    monotone_bases,
     uniform_warp,
     warp_error,
     warped,
@@ -159,7 +164,9 @@ def test_correlations_are_those_of_the_scores_with_a_ridge_too(widths):
 
 def test_fewest_directions_hold_the_energy():
     eigenvalues = np.array([0.5, 0.3, 0.2, -0.1])
-    found = [n_directions_of(eigenvalues, energy) for energy in (0.1, 0.5, 0.6, 0.9, 1)]
+    found = [
+        count_directions(eigenvalues, energy) for energy in (0.1, 0.5, 0.6, 0.9, 1)
+    ]
     assert found == [1, 1, 2, 3, 3]
     samples = random_samples()
     warps = uniform_warps(samples)
@@ -220,7 +227,7 @@ def test_likelihood_weights_rank_alignments_as_the_gaussian_likelihood_does():
     rng = np.random.default_rng(0)
     r = np.array([0.9, 0.4])
     weights = [np.eye(2)] * 2
-    fitted = by_likelihood(Projections([np.zeros(2)] * 2, weights, r))
+    fitted = weigh_by_likelihood(Projections([np.zeros(2)] * 2, weights, r))
     x, y = rng.standard_normal((2, 6, 2))
 
     def log_likelihood(order):
@@ -352,7 +359,7 @@ def test_gauss_newton_never_worsens_and_stays_among_monotone_warps():
         first = spread(sample, warp)
         for _ in range(3):
             before = spread(sample, warp)
-            warp = improve(sample, fitted, warp, n_steps=1)
+            warp = improve_weights(sample, fitted, warp, n_steps=1)
             assert spread(sample, warp) <= before
             for a in warp.weights:
                 assert a.min() >= 0

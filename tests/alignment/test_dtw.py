@@ -166,8 +166,8 @@ def test_published_values_of_step_patterns_are_found(case):
 def test_blocks_of_any_size_find_the_same(
     smallest, cells_per_row, options, monkeypatch
 ):
-    monkeypatch.setattr(_row_blocks, "SMALLEST_BLOCK", smallest)
-    monkeypatch.setattr(_row_blocks, "CELLS_PER_ROW", cells_per_row)
+    monkeypatch.setattr(_row_blocks, "SMALLEST_SECTION", smallest)
+    monkeypatch.setattr(_row_blocks, "CELLS_PER_SECTION_ROW", cells_per_row)
     for n, m, d in (
         (67, 51, 1),
         (33, 80, 7),

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 
 from mmfusion import EarlyFusionClusterer, Modalities
 from mmfusion.alignment import DTWAligner, StepPattern, dtw_path
-from mmfusion.alignment import _warp as warping
+from mmfusion.alignment import _dtw_alignment as warping
 from mmfusion.alignment.ctw._warps import uniform_warp, warp_error
 from mmfusion.alignment.dtw._barycenter import dtw_barycenter
 from mmfusion.alignment.dtw._soft import soft_dtw_alignment
@@ -303,9 +303,9 @@ def test_transform_aligns_samples_it_has_never_seen():
 
 def test_fit_transform_aligns_once_and_gives_what_transform_gives(monkeypatch):
     X, calls = make_walks(), []
-    align = warping.solve
+    align = warping.find_path
     monkeypatch.setattr(
-        warping, "solve", lambda *a, **kw: calls.append(1) or align(*a, **kw)
+        warping, "find_path", lambda *a, **kw: calls.append(1) or align(*a, **kw)
     )
     aligner = DTWAligner()
     out = aligner.fit_transform(X)
@@ -356,7 +356,7 @@ def test_inverse_transform_refuses_what_fit_did_not_align():
     X = make_walks(4, missing={(1, "video")})
     aligner = DTWAligner().fit(X)
     out = aligner.transform(X)
-    with pytest.raises(ValueError, match="X has 3 samples, and fit saw 4"):
+    with pytest.raises(ValueError, match="X has 3 samples, and fit had 4"):
         aligner.inverse_transform(out[:3])
     video = list(out["video"])
     video[1] = out["audio"][1]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfusion.alignment import cdist_dtw, dtw_neighbors
-from mmfusion.alignment.dtw._neighbors import search
+from mmfusion.alignment.dtw._neighbors import search_neighbors
 
 
 def brute_force(costs, n_neighbors):
@@ -119,7 +119,7 @@ def test_far_from_the_origin_nothing_is_lost():
 def test_most_pairs_are_settled_without_the_whole_recurrence():
     rng = np.random.default_rng(0)
     X, Y = (rng.normal(size=(n, 128, 1)).cumsum(axis=1) for n in (10, 300))
-    counts = search(X, Y, 1, None, window="sakoe_chiba", radius=0.05)[2]
+    counts = search_neighbors(X, Y, 1, None, window="sakoe_chiba", radius=0.05)[2]
     assert counts.sum() == 10 * 300
     ends, one, both, _, in_full = counts
     assert ends + one + both > 0.9 * counts.sum()

@@ -224,7 +224,7 @@ def zipped(path, member, name="view_0.npy", **options):
         b"not an array",
     ],
 )
-def test_what_an_array_claims_is_checked_before_memory_is_allocated(tmp_path, member):
+def test_stated_sizes_are_checked_before_memory_is_allocated(tmp_path, member):
     path = zipped(tmp_path / "file.npz", member)
     with pytest.raises(ValueError, match=r"file\.npz: 'view_0' cannot be read"):
         load_npz(path)
@@ -245,7 +245,7 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for _ in range(2):
             archive.writestr("view_0.npy", npy((1, 1), data=bytes(8)))
-    with pytest.raises(ValueError, match="two arrays of one name"):
+    with pytest.raises(ValueError, match="two arrays with the same name"):
         load_npz(path)
 
 
@@ -265,7 +265,7 @@ def test_sizes_that_a_zip_file_cannot_hold_are_refused(tmp_path, size):
     zipped(file, npy((size // 8, 1)), compression=zipfile.ZIP_DEFLATED)
     content = patched(file.getvalue(), b"PK\1\2", 24, "<L", size)
     (tmp_path / "file.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"file\.npz .*claims {size} bytes"):
+    with pytest.raises(ValueError, match=rf"file\.npz .*states {size} bytes"):
         load_npz(tmp_path / "file.npz")
 
 
@@ -274,7 +274,7 @@ def test_members_that_share_their_bytes_are_refused(tmp_path):
     zipped(file, npy((1, 1), data=bytes(8)))
     content = patched(file.getvalue(), b"PK\1\2", 20, "<L", 10**6)
     (tmp_path / "file.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"file\.npz .*claim more than its \d+ bytes"):
+    with pytest.raises(ValueError, match=r"file\.npz .*state more than its \d+ bytes"):
         load_npz(tmp_path / "file.npz")
 
 

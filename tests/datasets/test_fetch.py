@@ -142,7 +142,9 @@ def test_a_file_with_another_hash_is_refused_and_not_kept(
     other_server, tmp_path, content
 ):
     other_server.answer = [content]
-    message = rf"MSRC_v1.mat sends is not the file.* {len(content)} bytes of another"
+    message = (
+        rf"MSRC_v1.mat is not the expected file.* {len(content)} bytes have another"
+    )
     with pytest.raises(ValueError, match=message):
         fetch_msrcv1(data_home=tmp_path, base_url=other_server.url)
     assert files_in(tmp_path) == []
@@ -157,7 +159,9 @@ def test_a_download_that_is_cut_short_is_not_kept(other_server, tmp_path):
 
 def test_a_download_stops_at_the_known_size(other_server, tmp_path):
     other_server.answer = repeat(bytes(2**16))
-    with pytest.raises(ValueError, match=r"MSRC_v1.mat sends .*not kept: it goes on"):
+    with pytest.raises(
+        ValueError, match=r"MSRC_v1.mat is not .*discarded: the content is longer"
+    ):
         fetch_msrcv1(data_home=tmp_path, base_url=other_server.url)
     assert files_in(tmp_path) == []
     assert other_server.n_sent < 2**26  # what is on its way when the client leaves
@@ -204,7 +208,7 @@ def test_a_file_damaged_on_disk_is_told_or_downloaded_again(server, tmp_path):
 
 
 def test_a_missing_file_is_told_with_its_size_and_address(tmp_path):
-    message = r"100leaves.mat is not there.*1078353 bytes.*https://.*cshaowang/gmc"
+    message = r"100leaves.mat is missing.*1078353 bytes.*https://.*cshaowang/gmc"
     with pytest.raises(OSError, match=message):
         fetch_100leaves(data_home=tmp_path, download_if_missing=False)
 

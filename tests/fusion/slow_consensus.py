@@ -5,7 +5,7 @@ from itertools import combinations, permutations
 import numpy as np
 from sklearn.metrics import normalized_mutual_info_score
 
-from mmfusion.fusion._consensus import BaseClusterings
+from mmfusion.fusion.combination._clusterings import BaseClusterings
 
 
 def noisy_base(n_samples=60, sizes=(3, 3, 3, 3), noise=0.25, missing=0.0, seed=0):

@@ -13,8 +13,8 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import normalize
 
 from mmfusion import _memory
-from mmfusion.fusion import _consensus
-from mmfusion.fusion._consensus import BaseClusterings
+from mmfusion.fusion.combination import _clusterings, _consensus
+from mmfusion.fusion.combination._clusterings import BaseClusterings
 
 from . import slow_consensus as slow
 
@@ -50,7 +50,7 @@ def with_soft(base, seed=0):
 
 @pytest.fixture(params=[2**15, 7], ids=["one chunk", "chunks"])
 def chunk_rows(request, monkeypatch):
-    monkeypatch.setattr(_consensus, "CHUNK_ROWS", request.param)
+    monkeypatch.setattr(_clusterings, "CLUSTERING_CHUNK_ROWS", request.param)
 
 
 # Tables
@@ -60,7 +60,7 @@ def chunk_rows(request, monkeypatch):
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 def test_contingencies_are_those_of_each_pair_of_runs(missing):
     base, _ = slow.noisy_base(sizes=(3, 2, 4), missing=missing)
-    tables = _consensus.contingencies(base)
+    tables = _clusterings.contingencies(base)
     edges = base.offsets
     for r in range(3):
         for s in range(3):
@@ -75,14 +75,14 @@ def test_contingencies_are_those_of_each_pair_of_runs(missing):
 @pytest.mark.parametrize("sizes", [*SIZES, (3, 1, 1)])
 def test_information_between_runs_is_that_of_sklearn(sizes, missing):
     base, _ = slow.noisy_base(sizes=sizes, missing=missing)
-    found = _consensus.mutual_information_between(base)
+    found = _clusterings.mutual_information_between(base)
     np.testing.assert_allclose(found, slow.information(base), atol=1e-12)
 
 
 def test_runs_without_a_common_sample_share_no_information():
     labels = np.array([[0, -1], [1, -1], [-1, 0], [-1, 1]])
     base = BaseClusterings(labels, np.array([2, 2]), np.ones(2))
-    found = _consensus.mutual_information_between(base)
+    found = _clusterings.mutual_information_between(base)
     np.testing.assert_array_equal(found, np.eye(2))
 
 
@@ -174,7 +174,7 @@ def test_samples_go_to_the_nearest_centre_however_long_it_is():
     base, _ = slow.noisy_base(50, (3, 4, 2))
     projection = np.random.default_rng(0).normal(size=(9, 2))
     centers = np.array([[0.1, 0.0], [2.0, 0.5], [-0.5, -0.5], [0.0, 1.5]])
-    found = _consensus.Consensus(projection, centers).assign(base)
+    found = _consensus.ConsensusMap(projection, centers).assign(base)
     rows = base.indicator() @ projection
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     expected = [np.argmin([((r - c) ** 2).sum() for c in centers]) for r in rows]
@@ -192,7 +192,7 @@ def test_hbgf_finds_clusters_that_no_run_has():
 def test_k_means_on_some_of_the_samples_gives_the_same_partition(monkeypatch):
     base, _ = slow.noisy_base(200, (3,) * 8, noise=0.1)
     whole, _ = _consensus.hbgf(base, 3, rng())
-    monkeypatch.setattr(_consensus, "KMEANS_ROWS", 60)
+    monkeypatch.setattr(_consensus, "CONSENSUS_KMEANS_ROWS", 60)
     part, consensus = _consensus.hbgf(base, 3, rng())
     assert adjusted_rand_score(whole, part) == 1
     np.testing.assert_array_equal(part, consensus.assign(base))

@@ -21,7 +21,7 @@ from mmfusion import (
     SingleModalityClusterer,
 )
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.fusion._calibration import fit_calibrator
+from mmfusion.fusion.combination._calibration import fit_calibrator
 
 COMBINES = ["hbgf", "vote", "soft_vote", "coassociation"]
 NAMES = ["audio", "text", "video"]

@@ -104,7 +104,7 @@ def test_weight_zero_removes_a_modality_from_early_fusion(X, weights):
     np.testing.assert_array_equal(
         muted.transform(X), removed.transform(X[["audio", "video"]])
     )
-    assert list(muted.columns_) == list(muted.scales_) == ["audio", "video"]
+    assert list(muted.columns_) == list(muted.scaling_) == ["audio", "video"]
     names = muted.get_feature_names_out()
     assert list(names) == list(removed.get_feature_names_out())
     inner = KMeans(3, n_init=1, random_state=0)
@@ -165,8 +165,8 @@ def test_a_modality_of_weight_zero_has_no_say_in_the_scaling_of_others(fusion):
             n_clusters=3, n_runs=1, weights=w, random_state=0
         ),
     }[fusion]
-    assert make([1, 1]).fit(blocks).scales_ == {"a": "l2", "b": "l2"}
-    scales = make(weights).fit(more).scales_
+    assert make([1, 1]).fit(blocks).scaling_ == {"a": "l2", "b": "l2"}
+    scales = make(weights).fit(more).scaling_
     assert (scales["a"], scales["b"]) == ("l2", "l2")
 
 

@@ -36,7 +36,7 @@ def test_it_is_late_fusion_with_the_fused_matrix_as_one_more_modality(combine):
     params = {"n_clusters": 3, "combine": combine, "n_runs": 2, "random_state": 0}
     hybrid = HybridFusionClusterer(**params).fit(X)
     fused = EarlyFusion().fit_transform(X)
-    scaling = hybrid.scales_ | {"early": None}
+    scaling = hybrid.scaling_ | {"early": None}
     late = LateFusionClusterer(scaling=scaling, **params)
     late.fit(X.to_dict() | {"early": fused})
     np.testing.assert_array_equal(hybrid.labels_, late.labels_)
@@ -93,8 +93,8 @@ def test_parts_have_clusterers_of_their_own():
     assert isinstance(hybrid.clusterers_["text"][0], KMeans)
 
 
-def test_a_modality_with_the_name_of_a_part_is_refused():
+def test_a_modality_with_the_name_of_a_branch_is_refused():
     X, _ = blobs()
     taken = Modalities({"early": X["audio"], "late": X["text"]})
-    with pytest.raises(ValueError, match="one name"):
+    with pytest.raises(ValueError, match="the same name"):
         HybridFusionClusterer(n_clusters=3).fit(taken)

@@ -30,7 +30,8 @@ from mmfusion import (
     SingleModalityClusterer,
 )
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.fusion import _clusterers, _early
+from mmfusion.fusion import _early_clusterer
+from mmfusion.fusion.combination import _clusterings
 from mmfusion.metrics import WholeDataSplit, labels_scorer
 from mmfusion.preprocessing import ModalitySplitter
 
@@ -308,8 +309,8 @@ def test_noise_of_early_fusion_stays_noise():
 def test_early_fusion_says_which_mean_is_nearest_in_each_modality(
     X, chunk_rows, monkeypatch
 ):
-    monkeypatch.setattr(_early, "CHUNK_ROWS", chunk_rows)
-    monkeypatch.setattr(_clusterers, "CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr(_early_clusterer, "CLUSTERING_CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr(_clusterings, "CLUSTERING_CHUNK_ROWS", chunk_rows)
     early = EarlyFusionClusterer(AgglomerativeClustering(3), weights=[1, 3]).fit(X)
     fused = early.fusion_.transform(X)
     for v, columns in enumerate(early.fusion_.columns_.values()):

@@ -419,7 +419,7 @@ def test_unsure_modalities_have_less_say():
             for n, block in zip(
                 NAMES,
                 (
-                    EarlyFusion({n: late.scales_[n]}).fit_transform(X[[n]])
+                    EarlyFusion({n: late.scaling_[n]}).fit_transform(X[[n]])
                     for n in NAMES
                 ),
                 strict=True,
@@ -444,7 +444,7 @@ def test_predictive_variances_weigh_samples():
     mean, std = zip(
         *(
             late.estimators_[n].predict(
-                EarlyFusion({n: late.scales_[n]}).fit(X[[n]]).transform(far[[n]]),
+                EarlyFusion({n: late.scaling_[n]}).fit(X[[n]]).transform(far[[n]]),
                 return_std=True,
             )
             for n in "ab"
@@ -509,7 +509,7 @@ def test_the_inputs_of_the_final_estimator_are_those_of_cross_val_predict():
         )
         for name in NAMES
     ]
-    assert set(stack.scales_.values()) == {"standard"}
+    assert set(stack.scaling_.values()) == {"standard"}
     np.testing.assert_allclose(inputs, np.hstack(expected), atol=1e-6)
 
 
@@ -642,7 +642,7 @@ def test_samples_with_nothing_get_the_prior(cls, combine):
             np.testing.assert_allclose(found, [prior, prior])
         said = estimator.modality_predictions(X[rows])
         assert all(label is None for label in said[:2].ravel())
-    strict = cls(empty="raise", **params)
+    strict = cls(on_empty="raise", **params)
     with pytest.raises(ValueError, match="sample 0 lacks every modality"):
         strict.fit(X, y)
     with pytest.raises(ValueError, match="sample 0 lacks every modality"):

@@ -35,7 +35,7 @@ from mmfusion import (
     ModalityImputer,
 )
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.fusion import _clusterers, _quality
+from mmfusion.fusion.combination import _clustering_quality, _clusterings
 from mmfusion.testing import all_estimators
 
 from . import slow_consensus as slow
@@ -85,7 +85,7 @@ CASES = {
     HybridFusionRegressor: [*HYBRID, {"weights": "error_covariance"}],
     EarlyFusionClusterer: [{"scaling": scaling} for scaling in SCALINGS],
     LateFusionClusterer: [{"combine": c} for c in ("hbgf", "vote", "coassociation")]
-    + [{"weights": w} for w in _quality.QUALITIES],
+    + [{"weights": w} for w in _clustering_quality.CLUSTERING_QUALITIES],
     HybridFusionClusterer: [{}, {"missing": "skip"}, {"missing": "knn"}],
 }
 # those of other topics have tests of their own
@@ -209,7 +209,7 @@ def test_the_choice_of_scalings_counts_samples_as_often_as_they_weigh(cls):
 
     def scalings(*data, **params):
         fitted = prepared(cls, {}).fit(*data, **params)
-        return getattr(fitted, "fusion_", fitted).scales_
+        return getattr(fitted, "fusion_", fitted).scaling_
 
     for weight in (heavy, light):
         rows = np.repeat(np.arange(90), weight.astype(int))
@@ -285,9 +285,11 @@ def test_qualities_count_samples_as_often_as_they_weigh():
     weight = rng.integers(0, 4, 50)
     rows = np.repeat(np.arange(50), weight)
     for quality, data in {
-        lambda b, *own: _quality.silhouette(b, own[0], None, *own[1:]): block,
-        lambda _, *own: _quality.stability(*own): block,
-        _quality.inverse_variance: block,
+        lambda b, *own: _clustering_quality.silhouette(
+            b, own[0], None, *own[1:]
+        ): block,
+        lambda _, *own: _clustering_quality.stability(*own): block,
+        _clustering_quality.inverse_variance: block,
     }.items():
         found = quality(data, labels, weight.astype(float))
         assert found == pytest.approx(quality(data[rows], labels[rows]))
@@ -296,7 +298,7 @@ def test_qualities_count_samples_as_often_as_they_weigh():
         )
     distances = pairwise_distances(block)
     for run in labels.T:
-        found = _quality._mean_silhouette(distances, run, np.ones(50))
+        found = _clustering_quality._mean_silhouette(distances, run, np.ones(50))
         assert found == pytest.approx(
             silhouette_score(distances, run, metric="precomputed")
         )
@@ -308,7 +310,7 @@ def test_the_rand_index_counts_samples_as_often_as_they_weigh():
         first, second = rng.integers(-1, n_clusters, (2, 40))
         weight = rng.integers(0, 4, 40)
         rows = np.repeat(np.arange(40), weight)
-        found = _clusterers.adjusted_rand_index(first, second, weight.astype(float))
+        found = _clusterings.adjusted_rand_index(first, second, weight.astype(float))
         expected = adjusted_rand_score(first[rows], second[rows])
         assert found == pytest.approx(expected)
-    assert _clusterers.adjusted_rand_index(first, first, np.full(40, 0.1)) == 1
+    assert _clusterings.adjusted_rand_index(first, first, np.full(40, 0.1)) == 1

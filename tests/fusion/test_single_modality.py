@@ -61,7 +61,7 @@ def test_a_refit_forgets_the_silhouettes_of_another_choice(blobs):
 def test_scaling_can_be_given_by_modality(blobs):
     X, _ = blobs
     single = SingleModalityClusterer("text", scaling={"text": "l2"}).fit(X)
-    assert single.estimator_.fusion_.scales_ == {"text": "l2"}
+    assert single.estimator_.fusion_.scaling_ == {"text": "l2"}
 
 
 def test_predict_is_there_only_if_the_clusterer_has_it():

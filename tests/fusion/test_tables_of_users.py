@@ -81,7 +81,7 @@ def test_late_fusion_hands_a_modality_to_its_own_pipeline(table, y, form):
     alone = meta_pipeline(LogisticRegression()).fit(table[META], y)
     expected = alone.predict(table[META])
     assert late.modality_predictions(X)[:, 1].tolist() == expected.tolist()
-    assert late.scales_ == {"audio": "standard", "meta": None}
+    assert late.scaling_ == {"audio": "standard", "meta": None}
 
 
 def test_late_fusion_of_text_runs_in_searches_and_folds(table, y):

@@ -213,7 +213,7 @@ def is_named(message: str, case: Case) -> bool:
 
 
 def _names(message: str, place: Place, arguments: Arguments) -> bool:
-    if place[0] in WAYS_OUT or "is not there" in message:
+    if place[0] in WAYS_OUT or "is missing, and download_if" in message:
         return True  # the path
     if message.startswith("Modalities do not turn into one array"):
         return True  # what was given is named, and the remedy

@@ -1,4 +1,4 @@
-"""Data that are constant, tiny, huge, weighted, incomplete, or no numbers."""
+"""Data that are constant, tiny, huge, weighted, incomplete, or not numeric."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ def test_a_constant_gets_no_weight(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ["alignment", "average", "easymkl", "l1", "lp"])
-def test_constants_alone_tell_nothing(algorithm):
+def test_constants_alone_have_equal_weights(algorithm):
     data = {"a": np.ones((N, 2)), "b": np.ones((N, 3))}
     model = MKLClassifier(algorithm=algorithm).fit(data, Y)
     assert model.kernel_weights_.tolist() == [0.5, 0.5]
@@ -92,7 +92,7 @@ def test_constants_alone_tell_nothing(algorithm):
 
 
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
-def test_an_offset_is_no_constant_in_any_unit(unit):
+def test_features_with_an_offset_are_not_constant_in_any_unit(unit):
     K = ModalityKernels("linear", scaling=None).fit_transform((A + 1e6) * unit)
     assert np.trace(K) == pytest.approx(N, rel=1e-4)
     expected = ModalityKernels("linear", scaling=None).fit_transform(A)
@@ -122,13 +122,13 @@ def test_a_modality_of_samples_without_weight_is_refused(options):
 def test_weights_of_zero_are_left_on_a_path_of_algorithms():
     model = MKLClassifier(algorithm="alignment", warm_start=True).fit(X, Y)
     assert model.kernel_weights_[2] == 0
-    warm = model.set_params(algorithm="lp", p=3).fit(X, Y).kernel_weights_
-    fresh = MKLClassifier(algorithm="lp", p=3).fit(X, Y).kernel_weights_
+    warm = model.set_params(algorithm="lp", regularization=3).fit(X, Y).kernel_weights_
+    fresh = MKLClassifier(algorithm="lp", regularization=3).fit(X, Y).kernel_weights_
     np.testing.assert_allclose(warm, fresh, atol=0.05)  # objectives agree to 1e-3
 
 
-def test_easymkl_ends_and_tells_of_it_where_hulls_overlap(monkeypatch):
-    monkeypatch.setattr("mmfusion.mkl._svm_weights.EFFORT", 1e5)
+def test_easymkl_ends_with_a_warning_where_hulls_overlap(monkeypatch):
+    monkeypatch.setattr("mmfusion.mkl._svm_tasks.MAX_KERNEL_READS", 1e5)
     rows = RNG.normal(size=(N, 2))
     model = MKLClassifier("linear", algorithm="easymkl", regularization=1e-4)
     with pytest.warns(ConvergenceWarning, match="larger regularization than 0.0001"):
@@ -156,7 +156,7 @@ def test_means_of_features_follow_sample_weights():
     ],
 )
 @pytest.mark.parametrize("approximation", [None, "nystroem"])
-def test_kernels_that_are_not_finite_are_told(kernel, options, approximation):
+def test_kernels_that_are_not_finite_are_refused(kernel, options, approximation):
     kernels = ModalityKernels(kernel, approximation=approximation, **options)
     with (
         np.errstate(invalid="ignore"),
@@ -165,8 +165,8 @@ def test_kernels_that_are_not_finite_are_told(kernel, options, approximation):
         kernels.fit({"a": A, "b": B})
 
 
-def test_mistakes_are_told():
-    with pytest.raises(ValueError, match=r"modality 'a': the kernel .* two tables"):
+def test_invalid_parameters_are_refused():
+    with pytest.raises(ValueError, match=r"modality 'a': the kernel .* two matrices"):
         ModalityKernels(lambda one, other: float(one @ other)).fit(X)
     with pytest.raises(ValueError, match="modality 'a': gamma is 'scale'"):
         MKLClassifier(gamma={"a": "scale"}).fit(X, Y)
@@ -178,21 +178,21 @@ def test_mistakes_are_told():
 
 
 @pytest.mark.parametrize("algorithm", ["mkkm", "simple_mkkm", "late_fusion"])
-def test_no_more_steps_are_taken_than_asked_for(algorithm):
+def test_no_more_steps_are_taken_than_max_iter(algorithm):
     model = MKLClusterer(2, algorithm=algorithm, max_iter=2, tol=0)
     with pytest.warns(ConvergenceWarning):
         model.fit(X)
     assert model.n_iter_ == 2
 
 
-def test_kernels_that_are_there_are_not_approximated():
+def test_precomputed_kernels_are_not_approximated():
     stack = np.dstack([rbf_kernel(A), rbf_kernel(B)])
-    model = MKLClassifier("precomputed", max_exact_samples=50).fit(stack, Y)
+    model = MKLClassifier("precomputed", approximation=50).fit(stack, Y)
     assert model.approximation_ is None
-    assert MKLClassifier(max_exact_samples=50).fit(X, Y).approximation_ == "nystroem"
+    assert MKLClassifier(approximation=50).fit(X, Y).approximation_ == "nystroem"
 
 
-def test_kernels_stacked_in_front_are_told():
+def test_kernels_stacked_along_the_first_axis_are_refused():
     stack = np.stack([rbf_kernel(A), rbf_kernel(B)])
     for model in (MKLClassifier("precomputed"), MKLClusterer(4, kernel="precomputed")):
         with pytest.raises(ValueError, match=r"shape \(2, 100, 100\).*np\.dstack"):

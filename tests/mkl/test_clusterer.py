@@ -12,7 +12,7 @@ from mmfusion import Modalities
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.metrics import clustering_accuracy_score
 from mmfusion.mkl import MKLClusterer, ModalityKernels
-from mmfusion.mkl._solvers import ALGORITHMS
+from mmfusion.mkl._solvers import CLUSTERER_ALGORITHMS
 
 WIDTHS = {"audio": 4, "text": 6, "video": 5}
 X, Y = make_multimodal_blobs(120, WIDTHS, centers=3, cluster_std=0.7, random_state=3)
@@ -24,7 +24,7 @@ def noisy(n_noise, seed=0):
     return Modalities(X.to_dict() | noise)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", CLUSTERER_ALGORITHMS)
 @pytest.mark.parametrize("approximation", [None, "nystroem"])
 def test_clusters_are_found_and_training_samples_keep_their_labels(
     algorithm, approximation
@@ -77,7 +77,7 @@ def test_the_embedding_is_that_of_the_weighted_kernel():
 
 
 @pytest.mark.parametrize("n_noise", [1, 3])
-def test_the_default_bears_noise_that_breaks_the_min_max(n_noise):
+def test_the_default_is_robust_to_noise_unlike_simple_mkkm(n_noise):
     frame = noisy(n_noise)
     robust = MKLClusterer(3, random_state=0).fit(frame)
     assert robust.modality_weights_[3:].sum() < 0.01
@@ -86,11 +86,11 @@ def test_the_default_bears_noise_that_breaks_the_min_max(n_noise):
         Y, robust.labels_
     )
     assert loss < 0.01
-    chased = MKLClusterer(3, algorithm="simple_mkkm", random_state=0).fit(frame)
-    assert chased.modality_weights_[3:].sum() > 0.2
+    attracted = MKLClusterer(3, algorithm="simple_mkkm", random_state=0).fit(frame)
+    assert attracted.modality_weights_[3:].sum() > 0.2
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", CLUSTERER_ALGORITHMS)
 def test_weights_follow_the_modalities(algorithm):
     model = MKLClusterer(3, algorithm=algorithm, random_state=0).fit(X)
     turned = X[["video", "text", "audio"]]
@@ -110,7 +110,7 @@ def test_the_size_of_kernels_does_not_matter_once_they_are_normalised():
     np.testing.assert_array_equal(one.labels_, other.labels_)
 
 
-def test_twins_of_a_modality_change_nothing_for_the_average_of_twins():
+def test_copies_of_all_modalities_do_not_change_the_average():
     doubled = Modalities(X.to_dict() | {f"{n}-twin": b for n, b in X.to_dict().items()})
     one = MKLClusterer(3, algorithm="average", random_state=0).fit(X)
     two = MKLClusterer(3, algorithm="average", random_state=0).fit(doubled)
@@ -164,7 +164,7 @@ def test_samples_that_lack_modalities_are_clustered_with_what_they_have():
         MKLClusterer(3).fit(nothing)
 
 
-def test_many_samples_need_no_square():
+def test_many_samples_are_clustered_by_explicit_features():
     many, y = make_multimodal_blobs(
         20_000, WIDTHS, centers=4, cluster_std=0.7, random_state=0
     )
@@ -179,7 +179,7 @@ def test_many_samples_need_no_square():
     )
 
 
-def test_it_says_when_weights_have_not_settled():
+def test_weights_that_have_not_converged_raise_a_warning():
     with pytest.warns(ConvergenceWarning, match="increase max_iter"):
         MKLClusterer(3, algorithm="mkkm", max_iter=1, tol=1e-12, random_state=0).fit(
             noisy(1)
@@ -193,13 +193,13 @@ def test_more_clusters_than_samples_are_refused():
 
 def test_a_constant_modality_weighs_nothing():
     frame = Modalities(X.to_dict() | {"still": np.ones((120, 3))})
-    for algorithm in ALGORITHMS:
+    for algorithm in CLUSTERER_ALGORITHMS:
         model = MKLClusterer(3, algorithm=algorithm, random_state=0).fit(frame)
         assert model.modality_weights_[3] == 0
         assert adjusted_rand_score(Y, model.labels_) > 0.9
 
 
-def test_score_tells_a_good_number_of_clusters():
+def test_score_selects_the_number_of_clusters():
     scores = [MKLClusterer(k, random_state=0).fit(X).score(X) for k in (2, 3, 8)]
     assert np.argmax(scores) == 1
 

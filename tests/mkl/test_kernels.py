@@ -97,8 +97,8 @@ def test_several_kernels_of_a_modality_are_named_and_numbered():
     assert made.gamma_[:2].tolist() == [0.1, 1.0]
     assert np.isnan(made.gamma_[2])
     alone = ModalityKernels(gamma=1.0).fit_transform(X["audio"])
-    spoken = ModalityKernels(gamma=1.0).fit(X)
-    np.testing.assert_allclose(out["audio-1"], spoken.transform(X)["audio"])
+    single = ModalityKernels(gamma=1.0).fit(X)
+    np.testing.assert_allclose(out["audio-1"], single.transform(X)["audio"])
     assert alone.shape == (40, 40)
 
 
@@ -172,7 +172,7 @@ def test_bad_kernels_are_refused_by_name():
         uneven.transform(OTHER["audio"] @ X["audio"].T)
 
 
-def test_a_semi_definite_kernel_is_taken_without_a_word():
+def test_a_semi_definite_kernel_raises_no_warning():
     Z = RNG.normal(size=(40, 3))
     for dtype in (np.float64, np.float32):
         with warnings.catch_warnings():
@@ -180,7 +180,7 @@ def test_a_semi_definite_kernel_is_taken_without_a_word():
             ModalityKernels("precomputed").fit((Z @ Z.T).astype(dtype))
 
 
-def test_kernels_under_cross_validation_are_cut_in_rows_and_columns():
+def test_kernels_are_cross_validated_by_rows_and_columns():
     kernels = np.dstack([rbf_kernel(b, gamma=0.2) for b in X.blocks])
     features = MKLClusterer(3, gamma=0.2, scaling=None, random_state=0)
     given = MKLClusterer(3, kernel="precomputed", random_state=0)
@@ -265,14 +265,14 @@ def test_all_samples_as_landmarks_give_the_kernel(kernel, normalize):
     np.testing.assert_allclose(Z @ Z.T, expected, atol=1e-5)
 
 
-def test_random_waves_come_near_the_kernel():
+def test_random_fourier_features_approximate_the_kernel():
     exact = ModalityKernels().fit_transform(X["audio"])
     errors = []
     for n_components in (50, 5000):
-        waves = ModalityKernels(
+        features = ModalityKernels(
             approximation="fourier", n_components=n_components, random_state=0
         )
-        Z = waves.fit_transform(X["audio"])
+        Z = features.fit_transform(X["audio"])
         errors.append(np.abs(Z @ Z.T - exact).mean())
     assert errors[1] < errors[0] / 3
     assert errors[1] < 0.05
@@ -281,10 +281,10 @@ def test_random_waves_come_near_the_kernel():
 
 
 def test_beyond_the_threshold_features_are_explicit():
-    made = ModalityKernels(max_exact_samples=39, n_components=10, random_state=0).fit(X)
+    made = ModalityKernels(approximation=39, n_components=10, random_state=0).fit(X)
     assert made.approximation_ == "nystroem"
     assert made.transform(OTHER)["audio"].shape == (7, 10)
-    assert ModalityKernels(max_exact_samples=40).fit(X).approximation_ is None
+    assert ModalityKernels(approximation=40).fit(X).approximation_ is None
 
 
 def test_float32_stays_float32():
@@ -307,7 +307,7 @@ def test_sparse_kernels_are_kernels():
     np.testing.assert_array_equal(kernels.transform(new)["links"], expected)
 
 
-def test_an_unlike_pair_is_found_wherever_it_is():
+def test_an_asymmetric_pair_is_found_at_any_position():
     K = np.eye(700)
     K[650, 3] = 1e-3
     with pytest.raises(ValueError, match=r"0\.001 for samples 650 and 3, but 0 for 3"):
@@ -316,7 +316,9 @@ def test_an_unlike_pair_is_found_wherever_it_is():
 
 @pytest.mark.parametrize("kernel", ["rbf", "precomputed"])
 def test_kernels_in_files_are_the_same(tmp_path, monkeypatch, kernel):
-    monkeypatch.setattr("mmfusion.mkl._kernels.FILED_CELLS", 100)  # three rows at once
+    monkeypatch.setattr(
+        "mmfusion.mkl._kernels.FILE_BATCH_CELLS", 100
+    )  # three rows at once
     blocks = {name: block.astype(np.float32) for name, block in X.to_dict().items()}
     if kernel == "precomputed":
         blocks = {name: rbf_kernel(block) for name, block in blocks.items()}
@@ -334,9 +336,9 @@ def test_kernels_in_files_are_the_same(tmp_path, monkeypatch, kernel):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_without_room_is_told(tmp_path, monkeypatch):
+def test_a_folder_without_space_is_refused(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("mmfusion.mkl._kernels.disk_usage", lambda folder: usage)
+    monkeypatch.setattr("mmfusion.mkl._kernel_files.disk_usage", lambda folder: usage)
     with pytest.raises(OSError, match=r"2 exact kernel.s. of 40 samples takes 25 KiB"):
         ModalityKernels(temp_folder=tmp_path).fit(X)
 

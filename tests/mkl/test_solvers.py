@@ -9,9 +9,9 @@ from scipy.optimize import minimize
 from sklearn.datasets import make_spd_matrix
 
 from mmfusion.mkl._solvers import (
-    ALGORITHMS,
+    CLUSTERER_ALGORITHMS,
     agreements,
-    solve,
+    solve_kernel_clustering,
     solve_mkkm,
     solve_simple_mkkm,
     solve_statis,
@@ -34,7 +34,7 @@ def random_kernels(seed, n_kernels=4, n_samples=N_SAMPLES):
 
 
 def explained(kernels, g, k):
-    """What the best subspace explains, by all eigenvalues."""
+    """Trace that the best subspace explains, by all eigenvalues."""
     total = sum(w**2 * K for w, K in zip(g, kernels, strict=True))
     return np.linalg.eigvalsh(total)[-k:].sum()
 
@@ -63,11 +63,14 @@ def test_directions_without_variance_are_left_out():
     assert values.tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", CLUSTERER_ALGORITHMS)
 def test_explicit_features_agree_with_their_kernels(algorithm):
     features, kernels = random_kernels(0)
     exact, explicit = stacks(features, kernels)
-    one, other = solve(exact, 3, algorithm), solve(explicit, 3, algorithm)
+    one, other = (
+        solve_kernel_clustering(exact, 3, algorithm),
+        solve_kernel_clustering(explicit, 3, algorithm),
+    )
     np.testing.assert_allclose(one.weights, other.weights, atol=1e-6)
     np.testing.assert_allclose(one.objective_path, other.objective_path, rtol=1e-6)
     H = sum(K @ A for K, A in zip(kernels, exact.projections(one.terms), strict=True))
@@ -134,7 +137,9 @@ def test_simple_mkkm_needs_few_eigenproblems():
 def test_objectives_are_monotone(algorithm, direction):
     for seed in range(4):
         _, kernels = random_kernels(seed)
-        path = solve(KernelStack(kernels), 3, algorithm, tol=1e-9).objective_path
+        path = solve_kernel_clustering(
+            KernelStack(kernels), 3, algorithm, tol=1e-9
+        ).objective_path
         assert len(path) > 2
         steps = direction * np.diff(path)
         assert steps.min() > -1e-8 * abs(path[0])
@@ -173,7 +178,7 @@ def test_statis_weights_are_the_leading_eigenvector_of_alignments():
     np.testing.assert_allclose(solve_statis(KernelStack(kernels), 3).weights, expected)
 
 
-def test_agreement_is_one_for_twins_and_nothing_for_strangers():
+def test_agreement_is_1_for_copies_and_0_for_noise():
     _, kernels = random_kernels(0, n_kernels=2)
     rng = np.random.default_rng(0)
     noise = []
@@ -183,9 +188,9 @@ def test_agreement_is_one_for_twins_and_nothing_for_strangers():
         noise.append(Z @ Z.T)
     table = agreements(KernelStack([kernels[0], kernels[0] * 2, *noise]), 3)
     assert table[0, 1] == pytest.approx(1)
-    strangers = table[np.ix_(range(2, 32), range(2, 32))][np.triu_indices(30, 1)]
-    assert (strangers == 0).mean() > 0.95
-    assert strangers.max() < 0.1
+    independent = table[np.ix_(range(2, 32), range(2, 32))][np.triu_indices(30, 1)]
+    assert (independent == 0).mean() > 0.95
+    assert independent.max() < 0.1
 
 
 def test_agreement_gives_noise_nothing():
@@ -195,7 +200,9 @@ def test_agreement_gives_noise_nothing():
     Z -= Z.mean(axis=0)
     noise = Z @ Z.T * N_SAMPLES / (Z**2).sum()
     weights = {
-        name: solve(KernelStack([*kernels, noise]), 3, name).weights[-1]
+        name: solve_kernel_clustering(KernelStack([*kernels, noise]), 3, name).weights[
+            -1
+        ]
         for name in ("agreement", "average", "simple_mkkm")
     }
     assert weights["agreement"] == 0
@@ -203,11 +210,11 @@ def test_agreement_gives_noise_nothing():
     assert weights["average"] == 0.25
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", CLUSTERER_ALGORITHMS)
 def test_one_kernel_gives_its_best_approximation_of_rank_k(algorithm):
     _, (kernel, *_) = random_kernels(0)
     stack = KernelStack([kernel])
-    found = solve(stack, 3, algorithm)
+    found = solve_kernel_clustering(stack, 3, algorithm)
     assert found.weights.tolist() == [1]
     (projection,) = stack.projections(found.terms)
     H = kernel @ projection
@@ -217,19 +224,23 @@ def test_one_kernel_gives_its_best_approximation_of_rank_k(algorithm):
     np.testing.assert_allclose(H @ H.T, expected, atol=1e-8 * squares.max())
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", CLUSTERER_ALGORITHMS)
 def test_the_order_of_kernels_and_samples_does_not_matter(algorithm):
     _, kernels = random_kernels(0)
-    weights = solve(KernelStack(kernels), 3, algorithm).weights
-    turned = solve(KernelStack(kernels[::-1]), 3, algorithm).weights
+    weights = solve_kernel_clustering(KernelStack(kernels), 3, algorithm).weights
+    turned = solve_kernel_clustering(KernelStack(kernels[::-1]), 3, algorithm).weights
     np.testing.assert_allclose(weights, turned[::-1], atol=1e-5)
     order = np.random.default_rng(0).permutation(N_SAMPLES)
-    mixed = solve(KernelStack([K[np.ix_(order, order)] for K in kernels]), 3, algorithm)
+    mixed = solve_kernel_clustering(
+        KernelStack([K[np.ix_(order, order)] for K in kernels]), 3, algorithm
+    )
     np.testing.assert_allclose(weights, mixed.weights, atol=1e-5)
 
 
 @pytest.mark.parametrize("algorithm", ["average", "mkkm", "simple_mkkm", "late_fusion"])
-def test_twins_share_their_weight_alike(algorithm):
+def test_copies_have_equal_weights(algorithm):
     _, kernels = random_kernels(0)
-    weights = solve(KernelStack([*kernels, kernels[0]]), 3, algorithm).weights
+    weights = solve_kernel_clustering(
+        KernelStack([*kernels, kernels[0]]), 3, algorithm
+    ).weights
     assert weights[0] == pytest.approx(weights[-1], rel=1e-2)

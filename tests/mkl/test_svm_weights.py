@@ -8,15 +8,14 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from mmfusion.mkl._svm_tasks import Classification, Regression
 from mmfusion.mkl._svm_weights import (
-    Classification,
-    Regression,
     alignment_weights,
     easymkl_weights,
     l1_weights,
+    learn_weights,
     lp_weights,
     pair_products,
-    weigh,
 )
 
 
@@ -26,7 +25,7 @@ def centred(K):
 
 
 def make_kernels(n_samples=90, n_classes=2, louder=(0.5, 1.0, 2.0), seed=0):
-    """Kernels of tables in which classes are told apart less and less, and of noise."""
+    """Kernels of features that separate classes less and less, and of noise."""
     rng = np.random.default_rng(seed)
     y = np.arange(n_samples) % n_classes
     kernels = []
@@ -109,8 +108,8 @@ def test_l1_is_no_worse_than_a_general_optimiser():
 def test_the_objective_never_rises_and_the_gap_bounds_it(algorithm, seed):
     kernels, y = make_kernels(seed=seed)
     for task in (classification(y, C=10.0), regression(len(y), seed)):
-        exact = weigh(kernels, task, algorithm, tol=1e-7, max_iter=500)
-        rough = weigh(kernels, task, algorithm, tol=1e-2)
+        exact = learn_weights(kernels, task, algorithm, tol=1e-7, max_iter=500)
+        rough = learn_weights(kernels, task, algorithm, tol=1e-2)
         path = exact.objective_path
         assert (np.diff(path) <= 1e-7 * path[0]).all()
         above = rough.objective_path[-1] / path[-1] - 1
@@ -125,7 +124,9 @@ def test_lp_goes_to_l1_as_p_goes_to_1():
     lp = lp_weights(kernels, task, 1.001, equal(4), tol=1e-5, max_iter=3000)
     np.testing.assert_allclose(lp.weights, l1.weights, atol=0.02)
     np.testing.assert_allclose(lp.objective_path[-1], l1.objective_path[-1], rtol=2e-3)
-    at_one = weigh(kernels, task, "lp", p=1, tol=1e-6, max_iter=100)
+    at_one = learn_weights(
+        kernels, task, "lp", regularization=1, tol=1e-6, max_iter=100
+    )
     np.testing.assert_array_equal(at_one.weights, l1.weights)
 
 
@@ -198,7 +199,7 @@ def test_easymkl_towards_1_takes_the_means_of_the_classes():
     np.testing.assert_allclose(found.weights, expected / expected.sum(), atol=1e-3)
 
 
-def test_pair_products_are_those_of_tables_without_their_diagonal():
+def test_pair_products_are_those_of_kernels_without_their_diagonal():
     kernels, y = make_kernels(n_samples=50, n_classes=3)
     target = classification(y).target()
     tables = np.array([*kernels, target @ target.T])
@@ -250,12 +251,12 @@ def test_noise_of_any_width_gets_nearly_no_weight(n_classes, dimension):
     for seed in range(5):
         X = np.random.default_rng(seed).normal(size=(300, dimension))
         noise = centred(rbf_kernel(X, gamma=0.25 / dimension))
-        found = weigh([*kernels[:2], noise], classification(y), "alignment")
+        found = learn_weights([*kernels[:2], noise], classification(y), "alignment")
         weights.append(found.weights[2])
     assert np.mean(weights) < 0.02
 
 
-def test_kernels_without_a_word_on_the_target_are_weighed_alike():
+def test_kernels_that_are_independent_of_the_target_have_equal_weights():
     identity = np.eye(60) - 1 / 60
     task = classification(np.arange(60) % 2)
     found = alignment_weights([identity, 2 * identity], task)
@@ -266,8 +267,10 @@ def test_kernels_without_a_word_on_the_target_are_weighed_alike():
 def test_the_order_of_kernels_only_permutes_weights(algorithm):
     kernels, y = make_kernels()
     order = [2, 0, 3, 1]
-    straight = weigh(kernels, classification(y), algorithm, tol=1e-6, max_iter=500)
-    turned = weigh(
+    straight = learn_weights(
+        kernels, classification(y), algorithm, tol=1e-6, max_iter=500
+    )
+    turned = learn_weights(
         [kernels[m] for m in order],
         classification(y),
         algorithm,
@@ -280,8 +283,8 @@ def test_the_order_of_kernels_only_permutes_weights(algorithm):
 @pytest.mark.parametrize("algorithm", ["alignment", "l1"])
 def test_a_kernel_given_twice_shares_the_weight_of_one(algorithm):
     kernels, y = make_kernels()
-    once = weigh(kernels, classification(y), algorithm, tol=1e-6, max_iter=100)
-    twice = weigh(
+    once = learn_weights(kernels, classification(y), algorithm, tol=1e-6, max_iter=100)
+    twice = learn_weights(
         [kernels[0], *kernels], classification(y), algorithm, tol=1e-6, max_iter=100
     )
     together = np.append(twice.weights[:2].sum(), twice.weights[2:])
@@ -292,11 +295,13 @@ def test_a_kernel_given_twice_shares_the_weight_of_one(algorithm):
 def test_a_kernel_of_zeros_gets_no_weight_and_a_lone_one_all(algorithm):
     kernels, y = make_kernels()
     task = classification(y)
-    found = weigh([*kernels, np.zeros_like(kernels[0])], task, algorithm)
+    found = learn_weights([*kernels, np.zeros_like(kernels[0])], task, algorithm)
     assert found.weights[-1] == 0
-    without = weigh(kernels, task, algorithm)
+    without = learn_weights(kernels, task, algorithm)
     np.testing.assert_allclose(found.weights[:-1], without.weights)
-    np.testing.assert_array_equal(weigh(kernels[:1], task, algorithm).weights, [1.0])
+    np.testing.assert_array_equal(
+        learn_weights(kernels[:1], task, algorithm).weights, [1.0]
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["alignment", "l1", "lp"])
@@ -306,7 +311,7 @@ def test_values_are_learned_from_the_kernel_that_holds_them(algorithm):
     y = np.sin(tables[1][:, 0])
     kernels = [centred(rbf_kernel(X, gamma=0.3)) for X in tables]
     task = Regression(y, 10.0, np.ones(120), 0.05)
-    assert weigh(kernels, task, algorithm).weights.argmax() == 1
+    assert learn_weights(kernels, task, algorithm).weights.argmax() == 1
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 5])

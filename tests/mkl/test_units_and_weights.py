@@ -1,4 +1,4 @@
-"""Kernels depend on no unit, offset or magnitude; weights are repetitions."""
+"""Invariance of kernels to units, offsets and magnitudes; weights as repetitions."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def gram(kernels, X, new=None):
     ("unit", "dtype"),
     [(1e150, np.float64), (1e-100, np.float64), (1e15, np.float32)],
 )
-def test_no_unit_decides_without_scaling(
+def test_units_do_not_matter_without_scaling(
     approximation, normalize, kernel, kind, unit, dtype
 ):
     if kernel == "chi2" and kind is not np.asarray:
@@ -69,7 +69,7 @@ def test_a_bandwidth_that_overflows_is_refused_with_a_remedy(kernel, unit):
 
 
 @pytest.mark.parametrize("gamma", [1e-300, 1.0, 1e300])
-def test_a_bandwidth_that_is_given_holds_for_values_as_they_are(gamma):
+def test_a_given_gamma_is_that_of_values_that_are_not_scaled(gamma):
     huge = np.array([[1e160], [-1e160], [1e160]])
     options = dict(gamma=gamma, scaling=None, center=False, normalize=None)
     alike = np.equal.outer(huge[:, 0], huge[:, 0])
@@ -81,7 +81,7 @@ def test_a_bandwidth_that_is_given_holds_for_values_as_they_are(gamma):
 @pytest.mark.parametrize("approximation", [None, "nystroem"])
 @pytest.mark.parametrize("scaling", [None, "standard", "block"])
 @pytest.mark.parametrize("kernel", ["rbf", "linear", "laplacian"])
-def test_no_offset_decides(kernel, scaling, approximation):
+def test_offsets_do_not_matter(kernel, scaling, approximation):
     A = np.round(1024 * RNG.normal(size=(N, 3))) / 1024  # digits that 2**30 leaves
     options = dict(scaling=scaling, approximation=approximation, random_state=0)
     expected = gram(ModalityKernels(kernel, **options), A, A[:5] + 0.125)
@@ -173,7 +173,7 @@ def test_a_weight_is_a_number_of_repetitions(options, approximation):
     other = MKLClassifier(**options).fit(frame[REPEATED], Y[REPEATED])
     np.testing.assert_allclose(one.kernel_weights_, other.kernel_weights_, atol=1e-3)
     np.testing.assert_allclose(one.gamma_, other.gamma_)
-    assert one.scales_ == other.scales_
+    assert one.scaling_ == other.scaling_
     found, expected = one.decision_function(new), other.decision_function(new)
     np.testing.assert_allclose(found, expected, atol=tolerance)
     if options.get("algorithm") == "easymkl":

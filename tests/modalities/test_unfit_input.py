@@ -260,5 +260,5 @@ def test_tensors_are_arrays_in_every_form(dtype):
 
 @pytest.mark.parametrize("way", ways_in(None))
 def test_a_tensor_that_is_no_array_is_refused_with_the_remedy(way):
-    with pytest.raises(TypeError, match=r"tensor that is no array.*to_dense\(\)"):
+    with pytest.raises(TypeError, match=r"tensor that is not an array.*to_dense\(\)"):
         ways_in(torch.eye(6).to_sparse())[way]()

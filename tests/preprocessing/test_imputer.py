@@ -67,7 +67,7 @@ def assert_blocks_equal(found, expected):
 @pytest.mark.parametrize("n_neighbors", [1, 3, 100])
 @pytest.mark.parametrize("seed", range(3))
 def test_knn_is_that_of_loops(seed, n_neighbors, chunk_cells, monkeypatch):
-    monkeypatch.setattr(_imputer, "CHUNK_CELLS", chunk_cells)
+    monkeypatch.setattr(_imputer, "IMPUTED_CHUNK_CELLS", chunk_cells)
     train, new = with_gaps(seed), with_gaps(seed + 10, 15, share=0.5)
     imputer = ModalityImputer("knn", n_neighbors=n_neighbors).fit(train)
     for X in (train, new):

@@ -364,7 +364,7 @@ def test_threads_find_the_same(blobs):
         ({"levels": [2]}, "'share' parameter of drop_modalities"),
         ({"n_repeats": 0}, "'n_repeats' parameter of degradation_curve"),
         ({"scoring": []}, "scoring is empty"),
-        ({"scoring": "best"}, "scoring 'best' is no scorer"),
+        ({"scoring": "best"}, "scoring 'best' is unknown"),
     ],
 )
 def test_unfit_options_are_named(blobs, options, message):
@@ -454,7 +454,7 @@ def test_folds_and_targets_that_are_none_are_refused_by_name(blobs):
     X, y = blobs
     with pytest.raises(TypeError, match="cv is a sparse matrix"):
         degradation_curve(LateFusionClassifier(), X, y, cv=sparse.csr_array(np.eye(3)))
-    with pytest.raises(ValueError, match=r"cv=\[\] gives no fold"):
+    with pytest.raises(ValueError, match=r"cv=\[\] yields no fold"):
         degradation_curve(LateFusionClassifier(), X, y, cv=[])
     mixed = np.array([1.5, "a", 2] * (len(y) // 3), dtype=object)
     with pytest.raises(TypeError, match="cv and y: "):

@@ -1,4 +1,10 @@
-"""Canonical time warping: projections and warps in turn, until neither moves."""
+"""Canonical time warping: projections and warps, fitted in alternation.
+
+The objective is ``sum_{i<j} ||V_i' X_i W_i - V_j' X_j W_j||_F^2`` over projections V
+and warps W, under the normalisation of canonical correlation analysis (Zhou and De la
+Torre 2009). The spatial step solves for V (see `correlate`), the temporal step for W,
+by dynamic time warping or by monotone bases.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +15,37 @@ import numpy as np
 
 from mmfusion.alignment.ctw._monotone_bases import (
     BasisWarp,
-    improve,
+    improve_weights,
     uniform_basis_warp,
 )
-from mmfusion.alignment.ctw._projections import Projections, by_likelihood, correlate
-from mmfusion.alignment.ctw._temporal import align, realign
-from mmfusion.alignment.ctw._warps import uniform_warp, warp_error
+from mmfusion.alignment.ctw._projections import (
+    Projections,
+    correlate,
+    project,
+    weigh_by_likelihood,
+)
+from mmfusion.alignment.ctw._warps import uniform_warp, warp_error, warped
+from mmfusion.alignment.dtw._path import dtw_path
 
 Samples = Sequence[Sequence[np.ndarray]]
+TemporalStep = Callable[[Projections, list[np.ndarray]], list[np.ndarray]]
 
 
 class CTW(NamedTuple):
-    """Where an alternation led.
+    """Result of an alternation.
 
     Parameters
     ----------
     projections : Projections
-        The best.
+        The best projections.
     warps : list of ndarray of shape (n_steps, n_modalities)
-        The warp of each sample that they give.
+        The warp of each sample under them.
     score : float
-        Sum of the canonical correlations along the warps that the alternation ended
-        with.
+        Largest sum of the canonical correlations along warps.
     n_iter : int
-        Alternations made.
+        Number of alternations.
     reason : str
-        Why they ended: 'settled', 'cycle' or 'max_iter'.
+        Reason of the end: 'settled', 'cycle' or 'max_iter'.
     """
 
     projections: Projections
@@ -56,44 +67,46 @@ def fit_ctw(
     max_iter: int = 100,
     tol: float = 0.01,
 ) -> CTW:
-    """Learn projections, and with them the warps, by canonical time warping.
+    """Fit projections and warps by canonical time warping.
 
     The spatial step correlates the warped frames of all samples together, so that the
-    projections serve samples that come later. The temporal step aligns each sample.
+    projections apply to later samples. The temporal step aligns each sample.
 
     Parameters
     ----------
     samples : sequence of sequences of ndarray of shape (n_frames, n_features)
         Per sample, one sequence per modality, none missing.
     warps : sequence of ndarray of int of shape (n_steps, n_modalities), default=None
-        Where to begin; None takes uniform warps.
+        The initial warps; None is uniform warps.
     ridge : float, default=0.0
-        See `correlate`.
+        Share of the identity in the scatter of each modality (see `correlate`).
     energy : float, default=0.8
-        See `correlate`. The number of directions is decided at the first warps.
+        Share of the eigenvalues that the directions hold (see `correlate`). Their
+        number is chosen at the initial warps.
     n_directions : int or None, default=None
-        Decides it instead.
+        Number of directions; overrides `energy`.
     likelihood : bool, default=True
         Whether the last alignment, after the alternation, weighs directions by
-        `by_likelihood`. The alternation itself does not: from a wrong warp it would
-        trust its first directions too much.
+        `weigh_by_likelihood`. The alternation does not: under a wrong warp, the weight
+        of the first directions would be too large.
     constraints : mapping or None, default=None
-        Options of `dtw_path`, as `realign` takes them.
+        Options of `dtw_path` that constrain the path.
     max_iter : int, default=100
-        Most alternations.
+        Maximum number of alternations.
     tol : float, default=0.01
-        They end when no warp moves by more, in frames (see `warp_error`).
+        Tolerance, in frames: the alternation stops when no warp moves by more (see
+        `warp_error`).
 
     Returns
     -------
     CTW
-        The best by its score, which may fall on the way. `realign` with the
-        projections gives the warps of two modalities again.
+        The iterate of largest score, which may decrease on the way. `realign` with its
+        projections reproduces the warps of two modalities.
 
     Raises
     ------
     ValueError
-        If a modality never varies, or has fewer directions than asked for.
+        If a modality never varies, or has fewer directions than `n_directions`.
 
     References
     ----------
@@ -103,35 +116,37 @@ def fit_ctw(
     if warps is None:
         warps = [uniform_warp([len(x) for x in sample]) for sample in samples]
 
-    def temporal(fitted: Projections, warps: list[np.ndarray]) -> list[np.ndarray]:
+    def temporal(projections: Projections, warps: list[np.ndarray]) -> list[np.ndarray]:
         pairs = zip(samples, warps, strict=True)
-        return [realign(sample, fitted, warp, constraints) for sample, warp in pairs]
+        return [
+            realign(sample, projections, warp, constraints) for sample, warp in pairs
+        ]
 
     found = _alternate(
         samples, list(warps), temporal, ridge, energy, n_directions, max_iter, tol
     )
     if not likelihood:
         return found
-    weighed = by_likelihood(found.projections)
+    weighed = weigh_by_likelihood(found.projections)
     return found._replace(projections=weighed, warps=temporal(weighed, found.warps))
 
 
 def raw_warps(
     samples: Samples, constraints: Mapping[str, Any] | None = None
 ) -> list[np.ndarray]:
-    """Align samples by their features as they are: where `fit_ctw` may begin.
+    """Align samples by their features without projections, as initial warps.
 
     Parameters
     ----------
     samples : sequence of sequences of ndarray of shape (n_frames, n_features)
         Per sample, one sequence per modality, none missing.
     constraints : mapping or None, default=None
-        Options of `dtw_path`, as `realign` takes them.
+        Options of `dtw_path` that constrain the path.
 
     Returns
     -------
     list of ndarray of int64 of shape (n_steps, n_modalities)
-        A warp per sample.
+        The warp of each sample.
 
     Raises
     ------
@@ -144,12 +159,12 @@ def raw_warps(
             f"warp='dtw' begins with the features as they are, of which modalities "
             f"have {widths}; take another warp"
         )
-    same = Projections(
+    identity = Projections(
         [np.zeros(width) for width in widths],
         [np.eye(width) for width in widths],
         np.ones(widths[0]),
     )
-    return [align(sample, same, constraints) for sample in samples]
+    return [align(sample, identity, constraints) for sample in samples]
 
 
 def fit_basis_ctw(
@@ -161,27 +176,27 @@ def fit_basis_ctw(
     max_iter: int = 100,
     tol: float = 0.01,
 ) -> CTW:
-    """Learn projections by generalised canonical time warping.
+    """Fit projections and warps by generalised canonical time warping.
 
-    As `fit_ctw`, with warps that are weighted means of monotone bases: smooth, and
-    found in a time linear in the length.
+    In contrast to `fit_ctw`, warps are weighted means of monotone bases: smooth, and
+    fitted in time linear in the length.
 
     Parameters
     ----------
     samples : sequence of sequences of ndarray of shape (n_frames, n_features)
         Per sample, one sequence per modality, none missing.
     ridge, energy, n_directions, max_iter, tol
-        As `fit_ctw` takes them.
+        Parameters of `fit_ctw`.
 
     Returns
     -------
     CTW
-        The best by its score; its warps hold fractions of frames.
+        The iterate of largest score; its warps hold fractions of frames.
 
     Raises
     ------
     ValueError
-        If a modality never varies, or has fewer directions than asked for.
+        If a modality never varies, or has fewer directions than `n_directions`.
 
     References
     ----------
@@ -190,13 +205,22 @@ def fit_basis_ctw(
     """
     state = [uniform_basis_warp([len(x) for x in sample]) for sample in samples]
 
-    def temporal(fitted: Projections, _: list[np.ndarray]) -> list[np.ndarray]:
+    def temporal(projections: Projections, _: list[np.ndarray]) -> list[np.ndarray]:
         pairs = zip(samples, state, strict=True)
-        state[:] = [improve(sample, fitted, warp) for sample, warp in pairs]
-        return _columns(state)
+        state[:] = [
+            improve_weights(sample, projections, warp) for sample, warp in pairs
+        ]
+        return _as_columns(state)
 
     return _alternate(
-        samples, _columns(state), temporal, ridge, energy, n_directions, max_iter, tol
+        samples,
+        _as_columns(state),
+        temporal,
+        ridge,
+        energy,
+        n_directions,
+        max_iter,
+        tol,
     )
 
 
@@ -211,28 +235,28 @@ def fit_combined_ctw(
     max_iter: int = 100,
     tol: float = 0.01,
 ) -> CTW:
-    """Learn projections by canonical time warping from two starts, and keep the better.
+    """Fit canonical time warping from two initial warps, and return the better fit.
 
-    One start are uniform warps, the other what `fit_basis_ctw` makes of them: smooth
-    warps get near, and those of `fit_ctw`, which are free, follow from there.
+    The initial warps are uniform ones, and those of `fit_basis_ctw`, which are smooth
+    and close to the best; the free warps of `fit_ctw` refine them.
 
     Parameters
     ----------
     samples : sequence of sequences of ndarray of shape (n_frames, n_features)
         Per sample, one sequence per modality, none missing.
     ridge, energy, n_directions, likelihood, constraints, max_iter, tol
-        As `fit_ctw` takes them. Both starts have the number of directions that uniform
-        warps decide, so that their scores compare.
+        Parameters of `fit_ctw`. Both fits have the number of directions that is chosen
+        at uniform warps, so that their scores are comparable.
 
     Returns
     -------
     CTW
-        The one with the higher score.
+        The fit with the larger score.
 
     Raises
     ------
     ValueError
-        If a modality never varies, or has fewer directions than asked for.
+        If a modality never varies, or has fewer directions than `n_directions`.
     """
     limits: dict[str, Any] = {"ridge": ridge, "max_iter": max_iter, "tol": tol}
     smooth = fit_basis_ctw(samples, energy=energy, n_directions=n_directions, **limits)
@@ -245,42 +269,126 @@ def fit_combined_ctw(
     return max(fits, key=lambda fit: fit.score)
 
 
-def _columns(warps: list[BasisWarp]) -> list[np.ndarray]:
+def _as_columns(warps: list[BasisWarp]) -> list[np.ndarray]:
     return [warp.columns for warp in warps]
 
 
 def _alternate(
     samples: Samples,
     warps: list[np.ndarray],
-    temporal: Callable[[Projections, list[np.ndarray]], list[np.ndarray]],
+    temporal: TemporalStep,
     ridge: float,
     energy: float,
     n_directions: int | None,
     max_iter: int,
     tol: float,
 ) -> CTW:
-    fitted = correlate(
+    """Alternate the spatial step and a temporal step until warps no longer move."""
+    projections = correlate(
         samples, warps, ridge=ridge, energy=energy, n_directions=n_directions
     )
-    n_directions = len(fitted.correlations)
-    best, best_score = (fitted, warps), -np.inf
-    seen = set()
+    n_directions = len(projections.correlations)
+    best, best_score = (projections, warps), -np.inf
+    visited = set()
     n_iter, reason = 0, "max_iter"
     while n_iter < max_iter:
         n_iter += 1
-        new = temporal(fitted, warps)
-        after = correlate(samples, new, ridge=ridge, n_directions=n_directions)
+        new_warps = temporal(projections, warps)
+        after = correlate(samples, new_warps, ridge=ridge, n_directions=n_directions)
         score = float(after.correlations.sum())
         if score > best_score:
-            best, best_score = (fitted, new), score
-        moved = max(map(warp_error, new, warps))
-        if moved <= tol:
+            best, best_score = (projections, new_warps), score
+        if max(map(warp_error, new_warps, warps)) <= tol:
             reason = "settled"
             break
-        state = hash(b"".join(warp.tobytes() for warp in new))
-        if state in seen:
+        # integer warps are finitely many: an alternation that does not settle cycles
+        state = hash(b"".join(warp.tobytes() for warp in new_warps))
+        if state in visited:
             reason = "cycle"
             break
-        seen.add(state)
-        fitted, warps = after, new
+        visited.add(state)
+        projections, warps = after, new_warps
     return CTW(*best, best_score, n_iter, reason)
+
+
+def realign(
+    sample: Sequence[np.ndarray],
+    projections: Projections,
+    warp: np.ndarray,
+    constraints: Mapping[str, Any] | None = None,
+) -> np.ndarray:
+    """Align the projected frames of one sample: the temporal step.
+
+    Parameters
+    ----------
+    sample : sequence of ndarray of shape (n_frames, n_features)
+        One sequence per modality.
+    projections : Projections
+        The projections of their frames to a common space.
+    warp : ndarray of shape (n_steps, n_modalities)
+        The current warp. More than two modalities are each aligned with the mean of all
+        under it; two are aligned with each other, whatever the warp.
+    constraints : mapping or None, default=None
+        Options of `dtw_path` that constrain the path, such as ``{"window":
+        "sakoe_chiba", "radius": 0.1}``.
+
+    Returns
+    -------
+    ndarray of int64 of shape (n_steps, n_modalities)
+        The new warp. For two modalities it is a path of DTW, of its own length; for
+        more it has the length of `warp`, and may skip single frames of a modality.
+
+    Raises
+    ------
+    ValueError
+        If no path is within the constraints or, for more than two modalities, one has
+        twice as many frames as the warp has steps.
+    """
+    projected = project(sample, projections)
+    constraints = constraints or {}
+    if len(projected) == 2:
+        return dtw_path(*projected, **constraints).path
+    mean = np.mean([warped(z, warp[:, v]) for v, z in enumerate(projected)], axis=0)
+    # asymmetric steps visit every frame of the mean once: columns have one length
+    constraints = {"step_pattern": "asymmetric", **constraints}
+    columns = [dtw_path(mean, z, **constraints).path[:, 1] for z in projected]
+    return np.column_stack(columns)
+
+
+def align(
+    sample: Sequence[np.ndarray],
+    projections: Projections,
+    constraints: Mapping[str, Any] | None = None,
+    *,
+    max_iter: int = 20,
+    tol: float = 0.01,
+) -> np.ndarray:
+    """Align a sample under given projections.
+
+    Parameters
+    ----------
+    sample : sequence of ndarray of shape (n_frames, n_features)
+        One sequence per modality.
+    projections : Projections
+        The projections of their frames to a common space.
+    constraints : mapping or None, default=None
+        Options of `dtw_path` that constrain the path.
+    max_iter : int, default=20
+        Maximum number of alignments with the mean, of more than two modalities.
+    tol : float, default=0.01
+        Tolerance, in frames: iterations stop when the warp moves by no more (see
+        `warp_error`).
+
+    Returns
+    -------
+    ndarray of int64 of shape (n_steps, n_modalities)
+        The warp. Of more than two modalities it has the length of the longest.
+    """
+    warp = uniform_warp([len(x) for x in sample])
+    if len(sample) == 2:
+        return realign(sample, projections, warp, constraints)
+    for _ in range(max_iter):
+        before, warp = warp, realign(sample, projections, warp, constraints)
+        if warp_error(warp, before) <= tol:
+            break
+    return warp

@@ -1,4 +1,4 @@
-"""The spatial step of canonical time warping: projections that correlate most."""
+"""The spatial step of canonical time warping: projections of largest correlation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 from mmfusion._constancy import is_constant
 from mmfusion.alignment.ctw._warps import warped
 
-DEPENDENT = 1e-10  # of the largest: a direction of less variance is left out
-PERFECT = 0.999  # a higher correlation counts as this
+# variance relative to the largest: below, features depend on each other linearly
+DEPENDENT_VARIANCE = 1e-10
+# larger correlations are clipped: their likelihood weight would be unbounded
+LARGEST_CORRELATION = 0.999
 
 
 class Projections(NamedTuple):
-    """Where frames of different modalities become comparable.
+    """Projections of the frames of modalities to a common space.
 
     Parameters
     ----------
@@ -25,8 +27,8 @@ class Projections(NamedTuple):
     weights : list of ndarray of shape (n_features, n_directions)
         Projection of each modality's centred frames.
     correlations : ndarray of shape (n_directions,)
-        Canonical correlations, of the scores along the warps; for more than two
-        modalities their mean over pairs.
+        Canonical correlations of the scores along the warps; for more than two
+        modalities, their mean over pairs.
     """
 
     means: list[np.ndarray]
@@ -34,43 +36,43 @@ class Projections(NamedTuple):
     correlations: np.ndarray
 
 
-def project(sample: Sequence[np.ndarray], fitted: Projections) -> list[np.ndarray]:
+def project(sample: Sequence[np.ndarray], projections: Projections) -> list[np.ndarray]:
     """Project every frame of a sample.
 
     Parameters
     ----------
     sample : sequence of ndarray of shape (n_frames, n_features)
         One sequence per modality.
-    fitted : Projections
-        What to project with.
+    projections : Projections
+        The projections.
 
     Returns
     -------
     list of ndarray of shape (n_frames, n_directions)
         The projected sequences.
     """
-    triples = zip(sample, fitted.means, fitted.weights, strict=True)
+    triples = zip(sample, projections.means, projections.weights, strict=True)
     return [(x - mean) @ weights for x, mean, weights in triples]
 
 
 def pooled_scatter(
     samples: Sequence[Sequence[np.ndarray]], warps: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and covariance of warped frames, side by side, over all samples.
+    """Compute mean and covariance of the concatenated warped frames of all samples.
 
     Parameters
     ----------
     samples : sequence of sequences of ndarray of shape (n_frames, n_features)
         Per sample, one sequence per modality.
     warps : sequence of ndarray of shape (n_steps, n_modalities)
-        A warp per sample.
+        The warp of each sample.
 
     Returns
     -------
     mean : ndarray of shape (n_features of all modalities,)
         The mean frame.
     scatter : ndarray of shape (n_features, n_features) of all modalities
-        The scatter about it, divided by the number of frames.
+        The scatter around it, divided by the number of frames.
     magnitude : ndarray of shape (n_features of all modalities,)
         Largest absolute value of each feature.
     """
@@ -85,7 +87,9 @@ def pooled_scatter(
         frames -= mean
         rest += frames.sum(axis=0)
         scatter += frames.T @ frames
-    rest /= n_frames  # what the rounding of a long sum left
+    # the corrected two-pass algorithm (Chan et al. 1983): the mean of a long sum is
+    # rounded, and the mean of deviations from it corrects mean and covariance
+    rest /= n_frames
     return mean + rest, scatter / n_frames - np.outer(rest, rest), magnitude
 
 
@@ -101,42 +105,42 @@ def correlate(
     energy: float = 0.8,
     n_directions: int | None = None,
 ) -> Projections:
-    """Find the projections in which warped modalities correlate most.
+    """Fit the projections in which warped modalities have the largest correlations.
 
-    Solves ``C_O v = w C_D v``: C_O holds the scatters between modalities, C_D those
-    within, each mixed with its mean variance, ``(1 - ridge) S_ii + ridge tr(S_ii)/d_i
-    I``.
+    Solve ``C_O v = w C_D v`` (equation 6 of the paper): C_O holds the scatters between
+    modalities, C_D those within, each mixed with its mean variance:
+    ``(1 - ridge) S_ii + ridge tr(S_ii)/d_i I``.
 
     Parameters
     ----------
     samples : sequence of sequences of ndarray of shape (n_frames, n_features)
-        Per sample, one sequence per modality. All share the projections.
+        Per sample, one sequence per modality. All samples share the projections.
     warps : sequence of ndarray of shape (n_steps, n_modalities)
-        A warp per sample.
+        The warp of each sample.
     ridge : float, default=0.0
         Share of the identity in the scatter of each modality, in [0, 1].
     energy : float, default=0.8
-        Keep the fewest directions whose eigenvalues w sum to this share of those of all
-        that the smallest modality has.
+        Share of the eigenvalues w: the fewest directions with this share of the sum
+        over all directions of the smallest modality are kept.
     n_directions : int or None, default=None
-        Keep this many instead.
+        Number of directions; overrides `energy`.
 
     Returns
     -------
     Projections
-        For two modalities the scores of each are uncorrelated, of unit variance where
-        there is no ridge; for more that holds on the mean over modalities.
+        For two modalities the scores of each are uncorrelated, and without a ridge of
+        unit variance; for more, on average over modalities.
 
     Raises
     ------
     ValueError
-        If a modality never varies, or has fewer directions than asked for.
+        If a modality never varies, or has fewer directions than `n_directions`.
 
     Notes
     -----
-    Of features that depend on others linearly the redundant directions are left out.
-    The identity is scaled by the mean variance so that a ridge means the same in any
-    unit and for any length; the authors' code has neither.
+    Directions of no variance, of features that depend on others linearly, are left out.
+    The identity is scaled by the mean variance, so that the effect of a ridge does not
+    depend on units and lengths. The authors' code does neither.
 
     References
     ----------
@@ -145,10 +149,10 @@ def correlate(
     """
     mean, scatter, magnitude = pooled_scatter(samples, warps)
     edges = np.cumsum([0, *(x.shape[1] for x in samples[0])])
-    parts = [slice(*pair) for pair in pairwise(edges)]
+    spans = [slice(*pair) for pair in pairwise(edges)]
     within = [
-        _whitening(scatter[part, part], magnitude[part], ridge, v)
-        for v, part in enumerate(parts)
+        _whitening_directions(scatter[span, span], magnitude[span], ridge, v)
+        for v, span in enumerate(spans)
     ]
     ranks = [whitening.shape[1] for whitening in within]
     n_most = min(ranks)
@@ -160,92 +164,94 @@ def correlate(
         )
     ends = np.cumsum([0, *ranks])
     between = np.zeros((ends[-1], ends[-1]))
-    for i in range(len(parts)):
+    for i in range(len(spans)):
         for j in range(i):
-            block = within[i].T @ scatter[parts[i], parts[j]] @ within[j]
+            block = within[i].T @ scatter[spans[i], spans[j]] @ within[j]
             between[ends[i] : ends[i + 1], ends[j] : ends[j + 1]] = block
             between[ends[j] : ends[j + 1], ends[i] : ends[i + 1]] = block.T
+    # with whitened modalities, C_D is the identity
     eigenvalues, vectors = np.linalg.eigh(between)
     eigenvalues, vectors = eigenvalues[::-1][:n_most], vectors[:, ::-1]
     if n_directions is None:
-        n_directions = n_directions_of(eigenvalues, energy)
-    vectors = vectors[:, :n_directions] * np.sqrt(len(parts))
+        n_directions = count_directions(eigenvalues, energy)
+    vectors = vectors[:, :n_directions] * np.sqrt(len(spans))
     weights = [
         whitening @ vectors[begin:end]
         for whitening, begin, end in zip(within, ends[:-1], ends[1:], strict=True)
     ]
+    # signs are arbitrary: the largest weight of the first modality is positive
     largest = np.abs(weights[0]).argmax(axis=0)
     signs = np.sign(weights[0][largest, np.arange(n_directions)])
     weights = [w * signs for w in weights]
-    correlations = _correlations(scatter, parts, weights)
-    return Projections([mean[part] for part in parts], weights, correlations)
+    correlations = _mean_correlations(scatter, spans, weights)
+    return Projections([mean[span] for span in spans], weights, correlations)
 
 
-def by_likelihood(fitted: Projections) -> Projections:
-    """Weigh directions by what a difference in them tells about the alignment.
+def weigh_by_likelihood(projections: Projections) -> Projections:
+    """Weigh directions so that dynamic time warping maximises a likelihood.
 
-    Two Gaussian scores of unit variance and correlation r have a likelihood, beside
-    that of independent ones, that falls with ``r / (1 - r^2)`` times half their squared
-    difference, and depends on nothing else of the alignment but how often each frame is
-    used. With directions scaled by the root of that, the least sum of squared
-    differences is the likeliest alignment.
+    The likelihood ratio of two Gaussian scores of unit variance with correlation r, to
+    independent ones, decreases with ``r / (1 - r^2)`` times half their squared
+    difference, and depends otherwise only on how often the alignment uses each frame.
+    With directions scaled by the root of that factor, the least sum of squared
+    differences is the most likely alignment.
 
     Parameters
     ----------
-    fitted : Projections
-        Of which the directions have about unit variance.
+    projections : Projections
+        Projections whose scores have about unit variance.
 
     Returns
     -------
     Projections
-        The same directions, the more they correlate the longer.
+        The same directions, longer for larger correlations.
     """
-    r = np.clip(fitted.correlations, 0, PERFECT)
+    r = np.clip(projections.correlations, 0, LARGEST_CORRELATION)
     scale = np.sqrt(r / (1 - r**2))
-    return fitted._replace(weights=[w * scale for w in fitted.weights])
+    return projections._replace(weights=[w * scale for w in projections.weights])
 
 
-def n_directions_of(eigenvalues: np.ndarray, energy: float) -> int:
+def count_directions(eigenvalues: np.ndarray, energy: float) -> int:
     """Count the leading eigenvalues that hold a share of their sum.
 
     Parameters
     ----------
     eigenvalues : ndarray of shape (n,)
-        Falling; a negative one counts as 0.
+        In descending order; negative ones count as 0.
     energy : float
         The share, in (0, 1].
 
     Returns
     -------
     int
-        How many, at least 1.
+        Their number, at least 1.
     """
     sums = np.cumsum(np.maximum(eigenvalues, 0))
     return min(int(np.searchsorted(sums, energy * sums[-1])) + 1, len(sums))
 
 
-def _correlations(
-    scatter: np.ndarray, parts: list[slice], weights: list[np.ndarray]
+def _mean_correlations(
+    scatter: np.ndarray, spans: list[slice], weights: list[np.ndarray]
 ) -> np.ndarray:
-    """Correlations of scores, averaged over pairs; 0 with scores that do not vary."""
+    """Average correlations of scores over pairs; 0 with scores that do not vary."""
     scaled = []
-    for part, w in zip(parts, weights, strict=True):
-        own = scatter[part, part]
+    for span, w in zip(spans, weights, strict=True):
+        own = scatter[span, span]
         variance = np.einsum("fk,fg,gk->k", w, own, w)
-        most = np.sqrt(np.diag(own)) @ np.abs(w)  # deviation if all features agreed
+        most = np.sqrt(np.diag(own)) @ np.abs(w)  # if all features correlated
         varies = ~is_constant(variance, most**2)
         scaled.append(w / np.sqrt(np.where(varies, variance, np.inf)))
-    pairs = combinations(zip(parts, scaled, strict=True), 2)
+    pairs = combinations(zip(spans, scaled, strict=True), 2)
     by_pair = [
         np.einsum("fk,fg,gk->k", w, scatter[p, q], u) for (p, w), (q, u) in pairs
     ]
     return np.mean(by_pair, axis=0)
 
 
-def _whitening(
+def _whitening_directions(
     scatter: np.ndarray, magnitude: np.ndarray, ridge: float, v: int
 ) -> np.ndarray:
-    """Columns W with ``W' C W = I``, as many as the modality has directions."""
+    """Return W with ``W' C W = I``, a column for each direction of the modality."""
     variance = np.diag(scatter)
     varies = ~is_constant(np.sqrt(np.maximum(variance, 0)), magnitude)
     if not varies.any():
@@ -254,9 +260,10 @@ def _whitening(
             "correlates with them: drop the modality"
         )
     mixed = (1 - ridge) * scatter + ridge * variance.mean() * np.eye(len(variance))
-    # in units of each feature, so that what counts as rank does not depend on them
+    # in units of the deviation of each feature, so that the rank does not depend on
+    # theirs
     scale = np.zeros(len(variance))
     scale[varies] = 1 / np.sqrt(np.diag(mixed)[varies])
     eigenvalues, vectors = np.linalg.eigh(scale[:, None] * mixed * scale)
-    kept = eigenvalues > DEPENDENT * eigenvalues[-1]
+    kept = eigenvalues > DEPENDENT_VARIANCE * eigenvalues[-1]
     return scale[:, None] * vectors[:, kept] / np.sqrt(eigenvalues[kept])

@@ -1,4 +1,8 @@
-"""Warps as columns of frames: row t has each modality's frame at common time t."""
+"""Warps of the frames of modalities to a common time.
+
+A warp is a matrix with a row for each step of the common time and a column for each
+modality: the numbers of the frames that are there at that step.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import KDTree
 
-EXPONENTS = np.logspace(-0.4, 0.4, 3)  # of the powers among the monotone bases
-UNIFORM = 1  # the basis with exponent 1
-SHIFTS = (-1.0, 0.0, 1.0)  # of tanh(0.6 (x - shift)) on [-3, 3]
-SLOPE = 0.6
-REACH = 3.0
-
 
 def uniform_warp(lengths: Sequence[int], n_steps: int | None = None) -> np.ndarray:
-    """Spread the frames of each modality evenly over a common time.
+    """Return the warp that spreads the frames of each modality evenly.
 
     Parameters
     ----------
     lengths : sequence of int
-        Frames of each modality, at least 1.
+        Number of frames of each modality, at least 1.
     n_steps : int or None, default=None
-        Length of the common time; None takes the longest modality.
+        Length of the common time; None is that of the longest modality.
 
     Returns
     -------
@@ -35,19 +33,19 @@ def uniform_warp(lengths: Sequence[int], n_steps: int | None = None) -> np.ndarr
 
 
 def warped(sequence: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Read a sequence at the frames of a warp.
+    """Return the frames of a sequence at the steps of a warp.
 
     Parameters
     ----------
     sequence : ndarray of shape (n_frames, n_features)
-        What to read.
+        The sequence.
     column : ndarray of shape (n_steps,)
-        Where: frames from 0; those that are no integers are interpolated linearly.
+        Column of the warp; between whole frames, linear interpolation.
 
     Returns
     -------
     ndarray of shape (n_steps, n_features)
-        The frames at the common times.
+        The frames.
     """
     if column.dtype.kind == "i":
         return sequence[column]
@@ -58,7 +56,10 @@ def warped(sequence: np.ndarray, column: np.ndarray) -> np.ndarray:
 
 
 def warp_error(warp: np.ndarray, truth: np.ndarray) -> float:
-    """Mean distance, in frames, between the rows of two warps.
+    """Compute the mean distance, in frames, between the rows of two warps.
+
+    It is ``(sum_i min_j |a_i - b_j| + sum_j min_i |b_j - a_i|) / (n_a + n_b)`` for rows
+    a and b, the alignment error of Zhou and De la Torre.
 
     Parameters
     ----------
@@ -68,42 +69,14 @@ def warp_error(warp: np.ndarray, truth: np.ndarray) -> float:
     Returns
     -------
     float
-        From each row of either to the nearest row of the other, Euclidean, averaged
-        over the rows of both. It is symmetric, and 0 for warps with the same rows.
+        The mean Euclidean distance. It is symmetric, and 0 for warps with the same
+        rows.
 
     References
     ----------
     F. Zhou & F. De la Torre (2016). Generalized canonical time warping. IEEE TPAMI
     38(2), 279-294.
     """
-    there = KDTree(truth).query(warp)[0]
-    back = KDTree(warp).query(truth)[0]
-    return float((there.sum() + back.sum()) / (len(warp) + len(truth)))
-
-
-def monotone_bases(n_steps: int, length: int) -> np.ndarray:
-    """Functions of the common time that rise from the first frame to the last.
-
-    Parameters
-    ----------
-    n_steps : int
-        Length of the common time, at least 2.
-    length : int
-        Frames of the modality.
-
-    Returns
-    -------
-    ndarray of float64 of shape (n_steps, 6)
-        Three powers, the middle one uniform time, and three sigmoids. A weighted mean
-        of the columns is a warp that is monotone and has both ends.
-
-    References
-    ----------
-    F. Zhou & F. De la Torre (2012). Generalized time warping for multi-modal alignment
-    of human motion. CVPR.
-    """
-    time = np.linspace(0, 1, n_steps)[:, None]
-    powers = time**EXPONENTS
-    sigmoids = np.tanh(SLOPE * (REACH * (2 * time - 1) - np.array(SHIFTS)))
-    sigmoids = (sigmoids - sigmoids[0]) / (sigmoids[-1] - sigmoids[0])
-    return (length - 1) * np.hstack([powers, sigmoids])
+    to_truth = KDTree(truth).query(warp)[0]
+    to_warp = KDTree(warp).query(truth)[0]
+    return float((to_truth.sum() + to_warp.sum()) / (len(warp) + len(truth)))

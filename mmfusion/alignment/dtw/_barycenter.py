@@ -1,37 +1,44 @@
-"""Barycentres: the sequence that is nearest to several in the sense of warping."""
+"""Barycenters: means of sequences under dynamic time warping."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from sklearn.utils import check_random_state
 
 from mmfusion._blocks import as_float_array
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection, as_sequence
+from mmfusion._typing import RandomStateLike
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
-from mmfusion.alignment.dtw._parameters import check_integer, check_real
+from mmfusion.alignment.dtw._parameters import (
+    check_integer_at_least,
+    check_real_at_least,
+)
 from mmfusion.alignment.dtw._path import dtw_path
 from mmfusion.alignment.dtw._soft import soft_dtw_gradient
 
-MOST_DOUBLINGS = 480  # of the unit, whose square neither overflows nor vanishes
-HARDEST, SOFTEST = 1e-150, 1e150  # gamma beside squares of about 1, beyond all rounding
-MAX_CANDIDATES = 50  # sequences of which the first barycentre is chosen
+# exponent of the unit of length, whose square neither over- nor underflows
+LARGEST_UNIT_EXPONENT = 480
+# gamma in units of squares of about 1: beyond, results no longer change in float64
+HARDEST_GAMMA, SOFTEST_GAMMA = 1e-150, 1e150
+MAX_CANDIDATES = 50  # sequences among which the first barycenter is chosen
 
 
 class DTWBarycenter(NamedTuple):
-    """What `dtw_barycenter` gives.
+    """Result of `dtw_barycenter`.
 
     Parameters
     ----------
     sequence : ndarray of shape (n_frames, n_features)
-        The barycentre.
+        The barycenter.
     costs : ndarray of shape (n_iter + 1,)
-        Weighted mean of the costs to the sequences, of the first barycentre and after
-        each iteration; the last is that of `sequence`.
+        Weighted mean of the costs to the sequences: of the initial barycenter, and
+        after each iteration. The last is that of `sequence`.
     """
 
     sequence: np.ndarray
@@ -39,54 +46,54 @@ class DTWBarycenter(NamedTuple):
 
 
 def dtw_barycenter(
-    sequences: Sequence[Any],
+    sequences: Sequence[ArrayLike],
     *,
     n_frames: int | None = None,
     gamma: float = 0.0,
-    weights: Any = None,
-    init: Any = None,
+    weights: ArrayLike | None = None,
+    init: ArrayLike | None = None,
     max_iter: int = 30,
     tol: float = 1e-5,
-    random_state: Any = None,
+    random_state: RandomStateLike = None,
 ) -> DTWBarycenter:
-    """Average sequences in the sense of dynamic time warping.
+    """Average sequences under dynamic time warping.
 
-    Looks for the sequence b that minimises ``sum_k w_k DTW(b, x_k)``, with squared
-    Euclidean costs; for ``gamma > 0`` with soft-DTW in the place of DTW.
+    Search for the sequence b that minimises ``sum_k w_k DTW(b, x_k)`` with squared
+    Euclidean costs; for ``gamma > 0``, soft-DTW replaces DTW.
 
     Parameters
     ----------
     sequences : sequence of array-like of shape (n_frames_k, n_features)
         The sequences; those of shape (n_frames_k,) have a single feature.
     n_frames : int, default=None
-        Length of the barycentre; None is that of `init`, or of the sequence that it
-        starts from.
+        Length of the barycenter; None is that of `init`, or of the medoid.
     gamma : float, default=0.0
-        Softness, in units of the squared distance of two frames. 0 is DTW barycentre
-        averaging. Above, the objective is smooth and has fewer poor minima.
+        Softness, in units of the squared distance of two frames. 0 is DTW barycenter
+        averaging (DBA). Above 0, the objective is smooth and has fewer poor minima.
     weights : array-like of shape (n_sequences,), default=None
-        Weights of the sequences, at least 0; None weighs all alike. They are divided
-        by their sum.
+        Weights of the sequences, at least 0; None gives all the same weight. They are
+        divided by their sum.
     init : array-like of shape (n_frames, n_features), default=None
-        Where to start. None is the medoid: the sequence of least weighted cost to the
-        others, resampled to `n_frames`.
+        The initial barycenter. None is the medoid: the sequence of least weighted cost
+        to the others, resampled to `n_frames`.
     max_iter : int, default=30
-        Most iterations.
+        Maximum number of iterations.
     tol : float, default=1e-5
-        Stops when an iteration lowers the objective by no more than this share of it.
+        Tolerance: iterations stop when one reduces the objective by no more than this
+        share of it.
     random_state : int, RandomState instance or None, default=None
-        Draws the 50 sequences among which the medoid is looked for, where there are
-        more; read nowhere else.
+        Seed of the draw of 50 sequences among which the medoid is chosen; not used for
+        50 sequences or fewer.
 
     Returns
     -------
     DTWBarycenter
-        With `sequence` and `costs`; the sequence is in float32 if all are.
+        The barycenter, in float32 if all sequences are, and its costs.
 
     Raises
     ------
     TypeError
-        If an option has another type.
+        If a parameter has another type.
     ValueError
         If there is no sequence, one is empty or has a value that is NaN or infinite,
         their features or those of `init` differ, `n_frames` is not the length of
@@ -95,15 +102,16 @@ def dtw_barycenter(
 
     See Also
     --------
-    dtw_path : Aligns two sequences.
-    soft_dtw : Compares two sequences.
+    dtw_path : Alignment of two sequences.
+    soft_dtw : Soft-DTW of two sequences.
 
     Notes
     -----
-    For ``gamma = 0`` every iteration aligns all sequences to the barycentre and moves
-    each of its frames to the weighted mean of what is aligned with it; neither step can
-    raise the objective. For ``gamma > 0`` it is minimised by L-BFGS. Both find a local
-    minimum. Soft-DTW blurs: the soft barycentre of one sequence is not that sequence.
+    For ``gamma = 0`` every iteration aligns all sequences with the barycenter and moves
+    each of its frames to the weighted mean of the frames that are aligned with it;
+    neither step increases the objective. For ``gamma > 0`` it is minimised by L-BFGS.
+    Both find a local minimum. Soft-DTW smooths: the soft barycenter of one sequence is
+    not that sequence.
 
     References
     ----------
@@ -121,64 +129,68 @@ def dtw_barycenter(
     >>> found.sequence.ravel().round(3).tolist()
     [0.0, 2.333, 5.0]
     """
-    gamma, tol = check_real(gamma, "gamma", 0), check_real(tol, "tol", 0)
-    max_iter = check_integer(max_iter, "max_iter", 0)
+    gamma, tol = (
+        check_real_at_least(gamma, "gamma", 0),
+        check_real_at_least(tol, "tol", 0),
+    )
+    max_iter = check_integer_at_least(max_iter, "max_iter", 0)
     if n_frames is not None:
-        n_frames = check_integer(n_frames, "n_frames", 1)
-    found, kept_weights = _weighted_sequences(sequences, weights)
+        n_frames = check_integer_at_least(n_frames, "n_frames", 1)
+    arrays, shares = _weighted_sequences(sequences, weights)
     if n_frames is not None:
         check_fits(
-            n_frames * found[0].nbytes // len(found[0]),
-            f"a barycentre of n_frames={n_frames}",
+            n_frames * arrays[0].nbytes // len(arrays[0]),
+            f"a barycenter of n_frames={n_frames}",
             "lower n_frames",
         )
-    dtype = np.result_type(*found)
-    found = [x.astype(np.float64, copy=False) for x in found]
+    dtype = np.result_type(*arrays)
+    arrays = [x.astype(np.float64, copy=False) for x in arrays]
     if init is None:
-        start = _medoid(found, kept_weights, random_state)
-        start = _resampled(start, n_frames or len(start))
+        start = _medoid(arrays, shares, random_state)
+        start = _resample_linearly(start, n_frames or len(start))
     else:
-        start = _given(init, n_frames, found[0].shape[1])
+        start = _checked_init(init, n_frames, arrays[0].shape[1])
     if gamma > 0:
-        moved = _average_softly(start, found, kept_weights, gamma, max_iter, tol)
+        sequence, costs = _minimize_soft_dtw(
+            start, arrays, shares, gamma, max_iter, tol
+        )
     else:
-        moved = _average(start, found, kept_weights, max_iter, tol)
-    sequence, costs = moved
+        sequence, costs = _average_along_paths(start, arrays, shares, max_iter, tol)
     return DTWBarycenter(sequence.astype(dtype, copy=False), np.array(costs))
 
 
 def _weighted_sequences(
-    sequences: Sequence[Any], weights: Any
+    sequences: Sequence[ArrayLike], weights: ArrayLike | None
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Check sequences and weights; leave out what has a weight of 0."""
-    found = as_collection(sequences, "sequences")
-    if not found:
+    """Check sequences and weights, and drop sequences of weight 0."""
+    arrays = as_collection(sequences, "sequences")
+    if not arrays:
         raise ValueError("sequences is empty: there is no sequence to average")
-    for k, x in enumerate(found):
-        if x.shape[1] != found[0].shape[1]:
+    for k, x in enumerate(arrays):
+        if x.shape[1] != arrays[0].shape[1]:
             raise ValueError(
                 f"sequences[{k}] has {x.shape[1]} features and sequences[0] has "
-                f"{found[0].shape[1]}; project all to the same features, as CTWAligner "
-                "learns to"
+                f"{arrays[0].shape[1]}; project all to the same features, as "
+                "CTWAligner learns to"
             )
     if weights is None:
-        return found, np.full(len(found), 1 / len(found))
-    weights = as_float_array(weights, "weights").astype(np.float64)
-    if weights.shape != (len(found),):
+        return arrays, np.full(len(arrays), 1 / len(arrays))
+    shares = as_float_array(weights, "weights").astype(np.float64)
+    if shares.shape != (len(arrays),):
         raise ValueError(
-            f"weights have shape {weights.shape} for {len(found)} sequences; give one "
+            f"weights have shape {shares.shape} for {len(arrays)} sequences; give one "
             "per sequence"
         )
-    if not ((weights >= 0).all() and 0 < weights.max() < np.inf):
+    if not ((shares >= 0).all() and 0 < shares.max() < np.inf):
         raise ValueError(
-            f"weights are {weights}; they are finite, at least 0, and not all 0"
+            f"weights are {shares}; they are finite, at least 0, and not all 0"
         )
-    kept = np.flatnonzero(weights)
-    weights = weights[kept] / weights.max()  # whose sum does not overflow
-    return [found[k] for k in kept], weights / weights.sum()
+    positive = np.flatnonzero(shares)
+    shares = shares[positive] / shares.max()  # so that their sum does not overflow
+    return [arrays[k] for k in positive], shares / shares.sum()
 
 
-def _given(init: Any, n_frames: int | None, n_features: int) -> np.ndarray:
+def _checked_init(init: ArrayLike, n_frames: int | None, n_features: int) -> np.ndarray:
     start = as_sequence(init, "init").astype(np.float64)
     if start.shape != (n_frames or len(start), n_features):
         raise ValueError(
@@ -189,8 +201,9 @@ def _given(init: Any, n_frames: int | None, n_features: int) -> np.ndarray:
 
 
 def _medoid(
-    sequences: list[np.ndarray], weights: np.ndarray, random_state: Any
+    sequences: list[np.ndarray], weights: np.ndarray, random_state: RandomStateLike
 ) -> np.ndarray:
+    """Return the sequence of least weighted cost to all, of at most MAX_CANDIDATES."""
     candidates = sequences
     if len(sequences) > MAX_CANDIDATES:
         rng = check_random_state(random_state)
@@ -201,27 +214,27 @@ def _medoid(
     return candidates[int(np.argmin(cdist_dtw(candidates, sequences) @ weights))]
 
 
-def _resampled(x: np.ndarray, n_frames: int) -> np.ndarray:
+def _resample_linearly(x: np.ndarray, n_frames: int) -> np.ndarray:
     if n_frames == len(x):
         return x
     old, new = np.linspace(0, 1, len(x)), np.linspace(0, 1, n_frames)
     return np.column_stack([np.interp(new, old, feature) for feature in x.T])
 
 
-def _average(
+def _average_along_paths(
     start: np.ndarray,
     sequences: list[np.ndarray],
     weights: np.ndarray,
     max_iter: int,
     tol: float,
 ) -> tuple[np.ndarray, list[float]]:
-    """Average over paths."""
+    """Minimise the mean cost by DTW barycenter averaging (Petitjean et al. 2011)."""
     barycenter = start
     cost, following = _align_all(barycenter, sequences, weights)
     costs = [cost]
     for _ in range(max_iter):
         cost, next_following = _align_all(following, sequences, weights)
-        if cost >= costs[-1]:  # by rounding: nothing moves
+        if cost >= costs[-1]:  # a fixed point, up to rounding
             break
         barycenter, following = following, next_following
         costs.append(cost)
@@ -233,7 +246,7 @@ def _average(
 def _align_all(
     barycenter: np.ndarray, sequences: list[np.ndarray], weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Tell the cost of a barycentre, and the mean of what is aligned with it."""
+    """Return the cost of a barycenter, and the means of the frames aligned with it."""
     total, sums, mass = 0.0, np.zeros_like(barycenter), np.zeros(len(barycenter))
     for x, weight in zip(sequences, weights, strict=True):
         found = dtw_path(barycenter, x)
@@ -245,7 +258,7 @@ def _align_all(
     return total, sums / mass[:, None]
 
 
-def _average_softly(
+def _minimize_soft_dtw(
     start: np.ndarray,
     sequences: list[np.ndarray],
     weights: np.ndarray,
@@ -253,9 +266,9 @@ def _average_softly(
     max_iter: int,
     tol: float,
 ) -> tuple[np.ndarray, list[float]]:
-    """Minimise the mean of soft-DTW, in a unit of which steps and limits are."""
+    """Minimise the mean of soft-DTW by L-BFGS, in a unit that suits its step sizes."""
     unit = _unit(sequences)
-    start, gamma = start / unit, min(max(gamma / unit**2, HARDEST), SOFTEST)
+    start, gamma = start / unit, min(max(gamma / unit**2, HARDEST_GAMMA), SOFTEST_GAMMA)
     sequences = [x / unit for x in sequences]
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -280,8 +293,8 @@ def _average_softly(
 
 
 def _unit(sequences: list[np.ndarray]) -> float:
-    """Power of two, by which nothing is rounded, near the spread of the frames."""
+    """Return a power of two near the range of the frames; dividing by it is exact."""
     frames = np.concatenate(sequences)
     spread = np.ptp(frames, axis=0).max()
     exponent = int(np.frexp(spread)[1]) if spread > 0 else 0
-    return 2.0 ** max(-MOST_DOUBLINGS, min(exponent, MOST_DOUBLINGS))
+    return 2.0 ** max(-LARGEST_UNIT_EXPONENT, min(exponent, LARGEST_UNIT_EXPONENT))

@@ -1,4 +1,4 @@
-"""Compilation by numba: a cache that may be missing, and Ctrl-C that has to wait."""
+"""Compilation by numba: caches that may be unusable, and deferred interrupts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import numba
@@ -14,13 +15,15 @@ from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 
 
-def compiler(fastmath: bool | set[str] = False) -> Callable[[Any], Any]:
-    """Make a decorator that compiles functions, and caches them where it can.
+def compiler(
+    fastmath: bool | set[str] = False,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a decorator that compiles functions and caches them where possible.
 
     Parameters
     ----------
     fastmath : bool or set of str, default=False
-        As numba takes it.
+        The relaxations of IEEE arithmetic, as `numba.njit` takes them.
 
     Returns
     -------
@@ -28,28 +31,28 @@ def compiler(fastmath: bool | set[str] = False) -> Callable[[Any], Any]:
         The decorator.
     """
 
-    def compiled(function: Any) -> Any:
+    def decorate(function: Callable[..., Any]) -> Any:
         dispatcher: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
         try:
-            dispatcher._cache = _Cache(function)
+            dispatcher._cache = _LenientCache(function)
         except (RuntimeError, OSError) as error:
             _warn_of_cache(error)
         return dispatcher
 
-    return compiled
+    return decorate
 
 
-class _Cache(FunctionCache):
-    """A cache that does without a file that is damaged, or cannot be written."""
+class _LenientCache(FunctionCache):
+    """Cache that does without a file that is damaged or cannot be written."""
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+    def load_overload(self, sig: object, target_context: object) -> object:
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # pickle raises nearly all there are
+        except Exception as error:  # unpickling damaged bytes raises nearly any error
             _warn_of_cache(error)
             return None
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig: object, data: object) -> None:
         try:
             super().save_overload(sig, data)
         except Exception as error:
@@ -60,6 +63,7 @@ _warned = False
 
 
 def _warn_of_cache(error: Exception) -> None:
+    """Warn once per process that compiled functions are not cached."""
     global _warned
     if not _warned:
         _warned = True
@@ -73,46 +77,54 @@ def _warn_of_cache(error: Exception) -> None:
 
 
 class _DeferredInterrupt(event.Listener):
-    """Ctrl-C waits until a compilation is done.
+    """Deferral of Ctrl-C until a compilation is finished.
 
-    In the midst of one it may end what numba does only once, such as to register its
-    own functions, and every later compilation of the process fails.
+    An interrupt during compilation may abort what numba does only once per process,
+    such as registering its own functions, after which every later compilation fails.
     """
 
     def __init__(self) -> None:
         self._handler: Any = None
         self._received = False
 
-    def on_start(self, _: Any) -> None:
-        """Take Ctrl-C in the place of its handler, before the outermost lock."""
+    def on_start(self, _: object) -> None:
+        """Replace the handler of Ctrl-C before the outermost lock is acquired."""
         handler = signal.getsignal(signal.SIGINT)
         if self._is_outermost() and callable(handler) and handler != self._receive:
             self._handler, self._received = handler, False
             signal.signal(signal.SIGINT, self._receive)
 
-    def on_end(self, _: Any) -> None:
-        """Put the handler back, and give it what was received."""
-        if self._is_outermost() and self._put_back() and self._received:
+    def on_end(self, _: object) -> None:
+        """Restore the handler, and raise the interrupt that was deferred."""
+        if self._is_outermost() and self._restore() and self._received:
             signal.raise_signal(signal.SIGINT)
 
     @staticmethod
     def _is_outermost() -> bool:
-        # signals reach no other thread
+        # Python delivers signals to the main thread only
         is_main = threading.current_thread() is threading.main_thread()
         return is_main and not global_compiler_lock.is_locked()
 
-    def _put_back(self) -> bool:
+    def _restore(self) -> bool:
         if signal.getsignal(signal.SIGINT) != self._receive:
             return False
         signal.signal(signal.SIGINT, self._handler)
         return True
 
-    def _receive(self, *_: Any) -> None:
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
         if global_compiler_lock.is_locked():
             self._received = True
-        else:  # it waits for the compilation of another thread, or is over
-            self._put_back()
+        else:  # another thread compiles, or the compilation is over
+            self._restore()
             signal.raise_signal(signal.SIGINT)
 
 
 event.register("numba:compiler_lock", _DeferredInterrupt())
+
+# IEEE arithmetic, for functions in which inf - inf or 0 * inf may occur
+jit_ieee = compiler()
+# values are finite or +inf, never NaN, so that minima need not test for it
+jit = compiler({"nnan", "nsz", "contract"})
+# sums may also be reordered, which lets LLVM vectorise them: for bounds that are
+# compared with a tolerance for rounding
+jit_reordered = compiler({"nnan", "nsz", "contract", "reassoc"})

@@ -1,53 +1,97 @@
-"""Local costs: the distance of every frame of one sequence from each of the other."""
+"""Local costs: the distance of each frame of a sequence from each of another.
+
+`make_costs` prepares them from two sequences and a metric; `fill_costs` computes them,
+tile by tile, in compiled code.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  # numba calls BLAS through it
+from numpy.typing import ArrayLike, DTypeLike
+from threadpoolctl import ThreadpoolController
 
 from mmfusion._blocks import as_float_array
 from mmfusion._constancy import centered, is_constant
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_sequence
-from mmfusion.alignment.dtw import _kernels as kernels
-from mmfusion.alignment.dtw._kernels import Costs, fill_costs
+from mmfusion._typing import MetricLike
+from mmfusion.alignment.dtw._compilation import jit
 
-METRICS = ("correlation", "cosine", "euclidean", "manhattan", "sqeuclidean")
-PRODUCT_FROM = 5  # features from which a matrix product is faster than differences
+LOCAL_METRICS = ("correlation", "cosine", "euclidean", "manhattan", "sqeuclidean")
+PRODUCT_FEATURES = 5  # from which a matrix product is faster than differences
 
-# largest values of a sequence whose squares, and those of differences that rounding
-# lets it have, are neither infinite nor rounded to fewer digits
+# kinds of local costs
+SQUARED, PRODUCT, COSINE, MANHATTAN, GIVEN = range(5)
+
+# |x|^2 - 2 x'y + |y|^2 cancels for close frames: costs below this share of |x|^2 are
+# computed again from differences, for items of 8 and of 4 bytes
+CANCELLATION_SHARE_8, CANCELLATION_SHARE_4 = 1e-4, 1e-2
+
+# largest absolute values of a sequence whose squares, and the squares of differences
+# that rounding leaves, neither overflow nor become subnormal
 _MODERATE = {"float32": (1e-10, 1e13), "float64": (1e-130, 1e145)}
 
-_OF_FRAMES = (
+_METRIC_CONTRACT = (
     "a metric takes two arrays of frames, A of shape (n, d) and B of shape (m, d), and "
     "returns the (n, m) matrix of costs; for a function f of two frames give "
     "metric=lambda A, B: scipy.spatial.distance.cdist(A, B, f)"
 )
 
 
+class Costs(NamedTuple):
+    """Arrays from which the local costs of two sequences are computed.
+
+    Parameters
+    ----------
+    kind : int
+        SQUARED or MANHATTAN, from differences; PRODUCT (squared differences) or COSINE,
+        from a matrix product; GIVEN, a matrix of costs.
+    root : bool
+        Whether the square root of the costs is taken.
+    x : ndarray of shape (n, d)
+        The first sequence. For PRODUCT its rows are (x, |x|^2, 1), for COSINE they have
+        norm 1; for GIVEN they are the costs, of shape (n, m).
+    y : ndarray of shape (m, d)
+        The second; of shape (d, m) for SQUARED and MANHATTAN. For PRODUCT its rows are
+        (-2 y, 1, |y|^2), so that the product of rows is |x - y|^2.
+    """
+
+    kind: int
+    root: bool
+    x: np.ndarray
+    y: np.ndarray
+
+
 def make_costs(
-    x: Any, y: Any, metric: str | Callable[..., Any], dtype: Any = None
+    x: ArrayLike,
+    y: ArrayLike | None,
+    metric: MetricLike,
+    dtype: DTypeLike | None = None,
 ) -> Costs:
-    """Make what the kernels take local costs from.
+    """Prepare the local costs of two sequences.
 
     Parameters
     ----------
     x, y : array-like of shape (n, d) and (m, d)
-        The sequences. For 'precomputed', x is the costs of shape (n, m), y is None.
+        The sequences. For 'precomputed', x is the matrix of costs of shape (n, m) and y
+        is None.
     metric : str or callable
-        One of `METRICS`, 'precomputed', or a function of two arrays of frames that
-        returns the matrix of their costs.
+        One of `LOCAL_METRICS`, 'precomputed', or a function of two arrays of frames
+        that returns the matrix of their costs.
     dtype : dtype, default=None
-        In which sequences are compared; None takes float32 if both are.
+        Type in which sequences are compared; None is float32 if both are.
 
     Returns
     -------
     Costs
         In float32 if both sequences are, and none of their squares would overflow or
-        vanish.
+        underflow.
 
     Raises
     ------
@@ -61,13 +105,16 @@ def make_costs(
             raise ValueError(
                 "metric='precomputed' takes the matrix of costs as x; leave y out"
             )
-        return _given(as_float_array(x, "the matrix of costs"), "costs")
+        return _as_given_costs(as_float_array(x, "the matrix of costs"), "costs")
     check_metric(metric)
-    x, y = as_sequence(x, "x"), as_sequence(y, "y")
-    own_types = x.dtype, y.dtype
+    x, y = as_sequence(x, "x"), as_sequence(cast(ArrayLike, y), "y")
+    source_dtypes = x.dtype, y.dtype
     dtype = np.result_type(x, y) if dtype is None else dtype
+    x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
     if callable(metric):
-        return _given(_called(metric, x.astype(dtype), y.astype(dtype)), "metric")
+        # copies, which the callable may change
+        given = _costs_of_callable(metric, x.copy(), y.copy())
+        return _as_given_costs(given, "metric")
     if x.shape[1] != y.shape[1]:
         raise ValueError(
             f"x has {x.shape[1]} features and y has {y.shape[1]}: no metric compares "
@@ -75,58 +122,35 @@ def make_costs(
         )
     if metric in ("cosine", "correlation"):
         x, y = (
-            unit_rows(z.astype(dtype, copy=False), own, center=metric == "correlation")
-            for z, own in zip((x, y), own_types, strict=True)
+            unit_rows(frames, source, center=metric == "correlation")
+            for frames, source in zip((x, y), source_dtypes, strict=True)
         )
-        return Costs(kernels.COSINE, False, x, y)
-    x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
-    moderate = are_moderate([x, y])
-    if x.dtype == np.float32 and not moderate:
-        dtype = np.float64
-        x, y = x.astype(dtype), y.astype(dtype)
-        moderate = are_moderate([x, y])
-    if metric == "manhattan" or (metric == "euclidean" and x.shape[1] == 1):
-        return Costs(
-            kernels.MANHATTAN, False, np.ascontiguousarray(x), np.ascontiguousarray(y.T)
-        )
-    root = metric == "euclidean"
-    if root and not moderate:
-        return _given(_distances(x, y), "costs")
-    if x.shape[1] < PRODUCT_FROM or not moderate:
-        return Costs(
-            kernels.SQUARED, root, np.ascontiguousarray(x), np.ascontiguousarray(y.T)
-        )
-    x, y = _nearer_zero(x, y)
-    ones = [np.ones((len(z), 1), dtype) for z in (x, y)]
-    left = np.hstack([x, _square_norms(x), ones[0]])
-    right = np.hstack([-2 * y, ones[1], _square_norms(y)])
-    # hstack keeps the order of its parts, and kernels are compiled for rows
-    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
-    return Costs(kernels.PRODUCT, root, left, right)
+        return Costs(COSINE, False, x, y)
+    return _difference_costs(x, y, metric)
 
 
-def check_metric(metric: Any, *, precomputed: bool = True) -> None:
-    """Refuse what is no metric.
+def check_metric(metric: object, *, precomputed: bool = True) -> None:
+    """Check that a parameter is a metric.
 
     Parameters
     ----------
     metric : object
-        What was given for one.
+        The value of the parameter.
     precomputed : bool, default=True
-        Whether costs may be given in the place of sequences.
+        Whether 'precomputed' is allowed.
 
     Raises
     ------
     ValueError
-        If it is neither callable nor the name of one.
+        If it is neither callable nor the name of a metric.
     """
-    names = [*METRICS, "precomputed"] if precomputed else [*METRICS]
+    names = [*LOCAL_METRICS, "precomputed"] if precomputed else [*LOCAL_METRICS]
     if not callable(metric) and not (isinstance(metric, str) and metric in names):
         raise ValueError(f"metric={metric!r} is not one of {names}, nor callable")
 
 
 def are_moderate(sequences: Iterable[np.ndarray]) -> bool:
-    """Tell whether squares of all sequences keep their digits.
+    """Return whether the squares of all sequences keep their digits.
 
     Parameters
     ----------
@@ -147,43 +171,33 @@ def are_moderate(sequences: Iterable[np.ndarray]) -> bool:
     return True
 
 
-def _called(metric: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Costs that a callable returns, of the shape that they have to have."""
-    n, m = len(x), len(y)
-    try:
-        returned = metric(x, y)
-    except Exception as error:  # of the user's function
-        raise ValueError(
-            f"metric raised {type(error).__name__} for arrays of frames of shapes "
-            f"{x.shape} and {y.shape}: {error}; {_OF_FRAMES}"
-        ) from error
-    costs = as_float_array(returned, "what metric returns")
-    if costs.shape != (n, m):
-        _refuse_shape(costs.shape, n, m)
-    if n == m > 1:
-        _refuse_order(metric, x, y)
-    return costs
+def _difference_costs(x: np.ndarray, y: np.ndarray, metric: str) -> Costs:
+    """Prepare the costs of the metrics that are functions of differences."""
+    moderate = are_moderate([x, y])
+    if x.dtype == np.float32 and not moderate:
+        x, y = x.astype(np.float64), y.astype(np.float64)
+        moderate = are_moderate([x, y])
+    # of a single feature the Euclidean distance is the absolute difference
+    if metric == "manhattan" or (metric == "euclidean" and x.shape[1] == 1):
+        x, y = np.ascontiguousarray(x), np.ascontiguousarray(y.T)
+        return Costs(MANHATTAN, False, x, y)
+    root = metric == "euclidean"
+    if root and not moderate:
+        return _as_given_costs(_rescaled_distances(x, y), "costs")
+    if x.shape[1] < PRODUCT_FEATURES or not moderate:
+        x, y = np.ascontiguousarray(x), np.ascontiguousarray(y.T)
+        return Costs(SQUARED, root, x, y)
+    x, y = _shifted_towards_zero(x, y)
+    ones = [np.ones((len(frames), 1), x.dtype) for frames in (x, y)]
+    left = np.hstack([x, _square_norms(x), ones[0]])
+    right = np.hstack([-2 * y, ones[1], _square_norms(y)])
+    # hstack keeps the memory order of its inputs; kernels are compiled for C order
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    return Costs(PRODUCT, root, left, right)
 
 
-def _refuse_order(metric: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> None:
-    """Refuse costs that are transposed, or of one frame each, where both are square."""
-    try:
-        shape = np.shape(metric(x[:1], y[:2]))
-    except Exception:  # a metric may well need all frames
-        return
-    if shape in ((2, 1), (2, x.shape[1])) and shape != (len(x), len(y)):
-        _refuse_shape(shape, 1, 2)
-
-
-def _refuse_shape(shape: tuple[int, ...], n: int, m: int) -> None:
-    found = f"an array of shape {shape}" if shape else "a number"
-    raise ValueError(
-        f"metric returns {found} for {n} and {m} frames, not the matrix of shape "
-        f"{(n, m)}; {_OF_FRAMES}"
-    )
-
-
-def _given(costs: np.ndarray, name: str) -> Costs:
+def _as_given_costs(costs: np.ndarray, name: str) -> Costs:
+    """Check a matrix of costs, and wrap it."""
     if costs.ndim != 2 or 0 in costs.shape:
         raise ValueError(f"costs have shape {costs.shape}; expected (n, m), not empty")
     if not (costs >= 0).all():
@@ -192,11 +206,58 @@ def _given(costs: np.ndarray, name: str) -> Costs:
             f"{name}: the cost of frames {i} and {j} is {costs[i, j]}; costs are at "
             "least 0, and infinite where no path may go"
         )
-    return Costs(kernels.GIVEN, False, np.ascontiguousarray(costs), costs[:0])
+    return Costs(GIVEN, False, np.ascontiguousarray(costs), costs[:0])
 
 
-def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Euclidean distances of frames of any size, whose squares are not."""
+def _costs_of_callable(
+    metric: Callable[..., Any], x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
+    """Compute the costs of a callable, and check their shape."""
+    n, m = len(x), len(y)
+    try:
+        returned = metric(x, y)
+    except Exception as error:  # user code may raise anything
+        raise ValueError(
+            f"metric raised {type(error).__name__} for arrays of frames of shapes "
+            f"{x.shape} and {y.shape}: {error}; {_METRIC_CONTRACT}"
+        ) from error
+    costs = as_float_array(returned, "what metric returns")
+    if costs.shape != (n, m):
+        _raise_wrong_shape(costs.shape, n, m)
+    if n == m > 1:
+        _check_orientation(metric, x, y)
+    return costs
+
+
+def _check_orientation(
+    metric: Callable[..., Any], x: np.ndarray, y: np.ndarray
+) -> None:
+    """Check that square costs are neither transposed nor costs of single frames.
+
+    The shape of square costs does not show it, so that the metric is called once more,
+    with one frame and two.
+    """
+    try:
+        shape = np.shape(metric(x[:1], y[:2]))
+    except Exception:  # a metric may require all frames
+        return
+    if shape in ((2, 1), (2, x.shape[1])) and shape != (len(x), len(y)):
+        _raise_wrong_shape(shape, 1, 2)
+
+
+def _raise_wrong_shape(shape: tuple[int, ...], n: int, m: int) -> NoReturn:
+    returned = f"an array of shape {shape}" if shape else "a number"
+    raise ValueError(
+        f"metric returns {returned} for {n} and {m} frames, not the matrix of shape "
+        f"{(n, m)}; {_METRIC_CONTRACT}"
+    )
+
+
+def _rescaled_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Compute Euclidean distances of frames whose squares over- or underflow.
+
+    As in `math.hypot`, differences are divided by the largest one before squaring.
+    """
     costs = np.empty((len(x), len(y)))
     with np.errstate(over="ignore", invalid="ignore"):
         for i, frame in enumerate(x):
@@ -204,16 +265,18 @@ def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
             largest = differences.max(axis=1)
             shares = differences / np.where(largest > 0, largest, 1)[:, None]
             costs[i] = largest * np.sqrt(_square_norms(shares)[:, 0])
-    costs[np.isnan(costs)] = np.inf  # of a difference that is infinite itself
+    costs[np.isnan(costs)] = np.inf  # inf / inf, where a difference itself overflows
     return costs
 
 
-def _nearer_zero(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shifted_towards_zero(
+    x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Subtract the middle of features that lie far from 0, for smaller norms.
 
-    Where the largest value of a feature is at most twice the least, its middle is
-    subtracted without rounding (Sterbenz): costs have the same digits, whatever other
-    frames there are.
+    Where the largest value of a feature is at most twice the smallest, the difference
+    from its middle is exact (Sterbenz's lemma): costs have the same digits, whatever
+    other frames there are.
     """
     least = np.minimum(x.min(axis=0), y.min(axis=0))
     most = np.maximum(x.max(axis=0), y.max(axis=0))
@@ -228,25 +291,27 @@ def _square_norms(x: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->i", x, x)[:, None]
 
 
-def unit_rows(x: np.ndarray, own_type: Any = np.float64, *, center: bool) -> np.ndarray:
-    """Scale rows to norm 1, whose products are cosines, or correlations if centred.
+def unit_rows(
+    x: np.ndarray, source_dtype: DTypeLike = np.float64, *, center: bool
+) -> np.ndarray:
+    """Scale rows to norm 1, so that their products are cosines or correlations.
 
     Parameters
     ----------
     x : ndarray of float of shape (n, d)
-        The rows, of any size.
-    own_type : dtype, default=float64
-        In which their values were rounded.
+        The rows, of any magnitude.
+    source_dtype : dtype, default=float64
+        Type to which their values were rounded.
     center : bool
-        Whether each is centred before.
+        Whether each row is centred first; products are correlations then.
 
     Returns
     -------
     ndarray of shape (n, d)
-        The rows. One of zeros, and one that is constant if it is centred, becomes
-        zeros: it is at a cost of 1 from all others.
+        The rows. A row of zeros, and a constant one if rows are centred, becomes zeros:
+        its cost to all others is 1.
     """
-    # a power of two rounds nothing, and squares neither overflow nor vanish
+    # division by a power of two is exact, and squares neither over- nor underflow
     exponents = np.frexp(np.abs(x).max(axis=1, keepdims=True))[1]
     x = np.ldexp(x, -exponents)
     is_zero = ~x.any(axis=1, keepdims=True)
@@ -254,13 +319,13 @@ def unit_rows(x: np.ndarray, own_type: Any = np.float64, *, center: bool) -> np.
         largest = np.abs(x).max(axis=1, keepdims=True)
         x, _ = centered(x, axis=1)
         spread = np.sqrt(_square_norms(x) / x.shape[1])
-        is_zero = is_constant(spread, largest, own_type)
+        is_zero = is_constant(spread, largest, source_dtype)
     norms = np.sqrt(_square_norms(x))
     return np.ascontiguousarray(np.where(is_zero, 0, x / np.where(is_zero, 1, norms)))
 
 
-def shape_of(costs: Costs) -> tuple[int, int]:
-    """Tell the numbers of frames.
+def n_frames_of(costs: Costs) -> tuple[int, int]:
+    """Return the numbers of frames of both sequences.
 
     Parameters
     ----------
@@ -269,37 +334,161 @@ def shape_of(costs: Costs) -> tuple[int, int]:
 
     Returns
     -------
-    tuple of int
-        Of the first and of the second sequence.
+    n, m : int
+        Frames of the first and of the second sequence.
     """
-    if costs.kind == kernels.GIVEN:
+    if costs.kind == GIVEN:
         return costs.x.shape
-    by_feature = costs.kind in (kernels.SQUARED, kernels.MANHATTAN)
+    by_feature = costs.kind in (SQUARED, MANHATTAN)
     return len(costs.x), costs.y.shape[1 if by_feature else 0]
 
 
+@cache
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all loaded libraries: once is enough
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Limit BLAS to one thread, for the many small products of the kernels.
+
+    Returns
+    -------
+    context manager
+        The context in which BLAS has one thread.
+    """
+    return _threadpools().limit(limits=1, user_api="blas")
+
+
 def cost_matrix(costs: Costs) -> np.ndarray:
-    """Write all costs down.
+    """Compute the matrix of all local costs.
 
     Parameters
     ----------
     costs : Costs
-        What they are made from.
+        The costs.
 
     Returns
     -------
     ndarray of shape (n, m)
-        The costs.
+        The matrix.
 
     Raises
     ------
     ValueError
-        If they do not fit into memory.
+        If it does not fit into memory.
     """
-    n, m = shape_of(costs)
+    n, m = n_frames_of(costs)
     check_fits(
         n * m * costs.x.dtype.itemsize,
         f"the matrix of {n} x {m} local costs",
-        "shorten the sequences, or take dtw_path with gamma=0, which needs no matrix",
+        "shorten the sequences, or take gamma=0, which needs no matrix",
     )
     return fill_costs(costs, 0, n, 0, m, np.empty(n * m, costs.x.dtype))
+
+
+@jit
+def fill_costs(costs, i0, i1, j0, j1, out):
+    """Compute the costs of rows i0 to i1 and columns j0 to j1.
+
+    Parameters
+    ----------
+    costs : Costs
+        The costs.
+    i0, i1, j0, j1 : int
+        First row and the one after the last; first column and the one after the last.
+    out : ndarray of shape (size,)
+        Array to whose start the costs are written.
+
+    Returns
+    -------
+    ndarray of shape (i1 - i0, j1 - j0)
+        The costs, a view of `out`.
+    """
+    rows, columns = i1 - i0, j1 - j0
+    tile = out[: rows * columns].reshape(rows, columns)
+    x, y = costs.x, costs.y
+    if costs.kind == GIVEN:
+        for i in range(rows):
+            for j in range(columns):
+                tile[i, j] = x[i0 + i, j0 + j]
+    elif costs.kind == PRODUCT:
+        np.dot(x[i0:i1], y[j0:j1].T, tile)
+        _recompute_cancelled_tile(tile, x[i0:i1], y[j0:j1])
+    elif costs.kind == COSINE:
+        np.dot(x[i0:i1], y[j0:j1].T, tile)
+        for i in range(rows):
+            row = tile[i]
+            for j in range(columns):
+                row[j] = max(1 - row[j], 0)  # rounding may exceed a cosine of 1
+    else:
+        _fill_differences(costs.kind, tile, x[i0:i1], y, j0)
+    if costs.root:
+        for i in range(rows):
+            row = tile[i]
+            for j in range(columns):
+                row[j] = np.sqrt(row[j])
+    return tile
+
+
+@jit
+def _fill_differences(kind, tile, x, y, j0):
+    """Compute sums of squared or absolute differences, feature by feature."""
+    rows, columns = tile.shape
+    others = y[0, j0 : j0 + columns]
+    for i in range(rows):
+        own = x[i, 0]
+        for j in range(columns):
+            tile[i, j] = abs(own - others[j])
+        if kind == SQUARED:
+            for j in range(columns):
+                tile[i, j] *= tile[i, j]
+    for f in range(1, x.shape[1]):
+        others = y[f, j0 : j0 + columns]
+        for i in range(rows):
+            own = x[i, f]
+            if kind == SQUARED:
+                for j in range(columns):
+                    difference = own - others[j]
+                    tile[i, j] += difference * difference
+            else:
+                for j in range(columns):
+                    tile[i, j] += abs(own - others[j])
+
+
+@jit
+def cancellation_share(x):
+    """Return the share of the squared norm below which a cost is computed again.
+
+    Parameters
+    ----------
+    x : ndarray of float
+        An array of the type of the costs.
+
+    Returns
+    -------
+    float
+        The share, of that type.
+    """
+    return x.dtype.type(
+        CANCELLATION_SHARE_8 if x.itemsize == 8 else CANCELLATION_SHARE_4
+    )
+
+
+@jit
+def _recompute_cancelled_tile(tile, x, y):
+    """Compute costs that are small beside the norms again, from differences."""
+    rows, columns = tile.shape
+    n_features = x.shape[1] - 2
+    for i in range(rows):
+        limit = cancellation_share(x) * x[i, n_features]
+        n_small = 0  # a count is vectorised, a search that ends early is not
+        for j in range(columns):
+            n_small += tile[i, j] < limit
+        if n_small:
+            for j in range(columns):
+                if tile[i, j] < limit:
+                    cost = tile[i, j] * 0
+                    for f in range(n_features):
+                        difference = x[i, f] + y[j, f] / 2
+                        cost += difference * difference
+                    tile[i, j] = cost

@@ -1,4 +1,10 @@
-"""The global alignment kernel: similarity over all alignments of two sequences."""
+"""The global alignment kernel: similarity over all alignments of two sequences.
+
+It is ``K(x, y) = sum_paths prod_(i, j) k_ij / (2 - k_ij)`` for the Gaussian kernel
+``k_ij = exp(-gamma |x_i - y_j|^2)`` of frames (Cuturi 2011), normalised to
+``K(x, y) / sqrt(K(x, x) K(y, y))``. Its logarithm is minus soft-DTW at gamma = 1 of the
+local costs ``-log(k / (2 - k))``.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +13,22 @@ from joblib import Parallel, delayed
 from scipy.spatial.distance import cdist, pdist
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment.dtw._path import one_blas_thread
+from mmfusion.alignment.dtw._costs import one_blas_thread
 from mmfusion.alignment.dtw._soft import soft_dtw
 
-BYTES_PER_PAIR = 56  # of numbers in a list, and of the matrices made of them
-MEDIAN_FRAMES = 1000  # from which the median distance of two is told
+KERNEL_BYTES_PER_PAIR = 56  # of numbers in lists, and of the matrices made of them
+MEDIAN_FRAMES = 1000  # among which the median distance of two frames is computed
 
 
 def self_alignments(X: list[np.ndarray], gamma: float) -> np.ndarray:
-    """Tell the logarithm of the kernel of each sequence with itself, negated.
+    """Compute minus the logarithm of the kernel of each sequence with itself.
 
     Parameters
     ----------
     X : list of ndarray of shape (n_i, d)
         Sequences.
     gamma : float
-        Of the Gaussian kernel of two frames, ``k = exp(-gamma * |x - y|^2)``.
+        Inverse width of the Gaussian kernel of two frames.
 
     Returns
     -------
@@ -39,32 +45,29 @@ def alignment_kernel(
     own: tuple[np.ndarray, np.ndarray],
     n_jobs: int | None,
 ) -> np.ndarray:
-    """Compute the global alignment kernel, 1 for a sequence with itself.
-
-    Of all alignments, each counts with the product of ``k / (2 - k)`` over its pairs
-    of frames. That is soft-DTW at gamma=1 of the local costs ``-log(k / (2 - k))``.
+    """Compute the normalised global alignment kernel.
 
     Parameters
     ----------
     X : list of ndarray of shape (n_i, d)
         Sequences.
     Y : list of ndarray of shape (m_j, d) or None
-        Others; None compares those of `X` with each other.
+        Other sequences; None compares those of `X` with each other.
     gamma : float
-        Of the Gaussian kernel of two frames.
+        Inverse width of the Gaussian kernel of two frames.
     own : pair of ndarray
-        What `self_alignments` tells of `X` and of `Y`.
+        Results of `self_alignments` for `X` and for `Y`.
     n_jobs : int or None
-        Threads.
+        Number of threads.
 
     Returns
     -------
     ndarray of float64 of shape (len(X), len(Y))
-        Values in [0, 1].
+        Values in [0, 1], 1 for a sequence with itself.
     """
     right = X if Y is None else Y
     check_fits(
-        len(X) * len(right) * BYTES_PER_PAIR,
+        len(X) * len(right) * KERNEL_BYTES_PER_PAIR,
         f"the global alignment kernel of {len(X)} x {len(right)} sequences",
         "compare fewer samples at a time",
     )
@@ -78,16 +81,17 @@ def alignment_kernel(
             delayed(row)(i) for i in range(len(X))
         )
     logs = np.zeros((len(X), len(right)))
-    for i, found in enumerate(rows):
-        logs[i, : len(found)] = found
+    for i, values in enumerate(rows):
+        logs[i, : len(values)] = values
     if Y is None:
         logs += logs.T + np.diag(own[0])
-    # rounding could pass what Cauchy and Schwarz allow
+    # rounding may exceed the inequality of Cauchy and Schwarz
     return np.exp(np.minimum((own[0][:, None] + own[1]) / 2 - logs, 0))
 
 
 def _negative_log(x: np.ndarray, y: np.ndarray, gamma: float) -> float:
     def local_costs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        # -log(k / (2 - k)) = p + log(1 + (1 - exp(-p))) keeps its digits for small p
         power = gamma * cdist(x, y, "sqeuclidean")
         return power + np.log1p(-np.expm1(-power))
 
@@ -95,7 +99,7 @@ def _negative_log(x: np.ndarray, y: np.ndarray, gamma: float) -> float:
 
 
 def median_gamma(X: list[np.ndarray]) -> float:
-    """Choose gamma by Cuturi's rule.
+    """Choose gamma by the rule of Cuturi (2011).
 
     Parameters
     ----------
@@ -105,25 +109,28 @@ def median_gamma(X: list[np.ndarray]) -> float:
     Returns
     -------
     float
-        ``1 / (2 s^2)`` for s the median distance of two frames, of at most 1,000 evenly
-        spaced ones, times the root of the median number of frames; 1 if all are equal.
+        ``1 / (2 s^2)``, where s is the median distance of two frames, of at most 1,000
+        evenly spaced ones, times the root of the median number of frames; 1 if all
+        frames are equal.
     """
     frames = np.concatenate(X)
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), MEDIAN_FRAMES))
     distances = pdist(frames[chosen.round().astype(int)], "sqeuclidean")
-    spread = typical(distances)
-    return 1.0 if spread is None else 1 / (2 * spread * np.median([len(x) for x in X]))
+    squared = positive_median(distances)
+    if squared is None:
+        return 1.0
+    return 1 / (2 * squared * np.median([len(x) for x in X]))
 
 
-def typical(distances: np.ndarray, rounding: float = 0.0) -> float | None:
-    """Return the median, or where that is 0 the median of what is not.
+def positive_median(distances: np.ndarray, rounding: float = 0.0) -> float | None:
+    """Return the median, or where it is 0 the median of the positive values.
 
     Parameters
     ----------
     distances : ndarray of shape (n,)
         Distances, at least 0.
     rounding : float, default=0.0
-        What counts as 0.
+        Largest value that counts as 0.
 
     Returns
     -------

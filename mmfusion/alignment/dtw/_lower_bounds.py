@@ -2,74 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mmfusion._sequences import as_sequence
-from mmfusion.alignment.dtw._compilation import compiler
-from mmfusion.alignment.dtw._kernels import Window, _compiled
+from mmfusion.alignment.dtw._compilation import jit, jit_reordered
 from mmfusion.alignment.dtw._parameters import check_choice, check_frames_or_share
-from mmfusion.alignment.dtw._windows import sakoe_chiba, whole_window
+from mmfusion.alignment.dtw._windows import sakoe_chiba, transposed, whole_window
 
-BOUNDED = ("manhattan", "sqeuclidean")  # metrics that are sums over features
-
-# bounds are compared with room for rounding, so that sums may go in any order
-_FAST = {"nnan", "nsz", "contract", "reassoc"}
-_summed = compiler(_FAST)
+# metrics that are sums over features, so that an envelope by feature bounds them
+BOUNDED_METRICS = ("manhattan", "sqeuclidean")
 
 
-@_compiled
-def transposed(window, m):
-    """Make the window of the same cells with rows and columns exchanged.
-
-    Parameters
-    ----------
-    window : Window
-        A window that holds a path.
-    m : int
-        Its columns.
-
-    Returns
-    -------
-    Window
-        Rows for each column.
-    """
-    n = len(window.starts)
-    starts, stops = np.zeros(m, np.int64), np.full(m, n, np.int64)
-    if window.whole:
-        return Window(starts, stops, True)
-    first = past = 0
-    for j in range(m):
-        while window.stops[first] <= j:
-            first += 1
-        while past < n and window.starts[past] <= j:
-            past += 1
-        starts[j], stops[j] = first, past
-    return Window(starts, stops, False)
-
-
-@_compiled
+@jit
 def envelope(frames, window, lower, upper):
-    """Find least and greatest values among the frames that a window lets each row see.
+    """Compute the smallest and largest values of frames in the window of each row.
 
-    Both are found of 1, 2, 4, ... frames in a row, and those of a row of the window
-    from the two of half its width or more that cover it: some more comparisons than
-    with a queue (Lemire 2009), but of contiguous numbers, all features together.
+    Both are computed for 1, 2, 4, ... consecutive frames; two such runs, each of at
+    least half its width, cover the window of a row. These are somewhat more comparisons
+    than with a queue (Lemire 2009), but of contiguous numbers and of all features at
+    once, which is vectorised.
 
     Parameters
     ----------
     frames : ndarray of shape (m, d)
         The frames.
     window : Window
-        Columns for each of n rows.
+        Columns of each of n rows.
     lower, upper : ndarray of shape (n, d)
-        Become the envelope.
+        Arrays to which the envelope is written.
     """
     m, d = frames.shape
     n = len(window.starts)
     least, greatest = frames.ravel().copy(), frames.ravel().copy()
-    # loops that write where they read are not vectorised
+    # loops that write to the array they read are not vectorised
     next_least, next_greatest = np.empty(m * d), np.empty(m * d)
     flat_lower, flat_upper = lower.ravel(), upper.ravel()
     size, reach, widest = m * d, 1, 1
@@ -77,14 +43,14 @@ def envelope(frames, window, lower, upper):
         i = 0
         while i < n:
             start, stop = window.starts[i], window.stops[i]
-            run = 1  # rows that see as many frames, each one further than the row above
+            run = 1  # rows of the same width, each one frame further than the last
             while (
                 i + run < n
                 and window.starts[i + run] == start + run
                 and window.stops[i + run] == stop + run
             ):
                 run += 1
-            repeats = 0  # of the last row, as in a whole window
+            repeats = 0  # rows with the same window as the last, as in a whole window
             while (
                 i + run + repeats < n
                 and window.starts[i + run + repeats] == start + run - 1
@@ -110,21 +76,21 @@ def envelope(frames, window, lower, upper):
         reach *= 2
 
 
-@_compiled
+@jit
 def _take_least(a, b, size, out):
     for k in range(size):
         out[k] = min(a[k], b[k])
 
 
-@_compiled
+@jit
 def _take_greatest(a, b, size, out):
     for k in range(size):
         out[k] = max(a[k], b[k])
 
 
-@_summed
+@jit_reordered
 def excess(values, lower, upper, squared):
-    """Sum how far values lie outside of an envelope.
+    """Sum the distances of values from an envelope.
 
     Parameters
     ----------
@@ -149,9 +115,9 @@ def excess(values, lower, upper, squared):
     return total
 
 
-@_summed
+@jit_reordered
 def excess_of_frames(frames, lower, upper, squared, shares):
-    """Sum how far values lie outside of an envelope, frame by frame.
+    """Sum the distances of values from an envelope, frame by frame.
 
     Parameters
     ----------
@@ -160,7 +126,7 @@ def excess_of_frames(frames, lower, upper, squared, shares):
     squared : bool
         Whether squares are summed.
     shares : ndarray of shape (n,)
-        Become the sums.
+        Array to which the sums are written.
     """
     n, d = frames.shape
     for i in range(n):
@@ -172,40 +138,44 @@ def excess_of_frames(frames, lower, upper, squared, shares):
         shares[i] = share
 
 
-@_compiled
-def clip(values, lower, upper, out):
-    """Write the values of the envelope that are nearest to given ones.
+@jit
+def clip_to_envelope(values, lower, upper, out):
+    """Clip values to an envelope.
 
     Parameters
     ----------
     values, lower, upper : ndarray of shape (size,)
         The values and the envelope.
     out : ndarray of shape (size,)
-        Where to.
+        Array to which the clipped values are written.
     """
     for k in range(len(values)):
         out[k] = min(max(values[k], lower[k]), upper[k])
 
 
 def lb_keogh(
-    x: Any, y: Any, radius: float | None = 0.1, *, metric: str = "sqeuclidean"
+    x: ArrayLike,
+    y: ArrayLike,
+    radius: float | None = 0.1,
+    *,
+    metric: str = "sqeuclidean",
 ) -> float:
     """Bound the cost of dynamic time warping from below by Keogh's envelope.
 
-    Every frame of `x` is aligned with some frame of `y` within the window, and costs at
-    least its distance from the values that `y` has there:
-    ``sum_i sum_f max(x_if - u_if, l_if - x_if, 0) ** 2``, where u and l are the
-    greatest and the least value of feature f of `y` in the window of frame i.
+    Every frame of `x` is aligned with a frame of `y` within the window, at a cost of at
+    least its distance from the values of `y` there. The bound is
+    ``sum_i sum_f max(x_if - u_if, l_if - x_if, 0) ** 2``, where u and l are the largest
+    and the smallest value of feature f of `y` in the window of frame i.
 
     Parameters
     ----------
     x : array-like of shape (n, d) or (n,)
-        The sequence whose frames are summed over.
+        The sequence over whose frames the bound sums.
     y : array-like of shape (m, d) or (m,)
-        The sequence that the envelope is laid about.
+        The sequence of which the envelope is computed.
     radius : int, float or None, default=0.1
-        Half width of the window 'sakoe_chiba', as `dtw_path` takes it: in frames, or
-        for a float as a share of the longer sequence. None is no window.
+        Half width of the window 'sakoe_chiba', as in `dtw_path`: an int is a number of
+        frames, a float a share of the longer sequence. None is no window.
     metric : {'sqeuclidean', 'manhattan'}, default='sqeuclidean'
         Local cost of two frames: a sum of squared or of absolute differences.
 
@@ -213,25 +183,26 @@ def lb_keogh(
     -------
     float
         At most ``dtw_distance(x, y, window="sakoe_chiba", radius=radius)``, for the
-        same metric and any penalty. The bound of (y, x) is another one.
+        same metric and any penalty. The bound is not symmetric in x and y.
 
     Raises
     ------
     TypeError
-        If an option has another type.
+        If a parameter has another type.
     ValueError
-        If a sequence is empty or has NaN, the sequences have different features, the
-        metric is another one, the radius leaves no path, or the bound overflows.
+        If a sequence is empty or has NaN, the sequences have different features, there
+        is no bound for the metric, no path fits into the radius, or the bound
+        overflows.
 
     See Also
     --------
-    lb_improved : A greater bound, in some more time.
-    dtw_neighbors : Searches by both.
+    lb_improved : The tighter bound of two passes.
+    dtw_neighbors : Nearest neighbours by both bounds.
 
     Notes
     -----
-    The published bound is for equal lengths. The window tells what a frame may be
-    aligned with for unlike ones too.
+    The published bound is for equal lengths. With the window of `dtw_path` it also
+    holds for different ones.
 
     References
     ----------
@@ -247,26 +218,30 @@ def lb_keogh(
     >>> dtw_distance(x, y, window="sakoe_chiba", radius=1)
     6.0
     """
-    return _finite(_bounds(x, y, radius, metric)[0])
+    return _check_bound(_both_passes(x, y, radius, metric)[0])
 
 
 def lb_improved(
-    x: Any, y: Any, radius: float | None = 0.1, *, metric: str = "sqeuclidean"
+    x: ArrayLike,
+    y: ArrayLike,
+    radius: float | None = 0.1,
+    *,
+    metric: str = "sqeuclidean",
 ) -> float:
     """Bound the cost of dynamic time warping from below in two passes.
 
-    To the bound of `lb_keogh` it adds that of `y` against the envelope of what `x`
-    becomes when it is clipped to the envelope of `y`.
+    It is ``lb_keogh(x, y) + lb_keogh(y, h(x))``, where ``h(x)`` is `x` clipped to the
+    envelope of `y`.
 
     Parameters
     ----------
     x : array-like of shape (n, d) or (n,)
-        The sequence whose frames the first pass sums over.
+        The sequence over whose frames the first pass sums.
     y : array-like of shape (m, d) or (m,)
-        The sequence that the first envelope is laid about.
+        The sequence of which the first envelope is computed.
     radius : int, float or None, default=0.1
-        Half width of the window 'sakoe_chiba', as `dtw_path` takes it: in frames, or
-        for a float as a share of the longer sequence. None is no window.
+        Half width of the window 'sakoe_chiba', as in `dtw_path`: an int is a number of
+        frames, a float a share of the longer sequence. None is no window.
     metric : {'sqeuclidean', 'manhattan'}, default='sqeuclidean'
         Local cost of two frames: a sum of squared or of absolute differences.
 
@@ -280,11 +255,11 @@ def lb_improved(
     Raises
     ------
     TypeError, ValueError
-        As `lb_keogh` does.
+        Under the conditions of `lb_keogh`.
 
     See Also
     --------
-    lb_keogh : The first pass alone.
+    lb_keogh : The bound of the first pass.
 
     References
     ----------
@@ -298,10 +273,11 @@ def lb_improved(
     >>> lb_keogh(x, y, radius=1), lb_improved(x, y, radius=1)
     (0.0, 4.0)
     """
-    return _finite(sum(_bounds(x, y, radius, metric)))
+    return _check_bound(sum(_both_passes(x, y, radius, metric)))
 
 
-def _finite(bound: float) -> float:
+def _check_bound(bound: float) -> float:
+    """Raise an error for a bound that overflows."""
     if np.isinf(bound):
         raise ValueError(
             f"the lower bound of x and y overflows: it is larger than "
@@ -310,14 +286,16 @@ def _finite(bound: float) -> float:
     return bound
 
 
-def _bounds(x: Any, y: Any, radius: float | None, metric: str) -> tuple[float, float]:
-    """What both passes give."""
-    check_choice(metric, "metric", BOUNDED)
+def _both_passes(
+    x: ArrayLike, y: ArrayLike, radius: float | None, metric: str
+) -> tuple[float, float]:
+    """Compute the sums of the first and of the second pass."""
+    check_choice(metric, "metric", BOUNDED_METRICS)
     if radius is not None:
         radius = check_frames_or_share(radius, "radius")
     x, y = (
-        np.ascontiguousarray(as_sequence(z, name), np.float64)
-        for z, name in ((x, "x"), (y, "y"))
+        np.ascontiguousarray(as_sequence(frames, name), np.float64)
+        for frames, name in ((x, "x"), (y, "y"))
     )
     if x.shape[1] != y.shape[1]:
         raise ValueError(
@@ -330,7 +308,7 @@ def _bounds(x: Any, y: Any, radius: float | None, metric: str) -> tuple[float, f
     lower, upper, clipped = np.empty_like(x), np.empty_like(x), np.empty_like(x)
     envelope(y, window, lower, upper)
     first = excess(x.ravel(), lower.ravel(), upper.ravel(), squared)
-    clip(x.ravel(), lower.ravel(), upper.ravel(), clipped.ravel())
+    clip_to_envelope(x.ravel(), lower.ravel(), upper.ravel(), clipped.ravel())
     lower, upper = np.empty_like(y), np.empty_like(y)
     envelope(clipped, transposed(window, m), lower, upper)
     return first, excess(y.ravel(), lower.ravel(), upper.ravel(), squared)

@@ -1,4 +1,4 @@
-"""Nearest neighbours by dynamic time warping, of which few costs are computed."""
+"""Nearest neighbours by dynamic time warping, for which few costs are computed."""
 
 from __future__ import annotations
 
@@ -7,64 +7,158 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import ArrayLike
 
 from mmfusion._sequences import as_collection
+from mmfusion.alignment.dtw._compilation import jit
+from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import are_moderate, check_metric, make_costs
-from mmfusion.alignment.dtw._kernels import Window, _compiled, band
 from mmfusion.alignment.dtw._lower_bounds import (
-    BOUNDED,
-    clip,
+    BOUNDED_METRICS,
+    clip_to_envelope,
     envelope,
     excess,
     excess_of_frames,
-    transposed,
 )
-from mmfusion.alignment.dtw._pairwise import cdist_dtw, reach_of_all, runs_compiled
-from mmfusion.alignment.dtw._parameters import check_integer, check_n_jobs
-from mmfusion.alignment.dtw._path import (
-    Constraints,
-    split_options,
+from mmfusion.alignment.dtw._pairwise import (
+    cdist_dtw,
+    common_reach,
+    is_fully_compiled,
 )
-from mmfusion.alignment.dtw._row_blocks import (
-    corner,
+from mmfusion.alignment.dtw._panels import (
+    PackedFrames,
     fill_panel,
-    frames_of,
-    make_marks,
-    make_room,
-    starts_of,
-    strip_starts,
-    walk,
+    frame_offsets,
+    pack_frames,
+    row_block_offsets,
+)
+from mmfusion.alignment.dtw._parameters import check_integer_at_least, check_n_jobs
+from mmfusion.alignment.dtw._row_blocks import (
+    accumulate,
+    corner_total,
+    make_checkpoints,
+    make_workspace,
 )
 from mmfusion.alignment.dtw._simd import WIDTH
+from mmfusion.alignment.dtw._windows import Window, band, transposed
 
-PARTS_PER_THREAD = 4  # some queries take longer than others
-MOST_PENALTY = 1e290  # a few thousand of which do not overflow
-SLACK = 1 + 1e-9  # of a threshold: a bound is rounded, and so is a cost
-ENDS, ENVELOPE, BOTH_ENVELOPES, ABANDONED, IN_FULL = range(5)  # what settles a pair
+QUERY_TASKS_PER_THREAD = 4  # queries differ in their time
+LARGEST_PENALTY = 1e290  # a few thousand such penalties do not overflow
+THRESHOLD_SLACK = 1 + 1e-9  # both bounds and costs are rounded
+
+# how a pair is decided: by the costs of both ends, with one envelope, with both, by a
+# recurrence that is abandoned, or by one that is completed
+ENDS, ENVELOPE, BOTH_ENVELOPES, ABANDONED, COMPLETED = range(5)
+N_DECISIONS = 5
 
 
-class Shelf(NamedTuple):
-    """Sequences one after another.
+class ConcatenatedSequences(NamedTuple):
+    """Sequences one after the other.
 
     Parameters
     ----------
     frames : ndarray of shape (n_frames, d)
         Their frames.
     starts : ndarray of int of shape (n_sequences + 1,)
-        The frame where each begins.
-    made : ndarray of int of shape (n_sequences + 1,)
-        Where each begins in the `Frames` of `walk`, in strips for those that are
-        searched, in frames for the queries.
+        First frame of each, and the number of all frames.
+    packed : ndarray of int of shape (n_sequences + 1,)
+        Position of each in `PackedFrames`: the first row block of a sequence that is
+        searched, the first frame of a query.
     """
 
     frames: np.ndarray
     starts: np.ndarray
-    made: np.ndarray
+    packed: np.ndarray
+
+
+class Search(NamedTuple):
+    """All that is the same for all queries of a search.
+
+    Parameters
+    ----------
+    frames : PackedFrames
+        The frames of all sequences.
+    queries, others : ConcatenatedSequences
+        Sequences whose neighbours are wanted, and those that are searched.
+    lengths : ndarray of int of shape (n_lengths,)
+        Distinct numbers of frames of those that are searched.
+    length_numbers : ndarray of int of shape (n_others,)
+        Number of the length of each.
+    among_themselves : bool
+        Whether queries and others are the same, so that none is its own neighbour.
+    has_envelopes, squared : bool
+        Whether envelopes bound the metric, and by squared distances from them.
+    reach : float
+        Half width of windows, as `common_reach` returns it.
+    weights : ndarray of shape (2,)
+        Weight of a diagonal step, and price of another.
+    """
+
+    frames: PackedFrames
+    queries: ConcatenatedSequences
+    others: ConcatenatedSequences
+    lengths: np.ndarray
+    length_numbers: np.ndarray
+    among_themselves: bool
+    has_envelopes: bool
+    squared: bool
+    reach: float
+    weights: np.ndarray
+
+
+class QueryWindows(NamedTuple):
+    """Windows of a query and its envelopes, for each length of the other sequence.
+
+    Rows of a window are frames of the other sequence, columns those of the query.
+
+    Parameters
+    ----------
+    offsets : ndarray of int of shape (n_lengths + 1,)
+        First row of each window.
+    starts, stops : ndarray of int of shape (n_rows,)
+        Columns of each row.
+    whole : ndarray of bool of shape (n_lengths,)
+        Whether a window holds all columns.
+    lower, upper : ndarray of shape (n_rows, d)
+        The envelopes.
+    """
+
+    offsets: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    whole: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+class BoundBuffers(NamedTuple):
+    """Arrays for the lower bounds of a query.
+
+    Parameters
+    ----------
+    bounds : ndarray of shape (n_others,)
+        First lower bound of the cost to each other sequence.
+    ends : ndarray of shape (n_others, 2)
+        Costs of the pairs of first and of last frames.
+    rest : ndarray of shape (longest_other + 1,)
+        Lower bound of the costs of all rows from each on.
+    clipped : ndarray of shape (longest_other, d)
+        A sequence clipped to the envelope of the query.
+    lower, upper : ndarray of shape (longest_query, d)
+        The envelope of that.
+    """
+
+    bounds: np.ndarray
+    ends: np.ndarray
+    rest: np.ndarray
+    clipped: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
 
 
 def dtw_neighbors(
-    X: Sequence[Any],
-    Y: Sequence[Any] | None = None,
+    X: Sequence[ArrayLike],
+    Y: Sequence[ArrayLike] | None = None,
     *,
     n_neighbors: int = 1,
     n_jobs: int | None = None,
@@ -72,57 +166,58 @@ def dtw_neighbors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the nearest sequences by dynamic time warping.
 
-    The answer is exact, that of looking through `cdist_dtw`. It comes sooner, since
-    most pairs are settled by a lower bound of their cost, or by the cost of the first
-    frames of a path.
+    The result is exact: it is that of sorting `cdist_dtw`. It takes less time, since
+    most pairs are excluded by a lower bound of their cost, or by the costs of the first
+    rows of the recurrence.
 
     Parameters
     ----------
     X : sequence of array-like of shape (n_i, d)
-        Sequences whose neighbours are wanted.
+        Sequences whose neighbours are wanted (the queries).
     Y : sequence of array-like of shape (m_j, d), default=None
-        Sequences to find them in; None finds them in `X`, where no sequence is a
-        neighbour of itself.
+        Sequences that are searched; None searches `X`, where no sequence is its own
+        neighbour.
     n_neighbors : int, default=1
-        How many.
+        Number of neighbours of each query.
     n_jobs : int, default=None
-        Threads; -1 is one per core.
+        Number of threads; -1 is one per core.
     **options : dict
-        Metric (not 'precomputed') and constraints, as `dtw_path` takes them.
+        Metric (not 'precomputed') and constraints: the options of `dtw_path`.
 
     Returns
     -------
     distances : ndarray of float64 of shape (len(X), n_neighbors)
-        Costs of the best alignments, in rising order.
+        Costs of the best alignments, in ascending order.
     indices : ndarray of int64 of shape (len(X), n_neighbors)
-        Which sequences of `Y` they are with; of several as near, but for rounding, the
-        first.
+        Positions of the neighbours in `Y`; of several with equal costs, up to rounding,
+        the first.
 
     Raises
     ------
     TypeError, ValueError
-        As `cdist_dtw` does, and if there are less than `n_neighbors` to find.
+        Under the conditions of `cdist_dtw`, and if fewer than `n_neighbors` sequences
+        are searched.
 
     See Also
     --------
     cdist_dtw : All costs.
-    lb_keogh, lb_improved : The bounds.
-    DTWKernel : The costs as a transformer, for estimators that take them.
+    lb_keogh, lb_improved : The lower bounds.
+    DTWKernel : Transformer to the matrix of costs, for other estimators.
 
     Notes
     -----
-    For each sequence of `X`, those of `Y` are sorted by the bound of `lb_keogh`, in
-    which the first and the last frames count in full, and visited until that bound
-    passes the cost of the farthest neighbour so far. Each is met by the bound of
-    `lb_improved` first, and then by a recurrence that ends as soon as all cells of a
-    row, and the bound of the rows after it, pass that cost.
+    For each query, the sequences of `Y` are sorted by the bound of `lb_keogh`, with the
+    exact costs of the first and the last frames, and visited while that bound is below
+    the cost of the farthest neighbour so far. For each, the bound of `lb_improved` is
+    computed first, and then the recurrence, which is abandoned as soon as all cells of
+    a row, plus the bound of the rows after it, exceed that cost.
 
-    The envelopes are of the metrics 'sqeuclidean' and 'manhattan', and of any window
-    'sakoe_chiba', the better the narrower; without one they are flat. Other metrics
-    have the costs of both ends and the ending. Callables, windows, step patterns and
-    open ends that `cdist_dtw` does not take through compiled loops either have all
-    their costs computed, as have values whose squares may overflow or vanish. The
-    search by bounds is in float64, also for float32.
+    Envelopes bound the metrics 'sqeuclidean' and 'manhattan', within any window
+    'sakoe_chiba', the tighter the narrower; without a window they are constant. Other
+    metrics are bounded by the costs of both ends, and abandoned likewise. All costs are
+    computed for callables, windows, step patterns and open ends that have no compiled
+    loop in `cdist_dtw`, and for values whose squares may over- or underflow. The search
+    by bounds is in float64, also for float32.
 
     References
     ----------
@@ -130,7 +225,7 @@ def dtw_neighbors(
     bound. Pattern Recognition 42(9), 2169-2180.
 
     Rakthanmanon, T. et al. (2012). Searching and mining trillions of time series
-    subsequences under dynamic time warping. KDD 18, 262-270. (the ending)
+    subsequences under dynamic time warping. KDD 18, 262-270. (early abandoning)
 
     Examples
     --------
@@ -143,39 +238,39 @@ def dtw_neighbors(
     >>> distances.tolist()
     [[0.0, 2.0], [1.0, 29.0]]
     """
-    return search(X, Y, n_neighbors, n_jobs, **options)[:2]
+    return search_neighbors(X, Y, n_neighbors, n_jobs, **options)[:2]
 
 
-def search(
-    X: Sequence[Any],
-    Y: Sequence[Any] | None,
+def search_neighbors(
+    X: Sequence[ArrayLike],
+    Y: Sequence[ArrayLike] | None,
     n_neighbors: int,
     n_jobs: int | None,
     **options: Any,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the nearest sequences, and tell by what pairs were settled.
+    """Find the nearest sequences, and count how pairs were decided.
 
     Parameters
     ----------
     X, Y, n_neighbors, n_jobs, **options
-        As `dtw_neighbors` takes them.
+        Parameters of `dtw_neighbors`.
 
     Returns
     -------
     distances, indices : ndarray of shape (len(X), n_neighbors)
-        As it returns them.
+        The neighbours, as `dtw_neighbors` returns them.
     counts : ndarray of int64 of shape (5,)
-        Pairs settled by the costs of both ends, by one envelope, by both, by a
-        recurrence that ended early, and by one in full.
+        Pairs decided by the costs of both ends, with one envelope, with both, by an
+        abandoned recurrence, and by a completed one.
     """
     metric, constraints = split_options(**options)
     check_metric(metric, precomputed=False)
-    n_neighbors = check_integer(n_neighbors, "n_neighbors", 1)
+    n_neighbors = check_integer_at_least(n_neighbors, "n_neighbors", 1)
     n_jobs = check_n_jobs(n_jobs)
     own = as_collection(X, "X")
     given = None if Y is None else as_collection(Y, "Y")
-    queries = _as_floats(own)
-    others = queries if given is None else _as_floats(given)
+    queries = _as_float64(own)
+    others = queries if given is None else _as_float64(given)
     n_others = len(others) - (Y is None)
     if n_neighbors > n_others:
         raise ValueError(
@@ -183,34 +278,37 @@ def search(
             "neighbours in"
         )
     if not queries:
-        nothing = np.empty((0, n_neighbors))
-        return nothing, nothing.astype(np.int64), np.zeros(5, np.int64)
-    # costs that may overflow are left to where that is found out
-    moderate = are_moderate([*queries, *others]) and constraints.penalty < MOST_PENALTY
-    # of correlations, the own type of a frame decides whether it counts as constant
+        empty = np.empty((0, n_neighbors))
+        return empty, empty.astype(np.int64), np.zeros(N_DECISIONS, np.int64)
+    # cdist_dtw detects costs that overflow
+    moderate = are_moderate([*queries, *others])
+    moderate &= constraints.penalty < LARGEST_PENALTY
+    # in correlations, whether a frame is constant depends on its own dtype
     is_single = [x.dtype == np.float32 for x in [*own, *(given or [])]]
-    typed = metric == "correlation" and any(is_single)
-    if not (runs_compiled(metric, constraints) and moderate) or typed:
+    needs_dtypes = metric == "correlation" and any(is_single)
+    if not (is_fully_compiled(metric, constraints) and moderate) or needs_dtypes:
         costs = cdist_dtw(own, given, n_jobs=n_jobs, **options)
         if Y is None:
             np.fill_diagonal(costs, np.inf)
         nearest = np.argsort(costs, axis=1, kind="stable")[:, :n_neighbors]
         counts = np.array([0, 0, 0, 0, costs.size])
         return np.take_along_axis(costs, nearest, axis=1), nearest, counts
-    find = _finder(queries, others, str(metric), constraints, n_neighbors, Y is None)
-    n_parts = PARTS_PER_THREAD * effective_n_jobs(n_jobs)
-    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(find)(some) for some in np.array_split(np.arange(len(queries)), n_parts)
+    find = _compiled_search(
+        queries, others, str(metric), constraints, n_neighbors, Y is None
     )
-    distances, indices, settled = zip(*parts, strict=True)
-    return np.concatenate(distances), np.concatenate(indices), np.sum(settled, axis=0)
+    n_tasks = QUERY_TASKS_PER_THREAD * effective_n_jobs(n_jobs)
+    tasks = np.array_split(np.arange(len(queries)), n_tasks)
+    results = Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(find), tasks))
+    columns = tuple(zip(*results, strict=True))
+    distances, indices = map(np.concatenate, columns[:2])
+    return distances, indices, np.sum(columns[2], axis=0)
 
 
-def _as_floats(X: list[np.ndarray]) -> list[np.ndarray]:
+def _as_float64(X: list[np.ndarray]) -> list[np.ndarray]:
     return [x.astype(np.float64, copy=False) for x in X]
 
 
-def _finder(
+def _compiled_search(
     queries: list[np.ndarray],
     others: list[np.ndarray],
     metric: str,
@@ -218,170 +316,224 @@ def _finder(
     n_neighbors: int,
     among_themselves: bool,
 ) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
-    """Search for some of the queries without Python between them."""
-    lengths = [np.array(list(map(len, side))) for side in (queries, others)]
-    reach = reach_of_all(queries, others, constraints)
-    # all sequences as one: their costs are made of the same frames
-    asked, searched = (np.concatenate(side).copy("C") for side in (queries, others))
-    frames = frames_of(make_costs(searched, asked, metric), lengths[1])
-    starts = [starts_of(side) for side in lengths]
-    query_shelf = Shelf(asked, starts[0], starts[0])
-    other_shelf = Shelf(searched, starts[1], strip_starts(lengths[1]))
-    different, which_length = np.unique(lengths[1], return_inverse=True)
-    longest = int(lengths[0].max())
-    marks = make_marks(1, longest, np.float64, wants_path=False)
-    weights = constraints.weights(np.float64)
+    """Return the function that searches for some of the queries in a compiled loop."""
+    query_lengths, lengths = (
+        np.array(list(map(len, side))) for side in (queries, others)
+    )
+    reach = common_reach(queries, others, constraints)
+    # concatenated, all sequences are prepared at once
+    query_frames = np.concatenate(queries).copy("C")
+    other_frames = np.concatenate(others).copy("C")
+    costs = make_costs(other_frames, query_frames, metric)
+    starts, other_starts = frame_offsets(query_lengths), frame_offsets(lengths)
+    distinct, length_numbers = np.unique(lengths, return_inverse=True)
+    search = Search(
+        pack_frames(costs, lengths),
+        ConcatenatedSequences(query_frames, starts, starts),
+        ConcatenatedSequences(other_frames, other_starts, row_block_offsets(lengths)),
+        distinct,
+        length_numbers,
+        among_themselves,
+        metric in BOUNDED_METRICS,
+        metric == "sqeuclidean",
+        reach,
+        constraints.step_weights(np.float64),
+    )
+    longest = int(query_lengths.max())
+    no_checkpoints = make_checkpoints(1, longest, np.float64, wants_path=False)
 
     def find(some: np.ndarray) -> tuple[np.ndarray, ...]:
         distances = np.full((len(some), n_neighbors), np.inf)
         indices = np.full((len(some), n_neighbors), len(others))
-        counts = np.zeros(5, np.int64)
-        _find(
-            frames,
-            query_shelf,
-            other_shelf,
-            (different, which_length),
-            some,
-            among_themselves,
-            (metric in BOUNDED, metric == "sqeuclidean"),
-            reach,
-            weights,
-            (make_room(longest, np.float64), marks),
-            distances,
-            indices,
-            counts,
-        )
+        counts = np.zeros(N_DECISIONS, np.int64)
+        work = make_workspace(longest, np.float64)
+        _find_neighbors(search, some, work, no_checkpoints, distances, indices, counts)
         return distances, indices, counts
 
     return find
 
 
-@_compiled
-def _find(
-    frames,
-    queries,
-    others,
-    lengths,
-    some,
-    among_themselves,
-    bounded,
-    reach,
-    weights,
-    work,
-    distances,
-    indices,
-    counts,
-):
+@jit
+def _find_neighbors(search, some, work, checkpoints, distances, indices, counts):
     """Find the neighbours of some queries.
 
-    The rows of a recurrence are frames of the sequences that are searched: of them an
-    envelope of the query, which is made once, tells what each costs at least.
+    The rows of the recurrence are frames of the sequences that are searched: the
+    envelope of the query, computed once, bounds the cost of each row.
     """
-    room, marks = work
-    different, which_length = lengths
-    has_envelopes, squared = bounded
-    d, n_others = queries.frames.shape[1], len(which_length)
-    places = np.zeros(len(different) + 1, np.int64)  # where what has its length begins
-    places[1:] = np.cumsum(different)
-    longest, longest_query = different[-1], np.max(np.diff(queries.starts))
-    window_starts = np.empty(places[-1], np.int64)
-    window_stops = np.empty(places[-1], np.int64)
-    wholes = np.empty(len(different), np.bool_)
-    lower, upper = np.empty((places[-1], d)), np.empty((places[-1], d))
-    bounds, ends = np.empty(n_others), np.empty((n_others, 2))
-    shares, clipped = np.empty(longest + 1), np.empty((longest, d))
-    low, high = np.empty((longest_query, d)), np.empty((longest_query, d))
+    windows, buffers = _allocate(search)
     for s in range(len(some)):
         q = some[s]
-        x = queries.frames[queries.starts[q] : queries.starts[q + 1]]
-        n = len(x)
-        x0 = queries.made[q]
-        for k in range(len(different)):
-            m, at, to = different[k], places[k], places[k + 1]
-            window = band(m, n, -reach * max(n, m) if reach < 0 else reach)
-            window_starts[at:to], window_stops[at:to] = window.starts, window.stops
-            wholes[k] = window.whole
-            if has_envelopes:
-                envelope(x, window, lower[at:to], upper[at:to])
-        for c in range(n_others):
-            begin, end = others.starts[c], others.starts[c + 1]
-            m = end - begin
-            y0, last = others.made[c], m - 1
-            fill_panel(frames, y0, m, x0, x0 + 1, room.panel, 0)
-            ends[c, 0], ends[c, 1] = room.panel[0], 0.0
-            if n + m > 2:
-                at = x0 + n - 1
-                fill_panel(frames, y0 + last // WIDTH, 1, at, at + 1, room.panel, 0)
-                ends[c, 1] = room.panel[last % WIDTH]
-            bounds[c] = ends[c, 0] + ends[c, 1]
-            if has_envelopes and m > 2:
-                at = places[which_length[c]]
-                bounds[c] += excess(
-                    others.frames[begin + 1 : end - 1].ravel(),
-                    lower[at + 1 : at + m - 1].ravel(),
-                    upper[at + 1 : at + m - 1].ravel(),
-                    squared,
-                )
-        if among_themselves:
-            bounds[q] = np.inf
-        own_distances, own_indices = distances[s], indices[s]
-        for c in np.argsort(bounds):
-            threshold = own_distances[-1] * SLACK
-            if among_themselves and c == q:
+        nearest, numbers = distances[s], indices[s]
+        _fill_windows(search, q, windows)
+        _bound_by_first_envelope(search, q, windows, buffers, work)
+        for c in np.argsort(buffers.bounds):
+            threshold = nearest[-1] * THRESHOLD_SLACK
+            if search.among_themselves and c == q:
                 continue
-            if bounds[c] > threshold:
-                counts[ENDS if ends[c, 0] + ends[c, 1] > threshold else ENVELOPE] += 1
+            bound, ends = buffers.bounds[c], buffers.ends[c]
+            if bound > threshold:
+                counts[ENDS if ends[0] + ends[1] > threshold else ENVELOPE] += 1
                 continue
-            begin, end = others.starts[c], others.starts[c + 1]
-            m, k = end - begin, which_length[c]
-            at, to = places[k], places[k + 1]
-            window = Window(window_starts[at:to], window_stops[at:to], wholes[k])
-            y = others.frames[begin:end]
-            if has_envelopes and m > 1 and n > 2 and threshold < np.inf:
-                clip(
-                    y.ravel(),
-                    lower[at:to].ravel(),
-                    upper[at:to].ravel(),
-                    clipped[:m].ravel(),
-                )
-                envelope(clipped[:m], transposed(window, n), low[:n], high[:n])
-                more = excess(
-                    x[1 : n - 1].ravel(),
-                    low[1 : n - 1].ravel(),
-                    high[1 : n - 1].ravel(),
-                    squared,
-                )
-                if bounds[c] + more > threshold:
+            # before there are enough neighbours, no bound excludes a pair
+            if threshold < np.inf:
+                more = _excess_of_second_envelope(search, q, c, windows, buffers)
+                if bound + more > threshold:
                     counts[BOTH_ENVELOPES] += 1
                     continue
-            shares[: m + 1] = 0.0
-            if has_envelopes:
-                excess_of_frames(y, lower[at:to], upper[at:to], squared, shares)
-            shares[m - 1] = ends[c, 1] if m > 1 else ends[c, 0]
-            for i in range(m - 2, -1, -1):
-                shares[i] += shares[i + 1]
-            room.row[:] = np.inf
-            room.row[0] = corner(frames, others.made[c], x0, weights, room)
-            total = walk(
-                frames,
-                others.made[c],
-                x0,
-                n,
-                window,
-                weights,
-                room,
-                marks,
-                shares[: m + 1],
-                threshold,
+            cost = _cost_within(
+                search, q, c, windows, buffers, work, checkpoints, threshold
             )
-            cost = total[n - 1]
-            counts[ABANDONED if cost == np.inf else IN_FULL] += 1
-            _insert(cost, c, own_distances, own_indices)
+            counts[ABANDONED if cost == np.inf else COMPLETED] += 1
+            _insert(cost, c, nearest, numbers)
 
 
-@_compiled
+@jit
+def _allocate(search):
+    """Return the arrays for the windows, and for the bounds, of any query."""
+    lengths, n_others = search.lengths, len(search.length_numbers)
+    d, longest = search.queries.frames.shape[1], lengths[-1]
+    longest_query = np.max(np.diff(search.queries.starts))
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    offsets[1:] = np.cumsum(lengths)
+    n_rows = offsets[-1]
+    windows = QueryWindows(
+        offsets,
+        np.empty(n_rows, np.int64),
+        np.empty(n_rows, np.int64),
+        np.empty(len(lengths), np.bool_),
+        np.empty((n_rows, d)),
+        np.empty((n_rows, d)),
+    )
+    buffers = BoundBuffers(
+        np.empty(n_others),
+        np.empty((n_others, 2)),
+        np.empty(longest + 1),
+        np.empty((longest, d)),
+        np.empty((longest_query, d)),
+        np.empty((longest_query, d)),
+    )
+    return windows, buffers
+
+
+@jit
+def _frames(sequences, k):
+    """Return the frames of sequence k."""
+    return sequences.frames[sequences.starts[k] : sequences.starts[k + 1]]
+
+
+@jit
+def _fill_windows(search, q, windows):
+    """Compute the windows and envelopes of a query for all lengths of the others."""
+    x, reach = _frames(search.queries, q), search.reach
+    n = len(x)
+    for k in range(len(search.lengths)):
+        m, at, to = search.lengths[k], windows.offsets[k], windows.offsets[k + 1]
+        window = band(m, n, -reach * max(m, n) if reach < 0 else reach)
+        windows.starts[at:to], windows.stops[at:to] = window.starts, window.stops
+        windows.whole[k] = window.whole
+        if search.has_envelopes:
+            envelope(x, window, windows.lower[at:to], windows.upper[at:to])
+
+
+@jit
+def _bound_by_first_envelope(search, q, windows, buffers, work):
+    """Bound the costs to all others, by both ends and the envelope of the query.
+
+    The first and the last pair of frames are on every path, at their own cost; of the
+    frames between, the distance from the envelope counts (`lb_keogh`).
+    """
+    frames, others = search.frames, search.others
+    ends, bounds, panel = buffers.ends, buffers.bounds, work.panel
+    x0, n = search.queries.packed[q], len(_frames(search.queries, q))
+    for c in range(len(bounds)):
+        begin, end = others.starts[c], others.starts[c + 1]
+        m = end - begin
+        y0, last = others.packed[c], m - 1
+        fill_panel(frames, y0, m, x0, x0 + 1, panel, 0)
+        ends[c, 0], ends[c, 1] = panel[0], 0.0
+        if n + m > 2:  # else the first pair of frames is the last
+            at = x0 + n - 1
+            fill_panel(frames, y0 + last // WIDTH, 1, at, at + 1, panel, 0)
+            ends[c, 1] = panel[last % WIDTH]
+        bounds[c] = ends[c, 0] + ends[c, 1]
+        if search.has_envelopes and m > 2:
+            at = windows.offsets[search.length_numbers[c]]
+            bounds[c] += excess(
+                others.frames[begin + 1 : end - 1].ravel(),
+                windows.lower[at + 1 : at + m - 1].ravel(),
+                windows.upper[at + 1 : at + m - 1].ravel(),
+                search.squared,
+            )
+    if search.among_themselves:
+        bounds[q] = np.inf
+
+
+@jit
+def _excess_of_second_envelope(search, q, c, windows, buffers):
+    """Return what `lb_improved` adds to the first bound; the ends count there already.
+
+    It is the distance of the query from the envelope of the other sequence, clipped to
+    the envelope of the query.
+    """
+    x, y = _frames(search.queries, q), _frames(search.others, c)
+    n, m, k = len(x), len(y), search.length_numbers[c]
+    if not search.has_envelopes or m == 1 or n <= 2:
+        return 0.0
+    at, to = windows.offsets[k], windows.offsets[k + 1]
+    window = Window(windows.starts[at:to], windows.stops[at:to], windows.whole[k])
+    lower, upper, clipped = buffers.lower[:n], buffers.upper[:n], buffers.clipped[:m]
+    clip_to_envelope(
+        y.ravel(),
+        windows.lower[at:to].ravel(),
+        windows.upper[at:to].ravel(),
+        clipped.ravel(),
+    )
+    envelope(clipped, transposed(window, n), lower, upper)
+    return excess(
+        x[1 : n - 1].ravel(),
+        lower[1 : n - 1].ravel(),
+        upper[1 : n - 1].ravel(),
+        search.squared,
+    )
+
+
+@jit
+def _cost_within(search, q, c, windows, buffers, work, checkpoints, threshold):
+    """Return the cost of a pair; infinite if the recurrence exceeds the threshold."""
+    y, ends, rest = _frames(search.others, c), buffers.ends[c], buffers.rest
+    n, m = len(_frames(search.queries, q)), len(y)
+    k = search.length_numbers[c]
+    at, to = windows.offsets[k], windows.offsets[k + 1]
+    window = Window(windows.starts[at:to], windows.stops[at:to], windows.whole[k])
+    rest[: m + 1] = 0.0
+    if search.has_envelopes:
+        excess_of_frames(
+            y, windows.lower[at:to], windows.upper[at:to], search.squared, rest
+        )
+    rest[m - 1] = ends[1] if m > 1 else ends[0]
+    for i in range(m - 2, -1, -1):
+        rest[i] += rest[i + 1]
+    y0, x0 = search.others.packed[c], search.queries.packed[q]
+    work.row[:] = np.inf
+    work.row[0] = corner_total(search.frames, y0, x0, search.weights, work)
+    totals = accumulate(
+        search.frames,
+        y0,
+        x0,
+        n,
+        window,
+        search.weights,
+        work,
+        checkpoints,
+        rest[: m + 1],
+        threshold,
+    )
+    return totals[n - 1]
+
+
+@jit
 def _insert(cost, index, costs, indices):
-    """Put a pair to its place among the least, by cost and then by index."""
+    """Insert a neighbour into those sorted by cost, and then by index."""
     last = len(costs) - 1
     if cost > costs[last] or (cost == costs[last] and index > indices[last]):
         return

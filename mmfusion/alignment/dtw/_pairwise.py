@@ -7,59 +7,62 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import ArrayLike, DTypeLike
 
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection
+from mmfusion._typing import MetricLike
+from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import (
-    METRICS,
+    LOCAL_METRICS,
     are_moderate,
     check_metric,
     make_costs,
+    one_blas_thread,
+)
+from mmfusion.alignment.dtw._panels import (
+    frame_offsets,
+    pack_frames,
+    row_block_offsets,
 )
 from mmfusion.alignment.dtw._parameters import check_n_jobs
-from mmfusion.alignment.dtw._path import (
-    Constraints,
-    one_blas_thread,
-    solve,
-    split_options,
-)
+from mmfusion.alignment.dtw._path import find_path
 from mmfusion.alignment.dtw._row_blocks import (
-    frames_of,
-    make_marks,
-    make_room,
+    make_checkpoints,
+    make_workspace,
     pair_costs,
-    starts_of,
-    strip_starts,
 )
-from mmfusion.alignment.dtw._step_patterns import diagonal_weight
 from mmfusion.alignment.dtw._windows import check_radius
 
-PAIRS_AT_A_TIME = 4096
-BYTES_PER_PAIR = 40  # of costs, and of the pairs while they are computed
+PAIRS_PER_TASK = 4096
+COST_BYTES_PER_PAIR = 40  # of costs, and of index pairs while they are computed
+
+# how the cost of a pair is computed
+ONE_BY_ONE, IN_FLOAT32, IN_FLOAT64 = range(3)
 
 
 def cdist_dtw(
-    X: Sequence[Any],
-    Y: Sequence[Any] | None = None,
+    X: Sequence[ArrayLike],
+    Y: Sequence[ArrayLike] | None = None,
     *,
     n_jobs: int | None = None,
     **options: Any,
 ) -> np.ndarray:
     """Compute the costs of the best alignments of all pairs of sequences.
 
-    Each is the cost that `dtw_distance` returns for the pair, whatever other sequences
-    there are.
+    Each is the cost that `dtw_distance` returns for the pair, and does not depend on
+    the other sequences.
 
     Parameters
     ----------
     X : sequence of array-like of shape (n_i, d)
         Sequences.
     Y : sequence of array-like of shape (m_j, d), default=None
-        Others; None compares those of `X` with each other.
+        Other sequences; None compares those of `X` with each other.
     n_jobs : int, default=None
-        Threads; -1 is one per core.
+        Number of threads; -1 is one per core.
     **options : dict
-        Metric (not 'precomputed') and constraints, as `dtw_path` takes them.
+        Metric (not 'precomputed') and constraints: the options of `dtw_path`.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def cdist_dtw(
     Raises
     ------
     TypeError, ValueError
-        As `dtw_path` does; the message names the sequence.
+        Under the conditions of `dtw_path`; the message names the sequences.
 
     See Also
     --------
@@ -88,56 +91,60 @@ def cdist_dtw(
     left = as_collection(X, "X")
     right = left if Y is None else as_collection(Y, "Y")
     check_fits(
-        len(left) * len(right) * BYTES_PER_PAIR,
+        len(left) * len(right) * COST_BYTES_PER_PAIR,
         f"the matrix of {len(left)} x {len(right)} costs",
         "compare fewer sequences at a time, or find the nearest by dtw_neighbors",
     )
-    found = np.zeros((len(left), len(right)))
-    # a pair costs the same in either order, unless its steps or its costs do not, or
-    # a window lies about a path
-    turns = (
-        diagonal_weight(constraints.pattern()) is not None
+    costs = np.zeros((len(left), len(right)))
+    # a pair costs the same in either order if its steps and its local costs do, and no
+    # window follows a path
+    symmetric = (
+        constraints.diagonal_weight is not None
         and not (constraints.open_begin or constraints.open_end)
         and constraints.window != "multiscale"
     )
-    mirrored = Y is None and turns and not callable(metric)
-    pairs = np.argwhere(np.tri(len(left), dtype=bool) if mirrored else found == 0)
+    mirrored = Y is None and symmetric and not callable(metric)
+    pairs = np.argwhere(np.tri(len(left), dtype=bool) if mirrored else costs == 0)
     if not len(pairs):
-        return found
+        return costs
     names = "X", "X" if Y is None else "Y"
-    one_by_one = _one_by_one(left, right, names, metric, constraints)
+    one_by_one = _costs_one_by_one(left, right, names, metric, constraints)
     kinds = np.full(len(pairs), ONE_BY_ONE)
-    if runs_compiled(metric, constraints):
-        kinds = _kinds(left, right, pairs, metric)
+    if is_fully_compiled(metric, constraints):
+        kinds = _kinds_of_pairs(left, right, pairs, metric)
     for kind in np.unique(kinds).tolist():
         some, cost_of = pairs[kinds == kind], one_by_one
         if kind != ONE_BY_ONE:
             dtype = np.float32 if kind == IN_FLOAT32 else np.float64
-            cost_of = _compiled(left, right, str(metric), constraints, some, dtype)
-        n_parts = max(effective_n_jobs(n_jobs), len(some) // PAIRS_AT_A_TIME)
-        with one_blas_thread():
-            parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-                delayed(cost_of)(part) for part in np.array_split(some, n_parts)
+            cost_of = _compiled_costs(
+                left, right, str(metric), constraints, some, dtype
             )
-        found[tuple(some.T)] = np.concatenate(parts)
-    infinite = np.argwhere(np.isinf(found))  # raises, unless float32 is too small
+        n_tasks = max(effective_n_jobs(n_jobs), len(some) // PAIRS_PER_TASK)
+        with one_blas_thread():
+            results = Parallel(n_jobs=n_jobs, prefer="threads")(
+                delayed(cost_of)(task) for task in np.array_split(some, n_tasks)
+            )
+        costs[tuple(some.T)] = np.concatenate(results)
+    # an infinite cost overflows float32, or raises the error of its pair
+    infinite = np.argwhere(np.isinf(costs))
     if len(infinite):
-        found[tuple(infinite.T)] = one_by_one(infinite)
-    return found + np.tril(found, -1).T if mirrored else found
+        costs[tuple(infinite.T)] = one_by_one(infinite)
+    return costs + np.tril(costs, -1).T if mirrored else costs
 
 
-def _one_by_one(
+def _costs_one_by_one(
     left: list[np.ndarray],
     right: list[np.ndarray],
     names: tuple[str, str],
-    metric: Any,
+    metric: MetricLike,
     constraints: Constraints,
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Costs of pairs by themselves."""
+    """Return the function that computes the costs of pairs one after the other."""
 
     def cost(i: int, j: int) -> float:
         try:
-            return solve(left[i], right[j], metric, constraints, wants_path=False).cost
+            found = find_path(left[i], right[j], metric, constraints, wants_path=False)
+            return found.cost
         except ValueError as error:
             raise ValueError(f"{names[0]}[{i}] and {names[1]}[{j}]: {error}") from error
 
@@ -147,13 +154,13 @@ def _one_by_one(
     return cost_of
 
 
-ONE_BY_ONE, IN_FLOAT32, IN_FLOAT64 = range(3)  # how the cost of a pair is computed
-
-
-def _kinds(
-    left: list[np.ndarray], right: list[np.ndarray], pairs: np.ndarray, metric: Any
+def _kinds_of_pairs(
+    left: list[np.ndarray],
+    right: list[np.ndarray],
+    pairs: np.ndarray,
+    metric: MetricLike,
 ) -> np.ndarray:
-    """Return how the cost of each pair is computed, which no other sequence decides."""
+    """Return how the cost of each pair is computed, regardless of other sequences."""
     sides = []
     for side in (left, right):
         of_type = [IN_FLOAT32 if x.dtype == np.float32 else IN_FLOAT64 for x in side]
@@ -161,58 +168,58 @@ def _kinds(
         sides.append(np.where(moderate, of_type, ONE_BY_ONE))
     of_each = sides[0][pairs[:, 0]], sides[1][pairs[:, 1]]
     alone = np.minimum(*of_each) == ONE_BY_ONE
-    if metric == "correlation":  # what counts as constant depends on the own type
+    if metric == "correlation":  # whether a frame is constant depends on its own dtype
         alone |= of_each[0] != of_each[1]
     return np.where(alone, ONE_BY_ONE, np.maximum(*of_each))
 
 
-def runs_compiled(metric: Any, constraints: Constraints) -> bool:
-    """Tell whether many pairs are aligned without Python between them.
+def is_fully_compiled(metric: MetricLike, constraints: Constraints) -> bool:
+    """Return whether a compiled loop covers many pairs.
 
     Parameters
     ----------
     metric : str or callable
         The local cost.
     constraints : Constraints
-        Those of the path.
+        The constraints of the paths.
 
     Returns
     -------
     bool
-        True for metrics with a name, and for paths of a classic step pattern from end
-        to end, of which at most a band is allowed.
+        True for metrics with a name and for paths of 'symmetric1' or 'symmetric2'
+        between closed ends, within a band or anywhere.
     """
     return (
-        diagonal_weight(constraints.pattern()) is not None
+        constraints.diagonal_weight is not None
         and not callable(metric)
-        and metric in METRICS
+        and metric in LOCAL_METRICS
         and constraints.max_jump is None
         and constraints.window in (None, "sakoe_chiba")
         and not (constraints.open_begin or constraints.open_end)
     )
 
 
-def reach_of_all(
+def common_reach(
     left: list[np.ndarray], right: list[np.ndarray], constraints: Constraints
 ) -> float:
-    """Tell the half width of the window of many pairs, once all are found to have one.
+    """Check the window of many pairs, and return its half width.
 
     Parameters
     ----------
     left, right : list of ndarray of shape (n_frames, d)
         Sequences.
     constraints : Constraints
-        Those of the path.
+        The constraints of the paths.
 
     Returns
     -------
     float
-        As `pair_costs` takes it.
+        In frames of the longer sequence; if negative, minus its share of them.
 
     Raises
     ------
     ValueError
-        If sequences have different features, or the radius leaves a pair no path.
+        If sequences have different features, or a pair has no path within the radius.
     """
     widths = {x.shape[1] for x in [*left, *right]}
     if len(widths) > 1:
@@ -230,28 +237,28 @@ def reach_of_all(
     return float(min(constraints.radius, lengths[0][-1] + lengths[1][-1]))
 
 
-def _compiled(
+def _compiled_costs(
     left: list[np.ndarray],
     right: list[np.ndarray],
     metric: str,
     constraints: Constraints,
     pairs: np.ndarray,
-    dtype: Any,
+    dtype: DTypeLike,
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Costs of some of the given pairs, without Python between them."""
+    """Return the function that computes costs of some pairs in a compiled loop."""
     own_left, own_right = (np.unique(side) for side in pairs.T)
     left = [left[i].astype(dtype, copy=False) for i in own_left]
     right = [right[j].astype(dtype, copy=False) for j in own_right]
     n_frames = [np.array(list(map(len, side))) for side in (left, right)]
-    reach = reach_of_all(left, right, constraints)
-    # all sequences as one: their costs are made of the same frames
+    reach = common_reach(left, right, constraints)
+    # concatenated, all sequences are prepared at once
     costs = make_costs(np.concatenate(left), np.concatenate(right), metric)
-    frames = frames_of(costs, n_frames[0])
-    rows = strip_starts(n_frames[0])[:-1], n_frames[0]
-    columns = starts_of(n_frames[1])[:-1], n_frames[1]
+    frames = pack_frames(costs, n_frames[0])
+    rows = row_block_offsets(n_frames[0])[:-1], n_frames[0]
+    columns = frame_offsets(n_frames[1])[:-1], n_frames[1]
     dtype, longest = costs.x.dtype, int(n_frames[1].max())
-    marks = make_marks(1, longest, dtype, wants_path=False)
-    weights = constraints.weights(dtype)
+    no_checkpoints = make_checkpoints(1, longest, dtype, wants_path=False)
+    weights = constraints.step_weights(dtype)
 
     def cost_of(some: np.ndarray) -> np.ndarray:
         own = np.column_stack(
@@ -260,8 +267,10 @@ def _compiled(
                 np.searchsorted(own_right, some[:, 1]),
             ]
         )
-        out, room = np.empty(len(own)), make_room(longest, dtype)
-        pair_costs(frames, rows, columns, own, reach, weights, room, marks, out)
+        out, work = np.empty(len(own)), make_workspace(longest, dtype)
+        pair_costs(
+            frames, rows, columns, own, reach, weights, work, no_checkpoints, out
+        )
         return out
 
     return cost_of

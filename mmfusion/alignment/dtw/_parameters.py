@@ -1,34 +1,35 @@
-"""Parameters of the functions of alignment: numbers are checked in one place.
+"""Checks of the parameters of alignment's functions.
 
-NumPy's numbers mean what Python's do, and truth values are not numbers.
+NumPy's scalars are accepted as Python's, and truth values are not numbers.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
 from mmfusion._numbers import is_integer, is_real
 
 
-def check_integer(value: Any, name: str, least: int) -> int:
-    """Take an integer.
+def check_integer_at_least(value: object, name: str, least: int) -> int:
+    """Check an integer, and return it as a Python int.
 
     Parameters
     ----------
     value : int
-        The number.
+        The value of the parameter.
     name : str
-        Of the parameter.
+        Name of the parameter, for errors.
     least : int
-        The smallest that is allowed.
+        The smallest value that is allowed.
 
     Returns
     -------
     int
-        The same, as Python's own type.
+        The value.
 
     Raises
     ------
@@ -38,28 +39,29 @@ def check_integer(value: Any, name: str, least: int) -> int:
         If it is smaller.
     """
     if not is_integer(value):
-        raise TypeError(f"{name}={value!r} is a {_kind(value)}; give an int")
-    if value < least:
+        raise TypeError(f"{name}={value!r} is a {_type_name(value)}; give an int")
+    number = int(cast(int, value))
+    if number < least:
         raise ValueError(f"{name}={value}; give an int of at least {least}")
-    return int(value)
+    return number
 
 
-def check_real(value: Any, name: str, least: float) -> float:
-    """Take a finite number.
+def check_real_at_least(value: object, name: str, least: float) -> float:
+    """Check a finite real number, and return it as a Python float.
 
     Parameters
     ----------
     value : int or float
-        The number.
+        The value of the parameter.
     name : str
-        Of the parameter.
+        Name of the parameter, for errors.
     least : float
-        The smallest that is allowed.
+        The smallest value that is allowed.
 
     Returns
     -------
     float
-        The same, as Python's own type.
+        The value.
 
     Raises
     ------
@@ -69,10 +71,10 @@ def check_real(value: Any, name: str, least: float) -> float:
         If it is smaller, NaN or infinite.
     """
     if not is_real(value):
-        raise TypeError(f"{name}={value!r} is a {_kind(value)}; give a number")
+        raise TypeError(f"{name}={value!r} is a {_type_name(value)}; give a number")
     try:
-        number = float(value)
-    except OverflowError:
+        number = float(cast(float, value))
+    except OverflowError:  # of an int beyond the range of floats
         number = math.inf
     if not (least <= number < math.inf):
         raise ValueError(
@@ -81,20 +83,20 @@ def check_real(value: Any, name: str, least: float) -> float:
     return number
 
 
-def check_frames_or_share(value: Any, name: str) -> int | float:
-    """Take a number of frames, an int, or a share of all frames, a float.
+def check_frames_or_share(value: object, name: str) -> int | float:
+    """Check a number of frames, an int, or a share of all frames, a float.
 
     Parameters
     ----------
     value : int or float
-        The number.
+        The value of the parameter.
     name : str
-        Of the parameter.
+        Name of the parameter, for errors.
 
     Returns
     -------
     int or float
-        The same, as Python's own type.
+        The value, as Python's own type.
 
     Raises
     ------
@@ -104,8 +106,8 @@ def check_frames_or_share(value: Any, name: str) -> int | float:
         If it is negative, or a float that is NaN or more than 1.
     """
     if is_integer(value):
-        return check_integer(value, name, 0)
-    share = check_real(value, name, 0)
+        return check_integer_at_least(value, name, 0)
+    share = check_real_at_least(value, name, 0)
     if share > 1:
         raise ValueError(
             f"{name}={value!r}; a float is a share of the longer sequence, at most 1: "
@@ -114,43 +116,45 @@ def check_frames_or_share(value: Any, name: str) -> int | float:
     return share
 
 
-def check_truth(value: Any, name: str) -> bool:
-    """Take True or False.
+def check_bool(value: object, name: str) -> bool:
+    """Check a truth value, and return it as a Python bool.
 
     Parameters
     ----------
     value : bool
-        The value.
+        The value of the parameter.
     name : str
-        Of the parameter.
+        Name of the parameter, for errors.
 
     Returns
     -------
     bool
-        The same, as Python's own type.
+        The value.
 
     Raises
     ------
     TypeError
-        If it is anything else.
+        If it has another type.
     """
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}={value!r} is a {_kind(value)}; give True or False")
+        raise TypeError(
+            f"{name}={value!r} is a {_type_name(value)}; give True or False"
+        )
     return bool(value)
 
 
-def check_n_jobs(value: Any) -> int | None:
-    """Take a number of threads, as joblib does.
+def check_n_jobs(value: object) -> int | None:
+    """Check a number of threads for joblib.
 
     Parameters
     ----------
     value : int or None
-        The number.
+        The value of ``n_jobs``.
 
     Returns
     -------
     int or None
-        The same, as Python's own type.
+        The value, as Python's own type.
 
     Raises
     ------
@@ -162,42 +166,47 @@ def check_n_jobs(value: Any) -> int | None:
     if value is None:
         return None
     if not is_integer(value):
-        raise TypeError(f"n_jobs={value!r} is a {_kind(value)}; give an int or None")
-    if value == 0:
+        raise TypeError(
+            f"n_jobs={value!r} is a {_type_name(value)}; give an int or None"
+        )
+    number = int(cast(int, value))
+    if number == 0:
         raise ValueError("n_jobs=0; give a number of threads, or -1 for one per core")
-    return int(value)
+    return number
 
 
-def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
-    """Take one of several words.
+def check_choice(value: object, name: str, choices: Sequence[str]) -> str:
+    """Check that a parameter is one of several strings.
 
     Parameters
     ----------
     value : str
-        The word.
+        The value of the parameter.
     name : str
-        Of the parameter.
-    choices : tuple of str
-        Those that are allowed.
+        Name of the parameter, for errors.
+    choices : sequence of str
+        The strings that are allowed.
 
     Returns
     -------
     str
-        The same.
+        The value.
 
     Raises
     ------
     TypeError
         If it is not a str.
     ValueError
-        If it is another one.
+        If it is not allowed.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name}={value!r} is a {_kind(value)}; give one of {choices}")
+        raise TypeError(
+            f"{name}={value!r} is a {_type_name(value)}; give one of {choices}"
+        )
     if value not in choices:
         raise ValueError(f"{name}={value!r} is not one of {choices}")
     return value
 
 
-def _kind(value: Any) -> str:
+def _type_name(value: object) -> str:
     return type(value).__name__

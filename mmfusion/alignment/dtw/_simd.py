@@ -1,51 +1,59 @@
-"""Sixteen numbers at a time in compiled functions.
+"""SIMD vectors of sixteen numbers in compiled functions.
 
-The recurrences of dynamic time warping run along anti-diagonals, which compilers do not
-see by themselves. A `Lanes` is a vector of WIDTH numbers of one type; LLVM turns what
-is done to it into whatever vector instructions the processor has.
+The cells of an anti-diagonal are independent of each other, but compilers do not
+vectorise the recurrence of dynamic time warping along it. A `Vector` holds WIDTH
+numbers of one type; LLVM maps operations on it to the vector instructions of the
+processor.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba import config, extending, types
 from numba.core.cgutils import get_or_insert_function
+from numba.core.cpu import CPUContext
+from numba.core.datamodel import DataModelManager
+from numba.core.typing import Context, Signature
 from numba.extending import models, overload, register_model
+
+Values = Sequence[ir.Value]
 
 WIDTH = 16
 
-intrinsic: Any = extending.intrinsic  # callers give one argument less than is declared
+# callers omit the typing context, the first argument, which numba passes itself
+intrinsic: Any = extending.intrinsic
 
-_FAST = ("nnan", "nsz", "contract")
+_FASTMATH = ("nnan", "nsz", "contract")  # as `_compilation.jit`
 _INDEX = ir.IntType(32)
 
 
-class Lanes(types.Type):
-    """Type of a vector of numbers.
+class Vector(types.Type):
+    """Numba type of a SIMD vector of numbers.
 
     Parameters
     ----------
     dtype : numba type
-        float32 or float64.
+        Type of the elements: float32 or float64.
     """
 
-    def __init__(self, dtype: Any) -> None:
+    def __init__(self, dtype: types.Type) -> None:
         self.dtype = dtype
-        super().__init__(f"Lanes({dtype})")
+        super().__init__(f"Vector({dtype})")
 
 
-class Truths(types.Type):
-    """Type of a vector of truth values."""
+class BooleanVector(types.Type):
+    """Numba type of a SIMD vector of truth values."""
 
     def __init__(self) -> None:
-        super().__init__("Truths")
+        super().__init__("BooleanVector")
 
 
-def _vector(dtype: Any) -> ir.VectorType:
+def _vector_type(dtype: types.Type) -> ir.VectorType:
+    """Return the LLVM type of a vector."""
     return ir.VectorType(
         ir.DoubleType() if dtype == types.float64 else ir.FloatType(), WIDTH
     )
@@ -55,28 +63,40 @@ def _constants(values: list[int], bits: int = 32) -> ir.Constant:
     return ir.Constant(ir.VectorType(ir.IntType(bits), len(values)), values)
 
 
-@register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Lanes) -> None:
-        super().__init__(manager, kind, _vector(kind.dtype))
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: DataModelManager, kind: Vector) -> None:
+        super().__init__(manager, kind, _vector_type(kind.dtype))
 
 
-@register_model(Truths)
-class _TruthsModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Truths) -> None:
+@register_model(BooleanVector)
+class _BooleanVectorModel(models.PrimitiveModel):
+    def __init__(self, manager: DataModelManager, kind: BooleanVector) -> None:
         super().__init__(manager, kind, ir.VectorType(ir.IntType(1), WIDTH))
 
 
-def _address(context: Any, builder: Any, kind: Any, array: Any, i: Any) -> Any:
-    """Where a vector begins in a contiguous array of one dimension."""
+def _address(
+    context: CPUContext,
+    builder: ir.IRBuilder,
+    kind: types.Array,
+    array: ir.Value,
+    i: ir.Value,
+) -> ir.Value:
+    """Return the address of the vector at index i of a contiguous 1-d array."""
     struct = context.make_array(kind)(context, builder, array)
     if getattr(config, "BOUNDSCHECK", False):  # numba adds it when it is imported
         _check_bounds(context, builder, builder.extract_value(struct.shape, 0), i)
     start = builder.gep(struct.data, [i])
-    return builder.bitcast(start, _vector(kind.dtype).as_pointer())
+    return builder.bitcast(start, _vector_type(kind.dtype).as_pointer())
 
 
-def _check_bounds(context: Any, builder: Any, size: Any, i: Any) -> None:
+def _item_bytes(dtype: Any) -> int:
+    return dtype.bitwidth // 8
+
+
+def _check_bounds(
+    context: CPUContext, builder: ir.IRBuilder, size: ir.Value, i: ir.Value
+) -> None:
     """Raise an IndexError where a vector is not within its array."""
     zero, width = ir.Constant(i.type, 0), ir.Constant(i.type, WIDTH)
     outside = builder.or_(
@@ -90,84 +110,116 @@ def _check_bounds(context: Any, builder: Any, size: Any, i: Any) -> None:
 
 
 @intrinsic
-def load(typing: Any, array: Any, i: Any) -> Any:
-    """Take WIDTH numbers of a contiguous array, from i on.
+def load(typing: Context, array: types.Array, i: types.Type) -> Any:
+    """Load WIDTH numbers of a contiguous array, from index i on.
 
-    Like `store`, it checks bounds only where numba does so (NUMBA_BOUNDSCHECK).
+    As in `store`, bounds are checked only where numba does so (NUMBA_BOUNDSCHECK).
     """
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
         where = _address(context, builder, signature.args[0], *values)
-        return builder.load(where, align=array.dtype.bitwidth // 8)
+        return builder.load(where, align=_item_bytes(array.dtype))
 
-    return Lanes(array.dtype)(array, types.intp), generate
+    return Vector(array.dtype)(array, types.intp), generate
 
 
 @intrinsic
-def store(typing: Any, array: Any, i: Any, lanes: Any) -> Any:
-    """Write to a contiguous array, from i on."""
+def store(typing: Context, array: types.Array, i: types.Type, vector: Vector) -> Any:
+    """Store a vector in a contiguous array, from index i on."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
         where = _address(context, builder, signature.args[0], *values[:2])
-        builder.store(values[2], where, align=array.dtype.bitwidth // 8)
+        builder.store(values[2], where, align=_item_bytes(array.dtype))
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, lanes), generate
+    return types.void(array, types.intp, vector), generate
 
 
 @intrinsic
-def load_skewed(typing: Any, array: Any, i: Any) -> Any:
-    """Take element k of row i - k, for every k, of rows of WIDTH numbers each."""
+def load_skewed(typing: Context, array: types.Array, i: types.Type) -> Any:
+    """Load element k of row i - k, for every k, of rows of WIDTH numbers each."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
         index = values[1]
 
-        def row(k: int) -> Any:
+        def row(k: int) -> ir.Value:
             start = builder.mul(
                 builder.sub(index, ir.Constant(index.type, k)),
                 ir.Constant(index.type, WIDTH),
             )
             where = _address(context, builder, signature.args[0], values[0], start)
-            return builder.load(where, align=array.dtype.bitwidth // 8)
+            return builder.load(where, align=_item_bytes(array.dtype))
 
-        lanes = row(0)
+        vector = row(0)
         for k in range(1, WIDTH):
-            only = _constants([int(lane == k) for lane in range(WIDTH)], bits=1)
-            lanes = builder.select(only, row(k), lanes)
-        return lanes
+            only_k = _constants([int(element == k) for element in range(WIDTH)], bits=1)
+            vector = builder.select(only_k, row(k), vector)
+        return vector
 
-    return Lanes(array.dtype)(array, types.intp), generate
+    return Vector(array.dtype)(array, types.intp), generate
 
 
 @intrinsic
-def splat(typing: Any, number: Any) -> Any:
-    """Repeat a number in all lanes."""
+def splat(typing: Context, number: types.Type) -> Any:
+    """Return a vector all of whose elements are one number."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        one = ir.Constant(_vector(number), ir.Undefined)
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
+        one = ir.Constant(_vector_type(number), ir.Undefined)
         one = builder.insert_element(one, values[0], ir.Constant(_INDEX, 0))
         return builder.shuffle_vector(one, one, _constants([0] * WIDTH))
 
-    return Lanes(number)(number), generate
+    return Vector(number)(number), generate
 
 
 @intrinsic
-def shift(typing: Any, lanes: Any, first: Any) -> Any:
-    """Move every lane up by one; the last is lost, the first is given."""
+def shift(typing: Context, vector: Vector, first: types.Type) -> Any:
+    """Move every element up by one, drop the last and insert a first one."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        one = ir.Constant(_vector(lanes.dtype), ir.Undefined)
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
+        one = ir.Constant(_vector_type(vector.dtype), ir.Undefined)
         one = builder.insert_element(one, values[1], ir.Constant(_INDEX, 0))
         order = _constants([WIDTH, *range(WIDTH - 1)])
         return builder.shuffle_vector(values[0], one, order)
 
-    return lanes(lanes, lanes.dtype), generate
+    return vector(vector, vector.dtype), generate
 
 
-def _of_two(generate: Callable[..., Any], result: Any = None) -> Any:
+def _binary(generate: Callable[..., ir.Value], result: types.Type | None = None) -> Any:
+    """Make an intrinsic of two vectors; the result has their type unless given."""
+
     @intrinsic
-    def operation(typing: Any, left: Any, right: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def operation(typing: Context, left: Vector, right: Vector) -> Any:
+        def code(
+            context: CPUContext,
+            builder: ir.IRBuilder,
+            signature: Signature,
+            values: Values,
+        ) -> ir.Value:
             return generate(builder, *values)
 
         return (result or left)(left, right), code
@@ -175,30 +227,32 @@ def _of_two(generate: Callable[..., Any], result: Any = None) -> Any:
     return operation
 
 
-def _least(builder: Any, left: Any, right: Any) -> Any:
+def _emit_minimum(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
     is_less = builder.fcmp_ordered("<", left, right, flags=("nnan", "nsz"))
     return builder.select(is_less, left, right)
 
 
-def _most(builder: Any, left: Any, right: Any) -> Any:
+def _emit_maximum(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
     is_more = builder.fcmp_ordered(">", left, right, flags=("nnan", "nsz"))
     return builder.select(is_more, left, right)
 
 
-_plus = _of_two(lambda builder, *both: builder.fadd(*both, flags=_FAST))
-_minus = _of_two(lambda builder, *both: builder.fsub(*both, flags=_FAST))
-_times = _of_two(lambda builder, *both: builder.fmul(*both, flags=_FAST))
-_is_less = _of_two(
-    lambda builder, *both: builder.fcmp_ordered("<", *both), result=Truths()
+_plus = _binary(lambda builder, *both: builder.fadd(*both, flags=_FASTMATH))
+_minus = _binary(lambda builder, *both: builder.fsub(*both, flags=_FASTMATH))
+_times = _binary(lambda builder, *both: builder.fmul(*both, flags=_FASTMATH))
+_is_less = _binary(
+    lambda builder, *both: builder.fcmp_ordered("<", *both), result=BooleanVector()
 )
-least = _of_two(_least)
-most = _of_two(_most)
+minimum = _binary(_emit_minimum)
+maximum = _binary(_emit_maximum)
 
 
-def _overload(operation: Any, meaning: Any) -> None:
-    def choose(left, right):  # numba wants no annotations here
-        if isinstance(left, Lanes) and left == right:
-            return lambda left, right: meaning(left, right)
+def _overload(operation: Callable[..., Any], of_vectors: Callable[..., Any]) -> None:
+    """Let an operator of Python act on vectors in compiled functions."""
+
+    def choose(left, right):  # numba reads the signature, and accepts no annotations
+        if isinstance(left, Vector) and left == right:
+            return lambda left, right: of_vectors(left, right)
         return None
 
     overload(operation)(choose)
@@ -211,45 +265,67 @@ _overload(operator.lt, _is_less)
 
 
 @intrinsic
-def square_root(typing: Any, lanes: Any) -> Any:
-    """Take the square root of every lane."""
+def square_root(typing: Context, vector: Vector) -> Any:
+    """Compute the square root of every element."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind = _vector(lanes.dtype)
-        name = f"llvm.sqrt.v{WIDTH}f{lanes.dtype.bitwidth}"
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
+        kind = _vector_type(vector.dtype)
+        name = f"llvm.sqrt.v{WIDTH}f{8 * _item_bytes(vector.dtype)}"
         own = ir.FunctionType(kind, [kind])
         function = get_or_insert_function(builder.module, own, name)
         return builder.call(function, values)
 
-    return lanes(lanes), generate
+    return vector(vector), generate
 
 
 @intrinsic
-def select(typing: Any, truths: Any, left: Any, right: Any) -> Any:
-    """Take lanes of the left where it is true, of the right elsewhere."""
+def select(
+    typing: Context, condition: BooleanVector, left: Vector, right: Vector
+) -> Any:
+    """Return elements of the left where a condition holds, else of the right."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
         return builder.select(*values)
 
-    return left(truths, left, right), generate
+    return left(condition, left, right), generate
 
 
 @intrinsic
-def holds_any(typing: Any, truths: Any) -> Any:
-    """Tell whether any lane is true."""
+def any_true(typing: Context, condition: BooleanVector) -> Any:
+    """Return whether a condition holds for any element."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
         bits = builder.bitcast(values[0], ir.IntType(WIDTH))
         return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
-    return types.boolean(truths), generate
+    return types.boolean(condition), generate
 
 
 @intrinsic
-def stay_apart(typing: Any) -> Any:
-    """Keep the function where this stands from being compiled into its callers."""
+def no_inline(typing: Context) -> Any:
+    """Prevent the enclosing function from being inlined into its callers."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
         builder.function.attributes.add("noinline")
         return context.get_dummy_value()
 

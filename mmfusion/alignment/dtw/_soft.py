@@ -1,46 +1,49 @@
 """Soft-DTW: the soft minimum over all paths, its expected alignment and gradient.
 
-Sums over paths are formed themselves, not their logarithms: every cell holds a mantissa
-and an exponent, so that nothing under- or overflows however small gamma is, and a cell
-needs one power and no logarithm. Cells of a diagonal do not depend on each other and
-are computed together. The expected alignment is what goes through a cell from both
-ends; its errors are those of a few sums, where differences of long logarithms would
-lose digits.
+The partition function ``Z_ij = 2**(scale c_ij) (Z_i-1,j + Z_i,j-1 + Z_i-1,j-1)``, with
+scale = -1 / (gamma log 2), is accumulated itself, not its logarithm: every cell holds a
+mantissa and an exponent, so that nothing over- or underflows however small gamma is,
+and a cell needs one power and no logarithm. The cells of an anti-diagonal ("diagonal"
+below) are independent and computed together. The expected alignment is the product of
+the sums from both ends over Z of the last cell; it has the errors of a few sums, where
+differences of long logarithms would lose digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import factorial, isfinite, log
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_sequence
-from mmfusion.alignment.dtw._costs import make_costs, shape_of
-from mmfusion.alignment.dtw._kernels import Costs, _compiled, fill_costs
-from mmfusion.alignment.dtw._parameters import check_real, check_truth
+from mmfusion._typing import MetricLike
+from mmfusion.alignment.dtw._compilation import jit
+from mmfusion.alignment.dtw._costs import Costs, fill_costs, make_costs, n_frames_of
+from mmfusion.alignment.dtw._parameters import check_bool, check_real_at_least
 from mmfusion.alignment.dtw._path import dtw_distance
 
 LOG2 = log(2)
 LEAST_GAMMA = 1e-200
-CLOSED = -1e280  # exponent of a cell of infinite cost, or of nearly as much
-HARD = 1e14  # times gamma: costs from which soft-DTW is DTW, to rounding
-OUTSIDE = -1e300  # and of what lies beside the matrix
-TILE_ROWS, TILE_COLUMNS = 128, 256  # what is turned to diagonals within the cache
+FORBIDDEN_EXPONENT = -1e280  # of cells whose cost is infinite, or nearly
+OUTSIDE_EXPONENT = -1e300  # of what lies outside of the matrix: below any cell
+HARD_COST_RATIO = 1e14  # of a cost to gamma: above, soft-DTW is DTW up to rounding
+DIAGONAL_TILE_ROWS, DIAGONAL_TILE_COLUMNS = 128, 256  # of costs, to fit in the cache
 
-# layout of a float64: bits of the mantissa, of a one, and of 2**52 and its value
+# layout of a float64: bits of the mantissa, of the number 1, and of 2**52 and its value
 _MANTISSA, _ONE = 2**52 - 1, 0x3FF0000000000000
 _INTEGER_BITS, _INTEGER = 0x4330000000000000, 2.0**52
-# Taylor series of 2**t, to the last bit for abs(t) <= 1/2
+# Taylor series of 2**t, exact to the last bit for abs(t) <= 1/2
 _P0, _P1, _P2, _P3, _P4, _P5, _P6, _P7, _P8, _P9, _P10, _P11, _P12, _P13 = (
     LOG2**k / factorial(k) for k in range(14)
 )
 
 
-@_compiled
-def _power(t):
+@jit
+def _power_of_two(t):
+    """Compute 2**t for abs(t) <= 1/2, by Horner's scheme."""
     p = _P13 * t + _P12
     p = p * t + _P11
     p = p * t + _P10
@@ -56,94 +59,104 @@ def _power(t):
     return p * t + _P0
 
 
-@_compiled
-def _whole_power(exponent):
-    """Two to a whole number below 1024; zero below -1022."""
+@jit
+def _whole_power_of_two(exponent):
+    """Compute 2**exponent for a whole number below 1024; 0 below -1022."""
+    # adding 2**52 moves a whole number to the lowest bits, which are shifted to those
+    # of the exponent
     biased = max(exponent, -1023.0) + (_INTEGER + 1023)
     bits = np.float64(biased).view(np.int64)
     return np.int64(bits << 52).view(np.float64)
 
 
-# Each loop below writes one array, and two at most: LLVM vectorises none with more.
-# They begin at 0, for numba looks for negative indices in any other.
+# Each loop below writes one array, or two: LLVM vectorises none with more. All start at
+# index 0, since numba wraps negative indices of loops that may start elsewhere.
 
 
-@_compiled
-def _split(costs, scale, size, factors, shifts):
+@jit
+def _split_factors(costs, scale, size, factors, shifts):
+    """Write 2**(scale * cost) as a factor in [2**-0.5, 2**0.5] and an exponent."""
     for i in range(size):
-        power = max(costs[i] * scale, CLOSED)
+        power = max(costs[i] * scale, FORBIDDEN_EXPONENT)
         whole = np.floor(power + 0.5)
         shifts[i] = whole
-        factors[i] = _power(power - whole)
+        factors[i] = _power_of_two(power - whole)
 
 
-@_compiled
-def _greatest(beside, across, size, tops):
+@jit
+def _largest_exponents(beside, across, size, tops):
+    """Compute the largest exponent of the three neighbours of each cell."""
     for i in range(size):
         tops[i] = max(max(beside[i], beside[i + 1]), across[i])
 
 
-@_compiled
-def _add(beside, beside_exponents, across, across_exponents, tops, size, sums):
+@jit
+def _add_neighbors(
+    beside, beside_exponents, across, across_exponents, tops, size, sums
+):
+    """Sum the three neighbours of each cell, in units of the largest exponent."""
     for i in range(size):
         top = tops[i]
         sums[i] = (
-            beside[i] * _whole_power(beside_exponents[i] - top)
-            + beside[i + 1] * _whole_power(beside_exponents[i + 1] - top)
-            + across[i] * _whole_power(across_exponents[i] - top)
+            beside[i] * _whole_power_of_two(beside_exponents[i] - top)
+            + beside[i + 1] * _whole_power_of_two(beside_exponents[i + 1] - top)
+            + across[i] * _whole_power_of_two(across_exponents[i] - top)
         )
 
 
-@_compiled
-def _take_mantissas(sums, factors, size, mantissas):
+@jit
+def _extract_mantissas(sums, factors, size, mantissas):
+    """Write the mantissas, in [1, 2), of products."""
     for i in range(size):
         bits = np.float64(sums[i] * factors[i]).view(np.int64)
         mantissas[i] = np.int64((bits & _MANTISSA) | _ONE).view(np.float64)
 
 
-@_compiled
-def _take_exponents(sums, factors, tops, shifts, size, exponents):
+@jit
+def _extract_exponents(sums, factors, tops, shifts, size, exponents):
+    """Write the exponents of products, increased by those of their factors."""
     for i in range(size):
         bits = np.float64(sums[i] * factors[i]).view(np.int64)
         own = np.int64((bits >> 52) | _INTEGER_BITS).view(np.float64)
         exponents[i] = tops[i] + shifts[i] + (own - (_INTEGER + 1023))
 
 
-@_compiled
+@jit
 def _copy(values, size, out):
     for i in range(size):
         out[i] = values[i]
 
 
-@_compiled
-def _meet(mantissas, exponents, sums, tops, total, total_exponent, size, shares):
+@jit
+def _fill_expected(mantissas, exponents, sums, tops, total, total_exponent, size, out):
+    """Compute the expected alignment: sums from both ends, over that of all paths."""
     for i in range(size):
-        power = _whole_power(exponents[i] + tops[i] - total_exponent)
-        shares[i] = mantissas[i] * sums[i] * power / total
+        power = _whole_power_of_two(exponents[i] + tops[i] - total_exponent)
+        out[i] = mantissas[i] * sums[i] * power / total
 
 
-class _Rings(NamedTuple):
-    """Mantissas and exponents of a diagonal and of the two before, in turn.
+class _DiagonalRing(NamedTuple):
+    """Mantissas and exponents of a diagonal and of the two before, used cyclically.
 
     Parameters
     ----------
     mantissas, exponents : ndarray of shape (3, n + 2)
-        The entry of a row is one further than its number.
+        The entry of row i is at index i + 1.
     """
 
     mantissas: np.ndarray
     exponents: np.ndarray
 
 
-class _Work(NamedTuple):
-    """Room for one diagonal.
+class _DiagonalBuffers(NamedTuple):
+    """Intermediate results of one diagonal.
 
     Parameters
     ----------
     sums, tops : ndarray of shape (n,)
         Sums over the neighbours of each cell, and their exponents.
     factors, shifts : ndarray of shape (n,)
-        Mantissas and exponents of what the cells themselves contribute.
+        Factors and exponents of the cells themselves.
     """
 
     sums: np.ndarray
@@ -152,35 +165,35 @@ class _Work(NamedTuple):
     shifts: np.ndarray
 
 
-@_compiled
-def _start(n, entry):
-    """Make rings in which nothing but an entry before the first cell counts."""
-    mantissas, exponents = np.zeros((3, n + 2)), np.full((3, n + 2), OUTSIDE)
+@jit
+def _empty_diagonals(n, entry):
+    """Return a ring in which only an entry before the first cell is not 0."""
+    mantissas, exponents = np.zeros((3, n + 2)), np.full((3, n + 2), OUTSIDE_EXPONENT)
     mantissas[1, entry], exponents[1, entry] = 1, 0
-    work = _Work(np.empty(n), np.empty(n), np.empty(n), np.empty(n))
-    return _Rings(mantissas, exponents), work
+    work = _DiagonalBuffers(np.empty(n), np.empty(n), np.empty(n), np.empty(n))
+    return _DiagonalRing(mantissas, exponents), work
 
 
-@_compiled
+@jit
 def _fill_diagonal(costs, scale, begin, size, ahead, done, rings, work):
-    """Fill a diagonal of ``Z = 2**(scale * c) * (sum of Z over the neighbours)``.
+    """Compute a diagonal of ``Z = 2**(scale * c) * (sum of Z over the neighbours)``.
 
     Parameters
     ----------
     costs : ndarray
-        Local costs, from those of the diagonal on.
+        Local costs, from the first of the diagonal on.
     scale : float
-        What makes a cost the logarithm of a factor, to the base 2.
+        Factor that turns a cost into a logarithm to the base 2.
     begin, size : int
-        First row of the diagonal, and their number.
+        First row of the diagonal, and its number of cells.
     ahead : int
-        0 where neighbours lie in the rows above, 1 where in those below.
+        0 if neighbours lie in the rows above, 1 if in those below.
     done : int
-        How many diagonals were filled.
-    rings : _Rings
-        Holds the two before, and then this one.
-    work : _Work
-        To work in.
+        Number of diagonals that are computed.
+    rings : _DiagonalRing
+        The two before; receives this one.
+    work : _DiagonalBuffers
+        Arrays to overwrite.
     """
     sums, tops, factors, shifts = work
     near, far, own = begin + ahead, begin + 2 * ahead, done % 3
@@ -189,36 +202,36 @@ def _fill_diagonal(costs, scale, begin, size, ahead, done, rings, work):
     beside_exponents = rings.exponents[(done + 2) % 3][near:]
     across = rings.mantissas[(done + 1) % 3][far:]
     across_exponents = rings.exponents[(done + 1) % 3][far:]
-    _split(costs, scale, size, factors, shifts)
-    _greatest(beside_exponents, across_exponents, size, tops)
-    _add(beside, beside_exponents, across, across_exponents, tops, size, sums)
-    _take_mantissas(sums, factors, size, mantissas[begin + 1 :])
-    _take_exponents(sums, factors, tops, shifts, size, exponents[begin + 1 :])
+    _split_factors(costs, scale, size, factors, shifts)
+    _largest_exponents(beside_exponents, across_exponents, size, tops)
+    _add_neighbors(beside, beside_exponents, across, across_exponents, tops, size, sums)
+    _extract_mantissas(sums, factors, size, mantissas[begin + 1 :])
+    _extract_exponents(sums, factors, tops, shifts, size, exponents[begin + 1 :])
     mantissas[begin] = mantissas[begin + size + 1] = 0
-    exponents[begin] = exponents[begin + size + 1] = OUTSIDE
+    exponents[begin] = exponents[begin + size + 1] = OUTSIDE_EXPONENT
 
 
-@_compiled
+@jit
 def _sum_paths(costs, n, m, scale, mantissas, exponents):
-    """Sum over the paths from the first cell, to every cell.
+    """Sum over the paths from the first cell to every cell.
 
     Parameters
     ----------
     costs : ndarray of shape (n * m,)
         Local costs, diagonal by diagonal.
     n, m : int
-        Frames.
+        Numbers of frames.
     scale : float
-        What makes a cost the logarithm of a factor, to the base 2.
+        Factor that turns a cost into a logarithm to the base 2.
     mantissas, exponents : ndarray of shape (n * m,)
-        Become the sums, diagonal by diagonal; may be empty.
+        Arrays to which the sums are written, diagonal by diagonal; may be empty.
 
     Returns
     -------
     tuple of float
         Mantissa and exponent of the last cell.
     """
-    rings, work = _start(n, 0)
+    rings, work = _empty_diagonals(n, 0)
     at = 0
     for k in range(n + m - 1):
         begin = max(0, k - m + 1)
@@ -232,18 +245,18 @@ def _sum_paths(costs, n, m, scale, mantissas, exponents):
     return rings.mantissas[last, n], rings.exponents[last, n]
 
 
-@_compiled
+@jit
 def _sum_paths_back(costs, n, m, scale, mantissas, exponents):
-    """Sum over the paths from the last cell, and see what goes through each cell.
+    """Sum over the paths from the last cell, and compute the expected alignment.
 
     Parameters
     ----------
     costs : ndarray of shape (n * m,)
-        Local costs, diagonal by diagonal. Become the expected alignment.
+        Local costs, diagonal by diagonal; overwritten by the expected alignment.
     n, m, scale, mantissas, exponents
-        As `_sum_paths` took and left them.
+        Arguments of `_sum_paths`, after it.
     """
-    rings, work = _start(n, n + 1)
+    rings, work = _empty_diagonals(n, n + 1)
     at = n * m
     total, total_exponent = mantissas[at - 1], exponents[at - 1]
     for done in range(n + m - 1):
@@ -253,59 +266,61 @@ def _sum_paths_back(costs, n, m, scale, mantissas, exponents):
         at -= size
         own = costs[at:]
         _fill_diagonal(own, scale, begin, size, 1, done, rings, work)
-        passed, passed_exponents = mantissas[at:], exponents[at:]
+        forward, forward_exponents = mantissas[at:], exponents[at:]
         sums, tops = work.sums, work.tops
-        _meet(passed, passed_exponents, sums, tops, total, total_exponent, size, own)
+        _fill_expected(
+            forward, forward_exponents, sums, tops, total, total_exponent, size, own
+        )
 
 
-@_compiled
+@jit
 def _fill_by_diagonals(costs, n, m, diagonals):
-    """Write local costs diagonal by diagonal.
+    """Compute local costs diagonal by diagonal.
 
     Parameters
     ----------
     costs : Costs
-        What they are made from.
+        The local costs.
     n, m : int
-        Frames.
+        Numbers of frames.
     diagonals : ndarray of shape (n * m,)
-        Where to.
+        Array to which they are written.
     """
-    room = np.empty(min(n, TILE_ROWS) * min(m, TILE_COLUMNS))
-    for i0 in range(0, n, TILE_ROWS):
-        i1 = min(i0 + TILE_ROWS, n)
-        for j0 in range(0, m, TILE_COLUMNS):
-            j1 = min(j0 + TILE_COLUMNS, m)
-            fill_costs(costs, i0, i1, j0, j1, room)
-            _copy_tile(room, i0, i1, j0, j1, n, m, diagonals, False)
+    tile = np.empty(min(n, DIAGONAL_TILE_ROWS) * min(m, DIAGONAL_TILE_COLUMNS))
+    for i0 in range(0, n, DIAGONAL_TILE_ROWS):
+        i1 = min(i0 + DIAGONAL_TILE_ROWS, n)
+        for j0 in range(0, m, DIAGONAL_TILE_COLUMNS):
+            j1 = min(j0 + DIAGONAL_TILE_COLUMNS, m)
+            fill_costs(costs, i0, i1, j0, j1, tile)
+            _copy_tile(tile, i0, i1, j0, j1, n, m, diagonals, False)
 
 
-@_compiled
+@jit
 def _fill_by_rows(diagonals, table):
-    """Copy a matrix that is given diagonal by diagonal.
+    """Copy a matrix that is stored diagonal by diagonal to rows.
 
     Parameters
     ----------
     diagonals : ndarray of shape (n * m,)
         Its cells.
     table : ndarray of shape (n, m)
-        Becomes the matrix.
+        Array to which the matrix is written.
     """
     n, m = table.shape
-    room = np.empty(min(n, TILE_ROWS) * min(m, TILE_COLUMNS))
-    for i0 in range(0, n, TILE_ROWS):
-        i1 = min(i0 + TILE_ROWS, n)
-        for j0 in range(0, m, TILE_COLUMNS):
-            j1 = min(j0 + TILE_COLUMNS, m)
-            _copy_tile(room, i0, i1, j0, j1, n, m, diagonals, True)
-            tile = room[: (i1 - i0) * (j1 - j0)]
-            table[i0:i1, j0:j1] = tile.reshape(i1 - i0, j1 - j0)
+    tile = np.empty(min(n, DIAGONAL_TILE_ROWS) * min(m, DIAGONAL_TILE_COLUMNS))
+    for i0 in range(0, n, DIAGONAL_TILE_ROWS):
+        i1 = min(i0 + DIAGONAL_TILE_ROWS, n)
+        for j0 in range(0, m, DIAGONAL_TILE_COLUMNS):
+            j1 = min(j0 + DIAGONAL_TILE_COLUMNS, m)
+            _copy_tile(tile, i0, i1, j0, j1, n, m, diagonals, True)
+            cells = tile[: (i1 - i0) * (j1 - j0)]
+            table[i0:i1, j0:j1] = cells.reshape(i1 - i0, j1 - j0)
 
 
-@_compiled
+@jit
 def _copy_tile(tile, i0, i1, j0, j1, n, m, diagonals, back):
-    """Copy a tile, row by row, to its place among the diagonals, or `back`."""
-    stride = np.uint64(j1 - j0 - 1)  # numba looks for negative indices in signed ones
+    """Copy a tile, stored by rows, to its place among the diagonals, or `back`."""
+    stride = np.uint64(j1 - j0 - 1)  # numba wraps negative indices of signed integers
     for k in range(i0 + j0, i1 + j1 - 1):
         begin, end = max(i0, k - j1 + 1), min(i1, k - j0 + 1)
         at = np.uint64((begin - i0) * (j1 - j0) + k - begin - j0)
@@ -318,7 +333,7 @@ def _copy_tile(tile, i0, i1, j0, j1, n, m, diagonals, back):
                 diagonals[to + i] = tile[at + i * stride]
 
 
-@_compiled
+@jit
 def _before(k, n, m):
     """Count the cells of the diagonals before the k-th."""
     above, beside = max(0, k - n), max(0, k - m)
@@ -326,12 +341,12 @@ def _before(k, n, m):
 
 
 class SoftDTWAlignment(NamedTuple):
-    """What `soft_dtw_alignment` gives.
+    """Result of `soft_dtw_alignment`.
 
     Parameters
     ----------
     value : float
-        Soft-DTW of both sequences.
+        Soft-DTW of the two sequences.
     expected : ndarray of shape (n, m)
         Probability that a path, drawn in proportion to exp(-cost / gamma), visits a
         cell. The first and the last cell have 1; rows and columns add up to at least 1.
@@ -342,12 +357,12 @@ class SoftDTWAlignment(NamedTuple):
 
 
 class SoftDTWGradient(NamedTuple):
-    """What `soft_dtw_gradient` gives.
+    """Result of `soft_dtw_gradient`.
 
     Parameters
     ----------
     value : float
-        Soft-DTW of both sequences, or its divergence.
+        Soft-DTW of the two sequences, or its divergence.
     gradient : ndarray of shape (n, d)
         Its gradient with respect to the first sequence.
     """
@@ -357,31 +372,32 @@ class SoftDTWGradient(NamedTuple):
 
 
 def soft_dtw(
-    x: Any,
-    y: Any = None,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
     *,
     gamma: float = 1.0,
-    metric: str | Callable[..., Any] = "sqeuclidean",
+    metric: MetricLike = "sqeuclidean",
     divergence: bool = False,
 ) -> float:
     """Compute soft-DTW, the soft minimum of the costs of all warping paths.
 
-    ``-gamma log sum_paths exp(-cost / gamma)``, where the cost of a path is the sum of
-    local costs along it, steps are (1, 0), (0, 1) and (1, 1), and all weigh the same.
+    The value is ``-gamma log sum_paths exp(-cost / gamma)``, where the cost of a path
+    is the sum of local costs along it; steps are (1, 0), (0, 1) and (1, 1), of weight
+    1.
 
     Parameters
     ----------
     x : array-like of shape (n, d)
-        A sequence; one of shape (n,) has a single feature. For 'precomputed' the local
-        costs, of shape (n, m).
+        First sequence; one of shape (n,) has a single feature. For 'precomputed' the
+        local costs, of shape (n, m).
     y : array-like of shape (m, d), default=None
-        The other one; None for 'precomputed'.
+        Second sequence; None for 'precomputed'.
     gamma : float, default=1.0
         Softness, in units of the local costs. Near 0 the value is that of DTW.
     metric : str or callable, default='sqeuclidean'
         Local cost of two frames: 'sqeuclidean', 'euclidean', 'cosine', 'correlation',
-        'manhattan', 'precomputed', or a function of two arrays of frames that gives
-        the matrix of their costs. A cost may be inf, where no path may go.
+        'manhattan', 'precomputed', or a function of two arrays of frames that returns
+        the matrix of their costs. No path visits cells whose cost is inf.
     divergence : bool, default=False
         Whether the mean of the values of `x` with itself and `y` with itself is
         subtracted, which makes the value of a sequence with itself 0.
@@ -389,29 +405,29 @@ def soft_dtw(
     Returns
     -------
     float
-        The value. It may be negative, and a sequence compared with itself has one
-        below 0, unless `divergence`.
+        The value. Without `divergence` it may be negative, and is for a sequence with
+        itself.
 
     Raises
     ------
     TypeError
-        If an option has another type.
+        If a parameter has another type.
     ValueError
         If `gamma` is not positive, a sequence is empty or has a value that is NaN or
-        infinite, the sequences have different features, no path has a finite cost, a
-        divergence of costs is asked for, or the value or the memory that is needed is
-        too large.
+        infinite, the sequences have different features, no path has a finite cost,
+        `divergence` is set for precomputed costs, or the value or the memory that is
+        needed is too large.
 
     See Also
     --------
-    soft_dtw_alignment : Gives the expected alignment too.
-    soft_dtw_gradient : Gives the gradient too.
-    dtw_barycenter : Averages sequences under it.
+    soft_dtw_alignment : The value and the expected alignment.
+    soft_dtw_gradient : The value and its gradient.
+    dtw_barycenter : Mean of sequences under soft-DTW.
 
     Notes
     -----
-    All is computed in float64, also for float32. Memory is one number per
-    cell.
+    All is computed in float64, also for float32. Memory is one number per pair of
+    frames.
 
     References
     ----------
@@ -432,38 +448,42 @@ def soft_dtw(
     >>> soft_dtw(x, x, divergence=True)
     0.0
     """
-    divergence = check_truth(divergence, "divergence")
+    divergence = check_bool(divergence, "divergence")
     if divergence and isinstance(metric, str) and metric == "precomputed":
         raise ValueError(
             "divergence=True needs both sequences, and metric='precomputed' has only "
             "costs; subtract (soft_dtw(costs of x, x) + soft_dtw(costs of y, y)) / 2"
         )
-    value = _value(x, y, metric, gamma)
+    value = _soft_value(x, y, metric, gamma)
     if divergence:
-        own = [_value(z, z, metric, gamma) for z in (x, y)]
-        value -= (own[0] + own[1]) / 2
+        both = x, cast(ArrayLike, y)
+        own, other = (_soft_value(z, z, metric, gamma) for z in both)
+        value -= (own + other) / 2
     return value
 
 
 def soft_dtw_alignment(
-    x: Any,
-    y: Any = None,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
     *,
     gamma: float = 1.0,
-    metric: str | Callable[..., Any] = "sqeuclidean",
+    metric: MetricLike = "sqeuclidean",
 ) -> SoftDTWAlignment:
     """Compute soft-DTW and the expected alignment.
+
+    The expected alignment is the probability that a path, drawn in proportion to
+    ``exp(-cost / gamma)``, visits a pair of frames.
 
     Parameters
     ----------
     x : array-like of shape (n, d)
-        A sequence; one of shape (n,) has a single feature. For 'precomputed' the local
-        costs, of shape (n, m).
+        First sequence; one of shape (n,) has a single feature. For 'precomputed' the
+        local costs, of shape (n, m).
     y : array-like of shape (m, d), default=None
-        The other one; None for 'precomputed'.
+        Second sequence; None for 'precomputed'.
     gamma : float, default=1.0
-        Softness, in units of the local costs. Near 0 the expected alignment is a path,
-        or the mean of several that are as good.
+        Softness, in units of the local costs. Near 0 the expected alignment is the best
+        path, or the mean of all best ones.
     metric : str or callable, default='sqeuclidean'
         Local cost of two frames, as in `soft_dtw`.
 
@@ -476,15 +496,16 @@ def soft_dtw_alignment(
     Raises
     ------
     TypeError, ValueError
-        As `soft_dtw` does.
+        Under the conditions of `soft_dtw`.
 
     See Also
     --------
-    soft_dtw : Gives the value alone, for less memory.
+    soft_dtw : The value alone, in less memory.
 
     Notes
     -----
-    All is computed in float64, also for float32. Memory is three numbers per cell.
+    All is computed in float64, also for float32. Memory is three numbers per
+    pair of frames.
 
     References
     ----------
@@ -498,25 +519,25 @@ def soft_dtw_alignment(
     >>> expected.round(3).tolist()  # the middle frame goes with either
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
-    return _align(x, y, metric, gamma)
+    return _expected_alignment(x, y, metric, gamma)
 
 
 def soft_dtw_gradient(
-    x: Any, y: Any, *, gamma: float = 1.0, divergence: bool = False
+    x: ArrayLike, y: ArrayLike, *, gamma: float = 1.0, divergence: bool = False
 ) -> SoftDTWGradient:
     """Compute soft-DTW of squared Euclidean costs and its gradient.
 
     Parameters
     ----------
     x : array-like of shape (n, d)
-        The sequence to move; one of shape (n,) has a single feature.
+        The sequence of the gradient; one of shape (n,) has a single feature.
     y : array-like of shape (m, d)
-        The other one.
+        Second sequence.
     gamma : float, default=1.0
         Softness, in units of the squared distance of two frames.
     divergence : bool, default=False
         Whether the mean of the values of `x` with itself and `y` with itself is
-        subtracted. The divergence is 0 where both are the same.
+        subtracted. The divergence of equal sequences is 0.
 
     Returns
     -------
@@ -527,11 +548,11 @@ def soft_dtw_gradient(
     Raises
     ------
     TypeError, ValueError
-        As `soft_dtw` does.
+        Under the conditions of `soft_dtw`.
 
     See Also
     --------
-    soft_dtw : Gives the value alone, for less memory.
+    soft_dtw : The value alone, in less memory.
 
     References
     ----------
@@ -548,13 +569,13 @@ def soft_dtw_gradient(
     >>> gradient.round(3).ravel().tolist()
     [0.0, 2.0]
     """
-    divergence = check_truth(divergence, "divergence")
+    divergence = check_bool(divergence, "divergence")
     x, y = as_sequence(x, "x"), as_sequence(y, "y")
     value, gradient = _value_and_gradient(x, y, gamma)
     if divergence:
         own, own_gradient = _value_and_gradient(x, x, gamma)
         value -= (own + soft_dtw(y, y, gamma=gamma)) / 2
-        # x takes both places there, and counts half
+        # x is both arguments there, which doubles the gradient of half the value
         gradient -= own_gradient
     return SoftDTWGradient(value, gradient.astype(x.dtype, copy=False))
 
@@ -562,55 +583,61 @@ def soft_dtw_gradient(
 def _value_and_gradient(
     x: np.ndarray, y: np.ndarray, gamma: float
 ) -> tuple[float, np.ndarray]:
-    value, expected = _align(x, y, "sqeuclidean", gamma)
-    middle = y.mean(axis=0, dtype=np.float64)  # about it fewer digits cancel
+    value, expected = _expected_alignment(x, y, "sqeuclidean", gamma)
+    # sum_j E_ij 2 (x_i - y_j); centred, so that fewer digits cancel
+    middle = y.mean(axis=0, dtype=np.float64)
     x, y = x - middle, y - middle
     return value, 2 * (x * expected.sum(axis=1)[:, None] - expected @ y)
 
 
-def _local_costs(x: Any, y: Any, metric: str | Callable[..., Any]) -> Costs:
+def _float64_costs(x: ArrayLike, y: ArrayLike | None, metric: MetricLike) -> Costs:
     costs = make_costs(x, y, metric, np.float64)
-    # one type, for which all is compiled once, whatever a callable or the user gives
+    # one type and layout, so that compilation happens once
     own = (np.require(z, np.float64, ["C", "W"]) for z in (costs.x, costs.y))
     return Costs(costs.kind, costs.root, *own)
 
 
-def _value(x: Any, y: Any, metric: Any, gamma: Any) -> float:
-    gamma = _softness(gamma)
+def _soft_value(
+    x: ArrayLike, y: ArrayLike | None, metric: MetricLike, gamma: float
+) -> float:
+    gamma = _checked_gamma(gamma)
     scale = -1 / (gamma * LOG2)
-    costs = _local_costs(x, y, metric)
-    n, m = shape_of(costs)
-    _check_fits(n, m, n_tables=1)
-    diagonals, nothing = np.empty(n * m), np.empty(0)
+    costs = _float64_costs(x, y, metric)
+    n, m = n_frames_of(costs)
+    _check_tables_fit(n, m, n_tables=1)
+    diagonals, empty = np.empty(n * m), np.empty(0)
     _fill_by_diagonals(costs, n, m, diagonals)
-    mantissa, exponent = _sum_paths(diagonals, n, m, scale, nothing, nothing)
-    if exponent <= CLOSED:
+    mantissa, exponent = _sum_paths(diagonals, n, m, scale, empty, empty)
+    if exponent <= FORBIDDEN_EXPONENT:
         return _hard_value(x, y, metric)
-    return _from_sum(gamma, mantissa, exponent)
+    return _value_of_sum(gamma, mantissa, exponent)
 
 
-def _align(x: Any, y: Any, metric: Any, gamma: Any) -> SoftDTWAlignment:
-    gamma = _softness(gamma)
+def _expected_alignment(
+    x: ArrayLike, y: ArrayLike | None, metric: MetricLike, gamma: float
+) -> SoftDTWAlignment:
+    gamma = _checked_gamma(gamma)
     scale = -1 / (gamma * LOG2)
-    costs = _local_costs(x, y, metric)
-    n, m = shape_of(costs)
-    _check_fits(n, m, n_tables=3)
+    costs = _float64_costs(x, y, metric)
+    n, m = n_frames_of(costs)
+    _check_tables_fit(n, m, n_tables=3)
     diagonals, sums, exponents = np.empty(n * m), np.empty(n * m), np.empty(n * m)
     _fill_by_diagonals(costs, n, m, diagonals)
     mantissa, exponent = _sum_paths(diagonals, n, m, scale, sums, exponents)
-    if exponent <= CLOSED:
+    if exponent <= FORBIDDEN_EXPONENT:
         value = _hard_value(x, y, metric)
     else:
-        value = _from_sum(gamma, mantissa, exponent)
-    if value > 2 * HARD * gamma:  # beyond, sums of exponents would be rounded
-        return _align(x, y, metric, value / HARD)._replace(value=value)
+        value = _value_of_sum(gamma, mantissa, exponent)
+    if value > 2 * HARD_COST_RATIO * gamma:  # beyond, exponents lose whole digits
+        softer = value / HARD_COST_RATIO
+        return _expected_alignment(x, y, metric, softer)._replace(value=value)
     _sum_paths_back(diagonals, n, m, scale, sums, exponents)
-    expected = sums.reshape(n, m)  # its place is free
+    expected = sums.reshape(n, m)  # the memory of the sums is free now
     _fill_by_rows(diagonals, expected)
     return SoftDTWAlignment(value, expected)
 
 
-def _check_fits(n: int, m: int, n_tables: int) -> None:
+def _check_tables_fit(n: int, m: int, n_tables: int) -> None:
     check_fits(
         n_tables * n * m * np.dtype(np.float64).itemsize,
         f"soft-DTW of {n} and {m} frames",
@@ -618,8 +645,8 @@ def _check_fits(n: int, m: int, n_tables: int) -> None:
     )
 
 
-def _softness(gamma: Any) -> float:
-    gamma = check_real(gamma, "gamma", 0)
+def _checked_gamma(gamma: float) -> float:
+    gamma = check_real_at_least(gamma, "gamma", 0)
     if gamma <= LEAST_GAMMA:
         raise ValueError(
             f"gamma={gamma}; soft-DTW needs one above 0: its limit at 0 is dtw_distance"
@@ -627,15 +654,16 @@ def _softness(gamma: Any) -> float:
     return gamma
 
 
-def _hard_value(x: Any, y: Any, metric: Any) -> float:
-    """Compute DTW, which is soft-DTW to rounding where costs are that large.
+def _hard_value(x: ArrayLike, y: ArrayLike | None, metric: MetricLike) -> float:
+    """Compute DTW, which equals soft-DTW up to rounding for costs that are so large.
 
-    Raises the error for costs that overflow, or that leave no path.
+    Raise the error for costs that overflow, or without a path.
     """
     return dtw_distance(x, y, metric=metric)
 
 
-def _from_sum(gamma: float, mantissa: float, exponent: float) -> float:
+def _value_of_sum(gamma: float, mantissa: float, exponent: float) -> float:
+    """Return -gamma log Z of the last cell."""
     value = -gamma * LOG2 * (exponent + log(mantissa) / LOG2)
     if not isfinite(value):
         raise ValueError(

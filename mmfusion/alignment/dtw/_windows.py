@@ -1,21 +1,42 @@
-"""Windows: which frames of one sequence may be aligned with which of the other."""
+"""Windows: the pairs of frames that a warping path may visit."""
 
 from __future__ import annotations
 
+import math
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment.dtw._kernels import Window, band
+from mmfusion.alignment.dtw._compilation import jit
+
+# corners of a window are cells although their coordinates are rounded
+CORNER_TOLERANCE = 1e-9
+
+
+class Window(NamedTuple):
+    """Columns of each row that a path may visit.
+
+    Parameters
+    ----------
+    starts, stops : ndarray of int of shape (n,)
+        First column of each row, and the one after its last; neither ever decreases.
+    whole : bool
+        Whether the window holds all columns of all rows.
+    """
+
+    starts: np.ndarray
+    stops: np.ndarray
+    whole: bool
 
 
 def whole_window(n: int, m: int) -> Window:
-    """Make a window that holds every path.
+    """Return the window that holds every path.
 
     Parameters
     ----------
     n, m : int
-        Frames of the sequences.
+        Numbers of frames of the sequences.
 
     Returns
     -------
@@ -25,38 +46,113 @@ def whole_window(n: int, m: int) -> Window:
     return Window(np.zeros(n, np.int64), np.full(n, m, np.int64), True)
 
 
-def frames_of(radius: float, n: int, m: int) -> float:
-    """Tell a radius in frames, which may be given as a share of the longer sequence.
+@jit
+def band(n, m, reach):
+    """Return the window around the straight line from the first frames to the last.
+
+    Parameters
+    ----------
+    n, m : int
+        Numbers of frames of the sequences.
+    reach : float
+        Half width in frames of the longer sequence.
+
+    Returns
+    -------
+    Window
+        The band.
+    """
+    starts, stops = np.zeros(n, np.int64), np.full(n, m)
+    slope = (m - 1) / (n - 1) if n > 1 else 0.0
+    width = (reach if m >= n else reach * slope) + CORNER_TOLERANCE
+    whole = True
+    for i in range(n if n > 1 else 0):
+        starts[i] = max(0, math.ceil(i * slope - width))
+        stops[i] = min(m, math.floor(i * slope + width) + 1)
+        whole = whole and starts[i] == 0 and stops[i] == m
+    return Window(starts, stops, whole)
+
+
+@jit
+def mask_outside(tile, window, i0, j0):
+    """Set the costs outside of a window to infinity.
+
+    Parameters
+    ----------
+    tile : ndarray of shape (rows, columns)
+        The costs, changed in place.
+    window : Window
+        The cells that a path may visit.
+    i0, j0 : int
+        Row and column of the first cell of the tile.
+    """
+    for i in range(len(tile)):
+        tile[i, : max(window.starts[i0 + i] - j0, 0)] = np.inf
+        tile[i, max(window.stops[i0 + i] - j0, 0) :] = np.inf
+
+
+@jit
+def transposed(window, m):
+    """Return the window of the same cells with rows and columns exchanged.
+
+    Parameters
+    ----------
+    window : Window
+        A window that holds a path.
+    m : int
+        Number of its columns.
+
+    Returns
+    -------
+    Window
+        Rows for each column.
+    """
+    n = len(window.starts)
+    starts, stops = np.zeros(m, np.int64), np.full(m, n, np.int64)
+    if window.whole:
+        return Window(starts, stops, True)
+    first = past = 0
+    for j in range(m):
+        while window.stops[first] <= j:
+            first += 1
+        while past < n and window.starts[past] <= j:
+            past += 1
+        starts[j], stops[j] = first, past
+    return Window(starts, stops, False)
+
+
+def radius_in_frames(radius: float, n: int, m: int) -> float:
+    """Convert a radius that may be a share of the longer sequence to frames.
 
     Parameters
     ----------
     radius : int or float
-        An int is in frames, a float a share.
+        An int is a number of frames, a float a share of the longer sequence.
     n, m : int
-        Frames of the sequences.
+        Numbers of frames of the sequences.
 
     Returns
     -------
     float
-        In frames.
+        The radius in frames.
     """
     longest = max(n, m)
-    # an int may be too large for a float
+    # an int may be too large to convert to a float
     return radius * longest if isinstance(radius, float) else min(radius, longest)
 
 
 def sakoe_chiba(n: int, m: int, radius: float) -> Window:
-    """Make a band about the straight line from the first frames to the last.
+    """Return the band of Sakoe and Chiba around the straight line between the ends.
 
-    A cell is inside if it is at most `radius` frames of the longer sequence from where
-    the line crosses its frame of the shorter one.
+    A cell is inside if it is at most `radius` frames of the longer sequence from the
+    point where the line crosses its frame of the shorter one.
 
     Parameters
     ----------
     n, m : int
-        Frames of the sequences.
+        Numbers of frames of the sequences.
     radius : int or float
-        In frames of the longer sequence; a float is a share of its length.
+        Half width in frames of the longer sequence; a float is a share of its length.
 
     Returns
     -------
@@ -66,7 +162,7 @@ def sakoe_chiba(n: int, m: int, radius: float) -> Window:
     Raises
     ------
     ValueError
-        If no path fits in; tells the smallest radius with one.
+        If no path fits into it; the message names the smallest radius with a path.
 
     References
     ----------
@@ -74,26 +170,29 @@ def sakoe_chiba(n: int, m: int, radius: float) -> Window:
     spoken word recognition. IEEE Transactions on ASSP 26(1), 43-49.
     """
     check_radius(radius, n, m)
-    return band(n, m, frames_of(radius, n, m))
+    return band(n, m, radius_in_frames(radius, n, m))
 
 
 def check_radius(radius: float, n: int, m: int) -> None:
-    """Refuse a radius without a path: a frame has to bridge as many of the longer one.
+    """Check that a path fits into a band.
+
+    Where one sequence is longer, each frame of the shorter one has to be aligned with
+    several of the longer one, which takes a band of some width.
 
     Parameters
     ----------
     radius : int or float
-        In frames of the longer sequence; a float is a share of its length.
+        Half width in frames of the longer sequence; a float is a share of its length.
     n, m : int
-        Frames of the sequences.
+        Numbers of frames of the sequences.
 
     Raises
     ------
     ValueError
-        If no path fits in; tells the smallest radius with one.
+        If no path fits into it; the message names the smallest radius with a path.
     """
     needed = least_radius(n, m)
-    if frames_of(radius, n, m) < needed:
+    if radius_in_frames(radius, n, m) < needed:
         raise ValueError(
             f"no path fits into radius={radius} for {n} and {m} frames; the smallest "
             f"radius is {needed}"
@@ -102,12 +201,12 @@ def check_radius(radius: float, n: int, m: int) -> None:
 
 @cache
 def least_radius(n: int, m: int) -> int:
-    """Tell the smallest radius in whole frames that leaves a path.
+    """Return the smallest radius in whole frames whose band holds a path.
 
     Parameters
     ----------
     n, m : int
-        Frames of the sequences.
+        Numbers of frames of the sequences.
 
     Returns
     -------
@@ -117,6 +216,7 @@ def least_radius(n: int, m: int) -> int:
     short, long = sorted((n, m))
     if short == 1:
         return 0
+    # half the slope of the line, to which the search adds a frame at most
     radius = max(0, int(((long - 1) / (short - 1) - 1) // 2))
     while not _holds_a_path(band(short, long, radius), long):
         radius += 1
@@ -124,18 +224,18 @@ def least_radius(n: int, m: int) -> int:
 
 
 def itakura(n: int, m: int, max_slope: float) -> Window:
-    """Make a parallelogram of paths that are never too steep or too flat.
+    """Return the parallelogram of Itakura, of paths within two slopes.
 
-    A cell is inside if its center is, or if it is the nearest to the straight line from
-    the first frames to the last, seen from its frame of the longer sequence. So there
-    is always a path.
+    A cell is inside if its centre is, or if it is the nearest to the straight line from
+    the first frames to the last, as seen from its frame of the longer sequence. So the
+    window always holds a path.
 
     Parameters
     ----------
     n, m : int
-        Frames of the sequences.
+        Numbers of frames of the sequences.
     max_slope : float
-        A path has at most this slope, and at least its inverse, relative to the
+        Largest slope of a path, and the inverse of its smallest one, relative to the
         straight line and seen from both of its ends; at least 1.
 
     Returns
@@ -150,47 +250,31 @@ def itakura(n: int, m: int, max_slope: float) -> Window:
     """
     if min(n, m) == 1:
         return whole_window(n, m)
-    max_slope = min(max_slope, n * m)  # which no cell is outside of
+    max_slope = min(max_slope, n * m)  # at this slope every cell is inside
     i, line = np.arange(n), (m - 1) / (n - 1)
     steep, flat = line * max_slope, line / max_slope
-    back = n - 1 - i
-    low = np.maximum(flat * i, m - 1 - steep * back)
-    high = np.minimum(steep * i, m - 1 - flat * back)
+    rows_left = n - 1 - i
+    low = np.maximum(flat * i, m - 1 - steep * rows_left)
+    high = np.minimum(steep * i, m - 1 - flat * rows_left)
     nearest = band(n, m, max(line, 1 / line) / 2)
-    starts = np.minimum(np.ceil(low - 1e-9), nearest.starts)
-    stops = np.maximum(np.floor(high + 1e-9) + 1, nearest.stops)
-    return _clipped(starts, stops, m)
+    starts = np.minimum(np.ceil(low - CORNER_TOLERANCE), nearest.starts)
+    stops = np.maximum(np.floor(high + CORNER_TOLERANCE) + 1, nearest.stops)
+    return _monotone_window(starts, stops, m)
 
 
-def _clipped(starts: np.ndarray, stops: np.ndarray, m: int) -> Window:
-    starts = np.maximum.accumulate(np.clip(starts, 0, m - 1)).astype(np.int64)
-    stops = np.maximum.accumulate(np.clip(stops, 1, m)).astype(np.int64)
-    return Window(starts, stops, bool((starts == 0).all() and (stops == m).all()))
-
-
-def _holds_a_path(window: Window, m: int) -> bool:
-    starts, stops, _ = window
-    return bool(
-        starts[0] == 0
-        and stops[-1] == m
-        and (starts < stops).all()
-        and (starts[1:] <= stops[:-1]).all()
-    )
-
-
-def around(path: np.ndarray, n: int, m: int, factor: int, radius: int) -> Window:
-    """Make a window about a path of sequences that were shortened.
+def around_path(path: np.ndarray, n: int, m: int, factor: int, radius: int) -> Window:
+    """Return the window around a path of shortened sequences.
 
     Parameters
     ----------
     path : ndarray of int of shape (length, 2)
         Path of the short sequences.
     n, m : int
-        Frames of the long ones.
+        Numbers of frames of the long ones.
     factor : int
-        How many frames became one.
+        Number of frames that were averaged to one.
     radius : int
-        How many frames of the long sequences are added on each side.
+        Number of frames of the long sequences that are added on each side.
 
     Returns
     -------
@@ -204,4 +288,21 @@ def around(path: np.ndarray, n: int, m: int, factor: int, radius: int) -> Window
         stops[rows] = np.maximum(stops[rows], (j + 1) * factor + radius)
     # no column of a later row lies before those of an earlier one
     starts = np.minimum.accumulate(starts[::-1])[::-1]
-    return _clipped(starts, stops, m)
+    return _monotone_window(starts, stops, m)
+
+
+def _monotone_window(starts: np.ndarray, stops: np.ndarray, m: int) -> Window:
+    """Clip the columns of a window to the matrix, and let none decrease."""
+    starts = np.maximum.accumulate(np.clip(starts, 0, m - 1)).astype(np.int64)
+    stops = np.maximum.accumulate(np.clip(stops, 1, m)).astype(np.int64)
+    return Window(starts, stops, bool((starts == 0).all() and (stops == m).all()))
+
+
+def _holds_a_path(window: Window, m: int) -> bool:
+    starts, stops, _ = window
+    return bool(
+        starts[0] == 0
+        and stops[-1] == m
+        and (starts < stops).all()
+        and (starts[1:] <= stops[:-1]).all()
+    )

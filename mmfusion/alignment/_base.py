@@ -1,0 +1,364 @@
+"""The base of aligners: input, threads, warping, the way back, and output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.parallel import Parallel, delayed
+
+from mmfusion._block_checks import ModalityTags
+from mmfusion._blocks import is_sequences
+from mmfusion._memory import check_fits
+from mmfusion._sklearn_compat import (
+    INTEGER,
+    Interval,
+    container_adapter,
+    fit_context,
+)
+from mmfusion._typing import ModalitiesLike
+from mmfusion._validation import is_multimodal
+from mmfusion.alignment._alignments import Alignment
+from mmfusion.alignment.dtw._costs import one_blas_thread
+from mmfusion.base import ModalityMixin, ModalityTransformerMixin
+from mmfusion.modalities import Modalities
+from mmfusion.preprocessing._resampler import resample
+
+PARTS_PER_THREAD = 4  # samples are of unequal lengths
+
+SampleSequences = dict[str, np.ndarray]  # observed sequences of a sample, by modality
+
+
+class AlignedSample(NamedTuple):
+    """A sample after its alignment.
+
+    Parameters
+    ----------
+    alignments : dict of str to Alignment
+        The alignment of each observed sequence, without weights if it has a path.
+    sequences : dict of str to ndarray of shape (n_axis_frames, n_features)
+        The warped sequences; empty where they are not needed.
+    """
+
+    alignments: dict[str, Alignment]
+    sequences: SampleSequences
+
+
+class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
+    """Base of transformers that warp the sequences of a sample onto one time axis.
+
+    A subclass aligns samples in one method: `_align_sample`, or `_sample_aligner` where
+    options are checked, sequences projected or batches aligned first. It implements
+    `_fit_samples` if it learns, and has the constructor parameters `n_frames`, `n_jobs`
+    and `modalities`. Modalities that are tables pass through.
+    """
+
+    _parameter_constraints: dict = {
+        "n_frames": [Interval(Integral, 2, None, closed="left"), None],
+        "n_jobs": [INTEGER, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
+    }
+
+    n_frames: int | None
+    n_jobs: int | None
+
+    def _fit_samples(self, samples: list[SampleSequences]) -> None:
+        """Learn from the samples of `fit`, before they are aligned."""
+
+    def _align_sample(self, sequences: SampleSequences) -> dict[str, Alignment]:
+        """Align the sequences of a sample with one time axis.
+
+        Parameters
+        ----------
+        sequences : dict of str to ndarray of shape (n_frames, n_features)
+            The observed sequences of the sample, by modality; at least one.
+
+        Returns
+        -------
+        dict of str to Alignment
+            The alignment of each of them.
+        """
+        raise NotImplementedError
+
+    def _sample_aligner(
+        self, samples: list[SampleSequences]
+    ) -> Callable[[int], dict[str, Alignment]]:
+        """Return a function that aligns the sample at a position.
+
+        It is called once for all samples of `fit`, or of later input; the function is
+        called in threads, for samples with at least one sequence.
+        """
+        return lambda i: self._align_sample(samples[i])
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
+        """Learn from the samples and align them.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        self
+            The fitted aligner.
+        """
+        self._fit(X, warp=False)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(
+        self, X: ModalitiesLike, y: object = None
+    ) -> Modalities | np.ndarray:
+        """Fit, and return the aligned samples, at the cost of one alignment.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        Modalities or array
+            The output of `transform` for the same samples.
+        """
+        frame, aligned = self._fit(X, warp=True)
+        return self._with_sequences(frame, [a.sequences for a in aligned], like=X)
+
+    def transform(self, X: ModalitiesLike) -> Modalities | np.ndarray:
+        """Align samples, those of `fit` or others.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        Modalities or array
+            Sequences of one length per sample, in the features of the input;
+            Modalities if X had modalities, else an array.
+        """
+        frame = self._validate(X, reset=False, raw=True)
+        aligned = self._align(self._samples(frame), warp=True)
+        return self._with_sequences(frame, [a.sequences for a in aligned], like=X)
+
+    def inverse_transform(self, X: ModalitiesLike) -> Modalities | np.ndarray:
+        """Return aligned samples of `fit` to each modality's own time.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The output of `fit_transform`, or data of its form, with the samples in
+            the order of `fit`.
+
+        Returns
+        -------
+        Modalities or array
+            Each of a modality's own frames is the mean of the frames of the common
+            axis that are aligned with it in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If X has another number of samples than `fit`, a sequence that was missing
+            in `fit`, or one that is not as long as the axis of its sample.
+        """
+        frame = self._validate(X, reset=False, raw=True)
+        n_fitted = len(self._alignments)
+        if len(frame) != n_fitted:
+            raise ValueError(
+                f"X has {len(frame)} samples, and fit had {n_fitted}: only the samples "
+                "of fit, all and in their order, have alignments to return by"
+            )
+        own = [
+            {
+                name: self._unwarped(sequence, name, i)
+                for name, sequence in sample.items()
+            }
+            for i, sample in enumerate(self._samples(frame))
+        ]
+        return self._with_sequences(frame, own, like=X)
+
+    def _fit(
+        self, X: ModalitiesLike, *, warp: bool
+    ) -> tuple[Modalities, list[AlignedSample]]:
+        frame = self._validate(X, reset=True, raw=True)
+        samples = self._samples(frame)
+        self._fit_samples(samples)
+        aligned = self._align(samples, warp=warp)
+        self._alignments = [sample.alignments for sample in aligned]
+        self.paths_ = [
+            {name: alignment.path for name, alignment in sample.items()}
+            for sample in self._alignments
+        ]
+        self.distances_ = self._by_modality(self._alignments, "cost")
+        self.cost_ = mean_cost(self.distances_)
+        return frame, aligned
+
+    def _samples(self, frame: Modalities) -> list[SampleSequences]:
+        """Return the observed sequences of every sample."""
+        samples: list[SampleSequences] = [{} for _ in range(len(frame))]
+        for name in self._layout.sequences:
+            for sample, sequence in zip(samples, frame[name], strict=True):
+                if sequence is not None:
+                    sample[name] = sequence
+        return samples
+
+    def _align(
+        self, samples: list[SampleSequences], *, warp: bool
+    ) -> list[AlignedSample]:
+        """Align all samples in threads, and warp their sequences if needed."""
+        self._check_n_frames(samples)
+        align_one = self._sample_aligner(samples)
+
+        def align_part(positions: np.ndarray) -> list[AlignedSample]:
+            return [aligned(i) for i in positions.tolist()]
+
+        def aligned(i: int) -> AlignedSample:
+            found = align_one(i) if samples[i] else {}
+            # warped in the thread, so that weights are held for one sample at a time
+            sequences = {
+                name: self._resampled(alignment.warp(samples[i][name]))
+                for name, alignment in (found if warp else {}).items()
+            }
+            kept = {
+                n: a.compact() if a.weights is not None else a for n, a in found.items()
+            }
+            return AlignedSample(kept, sequences)
+
+        n_parts = PARTS_PER_THREAD * effective_n_jobs(self.n_jobs)
+        # entered outside of the threads: one that enters while another leaves would
+        # restore the other's limit
+        with one_blas_thread():
+            parts = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(align_part)(positions)
+                for positions in np.array_split(np.arange(len(samples)), n_parts)
+            )
+        return [sample for part in parts for sample in part]
+
+    def _check_n_frames(self, samples: list[SampleSequences]) -> None:
+        """Raise an error before frames are computed that would not fit into memory."""
+        if self.n_frames is None:
+            return
+        sequences = [x for sample in samples for x in sample.values()]
+        check_fits(
+            int(self.n_frames) * sum(x[:1].nbytes for x in sequences),
+            f"n_frames={self.n_frames} for {len(sequences)} sequences",
+            "lower n_frames, or align fewer samples at a time",
+        )
+
+    def _resampled(self, sequence: np.ndarray) -> np.ndarray:
+        if self.n_frames is None:
+            return sequence
+        resampled = resample(sequence, self.n_frames)
+        return resampled.astype(sequence.dtype, copy=False)
+
+    def _unwarped(self, sequence: np.ndarray, name: str, i: int) -> np.ndarray:
+        what = f"modality {name!r}: the sequence of sample {i}"
+        alignment = self._alignments[i].get(name)
+        if alignment is None:
+            raise ValueError(
+                f"{what} was missing in fit: it has no alignment to return by"
+            )
+        n_axis = alignment.n_axis_frames
+        n_expected = self.n_frames or n_axis
+        if len(sequence) != n_expected:
+            raise ValueError(
+                f"{what} has {len(sequence)} frames; aligned, it had {n_expected}"
+            )
+        if self.n_frames is not None:
+            dtype = sequence.dtype
+            sequence = resample(sequence, n_axis).astype(dtype, copy=False)
+        return alignment.unwarp(sequence)
+
+    def _by_modality(
+        self, alignments: list[dict[str, Alignment]], field: str
+    ) -> np.ndarray:
+        """Return a number of each alignment; NaN where there is no alignment.
+
+        Parameters
+        ----------
+        alignments : list of dict of str to Alignment
+            The alignments of each sample, by modality.
+        field : {'cost', 'confidence'}
+            Name of the number.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples, n_modalities)
+            The numbers.
+        """
+        table = np.full((len(alignments), len(self._layout.names)), np.nan)
+        for v, name in enumerate(self._layout.names):
+            for i, sample in enumerate(alignments):
+                if name in sample:
+                    table[i, v] = getattr(sample[name], field)
+        return table
+
+    def _with_sequences(
+        self, frame: Modalities, samples: list[SampleSequences], *, like: object
+    ) -> Modalities | np.ndarray:
+        """Return a frame with other sequences, in the form of the input."""
+        blocks = list(frame.blocks)
+        for v, name in enumerate(frame.names):
+            if name in self._layout.sequences:
+                blocks[v] = np.full(len(samples), None, dtype=object)
+                for i, sample in enumerate(samples):
+                    blocks[v][i] = sample.get(name)
+        mask = None if frame.observed.all() else frame.observed
+        return self._output(Modalities._of(frame.names, tuple(blocks), mask), like=like)
+
+    def _output(self, frame: Modalities, *, like: object) -> Any:
+        adapter = container_adapter("transform", self)
+        if adapter is None or not self._layout.sequences:
+            return super()._output(frame, like=like)
+        if not is_multimodal(like):  # the sequences of one modality
+            return frame.blocks[0]
+        # containers hold tables only, so that sequences stay arrays
+        blocks = tuple(
+            block
+            if is_sequences(block)
+            else adapter.create_container(block, block, columns=names, inplace=False)
+            for block, names in zip(frame.blocks, self._names_out(), strict=True)
+        )
+        return Modalities._of(frame.names, blocks, frame._mask)
+
+    def _names_out(self) -> list[np.ndarray]:
+        return self._layout.prefixed_names()
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(sparse=True, missing=True, sequences="allow")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = True  # in tables
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def mean_cost(distances: np.ndarray) -> float:
+    """Return the mean of the costs that are not NaN; NaN if all are.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_samples, n_modalities)
+        Costs of alignments.
+
+    Returns
+    -------
+    float
+        The mean.
+    """
+    costs = distances[~np.isnan(distances)]
+    return float(costs.mean()) if costs.size else np.nan

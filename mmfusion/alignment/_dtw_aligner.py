@@ -1,0 +1,324 @@
+"""Sequences of several modalities, aligned by dynamic time warping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from mmfusion._blocks import as_float_array
+from mmfusion._options import by_modality
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
+from mmfusion._typing import ColumnSpecLike, ModalitiesLike
+from mmfusion.alignment._alignments import Alignment
+from mmfusion.alignment._base import BaseAligner, SampleSequences, mean_cost
+from mmfusion.alignment._dtw_alignment import ReferenceDTW, resolve_reference
+from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
+from mmfusion.alignment.dtw._costs import LOCAL_METRICS
+from mmfusion.alignment.dtw._step_patterns import StepPattern
+
+
+class DTWAligner(BaseAligner):
+    """Warp the modalities of every sample onto one time axis.
+
+    Each sample has a sequence per modality, of unequal lengths and clocks. They are
+    aligned with a reference by dynamic time warping, and each frame t of the reference
+    gets the mean of the frames that are aligned with it,
+
+    .. math:: \\hat{x}_t = \\frac{\\sum_{(t, s) \\in P} x_s}{|\\{s : (t, s) \\in P\\}|}
+
+    for the path P, so that the sequences of a sample come out equally long, in their
+    own features. Modalities that are tables pass through as they are.
+
+    Parameters
+    ----------
+    reference : int or str, default=0
+        What gives a sample its time axis: a modality, by position or by name;
+        'longest', the longest of its sequences (the first of several); or
+        'barycenter', a mean of its sequences in the sense of `dtw_barycenter`, which
+        begins at their medoid and is as long. A sample that lacks the modality takes
+        its longest sequence. Both words win over a modality of that name.
+    n_frames : int, default=None
+        Number of frames of the output, at least 2: the axis of every sample is
+        resampled linearly to as many. None leaves every sample the length of its axis.
+    metric : {'sqeuclidean', 'euclidean', 'cosine', 'manhattan', 'correlation'} or \
+            callable, default='sqeuclidean'
+        Local cost of two frames. A callable takes two arrays of frames, of shapes
+        (n, d) and (m, d), the first of them from the axis, and gives the matrix of
+        costs; it may compare modalities of unlike features.
+    step_pattern : str or StepPattern, default='symmetric1'
+        Steps of the path and their weights; see `dtw_path`.
+    window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
+        Which frames may be aligned; see `dtw_path`. None lets all.
+    radius : int or float, default=0.1
+        Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
+        the longer sequence, at most 1.
+    max_slope : float, default=2.0
+        Steepest slope of 'itakura', relative to the straight line.
+    penalty : float, default=0.0
+        Price of every step that is not diagonal, in units of the local costs.
+    max_jump : int, default=None
+        Longest run of steps in one direction that is not diagonal. None has no limit.
+    gamma : float, default=0.0
+        Softness, in units of the local costs. Above 0, a frame of the axis gets the
+        mean over all paths, as soft-DTW expects them, instead of along the best; that
+        goes with 'symmetric1' without window, penalty and max_jump, and takes memory
+        for several numbers per pair of frames.
+    projections : dict, default=None
+        How modalities are brought to the same features, by name: a matrix of shape
+        (n_features, n_components), or a fitted transformer that takes frames as rows
+        (in a FrozenEstimator where the aligner is cloned, as in a search). Only costs
+        are measured there. Modalities that are not named stay as they are.
+    n_jobs : int, default=None
+        Samples aligned at a time, in threads. None is 1 unless in a joblib context,
+        -1 all processors.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+
+    Attributes
+    ----------
+    paths_ : list of dict of str to ndarray of int64 of shape (length, 2)
+        For each sample of `fit`, by the modalities that it has, the frames of the axis
+        (before it is resampled) and of the modality that are aligned. For ``gamma > 0``
+        it is the likeliest path. The reference has a straight one.
+    distances_ : ndarray of float64 of shape (n_samples, n_modalities)
+        Normalised cost of each alignment: that of `dtw_path`, or for ``gamma > 0`` the
+        expected sum of local costs over the expected length of the path. It is 0 for
+        the reference, and NaN for missing sequences and tables.
+    cost_ : float
+        Mean of `distances_` without NaN; NaN if there is nothing else.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Their names.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features; of a frame, where they hold sequences.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a sequence is empty or has a value that is NaN or infinite, the constraints
+        leave it no path, modalities have unlike features and no projections, a
+        modality is missing for every sample of `fit`, the reference is none of those
+        that hold sequences, or options contradict each other.
+
+    See Also
+    --------
+    dtw_path : Aligns two sequences.
+    dtw_barycenter : Averages sequences.
+    mmfusion.preprocessing.SequencePooling : Makes rows of aligned sequences.
+
+    Notes
+    -----
+    *One long recording per modality* is data of a single row:
+    ``Modalities({"audio": [audio], "video": [video]})``. Its alignment is ``paths_[0]``
+    and takes little memory, since the matrix of costs is never held whole (with
+    ``gamma=0``, and a step pattern 'symmetric1' or 'symmetric2'); a window makes it
+    fast.
+
+    *A data set* has a row per sample, whose sequences are aligned with each other, not
+    with those of other samples. Set `n_frames` to bring all samples to one length, or
+    follow the aligner with SequencePooling or SequenceResampler in a Pipeline that
+    ends in a clusterer or classifier.
+
+    Nothing is learned from data but the layout: `transform` aligns whatever it is
+    given. `fit` keeps its paths, by which `inverse_transform` leads back. Missing
+    sequences stay missing, and a sample with a single sequence keeps it, resampled to
+    `n_frames` if given. Time is proportional to the product of both lengths and to the
+    features, for each sequence beside the reference.
+
+    Modalities have to be alike to be compared: put a StandardScaler by PerModality
+    before the aligner where their units differ. CTWAligner learns projections where
+    their features do. A barycentre is one of squared Euclidean distances, whatever the
+    metric.
+
+    In `set_output`, tables become DataFrames; sequences stay arrays.
+
+    References
+    ----------
+    Sakoe, H. and Chiba, S. (1978). Dynamic programming algorithm optimization for
+    spoken word recognition. IEEE Transactions on ASSP 26(1), 43-49.
+
+    Cuturi, M. and Blondel, M. (2017). Soft-DTW: a differentiable loss function for
+    time-series. ICML 34, 894-903. (``gamma > 0``)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import Modalities
+    >>> from mmfusion.alignment import DTWAligner
+    >>> X = Modalities({
+    ...     "audio": [np.array([[0.0], [1.0], [2.0]])],
+    ...     "video": [np.array([[0.1], [0.1], [1.1], [1.9], [2.1]])],
+    ... })
+    >>> aligner = DTWAligner()
+    >>> aligner.fit_transform(X)["video"][0].ravel().round(6).tolist()
+    [0.1, 1.1, 2.0]
+    >>> aligner.paths_[0]["video"].tolist()
+    [[0, 0], [0, 1], [1, 2], [2, 3], [2, 4]]
+    >>> aligner.distances_.round(6).tolist()
+    [[0.0, 0.01]]
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAligner._parameter_constraints,
+        "reference": [INTEGER, str],
+        "metric": [str, callable],
+        "step_pattern": [str, StepPattern],
+        "window": [StrOptions(set(WINDOWS)), None],
+        "radius": [Interval(Real, 0, None, closed="left")],
+        "max_slope": [Interval(Real, 1, None, closed="left")],
+        "penalty": [Interval(Real, 0, None, closed="left")],
+        "max_jump": [Interval(Integral, 0, None, closed="left"), None],
+        "gamma": [Interval(Real, 0, None, closed="left")],
+        "projections": [dict, None],
+    }
+
+    def __init__(
+        self,
+        reference: int | str = 0,
+        *,
+        n_frames: int | None = None,
+        metric: str | Callable[..., Any] = "sqeuclidean",
+        step_pattern: str | StepPattern = "symmetric1",
+        window: str | None = None,
+        radius: float = 0.1,
+        max_slope: float = 2.0,
+        penalty: float = 0.0,
+        max_jump: int | None = None,
+        gamma: float = 0.0,
+        projections: Mapping[str, Any] | None = None,
+        n_jobs: int | None = None,
+        modalities: ColumnSpecLike = None,
+    ) -> None:
+        self.reference = reference
+        self.n_frames = n_frames
+        self.metric = metric
+        self.step_pattern = step_pattern
+        self.window = window
+        self.radius = radius
+        self.max_slope = max_slope
+        self.penalty = penalty
+        self.max_jump = max_jump
+        self.gamma = gamma
+        self.projections = projections
+        self.n_jobs = n_jobs
+        self.modalities = modalities
+
+    def score(self, X: ModalitiesLike, y: object = None) -> float:
+        """Return minus the mean cost of aligning samples.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        float
+            Minus the mean of the normalised costs; for the samples of `fit` it is
+            minus `cost_`.
+        """
+        frame = self._validate(X, reset=False, raw=True)
+        aligned = self._align(self._samples(frame), warp=False)
+        costs = self._by_modality([sample.alignments for sample in aligned], "cost")
+        return -mean_cost(costs)
+
+    def _sample_aligner(
+        self, samples: list[SampleSequences]
+    ) -> Callable[[int], dict[str, Alignment]]:
+        projected = self._projected(samples)
+        return self._reference_dtw().sample_aligner(projected)
+
+    def _reference_dtw(self) -> ReferenceDTW:
+        """Check the options of the alignment, and return it."""
+        if not callable(self.metric) and self.metric not in LOCAL_METRICS:
+            remedy = ""
+            if self.metric == "precomputed":
+                remedy = "; align costs that you have by dtw_path"
+            raise ValueError(
+                f"metric={self.metric!r} is not one of {LOCAL_METRICS}, nor callable"
+                f"{remedy}"
+            )
+        constraints = Constraints(
+            self.step_pattern,
+            self.window,
+            self.radius,
+            self.max_slope,
+            self.penalty,
+            self.max_jump,
+        )
+        if self.gamma:
+            self._check_soft(constraints.pattern.name)
+        layout = self._layout
+        reference = resolve_reference(self.reference, layout.names, layout.sequences)
+        return ReferenceDTW(reference, self.metric, constraints, self.gamma)
+
+    def _check_soft(self, pattern: str) -> None:
+        """Raise an error for constraints that soft alignment does not have."""
+        is_free = self.window is None and self.max_jump is None and not self.penalty
+        if pattern != "symmetric1" or not is_free:
+            raise ValueError(
+                f"gamma={self.gamma} is a mean over all paths of step_pattern "
+                "'symmetric1'; leave step_pattern, window, penalty and max_jump at "
+                "their defaults, or set gamma=0"
+            )
+
+    def _projected(self, samples: list[SampleSequences]) -> list[SampleSequences]:
+        """Return the sequences between which costs are measured."""
+        names = self._layout.names
+        chosen = by_modality(self.projections, names, "projections")
+        by_name = dict(zip(names, chosen, strict=True))
+        projected = [
+            {name: _project(x, by_name[name], name, i) for name, x in sample.items()}
+            for i, sample in enumerate(samples)
+        ]
+        widths = {n: x.shape[1] for sample in projected for n, x in sample.items()}
+        compares_any = callable(self.metric) and self.reference != "barycenter"
+        if len(set(widths.values())) > 1 and not compares_any:
+            listed = ", ".join(
+                f"{name!r} has {widths[name]}" for name in names if name in widths
+            )
+            raise ValueError(
+                f"modalities have frames of unlike features ({listed}), which no "
+                "metric compares; give projections= to the same features, or learn "
+                "them by CTWAligner"
+            )
+        return projected
+
+
+def _project(sequence: np.ndarray, projection: Any, name: str, i: int) -> np.ndarray:
+    if projection is None:
+        return sequence
+    what = f"modality {name!r}: the sequence of sample {i}, of shape {sequence.shape}"
+    try:
+        if hasattr(projection, "transform"):
+            check_is_fitted(projection)  # not every transformer says so by itself
+            found = np.asarray(projection.transform(sequence))
+        else:
+            found = sequence @ as_float_array(projection, f"projections[{name!r}]")
+    except NotFittedError as error:
+        raise ValueError(
+            f"{what}, has a projection that is not fitted: {error} Where the aligner "
+            "is cloned, as in a search, give it in a FrozenEstimator"
+        ) from error
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{what}, cannot be projected: {error}") from error
+    if found.ndim != 2 or len(found) != len(sequence) or not np.isfinite(found).all():
+        raise ValueError(
+            f"{what}, is projected to an array of shape {found.shape}; expected finite "
+            "numbers, with a row per frame"
+        )
+    return found

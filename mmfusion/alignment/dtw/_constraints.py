@@ -1,0 +1,153 @@
+"""Constraints of warping paths, as options of all functions that find them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from mmfusion._typing import MetricLike
+from mmfusion.alignment.dtw._parameters import (
+    check_bool,
+    check_choice,
+    check_frames_or_share,
+    check_integer_at_least,
+    check_real_at_least,
+)
+from mmfusion.alignment.dtw._step_patterns import (
+    StepPattern,
+    as_step_pattern,
+    diagonal_weight,
+)
+
+WINDOWS = ("itakura", "multiscale", "sakoe_chiba")
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """The paths that are allowed, and the weights of their steps.
+
+    Parameters are those of `dtw_path`.
+    """
+
+    step_pattern: str | StepPattern = "symmetric1"
+    window: str | None = None
+    radius: float = 0.1
+    max_slope: float = 2.0
+    penalty: float = 0.0
+    max_jump: int | None = None
+    open_begin: bool = False
+    open_end: bool = False
+
+    def __post_init__(self) -> None:
+        """Check each option and their combinations."""
+        checked = {
+            "step_pattern": as_step_pattern(self.step_pattern),
+            "radius": check_frames_or_share(self.radius, "radius"),
+            "max_slope": check_real_at_least(self.max_slope, "max_slope", 1),
+            "penalty": check_real_at_least(self.penalty, "penalty", 0),
+            "open_begin": check_bool(self.open_begin, "open_begin"),
+            "open_end": check_bool(self.open_end, "open_end"),
+        }
+        if self.max_jump is not None:
+            jump = check_integer_at_least(self.max_jump, "max_jump", 0)
+            checked["max_jump"] = jump
+        if self.window is not None:
+            check_choice(self.window, "window", WINDOWS)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        straight = self.penalty or self.max_jump is not None
+        if straight and self.diagonal_weight is None:
+            raise ValueError(
+                f"penalty and max_jump go with step_pattern 'symmetric1' and "
+                f"'symmetric2'; {self.pattern.name!r} limits its steps by itself"
+            )
+        if self.window is not None and (self.open_begin or self.open_end):
+            raise ValueError(
+                "a window lies about the line between both ends; set window=None where "
+                "the path has an open begin or end"
+            )
+
+    @property
+    def pattern(self) -> StepPattern:
+        """The step pattern, which `__post_init__` looked up if given by name."""
+        return cast(StepPattern, self.step_pattern)
+
+    @cached_property
+    def diagonal_weight(self) -> int | None:
+        """The weight of a diagonal step; None unless the others are single steps."""
+        return diagonal_weight(self.pattern)
+
+    @property
+    def divides_by_columns(self) -> bool:
+        """Whether a cost is normalised by frames of the second sequence."""
+        return self.pattern.divisor in ("both", "columns")
+
+    @property
+    def ratio_depends_on_begin(self) -> bool:
+        """Whether the divisor of a cost depends on where the path begins."""
+        return self.open_begin and self.divides_by_columns
+
+    def limits_runs(self, n: int, m: int) -> bool:
+        """Return whether `max_jump` forbids any path through n and m frames."""
+        return self.max_jump is not None and self.max_jump < max(n, m) - 1
+
+    def step_weights(self, dtype: DTypeLike) -> np.ndarray:
+        """Return the weight of a diagonal step, and the price of another."""
+        with np.errstate(over="ignore"):  # an infinite price forbids straight steps
+            return np.array([self.diagonal_weight, self.penalty], dtype)
+
+    def best_end(self, totals: np.ndarray, n: int, ratio: float | None = None) -> int:
+        """Return the column where the best path ends, from the totals of the last row.
+
+        Where costs are normalised by frames of the second sequence, an open end is that
+        of the least normalised cost of paths that begin in column 0; or, for a ratio,
+        of the least total minus the ratio times the number of frames (Dinkelbach).
+        """
+        if not self.open_end:
+            return len(totals) - 1
+        if not self.divides_by_columns:
+            return int(np.argmin(totals))
+        frames = 1 + np.arange(len(totals)) + n * (self.pattern.divisor == "both")
+        values = totals / frames if ratio is None else totals - ratio * frames
+        return int(np.argmin(values))
+
+
+def split_options(
+    metric: MetricLike = "sqeuclidean", **constraints: Any
+) -> tuple[MetricLike, Constraints]:
+    """Separate the metric from the constraints among options of `dtw_path`.
+
+    Parameters
+    ----------
+    metric : str or callable, default='sqeuclidean'
+        The local cost.
+    **constraints : dict
+        The other options.
+
+    Returns
+    -------
+    metric : str or callable
+        The local cost.
+    constraints : Constraints
+        The constraints of the path.
+
+    Raises
+    ------
+    TypeError
+        If an option does not exist, or the metric is neither a name nor callable.
+    """
+    if not isinstance(metric, str) and not callable(metric):
+        raise TypeError(
+            f"metric is a {type(metric).__name__}; give the name of one, or a callable"
+        )
+    names = [field.name for field in fields(Constraints)]
+    unknown = [name for name in constraints if name not in names]
+    if unknown:
+        raise TypeError(
+            f"there is no option {unknown[0]!r}; there are {['metric', *names]}"
+        )
+    return metric, Constraints(**constraints)

@@ -1,0 +1,508 @@
+"""Branches: predictors of one modality, or of several concatenated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
+from sklearn.dummy import DummyClassifier
+from sklearn.utils.parallel import Parallel, delayed
+
+from mmfusion._blocks import of_samples
+from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._scaling import SCALINGS, resolve_scalings
+from mmfusion._typing import ByModality, NumericBlock
+from mmfusion.fusion._dropout import fill_copies, with_dropout
+from mmfusion.fusion._early_transformer import EarlyFusion
+from mmfusion.fusion._folds import Folds
+from mmfusion.fusion._targets import Classes, Outputs
+from mmfusion.modalities import Modalities
+from mmfusion.preprocessing import ModalityImputer
+
+Target = Classes | Outputs
+
+EARLY_BRANCH = "early"  # name of the branch of all modalities
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A predictor, and the transformations of its modalities into one matrix.
+
+    Parameters
+    ----------
+    name : str
+        Name of its modality, or of its set of modalities.
+    modalities : list of int
+        Positions of its modalities.
+    estimator : estimator or None
+        The predictor; None if only the matrix is wanted.
+    fusion : EarlyFusion
+        Scales the modalities and concatenates them.
+    imputer : ModalityImputer, default=None
+        Fills in the modalities that a sample lacks, if it has others. None restricts
+        the branch to samples that have all of its modalities.
+    dropout : float, default=0.0
+        Probability with which a modality is dropped in the copies of samples that
+        training data are augmented with.
+    seed : int, default=0
+        Seed of the dropout.
+    method : str, default='predict'
+        Method of the predictor that gives the predictions.
+    as_given : bool, default=False
+        Whether the predictor takes its one modality without scaling, such as text.
+    """
+
+    name: str
+    modalities: list[int]
+    estimator: BaseEstimator | None
+    fusion: EarlyFusion
+    imputer: ModalityImputer | None = None
+    dropout: float = 0.0
+    seed: int = 0
+    method: str = "predict"
+    as_given: bool = False
+
+    def observed(self, frame: Modalities) -> np.ndarray:
+        """Return which samples the branch can be used for.
+
+        Parameters
+        ----------
+        frame : Modalities
+            All modalities.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_samples,)
+            True for samples with any modality of the branch; with all of them if the
+            branch has no imputer.
+        """
+        observed = frame.observed[:, self.modalities]
+        needed = np.all if self.imputer is None else np.any
+        return np.asarray(needed(observed, axis=1))
+
+    def _select(self, frame: Modalities, rows: np.ndarray) -> Modalities:
+        own = frame[:, self.modalities]
+        return own if rows.all() else own[np.flatnonzero(rows)]
+
+    def fit(
+        self,
+        frame: Modalities,
+        y: np.ndarray,
+        target: Target,
+        params: Mapping[str, Any],
+    ) -> Self:
+        """Fit a copy of the branch to the samples that it can be used for.
+
+        Parameters
+        ----------
+        frame : Modalities
+            All modalities, checked.
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Classes or values.
+        target : Classes or Outputs
+            Description of y.
+        params : dict
+            Metadata for the predictor's `fit`.
+
+        Returns
+        -------
+        Branch
+            The fitted copy.
+        """
+        observed = self.observed(frame)
+        own = self._select(frame, observed)
+        params = {key: of_samples(value, observed) for key, value in params.items()}
+        y = of_samples(y, observed)
+        fitted, filled = self._fit_transformers(own, y, params.get("sample_weight"))
+        if fitted.imputer is not None and self.dropout > 0:
+            filled, rows = self._augmented(
+                own, filled, fitted.imputer, params.get("sample_weight")
+            )
+            params = {k: _take_rows(v, rows, len(own)) for k, v in params.items()}
+            y = y[rows]
+        estimator = clone(self.estimator)
+        if target.is_constant(y):  # most classifiers refuse a single class
+            estimator, params = DummyClassifier(strategy="prior"), {}
+        matrix = fitted._fuse(filled)
+        try:
+            estimator.fit(matrix, y, **params)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            weighed = params.get("sample_weight") is not None
+            hint = " (samples whose sample_weight is 0 are left out)" * weighed
+            raise kind(f"{self._title()}: {error}{hint}") from error
+        return replace(fitted, estimator=estimator)
+
+    def fit_transformers(
+        self, frame: Modalities, sample_weight: np.ndarray | None = None
+    ) -> Self:
+        """Fit a copy of the branch without its predictor: imputer and scaling only.
+
+        Parameters
+        ----------
+        frame : Modalities
+            All modalities, checked.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Weights of the samples in means and variances.
+
+        Returns
+        -------
+        Branch
+            The fitted copy.
+        """
+        observed = self.observed(frame)
+        if sample_weight is not None:
+            sample_weight = of_samples(sample_weight, observed)
+        own = self._select(frame, observed)
+        return self._fit_transformers(own, None, sample_weight)[0]
+
+    def _fit_transformers(
+        self, own: Modalities, y: np.ndarray | None, sample_weight: np.ndarray | None
+    ) -> tuple[Self, Modalities]:
+        if len(own) == 0 or (sample_weight is not None and not sample_weight.any()):
+            raise ValueError(
+                f"{self._title()}: no sample has all of its modalities, so there is "
+                "nothing to fit on; give missing='mean' or 'knn'"
+            )
+        imputer = self.imputer
+        if imputer is not None:
+            imputer = copy(imputer)._fit_checked(own, sample_weight)
+        filled = _fill_missing(own, imputer)
+        if self.as_given:
+            return self, filled
+        # arrays, whatever the output that sklearn.set_config sets for transformers
+        fusion = copy(self.fusion).set_output(transform="default")
+        fusion._fit_checked(filled, y, sample_weight)
+        return replace(self, imputer=imputer, fusion=fusion), filled
+
+    def _augmented(
+        self,
+        own: Modalities,
+        filled: Modalities,
+        imputer: ModalityImputer,
+        sample_weight: np.ndarray | None,
+    ) -> tuple[Modalities, np.ndarray]:
+        """Append copies of samples with dropped modalities, filled in.
+
+        Returns the samples with their copies, and the position of each one's original.
+        """
+        rng = np.random.default_rng(self.seed)
+        copies, rows = with_dropout(own, self.dropout, rng)
+        pieces, rows = fill_copies(copies, rows, own, imputer, rng, sample_weight)
+        return filled.concat(*pieces), np.concatenate([np.arange(len(own)), rows])
+
+    def predict(self, target: Target, matrix: NumericBlock) -> np.ndarray:
+        """Predict by the method of the branch.
+
+        Parameters
+        ----------
+        target : Classes or Outputs
+            Description of y.
+        matrix : ndarray or CSR matrix of shape (n_samples, n_features)
+            Samples transformed by `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            Checked predictions, with a column for every class or output.
+        """
+        try:
+            return target.predictions(self.estimator, matrix, self.method)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self._title()}: {error}") from error
+
+    def _title(self) -> str:
+        kind = "modality" if len(self.modalities) == 1 else "branch"
+        return f"{kind} {self.name!r}"
+
+    def transform(self, frame: Modalities, rows: np.ndarray) -> NumericBlock:
+        """Transform samples into the matrix that the predictor takes.
+
+        Parameters
+        ----------
+        frame : Modalities
+            All modalities, checked.
+        rows : ndarray of bool of shape (n_samples,)
+            Samples to transform, of those that the branch can be used for.
+
+        Returns
+        -------
+        ndarray or CSR matrix of shape (n_rows, n_features)
+            The scaled modalities, concatenated.
+        """
+        return self._fuse(_fill_missing(self._select(frame, rows), self.imputer))
+
+    def _fuse(self, own: Modalities) -> NumericBlock:
+        if self.as_given:
+            return own.blocks[0]
+        unchanged = len(own.blocks) == 1 and not self.fusion.reducers_
+        if unchanged and list(self.fusion.scaling_.values()) == [None]:
+            return own.blocks[0]  # without a copy
+        return self.fusion._fuse(own)
+
+
+def _fill_missing(own: Modalities, imputer: ModalityImputer | None) -> Modalities:
+    if imputer is None or own.observed.all():
+        return own
+    return imputer._fill(own)
+
+
+def _take_rows(value: Any, rows: np.ndarray, n_samples: int) -> Any:
+    return np.asarray(value)[rows] if np.shape(value)[:1] == (n_samples,) else value
+
+
+def resolve_scaling(
+    frame: Modalities,
+    scaling: ByModality[str | None],
+    weights: str | ByModality[ArrayLike],
+    branches: Sequence[str],
+    as_given: Sequence[str] = (),
+    sample_weight: np.ndarray | None = None,
+) -> dict[str, str | None]:
+    """Choose the scaling of every modality that is 'auto'.
+
+    Parameters
+    ----------
+    frame : Modalities
+        All modalities, checked.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict
+        The parameter of the estimator.
+    weights : str, array-like of shape (n_branches,) or dict
+        The parameter of the estimator: modalities of weight 0 do not influence the
+        scaling of others.
+    branches : list of str
+        Names of the branches; those of single modalities first.
+    as_given : sequence of str, default=()
+        Modalities that are not scaled, since they hold other than numbers.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples in the choice.
+
+    Returns
+    -------
+    dict of str to {'block', 'standard', 'l2'} or None
+        Scaling by modality.
+    """
+    names = frame.names
+    given = None if isinstance(weights, str) else weights
+    counts = weights_by_modality(given, branches)[: len(names)] > 0
+    if not counts.any():  # only branches of several modalities have a weight
+        counts = np.ones(len(names), dtype=bool)
+    is_given = np.isin(names, list(as_given))
+    chosen = by_modality(scaling, names, "scaling", "auto", SCALINGS)
+    chosen = [None if g else c for g, c in zip(is_given, chosen, strict=True)]
+    chosen = resolve_scalings(frame, chosen, counts & ~is_given, sample_weight)
+    return dict(zip(names, chosen, strict=True))
+
+
+@dataclass(frozen=True)
+class BranchPredictions:
+    """Predictions of one branch for some samples.
+
+    Parameters
+    ----------
+    branch : int
+        Number of the branch.
+    rows : ndarray of int of shape (n_rows,)
+        Positions of the samples.
+    values : ndarray of shape (n_rows, n_outputs)
+        The predictions.
+    unseen : ndarray of bool of shape (n_rows,), default=None
+        Samples of a class that the branch was not trained on. None where the classes
+        of samples are not known.
+    """
+
+    branch: int
+    rows: np.ndarray
+    values: np.ndarray
+    unseen: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of all branches.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_branches, n_samples, n_outputs)
+        The predictions; the prior where a branch has none.
+    observed : ndarray of bool of shape (n_samples, n_branches)
+        Where a branch has a prediction.
+    """
+
+    values: np.ndarray
+    observed: np.ndarray
+
+
+def gather_predictions(
+    predicted: Sequence[BranchPredictions],
+    shape: tuple[int, int],
+    prior: np.ndarray,
+) -> Predictions:
+    """Gather the predictions of single branches.
+
+    Parameters
+    ----------
+    predicted : list of BranchPredictions
+        Predictions by branch and fold.
+    shape : tuple of int
+        (n_samples, n_branches).
+    prior : ndarray of shape (n_outputs,)
+        Values where a branch has no prediction. It is repeated where predictions have
+        more columns, such as standard deviations.
+
+    Returns
+    -------
+    Predictions
+        All of them.
+    """
+    width = predicted[0].values.shape[1] if predicted else len(prior)
+    default = np.resize(prior, width)
+    observed = np.zeros(shape, dtype=bool)
+    values = np.empty((shape[1], shape[0], width))
+    for some in predicted:
+        observed[some.rows, some.branch] = True
+        values[some.branch, some.rows] = some.values
+    for branch in range(shape[1]):
+        if not observed[:, branch].all():
+            values[branch, ~observed[:, branch]] = default
+    return Predictions(values, observed)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Predictions for samples that were held out from training.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        Predictions of all branches, without those for unseen classes.
+    fold : ndarray of int of shape (n_samples,)
+        Number of the fold that each sample was held out in; -1 for none.
+    unseen : ndarray of bool of shape (n_samples, n_branches)
+        Where a branch was not trained on the class of the sample, so that its
+        prediction is without meaning.
+    """
+
+    predictions: Predictions
+    fold: np.ndarray
+    unseen: np.ndarray
+
+
+def gather_held_out(
+    predicted: Sequence[BranchPredictions],
+    folds: Folds,
+    shape: tuple[int, int],
+    prior: np.ndarray,
+) -> HeldOut:
+    """Gather held-out predictions.
+
+    Parameters
+    ----------
+    predicted : list of BranchPredictions
+        Predictions by branch and fold.
+    folds : list of tuple of ndarray
+        Training and test samples.
+    shape : tuple of int
+        (n_samples, n_branches).
+    prior : ndarray of shape (n_outputs,)
+        Values where a branch has no prediction.
+
+    Returns
+    -------
+    HeldOut
+        All of them.
+    """
+    predictions = gather_predictions(predicted, shape, prior)
+    unseen = np.zeros(shape, dtype=bool)
+    for some in predicted:
+        unseen[some.rows, some.branch] = some.unseen
+    fold = np.full(shape[0], -1)
+    for number, (_, test) in enumerate(folds):
+        fold[test] = number
+    predictions = replace(predictions, observed=predictions.observed & ~unseen)
+    return HeldOut(predictions, fold, unseen)
+
+
+def fit_branches(
+    branches: Sequence[Branch],
+    frame: Modalities,
+    y: np.ndarray,
+    target: Target,
+    params: Mapping[str, Mapping[str, Any]],
+    folds: Folds,
+    n_jobs: int | None,
+) -> tuple[list[Branch], list[BranchPredictions]]:
+    """Fit every branch to all samples, and to the training samples of every fold.
+
+    Parameters
+    ----------
+    branches : list of Branch
+        Unfitted branches.
+    frame : Modalities
+        All modalities, checked.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Classes or values.
+    target : Classes or Outputs
+        Description of y.
+    params : dict of str to dict
+        Metadata for `fit` by name of the branch.
+    folds : list of tuple of ndarray
+        Training and test samples; may be empty.
+    n_jobs : int or None
+        Number of fits at a time.
+
+    Returns
+    -------
+    fitted : list of Branch
+        Branches fitted to all samples.
+    held_out : list of BranchPredictions
+        Predictions for the test samples of every fold.
+    """
+    everything = np.arange(len(frame))
+    tasks = [
+        (b, train, test)
+        for b in range(len(branches))
+        for train, test in [(everything, None), *folds]
+    ]
+    results = Parallel(n_jobs=n_jobs)(
+        delayed(_fit_branch)(
+            branches[b], frame, y, target, params[branches[b].name], train, test
+        )
+        for b, train, test in tasks
+    )
+    fitted, held_out = [], []
+    for (b, _, test), result in zip(tasks, results, strict=True):
+        if test is None:
+            fitted.append(result)
+        elif result is not None:
+            held_out.append(BranchPredictions(b, *result))
+    return fitted, held_out
+
+
+def _fit_branch(
+    branch: Branch,
+    frame: Modalities,
+    y: np.ndarray,
+    target: Target,
+    params: Mapping[str, Any],
+    train: np.ndarray,
+    test: np.ndarray | None,
+) -> Any:
+    """Fit a branch, or fit it to training samples and predict the test samples."""
+    if test is None:
+        return branch.fit(frame, y, target, params)
+    observed = branch.observed(frame)
+    if not observed[train].any() or not observed[test].any():
+        return None
+    own = {key: _take_rows(value, train, len(frame)) for key, value in params.items()}
+    fitted = branch.fit(frame[train], y[train], target, own)
+    rows = test[observed[test]]
+    matrix = fitted.transform(frame[rows], np.ones(len(rows), dtype=bool))
+    values = fitted.predict(target, matrix)
+    return rows, values, target.unseen(fitted.estimator, y[rows])

@@ -1,0 +1,225 @@
+"""Base of the early fusion of predictors, where samples may lack modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.metaestimators import available_if
+
+from mmfusion._accepted_cells import accepted_cells
+from mmfusion._blocks import over_all_samples
+from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
+from mmfusion._typing import (
+    ByModality,
+    ColumnSpecLike,
+    EstimatorLike,
+    ModalitiesLike,
+    NumericBlock,
+    RandomStateLike,
+)
+from mmfusion._validation import ModalityTags, refuse_empty_samples
+from mmfusion.fusion._branch import EARLY_BRANCH, Branch
+from mmfusion.fusion._early_transformer import EarlyFusion, check_reducers
+from mmfusion.fusion._nested_estimators import draw_seed, seeded
+from mmfusion.fusion._predictor import FusionPredictor, nan_unless_observed
+from mmfusion.modalities import Modalities
+from mmfusion.preprocessing import ModalityImputer
+
+EARLY_PREDICTOR_CONSTRAINTS: dict = {
+    **EarlyFusion._parameter_constraints,
+    "estimator": [HasMethods(["fit", "predict"]), None],
+    "missing": [StrOptions({"mean", "knn", "zero", "raise"})],
+    "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+    "on_empty": [StrOptions({"prior", "raise"})],
+    "random_state": ["random_state"],
+}
+
+
+def estimator_has(method: str) -> Callable[[EarlyFusionPredictor], bool]:
+    """Return a check for ``available_if``: whether the predictor has a method.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method.
+
+    Returns
+    -------
+    callable
+        Check of an early fusion estimator.
+    """
+
+    def check(estimator: EarlyFusionPredictor) -> bool:
+        return hasattr(estimator._template(), method)
+
+    return check
+
+
+def _fills_in(estimator: EarlyFusionPredictor) -> bool:
+    """Return whether missing modalities are filled in, or raise the reason."""
+    if estimator.missing == "raise":
+        raise AttributeError(
+            "missing='raise' lets no modality be missing, so that none can be used "
+            "alone; give missing='mean'"
+        )
+    return True
+
+
+class EarlyFusionPredictor(FusionPredictor):
+    """Base of estimators that fit one predictor to all modalities, concatenated."""
+
+    scaling: ByModality[str | None]
+    reducer: EstimatorLike
+    weights: ArrayLike | dict[str, float] | None
+    missing: str
+    modality_dropout: float
+    modalities: ColumnSpecLike
+    random_state: RandomStateLike
+
+    _target: Any  # Classes or Outputs
+    _make_target: Callable[..., Any]
+
+    def _template(self) -> BaseEstimator:
+        return self._templates()["estimator"]
+
+    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
+        return {EARLY_BRANCH: list(range(len(names)))}
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ModalitiesLike, y: ArrayLike, **params: Any) -> Self:
+        """Fit the predictor to the concatenation of the scaled modalities.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Classes or values; several outputs are for regressors that predict several.
+        **params : dict
+            Metadata for the predictor's `fit`, such as ``sample_weight``, which then
+            weighs the scaling too. With metadata routing enabled, what it requests.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        check_reducers(self.reducer)
+        data = self._validate_fit(X, y, params).without_weight_zero()
+        self._target = self._make_target(data)
+        branch = self._make_branch(data.frame.names)
+        self._branch = branch.fit(
+            data.frame, data.y, self._target, data.branch_params[EARLY_BRANCH]
+        )
+        self.estimator_ = self._branch.estimator
+        self.fusion_ = self._branch.fusion
+        self.fusion_._take_layout(self)
+        self.imputer_ = self._branch.imputer
+        self.modality_weights_ = self.fusion_.modality_weights_
+        return self
+
+    def _make_branch(self, names: Sequence[str]) -> Branch:
+        template, seed = self._template(), draw_seed(self.random_state)
+        return Branch(
+            names[0] if len(names) == 1 else EARLY_BRANCH,
+            list(range(len(names))),
+            template if seed is None else seeded(clone(template), seed),
+            EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights),
+            None if self.missing == "raise" else ModalityImputer(self.missing),
+            self.modality_dropout,
+            seed or 0,
+        )
+
+    def _checked(self, X: ModalitiesLike) -> Modalities:
+        frame = self._validate(X, reset=False)
+        if self.on_empty == "raise":
+            refuse_empty_samples(frame)
+        return frame
+
+    def _predict_observed(
+        self,
+        frame: Modalities,
+        predict: Callable[[NumericBlock], np.ndarray],
+        default: ArrayLike,
+    ) -> np.ndarray:
+        """Predict for samples with some modality; the default for others."""
+        rows = self._branch.observed(frame)
+        default = np.asarray(default)
+        if not rows.any():
+            return np.broadcast_to(default, (len(frame), *default.shape)).copy()
+        values = predict(self._branch.transform(frame, rows))
+        return over_all_samples(values, rows, default)
+
+    def _predict_checked(self, frame: Modalities) -> np.ndarray:
+        """Predict labels or values for a checked frame."""
+        raise NotImplementedError
+
+    def predict(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the classes or values of samples.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels, or values.
+        """
+        return self._predict_checked(self._checked(X))
+
+    @available_if(_fills_in)
+    def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict from each modality alone, with the others filled in.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_modalities[, n_outputs])
+            Labels or values. Numbers are floats, NaN where a sample lacks the
+            modality; other labels are objects, None there.
+        """
+        frame = self._checked(X)
+        predictions = []
+        for v in range(len(frame.names)):
+            alone = np.zeros(frame.shape, dtype=bool)
+            alone[:, v] = True
+            predictions.append(self._predict_checked(Modalities(frame, observed=alone)))
+        return nan_unless_observed(np.stack(predictions, axis=1), frame.observed)
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Get the metadata that the predictor requests.
+
+        Returns
+        -------
+        MetadataRouter
+            The routing of `fit`.
+        """
+        return self._router()
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(
+            sparse=self._takes_sparse(),
+            missing=self.missing != "raise",
+            same_dtype=True,
+            takes_nan=self._takes_nan,
+        )
+
+    def _takes_nan(self, modality: str) -> bool:
+        reducer = self.reducer
+        if isinstance(reducer, Mapping):
+            reducer = reducer.get(modality)
+        first = self._template() if reducer is None else reducer
+        # the nearest neighbors of 'knn' have no distances with NaN
+        return self.missing != "knn" and accepted_cells(first).nan

@@ -1,0 +1,141 @@
+"""Early fusion with a regressor of the concatenated modalities."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from mmfusion._typing import (
+    ByModality,
+    ColumnSpecLike,
+    EstimatorLike,
+    RandomStateLike,
+)
+from mmfusion.fusion._early_predictor import (
+    EARLY_PREDICTOR_CONSTRAINTS,
+    EarlyFusionPredictor,
+)
+from mmfusion.fusion._predictor import RegressorRole
+from mmfusion.modalities import Modalities
+
+
+class EarlyFusionRegressor(
+    EarlyFusionPredictor, RegressorRole, RegressorMixin, BaseEstimator
+):
+    """Regressor on the concatenation of scaled modalities.
+
+    Fits one regressor to ``x = [w_1 s_1(x_1), ..., w_V s_V(x_V)]``, with the weights w
+    and scalings s of `EarlyFusion`. Samples may lack modalities, in `fit` and later:
+    missing modalities are filled in.
+
+    Parameters
+    ----------
+    estimator : regressor, default=None
+        Any scikit-learn regressor; it is cloned. None is Ridge.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        Scaling of each modality; see `EarlyFusion`.
+    reducer : transformer or dict, default=None
+        Dimension reduction of each scaled modality; see `EarlyFusion`.
+    weights : array-like of shape (n_modalities,) or dict, default=None
+        Factor of each modality's block; see `EarlyFusion`.
+    missing : {'mean', 'knn', 'zero', 'raise'}, default='mean'
+        Strategy of `ModalityImputer` by which modalities that samples lack are filled
+        in, before scaling; 'raise' refuses such samples.
+    modality_dropout : float, default=0.0
+        Probability with which a modality is dropped in a copy of each sample. The
+        regressor is fitted to these copies too, with dropped modalities filled in, so
+        that it does not rely on one modality. Without effect with 'raise'.
+    on_empty : {'prior', 'raise'}, default='prior'
+        Prediction for samples that lack every modality: the mean of y in `fit`, or an
+        error, in `fit` too.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+    random_state : int, RandomState instance or None, default=None
+        Set on the regressor, unless None, and seed of the dropout, which is the same in
+        each `fit` with None.
+
+    Attributes
+    ----------
+    estimator_ : regressor
+        Fitted regressor.
+    fusion_ : EarlyFusion
+        Fitted fusion; ``fusion_.scaling_`` holds the scalings that 'auto' chose.
+    imputer_ : ModalityImputer or None
+        Fitted imputer; None with ``missing='raise'``.
+    modality_weights_ : ndarray of shape (n_modalities,)
+        Weights of the modalities.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Names of the modalities.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Number of features of each modality.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a modality is missing for every sample of `fit`, an observed cell is NaN or
+        infinite, or a sample lacks a modality with ``missing='raise'``.
+
+    See Also
+    --------
+    EarlyFusion : The transformer, to be followed by any estimator.
+    LateFusionRegressor : Regresses on each modality alone, then combines.
+
+    Notes
+    -----
+    For dense data without missing modalities, and without a reducer, no array of the
+    size of the data is made apart from the concatenation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import EarlyFusionRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = {"audio": rng.normal(size=(200, 2)), "video": rng.normal(size=(200, 3))}
+    >>> y = X["audio"][:, 0] + X["video"][:, 0]
+    >>> regressor = EarlyFusionRegressor().fit(X, y)
+    >>> bool(regressor.score(X, y) > 0.95)
+    True
+    >>> regressor.predict({"audio": X["audio"], "video": None}).shape
+    (200,)
+    """
+
+    _parameter_constraints: dict = EARLY_PREDICTOR_CONSTRAINTS
+
+    def __init__(
+        self,
+        estimator: EstimatorLike = None,
+        *,
+        scaling: ByModality[str | None] = "auto",
+        reducer: EstimatorLike = None,
+        weights: ArrayLike | dict[str, float] | None = None,
+        missing: str = "mean",
+        modality_dropout: float = 0.0,
+        on_empty: str = "prior",
+        modalities: ColumnSpecLike = None,
+        random_state: RandomStateLike = None,
+    ) -> None:
+        self.estimator = estimator
+        self.scaling = scaling
+        self.reducer = reducer
+        self.weights = weights
+        self.missing = missing
+        self.modality_dropout = modality_dropout
+        self.on_empty = on_empty
+        self.modalities = modalities
+        self.random_state = random_state
+
+    def _predict_checked(self, frame: Modalities) -> np.ndarray:
+        values = self._predict_observed(
+            frame,
+            lambda matrix: self._target.predictions(self.estimator_, matrix, "predict"),
+            self._target.prior,
+        )
+        return values[:, 0] if self._target.is_flat else values

@@ -1,0 +1,331 @@
+"""Early fusion: scale every modality and concatenate them."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+from sklearn import get_config
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from mmfusion._blocks import column_slices, of_samples
+from mmfusion._columns import SEPARATOR
+from mmfusion._options import (
+    by_modality,
+    check_estimators,
+    errors_name,
+    weights_by_modality,
+)
+from mmfusion._row_labels import check_row_labels
+from mmfusion._scaling import SCALINGS, fit_scalings
+from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions, fit_context
+from mmfusion._typing import (
+    ByModality,
+    ColumnSpecLike,
+    EstimatorLike,
+    ModalitiesLike,
+    NumericBlock,
+)
+from mmfusion._validation import ModalityTags, validate_sample_weight
+from mmfusion.base import ModalityMixin, PerModalityParams
+from mmfusion.modalities import Modalities
+from mmfusion.preprocessing._inner import checked_matrix, names_out
+
+
+class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstimator):
+    """Transformer of modalities into one matrix: scale each, reduce each, concatenate.
+
+    The fused matrix is ``[w_1 r_1(s_1(X_1)), ..., w_V r_V(s_V(X_V))]`` with weights w,
+    reducers r and scalings s. The scaling decides on the share of a modality in
+    squared distances: under per-feature standardisation that of a modality of 1000
+    features is a hundred times that of one of 10.
+
+    Parameters
+    ----------
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        Scaling of each modality, or a dict by modality name ('auto' for those it does
+        not name).
+
+        - 'standard': every feature has mean 0 and variance 1;
+        - 'block': the same, divided by the square root of the number of features
+          that vary, so that the variance of a modality is 1 whatever its width;
+        - 'l2': every row has unit length;
+        - None: unchanged;
+        - 'auto': 'l2' for counts and similar data, 'block' for other modalities, chosen
+          from the values alone; the user guide has the rule and its accuracy.
+
+        Sparse modalities are not centred.
+    reducer : transformer or dict, default=None
+        Dimension reduction of each scaled modality, for example ``PCA(10)``: one
+        transformer that is cloned, or a dict by modality name; modalities without one
+        keep all features.
+    weights : array-like of shape (n_modalities,) or dict, default=None
+        Factor of each modality's block, as the ``transformer_weights`` of a
+        FeatureUnion; its square is the weight of the modality in squared distances.
+        None is 1 for all. A modality of weight 0 is left out.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+
+    Attributes
+    ----------
+    scaling_ : dict of str to str
+        Scaling of each modality; 'auto' is resolved. Like the next two without
+        modalities of weight 0.
+    reducers_ : dict of str to transformer
+        Fitted reducers by modality; empty without any.
+    columns_ : dict of str to slice
+        Columns of the fused matrix by modality.
+    modality_weights_ : ndarray of shape (n_modalities,)
+        Weights of the modalities.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Names of the modalities.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Number of features of each modality.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a sample lacks a modality (fill it with ModalityImputer), a cell is NaN
+        or infinite, or later input has other modalities or widths than that of `fit`.
+
+    See Also
+    --------
+    EarlyFusionClusterer : Clusters the fused matrix.
+    LateFusionClusterer : Clusters each modality, then finds a consensus.
+
+    Notes
+    -----
+    The result is dense unless a modality is sparse. For dense float data and without
+    a reducer no array of the size of the data is made apart from the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import EarlyFusion, Modalities
+    >>> rng = np.random.default_rng(0)
+    >>> X = Modalities({"audio": rng.normal(size=(6, 2)),
+    ...                 "text": rng.poisson(0.3, size=(6, 8))})
+    >>> fusion = EarlyFusion().fit(X)
+    >>> fusion.scaling_
+    {'audio': 'block', 'text': 'l2'}
+    >>> fusion.transform(X).shape
+    (6, 10)
+    """
+
+    _estimators_param = "reducer"
+
+    _parameter_constraints: dict = {
+        "scaling": [StrOptions(set(SCALINGS)), None, dict],
+        "reducer": [HasMethods(["fit", "transform"]), dict, None],
+        "weights": ["array-like", dict, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
+    }
+
+    def __init__(
+        self,
+        scaling: ByModality[str | None] = "auto",
+        *,
+        reducer: EstimatorLike = None,
+        weights: ArrayLike | dict[str, float] | None = None,
+        modalities: ColumnSpecLike = None,
+    ) -> None:
+        self.scaling = scaling
+        self.reducer = reducer
+        self.weights = weights
+        self.modalities = modalities
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: ModalitiesLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the scaling and the reducers.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : object, default=None
+            Passed on to the reducers; the scaling does not use it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples in the scaling, and in the reducers whose `fit`
+            takes any. A sample of weight 0 is left out.
+
+        Returns
+        -------
+        self
+            The fitted transformer.
+        """
+        check_reducers(self.reducer)
+        frame = self._validate(X, reset=True)
+        check_row_labels(frame._index, y, "y")
+        if sample_weight is not None:
+            sample_weight = validate_sample_weight(sample_weight, frame)
+        return self._fit_checked(frame, y, sample_weight)
+
+    def _fit_checked(
+        self,
+        frame: Modalities,
+        y: ArrayLike | None,
+        sample_weight: np.ndarray | None,
+    ) -> Self:
+        """Fit to a checked frame, without setting the layout of the input."""
+        names = frame.names
+        if sample_weight is not None and not sample_weight.all():
+            counted = sample_weight > 0
+            frame, sample_weight = frame[counted], sample_weight[counted]
+            y = None if y is None else of_samples(y, counted)
+        self.modality_weights_ = weights_by_modality(self.weights, names)
+        scaling = by_modality(self.scaling, names, "scaling", "auto", SCALINGS)
+        reducers = self._clone_by_modality(names)
+        used = np.flatnonzero(self.modality_weights_).tolist()
+        fitted = fit_scalings(
+            [frame.blocks[v] for v in used], [scaling[v] for v in used], sample_weight
+        )
+        self._scalings = dict(zip(used, fitted, strict=True))
+        self.scaling_ = {names[v]: s.name for v, s in self._scalings.items()}
+        self.reducers_ = {
+            names[v]: _fit_reducer(
+                reducers[v], s.apply(frame.blocks[v]), y, sample_weight, names[v]
+            )
+            for v, s in self._scalings.items()
+            if reducers[v] is not None
+        }
+        # the number of features that a reducer keeps is known by its output only
+        widths = [
+            self._fuse_one(frame[:1], v).shape[1]
+            if names[v] in self.reducers_
+            else frame.blocks[v].shape[1]
+            for v in used
+        ]
+        self.columns_ = {
+            names[v]: c for v, c in zip(used, column_slices(widths), strict=True)
+        }
+        return self
+
+    def transform(self, X: ModalitiesLike) -> NumericBlock:
+        """Transform modalities into the fused matrix.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray or CSR matrix of shape (n_samples, n_features_out)
+            The fused matrix.
+        """
+        return self._fuse(self._validate(X, reset=False))
+
+    def _fuse(self, frame: Modalities) -> NumericBlock:
+        """Transform a checked frame."""
+        used = np.flatnonzero(self.modality_weights_).tolist()
+        if self.reducers_ or any(sparse.issparse(frame.blocks[v]) for v in used):
+            pieces = [self._fuse_one(frame, v) for v in used]
+            if any(map(sparse.issparse, pieces)):
+                return sparse.hstack(pieces, format="csr")
+            return np.hstack(pieces)
+        columns = list(self.columns_.values())
+        dtype = np.result_type(*(frame.blocks[v].dtype for v in used))
+        # blocks are scaled in place: no second array of the size of the data is made
+        fused = np.empty((len(frame), columns[-1].stop), dtype=dtype)
+        for v, c in zip(used, columns, strict=True):
+            with errors_name(frame.names[v]):
+                self._scalings[v].apply(
+                    frame.blocks[v], self.modality_weights_[v], out=fused[:, c]
+                )
+        return fused
+
+    def _fuse_one(self, frame: Modalities, v: int) -> NumericBlock:
+        """Transform one modality into its columns of the fused matrix."""
+        name, weight = frame.names[v], float(self.modality_weights_[v])
+        with errors_name(name):
+            if name not in self.reducers_:
+                return self._scalings[v].apply(frame.blocks[v], weight)
+            scaled = self._scalings[v].apply(frame.blocks[v])
+            reducer = self.reducers_[name]
+            reduced = checked_matrix(reducer.transform(scaled), scaled, reducer, name)
+            return reduced * weight  # a NumPy float would widen float32
+
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Return the names of the columns of the fused matrix.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (`n_features_in_`,), default=None
+            Names of the input's features, which must be those of `fit`, if its input
+            had names.
+
+        Returns
+        -------
+        ndarray of str
+            ``<modality>__<feature>`` for every column.
+        """
+        check_is_fitted(self)
+        names_in = self._names_in(input_features)
+        names: list[str] = []
+        for v in np.flatnonzero(self.modality_weights_):
+            modality = self._layout.names[v]
+            if modality in self.reducers_:
+                prefix = modality + SEPARATOR
+                own = [name.removeprefix(prefix) for name in names_in[v]]
+                reducer = self.reducers_[modality]
+                reduced = names_out(reducer, np.array(own, dtype=object), modality)
+                names += [prefix + name for name in reduced]
+            else:
+                names += names_in[v].tolist()
+        return np.array(names, dtype=object)
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(sparse=True)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def check_reducers(reducer: EstimatorLike) -> None:
+    """Raise an error unless the option is a transformer, or a dict of transformers."""
+    check_estimators(
+        reducer,
+        "reducer",
+        ["fit", "transform"],
+        remedy=", or None; to leave the modality out give weights={{{name!r}: 0}}",
+    )
+
+
+def _fit_reducer(
+    reducer: BaseEstimator,
+    block: NumericBlock,
+    y: ArrayLike | None,
+    sample_weight: np.ndarray | None,
+    name: str,
+) -> BaseEstimator:
+    takes_weights = has_fit_parameter(reducer, "sample_weight")
+    # with metadata routing, only if the reducer requests them
+    if get_config()["enable_metadata_routing"]:
+        takes_weights = get_routing_for_object(reducer).consumes(
+            "fit", ["sample_weight"]
+        )
+    weighted = sample_weight is not None and takes_weights
+    params = {"sample_weight": sample_weight} if weighted else {}
+    with errors_name(name):
+        return reducer.fit(block, y, **params)

@@ -1,0 +1,534 @@
+"""Late fusion of clusterings: cluster every modality alone, then find a consensus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClusterMixin, clone
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+
+from mmfusion._blocks import of_samples, over_all_samples
+from mmfusion._numbers import holds_nan
+from mmfusion._options import weights_by_modality
+from mmfusion._scaling import SCALINGS, Scaling, fit_scaling
+from mmfusion._sklearn_compat import (
+    INTEGER,
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+)
+from mmfusion._typing import (
+    ByModality,
+    ColumnSpecLike,
+    EstimatorLike,
+    ModalitiesLike,
+    NumericBlock,
+    RandomStateLike,
+)
+from mmfusion._validation import refuse_empty_samples
+from mmfusion.base import PerModalityParams
+from mmfusion.fusion._branch import resolve_scaling
+from mmfusion.fusion._nested_clusterers import (
+    FusionClustererMixin,
+    check_clusterers,
+    fit_labels,
+    make_clusterer,
+    predict_labels,
+    routed_fit_params,
+    weighted_params,
+)
+from mmfusion.fusion._nested_estimators import seed_parameters, seeded
+from mmfusion.fusion.combination import _clustering_quality, _consensus
+from mmfusion.fusion.combination._clusterings import (
+    BaseClusterings,
+    agreement_by_modality,
+    cluster_members,
+    join_runs,
+    label_counts,
+)
+from mmfusion.fusion.combination._predictor_weights import normalised_weights
+from mmfusion.modalities import Modalities
+
+
+@dataclass
+class _Run:
+    """A fitted base clusterer and the sorted labels of its clusters."""
+
+    clusterer: BaseEstimator
+    clusters: np.ndarray
+
+    def codes(self, labels: np.ndarray) -> np.ndarray:
+        """Number labels from 0; -1 for noise, and for clusters without weight."""
+        is_cluster = np.isin(labels, self.clusters)
+        codes = np.where(is_cluster, np.searchsorted(self.clusters, labels), -1)
+        # one for every sample and run: the smallest dtype that holds them
+        return codes.astype(np.min_scalar_type(-len(self.clusters) - 1))
+
+    def memberships(self, scaled: NumericBlock, codes: np.ndarray) -> np.ndarray:
+        """Return soft memberships, or labels as rows of 0 and 1 without any."""
+        if len(codes) and hasattr(self.clusterer, "predict_proba"):
+            return self.clusterer.predict_proba(scaled)[:, self.clusters]
+        return (codes[:, None] == np.arange(len(self.clusters))).astype(float)
+
+
+def _fit_run(
+    clusterer: BaseEstimator,
+    branch: str,
+    block: NumericBlock,
+    params: dict[str, Any],
+    sample_weight: np.ndarray | None,
+) -> tuple[_Run, np.ndarray]:
+    try:
+        labels = fit_labels(clusterer, block, params)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"modality {branch!r}: {error}") from error
+    run = _Run(clusterer, cluster_members(labels, sample_weight)[0])
+    return run, run.codes(labels)
+
+
+class LateFusionClusterer(
+    FusionClustererMixin, PerModalityParams, ClusterMixin, BaseEstimator
+):
+    """Consensus of clusterings of single modalities.
+
+    Every modality v is clustered ``n_runs`` times. From the labels ``z_ir`` of the
+    sample i in the run r, of the weight ``w_r = w_v / n_runs``, the consensus is
+
+    - the least normalised cut of the bipartite graph of samples and base clusters, with
+      edges of the weight ``w_r``, in its spectral relaxation, for 'hbgf';
+    - ``argmax_k sum_r w_r [m_r(z_ir) = k]`` for 'vote', where ``m_r`` matches base
+      clusters to those of a reference; for 'soft_vote' with memberships for labels;
+    - the average linkage of the distances
+      ``1 - sum_r w_r [z_ir = z_jr] / sum_r w_r`` between samples for 'coassociation'.
+
+    Samples may lack modalities: each is clustered by those that it has.
+
+    Parameters
+    ----------
+    clusterer : clusterer or dict, default=None
+        Clusterer of one modality: one scikit-learn clusterer that is cloned, or a dict
+        by modality name. None is k-means; a search over parameters such as
+        ``clusterer__n_init`` needs an explicit one.
+    n_clusters : int, default=None
+        Number of clusters of the consensus, also set on the clusterers in place of
+        their own. None leaves theirs (8 for k-means), and takes the most frequent
+        number among the base clusterings.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        Scaling of each modality; see `EarlyFusion`.
+    combine : {'hbgf', 'vote', 'soft_vote', 'coassociation'}, default='hbgf'
+        Consensus method.
+
+        - 'hbgf': spectral cut of the bipartite graph of samples and base clusters [1]_;
+        - 'vote': weighted vote of the base clusterings, whose clusters are matched to
+          those of a reference by the Hungarian method [2]_;
+        - 'soft_vote': the same with the memberships of clusterers that have
+          ``predict_proba``, such as GaussianMixture; others vote as in 'vote';
+        - 'coassociation': average linkage on the share of runs in which two samples
+          have the same cluster (evidence accumulation) [3]_, of `n_landmarks` samples.
+    weights : {'uniform', 'agreement', 'inverse_variance', 'silhouette', \
+'stability'}, array-like of shape (n_modalities,) or dict, default='uniform'
+        Weight of each modality's clusterings: given, by modality name (1 where a dict
+        does not name it), or by their quality, measured without classes. 'agreement':
+        mean normalised mutual information with other modalities. 'inverse_variance':
+        total variance over that within clusters. 'silhouette': mean silhouette.
+        'stability': mean adjusted Rand index between runs. A quality of 0
+        leaves a thousandth of the largest weight.
+    n_runs : int, default=10
+        Number of base clusterings per modality, from different seeds: more diverse
+        clusterings make a better consensus. A clusterer without ``random_state`` runs
+        once.
+    n_landmarks : int, default=2000
+        Number of samples that 'coassociation' links; its time and memory grow with the
+        square.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+    n_jobs : int, default=None
+        Number of runs of a modality that are fitted at a time, in threads. None is 1
+        unless in a joblib context, -1 all processors.
+    random_state : int, RandomState instance or None, default=None
+        Generator of the seeds of the runs, and of the draws of the consensus.
+
+    Attributes
+    ----------
+    labels_ : ndarray of int of shape (n_samples,)
+        Cluster of each sample; -1 where it is noise in all clusterings of some weight.
+    modality_labels_ : ndarray of int of shape (n_samples, n_modalities)
+        Clusters by each modality alone, in terms of the fused clusters; -1 where a
+        sample lacks the modality.
+    modality_weights_ : ndarray of shape (n_modalities,)
+        Weights of the modalities, with mean 1.
+    agreement_ : ndarray of shape (n_modalities,)
+        Adjusted Rand index of each modality's labels with ``labels_``, over the
+        samples that have it.
+    clusterers_ : dict of str to list of clusterer
+        Fitted clusterers by modality, one for each run.
+    scaling_ : dict of str to str
+        Scaling of each modality; 'auto' is resolved.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Names of the modalities.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Number of features of each modality.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a sample lacks every modality, a modality is missing for every sample of
+        `fit`, an observed cell is NaN or infinite, ``n_clusters`` is given to a
+        clusterer without such a parameter, or no base clustering has the number of
+        clusters that a vote needs.
+
+    See Also
+    --------
+    EarlyFusionClusterer : Clusters the concatenation of modalities.
+    HybridFusionClusterer : Does both, and finds a consensus.
+
+    Notes
+    -----
+    Time and memory grow linearly with n_samples, if the clusterer's do. One scaled
+    modality is in memory at a time, and a byte or two per sample and run; 'soft_vote'
+    holds the memberships of every run. 'hbgf' decomposes a dense matrix of base
+    clusters against base clusters (modalities x runs x clusters), which takes minutes
+    from some thousands on.
+
+    `predict` assigns new samples by the fitted base clusterers, whose clusters it maps
+    to those of the consensus; for the samples of `fit` it repeats ``labels_``.
+
+    References
+    ----------
+    .. [1] X. Z. Fern, C. E. Brodley (2004), Solving cluster ensemble problems by
+       bipartite graph partitioning. ICML.
+    .. [2] E. Dimitriadou, A. Weingessel, K. Hornik (2002), A combination scheme for
+       fuzzy clustering. International Journal of Pattern Recognition and Artificial
+       Intelligence 16(7), 901-912.
+    .. [3] A. L. N. Fred, A. K. Jain (2005), Combining multiple clusterings using
+       evidence accumulation. IEEE Transactions on Pattern Analysis and Machine
+       Intelligence 27(6), 835-850.
+
+    Examples
+    --------
+    >>> from mmfusion import LateFusionClusterer
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> X, y = make_multimodal_blobs(missing_rate=0.2, random_state=0)
+    >>> clusterer = LateFusionClusterer(n_clusters=3, random_state=0).fit(X)
+    >>> clusterer.labels_.shape
+    (100,)
+    >>> clusterer.predict(X[:5]).shape
+    (5,)
+    """
+
+    _parameter_constraints: dict = {
+        "clusterer": [HasMethods("fit_predict"), dict, None],
+        "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
+        "combine": [StrOptions({"hbgf", "vote", "soft_vote", "coassociation"})],
+        "weights": [
+            StrOptions({"uniform", *_clustering_quality.CLUSTERING_QUALITIES}),
+            "array-like",
+            dict,
+        ],
+        "n_runs": [Interval(Integral, 1, None, closed="left")],
+        "scaling": [StrOptions(set(SCALINGS)), None, dict],
+        "n_landmarks": [Interval(Integral, 2, None, closed="left")],
+        "modalities": ["array-like", str, dict, INTEGER, None],
+        "n_jobs": [INTEGER, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        clusterer: EstimatorLike = None,
+        *,
+        n_clusters: int | None = None,
+        scaling: ByModality[str | None] = "auto",
+        combine: str = "hbgf",
+        weights: str | ArrayLike | dict[str, float] = "uniform",
+        n_runs: int = 10,
+        n_landmarks: int = 2000,
+        modalities: ColumnSpecLike = None,
+        n_jobs: int | None = None,
+        random_state: RandomStateLike = None,
+    ) -> None:
+        self.clusterer = clusterer
+        self.n_clusters = n_clusters
+        self.scaling = scaling
+        self.combine = combine
+        self.weights = weights
+        self.n_runs = n_runs
+        self.n_landmarks = n_landmarks
+        self.modalities = modalities
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ModalitiesLike, y: object = None, **params: Any) -> Self:
+        """Cluster every modality and find the consensus.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : object, default=None
+            Not used.
+        **params : dict
+            Metadata for the clusterers' `fit`, such as ``sample_weight``, which then
+            weighs the scaling too; values with one entry per sample are passed on for
+            the samples that have the modality. With metadata routing enabled, what
+            the clusterers request.
+
+        Returns
+        -------
+        self
+            The fitted clusterer.
+        """
+        check_clusterers(self.clusterer)
+        frame = self._validate(X, reset=True)
+        refuse_empty_samples(frame)
+        weight, params = weighted_params(params, frame)
+        self._refuse_without_distances(frame)
+        self.scaling_ = resolve_scaling(
+            frame,
+            self.scaling,
+            self.weights,
+            frame.names,
+            self._layout.as_given,
+            weight,
+        )
+        rng = check_random_state(self.random_state)
+        base, quality = self._cluster_branches(
+            frame, self.scaling_, params, weight, rng
+        )
+        self._find_consensus(base, quality, frame.names, rng)
+        return self
+
+    def _cluster_branches(
+        self,
+        frame: Modalities,
+        scaling: dict[str, str | None],
+        params: dict[str, Any],
+        sample_weight: np.ndarray | None,
+        rng: np.random.RandomState,
+    ) -> tuple[BaseClusterings, np.ndarray]:
+        """Cluster the blocks of a frame one by one, with one scaled block in memory.
+
+        Returns the clusterings and the quality of those of each block.
+        """
+        names = frame.names
+        templates = self._clone_by_modality(names)
+        # memberships of clusterers without any would be labels that take more memory
+        self._is_soft = self.combine == "soft_vote" and any(
+            hasattr(template, "predict_proba") for template in templates
+        )
+        self._runs: list[list[_Run]] = []
+        self._scalings: list[Scaling | None] = []
+        clusterings, quality = [], np.ones(len(names))
+        for v, (name, observed) in enumerate(zip(names, frame.observed.T, strict=True)):
+            own = {
+                key: of_samples(value, observed)
+                for key, value in routed_fit_params(self, params, name).items()
+            }
+            block = of_samples(frame.blocks[v], observed)
+            self._scalings.append(
+                None
+                if name in self._layout.as_given
+                else fit_scaling(block, scaling[name], own.get("sample_weight"))
+            )
+            scaled = self._scaled(block, v)
+            weight = None if sample_weight is None else sample_weight[observed]
+            fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(_fit_run)(clusterer, name, scaled, own, weight)
+                for clusterer in self._make_clusterers(templates[v], rng)
+            )
+            runs, codes = zip(*fitted, strict=True)
+            labels = np.column_stack(codes)
+            quality[v] = self._quality(scaled, labels, rng, weight)
+            clusterings.append(self._base_clusterings(runs, scaled, labels, observed))
+            self._runs.append(list(runs))
+        self.clusterers_ = {
+            name: [run.clusterer for run in runs]
+            for name, runs in zip(names, self._runs, strict=True)
+        }
+        base = replace(join_runs(clusterings), sample_weight=sample_weight)
+        return base, quality
+
+    def _find_consensus(
+        self,
+        base: BaseClusterings,
+        quality: np.ndarray,
+        branches: Sequence[str],
+        rng: np.random.RandomState,
+    ) -> None:
+        """Weigh the clusterings of each branch, and combine them."""
+        self.modality_weights_ = self._weights_of_branches(base, quality, branches)
+        base = self._weighted(base)
+        self.labels_, self._consensus = self._combine(base, rng)
+        self._fused_shares = normalize(
+            label_counts(base, self.labels_, int(self.labels_.max()) + 1), norm="l1"
+        )
+        self.modality_labels_ = self._labels_by_branch(base)
+        self.agreement_ = agreement_by_modality(
+            self.labels_, self.modality_labels_, base.sample_weight
+        )
+
+    def _refuse_without_distances(self, frame: Modalities) -> None:
+        """Raise an error if a quality needs distances that a modality does not have."""
+        if not self._weighs_by(_clustering_quality.DISTANCE_QUALITIES):
+            return
+        for v, (name, observed) in enumerate(
+            zip(frame.names, frame.observed.T, strict=True)
+        ):
+            as_given = name in self._layout.as_given
+            if as_given or holds_nan(of_samples(frame.blocks[v], observed)):
+                raise ValueError(
+                    f"weights={self.weights!r} measures distances, but modality "
+                    f"{name!r} holds text, categories or NaN; encode and "
+                    "impute it before, by PerModality, or give weights='agreement'"
+                )
+
+    def _weighs_by(self, qualities: Sequence[str]) -> bool:
+        return isinstance(self.weights, str) and self.weights in qualities
+
+    def _scaled(self, block: NumericBlock, v: int) -> NumericBlock:
+        scaling = self._scalings[v]
+        return block if scaling is None else scaling.apply(block)
+
+    def _make_clusterers(
+        self, template: BaseEstimator | None, rng: np.random.RandomState
+    ) -> list[BaseEstimator]:
+        """Make one clusterer per run, each with a seed of its own."""
+        first = make_clusterer(template, self.n_clusters, None, n_init=1)
+        if not seed_parameters(first):
+            return [first]
+        seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_runs)
+        return [seeded(clone(first), int(seed)) for seed in seeds]
+
+    def _base_clusterings(
+        self,
+        runs: Sequence[_Run],
+        scaled: NumericBlock,
+        labels: np.ndarray,
+        observed: np.ndarray,
+    ) -> BaseClusterings:
+        """Extend the runs of one branch to all samples."""
+        soft = []
+        if self._is_soft:
+            soft = [
+                run.memberships(scaled, codes)
+                for run, codes in zip(runs, labels.T, strict=True)
+            ]
+            soft = [over_all_samples(m, observed, 0.0) for m in soft]
+        return BaseClusterings(
+            over_all_samples(labels, observed, -1),
+            np.array([len(run.clusters) for run in runs]),
+            np.ones(len(runs)),
+            soft,
+        )
+
+    def _quality(
+        self,
+        scaled: NumericBlock,
+        labels: np.ndarray,
+        rng: np.random.RandomState,
+        sample_weight: np.ndarray | None,
+    ) -> float:
+        """Return the quality of a branch's clusterings that depends on its data."""
+        if not isinstance(self.weights, str):
+            return 1.0
+        match self.weights:
+            case "silhouette":
+                return _clustering_quality.silhouette(
+                    scaled, labels, rng, sample_weight
+                )
+            case "stability":
+                return _clustering_quality.stability(labels, sample_weight)
+            case "inverse_variance":
+                return _clustering_quality.inverse_variance(
+                    scaled, labels, sample_weight
+                )
+        return 1.0
+
+    def _weights_of_branches(
+        self, base: BaseClusterings, quality: np.ndarray, branches: Sequence[str]
+    ) -> np.ndarray:
+        """Return the weight of each branch, with mean 1."""
+        if not isinstance(self.weights, str):
+            given = weights_by_modality(self.weights, branches)
+            return given / given.mean()
+        if self.weights == "agreement":
+            quality = _clustering_quality.agreement_with_others(
+                base, self._branch_of_run()
+            )
+        # above 0, or samples that have only that modality would have no cluster
+        return normalised_weights(quality)
+
+    def _branch_of_run(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self._runs)), [len(runs) for runs in self._runs])
+
+    def _weighted(self, base: BaseClusterings) -> BaseClusterings:
+        """Divide the weight of a branch among its runs."""
+        shares = self.modality_weights_ / [len(runs) for runs in self._runs]
+        return replace(base, weights=shares[self._branch_of_run()])
+
+    def _combine(
+        self, base: BaseClusterings, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, _consensus.ConsensusMap]:
+        if base.clustered().size == 0:
+            raise ValueError(
+                "no base clustering has a cluster: all samples are noise to all; give "
+                "the clusterers other parameters"
+            )
+        n_clusters = self.n_clusters
+        if n_clusters is None:
+            found = base.n_clusters[(base.weights > 0) & (base.n_clusters > 0)]
+            numbers, counts = np.unique(found, return_counts=True)
+            n_clusters = int(numbers[counts.argmax()])
+        match self.combine:
+            case "hbgf":
+                return _consensus.hbgf(base, n_clusters, rng)
+            case "coassociation":
+                return _consensus.coassociation(base, n_clusters, rng, self.n_landmarks)
+        return _consensus.vote(base, n_clusters)
+
+    def _labels_by_branch(self, base: BaseClusterings) -> np.ndarray:
+        """Assign samples to the fused clusters by the runs of each branch alone."""
+        by_shares = _consensus.ConsensusMap(self._fused_shares)
+        branch = self._branch_of_run()
+        hard = replace(base, memberships=[])
+        return np.column_stack(
+            [
+                by_shares.assign(replace(hard, weights=np.where(branch == b, 1.0, 0.0)))
+                for b in range(len(self._runs))
+            ]
+        )
+
+    def _assign(self, frame: Modalities) -> np.ndarray:
+        refuse_empty_samples(frame)
+        return self._assign_by_branches(frame)
+
+    def _assign_by_branches(self, frame: Modalities) -> np.ndarray:
+        """Assign samples by the fitted runs of every block of a frame."""
+        clusterings = []
+        for v, observed in enumerate(frame.observed.T):
+            runs = self._runs[v]
+            labels, scaled = np.empty((0, len(runs)), dtype=int), np.empty((0, 0))
+            if observed.any():
+                scaled = self._scaled(of_samples(frame.blocks[v], observed), v)
+                labels = np.column_stack(
+                    [run.codes(predict_labels(run.clusterer, scaled)) for run in runs]
+                )
+            clusterings.append(self._base_clusterings(runs, scaled, labels, observed))
+        return self._consensus.assign(self._weighted(join_runs(clusterings)))

@@ -1,0 +1,418 @@
+"""Base of the late and hybrid fusion of predictors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import MetadataRouter
+
+from mmfusion._accepted_cells import accepted_cells
+from mmfusion._blocks import of_samples, over_all_samples
+from mmfusion._numbers import holds_nan
+from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._scaling import SCALINGS
+from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions
+from mmfusion._typing import (
+    ByModality,
+    ColumnSpecLike,
+    CrossValidationLike,
+    ModalitiesLike,
+    RandomStateLike,
+)
+from mmfusion._validation import refuse_empty_samples
+from mmfusion.base import PerModalityParams
+from mmfusion.fusion._branch import (
+    Branch,
+    BranchPredictions,
+    HeldOut,
+    Predictions,
+    gather_held_out,
+    gather_predictions,
+    resolve_scaling,
+)
+from mmfusion.fusion._early_transformer import EarlyFusion
+from mmfusion.fusion._folds import Folds, split_samples
+from mmfusion.fusion._nested_estimators import draw_seed, seeded
+from mmfusion.fusion._predictor import FusionPredictor, TrainingData
+from mmfusion.fusion.combination._opinion_pools import stacking_features
+from mmfusion.fusion.combination._predictor_weights import normalised_weights
+from mmfusion.fusion.combination._sample_weights import (
+    ReferenceSamples,
+    fit_reference,
+)
+from mmfusion.modalities import Modalities
+
+N_REFERENCE_SAMPLES = 2000  # at most, to which distances are measured
+
+LATE_PREDICTOR_CONSTRAINTS: dict = {
+    "estimator": [HasMethods(["fit", "predict"]), dict, None],
+    "scaling": [StrOptions(set(SCALINGS)), None, dict],
+    "final_estimator": [HasMethods(["fit", "predict"]), None],
+    "cv": ["cv_object"],
+    "on_empty": [StrOptions({"prior", "raise"})],
+    "modalities": ["array-like", str, dict, INTEGER, None],
+    "n_jobs": [INTEGER, None],
+    "random_state": ["random_state"],
+}
+
+
+class LateFusionPredictor(PerModalityParams, FusionPredictor):
+    """Base of estimators that fit a predictor per branch and combine their predictions.
+
+    A branch is a modality; hybrid fusion has branches of several. Subclasses define
+    `fit`, how predictions are combined, and these hooks.
+    """
+
+    scaling: ByModality[str | None]
+    combine: str
+    weights: str | ArrayLike | dict[str, float]
+    sample_weighting: str | None
+    final_estimator: BaseEstimator | None
+    cv: CrossValidationLike
+    modalities: ColumnSpecLike
+    n_jobs: int | None
+    random_state: RandomStateLike
+
+    n_modalities_in_: int
+    final_estimator_: BaseEstimator | None
+    modality_weights_: np.ndarray
+    _target: Any  # Classes or Outputs
+    _branches: list[Branch]
+    _references: list[ReferenceSamples] | None
+    _make_default_final_estimator: Callable[[], BaseEstimator]
+    # predictions of a branch that add nothing to the others as features of a stack
+    _n_redundant_outputs = 0
+
+    # Hooks
+
+    def _method_of(self, template: BaseEstimator, title: str) -> str:
+        """Return the method of a predictor that gives its predictions."""
+        raise NotImplementedError
+
+    def _calibrated(self, branch: int, values: np.ndarray) -> np.ndarray:
+        """Calibrate predictions of a branch."""
+        return values
+
+    def _quality(
+        self,
+        predictions: np.ndarray,
+        truth: np.ndarray,
+        sample_weight: np.ndarray | None,
+    ) -> float:
+        """Return the quality of a branch by its held-out predictions."""
+        raise NotImplementedError
+
+    def _weigh(
+        self, predictions: Predictions, by_sample: np.ndarray
+    ) -> tuple[Predictions, np.ndarray]:
+        """Return predictions and the weight of each branch for each sample.
+
+        `by_sample` is the factor of the weights that ``sample_weighting`` has found.
+        """
+        weights = np.where(predictions.observed, by_sample * self.modality_weights_, 0)
+        return predictions, weights
+
+    # Steps of fit
+
+    def _needs_held_out(self) -> bool:
+        by_quality = isinstance(self.weights, str) and self.weights != "uniform"
+        return by_quality or self.combine == "stacking"
+
+    def _split(self, data: TrainingData) -> Folds:
+        """Split the samples of some weight into folds; none if none are needed."""
+        if not self._needs_held_out():
+            return []
+        return split_samples(
+            self.cv,
+            data.frame,
+            data.y,
+            data.split_params,
+            data.counted(),
+            is_classifier=self._kind == "classifier",
+        )
+
+    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
+        return {name: [v] for v, name in enumerate(names)}
+
+    def _make_branches(self, data: TrainingData) -> list[Branch]:
+        """Make an unfitted branch for every set of modalities."""
+        frame = data.frame
+        positions = self._branch_positions(frame.names)
+        default = self._make_default_estimator()
+        estimators = self._clone_by_modality(list(positions), default)
+        seed = draw_seed(self.random_state)
+        if seed is not None:
+            estimators = [seeded(estimator, seed) for estimator in estimators]
+        scaling = resolve_scaling(
+            frame,
+            self.scaling,
+            self.weights,
+            list(positions),
+            self._layout.as_given,
+            data.sample_weight,
+        )
+        return [
+            self._make_branch(name, own, estimator, scaling, seed or 0)
+            for (name, own), estimator in zip(
+                positions.items(), estimators, strict=True
+            )
+        ]
+
+    def _make_branch(
+        self,
+        name: str,
+        positions: list[int],
+        estimator: BaseEstimator,
+        scaling: dict[str, str | None],
+        seed: int,
+    ) -> Branch:
+        own = scaling[name]
+        given = by_modality(self.scaling, list(scaling), "scaling", "auto")
+        if (given[positions[0]], own) == ("auto", "block"):
+            own = "standard"  # no other modality to be brought into proportion with
+        return Branch(
+            name,
+            positions,
+            estimator,
+            EarlyFusion(own),
+            method=self._method_of(estimator, f"modality {name!r}"),
+            as_given=name in self._layout.as_given,
+        )
+
+    def _set_branches(self, branches: list[Branch], names: Sequence[str]) -> None:
+        self._branches = branches
+        self.estimators_ = {branch.name: branch.estimator for branch in branches}
+        self.scaling_ = {
+            branch.name: None
+            if branch.as_given
+            else branch.fusion.scaling_[branch.name]
+            for branch in branches
+            if branch.name in names
+        }
+
+    def _gather_held_out(
+        self, predicted: list[BranchPredictions], folds: Folds, y: np.ndarray
+    ) -> HeldOut:
+        shape = len(y), len(self._branches)
+        held_out = gather_held_out(predicted, folds, shape, self._target.prior)
+        unseen = held_out.unseen.any(axis=1)
+        if unseen.any():
+            warnings.warn(
+                f"{int(unseen.sum())} of {len(y)} samples are held out from training "
+                "samples without their class (classes "
+                f"{np.unique(y[unseen]).tolist()}); calibration, weights and the final "
+                "estimator do not learn from their predictions. Give fewer folds, or "
+                "cv that keeps every class in training",
+                UserWarning,
+                stacklevel=4,
+            )
+        return held_out
+
+    def _given_weights(self) -> np.ndarray:
+        names = [branch.name for branch in self._branches]
+        given = None if isinstance(self.weights, str) else self.weights
+        weights = weights_by_modality(given, names)
+        return weights / weights.mean()
+
+    def _learned_weights(
+        self,
+        predictions: Predictions,
+        truth: np.ndarray,
+        sample_weight: np.ndarray | None,
+    ) -> np.ndarray:
+        """Return the weight of each branch, with mean 1, from held-out predictions."""
+        if not isinstance(self.weights, str) or self.weights == "uniform":
+            return self._given_weights()
+        if self.combine == "stacking":  # the final estimator learns the weights
+            return np.ones(len(self._branches))
+        quality = [
+            self._quality(
+                values[observed],
+                truth[observed],
+                None if sample_weight is None else sample_weight[observed],
+            )
+            if observed.any()
+            else 0.0
+            for values, observed in zip(
+                predictions.values, predictions.observed.T, strict=True
+            )
+        ]
+        return normalised_weights(np.array(quality))
+
+    def _fit_final_estimator(self, held_out: HeldOut, data: TrainingData) -> None:
+        """Fit the final estimator to held-out predictions (stacking)."""
+        predictions, unseen, y = held_out.predictions, held_out.unseen, data.y
+        used = self.modality_weights_ > 0
+        rows = (held_out.fold >= 0) & np.any(predictions.observed[:, used], axis=1)
+        self._defaults = _mean_predictions(predictions, data.sample_weight)
+        if unseen.any():
+            learned = y[rows & ~unseen.any(axis=1)]
+            rows &= np.isin(y, learned)
+            predictions = self._with_trained_predictions(
+                predictions, unseen & rows[:, None], data.frame
+            )
+        if not self._target.is_learnable(y[rows]):
+            return
+        self._with_indicator = ~predictions.observed[rows].all(axis=0)
+        final = self.final_estimator
+        final = self._make_default_final_estimator() if final is None else clone(final)
+        seed = draw_seed(self.random_state)
+        final = final if seed is None else seeded(final, seed)
+        params = {k: of_samples(v, rows) for k, v in data.final_params.items()}
+        features = self._final_features(predictions, rows)
+        self.final_estimator_ = final.fit(features, of_samples(y, rows), **params)
+
+    def _with_trained_predictions(
+        self, predictions: Predictions, unseen: np.ndarray, frame: Modalities
+    ) -> Predictions:
+        """Replace predictions for unseen classes by those of branches fitted to all.
+
+        Without them a branch would seem to be missing for some classes only.
+        """
+        values, observed = predictions.values, predictions.observed
+        for b in np.flatnonzero(unseen.any(axis=0)).tolist():
+            branch, rows = self._branches[b], np.flatnonzero(unseen[:, b])
+            matrix = branch.transform(frame[rows], np.ones(len(rows), dtype=bool))
+            own = branch.predict(self._target, matrix)
+            values[b, rows] = self._calibrated(b, own)
+            observed[rows, b] = True
+        return Predictions(values, observed)
+
+    def _final_features(self, predictions: Predictions, rows: np.ndarray) -> np.ndarray:
+        used = self.modality_weights_ > 0
+        first = self._n_redundant_outputs
+        return stacking_features(
+            predictions.values[used][:, rows, first:],
+            predictions.observed[rows][:, used],
+            self._defaults[used][:, first:],
+            self._with_indicator[used],
+        )
+
+    def _fit_references(self, data: TrainingData) -> list[ReferenceSamples] | None:
+        """Measure distances within `fit`, for ``sample_weighting`` by distances."""
+        if self.sample_weighting not in ("conformal", "distance"):
+            return None
+        self._refuse_without_distances(data.frame)
+        rng = np.random.default_rng(draw_seed(self.random_state) or 0)
+        references = []
+        for branch in self._branches:
+            rows = np.flatnonzero(branch.observed(data.frame))
+            if len(rows) > N_REFERENCE_SAMPLES:
+                rows = np.sort(rng.choice(rows, N_REFERENCE_SAMPLES, replace=False))
+            matrix = branch.transform(data.frame[rows], np.ones(len(rows), dtype=bool))
+            weight = data.sample_weight
+            weight = None if weight is None else weight[rows]
+            references.append(fit_reference(matrix, weight))
+        return references
+
+    def _refuse_without_distances(self, frame: Modalities) -> None:
+        """Raise an error for modalities without distances: text, and cells of NaN."""
+        for name, block, observed in zip(
+            frame.names, frame.blocks, frame.observed.T, strict=True
+        ):
+            if name in self._layout.as_given or holds_nan(of_samples(block, observed)):
+                raise ValueError(
+                    f"sample_weighting={self.sample_weighting!r} measures distances, "
+                    f"but modality {name!r} holds text, categories or NaN; encode and "
+                    "impute it before, by PerModality, or give sample_weighting=None"
+                )
+
+    # Prediction
+
+    def _predict_branches(self, frame: Modalities) -> tuple[Predictions, np.ndarray]:
+        """Predict by every branch; return also their weights for each sample."""
+        if self.on_empty == "raise":
+            refuse_empty_samples(frame)
+        predicted = []
+        by_sample = np.ones((len(frame), len(self._branches)))
+        for b, branch in enumerate(self._branches):
+            observed = branch.observed(frame)
+            if not observed.any():
+                continue
+            matrix = branch.transform(frame, observed)
+            values = self._calibrated(b, branch.predict(self._target, matrix))
+            predicted.append(BranchPredictions(b, np.flatnonzero(observed), values))
+            if self._references is not None:
+                reference = self._references[b]
+                by_sample[observed, b] = (
+                    reference.conformal_weights(matrix)
+                    if self.sample_weighting == "conformal"
+                    else reference.distance_weights(matrix)
+                )
+            del matrix  # one branch's matrix is in memory at a time
+        prior = self._target.prior
+        predictions = gather_predictions(predicted, by_sample.shape, prior)
+        return self._weigh(predictions, by_sample)
+
+    def _predict_final(
+        self,
+        frame: Modalities,
+        predict: Callable[[np.ndarray], np.ndarray],
+        default: ArrayLike,
+    ) -> np.ndarray:
+        """Predict by the final estimator; the default for samples without a branch."""
+        predictions, _ = self._predict_branches(frame)
+        rows = np.any(predictions.observed[:, self.modality_weights_ > 0], axis=1)
+        default = np.asarray(default)
+        if not rows.any():
+            return np.broadcast_to(default, (len(frame), *default.shape)).copy()
+        values = np.asarray(predict(self._final_features(predictions, rows)))
+        return over_all_samples(values, rows, default)
+
+    def sample_weights(self, X: ModalitiesLike) -> np.ndarray:
+        """Compute the share of each modality in the predictions for each sample.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_modalities)
+            Shares, which add up to 1; 0 for modalities that a sample lacks. In hybrid
+            fusion there is one column for every branch. 'stacking' does not use them.
+        """
+        _, weights = self._predict_branches(self._validate(X, reset=False))
+        sums = weights.sum(axis=1, keepdims=True)
+        return np.divide(weights, sums, out=np.zeros_like(weights), where=sums != 0)
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Get the metadata that predictors, final estimator and splitter request.
+
+        Returns
+        -------
+        MetadataRouter
+            The routing of `fit`.
+        """
+        final = self.final_estimator
+        if self.combine == "stacking" and final is None:
+            final = self._make_default_final_estimator()
+        return self._router(final if self.combine == "stacking" else None)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = all(
+            accepted_cells(template).nan for template in self._templates().values()
+        )
+        return tags
+
+
+def _mean_predictions(
+    predictions: Predictions, sample_weight: np.ndarray | None
+) -> np.ndarray:
+    """Average the predictions of each branch, in place of those that are missing."""
+    means = []
+    for values, observed in zip(
+        predictions.values, predictions.observed.T, strict=True
+    ):
+        rows = observed if observed.any() else np.ones_like(observed)  # of the prior
+        weight = None if sample_weight is None else sample_weight[rows]
+        means.append(np.average(values[rows], axis=0, weights=weight))
+    return np.array(means)

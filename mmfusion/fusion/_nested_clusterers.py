@@ -1,0 +1,330 @@
+"""Base of the fusion clusterers, and helpers for the clusterers nested in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn import get_config
+from sklearn.base import BaseEstimator, clone
+from sklearn.cluster import KMeans
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+
+from mmfusion._options import check_estimators
+from mmfusion._typing import (
+    EstimatorLike,
+    ModalitiesLike,
+    NumericBlock,
+    RandomStateLike,
+)
+from mmfusion._validation import validate_sample_weight
+from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin, seeded
+from mmfusion.metrics import modality_silhouette_score
+from mmfusion.modalities import Modalities
+
+
+def make_clusterer(
+    template: BaseEstimator | None,
+    n_clusters: int | None,
+    random_state: RandomStateLike,
+    n_init: int = 10,
+) -> BaseEstimator:
+    """Clone a clusterer, and set its number of clusters and its seed.
+
+    Parameters
+    ----------
+    template : clusterer or None
+        Unfitted clusterer; None is k-means with `n_init` restarts.
+    n_clusters : int or None
+        Value of ``n_clusters`` or ``n_components``, of the last step of a Pipeline;
+        None leaves the clusterer's own.
+    random_state : int, RandomState instance or None
+        Value of every random_state parameter; None leaves the clusterer's own.
+    n_init : int, default=10
+        Number of restarts of the default clusterer.
+
+    Returns
+    -------
+    clusterer
+        Unfitted clone.
+
+    Raises
+    ------
+    ValueError
+        If the clusterer has no parameter for the number of clusters.
+    """
+    clusterer = KMeans(n_init=n_init) if template is None else clone(template)
+    if n_clusters is not None:
+        name = _name_of_n_clusters(clusterer)
+        if name is None:
+            raise ValueError(
+                f"n_clusters={n_clusters} was given, but {type(clusterer).__name__} "
+                "has no parameter for it; leave n_clusters=None"
+            )
+        clusterer.set_params(**{name: n_clusters})
+    return clusterer if random_state is None else seeded(clusterer, random_state)
+
+
+def _name_of_n_clusters(clusterer: BaseEstimator) -> str | None:
+    params = clusterer.get_params(deep=True)
+    last = f"{clusterer.steps[-1][0]}__" if isinstance(clusterer, Pipeline) else ""
+    names = (f"{last}n_clusters", f"{last}n_components")
+    return next((p for p in names if p in params), None)
+
+
+def fit_labels(
+    clusterer: BaseEstimator, block: NumericBlock, params: Mapping[str, Any]
+) -> np.ndarray:
+    """Fit a clusterer, and return labels that its `predict` repeats.
+
+    Where there are fewer distinct points than clusters, several clusters lie on one
+    point, and the `predict` of k-means returns another of them than its `fit_predict`.
+
+    Parameters
+    ----------
+    clusterer : clusterer
+        Unfitted clusterer, which is fitted.
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        Samples to cluster.
+    params : dict
+        Metadata for its `fit`.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        Clusters; negative ones are noise.
+
+    Raises
+    ------
+    ValueError
+        If the clusterer does not return one integer for each sample.
+    """
+    labels = checked_labels(clusterer.fit_predict(block, **params), clusterer, block)
+    name = _name_of_n_clusters(clusterer)
+    wanted = None if name is None else clusterer.get_params(deep=True)[name]
+    too_few = isinstance(wanted, Integral) and len(np.unique(labels)) < int(wanted)
+    if too_few and hasattr(clusterer, "predict"):
+        return predict_labels(clusterer, block)
+    return labels
+
+
+def predict_labels(clusterer: BaseEstimator, block: NumericBlock) -> np.ndarray:
+    """Predict by a fitted clusterer, and check the labels as `fit_labels` does.
+
+    Parameters
+    ----------
+    clusterer : clusterer
+        Fitted clusterer.
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        Samples.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        Clusters; negative ones are noise.
+    """
+    return checked_labels(clusterer.predict(block), clusterer, block)
+
+
+def checked_labels(
+    labels: ArrayLike, clusterer: BaseEstimator, block: NumericBlock
+) -> np.ndarray:
+    """Check that a clusterer has returned one integer for each sample.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,)
+        Labels that it has returned.
+    clusterer : clusterer
+        The clusterer, for the error.
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        Samples that it has clustered.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        The labels.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape, or are not integers.
+    """
+    labels = np.asarray(labels)
+    # some clusterers return integers as floats
+    is_whole = labels.dtype.kind in "iu" or (
+        labels.dtype.kind == "f"
+        and bool(np.isfinite(labels).all())
+        and np.array_equal(labels, labels.astype(np.intp))
+    )
+    if labels.shape != (block.shape[0],) or not is_whole:
+        raise ValueError(
+            f"{type(clusterer).__name__} has returned labels of shape {labels.shape} "
+            f"and dtype {labels.dtype} for {block.shape[0]} samples; it needs to "
+            "return one integer for each, negative for noise"
+        )
+    return labels if labels.dtype.kind == "i" else labels.astype(np.intp)
+
+
+def check_clusterers(clusterer: EstimatorLike) -> None:
+    """Raise an error unless the option is a clusterer, or a dict of clusterers."""
+    check_estimators(
+        clusterer,
+        "clusterer",
+        ["fit_predict"],
+        remedy="; to leave the modality out give weights={{{name!r}: 0}}",
+    )
+
+
+def clusterer_has(method: str) -> Callable[[NestedEstimatorsMixin], bool]:
+    """Return a check for ``available_if``: whether the clusterers have a method.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method.
+
+    Returns
+    -------
+    callable
+        Check of a fusion clusterer, which raises the reason.
+    """
+
+    def check(estimator: NestedEstimatorsMixin) -> bool:
+        for template in estimator._templates().values():
+            if not hasattr(template, method):
+                raise AttributeError(
+                    f"{type(template).__name__} has no {method}: it assigns the "
+                    "samples of fit only. Use fit_predict or labels_; in a search "
+                    "cv=WholeDataSplit() and scoring=labels_scorer(...) of "
+                    "mmfusion.metrics"
+                )
+        return True
+
+    return check
+
+
+class FusionClustererMixin(NestedEstimatorsMixin):
+    """Base of fusion estimators with the parameter ``clusterer``.
+
+    Subclasses define ``_assign``, which returns the clusters of the samples of a
+    checked frame.
+    """
+
+    _estimators_param = "clusterer"
+    _make_default_estimator = KMeans
+
+    clusterer: EstimatorLike
+    _assign: Callable[[Modalities], np.ndarray]
+
+    @available_if(clusterer_has("predict"))
+    def predict(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the cluster of new samples, if the clusterers have ``predict``.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            Cluster of each sample.
+        """
+        return self._assign(self._validate(X, reset=False))
+
+    @available_if(clusterer_has("predict"))
+    def score(self, X: ModalitiesLike, y: object = None) -> float:
+        """Score the predicted clusters by their silhouette, without classes.
+
+        Unlike a clusterer's own score it can be compared across weights, scalings
+        and numbers of clusters, as a search does.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        float
+            Mean silhouette over the modalities, of at most 2000 samples.
+        """
+        frame = self._validate(X, reset=False)
+        return modality_silhouette_score(frame, self._assign(frame))
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Get the metadata that the clusterers request.
+
+        Returns
+        -------
+        MetadataRouter
+            The routing of `fit` to the clusterers' `fit`.
+        """
+        router = MetadataRouter(owner=type(self).__name__)
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        for name, template in self._templates().items():
+            router.add(**{name: template}, method_mapping=mapping)
+        return router
+
+
+def weighted_params(
+    params: dict[str, Any], frame: Modalities
+) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Check the sample weights among the metadata of `fit`.
+
+    Parameters
+    ----------
+    params : dict
+        Metadata given to `fit`.
+    frame : Modalities
+        Samples.
+
+    Returns
+    -------
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights of the samples; None without any.
+    params : dict
+        Metadata with the checked weights.
+    """
+    if params.get("sample_weight") is None:
+        return None, params
+    weight = validate_sample_weight(params["sample_weight"], frame)
+    return weight, params | {"sample_weight": weight}
+
+
+def routed_fit_params(
+    estimator: FusionClustererMixin, params: dict[str, Any], branch: str | None = None
+) -> dict[str, Any]:
+    """Select the metadata for the `fit` of a nested clusterer.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fusion clusterer.
+    params : dict
+        Metadata given to its `fit`.
+    branch : str, default=None
+        Name of the branch of the clusterer, where clusterers are given by name.
+
+    Returns
+    -------
+    dict
+        Metadata that it requests; all of it if metadata routing is not enabled.
+    """
+    if not params or not get_config()["enable_metadata_routing"]:
+        return params
+    steps = process_routing(estimator, "fit", **params)
+    step = branch if isinstance(estimator.clusterer, Mapping) else "clusterer"
+    return dict(steps[step].fit) if step in steps else {}

@@ -1,0 +1,263 @@
+"""Base of the fusion classifiers and regressors: input of `fit`, target, metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn import get_config
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.model_selection import check_cv
+from sklearn.utils import Tags, get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.multiclass import check_classification_targets
+
+from mmfusion._blocks import of_samples
+from mmfusion._options import check_estimators
+from mmfusion._row_labels import check_row_labels
+from mmfusion._scaling import fit_scaling
+from mmfusion._typing import ByModality, EstimatorLike, ModalitiesLike
+from mmfusion._validation import (
+    check_target,
+    refuse_empty_samples,
+    validate_sample_weight,
+)
+from mmfusion.base import SupervisedMixin
+from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin
+from mmfusion.fusion._targets import Classes, Outputs
+from mmfusion.modalities import Modalities
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Checked input of `fit`, with metadata by recipient.
+
+    Parameters
+    ----------
+    frame : Modalities
+        All modalities.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Classes or values.
+    branch_params : dict of str to dict
+        Metadata for the predictors by name of the branch.
+    split_params : dict
+        Metadata for the splitter.
+    final_params : dict
+        Metadata for the final estimator.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples in everything else.
+    """
+
+    frame: Modalities
+    y: np.ndarray
+    branch_params: dict[str, dict[str, Any]]
+    split_params: dict[str, Any]
+    final_params: dict[str, Any]
+    sample_weight: np.ndarray | None = None
+
+    def counted(self) -> np.ndarray:
+        """Return which samples have a weight other than 0, as a mask."""
+        if self.sample_weight is None:
+            return np.ones(len(self.frame), dtype=bool)
+        return np.asarray(self.sample_weight > 0)
+
+    def without_weight_zero(self) -> TrainingData:
+        """Return the data without the samples of weight 0."""
+        counted = self.counted()
+        if counted.all():
+            return self
+
+        def of_counted(params: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: of_samples(value, counted) for key, value in params.items()}
+
+        return TrainingData(
+            self.frame[counted],
+            self.y[counted],
+            {name: of_counted(params) for name, params in self.branch_params.items()},
+            of_counted(self.split_params),
+            of_counted(self.final_params),
+            of_samples(self.sample_weight, counted),
+        )
+
+
+class FusionPredictor(NestedEstimatorsMixin, SupervisedMixin):
+    """Base of fusion estimators that predict y by nested predictors.
+
+    A role (`ClassifierRole`, `RegressorRole`) defines the target and the defaults.
+    """
+
+    _estimators_param = "estimator"
+    _kind: str
+    _check_target: Callable[[Modalities, ArrayLike], np.ndarray]
+
+    estimator: EstimatorLike
+    on_empty: str
+
+    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
+        """Return the positions of the modalities of every branch."""
+        raise NotImplementedError
+
+    def _validate_fit(
+        self, X: ModalitiesLike, y: ArrayLike, params: dict[str, Any]
+    ) -> TrainingData:
+        """Check the input of `fit`, and assign metadata to their recipients."""
+        self._check_predictors()
+        self._check_parameters()
+        frame = self._validate(X, reset=True)
+        if self.on_empty == "raise":
+            refuse_empty_samples(frame)
+        return self._route(params, frame, self._check_target(frame, y))
+
+    def _check_parameters(self) -> None:
+        """Raise an error for parameters that contradict each other."""
+
+    def _check_predictors(self) -> None:
+        """Raise an error if a nested estimator is none, or of the other kind."""
+        given: dict[str, ByModality[BaseEstimator | None]] = {
+            "estimator": self.estimator
+        }
+        remedy = "; to leave the modality out give weights={{{name!r}: 0}}"
+        if hasattr(self, "final_estimator"):
+            given["final_estimator"] = self.final_estimator
+        for parameter, option in given.items():
+            check_estimators(option, parameter, ["fit", "predict"], remedy=remedy)
+            by_name = option if isinstance(option, Mapping) else {None: option}
+            for name, nested in by_name.items():
+                found = None  # estimators without tags are accepted
+                if hasattr(nested, "__sklearn_tags__"):
+                    found = get_tags(nested).estimator_type
+                if found not in (None, self._kind):
+                    what = parameter if name is None else f"{parameter}[{name!r}]"
+                    raise TypeError(
+                        f"{what} is a {found}, {type(nested).__name__}, but "
+                        f"{type(self).__name__} needs a {self._kind}"
+                    )
+
+    def _route(
+        self, params: dict[str, Any], frame: Modalities, y: np.ndarray
+    ) -> TrainingData:
+        """Assign metadata to their recipients.
+
+        If metadata routing is not enabled, ``groups`` are for the splitter,
+        ``sample_weight`` also for the final estimator, and everything but groups for
+        the branches.
+        """
+        params = {key: value for key, value in params.items() if value is not None}
+        for key, value in params.items():
+            check_row_labels(frame._index, value, key)
+        weight = params.get("sample_weight")
+        if weight is not None:
+            weight = params["sample_weight"] = validate_sample_weight(weight, frame)
+        branches = self._branch_positions(frame.names)
+        if not params or not get_config()["enable_metadata_routing"]:
+            groups = {k: v for k, v in params.items() if k == "groups"}
+            rest = {k: v for k, v in params.items() if k != "groups"}
+            final = {k: v for k, v in rest.items() if k == "sample_weight"}
+            by_branch = dict.fromkeys(branches, rest)
+            return TrainingData(frame, y, by_branch, groups, final, weight)
+        steps = process_routing(self, "fit", **params)
+        by_name = isinstance(self.estimator, Mapping)
+
+        def of_step(step: str, method: str = "fit") -> dict[str, Any]:
+            return dict(steps[step][method]) if step in steps else {}
+
+        return TrainingData(
+            frame,
+            y,
+            {name: of_step(name if by_name else "estimator") for name in branches},
+            of_step("splitter", "split"),
+            of_step("final_estimator"),
+            weight,
+        )
+
+    def _router(self, final_estimator: BaseEstimator | None = None) -> MetadataRouter:
+        """List the recipients of metadata: branches, final estimator and splitter."""
+        router = MetadataRouter(owner=self).add_self_request(self)
+        to_fit = MethodMapping().add(caller="fit", callee="fit")
+        for name, template in self._templates().items():
+            router.add(**{name: template}, method_mapping=to_fit)
+        if final_estimator is not None:
+            router.add(final_estimator=final_estimator, method_mapping=to_fit)
+        if hasattr(self, "cv"):
+            to_split = MethodMapping().add(caller="fit", callee="split")
+            router.add(splitter=check_cv(self.cv), method_mapping=to_split)
+        return router
+
+
+class ClassifierRole:
+    """Target and defaults of a fusion classifier."""
+
+    classes_: np.ndarray
+    _kind = "classifier"
+    _make_default_estimator = staticmethod(partial(LogisticRegression, max_iter=1000))
+    _make_default_final_estimator = _make_default_estimator
+
+    def _check_target(self, frame: Modalities, y: ArrayLike) -> np.ndarray:
+        checked = check_target(self, frame, y)
+        check_classification_targets(checked)
+        return checked
+
+    def _make_target(self, data: TrainingData) -> Classes:
+        self.classes_, codes = np.unique(data.y, return_inverse=True)
+        counts = np.bincount(codes, weights=data.sample_weight).astype(float)
+        return Classes(self.classes_, counts / counts.sum())
+
+
+class RegressorRole:
+    """Target and defaults of a fusion regressor."""
+
+    _kind = "regressor"
+    _make_default_estimator = Ridge
+    _make_default_final_estimator = RidgeCV
+    _templates: Callable[[], dict[str, BaseEstimator]]
+
+    def _check_target(self, frame: Modalities, y: ArrayLike) -> np.ndarray:
+        multi_output = get_tags(self).target_tags.multi_output
+        return check_target(self, frame, y, multi_output=multi_output, y_numeric=True)
+
+    def _make_target(self, data: TrainingData) -> Outputs:
+        values = data.y.reshape(len(data.y), -1)
+        fitted = fit_scaling(values, "standard", data.sample_weight)
+        spread = np.where(np.isfinite(fitted.spread), fitted.spread, 1.0)
+        return Outputs(fitted.center, spread, data.y.ndim == 1)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        # several outputs, if every nested regressor predicts several
+        tags.target_tags.multi_output = all(
+            get_tags(template).target_tags.multi_output
+            for template in self._templates().values()
+            if hasattr(template, "__sklearn_tags__")
+        )
+        return tags
+
+
+def nan_unless_observed(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Replace predictions for missing modalities by NaN or None.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples, n_modalities[, n_outputs])
+        Labels or values.
+    observed : ndarray of bool of shape (n_samples, n_modalities)
+        Where a sample has the modality.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Numbers as floats, with NaN for missing modalities; other labels as objects,
+        with None.
+    """
+    is_number = values.dtype.kind in "biuf"
+    values = values.astype(float if is_number else object)
+    values[~observed] = np.nan if is_number else None
+    return values

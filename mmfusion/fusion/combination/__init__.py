@@ -1,0 +1,1 @@
+"""Combination of predictions and of clusterings, as pure functions of arrays."""

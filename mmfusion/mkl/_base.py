@@ -1,0 +1,233 @@
+"""Bases of the estimators on a weighted sum of kernels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state, gen_batches
+
+from mmfusion._sklearn_compat import Interval
+from mmfusion._typing import ModalitiesLike, RandomStateLike
+from mmfusion.base import SupervisedMixin
+from mmfusion.mkl._kernel_input import (
+    KERNEL_CONSTRAINTS,
+    GammaLike,
+    KernelInputMixin,
+    ScalingLike,
+)
+from mmfusion.mkl._linear_machine import LinearMachine
+from mmfusion.mkl._modality_kernels import ModalityKernels
+from mmfusion.mkl._stacks import weighted_features, weighted_sum
+from mmfusion.mkl._support_kernels import SupportKernels, select_support
+from mmfusion.mkl._svm_tasks import Machine, Task, moderate_weights
+from mmfusion.mkl._svm_weights import learn_weights, resolve_regularization
+from mmfusion.modalities import Modalities
+
+WEIGHT_ROWS = 2000  # samples that are enough for the weights of a few kernels
+PREDICTION_BATCH_CELLS = 2**23
+KERNEL_SUMS = 2  # further matrices in fit: the sum of kernels, and the solver's copy
+
+MACHINE_CONSTRAINTS: dict[str, list[Any]] = {
+    **KERNEL_CONSTRAINTS,
+    "regularization": [Interval(Real, 0, None, closed="neither"), None],
+    "C": [Interval(Real, 0, None, closed="neither")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "warm_start": ["boolean"],
+}
+
+
+class KernelSumMixin(KernelInputMixin):
+    """Estimator on a weighted sum of kernels, with the parameters of `ModalityKernels`.
+
+    In `fit` it makes the transformer of the kernels, and fits it once::
+
+        frame = self._validate(X, reset=True)
+        self.kernels_ = self._make_kernels(rng)
+        grams = self.kernels_._fit_frame(frame)
+
+    ``grams`` is a list with a Gram matrix of shape (n, n) per kernel, in new arrays, or
+    None where ``self.kernels_.approximation_`` is not None and features are explicit:
+    ``self.kernels_._compute(frame)`` returns those, of ``frame[rows]`` those of some
+    samples. For new samples ``self.kernels_._compute(frame, positions)`` returns the
+    kernels at some positions with the samples of `fit`, of shape (n, n_train), or
+    features. ``self._set_kernel_attributes(kernels, weights)`` sets the fitted
+    attributes of the kernels.
+    """
+
+    gamma: GammaLike
+    degree: float
+    coef0: float
+    scaling: ScalingLike
+    normalize: str | None
+    approximation: str | int | None
+    n_components: int
+    temp_folder: str | PathLike[str] | None
+    n_jobs: int | None
+
+    def _make_kernels(self, random_state: RandomStateLike) -> ModalityKernels:
+        return ModalityKernels(
+            self.kernel,
+            gamma=self.gamma,
+            degree=self.degree,
+            coef0=self.coef0,
+            scaling=self.scaling,
+            center=True,
+            normalize=self.normalize,
+            approximation=self.approximation,
+            n_components=self.n_components,
+            temp_folder=self.temp_folder,
+            n_jobs=self.n_jobs,
+            random_state=random_state,
+        )
+
+    def _set_kernel_attributes(
+        self, kernels: ModalityKernels, weights: np.ndarray
+    ) -> None:
+        self.kernel_weights_ = weights
+        self.modality_weights_ = np.bincount(
+            kernels.kernel_modalities_,
+            weights=weights,
+            minlength=len(self._layout.names),
+        )
+        self.kernel_names_ = kernels.kernel_names_
+        self.kernel_modalities_ = kernels.kernel_modalities_
+        self.gamma_ = kernels.gamma_
+        self.scaling_ = kernels.scaling_
+        self.approximation_ = kernels.approximation_
+
+
+class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
+    """Base of `MKLClassifier` and `MKLRegressor`: weights of kernels, then a machine.
+
+    Exact kernels have a support vector machine, explicit features a linear one.
+    Subclasses make the task of y, and implement `_fit_linear`.
+    """
+
+    algorithm: str
+    regularization: float | None
+    max_iter: int
+    tol: float
+    warm_start: bool
+    random_state: RandomStateLike
+
+    _machine: Machine | LinearMachine
+    _support: SupportKernels | None
+    _features: ModalityKernels | None
+
+    def _fit_linear(self, Z: np.ndarray, task: Any) -> LinearMachine:
+        """Fit the linear machine of a task to explicit features."""
+        raise NotImplementedError
+
+    def _fit_calibration(self, values: np.ndarray, task: Any) -> None:
+        """Fit what needs the sum of kernels of `fit`, or the weighted features."""
+
+    def _fit_task(self, frame: Modalities, task: Task, y: np.ndarray) -> Self:
+        """Fit to checked samples; y is what the samples of the weights are spread over.
+
+        Samples of weight 0 are left out from the start.
+        """
+        resolve_regularization(self.algorithm, self.regularization)  # refuses early
+        rows = np.flatnonzero(task.weight)
+        if len(rows) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 samples of some weight, got "
+                f"n_samples={len(rows)}"
+            )
+        start = getattr(self, "kernel_weights_", None) if self.warm_start else None
+        kernels = self._make_kernels(check_random_state(self.random_state))
+        task, y = task.subset(rows), y[rows]
+        weights = moderate_weights(task.weight) if (task.weight != 1).any() else None
+        grams = kernels._fit_rows(frame, rows, weights, n_sums=KERNEL_SUMS)
+        if grams is None:
+            frame = frame[rows]
+            # evenly spaced in the order of y, so that each class has its share
+            positions = np.linspace(0, len(rows) - 1, min(len(rows), WEIGHT_ROWS))
+            drawn = np.argsort(y, kind="stable")[positions.astype(int)]
+            grams = [Z @ Z.T for Z in kernels._compute(frame[drawn])]
+            self._fit_weights(grams, task.subset(drawn), kernels, start)
+            self._fit_features(frame, kernels, task)
+        else:
+            self._fit_weights(grams, task, kernels, start)
+            K = weighted_sum(grams, self.kernel_weights_)
+            del grams  # frees their memory, or their files
+            self._fit_support(K, kernels, task, rows)
+        return self
+
+    def _fit_weights(
+        self,
+        grams: Sequence[np.ndarray],
+        task: Task,
+        kernels: ModalityKernels,
+        start: np.ndarray | None,
+    ) -> None:
+        if start is not None and len(start) != len(grams):
+            start = None
+        found = learn_weights(
+            grams,
+            task,
+            self.algorithm,
+            regularization=self.regularization,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            start=start,
+        )
+        self._set_kernel_attributes(kernels, found.weights)
+        self.objective_path_ = found.objective_path
+        self.gap_ = found.gap
+        self.n_iter_ = max(1, len(found.objective_path))
+        if not found.converged:
+            warnings.warn(
+                f"the duality gap is {found.gap:.2g} of the objective after "
+                f"{self.n_iter_} steps (tol={self.tol}, max_iter={self.max_iter}); "
+                "increase max_iter or tol",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _fit_support(
+        self, K: np.ndarray, kernels: ModalityKernels, task: Task, rows: np.ndarray
+    ) -> None:
+        """Fit the support vector machine to the sum of exact kernels."""
+        self._machine = machine = task.fit(K)
+        self.support_ = rows[machine.support]
+        self._features = None
+        self._support = select_support(kernels, machine.support, self.kernel_weights_)
+        self._fit_calibration(K, task)
+
+    def _fit_features(
+        self, frame: Modalities, kernels: ModalityKernels, task: Task
+    ) -> None:
+        """Fit the linear machine to the weighted features of all samples."""
+        self._features = kernels
+        self._support = None
+        self.support_ = None
+        batches = [self._compute_features(frame[r]) for r in self._batches(frame)]
+        Z = np.concatenate(batches)
+        self._machine = self._fit_linear(Z, task)
+        self._fit_calibration(Z, task)
+
+    def _compute_features(self, frame: Modalities) -> np.ndarray:
+        assert self._features is not None
+        used = np.flatnonzero(self.kernel_weights_)
+        features = self._features._compute(frame, used.tolist())
+        return weighted_features(features, self.kernel_weights_[used])
+
+    def _batches(self, frame: Modalities) -> Iterator[slice]:
+        width = self.n_components if self._support is None else len(self.support_)
+        return gen_batches(len(frame), max(1, PREDICTION_BATCH_CELLS // max(width, 1)))
+
+    def _decide(self, X: ModalitiesLike) -> np.ndarray:
+        """Compute decision values, of shape (n_samples, n_outputs)."""
+        frame = self._validate(X, reset=False)
+        support = self._support
+        compute = self._compute_features if support is None else support.compute
+        return np.concatenate(
+            [self._machine.decide(compute(frame[r])) for r in self._batches(frame)]
+        )

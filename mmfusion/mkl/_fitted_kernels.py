@@ -1,0 +1,359 @@
+"""One kernel after `fit`: exact, or approximated by explicit features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from os import PathLike
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_random_state
+
+from mmfusion._blocks import Block, of_samples
+from mmfusion._options import errors_name
+from mmfusion._scaling import Scaling
+from mmfusion.mkl._bandwidths import fit_gamma, invariant_scaling
+from mmfusion.mkl._feature_maps import FeatureMap, fit_feature_map, fit_raw_features
+from mmfusion.mkl._kernel_checks import check_training_kernel, observed_square
+from mmfusion.mkl._kernel_files import allocate_gram
+from mmfusion.mkl._kernel_input import KernelSpec
+from mmfusion.mkl._kernel_scaling import KernelScaling, fit_kernel_scaling
+from mmfusion.mkl._kernels import KernelFunction, check_finite_kernel
+from mmfusion.modalities import Modalities
+
+
+@dataclass(frozen=True)
+class KernelOptions:
+    """Parameters of `ModalityKernels` that all of its kernels share.
+
+    Parameters
+    ----------
+    degree, coef0, center, normalize, n_components, temp_folder
+        As in `ModalityKernels`.
+    approximation : {'nystroem', 'fourier'} or None
+        As in `ModalityKernels`, with 'auto' resolved.
+    """
+
+    degree: float
+    coef0: float
+    center: bool
+    normalize: str | None
+    approximation: str | None
+    n_components: int
+    temp_folder: str | PathLike[str] | None
+
+
+@dataclass(frozen=True)
+class FittedKernel:
+    """One kernel, fitted to the training samples that have its modality.
+
+    Parameters
+    ----------
+    modality : int
+        Position of the modality.
+    function : KernelFunction
+        The kernel, with gamma of scaled rows.
+    observed : ndarray of bool of shape (n_train,)
+        Training samples that have the modality; they are the columns of the kernel.
+    scaling : Scaling
+        Scaling of rows.
+    gamma : float, default=None
+        Gamma of rows that are not scaled, as the user gives it.
+    training : ndarray or CSR matrix of shape (n_observed, n_features), default=None
+        Scaled training rows; None if the kernel is precomputed or explicit.
+    values : KernelScaling or ShiftedScaling, default=KernelScaling()
+        Centring and normalisation of kernel values.
+    diagonal : float, default=None
+        Value of every sample with itself, if it is the same for all training samples
+        of a precomputed kernel.
+    features : FeatureMap, default=None
+        Explicit features; None if the kernel is exact.
+    columns : ndarray of int, default=None
+        Columns that are read of a precomputed kernel; None reads those of `observed`.
+    """
+
+    modality: int
+    function: KernelFunction
+    observed: np.ndarray
+    scaling: Scaling
+    gamma: float | None = None
+    training: Block | None = None
+    values: KernelScaling | ShiftedScaling = field(default_factory=KernelScaling)
+    diagonal: float | None = None
+    features: FeatureMap | None = None
+    columns: np.ndarray | None = None
+
+    def compute(self, block: Block) -> np.ndarray:
+        """Compute the kernel of rows with the training rows, or features of the rows.
+
+        Parameters
+        ----------
+        block : ndarray or CSR matrix of shape (n, n_features)
+            Rows of samples that have the modality.
+
+        Returns
+        -------
+        ndarray of shape (n, n_observed) or (n, n_components)
+            Centred and normalised values, in a new array.
+        """
+        kernel = self.function.kernel
+        if self.function.is_precomputed:
+            block = block.toarray() if sparse.issparse(block) else block
+            block = block[:, self.observed if self.columns is None else self.columns]
+        if self.features is not None:
+            Z = self.features.apply(block)
+            check_finite_kernel(Z, kernel)
+            return Z
+        diagonal = None
+        if self.function.is_precomputed:
+            if self.values.needs_diagonal:
+                diagonal = np.full(len(block), self._constant_diagonal())
+            K = np.array(block)
+        else:
+            rows = self.scaling.apply(block)
+            if self.values.needs_diagonal:
+                diagonal = self.function.diagonal(rows)
+            K = self.function.pairwise(rows, self.training)
+            check_finite_kernel(K, kernel)
+        with np.errstate(over="ignore", invalid="ignore"):
+            K = self.values.apply(K, diagonal)
+        check_finite_kernel(K, kernel)
+        return K
+
+    def _constant_diagonal(self) -> float:
+        if self.diagonal is None:
+            raise ValueError(
+                "normalize='cosine' needs the value of every new sample with itself, "
+                "which a precomputed kernel does not hold unless it is the same for "
+                "all; set normalize='trace', or give kernels with a diagonal of 1"
+            )
+        return self.diagonal
+
+
+@dataclass(frozen=True)
+class ShiftedScaling:
+    """Centring of the columns of support vectors only, and normalisation.
+
+    Values are centred but for a constant of each row, which needs all training samples.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n_support,)
+        Mean kernel value of each support vector with the training samples.
+    size : float
+        Divisor of the values.
+    """
+
+    means: np.ndarray
+    size: float
+
+    @property
+    def needs_diagonal(self) -> bool:
+        """Whether new samples need their kernel values with themselves: never."""
+        return False
+
+    def apply(self, K: np.ndarray, diagonal: np.ndarray | None = None) -> np.ndarray:
+        """Shift and divide values in place.
+
+        Parameters
+        ----------
+        K : ndarray of shape (n, n_support)
+            Kernel of samples with the support vectors; it is overwritten.
+        diagonal : None
+            Not used.
+
+        Returns
+        -------
+        ndarray of shape (n, n_support)
+            `K`.
+        """
+        K -= self.means.astype(K.dtype)
+        K /= K.dtype.type(self.size)
+        return K
+
+
+def fit_kernel(
+    spec: KernelSpec,
+    frame: Modalities,
+    scaling: Scaling,
+    options: KernelOptions,
+    seed: int,
+    sample_weight: np.ndarray | None,
+    factors: np.ndarray | None,
+) -> tuple[FittedKernel, np.ndarray | None]:
+    """Fit one kernel to the samples that have its modality.
+
+    Parameters
+    ----------
+    spec : KernelSpec
+        The kernel.
+    frame : Modalities
+        Checked training samples.
+    scaling : Scaling
+        Fitted scaling of the modality.
+    options : KernelOptions
+        Parameters of all kernels.
+    seed : int
+        Seed of landmarks and random features.
+    sample_weight : ndarray of shape (n_train,) or None
+        Weights of the samples.
+    factors : ndarray of shape (n_train,) or None
+        Factors for missing modalities, by `missing_factors`.
+
+    Returns
+    -------
+    fitted : FittedKernel
+        The fitted kernel.
+    gram : ndarray of shape (n_train, n_train) or None
+        Gram matrix of all training samples; None with explicit features.
+    """
+    name = frame.names[spec.modality]
+    observed = frame.observed[:, spec.modality]
+    block = of_samples(frame.blocks[spec.modality], observed)
+    if spec.kernel == "precomputed":
+        block = observed_square(block, observed, name)
+    weight = None if sample_weight is None else sample_weight[observed]
+    with errors_name(name):
+        scaling = invariant_scaling(
+            scaling,
+            spec.kernel,
+            block,
+            weight,
+            center=options.center,
+            normalize=options.normalize,
+        )
+        gamma, own_gamma = fit_gamma(spec.kernel, spec.gamma, block, scaling, weight)
+        function = KernelFunction(spec.kernel, own_gamma, options.degree, options.coef0)
+        fitted = FittedKernel(spec.modality, function, observed, scaling, gamma)
+        if options.approximation is not None:
+            return _fit_features(fitted, block, spec.name, options, seed, weight), None
+        fitted, K = _fit_exact(fitted, block, spec.name, options, weight)
+        folder = options.temp_folder
+        return fitted, fill_missing(K, observed, observed, factors, factors, folder)
+
+
+def _fit_features(
+    fitted: FittedKernel,
+    block: Block,
+    name: str,
+    options: KernelOptions,
+    seed: int,
+    sample_weight: np.ndarray | None,
+) -> FittedKernel:
+    assert options.approximation is not None
+    if fitted.function.is_precomputed:
+        check_training_kernel(block, name)
+    raw = fit_raw_features(
+        options.approximation,
+        block,
+        fitted.scaling,
+        fitted.function,
+        options.n_components,
+        check_random_state(seed),
+        name,
+        sample_weight,
+    )
+    features = fit_feature_map(
+        block,
+        raw,
+        center=options.center,
+        normalize=options.normalize,
+        sample_weight=sample_weight,
+    )
+    return replace(fitted, features=features)
+
+
+def _fit_exact(
+    fitted: FittedKernel,
+    block: Block,
+    name: str,
+    options: KernelOptions,
+    sample_weight: np.ndarray | None,
+) -> tuple[FittedKernel, np.ndarray]:
+    """Fit an exact kernel; return also the Gram matrix of the rows."""
+    function = fitted.function
+    rows = block if function.is_precomputed else fitted.scaling.apply(block)
+    K = function.gram(rows, options.temp_folder)
+    check_finite_kernel(K, function.kernel)
+    diagonal = _constant_of(K.diagonal()) if function.is_precomputed else None
+    if function.is_precomputed or callable(function.kernel):
+        check_training_kernel(K, name)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = fit_kernel_scaling(
+            K,
+            center=options.center,
+            normalize=options.normalize,
+            sample_weight=sample_weight,
+        )
+        K = values.apply(K)
+    check_finite_kernel(K, function.kernel)
+    training = None if function.is_precomputed else rows
+    return replace(fitted, training=training, values=values, diagonal=diagonal), K
+
+
+def _constant_of(diagonal: np.ndarray) -> float | None:
+    is_constant = np.allclose(diagonal, diagonal[0], rtol=1e-6)
+    return float(diagonal[0]) if is_constant else None
+
+
+def missing_factors(observed: np.ndarray) -> np.ndarray | None:
+    """Compute the factors that give incomplete samples the norm of complete ones.
+
+    Parameters
+    ----------
+    observed : ndarray of bool of shape (n_samples, n_modalities)
+        Modalities that each sample has.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) or None
+        ``sqrt(n_modalities / n_observed)``; None if no modality is missing.
+    """
+    if observed.all():
+        return None
+    return np.sqrt(observed.shape[1] / np.maximum(observed.sum(axis=1), 1))
+
+
+def fill_missing(
+    values: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray | None,
+    row_factors: np.ndarray | None,
+    column_factors: np.ndarray | None,
+    folder: str | PathLike[str] | None = None,
+) -> np.ndarray:
+    """Multiply the values of observed samples by factors; those of others are 0.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_observed, n_observed_columns)
+        Kernel or features of the samples that have the modality; it may be overwritten.
+    rows : ndarray of bool of shape (n,)
+        Samples that have the modality.
+    columns : ndarray of bool of shape (n_train,) or None
+        Training samples that have it; None if columns are features.
+    row_factors : ndarray of shape (n,) or None
+        Factors of the rows, by `missing_factors`.
+    column_factors : ndarray of shape (n_train,) or None
+        Factors of the columns.
+    folder : str or path-like, default=None
+        Folder of the file that holds the result, as for `allocate_gram`.
+
+    Returns
+    -------
+    ndarray of shape (n, n_train) or (n, n_components)
+        Values of all samples.
+    """
+    if row_factors is not None:
+        values *= row_factors[rows, None].astype(values.dtype)
+    if column_factors is not None and columns is not None:
+        values *= column_factors[columns].astype(values.dtype)
+    if rows.all() and (columns is None or columns.all()):
+        return values
+    width = values.shape[1] if columns is None else len(columns)
+    filled = allocate_gram((len(rows), width), values.dtype, folder)
+    if columns is None:
+        filled[rows] = values
+    else:
+        filled[np.ix_(rows, columns)] = values
+    return filled
