@@ -19,6 +19,7 @@ from .mkl import MKLClusterer as MKLClusterer
 from .mkl import MKLRegressor as MKLRegressor
 from .modalities import Modalities as Modalities
 from .modalities import modality_selector as modality_selector
+from .nn import Trainer as Trainer
 from .persistence import trusted_types as trusted_types
 from .preprocessing import ModalityImputer as ModalityImputer
 from .preprocessing import ModalitySplitter as ModalitySplitter

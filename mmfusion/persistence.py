@@ -28,7 +28,7 @@ _NOT_SEARCHED = {
     "testing",
 }
 # Their estimators are stored as arrays, so that their own type is the only one.
-_DEEP_PACKAGES = ["mmfusion.clustering"]
+_DEEP_PACKAGES = ["mmfusion.clustering", "mmfusion.nn"]
 
 
 def trusted_types() -> list[str]:

@@ -6,6 +6,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from mmfusion import Trainer
 from mmfusion.mkl import MKLClassifier, MKLRegressor, ModalityKernels
 from mmfusion.testing import (
     all_estimators,
@@ -19,9 +20,7 @@ FAST = {
         {
             "n_clusters": 2,
             "encoders": [32, 16],
-            "pretrain_epochs": 30,
-            "max_epochs": 3,
-            "batch_size": 20,
+            "trainer": Trainer(pretrain_epochs=30, max_epochs=3, batch_size=20),
             "n_init": 2,
         }
     ],

@@ -6,7 +6,7 @@ A network clusters handwritten digits by two descriptions of their images. What 
 learnt, whom does it listen to, and is it better than k-means?
 """
 
-from mmfusion import EAMCClusterer, EarlyFusionClusterer, Modalities
+from mmfusion import EAMCClusterer, EarlyFusionClusterer, Modalities, Trainer
 from mmfusion.datasets import load_digits_modalities
 from mmfusion.metrics import clustering_accuracy_score
 from mmfusion.plotting import (
@@ -27,7 +27,10 @@ print(X)
 # The training is much shorter than by default, and starts only once.
 
 clusterer = EAMCClusterer(
-    n_clusters=10, n_init=1, pretrain_epochs=15, max_epochs=8, random_state=0
+    n_clusters=10,
+    n_init=1,
+    trainer=Trainer(pretrain_epochs=15, max_epochs=8),
+    random_state=0,
 ).fit(X)
 print(f"{clustering_accuracy_score(y, clusterer.labels_):.3f}")
 
@@ -48,7 +51,7 @@ print(f"{clustering_accuracy_score(y, early.labels_):.3f}")
 _ = LossCurveDisplay.from_estimator(clusterer)
 
 # %%
-# Terms of the clustering, ``sc``, ``sim`` and ``reg``, should fall or stay; those of
+# Terms of the clustering, ``separation``, ``simplex`` and ``confidence``, should fall or stay; those of
 # the game need not. A discriminator that wins has a loss near 0, and teaches nothing.
 #
 # Attention

@@ -8,7 +8,7 @@ from mmfusion._extras import load_export
 
 __all__ = ["EAMCClusterer"]
 
-_MODULES = {"EAMCClusterer": "_eamc"}
+_MODULES = {"EAMCClusterer": "eamc._estimator"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,3 +1,19 @@
-"""Torch parts of the deep estimators; torch loads with the first of them."""
+"""Deep learning that estimators share; torch loads with the first of its names."""
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from typing import Any
+
+from mmfusion._extras import load_export
+
+__all__ = ["Trainer"]
+
+_MODULES = {"Trainer": "_trainer"}
+
+
+def __getattr__(name: str) -> Any:
+    return load_export(__name__, _MODULES, name, "deep", "torch and skorch")
+
+
+def __dir__() -> list[str]:
+    return __all__

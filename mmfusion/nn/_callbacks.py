@@ -1,4 +1,4 @@
-"""What happens at the ends of an epoch: progress, selection, checkpoints, reports."""
+"""Callbacks of a training: progress, selection, checkpoints, reports."""
 
 from __future__ import annotations
 
@@ -13,22 +13,27 @@ from tqdm import tqdm
 
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._data import Batches
-from mmfusion.nn._training import DivergenceError, evaluate, freeze_attention
+from mmfusion.nn._net import DeepNet
+from mmfusion.nn._training import (
+    DivergenceError,
+    evaluate_losses,
+    freeze_fusion_weights,
+)
 
 
 class Progress(Callback):
-    """A progress bar over the epochs of a phase.
+    """Show a progress bar over the epochs of a phase.
 
     Parameters
     ----------
     label : str
-        What is trained.
+        Label of the bar, before the name of the phase.
     """
 
     def __init__(self, label: str) -> None:
         self.label = label
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, net: DeepNet, **kwargs: Any) -> None:
         """Open the bar."""
         done = len(net.history) - net.phase_start_
         self.bar_ = tqdm(
@@ -39,12 +44,12 @@ class Progress(Callback):
             leave=False,
         )
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+    def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
         """Move the bar and show the loss."""
         self.bar_.set_postfix(loss=f"{net.history[-1]['train_loss']:.3f}")
         self.bar_.update()
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+    def on_train_end(self, net: DeepNet, **kwargs: Any) -> None:
         """Close the bar."""
         self.bar_.close()
 
@@ -52,8 +57,8 @@ class Progress(Callback):
 class StopAtNaN(Callback):
     """Stop training once a loss is not finite."""
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Look at the loss of the epoch."""
+    def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
+        """Check the loss of the epoch."""
         if not math.isfinite(net.history[-1].get("train_loss", math.nan)):
             raise DivergenceError("a loss became NaN or infinite")
 
@@ -65,34 +70,34 @@ class Selection(Callback):
     ----------
     data : Batches
         All samples.
-    term : {'clustering', 'total'}
-        Which loss.
+    criterion : str
+        Name of the loss, among those of the objective.
     every : int
         Epochs between two evaluations.
     seed : int
-        Of the order of samples in evaluations.
+        Seed of the order of samples in evaluations.
     """
 
-    def __init__(self, data: Batches, term: str, every: int, seed: int) -> None:
-        self.data, self.term, self.every, self.seed = data, term, every, seed
+    def __init__(self, data: Batches, criterion: str, every: int, seed: int) -> None:
+        self.data, self.criterion, self.every, self.seed = data, criterion, every, seed
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Forget an earlier training, unless one is resumed."""
+    def on_train_begin(self, net: DeepNet, **kwargs: Any) -> None:
+        """Drop the best of an earlier training, unless one is resumed."""
         if len(net.history) == net.phase_start_:
             net.best_, net.best_loss_ = None, math.inf
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Evaluate now and then."""
+    def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
+        """Evaluate every few epochs."""
         if (len(net.history) - net.phase_start_) % self.every:
             return
-        freeze_attention(net, self.data)
-        loss = evaluate(net, self.data, self.seed)[self.term]
+        freeze_fusion_weights(net, self.data)
+        loss = evaluate_losses(net, self.data, self.seed)[self.criterion]
         if loss < net.best_loss_:
             net.best_loss_ = loss
             net.best_ = copy.deepcopy(net.module_.state_dict())
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Go back to the best epoch."""
+    def on_train_end(self, net: DeepNet, **kwargs: Any) -> None:
+        """Restore the network of the best epoch."""
         if net.best_ is not None:
             net.module_.load_state_dict(net.best_)
 
@@ -103,38 +108,45 @@ class Save(Callback):
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where to.
+        The file.
     every : int
-        Epochs between two.
+        Epochs between two checkpoints; the last epoch of a phase has one, too.
+    parts : tuple of str
+        Parts of the net that the phase changes.
     generator : torch.Generator
-        Of the order of samples; its state is part of the checkpoint.
+        Generator of the order of samples; its state is part of the checkpoint.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, every: int, generator: torch.Generator
+        self,
+        checkpoint: Checkpoint,
+        every: int,
+        parts: tuple[str, ...],
+        generator: torch.Generator,
     ) -> None:
-        self.checkpoint, self.every, self.generator = checkpoint, every, generator
+        self.checkpoint, self.every = checkpoint, every
+        self.parts, self.generator = parts, generator
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Write, if it is time."""
+    def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
+        """Write a checkpoint if one is due."""
         done = len(net.history) - net.phase_start_
         if done % self.every == 0 or done == net.phase_epochs_:
-            self.checkpoint.save(net, done, self.generator)
+            self.checkpoint.save(net, self.parts, done, self.generator)
 
 
 class Report(Callback):
-    """Tell scikit-learn's callbacks of a training and its epochs; they may end it.
+    """Report a training and its epochs to scikit-learn's callbacks, which may end it.
 
     Parameters
     ----------
     training : CallbackContext
-        That of the training, in the tree of scikit-learn's tasks.
+        Context of the training, in the tree of scikit-learn's tasks.
     estimator : estimator
-        In its `fit`.
+        The estimator in its `fit`.
     X, y : object
-        What it is fitted on.
+        The data it is fitted on.
     fitted : callable
-        Takes the net and gives what the estimator would be fitted with.
+        Takes the net and returns the attributes that the estimator would have.
     """
 
     def __init__(
@@ -143,27 +155,27 @@ class Report(Callback):
         estimator: Any,
         X: Any,
         y: Any,
-        fitted: Callable[[Any], dict[str, Any]],
+        fitted: Callable[[DeepNet], dict[str, Any]],
     ) -> None:
         self.training, self.fitted = training, fitted
         self.given = dict(estimator=estimator, X=X, y=y)
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, net: DeepNet, **kwargs: Any) -> None:
         """Begin the task of the training."""
         self.training.call_on_fit_task_begin(**self.given)
 
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+    def on_epoch_begin(self, net: DeepNet, **kwargs: Any) -> None:
         """Begin a task of its own for every epoch."""
         self.epoch_ = self.training.subcontext("epoch")
         self.epoch_.call_on_fit_task_begin(**self.given)
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """End it, and the training where a callback asks for that."""
+    def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
+        """End it, and the training if a callback returns true."""
         if self.epoch_.call_on_fit_task_end(
             **self.given, reconstruction_attributes=lambda: self.fitted(net)
         ):
-            raise KeyboardInterrupt  # as skorch's callbacks do
+            raise KeyboardInterrupt  # the signal by which callbacks of skorch stop
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+    def on_train_end(self, net: DeepNet, **kwargs: Any) -> None:
         """End the task of the training."""
         self.training.call_on_fit_task_end(**self.given)

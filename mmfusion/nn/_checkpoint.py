@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +13,24 @@ import torch
 from skorch.history import History
 
 from mmfusion.nn._isolation import current_draws
+from mmfusion.nn._net import DeepNet
 from mmfusion.nn._sealed import read_sealed, write_sealed
-from mmfusion.nn._state import is_finite, parts_of
+from mmfusion.nn._state import is_finite, stateful_parts
 
 
 @dataclass
 class Checkpoint:
-    """One file that holds the state of one phase of one restart.
+    """A file that holds the state of one phase of one restart.
 
     Parameters
     ----------
     folder : Path
-        Where the file is.
+        Folder of the file.
     name : str
-        Of the phase and the restart.
+        Name of the phase and number of the restart.
     fingerprint : str
-        Of the parameters and the data, part of the file's name: others have another.
+        Hash of the parameters and the data, part of the name of the file, so that
+        trainings which differ have files that differ.
     """
 
     folder: Path
@@ -36,34 +39,42 @@ class Checkpoint:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Path of the file."""
         return self.folder / f"{self.name}-{self.fingerprint}.pt"
 
-    def save(self, net: Any, done: int, generator: torch.Generator) -> None:
+    def save(
+        self,
+        net: DeepNet,
+        parts: tuple[str, ...],
+        done: int,
+        generator: torch.Generator,
+    ) -> None:
         """Write the state; a reader finds the old file or the new one, never half.
 
         Parameters
         ----------
-        net : AdversarialNet
-            In training.
+        net : DeepNet
+            The net in training.
+        parts : tuple of str
+            Its parts that the phase changes, beside the network.
         done : int
             Epochs of its phase that are done.
         generator : torch.Generator
-            Of the order of samples.
+            Generator of the order of samples.
 
         Raises
         ------
         OSError
             If the file cannot be written; an older one stays as it is.
         """
-        parts = parts_of(net, net.phase_name_)
+        stateful = stateful_parts(net, parts)
         state = {
             "name": self.name,
             "fingerprint": self.fingerprint,
             "phase": net.phase_name_,
             "done": done,
             "history": json.dumps(net.history.to_list()),
-            "parts": {name: part.state_dict() for name, part in parts.items()},
+            "parts": {name: part.state_dict() for name, part in stateful.items()},
             "best": getattr(net, "best_", None),
             "best_loss": getattr(net, "best_loss_", None),
             "order": generator.get_state(),
@@ -78,7 +89,7 @@ class Checkpoint:
         Returns
         -------
         dict or None
-            What `save` wrote.
+            The state that `save` wrote.
 
         Warns
         -----
@@ -109,28 +120,54 @@ class Checkpoint:
         return state
 
 
-def restore(net: Any, state: dict[str, Any], generator: torch.Generator) -> int:
-    """Put a net, and all that is drawn at random, where a checkpoint was.
+def restore(net: DeepNet, state: dict[str, Any], generator: torch.Generator) -> int:
+    """Restore a net, and all random states, from a checkpoint.
 
     Parameters
     ----------
-    net : AdversarialNet
-        Initialised.
+    net : DeepNet
+        The net, initialised.
     state : dict
-        As from `Checkpoint.load`.
+        State that `Checkpoint.load` returned.
     generator : torch.Generator
-        Of the order of samples.
+        Generator of the order of samples.
 
     Returns
     -------
     int
         Epochs of the phase that are done.
     """
-    parts = parts_of(net, state["phase"])
+    stateful = stateful_parts(net)
     for name, stored in state["parts"].items():
-        parts[name].load_state_dict(stored)
+        stateful[name].load_state_dict(stored)
     net.history_ = History(json.loads(state["history"]))
     net.best_, net.best_loss_ = state["best"], state["best_loss"]
     generator.set_state(state["order"])
     current_draws().set_state(state["drawn"])
     return int(state["done"])
+
+
+def make_checkpoint_folder(folder: Path | None) -> None:
+    """Make the folder of checkpoints, if there is one, before training starts.
+
+    Parameters
+    ----------
+    folder : Path or None
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be made or written.
+    """
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"checkpoint_dir={str(folder)!r} is no folder, and cannot be made one: "
+            f"{error}"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"checkpoint_dir={str(folder)!r} is not writable")

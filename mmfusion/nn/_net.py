@@ -1,137 +1,131 @@
-"""The skorch net of adversarial clustering: two modules, two optimisers, one step."""
+"""The skorch net of deep estimators: batches in, one step of the phase's objective."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from contextlib import nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
 
-from mmfusion.nn import _distributed, losses
+from mmfusion.nn import _distributed
 from mmfusion.nn._data import Batch
-from mmfusion.nn._fusion import Discriminators, Fused, GraphTrust
 from mmfusion.nn._isolation import flushing_denormals
-from mmfusion.nn._neighbors import PairedBatch
+from mmfusion.nn._network import FusionNetwork, Outputs
+from mmfusion.nn._objective import Objective, weighted_sum
+
+LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
 
 
 class _StoppedByCallback(Exception):
-    """A callback wants no further epochs."""
+    """A callback asked for the end of a training."""
 
 
-class AdversarialNet(NeuralNet):
-    """Trains a `FusionNetwork` against discriminators.
+class DeepNet(NeuralNet):
+    """Trains a `FusionNetwork`, and further modules beside it, phase by phase.
 
-    An epoch is any iterable of batches: of `PairedBatch`, on which neighbours are
-    brought to agree, or of `Batch`, on which the whole game is played.
+    An epoch is any iterable of batches with a length. What a batch is, and which terms
+    are minimised on it, is up to the objective of the phase (see `begin_phase`).
 
     Parameters
     ----------
     module : FusionNetwork
-        The network.
-    criterion : Objective
-        What it minimises.
-    width : int
-        Width of a latent.
-    pretrain_lr : float
-        Learning rate of the warm start.
-    lr, attention_lr, discriminator_lr : float
-        Learning rates of the game.
-    betas, discriminator_betas : tuple of float
-        Of the two Adam optimisers.
-    clip_norm : float or None
-        Largest norm of a gradient of the network.
-    alternate : bool
-        Whether batches take turns: the network learns from one, the discriminators
-        from the next. Otherwise both learn from every batch.
-    rest : float
-        Discriminators do not learn from a batch on which their loss, relative to that
-        of guessing, is lower than this.
-    schedule : {'cosine', 'constant'}
-        Learning rates over the epochs of a phase.
-    reference : int
-        Position of the modality that is real to the discriminators.
-    autocast : torch.dtype or None
-        Type of mixed precision.
+        The network that predicts.
+    parts : dict of str to Module, default=None
+        Modules that belong to the training, such as discriminators. Those with
+        parameters get an optimizer of their own.
+    separate : sequence of str, default=()
+        Modules of the network, by attribute, with learning rates of their own.
+    betas : dict of str to tuple of float, default=None
+        Coefficients of Adam by module; those of 'network' by default.
+    clip_norm : float, default=None
+        Largest norm of the gradient of the network. None is no limit.
+    schedule : {'cosine', 'constant'}, default='cosine'
+        Course of the learning rates over the epochs of a phase.
+    autocast : torch.dtype, default=None
+        Type of mixed precision. None is full precision.
     **kwargs : dict
-        Those of skorch's NeuralNet.
+        Parameters of skorch's NeuralNet.
     """
+
+    phase_name_: str
+    phase_epochs_: int
+    phase_start_: int
+    progress_: float
+    objective_: Objective
+    module_: FusionNetwork
 
     def __init__(
         self,
-        *args: Any,
-        width: int = 1,
-        pretrain_lr: float = 1e-3,
-        attention_lr: float = 1e-3,
-        discriminator_lr: float = 1e-4,
-        betas: tuple[float, ...] = (0.95, 0.999),
-        discriminator_betas: tuple[float, ...] = (0.5, 0.999),
+        module: FusionNetwork,
+        *,
+        parts: Mapping[str, nn.Module] | None = None,
+        separate: tuple[str, ...] = (),
+        betas: Mapping[str, tuple[float, float]] | None = None,
         clip_norm: float | None = None,
-        alternate: bool = False,
-        rest: float = 0.0,
         schedule: str = "cosine",
-        reference: int = 0,
-        autocast: Any = None,
+        autocast: torch.dtype | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
-        self.width, self.pretrain_lr = width, pretrain_lr
-        self.attention_lr, self.discriminator_lr = attention_lr, discriminator_lr
-        self.betas, self.discriminator_betas = betas, discriminator_betas
-        self.clip_norm, self.alternate, self.rest = clip_norm, alternate, rest
-        self.schedule, self.reference, self.autocast = schedule, reference, autocast
+        super().__init__(module, criterion=None, **kwargs)
+        self.parts, self.separate, self.betas = parts, separate, betas
+        self.clip_norm, self.schedule, self.autocast = clip_norm, schedule, autocast
 
     @property
     def _default_callbacks(self) -> list[Any]:
         return []
 
-    # Parts
+    # Modules and optimizers
 
-    def initialize_module(self) -> AdversarialNet:
-        """Take the network; make the discriminators, if there is a game."""
+    def initialize_module(self) -> DeepNet:
+        """Send the network and the parts to the device."""
         super().initialize_module()
-        n_modalities = len(self.module_.encoders)
-        plays = self.criterion.adversarial_weight > 0 and n_modalities > 1
-        like = self.module_.frozen  # its type, also float64
-        self.discriminators_: Any = (
-            Discriminators(n_modalities - 1, self.width).to(like) if plays else None
-        )
-        heads = self.module_.heads.n_heads
-        self.trust_ = GraphTrust(heads, 2 * n_modalities).to(like)
+        like = self.module_.frozen  # its device, and its type, which may be float64
+        self.parts_ = {name: part.to(like) for name, part in (self.parts or {}).items()}
         return self
 
-    def initialize_criterion(self) -> AdversarialNet:
-        """Take the objective as it is."""
-        self.criterion_ = self.criterion
+    def initialize_criterion(self) -> DeepNet:
+        """Make nothing: objectives belong to phases."""
         return self
 
-    def initialize_optimizer(self) -> AdversarialNet:
-        """Make one Adam for the network and one for the discriminators."""
-        attention = self.module_.attention
-        slow = [] if attention is None else list(attention.parameters())
-        apart = {id(p) for p in slow}
-        others = [p for p in self.module_.parameters() if id(p) not in apart]
-        groups = [{"params": others, "lr": self.lr}]
-        if slow:
-            groups.append({"params": slow, "lr": self.attention_lr})
-        self.optimizer_ = _adam(groups, self.betas)
-        self.discriminator_optimizer_: Any = None
-        if self.discriminators_ is not None:
-            judges = list(self.discriminators_.parameters())
-            self.discriminator_optimizer_ = _adam(
-                [{"params": judges, "lr": self.discriminator_lr}],
-                self.discriminator_betas,
-            )
+    def initialize_optimizer(self) -> DeepNet:
+        """Make one Adam for the network and one for each part with parameters."""
+        modules = {name: getattr(self.module_, name, None) for name in self.separate}
+        separate = {
+            n: list(m.parameters()) for n, m in modules.items() if m is not None
+        }
+        taken = {id(p) for own in separate.values() for p in own}
+        others = [p for p in self.module_.parameters() if id(p) not in taken]
+        self.optimizer_ = self._adam({"network": others} | separate)
+        self.part_optimizers_ = {}
+        for name, part in self.parts_.items():
+            if own := list(part.parameters()):
+                self.part_optimizers_[name] = self._adam({name: own})
         return self
+
+    def _adam(self, parameters: Mapping[str, list[nn.Parameter]]) -> torch.optim.Adam:
+        betas = self.betas or {}
+        default = betas.get("network", (0.9, 0.999))
+        groups = [
+            {"params": own, "part": name, "betas": betas.get(name, default)}
+            for name, own in parameters.items()
+        ]
+        return torch.optim.Adam(groups, fused=True)
+
+    @property
+    def optimizers_(self) -> list[torch.optim.Optimizer]:
+        """All optimizers, that of the network first."""
+        return [self.optimizer_, *self.part_optimizers_.values()]
 
     # An epoch
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Any = None, *, epochs: int = 1
-    ) -> AdversarialNet:
+    ) -> DeepNet:
         """Train for some epochs, or until a callback stops; Ctrl-C is passed on."""
         self.notify("on_train_begin", X=X, y=y)
         try:
@@ -150,137 +144,151 @@ class AdversarialNet(NeuralNet):
             raise _StoppedByCallback from stop
 
     def get_split_datasets(self, X: Any, y: Any = None, **params: Any) -> Any:
-        """Hand an epoch on as it is."""
+        """Return an epoch as it is, and no validation data."""
         return X, None
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Hand an epoch on as it is."""
+        """Return an epoch as it is."""
         return dataset
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **params: Any
     ) -> None:
-        """Learn from every batch; losses leave the device once, at the end."""
+        """Train on every batch of an epoch."""
         if iterator is None:
             return
         self.module_.train(training)
         with flushing_denormals(True):
-            self._learn_from_all(iterator, training, prefix, step_fn)
+            self._train_on_all(iterator, training, prefix, step_fn)
 
-    def _learn_from_all(
+    def _train_on_all(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any
     ) -> None:
         n_steps = len(iterator)
         sums: dict[str, Tensor] = {}
-        turns: Counter[str] = Counter()  # those that alternate do not see every batch
+        counts: Counter[str] = Counter()  # not every batch has every term
         for step, batch in enumerate(iterator):
             epochs = len(self.history) - 1 - self.phase_start_ + step / n_steps
-            self.done_ = min(1.0, epochs / max(1, self.phase_epochs_))
-            self.turn_ = step
+            self.progress_ = min(1.0, epochs / max(1, self.phase_epochs_))
+            self.step_ = step
             self._set_rates()
             self.notify("on_batch_begin", batch=batch, training=training)
             terms = step_fn(batch)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0) + term.detach()
-                turns[name] += 1
+                counts[name] += 1
             given = {"batch": batch, "training": training, "y_pred": None} | terms
             self.notify("on_batch_end", **given)
+        # losses leave the device once per epoch: every transfer waits for the device
         for name, total in sums.items():
             key = f"{prefix}_loss" if name == "loss" else name
-            self.history.record(key, float(total) / turns[name])
+            self.history.record(key, float(total) / counts[name])
 
     def _set_rates(self) -> None:
         """Lower the learning rates along half a cosine over the phase."""
         if self.schedule == "constant":
             return
-        factor = 0.01 + 0.99 * (1 + math.cos(math.pi * self.done_)) / 2
-        for optimizer in (self.optimizer_, self.discriminator_optimizer_):
-            for group in () if optimizer is None else optimizer.param_groups:
+        height = (1 + math.cos(math.pi * self.progress_)) / 2
+        factor = LOWEST_RATE_SHARE + (1 - LOWEST_RATE_SHARE) * height
+        for optimizer in self.optimizers_:
+            for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
 
     # A step
 
     def train_step(self, batch: Any, **params: Any) -> dict[str, Tensor]:
-        """Learn from one batch: the terms of the losses."""
-        if isinstance(batch, PairedBatch):
-            return self._agree(*batch)
-        if self.discriminators_ is None or not self.alternate:
-            return self._play(batch, network=True, judges=True)
-        turn = self.turn_ % 2
-        return self._play(batch, network=turn == 0, judges=turn == 1)
-
-    def _agree(self, batch: Batch, graphs: Tensor) -> dict[str, Tensor]:
-        latents, observed = self._encode(batch, pairs=True)
-        # neighbours agree before attention learns whom to listen to
-        equal = torch.full_like(self.module_.frozen, 1 / len(latents))
-        out = self._cluster(latents, observed, equal)
-        pairs, imbalance = self.criterion.agreement(out)
-        trust = self.trust_(pairs, graphs[: pairs.shape[1]])
-        weighted = {
-            "disagreement": (trust * pairs).mean(),
-            "imbalance": imbalance.mean(),
-        }
-        return self._learn(weighted) | {"disagreement": pairs.detach().mean()}
-
-    def _play(self, batch: Batch, *, network: bool, judges: bool) -> dict[str, Tensor]:
-        with nullcontext() if network else torch.no_grad():
-            latents, observed = self._encode(batch)
-        judged: dict[str, Tensor] = {}
-        if self.discriminators_ is not None and judges:
-            judged = self._judge(latents.detach(), observed)
-        if not network:
-            return judged
-        out = self._cluster(latents, observed)
-        return self._learn(self._terms(out, observed)) | judged
-
-    def _terms(self, out: Fused, observed: Tensor | None) -> dict[str, Tensor]:
-        """What the network minimises, term by term."""
-        terms = self.criterion.clustering(out)
-        if self.criterion.attention_weight and self.module_.attention is not None:
-            terms["attention"] = self.criterion.attention(out, observed)
-        if self.discriminators_ is not None:
-            terms["generator"] = self._deceive(out.latents, observed)
-        return terms
+        """Take one step of the objective of the phase."""
+        return self.objective_.step(self, batch)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Every term of a batch without learning; see `mmfusion.nn._training`."""
-        latents, observed = self._encode(batch)
-        out = self._cluster(latents, observed)
-        terms = self._terms(out, observed)
-        total = self.criterion.total(terms) if terms else out.fused.new_zeros(())
-        own = {name: terms[name] for name in ("sc", "sim", "reg") if name in terms}
-        clustering = self.criterion.total(own) if own else torch.zeros_like(total)
-        if self.discriminators_ is not None:
-            terms["discriminator"] = self._judgement(out.latents, observed)[0]
-            total = total + terms["discriminator"]
-        return terms | {"clustering": clustering, "total": total}
+        """Compute every loss of a batch without training; see `Objective.losses`."""
+        return self.objective_.losses(self, *self.encode(batch))
 
-    def _encode(
-        self, batch: Batch, *, pairs: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """Encode this process's part of a batch, and gather the whole of it."""
+    def encode(self, batch: Batch, n_blocks: int = 1) -> tuple[Tensor, Tensor | None]:
+        """Encode this process's share of a batch, and gather the whole of it.
+
+        Parameters
+        ----------
+        batch : Batch
+            The samples.
+        n_blocks : int, default=1
+            Number of equal blocks that a batch consists of, such as samples and their
+            neighbours. Every process takes the same positions of each.
+
+        Returns
+        -------
+        latents : tensor of shape (V, m, d)
+            Latents in full precision.
+        observed : tensor of bool of shape (m, V) or None
+            Which modalities of a sample are observed; None is all.
+        """
         inputs, observed = batch
-        if _distributed.is_parallel():
-            inputs, observed = _part(inputs, observed, pairs)
-        with self._precision():
+        is_parallel = _distributed.is_parallel()
+        if is_parallel:
+            inputs = [_own_share(x, n_blocks) for x in inputs]
+            observed = None if observed is None else _own_share(observed, n_blocks)
+        with self.precision():
             latents = self.module_.encode(inputs, observed)
         latents = latents.to(self.module_.frozen)
-        if _distributed.is_parallel():
-            latents = _whole(latents, 1, pairs)
+        if is_parallel:
+            latents = _gathered_blocks(latents, 1, n_blocks)
             if observed is not None:
-                observed = _whole(observed, 0, pairs)
+                observed = _gathered_blocks(observed, 0, n_blocks)
         return latents, observed
 
-    def _cluster(
+    def fuse(
         self, latents: Tensor, observed: Tensor | None, weights: Tensor | None = None
-    ) -> Fused:
-        with self._precision():
-            out = self.module_(None, observed, latents, weights)
-        # losses compare nearly equal numbers: they are not for half precision
-        return Fused(*(part.to(latents) for part in out))
+    ) -> Outputs:
+        """Compute the outputs of latents.
 
-    def _learn(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        loss = self.criterion.total(terms, self.done_)
+        Parameters
+        ----------
+        latents : tensor of shape (V, m, d)
+            Latents of a batch.
+        observed : tensor of bool of shape (m, V) or None
+            Which modalities of a sample are observed; None is all.
+        weights : tensor of shape (V,), default=None
+            Weights of the modalities; None is those of the network.
+
+        Returns
+        -------
+        Outputs
+            The outputs in full precision.
+        """
+        with self.precision():
+            outputs = self.module_(None, observed, latents, weights)
+        # losses compare nearly equal numbers: they are not for half precision
+        return Outputs(*(output.to(latents) for output in outputs))
+
+    def minimize(
+        self, terms: Mapping[str, Tensor], weights: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Take a step of the network down the weighted sum of the terms.
+
+        Parameters
+        ----------
+        terms : dict of str to tensor of shape ()
+            The terms.
+        weights : dict of str to float
+            Their weights.
+
+        Returns
+        -------
+        dict of str to tensor of shape ()
+            The terms, and their weighted sum as 'loss'.
+
+        Raises
+        ------
+        ValueError
+            If there are no terms.
+        """
+        if not terms:
+            raise ValueError(
+                f"the phase {self.phase_name_!r} has nothing to minimise, since the "
+                "weights of all its terms are 0: set one of them, or leave the phase "
+                "out by max_epochs=0"
+            )
+        loss = weighted_sum(terms, weights, torch.zeros(()))
         self.optimizer_.zero_grad()
         loss.backward()
         parameters = _parameters(self.optimizer_)
@@ -288,88 +296,36 @@ class AdversarialNet(NeuralNet):
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         self.optimizer_.step()
-        return {"loss": loss} | terms
+        return {"loss": loss, **terms}
 
-    def _judge(self, latents: Tensor, observed: Tensor | None) -> dict[str, Tensor]:
-        """Let the discriminators learn, unless they are far ahead."""
-        loss, accuracy = self._judgement(latents, observed)
-        guessing = 2 * math.log(2) * (len(latents) - 1)
-        learns = loss.detach() > self.rest * guessing
-        self.discriminator_optimizer_.zero_grad()
-        (loss * learns).backward()
-        _distributed.average_gradients(_parameters(self.discriminator_optimizer_))
-        self.discriminator_optimizer_.step()
-        return {"discriminator": loss, "accuracy": accuracy}
+    def minimize_part(self, name: str, loss: Tensor) -> None:
+        """Take a step of one part down its loss."""
+        optimizer = self.part_optimizers_[name]
+        optimizer.zero_grad()
+        loss.backward()
+        _distributed.average_gradients(_parameters(optimizer))
+        optimizer.step()
 
-    def _judgement(
-        self, latents: Tensor, observed: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Tell the reference from the other modalities: loss and accuracy."""
-        fake, real = self._sides(latents)
-        logits = self._logits(torch.cat([fake, real], dim=1))
-        of_fake, of_real = logits.chunk(2, 1)
-        seen, known = self._seen(observed)
-        loss = losses.adversarial_cross_entropy(
-            of_fake, False, seen
-        ) + losses.adversarial_cross_entropy(of_real, True, known)
-        right = torch.cat([of_fake < 0, of_real > 0]).to(loss)
-        if seen is None or known is None:
-            return loss, right.mean()
-        counted = torch.cat([seen, known])
-        return loss, (right * counted).sum() / torch.clamp_min(counted.sum(), 1)
-
-    def _deceive(self, latents: Tensor, observed: Tensor | None) -> Tensor:
-        """Loss of the encoders whose latents are not taken for the reference."""
-        fake, _ = self._sides(latents)
-        logits = self._logits(fake, fixed=True)
-        return losses.adversarial_cross_entropy(logits, True, self._seen(observed)[0])
-
-    def _logits(self, latents: Tensor, *, fixed: bool = False) -> Tensor:
-        with self._precision():
-            return self.discriminators_(latents, fixed).to(latents)
-
-    def _sides(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Split latents into those to be judged and, as often, the reference."""
-        sides = latents[: self.reference], latents[self.reference + 1 :]
-        some = [side for side in sides if len(side)]
-        others = some[0] if len(some) == 1 else torch.cat(some)  # a view, if it can be
-        return others, latents[self.reference].expand_as(others)
-
-    def _seen(self, observed: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        if observed is None:
-            return None, None
-        return self._sides(observed.mT)
-
-    def _precision(self) -> Any:
+    def precision(self) -> AbstractContextManager[Any]:
+        """Return the context in which modules compute: mixed or full precision."""
         if self.autocast is None:
             return nullcontext()
         kind = torch.device(self.device).type
         return torch.autocast(kind, dtype=self.autocast)
 
 
-def _adam(groups: list[dict[str, Any]], betas: tuple[float, ...]) -> Any:
-    for group in groups:
-        group["initial_lr"] = group["lr"]
-    return torch.optim.Adam(groups, betas=(betas[0], betas[1]), fused=True)
-
-
-def _parameters(optimizer: Any) -> list[Tensor]:
-    """What an optimizer steps; asking the module walks through all of its parts."""
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """List what an optimizer updates, without a walk through all submodules."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def _part(
-    inputs: list[Tensor], observed: Tensor | None, pairs: bool
-) -> tuple[list[Tensor], Tensor | None]:
-    """Take this process's samples of a batch, each with its neighbour."""
-
-    def take(whole: Tensor) -> Tensor:
-        halves = whole.chunk(2) if pairs else [whole]
-        return torch.cat([h[_distributed.own_part(len(h))] for h in halves])
-
-    return [take(x) for x in inputs], None if observed is None else take(observed)
+def _own_share(whole: Tensor, n_blocks: int) -> Tensor:
+    """Take this process's samples of every block of a batch."""
+    blocks = whole.chunk(n_blocks) if n_blocks > 1 else [whole]
+    return torch.cat([block[_distributed.own_part(len(block))] for block in blocks])
 
 
-def _whole(own: Tensor, dim: int, pairs: bool) -> Tensor:
-    halves = own.chunk(2, dim) if pairs else [own]
-    return torch.cat([_distributed.gather(h, dim) for h in halves], dim)
+def _gathered_blocks(own: Tensor, dim: int, n_blocks: int) -> Tensor:
+    """Put the shares of all processes together, block by block."""
+    blocks = own.chunk(n_blocks, dim) if n_blocks > 1 else [own]
+    return torch.cat([_distributed.gather(block, dim) for block in blocks], dim)

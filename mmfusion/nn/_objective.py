@@ -1,113 +1,96 @@
-"""The objective of EAMC: which terms count, how much, and of what."""
+"""Objectives: the terms that a network minimises, and the step that does it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from mmfusion.nn import losses
-from mmfusion.nn._fusion import Fused
+if TYPE_CHECKING:
+    from mmfusion.nn._net import DeepNet
 
 
-@dataclass(frozen=True)
 class Objective:
-    """Weights and forms of the terms; a weight of 0 leaves a term out.
+    """What a network minimises in a phase: ``sum_t weight_t(p) * term_t``.
 
-    Parameters
-    ----------
-    sc_weight, sim_weight, reg_weight : float
-        Of separation and compactness, closeness to corners, and the regulariser.
-    regularizer : {'balance', 'confidence'}
-        Form of the regulariser.
-    attention_weight : float
-        Of the mismatch between the fused kernel and those of the modalities.
-    mean_attention : bool
-        Whether the mismatch is a mean over the entries; as printed, it is a sum.
-    adversarial_weight : float
-        Of the encoders' part in the game.
-    kernel_width : float
-        Variance of kernels, in median squared distances.
-    size_weight : float
-        Of equal cluster sizes in the agreement of neighbours, at first.
+    The weights may depend on the progress p of the phase, from 0 to 1. Subclasses are
+    frozen dataclasses of plain numbers: they are pickled, and their repr is part of
+    the fingerprint of a checkpoint.
     """
 
-    sc_weight: float
-    sim_weight: float
-    reg_weight: float
-    regularizer: str
-    attention_weight: float
-    mean_attention: bool
-    adversarial_weight: float
-    kernel_width: float
-    size_weight: float
+    # sums of some terms by which restarts and epochs can be compared, beside 'total'
+    criteria: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
-    def clustering(self, out: Fused) -> dict[str, Tensor]:
-        """The terms of the clustering loss of a batch, unweighted."""
-        assignment = out.logits.softmax(1)
-        kernel = losses.gaussian_kernel(out.hidden, self.kernel_width)
-        terms = {}
-        if self.sc_weight:
-            terms["sc"] = losses.cauchy_schwarz_divergence(assignment, kernel)
-        if self.sim_weight:
-            corners = losses.corner_closeness(assignment)
-            terms["sim"] = losses.cauchy_schwarz_divergence(corners, kernel)
-        if self.reg_weight:
-            regularize = getattr(losses, f"{self.regularizer}_penalty")
-            terms["reg"] = regularize(assignment)
-        return terms
-
-    def attention(self, out: Fused, observed: Tensor | None) -> Tensor:
-        """The mismatch of fused and single kernels in a batch."""
-        return losses.attention_mismatch(
-            losses.gaussian_kernel(out.fused, self.kernel_width),
-            losses.gaussian_kernel(out.latents, self.kernel_width),
-            out.weights,
-            observed,
-            mean=self.mean_attention,
-        )
-
-    def agreement(self, out: Fused) -> tuple[Tensor, Tensor]:
-        """Disagreement of every pair of a paired batch, and imbalance of clusters.
-
-        Shapes are (R, m) and (R,) for R clustering modules.
-        """
-        assignment = out.logits.softmax(-1).reshape(-1, *out.logits.shape[-2:])
-        samples, neighbors = assignment.chunk(2, dim=-2)
-        pairs = losses.neighbor_disagreement(samples, neighbors)
-        return pairs, losses.cluster_size_divergence(assignment)
-
-    def total(self, terms: dict[str, Tensor], done: float = 1.0) -> Tensor:
-        """Add up terms, weighted.
+    def terms(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Compute the terms of a batch, unweighted.
 
         Parameters
         ----------
-        terms : dict of str to tensor
-            As from the methods above.
-        done : float, default=1.0
-            How much of the phase is over. The weight of equal sizes falls to 1, where
-            agreement and sizes bound what the clusters of neighbours tell of each
-            other; more than that finds the clusters, but would not let them differ.
+        net : DeepNet
+            The net, whose `fuse` continues from latents.
+        latents : tensor of shape (V, m, d)
+            Latents of the batch.
+        observed : tensor of bool of shape (m, V) or None
+            Which modalities of a sample are observed; None is all.
 
         Returns
         -------
-        tensor
-            The sum.
+        dict of str to tensor of shape ()
+            The terms that have a weight.
         """
-        weights = {
-            "sc": self.sc_weight,
-            "sim": self.sim_weight,
-            "reg": self.reg_weight,
-            "attention": self.attention_weight,
-            "generator": self.adversarial_weight,
-            "disagreement": 1.0,
-            "imbalance": self.size_weight + (1 - self.size_weight) * done,
-        }
-        if not terms:
-            raise ValueError(
-                "the game has nothing to minimise, for all its weights are 0: set one, "
-                "or max_epochs=0 to end with the warm start"
-            )
-        weighted = [weights[name] * term for name, term in terms.items()]
-        return torch.stack(weighted).sum(0)
+        raise NotImplementedError
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """Return the weight of each term at a progress of the phase from 0 to 1."""
+        raise NotImplementedError
+
+    def step(self, net: DeepNet, batch: Any) -> dict[str, Tensor]:
+        """Train a net on one batch.
+
+        Parameters
+        ----------
+        net : DeepNet
+            The net.
+        batch : Batch
+            An element of an epoch of the phase.
+
+        Returns
+        -------
+        dict of str to tensor of shape ()
+            The terms, and their weighted sum as 'loss'; recorded in the history.
+        """
+        latents, observed = net.encode(batch)
+        terms = self.terms(net, latents, observed)
+        return net.minimize(terms, self.weights(net.progress_))
+
+    def losses(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Compute every term of a batch and the criteria; parameters as of `terms`.
+
+        Returns
+        -------
+        dict of str to tensor of shape ()
+            The terms, unweighted; 'total', the weighted sum of all; and the weighted
+            sum of each group of terms in `criteria`.
+        """
+        terms = self.terms(net, latents, observed)
+        weights, zero = self.weights(1.0), latents.new_zeros(())
+        sums = {}
+        for name, group in self.criteria.items():
+            own = {term: terms[term] for term in group if term in terms}
+            sums[name] = weighted_sum(own, weights, zero)
+        return terms | sums | {"total": weighted_sum(terms, weights, zero)}
+
+
+def weighted_sum(
+    terms: Mapping[str, Tensor], weights: Mapping[str, float], empty: Tensor
+) -> Tensor:
+    """Add up weighted terms; without any, return `empty`."""
+    if not terms:
+        return empty
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)

@@ -1,135 +1,116 @@
-"""Restarts of a training: warm starts that compete, and recovery from collapse."""
+"""Restarts of a training: phases in which they compete, and recovery from collapse."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
+from skorch.callbacks import Callback
 
 from mmfusion.nn._callbacks import Progress, Save, Selection, StopAtNaN
 from mmfusion.nn._checkpoint import Checkpoint, restore
-from mmfusion.nn._data import Batches, ShuffledBatches
+from mmfusion.nn._data import Batches
 from mmfusion.nn._isolation import isolated
-from mmfusion.nn._neighbors import NeighborPairs
-from mmfusion.nn._net import AdversarialNet
+from mmfusion.nn._net import DeepNet
+from mmfusion.nn._phases import Epoch, Phase, begin_phase
+from mmfusion.nn._settings import TrainingSettings
 from mmfusion.nn._training import (
     DivergenceError,
-    assign,
-    begin,
-    evaluate,
-    freeze_attention,
-    keep_best_head,
+    evaluate_losses,
+    freeze_fusion_weights,
 )
-
-# loss of discriminators, relative to that of guessing, that teaches encoders nothing
-SURE = 0.02
 
 
 @dataclass
-class Plan:
+class TrainingPlan:
     """What every restart of a training does.
 
     Parameters
     ----------
+    phases : list of Phase
+        The phases, in order. Those of no epochs are left out, but for the last.
     make_net : callable
-        Takes skorch's callbacks and returns an initialised AdversarialNet.
-    callbacks : list
-        Those of the user.
+        Takes skorch's callbacks and returns an initialised DeepNet.
+    examine : callable
+        Takes a trained net and the data; returns the predictions of the samples and a
+        list of problems, empty if the net is healthy.
     data : Batches
         All samples.
-    graph_rows : ndarray of int
-        Samples whose neighbours are known.
-    graphs : ndarray of int of shape (G, n, n_neighbors)
-        Their neighbours.
-    batch_size : int
-        Samples of a batch.
-    pretrain_epochs, max_epochs : int
-        Length of the two phases.
-    term : {'clustering', 'total'}
-        Loss by which runs, and epochs, are compared.
-    selection_every : int or None
-        Epochs between two evaluations; None keeps the last epoch.
-    seeds : sequence of int
+    settings : TrainingSettings
+        Batches, callbacks, checkpoints, selection.
+    seeds : list of int
         One per restart.
-    folder : Path or None
-        Where checkpoints go.
-    checkpoint_every : int
-        Epochs between two checkpoints.
-    fingerprints : dict of str to str
-        Of the data and the parameters that count, by phase.
-    verbose : bool
-        Whether progress is shown.
-    report : callable or None
-        Makes a skorch callback that reports a training, of its name, position among
-        all that there may be, and number of epochs.
+    fingerprints : list of str
+        Hash of the data and of everything that counts, by phase.
+    report : callable, default=None
+        Makes a skorch callback that reports a training to scikit-learn, from the
+        phase and its position among all trainings that there may be.
     """
 
-    make_net: Callable[[list[Any]], AdversarialNet]
-    callbacks: list[Any]
+    phases: Sequence[Phase]
+    make_net: Callable[[list[Any]], DeepNet]
+    examine: Callable[[DeepNet, Batches], tuple[np.ndarray, list[str]]]
     data: Batches
-    graph_rows: np.ndarray
-    graphs: np.ndarray
-    batch_size: int
-    pretrain_epochs: int
-    max_epochs: int
-    term: str
-    selection_every: int | None
+    settings: TrainingSettings
     seeds: Sequence[int]
-    folder: Path | None
-    checkpoint_every: int
-    fingerprints: dict[str, str]
-    verbose: bool
-    report: Callable[[str, int, int], Any] | None = None
+    fingerprints: Sequence[str]
+    report: Callable[[Phase, int], Callback] | None = None
 
-    def pairs(self, generator: Any) -> NeighborPairs:
-        """An epoch of neighbours, in an order of its own."""
-        return NeighborPairs(
-            self.data, self.graph_rows, self.graphs, self.batch_size, generator
+    def epoch(self, phase: Phase, generator: Any) -> Epoch:
+        """Return epochs of a phase, in an order of their own."""
+        size = self.settings.n_batch_samples
+        return phase.sampler.epoch(self.data, size, generator)
+
+    @property
+    def competing(self) -> int | None:
+        """Position of the phase at whose end restarts compete, if there is one."""
+        positions = (
+            i for i, p in enumerate(self.phases) if p.n_epochs and p.compete is not None
         )
+        return next(positions, None)
 
 
 @dataclass
 class Run:
-    """A training, or what is left of it.
+    """A restart, as far as it has been trained.
 
     Parameters
     ----------
     start : int
         Number of the restart.
-    net : AdversarialNet or None
-        The trained net; None if a loss was not finite.
-    score : float
-        What restarts are compared by: lower is better.
-    problems : list of str
+    net : DeepNet or None, default=None
+        The net; None before the first phase, or if a loss was not finite.
+    score : float, default=inf
+        Score by which restarts are compared: lower is better.
+    problems : list of str, default=[]
         What is unhealthy.
-    labels : ndarray of int of shape (n_samples,) or None
-        Clusters in the end.
+    predictions : ndarray, default=None
+        Predictions of the training data, at the end.
     """
 
     start: int
-    net: AdversarialNet | None
+    net: DeepNet | None = None
     score: float = math.inf
     problems: list[str] = field(default_factory=list)
-    labels: np.ndarray | None = None
+    predictions: np.ndarray | None = None
 
 
-def run_restarts(plan: Plan, n_jobs: int | None) -> tuple[Run, list[float]]:
-    """Train from every start, or from the best warm start, and take the best.
+def run_restarts(plan: TrainingPlan, n_jobs: int | None) -> tuple[Run, list[float]]:
+    """Train from every start, or from the best of those that compete; take the best.
 
-    With warm starts, all are made and compared by how well neighbours agree; the
-    game is played from the best, and from the next one only if that collapses.
-    Without, the whole training runs from every start.
+    If restarts compete in a phase, all are trained up to its end and compared by its
+    score; the best goes on, and the next one only if that collapses. Otherwise the
+    whole training runs from every start.
 
     Parameters
     ----------
-    plan : Plan
-        What to do.
+    plan : TrainingPlan
+        The training.
     n_jobs : int or None
         Restarts at a time, in processes; where joblib has but threads, as inside of
         its own processes, one.
@@ -137,23 +118,26 @@ def run_restarts(plan: Plan, n_jobs: int | None) -> tuple[Run, list[float]]:
     Returns
     -------
     best : Run
-        With the fewest problems, then the lowest score.
+        The run of the fewest problems, then of the lowest score.
     scores : list of float
-        Of every start.
+        Scores of all starts.
     """
     starts = range(len(plan.seeds))
     backend, _ = get_active_backend(prefer="processes")
     if getattr(backend, "uses_threads", False):
         n_jobs = 1  # callbacks are one for all of them
     parallel = Parallel(n_jobs=n_jobs, prefer="processes")
-    if not plan.pretrain_epochs:
-        runs = parallel(delayed(play)(plan, s) for s in starts)
+    competing, n_phases = plan.competing, len(plan.phases)
+    if competing is None:
+        whole = range(n_phases)
+        runs = parallel(delayed(_train_phases)(plan, Run(s), whole) for s in starts)
         return min(runs, key=_rank), [run.score for run in runs]
-    warm = parallel(delayed(warm_up)(plan, s) for s in starts)
-    scores = [run.score for run in warm]
+    first, rest = range(competing + 1), range(competing + 1, n_phases)
+    candidates = parallel(delayed(_train_phases)(plan, Run(s), first) for s in starts)
+    scores = [run.score for run in candidates]
     runs = []
-    for run in sorted(warm, key=_rank):
-        runs.append(run if run.net is None else play(plan, run.start, run.net))
+    for run in sorted(candidates, key=_rank):
+        runs.append(run if run.net is None else _train_phases(plan, run, rest))
         if not runs[-1].problems:
             break
     return min(runs, key=_rank), scores
@@ -163,97 +147,78 @@ def _rank(run: Run) -> tuple[bool, int, float]:
     return run.net is None, len(run.problems), run.score
 
 
-def warm_up(plan: Plan, start: int) -> Run:
-    """Train until neighbours agree, from a start of its own."""
-    with isolated(plan.seeds[start]) as generator:
-        net = plan.make_net(plan.callbacks)
-        pairs = plan.pairs(generator)
-        run = _train(plan, start, net, pairs, generator, plan.pretrain_epochs)
-    if run.net is not None:
+def _train_phases(plan: TrainingPlan, run: Run, positions: range) -> Run:
+    """Train one restart in some phases, and score it at the end."""
+    for position in positions:
+        phase = plan.phases[position]
+        is_last = position == len(plan.phases) - 1
+        if not phase.n_epochs and not is_last:
+            continue
+        with isolated(plan.seeds[run.start] + position) as generator:
+            net = run.net or plan.make_net(plan.settings.callbacks)
+            run = _train(plan, position, run.start, net, generator)
+            if run.net is not None and phase.n_epochs and phase.learns_weights:
+                freeze_fusion_weights(run.net, plan.data)
+            if run.net is not None and is_last:
+                run = _finish(plan, run.start, run.net)
+        if run.net is None:
+            return run
+    if run.net and position == plan.competing and phase.compete:
+        # one seed: the same batches for all restarts that are compared
         with isolated(plan.seeds[0]) as generator:
-            run.score = keep_best_head(net, plan.pairs(generator))
+            run.score = phase.compete(run.net, plan.epoch(phase, generator))
     return run
 
 
-def play(plan: Plan, start: int, net: AdversarialNet | None = None) -> Run:
-    """Play the game, from a warm start or from scratch."""
-    with isolated(plan.seeds[start] + 1) as generator:
-        if net is None:
-            net = plan.make_net(plan.callbacks)
-        batches = ShuffledBatches(plan.data, plan.batch_size, generator)
-        run = _train(plan, start, net, batches, generator, plan.max_epochs)
-    if run.net is not None:
-        if plan.max_epochs:
-            freeze_attention(net, plan.data)
-        run.score = evaluate(net, plan.data, plan.seeds[0])[plan.term]
-        try:
-            run.labels = assign(net, plan.data.rows, plan.data.prepare)
-        except DivergenceError as error:  # by the last step
-            return Run(start, None, problems=[str(error)])
-        run.problems += find_problems(net, run.labels)
-    return run
+def _finish(plan: TrainingPlan, start: int, net: DeepNet) -> Run:
+    """Score and examine a net at the end of its training."""
+    losses = evaluate_losses(net, plan.data, plan.seeds[0])
+    try:
+        predictions, problems = plan.examine(net, plan.data)
+    except DivergenceError as error:  # by the last step
+        return Run(start, problems=[str(error)])
+    return Run(start, net, losses[plan.settings.selection], problems, predictions)
 
 
 def _train(
-    plan: Plan,
-    start: int,
-    net: AdversarialNet,
-    epoch: Any,
-    generator: Any,
-    n_epochs: int,
+    plan: TrainingPlan, position: int, start: int, net: DeepNet, generator: Any
 ) -> Run:
     """Train a net for one phase, or for what a checkpoint has left of it."""
-    phase = "warm start" if isinstance(epoch, NeighborPairs) else "game"
-    own: list[Any] = [StopAtNaN()]
-    if phase == "game" and plan.selection_every is not None:
-        own.append(Selection(plan.data, plan.term, plan.selection_every, plan.seeds[0]))
-    if plan.verbose:
-        own.append(Progress(f"restart {start + 1} of {len(plan.seeds)}"))
-    if plan.report is not None:
-        position = start if phase == "warm start" else len(plan.seeds) + start
-        own.append(plan.report(phase, position, n_epochs))
+    phase = plan.phases[position]
+    own = _own_callbacks(plan, position, start)
+    epoch = plan.epoch(phase, generator)
     done = 0
-    if plan.folder is not None:
-        name = f"{phase.replace(' ', '-')}-{start}"
-        checkpoint = Checkpoint(plan.folder, name, plan.fingerprints[phase])
-        own.append(Save(checkpoint, plan.checkpoint_every, generator))
+    if plan.settings.checkpoint_dir is not None:
+        name = f"{phase.name.replace(' ', '-')}-{start}"
+        fingerprint = plan.fingerprints[position]
+        checkpoint = Checkpoint(plan.settings.checkpoint_dir, name, fingerprint)
+        every = plan.settings.checkpoint_every
+        own.append(Save(checkpoint, every, phase.parts, generator))
         state = checkpoint.load()
         if state is not None:
             done = restore(net, state, generator)
-    begin(net, phase, n_epochs, done)
+    begin_phase(net, phase, done)
     users = net.callbacks_
     net.callbacks_ = [*users, *((type(c).__name__, c) for c in own)]
     try:
-        net.partial_fit(epoch, epochs=n_epochs - done)
+        net.partial_fit(epoch, epochs=phase.n_epochs - done)
     except DivergenceError as error:
-        return Run(start, None, problems=[str(error)])
-    finally:  # ours hold the data
+        return Run(start, problems=[str(error)])
+    finally:  # those of the plan hold the data
         net.callbacks_ = users
     return Run(start, net)
 
 
-def find_problems(net: AdversarialNet, labels: np.ndarray) -> list[str]:
-    """Tell what is unhealthy about a trained net.
-
-    Parameters
-    ----------
-    net : AdversarialNet
-        The net.
-    labels : ndarray of int of shape (n_samples,)
-        Clusters of the samples it was trained on.
-
-    Returns
-    -------
-    list of str
-        Dead clusters, discriminators that are sure; empty if all is well.
-    """
-    problems = []
-    n_clusters = net.module_.heads.assign.shape[-1]
-    n_empty = n_clusters - len(np.unique(labels))
-    if n_empty:
-        problems.append(f"{n_empty} of {n_clusters} clusters are empty")
-    last = net.history[-1] if len(net.history) else {}
-    guessing = 2 * math.log(2) * (len(net.module_.encoders) - 1)
-    if last.get("discriminator", guessing) < SURE * guessing:
-        problems.append("the discriminators tell every modality from the reference")
-    return problems
+def _own_callbacks(plan: TrainingPlan, position: int, start: int) -> list[Callback]:
+    """Make the callbacks of a phase of one restart, beside those of the user."""
+    settings, phase = plan.settings, plan.phases[position]
+    own: list[Callback] = [StopAtNaN()]
+    is_last = position == len(plan.phases) - 1
+    if is_last and settings.selection_every:
+        every, seed = settings.selection_every, plan.seeds[0]
+        own.append(Selection(plan.data, settings.selection, every, seed))
+    if settings.verbose:
+        own.append(Progress(f"restart {start + 1} of {len(plan.seeds)}"))
+    if plan.report is not None:
+        own.append(plan.report(phase, position * len(plan.seeds) + start))
+    return own

@@ -10,18 +10,35 @@ import torch
 from skorch.history import History
 from torch import Tensor
 
-from mmfusion.nn._net import AdversarialNet
+from mmfusion.nn._net import DeepNet
 
-_STRINGS = "array of str"
+STRINGS_KEY = "array of str"  # torch has no tensors of str, so dicts hold them
 
 
-def parts_of(net: AdversarialNet, phase: str = "game") -> dict[str, Any]:
-    """Return what a net learns in a phase, by name: all of it has a state_dict."""
-    parts = {"network": net.module_, "optimizer": net.optimizer_, "trust": net.trust_}
-    if net.discriminators_ is not None and phase == "game":
-        parts["discriminators"] = net.discriminators_
-        parts["discriminator_optimizer"] = net.discriminator_optimizer_
-    return parts
+def stateful_parts(
+    net: DeepNet, parts: tuple[str, ...] | None = None
+) -> dict[str, Any]:
+    """Return the network, given parts of a net and their optimizers, by name.
+
+    Parameters
+    ----------
+    net : DeepNet
+        The net, initialised.
+    parts : tuple of str, default=None
+        Names of the parts; None is all. Those that the net lacks are left out.
+
+    Returns
+    -------
+    dict of str to object
+        Objects that have a state_dict.
+    """
+    found = {"network": net.module_, "optimizer": net.optimizer_}
+    for name, part in net.parts_.items():
+        if parts is None or name in parts:
+            found[name] = part
+            if name in net.part_optimizers_:
+                found[f"{name}_optimizer"] = net.part_optimizers_[name]
+    return found
 
 
 def is_finite(tree: Any) -> bool:
@@ -33,32 +50,32 @@ def is_finite(tree: Any) -> bool:
     return not isinstance(tree, Tensor) or bool(torch.isfinite(tree).all())
 
 
-def net_state(net: AdversarialNet) -> dict[str, Any]:
+def net_state(net: DeepNet) -> dict[str, Any]:
     """Return the state of a net as dicts and lists of arrays, numbers and str.
 
     Parameters
     ----------
-    net : AdversarialNet
-        Initialised.
+    net : DeepNet
+        The net, initialised.
 
     Returns
     -------
     dict
-        For `set_net_state`.
+        The state, for `set_net_state`.
     """
-    parts = {name: part.state_dict() for name, part in parts_of(net).items()}
+    parts = {name: part.state_dict() for name, part in stateful_parts(net).items()}
     return {"parts": to_arrays(parts), "history": net.history.to_list()}
 
 
-def set_net_state(net: AdversarialNet, state: dict[str, Any]) -> None:
-    """Put a net where another one was.
+def set_net_state(net: DeepNet, state: dict[str, Any]) -> None:
+    """Give a net the state of another one.
 
     Parameters
     ----------
-    net : AdversarialNet
-        Initialised, with the parameters of the other.
+    net : DeepNet
+        The net, initialised, with the parameters of the other.
     state : dict
-        As from `net_state`.
+        State that `net_state` returned.
 
     Raises
     ------
@@ -66,14 +83,13 @@ def set_net_state(net: AdversarialNet, state: dict[str, Any]) -> None:
         If the network of the other has other layers.
     """
     parts = to_tensors(state["parts"])
-    if len(parts["network"]["heads.hidden"]) == 1 < net.module_.heads.n_heads:
-        net.module_.heads.keep(0)  # their competition was over
+    if net.module_.match_heads(parts["network"]):
         net.initialize_optimizer()
-    own = parts_of(net)
+    own = stateful_parts(net)
     if parts.keys() != own.keys():
         raise ValueError(
-            f"it holds {sorted(parts)}, and not {sorted(own)}: adversarial_weight is 0 "
-            "in one of the two"
+            f"it holds {sorted(parts)}, and not {sorted(own)}: a weight that adds a "
+            "part to the training is 0 in one of the two"
         )
     for name, part in own.items():
         if hasattr(part, "named_parameters"):
@@ -87,24 +103,25 @@ def _check_same_layers(own: dict[str, Any], stored: dict[str, Any], part: str) -
         return tuple(np.shape(state[name])) if name in state else "missing"
 
     for name in [*stored, *own]:
-        there, here = shape(stored, name), shape(own, name)
-        if there != here:
+        found, expected = shape(stored, name), shape(own, name)
+        if found != expected:
             raise ValueError(
-                f"its {part} has other layers: {name} is {there} there and {here} here"
+                f"its {part} has other layers: {name} is {found}, and {expected} by "
+                "the parameters"
             )
 
 
-def _mapped(tree: Any, convert: Callable[[Any], Any]) -> Any:
+def _map_leaves(tree: Any, convert: Callable[[Any], Any]) -> Any:
     """Convert the leaves of nested dicts, lists and tuples."""
-    if isinstance(tree, dict) and _STRINGS not in tree:
-        return {key: _mapped(value, convert) for key, value in tree.items()}
+    if isinstance(tree, dict) and STRINGS_KEY not in tree:
+        return {key: _map_leaves(value, convert) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(_mapped(value, convert) for value in tree)
+        return type(tree)(_map_leaves(value, convert) for value in tree)
     return convert(tree)
 
 
 def to_arrays(tree: Any) -> Any:
-    """Make arrays of the tensors in nested dicts, lists and tuples.
+    """Convert tensors to arrays in nested dicts, lists and tuples.
 
     Parameters
     ----------
@@ -119,18 +136,18 @@ def to_arrays(tree: Any) -> Any:
 
     def convert(leaf: Any) -> Any:
         if isinstance(leaf, dict):
-            return np.array(leaf[_STRINGS], dtype=leaf["dtype"])
+            return np.array(leaf[STRINGS_KEY], dtype=leaf["dtype"])
         if not isinstance(leaf, Tensor):
             return leaf
         # NumPy has no bfloat16
         leaf = leaf.float() if leaf.dtype == torch.bfloat16 else leaf
         return np.array(leaf.detach().cpu().numpy())
 
-    return _mapped(tree, convert)
+    return _map_leaves(tree, convert)
 
 
 def to_tensors(tree: Any) -> Any:
-    """Make tensors of the arrays in nested dicts, lists and tuples.
+    """Convert arrays to tensors in nested dicts, lists and tuples.
 
     Parameters
     ----------
@@ -149,7 +166,7 @@ def to_tensors(tree: Any) -> Any:
         if not isinstance(leaf, np.ndarray):
             return leaf
         if leaf.dtype.kind in "OU":
-            return {_STRINGS: leaf.tolist(), "dtype": leaf.dtype.str}
+            return {STRINGS_KEY: leaf.tolist(), "dtype": leaf.dtype.str}
         return torch.from_numpy(np.array(leaf))
 
-    return _mapped(tree, convert)
+    return _map_leaves(tree, convert)

@@ -1,27 +1,24 @@
-"""Phases of the training of a fusion network, and what is read from it after."""
+"""What is computed with a net beside training it: losses, fusion weights, outputs."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
-from mmfusion.nn._fusion import Fused, by_graph
-from mmfusion.nn._net import AdversarialNet
+from mmfusion.nn._net import DeepNet
+from mmfusion.nn._network import Outputs
+
+EVALUATION_ROWS = 4096  # samples that stand for all where losses are compared
+OUTPUT_CHUNK_ROWS = 1024  # samples in memory at a time
 
 
 class DivergenceError(FloatingPointError, ValueError):
-    """A loss, or what a network returns, is NaN or infinite."""
-
-
-EVALUATION_ROWS = 4096
-CHUNK_ROWS = 1024
+    """A loss, or an output of a network, is NaN or infinite."""
 
 
 @contextmanager
@@ -36,57 +33,35 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def begin(net: AdversarialNet, phase: str, n_epochs: int, done: int = 0) -> None:
-    """Tell a net which phase of its training the next epochs belong to.
-
-    Parameters
-    ----------
-    net : AdversarialNet
-        Initialised.
-    phase : {'warm start', 'game'}
-        Recorded with every epoch.
-    n_epochs : int
-        Length of the phase, over which learning rates fall.
-    done : int, default=0
-        Epochs of the phase that are done already.
-    """
-    net.phase_name_, net.phase_epochs_ = phase, n_epochs
-    net.phase_start_ = len(net.history) - done
-    net.done_ = min(1.0, done / max(1, n_epochs))
-    if phase == "warm start":
-        for group in net.optimizer_.param_groups:
-            group["lr"] = group["initial_lr"] = net.pretrain_lr
-
-
-def freeze_attention(net: AdversarialNet, data: Batches) -> None:
-    """Fix the attention weights of `predict`: their mean over all samples."""
+def freeze_fusion_weights(net: DeepNet, data: Batches) -> None:
+    """Set the fusion weights of `predict` to their mean over all samples."""
     module = net.module_
     total = torch.zeros_like(module.frozen, dtype=torch.float64)
     with evaluating(module):
-        for rows, (inputs, observed) in data.chunks(CHUNK_ROWS):
+        for rows, (inputs, observed) in data.chunks(OUTPUT_CHUNK_ROWS):
             latents = module.encode(inputs, observed)
             weights = module.weigh(latents, observed)
             total += weights * (rows.stop - rows.start)
         module.frozen.copy_(total / total.sum())
 
 
-def evaluate(net: AdversarialNet, data: Batches, seed: int) -> dict[str, float]:
-    """Mean losses over shuffled batches, with the frozen attention.
+def evaluate_losses(net: DeepNet, data: Batches, seed: int) -> dict[str, float]:
+    """Compute mean losses over shuffled batches, with the frozen fusion weights.
 
     Parameters
     ----------
-    net : AdversarialNet
-        The net.
+    net : DeepNet
+        The net, in a phase.
     data : Batches
         The samples; of many, some at random stand for all.
     seed : int
-        Of the order: the same for all that are compared.
+        Seed of their order: the same for all nets that are compared, since losses
+        depend on which samples share a batch.
 
     Returns
     -------
     dict of str to float
-        Every term; 'clustering' is the weighted sum of the terms of the clustering,
-        'total' adds those of attention and of both sides of the game.
+        Means of what `Objective.losses` returns.
     """
     generator = torch.Generator().manual_seed(seed)
     batches = ShuffledBatches(data, net.batch_size, generator)
@@ -99,78 +74,29 @@ def evaluate(net: AdversarialNet, data: Batches, seed: int) -> dict[str, float]:
     return {name: float(total) / n_batches for name, total in sums.items()}
 
 
-def score_agreement(net: AdversarialNet, pairs: Any) -> Tensor:
-    """How well neighbours agree, graph by graph.
+def iterate_outputs(
+    net: DeepNet, rows: Rows, prepare: Preparation
+) -> Iterator[Outputs]:
+    """Compute the outputs of samples in float64: no sample depends on another.
 
     Parameters
     ----------
-    net : AdversarialNet
-        The net.
-    pairs : NeighborPairs
-        The pairs of one epoch: the same for all nets that are compared.
-
-    Returns
-    -------
-    tensor of shape (n_heads,)
-        Of every clustering module, what the warm start minimises: the mean over
-        graphs of the logarithm of their disagreement, and the imbalance of clusters.
-    """
-    n_graphs = net.trust_.running.shape[1]
-    sums = counts = imbalance = torch.zeros((), device=net.device)
-    with evaluating(net.module_):
-        for batch, graphs in pairs:
-            own, unequal = net.criterion.agreement(net.module_(*batch))
-            more, seen = by_graph(own, graphs, n_graphs)
-            sums, counts = sums + more, counts + seen
-            imbalance = imbalance + unequal
-    has_edges = counts > 0
-    means = sums[:, has_edges] / counts[has_edges] + net.trust_.FLOOR
-    return means.log().mean(1) + imbalance / len(pairs)
-
-
-def keep_best_head(net: AdversarialNet, pairs: Any) -> float:
-    """End the competition of the clustering modules.
-
-    Parameters
-    ----------
-    net : AdversarialNet
-        The net; it is left with one module, and optimisers that remember nothing.
-    pairs : iterable of PairedBatch
-        By which the modules are compared.
-
-    Returns
-    -------
-    float
-        The loss of the best.
-    """
-    scores = score_agreement(net, pairs)
-    best = int(scores.argmin())
-    net.module_.heads.keep(best)
-    net.initialize_optimizer()
-    return float(scores[best])
-
-
-def outputs(net: AdversarialNet, rows: Rows, prepare: Preparation) -> Iterator[Fused]:
-    """Walk through what a net says of samples, in float64: none depends on another.
-
-    Parameters
-    ----------
-    net : AdversarialNet
+    net : DeepNet
         The net.
     rows : Rows
         The samples.
     prepare : Preparation
-        What is done to them first.
+        Their scaling.
 
     Yields
     ------
-    Fused
-        What it says of some, in order; in a warm start, by the first module alone.
+    Outputs
+        The outputs of some, in order; while heads compete, those of the first.
 
     Raises
     ------
     DivergenceError
-        If it is not finite.
+        If one is not finite.
     """
     module = copy.deepcopy(net.module_)
     if module.frozen.device.type == "mps":  # it has no float64
@@ -181,32 +107,20 @@ def outputs(net: AdversarialNet, rows: Rows, prepare: Preparation) -> Iterator[F
     device = module.frozen.device
     data = Batches(rows, prepare, device, torch.float64, once=True)
     with evaluating(module):
-        for chunk, (inputs, observed) in data.chunks(CHUNK_ROWS):
-            out = module(inputs, observed)
-            if not torch.isfinite(out.logits).all():
-                raise DivergenceError(_not_finite(out, chunk, prepare))
-            yield out
+        for chunk, (inputs, observed) in data.chunks(OUTPUT_CHUNK_ROWS):
+            outputs = module(inputs, observed)
+            if not torch.isfinite(outputs.logits).all():
+                raise DivergenceError(_describe_not_finite(outputs, chunk, prepare))
+            yield outputs
 
 
-def _not_finite(out: Fused, chunk: slice, prepare: Preparation) -> str:
+def _describe_not_finite(outputs: Outputs, chunk: slice, prepare: Preparation) -> str:
     """Name the first sample without finite logits, and the modality it comes from."""
-    row = int((~torch.isfinite(out.logits)).any(-1).int().argmax())
-    modalities = torch.isfinite(out.latents[:, row]).all(-1).logical_not()
+    row = int((~torch.isfinite(outputs.logits)).any(-1).int().argmax())
+    modalities = torch.isfinite(outputs.latents[:, row]).all(-1).logical_not()
     sources = [prepare.name(v) for v in modalities.nonzero().flatten().tolist()]
     return (
         f"sample {chunk.start + row}: the network returns NaN or infinite values"
         f"{' for ' + ', '.join(sources) if sources else ''}; look for values far from "
         "those it was trained on, or for an encoder that divides by zero"
     )
-
-
-def assign(net: AdversarialNet, rows: Rows, prepare: Preparation) -> np.ndarray:
-    """Tell the cluster of samples; parameters are those of `outputs`.
-
-    Returns
-    -------
-    ndarray of int of shape (n_samples,)
-        Clusters.
-    """
-    said = outputs(net, rows, prepare)
-    return np.concatenate([out.logits.argmax(1).cpu().numpy() for out in said])

@@ -60,11 +60,11 @@ class LossCurveDisplay:
     >>> history = [
     ...     {"epoch": 1, "disagreement": 0.7, "imbalance": 0.1, "train_loss": 0.9},
     ...     {"epoch": 2, "disagreement": 0.4, "imbalance": 0.1, "train_loss": 0.6},
-    ...     {"epoch": 3, "sc": 0.2, "sim": 0.5, "train_loss": 0.7},
+    ...     {"epoch": 3, "separation": 0.2, "simplex": 0.5, "train_loss": 0.7},
     ... ]
     >>> display = LossCurveDisplay.from_history(history)
     >>> list(display.lines_)
-    ['disagreement', 'imbalance', 'train_loss', 'sc', 'sim']
+    ['disagreement', 'imbalance', 'train_loss', 'separation', 'simplex']
     >>> display.phases
     ['warm start', 'warm start', 'game']
     """

@@ -1,6 +1,5 @@
 """No deep estimator depends on the global state of torch or NumPy, or changes it."""
 
-import inspect
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -11,26 +10,26 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmfusion.nn._estimator import DeepEstimator
 from mmfusion.testing import all_estimators
 from tests.nn.torch_state import CHANGES, global_state
 
 from .small import FEW_EPOCHS, X
 
 METHODS = ("predict", "predict_proba", "transform", "modality_latents", "score")
-# of every estimator whose module imports torch; a new one needs its own entry
-FAST = {"EAMCClusterer": {"n_clusters": 3} | FEW_EPOCHS | {"max_epochs": 1}}
+# of every deep estimator; a new one needs its own entry
+FAST = {"EAMCClusterer": {"n_clusters": 3} | FEW_EPOCHS | {"trainer__max_epochs": 1}}
 
 
-def is_deep(cls):
-    names = vars(inspect.getmodule(cls))
-    return any(value is torch for value in names.values())
-
-
-DEEP = {name: cls for name, cls in all_estimators().items() if is_deep(cls)}
+DEEP = {
+    name: cls
+    for name, cls in all_estimators().items()
+    if issubclass(cls, DeepEstimator)
+}
 
 
 def make(name, **params):
-    return DEEP[name](**(FAST[name] | params))
+    return DEEP[name]().set_params(**(FAST[name] | params))
 
 
 def results(estimator):

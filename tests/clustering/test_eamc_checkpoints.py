@@ -27,7 +27,7 @@ from tests.clustering.test_eamc_checkpoints import PARAMS
 
 class Sleep(Callback):
     def on_epoch_end(self, net, **kwargs):
-        time.sleep(0.1 * (net.phase_name_ == "game"))
+        time.sleep(0.1 * (net.phase_name_ != "pretraining"))
 
 
 small(**PARAMS, callbacks=[Sleep()], checkpoint_dir=sys.argv[1]).fit(X)
@@ -62,7 +62,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", SLOW_FIT, str(tmp_path)])
     try:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("game*.pt")):
+        while not list(tmp_path.glob("adversarial*.pt")):
             assert process.poll() is None, "training ended before it was killed"
             assert time.monotonic() < deadline, "no checkpoint was written"
             time.sleep(0.02)
@@ -77,23 +77,27 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path):
     check_same(resumed, small(**PARAMS).fit(X))
 
 
-def test_a_training_that_was_interrupted_in_its_warm_start_goes_on(tmp_path):
+def test_a_training_that_was_interrupted_in_pretraining_goes_on(tmp_path):
     class Fail(Callback):
         def on_epoch_begin(self, net, **kwargs):
             if len(net.history) == 3:
-                raise OSError("out of memory, say")
+                raise OSError("out of memory")
 
     params = {"n_init": 2, "checkpoint_every": 1}
     with pytest.raises(OSError, match="out of memory"):
         small(**params, callbacks=[Fail()], checkpoint_dir=tmp_path).fit(X)
-    assert not list(tmp_path.glob("game*.pt"))
+    assert not list(tmp_path.glob("adversarial*.pt"))
     count = Count()
     resumed = small(**params, callbacks=[count], checkpoint_dir=tmp_path).fit(X)
-    assert count.n_epochs == 2 + 4 + 2  # 2 were done: warm starts of 4, game of 2
+    assert (
+        count.n_epochs == 2 + 4 + 2
+    )  # 2 were done, of two pretrainings of 4; adversarial: 2
     check_same(resumed, small(**params).fit(X))
 
 
-@pytest.mark.parametrize("params", [{}, {"pretrain_epochs": 0}], ids=["warm", "cold"])
+@pytest.mark.parametrize(
+    "params", [{}, {"pretrain_epochs": 0}], ids=["pretrained", "not"]
+)
 def test_a_training_that_ended_is_not_repeated(tmp_path, params):
     whole = small(n_init=2, checkpoint_dir=tmp_path, **params).fit(X)
     count = Count()
@@ -105,7 +109,12 @@ def test_a_training_that_ended_is_not_repeated(tmp_path, params):
 
 @pytest.mark.parametrize(
     "params",
-    [{"random_state": 1}, {"n_clusters": 2}, {"kernel_width": 0.5}, {"lr": 1e-3}],
+    [
+        {"random_state": 1},
+        {"n_clusters": 2},
+        {"kernel_width": 0.5},
+        {"trainer__lr": 1e-3},
+    ],
 )
 def test_checkpoints_of_other_parameters_are_not_resumed(tmp_path, params):
     small(checkpoint_dir=tmp_path).fit(X)
@@ -145,7 +154,7 @@ def test_factories_that_do_not_pickle_can_be_resumed(tmp_path):
 def epochs_of(model, data=X):
     """Fit, and count the epochs that were run."""
     count = Count()
-    model.set_params(callbacks=[count]).fit(data)
+    model.set_params(trainer__callbacks=[count]).fit(data)
     return count.n_epochs
 
 

@@ -1,4 +1,4 @@
-"""EAMC never collapses silently: what can be recovered is, the rest is told."""
+"""EAMC never collapses silently: it recovers, or warns or fails with a remedy."""
 
 import numpy as np
 import pytest
@@ -29,34 +29,34 @@ class Poison(Callback):
                 parameter.fill_(torch.nan)
 
 
-@pytest.mark.parametrize("phase", ["warm start", "game"])
-def test_losses_that_are_never_finite_are_told_with_the_remedy(phase):
+@pytest.mark.parametrize("phase", ["pretraining", "adversarial training"])
+def test_losses_that_are_never_finite_are_reported_with_the_remedy(phase):
     poison = Poison(phase, n_networks=2)
-    with pytest.raises(FloatingPointError, match=r"every restart: lower lr"):
+    with pytest.raises(FloatingPointError, match=r"every restart: lower trainer__lr"):
         small(n_init=2, callbacks=[poison]).fit(X)
     assert len(poison.victims) == 2
 
 
-def test_a_rate_beyond_measure_is_told_too():
-    with pytest.raises(FloatingPointError, match=r"every restart: lower lr"):
+def test_a_rate_beyond_measure_is_reported_too():
+    with pytest.raises(FloatingPointError, match=r"every restart: lower trainer__lr"):
         small(lr=1e30, clip_norm=None, pretrain_epochs=0, max_epochs=4).fit(X)
 
 
-def test_a_chunk_whose_loss_is_not_finite_is_told():
-    model = small(callbacks=[Poison("game")], pretrain_epochs=2)
+def test_a_chunk_whose_loss_is_not_finite_is_reported():
+    model = small(callbacks=[Poison("adversarial training")], pretrain_epochs=2)
     model.partial_fit(X).partial_fit(X)
-    with pytest.raises(FloatingPointError, match=r"call 3 .*lower lr"):
+    with pytest.raises(FloatingPointError, match=r"call 3 .*lower trainer__lr"):
         model.partial_fit(X)
 
 
 @pytest.mark.parametrize(
     ("phase", "params"),
     [
-        ("warm start", {}),
-        ("game", {}),
-        ("game", {"pretrain_epochs": 0, "max_epochs": 6}),
+        ("pretraining", {}),
+        ("adversarial training", {}),
+        ("adversarial training", {"pretrain_epochs": 0, "max_epochs": 6}),
     ],
-    ids=["warm start", "game after it", "game alone"],
+    ids=["pretraining", "after pretraining", "alone"],
 )
 def test_another_restart_takes_over_when_one_becomes_nan(phase, params):
     poison = Poison(phase)
@@ -65,13 +65,13 @@ def test_another_restart_takes_over_when_one_becomes_nan(phase, params):
     assert np.isfinite(fitted.loss_)
     assert np.isfinite(fitted.transform(X)).all()
     assert len(fitted.init_scores_) == 3
-    if not (phase == "game" and fitted.pretrain_epochs):
+    if not (phase == "adversarial training" and fitted.trainer.pretrain_epochs):
         assert np.isinf(fitted.init_scores_).sum() == 1
-    if fitted.pretrain_epochs:
+    if fitted.trainer.pretrain_epochs:
         assert adjusted_rand_score(Y, fitted.labels_) > 0.7
 
 
-def test_dead_clusters_are_told_with_the_remedy():
+def test_dead_clusters_are_reported_with_the_remedy():
     two_points = np.repeat([[0.0, 1.0], [1.0, 0.0]], 30, axis=0)
     with pytest.warns(ConvergenceWarning, match=r"1 of 3 clusters are empty.*n_init"):
         fitted = small(n_init=2).fit([two_points, 1 - two_points])
@@ -88,16 +88,21 @@ def test_samples_that_are_all_equal_do_not_become_nan():
         assert np.isfinite(epoch["train_loss"])
 
 
-def test_discriminators_that_win_are_told_with_the_remedy():
-    with pytest.warns(ConvergenceWarning, match=r"reference.*lower discriminator_lr"):
+def test_discriminators_that_win_are_reported_with_the_remedy():
+    with pytest.warns(
+        ConvergenceWarning,
+        match=r"reference.*lower the learning rate of the discriminators",
+    ):
         small(
             discriminator_rest=0.0,
-            discriminator_lr=1e-2,
+            lr={"discriminators": 1e-2},
             adversarial_weight=1e-6,
             max_epochs=15,
         ).fit(X)
 
 
 def test_discriminators_that_rest_do_not_win():
-    fitted = small(discriminator_lr=1e-2, max_epochs=15, adversarial_weight=1e-6).fit(X)
+    fitted = small(
+        lr={"discriminators": 1e-2}, max_epochs=15, adversarial_weight=1e-6
+    ).fit(X)
     assert fitted.history_[-1]["discriminator"] > 0.02 * 2 * np.log(2)

@@ -35,19 +35,19 @@ class Count(Callback):
 
 
 def test_a_grid_search_in_two_processes_finds_what_one_finds():
-    grid = {"attention_temperature": [0.5, 10.0], "lr": [1e-5, 5e-3]}
+    grid = {"attention_temperature": [0.5, 10.0], "trainer__lr": [1e-5, 5e-3]}
     alone = GridSearchCV(small(), grid, cv=2).fit(X)
     search = GridSearchCV(small(), grid, cv=2, n_jobs=2).fit(X)
     scores = search.cv_results_["mean_test_score"]
     np.testing.assert_allclose(scores, alone.cv_results_["mean_test_score"])
-    assert search.best_params_["lr"] == 5e-3  # the other one learns nothing
+    assert search.best_params_["trainer__lr"] == 5e-3  # the other one learns nothing
     labels = search.predict(X)
     np.testing.assert_array_equal(labels, search.best_estimator_.labels_)
 
 
 def test_a_pipeline_clusters_and_passes_parameters_on():
     pipeline = make_pipeline(PerModality(StandardScaler()), small())
-    pipeline.set_params(eamcclusterer__pretrain_epochs=10)
+    pipeline.set_params(eamcclusterer__trainer__pretrain_epochs=10)
     labels = pipeline.fit_predict(X)
     assert adjusted_rand_score(Y, labels) > 0.8
     np.testing.assert_array_equal(pipeline.predict(X), labels)
@@ -116,7 +116,9 @@ def test_the_seed_decides_whatever_torch_drew_before():
 # Restarts
 
 
-@pytest.mark.parametrize("params", [{}, {"pretrain_epochs": 0}], ids=["warm", "cold"])
+@pytest.mark.parametrize(
+    "params", [{}, {"pretrain_epochs": 0}], ids=["pretrained", "not"]
+)
 def test_restarts_in_two_processes_find_what_one_finds(params):
     alone = small(n_init=3, **params).fit(X)
     spread = small(n_init=3, n_jobs=2, **params).fit(X)
@@ -150,7 +152,7 @@ def test_a_dask_cluster_finds_what_one_process_finds():
     np.testing.assert_array_equal(spread.labels_, alone.labels_)
 
 
-def test_without_a_warm_start_the_restart_of_the_lowest_loss_is_kept():
+def test_without_pretraining_the_restart_of_the_lowest_loss_is_kept():
     fitted = small(n_init=4, pretrain_epochs=0).fit(X)
     assert fitted.loss_ == min(fitted.init_scores_)
 
@@ -175,9 +177,9 @@ def test_callbacks_are_called_every_epoch_of_every_phase():
 def test_a_callback_may_stop_training_early():
     stop = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0)
     fitted = small(callbacks=[stop], pretrain_epochs=10, max_epochs=10).fit(X)
-    warm = sum("disagreement" in epoch for epoch in fitted.history_)
-    assert warm < 10
-    assert fitted.n_iter_ - warm < 10
+    n_pretrained = sum("disagreement" in epoch for epoch in fitted.history_)
+    assert n_pretrained < 10
+    assert fitted.n_iter_ - n_pretrained < 10
 
 
 def test_a_callback_sees_the_losses_of_the_epoch():
@@ -194,15 +196,21 @@ def test_a_callback_sees_the_losses_of_the_epoch():
 # Progress
 
 
-def test_progress_is_shown_when_asked_for(capfd):
+def test_progress_is_shown_if_verbose(capfd):
     small(verbose=1, n_init=2).fit(X)
     out, err = capfd.readouterr()
     assert out == ""
-    for part in ("restart 1 of 2", "restart 2 of 2", "warm start", "game", "loss="):
+    for part in (
+        "restart 1 of 2",
+        "restart 2 of 2",
+        "pretraining",
+        "adversarial training",
+        "loss=",
+    ):
         assert part in err
 
 
-def test_nothing_is_shown_unless_asked_for(capfd):
+def test_nothing_is_shown_by_default(capfd):
     small(n_init=2).fit(X)
     assert capfd.readouterr() == ("", "")
 
@@ -261,12 +269,15 @@ needs_callbacks = pytest.mark.skipif(
 
 
 @needs_callbacks
-@pytest.mark.parametrize("params", [{}, {"pretrain_epochs": 0}], ids=["warm", "cold"])
+@pytest.mark.parametrize(
+    "params", [{}, {"pretrain_epochs": 0}], ids=["pretrained", "not"]
+)
 def test_callbacks_of_scikit_learn_follow_every_epoch(params):
     follow = Follow()
     fitted = small(n_init=2, **params).set_callbacks(follow).fit(X, Y)
-    trainings = [name for name in follow.began if name in ("warm start", "game")]
-    assert trainings == (["game"] * 2 if params else ["warm start"] * 2 + ["game"])
+    first, last = "pretraining", "adversarial training"
+    trainings = [name for name in follow.began if name in (first, last)]
+    assert trainings == ([last] * 2 if params else [first] * 2 + [last])
     assert follow.began[0] == follow.ended[-1] == "fit"
     assert sorted(follow.began) == sorted(follow.ended)
     score = adjusted_rand_score(Y, fitted.labels_)  # at the end of one restart
@@ -283,16 +294,19 @@ def test_callbacks_of_scikit_learn_may_end_a_training():
 
 
 @needs_callbacks
-def test_callbacks_of_scikit_learn_hear_of_searches_and_of_other_processes():
+def test_callbacks_of_scikit_learn_follow_searches_and_of_other_processes():
     from sklearn.callback import ScoringMonitor
 
     logs = []
     for n_jobs in (1, 2):
         monitor = ScoringMonitor(scoring="adjusted_rand_score")
         model = small(n_init=2, n_jobs=n_jobs).set_callbacks(monitor)
-        GridSearchCV(model, {"lr": [1e-4, 1e-3]}, cv=2, n_jobs=n_jobs).fit(X, Y)
+        GridSearchCV(model, {"trainer__lr": [1e-4, 1e-3]}, cv=2, n_jobs=n_jobs).fit(
+            X, Y
+        )
         logs.append(monitor.get_logs().data_as_pandas)
-    # two warm starts of four epochs, a game of two, and the fit itself, five times
+    # two pretrainings of four epochs, two epochs of adversarial training, and the
+    # fit itself, five times
     assert len(logs[0]) == 5 * (2 * 4 + 2 + 1)
     assert_frame_equal(
         *(log.sort_values("task_id_path", ignore_index=True) for log in logs)

@@ -154,21 +154,44 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
-@pytest.mark.parametrize("name", ["betas", "discriminator_betas"])
-def test_betas_are_two_numbers_below_one(name, pair):
-    with pytest.raises(ValueError, match=f"{name}=.*two numbers"):
-        small(**{name: pair}).fit(X)
+@pytest.mark.parametrize("module", [None, "discriminators"])
+def test_betas_are_two_numbers_below_one(module, pair):
+    betas = pair if module is None else {module: pair}
+    with pytest.raises(ValueError, match=r"betas=.*two numbers"):
+        small(betas=betas).fit(X)
 
 
-RATES = ["lr", "pretrain_lr", "attention_lr", "discriminator_lr", "clip_norm"]
-WEIGHTS = ["sc_weight", "size_weight", "adversarial_weight", "attention_weight"]
+RATES = ["lr", "pretrain_lr", "clip_norm"]
+WEIGHTS = ["separation_weight", "size_weight", "adversarial_weight"]
+WEIGHTS = [*WEIGHTS, "attention_weight", "simplex_weight"]
+OUT_OF_RANGE = [np.nan, np.inf, -1.0, "x", 10**400]
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, "x", 10**400])
+@pytest.mark.parametrize("value", OUT_OF_RANGE)
 @pytest.mark.parametrize("name", [*RATES, *WEIGHTS, "kernel_width"])
 def test_numbers_out_of_range_are_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"'{name}' parameter|{name} is too large"):
+    if (name, value) == ("clip_norm", np.inf):
+        pytest.skip("no limit")
+    with pytest.raises(ValueError, match=f"'{name}' parameter"):
         small(**{name: value}).fit(X)
+
+
+@pytest.mark.parametrize("value", [*OUT_OF_RANGE, None, True, 0])
+@pytest.mark.parametrize("name", ["lr", "pretrain_lr"])
+def test_rates_of_a_module_out_of_range_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=rf"{name}\['attention'\]=.* positive"):
+        small(**{name: {"attention": value}}).fit(X)
+
+
+@pytest.mark.parametrize("name", ["lr", "pretrain_lr", "betas"])
+def test_modules_without_a_rate_of_their_own_are_refused(name):
+    with pytest.raises(ValueError, match=rf"{name} names \['encoder'\].*attention"):
+        small(**{name: {"encoder": 1.0}}).fit(X)
+
+
+def test_a_criterion_that_the_method_lacks_is_refused():
+    with pytest.raises(ValueError, match=r"selection='x' is none of \['clust.*total"):
+        small(selection="x").fit(X)
 
 
 @pytest.mark.parametrize("value", [10**30, np.float32(0.5), np.int8(1)], ids=repr)
@@ -194,7 +217,7 @@ def test_callbacks_that_look_at_batches_are_served():
 
 @pytest.mark.parametrize("name", ["lr", "pretrain_lr"])
 def test_a_training_that_diverges_names_the_rate_and_the_largest_value(name):
-    message = r"lower lr.*the largest after scaling is .*'(audio|video)'"
+    message = r"lower trainer__lr.*the largest after scaling is .*'(audio|video)'"
     for error in (FloatingPointError, ValueError):
         with pytest.raises(error, match=message):
             small(**{name: 1e30}, clip_norm=None).fit(X)
@@ -203,7 +226,7 @@ def test_a_training_that_diverges_names_the_rate_and_the_largest_value(name):
 def test_a_training_that_diverges_in_its_last_step_is_no_result():
     once = {"pretrain_epochs": 0, "max_epochs": 1, "batch_size": len(X)}
     for method in ("fit", "partial_fit"):
-        with pytest.raises(FloatingPointError, match="lower lr"):
+        with pytest.raises(FloatingPointError, match="lower trainer__lr"):
             getattr(small(lr=1e200, clip_norm=None, **once), method)(X)
 
 
@@ -237,30 +260,37 @@ def test_later_samples_that_are_not_finite_are_named(method):
     single = {name: block.astype(np.float32) for name, block in later.items()}
     single["audio"][5] = [1e-38, 1e38, 1e38, 1e38]
     if method == "transform":
-        with pytest.raises(ValueError, match=r"does not fit float32.*float64"):
+        with pytest.raises(ValueError, match=r"do not fit float32.*float64"):
             fitted.transform(single)
 
 
 # Random options
 
-FAST = {"encoders": [4], "pretrain_epochs": 1, "max_epochs": 1, "n_heads": 2}
+FAST = {
+    "encoders": [4],
+    "pretrain_epochs": 1,
+    "max_epochs": 1,
+    "n_clustering_heads": 2,
+}
 NUMBERS = [0, 1, 3, -1, 1e-300, 1e300, 0.5, 10**30, np.float32(0.25), np.int8(2)]
 COUNTS = [0, 1, 2, 7, -1, "auto", None, 1.5, 10**30, np.int64(3)]
 POOL = (
     dict.fromkeys([*RATES, *WEIGHTS, "kernel_width", "attention_temperature"], NUMBERS)
-    | dict.fromkeys(["n_clusters", "hidden_width", "n_heads", "batch_size"], COUNTS)
+    | dict.fromkeys(
+        ["n_clusters", "hidden_width", "n_clustering_heads", "batch_size"], COUNTS
+    )
     | dict.fromkeys(["n_neighbors", "selection_every", "checkpoint_every"], COUNTS)
     | {
         "encoders": [None, 3, [5, 2], {"audio": 2, "video": 2}, {"audio": 2}, [0], "x"],
         "scaling": [None, "l2", "standard", {"video": "l2"}, {"touch": None}, "x"],
         "reference_modality": [1, -1, "video", "touch", 2, np.str_("audio"), True],
-        "betas": [(0, 0), (0.5, 0.9), (1, 1), []],
+        "betas": [(0, 0), (0.5, 0.9), (1, 1), [], {"discriminators": (0.5, 0.5)}],
         "dtype": ["float64", "bfloat16", "float16"],
         "device": ["cpu", "gpu", ""],
         "alternate": [True, 0],
-        "attention": [False, "x"],
+        "attention_temperature": [None, "x", 0.5],
         "pretrain_epochs": [0, 2, -1],
-        "max_epochs": [0, 2, None],
+        "max_epochs": [0, 2, 1.5],
         "selection": ["total", "x"],
         "n_jobs": [1, 0],
         "random_state": [None, -1, 2**40, np.random.default_rng(0)],
@@ -283,7 +313,7 @@ def test_random_options_work_or_are_refused_by_name():
     for _ in range(80):
         names = rng.choice(list(POOL), size=rng.integers(1, 4), replace=False)
         params = {name: POOL[name][rng.integers(len(POOL[name]))] for name in names}
-        model = small(**FAST).set_params(**params)
+        model = small(**(FAST | params))
         fitted, error = outcome(model.fit, X[:40])
         if error is not None:
             refused += 1

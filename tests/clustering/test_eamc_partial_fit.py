@@ -1,4 +1,4 @@
-"""EAMC learns from chunks: first the warm start, then the game."""
+"""EAMC learns from chunks: first pretraining, then adversarial training."""
 
 import numpy as np
 import pytest
@@ -26,15 +26,15 @@ def test_chunks_reach_the_planted_clusters():
     assert model.attention_weights_.sum() == pytest.approx(1)
 
 
-def test_the_game_begins_after_the_warm_start():
+def test_adversarial_training_begins_after_pretraining():
     model = learn(small(pretrain_epochs=3), 5)
-    played = ["sc" in epoch for epoch in model.history_]
-    assert played == [False, False, False, True, True]
+    is_adversarial = ["separation" in epoch for epoch in model.history_]
+    assert is_adversarial == [False, False, False, True, True]
 
 
-def test_without_warm_start_the_game_begins_at_once():
+def test_without_pretraining_adversarial_training_begins_at_once():
     model = learn(small(pretrain_epochs=0), 2)
-    assert all("sc" in epoch for epoch in model.history_)
+    assert all("separation" in epoch for epoch in model.history_)
 
 
 def test_more_calls_than_epochs_are_taken():
@@ -47,14 +47,14 @@ def test_chunks_of_unlike_sizes_keep_to_the_phases_of_the_first():
     sizes = [40, 240, 40]
     for size in sizes:
         model.partial_fit(DATA[:size])
-    assert not any("sc" in epoch for epoch in model.history_)
+    assert not any("separation" in epoch for epoch in model.history_)
 
 
 def test_fitting_can_go_on_with_more_data():
     model = small(random_state=1).fit(X)
     model.partial_fit(X[:60])
     assert model.n_iter_ == 7
-    assert "sc" in model.history_[-1]
+    assert "separation" in model.history_[-1]
     assert len(model.predict(X)) == 120
 
 

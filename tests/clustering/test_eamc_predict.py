@@ -1,4 +1,4 @@
-"""What a fitted EAMC says of samples does not depend on their company."""
+"""Outputs of a fitted EAMC for a sample do not depend on the other samples."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_one_sample_is_predicted_as_within_a_batch(fitted):
         assert fitted.predict(one) == labels[i]
 
 
-def test_memberships_add_up_to_one_and_tell_the_cluster(fitted):
+def test_memberships_add_up_to_one_and_are_highest_in_the_cluster(fitted):
     proba = fitted.predict_proba(X)
     assert proba.shape == (120, 3)
     assert proba.min() >= 0
@@ -60,7 +60,7 @@ def test_attention_weights_add_up_to_one_and_are_frozen(fitted):
     np.testing.assert_array_equal(fitted.attention_weights_, weights)
 
 
-def test_the_score_tells_clusters_from_noise(fitted):
+def test_the_score_separates_clusters_from_noise(fitted):
     noise, _ = make_multimodal_blobs(
         120, {"audio": 4, "video": 6}, centers=1, random_state=0
     )

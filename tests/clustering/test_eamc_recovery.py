@@ -30,7 +30,7 @@ def test_a_third_modality_of_pure_noise_does_not_hide_them():
     assert adjusted_rand_score(y, fitted.labels_) > 0.9
 
 
-def test_clusters_that_no_modality_tells_apart_alone_are_found():
+def test_clusters_that_no_modality_separates_alone_are_found():
     near, far = [0.0, 0.0], [10.0, 10.0]
     centers = {"audio": [near, far, far], "video": [near, near, far]}
     X, y = make_multimodal_blobs(150, centers=centers, random_state=0)

@@ -1,4 +1,4 @@
-"""What was learned is stored and taken up again, with and without pickle."""
+"""What was learned is stored and restored, with and without pickle."""
 
 import copy
 import io
@@ -14,7 +14,7 @@ from torch import nn
 
 from mmfusion import Modalities
 from mmfusion.clustering import EAMCClusterer
-from mmfusion.nn._fusion import FusionNetwork
+from mmfusion.nn._network import FusionNetwork
 
 from .small import X, small
 
@@ -29,7 +29,7 @@ def linear(shape):
 IMAGES = np.repeat(X["video"][:, :4, None, None], 4, axis=2).reshape(-1, 1, 4, 4)
 CASES = {
     "vectors": ({}, X),
-    "no warm start": ({"pretrain_epochs": 0, "adversarial_weight": 0}, X),
+    "no pretraining": ({"pretrain_epochs": 0, "adversarial_weight": 0}, X),
     "missing, in double": (
         {"dtype": "float64"},
         Modalities(X.to_dict(), observed=GAPS),
@@ -38,14 +38,14 @@ CASES = {
     "a module": ({"encoders": {"audio": nn.Linear(4, 8), "video": 8}}, X),
     "a factory": ({"encoders": linear}, X),
     "images": ({"encoders": 8}, [X["audio"], IMAGES]),
-    "in its warm start": ({}, X),
+    "in pretraining": ({}, X),
 }
 
 
 @cache
 def fitted_to(name):
     params, data = CASES[name]
-    if name == "in its warm start":
+    if name == "in pretraining":
         return small(**params).partial_fit(data)
     return small(**params).fit(data)
 
@@ -112,7 +112,7 @@ def test_a_copy_is_returns_and_learns_the_same(way, name):
 def test_saved_parameters_make_an_estimator_fitted(name, tmp_path):
     fitted, (_, data) = fitted_to(name), CASES[name]
     fitted.save_params(tmp_path / "file")
-    other = EAMCClusterer(**fitted.get_params())
+    other = EAMCClusterer(**fitted.get_params(deep=False))
     assert other.load_params(str(tmp_path / "file")) is other
     check_same(other, fitted, data)
     further = copy.deepcopy(fitted).partial_fit(data)
@@ -141,13 +141,13 @@ def test_the_network_is_public_and_what_predicts():
 
 def test_changed_parameters_do_not_matter_to_a_copy():
     fitted = copy.deepcopy(fitted_to("vectors"))
-    fitted.set_params(encoders=[3], hidden_width=7, n_heads=2)
+    fitted.set_params(encoders=[3], hidden_width=7, n_clustering_heads=2)
     copied = pickle.loads(pickle.dumps(fitted))
     check_same(copied, fitted_to("vectors"), X)
     assert copied.hidden_width == 7
 
 
-def test_a_state_of_an_older_version_is_taken_as_it_is():
+def test_a_state_of_an_older_version_is_used_as_it_is():
     fitted = fitted_to("vectors")
     state = {k: v for k, v in vars(fitted).items() if k != "_made_with"}
     older = EAMCClusterer.__new__(EAMCClusterer)
@@ -163,7 +163,7 @@ def test_a_state_of_an_older_version_is_taken_as_it_is():
         ({"encoders": [16, 4, 8]}, "other layers"),
         ({"hidden_width": 5}, "other layers.*hidden"),
         ({"n_clusters": 4}, "other layers.*assign"),
-        ({"attention": False}, "other layers.*attention"),
+        ({"attention_temperature": None}, "other layers.*attention"),
         ({"adversarial_weight": 0}, "discriminators"),
         ({"encoders": {"touch": 8}}, "touch"),
         ({"encoders": nn.Linear(4, 8)}, "'video'"),
@@ -201,7 +201,7 @@ def test_damaged_or_foreign_files_are_refused_and_nothing_is_lost(tmp_path):
 
 
 def test_a_full_disk_is_named_and_the_old_file_kept(small_disk):
-    fitted = fitted_to("no warm start")
+    fitted = fitted_to("no pretraining")
     path = small_disk / "file"
     path.write_bytes(b"old")
     (small_disk / "rest").write_bytes(bytes(280_000))

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from mmfusion import Trainer
 from mmfusion.clustering import EAMCClusterer
 
-from .small import FEW_EPOCHS, X, small
+from .small import X, small
 
-WARM = {"disagreement", "imbalance"}
-GAME = {"generator", "discriminator", "accuracy"}
-CLUSTERING = ("sc", "sim", "reg")
+PRETRAINING = {"disagreement", "imbalance"}
+ADVERSARY = {"generator", "discriminator", "accuracy"}
+CLUSTERING = ("separation", "simplex", "confidence")
 
 
 def terms(epoch):
@@ -21,14 +22,14 @@ def terms(epoch):
 
 def check_terms(fitted, expected):
     assert len(fitted.history_) == fitted.n_iter_ == 6
-    assert all(terms(epoch) == WARM for epoch in fitted.history_[:4])
+    assert all(terms(epoch) == PRETRAINING for epoch in fitted.history_[:4])
     assert all(terms(epoch) == expected for epoch in fitted.history_[4:])
     for epoch in fitted.history_:
         assert all(np.isfinite(epoch[name]) for name in [*terms(epoch), "train_loss"])
 
 
 def test_all_terms_are_on_by_default():
-    check_terms(small().fit(X), {*CLUSTERING, "attention", *GAME})
+    check_terms(small().fit(X), {*CLUSTERING, "attention", *ADVERSARY})
 
 
 def test_no_adversary():
@@ -37,14 +38,14 @@ def test_no_adversary():
 
 
 def test_no_attention():
-    fitted = small(attention=False).fit(X)
-    check_terms(fitted, {*CLUSTERING, *GAME})
+    fitted = small(attention_temperature=None).fit(X)
+    check_terms(fitted, {*CLUSTERING, *ADVERSARY})
     np.testing.assert_allclose(fitted.attention_weights_, 1 / 2)
 
 
 def test_attention_without_its_loss():
     fitted = small(attention_weight=0).fit(X)
-    check_terms(fitted, {*CLUSTERING, *GAME})
+    check_terms(fitted, {*CLUSTERING, *ADVERSARY})
     assert fitted.attention_weights_[0] != fitted.attention_weights_[1]
 
 
@@ -53,10 +54,10 @@ def test_attention_without_its_loss():
 )
 def test_clustering_terms_alone_and_in_pairs(on):
     off = {f"{name}_weight": 0 for name in CLUSTERING if name not in on}
-    check_terms(small(**off).fit(X), {*on, "attention", *GAME})
+    check_terms(small(**off).fit(X), {*on, "attention", *ADVERSARY})
 
 
-def test_a_game_without_any_term_is_refused():
+def test_adversarial_training_without_any_term_is_refused():
     off = {f"{name}_weight": 0 for name in (*CLUSTERING, "adversarial", "attention")}
     with pytest.raises(ValueError, match="max_epochs=0"):
         small(**off).fit(X)
@@ -64,7 +65,8 @@ def test_a_game_without_any_term_is_refused():
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
-    weights = {"sc": 2.0, "sim": 0.5, "reg": 3.0, "attention": 0.7}
+    weights = {"separation": 2.0, "simplex": 0.5, "balance": 0.3, "attention": 0.7}
+    weights["confidence"] = 3.0
     fitted = small(
         **{f"{name}_weight": w for name, w in weights.items()}, adversarial_weight=0.2
     ).fit(X)
@@ -74,40 +76,30 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
         assert epoch["train_loss"] == pytest.approx(loss, rel=1e-5)
 
 
-def test_regularizers_are_what_they_say():
-    fitted = [
-        small(regularizer=form, pretrain_epochs=0, max_epochs=1, lr=1e-12).fit(X)
-        for form in ("balance", "confidence")
-    ]
-    # the same network, hardly trained: only the regulariser tells the two apart
-    balance, confidence = (f.history_[0] for f in fitted)
-    assert balance["sc"] == pytest.approx(confidence["sc"], rel=1e-4)
-    assert balance["reg"] != pytest.approx(confidence["reg"], rel=1e-2)
-    for epoch in (balance, confidence):
-        assert 0 < epoch["reg"] <= 20 / 2  # batch of 20 over 2 / (k (k - 1)) pairs
-
-
-def test_summed_attention_loss_is_the_mean_times_the_pairs_of_a_batch():
+def test_each_regularizer_alone_has_its_own_value():
     once = {"pretrain_epochs": 0, "max_epochs": 1, "lr": 1e-12}
-    mean, total = (
-        small(**once, attention_reduction=how).fit(X).history_[0]["attention"]
-        for how in ("mean", "sum")
-    )
-    assert total == pytest.approx(mean * 20**2, rel=1e-4)
+    confidence = small(**once).fit(X).history_[0]
+    balance = small(**once, confidence_weight=0, balance_weight=1).fit(X).history_[0]
+    # the same network, hardly trained: only the regularisers differ
+    assert balance["separation"] == pytest.approx(confidence["separation"], rel=1e-4)
+    assert balance["balance"] != pytest.approx(confidence["confidence"], rel=1e-2)
+    assert 0 < balance["balance"] <= 1
+    assert 0 < confidence["confidence"] <= 20 / 2  # a batch over pairs of clusters
+    assert "balance" not in confidence
+    assert "confidence" not in balance
 
 
 def test_alternating_batches_train_either_side():
     both = small(alternate=False).fit(X)
     turns = small(alternate=True).fit(X)
-    check_terms(turns, {*CLUSTERING, "attention", *GAME})
+    check_terms(turns, {*CLUSTERING, "attention", *ADVERSARY})
     assert turns.history_[-1]["discriminator"] != both.history_[-1]["discriminator"]
     # means over the batches on which a side learns
     assert 0.5 < turns.history_[4]["discriminator"] < 3
 
 
-@pytest.mark.parametrize("attention", [True, False])
-def test_a_hot_attention_weighs_alike(attention):
-    hot = small(attention=attention, attention_temperature=1e6).fit(X)
+def test_a_hot_attention_weighs_alike():
+    hot = small(attention_temperature=1e6).fit(X)
     np.testing.assert_allclose(hot.attention_weights_, 1 / 2, atol=1e-6)
 
 
@@ -132,18 +124,18 @@ def test_a_reference_that_is_no_modality_is_refused(which):
         small(reference_modality=which).fit(X)
 
 
-def test_no_warm_start_and_no_game():
-    cold = small(pretrain_epochs=0).fit(X)
-    assert all("sc" in epoch for epoch in cold.history_)
-    assert cold.n_iter_ == 2
-    warm = small(max_epochs=0).fit(X)
-    assert all(terms(epoch) == WARM for epoch in warm.history_)
-    np.testing.assert_allclose(warm.attention_weights_, 1 / 2)
+def test_either_phase_may_be_left_out():
+    alone = small(pretrain_epochs=0).fit(X)
+    assert all("separation" in epoch for epoch in alone.history_)
+    assert alone.n_iter_ == 2
+    pretrained = small(max_epochs=0).fit(X)
+    assert all(terms(epoch) == PRETRAINING for epoch in pretrained.history_)
+    np.testing.assert_allclose(pretrained.attention_weights_, 1 / 2)
 
 
 def test_attention_learns_at_its_own_rate():
-    still = small(attention_lr=1e-12).fit(X).attention_weights_
-    moved = small(attention_lr=0.1).fit(X).attention_weights_
+    still = small(lr={"attention": 1e-12}).fit(X).attention_weights_
+    moved = small(lr={"attention": 0.1}).fit(X).attention_weights_
     assert np.ptp(still) < 1e-6 < np.ptp(moved)
 
 
@@ -161,42 +153,61 @@ def test_the_preset_is_the_paper_as_far_as_it_is_known():
     known = {
         "encoders": (200, 200, 500),
         "attention_temperature": 10.0,
+        "attention_weight": 100.0**2,  # the printed sum over the pairs of a batch
         "adversarial_weight": 10.0,
-        "regularizer": "confidence",
-        "attention_reduction": "sum",
+        "confidence_weight": 1.0,
+        "balance_weight": 0.0,
         "kernel_width": 0.15,
         "reference_modality": 0,
-        "pretrain_epochs": 0,
-        "max_epochs": 500,
-        "batch_size": 100,
-        "lr": 1e-5,
-        "attention_lr": 1e-4,
-        "discriminator_lr": 1e-3,
-        "betas": (0.95, 0.999),
-        "discriminator_betas": (0.5, 0.999),
-        "lr_schedule": "constant",
-        "clip_norm": 0.5,
-        "alternate": True,
         "n_init": 20,
-        "selection": "total",
-        "selection_every": 5,
+        "trainer__pretrain_epochs": 0,
+        "trainer__max_epochs": 500,
+        "trainer__batch_size": 100,
+        "trainer__lr": {"network": 1e-5, "attention": 1e-4, "discriminators": 1e-3},
+        "trainer__lr_schedule": "constant",
+        "trainer__clip_norm": 0.5,
+        "trainer__alternate": True,
+        "trainer__discriminator_rest": 0.0,
+        "trainer__selection": "total",
+        "trainer__selection_every": 5,
     }
     params = paper.get_params()
     assert {name: params[name] for name in known} == known
+    betas = paper._settings().betas
+    assert betas == {"network": (0.95, 0.999), "discriminators": (0.5, 0.999)}
+
+
+def test_the_preset_takes_options_and_trainers():
+    rates = {"network": 0.1, "attention": 1e-4, "discriminators": 1e-3}
+    by_option = EAMCClusterer.paper(3, trainer__lr=0.1, trainer__batch_size=20)
+    trainer = Trainer(lr={"network": 0.1}, batch_size=20, device="cpu")
+    by_trainer = EAMCClusterer.paper(3, trainer=trainer)
+    for paper in (by_option, by_trainer):
+        assert paper.trainer.lr == rates
+        assert paper.attention_weight == 20.0**2
+        assert paper.trainer.max_epochs == 500
+    assert by_trainer.trainer.device == "cpu"
+    assert trainer.max_epochs is None  # a trainer that is given stays as it is
+    assert (
+        EAMCClusterer.paper(60, trainer__batch_size="auto").attention_weight == 120**2
+    )
 
 
 def test_the_preset_runs_and_gives_way_to_parameters():
-    paper = EAMCClusterer.paper(3, **FEW_EPOCHS).set_params(pretrain_epochs=0)
-    fitted = paper.set_params(max_epochs=10, batch_size=40).fit(X)
+    few = {"trainer__max_epochs": 10, "trainer__batch_size": 40}
+    paper = EAMCClusterer.paper(3, encoders=[16, 8], n_init=1, random_state=0, **few)
+    fitted = paper.fit(X)
     assert fitted.transform(X).shape == (120, 8)
     assert fitted.n_iter_ == 10
-    assert all(terms(e) == {*CLUSTERING, "attention", *GAME} for e in fitted.history_)
+    assert all(
+        terms(e) == {*CLUSTERING, "attention", *ADVERSARY} for e in fitted.history_
+    )
 
 
-def test_training_is_left_to_the_precision_that_was_asked_for():
+def test_parameters_have_the_type_of_the_precision():
     for dtype, kind in [("float64", torch.float64), ("bfloat16", torch.float32)]:
         fitted = small(dtype=dtype).fit(X)
-        check_terms(fitted, {*CLUSTERING, "attention", *GAME})
+        check_terms(fitted, {*CLUSTERING, "attention", *ADVERSARY})
         assert {p.dtype for p in fitted._net.module_.parameters()} == {kind}
 
 

@@ -17,7 +17,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
 
-from mmfusion import EarlyFusionClusterer, Modalities
+from mmfusion import EarlyFusionClusterer, Modalities, Trainer
 from mmfusion.alignment import dtw_path
 from mmfusion.benchmark import compare
 from mmfusion.datasets import save_npz
@@ -83,11 +83,9 @@ FAST: dict[str, Arguments] = {
     "EAMCClusterer": {
         "encoders": [4, 3],
         "hidden_width": 4,
-        "n_heads": 2,
-        "pretrain_epochs": 1,
-        "max_epochs": 1,
-        "batch_size": N_SAMPLES,
+        "n_clustering_heads": 2,
         "n_neighbors": 3,
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
     },
 }
 FAST_ANYWHERE = {"n_clusters": 2, "n_init": 1, "n_runs": 2, "cv": 2, "random_state": 0}

@@ -4,6 +4,7 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
+from mmfusion import Trainer
 from mmfusion.clustering import EAMCClusterer
 from mmfusion.datasets import make_multimodal_blobs
 
@@ -27,16 +28,10 @@ class Stop(Callback):
 
 def fit(callback):
     X, _ = make_multimodal_blobs(40, random_state=0)
-    EAMCClusterer(
-        2,
-        encoders=[8, 4],
-        pretrain_epochs=0,
-        max_epochs=1,
-        batch_size=20,
-        n_init=1,
-        random_state=0,
-        callbacks=[callback],
-    ).fit(X)
+    trainer = Trainer(
+        pretrain_epochs=0, max_epochs=1, batch_size=20, callbacks=[callback]
+    )
+    EAMCClusterer(2, encoders=[8, 4], n_init=1, trainer=trainer, random_state=0).fit(X)
 
 
 @pytest.fixture

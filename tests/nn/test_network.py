@@ -1,20 +1,14 @@
-"""The fusion network: attention, missing modalities, batched parts, trust."""
-
-import math
+"""The fusion network: weights, missing modalities, batched heads, discriminators."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mmfusion.nn._adversary import Discriminators
 from mmfusion.nn._encoders import vector_encoder
-from mmfusion.nn._fusion import (
-    Attention,
-    ClusteringHeads,
-    Discriminators,
-    FusionNetwork,
-    GraphTrust,
-)
+from mmfusion.nn._heads import ClusteringHeads
+from mmfusion.nn._network import FusionNetwork
 
 WIDTH = 4
 TIGHT = {"rtol": 1e-9, "atol": 1e-10}
@@ -27,12 +21,20 @@ def double(seeded):
     torch.set_default_dtype(torch.float32)
 
 
-def make_network(n_modalities=3, n_heads=1, **options):
+class WeightedNetwork(FusionNetwork):
+    """Fusion by one free weight per modality."""
+
+    def __init__(self, encoders, width, heads):
+        super().__init__(encoders, width, heads)
+        self.free = nn.Parameter(torch.randn(len(encoders)))
+
+    def weigh(self, latents, observed):
+        return self.free.softmax(0)
+
+
+def make_network(n_modalities=3, n_heads=1, hidden_width=100, kind=WeightedNetwork):
     encoders = [vector_encoder(5 + v, [7, WIDTH]) for v in range(n_modalities)]
-    network = FusionNetwork(encoders, WIDTH, 3, n_heads=n_heads, **options)
-    if network.attention is not None:  # its last layer starts from zero
-        nn.init.normal_(network.attention.layers[-1].weight)
-    return network
+    return kind(encoders, WIDTH, ClusteringHeads(n_heads, WIDTH, hidden_width, 3))
 
 
 def make_inputs(n_modalities=3, m=8):
@@ -46,60 +48,7 @@ def some_observed(m=8, n_modalities=3):
     return observed
 
 
-# Attention
-
-
-def test_attention_is_the_mean_over_samples_of_a_softmax_of_sigmoids():
-    attention = Attention(2, WIDTH, temperature=0.5)
-    nn.init.normal_(attention.layers[-1].weight)
-    latents = torch.randn(2, 6, WIDTH)
-    shares = []
-    for q in range(6):
-        h = torch.cat([latents[0, q], latents[1, q]])
-        for layer in attention.layers:
-            h = layer.weight @ h + layer.bias
-        e = [math.exp(1 / (1 + math.exp(-float(a))) / 0.5) for a in h.detach()]
-        shares.append([each / sum(e) for each in e])
-    expected = torch.tensor(shares).mean(0)
-    assert expected.std() > 0.01
-    torch.testing.assert_close(attention(latents, None), expected, **TIGHT)
-
-
-def test_attention_weights_add_up_to_1():
-    attention = Attention(3, WIDTH, temperature=0.1)
-    nn.init.normal_(attention.layers[-1].weight)
-    latents = torch.randn(3, 8, WIDTH)
-    for observed in (None, some_observed()):
-        weights = attention(latents, observed)
-        assert weights.min() >= 0
-        torch.testing.assert_close(weights.sum(), torch.tensor(1.0))
-
-
-def test_attention_starts_from_equal_weights():
-    weights = Attention(3, WIDTH, temperature=0.1)(torch.randn(3, 8, WIDTH), None)
-    torch.testing.assert_close(weights, torch.full((3,), 1 / 3))
-
-
-def test_the_ratio_of_two_attention_weights_is_bounded_by_the_temperature():
-    attention = Attention(2, WIDTH, temperature=10)
-    nn.init.normal_(attention.layers[-1].weight, std=100)
-    weights = attention(100 * torch.randn(2, 8, WIDTH), None)
-    assert weights.max() / weights.min() <= math.exp(0.1) + 1e-12
-
-
-def test_without_attention_modalities_weigh_the_same():
-    network = make_network(attention=False)
-    torch.testing.assert_close(network(make_inputs()).weights, torch.full((3,), 1 / 3))
-    assert make_network(1).attention is None
-
-
-def test_attention_gives_nothing_to_a_modality_that_no_sample_of_a_batch_has():
-    network = make_network()
-    observed = torch.ones(8, 3, dtype=torch.bool)
-    observed[:, 1] = False
-    weights = network(make_inputs(), observed).weights
-    assert weights[1] == 0
-    torch.testing.assert_close(weights.sum(), torch.tensor(1.0))
+# Fusion and missing modalities
 
 
 def test_all_observed_is_the_same_as_no_mask():
@@ -109,7 +58,9 @@ def test_all_observed_is_the_same_as_no_mask():
         torch.testing.assert_close(ours, plain, **TIGHT)
 
 
-# Fusion and missing modalities
+def test_modalities_weigh_the_same_by_default():
+    weights = make_network(kind=FusionNetwork)(make_inputs()).weights
+    torch.testing.assert_close(weights, torch.full((3,), 1 / 3))
 
 
 def test_fusion_is_the_weighted_sum_of_latents():
@@ -219,7 +170,7 @@ def test_heads_side_by_side_are_separate_modules(training):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("head", [0, 1, 2])
-def test_the_head_that_is_kept_says_what_it_said(head, training):
+def test_the_head_that_is_kept_computes_the_same(head, training):
     heads = make_heads().train(training)
     fused = torch.randn(8, WIDTH)
     before = [part[head].clone() for part in heads(fused)]
@@ -247,71 +198,20 @@ def test_a_network_with_one_head_has_no_axis_of_heads():
 
 
 def test_batched_discriminators_are_separate_networks():
-    judges = Discriminators(2, WIDTH)
-    for bias in judges.biases:
+    discriminators = Discriminators(2, WIDTH)
+    for bias in discriminators.biases:
         nn.init.normal_(bias)
     latents = torch.randn(2, 6, WIDTH)
-    found = judges(latents)
+    found = discriminators(latents)
     assert found.shape == (2, 6)
     for d in range(2):
         for q in range(6):
             h = latents[d, q]
             for layer in range(4):
-                h = judges.weights[layer][d].T @ h + judges.biases[layer][d, 0]
+                h = (
+                    discriminators.weights[layer][d].T @ h
+                    + discriminators.biases[layer][d, 0]
+                )
                 if layer < 3:
                     h = torch.where(h > 0, h, 0.2 * h)
             torch.testing.assert_close(found[d, q], h[0], **TIGHT)
-
-
-# Trust in graphs
-
-
-def follow(disagreements, n_steps=200):
-    """Trust after many batches in which each graph disagrees as much as is said."""
-    trust = GraphTrust(1, len(disagreements))
-    graphs = torch.arange(len(disagreements)).repeat(4)
-    pairs = torch.tensor(disagreements)[graphs][None]
-    for _ in range(n_steps):
-        weights = trust(pairs, graphs)
-    return weights[0, : len(disagreements)]
-
-
-def test_a_graph_that_disagrees_more_is_trusted_less():
-    weights = follow([0.1, 0.5, 2.0])
-    assert weights[0] > weights[1] > weights[2] > 0
-
-
-def test_trust_is_inverse_to_disagreement():
-    weights = follow([0.1, 0.5, 2.0])
-    floor = GraphTrust.FLOOR
-    ratio = (2 + floor) / (0.1 + floor)
-    assert float(weights[0] / weights[2]) == pytest.approx(ratio, rel=1e-2)
-    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
-
-
-def test_graphs_that_disagree_alike_are_trusted_alike():
-    torch.testing.assert_close(follow([0.7, 0.7]), torch.ones(2))
-
-
-def test_a_graph_without_edges_in_a_batch_is_remembered():
-    trust = GraphTrust(2, 3)
-    trust(torch.tensor([[0.1, 0.9], [0.5, 0.4]]), torch.tensor([0, 1]))
-    before = trust.running.clone()
-    trust(torch.tensor([[0.3], [0.2]]), torch.tensor([1]))
-    assert (trust.running[:, [0, 2]] == before[:, [0, 2]]).all()
-    assert (trust.running[:, 1] != before[:, 1]).all()
-
-
-def test_every_head_trusts_for_itself():
-    trust = GraphTrust(2, 2)
-    graphs = torch.tensor([0, 1])
-    pairs = torch.tensor([[0.1, 2.0], [2.0, 0.1]])
-    for _ in range(50):
-        weights = trust(pairs, graphs)
-    assert weights[0, 0] > weights[0, 1]
-    torch.testing.assert_close(weights[1], weights[0].flip(0))
-
-
-def test_no_gradient_flows_through_trust():
-    pairs = torch.tensor([[0.1, 2.0]], requires_grad=True)
-    assert not GraphTrust(1, 2)(pairs, torch.tensor([0, 1])).requires_grad

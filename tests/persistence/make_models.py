@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from skops.io import dump
 
 import mmfusion
-from mmfusion import Modalities
+from mmfusion import Modalities, Trainer
 from mmfusion.datasets import make_multimodal_blobs, make_multimodal_sequences
 from mmfusion.preprocessing import padded_from_sequences
 from mmfusion.testing import all_estimators
@@ -32,10 +32,9 @@ PARAMS: dict[str, dict[str, Any]] = {
     "EAMCClusterer": {
         "encoders": [4, 3],
         "hidden_width": 4,
-        "n_heads": 2,
+        "n_clustering_heads": 2,
         "n_init": 1,
-        "pretrain_epochs": 2,
-        "max_epochs": 2,
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
         "adversarial_weight": 0,  # discriminators are a megabyte
     },
     "EarlyFusion": {"reducer": PCA(2)},

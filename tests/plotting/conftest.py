@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from mmfusion import Modalities
+from mmfusion import Modalities, Trainer
 from mmfusion.clustering import EAMCClusterer
 from mmfusion.datasets import make_multimodal_blobs
 
@@ -31,9 +31,7 @@ def fitted(blobs):
     return EAMCClusterer(
         3,
         encoders=[16, 8],
-        pretrain_epochs=5,
-        max_epochs=2,
-        batch_size=20,
         n_init=1,
+        trainer=Trainer(pretrain_epochs=5, max_epochs=2, batch_size=20),
         random_state=0,
     ).fit(blobs)

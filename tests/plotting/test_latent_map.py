@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 
+from mmfusion import Trainer
 from mmfusion.clustering import EAMCClusterer
 from mmfusion.plotting import LatentMapDisplay
 
@@ -163,10 +164,8 @@ def test_a_table_is_split_as_in_fit():
     clusterer = EAMCClusterer(
         2,
         encoders=[8],
-        pretrain_epochs=2,
-        max_epochs=1,
-        batch_size=20,
         n_init=1,
+        trainer=Trainer(pretrain_epochs=2, max_epochs=1, batch_size=20),
         modalities={"audio": [0, 1], "video": [2, 3, 4, 5]},
         random_state=0,
     ).fit(table)

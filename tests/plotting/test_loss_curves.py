@@ -12,8 +12,20 @@ from mmfusion.plotting import LossCurveDisplay
 HISTORY = [
     {"epoch": 1, "batches": [{}], "disagreement": 0.8, "train_loss": 0.9},
     {"epoch": 2, "batches": [{}], "disagreement": 0.4, "train_loss": 0.5},
-    {"epoch": 3, "batches": [{}], "sc": 0.02, "train_loss": 0.7, "accuracy": 0.5},
-    {"epoch": 4, "batches": [{}], "sc": 0.01, "train_loss": 0.6, "accuracy": 0.6},
+    {
+        "epoch": 3,
+        "batches": [{}],
+        "separation": 0.02,
+        "train_loss": 0.7,
+        "accuracy": 0.5,
+    },
+    {
+        "epoch": 4,
+        "batches": [{}],
+        "separation": 0.01,
+        "train_loss": 0.6,
+        "accuracy": 0.6,
+    },
 ]
 
 
@@ -25,9 +37,9 @@ def drawn(line):
 
 def test_each_loss_is_one_line_through_its_epochs():
     display = LossCurveDisplay.from_history(HISTORY)
-    assert list(display.lines_) == ["disagreement", "train_loss", "sc"]
+    assert list(display.lines_) == ["disagreement", "train_loss", "separation"]
     assert drawn(display.lines_["disagreement"]) == [[1, 0.8], [2, 0.4]]
-    assert drawn(display.lines_["sc"]) == [[3, 0.02], [4, 0.01]]
+    assert drawn(display.lines_["separation"]) == [[3, 0.02], [4, 0.01]]
     legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert legend == list(display.lines_)
     display.figure_.canvas.draw()
@@ -61,8 +73,10 @@ def test_terms_are_chosen_by_name():
     display = LossCurveDisplay.from_history(HISTORY, terms=["accuracy"])
     assert drawn(display.lines_["accuracy"]) == [[3, 0.5], [4, 0.6]]
     assert display.ax_.get_ylabel() == "value"
-    with pytest.raises(ValueError, match=r"\['sim'\] are not in the history.*'sc'"):
-        LossCurveDisplay.from_history(HISTORY, terms=["sc", "sim"])
+    with pytest.raises(
+        ValueError, match=r"\['simplex'\] are not in the history.*'separation'"
+    ):
+        LossCurveDisplay.from_history(HISTORY, terms=["separation", "simplex"])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +90,7 @@ def test_terms_are_chosen_by_name():
     ],
 )
 def test_the_scale_suits_the_values(values, scale):
-    display = LossCurveDisplay.from_history([{"sc": value} for value in values])
+    display = LossCurveDisplay.from_history([{"separation": value} for value in values])
     assert display.ax_.get_yscale() == scale
 
 
@@ -91,7 +105,14 @@ def test_all_that_a_network_recorded_is_drawn(fitted):
     assert display.ax_ is ax
     assert display.phases == ["warm start"] * 5 + ["game"] * 2
     last = {k: v for k, v in fitted.history_[-1].items() if k in display.lines_}
-    assert {"sc", "sim", "reg", "generator", "discriminator", "attention"} < set(last)
+    assert {
+        "separation",
+        "simplex",
+        "confidence",
+        "generator",
+        "discriminator",
+        "attention",
+    } < set(last)
     for term, value in last.items():
         assert drawn(display.lines_[term])[-1] == [7, value]
         assert display.lines_[term].get_linewidth() == 3

@@ -6,8 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmfusion.clustering.eamc._pretraining import (
+    GraphTrust,
+    NeighborPairs,
+    neighbor_graphs,
+)
 from mmfusion.nn._data import Batches, Preparation, Rows
-from mmfusion.nn._neighbors import NeighborPairs, neighbor_graphs
 
 SHAPES = [(2,), (3, 2), (1,)]
 
@@ -63,7 +67,7 @@ def test_neighbours_are_the_nearest_of_all(n, n_neighbors, seed, missing):
     )
 
 
-def test_nobody_is_his_own_neighbour_even_among_equals():
+def test_no_sample_is_its_own_neighbour_even_among_equals():
     blocks = [np.zeros((9, 2)), np.ones((9, 1))]
     graphs = neighbor_graphs(blocks, None, 4)
     assert graphs.shape == (4, 9, 4)
@@ -106,7 +110,7 @@ def make_pairs(graphs, rows, batch_size, n=40):
     return NeighborPairs(batches, rows, graphs, batch_size, generator)
 
 
-def test_pairs_are_samples_and_neighbours_in_the_graph_they_are_said_to_be_of():
+def test_pairs_are_samples_and_their_neighbours_in_the_graph_of_the_pair():
     rows = np.random.default_rng(0).permutation(40)[:23]
     graphs = neighbor_graphs(make_blocks(23), None, 3)
     position = {row: q for q, row in enumerate(rows)}
@@ -157,3 +161,57 @@ def test_graphs_do_not_depend_on_the_number_of_threads(n_jobs):
     np.testing.assert_array_equal(
         neighbor_graphs(blocks, None, 4, n_jobs), slow_graphs(blocks, None, 4)
     )
+
+
+# Trust in graphs
+
+
+def follow(disagreements, n_steps=200):
+    """Return the trust after many batches of given disagreements."""
+    trust = GraphTrust(1, len(disagreements))
+    graphs = torch.arange(len(disagreements)).repeat(4)
+    pairs = torch.tensor(disagreements)[graphs][None]
+    for _ in range(n_steps):
+        weights = trust(pairs, graphs)
+    return weights[0, : len(disagreements)]
+
+
+def test_a_graph_that_disagrees_more_is_trusted_less():
+    weights = follow([0.1, 0.5, 2.0])
+    assert weights[0] > weights[1] > weights[2] > 0
+
+
+def test_trust_is_inverse_to_disagreement():
+    weights = follow([0.1, 0.5, 2.0])
+    floor = GraphTrust.SMALLEST_DISAGREEMENT
+    ratio = (2 + floor) / (0.1 + floor)
+    assert float(weights[0] / weights[2]) == pytest.approx(ratio, rel=1e-2)
+    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
+
+
+def test_graphs_that_disagree_alike_are_trusted_alike():
+    torch.testing.assert_close(follow([0.7, 0.7]), torch.ones(2))
+
+
+def test_a_graph_without_edges_in_a_batch_is_remembered():
+    trust = GraphTrust(2, 3)
+    trust(torch.tensor([[0.1, 0.9], [0.5, 0.4]]), torch.tensor([0, 1]))
+    before = trust.running.clone()
+    trust(torch.tensor([[0.3], [0.2]]), torch.tensor([1]))
+    assert (trust.running[:, [0, 2]] == before[:, [0, 2]]).all()
+    assert (trust.running[:, 1] != before[:, 1]).all()
+
+
+def test_every_head_trusts_for_itself():
+    trust = GraphTrust(2, 2)
+    graphs = torch.tensor([0, 1])
+    pairs = torch.tensor([[0.1, 2.0], [2.0, 0.1]])
+    for _ in range(50):
+        weights = trust(pairs, graphs)
+    assert weights[0, 0] > weights[0, 1]
+    torch.testing.assert_close(weights[1], weights[0].flip(0))
+
+
+def test_no_gradient_flows_through_trust():
+    pairs = torch.tensor([[0.1, 2.0]], requires_grad=True)
+    assert not GraphTrust(1, 2)(pairs, torch.tensor([0, 1])).requires_grad

@@ -1,4 +1,4 @@
-"""Training, against loops by hand with plain torch on copies of the modules."""
+"""Training of EAMC, against loops by hand in plain torch on copies of the modules."""
 
 import copy
 import math
@@ -8,30 +8,49 @@ import torch
 from skorch.callbacks import Callback
 from torch.nn import functional as F
 
-from mmfusion.nn._training import begin, keep_best_head
+from mmfusion.clustering.eamc._pretraining import NeighborAgreement, keep_best_head
+from mmfusion.nn._phases import begin_phase
+from tests.nn import slow_losses as slow
 
-from . import slow_losses as slow
-from .nets import (
+from .eamc_nets import (
     OBJECTIVE,
+    SIZE_WEIGHT,
     make_data,
     make_epoch,
     make_net,
     make_objective,
     make_pairs,
+    make_phase,
     state_of,
 )
 
+ADVERSARIAL = "adversarial training"
 WEIGHTS = {
-    "sc": OBJECTIVE["sc_weight"],
-    "sim": OBJECTIVE["sim_weight"],
-    "reg": OBJECTIVE["reg_weight"],
+    "separation": OBJECTIVE["separation_weight"],
+    "simplex": OBJECTIVE["simplex_weight"],
+    "balance": OBJECTIVE["balance_weight"],
     "attention": OBJECTIVE["attention_weight"],
     "generator": OBJECTIVE["adversarial_weight"],
 }
 
 
-def train(net, epoch, n_epochs, phase="game"):
-    begin(net, phase, n_epochs)
+@pytest.fixture(autouse=True)
+def seeded():
+    """Start every test from the same random state of torch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def train(net, epoch, n_epochs, objective=None, rates=None):
+    """Train a net adversarially."""
+    begin_phase(net, make_phase(ADVERSARIAL, n_epochs, objective, rates))
+    net.partial_fit(epoch, epochs=n_epochs)
+    return net
+
+
+def pretrain(net, epoch, n_epochs, rates=None):
+    begin_phase(net, make_phase("pretraining", n_epochs, rates=rates))
     net.partial_fit(epoch, epochs=n_epochs)
     return net
 
@@ -83,12 +102,12 @@ def cluster(heads, fused, r=0):
     return hidden, torch.softmax(hidden @ heads.assign[r] + heads.assign_bias[r], 1)
 
 
-def judge(judges, latents, others):
+def discriminate(discriminators, latents, others):
     """Logits of each discriminator for its own modality and for the reference."""
 
     def logits(d, h):
         for layer in range(4):
-            h = h @ judges.weights[layer][d] + judges.biases[layer][d]
+            h = h @ discriminators.weights[layer][d] + discriminators.biases[layer][d]
             h = F.leaky_relu(h, 0.2) if layer < 3 else h
         return h[:, 0]
 
@@ -101,11 +120,11 @@ def adam(groups, betas):
 
 
 class ByHand:
-    """The game as the method sheet tells it, for one net and one batch at a time."""
+    """Adversarial training by the published formulas, one batch at a time."""
 
     def __init__(self, net, reference, clip_norm):
         self.network = copy.deepcopy(net.module_).train()
-        self.judges = copy.deepcopy(net.discriminators_)
+        self.discriminators = copy.deepcopy(net.parts_.get("discriminators"))
         self.reference, self.clip_norm = reference, clip_norm
         attention = self.network.attention
         slow_ones = [] if attention is None else list(attention.parameters())
@@ -115,50 +134,54 @@ class ByHand:
         if slow_ones:
             groups.append({"params": slow_ones, "lr": 3e-3})
         self.optimizer = adam(groups, (0.95, 0.999))
-        if self.judges is not None:
-            own = [{"params": list(self.judges.parameters()), "lr": 2e-3}]
-            self.judge_optimizer = adam(own, (0.5, 0.999))
+        if self.discriminators is not None:
+            own = [{"params": list(self.discriminators.parameters()), "lr": 2e-3}]
+            self.discriminator_optimizer = adam(own, (0.5, 0.999))
 
-    def step(self, batch, *, network, judges):
+    def step(self, batch, *, network, discriminators):
         inputs, observed = batch
         latents = encode(self.network, inputs, observed)
         others = [v for v in range(len(latents)) if v != self.reference]
-        seen = None if observed is None else observed.T[others]
-        known = None
+        others_observed = None if observed is None else observed.T[others]
+        reference_observed = None
         if observed is not None:
-            known = observed.T[self.reference].expand(len(others), -1)
+            reference_observed = observed.T[self.reference].expand(len(others), -1)
         terms = {}
-        if self.judges is not None and judges:
+        if self.discriminators is not None and discriminators:
             fixed = latents.detach()
-            fake, of = judge(self.judges, fixed, others)
+            fake, of = discriminate(self.discriminators, fixed, others)
             terms["discriminator"] = slow.adversarial_cross_entropy(
-                fake, False, seen
-            ) + slow.adversarial_cross_entropy(of(fixed[self.reference]), True, known)
-            self.judge_optimizer.zero_grad()
+                fake, False, others_observed
+            ) + slow.adversarial_cross_entropy(
+                of(fixed[self.reference]), True, reference_observed
+            )
+            self.discriminator_optimizer.zero_grad()
             terms["discriminator"].backward()
-            self.judge_optimizer.step()
+            self.discriminator_optimizer.step()
         if network:
-            terms |= self.learn(latents, observed, others, seen)
+            terms |= self.learn(latents, observed, others, others_observed)
         return {name: float(term.detach()) for name, term in terms.items()}
 
-    def learn(self, latents, observed, others, seen):
+    def learn(self, latents, observed, others, others_observed):
         weights = weigh(self.network, latents, observed)
         fused = fuse(latents, observed, weights)
         hidden, a = cluster(self.network.heads, fused)
         kernel = slow.gaussian_kernel(hidden)
         terms = {
-            "sc": slow.cauchy_schwarz_divergence(a, kernel),
-            "sim": slow.cauchy_schwarz_divergence(slow.corner_closeness(a), kernel),
-            "reg": slow.balance_penalty(a),
+            "separation": slow.cauchy_schwarz_divergence(a, kernel),
+            "simplex": slow.cauchy_schwarz_divergence(slow.corner_closeness(a), kernel),
+            "balance": slow.balance_penalty(a),
         }
         if self.network.attention is not None:
             kernels = torch.stack([slow.gaussian_kernel(h) for h in latents])
             terms["attention"] = slow.attention_mismatch(
                 slow.gaussian_kernel(fused), kernels, weights, observed
             )
-        if self.judges is not None:
-            fake, _ = judge(self.judges, latents, others)
-            terms["generator"] = slow.adversarial_cross_entropy(fake, True, seen)
+        if self.discriminators is not None:
+            fake, _ = discriminate(self.discriminators, latents, others)
+            terms["generator"] = slow.adversarial_cross_entropy(
+                fake, True, others_observed
+            )
         loss = sum(WEIGHTS[name] * term for name, term in terms.items())
         self.optimizer.zero_grad()
         loss.backward()
@@ -170,12 +193,12 @@ class ByHand:
 
 CASES = {
     "all": {},
-    "no game": {"adversarial": False},
+    "no adversary": {"adversarial": False},
     "no attention": {"attention": False},
     "neither": {"adversarial": False, "attention": False},
     "turns": {"alternate": True},
     "turns without attention": {"alternate": True, "attention": False},
-    "turns without a game": {"alternate": True, "adversarial": False},
+    "turns without an adversary": {"alternate": True, "adversarial": False},
     "missing modalities": {"missing": True},
     "another reference": {"reference": 1, "missing": True},
     "clipped": {"clip_norm": 0.05},
@@ -186,28 +209,26 @@ CASES = {
 def test_training_is_that_of_the_loop_by_hand(case):
     case = {"adversarial": True, "attention": True, "alternate": False} | case
     adversarial, missing = case.pop("adversarial"), case.pop("missing", False)
-    weight = OBJECTIVE["adversarial_weight"] if adversarial else 0.0
-    objective = make_objective(adversarial_weight=weight)
-    net = make_net(objective, schedule="constant", **case)
-    assert (net.discriminators_ is not None) is adversarial
-    reference, clip_norm = case.get("reference", 0), case.get("clip_norm")
-    hand = ByHand(net, reference, clip_norm)
+    reference, alternate = case.pop("reference", 0), case.pop("alternate")
+    objective = make_objective(reference=reference, alternate=alternate)
+    net = make_net(adversarial=adversarial, schedule="constant", **case)
+    hand = ByHand(net, reference, case.get("clip_norm"))
     data = make_data(missing)
-    turns = case["alternate"] and adversarial
+    turns = alternate and adversarial
     expected = []
     for turn, batch in enumerate(make_epoch(data)):
         expected.append(
             hand.step(
                 batch,
                 network=not turns or turn % 2 == 0,
-                judges=not turns or turn % 2 == 1,
+                discriminators=not turns or turn % 2 == 1,
             )
         )
     before = state_of(net)
-    train(net, make_epoch(data), 1)
+    train(net, make_epoch(data), 1, objective)
     for ours, by_hand in (
         (net.module_, hand.network),
-        (net.discriminators_, hand.judges),
+        (net.parts_.get("discriminators"), hand.discriminators),
     ):
         if by_hand is None:
             continue
@@ -223,7 +244,7 @@ def test_training_is_that_of_the_loop_by_hand(case):
         assert net.history[-1][name] == pytest.approx(mean, rel=1e-6), name
 
 
-def test_the_warm_start_is_that_of_a_loop_by_hand():
+def test_pretraining_is_that_of_a_loop_by_hand():
     net = make_net(n_heads=3, schedule="constant")
     network = copy.deepcopy(net.module_).train()
     others = [p for n, p in network.named_parameters() if not n.startswith("attention")]
@@ -251,19 +272,19 @@ def test_the_warm_start_is_that_of_a_loop_by_hand():
             plain += pairs.tolist()
             imbalances.append(slow.cluster_size_divergence(a))
         loss = sum(terms) / len(terms)
-        first = OBJECTIVE["size_weight"]
+        first = SIZE_WEIGHT
         size_weight = first + (1 - first) * step / steps  # falls to 1
         loss = loss + size_weight * sum(imbalances) / len(imbalances)
         recorded.append(sum(plain) / len(plain))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    train(net, make_pairs(data), 1, "warm start")
+    pretrain(net, make_pairs(data), 1)
     for (name, found), wanted in zip(
         net.module_.named_parameters(), network.parameters(), strict=True
     ):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7, msg=name)
-    torch.testing.assert_close(net.trust_.running, running)
+    torch.testing.assert_close(net.parts_["trust"].running, running)
     assert net.history[-1]["disagreement"] == pytest.approx(
         sum(recorded) / len(recorded), rel=1e-6
     )
@@ -277,14 +298,14 @@ def first_batch(data):
 
 
 def test_discriminators_get_no_gradient_from_the_step_of_the_network():
-    net = make_net(alternate=True)
-    begin(net, "game", 1)
+    net = make_net()
+    begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(alternate=True)))
     before = state_of(net)
-    net.turn_ = 0
+    net.step_ = 0
     terms = net.train_step(first_batch(make_data()))
     assert "generator" in terms
     assert "discriminator" not in terms
-    for parameter in net.discriminators_.parameters():
+    for parameter in net.parts_["discriminators"].parameters():
         assert parameter.grad is None
         assert parameter.requires_grad
     after = state_of(net)
@@ -296,10 +317,10 @@ def test_discriminators_get_no_gradient_from_the_step_of_the_network():
 
 
 def test_the_network_gets_no_gradient_from_the_step_of_the_discriminators():
-    net = make_net(alternate=True)
-    begin(net, "game", 1)
+    net = make_net()
+    begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(alternate=True)))
     before = state_of(net)
-    net.turn_ = 1
+    net.step_ = 1
     assert set(net.train_step(first_batch(make_data()))) == {
         "discriminator",
         "accuracy",
@@ -314,12 +335,12 @@ def test_the_network_gets_no_gradient_from_the_step_of_the_discriminators():
     )
 
 
-def test_the_reference_is_not_moved_by_the_game():
-    only_game = {"sc_weight": 0, "sim_weight": 0, "reg_weight": 0}
-    objective = make_objective(attention_weight=0, **only_game)
-    net = make_net(objective, reference=1)
+def test_the_reference_is_not_moved_by_the_generator_loss():
+    off = {"separation_weight": 0, "simplex_weight": 0, "balance_weight": 0}
+    objective = make_objective(attention_weight=0, reference=1, **off)
+    net = make_net()
     before = state_of(net)
-    train(net, make_epoch(make_data()), 1)
+    train(net, make_epoch(make_data()), 1, objective)
     after = state_of(net)
     for v in range(3):
         name = f"network.encoders.{v}.0.weight"
@@ -327,9 +348,10 @@ def test_the_reference_is_not_moved_by_the_game():
 
 
 def test_discriminators_that_are_ahead_rest():
-    net = make_net(rest=100.0)
+    net = make_net()
     before = state_of(net)
-    train(net, make_epoch(make_data()), 2)
+    objective = make_objective(discriminator_rest=100.0)
+    train(net, make_epoch(make_data()), 2, objective)
     for name, value in state_of(net).items():
         if name.startswith("discriminators"):
             assert torch.equal(value, before[name])
@@ -337,50 +359,52 @@ def test_discriminators_that_are_ahead_rest():
 
 
 def test_the_accuracy_of_discriminators_counts_observed_samples_only():
-    net = make_net(alternate=True)
+    net = make_net()
     inputs, observed = batch = make_data(missing=True).batch(slice(None))
     latents = encode(net.module_, inputs, observed).detach()
-    own, of = judge(net.discriminators_, latents, [1, 2])
+    own, of = discriminate(net.parts_["discriminators"], latents, [1, 2])
     reference = of(latents[0])
     right = [
-        float(says[d, q] > 0) if real else float(says[d, q] < 0)
-        for says, real in ((own, False), (reference, True))
+        float(logits[d, q] > 0) if real else float(logits[d, q] < 0)
+        for logits, real in ((own, False), (reference, True))
         for d in range(2)
         for q in range(len(observed))
         if observed[q, 0 if real else d + 1]
     ]
-    begin(net, "game", 1)
-    net.turn_ = 1
+    begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(alternate=True)))
+    net.step_ = 1
     accuracy = net.train_step(batch)["accuracy"]
     assert float(accuracy) == pytest.approx(sum(right) / len(right))
 
 
-def test_discriminators_learn_to_tell_modalities_apart():
-    frozen = {"sc_weight": 0, "sim_weight": 0, "reg_weight": 1e-12}
+def test_discriminators_learn_to_separate_modalities():
+    frozen = {"separation_weight": 0, "simplex_weight": 0, "balance_weight": 1e-12}
     objective = make_objective(attention_weight=0, adversarial_weight=1e-12, **frozen)
-    net = make_net(objective, lr=1e-12, discriminator_lr=3e-3, schedule="constant")
-    train(net, make_epoch(make_data()), 12)
+    net = make_net(schedule="constant")
+    rates = {"network": 1e-12, "discriminators": 3e-3}
+    train(net, make_epoch(make_data()), 12, objective, rates)
     losses = net.history[:, "discriminator"]
     assert losses[-1] < losses[0] / 2
     assert net.history[-1]["accuracy"] > 0.8
 
 
-def test_encoders_learn_to_be_taken_for_the_reference():
-    net = make_net(make_objective(adversarial_weight=10.0), discriminator_lr=1e-12)
-    train(net, make_epoch(make_data()), 8)
+def test_encoders_learn_latents_like_those_of_the_reference():
+    rates = {"network": 1e-2, "discriminators": 1e-12}
+    objective = make_objective(adversarial_weight=10.0)
+    net = train(make_net(), make_epoch(make_data()), 8, objective, rates)
     losses = net.history[:, "generator"]
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_a_warm_start_brings_neighbours_to_agree():
-    net = train(make_net(n_heads=2), make_pairs(make_data()), 12, "warm start")
+def test_pretraining_brings_neighbours_to_agree():
+    net = pretrain(make_net(n_heads=2), make_pairs(make_data()), 12)
     losses = net.history[:, "disagreement"]
     assert losses[-1] < losses[0]
 
 
 def test_one_head_is_left_after_the_competition_and_learns_from_scratch():
     data = make_data()
-    net = train(make_net(n_heads=3), make_pairs(data), 3, "warm start")
+    net = pretrain(make_net(n_heads=3), make_pairs(data), 3)
     keep_best_head(net, make_pairs(data, seed=1))
     assert net.module_.heads.n_heads == 1
     assert not net.optimizer_.state
@@ -403,7 +427,7 @@ def test_mixed_precision_has_the_losses_of_full_precision_nearly(missing):
     for autocast in (None, torch.bfloat16):
         torch.manual_seed(1)
         net = make_net(n_heads=2, autocast=autocast, **single)
-        train(net, make_pairs(data), 1, "warm start")
+        pretrain(net, make_pairs(data), 1)
         keep_best_head(net, make_pairs(data, seed=1))
         train(net, make_epoch(data), 1)
         assert {p.dtype for p in net.module_.parameters()} == {torch.float32}
@@ -423,8 +447,8 @@ class Rates(Callback):
         self.seen_ = getattr(self, "seen_", [])
 
     def on_batch_begin(self, net, **kwargs):
-        optimizers = net.optimizer_, net.discriminator_optimizer_
-        self.seen_.append([g["lr"] for o in optimizers for g in o.param_groups])
+        groups = [g for o in net.optimizers_ for g in o.param_groups]
+        self.seen_.append([group["lr"] for group in groups])
 
 
 def rates_of(net, data, phases):
@@ -458,9 +482,9 @@ def test_a_phase_that_is_continued_goes_on_along_its_cosine():
     whole = rates_of(make_net(), data, [4])
     net, rates = make_net(), Rates()
     net.callbacks_ = [("rates", rates)]
-    begin(net, "game", 4)
+    begin_phase(net, make_phase(ADVERSARIAL, 4))
     net.partial_fit(make_epoch(data), epochs=1)
-    begin(net, "game", 4, done=1)
+    begin_phase(net, make_phase(ADVERSARIAL, 4), done=1)
     net.partial_fit(make_epoch(data), epochs=3)
     assert rates.seen_ == whole
 
@@ -470,11 +494,11 @@ def test_constant_learning_rates_stay():
     assert all(rates == [1e-2, 3e-3, 2e-3] for rates in seen)
 
 
-def test_the_warm_start_has_a_learning_rate_of_its_own():
+def test_pretraining_has_a_learning_rate_of_its_own():
     data, rates = make_data(), Rates()
     net = make_net(n_heads=2, schedule="constant")
     net.callbacks_ = [("rates", rates)]
-    train(net, make_pairs(data), 1, "warm start")
+    pretrain(net, make_pairs(data), 1)
     assert all(own[:2] == [2e-2, 2e-2] for own in rates.seen_)
     keep_best_head(net, make_pairs(data))
     train(net, make_epoch(data), 1)
@@ -486,7 +510,8 @@ def test_the_warm_start_has_a_learning_rate_of_its_own():
 
 @pytest.mark.parametrize("alternate", [False, True])
 def test_history_holds_every_term_of_every_epoch(alternate):
-    net = train(make_net(alternate=alternate), make_epoch(make_data()), 3)
+    objective = make_objective(alternate=alternate)
+    net = train(make_net(), make_epoch(make_data()), 3, objective)
     assert len(net.history) == 3
     for epoch in net.history:
         assert {*WEIGHTS, "train_loss", "discriminator", "accuracy"} <= set(epoch)
@@ -498,49 +523,44 @@ def test_history_holds_every_term_of_every_epoch(alternate):
 @pytest.mark.parametrize(
     ("weight", "term"),
     [
-        ("sc_weight", "sc"),
-        ("sim_weight", "sim"),
-        ("reg_weight", "reg"),
+        ("separation_weight", "separation"),
+        ("simplex_weight", "simplex"),
+        ("balance_weight", "balance"),
         ("attention_weight", "attention"),
-        ("adversarial_weight", "generator"),
     ],
 )
 def test_a_term_without_weight_is_left_out(weight, term):
-    net = make_net(make_objective(**{weight: 0.0}))
-    train(net, make_epoch(make_data()), 1)
+    objective = make_objective(**{weight: 0.0})
+    net = train(make_net(), make_epoch(make_data()), 1, objective)
     assert term not in net.history[-1]
     assert math.isfinite(net.history[-1]["train_loss"])
 
 
+def test_without_discriminators_there_is_no_generator_loss():
+    net = train(make_net(adversarial=False), make_epoch(make_data()), 1)
+    assert "generator" not in net.history[-1]
+
+
 @pytest.mark.parametrize("form", ["balance", "confidence"])
-def test_the_regularizer_has_the_form_that_is_asked_for(form):
-    objective = make_objective(regularizer=form)
-    net = make_net(objective)
-    out = net.module_(first_batch(make_data()).inputs)
+def test_both_regularizers_have_the_published_form(form):
+    net = make_net()
+    weights = {"confidence_weight": 0.0, "balance_weight": 0.0, f"{form}_weight": 1.0}
+    batch = first_batch(make_data())
+    begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(**weights)))
+    out = net.module_(batch.inputs)
     expected = getattr(slow, f"{form}_penalty")(out.logits.softmax(1))
-    torch.testing.assert_close(objective.clustering(out)["reg"], expected)
+    torch.testing.assert_close(net.losses(batch)[form], expected)
 
 
-def test_the_sum_of_the_mismatch_is_that_over_all_entries():
-    inputs, _ = first_batch(make_data())
-    out = make_net().module_(inputs)
-    mean = make_objective().attention(out, None)
-    total = make_objective(mean_attention=False).attention(out, None)
-    torch.testing.assert_close(total, mean * len(inputs[0]) ** 2)
-
-
-@pytest.mark.parametrize("alternate", [False, True])
-def test_the_history_of_a_warm_start_holds_means_whether_turns_are_taken_or_not(
-    alternate,
-):
-    net = make_net(alternate=alternate, pretrain_lr=1e-12)
+def test_the_history_of_pretraining_holds_means():
+    net = make_net()
     pairs = make_pairs(make_data())
     with torch.no_grad():
         expected = []
         for batch, _ in make_pairs(make_data()):
             out = net.module_(batch.inputs, weights=net.module_.frozen)
-            disagreement, _ = net.criterion.agreement(out)
+            disagreement, _ = NeighborAgreement(1.0).agreement(out)
             expected.append(float(disagreement.mean()))
-    train(net, pairs, 1, "warm start")
+    pretrain(net, pairs, 1, {"network": 1e-12})
     mean = sum(expected) / len(expected)
     assert net.history[-1]["disagreement"] == pytest.approx(mean, rel=1e-6)

@@ -1,0 +1,201 @@
+"""Adversarial training: discriminators that separate modalities from a reference."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmfusion.nn._heads import batched_linear
+from mmfusion.nn._objective import Objective
+from mmfusion.nn.losses import adversarial_cross_entropy
+
+if TYPE_CHECKING:
+    from mmfusion.nn._net import DeepNet
+
+# loss of discriminators, relative to that of chance, below which encoders learn nothing
+WON_DISCRIMINATOR_SHARE = 0.02
+
+
+class Discriminators(nn.Module):
+    """One discriminator for every modality but the reference, as one batched network.
+
+    Parameters
+    ----------
+    n_discriminators : int
+        Number of discriminators.
+    width : int
+        Width d of a latent.
+    """
+
+    SLOPE = 0.2  # of the leaky ReLU
+
+    def __init__(self, n_discriminators: int, width: int) -> None:
+        super().__init__()
+        sizes = pairwise((width, 256, 256, 128, 1))
+        layers = [batched_linear(n_discriminators, a, b) for a, b in sizes]
+        self.weights = nn.ParameterList(weight for weight, _ in layers)
+        self.biases = nn.ParameterList(bias for _, bias in layers)
+
+    def forward(self, latents: Tensor, fixed: bool = False) -> Tensor:
+        """Classify latents of shape (V - 1, m, d): logits of shape (V - 1, m).
+
+        Fixed discriminators let gradients through, but not into their parameters.
+        """
+        layers = zip(self.weights, self.biases, strict=True)
+        for layer, (weight, bias) in enumerate(layers):
+            if layer:
+                latents = F.leaky_relu(latents, self.SLOPE)
+            if fixed:
+                weight, bias = weight.detach(), bias.detach()
+            latents = torch.baddbmm(bias, latents, weight)
+        return latents.squeeze(-1)
+
+
+def chance_loss(n_modalities: int) -> float:
+    """Return the loss of discriminators whose every probability is 1/2."""
+    return 2 * math.log(2) * (n_modalities - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialObjective(Objective):
+    """Objective of a network that is trained against `Discriminators`.
+
+    With the reference r, discriminators D_v minimise
+    ``sum_v -log(1 - D_v(H_v)) - log D_v(H_r)``, and the network minimises the terms of
+    a subclass and ``adversarial_weight * sum_v -log D_v(H_v)``. The net holds the
+    discriminators as its part 'discriminators'; without that part there is no
+    adversarial term.
+
+    Parameters
+    ----------
+    adversarial_weight : float
+        Weight of the generator loss.
+    reference : int
+        Position of the reference modality.
+    alternate : bool
+        Whether network and discriminators are trained on every other batch each.
+        Otherwise both are trained on every batch, from one pass of the encoders.
+    discriminator_rest : float
+        Discriminators skip a batch on which their loss, relative to that of chance, is
+        lower than this.
+    """
+
+    adversarial_weight: float
+    reference: int
+    alternate: bool
+    discriminator_rest: float
+
+    def network_terms(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Compute all terms but the generator loss; parameters are those of `terms`."""
+        raise NotImplementedError
+
+    def terms(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Compute the terms of the network, the generator loss included."""
+        terms = self.network_terms(net, latents, observed)
+        if "discriminators" in net.parts_:
+            terms["generator"] = self.generator_loss(net, latents, observed)
+        return terms
+
+    def step(self, net: DeepNet, batch: Any) -> dict[str, Tensor]:
+        """Train the discriminators, then the network, or one of them in turn."""
+        has_adversary = "discriminators" in net.parts_
+        turns = self.alternate and has_adversary
+        trains_network = not turns or net.step_ % 2 == 0
+        with nullcontext() if trains_network else torch.no_grad():
+            latents, observed = net.encode(batch)
+        adversary: dict[str, Tensor] = {}
+        if has_adversary and not (turns and trains_network):
+            adversary = self._train_discriminators(net, latents.detach(), observed)
+        if not trains_network:
+            return adversary
+        terms = self.terms(net, latents, observed)
+        return net.minimize(terms, self.weights(net.progress_)) | adversary
+
+    def losses(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Compute every term; 'total' includes the loss of the discriminators."""
+        losses = super().losses(net, latents, observed)
+        if "discriminators" not in net.parts_:
+            return losses
+        loss, _ = self.discriminator_loss(net, latents, observed)
+        return losses | {"discriminator": loss, "total": losses["total"] + loss}
+
+    def _train_discriminators(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> dict[str, Tensor]:
+        loss, accuracy = self.discriminator_loss(net, latents, observed)
+        learns = loss.detach() > self.discriminator_rest * chance_loss(len(latents))
+        # a product instead of a branch, which would wait for the device
+        net.minimize_part("discriminators", loss * learns)
+        return {"discriminator": loss, "accuracy": accuracy}
+
+    def discriminator_loss(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the loss and the accuracy of the discriminators.
+
+        Parameters
+        ----------
+        net : DeepNet
+            The net.
+        latents : tensor of shape (V, m, d)
+            Latents of the batch.
+        observed : tensor of bool of shape (m, V) or None
+            Which modalities of a sample are observed; None is all.
+
+        Returns
+        -------
+        loss, accuracy : tensor of shape ()
+            Cross-entropy, summed over discriminators, and share of correct decisions.
+        """
+        others, reference = self._split(latents)
+        logits = _logits(net, torch.cat([others, reference], dim=1))
+        of_others, of_reference = logits.chunk(2, 1)
+        others_observed, reference_observed = self._split_observed(observed)
+        loss = adversarial_cross_entropy(
+            of_others, False, others_observed
+        ) + adversarial_cross_entropy(of_reference, True, reference_observed)
+        correct = torch.cat([of_others < 0, of_reference > 0]).to(loss)
+        if others_observed is None or reference_observed is None:
+            return loss, correct.mean()
+        counted = torch.cat([others_observed, reference_observed])
+        return loss, (correct * counted).sum() / torch.clamp_min(counted.sum(), 1)
+
+    def generator_loss(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> Tensor:
+        """Compute the loss of encoders whose latents differ from the reference's."""
+        others, _ = self._split(latents)
+        logits = _logits(net, others, fixed=True)
+        others_observed, _ = self._split_observed(observed)
+        return adversarial_cross_entropy(logits, True, others_observed)
+
+    def _split(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the latents of the other modalities, and the reference as often."""
+        sides = latents[: self.reference], latents[self.reference + 1 :]
+        nonempty = [side for side in sides if len(side)]
+        # of the first or last reference, the others are a view: nothing is copied
+        others = nonempty[0] if len(nonempty) == 1 else torch.cat(nonempty)
+        return others, latents[self.reference].expand_as(others)
+
+    def _split_observed(
+        self, observed: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        return (None, None) if observed is None else self._split(observed.mT)
+
+
+def _logits(net: DeepNet, latents: Tensor, *, fixed: bool = False) -> Tensor:
+    with net.precision():
+        return net.parts_["discriminators"](latents, fixed).to(latents)

@@ -1,0 +1,529 @@
+"""The base of all deep estimators: data, restarts, checkpoints, outputs."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import joblib
+import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+from torch.utils.data import Dataset
+
+import mmfusion
+from mmfusion._options import by_modality
+from mmfusion._scaling import SCALINGS
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
+from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike, RandomStateLike
+from mmfusion._validation import ModalityTags, refuse_empty_samples
+from mmfusion.nn._callbacks import Report
+from mmfusion.nn._checkpoint import make_checkpoint_folder
+from mmfusion.nn._data import Batches, Preparation, Rows
+from mmfusion.nn._distributed import broadcast
+from mmfusion.nn._encoders import check_encoder, latent_width, make_encoder
+from mmfusion.nn._isolation import drawing, isolated
+from mmfusion.nn._net import DeepNet
+from mmfusion.nn._network import FusionNetwork, Outputs
+from mmfusion.nn._phases import Phase, begin_phase
+from mmfusion.nn._restarts import TrainingPlan, run_restarts
+from mmfusion.nn._settings import TrainingSettings
+from mmfusion.nn._state import to_arrays
+from mmfusion.nn._storage import StoredNetworkMixin
+from mmfusion.nn._trainer import Trainer, TrainerParamsMixin, resolve_settings
+from mmfusion.nn._training import (
+    OUTPUT_CHUNK_ROWS,
+    DivergenceError,
+    freeze_fusion_weights,
+    iterate_outputs,
+)
+
+LARGEST_SEED = 2**31 - 2
+DEFAULT_BATCH_SIZE = 50
+PROBE_ROWS = 8  # samples whose initial latents are part of a fingerprint
+
+
+class DeepEstimator(
+    ClassNamePrefixFeaturesOutMixin,
+    StoredNetworkMixin,
+    TransformerMixin,
+    TrainerParamsMixin,
+):
+    """An estimator that trains a network on modalities.
+
+    A subclass has the constructor parameters `encoders`, `scaling`, `n_init`,
+    `trainer`, `modalities` and `random_state`, gives its network in `_make_network`,
+    its training in `_make_phases`, and what it predicts in `_examine`.
+    """
+
+    encoders: Any
+    scaling: ByModality[str | None]
+    n_init: int
+    trainer: Trainer | None
+    modalities: ColumnSpecLike
+    random_state: RandomStateLike
+
+    n_iter_: int
+    _seed: int
+    _phase_epochs: tuple[int, ...]
+
+    # value of every option that a Trainer may leave open
+    _trainer_defaults: ClassVar[Mapping[str, Any]]
+    # modules that have learning rates of their own
+    _trained_modules: ClassVar[Sequence[str]] = ("network",)
+    # criteria by which restarts and epochs may be compared
+    _selection_criteria: ClassVar[Sequence[str]] = ("total",)
+    # what to change if every restart has problems
+    _remedy: ClassVar[str] = "raise n_init"
+
+    _parameter_constraints: ClassVar[dict] = {
+        "encoders": [None, Integral, list, tuple, dict, callable],
+        "scaling": [StrOptions(set(SCALINGS)), None, dict],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "trainer": [Trainer, None],
+        "modalities": ["array-like", str, dict, INTEGER, None],
+        "random_state": ["random_state"],
+    }
+
+    # Hooks of subclasses
+
+    def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
+        """Make the network from encoders with latents of one width."""
+        raise NotImplementedError
+
+    def _make_parts(self, network: FusionNetwork) -> dict[str, nn.Module]:
+        """Make the modules that belong to the training only, such as discriminators."""
+        return {}
+
+    def _make_phases(self, n_samples: int, settings: TrainingSettings) -> list[Phase]:
+        """Return the phases of the training, in order."""
+        raise NotImplementedError
+
+    def _examine(self, net: DeepNet, data: Batches) -> tuple[np.ndarray, list[str]]:
+        """Return predictions of the training data, and what is unhealthy."""
+        raise NotImplementedError
+
+    def _learned(self, net: DeepNet) -> dict[str, Any]:
+        """Return the attributes of an estimator that is fitted to a net."""
+        return {
+            "_net": net,
+            "_made_with": self._network_params(),
+            "_n_features_out": net.module_.width,
+            "history_": list(net.history),
+            "n_iter_": len(net.history),
+        }
+
+    def _publish(self, net: DeepNet, predictions: np.ndarray) -> Self:
+        """Set the fitted attributes."""
+        self.__dict__ |= self._learned(net)
+        return self
+
+    def _check_n_samples(self, n_samples: int) -> None:
+        """Refuse data of too few samples to be fitted."""
+        if n_samples < 2:
+            raise ValueError(f"n_samples={n_samples} should be at least 2")
+
+    def _auto_batch_size(self) -> int:
+        """Return the batch size that 'auto' stands for."""
+        return DEFAULT_BATCH_SIZE
+
+    # Training
+
+    @fit_context(prefer_skip_nested_validation=False)
+    @isolated()
+    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, torch Dataset, or array-like of shape \
+                (n_samples, n_features)
+            The data; see the user guide on input. Items of a Dataset are tuples or
+            dicts with one array per modality.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        settings = self._settings()
+        make_checkpoint_folder(settings.checkpoint_dir)
+        rows, shapes = self._rows(X, reset=True)
+        random_state = broadcast(check_random_state(self.random_state))
+        self._preparation = self._fit_preparation(rows, shapes)
+        data = self._batches(rows, settings)
+        plan = self._plan(data, settings, random_state)
+        # scikit-learn's callbacks, from 1.9 on
+        task = None
+        if hasattr(self, "_init_callback_context"):
+            task = self._init_callback_context(
+                max_subtasks=len(plan.phases) * self.n_init, sequential_subtasks=False
+            ).call_on_fit_task_begin(estimator=self, X=X, y=y)
+            plan.report = partial(self._report, task, X, y, data)
+        best, self.init_scores_ = run_restarts(plan, settings.n_jobs)
+        if best.net is None or best.predictions is None:
+            raise DivergenceError(
+                "a loss or the network became NaN or infinite in every restart: "
+                f"{_divergence_remedy(data)}"
+            )
+        if best.problems:
+            warnings.warn(
+                f"{type(self).__name__} is not healthy after {self.n_init} restarts: "
+                f"{'; '.join(best.problems)}. To mend it, {self._remedy}",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        self.loss_ = best.score
+        self._publish(best.net, best.predictions)
+        if task is not None:
+            task.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes={}
+            )
+        return self
+
+    def _plan(
+        self,
+        data: Batches,
+        settings: TrainingSettings,
+        random_state: np.random.RandomState,
+    ) -> TrainingPlan:
+        """Plan the restarts of a fit."""
+        self._check_encoders(data, settings)
+        phases = self._make_phases(len(data), settings)
+        seeds = random_state.randint(LARGEST_SEED, size=self.n_init)
+        # of a later partial_fit
+        self._seed = int(seeds[0])
+        self._phase_epochs = tuple(phase.n_epochs for phase in phases)
+        phases = [
+            replace(phase, sampler=phase.sampler.fit(data, random_state))
+            if phase.n_epochs
+            else phase
+            for phase in phases
+        ]
+        return TrainingPlan(
+            phases=phases,
+            make_net=self._make_net,
+            examine=self._examine,
+            data=data,
+            settings=settings,
+            seeds=seeds.tolist(),
+            fingerprints=self._fingerprints(data, settings, phases, seeds),
+        )
+
+    def _report(
+        self, task: Any, X: Any, y: Any, data: Batches, phase: Phase, position: int
+    ) -> Report:
+        """Make the callback that reports a training to scikit-learn's callbacks."""
+
+        def fitted(net: DeepNet) -> dict[str, Any]:
+            if phase.learns_weights:
+                freeze_fusion_weights(net, data)
+            return self._learned(net)
+
+        training = task.subcontext(
+            phase.name, task_id=position, max_subtasks=phase.n_epochs
+        )
+        return Report(training, self, X, y, fitted)
+
+    @fit_context(prefer_skip_nested_validation=False)
+    @isolated()
+    def partial_fit(self, X: ModalitiesLike, y: object = None) -> Self:
+        """Train for one epoch on some of the data.
+
+        The calls run through the phases of the training, one epoch each; learning
+        rates fall over as many calls as a phase has epochs, and the last phase takes
+        all further calls. Number of epochs and scaling are those of the first call.
+        There are no restarts.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, torch Dataset, or array-like of shape \
+                (n_samples, n_features)
+            Some samples; in the first call, enough for a fit.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self
+            The estimator; what it predicted for these samples is in its attributes.
+        """
+        settings = self._settings()
+        make_checkpoint_folder(settings.checkpoint_dir)
+        first = not hasattr(self, "_net")
+        rows, shapes = self._rows(X, reset=first)
+        phases = self._make_phases(len(rows), settings)
+        if first:
+            self._preparation = self._fit_preparation(rows, shapes)
+            random_state = broadcast(check_random_state(self.random_state))
+            self._seed = int(random_state.randint(LARGEST_SEED))
+            self._phase_epochs = tuple(phase.n_epochs for phase in phases)
+        data = self._batches(rows, settings)
+        n_calls = 0 if first else self.n_iter_
+        with isolated(self._seed + n_calls) as order:
+            if first:
+                self._check_encoders(data, settings)
+            net = self._make_net(settings.callbacks) if first else self._net
+            self._train_epoch(net, phases, data, settings, n_calls, order)
+        try:
+            if not math.isfinite(net.history[-1]["train_loss"]):
+                raise DivergenceError("a loss became NaN or infinite")
+            predictions, _ = self._examine(net, data)
+        except DivergenceError as error:
+            raise DivergenceError(
+                f"training diverged in call {n_calls + 1} of partial_fit ({error}): "
+                f"begin again with a clone, and {_divergence_remedy(data)}"
+            ) from error
+        return self._publish(net, predictions)
+
+    def _train_epoch(
+        self,
+        net: DeepNet,
+        phases: list[Phase],
+        data: Batches,
+        settings: TrainingSettings,
+        n_calls: int,
+        order: torch.Generator,
+    ) -> None:
+        """Train for the epoch that comes after some calls."""
+        done, position = n_calls, 0
+        while position < len(phases) - 1 and done >= self._phase_epochs[position]:
+            done -= self._phase_epochs[position]
+            position += 1
+        n_epochs = self._phase_epochs[position]
+        phase = replace(phases[position], n_epochs=n_epochs)
+        sampler = phase.sampler.fit(data, np.random.RandomState(self._seed))
+        epoch = sampler.epoch(data, settings.n_batch_samples, order)
+        begin_phase(net, phase, done)
+        net.partial_fit(epoch, epochs=1)
+        if phase.learns_weights:
+            freeze_fusion_weights(net, data)
+        if done + 1 == n_epochs and phase.compete is not None:
+            phase.compete(net, epoch)
+
+    # Data and networks
+
+    def _settings(self) -> TrainingSettings:
+        """Return the options of the trainer, with the defaults of the method."""
+        settings = resolve_settings(
+            self.trainer,
+            self._trainer_defaults,
+            self._trained_modules,
+            self._selection_criteria,
+        )
+        if settings.batch_size == "auto":
+            return replace(settings, batch_size=self._auto_batch_size())
+        return settings
+
+    def _rows(
+        self, X: ModalitiesLike, *, reset: bool
+    ) -> tuple[Rows, list[tuple[int, ...]]]:
+        """Validate X; return its rows and the shape of a sample by modality."""
+        if isinstance(X, Dataset):
+            rows = Rows(X)
+            frame = self._validate(rows.first(), reset=reset)
+            rows.reorder(frame.names)
+        else:
+            frame = self._validate(X, reset=reset)
+            refuse_empty_samples(frame)
+            rows = Rows(frame.blocks, frame.observed)
+        if reset:
+            self._check_n_samples(len(rows))
+        return rows, [block.shape[1:] for block in frame.blocks]
+
+    def _fit_preparation(
+        self, rows: Rows, shapes: list[tuple[int, ...]]
+    ) -> Preparation:
+        names = list(self.modality_names_in_)
+        scalings = by_modality(self.scaling, names, "scaling", "auto")
+        return Preparation.fit(rows, scalings, shapes, [str(name) for name in names])
+
+    def _batches(self, rows: Rows, settings: TrainingSettings) -> Batches:
+        return Batches(rows, self._preparation, settings.device, settings.full_dtype)
+
+    def _check_encoders(self, data: Batches, settings: TrainingSettings) -> None:
+        """Check the output of encoders that users make for a batch."""
+        names = self.modality_names_in_.tolist()
+        options = by_modality(self.encoders, names, "encoders")
+        if not any(callable(option) for option in options):
+            return
+        module = self._make_net([]).module_
+        inputs, _ = data.batch(np.arange(len(data))[: settings.n_batch_samples])
+        for encoder, x, name in zip(module.encoders, inputs, names, strict=True):
+            with drawing():
+                check_encoder(encoder, x, module.width, name)
+
+    def _make_net(self, callbacks: list[Any]) -> DeepNet:
+        """Make a net, its weights drawn from the generator of `isolated`."""
+        settings = self._settings()
+        with drawing():
+            encoders, width = self._make_encoders()
+            network = self._make_network(encoders, width).to(settings.full_dtype)
+            return DeepNet(
+                network,
+                parts=self._make_parts(network),
+                separate=tuple(self._trained_modules),
+                betas=settings.betas,
+                clip_norm=settings.clip_norm,
+                schedule=settings.lr_schedule,
+                autocast=settings.autocast,
+                device=settings.device,
+                compile=settings.compile,
+                batch_size=settings.n_batch_samples,
+                callbacks=callbacks,
+                verbose=0,
+            ).initialize()
+
+    def _make_encoders(self) -> tuple[list[nn.Module], int]:
+        """Make the encoders, and return the width that their latents have in common."""
+        names = [str(name) for name in self.modality_names_in_]
+        shapes = self._preparation.shapes
+        options = by_modality(self.encoders, names, "encoders")
+        encoders = [
+            make_encoder(*each) for each in zip(options, shapes, names, strict=True)
+        ]
+        widths = [
+            latent_width(*each) for each in zip(encoders, shapes, names, strict=True)
+        ]
+        if len(set(widths)) > 1:
+            found = dict(zip(names, widths, strict=True))
+            raise ValueError(
+                f"the encoders make latents of different widths, {found}; fusion adds "
+                "them up: give encoders of one width"
+            )
+        return encoders, widths[0]
+
+    def _fingerprints(
+        self,
+        data: Batches,
+        settings: TrainingSettings,
+        phases: list[Phase],
+        seeds: np.ndarray,
+    ) -> list[str]:
+        """Hash, by phase, what a checkpoint must share with this fit to be resumed.
+
+        That of a phase leaves out what only later ones use, so that a search over the
+        options of a later phase resumes the earlier ones.
+        """
+        if settings.checkpoint_dir is None:
+            return []
+        with isolated(int(seeds[0])), torch.no_grad():
+            module = self._make_net([]).module_
+            # modules of one description and the same weights may compute other things
+            latents = module.encode(*data.batch(np.arange(len(data))[:PROBE_ROWS]))
+        shared = [
+            mmfusion.__version__,
+            torch.__version__,
+            [str(name) for name in self.modality_names_in_],
+            data.digest(),
+            repr(self.scaling),
+            str(module),
+            list(to_arrays(module.state_dict()).items()),
+            to_arrays(latents),
+            seeds,
+            settings.description(),
+        ]
+        described = [phase.description() for phase in phases]
+        described[-1] += [settings.selection, settings.selection_every]
+        return [
+            joblib.hash([shared, described[: position + 1]])
+            for position in range(len(phases))
+        ]
+
+    # Outputs
+
+    @isolated()
+    def transform(self, X: ModalitiesLike) -> np.ndarray:
+        """Fuse new samples.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, torch Dataset, or array-like of shape \
+                (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, latent_width)
+            The fused latents.
+        """
+        return self._collect(X, lambda outputs: outputs.fused)[0]
+
+    @isolated()
+    def modality_latents(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
+        """Encode new samples, modality by modality.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, torch Dataset, or array-like of shape \
+                (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n_samples, latent_width)
+            Latents by modality; rows of samples that lack it are NaN. `transform`
+            returns their weighted sum.
+        """
+        by_sample, observed = self._collect(X, lambda out: out.latents.movedim(0, 1))
+        latents = by_sample.swapaxes(0, 1)
+        if observed is not None:
+            latents[~observed.T] = np.nan
+        return dict(zip(self.modality_names_in_.tolist(), latents, strict=True))
+
+    def _collect(
+        self, X: ModalitiesLike, read: Callable[[Outputs], torch.Tensor]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return something of the outputs for all samples, and what is observed."""
+        check_is_fitted(self)
+        rows, _ = self._rows(X, reset=False)
+        pieces = [
+            read(outputs).cpu().numpy()
+            for outputs in iterate_outputs(self._net, rows, self._preparation)
+        ]
+        with np.errstate(over="ignore"):
+            values = np.concatenate(pieces).astype(rows.dtype, copy=False)
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"outputs of the network do not fit {rows.dtype}: give X as float64"
+            )
+        return values, rows.observed
+
+    @property
+    def module_(self) -> FusionNetwork:
+        """The trained network."""
+        check_is_fitted(self)
+        return self._net.module_
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(missing=True, sparse=True, images=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _divergence_remedy(data: Batches) -> str:
+    """Return what to change where a training diverges."""
+    largest, name = max(
+        (float(x.abs().max()), data.prepare.name(v))
+        for _, (inputs, _) in data.chunks(OUTPUT_CHUNK_ROWS)
+        for v, x in enumerate(inputs)
+    )
+    return (
+        "lower trainer__lr, trainer__pretrain_lr or the weights of the loss terms, set "
+        "trainer__clip_norm, or look for extreme values: the largest after scaling is "
+        f"{largest:.3g}, in {name}"
+    )

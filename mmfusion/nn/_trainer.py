@@ -1,0 +1,319 @@
+"""Trainer: how the network of a deep estimator is trained."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from sklearn.base import BaseEstimator
+from skorch.callbacks import Callback
+
+from mmfusion._sklearn_compat import (
+    INTEGER,
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+)
+from mmfusion._typing import DeviceLike
+from mmfusion.nn._devices import resolve_device
+from mmfusion.nn._settings import (
+    POSITIVE,
+    TrainingSettings,
+    check_betas,
+    check_rates,
+    merge_by_module,
+)
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+_COUNT_OR_0 = Interval(Integral, 0, None, closed="left")
+_AUTO = StrOptions({"auto"})
+# parameters that do not change the network that a training ends with
+NOT_OF_THE_NETWORK = (
+    "callbacks",
+    "checkpoint_dir",
+    "checkpoint_every",
+    "n_jobs",
+    "verbose",
+)
+
+
+class Trainer(BaseEstimator):
+    """Options of the training of a deep estimator.
+
+    A deep estimator takes a Trainer as its parameter ``trainer``, so that a search
+    names the options ``trainer__lr``, ``trainer__max_epochs`` and so on. Options that
+    are None have the default of the method, which its own page lists; without a
+    trainer all have.
+
+    Parameters
+    ----------
+    max_epochs : int or 'auto', default=None
+        Number of epochs of the main phase; 'auto' makes at least 400 batches.
+    pretrain_epochs : int or 'auto', default=None
+        Number of epochs of pretraining, in methods that have it; 0 leaves it out.
+        'auto' is at least 10, and at least 400 batches.
+    batch_size : int or 'auto', default=None
+        Samples of a batch; 'auto' is 50, or twice the number of clusters if that is
+        more.
+    lr : float or dict of str to float, default=None
+        Learning rate of the main phase. A number is that of the network; a dict holds
+        rates by module, such as 'network', 'attention' and 'discriminators'. Modules
+        that are not named keep the default of the method, or follow the network if
+        they have none.
+    pretrain_lr : float or dict of str to float, default=None
+        Learning rate of pretraining, in the same form.
+    betas : pair of float or dict of str to pair of float, default=None
+        Coefficients of Adam for the running means of the gradient and of its square,
+        in the same form.
+    lr_schedule : {'cosine', 'constant'}, default=None
+        Course of the learning rates over each phase; 'cosine' lowers them to a
+        hundredth.
+    clip_norm : float, default=None
+        Largest norm of the gradient of the network; infinity is no limit.
+    alternate : bool, default=None
+        Whether network and discriminators are trained on every other batch each.
+        Otherwise both are trained on every batch.
+    discriminator_rest : float, default=None
+        Discriminators skip batches on which their loss is below this share of the
+        loss of chance, so that they cannot win. 0 never skips.
+    selection : str, default=None
+        Criterion by which restarts and epochs are compared; 'total' is the whole
+        objective, others are those of the method.
+    selection_every : int, default=None
+        Number of epochs of the main phase between evaluations, of which the best is
+        kept. 0 keeps the last epoch.
+    device : str or torch.device, default='auto'
+        Device to train on; 'auto' is CUDA where it is available, and otherwise the CPU.
+    dtype : {'float32', 'float64', 'bfloat16'}, default='float32'
+        Floating-point type to train in; 'bfloat16' is mixed precision.
+    compile : bool, default=False
+        Whether the network goes through ``torch.compile``.
+    callbacks : list of skorch callbacks, default=None
+        Callbacks of every phase. ``net.history[-1]`` holds the losses of an epoch.
+        Callbacks of scikit-learn, from 1.9 on, go to ``set_callbacks`` of the
+        estimator.
+    checkpoint_dir : str or Path, default=None
+        Folder for checkpoints. A `fit` with the same parameters and data, by the same
+        versions of mmfusion and torch, resumes the training that it finds there, and
+        ends as if it had not been interrupted. A damaged checkpoint is ignored, with a
+        warning.
+    checkpoint_every : int, default=10
+        Number of epochs between two checkpoints.
+    n_jobs : int, default=None
+        Number of restarts at a time, in processes of joblib.
+    verbose : int, default=0
+        Whether to show a progress bar.
+
+    See Also
+    --------
+    EAMCClusterer : A clusterer with adversarial training.
+
+    Examples
+    --------
+    >>> from mmfusion import EAMCClusterer, Trainer
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> X, y = make_multimodal_blobs(random_state=0)
+    >>> trainer = Trainer(pretrain_epochs=10, max_epochs=5, device="cpu")
+    >>> clusterer = EAMCClusterer(
+    ...     3, encoders=[16, 8], trainer=trainer, random_state=0
+    ... )
+    >>> clusterer.fit(X).n_iter_
+    15
+    >>> clusterer = clusterer.set_params(trainer__max_epochs=2)
+    >>> clusterer.fit(X).n_iter_
+    12
+    """
+
+    _parameter_constraints: dict = {
+        "max_epochs": [_AUTO, _COUNT_OR_0, None],
+        "pretrain_epochs": [_AUTO, _COUNT_OR_0, None],
+        "batch_size": [_AUTO, Interval(Integral, 2, None, closed="left"), None],
+        "lr": [POSITIVE, dict, None],
+        "pretrain_lr": [POSITIVE, dict, None],
+        "betas": [tuple, list, dict, None],
+        "lr_schedule": [StrOptions({"cosine", "constant"}), None],
+        "clip_norm": [Interval(Real, 0, math.inf, closed="right"), None],
+        "alternate": ["boolean", None],
+        "discriminator_rest": [Interval(Real, 0, 1, closed="left"), None],
+        "selection": [str, None],
+        "selection_every": [_COUNT_OR_0, None],
+        "device": [str, torch.device],
+        "dtype": [StrOptions({"float32", "float64", "bfloat16"})],
+        "compile": ["boolean"],
+        "callbacks": [list, None],
+        "checkpoint_dir": [str, Path, None],
+        "checkpoint_every": [_COUNT],
+        "n_jobs": [INTEGER, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        max_epochs: int | str | None = None,
+        pretrain_epochs: int | str | None = None,
+        batch_size: int | str | None = None,
+        lr: float | Mapping[str, float] | None = None,
+        pretrain_lr: float | Mapping[str, float] | None = None,
+        betas: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
+        lr_schedule: str | None = None,
+        clip_norm: float | None = None,
+        alternate: bool | None = None,
+        discriminator_rest: float | None = None,
+        selection: str | None = None,
+        selection_every: int | None = None,
+        device: DeviceLike = "auto",
+        dtype: str = "float32",
+        compile: bool = False,
+        callbacks: list[Callback] | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 10,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.max_epochs = max_epochs
+        self.pretrain_epochs = pretrain_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.pretrain_lr = pretrain_lr
+        self.betas = betas
+        self.lr_schedule = lr_schedule
+        self.clip_norm = clip_norm
+        self.alternate = alternate
+        self.discriminator_rest = discriminator_rest
+        self.selection = selection
+        self.selection_every = selection_every
+        self.device = device
+        self.dtype = dtype
+        self.compile = compile
+        self.callbacks = callbacks
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+
+def resolve_settings(
+    trainer: Trainer | None,
+    defaults: Mapping[str, Any],
+    modules: Sequence[str],
+    criteria: Sequence[str],
+) -> TrainingSettings:
+    """Check a trainer and fill in the defaults of a method.
+
+    Parameters
+    ----------
+    trainer : Trainer or None
+        The trainer; None is one without options.
+    defaults : dict of str to object
+        Value of every option that the trainer may leave open.
+    modules : sequence of str
+        Modules of the method with learning rates of their own.
+    criteria : sequence of str
+        Criteria of selection.
+
+    Returns
+    -------
+    TrainingSettings
+        The settings.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range, the device is not available, or the folder of
+        checkpoints cannot be written.
+    TypeError
+        If a callback is none.
+    """
+    trainer = Trainer() if trainer is None else trainer
+    trainer._validate_params()
+    given = trainer.get_params(deep=False)
+    for name in ("lr", "pretrain_lr", "betas"):
+        given[name] = merge_by_module(given[name], defaults[name], modules, name)
+    values = dict(given)
+    for name, value in defaults.items():
+        if values[name] is None:
+            values[name] = value
+    values["lr"] = check_rates(values["lr"], "lr")
+    values["pretrain_lr"] = check_rates(values["pretrain_lr"], "pretrain_lr")
+    values["betas"] = check_betas(values["betas"])
+    if values["selection"] not in criteria:
+        raise ValueError(
+            f"selection={values['selection']!r} is none of {sorted(criteria)}"
+        )
+    clip_norm = values["clip_norm"]
+    values["clip_norm"] = None if clip_norm in (None, math.inf) else float(clip_norm)
+    values["device"] = resolve_device(values["device"])
+    values["callbacks"] = _checked_callbacks(values["callbacks"])
+    folder = values["checkpoint_dir"]
+    values["checkpoint_dir"] = None if folder is None else Path(folder)
+    values["verbose"] = bool(values["verbose"])
+    return TrainingSettings(**values)
+
+
+def _checked_callbacks(callbacks: list[Any] | None) -> list[Any]:
+    """Return callbacks of skorch, or pairs of a name and one."""
+    for callback in callbacks or []:
+        named = isinstance(callback, tuple) and len(callback) == 2
+        found = callback[1] if named else callback
+        if not isinstance(found, Callback) and not (
+            isinstance(found, type) and issubclass(found, Callback)
+        ):
+            raise TypeError(
+                f"callbacks holds {callback!r}, which is neither a skorch callback nor "
+                "a pair (name, callback); those of scikit-learn go to set_callbacks"
+            )
+    return callbacks or []
+
+
+class TrainerParamsMixin(CallbackSupportMixin, BaseEstimator):
+    """An estimator whose parameter `trainer` has options even where it is None.
+
+    scikit-learn reaches nested parameters through objects only. Here those of a
+    default Trainer stand in for None, and setting one makes a Trainer, so that a
+    search over ``trainer__lr`` works on the default estimator.
+    """
+
+    trainer: Trainer | None
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters of this estimator and of its trainer.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the parameters of nested estimators.
+
+        Returns
+        -------
+        dict of str to object
+            Values by parameter name.
+        """
+        params = super().get_params(deep=deep)
+        if deep and params["trainer"] is None:
+            options = Trainer().get_params()
+            params |= {f"trainer__{name}": value for name, value in options.items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set the parameters of this estimator and of its trainer.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by parameter name.
+
+        Returns
+        -------
+        self
+            The estimator.
+        """
+        nested = any(name.startswith("trainer__") for name in params)
+        if nested and params.get("trainer", self.trainer) is None:
+            params["trainer"] = Trainer()
+        return super().set_params(**params)
