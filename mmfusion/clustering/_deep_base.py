@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClusterMixin
@@ -32,7 +33,7 @@ class BaseDeepClusterer(ClusterMixin, DeepEstimator):
 
     n_clusters: int | None
 
-    _selection_criteria = ("clustering", "total")
+    _selection_criteria: ClassVar[Sequence[str]] = ("clustering", "total")
     _remedy = "raise n_init or choose fewer clusters"
 
     _parameter_constraints = {
