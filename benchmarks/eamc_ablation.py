@@ -1,9 +1,9 @@
-"""What each part of EAMC, and each repair of it, is worth.
+"""Measure what each part of EAMC, and each repair of it, contributes.
 
     python benchmarks/eamc_ablation.py FOLDER --seeds 10 --out OUT.csv
 
 trains `EAMCClusterer` with its defaults, and with one thing changed at a time, on
-four sets. All variants of one seed that share a warm start are given the same one.
+four sets. All variants of one seed with the same pretraining resume one of them.
 To make the study affordable, encoders are small, every phase has 150 batches (the
 default is 400), and there is one restart. Classes are used to score, and for the number
 of clusters. One line per variant, set and seed is appended to OUT.csv, and a run that
@@ -32,50 +32,60 @@ from mmfusion.metrics import clustering_accuracy_score
 SETS = ("digits", "snareseq_2v", "webkb203_3v", "wikipedia693")
 STEPS = 150
 ENCODERS = (64, 32)
+BALANCE = dict(confidence_weight=0.0, balance_weight=1.0)
 VARIANTS = {
     "default": {},
     # parts of the method
-    "no game (warm start alone)": dict(max_epochs=0),
-    "no warm start": dict(pretrain_epochs=0),
+    "pretraining alone": dict(trainer__max_epochs=0),
+    "no pretraining": dict(trainer__pretrain_epochs=0),
     "no adversary": dict(adversarial_weight=0.0),
-    "no attention": dict(attention=False),
-    "neither": dict(adversarial_weight=0.0, attention=False),
-    "D_sc": dict(sim_weight=0.0, reg_weight=0.0),
-    "D_sim": dict(sc_weight=0.0, reg_weight=0.0),
-    "D_sc + D_sim": dict(reg_weight=0.0),
-    "D_sc + D_reg": dict(sim_weight=0.0),
-    "D_sim + D_reg": dict(sc_weight=0.0),
+    "no attention": dict(attention_temperature=None),
+    "neither": dict(adversarial_weight=0.0, attention_temperature=None),
+    "D_sc": dict(simplex_weight=0.0, confidence_weight=0.0),
+    "D_sim": dict(separation_weight=0.0, confidence_weight=0.0),
+    "D_sc + D_sim": dict(confidence_weight=0.0),
+    "D_sc + D_reg": dict(simplex_weight=0.0),
+    "D_sim + D_reg": dict(separation_weight=0.0),
     # repairs, undone
     "temperature 10": dict(attention_temperature=10.0),
-    "D_reg balances": dict(regularizer="balance"),
-    "D_reg balances, no warm start": dict(regularizer="balance", pretrain_epochs=0),
-    "L_att as a sum": dict(attention_reduction="sum"),
+    "D_reg balances": BALANCE,
+    "D_reg balances, no pretraining": BALANCE | dict(trainer__pretrain_epochs=0),
+    "L_att as a sum": dict(attention_weight="sum"),
     "gamma 10": dict(adversarial_weight=10.0),
-    "batches take turns": dict(alternate=True),
-    "discriminators never rest": dict(discriminator_rest=0.0, discriminator_lr=1e-3),
-    "one clustering module": dict(n_heads=1),
+    "batches take turns": dict(trainer__alternate=True),
+    "discriminators never rest": dict(
+        trainer__discriminator_rest=0.0, trainer__lr={"discriminators": 1e-3}
+    ),
+    "one clustering head": dict(n_clustering_heads=1),
     "size term of weight 1 from the start": dict(size_weight=1.0),
     # from random weights, as the paper does
     "paper": None,
-    "paper, rates repaired": dict(lr=1e-3, attention_lr=1e-3, discriminator_lr=1e-4),
+    "paper, rates repaired": dict(
+        trainer__lr={"network": 1e-3, "attention": 1e-3, "discriminators": 1e-4}
+    ),
 }
 
 
 def make(variant: str, n_clusters: int, n_samples: int, seed: int, folder: str):
-    """The estimator of a variant."""
+    """Make the estimator of a variant."""
     batch_size = max(50, 2 * n_clusters)
     epochs = math.ceil(STEPS / max(1, n_samples // batch_size))
-    common = dict(encoders=ENCODERS, random_state=seed, n_init=1, checkpoint_dir=folder)
+    common = dict(
+        encoders=ENCODERS, random_state=seed, n_init=1, trainer__checkpoint_dir=folder
+    )
     if variant.startswith("paper"):
         epochs = math.ceil(2 * STEPS / max(1, n_samples // 100))
         changed = VARIANTS[variant] or {}
         return EAMCClusterer.paper(
-            n_clusters, max_epochs=epochs, scaling="auto", **(common | changed)
+            n_clusters, trainer__max_epochs=epochs, scaling="auto", **(common | changed)
         )
-    lengths = dict(pretrain_epochs=epochs, max_epochs=epochs)
-    if variant.endswith("no warm start"):
-        lengths["max_epochs"] = 2 * epochs
-    return EAMCClusterer(n_clusters, **(common | lengths | VARIANTS[variant]))
+    lengths = dict(trainer__pretrain_epochs=epochs, trainer__max_epochs=epochs)
+    if variant.endswith("no pretraining"):
+        lengths["trainer__max_epochs"] = 2 * epochs
+    params = common | lengths | VARIANTS[variant]
+    if params.get("attention_weight") == "sum":
+        params["attention_weight"] = batch_size**2
+    return EAMCClusterer(n_clusters).set_params(**params)
 
 
 def load(folder: Path, name: str):

@@ -1,4 +1,4 @@
-"""Time of an epoch of EAMCClusterer's game beside a bare loop of the same arithmetic.
+"""Time an epoch of adversarial training of EAMCClusterer, and a bare loop of it.
 
     OMP_NUM_THREADS=1 python benchmarks/eamc_speed.py [--sweeps] [--compile]
 
@@ -104,9 +104,8 @@ class BareLoop:
         self.critics = nn.ModuleList()
         for v in range(len(self.encoders) - 1):
             layers = []
-            parts = zip(
-                net.discriminators_.weights, net.discriminators_.biases, strict=True
-            )
+            critics = net.parts_["discriminators"]
+            parts = zip(critics.weights, critics.biases, strict=True)
             for weight, bias in parts:
                 layers += [linear(weight[v], bias[v, 0]), nn.LeakyReLU(0.2)]
             self.critics.append(nn.Sequential(*layers[:-1]))
@@ -205,23 +204,28 @@ def linear(weight, bias):
 
 
 class Ours:
-    """The game of EAMCClusterer, epoch by epoch."""
+    """Adversarial training of EAMCClusterer, epoch by epoch."""
 
     def __init__(self, blocks, batch_size, alternate, compiled=False):
         import torch
 
         from mmfusion.clustering import EAMCClusterer
-        from mmfusion.nn._training import begin
+        from mmfusion.nn._phases import begin_phase
 
         clusterer = EAMCClusterer.paper(
-            N_CLUSTERS, alternate=alternate, batch_size=batch_size, compile=compiled
+            N_CLUSTERS,
+            trainer__alternate=alternate,
+            trainer__batch_size=batch_size,
+            trainer__compile=compiled,
         )
+        settings = clusterer._settings()
         rows, shapes = clusterer._rows(blocks, reset=True)
         clusterer._preparation = clusterer._fit_preparation(rows, shapes)
-        self.data, self.batch_size = clusterer._batches(rows), batch_size
+        self.data, self.batch_size = clusterer._batches(rows, settings), batch_size
         torch.manual_seed(0)
         self.net = clusterer._make_net([]).initialize()
-        begin(self.net, "game", 500)
+        _, adversarial = clusterer._make_phases(len(rows), settings)
+        begin_phase(self.net, adversarial)
 
     def epoch(self, generator):
         """Mean losses of an epoch of shuffled batches."""

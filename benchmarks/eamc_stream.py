@@ -4,7 +4,7 @@
 
 prints a Markdown table. Planted clusters of three modalities of 64 float32 features are
 written to a temporary folder chunk by chunk, and fitted as memory maps in a process of
-their own: one epoch of warm start and one of the game, small networks. Memory is what
+their own: one epoch of each phase, small networks. Memory is what
 the fit adds to the process at its peak: the anonymous memory, which is what the program
 holds, and the pages of the files, which the system takes back when it needs them, both
 sampled every 10 ms; and all that is resident, as the system counts it (VmHWM).
@@ -67,11 +67,13 @@ class MemoryWatch(threading.Thread):
         return self.most[field] - self.before[field]
 
 
-def make(**params):
-    from mmfusion.clustering import EAMCClusterer
+def make(batch_size):
+    from mmfusion import EAMCClusterer, Trainer
 
-    few = dict(encoders=[32, 16], pretrain_epochs=1, max_epochs=1, n_init=1)
-    return EAMCClusterer(N_CLUSTERS, **(few | params), random_state=0)
+    trainer = Trainer(pretrain_epochs=1, max_epochs=1, batch_size=batch_size)
+    return EAMCClusterer(
+        N_CLUSTERS, encoders=[32, 16], n_init=1, trainer=trainer, random_state=0
+    )
 
 
 def measure(n_samples, batch_size):
@@ -83,20 +85,20 @@ def measure(n_samples, batch_size):
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     warm = [rng.standard_normal((2000, N_FEATURES), np.float32) for _ in range(3)]
-    make(batch_size=batch_size).fit(warm)  # loads what torch and others load lazily
+    make(batch_size).fit(warm)  # loads what torch and others load lazily
     with tempfile.TemporaryDirectory() as folder:
         classes = write(Path(folder), n_samples)
         paths = [Path(folder) / f"modality_{v}.f32" for v in range(N_MODALITIES)]
         maps = [np.memmap(p, np.float32, "r").reshape(-1, N_FEATURES) for p in paths]
         data_mb = sum(block.nbytes for block in maps) / 2**20
-        clusterer, watch = make(batch_size=batch_size), MemoryWatch()
+        clusterer, watch = make(batch_size), MemoryWatch()
         watch.start()
         start = time.perf_counter()
         clusterer.fit(maps)
         seconds = time.perf_counter() - start
         watch.over.set()
         watch.join()
-        n_seen = n_samples + min(n_samples, 10_000)  # the warm start sees so many
+        n_seen = n_samples + min(n_samples, 10_000)  # pretraining sees so many
         found = adjusted_rand_score(classes, clusterer.labels_)
     print(
         f"| {n_samples:,} | {data_mb:.0f} | {seconds:.0f} | {n_seen / seconds:,.0f} "

@@ -1,4 +1,4 @@
-"""The command line: ``python -m mmfusion compare`` and ``python -m mmfusion list``."""
+"""Command line: ``python -m mmfusion compare``, ``list`` and ``warm-up``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mmfusion._text import one_line
 from mmfusion.benchmark import compare
 from mmfusion.benchmark._registry import (
     BASELINES,
-    BASELINES_ABOUT,
-    DATASETS,
-    METHODS,
+    BASELINES_DESCRIPTION,
+    NAMED_DATASETS,
+    NAMED_METHODS,
     choose_methods,
     load_datasets,
 )
-from mmfusion.benchmark._scores import DEFAULT_METRICS, METRICS
+from mmfusion.benchmark._scores import DEFAULT_METRICS, METRIC_NAMES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,31 +26,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, default=None
-        Those of the command line by default.
+        Arguments of the command; by default those of the command line.
 
     Returns
     -------
     int
-        Exit status: 0, 1 if every cell failed, 130 if interrupted. (Wrong usage, and
-        files that cannot be read or written, exit with status 2 and one line of error.)
+        Exit status: 0, 1 if every cell failed, 130 if interrupted. Wrong usage, and
+        files that cannot be read or written, exit with status 2 and one line of error.
     """
-    parser = _parser()
+    parser = _make_parser()
     options = parser.parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
     except KeyboardInterrupt:
-        print("Interrupted; the same command takes up the run.", file=sys.stderr)
+        print("Interrupted; the same command resumes the run.", file=sys.stderr)
         return 130
     except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
         parser.error(one_line(" ".join(str(error).split()) or type(error).__name__))
 
 
-def _list(options: argparse.Namespace) -> int:
-    _print(_catalogue())
+def _run_list(options: argparse.Namespace) -> int:
+    _print_text(_format_catalogue())
     return 0
 
 
-def _compare(options: argparse.Namespace) -> int:
+def _run_compare(options: argparse.Namespace) -> int:
     out = as_path(options.out, "--out")
     comparison = compare(
         choose_methods(options.methods),
@@ -62,47 +62,47 @@ def _compare(options: argparse.Namespace) -> int:
         verbose=True,
     )
     report = comparison.save(out)
-    _print(comparison.to_markdown())
-    _print(f"Report: {report}")
+    _print_text(comparison.to_markdown())
+    _print_text(f"Report: {report}")
     return int((comparison.frame["status"] == "failed").all())
 
 
-def _warm_up(options: argparse.Namespace) -> int:
+def _run_warm_up(options: argparse.Namespace) -> int:
     from mmfusion.alignment.dtw._precompile import compile_kernels  # loads numba
 
     total = 0.0
     for name, seconds in compile_kernels():
-        _print(f"{name:<24}{seconds:6.1f} s")
+        _print_text(f"{name:<24}{seconds:6.1f} s")
         total += seconds
-    _print(f"Compiled or found in the cache in {total:.1f} s.")
+    _print_text(f"Compiled or found in the cache in {total:.1f} s.")
     return 0
 
 
-def _catalogue() -> str:
+def _format_catalogue() -> str:
     sections: dict[str, Mapping[str, str]] = {
-        "Methods": {name: entry.about for name, entry in METHODS.items()}
-        | {BASELINES: BASELINES_ABOUT},
-        "Data sets": {name: entry.about for name, entry in DATASETS.items()}
-        | {"FILE.npz": "a file as mmfusion.datasets.save_npz writes it"},
-        "Metrics": dict.fromkeys(METRICS, ""),
+        "Methods": {name: entry.description for name, entry in NAMED_METHODS.items()}
+        | {BASELINES: BASELINES_DESCRIPTION},
+        "Data sets": {name: entry.description for name, entry in NAMED_DATASETS.items()}
+        | {"FILE.npz": "a file written by mmfusion.datasets.save_npz"},
+        "Metrics": dict.fromkeys(METRIC_NAMES, ""),
     }
     paragraphs = []
     for title, entries in sections.items():
-        lines = (f"  {name:<24}{about}".rstrip() for name, about in entries.items())
+        lines = (f"  {name:<24}{text}".rstrip() for name, text in entries.items())
         paragraphs.append("\n".join([title, *lines]))
     return "\n\n".join(paragraphs)
 
 
-COMMANDS = {"list": _list, "warm-up": _warm_up, "compare": _compare}
+COMMANDS = {"list": _run_list, "warm-up": _run_warm_up, "compare": _run_compare}
 
 
-def _print(text: str) -> None:
-    """Print in the terminal's encoding, which may lack characters."""
+def _print_text(text: str) -> None:
+    """Print a text; characters that the encoding of the terminal lacks are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mmfusion", description="Compare clusterers of multimodal data."
     )
@@ -114,8 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "compare",
         help="run methods on data sets and write a report",
-        description="Run methods on data sets and write a report. An interrupted run "
-        "is taken up by the same command.",
+        description="Run methods on data sets and write a report. The same command "
+        "resumes an interrupted run.",
     )
     run.add_argument(
         "--data",

@@ -166,7 +166,7 @@ def as_elements(collection: Iterable[Any], what: str) -> list[Any]:
         ) from error
 
 
-def as_dense_array(data: ArrayLike, what: str) -> np.ndarray:
+def as_dense_array(data: ArrayLike | Iterable[object], what: str) -> np.ndarray:
     """Convert an array of any package and dtype to one of NumPy.
 
     Parameters

@@ -21,10 +21,6 @@ FILES = {
 PENDING = (
     "CHANGELOG.md",
     "docs/examples",
-    "docs/guide/comparing.rst",
-    "mmfusion/benchmark",
-    "mmfusion/plotting",
-    "mmfusion/testing",
     "docs/guide/alignment.rst",
     "docs/guide/container.rst",
     "docs/guide/eamc.rst",

@@ -51,7 +51,8 @@ print(f"{clustering_accuracy_score(y, early.labels_):.3f}")
 _ = LossCurveDisplay.from_estimator(clusterer)
 
 # %%
-# Terms of the clustering, ``separation``, ``simplex`` and ``confidence``, should fall or stay; those of
+# The clustering terms ``separation``, ``simplex`` and ``confidence`` should fall or
+# stay; those of
 # the game need not. A discriminator that wins has a loss near 0, and teaches nothing.
 #
 # Attention

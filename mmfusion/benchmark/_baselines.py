@@ -1,38 +1,39 @@
-"""The baselines that every fusion method has to beat, none of which sees classes."""
+"""Baselines of fusion methods, none of which uses classes."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
+from sklearn.base import BaseEstimator
 from sklearn.cluster import SpectralClustering
 
+from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import as_modalities
 from mmfusion.fusion import EarlyFusionClusterer, SingleModalityClusterer
 
 
-def baselines(X: Any) -> dict[str, Any]:
-    """Make the baselines that papers forget, for data with these modalities.
+def baselines(X: ModalitiesLike) -> dict[str, BaseEstimator]:
+    """Make baseline clusterers for data with these modalities.
 
     ================================== ===============================================
-    name                               what it does
+    name                               method
     ================================== ===============================================
     ``modality <name>``, one for each  k-means on that modality, scaled by 'auto'
     ``best modality``                  the one of these with the largest silhouette
-    ``concatenation``                  k-means on the modalities side by side, as they
-                                       are
+    ``concatenation``                  k-means on the concatenated modalities, not
+                                       scaled
     ``standardised concatenation``     the same, every feature of variance 1
     ``spectral concatenation``         spectral clustering of the graph of nearest
-                                       neighbours in the concatenation that
-                                       `EarlyFusion` makes
+                                       neighbours in the output of `EarlyFusion`
     ================================== ===============================================
 
-    None of them sees classes; `compare` gives them the number of classes, as it does
-    every method.
+    None of them uses classes; `compare` sets the number of clusters to that of the
+    classes, as for every method.
 
     Parameters
     ----------
     X : Modalities, list or dict of array-like, or list of str
-        The data, or the names of the modalities.
+        Data, or the names of their modalities.
 
     Returns
     -------
@@ -46,8 +47,8 @@ def baselines(X: Any) -> dict[str, Any]:
 
     See Also
     --------
-    compare : Takes this function as it is, or what it returns.
-    mmfusion.SingleModalityClusterer : The first two.
+    compare : Compares clusterers; takes this function, or the dict it returns.
+    mmfusion.SingleModalityClusterer : Clusters a single modality.
 
     Examples
     --------
@@ -61,10 +62,7 @@ def baselines(X: Any) -> dict[str, Any]:
     standardised concatenation
     spectral concatenation
     """
-    given_names = (
-        isinstance(X, list | tuple) and X and all(isinstance(n, str) for n in X)
-    )
-    names = X if given_names else _names(X)
+    names = _modality_names(X)
     spectral = SpectralClustering(affinity="nearest_neighbors")
     return {
         **{f"modality {name}": SingleModalityClusterer(name) for name in names},
@@ -75,7 +73,9 @@ def baselines(X: Any) -> dict[str, Any]:
     }
 
 
-def _names(X: Any) -> tuple[str, ...]:
+def _modality_names(X: ModalitiesLike) -> Sequence[str]:
+    if isinstance(X, list | tuple) and X and all(isinstance(n, str) for n in X):
+        return X
     try:
         return as_modalities(X).names
     except (TypeError, ValueError) as error:

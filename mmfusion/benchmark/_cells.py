@@ -12,7 +12,8 @@ from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.base import clone
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
 from mmfusion import _blocks
@@ -25,7 +26,7 @@ Score = Callable[[Modalities, np.ndarray, np.ndarray], float]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Data, and the classes that they are scored against."""
+    """Data set: modalities, and the classes that clusterings are scored against."""
 
     name: str
     X: Modalities
@@ -33,11 +34,11 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return len(np.unique(self.y))
 
     def describe(self) -> str:
-        """Tell the size in one line."""
+        """Return the size in one line."""
         parts = [f"{len(self.y)} samples", f"{self.n_classes} classes"]
         parts += [
             f"{name} {_blocks.shape_name(block)}"
@@ -47,70 +48,72 @@ class Dataset:
         return ", ".join([*parts, f"{missing} cells missing"] if missing else parts)
 
     def __sizeof__(self) -> int:
-        # what dask takes for small it sends along with every cell
+        # dask sends objects that it takes for small along with every cell
         return sum(getattr(block, "nbytes", 2**20) for block in self.X.blocks)
 
 
 def run_cell(
     dataset: Dataset,
-    estimator: Any,
+    estimator: BaseEstimator,
     seed: int,
     outcome: dict[str, Any] | None,
     scores: Mapping[str, Score],
     trace: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fit, unless there is an outcome already, and score.
+    """Fit a clusterer, unless its outcome is given, and score its labels.
 
     Parameters
     ----------
     dataset : Dataset
         The data.
     estimator : clusterer
-        Unfitted.
+        The unfitted clusterer.
     seed : int
-        Orders the samples and seeds the clusterer.
+        Seed of the order of samples and of the clusterer.
     outcome : dict or None
-        That of an earlier run.
+        Outcome of an earlier run.
     scores : dict of str to callable
         Functions of (X, labels_true, labels_pred).
     trace : bool
-        Whether to trace memory.
+        Whether to measure the peak of memory.
 
     Returns
     -------
     outcome : dict
-        Of JSON types: ``labels`` (None if it failed), ``error``, ``traceback``,
+        Values of JSON types: ``labels`` (None if it failed), ``error``, ``traceback``,
         ``fit_seconds``, ``peak_memory_mb``, ``warnings``.
     scored : dict
         ``scores`` by name (those that could be computed), ``errors``, ``warnings``.
     """
-    # estimators parallelise if they are told to, not because the cells do
+    # an estimator runs in parallel by its own n_jobs, not by that of the cells
     with joblib.parallel_config(backend="threading", n_jobs=1):
         if outcome is None:
-            outcome = _fit(dataset, estimator, seed, trace)
-        return outcome, _score(dataset, outcome["labels"], scores)
+            outcome = _fit_clusterer(dataset, estimator, seed, trace)
+        return outcome, _score_labels(dataset, outcome["labels"], scores)
 
 
-def _fit(dataset: Dataset, estimator: Any, seed: int, trace: bool) -> dict[str, Any]:
+def _fit_clusterer(
+    dataset: Dataset, estimator: BaseEstimator, seed: int, trace: bool
+) -> dict[str, Any]:
     labels, error, where = None, None, None
     peak = None
     with Watch(trace=False) as watch:
         try:
-            model = prepare(estimator, dataset.n_classes, seed)
-            # not the generator that the clusterer draws from
+            model = prepare_clusterer(estimator, dataset.n_classes, seed)
+            # a generator apart: the clusterer draws from one of the same seed
             order = np.random.default_rng(seed).permutation(len(dataset.y))
             shuffled = dataset.X[order]
             with watch.measured():
                 found = model.fit_predict(shuffled)
             labels = np.empty(len(order), dtype=int)
-            labels[order] = _checked_labels(found, len(order))
+            labels[order] = _check_predicted_labels(found, len(order))
         except (Exception, SystemExit) as exception:
             labels, error = None, describe_error(exception)
             where = _encodable(traceback.format_exc())
     if trace and error is None:
-        # a fit of its own, since tracing slows down estimators that loop in Python
+        # in a second fit, since tracing slows down estimators that loop in Python
         with Watch(trace=True) as tracing, suppress(Exception, SystemExit):
-            again = prepare(estimator, dataset.n_classes, seed)
+            again = prepare_clusterer(estimator, dataset.n_classes, seed)
             with tracing.measured():
                 again.fit_predict(shuffled)
             peak = tracing.peak_memory_mb
@@ -125,7 +128,7 @@ def _fit(dataset: Dataset, estimator: Any, seed: int, trace: bool) -> dict[str, 
 
 
 def describe_error(error: BaseException) -> str:
-    """Return type and text of an error; not every one can be printed."""
+    """Return the type and the text of an error, if it has one that can be printed."""
     try:
         text = str(error)
     except Exception:
@@ -134,11 +137,11 @@ def describe_error(error: BaseException) -> str:
 
 
 def _encodable(text: str) -> str:
-    """Write what cannot be encoded, as in names of foreign files, by its code."""
+    """Escape characters that UTF-8 cannot encode, as in names of foreign files."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _score(
+def _score_labels(
     dataset: Dataset, labels: list[int] | None, scores: Mapping[str, Score]
 ) -> dict[str, Any]:
     values: dict[str, float] = {}
@@ -146,16 +149,16 @@ def _score(
     with Watch(trace=False) as watch:
         for name, score in scores.items() if labels is not None else ():
             try:
-                # copies, since a score may sort in place what others are to get
+                # copies, since a score may change its arguments in place
                 found = score(dataset.X, dataset.y.copy(), np.array(labels))
-                values[name] = _checked_score(found)
+                values[name] = _finite_score(found)
             except (Exception, SystemExit) as exception:
                 errors.append(f"{name}: {describe_error(exception)}")
     texts = list(map(_encodable, watch.warnings))
     return {"scores": values, "errors": errors, "warnings": texts}
 
 
-def _checked_score(value: Any) -> float:
+def _finite_score(value: object) -> float:
     if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
         value = value.item()
     if not isinstance(value, Real) or isinstance(value, bool):
@@ -167,43 +170,45 @@ def _checked_score(value: Any) -> float:
     return float(value)
 
 
-def _checked_labels(labels: Any, n_samples: int) -> np.ndarray:
-    labels = np.asarray(labels)
+def _check_predicted_labels(predicted: ArrayLike, n_samples: int) -> np.ndarray:
+    labels = np.asarray(predicted)
     if labels.shape != (n_samples,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"fit_predict gave {labels.dtype} of shape {labels.shape}; expected one "
-            f"integer for each of the {n_samples} samples"
+            f"fit_predict returned {labels.dtype} of shape {labels.shape}; expected "
+            f"one integer for each of the {n_samples} samples"
         )
     return labels
 
 
-def prepare(estimator: Any, n_classes: int, seed: int) -> Any:
-    """Clone a clusterer, seed it, and tell it the number of classes if it asks.
+def prepare_clusterer(
+    estimator: BaseEstimator, n_classes: int, seed: int
+) -> BaseEstimator:
+    """Clone a clusterer, seed it, and set its number of clusters where that is open.
 
     Parameters
     ----------
     estimator : clusterer
-        It is not changed.
+        The clusterer, which is not changed.
     n_classes : int
-        For ``n_clusters``, of the clusterer or of the last step of a pipeline, where
-        that is None and None is its default; unless its own ``clusterer`` decides
-        on the number (it has no such parameter, or is set to None).
+        Value of ``n_clusters``, of the clusterer or of the last step of a pipeline,
+        where that is None by default and still is; unless its inner ``clusterer``
+        determines the number (it has no such parameter, or is set to None).
     seed : int
-        For every ``random_state``, nested ones included.
+        Value of every ``random_state``, nested ones included.
 
     Returns
     -------
     clusterer
-        Unfitted.
+        The unfitted clone.
     """
     model = clone(estimator)
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
-    if _asks_for_number(last):
+    if _needs_n_clusters(last):
         last.set_params(n_clusters=n_classes)
     return seeded(model, seed)
 
 
-def _asks_for_number(estimator: Any) -> bool:
+def _needs_n_clusters(estimator: BaseEstimator) -> bool:
     params = estimator.get_params(deep=False)
     signature = inspect.signature(type(estimator)).parameters
     if "n_clusters" not in params or params["n_clusters"] is not None:
@@ -211,11 +216,11 @@ def _asks_for_number(estimator: Any) -> bool:
     inner = params.get("clusterer")
     templates = inner.values() if isinstance(inner, Mapping) else [inner]
     return signature["n_clusters"].default is None and all(
-        template is None or _has_number(template) for template in templates
+        template is None or _has_n_clusters(template) for template in templates
     )
 
 
-def _has_number(clusterer: Any) -> bool:
+def _has_n_clusters(clusterer: BaseEstimator) -> bool:
     params = clusterer.get_params(deep=False)
     names = [name for name in ("n_clusters", "n_components") if name in params]
     return bool(names) and params[names[0]] is not None

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from mmfusion._atomic import as_path
@@ -22,12 +24,22 @@ from mmfusion.benchmark._cells import Dataset, describe_error, run_cell
 from mmfusion.benchmark._comparison import Comparison
 from mmfusion.benchmark._report import check_report
 from mmfusion.benchmark._scores import DEFAULT_METRICS, resolve_scores
-from mmfusion.benchmark._store import CellStore, code_versions, describe, versions
+from mmfusion.benchmark._store import (
+    CellStore,
+    code_versions,
+    describe_parameter,
+    versions,
+)
+from mmfusion.modalities import Modalities
 
 MAX_REPEATS = 100_000
-CELL_BYTES = 4096  # about what a file needs beside the labels, a block of the disk
+BUNCH_KEYS = {"data", "target"}
+# size of a cell's file without labels: at least one block of the file system
+CELL_FILE_BYTES = 4096
 
-Estimators = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
+Clusterers = Mapping[str, BaseEstimator]
+ClusterersLike = Clusterers | Callable[[Modalities], Clusterers]
+Outcomes = list[dict[str, Any] | None]
 
 
 class Cell(NamedTuple):
@@ -35,13 +47,13 @@ class Cell(NamedTuple):
 
     dataset: Dataset
     method: str
-    estimator: Any
+    estimator: BaseEstimator
     repeat: int
     seed: int
 
 
 def compare(
-    estimators: Estimators,
+    estimators: ClusterersLike,
     datasets: Mapping[str, Any],
     metrics: str | Sequence[str] | Mapping[str, Callable[..., float]] = DEFAULT_METRICS,
     n_repeats: int = 10,
@@ -58,30 +70,31 @@ def compare(
     Parameters
     ----------
     estimators : dict of str to clusterer, or callable
-        The methods by name; they are cloned. A callable, such as `baselines`, gets
-        the X of each data set and returns such a dict: for methods that depend on
-        which modalities there are.
+        Methods by name; they are cloned. A callable, such as `baselines`, takes the
+        X of each data set and returns such a dict: for methods that depend on the
+        modalities.
     datasets : dict of str to (X, y) or Bunch
-        The data sets by name: pairs of data and classes, or what a loader of
-        `mmfusion.datasets` returns (``data`` and ``target``).
+        Data sets by name: pairs of data and classes, or Bunches (with ``data`` and
+        ``target``) as the loaders of `mmfusion.datasets` return them.
     metrics : str, list of str or dict of str to callable, \
 default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
-        Scores, of which larger is better. Known by name are also
-        'adjusted_mutual_info', 'pairwise_f', 'purity' and 'modality_silhouette'; a
-        dict gives functions of (labels_true, labels_pred).
+        Scores, of which larger is better. Further names are 'adjusted_mutual_info',
+        'pairwise_f', 'purity' and 'modality_silhouette'; a dict holds functions of
+        (labels_true, labels_pred).
     n_repeats : int, default=10
         Number of seeds.
     random_state : int, default=0
-        The seeds are drawn from it: the first ones of more repeats are those of fewer.
+        Seed from which the seeds of the repeats are drawn: the first ones of more
+        repeats are those of fewer.
     n_jobs : int, default=None
-        Cells that run at the same time, through joblib: None is 1 unless in a joblib
+        Number of cells run in parallel by joblib: None is 1 unless in a joblib
         context, whose backend (loky, threading, dask, ...) is used.
     out : str or path-like, default=None
-        Folder whose subfolder ``cells`` keeps each cell as soon as it is finished. The
-        same call takes up an interrupted run there.
+        Folder in whose subfolder ``cells`` each finished cell is stored. The same call
+        resumes an interrupted run.
     trace_memory : bool, default=True
         Whether to measure memory, by a second fit of each cell: tracing slows down
-        what loops in Python, so times are taken without it.
+        loops in Python, so times are measured without it.
     retry_failed : bool, default=False
         Whether cells that failed in an earlier run are run again.
     verbose : bool, default=False
@@ -96,57 +109,57 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     ------
     OSError
         If `out` cannot be written, before the first fit or once the disk is full.
-        Cells that were finished are kept.
+        Finished cells are kept.
     TypeError
-        If a method is no clusterer, or a name no text.
+        If a method is no clusterer, or a name no string.
     ValueError
         If there is nothing to compare, a data set has no classes or not one for each
         sample (measured values are no classes), a metric is unknown, or a name is
-        taken by a column of the tables.
+        that of a column of the tables.
 
     See Also
     --------
     baselines : The methods that every comparison should include.
-    methods : What this package has to offer.
-    Comparison : What comes back.
+    methods : The clusterers of this package by name.
+    Comparison : The scores with their tables, tests and plots.
 
     Notes
     -----
-    Classes are used to score, and for one thing more: their number is given to every
-    clusterer whose ``n_clusters`` is None where None is the default (as for those of
-    this package), unless the ``clusterer`` in it decides on a number by itself, such
-    as DBSCAN. Others keep their own: ``EarlyFusionClusterer(SpectralClustering())`` is
-    given the number, a Pipeline that ends in ``KMeans(8)`` looks for 8 clusters. The
-    last step of a Pipeline counts as the clusterer.
+    Classes are used to score, and for one other purpose: ``n_clusters`` is set to
+    their number in every clusterer where it is None by default and still is (as in
+    those of this package), unless the inner ``clusterer`` determines a number, such
+    as DBSCAN. Others keep their own: ``EarlyFusionClusterer(SpectralClustering())``
+    gets the number of classes, a Pipeline that ends in ``KMeans(8)`` finds 8 clusters.
+    The last step of a Pipeline counts as the clusterer.
 
     Stored data are often sorted by class: each repeat shuffles the samples by its
     seed, the same order for all methods, and sets every ``random_state`` to the seed.
 
     A cell that raises is a row with ``status`` 'failed' and the error, and counts in
-    tables, ranks and tests. Warnings go to the row too, not to the terminal. A worker
-    process that dies, for want of memory for example, ends the run with an error; the
-    cells finished by then are kept.
+    tables, ranks and tests. Warnings are stored in the row and not shown. A worker
+    process that dies, for example for lack of memory, ends the run with an error;
+    finished cells are kept.
 
     ``fit_seconds`` is the wall time of ``fit_predict``. Cells that share processors
-    slow each other down, and the first one of a process may pay for what is loaded
-    on first use: use ``n_jobs=1`` and several repeats for times to be published.
-    An estimator whose own ``n_jobs`` is given runs threads, under every backend.
-    ``peak_memory_mb`` is the peak of what was allocated through Python and numpy
-    meanwhile, in MiB, without the data. What native libraries allocate by themselves
-    (torch, work space of BLAS) is not seen, nor are processes that an estimator
-    starts. It is NaN for cells that run as threads of one process, which cannot be
-    told apart.
+    slow each other down, and the first one of a process includes the time of imports
+    and compilation: use ``n_jobs=1`` and several repeats for times to be published.
+    An estimator whose own ``n_jobs`` is set uses threads, under every backend.
+    ``peak_memory_mb`` is the peak of the memory allocated through Python and numpy
+    during ``fit_predict``, in MiB, without the data. It excludes allocations of
+    native libraries (torch, workspace of BLAS) and of processes that an estimator
+    starts. It is NaN for cells that run as threads of one process, whose allocations
+    cannot be distinguished.
 
-    What can fail is tried before the first fit: with `out`, the folder is written to,
-    its free space is looked at, and the report is made once with all names. A file of
-    a cell that is damaged is warned of, and its cell is run again.
+    Checks precede the first fit: with `out`, a file is written to the folder, its
+    free space is compared with the size of the results, and a report of all names is
+    made. A damaged file of a cell causes a warning, and its cell is run again.
 
-    A stored cell is used again only if everything that decides its outcome is the
-    same: names, data, classes, seed, parameters, and the code: the versions of
-    Python packages, or the sources of those in development or without a version, of
-    a class in a script its own source. Other code that a script calls is not looked
-    at: use a new folder when it has changed. Labels are stored, so that other metrics
-    need no new fit.
+    A stored cell is reused only if all that its outcome depends on is the same:
+    names, data, classes, seed, parameters, and the code: the versions of Python
+    packages, the sources of those in development or without a version, and the source
+    of a class in a script. Other code that a script calls is not compared: use a new
+    folder when it has changed. Labels are stored, so that other metrics need no new
+    fit.
 
     Examples
     --------
@@ -188,45 +201,41 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
         raise ValueError("there is nothing to compare: datasets has no data sets")
     if not cells:
         raise ValueError("there is nothing to compare: estimators has no methods")
-    # names that no table or report can have are refused here, before the first fit
-    expected = _expected(cells, list(scores))
-    outcomes: list[dict[str, Any] | None] = [None] * len(cells)
+    # refuses names that are not possible in a table or report, before the first fit
+    expected = _expected_comparison(cells, list(scores))
+    outcomes: Outcomes = [None] * len(cells)
     if folder is not None:
         store = CellStore(folder / "cells")
         identities = list(_identities(cells, trace_memory))
-        stored = [
-            store.read(identity, len(cell.dataset.y))
-            for cell, identity in zip(cells, identities, strict=True)
-        ]
-        outcomes = [o if _usable(o, retry_failed) else None for o in stored]
+        outcomes = _stored_outcomes(store, cells, identities, retry_failed)
         if None in outcomes:
-            store.check_writable(_n_bytes(cells, outcomes))
+            store.check_writable(_results_bytes(cells, outcomes))
             check_report(expected)
     jobs = [
-        joblib.delayed(_run_numbered)(
+        joblib.delayed(_run_indexed)(
             i, cell.dataset, cell.estimator, cell.seed, outcome, scores, trace_memory
         )
         for i, (cell, outcome) in enumerate(zip(cells, outcomes, strict=True))
     ]
     results: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-    for i, outcome, scored in _with_progress(_in_parallel(jobs, n_jobs), jobs, verbose):
+    for i, outcome, scored in _with_progress(_run_jobs(jobs, n_jobs), jobs, verbose):
         if folder is not None and outcomes[i] is None:
             store.write(identities[i], outcome)
         results[i] = outcome, scored
     names = list(scores)
-    rows = [_row(cell, *results[i], names) for i, cell in enumerate(cells)]
+    rows = [_result_row(cell, *results[i], names) for i, cell in enumerate(cells)]
     return Comparison(
         import_extra("pandas").DataFrame(rows),
         names,
-        _setup(cells, int(n_repeats), int(random_state)),
+        _describe_run(cells, int(n_repeats), int(random_state)),
     )
 
 
-def _check_options(n_repeats: Any, random_state: Any, n_jobs: Any) -> None:
+def _check_options(n_repeats: int, random_state: int, n_jobs: int | None) -> None:
     if not is_integer(random_state) or random_state < 0:
         raise ValueError(
-            f"random_state={random_state!r}; give a number of at least 0, by which a "
-            "stored run can be found again"
+            f"random_state={random_state!r}; give an integer of at least 0, which "
+            "identifies a stored run"
         )
     if not is_integer(n_repeats) or not 1 <= n_repeats <= MAX_REPEATS:
         raise ValueError(
@@ -236,8 +245,8 @@ def _check_options(n_repeats: Any, random_state: Any, n_jobs: Any) -> None:
         raise ValueError(f"n_jobs={n_jobs!r}; give an integer other than 0, or None")
 
 
-def _expected(cells: list[Cell], metrics: list[str]) -> Comparison:
-    """Make the comparison that would come of perfect scores, to see it fail early."""
+def _expected_comparison(cells: list[Cell], metrics: list[str]) -> Comparison:
+    """Make a comparison of perfect scores, so that invalid names fail early."""
     outcome: dict[str, Any] = {
         "error": None,
         "peak_memory_mb": 1.0,
@@ -249,22 +258,22 @@ def _expected(cells: list[Cell], metrics: list[str]) -> Comparison:
         "errors": [],
         "warnings": [],
     }
-    rows = [_row(c, outcome, scored, metrics) for c in cells if c.repeat == 0]
+    rows = [_result_row(c, outcome, scored, metrics) for c in cells if c.repeat == 0]
     frame = import_extra("pandas").DataFrame(rows)
-    return Comparison(frame, metrics, _setup(cells, 1, 0))
+    return Comparison(frame, metrics, _describe_run(cells, 1, 0))
 
 
-def _n_bytes(cells: list[Cell], outcomes: list[Any]) -> int:
-    """Estimate what the cells that are not stored yet will take."""
-    missing = [c.dataset for c, o in zip(cells, outcomes, strict=True) if o is None]
-    return sum(
-        CELL_BYTES + len(d.y) * (len(str(d.n_classes)) + len(", ")) for d in missing
-    )
+def _results_bytes(cells: list[Cell], outcomes: Outcomes) -> int:
+    """Estimate the size of the files of the cells that are not stored yet."""
+    sets = [c.dataset for c, o in zip(cells, outcomes, strict=True) if o is None]
+    label_bytes = [len(d.y) * (len(str(d.n_classes)) + len(", ")) for d in sets]
+    return CELL_FILE_BYTES * len(sets) + sum(label_bytes)
 
 
-def _as_dataset(name: Any, data: Any) -> Dataset:
-    is_bunch = isinstance(data, Mapping) and not issparse(data)
-    if is_bunch and {"data", "target"} <= set(data):
+def _as_dataset(name: str, data: Mapping[str, Any] | tuple[Any, Any]) -> Dataset:
+    # a sparse DOK array is a dict
+    is_sparse = issparse(data)
+    if isinstance(data, Mapping) and not is_sparse and data.keys() >= BUNCH_KEYS:
         data = data["data"], data["target"]
     if not (isinstance(data, tuple) and len(data) == 2):
         raise ValueError(
@@ -284,11 +293,11 @@ def _as_dataset(name: Any, data: Any) -> Dataset:
     return Dataset(name, frame, y)
 
 
-def _as_classes(y: Any) -> np.ndarray:
-    """Take a target as one class for each sample; measured values are none."""
-    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
+def _as_classes(target: ArrayLike) -> np.ndarray:
+    """Return a target as one class for each sample; refuse measured values."""
+    if isinstance(target, np.ma.MaskedArray) and np.ma.is_masked(target):
         raise ValueError("some of its classes are masked; leave these samples out")
-    y = column_or_1d(y)
+    y = np.asarray(column_or_1d(target))
     if y.size == 0:
         raise ValueError("it has no samples")
     if y.dtype.kind == "O":
@@ -310,7 +319,7 @@ def _as_classes(y: Any) -> np.ndarray:
 
 
 def _make_cells(
-    estimators: Estimators, sets: Iterable[Dataset], seeds: list[int]
+    estimators: ClusterersLike, sets: Iterable[Dataset], seeds: list[int]
 ) -> Iterator[Cell]:
     for dataset in sets:
         methods = estimators
@@ -340,7 +349,7 @@ def _make_cells(
 
 
 def _identities(cells: list[Cell], trace: bool) -> Iterator[dict[str, Any]]:
-    """Tell each cell from all that may have another outcome."""
+    """Describe each cell by all that its outcome depends on."""
     code = code_versions()
     sets = {cell.dataset.name: cell.dataset for cell in cells}
     contents = {
@@ -352,7 +361,7 @@ def _identities(cells: list[Cell], trace: bool) -> Iterator[dict[str, Any]]:
             "dataset": cell.dataset.name,
             "content": contents[cell.dataset.name],
             "method": cell.method,
-            "estimator": _described(cell),
+            "estimator": _describe_estimator(cell),
             "repeat": cell.repeat,
             "seed": cell.seed,
             "trace_memory": trace,
@@ -360,31 +369,44 @@ def _identities(cells: list[Cell], trace: bool) -> Iterator[dict[str, Any]]:
         }
 
 
-def _described(cell: Cell) -> Any:
+def _describe_estimator(cell: Cell) -> object:
     try:
-        return describe(cell.estimator)
+        return describe_parameter(cell.estimator)
     except Exception as error:  # joblib cannot hash what cannot be pickled
         raise TypeError(
-            f"method {cell.method!r} has a parameter that cannot be told from others "
-            f"({describe_error(error)}), so that its cells cannot be stored; leave it "
-            "away, or give no out="
+            f"method {cell.method!r} has a parameter that cannot be identified "
+            f"({describe_error(error)}), so that its cells cannot be stored; omit it, "
+            "or give no out="
         ) from error
 
 
-def _usable(outcome: dict[str, Any] | None, retry_failed: bool) -> bool:
-    return outcome is not None and not (retry_failed and outcome["error"] is not None)
+def _stored_outcomes(
+    store: CellStore,
+    cells: list[Cell],
+    identities: list[dict[str, Any]],
+    retry_failed: bool,
+) -> Outcomes:
+    """Read the outcomes of earlier runs; None for the cells to run."""
+    stored = [
+        store.read(identity, len(cell.dataset.y))
+        for cell, identity in zip(cells, identities, strict=True)
+    ]
+    return [
+        None if o is not None and retry_failed and o["error"] is not None else o
+        for o in stored
+    ]
 
 
-def _run_numbered(i: int, *arguments: Any) -> tuple[int, Any, Any]:
+def _run_indexed(i: int, *arguments: Any) -> tuple[int, Any, Any]:
     return i, *run_cell(*arguments)
 
 
-def _in_parallel(jobs: list[Any], n_jobs: int | None) -> Iterator[Any]:
-    """Yield results as they come; one job at a time goes to a worker."""
+def _run_jobs(jobs: list[Any], n_jobs: int | None) -> Iterator[Any]:
+    """Yield results as they are finished; a worker gets one job at a time."""
     options = {"n_jobs": n_jobs, "batch_size": 1}
     try:
         parallel = joblib.Parallel(**options, return_as="generator_unordered")
-    except ValueError:  # backends such as multiprocessing only return lists
+    except ValueError:  # backends such as multiprocessing return lists only
         width = joblib.effective_n_jobs(n_jobs)
         for start in range(0, len(jobs), width):
             yield from joblib.Parallel(**options)(jobs[start : start + width])
@@ -407,7 +429,7 @@ def _with_progress(
             yield i, outcome, scored
 
 
-def _row(
+def _result_row(
     cell: Cell, outcome: dict[str, Any], scored: dict[str, Any], metrics: list[str]
 ) -> dict[str, Any]:
     errors = [outcome["error"]] if outcome["error"] is not None else scored["errors"]
@@ -426,10 +448,10 @@ def _row(
     }
 
 
-def _setup(
+def _describe_run(
     cells: list[Cell], n_repeats: int, random_state: int
 ) -> dict[str, dict[str, str]]:
-    """Tell what was run, in words."""
+    """Describe data sets, methods and options by section, for the report."""
     return {
         "Data sets": {c.dataset.name: c.dataset.describe() for c in cells},
         "Methods": {c.method: " ".join(repr(c.estimator).split()) for c in cells},

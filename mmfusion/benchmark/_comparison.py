@@ -1,4 +1,4 @@
-"""What a comparison found, as tables, tests and reports."""
+"""Results of a comparison as tables, tests and reports."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mmfusion._extras import import_extra
 from mmfusion._row_labels import short_repr
 from mmfusion.benchmark import _export
 from mmfusion.benchmark._report import html_report
-from mmfusion.benchmark._significance import Significance, judge
+from mmfusion.benchmark._significance import Significance, assess_significance
 from mmfusion.benchmark._statistics import rank_scores
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-# what a frame needs beside the scores
-COLUMNS = (
+# columns of a frame beside the scores
+FRAME_COLUMNS = (
     "dataset",
     "method",
     "repeat",
@@ -35,12 +35,12 @@ COLUMNS = (
     "error",
     "warnings",
 )
-# of tables in which data sets are columns, or stand beside "data sets"
-TAKEN_BY_TABLES = ("method", "mean", "mean rank", "data sets")
+# columns of tables whose other columns are named after data sets
+TABLE_COLUMNS = ("method", "mean", "mean rank", "data sets")
 
 
 class Comparison:
-    """What `compare` found: the scores of every cell, with their tables and tests.
+    """Results of `compare`: the scores of every cell, with their tables and tests.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Comparison:
     metrics : list of str
         Names of the columns with scores.
     setup : dict of str to dict of str to str, default=None
-        What was run, in words, by section; it is printed in the report.
+        Description of the run by section and title, which the report prints.
 
     Attributes
     ----------
@@ -61,20 +61,20 @@ class Comparison:
     metrics : list of str
         Names of the columns with scores.
     setup : dict of str to dict of str to str
-        What was run, in words, by section.
+        Description of the run by section and title.
 
     Raises
     ------
     TypeError
-        If a data set, a method or a metric is called by something else than text.
+        If the name of a data set, a method or a metric is no string.
     ValueError
-        If the frame lacks a column, or a metric or data set is called like a column
+        If the frame lacks a column, or a metric or data set has the name of a column
         of the frame or of a table.
 
     See Also
     --------
-    compare : Makes it.
-    ComparisonDisplay : Draws it.
+    compare : Run methods on data sets.
+    ComparisonDisplay : Plots of a comparison.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class Comparison:
             isinstance(section, Mapping) for section in self.setup.values()
         ):
             raise TypeError(
-                "setup is no dict of dicts; give texts by section and title"
+                "setup is no dict of dicts; give strings by section and title"
             )
 
     def __repr__(self) -> str:
@@ -139,10 +139,10 @@ class Comparison:
         Returns
         -------
         DataFrame
-            Columns ``dataset``, ``method``, ``mean`` and ``std`` (with n - 1) over
-            the repeats that did not fail, ``n_repeats``, ``n_failed``, ``rank`` among
-            the methods on the data set. Methods that failed more often rank behind
-            all that failed less often.
+            Columns ``dataset``, ``method``, ``mean`` and ``std`` (with n - 1 in the
+            denominator) over the repeats that did not fail, ``n_repeats``,
+            ``n_failed``, ``rank`` among the methods on the data set. Methods that
+            failed more often rank behind all that failed less often.
         """
         metric = self._metric(metric)
         groups = self.frame.groupby(["dataset", "method"], sort=False)[metric]
@@ -155,7 +155,7 @@ class Comparison:
         return table.assign(rank=ranks).reset_index()
 
     def table(self, metric: str | None = None) -> pd.DataFrame:
-        """Lay out mean, spread and rank for reading.
+        """Format mean, standard deviation and rank as text.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Comparison:
         return pd.DataFrame(rows, columns=header).set_index(header[0])
 
     def ranks(self, metric: str | None = None) -> pd.DataFrame:
-        """Rank the methods that ran on every data set.
+        """Rank the methods that were run on every data set.
 
         Parameters
         ----------
@@ -219,38 +219,38 @@ class Comparison:
         metric : str, default=None
             The score; the first one by default.
         control : str, default=None
-            The method, chosen beforehand, with which Wilcoxon's test compares all
+            Method, chosen in advance, with which Wilcoxon's test compares all
             others: fewer tests, hence more power. By default it compares all pairs.
         alpha : float, default=0.05
-            Level of the tests.
+            Level of significance.
 
         Returns
         -------
         Significance
             Over at least 3 data sets, the Friedman test with the Nemenyi test of all
             pairs of methods. With at least 6 data sets, Wilcoxon's signed-rank test
-            of the pairs with Holm's correction, where the mean over repeats is one
-            observation per data set. With fewer, the same within each data set, where
-            a repeat is an observation and the correction is for the pairs on that
-            data set.
+            of the pairs with Holm's correction, in which the mean over repeats is one
+            observation for each data set. With fewer, the same within each data set,
+            in which a repeat is an observation and the correction is for the pairs
+            on that data set.
 
         Raises
         ------
         ValueError
-            If there is no such metric or method, or `alpha` is no level.
+            If there is no such metric or method, or `alpha` is not between 0 and 1.
 
         Notes
         -----
-        What is paired with what decides what is tested. Over data sets the question
-        is whether one method is better than another on data like these. Within one
-        data set repeats share the samples and the order they came in, and differ by
-        seed only: the question is whether a difference there is more than chance
-        between seeds. More repeats make any difference significant, however small,
-        and never tell about other data.
+        The pairing determines the hypothesis. Over data sets it is that two methods
+        are equally good on data like these. Within one data set, both methods of a
+        repeat get the samples in the same order, and repeats differ by the seed only:
+        the hypothesis is that a difference there is chance between seeds. Enough
+        repeats make any difference significant, however small, and yield no evidence
+        about other data.
 
-        A method that fails where another does not loses that comparison by any
-        margin. Methods that did not run on every data set, such as single modalities
-        of one of them, take part within data sets only.
+        A method that fails where another does not loses that comparison by an
+        infinite margin. Methods that were not run on every data set, such as single
+        modalities of one of them, are compared within data sets only.
 
         References
         ----------
@@ -273,17 +273,16 @@ class Comparison:
             raise ValueError(
                 f"control={control!r} was not compared; the methods are {methods}"
             )
-        return judge(metric, self._ranks(metric), scores, control, alpha)
+        return assess_significance(metric, self._ranks(metric), scores, control, alpha)
 
     def costs(self) -> pd.DataFrame:
-        """Sum up time and memory over the repeats that did not fail.
+        """Summarise time and memory over the repeats that did not fail.
 
         Returns
         -------
         DataFrame
             Columns ``dataset``, ``method``, ``fit_seconds`` (median) and
-            ``peak_memory_mb`` (largest); NaN where all failed or nothing was
-            measured.
+            ``peak_memory_mb`` (maximum); NaN where all failed or none was measured.
         """
         costs = self.frame[["dataset", "method", "fit_seconds", "peak_memory_mb"]]
         measures = ["fit_seconds", "peak_memory_mb"]
@@ -305,12 +304,12 @@ class Comparison:
         return self.frame[self.frame["status"] == "failed"]
 
     def to_markdown(self, metric: str | None = None) -> str:
-        """Write the tables and tests in Markdown.
+        """Format the tables and tests in Markdown.
 
         Parameters
         ----------
         metric : str, default=None
-            The score; all of them by default, and time and memory.
+            The score; by default all scores, and time and memory.
 
         Returns
         -------
@@ -322,12 +321,12 @@ class Comparison:
         return _export.markdown_of_metric(self, self._metric(metric))
 
     def to_latex(self, metric: str | None = None) -> str:
-        """Write the tables for LaTeX, with the package booktabs.
+        """Format the tables for LaTeX with the package booktabs.
 
         Parameters
         ----------
         metric : str, default=None
-            The score; all of them by default.
+            The score; all scores by default.
 
         Returns
         -------
@@ -343,7 +342,7 @@ class Comparison:
         Parameters
         ----------
         path : str or path-like
-            The file, in UTF-8. It is replaced once all of the new one is written.
+            The file, in UTF-8. It is replaced when the new one is complete.
 
         Raises
         ------
@@ -352,19 +351,19 @@ class Comparison:
 
         Notes
         -----
-        Spreadsheets run text that begins with ``=``, ``+``, ``-`` or ``@`` as a
-        formula: it is written with a ``'`` before it. Numbers are written as they are.
+        Spreadsheets evaluate text that begins with ``=``, ``+``, ``-`` or ``@`` as a
+        formula: such text is prefixed by ``'``. Numbers are written unchanged.
         """
         with write_atomically(path, "w") as file:
             file.write(_export.csv(self.frame))
 
     def to_html(self, path: str | PathLike[str]) -> None:
-        """Write a report with plots to one HTML file that needs no other.
+        """Write a report with plots to one HTML file that loads no other.
 
         Parameters
         ----------
         path : str or path-like
-            The file. It is replaced once all of the new one is written.
+            The file. It is replaced when the new one is complete.
 
         Raises
         ------
@@ -372,7 +371,7 @@ class Comparison:
             If the file cannot be written.
         """
         path = as_path(path)
-        _write(path, html_report(self))
+        _write_text(path, html_report(self))
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the report, the tables and the cells.
@@ -380,29 +379,29 @@ class Comparison:
         Parameters
         ----------
         folder : str or path-like
-            Made if it is not there; gets ``report.html``, ``table.md``,
-            ``table.tex`` and ``results.csv``.
+            Folder of ``report.html``, ``table.md``, ``table.tex`` and
+            ``results.csv``, which is created if necessary.
 
         Returns
         -------
         Path
-            That of the report.
+            Path of the report.
 
         Raises
         ------
         OSError
-            If the folder cannot be made or a file not be written.
+            If the folder cannot be created or a file cannot be written.
         """
         folder = as_path(folder, "folder")
         make_folder(folder)
         self.to_csv(folder / "results.csv")
-        _write(folder / "table.md", self.to_markdown())
-        _write(folder / "table.tex", self.to_latex())
+        _write_text(folder / "table.md", self.to_markdown())
+        _write_text(folder / "table.tex", self.to_latex())
         self.to_html(folder / "report.html")
         return folder / "report.html"
 
 
-def _write(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     with write_atomically(path, "w") as file:
         file.write(text)
 
@@ -414,30 +413,30 @@ def _check_metrics(metrics: Sequence[str]) -> None:
         )
     for metric in metrics:
         if not isinstance(metric, str):
-            raise TypeError(f"metrics: {short_repr(metric)} is no name; give text")
-        if metric in COLUMNS:
+            raise TypeError(f"metrics: {short_repr(metric)} is no name; give a string")
+        if metric in FRAME_COLUMNS:
             raise ValueError(
                 f"a metric cannot be called {metric!r}: the frame has a column of this "
-                f"name, as of {list(COLUMNS)}; give it another name"
+                f"name, as of {list(FRAME_COLUMNS)}; give it another name"
             )
 
 
 def _check_frame(frame: pd.DataFrame, metrics: Sequence[str]) -> None:
     if not _blocks.is_frame(frame) or not hasattr(frame, "iloc"):
         raise TypeError(f"frame is a {type(frame).__name__}; give a pandas DataFrame")
-    missing = [name for name in (*COLUMNS, *metrics) if name not in frame.columns]
+    missing = [name for name in (*FRAME_COLUMNS, *metrics) if name not in frame.columns]
     if missing:
         raise ValueError(f"frame lacks the columns {missing}")
     for column in ("dataset", "method"):
         for name in frame[column].unique():
             if not isinstance(name, str):
                 raise TypeError(
-                    f"{column} {short_repr(name)} is no name; give text for each "
+                    f"{column} {short_repr(name)} is no name; give a string for each "
                     f"{column}"
                 )
-    taken = set(TAKEN_BY_TABLES) & set(frame["dataset"])
+    taken = set(TABLE_COLUMNS) & set(frame["dataset"])
     if taken:
         raise ValueError(
             f"a data set cannot be called {min(taken)!r}: the tables have a column of "
-            f"this name, as of {list(TAKEN_BY_TABLES)}; give it another name"
+            f"this name, as of {list(TABLE_COLUMNS)}; give it another name"
         )

@@ -11,10 +11,11 @@ from mmfusion._text import drawable
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from mmfusion.benchmark._comparison import Comparison
 
-KINDS = ("scores", "ranks", "times")
+COMPARISON_KINDS = ("scores", "ranks", "times")
 MARKERS = "osD^vP*Xph<>"
 
 
@@ -31,13 +32,14 @@ class ComparisonDisplay:
     frame : DataFrame
         One row for each data set, method and repeat.
     summary : DataFrame
-        Mean, spread and failures, as `Comparison.summary` returns them.
+        Means, standard deviations and failures from `Comparison.summary`.
     costs : DataFrame
-        Times, as `Comparison.costs` returns them.
+        Times from `Comparison.costs`.
     mean_ranks : Series
         Mean rank by method, best first.
     critical_difference : float or None
-        Difference of mean ranks from which on two methods differ, where it is known.
+        Least difference of mean ranks at which two methods differ significantly; None
+        if it is unknown.
 
     Attributes
     ----------
@@ -48,7 +50,7 @@ class ComparisonDisplay:
 
     See Also
     --------
-    Comparison : What is drawn.
+    Comparison : The results that are drawn.
 
     Examples
     --------
@@ -91,20 +93,20 @@ class ComparisonDisplay:
         metric: str | None = None,
         *,
         kind: str = "scores",
-        ax: Any = None,
+        ax: Axes | None = None,
     ) -> Self:
         """Draw one score of a comparison.
 
         Parameters
         ----------
         comparison : Comparison
-            What to draw.
+            The comparison to draw.
         metric : str, default=None
             The score; the first one by default.
         kind : {'scores', 'ranks', 'times'}, default='scores'
-            What to draw; see :meth:`plot`.
+            Kind of the plot; see :meth:`plot`.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
@@ -113,7 +115,8 @@ class ComparisonDisplay:
         """
         if not hasattr(comparison, "significance"):
             raise TypeError(
-                f"comparison is a {type(comparison).__name__}, not what compare returns"
+                f"comparison is a {type(comparison).__name__}; give a Comparison, as "
+                "compare returns"
             )
         significance = comparison.significance(metric)
         return cls(
@@ -125,18 +128,19 @@ class ComparisonDisplay:
             critical_difference=significance.critical_difference,
         ).plot(ax, kind=kind)
 
-    def plot(self, ax: Any = None, *, kind: str = "scores") -> Self:
-        """Draw.
+    def plot(self, ax: Axes | None = None, *, kind: str = "scores") -> Self:
+        """Draw the plot.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         kind : {'scores', 'ranks', 'times'}, default='scores'
             'scores': every repeat as a dot, mean and standard deviation of each method
-            on each data set. 'ranks': mean ranks; bars are as long as the critical
-            difference of the Nemenyi test, where it is known, so that methods differ
-            whose bars do not overlap. 'times': mean score against median time.
+            on each data set. 'ranks': mean ranks; bars have the length of the critical
+            difference of the Nemenyi test, if it is known: methods differ
+            significantly if their bars do not overlap. 'times': mean score against
+            median time.
 
         Returns
         -------
@@ -150,8 +154,8 @@ class ComparisonDisplay:
         ValueError
             If there is no such kind.
         """
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise ValueError(f"kind={kind!r}; it is one of {list(KINDS)}")
+        if not isinstance(kind, str) or kind not in COMPARISON_KINDS:
+            raise ValueError(f"kind={kind!r}; it is one of {list(COMPARISON_KINDS)}")
         if ax is not None and not hasattr(ax, "figure"):
             raise TypeError(f"ax is a {type(ax).__name__}; give matplotlib Axes")
         if ax is None:
@@ -165,7 +169,7 @@ class ComparisonDisplay:
         return self
 
     def _styles(self) -> dict[str, dict[str, Any]]:
-        """Color and marker of each method."""
+        """Return color and marker of each method."""
         colors = import_extra("matplotlib").color_sequences["tab10"]
         methods = self.summary["method"].unique()
         return {
@@ -176,7 +180,7 @@ class ComparisonDisplay:
             for i, method in enumerate(methods)
         }
 
-    def _plot_scores(self, ax: Any) -> None:
+    def _plot_scores(self, ax: Axes) -> None:
         styles = self._styles()
         labels: list[str] = []
         headings = []
@@ -194,7 +198,7 @@ class ComparisonDisplay:
             ax.axhline(y, color="0.9", zorder=0)
         ax.set_ylim(len(labels) - 0.5, -0.5)
 
-    def _plot_repeats(self, ax: Any, row: Any, y: int, style: dict[str, Any]) -> None:
+    def _plot_repeats(self, ax: Axes, row: Any, y: int, style: dict[str, Any]) -> None:
         own = self.frame[
             (self.frame["dataset"] == row.dataset)
             & (self.frame["method"] == row.method)
@@ -219,10 +223,10 @@ class ComparisonDisplay:
                 fontsize="small",
             )
 
-    def _plot_ranks(self, ax: Any) -> None:
+    def _plot_ranks(self, ax: Axes) -> None:
         styles = self._styles()
         for y, (method, rank) in enumerate(self.mean_ranks.items()):
-            bar = self.critical_difference
+            bar = self.critical_difference  # half to each side: bars just touch
             ax.errorbar(
                 rank,
                 y,
@@ -238,7 +242,7 @@ class ComparisonDisplay:
             label += f"; critical difference {self.critical_difference:.2f}"
         ax.set_xlabel(label)
 
-    def _plot_times(self, ax: Any) -> None:
+    def _plot_times(self, ax: Axes) -> None:
         rows = self.summary.merge(self.costs, on=["dataset", "method"])
         datasets = list(rows["dataset"].unique())
         for method, style in self._styles().items():

@@ -1,4 +1,4 @@
-"""Tables of a comparison as text: Markdown, LaTeX and CSV."""
+"""Tables of a comparison in Markdown, LaTeX, HTML and CSV."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from mmfusion.benchmark._comparison import Comparison
 
 Rows = list[list[str]]  # of cells; the first row is the header
-Cells = dict[tuple[Any, Any], str]  # by method and column
+CellTexts = dict[tuple[Any, Any], str]  # by method and column
 
-ABSENT = "–"
+NOT_RUN = "–"
 
-READING = (
+SCORES_NOTE = (
     "Mean ± standard deviation over the repeats that did not fail, with the rank on "
-    "the data set in parentheses. Mean ranks are among the methods that ran on every "
+    "the data set in parentheses. Mean ranks are among the methods run on every "
     "data set."
 )
-COSTS_READING = (
-    "Median wall time of a fit, and the largest peak of memory allocated through "
+COSTS_NOTE = (
+    "Median wall time of a fit and maximum of the peak of memory allocated through "
     "Python and numpy, over the repeats that did not fail."
 )
 
@@ -40,32 +40,33 @@ LATEX_SPECIAL = {
     "±": r"$\pm$",
     "–": "--",
     **{character: f"\\{character}" for character in "&%$#_{}"},
-    # after the end of a row these would be its options
+    # at the start of a row LaTeX reads these as options of the `\\` before it
     **{character: f"{{{character}}}" for character in "[]*"},
 }
 MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]|$~#]|(?<!\w)_|_(?!\w)|^[-+=]|(?<=^\d)[.)]")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how spreadsheets know one
+# characters at which spreadsheets begin a formula
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Style(NamedTuple):
-    """How a language of tables makes text safe, and bold."""
+    """Escaping and bold type in a markup language."""
 
     escape: Callable[[str], str]
     bold: Callable[[str], str]
 
 
 def escape_markdown(text: str) -> str:
-    """Escape what Markdown, or HTML in it, would read as a command."""
+    """Escape the markup of Markdown, and of HTML in it."""
     return MARKDOWN_SPECIAL.sub(r"\\\g<0>", escape(one_line(text), quote=False))
 
 
 def escape_latex(text: str) -> str:
-    """Escape what LaTeX would read as a command."""
+    """Escape the special characters of LaTeX."""
     return "".join(LATEX_SPECIAL.get(c, c) for c in one_line(text))
 
 
 def escape_html(text: str) -> str:
-    """Escape what HTML would read as a tag."""
+    """Escape the markup of HTML."""
     return escape(one_line(text))
 
 
@@ -76,11 +77,11 @@ LATEX = Style(escape_latex, r"\textbf{{{}}}".format)
 
 
 def score_table(comparison: Comparison, metric: str, style: Style = PLAIN) -> Rows:
-    """Lay out mean, spread and rank: a row for each method, a column for each set."""
+    """Format mean, standard deviation and rank of each method on each data set."""
     summary = comparison.summary(metric)
     best = summary.groupby("dataset")["rank"].transform("min") == summary["rank"]
-    cells: Cells = {
-        (row.method, row.dataset): _score_cell(row, style, is_best)
+    cells: CellTexts = {
+        (row.method, row.dataset): _score_text(row, style, is_best)
         for row, is_best in zip(summary.itertuples(), best, strict=True)
     }
     for method, rank in comparison.ranks(metric)["mean"].items():
@@ -88,7 +89,7 @@ def score_table(comparison: Comparison, metric: str, style: Style = PLAIN) -> Ro
     return _crosstab(cells, [*summary["dataset"].unique(), "mean rank"], style)
 
 
-def _score_cell(row: Any, style: Style, is_best: bool) -> str:
+def _score_text(row: Any, style: Style, is_best: bool) -> str:
     failed = f"failed {row.n_failed}/{row.n_repeats}"
     if row.n_failed == row.n_repeats:
         return f"{failed} ({row.rank:g})"
@@ -100,40 +101,40 @@ def _score_cell(row: Any, style: Style, is_best: bool) -> str:
 
 
 def cost_table(comparison: Comparison, style: Style = PLAIN) -> Rows:
-    """Lay out time and memory as `score_table` does scores."""
+    """Format time and memory of each method on each data set."""
     costs = comparison.costs()
-    cells: Cells = {
-        (row.method, row.dataset): _cost_cell(row) for row in costs.itertuples()
+    cells: CellTexts = {
+        (row.method, row.dataset): _cost_text(row) for row in costs.itertuples()
     }
     return _crosstab(cells, list(costs["dataset"].unique()), style)
 
 
-def _cost_cell(row: Any) -> str:
+def _cost_text(row: Any) -> str:
     if math.isnan(row.fit_seconds):
-        return ABSENT
+        return NOT_RUN
     time = f"{row.fit_seconds:.3g} s"
     if math.isnan(row.peak_memory_mb):
         return time
     return f"{time}, {row.peak_memory_mb:.3g} MiB"
 
 
-def _crosstab(cells: Cells, columns: list[str], style: Style) -> Rows:
+def _crosstab(cells: CellTexts, columns: list[str], style: Style) -> Rows:
     methods = dict.fromkeys(method for method, _ in cells)
-    absent = style.escape(ABSENT)
+    not_run = style.escape(NOT_RUN)
     return [
         ["method", *map(style.escape, columns)],
         *(
-            [style.escape(m), *(cells.get((m, column), absent) for column in columns)]
+            [style.escape(m), *(cells.get((m, column), not_run) for column in columns)]
             for m in methods
         ),
     ]
 
 
 def markdown(comparison: Comparison) -> str:
-    """Write all scores, time and memory, and the failures in Markdown."""
+    """Format all scores, time and memory, and the failures in Markdown."""
     sections = [markdown_of_metric(comparison, m) for m in comparison.metrics]
     costs = _markdown_table(cost_table(comparison, MARKDOWN))
-    sections.append(f"### time and memory\n\n{costs}\n\n{COSTS_READING}\n")
+    sections.append(f"### time and memory\n\n{costs}\n\n{COSTS_NOTE}\n")
     failures = _markdown_list(failure_list(comparison))
     if failures:
         sections.append(f"### failures\n\n{failures}\n")
@@ -141,11 +142,11 @@ def markdown(comparison: Comparison) -> str:
 
 
 def markdown_of_metric(comparison: Comparison, metric: str) -> str:
-    """Write one score with its tests in Markdown."""
+    """Format one score with its tests in Markdown."""
     table = _markdown_table(score_table(comparison, metric, MARKDOWN))
     tests = _markdown_list(comparison.significance(metric).lines())
     title = escape_markdown(metric)
-    return f"### {title}\n\n{table}\n\n{READING}\n\n{tests}\n"
+    return f"### {title}\n\n{table}\n\n{SCORES_NOTE}\n\n{tests}\n"
 
 
 def _markdown_list(lines: list[str]) -> str:
@@ -162,23 +163,23 @@ def _markdown_table(rows: Rows) -> str:
 
 
 def failure_list(comparison: Comparison) -> list[str]:
-    """Say what failed and why; what failed in the same way at several repeats once."""
-    return told_once(comparison.failures(), "error")
+    """List the errors of the cells that failed, equal ones of a method once."""
+    return unique_messages(comparison.failures(), "error")
 
 
-def told_once(frame: pd.DataFrame, column: str) -> list[str]:
-    """Say what a column of texts says, once for all repeats that say the same."""
-    told = frame[frame[column] != ""]
+def unique_messages(frame: pd.DataFrame, column: str) -> list[str]:
+    """List the texts of a column, with the number of repeats that have each."""
+    filled = frame[frame[column] != ""]
     return [
         f"{method} on {dataset}, {len(rows)} x: {' '.join(str(text).split())}"
-        for (dataset, method, text), rows in told.groupby(
+        for (dataset, method, text), rows in filled.groupby(
             ["dataset", "method", column], sort=False
         )
     ]
 
 
 def latex_of_metric(comparison: Comparison, metric: str) -> str:
-    """Write one score as a table for LaTeX."""
+    """Format one score as a table for LaTeX."""
     rows = score_table(comparison, metric, LATEX)
     header, *body = (" & ".join(row) + r" \\" for row in rows)
     return "\n".join(
@@ -186,7 +187,7 @@ def latex_of_metric(comparison: Comparison, metric: str) -> str:
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escape_latex(f'{metric}. {READING}')}}}",
+            rf"\caption{{{escape_latex(f'{metric}. {SCORES_NOTE}')}}}",
             rf"\begin{{tabular}}{{{'l' * len(rows[0])}}}",
             r"\toprule",
             header,
@@ -201,16 +202,17 @@ def latex_of_metric(comparison: Comparison, metric: str) -> str:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """Write a frame as CSV, in which no text is read as a formula."""
+    """Format a frame as CSV in which spreadsheets find no formulas."""
     safe = frame.rename(columns=_csv_text)
     for column in safe.select_dtypes(exclude="number"):
         safe[column] = safe[column].map(_csv_text)
     return str(safe.to_csv(index=False, lineterminator="\n"))
 
 
-def _csv_text(value: Any) -> Any:
+def _csv_text(value: object) -> object:
     if not isinstance(value, str):
         return value
+    # lone surrogates, as in undecodable file names, have no UTF-8
     text = value.encode("utf-8", "backslashreplace").decode("utf-8")
     text = text.replace("\0", r"\x00")
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

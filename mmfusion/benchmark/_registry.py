@@ -1,4 +1,4 @@
-"""The methods and data sets that the command line knows by name."""
+"""Methods and data sets by name, as the command line takes them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sklearn.base import BaseEstimator
 from sklearn.mixture import GaussianMixture
 
 from mmfusion.benchmark._baselines import baselines
@@ -21,22 +22,23 @@ from mmfusion.datasets import (
 )
 from mmfusion.fusion import EarlyFusionClusterer, LateFusionClusterer
 from mmfusion.mkl import MKLClusterer
+from mmfusion.modalities import Modalities
 
 
 class Entry(NamedTuple):
-    """What makes the thing a name stands for, and one line about it."""
+    """Factory of a method or data set, and its description in one line."""
 
     make: Callable[[], Any]
-    about: str
+    description: str
 
 
-def _eamc() -> Any:
+def _eamc() -> BaseEstimator:
     from mmfusion.clustering import EAMCClusterer  # torch loads here
 
     return EAMCClusterer()
 
 
-METHODS = {
+NAMED_METHODS = {
     "early": Entry(EarlyFusionClusterer, "k-means on the scaled concatenation"),
     "early-standard": Entry(
         partial(EarlyFusionClusterer, scaling="standard"),
@@ -52,13 +54,13 @@ METHODS = {
         lambda: LateFusionClusterer(
             GaussianMixture(covariance_type="diag"), combine="soft_vote"
         ),
-        "vote of Gaussian mixtures, by their memberships",
+        "vote of the memberships in Gaussian mixtures",
     ),
     "late-coassociation": Entry(
         partial(LateFusionClusterer, combine="coassociation"),
-        "average linkage on how often samples are in one base cluster",
+        "average linkage on the share of runs with two samples in one cluster",
     ),
-    "mkl": Entry(MKLClusterer, "kernel k-means, kernels weighed by how far they agree"),
+    "mkl": Entry(MKLClusterer, "kernel k-means, kernels weighted by their agreement"),
     "mkl-average": Entry(
         partial(MKLClusterer, algorithm="average"), "kernel k-means, equal weights"
     ),
@@ -70,16 +72,16 @@ METHODS = {
         partial(MKLClusterer, algorithm="late_fusion"),
         "partitions of the kernels, rotated to agree",
     ),
-    "eamc": Entry(_eamc, "adversarial-attention network (needs mmfusion[deep])"),
+    "eamc": Entry(_eamc, "adversarial training, attention (needs mmfusion[deep])"),
 }
 
 BASELINES = "baselines"
-BASELINES_ABOUT = (
+BASELINES_DESCRIPTION = (
     "each modality, the best one by silhouette, concatenation, standardised "
     "concatenation, spectral clustering of the concatenation"
 )
 
-DATASETS = {
+NAMED_DATASETS = {
     "digits": Entry(load_digits_modalities, "1,797 digits, 4 modalities, 10 classes"),
     "blobs": Entry(
         partial(make_multimodal_blobs, cluster_std=3.0, random_state=0),
@@ -95,8 +97,8 @@ DATASETS = {
 }
 
 
-def methods() -> dict[str, Any]:
-    """Make the methods of this package that the command line knows.
+def methods() -> dict[str, BaseEstimator]:
+    """Make the clusterers of this package that the command line offers.
 
     Returns
     -------
@@ -105,8 +107,8 @@ def methods() -> dict[str, Any]:
 
     See Also
     --------
-    baselines : What they should be compared with.
-    compare : Takes what this function returns.
+    baselines : The methods that every comparison should include.
+    compare : Compares clusterers on data sets.
 
     Examples
     --------
@@ -115,14 +117,16 @@ def methods() -> dict[str, Any]:
     EarlyFusionClusterer()
     """
     made = {}
-    for name, entry in METHODS.items():
+    for name, entry in NAMED_METHODS.items():
         with suppress(ImportError):
             made[name] = entry.make()
     return made
 
 
-def choose_methods(names: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
-    """Make what `compare` takes from names of methods, 'baselines' among them.
+def choose_methods(
+    names: Sequence[str],
+) -> Callable[[Modalities], dict[str, BaseEstimator]]:
+    """Return a function that makes the clusterers of these names for a data set.
 
     Parameters
     ----------
@@ -132,7 +136,7 @@ def choose_methods(names: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
     Returns
     -------
     callable
-        Returns clusterers by name for the X of a data set.
+        Function of the X of a data set that returns clusterers by name, for `compare`.
 
     Raises
     ------
@@ -141,20 +145,19 @@ def choose_methods(names: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
     ValueError
         If there is no such method.
     """
-    unknown = [name for name in names if name not in METHODS and name != BASELINES]
+    offered = [*NAMED_METHODS, BASELINES]
+    unknown = [name for name in names if name not in offered]
     if unknown:
-        raise ValueError(
-            f"there is no method {unknown[0]!r}; there are {[*METHODS, BASELINES]}"
-        )
-    made = {name: METHODS[name].make() for name in names if name != BASELINES}
+        raise ValueError(f"there is no method {unknown[0]!r}; there are {offered}")
+    made = {name: NAMED_METHODS[name].make() for name in names if name != BASELINES}
 
-    def for_data(X: Any) -> dict[str, Any]:
-        chosen: dict[str, Any] = {}
+    def make_clusterers(X: Modalities) -> dict[str, BaseEstimator]:
+        chosen: dict[str, BaseEstimator] = {}
         for name in names:
             chosen |= baselines(X) if name == BASELINES else {name: made[name]}
         return chosen
 
-    return for_data
+    return make_clusterers
 
 
 def load_datasets(names: Sequence[str]) -> dict[str, Any]:
@@ -163,32 +166,32 @@ def load_datasets(names: Sequence[str]) -> dict[str, Any]:
     Parameters
     ----------
     names : sequence of str
-        Names of known data sets, or paths.
+        Names of data sets of this package, or paths.
 
     Returns
     -------
     dict of str to (X, y) or Bunch
-        What `compare` takes.
+        The data sets by name, for `compare`.
 
     Raises
     ------
     OSError
-        If there is no such file or no download.
+        If there is no such file or a download fails.
     ValueError
-        If a file is not of modalities, or two are of one name.
+        If a file holds no modalities, or two data sets have the same name.
     """
     loaded: dict[str, Any] = {}
     for given in names:
         path = Path(given)
-        name = given if given in DATASETS else path.stem
+        name = given if given in NAMED_DATASETS else path.stem
         if name in loaded:
             raise ValueError(f"two data sets are called {name!r}; rename a file")
-        if given in DATASETS:
-            loaded[name] = DATASETS[given].make()
+        if given in NAMED_DATASETS:
+            loaded[name] = NAMED_DATASETS[given].make()
         elif path.is_file():
             loaded[name] = load_npz(path)
         else:
             raise FileNotFoundError(
-                f"{given!r} is neither a file nor one of {list(DATASETS)}"
+                f"{given!r} is neither a file nor one of {list(NAMED_DATASETS)}"
             )
     return loaded

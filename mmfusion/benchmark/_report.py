@@ -1,4 +1,4 @@
-"""One HTML file with everything: tables, tests, plots, what was run, what failed."""
+"""HTML report of a comparison: tables, tests, plots, failures, description."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion.benchmark._display import ComparisonDisplay
 from mmfusion.benchmark._export import (
-    COSTS_READING,
+    COSTS_NOTE,
     HTML,
-    READING,
+    SCORES_NOTE,
     Rows,
     cost_table,
     escape_html,
     failure_list,
     score_table,
-    told_once,
+    unique_messages,
 )
 from mmfusion.benchmark._significance import Significance
 
@@ -42,12 +42,12 @@ code { font-size: 90%; overflow-wrap: anywhere; }
 
 
 def html_report(comparison: Comparison) -> str:
-    """Write a comparison as one HTML page that loads nothing.
+    """Format a comparison as one HTML page that loads no other files.
 
     Parameters
     ----------
     comparison : Comparison
-        What to report.
+        The comparison to report.
 
     Returns
     -------
@@ -64,12 +64,12 @@ def html_report(comparison: Comparison) -> str:
 
 
 def check_report(comparison: Comparison) -> None:
-    """Make the texts of a report, and draw every name, to see it fail early.
+    """Make the texts of a report and draw every name, so that both fail early.
 
     Parameters
     ----------
     comparison : Comparison
-        One of the same names.
+        A comparison of the same names.
     """
     comparison.to_markdown()
     comparison.to_latex()
@@ -86,7 +86,7 @@ def check_report(comparison: Comparison) -> None:
 
 @contextmanager
 def _plain_text() -> Iterator[None]:
-    """Draw text as it is, whatever the user's settings and fonts."""
+    """Draw text without TeX and as paths, so that no settings or fonts can fail."""
     matplotlib = import_extra("matplotlib")
     with (
         matplotlib.rc_context({"text.usetex": False, "svg.fonttype": "path"}),
@@ -101,26 +101,27 @@ def _sections(comparison: Comparison, plots: bool = True) -> Iterator[str]:
     for metric in comparison.metrics:
         significance = comparison.significance(metric)
         yield f"<h2>{escape_html(metric)}</h2>"
-        yield _table(score_table(comparison, metric, HTML))
-        yield f'<p class="note">{escape_html(READING)}</p>'
-        yield _list(significance.lines())
-        yield _pairs(significance)
+        yield _html_table(score_table(comparison, metric, HTML))
+        yield f'<p class="note">{escape_html(SCORES_NOTE)}</p>'
+        yield _bullet_list(significance.lines())
+        yield _wilcoxon_details(significance)
         if plots:
-            yield from _plots(comparison, metric)
+            yield from _plot_images(comparison, metric)
     yield "<h2>time and memory</h2>"
-    yield _table(cost_table(comparison, HTML))
-    yield f'<p class="note">{escape_html(COSTS_READING)}</p>'
-    yield f"<h2>failures</h2>{_list(failure_list(comparison))}"
-    yield f"<h2>warnings</h2>{_list(told_once(comparison.frame, 'warnings'))}"
+    yield _html_table(cost_table(comparison, HTML))
+    yield f'<p class="note">{escape_html(COSTS_NOTE)}</p>'
+    yield f"<h2>failures</h2>{_bullet_list(failure_list(comparison))}"
+    messages = unique_messages(comparison.frame, "warnings")
+    yield f"<h2>warnings</h2>{_bullet_list(messages)}"
     for title, entries in comparison.setup.items():
         yield f"<h2>{escape_html(str(title))}</h2>"
         rows = (
             [escape_html(key), escape_html(value)] for key, value in entries.items()
         )
-        yield _table([["", ""], *rows])
+        yield _html_table([["", ""], *rows])
 
 
-def _table(rows: Rows) -> str:
+def _html_table(rows: Rows) -> str:
     header, *body = rows
     head = "".join(f"<th>{cell}</th>" for cell in header)
     lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in body)
@@ -130,12 +131,12 @@ def _table(rows: Rows) -> str:
     )
 
 
-def _list(lines: list[str]) -> str:
+def _bullet_list(lines: list[str]) -> str:
     items = "".join(f"<li>{escape_html(line)}</li>" for line in lines)
     return f"<ul>{items}</ul>" if lines else "<p>None.</p>"
 
 
-def _pairs(significance: Significance) -> str:
+def _wilcoxon_details(significance: Significance) -> str:
     pairs = significance.wilcoxon
     if pairs.empty:
         return ""
@@ -146,11 +147,11 @@ def _pairs(significance: Significance) -> str:
     header = [escape_html(column) for column in pairs.columns]
     return (
         "<details><summary>All pairs by the Wilcoxon test</summary>"
-        f"{_table([header, *rows])}</details>"
+        f"{_html_table([header, *rows])}</details>"
     )
 
 
-def _plots(comparison: Comparison, metric: str) -> Iterator[str]:
+def _plot_images(comparison: Comparison, metric: str) -> Iterator[str]:
     figure = import_extra("matplotlib.figure").Figure
     n_rows = len(comparison.summary(metric)) + comparison.frame["dataset"].nunique()
     heights = {

@@ -1,4 +1,4 @@
-"""The scores that `compare` knows by name."""
+"""Scores of clusterings by name, for `compare`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mmfusion.modalities import Modalities
 
 DEFAULT_METRICS = ("clustering_accuracy", "normalized_mutual_info", "adjusted_rand")
 
-WITH_CLASSES = {
+SCORES_WITH_CLASSES = {
     "adjusted_mutual_info": adjusted_mutual_info_score,
     "adjusted_rand": adjusted_rand_score,
     "clustering_accuracy": clustering_accuracy_score,
@@ -34,15 +34,15 @@ WITH_CLASSES = {
     "pairwise_f": pairwise_f_score,
     "purity": purity_score,
 }
-SILHOUETTE = "modality_silhouette"
+SILHOUETTE_NAME = "modality_silhouette"
 
-METRICS = (*sorted(WITH_CLASSES), SILHOUETTE)
+METRIC_NAMES = (*sorted(SCORES_WITH_CLASSES), SILHOUETTE_NAME)
 
 
 def resolve_scores(
     metrics: str | Sequence[str] | Mapping[str, Callable[..., float]],
 ) -> dict[str, Score]:
-    """Make functions of (X, labels_true, labels_pred) from the user's choice."""
+    """Make functions of (X, labels_true, labels_pred) from names or functions."""
     if not isinstance(metrics, str | Sequence | Mapping | Set) or issparse(metrics):
         raise TypeError(
             f"metrics is a {type(metrics).__name__}; give names, or a dict of "
@@ -56,37 +56,37 @@ def resolve_scores(
                     "of (labels_true, labels_pred)"
                 )
         scores: dict[str, Score] = {
-            name: partial(_with_classes, score) for name, score in metrics.items()
+            name: partial(_score_with_classes, score) for name, score in metrics.items()
         }
     else:
         names = [metrics] if isinstance(metrics, str) else metrics
-        scores = {name: _known(name) for name in names}
+        scores = {name: _score_of_name(name) for name in names}
     if not scores:
         raise ValueError("metrics is empty; give at least one")
     return scores
 
 
-def _known(name: Any) -> Score:
+def _score_of_name(name: object) -> Score:
     if not isinstance(name, str):
         raise TypeError(
-            f"metrics: {short_repr(name)} is no name; give functions as a dict"
+            f"metrics: {short_repr(name)} is no name; give functions in a dict"
         )
-    plain = name.removesuffix("_score")  # as scikit-learn's scorers are called
-    if plain == SILHOUETTE:
-        return _silhouette
-    if plain not in WITH_CLASSES:
+    plain = name.removesuffix("_score")  # names of scikit-learn's scorers lack it
+    if plain == SILHOUETTE_NAME:
+        return _score_silhouette
+    if plain not in SCORES_WITH_CLASSES:
         raise ValueError(
-            f"metrics: there is no metric {name!r}; there are {list(METRICS)}. Give "
-            "others as a dict of functions of (labels_true, labels_pred)"
+            f"metrics: there is no metric {name!r}; there are {list(METRIC_NAMES)}. "
+            "Give others as a dict of functions of (labels_true, labels_pred)"
         )
-    return partial(_with_classes, WITH_CLASSES[plain])
+    return partial(_score_with_classes, SCORES_WITH_CLASSES[plain])
 
 
-def _with_classes(
+def _score_with_classes(
     score: Callable[..., Any], X: Modalities, y: np.ndarray, labels: np.ndarray
 ) -> Any:
     return score(y, labels)
 
 
-def _silhouette(X: Modalities, y: np.ndarray, labels: np.ndarray) -> float:
+def _score_silhouette(X: Modalities, y: np.ndarray, labels: np.ndarray) -> float:
     return modality_silhouette_score(X, labels)

@@ -1,4 +1,4 @@
-"""Whether methods differ, by tests that fit what was repeated."""
+"""Tests of the differences between methods, over data sets or over repeats."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from mmfusion.benchmark._statistics import (
 if TYPE_CHECKING:
     import pandas as pd
 
-MIN_DATASETS = 3  # for the Friedman test
-FEW_DATASETS = 10  # up to which Demšar (2006) advises against its approximations
+MIN_FRIEDMAN_DATASETS = 3
+# Demšar (2006), section 3.2.2: the approximations of the Friedman test need more
+FEW_FRIEDMAN_DATASETS = 10
 WILCOXON_COLUMNS = (
     "over",
     "method_a",
@@ -34,29 +35,29 @@ WILCOXON_COLUMNS = (
     "p",
     "p_holm",
 )
-MIN_PAIRS = 6  # the fewest of which a two-sided Wilcoxon test can reach p < 0.05
+MIN_WILCOXON_PAIRS = 6  # least p-value 2 / 2**6 = .031; of 5 pairs it is .062
 
 
 @dataclass(frozen=True)
 class Significance:
-    """What `Comparison.significance` found; printing it gives a summary in words.
+    """Results of `Comparison.significance`, printed as sentences.
 
     Parameters
     ----------
     metric : str
-        The score.
+        Name of the score.
     alpha : float
-        Level of the tests.
+        Level of significance.
     n_datasets : int
         Number of data sets.
     mean_ranks : Series
-        Mean rank by method, of those that ran on every data set, best first.
+        Mean rank by method, of those that were run on every data set, best first.
     friedman : FriedmanResult or None
         ``chi2`` of the Friedman test and ``f`` of Iman and Davenport with their
         p-values ``p_chi2`` and ``p_f``; None with fewer than 3 data sets or methods.
     critical_difference : float or None
-        Difference of mean ranks from which on two methods differ by the Nemenyi
-        test; None as above.
+        Least difference of mean ranks at which two methods differ by the Nemenyi test;
+        None as above.
     nemenyi : DataFrame or None
         P-value of the Nemenyi test for each pair of methods; None as above.
     wilcoxon : DataFrame
@@ -64,11 +65,11 @@ class Significance:
         which repeats are paired), ``method_a``, ``method_b``, ``n_pairs``,
         ``wins_a``, ``wins_b``, ``p``, ``p_holm``.
     notes : tuple of str
-        What was not tested and why.
+        Tests that were not done, with the reasons.
 
     See Also
     --------
-    Comparison.significance : Makes it.
+    Comparison.significance : Tests whether methods differ.
 
     Examples
     --------
@@ -85,7 +86,7 @@ class Significance:
     ...     n_repeats=3,
     ... )
     >>> print(comparison.significance())
-    No Friedman test: it needs at least 3 methods that ran on at least 3 data sets,
+    No Friedman test: it needs at least 3 methods run on at least 3 data sets,
     and there are 2 on 1.
     No Wilcoxon test: it needs at least 6 data sets or repeats to be significant, and
     there are 1 and 3.
@@ -105,16 +106,16 @@ class Significance:
         return "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        """Say in sentences what was found.
+        """Summarise the results in sentences.
 
         Returns
         -------
         list of str
-            One or two sentences each.
+            One or two sentences for each test or note.
         """
-        return [*self._about_ranks(), *self._about_pairs(), *self.notes]
+        return [*self._rank_sentences(), *self._pair_sentences(), *self.notes]
 
-    def _about_ranks(self) -> Iterator[str]:
+    def _rank_sentences(self) -> Iterator[str]:
         if self.friedman is None or self.nemenyi is None:
             return
         k, n = len(self.mean_ranks), self.n_datasets
@@ -130,15 +131,15 @@ class Significance:
             if self.nemenyi.loc[a, b] < self.alpha
         ]
         if found.p_f >= self.alpha:
-            verdict = "since the Friedman test does not reject, no pair is said to"
+            pairs = "none, since the Friedman test does not reject"
         else:
-            verdict = ", ".join(differ) or "no pair does"
+            pairs = ", ".join(differ) or "none"
         yield (
             f"Nemenyi test: mean ranks differ from {self.critical_difference:.2f} on "
-            f"(alpha = {self.alpha:g}); pairs that differ: {verdict}."
+            f"(alpha = {self.alpha:g}); pairs that differ: {pairs}."
         )
 
-    def _about_pairs(self) -> Iterator[str]:
+    def _pair_sentences(self) -> Iterator[str]:
         for over, pairs in self.wilcoxon.groupby("over", sort=False):
             tested = pairs[pairs["p_holm"].notna()]
             differ = tested[tested["p_holm"] < self.alpha]
@@ -150,7 +151,7 @@ class Significance:
             )
 
 
-def judge(
+def assess_significance(
     metric: str,
     ranks: pd.DataFrame,
     scores: dict[str, pd.DataFrame],
@@ -162,15 +163,15 @@ def judge(
     Parameters
     ----------
     metric : str
-        The score.
+        Name of the score.
     ranks : DataFrame of shape (n_methods, n_datasets)
-        Ranks of the methods that ran on every data set.
+        Ranks of the methods that were run on every data set.
     scores : dict of str to DataFrame of shape (n_repeats, n_methods)
         Scores by data set; NaN where a cell failed.
     control : str or None
-        The method that all pairs have in common, unless None.
+        Method of every pair; None to test all pairs.
     alpha : float
-        Level of the tests.
+        Level of significance.
 
     Returns
     -------
@@ -182,7 +183,7 @@ def judge(
     mean_ranks = ranks.mean(axis=1).sort_values(kind="stable")
     notes = []
     friedman, critical_difference, nemenyi = None, None, None
-    if min(n_methods, n_datasets) >= MIN_DATASETS:
+    if min(n_methods, n_datasets) >= MIN_FRIEDMAN_DATASETS:
         friedman = friedman_test(ranks.to_numpy().T)
         critical_difference = nemenyi_critical_difference(n_methods, n_datasets, alpha)
         nemenyi = pd.DataFrame(
@@ -190,18 +191,18 @@ def judge(
             index=mean_ranks.index,
             columns=mean_ranks.index,
         )
-        if n_datasets <= FEW_DATASETS:
+        if n_datasets <= FEW_FRIEDMAN_DATASETS:
             notes.append(
                 f"For {n_datasets} data sets the p-values of the Friedman test are "
                 "rough approximations."
             )
     else:
         notes.append(
-            f"No Friedman test: it needs at least {MIN_DATASETS} methods that ran on "
-            f"at least {MIN_DATASETS} data sets, and there are {n_methods} on "
-            f"{n_datasets}."
+            f"No Friedman test: it needs at least {MIN_FRIEDMAN_DATASETS} methods run "
+            f"on at least {MIN_FRIEDMAN_DATASETS} data sets, and there are {n_methods} "
+            f"on {n_datasets}."
         )
-    if n_datasets >= MIN_PAIRS:
+    if n_datasets >= MIN_WILCOXON_PAIRS:
         blocks = {"data sets": _over_datasets(scores, list(ranks.index))}
     else:
         blocks = {name: (table, table.isna()) for name, table in scores.items()}
@@ -227,7 +228,7 @@ def judge(
 def _over_datasets(
     scores: dict[str, pd.DataFrame], methods: list[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Mean scores and failures by data set and method."""
+    """Average scores and count failures by data set and method."""
     pd = import_extra("pandas")
     means = {name: table[methods].mean() for name, table in scores.items()}
     failed = {name: table[methods].isna().sum() for name, table in scores.items()}
@@ -236,23 +237,23 @@ def _over_datasets(
 
 def _notes_on_repeats(scores: dict[str, pd.DataFrame]) -> Iterator[str]:
     n_repeats = max(len(table) for table in scores.values())
-    if n_repeats < MIN_PAIRS:
+    if n_repeats < MIN_WILCOXON_PAIRS:
         yield (
-            f"No Wilcoxon test: it needs at least {MIN_PAIRS} data sets or repeats to "
-            f"be significant, and there are {len(scores)} and {n_repeats}."
+            f"No Wilcoxon test: it needs at least {MIN_WILCOXON_PAIRS} data sets or "
+            f"repeats to be significant, and there are {len(scores)} and {n_repeats}."
         )
         return
     yield (
-        f"With fewer than {MIN_PAIRS} data sets the Wilcoxon test pairs the repeats on "
-        "one data set: it tells whether a difference is more than chance between "
-        "seeds there, and nothing about other data."
+        f"With fewer than {MIN_WILCOXON_PAIRS} data sets the Wilcoxon test pairs the "
+        "repeats on one data set: a difference is more than chance between seeds on "
+        "these data, which is no evidence about other data."
     )
     for name, table in scores.items():
         fixed = [str(method) for method in table if _is_constant(table[method])]
         if len(fixed) > 1:
             yield (
-                f"On {name} every repeat gave the same score for {', '.join(fixed)}: "
-                "pairs of these are not tested, since their repeats tell nothing new."
+                f"On {name} every repeat had the same score for {', '.join(fixed)}: "
+                "pairs of these are not tested, since repeats add no observations."
             )
 
 
@@ -268,20 +269,21 @@ def _note_on_power(
         return
     n_pairs = rows[0]["n_pairs"]
     if n_tests * 2.0 ** (1 - n_pairs) >= alpha:
+        # the least p-value of n pairs is 2**(1 - n), times n_tests in Holm's first step
         needed = int(np.floor(1 + np.log2(n_tests / alpha))) + 1
         unit = "data sets" if over == "data sets" else f"repeats on {over}"
         yield (
             f"The {n_pairs} {unit} are too few for any of {n_tests} pairs to differ "
-            f"after the correction: it takes {needed}"
-            f"{'.' if control else ', or a control that makes the pairs fewer.'}"
+            f"after the correction: {needed} are needed"
+            f"{'.' if control else ', or a control, for which there are fewer pairs.'}"
         )
 
 
 def _wilcoxon_rows(
     over: str, scores: pd.DataFrame, failed: pd.DataFrame, control: str | None
 ) -> list[dict[str, Any]]:
-    """Test pairs of methods; a pair of constants gets no p-value."""
-    if len(scores) < MIN_PAIRS:
+    """Test pairs of methods; two methods of constant scores get no p-value."""
+    if len(scores) < MIN_WILCOXON_PAIRS:
         return []
     rows: list[dict[str, Any]] = []
     repeats = over != "data sets"
@@ -312,8 +314,9 @@ def _wilcoxon_rows(
 def _differences(
     score_a: pd.Series, failed_a: pd.Series, score_b: pd.Series, failed_b: pd.Series
 ) -> np.ndarray:
-    """Paired differences; whoever failed more often has lost by any margin."""
+    """Compute paired differences, infinite where one method failed more often."""
     failures = failed_b.to_numpy(int) - failed_a.to_numpy(int)
+    # equal clusterings may differ in the last digits of a score
     differences = np.round(
         np.nan_to_num(score_a.to_numpy(float) - score_b.to_numpy(float)), 10
     )

@@ -13,7 +13,7 @@ from scipy import stats
 
 
 class FriedmanResult(NamedTuple):
-    """Friedman's statistic and that of Iman and Davenport, each with its p-value."""
+    """Statistics of Friedman and of Iman and Davenport, each with its p-value."""
 
     chi2: float
     p_chi2: float
@@ -22,19 +22,19 @@ class FriedmanResult(NamedTuple):
 
 
 def rank_scores(scores: np.ndarray, n_failed: np.ndarray) -> np.ndarray:
-    """Rank methods on one data set; those that failed more often come later.
+    """Rank methods on one data set; those that failed more often rank behind.
 
     Parameters
     ----------
     scores : ndarray of shape (n_methods,)
-        Larger is better; NaN where there is none.
+        Scores, larger is better; NaN where there is none.
     n_failed : ndarray of int of shape (n_methods,)
         Failures of each method.
 
     Returns
     -------
     ndarray of shape (n_methods,)
-        1 is best; ties share the mean of their ranks.
+        Ranks; 1 is best, ties have the mean of their ranks.
     """
     # equal clusterings may differ in the last digits of a score
     keys = np.column_stack([n_failed, -np.round(np.nan_to_num(scores), 10)])
@@ -43,7 +43,10 @@ def rank_scores(scores: np.ndarray, n_failed: np.ndarray) -> np.ndarray:
 
 
 def friedman_test(ranks: np.ndarray) -> FriedmanResult:
-    """Test whether all methods rank alike.
+    """Test whether all methods have the same mean rank.
+
+    chi2 = 12 n / (k (k + 1)) (sum_j R_j^2 - k (k + 1)^2 / 4), F = (n - 1) chi2 /
+    (n (k - 1) - chi2), with the mean rank R_j of method j over n data sets.
 
     Parameters
     ----------
@@ -53,14 +56,15 @@ def friedman_test(ranks: np.ndarray) -> FriedmanResult:
     Returns
     -------
     FriedmanResult
-        Without a correction for ties, as in the paper, which errs on the safe side.
+        The statistics, without a correction for ties, as in the paper: the test is
+        conservative.
     """
     n, k = ranks.shape
     spread = np.sum(ranks.mean(axis=0) ** 2) - k * (k + 1) ** 2 / 4
     chi2 = max(0.0, 12 * n / (k * (k + 1)) * spread)
     p_chi2 = stats.chi2.sf(chi2, k - 1)
     rest = n * (k - 1) - chi2
-    if rest <= 1e-9 * n:  # all data sets agree
+    if rest <= 1e-9 * n:  # all data sets rank alike: F is infinite
         return FriedmanResult(float(chi2), float(p_chi2), np.inf, 0.0)
     f = (n - 1) * chi2 / rest
     p_f = stats.f.sf(f, k - 1, (k - 1) * (n - 1))
@@ -70,13 +74,16 @@ def friedman_test(ranks: np.ndarray) -> FriedmanResult:
 def nemenyi_critical_difference(
     n_methods: int, n_datasets: int, alpha: float = 0.05
 ) -> float:
-    """Difference of mean ranks from which on two methods differ."""
+    """Compute q_alpha sqrt(k (k + 1) / 6 n), the least significant difference.
+
+    q_alpha is the quantile of the Studentized range over sqrt(2), for k methods.
+    """
     q = stats.studentized_range.isf(alpha, n_methods, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(n_methods * (n_methods + 1) / (6 * n_datasets)))
 
 
 def nemenyi_p_values(mean_ranks: np.ndarray, n_datasets: int) -> np.ndarray:
-    """P-values of all pairs of methods, already corrected for their number."""
+    """Compute p-values of all pairs of methods, corrected for their number."""
     k = len(mean_ranks)
     differences = np.abs(mean_ranks[:, None] - mean_ranks)
     q = differences / np.sqrt(k * (k + 1) / (12 * n_datasets))
@@ -90,7 +97,7 @@ def wilcoxon_signed_rank(differences: np.ndarray) -> float:
     Parameters
     ----------
     differences : ndarray of shape (n_pairs,)
-        Infinite where one side failed. Zeros say nothing and are left out.
+        Differences, infinite where one side failed. Zeros are left out.
 
     Returns
     -------
@@ -98,14 +105,15 @@ def wilcoxon_signed_rank(differences: np.ndarray) -> float:
         Two-sided p-value, exact given the ties among the differences.
     """
     differences = differences[differences != 0]
-    # twice the ranks are whole numbers, also where ties share a mean
+    # mean ranks of ties are multiples of 1/2: twice the ranks are integers
     ranks = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)
-    shares = np.ones(1)  # of the sign patterns, by the sum of the positive ranks
+    # probability of each sum of positive ranks, over all sign patterns: a convolution
+    p = np.ones(1)
     for rank in ranks:
-        nothing = np.zeros(rank)
-        shares = (np.r_[shares, nothing] + np.r_[nothing, shares]) / 2
-    found = ranks[differences > 0].sum()
-    tail = min(shares[: found + 1].sum(), shares[found:].sum())
+        zeros = np.zeros(rank)
+        p = (np.r_[p, zeros] + np.r_[zeros, p]) / 2
+    positive = ranks[differences > 0].sum()
+    tail = min(p[: positive + 1].sum(), p[positive:].sum())
     return float(min(1.0, 2 * tail))
 
 
@@ -114,5 +122,6 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     order = np.argsort(p_values, kind="stable")
     stepped = p_values[order] * np.arange(len(p_values), 0, -1)
     corrected = np.empty(len(p_values))
+    # cumulative maxima: a larger p-value never gets a smaller corrected one
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
     return corrected

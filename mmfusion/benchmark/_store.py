@@ -1,4 +1,4 @@
-"""Finished cells on disk: what identifies them, one small JSON file for each."""
+"""Finished cells on disk: their identity, and one small JSON file for each."""
 
 from __future__ import annotations
 
@@ -29,63 +29,64 @@ OUTCOME_KEYS = {
     "peak_memory_mb",
     "warnings",
 }
-MAX_READABLE = 60  # characters of names in the name of a file
-PACKAGES = ("mmfusion", "numpy", "scipy", "sklearn")  # which every result rests on
+MAX_NAME_CHARACTERS = 60  # of data set, method and repeat, in the name of a file
+PACKAGES = ("mmfusion", "numpy", "scipy", "sklearn")  # every result depends on them
 
 
 def versions() -> dict[str, str]:
-    """Versions that a report should tell."""
+    """Return the versions of Python and packages, for the report."""
     python = ".".join(map(str, sys.version_info[:3]))
     return {"python": python} | {p: sys.modules[p].__version__ for p in PACKAGES}
 
 
 def code_versions() -> dict[str, str | None]:
-    """Versions of the code, which tell a development version from the next."""
+    """Return the versions of the code, of development versions the hash."""
     return {package: _package_version(package) for package in PACKAGES}
 
 
-def describe(value: Any) -> Any:
-    """Describe a parameter in JSON types, so that equal ones have equal descriptions.
+def describe_parameter(value: object) -> object:
+    """Describe a parameter in JSON types; equal ones have equal descriptions.
 
     Parameters
     ----------
     value : object
-        An estimator with its parameters, or any value of one.
+        An estimator with its parameters, or the value of a parameter.
 
     Returns
     -------
     object
-        Estimators by class, code and parameters; functions by name and code; other
-        objects by their hash.
+        Class, code and parameters of an estimator; name and code of a function; the
+        hash of another object.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return [type(value).__name__, repr(value)]
     if isinstance(value, Mapping):
-        return {str(key): describe(item) for key, item in value.items()}
+        return {str(key): describe_parameter(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [type(value).__name__, *map(describe, value)]
+        return [type(value).__name__, *map(describe_parameter, value)]
     if inspect.isclass(value) or inspect.isroutine(value):
-        return _code(value)
+        return _describe_code(value)
     if hasattr(value, "get_params"):
-        return [_code(type(value)), describe(value.get_params(deep=False))]
+        params = describe_parameter(value.get_params(deep=False))
+        return [_describe_code(type(value)), params]
     return str(joblib.hash(value))
 
 
-def _code(thing: Any) -> list[str | None]:
-    """Name a class or function, and tell which code it is of."""
+def _describe_code(thing: Any) -> list[str | None]:
+    """Return the name of a class or function, and the version of its code."""
     module = getattr(thing, "__module__", None) or ""
     code = _package_version(module.partition(".")[0])
     if code is None:
         try:
-            code = _hash(inspect.getsource(thing))
-        except (OSError, TypeError):  # typed into an interpreter, or compiled
+            code = _text_hash(inspect.getsource(thing))
+        except (OSError, TypeError):  # entered in an interpreter, or compiled
             code = None
     return [f"{module}.{thing.__qualname__}", code]
 
 
 @functools.cache
 def _package_version(name: str) -> str | None:
-    """Version of a package; one in development is known by its sources."""
+    """Return the version of a package, or the hash of its sources in development."""
     package = sys.modules.get(name)
     version = getattr(package, "__version__", None)
     if version is not None and "dev" not in str(version):
@@ -97,7 +98,7 @@ def _package_version(name: str) -> str | None:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _hash(text: str) -> str:
+def _text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -107,12 +108,12 @@ class CellStore:
     Parameters
     ----------
     folder : Path
-        Made if it is not there.
+        The folder, which is created if necessary.
 
     Raises
     ------
     OSError
-        If the folder cannot be made.
+        If the folder cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -120,29 +121,29 @@ class CellStore:
         make_folder(folder)
 
     def path(self, identity: Mapping[str, Any]) -> Path:
-        """Where a cell lies: any difference in identity makes another file."""
-        key = _hash(json.dumps(identity, sort_keys=True))[:24]
+        """Return the file of a cell; any difference in identity is another file."""
+        key = _text_hash(json.dumps(identity, sort_keys=True))[:24]
         readable = "-".join(str(identity[k]) for k in ("dataset", "method", "repeat"))
         readable = re.sub(r"[^\w.]+", "-", readable, flags=re.ASCII)
-        # neither a hidden file nor longer than any system allows
-        return self.folder / f"{readable.strip('.-')[:MAX_READABLE]}-{key}.json"
+        # no hidden file, and short enough for the limits of all file systems
+        return self.folder / f"{readable.strip('.-')[:MAX_NAME_CHARACTERS]}-{key}.json"
 
     def read(
         self, identity: Mapping[str, Any], n_samples: int
     ) -> dict[str, Any] | None:
-        """Return the outcome of a cell; None if there is none that is intact.
+        """Read the outcome of a cell; None if there is no intact one.
 
         Parameters
         ----------
         identity : dict
-            That of the cell, of JSON types.
+            Identity of the cell, of JSON types.
         n_samples : int
             Number of samples, each of which has a label.
 
         Returns
         -------
         dict or None
-            The outcome as it was written. A damaged file is warned of.
+            The outcome that was written. A damaged file causes a warning.
         """
         path = self.path(identity)
         try:
@@ -160,7 +161,7 @@ class CellStore:
             return None
 
     def write(self, identity: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
-        """Write the outcome of a cell: all of it or, if interrupted, nothing."""
+        """Write the outcome of a cell, completely or, if interrupted, not at all."""
         content = {
             "identity": identity,
             "outcome": outcome,
@@ -171,11 +172,11 @@ class CellStore:
             file.write(text)
 
     def check_writable(self, n_bytes: int) -> None:
-        """Refuse a folder in which files of this size in all cannot be written."""
+        """Raise if files of this total size cannot be written to the folder."""
         probe = self.folder / "probe"
         with write_atomically(probe) as file:
             file.write(b"probe")
-        probe.unlink(missing_ok=True)  # unless another run has done so
+        probe.unlink(missing_ok=True)  # another run may have removed it
         n_free = shutil.disk_usage(self.folder).free
         if n_free < n_bytes:
             raise OSError(
@@ -185,22 +186,22 @@ class CellStore:
             )
 
 
-def _content_hash(identity: Any, outcome: Any) -> str:
-    return _hash(json.dumps([identity, outcome], sort_keys=True))
+def _content_hash(identity: object, outcome: object) -> str:
+    return _text_hash(json.dumps([identity, outcome], sort_keys=True))
 
 
 def _checked_outcome(
     content: Any, identity: Mapping[str, Any], n_samples: int
 ) -> dict[str, Any]:
-    """Return the outcome in the content of a file, or say by an error what is wrong."""
+    """Return the outcome in the content of a file; raise if the content is damaged."""
     if not (isinstance(content, dict) and content.keys() >= CONTENT_KEYS):
         raise ValueError(f"it lacks some of {sorted(CONTENT_KEYS)}")
-    # as JSON has it, where tuples are lists
+    # compared by hashes of JSON, in which tuples are lists
     if _content_hash(content["identity"], 0) != _content_hash(identity, 0):
         raise ValueError("it is of another cell")
     outcome = content["outcome"]
     if content["sha256"] != _content_hash(content["identity"], outcome):
-        raise ValueError("its content does not have the hash it was written with")
+        raise ValueError("its content does not have the hash that was written")
     if not (isinstance(outcome, dict) and outcome.keys() == OUTCOME_KEYS):
         raise ValueError(f"its outcome does not consist of {sorted(OUTCOME_KEYS)}")
     labels, error = outcome["labels"], outcome["error"]
@@ -214,13 +215,13 @@ def _checked_outcome(
         raise ValueError("its time or memory is no number of at least 0")
     texts = outcome["warnings"]
     if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
-        raise ValueError("its warnings are no list of texts")
+        raise ValueError("its warnings are no list of strings")
     if not isinstance(error, str | None):
-        raise ValueError("its error is no text")
+        raise ValueError("its error is no string")
     return outcome
 
 
-def _are_labels(labels: Any, n_samples: int) -> bool:
+def _are_labels(labels: object, n_samples: int) -> bool:
     return (
         isinstance(labels, list)
         and len(labels) == n_samples

@@ -1,4 +1,4 @@
-"""What a cell costs and what it warns about, also where threads share a process."""
+"""Time, memory and warnings of a cell, also where threads share a process."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
-_lock = threading.Lock()
-_running: dict[int, Watch] = {}  # by thread
-_leave: list[Callable[[], Any]] = []  # what the last one undoes
+_watch_lock = threading.Lock()
+_active_watches: dict[int, Watch] = {}  # by the identifier of the thread
+_cleanups: list[Callable[[], Any]] = []  # called when the last watch ends
 
 
 class Watch:
-    """Collects the warnings of one thread, and measures a part of what it does.
+    """Collects the warnings of one thread, and measures time and memory of a block.
 
     Attributes
     ----------
     warnings : list of str
-        What was warned about, each text once.
+        Categories and texts of the warnings, each once.
     seconds : float
-        Wall time of the part.
+        Wall time of the block.
     peak_memory_mb : float or None
-        Peak of what Python and numpy allocated during the part, in MiB, above what
-        there was before; None if not traced, or if another watch ran in the same
-        process, since allocations cannot be told apart then.
+        Peak of the memory that Python and numpy allocated during the block, in MiB,
+        less what was allocated before; None if not traced, or if another watch was
+        active in the same process, whose allocations cannot be distinguished.
     """
 
     def __init__(self, *, trace: bool) -> None:
@@ -38,27 +38,27 @@ class Watch:
         self.peak_memory_mb: float | None = None
 
     def __enter__(self) -> Self:
-        with _lock:
-            if not _running:
-                _listen()
+        with _watch_lock:
+            if not _active_watches:
+                _collect_warnings()
             if self.trace and not tracemalloc.is_tracing():
                 tracemalloc.start()
-                _leave.append(tracemalloc.stop)
-            _running[threading.get_ident()] = self
-            if len(_running) > 1:
-                for watch in _running.values():
+                _cleanups.append(tracemalloc.stop)
+            _active_watches[threading.get_ident()] = self
+            if len(_active_watches) > 1:
+                for watch in _active_watches.values():
                     watch.alone = False
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with _lock:
-            del _running[threading.get_ident()]
-            while _leave and not _running:
-                _leave.pop()()
+        with _watch_lock:
+            del _active_watches[threading.get_ident()]
+            while _cleanups and not _active_watches:
+                _cleanups.pop()()
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Measure what is done inside."""
+        """Measure time and memory of the block under this context."""
         if self.trace:
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
@@ -72,26 +72,27 @@ class Watch:
                 self.peak_memory_mb = (peak - before) / 2**20
 
 
-def _listen() -> None:
-    """Hand every warning to the watch of its thread.
+def _collect_warnings() -> None:
+    """Append every warning to the watch of its thread.
 
-    `warnings.catch_warnings` swaps state of the whole process: were every thread to
-    enter it for itself, the first to leave would cut off the others.
+    `warnings.catch_warnings` replaces state of the whole process: if every thread
+    entered it, the first to exit would end it for the others.
     """
     catching = warnings.catch_warnings()
     catching.__enter__()
-    _leave.append(lambda: catching.__exit__(None, None, None))
-    shown_elsewhere = warnings.showwarning
+    _cleanups.append(lambda: catching.__exit__(None, None, None))
+    show_otherwise = warnings.showwarning
 
     def show(
         message: Warning | str, category: type[Warning], *where: Any, **more: Any
     ) -> None:
-        watch = _running.get(threading.get_ident())
-        if watch is None:  # a thread of the estimator's own, if there is just one
-            watches = list(_running.values())
+        watch = _active_watches.get(threading.get_ident())
+        # a thread that the estimator started: its watch is known if there is one only
+        if watch is None:
+            watches = list(_active_watches.values())
             watch = watches[0] if len(watches) == 1 else None
         if watch is None:
-            shown_elsewhere(message, category, *where, **more)
+            show_otherwise(message, category, *where, **more)
             return
         text = f"{category.__name__}: {message}"
         if text not in watch.warnings:

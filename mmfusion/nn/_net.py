@@ -179,6 +179,7 @@ class DeepNet(NeuralNet):
                 counts[name] += 1
             given = {"batch": batch, "training": training, "y_pred": None} | terms
             self.notify("on_batch_end", **given)
+        self.history.record("phase", self.phase_name_)
         # losses leave the device once per epoch: every transfer waits for the device
         for name, total in sums.items():
             key = f"{prefix}_loss" if name == "loss" else name

@@ -1,4 +1,4 @@
-"""Displays of fitted estimators; matplotlib loads when something is drawn."""
+"""Displays of fitted estimators; matplotlib is imported by the first plot."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""Alignments: the path through the costs, and both sequences before and after."""
+"""Display of an alignment: its path through the costs, and both sequences."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,15 +12,21 @@ from mmfusion._sequences import as_sequence
 from mmfusion._text import drawable
 from mmfusion.alignment import dtw_path
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
-from mmfusion.plotting._inputs import numbers, several_axes, words
+from mmfusion.plotting._inputs import as_names, as_real_array, several_axes
 
-MOST_PIXELS = 800  # of the image of costs, in each direction
-N_LINKS = 60
-N_AXES = 3
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+MAX_COST_PIXELS = 800  # of the image of costs, in each direction
+N_DRAWN_LINKS = 60
+N_ALIGNMENT_AXES = 3
 
 
 class AlignmentDisplay:
-    """An alignment of two sequences: path, links between them, and the result.
+    """Plots of an alignment of two sequences: path, links, and aligned sequences.
 
     It is recommended to use :meth:`from_sequences` or :meth:`from_path`. All
     parameters are stored as attributes.
@@ -32,20 +38,21 @@ class AlignmentDisplay:
     y : ndarray of shape (m, e)
         Second sequence.
     path : ndarray of int of shape (length, 2)
-        Frames of both that are aligned.
+        Pairs of aligned frames.
     costs : ndarray or None, default=None
-        Local costs, perhaps of every few frames only; None draws the path alone.
+        Local costs, of long sequences those of a grid of frames; None draws the path
+        alone.
     names : sequence of two str, default=('x', 'y')
-        What the sequences are called.
+        Names of the sequences.
 
     Attributes
     ----------
     image_ : matplotlib AxesImage or None
-        The costs.
+        Image of the costs.
     path_line_ : matplotlib Line2D
-        The path.
+        Line of the path.
     links_ : matplotlib LineCollection
-        Lines between aligned frames; of a long path, only some.
+        Lines between aligned frames, of a long path between some of them.
     axes_ : ndarray of matplotlib Axes
         Axes with the path, with the links, and with the aligned sequences.
     figure_ : matplotlib Figure
@@ -53,12 +60,12 @@ class AlignmentDisplay:
 
     See Also
     --------
-    mmfusion.alignment.dtw_path : Finds the path.
+    mmfusion.alignment.dtw_path : Compute the path.
 
     Notes
     -----
-    Of a sequence with several features, the one that varies most is drawn, in standard
-    deviations.
+    Of several features of a sequence, the one of largest variance is drawn, in
+    standard deviations.
 
     Examples
     --------
@@ -91,15 +98,15 @@ class AlignmentDisplay:
     @classmethod
     def from_sequences(
         cls,
-        x: Any,
-        y: Any,
+        x: ArrayLike,
+        y: ArrayLike,
         *,
         names: tuple[str, str] = ("x", "y"),
-        ax: Any = None,
-        metric: Any = "sqeuclidean",
+        ax: Sequence[Axes] | None = None,
+        metric: str | Callable[..., Any] = "sqeuclidean",
         **options: Any,
     ) -> Self:
-        """Align two sequences by dynamic time warping, and draw that.
+        """Align two sequences by dynamic time warping, and draw the alignment.
 
         Parameters
         ----------
@@ -108,13 +115,13 @@ class AlignmentDisplay:
         y : array-like of shape (m, d) or (m,)
             Second sequence.
         names : sequence of two str, default=('x', 'y')
-            What they are called.
+            Names of the sequences.
         ax : sequence of three matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         metric : str or callable, default='sqeuclidean'
-            Local cost, as `dtw_path` takes it; not 'precomputed'.
+            Local cost; see `dtw_path`. It cannot be 'precomputed'.
         **options : dict
-            Constraints, as `dtw_path` takes them.
+            Constraints of the path; see `dtw_path`.
 
         Returns
         -------
@@ -124,39 +131,39 @@ class AlignmentDisplay:
         Raises
         ------
         ValueError
-            As `dtw_path` does.
+            If `dtw_path` refuses the sequences or the options.
         """
         names = _two_names(names)
         x, y = as_sequence(x, "x"), as_sequence(y, "y")
         path = dtw_path(x, y, metric=metric, **options).path
-        fewer = [z[:: 1 + (len(z) - 1) // MOST_PIXELS] for z in (x, y)]
+        fewer = [z[:: 1 + (len(z) - 1) // MAX_COST_PIXELS] for z in (x, y)]
         costs = cost_matrix(make_costs(fewer[0], fewer[1], metric))
         return cls(x=x, y=y, path=path, costs=costs, names=names).plot(ax)
 
     @classmethod
     def from_path(
         cls,
-        x: Any,
-        y: Any,
-        path: Any,
+        x: ArrayLike,
+        y: ArrayLike,
+        path: ArrayLike,
         *,
         names: tuple[str, str] = ("x", "y"),
-        ax: Any = None,
+        ax: Sequence[Axes] | None = None,
     ) -> Self:
-        """Draw an alignment that is known.
+        """Draw an alignment by its path.
 
         Parameters
         ----------
         x : array-like of shape (n, d) or (n,)
             First sequence.
         y : array-like of shape (m, e) or (m,)
-            Second sequence; its features may be others.
+            Second sequence; its features may differ.
         path : array-like of int of shape (length, 2)
-            Frames of both that are aligned, such as an aligner's ``paths_`` hold.
+            Pairs of aligned frames, such as those in ``paths_`` of an aligner.
         names : sequence of two str, default=('x', 'y')
-            What they are called.
+            Names of the sequences.
         ax : sequence of three matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
@@ -166,11 +173,11 @@ class AlignmentDisplay:
         Raises
         ------
         ValueError
-            If the path visits frames that are not there.
+            If the path has frames beyond the ends of the sequences.
         """
         names = _two_names(names)
         x, y = as_sequence(x, "x"), as_sequence(y, "y")
-        path = numbers(path, "path")
+        path = as_real_array(path, "path")
         if not np.array_equal(path, np.rint(path)):
             raise ValueError("path holds other values than the positions of frames")
         path = path.astype(int)
@@ -183,13 +190,13 @@ class AlignmentDisplay:
             )
         return cls(x=x, y=y, path=path, names=names).plot(ax)
 
-    def plot(self, ax: Any = None) -> Self:
-        """Draw.
+    def plot(self, ax: Sequence[Axes] | None = None) -> Self:
+        """Draw the path, the links, and the aligned sequences.
 
         Parameters
         ----------
         ax : sequence of three matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
 
         Returns
         -------
@@ -203,13 +210,13 @@ class AlignmentDisplay:
         """
         if ax is None:
             _, ax = import_extra("matplotlib.pyplot").subplots(
-                1, N_AXES, figsize=(11, 3.4), layout="constrained"
+                1, N_ALIGNMENT_AXES, figsize=(11, 3.4), layout="constrained"
             )
         axes = several_axes(
-            ax, N_AXES, "for the path, the links, and the aligned sequences"
+            ax, N_ALIGNMENT_AXES, "for the path, the links, and the aligned sequences"
         )
         self.axes_, self.figure_ = axes, axes[0].figure
-        curves = [_curve(z) for z in (self.x, self.y)]
+        curves = [_standardised_feature(z) for z in (self.x, self.y)]
         self._plot_path(axes[0])
         self._plot_links(axes[1], curves)
         aligned = [c[self.path[:, k]] for k, c in enumerate(curves)]
@@ -219,7 +226,7 @@ class AlignmentDisplay:
         axes[2].legend(fontsize="small")
         return self
 
-    def _plot_path(self, ax: Any) -> None:
+    def _plot_path(self, ax: Axes) -> None:
         self.image_ = None
         ends = len(self.x) - 0.5, len(self.y) - 0.5
         if self.costs is not None:
@@ -239,11 +246,11 @@ class AlignmentDisplay:
             title="path" if self.costs is None else "path through the costs",
         )
 
-    def _plot_links(self, ax: Any, curves: list[np.ndarray]) -> None:
+    def _plot_links(self, ax: Axes, curves: list[np.ndarray]) -> None:
         lines = import_extra("matplotlib.collections").LineCollection
-        # one above the other
+        # shifted so that the curves do not overlap
         low, high = curves[0] + max(np.ptp(c) for c in curves) + 1, curves[1]
-        some = self.path[np.linspace(0, len(self.path) - 1, N_LINKS).astype(int)]
+        some = self.path[np.linspace(0, len(self.path) - 1, N_DRAWN_LINKS).astype(int)]
         segments = [[(i, low[i]), (j, high[j])] for i, j in some.tolist()]
         self.links_ = ax.add_collection(
             lines(segments, colors="0.7", linewidths=0.7, zorder=0)
@@ -254,19 +261,19 @@ class AlignmentDisplay:
         ax.legend(fontsize="small")
 
 
-def _two_names(names: Any) -> tuple[str, str]:
-    read = words(names, "names")
-    if len(read) != 2:
-        raise ValueError(f"names are {read}; give two, one for each sequence")
-    return read[0], read[1]
+def _two_names(names: Sequence[str]) -> tuple[str, str]:
+    given = as_names(names, "names")
+    if len(given) != 2:
+        raise ValueError(f"names are {given}; give two, one for each sequence")
+    return given[0], given[1]
 
 
-def _curve(sequence: np.ndarray) -> np.ndarray:
-    """The feature that varies most, in standard deviations about its mean."""
+def _standardised_feature(sequence: np.ndarray) -> np.ndarray:
+    """Return the feature of largest variance, standardised."""
     deviations, _ = centered(sequence)
     reach = np.abs(deviations).max(axis=0)
-    shares = deviations / np.where(reach > 0, reach, 1.0)  # whose squares are finite
-    spread = reach * np.sqrt((shares**2).mean(axis=0))
+    relative = deviations / np.where(reach > 0, reach, 1.0)  # squares do not overflow
+    spread = reach * np.sqrt((relative**2).mean(axis=0))
     feature = int(spread.argmax())
     if is_constant(spread[feature], np.abs(sequence).max(), sequence.dtype):
         return np.zeros(len(sequence))

@@ -1,9 +1,9 @@
-"""Attention weights of the modalities, overall and by cluster."""
+"""Display of attention weights of the modalities, overall and by cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -15,12 +15,19 @@ from mmfusion.plotting._colors import (
     cluster_colors,
     cluster_legend,
 )
-from mmfusion.plotting._estimators import check_shows, samples_of
-from mmfusion.plotting._inputs import check_axes, numbers, words
+from mmfusion.plotting._estimators import check_displayable, modalities_of_fit
+from mmfusion.plotting._inputs import as_names, as_real_array, check_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
+
+    from mmfusion._typing import ModalitiesLike
 
 
 class AttentionWeightsDisplay:
-    """How much each modality counts, overall and in each cluster.
+    """Bars of the attention weights of modalities, with their means in each cluster.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_weights`. All
     parameters are stored as attributes.
@@ -32,16 +39,16 @@ class AttentionWeightsDisplay:
     names : sequence of str of length n_modalities
         Names of the modalities.
     clusters : ndarray of shape (n_clusters,), default=None
-        The clusters; None if they are not drawn.
+        The clusters; None draws none.
     cluster_weights : ndarray of shape (n_clusters, n_modalities), default=None
-        Mean over the members of each cluster of the weights over what they observe.
+        Means of the weights of samples over the members of each cluster.
 
     Attributes
     ----------
     bars_ : matplotlib BarContainer
-        One bar per modality.
+        One bar for each modality.
     dots_ : list of matplotlib PathCollection
-        The weights in each cluster, one dot per modality; empty without clusters.
+        The weights in each cluster, one dot for each modality; empty without clusters.
     ax_ : matplotlib Axes
         Axes with the bars.
     figure_ : matplotlib Figure
@@ -54,9 +61,9 @@ class AttentionWeightsDisplay:
 
     Notes
     -----
-    Attention gives one weight per modality for all samples. A sample that lacks
-    modalities is fused by the weights of the others, divided by their sum; only
-    through that do clusters differ.
+    Attention has one weight w_v for each modality, the same for all samples. A sample
+    that lacks modalities is fused with w_v / sum_u w_u, the sum over its observed
+    modalities u. Weights of clusters differ for this reason only.
 
     Examples
     --------
@@ -89,21 +96,26 @@ class AttentionWeightsDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any = None, *, ax: Any = None, **kwargs: Any
+        cls,
+        estimator: BaseEstimator,
+        X: ModalitiesLike | None = None,
+        *,
+        ax: Axes | None = None,
+        **kwargs: Any,
     ) -> Self:
         """Draw the attention weights of a fitted estimator.
 
-        For clusters of a torch Dataset, give :meth:`from_weights` their labels.
+        For clusters of a torch Dataset, use :meth:`from_weights` with their labels.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted one with ``attention_weights_``, such as EAMCClusterer.
+            Fitted estimator with ``attention_weights_``, such as EAMCClusterer.
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features), \
                 default=None
             Samples whose clusters are drawn too; None draws the weights only.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of the bars; see matplotlib's `Axes.barh`.
 
@@ -119,10 +131,10 @@ class AttentionWeightsDisplay:
         TypeError
             If it has no attention weights.
         """
-        check_shows(estimator, "attention_weights_")
+        check_displayable(estimator, "attention_weights_")
         labels = observed = None
         if X is not None:
-            frame = samples_of(estimator, X)
+            frame = modalities_of_fit(estimator, X)
             labels, observed = estimator.predict(frame), frame.observed
         return cls.from_weights(
             estimator.attention_weights_,
@@ -136,28 +148,28 @@ class AttentionWeightsDisplay:
     @classmethod
     def from_weights(
         cls,
-        weights: Any,
+        weights: ArrayLike | Mapping[str, float],
         names: Sequence[str],
         *,
-        labels: Any = None,
-        observed: Any = None,
-        ax: Any = None,
+        labels: ArrayLike | None = None,
+        observed: ArrayLike | None = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw weights.
+        """Draw attention weights.
 
         Parameters
         ----------
         weights : array-like of shape (n_modalities,) or dict of str to float
-            Weight of each modality; they are divided by their sum.
+            Weight of each modality, before division by their sum.
         names : list of str of length n_modalities
             Names of the modalities.
         labels : array-like of shape (n_samples,), default=None
             Cluster of each sample; None draws no clusters.
         observed : array-like of bool of shape (n_samples, n_modalities), default=None
-            Which sample has which modality; None is all.
+            Mask of the observed modalities of each sample; None is all.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of the bars; see matplotlib's `Axes.barh`.
 
@@ -169,10 +181,10 @@ class AttentionWeightsDisplay:
         Raises
         ------
         ValueError
-            If lengths do not agree, weights are negative or all zero, or a sample
-            observes nothing that has a weight.
+            If lengths disagree, weights are negative or all zero, or all observed
+            modalities of a sample have weight 0.
         """
-        names = words(names, "names")
+        names = as_names(names, "names")
         if not names:
             raise ValueError("names is empty: there is nothing to draw")
         values = weights_by_modality(weights, names)
@@ -181,34 +193,34 @@ class AttentionWeightsDisplay:
             return cls(weights=values, names=names).plot(ax, **kwargs)
         labels = validate_labels(labels, "labels")
         shape = (len(labels), len(names))
-        observed = np.ones(shape) if observed is None else numbers(observed, "observed")
-        if observed.shape != shape:
+        mask = (
+            np.ones(shape) if observed is None else as_real_array(observed, "observed")
+        )
+        if mask.shape != shape:
             raise ValueError(
-                f"observed has shape {observed.shape}; for {shape[0]} labels and the "
+                f"observed has shape {mask.shape}; for {shape[0]} labels and the "
                 f"modalities {names} it should be {shape}"
             )
-        if not np.isin(observed, (0, 1)).all():
+        if not np.isin(mask, (0, 1)).all():
             raise ValueError("observed holds other values than True and False")
         clusters, members = np.unique(labels, return_inverse=True)
-        shares = _shares(values, observed)
         sums = np.zeros((len(clusters), len(names)))
-        np.add.at(sums, members, shares)
+        np.add.at(sums, members, _sample_weights(values, mask))
         means = sums / np.bincount(members)[:, None]
         return cls(
             weights=values, names=names, clusters=clusters, cluster_weights=means
         ).plot(ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
+        """Draw the weights.
 
-        Bars are the weights of a sample that lacks no modality, dots the mean over
-        the members of each cluster; the dashed line is the weight if all modalities
-        counted the same.
+        Bars are the weights of a sample that lacks no modality, dots the mean over the
+        members of each cluster, and the dashed line is the weight 1 / n_modalities.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of the bars; see matplotlib's `Axes.barh`.
 
@@ -247,6 +259,7 @@ class AttentionWeightsDisplay:
         ax, y = self.ax_, np.arange(len(self.names))
         colors = cluster_colors(clusters)
         n_clusters = len(clusters)
+        # dots of one modality side by side, within 0.7 of the height of its bar
         shifts = (np.arange(n_clusters) - (n_clusters - 1) / 2) * 0.7 / n_clusters
         for color, shift, own in zip(colors.values(), shifts, weights, strict=True):
             self.dots_.append(
@@ -255,15 +268,15 @@ class AttentionWeightsDisplay:
         cluster_legend(ax, colors, "cluster")
 
 
-def _shares(weights: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Weights over what each sample observes: rows add up to 1."""
-    shares = observed * weights
-    totals = shares.sum(axis=1, keepdims=True)
-    nothing = np.flatnonzero(totals[:, 0] == 0)
-    if nothing.size:
+def _sample_weights(weights: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Divide the weights of the observed modalities of each sample by their sum."""
+    own = observed * weights
+    totals = own.sum(axis=1, keepdims=True)
+    unweighted = np.flatnonzero(totals[:, 0] == 0)
+    if unweighted.size:
         raise ValueError(
-            f"sample {nothing[0]} observes no modality that has a weight "
-            f"({nothing.size} of {len(observed)} samples do not): leave such samples "
-            "out"
+            f"sample {unweighted[0]} has no observed modality of positive weight "
+            f"({unweighted.size} of {len(observed)} samples have none): leave such "
+            "samples out"
         )
-    return shares / totals
+    return own / totals

@@ -1,4 +1,4 @@
-"""New Axes for several maps."""
+"""Figures of several maps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAPS_PER_ROW = 4
 
 
 def new_axes(n_maps: int) -> np.ndarray:
-    """Make a figure with one Axes for each map, row by row."""
+    """Make a figure and return one of its Axes for each map, row by row."""
     n_columns = min(n_maps, MAPS_PER_ROW)
     n_rows = math.ceil(n_maps / n_columns)
     _, grid = import_extra("matplotlib.pyplot").subplots(

@@ -1,21 +1,21 @@
-"""What displays ask of an estimator."""
+"""Checks of the estimators that displays draw, and of their data."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import as_modalities
 from mmfusion.modalities import Modalities
 
-LEARNS_KERNELS = "MKLClusterer, MKLClassifier or MKLRegressor"
+KERNEL_LEARNERS = "MKLClusterer, MKLClassifier or MKLRegressor"
 
 
-def check_shows(
-    estimator: Any, *attributes: str, such_as: str = "EAMCClusterer"
+def check_displayable(
+    estimator: BaseEstimator, *attributes: str, such_as: str = "EAMCClusterer"
 ) -> None:
-    """Refuse an estimator that is not fitted, or has nothing to show."""
+    """Check that an estimator is fitted and has the attributes that are drawn."""
     if isinstance(estimator, type):
         raise TypeError(f"estimator is the class {estimator.__name__}; fit an instance")
     check_is_fitted(estimator)
@@ -28,8 +28,8 @@ def check_shows(
         )
 
 
-def samples_of(estimator: Any, X: Any) -> Modalities:
-    """Take X in any form, with the modalities in the order of `fit`."""
+def modalities_of_fit(estimator: BaseEstimator, X: ModalitiesLike) -> Modalities:
+    """Return X as Modalities, in the order that they had in `fit`."""
     frame = as_modalities(X, getattr(estimator, "modalities", None))
     names = estimator.modality_names_in_.tolist()
     return frame[names] if set(frame.names) == set(names) else frame

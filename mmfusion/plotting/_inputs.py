@@ -1,9 +1,9 @@
-"""Validation of what displays are given."""
+"""Validation of the arguments of displays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -12,19 +12,25 @@ from mmfusion._blocks import as_dense_array, as_float_array, checked_csr
 from mmfusion._numbers import is_integer
 from mmfusion._options import errors_about
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
-def check_axes(ax: Any) -> None:
-    """Refuse what is no Axes of matplotlib.
+    from mmfusion._typing import BlockLike
+
+
+def check_axes(ax: object) -> None:
+    """Check that an object is an Axes of matplotlib.
 
     Parameters
     ----------
     ax : object
-        What the user gave to draw in.
+        The object to draw on.
 
     Raises
     ------
     TypeError
-        If nothing can be drawn in it.
+        If it is no Axes.
     """
     if not (hasattr(ax, "figure") and hasattr(ax, "plot")):
         raise TypeError(
@@ -33,17 +39,19 @@ def check_axes(ax: Any) -> None:
         )
 
 
-def several_axes(ax: Any, n_axes: int, purpose: str) -> np.ndarray:
-    """Take several Axes in a sequence, or one alone.
+def several_axes(
+    ax: Axes | Sequence[Axes] | np.ndarray, n_axes: int, purpose: str
+) -> np.ndarray:
+    """Return Axes, which are given in a sequence or as a single one, as an array.
 
     Parameters
     ----------
     ax : matplotlib Axes, or sequence or array of such
-        What the user gave to draw in.
+        The Axes to draw on.
     n_axes : int
         Number of Axes that are needed.
     purpose : str
-        What they are needed for, for errors.
+        Use of the Axes, for errors.
 
     Returns
     -------
@@ -55,7 +63,7 @@ def several_axes(ax: Any, n_axes: int, purpose: str) -> np.ndarray:
     TypeError
         If an element is no Axes.
     ValueError
-        If there are less or more.
+        If there are fewer or more.
     """
     if isinstance(ax, np.ndarray):
         given = ax.ravel().tolist()
@@ -70,13 +78,13 @@ def several_axes(ax: Any, n_axes: int, purpose: str) -> np.ndarray:
     return axes
 
 
-def numbers(values: Any, name: str) -> np.ndarray:
-    """Read an array of real numbers.
+def as_real_array(values: BlockLike, name: str) -> np.ndarray:
+    """Convert an array-like of real numbers.
 
     Parameters
     ----------
     values : array-like
-        The numbers, of any shape.
+        The numbers, in any shape.
     name : str
         Name of the parameter, for errors.
 
@@ -90,7 +98,7 @@ def numbers(values: Any, name: str) -> np.ndarray:
     TypeError
         If it is no array.
     ValueError
-        If it holds something else.
+        If it holds other values.
     """
     if sparse.issparse(values):
         values = checked_csr(values, name).toarray()
@@ -98,13 +106,13 @@ def numbers(values: Any, name: str) -> np.ndarray:
         return as_float_array(values, name)
 
 
-def words(values: Any, name: str) -> list[str]:
-    """Read a list of names.
+def as_names(values: Iterable[str] | ArrayLike, name: str) -> list[str]:
+    """Convert a list of names.
 
     Parameters
     ----------
     values : list of str
-        The names; other things in it are turned into text.
+        The names; other elements are converted to strings.
     name : str
         Name of the parameter, for errors.
 
@@ -127,32 +135,32 @@ def words(values: Any, name: str) -> list[str]:
     return [str(value) for value in listed]
 
 
-def check_text(value: Any, name: str) -> None:
-    """Refuse what is no text.
+def check_string(value: object, name: str) -> None:
+    """Check that a value is a string.
 
     Parameters
     ----------
-    value : str
-        What the user gave.
+    value : object
+        The value.
     name : str
         Name of the parameter, for errors.
 
     Raises
     ------
     TypeError
-        If it is something else.
+        If it is none.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name} is {value!r}; give a text")
+        raise TypeError(f"{name} is {value!r}; give a string")
 
 
-def check_count(value: Any, name: str) -> None:
-    """Refuse what is neither a number of samples nor None.
+def check_sample_count(value: int | None, name: str) -> None:
+    """Check that a value is a number of samples, or None.
 
     Parameters
     ----------
     value : int or None
-        What the user gave.
+        The value.
     name : str
         Name of the parameter, for errors.
 
@@ -168,22 +176,23 @@ def check_count(value: Any, name: str) -> None:
         )
 
 
-def check_mapping(value: Any, name: str, of: str) -> None:
-    """Refuse what is no dict by name.
+def check_mapping(value: object, name: str, content: str) -> None:
+    """Check that a value is a dict.
 
     Parameters
     ----------
-    value : dict
-        What the user gave.
+    value : object
+        The value.
     name : str
         Name of the parameter, for errors.
-    of : str
-        What the values are, for errors.
+    content : str
+        Keys and values of the dict, for errors.
 
     Raises
     ------
     TypeError
         If it is no dict.
     """
+    # a sparse DOK array is a dict too
     if not isinstance(value, Mapping) or sparse.issparse(value):
-        raise TypeError(f"{name} is a {type(value).__name__}; give a dict of {of}")
+        raise TypeError(f"{name} is a {type(value).__name__}; give a dict of {content}")

@@ -1,9 +1,9 @@
-"""Kernel matrices whose samples are ordered by cluster."""
+"""Display of Gram matrices whose samples are ordered by cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -14,15 +14,29 @@ from mmfusion._text import drawable
 from mmfusion.metrics._labels import validate_labels
 from mmfusion.modalities import Modalities
 from mmfusion.plotting._axes import MAPS_PER_ROW, new_axes
-from mmfusion.plotting._estimators import samples_of
-from mmfusion.plotting._inputs import check_count, numbers, several_axes, words
+from mmfusion.plotting._estimators import modalities_of_fit
+from mmfusion.plotting._inputs import (
+    as_names,
+    as_real_array,
+    check_sample_count,
+    several_axes,
+)
 
-LEAST_NAMED = 1 / 20  # of the samples; names of smaller clusters would overlap
-OUTLYING = 1.0  # per cent of the values, on either side
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
+
+    from mmfusion._typing import ModalitiesLike
+    from mmfusion.mkl import ModalityKernels
+
+# names of clusters with a smaller share of the samples would overlap
+LEAST_NAMED_SHARE = 1 / 20
+CLIPPED_PERCENT = 1.0  # of the values, beyond either limit of the colors
 
 
 class KernelMatrixDisplay:
-    """Kernels and their weighted sum as images, with samples ordered by cluster.
+    """Images of Gram matrices and their weighted sum, samples ordered by cluster.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_kernels`. All
     parameters are stored as attributes.
@@ -30,28 +44,28 @@ class KernelMatrixDisplay:
     Parameters
     ----------
     kernels : sequence of ndarray of shape (n_drawn, n_drawn)
-        The kernels of the samples that are drawn, in their order.
+        Gram matrices of the samples that are drawn, in their order.
     labels : ndarray of shape (n_drawn,)
-        Cluster of each of these samples; clusters follow each other.
+        Cluster of each of these samples, sorted.
     names : sequence of str of length n_kernels
         Names of the kernels.
     weights : ndarray of shape (n_kernels,), default=None
         Weights of the kernels in the sum; None draws their mean.
     samples : ndarray of int of shape (n_drawn,), default=None
-        Positions that the samples had among those given.
+        Positions of the drawn samples in the data.
     n_samples : int, default=None
-        How many were given; None is as many as are drawn.
+        Number of samples in the data; None if all are drawn.
     axis_title : str, default='cluster'
-        What the labels are.
+        Name of the labels.
 
     Attributes
     ----------
     images_ : list of matplotlib AxesImage
-        The weighted sum, then the kernels; a lone kernel alone.
+        Images of the weighted sum and of the kernels; of a single kernel no sum.
     lines_ : list of tuple of matplotlib LineCollection
         The horizontal and vertical lines between clusters in each image.
     colorbar_ : matplotlib Colorbar
-        The colors, the same in all images.
+        Colorbar of all images.
     axes_ : ndarray of matplotlib Axes
         The Axes of each image.
     figure_ : matplotlib Figure
@@ -60,17 +74,17 @@ class KernelMatrixDisplay:
     See Also
     --------
     KernelWeightsDisplay : The weights of the kernels.
-    ObjectivePathDisplay : How the weights were found.
+    ObjectivePathDisplay : The objective of the weights after each step.
     LatentMapDisplay : Maps of the latents of a network.
 
     Notes
     -----
-    A kernel that tells the clusters apart has blocks on its diagonal. Colors are the
-    same in all images, so that kernels can be compared. Their limits leave out the
-    diagonal, and the outermost hundredth of values. Where values are negative, as those
-    of centred kernels are, they are symmetric about 0.
+    A kernel that separates the clusters has blocks of large values on the diagonal.
+    Colors are the same in all images, so that kernels can be compared. Their limits
+    are percentiles (1 and 99) of the values off the diagonal, symmetric about 0 if some
+    are negative, as those of centred kernels.
 
-    Clusters with less than a twentieth of the samples are not named.
+    Clusters with less than a twentieth of the samples are not labelled.
 
     Examples
     --------
@@ -110,37 +124,37 @@ class KernelMatrixDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
+        estimator: BaseEstimator,
+        X: ModalitiesLike,
         *,
-        labels: Any = None,
-        weights: Any = None,
+        labels: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
         max_samples: int | None = 500,
-        ax: Any = None,
+        ax: Sequence[Axes] | None = None,
         **kwargs: Any,
     ) -> Self:
         """Draw the kernels of a fitted estimator.
 
         For an MKLClassifier or MKLRegressor, fit `ModalityKernels` to the same samples
-        and give it their ``kernel_weights_``.
+        and pass the ``kernel_weights_`` as ``weights``.
 
         Parameters
         ----------
         estimator : MKLClusterer or ModalityKernels
-            A fitted one.
+            Fitted estimator.
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The samples of `fit`, in the same order. With explicit features, any.
+            The samples of `fit`, in the same order; with explicit features, any.
         labels : array-like of shape (n_samples,), default=None
-            What orders the samples, such as classes; their predicted clusters by
-            default.
+            Labels by which samples are ordered, such as classes; by default the
+            predicted clusters.
         weights : array-like of shape (n_kernels,), default=None
-            Weights of the kernels in the sum; those of the MKLClusterer by default,
+            Weights of the kernels in the sum; by default those of the MKLClusterer,
             and equal ones for ModalityKernels.
         max_samples : int, default=500
-            Most samples that are drawn. Of more, every cluster keeps its share, at
-            least one, evenly spread in the order of its samples; None is all.
+            Maximum number of samples that are drawn. Of more, those of each cluster are
+            reduced in proportion, to at least one, evenly in their order; None is all.
         ax : sequence of matplotlib Axes, default=None
-            Where to draw: one for the sum, and one per kernel; a new figure by
+            Axes to draw on, one for the sum and one for each kernel; a new figure by
             default.
         **kwargs : dict
             Style of the images, such as ``cmap`` or ``vmin``; see matplotlib's
@@ -156,25 +170,25 @@ class KernelMatrixDisplay:
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it makes no kernels.
+            If it computes no kernels.
         ValueError
-            If `X` are not the samples of `fit`, lengths do not agree, or there are no
+            If `X` are not the samples of `fit`, lengths disagree, or there are no
             labels for ModalityKernels.
 
         Notes
         -----
-        Kernels are made of the samples that are drawn only. Those of an MKLClusterer
-        with `neighborhood` are drawn whole.
+        Kernels are computed for the drawn samples only. Those of an MKLClusterer with
+        `neighborhood` are drawn for all pairs of these.
         """
         check_is_fitted(estimator)
         kernels = getattr(estimator, "kernels_", estimator)
         if not (hasattr(kernels, "kernel_names_") and hasattr(kernels, "transform")):
             raise TypeError(
-                f"{type(estimator).__name__} makes no kernels of samples; give a "
+                f"{type(estimator).__name__} computes no kernels of samples; give a "
                 "fitted MKLClusterer, or ModalityKernels with labels (and weights, "
                 "such as kernel_weights_ of an MKLClassifier)"
             )
-        frame = _samples_of(kernels, X, estimator)
+        frame = _kernel_input(kernels, X, estimator)
         axis_title = "cluster" if labels is None else "label"
         if labels is None:
             if not hasattr(estimator, "predict"):
@@ -183,16 +197,16 @@ class KernelMatrixDisplay:
                     "which the samples are ordered"
                 )
             labels = estimator.predict(frame)
-        labels = _checked_labels(labels, len(frame))
+        labels = _check_order_labels(labels, len(frame))
         if weights is None:
             weights = getattr(estimator, "kernel_weights_", None)
-        drawn = _drawn(labels, max_samples)
+        drawn = _choose_samples(labels, max_samples)
         names = kernels.kernel_names_.tolist()
         return cls(
-            kernels=_kernels_among(kernels, frame, drawn),
+            kernels=_gram_matrices(kernels, frame, drawn),
             labels=labels[drawn],
             names=names,
-            weights=_checked_weights(weights, names),
+            weights=_check_kernel_weights(weights, names),
             samples=drawn,
             n_samples=len(labels),
             axis_title=axis_title,
@@ -201,35 +215,35 @@ class KernelMatrixDisplay:
     @classmethod
     def from_kernels(
         cls,
-        kernels: Any,
-        labels: Any,
+        kernels: ModalitiesLike,
+        labels: ArrayLike,
         *,
         names: Sequence[str] | None = None,
-        weights: Any = None,
+        weights: ArrayLike | None = None,
         max_samples: int | None = 500,
-        ax: Any = None,
+        ax: Sequence[Axes] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw kernels.
+        """Draw Gram matrices.
 
         Parameters
         ----------
         kernels : list, dict or Modalities of array-like of shape \
                 (n_samples, n_samples), or ndarray
-            The kernels, of all samples with each other. An ndarray is one, or of shape
+            Gram matrices of all samples. An ndarray is one, or several of shape
             (n_samples, n_samples, n_kernels).
         labels : array-like of shape (n_samples,)
             Cluster or class of each sample, by which they are ordered.
         names : list of str of length n_kernels, default=None
-            Names of the kernels; ``kernel_0`` and so on by default, or what a dict or
-            Modalities call them.
+            Names of the kernels; by default those in a dict or Modalities, else
+            ``kernel_0`` and so on.
         weights : array-like of shape (n_kernels,), default=None
             Weights of the kernels in the sum; None draws their mean.
         max_samples : int, default=500
-            Most samples that are drawn. Of more, every cluster keeps its share, at
-            least one, evenly spread in the order of its samples; None is all.
+            Maximum number of samples that are drawn. Of more, those of each cluster are
+            reduced in proportion, to at least one, evenly in their order; None is all.
         ax : sequence of matplotlib Axes, default=None
-            Where to draw: one for the sum, and one per kernel; a new figure by
+            Axes to draw on, one for the sum and one for each kernel; a new figure by
             default.
         **kwargs : dict
             Style of the images, such as ``cmap`` or ``vmin``; see matplotlib's
@@ -243,41 +257,41 @@ class KernelMatrixDisplay:
         Raises
         ------
         ValueError
-            If a kernel is not square or not finite, or lengths do not agree.
+            If a kernel is not square or not finite, or lengths disagree.
         """
         with errors_about("kernels"):
-            tables, names = _named_tables(kernels, names)
-        labels = _checked_labels(labels, len(tables[0]))
-        drawn = _drawn(labels, max_samples)
+            matrices, names = _named_matrices(kernels, names)
+        labels = _check_order_labels(labels, len(matrices[0]))
+        drawn = _choose_samples(labels, max_samples)
         among = np.ix_(drawn, drawn)
-        for table, name in zip(tables, names, strict=True):
-            if table.shape != (len(labels), len(labels)):
+        for K, name in zip(matrices, names, strict=True):
+            if K.shape != (len(labels), len(labels)):
                 square = (len(labels), len(labels))
                 raise ValueError(
-                    f"kernels: kernel {name!r} has shape {table.shape}; for "
+                    f"kernels: kernel {name!r} has shape {K.shape}; for "
                     f"{len(labels)} labels {square} is expected (of explicit features "
                     "Z it is Z @ Z.T)"
                 )
-            if not np.isfinite(table[among]).all():
+            if not np.isfinite(K[among]).all():
                 raise ValueError(
                     f"kernels: kernel {name!r} has values that are not finite"
                 )
         return cls(
-            kernels=[table[among] for table in tables],
+            kernels=[K[among] for K in matrices],
             labels=labels[drawn],
             names=names,
-            weights=_checked_weights(weights, names),
+            weights=_check_kernel_weights(weights, names),
             samples=drawn,
             n_samples=len(labels),
         ).plot(ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+    def plot(self, ax: Sequence[Axes] | None = None, **kwargs: Any) -> Self:
+        """Draw the images.
 
         Parameters
         ----------
         ax : sequence of matplotlib Axes, default=None
-            Where to draw: one for the sum, and one per kernel; a new figure by
+            Axes to draw on, one for the sum and one for each kernel; a new figure by
             default.
         **kwargs : dict
             Style of the images, such as ``cmap`` or ``vmin``; see matplotlib's
@@ -291,7 +305,7 @@ class KernelMatrixDisplay:
         Raises
         ------
         ValueError
-            If there are less or more Axes than images.
+            If there are fewer or more Axes than images.
         """
         images, titles = self._images_and_titles()
         if ax is None:
@@ -315,12 +329,12 @@ class KernelMatrixDisplay:
             panel.set(xticks=[], yticks=[])
             self.lines_.append(_plot_lines(panel, edges, "0.2" if has_sign else "w"))
             if place % MAPS_PER_ROW == 0:
-                _name_clusters(panel, clusters, edges)
+                _label_clusters(panel, clusters, edges)
                 panel.set_ylabel(drawable(self.axis_title))
-        told = f"{len(self.labels)}"
+        count = f"{len(self.labels)}"
         if self.n_samples not in (None, len(self.labels)):
-            told += f" of {self.n_samples}"
-        axes[0].set_ylabel(f"{drawable(self.axis_title)} ({told} samples)")
+            count += f" of {self.n_samples}"
+        axes[0].set_ylabel(f"{drawable(self.axis_title)} ({count} samples)")
         self.colorbar_ = self.figure_.colorbar(
             self.images_[0], ax=list(axes), label="kernel value", extend="both"
         )
@@ -340,76 +354,81 @@ class KernelMatrixDisplay:
         return [total, *images], [name, *titles]
 
 
-def _samples_of(kernels: Any, X: Any, estimator: Any) -> Modalities:
-    """Take X in any form, kernels side by side among them."""
+def _kernel_input(
+    kernels: ModalityKernels, X: ModalitiesLike, estimator: BaseEstimator
+) -> Modalities:
+    """Return X as Modalities; an array of three dimensions holds Gram matrices."""
     if isinstance(X, np.ndarray) and X.ndim == 3:
         names = kernels.kernel_names_.tolist()
         return Modalities([X[:, :, p] for p in range(X.shape[2])], names=names)
-    return samples_of(estimator, X)
+    return modalities_of_fit(estimator, X)
 
 
-def _kernels_among(
-    kernels: Any, frame: Modalities, drawn: np.ndarray
+def _gram_matrices(
+    kernels: ModalityKernels, frame: Modalities, drawn: np.ndarray
 ) -> list[np.ndarray]:
-    """Kernels of some samples of `fit` with each other, or of any by features."""
-    tables = [np.asarray(table) for table in kernels.transform(frame[drawn]).blocks]
+    """Compute Gram matrices of samples of `fit`, or by features of any samples."""
+    blocks = [np.asarray(block) for block in kernels.transform(frame[drawn]).blocks]
     if kernels.approximation_ is not None:
-        return [table @ table.T for table in tables]
+        return [features @ features.T for features in blocks]
     remedy = (
         "give the samples of fit in their order: exact kernels compare samples with "
         "those only"
     )
-    n_train = tables[0].shape[1]
+    n_train = blocks[0].shape[1]
     if n_train != len(frame):
         raise ValueError(
             f"X has {len(frame)} samples, but the kernels were fitted to {n_train}; "
             f"{remedy}"
         )
-    among = [table[:, drawn] for table in tables]
-    for table, name in zip(among, kernels.kernel_names_, strict=True):
-        if not np.allclose(table, table.T, rtol=0, atol=1e-3 * np.abs(table).max()):
+    matrices = [block[:, drawn] for block in blocks]
+    for K, name in zip(matrices, kernels.kernel_names_, strict=True):
+        # symmetric up to the rounding of float32, unless rows are other samples
+        if not np.allclose(K, K.T, rtol=0, atol=1e-3 * np.abs(K).max()):
             raise ValueError(
-                f"X has other samples than fit had, as {name!r} tells; {remedy}"
+                f"X has other samples than fit: kernel {name!r} is not symmetric; "
+                f"{remedy}"
             )
-    return among
+    return matrices
 
 
-def _named_tables(
-    kernels: Any, names: Sequence[str] | None
+def _named_matrices(
+    kernels: ModalitiesLike, names: Sequence[str] | None
 ) -> tuple[list[np.ndarray], list[str]]:
+    """Return Gram matrices in any form as a list, with their names."""
     if isinstance(kernels, Modalities):
         kernels = kernels.to_dict()
     if isinstance(kernels, np.ndarray):
         kernels = list(np.moveaxis(np.atleast_3d(kernels), 2, 0))
     if isinstance(kernels, Mapping) and not sparse.issparse(kernels):
-        own, tables = list(kernels), list(kernels.values())
+        own, matrices = list(kernels), list(kernels.values())
     elif isinstance(kernels, list | tuple):
-        own, tables = None, list(kernels)
+        own, matrices = None, list(kernels)
     else:
         raise TypeError(
             f"kernels is a {type(kernels).__name__}; give an array of shape "
             "(n_samples, n_samples), or several in a list or dict"
         )
-    if not tables:
+    if not matrices:
         raise ValueError("kernels is empty: there is nothing to draw")
     if names is None:
-        names = own or [f"kernel_{p}" for p in range(len(tables))]
-    names = words(names, "names")
-    if len(names) != len(tables):
-        raise ValueError(f"names has {len(names)} names for {len(tables)} kernels")
-    tables = [
-        numbers(table, f"kernel {name!r}")
-        for table, name in zip(tables, names, strict=True)
+        names = own or [f"kernel_{p}" for p in range(len(matrices))]
+    names = as_names(names, "names")
+    if len(names) != len(matrices):
+        raise ValueError(f"names has {len(names)} names for {len(matrices)} kernels")
+    matrices = [
+        as_real_array(K, f"kernel {name!r}")
+        for K, name in zip(matrices, names, strict=True)
     ]
-    for table, name in zip(tables, names, strict=True):
-        if table.ndim != 2:
+    for K, name in zip(matrices, names, strict=True):
+        if K.ndim != 2:
             raise ValueError(
-                f"kernel {name!r} has shape {table.shape}; it should be square"
+                f"kernel {name!r} has shape {K.shape}; it should be square"
             )
-    return tables, names
+    return matrices, names
 
 
-def _checked_labels(labels: Any, n_samples: int) -> np.ndarray:
+def _check_order_labels(labels: ArrayLike, n_samples: int) -> np.ndarray:
     labels = validate_labels(labels, "labels")
     if labels.shape != (n_samples,):
         raise ValueError(
@@ -421,10 +440,12 @@ def _checked_labels(labels: Any, n_samples: int) -> np.ndarray:
     return labels
 
 
-def _checked_weights(weights: Any, names: Sequence[str]) -> np.ndarray | None:
-    if weights is None:
+def _check_kernel_weights(
+    given: ArrayLike | None, names: Sequence[str]
+) -> np.ndarray | None:
+    if given is None:
         return None
-    weights = numbers(weights, "weights")
+    weights = as_real_array(given, "weights")
     if not np.isfinite(weights).all():
         raise ValueError(f"weights are {weights.tolist()}; they must be finite")
     if weights.shape != (len(names),):
@@ -435,9 +456,9 @@ def _checked_weights(weights: Any, names: Sequence[str]) -> np.ndarray | None:
     return weights
 
 
-def _drawn(labels: np.ndarray, max_samples: int | None) -> np.ndarray:
-    """Samples to draw, cluster by cluster: of each its share, and at least one."""
-    check_count(max_samples, "max_samples")
+def _choose_samples(labels: np.ndarray, max_samples: int | None) -> np.ndarray:
+    """Choose samples by cluster, in proportion to its size and at least one."""
+    check_sample_count(max_samples, "max_samples")
     order = np.argsort(labels, kind="stable")
     if max_samples is None or len(labels) <= max_samples:
         return order
@@ -447,6 +468,7 @@ def _drawn(labels: np.ndarray, max_samples: int | None) -> np.ndarray:
             f"max_samples={max_samples} is less than one sample for each of the "
             f"{len(sizes)} clusters"
         )
+    # one for each cluster, the others in proportion to its further samples
     spare = max_samples - len(sizes)
     shares = 1 + (sizes - 1) * spare // (len(labels) - len(sizes))
     return np.concatenate(
@@ -458,18 +480,18 @@ def _drawn(labels: np.ndarray, max_samples: int | None) -> np.ndarray:
 
 
 def _color_limits(kernels: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Limits that few values of pairs are beyond; symmetric if some are negative."""
+    """Compute percentiles off the diagonal; symmetric if values are negative."""
     pairs = ~np.eye(len(kernels[0]), dtype=bool)
     values = np.concatenate([kernel[pairs] for kernel in kernels])
-    low, high = np.percentile(values, [OUTLYING, 100 - OUTLYING]).tolist()
+    low, high = np.percentile(values, [CLIPPED_PERCENT, 100 - CLIPPED_PERCENT]).tolist()
     if low >= 0:
         return low, high
-    extreme = float(np.percentile(np.abs(values), 100 - OUTLYING))
+    extreme = float(np.percentile(np.abs(values), 100 - CLIPPED_PERCENT))
     return -extreme, extreme
 
 
-def _plot_lines(ax: Any, edges: np.ndarray, color: str) -> tuple[Any, Any]:
-    style = {"colors": color, "linewidths": 0.7}
+def _plot_lines(ax: Axes, edges: np.ndarray, color: str) -> tuple[Any, Any]:
+    style: dict[str, Any] = {"colors": color, "linewidths": 0.7}
     between, first, last = edges[1:-1], edges[0], edges[-1]
     lines = (
         ax.hlines(between, first, last, **style),
@@ -479,8 +501,8 @@ def _plot_lines(ax: Any, edges: np.ndarray, color: str) -> tuple[Any, Any]:
     return lines
 
 
-def _name_clusters(ax: Any, clusters: np.ndarray, edges: np.ndarray) -> None:
-    named = np.diff(edges) >= LEAST_NAMED * (edges[-1] - edges[0])
+def _label_clusters(ax: Axes, clusters: np.ndarray, edges: np.ndarray) -> None:
+    named = np.diff(edges) >= LEAST_NAMED_SHARE * (edges[-1] - edges[0])
     middles = (edges[1:] + edges[:-1]) / 2
     ax.set_yticks(middles[named], [drawable(str(c)) for c in clusters[named]])
     ax.tick_params(axis="y", length=0, labelsize="small")

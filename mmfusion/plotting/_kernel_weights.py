@@ -1,23 +1,29 @@
-"""Weights of kernels, by modality."""
+"""Display of the weights of kernels, by modality."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion.plotting._colors import cluster_colors
-from mmfusion.plotting._estimators import LEARNS_KERNELS, check_shows
-from mmfusion.plotting._inputs import check_axes, numbers, words
+from mmfusion.plotting._estimators import KERNEL_LEARNERS, check_displayable
+from mmfusion.plotting._inputs import as_names, as_real_array, check_axes
 
-GAP = 0.5  # between modalities of several kernels, in bars
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
+    from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
+
+MODALITY_GAP = 0.5  # between bars of different modalities, in heights of a bar
 
 
 class KernelWeightsDisplay:
-    """How much each kernel counts in the sum, and each modality by its kernels.
+    """Bars of the weights of kernels, and their sums over those of each modality.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_weights`. All
     parameters are stored as attributes.
@@ -29,14 +35,14 @@ class KernelWeightsDisplay:
     names : sequence of str of length n_kernels
         Names of the kernels.
     kernel_modalities : sequence of str of length n_kernels
-        Name of each kernel's modality; kernels of one modality are neighbours.
+        Name of the modality of each kernel; kernels of one modality are adjacent.
 
     Attributes
     ----------
     bars_ : matplotlib BarContainer
-        One bar per kernel, in the color of its modality.
+        One bar for each kernel, in the color of its modality.
     sums_ : dict of str to matplotlib Text
-        What is told of each modality that has several kernels.
+        Sum of the weights of each modality that has several kernels, as text.
     ax_ : matplotlib Axes
         Axes with the bars.
     figure_ : matplotlib Figure
@@ -44,8 +50,8 @@ class KernelWeightsDisplay:
 
     See Also
     --------
-    KernelMatrixDisplay : The kernels themselves.
-    ObjectivePathDisplay : How the weights were found.
+    KernelMatrixDisplay : The Gram matrices.
+    ObjectivePathDisplay : The objective of the weights after each step.
     AttentionWeightsDisplay : Weights of modalities in a network.
 
     Examples
@@ -74,15 +80,17 @@ class KernelWeightsDisplay:
         self.kernel_modalities = kernel_modalities
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw the weights that a fitted estimator gives its kernels.
+    def from_estimator(
+        cls, estimator: BaseEstimator, *, ax: Axes | None = None, **kwargs: Any
+    ) -> Self:
+        """Draw the kernel weights of a fitted estimator.
 
         Parameters
         ----------
         estimator : MKLClusterer, MKLClassifier or MKLRegressor
-            A fitted one.
+            Fitted estimator.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of the bars; see matplotlib's `Axes.barh`.
 
@@ -96,9 +104,9 @@ class KernelWeightsDisplay:
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it does not weigh kernels.
+            If it has no kernel weights.
         """
-        check_shows(estimator, "kernel_weights_", such_as=LEARNS_KERNELS)
+        check_displayable(estimator, "kernel_weights_", such_as=KERNEL_LEARNERS)
         return cls.from_weights(
             estimator.kernel_weights_,
             estimator.kernel_names_.tolist(),
@@ -112,26 +120,26 @@ class KernelWeightsDisplay:
     @classmethod
     def from_weights(
         cls,
-        weights: Any,
+        weights: ArrayLike,
         names: Sequence[str],
         *,
-        kernel_modalities: Any = None,
-        ax: Any = None,
+        kernel_modalities: Sequence[str] | ArrayLike | None = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw weights.
+        """Draw kernel weights.
 
         Parameters
         ----------
         weights : array-like of shape (n_kernels,)
-            Weight of each kernel; they need not add up to 1.
+            Weight of each kernel; their sum may differ from 1.
         names : list of str of length n_kernels
             Names of the kernels.
         kernel_modalities : array-like of str of shape (n_kernels,), default=None
-            Name of each kernel's modality. Kernels of one modality are drawn together,
-            where its first one stands. None takes each kernel as a modality.
+            Name of the modality of each kernel. Kernels of one modality are drawn next
+            to the first of them. None is a modality for each kernel.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of the bars; see matplotlib's `Axes.barh`.
 
@@ -143,10 +151,10 @@ class KernelWeightsDisplay:
         Raises
         ------
         ValueError
-            If lengths do not agree, or a weight is negative or not finite.
+            If lengths disagree, or a weight is negative or not finite.
         """
-        names = words(names, "names")
-        values = numbers(weights, "weights")
+        names = as_names(names, "names")
+        values = as_real_array(weights, "weights")
         if len(names) == 0:
             raise ValueError("names is empty: there is nothing to draw")
         if values.shape != (len(names),):
@@ -160,7 +168,7 @@ class KernelWeightsDisplay:
             )
         owners = names
         if kernel_modalities is not None:
-            owners = words(kernel_modalities, "kernel_modalities")
+            owners = as_names(kernel_modalities, "kernel_modalities")
         if len(owners) != len(names):
             raise ValueError(
                 f"kernel_modalities has {len(owners)} modalities; give that of each of "
@@ -173,16 +181,16 @@ class KernelWeightsDisplay:
             kernel_modalities=[owners[p] for p in order],
         ).plot(ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
+        """Draw the weights.
 
-        Bars are the weights of kernels; beside modalities that have several stands the
-        sum of theirs. The dashed line is the weight if all kernels counted the same.
+        Bars are the weights of kernels, numbers at the right the sums over modalities
+        of several kernels, and the dashed line is the weight 1 / n_kernels.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of the bars; see matplotlib's `Axes.barh`.
 
@@ -196,7 +204,7 @@ class KernelWeightsDisplay:
         groups = [np.flatnonzero(owners == modality) for modality in modalities]
         y = np.arange(len(owners), dtype=float)
         if len(groups) < len(owners):
-            y += GAP * np.array([modalities.index(owner) for owner in owners])
+            y += MODALITY_GAP * np.array([modalities.index(owner) for owner in owners])
         if ax is None:
             pyplot = import_extra("matplotlib.pyplot")
             letters = sum(
@@ -211,19 +219,20 @@ class KernelWeightsDisplay:
         style = {"color": [colors[owner] for owner in owners]} | kwargs
         self.bars_ = ax.barh(y, self.weights, **style)
         ax.axvline(1 / len(owners), color="0.4", linestyle="--", linewidth=1)
-        # numbers stay legible where the line runs through them
-        ground = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 0.5}
-        told = [_told(weight) for weight in self.weights]
-        ax.bar_label(self.bars_, told, padding=4, bbox=ground)
+        # a background keeps numbers legible where the line crosses them
+        background = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 0.5}
+        numbers = [_format_weight(weight) for weight in self.weights]
+        ax.bar_label(self.bars_, numbers, padding=4, bbox=background)
         self.sums_: dict[str, Any] = {}
         for modality, group in zip(modalities, groups, strict=True):
             if len(group) > 1:
-                total = f"{drawable(modality)}: {_told(self.weights[group].sum())}"
+                number = _format_weight(self.weights[group].sum())
+                total = f"{drawable(modality)}: {number}"
                 ends = y[group[[0, -1]]] + [-0.4, 0.4]
                 self.sums_[modality] = self._plot_sum(ends, total, colors[modality])
         ax.margins(x=0.15)
         ax.set(
-            xlabel="kernel weight (dashed: all the same)",
+            xlabel="kernel weight (dashed: all equal)",
             yticks=y,
             yticklabels=list(map(drawable, self.names)),
         )
@@ -231,7 +240,7 @@ class KernelWeightsDisplay:
         ax.set_xlim(left=0)
         return self
 
-    def _plot_sum(self, ends: np.ndarray, total: str, color: Any) -> Any:
+    def _plot_sum(self, ends: np.ndarray, total: str, color: tuple[float, ...]) -> Text:
         beside = self.ax_.get_yaxis_transform()
         self.ax_.plot(
             [1.02, 1.02],
@@ -245,6 +254,6 @@ class KernelWeightsDisplay:
         return self.ax_.text(1.04, ends.mean(), total, va="center", transform=beside)
 
 
-def _told(weight: float) -> str:
-    """Three digits; a kernel that is out shows as such."""
+def _format_weight(weight: float) -> str:
+    """Format a weight with three digits; exact zeros as 0."""
     return "0" if weight == 0 else f"{weight:.3f}"

@@ -1,9 +1,9 @@
-"""Maps of the fused latents beside those of every modality."""
+"""Display of maps of the fused latents and of those of every modality."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import clone
@@ -18,18 +18,26 @@ from mmfusion.plotting._colors import (
     cluster_colors,
     cluster_legend,
 )
-from mmfusion.plotting._estimators import check_shows, samples_of
+from mmfusion.plotting._estimators import check_displayable, modalities_of_fit
 from mmfusion.plotting._inputs import (
-    check_count,
+    as_real_array,
     check_mapping,
-    check_text,
-    numbers,
+    check_sample_count,
+    check_string,
     several_axes,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator, TransformerMixin
+
+    from mmfusion._typing import ModalitiesLike, RandomStateLike
+
 
 class LatentMapDisplay:
-    """Maps of the fused latents and of those of each modality, colored by cluster.
+    """Maps in two dimensions of the fused latents and of those of each modality.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_latents`. All
     parameters are stored as attributes.
@@ -39,16 +47,16 @@ class LatentMapDisplay:
     fused : ndarray of shape (n_samples, 2)
         Map of the fused latents.
     modalities : dict of str to ndarray of shape (n_samples, 2)
-        Map of the latents of each modality; NaN where a sample lacks it.
+        Map of the latents of each modality; NaN where it is not observed.
     labels : ndarray of shape (n_samples,)
-        Cluster of each sample, which colors it.
+        Cluster of each sample, shown by its color.
     legend_title : str, default='cluster'
-        What the labels are.
+        Name of the labels.
 
     Attributes
     ----------
     scatters_ : list of matplotlib PathCollection
-        The points of each map: the fused one, then the modalities.
+        The points of each map: of the fused latents, then of the modalities.
     axes_ : ndarray of matplotlib Axes
         The Axes of each map, in the same order.
     figure_ : matplotlib Figure
@@ -57,13 +65,13 @@ class LatentMapDisplay:
     See Also
     --------
     LossCurveDisplay : Learning curves.
-    AttentionWeightsDisplay : How much each modality counts.
+    AttentionWeightsDisplay : Attention weights of the modalities.
 
     Notes
     -----
-    Every map is made by itself, and stretched to fill its Axes: positions in one say
-    nothing about positions in another. A map shows what two dimensions can; clusters
-    that overlap in it may lie apart in the latent space.
+    Every map is computed separately and scaled to fill its Axes: positions in different
+    maps cannot be compared. Clusters that overlap in two dimensions may be separate in
+    the latent space.
 
     Examples
     --------
@@ -95,39 +103,40 @@ class LatentMapDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
+        estimator: BaseEstimator,
+        X: ModalitiesLike,
         *,
-        y: Any = None,
+        y: ArrayLike | None = None,
         max_samples: int | None = 2000,
-        reducer: Any = None,
-        random_state: Any = 0,
-        ax: Any = None,
+        reducer: TransformerMixin | None = None,
+        random_state: RandomStateLike = 0,
+        ax: Sequence[Axes] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw maps of what a fitted estimator makes of samples.
+        """Draw maps of the latents that a fitted estimator computes.
 
-        For a torch Dataset, give :meth:`from_latents` what the estimator's methods
-        make of it.
+        For a torch Dataset, use :meth:`from_latents` with the output of `transform`,
+        `modality_latents` and `predict`.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted one with ``modality_latents``, such as EAMCClusterer.
+            Fitted estimator with ``modality_latents``, such as EAMCClusterer.
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The samples.
         y : array-like of shape (n_samples,), default=None
-            Labels that color the samples, such as classes; by default their predicted
-            clusters do.
+            Labels shown by the colors, such as classes; by default the predicted
+            clusters.
         max_samples : int, default=2000
-            Of more samples, as many are drawn at random; None is all.
+            Maximum number of samples that are drawn. Of more, a random subset is
+            drawn; None is all.
         reducer : transformer, default=None
-            Makes the maps by its ``fit_transform``, a clone of it each; PCA by
+            Transformer whose ``fit_transform`` computes each map, by a clone; PCA by
             default. Its first two components are drawn.
         random_state : int, RandomState instance or None, default=0
-            Of the choice and the order of samples.
+            Seed of the choice and of the order of samples.
         ax : sequence of matplotlib Axes, default=None
-            Where to draw, one per map; a new figure by default.
+            Axes to draw on, one for each map; a new figure by default.
         **kwargs : dict
             Style of the points; see matplotlib's `Axes.scatter`.
 
@@ -143,18 +152,18 @@ class LatentMapDisplay:
         TypeError
             If it has no latents by modality.
         ValueError
-            If `y` has another length than `X`.
+            If `y` and `X` have different lengths.
         """
-        check_shows(estimator, "modality_latents", "transform")
-        frame = samples_of(estimator, X)
+        check_displayable(estimator, "modality_latents", "transform")
+        frame = modalities_of_fit(estimator, X)
         if y is not None:
             y = validate_labels(y, "y")
             if len(y) != len(frame):
                 raise ValueError(f"y has {len(y)} labels for {len(frame)} samples")
-        check_count(max_samples, "max_samples")
+        check_sample_count(max_samples, "max_samples")
         with errors_about("random_state"):
             rng = check_random_state(random_state)
-        # in random order, as the last points hide those that are drawn before
+        # in random order, since later points cover earlier ones
         rows = rng.permutation(len(frame))[:max_samples]
         some = frame[rows]
         labels = estimator.predict(some) if y is None else np.asarray(y)[rows]
@@ -171,13 +180,13 @@ class LatentMapDisplay:
     @classmethod
     def from_latents(
         cls,
-        fused: Any,
-        latents: Mapping[str, Any],
-        labels: Any,
+        fused: ArrayLike,
+        latents: Mapping[str, ArrayLike],
+        labels: ArrayLike,
         *,
         legend_title: str = "cluster",
-        reducer: Any = None,
-        ax: Any = None,
+        reducer: TransformerMixin | None = None,
+        ax: Sequence[Axes] | None = None,
         **kwargs: Any,
     ) -> Self:
         """Draw maps of latents.
@@ -187,16 +196,16 @@ class LatentMapDisplay:
         fused : array-like of shape (n_samples, latent_width)
             The fused latents.
         latents : dict of str to array-like of shape (n_samples, latent_width)
-            Latents by modality; rows of samples that lack it are NaN.
+            Latents by modality; rows of NaN where it is not observed.
         labels : array-like of shape (n_samples,)
-            Cluster of each sample, which colors it.
+            Cluster of each sample, shown by its color.
         legend_title : str, default='cluster'
-            What the labels are.
+            Name of the labels.
         reducer : transformer, default=None
-            Makes the maps by its ``fit_transform``, a clone of it each; PCA by
+            Transformer whose ``fit_transform`` computes each map, by a clone; PCA by
             default. Its first two components are drawn.
         ax : sequence of matplotlib Axes, default=None
-            Where to draw, one per map; a new figure by default.
+            Axes to draw on, one for each map; a new figure by default.
         **kwargs : dict
             Style of the points; see matplotlib's `Axes.scatter`.
 
@@ -208,22 +217,22 @@ class LatentMapDisplay:
         Raises
         ------
         ValueError
-            If lengths do not agree, or maps have less than two dimensions.
+            If lengths disagree, or the reducer returns less than two dimensions.
         """
         if reducer is None:
             reducer = PCA(n_components=2)
         elif not hasattr(reducer, "fit_transform"):
             raise TypeError(
-                f"reducer is {reducer!r}; give a transformer that has fit_transform, "
-                "such as TSNE()"
+                f"reducer is {reducer!r}; give a transformer with fit_transform, such "
+                "as TSNE()"
             )
-        check_text(legend_title, "legend_title")
+        check_string(legend_title, "legend_title")
         check_mapping(latents, "latents", "latents by modality")
         labels = validate_labels(labels, "labels")
-        fused = _map(fused, reducer, len(labels), "fused")
+        fused = _map_to_plane(fused, reducer, len(labels), "fused")
         with errors_about("latents"):
             modalities = {
-                name: _map(own, reducer, len(labels), f"modality {name!r}")
+                name: _map_to_plane(own, reducer, len(labels), f"modality {name!r}")
                 for name, own in latents.items()
             }
         return cls(
@@ -233,13 +242,13 @@ class LatentMapDisplay:
             legend_title=legend_title,
         ).plot(ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+    def plot(self, ax: Sequence[Axes] | None = None, **kwargs: Any) -> Self:
+        """Draw the maps.
 
         Parameters
         ----------
         ax : sequence of matplotlib Axes, default=None
-            Where to draw, one per map; a new figure by default.
+            Axes to draw on, one for each map; a new figure by default.
         **kwargs : dict
             Style of the points; see matplotlib's `Axes.scatter`.
 
@@ -251,7 +260,7 @@ class LatentMapDisplay:
         Raises
         ------
         ValueError
-            If there are less or more Axes than maps.
+            If there are fewer or more Axes than maps.
         """
         maps = [self.fused, *self.modalities.values()]
         if ax is None:
@@ -265,7 +274,7 @@ class LatentMapDisplay:
         of_samples = np.array(list(colors.values()))[members]
         titles = ["fused", *self.modalities]
         self.scatters_ = [
-            _scatter(*each, of_samples, kwargs)
+            _plot_points(*each, of_samples, kwargs)
             for each in zip(axes, maps, titles, strict=True)
         ]
         last_above = axes[min(len(maps), MAPS_PER_ROW) - 1]
@@ -273,37 +282,39 @@ class LatentMapDisplay:
         return self
 
 
-def _map(latents: Any, reducer: Any, n_samples: int, what: str) -> np.ndarray:
-    """Map the rows that are not NaN to two dimensions."""
-    latents = numbers(latents, what)
+def _map_to_plane(
+    given: ArrayLike, reducer: TransformerMixin, n_samples: int, name: str
+) -> np.ndarray:
+    """Reduce the rows that are not NaN to two dimensions."""
+    latents = as_real_array(given, name)
     if latents.ndim != 2 or len(latents) != n_samples:
         raise ValueError(
-            f"{what} has latents of shape {latents.shape}; for {n_samples} labels "
+            f"{name} has latents of shape {latents.shape}; for {n_samples} labels "
             f"({n_samples}, latent_width) is expected"
         )
-    found = np.full((n_samples, 2), np.nan)
-    present = ~np.isnan(latents).all(axis=1)
-    if present.sum() < 2:  # nothing to compare
-        return found
-    with errors_about(what):
-        reduced = np.asarray(clone(reducer).fit_transform(latents[present]))
+    points = np.full((n_samples, 2), np.nan)
+    observed = ~np.isnan(latents).all(axis=1)
+    if observed.sum() < 2:  # reducers need two samples
+        return points
+    with errors_about(name):
+        reduced = np.asarray(clone(reducer).fit_transform(latents[observed]))
     if reduced.ndim != 2 or reduced.shape[1] < 2:
         raise ValueError(
-            f"{what}: {type(reducer).__name__} gave shape {reduced.shape}; a map needs "
-            "two dimensions, such as n_components=2 gives"
+            f"{name}: {type(reducer).__name__} returned shape {reduced.shape}; a map "
+            "needs two dimensions, for example by n_components=2"
         )
-    found[present] = reduced[:, :2]
-    return found
+    points[observed] = reduced[:, :2]
+    return points
 
 
-def _scatter(
-    ax: Any, points: np.ndarray, title: str, colors: np.ndarray, style: dict[str, Any]
-) -> Any:
-    present = ~np.isnan(points).any(axis=1)
+def _plot_points(
+    ax: Axes, points: np.ndarray, title: str, colors: np.ndarray, style: dict[str, Any]
+) -> PathCollection:
+    observed = ~np.isnan(points).any(axis=1)
     own = {"s": 8, "linewidths": 0, "alpha": 0.8} | style
-    drawn = ax.scatter(*points[present].T, color=colors[present], **own)
-    if not present.all():
-        title += f" ({present.sum()} of {len(points)} samples)"
+    drawn = ax.scatter(*points[observed].T, color=colors[observed], **own)
+    if not observed.all():
+        title += f" ({observed.sum()} of {len(points)} samples)"
     ax.set(xticks=[], yticks=[])
     ax.set_title(drawable(title), fontsize="medium")
     return drawn

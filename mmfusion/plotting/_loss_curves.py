@@ -1,21 +1,27 @@
-"""Learning curves: every term of the loss over the epochs."""
+"""Display of learning curves: every term of the loss over the epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from numbers import Real
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy import sparse
 
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
-from mmfusion.plotting._estimators import check_shows
-from mmfusion.plotting._inputs import check_axes, words
+from mmfusion.plotting._estimators import check_displayable
+from mmfusion.plotting._inputs import as_names, check_axes
 
-NO_LOSSES = ("epoch", "dur", "accuracy")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from sklearn.base import BaseEstimator
+
+NOT_LOSSES = ("epoch", "dur", "accuracy")
+PRETRAINING = "pretraining"
+ADVERSARIAL_TRAINING = "adversarial training"
 
 
 class LossCurveDisplay:
@@ -29,12 +35,12 @@ class LossCurveDisplay:
     curves : dict of str to ndarray of shape (n_epochs,)
         Mean over each epoch by term; NaN where an epoch has no such term.
     phases : sequence of str of length n_epochs
-        Phase of the training that each epoch belongs to.
+        Phase of the training at each epoch.
 
     Attributes
     ----------
     lines_ : dict of str to matplotlib Line2D
-        The curve of each term; it is interrupted between phases.
+        The curve of each term, with a gap between phases.
     ax_ : matplotlib Axes
         Axes with the curves.
     figure_ : matplotlib Figure
@@ -42,15 +48,15 @@ class LossCurveDisplay:
 
     See Also
     --------
-    AttentionWeightsDisplay : How much each modality counts.
+    AttentionWeightsDisplay : Attention weights of the modalities.
     LatentMapDisplay : Maps of the latents.
 
     Notes
     -----
-    Terms are drawn as they are recorded, without their weights; ``train_loss``, in
-    black, is what the network minimises, their weighted sum. Phases minimise different
-    sums, which cannot be compared. In a game no loss need fall: a discriminator that
-    learns raises the loss of the encoders, ``generator``.
+    Terms are drawn without their weights; ``train_loss``, in black, is the weighted sum
+    that the network minimises. Phases minimise different sums, which cannot be
+    compared. In adversarial training no loss need decrease: discriminators that improve
+    increase the loss ``generator`` of the encoders.
 
     Examples
     --------
@@ -66,7 +72,7 @@ class LossCurveDisplay:
     >>> list(display.lines_)
     ['disagreement', 'imbalance', 'train_loss', 'separation', 'simplex']
     >>> display.phases
-    ['warm start', 'warm start', 'game']
+    ['pretraining', 'pretraining', 'adversarial training']
     """
 
     def __init__(
@@ -78,10 +84,10 @@ class LossCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: BaseEstimator,
         *,
         terms: Iterable[str] | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
         """Draw the learning curves of a fitted estimator.
@@ -89,12 +95,12 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : estimator
-            A fitted one with ``history_``, such as EAMCClusterer.
+            Fitted estimator with ``history_``, such as EAMCClusterer.
         terms : list of str, default=None
-            What to draw; all terms of the loss by default. Other numbers of the
-            history may be asked for, such as the discriminators' ``accuracy``.
+            Terms to draw; all terms of the loss by default. Others in the history are
+            possible, such as the ``accuracy`` of the discriminators.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of all lines; see matplotlib's `Axes.plot`.
 
@@ -112,7 +118,7 @@ class LossCurveDisplay:
         ValueError
             If a term is unknown.
         """
-        check_shows(estimator, "history_")
+        check_displayable(estimator, "history_")
         return cls.from_history(estimator.history_, terms=terms, ax=ax, **kwargs)
 
     @classmethod
@@ -121,7 +127,7 @@ class LossCurveDisplay:
         history: Sequence[Mapping[str, Any]],
         *,
         terms: Iterable[str] | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
         """Draw the learning curves of a history.
@@ -129,13 +135,13 @@ class LossCurveDisplay:
         Parameters
         ----------
         history : list of dict
-            What was recorded in each epoch, by term. Epochs with a 'disagreement'
-            are the warm start, others the game.
+            Recorded values of each epoch, by term. Epochs with a 'disagreement' belong
+            to the pretraining, others to the adversarial training.
         terms : list of str, default=None
-            What to draw; all terms of the loss by default. Other numbers of the
-            history may be asked for, such as the discriminators' ``accuracy``.
+            Terms to draw; all terms of the loss by default. Others in the history are
+            possible, such as the ``accuracy`` of the discriminators.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of all lines; see matplotlib's `Axes.plot`.
 
@@ -166,9 +172,9 @@ class LossCurveDisplay:
             if isinstance(value, Real) and not isinstance(value, bool | np.bool_)
         }
         if terms is None:
-            chosen = [term for term in recorded if term not in NO_LOSSES]
+            chosen = [term for term in recorded if term not in NOT_LOSSES]
         else:
-            chosen = words(terms, "terms")
+            chosen = as_names(terms, "terms")
         if not chosen:
             raise ValueError(
                 f"there is no loss to draw in the {len(history)} epochs of the history"
@@ -183,18 +189,21 @@ class LossCurveDisplay:
             term: np.array([epoch.get(term, np.nan) for epoch in history], dtype=float)
             for term in chosen
         }
-        phases = ["warm start" if "disagreement" in e else "game" for e in history]
+        phases = [
+            PRETRAINING if "disagreement" in epoch else ADVERSARIAL_TRAINING
+            for epoch in history
+        ]
         return cls(curves=curves, phases=phases).plot(ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
+        """Draw the curves.
 
-        The scale is logarithmic if values are positive and of different magnitude.
+        The scale is logarithmic if values are positive and span more than a decade.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of all lines; see matplotlib's `Axes.plot`.
 
@@ -208,33 +217,40 @@ class LossCurveDisplay:
             _, ax = pyplot.subplots(layout="constrained")
         check_axes(ax)
         self.ax_, self.figure_ = ax, ax.figure
-        spans = _spans(self.phases)
+        spans = _phase_spans(self.phases)
         self._plot_curves(ax, [stop for _, _, stop in spans[:-1]], kwargs)
         if _spans_decades(np.concatenate(list(self.curves.values()))):
             ax.set_yscale("log")
-        ylabel = "loss" if set(self.curves).isdisjoint(NO_LOSSES) else "value"
+        has_losses_only = set(self.curves).isdisjoint(NOT_LOSSES)
+        ylabel = "loss" if has_losses_only else "value"
         ax.set(xlabel="epoch", ylabel=ylabel, xlim=(0.5, len(self.phases) + 0.5))
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        self._mark_phases(ax, spans)
+        locator: Any = ax.xaxis.get_major_locator()
+        locator.set_params(integer=True)
+        self._label_phases(ax, spans)
         ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
         return self
 
-    def _plot_curves(self, ax: Any, breaks: list[int], style: dict[str, Any]) -> None:
+    def _plot_curves(self, ax: Axes, breaks: list[int], style: dict[str, Any]) -> None:
         colors = iter(
             import_extra("matplotlib").color_sequences["tab10"] * len(self.curves)
         )
         epochs = np.arange(1.0, len(self.phases) + 1)
+        # NaN between phases interrupts the line
         x = np.insert(epochs, breaks, np.array(breaks) + 0.5)
         self.lines_ = {}
         for term, values in self.curves.items():
             color = "black" if term == "train_loss" else next(colors)
-            own = {"color": color, "marker": ".", "label": drawable(term)} | style
+            own: dict[str, Any] = {
+                "color": color,
+                "marker": ".",
+                "label": drawable(term),
+            } | style
             y = np.insert(values, breaks, np.nan)
             (self.lines_[term],) = ax.plot(x, y, **own)
 
-    def _mark_phases(self, ax: Any, spans: list[tuple[str, int, int]]) -> None:
+    def _label_phases(self, ax: Axes, spans: list[tuple[str, int, int]]) -> None:
         for phase, start, stop in spans:
-            if phase == "warm start":
+            if phase == PRETRAINING:
                 ax.axvspan(start + 0.5, stop + 0.5, color="0.93", zorder=0)
         top = ax.secondary_xaxis("top")
         top.set_xticks(
@@ -245,12 +261,12 @@ class LossCurveDisplay:
 
 
 def _spans_decades(values: np.ndarray) -> bool:
-    known = values[np.isfinite(values)]
-    return known.size > 0 and 0 < 10 * known.min() < known.max()
+    finite = values[np.isfinite(values)]
+    return finite.size > 0 and 0 < 10 * finite.min() < finite.max()
 
 
-def _spans(phases: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Phase, first epoch and end of every run of epochs of one phase."""
+def _phase_spans(phases: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Return name, first epoch and end of each run of epochs of one phase."""
     spans, start = [], 0
     for phase, epochs in groupby(phases):
         stop = start + len(list(epochs))

@@ -1,18 +1,24 @@
-"""The objective of kernel weights, step by step."""
+"""Display of the objective of kernel weights after each step."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from mmfusion._extras import import_extra
-from mmfusion.plotting._estimators import LEARNS_KERNELS, check_shows
-from mmfusion.plotting._inputs import check_axes, check_text, numbers
+from mmfusion.plotting._estimators import KERNEL_LEARNERS, check_displayable
+from mmfusion.plotting._inputs import as_real_array, check_axes, check_string
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+    from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
 
 
 class ObjectivePathDisplay:
-    """The objective after each step that an algorithm took to weigh kernels.
+    """Line of the objective after each step of an algorithm for kernel weights.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_path`. All
     parameters are stored as attributes.
@@ -22,12 +28,12 @@ class ObjectivePathDisplay:
     path : ndarray of shape (n_steps,)
         The objective after each step.
     name : str, default=None
-        What the legend calls the path; None makes no legend.
+        Name of the path in the legend; None draws no legend.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
-        The path.
+        Line of the path.
     ax_ : matplotlib Axes
         Axes with the path.
     figure_ : matplotlib Figure
@@ -35,14 +41,15 @@ class ObjectivePathDisplay:
 
     See Also
     --------
-    KernelWeightsDisplay : The weights that were found.
-    KernelMatrixDisplay : The kernels that were weighed.
+    KernelWeightsDisplay : The weights of the kernels.
+    KernelMatrixDisplay : The Gram matrices.
 
     Notes
     -----
-    Give several estimators the same `ax` to compare them. Only paths of one objective
-    can be compared: one algorithm with several starts, sets of kernels or `max_iter`,
-    not two algorithms. Of 'late_fusion' the objective rises, of others it falls.
+    Draw several paths on the same `ax` to compare them. Only paths of the same
+    objective are comparable: those of one algorithm with different initial values, sets
+    of kernels or `max_iter`, not those of two algorithms. The objective of
+    'late_fusion' increases, those of others decrease.
 
     Examples
     --------
@@ -64,18 +71,23 @@ class ObjectivePathDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any
+        cls,
+        estimator: BaseEstimator,
+        *,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
     ) -> Self:
         """Draw the objective of a fitted estimator.
 
         Parameters
         ----------
         estimator : MKLClusterer, MKLClassifier or MKLRegressor
-            A fitted one, whose algorithm takes steps.
+            Fitted estimator, whose algorithm is iterative.
         name : str, default=None
-            What the legend calls it; the algorithm by default.
+            Name of the path in the legend; the algorithm by default.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of the line; see matplotlib's `Axes.plot`.
 
@@ -91,11 +103,11 @@ class ObjectivePathDisplay:
         TypeError
             If it has no objective.
         ValueError
-            If it took less than two steps.
+            If there were less than two steps.
         """
-        check_shows(estimator, "objective_path_", such_as=LEARNS_KERNELS)
+        check_displayable(estimator, "objective_path_", such_as=KERNEL_LEARNERS)
         if name is not None:
-            check_text(name, "name")
+            check_string(name, "name")
         path, algorithm = estimator.objective_path_, estimator.algorithm
         if len(path) < 2:
             raise ValueError(
@@ -109,18 +121,23 @@ class ObjectivePathDisplay:
 
     @classmethod
     def from_path(
-        cls, path: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any
+        cls,
+        path: ArrayLike,
+        *,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
     ) -> Self:
-        """Draw an objective.
+        """Draw the path of an objective.
 
         Parameters
         ----------
         path : array-like of shape (n_steps,)
             The objective after each step.
         name : str, default=None
-            What the legend calls it; None makes no legend.
+            Name of the path in the legend; None draws no legend.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
+            Axes to draw on; a new figure by default.
         **kwargs : dict
             Style of the line; see matplotlib's `Axes.plot`.
 
@@ -134,23 +151,23 @@ class ObjectivePathDisplay:
         ValueError
             If there are less than two steps.
         """
-        path = numbers(path, "path")
+        objective = as_real_array(path, "path")
         if name is not None:
-            check_text(name, "name")
-        if path.ndim != 1 or len(path) < 2:
+            check_string(name, "name")
+        if objective.ndim != 1 or len(objective) < 2:
             raise ValueError(
-                f"path has shape {path.shape}; expected (n_steps,) with at least 2 "
-                "steps"
+                f"path has shape {objective.shape}; expected (n_steps,) with at least "
+                "2 steps"
             )
-        return cls(path=path, name=name).plot(ax, **kwargs)
+        return cls(path=objective, name=name).plot(ax, **kwargs)
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw.
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
+        """Draw the line.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw, such as the Axes of another path; a new figure by default.
+            Axes to draw on, such as those of another path; a new figure by default.
         **kwargs : dict
             Style of the line; see matplotlib's `Axes.plot`.
 
@@ -166,9 +183,11 @@ class ObjectivePathDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         steps = np.arange(1, len(self.path) + 1)
         style = {"marker": ".", "label": self.name} | kwargs
+        self.line_: Line2D
         (self.line_,) = ax.plot(steps, self.path, **style)
         ax.set(xlabel="step", ylabel="objective")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        locator: Any = ax.xaxis.get_major_locator()
+        locator.set_params(integer=True)
         ax.ticklabel_format(axis="y", useOffset=False)
         if style["label"] is not None:
             ax.legend(fontsize="small")

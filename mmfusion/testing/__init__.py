@@ -1,4 +1,4 @@
-"""The multimodal contract, for the tests of any estimator that takes modalities."""
+"""Checks of the multimodal contract, for any estimator that takes modalities."""
 
 from mmfusion.testing._contract import check_multimodal_estimator, multimodal_checks
 from mmfusion.testing._registry import all_estimators

@@ -1,4 +1,4 @@
-"""Every public estimator, found from what the topics export."""
+"""Discovery of the public estimators among the exports of the topics."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import mmfusion
 def all_estimators() -> dict[str, type]:
     """Find the public estimators of mmfusion.
 
-    Exporting an estimator from its topic is all it takes to be found, and with that
-    to be held to scikit-learn's checks and to the multimodal contract. Those whose
-    optional dependencies are not installed are left out.
+    An estimator that is exported from its topic is found, and is thus tested by
+    scikit-learn's checks and by the multimodal contract. Those whose optional
+    dependencies are not installed are left out.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def all_estimators() -> dict[str, type]:
 
     See Also
     --------
-    check_multimodal_estimator : The multimodal contract.
+    check_multimodal_estimator : Check that an estimator keeps the contract.
 
     Examples
     --------

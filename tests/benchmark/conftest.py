@@ -11,7 +11,7 @@ matplotlib.use("agg")
 
 @pytest.fixture
 def halves():
-    """Forty samples, sorted by class; modality 'clear' tells the classes apart."""
+    """Forty samples, sorted by class; modality 'clear' separates the classes."""
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], 20)
     clear = rng.normal(size=(40, 2)) + 20 * y[:, None]

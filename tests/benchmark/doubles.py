@@ -38,7 +38,7 @@ class Counting(Double):
 
 
 def count(log):
-    """How many fits a log tells of."""
+    """Count the fits that a log lists."""
     log = Path(log)
     return len(log.read_text().splitlines()) if log.exists() else 0
 

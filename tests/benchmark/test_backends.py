@@ -54,7 +54,7 @@ def test_threads_find_the_same_and_keep_their_warnings_apart(halves):
     assert (warnings.showwarning, list(warnings.filters)) == before
 
 
-def test_threads_that_ran_together_tell_no_memory(halves):
+def test_threads_that_ran_together_report_no_memory(halves):
     with joblib.parallel_config(backend="threading"):
         frame = compare(
             {"loud": Grumbling()}, {"halves": halves}, n_repeats=6, n_jobs=3

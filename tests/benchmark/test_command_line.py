@@ -54,17 +54,17 @@ def test_compare_prints_the_table_and_writes_the_report(npz, tmp_path, capsys):
     assert (out / "table.md").read_text("utf-8") in printed.out
 
 
-def test_an_interrupt_is_told_in_one_line(npz, tmp_path, capsys, monkeypatch):
+def test_an_interrupt_is_reported_in_one_line(npz, tmp_path, capsys, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command_line, "compare", interrupted)
     status = command_line.main(["compare", "--data", str(npz)])
     assert status == 130
-    assert "takes up the run" in capsys.readouterr().err
+    assert "resumes the run" in capsys.readouterr().err
 
 
-def test_a_comparison_of_which_everything_failed_says_so(tmp_path, capsys):
+def test_a_comparison_of_failures_only_exits_with_1(tmp_path, capsys):
     X, y = make_multimodal_blobs(30, missing_rate=0.3, random_state=0)
     save_npz(tmp_path / "holes.npz", X, y)
     arguments = ["compare", "--data", str(tmp_path / "holes.npz"), "--repeats", "1"]
@@ -76,12 +76,12 @@ def test_a_comparison_of_which_everything_failed_says_so(tmp_path, capsys):
 def test_list_names_methods_data_sets_and_metrics(capsys):
     assert command_line.main(["list"]) == 0
     printed = capsys.readouterr().out
-    for name in [*methods(), "baselines", *registry.DATASETS, "purity"]:
+    for name in [*methods(), "baselines", *registry.NAMED_DATASETS, "purity"]:
         assert f"  {name}" in printed
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "required: command"),
         (["compare"], "required: --data"),
@@ -108,10 +108,10 @@ def test_list_names_methods_data_sets_and_metrics(capsys):
     ],
 )
 def test_wrong_usage_is_refused_without_a_traceback(
-    arguments, told, tmp_path, monkeypatch, capsys
+    arguments, message, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    assert re.search(told, refused(capsys, *arguments))
+    assert re.search(message, refused(capsys, *arguments))
 
 
 def test_files_that_are_not_of_modalities_are_refused(tmp_path, capsys):
@@ -163,18 +163,18 @@ def test_files_and_folders_may_have_any_name(npz, tmp_path, monkeypatch, name):
     assert b"report.html" in printed.buffer.getvalue()
 
 
-def test_a_full_disk_is_told_in_one_line(npz, small_disk, capsys):
+def test_a_full_disk_is_reported_in_one_line(npz, small_disk, capsys):
     (small_disk / "large").write_bytes(bytes(300 * 2**10 - 3 * 4096))
     error = refused(capsys, "compare", "--data", str(npz), "--out", str(small_disk))
     assert "bytes left, and the cells need" in error
 
 
 def test_data_sets_are_fetched_by_name(monkeypatch):
-    asked = []
-    entry = registry.Entry(lambda: asked.append("fetched") or "data", "")
-    monkeypatch.setitem(registry.DATASETS, "handwritten", entry)
+    calls = []
+    entry = registry.Entry(lambda: calls.append("fetched") or "data", "")
+    monkeypatch.setitem(registry.NAMED_DATASETS, "handwritten", entry)
     assert registry.load_datasets(["handwritten"]) == {"handwritten": "data"}
-    assert asked == ["fetched"]
+    assert calls == ["fetched"]
 
 
 @pytest.mark.parametrize("name", ["digits", "blobs"])

@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import EarlyFusion, EarlyFusionClusterer, LateFusionClusterer
 from mmfusion.benchmark import baselines, compare, methods
-from mmfusion.benchmark._cells import prepare
+from mmfusion.benchmark._cells import prepare_clusterer
 from mmfusion.datasets import make_multimodal_blobs
 
 
@@ -82,7 +82,7 @@ def test_more_repeats_begin_with_the_seeds_of_fewer(halves):
     assert len({*many["seed"], *other["seed"]}) == 10
 
 
-def test_the_order_of_sorted_data_tells_nothing(halves):
+def test_the_order_of_sorted_data_does_not_help(halves):
     scores = run({"cheat": ByPosition()}, halves, n_repeats=20)["adjusted_rand"]
     assert abs(scores.mean()) < 0.1  # unshuffled, it would be 1
 
@@ -133,14 +133,16 @@ def test_an_estimator_is_left_as_it_was(halves):
         ),
     ],
 )
-def test_who_asks_is_told_the_number_of_classes(clusterer, name, expected):
-    assert prepare(clusterer, 4, seed=0).get_params()[name] == expected
+def test_open_numbers_of_clusters_are_those_of_classes(clusterer, name, expected):
+    assert prepare_clusterer(clusterer, 4, seed=0).get_params()[name] == expected
 
 
 def test_every_random_state_is_set_to_the_seed():
-    prepared = prepare(make_pipeline(EarlyFusion(), KMeans(random_state=1)), 2, 99)
+    prepared = prepare_clusterer(
+        make_pipeline(EarlyFusion(), KMeans(random_state=1)), 2, 99
+    )
     assert prepared.get_params()["kmeans__random_state"] == 99
-    nested = prepare(EarlyFusionClusterer(KMeans()), 2, 99).get_params()
+    nested = prepare_clusterer(EarlyFusionClusterer(KMeans()), 2, 99).get_params()
     assert nested["random_state"] == nested["clusterer__random_state"] == 99
 
 
@@ -347,7 +349,7 @@ def test_classes_may_have_any_labels(halves, labels):
         ({"datasets": None}, TypeError, "datasets is no dict"),
         ({"metrics": None}, TypeError, "metrics is a NoneType"),
         ({"metrics": adjusted_rand_score}, TypeError, "metrics is a function"),
-        ({"metrics": [adjusted_rand_score]}, TypeError, "give functions as a dict"),
+        ({"metrics": [adjusted_rand_score]}, TypeError, "give functions in a dict"),
         ({"metrics": {"a": 1}}, TypeError, "metrics: 'a' is a int"),
         ({"n_repeats": "2"}, ValueError, "n_repeats='2'"),
         ({"n_repeats": 2.5}, ValueError, "n_repeats=2.5"),

@@ -57,7 +57,7 @@ def test_the_summary_by_hand(small):
     assert summary["rank"].tolist() == [1, 3, 2, 4, 2.5, 1, 2.5]
 
 
-def test_the_table_tells_spread_ranks_and_failures(small):
+def test_the_table_has_spread_ranks_and_failures(small):
     table = small.table()
     assert table.loc["a"].tolist() == [
         "0.600 ± 0.141 (1)",
@@ -124,7 +124,7 @@ def test_repeats_do_not_count_as_data_sets():
     assert few.friedman == many.friedman
 
 
-def test_with_few_data_sets_repeats_are_paired_and_it_says_so():
+def test_with_few_data_sets_repeats_are_paired_and_a_note_added():
     rng = np.random.default_rng(0)
     noise = rng.normal(scale=0.01, size=(2, 10))
     found = make(
@@ -144,7 +144,7 @@ def test_with_few_data_sets_repeats_are_paired_and_it_says_so():
     assert np.isnan(pairs.loc[("c", "e"), "p"])
     text = str(found)
     assert "No Friedman test" in text
-    assert "nothing about other data" in text
+    assert "no evidence about other data" in text
     assert "same score for c, e" in text
 
 
@@ -168,20 +168,20 @@ def test_too_few_repeats_are_not_tested():
     assert "No Wilcoxon test" in str(found)
 
 
-def test_it_is_told_when_no_pair_could_differ():
+def test_a_note_is_added_when_no_pair_could_differ():
     rng = np.random.default_rng(0)
     scores = {("d", m): rng.normal(size=8) for m in "abcdefgh"}
     text = str(make(scores).significance())
     # 28 pairs: 28 * 2 / 2**n falls below .05 from n = 11 on
     assert "too few for any of 28 pairs" in text
-    assert "it takes 11, or a control" in text
+    assert "11 are needed, or a control" in text
     with_control = make(scores).significance(control="a")
     assert len(with_control.wilcoxon) == 7
     enough = make({("d", m): rng.normal(size=11) for m in "abcdefgh"}).significance()
     assert "too few" not in str(enough)
 
 
-def test_what_was_not_compared_cannot_be_asked_for(small):
+def test_what_was_not_compared_cannot_be_returned(small):
     with pytest.raises(ValueError, match=r"'beauty'.*score"):
         small.table("beauty")
     with pytest.raises(ValueError, match=r"control='z'.*'a'"):
@@ -333,7 +333,7 @@ def test_the_plot_of_times_has_a_point_for_each_pair(small):
     assert display.ax_.get_xscale() == "log"
 
 
-def test_plots_go_where_they_are_told_and_again(small):
+def test_plots_are_drawn_on_the_given_axes_and_again(small):
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()

@@ -19,9 +19,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from mmfusion._text import one_line
 from mmfusion.benchmark import Comparison, ComparisonDisplay, compare
-from mmfusion.benchmark._comparison import COLUMNS, TAKEN_BY_TABLES
+from mmfusion.benchmark._comparison import FRAME_COLUMNS, TABLE_COLUMNS
 from mmfusion.benchmark._export import (
-    FORMULA,
+    FORMULA_STARTS,
     escape_latex,
     escape_markdown,
 )
@@ -124,7 +124,7 @@ def test_a_comparison_with_any_names_is_written(what, halves, tmp_path):
     plain = [name.replace("\0", r"\x00") for name in plain]
     assert [row[column].removeprefix("'") for row in read] == plain
     for row in read:
-        assert not any(cell.startswith(FORMULA) for cell in row.values())
+        assert not any(cell.startswith(FORMULA_STARTS) for cell in row.values())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -191,7 +191,7 @@ def run_with(halves, log, method="a", dataset="d", metric="score"):
     )
 
 
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("name", FRAME_COLUMNS)
 def test_metrics_called_like_a_column_are_refused_before_the_run(
     name, halves, tmp_path
 ):
@@ -201,7 +201,7 @@ def test_metrics_called_like_a_column_are_refused_before_the_run(
     assert count(log) == 0
 
 
-@pytest.mark.parametrize("name", TAKEN_BY_TABLES)
+@pytest.mark.parametrize("name", TABLE_COLUMNS)
 def test_data_sets_called_like_a_column_are_refused_before_the_run(
     name, halves, tmp_path
 ):
@@ -215,7 +215,7 @@ def test_data_sets_called_like_a_column_are_refused_before_the_run(
 @pytest.mark.parametrize("name", [1, None, ("a", "b"), np.float64(1.5), b"a"])
 def test_what_is_no_text_names_nothing(what, name, halves, tmp_path):
     log = str(tmp_path / "log.txt")
-    with pytest.raises(TypeError, match=rf"^{what}s?:? .* is no name; give text"):
+    with pytest.raises(TypeError, match=rf"^{what}s?:? .* is no name; give a string"):
         run_with(halves, log, **{what: name})
     assert count(log) == 0
 
@@ -225,7 +225,7 @@ def test_other_names_are_free(name, halves, tmp_path):
     comparison = run_with(halves, str(tmp_path / "log.txt"), method=name)
     assert comparison.ranks().index.tolist() == [name]
     assert comparison.summary()["mean"].tolist() == [1.0]
-    if name not in COLUMNS:
+    if name not in FRAME_COLUMNS:
         comparison = run_with(halves, str(tmp_path / "log.txt"), metric=name)
         assert comparison.summary()["mean"].tolist() == [1.0]
 
@@ -235,12 +235,12 @@ def test_other_names_are_free(name, halves, tmp_path):
     [
         (None, ["score"], TypeError, "frame is a NoneType"),
         (pd.DataFrame(), ["score"], ValueError, r"lacks the columns \['dataset'"),
-        (pd.DataFrame(columns=COLUMNS), ["s"], ValueError, r"columns \['s'\]"),
-        (pd.DataFrame(columns=COLUMNS), [], ValueError, r"metrics=\[\]"),
-        (pd.DataFrame(columns=COLUMNS), "score", ValueError, "metrics='score'"),
-        (pd.DataFrame(columns=COLUMNS), None, ValueError, "metrics=None"),
-        (pd.DataFrame(columns=COLUMNS), [3], TypeError, "metrics: 3 is no name"),
-        (pd.DataFrame(columns=COLUMNS), ["seed"], ValueError, "called 'seed'"),
+        (pd.DataFrame(columns=FRAME_COLUMNS), ["s"], ValueError, r"columns \['s'\]"),
+        (pd.DataFrame(columns=FRAME_COLUMNS), [], ValueError, r"metrics=\[\]"),
+        (pd.DataFrame(columns=FRAME_COLUMNS), "score", ValueError, "metrics='score'"),
+        (pd.DataFrame(columns=FRAME_COLUMNS), None, ValueError, "metrics=None"),
+        (pd.DataFrame(columns=FRAME_COLUMNS), [3], TypeError, "metrics: 3 is no name"),
+        (pd.DataFrame(columns=FRAME_COLUMNS), ["seed"], ValueError, "called 'seed'"),
     ],
 )
 def test_a_frame_that_is_no_comparison_is_refused(frame, metrics, error, match):

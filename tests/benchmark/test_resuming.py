@@ -197,25 +197,29 @@ def test_a_package_in_development_is_known_by_its_sources(tmp_path, monkeypatch)
     assert store._package_version("numpy") == np.__version__
 
 
-def test_arrays_as_parameters_are_told_apart_where_their_repr_is_not():
+def test_arrays_as_parameters_are_distinguished_where_their_repr_is_equal():
     a, b = np.zeros(10_000), np.zeros(10_000)
     b[5_000] = 1
     assert repr(a) == repr(b)
-    assert store.describe({"weights": a}) != store.describe({"weights": b})
-    assert store.describe({"weights": a}) == store.describe({"weights": a.copy()})
+    assert store.describe_parameter({"weights": a}) != store.describe_parameter(
+        {"weights": b}
+    )
+    assert store.describe_parameter({"weights": a}) == store.describe_parameter(
+        {"weights": a.copy()}
+    )
 
 
-def test_functions_as_parameters_are_told_apart_by_their_code():
+def test_functions_as_parameters_are_distinguished_by_their_code():
     def make(code):
         if code:
             return lambda x: x + 1
         return lambda x: x + 2
 
-    assert store.describe(make(True)) == store.describe(make(True))
-    assert store.describe(make(True)) != store.describe(make(False))
+    assert store.describe_parameter(make(True)) == store.describe_parameter(make(True))
+    assert store.describe_parameter(make(True)) != store.describe_parameter(make(False))
 
 
-def test_failures_are_kept_unless_asked_for_again(halves, tmp_path):
+def test_failures_are_kept_unless_they_are_retried(halves, tmp_path):
     def run(**options):
         methods = {"bad": Failing(always=True)}
         return compare(

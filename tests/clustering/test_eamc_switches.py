@@ -17,7 +17,7 @@ CLUSTERING = ("separation", "simplex", "confidence")
 
 
 def terms(epoch):
-    return set(epoch) - {"epoch", "batches", "train_loss"}
+    return set(epoch) - {"epoch", "batches", "phase", "train_loss"}
 
 
 def check_terms(fitted, expected):

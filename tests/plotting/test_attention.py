@@ -63,7 +63,7 @@ def test_dots_lie_on_the_bar_of_their_modality():
     display.figure_.canvas.draw()
 
 
-def test_each_cluster_has_a_color_and_the_legend_tells_it():
+def test_each_cluster_has_a_color_that_the_legend_shows():
     display = AttentionWeightsDisplay.from_weights(
         [1, 1], ["a", "b"], labels=np.arange(25)
     )
@@ -115,7 +115,7 @@ def test_what_cannot_be_drawn_is_refused():
         draw([0.5, 0.3, 0.2], ["a", "b"])
     with pytest.raises(ValueError, match=r"shape \(2, 2\).* should be \(3, 2\)"):
         draw([0.5, 0.5], ["a", "b"], labels=[0, 1, 1], observed=np.ones((2, 2), bool))
-    with pytest.raises(ValueError, match="sample 1 observes no modality"):
+    with pytest.raises(ValueError, match="sample 1 has no observed modality"):
         draw([1, 0], ["a", "b"], labels=[0, 1], observed=[[True, False], [False, True]])
     with pytest.raises(NotFittedError):
         AttentionWeightsDisplay.from_estimator(EAMCClusterer())

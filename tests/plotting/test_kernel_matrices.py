@@ -12,7 +12,7 @@ from mmfusion import Modalities
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.mkl import MKLClassifier, MKLClusterer, ModalityKernels
 from mmfusion.plotting import KernelMatrixDisplay
-from mmfusion.plotting._kernel_matrices import _drawn
+from mmfusion.plotting._kernel_matrices import _choose_samples
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_kernels_in_any_form_are_drawn_alike():
 def test_thinning_keeps_the_shares_and_the_spread_of_clusters(sizes, most, random):
     labels = np.repeat(np.arange(len(sizes)), sizes)
     random.shuffle(labels)
-    drawn = _drawn(labels, most)
+    drawn = _choose_samples(labels, most)
     assert len(drawn) <= most
     assert len(set(drawn)) == len(drawn)
     assert (np.diff(labels[drawn]) >= 0).all()
@@ -129,7 +129,7 @@ def test_thinning_keeps_the_shares_and_the_spread_of_clusters(sizes, most, rando
         assert np.ptp(np.diff([*places, size])) <= 1
 
 
-def test_of_many_samples_some_are_drawn_and_it_is_told():
+def test_of_many_samples_some_are_drawn_and_their_number_shown():
     K, labels = symmetric(100), np.arange(100) % 4
     display = KernelMatrixDisplay.from_kernels(K, labels, max_samples=40)
     assert np.bincount(display.labels).tolist() == [10] * 4
@@ -206,7 +206,7 @@ def test_thinned_kernels_are_parts_of_the_whole(samples, clusterer):
     assert part.axes_[0].get_ylabel() == "label (18 of 60 samples)"
 
 
-def test_samples_that_lack_modalities_are_drawn(samples):
+def test_samples_that_lack_modalities_are_choose_samples(samples):
     X, _ = samples
     observed = np.ones(X.shape, bool)
     observed[::4, 1] = False
@@ -235,7 +235,7 @@ def test_input_in_any_form_is_drawn_alike(samples):
         np.testing.assert_allclose(other, images[0], atol=1e-12)
 
 
-def test_precomputed_kernels_side_by_side_are_drawn(samples):
+def test_precomputed_kernels_side_by_side_are_choose_samples(samples):
     X, _ = samples
     made = ModalityKernels().fit_transform(X)
     stack = np.dstack(list(made.blocks))
@@ -278,7 +278,7 @@ def test_other_samples_than_those_of_fit_are_refused(samples, clusterer):
     draw = KernelMatrixDisplay.from_estimator
     with pytest.raises(ValueError, match=r"X has 20 samples, but .*to 60; give"):
         draw(clusterer, X[:20])
-    with pytest.raises(ValueError, match=r"other samples than fit had.*in their order"):
+    with pytest.raises(ValueError, match=r"other samples than fit: .*in their order"):
         draw(clusterer, X[np.arange(60)[::-1]])
 
 
@@ -303,5 +303,5 @@ def test_what_cannot_be_drawn_is_refused(samples, clusterer):
         draw([], [])
     with pytest.raises(NotFittedError):
         KernelMatrixDisplay.from_estimator(MKLClusterer(), X)
-    with pytest.raises(TypeError, match=r"makes no kernels.*ModalityKernels"):
+    with pytest.raises(TypeError, match=r"computes no kernels.*ModalityKernels"):
         KernelMatrixDisplay.from_estimator(MKLClassifier().fit(X, y), X)

@@ -1,4 +1,4 @@
-"""A bar per kernel, in the color of its modality; sums of several are told."""
+"""A bar per kernel, in the color of its modality; sums of several as text."""
 
 from itertools import pairwise
 
@@ -59,7 +59,7 @@ def test_kernels_of_a_modality_stand_together_in_one_color():
     assert len(set(colors)) == 3
 
 
-def test_modalities_with_several_kernels_tell_their_sum_beside_their_bars():
+def test_modalities_with_several_kernels_have_their_sum_beside_their_bars():
     display = KernelWeightsDisplay.from_weights(
         [0.2, 0.5, 0.3], list("xyz"), kernel_modalities=["m", "n", "m"]
     )
@@ -95,8 +95,8 @@ def test_weights_of_an_estimator_and_the_sums_of_its_modalities(machine, samples
     assert display.names == ["audio-0", "audio-1", "video"]
     assert display.kernel_modalities == ["audio", "audio", "video"]
     np.testing.assert_array_equal(display.weights, machine.kernel_weights_)
-    told = display.sums_["audio"].get_text()
-    assert told == f"audio: {machine.modality_weights_[0]:.3f}"
+    text = display.sums_["audio"].get_text()
+    assert text == f"audio: {machine.modality_weights_[0]:.3f}"
     assert display.bars_[0].get_facecolor() == to_rgba("red")
 
 

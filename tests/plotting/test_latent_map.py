@@ -79,7 +79,7 @@ def test_any_transformer_makes_the_maps(latents):
     )
     offsets = display.scatters_[1].get_offsets()
     np.testing.assert_array_equal(offsets, latents["audio"][:, :2])
-    with pytest.raises(ValueError, match=r"FirstColumns gave shape \(30, 1\)"):
+    with pytest.raises(ValueError, match=r"FirstColumns returned shape \(30, 1\)"):
         LatentMapDisplay.from_latents(
             latents["audio"], latents, LABELS, reducer=FirstColumns(1)
         )

@@ -19,7 +19,7 @@ def test_displays_are_imported_without_matplotlib_and_torch():
     assert done.stdout.strip() == ""
 
 
-def test_without_matplotlib_the_remedy_is_told(monkeypatch):
+def test_without_matplotlib_the_error_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r'pip install "mmfusion\[benchmark\]"'):
         LossCurveDisplay.from_history([{"sc": 1.0}])

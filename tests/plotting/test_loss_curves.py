@@ -54,18 +54,21 @@ def test_no_line_runs_from_one_phase_into_the_next():
 
 def test_phases_are_named_above_their_epochs():
     display = LossCurveDisplay.from_history(HISTORY)
-    assert display.phases == ["warm start"] * 2 + ["game"] * 2
+    assert display.phases == ["pretraining"] * 2 + ["adversarial training"] * 2
     (top,) = display.ax_.child_axes
-    assert [text.get_text() for text in top.get_xticklabels()] == ["warm start", "game"]
+    assert [text.get_text() for text in top.get_xticklabels()] == [
+        "pretraining",
+        "adversarial training",
+    ]
     assert top.get_xticks().tolist() == [1.5, 3.5]
-    (warm,) = display.ax_.patches
-    corners = warm.get_extents().transformed(display.ax_.transData.inverted())
+    (shaded,) = display.ax_.patches
+    corners = shaded.get_extents().transformed(display.ax_.transData.inverted())
     assert (corners.x0, corners.x1) == pytest.approx((0.5, 2.5))
 
 
-def test_a_training_without_warm_start_is_all_game():
+def test_a_training_without_pretraining_is_all_adversarial():
     display = LossCurveDisplay.from_history(HISTORY[2:])
-    assert set(display.phases) == {"game"}
+    assert set(display.phases) == {"adversarial training"}
     assert not display.ax_.patches
 
 
@@ -103,7 +106,7 @@ def test_all_that_a_network_recorded_is_drawn(fitted):
     _, ax = plt.subplots()
     display = LossCurveDisplay.from_estimator(fitted, ax=ax, linewidth=3)
     assert display.ax_ is ax
-    assert display.phases == ["warm start"] * 5 + ["game"] * 2
+    assert display.phases == ["pretraining"] * 5 + ["adversarial training"] * 2
     last = {k: v for k, v in fitted.history_[-1].items() if k in display.lines_}
     assert {
         "separation",

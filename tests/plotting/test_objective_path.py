@@ -56,15 +56,15 @@ def test_every_step_is_a_point(estimator, samples):
     x, y = display.line_.get_data()
     np.testing.assert_array_equal(x, np.arange(1, estimator.n_iter_ + 1))
     np.testing.assert_array_equal(y, estimator.objective_path_)
-    (told,) = display.ax_.get_legend().get_texts()
-    assert told.get_text() == estimator.algorithm
+    (text,) = display.ax_.get_legend().get_texts()
+    assert text.get_text() == estimator.algorithm
 
 
 @pytest.mark.parametrize("estimator", AT_ONCE, ids=str)
 def test_algorithms_without_steps_are_refused_by_name(estimator, samples):
     estimator = fitted(estimator, samples)
-    told = rf"algorithm='{estimator.algorithm}' .* 'simple_mkkm' of .* 'lp' of"
-    with pytest.raises(ValueError, match=told):
+    message = rf"algorithm='{estimator.algorithm}' .* 'simple_mkkm' of .* 'lp' of"
+    with pytest.raises(ValueError, match=message):
         ObjectivePathDisplay.from_estimator(estimator)
 
 
@@ -75,8 +75,8 @@ def test_several_paths_share_axes_and_legend():
     )
     assert second.figure_ is first.figure_
     assert list(first.ax_.lines) == [first.line_, second.line_]
-    told = [text.get_text() for text in first.ax_.get_legend().get_texts()]
-    assert told == ["cold", "warm"]
+    texts = [text.get_text() for text in first.ax_.get_legend().get_texts()]
+    assert texts == ["cold", "warm"]
     assert first.line_.get_color() != second.line_.get_color()
     assert second.line_.get_linestyle() == ":"
 

@@ -135,7 +135,7 @@ class EAMCClusterer(BaseDeepClusterer):
         Weight of each modality, frozen: their mean over the training data. Where a
         sample lacks modalities, those of the others are scaled to add up to 1.
     history_ : list of dict
-        One entry per epoch, with the mean of every loss term.
+        One entry per epoch, with its phase and the mean of every loss term.
     n_iter_ : int
         Number of epochs of all phases.
     module_ : torch.nn.Module
