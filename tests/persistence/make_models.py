@@ -29,6 +29,15 @@ from mmfusion.testing import all_estimators
 FOLDER = Path(__file__).with_name("models")
 # Inner estimators consist of plain arrays, which no version of scikit-learn changes.
 PARAMS: dict[str, dict[str, Any]] = {
+    **{
+        name: {
+            "encoders": [4, 3],
+            "hidden_width": 4,
+            "n_init": 1,
+            "trainer": Trainer(max_epochs=2),
+        }
+        for name in ("CoMVCClusterer", "SiMVCClusterer")
+    },
     "EAMCClusterer": {
         "encoders": [4, 3],
         "hidden_width": 4,
