@@ -51,7 +51,7 @@ INSTEAD = {
     r"judg\w+": "test, decide, score",
     r"lanes?": "SIMD vector",
     r"sa(?:y|ys|id|ying)": "state, report, be",
-    r"sp(?:eak|eaks|oke)": "be named",
+    r"sp(?:eak|eaks|oke|oken(?! word recognition))": "be named",  # but in a title
     r"t(?:ell|ells|old|elling)": "return, report, distinguish",
     r"warm[- ]start\w*": "pretraining",
     r"whom": "which",

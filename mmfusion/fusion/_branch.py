@@ -484,6 +484,7 @@ def fit_branches(
     held_out : list of BranchPredictions
         Predictions for the test samples of every fold.
     """
+    # one parallel call for all fits, so that few branches occupy all processors too
     everything = np.arange(len(frame))
     tasks = [
         (b, train, test)
@@ -517,6 +518,7 @@ def _fit_branch(
     """Fit a branch, or fit it to training samples and predict the test samples."""
     if test is None:
         return branch.fit(frame, y, target, params)
+    # a modality may be missing in a whole fold
     observed = branch.observed(frame)
     if not observed[train].any() or not observed[test].any():
         return None

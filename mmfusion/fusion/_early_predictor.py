@@ -103,7 +103,8 @@ class EarlyFusionPredictor(FusionPredictor):
             Classes or values; several outputs are for regressors that predict several.
         **params : dict
             Metadata for the predictor's `fit`, such as ``sample_weight``, which then
-            weighs the scaling too. With metadata routing enabled, what it requests.
+            weighs the scaling too. With metadata routing enabled, the predictor gets
+            what it requests.
 
         Returns
         -------
@@ -119,6 +120,7 @@ class EarlyFusionPredictor(FusionPredictor):
         )
         self.estimator_ = self._branch.estimator
         self.fusion_ = self._branch.fusion
+        # fusion_ takes the same X as this estimator
         self.fusion_._take_layout(self)
         self.imputer_ = self._branch.imputer
         self.modality_weights_ = self.fusion_.modality_weights_
@@ -127,7 +129,7 @@ class EarlyFusionPredictor(FusionPredictor):
     def _make_branch(self, names: Sequence[str]) -> Branch:
         template, seed = self._template(), draw_seed(self.random_state)
         return Branch(
-            names[0] if len(names) == 1 else EARLY_BRANCH,
+            names[0] if len(names) == 1 else EARLY_BRANCH,  # for errors
             list(range(len(names))),
             template if seed is None else seeded(clone(template), seed),
             EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights),

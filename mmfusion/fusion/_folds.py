@@ -30,7 +30,7 @@ def split_samples(
     *,
     is_classifier: bool,
 ) -> Folds:
-    """Split the samples of a weight other than 0 into training and test samples.
+    """Split the samples of positive weight into training and test samples.
 
     Parameters
     ----------
@@ -43,14 +43,14 @@ def split_samples(
     params : dict
         Metadata for the splitter, such as groups.
     counted : ndarray of bool of shape (n_samples,)
-        Samples of a weight other than 0.
+        Samples of positive weight.
     is_classifier : bool
         Whether an integer means stratified folds.
 
     Returns
     -------
     list of tuple of ndarray
-        Positions of training and test samples among those of a weight other than 0.
+        Positions of training and test samples among those of positive weight.
         Empty where every class has one sample, so that none can be held out.
 
     Raises
@@ -61,7 +61,7 @@ def split_samples(
     by_position = isinstance(cv, PredefinedSplit) or (
         cv is not None and not isinstance(cv, Integral) and not hasattr(cv, "split")
     )
-    if by_position:  # positions among all samples, not only those of some weight
+    if by_position:  # positions among all samples, not only those of positive weight
         splits = checked_folds(check_cv(cv), len(y), frame, y, **params)
         place = np.cumsum(counted) - 1
         folds = [

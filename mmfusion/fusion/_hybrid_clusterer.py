@@ -86,7 +86,8 @@ class HybridFusionClusterer(LateFusionClusterer):
     Attributes
     ----------
     labels_ : ndarray of int of shape (n_samples,)
-        Cluster of each sample; -1 where it is noise in all clusterings of some weight.
+        Cluster of each sample; -1 where it is noise in all clusterings of positive
+        weight.
     modality_labels_ : ndarray of int of shape (n_samples, n_branches)
         Clusters by each branch alone, in terms of the fused clusters; -1 for samples
         that it does not cluster.
@@ -181,8 +182,8 @@ class HybridFusionClusterer(LateFusionClusterer):
         **params : dict
             Metadata for the clusterers' `fit`, such as ``sample_weight``, which then
             weighs the scaling too; values with one entry per sample are passed on for
-            the samples that a branch clusters. With metadata routing enabled, what the
-            clusterers request.
+            the samples that a branch clusters. With metadata routing enabled, the
+            clusterers get what they request.
 
         Returns
         -------

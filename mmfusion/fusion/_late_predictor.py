@@ -127,7 +127,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
         return by_quality or calibrates or self.combine == "stacking"
 
     def _split(self, data: TrainingData) -> Folds:
-        """Split the samples of some weight into folds; none if none are needed."""
+        """Split the samples of positive weight into folds, if any are needed."""
         if not self._needs_held_out():
             return []
         return split_samples(

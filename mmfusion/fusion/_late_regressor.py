@@ -356,7 +356,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             pool = _opinion_pools.weighted_median
         pooled = pool(predictions.values, weights)
         without = ~weights.any(axis=1)
-        if without.any():  # samples without any modality of some weight
+        if without.any():  # samples without a modality of positive weight
             pooled[without] = prior
         return pooled[:, 0] if is_flat else pooled
 

@@ -102,6 +102,7 @@ def make_clusterers(
     list of clusterer
         Unfitted clusterers; only one if it has no random_state.
     """
+    # the consensus is over starts, so that k-means needs no restarts
     first = make_clusterer(template, n_clusters, None, n_init=1)
     if not seed_parameters(first):
         return [first]
@@ -112,6 +113,7 @@ def make_clusterers(
 def _name_of_n_clusters(clusterer: BaseEstimator) -> str | None:
     params = clusterer.get_params(deep=True)
     last = f"{clusterer.steps[-1][0]}__" if isinstance(clusterer, Pipeline) else ""
+    # mixtures have components
     names = (f"{last}n_clusters", f"{last}n_components")
     return next((p for p in names if p in params), None)
 
@@ -296,6 +298,7 @@ class FusionClustererMixin(NestedEstimatorsMixin):
         float
             Mean silhouette over the modalities, of at most 2000 samples.
         """
+        # in the space of the modalities, which no parameter changes
         frame = self._validate(X, reset=False)
         return modality_silhouette_score(frame, self._assign(frame))
 

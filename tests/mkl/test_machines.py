@@ -134,13 +134,13 @@ def test_any_normalisation_decides_as_svc_does(normalize):
     ours = MKLClassifier(normalize=normalize).fit(X[:100], y[:100])
     kernels = ModalityKernels(normalize=normalize).fit(X[:100])
     weights = ours.kernel_weights_
-    tables = [
+    grams = [
         np.tensordot(weights, np.array(kernels.transform(part).blocks), 1)
         for part in (X[:100], X[100:])
     ]
-    svc = SVC(kernel="precomputed", tol=1e-9).fit(tables[0], y[:100])
+    svc = SVC(kernel="precomputed", tol=1e-9).fit(grams[0], y[:100])
     found = ours.decision_function(X[100:])
-    np.testing.assert_allclose(found, svc.decision_function(tables[1]), atol=1e-6)
+    np.testing.assert_allclose(found, svc.decision_function(grams[1]), atol=1e-6)
 
 
 def test_several_kernels_of_a_modality_add_up_to_its_weight():
