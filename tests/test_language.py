@@ -20,7 +20,6 @@ FILES = {
 # prefixes of the files whose language is still to be revised
 PENDING = (
     "CHANGELOG.md",
-    "docs/examples",
     "docs/guide/alignment.rst",
     "docs/guide/container.rst",
     "docs/guide/eamc.rst",

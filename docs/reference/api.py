@@ -70,6 +70,7 @@ API = {
         "MKLRegressor",
         "ModalityKernels",
     ],
+    "mmfusion.nn": ["Trainer"],
     "mmfusion.plotting": [
         "AlignmentDisplay",
         "AttentionWeightsDisplay",

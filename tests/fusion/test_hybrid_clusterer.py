@@ -1,22 +1,18 @@
-"""Hybrid fusion of clusterings: what it is made of, and gaps."""
+"""Hybrid fusion of clusterings: its branches, and gaps."""
 
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from mmfusion import (
-    EarlyFusion,
-    EarlyFusionClusterer,
     HybridFusionClusterer,
-    LateFusionClusterer,
     Modalities,
 )
 from mmfusion.datasets import make_multimodal_blobs
 
-COMBINES = ["hbgf", "vote", "soft_vote", "coassociation"]
 NAMES = ["audio", "text", "video"]
 
 
@@ -28,34 +24,6 @@ def blobs(missing_rate=0.0, std=2.5, n_samples=90):
         missing_rate=missing_rate,
         random_state=0,
     )
-
-
-@pytest.mark.parametrize("combine", COMBINES)
-def test_it_is_late_fusion_with_the_fused_matrix_as_one_more_modality(combine):
-    X, _ = blobs()
-    params = {"n_clusters": 3, "combine": combine, "n_runs": 2, "random_state": 0}
-    hybrid = HybridFusionClusterer(**params).fit(X)
-    fused = EarlyFusion().fit_transform(X)
-    scaling = hybrid.scaling_ | {"early": None}
-    late = LateFusionClusterer(scaling=scaling, **params)
-    late.fit(X.to_dict() | {"early": fused})
-    np.testing.assert_array_equal(hybrid.labels_, late.labels_)
-    np.testing.assert_array_equal(hybrid.modality_labels_, late.modality_labels_)
-
-
-def test_with_weight_on_the_fused_branch_it_is_early_fusion():
-    X, _ = blobs()
-    early = EarlyFusionClusterer(AgglomerativeClustering(3)).fit(X)
-    hybrid = HybridFusionClusterer(AgglomerativeClustering(3), weights=[0, 0, 0, 1])
-    assert adjusted_rand_score(hybrid.fit(X).labels_, early.labels_) == 1
-
-
-def test_with_no_weight_on_the_fused_branch_it_is_late_fusion():
-    X, _ = blobs()
-    params = {"clusterer": AgglomerativeClustering(3), "random_state": 0}
-    late = LateFusionClusterer(**params).fit(X)
-    hybrid = HybridFusionClusterer(weights={"early": 0}, **params).fit(X)
-    assert adjusted_rand_score(hybrid.labels_, late.labels_) == 1
 
 
 @pytest.mark.parametrize("missing", ["mean", "knn", "zero", "skip"])

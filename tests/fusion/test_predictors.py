@@ -1,4 +1,4 @@
-"""Early, late and hybrid classifiers and regressors: limits, invariances, gaps."""
+"""Early, late and hybrid classifiers and regressors: weights, stacking, gaps."""
 
 import pickle
 
@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import sklearn
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import (
     BayesianRidge,
@@ -29,7 +28,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, SVR, LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from mmfusion import (
@@ -47,8 +46,8 @@ from mmfusion.preprocessing import ModalityImputer, PerModality
 
 NAMES = ["audio", "text", "video"]
 CLASSIFIERS = [EarlyFusionClassifier, LateFusionClassifier, HybridFusionClassifier]
-REGRESSORS = [EarlyFusionRegressor, LateFusionRegressor, HybridFusionRegressor]
 POOLS = [LateFusionClassifier, HybridFusionClassifier]
+REGRESSORS = [EarlyFusionRegressor, LateFusionRegressor, HybridFusionRegressor]
 COMBINES = ["soft_vote", "hard_vote", "log_pool", "stacking"]
 REGRESSOR_COMBINES = ["mean", "median", "stacking"]
 
@@ -84,151 +83,7 @@ def lacking(X, rows, names=NAMES):
     return Modalities(X, observed=observed)
 
 
-# Limits
-
-
-@pytest.mark.parametrize("cls", CLASSIFIERS)
-def test_one_modality_as_it_is_is_the_classifier_itself(cls):
-    X, y = blobs()
-    inner = SVC() if cls is EarlyFusionClassifier else GaussianNB()
-    fused = cls(inner, scaling=None).fit(X[["audio"]], y)
-    alone = clone(inner).fit(X["audio"], y)
-    np.testing.assert_array_equal(
-        fused.predict(X[["audio"]]), alone.predict(X["audio"])
-    )
-    if hasattr(inner, "predict_proba"):
-        np.testing.assert_allclose(
-            fused.predict_proba(X[["audio"]]), alone.predict_proba(X["audio"])
-        )
-
-
-@pytest.mark.parametrize("combine", ["soft_vote", "hard_vote", "log_pool"])
-@pytest.mark.parametrize("cls", POOLS)
-def test_one_modality_is_its_classifier_under_any_combiner(cls, combine):
-    X, y = blobs()
-    fused = cls(GaussianNB(), scaling=None, combine=combine).fit([X["audio"]], y)
-    alone = GaussianNB().fit(X["audio"], y)
-    np.testing.assert_array_equal(
-        fused.predict([X["audio"]]), alone.predict(X["audio"])
-    )
-
-
-@pytest.mark.parametrize("cls", REGRESSORS)
-def test_one_modality_as_it_is_is_the_regressor_itself(cls):
-    X, y = measured()
-    fused = cls(SVR(), scaling=None).fit([X["audio"]], y)
-    expected = SVR().fit(X["audio"], y).predict(X["audio"])
-    np.testing.assert_allclose(fused.predict([X["audio"]]), expected)
-
-
-@pytest.mark.parametrize("combine", ["soft_vote", "hard_vote"])
-def test_identical_modalities_are_one(combine):
-    X, y = blobs()
-    late = LateFusionClassifier(combine=combine)
-    one = clone(late).fit([X["audio"]], y)
-    three = clone(late).fit([X["audio"]] * 3, y)
-    expected = one.decision_function([X["audio"]])
-    np.testing.assert_allclose(three.decision_function([X["audio"]] * 3), expected)
-
-
-@pytest.mark.parametrize("combine", ["mean", "median"])
-@pytest.mark.parametrize("weights", ["uniform", "inverse_variance", "error_covariance"])
-def test_identical_modalities_are_one_for_regressors(combine, weights):
-    if (combine, weights) == ("median", "error_covariance"):
-        return
-    X, y = measured()
-    late = LateFusionRegressor(combine=combine, weights=weights)
-    one = clone(late).fit([X["audio"]], y).predict([X["audio"]])
-    three = clone(late).fit([X["audio"]] * 3, y).predict([X["audio"]] * 3)
-    np.testing.assert_allclose(three, one)
-
-
-@pytest.mark.parametrize("combine", COMBINES)
-@pytest.mark.parametrize("weights", [[1, 0, 1], {"text": 0}])
-def test_weight_zero_removes_a_modality(combine, weights):
-    X, y = blobs(missing_rate=0.2)
-    rest = ["audio", "video"]
-    removed = LateFusionClassifier(combine=combine).fit(X[rest], y)
-    muted = LateFusionClassifier(combine=combine, weights=weights).fit(X, y)
-    np.testing.assert_allclose(
-        muted.decision_function(X), removed.decision_function(X[rest])
-    )
-    np.testing.assert_array_equal(muted.predict(X), removed.predict(X[rest]))
-
-
-@pytest.mark.parametrize("combine", REGRESSOR_COMBINES)
-def test_weight_zero_removes_a_modality_from_regressors(combine):
-    X, y = measured()
-    rest = ["audio", "video"]
-    removed = LateFusionRegressor(combine=combine).fit(X[rest], y)
-    muted = LateFusionRegressor(combine=combine, weights={"text": 0}).fit(X, y)
-    np.testing.assert_allclose(muted.predict(X), removed.predict(X[rest]))
-
-
-def test_weight_zero_removes_a_modality_from_early_fusion():
-    X, y = blobs()
-    removed = EarlyFusionClassifier().fit(X[["audio", "video"]], y)
-    muted = EarlyFusionClassifier(weights={"text": 0}).fit(X, y)
-    np.testing.assert_allclose(
-        muted.predict_proba(X), removed.predict_proba(X[["audio", "video"]])
-    )
-
-
-@pytest.mark.parametrize("voting", ["soft", "hard"])
-def test_late_fusion_is_the_voting_of_sklearn(voting):
-    X, y = blobs()
-    table, spec = X.to_array(), X.column_spec()
-
-    class Columns(ClassifierMixin, BaseEstimator):
-        """A classifier of some columns."""
-
-        def __init__(self, columns=None):
-            self.columns = columns
-
-        def fit(self, X, y):
-            self.inner_ = GaussianNB().fit(X[:, self.columns], y)
-            self.classes_ = self.inner_.classes_
-            return self
-
-        def predict(self, X):
-            return self.inner_.predict(X[:, self.columns])
-
-        def predict_proba(self, X):
-            return self.inner_.predict_proba(X[:, self.columns])
-
-    theirs = VotingClassifier(
-        [(n, Columns(c)) for n, c in spec.items()], voting=voting, weights=[1, 2, 3]
-    ).fit(table, y)
-    ours = LateFusionClassifier(
-        GaussianNB(),
-        combine=f"{voting}_vote",
-        weights=[1, 2, 3],
-        scaling=None,
-        modalities=spec,
-    ).fit(table, y)
-    np.testing.assert_array_equal(ours.predict(table), theirs.predict(table))
-    if voting == "soft":
-        np.testing.assert_allclose(
-            ours.predict_proba(table), theirs.predict_proba(table)
-        )
-
-
-def test_early_fusion_is_the_classifier_behind_the_fusion():
-    X, y = blobs()
-    behind = make_pipeline(EarlyFusion(reducer=PCA(2)), SVC()).fit(X, y)
-    fused = EarlyFusionClassifier(SVC(), reducer=PCA(2)).fit(X, y)
-    np.testing.assert_allclose(fused.decision_function(X), behind.decision_function(X))
-
-
-def test_the_log_pool_of_independent_gaussian_modalities_is_the_posterior():
-    rng = np.random.default_rng(0)
-    y = (rng.random(500) < 0.3).astype(int)
-    X = {n: rng.normal(size=(500, 2)) + k * y[:, None] for k, n in enumerate("abc")}
-    late = LateFusionClassifier(GaussianNB(), combine="log_pool", scaling=None)
-    joint = GaussianNB().fit(np.hstack(list(X.values())), y)
-    exact = joint.predict_proba(np.hstack(list(X.values())))
-    # the smoothing of variances by GaussianNB differs between one and all
-    np.testing.assert_allclose(late.fit(X, y).predict_proba(X), exact, atol=1e-5)
+# Branches
 
 
 def test_the_log_pool_counts_evidence_once_in_hybrid_fusion():
@@ -238,29 +93,6 @@ def test_the_log_pool_counts_evidence_once_in_hybrid_fusion():
     hybrid = HybridFusionClassifier(GaussianNB(), combine="log_pool", scaling=None)
     found = hybrid.fit([X["audio"]], y).predict_proba([X["audio"]])
     np.testing.assert_allclose(found, alone, atol=1e-4)
-
-
-@pytest.mark.parametrize("what", ["classifier", "regressor"])
-def test_hybrid_fusion_with_weight_on_one_branch_is_that_branch(what):
-    X, y = blobs() if what == "classifier" else measured()
-    hybrid, early, late = {
-        "classifier": (
-            HybridFusionClassifier(),
-            EarlyFusionClassifier(),
-            LateFusionClassifier(),
-        ),
-        "regressor": (
-            HybridFusionRegressor(),
-            EarlyFusionRegressor(),
-            LateFusionRegressor(),
-        ),
-    }[what]
-    method = "predict_proba" if what == "classifier" else "predict"
-    if what == "classifier":
-        late, hybrid = (e.set_params(combine="log_pool") for e in (late, hybrid))
-    for weights, other in ([0, 0, 0, 1], early), ([1, 1, 1, 0], late):
-        found = getattr(hybrid.set_params(weights=weights).fit(X, y), method)(X)
-        np.testing.assert_allclose(found, getattr(other.fit(X, y), method)(X))
 
 
 def test_subsets_are_branches_of_hybrid_fusion():
@@ -277,41 +109,6 @@ def test_subsets_that_are_none_are_refused(subsets):
     X, y = blobs()
     with pytest.raises(ValueError, match=r"subset"):
         HybridFusionClassifier(subsets=subsets).fit(X, y)
-
-
-# Order does not matter
-
-
-@pytest.mark.parametrize("cls", [*CLASSIFIERS, *REGRESSORS])
-def test_the_order_of_modalities_does_not_matter(cls):
-    X, y = blobs(missing_rate=0.2) if cls in CLASSIFIERS else measured()
-    turned = X[NAMES[::-1]]
-    method = "predict_proba" if cls in CLASSIFIERS else "predict"
-    found = getattr(cls().fit(turned, y), method)(turned)
-    expected = getattr(cls().fit(X, y), method)(X)
-    np.testing.assert_allclose(found, expected, atol=2e-4)
-
-
-@pytest.mark.parametrize("combine", COMBINES)
-def test_the_order_of_modalities_does_not_matter_to_what_is_learned(combine):
-    X, y = blobs(missing_rate=0.2)
-    late = LateFusionClassifier(
-        RandomForestClassifier(5),
-        combine=combine,
-        weights="log_loss",
-        calibration="sigmoid",
-        sample_weighting="conformal",
-        random_state=0,
-    )
-    turned = X[NAMES[::-1]]
-    expected = clone(late).fit(X, y)
-    found = clone(late).fit(turned, y)
-    np.testing.assert_allclose(
-        found.modality_weights_[::-1], expected.modality_weights_
-    )
-    np.testing.assert_allclose(
-        found.decision_function(turned), expected.decision_function(X), atol=1e-3
-    )
 
 
 # Weights of modalities
