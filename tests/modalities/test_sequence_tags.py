@@ -123,6 +123,8 @@ def test_gaps_are_refused_unless_nan_is_taken(tag):
 
 
 def test_masked_sequences_are_not_read():
-    X = Modalities([[np.ones((2, 1)), np.full((2, 1), np.inf)]], observed=[[True], [False]])
+    X = Modalities(
+        [[np.ones((2, 1)), np.full((2, 1), np.inf)]], observed=[[True], [False]]
+    )
     frame = Validator("allow").validate(X)
     assert frame.blocks[0][1] is None
