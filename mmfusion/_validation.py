@@ -25,7 +25,6 @@ from mmfusion._block_checks import (
 )
 from mmfusion._columns import (
     SEPARATOR,
-    ColumnSpec,
     columns_by_name,
     default_names,
     multi_index_spec,
@@ -37,7 +36,7 @@ from mmfusion._remedies import Remedies
 from mmfusion._row_labels import Labels, check_row_labels, labels_of
 from mmfusion._sequences import is_lone_block, rows_as_sequences
 from mmfusion._sklearn_compat import check_sample_weight, check_y
-from mmfusion._typing import ModalitiesLike
+from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.modalities import Modalities
 
 LAYOUT_ATTRIBUTES = (
@@ -129,7 +128,7 @@ class Layout:
 class MultimodalEstimator(Protocol):
     """An estimator that has its X validated: `ModalityMixin`."""
 
-    modalities: ColumnSpec
+    modalities: ColumnSpecLike
     _layout: Layout
     n_modalities_in_: int
     modality_names_in_: np.ndarray
@@ -164,7 +163,7 @@ def _is_block(element: object) -> bool:
     return not _blocks.is_table_row(element) and not isinstance(element[0], str)
 
 
-def as_modalities(X: Any, spec: ColumnSpec = None) -> Modalities:
+def as_modalities(X: Any, spec: ColumnSpecLike = None) -> Modalities:
     """Convert X in any form, unchecked; a column spec splits a plain table."""
     if isinstance(X, Modalities):
         return X
