@@ -30,7 +30,7 @@ API = {
         "compare",
         "methods",
     ],
-    "mmfusion.clustering": ["EAMCClusterer"],
+    "mmfusion.clustering": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
     "mmfusion.datasets": [
         "fetch_100leaves",
         "fetch_handwritten",
