@@ -8,10 +8,8 @@ from skorch.callbacks import Callback
 
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.nn._estimator import DeepEstimator
-from mmfusion.nn._heads import ClusteringHeads
-from mmfusion.nn._network import FusionNetwork
-from mmfusion.nn._objective import Objective
-from mmfusion.nn._phases import Phase
+from mmfusion.nn._net import Objective, Phase
+from mmfusion.nn._network import ClusteringHeads, FusionNetwork
 from mmfusion.nn._training import iterate_outputs
 
 X, _ = make_multimodal_blobs(40, {"audio": 3, "video": 4}, random_state=0)

@@ -15,13 +15,14 @@ CRITERIA = EAMCClusterer._selection_criteria
 
 
 def resolve(**options):
-    return resolve_settings(Trainer(**options), DEFAULTS, MODULES, CRITERIA)
+    return resolve_settings(Trainer(**options), DEFAULTS, MODULES, CRITERIA, 50)
 
 
 def test_open_options_have_the_defaults_of_the_method():
-    assert resolve() == resolve_settings(None, DEFAULTS, MODULES, CRITERIA)
-    for name, value in DEFAULTS.items():
-        assert getattr(resolve(device="cpu"), name) == value
+    assert resolve() == resolve_settings(None, DEFAULTS, MODULES, CRITERIA, 50)
+    assert resolve().batch_size == 50
+    for name in DEFAULTS.keys() - {"batch_size"}:
+        assert getattr(resolve(), name) == DEFAULTS[name]
 
 
 def test_a_number_is_the_rate_of_the_network():
