@@ -1,4 +1,4 @@
-"""What must not matter to fusion."""
+"""Changes of the data that must not change the results of fusion."""
 
 import numpy as np
 import pytest
