@@ -2,7 +2,9 @@ __version__: str
 
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
+from .clustering import CoMVCClusterer as CoMVCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
+from .clustering import SiMVCClusterer as SiMVCClusterer
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer

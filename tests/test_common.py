@@ -14,8 +14,15 @@ from mmfusion.testing import (
     multimodal_checks,
 )
 
+SMALL_NETWORK = {
+    "n_clusters": 2,
+    "encoders": [32, 16],
+    "trainer": Trainer(max_epochs=30, batch_size=20),
+    "n_init": 2,
+}
 # Parameters that make the checks fast; they run hundreds of fits.
 FAST = {
+    "CoMVCClusterer": [SMALL_NETWORK],
     "EAMCClusterer": [
         {
             "n_clusters": 2,
@@ -39,6 +46,7 @@ FAST = {
         {"n_init": 2, "algorithm": "late_fusion", "approximation": "nystroem"},
         {"n_init": 2, "algorithm": "simple_mkkm", "neighborhood": 0.5},
     ],
+    "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
 }
 # The checks give kernels to what takes them; but features to clusterers, whatever

@@ -7,11 +7,15 @@ stands for sequences, which the contract does not have.
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 
 from mmfusion import Modalities
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.nn import Trainer
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -19,11 +23,11 @@ from .tables import Table
 INVARIANCES = Table(without={"ModalitySplitter": "it moves columns as they are"})
 NAMES = ["audio", "text", "video"]
 CLUSTERERS = "EarlyFusionClusterer HybridFusionClusterer LateFusionClusterer"
-PREDICTORS = (
+FUSION_PREDICTORS = (
     "EarlyFusionClassifier EarlyFusionRegressor HybridFusionClassifier "
-    "HybridFusionRegressor LateFusionClassifier LateFusionRegressor MKLClassifier "
-    "MKLRegressor"
+    "HybridFusionRegressor LateFusionClassifier LateFusionRegressor"
 )
+COMBINES = ["hbgf", "vote", "soft_vote", "coassociation"]
 ALIGNERS = "CTWAligner DTWAligner"
 # clear enough that no tie is broken by the order of modalities or by rounding
 X, CLASSES = make_multimodal_blobs(
@@ -65,12 +69,110 @@ def clusters_of_modalities_in_another_order(cls):
     assert_same_partition(clusterer.fit(X[NAMES[::-1]]).labels_, expected)
 
 
-@INVARIANCES.row(PREDICTORS, "order of modalities", "same predictions")
+@INVARIANCES.row(
+    "LateFusionClusterer",
+    "order of modalities, every combination",
+    "same partition",
+    combine=COMBINES,
+    order=[[2, 0, 1], [1, 0, 2]],
+)
+def consensus_of_modalities_in_another_order(cls, combine, order):
+    clusterer = cls(AgglomerativeClustering(3), combine=combine, weights=WEIGHTS)
+    expected, agreement = clusterer.fit(X).labels_, clusterer.agreement_
+    clusterer.fit(X[[NAMES[v] for v in order]])
+    assert_same_partition(clusterer.labels_, expected)
+    np.testing.assert_allclose(clusterer.agreement_, agreement[order], atol=0.05)
+
+
+@INVARIANCES.row(
+    "LateFusionClusterer",
+    "order of samples, every combination",
+    "same partition, permuted",
+    combine=COMBINES,
+    seed=[0, 1, 2],
+)
+def consensus_of_samples_in_another_order(cls, combine, seed):
+    data, _ = make_multimodal_blobs(
+        80, dict.fromkeys(NAMES, 4), cluster_std=[1.5, 2.0, 2.5], random_state=seed
+    )
+    order = np.random.default_rng(seed).permutation(len(data))
+    clusterer = cls(AgglomerativeClustering(3), combine=combine, weights=WEIGHTS)
+    expected = clusterer.fit(data).labels_[order]
+    assert_same_partition(clusterer.fit(data[order]).labels_, expected)
+
+
+@INVARIANCES.row(
+    FUSION_PREDICTORS,
+    "order of modalities, some missing",
+    "same predictions and probabilities",
+)
 def predictions_of_modalities_in_another_order(cls):
-    turned = X[NAMES[::-1]]
-    expected = cls().fit(X, target(cls)).predict(X)
-    found = cls().fit(turned, target(cls)).predict(turned)
+    observed = np.random.default_rng(0).random(X.shape) < 0.8
+    observed[~observed.any(axis=1)] = True
+    data = Modalities(X, observed=observed)
+    turned = data[NAMES[::-1]]
+    method = "predict" if "Regressor" in cls.__name__ else "predict_proba"
+    expected = getattr(cls().fit(data, target(cls)), method)(data)
+    found = getattr(cls().fit(turned, target(cls)), method)(turned)
     np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@INVARIANCES.row(
+    "LateFusionClassifier",
+    "order of modalities, some missing, weights and calibration learned",
+    "same weights, same decision function",
+    combine=["soft_vote", "hard_vote", "log_pool", "stacking"],
+)
+def learned_weights_of_modalities_in_another_order(cls, combine):
+    data, y = make_multimodal_blobs(
+        120,
+        dict(zip(NAMES, (3, 4, 2), strict=True)),
+        cluster_std=3.0,
+        missing_rate=0.2,
+        random_state=0,
+    )
+    late = cls(
+        RandomForestClassifier(5),
+        combine=combine,
+        weights="log_loss",
+        calibration="sigmoid",
+        sample_weighting="conformal",
+        random_state=0,
+    )
+    turned = data[NAMES[::-1]]
+    expected, found = clone(late).fit(data, y), clone(late).fit(turned, y)
+    np.testing.assert_allclose(
+        found.modality_weights_[::-1], expected.modality_weights_
+    )
+    np.testing.assert_allclose(
+        found.decision_function(turned), expected.decision_function(data), atol=1e-3
+    )
+
+
+@INVARIANCES.row(
+    "MKLClassifier",
+    "order of modalities, every algorithm",
+    "same weights, same predictions",
+    algorithm=["alignment", "average", "easymkl", "l1", "lp"],
+)
+def kernel_machine_of_modalities_in_another_order(cls, algorithm):
+    noise = np.random.default_rng(0).normal(size=(len(X), 20))
+    data = Modalities(X.to_dict() | {"noise": noise})
+    order = [3, 2, 0, 1]
+    turned = data[[data.names[v] for v in order]]
+    one = cls(algorithm=algorithm, tol=1e-6).fit(data, CLASSES)
+    other = cls(algorithm=algorithm, tol=1e-6).fit(turned, CLASSES)
+    np.testing.assert_allclose(
+        other.modality_weights_, one.modality_weights_[order], atol=1e-3
+    )
+    np.testing.assert_array_equal(other.predict(turned), one.predict(data))
+
+
+@INVARIANCES.row("MKLRegressor", "order of modalities", "same predictions")
+def values_of_modalities_in_another_order(cls):
+    turned = X[NAMES[::-1]]
+    expected = cls().fit(X, VALUES).predict(X)
+    np.testing.assert_allclose(cls().fit(turned, VALUES).predict(turned), expected)
 
 
 @INVARIANCES.row("MKLClusterer", "order of modalities", "same partition, same weights")
@@ -153,7 +255,38 @@ def clusters_of_other_clusterers_in_another_unit(cls):
         assert_same_partition(clusterer.fit(in_unit(unit, unit)).labels_, expected)
 
 
-@INVARIANCES.row(PREDICTORS, "unit and offset of a modality", "same predictions")
+@INVARIANCES.row(
+    "LateFusionClusterer",
+    "unit of a modality, every combination",
+    "same partition",
+    combine=COMBINES,
+    scaling=["block", "standard", "l2"],
+    unit=UNITS,
+)
+def consensus_in_another_unit(cls, combine, scaling, unit):
+    clusterer = cls(
+        AgglomerativeClustering(3), combine=combine, scaling=scaling, weights=WEIGHTS
+    )
+    expected = clusterer.fit(X).labels_
+    assert_same_partition(clusterer.fit(in_unit(unit)).labels_, expected)
+
+
+@INVARIANCES.row(
+    "LateFusionClusterer",
+    "unit of a modality, weights by quality",
+    "same weights",
+    weights=["agreement", "inverse_variance", "silhouette"],
+)
+def qualities_in_another_unit(cls, weights):
+    late = cls(AgglomerativeClustering(3), weights=weights, scaling="block")
+    expected = late.fit(X).modality_weights_
+    np.testing.assert_allclose(late.fit(in_unit(1000)).modality_weights_, expected)
+
+
+@INVARIANCES.row(
+    "MKLClassifier MKLRegressor", "unit and offset of a modality", "same predictions"
+)
+@INVARIANCES.row(FUSION_PREDICTORS, "unit and offset of a modality", "same predictions")
 def predictions_in_another_unit(cls):
     predictor = cls(scaling="block")
     expected = predictor.fit(X, target(cls)).predict(X)
@@ -170,9 +303,7 @@ def clusters_of_a_network_in_another_unit(cls):
     network = cls(
         3,
         encoders=[8, 4],
-        pretrain_epochs=2,
-        max_epochs=1,
-        batch_size=40,
+        trainer=Trainer(pretrain_epochs=2, max_epochs=1, batch_size=40),
         n_init=1,
         random_state=0,
     )
@@ -282,18 +413,65 @@ def classes_of_other_names(cls):
 
 
 @INVARIANCES.row(
-    "EarlyFusionClusterer LateFusionClusterer", "unit of the weights", "same partition"
+    "LateFusionClusterer",
+    "unit of the weights, every combination",
+    "same partition",
+    params=[{"combine": combine} for combine in COMBINES],
 )
-def weights_in_another_unit(cls):
-    clusterer = cls(AgglomerativeClustering(3), weights=[1, 2, 0.5])
+@INVARIANCES.row(
+    "EarlyFusionClusterer", "unit of the weights", "same partition", params=[{}]
+)
+def weights_in_another_unit(cls, params):
+    clusterer = cls(AgglomerativeClustering(3), weights=[1, 2, 0.5], **params)
     expected = clusterer.fit(X).labels_
     found = clusterer.set_params(weights=[4, 8, 2]).fit(X).labels_
     assert_same_partition(found, expected)
 
 
-@pytest.mark.parametrize(("check", "name"), INVARIANCES.params())
-def test_estimator_is_invariant(check, name):
-    check(all_estimators()[name])
+# Values that are not used
+
+
+@INVARIANCES.row(
+    "LateFusionClusterer",
+    "values of missing modalities, by the mask",
+    "same labels, for later samples too",
+    combine=COMBINES,
+)
+def values_of_missing_modalities(cls, combine):
+    observed = np.random.default_rng(0).random(X.shape) < 0.8
+    observed[~observed.any(axis=1)] = True
+    absent, garbage = {}, {}
+    for name, mask in zip(NAMES, observed.T, strict=True):
+        absent[name] = np.where(mask[:, None], X[name], np.nan)
+        garbage[name] = np.where(mask[:, None], X[name], 1e300)
+    late = cls(n_clusters=3, combine=combine, n_runs=2, random_state=0)
+    expected = late.fit(absent).labels_
+    masked = Modalities(garbage, observed=observed)
+    np.testing.assert_array_equal(late.fit(masked).labels_, expected)
+    np.testing.assert_array_equal(late.predict(masked), late.predict(absent))
+
+
+@INVARIANCES.row(
+    "LateFusionClusterer",
+    "values of a modality of weight 0",
+    "same labels, for later samples too",
+    combine=COMBINES,
+    inner=[AgglomerativeClustering(3), GaussianMixture(3, random_state=0)],
+)
+def values_of_a_modality_of_weight_zero(cls, combine, inner):
+    late = cls(inner, weights=[1, 0, 2], combine=combine, n_runs=1, random_state=0)
+    one, other = (
+        Modalities(X.to_dict() | {"text": X[name][::-1]}) for name in ("text", "audio")
+    )
+    expected, found = clone(late).fit(one), clone(late).fit(other)
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    if hasattr(found, "predict"):
+        np.testing.assert_array_equal(found.predict(other), expected.predict(one))
+
+
+@pytest.mark.parametrize(("check", "name", "options"), INVARIANCES.params())
+def test_estimator_is_invariant(check, name, options):
+    check(all_estimators()[name], **options)
 
 
 @pytest.mark.parametrize("name", all_estimators())

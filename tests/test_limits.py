@@ -4,20 +4,35 @@ The rows are shown by docs/development/limits.rst. What holds for functions, and
 of single options, is tested beside them.
 """
 
+from operator import itemgetter
+
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.decomposition import PCA
+from sklearn.ensemble import VotingClassifier
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.naive_bayes import GaussianNB
-from sklearn.preprocessing import normalize
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, normalize
 from sklearn.svm import SVC, SVR
 
-from mmfusion import Modalities
+from mmfusion import (
+    EarlyFusion,
+    EarlyFusionClassifier,
+    EarlyFusionClusterer,
+    EarlyFusionRegressor,
+    LateFusionClassifier,
+    LateFusionClusterer,
+    LateFusionRegressor,
+    Modalities,
+)
 from mmfusion.alignment import cdist_dtw
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.nn import Trainer
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -64,13 +79,40 @@ def one_modality_is_the_clusterer(cls):
     "LateFusionClusterer HybridFusionClusterer",
     "one modality, one run of a deterministic clusterer",
     "the partition of this clusterer, under every combination",
+    combine=COMBINES,
 )
-def one_run_is_its_partition(cls):
+def one_run_is_its_partition(cls, combine):
     inner = AgglomerativeClustering(3)
     alone = clone(inner).fit_predict(X["audio"])
-    for combine in COMBINES:
-        fused = cls(inner, scaling=None, combine=combine).fit(AUDIO)
-        assert_same_partition(fused.labels_, alone)
+    fused = cls(inner, scaling=None, combine=combine).fit(AUDIO)
+    assert_same_partition(fused.labels_, alone)
+
+
+@LIMITS.row(
+    "LateFusionClusterer",
+    "one modality, one run of k-means",
+    "this run, for later samples too",
+    combine=COMBINES,
+)
+def one_run_of_k_means_is_returned(cls, combine):
+    late = cls(n_clusters=3, n_runs=1, combine=combine, random_state=0).fit(AUDIO)
+    (inner,) = late.clusterers_["audio"]
+    assert_same_partition(late.labels_, inner.labels_)
+    assert_same_partition(late.predict(AUDIO), inner.labels_)
+
+
+@LIMITS.row(
+    "SingleModalityClusterer",
+    "a modality, by name or position",
+    "early fusion of this modality",
+    modality=["text", 1, -2],
+)
+def a_chosen_modality_is_early_fusion_of_it(cls, modality):
+    single = cls(modality, n_clusters=3, random_state=0).fit(X)
+    early = EarlyFusionClusterer(n_clusters=3, random_state=0).fit(X[["text"]])
+    np.testing.assert_array_equal(single.labels_, early.labels_)
+    np.testing.assert_array_equal(single.predict(X), early.predict(X[["text"]]))
+    assert single.modality_ == "text"
 
 
 @LIMITS.row(
@@ -99,13 +141,20 @@ def one_modality_is_the_regressor(cls):
 
 
 @LIMITS.row(
+    "MKLClassifier",
+    "one linear kernel, not scaled, algorithm='easymkl'",
+    "the same",
+    algorithm=["easymkl"],
+)
+@LIMITS.row(
     "MKLClassifier MKLRegressor",
     "one linear kernel, not scaled",
     "a linear support vector machine on the centred modality of mean squared length 1",
+    algorithm=["alignment", "average", "l1", "lp"],
 )
-def one_kernel_is_a_support_vector_machine(cls):
-    table, y = X["audio"], target(cls) if "Regressor" in cls.__name__ else CLASSES > 0
-    ours = cls("linear", scaling=None).fit(table, y)
+def one_kernel_is_a_support_vector_machine(cls, algorithm):
+    table, y = X["audio"], VALUES if "Regressor" in cls.__name__ else CLASSES > 0
+    ours = cls("linear", scaling=None, algorithm=algorithm).fit(table, y)
     centred = table - table.mean(axis=0)
     unit = table / np.sqrt((centred**2).sum(axis=1).mean())
     machine = (SVR if y is VALUES else SVC)(kernel="linear", tol=1e-9).fit(unit, y)
@@ -140,9 +189,7 @@ def one_modality_has_all_attention(cls):
     fitted = cls(
         2,
         encoders=[8, 4],
-        pretrain_epochs=1,
-        max_epochs=1,
-        batch_size=30,
+        trainer=Trainer(pretrain_epochs=1, max_epochs=1, batch_size=30),
         n_init=1,
         random_state=0,
     ).fit(AUDIO)
@@ -150,14 +197,22 @@ def one_modality_has_all_attention(cls):
     assert not {"attention", "generator"} & set(fitted.history_[-1])
 
 
-# Modalities that are the same, and modalities of weight 0
-
-
 @LIMITS.row(
-    "EarlyFusionClusterer LateFusionClusterer HybridFusionClusterer",
-    "identical modalities",
-    "one of them",
+    "LateFusionClassifier HybridFusionClassifier",
+    "one modality, not scaled, every combination without training",
+    "the inner classifier",
+    combine=["soft_vote", "hard_vote", "log_pool"],
 )
+def one_modality_is_its_classifier_under_any_combination(cls, combine):
+    fused = cls(GaussianNB(), scaling=None, combine=combine).fit(AUDIO, CLASSES)
+    alone = GaussianNB().fit(X["audio"], CLASSES)
+    np.testing.assert_array_equal(fused.predict(AUDIO), alone.predict(X["audio"]))
+
+
+# Modalities that are the same, or agree
+
+
+@LIMITS.row("EarlyFusionClusterer", "identical modalities", "one of them")
 def identical_modalities_are_one(cls):
     inner = AgglomerativeClustering(3)
     one = cls(inner).fit(AUDIO).labels_
@@ -165,17 +220,180 @@ def identical_modalities_are_one(cls):
 
 
 @LIMITS.row(
-    "LateFusionClassifier LateFusionRegressor", "identical modalities", "one of them"
+    "LateFusionClusterer HybridFusionClusterer",
+    "identical modalities, every combination",
+    "one of them",
+    combine=COMBINES,
 )
-def identical_modalities_predict_as_one(cls):
-    one, three = [X["audio"]], [X["audio"]] * 3
-    expected = cls().fit(one, target(cls)).predict(one)
-    np.testing.assert_allclose(cls().fit(three, target(cls)).predict(three), expected)
+def identical_modalities_are_one_under_any_combination(cls, combine):
+    clusterer = cls(AgglomerativeClustering(3), combine=combine)
+    one = clusterer.fit(AUDIO).labels_
+    assert_same_partition(clusterer.fit([X["audio"]] * 3).labels_, one)
 
 
 @LIMITS.row(
-    "EarlyFusionClassifier EarlyFusionRegressor LateFusionClassifier "
+    "LateFusionClassifier",
+    "identical modalities",
+    "one of them",
+    combine=["soft_vote", "hard_vote"],
+)
+def identical_modalities_classify_as_one(cls, combine):
+    one, three = [X["audio"]], [X["audio"]] * 3
+    expected = cls(combine=combine).fit(one, CLASSES).decision_function(one)
+    found = cls(combine=combine).fit(three, CLASSES).decision_function(three)
+    np.testing.assert_allclose(found, expected)
+
+
+@LIMITS.row(
     "LateFusionRegressor",
+    "identical modalities",
+    "one of them",
+    options=[
+        {"combine": "mean", "weights": "uniform"},
+        {"combine": "mean", "weights": "inverse_variance"},
+        {"combine": "mean", "weights": "error_covariance"},
+        {"combine": "median", "weights": "uniform"},
+        {"combine": "median", "weights": "inverse_variance"},
+    ],
+)
+def identical_modalities_regress_as_one(cls, options):
+    one, three = [X["audio"]], [X["audio"]] * 3
+    expected = cls(**options).fit(one, VALUES).predict(one)
+    found = cls(**options).fit(three, VALUES).predict(three)
+    np.testing.assert_allclose(found, expected)
+
+
+@LIMITS.row(
+    "MKLClassifier",
+    "a modality given twice",
+    "this modality once",
+    algorithm=["alignment", "l1"],
+)
+def a_modality_given_twice_is_one(cls, algorithm):
+    twice = Modalities(X.to_dict() | {"again": X["video"]})
+    once = cls(algorithm=algorithm, tol=1e-6).fit(X, CLASSES)
+    both = cls(algorithm=algorithm, tol=1e-6).fit(twice, CLASSES)
+    np.testing.assert_allclose(
+        once.decision_function(X), both.decision_function(twice), atol=5e-3
+    )
+
+
+@LIMITS.row(
+    "LateFusionClusterer",
+    "modalities whose clusterings agree",
+    "their common partition",
+    combine=COMBINES,
+)
+def clusterings_that_agree_are_returned(cls, combine):
+    clear, y = make_multimodal_blobs(60, (3, 5, 2), cluster_std=0.3, random_state=0)
+    late = cls(n_clusters=3, combine=combine, n_runs=3, random_state=0).fit(clear)
+    assert_same_partition(late.labels_, y)
+    for own in late.modality_labels_.T:  # in terms of the same clusters
+        np.testing.assert_array_equal(own, late.labels_)
+    np.testing.assert_array_equal(late.agreement_, 1)
+
+
+# Modalities of weight 0, and masks
+
+
+@LIMITS.row(
+    "EarlyFusion",
+    "a modality of weight 0",
+    "the fusion without this modality",
+    weights=[[1, 0, 2], {"text": 0, "video": 2}],
+)
+def weight_zero_removes_a_modality_from_the_fusion(cls, weights):
+    rest = X[["audio", "video"]]
+    removed, without = cls(weights=[1, 2]).fit(rest), cls(weights=weights).fit(X)
+    np.testing.assert_array_equal(without.transform(X), removed.transform(rest))
+    assert list(without.columns_) == list(without.scaling_) == ["audio", "video"]
+    names = without.get_feature_names_out()
+    assert list(names) == list(removed.get_feature_names_out())
+
+
+@LIMITS.row(
+    "EarlyFusionClusterer",
+    "a modality of weight 0",
+    "the clusterer without this modality, which has no labels of its own",
+    weights=[[1, 0, 2], {"text": 0, "video": 2}],
+)
+def weight_zero_removes_a_modality_from_the_clusters(cls, weights):
+    inner = KMeans(3, n_init=1, random_state=0)
+    without = cls(inner, weights=weights).fit(X)
+    removed = cls(inner, weights=[1, 2]).fit(X[["audio", "video"]])
+    np.testing.assert_array_equal(without.labels_, removed.labels_)
+    np.testing.assert_array_equal(without.modality_labels_[:, 1], -1)
+    assert np.isnan(without.agreement_[1])
+    assert not np.isnan(without.agreement_[[0, 2]]).any()
+
+
+@LIMITS.row(
+    "LateFusionClusterer",
+    "a modality of weight 0",
+    "the clusterer without this modality",
+    combine=COMBINES,
+)
+def weight_zero_removes_a_modality_from_the_consensus(cls, combine):
+    # another partition, so that its influence would be seen
+    reversed_text = Modalities(X.to_dict() | {"text": X["text"][::-1]})
+    inner = AgglomerativeClustering(3)
+    removed = cls(inner, weights=[1, 2], combine=combine).fit(X[["audio", "video"]])
+    without = cls(inner, weights=[1, 0, 2], combine=combine).fit(reversed_text)
+    assert_same_partition(without.labels_, removed.labels_)
+
+
+@LIMITS.row(
+    "LateFusionClassifier",
+    "a modality of weight 0, missing modalities",
+    "the classifier without this modality",
+    combine=["soft_vote", "hard_vote", "log_pool", "stacking"],
+    weights=[[1, 0, 1], {"text": 0}],
+)
+def weight_zero_removes_a_modality_from_the_classifier(cls, combine, weights):
+    data, y = make_multimodal_blobs(
+        120,
+        dict(zip(NAMES, (3, 4, 2), strict=True)),
+        cluster_std=3.0,
+        missing_rate=0.2,
+        random_state=0,
+    )
+    rest = data[["audio", "video"]]
+    removed = cls(combine=combine).fit(rest, y)
+    without = cls(combine=combine, weights=weights).fit(data, y)
+    np.testing.assert_allclose(
+        without.decision_function(data), removed.decision_function(rest)
+    )
+    np.testing.assert_array_equal(without.predict(data), removed.predict(rest))
+
+
+@LIMITS.row(
+    "LateFusionRegressor",
+    "a modality of weight 0, every combination",
+    "the regressor without this modality",
+    combine=["mean", "median", "stacking"],
+)
+def weight_zero_removes_a_modality_from_the_regressor(cls, combine):
+    rest = X[["audio", "video"]]
+    removed = cls(combine=combine).fit(rest, VALUES)
+    without = cls(combine=combine, weights={"text": 0}).fit(X, VALUES)
+    np.testing.assert_allclose(without.predict(X), removed.predict(rest))
+
+
+@LIMITS.row(
+    "LateFusionClusterer",
+    "a mask by which all modalities are observed",
+    "no mask",
+    combine=COMBINES,
+)
+def a_mask_that_hides_nothing_is_none(cls, combine):
+    late = cls(n_clusters=3, combine=combine, n_runs=2, random_state=0)
+    expected = late.fit(X).labels_
+    masked = Modalities(X, observed=np.ones(X.shape, dtype=bool))
+    np.testing.assert_array_equal(late.fit(masked).labels_, expected)
+
+
+@LIMITS.row(
+    "EarlyFusionClassifier EarlyFusionRegressor",
     "a modality of weight 0",
     "the estimator without this modality",
 )
@@ -186,16 +404,7 @@ def weight_zero_removes_a_modality(cls):
     np.testing.assert_allclose(without.predict(X), removed.predict(rest))
 
 
-@LIMITS.row(
-    "EarlyFusionClusterer LateFusionClusterer",
-    "a modality of weight 0",
-    "the estimator without this modality",
-)
-def weight_zero_removes_a_modality_from_clusters(cls):
-    inner = AgglomerativeClustering(3)
-    removed = cls(inner, weights=[1, 2]).fit(X[["audio", "video"]])
-    without = cls(inner, weights=[1, 0, 2]).fit(X)
-    assert_same_partition(without.labels_, removed.labels_)
+# Strategies of fusion
 
 
 @LIMITS.row(
@@ -205,25 +414,121 @@ def weight_zero_removes_a_modality_from_clusters(cls):
 )
 def weight_on_the_fused_branch_is_early_fusion(cls):
     inner = AgglomerativeClustering(3)
-    early = all_estimators()["EarlyFusionClusterer"](inner).fit(X)
+    early = EarlyFusionClusterer(inner).fit(X)
     hybrid = cls(inner, weights=[0, 0, 0, 1]).fit(X)
     assert_same_partition(hybrid.labels_, early.labels_)
+
+
+@LIMITS.row(
+    "HybridFusionClassifier HybridFusionRegressor",
+    "all weight on the fused branch, or none",
+    "early or late fusion",
+)
+def weight_on_one_branch_is_this_branch(cls):
+    if cls.__name__ == "HybridFusionClassifier":
+        late = LateFusionClassifier(combine="log_pool")
+        early, hybrid = EarlyFusionClassifier(), cls(combine="log_pool")
+        method = "predict_proba"
+    else:
+        late, early, hybrid = LateFusionRegressor(), EarlyFusionRegressor(), cls()
+        method = "predict"
+    for weights, other in ([0, 0, 0, 1], early), ([1, 1, 1, 0], late):
+        hybrid.set_params(weights=weights).fit(X, target(cls))
+        expected = getattr(other.fit(X, target(cls)), method)(X)
+        np.testing.assert_allclose(getattr(hybrid, method)(X), expected)
 
 
 @LIMITS.row("HybridFusionClusterer", "no weight on the fused branch", "late fusion")
 def no_weight_on_the_fused_branch_is_late_fusion(cls):
     inner = AgglomerativeClustering(3)
-    late = all_estimators()["LateFusionClusterer"](inner).fit(X)
+    late = LateFusionClusterer(inner).fit(X)
     hybrid = cls(inner, weights={"early": 0}).fit(X)
     assert_same_partition(hybrid.labels_, late.labels_)
+
+
+@LIMITS.row(
+    "HybridFusionClusterer",
+    "every combination",
+    "late fusion with the fused matrix as one more modality",
+    combine=COMBINES,
+)
+def hybrid_fusion_is_late_fusion_of_one_more_modality(cls, combine):
+    params = {"n_clusters": 3, "combine": combine, "n_runs": 2, "random_state": 0}
+    hybrid = cls(**params).fit(X)
+    late = LateFusionClusterer(scaling=hybrid.scaling_ | {"early": None}, **params)
+    late.fit(X.to_dict() | {"early": EarlyFusion().fit_transform(X)})
+    np.testing.assert_array_equal(hybrid.labels_, late.labels_)
+    np.testing.assert_array_equal(hybrid.modality_labels_, late.modality_labels_)
+
+
+@LIMITS.row(
+    "EarlyFusionClassifier", "a reducer", "`EarlyFusion` before the inner classifier"
+)
+def early_fusion_is_the_fusion_before_the_classifier(cls):
+    pipeline = make_pipeline(EarlyFusion(reducer=PCA(2)), SVC()).fit(X, CLASSES)
+    fused = cls(SVC(), reducer=PCA(2)).fit(X, CLASSES)
+    np.testing.assert_allclose(
+        fused.decision_function(X), pipeline.decision_function(X)
+    )
+
+
+@LIMITS.row(
+    "LateFusionClassifier",
+    "votes of modalities, not scaled",
+    ":class:`sklearn.ensemble.VotingClassifier`",
+    voting=["soft", "hard"],
+)
+def late_fusion_is_the_voting_of_sklearn(cls, voting):
+    table, spec = X.to_array(), X.column_spec()
+    columns = [
+        (name, make_pipeline(FunctionTransformer(itemgetter((..., own))), GaussianNB()))
+        for name, own in spec.items()
+    ]
+    weights = [1, 2, 3]
+    theirs = VotingClassifier(columns, voting=voting, weights=weights)
+    theirs.fit(table, CLASSES)
+    ours = cls(
+        GaussianNB(),
+        combine=f"{voting}_vote",
+        weights=weights,
+        scaling=None,
+        modalities=spec,
+    ).fit(table, CLASSES)
+    np.testing.assert_array_equal(ours.predict(table), theirs.predict(table))
+    if voting == "soft":
+        np.testing.assert_allclose(
+            ours.predict_proba(table), theirs.predict_proba(table)
+        )
+
+
+@LIMITS.row(
+    "LateFusionClassifier",
+    "'log_pool' of Gaussian modalities, independent given the class",
+    "the posterior of all features",
+)
+def the_log_pool_of_independent_modalities_is_the_posterior(cls):
+    rng = np.random.default_rng(0)
+    y = (rng.random(500) < 0.3).astype(int)
+    data = {n: rng.normal(size=(500, 2)) + k * y[:, None] for k, n in enumerate("abc")}
+    table = np.hstack(list(data.values()))
+    exact = GaussianNB().fit(table, y).predict_proba(table)
+    late = cls(GaussianNB(), combine="log_pool", scaling=None).fit(data, y)
+    # the smoothing of variances by GaussianNB differs between one and all modalities
+    np.testing.assert_allclose(late.predict_proba(data), exact, atol=1e-5)
 
 
 # Transformers
 
 
-@LIMITS.row("EarlyFusion", "no scaling, no reducer, no weights", "concatenation")
+@LIMITS.row("EarlyFusion", "no scaling, no reducer", "concatenation, weighted")
 def fusion_is_concatenation(cls):
-    np.testing.assert_array_equal(cls(None).fit_transform(X), np.hstack(X.blocks))
+    expected = np.hstack(X.blocks)
+    np.testing.assert_array_equal(cls(None).fit_transform(X), expected)
+    weighted = cls(None, weights=[1, 2, 3]).fit_transform(X)
+    np.testing.assert_array_equal(weighted, expected * np.repeat([1, 2, 3], 4))
+    mixed = [sparse.csr_array(X["audio"]), X["text"]]
+    fused = cls(None).fit_transform(mixed)
+    np.testing.assert_array_equal(fused.toarray(), expected[:, :8])
 
 
 @LIMITS.row("EarlyFusion", "a reducer that keeps everything", "a rotation")
@@ -243,15 +548,21 @@ def kernels_are_those_of_sklearn(cls):
     np.testing.assert_allclose(found, rbf_kernel(X["audio"], gamma=0.3), atol=1e-12)
 
 
-@LIMITS.row("ModalityImputer", "nothing missing", "the identity")
-def complete_data_are_returned(cls):
-    for strategy in ("mean", "knn", "zero"):
-        assert cls(strategy).fit(X).transform(X) == X
+@LIMITS.row(
+    "ModalityImputer",
+    "nothing missing",
+    "the identity",
+    strategy=["mean", "knn", "zero"],
+)
+def complete_data_are_returned(cls, strategy):
+    assert cls(strategy).fit(X).transform(X) == X
 
 
 @LIMITS.row("PerModality", "'passthrough'", "the identity")
 def passthrough_is_the_identity(cls):
     assert cls("passthrough").fit_transform(X) == X
+    table = X.to_array()
+    np.testing.assert_array_equal(cls("passthrough").fit_transform(table), table)
 
 
 @LIMITS.row("PerModality", "one modality", "the inner transformer")
@@ -274,10 +585,16 @@ def the_mean_of_one_frame_is_the_frame(cls):
     np.testing.assert_allclose(pooled["audio"], frames)
 
 
-@LIMITS.row("SequenceResampler", "the number of frames there is", "the identity")
-def the_own_number_of_frames_is_the_identity(cls):
-    sequences = RNG.normal(size=(3, 17, 2))
-    found = cls(17).fit_transform([sequences]).blocks[0]
+@LIMITS.row(
+    "SequenceResampler",
+    "the number of frames of the sequences",
+    "the identity",
+    n_frames=[17, "median", "max"],
+    dtype=[np.float32, np.float64],
+)
+def the_own_number_of_frames_is_the_identity(cls, n_frames, dtype):
+    sequences = np.random.default_rng(0).normal(size=(3, 17, 2)).astype(dtype)
+    found = cls(n_frames).fit_transform([sequences]).blocks[0]
     np.testing.assert_array_equal(found, sequences)
 
 
@@ -299,9 +616,33 @@ def distances_are_those_of_dtw(cls):
     np.testing.assert_allclose(found, cdist_dtw(SEQUENCES))
 
 
-@pytest.mark.parametrize(("check", "name"), LIMITS.params())
-def test_estimator_reduces_to_its_limit(check, name):
-    check(all_estimators()[name])
+@LIMITS.row(
+    "DTWAligner",
+    "a window of radius 0, sequences of one length",
+    "the identity, at the cost of the distances of frames at the same time",
+)
+def a_window_of_radius_zero_is_the_diagonal(cls):
+    x, y = RNG.normal(size=(2, 9, 3))
+    aligner = cls(window="sakoe_chiba", radius=0)
+    aligned = aligner.fit_transform(Modalities({"audio": [x], "video": [y]}))
+    np.testing.assert_array_equal(aligned["video"][0], y)
+    cost = ((x - y) ** 2).sum(axis=1).mean()
+    np.testing.assert_allclose(aligner.distances_, [[0, cost]])
+
+
+@LIMITS.row("DTWAligner", "projections to the same features", "no projections")
+def identity_projections_are_none(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    plain, projected = cls(), cls(projections=dict.fromkeys(data, np.eye(2)))
+    for found, expected in zip(
+        projected.fit(data).paths_, plain.fit(data).paths_, strict=True
+    ):
+        np.testing.assert_array_equal(found["video"], expected["video"])
+
+
+@pytest.mark.parametrize(("check", "name", "options"), LIMITS.params())
+def test_estimator_reduces_to_its_limit(check, name, options):
+    check(all_estimators()[name], **options)
 
 
 @pytest.mark.parametrize("name", all_estimators())

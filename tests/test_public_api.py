@@ -19,6 +19,8 @@ import mmfusion
 import mmfusion.modalities
 import mmfusion.persistence
 from mmfusion.base import ModalityMixin
+from mmfusion.nn._settings import TrainingSettings
+from mmfusion.testing import all_estimators
 
 ROOT = Path(__file__).parents[1]
 TOPICS = {  # those that export something
@@ -160,7 +162,7 @@ def test_the_reference_lists_nothing_else():
     assert {name for names in LISTED.values() for name in names} == PUBLIC.keys()
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", all_estimators())
 def test_the_user_guide_names_every_estimator(name):
     guide = (ROOT / "docs/guide").glob("*.rst")
     named = any(re.search(rf"\b{name}\b", p.read_text(encoding="utf-8")) for p in guide)
@@ -206,22 +208,23 @@ def test_every_parameter_is_documented_with_its_default(name):
 
 @cache
 def loaded_attributes(code, owner):
-    """Attributes that code reads of the variable `owner`."""
+    """Attributes that code reads of a variable or attribute `owner`."""
     return {
         node.attr
         for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(code))))
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Load)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == owner
+        and owner in (getattr(node.value, "id", ""), getattr(node.value, "attr", ""))
     }
 
 
 @cache
 def read_by_helpers():
-    """What functions of mmfusion read of an estimator that they are given."""
+    """Attributes that functions of mmfusion read of estimators or their settings."""
     filled = [module for module in all_modules() if inspect.getsource(module)]
-    return set().union(*(loaded_attributes(module, "estimator") for module in filled))
+    owners = ("estimator", "settings", "trainer")
+    read = set().union(*(loaded_attributes(m, o) for m in filled for o in owners))
+    return read | loaded_attributes(TrainingSettings, "self")
 
 
 def unread_parameters(cls):

@@ -2,8 +2,9 @@
 Aligning performances of a piece
 ================================
 
-Two pianists play the same piece, each at a pace of their own. Which moments belong
-together, who hurries where, and what do twenty-two of them agree on?
+Two pianists play the same piece at different tempi. Dynamic time warping finds the
+corresponding moments and their tempi, and aligns twenty-two performances to one time
+axis.
 """
 
 from pathlib import Path
@@ -17,10 +18,10 @@ from mmfusion.plotting import AlignmentDisplay
 
 # %%
 # Schubert's German dance D 783 no. 15, from the Vienna 4x22 piano corpus: for every
-# pianist a roll, with the velocity of the 88 keys in frames of 50 ms, and the frame of
-# every onset in the score, which only measures errors here. The corpus is not ours to
-# pass on. Where its file is not beside the project, pianists are simulated: they play
-# a tune by Beethoven, at paces that drift at random.
+# pianist a piano roll, with the velocity of the 88 keys in frames of 50 ms, and the
+# frame of every onset in the score, which is used here to measure errors only. The
+# corpus is not part of this package. Where its file is missing, pianists are
+# simulated: they play a tune by Beethoven at tempi that drift at random.
 
 FPS = 20
 NAME = "shared/data/align_vienna4x22.npz"
@@ -57,8 +58,8 @@ rolls, onsets = recorded(FILE) if FILE else simulated()
 print("recorded" if FILE else "simulated", [len(roll) for roll in rolls])
 
 # %%
-# An onset says more than a note that sounds on. So a frame has, for every key that is
-# ever played, the loudness on a logarithmic scale, and how much it rose.
+# Onsets are more informative than sustained notes. So the features of a frame are, for
+# every key that is played, the loudness on a logarithmic scale and its increase.
 
 played = np.any([roll.any(axis=0) for roll in rolls], axis=0)
 
@@ -76,8 +77,9 @@ print(f"{len(x)} and {len(y)} frames, cost per step {found.normalized_cost:.2f}"
 # %%
 # The path through the costs
 # --------------------------
-# The first ten seconds of one, within a longer part of the other: ``open_end`` leaves
-# open where they end there. Curves are those of the key that varies most.
+# The first ten seconds of one performance are aligned within fifteen seconds of the
+# other, with a free end (``open_end``). The curves are those of the feature of largest
+# variance.
 
 _ = AlignmentDisplay.from_sequences(
     x[: 10 * FPS],
@@ -89,8 +91,8 @@ _ = AlignmentDisplay.from_sequences(
 # %%
 # The error
 # ---------
-# The path tells the time in the second performance for each time in the first. At the
-# onsets of the score we know what is true.
+# The path maps each time of the first performance to one of the second. At the onsets
+# of the score the true time is known.
 
 
 def follow(path, at):
@@ -108,12 +110,12 @@ for name, guess in guesses.items():
     print(f"{name}: median {np.median(errors):.0f} ms, largest {errors.max():.0f} ms")
 
 # %%
-# Onsets are known to a fraction of a frame, and the path only to a frame, of 50 ms.
+# Onsets are known to a fraction of a frame, the path to one frame of 50 ms.
 #
 # Tempo
 # -----
-# The slope of the path tells how many times as fast as the second pianist the first one
-# plays. It is taken over two seconds: over much less it is one of frames, not of music.
+# The slope of the path is the tempo of the first pianist relative to the second. It is
+# computed over two seconds: over much less it depends on the grid of frames.
 
 width = 2 * FPS
 begin = np.arange(both[0, 0], both[-1, 0] - width, FPS / 2)
@@ -130,8 +132,8 @@ _ = ax.legend()
 # %%
 # All pianists at once
 # --------------------
-# Performances are modalities of one sample, the piece. `DTWAligner` warps all onto the
-# time of the longest, or of their barycentre, which is no one's.
+# Performances are modalities of one sample, the piece. `DTWAligner` warps all of them
+# to the time axis of the longest, or to that of their barycentre.
 
 X = Modalities({f"pianist {k + 1}": [z] for k, z in enumerate(frames)})
 aligners = {
@@ -140,8 +142,8 @@ aligners = {
 }
 
 # %%
-# If the alignment is right, an onset lands at one place of the common time, whoever
-# plays it. Its spread over pianists, before and after:
+# In a perfect alignment an onset has the same time for all pianists. Its standard
+# deviation over pianists, before and after:
 
 
 def onsets_on_axis(aligner):
@@ -170,8 +172,8 @@ _ = axes[0].set_ylabel("seconds from the median pianist")
 # %%
 # The average performance
 # -----------------------
-# What comes out has one length, so that frames can be averaged: the aligned mean keeps
-# its chords, where that at one pace is a blur.
+# Aligned performances have one length, so that frames can be averaged: the aligned mean
+# preserves the chords, while the mean after uniform resampling is blurred.
 
 n_frames = 300
 even = [z[np.rint(np.linspace(0, len(z) - 1, n_frames)).astype(int)] for z in frames]

@@ -2,8 +2,8 @@
 A network that weighs its modalities: EAMC
 ==========================================
 
-A network clusters handwritten digits by two descriptions of their images. What has it
-learnt, whom does it listen to, and is it better than k-means?
+A network clusters handwritten digits by two descriptions of their images. The displays
+show its learning curves, its attention weights and its latents.
 """
 
 from mmfusion import EAMCClusterer, EarlyFusionClusterer, Modalities, Trainer
@@ -16,15 +16,16 @@ from mmfusion.plotting import (
 )
 
 # %%
-# The pixels, and the directions of the strokes. Classes only score the result, and tell
-# the number of clusters.
+# The pixels, and the directions of the strokes. Classes are used to score the result
+# only, and their number is that of the clusters.
 
 X, y = load_digits_modalities(return_X_y=True)
 X = X[["pixels", "gradients"]]
 print(X)
 
 # %%
-# The training is much shorter than by default, and starts only once.
+# The training is much shorter than by default, and is not repeated from other initial
+# parameters.
 
 clusterer = EAMCClusterer(
     n_clusters=10,
@@ -35,36 +36,38 @@ clusterer = EAMCClusterer(
 print(f"{clustering_accuracy_score(y, clusterer.labels_):.3f}")
 
 # %%
-# k-means on the scaled modalities side by side, for comparison.
+# For comparison, k-means on the concatenation of the scaled modalities.
 
 early = EarlyFusionClusterer(n_clusters=10, random_state=0).fit(X)
 print(f"{clustering_accuracy_score(y, early.labels_):.3f}")
 
 # %%
-# One seed of each is an anecdote; ``mmfusion.benchmark.compare`` repeats both.
+# One seed is no evidence; ``mmfusion.benchmark.compare`` repeats both.
 #
 # Learning curves
 # ---------------
-# First neighbours learn to share a cluster. Then the game begins: discriminators tell
-# the modalities apart, and the encoders, whose loss is ``generator``, deceive them.
+# In pretraining, pairs of neighbours are assigned to the same cluster. In adversarial
+# training, discriminators learn to distinguish the modalities by their latents, and the
+# loss ``generator`` of the encoders is that of preventing it.
 
 _ = LossCurveDisplay.from_estimator(clusterer)
 
 # %%
-# The clustering terms ``separation``, ``simplex`` and ``confidence`` should fall or
-# stay; those of
-# the game need not. A discriminator that wins has a loss near 0, and teaches nothing.
+# The clustering terms ``separation``, ``simplex`` and ``confidence`` should decrease or
+# stay; adversarial terms need not. A discriminator of a loss near 0 has no useful
+# gradient for the encoders.
 #
 # Attention
 # ---------
-# One weight per modality, which holds for all samples.
+# One weight for each modality, the same for all samples.
 
 _ = AttentionWeightsDisplay.from_estimator(clusterer)
 
 # %%
-# A sample may lack a modality: the others then share its weight. Say nobody computed
-# gradients where there is little ink, in three images of ten. Clusters that lost more
-# gradients rely more on pixels; eights, which take much ink, lost the fewest.
+# If a sample lacks a modality, its weight is divided among the others. Here gradients
+# are missing where there is little ink, in three images of ten. Clusters with more
+# missing gradients have larger weights of the pixels; eights, which have much ink,
+# lack the fewest.
 
 ink = X["pixels"].sum(axis=1)
 observed = X.observed.copy()
@@ -73,15 +76,15 @@ gaps = Modalities(X, observed=observed)
 _ = AttentionWeightsDisplay.from_estimator(clusterer, gaps)
 
 # %%
-# They are still clustered.
+# Samples that lack a modality are clustered too.
 
 print(f"{clustering_accuracy_score(y, clusterer.predict(gaps)):.3f}")
 
 # %%
 # Latents
 # -------
-# The principal plane of the fused latents, which are clustered, beside those of each
-# modality. Whatever has ``fit_transform``, such as `TSNE` of scikit-learn, may be given
-# as ``reducer``.
+# The two principal components of the fused latents, which are clustered, and of those
+# of each modality. The ``reducer`` may be any transformer, such as `TSNE` of
+# scikit-learn.
 
 _ = LatentMapDisplay.from_estimator(clusterer, X)

@@ -2,8 +2,9 @@
 Early fusion, late fusion, and each modality alone
 ==================================================
 
-Four descriptions of 1,797 handwritten digits are clustered together and one by one.
-Does fusion help, and would one know without classes?
+Four descriptions of 1,797 handwritten digits are clustered together and separately.
+Does fusion improve on the single modalities, and can the best one be chosen without
+classes?
 """
 
 import matplotlib.pyplot as plt
@@ -24,8 +25,8 @@ X, y = load_digits_modalities(return_X_y=True)
 print(X)
 
 # %%
-# Every clusterer is k-means, or a consensus of k-means. All are given the number of
-# digits, and nothing else from the classes. The best modality is chosen without them
+# Every clusterer is k-means, or a consensus of k-means. All use the number of digits,
+# and no other information on the classes. The best modality is chosen without them
 # too, by the silhouette of its clusters.
 
 methods = {name: SingleModalityClusterer(name) for name in X.names}
@@ -36,20 +37,19 @@ comparison = compare(methods, {"digits": (X, y)}, n_repeats=5)
 comparison.summary("clustering_accuracy")[["method", "mean", "std"]].round(3)
 
 # %%
-# Each dot is the accuracy of one of five seeds, and of the order of samples that goes
-# with it.
+# Each dot is the accuracy of one of five seeds, which also permute the samples.
 
 _, ax = plt.subplots(layout="constrained")
 display = ComparisonDisplay.from_comparison(comparison, ax=ax)
 
 # %%
-# Both fusions beat two of the four modalities by far, and neither beats the pixels or
-# the gradients by themselves. So single modalities belong in every comparison; which
-# one is best differs between data, and the silhouette, which finds the pixels here,
-# need not know.
+# Both fusions are far better than two of the four modalities, and neither is better
+# than the pixels or the gradients alone. So single modalities belong in every
+# comparison. Which one is best depends on the data; the silhouette, which chooses the
+# pixels here, may choose wrongly.
 #
-# What does each modality say of the fused clusters? ``agreement_`` is the adjusted Rand
-# index between the fused labels and those that a modality would give by itself.
+# ``agreement_`` is the adjusted Rand index between the fused labels and those that
+# follow from each modality alone.
 
 agreement = {
     type(fusion).__name__: [
@@ -72,6 +72,5 @@ ax.set_ylabel("agreement with the fused clusters")
 _ = ax.legend()
 
 # %%
-# The Zernike magnitudes agree least, and rightly so: they do not change when an image
-# is turned, so that a 6 looks much like a 9 to them. The fused clusters follow the
-# other three.
+# The Zernike magnitudes agree least: they are invariant to rotations, so that a 6 and
+# a 9 have similar features. The fused clusters follow the other three modalities.

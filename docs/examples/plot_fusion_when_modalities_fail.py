@@ -2,8 +2,8 @@
 Fusion when modalities fail
 ===========================
 
-Four descriptions of handwritten digits are fused to tell the digits apart. What happens
-when one of them goes missing, or gets noisy, after training?
+Four descriptions of handwritten digits are fused to classify them. How does the
+accuracy change when one of them is missing, or noisy, after training?
 """
 
 import matplotlib.pyplot as plt
@@ -23,16 +23,15 @@ from mmfusion.robustness import (
 )
 
 # %%
-# Every fourth image will do.
+# A quarter of the images, to save time.
 
 X, y = load_digits_modalities(return_X_y=True)
 X, y = X[::4], y[::4]
 print(X)
 
 # %%
-# Data are degraded by functions that can be used by themselves: here half of the
-# samples lose a modality, then it gets noise of three times the standard deviation of
-# each feature.
+# Functions degrade the data: here a modality is removed from half of the samples, then
+# noise of three times the standard deviation of each feature is added to it.
 
 name = X.names[0]
 print(drop_modalities(X, 0.5, name, random_state=0))
@@ -40,12 +39,12 @@ noisy = add_noise(X, 3, name, random_state=0)
 round(float((noisy[name] - X[name]).std() / X[name].std()), 1)
 
 # %%
-# All classifiers are logistic regressions of the same features. Early fusion fills in
-# the mean where a modality is missing; trained with copies of the samples that have
-# lost a modality, it learns not to rely on one. Late fusion asks a classifier for each
-# modality, and counts all alike, or each by how near the sample is, in that modality,
-# to those of training. Hybrid fusion is late fusion with early fusion as one more
-# voice.
+# All classifiers are logistic regressions of the same features. Early fusion imputes
+# the mean where a modality is missing; modality dropout trains it on copies of the
+# samples that lack a modality, so that it does not rely on one. Late fusion combines
+# a classifier for each modality, with equal weights or with weights that decrease
+# with the distance of the sample to those of training. Hybrid fusion adds early
+# fusion as another branch.
 
 learner = LogisticRegression(max_iter=1000)
 estimators = {
@@ -66,16 +65,16 @@ results = degradation_curve(
 print(results)
 
 # %%
-# Each estimator was fitted once for each fold, on clean data. A panel shows what became
-# of the accuracy as one modality got worse: first as it went missing, then as it got
-# noisy. Bands are one standard deviation over the folds.
+# Each estimator was fitted once for each fold, on clean data. A panel shows the
+# accuracy against the degradation of one modality, by missing values and by noise.
+# Bands are one standard deviation over the folds.
 
 display = DegradationDisplay.from_results(results)
 plt.show()
 
 # %%
-# What is lost, on average over the modalities, when one of them is missing everywhere,
-# or has the most noise:
+# The loss of accuracy, averaged over the modalities, when one of them is missing for
+# all samples, or has the most noise:
 
 summary = results.summary()
 last = summary.groupby("degradation")["level"].transform("max")

@@ -2,8 +2,8 @@
 Clustering samples that lack modalities
 =======================================
 
-A growing share of the modalities of handwritten digits is taken away at random. Late
-fusion clusters every sample with what it has; early fusion needs the gaps to be filled.
+An increasing share of the modalities of handwritten digits is removed at random. Late
+fusion clusters every sample by its observed modalities; early fusion needs imputation.
 """
 
 import matplotlib.pyplot as plt
@@ -21,7 +21,7 @@ from mmfusion.datasets import load_digits_modalities
 from mmfusion.metrics import clustering_accuracy_score
 
 # %%
-# A modality is missing where the mask says so. No sample loses all of them.
+# A mask determines the missing modalities. No sample lacks all of them.
 
 X, y = load_digits_modalities(return_X_y=True)
 
@@ -37,8 +37,8 @@ def with_gaps(rate, seed):
 print(with_gaps(0.4, seed=0))
 
 # %%
-# There are three ways to cluster them. Classes score the result, and tell the number of
-# clusters.
+# Three methods cluster them. Classes are used to score the result, and their number is
+# that of the clusters.
 
 
 def methods(seed):
@@ -77,7 +77,8 @@ ax.set(xlabel="share of modalities that are missing", ylabel="clustering accurac
 _ = ax.legend()
 
 # %%
-# The mean puts all samples that lack a modality at one place, and k-means finds that
-# place rather than digits. Neighbours in the modalities that are there fill in what is
-# likely: these modalities describe the same image, so that one tells much about
-# another. Late fusion assumes nothing of that kind, and loses slowly.
+# Imputation of the mean gives all samples that lack a modality the same values there,
+# and k-means finds clusters of these rather than of digits. Nearest neighbours in the
+# observed modalities impute likely values: these modalities describe the same image,
+# so that one is informative of another. Late fusion makes no such assumption, and
+# degrades slowly.

@@ -2,9 +2,9 @@
 Subtypes of tumours from several omics
 ======================================
 
-Messenger RNA, micro-RNA and proteins of the same tumours: each tells something of the
-subtype, in its own units. A kernel of each, and weights that are learned, put them on
-one footing; a grid search chooses the rest.
+Messenger RNA, micro-RNA and proteins of the same tumours are all informative of the
+subtype, in different units. Multiple kernel learning makes them comparable by kernels
+and learns their weights; a grid search chooses the other options.
 """
 
 from pathlib import Path
@@ -30,9 +30,9 @@ from mmfusion.plotting import (
 from mmfusion.robustness import drop_modalities
 
 # %%
-# 150 breast tumours of the Cancer Genome Atlas, which are not ours to pass on. Where
-# the file is not beside the project, tumours are simulated: three subtypes that differ
-# in some features of each omics, two of them less than the third.
+# 150 breast tumours of the Cancer Genome Atlas, which are not part of this package.
+# Where their file is missing, tumours are simulated: three subtypes that differ in
+# some features of each omics, two of them less than the third.
 
 NAME = "shared/data/breast_tcga_3v.npz"
 FILE = next((p / NAME for p in Path.cwd().parents if (p / NAME).exists()), None)
@@ -63,10 +63,9 @@ print("recorded" if FILE else "simulated", np.bincount(y))
 print(X)
 
 # %%
-# Six kernels: the inner products of each omics, and a Gaussian of its distances. All
-# are centred and brought to one size, so that weights can be compared. The search
-# chooses how weights are learned, and the cost C of an error, on the training part
-# alone.
+# Six kernels: the linear and the Gaussian kernel of each omics. All are centred and
+# normalised, so that weights can be compared. The search chooses the algorithm for the
+# weights and the cost C of an error on the training set.
 
 X_train, X_test, y_train, y_test = train_test_split(
     X, y, test_size=1 / 3, stratify=y, random_state=0
@@ -78,26 +77,27 @@ search = GridSearchCV(classifier, grid, cv=folds).fit(X_train, y_train)
 print(search.best_params_, round(search.score(X_test, y_test), 3))
 
 # %%
-# What counts in the sum? The dashed line is equal weights.
+# The weights of the kernels in the sum. The dashed line marks equal weights.
 
 KernelWeightsDisplay.from_estimator(search.best_estimator_)
 plt.show()
 
 # %%
-# One split says little. Nested cross-validation searches again in every fold, beside
-# each omics alone and the mean of all kernels, with the same candidates for C. Learned
-# weights seldom gain much over the mean where every modality tells something.
+# One split is weak evidence. Nested cross-validation repeats the search in every fold,
+# also for each omics alone and for the mean of all kernels, with the same values of C.
+# Learned weights are seldom much better than the mean where every modality is
+# informative.
 
 outer = StratifiedKFold(5, shuffle=True, random_state=1)
 mean = grid | {"algorithm": ["average"]}
-contenders = {
+candidates = {
     **{name: (X[[name]], mean) for name in X.names},
     "mean of all kernels": (X, mean),
     "learned weights": (X, grid),
 }
 scores = {
     name: cross_val_score(GridSearchCV(classifier, own, cv=folds), data, y, cv=outer)
-    for name, (data, own) in contenders.items()
+    for name, (data, own) in candidates.items()
 }
 _, ax = plt.subplots(layout="constrained", figsize=(6, 2.8))
 for place, values in enumerate(scores.values()):
@@ -108,8 +108,8 @@ ax.invert_yaxis()
 plt.show()
 
 # %%
-# After training, tumours may come without one of the omics: such a sample lies at the
-# mean there, and what it has counts for more.
+# After training, tumours may lack one of the omics: such a sample is the mean in its
+# feature space, and the observed modalities get larger weights.
 
 for gone in X.names:
     incomplete = drop_modalities(X_test, 1.0, gone)
@@ -119,8 +119,8 @@ for gone in X.names:
 # Without classes
 # ---------------
 #
-# `MKLClusterer` weighs kernels by how far their partitions agree, so that an omics that
-# is noise gets nothing. Do the clusters repeat the subtypes? The classes only score.
+# `MKLClusterer` weights kernels by the agreement of their partitions, so that a
+# modality of noise gets weight 0. The classes are used to score the clusters only.
 
 noisy = X.to_dict() | {"noise": np.random.default_rng(0).normal(size=(len(y), 100))}
 for data in (X, Modalities(noisy)):
@@ -130,19 +130,19 @@ for data in (X, Modalities(noisy)):
     print(dict(zip(data.names, weights, strict=True)), f"ARI {found:.3f}")
 
 # %%
-# The kernels, with samples ordered by cluster: blocks on the diagonal are what a kernel
-# tells of the clusters. The noise has none.
+# The Gram matrices, with samples ordered by cluster: kernels that separate the clusters
+# have blocks on the diagonal. The noise has none.
 
 KernelMatrixDisplay.from_estimator(clusterer, Modalities(noisy))
 plt.show()
 
 # %%
-# Algorithms that take steps keep their objective. SimpleMKKM minimises over weights
-# what the best partition explains; few eigenproblems are enough, and the gap is known.
-# But it looks for what is hardest to explain, which noise is.
+# Iterative algorithms store their objective. SimpleMKKM minimises over the weights the
+# trace that the best partition explains; few eigenproblems are enough, and the duality
+# gap is known. But noise is hardest to explain, so that it gets the largest weight.
 
-chasing = MKLClusterer(3, algorithm="simple_mkkm", random_state=0)
-chasing.fit(Modalities(noisy))
-print(dict(zip(noisy, chasing.modality_weights_.round(2).tolist(), strict=True)))
-ObjectivePathDisplay.from_estimator(chasing)
+min_max = MKLClusterer(3, algorithm="simple_mkkm", random_state=0)
+min_max.fit(Modalities(noisy))
+print(dict(zip(noisy, min_max.modality_weights_.round(2).tolist(), strict=True)))
+ObjectivePathDisplay.from_estimator(min_max)
 plt.show()

@@ -30,7 +30,7 @@ API = {
         "compare",
         "methods",
     ],
-    "mmfusion.clustering": ["EAMCClusterer"],
+    "mmfusion.clustering": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
     "mmfusion.datasets": [
         "fetch_100leaves",
         "fetch_handwritten",
@@ -70,6 +70,7 @@ API = {
         "MKLRegressor",
         "ModalityKernels",
     ],
+    "mmfusion.nn": ["Trainer"],
     "mmfusion.plotting": [
         "AlignmentDisplay",
         "AttentionWeightsDisplay",

@@ -89,7 +89,7 @@ def run_cell(
     with joblib.parallel_config(backend="threading", n_jobs=1):
         if outcome is None:
             outcome = _fit_clusterer(dataset, estimator, seed, trace)
-        return outcome, _score_labels(dataset, outcome["labels"], scores)
+        return outcome, _score_clustering(dataset, outcome["labels"], scores)
 
 
 def _fit_clusterer(
@@ -141,7 +141,7 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _score_labels(
+def _score_clustering(
     dataset: Dataset, labels: list[int] | None, scores: Mapping[str, Score]
 ) -> dict[str, Any]:
     values: dict[str, float] = {}

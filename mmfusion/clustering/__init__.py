@@ -6,9 +6,13 @@ from typing import Any
 
 from mmfusion._extras import load_export
 
-__all__ = ["EAMCClusterer"]
+__all__ = ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"]
 
-_MODULES = {"EAMCClusterer": "eamc._estimator"}
+_MODULES = {
+    "CoMVCClusterer": "_simvc",
+    "EAMCClusterer": "eamc._estimator",
+    "SiMVCClusterer": "_simvc",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -136,6 +136,7 @@ class AlignmentDisplay:
         names = _two_names(names)
         x, y = as_sequence(x, "x"), as_sequence(y, "y")
         path = dtw_path(x, y, metric=metric, **options).path
+        # the costs of all pairs of long sequences would not fit into memory
         fewer = [z[:: 1 + (len(z) - 1) // MAX_COST_PIXELS] for z in (x, y)]
         costs = cost_matrix(make_costs(fewer[0], fewer[1], metric))
         return cls(x=x, y=y, path=path, costs=costs, names=names).plot(ax)
@@ -228,6 +229,7 @@ class AlignmentDisplay:
 
     def _plot_path(self, ax: Axes) -> None:
         self.image_ = None
+        # frames at the centres of pixels, also where an image skips frames
         ends = len(self.x) - 0.5, len(self.y) - 0.5
         if self.costs is not None:
             self.image_ = ax.imshow(

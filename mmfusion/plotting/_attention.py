@@ -205,6 +205,7 @@ class AttentionWeightsDisplay:
             raise ValueError("observed holds other values than True and False")
         clusters, members = np.unique(labels, return_inverse=True)
         sums = np.zeros((len(clusters), len(names)))
+        # unbuffered: members of one cluster repeat its index
         np.add.at(sums, members, _sample_weights(values, mask))
         means = sums / np.bincount(members)[:, None]
         return cls(

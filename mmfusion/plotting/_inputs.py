@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -126,10 +126,10 @@ def as_names(values: Iterable[str] | ArrayLike, name: str) -> list[str]:
     TypeError
         If it is no list.
     """
-    listed = values
-    is_array = hasattr(values, "tolist") and not isinstance(values, type)
+    listed: Any = values
+    is_array = hasattr(listed, "tolist") and not isinstance(listed, type)
     if is_array and not sparse.issparse(values):
-        listed = as_dense_array(values, name).tolist()
+        listed = as_dense_array(listed, name).tolist()
     if not isinstance(listed, Sequence) or isinstance(listed, str | bytes):
         raise TypeError(f"{name} is a {type(values).__name__}; give a list of names")
     return [str(value) for value in listed]

@@ -314,6 +314,7 @@ class KernelMatrixDisplay:
             axes = several_axes(ax, len(images), f"for {titles}")
         self.axes_, self.figure_ = axes, axes[0].figure
         low, high = _color_limits(self.kernels)
+        # diverging colors need limits that are symmetric about 0
         has_sign = low < 0
         style = {"cmap": "RdBu_r" if has_sign else "viridis", "vmin": low, "vmax": high}
         style |= kwargs
@@ -459,6 +460,7 @@ def _check_kernel_weights(
 def _choose_samples(labels: np.ndarray, max_samples: int | None) -> np.ndarray:
     """Choose samples by cluster, in proportion to its size and at least one."""
     check_sample_count(max_samples, "max_samples")
+    # stable, so that samples of a cluster are drawn in their order
     order = np.argsort(labels, kind="stable")
     if max_samples is None or len(labels) <= max_samples:
         return order
@@ -481,6 +483,7 @@ def _choose_samples(labels: np.ndarray, max_samples: int | None) -> np.ndarray:
 
 def _color_limits(kernels: Sequence[np.ndarray]) -> tuple[float, float]:
     """Compute percentiles off the diagonal; symmetric if values are negative."""
+    # the diagonal has squared norms, which are far above the values of pairs
     pairs = ~np.eye(len(kernels[0]), dtype=bool)
     values = np.concatenate([kernel[pairs] for kernel in kernels])
     low, high = np.percentile(values, [CLIPPED_PERCENT, 100 - CLIPPED_PERCENT]).tolist()
@@ -493,6 +496,7 @@ def _color_limits(kernels: Sequence[np.ndarray]) -> tuple[float, float]:
 def _plot_lines(ax: Axes, edges: np.ndarray, color: str) -> tuple[Any, Any]:
     style: dict[str, Any] = {"colors": color, "linewidths": 0.7}
     between, first, last = edges[1:-1], edges[0], edges[-1]
+    # edges are between pixels, whose centres are integers
     lines = (
         ax.hlines(between, first, last, **style),
         ax.vlines(between, first, last, **style),

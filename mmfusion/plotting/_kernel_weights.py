@@ -174,6 +174,7 @@ class KernelWeightsDisplay:
                 f"kernel_modalities has {len(owners)} modalities; give that of each of "
                 f"the {len(names)} kernels {names}"
             )
+        # stable: kernels of one modality keep their order
         order = sorted(range(len(names)), key=lambda p: owners.index(owners[p]))
         return cls(
             weights=values[order],

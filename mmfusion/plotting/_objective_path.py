@@ -188,6 +188,7 @@ class ObjectivePathDisplay:
         ax.set(xlabel="step", ylabel="objective")
         locator: Any = ax.xaxis.get_major_locator()
         locator.set_params(integer=True)
+        # late steps change the last digits: an offset would hide the value
         ax.ticklabel_format(axis="y", useOffset=False)
         if style["label"] is not None:
             ax.legend(fontsize="small")

@@ -36,6 +36,7 @@ def check_input_forms_agree(estimator: BaseEstimator) -> None:
         found = output_of(clone_for_contract(estimator).fit(form, y), form)
         np.testing.assert_array_equal(found, expected, err_msg=type(form).__name__)
     table = X.to_array()
+    # columns by name, and widths only
     for spec in (X.column_spec(), [block.shape[1] for block in blocks]):
         fitted = clone_for_contract(estimator, modalities=spec).fit(table, y)
         np.testing.assert_array_equal(output_of(fitted, table), expected, str(spec))
@@ -163,13 +164,14 @@ def check_global_seed(estimator: BaseEstimator) -> None:
             found.append(output_of(clone_for_contract(estimator).fit(X, y), X))
             after = joblib.hash(global_state.get_state())
             assert after == state, "the global random state of NumPy was changed"
-    finally:
+    finally:  # other tests may draw from it
         global_state.set_state(before)
     np.testing.assert_array_equal(found[0], found[1])
 
 
 def check_numpy_scalars(estimator: BaseEstimator) -> None:
     """Check that parameters may be scalars of NumPy."""
+    # as searches over arrays set them; a bool of NumPy is no bool of Python
     kinds = {int: np.int64, float: np.float64, bool: np.bool_}
     X, y = make_contract_data()
     prepared = clone_for_contract(estimator)
@@ -186,6 +188,7 @@ def check_numpy_scalars(estimator: BaseEstimator) -> None:
 def check_refit_equals_fit(estimator: BaseEstimator) -> None:
     """Check that a second fit on other modalities equals a first one."""
     X, y = make_contract_data()
+    # other names, widths and numbers of samples
     other = Modalities({"touch": X["video"][:40], "heat": X["audio"][:40]})
     fresh = clone_for_contract(estimator).fit(other, y[:40])
     again = clone_for_contract(estimator).fit(X, y).fit(other, y[:40])
@@ -226,6 +229,7 @@ def check_skops(estimator: BaseEstimator) -> None:
     fitted = clone_for_contract(estimator).fit(X, y)
     stored, trusted = dumps(fitted), trusted_types()
     package = type(estimator).__module__.partition(".")[0]
+    # the user who tests an estimator trusts its package
     if package != "mmfusion":
         found = get_untrusted_types(data=stored)
         trusted += [name for name in found if name.partition(".")[0] == package]

@@ -43,8 +43,9 @@ def test_the_pages_have_every_row_of_the_tables(name):
     table = GENERATE["statements_table"](path, variable, *titles)
     rows = getattr(import_module(f"tests.{path.stem}"), variable).rows
     assert len(rows) > 20
-    for estimators, case, result, _ in rows:
-        cells = (", ".join(f"`{e}`" for e in estimators.split()), case, result)
+    for row in rows:
+        estimators = ", ".join(f"`{name}`" for name in row.estimators.split())
+        cells = (estimators, row.case, row.result)
         assert "\n     - ".join(cells) in table
 
 

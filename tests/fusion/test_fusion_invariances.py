@@ -1,4 +1,4 @@
-"""What must not matter to fusion."""
+"""Invariances of fusion beside those of its estimators in tests/test_invariances.py."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import check_random_state
 
 from mmfusion import (
@@ -27,55 +25,12 @@ COMBINES = ["hbgf", "vote", "soft_vote", "coassociation"]
 NAMES = ["audio", "text", "video"]
 
 
-@pytest.fixture(params=["early", *COMBINES])
-def clusterer(request):
-    """Every way of fusion; a deterministic clusterer, so that data alone decide."""
-    inner = AgglomerativeClustering(3)
-    if request.param == "early":
-        return EarlyFusionClusterer(inner)
-    return LateFusionClusterer(inner, combine=request.param, random_state=0)
-
-
 @pytest.fixture(scope="module")
 def X():
     X, _ = make_multimodal_blobs(
         80, dict.fromkeys(NAMES, 4), cluster_std=[2.5, 3.0, 3.5], random_state=0
     )
     return X
-
-
-def same_partition(a, b):
-    return adjusted_rand_score(a, b) == pytest.approx(1)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_order_of_samples_only_permutes_labels(clusterer, seed):
-    # weights and clearer clusters leave no tie to the order of samples
-    X, _ = make_multimodal_blobs(
-        80, (4, 4, 4), cluster_std=[1.5, 2.0, 2.5], random_state=seed
-    )
-    order = np.random.default_rng(seed).permutation(len(X))
-    labels = clusterer.set_params(weights=[1.0, 0.7, 1.1]).fit(X).labels_
-    assert same_partition(clusterer.fit(X[order]).labels_, labels[order])
-
-
-@pytest.mark.parametrize("order", [[2, 0, 1], [1, 0, 2]])
-def test_the_order_of_modalities_does_not_matter(clusterer, X, order):
-    fitted = clusterer.set_params(weights=[1.0, 0.7, 1.1]).fit(X)
-    labels, agreement = fitted.labels_, fitted.agreement_
-    turned = X[[NAMES[v] for v in order]]
-    again = clusterer.set_params(weights=np.array([1.0, 0.7, 1.1])[order]).fit(turned)
-    assert same_partition(again.labels_, labels)
-    np.testing.assert_allclose(again.agreement_, agreement[order], atol=0.05)
-
-
-@pytest.mark.parametrize("scaling", ["block", "standard", "l2"])
-@pytest.mark.parametrize("unit", [1e3, 1e-4])
-def test_the_unit_of_a_modality_does_not_matter(clusterer, X, scaling, unit):
-    clusterer.set_params(scaling=scaling, weights=[1.0, 0.7, 1.1])
-    labels = clusterer.fit(X).labels_
-    other = Modalities(X.to_dict() | {"text": unit * X["text"]})
-    assert same_partition(clusterer.fit(other).labels_, labels)
 
 
 @settings(max_examples=30, deadline=None)
@@ -90,22 +45,6 @@ def test_units_and_zeros_of_features_do_not_matter_to_block(X, units, shifts, sc
     other = Modalities(X.to_dict() | {"text": text})
     found = EarlyFusion(scaling).fit_transform(other)
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("weights", ["agreement", "inverse_variance", "silhouette"])
-def test_the_unit_of_a_modality_does_not_matter_to_its_quality(X, weights):
-    late = LateFusionClusterer(
-        AgglomerativeClustering(3), weights=weights, scaling="block"
-    )
-    expected = late.fit(X).modality_weights_
-    other = Modalities(X.to_dict() | {"text": 1000 * X["text"]})
-    np.testing.assert_allclose(late.fit(other).modality_weights_, expected)
-
-
-def test_the_unit_of_weights_does_not_matter(clusterer, X):
-    labels = clusterer.set_params(weights=[1, 2, 0.5]).fit(X).labels_
-    again = clusterer.set_params(weights=[4, 8, 2]).fit(X).labels_
-    assert same_partition(labels, again)
 
 
 @pytest.mark.parametrize("scaling", ["l2", "block", "auto"])

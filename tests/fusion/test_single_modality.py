@@ -1,11 +1,11 @@
-"""One modality alone: the given one, or the best as told without classes."""
+"""One modality alone: the given one, or the best, chosen without classes."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.cluster import AgglomerativeClustering, KMeans
 
-from mmfusion import EarlyFusionClusterer, Modalities, SingleModalityClusterer
+from mmfusion import Modalities, SingleModalityClusterer
 from mmfusion.datasets import make_multimodal_blobs
 
 
@@ -17,16 +17,6 @@ def blobs():
         cluster_std={"audio": 6.0, "text": 1.0, "video": 9.0},
         random_state=0,
     )
-
-
-@pytest.mark.parametrize("modality", ["text", 1, -2])
-def test_one_modality_is_the_clusterer_on_that_modality(blobs, modality):
-    X, _ = blobs
-    single = SingleModalityClusterer(modality, n_clusters=3, random_state=0).fit(X)
-    alone = EarlyFusionClusterer(n_clusters=3, random_state=0).fit(X[["text"]])
-    assert_array_equal(single.labels_, alone.labels_)
-    assert_array_equal(single.predict(X), alone.predict(X[["text"]]))
-    assert single.modality_ == "text"
 
 
 def test_other_modalities_have_no_say(blobs):
@@ -64,7 +54,7 @@ def test_scaling_can_be_given_by_modality(blobs):
     assert single.estimator_.fusion_.scaling_ == {"text": "l2"}
 
 
-def test_predict_is_there_only_if_the_clusterer_has_it():
+def test_predict_exists_only_if_the_clusterer_has_it():
     assert hasattr(SingleModalityClusterer(clusterer=KMeans()), "predict")
     assert not hasattr(
         SingleModalityClusterer(clusterer=AgglomerativeClustering()), "predict"

@@ -80,6 +80,14 @@ def collection() -> list[np.ndarray]:
 # Estimators
 
 FAST: dict[str, Arguments] = {
+    **{
+        name: {
+            "encoders": [4, 3],
+            "hidden_width": 4,
+            "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+        }
+        for name in ("CoMVCClusterer", "SiMVCClusterer")
+    },
     "EAMCClusterer": {
         "encoders": [4, 3],
         "hidden_width": 4,

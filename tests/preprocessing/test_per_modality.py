@@ -118,14 +118,6 @@ def test_modalities_that_a_dict_does_not_name_pass_through(X):
     assert out["video"] is X["video"]
 
 
-def test_passthrough_gives_the_data_back(X):
-    assert PerModality("passthrough").fit_transform(X) == X
-    table = X.to_array()
-    np.testing.assert_array_equal(
-        PerModality("passthrough").fit_transform(table), table
-    )
-
-
 def test_drop_leaves_a_modality_out(X):
     per_modality = PerModality({"audio": "drop", "video": "passthrough"}).fit(X)
     out = per_modality.transform(X)

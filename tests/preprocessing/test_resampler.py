@@ -52,14 +52,6 @@ def test_values_are_those_of_a_loop(lengths, n_frames, width, share_of_gaps, see
         )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_own_number_of_frames_changes_nothing(dtype):
-    sequences = np.random.default_rng(0).normal(size=(3, 17, 2)).astype(dtype)
-    for option in (17, "median", "max"):
-        out = SequenceResampler(option).fit_transform([sequences]).blocks[0]
-        np.testing.assert_array_equal(out, sequences)
-
-
 @pytest.mark.parametrize("n_frames", [2, 3, 40])
 def test_straight_lines_stay_straight(n_frames):
     lines = [np.linspace([0, 5], [1, -5], n) for n in (2, 9, 30)]
