@@ -31,14 +31,13 @@ import numpy as np
 
 from mmfusion.alignment import CTWAligner, dtw_path
 from mmfusion.alignment.ctw._alternation import (
-    align,
     fit_basis_ctw,
     fit_combined_ctw,
     fit_ctw,
 )
 from mmfusion.alignment.ctw._monotone_bases import align_by_bases
 from mmfusion.alignment.ctw._projections import correlate, weigh_by_likelihood
-from mmfusion.alignment.ctw._warps import uniform_warp, warp_error
+from mmfusion.alignment.ctw._warping import align, uniform_warp, warp_error
 from mmfusion.datasets import make_multimodal_sequences
 
 N_POINTS = 300

@@ -22,9 +22,9 @@ from mmfusion.alignment.ctw._alternation import (
     fit_basis_ctw,
     fit_combined_ctw,
     fit_ctw,
-    raw_warps,
 )
 from mmfusion.alignment.ctw._projections import weigh_by_likelihood
+from mmfusion.alignment.ctw._warping import raw_warps
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.alignment.dtw._costs import one_blas_thread, unit_rows
 

@@ -8,11 +8,9 @@ from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_normal
 
 from mmfusion.alignment.ctw._alternation import (
-    align,
     fit_basis_ctw,
     fit_combined_ctw,
     fit_ctw,
-    realign,
 )
 from mmfusion.alignment.ctw._monotone_bases import (
     align_by_bases,
@@ -29,10 +27,7 @@ from mmfusion.alignment.ctw._projections import (
     warped,
     weigh_by_likelihood,
 )
-from mmfusion.alignment.ctw._warps import (
-    uniform_warp,
-    warp_error,
-)
+from mmfusion.alignment.ctw._warping import align, realign, uniform_warp, warp_error
 
 
 def random_samples(n_samples=3, widths=(3, 4), seed=0):

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from mmfusion import EarlyFusionClusterer, Modalities
 from mmfusion.alignment import CTWAligner, DTWAligner
 from mmfusion.alignment.ctw._alternation import fit_combined_ctw
-from mmfusion.alignment.ctw._warps import uniform_warp, warp_error
+from mmfusion.alignment.ctw._warping import uniform_warp, warp_error
 from mmfusion.datasets import make_multimodal_sequences
 from mmfusion.preprocessing import SequencePooling
 

@@ -14,19 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmfusion.alignment.ctw._monotone_bases import (
-    BasisWarp,
-    improve_weights,
+    as_columns,
+    improve_warps,
     uniform_basis_warp,
 )
 from mmfusion.alignment.ctw._projections import (
     Projections,
     correlate,
-    project,
-    warped,
     weigh_by_likelihood,
 )
-from mmfusion.alignment.ctw._warps import uniform_warp, warp_error
-from mmfusion.alignment.dtw._path import dtw_path
+from mmfusion.alignment.ctw._warping import realign, uniform_warp, warp_error
 
 Samples = Sequence[Sequence[np.ndarray]]
 TemporalStep = Callable[[Projections, list[np.ndarray]], list[np.ndarray]]
@@ -132,42 +129,6 @@ def fit_ctw(
     return found._replace(projections=weighed, warps=temporal(weighed, found.warps))
 
 
-def raw_warps(
-    samples: Samples, constraints: Mapping[str, Any] | None = None
-) -> list[np.ndarray]:
-    """Align samples by their features without projections, as initial warps.
-
-    Parameters
-    ----------
-    samples : sequence of sequences of ndarray of shape (n_frames, n_features)
-        Per sample, one sequence per modality, none missing.
-    constraints : mapping or None, default=None
-        Options of `dtw_path` that constrain the path.
-
-    Returns
-    -------
-    list of ndarray of int64 of shape (n_steps, n_modalities)
-        The warp of each sample.
-
-    Raises
-    ------
-    ValueError
-        If modalities have different numbers of features.
-    """
-    widths = [x.shape[1] for x in samples[0]]
-    if len(set(widths)) > 1:
-        raise ValueError(
-            f"warp='dtw' begins with the features as they are, of which modalities "
-            f"have {widths}; take another warp"
-        )
-    identity = Projections(
-        [np.zeros(width) for width in widths],
-        [np.eye(width) for width in widths],
-        np.ones(widths[0]),
-    )
-    return [align(sample, identity, constraints) for sample in samples]
-
-
 def fit_basis_ctw(
     samples: Samples,
     *,
@@ -204,25 +165,16 @@ def fit_basis_ctw(
     F. Zhou & F. De la Torre (2016). Generalized canonical time warping. IEEE TPAMI
     38(2), 279-294.
     """
-    # the alternation sees columns of warps; their bases and weights are kept here
     state = [uniform_basis_warp([len(x) for x in sample]) for sample in samples]
+    columns = as_columns(state)
 
+    # the alternation sees the columns of warps; their weights are kept in `state`
     def temporal(projections: Projections, _: list[np.ndarray]) -> list[np.ndarray]:
-        pairs = zip(samples, state, strict=True)
-        state[:] = [
-            improve_weights(sample, projections, warp) for sample, warp in pairs
-        ]
-        return _as_columns(state)
+        state[:] = improve_warps(samples, projections, state)
+        return as_columns(state)
 
     return _alternate(
-        samples,
-        _as_columns(state),
-        temporal,
-        ridge,
-        energy,
-        n_directions,
-        max_iter,
-        tol,
+        samples, columns, temporal, ridge, energy, n_directions, max_iter, tol
     )
 
 
@@ -272,10 +224,6 @@ def fit_combined_ctw(
     return max(fits, key=lambda fit: fit.score)
 
 
-def _as_columns(warps: list[BasisWarp]) -> list[np.ndarray]:
-    return [warp.columns for warp in warps]
-
-
 def _alternate(
     samples: Samples,
     warps: list[np.ndarray],
@@ -313,86 +261,3 @@ def _alternate(
         visited.add(state)
         projections, warps = after, new_warps
     return CTW(*best, best_score, n_iter, reason)
-
-
-def realign(
-    sample: Sequence[np.ndarray],
-    projections: Projections,
-    warp: np.ndarray,
-    constraints: Mapping[str, Any] | None = None,
-) -> np.ndarray:
-    """Align the projected frames of one sample: the temporal step.
-
-    Parameters
-    ----------
-    sample : sequence of ndarray of shape (n_frames, n_features)
-        One sequence per modality.
-    projections : Projections
-        The projections of their frames to a common space.
-    warp : ndarray of shape (n_steps, n_modalities)
-        The current warp. More than two modalities are each aligned with the mean of all
-        under it; two are aligned with each other, whatever the warp.
-    constraints : mapping or None, default=None
-        Options of `dtw_path` that constrain the path, such as ``{"window":
-        "sakoe_chiba", "radius": 0.1}``.
-
-    Returns
-    -------
-    ndarray of int64 of shape (n_steps, n_modalities)
-        The new warp. For two modalities it is a path of DTW, of its own length; for
-        more it has the length of `warp`, and may skip single frames of a modality.
-
-    Raises
-    ------
-    ValueError
-        If no path is within the constraints or, for more than two modalities, one has
-        twice as many frames as the warp has steps.
-    """
-    projected = project(sample, projections)
-    constraints = constraints or {}
-    if len(projected) == 2:
-        return dtw_path(*projected, **constraints).path
-    mean = np.mean([warped(z, warp[:, v]) for v, z in enumerate(projected)], axis=0)
-    # asymmetric steps visit every frame of the mean once: columns have one length
-    constraints = {"step_pattern": "asymmetric", **constraints}
-    columns = [dtw_path(mean, z, **constraints).path[:, 1] for z in projected]
-    return np.column_stack(columns)
-
-
-def align(
-    sample: Sequence[np.ndarray],
-    projections: Projections,
-    constraints: Mapping[str, Any] | None = None,
-    *,
-    max_iter: int = 20,
-    tol: float = 0.01,
-) -> np.ndarray:
-    """Align a sample under given projections.
-
-    Parameters
-    ----------
-    sample : sequence of ndarray of shape (n_frames, n_features)
-        One sequence per modality.
-    projections : Projections
-        The projections of their frames to a common space.
-    constraints : mapping or None, default=None
-        Options of `dtw_path` that constrain the path.
-    max_iter : int, default=20
-        Maximum number of alignments with the mean, of more than two modalities.
-    tol : float, default=0.01
-        Tolerance, in frames: iterations stop when the warp moves by no more (see
-        `warp_error`).
-
-    Returns
-    -------
-    ndarray of int64 of shape (n_steps, n_modalities)
-        The warp. Of more than two modalities it has the length of the longest.
-    """
-    warp = uniform_warp([len(x) for x in sample])
-    if len(sample) == 2:
-        return realign(sample, projections, warp, constraints)
-    for _ in range(max_iter):
-        before, warp = warp, realign(sample, projections, warp, constraints)
-        if warp_error(warp, before) <= tol:
-            break
-    return warp

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from mmfusion.alignment.ctw._projections import Projections, project, warped
-from mmfusion.alignment.ctw._warps import warp_error
+from mmfusion.alignment.ctw._warping import warp_error
 
 POWERS = np.logspace(-0.4, 0.4, 3)  # exponents of the bases t**p
 UNIFORM_BASIS = 1  # number of the basis t
@@ -143,6 +143,47 @@ def improve_weights(
             return warp
         warp, values, objective = candidate, new_values, new_objective
     return warp
+
+
+def improve_warps(
+    samples: Sequence[Sequence[np.ndarray]],
+    projections: Projections,
+    warps: Sequence[BasisWarp],
+) -> list[BasisWarp]:
+    """Improve the warp of each sample by `improve_weights`: the temporal step.
+
+    Parameters
+    ----------
+    samples : sequence of sequences of ndarray of shape (n_frames, n_features)
+        Per sample, one sequence per modality.
+    projections : Projections
+        The projections of their frames to a common space.
+    warps : sequence of BasisWarp
+        The current warp of each sample.
+
+    Returns
+    -------
+    list of BasisWarp
+        The new warps.
+    """
+    pairs = zip(samples, warps, strict=True)
+    return [improve_weights(sample, projections, warp) for sample, warp in pairs]
+
+
+def as_columns(warps: Sequence[BasisWarp]) -> list[np.ndarray]:
+    """Return warps as matrices.
+
+    Parameters
+    ----------
+    warps : sequence of BasisWarp
+        The warps.
+
+    Returns
+    -------
+    list of ndarray of shape (n_steps, n_modalities)
+        The warps, in fractions of frames.
+    """
+    return [warp.columns for warp in warps]
 
 
 def align_by_bases(

@@ -249,6 +249,7 @@ def _align_all(
     for x, weight in zip(sequences, weights, strict=True):
         found = dtw_path(barycenter, x)
         path = found.path
+        # rows of a path never decrease: those of a frame of the barycenter are a run
         begins = np.searchsorted(path[:, 0], np.arange(len(barycenter)))
         sums += weight * np.add.reduceat(x[path[:, 1]], begins)
         mass += weight * np.diff(begins, append=len(path))

@@ -432,7 +432,7 @@ def _run_down(costs, i, longest, penalty, block, runs, totals, steps):
     entries, tails, tails_from = block
     lowest, sums, begins = runs
     offset = (i - 1) % longest
-    if offset == 0:
+    if offset == 0:  # a new block: runs from the last one enter by its tails
         if i > longest:
             first = i - 1 - longest
             for j in range(costs.shape[1]):

@@ -276,7 +276,7 @@ def _best_path(
 def _in_float64(
     costs: Costs, x: ArrayLike, y: ArrayLike | None, metric: MetricLike
 ) -> Costs:
-    if costs.kind == GIVEN:
+    if costs.kind == GIVEN:  # a callable is not called again
         return costs._replace(x=costs.x.astype(np.float64))
     return make_costs(x, y, metric, np.float64)
 
