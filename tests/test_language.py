@@ -22,23 +22,13 @@ FILES = {
 # files whose language is still to be revised
 PENDING = {
     "CHANGELOG.md",
-    "docs/guide/alignment.rst",
     "docs/guide/eamc.rst",
-    "docs/guide/preprocessing.rst",
     "mmfusion/_blocks.py",
     "mmfusion/_validation.py",
-    "mmfusion/alignment/_ctw_aligner.py",
-    "mmfusion/alignment/_dtw_aligner.py",
-    "mmfusion/alignment/_sequence_kernel.py",
-    "mmfusion/alignment/dtw/_constraints.py",
-    "mmfusion/alignment/dtw/_row_blocks.py",
     "mmfusion/mkl/_fitted_kernels.py",
     "mmfusion/mkl/_kernel_scaling.py",
     "mmfusion/mkl/_kernels.py",
-    "mmfusion/modalities.py",
     "mmfusion/nn/_net.py",
-    "mmfusion/nn/_objective.py",
-    "mmfusion/nn/_phases.py",
     "mmfusion/nn/_restarts.py",
     "mmfusion/nn/_training.py",
 }
