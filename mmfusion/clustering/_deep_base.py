@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClusterMixin
@@ -35,6 +35,7 @@ class BaseDeepClusterer(ClusterMixin, DeepEstimator):
 
     _selection_criteria: ClassVar[Sequence[str]] = ("clustering", "total")
     _remedy = "raise n_init or choose fewer clusters"
+    _predictions_attribute = "labels_"
 
     _parameter_constraints = {
         **DeepEstimator._parameter_constraints,
@@ -59,16 +60,9 @@ class BaseDeepClusterer(ClusterMixin, DeepEstimator):
 
     def _examine(self, net: DeepNet, data: Batches) -> tuple[np.ndarray, list[str]]:
         labels = _assign(net, data.rows, data.prepare)
-        return labels, self._find_problems(net, labels)
-
-    def _find_problems(self, net: DeepNet, labels: np.ndarray) -> list[str]:
-        """List what is unhealthy about a net that assigns these labels in training."""
         n_empty = self._k - len(np.unique(labels))
-        return [f"{n_empty} of {self._k} clusters are empty"] if n_empty else []
-
-    def _publish(self, net: DeepNet, predictions: np.ndarray) -> Self:
-        self.labels_ = predictions
-        return super()._publish(net, predictions)
+        problems = [f"{n_empty} of {self._k} clusters are empty"] if n_empty else []
+        return labels, problems
 
     @isolated()
     def predict(self, X: ModalitiesLike) -> np.ndarray:

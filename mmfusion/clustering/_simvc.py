@@ -157,9 +157,11 @@ class SiMVCClusterer(BaseDeepClusterer):
         Weight of D_bal: overlap of the assignments of samples, which is lowest for
         clusters of one size.
     kernel_width : float, default=0.15
-        Variance of the Gaussian kernel, in median squared distances of a batch.
-    n_init : int, default=3
-        Number of restarts; the one of the lowest criterion of selection is kept.
+        Variance of the Gaussian kernels, in median squared distances of a batch.
+    n_init : int, default=1
+        Number of restarts; the one of the lowest criterion of selection is kept. They
+        replace trainings that end with empty clusters, but a lower criterion alone does
+        not mean better clusters.
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
@@ -183,7 +185,7 @@ class SiMVCClusterer(BaseDeepClusterer):
     history_ : list of dict
         One entry per epoch, with the mean of every loss term.
     n_iter_ : int
-        Number of epochs.
+        Number of epochs of all phases.
     module_ : torch.nn.Module
         The trained network: its `encoders` in the order of the modalities, its
         `fusion_logits` w and its clustering head, `heads`.
@@ -287,7 +289,7 @@ class SiMVCClusterer(BaseDeepClusterer):
         simplex_weight: float = 1.0,
         balance_weight: float = 1.0,
         kernel_width: float = 0.15,
-        n_init: int = 3,
+        n_init: int = 1,
         trainer: Trainer | None = None,
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,
@@ -324,10 +326,6 @@ class SiMVCClusterer(BaseDeepClusterer):
             balance_weight=float(self.balance_weight),
             kernel_width=float(self.kernel_width),
         )
-
-    def _learned(self, net: DeepNet) -> dict[str, Any]:
-        weights = net.module_.frozen.cpu().numpy().copy()
-        return super()._learned(net) | {"modality_weights_": weights}
 
 
 class CoMVCClusterer(SiMVCClusterer):
@@ -375,9 +373,11 @@ class CoMVCClusterer(SiMVCClusterer):
     temperature : float, default=0.1
         Temperature of the contrastive loss: divisor of the cosines.
     kernel_width : float, default=0.15
-        Variance of the Gaussian kernel, in median squared distances of a batch.
-    n_init : int, default=3
-        Number of restarts; the one of the lowest criterion of selection is kept.
+        Variance of the Gaussian kernels, in median squared distances of a batch.
+    n_init : int, default=1
+        Number of restarts; the one of the lowest criterion of selection is kept. They
+        replace trainings that end with empty clusters, but a lower criterion alone does
+        not mean better clusters.
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
@@ -401,7 +401,7 @@ class CoMVCClusterer(SiMVCClusterer):
     history_ : list of dict
         One entry per epoch, with the mean of every loss term.
     n_iter_ : int
-        Number of epochs.
+        Number of epochs of all phases.
     module_ : torch.nn.Module
         The trained network: its `encoders` in the order of the modalities, its
         `fusion_logits` w and its clustering head, `heads`.
@@ -495,7 +495,7 @@ class CoMVCClusterer(SiMVCClusterer):
         contrastive_weight: float = 0.1,
         temperature: float = 0.1,
         kernel_width: float = 0.15,
-        n_init: int = 3,
+        n_init: int = 1,
         trainer: Trainer | None = None,
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,

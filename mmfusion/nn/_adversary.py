@@ -132,11 +132,20 @@ class AdversarialObjective(Objective):
         loss, _ = self.discriminator_loss(net, latents, observed)
         return losses | {"discriminator": loss, "total": losses["total"] + loss}
 
+    def find_problems(self, net: DeepNet) -> list[str]:
+        """Report discriminators that have won, from whom encoders learn nothing."""
+        last = net.history[-1] if len(net.history) else {}
+        chance = chance_loss(len(net.module_.encoders))
+        if last.get("discriminator", chance) < WON_DISCRIMINATOR_SHARE * chance:
+            return ["the discriminators separate every modality from the reference"]
+        return []
+
     def _train_discriminators(
         self, net: DeepNet, latents: Tensor, observed: Tensor | None
     ) -> dict[str, Tensor]:
+        threshold = self.discriminator_rest * chance_loss(len(latents))
         loss, accuracy = self.discriminator_loss(net, latents, observed)
-        learns = loss.detach() > self.discriminator_rest * chance_loss(len(latents))
+        learns = loss.detach() > threshold
         # a product instead of a branch, which would wait for the device
         net.minimize_part("discriminators", loss * learns)
         return {"discriminator": loss, "accuracy": accuracy}

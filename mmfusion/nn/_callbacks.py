@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback
 from tqdm import tqdm
 
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._data import Batches
 from mmfusion.nn._net import DeepNet
+from mmfusion.nn._phases import Phase
 from mmfusion.nn._training import (
     DivergenceError,
     evaluate_losses,
@@ -139,25 +141,37 @@ class Report(Callback):
 
     Parameters
     ----------
-    training : CallbackContext
-        Context of the training, in the tree of scikit-learn's tasks.
+    fit_context : CallbackContext
+        Context of the fit, in the tree of scikit-learn's tasks.
     estimator : estimator
         The estimator in its `fit`.
     X, y : object
         The data it is fitted on.
-    fitted : callable
+    data : Batches
+        The data as batches.
+    learned : callable
         Takes the net and returns the attributes that the estimator would have.
+    phase : Phase
+        The phase that is trained.
+    position : int
+        Position of the training among all that the fit may have.
     """
 
     def __init__(
         self,
-        training: Any,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        fitted: Callable[[DeepNet], dict[str, Any]],
+        fit_context: Any,
+        estimator: BaseEstimator,
+        X: object,
+        y: object,
+        data: Batches,
+        learned: Callable[[DeepNet], dict[str, Any]],
+        phase: Phase,
+        position: int,
     ) -> None:
-        self.training, self.fitted = training, fitted
+        self.training = fit_context.subcontext(
+            phase.name, task_id=position, max_subtasks=phase.n_epochs
+        )
+        self.data, self.learned, self.phase = data, learned, phase
         self.given = dict(estimator=estimator, X=X, y=y)
 
     def on_train_begin(self, net: DeepNet, **kwargs: Any) -> None:
@@ -171,8 +185,15 @@ class Report(Callback):
 
     def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
         """End it, and the training if a callback returns true."""
+
+        def attributes() -> dict[str, Any]:
+            # callbacks that predict need the weights of the modalities so far
+            if self.phase.learns_weights:
+                freeze_fusion_weights(net, self.data)
+            return self.learned(net)
+
         if self.epoch_.call_on_fit_task_end(
-            **self.given, reconstruction_attributes=lambda: self.fitted(net)
+            **self.given, reconstruction_attributes=attributes
         ):
             raise KeyboardInterrupt  # the signal by which callbacks of skorch stop
 

@@ -84,6 +84,9 @@ class DeepEstimator(
     _selection_criteria: ClassVar[Sequence[str]] = ("total",)
     # what to change if every restart has problems
     _remedy: ClassVar[str] = "raise n_init"
+    # fitted attributes: predictions of the training data, weights of the modalities
+    _predictions_attribute: ClassVar[str]
+    _weights_attribute: ClassVar[str] = "modality_weights_"
 
     _parameter_constraints: ClassVar[dict] = {
         "encoders": [None, Integral, list, tuple, dict, callable],
@@ -118,12 +121,14 @@ class DeepEstimator(
             "_net": net,
             "_made_with": self._network_params(),
             "_n_features_out": net.module_.width,
+            self._weights_attribute: net.module_.frozen.cpu().numpy().copy(),
             "history_": list(net.history),
             "n_iter_": len(net.history),
         }
 
     def _publish(self, net: DeepNet, predictions: np.ndarray) -> Self:
         """Set the fitted attributes."""
+        setattr(self, self._predictions_attribute, predictions)
         self.__dict__ |= self._learned(net)
         return self
 
@@ -170,7 +175,7 @@ class DeepEstimator(
             task = self._init_callback_context(
                 max_subtasks=len(plan.phases) * self.n_init, sequential_subtasks=False
             ).call_on_fit_task_begin(estimator=self, X=X, y=y)
-            plan.report = partial(self._report, task, X, y, data)
+            plan.report = partial(Report, task, self, X, y, data, self._learned)
         best, self.init_scores_ = run_restarts(plan, settings.n_jobs)
         if best.net is None or best.predictions is None:
             raise DivergenceError(
@@ -211,30 +216,19 @@ class DeepEstimator(
             else phase
             for phase in phases
         ]
+        fingerprints = []
+        if settings.checkpoint_dir is not None:
+            fingerprints = self._fingerprints(data, settings, phases, seeds)
         return TrainingPlan(
             phases=phases,
             make_net=self._make_net,
             examine=self._examine,
             data=data,
             settings=settings,
+            batch_size=settings.n_batch_samples,
             seeds=seeds.tolist(),
-            fingerprints=self._fingerprints(data, settings, phases, seeds),
+            fingerprints=fingerprints,
         )
-
-    def _report(
-        self, task: Any, X: Any, y: Any, data: Batches, phase: Phase, position: int
-    ) -> Report:
-        """Make the callback that reports a training to scikit-learn's callbacks."""
-
-        def fitted(net: DeepNet) -> dict[str, Any]:
-            if phase.learns_weights:
-                freeze_fusion_weights(net, data)
-            return self._learned(net)
-
-        training = task.subcontext(
-            phase.name, task_id=position, max_subtasks=phase.n_epochs
-        )
-        return Report(training, self, X, y, fitted)
 
     @fit_context(prefer_skip_nested_validation=False)
     @isolated()
@@ -416,8 +410,6 @@ class DeepEstimator(
         That of a phase leaves out what only later ones use, so that a search over the
         options of a later phase resumes the earlier ones.
         """
-        if settings.checkpoint_dir is None:
-            return []
         with isolated(int(seeds[0])), torch.no_grad():
             module = self._make_net([]).module_
             # modules of one description and the same weights may compute other things

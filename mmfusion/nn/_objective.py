@@ -86,6 +86,10 @@ class Objective:
             sums[name] = weighted_sum(own, weights, zero)
         return terms | sums | {"total": weighted_sum(terms, weights, zero)}
 
+    def find_problems(self, net: DeepNet) -> list[str]:
+        """List what is unhealthy about a net at the end of a phase."""
+        return []
+
 
 def weighted_sum(
     terms: Mapping[str, Tensor], weights: Mapping[str, float], empty: Tensor

@@ -17,7 +17,7 @@ from mmfusion.nn._checkpoint import Checkpoint, restore
 from mmfusion.nn._data import Batches
 from mmfusion.nn._isolation import isolated
 from mmfusion.nn._net import DeepNet
-from mmfusion.nn._phases import Epoch, Phase, begin_phase
+from mmfusion.nn._phases import Phase, begin_phase
 from mmfusion.nn._settings import TrainingSettings
 from mmfusion.nn._training import (
     DivergenceError,
@@ -42,7 +42,9 @@ class TrainingPlan:
     data : Batches
         All samples.
     settings : TrainingSettings
-        Batches, callbacks, checkpoints, selection.
+        Options of the training.
+    batch_size : int
+        Samples of a batch.
     seeds : list of int
         One per restart.
     fingerprints : list of str
@@ -57,14 +59,10 @@ class TrainingPlan:
     examine: Callable[[DeepNet, Batches], tuple[np.ndarray, list[str]]]
     data: Batches
     settings: TrainingSettings
+    batch_size: int
     seeds: Sequence[int]
     fingerprints: Sequence[str]
     report: Callable[[Phase, int], Callback] | None = None
-
-    def epoch(self, phase: Phase, generator: Any) -> Epoch:
-        """Return epochs of a phase, in an order of their own."""
-        size = self.settings.n_batch_samples
-        return phase.sampler.epoch(self.data, size, generator)
 
     @property
     def competing(self) -> int | None:
@@ -166,7 +164,8 @@ def _train_phases(plan: TrainingPlan, run: Run, positions: range) -> Run:
     if run.net and position == plan.competing and phase.compete:
         # one seed: the same batches for all restarts that are compared
         with isolated(plan.seeds[0]) as generator:
-            run.score = phase.compete(run.net, plan.epoch(phase, generator))
+            epoch = phase.sampler.epoch(plan.data, plan.batch_size, generator)
+            run.score = phase.compete(run.net, epoch)
     return run
 
 
@@ -177,6 +176,7 @@ def _finish(plan: TrainingPlan, start: int, net: DeepNet) -> Run:
         predictions, problems = plan.examine(net, plan.data)
     except DivergenceError as error:  # by the last step
         return Run(start, problems=[str(error)])
+    problems = problems + net.objective_.find_problems(net)
     return Run(start, net, losses[plan.settings.selection], problems, predictions)
 
 
@@ -186,7 +186,7 @@ def _train(
     """Train a net for one phase, or for what a checkpoint has left of it."""
     phase = plan.phases[position]
     own = _own_callbacks(plan, position, start)
-    epoch = plan.epoch(phase, generator)
+    epoch = phase.sampler.epoch(plan.data, plan.batch_size, generator)
     done = 0
     if plan.settings.checkpoint_dir is not None:
         name = f"{phase.name.replace(' ', '-')}-{start}"

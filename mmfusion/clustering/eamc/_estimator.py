@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
-import numpy as np
 from torch import nn
 
 from mmfusion._sklearn_compat import INTEGER, Interval
@@ -21,12 +20,7 @@ from mmfusion.clustering.eamc._pretraining import (
     NeighborSampler,
     keep_best_head,
 )
-from mmfusion.nn._adversary import (
-    WON_DISCRIMINATOR_SHARE,
-    Discriminators,
-    chance_loss,
-)
-from mmfusion.nn._net import DeepNet
+from mmfusion.nn._adversary import Discriminators
 from mmfusion.nn._network import FusionNetwork
 from mmfusion.nn._phases import Phase
 from mmfusion.nn._settings import TrainingSettings, auto_epochs, merge_by_module
@@ -240,6 +234,7 @@ class EAMCClusterer(BaseDeepClusterer):
         "selection_every": 0,
     }
     _trained_modules = ("network", "attention", "discriminators")
+    _weights_attribute = "attention_weights_"
     _remedy = (
         "raise n_init, lower the learning rate of the discriminators or "
         "adversarial_weight, or choose fewer clusters"
@@ -396,6 +391,7 @@ class EAMCClusterer(BaseDeepClusterer):
         return parts
 
     def _make_phases(self, n_samples: int, settings: TrainingSettings) -> list[Phase]:
+        objective = self._objective(settings)
         size = settings.n_batch_samples
         pretrain_epochs, max_epochs = settings.pretrain_epochs, settings.max_epochs
         if pretrain_epochs == "auto":
@@ -416,7 +412,7 @@ class EAMCClusterer(BaseDeepClusterer):
         adversarial = Phase(
             "adversarial training",
             max_epochs,
-            self._objective(settings),
+            objective,
             settings.lr,
             parts=("trust", "discriminators"),
         )
@@ -448,17 +444,3 @@ class EAMCClusterer(BaseDeepClusterer):
             f"reference_modality={given!r} is neither the name nor the position of one "
             f"of the modalities {names}"
         )
-
-    def _find_problems(self, net: DeepNet, labels: np.ndarray) -> list[str]:
-        problems = super()._find_problems(net, labels)
-        last = net.history[-1] if len(net.history) else {}
-        chance = chance_loss(len(net.module_.encoders))
-        if last.get("discriminator", chance) < WON_DISCRIMINATOR_SHARE * chance:
-            problems.append(
-                "the discriminators separate every modality from the reference"
-            )
-        return problems
-
-    def _learned(self, net: DeepNet) -> dict[str, Any]:
-        weights = net.module_.frozen.cpu().numpy().copy()
-        return super()._learned(net) | {"attention_weights_": weights}
