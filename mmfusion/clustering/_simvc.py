@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -142,8 +141,8 @@ class SiMVCClusterer(BaseDeepClusterer):
         is that of the latent (an int is one layer); a torch module, which is copied
         and must return one row per sample; a factory that is called with the shape of
         a sample and returns a module, which is copied too; or a dict of these by
-        modality. Images of shape (channels, height, width) get two convolutions and a
-        layer of the last width.
+        modality. Of images (channels, height, width), the encoder has two convolutions
+        and a layer of the last width. None depends on the shape, see `EAMCClusterer`.
     hidden_width : int, default=100
         Number of units of the hidden layer of the clustering head.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -354,8 +353,8 @@ class CoMVCClusterer(SiMVCClusterer):
         is that of the latent (an int is one layer); a torch module, which is copied
         and must return one row per sample; a factory that is called with the shape of
         a sample and returns a module, which is copied too; or a dict of these by
-        modality. Images of shape (channels, height, width) get two convolutions and a
-        layer of the last width.
+        modality. Of images (channels, height, width), the encoder has two convolutions
+        and a layer of the last width. None depends on the shape, see `EAMCClusterer`.
     hidden_width : int, default=100
         Number of units of the hidden layer of the clustering head.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
