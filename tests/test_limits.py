@@ -15,7 +15,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import normalize
 from sklearn.svm import SVC, SVR
 
-from mmfusion import Modalities
+from mmfusion import Modalities, SiMVCClusterer, Trainer
 from mmfusion.alignment import cdist_dtw
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.testing import all_estimators
@@ -37,6 +37,12 @@ SEQUENCES = [np.cumsum(RNG.normal(size=(n, 2)), axis=0) for n in (7, 9, 12)]
 
 def assert_same_partition(a, b):
     assert adjusted_rand_score(a, b) == pytest.approx(1)
+
+
+def small_network(cls, **params):
+    trainer = Trainer(max_epochs=4, batch_size=30)
+    fast = {"encoders": [8, 4], "trainer": trainer, "random_state": 0}
+    return cls(2, **(fast | params))
 
 
 def target(cls):
@@ -148,6 +154,28 @@ def one_modality_has_all_attention(cls):
     ).fit(AUDIO)
     assert fitted.attention_weights_.tolist() == [1.0]
     assert not {"attention", "generator"} & set(fitted.history_[-1])
+
+
+@LIMITS.row(
+    "SiMVCClusterer CoMVCClusterer",
+    "one modality",
+    "deep divergence-based clustering: its weight is 1, no loss compares modalities",
+)
+def one_modality_has_all_weight(cls):
+    fitted = small_network(cls).fit(AUDIO)
+    assert fitted.modality_weights_.tolist() == [1.0]
+    np.testing.assert_allclose(
+        fitted.transform(AUDIO), fitted.modality_latents(AUDIO)["audio"]
+    )
+    assert all(epoch.get("contrastive", 0) == 0 for epoch in fitted.history_)
+
+
+@LIMITS.row("CoMVCClusterer", "contrastive_weight=0", "SiMVCClusterer")
+def without_contrast_is_simvc(cls):
+    fitted = small_network(cls, contrastive_weight=0).fit(X)
+    expected = small_network(SiMVCClusterer).fit(X)
+    np.testing.assert_array_equal(fitted.transform(X), expected.transform(X))
+    np.testing.assert_array_equal(fitted.labels_, expected.labels_)
 
 
 # Modalities that are the same, and modalities of weight 0

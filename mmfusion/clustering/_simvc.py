@@ -144,7 +144,7 @@ class SiMVCClusterer(BaseDeepClusterer):
         modality. Of images (channels, height, width), the encoder has two convolutions
         and a layer of the last width. None depends on the shape, see `EAMCClusterer`.
     hidden_width : int, default=100
-        Number of units of the hidden layer of the clustering head.
+        Number of units of the hidden layer of the clustering heads.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality, as in `EarlyFusion`, followed by one factor that
         makes its mean square 1 per feature. None leaves the modality as it is.
@@ -158,9 +158,9 @@ class SiMVCClusterer(BaseDeepClusterer):
     kernel_width : float, default=0.15
         Variance of the Gaussian kernels, in median squared distances of a batch.
     n_init : int, default=1
-        Number of restarts; the one of the lowest criterion of selection is kept. They
-        replace trainings that end with empty clusters, but a lower criterion alone does
-        not mean better clusters.
+        Number of restarts. One without empty clusters is kept, if there is any, and of
+        several the one of the lowest criterion of selection; a lower criterion alone
+        does not mean better clusters.
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
@@ -182,7 +182,7 @@ class SiMVCClusterer(BaseDeepClusterer):
         Weight ``softmax(w)_v`` of each modality. Where a sample lacks modalities,
         those of the others are scaled to add up to 1.
     history_ : list of dict
-        One entry per epoch, with the mean of every loss term.
+        One entry per epoch, with its phase and the mean of every loss term.
     n_iter_ : int
         Number of epochs of all phases.
     module_ : torch.nn.Module
@@ -356,7 +356,7 @@ class CoMVCClusterer(SiMVCClusterer):
         modality. Of images (channels, height, width), the encoder has two convolutions
         and a layer of the last width. None depends on the shape, see `EAMCClusterer`.
     hidden_width : int, default=100
-        Number of units of the hidden layer of the clustering head.
+        Number of units of the hidden layer of the clustering heads.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality, as in `EarlyFusion`, followed by one factor that
         makes its mean square 1 per feature. None leaves the modality as it is.
@@ -374,9 +374,9 @@ class CoMVCClusterer(SiMVCClusterer):
     kernel_width : float, default=0.15
         Variance of the Gaussian kernels, in median squared distances of a batch.
     n_init : int, default=1
-        Number of restarts; the one of the lowest criterion of selection is kept. They
-        replace trainings that end with empty clusters, but a lower criterion alone does
-        not mean better clusters.
+        Number of restarts. One without empty clusters is kept, if there is any, and of
+        several the one of the lowest criterion of selection; a lower criterion alone
+        does not mean better clusters.
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
@@ -398,7 +398,7 @@ class CoMVCClusterer(SiMVCClusterer):
         Weight ``softmax(w)_v`` of each modality. Where a sample lacks modalities,
         those of the others are scaled to add up to 1.
     history_ : list of dict
-        One entry per epoch, with the mean of every loss term.
+        One entry per epoch, with its phase and the mean of every loss term.
     n_iter_ : int
         Number of epochs of all phases.
     module_ : torch.nn.Module
