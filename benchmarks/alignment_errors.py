@@ -28,7 +28,7 @@ sensors
     Gyroscope, under a smooth random warp, against accelerometer
     (align_warp_basicmotions).
 
-Every method has its defaults but for what its name says, the same everywhere; what the
+Every method has its defaults except for the options in its name, everywhere; what the
 script does was settled on seed 10000. Features are in standard deviations of the
 sequences for learning: per channel for the sensors, all of a modality at once for the
 images. Soft-DTW has a hundredth of the mean local cost of the pair for gamma, which no

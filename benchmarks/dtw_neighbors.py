@@ -39,7 +39,7 @@ def walks(n: int, n_frames: int, d: int, seed: int) -> Sequences:
 
 
 def peers() -> dict[str, Callable[[Sequences, Sequences], np.ndarray]]:
-    """Functions that tell the nearest of the second for each of the first."""
+    """Return functions that find the nearest of the second for each of the first."""
     found: dict[str, Callable[[Sequences, Sequences], np.ndarray]] = {
         "cdist_dtw": lambda X, Y: cdist_dtw(X, Y, **BAND).argmin(axis=1)
     }

@@ -84,7 +84,7 @@ def paths() -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
 
 
 def bands(radius: int) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
-    """Functions that tell the cost within a band."""
+    """Return functions that compute the cost within a band."""
     found = {
         "mmfusion": lambda x, y: dtw_distance(x, y, window="sakoe_chiba", radius=radius)
     }
@@ -110,7 +110,7 @@ def bands(radius: int) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
 
 
 def pairs() -> dict[str, Callable[[list[np.ndarray]], float]]:
-    """Functions that tell the sum of the costs of all pairs."""
+    """Return functions that compute the sum of the costs of all pairs."""
     found = {"mmfusion": lambda X: cdist_dtw(X).sum()}
     with suppress(ImportError):
         tslearn = import_module("tslearn.metrics")

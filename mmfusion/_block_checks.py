@@ -1,4 +1,4 @@
-"""Checks of the blocks of X, by what an estimator takes."""
+"""Checks of the blocks of X by the tags of an estimator."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLOATS = (np.float64, np.float32)
 
 @dataclass(frozen=True)
 class ModalityTags:
-    """The kinds of input of an estimator, beside scikit-learn's own tags.
+    """The kinds of input of an estimator, in addition to scikit-learn's own tags.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class ModalityTags:
         sample becomes a row.
     sequences : {'refuse', 'require', 'allow'}, default='refuse'
         Whether modalities may be sequences. 'allow' reads sequences into float arrays
-        beside modalities that are tables. 'require' reads the rows of tables as
+        and accepts modalities that are tables. 'require' reads the rows of tables as
         sequences of one feature, too; all modalities have one of the two forms.
     column_per_sample : bool, default=False
         Whether the output of a transformer has a column for each sample of `fit`.
@@ -164,6 +164,7 @@ class BlockChecks:
         """
         if self.tags.sequences == "refuse":
             return list(frame.blocks), frame.observed
+        # masked sequences are not read, since their values may be invalid
         mask = np.ones(frame.shape, dtype=bool) if frame._mask is None else frame._mask
         blocks = list(frame.blocks)
         for v, (name, name_in_fit) in enumerate(self._both_names(frame.names)):
@@ -206,6 +207,7 @@ class BlockChecks:
             block, own = blocks[v], observed[:, v]
             if not own.all():
                 self._check_missing(name, own)
+            # a modality that all later samples lack may have come in any form
             if self.fitted is not None and not own.any():
                 checked.append(_missing_block(self.fitted, v, len(own)))
                 widths.append(self.fitted.widths[v])
@@ -232,8 +234,10 @@ class BlockChecks:
 
     def _keeps_as_given(self, name_in_fit: str, block: Block) -> bool:
         """Return whether a block stays as it was given, with text or categories."""
+        # estimators inside were fitted to one of the forms, numbers or as given
         if self.fitted is not None:
             return name_in_fit in self.fitted.as_given
+        # the tag is read last: it may have to search nested estimators
         if self.raw or is_of_numbers(block):
             return False
         takes_text = _allows(self.tags.takes_text, name_in_fit)
@@ -302,11 +306,12 @@ class BlockChecks:
                 estimator=self.estimator,
                 input_name=what,
             )
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError) as error:  # add the modality to the message
             raise type(error)(f"{what}: {error}") from error
         dimensions = checked.ndim
         if dimensions > 2 and not self.tags.images:
             checked = checked.reshape(len(checked), -1)
+        # a pass without the tag, which is needed only where there is NaN
         if is_all_finite(checked):
             return checked
         takes_nan = _allows(self.tags.takes_nan, name_in_fit)

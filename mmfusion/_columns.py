@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from mmfusion._blocks import column_names, column_slices
+from mmfusion._blocks import Block, column_names, column_slices
 from mmfusion._numbers import is_frame
 from mmfusion._sklearn_compat import column_indices
 from mmfusion._typing import ColumnSpecLike
 
 SEPARATOR = "__"  # that of scikit-learn between a step and its parameter or feature
-
-ColumnSpec = ColumnSpecLike
 
 
 def default_names(n_modalities: int) -> list[str]:
@@ -25,7 +23,9 @@ def default_names(n_modalities: int) -> list[str]:
     return [f"modality_{v}" for v in range(n_modalities)]
 
 
-def resolve_columns(spec: ColumnSpecLike, table: Any) -> dict[str, slice | np.ndarray]:
+def resolve_columns(
+    spec: ColumnSpecLike, table: Block
+) -> dict[str, slice | np.ndarray]:
     """Find the columns of every modality in a table.
 
     Parameters
@@ -95,7 +95,7 @@ def _adjacent_columns(widths: list[int]) -> dict[str, slice | np.ndarray]:
     return dict(zip(default_names(len(widths)), column_slices(widths), strict=True))
 
 
-def _column_positions(table: Any, modality: str, columns: Any) -> ArrayLike:
+def _column_positions(table: Block, modality: str, columns: Any) -> ArrayLike:
     """Return the positions of the columns that one entry of a dict selects."""
     if callable(columns):
         try:
@@ -126,7 +126,7 @@ def _column_positions(table: Any, modality: str, columns: Any) -> ArrayLike:
         ) from error
 
 
-def _why_no_columns(table: Any, columns: object) -> str | None:
+def _why_no_columns(table: Block, columns: object) -> str | None:
     """Return why columns are not found by name; None if they are not names."""
     wanted = [columns] if isinstance(columns, str) else columns
     if not isinstance(wanted, list | tuple) or not any(
@@ -148,7 +148,7 @@ def _missing_columns(unknown: list[Any], names: list[str]) -> str:
 
 
 def columns_by_name(
-    table: Any, columns: Mapping[str, list[str]]
+    table: Block, columns: Mapping[str, list[str]]
 ) -> dict[str, slice | np.ndarray]:
     """Find columns of a DataFrame by their names in `fit`.
 
@@ -198,7 +198,7 @@ def _as_slice(positions: ArrayLike) -> slice | np.ndarray:
     return positions
 
 
-def _by_separator(separator: str, table: Any) -> dict[str, slice | np.ndarray]:
+def _by_separator(separator: str, table: Block) -> dict[str, slice | np.ndarray]:
     names = column_names(table)
     if names is None:
         raise ValueError(
@@ -217,7 +217,7 @@ def _by_separator(separator: str, table: Any) -> dict[str, slice | np.ndarray]:
     return {name: _as_slice(positions) for name, positions in groups.items()}
 
 
-def multi_index_spec(table: Any) -> dict[str, np.ndarray] | None:
+def multi_index_spec(table: Block) -> dict[str, np.ndarray] | None:
     """Return columns by the first level of a pandas MultiIndex, or None without one."""
     if not is_frame(table) or getattr(table.columns, "nlevels", 1) < 2:
         return None

@@ -123,7 +123,7 @@ def align_frames(
     return aligned, np.column_stack(list(rows.values())) >= 0
 
 
-def _check_labelled(frame: Any, name: str) -> None:
+def _check_labelled(frame: Block, name: str) -> None:
     if labels_of(frame) is None:
         library = type(frame).__module__.partition(".")[0]
         raise TypeError(
@@ -138,7 +138,7 @@ def _check_labelled(frame: Any, name: str) -> None:
         )
 
 
-def _aligned_rows(frame: Any, rows: np.ndarray) -> Any:
+def _aligned_rows(frame: Block, rows: np.ndarray) -> Any:
     """Return rows of a DataFrame or Series by position, where -1 is a missing row."""
     found = rows >= 0
     if found.all():

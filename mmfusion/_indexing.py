@@ -60,19 +60,19 @@ class LabelIndexer(PositionIndexer):
         return super().__getitem__((rows, columns))
 
 
-def _is_mask(key: object) -> bool:
-    """Return whether a key is a mask by position; a pandas Series has labels."""
-    if isinstance(key, np.ndarray):
-        return key.dtype == bool
-    return isinstance(key, list) and len(key) > 0 and all(map(is_flag, key))
-
-
 def selects_all(key: object) -> bool:
     """Return whether an index is ``...`` or ``:``."""
     return key is Ellipsis or (isinstance(key, slice) and key == slice(None))
 
 
-def is_flag(value: object) -> bool:
+def _is_mask(key: object) -> bool:
+    """Return whether a key is a mask by position; a pandas Series has labels."""
+    if isinstance(key, np.ndarray):
+        return key.dtype == bool
+    return isinstance(key, list) and len(key) > 0 and all(map(_is_flag, key))
+
+
+def _is_flag(value: object) -> bool:
     """Return whether a value is True or False, of Python or NumPy."""
     return isinstance(value, bool | np.bool_)
 
@@ -98,12 +98,12 @@ def row_positions(rows: Any, n_samples: int) -> slice | np.ndarray:
         If the index is of another kind, or out of range.
     """
     if isinstance(rows, slice):
-        return bounded_slice(rows, n_samples)
+        return _bounded_slice(rows, n_samples)
     if is_integer(rows):
         rows = [int(rows)]
     if isinstance(rows, range):
         rows = list(rows)
-    if isinstance(rows, list) and len({is_flag(row) for row in rows}) > 1:
+    if isinstance(rows, list) and len({_is_flag(row) for row in rows}) > 1:
         raise IndexError("the index of samples mixes positions with True and False")
     if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
         raise IndexError("the index of samples is a masked array with masked rows")
@@ -134,7 +134,89 @@ def row_positions(rows: Any, n_samples: int) -> slice | np.ndarray:
     return np.where(positions < 0, positions + n_samples, positions)
 
 
-def bounded_slice(rows: slice, size: int) -> slice:
+def modality_position(modality: str | int, names: tuple[str, ...]) -> int:
+    """Return the position of a modality.
+
+    Parameters
+    ----------
+    modality : str or int
+        Name or position; negative positions count from the end.
+    names : tuple of str
+        Names of the modalities.
+
+    Returns
+    -------
+    int
+        Position from 0.
+
+    Raises
+    ------
+    KeyError
+        If the name is unknown.
+    IndexError
+        If the position is out of range.
+    """
+    if isinstance(modality, str):
+        if modality not in names:
+            raise KeyError(
+                f"there is no modality {modality!r}; there are {list(names)}"
+            )
+        return names.index(modality)
+    n_modalities = len(names)
+    if not is_integer(modality) or not -n_modalities <= int(modality) < n_modalities:
+        raise IndexError(
+            f"{modality!r} is not the position of a modality; there are "
+            f"{n_modalities}: {list(names)}"
+        )
+    return int(modality) % n_modalities
+
+
+def modality_positions(columns: Any, names: tuple[str, ...]) -> list[int]:
+    """Convert an index of modalities to positions.
+
+    Parameters
+    ----------
+    columns : int, str, slice, or list or 1-D array of int, str or bool
+        The index.
+    names : tuple of str
+        Names of the modalities.
+
+    Returns
+    -------
+    list of int
+        Positions from 0, at least one and none twice.
+
+    Raises
+    ------
+    KeyError
+        If a name is unknown.
+    IndexError
+        If the index is out of range or selects no modality.
+    ValueError
+        If a modality is selected twice.
+    """
+    if isinstance(columns, slice):
+        positions = list(range(len(names))[_bounded_slice(columns, len(names))])
+    else:
+        is_list = isinstance(columns, list | tuple | range) or (
+            getattr(columns, "ndim", 0) == 1
+        )
+        columns = list(columns) if is_list else [columns]
+        if columns and all(map(_is_flag, columns)):
+            if len(columns) != len(names):
+                raise IndexError(
+                    f"the mask has {len(columns)} entries for {len(names)} modalities"
+                )
+            columns = np.flatnonzero(columns)
+        positions = [modality_position(column, names) for column in columns]
+    if not positions:
+        raise IndexError("the index selects no modality")
+    if len(set(positions)) < len(positions):
+        raise ValueError(f"names of modalities repeat: {[names[p] for p in positions]}")
+    return positions
+
+
+def _bounded_slice(rows: slice, size: int) -> slice:
     """Restrict a slice of positions to the bounds of an axis.
 
     Parameters

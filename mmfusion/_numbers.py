@@ -18,6 +18,8 @@ from scipy import sparse
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mmfusion._blocks import Block
+
 ARRAY_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
 
 
@@ -111,7 +113,7 @@ def cell_name(
 
 
 def as_numbers(
-    block: Any,
+    block: Block,
     what: str,
     remedy: str,
     columns: Sequence[str] | None = None,
@@ -154,7 +156,7 @@ def as_numbers(
     return block
 
 
-def holds_other_than_numbers(block: Any) -> bool:
+def holds_other_than_numbers(block: Block) -> bool:
     """Return whether a block has cells of text, categories or other objects."""
     try:
         as_numbers(block, "", "")
@@ -163,7 +165,7 @@ def holds_other_than_numbers(block: Any) -> bool:
     return False
 
 
-def holds_nan(block: Any) -> bool:
+def holds_nan(block: Block) -> bool:
     """Return whether a block of floats has NaN cells."""
     values = block.data if sparse.issparse(block) else block
     return bool(np.isnan(values).any())
@@ -191,7 +193,7 @@ def _refuse_dtype(dtype: object, what: str, remedy: str) -> None:
         )
 
 
-def _frame_as_numbers(frame: Any, what: str, remedy: str) -> Any:
+def _frame_as_numbers(frame: Block, what: str, remedy: str) -> Any:
     """Check and convert a DataFrame column by column, see `as_numbers`."""
     in_pandas = package_of(frame) == "pandas"
     converted: dict[int, np.ndarray] = {}
@@ -223,7 +225,7 @@ def _frame_as_numbers(frame: Any, what: str, remedy: str) -> Any:
     return frame.with_columns(pl.col(pl.Boolean, pl.Null, pl.Decimal).cast(pl.Float64))
 
 
-def with_nan_for_na(block: Any) -> Any:
+def with_nan_for_na(block: Block) -> Any:
     """Replace NA in object columns of pandas by NaN, which scikit-learn supports.
 
     Parameters
@@ -314,7 +316,7 @@ def _is_null_type(kind: type) -> bool:
     return kind is type(None) or kind.__name__ == "NAType"
 
 
-def _overflows(cell: Any) -> bool:
+def _overflows(cell: float) -> bool:
     try:
         float(cell)
     except OverflowError:

@@ -27,7 +27,7 @@ def by_modality(
     option: Any,
     names: Sequence[str],
     parameter: str,
-    default: Any = None,
+    default: object = None,
     allowed: Sequence[str] | None = None,
 ) -> list[Any]:
     """Return the value of an option for every modality.

@@ -15,6 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mmfusion._blocks import Block
+
 JOINS = ("exact", "inner", "outer")
 
 Labels: TypeAlias = Any  # pandas Index; that of pandas-stubs lacks levels
@@ -286,7 +288,7 @@ def relabelled(block: pd.DataFrame, labels: Labels) -> pd.DataFrame:
     return block
 
 
-def with_labels(block: Any, labels: Labels) -> Any:
+def with_labels(block: Block, labels: Labels) -> Any:
     """Return a DataFrame with other row labels; other blocks are returned unchanged."""
     own = labels_of(block)
     return block if own is None or own.is_(labels) else relabelled(block, labels)
@@ -345,7 +347,7 @@ def _is_numbered(labels: Labels) -> bool:
     return bool((labels == np.arange(len(labels))).all())
 
 
-def _is_unlike(a: Any, b: Any) -> bool:
+def _is_unlike(a: object, b: object) -> bool:
     if isinstance(a, Number) and isinstance(b, Number):
         return bool(a != b) and not (a != a and b != b)  # NaN is like NaN
     return repr(a) != repr(b)  # NaT and NA do not equal themselves

@@ -55,11 +55,6 @@ class Scaling:
     spread: Any = 1.0
     factor: float = 1.0
 
-    @property
-    def how(self) -> str | None:
-        """Return the name of the scaling."""
-        return self.name
-
     def apply(
         self, block: NumericBlock, weight: float = 1.0, out: np.ndarray | None = None
     ) -> Any:

@@ -25,7 +25,6 @@ from mmfusion._block_checks import (
 )
 from mmfusion._columns import (
     SEPARATOR,
-    ColumnSpec,
     columns_by_name,
     default_names,
     multi_index_spec,
@@ -37,7 +36,7 @@ from mmfusion._remedies import Remedies
 from mmfusion._row_labels import Labels, check_row_labels, labels_of
 from mmfusion._sequences import is_lone_block, rows_as_sequences
 from mmfusion._sklearn_compat import check_sample_weight, check_y
-from mmfusion._typing import ModalitiesLike
+from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.modalities import Modalities
 
 LAYOUT_ATTRIBUTES = (
@@ -129,7 +128,7 @@ class Layout:
 class MultimodalEstimator(Protocol):
     """An estimator that has its X validated: `ModalityMixin`."""
 
-    modalities: ColumnSpec
+    modalities: ColumnSpecLike
     _layout: Layout
     n_modalities_in_: int
     modality_names_in_: np.ndarray
@@ -164,7 +163,7 @@ def _is_block(element: object) -> bool:
     return not _blocks.is_table_row(element) and not isinstance(element[0], str)
 
 
-def as_modalities(X: Any, spec: ColumnSpec = None) -> Modalities:
+def as_modalities(X: Any, spec: ColumnSpecLike = None) -> Modalities:
     """Convert X in any form, unchecked; a column spec splits a plain table."""
     if isinstance(X, Modalities):
         return X
@@ -215,17 +214,13 @@ def validate_modalities(
     tags = estimator.__modality_tags__()
     fitted = None if reset else estimator._layout
     X, from_table = _checked_form(X, tags)
-    columns = None
     if from_table:
         frame, feature_names, columns = _split_table(
             estimator, X, tags, reset=reset, raw=raw
         )
     else:
         frame = as_modalities(X)
-        feature_names = {
-            name: _unprefixed(name, _blocks.column_names(block))
-            for name, block in frame.to_dict().items()
-        }
+        feature_names, columns = _names_of_features(frame), None
     if fitted is not None:
         frame = _in_fitted_order(estimator, frame)
     if len(frame) == 0:
@@ -253,6 +248,7 @@ def validate_modalities(
         _check_layout(estimator, layout)
         if tags.same_dtype:
             blocks = cast_to_fitted(blocks, observed, fitted)
+    # after the layout, which has the columns of tables as their features
     if tags.sequences == "require" and not checked.sequences:
         blocks = list(map(rows_as_sequences, blocks, observed.T))
     # the names of fit, by which estimators find their parts: a later list has none
@@ -320,6 +316,11 @@ def _split_table(
         return frame, dict.fromkeys(columns), None
     by_modality = {n: list(names[c]) for n, c in columns.items()}
     return frame, _unprefixed_by_modality(by_modality), by_modality
+
+
+def _names_of_features(frame: Modalities) -> dict[str, list[str] | None]:
+    names = map(_blocks.column_names, frame.blocks)
+    return {n: _unprefixed(n, own) for n, own in zip(frame.names, names, strict=True)}
 
 
 def _unprefixed_by_modality(

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion import __version__, _blocks, _validation
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import Block
-from mmfusion._columns import ColumnSpec, resolve_columns
+from mmfusion._columns import resolve_columns
 from mmfusion._options import by_modality, errors_about
 from mmfusion._row_labels import check_output_labels, check_row_labels, with_labels
 from mmfusion._sklearn_compat import (
@@ -26,7 +26,7 @@ from mmfusion._sklearn_compat import (
     check_sample_weight,
     container_adapter,
 )
-from mmfusion._typing import EstimatorLike, ModalitiesLike
+from mmfusion._typing import ColumnSpecLike, EstimatorLike, ModalitiesLike
 from mmfusion._validation import Layout
 from mmfusion.modalities import Modalities
 
@@ -38,7 +38,7 @@ class ModalityMixin:
     ``modalities``, the column spec, splits.
     """
 
-    modalities: ColumnSpec
+    modalities: ColumnSpecLike
     _layout: Layout
     n_modalities_in_: int
     modality_names_in_: np.ndarray

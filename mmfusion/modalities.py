@@ -26,8 +26,8 @@ from mmfusion._construction import (
 from mmfusion._indexing import (
     LabelIndexer,
     PositionIndexer,
-    bounded_slice,
-    is_flag,
+    modality_position,
+    modality_positions,
     row_positions,
     selects_all,
 )
@@ -283,7 +283,7 @@ class Modalities:
 
     @property
     def observed(self) -> np.ndarray:
-        """Whether a sample has a modality, of shape (n_samples, n_modalities)."""
+        """Mask of shape (n_samples, n_modalities), True for observed modalities."""
         if self._observed is None:
             observed = np.column_stack([_blocks.observed_rows(b) for b in self._blocks])
             if self._mask is not None:
@@ -372,21 +372,8 @@ class Modalities:
         return selected._take_modalities(columns)
 
     def _position(self, modality: Any) -> int:
-        if isinstance(modality, str):
-            if modality not in self._names:
-                raise KeyError(
-                    f"there is no modality {modality!r}; there are {list(self._names)}"
-                )
-            return self._names.index(modality)
-        n_modalities = len(self._names)
-        if not is_integer(modality) or int(modality) not in range(
-            -n_modalities, n_modalities
-        ):
-            raise IndexError(
-                f"{modality!r} is not the position of a modality; there are "
-                f"{n_modalities}: {list(self._names)}"
-            )
-        return int(modality) % n_modalities
+        """Return the position of a modality, given by name or position."""
+        return modality_position(modality, self._names)
 
     def _take_samples(self, rows: Any) -> Modalities:
         # a mask with labels, such as y == 1, may be in another order
@@ -404,27 +391,9 @@ class Modalities:
         return selected
 
     def _take_modalities(self, columns: Any) -> Modalities:
-        if isinstance(columns, slice):
-            columns = bounded_slice(columns, len(self._names))
-            positions = list(range(len(self._names))[columns])
-        else:
-            is_list = isinstance(columns, list | tuple | range) or (
-                getattr(columns, "ndim", 0) == 1
-            )
-            columns = list(columns) if is_list else [columns]
-            if columns and all(map(is_flag, columns)):
-                if len(columns) != len(self._names):
-                    raise IndexError(
-                        f"the mask has {len(columns)} entries for {len(self._names)} "
-                        "modalities"
-                    )
-                columns = np.flatnonzero(columns)
-            positions = [self._position(c) for c in columns]
-        if not positions:
-            raise IndexError("the index selects no modality")
+        positions = modality_positions(columns, self._names)
         return self._of(
-            # a position that repeats would repeat a name
-            check_names([self._names[p] for p in positions], len(positions)),
+            tuple(self._names[p] for p in positions),
             tuple(self._blocks[p] for p in positions),
             None if self._mask is None else self._mask[:, positions],
             self._index,
@@ -571,7 +540,7 @@ class Modalities:
         """
         return self._of(self._names, self._blocks, self._mask, self._index)
 
-    def __setitem__(self, name: str, column: Any) -> None:
+    def __setitem__(self, name: str, column: object) -> None:
         v = self._position(name)
         if not (isinstance(column, Modalities) and column.shape == (len(self), 1)):
             raise TypeError(
@@ -712,7 +681,7 @@ class _Selector:
         return positions[0] if len(positions) == 1 else positions
 
 
-def _with_nan(table: Any, observed: np.ndarray) -> Any:
+def _with_nan(table: Block, observed: np.ndarray) -> Any:
     """Fill the rows of missing samples with NaN."""
     if observed.all():
         return table

@@ -1,4 +1,4 @@
-"""Files are written as a whole or not at all."""
+"""Files are written completely or not at all."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ def test_text_is_utf8_with_the_ends_of_lines_that_were_given(tmp_path):
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, MemoryError])
-def test_after_a_failure_the_old_file_is_there_and_no_other(tmp_path, failure):
+def test_after_a_failure_only_the_old_file_exists(tmp_path, failure):
     path = tmp_path / "file"
     write(path, b"old")
     with pytest.raises(failure), write_atomically(path) as file:
@@ -45,7 +45,7 @@ def test_after_a_failure_the_old_file_is_there_and_no_other(tmp_path, failure):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_until_the_end_the_old_file_is_there_and_the_new_name_is_unpredictable(
+def test_the_old_file_exists_until_the_end_and_the_new_name_is_unpredictable(
     tmp_path,
 ):
     path = tmp_path / "file"
@@ -100,13 +100,13 @@ def test_errors_name_path_and_remedy(tmp_path, name, number, remedy):
 
 
 @pytest.mark.parametrize("path", ["", "a\0b", "a\ud800b"])
-def test_text_that_is_no_path_is_refused(path):
+def test_text_that_is_not_a_path_is_refused(path):
     with pytest.raises(ValueError, match=r"path='.*' (is empty or|cannot be encoded)"):
         write(path, b"")
 
 
 @pytest.mark.parametrize("path", [None, 3, ["file"]])
-def test_what_is_no_path_is_refused(path):
+def test_other_types_are_not_paths(path):
     with pytest.raises(TypeError, match=r"path is a .*; give a str"):
         write(path, b"")
 

@@ -1,4 +1,4 @@
-"""Constant columns are known in any unit, at any offset and in either precision."""
+"""Constant columns are detected in any unit, at any offset and in both precisions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What would not fit into memory is refused before it is allocated."""
+"""Arrays that do not fit into memory are refused before they are allocated."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from mmfusion._memory import (
 )
 
 
-def test_what_fits_passes_and_what_does_not_is_refused_with_size_and_remedy():
+def test_the_error_names_size_and_remedy():
     check_fits(1, "a number", "take less")
     with pytest.raises(
         ValueError, match=r"^a table needs 8\.0 PiB of memory, and .* take less$"
@@ -19,7 +19,7 @@ def test_what_fits_passes_and_what_does_not_is_refused_with_size_and_remedy():
         check_fits(2**53, "a table", "take less")
 
 
-def test_for_little_memory_the_system_is_not_asked(monkeypatch):
+def test_limits_are_not_read_for_small_arrays(monkeypatch):
     monkeypatch.setattr(_memory, "available_bytes", lambda: 0)
     check_fits(UNCHECKED_BYTES, "a small table", "take less")
     with pytest.raises(ValueError, match="a table needs 16 MiB"):
@@ -38,7 +38,7 @@ def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
             assert available_bytes() > 4096
 
 
-def test_where_the_system_reports_nothing_nothing_is_refused(tmp_path, monkeypatch):
+def test_nothing_is_refused_if_the_system_reports_no_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(_memory, "MEMINFO", tmp_path / "none")
     monkeypatch.setattr(_memory, "CONTROL_GROUPS", ())
     monkeypatch.delattr(_memory.os, "sysconf")

@@ -18,7 +18,7 @@ class Alignment:
         first frame of both, ends with the last, and never goes back.
     weights : ndarray of shape (n_axis_frames, n_frames) or None
         Weight of each frame of the sequence in each frame of the axis; rows sum to 1.
-        Where there are both, the sequence is warped by the weights, and led back to
+        Where there are both, the sequence is warped by the weights, and returned to
         its own time along the path.
     cost : float
         Normalised cost of the alignment; NaN if it has none.
@@ -57,7 +57,7 @@ class Alignment:
         return mean_of_aligned(sequence, self._path(), self.n_axis_frames)
 
     def unwarp(self, sequence: np.ndarray) -> np.ndarray:
-        """Lead a sequence on the axis back to the time of the aligned sequence.
+        """Return a sequence on the axis to the time of the aligned sequence.
 
         Parameters
         ----------
@@ -75,6 +75,7 @@ class Alignment:
             return mean_of_aligned(sequence, self.path[:, ::-1], n_frames)
         weights = self._weights().T
         totals = weights.sum(axis=1, keepdims=True)
+        # frames without weight on the axis are interpolated, as those a path leaps over
         reached = np.flatnonzero(totals > 0)
         means = weights[reached] / totals[reached] @ sequence
         return _interpolated(means, reached, len(weights)).astype(sequence.dtype)
@@ -117,6 +118,7 @@ def mean_of_aligned(
         The means, of the dtype of the sequence. Frames of the axis that the path leaps
         over, as some step patterns allow, are interpolated linearly.
     """
+    # rows of the path, which never goes back, are sorted by frames of the axis
     begins = np.flatnonzero(np.diff(path[:, 0], prepend=-1))
     at, counts = path[begins, 0], np.diff(begins, append=len(path))
     sums = np.add.reduceat(sequence[path[:, 1]], begins)

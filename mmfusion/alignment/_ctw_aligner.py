@@ -1,4 +1,4 @@
-"""Sequences of modalities of unlike features, aligned by canonical time warping."""
+"""Alignment of modalities of different features by canonical time warping."""
 
 from __future__ import annotations
 
@@ -28,88 +28,90 @@ from mmfusion.alignment.ctw._projections import weigh_by_likelihood
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.alignment.dtw._costs import one_blas_thread, unit_rows
 
-STEP_PATTERN = "symmetric1"  # that of the papers
-SMALLEST = 1e-290  # spread of frames of which projections are finite numbers
+CTW_STEP_PATTERN = "symmetric1"  # of both papers
+# smallest spread of frames whose projections, of about its inverse, are finite
+SMALLEST_SPREAD = 1e-290
 
 
-class NearZero(NamedTuple):
-    """Sequences of a modality without their offset, in a unit that squares keep.
+class CenteredSequences(NamedTuple):
+    """Sequences of a modality without their mean, in a unit in which squares are safe.
+
+    The original frames are ``mean + 2**exponent * sequence``.
 
     Parameters
     ----------
     sequences : list of ndarray of float64 of shape (n_frames, n_features)
-        Zero in features that are constant, and at most 1.
-    middle : ndarray of shape (n_features,)
-        The offset.
-    unit : int
-        Power of two that they are multiples of.
+        The scaled deviations from the mean: at most 1, and 0 in constant features.
+    mean : ndarray of shape (n_features,)
+        The mean frame.
+    exponent : int
+        Exponent of the unit, a power of two, by which scaling is exact.
     """
 
     sequences: list[np.ndarray]
-    middle: np.ndarray
-    unit: int
+    mean: np.ndarray
+    exponent: int
 
 
 class CTWAligner(BaseAligner):
-    """Learn what modalities have in common, and warp them onto one time axis by it.
+    """Learn projections of the modalities, and warp them onto one time axis by these.
 
     Each sample has a sequence per modality, of unequal lengths and clocks, and of
-    unlike features. Canonical time warping looks for projections :math:`V_v` of the
+    different features. Canonical time warping finds projections :math:`V_v` of the
     frames of each modality v, and warps :math:`P_{iv}` of each sample i, that minimise
 
     .. math:: \\sum_i \\sum_{u < v} \\lVert X_{iu}[P_{iu}] V_u - X_{iv}[P_{iv}] V_v
               \\rVert^2
 
-    where the scores of each modality have unit variance and are uncorrelated, by
-    canonical correlation analysis and warping in turn. All samples share the
-    projections, so that they serve samples that come later. Every sample is aligned as
-    DTWAligner does it, with costs measured between projected frames. Modalities that
-    are tables pass through as they are.
+    where the scores :math:`X V` of each modality have unit variance and are
+    uncorrelated, by canonical correlation analysis and warping in turn. All samples
+    share the projections, which thus apply to later samples. Every sample is aligned as
+    by DTWAligner, with the costs between projected frames. Modalities that are tables
+    pass through as they are.
 
     Parameters
     ----------
     n_components : int, default=None
         Number of directions of the projections, at most the features of the smallest
-        modality. None has as many as `energy` asks for.
+        modality. None has as many as `energy` requires.
     reference : int or str, default=0
-        What gives a sample its time axis: a modality, by position or by name;
-        'longest', the longest of its sequences (the first of several); or
-        'barycenter', a mean of its projected sequences in the sense of
-        `dtw_barycenter`. A sample that lacks the modality takes its longest sequence.
-        Both words win over a modality of that name.
+        Time axis of a sample: a modality, by position or by name; 'longest', the
+        longest of its sequences (the first of several); or 'barycenter', the mean of
+        its projected sequences by `dtw_barycenter`. The axis of a sample that lacks
+        the modality is its longest sequence. Both words take precedence over a
+        modality of that name.
     n_frames : int, default=None
-        Number of frames of the output, at least 2: the axis of every sample is
-        resampled linearly to as many. None leaves every sample the length of its axis.
+        Number of frames of the output, at least 2, to which the axis of every sample
+        is resampled linearly. None keeps the length of each sample's axis.
     energy : float, default=0.8
-        Share of the canonical correlations, by their sum at uniform warps, that the
-        directions have to hold.
+        Share of the sum of the canonical correlations, at uniform warps, that the
+        directions account for.
     ridge : float, default=0.0
-        Share of the identity in the covariance of each modality, between 0 and 1,
-        scaled by its mean variance. It restrains directions that correlate by chance,
-        where features are many beside the frames.
+        Weight, between 0 and 1, of the identity, scaled by the mean variance, in the
+        covariance of each modality. It shrinks directions that correlate by chance,
+        where features are many relative to frames.
     warp : {'auto', 'basis', 'free', 'combined', 'dtw'}, default='auto'
-        Warps by which the projections are learned. 'basis' has weighted means of six
-        monotone functions for each sequence, in a time linear in the length; 'free'
-        has paths of DTW; 'combined' has 'free' from two starts, uniform warps and
-        those of 'basis', and keeps the higher correlation; 'dtw' has 'free' from paths
-        between the features as they are, which modalities must share and in which
-        they should be alike: it is the one that depends on how features are mixed.
-        'auto' is 'combined' for a single sample, and 'basis' for more. In the end DTW
-        aligns, whatever it is.
+        Warps during learning. 'basis': weighted means of six monotone functions for
+        each sequence, in a time linear in the length. 'free': paths of DTW. 'combined':
+        'free' from two starts, uniform warps and those of 'basis', of which the one of
+        higher correlation is kept. 'dtw': 'free' from paths between the unprojected
+        features, which modalities must share; it alone depends on linear mixing of the
+        features. 'auto': 'combined' for a single sample, and 'basis' for more. After
+        learning, samples are always aligned by DTW.
     window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
-        Which frames may be aligned; see `dtw_path`. None lets all.
+        Frames that may be aligned; see `dtw_path`. None allows all pairs.
     radius : int or float, default=0.1
         Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
         the longer sequence, at most 1.
     max_slope : float, default=2.0
-        Steepest slope of 'itakura', relative to the straight line.
+        Largest slope of 'itakura', relative to the straight line.
     max_iter : int, default=100
-        Most alternations.
+        Largest number of alternations.
     tol : float, default=0.01
-        They end when no warp moves by more, in frames.
+        Tolerance, in frames: alternations end when no warp moves by more.
     n_jobs : int, default=None
-        Samples aligned at a time, in threads, once projections are learned. None is 1
-        unless in a joblib context, -1 all processors.
+        Number of samples aligned at once, in threads, once projections are learned.
+        None is 1 unless in a joblib context, -1 all processors.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -117,27 +119,28 @@ class CTWAligner(BaseAligner):
     Attributes
     ----------
     projections_ : dict of str to ndarray of shape (n_features, n_components)
-        What costs are measured by: ``(frames - means_[name]) @ projections_[name]``.
-        Directions come by falling correlation r. Each is scaled from unit variance by
-        the root of ``r / (1 - r^2)``, by which the path of least cost is the likeliest.
+        Projections: costs are those of ``(frames - means_[name]) @
+        projections_[name]``. Directions are in descending order of their correlation
+        r. Each is scaled from unit variance by the root of ``r / (1 - r^2)``, for
+        which the path of least cost is the likeliest.
     means_ : dict of str to ndarray of shape (n_features,)
         Mean warped frame of each modality.
     correlations_ : ndarray of shape (n_components,)
-        Canonical correlations along the warps that projections were learned from;
-        means over pairs of modalities.
+        Canonical correlations along the warps of the learned projections, averaged
+        over pairs of modalities.
     n_iter_ : int
-        Alternations made, of the better start for 'combined'; 1 if there are only
+        Number of alternations, of the better start for 'combined'; 1 if there are only
         tables.
     paths_ : list of dict of str to ndarray of int64 of shape (length, 2)
-        For each sample of `fit`, by the modalities that it has, the frames of the axis
-        (before it is resampled) and of the modality that are aligned. The reference
-        has a straight one.
+        Pairs of aligned frames, of the axis (before it is resampled) and of the
+        modality, for each sample of `fit` by its observed modalities. That of the
+        reference is straight.
     distances_ : ndarray of float64 of shape (n_samples, n_modalities)
         Normalised cost of each alignment with the axis, that of `dtw_path` between
         projected frames. It is 0 for the reference, and NaN for missing sequences and
         tables.
     cost_ : float
-        Mean of `distances_` without NaN; NaN if there is nothing else.
+        Mean of `distances_` without NaN; NaN if all are NaN.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -153,32 +156,32 @@ class CTWAligner(BaseAligner):
     ------
     ValueError
         If a sequence is empty or has a value that is NaN or infinite, only one modality
-        holds sequences, no sample of `fit` has all of them, a modality never varies or
-        has fewer directions than `n_components`, the window leaves a sample no path,
-        or the reference is none of those that hold sequences.
+        holds sequences, no sample of `fit` has all of them, a modality is constant or
+        has fewer directions than `n_components`, the window allows a sample no path,
+        or the reference is not a modality of sequences.
 
     See Also
     --------
-    DTWAligner : Aligns modalities of like features, and learns nothing.
-    mmfusion.preprocessing.SequencePooling : Makes rows of aligned sequences.
+    DTWAligner : Aligns modalities of the same features, without learning.
+    mmfusion.preprocessing.SequencePooling : Pools aligned sequences into rows.
 
     Notes
     -----
     *A data set* has a row per sample. The covariances are pooled over the samples that
-    have every modality; the others are left out of the learning, and aligned by the
-    modalities that they have. `transform` aligns samples that `fit` has not seen: the
-    correlations that a single pair of sequences shows may be due to chance, those of
-    many are not, so this is better than to fit each by itself.
+    have every modality; incomplete samples are not used for learning, and are aligned
+    by their observed modalities. `transform` aligns later samples by the same
+    projections. This is better than to fit each sample alone, since the correlations
+    of a single pair of sequences may be due to chance.
 
     *One long recording per modality* is data of a single row, as for DTWAligner.
 
-    Projections that many samples share are learned by 'basis', as warps of few
-    parameters cannot follow directions that have nothing in common, and free ones do.
-    For a single sample the free warp is itself what is wanted.
+    Projections of many samples are learned by 'basis', since warps of few parameters
+    cannot follow directions that have nothing in common, which free warps can. For a
+    single sample the free warp is the result itself.
 
-    There is no proof that the alternation converges: the projections with the highest
-    sum of correlations on the way are kept. Linear maps of a modality change nothing
-    as long as `ridge` is 0.
+    The alternation is not proven to converge: the projections with the highest sum of
+    correlations are kept. The warps are invariant to linear maps of a modality as long
+    as `ridge` is 0.
 
     References
     ----------
@@ -251,7 +254,7 @@ class CTWAligner(BaseAligner):
         self.modalities = modalities
 
     def score(self, X: ModalitiesLike, y: object = None) -> float:
-        """Tell how well aligned modalities correlate.
+        """Return the mean correlation of the aligned modalities.
 
         Parameters
         ----------
@@ -264,10 +267,10 @@ class CTWAligner(BaseAligner):
         -------
         float
             Mean correlation, over directions and pairs of modalities, of the scores of
-            all samples of X along their warps: at most 1, in any unit and for any scale
-            of the projections. NaN if no sample has two modalities. More directions
-            lower it even where they align better: compare `n_components` by what
-            follows the aligner in a Pipeline.
+            all samples of X along their warps: at most 1, and the same for any unit and
+            any scale of the projections. NaN if no sample has two modalities. More
+            directions lower it even where they align better: compare `n_components` by
+            the score of a Pipeline that follows the aligner.
         """
         samples = self._samples(self._validate(X, reset=False, raw=True))
         aligned = self._align(samples, warp=False)
@@ -285,40 +288,43 @@ class CTWAligner(BaseAligner):
         if not names:
             return
         complete = self._complete(samples, names)
-        self._refuse_windows(samples)
-        comparable = [
-            _near_zero([sample[v] for sample in complete], name)
+        self._check_reference_and_window(samples)
+        centered_by_modality = [
+            _centered_sequences([sample[v] for sample in complete], name)
             for v, name in enumerate(names)
         ]
-        by_sample = zip(*(c.sequences for c in comparable), strict=True)
+        by_sample = zip(*(c.sequences for c in centered_by_modality), strict=True)
         try:
             with one_blas_thread():
-                found = self._alternated([list(own) for own in by_sample], complete)
+                found = self._alternate([list(own) for own in by_sample], complete)
         except ValueError as error:
             raise ValueError(
                 f"nothing can be learned from modalities {names} (here counted from "
                 f"0): {error}"
             ) from error
-        if found.reason == "max_iter":
+        self._warn_if_not_converged(found.reason)
+        fitted = weigh_by_likelihood(found.projections)
+        for v, (name, (_, mean, exponent)) in enumerate(
+            zip(names, centered_by_modality, strict=True)
+        ):
+            self.projections_[name] = np.ldexp(fitted.weights[v], -exponent)
+            self.means_[name] = mean + np.ldexp(fitted.means[v], exponent)
+        self.correlations_, self.n_iter_ = fitted.correlations, found.n_iter
+
+    def _warn_if_not_converged(self, reason: str) -> None:
+        if reason == "max_iter":
             warnings.warn(
                 f"after max_iter={self.max_iter} alternations the warps still move by "
                 f"more than tol={self.tol} frames; the projections that correlate most "
                 "are kept. Raise max_iter or tol, or ridge if frames are few",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        fitted = weigh_by_likelihood(found.projections)
-        for v, (name, (_, middle, unit)) in enumerate(
-            zip(names, comparable, strict=True)
-        ):
-            self.projections_[name] = np.ldexp(fitted.weights[v], -unit)
-            self.means_[name] = middle + np.ldexp(fitted.means[v], unit)
-        self.correlations_, self.n_iter_ = fitted.correlations, found.n_iter
 
     def _complete(
         self, samples: list[SampleSequences], names: list[str]
     ) -> list[list[np.ndarray]]:
-        """Samples that have every modality, in the form that the core takes."""
+        """Return the samples that have every modality, as lists of their sequences."""
         if len(names) == 1:
             raise ValueError(
                 f"only modality {names[0]!r} holds sequences; canonical time warping "
@@ -344,8 +350,8 @@ class CTWAligner(BaseAligner):
             )
         return complete
 
-    def _refuse_windows(self, samples: list[SampleSequences]) -> None:
-        """Refuse a wrong reference or window by name, before time is spent."""
+    def _check_reference_and_window(self, samples: list[SampleSequences]) -> None:
+        """Raise errors about the reference and the window before the learning."""
         dtw = self._reference_dtw()
         if self.window is None:
             return
@@ -353,9 +359,10 @@ class CTWAligner(BaseAligner):
             if sample:  # the lengths decide, so that one feature suffices
                 dtw.align({name: x[:, :1] for name, x in sample.items()}, i)
 
-    def _alternated(
-        self, samples: list[list[np.ndarray]], given: list[list[np.ndarray]]
+    def _alternate(
+        self, samples: list[list[np.ndarray]], original: list[list[np.ndarray]]
     ) -> CTW:
+        """Learn projections from samples that are centred and scaled."""
         limits: dict[str, Any] = {
             "n_directions": self.n_components,
             "energy": self.energy,
@@ -368,7 +375,7 @@ class CTWAligner(BaseAligner):
             warp = "combined" if len(samples) == 1 else "basis"
         if warp == "basis":
             return fit_basis_ctw(samples, **limits)
-        # the window holds while warps are learned, too
+        # the window limits the warps during learning, too
         limits["constraints"] = {
             "window": self.window,
             "radius": self.radius,
@@ -377,7 +384,7 @@ class CTWAligner(BaseAligner):
         limits["likelihood"] = False
         if warp == "combined":
             return fit_combined_ctw(samples, **limits)
-        start = raw_warps(given, limits["constraints"]) if warp == "dtw" else None
+        start = raw_warps(original, limits["constraints"]) if warp == "dtw" else None
         return fit_ctw(samples, start, **limits)
 
     def _sample_aligner(
@@ -388,7 +395,7 @@ class CTWAligner(BaseAligner):
 
     def _reference_dtw(self) -> ReferenceDTW:
         constraints = Constraints(
-            STEP_PATTERN, self.window, self.radius, self.max_slope
+            CTW_STEP_PATTERN, self.window, self.radius, self.max_slope
         )
         layout = self._layout
         reference = resolve_reference(self.reference, layout.names, layout.sequences)
@@ -405,11 +412,11 @@ class CTWAligner(BaseAligner):
         ]
 
 
-def _near_zero(sequences: list[np.ndarray], name: str) -> NearZero:
-    """Take the mean from the frames of a modality, and about their spread."""
+def _centered_sequences(sequences: list[np.ndarray], name: str) -> CenteredSequences:
+    """Subtract the mean frame of a modality, and divide by about its largest value."""
     frames = np.concatenate(sequences)
     magnitude = np.abs(frames).max(axis=0)
-    deviations, middle = centered(frames.astype(np.float64, copy=False))
+    deviations, mean = centered(frames.astype(np.float64, copy=False))
     spread = np.abs(deviations).mean(axis=0)
     constant = is_constant(spread, magnitude, frames.dtype)
     if constant.all():
@@ -417,21 +424,22 @@ def _near_zero(sequences: list[np.ndarray], name: str) -> NearZero:
             f"the frames of modality {name!r} are all the same, in every sample that "
             "is complete; nothing correlates with them: leave the modality out"
         )
-    deviations[:, constant] = 0  # what is left of them is rounding
+    deviations[:, constant] = 0  # their deviations are rounding errors
     largest = np.abs(deviations).max()
-    if not SMALLEST < largest < 1 / SMALLEST:
+    if not SMALLEST_SPREAD < largest < 1 / SMALLEST_SPREAD:
         raise ValueError(
             f"the frames of modality {name!r} differ by {largest:.3g}, beyond what "
             "numbers of 64 bits can be squared and divided by; bring them to another "
             "unit"
         )
-    unit = int(np.frexp(largest)[1])
+    exponent = int(np.frexp(largest)[1])
     stops = np.cumsum([len(x) for x in sequences])[:-1]
-    return NearZero(np.split(np.ldexp(deviations, -unit), stops), middle[0], unit)
+    scaled = np.split(np.ldexp(deviations, -exponent), stops)
+    return CenteredSequences(scaled, mean[0], exponent)
 
 
 def _mean_correlation(samples: list[SampleSequences], names: list[str]) -> float:
-    """Average over directions, and pairs of modalities that some sample has."""
+    """Return the mean over directions and pairs of modalities of their correlations."""
     correlations = []
     for one, other in combinations(names, 2):
         both = [s for s in samples if one in s and other in s]

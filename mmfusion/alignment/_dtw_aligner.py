@@ -1,4 +1,4 @@
-"""Sequences of several modalities, aligned by dynamic time warping."""
+"""Alignment of the modalities of a sample by dynamic time warping."""
 
 from __future__ import annotations
 
@@ -25,57 +25,59 @@ from mmfusion.alignment.dtw._step_patterns import StepPattern
 class DTWAligner(BaseAligner):
     """Warp the modalities of every sample onto one time axis.
 
-    Each sample has a sequence per modality, of unequal lengths and clocks. They are
-    aligned with a reference by dynamic time warping, and each frame t of the reference
-    gets the mean of the frames that are aligned with it,
+    Each sample has a sequence per modality, of unequal lengths and clocks. Each
+    sequence x is aligned with the reference r of its sample along the path of least
+    cost, and averaged over the frames that are aligned with each frame t of it,
 
-    .. math:: \\hat{x}_t = \\frac{\\sum_{(t, s) \\in P} x_s}{|\\{s : (t, s) \\in P\\}|}
+    .. math:: P = \\arg\\min_P \\sum_{(t, s) \\in P} w_{ts} \\, c(r_t, x_s), \\qquad
+              \\hat{x}_t = \\frac{\\sum_{(t, s) \\in P} x_s}{|\\{s : (t, s) \\in P\\}|}
 
-    for the path P, so that the sequences of a sample come out equally long, in their
-    own features. Modalities that are tables pass through as they are.
+    with the local cost c and the weights w of the steps. The sequences of a sample get
+    one length, in their own features. Modalities that are tables pass through as they
+    are.
 
     Parameters
     ----------
     reference : int or str, default=0
-        What gives a sample its time axis: a modality, by position or by name;
-        'longest', the longest of its sequences (the first of several); or
-        'barycenter', a mean of its sequences in the sense of `dtw_barycenter`, which
-        begins at their medoid and is as long. A sample that lacks the modality takes
-        its longest sequence. Both words win over a modality of that name.
+        Time axis of a sample: a modality, by position or by name; 'longest', the
+        longest of its sequences (the first of several); or 'barycenter', the mean of
+        its sequences by `dtw_barycenter`, which starts from their medoid and has its
+        length. The axis of a sample that lacks the modality is its longest sequence.
+        Both words take precedence over a modality of that name.
     n_frames : int, default=None
-        Number of frames of the output, at least 2: the axis of every sample is
-        resampled linearly to as many. None leaves every sample the length of its axis.
+        Number of frames of the output, at least 2, to which the axis of every sample
+        is resampled linearly. None keeps the length of each sample's axis.
     metric : {'sqeuclidean', 'euclidean', 'cosine', 'manhattan', 'correlation'} or \
             callable, default='sqeuclidean'
         Local cost of two frames. A callable takes two arrays of frames, of shapes
-        (n, d) and (m, d), the first of them from the axis, and gives the matrix of
-        costs; it may compare modalities of unlike features.
+        (n, d) and (m, d), the first of them from the axis, and returns the matrix of
+        costs; it may compare modalities of different features.
     step_pattern : str or StepPattern, default='symmetric1'
         Steps of the path and their weights; see `dtw_path`.
     window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
-        Which frames may be aligned; see `dtw_path`. None lets all.
+        Frames that may be aligned; see `dtw_path`. None allows all pairs.
     radius : int or float, default=0.1
         Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
         the longer sequence, at most 1.
     max_slope : float, default=2.0
-        Steepest slope of 'itakura', relative to the straight line.
+        Largest slope of 'itakura', relative to the straight line.
     penalty : float, default=0.0
         Price of every step that is not diagonal, in units of the local costs.
     max_jump : int, default=None
         Longest run of steps in one direction that is not diagonal. None has no limit.
     gamma : float, default=0.0
-        Softness, in units of the local costs. Above 0, a frame of the axis gets the
-        mean over all paths, as soft-DTW expects them, instead of along the best; that
-        goes with 'symmetric1' without window, penalty and max_jump, and takes memory
-        for several numbers per pair of frames.
+        Softness, in units of the local costs. Above 0, frames are averaged over all
+        paths, weighted as by soft-DTW, instead of along the best one; this requires
+        'symmetric1' without window, penalty and max_jump, and memory for several
+        numbers per pair of frames.
     projections : dict, default=None
-        How modalities are brought to the same features, by name: a matrix of shape
+        Projections of modalities to common features, by name: a matrix of shape
         (n_features, n_components), or a fitted transformer that takes frames as rows
-        (in a FrozenEstimator where the aligner is cloned, as in a search). Only costs
-        are measured there. Modalities that are not named stay as they are.
+        (in a FrozenEstimator where the aligner is cloned, as in a search). They are
+        used for costs only. Modalities that are not named are not projected.
     n_jobs : int, default=None
-        Samples aligned at a time, in threads. None is 1 unless in a joblib context,
-        -1 all processors.
+        Number of samples aligned at once, in threads. None is 1 unless in a joblib
+        context, -1 all processors.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -83,15 +85,15 @@ class DTWAligner(BaseAligner):
     Attributes
     ----------
     paths_ : list of dict of str to ndarray of int64 of shape (length, 2)
-        For each sample of `fit`, by the modalities that it has, the frames of the axis
-        (before it is resampled) and of the modality that are aligned. For ``gamma > 0``
-        it is the likeliest path. The reference has a straight one.
+        Pairs of aligned frames, of the axis (before it is resampled) and of the
+        modality, for each sample of `fit` by its observed modalities. For
+        ``gamma > 0`` it is the likeliest path. That of the reference is straight.
     distances_ : ndarray of float64 of shape (n_samples, n_modalities)
         Normalised cost of each alignment: that of `dtw_path`, or for ``gamma > 0`` the
         expected sum of local costs over the expected length of the path. It is 0 for
         the reference, and NaN for missing sequences and tables.
     cost_ : float
-        Mean of `distances_` without NaN; NaN if there is nothing else.
+        Mean of `distances_` without NaN; NaN if all are NaN.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -107,22 +109,22 @@ class DTWAligner(BaseAligner):
     ------
     ValueError
         If a sequence is empty or has a value that is NaN or infinite, the constraints
-        leave it no path, modalities have unlike features and no projections, a
-        modality is missing for every sample of `fit`, the reference is none of those
-        that hold sequences, or options contradict each other.
+        allow no path, modalities have different features and no projections, a
+        modality is missing for every sample of `fit`, the reference is not a modality
+        of sequences, or options contradict each other.
 
     See Also
     --------
     dtw_path : Aligns two sequences.
     dtw_barycenter : Averages sequences.
-    mmfusion.preprocessing.SequencePooling : Makes rows of aligned sequences.
+    mmfusion.preprocessing.SequencePooling : Pools aligned sequences into rows.
 
     Notes
     -----
     *One long recording per modality* is data of a single row:
     ``Modalities({"audio": [audio], "video": [video]})``. Its alignment is ``paths_[0]``
-    and takes little memory, since the matrix of costs is never held whole (with
-    ``gamma=0``, and a step pattern 'symmetric1' or 'symmetric2'); a window makes it
+    and takes little memory, since the matrix of costs is never stored as a whole (with
+    ``gamma=0``, and the step pattern 'symmetric1' or 'symmetric2'); a window makes it
     fast.
 
     *A data set* has a row per sample, whose sequences are aligned with each other, not
@@ -130,18 +132,18 @@ class DTWAligner(BaseAligner):
     follow the aligner with SequencePooling or SequenceResampler in a Pipeline that
     ends in a clusterer or classifier.
 
-    Nothing is learned from data but the layout: `transform` aligns whatever it is
-    given. `fit` keeps its paths, by which `inverse_transform` leads back. Missing
-    sequences stay missing, and a sample with a single sequence keeps it, resampled to
-    `n_frames` if given. Time is proportional to the product of both lengths and to the
-    features, for each sequence beside the reference.
+    `fit` learns nothing but the layout: `transform` aligns samples of `fit` and others
+    alike. `fit` keeps its paths for `inverse_transform`. Missing sequences stay
+    missing, and a sample with a single sequence keeps it, resampled to `n_frames` if
+    given. The time for each sequence but the reference is proportional to the product
+    of both lengths and to the number of features.
 
-    Modalities have to be alike to be compared: put a StandardScaler by PerModality
-    before the aligner where their units differ. CTWAligner learns projections where
-    their features do. A barycentre is one of squared Euclidean distances, whatever the
+    Modalities are compared in their units and features: put a StandardScaler by
+    PerModality before the aligner where units differ. CTWAligner learns projections
+    where features differ. The barycentre is that of squared Euclidean distances for any
     metric.
 
-    In `set_output`, tables become DataFrames; sequences stay arrays.
+    `set_output` makes DataFrames of tables; sequences stay arrays.
 
     References
     ----------
@@ -284,14 +286,16 @@ class DTWAligner(BaseAligner):
             {name: _project(x, by_name[name], name, i) for name, x in sample.items()}
             for i, sample in enumerate(samples)
         ]
+        # by sample, since the output width of a transformer is not in the layout
         widths = {n: x.shape[1] for sample in projected for n, x in sample.items()}
+        # a barycentre averages frames, which a callable metric does not make possible
         compares_any = callable(self.metric) and self.reference != "barycenter"
         if len(set(widths.values())) > 1 and not compares_any:
             listed = ", ".join(
                 f"{name!r} has {widths[name]}" for name in names if name in widths
             )
             raise ValueError(
-                f"modalities have frames of unlike features ({listed}), which no "
+                f"modalities have frames of different features ({listed}), which no "
                 "metric compares; give projections= to the same features, or learn "
                 "them by CTWAligner"
             )
@@ -299,12 +303,14 @@ class DTWAligner(BaseAligner):
 
 
 def _project(sequence: np.ndarray, projection: Any, name: str, i: int) -> np.ndarray:
+    """Project the frames of a sequence by a matrix or a fitted transformer."""
     if projection is None:
         return sequence
     what = f"modality {name!r}: the sequence of sample {i}, of shape {sequence.shape}"
     try:
         if hasattr(projection, "transform"):
-            check_is_fitted(projection)  # not every transformer says so by itself
+            # not every transformer raises NotFittedError by itself
+            check_is_fitted(projection)
             found = np.asarray(projection.transform(sequence))
         else:
             found = sequence @ as_float_array(projection, f"projections[{name!r}]")

@@ -1,4 +1,4 @@
-"""Sequences as a table of distances or kernel values to those of `fit`."""
+"""Matrices of distances or kernel values between sequences."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from mmfusion._sklearn_compat import (
     container_adapter,
     fit_context,
 )
+from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.alignment.dtw._constraints import WINDOWS
 from mmfusion.alignment.dtw._costs import LOCAL_METRICS, are_moderate
@@ -35,52 +36,57 @@ from mmfusion.alignment.dtw._step_patterns import StepPattern
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
-KERNELS = ("distance", "global_alignment", "rbf")
+SEQUENCE_KERNELS = ("distance", "global_alignment", "rbf")
 
 
 class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
-    """Compare sequences with those of `fit`, for estimators that take a matrix.
+    """Compute distances or kernel values between sequences and those of `fit`.
 
-    The result has a column for each sample of `fit`: what a classifier, clusterer or
-    regressor takes as ``metric="precomputed"`` or ``kernel="precomputed"``.
+    The output has a column for each sample of `fit`, for classifiers, clusterers and
+    regressors with ``metric="precomputed"`` or ``kernel="precomputed"``. For the cost d
+    of dynamic time warping, and for the paths P of the global alignment kernel k, it is
+
+    .. math:: d(x, y), \\qquad \\exp(-\\gamma \\, d(x, y)) \\qquad \\text{or} \\qquad
+              \\frac{k(x, y)}{\\sqrt{k(x, x) \\, k(y, y)}}, \\quad
+              k(x, y) = \\sum_P \\prod_{(t, s) \\in P} \\kappa(x_t, y_s), \\quad
+              \\kappa = \\frac{g}{2 - g}, \\;
+              g(x_t, y_s) = e^{-\\gamma \\lVert x_t - y_s \\rVert^2} .
 
     Parameters
     ----------
     kernel : {'rbf', 'distance', 'global_alignment'}, default='rbf'
-        'distance' is the cost d of dynamic time warping, as `cdist_dtw` tells it;
-        'rbf' is ``exp(-gamma * d)``. 'global_alignment' sums over all alignments of two
-        sequences the product of ``k / (2 - k)`` over the pairs of frames, with
-        ``k = exp(-gamma * |x - y|^2)``, over the roots of what each sequence has with
-        itself.
+        'distance' is the cost d of dynamic time warping, as from `cdist_dtw`; 'rbf' is
+        ``exp(-gamma * d)``; 'global_alignment' sums over all paths, normalised so that
+        every sequence has 1 with itself.
     gamma : float or dict, default=None
-        One for all modalities, or by name; 'distance' has none. None follows the
-        samples of `fit`: for
-        'rbf' it is 1 over the median cost of two of them; for 'global_alignment' it is
-        ``1 / (2 s^2)``, where s is the median distance of two frames (of at most 1,000,
-        evenly spaced) times the root of the median number of frames. A median of 0 is
-        replaced by that of the pairs that differ.
+        Gamma of all modalities, or of each by name; 'distance' has none. None estimates
+        it from the samples of `fit`: for 'rbf' it is the inverse of the median cost of
+        two of them; for 'global_alignment' it is ``1 / (2 s^2)``, where s is the median
+        distance of two frames (of at most 1,000, evenly spaced) times the root of the
+        median number of frames. A median of 0 is replaced by that of the pairs that
+        differ.
     combine : {'mean'}, default='mean'
-        How modalities become one matrix: the mean of their kernel values, or for
-        'distance' of their costs, each over its median among the samples of `fit`
-        (where there are several modalities). None keeps a matrix per modality, as
-        methods want it that weigh kernels.
+        Combination of the modalities into one matrix: the mean of their kernel values,
+        or for 'distance' of their costs, each divided by its median among the samples
+        of `fit` (where there are several modalities). None keeps one matrix per
+        modality, for methods that weight kernels.
     metric : {'sqeuclidean', 'euclidean', 'cosine', 'manhattan', 'correlation'} or \
             callable, default='sqeuclidean'
         Local cost of two frames. A callable takes two arrays of frames, of shapes
-        (n, d) and (m, d), and gives the matrix of costs.
+        (n, d) and (m, d), and returns the matrix of costs.
     step_pattern : str or StepPattern, default='symmetric1'
         Steps of the path and their weights; see `dtw_path`.
     window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
-        Which frames may be aligned; see `dtw_path`. None lets all.
+        Frames that may be aligned; see `dtw_path`. None allows all pairs.
     radius : int or float, default=0.1
         Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
         the longer sequence, at most 1.
     max_slope : float, default=2.0
-        Steepest slope of 'itakura', relative to the straight line.
+        Largest slope of 'itakura', relative to the straight line.
     penalty : float, default=0.0
         Price of every step that is not diagonal, in units of the local costs.
     n_jobs : int, default=None
-        Threads. None is 1 unless in a joblib context, -1 all processors.
+        Number of threads. None is 1 unless in a joblib context, -1 all processors.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -88,11 +94,12 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     Attributes
     ----------
     sequences_ : dict of str to list of ndarray of shape (n_frames, n_features)
-        The sequences of `fit`, by modality; None where a sample has none.
+        The sequences of `fit`, by modality; None where a sample lacks it.
     gamma_ : ndarray of float64 of shape (n_modalities,)
         The gamma of each modality; NaN for 'distance'.
     scales_ : ndarray of float64 of shape (n_modalities,)
-        What costs are divided by; 1 unless several modalities have one 'distance'.
+        Divisor of the costs of each modality; 1 unless several modalities are combined
+        to one 'distance'.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -122,22 +129,23 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     -----
     A modality is compared with the same modality of other samples, never with another
     one: modalities may differ in features, and samples in length. The rows of a table
-    are taken as sequences of one feature, a frame per column.
+    are read as sequences of one feature, a frame per column.
 
     `fit` compares all pairs of its samples, for gamma and the scales; `fit_transform`
-    gives the same matrix in the same time. Later samples cost ``n_samples * n_train``
+    returns the same matrix in the same time. Later samples cost ``n_samples * n_train``
     alignments.
 
-    *Which are kernels.* Support vector machines and spectral methods ask for a positive
-    semi-definite matrix. 'global_alignment' is (Cuturi 2011). 'rbf' is not, in general,
-    since dynamic time warping is no metric; it often works all the same. With step
-    patterns and callables that tell the two sequences apart it is not even symmetric.
+    *Definiteness.* Support vector machines and spectral methods require a positive
+    semi-definite matrix. 'global_alignment' is one (Cuturi 2011). 'rbf' is not, in
+    general, since dynamic time warping is not a metric; it often works nevertheless.
+    With step patterns and callables that are asymmetric, neither is the matrix
+    symmetric.
 
     *Missing sequences.* Two samples are compared by the modalities that both have; if
-    there are none, they get the mean of what different samples of `fit` have. With
+    there are none, they get the mean over pairs of different samples of `fit`. With
     ``combine=None`` a sample that lacks a modality lacks it in the output, and its
-    column holds the mean of the modality. Where sequences are missing,
-    'global_alignment' may lose its definiteness.
+    column holds the mean of the modality. With missing sequences, 'global_alignment'
+    may be indefinite.
 
     References
     ----------
@@ -166,7 +174,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "kernel": [StrOptions(set(KERNELS))],
+        "kernel": [StrOptions(set(SEQUENCE_KERNELS))],
         "gamma": [Interval(Real, 0, None, closed="neither"), dict, None],
         "combine": [StrOptions({"mean"}), None],
         "metric": [StrOptions(set(LOCAL_METRICS)), callable],
@@ -192,7 +200,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         max_slope: float = 2.0,
         penalty: float = 0.0,
         n_jobs: int | None = None,
-        modalities: Any = None,
+        modalities: ColumnSpecLike = None,
     ) -> None:
         self.kernel = kernel
         self.gamma = gamma
@@ -207,8 +215,8 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self.modalities = modalities
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Keep the sequences, and learn what their costs are measured by.
+    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
+        """Keep the sequences, and compute their gammas and scales.
 
         Parameters
         ----------
@@ -226,7 +234,9 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None) -> Any:
+    def fit_transform(
+        self, X: ModalitiesLike, y: object = None
+    ) -> Modalities | BlockLike:
         """Fit, and compare the samples with each other, each pair once.
 
         Parameters
@@ -239,11 +249,11 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray or Modalities
-            As `transform` gives it.
+            The output of `transform` for the same samples.
         """
-        return self._given_out(*self._fit(X), like=X)
+        return self._combined_output(*self._fit(X), like=X)
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
         """Compare samples with those of `fit`.
 
         Parameters
@@ -261,64 +271,66 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         refuse_empty_samples(frame)
         tables = []
         for v, (name, block) in enumerate(frame.to_dict().items()):
-            own, rows = _there(block)
-            known, columns = _there(self.sequences_[name])
-            values = self._values(v, own, known) if own else np.empty((0, len(known)))
-            tables.append(_spread(values, rows, columns))
-        return self._given_out(frame, tables, like=X)
+            own, rows = _observed_sequences(block)
+            fitted, columns = _observed_sequences(self.sequences_[name])
+            values = self._values(v, own, fitted) if own else np.empty((0, len(fitted)))
+            tables.append(_with_missing(values, rows, columns))
+        return self._combined_output(frame, tables, like=X)
 
-    def _fit(self, X: Any) -> tuple[Modalities, list[np.ndarray]]:
-        self._refuse_unused()
+    def _fit(self, X: ModalitiesLike) -> tuple[Modalities, list[np.ndarray]]:
+        """Set the attributes, and return the matrix of each modality."""
+        self._check_unused_options()
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         self.sequences_ = {name: list(b) for name, b in frame.to_dict().items()}
         n_modalities = len(frame.names)
         gammas = by_modality(self.gamma, frame.names, "gamma")
-        given = [_checked(g, name) for g, name in zip(gammas, frame.names, strict=True)]
+        given = [
+            _checked_kernel_gamma(gamma, name)
+            for gamma, name in zip(gammas, frame.names, strict=True)
+        ]
         self.gamma_, self.scales_ = np.full(n_modalities, np.nan), np.ones(n_modalities)
         self._self_alignments = [np.empty(0)] * n_modalities
         tables = []
         for v, block in enumerate(self.sequences_.values()):
-            own, present = _there(block)
+            own, observed = _observed_sequences(block)
             if self.kernel == "global_alignment":
-                self._refuse_extremes(v, own)
+                self._check_moderate(v, own)
                 self.gamma_[v] = median_gamma(own) if given[v] is None else given[v]
+                # kept for later samples, which are normalised by them
                 self._self_alignments[v] = self_alignments(own, self.gamma_[v])
                 values = self._values(v, own, None)
             else:
                 costs = self._costs(v, own, None)
                 scale = self._typical_cost(costs, own)
-                values = self._of_fit(v, costs, scale, given[v], n_modalities)
-            tables.append(_spread(values, present, present))
+                self._set_gamma_or_scale(v, scale, given[v], n_modalities)
+                values = self._values_of_costs(v, costs)
+            tables.append(_with_missing(values, observed, observed))
+        # values of samples that share no modality
         self._neutral = [_mean_of_pairs(table) for table in tables]
         if self.combine is not None:
-            self._neutral = [_mean_of_pairs(_mean_of_known(tables))]
+            self._neutral = [_mean_of_pairs(_mean_of_observed(tables))]
         return frame, tables
 
     def _typical_cost(self, costs: np.ndarray, X: list[np.ndarray]) -> float:
-        """Median cost of two sequences of `fit`; 1 if all are the same."""
+        """Return the median cost of two sequences of `fit`; 1 if all are the same."""
         rounding = 0.0
-        if self.metric in ("cosine", "correlation"):  # 1 less a product, at each frame
+        # their local costs, 1 minus a product, are rounding errors of equal frames
+        if self.metric in ("cosine", "correlation"):
             eps = np.finfo(np.result_type(*X)).eps
             rounding = CONSTANT_SPREAD_ULPS * eps * 2 * max(map(len, X))
         return positive_median(costs[~np.eye(len(costs), dtype=bool)], rounding) or 1.0
 
-    def _of_fit(
-        self,
-        v: int,
-        costs: np.ndarray,
-        scale: float,
-        gamma: float | None,
-        n_modalities: int,
-    ) -> np.ndarray:
-        """Learn from the costs of the pairs of `fit`, and make their values of them."""
+    def _set_gamma_or_scale(
+        self, v: int, scale: float, gamma: float | None, n_modalities: int
+    ) -> None:
+        # kernel values need no scale: they are between 0 and 1 in every modality
         if self.kernel == "rbf":
             self.gamma_[v] = 1 / scale if gamma is None else gamma
         elif self.combine is not None and n_modalities > 1:
             self.scales_[v] = scale
-        return self._of_costs(v, costs)
 
-    def _of_costs(self, v: int, costs: np.ndarray) -> np.ndarray:
+    def _values_of_costs(self, v: int, costs: np.ndarray) -> np.ndarray:
         if self.kernel == "rbf":
             return np.exp(-self.gamma_[v] * costs)
         return costs / self.scales_[v]
@@ -326,13 +338,14 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     def _values(
         self, v: int, X: list[np.ndarray], Y: list[np.ndarray] | None
     ) -> np.ndarray:
+        """Return the values between sequences; between those of X if Y is None."""
         if self.kernel != "global_alignment":
-            return self._of_costs(v, self._costs(v, X, Y))
-        self._refuse_extremes(v, X)
-        known = self._self_alignments[v]
+            return self._values_of_costs(v, self._costs(v, X, Y))
+        self._check_moderate(v, X)
+        fitted = self._self_alignments[v]
         gamma = float(self.gamma_[v])
-        own = known if Y is None else self_alignments(X, gamma)
-        return alignment_kernel(X, Y, gamma, (own, known), self.n_jobs)
+        own = fitted if Y is None else self_alignments(X, gamma)
+        return alignment_kernel(X, Y, gamma, (own, fitted), self.n_jobs)
 
     def _costs(
         self, v: int, X: list[np.ndarray], Y: list[np.ndarray] | None
@@ -345,12 +358,14 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             "max_slope": self.max_slope,
             "penalty": self.penalty,
         }
+        # the message of cdist_dtw names samples, but knows no modality
         try:
             return cdist_dtw(X, Y, n_jobs=self.n_jobs, **options)
         except ValueError as error:
             raise ValueError(f"modality {self._layout.names[v]!r}: {error}") from error
 
-    def _refuse_extremes(self, v: int, X: list[np.ndarray]) -> None:
+    def _check_moderate(self, v: int, X: list[np.ndarray]) -> None:
+        """Raise an error if squared distances of frames overflow or vanish."""
         if not are_moderate(X):
             raise ValueError(
                 f"modality {self._layout.names[v]!r}: squared distances of frames "
@@ -358,29 +373,31 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
                 "PerModality(StandardScaler()) does"
             )
 
-    def _refuse_unused(self) -> None:
-        plain = DTWKernel(self.kernel).get_params()
+    def _check_unused_options(self) -> None:
+        """Raise an error for options that 'global_alignment' does not have."""
+        defaults = DTWKernel(self.kernel).get_params()
         own = ("metric", "step_pattern", "window", "penalty")
-        changed = [name for name in own if getattr(self, name) != plain[name]]
+        changed = [name for name in own if getattr(self, name) != defaults[name]]
         if self.kernel == "global_alignment" and changed:
             raise ValueError(
                 f"kernel='global_alignment' sums over all paths of Gaussian kernels; "
-                f"leave {', '.join(changed)} as by default, or take kernel='rbf'"
+                f"leave {', '.join(changed)} at the default, or set kernel='rbf'"
             )
 
-    def _given_out(
-        self, frame: Modalities, tables: list[np.ndarray], *, like: Any
-    ) -> Any:
+    def _combined_output(
+        self, frame: Modalities, tables: list[np.ndarray], *, like: ModalitiesLike
+    ) -> Modalities | BlockLike:
+        """Combine the matrices of the modalities, in the form of the output."""
         if self.combine is None:
             blocks = tuple(
-                _filled(table, neutral, present)
-                for table, neutral, present in zip(
+                _with_neutral_values(table, neutral, observed)
+                for table, neutral, observed in zip(
                     tables, self._neutral, frame.observed.T, strict=True
                 )
             )
             mask = None if frame.observed.all() else frame.observed
             return self._output(Modalities._of(frame.names, blocks, mask), like=like)
-        combined = _mean_of_known(tables)
+        combined = _mean_of_observed(tables)
         combined[np.isnan(combined)] = self._neutral[0]
         adapter = container_adapter("transform", self)
         if adapter is None:
@@ -403,49 +420,56 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return ModalityTags(missing=True, column_per_sample=True, sequences="require")
 
 
-def _checked(gamma: Any, name: str) -> float | None:
-    """Check the gamma of a modality; None stays."""
+def _checked_kernel_gamma(gamma: object, name: str) -> float | None:
+    """Check the gamma of a modality, unless it is None."""
     if gamma is None:
         return None
     gamma = check_real_at_least(gamma, f"modality {name!r}: gamma", 0)
     if gamma == 0:
-        raise ValueError(f"modality {name!r}: gamma=0; give one above 0")
+        raise ValueError(f"modality {name!r}: gamma=0; it must be above 0")
     return gamma
 
 
-def _there(block: Sequence[np.ndarray | None]) -> tuple[list[np.ndarray], np.ndarray]:
-    """The sequences that are there, and whose they are."""
-    there = [sequence for sequence in block if sequence is not None]
-    return there, np.array([sequence is not None for sequence in block])
+def _observed_sequences(
+    block: Sequence[np.ndarray | None],
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the observed sequences, and which samples have one."""
+    sequences = [sequence for sequence in block if sequence is not None]
+    return sequences, np.array([sequence is not None for sequence in block])
 
 
-def _spread(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Write values of the samples that have a modality among NaN of the others."""
+def _with_missing(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Return a matrix of all samples, NaN where one of the two lacks the modality."""
     table = np.full((len(rows), len(columns)), np.nan)
     table[np.ix_(rows, columns)] = values
     return table
 
 
 def _mean_of_pairs(table: np.ndarray) -> float:
-    """Average what is known of different samples of `fit`."""
+    """Return the mean over pairs of different samples of `fit`, without NaN."""
     between = table[~np.eye(len(table), dtype=bool)]
     between = between[~np.isnan(between)]
     return float(between.mean()) if between.size else 0.0
 
 
-def _mean_of_known(tables: list[np.ndarray]) -> np.ndarray:
-    """Average over the modalities that both samples have; NaN where there is none."""
+def _mean_of_observed(tables: list[np.ndarray]) -> np.ndarray:
+    """Return the mean over the modalities that both samples have; NaN without any."""
     total, count = np.zeros(tables[0].shape), np.zeros(tables[0].shape)
     for table in tables:
-        known = ~np.isnan(table)
-        total[known] += table[known]
-        count += known
+        observed = ~np.isnan(table)
+        total[observed] += table[observed]
+        count += observed
     return np.divide(total, count, np.full(total.shape, np.nan), where=count > 0)
 
 
-def _filled(table: np.ndarray, neutral: float, present: np.ndarray) -> np.ndarray:
-    """Fill what samples of `fit` lack, for the samples that are there."""
-    unknown = np.isnan(table)
-    unknown[~present] = False
-    table[unknown] = neutral
+def _with_neutral_values(
+    table: np.ndarray, neutral: float, observed: np.ndarray
+) -> np.ndarray:
+    """Fill the columns of samples of `fit` that lack a modality, in observed rows."""
+    # rows of samples that lack the modality stay NaN, as missing in the output
+    missing = np.isnan(table)
+    missing[~observed] = False
+    table[missing] = neutral
     return table

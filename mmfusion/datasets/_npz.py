@@ -358,7 +358,7 @@ def _block_arrays(X: Modalities) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _sparse_arrays(block: Any, key: str) -> dict[str, np.ndarray]:
+def _sparse_arrays(block: Block, key: str) -> dict[str, np.ndarray]:
     matrix = block.copy()
     matrix.sum_duplicates()  # also sorts the indices
     components = (matrix.data, matrix.indices, matrix.indptr, np.array(matrix.shape))

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier
+from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import of_samples
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, resolve_scalings
-from mmfusion._typing import ByModality, NumericBlock
+from mmfusion._typing import ByModality, NumericBlock, RandomStateLike
 from mmfusion.fusion._dropout import fill_copies, with_dropout
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._folds import Folds
@@ -125,10 +126,14 @@ class Branch:
             )
             params = {k: _take_rows(v, rows, len(own)) for k, v in params.items()}
             y = y[rows]
+        matrix = (
+            filled.blocks[0]
+            if self.as_given
+            else fitted.fusion._fuse(filled, copy=False)
+        )
         estimator = clone(self.estimator)
         if target.is_constant(y):  # most classifiers refuse a single class
             estimator, params = DummyClassifier(strategy="prior"), {}
-        matrix = fitted._fuse(filled)
         try:
             estimator.fit(matrix, y, **params)
         except (TypeError, ValueError) as error:
@@ -236,15 +241,10 @@ class Branch:
         ndarray or CSR matrix of shape (n_rows, n_features)
             The scaled modalities, concatenated.
         """
-        return self._fuse(_fill_missing(self._select(frame, rows), self.imputer))
-
-    def _fuse(self, own: Modalities) -> NumericBlock:
+        filled = _fill_missing(self._select(frame, rows), self.imputer)
         if self.as_given:
-            return own.blocks[0]
-        unchanged = len(own.blocks) == 1 and not self.fusion.reducers_
-        if unchanged and list(self.fusion.scaling_.values()) == [None]:
-            return own.blocks[0]  # without a copy
-        return self.fusion._fuse(own)
+            return filled.blocks[0]
+        return self.fusion._fuse(filled, copy=False)
 
 
 def _fill_missing(own: Modalities, imputer: ModalityImputer | None) -> Modalities:
@@ -298,6 +298,26 @@ def resolve_scaling(
     chosen = [None if g else c for g, c in zip(is_given, chosen, strict=True)]
     chosen = resolve_scalings(frame, chosen, counts & ~is_given, sample_weight)
     return dict(zip(names, chosen, strict=True))
+
+
+def draw_seed(random_state: RandomStateLike) -> int | None:
+    """Draw one seed for all branches, so that their order does not matter.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+        An integer is the seed itself.
+
+    Returns
+    -------
+    int or None
+        The seed; None leaves estimators their own.
+    """
+    if random_state is None:
+        return None
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 @dataclass(frozen=True)
@@ -464,6 +484,7 @@ def fit_branches(
     held_out : list of BranchPredictions
         Predictions for the test samples of every fold.
     """
+    # one parallel call for all fits, so that few branches occupy all processors too
     everything = np.arange(len(frame))
     tasks = [
         (b, train, test)
@@ -497,6 +518,7 @@ def _fit_branch(
     """Fit a branch, or fit it to training samples and predict the test samples."""
     if test is None:
         return branch.fit(frame, y, target, params)
+    # a modality may be missing in a whole fold
     observed = branch.observed(frame)
     if not observed[train].any() or not observed[test].any():
         return None

@@ -160,8 +160,8 @@ class EarlyFusionClusterer(FusionClustererMixin, ClusterMixin, BaseEstimator):
             Not used.
         **params : dict
             Metadata for the clusterer's `fit`, such as ``sample_weight``, which then
-            weighs the scaling too. With metadata routing enabled, what the clusterer
-            requests.
+            weighs the scaling too. With metadata routing enabled, the clusterer gets
+            what it requests.
 
         Returns
         -------

@@ -24,9 +24,9 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags, refuse_empty_samples
-from mmfusion.fusion._branch import EARLY_BRANCH, Branch
+from mmfusion.fusion._branch import EARLY_BRANCH, Branch, draw_seed
 from mmfusion.fusion._early_transformer import EarlyFusion, check_reducers
-from mmfusion.fusion._nested_estimators import draw_seed, seeded
+from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.fusion._predictor import FusionPredictor, nan_unless_observed
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing import ModalityImputer
@@ -103,7 +103,8 @@ class EarlyFusionPredictor(FusionPredictor):
             Classes or values; several outputs are for regressors that predict several.
         **params : dict
             Metadata for the predictor's `fit`, such as ``sample_weight``, which then
-            weighs the scaling too. With metadata routing enabled, what it requests.
+            weighs the scaling too. With metadata routing enabled, the predictor gets
+            what it requests.
 
         Returns
         -------
@@ -119,6 +120,7 @@ class EarlyFusionPredictor(FusionPredictor):
         )
         self.estimator_ = self._branch.estimator
         self.fusion_ = self._branch.fusion
+        # fusion_ takes the same X as this estimator
         self.fusion_._take_layout(self)
         self.imputer_ = self._branch.imputer
         self.modality_weights_ = self.fusion_.modality_weights_
@@ -127,7 +129,7 @@ class EarlyFusionPredictor(FusionPredictor):
     def _make_branch(self, names: Sequence[str]) -> Branch:
         template, seed = self._template(), draw_seed(self.random_state)
         return Branch(
-            names[0] if len(names) == 1 else EARLY_BRANCH,
+            names[0] if len(names) == 1 else EARLY_BRANCH,  # for errors
             list(range(len(names))),
             template if seed is None else seeded(clone(template), seed),
             EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights),

@@ -232,8 +232,14 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         """
         return self._fuse(self._validate(X, reset=False))
 
-    def _fuse(self, frame: Modalities) -> NumericBlock:
-        """Transform a checked frame."""
+    def _fuse(self, frame: Modalities, *, copy: bool = True) -> NumericBlock:
+        """Transform a checked frame.
+
+        Without `copy` the matrix of one unscaled modality is its block itself.
+        """
+        unchanged = len(frame.blocks) == 1 and not self.reducers_
+        if unchanged and not copy and list(self.scaling_.values()) == [None]:
+            return frame.blocks[0]
         used = np.flatnonzero(self.modality_weights_).tolist()
         if self.reducers_ or any(sparse.issparse(frame.blocks[v]) for v in used):
             pieces = [self._fuse_one(frame, v) for v in used]

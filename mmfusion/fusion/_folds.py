@@ -1,4 +1,4 @@
-"""Folds whose held-out predictions are learned from."""
+"""Folds of cross-validation, for held-out predictions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import PredefinedSplit, check_cv
+from numpy.typing import ArrayLike
+from sklearn.model_selection import BaseCrossValidator, PredefinedSplit, check_cv
 
 from mmfusion._blocks import of_samples
 from mmfusion._options import errors_about
+from mmfusion._typing import CrossValidationLike
 from mmfusion.modalities import Modalities
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
-DEFAULT_N_SPLITS = 5  # what scikit-learn takes for cv=None
+DEFAULT_N_SPLITS = 5  # of scikit-learn for cv=None
 
 
 def split_samples(
-    cv: Any,
+    cv: CrossValidationLike,
     frame: Modalities,
     y: np.ndarray,
     params: Mapping[str, Any],
@@ -28,38 +30,38 @@ def split_samples(
     *,
     is_classifier: bool,
 ) -> Folds:
-    """Split the samples that count into training and test samples.
+    """Split the samples of positive weight into training and test samples.
 
     Parameters
     ----------
     cv : int, cross-validation generator, iterable or None
-        How to split; as scikit-learn takes it.
+        Number of folds, splitter or folds, as scikit-learn takes them.
     frame : Modalities
         All samples.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        What to predict.
+        Classes or values.
     params : dict
         Metadata for the splitter, such as groups.
     counted : ndarray of bool of shape (n_samples,)
-        Samples whose weight is not 0.
+        Samples of positive weight.
     is_classifier : bool
         Whether an integer means stratified folds.
 
     Returns
     -------
     list of tuple of ndarray
-        Positions of training and test samples among those that count. Empty where
-        every class has one sample, so that none can be held out.
+        Positions of training and test samples among those of positive weight.
+        Empty where every class has one sample, so that none can be held out.
 
     Raises
     ------
     ValueError
-        If a position is no sample, or no sample is held out.
+        If a position is out of range, or no fold has training and test samples.
     """
     by_position = isinstance(cv, PredefinedSplit) or (
         cv is not None and not isinstance(cv, Integral) and not hasattr(cv, "split")
     )
-    if by_position:  # of all samples
+    if by_position:  # positions among all samples, not only those of positive weight
         splits = checked_folds(check_cv(cv), len(y), frame, y, **params)
         place = np.cumsum(counted) - 1
         folds = [
@@ -86,7 +88,7 @@ def split_samples(
 
 
 def _at_most_members(n_splits: int, y: np.ndarray) -> int:
-    """Bound a number of stratified folds by the size of the largest class."""
+    """Limit a number of stratified folds to the size of the largest class."""
     largest = int(np.unique(y, return_counts=True)[1].max())
     if largest >= n_splits:
         return n_splits
@@ -99,17 +101,19 @@ def _at_most_members(n_splits: int, y: np.ndarray) -> int:
     return largest
 
 
-def checked_folds(splitter: Any, n_samples: int, *data: Any, **params: Any) -> Folds:
+def checked_folds(
+    splitter: BaseCrossValidator, n_samples: int, *data: object, **params: Any
+) -> Folds:
     """Split samples by a splitter, and check the folds.
 
     Parameters
     ----------
     splitter : cross-validation generator
-        As from `check_cv`.
+        Splitter, as `check_cv` returns it.
     n_samples : int
         Number of samples.
     *data : object
-        What the splitter gets: X and y.
+        X and y for the splitter.
     **params : dict
         Metadata for the splitter, such as groups.
 
@@ -121,7 +125,7 @@ def checked_folds(splitter: Any, n_samples: int, *data: Any, **params: Any) -> F
     Raises
     ------
     ValueError
-        If a fold is no such pair, or a position is no sample.
+        If a fold is not a pair of positions, or a position is out of range.
     """
     folds = []
     with errors_about("cv"):
@@ -135,12 +139,15 @@ def checked_folds(splitter: Any, n_samples: int, *data: Any, **params: Any) -> F
                 "positions of training and of test samples"
             ) from error
         folds.append(
-            (_positions(train, number, n_samples), _positions(test, number, n_samples))
+            (
+                _fold_positions(train, number, n_samples),
+                _fold_positions(test, number, n_samples),
+            )
         )
     return folds
 
 
-def _positions(rows: Any, fold: int, n_samples: int) -> np.ndarray:
+def _fold_positions(rows: ArrayLike, fold: int, n_samples: int) -> np.ndarray:
     rows = np.asarray(rows)
     if rows.dtype == bool and rows.shape == (n_samples,):
         return np.flatnonzero(rows)

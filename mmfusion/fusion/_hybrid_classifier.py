@@ -65,8 +65,7 @@ shape (n_branches,) or dict, default='uniform'
         samples that have all of its modalities.
     modality_dropout : float, default=0.0
         Probability with which a modality is dropped in copies of the samples, to
-        which branches of several modalities are fitted too; see
-        `EarlyFusionClassifier`. Without effect with 'skip'.
+        which branches of several modalities are fitted too. Without effect with 'skip'.
     on_empty : {'prior', 'raise'}, default='prior'
         Prediction for samples that lack every modality: the class prior, or an
         error, in `fit` too.

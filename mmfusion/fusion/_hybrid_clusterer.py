@@ -65,8 +65,9 @@ class HybridFusionClusterer(LateFusionClusterer):
         Weight of each branch's clusterings: modalities, subsets, 'early', in this order
         or by name; or learned as in `LateFusionClusterer`.
     n_runs : int, default=10
-        Number of base clusterings per branch, from different seeds. A clusterer
-        without ``random_state`` runs once.
+        Number of base clusterings per branch, from different seeds: more diverse
+        clusterings make a better consensus. A clusterer without ``random_state`` runs
+        once.
     n_landmarks : int, default=2000
         Number of samples that 'coassociation' links; its time and memory grow with the
         square.
@@ -85,14 +86,16 @@ class HybridFusionClusterer(LateFusionClusterer):
     Attributes
     ----------
     labels_ : ndarray of int of shape (n_samples,)
-        Cluster of each sample; -1 where it is noise in all clusterings of some weight.
+        Cluster of each sample; -1 where it is noise in all clusterings of positive
+        weight.
     modality_labels_ : ndarray of int of shape (n_samples, n_branches)
-        Clusters by each branch alone, in terms of the fused clusters; -1 where it does
-        not cluster a sample.
+        Clusters by each branch alone, in terms of the fused clusters; -1 for samples
+        that it does not cluster.
     modality_weights_ : ndarray of shape (n_branches,)
         Weights of the branches, in the order of ``clusterers_``, with mean 1.
     agreement_ : ndarray of shape (n_branches,)
-        Adjusted Rand index of each branch's labels with ``labels_``.
+        Adjusted Rand index of each branch's labels with ``labels_``, over the samples
+        that it clusters.
     clusterers_ : dict of str to list of clusterer
         Fitted clusterers by name of the branch, one for each run.
     scaling_ : dict of str to str
@@ -179,8 +182,8 @@ class HybridFusionClusterer(LateFusionClusterer):
         **params : dict
             Metadata for the clusterers' `fit`, such as ``sample_weight``, which then
             weighs the scaling too; values with one entry per sample are passed on for
-            the samples that a branch clusters. With metadata routing enabled, what the
-            clusterers request.
+            the samples that a branch clusters. With metadata routing enabled, the
+            clusterers get what they request.
 
         Returns
         -------
@@ -227,6 +230,7 @@ class HybridFusionClusterer(LateFusionClusterer):
         blocks, observed = frame.to_dict(), [frame.observed]
         for branch in self._fused:
             rows = branch.observed(frame)
+            # None, for a branch that no sample has, is a missing modality
             blocks[branch.name] = _fused_block(branch, frame, rows)
             observed.append(rows[:, None])
         return Modalities(blocks, observed=np.hstack(observed))
@@ -250,6 +254,7 @@ def _fused_block(branch: Branch, frame: Modalities, rows: np.ndarray) -> Numeric
     matrix: Any = branch.transform(frame, rows)
     if not sparse.issparse(matrix):
         return over_all_samples(matrix, rows, 0.0)
+    # insert empty rows without a dense array
     lengths = np.zeros(len(rows) + 1, dtype=matrix.indptr.dtype)
     lengths[1:][rows] = np.diff(matrix.indptr)
     edges = np.cumsum(lengths, dtype=lengths.dtype)

@@ -60,8 +60,7 @@ array-like of shape (n_branches,) or dict, default='uniform'
         samples that have all of its modalities.
     modality_dropout : float, default=0.0
         Probability with which a modality is dropped in copies of the samples, to
-        which branches of several modalities are fitted too; see
-        `EarlyFusionRegressor`. Without effect with 'skip'.
+        which branches of several modalities are fitted too. Without effect with 'skip'.
     on_empty : {'prior', 'raise'}, default='prior'
         Prediction for samples that lack every modality: the mean of y in `fit`, or an
         error, in `fit` too.

@@ -94,8 +94,8 @@ class LateFusionClassifier(
         dict by modality name, whose nested parameters are named ``audio__C``. None is
         ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
-        Scaling of each modality; see `EarlyFusion`. As a modality is alone, 'auto'
-        takes 'standard' where it would take 'block'.
+        Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
+        'standard' where it would take 'block'.
     combine : {'soft_vote', 'hard_vote', 'log_pool', 'stacking'}, default='soft_vote'
         Combination of the classifiers' predictions.
 
@@ -120,7 +120,7 @@ shape (n_modalities,) or dict, default='uniform'
         Factor of a modality's weight for each sample to predict. 'entropy': one minus
         the normalised entropy of the modality's probabilities. 'conformal': 1, unless
         the sample is significantly unlike those of `fit` in this modality, at level
-        .02 [3]_; then a thousandth. (With less than 49 samples none can be.)
+        .02 [3]_; then a thousandth. (With fewer than 50 samples none can be.)
         'distance': the typical squared distance to the nearest samples of `fit` over
         that of the sample, at most 1. 'stacking' does not use it.
     calibration : {'sigmoid', 'isotonic'}, default=None
@@ -286,6 +286,7 @@ shape (n_modalities,) or dict, default='uniform'
         folds = self._split(data)
         data = data.without_weight_zero()
         self._target = self._make_target(data)
+        # of two probabilities the first is one minus the second
         self._n_redundant_outputs = int(len(self.classes_) == 2)
         branches, predicted = fit_branches(
             self._make_branches(data),
@@ -330,9 +331,6 @@ shape (n_modalities,) or dict, default='uniform'
             raise ValueError(f"{title}: {_without_probabilities(template)}")
         return "decision_function"
 
-    def _needs_held_out(self) -> bool:
-        return self.calibration is not None or super()._needs_held_out()
-
     def _fit_calibrators(
         self,
         held_out: HeldOut,
@@ -351,6 +349,7 @@ shape (n_modalities,) or dict, default='uniform'
                 return fit_calibrator(scores[rows], truth[rows], method, weight[rows])
 
             self._calibrators.append(fitted(observed))
+            # a calibrator fitted to the samples it is applied to would be optimistic
             for number in range(fold.max() + 1):
                 rows = observed & (fold == number)
                 others = observed & (fold != number)
@@ -414,6 +413,7 @@ shape (n_modalities,) or dict, default='uniform'
                 predictions.values, exponents, prior
             )
         elif self.combine == "hard_vote" or self._has_scores():
+            # decision values of different classifiers have no common unit
             votes = _opinion_pools.votes(predictions.values)
             pooled = _opinion_pools.weighted_mean(votes, weights)
         else:
@@ -445,6 +445,7 @@ shape (n_modalities,) or dict, default='uniform'
         if self.combine != "stacking":
             return self.classes_[self._pool(frame).argmax(axis=1)]
         absent = self._absent_from_stack()
+        # probabilities compare absent classes with learned ones, labels cannot
         final: Any = self.final_estimator_  # not None unless all classes are absent
         if absent.all() or (absent.any() and hasattr(final, "predict_proba")):
             return self.classes_[self._stack(frame).argmax(axis=1)]
@@ -477,6 +478,7 @@ shape (n_modalities,) or dict, default='uniform'
         if absent.any():
             pooled = self._pool(frame)
             learned = stacked[:, ~absent]
+            # absent classes keep their pooled probability, the others share the rest
             left = 1 - pooled[:, absent].sum(axis=1)
             stacked[:, absent] = pooled[:, absent]
             stacked[:, ~absent] = learned * (left / learned.sum(axis=1))[:, None]

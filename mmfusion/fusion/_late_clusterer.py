@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClusterMixin, clone
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
@@ -40,12 +40,11 @@ from mmfusion.fusion._nested_clusterers import (
     FusionClustererMixin,
     check_clusterers,
     fit_labels,
-    make_clusterer,
+    make_clusterers,
     predict_labels,
     routed_fit_params,
     weighted_params,
 )
-from mmfusion.fusion._nested_estimators import seed_parameters, seeded
 from mmfusion.fusion.combination import _clustering_quality, _consensus
 from mmfusion.fusion.combination._clusterings import (
     BaseClusterings,
@@ -161,15 +160,16 @@ class LateFusionClusterer(
     Attributes
     ----------
     labels_ : ndarray of int of shape (n_samples,)
-        Cluster of each sample; -1 where it is noise in all clusterings of some weight.
+        Cluster of each sample; -1 where it is noise in all clusterings of positive
+        weight.
     modality_labels_ : ndarray of int of shape (n_samples, n_modalities)
-        Clusters by each modality alone, in terms of the fused clusters; -1 where a
-        sample lacks the modality.
+        Clusters by each modality alone, in terms of the fused clusters; -1 for samples
+        that it does not cluster.
     modality_weights_ : ndarray of shape (n_modalities,)
         Weights of the modalities, with mean 1.
     agreement_ : ndarray of shape (n_modalities,)
         Adjusted Rand index of each modality's labels with ``labels_``, over the
-        samples that have it.
+        samples that it clusters.
     clusterers_ : dict of str to list of clusterer
         Fitted clusterers by modality, one for each run.
     scaling_ : dict of str to str
@@ -287,8 +287,8 @@ class LateFusionClusterer(
         **params : dict
             Metadata for the clusterers' `fit`, such as ``sample_weight``, which then
             weighs the scaling too; values with one entry per sample are passed on for
-            the samples that have the modality. With metadata routing enabled, what
-            the clusterers request.
+            the samples that have the modality. With metadata routing enabled, the
+            clusterers get what they request.
 
         Returns
         -------
@@ -349,9 +349,12 @@ class LateFusionClusterer(
             )
             scaled = self._scaled(block, v)
             weight = None if sample_weight is None else sample_weight[observed]
+            # threads share the scaled block in memory
             fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
                 delayed(_fit_run)(clusterer, name, scaled, own, weight)
-                for clusterer in self._make_clusterers(templates[v], rng)
+                for clusterer in make_clusterers(
+                    templates[v], self.n_clusters, self.n_runs, rng
+                )
             )
             runs, codes = zip(*fitted, strict=True)
             labels = np.column_stack(codes)
@@ -376,6 +379,7 @@ class LateFusionClusterer(
         self.modality_weights_ = self._weights_of_branches(base, quality, branches)
         base = self._weighted(base)
         self.labels_, self._consensus = self._combine(base, rng)
+        # P(fused cluster | base cluster), by which single branches assign samples
         self._fused_shares = normalize(
             label_counts(base, self.labels_, int(self.labels_.max()) + 1), norm="l1"
         )
@@ -405,16 +409,6 @@ class LateFusionClusterer(
     def _scaled(self, block: NumericBlock, v: int) -> NumericBlock:
         scaling = self._scalings[v]
         return block if scaling is None else scaling.apply(block)
-
-    def _make_clusterers(
-        self, template: BaseEstimator | None, rng: np.random.RandomState
-    ) -> list[BaseEstimator]:
-        """Make one clusterer per run, each with a seed of its own."""
-        first = make_clusterer(template, self.n_clusters, None, n_init=1)
-        if not seed_parameters(first):
-            return [first]
-        seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_runs)
-        return [seeded(clone(first), int(seed)) for seed in seeds]
 
     def _base_clusterings(
         self,
@@ -495,6 +489,7 @@ class LateFusionClusterer(
         if n_clusters is None:
             found = base.n_clusters[(base.weights > 0) & (base.n_clusters > 0)]
             numbers, counts = np.unique(found, return_counts=True)
+            # among equally frequent numbers the smallest
             n_clusters = int(numbers[counts.argmax()])
         match self.combine:
             case "hbgf":
@@ -507,6 +502,7 @@ class LateFusionClusterer(
         """Assign samples to the fused clusters by the runs of each branch alone."""
         by_shares = _consensus.ConsensusMap(self._fused_shares)
         branch = self._branch_of_run()
+        # a weight of 1 or 0: the runs of a branch of weight 0 are used here too
         hard = replace(base, memberships=[])
         return np.column_stack(
             [
@@ -524,6 +520,7 @@ class LateFusionClusterer(
         clusterings = []
         for v, observed in enumerate(frame.observed.T):
             runs = self._runs[v]
+            # clusterers refuse to predict for no samples
             labels, scaled = np.empty((0, len(runs)), dtype=int), np.empty((0, 0))
             if observed.any():
                 scaled = self._scaled(of_samples(frame.blocks[v], observed), v)

@@ -32,13 +32,14 @@ from mmfusion.fusion._branch import (
     BranchPredictions,
     HeldOut,
     Predictions,
+    draw_seed,
     gather_held_out,
     gather_predictions,
     resolve_scaling,
 )
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._folds import Folds, split_samples
-from mmfusion.fusion._nested_estimators import draw_seed, seeded
+from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.fusion._predictor import FusionPredictor, TrainingData
 from mmfusion.fusion.combination._opinion_pools import stacking_features
 from mmfusion.fusion.combination._predictor_weights import normalised_weights
@@ -122,10 +123,11 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
 
     def _needs_held_out(self) -> bool:
         by_quality = isinstance(self.weights, str) and self.weights != "uniform"
-        return by_quality or self.combine == "stacking"
+        calibrates = getattr(self, "calibration", None) is not None  # a classifier
+        return by_quality or calibrates or self.combine == "stacking"
 
     def _split(self, data: TrainingData) -> Folds:
-        """Split the samples of some weight into folds; none if none are needed."""
+        """Split the samples of positive weight into folds, if any are needed."""
         if not self._needs_held_out():
             return []
         return split_samples(

@@ -53,8 +53,8 @@ class LateFusionRegressor(
         dict by modality name, whose nested parameters are named ``audio__alpha``.
         None is Ridge.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
-        Scaling of each modality; see `EarlyFusion`. As a modality is alone, 'auto'
-        takes 'standard' where it would take 'block'.
+        Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
+        'standard' where it would take 'block'.
     combine : {'mean', 'median', 'stacking'}, default='mean'
         Combination of the regressors' predictions: the weighted mean or median, or
         'stacking': `final_estimator` is fitted to held-out predictions [1]_. Missing
@@ -75,7 +75,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         'predictive_variance': the inverse of the variance that the regressor predicts
         (``predict(X, return_std=True)``). 'conformal': 1, unless the sample is
         significantly unlike those of `fit` in this modality, at level .02; then a
-        thousandth. (With less than 49 samples none can be.) 'distance': the typical
+        thousandth. (With fewer than 50 samples none can be.) 'distance': the typical
         squared distance to the nearest samples of `fit` over that of the sample, at
         most 1. 'stacking' does not use it.
     final_estimator : regressor, default=None
@@ -266,6 +266,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
     def _method_of(self, template: BaseEstimator, title: str) -> str:
         if self.sample_weighting != "predictive_variance" or self.combine == "stacking":
             return "predict"
+        # a Pipeline passes return_std on to its last step
         accepted = signature(template.predict).parameters.values()
         if not any(
             p.name == "return_std" or p.kind is Parameter.VAR_KEYWORD for p in accepted
@@ -297,7 +298,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             weights = _opinion_pools.minimum_variance_weights(
                 self._covariance, complete
             )[0]
-            return weights * len(weights)
+            return weights * len(weights)  # of mean 1
         return super()._learned_weights(predictions, truth, sample_weight)
 
     def _weigh(
@@ -310,7 +311,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             )
             return means, weights
         n_outputs = means.values.shape[2]
-        if n_outputs < predictions.values.shape[2]:
+        if n_outputs < predictions.values.shape[2]:  # followed by their spreads
             spreads = predictions.values[:, :, n_outputs:] / self._target.spread
             variances = (spreads**2).mean(axis=2).T
             by_sample = 1 / np.maximum(variances, SMALLEST_ERROR_VARIANCE)
@@ -355,7 +356,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             pool = _opinion_pools.weighted_median
         pooled = pool(predictions.values, weights)
         without = ~weights.any(axis=1)
-        if without.any():
+        if without.any():  # samples without a modality of positive weight
             pooled[without] = prior
         return pooled[:, 0] if is_flat else pooled
 

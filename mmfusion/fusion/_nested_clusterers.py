@@ -27,7 +27,11 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import validate_sample_weight
-from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin, seeded
+from mmfusion.fusion._nested_estimators import (
+    NestedEstimatorsMixin,
+    seed_parameters,
+    seeded,
+)
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
 
@@ -74,9 +78,42 @@ def make_clusterer(
     return clusterer if random_state is None else seeded(clusterer, random_state)
 
 
+def make_clusterers(
+    template: BaseEstimator | None,
+    n_clusters: int | None,
+    n_runs: int,
+    rng: np.random.RandomState,
+) -> list[BaseEstimator]:
+    """Make one clusterer per run, each with a seed of its own.
+
+    Parameters
+    ----------
+    template : clusterer or None
+        Unfitted clusterer; None is k-means with one start.
+    n_clusters : int or None
+        Value of the parameter for the number of clusters; None leaves the clusterer's.
+    n_runs : int
+        Number of runs.
+    rng : RandomState instance
+        Generator of the seeds.
+
+    Returns
+    -------
+    list of clusterer
+        Unfitted clusterers; only one if it has no random_state.
+    """
+    # the consensus is over starts, so that k-means needs no restarts
+    first = make_clusterer(template, n_clusters, None, n_init=1)
+    if not seed_parameters(first):
+        return [first]
+    seeds = rng.randint(np.iinfo(np.int32).max, size=n_runs)
+    return [seeded(clone(first), int(seed)) for seed in seeds]
+
+
 def _name_of_n_clusters(clusterer: BaseEstimator) -> str | None:
     params = clusterer.get_params(deep=True)
     last = f"{clusterer.steps[-1][0]}__" if isinstance(clusterer, Pipeline) else ""
+    # mixtures have components
     names = (f"{last}n_clusters", f"{last}n_components")
     return next((p for p in names if p in params), None)
 
@@ -261,6 +298,7 @@ class FusionClustererMixin(NestedEstimatorsMixin):
         float
             Mean silhouette over the modalities, of at most 2000 samples.
         """
+        # in the space of the modalities, which no parameter changes
         frame = self._validate(X, reset=False)
         return modality_silhouette_score(frame, self._assign(frame))
 

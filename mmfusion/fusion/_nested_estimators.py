@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import get_tags
 
 from mmfusion._accepted_cells import AcceptedCells, accepted_cells
 from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
@@ -114,23 +113,3 @@ def seeded(estimator: BaseEstimator, random_state: RandomStateLike) -> BaseEstim
     """
     names = seed_parameters(estimator)
     return estimator.set_params(**dict.fromkeys(names, random_state))
-
-
-def draw_seed(random_state: RandomStateLike) -> int | None:
-    """Draw one seed for all branches, so that their order does not matter.
-
-    Parameters
-    ----------
-    random_state : int, RandomState instance or None
-        An integer is the seed itself.
-
-    Returns
-    -------
-    int or None
-        The seed; None leaves estimators their own.
-    """
-    if random_state is None:
-        return None
-    if isinstance(random_state, int | np.integer):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))

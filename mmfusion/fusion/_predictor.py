@@ -65,7 +65,7 @@ class TrainingData:
     sample_weight: np.ndarray | None = None
 
     def counted(self) -> np.ndarray:
-        """Return which samples have a weight other than 0, as a mask."""
+        """Return which samples have a positive weight, as a mask."""
         if self.sample_weight is None:
             return np.ones(len(self.frame), dtype=bool)
         return np.asarray(self.sample_weight > 0)
@@ -159,6 +159,7 @@ class FusionPredictor(NestedEstimatorsMixin, SupervisedMixin):
             weight = params["sample_weight"] = validate_sample_weight(weight, frame)
         branches = self._branch_positions(frame.names)
         if not params or not get_config()["enable_metadata_routing"]:
+            # without routing nothing is requested: assign by name
             groups = {k: v for k, v in params.items() if k == "groups"}
             rest = {k: v for k, v in params.items() if k != "groups"}
             final = {k: v for k, v in rest.items() if k == "sample_weight"}
@@ -227,6 +228,7 @@ class RegressorRole:
     def _make_target(self, data: TrainingData) -> Outputs:
         values = data.y.reshape(len(data.y), -1)
         fitted = fit_scaling(values, "standard", data.sample_weight)
+        # a constant output has an infinite spread in a scaling
         spread = np.where(np.isfinite(fitted.spread), fitted.spread, 1.0)
         return Outputs(fitted.center, spread, data.y.ndim == 1)
 

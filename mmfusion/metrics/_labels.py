@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -85,7 +84,7 @@ def _is_missing(values: np.ndarray) -> np.ndarray:
     return np.array([_is_no_label(value) for value in values.tolist()])
 
 
-def _is_no_label(value: Any) -> bool:
+def _is_no_label(value: object) -> bool:
     if isinstance(value, float | np.floating):
         return not np.isfinite(value)
     # by name, since pandas.NA == pandas.NA has no truth value

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import silhouette_score
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
-from mmfusion._blocks import as_table
+from mmfusion._blocks import Block, as_table
 from mmfusion._numbers import is_integer
 from mmfusion._options import errors_name
 from mmfusion._row_labels import check_row_labels
@@ -132,7 +132,7 @@ def modality_silhouette_score(
 
 
 def _table_silhouette(
-    table: Any, labels: np.ndarray, scaling: str | None, name: str
+    table: Block, labels: np.ndarray, scaling: str | None, name: str
 ) -> float:
     """Compute the silhouette in one scaled modality."""
     table = check_array(

@@ -23,10 +23,10 @@ from mmfusion.mkl._kernel_input import (
 )
 from mmfusion.mkl._linear_machine import LinearMachine
 from mmfusion.mkl._modality_kernels import ModalityKernels
-from mmfusion.mkl._stacks import weighted_features, weighted_sum
+from mmfusion.mkl._stacks import weighted_features, weighted_kernel_sum
 from mmfusion.mkl._support_kernels import SupportKernels, select_support
 from mmfusion.mkl._svm_tasks import Machine, Task, moderate_weights
-from mmfusion.mkl._svm_weights import learn_weights, resolve_regularization
+from mmfusion.mkl._svm_weights import learn_weights
 from mmfusion.modalities import Modalities
 
 WEIGHT_ROWS = 2000  # samples that are enough for the weights of a few kernels
@@ -133,7 +133,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
 
         Samples of weight 0 are left out from the start.
         """
-        resolve_regularization(self.algorithm, self.regularization)  # refuses early
+        self._check_regularization()
         rows = np.flatnonzero(task.weight)
         if len(rows) < 2:
             raise ValueError(
@@ -142,7 +142,8 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             )
         start = getattr(self, "kernel_weights_", None) if self.warm_start else None
         kernels = self._make_kernels(check_random_state(self.random_state))
-        task, y = task.subset(rows), y[rows]
+        if len(rows) < len(y):
+            task, y = task.subset(rows), y[rows]
         weights = moderate_weights(task.weight) if (task.weight != 1).any() else None
         grams = kernels._fit_rows(frame, rows, weights, n_sums=KERNEL_SUMS)
         if grams is None:
@@ -155,10 +156,23 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             self._fit_features(frame, kernels, task)
         else:
             self._fit_weights(grams, task, kernels, start)
-            K = weighted_sum(grams, self.kernel_weights_)
-            del grams  # frees their memory, or their files
-            self._fit_support(K, kernels, task, rows)
+            self._fit_support(grams, kernels, task, rows)
         return self
+
+    def _check_regularization(self) -> None:
+        """Check the parameter of the algorithm; constraints know its sign only."""
+        value = self.regularization
+        if value is None:
+            return
+        if self.algorithm == "lp" and value < 1:
+            raise ValueError(
+                f"regularization={value} is the p of the norm of algorithm='lp'; it "
+                "must be at least 1"
+            )
+        if self.algorithm == "easymkl" and value >= 1:
+            raise ValueError(
+                f"regularization={value} of algorithm='easymkl' must be less than 1"
+            )
 
     def _fit_weights(
         self,
@@ -167,6 +181,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         kernels: ModalityKernels,
         start: np.ndarray | None,
     ) -> None:
+        # the last fit may have had other kernels
         if start is not None and len(start) != len(grams):
             start = None
         found = learn_weights(
@@ -192,9 +207,18 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             )
 
     def _fit_support(
-        self, K: np.ndarray, kernels: ModalityKernels, task: Task, rows: np.ndarray
+        self,
+        grams: list[np.ndarray],
+        kernels: ModalityKernels,
+        task: Task,
+        rows: np.ndarray,
     ) -> None:
-        """Fit the support vector machine to the sum of exact kernels."""
+        """Fit the support vector machine to the sum of exact kernels.
+
+        The list of the kernels is emptied.
+        """
+        K = weighted_kernel_sum(grams, self.kernel_weights_)
+        grams.clear()  # frees their memory, or their files, before the machine
         self._machine = machine = task.fit(K)
         self.support_ = rows[machine.support]
         self._features = None
@@ -215,6 +239,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
 
     def _compute_features(self, frame: Modalities) -> np.ndarray:
         assert self._features is not None
+        # features of kernels of weight 0 would all be 0
         used = np.flatnonzero(self.kernel_weights_)
         features = self._features._compute(frame, used.tolist())
         return weighted_features(features, self.kernel_weights_[used])

@@ -75,7 +75,7 @@ callable, list or dict, default='rbf'
           kernels get some.
     regularization : float, default=None
         Parameter of 'lp' and 'easymkl'; the larger it is, the more equal weights are.
-        For 'lp' the p of the norm, at least 1, where it is 'l1'; None is 2. For
+        For 'lp' the p of the norm, at least 1; at 1 it is 'l1', and None is 2. For
         'easymkl' the weight of the penalty of its points, between 0, where they are the
         nearest points of the hulls, and 1, where they are the means; None is 0.1.
     C : float, default=1.0
@@ -102,8 +102,8 @@ callable, list or dict, default='rbf'
         Maximum number of steps of 'l1' and 'lp'.
     tol : float, default=1e-3
         Duality gap at which 'l1' and 'lp' stop, as a share of the objective. Where C is
-        large and classes overlap, most of the objective is errors that no
-        weights avoid: lower `tol` if weights stay equal.
+        large and classes overlap, most of the objective is errors that no weights
+        avoid: lower `tol` if weights stay equal.
     warm_start : bool, default=False
         Whether 'l1' and 'lp' start from the weights of the last `fit`, as along a path
         of C.
@@ -138,8 +138,8 @@ callable, list or dict, default='rbf'
         Positions of the support vectors in `fit`; None with explicit features.
     objective_path_ : ndarray of float64 of shape (n_steps,)
         'l1' and 'lp': objective of the machine after each step; 'alignment': cosine of
-        the sum with the target; 'easymkl':
-        objective of its programme; empty for 'average'.
+        the sum with the target; 'easymkl': objective of its programme; empty for
+        'average'.
     gap_ : float
         'l1' and 'lp': duality gap, an upper bound of the distance of the objective from
         its minimum, as a share of the objective; else NaN.
@@ -160,7 +160,7 @@ callable, list or dict, default='rbf'
     ------
     ValueError
         If a precomputed kernel is not square or not symmetric in `fit`, a sample lacks
-        every modality, there are less than two classes, or a class has no weight.
+        every modality, there are fewer than two classes, or a class has no weight.
 
     Warns
     -----
@@ -190,7 +190,7 @@ callable, list or dict, default='rbf'
     that of equal ones.
 
     *Missing modalities.* A sample that lacks a modality lies at its mean; its other
-    kernels are multiplied by the root of
+    kernels are multiplied, in rows and columns, by the root of
     ``n_modalities / (number of modalities it has)``. See `ModalityKernels`.
 
     *Several classes* are separated in pairs, as by scikit-learn's SVC, with one set of
@@ -334,7 +334,7 @@ callable, list or dict, default='rbf'
         return self._fit_task(frame, Classification(codes, self.C, weight), codes)
 
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
-        """Compute the decision values of samples.
+        """Compute the decision function of samples.
 
         Parameters
         ----------

@@ -326,6 +326,7 @@ callable, list or dict, default='rbf'
             raise ValueError(f"n_samples={len(frame)} should be >= n_clusters={k}")
         rng = check_random_state(self.random_state)
         self.kernels_ = self._make_kernels(rng)
+        # so that `kernels_.transform` takes the same input
         self.kernels_._take_layout(self)
         grams = self.kernels_._fit_frame(frame)
         self._neighborhoods: Neighborhoods | None = None
@@ -408,6 +409,7 @@ callable, list or dict, default='rbf'
     ) -> list[np.ndarray]:
         """Restrict kernels to neighbourhoods, then centre and normalise them again."""
         self._neighborhoods = fit_neighborhoods(grams, share)
+        # the product of two semi-definite matrices, entry by entry, is semi-definite
         mask = self._neighborhoods.mask(grams)
         grams = [K * mask for K in grams]
         self._local_scalings = [fit_kernel_scaling(K) for K in grams]
@@ -433,6 +435,7 @@ callable, list or dict, default='rbf'
     def _fit_weights(self, stack: Stack, k: int) -> KernelConsensus:
         """Learn the weights of the kernels that are not 0 everywhere."""
         traces = stack.traces()
+        # solvers divide by norms and traces of kernels
         informative = np.flatnonzero(traces > 0)
         if informative.size == 0:
             informative = np.arange(len(traces))

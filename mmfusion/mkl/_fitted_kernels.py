@@ -12,14 +12,40 @@ from sklearn.utils import check_random_state
 from mmfusion._blocks import Block, of_samples
 from mmfusion._options import errors_name
 from mmfusion._scaling import Scaling
-from mmfusion.mkl._bandwidths import fit_gamma, invariant_scaling
 from mmfusion.mkl._feature_maps import FeatureMap, fit_feature_map, fit_raw_features
 from mmfusion.mkl._kernel_checks import check_training_kernel, observed_square
 from mmfusion.mkl._kernel_files import allocate_gram
-from mmfusion.mkl._kernel_input import KernelSpec
 from mmfusion.mkl._kernel_scaling import KernelScaling, fit_kernel_scaling
-from mmfusion.mkl._kernels import KernelFunction, check_finite_kernel
+from mmfusion.mkl._kernels import (
+    Kernel,
+    KernelFunction,
+    check_finite_kernel,
+    fit_gamma,
+    invariant_scaling,
+)
 from mmfusion.modalities import Modalities
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """One kernel as the parameters specify it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the modality, followed by a number if it has several kernels.
+    modality : int
+        Position of the modality.
+    kernel : str or callable
+        The kernel.
+    gamma : float or None
+        Its gamma; None is by the median rule.
+    """
+
+    name: str
+    modality: int
+    kernel: Kernel
+    gamma: float | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +87,7 @@ class FittedKernel:
         Gamma of rows that are not scaled, as the user gives it.
     training : ndarray or CSR matrix of shape (n_observed, n_features), default=None
         Scaled training rows; None if the kernel is precomputed or explicit.
-    values : KernelScaling or ShiftedScaling, default=KernelScaling()
+    normalization : KernelScaling or ShiftedScaling, default=KernelScaling()
         Centring and normalisation of kernel values.
     diagonal : float, default=None
         Value of every sample with itself, if it is the same for all training samples
@@ -78,7 +104,7 @@ class FittedKernel:
     scaling: Scaling
     gamma: float | None = None
     training: Block | None = None
-    values: KernelScaling | ShiftedScaling = field(default_factory=KernelScaling)
+    normalization: KernelScaling | ShiftedScaling = field(default_factory=KernelScaling)
     diagonal: float | None = None
     features: FeatureMap | None = None
     columns: np.ndarray | None = None
@@ -106,17 +132,18 @@ class FittedKernel:
             return Z
         diagonal = None
         if self.function.is_precomputed:
-            if self.values.needs_diagonal:
+            if self.normalization.needs_diagonal:
                 diagonal = np.full(len(block), self._constant_diagonal())
-            K = np.array(block)
+            K = np.array(block)  # a copy, which is centred in place
         else:
             rows = self.scaling.apply(block)
-            if self.values.needs_diagonal:
+            if self.normalization.needs_diagonal:
                 diagonal = self.function.diagonal(rows)
             K = self.function.pairwise(rows, self.training)
             check_finite_kernel(K, kernel)
+        # overflows are reported by the check below
         with np.errstate(over="ignore", invalid="ignore"):
-            K = self.values.apply(K, diagonal)
+            K = self.normalization.apply(K, diagonal)
         check_finite_kernel(K, kernel)
         return K
 
@@ -211,38 +238,60 @@ def fit_kernel(
     observed = frame.observed[:, spec.modality]
     block = of_samples(frame.blocks[spec.modality], observed)
     if spec.kernel == "precomputed":
+        # columns of samples that lack the modality hold no values
         block = observed_square(block, observed, name)
     weight = None if sample_weight is None else sample_weight[observed]
     with errors_name(name):
-        scaling = invariant_scaling(
-            scaling,
-            spec.kernel,
-            block,
-            weight,
-            center=options.center,
-            normalize=options.normalize,
-        )
-        gamma, own_gamma = fit_gamma(spec.kernel, spec.gamma, block, scaling, weight)
-        function = KernelFunction(spec.kernel, own_gamma, options.degree, options.coef0)
-        fitted = FittedKernel(spec.modality, function, observed, scaling, gamma)
         if options.approximation is not None:
-            return _fit_features(fitted, block, spec.name, options, seed, weight), None
-        fitted, K = _fit_exact(fitted, block, spec.name, options, weight)
+            features = _fit_features(
+                spec, block, observed, scaling, options, seed, weight
+            )
+            return features, None
+        fitted, K = _fit_exact(spec, block, observed, scaling, options, weight)
+        if factors is None:  # every sample has every modality
+            return fitted, K
         folder = options.temp_folder
         return fitted, fill_missing(K, observed, observed, factors, factors, folder)
 
 
-def _fit_features(
-    fitted: FittedKernel,
+def _fit_function(
+    spec: KernelSpec,
     block: Block,
-    name: str,
+    observed: np.ndarray,
+    scaling: Scaling,
+    options: KernelOptions,
+    sample_weight: np.ndarray | None,
+) -> FittedKernel:
+    """Fit gamma, and the scaling of rows that leaves the kernel the same."""
+    scaling = invariant_scaling(
+        scaling,
+        spec.kernel,
+        block,
+        sample_weight,
+        center=options.center,
+        normalize=options.normalize,
+    )
+    gamma, scaled_gamma = fit_gamma(
+        spec.kernel, spec.gamma, block, scaling, sample_weight
+    )
+    function = KernelFunction(spec.kernel, scaled_gamma, options.degree, options.coef0)
+    return FittedKernel(spec.modality, function, observed, scaling, gamma)
+
+
+def _fit_features(
+    spec: KernelSpec,
+    block: Block,
+    observed: np.ndarray,
+    scaling: Scaling,
     options: KernelOptions,
     seed: int,
     sample_weight: np.ndarray | None,
 ) -> FittedKernel:
+    """Fit the explicit features of a kernel."""
+    fitted = _fit_function(spec, block, observed, scaling, options, sample_weight)
     assert options.approximation is not None
     if fitted.function.is_precomputed:
-        check_training_kernel(block, name)
+        check_training_kernel(block, spec.name)
     raw = fit_raw_features(
         options.approximation,
         block,
@@ -250,7 +299,7 @@ def _fit_features(
         fitted.function,
         options.n_components,
         check_random_state(seed),
-        name,
+        spec.name,
         sample_weight,
     )
     features = fit_feature_map(
@@ -264,34 +313,41 @@ def _fit_features(
 
 
 def _fit_exact(
-    fitted: FittedKernel,
+    spec: KernelSpec,
     block: Block,
-    name: str,
+    observed: np.ndarray,
+    scaling: Scaling,
     options: KernelOptions,
     sample_weight: np.ndarray | None,
 ) -> tuple[FittedKernel, np.ndarray]:
     """Fit an exact kernel; return also the Gram matrix of the rows."""
+    fitted = _fit_function(spec, block, observed, scaling, options, sample_weight)
     function = fitted.function
     rows = block if function.is_precomputed else fitted.scaling.apply(block)
     K = function.gram(rows, options.temp_folder)
+    # before centring, which would spread one NaN over all values
     check_finite_kernel(K, function.kernel)
     diagonal = _constant_of(K.diagonal()) if function.is_precomputed else None
     if function.is_precomputed or callable(function.kernel):
-        check_training_kernel(K, name)
+        check_training_kernel(K, spec.name)
     with np.errstate(over="ignore", invalid="ignore"):
-        values = fit_kernel_scaling(
+        normalization = fit_kernel_scaling(
             K,
             center=options.center,
             normalize=options.normalize,
             sample_weight=sample_weight,
         )
-        K = values.apply(K)
+        K = normalization.apply(K)
     check_finite_kernel(K, function.kernel)
     training = None if function.is_precomputed else rows
-    return replace(fitted, training=training, values=values, diagonal=diagonal), K
+    fitted = replace(
+        fitted, training=training, normalization=normalization, diagonal=diagonal
+    )
+    return fitted, K
 
 
 def _constant_of(diagonal: np.ndarray) -> float | None:
+    # if it is the same for all training samples, it is taken for that of new ones
     is_constant = np.allclose(diagonal, diagonal[0], rtol=1e-6)
     return float(diagonal[0]) if is_constant else None
 
@@ -344,6 +400,7 @@ def fill_missing(
     ndarray of shape (n, n_train) or (n, n_components)
         Values of all samples.
     """
+    # factors in the dtype of the values, so that float32 stays float32
     if row_factors is not None:
         values *= row_factors[rows, None].astype(values.dtype)
     if column_factors is not None and columns is not None:

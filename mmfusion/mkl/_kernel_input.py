@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
+from types import FrameType
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import Tags, assert_all_finite
 
-from mmfusion._numbers import is_real
-from mmfusion._options import by_modality
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._typing import ByModality, ModalitiesLike
@@ -22,7 +20,7 @@ from mmfusion._validation import ModalityTags, is_multimodal, refuse_empty_sampl
 from mmfusion.base import ModalityMixin
 from mmfusion.mkl._feature_maps import APPROXIMATIONS
 from mmfusion.mkl._kernel_scaling import KERNEL_NORMALIZATIONS
-from mmfusion.mkl._kernels import KERNEL_NAMES, KERNELS_WITH_GAMMA, Kernel
+from mmfusion.mkl._kernels import KERNEL_NAMES, Kernel
 from mmfusion.modalities import Modalities
 
 # one kernel or several, and one gamma or several, for all modalities or by name
@@ -84,7 +82,33 @@ class KernelInputMixin(ModalityMixin):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self._is_precomputed
+        if self._is_precomputed:
+            _check_not_splitting_modalities(self)
         return tags
+
+
+def _check_not_splitting_modalities(estimator: KernelInputMixin) -> None:
+    """Raise an error with a remedy if scikit-learn is about to split Modalities.
+
+    It splits rows and columns of square arrays only. Its own error, "X should be a
+    square kernel matrix", misleads for Modalities of square kernels, and comes before
+    the estimator gets X: the tags are all that it reads before, so that X is found in
+    the calling frame.
+    """
+    caller: FrameType | None = sys._getframe(1)
+    while caller is not None and caller.f_code.co_name != "_safe_split":
+        caller = caller.f_back
+    if caller is None:
+        return
+    split, X = caller.f_locals.get("estimator"), caller.f_locals.get("X")
+    # also the search of which this is the estimator
+    is_split = split is estimator or getattr(split, "estimator", None) is estimator
+    if is_split and isinstance(X, Modalities):
+        raise ValueError(
+            f"kernels in Modalities {list(X.names)} cannot be split in rows and "
+            "columns; for a search or cross-validation give them as one array of shape "
+            "(n_samples, n_samples, n_kernels), np.dstack(X.blocks)"
+        )
 
 
 def _as_kernels(X: ModalitiesLike, *, reset: bool) -> ModalitiesLike:
@@ -105,96 +129,3 @@ def _as_kernels(X: ModalitiesLike, *, reset: bool) -> ModalitiesLike:
     # before the number of columns is checked, which names no cell
     assert_all_finite(dense, input_name="X")
     return dense
-
-
-@dataclass(frozen=True)
-class KernelSpec:
-    """One kernel as the parameters specify it.
-
-    Parameters
-    ----------
-    name : str
-        Name of the modality, followed by a number if it has several kernels.
-    modality : int
-        Position of the modality.
-    kernel : str or callable
-        The kernel.
-    gamma : float or None
-        Its gamma; None is by the median rule.
-    """
-
-    name: str
-    modality: int
-    kernel: Kernel
-    gamma: float | None
-
-
-def expand_kernels(
-    kernel: KernelLike, gamma: GammaLike, names: Sequence[str]
-) -> list[KernelSpec]:
-    """List the kernels that the parameters specify, modality by modality.
-
-    Parameters
-    ----------
-    kernel : str, callable, list or dict
-        The parameter `kernel` of an estimator.
-    gamma : float, array-like of float, dict or None
-        The parameter `gamma` of an estimator.
-    names : sequence of str
-        Names of the modalities.
-
-    Returns
-    -------
-    list of KernelSpec
-        The kernels, each with every gamma if it has one.
-
-    Raises
-    ------
-    ValueError
-        If a kernel or a gamma is invalid, by the name of its modality.
-    """
-    specs = []
-    kernels = by_modality(kernel, names, "kernel", "rbf")
-    gammas = by_modality(gamma, names, "gamma")
-    for v, name in enumerate(names):
-        pairs = _kernels_of_modality(kernels[v], gammas[v], name)
-        for k, (own_kernel, own_gamma) in enumerate(pairs):
-            own_name = name if len(pairs) == 1 else f"{name}-{k}"
-            specs.append(KernelSpec(own_name, v, own_kernel, own_gamma))
-    return specs
-
-
-def _kernels_of_modality(
-    kernel: Kernel | Sequence[Kernel],
-    gamma: float | Sequence[float | None] | np.ndarray | None,
-    name: str,
-) -> list[tuple[Kernel, float | None]]:
-    """Pair the kernels of one modality with each of their values of gamma."""
-    kernels: Sequence[Any] = kernel if isinstance(kernel, list | tuple) else [kernel]
-    if isinstance(gamma, np.ndarray):
-        gamma = np.atleast_1d(gamma).tolist()
-    gammas: Sequence[Any] = gamma if isinstance(gamma, list | tuple) else [gamma]
-    if len(kernels) == 0 or len(gammas) == 0:
-        raise ValueError(f"modality {name!r}: the list of its kernels is empty")
-    for own in kernels:
-        is_name = isinstance(own, str) and own in KERNEL_NAMES
-        if not callable(own) and not is_name:
-            raise ValueError(
-                f"modality {name!r}: kernel {own!r} is none of {KERNEL_NAMES} and "
-                "no callable"
-            )
-    if "precomputed" in kernels and len(kernels) > 1:
-        raise ValueError(
-            f"modality {name!r}: 'precomputed' is the only kernel of its modality"
-        )
-    for value in gammas:
-        is_positive = is_real(value) and 0 < value <= sys.float_info.max
-        if value is not None and not is_positive:
-            raise ValueError(
-                f"modality {name!r}: gamma is {value!r}; it must be a positive number"
-            )
-    return [
-        (own, value)
-        for own in kernels
-        for value in (gammas if own in KERNELS_WITH_GAMMA else [None])
-    ]

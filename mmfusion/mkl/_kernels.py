@@ -1,18 +1,22 @@
-"""Kernel functions: values of all pairs of rows, and of each row with itself."""
+"""Kernel functions of rows: their values, and gamma by the median rule."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial.distance import pdist
 from sklearn.metrics.pairwise import (
+    additive_chi2_kernel,
     chi2_kernel,
+    euclidean_distances,
     laplacian_kernel,
     linear_kernel,
+    manhattan_distances,
     polynomial_kernel,
     rbf_kernel,
 )
@@ -20,8 +24,9 @@ from sklearn.utils import assert_all_finite, gen_batches
 from sklearn.utils.extmath import row_norms
 
 from mmfusion._blocks import Block
-from mmfusion._scaling import Scaling
+from mmfusion._scaling import Scaling, without_offset_and_unit
 from mmfusion.mkl._kernel_files import allocate_gram
+from mmfusion.mkl._kernel_scaling import ZERO_ROUNDINGS
 
 # a name, or a function of two matrices that returns the values of all pairs of rows
 Kernel = str | Callable[..., Any]
@@ -29,6 +34,12 @@ Kernel = str | Callable[..., Any]
 KERNEL_NAMES = ("rbf", "linear", "poly", "cosine", "laplacian", "chi2", "precomputed")
 KERNELS_WITH_GAMMA = ("rbf", "poly", "laplacian", "chi2")
 
+TRANSLATION_INVARIANT_KERNELS = ("rbf", "laplacian")
+# gamma is divided by this power of the unit of the values
+GAMMA_UNIT_POWERS = {"rbf": 2, "poly": 2, "laplacian": 1, "chi2": 1}
+
+MEDIAN_ROWS = 1000  # the median of half a million pairs moves by less than 1 %
+GAMMA_ROWS = 2**14  # rows that are scaled to choose gamma
 DIAGONAL_BATCH_ROWS = 64  # rows of which a callable computes the diagonal at a time
 FILE_BATCH_CELLS = 2**22  # values that are computed at a time for a file
 ZERO_EXPONENT = 1e4  # exp(-1e4) is 0 in float64
@@ -269,3 +280,215 @@ def _remedy_of_overflow(kernel: Kernel) -> str:
     if kernel == "precomputed":
         return "divide all of its values by a constant"
     return "set scaling='block', or clip values to the range of the samples of fit"
+
+
+def invariant_scaling(
+    scaling: Scaling,
+    kernel: Kernel,
+    X: Block,
+    sample_weight: np.ndarray | None = None,
+    *,
+    center: bool,
+    normalize: str | None,
+) -> Scaling:
+    """Add to no scaling the shift and the divisor that leave the kernel the same.
+
+    Differences of values with a large offset lose digits, and squares of very large or
+    small values overflow or underflow.
+
+    Parameters
+    ----------
+    scaling : Scaling
+        Fitted scaling; any but the one named None is returned as it is.
+    kernel : str or callable
+        The kernel.
+    X : ndarray or CSR matrix of shape (n_train, n_features)
+        Training rows.
+    sample_weight : ndarray of shape (n_train,), default=None
+        Weights of the rows.
+    center : bool
+        Whether the kernel is centred, so that a linear kernel has no offset.
+    normalize : {'trace', 'cosine'} or None
+        Normalisation of the kernel, without which a linear kernel has a unit.
+
+    Returns
+    -------
+    Scaling
+        The scaling, whose `spread` is a power of two. Gamma for the scaled values is
+        that of `gamma_in_units`.
+    """
+    if scaling.name is not None or not isinstance(kernel, str):
+        return scaling
+    is_linear = kernel == "linear"
+    shifted = kernel in TRANSLATION_INVARIANT_KERNELS or (is_linear and center)
+    found = without_offset_and_unit(X, sample_weight, shifted=shifted)
+    has_unit = kernel in GAMMA_UNIT_POWERS or (is_linear and normalize is not None)
+    return found if has_unit else replace(found, spread=1.0)
+
+
+def fit_gamma(
+    kernel: Kernel,
+    gamma: float | None,
+    X: Block,
+    scaling: Scaling,
+    sample_weight: np.ndarray | None,
+) -> tuple[float | None, float | None]:
+    """Return gamma for the values as they are, and for the scaled values.
+
+    Parameters
+    ----------
+    kernel : str or callable
+        The kernel.
+    gamma : float or None
+        Gamma for the values as they are, or as the scaling that the user chose leaves
+        them; None is by the median rule.
+    X : ndarray or CSR matrix of shape (n_train, n_features)
+        Training rows, not scaled.
+    scaling : Scaling
+        Scaling of the rows, as `invariant_scaling` returns it.
+    sample_weight : ndarray of shape (n_train,) or None
+        Weights of the rows.
+
+    Returns
+    -------
+    gamma : float or None
+        Gamma as the user gives it; None for kernels without gamma.
+    scaled_gamma : float or None
+        Gamma of the scaled rows.
+
+    Raises
+    ------
+    ValueError
+        If gamma by the median rule is beyond float64.
+    """
+    if kernel not in KERNELS_WITH_GAMMA:
+        return None, None
+    unit = scaling.spread if scaling.name is None else 1.0
+    if gamma is not None:
+        return float(gamma), gamma_in_units(float(gamma), kernel, unit)
+    n_rows = min(X.shape[0], GAMMA_ROWS)
+    rows = np.linspace(0, X.shape[0] - 1, n_rows).astype(int)
+    weight = None if sample_weight is None else sample_weight[rows]
+    scaled_gamma = default_gamma(str(kernel), scaling.apply(X[rows]), weight)
+    gamma = gamma_in_units(scaled_gamma, kernel, 1 / unit)
+    limits = np.finfo(np.float64)
+    if not limits.tiny < gamma < limits.max:
+        # 'block' bounds all values; chi2 takes none that are negative
+        bounded = "l2" if kernel == "chi2" else "block"
+        raise ValueError(
+            "values are so large or small that gamma, by the median rule, "
+            f"overflows float64; set scaling={bounded!r}"
+        )
+    return gamma, scaled_gamma
+
+
+def gamma_in_units(gamma: float, kernel: Kernel, unit: float) -> float:
+    """Convert gamma to values that were divided by a unit.
+
+    Parameters
+    ----------
+    gamma : float
+        Gamma of the values before.
+    kernel : str or callable
+        A kernel with gamma.
+    unit : float
+        Divisor of the values.
+
+    Returns
+    -------
+    float
+        Gamma times the power of the unit that the kernel has, clipped to the range of
+        float64.
+    """
+    limits = np.finfo(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        converted = np.float64(gamma)
+        # one factor after another: the square of the unit alone may overflow
+        for _ in range(GAMMA_UNIT_POWERS[str(kernel)]):
+            converted = converted * unit
+    return float(np.clip(converted, limits.tiny, limits.max))
+
+
+def default_gamma(
+    kernel: str, X: Block, sample_weight: np.ndarray | None = None
+) -> float:
+    """Compute gamma by the median rule.
+
+    Parameters
+    ----------
+    kernel : {'rbf', 'poly', 'laplacian', 'chi2'}
+        The kernel.
+    X : ndarray or CSR matrix of shape (n, n_features)
+        Rows, of which at most 1,000, evenly spaced, are compared.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights of the rows: one of weight 3 counts as three equal rows.
+
+    Returns
+    -------
+    float
+        'rbf': ``1 / (2 m^2)`` with the median distance m of two rows; 'laplacian' and
+        'chi2': 1 over the median distance (the sum of absolute differences; the sum of
+        ``(x - y)^2 / (x + y)``); 'poly': 1 over the mean squared norm of a row.
+    """
+    if kernel == "poly":
+        squares = row_norms(X, squared=True).astype(np.float64)
+        mean_square = float(np.average(squares, weights=sample_weight))
+        return 1 / mean_square if mean_square > 0 else 1.0
+    n_rows = min(X.shape[0], MEDIAN_ROWS)
+    chosen = np.linspace(0, X.shape[0] - 1, n_rows).astype(int)
+    distances = _pair_distances(kernel, X[chosen])
+    counts = None
+    if sample_weight is not None:
+        weight = sample_weight[chosen]
+        counts = np.outer(weight, weight)[np.triu_indices(n_rows, 1)]
+        # pairs of a row with its own copies, whose distance is 0
+        copies = np.maximum(weight * (weight - 1) / 2, 0).sum()
+        distances, counts = np.append(distances, 0.0), np.append(counts, copies)
+        distances, counts = distances[counts > 0], counts[counts > 0]
+    typical = _weighted_median(distances, counts) if distances.size else 0.0
+    if typical == 0:  # more than half of the pairs are equal: take the mean of others
+        differ = distances > 0
+        typical = 1.0
+        if differ.any():
+            shares = None if counts is None else counts[differ]
+            typical = float(np.average(distances[differ], weights=shares))
+    return 1 / (2 * typical**2) if kernel == "rbf" else 1 / typical
+
+
+def _weighted_median(values: np.ndarray, counts: np.ndarray | None) -> float:
+    """Compute the median of values that occur several times; None is once each."""
+    if counts is None:
+        return float(np.median(values))
+    order = np.argsort(values)
+    cumulated = np.cumsum(counts[order])
+    half = cumulated[-1] / 2
+    # the two middle values, where half of the counts is reached but for rounding
+    low = np.searchsorted(cumulated, half * (1 - 1e-12))
+    high = np.searchsorted(cumulated, half * (1 + 1e-12))
+    return float(values[order[low]] + values[order[min(high, len(order) - 1)]]) / 2
+
+
+def _pair_distances(kernel: str, rows: Block) -> np.ndarray:
+    """Compute the distance that a kernel is a function of, once for each pair."""
+    if kernel == "laplacian" and not sparse.issparse(rows):
+        return pdist(rows, "cityblock")
+    if kernel == "rbf":
+        distances = _exact_euclidean_distances(rows)
+    elif kernel == "laplacian":
+        distances = manhattan_distances(rows)
+    else:
+        distances = -additive_chi2_kernel(rows)
+    return distances[np.triu_indices(len(distances), 1)]
+
+
+def _exact_euclidean_distances(rows: Block) -> np.ndarray:
+    """Compute Euclidean distances, which are 0 if rows are equal but for rounding."""
+    if not sparse.issparse(rows):
+        # |x|^2 - 2 x'y + |y|^2 loses the digits of an offset
+        rows = rows.astype(np.float64)
+        rows -= rows.mean(axis=0)
+    squared_norms = row_norms(rows, squared=True)
+    squares = euclidean_distances(rows, squared=True)
+    rounding = ZERO_ROUNDINGS * np.finfo(np.float64).eps
+    squares[squares <= rounding * np.add.outer(squared_norms, squared_norms)] = 0.0
+    return np.sqrt(squares)

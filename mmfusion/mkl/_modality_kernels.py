@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
@@ -15,6 +16,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from mmfusion._blocks import of_samples
 from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._memory import check_fits
+from mmfusion._numbers import is_real
 from mmfusion._options import by_modality, errors_name
 from mmfusion._scaling import Scaling, fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import fit_context
@@ -23,6 +25,7 @@ from mmfusion._validation import ModalityTags
 from mmfusion.base import ModalityTransformerMixin
 from mmfusion.mkl._fitted_kernels import (
     KernelOptions,
+    KernelSpec,
     fill_missing,
     fit_kernel,
     missing_factors,
@@ -33,10 +36,9 @@ from mmfusion.mkl._kernel_input import (
     GammaLike,
     KernelInputMixin,
     KernelLike,
-    KernelSpec,
     ScalingLike,
-    expand_kernels,
 )
+from mmfusion.mkl._kernels import KERNEL_NAMES, KERNELS_WITH_GAMMA, Kernel
 from mmfusion.modalities import Modalities
 
 MAX_EXACT_SAMPLES = 5000  # of fit, for which approximation='auto' is None
@@ -311,15 +313,16 @@ callable, list or dict, default='rbf'
         names = frame.names
         specs = expand_kernels(self.kernel, self.gamma, names)
         self.approximation_ = self._resolve_approximation(len(frame), specs)
+        options = self._options()
         if self.approximation_ is None:
             self._check_memory(frame, specs, n_sums)
         scalings = self._fit_scalings(frame, specs, sample_weight)
         self.scaling_ = {n: s.name for n, s in zip(names, scalings, strict=True)}
         self._factors = missing_factors(frame.observed)
-        options = self._options()
         # one seed per kernel, so that threads do not share a generator
         rng = check_random_state(self.random_state)
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(specs))
+        # threads share the data, and linear algebra releases the interpreter lock
         results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
             delayed(fit_kernel)(
                 spec,
@@ -398,6 +401,7 @@ callable, list or dict, default='rbf'
         blocks = list(frame[rows].blocks)
         for spec in expand_kernels(self.kernel, self.gamma, frame.names):
             if spec.kernel == "precomputed":
+                # so that the kernel of these rows is square
                 blocks[spec.modality] = blocks[spec.modality][:, rows]
         some = Modalities._of(frame.names, tuple(blocks), frame.observed[rows])
         grams = self._fit_frame(some, sample_weight, n_sums)
@@ -428,7 +432,7 @@ callable, list or dict, default='rbf'
         fitted = self._fitted[p]
         v = fitted.modality
         observed = frame.observed[:, v]
-        if not observed.any():
+        if not observed.any():  # kernels refuse blocks without rows
             return np.zeros((len(frame), self._widths[p]))
         with errors_name(frame.names[v]):
             values = fitted.compute(of_samples(frame.blocks[v], observed))
@@ -452,6 +456,7 @@ callable, list or dict, default='rbf'
         for v in precomputed | chi2:
             if scalings[v] == "auto" or v in precomputed:
                 scalings[v] = None
+        # only those that are 'auto' have an influence on each other
         counts = np.array([scaling == "auto" for scaling in scalings])
         resolved = resolve_scalings(frame, scalings, counts, sample_weight)
         fitted = []
@@ -483,3 +488,75 @@ callable, list or dict, default='rbf'
 
     def __modality_tags__(self) -> ModalityTags:
         return replace(super().__modality_tags__(), column_per_sample=True)
+
+
+def expand_kernels(
+    kernel: KernelLike, gamma: GammaLike, names: Sequence[str]
+) -> list[KernelSpec]:
+    """List the kernels that the parameters specify, modality by modality.
+
+    Parameters
+    ----------
+    kernel : str, callable, list or dict
+        The parameter `kernel` of an estimator.
+    gamma : float, array-like of float, dict or None
+        The parameter `gamma` of an estimator.
+    names : sequence of str
+        Names of the modalities.
+
+    Returns
+    -------
+    list of KernelSpec
+        The kernels, each with every gamma if it has one.
+
+    Raises
+    ------
+    ValueError
+        If a kernel or a gamma is invalid, by the name of its modality.
+    """
+    specs = []
+    kernels = by_modality(kernel, names, "kernel", "rbf")
+    gammas = by_modality(gamma, names, "gamma")
+    for v, name in enumerate(names):
+        pairs = _kernels_of_modality(kernels[v], gammas[v], name)
+        for k, (own_kernel, own_gamma) in enumerate(pairs):
+            own_name = name if len(pairs) == 1 else f"{name}-{k}"
+            specs.append(KernelSpec(own_name, v, own_kernel, own_gamma))
+    return specs
+
+
+def _kernels_of_modality(
+    kernel: Kernel | Sequence[Kernel],
+    gamma: float | Sequence[float | None] | np.ndarray | None,
+    name: str,
+) -> list[tuple[Kernel, float | None]]:
+    """Pair the kernels of one modality with each of their values of gamma."""
+    kernels: Sequence[Any] = kernel if isinstance(kernel, list | tuple) else [kernel]
+    if isinstance(gamma, np.ndarray):
+        gamma = np.atleast_1d(gamma).tolist()
+    gammas: Sequence[Any] = gamma if isinstance(gamma, list | tuple) else [gamma]
+    if len(kernels) == 0 or len(gammas) == 0:
+        raise ValueError(f"modality {name!r}: the list of its kernels is empty")
+    for own in kernels:
+        is_name = isinstance(own, str) and own in KERNEL_NAMES
+        if not callable(own) and not is_name:
+            raise ValueError(
+                f"modality {name!r}: kernel {own!r} is none of {KERNEL_NAMES} and "
+                "no callable"
+            )
+    if "precomputed" in kernels and len(kernels) > 1:
+        raise ValueError(
+            f"modality {name!r}: 'precomputed' is the only kernel of its modality"
+        )
+    for value in gammas:
+        if value is None:
+            continue
+        if not (is_real(value) and 0 < value <= sys.float_info.max):
+            raise ValueError(
+                f"modality {name!r}: gamma is {value!r}; it must be a positive number"
+            )
+    return [
+        (own, value)
+        for own in kernels
+        for value in (gammas if own in KERNELS_WITH_GAMMA else [None])
+    ]

@@ -68,8 +68,8 @@ callable, list or dict, default='rbf'
         - 'lp': minimise J(w) over weights of bounded p-norm [3]_: all informative
           kernels get some.
     regularization : float, default=None
-        Parameter of 'lp', the p of the norm, at least 1, where it is 'l1'; the larger
-        it is, the more equal weights are. None is 2.
+        Parameter of 'lp', the p of the norm, at least 1; at 1 it is 'l1', and the
+        larger it is, the more equal weights are. None is 2.
     C : float, default=1.0
         Cost of a training error, for kernels of variance 1. It depends on the unit of
         y: give y of variance 1, or scale it by
@@ -91,8 +91,8 @@ callable, list or dict, default='rbf'
         Maximum number of steps of 'l1' and 'lp'.
     tol : float, default=1e-3
         Duality gap at which 'l1' and 'lp' stop, as a share of the objective. Where C is
-        large and values are noisy, most of the objective is errors that no
-        weights avoid: lower `tol` if weights stay equal.
+        large and values are noisy, most of the objective is errors that no weights
+        avoid: lower `tol` if weights stay equal.
     warm_start : bool, default=False
         Whether 'l1' and 'lp' start from the weights of the last `fit`, as along a path
         of C.
@@ -177,7 +177,7 @@ callable, list or dict, default='rbf'
     that of equal ones.
 
     *Missing modalities.* A sample that lacks a modality lies at its mean; its other
-    kernels are multiplied by the root of
+    kernels are multiplied, in rows and columns, by the root of
     ``n_modalities / (number of modalities it has)``. See `ModalityKernels`.
 
     *Explicit features.* Weights are learned on at most 2000 samples, spread evenly over
@@ -304,7 +304,8 @@ callable, list or dict, default='rbf'
         if self.support_ is not None and len(self.support_) == 0:
             warnings.warn(
                 f"all values of y lie within epsilon={self.epsilon} of a constant, "
-                "which every prediction is; set a smaller epsilon, or scale y",
+                "so that every prediction is this constant; set a smaller epsilon, or "
+                "scale y",
                 UserWarning,
                 stacklevel=2,
             )

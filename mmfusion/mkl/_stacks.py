@@ -78,7 +78,7 @@ class KernelStack:
 
         The search starts from the subspace `start`, if there is one.
         """
-        total = weighted_sum(self.kernels, weights)
+        total = weighted_kernel_sum(self.kernels, weights)
         first = None if start is None else start.basis
         basis, values = top_eigenpairs(total, k, accuracy, first)
         return Subspace(weights, basis, values)
@@ -237,7 +237,9 @@ def accumulate_features(batches: Iterable[Sequence[np.ndarray]]) -> FeatureStack
     return FeatureStack(gram, column_slices(widths), n_samples)
 
 
-def weighted_sum(kernels: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+def weighted_kernel_sum(
+    kernels: Sequence[np.ndarray], weights: np.ndarray
+) -> np.ndarray:
     """Compute the weighted sum of Gram matrices, some rows at a time.
 
     Parameters

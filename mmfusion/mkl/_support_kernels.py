@@ -49,7 +49,7 @@ class SupportKernels:
         used = np.flatnonzero(self.weights).tolist() if len(self.support) else []
         total = np.zeros((len(frame), len(self.support)))
         for p, K in zip(used, self.kernels._compute(frame, used), strict=True):
-            if not isinstance(self.kernels._fitted[p].values, ShiftedScaling):
+            if not isinstance(self.kernels._fitted[p].normalization, ShiftedScaling):
                 K = K[:, self.support]
             total += self.weights[p] * K
         return total
@@ -82,7 +82,7 @@ def select_support(
         for fitted, weight in zip(kernels._fitted, weights, strict=True)
     ]
     restricted._widths = [
-        len(support) if isinstance(fitted.values, ShiftedScaling) else width
+        len(support) if isinstance(fitted.normalization, ShiftedScaling) else width
         for fitted, width in zip(restricted._fitted, kernels._widths, strict=True)
     ]
     return SupportKernels(restricted, support, weights)
@@ -91,12 +91,17 @@ def select_support(
 def _restrict(
     fitted: FittedKernel, support: np.ndarray, weight: float, *, is_complete: bool
 ) -> FittedKernel:
-    values = fitted.values
-    if weight == 0:
+    scaling = fitted.normalization
+    if weight == 0:  # it is never computed again
         return replace(fitted, training=None)
-    if not is_complete or isinstance(values, ShiftedScaling) or values.needs_diagonal:
+    # centring and norms of new samples need their values with all training samples
+    if (
+        not is_complete
+        or isinstance(scaling, ShiftedScaling)
+        or scaling.norms is not None
+    ):
         return fitted
-    means = np.zeros(len(support)) if values.means is None else values.means[support]
+    means = np.zeros(len(support)) if scaling.means is None else scaling.means[support]
     training, columns = None, None
     if fitted.function.is_precomputed:
         columns = support if fitted.columns is None else fitted.columns[support]
@@ -106,6 +111,6 @@ def _restrict(
         fitted,
         observed=fitted.observed[support],
         training=training,
-        values=ShiftedScaling(means, values.size),
+        normalization=ShiftedScaling(means, scaling.size),
         columns=columns,
     )

@@ -16,7 +16,7 @@ from scipy import linalg
 from scipy.optimize import nnls
 from sklearn.utils import gen_batches
 
-from mmfusion.mkl._stacks import weighted_sum
+from mmfusion.mkl._stacks import weighted_kernel_sum
 from mmfusion.mkl._svm_tasks import (
     Classification,
     DualPair,
@@ -66,46 +66,6 @@ class KernelWeighting:
     converged: bool = True
 
 
-def resolve_regularization(algorithm: str, regularization: float | None) -> float:
-    """Return the parameter of an algorithm, or its default.
-
-    Parameters
-    ----------
-    algorithm : {'alignment', 'average', 'easymkl', 'l1', 'lp'}
-        The algorithm.
-    regularization : float or None
-        'lp': the p of the norm, at least 1; 'easymkl': the factor L, between 0 and 1.
-        Other algorithms do not use it. None is the default of the algorithm.
-
-    Returns
-    -------
-    float
-        The parameter; NaN for algorithms without one.
-
-    Raises
-    ------
-    ValueError
-        If it is outside the range of the algorithm.
-    """
-    if algorithm == "lp":
-        p = LP_NORM if regularization is None else float(regularization)
-        if p < 1:
-            raise ValueError(
-                f"regularization={p} is the p of the norm of algorithm='lp'; it must "
-                "be at least 1"
-            )
-        return p
-    if algorithm == "easymkl":
-        factor = EASYMKL_REGULARIZATION if regularization is None else regularization
-        if not 0 < factor < 1:
-            raise ValueError(
-                f"regularization={factor} of algorithm='easymkl' must be between 0 "
-                "and 1, and neither of them"
-            )
-        return float(factor)
-    return np.nan
-
-
 def learn_weights(
     kernels: Sequence[np.ndarray],
     task: Task,
@@ -127,7 +87,8 @@ def learn_weights(
     algorithm : {'alignment', 'average', 'easymkl', 'l1', 'lp'}
         The algorithm; 'easymkl' is for classification.
     regularization : float, default=None
-        Parameter of 'lp' and 'easymkl', as in `resolve_regularization`.
+        'lp': the p of the norm, at least 1, by default 2; 'easymkl': the factor L,
+        between 0 and 1, by default 0.1. Other algorithms do not use it.
     tol : float, default=1e-3
         Duality gap, as a share of the objective, at which 'l1' and 'lp' stop.
     max_iter : int, default=200
@@ -140,7 +101,6 @@ def learn_weights(
     KernelWeighting
         The weights; those of kernels that are 0 everywhere are 0, unless all are.
     """
-    parameter = resolve_regularization(algorithm, regularization)
     informative = np.array([bool(K.diagonal().any()) for K in kernels])
     if not informative.any():
         return KernelWeighting(np.full(len(kernels), 1 / len(kernels)), np.empty(0))
@@ -155,11 +115,13 @@ def learn_weights(
         found = alignment_weights(chosen, task)
     elif algorithm == "easymkl":
         assert isinstance(task, Classification)
-        found = easymkl_weights(chosen, task, parameter)
-    elif algorithm == "l1" or parameter == 1:
+        factor = EASYMKL_REGULARIZATION if regularization is None else regularization
+        found = easymkl_weights(chosen, task, factor)
+    elif algorithm == "l1" or regularization == 1:
         found = l1_weights(chosen, task, start, tol, max_iter)
     else:
-        found = lp_weights(chosen, task, parameter, start, tol, max_iter)
+        p = LP_NORM if regularization is None else regularization
+        found = lp_weights(chosen, task, p, start, tol, max_iter)
     weights = np.zeros(len(kernels))
     weights[informative] = found.weights
     return KernelWeighting(weights, found.objective_path, found.gap, found.converged)
@@ -271,7 +233,7 @@ def easymkl_weights(
         Weights that add up to 1; the objective is that of the programme.
     """
     ones = np.ones(len(kernels))
-    points = task.nearest_points(weighted_sum(kernels, ones), regularization)
+    points = task.nearest_points(weighted_kernel_sum(kernels, ones), regularization)
     squares = _squared_norms(kernels, points.pairs)
     value = (1 - regularization) * (squares.sum() + points.linear)
     weights = squares if squares.any() else ones
@@ -410,7 +372,7 @@ class _Evaluation:
 def _evaluate(
     kernels: Sequence[np.ndarray], task: Task, weights: np.ndarray
 ) -> _Evaluation:
-    K = weighted_sum(kernels, weights)
+    K = weighted_kernel_sum(kernels, weights)
     duals = task.solve(K)
     squares = _squared_norms(kernels, duals.pairs)
     objective = duals.linear - weights @ squares / 2

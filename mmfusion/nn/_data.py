@@ -223,7 +223,9 @@ class Preparation:
         factors = []
         for fitted, block in zip(scalings, blocks, strict=True):
             scaled = fitted.apply(block)
-            factors.append(1.0 if fitted.how is None else _unit_variance_factor(scaled))
+            factors.append(
+                1.0 if fitted.name is None else _unit_variance_factor(scaled)
+            )
         return cls(scalings, factors, shapes, names)
 
     @classmethod

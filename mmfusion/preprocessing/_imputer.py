@@ -156,6 +156,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     def _fit_checked(self, frame: Modalities, weight: np.ndarray | None) -> Self:
         """Fit on checked modalities; except for 'knn', cells may be NaN."""
+        # samples of weight 0 are neither averaged nor donors of values
         if weight is not None and not weight.all():
             frame, weight = frame[weight > 0], weight[weight > 0]
         self.has_missing_ = np.asarray(~frame.observed.all(axis=0))
@@ -222,7 +223,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         cells = max(len(donors), self.n_neighbors * len(mean))
         for rows in gen_batches(len(lacking), max(1, IMPUTED_CHUNK_CELLS // cells)):
             distances = self._distances(frame[lacking[rows]], donors)
-            values[rows] = _mean_of_nearest(
+            values[rows] = _mean_of_neighbors(
                 distances,
                 self._donors.blocks[v][donors],
                 self._donor_weights[donors],
@@ -308,6 +309,7 @@ def _with_rows(block: Block, rows: np.ndarray, values: np.ndarray | float) -> Bl
         block = block.copy()
         block[rows] = values
         return block
+    # CSR matrices have no fast assignment of rows: build anew from both parts
     n_rows = block.shape[0]
     others = np.setdiff1d(np.arange(n_rows), rows)
     values = np.broadcast_to(values, (len(rows), block.shape[1]))
@@ -330,7 +332,7 @@ def _squared_distances(a: Block, b: Block) -> np.ndarray:
     return pairwise_distances(a, b, metric="sqeuclidean")
 
 
-def _mean_of_nearest(
+def _mean_of_neighbors(
     distances: np.ndarray,
     values: Block,
     weights: np.ndarray,

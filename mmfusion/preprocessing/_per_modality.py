@@ -419,6 +419,7 @@ def _call(
 def _missing_output(transformer: Any, name: str, block: Block) -> np.ndarray:
     """Return the output for a block of which all samples lack the modality."""
     n_samples = block.shape[0]
+    # without names the width is unknown, and missing sequences have none
     if not hasattr(transformer, "get_feature_names_out"):
         return np.full(n_samples, None)
     names = np.array([f"x{j}" for j in range(n_features(block))], dtype=object)
@@ -429,6 +430,7 @@ def _over_samples(out: Block, own: np.ndarray) -> Block:
     """Spread the output for the samples that have a modality over all samples."""
     if is_sequences(out):
         return over_all_samples(out, own, None)
+    # by a product with a selection matrix, which leaves empty rows for missing samples
     if sparse.issparse(out):
         place = np.flatnonzero(own)
         ones = np.ones(len(place), dtype=out.dtype)
@@ -448,5 +450,5 @@ def _names_after(name: str, transformer: Any, before: np.ndarray) -> np.ndarray:
     after = names_out(transformer, own, name)
     if not any(feature.startswith(prefix) for feature in before):
         return np.array(after, dtype=object)
-    # columns of one table may bring the prefix along
+    # columns of one table may have the prefix of their modality
     return np.array([prefix + f.removeprefix(prefix) for f in after], dtype=object)

@@ -169,8 +169,9 @@ def resample(sequence: np.ndarray, n_frames: int) -> np.ndarray:
     times = np.linspace(0, last, n_frames)
     before = times.astype(np.intp)
     weight = (times - before)[:, None]  # lambda of the formula
-    after = np.minimum(before + 1, last)
+    after = np.minimum(before + 1, last)  # at the last frame its weight is 0
     resampled = (1 - weight) * sequence[before] + weight * sequence[after]
+    # a gap makes NaN of frames on both sides, so that its features are computed again
     for j in np.flatnonzero(np.isnan(sequence).any(axis=0)):
         observed = np.flatnonzero(~np.isnan(sequence[:, j]))
         resampled[:, j] = (

@@ -88,6 +88,7 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         out = np.full(
             (len(block), *self._output_shape(name, width)),
             np.nan,
+            # of the observed sequences alone: float32 stays float32
             dtype=np.result_type(*dtypes) if dtypes else float,
         )
         for i, sequence in sequences.items():
@@ -105,6 +106,7 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         return names
 
     def __modality_tags__(self) -> ModalityTags:
+        # statistics and interpolation bridge gaps, so that frames may be NaN
         return ModalityTags(
             sparse=True, missing=True, sequences="allow", takes_nan=lambda name: True
         )

@@ -69,7 +69,7 @@ class Condition:
         return f"with {self.modality!r} degraded by {self.name!r} at level {level:g}"
 
 
-def _finite_score(score: object, metric: str) -> float:
+def _metric_value(score: object, metric: str) -> float:
     """Check that a scorer returned a finite number."""
     value = np.asarray(score)
     if value.size != 1 or value.dtype.kind not in "fiub":
@@ -167,7 +167,7 @@ class Fold:
     def _score(self, model: Any, samples: Modalities) -> dict[str, float]:
         target = self._target(self.test)
         return {
-            metric: _finite_score(scorer(model, samples, *target), metric)
+            metric: _metric_value(scorer(model, samples, *target), metric)
             for metric, scorer in self.study.scorers.items()
         }
 

@@ -17,7 +17,7 @@ def slow_costs(x, y, metric="sqeuclidean"):
 
 
 def slow_dtw(costs, diagonal=1.0, penalty=0.0):
-    """Least cost of a path; diagonal steps weigh as told, but for the first cell."""
+    """Compute the least cost of a path; the first cell has weight 1."""
     n, m = costs.shape
     total = np.full((n + 1, m + 1), np.inf)
     for i in range(n):

@@ -73,7 +73,7 @@ def test_vectors_outside_of_their_arrays_are_found():
 
 @checked
 @pytest.mark.parametrize("metric", LOCAL_METRICS)
-def test_paths_in_strips(metric, monkeypatch):
+def test_paths_by_row_blocks(metric, monkeypatch):
     rng = np.random.default_rng(LOCAL_METRICS.index(metric))
     for _ in range(ROUNDS):
         monkeypatch.setattr(
@@ -98,7 +98,7 @@ def test_paths_in_strips(metric, monkeypatch):
 
 
 @checked
-def test_given_costs_in_strips():
+def test_given_costs_by_row_blocks():
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
         costs = rng.uniform(size=rng.integers(1, 200, 2))

@@ -79,7 +79,7 @@ def test_a_damaged_cache_is_not_used(load, tmp_path, content, suffix):
     assert damaged
     for path in damaged:
         path.write_bytes(content)
-    with pytest.warns(RuntimeWarning, match="or empty the one there is"):
+    with pytest.warns(RuntimeWarning, match="or empty the existing one"):
         assert load().quadruple(3.0) == 12.0
 
 

@@ -172,9 +172,15 @@ WRONG = {
     "frame by frame": (lambda a, b: (a - b) ** 2, "metric .*cdist"),
     "NaN": (lambda a, b: np.full((len(a), len(b)), np.nan), "metric: .* nan"),
     "negative": (lambda a, b: -distance.cdist(a, b), "metric: .* -"),
-    "complex": (lambda a, b: distance.cdist(a, b) + 1j, "what metric returns.*complex"),
-    "text": (lambda a, b: distance.cdist(a, b).astype(str), "metric returns.*text"),
-    "nothing": (lambda a, b: None, "what metric returns is a NoneType"),
+    "complex": (
+        lambda a, b: distance.cdist(a, b) + 1j,
+        "the result of metric.*complex",
+    ),
+    "text": (
+        lambda a, b: distance.cdist(a, b).astype(str),
+        "the result of metric.*text",
+    ),
+    "nothing": (lambda a, b: None, "the result of metric is a NoneType"),
     "masked": (lambda a, b: np.ma.masked_less(distance.cdist(a, b), 9), "nan"),
 }
 
@@ -205,7 +211,7 @@ def test_a_metric_may_return_what_arrays_are_made_from(n):
             x, y, metric=lambda a, b, to=convert: to(distance.cdist(a, b, "cityblock"))
         )
         assert found == expected
-    table = distance.cdist(x, y)  # whatever frames it is asked for
+    table = distance.cdist(x, y)  # for any frames
     assert dtw_distance(x, y, metric=lambda a, b: table) == pytest.approx(
         dtw_distance(table, metric="precomputed")
     )

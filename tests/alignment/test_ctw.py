@@ -26,12 +26,12 @@ from mmfusion.alignment.ctw._projections import (
     count_directions,
     pooled_scatter,
     project,
+    warped,
     weigh_by_likelihood,
 )
 from mmfusion.alignment.ctw._warps import (
     uniform_warp,
     warp_error,
-    warped,
 )
 
 
@@ -175,7 +175,7 @@ def test_fewest_directions_hold_the_energy():
     assert len(correlate(samples, warps, energy=1e-3).correlations) == 1
 
 
-def test_features_that_say_nothing_new_change_no_correlation():
+def test_redundant_features_change_no_correlation():
     samples = random_samples()
     redundant = [
         [x, np.column_stack([y, y[:, 0] - 2 * y[:, 1], np.full(len(y), 7.0)])]
@@ -416,7 +416,7 @@ def test_alternation_takes_the_two_steps_in_turn():
         assert_array_equal(a, b)
 
 
-def test_the_best_alternation_is_kept_and_the_reason_to_stop_told():
+def test_the_best_iterate_and_the_reason_to_stop_are_returned():
     samples, _ = clocked_curves(1, seed=3)
     fits = [fit_ctw(samples, max_iter=n) for n in (1, 2, 5, 100)]
     scores = [fit.score for fit in fits]

@@ -78,7 +78,7 @@ def test_the_cost_is_that_of_the_textbook(shape, metric, pattern, diagonal):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_path_costs_what_is_told(shape):
+def test_the_path_has_the_cost_that_is_returned(shape):
     x, y = make(*shape)
     found = dtw_path(x, y)
     assert along(slow_costs(x, y), found.path) == pytest.approx(found.cost, rel=1e-9)

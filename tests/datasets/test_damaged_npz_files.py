@@ -1,4 +1,4 @@
-"""Damaged and crafted npz files are refused by name, or give the data saved."""
+"""Damaged and crafted npz files are refused, or load with the saved data."""
 
 import errno
 import io
@@ -21,7 +21,7 @@ EYE = np.eye(2)
 
 @pytest.fixture
 def saved(tmp_path):
-    """A file with every kind of array, and what was saved."""
+    """Save a file with every kind of array; return its path and the saved data."""
     rng = np.random.default_rng(0)
     X = Modalities(
         {
@@ -99,7 +99,7 @@ def test_a_file_cut_short_is_refused(saved):
 @pytest.mark.parametrize(
     "content", [b"", b"PK", bytes(range(256)), b"\0" * 5000, b"PK\5\6" + bytes(18)]
 )
-def test_what_is_no_npz_file_is_refused(tmp_path, content):
+def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "file.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"file\.npz"):
         load_npz(tmp_path / "file.npz")
@@ -182,14 +182,14 @@ def test_lengths_that_overflow_are_refused(tmp_path, lengths, suffix):
         load_npz(tmp_path / "file.npz")
 
 
-def test_lengths_of_a_small_type_add_up(tmp_path):
+def test_lengths_of_a_small_type_are_summed_without_overflow(tmp_path):
     lengths = np.full(5, 100, dtype=np.int8)
     np.savez(tmp_path / "file.npz", frames=np.ones((500, 2)), lengths=lengths)
     assert load_npz(tmp_path / "file.npz").data.shape == (5, 1)
 
 
 def npy(shape, dtype="<f8", data=b"", header=None):
-    """The bytes of an npy file with a header of our own."""
+    """Return the bytes of an npy file with a given header."""
     text = header or f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}}}"
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode() + data
 
@@ -240,7 +240,7 @@ def test_members_that_are_no_arrays_are_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_two_arrays_of_one_name_are_refused(tmp_path):
+def test_two_arrays_with_the_same_name_are_refused(tmp_path):
     path = tmp_path / "file.npz"
     with zipfile.ZipFile(path, "w") as archive:
         for _ in range(2):
@@ -250,7 +250,7 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
 
 
 def patched(content, signature, offset, code, value):
-    """The same bytes with a field of every record of a zip file changed."""
+    """Return the bytes of a zip file with a field of every record changed."""
     content = bytearray(content)
     start = content.find(signature)
     while start >= 0:

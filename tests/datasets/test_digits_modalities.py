@@ -1,4 +1,4 @@
-"""The four descriptions of the bundled digits, against their definitions."""
+"""The four modalities of the bundled digits, compared with their definitions."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_profiles_are_projections_and_distances_to_the_outline(digits):
 
 
 def zernike_by_jacobi(image):
-    """Through R_nm(r) = (-1)^k r^m P_k^(m, 0)(1 - 2 r^2), k = (n - m)/2."""
+    """Use R_nm(r) = (-1)^k r^m P_k^(m, 0)(1 - 2 r^2) with k = (n - m)/2."""
     magnitudes = []
     for n in range(9):
         for m in range(n % 2, n + 1, 2):
@@ -97,7 +97,7 @@ def test_zernike_magnitudes_follow_the_jacobi_polynomials(digits):
 
 
 def error_of_6_against_9(digits, modality):
-    """Share that lies nearer to the mean of the other digit."""
+    """Return the share of images that are nearer to the mean of the other digit."""
     X = {d: digits.data[modality][digits.target == d] for d in (6, 9)}
     wrong = [
         np.linalg.norm(X[own] - X[own].mean(axis=0), axis=1)

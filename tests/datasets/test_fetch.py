@@ -1,4 +1,4 @@
-"""Downloads, served from a local server: checked by hash, kept, parsed."""
+"""Downloads from a local server: verification by hash, caching, parsing."""
 
 import sys
 import threading
@@ -27,11 +27,11 @@ FETCHERS = [
 
 
 class Server(ThreadingHTTPServer):
-    """A mirror of public repositories that remembers what was asked for."""
+    """A mirror of public repositories that records the requested paths."""
 
     def __init__(self, folder):
         super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-        self.asked = []
+        self.requested = []
         self.answer = None  # instead of the file
         self.refuses = self.promises = False
         self.n_sent = 0
@@ -43,7 +43,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(SimpleHTTPRequestHandler):
     def do_GET(self):
-        self.server.asked.append(self.path)
+        self.server.requested.append(self.path)
         self.path = "/" + self.path.rpartition("/")[2]  # the folder here is flat
         if self.server.refuses:
             self.send_error(404)
@@ -57,7 +57,7 @@ class Handler(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def send_other(self):
-        with suppress(OSError):  # when the client has gone
+        with suppress(OSError):  # when the client has disconnected
             for piece in self.server.answer:
                 self.wfile.write(piece)
                 self.server.n_sent += len(piece)
@@ -87,7 +87,7 @@ def server(shared_data, monkeypatch):
 
 @pytest.fixture
 def other_server(tmp_path, monkeypatch):
-    """A server that sends something else."""
+    """A server that sends another content."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with running(tmp_path) as server:
         yield server
@@ -116,18 +116,18 @@ def test_fetched_data_equal_the_npz_of_the_same_source(
 def test_a_second_call_does_not_download_again(server, tmp_path, fetch, name, n_files):
     options = dict(data_home=tmp_path, base_url=server.url)
     first = fetch(**options)
-    assert len(set(server.asked)) == len(server.asked) == n_files
+    assert len(set(server.requested)) == len(server.requested) == n_files
     X, y = fetch(return_X_y=True, **options)
-    assert len(server.asked) == n_files
+    assert len(server.requested) == n_files
     assert first.data == X
     np.testing.assert_array_equal(y, first.target)
     offline = fetch(data_home=tmp_path, download_if_missing=False)
     assert offline.data == X
 
 
-def test_files_are_asked_for_by_repository_commit_and_path(server, tmp_path):
+def test_files_are_requested_by_repository_commit_and_path(server, tmp_path):
     fetch_msrcv1(data_home=tmp_path, base_url=server.url + "/")
-    assert server.asked == [
+    assert server.requested == [
         "/youweiliang/Multi-view_Clustering/"
         "838536e3118c19782358b2550bbee6119baa90bd/data/MSRC_v1.mat"
     ]
@@ -137,8 +137,8 @@ def files_in(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("content", [b"", b"not what was asked for", bytes(N_BYTES)])
-def test_a_file_with_another_hash_is_refused_and_not_kept(
+@pytest.mark.parametrize("content", [b"", b"not the requested file", bytes(N_BYTES)])
+def test_a_file_with_another_hash_is_refused_and_discarded(
     other_server, tmp_path, content
 ):
     other_server.answer = [content]
@@ -150,7 +150,7 @@ def test_a_file_with_another_hash_is_refused_and_not_kept(
     assert files_in(tmp_path) == []
 
 
-def test_a_download_that_is_cut_short_is_not_kept(other_server, tmp_path):
+def test_a_truncated_download_is_discarded(other_server, tmp_path):
     other_server.answer, other_server.promises = [bytes(1000)], True
     with pytest.raises(OSError, match=r"cannot download .*MSRC_v1.mat.*give base_url="):
         fetch_msrcv1(data_home=tmp_path, base_url=other_server.url)
@@ -164,7 +164,7 @@ def test_a_download_stops_at_the_known_size(other_server, tmp_path):
     ):
         fetch_msrcv1(data_home=tmp_path, base_url=other_server.url)
     assert files_in(tmp_path) == []
-    assert other_server.n_sent < 2**26  # what is on its way when the client leaves
+    assert other_server.n_sent < 2**26  # data in transit when the client disconnects
 
 
 @pytest.mark.parametrize(
@@ -184,19 +184,21 @@ def test_odd_options_are_refused(tmp_path, fetch, options, error, match):
         fetch(**{"data_home": tmp_path, **options})
 
 
-def test_a_full_disk_is_told_with_the_remedy(server, small_disk):
+def test_the_error_of_a_full_disk_names_the_remedy(server, small_disk):
     with pytest.raises(OSError, match=r"MSRC_v1.mat'.* the disk is full; free some"):
         fetch_msrcv1(data_home=small_disk, base_url=server.url)
     assert files_in(small_disk) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told_with_the_remedy(server, tmp_path):
+def test_the_error_of_a_folder_that_cannot_be_created_names_the_remedy(
+    server, tmp_path
+):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match=r"cannot write .*file.* give another path"):
         fetch_msrcv1(data_home=tmp_path / "file", base_url=server.url)
 
 
-def test_a_file_damaged_on_disk_is_told_or_downloaded_again(server, tmp_path):
+def test_a_file_damaged_on_disk_is_reported_or_downloaded_again(server, tmp_path):
     options = dict(data_home=tmp_path, base_url=server.url)
     whole = fetch_msrcv1(**options)
     (path,) = files_in(tmp_path)
@@ -204,16 +206,16 @@ def test_a_file_damaged_on_disk_is_told_or_downloaded_again(server, tmp_path):
     with pytest.raises(OSError, match=r"MSRC_v1.mat is damaged, and download_if"):
         fetch_msrcv1(download_if_missing=False, **options)
     assert fetch_msrcv1(**options).data == whole.data
-    assert len(server.asked) == 2
+    assert len(server.requested) == 2
 
 
-def test_a_missing_file_is_told_with_its_size_and_address(tmp_path):
+def test_the_error_of_a_missing_file_names_its_size_and_address(tmp_path):
     message = r"100leaves.mat is missing.*1078353 bytes.*https://.*cshaowang/gmc"
     with pytest.raises(OSError, match=message):
         fetch_100leaves(data_home=tmp_path, download_if_missing=False)
 
 
-def test_a_server_without_the_file_is_told_with_the_remedy(server, tmp_path):
+def test_the_error_of_a_server_without_the_file_names_the_remedy(server, tmp_path):
     server.refuses = True
     with pytest.raises(OSError, match=r"cannot download .*404.*give base_url= of a"):
         fetch_msrcv1(data_home=tmp_path, base_url=server.url)
@@ -237,7 +239,7 @@ def test_the_folder_is_pooch_s_cache_by_default(tmp_path, monkeypatch):
         fetch_msrcv1(download_if_missing=False)
 
 
-def test_without_pooch_the_remedy_is_told(tmp_path, monkeypatch):
+def test_the_error_without_pooch_names_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(ImportError, match=r'pip install "mmfusion\[datasets\]"'):
         fetch_msrcv1(data_home=tmp_path)

@@ -1,4 +1,4 @@
-"""Clusters shared by modalities: what the generator promises."""
+"""Properties of generated clusters that are common to all modalities."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_the_same_seed_gives_the_same_data():
     assert make_multimodal_blobs(random_state=4)[0] != first[0]
 
 
-def test_widths_names_and_dtype_are_as_asked():
+def test_widths_names_and_dtype_are_those_of_the_options():
     X, y = make_multimodal_blobs(
         7,
         {"audio": 3, "video": 5},
@@ -49,7 +49,7 @@ def test_without_noise_a_sample_is_its_cluster_center_in_every_modality():
         np.testing.assert_array_equal(X[name], np.array(center)[y])
 
 
-def test_modalities_have_their_own_noise_and_share_nothing_but_the_cluster():
+def test_modalities_are_independent_given_the_cluster():
     X, y, centers = make_multimodal_blobs(
         20_000, (2, 2), cluster_std=[1.0, 4.0], random_state=0, return_centers=True
     )
@@ -60,7 +60,7 @@ def test_modalities_have_their_own_noise_and_share_nothing_but_the_cluster():
 
 
 @pytest.mark.parametrize("width", [1, 10, 300])
-def test_centers_are_ten_apart_in_quadratic_mean_whatever_the_width(width):
+def test_centers_have_a_root_mean_square_distance_of_ten_for_any_width(width):
     _, _, centers = make_multimodal_blobs(
         1, (width,), centers=2000, random_state=0, return_centers=True
     )
@@ -68,7 +68,7 @@ def test_centers_are_ten_apart_in_quadratic_mean_whatever_the_width(width):
     assert np.sqrt(((odd - even) ** 2).sum(axis=1).mean()) == pytest.approx(10, 0.05)
 
 
-def test_returned_centers_can_be_given_back():
+def test_returned_centers_can_be_used_as_centers():
     X, _, centers = make_multimodal_blobs(cluster_std=0, return_centers=True)
     assert X.names == tuple(centers)
     again, y = make_multimodal_blobs(centers=centers, cluster_std=0)
@@ -88,7 +88,7 @@ def test_noise_features_have_the_scale_of_the_others_but_no_cluster():
     assert spread[1] < 0.05 * spread[0]
 
 
-def test_a_louder_modality_tells_less_of_the_clusters():
+def test_a_noisier_modality_separates_the_clusters_less():
     X, y = make_multimodal_blobs(300, (5, 5), cluster_std=(1, 8), random_state=0)
     quiet, loud = (
         adjusted_rand_score(y, KMeans(3, n_init=5, random_state=0).fit_predict(b))
@@ -102,7 +102,9 @@ def test_a_louder_modality_tells_less_of_the_clusters():
     st.lists(st.floats(0, 1), min_size=1, max_size=4),
     st.integers(0, 100),
 )
-def test_missing_shares_hold_and_no_sample_lacks_everything(n_samples, rates, seed):
+def test_missing_shares_are_exact_and_no_sample_lacks_all_modalities(
+    n_samples, rates, seed
+):
     n_missing = [round(rate * n_samples) for rate in rates]
     options = dict(missing_rate=rates, random_state=seed)
     if sum(n_missing) > n_samples * (len(rates) - 1):
@@ -138,6 +140,6 @@ def test_a_scalar_rate_holds_for_every_modality():
         (dict(n_samples=0), "n_samples=0"),
     ],
 )
-def test_unfit_options_are_refused_with_what_was_found(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make_multimodal_blobs(**options)

@@ -1,4 +1,4 @@
-"""Sequences with unequal clocks: the known alignment and what else is promised."""
+"""Properties of generated sequences with different clocks and a known alignment."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def warped(X, paths, v, i):
 
 
 def unexplained(target, predictor):
-    """Share of the variance that no linear map of the predictor explains."""
+    """Return the share of variance that no linear map of the predictor explains."""
     predictor = np.column_stack([predictor, np.ones(len(predictor))])
     residual = target - predictor @ np.linalg.lstsq(predictor, target, rcond=None)[0]
     return (residual**2).sum() / ((target - target.mean(axis=0)) ** 2).sum()
@@ -58,7 +58,7 @@ def test_every_path_runs_from_the_first_frame_to_the_last_by_steps_of_one_at_mos
             assert np.isin(np.diff(path), [0, 1]).all()
 
 
-def test_missing_shares_hold_and_no_sample_lacks_everything():
+def test_missing_shares_are_exact_and_no_sample_lacks_all_modalities():
     X, _, _ = make_multimodal_sequences(
         20, {"a": 1, "b": 1}, missing_rate={"a": 0.75, "b": 0.25}, random_state=0
     )
@@ -66,7 +66,7 @@ def test_missing_shares_hold_and_no_sample_lacks_everything():
     assert X.observed.any(axis=1).all()
 
 
-def test_names_widths_and_class_sizes_are_as_asked():
+def test_names_widths_and_class_sizes_are_those_of_the_options():
     X, y, _ = make_multimodal_sequences(
         7, {"audio": 3, "video": 5}, n_classes=3, n_noise_features=[2, 0]
     )
@@ -76,14 +76,14 @@ def test_names_widths_and_class_sizes_are_as_asked():
     assert sorted(np.bincount(y)) == [2, 2, 3]
 
 
-def test_with_all_frames_kept_the_alignment_is_the_diagonal():
+def test_with_all_frames_recorded_the_alignment_is_the_diagonal():
     X, _, paths = make_multimodal_sequences(3, n_frames=30, frame_rates=(1, 1))
     assert {e.shape[0] for block in X.blocks for e in block} == {30}
     np.testing.assert_array_equal(paths - np.arange(30)[:, None], 0)
 
 
 @pytest.mark.parametrize("nonlinear", [False, True])
-def test_modalities_see_the_same_hidden_movement(nonlinear):
+def test_modalities_depend_on_the_same_latent_trajectory(nonlinear):
     X, _, _ = make_multimodal_sequences(
         6,
         (4, 7),
@@ -95,7 +95,7 @@ def test_modalities_see_the_same_hidden_movement(nonlinear):
     )
     features = np.hstack([np.vstack(list(block)) for block in X.blocks])
     np.testing.assert_allclose(features.std(axis=0), 1)
-    # a linear map of two hidden coordinates has rank 2, a bent one more
+    # a linear map of two latent coordinates has rank 2, a nonlinear one more
     rank = np.linalg.matrix_rank(features, tol=1e-8 * len(features))
     assert (rank > 2) if nonlinear else (rank == 2)
 
@@ -113,7 +113,7 @@ def test_along_the_true_path_one_modality_explains_the_other():
             for s in (X.blocks[0][i], X.blocks[1][i])
         )
         uniform.append(unexplained(a, b))
-    assert max(true) < 0.01  # not 0: the two keep different moments
+    assert max(true) < 0.01  # not 0: the two record different points of time
     assert np.mean(uniform) > 10 * np.mean(true)
 
 
@@ -139,7 +139,7 @@ def test_samples_of_a_class_differ_by_their_own_deviation_and_noise_only():
     assert np.abs(np.diff(of_class, axis=1)).max() < 0.5  # smooth
 
 
-def test_noise_features_know_nothing_of_the_movement():
+def test_noise_features_are_independent_of_the_trajectory():
     X, _, _ = make_multimodal_sequences(
         10, (2, 2), n_noise_features=2, n_frames=500, frame_rates=(1, 1), random_state=0
     )
@@ -149,7 +149,7 @@ def test_noise_features_know_nothing_of_the_movement():
     assert unexplained(noise, features[:, [0, 1, 4, 5]]) > 0.99
 
 
-def test_frame_rates_tell_how_many_frames_are_kept():
+def test_frame_rates_are_the_shares_of_recorded_frames():
     X, _, _ = make_multimodal_sequences(
         50, (1,), n_frames=500, frame_rates=(0.4, 0.6), random_state=0
     )
@@ -172,6 +172,6 @@ def test_frame_rates_tell_how_many_frames_are_kept():
         (dict(missing_rate=0.6), "add up to at most 1"),
     ],
 )
-def test_unfit_options_are_refused_with_what_was_found(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make_multimodal_sequences(**options)

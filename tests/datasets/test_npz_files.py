@@ -1,4 +1,4 @@
-"""Saving and loading npz files: what goes in comes out, and nothing runs."""
+"""Saving and loading npz files: a lossless round trip without running code."""
 
 import pickle
 
@@ -43,13 +43,13 @@ def round_trip(tmp_path, X, *args, **kwargs):
     return load_npz(tmp_path / "file.npz")
 
 
-def test_the_real_data_sets_are_all_spoken_for(shared_data):
+def test_all_real_data_sets_are_tested(shared_data):
     found = {path.stem for path in shared_data.glob("*.npz")}
     assert found == {*TABLES, *SEQUENCES, *OTHER_LAYOUTS}
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_real_tables_load_as_they_are(shared_data, name):
+def test_real_tables_are_loaded_unchanged(shared_data, name):
     loaded = load_npz(shared_data / f"{name}.npz")
     with np.load(shared_data / f"{name}.npz") as raw:
         assert loaded.data.names == tuple(raw["view_names"])
@@ -65,13 +65,13 @@ def test_real_tables_load_as_they_are(shared_data, name):
             assert loaded.target_names is None
 
 
-def test_keys_that_this_layout_does_not_use_are_passed_on(shared_data):
+def test_keys_outside_the_layout_are_extra_arrays(shared_data):
     loaded = load_npz(shared_data / "mosi_context_3v.npz")
     assert loaded.extra["lengths"].sum() == len(loaded.data)
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
-def test_real_sequences_load_as_they_are(shared_data, name):
+def test_real_sequences_are_loaded_unchanged(shared_data, name):
     loaded = load_npz(shared_data / f"{name}.npz")
     with np.load(shared_data / f"{name}.npz") as raw:
         np.testing.assert_array_equal(loaded.target, raw["y"])
@@ -154,7 +154,7 @@ def draw_block(rng, kind, n_samples):
     st.booleans(),
     st.integers(0, 1000),
 )
-def test_what_is_saved_is_what_is_loaded(
+def test_loaded_data_equal_the_saved_ones(
     tmp_path_factory, kinds, n_samples, masked, seed
 ):
     rng = np.random.default_rng(seed)
@@ -169,7 +169,7 @@ def test_what_is_saved_is_what_is_loaded(
     np.testing.assert_array_equal(loaded.target, y)
 
 
-def test_sequences_with_one_clock_lie_side_by_side(tmp_path):
+def test_sequences_with_a_common_clock_are_stored_in_one_array(tmp_path):
     lengths = [3, 1, 4]
     X = Modalities(
         {
@@ -185,7 +185,7 @@ def test_sequences_with_one_clock_lie_side_by_side(tmp_path):
         assert raw["view_of_channel"].tolist() == [0, 0, 1]
 
 
-def test_sequences_with_unequal_clocks_lie_apart(tmp_path):
+def test_sequences_with_different_clocks_are_stored_by_modality(tmp_path):
     X, y, paths = make_multimodal_sequences(5, missing_rate=0.4, random_state=0)
     loaded = round_trip(tmp_path, X, y, extra={"paths": paths})
     assert loaded.data == X
@@ -197,7 +197,7 @@ def test_sequences_with_unequal_clocks_lie_apart(tmp_path):
         assert len(raw["frames_0"]) == sum(n for n in raw["lengths_0"] if n > 0)
 
 
-def test_sparse_modalities_come_back_sparse_and_dense_ones_dense(tmp_path):
+def test_sparse_and_dense_modalities_keep_their_kind(tmp_path):
     X = Modalities({"words": sparse.eye(4, 1000, format="csc"), "all": np.eye(4)})
     loaded = round_trip(tmp_path, X).data
     assert isinstance(loaded["words"], sparse.csr_array)
@@ -205,7 +205,7 @@ def test_sparse_modalities_come_back_sparse_and_dense_ones_dense(tmp_path):
     assert loaded == X
 
 
-def test_saving_leaves_the_data_alone(tmp_path):
+def test_saving_does_not_change_the_data(tmp_path):
     words = sparse.csr_array(([1.0, 2.0, 3.0], [1, 0, 1], [0, 3]), shape=(1, 2))
     before = pickle.dumps(words)
     loaded = round_trip(tmp_path, [words]).data.blocks[0]
@@ -220,7 +220,7 @@ def test_memmaps_and_unordered_arrays_are_saved(tmp_path):
     assert round_trip(tmp_path, X).data == X
 
 
-def test_a_mask_over_values_is_kept(tmp_path):
+def test_a_mask_over_values_is_restored(tmp_path):
     X = Modalities([np.eye(2), np.eye(2)], observed=np.array([[True, False]] * 2))
     loaded = round_trip(tmp_path, X).data
     np.testing.assert_array_equal(loaded.observed, X.observed)
@@ -231,7 +231,7 @@ def test_a_mask_over_values_is_kept(tmp_path):
     "labels",
     [["c", "a", "b"], [3, 1, 2], [0.5, 1.5, 2.5], pd.date_range("2020", periods=3)],
 )
-def test_row_labels_come_back(tmp_path, labels):
+def test_row_labels_are_restored(tmp_path, labels):
     X = Modalities([np.arange(6.0).reshape(3, 2)])
     X.index = labels
     loaded = round_trip(tmp_path, X, pd.Series([0, 1, 0], index=X.index)).data
@@ -248,7 +248,7 @@ def test_row_labels_of_several_levels_cannot_be_saved(tmp_path):
         save_npz(tmp_path / "file.npz", X)
 
 
-def test_target_names_source_and_extra_arrays_come_back(tmp_path):
+def test_target_names_source_and_extra_arrays_are_restored(tmp_path):
     loaded = round_trip(
         tmp_path,
         [np.eye(2)],
@@ -274,13 +274,13 @@ def test_a_file_without_target_has_none(tmp_path):
     assert loaded.extra == {}
 
 
-def test_the_path_is_taken_as_it_is(tmp_path):
+def test_no_suffix_is_appended_to_the_path(tmp_path):
     save_npz(str(tmp_path / "no_suffix"), [np.eye(2)])
     assert [p.name for p in tmp_path.iterdir()] == ["no_suffix"]
     assert load_npz(str(tmp_path / "no_suffix")).data.shape == (2, 1)
 
 
-def test_unfit_names_are_mended(tmp_path):
+def test_invalid_names_are_replaced(tmp_path):
     given = ["a__b", "a_b", "", "a_b", "ok"]
     views = {f"view_{v}": np.eye(2) for v in range(5)}
     np.savez(tmp_path / "names.npz", view_names=given, **views)
@@ -335,13 +335,13 @@ EYE = np.eye(2)
         (dict(view_0=EYE, row_labels=["a"]), "row labels have shape"),
     ],
 )
-def test_files_that_contradict_themselves_are_refused(tmp_path, arrays, message):
+def test_inconsistent_files_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "file.npz", **arrays)
     with pytest.raises(ValueError, match=f"file.npz: .*{message}"):
         load_npz(tmp_path / "file.npz")
 
 
-def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
         load_npz(tmp_path / "nowhere.npz")
 
@@ -390,7 +390,7 @@ def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
         (EYE, {}, TypeError, "from_table"),
     ],
 )
-def test_what_cannot_be_saved_is_refused_and_leaves_the_old_file(
+def test_data_that_cannot_be_saved_are_refused_and_the_old_file_remains(
     tmp_path, X, options, error, message
 ):
     old = round_trip(tmp_path, [np.arange(6.0).reshape(3, 2)], [0, 1, 2])
@@ -401,7 +401,7 @@ def test_what_cannot_be_saved_is_refused_and_leaves_the_old_file(
 
 
 @pytest.mark.parametrize("path", [None, 3, "", "a\0b"])
-def test_what_is_no_path_is_refused(path):
+def test_invalid_paths_are_refused(path):
     with pytest.raises((TypeError, ValueError), match="path"):
         save_npz(path, [EYE])
     with pytest.raises((TypeError, ValueError), match="path"):

@@ -94,7 +94,7 @@ def test_stability_is_one_for_equal_runs_and_never_negative():
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
 def test_silhouette_is_that_of_sklearn_over_runs(kind):
     block, labels = clustered()
-    labels[:, 2] = 0  # one cluster: nothing is told apart
+    labels[:, 2] = 0  # one cluster: no clusters are distinguished
     found = _clustering_quality.silhouette(
         kind(block), labels, np.random.RandomState(0)
     )

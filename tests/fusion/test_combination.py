@@ -20,45 +20,48 @@ from mmfusion.fusion.combination import (
 SEEDS = st.integers(0, 2**16)
 
 
-def opinions(seed, n_parts=4, n_samples=12, n_classes=3):
+def opinions(seed, n_branches=4, n_samples=12, n_classes=3):
     """Probabilities, and weights of which a third is 0."""
     rng = np.random.default_rng(seed)
-    said = rng.dirichlet(np.ones(n_classes), (n_parts, n_samples))
-    weights = rng.random((n_samples, n_parts))
+    predictions = rng.dirichlet(np.ones(n_classes), (n_branches, n_samples))
+    weights = rng.random((n_samples, n_branches))
     weights *= rng.random(weights.shape) > 1 / 3
     weights[~weights.any(axis=1), 0] = 1.0
-    return said, weights
+    return predictions, weights
 
 
 @given(SEEDS)
-def test_the_mean_is_that_of_what_each_says(seed):
-    said, weights = opinions(seed)
+def test_the_mean_is_the_weighted_mean_of_predictions(seed):
+    predictions, weights = opinions(seed)
     expected = [
-        np.average(said[:, i], axis=0, weights=weights[i]) for i in range(len(weights))
+        np.average(predictions[:, i], axis=0, weights=weights[i])
+        for i in range(len(weights))
     ]
-    np.testing.assert_allclose(_opinion_pools.weighted_mean(said, weights), expected)
+    np.testing.assert_allclose(
+        _opinion_pools.weighted_mean(predictions, weights), expected
+    )
 
 
 @given(SEEDS)
 def test_votes_are_counted(seed):
-    said, weights = opinions(seed)
-    shares = _opinion_pools.weighted_mean(_opinion_pools.votes(said), weights)
+    predictions, weights = opinions(seed)
+    shares = _opinion_pools.weighted_mean(_opinion_pools.votes(predictions), weights)
     for i, row in enumerate(shares):
         count = np.zeros(3)
         for v in range(4):
-            count[np.argmax(said[v, i])] += weights[i, v]
+            count[np.argmax(predictions[v, i])] += weights[i, v]
         np.testing.assert_allclose(row, count / count.sum())
 
 
 @given(SEEDS)
 def test_the_log_pool_is_the_product_over_the_prior(seed):
-    said, weights = opinions(seed)
+    predictions, weights = opinions(seed)
     prior = np.array([0.5, 0.3, 0.2])
-    pooled = _opinion_pools.log_opinion_pool(said, weights, prior)
+    pooled = _opinion_pools.log_opinion_pool(predictions, weights, prior)
     for i, row in enumerate(pooled):
         product = prior.copy()
         for v in range(4):
-            product *= (np.maximum(said[v, i], 1e-6) / prior) ** weights[i, v]
+            product *= (np.maximum(predictions[v, i], 1e-6) / prior) ** weights[i, v]
         np.testing.assert_allclose(row, product / product.sum(), rtol=1e-9)
 
 
@@ -67,46 +70,50 @@ def test_the_log_pool_of_independent_gaussians_is_the_posterior():
     prior, means = np.array([0.7, 0.3]), np.array([-1.0, 1.0])
     x = rng.normal(size=(2, 50))
     likelihoods = norm.pdf(x[:, :, None], means)
-    said = likelihoods * prior
-    said /= said.sum(axis=2, keepdims=True)
+    predictions = likelihoods * prior
+    predictions /= predictions.sum(axis=2, keepdims=True)
     exact = prior * likelihoods.prod(axis=0)
     exact /= exact.sum(axis=1, keepdims=True)
-    pooled = _opinion_pools.log_opinion_pool(said, np.ones((50, 2)), prior)
+    pooled = _opinion_pools.log_opinion_pool(predictions, np.ones((50, 2)), prior)
     np.testing.assert_allclose(pooled, exact, rtol=1e-6)
 
 
 def test_the_log_pool_of_nothing_is_the_prior():
-    said, weights = opinions(0)
+    predictions, weights = opinions(0)
     prior = np.array([0.5, 0.3, 0.2])
-    pooled = _opinion_pools.log_opinion_pool(said, np.zeros_like(weights), prior)
+    pooled = _opinion_pools.log_opinion_pool(predictions, np.zeros_like(weights), prior)
     np.testing.assert_allclose(pooled, np.tile(prior, (12, 1)))
 
 
 def test_a_class_that_cannot_be_stays_so_in_the_log_pool():
-    said, weights = opinions(0)
-    pooled = _opinion_pools.log_opinion_pool(said, weights, np.array([0.6, 0.4, 0.0]))
+    predictions, weights = opinions(0)
+    pooled = _opinion_pools.log_opinion_pool(
+        predictions, weights, np.array([0.6, 0.4, 0.0])
+    )
     np.testing.assert_array_equal(pooled[:, 2], 0)
 
 
 @given(SEEDS, st.integers(1, 6))
-def test_the_median_with_equal_weights_is_the_median_of_what_is_there(seed, n_parts):
+def test_the_median_with_equal_weights_is_the_median_of_observed_predictions(
+    seed, n_branches
+):
     rng = np.random.default_rng(seed)
-    said = rng.integers(0, 4, (n_parts, 20, 2)).astype(float)  # with ties
-    there = rng.random((20, n_parts)) > 0.3
-    there[~there.any(axis=1), 0] = True
-    medians = _opinion_pools.weighted_median(said, there * 0.7)
-    expected = [np.median(said[there[i], i], axis=0) for i in range(20)]
+    predictions = rng.integers(0, 4, (n_branches, 20, 2)).astype(float)  # with ties
+    observed = rng.random((20, n_branches)) > 0.3
+    observed[~observed.any(axis=1), 0] = True
+    medians = _opinion_pools.weighted_median(predictions, observed * 0.7)
+    expected = [np.median(predictions[observed[i], i], axis=0) for i in range(20)]
     np.testing.assert_allclose(medians, expected)
 
 
 @given(SEEDS)
 def test_a_weight_of_the_median_counts_copies(seed):
     rng = np.random.default_rng(seed)
-    said = rng.normal(size=(3, 10, 1))
+    predictions = rng.normal(size=(3, 10, 1))
     counts = rng.integers(0, 4, (10, 3)) + np.eye(3, dtype=int)[0]
-    medians = _opinion_pools.weighted_median(said, counts.astype(float))
+    medians = _opinion_pools.weighted_median(predictions, counts.astype(float))
     for i, median in enumerate(medians):
-        copies = np.repeat(said[:, i, 0], counts[i])
+        copies = np.repeat(predictions[:, i, 0], counts[i])
         assert median[0] == pytest.approx(np.median(copies))
 
 
@@ -152,17 +159,19 @@ def test_an_error_covariance_from_two_samples_can_be_inverted():
     assert np.linalg.eigvalsh(covariance)[0] > 0
 
 
-def test_stacking_inputs_are_filled_and_told():
-    said, _ = opinions(0, n_parts=2, n_samples=3)
+def test_missing_stacking_features_are_filled_and_indicated():
+    predictions, _ = opinions(0, n_branches=2, n_samples=3)
     observed = np.array([[1, 1], [1, 0], [0, 1]], dtype=bool)
     default = np.array([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
     inputs = _opinion_pools.stacking_features(
-        said, observed, default, np.array([True, False])
+        predictions, observed, default, np.array([True, False])
     )
     assert inputs.shape == (3, 7)
-    np.testing.assert_array_equal(inputs[0], [*said[0, 0], *said[1, 0], 0])
-    np.testing.assert_array_equal(inputs[1], [*said[0, 1], *default[1], 0])
-    np.testing.assert_array_equal(inputs[2], [*default[0], *said[1, 2], 1])
+    np.testing.assert_array_equal(
+        inputs[0], [*predictions[0, 0], *predictions[1, 0], 0]
+    )
+    np.testing.assert_array_equal(inputs[1], [*predictions[0, 1], *default[1], 0])
+    np.testing.assert_array_equal(inputs[2], [*default[0], *predictions[1, 2], 1])
 
 
 # Weights
@@ -183,8 +192,10 @@ def test_skill_is_the_share_of_the_loss_avoided():
 
 
 def test_confidence_falls_from_certainty_to_ignorance():
-    said = np.array([[1.0, 0, 0], [0.9, 0.1, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]])
-    found = _sample_weights.certainty(said)
+    predictions = np.array(
+        [[1.0, 0, 0], [0.9, 0.1, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]]
+    )
+    found = _sample_weights.certainty(predictions)
     assert found[0] == pytest.approx(1, abs=1e-4)
     assert np.all(np.diff(found) < 0)
     assert found[-1] == pytest.approx(0.001)
@@ -217,12 +228,12 @@ def test_a_sigmoid_undoes_too_much_certainty():
     truth = (rng.random(4000) < 0.5).astype(int)
     x = rng.normal(size=4000) + truth
     certain = 1 / (1 + np.exp(-5 * (x - 0.5)))  # the posterior has slope 1
-    said = np.column_stack([1 - certain, certain])
-    scores, rows = _calibration.log_odds(said), np.eye(2)[truth]
+    predictions = np.column_stack([1 - certain, certain])
+    scores, rows = _calibration.log_odds(predictions), np.eye(2)[truth]
     calibrator = _calibration.fit_calibrator(scores, rows, "sigmoid")
     calibrated = calibrator.apply(scores)
     assert calibrator.maps[0].slope == pytest.approx(1 / 5, rel=0.1)
-    assert log_loss(truth, calibrated) < log_loss(truth, said)
+    assert log_loss(truth, calibrated) < log_loss(truth, predictions)
 
 
 class Scores(ClassifierMixin, BaseEstimator):

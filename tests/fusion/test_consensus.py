@@ -25,8 +25,8 @@ def rng():
     return np.random.RandomState(0)
 
 
-def combine(how, base, n_clusters=3, n_landmarks=1000):
-    match how:
+def combine(method, base, n_clusters=3, n_landmarks=1000):
+    match method:
         case "hbgf":
             return _consensus.hbgf(base, n_clusters, rng())
         case "coassociation":
@@ -34,7 +34,7 @@ def combine(how, base, n_clusters=3, n_landmarks=1000):
     return _consensus.vote(base, n_clusters)
 
 
-HOWS = ["hbgf", "coassociation", "vote"]
+METHODS = ["hbgf", "coassociation", "vote"]
 
 
 def with_soft(base, seed=0):
@@ -132,7 +132,7 @@ def test_the_heavier_side_wins_a_vote():
     assert found[0] == found[9]
 
 
-def test_a_run_of_weight_zero_has_no_say_in_a_vote():
+def test_a_run_of_weight_zero_has_no_influence_on_a_vote():
     base, _ = slow.noisy_base(sizes=(3, 3, 3, 3, 3), noise=0.3)
     muted = replace(base, weights=np.array([0, 1, 1.1, 0, 0.9]))
     rest = BaseClusterings(
@@ -198,7 +198,7 @@ def test_k_means_on_some_of_the_samples_gives_the_same_partition(monkeypatch):
     np.testing.assert_array_equal(part, consensus.assign(base))
 
 
-def test_agreement_on_more_clusters_than_asked_for_is_cut_between_them():
+def test_agreement_on_more_clusters_than_required_is_cut_between_them():
     agreed = np.repeat(np.arange(5), 6)
     base = BaseClusterings(np.tile(agreed[:, None], (1, 3)), np.full(3, 5), np.ones(3))
     for n_clusters in (2, 5, 9):
@@ -209,7 +209,7 @@ def test_agreement_on_more_clusters_than_asked_for_is_cut_between_them():
 
 
 def test_runs_that_agree_give_one_result_for_one_seed():
-    # 600 base clusters, of which the graph has 10 parts: eigenvalues repeat
+    # 600 base clusters, of which the graph has 10 components: eigenvalues repeat
     agreed = np.arange(200) % 10
     base = BaseClusterings(
         np.tile(agreed[:, None], (1, 60)), np.full(60, 10), np.full(60, 0.1)
@@ -304,70 +304,72 @@ def test_landmarks_give_the_partition_of_all_samples_where_clusters_are_clear():
 # All of them
 
 
-@pytest.mark.parametrize("how", HOWS)
-def test_runs_that_agree_are_returned(how):
+@pytest.mark.parametrize("method", METHODS)
+def test_runs_that_agree_are_returned(method):
     agreed = np.array([0, 0, 1, 2, 1, 2, 2])
     labels = np.column_stack([agreed, (agreed + 1) % 3, (agreed + 2) % 3])
     base = BaseClusterings(labels, np.full(3, 3), np.ones(3))
-    assert adjusted_rand_score(combine(how, base)[0], agreed) == 1
+    assert adjusted_rand_score(combine(method, base)[0], agreed) == 1
 
 
 @settings(max_examples=20, deadline=None)
 @given(
-    how=st.sampled_from(HOWS),
+    method=st.sampled_from(METHODS),
     names=st.lists(st.permutations(range(3)), min_size=5, max_size=5),
     seed=st.integers(0, 20),
 )
-def test_names_of_base_clusters_do_not_matter(how, names, seed):
+def test_names_of_base_clusters_do_not_matter(method, names, seed):
     base, _ = slow.noisy_base(60, (3,) * 5, noise=0.15, seed=seed)
     renamed = [
         np.array(own)[run] for own, run in zip(names, base.labels.T, strict=True)
     ]
     again = replace(base, labels=np.column_stack(renamed))
-    assert adjusted_rand_score(combine(how, base)[0], combine(how, again)[0]) == 1
+    assert adjusted_rand_score(combine(method, base)[0], combine(method, again)[0]) == 1
 
 
-@pytest.mark.parametrize("how", HOWS)
-def test_the_order_of_runs_does_not_matter(how):
+@pytest.mark.parametrize("method", METHODS)
+def test_the_order_of_runs_does_not_matter(method):
     base, _ = slow.noisy_base(60, (3, 4, 3, 3, 2), noise=0.15)
     order = [3, 0, 4, 2, 1]
     turned = BaseClusterings(
         base.labels[:, order], base.n_clusters[order], base.weights[order]
     )
-    assert adjusted_rand_score(combine(how, base)[0], combine(how, turned)[0]) == 1
+    assert (
+        adjusted_rand_score(combine(method, base)[0], combine(method, turned)[0]) == 1
+    )
 
 
-@pytest.mark.parametrize("how", HOWS)
-def test_the_unit_of_weights_does_not_matter(how):
+@pytest.mark.parametrize("method", METHODS)
+def test_the_unit_of_weights_does_not_matter(method):
     base, _ = slow.noisy_base(60, (3, 4, 3, 3, 2), noise=0.25)
     heavy = replace(base, weights=1000 * base.weights)
-    np.testing.assert_array_equal(combine(how, base)[0], combine(how, heavy)[0])
+    np.testing.assert_array_equal(combine(method, base)[0], combine(method, heavy)[0])
 
 
-@pytest.mark.parametrize("how", ["hbgf", "coassociation"])
-def test_weights_of_whole_numbers_are_repetitions(how):
+@pytest.mark.parametrize("method", ["hbgf", "coassociation"])
+def test_weights_of_whole_numbers_are_repetitions(method):
     base, _ = slow.noisy_base(60, (3, 3, 3), noise=0.2, seed=2)
     weighted = replace(base, weights=np.array([1.0, 3.0, 2.0]))
     times = [0, 1, 1, 1, 2, 2]
     repeated = BaseClusterings(base.labels[:, times], np.full(6, 3), np.ones(6))
-    found, expected = combine(how, weighted)[0], combine(how, repeated)[0]
+    found, expected = combine(method, weighted)[0], combine(method, repeated)[0]
     assert adjusted_rand_score(found, expected) == 1
 
 
 @pytest.mark.usefixtures("chunk_rows")
-@pytest.mark.parametrize("how", HOWS)
-def test_samples_in_no_cluster_stay_out_and_move_nobody(how):
+@pytest.mark.parametrize("method", METHODS)
+def test_samples_in_no_cluster_stay_out_and_move_no_others(method):
     base, _ = slow.noisy_base(60, (3,) * 5, noise=0.15)
     nothing = np.full((40, 5), -1)
     more = replace(base, labels=np.vstack([nothing, base.labels]))
-    labels, consensus = combine(how, more)
+    labels, consensus = combine(method, more)
     np.testing.assert_array_equal(labels[:40], -1)
     np.testing.assert_array_equal(consensus.assign(more)[:40], -1)
-    assert adjusted_rand_score(labels[40:], combine(how, base)[0]) == 1
+    assert adjusted_rand_score(labels[40:], combine(method, base)[0]) == 1
 
 
-@pytest.mark.parametrize("how", HOWS)
-def test_a_run_in_which_all_is_noise_has_no_say(how):
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_in_which_all_is_noise_has_no_influence(method):
     base, _ = slow.noisy_base(60, (3,) * 4, noise=0.15)
     noise = np.full((60, 1), -1)
     more = BaseClusterings(
@@ -375,15 +377,15 @@ def test_a_run_in_which_all_is_noise_has_no_say(how):
         np.array([0, 3, 3, 3, 3]),
         np.append(5.0, base.weights),
     )
-    assert adjusted_rand_score(combine(how, more)[0], combine(how, base)[0]) == 1
+    assert adjusted_rand_score(combine(method, more)[0], combine(method, base)[0]) == 1
 
 
 @pytest.mark.usefixtures("chunk_rows")
-@pytest.mark.parametrize("how", HOWS)
-def test_new_samples_like_old_ones_get_their_cluster(how):
+@pytest.mark.parametrize("method", METHODS)
+def test_new_samples_like_old_ones_get_their_cluster(method):
     base, _ = slow.noisy_base(60, (3, 4, 3, 3), noise=0.2, missing=0.1)
     base = base.take(base.clustered())
-    _, consensus = combine(how, base)
+    _, consensus = combine(method, base)
     order = np.random.default_rng(1).permutation(len(base.labels))
     expected = consensus.assign(base)[order]
     np.testing.assert_array_equal(consensus.assign(base.take(order)), expected)

@@ -89,7 +89,7 @@ def test_clusterings_that_agree_are_returned(combine):
         n_clusters=3, combine=combine, n_runs=3, random_state=0
     ).fit(X)
     assert same_partition(late.labels_, y)
-    for own in late.modality_labels_.T:  # they speak of the same clusters
+    for own in late.modality_labels_.T:  # in terms of the same clusters
         np.testing.assert_array_equal(own, late.labels_)
     np.testing.assert_array_equal(late.agreement_, 1)
 
@@ -136,7 +136,9 @@ def test_weight_zero_removes_a_modality_from_late_fusion(X, combine, clusterer):
 
 
 @pytest.mark.parametrize("combine", COMBINES)
-def test_a_modality_of_weight_zero_has_no_say_in_the_number_of_clusters(X, combine):
+def test_a_modality_of_weight_zero_has_no_influence_in_the_number_of_clusters(
+    X, combine
+):
     inner = {"audio": AgglomerativeClustering(2), "text": AgglomerativeClustering(4)}
     late = LateFusionClusterer(inner, combine=combine, weights={"audio": 0})
     assert len(np.unique(late.fit_predict(X[["audio", "text"]]))) == 4
@@ -154,7 +156,7 @@ def loud_histograms():
 
 
 @pytest.mark.parametrize("fusion", ["early", "late"])
-def test_a_modality_of_weight_zero_has_no_say_in_the_scaling_of_others(fusion):
+def test_a_modality_of_weight_zero_has_no_influence_in_the_scaling_of_others(fusion):
     blocks = loud_histograms()
     more = blocks | {"signed": np.random.default_rng(1).normal(size=(60, 3))}
     more["signed"][:50] = np.nan if fusion == "late" else more["signed"][:50]

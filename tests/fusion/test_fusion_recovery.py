@@ -80,7 +80,7 @@ def test_late_fusion_recovers_with_30_percent_missing(combine):
         X, y = noisy_blobs(seed, 0.3, cluster_std=(2.0, 2.5, 3.0))
         fitted = late(X, combine=combine)
         fused.append(adjusted_rand_score(y, fitted.labels_))
-        # a modality alone tells nothing of the samples that lack it
+        # a modality alone has no clusters of the samples that lack it
         single += [adjusted_rand_score(y, own) for own in fitted.modality_labels_.T]
     assert np.mean(fused) > 0.5
     assert np.mean(fused) > np.mean(single) + 0.1

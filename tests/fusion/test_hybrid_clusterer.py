@@ -43,14 +43,14 @@ def test_it_is_late_fusion_with_the_fused_matrix_as_one_more_modality(combine):
     np.testing.assert_array_equal(hybrid.modality_labels_, late.modality_labels_)
 
 
-def test_with_weight_on_the_fused_part_it_is_early_fusion():
+def test_with_weight_on_the_fused_branch_it_is_early_fusion():
     X, _ = blobs()
     early = EarlyFusionClusterer(AgglomerativeClustering(3)).fit(X)
     hybrid = HybridFusionClusterer(AgglomerativeClustering(3), weights=[0, 0, 0, 1])
     assert adjusted_rand_score(hybrid.fit(X).labels_, early.labels_) == 1
 
 
-def test_with_no_weight_on_the_fused_part_it_is_late_fusion():
+def test_with_no_weight_on_the_fused_branch_it_is_late_fusion():
     X, _ = blobs()
     params = {"clusterer": AgglomerativeClustering(3), "random_state": 0}
     late = LateFusionClusterer(**params).fit(X)
@@ -77,13 +77,13 @@ def test_gaps_are_no_obstacle(missing, kind):
     assert adjusted_rand_score(hybrid.labels_, y) > 0.8
     complete = X.observed[:, :2].all(axis=1)
     some = X.observed[:, :2].any(axis=1)
-    said = hybrid.modality_labels_[:, 3] >= 0
-    np.testing.assert_array_equal(said, complete if missing == "skip" else some)
+    clustered = hybrid.modality_labels_[:, 3] >= 0
+    np.testing.assert_array_equal(clustered, complete if missing == "skip" else some)
     later = Modalities(X.to_dict() | {"video": None}, observed=X.observed)[some]
     assert adjusted_rand_score(hybrid.predict(later), y[some]) > 0.7
 
 
-def test_parts_have_clusterers_of_their_own():
+def test_branches_have_clusterers_of_their_own():
     X, _ = blobs()
     hybrid = HybridFusionClusterer(
         {"early": GaussianMixture(3), "audio": KMeans(3, n_init=1)}, n_runs=2

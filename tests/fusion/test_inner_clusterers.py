@@ -103,7 +103,7 @@ def test_n_clusters_is_refused_for_clusterers_that_find_it_themselves(X, fusion,
 @pytest.mark.parametrize("combine", COMBINES)
 def test_without_n_clusters_the_commonest_number_is_taken(X, combine):
     inner = {"audio": AgglomerativeClustering(2), "video": KMeans(4, n_init=1)}
-    # audio has few runs and a small say, which splits none of video's clusters
+    # audio has few runs and a small weight, which splits none of video's clusters
     late = LateFusionClusterer(
         inner, combine=combine, n_runs=3, weights={"audio": 0.1}, random_state=0
     )
@@ -225,7 +225,7 @@ def test_a_modality_called_like_a_parameter_cannot_be_given_by_name(X):
         (DBSCAN(), False),
     ],
 )
-def test_predict_is_there_if_the_clusterer_has_it(X, inner, can):
+def test_predict_exists_if_the_clusterer_has_it(X, inner, can):
     for fusion in FUSIONS:
         fitted = fusion(inner, random_state=0).fit(X)
         assert hasattr(fusion(inner), "predict") is can
@@ -306,7 +306,7 @@ def test_noise_of_early_fusion_stays_noise():
 
 
 @pytest.mark.parametrize("chunk_rows", [2**15, 7])
-def test_early_fusion_says_which_mean_is_nearest_in_each_modality(
+def test_early_fusion_finds_the_nearest_mean_in_each_modality(
     X, chunk_rows, monkeypatch
 ):
     monkeypatch.setattr(_early_clusterer, "CLUSTERING_CHUNK_ROWS", chunk_rows)
@@ -405,7 +405,7 @@ def test_each_modality_gets_the_metadata_that_its_clusterer_requests(X):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_metadata_that_nobody_asked_for_are_refused_under_routing(X, fusion):
+def test_metadata_that_are_not_requested_are_refused_under_routing(X, fusion):
     with config_context(enable_metadata_routing=True):
         with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
             fusion(Recorder()).fit(X, sample_weight=np.ones(len(X)))

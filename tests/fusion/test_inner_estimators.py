@@ -125,7 +125,7 @@ def test_predictors_of_the_other_kind_are_refused(cls, wrong, combine, data):
 
 
 class Clusterer(ClusterMixin, BaseEstimator):
-    """Returns what it is told to, as a function of its input."""
+    """Returns given labels, as a function of its input."""
 
     def __init__(self, function=None, later=None):
         self.function = function
@@ -177,7 +177,7 @@ def test_whole_floats_are_labels(data):
 
 
 class Classifier(ClassifierMixin, BaseEstimator):
-    """Returns what it is told to."""
+    """Returns given values."""
 
     def __init__(self, probabilities=None, labels=None):
         self.probabilities = probabilities
@@ -195,7 +195,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
 
 class Regressor(RegressorMixin, BaseEstimator):
-    """Returns what it is told to."""
+    """Returns given values."""
 
     def __init__(self, values=None):
         self.values = values

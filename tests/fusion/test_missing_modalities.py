@@ -97,7 +97,7 @@ def test_a_modality_that_too_few_samples_have_is_named(complete):
 
 
 @pytest.mark.parametrize("estimator", [EarlyFusion(), EarlyFusionClusterer()])
-def test_early_fusion_refuses_what_is_missing_and_tells_the_remedy(partial, estimator):
+def test_early_fusion_refuses_missing_modalities_with_a_remedy(partial, estimator):
     with pytest.raises(ValueError, match="ModalityImputer"):
         estimator.fit(partial)
 
@@ -129,7 +129,7 @@ def test_sparse_modalities_may_be_missing_too(complete):
 
 @pytest.mark.parametrize("inner", [KMeans(3, n_init=1), GaussianMixture(3)])
 @pytest.mark.parametrize("combine", COMBINES)
-def test_modality_labels_are_what_the_runs_of_one_modality_say(partial, combine, inner):
+def test_modality_labels_are_the_consensus_of_its_runs(partial, combine, inner):
     noisy = Modalities(
         {
             name: block + 4 * np.random.default_rng(v).normal(size=block.shape)
@@ -144,13 +144,13 @@ def test_modality_labels_are_what_the_runs_of_one_modality_say(partial, combine,
         present = np.flatnonzero(partial.observed[:, v])
         runs = [run.predict(noisy[name][present]) for run in late.clusterers_[name]]
         for position, sample in enumerate(present):
-            says = np.zeros(3)
+            shares = np.zeros(3)
             for own in runs:
                 fellows = present[own == own[position]]
                 counts = np.bincount(late.labels_[fellows], minlength=3)
-                says += counts / counts.sum()
-            said = late.modality_labels_[sample, v]
-            assert says[said] == pytest.approx(says.max())
+                shares += counts / counts.sum()
+            found = late.modality_labels_[sample, v]
+            assert shares[found] == pytest.approx(shares.max())
         np.testing.assert_allclose(
             late.agreement_[v],
             adjusted_rand_score(

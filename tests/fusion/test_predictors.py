@@ -232,7 +232,7 @@ def test_the_log_pool_of_independent_gaussian_modalities_is_the_posterior():
 
 
 def test_the_log_pool_counts_evidence_once_in_hybrid_fusion():
-    """Of one modality there are two parts, which say the same."""
+    """Of one modality there are two branches with the same predictions."""
     X, y = blobs()
     alone = GaussianNB().fit(X["audio"], y).predict_proba(X["audio"])
     hybrid = HybridFusionClassifier(GaussianNB(), combine="log_pool", scaling=None)
@@ -241,7 +241,7 @@ def test_the_log_pool_counts_evidence_once_in_hybrid_fusion():
 
 
 @pytest.mark.parametrize("what", ["classifier", "regressor"])
-def test_hybrid_fusion_with_weight_on_one_part_is_that_part(what):
+def test_hybrid_fusion_with_weight_on_one_branch_is_that_branch(what):
     X, y = blobs() if what == "classifier" else measured()
     hybrid, early, late = {
         "classifier": (
@@ -255,15 +255,15 @@ def test_hybrid_fusion_with_weight_on_one_part_is_that_part(what):
             LateFusionRegressor(),
         ),
     }[what]
-    answer = "predict_proba" if what == "classifier" else "predict"
+    method = "predict_proba" if what == "classifier" else "predict"
     if what == "classifier":
         late, hybrid = (e.set_params(combine="log_pool") for e in (late, hybrid))
     for weights, other in ([0, 0, 0, 1], early), ([1, 1, 1, 0], late):
-        found = getattr(hybrid.set_params(weights=weights).fit(X, y), answer)(X)
-        np.testing.assert_allclose(found, getattr(other.fit(X, y), answer)(X))
+        found = getattr(hybrid.set_params(weights=weights).fit(X, y), method)(X)
+        np.testing.assert_allclose(found, getattr(other.fit(X, y), method)(X))
 
 
-def test_subsets_are_parts_of_hybrid_fusion():
+def test_subsets_are_branches_of_hybrid_fusion():
     X, y = blobs()
     subset = ["text", "video"]
     hybrid = HybridFusionClassifier(subsets=[subset], weights=[0, 0, 0, 1, 0]).fit(X, y)
@@ -286,9 +286,9 @@ def test_subsets_that_are_none_are_refused(subsets):
 def test_the_order_of_modalities_does_not_matter(cls):
     X, y = blobs(missing_rate=0.2) if cls in CLASSIFIERS else measured()
     turned = X[NAMES[::-1]]
-    answer = "predict_proba" if cls in CLASSIFIERS else "predict"
-    found = getattr(cls().fit(turned, y), answer)(turned)
-    expected = getattr(cls().fit(X, y), answer)(X)
+    method = "predict_proba" if cls in CLASSIFIERS else "predict"
+    found = getattr(cls().fit(turned, y), method)(turned)
+    expected = getattr(cls().fit(X, y), method)(X)
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
@@ -318,7 +318,7 @@ def test_the_order_of_modalities_does_not_matter_to_what_is_learned(combine):
 
 
 @pytest.mark.parametrize("weights", ["score", "log_loss", "inverse_variance"])
-def test_a_modality_that_knows_nothing_has_least_weight(weights):
+def test_an_uninformative_modality_has_least_weight(weights):
     X, y = blobs(300, std=1.0)
     noise = np.random.default_rng(0).normal(size=(300, 4))
     late = LateFusionClassifier(weights=weights)
@@ -409,7 +409,7 @@ def test_weights_of_samples_save_accuracy_from_noise(scheme):
     assert weighted.score(spoilt, y[test]) > uniform + 0.3
 
 
-def test_unsure_modalities_have_less_say():
+def test_uncertain_modalities_have_less_weight():
     X, y = blobs()
     late = LateFusionClassifier(sample_weighting="entropy").fit(X, y)
     weights = late.sample_weights(X)
@@ -435,8 +435,8 @@ def test_predictive_variances_weigh_samples():
     x = rng.uniform(-1, 1, (60, 2))
     y = np.sin(3 * x[:, 0])
     X = Modalities({"a": x[:, [0]], "b": x[:, [0]] + 0.3 * rng.normal(size=(60, 1))})
-    parts = GaussianProcessRegressor(alpha=0.01, optimizer=None)
-    late = LateFusionRegressor(parts, sample_weighting="predictive_variance")
+    regressors = GaussianProcessRegressor(alpha=0.01, optimizer=None)
+    late = LateFusionRegressor(regressors, sample_weighting="predictive_variance")
     far = Modalities({"a": [[9.0], [0.0]], "b": [[0.0], [9.0]]})
     weights = late.fit(X, y).sample_weights(far)
     assert weights[0, 0] < 0.1
@@ -568,10 +568,10 @@ def test_a_modality_may_be_absent_when_predicting(cls, kind):
     else:
         later = Modalities(X.to_dict() | {"video": None})
     assert estimator.score(later, y) > (0.5 if cls in CLASSIFIERS else 0.3)
-    said = estimator.modality_predictions(later)
+    predictions = estimator.modality_predictions(later)
     column = list(NAMES).index("video")
-    assert np.isnan(said[:, column]).all()
-    assert not np.isnan(said[:, :column]).any()
+    assert np.isnan(predictions[:, column]).all()
+    assert not np.isnan(predictions[:, :column]).any()
 
 
 @pytest.mark.parametrize("missing", ["mean", "knn", "zero"])
@@ -640,8 +640,8 @@ def test_samples_with_nothing_get_the_prior(cls, combine):
         if combine != "hard_vote":
             found = estimator.predict_proba(X[rows])[:2]
             np.testing.assert_allclose(found, [prior, prior])
-        said = estimator.modality_predictions(X[rows])
-        assert all(label is None for label in said[:2].ravel())
+        predictions = estimator.modality_predictions(X[rows])
+        assert all(label is None for label in predictions[:2].ravel())
     strict = cls(on_empty="raise", **params)
     with pytest.raises(ValueError, match="sample 0 lacks every modality"):
         strict.fit(X, y)
@@ -674,7 +674,7 @@ def test_a_class_that_a_modality_never_saw_keeps_its_prior():
     assert late.score(X, y) > 0.95
 
 
-def test_a_modality_seen_with_one_class_only_knows_the_prior():
+def test_a_modality_observed_with_one_class_only_predicts_the_prior():
     X, y = blobs(std=0.5)
     X = lacking(X, np.flatnonzero(y != 2), ["audio"])
     late = LateFusionClassifier().fit(X, y)
@@ -694,7 +694,7 @@ def test_early_fusion_fills_in_like_the_imputer(missing):
     np.testing.assert_allclose(early.predict_proba(X), expected.predict_proba(filled))
 
 
-def test_early_fusion_refuses_gaps_if_told_to():
+def test_early_fusion_refuses_gaps_if_missing_is_raise():
     X, y = blobs(missing_rate=0.2)
     early = EarlyFusionClassifier(missing="raise")
     with pytest.raises(ValueError, match="ModalityImputer"):
@@ -707,9 +707,9 @@ def test_hybrid_fusion_can_skip_samples_with_gaps():
     complete = X.observed.all(axis=1)
     hybrid = HybridFusionClassifier(missing="skip").fit(X, y)
     early = EarlyFusionClassifier(scaling="block").fit(X[complete], y[complete])
-    said = hybrid.modality_predictions(X)[:, -1]
-    np.testing.assert_array_equal(np.isnan(said), ~complete)
-    np.testing.assert_array_equal(said[complete], early.predict(X[complete]))
+    predictions = hybrid.modality_predictions(X)[:, -1]
+    np.testing.assert_array_equal(np.isnan(predictions), ~complete)
+    np.testing.assert_array_equal(predictions[complete], early.predict(X[complete]))
     nobody = lacking(lacking(X, range(60), ["audio"]), range(60, 120), ["text"])
     with pytest.raises(ValueError, match=r"'early'.*no sample has all"):
         hybrid.fit(nobody, y)
@@ -717,7 +717,7 @@ def test_hybrid_fusion_can_skip_samples_with_gaps():
 
 @pytest.mark.parametrize("missing", ["mean", "knn"])
 def test_dropout_makes_early_fusion_rely_on_each_modality(missing):
-    """One modality tells all, so that without dropout the others are not used."""
+    """One modality is sufficient, so that without dropout the others are not used."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 600)
     X = Modalities(
@@ -739,7 +739,7 @@ def test_dropout_makes_early_fusion_rely_on_each_modality(missing):
     np.testing.assert_array_equal(again.predict_proba(X), trained.predict_proba(X))
 
 
-def test_stacking_tells_the_final_estimator_what_is_missing():
+def test_stacking_indicates_missing_modalities():
     X, y = blobs()
     X = lacking(X, range(30), ["text"])
     stack = LateFusionClassifier(combine="stacking", final_estimator=Recorder())
@@ -777,16 +777,16 @@ def test_metadata_routing_hands_on_what_is_requested(cls):
     X, y = blobs(missing_rate=0.2) if cls in CLASSIFIERS else measured()
     weight = np.random.default_rng(0).random(len(y)) + 0.1
     inner = LogisticRegression() if cls in CLASSIFIERS else Ridge()
-    answer = "predict_proba" if cls in CLASSIFIERS else "predict"
-    expected = getattr(cls(inner).fit(X, y, sample_weight=weight), answer)(X)
+    method = "predict_proba" if cls in CLASSIFIERS else "predict"
+    expected = getattr(cls(inner).fit(X, y, sample_weight=weight), method)(X)
     with sklearn.config_context(enable_metadata_routing=True):
-        asking = clone(inner).set_fit_request(sample_weight=True)
-        found = getattr(cls(asking).fit(X, y, sample_weight=weight), answer)(X)
+        requesting = clone(inner).set_fit_request(sample_weight=True)
+        found = getattr(cls(requesting).fit(X, y, sample_weight=weight), method)(X)
         np.testing.assert_allclose(found, expected)
         with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError):
             cls(inner).fit(X, y, sample_weight=weight)
         search = GridSearchCV(
-            cls(asking).set_score_request(sample_weight=True),
+            cls(requesting).set_score_request(sample_weight=True),
             {"scaling": ["block", "standard"]},
             cv=2,
         ).fit(X, y, sample_weight=weight)
@@ -840,7 +840,7 @@ def test_parameters_of_modalities_can_be_searched():
     assert isinstance(best.estimators_["video"], LogisticRegression)
 
 
-def test_parts_of_hybrid_fusion_have_parameters():
+def test_branches_of_hybrid_fusion_have_parameters():
     X, y = blobs(60)
     hybrid = HybridFusionClassifier(
         {"early": SVC(), "audio+text": GaussianNB()},
@@ -897,9 +897,9 @@ def test_units_of_an_output_do_not_matter_to_weights():
 def test_modality_predictions_are_those_of_the_estimators():
     X, y = blobs(missing_rate=0.2)
     late = LateFusionClassifier(scaling=None).fit(X, y)
-    said = late.modality_predictions(X)
+    predictions = late.modality_predictions(X)
     for v, name in enumerate(NAMES):
         seen = X.observed[:, v]
         own = late.estimators_[name].predict(X[name][seen])
-        np.testing.assert_array_equal(said[seen, v], own)
-        assert np.isnan(said[~seen, v]).all()
+        np.testing.assert_array_equal(predictions[seen, v], own)
+        assert np.isnan(predictions[~seen, v]).all()

@@ -39,7 +39,7 @@ from mmfusion.fusion.combination import _clustering_quality, _clusterings
 from mmfusion.testing import all_estimators
 
 from . import slow_consensus as slow
-from .test_consensus import HOWS, combine
+from .test_consensus import METHODS, combine
 
 LOGISTIC = LogisticRegression(tol=1e-10, max_iter=9999)
 
@@ -264,14 +264,14 @@ def test_a_modality_that_no_sample_of_weight_has_is_named(cls):
 # Consensus and qualities
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("missing", [0.0, 0.2])
-def test_a_consensus_counts_samples_as_often_as_they_weigh(how, missing):
+def test_a_consensus_counts_samples_as_often_as_they_weigh(method, missing):
     base, _ = slow.noisy_base(60, (3, 3, 4, 3, 3), 0.25, missing)
     weight = np.random.default_rng(0).integers(0, 4, 60).astype(float)
     rows = np.repeat(np.arange(60), weight.astype(int))
-    labels, weighted = combine(how, replace(base, sample_weight=weight))
-    expected, repeated = combine(how, base.take(rows))
+    labels, weighted = combine(method, replace(base, sample_weight=weight))
+    expected, repeated = combine(method, base.take(rows))
     assert adjusted_rand_score(labels[rows], expected) == 1
     np.testing.assert_array_equal(labels, weighted.assign(base))
     assert adjusted_rand_score(labels, repeated.assign(base)) == 1

@@ -10,15 +10,15 @@ from mmfusion import EarlyFusion, _scaling
 from mmfusion._scaling import fit_scaling, fit_scalings
 
 
-def scaled_by_loops(block, how, weights=None, centred=True):
+def scaled_by_loops(block, scaling, weights=None, centred=True):
     block = np.asarray(block, dtype=float)
     out = np.array(block)
-    if how == "l2":
+    if scaling == "l2":
         for i, row in enumerate(block):
             length = sum(x * x for x in row) ** 0.5
             out[i] = row / length if length else row
         return out
-    if how is None:
+    if scaling is None:
         return out
     weights = np.ones(len(block)) if weights is None else weights
     n_varying = 0
@@ -31,7 +31,7 @@ def scaled_by_loops(block, how, weights=None, centred=True):
         n_varying += varies
         centre = mean if centred else 0
         out[:, j] = (column - centre) / (variance**0.5 if varies else np.inf)
-    return out / max(1, n_varying) ** 0.5 if how == "block" else out
+    return out / max(1, n_varying) ** 0.5 if scaling == "block" else out
 
 
 @pytest.fixture
@@ -41,26 +41,28 @@ def block():
     return np.insert(block, 2, 7.0, axis=1)  # a feature that does not vary
 
 
-HOWS = ["standard", "block", "l2", None]
+SCALING_NAMES = ["standard", "block", "l2", None]
 
 
 @pytest.mark.parametrize("chunk_cells", [1, 17, 2**20])
-@pytest.mark.parametrize("how", HOWS)
-def test_scaling_is_that_of_loops(block, how, chunk_cells, monkeypatch):
+@pytest.mark.parametrize("scaling", SCALING_NAMES)
+def test_scaling_is_that_of_loops(block, scaling, chunk_cells, monkeypatch):
     monkeypatch.setattr(_scaling, "SCALING_CHUNK_CELLS", chunk_cells)
-    scaled = fit_scaling(block, how).apply(block)
-    np.testing.assert_allclose(scaled, scaled_by_loops(block, how), atol=1e-9)
+    scaled = fit_scaling(block, scaling).apply(block)
+    np.testing.assert_allclose(scaled, scaled_by_loops(block, scaling), atol=1e-9)
 
 
 @pytest.mark.parametrize("chunk_cells", [1, 17, 2**20])
-@pytest.mark.parametrize("how", ["standard", "block"])
-def test_sample_weights_count_as_repetitions(block, how, chunk_cells, monkeypatch):
+@pytest.mark.parametrize("scaling", ["standard", "block"])
+def test_sample_weights_count_as_repetitions(block, scaling, chunk_cells, monkeypatch):
     monkeypatch.setattr(_scaling, "SCALING_CHUNK_CELLS", chunk_cells)
     weights = np.arange(40) % 4
-    scaled = fit_scaling(block, how, weights).apply(block)
-    np.testing.assert_allclose(scaled, scaled_by_loops(block, how, weights), atol=1e-9)
+    scaled = fit_scaling(block, scaling, weights).apply(block)
+    np.testing.assert_allclose(
+        scaled, scaled_by_loops(block, scaling, weights), atol=1e-9
+    )
     repeated = np.repeat(block, weights, axis=0)
-    same = fit_scaling(repeated, how).apply(block)
+    same = fit_scaling(repeated, scaling).apply(block)
     np.testing.assert_allclose(scaled, same, atol=1e-9)
 
 
@@ -77,31 +79,33 @@ def test_weights_that_are_all_zero_are_refused(block):
         fit_scaling(block, "block", np.zeros(40))
 
 
-@pytest.mark.parametrize("how", ["standard", "block", "l2", None])
+@pytest.mark.parametrize("scaling", ["standard", "block", "l2", None])
 @pytest.mark.parametrize("chunk_cells", [9, 2**20])
-def test_sparse_blocks_are_scaled_alike_but_not_centred(how, chunk_cells, monkeypatch):
+def test_sparse_blocks_are_scaled_alike_but_not_centred(
+    scaling, chunk_cells, monkeypatch
+):
     monkeypatch.setattr(_scaling, "SCALING_CHUNK_CELLS", chunk_cells)
     dense = np.random.default_rng(0).poisson(0.5, size=(30, 6)).astype(float)
     dense[:, 3] = 0
     dense[4] = 0
     before = sparse.csr_array(dense)
-    scaled = fit_scaling(before, how).apply(before)
+    scaled = fit_scaling(before, scaling).apply(before)
     assert sparse.issparse(scaled)
-    expected = scaled_by_loops(dense, how, centred=False)
+    expected = scaled_by_loops(dense, scaling, centred=False)
     np.testing.assert_allclose(scaled.toarray(), expected, atol=1e-12)
     np.testing.assert_array_equal(before.toarray(), dense)
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("scaling", SCALING_NAMES)
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
-def test_float32_stays_float32_and_is_as_accurate(block, how, kind):
+def test_float32_stays_float32_and_is_as_accurate(block, scaling, kind):
     block = np.abs(block)
     single = kind(block.astype(np.float32))
-    scaling = fit_scaling(single, how)
-    scaled = scaling.apply(single, weight=0.5)
+    fitted = fit_scaling(single, scaling)
+    scaled = fitted.apply(single, weight=0.5)
     assert scaled.dtype == np.float32
     scaled = scaled.toarray() if sparse.issparse(scaled) else scaled
-    expected = scaled_by_loops(block, how, centred=kind is np.asarray) / 2
+    expected = scaled_by_loops(block, scaling, centred=kind is np.asarray) / 2
     np.testing.assert_allclose(scaled, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -137,10 +141,10 @@ def test_the_weight_multiplies_and_out_is_filled(block):
     np.testing.assert_allclose(out[:, 2:7], 3 * scaling.apply(block))
 
 
-@pytest.mark.parametrize("how", HOWS)
-def test_scaling_leaves_the_block_alone(block, how):
+@pytest.mark.parametrize("scaling", SCALING_NAMES)
+def test_scaling_leaves_the_block_alone(block, scaling):
     before = block.copy()
-    fit_scaling(block, how).apply(block, 2.0)
+    fit_scaling(block, scaling).apply(block, 2.0)
     np.testing.assert_array_equal(block, before)
 
 
@@ -152,13 +156,13 @@ def test_a_scaling_of_unknown_name_is_refused(block):
 # 'auto'
 
 
-def alignment_by_loops(blocks, hows):
+def alignment_by_loops(blocks, scalings):
     """Mean over pairs of <Ka, Kb> / (|Ka| |Kb|) of centred linear kernels."""
     n = len(blocks[0])
     centring = np.eye(n) - 1 / n
     kernels = []
-    for block, how in zip(blocks, hows, strict=True):
-        scaled = scaled_by_loops(block, how)
+    for block, scaling in zip(blocks, scalings, strict=True):
+        scaled = scaled_by_loops(block, scaling)
         kernels.append(centring @ (scaled @ scaled.T) @ centring)
     total, pairs = 0.0, 0
     for a in range(len(kernels)):
@@ -176,9 +180,9 @@ def test_alignment_is_that_of_loops(seed):
     blocks = [
         shared @ rng.gamma(1.0, size=(3, d)) + rng.random((25, d)) for d in (4, 9)
     ]
-    for hows in (["block", "block"], ["l2", "l2"], ["block", "l2"]):
-        found = _scaling._mean_alignment(blocks, hows, np.ones(25))
-        assert found == pytest.approx(alignment_by_loops(blocks, hows))
+    for scalings in (["block", "block"], ["l2", "l2"], ["block", "l2"]):
+        found = _scaling._mean_alignment(blocks, scalings, np.ones(25))
+        assert found == pytest.approx(alignment_by_loops(blocks, scalings))
 
 
 def histograms(rng, topics, width):
@@ -195,11 +199,13 @@ def test_auto_takes_the_scaling_under_which_modalities_agree_more(seed):
     for blocks in (shapes, loud):
         chosen = _scaling.choose_scalings(blocks)
         options = (["block", "block"], ["l2", "l2"])
-        assert chosen == max(options, key=lambda hows: alignment_by_loops(blocks, hows))
+        assert chosen == max(
+            options, key=lambda scalings: alignment_by_loops(blocks, scalings)
+        )
     assert _scaling.choose_scalings(loud) == ["l2", "l2"]
 
 
-def test_auto_tells_counts_and_signed_values_by_themselves():
+def test_auto_distinguishes_counts_from_signed_values():
     rng = np.random.default_rng(0)
     words = rng.poisson(0.2, size=(50, 30)).astype(float)
     reads = rng.poisson(rng.lognormal(3, 1, (50, 1)) * np.ones(30)).astype(float)
@@ -279,12 +285,12 @@ def unit_and_offset(draw_seed, shape=(25, 4)):
 
 @settings(max_examples=40, deadline=None)
 @given(UNITS, st.integers(-(2**30), 2**30), st.integers(0, 10**6))
-@pytest.mark.parametrize("how", ["standard", "block"])
-def test_neither_unit_nor_offset_decides(how, unit, offset, seed):
+@pytest.mark.parametrize("scaling", ["standard", "block"])
+def test_neither_unit_nor_offset_decides(scaling, unit, offset, seed):
     plain = unit_and_offset(seed)
     moved = (plain + offset) * unit
-    expected = fit_scaling(plain, how).apply(plain)
-    found = fit_scaling(moved, how).apply(moved)
+    expected = fit_scaling(plain, scaling).apply(plain)
+    found = fit_scaling(moved, scaling).apply(moved)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -294,14 +300,14 @@ def test_the_fused_matrix_depends_on_no_unit_or_offset(unit, offset):
     rng = np.random.default_rng(0)
     X = {"a": rng.normal(size=(30, 3)), "b": rng.normal(size=(30, 2))}
     moved = {"a": unit * (X["a"] + offset), "b": X["b"]}
-    for how in ("standard", "block"):
-        expected = EarlyFusion(how).fit_transform(X)
+    for scaling in ("standard", "block"):
+        expected = EarlyFusion(scaling).fit_transform(X)
         # digits that the offset takes are lost before scaling
-        found = EarlyFusion(how).fit_transform(moved)
+        found = EarlyFusion(scaling).fit_transform(moved)
         np.testing.assert_allclose(found, expected, atol=1e-15 * offset * 10 + 1e-9)
 
 
-@pytest.mark.parametrize("how", ["standard", "block"])
+@pytest.mark.parametrize("scaling", ["standard", "block"])
 @pytest.mark.parametrize(
     "column",
     [
@@ -314,15 +320,15 @@ def test_the_fused_matrix_depends_on_no_unit_or_offset(unit, offset):
         np.resize([0.3, 0.1 + 0.2], 1000),  # equal but for rounding
     ],
 )
-def test_a_constant_feature_counts_nothing_for_any_sample(how, column):
+def test_a_constant_feature_counts_nothing_for_any_sample(scaling, column):
     other = np.resize([-1, 1], 1000).astype(column.dtype)
     block = np.column_stack([column, other])
-    scaling = fit_scaling(block, how)
+    fitted = fit_scaling(block, scaling)
     with np.errstate(all="raise"):
-        scaled = scaling.apply(block)
+        scaled = fitted.apply(block)
     np.testing.assert_allclose(scaled, block * [0, 1], atol=1e-6)
     new = np.array([[0, 1]], dtype=column.dtype)
-    np.testing.assert_array_equal(scaling.apply(new)[:, 0], 0)
+    np.testing.assert_array_equal(fitted.apply(new)[:, 0], 0)
 
 
 @pytest.mark.parametrize("seconds", [1, 60, 3600])
@@ -333,7 +339,7 @@ def test_a_clock_is_no_constant(seconds):
     np.testing.assert_allclose(clock.center, 1.7e9 + ticks.mean(), rtol=1e-14)
 
 
-@pytest.mark.parametrize("how", HOWS[:3])
+@pytest.mark.parametrize("scaling", SCALING_NAMES[:3])
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
 @pytest.mark.parametrize(
     ("unit", "dtype"),
@@ -346,13 +352,13 @@ def test_a_clock_is_no_constant(seconds):
         (1e-30, np.float32),
     ],
 )
-def test_huge_and_tiny_values_are_scaled_as_others_are(how, kind, unit, dtype):
+def test_huge_and_tiny_values_are_scaled_as_others_are(scaling, kind, unit, dtype):
     plain = np.random.default_rng(0).normal(1, 2, size=(30, 5))
     plain[3] = 0
     single = (unit * plain).astype(dtype)
-    expected = fit_scaling(kind(plain), how).apply(kind(plain))
+    expected = fit_scaling(kind(plain), scaling).apply(kind(plain))
     with np.errstate(all="raise", under="ignore"):
-        found = fit_scaling(kind(single), how).apply(kind(single))
+        found = fit_scaling(kind(single), scaling).apply(kind(single))
     if sparse.issparse(found):
         found, expected = found.toarray(), expected.toarray()
     assert found.dtype == dtype
@@ -400,9 +406,9 @@ def test_weights_of_samples_are_repetitions_in_the_choice(seed, is_sparse, is_co
     weighted = [kind(block) for block in blocks]
     expected = _scaling.choose_scalings(repeated)
     assert _scaling.choose_scalings(weighted, weight) == expected
-    for how in ("standard", "block"):
-        one = fit_scaling(weighted[0], how, weight)
-        other = fit_scaling(repeated[0], how)
+    for scaling in ("standard", "block"):
+        one = fit_scaling(weighted[0], scaling, weight)
+        other = fit_scaling(repeated[0], scaling)
         np.testing.assert_allclose(one.spread, other.spread)
         np.testing.assert_allclose(one.center, other.center, atol=1e-12)
         assert one.factor == other.factor
@@ -415,7 +421,7 @@ def test_large_floats_are_no_counts():
     assert _scaling.choose_scalings(loud) == _scaling.choose_scalings(plain)
 
 
-def test_a_constant_modality_has_no_part_in_the_choice():
+def test_a_constant_modality_does_not_influence_the_choice():
     rng = np.random.default_rng(0)
     topics = rng.integers(0, 3, 40)
     loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]

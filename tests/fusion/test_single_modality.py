@@ -64,7 +64,7 @@ def test_scaling_can_be_given_by_modality(blobs):
     assert single.estimator_.fusion_.scaling_ == {"text": "l2"}
 
 
-def test_predict_is_there_only_if_the_clusterer_has_it():
+def test_predict_exists_only_if_the_clusterer_has_it():
     assert hasattr(SingleModalityClusterer(clusterer=KMeans()), "predict")
     assert not hasattr(
         SingleModalityClusterer(clusterer=AgglomerativeClustering()), "predict"

@@ -1,4 +1,4 @@
-"""Scores of clusterings against classes, by brute force."""
+"""Scores of clusterings compared with brute force."""
 
 from itertools import combinations, permutations
 
@@ -27,7 +27,7 @@ two_labellings = st.integers(1, 25).flatmap(
 
 
 def accuracy_of_every_matching(classes, clusters):
-    """The share of samples that agree, under the best of all one-to-one matchings."""
+    """Return the largest share of equal labels under all one-to-one matchings."""
     classes, clusters = np.array(classes), np.array(clusters)
     n = max(classes.max(), clusters.max()) + 1
     return max(
@@ -92,17 +92,17 @@ def test_names_of_classes_and_clusters_do_not_matter(
 
 @pytest.mark.parametrize("score", [clustering_accuracy_score, pairwise_f_score])
 @given(two_labellings)
-def test_classes_and_clusters_can_change_places(score, labellings):
+def test_accuracy_and_f_score_are_symmetric(score, labellings):
     assert score(*labellings) == pytest.approx(score(*labellings[::-1]))
 
 
-def test_purity_does_tell_classes_from_clusters():
+def test_purity_is_not_symmetric():
     assert purity_score([0, 0, 1, 1], [0, 1, 2, 3]) == 1
     assert purity_score([0, 1, 2, 3], [0, 0, 1, 1]) == 0.5
 
 
 @given(two_labellings)
-def test_purity_is_at_least_the_accuracy_and_the_commonest_class(labellings):
+def test_purity_is_at_least_the_accuracy_and_the_most_frequent_class(labellings):
     classes, _ = labellings
     commonest = max(np.bincount(classes)) / len(classes)
     purity = purity_score(*labellings)
@@ -111,7 +111,7 @@ def test_purity_is_at_least_the_accuracy_and_the_commonest_class(labellings):
 
 
 @given(two_labellings)
-def test_accuracy_is_at_least_that_of_the_names_as_they_are(labellings):
+def test_accuracy_is_at_least_that_of_the_given_names(labellings):
     assert clustering_accuracy_score(*labellings) >= accuracy_score(*labellings) - 1e-12
 
 
@@ -148,7 +148,7 @@ def test_singletons_have_one_sample_of_each_class_right():
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_scores_take_columns_and_any_type(score):
+def test_scores_accept_columns_and_any_type(score):
     classes, clusters = [0, 0, 1, 1, 2], [1, 1, 0, 2, 2]
     expected = score(classes, clusters)
     column = np.array(classes)[:, None]
@@ -200,7 +200,7 @@ def test_labels_that_are_missing_are_refused(score, labels):
     [None, 3, [0, 1j, 1, 0], [0, "a", 1, 0], [[0], [1, 2]], np.zeros((2, 2, 2))],
 )
 @pytest.mark.parametrize("score", SCORES)
-def test_what_is_no_labels_is_refused_by_name(score, labels):
+def test_invalid_labels_are_refused_by_name(score, labels):
     if isinstance(labels, list) and "a" in labels:
         labels = np.array(labels, dtype=object)
     with pytest.raises(ValueError, match="labels_pred"):
@@ -208,7 +208,7 @@ def test_what_is_no_labels_is_refused_by_name(score, labels):
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_measured_values_are_no_classes(score):
+def test_labels_with_fractions_are_warned_about(score):
     measured = np.random.default_rng(0).random(50)
     with pytest.warns(UserWarning, match=r"continuous values for labels_true:"):
         score(measured, np.zeros(50))
@@ -219,7 +219,7 @@ def test_measured_values_are_no_classes(score):
 
 @pytest.mark.parametrize("kind", [np.array, pd.Series, pd.Categorical, list])
 @pytest.mark.parametrize("score", SCORES)
-def test_labels_of_any_type_are_taken(score, kind):
+def test_labels_of_any_type_are_accepted(score, kind):
     classes, clusters = ["b", "a", "b", "c"], ["x", "x", "y", "z"]
     expected = score([1, 0, 1, 2], [0, 0, 1, 2])
     assert score(kind(classes), kind(clusters)) == expected

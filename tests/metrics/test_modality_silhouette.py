@@ -109,14 +109,14 @@ def test_each_modality_counts_the_samples_that_have_it(data):
     np.testing.assert_allclose(found, [audio, video])
 
 
-def test_where_nothing_is_told_apart_it_is_minus_one(data):
+def test_it_is_minus_one_for_one_cluster_or_only_singletons(data):
     X, _ = data
     assert modality_silhouette_score(X, np.zeros(40)) == -1
     assert modality_silhouette_score(X, np.arange(40)) == -1
     assert modality_silhouette_score([[[1.0]]], [0]) == -1
 
 
-def test_a_modality_that_no_sample_has_is_left_out(data):
+def test_an_unobserved_modality_is_ignored(data):
     X, _ = data
     labels = np.arange(40) % 2
     absent = Modalities({"audio": X["audio"], "video": None})
@@ -137,7 +137,7 @@ def test_a_draw_is_repeatable_and_near_the_whole():
     assert other != part
 
 
-def test_what_cannot_be_scored_is_refused(data):
+def test_data_that_cannot_be_scored_are_refused(data):
     X, y = data
     with pytest.raises(ValueError, match=r"\[40, 39\]"):
         modality_silhouette_score(X, y[1:])
@@ -176,7 +176,7 @@ def test_huge_and_tiny_values_are_scored_as_others_are(kind, scaling, unit, dtyp
 
 @pytest.mark.parametrize("scaling", ["auto", "block", None])
 @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
-def test_no_offset_decides(scaling, unit):
+def test_an_offset_does_not_matter(scaling, unit):
     block = np.round(np.random.default_rng(0).normal(size=(30, 3)) * 64) / 64
     y = np.arange(30) % 3
     expected = modality_silhouette_score([block], y, scaling=scaling)
@@ -201,7 +201,7 @@ def test_a_constant_modality_separates_nothing(scaling, value):
         ({"scaling": {"audio": "block"}}, "scaling .* is none of"),
     ],
 )
-def test_options_that_are_none_are_refused(data, options, words):
+def test_invalid_options_are_refused(data, options, words):
     with pytest.raises(ValueError, match=words):
         modality_silhouette_score(*data, **options)
 

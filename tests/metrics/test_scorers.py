@@ -39,7 +39,7 @@ def fitted(data):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_scorer_by_name_scores_what_is_predicted(data, fitted, name):
+def test_a_scorer_by_name_scores_predictions(data, fitted, name):
     X, y = data
     expected = OURS[name](y[:30], fitted.predict(X[:30]))
     assert get_scorer(name)(fitted, X[:30], y[:30]) == expected
@@ -54,7 +54,7 @@ def test_the_silhouette_needs_no_classes(data, fitted):
     assert fitted.score(X) == pytest.approx(expected)
 
 
-def test_names_of_sklearn_are_known_too(data, fitted):
+def test_names_of_sklearn_are_supported(data, fitted):
     X, y = data
     expected = adjusted_rand_score(y, fitted.predict(X))
     assert get_scorer("adjusted_rand_score")(fitted, X, y) == expected
@@ -65,7 +65,7 @@ def test_names_of_sklearn_are_known_too(data, fitted):
         assert callable(get_scorer(name))
 
 
-def test_an_unknown_name_is_refused_with_those_there_are():
+def test_the_error_of_an_unknown_name_lists_the_names():
     for lookup in (get_scorer, labels_scorer):
         with pytest.raises(ValueError, match=r"'purrity'.*'purity'"):
             lookup("purrity")
@@ -95,7 +95,7 @@ def test_a_labels_scorer_refuses_other_samples_than_those_of_fit(data, fitted):
         scorer(EarlyFusionClusterer(), X, y)
 
 
-def test_the_whole_data_are_the_one_split(data):
+def test_the_only_split_contains_all_samples(data):
     X, y = data
     cv = WholeDataSplit()
     ((train, test),) = cv.split(X, y)
@@ -119,7 +119,7 @@ def test_a_search_over_a_clusterer_without_predict_finds_the_best(scoring):
 
 
 @pytest.mark.parametrize("name", [*OURS, "modality_silhouette"])
-def test_cross_validation_takes_every_scorer(data, name):
+def test_cross_validation_accepts_every_scorer(data, name):
     X, y = data
     clusterer = EarlyFusionClusterer(KMeans(3, n_init=1), random_state=0)
     scores = cross_val_score(

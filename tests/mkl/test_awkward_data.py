@@ -47,10 +47,10 @@ def test_landmarks_of_an_incomplete_kernel_are_its_own_columns():
 
 
 def test_kernels_are_checked_before_they_are_approximated():
-    lopsided = rbf_kernel(A)
-    lopsided[3, 5] += 0.5
+    asymmetric = rbf_kernel(A)
+    asymmetric[3, 5] += 0.5
     with pytest.raises(ValueError, match="not symmetric"):
-        MKLClassifier("precomputed", **FEATURES).fit(lopsided, Y)
+        MKLClassifier("precomputed", **FEATURES).fit(asymmetric, Y)
 
     def negative(one, other):
         return -rbf_kernel(one, other)

@@ -111,7 +111,7 @@ def test_the_size_of_kernels_does_not_matter_once_they_are_normalised():
 
 
 def test_copies_of_all_modalities_do_not_change_the_average():
-    doubled = Modalities(X.to_dict() | {f"{n}-twin": b for n, b in X.to_dict().items()})
+    doubled = Modalities(X.to_dict() | {f"{n}-copy": b for n, b in X.to_dict().items()})
     one = MKLClusterer(3, algorithm="average", random_state=0).fit(X)
     two = MKLClusterer(3, algorithm="average", random_state=0).fit(doubled)
     assert adjusted_rand_score(one.labels_, two.labels_) == 1
@@ -159,9 +159,9 @@ def test_samples_that_lack_modalities_are_clustered_with_what_they_have():
         model.fit(lacking)
         assert adjusted_rand_score(y, model.labels_) > 0.9
         np.testing.assert_array_equal(model.predict(lacking), model.labels_)
-    nothing = Modalities(X, observed=np.arange(360).reshape(120, 3) > 2)
+    empty = Modalities(X, observed=np.arange(360).reshape(120, 3) > 2)
     with pytest.raises(ValueError, match="sample 0 lacks every modality"):
-        MKLClusterer(3).fit(nothing)
+        MKLClusterer(3).fit(empty)
 
 
 def test_many_samples_are_clustered_by_explicit_features():
@@ -191,7 +191,7 @@ def test_more_clusters_than_samples_are_refused():
         MKLClusterer(5).fit(X[:4])
 
 
-def test_a_constant_modality_weighs_nothing():
+def test_a_constant_modality_has_no_weight():
     frame = Modalities(X.to_dict() | {"still": np.ones((120, 3))})
     for algorithm in CLUSTERER_ALGORITHMS:
         model = MKLClusterer(3, algorithm=algorithm, random_state=0).fit(frame)

@@ -61,7 +61,7 @@ def test_centring_and_normalising_are_those_of_the_feature_space(kernel, normali
     np.testing.assert_allclose(again, K[:15, :15], atol=1e-9)
 
 
-def test_the_width_follows_the_median_distance():
+def test_gamma_follows_the_median_distance():
     A = RNG.normal(size=(30, 4))
     distances = [np.linalg.norm(A[i] - A[j]) for i in range(30) for j in range(i)]
     made = ModalityKernels(scaling=None).fit(A)
@@ -79,7 +79,7 @@ def test_units_of_a_modality_do_not_matter():
         np.testing.assert_allclose(made["audio"], other["audio"], atol=1e-9)
 
 
-def test_more_than_half_the_samples_alike_still_give_a_width():
+def test_gamma_is_finite_if_most_samples_are_equal():
     A = np.zeros((20, 2))
     A[:3] = RNG.normal(size=(3, 2))
     assert np.isfinite(ModalityKernels().fit(A).transform(A)).all()
@@ -145,15 +145,15 @@ def test_a_precomputed_kernel_is_the_kernel():
     )
 
 
-def test_bad_kernels_are_refused_by_name():
+def test_invalid_kernels_are_refused_by_name():
     K = rbf_kernel(X["audio"])
     frame = {"sound": K[:, :30], "video": K}
     with pytest.raises(ValueError, match=r"'sound'.*40 rows and 30 columns.*n_kernels"):
         ModalityKernels("precomputed").fit(frame)
-    crooked = K.copy()
-    crooked[3, 5] += 1
+    asymmetric = K.copy()
+    asymmetric[3, 5] += 1
     with pytest.raises(ValueError, match=r"'sound'.*not symmetric.*samples 3 and 5"):
-        ModalityKernels("precomputed").fit({"sound": crooked, "video": K})
+        ModalityKernels("precomputed").fit({"sound": asymmetric, "video": K})
     with pytest.warns(UserWarning, match=r"'sound'.*semi-definite.*eigenvalue is -2"):
         ModalityKernels("precomputed").fit({"sound": K - 2 * np.eye(40), "video": K})
     with pytest.raises(ValueError, match=r"'audio'.*'rfb' is none of"):

@@ -82,14 +82,14 @@ def test_predictions_are_those_of_svr_on_the_sum_of_kernels(algorithm):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_one_kernel_is_a_plain_svc(algorithm):
     X, y = make_classes(centers=2)
-    table = X["audio"]
-    ours = MKLClassifier("linear", scaling=None, algorithm=algorithm).fit(table, y)
-    size = ((table - table.mean(axis=0)) ** 2).sum(axis=1).mean()
-    plain = SVC(kernel="linear", tol=1e-9).fit(table / np.sqrt(size), y)
+    features = X["audio"]
+    ours = MKLClassifier("linear", scaling=None, algorithm=algorithm).fit(features, y)
+    size = ((features - features.mean(axis=0)) ** 2).sum(axis=1).mean()
+    plain = SVC(kernel="linear", tol=1e-9).fit(features / np.sqrt(size), y)
     np.testing.assert_array_equal(ours.kernel_weights_, [1.0])
     np.testing.assert_allclose(
-        ours.decision_function(table),
-        plain.decision_function(table / np.sqrt(size)),
+        ours.decision_function(features),
+        plain.decision_function(features / np.sqrt(size)),
         atol=1e-6,
     )
 
@@ -181,13 +181,13 @@ def test_any_normalisation_decides_as_svc_does(normalize):
     ours = MKLClassifier(normalize=normalize).fit(X[:100], y[:100])
     kernels = ModalityKernels(normalize=normalize).fit(X[:100])
     weights = ours.kernel_weights_
-    tables = [
+    grams = [
         np.tensordot(weights, np.array(kernels.transform(part).blocks), 1)
         for part in (X[:100], X[100:])
     ]
-    svc = SVC(kernel="precomputed", tol=1e-9).fit(tables[0], y[:100])
+    svc = SVC(kernel="precomputed", tol=1e-9).fit(grams[0], y[:100])
     found = ours.decision_function(X[100:])
-    np.testing.assert_allclose(found, svc.decision_function(tables[1]), atol=1e-6)
+    np.testing.assert_allclose(found, svc.decision_function(grams[1]), atol=1e-6)
 
 
 def test_several_kernels_of_a_modality_add_up_to_its_weight():

@@ -98,10 +98,10 @@ def test_kernels_of_a_frame_are_cross_validated_by_the_remedy(estimator):
     estimator = estimator.set_params(kernel="precomputed")
     frame = Modalities({"a": K, "b": rbf_kernel(X["b"])})
     options = dict(error_score="raise", cv=3)
-    with pytest.raises(ValueError, match="should be a square kernel matrix"):
+    with pytest.raises(ValueError, match=r"Modalities \['a', 'b'\] .*np.dstack"):
         cross_val_score(estimator, frame, Y, **options)
     search = GridSearchCV(estimator, {"max_iter": [5]}, **options)
-    with pytest.raises(ValueError, match="should be a square kernel matrix"):
+    with pytest.raises(ValueError, match=r"np.dstack"):
         search.fit(frame, Y)
     pipe = make_pipeline(ModalityKernels(), estimator)  # splits samples only
     assert cross_val_score(pipe, Modalities(X), Y, **options).shape == (3,)
@@ -196,7 +196,7 @@ def test_true_is_no_number(estimator, parameter):
     ("algorithm", "regularization", "words"),
     [
         ("lp", 0.5, "regularization=0.5 is the p .* at least 1"),
-        ("easymkl", 1, "regularization=1 of algorithm='easymkl' must be between 0 and"),
+        ("easymkl", 1, "regularization=1 of algorithm='easymkl' must be less than 1"),
         ("easymkl", 2.0, "regularization=2.0 of algorithm='easymkl'"),
     ],
 )

@@ -186,14 +186,14 @@ def test_agreement_is_1_for_copies_and_0_for_noise():
         Z = rng.normal(size=(N_SAMPLES, 40))
         Z -= Z.mean(axis=0)
         noise.append(Z @ Z.T)
-    table = agreements(KernelStack([kernels[0], kernels[0] * 2, *noise]), 3)
-    assert table[0, 1] == pytest.approx(1)
-    independent = table[np.ix_(range(2, 32), range(2, 32))][np.triu_indices(30, 1)]
+    matrix = agreements(KernelStack([kernels[0], kernels[0] * 2, *noise]), 3)
+    assert matrix[0, 1] == pytest.approx(1)
+    independent = matrix[np.ix_(range(2, 32), range(2, 32))][np.triu_indices(30, 1)]
     assert (independent == 0).mean() > 0.95
     assert independent.max() < 0.1
 
 
-def test_agreement_gives_noise_nothing():
+def test_agreement_gives_noise_no_weight():
     _, kernels = random_kernels(0, n_kernels=3)
     rng = np.random.default_rng(1)
     Z = rng.normal(size=(N_SAMPLES, 40))

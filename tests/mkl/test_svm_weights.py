@@ -24,12 +24,12 @@ def centred(K):
     return K / K.diagonal().mean()
 
 
-def make_kernels(n_samples=90, n_classes=2, louder=(0.5, 1.0, 2.0), seed=0):
+def make_kernels(n_samples=90, n_classes=2, noise_levels=(0.5, 1.0, 2.0), seed=0):
     """Kernels of features that separate classes less and less, and of noise."""
     rng = np.random.default_rng(seed)
     y = np.arange(n_samples) % n_classes
     kernels = []
-    for noise in louder:
+    for noise in noise_levels:
         centers = rng.normal(size=(n_classes, 4))
         X = centers[y] + noise * rng.normal(size=(n_samples, 4))
         kernels.append(centred(rbf_kernel(X, gamma=0.1)))
@@ -202,9 +202,9 @@ def test_easymkl_towards_1_takes_the_means_of_the_classes():
 def test_pair_products_are_those_of_kernels_without_their_diagonal():
     kernels, y = make_kernels(n_samples=50, n_classes=3)
     target = classification(y).target()
-    tables = np.array([*kernels, target @ target.T])
-    tables[:, np.arange(50), np.arange(50)] = 0
-    expected = np.einsum("pij,qij->pq", tables, tables)
+    blocks = np.array([*kernels, target @ target.T])
+    blocks[:, np.arange(50), np.arange(50)] = 0
+    expected = np.einsum("pij,qij->pq", blocks, blocks)
     found = pair_products(kernels, target, np.ones(50))
     np.testing.assert_allclose(found, expected)
 
@@ -246,7 +246,7 @@ def test_no_weights_are_better_aligned_beyond_chance(n_classes):
 @pytest.mark.parametrize("dimension", [3, 30, 1000])
 @pytest.mark.parametrize("n_classes", [2, 5])
 def test_noise_of_any_width_gets_nearly_no_weight(n_classes, dimension):
-    kernels, y = make_kernels(300, n_classes, louder=(1.0, 1.5))
+    kernels, y = make_kernels(300, n_classes, noise_levels=(1.0, 1.5))
     weights = []
     for seed in range(5):
         X = np.random.default_rng(seed).normal(size=(300, dimension))
@@ -307,9 +307,9 @@ def test_a_kernel_of_zeros_gets_no_weight_and_a_lone_one_all(algorithm):
 @pytest.mark.parametrize("algorithm", ["alignment", "l1", "lp"])
 def test_values_are_learned_from_the_kernel_that_holds_them(algorithm):
     rng = np.random.default_rng(0)
-    tables = [rng.normal(size=(120, 2)) for _ in range(3)]
-    y = np.sin(tables[1][:, 0])
-    kernels = [centred(rbf_kernel(X, gamma=0.3)) for X in tables]
+    blocks = [rng.normal(size=(120, 2)) for _ in range(3)]
+    y = np.sin(blocks[1][:, 0])
+    kernels = [centred(rbf_kernel(X, gamma=0.3)) for X in blocks]
     task = Regression(y, 10.0, np.ones(120), 0.05)
     assert learn_weights(kernels, task, algorithm).weights.argmax() == 1
 

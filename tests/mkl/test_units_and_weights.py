@@ -35,10 +35,10 @@ def test_units_do_not_matter_without_scaling(
     options = dict(
         scaling=None, normalize=normalize, approximation=approximation, random_state=0
     )
-    plain, loud = POSITIVE.astype(dtype), (unit * POSITIVE).astype(dtype)
+    plain, scaled = POSITIVE.astype(dtype), (unit * POSITIVE).astype(dtype)
     expected = gram(ModalityKernels(kernel, **options), kind(plain))
     kernels = ModalityKernels(kernel, **options)
-    found = gram(kernels, kind(loud))
+    found = gram(kernels, kind(scaled))
     assert found.dtype == expected.dtype
     tolerance = 1e-8 if dtype is np.float64 else 1e-3
     np.testing.assert_allclose(found, expected, atol=tolerance)
@@ -90,7 +90,7 @@ def test_offsets_do_not_matter(kernel, scaling, approximation):
 
 
 def test_rows_that_are_equal_but_for_rounding_have_no_distance():
-    """The median rule, where more than half of the pairs are alike."""
+    """The median rule, where more than half of the pairs are equal."""
     rows = np.repeat(RNG.normal(size=(2, 50)), [28, 2], axis=0)
     rows *= 1 + 1e-16 * RNG.integers(-2, 3, size=rows.shape)
     distance = np.linalg.norm(rows[0] - rows[-1])
@@ -100,7 +100,7 @@ def test_rows_that_are_equal_but_for_rounding_have_no_distance():
 
 @pytest.mark.parametrize("approximation", [None, "nystroem"])
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
-def test_the_length_of_a_sample_does_not_depend_on_the_others(kernel, approximation):
+def test_the_norm_of_a_sample_does_not_depend_on_the_others(kernel, approximation):
     A = RNG.normal(size=(N, 3))
     new = np.vstack([A[:3] * 1e-3, A[3:6]])
     far = np.vstack([new, np.full((1, 3), 1e8)])
@@ -111,7 +111,7 @@ def test_the_length_of_a_sample_does_not_depend_on_the_others(kernel, approximat
 
 @pytest.mark.parametrize("value", [1e100, 1e200, 1e300])
 @pytest.mark.parametrize("kernel", ["rbf", "laplacian"])
-def test_samples_that_are_far_out_are_like_no_others(kernel, value):
+def test_outlying_samples_have_a_kernel_of_0(kernel, value):
     A = RNG.normal(size=(N, 3))
     options = dict(center=False, normalize=None)
     kernels = ModalityKernels(kernel, **options).fit(A)
@@ -191,17 +191,17 @@ def test_samples_of_weight_zero_are_no_columns_of_kernels(
 ):
     options = dict(normalize=normalize, approximation=approximation, random_state=0)
     kept = np.flatnonzero(WEIGHT)
-    tables = {n: block @ block.T for n, block in DATA.items()}
+    grams = {n: block @ block.T for n, block in DATA.items()}
     new = {n: NEW[n] @ DATA[n].T for n in DATA}
-    tables = {
-        n: K / np.sqrt(np.outer(K.diagonal(), K.diagonal())) for n, K in tables.items()
+    grams = {
+        n: K / np.sqrt(np.outer(K.diagonal(), K.diagonal())) for n, K in grams.items()
     }
     if incomplete:
-        tables["b"][kept[:8]] = np.nan
+        grams["b"][kept[:8]] = np.nan
     whole = MKLClassifier("precomputed", **options)
-    whole.fit(Modalities(tables), Y, (WEIGHT > 0).astype(float))
+    whole.fit(Modalities(grams), Y, (WEIGHT > 0).astype(float))
     part = MKLClassifier("precomputed", **options)
-    some = {name: K[np.ix_(kept, kept)] for name, K in tables.items()}
+    some = {name: K[np.ix_(kept, kept)] for name, K in grams.items()}
     part.fit(Modalities(some), Y[kept])
     found = whole.decision_function(Modalities(new))
     expected = part.decision_function(

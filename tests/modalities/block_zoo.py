@@ -1,4 +1,4 @@
-"""Blocks of every kind, as users give them, and what they say about each sample."""
+"""Blocks of every kind, in the forms that users give, and their values by sample."""
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ SPARSE = {
     for kind in ("matrix", "array")
 }
 
-# each takes a folder that it may write to
+# each is given a folder to write to
 BLOCKS = {
     "int": lambda _: _numbers(np.int64, 3),
     "float32": lambda _: _numbers(np.float32, 3),
@@ -77,9 +77,9 @@ BLOCKS = {
 
 
 def samples_of(block):
-    """Spell a block out: the shape and the values of each sample.
+    """Return the shape and the values of each sample of a block.
 
-    Whatever says that a value is missing is None, and so is a sample without any.
+    Missing values of any kind are None, and so are samples without values.
     """
     if sparse.issparse(block):
         block = block.toarray()

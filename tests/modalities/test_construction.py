@@ -1,4 +1,4 @@
-"""What Modalities are made of: every form of input, every kind of block."""
+"""Construction of Modalities from every form of input and kind of block."""
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ def test_modalities_without_names_are_counted():
     assert Modalities([AUDIO, VIDEO]).names == ("modality_0", "modality_1")
 
 
-def test_a_frame_with_two_levels_of_columns_has_modalities_above_features():
+def test_the_first_level_of_columns_is_the_modality():
     table = multi_index_frame()
     X = Modalities(table)
     assert X.names == ("audio", "video")
@@ -77,7 +77,7 @@ def test_a_block_of_any_kind_keeps_its_samples(given):
 @pytest.mark.parametrize(
     "kind", ["int", "float32", "bool", "str", "object", "4-D", "Fortran order"]
 )
-def test_an_array_is_kept_as_it_is(make_given, kind):
+def test_an_array_is_not_copied(make_given, kind):
     given = make_given(kind)
     assert Modalities([given]).blocks[0] is given
 
@@ -105,7 +105,7 @@ def test_a_table_stays_a_table_of_its_library(make_given, kind):
 
 
 @pytest.mark.parametrize("kind", ["torch", "torch with gradient"])
-def test_a_tensor_is_taken_as_an_array_of_the_same_memory(make_given, kind):
+def test_a_tensor_becomes_an_array_of_the_same_memory(make_given, kind):
     given = make_given(kind)
     block = Modalities([given]).blocks[0]
     assert type(block) is np.ndarray
@@ -136,7 +136,7 @@ def test_sequences_may_be_an_array_of_objects_tensors_or_masked():
     assert_array_equal(Modalities([masked]).blocks[0][0], [[1, 0], [0, np.nan]])
 
 
-def test_masked_values_are_nan_and_leave_the_data_alone():
+def test_masked_values_are_nan_and_the_data_are_unchanged():
     given = np.ma.masked_array([[1, 2], [3, 4]], mask=[[False, True], [True, True]])
     X = Modalities([given])
     assert_array_equal(X.blocks[0], [[1, np.nan], [np.nan, np.nan]])
@@ -151,7 +151,7 @@ def test_a_modality_that_no_sample_has_is_none():
     assert_array_equal(X.observed, [[True, False]] * 6)
 
 
-# Refusals: each tells the modality, what was found, and the remedy
+# Errors, which name the modality, the fault and the remedy
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_modality_that_no_sample_has_is_none():
         ([AUDIO], {"observed": {"audio": True}}, TypeError, "observed is a dict"),
     ],
 )
-def test_what_is_unfit_is_refused_in_words(data, options, error, message):
+def test_invalid_data_are_refused(data, options, error, message):
     with pytest.raises(error, match=message):
         Modalities(data, **options)
 
@@ -219,7 +219,7 @@ def test_a_sparse_vector_is_refused_like_a_dense_one():
         Modalities({"audio": vector})
 
 
-# One table, taken apart and put together
+# One table: splitting and concatenation
 
 
 TABLE = np.arange(30.0).reshape(5, 6)
@@ -281,7 +281,7 @@ def test_a_table_is_split_by_names(spec, columns, library):
         assert samples_of(X[name]) == samples_of(TABLE[:, positions])
 
 
-def test_runs_of_columns_are_views():
+def test_adjacent_columns_are_views():
     X = Modalities.from_table(TABLE, {"a": [0, 1, 2], "b": slice(3, 6)})
     assert all(np.shares_memory(block, TABLE) for block in X.blocks)
 
@@ -309,7 +309,7 @@ def test_runs_of_columns_are_views():
         ([1.0, 2.0], 1, ValueError, r"\(n_samples, n_features\); got \(2,\)"),
     ],
 )
-def test_a_spec_that_does_not_fit_is_refused_in_words(table, spec, error, message):
+def test_a_spec_that_does_not_fit_is_refused(table, spec, error, message):
     with pytest.raises(error, match=message):
         Modalities.from_table(table, spec)
 

@@ -1,4 +1,4 @@
-"""Equality, copies, pickles, hashes, printing."""
+"""Equality, copies, pickles, hashes and display."""
 
 import copy
 import html
@@ -72,7 +72,7 @@ def test_a_mask_is_part_of_equality():
     assert Modalities([AUDIO], observed=mask) != X
 
 
-def test_how_zeros_and_duplicates_are_stored_does_not_matter():
+def test_the_storage_of_zeros_and_duplicates_does_not_matter():
     values, columns = [3.0, 0.0, 1.0, 1.0], [2, 0, 1, 1]
     untidy = sparse.csr_array((values, columns, [0, 2, 4]), shape=(2, 3))
     tidy = sparse.csr_array([[0.0, 0.0, 3.0], [0.0, 2.0, 0.0]])
@@ -98,7 +98,7 @@ def test_a_frame_is_unlike_other_objects_and_not_hashable():
 # Copies
 
 
-def test_nothing_that_a_frame_does_changes_what_it_was_given(given):
+def test_methods_do_not_change_the_data(given):
     data = {"it": given, "audio": AUDIO}
     before = samples_of(copy.deepcopy(given))
     X = Modalities(data, observed=np.eye(6, 2) == 0)
@@ -145,7 +145,7 @@ def test_only_a_column_of_a_frame_can_be_assigned(column):
 
 
 @pytest.mark.parametrize("observe", [False, True])
-def test_a_pickle_gives_the_frame_back(given, observe):
+def test_a_pickle_restores_the_frame(given, observe):
     X = Modalities({"it": given, "audio": AUDIO}, observed=np.eye(6, 2) == 0)
     if observe:
         assert not X.observed.all()
@@ -154,7 +154,7 @@ def test_a_pickle_gives_the_frame_back(given, observe):
         assert samples_of(back["it"]) == samples_of(X["it"])
 
 
-def test_looking_at_a_frame_does_not_change_its_hash(given):
+def test_reading_a_frame_does_not_change_its_hash(given):
     X = Modalities({"it": given, "audio": AUDIO})
     before = joblib.hash(X)
     for look in (
@@ -217,7 +217,7 @@ def test_names_from_numpy_and_from_python_hash_alike():
 # One array
 
 
-def test_turning_into_one_array_by_itself_is_refused_with_the_remedy():
+def test_implicit_conversion_to_one_array_is_refused_with_the_remedy():
     X = Modalities({"audio": AUDIO})
     for convert in (
         np.asarray,
@@ -236,7 +236,7 @@ def test_turning_into_one_array_by_itself_is_refused_with_the_remedy():
 # Printing
 
 
-def test_the_repr_tells_names_kinds_shapes_dtypes_and_what_is_missing():
+def test_the_repr_lists_names_kinds_shapes_dtypes_and_missing_samples():
     X = Modalities(
         {
             "audio": AUDIO.astype("f4"),

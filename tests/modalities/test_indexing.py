@@ -1,4 +1,4 @@
-"""Taking samples and modalities: what numpy does to one array, done to all blocks."""
+"""Selection of samples and modalities, compared with that of NumPy in each block."""
 
 from contextlib import suppress
 from itertools import pairwise
@@ -90,7 +90,7 @@ def test_a_name_gives_the_block_and_names_give_a_frame():
         assert frame.names == ("video", "text")
 
 
-def test_rows_and_modalities_are_taken_together():
+def test_rows_and_modalities_are_selected_together():
     assert_array_equal(X[[3, 1], "video"], VIDEO[[3, 1]])
     assert_array_equal(X[-1, 0], AUDIO[-1:])
     assert X[1:3, ["text", "audio"]] == X[["text", "audio"]][1:3]
@@ -110,7 +110,7 @@ def test_a_slice_of_rows_is_a_view_and_other_rows_are_copied():
     assert taken["audio"].nbytes == AUDIO.nbytes / 3
 
 
-def test_taking_rows_needs_memory_for_those_rows_only():
+def test_selecting_rows_needs_memory_for_those_rows_only():
     import tracemalloc
 
     frame = Modalities([np.zeros((1000, 200)), np.zeros((1000, 300))])
@@ -177,7 +177,7 @@ def test_sequences_are_not_copied():
         ((0, slice(3, None)), IndexError, "selects no modality"),
     ],
 )
-def test_a_bad_index_is_refused_in_words(key, error, message):
+def test_an_invalid_index_is_refused(key, error, message):
     with pytest.raises(error, match=message):
         X[key]
 
@@ -326,7 +326,7 @@ def test_indexing_a_frame_is_indexing_each_block(data):
     rows = data.draw(row_indexes(len(frame)))
     more = data.draw(st.booleans())
     if more:
-        assert frame.observed.shape == frame.shape  # may be known before, or not
+        assert frame.observed.shape == frame.shape  # may be computed before, or not
     taken = frame[rows]
     positions = np.arange(len(frame))[rows if isinstance(rows, slice) else [*rows]]
     assert taken.shape == (len(positions), frame.shape[1])
@@ -341,7 +341,7 @@ def test_indexing_a_frame_is_indexing_each_block(data):
 
 @settings(deadline=None)
 @hypothesis_given(st.data())
-def test_cutting_a_frame_and_appending_the_parts_gives_it_back(data):
+def test_concatenating_slices_restores_the_frame(data):
     frame = data.draw(frames())
     cuts = sorted(data.draw(st.lists(st.integers(0, len(frame)), max_size=3)))
     edges = [0, *cuts, len(frame)]

@@ -1,4 +1,4 @@
-"""Row labels of the input come back with the output."""
+"""Outputs have the row labels of their input."""
 
 import numpy as np
 import pandas as pd
@@ -128,7 +128,7 @@ def test_tables_are_split_with_their_labels():
     assert union.fit_transform(table).index.equals(LABELS)
 
 
-def test_output_without_labels_is_numbered_and_can_be_taken_apart():
+def test_output_without_labels_has_positions_and_can_be_split():
     X = Modalities([frame.to_numpy() for frame in tables().values()])
     out = PerModality().set_output(transform="pandas").fit_transform(X)
     taken = out[[4, 2]]
@@ -152,14 +152,14 @@ class Unlabelled(Backwards):
         return X.reset_index(drop=True)
 
 
-def test_rows_that_a_transformer_has_turned_are_refused():
+def test_rows_that_a_transformer_has_reordered_are_refused():
     with pytest.raises(
         ValueError, match=r"'audio'.*row 0 is 'b' in the output and 'd'"
     ):
         PerModality({"audio": Backwards()}).fit_transform(tables())
 
 
-def test_labels_that_a_transformer_has_lost_are_put_back():
+def test_labels_that_a_transformer_has_lost_are_restored():
     out = PerModality({"audio": Unlabelled()}).fit_transform(tables())
     assert out["audio"].index.equals(LABELS)
     assert out[["audio"]].loc["f"]["audio"].equals(tables()["audio"].loc[["f"]])

@@ -1,4 +1,4 @@
-"""Memory maps: read bit by bit, with the answers of arrays."""
+"""Memory maps: read in pieces, with the results of arrays."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,9 @@ def test_missing_samples_of_a_mapped_file_are_found(mapped):
 
 @pytest.mark.parametrize("sample", [0, 4, 6])
 @pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "infinity")])
-def test_a_lone_nan_of_a_mapped_file_is_told_where_it_is(mapped, sample, value, name):
+def test_the_position_of_a_single_nan_in_a_mapped_file_is_reported(
+    mapped, sample, value, name
+):
     array = np.ones((7, 3))
     array[sample, 1] = value
     with pytest.raises(ValueError, match=f"sample {sample}, feature 1 is {name}"):

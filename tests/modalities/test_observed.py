@@ -1,4 +1,4 @@
-"""Which sample has which modality."""
+"""The mask of observed modalities."""
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ def polars_table():
         ],
     ],
 )
-def test_a_sample_lacks_a_modality_where_nothing_of_it_is_there(make_block):
+def test_a_sample_lacks_a_modality_if_all_values_are_missing(make_block):
     X = Modalities({"it": make_block(), "whole": np.ones((4, 1))})
     assert_array_equal(X.observed, np.column_stack([SECOND_LACKS, [True] * 4]))
 
@@ -70,12 +70,12 @@ def test_zeros_infinities_and_emptiness_are_observed(block):
     assert Modalities([block]).observed.all()
 
 
-def test_a_modality_that_is_none_lacks_everywhere():
+def test_a_modality_that_is_none_is_missing_in_all_samples():
     X = Modalities({"audio": np.ones((3, 1)), "video": None, "text": [None] * 3})
     assert_array_equal(X.observed, [[True, False, False]] * 3)
 
 
-def test_a_mask_adds_to_what_the_data_say_and_leaves_them_alone():
+def test_a_mask_adds_missing_samples_without_changing_the_data():
     given = np.array(ROWS_LACK)
     mask = np.array([[False], [True], [True], [True]])
     X = Modalities([given], observed=mask)
@@ -87,7 +87,7 @@ def test_a_mask_adds_to_what_the_data_say_and_leaves_them_alone():
     assert_array_equal(Modalities(X).observed, X.observed)
 
 
-def test_what_is_observed_cannot_be_written():
+def test_the_mask_is_read_only():
     X = Modalities([np.array(ROWS_LACK)])
     with pytest.raises(ValueError, match="read-only"):
         X.observed[0] = False
@@ -95,7 +95,7 @@ def test_what_is_observed_cannot_be_written():
 
 @pytest.mark.parametrize("seen_before", [False, True])
 @pytest.mark.parametrize("with_mask", [False, True])
-def test_it_follows_rows_and_modalities(seen_before, with_mask):
+def test_it_is_indexed_with_rows_and_modalities(seen_before, with_mask):
     mask = np.array([[True, True]] * 3 + [[True, False]]) if with_mask else None
     X = Modalities({"a": np.array(ROWS_LACK), "b": np.eye(4)}, observed=mask)
     expected = np.column_stack([SECOND_LACKS, [True] * 3 + [not with_mask]])

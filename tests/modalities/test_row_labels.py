@@ -1,4 +1,4 @@
-"""Row labels: frames are aligned by them, and samples keep them."""
+"""Row labels: alignment of frames, and preservation by indexing."""
 
 import pickle
 import sys
@@ -53,7 +53,7 @@ def labelled(index=LABELS["str"]):
     return Modalities({"audio": frame, "video": np.eye(len(index), 3)})
 
 
-# Frames side by side
+# Frames with labels
 
 
 FRAME = pd.DataFrame(np.arange(10.0).reshape(5, 2), columns=["f", "g"])
@@ -76,7 +76,7 @@ NAMED = FRAME.set_axis(list("abcde"))
         (NAMED, pd.Series([np.eye(2)] * 5, index=list("edcba"))),
     ],
 )
-def test_frames_whose_row_labels_differ_are_not_put_side_by_side(one, other):
+def test_frames_with_different_row_labels_are_refused(one, other):
     forms = {"one": one, "other": other}, {"other": other, "one": one}
     for frames in forms:
         with pytest.raises(ValueError, match=r"row labels that differ: row \d is"):
@@ -102,7 +102,7 @@ def test_the_error_of_row_labels_that_differ_names_a_remedy_that_works():
         Modalities(frames)
 
 
-def test_data_without_labels_go_by_position_beside_labelled_ones():
+def test_data_without_labels_are_matched_by_position():
     polars = pytest.importorskip("polars")
     for other in (FRAME.to_numpy(), polars.DataFrame(FRAME.to_dict("list"))):
         X = Modalities({"one": NAMED, "other": other})
@@ -144,7 +144,7 @@ def test_rows_without_labels_have_positions():
 
 
 @KINDS
-def test_an_exact_alignment_takes_the_order_of_the_first_frame(index):
+def test_an_exact_alignment_has_the_order_of_the_first_frame(index):
     index = as_index(index)
     one = pd.DataFrame(COLUMNS, index=index)
     X = Modalities.from_frames({"one": one.iloc[::-1], "other": one, "it": one[["f"]]})
@@ -155,7 +155,7 @@ def test_an_exact_alignment_takes_the_order_of_the_first_frame(index):
 
 
 @KINDS
-def test_samples_lack_the_modalities_that_have_no_row_of_theirs(index):
+def test_samples_lack_modalities_without_their_row(index):
     one = pd.DataFrame(COLUMNS, index=as_index(index))
     frames = {"one": one.iloc[:4], "other": one.iloc[[5, 3, 2]]}
     outer = Modalities.from_frames(frames, join="outer")
@@ -230,7 +230,7 @@ def test_sequences_are_aligned_by_label():
         ({1: NAMED}, "outer", ValueError, "1 cannot name a modality"),
     ],
 )
-def test_what_cannot_be_aligned_is_refused(frames, join, error, message):
+def test_frames_that_cannot_be_aligned_are_refused(frames, join, error, message):
     with pytest.raises(error, match=message.replace("(1", r"\(1")):
         Modalities.from_frames(frames, join)
 
@@ -268,12 +268,12 @@ def test_an_alignment_is_that_of_pandas(frames, join):
         assert_array_equal(X.observed[:, X.names.index(name)], expected[name].notna())
 
 
-# Samples keep their labels
+# Indexing by and with labels
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_labels_survive_every_way_of_taking_samples(data):
+def test_labels_are_preserved_by_every_index(data):
     index = as_index(data.draw(st.sampled_from(list(LABELS.values()))))
     X = labelled(index)
     if data.draw(st.booleans()):
@@ -306,7 +306,7 @@ def test_labels_survive_every_way_of_taking_samples(data):
 
 
 @KINDS
-def test_loc_takes_rows_by_label(index):
+def test_loc_selects_rows_by_label(index):
     X = labelled(index)
     labels = list(X.index)
     assert_array_equal(X.loc[[labels[4], labels[1]]]["audio"]["f"], [4, 1])
@@ -321,7 +321,7 @@ def test_loc_takes_rows_by_label(index):
     assert X.loc[labels[3], ["video"]].shape == (1, 1)
 
 
-def test_loc_takes_slices_levels_dates_and_repeated_labels_as_pandas_does():
+def test_loc_selects_slices_levels_dates_and_repeated_labels_like_pandas():
     assert list(labelled().loc["v":"x"].index) == ["v", "w", "x"]
     assert list(labelled(range(2, 8)).loc[3:5].index) == [3, 4, 5]
     assert len(labelled(LABELS["levels"]).loc["b"]) == 3
@@ -366,7 +366,7 @@ def test_a_mask_in_another_order_is_refused():
     assert_array_equal(X[mask.reset_index(drop=True)]["audio"]["f"], [0, 1])
 
 
-def test_labels_are_kept_where_all_that_is_concatenated_has_some():
+def test_labels_are_concatenated_if_all_frames_have_some():
     one, other = labelled()[["video"]], labelled(list("abc"))[["video"]]
     assert list(one.concat(other).index) == list("uvwxyzabc")
     unlabelled = Modalities({"video": np.eye(2, 3)})

@@ -1,4 +1,4 @@
-"""Input that is no data, or damaged, is refused at once, by every way in."""
+"""Refusal of invalid and damaged input in every form."""
 
 import datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ GOOD = np.arange(12.0).reshape(6, 2)
 
 
 class Endless:
-    """An object that NumPy would read element by element, without an end."""
+    """An object that NumPy would read element by element, endlessly."""
 
     shape = (6, 2)
 
@@ -30,8 +30,8 @@ class Endless:
         return self
 
 
-def ways_in(data):
-    """The same data as a table, a block, an entry of a list, and a sequence."""
+def input_forms(data):
+    """Return the data as a table, a block, an entry of a list, and a sequence."""
     return {
         "table": lambda: EarlyFusion().fit(data),
         "from_table": lambda: Modalities.from_table(data),
@@ -41,7 +41,7 @@ def ways_in(data):
     }
 
 
-@pytest.mark.parametrize("way", ways_in(None))
+@pytest.mark.parametrize("way", input_forms(None))
 @pytest.mark.parametrize(
     "data",
     [Endless(), (i for i in range(6)), {1, 2}.union],
@@ -49,7 +49,7 @@ def ways_in(data):
 )
 def test_an_unknown_type_is_refused_at_once_by_name(way, data):
     with pytest.raises(TypeError, match=type(data).__name__):
-        ways_in(data)[way]()
+        input_forms(data)[way]()
 
 
 def test_an_unknown_type_within_a_list_is_named_with_its_sample():
@@ -58,7 +58,7 @@ def test_an_unknown_type_within_a_list_is_named_with_its_sample():
 
 
 @pytest.mark.parametrize("package", ["anndata", "mudata"])
-def test_tables_of_biology_are_refused_with_what_works(package):
+def test_the_error_of_anndata_tables_names_a_remedy_that_works(package):
     kind = type("Data", (Endless,), {"__module__": f"{package}._core"})
     with pytest.raises(TypeError, match=r"to_df\(\)"):
         EarlyFusion().fit(kind())
@@ -71,7 +71,7 @@ def damaged(form, indices, indptr=(0, 1, 2)):
     return matrix
 
 
-@pytest.mark.parametrize("way", ways_in(None))
+@pytest.mark.parametrize("way", input_forms(None))
 @pytest.mark.parametrize("form", ["csr_array", "csr_matrix", "csc_array", "csc_matrix"])
 @pytest.mark.parametrize(
     ("indices", "indptr"),
@@ -88,23 +88,23 @@ def test_a_damaged_sparse_matrix_is_refused(way, form, indices, indptr):
     if way in ("block", "list"):
         matrix = matrix.tocsr() if form.startswith("csr") else matrix
     with pytest.raises(ValueError, match="damaged sparse matrix"):
-        ways_in(matrix)[way]()
+        input_forms(matrix)[way]()
 
 
-@pytest.mark.parametrize("way", ways_in(None))
+@pytest.mark.parametrize("way", input_forms(None))
 def test_coordinates_out_of_range_are_refused(way):
     matrix = sparse.coo_array(np.eye(6, 2))
     matrix.col[1] = 10**6
     with pytest.raises(ValueError, match=r"damaged sparse matrix.*axis 1"):
-        ways_in(matrix)[way]()
+        input_forms(matrix)[way]()
 
 
-@pytest.mark.parametrize("way", ways_in(None))
+@pytest.mark.parametrize("way", input_forms(None))
 @pytest.mark.parametrize("shape", [(6,), (6, 2, 2)])
 def test_sparse_arrays_of_other_dimensions_are_refused(way, shape):
     matrix = pytest.importorskip("scipy", "1.15").sparse.coo_array(np.ones(shape))
     with pytest.raises(ValueError, match=f"{len(shape)} dimensions.*needs 2"):
-        ways_in(matrix)[way]()
+        input_forms(matrix)[way]()
 
 
 @pytest.mark.parametrize("kind", ["array", "matrix"])
@@ -258,7 +258,7 @@ def test_tensors_are_arrays_in_every_form(dtype):
         np.testing.assert_array_equal(EarlyFusion(None).fit_transform(X), GOOD)
 
 
-@pytest.mark.parametrize("way", ways_in(None))
+@pytest.mark.parametrize("way", input_forms(None))
 def test_a_tensor_that_is_no_array_is_refused_with_the_remedy(way):
     with pytest.raises(TypeError, match=r"tensor that is not an array.*to_dense\(\)"):
-        ways_in(torch.eye(6).to_sparse())[way]()
+        input_forms(torch.eye(6).to_sparse())[way]()

@@ -27,7 +27,7 @@ from mmfusion.preprocessing import padded_from_sequences
 from mmfusion.testing import all_estimators
 
 FOLDER = Path(__file__).with_name("models")
-# Estimators inside consist of plain arrays, which no version of scikit-learn changes.
+# Inner estimators consist of plain arrays, which no version of scikit-learn changes.
 PARAMS: dict[str, dict[str, Any]] = {
     **{
         name: {
@@ -65,7 +65,7 @@ OF_SEQUENCES |= {"SequenceResampler"}
 
 
 def inputs() -> dict[str, np.ndarray]:
-    """Tables and padded sequences, named by what they are and their modality."""
+    """Return tables and padded sequences, named by kind and modality."""
     X, _ = make_multimodal_blobs(24, {"audio": 3, "text": 2}, random_state=0)
     frames, _, _ = make_multimodal_sequences(
         6, {"audio": 2, "text": 2}, n_frames=10, random_state=0
@@ -77,14 +77,14 @@ def inputs() -> dict[str, np.ndarray]:
 
 
 def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
-    """What the model of an estimator is fitted to."""
+    """Return the data to fit an estimator to."""
     kind = "sequence" if name in OF_SEQUENCES else "table"
     X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
     return X.to_array() if name == "ModalitySplitter" else X
 
 
 def predicted(model: Any, X: Any) -> np.ndarray:
-    """What a model makes of X, in one array."""
+    """Return the predictions or the transformed data of a model in one array."""
     names = ("predict", "transform")
     method = next((name for name in names if hasattr(model, name)), None)
     found = getattr(model, method)(X) if method else model.labels_
@@ -100,8 +100,8 @@ def fitted(name: str, X: Any) -> Any:
     """Fit an estimator with few and fixed parameters."""
     estimator = all_estimators()[name](**PARAMS.get(name, {}))
     fixed = {"n_clusters": 3, "random_state": 0}
-    known = estimator.get_params(deep=False)
-    estimator.set_params(**{k: v for k, v in fixed.items() if k in known})
+    parameters = estimator.get_params(deep=False)
+    estimator.set_params(**{k: v for k, v in fixed.items() if k in parameters})
     return estimator.fit(X, np.arange(len(X)) % 2)
 
 

@@ -1,4 +1,4 @@
-"""Figures that close."""
+"""Figures that are closed after each test."""
 
 import matplotlib.pyplot
 import pytest

@@ -1,4 +1,4 @@
-"""Curves start where cross-validation ends, and pay one fit for each fold."""
+"""Degradation curves: scores at level 0 and above, number of fits, errors."""
 
 import joblib
 import numpy as np
@@ -42,7 +42,7 @@ def blobs():
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
-    """Says always the same, and notes what it is given."""
+    """Predicts a constant, and records its input."""
 
     calls = []
 
@@ -110,7 +110,7 @@ def test_each_fold_is_fitted_once_on_clean_data(blobs, calls):
     assert len(calls) - len(fits) == 3 * (1 + 2 * 2 * 4 * 2)
 
 
-def test_all_estimators_see_the_same_degraded_samples(blobs, calls):
+def test_all_estimators_are_scored_on_the_same_degraded_samples(blobs, calls):
     X, y = blobs
     named = {"first": Recorder("first"), "second": Recorder("second")}
     options = {"degradation": ["missing", "noise", "swap"], "cv": 2}
@@ -119,7 +119,7 @@ def test_all_estimators_see_the_same_degraded_samples(blobs, calls):
     assert first == second
 
 
-def test_folds_and_repeats_draw_anew_and_the_seed_decides(blobs, calls):
+def test_draws_differ_by_fold_and_repeat_and_depend_on_the_seed(blobs, calls):
     X, y = blobs
     options = {"modalities": ["audio"], "levels": [0.5], "cv": 2, "n_repeats": 2}
 
@@ -182,7 +182,7 @@ def test_modalities_are_degraded_in_turn_together_or_as_listed(blobs, calls):
     )
 
 
-def test_fit_is_degraded_too_where_asked(blobs, calls):
+def test_training_samples_can_be_degraded_too(blobs, calls):
     X, y = blobs
     options = {"modalities": "all", "levels": [0, 0.25, 0.5], "cv": 2}
     options["random_state"] = 0
@@ -207,7 +207,7 @@ def test_a_function_can_degrade(blobs):
     assert (summary["loss"][summary["level"] == 2] > 0).all()
 
 
-def test_several_scores_are_as_cross_validate_has_them(blobs):
+def test_several_scores_equal_those_of_cross_validate(blobs):
     X, y = blobs
     scoring = {"accuracy": "accuracy", "own": make_scorer(accuracy_score)}
     results = degradation_curve(
@@ -296,14 +296,14 @@ def test_clusterers_without_predict_are_fitted_on_degraded_data(blobs):
     assert abs(scores(results, level=5)[0] - np.mean(by_hand)) < 0.3
 
 
-def test_refusing_missing_modalities_is_told_with_the_remedy(blobs):
+def test_the_error_of_missing_modalities_names_the_remedy(blobs):
     X, y = blobs
     strict = make_pipeline(EarlyFusion(), LogisticRegression())
-    with pytest.raises(ValueError, match=r"'strict' failed with 'audio'") as told:
+    with pytest.raises(ValueError, match=r"'strict' failed with 'audio'") as caught:
         degradation_curve({"strict": strict}, X, y)
-    assert "ModalityImputer()" in str(told.value)
-    assert "lacks modality" in str(told.value) or "missing" in str(told.value)
-    assert told.value.__cause__ is not None
+    assert "ModalityImputer()" in str(caught.value)
+    assert "lacks modality" in str(caught.value) or "missing" in str(caught.value)
+    assert caught.value.__cause__ is not None
 
 
 def test_failures_can_be_recorded_instead(blobs):
@@ -322,7 +322,7 @@ def test_failures_can_be_recorded_instead(blobs):
 
 def test_a_fit_that_fails_is_tried_once_and_fails_everywhere(blobs):
     X, y = blobs
-    wrong = LogisticRegression()  # takes no Modalities
+    wrong = LogisticRegression()  # does not accept Modalities
     results = degradation_curve(wrong, X, y, error_score=-1.0, cv=2)
     assert set(scores(results)) == {-1.0}
     assert all("TypeError" in row["error"] for row in results.results)
@@ -342,7 +342,7 @@ def test_groups_go_to_the_splitter(blobs):
     assert scores(results, modality="audio") == plain.tolist()
 
 
-def test_threads_find_the_same(blobs):
+def test_threads_compute_the_same(blobs):
     X, y = blobs
     options = {"degradation": ["missing", "noise"], "random_state": 0, "cv": 3}
     alone = degradation_curve(LateFusionClassifier(), X, y, **options)
@@ -367,12 +367,12 @@ def test_threads_find_the_same(blobs):
         ({"scoring": "best"}, "scoring 'best' is unknown"),
     ],
 )
-def test_unfit_options_are_named(blobs, options, message):
+def test_invalid_options_are_named(blobs, options, message):
     with pytest.raises(ValueError, match=message):
         degradation_curve(LateFusionClassifier(), *blobs, **options)
 
 
-def test_estimators_must_be_there_and_score(blobs):
+def test_estimators_are_needed_with_score(blobs):
     X, y = blobs
     with pytest.raises(ValueError, match="estimators is empty"):
         degradation_curve({}, X, y)
@@ -450,7 +450,7 @@ def test_options_of_the_wrong_type_are_named(blobs, options):
         degradation_curve(LateFusionClassifier(), *blobs, **options)
 
 
-def test_folds_and_targets_that_are_none_are_refused_by_name(blobs):
+def test_invalid_folds_and_targets_are_refused_by_name(blobs):
     X, y = blobs
     with pytest.raises(TypeError, match="cv is a sparse matrix"):
         degradation_curve(LateFusionClassifier(), X, y, cv=sparse.csr_array(np.eye(3)))

@@ -1,4 +1,4 @@
-"""Every curve is a line of its means, in the panel of its modality."""
+"""Degradation displays: lines, bands, panels and errors."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -109,13 +109,13 @@ def test_names_of_any_characters_are_drawn():
 
 
 @pytest.mark.parametrize("ax", ["axes", 1, [None] * 8, np.eye(8)])
-def test_what_is_no_axes_is_refused(results, ax):
+def test_invalid_axes_are_refused(results, ax):
     with pytest.raises(TypeError, match=r"ax holds a .*; give matplotlib Axes"):
         DegradationDisplay.from_results(results, ax=ax)
 
 
 @pytest.mark.parametrize("wrong", [None, "results", [{}], np.eye(3)])
-def test_what_holds_no_results_is_refused(wrong):
+def test_invalid_results_are_refused(wrong):
     with pytest.raises(TypeError, match=r"results is a .*degradation_curve"):
         DegradationDisplay.from_results(wrong)
 

@@ -1,4 +1,4 @@
-"""Degradations do what they say, as much as they say, and nothing else."""
+"""Degradations: the amount of change, its distribution, and what is unchanged."""
 
 from itertools import pairwise
 
@@ -37,7 +37,9 @@ def gaps(frame):
     st.floats(0, 1),
     st.integers(0, 2**31),
 )
-def test_the_share_is_exact_and_nobody_is_emptied_without_need(n, V, share, seed):
+def test_the_share_is_exact_and_last_modalities_are_removed_only_if_needed(
+    n, V, share, seed
+):
     frame = Modalities([np.ones((n, 1))] * V)
     left = drop_modalities(frame, share, random_state=seed).observed
     n_gone = round(share * n * V)
@@ -46,23 +48,23 @@ def test_the_share_is_exact_and_nobody_is_emptied_without_need(n, V, share, seed
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.25, 0.5])
-def test_samples_keep_what_they_have_least(gaps, share):
+def test_the_last_modality_of_samples_is_spared(gaps, share):
     dropped = drop_modalities(gaps, share, random_state=0)
-    there = gaps.observed.sum()
-    assert (~dropped.observed & gaps.observed).sum() == round(share * there)
+    n_observed = gaps.observed.sum()
+    assert (~dropped.observed & gaps.observed).sum() == round(share * n_observed)
     assert not (dropped.observed & ~gaps.observed).any()
-    n_spare = there - 40  # cells that can go without emptying anyone
-    assert dropped.observed.any(axis=1).all() == (round(share * there) <= n_spare)
+    n_spare = n_observed - 40  # cells whose removal leaves each sample a modality
+    assert dropped.observed.any(axis=1).all() == (round(share * n_observed) <= n_spare)
 
 
-def test_a_modality_can_go_altogether(frame):
+def test_a_modality_can_be_removed_completely(frame):
     dropped = drop_modalities(frame, 1, "video", random_state=0)
     assert dropped.observed.all(axis=0).tolist() == [True, False, True]
     assert not dropped.observed[:, 1].any()
     assert not drop_modalities(frame, 1, random_state=0).observed.any()
 
 
-def test_the_last_modality_of_a_sample_is_not_among_the_first_to_go():
+def test_the_last_modality_of_a_sample_is_removed_last():
     observed = np.ones((20, 2), dtype=bool)
     observed[:10, 0] = False  # these have video only
     frame = Modalities({"audio": np.ones((20, 1)), "video": np.ones((20, 1))})
@@ -72,20 +74,20 @@ def test_the_last_modality_of_a_sample_is_not_among_the_first_to_go():
     assert not half.observed[10:, 1].any()
 
 
-def test_what_a_smaller_share_takes_a_larger_one_takes_too(gaps):
+def test_cells_of_a_smaller_share_are_among_those_of_a_larger_one(gaps):
     shares = [0.1, 0.3, 0.6, 0.9]
     masks = [drop_modalities(gaps, s, random_state=3).observed for s in shares]
     for more, less in pairwise(masks):
         assert (more >= less).all()
 
 
-def test_cells_go_with_equal_chance():
+def test_cells_are_removed_with_equal_probability():
     frame = Modalities([np.ones((4, 1))] * 3)
     gone = [~drop_modalities(frame, 0.5, random_state=s).observed for s in range(2000)]
     assert np.mean(gone, axis=0) == pytest.approx(np.full((4, 3), 0.5), abs=0.05)
 
 
-def test_noise_has_the_deviation_asked_for():
+def test_noise_has_the_deviation_of_its_level():
     scales = np.array([0.01, 1, 100, 0])
     X = {"audio": 7 + scales * RNG.normal(size=(20_000, 4)), "video": np.eye(20_000, 1)}
     noise = add_noise(X, 2, "audio", random_state=0)["audio"] - X["audio"]
@@ -157,17 +159,17 @@ def test_noise_on_every_kind_of_block():
 
 def test_swapped_modalities_are_those_of_other_samples(gaps):
     mixed = swap_rows(gaps, 0.5, "video", random_state=0)
-    there = gaps.observed[:, 1]
+    observed = gaps.observed[:, 1]
     moved = (mixed["video"] != gaps["video"]).any(axis=1)
-    assert moved.sum() == round(0.5 * there.sum())
-    assert not (moved & ~there).any()
+    assert moved.sum() == round(0.5 * observed.sum())
+    assert not (moved & ~observed).any()
     assert (mixed.observed == gaps.observed).all()
-    rows = [tuple(row) for row in gaps["video"][there]]
-    assert sorted(map(tuple, mixed["video"][there])) == sorted(rows)
+    rows = [tuple(row) for row in gaps["video"][observed]]
+    assert sorted(map(tuple, mixed["video"][observed])) == sorted(rows)
     assert mixed["audio"] is gaps["audio"]
 
 
-def test_two_swap_where_one_would_be_alone(frame):
+def test_at_least_two_samples_are_swapped(frame):
     mixed = swap_rows(frame, 1 / 40, "text", random_state=0)
     assert (mixed["text"] != frame["text"]).sum() == 2
 
@@ -182,7 +184,7 @@ class TestAll:
         assert first == again
         assert first != other
 
-    def test_modalities_that_are_not_named_stay(self, degrade, gaps):
+    def test_other_modalities_are_unchanged(self, degrade, gaps):
         worse = degrade(gaps, 0.6, ["text"], random_state=0)
         assert worse[["audio", "video"]] == gaps[["audio", "video"]]
         assert worse != gaps

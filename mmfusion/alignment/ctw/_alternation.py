@@ -22,9 +22,10 @@ from mmfusion.alignment.ctw._projections import (
     Projections,
     correlate,
     project,
+    warped,
     weigh_by_likelihood,
 )
-from mmfusion.alignment.ctw._warps import uniform_warp, warp_error, warped
+from mmfusion.alignment.ctw._warps import uniform_warp, warp_error
 from mmfusion.alignment.dtw._path import dtw_path
 
 Samples = Sequence[Sequence[np.ndarray]]
@@ -203,6 +204,7 @@ def fit_basis_ctw(
     F. Zhou & F. De la Torre (2016). Generalized canonical time warping. IEEE TPAMI
     38(2), 279-294.
     """
+    # the alternation sees columns of warps; their bases and weights are kept here
     state = [uniform_basis_warp([len(x) for x in sample]) for sample in samples]
 
     def temporal(projections: Projections, _: list[np.ndarray]) -> list[np.ndarray]:
@@ -260,6 +262,7 @@ def fit_combined_ctw(
     """
     limits: dict[str, Any] = {"ridge": ridge, "max_iter": max_iter, "tol": tol}
     smooth = fit_basis_ctw(samples, energy=energy, n_directions=n_directions, **limits)
+    # the temporal step of `fit_ctw` needs whole frames
     starts = [None, [np.rint(warp).astype(np.int64) for warp in smooth.warps]]
     n_directions = len(smooth.projections.correlations)
     free = {"likelihood": likelihood, "constraints": constraints, **limits}
@@ -287,6 +290,7 @@ def _alternate(
     projections = correlate(
         samples, warps, ridge=ridge, energy=energy, n_directions=n_directions
     )
+    # fixed from here on: scores of different numbers of directions do not compare
     n_directions = len(projections.correlations)
     best, best_score = (projections, warps), -np.inf
     visited = set()

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from mmfusion.alignment.ctw._projections import Projections, project
-from mmfusion.alignment.ctw._warps import warp_error, warped
+from mmfusion.alignment.ctw._projections import Projections, project, warped
+from mmfusion.alignment.ctw._warps import warp_error
 
 POWERS = np.logspace(-0.4, 0.4, 3)  # exponents of the bases t**p
 UNIFORM_BASIS = 1  # number of the basis t

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from mmfusion._constancy import is_constant
-from mmfusion.alignment.ctw._warps import warped
 
 # variance relative to the largest: below, features depend on each other linearly
 DEPENDENT_VARIANCE = 1e-10
@@ -53,6 +52,30 @@ def project(sample: Sequence[np.ndarray], projections: Projections) -> list[np.n
     """
     triples = zip(sample, projections.means, projections.weights, strict=True)
     return [(x - mean) @ weights for x, mean, weights in triples]
+
+
+def warped(sequence: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Return the frames of a sequence at the steps of a warp.
+
+    Parameters
+    ----------
+    sequence : ndarray of shape (n_frames, n_features)
+        The sequence.
+    column : ndarray of shape (n_steps,)
+        Column of the warp; between whole frames, linear interpolation.
+
+    Returns
+    -------
+    ndarray of shape (n_steps, n_features)
+        The frames.
+    """
+    if column.dtype.kind == "i":
+        return sequence[column]
+    # of an interval between two frames, the first: at the last frame, the one before
+    before = np.clip(column.astype(np.int64), 0, max(len(sequence) - 2, 0))
+    after = np.minimum(before + 1, len(sequence) - 1)
+    share = (column - before)[:, None]
+    return (1 - share) * sequence[before] + share * sequence[after]
 
 
 def pooled_scatter(

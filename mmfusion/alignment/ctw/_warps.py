@@ -1,7 +1,7 @@
 """Warps of the frames of modalities to a common time.
 
 A warp is a matrix with a row for each step of the common time and a column for each
-modality: the numbers of the frames that are there at that step.
+modality: the number of its frame at that step.
 """
 
 from __future__ import annotations
@@ -32,29 +32,6 @@ def uniform_warp(lengths: Sequence[int], n_steps: int | None = None) -> np.ndarr
     return np.rint(np.column_stack(columns)).astype(np.int64)
 
 
-def warped(sequence: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Return the frames of a sequence at the steps of a warp.
-
-    Parameters
-    ----------
-    sequence : ndarray of shape (n_frames, n_features)
-        The sequence.
-    column : ndarray of shape (n_steps,)
-        Column of the warp; between whole frames, linear interpolation.
-
-    Returns
-    -------
-    ndarray of shape (n_steps, n_features)
-        The frames.
-    """
-    if column.dtype.kind == "i":
-        return sequence[column]
-    before = np.clip(column.astype(np.int64), 0, max(len(sequence) - 2, 0))
-    after = np.minimum(before + 1, len(sequence) - 1)
-    share = (column - before)[:, None]
-    return (1 - share) * sequence[before] + share * sequence[after]
-
-
 def warp_error(warp: np.ndarray, truth: np.ndarray) -> float:
     """Compute the mean distance, in frames, between the rows of two warps.
 
@@ -77,6 +54,7 @@ def warp_error(warp: np.ndarray, truth: np.ndarray) -> float:
     F. Zhou & F. De la Torre (2016). Generalized canonical time warping. IEEE TPAMI
     38(2), 279-294.
     """
+    # k-d trees, since the matrix of distances would grow with the square of the length
     to_truth = KDTree(truth).query(warp)[0]
     to_warp = KDTree(warp).query(truth)[0]
     return float((to_truth.sum() + to_warp.sum()) / (len(warp) + len(truth)))

@@ -71,7 +71,7 @@ def dtw_barycenter(
         Softness, in units of the squared distance of two frames. 0 is DTW barycenter
         averaging (DBA). Above 0, the objective is smooth and has fewer poor minima.
     weights : array-like of shape (n_sequences,), default=None
-        Weights of the sequences, at least 0; None gives all the same weight. They are
+        Weights of the sequences, at least 0; None is the same weight for all. They are
         divided by their sum.
     init : array-like of shape (n_frames, n_features), default=None
         The initial barycenter. None is the medoid: the sequence of least weighted cost
@@ -129,10 +129,8 @@ def dtw_barycenter(
     >>> found.sequence.ravel().round(3).tolist()
     [0.0, 2.333, 5.0]
     """
-    gamma, tol = (
-        check_real_at_least(gamma, "gamma", 0),
-        check_real_at_least(tol, "tol", 0),
-    )
+    gamma = check_real_at_least(gamma, "gamma", 0)
+    tol = check_real_at_least(tol, "tol", 0)
     max_iter = check_integer_at_least(max_iter, "max_iter", 0)
     if n_frames is not None:
         n_frames = check_integer_at_least(n_frames, "n_frames", 1)

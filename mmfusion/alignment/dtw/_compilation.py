@@ -23,7 +23,7 @@ def compiler(
     Parameters
     ----------
     fastmath : bool or set of str, default=False
-        The relaxations of IEEE arithmetic, as `numba.njit` takes them.
+        The relaxations of IEEE arithmetic, as in `numba.njit`.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def _warn_of_cache(error: Exception) -> None:
         warnings.warn(
             "compiled functions of mmfusion.alignment are not cached, and compiled "
             "again in every process; set the environment variable NUMBA_CACHE_DIR to a "
-            f"folder that can be written, or empty the one there is ({error})",
+            f"writable folder, or empty the existing one ({error})",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -79,8 +79,8 @@ def _warn_of_cache(error: Exception) -> None:
 class _DeferredInterrupt(event.Listener):
     """Deferral of Ctrl-C until a compilation is finished.
 
-    An interrupt during compilation may abort what numba does only once per process,
-    such as registering its own functions, after which every later compilation fails.
+    An interrupt during compilation may abort work that numba does only once per
+    process, such as registering its own functions; then every later compilation fails.
     """
 
     def __init__(self) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import Any, cast
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._parameters import (
@@ -31,6 +29,13 @@ class Constraints:
     """The paths that are allowed, and the weights of their steps.
 
     Parameters are those of `dtw_path`.
+
+    Attributes
+    ----------
+    pattern : StepPattern
+        The step pattern, which may be given by name.
+    diagonal_weight : int or None
+        The weight of a diagonal step; None unless all others are single steps.
     """
 
     step_pattern: str | StepPattern = "symmetric1"
@@ -41,11 +46,16 @@ class Constraints:
     max_jump: int | None = None
     open_begin: bool = False
     open_end: bool = False
+    pattern: StepPattern = field(init=False, repr=False, compare=False)
+    diagonal_weight: int | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check each option and their combinations."""
-        checked = {
-            "step_pattern": as_step_pattern(self.step_pattern),
+        pattern = as_step_pattern(self.step_pattern)
+        checked: dict[str, object] = {
+            "step_pattern": pattern,
+            "pattern": pattern,
+            "diagonal_weight": diagonal_weight(pattern),
             "radius": check_frames_or_share(self.radius, "radius"),
             "max_slope": check_real_at_least(self.max_slope, "max_slope", 1),
             "penalty": check_real_at_least(self.penalty, "penalty", 0),
@@ -53,10 +63,10 @@ class Constraints:
             "open_end": check_bool(self.open_end, "open_end"),
         }
         if self.max_jump is not None:
-            jump = check_integer_at_least(self.max_jump, "max_jump", 0)
-            checked["max_jump"] = jump
+            checked["max_jump"] = check_integer_at_least(self.max_jump, "max_jump", 0)
         if self.window is not None:
             check_choice(self.window, "window", WINDOWS)
+        # the class is frozen: no option changes after its check
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         straight = self.penalty or self.max_jump is not None
@@ -72,33 +82,27 @@ class Constraints:
             )
 
     @property
-    def pattern(self) -> StepPattern:
-        """The step pattern, which `__post_init__` looked up if given by name."""
-        return cast(StepPattern, self.step_pattern)
-
-    @cached_property
-    def diagonal_weight(self) -> int | None:
-        """The weight of a diagonal step; None unless the others are single steps."""
-        return diagonal_weight(self.pattern)
-
-    @property
     def divides_by_columns(self) -> bool:
-        """Whether a cost is normalised by frames of the second sequence."""
+        """True if a cost is normalised by frames of the second sequence."""
         return self.pattern.divisor in ("both", "columns")
 
     @property
     def ratio_depends_on_begin(self) -> bool:
-        """Whether the divisor of a cost depends on where the path begins."""
+        """True if the divisor of a cost depends on the begin of the path."""
         return self.open_begin and self.divides_by_columns
 
     def limits_runs(self, n: int, m: int) -> bool:
         """Return whether `max_jump` forbids any path through n and m frames."""
         return self.max_jump is not None and self.max_jump < max(n, m) - 1
 
-    def step_weights(self, dtype: DTypeLike) -> np.ndarray:
-        """Return the weight of a diagonal step, and the price of another."""
-        with np.errstate(over="ignore"):  # an infinite price forbids straight steps
-            return np.array([self.diagonal_weight, self.penalty], dtype)
+    def needs_table(self, n: int, m: int) -> bool:
+        """Return whether a path through n and m frames needs a table of all totals."""
+        # row blocks count the first cell once by the total before it, which cannot be
+        # done along an open first row for diagonal steps of weight 2
+        open_row = self.open_begin and (
+            self.diagonal_weight == 2 or self.ratio_depends_on_begin
+        )
+        return self.diagonal_weight is None or open_row or self.limits_runs(n, m)
 
     def best_end(self, totals: np.ndarray, n: int, ratio: float | None = None) -> int:
         """Return the column where the best path ends, from the totals of the last row.
@@ -111,6 +115,7 @@ class Constraints:
             return len(totals) - 1
         if not self.divides_by_columns:
             return int(np.argmin(totals))
+        # a path from column 0 to column j covers j + 1 frames
         frames = 1 + np.arange(len(totals)) + n * (self.pattern.divisor == "both")
         values = totals / frames if ratio is None else totals - ratio * frames
         return int(np.argmin(values))
@@ -144,7 +149,7 @@ def split_options(
         raise TypeError(
             f"metric is a {type(metric).__name__}; give the name of one, or a callable"
         )
-    names = [field.name for field in fields(Constraints)]
+    names = [option.name for option in fields(Constraints) if option.init]
     unknown = [name for name in constraints if name not in names]
     if unknown:
         raise TypeError(

@@ -54,6 +54,8 @@ class Costs(NamedTuple):
         from a matrix product; GIVEN, a matrix of costs.
     root : bool
         Whether the square root of the costs is taken.
+    n, m : int
+        Numbers of frames of the sequences.
     x : ndarray of shape (n, d)
         The first sequence. For PRODUCT its rows are (x, |x|^2, 1), for COSINE they have
         norm 1; for GIVEN they are the costs, of shape (n, m).
@@ -64,6 +66,8 @@ class Costs(NamedTuple):
 
     kind: int
     root: bool
+    n: int
+    m: int
     x: np.ndarray
     y: np.ndarray
 
@@ -125,7 +129,7 @@ def make_costs(
             unit_rows(frames, source, center=metric == "correlation")
             for frames, source in zip((x, y), source_dtypes, strict=True)
         )
-        return Costs(COSINE, False, x, y)
+        return Costs(COSINE, False, len(x), len(y), x, y)
     return _difference_costs(x, y, metric)
 
 
@@ -173,6 +177,7 @@ def are_moderate(sequences: Iterable[np.ndarray]) -> bool:
 
 def _difference_costs(x: np.ndarray, y: np.ndarray, metric: str) -> Costs:
     """Prepare the costs of the metrics that are functions of differences."""
+    n, m = len(x), len(y)
     moderate = are_moderate([x, y])
     if x.dtype == np.float32 and not moderate:
         x, y = x.astype(np.float64), y.astype(np.float64)
@@ -180,20 +185,20 @@ def _difference_costs(x: np.ndarray, y: np.ndarray, metric: str) -> Costs:
     # of a single feature the Euclidean distance is the absolute difference
     if metric == "manhattan" or (metric == "euclidean" and x.shape[1] == 1):
         x, y = np.ascontiguousarray(x), np.ascontiguousarray(y.T)
-        return Costs(MANHATTAN, False, x, y)
+        return Costs(MANHATTAN, False, n, m, x, y)
     root = metric == "euclidean"
     if root and not moderate:
         return _as_given_costs(_rescaled_distances(x, y), "costs")
     if x.shape[1] < PRODUCT_FEATURES or not moderate:
         x, y = np.ascontiguousarray(x), np.ascontiguousarray(y.T)
-        return Costs(SQUARED, root, x, y)
+        return Costs(SQUARED, root, n, m, x, y)
     x, y = _shifted_towards_zero(x, y)
     ones = [np.ones((len(frames), 1), x.dtype) for frames in (x, y)]
     left = np.hstack([x, _square_norms(x), ones[0]])
     right = np.hstack([-2 * y, ones[1], _square_norms(y)])
     # hstack keeps the memory order of its inputs; kernels are compiled for C order
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
-    return Costs(PRODUCT, root, left, right)
+    return Costs(PRODUCT, root, n, m, left, right)
 
 
 def _as_given_costs(costs: np.ndarray, name: str) -> Costs:
@@ -206,7 +211,8 @@ def _as_given_costs(costs: np.ndarray, name: str) -> Costs:
             f"{name}: the cost of frames {i} and {j} is {costs[i, j]}; costs are at "
             "least 0, and infinite where no path may go"
         )
-    return Costs(GIVEN, False, np.ascontiguousarray(costs), costs[:0])
+    n, m = costs.shape
+    return Costs(GIVEN, False, n, m, np.ascontiguousarray(costs), costs[:0])
 
 
 def _costs_of_callable(
@@ -221,7 +227,7 @@ def _costs_of_callable(
             f"metric raised {type(error).__name__} for arrays of frames of shapes "
             f"{x.shape} and {y.shape}: {error}; {_METRIC_CONTRACT}"
         ) from error
-    costs = as_float_array(returned, "what metric returns")
+    costs = as_float_array(returned, "the result of metric")
     if costs.shape != (n, m):
         _raise_wrong_shape(costs.shape, n, m)
     if n == m > 1:
@@ -276,7 +282,7 @@ def _shifted_towards_zero(
 
     Where the largest value of a feature is at most twice the smallest, the difference
     from its middle is exact (Sterbenz's lemma): costs have the same digits, whatever
-    other frames there are.
+    the other frames.
     """
     least = np.minimum(x.min(axis=0), y.min(axis=0))
     most = np.maximum(x.max(axis=0), y.max(axis=0))
@@ -324,25 +330,6 @@ def unit_rows(
     return np.ascontiguousarray(np.where(is_zero, 0, x / np.where(is_zero, 1, norms)))
 
 
-def n_frames_of(costs: Costs) -> tuple[int, int]:
-    """Return the numbers of frames of both sequences.
-
-    Parameters
-    ----------
-    costs : Costs
-        The costs.
-
-    Returns
-    -------
-    n, m : int
-        Frames of the first and of the second sequence.
-    """
-    if costs.kind == GIVEN:
-        return costs.x.shape
-    by_feature = costs.kind in (SQUARED, MANHATTAN)
-    return len(costs.x), costs.y.shape[1 if by_feature else 0]
-
-
 @cache
 def _threadpools() -> ThreadpoolController:
     return ThreadpoolController()  # looks through all loaded libraries: once is enough
@@ -377,7 +364,7 @@ def cost_matrix(costs: Costs) -> np.ndarray:
     ValueError
         If it does not fit into memory.
     """
-    n, m = n_frames_of(costs)
+    n, m = costs.n, costs.m
     check_fits(
         n * m * costs.x.dtype.itemsize,
         f"the matrix of {n} x {m} local costs",

@@ -1,7 +1,7 @@
-"""Dynamic time warping in a full table of totals, for what row blocks do not cover.
+"""Dynamic time warping in a full table of totals.
 
-That is any step pattern (`accumulate_moves`), runs of limited length
-(`accumulate_limited`), and open begins whose divisor depends on the begin, where
+It covers what row blocks do not: any step pattern (`accumulate_moves`), runs of limited
+length (`accumulate_limited`), and open begins on which the divisor depends, where
 Dinkelbach's iteration solves a fractional programme.
 """
 
@@ -21,7 +21,6 @@ from mmfusion.alignment.dtw._costs import (
     GIVEN,
     Costs,
     cost_matrix,
-    n_frames_of,
     one_blas_thread,
 )
 from mmfusion.alignment.dtw._step_patterns import StepPattern, path_divisor
@@ -66,7 +65,7 @@ def path_by_table(
     ValueError
         If the table does not fit into memory.
     """
-    n, m = n_frames_of(costs)
+    n, m = costs.n, costs.m
     check_fits(
         n * m * TABLE_BYTES_PER_CELL,
         f"the table of {n} x {m} costs",
@@ -85,7 +84,7 @@ def path_by_table(
         return path, cost
     if cost > LARGE_COST:  # multiples of it could overflow in the iteration
         small = replace(constraints, penalty=constraints.penalty / LARGE_COST)
-        scaled = Costs(GIVEN, False, table / LARGE_COST, table)
+        scaled = Costs(GIVEN, False, n, m, table / LARGE_COST, table)
         path, cost = path_by_table(scaled, window, small)
         return path, cost * LARGE_COST
     return _minimize_ratio(find, table, constraints, path, cost)
@@ -321,7 +320,8 @@ class LimitedSteps(NamedTuple):
     ----------
     steps : ndarray of uint8 of shape (n, m)
         DIAGONAL, ACROSS or DOWN; plus AFTER_ACROSS if the best path for a run down from
-        the cell comes by a run across, plus AFTER_DOWN the other way round.
+        the cell comes by a run across, plus AFTER_DOWN if that for a run across comes
+        by a run down.
     across_from, down_from : ndarray of int32 of shape (n, m)
         Column and row where the run across and the run down that end in a cell begin.
     """

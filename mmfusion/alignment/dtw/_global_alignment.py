@@ -2,8 +2,8 @@
 
 It is ``K(x, y) = sum_paths prod_(i, j) k_ij / (2 - k_ij)`` for the Gaussian kernel
 ``k_ij = exp(-gamma |x_i - y_j|^2)`` of frames (Cuturi 2011), normalised to
-``K(x, y) / sqrt(K(x, x) K(y, y))``. Its logarithm is minus soft-DTW at gamma = 1 of the
-local costs ``-log(k / (2 - k))``.
+``K(x, y) / sqrt(K(x, x) K(y, y))``. The logarithm of K is minus soft-DTW at gamma = 1
+of the local costs ``-log(k / (2 - k))``.
 """
 
 from __future__ import annotations

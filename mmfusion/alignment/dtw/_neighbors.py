@@ -38,6 +38,7 @@ from mmfusion.alignment.dtw._row_blocks import (
     corner_total,
     make_checkpoints,
     make_workspace,
+    step_weights,
 )
 from mmfusion.alignment.dtw._simd import WIDTH
 from mmfusion.alignment.dtw._windows import Window, band, transposed
@@ -337,7 +338,7 @@ def _compiled_search(
         metric in BOUNDED_METRICS,
         metric == "sqeuclidean",
         reach,
-        constraints.step_weights(np.float64),
+        step_weights(constraints, np.float64),
     )
     longest = int(query_lengths.max())
     no_checkpoints = make_checkpoints(1, longest, np.float64, wants_path=False)
@@ -361,30 +362,58 @@ def _find_neighbors(search, some, work, checkpoints, distances, indices, counts)
     envelope of the query, computed once, bounds the cost of each row.
     """
     windows, buffers = _allocate(search)
+    frames, others, weights = search.frames, search.others, search.weights
+    squared, bounded = search.squared, search.has_envelopes
+    bounds, rest = buffers.bounds, buffers.rest
+    starts, stops = windows.starts, windows.stops
     for s in range(len(some)):
         q = some[s]
-        nearest, numbers = distances[s], indices[s]
-        _fill_windows(search, q, windows)
+        x, x0 = _frames_of(search.queries, q), search.queries.packed[q]
+        n, nearest, numbers = len(x), distances[s], indices[s]
+        _fill_windows(search, x, windows)
         _bound_by_first_envelope(search, q, windows, buffers, work)
-        for c in np.argsort(buffers.bounds):
+        for c in np.argsort(bounds):
             threshold = nearest[-1] * THRESHOLD_SLACK
             if search.among_themselves and c == q:
                 continue
-            bound, ends = buffers.bounds[c], buffers.ends[c]
-            if bound > threshold:
-                counts[ENDS if ends[0] + ends[1] > threshold else ENVELOPE] += 1
+            first, last = buffers.ends[c, 0], buffers.ends[c, 1]
+            if bounds[c] > threshold:
+                counts[ENDS if first + last > threshold else ENVELOPE] += 1
                 continue
-            # before there are enough neighbours, no bound excludes a pair
-            if threshold < np.inf:
-                more = _excess_of_second_envelope(search, q, c, windows, buffers)
-                if bound + more > threshold:
+            y, y0 = _frames_of(others, c), others.packed[c]
+            k = search.length_numbers[c]
+            at, to = windows.offsets[k], windows.offsets[k + 1]
+            window = Window(starts[at:to], stops[at:to], windows.whole[k])
+            lower, upper = windows.lower[at:to], windows.upper[at:to]
+            # without enough neighbours yet, no bound excludes a pair
+            if bounded and threshold < np.inf:
+                more = _excess_of_second_envelope(
+                    x, y, window, lower, upper, buffers, squared
+                )
+                if bounds[c] + more > threshold:
                     counts[BOTH_ENVELOPES] += 1
                     continue
-            cost = _cost_within(
-                search, q, c, windows, buffers, work, checkpoints, threshold
+            _bound_rows(y, lower, upper, first, last, bounded, squared, rest)
+            work.row[:] = np.inf
+            work.row[0] = corner_total(frames, y0, x0, weights, work)
+            totals = accumulate(
+                frames, y0, x0, n, window, weights, work, checkpoints, rest, threshold
             )
+            cost = totals[-1]
             counts[ABANDONED if cost == np.inf else COMPLETED] += 1
             _insert(cost, c, nearest, numbers)
+
+
+@jit
+def _bound_rows(y, lower, upper, first, last, bounded, squared, rest):
+    """Bound the costs of all rows from each on, with the exact cost of the last."""
+    m = len(y)
+    rest[: m + 1] = 0.0
+    if bounded:
+        excess_of_frames(y, lower, upper, squared, rest)
+    rest[m - 1] = last if m > 1 else first
+    for i in range(m - 2, -1, -1):
+        rest[i] += rest[i + 1]
 
 
 @jit
@@ -416,16 +445,15 @@ def _allocate(search):
 
 
 @jit
-def _frames(sequences, k):
+def _frames_of(sequences, k):
     """Return the frames of sequence k."""
     return sequences.frames[sequences.starts[k] : sequences.starts[k + 1]]
 
 
 @jit
-def _fill_windows(search, q, windows):
-    """Compute the windows and envelopes of a query for all lengths of the others."""
-    x, reach = _frames(search.queries, q), search.reach
-    n = len(x)
+def _fill_windows(search, x, windows):
+    """Compute the windows and envelopes of a query x for all lengths of the others."""
+    n, reach = len(x), search.reach
     for k in range(len(search.lengths)):
         m, at, to = search.lengths[k], windows.offsets[k], windows.offsets[k + 1]
         window = band(m, n, -reach * max(m, n) if reach < 0 else reach)
@@ -444,7 +472,7 @@ def _bound_by_first_envelope(search, q, windows, buffers, work):
     """
     frames, others = search.frames, search.others
     ends, bounds, panel = buffers.ends, buffers.bounds, work.panel
-    x0, n = search.queries.packed[q], len(_frames(search.queries, q))
+    x0, n = search.queries.packed[q], len(_frames_of(search.queries, q))
     for c in range(len(bounds)):
         begin, end = others.starts[c], others.starts[c + 1]
         m = end - begin
@@ -469,66 +497,24 @@ def _bound_by_first_envelope(search, q, windows, buffers, work):
 
 
 @jit
-def _excess_of_second_envelope(search, q, c, windows, buffers):
-    """Return what `lb_improved` adds to the first bound; the ends count there already.
+def _excess_of_second_envelope(x, y, window, lower, upper, buffers, squared):
+    """Return the increase of the first bound by `lb_improved`, without both ends.
 
-    It is the distance of the query from the envelope of the other sequence, clipped to
-    the envelope of the query.
+    It is the distance of the query x from the envelope of the other sequence y, clipped
+    to the envelope of the query.
     """
-    x, y = _frames(search.queries, q), _frames(search.others, c)
-    n, m, k = len(x), len(y), search.length_numbers[c]
-    if not search.has_envelopes or m == 1 or n <= 2:
+    n, m = len(x), len(y)
+    if m == 1 or n <= 2:
         return 0.0
-    at, to = windows.offsets[k], windows.offsets[k + 1]
-    window = Window(windows.starts[at:to], windows.stops[at:to], windows.whole[k])
-    lower, upper, clipped = buffers.lower[:n], buffers.upper[:n], buffers.clipped[:m]
-    clip_to_envelope(
-        y.ravel(),
-        windows.lower[at:to].ravel(),
-        windows.upper[at:to].ravel(),
-        clipped.ravel(),
-    )
-    envelope(clipped, transposed(window, n), lower, upper)
+    clipped, own_lower, own_upper = buffers.clipped[:m], buffers.lower, buffers.upper
+    clip_to_envelope(y.ravel(), lower.ravel(), upper.ravel(), clipped.ravel())
+    envelope(clipped, transposed(window, n), own_lower[:n], own_upper[:n])
     return excess(
         x[1 : n - 1].ravel(),
-        lower[1 : n - 1].ravel(),
-        upper[1 : n - 1].ravel(),
-        search.squared,
+        own_lower[1 : n - 1].ravel(),
+        own_upper[1 : n - 1].ravel(),
+        squared,
     )
-
-
-@jit
-def _cost_within(search, q, c, windows, buffers, work, checkpoints, threshold):
-    """Return the cost of a pair; infinite if the recurrence exceeds the threshold."""
-    y, ends, rest = _frames(search.others, c), buffers.ends[c], buffers.rest
-    n, m = len(_frames(search.queries, q)), len(y)
-    k = search.length_numbers[c]
-    at, to = windows.offsets[k], windows.offsets[k + 1]
-    window = Window(windows.starts[at:to], windows.stops[at:to], windows.whole[k])
-    rest[: m + 1] = 0.0
-    if search.has_envelopes:
-        excess_of_frames(
-            y, windows.lower[at:to], windows.upper[at:to], search.squared, rest
-        )
-    rest[m - 1] = ends[1] if m > 1 else ends[0]
-    for i in range(m - 2, -1, -1):
-        rest[i] += rest[i + 1]
-    y0, x0 = search.others.packed[c], search.queries.packed[q]
-    work.row[:] = np.inf
-    work.row[0] = corner_total(search.frames, y0, x0, search.weights, work)
-    totals = accumulate(
-        search.frames,
-        y0,
-        x0,
-        n,
-        window,
-        search.weights,
-        work,
-        checkpoints,
-        rest[: m + 1],
-        threshold,
-    )
-    return totals[n - 1]
 
 
 @jit

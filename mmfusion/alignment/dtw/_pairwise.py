@@ -31,6 +31,7 @@ from mmfusion.alignment.dtw._row_blocks import (
     make_checkpoints,
     make_workspace,
     pair_costs,
+    step_weights,
 )
 from mmfusion.alignment.dtw._windows import check_radius
 
@@ -258,7 +259,7 @@ def _compiled_costs(
     columns = frame_offsets(n_frames[1])[:-1], n_frames[1]
     dtype, longest = costs.x.dtype, int(n_frames[1].max())
     no_checkpoints = make_checkpoints(1, longest, dtype, wants_path=False)
-    weights = constraints.step_weights(dtype)
+    weights = step_weights(constraints, dtype)
 
     def cost_of(some: np.ndarray) -> np.ndarray:
         own = np.column_stack(

@@ -87,6 +87,7 @@ def pack_frames(costs: Costs, lengths: np.ndarray | None = None) -> PackedFrames
     n, d = costs.x.shape
     lengths = np.array([n]) if lengths is None else lengths
     blocks = row_block_offsets(lengths)
+    # each sequence is padded to whole row blocks
     shifts = blocks[:-1] * WIDTH - frame_offsets(lengths)[:-1]
     padded = np.zeros((blocks[-1] * WIDTH, d), dtype)
     padded[np.arange(n) + np.repeat(shifts, lengths)] = costs.x

@@ -136,6 +136,7 @@ def check_bool(value: object, name: str) -> bool:
     TypeError
         If it has another type.
     """
+    # a test of truth would accept any object
     if not isinstance(value, bool | np.bool_):
         raise TypeError(
             f"{name}={value!r} is a {_type_name(value)}; give True or False"

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
-from mmfusion.alignment.dtw._costs import GIVEN, Costs, make_costs, n_frames_of
+from mmfusion.alignment.dtw._costs import GIVEN, Costs, make_costs
 from mmfusion.alignment.dtw._full_table import PathAndCost, path_by_table
 from mmfusion.alignment.dtw._parameters import check_bool
 from mmfusion.alignment.dtw._row_blocks import path_by_row_blocks
@@ -268,21 +268,9 @@ def find_path(
 def _best_path(
     costs: Costs, window: Window, constraints: Constraints, wants_path: bool
 ) -> PathAndCost:
-    if _fits_row_blocks(constraints, *n_frames_of(costs)):
-        return path_by_row_blocks(costs, window, constraints, wants_path=wants_path)
-    return path_by_table(costs, window, constraints)
-
-
-def _fits_row_blocks(constraints: Constraints, n: int, m: int) -> bool:
-    """Return whether row blocks cover the constraints, or a full table is needed."""
-    weight = constraints.diagonal_weight
-    # the first cell counts once (see `corner_total`), which an open first row cannot
-    # express for diagonal steps of weight 2
-    excludes_begin = constraints.open_begin and (
-        weight == 2 or constraints.ratio_depends_on_begin
-    )
-    limited = constraints.limits_runs(n, m)
-    return weight is not None and not excludes_begin and not limited
+    if constraints.needs_table(costs.n, costs.m):
+        return path_by_table(costs, window, constraints)
+    return path_by_row_blocks(costs, window, constraints, wants_path=wants_path)
 
 
 def _in_float64(
@@ -302,12 +290,12 @@ def _raise_infinite_cost(
     are given, or that a callable returns, which forbid a path.
     """
     may_forbid = callable(metric) or metric == "precomputed"
-    n, m = n_frames_of(costs)
-    has_path = not may_forbid and _fits_row_blocks(constraints, n, m)
+    n, m = costs.n, costs.m
+    has_path = not may_forbid and not constraints.needs_table(n, m)
     if not has_path:
         forbidden = np.isinf(costs.x) if may_forbid else np.zeros((n, m), bool)
         table = np.where(forbidden, np.inf, 0.0)
-        free = Costs(GIVEN, False, table, table[:0])
+        free = Costs(GIVEN, False, n, m, table, table[:0])
         has_path = np.isfinite(_best_path(free, window, constraints, False)[1])
     if has_path:
         raise ValueError(
@@ -328,7 +316,7 @@ def _window_of(
     metric: MetricLike,
     constraints: Constraints,
 ) -> Window:
-    n, m = n_frames_of(costs)
+    n, m = costs.n, costs.m
     if constraints.window == "multiscale":
         return _multiscale_window(x, y, metric, constraints)
     if constraints.window == "sakoe_chiba":

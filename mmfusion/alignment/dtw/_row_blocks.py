@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike
 from mmfusion._memory import check_fits
 from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._constraints import Constraints
-from mmfusion.alignment.dtw._costs import SQUARED, Costs, n_frames_of
+from mmfusion.alignment.dtw._costs import SQUARED, Costs
 from mmfusion.alignment.dtw._panels import (
     SPARE_COLUMNS,
     aligned_array,
@@ -44,7 +44,7 @@ from mmfusion.alignment.dtw._windows import Window, band
 STEPS_PER_PASS = 128  # steps whose costs and totals stay in the cache
 HALO = WIDTH - 1  # columns by which the last row of a block lags behind the first
 SMALLEST_SECTION = 2 * WIDTH  # rows that the trace recomputes at a time, at least
-CELLS_PER_SECTION_ROW = 2**20  # of the table; checkpoints of float64 take 16 MB then
+CELLS_PER_SECTION_ROW = 2**20  # of the table; then checkpoints of float64 need 16 MB
 
 
 class RowBlock(NamedTuple):
@@ -140,9 +140,9 @@ def path_by_row_blocks(
     cost : float
         Its cost.
     """
-    n, m = n_frames_of(costs)
-    frames, dtype = pack_frames(costs), costs.x.dtype
-    weights = constraints.step_weights(dtype)
+    n, m, dtype = costs.n, costs.m, costs.x.dtype
+    frames = pack_frames(costs)
+    weights = step_weights(constraints, dtype)
     work = make_workspace(m, dtype)
     checkpoints = make_checkpoints(n, m, dtype, wants_path=wants_path)
     if constraints.open_begin:
@@ -153,11 +153,30 @@ def path_by_row_blocks(
     last = accumulate(
         frames, 0, 0, m, window, weights, work, checkpoints, no_bounds, np.inf
     )
-    end = constraints.best_end(last, n)
+    end = constraints.best_end(last, n) if constraints.open_end else m - 1
     cost = float(last[end])
     if not wants_path or not np.isfinite(cost):
         return None, cost
     return trace_path(frames, 0, 0, window, weights, work, checkpoints, end), cost
+
+
+def step_weights(constraints: Constraints, dtype: DTypeLike) -> np.ndarray:
+    """Return the weight of a diagonal step, and the price of another.
+
+    Parameters
+    ----------
+    constraints : Constraints
+        The constraints of the path.
+    dtype : dtype
+        Type of the costs.
+
+    Returns
+    -------
+    ndarray of shape (2,)
+        Both numbers.
+    """
+    with np.errstate(over="ignore"):  # an infinite price forbids straight steps
+        return np.array([constraints.diagonal_weight, constraints.penalty], dtype)
 
 
 def make_workspace(m: int, dtype: DTypeLike) -> Workspace:
@@ -176,6 +195,7 @@ def make_workspace(m: int, dtype: DTypeLike) -> Workspace:
         The arrays; `row` is infinite.
     """
     row = np.full(m + 1 + 2 * WIDTH, np.inf, dtype)
+    # aligned to lines of the cache, which vectors fill
     panel = aligned_array((STEPS_PER_PASS + HALO + SPARE_COLUMNS) * WIDTH, row)
     trail = aligned_array((STEPS_PER_PASS + 2) * WIDTH, row)
     return Workspace(panel, trail, row, row.copy())
@@ -205,7 +225,8 @@ def make_checkpoints(
     ValueError
         If they do not fit into memory.
     """
-    # the cube root balances what is kept with what the trace recomputes
+    # up to 2**30 cells, the memory for n m / n_rows numbers does not grow; beyond, it
+    # grows with (n m)**(2 / 3)
     n_rows = min(
         max(SMALLEST_SECTION, n * m // CELLS_PER_SECTION_ROW), int((n * m) ** (1 / 3))
     )
@@ -281,23 +302,83 @@ def accumulate(
     ndarray of shape (m,)
         Accumulated costs of the last row; all infinite if none is within the limit.
     """
-    n, row, next_row = len(window.starts), work.row, work.next_row
+    # pieces of this loop that are functions of their own take few arrays: numba counts
+    # references to each array that is passed, which takes longer than a short piece
+    n, panel, trail = len(window.starts), work.panel, work.trail
+    row, next_row, interval = work.row, work.next_row, checkpoints.interval
     vectors = np.empty((3, WIDTH), row.dtype)
+    far = splat(row.dtype.type(np.inf))
+    keeps = len(checkpoints.rows) > 0
     for i in range(0, n, WIDTH):
         block = _row_block(window, i, vectors)
-        if len(checkpoints.rows) > 0 and i % checkpoints.n_rows == 0:
-            kept = checkpoints.rows[i // checkpoints.n_rows]
-            for j in range(len(kept)):
-                kept[j] = row[j]
-        _clear_next_row(next_row, window, block)
-        lowest = _advance_block(
-            frames, x0, y0, block, weights, work, row, next_row, checkpoints
-        )
+        if keeps and i % checkpoints.n_rows == 0:
+            _copy_values(row, checkpoints.rows[i // checkpoints.n_rows])
+        last = block.n_rows - 1
+        beyond = window.stops[min(i + 2 * WIDTH, n) - 1]
+        _clear_row(next_row, block.begin, block.end, beyond, i + WIDTH >= n)
+        store(trail, 0, far)
+        store(trail, WIDTH, far)
+        t, t_end = block.begin, block.end + HALO + 2
+        covered = t - HALO
+        lowest = np.inf
+        while t < t_end:
+            to_checkpoint = interval - (i + t) % interval
+            if keeps and (t == block.begin or to_checkpoint == interval):
+                k = (i + t) // interval - i // interval
+                _copy_step_pair(trail, 0, checkpoints.steps[i // WIDTH, k], 0)
+            stop = min(t_end, t + min(STEPS_PER_PASS, to_checkpoint))
+            reached, covered = _advance_pass(
+                frames, x0, y0, block, t, stop, covered, panel, row[t:], trail, weights
+            )
+            begin, end = max(t, block.begin + last), min(reached, block.end + last)
+            lowest = min(lowest, _copy_last_row(trail, t, begin, end, last, next_row))
+            _copy_step_pair(trail, (reached - t) * WIDTH, trail, 0)
+            t = reached
         row, next_row = next_row, row
         if limit < np.inf and lowest + rest_bounds[min(i + WIDTH, n)] > limit:
             row[:] = np.inf
             break
     return row[1 : m + 1]
+
+
+@jit
+def _copy_values(source, target):
+    for j in range(len(target)):
+        target[j] = source[j]
+
+
+@jit
+def _copy_step_pair(source, i, target, j):
+    """Copy the totals of two steps."""
+    store(target, j, load(source, i))
+    store(target, j + WIDTH, load(source, i + WIDTH))
+
+
+@jit
+def _clear_row(row, begin, end, beyond, is_last):
+    """Set columns to infinity that are read below and not written by a row block.
+
+    Columns of the block are from ``begin`` to ``end``, those of the next to ``beyond``.
+    """
+    if is_last:
+        row[:] = np.inf
+    else:
+        row[begin] = np.inf
+        row[end + 1 : beyond + WIDTH + 1] = np.inf
+
+
+@jit
+def _copy_last_row(trail, t, begin, end, last, row):
+    """Copy the totals of the last row in steps begin to end, and return the least.
+
+    ``t`` is the first step of the pass in the trail.
+    """
+    lowest = np.inf
+    for s in range(begin, end):
+        value = trail[(s - t + 2) * WIDTH + last]
+        row[s - last + 1] = value
+        lowest = min(lowest, value)
+    return lowest
 
 
 @jit
@@ -323,53 +404,8 @@ def _row_block(window, row, vectors):
 
 
 @jit
-def _clear_next_row(next_row, window, block):
-    """Set columns to infinity that the next block reads and this one does not write."""
-    n, after = len(window.starts), block.row + WIDTH
-    if after >= n:
-        next_row[:] = np.inf
-    else:
-        next_row[block.begin] = np.inf
-        beyond = window.stops[min(after + WIDTH, n) - 1]
-        next_row[block.end + 1 : beyond + WIDTH + 1] = np.inf
-
-
-@jit
-def _advance_block(frames, x0, y0, block, weights, work, row, next_row, checkpoints):
-    """Take all steps of a row block, and return the least total of its last row."""
-    trail, keeps = work.trail, len(checkpoints.rows) > 0
-    i, last, interval = block.row, block.n_rows - 1, checkpoints.interval
-    far = splat(row.dtype.type(np.inf))
-    store(trail, 0, far)
-    store(trail, WIDTH, far)
-    t, t_end = block.begin, block.end + HALO + 2
-    covered = t - HALO
-    lowest = np.inf
-    while t < t_end:
-        to_checkpoint = interval - (i + t) % interval
-        if keeps and (t == block.begin or to_checkpoint == interval):
-            k = (i + t) // interval - i // interval
-            steps = checkpoints.steps[i // WIDTH, k]
-            store(steps, 0, load(trail, 0))
-            store(steps, WIDTH, load(trail, WIDTH))
-        stop = min(t_end, t + min(STEPS_PER_PASS, to_checkpoint))
-        reached, covered = _advance_pass(
-            frames, x0, y0, block, t, stop, covered, work.panel, row[t:], trail, weights
-        )
-        begin = max(t, block.begin + last)
-        for s in range(begin, min(reached, block.end + last)):
-            value = trail[(s - t + 2) * WIDTH + last]
-            next_row[s - last + 1] = value
-            lowest = min(lowest, value)
-        store(trail, 0, load(trail, (reached - t) * WIDTH))
-        store(trail, WIDTH, load(trail, (reached - t + 1) * WIDTH))
-        t = reached
-    return lowest
-
-
-@jit
 def _advance_pass(frames, x0, y0, block, t, t_end, covered, panel, top, trail, weights):
-    """Take at most STEPS_PER_PASS steps of a row block, from step t on.
+    """Advance a row block by at most STEPS_PER_PASS steps, from step t on.
 
     ``covered`` is the first column from t - HALO on that the panel does not hold.
     Return the next step, and the value of ``covered`` there.
@@ -424,12 +460,14 @@ def _next_total(own, above, across, cost, a, b):
 
 @jit
 def _step_through_panel(panel, top, trail, n_steps, weights):
-    """Take steps whose costs are in a panel, from its column HALO on.
+    """Compute the totals of steps whose costs are in a panel, from its column HALO on.
 
     ``top`` is the row above, from the column before the first step on. The first two
     vectors of the trail are the steps taken before.
     """
     a, b = splat(weights[0]), splat(weights[1])
+    # row k - 1 is above row k: shifted by one row, the last step holds the cells above,
+    # and the step before it those across
     own, across = load(trail, WIDTH), shift(load(trail, 0), top[0])
     for s in range(n_steps):
         cost = load_skewed(panel, s + HALO)
@@ -441,7 +479,7 @@ def _step_through_panel(panel, top, trail, n_steps, weights):
 
 @jit
 def _step_through_differences(frames, x0, y0, block, t, n_steps, top, trail, weights):
-    """Take steps of sequences of a single feature, whose costs need no panel.
+    """Compute the totals of steps of a single feature, whose costs need no panel.
 
     The frames of an anti-diagonal are consecutive in the reversed second sequence.
     """
@@ -490,99 +528,80 @@ def trace_path(frames, x0, y0, window, weights, work, checkpoints, end):
     dtype = work.row.dtype
     n_blocks = -(-min(n, n_rows) // WIDTH)
     table = np.empty((n_blocks, (interval + 2) * WIDTH), dtype)
-    top, vectors = np.empty(interval + 1, dtype), np.empty((3, WIDTH), dtype)
+    top = np.empty(interval + 1, dtype)
     i, j, at = n - 1, end, n + m
+    a, b = weights[0], weights[1]
     while True:
         i0 = i // n_rows * n_rows  # first row of the section
         first = (i + j) // interval * interval  # its first anti-diagonal
         border = checkpoints.rows[i0 // n_rows]
-        for s in range((i - i0) // WIDTH + 1):
-            block = _row_block(window, i0 + s * WIDTH, vectors)
-            _recompute_block(
-                frames,
-                x0,
-                y0,
-                block,
-                weights,
-                work.panel,
-                checkpoints,
-                (i0, first, i + j),
-                border,
-                table,
-                top,
-            )
+        _recompute_section(
+            frames, x0, y0, window, weights, work.panel, checkpoints, i, j, table, top
+        )
         while i >= i0 and i + j >= first:
             at -= 1
             path[at, 0], path[at, 1] = i, j
-            rows, columns = _last_step(table, border, i - i0, j, i + j - first, weights)
+            s, k = (i - i0) // WIDTH, (i - i0) % WIDTH
+            x = (i + j - first + 2) * WIDTH + k
+            if k:
+                above, across = table[s, x - WIDTH - 1], table[s, x - 2 * WIDTH - 1]
+            elif s:
+                above, across = table[s - 1, x - 1], table[s - 1, x - WIDTH - 1]
+            else:
+                above, across = border[j + 1], border[j]
+            rows, columns = _last_step(
+                table[s, x], table[s, x - WIDTH], above, across, a, b
+            )
             if i == 0 and rows == 1:
                 return path[at:]
             i, j = i - rows, j - columns
 
 
 @jit
-def _recompute_block(
-    frames, x0, y0, block, weights, panel, checkpoints, bounds, border, table, top
+def _recompute_section(
+    frames, x0, y0, window, weights, panel, checkpoints, i, j, table, top
 ):
-    """Recompute the totals of a row block up to the anti-diagonal of a cell.
+    """Recompute the totals of a section from its checkpoints up to cell (i, j).
 
-    ``bounds`` are the first row and the first anti-diagonal of the section, and the
-    anti-diagonal of the cell. The totals become row s of ``table``, where s is the
-    number of the block in its section; the block above is complete.
+    The totals of row block s, from the last anti-diagonals before the checkpoint on,
+    become row s of ``table``; ``top`` is overwritten by the row above a block.
     """
-    i0, first, last = bounds
-    r = block.row
-    s = (r - i0) // WIDTH
-    trail = table[s]
-    trail[: (last - first + 3) * WIDTH] = np.inf
-    t = max(first - r, block.begin)
-    t_end = min(last + 1 - r, block.end + HALO + 2)
-    if t >= t_end:
-        return
-    offset, interval = (r + t - first) * WIDTH, checkpoints.interval
-    steps = checkpoints.steps[r // WIDTH, (r + t) // interval - r // interval]
-    store(trail, offset, load(steps, 0))
-    store(trail, offset + WIDTH, load(steps, WIDTH))
-    for q in range(t_end - t + 1):
-        if s == 0:
-            top[q] = border[t + q]
-        else:
-            top[q] = table[s - 1, offset + q * WIDTH + HALO]
-    begin, covered = t, t - HALO
-    while t < t_end:
-        ahead = trail[offset + (t - begin) * WIDTH :]
-        stop = min(t_end, t + STEPS_PER_PASS)
-        t, covered = _advance_pass(
-            frames,
-            x0,
-            y0,
-            block,
-            t,
-            stop,
-            covered,
-            panel,
-            top[t - begin :],
-            ahead,
-            weights,
-        )
+    n_rows, interval = checkpoints.n_rows, checkpoints.interval
+    i0, first, last = i // n_rows * n_rows, (i + j) // interval * interval, i + j
+    vectors = np.empty((3, WIDTH), top.dtype)
+    for s in range((i - i0) // WIDTH + 1):
+        r = i0 + s * WIDTH
+        block = _row_block(window, r, vectors)
+        trail = table[s]
+        trail[: (last - first + 3) * WIDTH] = np.inf
+        t = max(first - r, block.begin)
+        t_end = min(last + 1 - r, block.end + HALO + 2)
+        if t >= t_end:
+            continue
+        offset = (r + t - first) * WIDTH
+        steps = checkpoints.steps[r // WIDTH, (r + t) // interval - r // interval]
+        _copy_step_pair(steps, 0, trail, offset)
+        for q in range(t_end - t + 1):
+            if s == 0:
+                top[q] = checkpoints.rows[i0 // n_rows, t + q]
+            else:
+                top[q] = table[s - 1, offset + q * WIDTH + HALO]
+        begin, covered = t, t - HALO
+        while t < t_end:
+            ahead = trail[offset + (t - begin) * WIDTH :]
+            stop = min(t_end, t + STEPS_PER_PASS)
+            above = top[t - begin :]
+            t, covered = _advance_pass(
+                frames, x0, y0, block, t, stop, covered, panel, above, ahead, weights
+            )
 
 
 @jit
-def _last_step(table, border, row, j, step, weights):
+def _last_step(total, before, above, across, a, b):
     """Return the step, in rows and columns, by which the best path came to a cell.
 
-    ``row`` and ``step`` are the row and the anti-diagonal of the cell in its section.
+    Parameters are the totals of the cell and of its neighbours, and the weights.
     """
-    a, b = weights[0], weights[1]
-    s, k = row // WIDTH, row % WIDTH
-    x = (step + 2) * WIDTH + k
-    total, before = table[s, x], table[s, x - WIDTH]
-    if k:
-        above, across = table[s, x - WIDTH - 1], table[s, x - 2 * WIDTH - 1]
-    elif s:
-        above, across = table[s - 1, x - 1], table[s - 1, x - WIDTH - 1]
-    else:
-        above, across = border[j + 1], border[j]
     straight = min(before, above) + b
     # the cost c of the cell is not stored: the smaller of two increasing functions of
     # it, a c + across and c + straight, follows from the total, their minimum

@@ -122,6 +122,7 @@ def load(typing: Context, array: types.Array, i: types.Type) -> Any:
         signature: Signature,
         values: Values,
     ) -> ir.Value:
+        # only aligned to items: vectors start anywhere in an array
         where = _address(context, builder, signature.args[0], *values)
         return builder.load(where, align=_item_bytes(array.dtype))
 
@@ -165,6 +166,7 @@ def load_skewed(typing: Context, array: types.Array, i: types.Type) -> Any:
             where = _address(context, builder, signature.args[0], values[0], start)
             return builder.load(where, align=_item_bytes(array.dtype))
 
+        # rows are loaded whole and blended, which is faster than WIDTH single loads
         vector = row(0)
         for k in range(1, WIDTH):
             only_k = _constants([int(element == k) for element in range(WIDTH)], bits=1)
@@ -310,6 +312,7 @@ def any_true(typing: Context, condition: BooleanVector) -> Any:
         signature: Signature,
         values: Values,
     ) -> ir.Value:
+        # one bit per element, compared at once
         bits = builder.bitcast(values[0], ir.IntType(WIDTH))
         return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 

@@ -21,14 +21,14 @@ from mmfusion._memory import check_fits
 from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._compilation import jit
-from mmfusion.alignment.dtw._costs import Costs, fill_costs, make_costs, n_frames_of
+from mmfusion.alignment.dtw._costs import Costs, fill_costs, make_costs
 from mmfusion.alignment.dtw._parameters import check_bool, check_real_at_least
 from mmfusion.alignment.dtw._path import dtw_distance
 
 LOG2 = log(2)
 LEAST_GAMMA = 1e-200
 FORBIDDEN_EXPONENT = -1e280  # of cells whose cost is infinite, or nearly
-OUTSIDE_EXPONENT = -1e300  # of what lies outside of the matrix: below any cell
+OUTSIDE_EXPONENT = -1e300  # outside of the matrix: below that of any cell
 HARD_COST_RATIO = 1e14  # of a cost to gamma: above, soft-DTW is DTW up to rounding
 DIAGONAL_TILE_ROWS, DIAGONAL_TILE_COLUMNS = 128, 256  # of costs, to fit in the cache
 
@@ -97,6 +97,7 @@ def _add_neighbors(
     """Sum the three neighbours of each cell, in units of the largest exponent."""
     for i in range(size):
         top = tops[i]
+        # terms below 2**-1022 of the largest vanish, far below its rounding
         sums[i] = (
             beside[i] * _whole_power_of_two(beside_exponents[i] - top)
             + beside[i + 1] * _whole_power_of_two(beside_exponents[i + 1] - top)
@@ -116,6 +117,7 @@ def _extract_mantissas(sums, factors, size, mantissas):
 def _extract_exponents(sums, factors, tops, shifts, size, exponents):
     """Write the exponents of products, increased by those of their factors."""
     for i in range(size):
+        # the bits of the exponent become an integer of 2**52 + integer
         bits = np.float64(sums[i] * factors[i]).view(np.int64)
         own = np.int64((bits >> 52) | _INTEGER_BITS).view(np.float64)
         exponents[i] = tops[i] + shifts[i] + (own - (_INTEGER + 1023))
@@ -516,7 +518,7 @@ def soft_dtw_alignment(
     --------
     >>> from mmfusion.alignment import soft_dtw_alignment
     >>> value, expected = soft_dtw_alignment([0.0, 1.0, 2.0], [0.0, 2.0], gamma=0.01)
-    >>> expected.round(3).tolist()  # the middle frame goes with either
+    >>> expected.round(3).tolist()  # the middle frame may go to either
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
     return _expected_alignment(x, y, metric, gamma)
@@ -575,7 +577,7 @@ def soft_dtw_gradient(
     if divergence:
         own, own_gradient = _value_and_gradient(x, x, gamma)
         value -= (own + soft_dtw(y, y, gamma=gamma)) / 2
-        # x is both arguments there, which doubles the gradient of half the value
+        # x is both arguments of its own value: half of that has the whole gradient
         gradient -= own_gradient
     return SoftDTWGradient(value, gradient.astype(x.dtype, copy=False))
 
@@ -594,7 +596,7 @@ def _float64_costs(x: ArrayLike, y: ArrayLike | None, metric: MetricLike) -> Cos
     costs = make_costs(x, y, metric, np.float64)
     # one type and layout, so that compilation happens once
     own = (np.require(z, np.float64, ["C", "W"]) for z in (costs.x, costs.y))
-    return Costs(costs.kind, costs.root, *own)
+    return Costs(costs.kind, costs.root, costs.n, costs.m, *own)
 
 
 def _soft_value(
@@ -603,7 +605,7 @@ def _soft_value(
     gamma = _checked_gamma(gamma)
     scale = -1 / (gamma * LOG2)
     costs = _float64_costs(x, y, metric)
-    n, m = n_frames_of(costs)
+    n, m = costs.n, costs.m
     _check_tables_fit(n, m, n_tables=1)
     diagonals, empty = np.empty(n * m), np.empty(0)
     _fill_by_diagonals(costs, n, m, diagonals)
@@ -619,7 +621,7 @@ def _expected_alignment(
     gamma = _checked_gamma(gamma)
     scale = -1 / (gamma * LOG2)
     costs = _float64_costs(x, y, metric)
-    n, m = n_frames_of(costs)
+    n, m = costs.n, costs.m
     _check_tables_fit(n, m, n_tables=3)
     diagonals, sums, exponents = np.empty(n * m), np.empty(n * m), np.empty(n * m)
     _fill_by_diagonals(costs, n, m, diagonals)

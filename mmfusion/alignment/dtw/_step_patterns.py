@@ -42,10 +42,10 @@ _WEIGHT_OF_STEP: dict[str, Callable[[int, int], int]] = {
     "c": lambda rows, columns: rows,
     "d": lambda rows, columns: rows + columns,
 }
-# what normalises a cost is the sum of the weights of any path, or for 'a' and 'b',
-# where that depends on the path, its number of cells
+# the divisor is the sum of the weights of any path, or for 'a' and 'b', where that
+# depends on the path, its number of cells
 _DIVISOR_OF_WEIGHTING = {"a": "path", "b": "path", "c": "rows", "d": "both"}
-NORMALISERS = ("both", "columns", "path", "rows")
+PATH_DIVISORS = ("both", "columns", "path", "rows")
 MOST_MOVES = 2**15 - 1  # the number of the move to a cell is stored as an int16
 MOST_FRAMES_OF_MOVE = 2**31 - 1  # in either sequence
 
@@ -96,7 +96,7 @@ class StepPattern:
         if not isinstance(self.name, str):
             raise TypeError(f"the name of a step pattern is {self.name!r}; give a str")
         what = f"step pattern {self.name!r}"
-        check_choice(self.divisor, f"{what}: divisor", NORMALISERS)
+        check_choice(self.divisor, f"{what}: divisor", PATH_DIVISORS)
         moves = _as_list(self.moves, f"{what}: moves")
         if not 1 <= len(moves) <= MOST_MOVES:
             raise ValueError(
@@ -170,10 +170,12 @@ def diagonal_weight(pattern: StepPattern) -> int | None:
     int or None
         1 for 'symmetric1', 2 for 'symmetric2', and None for other patterns.
     """
+    # a set, since a pattern of the user may list the same moves in another order
     return _SINGLE_STEPS.get(frozenset(pattern.moves))
 
 
 def _as_list(values: Any, what: str) -> list[Any]:
+    # no other iterable: a string or a set has no moves, or no order
     is_array = isinstance(values, np.ndarray) and values.ndim > 0
     if not is_array and not isinstance(values, list | tuple):
         raise TypeError(f"{what} {values!r}: give a list or tuple of them")

@@ -177,7 +177,7 @@ def check_radius(radius: float, n: int, m: int) -> None:
     """Check that a path fits into a band.
 
     Where one sequence is longer, each frame of the shorter one has to be aligned with
-    several of the longer one, which takes a band of some width.
+    several of the longer one, which requires a band of some width.
 
     Parameters
     ----------

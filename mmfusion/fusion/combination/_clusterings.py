@@ -17,7 +17,7 @@ from sklearn.utils import gen_batches
 
 from mmfusion._typing import NumericBlock
 
-CLUSTERING_CHUNK_ROWS = 2**15
+CLUSTERING_CHUNK_ROWS = 2**15  # bounds the indicator matrix in memory
 
 
 def cluster_members(
@@ -192,6 +192,7 @@ class BaseClusterings:
             ]
             return sparse.csr_array(np.hstack(soft))
         is_member = self.labels >= 0
+        # a CSR matrix from its parts: rows are samples, sorted as the mask is read
         columns = (self.labels + offsets[:-1])[is_member]
         values = np.broadcast_to(self.weights, (n_samples, n_runs))[is_member]
         edges = np.concatenate([[0], np.cumsum(is_member.sum(axis=1))])
@@ -277,7 +278,7 @@ def mutual_information_between(base: BaseClusterings) -> np.ndarray:
         Values between 0 and 1.
     """
     tables = contingencies(base)
-    offsets = base.offsets
+    offsets = base.offsets  # tables of all pairs of runs are blocks of one matrix
     n_runs = len(base.n_clusters)
     scores = np.eye(n_runs)
     for r in range(n_runs):

@@ -110,7 +110,7 @@ def vote(base: BaseClusterings, n_clusters: int) -> tuple[np.ndarray, ConsensusM
     base : BaseClusterings
         The runs; soft memberships are proportional votes.
     n_clusters : int
-        Number of clusters, which at least one run of some weight must have.
+        Number of clusters, which at least one run of positive weight must have.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def vote(base: BaseClusterings, n_clusters: int) -> tuple[np.ndarray, ConsensusM
     Raises
     ------
     ValueError
-        If no run of some weight has this number of clusters.
+        If no run of positive weight has this number of clusters.
     """
     information = mutual_information_between(base)
     eligible = (base.n_clusters == n_clusters) & (base.weights > 0)

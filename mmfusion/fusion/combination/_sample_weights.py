@@ -52,7 +52,9 @@ class ReferenceSamples:
     def distances_to(self, matrix: NumericBlock) -> np.ndarray:
         """Compute the mean distances of samples to their nearest samples of fit."""
         distances, nearest = self.neighbors.kneighbors(matrix)
-        return _mean_of_nearest(distances, self.weights[nearest], self.n_neighbors)
+        return _mean_neighbor_distance(
+            distances, self.weights[nearest], self.n_neighbors
+        )
 
     def p_values(self, matrix: NumericBlock) -> np.ndarray:
         """Compute conformal p-values of the hypothesis that samples are like fit's.
@@ -116,7 +118,7 @@ class ReferenceSamples:
         return np.clip(ratio, SMALLEST_WEIGHT_SHARE, 1)
 
 
-def _mean_of_nearest(
+def _mean_neighbor_distance(
     distances: np.ndarray, weights: np.ndarray, n_neighbors: float
 ) -> np.ndarray:
     """Average the first distances in rising order; one of weight 2 counts as two."""
@@ -156,7 +158,7 @@ def fit_reference(
     distances = np.column_stack([np.zeros(n_samples), distances])
     copies = np.maximum(weights - 1, 0)
     others = np.column_stack([copies, weights[nearest]])
-    distances = _mean_of_nearest(distances, others, n_neighbors)
+    distances = _mean_neighbor_distance(distances, others, n_neighbors)
     order = np.argsort(distances, kind="stable")
     return ReferenceSamples(
         neighbors, weights, distances[order], weights[order], n_neighbors

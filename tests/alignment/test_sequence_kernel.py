@@ -306,7 +306,7 @@ def test_bad_input_is_refused():
         ValueError, match="modality 'audio': no path fits into radius=0"
     ):
         DTWKernel(window="sakoe_chiba", radius=0).fit(X)
-    with pytest.raises(ValueError, match="leave window, penalty as by default"):
+    with pytest.raises(ValueError, match="leave window, penalty at the default"):
         DTWKernel("global_alignment", window="sakoe_chiba", penalty=1.0).fit(X)
     with pytest.raises(ValueError, match="sample 1 lacks every modality"):
         DTWKernel().fit([[np.ones((2, 1)), None]])
