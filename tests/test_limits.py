@@ -143,15 +143,8 @@ def one_kernel_is_spectral_k_means(cls):
     "a network of one encoder: its attention weight is 1, no loss compares modalities",
 )
 def one_modality_has_all_attention(cls):
-    fitted = cls(
-        2,
-        encoders=[8, 4],
-        pretrain_epochs=1,
-        max_epochs=1,
-        batch_size=30,
-        n_init=1,
-        random_state=0,
-    ).fit(AUDIO)
+    trainer = Trainer(pretrain_epochs=1, max_epochs=1, batch_size=30)
+    fitted = small_network(cls, trainer=trainer, n_init=1).fit(AUDIO)
     assert fitted.attention_weights_.tolist() == [1.0]
     assert not {"attention", "generator"} & set(fitted.history_[-1])
 
