@@ -46,12 +46,21 @@ def target(cls):
     return VALUES if "Regressor" in cls.__name__ else CLASSES
 
 
-def recordings():
-    """Two sensors of one movement, at different pace."""
+def recordings(missing=()):
+    """Sensors of one movement, at different pace; samples that lack audio."""
     rng = np.random.default_rng(0)
     audio = [np.cumsum(rng.normal(size=(n, 2)), axis=0) for n in (15, 18, 21, 16)]
     video = [np.repeat(a, 2, axis=0)[::3] for a in audio]
-    return Modalities({"audio": audio, "video": video})
+    touch = [a[::2] @ [[1.0, -1.0], [0.5, 2.0]] for a in audio]
+    audio = [None if i in missing else a for i, a in enumerate(audio)]
+    return Modalities({"audio": audio, "video": video, "touch": touch})
+
+
+def assert_same_paths(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
 
 
 def assert_same_partition(a, b):
@@ -203,17 +212,42 @@ def features_of_modalities_in_another_order(cls):
 def paths_of_modalities_in_another_order(cls):
     data = recordings()
     one = cls(reference="audio").fit(data)
-    other = cls(reference="audio").fit(data[["video", "audio"]])
-    for found, expected in zip(other.paths_, one.paths_, strict=True):
-        np.testing.assert_array_equal(found["video"], expected["video"])
+    other = cls(reference="audio").fit(data[["video", "touch", "audio"]])
+    assert_same_paths(other.paths_, one.paths_)
 
 
-@INVARIANCES.row(ALIGNERS, "order of samples", "same warping paths, permuted")
+@INVARIANCES.row(
+    "CTWAligner",
+    "order of modalities",
+    "same correlations of projections, same score",
+)
+def correlations_of_modalities_in_another_order(cls):
+    data = recordings()
+    turned = data[["video", "touch", "audio"]]
+    one = cls(reference="audio").fit(data)
+    other = cls(reference="audio").fit(turned)
+    np.testing.assert_allclose(one.correlations_, other.correlations_)
+    assert one.score(data) == pytest.approx(other.score(turned))
+
+
+@INVARIANCES.row(
+    ALIGNERS,
+    "order of samples, some without the reference",
+    "same warping paths and distances, permuted",
+)
 def paths_of_samples_in_another_order(cls):
+    data, order = recordings(missing={2}), [3, 1, 0, 2]
+    one, other = cls().fit(data), cls().fit(data[order])
+    assert_same_paths(other.paths_, [one.paths_[i] for i in order])
+    np.testing.assert_allclose(other.distances_, one.distances_[order])
+
+
+@INVARIANCES.row("CTWAligner", "order of samples", "same projections")
+def projections_of_samples_in_another_order(cls):
     data, order = recordings(), [3, 1, 0, 2]
     one, other = cls().fit(data), cls().fit(data[order])
-    for found, i in zip(other.paths_, order, strict=True):
-        np.testing.assert_array_equal(found["video"], one.paths_[i]["video"])
+    for name, projection in one.projections_.items():
+        np.testing.assert_allclose(projection, other.projections_[name], atol=1e-6)
 
 
 @INVARIANCES.row("DTWKernel", "order of samples", "same kernel, permuted")
@@ -226,7 +260,7 @@ def kernel_of_samples_in_another_order(cls):
 @INVARIANCES.row("DTWKernel", "order of modalities", "same kernel")
 def kernel_of_modalities_in_another_order(cls):
     data = recordings()
-    found = cls().fit_transform(data[["video", "audio"]])
+    found = cls().fit_transform(data[["video", "touch", "audio"]])
     np.testing.assert_allclose(found, cls().fit_transform(data))
 
 

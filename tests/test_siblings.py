@@ -76,6 +76,7 @@ REASONS = {
         "late fusion sample_weighting",
         "hybrid fusion sample_weighting",
         "kernel learning algorithm",
+        "kernel learning regularization",
         "kernel learning objective_path_",
     ],
     "classes may be absent from a modality": [
@@ -119,9 +120,7 @@ EXCEPTIONS = {
     tuple(pair.rsplit(" ", 1)) for pairs in REASONS.values() for pair in pairs
 }
 # families whose docstrings are still to be revised
-PENDING = {
-    family for family in FAMILIES if family != "displays" and "fusion" not in family
-}
+PENDING: set[str] = set()
 ALIKE = [
     (r"\b(?:an? )?(?:classifier|regressor|clusterer|estimator)(s?)\b", r"estimator\1"),
     (r"\b(?:modality|part|branch)\b", "branch"),

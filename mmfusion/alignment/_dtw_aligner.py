@@ -97,7 +97,7 @@ class DTWAligner(BaseAligner):
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
-        Their names.
+        Names of the modalities.
     n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
         Their numbers of features; of a frame, where they hold sequences.
     n_features_in_ : int

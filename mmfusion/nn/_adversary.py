@@ -133,7 +133,7 @@ class AdversarialObjective(Objective):
         return losses | {"discriminator": loss, "total": losses["total"] + loss}
 
     def find_problems(self, net: DeepNet) -> list[str]:
-        """Report discriminators that have won, from whom encoders learn nothing."""
+        """Report discriminators whose loss is too low for a useful gradient."""
         last = net.history[-1] if len(net.history) else {}
         chance = chance_loss(len(net.module_.encoders))
         if last.get("discriminator", chance) < WON_DISCRIMINATOR_SHARE * chance:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOT_LOSSES = ("epoch", "dur", "accuracy")
 PRETRAINING = "pretraining"
-ADVERSARIAL_TRAINING = "adversarial training"
+TRAINING = "training"  # of epochs without a phase
 
 
 class LossCurveDisplay:
@@ -64,13 +64,13 @@ class LossCurveDisplay:
     >>> matplotlib.use("agg")
     >>> from mmfusion.plotting import LossCurveDisplay
     >>> history = [
-    ...     {"epoch": 1, "disagreement": 0.7, "imbalance": 0.1, "train_loss": 0.9},
-    ...     {"epoch": 2, "disagreement": 0.4, "imbalance": 0.1, "train_loss": 0.6},
-    ...     {"epoch": 3, "separation": 0.2, "simplex": 0.5, "train_loss": 0.7},
+    ...     {"epoch": 1, "phase": "pretraining", "disagreement": 0.7},
+    ...     {"epoch": 2, "phase": "pretraining", "disagreement": 0.4},
+    ...     {"epoch": 3, "phase": "adversarial training", "separation": 0.2},
     ... ]
     >>> display = LossCurveDisplay.from_history(history)
     >>> list(display.lines_)
-    ['disagreement', 'imbalance', 'train_loss', 'separation', 'simplex']
+    ['disagreement', 'separation']
     >>> display.phases
     ['pretraining', 'pretraining', 'adversarial training']
     """
@@ -135,8 +135,8 @@ class LossCurveDisplay:
         Parameters
         ----------
         history : list of dict
-            Recorded values of each epoch, by term. Epochs with a 'disagreement' belong
-            to the pretraining, others to the adversarial training.
+            Recorded values of each epoch, by term, and its 'phase', 'training' if
+            there is none.
         terms : list of str, default=None
             Terms to draw; all terms of the loss by default. Others in the history are
             possible, such as the ``accuracy`` of the discriminators.
@@ -189,10 +189,7 @@ class LossCurveDisplay:
             term: np.array([epoch.get(term, np.nan) for epoch in history], dtype=float)
             for term in chosen
         }
-        phases = [
-            PRETRAINING if "disagreement" in epoch else ADVERSARIAL_TRAINING
-            for epoch in history
-        ]
+        phases = [str(epoch.get("phase", TRAINING)) for epoch in history]
         return cls(curves=curves, phases=phases).plot(ax, **kwargs)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:

@@ -85,7 +85,7 @@ class PerModality(
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
-        Their names.
+        Names of the modalities.
     n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
         Their numbers of features.
     n_features_in_ : int

@@ -32,7 +32,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     n_modalities_in_ : int
         Number of modalities.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
-        Their names.
+        Names of the modalities.
     n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
         Their numbers of features.
     n_features_in_ : int

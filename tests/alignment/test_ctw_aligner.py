@@ -185,24 +185,6 @@ def test_an_invertible_mixing_of_a_modality_changes_nothing():
     assert one.score(X) == pytest.approx(other.score(mixed))
 
 
-def test_the_order_of_modalities_does_not_matter():
-    X, _ = movements(5, {"audio": 3, "touch": 4, "video": 5})
-    turned = X[["video", "audio", "touch"]]
-    one, other = (CTWAligner(reference="touch").fit(data) for data in (X, turned))
-    assert_same_paths(one.paths_, other.paths_)
-    np.testing.assert_allclose(one.correlations_, other.correlations_)
-    assert one.score(X) == pytest.approx(other.score(turned))
-
-
-def test_the_order_of_samples_does_not_matter():
-    X, _ = movements()
-    order = [3, 1, 5, 0, 2, 4]
-    one, other = CTWAligner().fit(X), CTWAligner().fit(X[order])
-    assert_same_paths([one.paths_[i] for i in order], other.paths_)
-    for name, projection in one.projections_.items():
-        np.testing.assert_allclose(projection, other.projections_[name], atol=1e-6)
-
-
 def test_threads_change_nothing():
     X, _ = movements()
     one, other = CTWAligner(), CTWAligner(n_jobs=2)

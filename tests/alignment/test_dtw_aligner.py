@@ -446,15 +446,6 @@ def test_float32_stays_float32(options, reference):
     assert_same_sequences(out, expected, 1e-3)
 
 
-def test_the_order_of_samples_only_permutes():
-    X = make_walks(missing={(2, "audio")})
-    order = [3, 1, 5, 0, 2, 4]
-    aligner, turned = DTWAligner(), DTWAligner()
-    expected = aligner.fit_transform(X)[order]
-    assert_same_sequences(turned.fit_transform(X[order]), expected)
-    np.testing.assert_array_equal(turned.distances_, aligner.distances_[order])
-
-
 @pytest.mark.parametrize("options", [{}, {"gamma": 1.0}, {"reference": "barycenter"}])
 def test_threads_and_repetition_change_nothing(options):
     X = make_walks(12)

@@ -10,10 +10,23 @@ from mmfusion.clustering import EAMCClusterer
 from mmfusion.plotting import LossCurveDisplay
 
 HISTORY = [
-    {"epoch": 1, "batches": [{}], "disagreement": 0.8, "train_loss": 0.9},
-    {"epoch": 2, "batches": [{}], "disagreement": 0.4, "train_loss": 0.5},
+    {
+        "epoch": 1,
+        "phase": "pretraining",
+        "batches": [{}],
+        "disagreement": 0.8,
+        "train_loss": 0.9,
+    },
+    {
+        "epoch": 2,
+        "phase": "pretraining",
+        "batches": [{}],
+        "disagreement": 0.4,
+        "train_loss": 0.5,
+    },
     {
         "epoch": 3,
+        "phase": "adversarial training",
         "batches": [{}],
         "separation": 0.02,
         "train_loss": 0.7,
@@ -21,6 +34,7 @@ HISTORY = [
     },
     {
         "epoch": 4,
+        "phase": "adversarial training",
         "batches": [{}],
         "separation": 0.01,
         "train_loss": 0.6,
@@ -66,10 +80,15 @@ def test_phases_are_named_above_their_epochs():
     assert (corners.x0, corners.x1) == pytest.approx((0.5, 2.5))
 
 
-def test_a_training_without_pretraining_is_all_adversarial():
+def test_a_training_without_pretraining_has_no_shaded_epochs():
     display = LossCurveDisplay.from_history(HISTORY[2:])
     assert set(display.phases) == {"adversarial training"}
     assert not display.ax_.patches
+
+
+def test_epochs_without_a_phase_are_training():
+    display = LossCurveDisplay.from_history([{"train_loss": 1.0}, {"train_loss": 0.5}])
+    assert display.phases == ["training", "training"]
 
 
 def test_terms_are_chosen_by_name():
