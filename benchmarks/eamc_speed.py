@@ -210,7 +210,7 @@ class Ours:
         import torch
 
         from mmfusion.clustering import EAMCClusterer
-        from mmfusion.nn._phases import begin_phase
+        from mmfusion.nn._net import begin_phase
 
         clusterer = EAMCClusterer.paper(
             N_CLUSTERS,

@@ -119,6 +119,8 @@ def as_plain(data: Any, what: str) -> Any:
     ValueError
         If a sparse matrix is damaged or not of 2 dimensions.
     """
+    if type(data) is np.ndarray:  # the usual case; subclasses are masked arrays, too
+        return data
     if sparse.issparse(data):
         return checked_csr(data, what)
     if package_of(data) == "torch" and hasattr(data, "detach"):

@@ -399,7 +399,8 @@ def check_target(
             f"{type(estimator).__name__} requires y to be passed, but the target y is "
             "None"
         )
-    check_row_labels(frame._index, y, "y")
+    if frame._index is not None:
+        check_row_labels(frame._index, y, "y")
     if sparse.issparse(y):
         raise TypeError("y is a sparse matrix; give a dense array, by y.toarray()")
     with errors_about("y"):

@@ -14,13 +14,9 @@ from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ByModality, ColumnSpecLike, EncoderLike, RandomStateLike
 from mmfusion.clustering._deep_base import BaseDeepClusterer
 from mmfusion.clustering._terms import CLUSTERING_TERMS, clustering_terms
-from mmfusion.nn._heads import ClusteringHeads
-from mmfusion.nn._net import DeepNet
-from mmfusion.nn._network import FusionNetwork
-from mmfusion.nn._objective import Objective
-from mmfusion.nn._phases import Phase
-from mmfusion.nn._settings import TrainingSettings, auto_epochs
-from mmfusion.nn._trainer import Trainer
+from mmfusion.nn._net import DeepNet, Objective, Phase
+from mmfusion.nn._network import ClusteringHeads, FusionNetwork
+from mmfusion.nn._trainer import Trainer, TrainingSettings, auto_epochs
 from mmfusion.nn.losses import contrastive_loss
 
 _WEIGHT = Interval(Real, 0, None, closed="left")
@@ -314,7 +310,7 @@ class SiMVCClusterer(BaseDeepClusterer):
     def _make_phases(self, n_samples: int, settings: TrainingSettings) -> list[Phase]:
         n_epochs = settings.max_epochs
         if n_epochs == "auto":
-            n_epochs = auto_epochs(n_samples, settings.n_batch_samples)
+            n_epochs = auto_epochs(n_samples, settings.batch_size)
         return [Phase("training", n_epochs, self._make_objective(), settings.lr)]
 
     def _make_objective(self) -> WeightedFusionObjective:

@@ -282,10 +282,10 @@ shape (n_modalities,) or dict, default='uniform'
         self
             The fitted estimator.
         """
-        data = self._validate_fit(X, y, params)
-        folds = self._split(data)
-        data = data.without_weight_zero()
+        complete = self._validate_fit(X, y, params)
+        data = complete.without_weight_zero()
         self._target = self._make_target(data)
+        folds = self._split(complete)  # cv may give positions among all samples
         # of two probabilities the first is one minus the second
         self._n_redundant_outputs = int(len(self.classes_) == 2)
         branches, predicted = fit_branches(

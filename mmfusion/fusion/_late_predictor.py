@@ -139,9 +139,6 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
             is_classifier=self._kind == "classifier",
         )
 
-    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
-        return {name: [v] for v, name in enumerate(names)}
-
     def _make_branches(self, data: TrainingData) -> list[Branch]:
         """Make an unfitted branch for every set of modalities."""
         frame = data.frame

@@ -220,10 +220,10 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         self
             The fitted estimator.
         """
-        data = self._validate_fit(X, y, params)
-        folds = self._split(data)
-        data = data.without_weight_zero()
+        complete = self._validate_fit(X, y, params)
+        data = complete.without_weight_zero()
         self._target = self._make_target(data)
+        folds = self._split(complete)  # cv may give positions among all samples
         branches, predicted = fit_branches(
             self._make_branches(data),
             data.frame,

@@ -104,7 +104,7 @@ class FusionPredictor(NestedEstimatorsMixin, SupervisedMixin):
 
     def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
         """Return the positions of the modalities of every branch."""
-        raise NotImplementedError
+        return {name: [v] for v, name in enumerate(names)}
 
     def _validate_fit(
         self, X: ModalitiesLike, y: ArrayLike, params: dict[str, Any]

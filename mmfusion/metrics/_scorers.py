@@ -137,7 +137,7 @@ class _FixedLabels(ClusterMixin, BaseEstimator):
         return self.labels
 
 
-def _score_labels(
+def _score_fitted_labels(
     estimator: Any,
     X: Any,
     y: ArrayLike | None = None,
@@ -213,7 +213,7 @@ def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:
         scorer: Any = make_scorer(partial(_call_score, score=score))
     else:
         scorer = get_scorer(score)
-    return partial(_score_labels, scorer=scorer)
+    return partial(_score_fitted_labels, scorer=scorer)
 
 
 class WholeDataSplit:

@@ -126,12 +126,12 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         raise NotImplementedError
 
     def _fit_calibration(self, values: np.ndarray, task: Any) -> None:
-        """Fit what needs the sum of kernels of `fit`, or the weighted features."""
+        """Fit probabilities to the sum of kernels of `fit`, or to weighted features."""
 
     def _fit_task(self, frame: Modalities, task: Task, y: np.ndarray) -> Self:
-        """Fit to checked samples; y is what the samples of the weights are spread over.
+        """Fit to checked samples, without those of weight 0.
 
-        Samples of weight 0 are left out from the start.
+        Weights of explicit features are learned on samples spread evenly over `y`.
         """
         self._check_regularization()
         rows = np.flatnonzero(task.weight)

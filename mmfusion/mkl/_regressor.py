@@ -68,8 +68,8 @@ callable, list or dict, default='rbf'
         - 'lp': minimise J(w) over weights of bounded p-norm [3]_: all informative
           kernels get some.
     regularization : float, default=None
-        Parameter of 'lp', the p of the norm, at least 1; at 1 it is 'l1', and the
-        larger it is, the more equal weights are. None is 2.
+        Parameter of 'lp': the p of the norm, at least 1. None is 2; see
+        `MKLClassifier`.
     C : float, default=1.0
         Cost of a training error, for kernels of variance 1. It depends on the unit of
         y: give y of variance 1, or scale it by

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfusion.nn._heads import batched_linear
-from mmfusion.nn._objective import Objective
+from mmfusion.nn._net import Objective
+from mmfusion.nn._network import batched_linear
 from mmfusion.nn.losses import adversarial_cross_entropy
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._data import Batches
-from mmfusion.nn._net import DeepNet
-from mmfusion.nn._phases import Phase
+from mmfusion.nn._net import DeepNet, Phase
 from mmfusion.nn._training import (
     DivergenceError,
     evaluate_losses,

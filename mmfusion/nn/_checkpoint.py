@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,29 +144,3 @@ def restore(net: DeepNet, state: dict[str, Any], generator: torch.Generator) -> 
     generator.set_state(state["order"])
     current_draws().set_state(state["drawn"])
     return int(state["done"])
-
-
-def make_checkpoint_folder(folder: Path | None) -> None:
-    """Make the folder of checkpoints, if there is one, before training starts.
-
-    Parameters
-    ----------
-    folder : Path or None
-        The folder.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be made or written.
-    """
-    if folder is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"checkpoint_dir={str(folder)!r} is no folder, and cannot be made one: "
-            f"{error}"
-        ) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"checkpoint_dir={str(folder)!r} is not writable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -449,3 +450,20 @@ class ShuffledBatches:
         for step in range(len(self)):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             yield self.data.batch(rows)
+
+
+@dataclass(frozen=True)
+class ShuffledSampler:
+    """Batches of samples in random order."""
+
+    def fit(
+        self, data: Batches, random_state: np.random.RandomState
+    ) -> ShuffledSampler:
+        """Return self: nothing is shared."""
+        return self
+
+    def epoch(
+        self, data: Batches, batch_size: int, generator: torch.Generator
+    ) -> ShuffledBatches:
+        """Return an epoch of shuffled batches."""
+        return ShuffledBatches(data, batch_size, generator)

@@ -27,19 +27,21 @@ from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
 from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike, RandomStateLike
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.nn._callbacks import Report
-from mmfusion.nn._checkpoint import make_checkpoint_folder
 from mmfusion.nn._data import Batches, Preparation, Rows
 from mmfusion.nn._distributed import broadcast
 from mmfusion.nn._encoders import check_encoder, latent_width, make_encoder
 from mmfusion.nn._isolation import drawing, isolated
-from mmfusion.nn._net import DeepNet
+from mmfusion.nn._net import DeepNet, Phase, begin_phase
 from mmfusion.nn._network import FusionNetwork, Outputs
-from mmfusion.nn._phases import Phase, begin_phase
 from mmfusion.nn._restarts import TrainingPlan, run_restarts
-from mmfusion.nn._settings import TrainingSettings
 from mmfusion.nn._state import to_arrays
 from mmfusion.nn._storage import StoredNetworkMixin
-from mmfusion.nn._trainer import Trainer, TrainerParamsMixin, resolve_settings
+from mmfusion.nn._trainer import (
+    Trainer,
+    TrainerParamsMixin,
+    TrainingSettings,
+    resolve_settings,
+)
 from mmfusion.nn._training import (
     OUTPUT_CHUNK_ROWS,
     DivergenceError,
@@ -163,7 +165,7 @@ class DeepEstimator(
             The fitted estimator.
         """
         settings = self._settings()
-        make_checkpoint_folder(settings.checkpoint_dir)
+        settings.make_checkpoint_folder()
         rows, shapes = self._rows(X, reset=True)
         random_state = broadcast(check_random_state(self.random_state))
         self._preparation = self._fit_preparation(rows, shapes)
@@ -225,7 +227,6 @@ class DeepEstimator(
             examine=self._examine,
             data=data,
             settings=settings,
-            batch_size=settings.n_batch_samples,
             seeds=seeds.tolist(),
             fingerprints=fingerprints,
         )
@@ -254,7 +255,7 @@ class DeepEstimator(
             The estimator; what it predicted for these samples is in its attributes.
         """
         settings = self._settings()
-        make_checkpoint_folder(settings.checkpoint_dir)
+        settings.make_checkpoint_folder()
         first = not hasattr(self, "_net")
         rows, shapes = self._rows(X, reset=first)
         phases = self._make_phases(len(rows), settings)
@@ -298,7 +299,7 @@ class DeepEstimator(
         n_epochs = self._phase_epochs[position]
         phase = replace(phases[position], n_epochs=n_epochs)
         sampler = phase.sampler.fit(data, np.random.RandomState(self._seed))
-        epoch = sampler.epoch(data, settings.n_batch_samples, order)
+        epoch = sampler.epoch(data, settings.batch_size, order)
         begin_phase(net, phase, done)
         net.partial_fit(epoch, epochs=1)
         if phase.learns_weights:
@@ -310,15 +311,13 @@ class DeepEstimator(
 
     def _settings(self) -> TrainingSettings:
         """Return the options of the trainer, with the defaults of the method."""
-        settings = resolve_settings(
+        return resolve_settings(
             self.trainer,
             self._trainer_defaults,
             self._trained_modules,
             self._selection_criteria,
+            self._auto_batch_size(),
         )
-        if settings.batch_size == "auto":
-            return replace(settings, batch_size=self._auto_batch_size())
-        return settings
 
     def _rows(
         self, X: ModalitiesLike, *, reset: bool
@@ -353,7 +352,7 @@ class DeepEstimator(
         if not any(callable(option) for option in options):
             return
         module = self._make_net([]).module_
-        inputs, _ = data.batch(np.arange(len(data))[: settings.n_batch_samples])
+        inputs, _ = data.batch(np.arange(len(data))[: settings.batch_size])
         for encoder, x, name in zip(module.encoders, inputs, names, strict=True):
             with drawing():
                 check_encoder(encoder, x, module.width, name)
@@ -374,7 +373,7 @@ class DeepEstimator(
                 autocast=settings.autocast,
                 device=settings.device,
                 compile=settings.compile,
-                batch_size=settings.n_batch_samples,
+                batch_size=settings.batch_size,
                 callbacks=callbacks,
                 verbose=0,
             ).initialize()

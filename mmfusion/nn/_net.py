@@ -1,24 +1,207 @@
-"""The skorch net of deep estimators: batches in, one step of the phase's objective."""
+"""The skorch net of deep estimators, its objectives and the phases of its training."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
 
 from mmfusion.nn import _distributed
-from mmfusion.nn._data import Batch
+from mmfusion.nn._data import Batch, Batches, ShuffledSampler
 from mmfusion.nn._isolation import flushing_denormals
 from mmfusion.nn._network import FusionNetwork, Outputs
-from mmfusion.nn._objective import Objective, weighted_sum
 
 LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
+
+
+# Objectives
+
+
+class Objective:
+    """What a network minimises in a phase: ``sum_t weight_t(p) * term_t``.
+
+    The weights may depend on the progress p of the phase, from 0 to 1. Subclasses are
+    frozen dataclasses of plain numbers: they are pickled, and their repr is part of
+    the fingerprint of a checkpoint.
+    """
+
+    # sums of some terms by which restarts and epochs can be compared, beside 'total'
+    criteria: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def terms(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Compute the terms of a batch, unweighted.
+
+        Parameters
+        ----------
+        net : DeepNet
+            The net, whose `fuse` continues from latents.
+        latents : tensor of shape (V, m, d)
+            Latents of the batch.
+        observed : tensor of bool of shape (m, V) or None
+            Which modalities of a sample are observed; None is all.
+
+        Returns
+        -------
+        dict of str to tensor of shape ()
+            The terms that have a weight.
+        """
+        raise NotImplementedError
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """Return the weight of each term at a progress of the phase from 0 to 1."""
+        raise NotImplementedError
+
+    def step(self, net: DeepNet, batch: Any) -> dict[str, Tensor]:
+        """Train a net on one batch.
+
+        Parameters
+        ----------
+        net : DeepNet
+            The net.
+        batch : Batch
+            An element of an epoch of the phase.
+
+        Returns
+        -------
+        dict of str to tensor of shape ()
+            The terms, and their weighted sum as 'loss'; recorded in the history.
+        """
+        latents, observed = net.encode(batch)
+        terms = self.terms(net, latents, observed)
+        return net.minimize(terms, self.weights(net.progress_))
+
+    def losses(
+        self, net: DeepNet, latents: Tensor, observed: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Compute every term of a batch and the criteria; parameters as of `terms`.
+
+        Returns
+        -------
+        dict of str to tensor of shape ()
+            The terms, unweighted; 'total', the weighted sum of all; and the weighted
+            sum of each group of terms in `criteria`.
+        """
+        terms = self.terms(net, latents, observed)
+        weights, zero = self.weights(1.0), latents.new_zeros(())
+        sums = {}
+        for name, group in self.criteria.items():
+            own = {term: terms[term] for term in group if term in terms}
+            sums[name] = weighted_sum(own, weights, zero)
+        return terms | sums | {"total": weighted_sum(terms, weights, zero)}
+
+    def find_problems(self, net: DeepNet) -> list[str]:
+        """List what is unhealthy about a net at the end of a phase."""
+        return []
+
+
+def weighted_sum(
+    terms: Mapping[str, Tensor], weights: Mapping[str, float], empty: Tensor
+) -> Tensor:
+    """Add up weighted terms; without any, return `empty`."""
+    if not terms:
+        return empty
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
+
+
+# Phases
+
+
+class Epoch(Protocol):
+    """Batches of one epoch; every iteration is another epoch."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Sampler(Protocol):
+    """How the batches of a phase are drawn. It pickles, and its repr describes it."""
+
+    def fit(self, data: Batches, random_state: np.random.RandomState) -> Self:
+        """Compute what the epochs of all restarts share, such as neighbours."""
+
+    def epoch(
+        self, data: Batches, batch_size: int, generator: torch.Generator
+    ) -> Epoch:
+        """Return an epoch whose order is drawn from the generator."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training with an objective of its own.
+
+    Parameters
+    ----------
+    name : str
+        Name in progress bars, checkpoints and errors.
+    n_epochs : int
+        Number of epochs, over which learning rates fall.
+    objective : Objective
+        What is minimised.
+    rates : dict of str to float
+        Learning rate of 'network' and of every module that has its own.
+    sampler : Sampler, default=ShuffledSampler()
+        Makes the epochs.
+    parts : tuple of str, default=()
+        Parts of the net that the phase changes; they belong to its checkpoints.
+    compete : callable, default=None
+        Ends the phase and scores a restart: takes the net and an epoch, the same for
+        all restarts, and returns a score, lower for better. Only the best goes on to
+        the next phase. None lets every restart go on.
+    learns_weights : bool, default=True
+        Whether the weights of the modalities that `predict` uses are computed from
+        the training data at the end. Otherwise they stay as they are.
+    """
+
+    name: str
+    n_epochs: int
+    objective: Objective
+    rates: Mapping[str, float]
+    sampler: Sampler = field(default_factory=ShuffledSampler)
+    parts: tuple[str, ...] = ()
+    compete: Callable[[DeepNet, Any], float] | None = None
+    learns_weights: bool = True
+
+    def description(self) -> list[Any]:
+        """Return plain values that two phases share if they train alike."""
+        rates = sorted(self.rates.items())
+        training = [repr(self.objective), repr(self.sampler)]
+        return [self.name, self.n_epochs, rates, *training]
+
+
+def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
+    """Prepare a net for the next epochs of a phase.
+
+    Parameters
+    ----------
+    net : DeepNet
+        The net, initialised.
+    phase : Phase
+        The phase.
+    done : int, default=0
+        Number of its epochs that are done already.
+    """
+    net.objective_ = phase.objective
+    net.phase_name_, net.phase_epochs_ = phase.name, phase.n_epochs
+    net.phase_start_ = len(net.history) - done
+    net.progress_ = min(1.0, done / max(1, phase.n_epochs))
+    for optimizer in net.optimizers_:
+        for group in optimizer.param_groups:
+            rate = phase.rates.get(group["part"], phase.rates["network"])
+            group["lr"] = group["initial_lr"] = rate
+
+
+# The net
 
 
 class _StoppedByCallback(Exception):

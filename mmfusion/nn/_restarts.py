@@ -16,9 +16,8 @@ from mmfusion.nn._callbacks import Progress, Save, Selection, StopAtNaN
 from mmfusion.nn._checkpoint import Checkpoint, restore
 from mmfusion.nn._data import Batches
 from mmfusion.nn._isolation import isolated
-from mmfusion.nn._net import DeepNet
-from mmfusion.nn._phases import Phase, begin_phase
-from mmfusion.nn._settings import TrainingSettings
+from mmfusion.nn._net import DeepNet, Phase, begin_phase
+from mmfusion.nn._trainer import TrainingSettings
 from mmfusion.nn._training import (
     DivergenceError,
     evaluate_losses,
@@ -43,8 +42,6 @@ class TrainingPlan:
         All samples.
     settings : TrainingSettings
         Options of the training.
-    batch_size : int
-        Samples of a batch.
     seeds : list of int
         One per restart.
     fingerprints : list of str
@@ -59,7 +56,6 @@ class TrainingPlan:
     examine: Callable[[DeepNet, Batches], tuple[np.ndarray, list[str]]]
     data: Batches
     settings: TrainingSettings
-    batch_size: int
     seeds: Sequence[int]
     fingerprints: Sequence[str]
     report: Callable[[Phase, int], Callback] | None = None
@@ -164,7 +160,7 @@ def _train_phases(plan: TrainingPlan, run: Run, positions: range) -> Run:
     if run.net and position == plan.competing and phase.compete:
         # one seed: the same batches for all restarts that are compared
         with isolated(plan.seeds[0]) as generator:
-            epoch = phase.sampler.epoch(plan.data, plan.batch_size, generator)
+            epoch = phase.sampler.epoch(plan.data, plan.settings.batch_size, generator)
             run.score = phase.compete(run.net, epoch)
     return run
 
@@ -186,7 +182,7 @@ def _train(
     """Train a net for one phase, or for what a checkpoint has left of it."""
     phase = plan.phases[position]
     own = _own_callbacks(plan, position, start)
-    epoch = phase.sampler.epoch(plan.data, plan.batch_size, generator)
+    epoch = phase.sampler.epoch(plan.data, plan.settings.batch_size, generator)
     done = 0
     if plan.settings.checkpoint_dir is not None:
         name = f"{phase.name.replace(' ', '-')}-{start}"

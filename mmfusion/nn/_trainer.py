@@ -1,13 +1,14 @@
-"""Trainer: how the network of a deep estimator is trained."""
+"""Trainer: options of the training of a deep estimator, and their defaults."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from sklearn.base import BaseEstimator
@@ -21,14 +22,9 @@ from mmfusion._sklearn_compat import (
 )
 from mmfusion._typing import DeviceLike
 from mmfusion.nn._devices import resolve_device
-from mmfusion.nn._settings import (
-    POSITIVE,
-    TrainingSettings,
-    check_betas,
-    check_rates,
-    merge_by_module,
-)
 
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+AUTO_STEPS = 400  # batches that 'auto' epochs make at least
 _COUNT = Interval(Integral, 1, None, closed="left")
 _COUNT_OR_0 = Interval(Integral, 0, None, closed="left")
 _AUTO = StrOptions({"auto"})
@@ -133,8 +129,8 @@ class Trainer(BaseEstimator):
         "max_epochs": [_AUTO, _COUNT_OR_0, None],
         "pretrain_epochs": [_AUTO, _COUNT_OR_0, None],
         "batch_size": [_AUTO, Interval(Integral, 2, None, closed="left"), None],
-        "lr": [POSITIVE, dict, None],
-        "pretrain_lr": [POSITIVE, dict, None],
+        "lr": [_POSITIVE, dict, None],
+        "pretrain_lr": [_POSITIVE, dict, None],
         "betas": [tuple, list, dict, None],
         "lr_schedule": [StrOptions({"cosine", "constant"}), None],
         "clip_norm": [Interval(Real, 0, math.inf, closed="right"), None],
@@ -198,11 +194,109 @@ class Trainer(BaseEstimator):
         self.verbose = verbose
 
 
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a training, all of them given.
+
+    Parameters
+    ----------
+    max_epochs, pretrain_epochs : int or 'auto'
+        Number of epochs of the main phase and of pretraining.
+    batch_size : int
+        Samples of a batch.
+    lr, pretrain_lr : dict of str to float
+        Learning rates of the main phase and of pretraining, by module.
+    betas : dict of str to tuple of float
+        Coefficients of Adam by module.
+    lr_schedule : {'cosine', 'constant'}
+        Course of the learning rates over a phase.
+    clip_norm : float or None
+        Largest norm of the gradient of the network.
+    alternate : bool
+        Whether network and discriminators take every other batch.
+    discriminator_rest : float
+        Share of the loss of chance below which discriminators skip a batch.
+    selection : str
+        Criterion by which restarts and epochs are compared.
+    selection_every : int
+        Epochs between two evaluations; 0 keeps the last epoch.
+    device : torch.device
+        Device to train on.
+    full_dtype : torch.dtype
+        Type of parameters and inputs.
+    autocast : torch.dtype or None
+        Type of mixed precision, if there is any.
+    compile : bool
+        Whether the network is compiled.
+    callbacks : list
+        Callbacks of skorch.
+    checkpoint_dir : Path or None
+        Folder of checkpoints.
+    checkpoint_every : int
+        Epochs between two checkpoints.
+    n_jobs : int or None
+        Restarts at a time.
+    verbose : bool
+        Whether progress bars are shown.
+    """
+
+    max_epochs: int | Literal["auto"]
+    pretrain_epochs: int | Literal["auto"]
+    batch_size: int
+    lr: Mapping[str, float]
+    pretrain_lr: Mapping[str, float]
+    betas: Mapping[str, tuple[float, float]]
+    lr_schedule: str
+    clip_norm: float | None
+    alternate: bool
+    discriminator_rest: float
+    selection: str
+    selection_every: int
+    device: torch.device
+    full_dtype: torch.dtype
+    autocast: torch.dtype | None
+    compile: bool
+    callbacks: list[Any]
+    checkpoint_dir: Path | None
+    checkpoint_every: int
+    n_jobs: int | None
+    verbose: bool
+
+    def description(self) -> list[Any]:
+        """Return plain values that two trainings share if their phases train alike."""
+        betas = sorted(self.betas.items())
+        plain = [self.batch_size, self.lr_schedule, self.clip_norm]
+        types = [str(self.full_dtype), str(self.autocast)]
+        return [*plain, *types, str(self.device), betas]
+
+    def make_checkpoint_folder(self) -> None:
+        """Make the folder of checkpoints, if there is one, before training starts.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be made or written.
+        """
+        folder = self.checkpoint_dir
+        if folder is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"checkpoint_dir={str(folder)!r} is no folder, and cannot be made one: "
+                f"{error}"
+            ) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ValueError(f"checkpoint_dir={str(folder)!r} is not writable")
+
+
 def resolve_settings(
     trainer: Trainer | None,
     defaults: Mapping[str, Any],
     modules: Sequence[str],
     criteria: Sequence[str],
+    auto_batch_size: int,
 ) -> TrainingSettings:
     """Check a trainer and fill in the defaults of a method.
 
@@ -216,6 +310,8 @@ def resolve_settings(
         Modules of the method with learning rates of their own.
     criteria : sequence of str
         Criteria of selection.
+    auto_batch_size : int
+        Batch size that 'auto' stands for.
 
     Returns
     -------
@@ -246,6 +342,11 @@ def resolve_settings(
         raise ValueError(
             f"selection={values['selection']!r} is none of {sorted(criteria)}"
         )
+    size = values["batch_size"]
+    values["batch_size"] = auto_batch_size if size == "auto" else int(size)
+    dtype = values.pop("dtype")
+    values["full_dtype"] = torch.float64 if dtype == "float64" else torch.float32
+    values["autocast"] = torch.bfloat16 if dtype == "bfloat16" else None
     clip_norm = values["clip_norm"]
     values["clip_norm"] = None if clip_norm in (None, math.inf) else float(clip_norm)
     values["device"] = resolve_device(values["device"])
@@ -269,6 +370,76 @@ def _checked_callbacks(callbacks: list[Any] | None) -> list[Any]:
                 "a pair (name, callback); those of scikit-learn go to set_callbacks"
             )
     return callbacks or []
+
+
+def auto_epochs(n_samples: int, batch_size: int, at_least: int = 1) -> int:
+    """Return the number of epochs that make `AUTO_STEPS` batches."""
+    n_steps = max(1, n_samples // batch_size)
+    return max(at_least, math.ceil(AUTO_STEPS / n_steps))
+
+
+def merge_by_module(
+    given: Any, default: Mapping[str, Any], modules: Sequence[str], parameter: str
+) -> dict[str, Any]:
+    """Merge an option that may be a dict by module into the defaults of a method.
+
+    Parameters
+    ----------
+    given : object or dict
+        A value for the network, or a dict of values by module; None is no value.
+    default : dict of str to object
+        Values by module; one that is missing follows the network.
+    modules : sequence of str
+        Modules that may have a value of their own.
+    parameter : str
+        Name of the option in errors.
+
+    Returns
+    -------
+    dict of str to object
+        Values by module; always that of 'network'.
+
+    Raises
+    ------
+    ValueError
+        If a dict names another module.
+    """
+    if given is None:
+        return dict(default)
+    if not isinstance(given, Mapping):
+        return {**default, "network": given}
+    unknown = [name for name in given if name not in modules]
+    if unknown:
+        raise ValueError(
+            f"{parameter} names {unknown}; the modules with a value of their own are "
+            f"{list(modules)}"
+        )
+    return {**default, **given}
+
+
+def check_rates(rates: Mapping[str, Any], parameter: str) -> dict[str, float]:
+    """Return learning rates as float; refuse those that are not positive numbers."""
+    for name, rate in rates.items():
+        if not _POSITIVE.is_satisfied_by(rate):
+            raise ValueError(
+                f"{parameter}[{name!r}]={rate!r} must be a positive, finite number"
+            )
+    return {name: float(rate) for name, rate in rates.items()}
+
+
+def check_betas(pairs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return pairs of coefficients of Adam; refuse what is none in [0, 1)."""
+    checked = {}
+    for name, pair in pairs.items():
+        is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+        if not is_pair or not all(
+            isinstance(beta, Real) and 0 <= float(beta) < 1 for beta in pair
+        ):
+            raise ValueError(
+                f"betas={pair!r} of {name!r} must be two numbers from [0, 1)"
+            )
+        checked[name] = (float(pair[0]), float(pair[1]))
+    return checked
 
 
 class TrainerParamsMixin(CallbackSupportMixin, BaseEstimator):

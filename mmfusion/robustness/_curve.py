@@ -284,6 +284,7 @@ def _resolve_scorers(
     names: Any = [scoring] if isinstance(scoring, str) else scoring
     with errors_about("scoring"):
         if not isinstance(names, Mapping):
+            # any iterable, which may raise here, such as a number
             names = dict(zip(names, names, strict=True))
     if not names:
         raise ValueError("scoring is empty; give at least one")

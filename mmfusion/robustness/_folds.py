@@ -47,6 +47,7 @@ class Condition:
         self, frame: Modalities, level: float, train: Modalities, seed: int
     ) -> Modalities:
         """Degrade samples; noise is in units of the training samples."""
+        # the deviations of few test samples would be imprecise units
         units = {"reference": train} if self.degrade is add_noise else {}
         names = list(self.names)
         degraded = self.degrade(frame, level, names, random_state=seed, **units)

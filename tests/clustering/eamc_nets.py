@@ -16,8 +16,7 @@ from mmfusion.clustering.eamc._pretraining import (
 from mmfusion.nn._adversary import Discriminators
 from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
 from mmfusion.nn._encoders import vector_encoder
-from mmfusion.nn._net import DeepNet
-from mmfusion.nn._phases import Phase
+from mmfusion.nn._net import DeepNet, Phase
 
 N, BATCH, WIDTH, N_CLUSTERS = 20, 6, 4, 3
 FEATURES = (5, 6, 3)

@@ -9,7 +9,7 @@ from skorch.callbacks import Callback
 from torch.nn import functional as F
 
 from mmfusion.clustering.eamc._pretraining import NeighborAgreement, keep_best_head
-from mmfusion.nn._phases import begin_phase
+from mmfusion.nn._net import begin_phase
 from tests.nn import slow_losses as slow
 
 from .eamc_nets import (

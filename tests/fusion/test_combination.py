@@ -1,4 +1,4 @@
-"""Combiners and weights against slow references, and at their known limits."""
+"""Pools, weights and calibration against slow references, and at their limits."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Hybrid fusion of clusterings: its branches, and gaps."""
+"""Hybrid fusion of clusterings: its branches, and missing modalities."""
 
 import numpy as np
 import pytest

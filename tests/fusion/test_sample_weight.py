@@ -1,4 +1,4 @@
-"""A sample of weight 0 is left out, one of weight 2 is there twice, everywhere."""
+"""Samples of weight 0 are left out, and those of weight 2 count as two, everywhere."""
 
 import inspect
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""One modality alone: the given one, or the best, chosen without classes."""
+"""A modality alone: the given one, or the best one by its silhouette."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ from mmfusion.nn import _sealed
 from mmfusion.nn._callbacks import Selection
 from mmfusion.nn._checkpoint import Checkpoint, restore
 from mmfusion.nn._isolation import current_draws, isolated
-from mmfusion.nn._phases import begin_phase
+from mmfusion.nn._net import begin_phase
 from tests.clustering.eamc_nets import (
     PARTS,
     make_data,

@@ -7,8 +7,7 @@ from torch.nn import functional as F
 
 from mmfusion.nn._adversary import Discriminators
 from mmfusion.nn._encoders import vector_encoder
-from mmfusion.nn._heads import ClusteringHeads
-from mmfusion.nn._network import FusionNetwork
+from mmfusion.nn._network import ClusteringHeads, FusionNetwork
 
 WIDTH = 4
 TIGHT = {"rtol": 1e-9, "atol": 1e-10}

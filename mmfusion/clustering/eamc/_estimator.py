@@ -21,10 +21,9 @@ from mmfusion.clustering.eamc._pretraining import (
     keep_best_head,
 )
 from mmfusion.nn._adversary import Discriminators
+from mmfusion.nn._net import Phase
 from mmfusion.nn._network import FusionNetwork
-from mmfusion.nn._phases import Phase
-from mmfusion.nn._settings import TrainingSettings, auto_epochs, merge_by_module
-from mmfusion.nn._trainer import Trainer
+from mmfusion.nn._trainer import Trainer, TrainingSettings, auto_epochs, merge_by_module
 
 LEAST_PRETRAIN_EPOCHS = 10  # of 'auto'
 PAPER_BATCH_SIZE = 100
@@ -392,7 +391,7 @@ class EAMCClusterer(BaseDeepClusterer):
 
     def _make_phases(self, n_samples: int, settings: TrainingSettings) -> list[Phase]:
         objective = self._objective(settings)
-        size = settings.n_batch_samples
+        size = settings.batch_size
         pretrain_epochs, max_epochs = settings.pretrain_epochs, settings.max_epochs
         if pretrain_epochs == "auto":
             n_paired = min(n_samples, MAX_NEIGHBOR_ROWS)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfusion.nn._encoders import he_normal
-from mmfusion.nn._heads import ClusteringHeads
-from mmfusion.nn._network import FusionNetwork
+from mmfusion.nn._network import ClusteringHeads, FusionNetwork
 
 
 class Attention(nn.Module):

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmfusion.nn._data import Batch, Batches
-from mmfusion.nn._net import DeepNet
+from mmfusion.nn._net import DeepNet, Objective
 from mmfusion.nn._network import Outputs
-from mmfusion.nn._objective import Objective
 from mmfusion.nn._training import evaluating
 from mmfusion.nn.losses import cluster_size_divergence, neighbor_disagreement
 

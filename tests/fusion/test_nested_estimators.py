@@ -1,4 +1,4 @@
-"""What is no estimator, or one of the wrong kind, or returns what it should not."""
+"""Nested estimators that are none, of another kind, or return wrong results."""
 
 import numpy as np
 import pytest

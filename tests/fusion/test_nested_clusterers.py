@@ -1,4 +1,4 @@
-"""What the fusion clusterers do with the clusterers they are given."""
+"""Clusterers nested in fusion clusterers: parameters, labels, metadata, errors."""
 
 import numpy as np
 import pandas as pd
