@@ -13,9 +13,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from mmfusion import Modalities
+from mmfusion import Modalities, Trainer
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.nn import Trainer
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -297,16 +296,13 @@ def predictions_in_another_unit(cls):
 
 
 @INVARIANCES.row(
-    "EAMCClusterer", "unit and offset of a modality", "same prepared data, same labels"
+    "CoMVCClusterer EAMCClusterer SiMVCClusterer",
+    "unit and offset of a modality",
+    "same prepared data, same labels",
 )
 def clusters_of_a_network_in_another_unit(cls):
-    network = cls(
-        3,
-        encoders=[8, 4],
-        trainer=Trainer(pretrain_epochs=2, max_epochs=1, batch_size=40),
-        n_init=1,
-        random_state=0,
-    )
+    trainer = Trainer(pretrain_epochs=2, max_epochs=4, batch_size=40)
+    network = cls(3, encoders=[8, 4], n_init=1, trainer=trainer, random_state=0)
     expected = network.fit_predict(X)
     found = network.fit_predict(in_unit(1024.0))  # a power of 2 changes no digit
     np.testing.assert_array_equal(found, expected)

@@ -19,7 +19,7 @@ import mmfusion
 import mmfusion.modalities
 import mmfusion.persistence
 from mmfusion.base import ModalityMixin
-from mmfusion.nn._settings import TrainingSettings
+from mmfusion.nn._trainer import TrainingSettings
 from mmfusion.testing import all_estimators
 
 ROOT = Path(__file__).parents[1]

@@ -103,6 +103,13 @@ REASONS = {
         "aligners distances_",
         "aligners n_jobs",
     ],
+    "networks and their training differ": [
+        "deep clusterers balance_weight",
+        "deep clusterers encoders",
+        "deep clusterers module_",
+        "deep clusterers n_init",
+        "deep clusterers trainer",
+    ],
     "displays need other attributes": ["displays estimator"],
     "displays draw other samples": ["displays X", "displays max_samples"],
     "displays have one or several Axes": ["displays ax"],
