@@ -76,7 +76,6 @@ REASONS = {
         "late fusion sample_weighting",
         "hybrid fusion sample_weighting",
         "kernel learning algorithm",
-        "kernel learning regularization",
         "kernel learning objective_path_",
     ],
     "classes may be absent from a modality": [
