@@ -586,7 +586,7 @@ def as_table(block: Block, name: str) -> Any:
     if sparse.issparse(block):
         return block
     array = np.asarray(block)
-    if array.dtype.kind in "US":  # beside numbers, it would make strings of them
+    if array.dtype.kind in "US":  # stacked with numbers, it would turn them into text
         array = array.astype(object)
     return array if array.ndim == 2 else array.reshape(len(array), -1)
 

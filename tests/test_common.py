@@ -16,9 +16,9 @@ from mmfusion.testing import (
 
 SMALL_NETWORK = {
     "n_clusters": 2,
-    "encoders": [32, 16],
-    "trainer": Trainer(max_epochs=30, batch_size=20),
-    "n_init": 2,
+    "encoders": [16, 8],
+    "trainer": Trainer(max_epochs=10, batch_size=20, lr=1e-2),
+    "n_init": 1,
 }
 # Parameters that make the checks fast; they run hundreds of fits.
 FAST = {

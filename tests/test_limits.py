@@ -29,10 +29,11 @@ from mmfusion import (
     LateFusionClusterer,
     LateFusionRegressor,
     Modalities,
+    SiMVCClusterer,
+    Trainer,
 )
 from mmfusion.alignment import cdist_dtw
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.nn import Trainer
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -52,6 +53,12 @@ SEQUENCES = [np.cumsum(RNG.normal(size=(n, 2)), axis=0) for n in (7, 9, 12)]
 
 def assert_same_partition(a, b):
     assert adjusted_rand_score(a, b) == pytest.approx(1)
+
+
+def small_network(cls, **params):
+    trainer = Trainer(max_epochs=4, batch_size=30)
+    fast = {"encoders": [8, 4], "trainer": trainer, "random_state": 0}
+    return cls(2, **(fast | params))
 
 
 def target(cls):
@@ -186,15 +193,32 @@ def one_kernel_is_spectral_k_means(cls):
     "a network of one encoder: its attention weight is 1, no loss compares modalities",
 )
 def one_modality_has_all_attention(cls):
-    fitted = cls(
-        2,
-        encoders=[8, 4],
-        trainer=Trainer(pretrain_epochs=1, max_epochs=1, batch_size=30),
-        n_init=1,
-        random_state=0,
-    ).fit(AUDIO)
+    trainer = Trainer(pretrain_epochs=1, max_epochs=1, batch_size=30)
+    fitted = small_network(cls, trainer=trainer, n_init=1).fit(AUDIO)
     assert fitted.attention_weights_.tolist() == [1.0]
     assert not {"attention", "generator"} & set(fitted.history_[-1])
+
+
+@LIMITS.row(
+    "SiMVCClusterer CoMVCClusterer",
+    "one modality",
+    "deep divergence-based clustering: its weight is 1, no loss compares modalities",
+)
+def one_modality_has_all_weight(cls):
+    fitted = small_network(cls).fit(AUDIO)
+    assert fitted.modality_weights_.tolist() == [1.0]
+    np.testing.assert_allclose(
+        fitted.transform(AUDIO), fitted.modality_latents(AUDIO)["audio"]
+    )
+    assert all(epoch.get("contrastive", 0) == 0 for epoch in fitted.history_)
+
+
+@LIMITS.row("CoMVCClusterer", "contrastive_weight=0", "SiMVCClusterer")
+def without_contrast_is_simvc(cls):
+    fitted = small_network(cls, contrastive_weight=0).fit(X)
+    expected = small_network(SiMVCClusterer).fit(X)
+    np.testing.assert_array_equal(fitted.transform(X), expected.transform(X))
+    np.testing.assert_array_equal(fitted.labels_, expected.labels_)
 
 
 @LIMITS.row(

@@ -103,15 +103,11 @@ REASONS = {
         "aligners distances_",
         "aligners n_jobs",
     ],
-    "methods have phases, defaults and heads of their own": [
+    "networks and their training differ": [
         "deep clusterers balance_weight",
         "deep clusterers encoders",
-        "deep clusterers hidden_width",
-        "deep clusterers history_",
-        "deep clusterers kernel_width",
         "deep clusterers module_",
         "deep clusterers n_init",
-        "deep clusterers n_iter_",
         "deep clusterers trainer",
     ],
     "displays need other attributes": ["displays estimator"],

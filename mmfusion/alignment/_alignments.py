@@ -31,12 +31,18 @@ class Alignment:
     cost: float = np.nan
     confidence: float = np.nan
 
+    def __post_init__(self) -> None:
+        """Check that there is a path or weights."""
+        if self.path is None and self.weights is None:
+            raise ValueError("an alignment needs a path or weights")
+
     @property
     def n_axis_frames(self) -> int:
         """Number of frames of the axis."""
-        if self.path is not None:
-            return int(self.path[-1, 0]) + 1
-        return self._weights().shape[0]
+        if self.weights is not None:
+            return len(self.weights)
+        assert self.path is not None
+        return int(self.path[-1, 0]) + 1
 
     def warp(self, sequence: np.ndarray) -> np.ndarray:
         """Bring the sequence onto the axis.
@@ -54,7 +60,8 @@ class Alignment:
         """
         if self.weights is not None:
             return (self.weights @ sequence).astype(sequence.dtype, copy=False)
-        return mean_of_aligned(sequence, self._path(), self.n_axis_frames)
+        assert self.path is not None
+        return mean_of_aligned(sequence, self.path, self.n_axis_frames)
 
     def unwarp(self, sequence: np.ndarray) -> np.ndarray:
         """Return a sequence on the axis to the time of the aligned sequence.
@@ -73,7 +80,8 @@ class Alignment:
         if self.path is not None:
             n_frames = int(self.path[-1, 1]) + 1
             return mean_of_aligned(sequence, self.path[:, ::-1], n_frames)
-        weights = self._weights().T
+        assert self.weights is not None
+        weights = self.weights.T
         totals = weights.sum(axis=1, keepdims=True)
         # frames without weight on the axis are interpolated, as those a path leaps over
         reached = np.flatnonzero(totals > 0)
@@ -86,16 +94,6 @@ class Alignment:
         Weights take memory for every pair of frames.
         """
         return self if self.path is None else replace(self, weights=None)
-
-    def _path(self) -> np.ndarray:
-        if self.path is None:
-            raise ValueError("the alignment has neither a path nor weights")
-        return self.path
-
-    def _weights(self) -> np.ndarray:
-        if self.weights is None:
-            raise ValueError("the alignment has neither a path nor weights")
-        return self.weights
 
 
 def mean_of_aligned(

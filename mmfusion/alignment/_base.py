@@ -209,8 +209,9 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     def _samples(self, frame: Modalities) -> list[SampleSequences]:
         """Return the observed sequences of every sample."""
         samples: list[SampleSequences] = [{} for _ in range(len(frame))]
+        blocks = frame.to_dict()
         for name in self._layout.sequences:
-            for sample, sequence in zip(samples, frame[name], strict=True):
+            for sample, sequence in zip(samples, blocks[name], strict=True):
                 if sequence is not None:
                     sample[name] = sequence
         return samples

@@ -32,10 +32,10 @@ class Entry(NamedTuple):
     description: str
 
 
-def _eamc() -> BaseEstimator:
-    from mmfusion.clustering import EAMCClusterer  # torch loads here
+def _deep(name: str) -> BaseEstimator:
+    import mmfusion.clustering  # torch loads with the first attribute
 
-    return EAMCClusterer()
+    return getattr(mmfusion.clustering, name)()
 
 
 NAMED_METHODS = {
@@ -72,7 +72,18 @@ NAMED_METHODS = {
         partial(MKLClusterer, algorithm="late_fusion"),
         "partitions of the kernels, rotated to agree",
     ),
-    "eamc": Entry(_eamc, "adversarial training, attention (needs mmfusion[deep])"),
+    "eamc": Entry(
+        partial(_deep, "EAMCClusterer"),
+        "adversarial training, attention (needs mmfusion[deep])",
+    ),
+    "simvc": Entry(
+        partial(_deep, "SiMVCClusterer"),
+        "learned fusion weights (needs mmfusion[deep])",
+    ),
+    "comvc": Entry(
+        partial(_deep, "CoMVCClusterer"),
+        "learned fusion weights, contrastive loss (needs mmfusion[deep])",
+    ),
 }
 
 BASELINES = "baselines"

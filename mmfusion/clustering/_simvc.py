@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -138,10 +137,10 @@ class SiMVCClusterer(BaseDeepClusterer):
         is that of the latent (an int is one layer); a torch module, which is copied
         and must return one row per sample; a factory that is called with the shape of
         a sample and returns a module, which is copied too; or a dict of these by
-        modality. Images of shape (channels, height, width) get two convolutions and a
-        layer of the last width.
+        modality. Of images (channels, height, width), the encoder has two convolutions
+        and a layer of the last width. None depends on the shape, see `EAMCClusterer`.
     hidden_width : int, default=100
-        Number of units of the hidden layer of the clustering head.
+        Number of units of the hidden layer of the clustering heads.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality, as in `EarlyFusion`, followed by one factor that
         makes its mean square 1 per feature. None leaves the modality as it is.
@@ -153,9 +152,11 @@ class SiMVCClusterer(BaseDeepClusterer):
         Weight of D_bal: overlap of the assignments of samples, which is lowest for
         clusters of one size.
     kernel_width : float, default=0.15
-        Variance of the Gaussian kernel, in median squared distances of a batch.
-    n_init : int, default=3
-        Number of restarts; the one of the lowest criterion of selection is kept.
+        Variance of the Gaussian kernels, in median squared distances of a batch.
+    n_init : int, default=1
+        Number of restarts. One without empty clusters is kept, if there is any, and of
+        several the one of the lowest criterion of selection; a lower criterion alone
+        does not mean better clusters.
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
@@ -177,9 +178,9 @@ class SiMVCClusterer(BaseDeepClusterer):
         Weight ``softmax(w)_v`` of each modality. Where a sample lacks modalities,
         those of the others are scaled to add up to 1.
     history_ : list of dict
-        One entry per epoch, with the mean of every loss term.
+        One entry per epoch, with its phase and the mean of every loss term.
     n_iter_ : int
-        Number of epochs.
+        Number of epochs of all phases.
     module_ : torch.nn.Module
         The trained network: its `encoders` in the order of the modalities, its
         `fusion_logits` w and its clustering head, `heads`.
@@ -283,7 +284,7 @@ class SiMVCClusterer(BaseDeepClusterer):
         simplex_weight: float = 1.0,
         balance_weight: float = 1.0,
         kernel_width: float = 0.15,
-        n_init: int = 3,
+        n_init: int = 1,
         trainer: Trainer | None = None,
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,
@@ -321,10 +322,6 @@ class SiMVCClusterer(BaseDeepClusterer):
             kernel_width=float(self.kernel_width),
         )
 
-    def _learned(self, net: DeepNet) -> dict[str, Any]:
-        weights = net.module_.frozen.cpu().numpy().copy()
-        return super()._learned(net) | {"modality_weights_": weights}
-
 
 class CoMVCClusterer(SiMVCClusterer):
     """Cluster several modalities by learned weights and contrastive alignment (CoMVC).
@@ -352,10 +349,10 @@ class CoMVCClusterer(SiMVCClusterer):
         is that of the latent (an int is one layer); a torch module, which is copied
         and must return one row per sample; a factory that is called with the shape of
         a sample and returns a module, which is copied too; or a dict of these by
-        modality. Images of shape (channels, height, width) get two convolutions and a
-        layer of the last width.
+        modality. Of images (channels, height, width), the encoder has two convolutions
+        and a layer of the last width. None depends on the shape, see `EAMCClusterer`.
     hidden_width : int, default=100
-        Number of units of the hidden layer of the clustering head.
+        Number of units of the hidden layer of the clustering heads.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality, as in `EarlyFusion`, followed by one factor that
         makes its mean square 1 per feature. None leaves the modality as it is.
@@ -371,9 +368,11 @@ class CoMVCClusterer(SiMVCClusterer):
     temperature : float, default=0.1
         Temperature of the contrastive loss: divisor of the cosines.
     kernel_width : float, default=0.15
-        Variance of the Gaussian kernel, in median squared distances of a batch.
-    n_init : int, default=3
-        Number of restarts; the one of the lowest criterion of selection is kept.
+        Variance of the Gaussian kernels, in median squared distances of a batch.
+    n_init : int, default=1
+        Number of restarts. One without empty clusters is kept, if there is any, and of
+        several the one of the lowest criterion of selection; a lower criterion alone
+        does not mean better clusters.
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
@@ -395,9 +394,9 @@ class CoMVCClusterer(SiMVCClusterer):
         Weight ``softmax(w)_v`` of each modality. Where a sample lacks modalities,
         those of the others are scaled to add up to 1.
     history_ : list of dict
-        One entry per epoch, with the mean of every loss term.
+        One entry per epoch, with its phase and the mean of every loss term.
     n_iter_ : int
-        Number of epochs.
+        Number of epochs of all phases.
     module_ : torch.nn.Module
         The trained network: its `encoders` in the order of the modalities, its
         `fusion_logits` w and its clustering head, `heads`.
@@ -491,7 +490,7 @@ class CoMVCClusterer(SiMVCClusterer):
         contrastive_weight: float = 0.1,
         temperature: float = 0.1,
         kernel_width: float = 0.15,
-        n_init: int = 3,
+        n_init: int = 1,
         trainer: Trainer | None = None,
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,

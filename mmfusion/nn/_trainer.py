@@ -344,9 +344,10 @@ def resolve_settings(
         )
     size = values["batch_size"]
     values["batch_size"] = auto_batch_size if size == "auto" else int(size)
-    dtype = values.pop("dtype")
-    values["full_dtype"] = torch.float64 if dtype == "float64" else torch.float32
-    values["autocast"] = torch.bfloat16 if dtype == "bfloat16" else None
+    del values["dtype"]  # the settings have two types in place of its name
+    is_double, is_mixed = trainer.dtype == "float64", trainer.dtype == "bfloat16"
+    values["full_dtype"] = torch.float64 if is_double else torch.float32
+    values["autocast"] = torch.bfloat16 if is_mixed else None
     clip_norm = values["clip_norm"]
     values["clip_norm"] = None if clip_norm in (None, math.inf) else float(clip_norm)
     values["device"] = resolve_device(values["device"])

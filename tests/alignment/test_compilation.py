@@ -128,6 +128,7 @@ def test_ctrl_c_while_compiling_leaves_the_session_usable(tmp_path):
 
 USES = """
 import numpy as np
+from numba.core.registry import CPUDispatcher
 from mmfusion import Modalities
 from mmfusion.alignment import (
     CTWAligner, DTWAligner, DTWKernel, cdist_dtw, dtw_barycenter, dtw_neighbors,
@@ -164,7 +165,7 @@ compiled = {
     f"{module.__name__}.{name} {list(function.stats.cache_misses)}"
     for module in modules
     for name, function in vars(module).items()
-    if hasattr(function, "stats") and function.stats.cache_misses
+    if isinstance(function, CPUDispatcher) and function.stats.cache_misses
 }
 print(compiled or "nothing")
 """
