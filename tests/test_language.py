@@ -23,11 +23,6 @@ FILES = {
 PENDING = {
     "CHANGELOG.md",
     "docs/guide/eamc.rst",
-    "mmfusion/_blocks.py",
-    "mmfusion/_validation.py",
-    "mmfusion/mkl/_fitted_kernels.py",
-    "mmfusion/mkl/_kernel_scaling.py",
-    "mmfusion/mkl/_kernels.py",
     "mmfusion/nn/_net.py",
     "mmfusion/nn/_restarts.py",
     "mmfusion/nn/_training.py",
@@ -46,7 +41,7 @@ INSTEAD = {
     r"warm[- ]start\w*": "pretraining",
     r"whom": "which",
 }
-OPENINGS = {"how", "of", "say", "take", "tell", "what", "who", "whether"}
+OPENINGS = {"how", "of", "say", "take", "tell", "what", "who"}
 
 
 def words_of(path):
