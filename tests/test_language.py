@@ -23,7 +23,6 @@ FILES = {
 PENDING = {
     "CHANGELOG.md",
     "docs/guide/alignment.rst",
-    "docs/guide/eamc.rst",
     "docs/guide/preprocessing.rst",
     "mmfusion/_blocks.py",
     "mmfusion/_validation.py",
@@ -36,11 +35,6 @@ PENDING = {
     "mmfusion/mkl/_kernel_scaling.py",
     "mmfusion/mkl/_kernels.py",
     "mmfusion/modalities.py",
-    "mmfusion/nn/_net.py",
-    "mmfusion/nn/_objective.py",
-    "mmfusion/nn/_phases.py",
-    "mmfusion/nn/_restarts.py",
-    "mmfusion/nn/_training.py",
 }
 INSTEAD = {
     r"answer\w*": "result, prediction",
