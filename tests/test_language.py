@@ -19,14 +19,6 @@ FILES = {
     for path in ROOT.glob(pattern)
     if not {"_build", "gallery", "generated"}.intersection(path.parts)
 }
-# files whose language is still to be revised
-PENDING = {
-    "CHANGELOG.md",
-    "docs/guide/eamc.rst",
-    "mmfusion/nn/_net.py",
-    "mmfusion/nn/_restarts.py",
-    "mmfusion/nn/_training.py",
-}
 INSTEAD = {
     r"answer\w*": "result, prediction",
     r"ask(?:s|ed|ing)?": "request, require",
@@ -72,20 +64,12 @@ def misused(text):
     }
 
 
-def params(names):
-    later = pytest.mark.xfail(reason="language to be revised", strict=False)
-    return [
-        pytest.param(name, marks=later if name in PENDING else ())
-        for name in sorted(names)
-    ]
-
-
-@pytest.mark.parametrize("name", params(FILES))
+@pytest.mark.parametrize("name", sorted(FILES))
 def test_words_are_plain(name):
     assert not misused(words_of(FILES[name]))
 
 
-@pytest.mark.parametrize("name", params(n for n in FILES if n.endswith(".py")))
+@pytest.mark.parametrize("name", sorted(n for n in FILES if n.endswith(".py")))
 def test_docstrings_open_with_what_is_done(name):
     source = FILES[name].read_text(encoding="utf-8")
     opened = [
