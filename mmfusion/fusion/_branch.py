@@ -21,11 +21,11 @@ from mmfusion._typing import ByModality, NumericBlock, RandomStateLike
 from mmfusion.fusion._dropout import fill_copies, with_dropout
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._folds import Folds
-from mmfusion.fusion._targets import Classes, Outputs
+from mmfusion.fusion._targets import ClassificationTarget, RegressionTarget
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing import ModalityImputer
 
-Target = Classes | Outputs
+Target = ClassificationTarget | RegressionTarget
 
 EARLY_BRANCH = "early"  # name of the branch of all modalities
 
@@ -105,7 +105,7 @@ class Branch:
             All modalities, checked.
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Classes or values.
-        target : Classes or Outputs
+        target : ClassificationTarget or RegressionTarget
             Description of y.
         params : dict
             Metadata for the predictor's `fit`.
@@ -206,7 +206,7 @@ class Branch:
 
         Parameters
         ----------
-        target : Classes or Outputs
+        target : ClassificationTarget or RegressionTarget
             Description of y.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples transformed by `transform`.
@@ -468,7 +468,7 @@ def fit_branches(
         All modalities, checked.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Classes or values.
-    target : Classes or Outputs
+    target : ClassificationTarget or RegressionTarget
         Description of y.
     params : dict of str to dict
         Metadata for `fit` by name of the branch.

@@ -82,7 +82,7 @@ class EarlyFusionPredictor(FusionPredictor):
     modalities: ColumnSpecLike
     random_state: RandomStateLike
 
-    _target: Any  # Classes or Outputs
+    _target: Any  # ClassificationTarget or RegressionTarget
     _make_target: Callable[..., Any]
 
     def _template(self) -> BaseEstimator:

@@ -24,7 +24,7 @@ from mmfusion.fusion._late_predictor import (
     LateFusionPredictor,
 )
 from mmfusion.fusion._predictor import ClassifierRole, nan_unless_observed
-from mmfusion.fusion._targets import Classes
+from mmfusion.fusion._targets import ClassificationTarget
 from mmfusion.fusion.combination import _opinion_pools
 from mmfusion.fusion.combination._calibration import (
     Calibrator,
@@ -228,7 +228,7 @@ shape (n_modalities,) or dict, default='uniform'
         "calibration": [StrOptions({"sigmoid", "isotonic"}), None],
     }
 
-    _target: Classes
+    _target: ClassificationTarget
     _calibrators: list[Calibrator]
 
     def __init__(

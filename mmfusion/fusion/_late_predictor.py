@@ -83,7 +83,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
     n_modalities_in_: int
     final_estimator_: BaseEstimator | None
     modality_weights_: np.ndarray
-    _target: Any  # Classes or Outputs
+    _target: Any  # ClassificationTarget or RegressionTarget
     _branches: list[Branch]
     _references: list[ReferenceSamples] | None
     _make_default_final_estimator: Callable[[], BaseEstimator]

@@ -24,7 +24,7 @@ from mmfusion.fusion._late_predictor import (
     LateFusionPredictor,
 )
 from mmfusion.fusion._predictor import RegressorRole, nan_unless_observed
-from mmfusion.fusion._targets import Outputs
+from mmfusion.fusion._targets import RegressionTarget
 from mmfusion.fusion.combination import _opinion_pools
 from mmfusion.fusion.combination._predictor_weights import (
     error_covariance,
@@ -169,7 +169,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         ],
     }
 
-    _target: Outputs
+    _target: RegressionTarget
 
     def __init__(
         self,

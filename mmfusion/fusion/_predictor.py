@@ -33,7 +33,7 @@ from mmfusion._validation import (
 )
 from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin
-from mmfusion.fusion._targets import Classes, Outputs
+from mmfusion.fusion._targets import ClassificationTarget, RegressionTarget
 from mmfusion.modalities import Modalities
 
 
@@ -207,10 +207,10 @@ class ClassifierRole:
         check_classification_targets(checked)
         return checked
 
-    def _make_target(self, data: TrainingData) -> Classes:
+    def _make_target(self, data: TrainingData) -> ClassificationTarget:
         self.classes_, codes = np.unique(data.y, return_inverse=True)
         counts = np.bincount(codes, weights=data.sample_weight).astype(float)
-        return Classes(self.classes_, counts / counts.sum())
+        return ClassificationTarget(self.classes_, counts / counts.sum())
 
 
 class RegressorRole:
@@ -225,12 +225,12 @@ class RegressorRole:
         multi_output = get_tags(self).target_tags.multi_output
         return check_target(self, frame, y, multi_output=multi_output, y_numeric=True)
 
-    def _make_target(self, data: TrainingData) -> Outputs:
+    def _make_target(self, data: TrainingData) -> RegressionTarget:
         values = data.y.reshape(len(data.y), -1)
         fitted = fit_scaling(values, "standard", data.sample_weight)
         # a constant output has an infinite spread in a scaling
         spread = np.where(np.isfinite(fitted.spread), fitted.spread, 1.0)
-        return Outputs(fitted.center, spread, data.y.ndim == 1)
+        return RegressionTarget(fitted.center, spread, data.y.ndim == 1)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
