@@ -122,12 +122,19 @@ class ReferenceDTW:
                 alignments[name] = Alignment(straight, cost=0.0)
                 continue
             try:
-                alignments[name] = self._align_with(axis, sequence)
+                if self.gamma:
+                    found = self._align_softly(axis, sequence)
+                else:
+                    best = find_path(
+                        axis, sequence, self.metric, self.constraints, wants_path=True
+                    )
+                    found = Alignment(best.path, cost=best.normalized_cost)
             except ValueError as error:
                 raise ValueError(
                     f"modality {name!r}: the sequence of sample {sample} cannot be "
                     f"aligned with {reference or 'the barycentre'!r}: {error}"
                 ) from error
+            alignments[name] = found
         return alignments
 
     def _axis(
@@ -146,12 +153,8 @@ class ReferenceDTW:
             name = max(sequences, key=lambda name: len(sequences[name]))
         return name, sequences[name]
 
-    def _align_with(self, axis: np.ndarray, sequence: np.ndarray) -> Alignment:
-        if not self.gamma:
-            best = find_path(
-                axis, sequence, self.metric, self.constraints, wants_path=True
-            )
-            return Alignment(best.path, cost=best.normalized_cost)
+    def _align_softly(self, axis: np.ndarray, sequence: np.ndarray) -> Alignment:
+        """Weigh pairs of frames over all paths, as by soft-DTW."""
         with one_blas_thread():
             costs = cost_matrix(make_costs(axis, sequence, self.metric))
         best = find_path(costs, None, "precomputed", self.constraints, wants_path=True)
