@@ -20,7 +20,7 @@ from mmfusion.alignment.ctw._projections import (
     project,
     weigh_by_likelihood,
 )
-from mmfusion.alignment.ctw._warping import PathStep, warp_error
+from mmfusion.alignment.ctw._warping import PathStep, raw_warps, warp_error
 
 Samples = Sequence[Sequence[np.ndarray]]
 
@@ -47,6 +47,52 @@ class CTW(NamedTuple):
     score: float
     n_iter: int
     reason: str
+
+
+def fit_kind_of_ctw(
+    samples: Samples,
+    kind: str,
+    original: Samples,
+    constraints: Mapping[str, Any],
+    **limits: Any,
+) -> CTW:
+    """Fit projections with one of the kinds of warps of CTWAligner.
+
+    Directions are not weighed by their likelihood.
+
+    Parameters
+    ----------
+    samples : sequence of sequences of ndarray of shape (n_frames, n_features)
+        Per sample, one sequence per modality, none missing.
+    kind : {'auto', 'basis', 'free', 'combined', 'dtw'}
+        The kind of warps.
+    original : sequence of sequences of ndarray of shape (n_frames, n_features)
+        The samples before they were centred and scaled, from whose paths 'dtw' starts.
+    constraints : mapping
+        Options of `dtw_path` that constrain paths; without effect for 'basis'.
+    **limits : dict
+        Parameters `ridge`, `energy`, `n_directions`, `max_iter` and `tol` of `fit_ctw`.
+
+    Returns
+    -------
+    CTW
+        The fit.
+
+    Raises
+    ------
+    ValueError
+        If a modality never varies, or has fewer directions than `n_directions`, or
+        'dtw' starts from modalities of different features.
+    """
+    if kind == "auto":
+        kind = "combined" if len(samples) == 1 else "basis"
+    if kind == "basis":
+        return fit_basis_ctw(samples, **limits)
+    limits |= {"constraints": constraints, "likelihood": False}
+    if kind == "combined":
+        return fit_combined_ctw(samples, **limits)
+    start = raw_warps(original, constraints) if kind == "dtw" else None
+    return fit_ctw(samples, start, **limits)
 
 
 def fit_ctw(
