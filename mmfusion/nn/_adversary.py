@@ -147,7 +147,7 @@ class AdversarialObjective(Objective):
         loss, accuracy = self.discriminator_loss(net, latents, observed)
         learns = loss.detach() > threshold
         # a product instead of a branch, which would wait for the device
-        net.minimize_part("discriminators", loss * learns)
+        net.minimize({"loss": loss * learns}, {"loss": 1.0}, "discriminators")
         return {"discriminator": loss, "accuracy": accuracy}
 
     def discriminator_loss(

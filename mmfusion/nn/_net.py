@@ -194,12 +194,12 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
     net.objective_ = phase.objective
     net.phase_name_, net.phase_epochs_ = phase.name, phase.n_epochs
     net.phase_start_ = len(net.history) - done
-    net.progress_ = min(1.0, done / max(1, phase.n_epochs))
     for optimizer in net.optimizers_:
         for group in optimizer.param_groups:
             # modules without a rate of their own follow the network
             rate = phase.rates.get(group["part"], phase.rates["network"])
             group["lr"] = group["initial_lr"] = rate
+    net.set_progress(done)
 
 
 # The net
@@ -328,50 +328,45 @@ class DeepNet(NeuralNet):
         except KeyboardInterrupt as stop:
             raise _StoppedByCallback from stop
 
-    def get_split_datasets(self, X: Any, y: Any = None, **params: Any) -> Any:
-        """Return an epoch as it is, and no validation data."""
-        return X, None
+    def fit_loop(
+        self, X: Any, y: Any = None, epochs: int | None = None, **params: Any
+    ) -> DeepNet:
+        """Train for some epochs on the batches of X; there are no validation data."""
+        for _ in range(self.max_epochs if epochs is None else epochs):
+            self.notify("on_epoch_begin", dataset_train=X, dataset_valid=None)
+            self.module_.train()
+            with flushing_denormals(True):
+                self._train_on_all(X)
+            self.notify("on_epoch_end", dataset_train=X, dataset_valid=None)
+        return self
 
-    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Return an epoch as it is."""
-        return dataset
-
-    def run_single_epoch(
-        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **params: Any
-    ) -> None:
-        """Train on every batch of an epoch."""
-        if iterator is None:
-            return
-        self.module_.train(training)
-        with flushing_denormals(True):
-            self._train_on_all(iterator, training, prefix, step_fn)
-
-    def _train_on_all(
-        self, iterator: Any, training: bool, prefix: str, step_fn: Any
-    ) -> None:
-        n_steps = len(iterator)
+    def _train_on_all(self, epoch: Epoch) -> None:
+        n_steps = len(epoch)
         sums: dict[str, Tensor] = {}
         counts: Counter[str] = Counter()  # not every batch has every term
-        for step, batch in enumerate(iterator):
-            epochs = len(self.history) - 1 - self.phase_start_ + step / n_steps
-            self.progress_ = min(1.0, epochs / max(1, self.phase_epochs_))
+        for step, batch in enumerate(epoch):
+            done = len(self.history) - 1 - self.phase_start_
+            self.set_progress(done + step / n_steps)
             self.step_ = step
-            self._set_rates()
-            self.notify("on_batch_begin", batch=batch, training=training)
-            terms = step_fn(batch)
+            self.notify("on_batch_begin", batch=batch, training=True)
+            terms = self.objective_.step(self, batch)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0) + term.detach()
                 counts[name] += 1
-            given = {"batch": batch, "training": training, "y_pred": None} | terms
+            given = {"batch": batch, "training": True, "y_pred": None} | terms
             self.notify("on_batch_end", **given)
         self.history.record("phase", self.phase_name_)
         # losses leave the device once per epoch: every transfer waits for the device
         for name, total in sums.items():
-            key = f"{prefix}_loss" if name == "loss" else name
+            key = "train_loss" if name == "loss" else name
             self.history.record(key, float(total) / counts[name])
 
-    def _set_rates(self) -> None:
-        """Lower the learning rates along half a cosine over the phase."""
+    def set_progress(self, epochs: float) -> None:
+        """Set the progress and the learning rates after some epochs of the phase.
+
+        The rates fall along half a cosine over the phase.
+        """
+        self.progress_ = min(1.0, epochs / max(1, self.phase_epochs_))
         if self.schedule == "constant":
             return
         height = (1 + math.cos(math.pi * self.progress_)) / 2
@@ -381,14 +376,6 @@ class DeepNet(NeuralNet):
                 group["lr"] = group["initial_lr"] * factor
 
     # A step
-
-    def train_step(self, batch: Any, **params: Any) -> dict[str, Tensor]:
-        """Train on one batch by the objective of the phase."""
-        return self.objective_.step(self, batch)
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Compute every loss of a batch without training; see `Objective.losses`."""
-        return self.objective_.losses(self, *self.encode(batch))
 
     def encode(self, batch: Batch, n_blocks: int = 1) -> tuple[Tensor, Tensor | None]:
         """Encode this process's share of a batch, and gather the whole of it.
@@ -447,9 +434,12 @@ class DeepNet(NeuralNet):
         return Outputs(*(output.to(latents) for output in outputs))
 
     def minimize(
-        self, terms: Mapping[str, Tensor], weights: Mapping[str, float]
+        self,
+        terms: Mapping[str, Tensor],
+        weights: Mapping[str, float],
+        part: str | None = None,
     ) -> dict[str, Tensor]:
-        """Train the network by one step down the weighted sum of the terms.
+        """Train the network, or a part, by one step down a weighted sum of terms.
 
         Parameters
         ----------
@@ -457,6 +447,9 @@ class DeepNet(NeuralNet):
             The terms.
         weights : dict of str to float
             Their weights.
+        part : str, default=None
+            The part that is trained, without a limit of its gradient; None is the
+            network.
 
         Returns
         -------
@@ -475,22 +468,15 @@ class DeepNet(NeuralNet):
                 "out by max_epochs=0"
             )
         loss = weighted_sum(terms, weights, torch.zeros(()))
-        self.optimizer_.zero_grad()
-        loss.backward()
-        parameters = _parameters(self.optimizer_)
-        _distributed.average_gradients(parameters)
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
-        self.optimizer_.step()
-        return {"loss": loss, **terms}
-
-    def minimize_part(self, name: str, loss: Tensor) -> None:
-        """Train one part by one step down its loss."""
-        optimizer = self.part_optimizers_[name]
+        optimizer = self.part_optimizers_[part] if part else self.optimizer_
         optimizer.zero_grad()
         loss.backward()
-        _distributed.average_gradients(_parameters(optimizer))
+        parameters = _parameters(optimizer)
+        _distributed.average_gradients(parameters)
+        if self.clip_norm is not None and not part:
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         optimizer.step()
+        return {"loss": loss, **terms}
 
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context in which modules compute: mixed or full precision."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
 from mmfusion.nn._net import DeepNet
-from mmfusion.nn._network import Outputs
+from mmfusion.nn._network import Outputs, evaluating
 
 EVALUATION_ROWS = 4096  # samples that stand for all where losses are compared
 OUTPUT_CHUNK_ROWS = 1024  # samples in memory at a time
@@ -19,18 +18,6 @@ OUTPUT_CHUNK_ROWS = 1024  # samples in memory at a time
 
 class DivergenceError(FloatingPointError, ValueError):
     """A loss, or an output of a network, is NaN or infinite."""
-
-
-@contextmanager
-def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Put a module in evaluation mode, without gradients, and back."""
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(training)
 
 
 def freeze_fusion_weights(net: DeepNet, data: Batches) -> None:
@@ -69,7 +56,8 @@ def evaluate_losses(net: DeepNet, data: Batches, seed: int) -> dict[str, float]:
     sums: dict[str, Tensor] = {}
     with evaluating(net.module_):
         for _, batch in zip(range(n_batches), batches, strict=False):
-            for name, term in net.losses(batch).items():
+            losses = net.objective_.losses(net, *net.encode(batch))
+            for name, term in losses.items():
                 sums[name] = sums.get(name, 0) + term
     return {name: float(total) / n_batches for name, total in sums.items()}
 

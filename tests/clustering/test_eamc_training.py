@@ -302,7 +302,7 @@ def test_discriminators_get_no_gradient_from_the_step_of_the_network():
     begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(alternate=True)))
     before = state_of(net)
     net.step_ = 0
-    terms = net.train_step(first_batch(make_data()))
+    terms = net.objective_.step(net, first_batch(make_data()))
     assert "generator" in terms
     assert "discriminator" not in terms
     for parameter in net.parts_["discriminators"].parameters():
@@ -321,7 +321,7 @@ def test_the_network_gets_no_gradient_from_the_step_of_the_discriminators():
     begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(alternate=True)))
     before = state_of(net)
     net.step_ = 1
-    assert set(net.train_step(first_batch(make_data()))) == {
+    assert set(net.objective_.step(net, first_batch(make_data()))) == {
         "discriminator",
         "accuracy",
     }
@@ -373,7 +373,7 @@ def test_the_accuracy_of_discriminators_counts_observed_samples_only():
     ]
     begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(alternate=True)))
     net.step_ = 1
-    accuracy = net.train_step(batch)["accuracy"]
+    accuracy = net.objective_.step(net, batch)["accuracy"]
     assert float(accuracy) == pytest.approx(sum(right) / len(right))
 
 
@@ -549,7 +549,8 @@ def test_both_regularizers_have_the_published_form(form):
     begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(**weights)))
     out = net.module_(batch.inputs)
     expected = getattr(slow, f"{form}_penalty")(out.logits.softmax(1))
-    torch.testing.assert_close(net.losses(batch)[form], expected)
+    losses = net.objective_.losses(net, *net.encode(batch))
+    torch.testing.assert_close(losses[form], expected)
 
 
 def test_the_history_of_pretraining_holds_means():

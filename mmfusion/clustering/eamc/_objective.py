@@ -9,7 +9,6 @@ from torch import Tensor
 from mmfusion.clustering._terms import CLUSTERING_TERMS, clustering_terms
 from mmfusion.nn._adversary import AdversarialObjective
 from mmfusion.nn._net import DeepNet
-from mmfusion.nn._network import Outputs
 from mmfusion.nn.losses import attention_mismatch, gaussian_kernel
 
 
@@ -45,23 +44,19 @@ class EAMCObjective(AdversarialObjective):
         self, net: DeepNet, latents: Tensor, observed: Tensor | None
     ) -> dict[str, Tensor]:
         """Compute the clustering terms and the mismatch of attention."""
-        outputs = net.fuse(latents, observed)
         weights = self.weights(1.0)
+        outputs = net.fuse(latents, observed)
         terms = clustering_terms(
             outputs.hidden, outputs.logits, weights, self.kernel_width
         )
         if self.attention_weight and net.module_.attention is not None:
-            terms["attention"] = self.attention_term(outputs, observed)
+            terms["attention"] = attention_mismatch(
+                gaussian_kernel(outputs.fused, self.kernel_width),
+                gaussian_kernel(outputs.latents, self.kernel_width),
+                outputs.weights,
+                observed,
+            )
         return terms
-
-    def attention_term(self, outputs: Outputs, observed: Tensor | None) -> Tensor:
-        """Compute ``L_att = ||K_f - sum_v w_v K_v||_F^2 / m^2`` of a batch."""
-        return attention_mismatch(
-            gaussian_kernel(outputs.fused, self.kernel_width),
-            gaussian_kernel(outputs.latents, self.kernel_width),
-            outputs.weights,
-            observed,
-        )
 
     def weights(self, progress: float) -> dict[str, float]:
         """Return the weights of all terms; they do not change during the phase."""

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from mmfusion.nn._data import Batch, Batches
 from mmfusion.nn._net import DeepNet, Objective
-from mmfusion.nn._network import Outputs
-from mmfusion.nn._training import evaluating
+from mmfusion.nn._network import Outputs, evaluating
 from mmfusion.nn.losses import cluster_size_divergence, neighbor_disagreement
 
 MAX_NEIGHBOR_ROWS = 10_000  # samples among which neighbours are searched
