@@ -80,7 +80,7 @@ class BaseDeepClusterer(ClusterMixin, DeepEstimator):
             Clusters.
         """
         check_is_fitted(self)
-        rows, _ = self._rows(X, reset=False)
+        rows = self._rows(X, reset=False)
         return _assign(self._net, rows, self._preparation)
 
     @isolated()

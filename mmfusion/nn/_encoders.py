@@ -109,6 +109,47 @@ def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
     return nn.Sequential(*layers).apply(he_normal)
 
 
+def make_encoders(
+    options: Sequence[EncoderLike],
+    shapes: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+) -> tuple[list[nn.Module], int]:
+    """Make the encoders of all modalities, with latents of one width.
+
+    Parameters
+    ----------
+    options : sequence
+        Option of each modality, see `make_encoder`.
+    shapes : sequence of tuple of int
+        Shape of one sample of each modality.
+    names : sequence of str
+        Names of the modalities, for errors.
+
+    Returns
+    -------
+    encoders : list of Module
+        The untrained encoders.
+    width : int
+        Width of their latents.
+
+    Raises
+    ------
+    ValueError
+        If an encoder cannot be made, or their latents have different widths.
+    """
+    encoders = [
+        make_encoder(*each) for each in zip(options, shapes, names, strict=True)
+    ]
+    widths = [latent_width(*each) for each in zip(encoders, shapes, names, strict=True)]
+    if len(set(widths)) > 1:
+        found = dict(zip(names, widths, strict=True))
+        raise ValueError(
+            f"the encoders make latents of different widths, {found}; fusion adds "
+            "them up: give encoders of one width"
+        )
+    return encoders, widths[0]
+
+
 def make_encoder(option: EncoderLike, shape: tuple[int, ...], name: str) -> nn.Module:
     """Make the encoder of one modality from the option of the user.
 

@@ -35,7 +35,7 @@ from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.nn._callbacks import Report
 from mmfusion.nn._data import Batches, Preparation, Rows
 from mmfusion.nn._distributed import broadcast
-from mmfusion.nn._encoders import check_encoder, latent_width, make_encoder
+from mmfusion.nn._encoders import check_encoder, make_encoders
 from mmfusion.nn._isolation import drawing, isolated
 from mmfusion.nn._net import DeepNet, Phase, begin_phase
 from mmfusion.nn._network import FusionNetwork, Outputs
@@ -172,10 +172,9 @@ class DeepEstimator(
         """
         settings = self._settings()
         settings.make_checkpoint_folder()
-        rows, shapes = self._rows(X, reset=True)
         random_state = broadcast(check_random_state(self.random_state))
-        self._preparation = self._fit_preparation(rows, shapes)
-        data = self._batches(rows, settings)
+        rows = self._rows(X, reset=True)
+        data = Batches(rows, self._preparation, settings.device, settings.full_dtype)
         plan = self._plan(data, settings, random_state)
         # scikit-learn's callbacks, from 1.9 on
         task = None
@@ -263,14 +262,13 @@ class DeepEstimator(
         settings = self._settings()
         settings.make_checkpoint_folder()
         first = not hasattr(self, "_net")
-        rows, shapes = self._rows(X, reset=first)
+        rows = self._rows(X, reset=first)
         phases = self._make_phases(len(rows), settings)
         if first:
-            self._preparation = self._fit_preparation(rows, shapes)
             random_state = broadcast(check_random_state(self.random_state))
             self._seed = int(random_state.randint(LARGEST_SEED))
             self._phase_epochs = tuple(phase.n_epochs for phase in phases)
-        data = self._batches(rows, settings)
+        data = Batches(rows, self._preparation, settings.device, settings.full_dtype)
         n_calls = 0 if first else self.n_iter_
         with isolated(self._seed + n_calls) as order:
             if first:
@@ -325,10 +323,8 @@ class DeepEstimator(
             self._auto_batch_size(),
         )
 
-    def _rows(
-        self, X: ModalitiesLike, *, reset: bool
-    ) -> tuple[Rows, list[tuple[int, ...]]]:
-        """Validate X; return its rows and the shape of a sample by modality."""
+    def _rows(self, X: ModalitiesLike, *, reset: bool) -> Rows:
+        """Validate X and return its rows; with `reset`, fit the preparation to them."""
         if isinstance(X, Dataset):
             rows = Rows(X)
             frame = self._validate(rows.first(), reset=reset)
@@ -339,17 +335,12 @@ class DeepEstimator(
             rows = Rows(frame.blocks, frame.observed)
         if reset:
             self._check_n_samples(len(rows))
-        return rows, [block.shape[1:] for block in frame.blocks]
-
-    def _fit_preparation(
-        self, rows: Rows, shapes: list[tuple[int, ...]]
-    ) -> Preparation:
-        names = list(self.modality_names_in_)
-        scalings = by_modality(self.scaling, names, "scaling", "auto")
-        return Preparation.fit(rows, scalings, shapes, [str(name) for name in names])
-
-    def _batches(self, rows: Rows, settings: TrainingSettings) -> Batches:
-        return Batches(rows, self._preparation, settings.device, settings.full_dtype)
+            names = list(self.modality_names_in_)
+            scalings = by_modality(self.scaling, names, "scaling", "auto")
+            shapes = [block.shape[1:] for block in frame.blocks]
+            names = [str(name) for name in names]
+            self._preparation = Preparation.fit(rows, scalings, shapes, names)
+        return rows
 
     def _check_encoders(self, data: Batches, settings: TrainingSettings) -> None:
         """Check the output of encoders that users make for a batch."""
@@ -366,8 +357,10 @@ class DeepEstimator(
     def _make_net(self, callbacks: list[Any]) -> DeepNet:
         """Make a net, its weights drawn from the generator of `isolated`."""
         settings = self._settings()
+        names = [str(name) for name in self.modality_names_in_]
+        options = by_modality(self.encoders, names, "encoders")
         with drawing():
-            encoders, width = self._make_encoders()
+            encoders, width = make_encoders(options, self._preparation.shapes, names)
             network = self._make_network(encoders, width).to(settings.full_dtype)
             return DeepNet(
                 network,
@@ -383,25 +376,6 @@ class DeepEstimator(
                 callbacks=callbacks,
                 verbose=0,
             ).initialize()
-
-    def _make_encoders(self) -> tuple[list[nn.Module], int]:
-        """Make the encoders, and return the width that their latents have in common."""
-        names = [str(name) for name in self.modality_names_in_]
-        shapes = self._preparation.shapes
-        options = by_modality(self.encoders, names, "encoders")
-        encoders = [
-            make_encoder(*each) for each in zip(options, shapes, names, strict=True)
-        ]
-        widths = [
-            latent_width(*each) for each in zip(encoders, shapes, names, strict=True)
-        ]
-        if len(set(widths)) > 1:
-            found = dict(zip(names, widths, strict=True))
-            raise ValueError(
-                f"the encoders make latents of different widths, {found}; fusion adds "
-                "them up: give encoders of one width"
-            )
-        return encoders, widths[0]
 
     def _fingerprints(
         self,
@@ -484,7 +458,7 @@ class DeepEstimator(
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return something of the outputs for all samples, and what is observed."""
         check_is_fitted(self)
-        rows, _ = self._rows(X, reset=False)
+        rows = self._rows(X, reset=False)
         pieces = [
             read(outputs).cpu().numpy()
             for outputs in iterate_outputs(self._net, rows, self._preparation)

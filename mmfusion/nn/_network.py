@@ -177,16 +177,12 @@ class ClusteringHeads(nn.Module):
         self, n_heads: int, width: int, hidden_width: int, n_clusters: int
     ) -> None:
         super().__init__()
+        self.n_heads = n_heads
         self.hidden, self.hidden_bias = batched_linear(n_heads, width, hidden_width)
         self.norm = nn.BatchNorm1d(n_heads * hidden_width)
         self.assign, self.assign_bias = batched_linear(
             n_heads, hidden_width, n_clusters
         )
-
-    @property
-    def n_heads(self) -> int:
-        """Number of heads R."""
-        return self.hidden.shape[0]
 
     def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
         """Assign latents of shape (m, d): hidden (R, m, h) and logits (R, m, k)."""
@@ -211,6 +207,7 @@ class ClusteringHeads(nn.Module):
         for name in ("hidden", "hidden_bias", "assign", "assign_bias"):
             kept = getattr(self, name).detach()[head : head + 1].clone()
             setattr(self, name, nn.Parameter(kept))
+        self.n_heads = 1
 
 
 def batched_linear(
