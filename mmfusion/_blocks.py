@@ -359,7 +359,7 @@ def as_block(data: Any, name: str) -> Block:
     """
     data = as_plain(data, f"modality {name!r}")
     if sparse.issparse(data):
-        # has_canonical_format caches its answer in the matrix, which is the user's
+        # has_canonical_format caches its result in the matrix, which is the user's
         if not without_caches(data).has_canonical_format:
             data = data.copy()
             data.sum_duplicates()  # entries that repeat add up

@@ -150,7 +150,7 @@ def one_modality_is_the_regressor(cls):
 @LIMITS.row(
     "MKLClassifier",
     "one linear kernel, not scaled, algorithm='easymkl'",
-    "the same",
+    "a linear support vector machine, as below",
     algorithm=["easymkl"],
 )
 @LIMITS.row(
@@ -213,7 +213,7 @@ def one_modality_has_all_weight(cls):
     assert all(epoch.get("contrastive", 0) == 0 for epoch in fitted.history_)
 
 
-@LIMITS.row("CoMVCClusterer", "contrastive_weight=0", "SiMVCClusterer")
+@LIMITS.row("CoMVCClusterer", "contrastive_weight=0", "`SiMVCClusterer`")
 def without_contrast_is_simvc(cls):
     fitted = small_network(cls, contrastive_weight=0).fit(X)
     expected = small_network(SiMVCClusterer).fit(X)
@@ -499,7 +499,7 @@ def early_fusion_is_the_fusion_before_the_classifier(cls):
 @LIMITS.row(
     "LateFusionClassifier",
     "votes of modalities, not scaled",
-    ":class:`sklearn.ensemble.VotingClassifier`",
+    "``VotingClassifier`` of scikit-learn",
     voting=["soft", "hard"],
 )
 def late_fusion_is_the_voting_of_sklearn(cls, voting):

@@ -19,7 +19,6 @@ import mmfusion
 import mmfusion.modalities
 import mmfusion.persistence
 from mmfusion.base import ModalityMixin
-from mmfusion.nn._trainer import TrainingSettings
 from mmfusion.testing import all_estimators
 
 ROOT = Path(__file__).parents[1]
@@ -220,11 +219,23 @@ def loaded_attributes(code, owner):
 
 @cache
 def read_by_helpers():
-    """Attributes that functions of mmfusion read of estimators or their settings."""
+    """Parameters that functions of mmfusion read of estimators or their settings."""
     filled = [module for module in all_modules() if inspect.getsource(module)]
     owners = ("estimator", "settings", "trainer")
     read = set().union(*(loaded_attributes(m, o) for m in filled for o in owners))
-    return read | loaded_attributes(TrainingSettings, "self")
+    # a trainer is read by its parameters, which become settings
+    return read | popped_keys(import_module("mmfusion.nn._trainer"))
+
+
+def popped_keys(module):
+    """Literal keys that a module takes out of dicts."""
+    return {
+        node.args[0].value
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "attr", "") == "pop"
+        and isinstance(node.args[0], ast.Constant)
+    }
 
 
 def unread_parameters(cls):

@@ -26,9 +26,9 @@ DEFAULT_N_CLUSTERS = 8  # that of scikit-learn's k-means
 class BaseDeepClusterer(ClusterMixin, DeepEstimator):
     """A deep estimator whose network assigns samples to clusters.
 
-    The softmax of the logits of its `FusionNetwork` is the assignment. A subclass adds
-    the constructor parameter `n_clusters` to those of `DeepEstimator`, and gives its
-    network, phases and defaults.
+    The assignment of a sample is ``softmax(logits)`` of the network, its cluster their
+    argmax. A subclass adds the constructor parameter `n_clusters` to those of
+    `DeepEstimator`, and defines its network, phases and defaults.
     """
 
     n_clusters: int | None

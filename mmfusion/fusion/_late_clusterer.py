@@ -38,7 +38,6 @@ from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import resolve_scaling
 from mmfusion.fusion._nested_clusterers import (
     FusionClustererMixin,
-    check_clusterers,
     fit_labels,
     make_clusterers,
     predict_labels,
@@ -80,7 +79,7 @@ class _Run:
 
 def _fit_run(
     clusterer: BaseEstimator,
-    branch: str,
+    title: str,
     block: NumericBlock,
     params: dict[str, Any],
     sample_weight: np.ndarray | None,
@@ -89,7 +88,7 @@ def _fit_run(
         labels = fit_labels(clusterer, block, params)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"modality {branch!r}: {error}") from error
+        raise kind(f"{title}: {error}") from error
     run = _Run(clusterer, cluster_members(labels, sample_weight)[0])
     return run, run.codes(labels)
 
@@ -295,7 +294,7 @@ class LateFusionClusterer(
         self
             The fitted clusterer.
         """
-        check_clusterers(self.clusterer)
+        self._check_parameters()
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         weight, params = weighted_params(params, frame)
@@ -349,9 +348,11 @@ class LateFusionClusterer(
             )
             scaled = self._scaled(block, v)
             weight = None if sample_weight is None else sample_weight[observed]
+            kind = "modality" if name in self._layout.names else "branch"
+            title = f"{kind} {name!r}"
             # threads share the scaled block in memory
             fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(_fit_run)(clusterer, name, scaled, own, weight)
+                delayed(_fit_run)(clusterer, title, scaled, own, weight)
                 for clusterer in make_clusterers(
                     templates[v], self.n_clusters, self.n_runs, rng
                 )

@@ -12,7 +12,7 @@ from mmfusion._typing import NumericBlock
 
 
 @dataclass(frozen=True)
-class Classes:
+class ClassificationTarget:
     """Classes and their prior probabilities.
 
     Parameters
@@ -174,7 +174,7 @@ def refuse_other_numbers(values: np.ndarray, shape: tuple[int, ...], what: str) 
 
 
 @dataclass(frozen=True)
-class Outputs:
+class RegressionTarget:
     """Outputs of a regression and their means.
 
     Parameters

@@ -233,13 +233,13 @@ class Preparation:
     def from_state(cls, state: dict[str, Any]) -> Preparation:
         """Restore a preparation from its `get_state`."""
         scalings = [Scaling(**scaling) for scaling in state["scalings"]]
-        return cls(scalings, *(state[key] for key in ("loudness", "shapes", "names")))
+        return cls(scalings, *(state[key] for key in ("factors", "shapes", "names")))
 
     def get_state(self) -> dict[str, Any]:
         """Return the state as dicts and lists of arrays, numbers and str."""
         return {
             "scalings": [dict(vars(scaling)) for scaling in self.scalings],
-            "loudness": list(self.factors),
+            "factors": list(self.factors),
             "shapes": list(self.shapes),
             "names": list(self.names),
         }

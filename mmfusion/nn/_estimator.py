@@ -24,7 +24,13 @@ import mmfusion
 from mmfusion._options import by_modality
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
-from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike, RandomStateLike
+from mmfusion._typing import (
+    ByModality,
+    ColumnSpecLike,
+    EncoderLike,
+    ModalitiesLike,
+    RandomStateLike,
+)
 from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.nn._callbacks import Report
 from mmfusion.nn._data import Batches, Preparation, Rows
@@ -63,11 +69,11 @@ class DeepEstimator(
     """An estimator that trains a network on modalities.
 
     A subclass has the constructor parameters `encoders`, `scaling`, `n_init`,
-    `trainer`, `modalities` and `random_state`, gives its network in `_make_network`,
-    its training in `_make_phases`, and what it predicts in `_examine`.
+    `trainer`, `modalities` and `random_state`, and defines its network in
+    `_make_network`, its training in `_make_phases`, and its predictions in `_examine`.
     """
 
-    encoders: Any
+    encoders: ByModality[EncoderLike]
     scaling: ByModality[str | None]
     n_init: int
     trainer: Trainer | None
@@ -114,7 +120,7 @@ class DeepEstimator(
         raise NotImplementedError
 
     def _examine(self, net: DeepNet, data: Batches) -> tuple[np.ndarray, list[str]]:
-        """Return predictions of the training data, and what is unhealthy."""
+        """Return predictions of the training data, and problems of the training."""
         raise NotImplementedError
 
     def _learned(self, net: DeepNet) -> dict[str, Any]:
@@ -187,7 +193,7 @@ class DeepEstimator(
         if best.problems:
             warnings.warn(
                 f"{type(self).__name__} is not healthy after {self.n_init} restarts: "
-                f"{'; '.join(best.problems)}. To mend it, {self._remedy}",
+                f"{'; '.join(best.problems)}. Remedies: {self._remedy}",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -209,7 +215,7 @@ class DeepEstimator(
         self._check_encoders(data, settings)
         phases = self._make_phases(len(data), settings)
         seeds = random_state.randint(LARGEST_SEED, size=self.n_init)
-        # of a later partial_fit
+        # a later partial_fit continues with them
         self._seed = int(seeds[0])
         self._phase_epochs = tuple(phase.n_epochs for phase in phases)
         phases = [
@@ -252,7 +258,7 @@ class DeepEstimator(
         Returns
         -------
         self
-            The estimator; what it predicted for these samples is in its attributes.
+            The estimator; its fitted attributes are those of these samples.
         """
         settings = self._settings()
         settings.make_checkpoint_folder()

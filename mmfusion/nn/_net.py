@@ -26,7 +26,7 @@ LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
 
 
 class Objective:
-    """What a network minimises in a phase: ``sum_t weight_t(p) * term_t``.
+    """Objective of a phase: ``sum_t weight_t(p) * term_t``, which a network minimises.
 
     The weights may depend on the progress p of the phase, from 0 to 1. Subclasses are
     frozen dataclasses of plain numbers: they are pickled, and their repr is part of
@@ -125,7 +125,7 @@ class Epoch(Protocol):
 
 
 class Sampler(Protocol):
-    """How the batches of a phase are drawn. It pickles, and its repr describes it."""
+    """Source of the batches of a phase. It pickles, and its repr describes it."""
 
     def fit(self, data: Batches, random_state: np.random.RandomState) -> Self:
         """Compute what the epochs of all restarts share, such as neighbours."""
@@ -147,11 +147,11 @@ class Phase:
     n_epochs : int
         Number of epochs, over which learning rates fall.
     objective : Objective
-        What is minimised.
+        Objective that is minimised.
     rates : dict of str to float
         Learning rate of 'network' and of every module that has its own.
     sampler : Sampler, default=ShuffledSampler()
-        Makes the epochs.
+        Source of the epochs.
     parts : tuple of str, default=()
         Parts of the net that the phase changes; they belong to its checkpoints.
     compete : callable, default=None
@@ -197,6 +197,7 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
     net.progress_ = min(1.0, done / max(1, phase.n_epochs))
     for optimizer in net.optimizers_:
         for group in optimizer.param_groups:
+            # modules without a rate of their own follow the network
             rate = phase.rates.get(group["part"], phase.rates["network"])
             group["lr"] = group["initial_lr"] = rate
 
@@ -205,7 +206,7 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
 
 
 class _StoppedByCallback(Exception):
-    """A callback asked for the end of a training."""
+    """A callback ended a training."""
 
 
 class DeepNet(NeuralNet):
@@ -297,6 +298,7 @@ class DeepNet(NeuralNet):
             {"params": own, "part": name, "betas": betas.get(name, default)}
             for name, own in parameters.items()
         ]
+        # fused: one call per group instead of one per parameter
         return torch.optim.Adam(groups, fused=True)
 
     @property
@@ -381,7 +383,7 @@ class DeepNet(NeuralNet):
     # A step
 
     def train_step(self, batch: Any, **params: Any) -> dict[str, Tensor]:
-        """Take one step of the objective of the phase."""
+        """Train on one batch by the objective of the phase."""
         return self.objective_.step(self, batch)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -447,7 +449,7 @@ class DeepNet(NeuralNet):
     def minimize(
         self, terms: Mapping[str, Tensor], weights: Mapping[str, float]
     ) -> dict[str, Tensor]:
-        """Take a step of the network down the weighted sum of the terms.
+        """Train the network by one step down the weighted sum of the terms.
 
         Parameters
         ----------
@@ -483,7 +485,7 @@ class DeepNet(NeuralNet):
         return {"loss": loss, **terms}
 
     def minimize_part(self, name: str, loss: Tensor) -> None:
-        """Take a step of one part down its loss."""
+        """Train one part by one step down its loss."""
         optimizer = self.part_optimizers_[name]
         optimizer.zero_grad()
         loss.backward()
@@ -504,7 +506,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 
 def _own_share(whole: Tensor, n_blocks: int) -> Tensor:
-    """Take this process's samples of every block of a batch."""
+    """Return this process's samples of every block of a batch."""
     blocks = whole.chunk(n_blocks) if n_blocks > 1 else [whole]
     return torch.cat([block[_distributed.own_part(len(block))] for block in blocks])
 

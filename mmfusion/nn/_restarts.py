@@ -27,7 +27,7 @@ from mmfusion.nn._training import (
 
 @dataclass
 class TrainingPlan:
-    """What every restart of a training does.
+    """Phases, data and options that all restarts of a training share.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Run:
     score : float, default=inf
         Score by which restarts are compared: lower is better.
     problems : list of str, default=[]
-        What is unhealthy.
+        Descriptions of what is unhealthy.
     predictions : ndarray, default=None
         Predictions of the training data, at the end.
     """

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmfusion.nn._net import DeepNet
 
-STRINGS_KEY = "array of str"  # torch has no tensors of str, so dicts hold them
+_STRINGS_KEY = "array of str"  # torch has no tensors of str, so dicts hold them
 
 
 def stateful_parts(
@@ -113,7 +113,7 @@ def _check_same_layers(own: dict[str, Any], stored: dict[str, Any], part: str) -
 
 def _map_leaves(tree: Any, convert: Callable[[Any], Any]) -> Any:
     """Convert the leaves of nested dicts, lists and tuples."""
-    if isinstance(tree, dict) and STRINGS_KEY not in tree:
+    if isinstance(tree, dict) and _STRINGS_KEY not in tree:
         return {key: _map_leaves(value, convert) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return type(tree)(_map_leaves(value, convert) for value in tree)
@@ -136,7 +136,7 @@ def to_arrays(tree: Any) -> Any:
 
     def convert(leaf: Any) -> Any:
         if isinstance(leaf, dict):
-            return np.array(leaf[STRINGS_KEY], dtype=leaf["dtype"])
+            return np.array(leaf[_STRINGS_KEY], dtype=leaf["dtype"])
         if not isinstance(leaf, Tensor):
             return leaf
         # NumPy has no bfloat16
@@ -166,7 +166,7 @@ def to_tensors(tree: Any) -> Any:
         if not isinstance(leaf, np.ndarray):
             return leaf
         if leaf.dtype.kind in "OU":
-            return {STRINGS_KEY: leaf.tolist(), "dtype": leaf.dtype.str}
+            return {_STRINGS_KEY: leaf.tolist(), "dtype": leaf.dtype.str}
         return torch.from_numpy(np.array(leaf))
 
     return _map_leaves(tree, convert)

@@ -1,4 +1,4 @@
-"""What is computed with a net beside training it: losses, fusion weights, outputs."""
+"""Losses over all data, frozen fusion weights, and outputs of a net."""
 
 from __future__ import annotations
 

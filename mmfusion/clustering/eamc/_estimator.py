@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
 from torch import nn
 
 from mmfusion._sklearn_compat import INTEGER, Interval
-from mmfusion._typing import ByModality, ColumnSpecLike, RandomStateLike
+from mmfusion._typing import ByModality, ColumnSpecLike, EncoderLike, RandomStateLike
 from mmfusion.clustering._deep_base import BaseDeepClusterer
 from mmfusion.clustering.eamc._network import EAMCNetwork
 from mmfusion.clustering.eamc._objective import EAMCObjective
@@ -260,7 +259,7 @@ class EAMCClusterer(BaseDeepClusterer):
         self,
         n_clusters: int | None = None,
         *,
-        encoders: ByModality[int | Sequence[int] | nn.Module | Callable | None] = None,
+        encoders: ByModality[EncoderLike] = None,
         hidden_width: int = 100,
         scaling: ByModality[str | None] = "auto",
         attention_temperature: float | None = 1.0,
@@ -307,16 +306,17 @@ class EAMCClusterer(BaseDeepClusterer):
 
         Layers, optimisers, temperature, weights of the losses, alternation, clipping
         and selection are those of the paper and, where it does not give them, of the
-        implementation that its authors' code is known by. Scale images to [-1, 1]
-        first. It is slow (20 runs of 500 epochs) and unstable; see the user guide.
+        common implementation, which is based on code of the authors. Scale images to
+        [-1, 1] first. It is slow (20 runs of 500 epochs) and unstable; see the user
+        guide.
 
         Parameters
         ----------
         n_clusters : int, default=None
             Number of clusters, as above.
         **params : dict
-            Parameters to set otherwise, ``trainer__...`` among them. Of a `trainer`,
-            the options that it leaves open are those of the paper. Unless it is given,
+            Parameters with other values, ``trainer__...`` among them. Options that a
+            given `trainer` leaves open are those of the paper. The default of
             ``attention_weight`` is the square of the batch size, since L_att as
             printed is a sum over the pairs of a batch.
 
@@ -334,6 +334,7 @@ class EAMCClusterer(BaseDeepClusterer):
             "clip_norm": 0.5,
             "alternate": True,
             "discriminator_rest": 0.0,
+            # of the known implementation; it includes the losses of the adversary
             "selection": "total",
             "selection_every": 5,
         }
@@ -365,6 +366,7 @@ class EAMCClusterer(BaseDeepClusterer):
         # only pretraining ends the competition of heads
         n_heads = self.n_clustering_heads if self._settings().pretrain_epochs else 1
         temperature = self.attention_temperature
+        # torch raises several types for sizes beyond memory or beyond int64
         try:
             return EAMCNetwork(
                 encoders,
@@ -386,6 +388,7 @@ class EAMCClusterer(BaseDeepClusterer):
         parts: dict[str, nn.Module] = {}
         if self.adversarial_weight > 0 and n_modalities > 1:
             parts["discriminators"] = Discriminators(n_modalities - 1, network.width)
+        # a graph of each modality and as many copies of that of the concatenation
         parts["trust"] = GraphTrust(network.heads.n_heads, 2 * n_modalities)
         return parts
 
@@ -394,6 +397,7 @@ class EAMCClusterer(BaseDeepClusterer):
         size = settings.batch_size
         pretrain_epochs, max_epochs = settings.pretrain_epochs, settings.max_epochs
         if pretrain_epochs == "auto":
+            # pretraining passes through the samples with neighbours only
             n_paired = min(n_samples, MAX_NEIGHBOR_ROWS)
             pretrain_epochs = auto_epochs(n_paired, size, LEAST_PRETRAIN_EPOCHS)
         if max_epochs == "auto":
@@ -406,7 +410,7 @@ class EAMCClusterer(BaseDeepClusterer):
             sampler=NeighborSampler(self.n_neighbors, settings.n_jobs),
             parts=("trust",),
             compete=keep_best_head,
-            learns_weights=False,
+            learns_weights=False,  # attention is not trained yet
         )
         adversarial = Phase(
             "adversarial training",

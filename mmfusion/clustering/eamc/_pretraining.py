@@ -67,9 +67,10 @@ def neighbor_graphs(
     """
     n = len(blocks[0])
     n_neighbors = min(n_neighbors, n - 1)
-    if n_neighbors < 1:
+    if n_neighbors < 1:  # a single sample is its own neighbour
         return np.zeros((2 * len(blocks), n, 1), dtype=np.intp)
     flat = [block.reshape(n, -1) for block in blocks]
+    # divided by the root of the width: all modalities have one total variance
     together = np.hstack([block / np.sqrt(block.shape[1]) for block in flat])
     everywhere = _nearest_rows(together, n_neighbors, n_jobs)
     graphs = []
@@ -80,6 +81,7 @@ def neighbor_graphs(
             own = np.flatnonzero(has_modality)
             graph[own] = own[_nearest_rows(block[own], n_neighbors, n_jobs)]
         graphs.append(graph)
+    # as many copies of it as modalities: half of all pairs are drawn from it
     return np.stack([*graphs, *[everywhere] * len(flat)])
 
 
@@ -207,6 +209,7 @@ def sum_by_graph(pairs: Tensor, graphs: Tensor, n_graphs: int) -> tuple[Tensor, 
     counts : tensor of shape (G,)
         Number of pairs of each graph.
     """
+    # a product with indicators: deterministic on every device, unlike scatter_add
     edges = F.one_hot(graphs, n_graphs).to(pairs)
     return pairs @ edges, edges.sum(0)
 
@@ -293,6 +296,7 @@ class NeighborAgreement(Objective):
         trust = net.parts_["trust"](pairs, batch.graphs[: pairs.shape[1]])
         terms = {"disagreement": (trust * pairs).mean(), "imbalance": imbalance.mean()}
         minimized = net.minimize(terms, self.weights(net.progress_))
+        # the history records the plain mean, which can be compared between epochs
         return minimized | {"disagreement": pairs.detach().mean()}
 
 
