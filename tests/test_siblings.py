@@ -118,8 +118,6 @@ REASONS = {
 EXCEPTIONS = {
     tuple(pair.rsplit(" ", 1)) for pairs in REASONS.values() for pair in pairs
 }
-# families whose docstrings are still to be revised
-PENDING: set[str] = set()
 ALIKE = [
     (r"\b(?:an? )?(?:classifier|regressor|clusterer|estimator)(s?)\b", r"estimator\1"),
     (r"\b(?:modality|part|branch)\b", "branch"),
@@ -177,22 +175,12 @@ def disagreements(family):
     return wrong
 
 
-def params(cases):
-    later = pytest.mark.xfail(reason="docstrings to be revised", strict=False)
-    return [
-        pytest.param(case, marks=later if case[0] in PENDING else (), id="-".join(case))
-        for case in cases
-    ]
-
-
-@pytest.mark.parametrize("siblings", params((f,) for f in FAMILIES))
-def test_siblings_describe_the_same_name_in_the_same_words(siblings):
-    (family,) = siblings
+@pytest.mark.parametrize("family", FAMILIES)
+def test_siblings_describe_the_same_name_in_the_same_words(family):
     wrong = disagreements(family)
     assert not {n: t for n, t in wrong.items() if (family, n) not in EXCEPTIONS}
 
 
-@pytest.mark.parametrize("exception", params(sorted(EXCEPTIONS)))
-def test_exceptions_are_needed(exception):
-    family, name = exception
+@pytest.mark.parametrize(("family", "name"), sorted(EXCEPTIONS))
+def test_exceptions_are_needed(family, name):
     assert name in disagreements(family)

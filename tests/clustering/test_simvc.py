@@ -290,3 +290,26 @@ def test_partial_fit_trains_one_epoch_a_call(cls):
     logits = clusterer.module_.fusion_logits.detach().numpy().astype(float)
     weights = np.exp(logits) / np.exp(logits).sum()
     np.testing.assert_allclose(clusterer.modality_weights_, weights, rtol=1e-5)
+
+
+@BOTH
+def test_restarts_in_processes_and_resumed_ones_have_the_same_result(cls, tmp_path):
+    fitted = small(cls, n_init=2).fit(X)
+    apart = small(cls, n_init=2, options={"n_jobs": 2}).fit(X)
+    assert history(apart) == history(fitted)
+    folder = {"checkpoint_dir": tmp_path, "checkpoint_every": 1}
+    small(cls, n_init=2, options=folder).fit(X)
+    resumed = small(cls, n_init=2, options=folder).fit(X)
+    assert history(resumed) == history(fitted)
+    np.testing.assert_array_equal(resumed.labels_, fitted.labels_)
+
+
+@BOTH
+def test_images_are_fused_with_vectors(cls):
+    photos = np.random.default_rng(0).normal(size=(120, 1, 5, 5))
+    photos += Y[:, None, None, None]
+    photos[::4] = np.nan
+    mixed = Modalities({"photo": photos, "audio": X["audio"]})
+    fitted = small(cls).fit(mixed)
+    assert fitted.transform(mixed).shape == (120, 8)
+    np.testing.assert_array_equal(fitted.predict(mixed), fitted.labels_)
