@@ -123,7 +123,7 @@ class BareLoop:
             self.critics.parameters(), lr=1e-3, betas=(0.5, 0.999), fused=True
         )
 
-    def judge(self, latents):
+    def train_critics(self, latents):
         from torch.nn.functional import softplus
 
         loss = 0
@@ -170,7 +170,7 @@ class BareLoop:
             latents = [e(x) for e, x in zip(self.encoders, inputs, strict=True)]
         losses = {}
         if both or turn == 1:
-            losses["discriminator"] = self.judge([h.detach() for h in latents])
+            losses["discriminator"] = self.train_critics([h.detach() for h in latents])
         if both or turn == 0:
             losses["loss"] = self.learn(latents)
         return losses
@@ -328,12 +328,12 @@ def counted(m, n_features):
     divergences = 2 * (k * m * m + k * k * m) + k * k * m
     learning += 3 * m * (attention + head) + 2 * m * critic
     learning += 3 * (kernels + divergences)
-    judging = 2 * m * (3 * critic - CRITIC[0] * CRITIC[1] * (n_modalities - 1))
+    discriminating = 2 * m * (3 * critic - CRITIC[0] * CRITIC[1] * (n_modalities - 1))
     passes = 10 * 4  # read twice, gradient written; Adam reads four and writes three
     return {
         "encode": (2 * encoding, 0),
         "network": (2 * learning, passes * parameters),
-        "judges": (2 * judging, passes * critic),
+        "discriminators": (2 * discriminating, passes * critic),
     }
 
 
@@ -360,9 +360,9 @@ def fastest(function, repeats=200):
 def floor(n_samples, m, n_features, alternate, rates):
     """Seconds of an epoch whose arithmetic and traffic cost what they must."""
     steps = n_samples // m
-    turns = {"encode": steps, "network": steps, "judges": steps}
+    turns = {"encode": steps, "network": steps, "discriminators": steps}
     if alternate:
-        turns["network"], turns["judges"] = (steps + 1) // 2, steps // 2
+        turns["network"], turns["discriminators"] = (steps + 1) // 2, steps // 2
     parts = counted(m, n_features)
     flops = sum(turns[name] * parts[name][0] for name in parts)
     traffic = sum(turns[name] * parts[name][1] for name in parts)
@@ -380,7 +380,7 @@ def check_count():
     parts = counted(100, [64, 64])
     print("| turn | GFLOP by formula | torch, bare loop | torch, ours |")
     print("|---" * 4 + "|")
-    for turn, name in enumerate(("network", "judges")):
+    for turn, name in enumerate(("network", "discriminators")):
         formula = (parts["encode"][0] + parts[name][0]) / 1e9
         with FlopCounterMode(display=False) as of_bare:
             bare.step(batch.inputs, turn, alternate=True)

@@ -559,12 +559,12 @@ def observed_rows(block: Block) -> np.ndarray:
     if sparse.issparse(block):
         full = np.flatnonzero(np.diff(block.indptr) == block.shape[1])  # no zeros
         suspects = full[null_cells(block.data[block.indptr[full]])]
-    elif is_frame(block):
-        suspects = np.flatnonzero(_null_mask(take_columns(block, [0])))
-    else:
-        cell = (..., *(0,) * (block.ndim - 1))
+    elif isinstance(block, np.ndarray):
+        cell: Any = (..., *(0,) * (block.ndim - 1))
         lacking = [null_cells(block[rows][cell]) for rows in pieces(block)]
         suspects = np.flatnonzero(np.concatenate(lacking))
+    else:  # a DataFrame
+        suspects = np.flatnonzero(_null_mask(take_columns(block, [0])))
     if suspects.size:
         null = _null_mask(take_rows(block, suspects))
         observed[suspects[null.reshape(len(suspects), -1).all(axis=1)]] = False

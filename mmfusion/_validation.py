@@ -438,9 +438,12 @@ def validate_sample_weight(
         `frame`, one is negative, NaN or infinite, all are 0, or no sample of positive
         weight has some modality.
     """
-    check_row_labels(frame._index, sample_weight, "sample_weight")
+    if frame._index is not None:
+        check_row_labels(frame._index, sample_weight, "sample_weight")
+    plain: Any = None
     with errors_about("sample_weight"):
-        plain = _blocks.as_plain(sample_weight, "sample_weight")
+        if sample_weight is not None:
+            plain = _blocks.as_plain(sample_weight, "sample_weight")
         if isinstance(plain, Real):  # scikit-learn takes Python's own numbers alone
             plain = float(plain)
         weight = check_sample_weight(plain, frame)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from itertools import combinations
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -16,15 +16,9 @@ from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
-from mmfusion.alignment._dtw_alignment import ReferenceDTW, resolve_reference
-from mmfusion.alignment.ctw._alternation import (
-    CTW,
-    fit_basis_ctw,
-    fit_combined_ctw,
-    fit_ctw,
-)
+from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
+from mmfusion.alignment.ctw._alternation import CTW, fit_kind_of_ctw
 from mmfusion.alignment.ctw._projections import weigh_by_likelihood
-from mmfusion.alignment.ctw._warping import raw_warps
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.alignment.dtw._costs import one_blas_thread, unit_rows
 
@@ -289,20 +283,7 @@ class CTWAligner(BaseAligner):
             return
         complete = self._complete(samples, names)
         self._check_reference_and_window(samples)
-        centered_by_modality = [
-            _centered_sequences([sample[v] for sample in complete], name)
-            for v, name in enumerate(names)
-        ]
-        by_sample = zip(*(c.sequences for c in centered_by_modality), strict=True)
-        try:
-            with one_blas_thread():
-                found = self._alternate([list(own) for own in by_sample], complete)
-        except ValueError as error:
-            raise ValueError(
-                f"nothing can be learned from modalities {names} (here counted from "
-                f"0): {error}"
-            ) from error
-        self._warn_if_not_converged(found.reason)
+        centered_by_modality, found = self._learn(complete, names)
         fitted = weigh_by_likelihood(found.projections)
         for v, (name, (_, mean, exponent)) in enumerate(
             zip(names, centered_by_modality, strict=True)
@@ -310,16 +291,6 @@ class CTWAligner(BaseAligner):
             self.projections_[name] = np.ldexp(fitted.weights[v], -exponent)
             self.means_[name] = mean + np.ldexp(fitted.means[v], exponent)
         self.correlations_, self.n_iter_ = fitted.correlations, found.n_iter
-
-    def _warn_if_not_converged(self, reason: str) -> None:
-        if reason == "max_iter":
-            warnings.warn(
-                f"after max_iter={self.max_iter} alternations the warps still move by "
-                f"more than tol={self.tol} frames; the projections that correlate most "
-                "are kept. Raise max_iter or tol, or ridge if frames are few",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
 
     def _complete(
         self, samples: list[SampleSequences], names: list[str]
@@ -359,46 +330,61 @@ class CTWAligner(BaseAligner):
             if sample:  # the lengths decide, so that one feature suffices
                 dtw.align({name: x[:, :1] for name, x in sample.items()}, i)
 
-    def _alternate(
-        self, samples: list[list[np.ndarray]], original: list[list[np.ndarray]]
-    ) -> CTW:
-        """Learn projections from samples that are centred and scaled."""
-        limits: dict[str, Any] = {
-            "n_directions": self.n_components,
-            "energy": self.energy,
-            "ridge": self.ridge,
-            "max_iter": self.max_iter,
-            "tol": self.tol,
-        }
-        warp = self.warp
-        if warp == "auto":
-            warp = "combined" if len(samples) == 1 else "basis"
-        if warp == "basis":
-            return fit_basis_ctw(samples, **limits)
-        # the window limits the warps during learning, too
-        limits["constraints"] = {
-            "window": self.window,
-            "radius": self.radius,
-            "max_slope": self.max_slope,
-        }
-        limits["likelihood"] = False
-        if warp == "combined":
-            return fit_combined_ctw(samples, **limits)
-        start = raw_warps(original, limits["constraints"]) if warp == "dtw" else None
-        return fit_ctw(samples, start, **limits)
+    def _learn(
+        self, complete: list[list[np.ndarray]], names: list[str]
+    ) -> tuple[list[CenteredSequences], CTW]:
+        """Centre and scale the sequences of each modality, and learn projections."""
+        centered_by_modality = [
+            _centered_sequences([sample[v] for sample in complete], name)
+            for v, name in enumerate(names)
+        ]
+        by_sample = zip(*(c.sequences for c in centered_by_modality), strict=True)
+        try:
+            with one_blas_thread():
+                found = fit_kind_of_ctw(
+                    [list(own) for own in by_sample],
+                    self.warp,
+                    complete,
+                    # the window limits the warps during learning, too
+                    {
+                        "window": self.window,
+                        "radius": self.radius,
+                        "max_slope": self.max_slope,
+                    },
+                    n_directions=self.n_components,
+                    energy=self.energy,
+                    ridge=self.ridge,
+                    max_iter=self.max_iter,
+                    tol=self.tol,
+                )
+        except ValueError as error:
+            raise ValueError(
+                f"nothing can be learned from modalities {names} (here counted from "
+                f"0): {error}"
+            ) from error
+        if found.reason == "max_iter":
+            warnings.warn(
+                f"after max_iter={self.max_iter} alternations the warps still move by "
+                f"more than tol={self.tol} frames; the projections that correlate most "
+                "are kept. Raise max_iter or tol, or ridge if frames are few",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return centered_by_modality, found
 
     def _sample_aligner(
         self, samples: list[SampleSequences]
     ) -> Callable[[int], dict[str, Alignment]]:
         projected = self._projected(samples)
-        return self._reference_dtw().sample_aligner(projected)
+        dtw = self._reference_dtw()
+        return lambda i: dtw.align(projected[i], i)
 
     def _reference_dtw(self) -> ReferenceDTW:
+        layout = self._layout
+        reference = resolve_reference(self.reference, layout.names, layout.sequences)
         constraints = Constraints(
             CTW_STEP_PATTERN, self.window, self.radius, self.max_slope
         )
-        layout = self._layout
-        reference = resolve_reference(self.reference, layout.names, layout.sequences)
         return ReferenceDTW(reference, "sqeuclidean", constraints)
 
     def _projected(self, samples: list[SampleSequences]) -> list[SampleSequences]:

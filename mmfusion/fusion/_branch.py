@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -17,10 +16,16 @@ from sklearn.utils.parallel import Parallel, delayed
 from mmfusion._blocks import of_samples
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, resolve_scalings
-from mmfusion._typing import ByModality, NumericBlock, RandomStateLike
+from mmfusion._typing import (
+    ByModality,
+    EstimatorLike,
+    NumericBlock,
+    RandomStateLike,
+)
 from mmfusion.fusion._dropout import fill_copies, with_dropout
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._folds import Folds
+from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.fusion._targets import ClassificationTarget, RegressionTarget
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing import ModalityImputer
@@ -42,31 +47,43 @@ class Branch:
         Positions of its modalities.
     estimator : estimator or None
         The predictor; None if only the matrix is wanted.
-    fusion : EarlyFusion
-        Scales the modalities and concatenates them.
-    imputer : ModalityImputer, default=None
-        Fills in the modalities that a sample lacks, if it has others. None restricts
-        the branch to samples that have all of its modalities.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        Scaling of its modalities.
+    reducer : transformer or dict, default=None
+        Transformer of each scaled modality.
+    weights : array-like of shape (n_modalities,) or dict, default=None
+        Factor of each scaled modality.
+    missing : {'mean', 'knn', 'zero', 'skip'}, default='skip'
+        Imputation of the modalities that a sample lacks, if it has others. 'skip'
+        restricts the branch to samples that have all of its modalities.
     dropout : float, default=0.0
         Probability with which a modality is dropped in the copies of samples that
         training data are augmented with.
-    seed : int, default=0
-        Seed of the dropout.
+    seed : int, default=None
+        Seed of the predictor and of the dropout. None leaves the predictor its own.
     method : str, default='predict'
         Method of the predictor that gives the predictions.
     as_given : bool, default=False
         Whether the predictor takes its one modality without scaling, such as text.
+    fusion : EarlyFusion, default=None
+        Fitted scalings and reducers of a fitted branch, unless it is `as_given`.
+    imputer : ModalityImputer, default=None
+        Fitted imputer of a fitted branch, unless it skips samples.
     """
 
     name: str
     modalities: list[int]
     estimator: BaseEstimator | None
-    fusion: EarlyFusion
-    imputer: ModalityImputer | None = None
+    scaling: ByModality[str | None] = "auto"
+    reducer: EstimatorLike = None
+    weights: ArrayLike | dict[str, float] | None = None
+    missing: str = "skip"
     dropout: float = 0.0
-    seed: int = 0
+    seed: int | None = None
     method: str = "predict"
     as_given: bool = False
+    fusion: EarlyFusion | None = None
+    imputer: ModalityImputer | None = None
 
     def observed(self, frame: Modalities) -> np.ndarray:
         """Return which samples the branch can be used for.
@@ -79,11 +96,11 @@ class Branch:
         Returns
         -------
         ndarray of bool of shape (n_samples,)
-            True for samples with any modality of the branch; with all of them if the
-            branch has no imputer.
+            True for samples with any modality of the branch; with all of them if
+            others are skipped.
         """
         observed = frame.observed[:, self.modalities]
-        needed = np.all if self.imputer is None else np.any
+        needed = np.all if self.missing == "skip" else np.any
         return np.asarray(needed(observed, axis=1))
 
     def _select(self, frame: Modalities, rows: np.ndarray) -> Modalities:
@@ -128,10 +145,12 @@ class Branch:
             y = y[rows]
         matrix = (
             filled.blocks[0]
-            if self.as_given
+            if fitted.fusion is None
             else fitted.fusion._fuse(filled, copy=False)
         )
         estimator = clone(self.estimator)
+        if self.seed is not None:
+            seeded(estimator, self.seed)
         if target.is_constant(y):  # most classifiers refuse a single class
             estimator, params = DummyClassifier(strategy="prior"), {}
         try:
@@ -174,14 +193,15 @@ class Branch:
                 f"{self._title()}: no sample has all of its modalities, so there is "
                 "nothing to fit on; give missing='mean' or 'knn'"
             )
-        imputer = self.imputer
-        if imputer is not None:
-            imputer = copy(imputer)._fit_checked(own, sample_weight)
-        filled = _fill_missing(own, imputer)
+        imputer = None
+        if self.missing != "skip":
+            imputer = ModalityImputer(self.missing)._fit_checked(own, sample_weight)
+        filled = own if imputer is None else imputer._fill(own)
         if self.as_given:
             return self, filled
+        fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)
         # arrays, whatever the output that sklearn.set_config sets for transformers
-        fusion = copy(self.fusion).set_output(transform="default")
+        fusion.set_output(transform="default")
         fusion._fit_checked(filled, y, sample_weight)
         return replace(self, imputer=imputer, fusion=fusion), filled
 
@@ -196,7 +216,7 @@ class Branch:
 
         Returns the samples with their copies, and the position of each one's original.
         """
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(self.seed or 0)
         copies, rows = with_dropout(own, self.dropout, rng)
         pieces, rows = fill_copies(copies, rows, own, imputer, rng, sample_weight)
         return filled.concat(*pieces), np.concatenate([np.arange(len(own)), rows])
@@ -241,16 +261,12 @@ class Branch:
         ndarray or CSR matrix of shape (n_rows, n_features)
             The scaled modalities, concatenated.
         """
-        filled = _fill_missing(self._select(frame, rows), self.imputer)
-        if self.as_given:
+        filled = self._select(frame, rows)
+        if self.imputer is not None:
+            filled = self.imputer._fill(filled)
+        if self.fusion is None:
             return filled.blocks[0]
         return self.fusion._fuse(filled, copy=False)
-
-
-def _fill_missing(own: Modalities, imputer: ModalityImputer | None) -> Modalities:
-    if imputer is None or own.observed.all():
-        return own
-    return imputer._fill(own)
 
 
 def _take_rows(value: Any, rows: np.ndarray, n_samples: int) -> Any:
@@ -318,6 +334,58 @@ def draw_seed(random_state: RandomStateLike) -> int | None:
     if isinstance(random_state, int | np.integer):
         return int(random_state)
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def with_scaling_and_seed(
+    branches: Sequence[Branch],
+    frame: Modalities,
+    scaling: ByModality[str | None],
+    weights: str | ByModality[ArrayLike],
+    sample_weight: np.ndarray | None,
+    random_state: RandomStateLike,
+) -> list[Branch]:
+    """Return unfitted branches with the scaling of their modalities, and one seed.
+
+    Parameters
+    ----------
+    branches : list of Branch
+        Branches without them; those of single modalities first.
+    frame : Modalities
+        All modalities, checked.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict
+        The parameter of the estimator. For a modality alone 'auto' takes 'standard'
+        where it takes 'block' for several.
+    weights : str, array-like of shape (n_branches,) or dict
+        The parameter of the estimator.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights of the samples in the choice of the scaling.
+    random_state : int, RandomState instance or None
+        The parameter of the estimator.
+
+    Returns
+    -------
+    list of Branch
+        The completed branches.
+    """
+    seed = draw_seed(random_state)
+    chosen = resolve_scaling(
+        frame,
+        scaling,
+        weights,
+        [branch.name for branch in branches],
+        [branch.name for branch in branches if branch.as_given],
+        sample_weight,
+    )
+    given = by_modality(scaling, frame.names, "scaling", "auto")
+    completed = []
+    for branch in branches:
+        own = {frame.names[v]: chosen[frame.names[v]] for v in branch.modalities}
+        is_auto = given[branch.modalities[0]] == "auto"
+        # a modality alone has no others to be brought into proportion with
+        if is_auto and own == {branch.name: "block"}:
+            own = {branch.name: "standard"}
+        completed.append(replace(branch, scaling=own, seed=seed))
+    return completed
 
 
 @dataclass(frozen=True)

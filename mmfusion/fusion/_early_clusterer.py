@@ -21,10 +21,9 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags
-from mmfusion.fusion._early_transformer import EarlyFusion, check_reducers
+from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._nested_clusterers import (
     FusionClustererMixin,
-    check_clusterers,
     fit_labels,
     make_clusterer,
     predict_labels,
@@ -168,8 +167,7 @@ class EarlyFusionClusterer(FusionClustererMixin, ClusterMixin, BaseEstimator):
         self
             The fitted clusterer.
         """
-        check_clusterers(self.clusterer)
-        check_reducers(self.reducer)
+        self._check_parameters()
         frame = self._validate(X, reset=True)
         weight, params = weighted_params(params, frame)
         params = routed_fit_params(self, params)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.metaestimators import available_if
 
@@ -23,13 +23,11 @@ from mmfusion._typing import (
     NumericBlock,
     RandomStateLike,
 )
-from mmfusion._validation import ModalityTags, refuse_empty_samples
+from mmfusion._validation import refuse_empty_samples
 from mmfusion.fusion._branch import EARLY_BRANCH, Branch, draw_seed
-from mmfusion.fusion._early_transformer import EarlyFusion, check_reducers
-from mmfusion.fusion._nested_estimators import seeded
+from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._predictor import FusionPredictor, nan_unless_observed
 from mmfusion.modalities import Modalities
-from mmfusion.preprocessing import ModalityImputer
 
 EARLY_PREDICTOR_CONSTRAINTS: dict = {
     **EarlyFusion._parameter_constraints,
@@ -88,8 +86,8 @@ class EarlyFusionPredictor(FusionPredictor):
     def _template(self) -> BaseEstimator:
         return self._templates()["estimator"]
 
-    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
-        return {EARLY_BRANCH: list(range(len(names)))}
+    def _branches_of(self, modality: str) -> Sequence[str]:
+        return [EARLY_BRANCH]
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ModalitiesLike, y: ArrayLike, **params: Any) -> Self:
@@ -111,15 +109,17 @@ class EarlyFusionPredictor(FusionPredictor):
         self
             The fitted estimator.
         """
-        check_reducers(self.reducer)
-        data = self._validate_fit(X, y, params).without_weight_zero()
+        self._check_parameters()
+        frame = self._validate(X, reset=True)
+        data = self._training_data(frame, y, params, [EARLY_BRANCH])
+        data = data.without_weight_zero()
         self._target = self._make_target(data)
-        branch = self._make_branch(data.frame.names)
+        branch = self._make_branch(frame.names)
         self._branch = branch.fit(
             data.frame, data.y, self._target, data.branch_params[EARLY_BRANCH]
         )
         self.estimator_ = self._branch.estimator
-        self.fusion_ = self._branch.fusion
+        self.fusion_: EarlyFusion = self._branch.fusion  # type: ignore[assignment]
         # fusion_ takes the same X as this estimator
         self.fusion_._take_layout(self)
         self.imputer_ = self._branch.imputer
@@ -127,15 +127,16 @@ class EarlyFusionPredictor(FusionPredictor):
         return self
 
     def _make_branch(self, names: Sequence[str]) -> Branch:
-        template, seed = self._template(), draw_seed(self.random_state)
         return Branch(
             names[0] if len(names) == 1 else EARLY_BRANCH,  # for errors
             list(range(len(names))),
-            template if seed is None else seeded(clone(template), seed),
-            EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights),
-            None if self.missing == "raise" else ModalityImputer(self.missing),
-            self.modality_dropout,
-            seed or 0,
+            self._template(),
+            self.scaling,
+            self.reducer,
+            self.weights,
+            missing="skip" if self.missing == "raise" else self.missing,
+            dropout=self.modality_dropout,
+            seed=draw_seed(self.random_state),
         )
 
     def _checked(self, X: ModalitiesLike) -> Modalities:
@@ -209,14 +210,6 @@ class EarlyFusionPredictor(FusionPredictor):
             The routing of `fit`.
         """
         return self._router()
-
-    def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(
-            sparse=self._takes_sparse(),
-            missing=self.missing != "raise",
-            same_dtype=True,
-            takes_nan=self._takes_nan,
-        )
 
     def _takes_nan(self, modality: str) -> bool:
         reducer = self.reducer

@@ -15,12 +15,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from mmfusion._blocks import column_slices, of_samples
 from mmfusion._columns import SEPARATOR
-from mmfusion._options import (
-    by_modality,
-    check_estimators,
-    errors_name,
-    weights_by_modality,
-)
+from mmfusion._options import by_modality, errors_name, weights_by_modality
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings
 from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions, fit_context
@@ -33,6 +28,7 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import ModalityTags, validate_sample_weight
 from mmfusion.base import ModalityMixin, PerModalityParams
+from mmfusion.fusion._nested_estimators import check_reducers
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._inner import checked_matrix, names_out
 
@@ -306,16 +302,6 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def check_reducers(reducer: EstimatorLike) -> None:
-    """Raise an error unless the option is a transformer, or a dict of transformers."""
-    check_estimators(
-        reducer,
-        "reducer",
-        ["fit", "transform"],
-        remedy=", or None; to leave the modality out give weights={{{name!r}: 0}}",
-    )
 
 
 def _fit_reducer(

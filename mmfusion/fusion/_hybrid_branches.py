@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from numbers import Real
 
-from sklearn.base import BaseEstimator
-
 from mmfusion._sklearn_compat import Interval, StrOptions
-from mmfusion.fusion._branch import EARLY_BRANCH, Branch
-from mmfusion.fusion._early_transformer import EarlyFusion
+from mmfusion.fusion._branch import EARLY_BRANCH
 from mmfusion.fusion._late_predictor import LateFusionPredictor
-from mmfusion.preprocessing import ModalityImputer
 
 HYBRID_PREDICTOR_CONSTRAINTS: dict = {
     "subsets": [list, tuple, None],
@@ -111,37 +106,6 @@ def hybrid_branches_of(
     return [modality, *within, EARLY_BRANCH]
 
 
-def make_fused_branch(
-    name: str, positions: list[int], scaling: dict[str, str | None], missing: str
-) -> Branch:
-    """Make an unfitted branch of several modalities, without a predictor.
-
-    Parameters
-    ----------
-    name : str
-        Name of the branch.
-    positions : list of int
-        Positions of its modalities.
-    scaling : dict of str to str or None
-        Scaling of every modality.
-    missing : {'mean', 'knn', 'zero', 'skip'}
-        Treatment of samples that lack some of its modalities.
-
-    Returns
-    -------
-    Branch
-        The branch.
-    """
-    names = list(scaling)
-    return Branch(
-        name,
-        positions,
-        None,
-        EarlyFusion({names[v]: scaling[names[v]] for v in positions}),
-        None if missing == "skip" else ModalityImputer(missing),
-    )
-
-
 class HybridPredictorMixin(LateFusionPredictor):
     """Late fusion of predictors with further branches of several modalities."""
 
@@ -162,21 +126,3 @@ class HybridPredictorMixin(LateFusionPredictor):
     def _takes_nan(self, modality: str) -> bool:
         # the nearest neighbors of 'knn' have no distances with NaN
         return self.missing != "knn" and super()._takes_nan(modality)
-
-    def _make_branch(
-        self,
-        name: str,
-        positions: list[int],
-        estimator: BaseEstimator,
-        scaling: dict[str, str | None],
-        seed: int,
-    ) -> Branch:
-        if name in scaling:
-            return super()._make_branch(name, positions, estimator, scaling, seed)
-        return replace(
-            make_fused_branch(name, positions, scaling, self.missing),
-            estimator=estimator,
-            dropout=self.modality_dropout,
-            seed=seed,
-            method=self._method_of(estimator, f"branch {name!r}"),
-        )

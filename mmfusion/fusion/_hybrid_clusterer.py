@@ -26,11 +26,9 @@ from mmfusion.fusion._hybrid_branches import (
     check_subsets,
     hybrid_branches_of,
     hybrid_positions,
-    make_fused_branch,
 )
 from mmfusion.fusion._late_clusterer import LateFusionClusterer
 from mmfusion.fusion._nested_clusterers import (
-    check_clusterers,
     routed_fit_params,
     weighted_params,
 )
@@ -190,7 +188,7 @@ class HybridFusionClusterer(LateFusionClusterer):
         self
             The fitted clusterer.
         """
-        check_clusterers(self.clusterer)
+        self._check_parameters()
         check_subsets(self.subsets)
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
@@ -218,9 +216,13 @@ class HybridFusionClusterer(LateFusionClusterer):
         """Fit the transformations of the branches of several modalities."""
         weight = routed_fit_params(self, params, EARLY_BRANCH).get("sample_weight")
         return [
-            make_fused_branch(name, own, self.scaling_, self.missing).fit_transformers(
-                frame, weight
-            )
+            Branch(
+                name,
+                own,
+                None,
+                {frame.names[v]: self.scaling_[frame.names[v]] for v in own},
+                missing=self.missing,
+            ).fit_transformers(frame, weight)
             for name, own in positions.items()
             if name not in self.scaling_
         ]

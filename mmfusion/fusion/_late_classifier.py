@@ -282,14 +282,17 @@ shape (n_modalities,) or dict, default='uniform'
         self
             The fitted estimator.
         """
-        complete = self._validate_fit(X, y, params)
+        self._check_parameters()
+        frame = self._validate(X, reset=True)
+        positions = self._branch_positions(frame.names)
+        complete = self._training_data(frame, y, params, list(positions))
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
         folds = self._split(complete)  # cv may give positions among all samples
         # of two probabilities the first is one minus the second
         self._n_redundant_outputs = int(len(self.classes_) == 2)
         branches, predicted = fit_branches(
-            self._make_branches(data),
+            self._make_branches(data, positions),
             data.frame,
             data.y,
             self._target,
@@ -297,7 +300,7 @@ shape (n_modalities,) or dict, default='uniform'
             folds,
             self.n_jobs,
         )
-        self._set_branches(branches, data.frame.names)
+        self._set_branches(branches, frame.names)
         self._calibrators, self.final_estimator_ = [], None
         if self._needs_held_out():
             truth, weight = self._target.encode(data.y), data.sample_weight

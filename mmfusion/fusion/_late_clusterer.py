@@ -38,7 +38,6 @@ from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import resolve_scaling
 from mmfusion.fusion._nested_clusterers import (
     FusionClustererMixin,
-    check_clusterers,
     fit_labels,
     make_clusterers,
     predict_labels,
@@ -295,7 +294,7 @@ class LateFusionClusterer(
         self
             The fitted clusterer.
         """
-        check_clusterers(self.clusterer)
+        self._check_parameters()
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         weight, params = weighted_params(params, frame)

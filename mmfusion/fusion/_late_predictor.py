@@ -15,7 +15,7 @@ from sklearn.utils.metadata_routing import MetadataRouter
 from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import of_samples, over_all_samples
 from mmfusion._numbers import holds_nan
-from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._options import weights_by_modality
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions
 from mmfusion._typing import (
@@ -35,9 +35,8 @@ from mmfusion.fusion._branch import (
     draw_seed,
     gather_held_out,
     gather_predictions,
-    resolve_scaling,
+    with_scaling_and_seed,
 )
-from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._folds import Folds, split_samples
 from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.fusion._predictor import FusionPredictor, TrainingData
@@ -89,6 +88,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
     _make_default_final_estimator: Callable[[], BaseEstimator]
     # predictions of a branch that add nothing to the others as features of a stack
     _n_redundant_outputs = 0
+    # only branches of several modalities are augmented by copies without some of them
+    modality_dropout: float = 0.0
 
     # Hooks
 
@@ -139,49 +140,34 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
             is_classifier=self._kind == "classifier",
         )
 
-    def _make_branches(self, data: TrainingData) -> list[Branch]:
+    def _make_branches(
+        self, data: TrainingData, positions: dict[str, list[int]]
+    ) -> list[Branch]:
         """Make an unfitted branch for every set of modalities."""
-        frame = data.frame
-        positions = self._branch_positions(frame.names)
         default = self._make_default_estimator()
         estimators = self._clone_by_modality(list(positions), default)
-        seed = draw_seed(self.random_state)
-        if seed is not None:
-            estimators = [seeded(estimator, seed) for estimator in estimators]
-        scaling = resolve_scaling(
-            frame,
+        branches = []
+        for (name, own), estimator in zip(positions.items(), estimators, strict=True):
+            is_alone = name in data.frame.names
+            kind = "modality" if is_alone else "branch"
+            branches.append(
+                Branch(
+                    name,
+                    own,
+                    estimator,
+                    missing="skip" if is_alone else self.missing,
+                    dropout=0.0 if is_alone else self.modality_dropout,
+                    method=self._method_of(estimator, f"{kind} {name!r}"),
+                    as_given=name in self._layout.as_given,
+                )
+            )
+        return with_scaling_and_seed(
+            branches,
+            data.frame,
             self.scaling,
             self.weights,
-            list(positions),
-            self._layout.as_given,
             data.sample_weight,
-        )
-        return [
-            self._make_branch(name, own, estimator, scaling, seed or 0)
-            for (name, own), estimator in zip(
-                positions.items(), estimators, strict=True
-            )
-        ]
-
-    def _make_branch(
-        self,
-        name: str,
-        positions: list[int],
-        estimator: BaseEstimator,
-        scaling: dict[str, str | None],
-        seed: int,
-    ) -> Branch:
-        own = scaling[name]
-        given = by_modality(self.scaling, list(scaling), "scaling", "auto")
-        if (given[positions[0]], own) == ("auto", "block"):
-            own = "standard"  # no other modality to be brought into proportion with
-        return Branch(
-            name,
-            positions,
-            estimator,
-            EarlyFusion(own),
-            method=self._method_of(estimator, f"modality {name!r}"),
-            as_given=name in self._layout.as_given,
+            self.random_state,
         )
 
     def _set_branches(self, branches: list[Branch], names: Sequence[str]) -> None:
@@ -189,7 +175,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
         self.estimators_ = {branch.name: branch.estimator for branch in branches}
         self.scaling_ = {
             branch.name: None
-            if branch.as_given
+            if branch.fusion is None
             else branch.fusion.scaling_[branch.name]
             for branch in branches
             if branch.name in names

@@ -220,12 +220,15 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         self
             The fitted estimator.
         """
-        complete = self._validate_fit(X, y, params)
+        self._check_parameters()
+        frame = self._validate(X, reset=True)
+        positions = self._branch_positions(frame.names)
+        complete = self._training_data(frame, y, params, list(positions))
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
         folds = self._split(complete)  # cv may give positions among all samples
         branches, predicted = fit_branches(
-            self._make_branches(data),
+            self._make_branches(data, positions),
             data.frame,
             data.y,
             self._target,
@@ -233,7 +236,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             folds,
             self.n_jobs,
         )
-        self._set_branches(branches, data.frame.names)
+        self._set_branches(branches, frame.names)
         self.final_estimator_ = None
         if self._needs_held_out():
             truth, weight = self._target.encode(data.y), data.sample_weight

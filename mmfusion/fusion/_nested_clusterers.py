@@ -19,7 +19,6 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.metaestimators import available_if
 
-from mmfusion._options import check_estimators
 from mmfusion._typing import (
     EstimatorLike,
     ModalitiesLike,
@@ -212,16 +211,6 @@ def checked_labels(
     return labels if labels.dtype.kind == "i" else labels.astype(np.intp)
 
 
-def check_clusterers(clusterer: EstimatorLike) -> None:
-    """Raise an error unless the option is a clusterer, or a dict of clusterers."""
-    check_estimators(
-        clusterer,
-        "clusterer",
-        ["fit_predict"],
-        remedy="; to leave the modality out give weights={{{name!r}: 0}}",
-    )
-
-
 def clusterer_has(method: str) -> Callable[[NestedEstimatorsMixin], bool]:
     """Return a check for ``available_if``: whether the clusterers have a method.
 
@@ -258,6 +247,8 @@ class FusionClustererMixin(NestedEstimatorsMixin):
     """
 
     _estimators_param = "clusterer"
+    _estimator_methods = ("fit_predict",)
+    _kind = None  # mixtures cluster too, and are density estimators
     _make_default_estimator = KMeans
 
     clusterer: EstimatorLike

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 
 from mmfusion._accepted_cells import AcceptedCells, accepted_cells
+from mmfusion._options import check_estimators
 from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
 from mmfusion._typing import EstimatorLike, RandomStateLike
 from mmfusion._validation import ModalityTags
@@ -23,7 +24,36 @@ class NestedEstimatorsMixin(ModalityMixin):
     """
 
     _estimators_param: str
+    _estimator_methods: Sequence[str] = ("fit", "predict")
+    _kind: str | None  # that estimators must be of: 'classifier' or 'regressor'
     _make_default_estimator: Callable[[], BaseEstimator]
+    # by default a branch is restricted to the samples that have its modalities
+    missing: str = "skip"
+
+    def _check_parameters(self) -> None:
+        """Raise an error for nested estimators that cannot be used.
+
+        Subclasses add the parameters that contradict each other.
+        """
+        if hasattr(self, "reducer"):
+            check_reducers(self.reducer)
+        remedy = "; to leave the modality out give weights={{{name!r}: 0}}"
+        for parameter in (self._estimators_param, "final_estimator"):
+            if not hasattr(self, parameter):
+                continue
+            option: EstimatorLike = getattr(self, parameter)
+            check_estimators(option, parameter, self._estimator_methods, remedy=remedy)
+            by_name = option if isinstance(option, Mapping) else {None: option}
+            for name, nested in by_name.items():
+                found = None  # estimators without tags are accepted
+                if self._kind is not None and hasattr(nested, "__sklearn_tags__"):
+                    found = get_tags(nested).estimator_type
+                if found not in (None, self._kind):
+                    what = parameter if name is None else f"{parameter}[{name!r}]"
+                    raise TypeError(
+                        f"{what} is a {found}, {type(nested).__name__}, but "
+                        f"{type(self).__name__} needs a {self._kind}"
+                    )
 
     def _templates(self) -> dict[str, BaseEstimator]:
         """Return the unfitted estimators by name of the branch.
@@ -72,11 +102,21 @@ class NestedEstimatorsMixin(ModalityMixin):
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(
             sparse=self._takes_sparse(),
-            missing=True,
+            missing=self.missing != "raise",
             same_dtype=True,
             takes_nan=self._takes_nan,
             takes_text=self._takes_text,
         )
+
+
+def check_reducers(reducer: EstimatorLike) -> None:
+    """Raise an error unless the option is a transformer, or a dict of transformers."""
+    check_estimators(
+        reducer,
+        "reducer",
+        ["fit", "transform"],
+        remedy=", or None; to leave the modality out give weights={{{name!r}: 0}}",
+    )
 
 
 def seed_parameters(estimator: BaseEstimator) -> list[str]:

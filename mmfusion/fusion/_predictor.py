@@ -22,10 +22,9 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.multiclass import check_classification_targets
 
 from mmfusion._blocks import of_samples
-from mmfusion._options import check_estimators
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import fit_scaling
-from mmfusion._typing import ByModality, EstimatorLike, ModalitiesLike
+from mmfusion._typing import EstimatorLike
 from mmfusion._validation import (
     check_target,
     refuse_empty_samples,
@@ -106,58 +105,28 @@ class FusionPredictor(NestedEstimatorsMixin, SupervisedMixin):
         """Return the positions of the modalities of every branch."""
         return {name: [v] for v, name in enumerate(names)}
 
-    def _validate_fit(
-        self, X: ModalitiesLike, y: ArrayLike, params: dict[str, Any]
+    def _training_data(
+        self,
+        frame: Modalities,
+        y: ArrayLike,
+        params: dict[str, Any],
+        branches: Sequence[str],
     ) -> TrainingData:
-        """Check the input of `fit`, and assign metadata to their recipients."""
-        self._check_predictors()
-        self._check_parameters()
-        frame = self._validate(X, reset=True)
-        if self.on_empty == "raise":
-            refuse_empty_samples(frame)
-        return self._route(params, frame, self._check_target(frame, y))
-
-    def _check_parameters(self) -> None:
-        """Raise an error for parameters that contradict each other."""
-
-    def _check_predictors(self) -> None:
-        """Raise an error if a nested estimator is none, or of the other kind."""
-        given: dict[str, ByModality[BaseEstimator | None]] = {
-            "estimator": self.estimator
-        }
-        remedy = "; to leave the modality out give weights={{{name!r}: 0}}"
-        if hasattr(self, "final_estimator"):
-            given["final_estimator"] = self.final_estimator
-        for parameter, option in given.items():
-            check_estimators(option, parameter, ["fit", "predict"], remedy=remedy)
-            by_name = option if isinstance(option, Mapping) else {None: option}
-            for name, nested in by_name.items():
-                found = None  # estimators without tags are accepted
-                if hasattr(nested, "__sklearn_tags__"):
-                    found = get_tags(nested).estimator_type
-                if found not in (None, self._kind):
-                    what = parameter if name is None else f"{parameter}[{name!r}]"
-                    raise TypeError(
-                        f"{what} is a {found}, {type(nested).__name__}, but "
-                        f"{type(self).__name__} needs a {self._kind}"
-                    )
-
-    def _route(
-        self, params: dict[str, Any], frame: Modalities, y: np.ndarray
-    ) -> TrainingData:
-        """Assign metadata to their recipients.
+        """Check y and the metadata of `fit`, and assign metadata to their recipients.
 
         If metadata routing is not enabled, ``groups`` are for the splitter,
         ``sample_weight`` also for the final estimator, and everything but groups for
         the branches.
         """
+        if self.on_empty == "raise":
+            refuse_empty_samples(frame)
+        y = self._check_target(frame, y)
         params = {key: value for key, value in params.items() if value is not None}
         for key, value in params.items():
             check_row_labels(frame._index, value, key)
         weight = params.get("sample_weight")
         if weight is not None:
             weight = params["sample_weight"] = validate_sample_weight(weight, frame)
-        branches = self._branch_positions(frame.names)
         if not params or not get_config()["enable_metadata_routing"]:
             # without routing nothing is requested: assign by name
             groups = {k: v for k, v in params.items() if k == "groups"}

@@ -28,7 +28,7 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import ModalityTags
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
-from mmfusion.fusion._nested_clusterers import check_clusterers, clusterer_has
+from mmfusion.fusion._nested_clusterers import clusterer_has
 from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
@@ -114,6 +114,8 @@ class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator
     """
 
     _estimators_param = "clusterer"
+    _estimator_methods = ("fit_predict",)
+    _kind = None  # mixtures cluster too, and are density estimators
     _make_default_estimator = KMeans
 
     _parameter_constraints: dict = {
@@ -158,7 +160,7 @@ class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator
         self
             The fitted clusterer.
         """
-        check_clusterers(self.clusterer)
+        self._check_parameters()
         frame = self._validate(X, reset=True)
         scalings = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
         if self.modality == BEST_MODALITY:

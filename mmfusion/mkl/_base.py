@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -25,13 +25,21 @@ from mmfusion.mkl._linear_machine import LinearMachine
 from mmfusion.mkl._modality_kernels import ModalityKernels
 from mmfusion.mkl._stacks import weighted_features, weighted_kernel_sum
 from mmfusion.mkl._support_kernels import SupportKernels, select_support
-from mmfusion.mkl._svm_tasks import Machine, Task, moderate_weights
-from mmfusion.mkl._svm_weights import learn_weights
+from mmfusion.mkl._svm_tasks import (
+    Classification,
+    Machine,
+    Regression,
+    Task,
+    moderate_weights,
+)
+from mmfusion.mkl._svm_weights import KernelWeighting, learn_weights
 from mmfusion.modalities import Modalities
 
 WEIGHT_ROWS = 2000  # samples that are enough for the weights of a few kernels
 PREDICTION_BATCH_CELLS = 2**23
 KERNEL_SUMS = 2  # further matrices in fit: the sum of kernels, and the solver's copy
+
+TaskT = TypeVar("TaskT", Classification, Regression)
 
 MACHINE_CONSTRAINTS: dict[str, list[Any]] = {
     **KERNEL_CONSTRAINTS,
@@ -125,13 +133,14 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         """Fit the linear machine of a task to explicit features."""
         raise NotImplementedError
 
-    def _fit_calibration(self, values: np.ndarray, task: Any) -> None:
-        """Fit probabilities to the sum of kernels of `fit`, or to weighted features."""
-
-    def _fit_task(self, frame: Modalities, task: Task, y: np.ndarray) -> Self:
+    def _fit_task(
+        self, frame: Modalities, task: TaskT, y: np.ndarray
+    ) -> tuple[np.ndarray, TaskT]:
         """Fit to checked samples, without those of weight 0.
 
         Weights of explicit features are learned on samples spread evenly over `y`.
+        Returns the sum of kernels, or the weighted features, of the samples with
+        weight, and the task of these.
         """
         self._check_regularization()
         rows = np.flatnonzero(task.weight)
@@ -146,18 +155,30 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             task, y = task.subset(rows), y[rows]
         weights = moderate_weights(task.weight) if (task.weight != 1).any() else None
         grams = kernels._fit_rows(frame, rows, weights, n_sums=KERNEL_SUMS)
+        is_exact, task_of_weights = grams is not None, task
         if grams is None:
             frame = frame[rows]
             # evenly spaced in the order of y, so that each class has its share
             positions = np.linspace(0, len(rows) - 1, min(len(rows), WEIGHT_ROWS))
             drawn = np.argsort(y, kind="stable")[positions.astype(int)]
             grams = [Z @ Z.T for Z in kernels._compute(frame[drawn])]
-            self._fit_weights(grams, task.subset(drawn), kernels, start)
-            self._fit_features(frame, kernels, task)
-        else:
-            self._fit_weights(grams, task, kernels, start)
-            self._fit_support(grams, kernels, task, rows)
-        return self
+            task_of_weights = task.subset(drawn)
+        # the last fit may have had other kernels
+        if start is not None and len(start) != len(grams):
+            start = None
+        found = learn_weights(
+            grams,
+            task_of_weights,
+            self.algorithm,
+            regularization=self.regularization,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            start=start,
+        )
+        self._set_weights(kernels, found)
+        if is_exact:
+            return self._fit_support(grams, kernels, task, rows), task
+        return self._fit_features(frame, kernels, task), task
 
     def _check_regularization(self) -> None:
         """Check the parameter of the algorithm; constraints know its sign only."""
@@ -174,25 +195,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
                 f"regularization={value} of algorithm='easymkl' must be less than 1"
             )
 
-    def _fit_weights(
-        self,
-        grams: Sequence[np.ndarray],
-        task: Task,
-        kernels: ModalityKernels,
-        start: np.ndarray | None,
-    ) -> None:
-        # the last fit may have had other kernels
-        if start is not None and len(start) != len(grams):
-            start = None
-        found = learn_weights(
-            grams,
-            task,
-            self.algorithm,
-            regularization=self.regularization,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            start=start,
-        )
+    def _set_weights(self, kernels: ModalityKernels, found: KernelWeighting) -> None:
         self._set_kernel_attributes(kernels, found.weights)
         self.objective_path_ = found.objective_path
         self.gap_ = found.gap
@@ -212,8 +215,8 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         kernels: ModalityKernels,
         task: Task,
         rows: np.ndarray,
-    ) -> None:
-        """Fit the support vector machine to the sum of exact kernels.
+    ) -> np.ndarray:
+        """Fit the support vector machine to the sum of exact kernels; return the sum.
 
         The list of the kernels is emptied.
         """
@@ -223,11 +226,11 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         self.support_ = rows[machine.support]
         self._features = None
         self._support = select_support(kernels, machine.support, self.kernel_weights_)
-        self._fit_calibration(K, task)
+        return K
 
     def _fit_features(
         self, frame: Modalities, kernels: ModalityKernels, task: Task
-    ) -> None:
+    ) -> np.ndarray:
         """Fit the linear machine to the weighted features of all samples."""
         self._features = kernels
         self._support = None
@@ -235,7 +238,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         batches = [self._compute_features(frame[r]) for r in self._batches(frame)]
         Z = np.concatenate(batches)
         self._machine = self._fit_linear(Z, task)
-        self._fit_calibration(Z, task)
+        return Z
 
     def _compute_features(self, frame: Modalities) -> np.ndarray:
         assert self._features is not None

@@ -331,7 +331,12 @@ callable, list or dict, default='rbf'
                 f"every sample of class {self.classes_[~has_weight][0]} has weight 0; "
                 "leave them out, or give one of them a positive weight"
             )
-        return self._fit_task(frame, Classification(codes, self.C, weight), codes)
+        task = Classification(codes, self.C, weight)
+        values, task = self._fit_task(frame, task, codes)
+        self._calibration = None
+        if self.probability:
+            self._calibration = self._fit_calibration(values, task)
+        return self
 
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
         """Compute the decision function of samples.
@@ -398,14 +403,13 @@ callable, list or dict, default='rbf'
         costs = min(task.C, HARD_MARGIN_COST) * task.weight
         return fit_linear_machine(Z, signs, costs)
 
-    def _fit_calibration(self, values: np.ndarray, task: Classification) -> None:
+    def _fit_calibration(
+        self, values: np.ndarray, task: Classification
+    ) -> LogisticRegression:
         """Fit the probabilities to decision values of held-out samples.
 
         `values` are the sum of kernels of `fit`, or the weighted features.
         """
-        self._calibration = None
-        if not self.probability:
-            return
         smallest = int(np.bincount(task.codes).min())
         if smallest < 2:
             raise ValueError(
@@ -426,7 +430,7 @@ callable, list or dict, default='rbf'
             held_out[test] = machine.decide(K)
         # the penalty of LogisticRegression would count more for weights below 1
         weight = task.weight / min(1.0, task.weight.mean())
-        self._calibration = LogisticRegression(max_iter=1000).fit(
+        return LogisticRegression(max_iter=1000).fit(
             held_out, task.codes, sample_weight=weight
         )
 

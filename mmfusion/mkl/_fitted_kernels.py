@@ -11,19 +11,24 @@ from sklearn.utils import check_random_state
 
 from mmfusion._blocks import Block, of_samples
 from mmfusion._options import errors_name
-from mmfusion._scaling import Scaling
+from mmfusion._scaling import Scaling, without_offset_and_unit
 from mmfusion.mkl._feature_maps import FeatureMap, fit_feature_map, fit_raw_features
 from mmfusion.mkl._kernel_checks import check_training_kernel, observed_square
 from mmfusion.mkl._kernel_files import allocate_gram
 from mmfusion.mkl._kernel_scaling import KernelScaling, fit_kernel_scaling
 from mmfusion.mkl._kernels import (
+    GAMMA_UNIT_POWERS,
+    KERNELS_WITH_GAMMA,
     Kernel,
     KernelFunction,
     check_finite_kernel,
-    fit_gamma,
-    invariant_scaling,
+    default_gamma,
+    gamma_in_units,
 )
 from mmfusion.modalities import Modalities
+
+TRANSLATION_INVARIANT_KERNELS = ("rbf", "laplacian")
+GAMMA_ROWS = 2**14  # rows that are scaled to choose gamma
 
 
 @dataclass(frozen=True)
@@ -263,19 +268,67 @@ def _fit_function(
     sample_weight: np.ndarray | None,
 ) -> FittedKernel:
     """Fit gamma, and the scaling of rows that leaves the kernel the same."""
-    scaling = invariant_scaling(
-        scaling,
-        spec.kernel,
-        block,
-        sample_weight,
-        center=options.center,
-        normalize=options.normalize,
-    )
-    gamma, scaled_gamma = fit_gamma(
-        spec.kernel, spec.gamma, block, scaling, sample_weight
-    )
+    scaling = _invariant_scaling(spec, block, scaling, options, sample_weight)
+    gamma, scaled_gamma = _fit_gamma(spec, block, scaling, sample_weight)
     function = KernelFunction(spec.kernel, scaled_gamma, options.degree, options.coef0)
     return FittedKernel(spec.modality, function, observed, scaling, gamma)
+
+
+def _invariant_scaling(
+    spec: KernelSpec,
+    block: Block,
+    scaling: Scaling,
+    options: KernelOptions,
+    sample_weight: np.ndarray | None,
+) -> Scaling:
+    """Add to no scaling the shift and the divisor that leave the kernel the same.
+
+    Differences of values with a large offset lose digits, and squares of very large or
+    small values overflow or underflow. The divisor, `spread`, is a power of two.
+    """
+    kernel = spec.kernel
+    if scaling.name is not None or not isinstance(kernel, str):
+        return scaling
+    is_linear = kernel == "linear"
+    # a centred linear kernel has no offset, and a normalised one no unit
+    is_centred = is_linear and options.center
+    shifted = kernel in TRANSLATION_INVARIANT_KERNELS or is_centred
+    found = without_offset_and_unit(block, sample_weight, shifted=shifted)
+    is_normalised = is_linear and options.normalize is not None
+    has_unit = kernel in GAMMA_UNIT_POWERS or is_normalised
+    return found if has_unit else replace(found, spread=1.0)
+
+
+def _fit_gamma(
+    spec: KernelSpec,
+    block: Block,
+    scaling: Scaling,
+    sample_weight: np.ndarray | None,
+) -> tuple[float | None, float | None]:
+    """Return gamma for the values as they are, and for the scaled values.
+
+    The first is gamma as the user gives it, None for kernels without gamma.
+    """
+    kernel, gamma = spec.kernel, spec.gamma
+    if kernel not in KERNELS_WITH_GAMMA:
+        return None, None
+    unit = scaling.spread if scaling.name is None else 1.0
+    if gamma is not None:
+        return float(gamma), gamma_in_units(float(gamma), kernel, unit)
+    n_rows = min(block.shape[0], GAMMA_ROWS)
+    rows = np.linspace(0, block.shape[0] - 1, n_rows).astype(int)
+    weight = None if sample_weight is None else sample_weight[rows]
+    scaled_gamma = default_gamma(str(kernel), scaling.apply(block[rows]), weight)
+    gamma = gamma_in_units(scaled_gamma, kernel, 1 / unit)
+    limits = np.finfo(np.float64)
+    if not limits.tiny < gamma < limits.max:
+        # 'block' bounds all values; chi2 takes none that are negative
+        bounded = "l2" if kernel == "chi2" else "block"
+        raise ValueError(
+            "values are so large or small that gamma, by the median rule, "
+            f"overflows float64; set scaling={bounded!r}"
+        )
+    return gamma, scaled_gamma
 
 
 def _fit_features(

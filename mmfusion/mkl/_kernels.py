@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -24,7 +24,7 @@ from sklearn.utils import assert_all_finite, gen_batches
 from sklearn.utils.extmath import row_norms
 
 from mmfusion._blocks import Block
-from mmfusion._scaling import Scaling, without_offset_and_unit
+from mmfusion._scaling import Scaling
 from mmfusion.mkl._kernel_files import allocate_gram
 from mmfusion.mkl._kernel_scaling import ZERO_ROUNDINGS
 
@@ -34,12 +34,10 @@ Kernel = str | Callable[..., Any]
 KERNEL_NAMES = ("rbf", "linear", "poly", "cosine", "laplacian", "chi2", "precomputed")
 KERNELS_WITH_GAMMA = ("rbf", "poly", "laplacian", "chi2")
 
-TRANSLATION_INVARIANT_KERNELS = ("rbf", "laplacian")
 # gamma is divided by this power of the unit of the values
 GAMMA_UNIT_POWERS = {"rbf": 2, "poly": 2, "laplacian": 1, "chi2": 1}
 
 MEDIAN_ROWS = 1000  # the median of half a million pairs moves by less than 1 %
-GAMMA_ROWS = 2**14  # rows that are scaled to choose gamma
 DIAGONAL_BATCH_ROWS = 64  # rows of which a callable computes the diagonal at a time
 FILE_BATCH_CELLS = 2**22  # values that are computed at a time for a file
 ZERO_EXPONENT = 1e4  # exp(-1e4) is 0 in float64
@@ -280,106 +278,6 @@ def _remedy_of_overflow(kernel: Kernel) -> str:
     if kernel == "precomputed":
         return "divide all of its values by a constant"
     return "set scaling='block', or clip values to the range of the samples of fit"
-
-
-def invariant_scaling(
-    scaling: Scaling,
-    kernel: Kernel,
-    X: Block,
-    sample_weight: np.ndarray | None = None,
-    *,
-    center: bool,
-    normalize: str | None,
-) -> Scaling:
-    """Add to no scaling the shift and the divisor that leave the kernel the same.
-
-    Differences of values with a large offset lose digits, and squares of very large or
-    small values overflow or underflow.
-
-    Parameters
-    ----------
-    scaling : Scaling
-        Fitted scaling; any but the one named None is returned as it is.
-    kernel : str or callable
-        The kernel.
-    X : ndarray or CSR matrix of shape (n_train, n_features)
-        Training rows.
-    sample_weight : ndarray of shape (n_train,), default=None
-        Weights of the rows.
-    center : bool
-        Whether the kernel is centred, so that a linear kernel has no offset.
-    normalize : {'trace', 'cosine'} or None
-        Normalisation of the kernel, without which a linear kernel has a unit.
-
-    Returns
-    -------
-    Scaling
-        The scaling, whose `spread` is a power of two. Gamma for the scaled values is
-        that of `gamma_in_units`.
-    """
-    if scaling.name is not None or not isinstance(kernel, str):
-        return scaling
-    is_linear = kernel == "linear"
-    shifted = kernel in TRANSLATION_INVARIANT_KERNELS or (is_linear and center)
-    found = without_offset_and_unit(X, sample_weight, shifted=shifted)
-    has_unit = kernel in GAMMA_UNIT_POWERS or (is_linear and normalize is not None)
-    return found if has_unit else replace(found, spread=1.0)
-
-
-def fit_gamma(
-    kernel: Kernel,
-    gamma: float | None,
-    X: Block,
-    scaling: Scaling,
-    sample_weight: np.ndarray | None,
-) -> tuple[float | None, float | None]:
-    """Return gamma for the values as they are, and for the scaled values.
-
-    Parameters
-    ----------
-    kernel : str or callable
-        The kernel.
-    gamma : float or None
-        Gamma for the values as they are, or as the scaling that the user chose leaves
-        them; None is by the median rule.
-    X : ndarray or CSR matrix of shape (n_train, n_features)
-        Training rows, not scaled.
-    scaling : Scaling
-        Scaling of the rows, as `invariant_scaling` returns it.
-    sample_weight : ndarray of shape (n_train,) or None
-        Weights of the rows.
-
-    Returns
-    -------
-    gamma : float or None
-        Gamma as the user gives it; None for kernels without gamma.
-    scaled_gamma : float or None
-        Gamma of the scaled rows.
-
-    Raises
-    ------
-    ValueError
-        If gamma by the median rule is beyond float64.
-    """
-    if kernel not in KERNELS_WITH_GAMMA:
-        return None, None
-    unit = scaling.spread if scaling.name is None else 1.0
-    if gamma is not None:
-        return float(gamma), gamma_in_units(float(gamma), kernel, unit)
-    n_rows = min(X.shape[0], GAMMA_ROWS)
-    rows = np.linspace(0, X.shape[0] - 1, n_rows).astype(int)
-    weight = None if sample_weight is None else sample_weight[rows]
-    scaled_gamma = default_gamma(str(kernel), scaling.apply(X[rows]), weight)
-    gamma = gamma_in_units(scaled_gamma, kernel, 1 / unit)
-    limits = np.finfo(np.float64)
-    if not limits.tiny < gamma < limits.max:
-        # 'block' bounds all values; chi2 takes none that are negative
-        bounded = "l2" if kernel == "chi2" else "block"
-        raise ValueError(
-            "values are so large or small that gamma, by the median rule, "
-            f"overflows float64; set scaling={bounded!r}"
-        )
-    return gamma, scaled_gamma
 
 
 def gamma_in_units(gamma: float, kernel: Kernel, unit: float) -> float:

@@ -18,7 +18,7 @@ from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._memory import check_fits
 from mmfusion._numbers import is_real
 from mmfusion._options import by_modality, errors_name
-from mmfusion._scaling import Scaling, fit_scaling, resolve_scalings
+from mmfusion._scaling import fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import fit_context
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
 from mmfusion._validation import ModalityTags
@@ -314,14 +314,23 @@ callable, list or dict, default='rbf'
         specs = expand_kernels(self.kernel, self.gamma, names)
         self.approximation_ = self._resolve_approximation(len(frame), specs)
         options = self._options()
-        if self.approximation_ is None:
-            self._check_memory(frame, specs, n_sums)
-        scalings = self._fit_scalings(frame, specs, sample_weight)
+        requested = self._requested_scalings(specs, names)
+        self._check_memory(frame, specs, n_sums)
+        # only those that are 'auto' have an influence on each other
+        counts = np.array([scaling == "auto" for scaling in requested])
+        resolved = resolve_scalings(frame, requested, counts, sample_weight)
+        scalings = []
+        for v, (name, scaling) in enumerate(zip(names, resolved, strict=True)):
+            observed = frame.observed[:, v]
+            block = of_samples(frame.blocks[v], observed)
+            weight = None if sample_weight is None else sample_weight[observed]
+            with errors_name(name):
+                scalings.append(fit_scaling(block, scaling, weight))
         self.scaling_ = {n: s.name for n, s in zip(names, scalings, strict=True)}
         self._factors = missing_factors(frame.observed)
         # one seed per kernel, so that threads do not share a generator
         rng = check_random_state(self.random_state)
-        seeds = rng.randint(np.iinfo(np.int32).max, size=len(specs))
+        seeds = rng.randint(np.iinfo(np.int32).max, size=len(specs)).tolist()
         # threads share the data, and linear algebra releases the interpreter lock
         results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
             delayed(fit_kernel)(
@@ -329,7 +338,7 @@ callable, list or dict, default='rbf'
                 frame,
                 scalings[spec.modality],
                 options,
-                int(seed),
+                seed,
                 sample_weight,
                 self._factors,
             )
@@ -338,8 +347,8 @@ callable, list or dict, default='rbf'
         self._fitted = [fitted for fitted, _ in results]
         self.kernel_names_ = np.array([spec.name for spec in specs], dtype=object)
         self.kernel_modalities_ = np.array([spec.modality for spec in specs])
-        gammas = [fitted.gamma for fitted in self._fitted]
-        self.gamma_ = np.array([np.nan if g is None else g for g in gammas])
+        # None becomes NaN
+        self.gamma_ = np.array([fitted.gamma for fitted in self._fitted], np.float64)
         self._widths = [len(frame)] * len(specs)
         if self.approximation_ is None:
             return [gram for _, gram in results]
@@ -373,6 +382,8 @@ callable, list or dict, default='rbf'
         self, frame: Modalities, specs: Sequence[KernelSpec], n_sums: int
     ) -> None:
         """Check that exact kernels fit into memory, or into the folder."""
+        if self.approximation_ is not None:
+            return
         sizes = [frame.blocks[spec.modality].dtype.itemsize for spec in specs]
         kernel_bytes = len(frame) ** 2 * sum(sizes)
         sum_bytes = len(frame) ** 2 * max(sizes) * n_sums
@@ -440,33 +451,20 @@ callable, list or dict, default='rbf'
             return fill_missing(values, observed, None, factors, None)
         return fill_missing(values, observed, fitted.observed, factors, self._factors)
 
-    def _fit_scalings(
-        self,
-        frame: Modalities,
-        specs: Sequence[KernelSpec],
-        sample_weight: np.ndarray | None,
-    ) -> list[Scaling]:
-        """Fit the scaling of every modality; those that are 'auto' are chosen together.
+    def _requested_scalings(
+        self, specs: Sequence[KernelSpec], names: Sequence[str]
+    ) -> list[str | None]:
+        """Return the scaling of every modality by the parameters.
 
         Precomputed kernels are not scaled, and chi2 only if `scaling` is not 'auto'.
         """
-        scalings = by_modality(self.scaling, frame.names, "scaling", "auto")
+        scalings = by_modality(self.scaling, names, "scaling", "auto")
         precomputed = {s.modality for s in specs if s.kernel == "precomputed"}
         chi2 = {s.modality for s in specs if s.kernel == "chi2"}
         for v in precomputed | chi2:
             if scalings[v] == "auto" or v in precomputed:
                 scalings[v] = None
-        # only those that are 'auto' have an influence on each other
-        counts = np.array([scaling == "auto" for scaling in scalings])
-        resolved = resolve_scalings(frame, scalings, counts, sample_weight)
-        fitted = []
-        for v, scaling in enumerate(resolved):
-            observed = frame.observed[:, v]
-            block = of_samples(frame.blocks[v], observed)
-            weight = None if sample_weight is None else sample_weight[observed]
-            with errors_name(frame.names[v]):
-                fitted.append(fit_scaling(block, scaling, weight))
-        return fitted
+        return scalings
 
     def _as_output(self, blocks: list[np.ndarray], like: ModalitiesLike) -> Any:
         names = tuple(self.kernel_names_)

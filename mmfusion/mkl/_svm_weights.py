@@ -151,15 +151,19 @@ def alignment_weights(kernels: Sequence[np.ndarray], task: Task) -> KernelWeight
         Weights that add up to 1, equal ones if no kernel is aligned with the target;
         the objective is the cosine of the sum with the target.
     """
-    weight = moderate_weights(task.weight)
-    products = pair_products(kernels, task.target(), weight)
+    products = pair_products(kernels, task)
     norms = np.sqrt(np.maximum(products.diagonal(), np.finfo(float).tiny))
     cosines = products / np.outer(norms, norms)
+    weight = moderate_weights(task.weight)
     total = weight.sum()
     # Kish's effective number if weights are below 1, else that of repeated samples
     n_samples = max(total, total**2 / (weight**2).sum())
     chance = CHANCE_DEVIATIONS * np.sqrt(2) / n_samples
-    weights = _nonnegative_quadratic(cosines[:-1, :-1], cosines[-1, :-1] - chance)
+    # the minimum of ``w'Aw / 2 - b'w`` over w >= 0 by non-negative least squares
+    A, b = cosines[:-1, :-1], cosines[-1, :-1] - chance
+    ridge = EQUAL_KERNELS_RIDGE * np.trace(A) / len(A)
+    root = linalg.cholesky(A + ridge * np.eye(len(A)))
+    weights = nnls(root, linalg.solve_triangular(root, b, trans="T"))[0]
     weights = weights / norms[:-1] if weights.any() else np.ones(len(kernels))
     weights /= weights.sum()
     scaled = weights * norms[:-1]
@@ -168,26 +172,23 @@ def alignment_weights(kernels: Sequence[np.ndarray], task: Task) -> KernelWeight
     return KernelWeighting(weights, np.array([cosine]))
 
 
-def pair_products(
-    kernels: Sequence[np.ndarray], target: np.ndarray, weight: np.ndarray
-) -> np.ndarray:
+def pair_products(kernels: Sequence[np.ndarray], task: Task) -> np.ndarray:
     """Compute inner products of kernels over all pairs of different samples.
 
     Parameters
     ----------
     kernels : list of ndarray of shape (n_samples, n_samples)
         The kernels.
-    target : ndarray of shape (n_samples, n_columns)
-        Columns whose inner products are one more kernel.
-    weight : ndarray of shape (n_samples,)
-        Weights of the samples. One of weight 3 counts as three, which are different
-        samples.
+    task : Classification or Regression
+        The learning task, whose target columns are one more kernel by their inner
+        products. A sample of weight 3 counts as three, which are different samples.
 
     Returns
     -------
     ndarray of float64 of shape (n_kernels + 1, n_kernels + 1)
         The products, those of the target last.
     """
+    target, weight = task.target(), moderate_weights(task.weight)
     n_samples = len(target)
     products = np.zeros((len(kernels) + 1, len(kernels) + 1))
     n_rows = max(1, PRODUCT_BATCH_CELLS // (n_samples * len(products)))
@@ -453,13 +454,6 @@ def _simplex_quadratic(A: np.ndarray, b: np.ndarray) -> np.ndarray:
     rows = np.vstack([root, np.full(len(b), penalty)])
     sides = np.append(linalg.solve_triangular(root, b, trans="T"), penalty)
     return _to_simplex(nnls(rows, sides)[0])
-
-
-def _nonnegative_quadratic(A: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Minimise ``x'Ax / 2 - b'x`` over x that are not negative."""
-    ridge = EQUAL_KERNELS_RIDGE * np.trace(A) / len(A)
-    root = linalg.cholesky(A + ridge * np.eye(len(A)))
-    return nnls(root, linalg.solve_triangular(root, b, trans="T"))[0]
 
 
 def _p_norm(values: np.ndarray, p: float) -> float:

@@ -287,8 +287,8 @@ def test_bases_rise_from_the_first_frame_to_the_last(length):
 def test_two_modalities_are_joined_by_the_cheapest_path():
     (sample,), _ = clocked_curves()
     fitted = correlate([sample], uniform_warps([sample]))
-    warp = realign(sample, fitted, uniform_warps([sample])[0])
     x, y = project(sample, fitted)
+    warp = realign([x, y], uniform_warps([sample])[0])
     costs = cdist(x, y, "sqeuclidean")
     total = np.full((len(x) + 1, len(y) + 1), np.inf)
     total[0, 0] = 0
@@ -304,9 +304,9 @@ def test_more_modalities_are_each_aligned_with_their_mean():
     (sample,), _ = clocked_curves(widths=(4, 3, 2))
     (before,) = uniform_warps([sample])
     fitted = correlate([sample], [before])
-    warp = realign(sample, fitted, before)
-    assert warp.shape == before.shape
     projected = project(sample, fitted)
+    warp = realign(projected, before)
+    assert warp.shape == before.shape
     mean = sum(z[before[:, v]] for v, z in enumerate(projected)) / 3
     for v, z in enumerate(projected):
         steps = np.diff(warp[:, v])
@@ -354,7 +354,7 @@ def test_gauss_newton_never_worsens_and_stays_among_monotone_warps():
         first = spread(sample, warp)
         for _ in range(3):
             before = spread(sample, warp)
-            warp = improve_weights(sample, fitted, warp, n_steps=1)
+            warp = improve_weights(project(sample, fitted), warp, n_steps=1)
             assert spread(sample, warp) <= before
             for a in warp.weights:
                 assert a.min() >= 0

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 
 from mmfusion import EarlyFusionClusterer, Modalities
 from mmfusion.alignment import DTWAligner, StepPattern, dtw_path
-from mmfusion.alignment import _dtw_alignment as warping
+from mmfusion.alignment import _dtw_aligner as warping
 from mmfusion.alignment.ctw._warping import uniform_warp, warp_error
 from mmfusion.alignment.dtw._barycenter import dtw_barycenter
 from mmfusion.alignment.dtw._soft import soft_dtw_alignment

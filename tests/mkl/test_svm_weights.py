@@ -201,11 +201,12 @@ def test_easymkl_towards_1_takes_the_means_of_the_classes():
 
 def test_pair_products_are_those_of_kernels_without_their_diagonal():
     kernels, y = make_kernels(n_samples=50, n_classes=3)
-    target = classification(y).target()
+    task = classification(y)
+    target = task.target()
     blocks = np.array([*kernels, target @ target.T])
     blocks[:, np.arange(50), np.arange(50)] = 0
     expected = np.einsum("pij,qij->pq", blocks, blocks)
-    found = pair_products(kernels, target, np.ones(50))
+    found = pair_products(kernels, task)
     np.testing.assert_allclose(found, expected)
 
 
@@ -216,8 +217,7 @@ def test_pair_products_take_weights_as_repetitions():
     task = Classification(y, 1.0, counts.astype(float))
     repeated = [K[np.ix_(again, again)] for K in kernels]
     np.testing.assert_allclose(
-        pair_products(kernels, task.target(), task.weight),
-        pair_products(repeated, task.target()[again], np.ones(len(again))),
+        pair_products(kernels, task), pair_products(repeated, classification(y[again]))
     )
 
 
@@ -226,7 +226,7 @@ def test_no_weights_are_better_aligned_beyond_chance(n_classes):
     kernels, y = make_kernels(n_classes=n_classes)
     task = classification(y)
     found = alignment_weights(kernels, task)
-    products = pair_products(kernels, task.target(), task.weight)
+    products = pair_products(kernels, task)
     among, sizes = products[:-1, :-1], np.sqrt(products.diagonal())
     excess = products[-1, :-1] - 3 * np.sqrt(2) / len(y) * sizes[:-1] * sizes[-1]
 

@@ -87,7 +87,7 @@ def confidence_penalty(assignment):
     return 2 / (k * (k - 1)) * upper_triangle(assignment.T @ assignment)
 
 
-def attention_mismatch(fused, kernels, weights, observed=None, *, mean=True):
+def attention_mismatch(fused, kernels, weights, observed=None):
     m, n_modalities = len(fused), len(kernels)
     squares = []
     for i in range(m):
@@ -101,7 +101,7 @@ def attention_mismatch(fused, kernels, weights, observed=None, *, mean=True):
                 total = add([weights[v] for v in shared], fused)
                 mixed = add([weights[v] * kernels[v, i, j] for v in shared], fused)
                 squares.append((fused[i, j] - mixed / total) ** 2)
-    return add(squares, fused) / (m * m if mean else 1)
+    return add(squares, fused) / (m * m)
 
 
 def adversarial_cross_entropy(logits, real, rows=None):

@@ -3,30 +3,26 @@
 The objective is ``sum_{i<j} ||V_i' X_i W_i - V_j' X_j W_j||_F^2`` over projections V
 and warps W, under the normalisation of canonical correlation analysis (Zhou and De la
 Torre 2009). The spatial step solves for V (see `correlate`), the temporal step for W,
-by dynamic time warping or by monotone bases.
+by dynamic time warping (`PathStep`) or by monotone bases (`BasisStep`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment.ctw._monotone_bases import (
-    as_columns,
-    improve_warps,
-    uniform_basis_warp,
-)
+from mmfusion.alignment.ctw._monotone_bases import BasisStep
 from mmfusion.alignment.ctw._projections import (
     Projections,
     correlate,
+    project,
     weigh_by_likelihood,
 )
-from mmfusion.alignment.ctw._warping import realign, uniform_warp, warp_error
+from mmfusion.alignment.ctw._warping import PathStep, raw_warps, warp_error
 
 Samples = Sequence[Sequence[np.ndarray]]
-TemporalStep = Callable[[Projections, list[np.ndarray]], list[np.ndarray]]
 
 
 class CTW(NamedTuple):
@@ -51,6 +47,52 @@ class CTW(NamedTuple):
     score: float
     n_iter: int
     reason: str
+
+
+def fit_kind_of_ctw(
+    samples: Samples,
+    kind: str,
+    original: Samples,
+    constraints: Mapping[str, Any],
+    **limits: Any,
+) -> CTW:
+    """Fit projections with one of the kinds of warps of CTWAligner.
+
+    Directions are not weighed by their likelihood.
+
+    Parameters
+    ----------
+    samples : sequence of sequences of ndarray of shape (n_frames, n_features)
+        Per sample, one sequence per modality, none missing.
+    kind : {'auto', 'basis', 'free', 'combined', 'dtw'}
+        The kind of warps.
+    original : sequence of sequences of ndarray of shape (n_frames, n_features)
+        The samples before they were centred and scaled, from whose paths 'dtw' starts.
+    constraints : mapping
+        Options of `dtw_path` that constrain paths; without effect for 'basis'.
+    **limits : dict
+        Parameters `ridge`, `energy`, `n_directions`, `max_iter` and `tol` of `fit_ctw`.
+
+    Returns
+    -------
+    CTW
+        The fit.
+
+    Raises
+    ------
+    ValueError
+        If a modality never varies, or has fewer directions than `n_directions`, or
+        'dtw' starts from modalities of different features.
+    """
+    if kind == "auto":
+        kind = "combined" if len(samples) == 1 else "basis"
+    if kind == "basis":
+        return fit_basis_ctw(samples, **limits)
+    limits |= {"constraints": constraints, "likelihood": False}
+    if kind == "combined":
+        return fit_combined_ctw(samples, **limits)
+    start = raw_warps(original, constraints) if kind == "dtw" else None
+    return fit_ctw(samples, start, **limits)
 
 
 def fit_ctw(
@@ -111,22 +153,14 @@ def fit_ctw(
     F. Zhou & F. De la Torre (2009). Canonical time warping for alignment of human
     behavior. NeurIPS 22, 2286-2294.
     """
-    if warps is None:
-        warps = [uniform_warp([len(x) for x in sample]) for sample in samples]
-
-    def temporal(projections: Projections, warps: list[np.ndarray]) -> list[np.ndarray]:
-        pairs = zip(samples, warps, strict=True)
-        return [
-            realign(sample, projections, warp, constraints) for sample, warp in pairs
-        ]
-
-    found = _alternate(
-        samples, list(warps), temporal, ridge, energy, n_directions, max_iter, tol
-    )
+    step = PathStep(constraints, warps)
+    found = _alternate(samples, step, ridge, energy, n_directions, max_iter, tol)
     if not likelihood:
         return found
     weighed = weigh_by_likelihood(found.projections)
-    return found._replace(projections=weighed, warps=temporal(weighed, found.warps))
+    projected = [project(sample, weighed) for sample in samples]
+    last_warps = step.improve(projected, found.warps)
+    return found._replace(projections=weighed, warps=last_warps)
 
 
 def fit_basis_ctw(
@@ -165,17 +199,7 @@ def fit_basis_ctw(
     F. Zhou & F. De la Torre (2016). Generalized canonical time warping. IEEE TPAMI
     38(2), 279-294.
     """
-    state = [uniform_basis_warp([len(x) for x in sample]) for sample in samples]
-    columns = as_columns(state)
-
-    # the alternation sees the columns of warps; their weights are kept in `state`
-    def temporal(projections: Projections, _: list[np.ndarray]) -> list[np.ndarray]:
-        state[:] = improve_warps(samples, projections, state)
-        return as_columns(state)
-
-    return _alternate(
-        samples, columns, temporal, ridge, energy, n_directions, max_iter, tol
-    )
+    return _alternate(samples, BasisStep(), ridge, energy, n_directions, max_iter, tol)
 
 
 def fit_combined_ctw(
@@ -226,8 +250,7 @@ def fit_combined_ctw(
 
 def _alternate(
     samples: Samples,
-    warps: list[np.ndarray],
-    temporal: TemporalStep,
+    step: PathStep | BasisStep,
     ridge: float,
     energy: float,
     n_directions: int | None,
@@ -235,6 +258,7 @@ def _alternate(
     tol: float,
 ) -> CTW:
     """Alternate the spatial step and a temporal step until warps no longer move."""
+    warps = step.start([[len(x) for x in sample] for sample in samples])
     projections = correlate(
         samples, warps, ridge=ridge, energy=energy, n_directions=n_directions
     )
@@ -245,7 +269,8 @@ def _alternate(
     n_iter, reason = 0, "max_iter"
     while n_iter < max_iter:
         n_iter += 1
-        new_warps = temporal(projections, warps)
+        projected = [project(sample, projections) for sample in samples]
+        new_warps = step.improve(projected, warps)
         after = correlate(samples, new_warps, ridge=ridge, n_directions=n_directions)
         score = float(after.correlations.sum())
         if score > best_score:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -90,11 +91,7 @@ def uniform_basis_warp(lengths: Sequence[int]) -> BasisWarp:
 
 
 def improve_weights(
-    sample: Sequence[np.ndarray],
-    projections: Projections,
-    warp: BasisWarp,
-    *,
-    n_steps: int = 2,
+    projected: Sequence[np.ndarray], warp: BasisWarp, *, n_steps: int = 2
 ) -> BasisWarp:
     """Improve the weights of bases by Gauss-Newton steps.
 
@@ -104,10 +101,8 @@ def improve_weights(
 
     Parameters
     ----------
-    sample : sequence of ndarray of shape (n_frames, n_features)
-        One sequence per modality.
-    projections : Projections
-        The projections of their frames to a common space.
+    projected : sequence of ndarray of shape (n_frames, n_directions)
+        One projected sequence per modality.
     warp : BasisWarp
         The initial warp.
     n_steps : int, default=2
@@ -123,7 +118,6 @@ def improve_weights(
     F. Zhou & F. De la Torre (2016). Generalized canonical time warping. IEEE TPAMI
     38(2), 279-294, section 4.
     """
-    projected = project(sample, projections)
     slopes = [
         np.gradient(z, axis=0) if len(z) > 1 else np.zeros_like(z) for z in projected
     ]
@@ -145,45 +139,57 @@ def improve_weights(
     return warp
 
 
-def improve_warps(
-    samples: Sequence[Sequence[np.ndarray]],
-    projections: Projections,
-    warps: Sequence[BasisWarp],
-) -> list[BasisWarp]:
-    """Improve the warp of each sample by `improve_weights`: the temporal step.
+@dataclass
+class BasisStep:
+    """The temporal step by monotone bases, as `PathStep` is the one by paths.
 
     Parameters
     ----------
-    samples : sequence of sequences of ndarray of shape (n_frames, n_features)
-        Per sample, one sequence per modality.
-    projections : Projections
-        The projections of their frames to a common space.
-    warps : sequence of BasisWarp
-        The current warp of each sample.
-
-    Returns
-    -------
-    list of BasisWarp
-        The new warps.
+    basis_warps : list of BasisWarp
+        The current warp of each sample, whose weights the matrix of a warp does not
+        hold.
     """
-    pairs = zip(samples, warps, strict=True)
-    return [improve_weights(sample, projections, warp) for sample, warp in pairs]
 
+    basis_warps: list[BasisWarp] = field(default_factory=list)
 
-def as_columns(warps: Sequence[BasisWarp]) -> list[np.ndarray]:
-    """Return warps as matrices.
+    def start(self, lengths: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Return uniform warps.
 
-    Parameters
-    ----------
-    warps : sequence of BasisWarp
-        The warps.
+        Parameters
+        ----------
+        lengths : sequence of sequences of int
+            Per sample, the number of frames of each modality.
 
-    Returns
-    -------
-    list of ndarray of shape (n_steps, n_modalities)
-        The warps, in fractions of frames.
-    """
-    return [warp.columns for warp in warps]
+        Returns
+        -------
+        list of ndarray of shape (n_steps, n_modalities)
+            The warp of each sample, in fractions of frames.
+        """
+        self.basis_warps = [uniform_basis_warp(own) for own in lengths]
+        return [warp.columns for warp in self.basis_warps]
+
+    def improve(
+        self, projected: Sequence[Sequence[np.ndarray]], warps: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Improve the warp of each sample by `improve_weights`.
+
+        Parameters
+        ----------
+        projected : sequence of sequences of ndarray of shape (n_frames, n_directions)
+            Per sample, one projected sequence per modality.
+        warps : sequence of ndarray of shape (n_steps, n_modalities)
+            Not used; the current warps are those of the last call.
+
+        Returns
+        -------
+        list of ndarray of shape (n_steps, n_modalities)
+            The new warps.
+        """
+        self.basis_warps = [
+            improve_weights(sample, warp)
+            for sample, warp in zip(projected, self.basis_warps, strict=True)
+        ]
+        return [warp.columns for warp in self.basis_warps]
 
 
 def align_by_bases(
@@ -212,16 +218,17 @@ def align_by_bases(
     BasisWarp
         The warp.
     """
+    projected = project(sample, projections)
     warp = uniform_basis_warp([len(x) for x in sample])
     for _ in range(max_iter):
-        before, warp = warp, improve_weights(sample, projections, warp, n_steps=1)
+        before, warp = warp, improve_weights(projected, warp, n_steps=1)
         if warp_error(warp.columns, before.columns) <= tol:
             break
     return warp
 
 
 def _warped_objective(
-    projected: list[np.ndarray], warp: BasisWarp
+    projected: Sequence[np.ndarray], warp: BasisWarp
 ) -> tuple[list[np.ndarray], float]:
     """Return warped frames, and the sum of squared differences over pairs.
 

@@ -7,6 +7,7 @@ modality: the number of its frame at that step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,19 +66,16 @@ def warp_error(warp: np.ndarray, truth: np.ndarray) -> float:
 
 
 def realign(
-    sample: Sequence[np.ndarray],
-    projections: Projections,
+    projected: Sequence[np.ndarray],
     warp: np.ndarray,
     constraints: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
-    """Align the projected frames of one sample: the temporal step.
+    """Align the projected frames of one sample.
 
     Parameters
     ----------
-    sample : sequence of ndarray of shape (n_frames, n_features)
-        One sequence per modality.
-    projections : Projections
-        The projections of their frames to a common space.
+    projected : sequence of ndarray of shape (n_frames, n_directions)
+        One projected sequence per modality.
     warp : ndarray of shape (n_steps, n_modalities)
         The current warp. More than two modalities are each aligned with the mean of all
         under it; two are aligned with each other, whatever the warp.
@@ -97,7 +95,6 @@ def realign(
         If no path is within the constraints or, for more than two modalities, one has
         twice as many frames as the warp has steps.
     """
-    projected = project(sample, projections)
     constraints = constraints or {}
     if len(projected) == 2:
         return dtw_path(*projected, **constraints).path
@@ -106,6 +103,61 @@ def realign(
     constraints = {"step_pattern": "asymmetric", **constraints}
     columns = [dtw_path(mean, z, **constraints).path[:, 1] for z in projected]
     return np.column_stack(columns)
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """The temporal step by dynamic time warping.
+
+    Parameters
+    ----------
+    constraints : mapping or None
+        Options of `dtw_path` that constrain the path.
+    initial : sequence of ndarray of int of shape (n_steps, n_modalities) or None
+        The initial warp of each sample; None is uniform warps.
+    """
+
+    constraints: Mapping[str, Any] | None = None
+    initial: Sequence[np.ndarray] | None = None
+
+    def start(self, lengths: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Return the initial warps.
+
+        Parameters
+        ----------
+        lengths : sequence of sequences of int
+            Per sample, the number of frames of each modality.
+
+        Returns
+        -------
+        list of ndarray of int64 of shape (n_steps, n_modalities)
+            The warp of each sample.
+        """
+        if self.initial is not None:
+            return list(self.initial)
+        return [uniform_warp(own) for own in lengths]
+
+    def improve(
+        self, projected: Sequence[Sequence[np.ndarray]], warps: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Align each sample by `realign`.
+
+        Parameters
+        ----------
+        projected : sequence of sequences of ndarray of shape (n_frames, n_directions)
+            Per sample, one projected sequence per modality.
+        warps : sequence of ndarray of int of shape (n_steps, n_modalities)
+            The current warp of each sample.
+
+        Returns
+        -------
+        list of ndarray of int64 of shape (n_steps, n_modalities)
+            The new warps.
+        """
+        return [
+            realign(sample, warp, self.constraints)
+            for sample, warp in zip(projected, warps, strict=True)
+        ]
 
 
 def align(
@@ -137,11 +189,12 @@ def align(
     ndarray of int64 of shape (n_steps, n_modalities)
         The warp. Of more than two modalities it has the length of the longest.
     """
+    projected = project(sample, projections)
     warp = uniform_warp([len(x) for x in sample])
     if len(sample) == 2:
-        return realign(sample, projections, warp, constraints)
+        return realign(projected, warp, constraints)
     for _ in range(max_iter):
-        before, warp = warp, realign(sample, projections, warp, constraints)
+        before, warp = warp, realign(projected, warp, constraints)
         if warp_error(warp, before) <= tol:
             break
     return warp

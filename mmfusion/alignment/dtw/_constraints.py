@@ -56,11 +56,11 @@ class Constraints:
             "step_pattern": pattern,
             "pattern": pattern,
             "diagonal_weight": diagonal_weight(pattern),
+            "open_begin": check_bool(self.open_begin, "open_begin"),
+            "open_end": check_bool(self.open_end, "open_end"),
             "radius": check_frames_or_share(self.radius, "radius"),
             "max_slope": check_real_at_least(self.max_slope, "max_slope", 1),
             "penalty": check_real_at_least(self.penalty, "penalty", 0),
-            "open_begin": check_bool(self.open_begin, "open_begin"),
-            "open_end": check_bool(self.open_end, "open_end"),
         }
         if self.max_jump is not None:
             checked["max_jump"] = check_integer_at_least(self.max_jump, "max_jump", 0)

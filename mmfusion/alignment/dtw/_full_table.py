@@ -40,7 +40,7 @@ PathAndCost = tuple[np.ndarray | None, float]
 
 
 def path_by_table(
-    costs: Costs, window: Window, constraints: Constraints
+    costs: Costs, window: Window, constraints: Constraints, *, wants_path: bool = True
 ) -> PathAndCost:
     """Find the best path in a table of all totals.
 
@@ -52,6 +52,8 @@ def path_by_table(
         The cells that a path may visit.
     constraints : Constraints
         The constraints of the path.
+    wants_path : bool, default=True
+        Without effect: the steps are in the table, and the path is always traced.
 
     Returns
     -------

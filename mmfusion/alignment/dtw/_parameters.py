@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import cast
 
 import numpy as np
@@ -105,7 +106,8 @@ def check_frames_or_share(value: object, name: str) -> int | float:
     ValueError
         If it is negative, or a float that is NaN or more than 1.
     """
-    if is_integer(value):
+    # an int is not converted: it may be beyond the range of floats
+    if isinstance(value, Integral) and not isinstance(value, bool):
         return check_integer_at_least(value, name, 0)
     share = check_real_at_least(value, name, 0)
     if share > 1:

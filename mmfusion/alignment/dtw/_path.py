@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,13 +19,25 @@ from mmfusion.alignment.dtw._step_patterns import StepPattern, path_divisor
 from mmfusion.alignment.dtw._windows import (
     Window,
     around_path,
-    itakura,
+    make_window,
     radius_in_frames,
-    sakoe_chiba,
     whole_window,
 )
 
 COARSEST_FRAMES = 64  # of the shortened sequences from which 'multiscale' starts
+
+
+class PathSearch(Protocol):
+    """A search for the best path: `path_by_row_blocks` or `path_by_table`."""
+
+    def __call__(
+        self,
+        costs: Costs,
+        window: Window,
+        constraints: Constraints,
+        *,
+        wants_path: bool,
+    ) -> PathAndCost: ...
 
 
 @dataclass(frozen=True)
@@ -253,24 +265,25 @@ def find_path(
         The path; without one, the path is empty and its normalised cost NaN.
     """
     costs = make_costs(x, y, metric)
-    window = _window_of(costs, x, y, metric, constraints)
-    path, cost = _best_path(costs, window, constraints, wants_path)
+    n, m = costs.n, costs.m
+    search: PathSearch = path_by_row_blocks
+    if constraints.needs_table(n, m):
+        search = path_by_table
+    if constraints.window == "multiscale":
+        window = _multiscale_window(x, y, metric, constraints)
+    else:
+        window = make_window(
+            n, m, constraints.window, constraints.radius, constraints.max_slope
+        )
+    path, cost = search(costs, window, constraints, wants_path=wants_path)
     if not np.isfinite(cost) and costs.x.dtype == np.float32:  # it may overflow
         costs = _in_float64(costs, x, y, metric)
-        path, cost = _best_path(costs, window, constraints, wants_path)
+        path, cost = search(costs, window, constraints, wants_path=wants_path)
     if not np.isfinite(cost):
-        _raise_infinite_cost(costs, window, constraints, metric)
+        _raise_infinite_cost(search, costs, window, constraints, metric)
     if path is None:
         return DTWPath(np.empty((0, 2), np.int64), cost, np.nan)
     return DTWPath(path, cost, cost / path_divisor(constraints.pattern, path))
-
-
-def _best_path(
-    costs: Costs, window: Window, constraints: Constraints, wants_path: bool
-) -> PathAndCost:
-    if constraints.needs_table(costs.n, costs.m):
-        return path_by_table(costs, window, constraints)
-    return path_by_row_blocks(costs, window, constraints, wants_path=wants_path)
 
 
 def _in_float64(
@@ -282,7 +295,11 @@ def _in_float64(
 
 
 def _raise_infinite_cost(
-    costs: Costs, window: Window, constraints: Constraints, metric: MetricLike
+    search: PathSearch,
+    costs: Costs,
+    window: Window,
+    constraints: Constraints,
+    metric: MetricLike,
 ) -> None:
     """Raise the error for costs that overflow, or for constraints without a path.
 
@@ -291,12 +308,12 @@ def _raise_infinite_cost(
     """
     may_forbid = callable(metric) or metric == "precomputed"
     n, m = costs.n, costs.m
-    has_path = not may_forbid and not constraints.needs_table(n, m)
+    has_path = not may_forbid and search is path_by_row_blocks
     if not has_path:
         forbidden = np.isinf(costs.x) if may_forbid else np.zeros((n, m), bool)
         table = np.where(forbidden, np.inf, 0.0)
         free = Costs(GIVEN, False, n, m, table, table[:0])
-        has_path = np.isfinite(_best_path(free, window, constraints, False)[1])
+        has_path = np.isfinite(search(free, window, constraints, wants_path=False)[1])
     if has_path:
         raise ValueError(
             f"metric={metric!r}: the cost of the path through {n} and {m} frames "
@@ -307,23 +324,6 @@ def _raise_infinite_cost(
         f"no path of step_pattern {constraints.pattern.name!r} joins {n} and {m} "
         "frames under these constraints; loosen window, max_jump or step_pattern"
     )
-
-
-def _window_of(
-    costs: Costs,
-    x: ArrayLike,
-    y: ArrayLike | None,
-    metric: MetricLike,
-    constraints: Constraints,
-) -> Window:
-    n, m = costs.n, costs.m
-    if constraints.window == "multiscale":
-        return _multiscale_window(x, y, metric, constraints)
-    if constraints.window == "sakoe_chiba":
-        return sakoe_chiba(n, m, constraints.radius)
-    if constraints.window == "itakura":
-        return itakura(n, m, constraints.max_slope)
-    return whole_window(n, m)
 
 
 def _multiscale_window(

@@ -141,10 +141,10 @@ def path_by_row_blocks(
         Its cost.
     """
     n, m, dtype = costs.n, costs.m, costs.x.dtype
-    frames = pack_frames(costs)
     weights = step_weights(constraints, dtype)
-    work = make_workspace(m, dtype)
+    # checks that they fit into memory, before frames are copied
     checkpoints = make_checkpoints(n, m, dtype, wants_path=wants_path)
+    frames, work = pack_frames(costs), make_workspace(m, dtype)
     if constraints.open_begin:
         work.row[: m + 1] = 0
     else:

@@ -30,6 +30,39 @@ class Window(NamedTuple):
     whole: bool
 
 
+def make_window(
+    n: int, m: int, kind: str | None, radius: float, max_slope: float
+) -> Window:
+    """Return the window that lengths alone define.
+
+    Parameters
+    ----------
+    n, m : int
+        Numbers of frames of the sequences.
+    kind : {'sakoe_chiba', 'itakura'} or None
+        The window; None holds every path.
+    radius : int or float
+        Half width of 'sakoe_chiba' (see `sakoe_chiba`).
+    max_slope : float
+        Largest slope of 'itakura' (see `itakura`).
+
+    Returns
+    -------
+    Window
+        The window.
+
+    Raises
+    ------
+    ValueError
+        If no path fits into a window of this radius.
+    """
+    if kind == "sakoe_chiba":
+        return sakoe_chiba(n, m, radius)
+    if kind == "itakura":
+        return itakura(n, m, max_slope)
+    return whole_window(n, m)
+
+
 def whole_window(n: int, m: int) -> Window:
     """Return the window that holds every path.
 

@@ -13,10 +13,10 @@ def attention_mismatch(
     kernels: Tensor,
     weights: Tensor,
     observed: Tensor | None = None,
-    *,
-    mean: bool = True,
 ) -> Tensor:
-    """Compute ``||K_f - sum_v w_v K_v||_F^2 / m^2`` (Zhou and Shen, 2020).
+    """Compute ``||K_f - sum_v w_v K_v||_F^2 / m^2``.
+
+    Zhou and Shen (2020) print the sum, without ``m^2``, which grows with the batch.
 
     Parameters
     ----------
@@ -30,8 +30,6 @@ def attention_mismatch(
         Whether each sample has each modality; None for complete samples. The weights
         of a pair of samples are renormalised over the modalities observed in both;
         pairs without a common modality add nothing.
-    mean : bool, default=True
-        Whether to divide by the m^2 entries; the sum is the form as printed.
 
     Returns
     -------
@@ -45,4 +43,4 @@ def attention_mismatch(
         shares = both * weights[:, None, None]
         shares = shares / torch.clamp_min(shares.sum(0), LOSS_EPSILON)
         squares = (fused - (shares * kernels).sum(0)).square() * both.any(0)
-    return squares.mean() if mean else squares.sum()
+    return squares.mean()
