@@ -390,6 +390,8 @@ def check_target(
 
     Raises
     ------
+    TypeError
+        If it is sparse, or holds records.
     ValueError
         If it is None, has not one value per sample, is NaN or infinite, or its row
         labels differ from those of `frame`.
