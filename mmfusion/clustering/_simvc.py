@@ -153,7 +153,7 @@ class SiMVCClusterer(BaseDeepClusterer):
         clusters of one size.
     kernel_width : float, default=0.15
         Variance of the Gaussian kernels, in median squared distances of a batch.
-    n_init : int, default=1
+    n_init : int, default=3
         Number of restarts. One without empty clusters is kept, if there is any, and of
         several the one of the lowest criterion of selection; a lower criterion alone
         does not mean better clusters.
@@ -284,7 +284,7 @@ class SiMVCClusterer(BaseDeepClusterer):
         simplex_weight: float = 1.0,
         balance_weight: float = 1.0,
         kernel_width: float = 0.15,
-        n_init: int = 1,
+        n_init: int = 3,
         trainer: Trainer | None = None,
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,
@@ -369,7 +369,7 @@ class CoMVCClusterer(SiMVCClusterer):
         Temperature of the contrastive loss: divisor of the cosines.
     kernel_width : float, default=0.15
         Variance of the Gaussian kernels, in median squared distances of a batch.
-    n_init : int, default=1
+    n_init : int, default=3
         Number of restarts. One without empty clusters is kept, if there is any, and of
         several the one of the lowest criterion of selection; a lower criterion alone
         does not mean better clusters.
@@ -490,7 +490,7 @@ class CoMVCClusterer(SiMVCClusterer):
         contrastive_weight: float = 0.1,
         temperature: float = 0.1,
         kernel_width: float = 0.15,
-        n_init: int = 1,
+        n_init: int = 3,
         trainer: Trainer | None = None,
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,
