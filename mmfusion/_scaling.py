@@ -291,7 +291,7 @@ def fit_scaling(
     if scaling in ("l2", None):
         return Scaling(scaling)
     if scaling not in ("block", "standard"):
-        raise ValueError(f"scaling {scaling!r} is none of {SCALINGS} and not None")
+        raise ValueError(f"scaling {scaling!r} is neither one of {SCALINGS} nor None")
     weight = None if sample_weight is None else _relative_weights(sample_weight)
     if sparse.issparse(block):
         # a block that is sparse in fit and dense in transform is not centred either

@@ -472,7 +472,7 @@ class DeepNet(NeuralNet):
             raise ValueError(
                 f"the phase {self.phase_name_!r} has nothing to minimise, since the "
                 "weights of all its terms are 0: set one of them, or leave the phase "
-                "out by max_epochs=0"
+                "out by trainer__max_epochs=0"
             )
         loss = weighted_sum(terms, weights, torch.zeros(()))
         self.optimizer_.zero_grad()

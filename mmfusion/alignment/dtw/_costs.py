@@ -100,7 +100,7 @@ def make_costs(
     Raises
     ------
     TypeError
-        If sequences or costs are no real numbers.
+        If sequences or costs are not real numbers.
     ValueError
         If the sequences have different features, or a cost is negative or NaN.
     """
@@ -208,8 +208,8 @@ def _as_given_costs(costs: np.ndarray, name: str) -> Costs:
     if not (costs >= 0).all():
         i, j = np.argwhere(~(costs >= 0))[0]
         raise ValueError(
-            f"{name}: the cost of frames {i} and {j} is {costs[i, j]}; costs are at "
-            "least 0, and infinite where no path may go"
+            f"{name}: the cost of frames {i} and {j} is {costs[i, j]}; costs must be "
+            "at least 0, and infinite where no path may go"
         )
     n, m = costs.shape
     return Costs(GIVEN, False, n, m, np.ascontiguousarray(costs), costs[:0])
