@@ -297,8 +297,8 @@ def test_every_registered_method_clusters_separated_blobs():
     data = make_multimodal_blobs(60, random_state=0)
     frame = run(methods(), data)
     assert frame["error"].tolist() == [""] * len(methods())
-    # 60 samples are one batch an epoch, too few steps for networks without pretraining:
-    # tests/clustering/test_simvc.py has their recovery of clusters
+    # without pretraining, the lowest loss may be that of a poor optimum, by the seed:
+    # tests/clustering/test_simvc.py has the recovery of clusters by these networks
     enough = ~frame["method"].isin(["simvc", "comvc"])
     assert (frame.loc[enough, "adjusted_rand"] > 0.9).all()
 
