@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from mmfusion._constancy import centered, is_constant
+from mmfusion._scaling import centered, is_constant
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from threadpoolctl import ThreadpoolController
 
 from mmfusion._blocks import as_float_array
-from mmfusion._constancy import centered, is_constant
 from mmfusion._memory import check_fits
+from mmfusion._scaling import centered, is_constant
 from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._compilation import jit
