@@ -323,10 +323,15 @@ class DeepNet(NeuralNet):
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Call the callbacks; to stop, those of skorch raise what Ctrl-C raises."""
-        try:
-            super().notify(method_name, **kwargs)
-        except KeyboardInterrupt as stop:
-            raise _StoppedByCallback from stop
+        getattr(self, method_name)(self, **kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt as stop:
+                # own callbacks evaluate and write for long, and never stop a training
+                if getattr(callback, "never_stops", False):
+                    raise
+                raise _StoppedByCallback from stop
 
     def get_split_datasets(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Return an epoch as it is, and no validation data."""
