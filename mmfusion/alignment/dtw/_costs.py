@@ -7,14 +7,11 @@ tile by tile, in compiled code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from functools import cache
 from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  # numba calls BLAS through it
 from numpy.typing import ArrayLike, DTypeLike
-from threadpoolctl import ThreadpoolController
 
 from mmfusion._blocks import as_float_array
 from mmfusion._memory import check_fits
@@ -328,22 +325,6 @@ def unit_rows(
         is_zero = is_constant(spread, largest, source_dtype)
     norms = np.sqrt(_square_norms(x))
     return np.ascontiguousarray(np.where(is_zero, 0, x / np.where(is_zero, 1, norms)))
-
-
-@cache
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries: once is enough
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Limit BLAS to one thread, for the many small products of the kernels.
-
-    Returns
-    -------
-    context manager
-        The context in which BLAS has one thread.
-    """
-    return _threadpools().limit(limits=1, user_api="blas")
 
 
 def cost_matrix(costs: Costs) -> np.ndarray:
