@@ -20,7 +20,7 @@ FILE_ERROR_REMEDIES = {
     errno.EACCES: "no permission to write there; change it or give another path",
     errno.EPERM: "no permission to write there; change it or give another path",
     errno.ENOENT: "the folder does not exist; create it first or give another path",
-    errno.ENOTDIR: "a part of the path is no folder; give another path",
+    errno.ENOTDIR: "a part of the path is not a folder; give another path",
     errno.EEXIST: "a file of this name exists; give another path",
     errno.EISDIR: "it is a folder; give the path of a file",
     errno.ENAMETOOLONG: "the name is too long; give a shorter path",

@@ -247,7 +247,7 @@ class BlockChecks:
         """Raise an error for tables beside sequences."""
         if tables:
             raise ValueError(
-                f"modalities {tables} are tables beside others of sequences; "
+                f"modalities {tables} are tables, while others are sequences; "
                 f"{self.remedies.estimator} compares sequences: leave them out, or "
                 "give each row as an array of shape (n_frames, n_features)"
             )

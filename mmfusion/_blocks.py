@@ -83,7 +83,7 @@ def as_sequences(elements: Iterable[Any], name: str = "X") -> np.ndarray:
             element = np.asarray(as_plain(element, f"modality {name!r}: sample {i}"))
         except ValueError as error:
             raise ValueError(
-                f"modality {name!r}: sample {i} is no array of shape "
+                f"modality {name!r}: sample {i} is not an array of shape "
                 f"(n_frames, n_features): {error}"
             ) from error
         if element.ndim < 2:
@@ -160,7 +160,7 @@ def as_elements(collection: Iterable[Any], what: str) -> list[Any]:
         refuse_unknown_type(collection, what)
         # reading the rows of a damaged sparse matrix may read foreign memory
         if isinstance(collection, str | bytes) or sparse.issparse(collection):
-            raise TypeError("its elements are no arrays")
+            raise TypeError("its elements are not arrays")
         return list(collection)
     except TypeError as error:
         raise TypeError(
@@ -204,9 +204,13 @@ def as_dense_array(data: ArrayLike | Iterable[object], what: str) -> np.ndarray:
     try:
         return np.asarray(as_plain(data, what))
     except TypeError as error:
-        raise TypeError(f"{found}, which is no array of numbers: {error}") from error
+        raise TypeError(
+            f"{found}, which is not an array of numbers: {error}"
+        ) from error
     except (ValueError, RuntimeError) as error:  # RuntimeError from nested tensors
-        raise ValueError(f"{found}, which is no array of numbers: {error}") from error
+        raise ValueError(
+            f"{found}, which is not an array of numbers: {error}"
+        ) from error
 
 
 def as_float_array(data: ArrayLike, what: str) -> np.ndarray:

@@ -339,4 +339,4 @@ def plain_array(data: object, what: str) -> np.ndarray:
     try:
         return np.asarray(plain)
     except (TypeError, ValueError, RuntimeError) as error:  # torch: lists of tensors
-        raise ValueError(f"{what} is no array: {error}") from error
+        raise ValueError(f"{what} is not an array: {error}") from error

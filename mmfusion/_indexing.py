@@ -240,7 +240,7 @@ def _bounded_slice(rows: slice, size: int) -> slice:
         start, stop, step = rows.indices(size)
     except (TypeError, ValueError) as error:
         raise IndexError(
-            f"{rows} is no slice of positions ({error}); X.loc takes row labels"
+            f"{rows} is not a slice of positions ({error}); X.loc takes row labels"
         ) from error
     if start < 0:  # a negative step from before the first position selects nothing
         return slice(0, 0)

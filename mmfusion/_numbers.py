@@ -64,8 +64,8 @@ def refuse_unknown_type(data: Any, what: str) -> None:
 
 
 def _unknown_type(data: object, what: str) -> str:
-    """Return the error message for an object that is no array."""
-    found = f"{what} is a {type(data).__name__}, which is no array"
+    """Return the error message for an object that is not an array."""
+    found = f"{what} is a {type(data).__name__}, which is not an array"
     if package_of(data) == "anndata":
         return f"{found}; give its matrix (.X) or its table (.to_df())"
     if package_of(data) == "mudata":
@@ -145,7 +145,7 @@ def as_numbers(
     ValueError
         If a column or cell does not hold real numbers.
     TypeError
-        If a cell holds an object that is no value, such as a dict.
+        If a cell holds an object that is not a value, such as a dict.
     """
     if is_frame(block):
         return _frame_as_numbers(block, what, remedy)

@@ -74,8 +74,8 @@ def by_modality(
             continue
         if not isinstance(value, str) or value not in allowed:
             raise ValueError(
-                f"{parameter}[{name!r}] is {value!r}; it is one of {list(allowed)}, or "
-                "None"
+                f"{parameter}[{name!r}] is {value!r}; it must be one of "
+                f"{list(allowed)}, or None"
             )
     return values
 
@@ -166,7 +166,7 @@ def weights_by_modality(
         values = values.astype(float)  # objects may be integers beyond 64 bits
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"weights={weights!r} are no numbers ({error}); give one for each of the "
+            f"weights={weights!r} are not numbers ({error}); give one for each of the "
             f"modalities {list(names)}"
         ) from error
     if values.shape != (len(names),):

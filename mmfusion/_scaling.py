@@ -1,4 +1,9 @@
-"""Scaling of the features of each modality before they are compared or fused."""
+"""Centring and scaling of features, and detection of constant ones.
+
+Values are constant if their spread does not exceed the rounding of values. The
+criterion does not depend on the unit, and an offset matters only through the rounding
+it causes.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
 from mmfusion._blocks import of_samples
-from mmfusion._constancy import is_constant
 from mmfusion._typing import NumericBlock
 
 if TYPE_CHECKING:
@@ -27,6 +31,9 @@ MAX_ALIGNMENT_ROWS = 1000
 RARE_FEATURE_SHARE = 0.1
 SCALING_CHUNK_CELLS = 2**17  # 1 MiB of float64, which stays in a processor's cache
 SAFE_SQUARES = (1e-200, 1e200)  # sums of squares that neither underflow nor overflow
+# largest spread of constant values, in units in the last place of the largest value: a
+# few roundings, of the values themselves, of their mean and of the deviations
+CONSTANT_SPREAD_ULPS = 4
 
 
 @dataclass(frozen=True)
@@ -198,6 +205,57 @@ def _overflow(value: float, sample: int, feature: int, dtype: np.dtype) -> Value
     )
 
 
+def centered(x: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Subtract the mean, in two passes: x - m - mean(x - m) with m = mean(x).
+
+    Parameters
+    ----------
+    x : ndarray of float
+        Values to centre.
+    axis : int, default=0
+        Axis along which the mean is computed.
+
+    Returns
+    -------
+    deviations : ndarray of the shape of `x`
+        Deviations from the mean. Those of equal values are at most one unit in the
+        last place of the values.
+    mean : ndarray of float, with `axis` of length 1
+        The mean, free of the accumulated rounding of long sums.
+    """
+    # divided before the sum, which could overflow
+    mean = np.sum(x / x.shape[axis], axis=axis, keepdims=True)
+    deviations = x - mean
+    rest = deviations.mean(axis=axis, keepdims=True)
+    return deviations - rest, mean + rest
+
+
+def is_constant(
+    spread: float | np.ndarray,
+    magnitude: float | np.ndarray,
+    dtype: DTypeLike = np.float64,
+) -> Any:
+    """Return whether a spread does not exceed the rounding of the values.
+
+    Parameters
+    ----------
+    spread : float or ndarray
+        Root mean square, or another mean, of the deviations from the mean, as computed
+        by `centered`.
+    magnitude : float or ndarray
+        Largest absolute value.
+    dtype : dtype, default=float64
+        Type in which the values were rounded: that of the user's data.
+
+    Returns
+    -------
+    bool or ndarray of bool
+        True where the spread is at most four units in the last place of `magnitude`.
+    """
+    eps = np.finfo(dtype).eps
+    return spread <= CONSTANT_SPREAD_ULPS * eps * magnitude
+
+
 def fit_scaling(
     block: NumericBlock, scaling: str | None, sample_weight: ArrayLike | None = None
 ) -> Scaling:
@@ -233,7 +291,7 @@ def fit_scaling(
     if scaling in ("l2", None):
         return Scaling(scaling)
     if scaling not in ("block", "standard"):
-        raise ValueError(f"scaling {scaling!r} is none of {SCALINGS} and not None")
+        raise ValueError(f"scaling {scaling!r} is neither one of {SCALINGS} nor None")
     weight = None if sample_weight is None else _relative_weights(sample_weight)
     if sparse.issparse(block):
         # a block that is sparse in fit and dense in transform is not centred either

@@ -390,6 +390,8 @@ def check_target(
 
     Raises
     ------
+    TypeError
+        If it is sparse, or holds records.
     ValueError
         If it is None, has not one value per sample, is NaN or infinite, or its row
         labels differ from those of `frame`.
@@ -450,8 +452,8 @@ def validate_sample_weight(
     if weight.min() < 0:
         sample = int(np.argmin(weight))
         raise ValueError(
-            f"sample_weight is {weight[sample]:g} for sample {sample}; weights are not "
-            "negative, and 0 leaves a sample out"
+            f"sample_weight is {weight[sample]:g} for sample {sample}; weights must "
+            "not be negative, and 0 leaves a sample out"
         )
     if weight.max() == 0:
         raise ValueError("Sample weights must contain at least one non-zero number")

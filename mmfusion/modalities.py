@@ -246,7 +246,7 @@ class Modalities:
         cem    3.0
         """
         if not (isinstance(join, str) and join in JOINS):
-            raise ValueError(f"join={join!r}; it is one of {list(JOINS)}")
+            raise ValueError(f"join={join!r}; it must be one of {list(JOINS)}")
         if isinstance(frames, list | tuple):
             frames = dict(zip(default_names(len(frames)), frames, strict=True))
         if not isinstance(frames, Mapping) or sparse.issparse(frames):
@@ -527,7 +527,7 @@ class Modalities:
             If `axis` is neither 0 nor 1.
         """
         if not (is_integer(axis) and axis in (0, 1)):
-            raise ValueError(f"axis={axis!r}; it is 0 for samples, 1 for modalities")
+            raise ValueError(f"axis={axis!r}; give 0 for samples, 1 for modalities")
         return self._take_modalities(indices) if axis else self._take_samples(indices)
 
     def copy(self) -> Modalities:

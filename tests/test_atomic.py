@@ -85,7 +85,7 @@ def test_a_device_is_not_replaced():
     ("name", "number", "remedy"),
     [
         ("no/such/folder/file", errno.ENOENT, "create it first"),
-        ("file/in/a/file", errno.ENOTDIR, "no folder"),
+        ("file/in/a/file", errno.ENOTDIR, "not a folder"),
         ("folder", errno.EISDIR, "path of a file"),
         ("x" * 300, errno.ENAMETOOLONG, "shorter path"),
     ],

@@ -119,7 +119,7 @@ def test_no_estimator_goes_unchecked():
 
 @pytest.mark.parametrize("no_estimator", [PCA, None, "PCA"])
 def test_the_contract_is_one_of_estimators(no_estimator):
-    with pytest.raises(TypeError, match=r"estimator=.* is no estimator"):
+    with pytest.raises(TypeError, match=r"estimator=.* is not an estimator"):
         check_multimodal_estimator(no_estimator)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmfusion._constancy import centered, is_constant
+from mmfusion._scaling import centered, is_constant
 
 DTYPES = (np.float32, np.float64)
 

@@ -21,10 +21,10 @@ from mmfusion._sklearn_compat import (
     container_adapter,
     fit_context,
 )
+from mmfusion._threads import one_blas_thread
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import is_multimodal
 from mmfusion.alignment._alignments import Alignment
-from mmfusion.alignment.dtw._costs import one_blas_thread
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._resampler import resample

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from mmfusion._constancy import centered, is_constant
+from mmfusion._scaling import centered, is_constant
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
+from mmfusion._threads import one_blas_thread
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
@@ -20,7 +21,7 @@ from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
 from mmfusion.alignment.ctw._alternation import CTW, fit_kind_of_ctw
 from mmfusion.alignment.ctw._projections import weigh_by_likelihood
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
-from mmfusion.alignment.dtw._costs import one_blas_thread, unit_rows
+from mmfusion.alignment.dtw._costs import unit_rows
 
 CTW_STEP_PATTERN = "symmetric1"  # of both papers
 # smallest spread of frames whose projections, of about its inverse, are finite

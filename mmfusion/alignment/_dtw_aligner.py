@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion._blocks import as_float_array
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
+from mmfusion._threads import one_blas_thread
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences, mean_cost
@@ -23,7 +24,6 @@ from mmfusion.alignment.dtw._costs import (
     LOCAL_METRICS,
     cost_matrix,
     make_costs,
-    one_blas_thread,
 )
 from mmfusion.alignment.dtw._path import find_path
 from mmfusion.alignment.dtw._soft import soft_dtw_alignment

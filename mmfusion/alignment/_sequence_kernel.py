@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._columns import SEPARATOR, default_names
-from mmfusion._constancy import CONSTANT_SPREAD_ULPS
 from mmfusion._options import by_modality
+from mmfusion._scaling import CONSTANT_SPREAD_ULPS
 from mmfusion._sklearn_compat import (
     INTEGER,
     Interval,

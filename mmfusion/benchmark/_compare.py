@@ -111,10 +111,10 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
         If `out` cannot be written, before the first fit or once the disk is full.
         Finished cells are kept.
     TypeError
-        If a method is no clusterer, or a name no string.
+        If a method is not a clusterer, or a name not a string.
     ValueError
         If there is nothing to compare, a data set has no classes or not one for each
-        sample (measured values are no classes), a metric is unknown, or a name is
+        sample (measured values are not classes), a metric is unknown, or a name is
         that of a column of the tables.
 
     See Also
@@ -191,9 +191,9 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
         or issparse(estimators)
         or not isinstance(estimators, Mapping | Callable)
     ):
-        raise TypeError("estimators is no dict; give {'my method': clusterer, ...}")
+        raise TypeError("estimators is not a dict; give {'my method': clusterer, ...}")
     if not isinstance(datasets, Mapping) or issparse(datasets):
-        raise TypeError("datasets is no dict; give {'my data': (X, y), ...}")
+        raise TypeError("datasets is not a dict; give {'my data': (X, y), ...}")
     sets = [_as_dataset(name, data) for name, data in datasets.items()]
     seeds = np.random.SeedSequence(int(random_state)).generate_state(int(n_repeats))
     cells = list(_make_cells(estimators, sets, seeds.tolist()))

@@ -66,7 +66,7 @@ class Comparison:
     Raises
     ------
     TypeError
-        If the name of a data set, a method or a metric is no string.
+        If the name of a data set, a method or a metric is not a string.
     ValueError
         If the frame lacks a column, or a metric or data set has the name of a column
         of the frame or of a table.
@@ -110,7 +110,7 @@ class Comparison:
             isinstance(section, Mapping) for section in self.setup.values()
         ):
             raise TypeError(
-                "setup is no dict of dicts; give strings by section and title"
+                "setup is not a dict of dicts; give strings by section and title"
             )
 
     def __repr__(self) -> str:
@@ -413,7 +413,9 @@ def _check_metrics(metrics: Sequence[str]) -> None:
         )
     for metric in metrics:
         if not isinstance(metric, str):
-            raise TypeError(f"metrics: {short_repr(metric)} is no name; give a string")
+            raise TypeError(
+                f"metrics: {short_repr(metric)} is not a name; give a string"
+            )
         if metric in FRAME_COLUMNS:
             raise ValueError(
                 f"a metric cannot be called {metric!r}: the frame has a column of this "
@@ -431,8 +433,8 @@ def _check_frame(frame: pd.DataFrame, metrics: Sequence[str]) -> None:
         for name in frame[column].unique():
             if not isinstance(name, str):
                 raise TypeError(
-                    f"{column} {short_repr(name)} is no name; give a string for each "
-                    f"{column}"
+                    f"{column} {short_repr(name)} is not a name; give a string for "
+                    f"each {column}"
                 )
     taken = set(TABLE_COLUMNS) & set(frame["dataset"])
     if taken:

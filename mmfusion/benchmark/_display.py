@@ -155,7 +155,9 @@ class ComparisonDisplay:
             If there is no such kind.
         """
         if not isinstance(kind, str) or kind not in COMPARISON_KINDS:
-            raise ValueError(f"kind={kind!r}; it is one of {list(COMPARISON_KINDS)}")
+            raise ValueError(
+                f"kind={kind!r}; it must be one of {list(COMPARISON_KINDS)}"
+            )
         if ax is not None and not hasattr(ax, "figure"):
             raise TypeError(f"ax is a {type(ax).__name__}; give matplotlib Axes")
         if ax is None:

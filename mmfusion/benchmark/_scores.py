@@ -69,7 +69,7 @@ def resolve_scores(
 def _score_of_name(name: object) -> Score:
     if not isinstance(name, str):
         raise TypeError(
-            f"metrics: {short_repr(name)} is no name; give functions in a dict"
+            f"metrics: {short_repr(name)} is not a name; give functions in a dict"
         )
     plain = name.removesuffix("_score")  # names of scikit-learn's scorers lack it
     if plain == SILHOUETTE_NAME:

@@ -212,12 +212,12 @@ def _checked_outcome(
     peak = outcome["peak_memory_mb"]
     measured = [outcome["fit_seconds"], 0.0 if peak is None else peak]
     if not all(type(m) in (int, float) and 0 <= m < math.inf for m in measured):
-        raise ValueError("its time or memory is no number of at least 0")
+        raise ValueError("its time or memory is not a number of at least 0")
     texts = outcome["warnings"]
     if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
-        raise ValueError("its warnings are no list of strings")
+        raise ValueError("its warnings are not a list of strings")
     if not isinstance(error, str | None):
-        raise ValueError("its error is no string")
+        raise ValueError("its error is not a string")
     return outcome
 
 

@@ -106,7 +106,9 @@ def _check_members(members: list[zipfile.ZipInfo], n_bytes: int) -> None:
         raise ValueError("it has two arrays with the same name")
     for member in members:
         if not member.filename.endswith(MEMBER_SUFFIX):
-            raise ValueError(f"it has a member {member.filename!r}, which is no array")
+            raise ValueError(
+                f"it has a member {member.filename!r}, which is not an array"
+            )
         if member.compress_type not in ZIP_METHODS:
             raise ValueError(f"{member.filename!r} is compressed in another way")
         if member.file_size > MAX_EXPANSION * member.compress_size:
@@ -174,7 +176,7 @@ def check_values(array: np.ndarray) -> None:
         codes = array.reshape(-1).view(code)
         low, high = SURROGATES
         if codes.max() > MAX_CODE_POINT or ((codes >= low) & (codes <= high)).any():
-            raise ValueError("it has text with code points that are no characters")
+            raise ValueError("it has text with code points that are not characters")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

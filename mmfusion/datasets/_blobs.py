@@ -175,7 +175,7 @@ def _floating_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
     except Exception as error:  # raised by the conversion of a foreign object
-        raise TypeError(f"dtype={dtype!r} is no dtype: {error}") from error
+        raise TypeError(f"dtype={dtype!r} is not a dtype: {error}") from error
     if found.kind != "f":
         raise ValueError(f"dtype={dtype!r} is not a floating type")
     return found
@@ -232,7 +232,7 @@ def _as_centers(data: ArrayLike, name: str) -> np.ndarray:
         centers = np.asarray(data, dtype=float)
     except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(
-            f"centers of modality {name!r} are no array of numbers: {error}"
+            f"centers of modality {name!r} are not an array of numbers: {error}"
         ) from error
     if centers.ndim != 2 or 0 in centers.shape:
         raise ValueError(

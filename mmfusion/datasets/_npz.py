@@ -148,7 +148,7 @@ def save_npz(
         arrays["source"] = np.array(source)
     for name, value in (extra or {}).items():
         if not isinstance(name, str):
-            raise TypeError(f"extra: {name!r} is no name; give a dict by str")
+            raise TypeError(f"extra: {name!r} is not a name; give a dict by str")
         if _is_layout_key(name):
             raise ValueError(
                 f"extra: {name!r} is a key of the layout; give the array another name"
@@ -199,8 +199,8 @@ def load_npz(
     OSError
         If the file does not exist or cannot be opened.
     ValueError
-        If the file is no npz file, is damaged or inconsistent, has another layout, or
-        holds pickled objects. The message names the file.
+        If the file is not an npz file, is damaged or inconsistent, has another layout,
+        or holds pickled objects. The message names the file.
 
     See Also
     --------
@@ -515,5 +515,5 @@ def _csr_array(parts: Mapping[str, np.ndarray], v: int) -> Any:
         # scipy would read and write memory outside the arrays
         matrix.check_format(full_check=True)
     except (OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"view_{v} is no valid CSR array: {error}") from error
+        raise ValueError(f"view_{v} is not a valid CSR array: {error}") from error
     return matrix

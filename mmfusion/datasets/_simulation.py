@@ -26,7 +26,7 @@ def check_seed(random_state: RandomStateLike) -> np.random.RandomState:
         return check_random_state(random_state)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"random_state={random_state!r} is no seed; give an integer from 0 to "
+            f"random_state={random_state!r} is not a seed; give an integer from 0 to "
             f"2**32 - 1, a RandomState or None: {error}"
         ) from error
 
@@ -132,7 +132,7 @@ def check_number(value: Any, option: str, high: float = np.inf) -> float:
     except OverflowError:  # integers and fractions may exceed float64
         number = np.inf
     if not 0 <= number <= high or number == np.inf:
-        raise ValueError(f"{option} is {number:g}; it lies in [0, {high}], finite")
+        raise ValueError(f"{option} is {number:g}; it must be finite, in [0, {high}]")
     return number
 
 
@@ -147,7 +147,8 @@ def counts_by_modality(
     for name, v in zip(names, found, strict=True):
         if not v.is_integer() or v < low:
             raise ValueError(
-                f"{option} of modality {name!r} is {v:g}; it is an integer >= {low}"
+                f"{option} of modality {name!r} is {v:g}; it must be an integer "
+                f">= {low}"
             )
     return [int(v) for v in found]
 
@@ -158,7 +159,7 @@ def check_at_least(low: int, **options: object) -> None:
         if not is_integer(value):
             raise TypeError(f"{option}={value!r}; give an integer of at least {low}")
         if value < low:  # type: ignore[operator]
-            raise ValueError(f"{option}={value}; it is at least {low}")
+            raise ValueError(f"{option}={value}; it must be at least {low}")
 
 
 def check_numbers_fit(n_numbers: int, **options: object) -> None:

@@ -174,7 +174,9 @@ class EarlyFusionClusterer(FusionClustererMixin, ClusterMixin, BaseEstimator):
         fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)
         # arrays, whatever the output that sklearn.set_config sets for transformers
         fusion.set_output(transform="default")
-        self.fusion_ = fusion.fit(frame, sample_weight=params.get("sample_weight"))
+        self.fusion_ = fusion._fit_checked(frame, None, params.get("sample_weight"))
+        # fusion_ takes the same X as this estimator
+        self.fusion_._take_layout(self)
         fused = self.fusion_._fuse(frame)
         self.clusterer_ = make_clusterer(
             self.clusterer, self.n_clusters, self.random_state

@@ -203,7 +203,12 @@ class HybridFusionClusterer(LateFusionClusterer):
         rng = check_random_state(self.random_state)
         # fused blocks consist of scaled modalities
         scaling = self.scaling_ | {branch.name: None for branch in self._fused}
-        base, quality = self._cluster_branches(branches, scaling, params, weight, rng)
+        params_by_branch = {
+            name: routed_fit_params(self, params, name) for name in branches.names
+        }
+        base, quality = self._cluster_branches(
+            branches, scaling, params_by_branch, weight, rng
+        )
         self._find_consensus(base, quality, branches.names, rng)
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -37,8 +37,9 @@ from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import resolve_scaling
 from mmfusion.fusion._nested_clusterers import (
+    ClustererRun,
     FusionClustererMixin,
-    fit_labels,
+    fit_run,
     make_clusterers,
     predict_labels,
     routed_fit_params,
@@ -48,49 +49,13 @@ from mmfusion.fusion.combination import _clustering_quality, _consensus
 from mmfusion.fusion.combination._clusterings import (
     BaseClusterings,
     agreement_by_modality,
-    cluster_members,
     join_runs,
     label_counts,
+    most_frequent_n_clusters,
+    weigh_runs,
 )
 from mmfusion.fusion.combination._predictor_weights import normalised_weights
 from mmfusion.modalities import Modalities
-
-
-@dataclass
-class _Run:
-    """A fitted base clusterer and the sorted labels of its clusters."""
-
-    clusterer: BaseEstimator
-    clusters: np.ndarray
-
-    def codes(self, labels: np.ndarray) -> np.ndarray:
-        """Number labels from 0; -1 for noise, and for clusters without weight."""
-        is_cluster = np.isin(labels, self.clusters)
-        codes = np.where(is_cluster, np.searchsorted(self.clusters, labels), -1)
-        # one for every sample and run: the smallest dtype that holds them
-        return codes.astype(np.min_scalar_type(-len(self.clusters) - 1))
-
-    def memberships(self, scaled: NumericBlock, codes: np.ndarray) -> np.ndarray:
-        """Return soft memberships, or labels as rows of 0 and 1 without any."""
-        if len(codes) and hasattr(self.clusterer, "predict_proba"):
-            return self.clusterer.predict_proba(scaled)[:, self.clusters]
-        return (codes[:, None] == np.arange(len(self.clusters))).astype(float)
-
-
-def _fit_run(
-    clusterer: BaseEstimator,
-    title: str,
-    block: NumericBlock,
-    params: dict[str, Any],
-    sample_weight: np.ndarray | None,
-) -> tuple[_Run, np.ndarray]:
-    try:
-        labels = fit_labels(clusterer, block, params)
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{title}: {error}") from error
-    run = _Run(clusterer, cluster_members(labels, sample_weight)[0])
-    return run, run.codes(labels)
 
 
 class LateFusionClusterer(
@@ -298,6 +263,9 @@ class LateFusionClusterer(
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         weight, params = weighted_params(params, frame)
+        params_by_branch = {
+            name: routed_fit_params(self, params, name) for name in frame.names
+        }
         self._refuse_without_distances(frame)
         self.scaling_ = resolve_scaling(
             frame,
@@ -309,7 +277,7 @@ class LateFusionClusterer(
         )
         rng = check_random_state(self.random_state)
         base, quality = self._cluster_branches(
-            frame, self.scaling_, params, weight, rng
+            frame, self.scaling_, params_by_branch, weight, rng
         )
         self._find_consensus(base, quality, frame.names, rng)
         return self
@@ -318,7 +286,7 @@ class LateFusionClusterer(
         self,
         frame: Modalities,
         scaling: dict[str, str | None],
-        params: dict[str, Any],
+        params: dict[str, dict[str, Any]],
         sample_weight: np.ndarray | None,
         rng: np.random.RandomState,
     ) -> tuple[BaseClusterings, np.ndarray]:
@@ -332,27 +300,27 @@ class LateFusionClusterer(
         self._is_soft = self.combine == "soft_vote" and any(
             hasattr(template, "predict_proba") for template in templates
         )
-        self._runs: list[list[_Run]] = []
+        self._runs: list[list[ClustererRun]] = []
         self._scalings: list[Scaling | None] = []
         clusterings, quality = [], np.ones(len(names))
         for v, (name, observed) in enumerate(zip(names, frame.observed.T, strict=True)):
             own = {
-                key: of_samples(value, observed)
-                for key, value in routed_fit_params(self, params, name).items()
+                key: of_samples(value, observed) for key, value in params[name].items()
             }
             block = of_samples(frame.blocks[v], observed)
-            self._scalings.append(
-                None
-                if name in self._layout.as_given
-                else fit_scaling(block, scaling[name], own.get("sample_weight"))
-            )
-            scaled = self._scaled(block, v)
+            scaled, fitted_scaling = block, None
+            if name not in self._layout.as_given:
+                fitted_scaling = fit_scaling(
+                    block, scaling[name], own.get("sample_weight")
+                )
+                scaled = fitted_scaling.apply(block)
+            self._scalings.append(fitted_scaling)
             weight = None if sample_weight is None else sample_weight[observed]
             kind = "modality" if name in self._layout.names else "branch"
             title = f"{kind} {name!r}"
             # threads share the scaled block in memory
             fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(_fit_run)(clusterer, title, scaled, own, weight)
+                delayed(fit_run)(clusterer, title, scaled, own, weight)
                 for clusterer in make_clusterers(
                     templates[v], self.n_clusters, self.n_runs, rng
                 )
@@ -377,21 +345,47 @@ class LateFusionClusterer(
         rng: np.random.RandomState,
     ) -> None:
         """Weigh the clusterings of each branch, and combine them."""
-        self.modality_weights_ = self._weights_of_branches(base, quality, branches)
-        base = self._weighted(base)
-        self.labels_, self._consensus = self._combine(base, rng)
+        n_runs = [len(runs) for runs in self._runs]
+        self.modality_weights_ = self._weights_of_branches(
+            base, quality, branches, n_runs
+        )
+        base = weigh_runs(base, self.modality_weights_, n_runs)
+        if base.clustered().size == 0:
+            raise ValueError(
+                "no base clustering has a cluster: all samples are noise to all; give "
+                "the clusterers other parameters"
+            )
+        n_clusters = self.n_clusters or most_frequent_n_clusters(base)
+        match self.combine:
+            case "hbgf":
+                self.labels_, self._consensus = _consensus.hbgf(base, n_clusters, rng)
+            case "coassociation":
+                self.labels_, self._consensus = _consensus.coassociation(
+                    base, n_clusters, rng, self.n_landmarks
+                )
+            case _:
+                self.labels_, self._consensus = _consensus.vote(base, n_clusters)
         # P(fused cluster | base cluster), by which single branches assign samples
         self._fused_shares = normalize(
             label_counts(base, self.labels_, int(self.labels_.max()) + 1), norm="l1"
         )
-        self.modality_labels_ = self._labels_by_branch(base)
+        by_shares = _consensus.ConsensusMap(self._fused_shares)
+        # weights of 1 or 0: the runs of a branch of weight 0 are used here too
+        hard = replace(base, memberships=[])
+        self.modality_labels_ = np.column_stack(
+            [
+                by_shares.assign(replace(hard, weights=np.repeat(alone, n_runs)))
+                for alone in np.eye(len(n_runs))
+            ]
+        )
         self.agreement_ = agreement_by_modality(
             self.labels_, self.modality_labels_, base.sample_weight
         )
 
     def _refuse_without_distances(self, frame: Modalities) -> None:
         """Raise an error if a quality needs distances that a modality does not have."""
-        if not self._weighs_by(_clustering_quality.DISTANCE_QUALITIES):
+        is_quality = isinstance(self.weights, str)
+        if not is_quality or self.weights not in _clustering_quality.DISTANCE_QUALITIES:
             return
         for v, (name, observed) in enumerate(
             zip(frame.names, frame.observed.T, strict=True)
@@ -404,16 +398,9 @@ class LateFusionClusterer(
                     "impute it before, by PerModality, or give weights='agreement'"
                 )
 
-    def _weighs_by(self, qualities: Sequence[str]) -> bool:
-        return isinstance(self.weights, str) and self.weights in qualities
-
-    def _scaled(self, block: NumericBlock, v: int) -> NumericBlock:
-        scaling = self._scalings[v]
-        return block if scaling is None else scaling.apply(block)
-
     def _base_clusterings(
         self,
-        runs: Sequence[_Run],
+        runs: Sequence[ClustererRun],
         scaled: NumericBlock,
         labels: np.ndarray,
         observed: np.ndarray,
@@ -457,7 +444,11 @@ class LateFusionClusterer(
         return 1.0
 
     def _weights_of_branches(
-        self, base: BaseClusterings, quality: np.ndarray, branches: Sequence[str]
+        self,
+        base: BaseClusterings,
+        quality: np.ndarray,
+        branches: Sequence[str],
+        n_runs: Sequence[int],
     ) -> np.ndarray:
         """Return the weight of each branch, with mean 1."""
         if not isinstance(self.weights, str):
@@ -465,52 +456,10 @@ class LateFusionClusterer(
             return given / given.mean()
         if self.weights == "agreement":
             quality = _clustering_quality.agreement_with_others(
-                base, self._branch_of_run()
+                base, np.repeat(np.arange(len(branches)), n_runs)
             )
         # above 0, or samples that have only that modality would have no cluster
         return normalised_weights(quality)
-
-    def _branch_of_run(self) -> np.ndarray:
-        return np.repeat(np.arange(len(self._runs)), [len(runs) for runs in self._runs])
-
-    def _weighted(self, base: BaseClusterings) -> BaseClusterings:
-        """Divide the weight of a branch among its runs."""
-        shares = self.modality_weights_ / [len(runs) for runs in self._runs]
-        return replace(base, weights=shares[self._branch_of_run()])
-
-    def _combine(
-        self, base: BaseClusterings, rng: np.random.RandomState
-    ) -> tuple[np.ndarray, _consensus.ConsensusMap]:
-        if base.clustered().size == 0:
-            raise ValueError(
-                "no base clustering has a cluster: all samples are noise to all; give "
-                "the clusterers other parameters"
-            )
-        n_clusters = self.n_clusters
-        if n_clusters is None:
-            found = base.n_clusters[(base.weights > 0) & (base.n_clusters > 0)]
-            numbers, counts = np.unique(found, return_counts=True)
-            # among equally frequent numbers the smallest
-            n_clusters = int(numbers[counts.argmax()])
-        match self.combine:
-            case "hbgf":
-                return _consensus.hbgf(base, n_clusters, rng)
-            case "coassociation":
-                return _consensus.coassociation(base, n_clusters, rng, self.n_landmarks)
-        return _consensus.vote(base, n_clusters)
-
-    def _labels_by_branch(self, base: BaseClusterings) -> np.ndarray:
-        """Assign samples to the fused clusters by the runs of each branch alone."""
-        by_shares = _consensus.ConsensusMap(self._fused_shares)
-        branch = self._branch_of_run()
-        # a weight of 1 or 0: the runs of a branch of weight 0 are used here too
-        hard = replace(base, memberships=[])
-        return np.column_stack(
-            [
-                by_shares.assign(replace(hard, weights=np.where(branch == b, 1.0, 0.0)))
-                for b in range(len(self._runs))
-            ]
-        )
 
     def _assign(self, frame: Modalities) -> np.ndarray:
         refuse_empty_samples(frame)
@@ -524,9 +473,14 @@ class LateFusionClusterer(
             # clusterers refuse to predict for no samples
             labels, scaled = np.empty((0, len(runs)), dtype=int), np.empty((0, 0))
             if observed.any():
-                scaled = self._scaled(of_samples(frame.blocks[v], observed), v)
+                scaled = of_samples(frame.blocks[v], observed)
+                scaling = self._scalings[v]
+                if scaling is not None:
+                    scaled = scaling.apply(scaled)
                 labels = np.column_stack(
                     [run.codes(predict_labels(run.clusterer, scaled)) for run in runs]
                 )
             clusterings.append(self._base_clusterings(runs, scaled, labels, observed))
-        return self._consensus.assign(self._weighted(join_runs(clusterings)))
+        n_runs = [len(runs) for runs in self._runs]
+        weighted = weigh_runs(join_runs(clusterings), self.modality_weights_, n_runs)
+        return self._consensus.assign(weighted)

@@ -88,8 +88,9 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
     _make_default_final_estimator: Callable[[], BaseEstimator]
     # predictions of a branch that add nothing to the others as features of a stack
     _n_redundant_outputs = 0
-    # only branches of several modalities are augmented by copies without some of them
-    modality_dropout: float = 0.0
+    # parameters of hybrid fusion, whose branches may have several modalities
+    missing: str
+    modality_dropout: float
 
     # Hooks
 

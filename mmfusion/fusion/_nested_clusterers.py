@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -117,6 +118,27 @@ def _name_of_n_clusters(clusterer: BaseEstimator) -> str | None:
     return next((p for p in names if p in params), None)
 
 
+@dataclass
+class ClustererRun:
+    """A fitted base clusterer and the sorted labels of its clusters."""
+
+    clusterer: BaseEstimator
+    clusters: np.ndarray
+
+    def codes(self, labels: np.ndarray) -> np.ndarray:
+        """Number labels from 0; -1 for noise, and for clusters without weight."""
+        is_cluster = np.isin(labels, self.clusters)
+        codes = np.where(is_cluster, np.searchsorted(self.clusters, labels), -1)
+        # one for every sample and run: the smallest dtype that holds them
+        return codes.astype(np.min_scalar_type(-len(self.clusters) - 1))
+
+    def memberships(self, scaled: NumericBlock, codes: np.ndarray) -> np.ndarray:
+        """Return soft memberships, or labels as rows of 0 and 1 without any."""
+        if len(codes) and hasattr(self.clusterer, "predict_proba"):
+            return self.clusterer.predict_proba(scaled)[:, self.clusters]
+        return (codes[:, None] == np.arange(len(self.clusters))).astype(float)
+
+
 def fit_labels(
     clusterer: BaseEstimator, block: NumericBlock, params: Mapping[str, Any]
 ) -> np.ndarray:
@@ -151,6 +173,47 @@ def fit_labels(
     if too_few and hasattr(clusterer, "predict"):
         return predict_labels(clusterer, block)
     return labels
+
+
+def fit_run(
+    clusterer: BaseEstimator,
+    title: str,
+    block: NumericBlock,
+    params: Mapping[str, Any],
+    sample_weight: np.ndarray | None,
+) -> tuple[ClustererRun, np.ndarray]:
+    """Fit a base clusterer, and number its clusters.
+
+    Parameters
+    ----------
+    clusterer : clusterer
+        Unfitted clusterer, which is fitted.
+    title : str
+        Its modality or branch, for errors.
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        Samples to cluster.
+    params : dict
+        Metadata for its `fit`.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights of the samples; those of weight 0 make no cluster.
+
+    Returns
+    -------
+    run : ClustererRun
+        The fitted clusterer and its clusters.
+    codes : ndarray of int of shape (n_samples,)
+        Number of each sample's cluster; -1 for none.
+    """
+    try:
+        labels = fit_labels(clusterer, block, params)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{title}: {error}") from error
+    is_member = labels >= 0
+    if sample_weight is not None:
+        is_member &= sample_weight > 0
+    run = ClustererRun(clusterer, np.unique(labels[is_member]))
+    return run, run.codes(labels)
 
 
 def predict_labels(clusterer: BaseEstimator, block: NumericBlock) -> np.ndarray:

@@ -27,8 +27,6 @@ class NestedEstimatorsMixin(ModalityMixin):
     _estimator_methods: Sequence[str] = ("fit", "predict")
     _kind: str | None  # that estimators must be of: 'classifier' or 'regressor'
     _make_default_estimator: Callable[[], BaseEstimator]
-    # by default a branch is restricted to the samples that have its modalities
-    missing: str = "skip"
 
     def _check_parameters(self) -> None:
         """Raise an error for nested estimators that cannot be used.
@@ -102,7 +100,8 @@ class NestedEstimatorsMixin(ModalityMixin):
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(
             sparse=self._takes_sparse(),
-            missing=self.missing != "raise",
+            # without the parameter, branches are restricted to observed samples
+            missing=getattr(self, "missing", "skip") != "raise",
             same_dtype=True,
             takes_nan=self._takes_nan,
             takes_text=self._takes_text,

@@ -44,7 +44,7 @@ def validate_labels(labels: ArrayLike | None, name: str) -> np.ndarray:
         if isinstance(labels, list | tuple) and values.dtype.kind in "US":
             values = np.array(labels, dtype=object)  # else NaN becomes the text 'nan'
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{name} is no array of labels: {error}") from error
+        raise ValueError(f"{name} is not an array of labels: {error}") from error
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:

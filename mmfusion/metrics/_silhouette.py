@@ -93,7 +93,7 @@ def modality_silhouette_score(
     if scaling is not None and (
         not isinstance(scaling, str) or scaling not in SCALINGS
     ):
-        raise ValueError(f"scaling {scaling!r} is none of {SCALINGS} and not None")
+        raise ValueError(f"scaling {scaling!r} is neither one of {SCALINGS} nor None")
     if sample_size is not None and (not is_integer(sample_size) or sample_size < 1):
         raise ValueError(
             f"sample_size is {sample_size!r}; give a number of samples, at least 1, or "

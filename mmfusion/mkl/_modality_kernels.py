@@ -539,8 +539,8 @@ def _kernels_of_modality(
         is_name = isinstance(own, str) and own in KERNEL_NAMES
         if not callable(own) and not is_name:
             raise ValueError(
-                f"modality {name!r}: kernel {own!r} is none of {KERNEL_NAMES} and "
-                "no callable"
+                f"modality {name!r}: kernel {own!r} is neither one of {KERNEL_NAMES} "
+                "nor callable"
             )
     if "precomputed" in kernels and len(kernels) > 1:
         raise ValueError(

@@ -79,6 +79,8 @@ class Selection(Callback):
         Seed of the order of samples in evaluations.
     """
 
+    never_stops = True
+
     def __init__(self, data: Batches, criterion: str, every: int, seed: int) -> None:
         self.data, self.criterion, self.every, self.seed = data, criterion, every, seed
 
@@ -117,6 +119,8 @@ class Save(Callback):
     generator : torch.Generator
         Generator of the order of samples; its state is part of the checkpoint.
     """
+
+    never_stops = True
 
     def __init__(
         self,

@@ -257,7 +257,8 @@ class DeepEstimator(
         Returns
         -------
         self
-            The estimator; its fitted attributes are those of these samples.
+            The estimator, with predictions of these samples. `loss_` and `init_scores_`
+            remain those of `fit`, if there was one.
         """
         settings = self._settings()
         settings.make_checkpoint_folder()

@@ -323,10 +323,15 @@ class DeepNet(NeuralNet):
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Call the callbacks; to stop, those of skorch raise what Ctrl-C raises."""
-        try:
-            super().notify(method_name, **kwargs)
-        except KeyboardInterrupt as stop:
-            raise _StoppedByCallback from stop
+        getattr(self, method_name)(self, **kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt as stop:
+                # own callbacks evaluate and write for long, and never stop a training
+                if getattr(callback, "never_stops", False):
+                    raise
+                raise _StoppedByCallback from stop
 
     def fit_loop(
         self, X: Any, y: Any = None, epochs: int | None = None, **params: Any
@@ -465,7 +470,7 @@ class DeepNet(NeuralNet):
             raise ValueError(
                 f"the phase {self.phase_name_!r} has nothing to minimise, since the "
                 "weights of all its terms are 0: set one of them, or leave the phase "
-                "out by max_epochs=0"
+                "out by trainer__max_epochs=0"
             )
         loss = weighted_sum(terms, weights, torch.zeros(()))
         optimizer = self.part_optimizers_[part] if part else self.optimizer_

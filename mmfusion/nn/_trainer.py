@@ -284,8 +284,8 @@ class TrainingSettings:
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"checkpoint_dir={str(folder)!r} is no folder, and cannot be made one: "
-                f"{error}"
+                f"checkpoint_dir={str(folder)!r} is not a folder, and cannot be "
+                f"created: {error}"
             ) from error
         if not os.access(folder, os.W_OK | os.X_OK):
             raise ValueError(f"checkpoint_dir={str(folder)!r} is not writable")
@@ -340,7 +340,7 @@ def resolve_settings(
     values["betas"] = check_betas(values["betas"])
     if values["selection"] not in criteria:
         raise ValueError(
-            f"selection={values['selection']!r} is none of {sorted(criteria)}"
+            f"selection={values['selection']!r} is not one of {sorted(criteria)}"
         )
     size = values["batch_size"]
     values["batch_size"] = auto_batch_size if size == "auto" else int(size)

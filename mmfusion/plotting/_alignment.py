@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from mmfusion._constancy import centered, is_constant
 from mmfusion._extras import import_extra
+from mmfusion._scaling import centered, is_constant
 from mmfusion._sequences import as_sequence
 from mmfusion._text import drawable
 from mmfusion.alignment import dtw_path

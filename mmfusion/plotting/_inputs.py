@@ -96,7 +96,7 @@ def as_real_array(values: BlockLike, name: str) -> np.ndarray:
     Raises
     ------
     TypeError
-        If it is no array.
+        If it is not an array.
     ValueError
         If it holds other values.
     """
@@ -124,7 +124,7 @@ def as_names(values: Iterable[str] | ArrayLike, name: str) -> list[str]:
     Raises
     ------
     TypeError
-        If it is no list.
+        If it is not a list.
     """
     listed: Any = values
     is_array = hasattr(listed, "tolist") and not isinstance(listed, type)
@@ -191,7 +191,7 @@ def check_mapping(value: object, name: str, content: str) -> None:
     Raises
     ------
     TypeError
-        If it is no dict.
+        If it is not a dict.
     """
     # a sparse DOK array is a dict too
     if not isinstance(value, Mapping) or sparse.issparse(value):

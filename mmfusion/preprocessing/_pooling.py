@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmfusion._blocks import as_elements
-from mmfusion._constancy import centered
+from mmfusion._scaling import centered
 from mmfusion._sklearn_compat import INTEGER
 from mmfusion._typing import ColumnSpecLike
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer

@@ -314,7 +314,8 @@ def _conditions(
     for kind in kinds:
         if not callable(kind) and not (isinstance(kind, str) and kind in DEGRADATIONS):
             raise ValueError(
-                f"degradation={kind!r}; it is one of {list(DEGRADATIONS)} or a function"
+                f"degradation={kind!r}; it must be one of {list(DEGRADATIONS)} or a "
+                "function"
             )
         degrade = kind if callable(kind) else DEGRADATIONS[kind]
         name = (
@@ -355,13 +356,14 @@ def _modality_groups(
             return {"all": tuple(names)}
         if modalities != "each":
             raise ValueError(
-                f"modalities={modalities!r}; it is 'each', 'all' or a list of names"
+                f"modalities={modalities!r}; it must be 'each', 'all' or a list of "
+                "names"
             )
         modalities = names
     if not all(isinstance(g, str | list | tuple) for g in modalities):
         raise TypeError(
-            f"modalities={modalities!r}; it is 'each', 'all', or a list of names and "
-            "of lists of names"
+            f"modalities={modalities!r}; it must be 'each', 'all', or a list of names "
+            "and of lists of names"
         )
     groups = [(g,) if isinstance(g, str) else tuple(g) for g in modalities]
     if not all(isinstance(name, str) for group in groups for name in group):

@@ -50,7 +50,7 @@ class DegradationResults:
     def __init__(self, results: Sequence[Mapping[str, Any]]) -> None:
         is_list = isinstance(results, Sequence) and not isinstance(results, str | bytes)
         if not is_list or not all(isinstance(row, Mapping) for row in results):
-            raise TypeError("results is no list of dicts, one for each score")
+            raise TypeError("results is not a list of dicts, one for each score")
         self.results = list(results)
 
     def __repr__(self) -> str:

@@ -33,7 +33,7 @@ def check_multimodal_estimator(estimator: BaseEstimator) -> None:
     AssertionError
         If the estimator breaks the contract.
     TypeError
-        If it is no estimator.
+        If it is not an estimator.
 
     See Also
     --------
@@ -47,7 +47,7 @@ def check_multimodal_estimator(estimator: BaseEstimator) -> None:
     """
     if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
         raise TypeError(
-            f"estimator={estimator!r:.60} is no estimator; give an instance of one"
+            f"estimator={estimator!r:.60} is not an estimator; give an instance of one"
         )
     for check in multimodal_checks():
         check(estimator)

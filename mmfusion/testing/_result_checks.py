@@ -171,7 +171,7 @@ def check_global_seed(estimator: BaseEstimator) -> None:
 
 def check_numpy_scalars(estimator: BaseEstimator) -> None:
     """Check that parameters may be scalars of NumPy."""
-    # as searches over arrays set them; a bool of NumPy is no bool of Python
+    # as searches over arrays set them; a bool of NumPy is not a bool of Python
     kinds = {int: np.int64, float: np.float64, bool: np.bool_}
     X, y = make_contract_data()
     prepared = clone_for_contract(estimator)

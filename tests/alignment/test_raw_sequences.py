@@ -117,7 +117,7 @@ REFUSED = {
     "no features": (np.empty((3, 0)), "has 0 features"),
     "empty list": ([], "has 0 frames"),
     "three dimensions": (X[None], r"shape \(1, 3, 2\).*reshape"),
-    "ragged": ([[1.0, 2.0], [3.0]], "is a list, which is no array"),
+    "ragged": ([[1.0, 2.0], [3.0]], "is a list, which is not an array"),
     "modalities": (Modalities({"a": X}), "is a Modalities|Modalities"),
 }
 

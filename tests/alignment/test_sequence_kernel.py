@@ -294,7 +294,7 @@ def test_a_search_over_kernels_runs_on_real_sequences(shared_data, data):
 def test_bad_input_is_refused():
     X = two_modalities(4)
     mixed = Modalities({"audio": list(X["audio"]), "survey": np.eye(4)})
-    with pytest.raises(ValueError, match=r"\['survey'\] are tables beside others"):
+    with pytest.raises(ValueError, match=r"\['survey'\] are tables, while others"):
         DTWKernel().fit(mixed)
     with pytest.raises(ValueError, match="modality 'audio' of X is a table"):
         DTWKernel().fit(X).transform({"audio": np.eye(4, 2), "video": np.eye(4, 6)})

@@ -297,8 +297,8 @@ def test_every_registered_method_clusters_separated_blobs():
     data = make_multimodal_blobs(60, random_state=0)
     frame = run(methods(), data)
     assert frame["error"].tolist() == [""] * len(methods())
-    # 60 samples are one batch an epoch, too few steps for networks without pretraining:
-    # tests/clustering/test_simvc.py has their recovery of clusters
+    # without pretraining, the lowest loss may be that of a poor optimum, by the seed:
+    # tests/clustering/test_simvc.py has the recovery of clusters by these networks
     enough = ~frame["method"].isin(["simvc", "comvc"])
     assert (frame.loc[enough, "adjusted_rand"] > 0.9).all()
 
@@ -346,10 +346,10 @@ def test_classes_may_have_any_labels(halves, labels):
         ({"estimators": {}}, ValueError, "no methods"),
         ({"estimators": {"a": BaseEstimator()}}, TypeError, "'a'.*fit_predict"),
         ({"estimators": {"a": Double}}, TypeError, r"class Double; .* Double\(\)"),
-        ({"estimators": Double}, TypeError, "estimators is no dict"),
+        ({"estimators": Double}, TypeError, "estimators is not a dict"),
         ({"estimators": len}, TypeError, "estimators returned a int for .*'halves'"),
-        ({"estimators": [Double()]}, TypeError, "estimators is no dict"),
-        ({"datasets": None}, TypeError, "datasets is no dict"),
+        ({"estimators": [Double()]}, TypeError, "estimators is not a dict"),
+        ({"datasets": None}, TypeError, "datasets is not a dict"),
         ({"metrics": None}, TypeError, "metrics is a NoneType"),
         ({"metrics": adjusted_rand_score}, TypeError, "metrics is a function"),
         ({"metrics": [adjusted_rand_score]}, TypeError, "give functions in a dict"),

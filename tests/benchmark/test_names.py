@@ -215,7 +215,9 @@ def test_data_sets_called_like_a_column_are_refused_before_the_run(
 @pytest.mark.parametrize("name", [1, None, ("a", "b"), np.float64(1.5), b"a"])
 def test_what_is_no_text_names_nothing(what, name, halves, tmp_path):
     log = str(tmp_path / "log.txt")
-    with pytest.raises(TypeError, match=rf"^{what}s?:? .* is no name; give a string"):
+    with pytest.raises(
+        TypeError, match=rf"^{what}s?:? .* is not a name; give a string"
+    ):
         run_with(halves, log, **{what: name})
     assert count(log) == 0
 
@@ -239,7 +241,12 @@ def test_other_names_are_free(name, halves, tmp_path):
         (pd.DataFrame(columns=FRAME_COLUMNS), [], ValueError, r"metrics=\[\]"),
         (pd.DataFrame(columns=FRAME_COLUMNS), "score", ValueError, "metrics='score'"),
         (pd.DataFrame(columns=FRAME_COLUMNS), None, ValueError, "metrics=None"),
-        (pd.DataFrame(columns=FRAME_COLUMNS), [3], TypeError, "metrics: 3 is no name"),
+        (
+            pd.DataFrame(columns=FRAME_COLUMNS),
+            [3],
+            TypeError,
+            "metrics: 3 is not a name",
+        ),
         (pd.DataFrame(columns=FRAME_COLUMNS), ["seed"], ValueError, "called 'seed'"),
     ],
 )

@@ -190,7 +190,9 @@ def test_modules_without_a_rate_of_their_own_are_refused(name):
 
 
 def test_a_criterion_that_the_method_lacks_is_refused():
-    with pytest.raises(ValueError, match=r"selection='x' is none of \['clust.*total"):
+    with pytest.raises(
+        ValueError, match=r"selection='x' is not one of \['clust.*total"
+    ):
         small(selection="x").fit(X)
 
 

@@ -232,7 +232,9 @@ def test_stated_sizes_are_checked_before_memory_is_allocated(tmp_path, member):
 
 def test_members_that_are_no_arrays_are_refused(tmp_path):
     path = zipped(tmp_path / "file.npz", b"text", name="README")
-    with pytest.raises(ValueError, match=r"file\.npz .*'README', which is no array"):
+    with pytest.raises(
+        ValueError, match=r"file\.npz .*'README', which is not an array"
+    ):
         load_npz(path)
     zipped(path, npy((1, 1), data=bytes(8)), compression=zipfile.ZIP_LZMA)
     with pytest.raises(ValueError, match=r"file\.npz .*compressed in another way"):

@@ -358,7 +358,7 @@ def test_a_missing_file_is_reported(tmp_path):
         ([EYE], dict(y=["a", "b"], target_names=["a", "b"]), ValueError, "'a' to 'b'"),
         ([EYE], dict(extra={"view_0": EYE}), ValueError, "key of the layout"),
         ([EYE], dict(extra={"frames_7": EYE}), ValueError, "key of the layout"),
-        ([EYE], dict(extra={3: EYE}), TypeError, "extra: 3 is no name"),
+        ([EYE], dict(extra={3: EYE}), TypeError, "extra: 3 is not a name"),
         ([EYE], dict(extra={"": EYE}), ValueError, "cannot be called ''"),
         ([EYE], dict(extra={"a\0b": EYE}), ValueError, "without NUL"),
         ([EYE], dict(extra={"\ud800": EYE}), ValueError, "cannot be called"),

@@ -149,7 +149,7 @@ def test_scaling_leaves_the_block_alone(block, scaling):
 
 
 def test_a_scaling_of_unknown_name_is_refused(block):
-    with pytest.raises(ValueError, match="'blok' is none of"):
+    with pytest.raises(ValueError, match="'blok' is neither one of"):
         fit_scaling(block, "blok")
 
 

@@ -148,7 +148,7 @@ def test_data_that_cannot_be_scored_are_refused(data):
     holes[3, 1] = np.nan
     with pytest.raises(ValueError, match="modality 'audio' contains NaN"):
         modality_silhouette_score({"audio": holes}, y)
-    with pytest.raises(ValueError, match="'blok' is none of"):
+    with pytest.raises(ValueError, match="'blok' is neither one of"):
         modality_silhouette_score(X, y, scaling="blok")
 
 
@@ -198,7 +198,7 @@ def test_a_constant_modality_separates_nothing(scaling, value):
         ({"sample_size": 0.5}, "sample_size is 0.5"),
         ({"sample_size": True}, "sample_size is True"),
         ({"sample_size": 0}, "sample_size is 0"),
-        ({"scaling": {"audio": "block"}}, "scaling .* is none of"),
+        ({"scaling": {"audio": "block"}}, "scaling .* is neither one of"),
     ],
 )
 def test_invalid_options_are_refused(data, options, words):

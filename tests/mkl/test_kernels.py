@@ -156,7 +156,7 @@ def test_invalid_kernels_are_refused_by_name():
         ModalityKernels("precomputed").fit({"sound": asymmetric, "video": K})
     with pytest.warns(UserWarning, match=r"'sound'.*semi-definite.*eigenvalue is -2"):
         ModalityKernels("precomputed").fit({"sound": K - 2 * np.eye(40), "video": K})
-    with pytest.raises(ValueError, match=r"'audio'.*'rfb' is none of"):
+    with pytest.raises(ValueError, match=r"'audio'.*'rfb' is neither one of"):
         ModalityKernels({"audio": "rfb"}).fit(X)
     with pytest.raises(ValueError, match="kernel names"):
         ModalityKernels({"smell": "rbf"}).fit(X)

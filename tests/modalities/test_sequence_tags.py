@@ -96,7 +96,7 @@ def test_required_sequences_may_be_the_rows_of_tables():
     assert frame.observed.ravel().tolist() == [True, False, True]
     assert_same(frame["curve"], [table[0][:, None], None, table[2][:, None]])
     assert validator.n_features_in_ == 4
-    with pytest.raises(ValueError, match=r"\['survey'\] are tables beside others"):
+    with pytest.raises(ValueError, match=r"\['survey'\] are tables, while others"):
         validator.validate({"audio": AUDIO, "survey": SURVEY})
 
 

@@ -356,9 +356,9 @@ def test_threads_compute_the_same(blobs):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"degradation": "rain"}, "degradation='rain'; it is one of"),
+        ({"degradation": "rain"}, "degradation='rain'; it must be one of"),
         ({"at": "fit"}, "'at' parameter of degradation_curve"),
-        ({"modalities": "one"}, "modalities='one'; it is 'each', 'all' or a list"),
+        ({"modalities": "one"}, "modalities='one'; it must be 'each', 'all' or a list"),
         ({"modalities": ["smell"]}, r"no modalities \['smell'\]; there are"),
         ({"levels": {"noise": [1]}}, "levels has none for 'missing'"),
         ({"levels": [2]}, "'share' parameter of drop_modalities"),

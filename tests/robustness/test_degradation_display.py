@@ -122,7 +122,7 @@ def test_invalid_results_are_refused(wrong):
 
 def test_results_and_metrics_of_other_types_are_refused(results):
     for wrong in (None, "results", [1], np.eye(3)):
-        with pytest.raises(TypeError, match="results is no list of dicts"):
+        with pytest.raises(TypeError, match="results is not a list of dicts"):
             DegradationResults(wrong)
     with pytest.raises(TypeError, match="metric is a ndarray"):
         results.summary(np.array(["accuracy", "neg_log_loss"]))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfusion._constancy import is_constant
+from mmfusion._scaling import is_constant
 
 # variance relative to the largest: below, features depend on each other linearly
 DEPENDENT_VARIANCE = 1e-10

@@ -181,7 +181,7 @@ def _weighted_sequences(
         )
     if not ((shares >= 0).all() and 0 < shares.max() < np.inf):
         raise ValueError(
-            f"weights are {shares}; they are finite, at least 0, and not all 0"
+            f"weights are {shares}; they must be finite, at least 0, and not all 0"
         )
     positive = np.flatnonzero(shares)
     shares = shares[positive] / shares.max()  # so that their sum does not overflow

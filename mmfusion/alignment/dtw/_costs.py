@@ -7,18 +7,15 @@ tile by tile, in compiled code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from functools import cache
 from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  # numba calls BLAS through it
 from numpy.typing import ArrayLike, DTypeLike
-from threadpoolctl import ThreadpoolController
 
 from mmfusion._blocks import as_float_array
-from mmfusion._constancy import centered, is_constant
 from mmfusion._memory import check_fits
+from mmfusion._scaling import centered, is_constant
 from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._compilation import jit
@@ -100,7 +97,7 @@ def make_costs(
     Raises
     ------
     TypeError
-        If sequences or costs are no real numbers.
+        If sequences or costs are not real numbers.
     ValueError
         If the sequences have different features, or a cost is negative or NaN.
     """
@@ -208,8 +205,8 @@ def _as_given_costs(costs: np.ndarray, name: str) -> Costs:
     if not (costs >= 0).all():
         i, j = np.argwhere(~(costs >= 0))[0]
         raise ValueError(
-            f"{name}: the cost of frames {i} and {j} is {costs[i, j]}; costs are at "
-            "least 0, and infinite where no path may go"
+            f"{name}: the cost of frames {i} and {j} is {costs[i, j]}; costs must be "
+            "at least 0, and infinite where no path may go"
         )
     n, m = costs.shape
     return Costs(GIVEN, False, n, m, np.ascontiguousarray(costs), costs[:0])
@@ -328,22 +325,6 @@ def unit_rows(
         is_zero = is_constant(spread, largest, source_dtype)
     norms = np.sqrt(_square_norms(x))
     return np.ascontiguousarray(np.where(is_zero, 0, x / np.where(is_zero, 1, norms)))
-
-
-@cache
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries: once is enough
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Limit BLAS to one thread, for the many small products of the kernels.
-
-    Returns
-    -------
-    context manager
-        The context in which BLAS has one thread.
-    """
-    return _threadpools().limit(limits=1, user_api="blas")
 
 
 def cost_matrix(costs: Costs) -> np.ndarray:

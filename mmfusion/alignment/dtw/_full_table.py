@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from mmfusion._memory import check_fits
+from mmfusion._threads import one_blas_thread
 from mmfusion.alignment.dtw._compilation import jit_ieee
 from mmfusion.alignment.dtw._constraints import Constraints
 from mmfusion.alignment.dtw._costs import (
     GIVEN,
     Costs,
     cost_matrix,
-    one_blas_thread,
 )
 from mmfusion.alignment.dtw._step_patterns import StepPattern, path_divisor
 from mmfusion.alignment.dtw._windows import Window, mask_outside

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from scipy.spatial.distance import cdist, pdist
 
 from mmfusion._memory import check_fits
-from mmfusion.alignment.dtw._costs import one_blas_thread
+from mmfusion._threads import one_blas_thread
 from mmfusion.alignment.dtw._soft import soft_dtw
 
 KERNEL_BYTES_PER_PAIR = 56  # of numbers in lists, and of the matrices made of them

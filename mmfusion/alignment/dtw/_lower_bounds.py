@@ -191,7 +191,7 @@ def lb_keogh(
         If a parameter has another type.
     ValueError
         If a sequence is empty or has NaN, the sequences have different features, there
-        is no bound for the metric, no path fits into the radius, or the bound
+        does not bound the metric, no path fits into the radius, or the bound
         overflows.
 
     See Also

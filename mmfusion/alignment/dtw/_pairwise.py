@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection
+from mmfusion._threads import one_blas_thread
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import (
@@ -18,7 +19,6 @@ from mmfusion.alignment.dtw._costs import (
     are_moderate,
     check_metric,
     make_costs,
-    one_blas_thread,
 )
 from mmfusion.alignment.dtw._panels import (
     frame_offsets,

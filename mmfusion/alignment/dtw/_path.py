@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,18 +27,7 @@ from mmfusion.alignment.dtw._windows import (
 
 COARSEST_FRAMES = 64  # of the shortened sequences from which 'multiscale' starts
 
-
-class PathSearch(Protocol):
-    """A search for the best path: `path_by_row_blocks` or `path_by_table`."""
-
-    def __call__(
-        self,
-        costs: Costs,
-        window: Window,
-        constraints: Constraints,
-        *,
-        wants_path: bool,
-    ) -> PathAndCost: ...
+PathSearch = Callable[..., PathAndCost]  # path_by_row_blocks or path_by_table
 
 
 @dataclass(frozen=True)
@@ -266,9 +256,8 @@ def find_path(
     """
     costs = make_costs(x, y, metric)
     n, m = costs.n, costs.m
-    search: PathSearch = path_by_row_blocks
-    if constraints.needs_table(n, m):
-        search = path_by_table
+    needs_table = constraints.needs_table(n, m)
+    search: PathSearch = path_by_table if needs_table else path_by_row_blocks
     if constraints.window == "multiscale":
         window = _multiscale_window(x, y, metric, constraints)
     else:

@@ -73,7 +73,7 @@ class StepPattern:
     Raises
     ------
     TypeError
-        If a move is no list of steps of three numbers each, or the name is no str.
+        If a move is not a list of steps of three numbers each, or the name not a str.
     ValueError
         If there is no move, or too many, a move has no step, a step leads back or
         nowhere or over more than 2,147,483,647 frames, a weight is negative, NaN or

@@ -74,7 +74,7 @@ def _mean_silhouette(
     members = (codes[:, None] == np.arange(len(clusters))) * weight[:, None]
     sizes, sums = members.sum(axis=0), distances @ members
     rows = np.arange(len(labels))
-    # a sample is no neighbor of itself, but its further copies are
+    # a sample is not a neighbor of itself, but its further copies are
     others = sizes[codes] - np.minimum(weight, 1)
     is_alone = others <= 1e-9 * sizes[codes]
     within = sums[rows, codes] / np.where(is_alone, 1, others)

@@ -221,6 +221,35 @@ def join_runs(clusterings: Sequence[BaseClusterings]) -> BaseClusterings:
     )
 
 
+def weigh_runs(
+    base: BaseClusterings, weights: np.ndarray, n_runs: Sequence[int]
+) -> BaseClusterings:
+    """Divide the weight of each branch among its runs.
+
+    Parameters
+    ----------
+    base : BaseClusterings
+        Runs of all branches, branch after branch.
+    weights : ndarray of shape (n_branches,)
+        Weights of the branches.
+    n_runs : list of int
+        Number of runs of each branch.
+
+    Returns
+    -------
+    BaseClusterings
+        The runs with their weights.
+    """
+    return replace(base, weights=np.repeat(weights / n_runs, n_runs))
+
+
+def most_frequent_n_clusters(base: BaseClusterings) -> int:
+    """Return the most frequent number of clusters, the smallest of equally frequent."""
+    found = base.n_clusters[(base.weights > 0) & (base.n_clusters > 0)]
+    numbers, counts = np.unique(found, return_counts=True)
+    return int(numbers[counts.argmax()])
+
+
 def contingencies(base: BaseClusterings) -> np.ndarray:
     """Count the samples that each pair of base clusters shares.
 

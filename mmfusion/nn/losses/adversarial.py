@@ -10,7 +10,7 @@ from torch.nn import functional as F
 def adversarial_cross_entropy(
     logits: Tensor, real: bool, observed: Tensor | None = None
 ) -> Tensor:
-    """Compute ``-sum_v mean_q log D_v(h_q)``, or of ``1 - D_v`` where real is False.
+    """Compute ``-sum_v mean_q log D_v(h_q)``, with ``1 - D_v`` where real is False.
 
     The discriminator loss adds the real latents with ``real=True`` and the others with
     ``real=False``; the generator loss is that of the others with ``real=True``, the

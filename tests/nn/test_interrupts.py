@@ -1,0 +1,24 @@
+"""Ctrl-C ends a training wherever it comes; a callback of the user ends a phase."""
+
+import signal
+
+import pytest
+
+from mmfusion import SiMVCClusterer, Trainer
+from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.nn import _callbacks
+
+
+def test_ctrl_c_during_an_evaluation_of_losses_is_passed_on(monkeypatch):
+    evaluate_losses = _callbacks.evaluate_losses
+
+    def interrupted(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        return evaluate_losses(*args, **kwargs)
+
+    monkeypatch.setattr(_callbacks, "evaluate_losses", interrupted)
+    X, _ = make_multimodal_blobs(60, random_state=0)
+    trainer = Trainer(max_epochs=8, selection_every=4)
+    clusterer = SiMVCClusterer(3, encoders=[8, 4], trainer=trainer, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        clusterer.fit(X)
