@@ -60,6 +60,7 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path):
             assert len(history) == alone.n_iter_ == 8
             for ours, theirs in zip(alone.history_, history, strict=True):
                 assert set(ours) == set(theirs)
-                for term in set(ours) - {"epoch", "batches"}:
+                assert ours["phase"] == theirs["phase"]
+                for term in set(ours) - {"epoch", "batches", "phase"}:
                     assert theirs[term] == pytest.approx(ours[term], rel=1e-6), term
             assert labels == alone.labels_.tolist()
