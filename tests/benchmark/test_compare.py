@@ -295,8 +295,11 @@ def test_methods_may_depend_on_the_modalities(halves):
 
 def test_every_registered_method_clusters_separated_blobs():
     data = make_multimodal_blobs(60, random_state=0)
-    frame = run(methods(), data)
-    assert frame["error"].tolist() == [""] * len(methods())
+    estimators = methods()
+    for name in ("comvc", "eamc", "simvc"):
+        estimators[name].set_params(n_init=1)  # restarts only take time here
+    frame = run(estimators, data)
+    assert frame["error"].tolist() == [""] * len(estimators)
     # without pretraining, the lowest loss may be that of a poor optimum, by the seed:
     # tests/clustering/test_simvc.py has the recovery of clusters by these networks
     enough = ~frame["method"].isin(["simvc", "comvc"])
