@@ -161,7 +161,8 @@ class SiMVCClusterer(BaseDeepClusterer):
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
         lr_schedule='constant', clip_norm=5.0, selection='separation',
-        selection_every=4``. There is no pretraining. The criteria are 'separation',
+        selection_every=4``. There is no pretraining and there are no
+        discriminators: their options are refused. The criteria are 'separation',
         D_sc alone; 'clustering', the clustering terms; and 'total'.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
@@ -249,16 +250,12 @@ class SiMVCClusterer(BaseDeepClusterer):
     """
 
     _trainer_defaults = {
-        "pretrain_epochs": 0,
         "max_epochs": 100,
         "batch_size": 100,
-        "pretrain_lr": {"network": 1e-3},
         "lr": {"network": 1e-3},
         "betas": {"network": (0.9, 0.999)},
         "lr_schedule": "constant",
         "clip_norm": 5.0,
-        "alternate": False,
-        "discriminator_rest": 0.0,
         "selection": "separation",
         "selection_every": 4,
     }
@@ -377,7 +374,8 @@ class CoMVCClusterer(SiMVCClusterer):
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
         lr_schedule='constant', clip_norm=5.0, selection='separation',
-        selection_every=4``. There is no pretraining. The criteria are 'separation',
+        selection_every=4``. There is no pretraining and there are no
+        discriminators: their options are refused. The criteria are 'separation',
         D_sc alone; 'clustering', the clustering terms; and 'total'.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See

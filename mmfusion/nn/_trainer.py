@@ -291,6 +291,15 @@ class TrainingSettings:
             raise ValueError(f"checkpoint_dir={str(folder)!r} is not writable")
 
 
+# values of options of phases and modules that a method need not have
+_WITHOUT_PHASE: dict[str, Any] = {
+    "pretrain_epochs": 0,
+    "pretrain_lr": {},
+    "alternate": False,
+    "discriminator_rest": 0.0,
+}
+
+
 def resolve_settings(
     trainer: Trainer | None,
     defaults: Mapping[str, Any],
@@ -305,7 +314,8 @@ def resolve_settings(
     trainer : Trainer or None
         The trainer; None is one without options.
     defaults : dict of str to object
-        Value of every option that the trainer may leave open.
+        Value of every option that the trainer may leave open. Options of pretraining
+        and of discriminators are left out by a method that has none.
     modules : sequence of str
         Modules of the method with learning rates of their own.
     criteria : sequence of str
@@ -321,14 +331,23 @@ def resolve_settings(
     Raises
     ------
     ValueError
-        If an option is out of range, the device is not available, or the folder of
-        checkpoints cannot be written.
+        If an option is out of range or without effect on the method, the device is
+        not available, or the folder of checkpoints cannot be written.
     TypeError
         If a callback is none.
     """
     trainer = Trainer() if trainer is None else trainer
     trainer._validate_params()
     given = trainer.get_params(deep=False)
+    for name in _WITHOUT_PHASE:
+        if name not in defaults and given[name] is not None:
+            # a search over it would compare the same training with itself
+            raise ValueError(
+                f"{name}={given[name]!r} of the trainer has no effect: the method has "
+                f"no {'pretraining' if 'pretrain' in name else 'discriminators'}; "
+                f"leave {name} out"
+            )
+    defaults = _WITHOUT_PHASE | dict(defaults)
     for name in ("lr", "pretrain_lr", "betas"):
         given[name] = merge_by_module(given[name], defaults[name], modules, name)
     values = dict(given)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from mmfusion import EAMCClusterer, Trainer
+from mmfusion import EAMCClusterer, SiMVCClusterer, Trainer
 from mmfusion.nn._trainer import resolve_settings
 from tests.clustering.small import X, small
 
@@ -106,3 +106,18 @@ def test_pretraining_is_shared_by_a_search_over_later_options(tmp_path):
         assert fitted.history_ == small(**later).fit(X).history_
     for earlier in ({"size_weight": 1.0}, {"n_neighbors": 3}, {"batch_size": 30}):
         assert new_epochs(**earlier)[1] == {"pretraining", "adversarial-training"}
+
+
+@pytest.mark.parametrize(
+    ("option", "absent"),
+    [
+        ({"pretrain_epochs": 5}, "pretraining"),
+        ({"pretrain_lr": 0.1}, "pretraining"),
+        ({"alternate": True}, "discriminators"),
+        ({"discriminator_rest": 0.1}, "discriminators"),
+    ],
+)
+def test_options_of_what_a_method_has_not_are_refused(option, absent):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"{name}=.* has no effect.*no {absent}"):
+        SiMVCClusterer(2, trainer=Trainer(**option)).fit(X)
