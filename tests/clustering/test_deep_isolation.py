@@ -18,8 +18,15 @@ from .small import FEW_EPOCHS, X
 
 METHODS = ("predict", "predict_proba", "transform", "modality_latents", "score")
 # of every deep estimator; a new one needs its own entry
-FEW = {"n_clusters": 3} | FEW_EPOCHS | {"trainer__max_epochs": 1}
-FAST = dict.fromkeys(["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"], FEW)
+PRETRAINED = {"n_clusters": 3} | FEW_EPOCHS | {"trainer__max_epochs": 1}
+ONE_PHASE = {
+    name: value for name, value in PRETRAINED.items() if "pretrain" not in name
+}
+FAST = {
+    "CoMVCClusterer": ONE_PHASE,
+    "EAMCClusterer": PRETRAINED,
+    "SiMVCClusterer": ONE_PHASE,
+}
 
 DEEP = {
     name: cls
