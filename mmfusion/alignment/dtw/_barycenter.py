@@ -279,7 +279,7 @@ def _align_all(
 def _align_one_by_one(
     barycenter: np.ndarray, sequences: list[np.ndarray], weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Align all for values whose squares over- or underflow, which `dtw_path` checks."""
+    """Align all pair by pair, for values whose squares may over- or underflow."""
     total, sums, mass = 0.0, np.zeros_like(barycenter), np.zeros(len(barycenter))
     for x, weight in zip(sequences, weights, strict=True):
         found = dtw_path(barycenter, x)
