@@ -249,19 +249,26 @@ class PerModalityParams:
         self, names: Sequence[str], default: EstimatorLike | str = None
     ) -> list[Any]:
         """Return an unfitted estimator per modality; strings ('passthrough') stay."""
+        chosen = self._choose_by_modality(names, default)
+        return [c if c is None or isinstance(c, str) else clone(c) for c in chosen]
+
+    def _choose_by_modality(
+        self, names: Sequence[str], default: EstimatorLike | str = None
+    ) -> list[Any]:
+        """Return the estimator of each modality as it was given."""
         own = self._estimators_param
         option = getattr(self, own)
-        parameters = super().get_params(deep=False)  # type: ignore[misc]
-        taken = set(names).intersection(parameters)
-        if isinstance(option, Mapping) and taken:
-            raise ValueError(
-                f"modalities {sorted(taken)} are called like parameters of "
-                f"{type(self).__name__}; rename them to give {own} by name"
-            )
+        if isinstance(option, Mapping):
+            parameters = super().get_params(deep=False)  # type: ignore[misc]
+            taken = set(names).intersection(parameters)
+            if taken:
+                raise ValueError(
+                    f"modalities {sorted(taken)} are called like parameters of "
+                    f"{type(self).__name__}; rename them to give {own} by name"
+                )
         option = default if option is None else option
         chosen = by_modality(option, names, own, default)
-        chosen = [default if c is None else c for c in chosen]
-        return [c if c is None or isinstance(c, str) else clone(c) for c in chosen]
+        return [default if c is None else c for c in chosen]
 
 
 class ModalityTransformerMixin(TransformerMixin):

@@ -146,7 +146,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
     ) -> list[Branch]:
         """Make an unfitted branch for every set of modalities."""
         default = self._make_default_estimator()
-        estimators = self._clone_by_modality(list(positions), default)
+        estimators = self._choose_by_modality(list(positions), default)  # fit clones
         branches = []
         for (name, own), estimator in zip(positions.items(), estimators, strict=True):
             is_alone = name in data.frame.names
