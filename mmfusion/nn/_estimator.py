@@ -175,7 +175,7 @@ class DeepEstimator(
         """
         settings = self._settings()
         settings.make_checkpoint_folder()
-        vars(self).pop("_chunks", None)
+        self.__dict__.pop("_chunks", None)
         random_state = broadcast(check_random_state(self.random_state))
         rows = self._rows(X, reset=True)
         data = Batches(rows, self._preparation, settings.device, settings.full_dtype)
@@ -315,7 +315,7 @@ class DeepEstimator(
         """Return whether a checkpoint holds this call; the first call resumes it."""
         folder = settings.checkpoint_dir
         if folder is None:
-            vars(self).pop("_chunks", None)
+            self.__dict__.pop("_chunks", None)
             return False
         described = [phase.description() for phase in phases]
         digest = joblib.hash([data.digest(), settings.description(), described])
