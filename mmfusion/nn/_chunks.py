@@ -55,11 +55,10 @@ class ChunkLog:
         if is_new:
             self.digests.append(digest)
         if self.digests[self.n_calls] != digest:
-            path = str(self.checkpoint.path)
             raise ValueError(
-                f"call {self.n_calls + 1} of partial_fit has other data or options than "
-                f"in the checkpoint {path!r}: make the same calls in the same order, or "
-                "delete the file to begin anew"
+                f"call {self.n_calls + 1} of partial_fit has other data or options "
+                f"than in the checkpoint {str(self.checkpoint.path)!r}: make the same "
+                "calls in the same order, or delete the file to begin anew"
             )
         self.n_calls += 1
         return not is_new
