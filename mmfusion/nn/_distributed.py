@@ -22,6 +22,11 @@ def is_parallel() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
+def is_first() -> bool:
+    """Return whether this process is the first of those that train together."""
+    return not is_parallel() or distributed.get_rank() == 0
+
+
 def own_part(n_samples: int) -> slice:
     """Return the samples of a batch that this process encodes, equally many in each.
 

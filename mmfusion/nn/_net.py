@@ -272,6 +272,12 @@ class DeepNet(NeuralNet):
         self.parts_ = {name: part.to(like) for name, part in (self.parts or {}).items()}
         return self
 
+    def torch_compile(self, module: nn.Module, name: str) -> nn.Module:
+        """Compile in place: names in the state stay those of an uncompiled network."""
+        if self.compile:
+            module.compile(**self.get_params_for("compile"))
+        return module
+
     def initialize_criterion(self) -> DeepNet:
         """Make nothing: objectives belong to phases."""
         return self
@@ -316,7 +322,9 @@ class DeepNet(NeuralNet):
         try:
             self.fit_loop(X, y, epochs=epochs)
         except _StoppedByCallback:
-            pass
+            for _, callback in self.callbacks_:
+                if hasattr(callback, "on_stop"):
+                    callback.on_stop(self)
         finally:
             self.notify("on_train_end", X=X, y=y)
         return self

@@ -95,11 +95,12 @@ class Trainer(BaseEstimator):
         estimator.
     checkpoint_dir : str or Path, default=None
         Folder for checkpoints. A `fit` with the same parameters and data, by the same
-        versions of mmfusion and torch, resumes the training that it finds there, and
-        ends as if it had not been interrupted. A damaged checkpoint is ignored, with a
-        warning.
+        versions of mmfusion and torch, compiled or not, resumes the training that it
+        finds there, and ends as if it had not been interrupted; calls of `partial_fit`
+        are resumed, too. What a callback has ended stays as it is, as long as the
+        callbacks are the same. A damaged checkpoint is ignored, with a warning.
     checkpoint_every : int, default=10
-        Number of epochs between two checkpoints.
+        Number of epochs, or of calls of `partial_fit`, between two checkpoints.
     n_jobs : int, default=None
         Number of restarts at a time, in processes of joblib.
     verbose : int, default=0
