@@ -156,6 +156,27 @@ def as_numbers(
     return block
 
 
+def refuse_complex(values: Any, what: str) -> None:
+    """Raise an error for complex values, which scikit-learn's prints all of.
+
+    Parameters
+    ----------
+    values : array-like
+        Values of any type.
+    what : str
+        Their name, for the error.
+
+    Raises
+    ------
+    ValueError
+        If they are complex.
+    """
+    if np.iscomplexobj(values):
+        raise ValueError(
+            f"Complex data not supported: {what} holds complex numbers; give real ones"
+        )
+
+
 def holds_other_than_numbers(block: Block) -> bool:
     """Return whether a block has cells of text, categories or other objects."""
     try:
