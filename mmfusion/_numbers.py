@@ -171,7 +171,9 @@ def refuse_complex(values: Any, what: str) -> None:
     ValueError
         If they are complex.
     """
-    if np.iscomplexobj(values):
+    dtype = getattr(values, "dtype", None)
+    # objects that are read by np.asarray need not have other functions of NumPy
+    if getattr(np.asarray(values).dtype if dtype is None else dtype, "kind", "") == "c":
         raise ValueError(
             f"Complex data not supported: {what} holds complex numbers; give real ones"
         )
