@@ -53,8 +53,8 @@ from mmfusion.nn._trainer import (
 from mmfusion.nn._training import (
     OUTPUT_CHUNK_ROWS,
     DivergenceError,
+    collect_outputs,
     freeze_fusion_weights,
-    iterate_outputs,
 )
 
 LARGEST_SEED = 2**31 - 2
@@ -516,16 +516,7 @@ class DeepEstimator(
         """Return something of the outputs for all samples, and what is observed."""
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        pieces = [
-            read(outputs).cpu().numpy()
-            for outputs in iterate_outputs(self._net, rows, self._preparation)
-        ]
-        with np.errstate(over="ignore"):
-            values = np.concatenate(pieces).astype(rows.dtype, copy=False)
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"outputs of the network do not fit {rows.dtype}: give X as float64"
-            )
+        values = collect_outputs(self._net, rows, self._preparation, read, rows.dtype)
         return values, rows.observed
 
     @property
