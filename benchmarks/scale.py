@@ -36,7 +36,7 @@ def resident_mb():
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def measure(method, n_samples):
+def measure(method, n_samples, separation):
     """Fit once in this process and print the figures."""
     import numpy as np
 
@@ -46,7 +46,7 @@ def measure(method, n_samples):
     make(method).fit(warm)
     before = resident_mb()
     rng = np.random.default_rng(0)
-    centers = rng.normal(scale=3, size=(10, 96)).astype(np.float32)
+    centers = rng.normal(scale=separation, size=(10, 96)).astype(np.float32)
     classes = rng.integers(10, size=n_samples)
     blocks = []
     for v in range(3):
@@ -69,10 +69,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--n-samples", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument(
+        "--separation",
+        type=float,
+        default=3.0,
+        help="standard deviation of the centers; below 1, runs disagree, and the "
+        "co-association has many distinct samples",
+    )
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        measure(arguments.methods[0], arguments.n_samples[0])
+        measure(arguments.methods[0], arguments.n_samples[0], arguments.separation)
         return
     print(
         "| method | samples | seconds | us a sample | data MB | peak MB | peak/data |"
@@ -81,6 +88,7 @@ def main():
     for method in arguments.methods:
         for n_samples in arguments.n_samples:
             row = ["--one", "--methods", method, "--n-samples", str(n_samples)]
+            row += ["--separation", str(arguments.separation)]
             subprocess.run([sys.executable, __file__, *row], check=True)
 
 

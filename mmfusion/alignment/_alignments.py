@@ -13,36 +13,66 @@ class Alignment:
 
     Parameters
     ----------
-    path : ndarray of int64 of shape (length, 2) or None
-        Pairs of aligned frames, of the axis and of the sequence. It begins with the
-        first frame of both, ends with the last, and never goes back.
-    weights : ndarray of shape (n_axis_frames, n_frames) or None
+    path : ndarray of int64 of shape (length, 2), default=None
+        Pairs of aligned frames, of the axis and of the sequence, which never go back.
+        Frames of either before the first pair or after the last are not aligned.
+    weights : ndarray of shape (n_axis_frames, n_frames), default=None
         Weight of each frame of the sequence in each frame of the axis; rows sum to 1.
         Where there are both, the sequence is warped by the weights, and returned to
         its own time along the path.
-    cost : float
+    cost : float, default=nan
         Normalised cost of the alignment; NaN if it has none.
-    confidence : float
+    confidence : float, default=nan
         Confidence in the alignment, between 0 and 1; NaN if it is not estimated.
+    shape : tuple of (int, int), default=None
+        Numbers of frames of the axis and of the sequence. None is the shape of the
+        weights, or that of a path that ends with the last frame of both.
+
+    Raises
+    ------
+    ValueError
+        If there is neither a path nor weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion.alignment._alignments import Alignment
+    >>> alignment = Alignment(path=np.array([[0, 0], [0, 1], [1, 2]]))
+    >>> alignment.warp(np.array([[1.0], [3.0], [5.0]])).tolist()
+    [[2.0], [5.0]]
+    >>> alignment.unwarp(np.array([[2.0], [5.0]])).tolist()
+    [[2.0], [2.0], [5.0]]
     """
 
     path: np.ndarray | None = None
     weights: np.ndarray | None = None
     cost: float = np.nan
     confidence: float = np.nan
+    shape: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Check that there is a path or weights."""
-        if self.path is None and self.weights is None:
+        """Check that there is a path or weights, and set the numbers of frames."""
+        if self.shape is not None:
+            return
+        if self.weights is not None:
+            n_axis_frames, n_frames = self.weights.shape
+        elif self.path is not None:
+            n_axis_frames, n_frames = (self.path[-1] + 1).tolist()
+        else:
             raise ValueError("an alignment needs a path or weights")
+        object.__setattr__(self, "shape", (n_axis_frames, n_frames))
 
     @property
     def n_axis_frames(self) -> int:
         """Number of frames of the axis."""
-        if self.weights is not None:
-            return len(self.weights)
-        assert self.path is not None
-        return int(self.path[-1, 0]) + 1
+        assert self.shape is not None
+        return self.shape[0]
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames of the aligned sequence."""
+        assert self.shape is not None
+        return self.shape[1]
 
     def warp(self, sequence: np.ndarray) -> np.ndarray:
         """Bring the sequence onto the axis.
@@ -56,7 +86,7 @@ class Alignment:
         -------
         ndarray of shape (n_axis_frames, n_features)
             Means of the frames that are aligned with each frame of the axis, of the
-            dtype of the sequence.
+            dtype of the sequence; the nearest mean for frames without any.
         """
         if self.weights is not None:
             return (self.weights @ sequence).astype(sequence.dtype, copy=False)
@@ -75,11 +105,10 @@ class Alignment:
         -------
         ndarray of shape (n_frames, n_features)
             Means of the frames of the axis that are aligned with each frame, of the
-            dtype of the sequence.
+            dtype of the sequence; the nearest mean for frames without any.
         """
         if self.path is not None:
-            n_frames = int(self.path[-1, 1]) + 1
-            return mean_of_aligned(sequence, self.path[:, ::-1], n_frames)
+            return mean_of_aligned(sequence, self.path[:, ::-1], self.n_frames)
         assert self.weights is not None
         weights = self.weights.T
         totals = weights.sum(axis=1, keepdims=True)
@@ -108,13 +137,14 @@ def mean_of_aligned(
     path : ndarray of int of shape (length, 2)
         Frames of the axis and of the sequence; neither goes back.
     n_frames : int
-        Number of frames of the axis; the path contains the first and the last.
+        Number of frames of the axis.
 
     Returns
     -------
     ndarray of shape (n_frames, n_features)
         The means, of the dtype of the sequence. Frames of the axis that the path leaps
-        over, as some step patterns allow, are interpolated linearly.
+        over, as some step patterns allow, are interpolated linearly; those before its
+        begin and after its end get the first and the last mean.
     """
     # rows of the path, which never goes back, are sorted by frames of the axis
     begins = np.flatnonzero(np.diff(path[:, 0], prepend=-1))

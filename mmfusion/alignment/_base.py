@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -86,12 +86,13 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         raise NotImplementedError
 
     def _sample_aligner(
-        self, samples: list[SampleSequences]
+        self, samples: list[SampleSequences], **metadata: Any
     ) -> Callable[[int], dict[str, Alignment]]:
         """Return a function that aligns the sample at a position.
 
         It is called once for all samples of `fit`, or of later input; the function is
-        called in threads, for samples with at least one sequence.
+        called in threads, for samples with at least one sequence. `metadata` are the
+        arguments by sample, beyond X, that a subclass adds to its methods.
         """
         return lambda i: self._align_sample(samples[i])
 
@@ -132,8 +133,7 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         Modalities or array
             The output of `transform` for the same samples.
         """
-        frame, aligned = self._fit(X, warp=True)
-        return self._with_sequences(frame, [a.sequences for a in aligned], like=X)
+        return self._fit_transform(X)
 
     def transform(self, X: ModalitiesLike) -> Modalities | np.ndarray:
         """Align samples, those of `fit` or others.
@@ -149,54 +149,100 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             Sequences of one length per sample, in the features of the input;
             Modalities if X had modalities, else an array.
         """
-        frame = self._validate(X, reset=False, raw=True)
-        aligned = self._align(self._samples(frame), warp=True)
-        return self._with_sequences(frame, [a.sequences for a in aligned], like=X)
+        return self._transform(X)
 
-    def inverse_transform(self, X: ModalitiesLike) -> Modalities | np.ndarray:
-        """Return aligned samples of `fit` to each modality's own time.
+    def align(self, X: ModalitiesLike) -> list[dict[str, Alignment]]:
+        """Align samples, those of `fit` or others, and return their alignments.
 
         Parameters
         ----------
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The output of `fit_transform`, or data of its form, with the samples in
-            the order of `fit`.
+            The data.
+
+        Returns
+        -------
+        list of dict of str to Alignment
+            For each sample, the alignments of its observed modalities with its axis,
+            with ``path`` (None if an aligner has only weights) and the normalised
+            ``cost``. `inverse_transform` takes them.
+        """
+        return self._alignments_of(X)
+
+    def inverse_transform(
+        self,
+        X: ModalitiesLike,
+        *,
+        alignments: Sequence[Mapping[str, Alignment]] | None = None,
+    ) -> Modalities | np.ndarray:
+        """Return aligned samples to each modality's own time.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The output of `transform`, or data of its form.
+        alignments : sequence of dict of str to Alignment, default=None
+            Alignments of the samples of X, by `align`. None are those of `fit`, for its
+            samples, all and in their order.
 
         Returns
         -------
         Modalities or array
             Each of a modality's own frames is the mean of the frames of the common
-            axis that are aligned with it in `fit`.
+            axis that are aligned with it; where there is none, the nearest mean.
 
         Raises
         ------
+        TypeError
+            If `alignments` are not those that `align` returns.
         ValueError
-            If X has another number of samples than `fit`, a sequence that was missing
-            in `fit`, or one that is not as long as the axis of its sample.
+            If X has another number of samples than there are alignments, a sequence
+            without alignment, or one that is not as long as the axis of its sample.
         """
         frame = self._validate(X, reset=False, raw=True)
-        n_fitted = len(self._alignments)
-        if len(frame) != n_fitted:
+        source, chosen = "fit", self._alignments
+        if alignments is not None:
+            source, chosen = "alignments", _checked_alignments(alignments)
+        if len(frame) != len(chosen):
             raise ValueError(
-                f"X has {len(frame)} samples, and fit had {n_fitted}: only the samples "
-                "of fit, all and in their order, have alignments to return by"
+                f"X has {len(frame)} samples, and {source} had {len(chosen)}: give "
+                "alignments= of these samples, by align for their own sequences"
             )
         own = [
             {
-                name: self._unwarped(sequence, name, i)
-                for name, sequence in sample.items()
+                name: self._unwarped(sequence, sample.get(name), name, i)
+                for name, sequence in observed.items()
             }
-            for i, sample in enumerate(self._samples(frame))
+            for i, (observed, sample) in enumerate(
+                zip(self._samples(frame), chosen, strict=True)
+            )
         ]
         return self._with_sequences(frame, own, like=X)
 
+    def _fit_transform(
+        self, X: ModalitiesLike, **metadata: Any
+    ) -> Modalities | np.ndarray:
+        frame, aligned = self._fit(X, warp=True, **metadata)
+        return self._with_sequences(frame, [a.sequences for a in aligned], like=X)
+
+    def _transform(self, X: ModalitiesLike, **metadata: Any) -> Modalities | np.ndarray:
+        frame = self._validate(X, reset=False, raw=True)
+        aligned = self._align(self._samples(frame), warp=True, **metadata)
+        return self._with_sequences(frame, [a.sequences for a in aligned], like=X)
+
+    def _alignments_of(
+        self, X: ModalitiesLike, **metadata: Any
+    ) -> list[dict[str, Alignment]]:
+        frame = self._validate(X, reset=False, raw=True)
+        aligned = self._align(self._samples(frame), warp=False, **metadata)
+        return [sample.alignments for sample in aligned]
+
     def _fit(
-        self, X: ModalitiesLike, *, warp: bool
+        self, X: ModalitiesLike, *, warp: bool, **metadata: Any
     ) -> tuple[Modalities, list[AlignedSample]]:
         frame = self._validate(X, reset=True, raw=True)
         samples = self._samples(frame)
         self._fit_samples(samples)
-        aligned = self._align(samples, warp=warp)
+        aligned = self._align(samples, warp=warp, **metadata)
         self._alignments = [sample.alignments for sample in aligned]
         self.paths_ = [
             {name: alignment.path for name, alignment in sample.items()}
@@ -217,11 +263,11 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         return samples
 
     def _align(
-        self, samples: list[SampleSequences], *, warp: bool
+        self, samples: list[SampleSequences], *, warp: bool, **metadata: Any
     ) -> list[AlignedSample]:
         """Align all samples in threads, and warp their sequences if needed."""
         self._check_n_frames(samples)
-        align_one = self._sample_aligner(samples)
+        align_one = self._sample_aligner(samples, **metadata)
 
         def align_part(positions: np.ndarray) -> list[AlignedSample]:
             return [aligned(i) for i in positions.tolist()]
@@ -265,12 +311,14 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         resampled = resample(sequence, self.n_frames)
         return resampled.astype(sequence.dtype, copy=False)
 
-    def _unwarped(self, sequence: np.ndarray, name: str, i: int) -> np.ndarray:
+    def _unwarped(
+        self, sequence: np.ndarray, alignment: Alignment | None, name: str, i: int
+    ) -> np.ndarray:
         what = f"modality {name!r}: the sequence of sample {i}"
-        alignment = self._alignments[i].get(name)
         if alignment is None:
             raise ValueError(
-                f"{what} was missing in fit: it has no alignment to return by"
+                f"{what} was missing when it was aligned: it has no alignment to "
+                "return by"
             )
         n_axis = alignment.n_axis_frames
         n_expected = self.n_frames or n_axis
@@ -346,6 +394,47 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = tags.input_tags.string = True  # in tables
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def check_by_sample(given: object, name: str, what: str) -> None:
+    """Raise an error unless an argument is a sequence of dicts by modality.
+
+    Parameters
+    ----------
+    given : object
+        The argument.
+    name : str
+        Its name.
+    what : str
+        The values of the dicts, for the error.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+    """
+    expected = f"expected a list with a dict of {what} by modality for each sample"
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise TypeError(f"{name} is of type {type(given).__name__}; {expected}")
+    for i, sample in enumerate(given):
+        if not isinstance(sample, Mapping):
+            raise TypeError(
+                f"{name}[{i}] is of type {type(sample).__name__}; {expected}"
+            )
+
+
+def _checked_alignments(
+    alignments: Sequence[Mapping[str, Alignment]],
+) -> list[dict[str, Alignment]]:
+    check_by_sample(alignments, "alignments", "alignments, as align returns it,")
+    for i, sample in enumerate(alignments):
+        for name, alignment in sample.items():
+            if not isinstance(alignment, Alignment):
+                raise TypeError(
+                    f"alignments[{i}][{name!r}] is of type {type(alignment).__name__}; "
+                    "give what align returns"
+                )
+    return [dict(sample) for sample in alignments]
 
 
 def mean_cost(distances: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from itertools import combinations
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -374,7 +374,7 @@ class CTWAligner(BaseAligner):
         return centered_by_modality, found
 
     def _sample_aligner(
-        self, samples: list[SampleSequences]
+        self, samples: list[SampleSequences], **metadata: Any
     ) -> Callable[[int], dict[str, Alignment]]:
         projected = self._projected(samples)
         dtw = self._reference_dtw()

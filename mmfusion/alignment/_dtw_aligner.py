@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._blocks import as_float_array
 from mmfusion._options import by_modality
-from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
 from mmfusion._threads import one_blas_thread
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
-from mmfusion.alignment._base import BaseAligner, SampleSequences, mean_cost
+from mmfusion.alignment._base import (
+    BaseAligner,
+    SampleSequences,
+    check_by_sample,
+    mean_cost,
+)
 from mmfusion.alignment.dtw._barycenter import dtw_barycenter
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.alignment.dtw._costs import (
@@ -28,6 +34,10 @@ from mmfusion.alignment.dtw._costs import (
 from mmfusion.alignment.dtw._path import find_path
 from mmfusion.alignment.dtw._soft import soft_dtw_alignment
 from mmfusion.alignment.dtw._step_patterns import StepPattern
+from mmfusion.modalities import Modalities
+
+# local costs of each sample, by modality
+SampleCosts = Sequence[Mapping[str, ArrayLike]]
 
 SAMPLE_REFERENCES = ("barycenter", "longest")  # computed for each sample
 
@@ -90,12 +100,15 @@ class ReferenceDTW:
         The allowed paths; without effect for ``gamma > 0``.
     gamma : float
         Softness; 0 uses the best path alone.
+    costs : sequence of mapping of str to array-like of shape (n_axis_frames, n_frames)
+        Local costs of each sample, by modality, for the metric 'precomputed'.
     """
 
     reference: str
     metric: str | Callable[..., Any]
     constraints: Constraints
     gamma: float = 0.0
+    costs: SampleCosts | None = None
 
     def align(
         self, sequences: Mapping[str, np.ndarray], sample: int
@@ -130,13 +143,12 @@ class ReferenceDTW:
                 alignments[name] = Alignment(straight, cost=0.0)
                 continue
             try:
-                if self.gamma:
-                    found = self._align_softly(axis, sequence)
+                if self.costs is None:
+                    found = self._align_pair(axis, sequence)
                 else:
-                    best = find_path(
-                        axis, sequence, self.metric, self.constraints, wants_path=True
-                    )
-                    found = Alignment(best.path, cost=best.normalized_cost)
+                    shape = len(axis), len(sequence)
+                    costs = _costs_of_pair(self.costs[sample], name, shape)
+                    found = self._align_pair(costs, None)
             except ValueError as error:
                 raise ValueError(
                     f"modality {name!r}: the sequence of sample {sample} cannot be "
@@ -161,10 +173,18 @@ class ReferenceDTW:
             name = max(sequences, key=lambda name: len(sequences[name]))
         return name, sequences[name]
 
-    def _align_softly(self, axis: np.ndarray, sequence: np.ndarray) -> Alignment:
+    def _align_pair(self, x: np.ndarray, y: np.ndarray | None) -> Alignment:
+        """Align two sequences, or the rows and columns of given costs."""
+        if self.gamma:
+            return self._align_softly(x, y)
+        best = find_path(x, y, self.metric, self.constraints, wants_path=True)
+        shape = len(x), x.shape[1] if y is None else len(y)
+        return Alignment(best.path, cost=best.normalized_cost, shape=shape)
+
+    def _align_softly(self, x: np.ndarray, y: np.ndarray | None) -> Alignment:
         """Weigh pairs of frames over all paths, as by soft-DTW."""
         with one_blas_thread():
-            costs = cost_matrix(make_costs(axis, sequence, self.metric))
+            costs = cost_matrix(make_costs(x, y, self.metric))
         best = find_path(costs, None, "precomputed", self.constraints, wants_path=True)
         _, expected = soft_dtw_alignment(costs, gamma=self.gamma, metric="precomputed")
         # costs are infinite where a callable metric forbids a pair, and 0 * inf is NaN
@@ -172,6 +192,23 @@ class ReferenceDTW:
         cost = float(expected[visited] @ costs[visited] / expected.sum())
         weights = expected / expected.sum(axis=1, keepdims=True)
         return Alignment(best.path, weights, cost)
+
+
+def _costs_of_pair(
+    costs: Mapping[str, ArrayLike], name: str, shape: tuple[int, int]
+) -> np.ndarray:
+    """Check the shape of the given costs of a modality of a sample, and return them."""
+    if name not in costs:
+        raise ValueError(
+            f"costs of this sample are given for {list(costs)} only; give its matrix"
+        )
+    given = as_float_array(costs[name], "the matrix of costs")
+    if given.shape != shape:
+        raise ValueError(
+            f"costs have shape {given.shape}; expected {shape}, a row for each frame "
+            "of the axis and a column for each of the modality"
+        )
+    return given
 
 
 class DTWAligner(BaseAligner):
@@ -199,11 +236,12 @@ class DTWAligner(BaseAligner):
     n_frames : int, default=None
         Number of frames of the output, at least 2, to which the axis of every sample
         is resampled linearly. None keeps the length of each sample's axis.
-    metric : {'sqeuclidean', 'euclidean', 'cosine', 'manhattan', 'correlation'} or \
-            callable, default='sqeuclidean'
+    metric : {'sqeuclidean', 'euclidean', 'cosine', 'manhattan', 'correlation', \
+            'precomputed'} or callable, default='sqeuclidean'
         Local cost of two frames. A callable takes two arrays of frames, of shapes
         (n, d) and (m, d), the first of them from the axis, and returns the matrix of
-        costs; it may compare modalities of different features.
+        costs; it may compare modalities of different features. With 'precomputed',
+        methods are given the matrices as `costs`.
     step_pattern : str or StepPattern, default='symmetric1'
         Steps of the path and their weights; see `dtw_path`.
     window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
@@ -217,11 +255,14 @@ class DTWAligner(BaseAligner):
         Price of every step that is not diagonal, in units of the local costs.
     max_jump : int, default=None
         Longest run of steps in one direction that is not diagonal. None has no limit.
+    open_begin, open_end : bool, default=False
+        Whether the axis may match a part of each sequence that begins later, or ends
+        earlier; see `dtw_path`. Frames outside of the part are not used.
     gamma : float, default=0.0
         Softness, in units of the local costs. Above 0, frames are averaged over all
         paths, weighted as by soft-DTW, instead of along the best one; this requires
-        'symmetric1' without window, penalty and max_jump, and memory for several
-        numbers per pair of frames.
+        'symmetric1' without window, penalty, max_jump and open ends, and memory for
+        several numbers per pair of frames.
     projections : dict, default=None
         Projections of modalities to common features, by name: a matrix of shape
         (n_features, n_components), or a fitted transformer that takes frames as rows
@@ -239,7 +280,8 @@ class DTWAligner(BaseAligner):
     paths_ : list of dict of str to ndarray of int64 of shape (length, 2)
         Pairs of aligned frames, of the axis (before it is resampled) and of the
         modality, for each sample of `fit` by its observed modalities. For
-        ``gamma > 0`` it is the likeliest path. That of the reference is straight.
+        ``gamma > 0`` it is the likeliest path. That of the reference is straight. Those
+        of other samples are returned by `align`.
     distances_ : ndarray of float64 of shape (n_samples, n_modalities)
         Normalised cost of each alignment: that of `dtw_path`, or for ``gamma > 0`` the
         expected sum of local costs over the expected length of the path. It is 0 for
@@ -285,7 +327,8 @@ class DTWAligner(BaseAligner):
     ends in a clusterer or classifier.
 
     `fit` learns nothing but the layout: `transform` aligns samples of `fit` and others
-    alike. `fit` keeps its paths for `inverse_transform`. Missing sequences stay
+    alike. `fit` keeps its paths for `inverse_transform`, which takes those of other
+    samples from `align`. Missing sequences stay
     missing, and a sample with a single sequence keeps it, resampled to `n_frames` if
     given. The time for each sequence but the reference is proportional to the product
     of both lengths and to the number of features.
@@ -329,6 +372,8 @@ class DTWAligner(BaseAligner):
         "metric": [str, callable],
         "step_pattern": [str, StepPattern],
         "window": [StrOptions(set(WINDOWS)), None],
+        "open_begin": ["boolean"],
+        "open_end": ["boolean"],
         "radius": [Interval(Real, 0, None, closed="left")],
         "max_slope": [Interval(Real, 1, None, closed="left")],
         "penalty": [Interval(Real, 0, None, closed="left")],
@@ -349,6 +394,8 @@ class DTWAligner(BaseAligner):
         max_slope: float = 2.0,
         penalty: float = 0.0,
         max_jump: int | None = None,
+        open_begin: bool = False,
+        open_end: bool = False,
         gamma: float = 0.0,
         projections: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
@@ -363,12 +410,109 @@ class DTWAligner(BaseAligner):
         self.max_slope = max_slope
         self.penalty = penalty
         self.max_jump = max_jump
+        self.open_begin = open_begin
+        self.open_end = open_end
         self.gamma = gamma
         self.projections = projections
         self.n_jobs = n_jobs
         self.modalities = modalities
 
-    def score(self, X: ModalitiesLike, y: object = None) -> float:
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: ModalitiesLike, y: object = None, *, costs: SampleCosts | None = None
+    ) -> Self:
+        """Align samples, and keep their paths.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+        costs : sequence of dict of str to array-like, default=None
+            Local costs for the metric 'precomputed', in the form of `paths_`: for each
+            sample, by its observed modalities but the axis, a matrix of shape
+            (n_axis_frames, n_frames).
+
+        Returns
+        -------
+        self
+            The fitted aligner.
+        """
+        self._fit(X, warp=False, costs=costs)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(
+        self, X: ModalitiesLike, y: object = None, *, costs: SampleCosts | None = None
+    ) -> Modalities | np.ndarray:
+        """Fit, and return the aligned samples, at the cost of one alignment.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+        costs : sequence of dict of str to array-like, default=None
+            Local costs for the metric 'precomputed', in the form of `paths_`: for each
+            sample, by its observed modalities but the axis, a matrix of shape
+            (n_axis_frames, n_frames).
+
+        Returns
+        -------
+        Modalities or array
+            The output of `transform` for the same samples.
+        """
+        return self._fit_transform(X, costs=costs)
+
+    def transform(
+        self, X: ModalitiesLike, *, costs: SampleCosts | None = None
+    ) -> Modalities | np.ndarray:
+        """Align samples, those of `fit` or others.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        costs : sequence of dict of str to array-like, default=None
+            Local costs for the metric 'precomputed', in the form of `paths_`: for each
+            sample, by its observed modalities but the axis, a matrix of shape
+            (n_axis_frames, n_frames).
+
+        Returns
+        -------
+        Modalities or array
+            Sequences of one length per sample, in the features of the input;
+            Modalities if X had modalities, else an array.
+        """
+        return self._transform(X, costs=costs)
+
+    def align(
+        self, X: ModalitiesLike, *, costs: SampleCosts | None = None
+    ) -> list[dict[str, Alignment]]:
+        """Align samples, those of `fit` or others, and return their alignments.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        costs : sequence of dict of str to array-like, default=None
+            Local costs for the metric 'precomputed', in the form of `paths_`: for each
+            sample, by its observed modalities but the axis, a matrix of shape
+            (n_axis_frames, n_frames).
+
+        Returns
+        -------
+        list of dict of str to Alignment
+            For each sample, the alignments of its observed modalities with its axis,
+            with ``path`` and the normalised ``cost``. `inverse_transform` takes them.
+        """
+        return self._alignments_of(X, costs=costs)
+
+    def score(
+        self, X: ModalitiesLike, y: object = None, *, costs: SampleCosts | None = None
+    ) -> float:
         """Return minus the mean cost of aligning samples.
 
         Parameters
@@ -377,6 +521,10 @@ class DTWAligner(BaseAligner):
             The data.
         y : object, default=None
             Not used.
+        costs : sequence of dict of str to array-like, default=None
+            Local costs for the metric 'precomputed', in the form of `paths_`: for each
+            sample, by its observed modalities but the axis, a matrix of shape
+            (n_axis_frames, n_frames).
 
         Returns
         -------
@@ -384,30 +532,33 @@ class DTWAligner(BaseAligner):
             Minus the mean of the normalised costs; for the samples of `fit` it is
             minus `cost_`.
         """
-        frame = self._validate(X, reset=False, raw=True)
-        aligned = self._align(self._samples(frame), warp=False)
-        costs = self._by_modality([sample.alignments for sample in aligned], "cost")
-        return -mean_cost(costs)
+        alignments = self._alignments_of(X, costs=costs)
+        return -mean_cost(self._by_modality(alignments, "cost"))
 
     def _sample_aligner(
-        self, samples: list[SampleSequences]
+        self, samples: list[SampleSequences], **metadata: Any
     ) -> Callable[[int], dict[str, Alignment]]:
-        projected = self._projected(samples)
-        dtw = self._reference_dtw()
-        return lambda i: dtw.align(projected[i], i)
+        dtw = self._reference_dtw(metadata["costs"], len(samples))
+        if dtw.costs is None:
+            samples = self._projected(samples)
+        return lambda i: dtw.align(samples[i], i)
 
-    def _reference_dtw(self) -> ReferenceDTW:
+    def _reference_dtw(self, costs: SampleCosts | None, n_samples: int) -> ReferenceDTW:
         """Check the options of the alignment, and return it."""
-        if not callable(self.metric) and self.metric not in LOCAL_METRICS:
-            remedy = ""
-            if self.metric == "precomputed":
-                remedy = "; align costs that you have by dtw_path"
-            raise ValueError(
-                f"metric={self.metric!r} is not one of {LOCAL_METRICS}, nor callable"
-                f"{remedy}"
-            )
         layout = self._layout
         reference = resolve_reference(self.reference, layout.names, layout.sequences)
+        if self.metric == "precomputed":
+            self._check_costs(costs, n_samples)
+        elif not callable(self.metric) and self.metric not in LOCAL_METRICS:
+            raise ValueError(
+                f"metric={self.metric!r} is not one of "
+                f"{(*LOCAL_METRICS, 'precomputed')}, nor callable"
+            )
+        elif costs is not None:
+            raise ValueError(
+                f"metric={self.metric!r} computes the costs; leave costs out, or set "
+                "metric='precomputed'"
+            )
         constraints = Constraints(
             self.step_pattern,
             self.window,
@@ -415,19 +566,49 @@ class DTWAligner(BaseAligner):
             self.max_slope,
             self.penalty,
             self.max_jump,
+            self.open_begin,
+            self.open_end,
         )
         if self.gamma:
             self._check_soft(constraints.pattern.name)
-        return ReferenceDTW(reference, self.metric, constraints, self.gamma)
+        return ReferenceDTW(reference, self.metric, constraints, self.gamma, costs)
+
+    def _check_costs(self, costs: SampleCosts | None, n_samples: int) -> None:
+        """Raise an error for costs that do not fit the samples or other options."""
+        if costs is None:
+            raise ValueError(
+                "metric='precomputed' needs costs=, a dict of matrices by modality for "
+                "each sample; in a Pipeline it is routed there, once metadata routing "
+                "is enabled, by set_fit_request(costs=True) and set_transform_request"
+            )
+        check_by_sample(costs, "costs", "matrices")
+        if len(costs) != n_samples:
+            raise ValueError(f"costs has {len(costs)} samples, and X has {n_samples}")
+        known = self._layout.sequences
+        for i, given in enumerate(costs):
+            unknown = sorted(set(given) - set(known))
+            if unknown:
+                raise ValueError(
+                    f"costs[{i}] has {unknown}; the modalities of sequences are {known}"
+                )
+        if self.reference == "barycenter" or self.projections is not None:
+            raise ValueError(
+                "metric='precomputed' has costs between given frames only; leave "
+                "projections out, and let reference be a modality or 'longest'"
+            )
 
     def _check_soft(self, pattern: str) -> None:
         """Raise an error for constraints that soft alignment does not have."""
-        is_free = self.window is None and self.max_jump is None and not self.penalty
+        is_free = (
+            self.window is None
+            and self.max_jump is None
+            and not (self.penalty or self.open_begin or self.open_end)
+        )
         if pattern != "symmetric1" or not is_free:
             raise ValueError(
                 f"gamma={self.gamma} is a mean over all paths of step_pattern "
-                "'symmetric1'; leave step_pattern, window, penalty and max_jump at "
-                "their defaults, or set gamma=0"
+                "'symmetric1'; leave step_pattern, window, penalty, max_jump and open "
+                "ends at their defaults, or set gamma=0"
             )
 
     def _projected(self, samples: list[SampleSequences]) -> list[SampleSequences]:

@@ -182,6 +182,8 @@ class SiMVCClusterer(BaseDeepClusterer):
         One entry per epoch, with its phase and the mean of every loss term.
     n_iter_ : int
         Number of epochs of all phases.
+    phase_epochs_ : dict of str to int
+        Number of epochs of each phase, in order; of `partial_fit`, number of calls.
     module_ : torch.nn.Module
         The trained network: its `encoders` in the order of the modalities, its
         `fusion_logits` w and its clustering head, `heads`.
@@ -395,6 +397,8 @@ class CoMVCClusterer(SiMVCClusterer):
         One entry per epoch, with its phase and the mean of every loss term.
     n_iter_ : int
         Number of epochs of all phases.
+    phase_epochs_ : dict of str to int
+        Number of epochs of each phase, in order; of `partial_fit`, number of calls.
     module_ : torch.nn.Module
         The trained network: its `encoders` in the order of the modalities, its
         `fusion_logits` w and its clustering head, `heads`.

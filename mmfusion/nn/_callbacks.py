@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback
+from torch import Tensor
 from tqdm import tqdm
 
 from mmfusion.nn._checkpoint import Checkpoint
@@ -20,6 +21,54 @@ from mmfusion.nn._training import (
     evaluate_losses,
     freeze_fusion_weights,
 )
+
+
+def describe_callbacks(callbacks: Sequence[Any]) -> list[str]:
+    """Describe callbacks by their classes and those parameters that are plain values.
+
+    Two trainings whose callbacks have one description stop after the same epoch.
+    """
+    described = []
+    for callback in callbacks:
+        given = callback[1] if isinstance(callback, tuple) else callback
+        kind = given if isinstance(given, type) else type(given)
+        params = {} if given is kind else vars(given)
+        plain = {k: v for k, v in params.items() if k[-1] != "_" and _is_plain(v)}
+        described.append(
+            f"{kind.__module__}.{kind.__qualname__} {sorted(plain.items())}"
+        )
+    return described
+
+
+def callback_state(callbacks: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what callbacks have learned so far, as far as it is plain values.
+
+    Parameters
+    ----------
+    callbacks : sequence of pair (str, Callback)
+        Initialised callbacks and their names.
+
+    Returns
+    -------
+    dict of str to dict
+        Attributes that end with an underscore, by name of the callback.
+    """
+    return {
+        name: {k: v for k, v in vars(callback).items() if k[-1] == "_" and _is_plain(v)}
+        for name, callback in callbacks
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value can be read from a file without running code."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, [*value, *value.values()]))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    # exact types: a NumPy number is a float, too
+    return type(value) in (bool, int, float, str, type(None)) or isinstance(
+        value, Tensor
+    )
 
 
 class Progress(Callback):
@@ -106,7 +155,7 @@ class Selection(Callback):
 
 
 class Save(Callback):
-    """Write a checkpoint every few epochs.
+    """Write a checkpoint every few epochs, and where a callback ends the phase.
 
     Parameters
     ----------
@@ -118,6 +167,12 @@ class Save(Callback):
         Parts of the net that the phase changes.
     generator : torch.Generator
         Generator of the order of samples; its state is part of the checkpoint.
+    users : sequence of pair (str, Callback), default=()
+        Callbacks of the user, whose state is part of the checkpoint.
+    stoppers : sequence of str, default=()
+        Description of all callbacks that may end a training.
+    resumed : dict, default=None
+        State of those callbacks in the checkpoint that is resumed.
     """
 
     never_stops = True
@@ -128,15 +183,35 @@ class Save(Callback):
         every: int,
         parts: tuple[str, ...],
         generator: torch.Generator,
+        users: Sequence[tuple[str, Any]] = (),
+        stoppers: Sequence[str] = (),
+        resumed: Mapping[str, Any] | None = None,
     ) -> None:
         self.checkpoint, self.every = checkpoint, every
         self.parts, self.generator = parts, generator
+        self.users, self.stoppers, self.resumed = users, stoppers, resumed
+
+    def on_train_begin(self, net: DeepNet, **kwargs: Any) -> None:
+        """Give the callbacks of the user, which begin anew, what they had learned."""
+        for name, callback in self.users:
+            vars(callback).update((self.resumed or {}).get(name, {}))
 
     def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
         """Write a checkpoint if one is due."""
         done = len(net.history) - net.phase_start_
         if done % self.every == 0 or done == net.phase_epochs_:
-            self.checkpoint.save(net, self.parts, done, self.generator)
+            self._write(net, None)
+
+    def on_stop(self, net: DeepNet) -> None:
+        """Write a checkpoint of a phase that is finished before its last epoch."""
+        self._write(net, list(self.stoppers))
+
+    def _write(self, net: DeepNet, stopped_by: list[str] | None) -> None:
+        done = len(net.history) - net.phase_start_
+        remembered = callback_state(self.users)
+        self.checkpoint.save(
+            net, self.parts, done, self.generator, remembered, stopped_by
+        )
 
 
 class Report(Callback):

@@ -32,9 +32,11 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags, refuse_empty_samples
-from mmfusion.nn._callbacks import Report
+from mmfusion.nn._callbacks import Report, describe_callbacks
+from mmfusion.nn._checkpoint import Checkpoint
+from mmfusion.nn._chunks import ChunkLog
 from mmfusion.nn._data import Batches, Preparation, Rows
-from mmfusion.nn._distributed import broadcast
+from mmfusion.nn._distributed import broadcast, check_same, is_parallel
 from mmfusion.nn._encoders import check_encoder, make_encoders
 from mmfusion.nn._isolation import drawing, isolated
 from mmfusion.nn._net import DeepNet, Phase, begin_phase
@@ -51,13 +53,13 @@ from mmfusion.nn._trainer import (
 from mmfusion.nn._training import (
     OUTPUT_CHUNK_ROWS,
     DivergenceError,
+    collect_outputs,
     freeze_fusion_weights,
-    iterate_outputs,
 )
 
 LARGEST_SEED = 2**31 - 2
 DEFAULT_BATCH_SIZE = 50
-PROBE_ROWS = 8  # samples whose initial latents are part of a fingerprint
+PROBE_ROWS = 8  # samples that stand for all where trainings or processes are compared
 
 
 class DeepEstimator(
@@ -81,8 +83,9 @@ class DeepEstimator(
     random_state: RandomStateLike
 
     n_iter_: int
+    phase_epochs_: dict[str, int]
     _seed: int
-    _phase_epochs: tuple[int, ...]
+    _chunks: ChunkLog | None = None
 
     # value of every option that a Trainer may leave open
     _trainer_defaults: ClassVar[Mapping[str, Any]]
@@ -172,9 +175,10 @@ class DeepEstimator(
         """
         settings = self._settings()
         settings.make_checkpoint_folder()
+        self.__dict__.pop("_chunks", None)
         random_state = broadcast(check_random_state(self.random_state))
         rows = self._rows(X, reset=True)
-        data = Batches(rows, self._preparation, settings.device, settings.full_dtype)
+        data = self._batches(rows, settings)
         plan = self._plan(data, settings, random_state)
         # scikit-learn's callbacks, from 1.9 on
         task = None
@@ -216,7 +220,7 @@ class DeepEstimator(
         seeds = random_state.randint(LARGEST_SEED, size=self.n_init)
         # a later partial_fit continues with them
         self._seed = int(seeds[0])
-        self._phase_epochs = tuple(phase.n_epochs for phase in phases)
+        self.phase_epochs_ = {phase.name: phase.n_epochs for phase in phases}
         phases = [
             replace(phase, sampler=phase.sampler.fit(data, random_state))
             if phase.n_epochs
@@ -234,6 +238,9 @@ class DeepEstimator(
             settings=settings,
             seeds=seeds.tolist(),
             fingerprints=fingerprints,
+            stoppers=describe_callbacks(
+                [*settings.callbacks, *getattr(self, "_skl_callbacks", [])]
+            ),
         )
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -243,8 +250,15 @@ class DeepEstimator(
 
         The calls run through the phases of the training, one epoch each; learning
         rates fall over as many calls as a phase has epochs, and the last phase takes
-        all further calls. Number of epochs and scaling are those of the first call.
-        There are no restarts.
+        all further calls. Number of epochs and scaling are those of the first call:
+        `phase_epochs_` has the number of calls of each phase, the last entry of
+        `history_` the phase of the last call, and with ``trainer__verbose=1`` a line
+        is printed where a phase begins. There are no restarts.
+
+        With ``trainer__checkpoint_dir``, every ``checkpoint_every`` calls are saved. A
+        program that is run again after an interruption makes the same calls: those that
+        the last checkpoint holds are not trained again, and the estimator is as it was
+        at that checkpoint until they are over.
 
         Parameters
         ----------
@@ -268,14 +282,16 @@ class DeepEstimator(
         if first:
             random_state = broadcast(check_random_state(self.random_state))
             self._seed = int(random_state.randint(LARGEST_SEED))
-            self._phase_epochs = tuple(phase.n_epochs for phase in phases)
-        data = Batches(rows, self._preparation, settings.device, settings.full_dtype)
+            self.phase_epochs_ = {phase.name: phase.n_epochs for phase in phases}
+        data = self._batches(rows, settings)
         n_calls = 0 if first else self.n_iter_
         with isolated(self._seed + n_calls) as order:
             if first:
                 self._check_encoders(data, settings)
             net = self._make_net(settings.callbacks) if first else self._net
-            self._train_epoch(net, phases, data, settings, n_calls, order)
+            is_repeated = self._is_repeated_call(net, phases, data, settings)
+            if not is_repeated:
+                self._train_epoch(net, phases, data, settings, n_calls, order)
         try:
             if not math.isfinite(net.history[-1]["train_loss"]):
                 raise DivergenceError("a loss became NaN or infinite")
@@ -285,7 +301,32 @@ class DeepEstimator(
                 f"training diverged in call {n_calls + 1} of partial_fit ({error}): "
                 f"begin again with a clone, and {_divergence_remedy(data)}"
             ) from error
+        if self._chunks is not None and not is_repeated:
+            self._chunks.save(net)
         return self._publish(net, predictions)
+
+    def _is_repeated_call(
+        self,
+        net: DeepNet,
+        phases: list[Phase],
+        data: Batches,
+        settings: TrainingSettings,
+    ) -> bool:
+        """Return whether a checkpoint holds this call; the first call resumes it."""
+        folder = settings.checkpoint_dir
+        if folder is None:
+            self.__dict__.pop("_chunks", None)
+            return False
+        described = [phase.description() for phase in phases]
+        digest = joblib.hash([data.digest(), settings.description(), described])
+        if self._chunks is None or self._chunks.checkpoint.folder != folder:
+            with torch.no_grad():
+                identity = self._identity(net.module_, data, settings)
+            started = [identity, self._seed, len(net.history), described]
+            checkpoint = Checkpoint(folder, "chunks", joblib.hash(started))
+            self._chunks = ChunkLog(checkpoint, settings.checkpoint_every)
+            self._chunks.resume(net)
+        return self._chunks.is_repeated(digest)
 
     def _train_epoch(
         self,
@@ -298,18 +339,21 @@ class DeepEstimator(
     ) -> None:
         """Train for the epoch that comes after some calls."""
         done, position = n_calls, 0
-        while position < len(phases) - 1 and done >= self._phase_epochs[position]:
-            done -= self._phase_epochs[position]
+        n_epochs = [self.phase_epochs_[phase.name] for phase in phases]
+        while position < len(phases) - 1 and done >= n_epochs[position]:
+            done -= n_epochs[position]
             position += 1
-        n_epochs = self._phase_epochs[position]
-        phase = replace(phases[position], n_epochs=n_epochs)
+        phase = replace(phases[position], n_epochs=n_epochs[position])
+        if done == 0 and settings.verbose:
+            kind = type(self).__name__
+            print(f"[{kind}] call {n_calls + 1} of partial_fit begins {phase.name}")
         sampler = phase.sampler.fit(data, np.random.RandomState(self._seed))
         epoch = sampler.epoch(data, settings.batch_size, order)
         begin_phase(net, phase, done)
         net.partial_fit(epoch, epochs=1)
         if phase.learns_weights:
             freeze_fusion_weights(net, data)
-        if done + 1 == n_epochs and phase.compete is not None:
+        if done + 1 == phase.n_epochs and phase.compete is not None:
             phase.compete(net, epoch)
 
     # Data and networks
@@ -342,6 +386,13 @@ class DeepEstimator(
             names = [str(name) for name in names]
             self._preparation = Preparation.fit(rows, scalings, shapes, names)
         return rows
+
+    def _batches(self, rows: Rows, settings: TrainingSettings) -> Batches:
+        """Make the batches of a training, of the same samples in every process."""
+        if is_parallel():
+            positions = np.linspace(0, len(rows) - 1, PROBE_ROWS).astype(int)
+            check_same(joblib.hash([len(rows), rows.take(positions)]), "samples")
+        return Batches(rows, self._preparation, settings.device, settings.full_dtype)
 
     def _check_encoders(self, data: Batches, settings: TrainingSettings) -> None:
         """Check the output of encoders that users make for a batch."""
@@ -391,10 +442,22 @@ class DeepEstimator(
         options of a later phase resumes the earlier ones.
         """
         with isolated(int(seeds[0])), torch.no_grad():
-            module = self._make_net([]).module_
-            # modules of one description and the same weights may compute other things
-            latents = module.encode(*data.batch(np.arange(len(data))[:PROBE_ROWS]))
-        shared = [
+            identity = self._identity(self._make_net([]).module_, data, settings)
+        shared = [identity, seeds]
+        described = [phase.description() for phase in phases]
+        described[-1] += [settings.selection, settings.selection_every]
+        return [
+            joblib.hash([shared, described[: position + 1]])
+            for position in range(len(phases))
+        ]
+
+    def _identity(
+        self, module: FusionNetwork, data: Batches, settings: TrainingSettings
+    ) -> list[Any]:
+        """Return what two trainings share if they begin alike, but for their seeds."""
+        # modules of one description and the same weights may compute other things
+        latents = module.encode(*data.batch(np.arange(len(data))[:PROBE_ROWS]))
+        return [
             mmfusion.__version__,
             torch.__version__,
             [str(name) for name in self.modality_names_in_],
@@ -403,14 +466,7 @@ class DeepEstimator(
             str(module),
             list(to_arrays(module.state_dict()).items()),
             to_arrays(latents),
-            seeds,
             settings.description(),
-        ]
-        described = [phase.description() for phase in phases]
-        described[-1] += [settings.selection, settings.selection_every]
-        return [
-            joblib.hash([shared, described[: position + 1]])
-            for position in range(len(phases))
         ]
 
     # Outputs
@@ -460,16 +516,7 @@ class DeepEstimator(
         """Return something of the outputs for all samples, and what is observed."""
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        pieces = [
-            read(outputs).cpu().numpy()
-            for outputs in iterate_outputs(self._net, rows, self._preparation)
-        ]
-        with np.errstate(over="ignore"):
-            values = np.concatenate(pieces).astype(rows.dtype, copy=False)
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"outputs of the network do not fit {rows.dtype}: give X as float64"
-            )
+        values = collect_outputs(self._net, rows, self._preparation, read, rows.dtype)
         return values, rows.observed
 
     @property

@@ -13,7 +13,7 @@ from joblib.parallel import get_active_backend
 from skorch.callbacks import Callback
 
 from mmfusion.nn._callbacks import Progress, Save, Selection, StopAtNaN
-from mmfusion.nn._checkpoint import Checkpoint, restore
+from mmfusion.nn._checkpoint import Checkpoint, follows, restore
 from mmfusion.nn._data import Batches
 from mmfusion.nn._isolation import isolated
 from mmfusion.nn._net import DeepNet, Phase, begin_phase
@@ -46,6 +46,8 @@ class TrainingPlan:
         One per restart.
     fingerprints : list of str
         Hash of the data and of everything that counts, by phase.
+    stoppers : list of str, default=[]
+        Description of the callbacks, any of which may end a phase.
     report : callable, default=None
         Makes a skorch callback that reports a training to scikit-learn, from the
         phase and its position among all trainings that there may be.
@@ -58,6 +60,7 @@ class TrainingPlan:
     settings: TrainingSettings
     seeds: Sequence[int]
     fingerprints: Sequence[str]
+    stoppers: Sequence[str] = ()
     report: Callable[[Phase, int], Callback] | None = None
 
     @property
@@ -183,21 +186,25 @@ def _train(
     phase = plan.phases[position]
     own = _own_callbacks(plan, position, start)
     epoch = phase.sampler.epoch(plan.data, plan.settings.batch_size, generator)
-    done = 0
+    users = net.callbacks_
+    done, n_epochs = 0, phase.n_epochs
     if plan.settings.checkpoint_dir is not None:
         name = f"{phase.name.replace(' ', '-')}-{start}"
         fingerprint = plan.fingerprints[position]
         checkpoint = Checkpoint(plan.settings.checkpoint_dir, name, fingerprint)
-        every = plan.settings.checkpoint_every
-        own.append(Save(checkpoint, every, phase.parts, generator))
+        every, stoppers = plan.settings.checkpoint_every, plan.stoppers
+        save = Save(checkpoint, every, phase.parts, generator, users, stoppers)
+        own.append(save)
         state = checkpoint.load()
-        if state is not None:
+        if state is not None and follows(net, state):
             done = restore(net, state, generator)
+            save.resumed = state["callbacks"]
+            # with other callbacks, the phase would not have ended there
+            n_epochs = done if state["stopped_by"] == list(stoppers) else n_epochs
     begin_phase(net, phase, done)
-    users = net.callbacks_
     net.callbacks_ = [*users, *((type(c).__name__, c) for c in own)]
     try:
-        net.partial_fit(epoch, epochs=phase.n_epochs - done)
+        net.partial_fit(epoch, epochs=n_epochs - done)
     except DivergenceError as error:
         return Run(start, problems=[str(error)])
     finally:  # those of the plan hold the data

@@ -153,7 +153,9 @@ class StoredNetworkMixin(ModalityMixin):
         # set_params may have changed them since
         state["_net"] = {"params": state["_made_with"]} | net_state(self._net)
         state["_preparation"] = self._preparation.get_state()
-        return {k: v for k, v in state.items() if k != "_made_with"}
+        # resumed calls of partial_fit concern the process that makes them
+        left_out = ("_made_with", "_chunks")
+        return {k: v for k, v in state.items() if k not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Set attributes, and make the network from its arrays."""

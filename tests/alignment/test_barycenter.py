@@ -43,12 +43,21 @@ def test_no_iteration_raises_the_objective(seed, n_frames, weighted):
     assert found.costs[-1] == pytest.approx(np.average(own, weights=weights), rel=1e-9)
 
 
-def test_an_iteration_moves_each_frame_to_the_mean_of_what_is_aligned_with_it():
-    sequences, weights = walks(1), np.array([1.0, 2, 3, 1, 2, 3])
-    start = sequences[0][:20]
+@pytest.mark.parametrize(
+    ("d", "unit", "n_frames"),
+    [(1, 1.0, 20), (2, 1.0, 1), (2, 1.0, 140), (7, 1.0, 20), (2, 1e-140, 20)],
+)
+def test_an_iteration_moves_each_frame_to_the_mean_of_what_is_aligned_with_it(
+    d, unit, n_frames
+):
+    # as differences of one feature, of several, as products of many, and where
+    # squares underflow
+    sequences = [unit * x for x in walks(1, d=d)]
+    weights = np.array([1.0, 2, 3, 1, 2, 3])
+    start = np.resize(sequences[0], (n_frames, d))
     found = dtw_barycenter(sequences, init=start, weights=weights, max_iter=1, tol=0)
     moved = slow_step(start, sequences, weights)
-    np.testing.assert_allclose(found.sequence, moved, atol=1e-12)
+    np.testing.assert_allclose(found.sequence, moved, atol=1e-12 * unit)
 
 
 def test_a_barycenter_does_not_move_once_it_is_found():

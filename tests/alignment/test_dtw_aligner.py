@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from scipy.spatial.distance import cdist
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -358,13 +360,149 @@ def test_inverse_transform_refuses_what_fit_did_not_align():
     out = aligner.transform(X)
     with pytest.raises(ValueError, match="X has 3 samples, and fit had 4"):
         aligner.inverse_transform(out[:3])
+    with pytest.raises(ValueError, match="X has 4 samples, and alignments had 3"):
+        aligner.inverse_transform(out, alignments=aligner.align(X[:3]))
+    with pytest.raises(
+        TypeError, match=r"alignments\[0\]\['audio'\] is of type ndarray"
+    ):
+        aligner.inverse_transform(out, alignments=aligner.paths_)
+    with pytest.raises(TypeError, match=r"alignments\[0\] is of type int; expected"):
+        aligner.inverse_transform(out, alignments=[1, 2, 3, 4])
     video = list(out["video"])
     video[1] = out["audio"][1]
-    with pytest.raises(ValueError, match=r"'video'.*sample 1 was missing in fit"):
+    with pytest.raises(ValueError, match=r"'video'.*sample 1 was missing when"):
         aligner.inverse_transform(Modalities(out.to_dict() | {"video": video}))
     video = [out["video"][0][:-1], *out["video"][1:]]
     with pytest.raises(ValueError, match=r"'video'.*sample 0 has .* frames"):
         aligner.inverse_transform(Modalities(out.to_dict() | {"video": video}))
+
+
+@pytest.mark.parametrize("options", [{}, {"gamma": 1.0}, {"n_frames": 12}], ids=str)
+def test_samples_never_seen_are_aligned_and_returned_to_their_own_time(options):
+    X = make_walks(8, missing={(6, "video")})
+    aligner = DTWAligner("longest", **options).fit(X[:3])
+    later = X[3:]
+    own = DTWAligner("longest", **options)
+    out = own.fit_transform(later)
+    alignments = aligner.align(later)
+    for sample, paths in zip(alignments, own.paths_, strict=True):
+        assert sample.keys() == paths.keys()
+        for name, path in paths.items():
+            np.testing.assert_array_equal(sample[name].path, path)
+    costs = [[sample[n].cost for n in NAMES if n in sample] for sample in alignments]
+    assert [c for row in costs for c in row] == own.distances_[later.observed].tolist()
+    back = aligner.inverse_transform(out, alignments=alignments)
+    assert_same_sequences(back, own.inverse_transform(out))
+    last = aligner.inverse_transform(out[-2:], alignments=alignments[-2:])
+    assert_same_sequences(last, back[-2:])
+
+
+# Open ends
+
+
+@pytest.mark.parametrize("step_pattern", ["symmetric1", "asymmetric"])
+@pytest.mark.parametrize("open_begin", [False, True])
+@pytest.mark.parametrize("open_end", [False, True])
+def test_open_ends_leave_frames_out(step_pattern, open_begin, open_end):
+    rng = np.random.default_rng(3)
+    x, y = walk(rng, 20), walk(rng, 30)
+    options = {
+        "step_pattern": step_pattern,
+        "open_begin": open_begin,
+        "open_end": open_end,
+    }
+    aligner = DTWAligner(**options)
+    out = aligner.fit_transform([[x], [y]])
+    found = dtw_path(x, y, **options)
+    path = aligner.paths_[0]["modality_1"]
+    np.testing.assert_array_equal(path, found.path)
+    assert (path[0, 1] > 0, path[-1, 1] < 29) == (open_begin, open_end)
+    warped = pd.DataFrame(slow_warp(y, path, 20)).interpolate()
+    np.testing.assert_allclose(out["modality_1"][0], warped, atol=1e-12)
+    back = aligner.inverse_transform(out)["modality_1"][0]
+    own = pd.DataFrame(slow_warp(warped.to_numpy(), path[:, ::-1], 30))
+    held = own.interpolate(limit_area="inside").ffill().bfill()
+    np.testing.assert_allclose(back, held, atol=1e-12)
+
+
+def test_a_part_is_found_in_a_longer_recording():
+    rng = np.random.default_rng(0)
+    recording = walk(rng, 90)
+    part = recording[30:50]
+    X = [[part, part], [recording, recording]]
+    aligner = DTWAligner(open_begin=True, open_end=True)
+    out = aligner.fit_transform(X)
+    np.testing.assert_array_equal(out["modality_1"][1], part)
+    assert aligner.paths_[0]["modality_1"][[0, -1]].tolist() == [[0, 30], [19, 49]]
+    assert aligner.cost_ == 0
+
+
+# Given costs
+
+
+def given_costs(X, reference="audio"):
+    return [
+        {
+            name: cdist(sample[reference], x)
+            for name, x in sample.items()
+            if name != reference
+        }
+        for sample in ({n: X[n][i] for n in NAMES} for i in range(len(X)))
+    ]
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_given_costs_replace_a_metric(gamma):
+    X = make_walks()
+    costs = given_costs(X)
+    aligner = DTWAligner(metric="precomputed", gamma=gamma)
+    expected = DTWAligner(metric="euclidean", gamma=gamma)
+    out = aligner.fit_transform(X, costs=costs)
+    assert_same_sequences(out, expected.fit_transform(X), 1e-9)
+    np.testing.assert_allclose(aligner.distances_, expected.distances_)
+    score = aligner.fit(X, costs=costs).score(X[2:], costs=costs[2:])
+    assert score == pytest.approx(expected.score(X[2:]))
+    assert_same_sequences(aligner.transform(X[2:], costs=costs[2:]), out[2:])
+    path = aligner.align(X[2:3], costs=costs[2:3])[0]["video"].path
+    np.testing.assert_array_equal(path, expected.paths_[2]["video"])
+
+
+def test_given_costs_that_do_not_fit_are_refused():
+    X = make_walks()
+    costs = given_costs(X)
+    aligner = DTWAligner(metric="precomputed")
+    with pytest.raises(ValueError, match=r"needs costs=.*set_fit_request"):
+        aligner.fit(X)
+    with pytest.raises(ValueError, match="costs has 5 samples, and X has 6"):
+        aligner.fit(X, costs=costs[1:])
+    with pytest.raises(ValueError, match=r"costs\[0\] has \['vidoe'\]"):
+        aligner.fit(X, costs=[costs[0] | {"vidoe": 1}, *costs[1:]])
+    lacking = {"touch": costs[1]["touch"]}
+    with pytest.raises(ValueError, match=r"'video'.*sample 1.*\['touch'\] only"):
+        aligner.fit(X, costs=[costs[0], lacking, *costs[2:]])
+    turned = costs[0] | {"video": costs[0]["video"].T}
+    with pytest.raises(ValueError, match=r"'video'.*sample 0.*a row for each frame"):
+        aligner.fit(X, costs=[turned, *costs[1:]])
+    spoilt = costs[0] | {"video": np.full_like(costs[0]["video"], np.nan)}
+    with pytest.raises(ValueError, match=r"'video'.*sample 0.*costs.*nan"):
+        aligner.fit(X, costs=[spoilt, *costs[1:]])
+    with pytest.raises(ValueError, match="leave costs out"):
+        DTWAligner().fit(X, costs=costs)
+    with pytest.raises(ValueError, match="let reference be a modality"):
+        DTWAligner("barycenter", metric="precomputed").fit(X, costs=costs)
+
+
+def test_given_costs_are_routed_in_a_pipeline():
+    X = make_walks()
+    costs = given_costs(X)
+    with config_context(enable_metadata_routing=True):
+        aligner = DTWAligner(metric="precomputed", n_frames=9)
+        aligner.set_fit_request(costs=True).set_transform_request(costs=True)
+        out = make_pipeline(aligner, SequencePooling()).fit_transform(X, costs=costs)
+    expected = DTWAligner(metric="euclidean", n_frames=9)
+    pooled = make_pipeline(expected, SequencePooling()).fit_transform(X)
+    for one, other in zip(out.blocks, pooled.blocks, strict=True):
+        np.testing.assert_allclose(one, other)
 
 
 # Forms of input and output
@@ -576,7 +714,8 @@ def test_constraints_without_a_path_are_refused_by_modality_and_sample():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "precomputed"}, "dtw_path"),
+        ({"metric": "precomputed"}, "needs costs="),
+        ({"gamma": 1.0, "open_end": True}, "gamma=1.0 is a mean"),
         ({"metric": "taxi"}, "metric='taxi' is not one of"),
         ({"reference": 3}, r"reference=3 is neither .* \['audio', 'touch', 'video'\]"),
         ({"reference": "speech"}, "reference='speech' is neither"),

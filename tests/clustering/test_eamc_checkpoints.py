@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
 from mmfusion import Modalities
@@ -256,3 +256,77 @@ def test_a_folder_that_is_none_is_refused_before_training(tmp_path):
     for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
         with pytest.raises(ValueError, match=r"checkpoint_dir=.*file"):
             small(checkpoint_dir=folder).fit(X)
+
+
+# Compiled networks, and trainings that callbacks end
+
+
+@pytest.mark.parametrize("order", [(False, True), (True, False)])
+def test_compiled_and_uncompiled_runs_share_checkpoints(tmp_path, monkeypatch, order):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
+    epochs, models = [], []
+    for compile in order:
+        models.append(small(checkpoint_dir=tmp_path, compile=compile))
+        epochs.append(epochs_of(models[-1]))
+    assert epochs == [6, 0]
+    assert compiled
+    check_same(*models)
+    path = tmp_path / "saved"
+    models[0].save_params(path)
+    check_same(small(compile=order[1]).load_params(path), models[0])
+
+
+def stopping(patience):
+    """Make a callback of skorch that ends a training after `patience` epochs."""
+    return EarlyStopping("train_loss", patience, threshold=1e9, sink=str)
+
+
+STOPPED = {"pretrain_epochs": 0, "max_epochs": 20, "checkpoint_every": 2}
+
+
+def test_a_training_that_a_callback_ended_stays_finished(tmp_path):
+    found, counts = [], []
+    for _ in range(4):
+        counts.append(Count())
+        callbacks = [counts[-1], stopping(5)]
+        model = small(**STOPPED, callbacks=callbacks, checkpoint_dir=tmp_path)
+        found.append(model.fit(X))
+    assert [model.n_iter_ for model in found] == [6, 6, 6, 6]
+    assert [count.n_epochs for count in counts] == [6, 0, 0, 0]
+    check_same(found[-1], small(**STOPPED, callbacks=[Count(), stopping(5)]).fit(X))
+
+
+def test_a_training_goes_on_without_the_callback_that_ended_it(tmp_path):
+    small(**STOPPED, callbacks=[stopping(5)], checkpoint_dir=tmp_path).fit(X)
+    for callbacks, n_epochs in (([stopping(8)], 9), ([], 20)):
+        model = small(**STOPPED, callbacks=callbacks, checkpoint_dir=tmp_path).fit(X)
+        check_same(model, small(**STOPPED, callbacks=callbacks).fit(X))
+        assert model.n_iter_ == n_epochs
+
+
+def test_a_phase_after_one_that_a_callback_ended_is_not_resumed_without_it(tmp_path):
+    params = {"pretrain_epochs": 8}
+    for callbacks in ([stopping(3)], []):
+        model = small(**params, callbacks=callbacks, checkpoint_dir=tmp_path).fit(X)
+        check_same(model, small(**params, callbacks=callbacks).fit(X))
+
+
+def test_callbacks_go_on_from_what_they_had_learned(tmp_path):
+    class Fail(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 5:
+                raise OSError("out of memory")
+
+    params = STOPPED | {"checkpoint_dir": tmp_path}
+    with pytest.raises(OSError, match="out of memory"):
+        small(**params, callbacks=[stopping(7), Fail()]).fit(X)
+    resumed = small(**params, callbacks=[stopping(7)]).fit(X)
+    assert resumed.n_iter_ == 8  # the misses before the crash count
+
+
+def test_the_best_epoch_of_a_training_that_a_callback_ended_is_kept(tmp_path):
+    params = STOPPED | {"selection_every": 2, "callbacks": [stopping(5)]}
+    whole = small(**params, checkpoint_dir=tmp_path).fit(X)
+    check_same(small(**params, checkpoint_dir=tmp_path).fit(X), whole)
+    check_same(small(**params).fit(X), whole)

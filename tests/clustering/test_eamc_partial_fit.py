@@ -1,12 +1,17 @@
 """EAMC learns from chunks: first pretraining, then adversarial training."""
 
+import pickle
+
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
+from skorch.callbacks import Callback
 
+from mmfusion import CoMVCClusterer, SiMVCClusterer
 from mmfusion.datasets import make_multimodal_blobs
 
-from .small import X, small
+from .small import X, nested, small
 
 DATA, Y = make_multimodal_blobs(240, (6, 5), cluster_std=1.0, random_state=0)
 
@@ -73,3 +78,111 @@ def test_other_modalities_are_refused_after_the_first_chunk():
     model = small().partial_fit(X)
     with pytest.raises(ValueError, match=r"'video'.* 5 .* 6 "):
         model.partial_fit({"audio": X["audio"], "video": X["video"][:, :5]})
+
+
+# Phases
+
+
+def test_the_number_of_calls_of_each_phase_is_known_from_the_first_call():
+    model = small(pretrain_epochs=3).partial_fit(DATA)
+    assert model.phase_epochs_ == {"pretraining": 3, "adversarial training": 2}
+
+
+def test_a_verbose_training_reports_when_a_phase_begins(capsys):
+    learn(small(pretrain_epochs=3, verbose=1), 5)
+    name = "[EAMCClusterer] call"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{name} 1 of partial_fit begins pretraining",
+        f"{name} 4 of partial_fit begins adversarial training",
+    ]
+    learn(small(pretrain_epochs=3), 5)
+    assert not capsys.readouterr().out
+
+
+# Checkpoints
+
+
+CLUSTERERS = {
+    "EAMC": small(pretrain_epochs=3, n_clustering_heads=2),
+    "SiMVC": SiMVCClusterer(3, encoders=[16, 8], random_state=0),
+    "CoMVC": CoMVCClusterer(3, encoders=[16, 8], random_state=0),
+}
+
+
+@pytest.fixture(params=CLUSTERERS)
+def make(request, tmp_path):
+    """Make clusterers that write a checkpoint after every second call."""
+
+    def make(**params):
+        params = {"checkpoint_dir": tmp_path, "checkpoint_every": 2} | params
+        params |= {"batch_size": 20}
+        return clone(CLUSTERERS[request.param]).set_params(**nested(params))
+
+    return make
+
+
+class Count(Callback):
+    """Counts epochs."""
+
+    n_epochs = 0
+
+    def on_epoch_end(self, net, **kwargs):
+        self.n_epochs += 1
+
+
+@pytest.mark.parametrize(("n_done", "n_trained"), [(1, 7), (2, 5), (3, 5), (6, 1)])
+def test_calls_that_a_checkpoint_holds_are_not_repeated(make, n_done, n_trained):
+    learn(make(), n_done)  # of a process that was killed then
+    count = Count()
+    resumed = make(callbacks=[count])
+    for call in range(7):
+        resumed.partial_fit(DATA[80 * (call % 3) : 80 * (call % 3) + 80])
+        assert len(resumed.labels_) == 80
+    whole = learn(make(checkpoint_dir=None), 7)
+    assert count.n_epochs == n_trained
+    assert resumed.history_ == whole.history_
+    np.testing.assert_array_equal(resumed.transform(DATA), whole.transform(DATA))
+    np.testing.assert_array_equal(resumed.labels_, whole.labels_)
+
+
+def test_other_calls_than_those_of_the_checkpoint_are_refused(make, tmp_path):
+    learn(make(), 4)
+    model = make().partial_fit(DATA[:80])
+    with pytest.raises(ValueError, match=r"call 2 of partial_fit has other data"):
+        model.partial_fit(DATA[:80])
+    learn(make(checkpoint_dir=tmp_path / "new"), 4)
+    for path in tmp_path.glob("chunks*.pt"):
+        path.unlink()
+    model = make().partial_fit(DATA[:80])
+    assert model.partial_fit(DATA[:80]).n_iter_ == 2
+
+
+@pytest.mark.parametrize("change", [{"lr": 1e-4}, {"random_state": 1}])
+def test_checkpoints_of_other_options_do_not_count(make, change):
+    learn(make(), 4)
+    other, alone = (
+        learn(make(**change), 4),
+        learn(make(checkpoint_dir=None, **change), 4),
+    )
+    assert other.history_ == alone.history_
+
+
+def test_calls_after_a_fit_are_resumed_too(make):
+    def fitted():
+        return make(max_epochs=2).fit(X)
+
+    whole = learned_after(fitted(), 3)
+    again = learned_after(fitted(), 3)
+    assert whole.history_ == again.history_
+    np.testing.assert_array_equal(whole.transform(X), again.transform(X))
+    # pickles know nothing of the calls: they begin a stream of their own
+    copied = pickle.loads(pickle.dumps(fitted()))
+    np.testing.assert_array_equal(
+        learned_after(copied, 3).transform(X), whole.transform(X)
+    )
+
+
+def learned_after(model, n_calls):
+    for call in range(n_calls):
+        model.partial_fit(X[40 * call : 40 * call + 40])
+    return model

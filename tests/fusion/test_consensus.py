@@ -1,5 +1,6 @@
 """Consensus of clusterings, against the algorithms as printed (slow_consensus)."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -235,10 +236,28 @@ def test_pairs_that_do_not_fit_into_memory_are_refused_before_they_are_made(
     monkeypatch,
 ):
     monkeypatch.setattr(_memory, "available_bytes", lambda: 0)
-    labels = np.arange(800)[:, None]  # of which no two are alike
-    base = BaseClusterings(labels, np.array([800]), np.ones(1))
-    with pytest.raises(ValueError, match=r"co-association of 800.*n_landmarks"):
-        combine("coassociation", base)
+    labels = np.arange(2000)[:, None]  # of which no two are alike
+    base = BaseClusterings(labels, np.array([2000]), np.ones(1))
+    with pytest.raises(ValueError, match=r"co-association of 2000.*n_landmarks"):
+        _consensus.coassociation(base, 3, rng(), 2000)
+
+
+def test_pairs_are_computed_in_blocks_of_symmetric_distances(monkeypatch):
+    base, _ = slow.noisy_base(60, (3, 3, 4, 3, 3), 0.3, seed=0)
+    whole = _consensus.coassociation_distance(base)
+    monkeypatch.setattr(_consensus, "DISTANCE_BLOCK_CELLS", 7 * 60)
+    found = _consensus.coassociation_distance(base)
+    np.testing.assert_allclose(found, whole, atol=1e-15)
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_pairs_take_the_memory_of_one_table():
+    base, _ = slow.noisy_base(1500, (3,) * 10, 0.9, seed=0)
+    tracemalloc.start()
+    distance = _consensus.coassociation_distance(base)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.8 * distance.nbytes
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,13 +14,23 @@ from mmfusion._blocks import as_float_array
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection, as_sequence
 from mmfusion._typing import RandomStateLike
+from mmfusion.alignment.dtw._compilation import jit
+from mmfusion.alignment.dtw._costs import are_moderate, make_costs
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
+from mmfusion.alignment.dtw._panels import frame_offsets, pack_frames
 from mmfusion.alignment.dtw._parameters import (
     check_integer_at_least,
     check_real_at_least,
 )
 from mmfusion.alignment.dtw._path import dtw_path
+from mmfusion.alignment.dtw._row_blocks import (
+    accumulate,
+    make_checkpoints,
+    make_workspace,
+    trace_path,
+)
 from mmfusion.alignment.dtw._soft import soft_dtw_gradient
+from mmfusion.alignment.dtw._windows import band
 
 # exponent of the unit of length, whose square neither over- nor underflows
 LARGEST_UNIT_EXPONENT = 480
@@ -209,7 +219,9 @@ def _medoid(
         candidates = [sequences[k] for k in drawn]
     if len(candidates) == 1:
         return candidates[0]
-    return candidates[int(np.argmin(cdist_dtw(candidates, sequences) @ weights))]
+    # all against all, each pair is aligned once
+    others = None if candidates is sequences else sequences
+    return candidates[int(np.argmin(cdist_dtw(candidates, others) @ weights))]
 
 
 def _resample_linearly(x: np.ndarray, n_frames: int) -> np.ndarray:
@@ -245,16 +257,66 @@ def _align_all(
     barycenter: np.ndarray, sequences: list[np.ndarray], weights: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Return the cost of a barycenter, and the means of the frames aligned with it."""
+    if not are_moderate([barycenter, *sequences]):
+        return _align_one_by_one(barycenter, sequences, weights)
+    n, lengths = len(barycenter), np.array([len(x) for x in sequences])
+    y, longest = np.concatenate(sequences), int(lengths.max())
+    costs = make_costs(barycenter, y, "sqeuclidean")
+    sums, mass = np.zeros_like(barycenter), np.zeros(n)
+    total = _add_aligned_frames(
+        pack_frames(costs),
+        n,
+        (frame_offsets(lengths), y),
+        weights,
+        np.array([1.0, 0.0]),  # of 'symmetric1': a diagonal step's weight, no penalty
+        make_workspace(longest, np.float64),
+        make_checkpoints(n, longest, np.float64, wants_path=True),
+        (sums, mass),
+    )
+    return total, sums / mass[:, None]
+
+
+def _align_one_by_one(
+    barycenter: np.ndarray, sequences: list[np.ndarray], weights: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Align all pair by pair, for values whose squares may over- or underflow."""
     total, sums, mass = 0.0, np.zeros_like(barycenter), np.zeros(len(barycenter))
     for x, weight in zip(sequences, weights, strict=True):
         found = dtw_path(barycenter, x)
-        path = found.path
-        # rows of a path never decrease: those of a frame of the barycenter are a run
-        begins = np.searchsorted(path[:, 0], np.arange(len(barycenter)))
-        sums += weight * np.add.reduceat(x[path[:, 1]], begins)
-        mass += weight * np.diff(begins, append=len(path))
+        np.add.at(sums, found.path[:, 0], weight * x[found.path[:, 1]])
+        np.add.at(mass, found.path[:, 0], weight)
         total += weight * found.cost
     return total, sums / mass[:, None]
+
+
+@jit
+def _add_aligned_frames(
+    frames, n, columns, shares, weights, work, checkpoints, aligned
+):
+    """Align all sequences, add up the frames aligned with each, return the cost.
+
+    ``columns`` are the offsets of the sequences and their frames; ``aligned`` the
+    weighted sums of the frames aligned with each frame of the barycenter, and the sums
+    of their weights.
+    """
+    (offsets, y), (sums, mass) = columns, aligned
+    no_bounds, total = np.empty(0), 0.0
+    for k in range(len(shares)):
+        y0, m, share = offsets[k], offsets[k + 1] - offsets[k], shares[k]
+        window = band(n, m, float(max(n, m)))
+        work.row[:] = np.inf
+        work.row[0] = 0
+        last = accumulate(
+            frames, 0, y0, m, window, weights, work, checkpoints, no_bounds, np.inf
+        )
+        total += share * last[m - 1]
+        path = trace_path(frames, 0, y0, window, weights, work, checkpoints, m - 1)
+        for p in range(len(path)):
+            i, j = path[p]
+            mass[i] += share
+            for feature in range(y.shape[1]):
+                sums[i, feature] += share * y[y0 + j, feature]
+    return total
 
 
 def _minimize_soft_dtw(

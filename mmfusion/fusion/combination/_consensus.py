@@ -23,7 +23,7 @@ from mmfusion.fusion.combination._clusterings import (
     mutual_information_between,
 )
 
-TABLES_OF_PAIRS = 4  # arrays of a co-association in memory at its peak
+DISTANCE_BLOCK_CELLS = 2**18  # of a co-association that are computed at a time
 # embedded samples repeat each other: more rows hardly move the centres of k-means
 CONSENSUS_KMEANS_ROWS = 20_000
 VOTE_TIE_BREAK = 1e-6
@@ -249,9 +249,11 @@ def coassociation(
     _, first, which = np.unique(keys, return_index=True, return_inverse=True)
     sizes = np.bincount(which, weights=landmarks.sample_weight).astype(float)
     order = np.argsort(first)  # ties are broken by the order of samples
-    distance = coassociation_distance(landmarks.take(first[order]))
     linked = np.empty(len(first), dtype=np.intp)
-    linked[order] = average_linkage(distance, sizes[order], n_clusters)
+    # without a name, the distances are freed before all samples are assigned
+    linked[order] = average_linkage(
+        coassociation_distance(landmarks.take(first[order])), sizes[order], n_clusters
+    )
     consensus = ConsensusMap(
         _mean_memberships(landmarks, linked[which]),
         patterns=LabelledPatterns(landmarks.labels[first].astype(np.int32), linked),
@@ -326,19 +328,28 @@ def coassociation_distance(base: BaseClusterings) -> np.ndarray:
     """
     n_samples = len(base.labels)
     check_fits(
-        TABLES_OF_PAIRS * n_samples**2 * np.dtype(float).itemsize,
+        n_samples**2 * np.dtype(float).itemsize,
         f"the co-association of {n_samples} distinct samples",
         "give a smaller n_landmarks, or combine='hbgf'",
     )
     # roots, since each weight enters a product of two rows
     roots = BaseClusterings(base.labels, base.n_clusters, np.sqrt(base.weights))
     indicator = roots.indicator()
-    together = (indicator @ indicator.T).toarray()
     clustered = (base.labels >= 0) * roots.weights
-    possible = clustered @ clustered.T
-    shares = np.divide(together, possible, where=possible > 0, out=together * 0)
-    distance = np.clip(1 - shares, 0, 1)
-    np.fill_diagonal(distance, 0)
+    distance = np.empty((n_samples, n_samples))
+    n_rows = max(1, DISTANCE_BLOCK_CELLS // n_samples)
+    for start in range(0, n_samples, n_rows):
+        # in blocks of rows, up to the diagonal: temporary arrays are as small as these
+        stop = min(n_samples, start + n_rows)
+        together = (indicator[start:stop] @ indicator[:stop].T).toarray()
+        possible = clustered[start:stop] @ clustered[:stop].T
+        shares = np.divide(together, possible, where=possible > 0, out=together * 0)
+        block = np.clip(1 - shares, 0, 1)
+        distance[start:stop, :start] = block[:, :start]
+        distance[:start, start:stop] = block[:, :start].T
+        # the linkage needs symmetry to the last bit, which products do not promise
+        lower = np.tril(block[:, start:], -1)
+        distance[start:stop, start:stop] = lower + lower.T
     return distance
 
 
