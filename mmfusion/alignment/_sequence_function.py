@@ -27,7 +27,8 @@ HARD_KERNELS = ("distance", "rbf")  # of one path, not all
 SOFT_KERNELS = ("divergence", "soft_dtw")  # with a softness
 
 
-class SequenceSet(NamedTuple):
+@dataclass(frozen=True)
+class SequenceSet:
     """Sequences, and what a function computes of each alone.
 
     Parameters
@@ -41,19 +42,7 @@ class SequenceSet(NamedTuple):
     sequences: list[np.ndarray]
     own: np.ndarray
 
-    def subset(self, positions: np.ndarray) -> SequenceSet:
-        """Return some of the sequences.
-
-        Parameters
-        ----------
-        positions : ndarray of int
-            Their positions.
-
-        Returns
-        -------
-        SequenceSet
-            The sequences.
-        """
+    def __getitem__(self, positions: np.ndarray) -> SequenceSet:
         some = [self.sequences[i] for i in positions.tolist()]
         return SequenceSet(some, self.own[positions])
 
@@ -289,6 +278,8 @@ def fit_sequence_function(
     fitted = function.prepare(sequences)
     costs = function.costs(fitted, None)
     scale = 1.0 if is_alignment else function.typical_cost(costs, fitted, weight)
-    if function.gamma is None and not function.is_distance:
+    if function.is_distance:
+        function = replace(function, gamma=None)
+    elif function.gamma is None:
         function = replace(function, gamma=1 / scale)
     return FittedFunction(function, fitted, costs, scale)

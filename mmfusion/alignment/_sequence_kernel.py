@@ -334,12 +334,10 @@ default='rbf'
 
     def _fit(self, X: ModalitiesLike) -> tuple[Modalities, list[np.ndarray]]:
         """Set the attributes, and return the matrix of each modality."""
-        self._check_unused_options()
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         self.sequences_ = {name: list(b) for name, b in frame.to_dict().items()}
-        gammas = by_modality(self.gamma, frame.names, "gamma")
-        softnesses = by_modality(self.softness, frame.names, "softness")
+        functions = self._functions(frame.names)
         self.gamma_, self.softness_ = np.full((2, len(frame.names)), np.nan)
         self.scales_ = np.ones(len(frame.names))
         # kept for later samples, which are normalised by them
@@ -347,11 +345,7 @@ default='rbf'
         for v, (name, block) in enumerate(self.sequences_.items()):
             own, observed = _observed_sequences(block)
             with errors_name(name):
-                given = (
-                    _positive(gammas[v], "gamma"),
-                    _positive(softnesses[v], "softness"),
-                )
-                fitted = fit_sequence_function(self._function(*given), own)
+                fitted = fit_sequence_function(functions[v], own)
             function = fitted.function
             self.gamma_[v], self.softness_[v] = function.gamma, function.softness
             self._own_values.append(fitted.sequences.own)
@@ -365,6 +359,18 @@ default='rbf'
         if self.combine is not None:
             self._neutral = [_mean_of_pairs(_mean_of_observed(tables))]
         return frame, tables
+
+    def _functions(self, names: Sequence[str]) -> list[SequenceFunction]:
+        """Return the functions of modalities, with the parameters that are given."""
+        self._check_unused_options()
+        gammas = by_modality(self.gamma, names, "gamma")
+        softnesses = by_modality(self.softness, names, "softness")
+        functions = []
+        for name, gamma, softness in zip(names, gammas, softnesses, strict=True):
+            with errors_name(name):
+                given = _positive(gamma, "gamma"), _positive(softness, "softness")
+            functions.append(self._function(*given))
+        return functions
 
     def _function(
         self, gamma: float | None, softness: float | None
