@@ -7,7 +7,9 @@ written to a temporary folder chunk by chunk, and fitted as memory maps in a pro
 their own: one epoch of each phase, small networks. Memory is what
 the fit adds to the process at its peak: the anonymous memory, which is what the program
 holds, and the pages of the files, which the system takes back when it needs them, both
-sampled every 10 ms; and all that is resident, as the system counts it (VmHWM).
+sampled every 10 ms; and all that is resident, as the system counts it (VmHWM). Then the
+fitted network assigns all samples by `predict`, whose result has 8 bytes a sample, and
+fuses them by `transform` (64 bytes a sample): what each adds to the anonymous memory.
 """
 
 from __future__ import annotations
@@ -76,6 +78,17 @@ def make(batch_size):
     )
 
 
+def growth(call, maps):
+    """Peak of the anonymous memory that a call adds, its result included, in MB."""
+    watch = MemoryWatch()
+    watch.start()
+    result = call(maps)
+    watch.over.set()
+    watch.join()
+    del result
+    return watch.peak("RssAnon")
+
+
 def measure(n_samples, batch_size):
     """Fit once in this process and print a row."""
     import numpy as np
@@ -98,12 +111,15 @@ def measure(n_samples, batch_size):
         seconds = time.perf_counter() - start
         watch.over.set()
         watch.join()
+        grown = [
+            growth(call, maps) for call in (clusterer.predict, clusterer.transform)
+        ]
         n_seen = n_samples + min(n_samples, 10_000)  # pretraining sees so many
         found = adjusted_rand_score(classes, clusterer.labels_)
     print(
         f"| {n_samples:,} | {data_mb:.0f} | {seconds:.0f} | {n_seen / seconds:,.0f} "
         f"| {watch.peak('RssAnon'):.0f} | {watch.peak('RssFile'):.0f} "
-        f"| {watch.peak('VmHWM'):.0f} | {found:.2f} |",
+        f"| {watch.peak('VmHWM'):.0f} | {grown[0]:.0f} | {grown[1]:.0f} | {found:.2f} |",
         flush=True,
     )
 
@@ -119,9 +135,9 @@ def main():
         return
     print(
         "| samples | data MB | seconds | samples/s | peak anonymous MB | peak file MB "
-        "| peak resident MB | ARI |"
+        "| peak resident MB | predict MB | transform MB | ARI |"
     )
-    print("|---" * 8 + "|")
+    print("|---" * 10 + "|")
     for n_samples in arguments.n_samples:
         size = ["--batch-size", str(arguments.batch_size)]
         row = ["--one", "--n-samples", str(n_samples), *size]

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import ClusterMixin
 from sklearn.utils import ClassifierTags
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ModalitiesLike
@@ -18,7 +19,8 @@ from mmfusion.nn._data import Batches, Preparation, Rows
 from mmfusion.nn._estimator import DEFAULT_BATCH_SIZE, DeepEstimator
 from mmfusion.nn._isolation import isolated
 from mmfusion.nn._net import DeepNet
-from mmfusion.nn._training import iterate_outputs
+from mmfusion.nn._network import Outputs
+from mmfusion.nn._training import collect_outputs
 
 DEFAULT_N_CLUSTERS = 8  # that of scikit-learn's k-means
 
@@ -132,5 +134,8 @@ class BaseDeepClusterer(ClusterMixin, DeepEstimator):
 
 def _assign(net: DeepNet, rows: Rows, prepare: Preparation) -> np.ndarray:
     """Return the clusters of samples."""
-    outputs = iterate_outputs(net, rows, prepare)
-    return np.concatenate([out.logits.argmax(1).cpu().numpy() for out in outputs])
+
+    def closest(outputs: Outputs) -> Tensor:
+        return outputs.logits.argmax(1)
+
+    return collect_outputs(net, rows, prepare, closest, np.dtype(np.int64))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,10 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
             data.counted(),
             is_classifier=self._kind == "classifier",
         )
+
+    def _default_estimators(self) -> Mapping[str, Callable[[], BaseEstimator]]:
+        final = {"final_estimator": self._make_default_final_estimator}
+        return {**super()._default_estimators(), **final}
 
     def _make_branches(
         self, data: TrainingData, positions: dict[str, list[int]]

@@ -16,23 +16,30 @@ from mmfusion._typing import EncoderLike
 
 DEFAULT_LATENT_WIDTH = 128
 LARGEST_LAYER_WIDTH = 2**31 - 1  # the largest size of many torch kernels
-# layers of the encoders below; none of them uses random numbers in forward
-_DETERMINISTIC_LAYERS = (
+# layers that use no random numbers, and compute the output of a sample from that sample
+# alone, except for the statistics of batch norm
+_SAMPLEWISE_LAYERS = (
     nn.ModuleList,
     nn.Sequential,
-    nn.Linear,
-    nn.ReLU,
-    nn.Conv2d,
-    nn.MaxPool2d,
+    nn.Identity,
     nn.Flatten,
-    nn.BatchNorm1d,
+    nn.Linear,
+    *(nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid),
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
 )
 
 
-def is_deterministic(module: nn.Module) -> bool:
-    """Return whether a module is known to use no random numbers."""
+def is_samplewise(module: nn.Module) -> bool:
+    """Return whether a module is known to draw nothing and to mix no samples.
+
+    Batch norm counts as such, although it normalises by the batch.
+    """
     # exact types: a subclass may override forward
-    return all(type(layer) in _DETERMINISTIC_LAYERS for layer in module.modules())
+    return all(type(layer) in _SAMPLEWISE_LAYERS for layer in module.modules())
 
 
 def he_normal(module: nn.Module) -> None:

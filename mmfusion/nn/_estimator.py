@@ -36,7 +36,7 @@ from mmfusion.nn._callbacks import Report, describe_callbacks
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._chunks import ChunkLog
 from mmfusion.nn._data import Batches, Preparation, Rows
-from mmfusion.nn._distributed import broadcast
+from mmfusion.nn._distributed import broadcast, check_same, is_parallel
 from mmfusion.nn._encoders import check_encoder, make_encoders
 from mmfusion.nn._isolation import drawing, isolated
 from mmfusion.nn._net import DeepNet, Phase, begin_phase
@@ -53,13 +53,13 @@ from mmfusion.nn._trainer import (
 from mmfusion.nn._training import (
     OUTPUT_CHUNK_ROWS,
     DivergenceError,
+    collect_outputs,
     freeze_fusion_weights,
-    iterate_outputs,
 )
 
 LARGEST_SEED = 2**31 - 2
 DEFAULT_BATCH_SIZE = 50
-PROBE_ROWS = 8  # samples whose initial latents are part of a fingerprint
+PROBE_ROWS = 8  # samples that stand for all where trainings or processes are compared
 
 
 class DeepEstimator(
@@ -178,7 +178,7 @@ class DeepEstimator(
         self.__dict__.pop("_chunks", None)
         random_state = broadcast(check_random_state(self.random_state))
         rows = self._rows(X, reset=True)
-        data = Batches(rows, self._preparation, settings.device, settings.full_dtype)
+        data = self._batches(rows, settings)
         plan = self._plan(data, settings, random_state)
         # scikit-learn's callbacks, from 1.9 on
         task = None
@@ -283,7 +283,7 @@ class DeepEstimator(
             random_state = broadcast(check_random_state(self.random_state))
             self._seed = int(random_state.randint(LARGEST_SEED))
             self.phase_epochs_ = {phase.name: phase.n_epochs for phase in phases}
-        data = Batches(rows, self._preparation, settings.device, settings.full_dtype)
+        data = self._batches(rows, settings)
         n_calls = 0 if first else self.n_iter_
         with isolated(self._seed + n_calls) as order:
             if first:
@@ -386,6 +386,13 @@ class DeepEstimator(
             names = [str(name) for name in names]
             self._preparation = Preparation.fit(rows, scalings, shapes, names)
         return rows
+
+    def _batches(self, rows: Rows, settings: TrainingSettings) -> Batches:
+        """Make the batches of a training, of the same samples in every process."""
+        if is_parallel():
+            positions = np.linspace(0, len(rows) - 1, PROBE_ROWS).astype(int)
+            check_same(joblib.hash([len(rows), rows.take(positions)]), "samples")
+        return Batches(rows, self._preparation, settings.device, settings.full_dtype)
 
     def _check_encoders(self, data: Batches, settings: TrainingSettings) -> None:
         """Check the output of encoders that users make for a batch."""
@@ -509,16 +516,7 @@ class DeepEstimator(
         """Return something of the outputs for all samples, and what is observed."""
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        pieces = [
-            read(outputs).cpu().numpy()
-            for outputs in iterate_outputs(self._net, rows, self._preparation)
-        ]
-        with np.errstate(over="ignore"):
-            values = np.concatenate(pieces).astype(rows.dtype, copy=False)
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"outputs of the network do not fit {rows.dtype}: give X as float64"
-            )
+        values = collect_outputs(self._net, rows, self._preparation, read, rows.dtype)
         return values, rows.observed
 
     @property

@@ -391,7 +391,7 @@ class DeepNet(NeuralNet):
     # A step
 
     def encode(self, batch: Batch, n_blocks: int = 1) -> tuple[Tensor, Tensor | None]:
-        """Encode this process's share of a batch, and gather the whole of it.
+        """Encode a batch; of several processes, each encodes its share of it.
 
         Parameters
         ----------
@@ -409,18 +409,12 @@ class DeepNet(NeuralNet):
             Which modalities of a sample are observed; None is all.
         """
         inputs, observed = batch
-        is_parallel = _distributed.is_parallel()
-        if is_parallel:
-            inputs = [_own_share(x, n_blocks) for x in inputs]
-            observed = None if observed is None else _own_share(observed, n_blocks)
+        shares = None
+        if _distributed.is_parallel():
+            shares = _distributed.Shares(len(inputs[0]), n_blocks)
         with self.precision():
-            latents = self.module_.encode(inputs, observed)
-        latents = latents.to(self.module_.frozen)
-        if is_parallel:
-            latents = _gathered_blocks(latents, 1, n_blocks)
-            if observed is not None:
-                observed = _gathered_blocks(observed, 0, n_blocks)
-        return latents, observed
+            latents = self.module_.encode(inputs, observed, shares)
+        return latents.to(self.module_.frozen), observed
 
     def fuse(
         self, latents: Tensor, observed: Tensor | None, weights: Tensor | None = None
@@ -502,15 +496,3 @@ class DeepNet(NeuralNet):
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     """List what an optimizer updates, without a walk through all submodules."""
     return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def _own_share(whole: Tensor, n_blocks: int) -> Tensor:
-    """Return this process's samples of every block of a batch."""
-    blocks = whole.chunk(n_blocks) if n_blocks > 1 else [whole]
-    return torch.cat([block[_distributed.own_part(len(block))] for block in blocks])
-
-
-def _gathered_blocks(own: Tensor, dim: int, n_blocks: int) -> Tensor:
-    """Put the shares of all processes together, block by block."""
-    blocks = own.chunk(n_blocks, dim) if n_blocks > 1 else [own]
-    return torch.cat([_distributed.gather(block, dim) for block in blocks], dim)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfusion.nn._encoders import is_deterministic
+from mmfusion.nn._distributed import Shares
+from mmfusion.nn._encoders import is_samplewise
 from mmfusion.nn._isolation import drawing
 
 
@@ -71,13 +72,36 @@ class FusionNetwork(nn.Module):
         # the weights of `predict`: those of the training data, whatever the batch
         self.register_buffer("frozen", torch.full((n_modalities,), 1 / n_modalities))
 
-    def encode(self, inputs: Sequence[Tensor], observed: Tensor | None) -> Tensor:
-        """Encode every modality: latents of shape (V, m, d)."""
+    def encode(
+        self,
+        inputs: Sequence[Tensor],
+        observed: Tensor | None,
+        shares: Shares | None = None,
+    ) -> Tensor:
+        """Encode every modality.
+
+        Parameters
+        ----------
+        inputs : sequence of tensor of shape (m, ...)
+            One per modality.
+        observed : tensor of bool of shape (m, V) or None
+            Which modalities of a sample are observed; None is all.
+        shares : Shares, default=None
+            Shares of several processes. Encoders that may draw random numbers, or
+            compare samples, encode the whole batch in each of them all the same.
+
+        Returns
+        -------
+        tensor of shape (V, m, d)
+            The latents; zeros where a modality is not observed.
+        """
         # the dispatcher of random operations costs time, so it is left out if idle
-        with nullcontext() if is_deterministic(self.encoders) else drawing():
-            latents = torch.stack(
-                [encoder(x) for encoder, x in zip(self.encoders, inputs, strict=True)]
-            )
+        with nullcontext() if is_samplewise(self.encoders) else drawing():
+            if shares is None:
+                pairs = zip(self.encoders, inputs, strict=True)
+                latents = torch.stack([encoder(x) for encoder, x in pairs])
+            else:
+                latents = torch.stack(_encode_shares(self.encoders, inputs, shares))
         return latents if observed is None else latents * observed.mT[..., None]
 
     def weigh(self, latents: Tensor, observed: Tensor | None) -> Tensor:
@@ -140,6 +164,25 @@ class FusionNetwork(nn.Module):
             return False
         self.heads.keep(0)
         return True
+
+
+def _encode_shares(
+    encoders: Iterable[nn.Module], inputs: Sequence[Tensor], shares: Shares
+) -> list[Tensor]:
+    """Encode this process's share of a batch, and gather the latents of the others."""
+    latents, own = [], []
+    for v, (encoder, x) in enumerate(zip(encoders, inputs, strict=True)):
+        if is_samplewise(encoder):
+            own.append(v)
+            with shares.normalizing(encoder):
+                latents.append(encoder(shares.take(x)))
+        else:
+            latents.append(encoder(x))
+    if own:  # one message for all modalities
+        whole = shares.put_together(torch.stack([latents[v] for v in own], 1))
+        for v, gathered in zip(own, whole.unbind(1), strict=True):
+            latents[v] = gathered
+    return latents
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Two processes that train together find what one finds."""
+"""Several processes that train together find what one finds."""
 
 import json
 import subprocess
@@ -6,24 +6,38 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from torch import nn
 
-from .small import X, small
+from mmfusion import CoMVCClusterer
 
+from .small import X, nested, small
+
+N_PROCESSES = 3
 WORKER = """
 import json
 import sys
 
 from torch import distributed
 
-from tests.clustering.test_eamc_processes import DATA, fitted
+from tests.clustering.small import X, small
+from tests.clustering.test_eamc_checkpoints import epochs_of
+from tests.clustering.test_eamc_processes import CASES, N_PROCESSES, fitted, numbers
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
 distributed.init_process_group(
-    "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=N_PROCESSES
 )
-models = {name: fitted(name) for name in DATA}
-models["any seed"] = fitted("complete", random_state=None)
-found = {n: (m.history_, m.labels_.tolist()) for n, m in models.items()}
+found = {name: numbers(fitted(name)) for name in CASES}
+found["any seed"] = numbers(fitted("dividing", random_state=None))
+found["mixed precision"] = numbers(fitted("with images", trainer__dtype="bfloat16"))
+folders = {"checkpoint_dir": f"{folder}/{rank}", "checkpoint_every": 1}
+found["resumed"] = [epochs_of(small(**folders)) for _ in range(2)]
+for rows in (X[: 60 + rank], X[::1 - 2 * rank]):
+    try:
+        small().fit(rows)
+    except ValueError as error:
+        found.setdefault("refused", []).append(str(error))
 with open(f"{folder}/{rank}.json", "w") as file:
     json.dump(found, file)
 distributed.destroy_process_group()
@@ -31,36 +45,137 @@ distributed.destroy_process_group()
 GAPS = {name: block.copy() for name, block in X.to_dict().items()}
 GAPS["audio"][::3] = np.nan
 GAPS["video"][1::3] = np.nan
-DATA = {"complete": X, "with gaps": GAPS}
+# images whose left half is the modality's four features, and their right half noise
+IMAGES = np.random.default_rng(0).standard_normal((120, 1, 12, 12))
+IMAGES[:, 0, :, :4] += X["audio"][:, None]
+MIXED = {"image": IMAGES, "video": X["video"]}
 
 
-def fitted(name, random_state=0):
+class Centered(nn.Module):
+    """Subtracts the mean of the batch: its samples depend on each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 8)
+
+    def forward(self, x):
+        return self.layer(x - x.mean(0))
+
+
+class Noisy(nn.Sequential):
+    """Draws random numbers."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(6, 8), nn.Dropout(0.3))
+
+
+def normalized(shape):
+    """Make an encoder with batch norm over images."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 5),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(256, 8),
+    )
+
+
+EAMC = small(batch_size=24, dtype="float64")
+COMVC = CoMVCClusterer(3, encoders=[16, 8], n_init=1, random_state=0).set_params(
+    **nested({"max_epochs": 2, "batch_size": 20, "dtype": "float64"})
+)
+CASES = {
+    "dividing": (EAMC, X, {"n_init": 2}),
+    "not dividing": (EAMC, X, {"batch_size": 20}),
+    # one epoch: batch norm of two samples amplifies rounding
+    "smaller than the processes": (
+        EAMC,
+        X,
+        {"batch_size": 2, "pretrain_epochs": 1, "max_epochs": 0},
+    ),
+    "with gaps": (EAMC, GAPS, {"batch_size": 25}),
+    "with images": (EAMC, MIXED, {"batch_size": 20, "encoders": 8}),
+    "with batch norm of the user": (
+        EAMC,
+        MIXED,
+        {"batch_size": 20, "encoders": {"image": normalized, "video": [16, 8]}},
+    ),
+    "with encoders of the user": (
+        EAMC,
+        X,
+        {
+            "batch_size": 20,
+            "encoders": {"audio": lambda _: Centered(), "video": lambda _: Noisy()},
+        },
+    ),
+    "turns alternate": (EAMC, MIXED, {"alternate": True, "encoders": 8}),
+    "CoMVC": (COMVC, MIXED, {}),
+}
+
+
+def fitted(name, **params):
     """Fit in double precision: in single, rounding grows within a few epochs."""
-    model = small(n_init=2, max_epochs=4, batch_size=24, dtype="float64")
-    return model.set_params(random_state=random_state).fit(DATA[name])
+    model, data, own = CASES[name]
+    return clone(model).set_params(**nested(own), **params).fit(data)
 
 
-def test_two_processes_have_the_loss_curve_of_one(tmp_path):
+def numbers(model):
+    return model.history_, model.labels_.tolist()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What each process found."""
+    folder = tmp_path_factory.mktemp("processes")
     workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, str(rank), str(tmp_path)])
-        for rank in range(2)
+        subprocess.Popen([sys.executable, "-c", WORKER, str(rank), str(folder)])
+        for rank in range(N_PROCESSES)
     ]
     try:
-        assert [worker.wait(timeout=500) for worker in workers] == [0, 0]
+        codes = [worker.wait(timeout=500) for worker in workers]
+        assert codes == [0] * N_PROCESSES
     finally:
         for worker in workers:
             worker.kill()
             worker.wait()
-    both = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
-    assert both[0]["any seed"][1] == both[1]["any seed"][1]
-    for name in DATA:
-        alone = fitted(name)
-        for found in both:
-            history, labels = found[name]
-            assert len(history) == alone.n_iter_ == 8
-            for ours, theirs in zip(alone.history_, history, strict=True):
-                assert set(ours) == set(theirs)
-                assert ours["phase"] == theirs["phase"]
-                for term in set(ours) - {"epoch", "batches", "phase"}:
-                    assert theirs[term] == pytest.approx(ours[term], rel=1e-6), term
-            assert labels == alone.labels_.tolist()
+    paths = [folder / f"{rank}.json" for rank in range(N_PROCESSES)]
+    return [json.loads(path.read_text()) for path in paths]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_processes_have_the_loss_curve_of_one(found, name):
+    alone = fitted(name)
+    for history, labels in (each[name] for each in found):
+        assert len(history) == alone.n_iter_
+        for ours, theirs in zip(alone.history_, history, strict=True):
+            assert set(ours) == set(theirs)
+            assert ours["phase"] == theirs["phase"]
+            for term in set(ours) - {"epoch", "batches", "phase"}:
+                assert theirs[term] == pytest.approx(ours[term], rel=1e-6), term
+        assert labels == alone.labels_.tolist()
+
+
+def test_processes_share_a_seed_that_is_not_given(found):
+    labels = [each["any seed"][1] for each in found]
+    assert labels[0] == labels[1] == labels[2]
+
+
+def test_processes_train_in_mixed_precision(found):
+    history, _ = numbers(fitted("with images", trainer__dtype="bfloat16"))
+    for each in found:
+        other, _ = each["mixed precision"]
+        assert other[0]["train_loss"] == pytest.approx(
+            history[0]["train_loss"], rel=0.1
+        )
+
+
+def test_processes_with_other_samples_are_refused(found):
+    for each in found:
+        number, order = each["refused"]
+        assert "processes [1, 2] have other samples than the first" in number
+        assert "every process takes all samples" in order
+
+
+def test_processes_resume_the_checkpoint_of_the_first(found):
+    # each has a folder of its own, as on several machines
+    assert [each["resumed"] for each in found] == [[6, 0]] * N_PROCESSES

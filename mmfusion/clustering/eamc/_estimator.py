@@ -188,8 +188,11 @@ class EAMCClusterer(BaseDeepClusterer):
     the trainer runs restarts at the same time, with the same result.
 
     Under ``torch.distributed`` (torchrun, accelerate launch) every process calls `fit`
-    with the same data, and encodes its share of each batch; losses are those of the
-    whole batch, and random states those of the first process.
+    with the same data, and encodes its share of each batch; losses and batch norm are
+    those of the whole batch, random states those of the first process, so that the
+    result is that of one process but for rounding. Encoders with layers other than the
+    usual ones of torch may draw random numbers or compare samples: they encode the
+    whole batch in every process, which saves no time.
 
     References
     ----------

@@ -292,7 +292,7 @@ class NeighborAgreement(Objective):
         # neighbours agree before attention learns which modalities to weigh
         equal = torch.full_like(net.module_.frozen, 1 / len(latents))
         pairs, imbalance = self.agreement(net.fuse(latents, observed, equal))
-        trust = net.parts_["trust"](pairs, batch.graphs[: pairs.shape[1]])
+        trust = net.parts_["trust"](pairs, batch.graphs)
         terms = {"disagreement": (trust * pairs).mean(), "imbalance": imbalance.mean()}
         minimized = net.minimize(terms, self.weights(net.progress_))
         # the history records the plain mean, which can be compared between epochs
