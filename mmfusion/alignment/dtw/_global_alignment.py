@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from scipy.spatial.distance import cdist, pdist
 
 from mmfusion._memory import check_fits
-from mmfusion._threads import one_blas_thread
+from mmfusion._threads import one_thread
 from mmfusion.alignment.dtw._soft import soft_dtw
 
 KERNEL_BYTES_PER_PAIR = 56  # of numbers in lists, and of the matrices made of them
@@ -76,7 +76,7 @@ def alignment_kernel(
         others = right[:i] if Y is None else right
         return [_negative_log(X[i], y, gamma) for y in others]
 
-    with one_blas_thread():
+    with one_thread():
         rows = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(row)(i) for i in range(len(X))
         )
