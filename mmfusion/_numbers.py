@@ -156,6 +156,29 @@ def as_numbers(
     return block
 
 
+def refuse_complex(values: Any, what: str) -> None:
+    """Raise an error for complex values, which scikit-learn's prints all of.
+
+    Parameters
+    ----------
+    values : array-like
+        Values of any type.
+    what : str
+        Their name, for the error.
+
+    Raises
+    ------
+    ValueError
+        If they are complex.
+    """
+    dtype = getattr(values, "dtype", None)
+    # objects that are read by np.asarray need not have other functions of NumPy
+    if getattr(np.asarray(values).dtype if dtype is None else dtype, "kind", "") == "c":
+        raise ValueError(
+            f"Complex data not supported: {what} holds complex numbers; give real ones"
+        )
+
+
 def holds_other_than_numbers(block: Block) -> bool:
     """Return whether a block has cells of text, categories or other objects."""
     try:

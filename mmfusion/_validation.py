@@ -30,7 +30,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
-from mmfusion._numbers import as_numbers, is_frame
+from mmfusion._numbers import as_numbers, is_frame, refuse_complex
 from mmfusion._options import errors_about
 from mmfusion._remedies import Remedies
 from mmfusion._row_labels import Labels, check_row_labels, labels_of
@@ -406,7 +406,9 @@ def check_target(
     if sparse.issparse(y):
         raise TypeError("y is a sparse matrix; give a dense array, by y.toarray()")
     with errors_about("y"):
-        y = check_y(_blocks.as_plain(y, "y"), estimator=estimator, **options)
+        y = _blocks.as_plain(y, "y")
+        refuse_complex(y, "y")
+        y = check_y(y, estimator=estimator, **options)
         if y.dtype.kind == "V":
             raise TypeError(f"y holds records ({y.dtype}); give one value each")
         if options.get("y_numeric"):
@@ -446,6 +448,7 @@ def validate_sample_weight(
     with errors_about("sample_weight"):
         if sample_weight is not None:
             plain = _blocks.as_plain(sample_weight, "sample_weight")
+            refuse_complex(plain, "sample_weight")
         if isinstance(plain, Real):  # scikit-learn takes Python's own numbers alone
             plain = float(plain)
         weight = check_sample_weight(plain, frame)

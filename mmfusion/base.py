@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.base import TransformerMixin, clone, is_classifier
+from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.validation import check_is_fitted
@@ -189,12 +189,69 @@ def _with_row_labels(method: Callable[..., Any]) -> Callable[..., Any]:
     return labelled
 
 
-class PerModalityParams:
+class DefaultEstimatorParams:
+    """Mixin of estimators whose nested estimators may be left at a default, by None.
+
+    scikit-learn reaches nested parameters through objects only. Here those of the
+    default stand in for None, and setting one makes the default, so that a search over
+    ``clusterer__n_init`` works without a given clusterer.
+    """
+
+    def _default_estimators(self) -> Mapping[str, Callable[[], BaseEstimator]]:
+        """Return what makes the default of each parameter that may be None."""
+        return {}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters of this estimator and of those nested in it.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return the parameters of nested estimators, too.
+
+        Returns
+        -------
+        dict of str to object
+            Values by parameter name.
+        """
+        params = super().get_params(deep=deep)  # type: ignore[misc]
+        for name, make in self._default_estimators().items() if deep else ():
+            if params[name] is None:
+                params |= _nested_params(name, make())
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set the parameters of this estimator and of those nested in it.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by parameter name.
+
+        Returns
+        -------
+        self
+            The estimator.
+        """
+        for name, make in self._default_estimators().items():
+            is_default = params.get(name, getattr(self, name)) is None
+            if is_default and any(key.startswith(f"{name}__") for key in params):
+                params[name] = make()
+        return super().set_params(**params)  # type: ignore[misc]
+
+
+def _nested_params(name: str, estimator: BaseEstimator) -> dict[str, Any]:
+    """Return the parameters of a nested estimator, after its name."""
+    own = estimator.get_params(deep=True)
+    return {f"{name}__{key}": value for key, value in own.items()}
+
+
+class PerModalityParams(DefaultEstimatorParams):
     """Mixin of estimators with one nested estimator per modality, in a dict by name.
 
     The dict is the constructor parameter named by ``_estimators_param``. Its entries
     are parameters, as the steps of a Pipeline are: ``audio`` is an estimator,
-    ``audio__n_components`` a parameter of it.
+    ``audio__n_components`` a parameter of it, or of the default if it is None.
     """
 
     _estimators_param: str
@@ -212,14 +269,14 @@ class PerModalityParams:
         dict of str to object
             Values by parameter name.
         """
-        params = super().get_params(deep=deep)  # type: ignore[misc]
+        params = super().get_params(deep=deep)
         by_name = params.get(self._estimators_param)
         if deep and isinstance(by_name, Mapping):
-            for name, estimator in by_name.items():
-                params[name] = estimator
+            for name, given in by_name.items():
+                params[name] = given
+                estimator = self._or_default(given)
                 if hasattr(estimator, "get_params") and not isinstance(estimator, type):
-                    nested = estimator.get_params(deep=True)
-                    params |= {f"{name}__{key}": value for key, value in nested.items()}
+                    params |= _nested_params(name, estimator)
         return params
 
     def set_params(self, **params: object) -> Self:
@@ -241,27 +298,43 @@ class PerModalityParams:
         by_name = getattr(self, own)
         if isinstance(by_name, Mapping):
             entries = {key: params.pop(key) for key in list(params) if key in by_name}
+            nested = {key.partition("__")[0] for key in params}
+            for name in nested.intersection(by_name):
+                if entries.get(name, by_name[name]) is None:
+                    entries[name] = self._or_default(None)
             if entries:  # a new dict, since the old one is the user's
                 setattr(self, own, {**by_name, **entries})
-        return super().set_params(**params)  # type: ignore[misc]
+        return super().set_params(**params)
+
+    def _or_default(self, estimator: EstimatorLike | str) -> Any:
+        """Return the estimator of a modality, or the default if it is None."""
+        make = self._default_estimators().get(self._estimators_param)
+        return make() if estimator is None and make is not None else estimator
 
     def _clone_by_modality(
         self, names: Sequence[str], default: EstimatorLike | str = None
     ) -> list[Any]:
         """Return an unfitted estimator per modality; strings ('passthrough') stay."""
+        chosen = self._choose_by_modality(names, default)
+        return [c if c is None or isinstance(c, str) else clone(c) for c in chosen]
+
+    def _choose_by_modality(
+        self, names: Sequence[str], default: EstimatorLike | str = None
+    ) -> list[Any]:
+        """Return the estimator of each modality as it was given."""
         own = self._estimators_param
         option = getattr(self, own)
-        parameters = super().get_params(deep=False)  # type: ignore[misc]
-        taken = set(names).intersection(parameters)
-        if isinstance(option, Mapping) and taken:
-            raise ValueError(
-                f"modalities {sorted(taken)} are called like parameters of "
-                f"{type(self).__name__}; rename them to give {own} by name"
-            )
+        if isinstance(option, Mapping):
+            parameters = super().get_params(deep=False)
+            taken = set(names).intersection(parameters)
+            if taken:
+                raise ValueError(
+                    f"modalities {sorted(taken)} are called like parameters of "
+                    f"{type(self).__name__}; rename them to give {own} by name"
+                )
         option = default if option is None else option
         chosen = by_modality(option, names, own, default)
-        chosen = [default if c is None else c for c in chosen]
-        return [c if c is None or isinstance(c, str) else clone(c) for c in chosen]
+        return [default if c is None else c for c in chosen]
 
 
 class ModalityTransformerMixin(TransformerMixin):

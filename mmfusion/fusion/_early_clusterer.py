@@ -179,7 +179,7 @@ class EarlyFusionClusterer(FusionClustererMixin, ClusterMixin, BaseEstimator):
         self.fusion_._take_layout(self)
         fused = self.fusion_._fuse(frame)
         self.clusterer_ = make_clusterer(
-            self.clusterer, self.n_clusters, self.random_state
+            self._templates()["clusterer"], self.n_clusters, self.random_state
         )
         self.labels_ = fit_labels(self.clusterer_, fused, params)
         self.modality_weights_ = self.fusion_.modality_weights_

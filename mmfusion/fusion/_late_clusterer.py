@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
@@ -196,6 +198,9 @@ class LateFusionClusterer(
     (5,)
     """
 
+    # the consensus is over starts, so that k-means needs no restarts
+    _make_default_estimator = staticmethod(partial(KMeans, n_init=1))
+
     _parameter_constraints: dict = {
         "clusterer": [HasMethods("fit_predict"), dict, None],
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
@@ -295,7 +300,7 @@ class LateFusionClusterer(
         Returns the clusterings and the quality of those of each block.
         """
         names = frame.names
-        templates = self._clone_by_modality(names)
+        templates = self._clone_by_modality(names, self._make_default_estimator())
         # memberships of clusterers without any would be labels that take more memory
         self._is_soft = self.combine == "soft_vote" and any(
             hasattr(template, "predict_proba") for template in templates

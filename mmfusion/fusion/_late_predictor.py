@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,12 +141,16 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
             is_classifier=self._kind == "classifier",
         )
 
+    def _default_estimators(self) -> Mapping[str, Callable[[], BaseEstimator]]:
+        final = {"final_estimator": self._make_default_final_estimator}
+        return {**super()._default_estimators(), **final}
+
     def _make_branches(
         self, data: TrainingData, positions: dict[str, list[int]]
     ) -> list[Branch]:
         """Make an unfitted branch for every set of modalities."""
         default = self._make_default_estimator()
-        estimators = self._clone_by_modality(list(positions), default)
+        estimators = self._choose_by_modality(list(positions), default)  # fit clones
         branches = []
         for (name, own), estimator in zip(positions.items(), estimators, strict=True):
             is_alone = name in data.frame.names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -37,24 +38,21 @@ from mmfusion.modalities import Modalities
 
 
 def make_clusterer(
-    template: BaseEstimator | None,
+    template: BaseEstimator,
     n_clusters: int | None,
     random_state: RandomStateLike,
-    n_init: int = 10,
 ) -> BaseEstimator:
     """Clone a clusterer, and set its number of clusters and its seed.
 
     Parameters
     ----------
-    template : clusterer or None
-        Unfitted clusterer; None is k-means with `n_init` restarts.
+    template : clusterer
+        Unfitted clusterer.
     n_clusters : int or None
         Value of ``n_clusters`` or ``n_components``, of the last step of a Pipeline;
         None leaves the clusterer's own.
     random_state : int, RandomState instance or None
         Value of every random_state parameter; None leaves the clusterer's own.
-    n_init : int, default=10
-        Number of restarts of the default clusterer.
 
     Returns
     -------
@@ -66,7 +64,7 @@ def make_clusterer(
     ValueError
         If the clusterer has no parameter for the number of clusters.
     """
-    clusterer = KMeans(n_init=n_init) if template is None else clone(template)
+    clusterer = clone(template)
     if n_clusters is not None:
         name = _name_of_n_clusters(clusterer)
         if name is None:
@@ -79,7 +77,7 @@ def make_clusterer(
 
 
 def make_clusterers(
-    template: BaseEstimator | None,
+    template: BaseEstimator,
     n_clusters: int | None,
     n_runs: int,
     rng: np.random.RandomState,
@@ -88,8 +86,8 @@ def make_clusterers(
 
     Parameters
     ----------
-    template : clusterer or None
-        Unfitted clusterer; None is k-means with one start.
+    template : clusterer
+        Unfitted clusterer.
     n_clusters : int or None
         Value of the parameter for the number of clusters; None leaves the clusterer's.
     n_runs : int
@@ -102,8 +100,7 @@ def make_clusterers(
     list of clusterer
         Unfitted clusterers; only one if it has no random_state.
     """
-    # the consensus is over starts, so that k-means needs no restarts
-    first = make_clusterer(template, n_clusters, None, n_init=1)
+    first = make_clusterer(template, n_clusters, None)
     if not seed_parameters(first):
         return [first]
     seeds = rng.randint(np.iinfo(np.int32).max, size=n_runs)
@@ -312,7 +309,9 @@ class FusionClustererMixin(NestedEstimatorsMixin):
     _estimators_param = "clusterer"
     _estimator_methods = ("fit_predict",)
     _kind = None  # mixtures cluster too, and are density estimators
-    _make_default_estimator = KMeans
+    _make_default_estimator: Callable[[], BaseEstimator] = staticmethod(
+        partial(KMeans, n_init=10)
+    )
 
     clusterer: EstimatorLike
     _assign: Callable[[Modalities], np.ndarray]

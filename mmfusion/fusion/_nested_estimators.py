@@ -12,10 +12,10 @@ from mmfusion._options import check_estimators
 from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
 from mmfusion._typing import EstimatorLike, RandomStateLike
 from mmfusion._validation import ModalityTags
-from mmfusion.base import ModalityMixin
+from mmfusion.base import DefaultEstimatorParams, ModalityMixin
 
 
-class NestedEstimatorsMixin(ModalityMixin):
+class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
     """Fusion estimator whose branches have estimators of their own.
 
     They are given by the constructor parameter named by ``_estimators_param``: one that
@@ -27,6 +27,9 @@ class NestedEstimatorsMixin(ModalityMixin):
     _estimator_methods: Sequence[str] = ("fit", "predict")
     _kind: str | None  # that estimators must be of: 'classifier' or 'regressor'
     _make_default_estimator: Callable[[], BaseEstimator]
+
+    def _default_estimators(self) -> Mapping[str, Callable[[], BaseEstimator]]:
+        return {self._estimators_param: self._make_default_estimator}
 
     def _check_parameters(self) -> None:
         """Raise an error for nested estimators that cannot be used.

@@ -8,7 +8,6 @@ from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.cluster import KMeans
 from sklearn.utils.metaestimators import available_if
 
 from mmfusion._options import by_modality
@@ -28,7 +27,7 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import ModalityTags
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
-from mmfusion.fusion._nested_clusterers import clusterer_has
+from mmfusion.fusion._nested_clusterers import FusionClustererMixin, clusterer_has
 from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
@@ -116,7 +115,7 @@ class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator
     _estimators_param = "clusterer"
     _estimator_methods = ("fit_predict",)
     _kind = None  # mixtures cluster too, and are density estimators
-    _make_default_estimator = KMeans
+    _make_default_estimator = FusionClustererMixin._make_default_estimator
 
     _parameter_constraints: dict = {
         "modality": [str, INTEGER],

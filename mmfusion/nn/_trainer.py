@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from sklearn.base import BaseEstimator
@@ -21,6 +21,7 @@ from mmfusion._sklearn_compat import (
     StrOptions,
 )
 from mmfusion._typing import DeviceLike
+from mmfusion.base import DefaultEstimatorParams
 from mmfusion.nn._devices import resolve_device
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -464,49 +465,10 @@ def check_betas(pairs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     return checked
 
 
-class TrainerParamsMixin(CallbackSupportMixin, BaseEstimator):
-    """An estimator whose parameter `trainer` has options even where it is None.
-
-    scikit-learn reaches nested parameters through objects only. Here those of a
-    default Trainer stand in for None, and setting one makes a Trainer, so that a
-    search over ``trainer__lr`` works on the default estimator.
-    """
+class TrainerParamsMixin(DefaultEstimatorParams, CallbackSupportMixin, BaseEstimator):
+    """An estimator whose parameter `trainer` may be None, a default Trainer."""
 
     trainer: Trainer | None
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Get the parameters of this estimator and of its trainer.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to include the parameters of nested estimators.
-
-        Returns
-        -------
-        dict of str to object
-            Values by parameter name.
-        """
-        params = super().get_params(deep=deep)
-        if deep and params["trainer"] is None:
-            options = Trainer().get_params()
-            params |= {f"trainer__{name}": value for name, value in options.items()}
-        return params
-
-    def set_params(self, **params: Any) -> Self:
-        """Set the parameters of this estimator and of its trainer.
-
-        Parameters
-        ----------
-        **params : dict
-            Values by parameter name.
-
-        Returns
-        -------
-        self
-            The estimator.
-        """
-        nested = any(name.startswith("trainer__") for name in params)
-        if nested and params.get("trainer", self.trainer) is None:
-            params["trainer"] = Trainer()
-        return super().set_params(**params)
+    def _default_estimators(self) -> Mapping[str, Callable[[], BaseEstimator]]:
+        return {"trainer": Trainer}

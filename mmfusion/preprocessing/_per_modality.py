@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -224,6 +224,9 @@ class PerModality(
         self.transformers_ = dict(zip(frame.names, chosen, strict=True))
         return frame
 
+    def _default_estimators(self) -> Mapping[str, Callable[[], BaseEstimator]]:
+        return {"transformer": StandardScaler}
+
     def _chosen(self, names: Sequence[str]) -> list[Any]:
         """Return an unfitted transformer per modality; others pass through."""
         given = self.transformer
@@ -377,7 +380,7 @@ def _cells_are_named(block: Block, transformer: BaseEstimator) -> Iterator[None]
         yield
     except (TypeError, ValueError, OverflowError):
         if not is_sequences(block) and not accepted_cells(transformer).text:
-            what = f"{type(transformer).__name__} takes numbers"
+            what = f"the input of {type(transformer).__name__}"
             remedy = "encode it first, for example in a Pipeline by OneHotEncoder()"
             as_numbers(block, what, remedy, column_names(block))
         raise

@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, RegressorMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClusterMixin,
+    RegressorMixin,
+    clone,
+)
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -21,9 +28,11 @@ from mmfusion import (
     LateFusionClassifier,
     LateFusionClusterer,
     LateFusionRegressor,
+    Modalities,
     PerModality,
     SingleModalityClusterer,
 )
+from mmfusion.metrics import WholeDataSplit, labels_scorer
 
 BY_MODALITY = {
     LateFusionClassifier: ("estimator", LogisticRegression),
@@ -66,6 +75,49 @@ def test_entries_of_a_dict_that_are_no_estimators_are_named(cls, data):
     for value in wrong:
         with pytest.raises(TypeError, match=rf"{parameter}\['q'\] is"):
             cls(**{parameter: {"q": value}}).fit(*data)
+
+
+@pytest.mark.parametrize("cls", [c for c in SINGLE if c is not EarlyFusion])
+def test_a_default_has_nested_parameters_that_make_it(cls, data):
+    parameter, default = SINGLE[cls]
+    key, value = {Ridge: ("alpha", 3.0), StandardScaler: ("with_std", False)}.get(
+        default, ("max_iter", 7)
+    )
+    estimator = cls()
+    name = f"{parameter}__{key}"
+    assert name in estimator.get_params()
+    assert name not in estimator.get_params(deep=False)
+    expected = {k: v for k, v in estimator.get_params().items() if "__" in k}
+    estimator.set_params(**{name: value})
+    assert getattr(getattr(estimator, parameter), key) == value
+    changed = {k: v for k, v in estimator.get_params().items() if "__" in k}
+    assert changed == expected | {name: value}
+    assert getattr(clone(estimator.fit(*data)), parameter).get_params()[key] == value
+    assert getattr(cls(), parameter) is None
+    if BY_MODALITY.get(cls) == SINGLE[cls]:
+        by_name = cls(**{parameter: {"p": None}})
+        assert f"p__{key}" in by_name.get_params()
+        by_name.set_params(**{f"p__{key}": value})
+        assert getattr(getattr(by_name, parameter)["p"], key) == value
+
+
+def test_a_final_estimator_has_nested_parameters_before_one_is_given(data):
+    search = GridSearchCV(
+        LateFusionClassifier(combine="stacking", cv=3),
+        {"final_estimator__C": [0.1, 10.0], "estimator__C": [1.0]},
+        cv=2,
+    ).fit(Modalities(data[0]), data[1])
+    assert search.best_estimator_.final_estimator_.C in (0.1, 10.0)
+
+
+def test_a_search_over_restarts_needs_no_given_clusterer(data):
+    search = GridSearchCV(
+        EarlyFusionClusterer(n_clusters=2, random_state=0),
+        {"clusterer__n_init": [1, 2]},
+        scoring=labels_scorer("modality_silhouette"),
+        cv=WholeDataSplit(),
+    ).fit(Modalities(data[0]))
+    assert search.best_estimator_.clusterer_.n_init in (1, 2)
 
 
 @pytest.mark.parametrize("cls", BY_MODALITY)

@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from mmfusion import EarlyFusion, Modalities, PerModality
+from mmfusion import (
+    EarlyFusion,
+    EarlyFusionClassifier,
+    LateFusionRegressor,
+    Modalities,
+    PerModality,
+)
+from mmfusion.mkl import MKLRegressor
 
 GOOD = np.arange(12.0).reshape(6, 2)
 
@@ -262,3 +269,18 @@ def test_tensors_are_arrays_in_every_form(dtype):
 def test_a_tensor_that_is_no_array_is_refused_with_the_remedy(way):
     with pytest.raises(TypeError, match=r"tensor that is not an array.*to_dense\(\)"):
         input_forms(torch.eye(6).to_sparse())[way]()
+
+
+@pytest.mark.parametrize("form", [np.asarray, list, pd.Series])
+@pytest.mark.parametrize(
+    "estimator", [EarlyFusionClassifier(), LateFusionRegressor(), MKLRegressor()]
+)
+@pytest.mark.parametrize("argument", ["y", "sample_weight"])
+def test_complex_targets_and_weights_are_refused_without_being_printed(
+    form, estimator, argument
+):
+    values = {"y": np.arange(len(GOOD)) % 2, "sample_weight": np.ones(len(GOOD))}
+    values[argument] = form(values[argument] + 1j)
+    match = f"not supported: {argument} holds complex numbers; give real ones$"
+    with pytest.raises(ValueError, match=match):
+        estimator.fit([GOOD, GOOD], **values)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
-from sklearn.metrics import adjusted_rand_score, mutual_info_score
+from sklearn.metrics import mutual_info_score
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
@@ -87,8 +87,8 @@ def adjusted_rand_index(
     float
         Index of scikit-learn, as if samples were repeated as often as they count.
     """
-    if sample_weight is None:
-        return adjusted_rand_score(first, second)
+    if sample_weight is None:  # scikit-learn's checks of labels take ten times as long
+        sample_weight = np.ones(len(first))
     rows, columns = (np.unique(c, return_inverse=True)[1] for c in (first, second))
     table = sparse.coo_array((sample_weight, (rows, columns))).toarray()
     # ordered pairs of samples, less those of a sample with itself
