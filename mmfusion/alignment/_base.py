@@ -15,6 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import is_sequences
 from mmfusion._memory import check_fits
+from mmfusion._sequences import resample
 from mmfusion._sklearn_compat import (
     INTEGER,
     Interval,
@@ -27,7 +28,6 @@ from mmfusion._validation import is_multimodal
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
-from mmfusion.preprocessing._resampler import resample
 
 PARTS_PER_THREAD = 4  # samples are of unequal lengths
 
