@@ -17,7 +17,7 @@ from scipy.spatial.distance import cdist, pdist, squareform
 
 from mmfusion._medians import median_with_counts, pairs_with_copies, positive_median
 from mmfusion._memory import check_fits
-from mmfusion._threads import one_blas_thread
+from mmfusion._threads import one_thread
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
 from mmfusion.alignment.dtw._soft import soft_dtw
@@ -71,7 +71,7 @@ def pair_divergences(
         others = right[:i] if Y is None else right
         return [value(X[i], y) for y in others]
 
-    with one_blas_thread():
+    with one_thread():
         rows = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(row)(i) for i in range(len(X))
         )
