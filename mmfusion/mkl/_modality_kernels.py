@@ -90,9 +90,10 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
     approximation : {'auto', 'nystroem', 'fourier'}, int or None, default='auto'
         None computes exact kernels. 'nystroem' computes features from landmarks, the
         centres of k-means where a modality is dense, for every kernel; 'fourier' random
-        cosines, for 'rbf'. Landmarks of sequences are drawn at random. An integer is the maximum number of samples of `fit` for
-        which kernels are exact; more samples, unless all kernels are precomputed, are
-        approximated by 'nystroem'. 'auto' is 5000.
+        cosines, for 'rbf'. Landmarks of sequences are drawn at random. An integer is
+        the maximum number of samples of `fit` for which kernels are exact; more
+        samples, unless all kernels are precomputed, are approximated by 'nystroem'.
+        'auto' is 5000.
     n_components : int, default=128
         Maximum number of explicit features of a kernel. A linear or cosine kernel of a
         modality that has no more features than these is exact.

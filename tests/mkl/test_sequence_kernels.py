@@ -326,7 +326,7 @@ def test_bad_input_is_refused():
     refuses({"audio": DTWKernel(softness=1.0)}, "leave softness at the default")
     refuses({"audio": MKLClassifier()}, "are no kernels", error=TypeError)
     refuses({"audio": "dtw"}, "'fourier' is for kernel='rbf'", approximation="fourier")
-    refuses({"noise": "dtw"}, r"kernel names \['noise'\]")
+    refuses({"audio": "dtw", "noise": "dtw"}, r"kernel names \['noise'\]")
     counts = {"audio": X["audio"], "words": sparse.eye_array(24, format="csr")}
     refuses("dtw", "'words' is a sparse matrix, whose rows", counts, TypeError)
     spoilt = [x.copy() for x in X["audio"]]
