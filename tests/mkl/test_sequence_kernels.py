@@ -331,7 +331,7 @@ def test_bad_input_is_refused():
     refuses("dtw", "'words' is a sparse matrix, whose rows", counts, TypeError)
     spoilt = [x.copy() for x in X["audio"]]
     spoilt[3][1, 0] = np.nan
-    refuses({"audio": "dtw"}, "the sequence of sample 3 is NaN in frame 1", [spoilt])
+    refuses("dtw", "the sequence of sample 3 is NaN in frame 1", [spoilt])
     named = {"C": X["audio"], "survey": X["survey"]}
     refuses({"C": "dtw"}, r"modalities \['C'\] are called like parameters", named)
     fitted = MKLClassifier({"audio": "dtw"}).fit(X, y)
