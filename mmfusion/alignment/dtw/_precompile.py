@@ -14,6 +14,7 @@ from mmfusion.alignment.dtw._neighbors import dtw_neighbors
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
 from mmfusion.alignment.dtw._path import dtw_path
 from mmfusion.alignment.dtw._soft import soft_dtw, soft_dtw_alignment
+from mmfusion.alignment.dtw._soft_pairs import alignment_values, soft_values
 
 
 def compile_kernels() -> Iterator[tuple[str, float]]:
@@ -52,5 +53,9 @@ def _calls(x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], Any]]:
         "dtw_neighbors": lambda: dtw_neighbors([x, y], **window),
         "lower bounds": lambda: (lb_keogh(x, y), lb_improved(x, y)),
         "soft_dtw": lambda: (soft_dtw(x, y), soft_dtw_alignment(x, y)),
+        "DTWKernel": lambda: (
+            soft_values([x], [y], np.zeros((1, 2), np.int64), 1.0, "sqeuclidean", None),
+            alignment_values([x], [y], np.zeros((1, 2), np.int64), 1.0, None),
+        ),
         "dtw_barycenter": lambda: dtw_barycenter([x, y], max_iter=1),
     }

@@ -42,7 +42,7 @@ _P0, _P1, _P2, _P3, _P4, _P5, _P6, _P7, _P8, _P9, _P10, _P11, _P12, _P13 = (
 
 
 @jit
-def _power_of_two(t):
+def power_of_two(t):
     """Compute 2**t for abs(t) <= 1/2, by Horner's scheme."""
     p = _P13 * t + _P12
     p = p * t + _P11
@@ -60,7 +60,7 @@ def _power_of_two(t):
 
 
 @jit
-def _whole_power_of_two(exponent):
+def whole_power_of_two(exponent):
     """Compute 2**exponent for a whole number below 1024; 0 below -1022."""
     # adding 2**52 moves a whole number to the lowest bits, which are shifted to those
     # of the exponent
@@ -74,13 +74,13 @@ def _whole_power_of_two(exponent):
 
 
 @jit
-def _split_factors(costs, scale, size, factors, shifts):
+def split_factors(costs, scale, size, factors, shifts):
     """Write 2**(scale * cost) as a factor in [2**-0.5, 2**0.5] and an exponent."""
     for i in range(size):
         power = max(costs[i] * scale, FORBIDDEN_EXPONENT)
         whole = np.floor(power + 0.5)
         shifts[i] = whole
-        factors[i] = _power_of_two(power - whole)
+        factors[i] = power_of_two(power - whole)
 
 
 @jit
@@ -99,9 +99,9 @@ def _add_neighbors(
         top = tops[i]
         # terms below 2**-1022 of the largest vanish, far below its rounding
         sums[i] = (
-            beside[i] * _whole_power_of_two(beside_exponents[i] - top)
-            + beside[i + 1] * _whole_power_of_two(beside_exponents[i + 1] - top)
-            + across[i] * _whole_power_of_two(across_exponents[i] - top)
+            beside[i] * whole_power_of_two(beside_exponents[i] - top)
+            + beside[i + 1] * whole_power_of_two(beside_exponents[i + 1] - top)
+            + across[i] * whole_power_of_two(across_exponents[i] - top)
         )
 
 
@@ -133,7 +133,7 @@ def _copy(values, size, out):
 def _fill_expected(mantissas, exponents, sums, tops, total, total_exponent, size, out):
     """Compute the expected alignment: sums from both ends, over that of all paths."""
     for i in range(size):
-        power = _whole_power_of_two(exponents[i] + tops[i] - total_exponent)
+        power = whole_power_of_two(exponents[i] + tops[i] - total_exponent)
         out[i] = mantissas[i] * sums[i] * power / total
 
 
@@ -168,7 +168,7 @@ class _DiagonalBuffers(NamedTuple):
 
 
 @jit
-def _empty_diagonals(n, entry):
+def empty_diagonals(n, entry):
     """Return a ring in which only an entry before the first cell is not 0."""
     mantissas, exponents = np.zeros((3, n + 2)), np.full((3, n + 2), OUTSIDE_EXPONENT)
     mantissas[1, entry], exponents[1, entry] = 1, 0
@@ -197,6 +197,21 @@ def _fill_diagonal(costs, scale, begin, size, ahead, done, rings, work):
     work : _DiagonalBuffers
         Arrays to overwrite.
     """
+    split_factors(costs, scale, size, work.factors, work.shifts)
+    accumulate_diagonal(begin, size, ahead, done, rings, work)
+
+
+@jit
+def accumulate_diagonal(begin, size, ahead, done, rings, work):
+    """Compute a diagonal of sums from the factors and exponents of its cells.
+
+    Parameters
+    ----------
+    begin, size, ahead, done, rings : int, int, int, int, _DiagonalRing
+        Arguments of `_fill_diagonal`.
+    work : _DiagonalBuffers
+        The factors and exponents of the cells, and arrays to overwrite.
+    """
     sums, tops, factors, shifts = work
     near, far, own = begin + ahead, begin + 2 * ahead, done % 3
     mantissas, exponents = rings.mantissas[own], rings.exponents[own]
@@ -204,7 +219,6 @@ def _fill_diagonal(costs, scale, begin, size, ahead, done, rings, work):
     beside_exponents = rings.exponents[(done + 2) % 3][near:]
     across = rings.mantissas[(done + 1) % 3][far:]
     across_exponents = rings.exponents[(done + 1) % 3][far:]
-    _split_factors(costs, scale, size, factors, shifts)
     _largest_exponents(beside_exponents, across_exponents, size, tops)
     _add_neighbors(beside, beside_exponents, across, across_exponents, tops, size, sums)
     _extract_mantissas(sums, factors, size, mantissas[begin + 1 :])
@@ -233,7 +247,7 @@ def _sum_paths(costs, n, m, scale, mantissas, exponents):
     tuple of float
         Mantissa and exponent of the last cell.
     """
-    rings, work = _empty_diagonals(n, 0)
+    rings, work = empty_diagonals(n, 0)
     at = 0
     for k in range(n + m - 1):
         begin = max(0, k - m + 1)
@@ -258,7 +272,7 @@ def _sum_paths_back(costs, n, m, scale, mantissas, exponents):
     n, m, scale, mantissas, exponents
         Arguments of `_sum_paths`, after it.
     """
-    rings, work = _empty_diagonals(n, n + 1)
+    rings, work = empty_diagonals(n, n + 1)
     at = n * m
     total, total_exponent = mantissas[at - 1], exponents[at - 1]
     for done in range(n + m - 1):
