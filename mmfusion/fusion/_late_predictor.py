@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter
 
 from mmfusion._accepted_cells import accepted_cells
-from mmfusion._blocks import of_samples, over_all_samples
+from mmfusion._blocks import is_sequences, of_samples, over_all_samples
 from mmfusion._numbers import holds_nan
 from mmfusion._options import weights_by_modality
 from mmfusion._scaling import SCALINGS
@@ -164,6 +164,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
                     dropout=0.0 if is_alone else self.modality_dropout,
                     method=self._method_of(estimator, f"{kind} {name!r}"),
                     as_given=name in self._layout.as_given,
+                    frame_widths=self._layout.frame_widths,
                 )
             )
         return with_scaling_and_seed(
@@ -179,9 +180,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
         self._branches = branches
         self.estimators_ = {branch.name: branch.estimator for branch in branches}
         self.scaling_ = {
-            branch.name: None
-            if branch.fusion is None
-            else branch.fusion.scaling_[branch.name]
+            branch.name: branch.scaling_name()
             for branch in branches
             if branch.name in names
         }
@@ -306,6 +305,13 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
         for name, block, observed in zip(
             frame.names, frame.blocks, frame.observed.T, strict=True
         ):
+            if is_sequences(block):
+                raise ValueError(
+                    f"sample_weighting={self.sample_weighting!r} measures distances of "
+                    f"rows, but modality {name!r} holds sequences; make a table of them "
+                    "before, by SequencePooling or SequenceResampler, or give "
+                    "sample_weighting=None"
+                )
             if name in self._layout.as_given or holds_nan(of_samples(block, observed)):
                 raise ValueError(
                     f"sample_weighting={self.sample_weighting!r} measures distances, "

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from mmfusion._typing import NumericBlock
+from mmfusion.preprocessing._sequence_layouts import as_read_by
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class ClassificationTarget:
             return np.zeros((matrix.shape[0], len(self.labels)))
         if method == "predict":
             return self.encode(self.predict(predictor, matrix))
-        values = np.asarray(getattr(predictor, method)(matrix))
+        values = np.asarray(getattr(predictor, method)(as_read_by(predictor, matrix)))
         if values.ndim == 1 and len(trained) == 2 and method == "decision_function":
             values = np.column_stack([-values, values])
         shape = (matrix.shape[0], len(trained))
@@ -130,7 +131,7 @@ class ClassificationTarget:
         ValueError
             If the classifier returns anything else.
         """
-        labels = np.asarray(predictor.predict(matrix))
+        labels = np.asarray(predictor.predict(as_read_by(predictor, matrix)))
         return self._checked_labels(labels, predictor, matrix.shape[0])
 
     def _checked_labels(
@@ -238,9 +239,10 @@ class RegressionTarget:
             Predictions; for 'return_std' followed by their standard deviations.
         """
         n_samples = matrix.shape[0]
+        read = as_read_by(predictor, matrix)
         if method == "predict":
-            return self._values(predictor.predict(matrix), predictor, n_samples)
-        mean, std = predictor.predict(matrix, return_std=True)
+            return self._values(predictor.predict(read), predictor, n_samples)
+        mean, std = predictor.predict(read, return_std=True)
         mean = self._values(mean, predictor, n_samples)
         std = np.asarray(std)
         std = np.broadcast_to(std[:, None] if std.ndim == 1 else std, mean.shape)

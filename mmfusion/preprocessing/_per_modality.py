@@ -51,6 +51,7 @@ from mmfusion._typing import (
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin, PerModalityParams
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._inner import checked_rows, names_out
+from mmfusion.preprocessing._sequence_layouts import frames_first, given_as_read_by
 
 AS_IT_IS = ("passthrough", "drop")
 
@@ -407,15 +408,16 @@ def _call(
     params = {key: of_samples(value, own) for key, value in params.items()}
     own_y = None if y is None else of_samples(y, own)
     with errors_name(name), _cells_are_named(rows, transformer):
+        read = given_as_read_by(transformer, rows, name)
         if method == "transform":
-            out = transformer.transform(rows)
+            out = transformer.transform(read)
         elif method == "fit":
-            return transformer.fit(rows, own_y, **params)
+            return transformer.fit(read, own_y, **params)
         elif hasattr(transformer, "fit_transform"):
-            out = transformer.fit_transform(rows, own_y, **params)
+            out = transformer.fit_transform(read, own_y, **params)
         else:
-            out = transformer.fit(rows, own_y, **params).transform(rows)
-    out = checked_rows(out, rows, transformer, name)
+            out = transformer.fit(read, own_y, **params).transform(read)
+    out = checked_rows(frames_first(transformer, read, out), rows, transformer, name)
     return out if own.all() else _over_samples(out, own)
 
 
