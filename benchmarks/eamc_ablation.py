@@ -204,24 +204,35 @@ def published(path):
     return lines
 
 
-def table(path: Path):
-    """Mean and spread over seeds by variant and set."""
+def table(path):
+    """Mean and spread over seeds by variant and set, and the difference to the start.
+
+    The difference is paired over sets and seeds, with its standard error.
+    """
     rows = read(path)
     sets = [name for name in SETS if any(row[1] == name for row in rows)]
-    lines = [["variant", *sets, "mean", "unhealthy"]]
+    scores = {(v, name, seed): float(score) for v, name, seed, score, _ in rows}
+    lines = [["variant", *sets, "mean", "difference", "unhealthy"]]
     for variant in VARIANTS:
         own = [row for row in rows if row[0] == variant]
         if not own:
             continue
         cells, means = [], []
         for name in sets:
-            scores = np.array([float(row[3]) for row in own if row[1] == name])
-            means.append(scores.mean())
-            cells.append(f"{scores.mean():.3f} ± {scores.std():.3f}")
+            by_seed = np.array([float(row[3]) for row in own if row[1] == name])
+            means.append(by_seed.mean())
+            cells.append(f"{by_seed.mean():.3f} ± {by_seed.std():.3f}")
+        start = start_of(variant)
+        pairs = [
+            scores[key] - scores[start, *key[1:]]
+            for key in scores
+            if key[0] == variant and (start, *key[1:]) in scores
+        ]
+        error = np.std(pairs) / math.sqrt(max(1, len(pairs)))
+        difference = "" if variant == start else f"{np.mean(pairs):+.3f} ± {error:.3f}"
         unhealthy = sum(row[4] == "True" for row in own)
-        lines.append(
-            [variant, *cells, f"{np.mean(means):.3f}", f"{unhealthy} of {len(own)}"]
-        )
+        counted = f"{unhealthy} of {len(own)}"
+        lines.append([variant, *cells, f"{np.mean(means):.3f}", difference, counted])
     return lines
 
 
