@@ -376,8 +376,8 @@ class BlockChecks:
         if self.tags.sequence_layout is None:
             return ""
         return (
-            ", or give the modality an estimator that reads sequences, by name, such as "
-            "one of tslearn or a Pipeline that starts with SequencePooling()"
+            ", or give the modality, by name, an estimator that reads sequences, such "
+            "as one of tslearn or a Pipeline that starts with SequencePooling()"
         )
 
     def _raise_not_finite(
