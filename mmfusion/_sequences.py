@@ -269,6 +269,27 @@ def rows_as_sequences(table: np.ndarray, observed: np.ndarray) -> np.ndarray:
     return sequences
 
 
+def rows_as_frames(table: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Read the rows of a table as sequences of one frame, with a feature per column.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_samples, n_features)
+        The table.
+    observed : ndarray of bool of shape (n_samples,)
+        Samples that have the modality.
+
+    Returns
+    -------
+    ndarray of object of shape (n_samples,)
+        Views of shape (1, n_features); None where a sample lacks the modality.
+    """
+    sequences = np.full(len(table), None, dtype=object)
+    for i in np.flatnonzero(observed):
+        sequences[i] = table[i][None]
+    return sequences
+
+
 def as_sequence(x: ArrayLike, name: str) -> np.ndarray:
     """Read one sequence that is given to a function.
 

@@ -20,6 +20,7 @@ from mmfusion._numbers import is_real
 from mmfusion._options import by_modality, errors_name
 from mmfusion._scaling import fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import fit_context
+from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
 from mmfusion._validation import ModalityTags
 from mmfusion.base import ModalityTransformerMixin
@@ -97,8 +98,8 @@ callable, list or dict, default='rbf'
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
     n_jobs : int, default=None
-        Number of kernels that are computed at a time, in threads. None is 1 unless in a
-        joblib context, -1 all processors.
+        Number of kernels that are computed at a time, in threads, and of the threads of
+        linear algebra. None is 1 unless in a joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Randomness of landmarks and random features.
 
@@ -237,6 +238,7 @@ callable, list or dict, default='rbf'
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
+    @threads_of_n_jobs
     def fit(self, X: ModalitiesLike, y: object = None) -> Self:
         """Fit bandwidths, means and sizes, and store the samples of later kernels.
 
@@ -256,6 +258,7 @@ callable, list or dict, default='rbf'
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
+    @threads_of_n_jobs
     def fit_transform(self, X: ModalitiesLike, y: object = None) -> Any:
         """Fit, and return the kernels of the samples, which are computed once.
 
@@ -275,6 +278,7 @@ callable, list or dict, default='rbf'
         grams = self._fit_frame(frame)
         return self._as_output(self._compute(frame) if grams is None else grams, X)
 
+    @threads_of_n_jobs
     def transform(self, X: ModalitiesLike) -> Any:
         """Compute the kernels of samples with those of `fit`, or explicit features.
 
