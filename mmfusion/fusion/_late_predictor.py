@@ -314,8 +314,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             if is_sequences(block):
                 raise ValueError(
                     f"sample_weighting={self.sample_weighting!r} measures distances of "
-                    f"rows, but modality {name!r} holds sequences; make a table of them "
-                    "before, by SequencePooling or SequenceResampler, or give "
+                    f"rows, but modality {name!r} holds sequences; make a table of "
+                    "them before, by SequencePooling or SequenceResampler, or give "
                     "sample_weighting=None"
                 )
             if name in self._layout.as_given or holds_nan(of_samples(block, observed)):

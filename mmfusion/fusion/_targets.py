@@ -154,6 +154,13 @@ class ClassificationTarget:
         return labels
 
 
+def has_probabilities(classifier: BaseEstimator) -> bool:
+    """Return whether a classifier predicts probabilities with its parameters."""
+    # support vector machines of tslearn always have the method, which then fails
+    switch = getattr(classifier, "probability", True)
+    return hasattr(classifier, "predict_proba") and switch is not False
+
+
 def refuse_other_numbers(values: np.ndarray, shape: tuple[int, ...], what: str) -> None:
     """Raise an error unless predictions are finite numbers of the expected shape.
 
