@@ -83,7 +83,7 @@ def make_window(
     if kind == "sakoe_chiba":
         return sakoe_chiba(n, m, radius)
     if kind == "itakura":
-        return itakura(n, m, max_slope)
+        return itakura(n, m, max_slope, left_out)
     return whole_window(n, m)
 
 
