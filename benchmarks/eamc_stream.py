@@ -119,7 +119,8 @@ def measure(n_samples, batch_size):
     print(
         f"| {n_samples:,} | {data_mb:.0f} | {seconds:.0f} | {n_seen / seconds:,.0f} "
         f"| {watch.peak('RssAnon'):.0f} | {watch.peak('RssFile'):.0f} "
-        f"| {watch.peak('VmHWM'):.0f} | {grown[0]:.0f} | {grown[1]:.0f} | {found:.2f} |",
+        f"| {watch.peak('VmHWM'):.0f} | {grown[0]:.0f} | {grown[1]:.0f} "
+        f"| {found:.2f} |",
         flush=True,
     )
 

@@ -42,7 +42,7 @@ def accepted_cells(estimator: object) -> AcceptedCells:
     AcceptedCells
         Accepted kinds of cells.
     """
-    first = _first_step(estimator)
+    first = first_step(estimator)
     if isinstance(first, ColumnTransformer):  # its columns go to different estimators
         return AcceptedCells(nan=True, text=True)
     # without tags, as in third-party estimators, the strictest input is assumed
@@ -55,7 +55,7 @@ def accepted_cells(estimator: object) -> AcceptedCells:
     return AcceptedCells(inputs.allow_nan, inputs.string or inputs.categorical)
 
 
-def _first_step(estimator: Any) -> Any:
+def first_step(estimator: Any) -> Any:
     """Return the inner estimator that receives the data first."""
     while True:
         if isinstance(estimator, Pipeline):

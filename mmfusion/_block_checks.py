@@ -60,6 +60,10 @@ class ModalityTags:
     holds_kernel : callable, default=None
         Given the name of a modality, return whether it is a precomputed kernel, which
         is not imputed. None means that no modality is.
+    sequence_layout : callable, default=None
+        Where `sequences` is 'refuse': given the name of a modality, return the layout
+        in which the estimator nested for it reads sequences, as the function of
+        `mmfusion.preprocessing`, or None. Such modalities are read as by 'allow'.
     """
 
     missing: bool = False
@@ -71,6 +75,32 @@ class ModalityTags:
     takes_nan: Callable[[str], bool] | None = None
     takes_text: Callable[[str], bool] | None = None
     holds_kernel: Callable[[str], bool] | None = None
+    sequence_layout: Callable[[str], str | None] | None = None
+
+    @property
+    def refuses_sequences(self) -> bool:
+        """Whether no modality may be sequences."""
+        return self.sequences == "refuse" and self.sequence_layout is None
+
+    def reads_sequences(self, name: str, block: Block) -> bool:
+        """Return whether a block of a modality is read as sequences, if it may be.
+
+        Parameters
+        ----------
+        name : str
+            Name of the modality in `fit`.
+        block : block
+            The block in one of the forms of sequences.
+
+        Returns
+        -------
+        bool
+            False where an array of three dimensions may as well be images.
+        """
+        if self.sequences != "refuse":
+            return True
+        layout = None if self.sequence_layout is None else self.sequence_layout(name)
+        return layout is not None and (layout != "unchecked" or is_sequences(block))
 
 
 class FittedBlocks(Protocol):
@@ -162,13 +192,15 @@ class BlockChecks:
         observed : ndarray of bool of shape (n_samples, n_modalities)
             Which sample has which modality.
         """
-        if self.tags.sequences == "refuse":
+        if self.tags.refuses_sequences:
             return list(frame.blocks), frame.observed
         # masked sequences are not read, since their values may be invalid
         mask = np.ones(frame.shape, dtype=bool) if frame._mask is None else frame._mask
         blocks = list(frame.blocks)
         for v, (name, name_in_fit) in enumerate(self._both_names(frame.names)):
-            if holds_sequences(blocks[v]):
+            if holds_sequences(blocks[v]) and self.tags.reads_sequences(
+                name_in_fit, blocks[v]
+            ):
                 allow_gaps = _allows(self.tags.takes_nan, name_in_fit)
                 blocks[v] = float_sequences(
                     blocks[v], name, mask[:, v], allow_gaps=allow_gaps
@@ -212,7 +244,7 @@ class BlockChecks:
                 checked.append(_missing_block(self.fitted, v, len(own)))
                 widths.append(self.fitted.widths[v])
                 continue
-            if self.tags.sequences != "refuse" and is_sequences(block):
+            if is_sequences(block) and self.tags.reads_sequences(name_in_fit, block):
                 sequences.append(name_in_fit)
             elif self._keeps_as_given(name_in_fit, block):
                 as_given.append(name_in_fit)
@@ -256,7 +288,7 @@ class BlockChecks:
         self, name: str, name_in_fit: str, has_sequences: bool
     ) -> None:
         """Raise an error for a table where `fit` had sequences, and vice versa."""
-        if self.fitted is None or self.tags.sequences == "refuse":
+        if self.fitted is None or self.tags.refuses_sequences:
             return
         had_sequences = name_in_fit in self.fitted.sequences
         if has_sequences != had_sequences:
@@ -330,7 +362,7 @@ class BlockChecks:
             raise ValueError(
                 f"{what} holds sequences; {self.remedies.estimator} needs rows of one "
                 "width: pool or resample them first, by SequencePooling or "
-                "SequenceResampler"
+                f"SequenceResampler{self._estimator_of_sequences()}"
             )
         if 0 in block.shape[1:]:
             raise ValueError(
@@ -338,6 +370,17 @@ class BlockChecks:
                 f"while a minimum of 1 is required by {self.remedies.estimator}; leave "
                 "it out"
             )
+
+    def _estimator_of_sequences(self) -> str:
+        """Return a further remedy for sequences: an estimator or kernel that reads them."""
+        if self.tags.sequence_layout is None:
+            return ""
+        if self.tags.holds_kernel is not None:
+            return ", or give the modality a kernel of sequences, 'global_alignment'"
+        return (
+            ", or give the modality, by name, an estimator that reads sequences, such "
+            "as one of tslearn or a Pipeline that starts with SequencePooling()"
+        )
 
     def _raise_not_finite(
         self,

@@ -216,6 +216,38 @@ def _float_frames(
     return frames
 
 
+def resample(sequence: np.ndarray, n_frames: int) -> np.ndarray:
+    """Interpolate a sequence linearly at equally spaced times.
+
+    Parameters
+    ----------
+    sequence : ndarray of shape (n_frames_before, n_features)
+        The sequence, of at least one frame; NaN is interpolated, too.
+    n_frames : int
+        Number of frames, at least 2.
+
+    Returns
+    -------
+    ndarray of float64 of shape (n_frames, n_features)
+        The first frame, interpolated frames, and the last frame.
+    """
+    last = len(sequence) - 1
+    times = np.linspace(0, last, n_frames)
+    before = times.astype(np.intp)
+    weight = (times - before)[:, None]  # lambda of the formula
+    after = np.minimum(before + 1, last)  # at the last frame its weight is 0
+    resampled = (1 - weight) * sequence[before] + weight * sequence[after]
+    # a gap makes NaN of frames on both sides, so that its features are computed again
+    for j in np.flatnonzero(np.isnan(sequence).any(axis=0)):
+        observed = np.flatnonzero(~np.isnan(sequence[:, j]))
+        resampled[:, j] = (
+            np.interp(times, observed, sequence[observed, j])
+            if observed.size
+            else np.nan
+        )
+    return resampled
+
+
 def rows_as_sequences(table: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """Read the rows of a table as sequences of one feature, a frame per column.
 
@@ -234,6 +266,27 @@ def rows_as_sequences(table: np.ndarray, observed: np.ndarray) -> np.ndarray:
     sequences = np.full(len(table), None, dtype=object)
     for i in np.flatnonzero(observed):
         sequences[i] = table[i][:, None]
+    return sequences
+
+
+def rows_as_frames(table: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Read the rows of a table as sequences of one frame, with a feature per column.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_samples, n_features)
+        The table.
+    observed : ndarray of bool of shape (n_samples,)
+        Samples that have the modality.
+
+    Returns
+    -------
+    ndarray of object of shape (n_samples,)
+        Views of shape (1, n_features); None where a sample lacks the modality.
+    """
+    sequences = np.full(len(table), None, dtype=object)
+    for i in np.flatnonzero(observed):
+        sequences[i] = table[i][None]
     return sequences
 
 

@@ -80,6 +80,12 @@ class Layout:
     sequences: tuple[str, ...] = ()
 
     @property
+    def frame_widths(self) -> dict[str, int]:
+        """Number of features of a frame, of every modality of sequences."""
+        widths = zip(self.names, self.widths, strict=True)
+        return {name: width for name, width in widths if name in self.sequences}
+
+    @property
     def is_named(self) -> bool:
         """Whether the modalities had names in `fit`."""
         return list(self.names) != default_names(len(self.names))
@@ -261,7 +267,7 @@ def _checked_form(X: Any, tags: ModalityTags) -> tuple[Any, bool]:
     """Return X, a lone block of sequences as a list, and whether it is one table."""
     if isinstance(X, list | tuple) and len(X) == 0:
         raise ValueError("X is empty: it holds no modality and no sample")
-    if tags.sequences != "refuse" and is_lone_block(X):
+    if is_lone_block(X) and tags.reads_sequences(default_names(1)[0], X):
         X = [X]
     return X, not is_multimodal(X)
 

@@ -72,7 +72,7 @@ VARIANTS = {
         {"combine": "stacking", "cv": 2},
     ],
     "LateFusionRegressor": [{}, {"combine": "median"}],
-    "DTWKernel": [{}, {"kernel": "distance", "combine": None}],
+    "DTWKernel": [{}, {"kernel": "distance", "combine": None}, {"kernel": "soft_dtw"}],
     "MKLClassifier": [
         {},
         {"algorithm": "easymkl"},

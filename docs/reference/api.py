@@ -91,6 +91,7 @@ API = {
         "channels_first_from_sequences",
         "frames_from_sequences",
         "padded_from_sequences",
+        "sequence_layout",
         "sequences_from_channels_first",
         "sequences_from_frames",
         "sequences_from_padded",

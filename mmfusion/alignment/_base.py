@@ -15,19 +15,19 @@ from sklearn.utils.parallel import Parallel, delayed
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import is_sequences
 from mmfusion._memory import check_fits
+from mmfusion._sequences import resample
 from mmfusion._sklearn_compat import (
     INTEGER,
     Interval,
     container_adapter,
     fit_context,
 )
-from mmfusion._threads import one_blas_thread
+from mmfusion._threads import one_thread
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import is_multimodal
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
-from mmfusion.preprocessing._resampler import resample
 
 PARTS_PER_THREAD = 4  # samples are of unequal lengths
 
@@ -287,7 +287,7 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         n_parts = PARTS_PER_THREAD * effective_n_jobs(self.n_jobs)
         # entered outside of the threads: one that enters while another leaves would
         # restore the other's limit
-        with one_blas_thread():
+        with one_thread():
             parts = Parallel(n_jobs=self.n_jobs, prefer="threads")(
                 delayed(align_part)(positions)
                 for positions in np.array_split(np.arange(len(samples)), n_parts)

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion._scaling import centered, is_constant
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
-from mmfusion._threads import one_blas_thread
+from mmfusion._threads import one_thread
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
@@ -341,7 +341,7 @@ class CTWAligner(BaseAligner):
         ]
         by_sample = zip(*(c.sequences for c in centered_by_modality), strict=True)
         try:
-            with one_blas_thread():
+            with one_thread():
                 found = fit_kind_of_ctw(
                     [list(own) for own in by_sample],
                     self.warp,

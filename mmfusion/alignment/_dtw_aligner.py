@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion._blocks import as_float_array
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
-from mmfusion._threads import one_blas_thread
+from mmfusion._threads import one_thread
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import (
@@ -183,7 +183,7 @@ class ReferenceDTW:
 
     def _align_softly(self, x: np.ndarray, y: np.ndarray | None) -> Alignment:
         """Weigh pairs of frames over all paths, as by soft-DTW."""
-        with one_blas_thread():
+        with one_thread():
             costs = cost_matrix(make_costs(x, y, self.metric))
         best = find_path(costs, None, "precomputed", self.constraints, wants_path=True)
         _, expected = soft_dtw_alignment(costs, gamma=self.gamma, metric="precomputed")

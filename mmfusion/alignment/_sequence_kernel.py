@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._columns import SEPARATOR, default_names
-from mmfusion._options import by_modality
-from mmfusion._scaling import CONSTANT_SPREAD_ULPS
+from mmfusion._options import by_modality, errors_name
+from mmfusion._sequences import rows_as_frames, rows_as_sequences
 from mmfusion._sklearn_compat import (
     INTEGER,
     Interval,
@@ -20,23 +20,22 @@ from mmfusion._sklearn_compat import (
     container_adapter,
     fit_context,
 )
-from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
+from mmfusion._typing import BlockLike, ByModality, ColumnSpecLike, ModalitiesLike
 from mmfusion._validation import refuse_empty_samples
-from mmfusion.alignment.dtw._constraints import WINDOWS
-from mmfusion.alignment.dtw._costs import LOCAL_METRICS, are_moderate
-from mmfusion.alignment.dtw._global_alignment import (
-    alignment_kernel,
-    median_gamma,
-    positive_median,
-    self_alignments,
+from mmfusion.alignment._sequence_function import (
+    HARD_KERNELS,
+    SEQUENCE_KERNELS,
+    SOFT_KERNELS,
+    SequenceFunction,
+    SequenceSet,
+    fit_sequence_function,
 )
-from mmfusion.alignment.dtw._pairwise import cdist_dtw
+from mmfusion.alignment.dtw._constraints import WINDOWS
+from mmfusion.alignment.dtw._costs import LOCAL_METRICS
 from mmfusion.alignment.dtw._parameters import check_real_at_least
 from mmfusion.alignment.dtw._step_patterns import StepPattern
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
-
-SEQUENCE_KERNELS = ("distance", "global_alignment", "rbf")
 
 
 class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
@@ -44,32 +43,42 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
 
     The output has a column for each sample of `fit`, for classifiers, clusterers and
     regressors with ``metric="precomputed"`` or ``kernel="precomputed"``. For the cost d
-    of dynamic time warping, and for the paths P of the global alignment kernel k, it is
+    of dynamic time warping, the divergence D of soft-DTW, and the paths P of the global
+    alignment kernel k, it is
 
-    .. math:: d(x, y), \\qquad \\exp(-\\gamma \\, d(x, y)) \\qquad \\text{or} \\qquad
-              \\frac{k(x, y)}{\\sqrt{k(x, x) \\, k(y, y)}}, \\quad
+    .. math:: d(x, y), \\quad e^{-\\gamma \\, d(x, y)}, \\quad
+              D(x, y), \\quad e^{-\\gamma \\, D(x, y)} \\quad \\text{or} \\quad
+              \\frac{k(x, y)}{\\sqrt{k(x, x) \\, k(y, y)}}, \\\\
+              D(x, y) = s(x, y) - \\frac{s(x, x) + s(y, y)}{2}, \\quad
               k(x, y) = \\sum_P \\prod_{(t, s) \\in P} \\kappa(x_t, y_s), \\quad
               \\kappa = \\frac{g}{2 - g}, \\;
               g(x_t, y_s) = e^{-\\gamma \\lVert x_t - y_s \\rVert^2} .
 
     Parameters
     ----------
-    kernel : {'rbf', 'distance', 'global_alignment'}, default='rbf'
-        'distance' is the cost d of dynamic time warping, as from `cdist_dtw`; 'rbf' is
-        ``exp(-gamma * d)``; 'global_alignment' sums over all paths, normalised so that
-        every sequence has 1 with itself.
+    kernel : {'rbf', 'distance', 'soft_dtw', 'divergence', 'global_alignment'}, \
+default='rbf'
+        'distance' is the cost d of dynamic time warping, as from `cdist_dtw`, and 'rbf'
+        is ``exp(-gamma * d)``; 'divergence' is that of soft-DTW, as from `soft_dtw`,
+        and 'soft_dtw' is ``exp(-gamma * D)``; 'global_alignment' sums over all paths,
+        normalised so that every sequence has 1 with itself.
     gamma : float or dict, default=None
-        Gamma of all modalities, or of each by name; 'distance' has none. None estimates
-        it from the samples of `fit`: for 'rbf' it is the inverse of the median cost of
-        two of them; for 'global_alignment' it is ``1 / (2 s^2)``, where s is the median
-        distance of two frames (of at most 1,000, evenly spaced) times the root of the
-        median number of frames. A median of 0 is replaced by that of the pairs that
-        differ.
+        Gamma of all modalities, or of each by name; distances have none. None estimates
+        it from the samples of `fit`: for 'rbf' and 'soft_dtw' it is the inverse of the
+        median cost of two of them; for 'global_alignment' it is ``1 / (2 s^2)``, where
+        s is the median distance of two frames (of at most 1,000, evenly spaced) times
+        the root of the median number of frames. A median of 0 is replaced by that of
+        the pairs that differ.
+    softness : float or dict, default=None
+        Gamma of soft-DTW, in units of the local costs, for 'soft_dtw' and 'divergence':
+        of all modalities, or of each by name. None is a tenth of the median cost of two
+        frames of `fit`, of at most 1,000. Near 0 the divergence is the cost of dynamic
+        time warping.
     combine : {'mean'}, default='mean'
         Combination of the modalities into one matrix: the mean of their kernel values,
-        or for 'distance' of their costs, each divided by its median among the samples
-        of `fit` (where there are several modalities). None keeps one matrix per
-        modality, for methods that weight kernels.
+        or of their distances, each divided by its median among the samples of `fit`
+        (where there are several modalities). None keeps one matrix per modality, for
+        methods that weight kernels.
     metric : {'sqeuclidean', 'euclidean', 'cosine', 'manhattan', 'correlation'} or \
             callable, default='sqeuclidean'
         Local cost of two frames. A callable takes two arrays of frames, of shapes
@@ -85,6 +94,9 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         Largest slope of 'itakura', relative to the straight line.
     penalty : float, default=0.0
         Price of every step that is not diagonal, in units of the local costs.
+    max_jump : int, default=None
+        Largest number of successive steps in one direction, as in `dtw_path`. None does
+        not limit them.
     n_jobs : int, default=None
         Number of threads. None is 1 unless in a joblib context, -1 all processors.
     modalities : int, list of int, str or dict, default=None
@@ -96,10 +108,12 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     sequences_ : dict of str to list of ndarray of shape (n_frames, n_features)
         The sequences of `fit`, by modality; None where a sample lacks it.
     gamma_ : ndarray of float64 of shape (n_modalities,)
-        The gamma of each modality; NaN for 'distance'.
+        The gamma of each modality; NaN for distances.
+    softness_ : ndarray of float64 of shape (n_modalities,)
+        The softness of each modality; NaN for kernels without.
     scales_ : ndarray of float64 of shape (n_modalities,)
-        Divisor of the costs of each modality; 1 unless several modalities are combined
-        to one 'distance'.
+        Divisor of the distances of each modality; 1 unless several modalities are
+        combined to one distance.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -115,9 +129,8 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     ------
     ValueError
         If a sequence is empty or has a value that is NaN or infinite, the constraints
-        leave it no path, some modalities are tables and others sequences, a modality
-        is missing for every sample of `fit` or a sample lacks all, or options
-        contradict each other.
+        leave it no path, a modality is missing for every sample of `fit` or a sample
+        lacks all, or options contradict each other.
 
     See Also
     --------
@@ -128,18 +141,30 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     Notes
     -----
     A modality is compared with the same modality of other samples, never with another
-    one: modalities may differ in features, and samples in length. The rows of a table
-    are read as sequences of one feature, a frame per column.
+    one: modalities may differ in features, and samples in length.
+
+    *Tables.* Where all modalities are tables, their rows are read as sequences of one
+    feature, a frame per column. A table beside sequences holds features without time:
+    a row is one frame, so that 'distance' is the local cost of two rows, and 'rbf' and
+    'soft_dtw' are the Gaussian kernel of a table, 'global_alignment' one like it. For a
+    table of series give each row as an array of shape (n_frames, 1). Features are not
+    scaled.
 
     `fit` compares all pairs of its samples, for gamma and the scales; `fit_transform`
     returns the same matrix in the same time. Later samples cost ``n_samples * n_train``
-    alignments.
+    alignments. Those over all paths are in float64, and take longer.
 
     *Definiteness.* Support vector machines and spectral methods require a positive
-    semi-definite matrix. 'global_alignment' is one (Cuturi 2011). 'rbf' is not, in
-    general, since dynamic time warping is not a metric; it often works nevertheless.
-    With step patterns and callables that are asymmetric, neither is the matrix
-    symmetric.
+    semi-definite matrix. 'global_alignment' is one (Cuturi 2011). 'rbf' and 'soft_dtw'
+    are not, in general; they often work nevertheless. The more paths the softness lets
+    count, the less is missing: the least eigenvalue of 'soft_dtw' is mostly nearer to 0
+    than that of 'rbf', and with a softness of ``2 s^2``, the inverse of gamma of
+    'global_alignment', it is hardly ever below. Estimators of
+    `mmfusion.mkl` warn of an indefinite kernel; the value that they name, added to the
+    diagonal, corrects it. Divergences below 0, which theory excludes for some local
+    costs only, become 0. With step patterns and callables
+    that are asymmetric, neither is the matrix symmetric. Paths with open ends are left
+    to `dtw_path`: the cost of a part of a sequence is no similarity of both.
 
     *Missing sequences.* Two samples are compared by the modalities that both have; if
     there are none, they get the mean over pairs of different samples of `fit`. With
@@ -150,6 +175,9 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     References
     ----------
     Cuturi, M. (2011). Fast global alignment kernels. ICML 28, 929-936.
+
+    Blondel, M., Mensch, A. and Vert, J.-P. (2021). Differentiable divergences between
+    time series. AISTATS 24, 3853-3861. (the divergence)
 
     Cuturi, M., Vert, J.-P., Birkenes, O. and Matsui, T. (2007). A kernel for time
     series based on global alignments. ICASSP, II-413-II-416.
@@ -176,6 +204,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "kernel": [StrOptions(set(SEQUENCE_KERNELS))],
         "gamma": [Interval(Real, 0, None, closed="neither"), dict, None],
+        "softness": [Interval(Real, 0, None, closed="neither"), dict, None],
         "combine": [StrOptions({"mean"}), None],
         "metric": [StrOptions(set(LOCAL_METRICS)), callable],
         "step_pattern": [str, StepPattern],
@@ -183,6 +212,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         "radius": [Interval(Real, 0, None, closed="left")],
         "max_slope": [Interval(Real, 1, None, closed="left")],
         "penalty": [Interval(Real, 0, None, closed="left")],
+        "max_jump": [Interval(Integral, 0, None, closed="left"), None],
         "n_jobs": [INTEGER, None],
         "modalities": ["array-like", str, dict, INTEGER, None],
     }
@@ -191,7 +221,8 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self,
         kernel: str = "rbf",
         *,
-        gamma: float | Mapping[str, float] | None = None,
+        gamma: ByModality[float | None] = None,
+        softness: ByModality[float | None] = None,
         combine: str | None = "mean",
         metric: str | Callable[..., Any] = "sqeuclidean",
         step_pattern: str | StepPattern = "symmetric1",
@@ -199,11 +230,13 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         radius: float = 0.1,
         max_slope: float = 2.0,
         penalty: float = 0.0,
+        max_jump: int | None = None,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
     ) -> None:
         self.kernel = kernel
         self.gamma = gamma
+        self.softness = softness
         self.combine = combine
         self.metric = metric
         self.step_pattern = step_pattern
@@ -211,6 +244,7 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self.radius = radius
         self.max_slope = max_slope
         self.penalty = penalty
+        self.max_jump = max_jump
         self.n_jobs = n_jobs
         self.modalities = modalities
 
@@ -273,38 +307,52 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         for v, (name, block) in enumerate(frame.to_dict().items()):
             own, rows = _observed_sequences(block)
             fitted, columns = _observed_sequences(self.sequences_[name])
-            values = self._values(v, own, fitted) if own else np.empty((0, len(fitted)))
+            values = np.empty((0, len(fitted)))
+            if own:
+                function = self._function(self.gamma_[v], self.softness_[v])
+                of_fit = SequenceSet(fitted, self._own_values[v])
+                with errors_name(name):
+                    costs = function.costs(function.prepare(own), of_fit)
+                values = function.values(costs) / self.scales_[v]
             tables.append(_with_missing(values, rows, columns))
         return self._combined_output(frame, tables, like=X)
 
+    def _validate(
+        self, X: ModalitiesLike, *, reset: bool, raw: bool = False
+    ) -> Modalities:
+        """Validate X, and read the rows of tables as sequences."""
+        frame = super()._validate(X, reset=reset, raw=raw)
+        has_sequences = self._layout.sequences
+        as_sequences = rows_as_frames if has_sequences else rows_as_sequences
+        blocks = tuple(
+            block if name in has_sequences else as_sequences(block, observed)
+            for name, block, observed in zip(
+                frame.names, frame.blocks, frame.observed.T, strict=True
+            )
+        )
+        return Modalities._of(frame.names, blocks, frame.observed, frame._index)
+
     def _fit(self, X: ModalitiesLike) -> tuple[Modalities, list[np.ndarray]]:
         """Set the attributes, and return the matrix of each modality."""
-        self._check_unused_options()
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         self.sequences_ = {name: list(b) for name, b in frame.to_dict().items()}
-        n_modalities = len(frame.names)
-        gammas = by_modality(self.gamma, frame.names, "gamma")
-        given = [
-            _checked_kernel_gamma(gamma, name)
-            for gamma, name in zip(gammas, frame.names, strict=True)
-        ]
-        self.gamma_, self.scales_ = np.full(n_modalities, np.nan), np.ones(n_modalities)
-        self._self_alignments = [np.empty(0)] * n_modalities
-        tables = []
-        for v, block in enumerate(self.sequences_.values()):
+        functions = self._functions(frame.names)
+        self.gamma_, self.softness_ = np.full((2, len(frame.names)), np.nan)
+        self.scales_ = np.ones(len(frame.names))
+        # kept for later samples, which are normalised by them
+        self._own_values, tables = [], []
+        for v, (name, block) in enumerate(self.sequences_.items()):
             own, observed = _observed_sequences(block)
-            if self.kernel == "global_alignment":
-                self._check_moderate(v, own)
-                self.gamma_[v] = median_gamma(own) if given[v] is None else given[v]
-                # kept for later samples, which are normalised by them
-                self._self_alignments[v] = self_alignments(own, self.gamma_[v])
-                values = self._values(v, own, None)
-            else:
-                costs = self._costs(v, own, None)
-                scale = self._typical_cost(costs, own)
-                self._set_gamma_or_scale(v, scale, given[v], n_modalities)
-                values = self._values_of_costs(v, costs)
+            with errors_name(name):
+                fitted = fit_sequence_function(functions[v], own)
+            function = fitted.function
+            self.gamma_[v], self.softness_[v] = function.gamma, function.softness
+            self._own_values.append(fitted.sequences.own)
+            # kernel values need no scale: they are between 0 and 1 in every modality
+            if function.is_distance and self.combine and len(frame.names) > 1:
+                self.scales_[v] = fitted.scale
+            values = function.values(fitted.costs) / self.scales_[v]
             tables.append(_with_missing(values, observed, observed))
         # values of samples that share no modality
         self._neutral = [_mean_of_pairs(table) for table in tables]
@@ -312,77 +360,57 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             self._neutral = [_mean_of_pairs(_mean_of_observed(tables))]
         return frame, tables
 
-    def _typical_cost(self, costs: np.ndarray, X: list[np.ndarray]) -> float:
-        """Return the median cost of two sequences of `fit`; 1 if all are the same."""
-        rounding = 0.0
-        # their local costs, 1 minus a product, are rounding errors of equal frames
-        if self.metric in ("cosine", "correlation"):
-            eps = np.finfo(np.result_type(*X)).eps
-            rounding = CONSTANT_SPREAD_ULPS * eps * 2 * max(map(len, X))
-        return positive_median(costs[~np.eye(len(costs), dtype=bool)], rounding) or 1.0
+    def _functions(self, names: Sequence[str]) -> list[SequenceFunction]:
+        """Return the functions of modalities, with the parameters that are given."""
+        self._check_unused_options()
+        gammas = by_modality(self.gamma, names, "gamma")
+        softnesses = by_modality(self.softness, names, "softness")
+        functions = []
+        for name, gamma, softness in zip(names, gammas, softnesses, strict=True):
+            with errors_name(name):
+                given = _positive(gamma, "gamma"), _positive(softness, "softness")
+            functions.append(self._function(*given))
+        return functions
 
-    def _set_gamma_or_scale(
-        self, v: int, scale: float, gamma: float | None, n_modalities: int
-    ) -> None:
-        # kernel values need no scale: they are between 0 and 1 in every modality
-        if self.kernel == "rbf":
-            self.gamma_[v] = 1 / scale if gamma is None else gamma
-        elif self.combine is not None and n_modalities > 1:
-            self.scales_[v] = scale
-
-    def _values_of_costs(self, v: int, costs: np.ndarray) -> np.ndarray:
-        if self.kernel == "rbf":
-            return np.exp(-self.gamma_[v] * costs)
-        return costs / self.scales_[v]
-
-    def _values(
-        self, v: int, X: list[np.ndarray], Y: list[np.ndarray] | None
-    ) -> np.ndarray:
-        """Return the values between sequences; between those of X if Y is None."""
+    def _function(
+        self, gamma: float | None, softness: float | None
+    ) -> SequenceFunction:
+        """Return the function of a modality, with its parameters."""
+        options: dict[str, Any] = {}
         if self.kernel != "global_alignment":
-            return self._values_of_costs(v, self._costs(v, X, Y))
-        self._check_moderate(v, X)
-        fitted = self._self_alignments[v]
-        gamma = float(self.gamma_[v])
-        own = fitted if Y is None else self_alignments(X, gamma)
-        return alignment_kernel(X, Y, gamma, (own, fitted), self.n_jobs)
-
-    def _costs(
-        self, v: int, X: list[np.ndarray], Y: list[np.ndarray] | None
-    ) -> np.ndarray:
-        options = {
-            "metric": self.metric,
-            "step_pattern": self.step_pattern,
-            "window": self.window,
-            "radius": self.radius,
-            "max_slope": self.max_slope,
-            "penalty": self.penalty,
-        }
-        # the message of cdist_dtw names samples, but knows no modality
-        try:
-            return cdist_dtw(X, Y, n_jobs=self.n_jobs, **options)
-        except ValueError as error:
-            raise ValueError(f"modality {self._layout.names[v]!r}: {error}") from error
-
-    def _check_moderate(self, v: int, X: list[np.ndarray]) -> None:
-        """Raise an error if squared distances of frames overflow or vanish."""
-        if not are_moderate(X):
-            raise ValueError(
-                f"modality {self._layout.names[v]!r}: squared distances of frames "
-                "overflow, or vanish; bring its features to another unit, as "
-                "PerModality(StandardScaler()) does"
-            )
+            options["metric"] = self.metric
+        if self.kernel in HARD_KERNELS:
+            options |= {
+                "step_pattern": self.step_pattern,
+                "window": self.window,
+                "radius": self.radius,
+                "max_slope": self.max_slope,
+                "penalty": self.penalty,
+                "max_jump": self.max_jump,
+            }
+        return SequenceFunction(self.kernel, options, gamma, softness, self.n_jobs)
 
     def _check_unused_options(self) -> None:
-        """Raise an error for options that 'global_alignment' does not have."""
+        """Raise an error for options that the kernel does not have."""
+        options = ["metric", "step_pattern", "window", "penalty", "max_jump"]
+        own = {*self._function(None, None).options}
+        if self.kernel in SOFT_KERNELS:
+            own.add("softness")
         defaults = DTWKernel(self.kernel).get_params()
-        own = ("metric", "step_pattern", "window", "penalty")
-        changed = [name for name in own if getattr(self, name) != defaults[name]]
-        if self.kernel == "global_alignment" and changed:
-            raise ValueError(
-                f"kernel='global_alignment' sums over all paths of Gaussian kernels; "
-                f"leave {', '.join(changed)} at the default, or set kernel='rbf'"
-            )
+        unused = [
+            name
+            for name in [*options, "softness"]
+            if name not in own and getattr(self, name) != defaults[name]
+        ]
+        if not unused:
+            return
+        reason, other = "sums over all paths", "rbf"
+        if self.kernel in HARD_KERNELS:
+            reason, other = "follows one path", "soft_dtw"
+        raise ValueError(
+            f"kernel={self.kernel!r} {reason}; leave {', '.join(unused)} at the "
+            f"default, or set kernel={other!r}"
+        )
 
     def _combined_output(
         self, frame: Modalities, tables: list[np.ndarray], *, like: ModalitiesLike
@@ -417,17 +445,17 @@ class DTWKernel(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         ]
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(missing=True, column_per_sample=True, sequences="require")
+        return ModalityTags(missing=True, column_per_sample=True, sequences="allow")
 
 
-def _checked_kernel_gamma(gamma: object, name: str) -> float | None:
-    """Check the gamma of a modality, unless it is None."""
-    if gamma is None:
+def _positive(value: object, parameter: str) -> float | None:
+    """Check a parameter that is above 0, unless it is None."""
+    if value is None:
         return None
-    gamma = check_real_at_least(gamma, f"modality {name!r}: gamma", 0)
-    if gamma == 0:
-        raise ValueError(f"modality {name!r}: gamma=0; it must be above 0")
-    return gamma
+    number = check_real_at_least(value, parameter, 0)
+    if number == 0:
+        raise ValueError(f"{parameter}=0; it must be above 0")
+    return number
 
 
 def _observed_sequences(

@@ -13,9 +13,10 @@ from sklearn.dummy import DummyClassifier
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from mmfusion._blocks import of_samples
+from mmfusion._blocks import is_sequences, of_samples
+from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
 from mmfusion._options import by_modality, weights_by_modality
-from mmfusion._scaling import SCALINGS, resolve_scalings
+from mmfusion._scaling import SCALINGS, Scaling, resolve_scalings
 from mmfusion._typing import (
     ByModality,
     EstimatorLike,
@@ -29,6 +30,8 @@ from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.fusion._targets import ClassificationTarget, RegressionTarget
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing import ModalityImputer
+from mmfusion.preprocessing._pooling import pool_modalities
+from mmfusion.preprocessing._sequence_layouts import as_read_by
 
 Target = ClassificationTarget | RegressionTarget
 
@@ -69,6 +72,11 @@ class Branch:
         Fitted scalings and reducers of a fitted branch, unless it is `as_given`.
     imputer : ModalityImputer, default=None
         Fitted imputer of a fitted branch, unless it skips samples.
+    frame_widths : dict of str to int, default=None
+        Number of features of a frame, of every modality of sequences. A branch of
+        several modalities takes statistics of their sequences over time.
+    frame_scaling : Scaling, default=None
+        Fitted scaling of the sequences of a fitted branch of one modality.
     """
 
     name: str
@@ -84,6 +92,8 @@ class Branch:
     as_given: bool = False
     fusion: EarlyFusion | None = None
     imputer: ModalityImputer | None = None
+    frame_widths: Mapping[str, int] | None = None
+    frame_scaling: Scaling | None = None
 
     def observed(self, frame: Modalities) -> np.ndarray:
         """Return which samples the branch can be used for.
@@ -105,7 +115,24 @@ class Branch:
 
     def _select(self, frame: Modalities, rows: np.ndarray) -> Modalities:
         own = frame[:, self.modalities]
-        return own if rows.all() else own[np.flatnonzero(rows)]
+        own = own if rows.all() else own[np.flatnonzero(rows)]
+        if len(self.modalities) == 1 or not self.frame_widths:
+            return own
+        return pool_modalities(own, self.frame_widths)
+
+    def _fuse(self, filled: Modalities) -> Any:
+        """Return what the predictor takes: one matrix, or scaled sequences."""
+        if self.frame_scaling is not None:
+            return scale_frames(self.frame_scaling, filled.blocks[0])
+        if self.fusion is None:
+            return filled.blocks[0]
+        return self.fusion._fuse(filled, copy=False)
+
+    def scaling_name(self) -> str | None:
+        """Return the name of the scaling of a fitted branch of one modality."""
+        if self.frame_scaling is not None:
+            return self.frame_scaling.name
+        return None if self.fusion is None else self.fusion.scaling_[self.name]
 
     def fit(
         self,
@@ -143,18 +170,14 @@ class Branch:
             )
             params = {k: _take_rows(v, rows, len(own)) for k, v in params.items()}
             y = y[rows]
-        matrix = (
-            filled.blocks[0]
-            if fitted.fusion is None
-            else fitted.fusion._fuse(filled, copy=False)
-        )
+        matrix = fitted._fuse(filled)
         estimator = clone(self.estimator)
         if self.seed is not None:
             seeded(estimator, self.seed)
         if target.is_constant(y):  # most classifiers refuse a single class
             estimator, params = DummyClassifier(strategy="prior"), {}
         try:
-            estimator.fit(matrix, y, **params)
+            estimator.fit(as_read_by(estimator, matrix), y, **params)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             weighed = params.get("sample_weight") is not None
@@ -199,6 +222,10 @@ class Branch:
         filled = own if imputer is None else imputer._fill(own)
         if self.as_given:
             return self, filled
+        if is_sequences(filled.blocks[0]):
+            scaling = by_modality(self.scaling, own.names, "scaling")[0]
+            fitted = fit_frame_scaling(filled.blocks[0], scaling, sample_weight)
+            return replace(self, frame_scaling=fitted), filled
         fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)
         # arrays, whatever the output that sklearn.set_config sets for transformers
         fusion.set_output(transform="default")
@@ -221,8 +248,10 @@ class Branch:
         pieces, rows = fill_copies(copies, rows, own, imputer, rng, sample_weight)
         return filled.concat(*pieces), np.concatenate([np.arange(len(own)), rows])
 
-    def predict(self, target: Target, matrix: NumericBlock) -> np.ndarray:
-        """Predict by the method of the branch.
+    def predict(
+        self, target: Target, matrix: NumericBlock, method: str | None = None
+    ) -> np.ndarray:
+        """Predict by a method of the predictor.
 
         Parameters
         ----------
@@ -230,6 +259,8 @@ class Branch:
             Description of y.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples transformed by `transform`.
+        method : str, default=None
+            The method; None is that of the branch.
 
         Returns
         -------
@@ -237,7 +268,7 @@ class Branch:
             Checked predictions, with a column for every class or output.
         """
         try:
-            return target.predictions(self.estimator, matrix, self.method)
+            return target.predictions(self.estimator, matrix, method or self.method)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{self._title()}: {error}") from error
@@ -259,14 +290,13 @@ class Branch:
         Returns
         -------
         ndarray or CSR matrix of shape (n_rows, n_features)
-            The scaled modalities, concatenated.
+            The scaled modalities, concatenated; of one modality of sequences an
+            object array of the scaled ones.
         """
         filled = self._select(frame, rows)
         if self.imputer is not None:
             filled = self.imputer._fill(filled)
-        if self.fusion is None:
-            return filled.blocks[0]
-        return self.fusion._fuse(filled, copy=False)
+        return self._fuse(filled)
 
 
 def _take_rows(value: Any, rows: np.ndarray, n_samples: int) -> Any:
@@ -295,7 +325,8 @@ def resolve_scaling(
     branches : list of str
         Names of the branches; those of single modalities first.
     as_given : sequence of str, default=()
-        Modalities that are not scaled, since they hold other than numbers.
+        Modalities that are not scaled, since they hold other than numbers. Of
+        sequences 'auto' is 'block'.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights of the samples in the choice.
 
@@ -309,10 +340,15 @@ def resolve_scaling(
     counts = weights_by_modality(given, branches)[: len(names)] > 0
     if not counts.any():  # only branches of several modalities have a weight
         counts = np.ones(len(names), dtype=bool)
-    is_given = np.isin(names, list(as_given))
     chosen = by_modality(scaling, names, "scaling", "auto", SCALINGS)
-    chosen = [None if g else c for g, c in zip(is_given, chosen, strict=True)]
-    chosen = resolve_scalings(frame, chosen, counts & ~is_given, sample_weight)
+    is_table = ~np.isin(names, list(as_given))
+    for v, block in enumerate(frame.blocks):
+        if not is_table[v]:
+            chosen[v] = None
+        elif is_sequences(block):
+            is_table[v] = False
+            chosen[v] = "block" if chosen[v] == "auto" else chosen[v]
+    chosen = resolve_scalings(frame, chosen, counts & is_table, sample_weight)
     return dict(zip(names, chosen, strict=True))
 
 

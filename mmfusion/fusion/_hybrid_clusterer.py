@@ -227,6 +227,7 @@ class HybridFusionClusterer(LateFusionClusterer):
                 None,
                 {frame.names[v]: self.scaling_[frame.names[v]] for v in own},
                 missing=self.missing,
+                frame_widths=self._layout.frame_widths,
             ).fit_transformers(frame, weight)
             for name, own in positions.items()
             if name not in self.scaling_

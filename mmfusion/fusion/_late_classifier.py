@@ -24,7 +24,7 @@ from mmfusion.fusion._late_predictor import (
     LateFusionPredictor,
 )
 from mmfusion.fusion._predictor import ClassifierRole, nan_unless_observed
-from mmfusion.fusion._targets import ClassificationTarget
+from mmfusion.fusion._targets import ClassificationTarget, has_probabilities
 from mmfusion.fusion.combination import _opinion_pools
 from mmfusion.fusion.combination._calibration import (
     Calibrator,
@@ -55,7 +55,7 @@ def _combines_probabilities(estimator: LateFusionClassifier) -> bool:
         return final is None or hasattr(final, "predict_proba")
     if estimator.calibration is None:
         for template in estimator._templates().values():
-            if not hasattr(template, "predict_proba"):
+            if not has_probabilities(template):
                 raise AttributeError(_without_probabilities(template))
     return True
 
@@ -325,7 +325,7 @@ shape (n_modalities,) or dict, default='uniform'
         )
         if needs_labels and self.calibration is None:
             return "predict"
-        if hasattr(template, "predict_proba"):
+        if has_probabilities(template):
             return "predict_proba"
         has_scores = hasattr(template, "decision_function")
         if self.combine == "stacking" and self.calibration is None:

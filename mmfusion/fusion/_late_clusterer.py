@@ -16,10 +16,11 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from mmfusion._blocks import of_samples, over_all_samples
+from mmfusion._blocks import is_sequences, of_samples, over_all_samples
+from mmfusion._frame_scaling import fit_block_scaling, scale_block
 from mmfusion._numbers import holds_nan
 from mmfusion._options import weights_by_modality
-from mmfusion._scaling import SCALINGS, Scaling, fit_scaling
+from mmfusion._scaling import SCALINGS, Scaling
 from mmfusion._sklearn_compat import (
     INTEGER,
     HasMethods,
@@ -315,10 +316,10 @@ class LateFusionClusterer(
             block = of_samples(frame.blocks[v], observed)
             scaled, fitted_scaling = block, None
             if name not in self._layout.as_given:
-                fitted_scaling = fit_scaling(
+                fitted_scaling = fit_block_scaling(
                     block, scaling[name], own.get("sample_weight")
                 )
-                scaled = fitted_scaling.apply(block)
+                scaled = scale_block(fitted_scaling, block)
             self._scalings.append(fitted_scaling)
             weight = None if sample_weight is None else sample_weight[observed]
             kind = "modality" if name in self._layout.names else "branch"
@@ -395,8 +396,15 @@ class LateFusionClusterer(
         for v, (name, observed) in enumerate(
             zip(frame.names, frame.observed.T, strict=True)
         ):
+            block = frame.blocks[v]
+            if is_sequences(block):
+                raise ValueError(
+                    f"weights={self.weights!r} measures distances of rows, but "
+                    f"modality {name!r} holds sequences; give weights='agreement' or "
+                    "'stability', or numbers"
+                )
             as_given = name in self._layout.as_given
-            if as_given or holds_nan(of_samples(frame.blocks[v], observed)):
+            if as_given or holds_nan(of_samples(block, observed)):
                 raise ValueError(
                     f"weights={self.weights!r} measures distances, but modality "
                     f"{name!r} holds text, categories or NaN; encode and "
@@ -481,7 +489,7 @@ class LateFusionClusterer(
                 scaled = of_samples(frame.blocks[v], observed)
                 scaling = self._scalings[v]
                 if scaling is not None:
-                    scaled = scaling.apply(scaled)
+                    scaled = scale_block(scaling, scaled)
                 labels = np.column_stack(
                     [run.codes(predict_labels(run.clusterer, scaled)) for run in runs]
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from inspect import Parameter, signature
 from numbers import Integral
 from typing import Any
 
@@ -35,6 +36,7 @@ from mmfusion.fusion._nested_estimators import (
 )
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
+from mmfusion.preprocessing._sequence_layouts import as_read_by
 
 
 def make_clusterer(
@@ -132,7 +134,8 @@ class ClustererRun:
     def memberships(self, scaled: NumericBlock, codes: np.ndarray) -> np.ndarray:
         """Return soft memberships, or labels as rows of 0 and 1 without any."""
         if len(codes) and hasattr(self.clusterer, "predict_proba"):
-            return self.clusterer.predict_proba(scaled)[:, self.clusters]
+            read = as_read_by(self.clusterer, scaled)
+            return self.clusterer.predict_proba(read)[:, self.clusters]
         return (codes[:, None] == np.arange(len(self.clusters))).astype(float)
 
 
@@ -163,13 +166,25 @@ def fit_labels(
     ValueError
         If the clusterer does not return one integer for each sample.
     """
-    labels = checked_labels(clusterer.fit_predict(block, **params), clusterer, block)
+    read = as_read_by(clusterer, block)
+    labels = checked_labels(_fitted_labels(clusterer, read, params), clusterer, block)
     name = _name_of_n_clusters(clusterer)
     wanted = None if name is None else clusterer.get_params(deep=True)[name]
     too_few = isinstance(wanted, Integral) and len(np.unique(labels)) < int(wanted)
     if too_few and hasattr(clusterer, "predict"):
         return predict_labels(clusterer, block)
     return labels
+
+
+def _fitted_labels(
+    clusterer: BaseEstimator, read: Any, params: Mapping[str, Any]
+) -> ArrayLike:
+    """Fit a clusterer, some of which take metadata in `fit` only."""
+    accepted = signature(clusterer.fit_predict).parameters.values()
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in accepted)
+    if takes_any or set(params) <= {parameter.name for parameter in accepted}:
+        return clusterer.fit_predict(read, **params)
+    return clusterer.fit(read, **params).labels_
 
 
 def fit_run(
@@ -228,7 +243,8 @@ def predict_labels(clusterer: BaseEstimator, block: NumericBlock) -> np.ndarray:
     ndarray of int of shape (n_samples,)
         Clusters; negative ones are noise.
     """
-    return checked_labels(clusterer.predict(block), clusterer, block)
+    labels = clusterer.predict(as_read_by(clusterer, block))
+    return checked_labels(labels, clusterer, block)
 
 
 def checked_labels(

@@ -13,6 +13,11 @@ from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
 from mmfusion._typing import EstimatorLike, RandomStateLike
 from mmfusion._validation import ModalityTags
 from mmfusion.base import DefaultEstimatorParams, ModalityMixin
+from mmfusion.preprocessing._sequence_layouts import (
+    CHANNELS_FIRST,
+    PADDED,
+    sequence_layout,
+)
 
 
 class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
@@ -70,14 +75,18 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
             for name, estimator in by_name.items()
         }
 
-    def _accepted_by(self, branch: str) -> AcceptedCells:
-        """Return the cells that the estimator of a branch accepts beside numbers."""
+    def _template_of(self, branch: str) -> BaseEstimator:
+        """Return the unfitted estimator of a branch."""
         templates = self._templates()
         by_name = isinstance(getattr(self, self._estimators_param), Mapping)
         name = branch if by_name else self._estimators_param
         if name not in templates:
-            return accepted_cells(self._make_default_estimator())
-        return accepted_cells(templates[name])
+            return self._make_default_estimator()
+        return templates[name]
+
+    def _accepted_by(self, branch: str) -> AcceptedCells:
+        """Return the cells that the estimator of a branch accepts beside numbers."""
+        return accepted_cells(self._template_of(branch))
 
     def _takes_sparse(self) -> bool:
         """Return whether all nested estimators accept sparse matrices."""
@@ -91,7 +100,16 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
         """Name the branches that contain a modality."""
         return [modality]
 
+    def _sequence_layout(self, modality: str) -> str | None:
+        """Return how the estimator of a modality reads sequences; None if not."""
+        if modality not in self._branches_of(modality):  # early fusion needs rows
+            return None
+        return sequence_layout(self._template_of(modality))
+
     def _takes_nan(self, modality: str) -> bool:
+        # in padded sequences NaN is what follows the last frame, and no gap
+        if self._sequence_layout(modality) in (PADDED, CHANNELS_FIRST):
+            return False
         branches = self._branches_of(modality)
         return all(self._accepted_by(branch).nan for branch in branches)
 
@@ -108,6 +126,7 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
             same_dtype=True,
             takes_nan=self._takes_nan,
             takes_text=self._takes_text,
+            sequence_layout=self._sequence_layout,
         )
 
 

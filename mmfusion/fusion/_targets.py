@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import Parameter, signature
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from mmfusion._typing import NumericBlock
+from mmfusion.preprocessing._sequence_layouts import as_read_by
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class ClassificationTarget:
             1 for the class of a sample, else 0.
         """
         return (y[:, None] == self.labels).astype(float)
+
+    @property
+    def names(self) -> list[str | None]:
+        """Names of the columns of predictions: the classes."""
+        return [str(label) for label in self.labels.tolist()]
 
     def is_constant(self, y: np.ndarray) -> bool:
         """Return whether only one of several classes is among these labels."""
@@ -92,7 +99,7 @@ class ClassificationTarget:
             return np.zeros((matrix.shape[0], len(self.labels)))
         if method == "predict":
             return self.encode(self.predict(predictor, matrix))
-        values = np.asarray(getattr(predictor, method)(matrix))
+        values = np.asarray(getattr(predictor, method)(as_read_by(predictor, matrix)))
         if values.ndim == 1 and len(trained) == 2 and method == "decision_function":
             values = np.column_stack([-values, values])
         shape = (matrix.shape[0], len(trained))
@@ -130,7 +137,7 @@ class ClassificationTarget:
         ValueError
             If the classifier returns anything else.
         """
-        labels = np.asarray(predictor.predict(matrix))
+        labels = np.asarray(predictor.predict(as_read_by(predictor, matrix)))
         return self._checked_labels(labels, predictor, matrix.shape[0])
 
     def _checked_labels(
@@ -145,6 +152,13 @@ class ClassificationTarget:
                 f"needs to return one of the classes {self.labels[:5]} for each"
             )
         return labels
+
+
+def has_probabilities(classifier: BaseEstimator) -> bool:
+    """Return whether a classifier predicts probabilities with its parameters."""
+    # support vector machines of tslearn always have the method, which then fails
+    switch = getattr(classifier, "probability", True)
+    return hasattr(classifier, "predict_proba") and switch is not False
 
 
 def refuse_other_numbers(values: np.ndarray, shape: tuple[int, ...], what: str) -> None:
@@ -171,6 +185,33 @@ def refuse_other_numbers(values: np.ndarray, shape: tuple[int, ...], what: str) 
         )
     if not np.isfinite(values).all():
         raise ValueError(f"{what} has returned NaN or infinity")
+
+
+def refuse_without_std(regressor: BaseEstimator, title: str) -> None:
+    """Raise an error for a regressor that predicts no standard deviation.
+
+    Parameters
+    ----------
+    regressor : regressor
+        The regressor.
+    title : str
+        Its role, for the error.
+
+    Raises
+    ------
+    ValueError
+        If its `predict` does not take ``return_std``.
+    """
+    # a Pipeline passes return_std on to its last step
+    accepted = signature(regressor.predict).parameters.values()
+    if not any(
+        p.name == "return_std" or p.kind is Parameter.VAR_KEYWORD for p in accepted
+    ):
+        raise ValueError(
+            f"{title}: {type(regressor).__name__} predicts no variance (its predict "
+            "has no return_std); use weights='inverse_variance', or a regressor "
+            "such as BayesianRidge or GaussianProcessRegressor"
+        )
 
 
 @dataclass(frozen=True)
@@ -206,6 +247,11 @@ class RegressionTarget:
         """
         return y.reshape(len(y), -1)
 
+    @property
+    def names(self) -> list[str | None]:
+        """Names of the columns of predictions; None for a single output."""
+        return [None] if self.is_flat else [f"y{j}" for j in range(len(self.prior))]
+
     def is_constant(self, y: np.ndarray) -> bool:
         """Return False: regressors take constant values."""
         return False
@@ -238,9 +284,10 @@ class RegressionTarget:
             Predictions; for 'return_std' followed by their standard deviations.
         """
         n_samples = matrix.shape[0]
+        read = as_read_by(predictor, matrix)
         if method == "predict":
-            return self._values(predictor.predict(matrix), predictor, n_samples)
-        mean, std = predictor.predict(matrix, return_std=True)
+            return self._values(predictor.predict(read), predictor, n_samples)
+        mean, std = predictor.predict(read, return_std=True)
         mean = self._values(mean, predictor, n_samples)
         std = np.asarray(std)
         std = np.broadcast_to(std[:, None] if std.ndim == 1 else std, mean.shape)

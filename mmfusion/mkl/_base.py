@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 
 from mmfusion._sklearn_compat import Interval
+from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ModalitiesLike, RandomStateLike
 from mmfusion.base import SupervisedMixin
 from mmfusion.mkl._kernel_input import (
@@ -251,6 +252,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         width = self.n_components if self._support is None else len(self.support_)
         return gen_batches(len(frame), max(1, PREDICTION_BATCH_CELLS // max(width, 1)))
 
+    @threads_of_n_jobs
     def _decide(self, X: ModalitiesLike) -> np.ndarray:
         """Compute decision values, of shape (n_samples, n_outputs)."""
         frame = self._validate(X, reset=False)

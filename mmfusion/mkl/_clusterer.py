@@ -21,6 +21,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state, gen_batches
 
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.mkl._base import KernelSumMixin
@@ -64,15 +65,16 @@ class MKLClusterer(
     n_clusters : int, default=None
         Number of clusters, and of eigenvectors; None is 8, or in a comparison the
         number of classes.
-    kernel : {'rbf', 'linear', 'poly', 'cosine', 'laplacian', 'chi2', 'precomputed'}, \
-callable, list or dict, default='rbf'
+    kernel : {'rbf', 'linear', 'poly', 'cosine', 'laplacian', 'chi2', 'precomputed', \
+'global_alignment', 'soft_dtw', 'dtw'}, callable, DTWKernel, list or dict, default='rbf'
         The kernel of all modalities, a list of several for each, or any of these by
         modality name; see `ModalityKernels`. 'precomputed' takes `Modalities` of
         kernels, or one array of shape (n_samples, n_samples, n_kernels), which searches
         and cross-validation split in rows and columns.
     gamma : float, array-like of float or dict, default=None
-        Coefficient of 'rbf', 'poly', 'laplacian' and 'chi2', or one by modality name;
-        several values make one kernel each. None is by the median rule.
+        Coefficient of 'rbf', 'poly', 'laplacian', 'chi2' and the kernels of sequences,
+        or one by modality name; several values make one kernel each. None is by the
+        median rule.
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
@@ -129,8 +131,8 @@ callable, list or dict, default='rbf'
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
     n_jobs : int, default=None
-        Number of kernels that are computed at a time, in threads. None is 1 unless in a
-        joblib context, -1 all processors.
+        Number of kernels that are computed at a time, in threads, and of the threads of
+        linear algebra. None is 1 unless in a joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Randomness of k-means, landmarks and random features; weights of exact kernels
         do not depend on it.
@@ -305,6 +307,7 @@ callable, list or dict, default='rbf'
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
+    @threads_of_n_jobs
     def fit(self, X: ModalitiesLike, y: object = None) -> Self:
         """Fit the kernels and their weights, and cluster the samples.
 
@@ -349,6 +352,7 @@ callable, list or dict, default='rbf'
             )
         return self
 
+    @threads_of_n_jobs
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the clusters of samples, those of the nearest centres.
 
@@ -365,6 +369,7 @@ callable, list or dict, default='rbf'
         frame = self._validate(X, reset=False)
         return self._k_means.predict(self._embed(frame))
 
+    @threads_of_n_jobs
     def transform(self, X: ModalitiesLike) -> np.ndarray:
         """Compute the consensus embedding of samples, in which they are clustered.
 

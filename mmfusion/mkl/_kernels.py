@@ -24,6 +24,7 @@ from sklearn.utils import assert_all_finite, gen_batches
 from sklearn.utils.extmath import row_norms
 
 from mmfusion._blocks import Block
+from mmfusion._medians import median_with_counts
 from mmfusion._scaling import Scaling
 from mmfusion.mkl._kernel_files import allocate_gram
 from mmfusion.mkl._kernel_scaling import ZERO_ROUNDINGS
@@ -343,7 +344,7 @@ def default_gamma(
         copies = np.maximum(weight * (weight - 1) / 2, 0).sum()
         distances, counts = np.append(distances, 0.0), np.append(counts, copies)
         distances, counts = distances[counts > 0], counts[counts > 0]
-    typical = _weighted_median(distances, counts) if distances.size else 0.0
+    typical = median_with_counts(distances, counts) if distances.size else 0.0
     if typical == 0:  # more than half of the pairs are equal: take the mean of others
         differ = distances > 0
         typical = 1.0
@@ -351,19 +352,6 @@ def default_gamma(
             shares = None if counts is None else counts[differ]
             typical = float(np.average(distances[differ], weights=shares))
     return 1 / (2 * typical**2) if kernel == "rbf" else 1 / typical
-
-
-def _weighted_median(values: np.ndarray, counts: np.ndarray | None) -> float:
-    """Compute the median of values that occur several times; None is once each."""
-    if counts is None:
-        return float(np.median(values))
-    order = np.argsort(values)
-    cumulated = np.cumsum(counts[order])
-    half = cumulated[-1] / 2
-    # the two middle values, where half of the counts is reached but for rounding
-    low = np.searchsorted(cumulated, half * (1 - 1e-12))
-    high = np.searchsorted(cumulated, half * (1 + 1e-12))
-    return float(values[order[low]] + values[order[min(high, len(order) - 1)]]) / 2
 
 
 def _pair_distances(kernel: str, rows: Block) -> np.ndarray:

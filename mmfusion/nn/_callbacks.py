@@ -32,7 +32,7 @@ def describe_callbacks(callbacks: Sequence[Any]) -> list[str]:
     for callback in callbacks:
         given = callback[1] if isinstance(callback, tuple) else callback
         kind = given if isinstance(given, type) else type(given)
-        params = {} if given is kind else vars(given)
+        params = {} if given is kind else getattr(given, "__dict__", {})
         plain = {k: v for k, v in params.items() if k[-1] != "_" and _is_plain(v)}
         described.append(
             f"{kind.__module__}.{kind.__qualname__} {sorted(plain.items())}"
@@ -114,7 +114,7 @@ class StopAtNaN(Callback):
 
 
 class Selection(Callback):
-    """Keep the network of the epoch whose loss over all samples is lowest.
+    """Keep the net of the epoch whose loss over all samples is lowest.
 
     Parameters
     ----------
@@ -146,12 +146,16 @@ class Selection(Callback):
         loss = evaluate_losses(net, self.data, self.seed)[self.criterion]
         if loss < net.best_loss_:
             net.best_loss_ = loss
-            net.best_ = copy.deepcopy(net.module_.state_dict())
+            # the total of the kept network is that against its own discriminators
+            modules = {"network": net.module_, **net.parts_}
+            net.best_ = {n: copy.deepcopy(m.state_dict()) for n, m in modules.items()}
 
     def on_train_end(self, net: DeepNet, **kwargs: Any) -> None:
-        """Restore the network of the best epoch."""
+        """Restore the network and the parts of the best epoch."""
         if net.best_ is not None:
-            net.module_.load_state_dict(net.best_)
+            net.module_.load_state_dict(net.best_["network"])
+            for name, part in net.parts_.items():
+                part.load_state_dict(net.best_[name])
 
 
 class Save(Callback):

@@ -15,6 +15,7 @@ from mmfusion._numbers import is_integer
 from mmfusion._typing import EncoderLike
 
 DEFAULT_LATENT_WIDTH = 128
+MAX_POOLED_CELLS = 64  # of an image, 8 x 8, before its fully connected layer
 LARGEST_LAYER_WIDTH = 2**31 - 1  # the largest size of many torch kernels
 # layers that use no random numbers, and compute the output of a sample from that sample
 # alone, except for the statistics of batch norm
@@ -81,7 +82,9 @@ def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
     """Make a convolutional encoder: two layers of 5x5 filters, each with 2x2 pooling.
 
     Images with a side under 8 pixels get padded 3x3 filters, which keep the size; those
-    with a side of 1 pixel are not pooled.
+    with a side of 1 pixel are not pooled. Of large images, such layers follow until at
+    most 8x8 cells are left, since the fully connected layer would have nearly all
+    weights otherwise: of 128x128 pixels, 27 of 27 million.
 
     Parameters
     ----------
@@ -97,15 +100,22 @@ def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
     """
     channels, *sides = shape
     layers: list[nn.Module] = []
-    for filters in (32, 64):
-        is_large = min(sides) >= 8
+    n_convolutions = 0
+    while n_convolutions < 2 or math.prod(sides) > MAX_POOLED_CELLS:
+        filters = 64 if n_convolutions else 32
+        is_large = n_convolutions < 2 and min(sides) >= 8
         size, padding = (5, 0) if is_large else (3, 1)
         layers += [nn.Conv2d(channels, filters, size, padding=padding), nn.ReLU()]
         sides = [side - 4 for side in sides] if is_large else sides
         if min(sides) >= 2:
-            layers.append(nn.MaxPool2d(2))
-            sides = [side // 2 for side in sides]
+            pooled = [2, 2]
+        else:  # long images are pooled along their length, once they need to
+            pooled = [min(side, 2) if n_convolutions >= 2 else 1 for side in sides]
+        if max(pooled) > 1:
+            layers.append(nn.MaxPool2d((pooled[0], pooled[1])))
+            sides = [side // p for side, p in zip(sides, pooled, strict=True)]
         channels = filters
+        n_convolutions += 1
     n_values = channels * sides[0] * sides[1]
     layers += [
         nn.Flatten(),

@@ -115,7 +115,8 @@ def run_restarts(plan: TrainingPlan, n_jobs: int | None) -> tuple[Run, list[floa
     Returns
     -------
     best : Run
-        The run of the fewest problems, then of the lowest score.
+        The run of the fewest problems, then of the lowest score; by the criterion
+        'total', as published, that of the lowest score whatever its problems.
     scores : list of float
         Scores of all starts.
     """
@@ -124,11 +125,12 @@ def run_restarts(plan: TrainingPlan, n_jobs: int | None) -> tuple[Run, list[floa
     if getattr(backend, "uses_threads", False):
         n_jobs = 1  # callbacks are one for all of them
     parallel = Parallel(n_jobs=n_jobs, prefer="processes")
+    rank = _rank_by_score if plan.settings.selection == "total" else _rank
     competing, n_phases = plan.competing, len(plan.phases)
     if competing is None:
         whole = range(n_phases)
         runs = parallel(delayed(_train_phases)(plan, Run(s), whole) for s in starts)
-        return min(runs, key=_rank), [run.score for run in runs]
+        return min(runs, key=rank), [run.score for run in runs]
     first, rest = range(competing + 1), range(competing + 1, n_phases)
     candidates = parallel(delayed(_train_phases)(plan, Run(s), first) for s in starts)
     scores = [run.score for run in candidates]
@@ -137,11 +139,15 @@ def run_restarts(plan: TrainingPlan, n_jobs: int | None) -> tuple[Run, list[floa
         runs.append(run if run.net is None else _train_phases(plan, run, rest))
         if not runs[-1].problems:
             break
-    return min(runs, key=_rank), scores
+    return min(runs, key=rank), scores
 
 
 def _rank(run: Run) -> tuple[bool, int, float]:
     return run.net is None, len(run.problems), run.score
+
+
+def _rank_by_score(run: Run) -> tuple[bool, float]:
+    return run.net is None, run.score
 
 
 def _train_phases(plan: TrainingPlan, run: Run, positions: range) -> Run:

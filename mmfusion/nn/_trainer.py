@@ -80,7 +80,8 @@ class Trainer(BaseEstimator):
         loss of chance, so that they cannot win. 0 never skips.
     selection : str, default=None
         Criterion by which restarts and epochs are compared; 'total' is the whole
-        objective, others are those of the method.
+        objective, others are those of the method. Restarts with problems, such as empty
+        clusters, come last; by 'total', as published, they count as others do.
     selection_every : int, default=None
         Number of epochs of the main phase between evaluations, of which the best is
         kept. 0 keeps the last epoch.

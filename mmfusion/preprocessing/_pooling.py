@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from mmfusion._blocks import as_elements
 from mmfusion._scaling import centered
 from mmfusion._sklearn_compat import INTEGER
 from mmfusion._typing import ColumnSpecLike
+from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
 
 
@@ -180,6 +181,35 @@ def pool(sequence: np.ndarray, statistics: Sequence[str]) -> np.ndarray:
             for s in statistics
         ]
     )
+
+
+def pool_modalities(frame: Modalities, widths: Mapping[str, int]) -> Modalities:
+    """Replace checked sequences by their statistics over time.
+
+    Parameters
+    ----------
+    frame : Modalities
+        Modalities, of sequences and of tables.
+    widths : dict of str to int
+        Number of features of a frame, of every modality of sequences.
+
+    Returns
+    -------
+    Modalities
+        Tables only, by the statistics of `SequencePooling`; rows of NaN for samples
+        that lack a modality.
+    """
+    # it learns nothing: a frame of zeros gives it the width where no sample has any
+    blocks = tuple(
+        SequencePooling()
+        .fit([[np.zeros((1, widths[name]))]])
+        .transform(Modalities([block]))
+        .blocks[0]
+        if name in widths
+        else block
+        for name, block in zip(frame.names, frame.blocks, strict=True)
+    )
+    return Modalities._of(frame.names, blocks, frame._mask, frame._index)
 
 
 def _over_frames(statistic: Callable, frames: np.ndarray) -> np.ndarray:

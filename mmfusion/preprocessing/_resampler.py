@@ -8,6 +8,7 @@ from numbers import Integral
 import numpy as np
 
 from mmfusion._memory import check_fits
+from mmfusion._sequences import resample
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._typing import ColumnSpecLike
 from mmfusion.preprocessing._sequence_transformer import SequenceTransformer
@@ -148,35 +149,3 @@ def _frame_count(option: int | str, lengths: list[int]) -> int:
     if isinstance(option, str):
         return max(2, round(LENGTH_STATISTICS[option](lengths)))
     return int(option)
-
-
-def resample(sequence: np.ndarray, n_frames: int) -> np.ndarray:
-    """Interpolate a sequence linearly at equally spaced times.
-
-    Parameters
-    ----------
-    sequence : ndarray of shape (n_frames_before, n_features)
-        The sequence, of at least one frame; NaN is interpolated, too.
-    n_frames : int
-        Number of frames, at least 2.
-
-    Returns
-    -------
-    ndarray of float64 of shape (n_frames, n_features)
-        The first frame, interpolated frames, and the last frame.
-    """
-    last = len(sequence) - 1
-    times = np.linspace(0, last, n_frames)
-    before = times.astype(np.intp)
-    weight = (times - before)[:, None]  # lambda of the formula
-    after = np.minimum(before + 1, last)  # at the last frame its weight is 0
-    resampled = (1 - weight) * sequence[before] + weight * sequence[after]
-    # a gap makes NaN of frames on both sides, so that its features are computed again
-    for j in np.flatnonzero(np.isnan(sequence).any(axis=0)):
-        observed = np.flatnonzero(~np.isnan(sequence[:, j]))
-        resampled[:, j] = (
-            np.interp(times, observed, sequence[observed, j])
-            if observed.size
-            else np.nan
-        )
-    return resampled

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist, pdist, squareform
 from sklearn.base import clone
 from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
@@ -17,7 +17,8 @@ from mmfusion.alignment import DTWKernel, cdist_dtw, soft_dtw
 from mmfusion.alignment.dtw import _global_alignment
 from mmfusion.datasets import load_npz
 
-KERNELS = ["distance", "global_alignment", "rbf"]
+KERNELS = ["distance", "divergence", "global_alignment", "rbf", "soft_dtw"]
+DISTANCES = ["distance", "divergence"]
 
 
 def sequences(n, d, seed, longest=12):
@@ -113,6 +114,143 @@ def test_global_alignment_chooses_gamma_by_the_rule_of_cuturi():
     assert kernel.gamma_ == pytest.approx(1 / (2 * spread**2))
 
 
+def slow_soft_dtw(x, y, softness):
+    """Sum over paths by the recurrence of the paper."""
+    total = np.zeros((len(x) + 1, len(y) + 1))
+    total[0, 0] = 1
+    for i in range(len(x)):
+        for j in range(len(y)):
+            before = total[i, j + 1] + total[i + 1, j] + total[i, j]
+            total[i + 1, j + 1] = before * np.exp(
+                -((x[i] - y[j]) ** 2).sum() / softness
+            )
+    return -softness * np.log(total[-1, -1])
+
+
+def test_soft_kernels_are_functions_of_the_divergence():
+    X, later = sequences(5, 2, 0), sequences(3, 2, 1)
+
+    def divergence(a, b):
+        own = slow_soft_dtw(a, a, 3.0) + slow_soft_dtw(b, b, 3.0)
+        return slow_soft_dtw(a, b, 3.0) - own / 2
+
+    expected = np.array([[divergence(a, b) for b in X] for a in later])
+    found = DTWKernel("divergence", softness=3.0).fit([X]).transform([later])
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    kernel = DTWKernel("soft_dtw", softness=3.0, gamma=0.02).fit([X])
+    np.testing.assert_allclose(kernel.transform([later]), np.exp(-0.02 * expected))
+    of_fit = np.array([[divergence(a, b) for b in X] for a in X])
+    median = np.median(of_fit[np.triu_indices(5, 1)])
+    assert DTWKernel("soft_dtw", softness=3.0).fit([X]).gamma_ == pytest.approx(
+        1 / median
+    )
+
+
+def test_the_softness_is_a_tenth_of_the_median_cost_of_two_frames():
+    X = sequences(6, 3, 0)
+    for metric, of_pairs in (("sqeuclidean",) * 2, ("manhattan", "cityblock")):
+        kernel = DTWKernel("soft_dtw", metric=metric).fit([X])
+        median = np.median(pdist(np.concatenate(X), of_pairs))
+        assert kernel.softness_ == pytest.approx(0.1 * median)
+    by_name = DTWKernel("divergence", softness={"video": 2.0}).fit(two_modalities())
+    assert by_name.softness_[1] == 2.0
+    assert np.isnan(by_name.gamma_).all()
+
+
+def test_little_softness_is_the_hard_kernel():
+    X = two_modalities()
+    soft = DTWKernel("soft_dtw", softness=1e-6).fit_transform(X)
+    np.testing.assert_allclose(soft, DTWKernel("rbf").fit_transform(X), rtol=1e-3)
+
+
+def test_the_softer_the_kernel_the_less_indefinite():
+    X = [sequences(40, 2, 0, longest=30)]
+    hardest = np.linalg.eigvalsh(DTWKernel("rbf").fit_transform(X))[0]
+    default = np.linalg.eigvalsh(DTWKernel("soft_dtw").fit_transform(X))[0]
+    gamma = DTWKernel("global_alignment").fit(X).gamma_[0]
+    soft = DTWKernel("soft_dtw", softness=1 / gamma).fit_transform(X)
+    softest = np.linalg.eigvalsh(soft)[0]
+    assert hardest < default < softest
+    assert softest > 0.01 * hardest
+
+
+def test_jumps_are_limited_as_in_cdist_dtw():
+    X, later = sequences(6, 2, 0), sequences(3, 2, 1)
+    X, later = [[np.resize(x, (12, 2)) for x in some] for some in (X, later)]
+    kernel = DTWKernel("distance", max_jump=1)
+    limited = cdist_dtw(X, max_jump=1)
+    assert (limited > cdist_dtw(X)).any()
+    np.testing.assert_allclose(kernel.fit_transform([X]), limited)
+    np.testing.assert_allclose(
+        kernel.transform([later]), cdist_dtw(later, X, max_jump=1)
+    )
+
+
+@pytest.mark.parametrize("name", ["global_alignment", "soft_dtw"])
+def test_float32_changes_little(name):
+    X = two_modalities()
+    single = Modalities(
+        {n: [x.astype(np.float32) for x in b] for n, b in X.to_dict().items()}
+    )
+    expected = DTWKernel(name).fit(X[:5]).transform(X[5:])
+    found = DTWKernel(name).fit(single[:5]).transform(single[5:])
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def with_table(n=8, missing=()):
+    table = np.random.default_rng(1).normal(size=(n, 4))
+    table[list(missing)] = np.nan
+    return Modalities({"audio": sequences(n, 2, 0), "survey": table})
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_table_beside_sequences_has_a_row_as_its_one_frame(name):
+    X = with_table()
+    frames = Modalities(
+        {"audio": list(X["audio"]), "survey": [row[None] for row in X["survey"]]}
+    )
+    found, expected = (DTWKernel(name).fit_transform(some) for some in (X, frames))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    apart = DTWKernel(name, combine=None)
+    found, expected = (apart.fit_transform(some) for some in (X, frames))
+    for block, own in zip(found.blocks, expected.blocks, strict=True):
+        np.testing.assert_allclose(block, own, atol=1e-12)
+
+
+def test_a_table_beside_sequences_has_ordinary_distances_and_kernels():
+    X = with_table()
+    squares = squareform(pdist(X["survey"], "sqeuclidean"))
+    median = np.median(pdist(X["survey"], "sqeuclidean"))
+    for name in DISTANCES:
+        apart = DTWKernel(name, combine=None).fit_transform(X)
+        assert apart.names == ("audio", "survey")
+        np.testing.assert_allclose(apart["survey"], squares, atol=1e-12)
+    for name in ("rbf", "soft_dtw"):
+        apart = DTWKernel(name, combine=None).fit_transform(X)
+        np.testing.assert_allclose(apart["survey"], np.exp(-squares / median))
+    g = np.exp(-squares / (2 * median))
+    kernel = DTWKernel("global_alignment", combine=None).fit(X)
+    np.testing.assert_allclose(kernel.transform(X)["survey"], g / (2 - g))
+    manhattan = DTWKernel("distance", metric="manhattan", combine=None)
+    found = manhattan.fit(X[:5]).transform(X[5:])["survey"]
+    np.testing.assert_allclose(
+        found, cdist(X["survey"][5:], X["survey"][:5], "cityblock")
+    )
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_table_beside_sequences_may_be_missing(name):
+    X = with_table(missing=[0, 3])
+    apart = DTWKernel(name, combine=None).fit(X[:6]).transform(X)
+    assert apart.observed.tolist() == X.observed.tolist()
+    found = DTWKernel(name).fit(X[:6]).transform(X)
+    assert np.isfinite(found).all()
+    without = (
+        DTWKernel(name).fit(X[:6]).transform({"audio": X["audio"], "survey": None})
+    )
+    assert np.isfinite(without).all()
+
+
 @pytest.mark.parametrize("gamma", [None, 0.001, 1.0])
 def test_global_alignment_is_positive_semidefinite(gamma):
     X = two_modalities(30)
@@ -132,7 +270,7 @@ def test_the_matrix_of_fit_is_symmetric_and_that_of_transform(name, combine):
     np.testing.assert_allclose(found, again, rtol=1e-9, atol=1e-9)
     for table in np.hsplit(found, 1 if combine else 2):
         np.testing.assert_array_equal(table, table.T)
-        np.testing.assert_allclose(np.diag(table), 0 if name == "distance" else 1)
+        np.testing.assert_allclose(np.diag(table), 0 if name in DISTANCES else 1)
 
 
 def test_fit_transform_compares_each_pair_once(monkeypatch):
@@ -153,7 +291,7 @@ def test_modalities_are_averaged(name):
     apart = DTWKernel(name, combine=None).fit_transform(X)
     together = DTWKernel(name).fit_transform(X)
     tables = [apart["audio"], apart["video"]]
-    if name == "distance":  # each over its median
+    if name in DISTANCES:  # each over its median
         tables = [table / np.median(table[np.triu_indices(8, 1)]) for table in tables]
     np.testing.assert_allclose(together, np.mean(tables, axis=0))
 
@@ -219,7 +357,8 @@ def test_rows_of_a_table_are_sequences_of_one_feature():
 
 def test_identical_samples_have_a_kernel_of_ones():
     X = [np.ones((4, 2))] * 3
-    for name, expected in (("rbf", 1), ("global_alignment", 1), ("distance", 0)):
+    for name in KERNELS:
+        expected = 0 if name in DISTANCES else 1
         np.testing.assert_allclose(DTWKernel(name).fit_transform([X]), expected)
         np.testing.assert_allclose(DTWKernel(name).fit_transform([X[:1]]), expected)
 
@@ -255,8 +394,12 @@ def test_threads_change_nothing(name):
         ),
         make_pipeline(DTWKernel(), SVC(kernel="precomputed")),
         make_pipeline(DTWKernel("global_alignment"), SVC(kernel="precomputed")),
+        make_pipeline(DTWKernel("soft_dtw"), SVC(kernel="precomputed")),
+        make_pipeline(
+            DTWKernel("divergence"), KNeighborsClassifier(1, metric="precomputed")
+        ),
     ],
-    ids=["neighbors", "rbf", "global_alignment"],
+    ids=["neighbors", "rbf", "global_alignment", "soft_dtw", "divergence"],
 )
 def test_classifiers_take_the_matrix(pipeline):
     X, y = classes()
@@ -294,8 +437,8 @@ def test_a_search_over_kernels_runs_on_real_sequences(shared_data, data):
 def test_bad_input_is_refused():
     X = two_modalities(4)
     mixed = Modalities({"audio": list(X["audio"]), "survey": np.eye(4)})
-    with pytest.raises(ValueError, match=r"\['survey'\] are tables, while others"):
-        DTWKernel().fit(mixed)
+    with pytest.raises(ValueError, match="modality 'survey' of X is sequences"):
+        DTWKernel().fit(mixed).transform({"audio": X["audio"], "survey": X["audio"]})
     with pytest.raises(ValueError, match="modality 'audio' of X is a table"):
         DTWKernel().fit(X).transform({"audio": np.eye(4, 2), "video": np.eye(4, 6)})
     spoilt = [x.copy() for x in X["video"]]
@@ -308,5 +451,15 @@ def test_bad_input_is_refused():
         DTWKernel(window="sakoe_chiba", radius=0).fit(X)
     with pytest.raises(ValueError, match="leave window, penalty at the default"):
         DTWKernel("global_alignment", window="sakoe_chiba", penalty=1.0).fit(X)
+    for name, option in (
+        ("soft_dtw", {"penalty": 1.0}),
+        ("divergence", {"max_jump": 2}),
+        ("rbf", {"softness": 1.0}),
+        ("global_alignment", {"softness": 1.0}),
+    ):
+        with pytest.raises(ValueError, match=f"leave {next(iter(option))} at the"):
+            DTWKernel(name, **option).fit(X)
+    with pytest.raises(ValueError, match="modality 'audio': softness=0; it must be"):
+        DTWKernel("soft_dtw", softness={"audio": 0}).fit(X)
     with pytest.raises(ValueError, match="sample 1 lacks every modality"):
         DTWKernel().fit([[np.ones((2, 1)), None]])

@@ -5,11 +5,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion import Trainer
 from mmfusion.clustering import EAMCClusterer
+from mmfusion.clustering.eamc._objective import EAMCObjective
+from mmfusion.nn._training import evaluate_losses
 
-from .small import X, small
+from .small import X, nested, small
 
 PRETRAINING = {"disagreement", "imbalance"}
 ADVERSARY = {"generator", "discriminator", "accuracy"}
@@ -220,3 +223,47 @@ def test_precisions_agree_on_the_losses_of_the_first_epoch():
         exact = first["float64"][name]
         assert first["float32"][name] == pytest.approx(exact, rel=1e-3), name
         assert first["bfloat16"][name] == pytest.approx(exact, rel=0.2), name
+
+
+def preset(**params):
+    """Make a short training of the preset."""
+    few = {"max_epochs": 10, "batch_size": 40, "lr": 1e-3}
+    small = {"encoders": [16, 8], "n_init": 3, "random_state": 0}
+    return EAMCClusterer.paper(3, **(small | nested(few | params)))
+
+
+@pytest.mark.parametrize("selection", ["total", "clustering"])
+def test_only_the_preset_reports_the_lowest_loss_whatever_its_problems(
+    monkeypatch, selection
+):
+    scores = preset(selection=selection).fit(X).init_scores_
+
+    def examine(self, net, data):
+        loss = evaluate_losses(net, data, self._seed)[selection]
+        lowest = loss == pytest.approx(min(scores))
+        return np.zeros(len(X)), ["of the lowest loss"] * lowest
+
+    monkeypatch.setattr(EAMCClusterer, "_examine", examine)
+    monkeypatch.setattr(EAMCObjective, "find_problems", lambda self, net: [])
+    if selection == "total":
+        with pytest.warns(ConvergenceWarning, match="of the lowest loss"):
+            found = preset(selection=selection).fit(X)
+        assert found.loss_ == min(scores)
+    else:
+        assert preset(selection=selection).fit(X).loss_ == sorted(scores)[1]
+
+
+def test_the_total_of_a_kept_epoch_is_that_against_its_own_discriminators():
+    fitted = preset(selection_every=1, n_init=1, max_epochs=20).fit(X)
+    assert fitted.loss_ == pytest.approx(fitted._net.best_loss_)
+
+
+@pytest.mark.filterwarnings("ignore:EAMCClusterer is not healthy")
+def test_attention_starts_at_random_where_there_is_no_pretraining():
+    begun = {"max_epochs": 0, "n_init": 1}
+    weights = preset(**begun).fit(X).module_.attention.layers[-1].weight
+    assert float(weights.detach().std()) == pytest.approx(np.sqrt(2 / 50), rel=0.3)
+    equal = (
+        preset(**begun, pretrain_epochs=2).fit(X).module_.attention.layers[-1].weight
+    )
+    assert not equal.any()

@@ -46,6 +46,9 @@ def test_initial_weights_are_he_normal():
         (1, 40, 3),
         (1, 1, 20),
         (3, 64, 48),
+        (1, 128, 128),
+        (1, 1000, 3),
+        (1, 1, 300),
     ],
 )
 def test_images_of_every_size_get_a_convolutional_encoder(shape):
@@ -69,6 +72,18 @@ def test_images_as_large_as_those_of_the_paper_get_its_layers():
     assert [c.out_channels for c in convolutions] == [32, 64]
     (linear,) = (m for m in encoder if isinstance(m, nn.Linear))
     assert (linear.in_features, linear.out_features) == (64 * 4 * 4, 500)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 48, 48), (1, 128, 128), (3, 224, 224), (1, 1000, 3), (1, 1, 300)]
+)
+def test_large_images_are_pooled_until_their_dense_layer_is_small(shape):
+    encoder = make_encoder(500, shape, "image")
+    (linear,) = (m for m in encoder if isinstance(m, nn.Linear))
+    assert linear.in_features <= 64 * 8 * 8
+    convolutions = [m for m in encoder if isinstance(m, nn.Conv2d)]
+    assert [c.out_channels for c in convolutions[:2]] == [32, 64]
+    assert len(convolutions) > 2
 
 
 def test_other_arrays_are_flattened():

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmfusion._memory import check_fits
-from mmfusion._threads import one_blas_thread
+from mmfusion._threads import one_thread
 from mmfusion.alignment.dtw._compilation import jit_ieee
 from mmfusion.alignment.dtw._constraints import Constraints
 from mmfusion.alignment.dtw._costs import (
@@ -74,7 +74,7 @@ def path_by_table(
         "shorten the sequences, or take step_pattern 'symmetric1' between closed ends "
         "without max_jump, which needs no table",
     )
-    with one_blas_thread():
+    with one_thread():
         table = cost_matrix(costs).astype(np.float64, copy=False)
     if not window.whole:
         mask_outside(table, window, 0, 0)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection
-from mmfusion._threads import one_blas_thread
+from mmfusion._threads import one_thread
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import (
@@ -117,7 +117,7 @@ def cdist_dtw(
                 left, right, str(metric), constraints, some, dtype
             )
         n_tasks = max(effective_n_jobs(n_jobs), len(some) // PAIRS_PER_TASK)
-        with one_blas_thread():
+        with one_thread():
             results = Parallel(n_jobs=n_jobs, prefer="threads")(
                 delayed(cost_of)(task) for task in np.array_split(some, n_tasks)
             )

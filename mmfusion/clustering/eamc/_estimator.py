@@ -62,8 +62,8 @@ class EAMCClusterer(BaseDeepClusterer):
         and must return one row per sample; a factory that is called with the shape of
         a sample and returns a module, which is copied too; or a dict of these by
         modality. None depends on the shape:
-        (200, 200, 128) for vectors, two convolutions and a layer of 128 for images of
-        shape (channels, height, width).
+        (200, 200, 128) for vectors, and for images of shape (channels, height, width)
+        two convolutions, more for those above 47 pixels, and a layer of 128.
     hidden_width : int, default=100
         Number of units of the hidden layer of the clustering heads.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -165,7 +165,8 @@ class EAMCClusterer(BaseDeepClusterer):
     Warns
     -----
     ConvergenceWarning
-        If clusters are empty, or the discriminators have won, in every restart.
+        If clusters are empty, or the discriminators have won, in every restart, or by
+        ``selection='total'`` in the one of the lowest total.
     UserWarning
         If a checkpoint is damaged. Its phase is trained anew.
 
@@ -311,9 +312,12 @@ class EAMCClusterer(BaseDeepClusterer):
 
         Layers, optimisers, temperature, weights of the losses, alternation, clipping
         and selection are those of the paper and, where it does not give them, of the
-        common implementation, which is based on code of the authors. Scale images to
-        [-1, 1] first. It is slow (20 runs of 500 epochs) and unstable; see the user
-        guide.
+        common implementation, which is based on code of the authors: attention starts
+        from random weights, and of 20 runs of 500 epochs the one of the lowest total is
+        reported, whatever its problems. For images that implementation gives the layers
+        for 28 x 28 pixels only; the encoders of larger ones, with more layers and
+        pooling, are ours. Scale images to [-1, 1] first. It is slow and unstable; see
+        the user guide.
 
         Parameters
         ----------
@@ -368,8 +372,10 @@ class EAMCClusterer(BaseDeepClusterer):
         return cls(n_clusters, trainer=Trainer(**options), **(literal | params))
 
     def _make_network(self, encoders: list[nn.Module], width: int) -> EAMCNetwork:
-        # only pretraining ends the competition of heads
-        n_heads = self.n_clustering_heads if self._settings().pretrain_epochs else 1
+        # only pretraining ends the competition of heads; it fuses with equal weights,
+        # from which attention goes on
+        pretrains = bool(self._settings().pretrain_epochs)
+        n_heads = self.n_clustering_heads if pretrains else 1
         temperature = self.attention_temperature
         # torch raises several types for sizes beyond memory or beyond int64
         try:
@@ -380,6 +386,7 @@ class EAMCClusterer(BaseDeepClusterer):
                 None if temperature is None else float(temperature),
                 int(self.hidden_width),
                 int(n_heads),
+                attention_starts_equal=pretrains,
             )
         except (RuntimeError, OverflowError, TypeError) as error:
             raise ValueError(

@@ -27,17 +27,26 @@ class Attention(nn.Module):
         Width d of a latent.
     temperature : float
         Divisor of the activations before the softmax.
+    starts_equal : bool, default=True
+        Whether the weights are equal at first. Otherwise all layers start at random, as
+        printed, where the sigmoid may be saturated.
     """
 
-    def __init__(self, n_modalities: int, width: int, temperature: float) -> None:
+    def __init__(
+        self,
+        n_modalities: int,
+        width: int,
+        temperature: float,
+        starts_equal: bool = True,
+    ) -> None:
         super().__init__()
         self.temperature = temperature
         last = nn.Linear(50, n_modalities)
         self.layers = nn.Sequential(
             nn.Linear(n_modalities * width, 100), nn.Linear(100, 50), last
         ).apply(he_normal)
-        # by He's rule the sigmoid would be saturated from the start, and not learn
-        nn.init.zeros_(last.weight)
+        if starts_equal:
+            nn.init.zeros_(last.weight)
 
     def forward(self, latents: Tensor, observed: Tensor | None) -> Tensor:
         """Weigh the modalities of a batch: (V, m, d) to one weight each, (V,)."""
@@ -82,6 +91,8 @@ class EAMCNetwork(FusionNetwork):
         Number of units of the hidden layer of the clustering heads.
     n_heads : int, default=1
         Number of clustering heads that compete.
+    attention_starts_equal : bool, default=True
+        Whether the attention starts from equal weights.
     """
 
     def __init__(
@@ -92,11 +103,14 @@ class EAMCNetwork(FusionNetwork):
         temperature: float | None = 1.0,
         hidden_width: int = 100,
         n_heads: int = 1,
+        attention_starts_equal: bool = True,
     ) -> None:
         n_modalities = len(encoders)
         attention = None
         if temperature is not None and n_modalities > 1:
-            attention = Attention(n_modalities, width, temperature)
+            attention = Attention(
+                n_modalities, width, temperature, attention_starts_equal
+            )
         heads = ClusteringHeads(n_heads, width, hidden_width, n_clusters)
         super().__init__(encoders, width, heads)
         self.attention = attention
