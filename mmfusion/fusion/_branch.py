@@ -248,8 +248,10 @@ class Branch:
         pieces, rows = fill_copies(copies, rows, own, imputer, rng, sample_weight)
         return filled.concat(*pieces), np.concatenate([np.arange(len(own)), rows])
 
-    def predict(self, target: Target, matrix: NumericBlock) -> np.ndarray:
-        """Predict by the method of the branch.
+    def predict(
+        self, target: Target, matrix: NumericBlock, method: str | None = None
+    ) -> np.ndarray:
+        """Predict by a method of the predictor.
 
         Parameters
         ----------
@@ -257,6 +259,8 @@ class Branch:
             Description of y.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples transformed by `transform`.
+        method : str, default=None
+            The method; None is that of the branch.
 
         Returns
         -------
@@ -264,7 +268,7 @@ class Branch:
             Checked predictions, with a column for every class or output.
         """
         try:
-            return target.predictions(self.estimator, matrix, self.method)
+            return target.predictions(self.estimator, matrix, method or self.method)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{self._title()}: {error}") from error

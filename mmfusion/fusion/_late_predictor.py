@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import is_sequences, of_samples, over_all_samples
+from mmfusion._columns import SEPARATOR
 from mmfusion._numbers import holds_nan
 from mmfusion._options import weights_by_modality
 from mmfusion._scaling import SCALINGS
@@ -39,7 +41,11 @@ from mmfusion.fusion._branch import (
 )
 from mmfusion.fusion._folds import Folds, split_samples
 from mmfusion.fusion._nested_estimators import seeded
-from mmfusion.fusion._predictor import FusionPredictor, TrainingData
+from mmfusion.fusion._predictor import (
+    FusionPredictor,
+    TrainingData,
+    nan_unless_observed,
+)
 from mmfusion.fusion.combination._opinion_pools import stacking_features
 from mmfusion.fusion.combination._predictor_weights import normalised_weights
 from mmfusion.fusion.combination._sample_weights import (
@@ -62,7 +68,7 @@ LATE_PREDICTOR_CONSTRAINTS: dict = {
 }
 
 
-class LateFusionPredictor(PerModalityParams, FusionPredictor):
+class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     """Base of estimators that fit a predictor per branch and combine their predictions.
 
     A branch is a modality; hybrid fusion has branches of several. Subclasses define
@@ -323,6 +329,12 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
 
     def _predict_branches(self, frame: Modalities) -> tuple[Predictions, np.ndarray]:
         """Predict by every branch; return also their weights for each sample."""
+        return self._weigh(*self._gather_branches(frame))
+
+    def _gather_branches(
+        self, frame: Modalities, method: str | None = None
+    ) -> tuple[Predictions, np.ndarray]:
+        """Predict by every branch; return also the factors of their weights."""
         if self.on_empty == "raise":
             refuse_empty_samples(frame)
         predicted = []
@@ -332,7 +344,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
             if not observed.any():
                 continue
             matrix = branch.transform(frame, observed)
-            values = self._calibrated(b, branch.predict(self._target, matrix))
+            own = branch.predict(self._target, matrix, method)
+            values = self._calibrated(b, own)
             predicted.append(BranchPredictions(b, np.flatnonzero(observed), values))
             if self._references is not None:
                 reference = self._references[b]
@@ -343,8 +356,55 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
                 )
             del matrix  # one branch's matrix is in memory at a time
         prior = self._target.prior
-        predictions = gather_predictions(predicted, by_sample.shape, prior)
-        return self._weigh(predictions, by_sample)
+        return gather_predictions(predicted, by_sample.shape, prior), by_sample
+
+    def transform(self, X: ModalitiesLike) -> np.ndarray:
+        """Return the predictions of every modality, side by side.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; samples may lack modalities.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out)
+            Predictions, NaN where a sample lacks the modality. In hybrid fusion there
+            are columns for every branch.
+        """
+        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        by_sample = predictions.values.transpose(1, 0, 2)
+        values = nan_unless_observed(by_sample, predictions.observed)
+        return values.reshape(len(values), -1)
+
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Return the names of the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (`n_features_in_`,), default=None
+            Names of the input's features, checked against those of `fit`, if there are
+            any.
+
+        Returns
+        -------
+        ndarray of str
+            ``<modality>__<class>`` for classes, ``<modality>`` or
+            ``<modality>__y<output>`` for values.
+        """
+        check_is_fitted(self)
+        self._checked_names(input_features)
+        outputs = self._target.names
+        return np.array(
+            [
+                branch.name if name is None else f"{branch.name}{SEPARATOR}{name}"
+                for branch in self._branches
+                for name in outputs
+            ],
+            dtype=object,
+        )
 
     def _predict_final(
         self,
