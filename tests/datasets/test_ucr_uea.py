@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import warnings
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,9 +12,7 @@ import pytest
 from mmfusion.datasets import fetch_ucr_uea
 
 pytest.importorskip("tslearn")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it asks for h5py
-    from tslearn.datasets import ucr_uea
+from tslearn.datasets import ucr_uea
 
 RISING, FALLING = [0.0, 1.0, 2.0], [2.0, 1.0, 0.0]
 UNIVARIATE = {

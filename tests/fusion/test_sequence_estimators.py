@@ -1,7 +1,6 @@
 """Estimators of sequences, of tslearn and others, as parts of fusion estimators."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -38,14 +37,12 @@ from mmfusion.preprocessing import (
 )
 
 pytest.importorskip("tslearn")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it asks for h5py
-    from tslearn.clustering import TimeSeriesKMeans
-    from tslearn.neighbors import (
-        KNeighborsTimeSeriesClassifier,
-        KNeighborsTimeSeriesRegressor,
-    )
-    from tslearn.svm import TimeSeriesSVC
+from tslearn.clustering import TimeSeriesKMeans
+from tslearn.neighbors import (
+    KNeighborsTimeSeriesClassifier,
+    KNeighborsTimeSeriesRegressor,
+)
+from tslearn.svm import TimeSeriesSVC
 
 N_SAMPLES = 24
 RNG = np.random.default_rng(0)
