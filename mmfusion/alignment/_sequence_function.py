@@ -18,6 +18,7 @@ from mmfusion.alignment.dtw._global_alignment import (
     median_softness,
 )
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
+from mmfusion.alignment.dtw._soft import SoftOptions, soft_value
 from mmfusion.alignment.dtw._soft_pairs import alignment_values, soft_values
 
 SEQUENCE_KERNELS = ("distance", "divergence", "global_alignment", "rbf", "soft_dtw")
@@ -69,8 +70,8 @@ class SequenceFunction:
     kernel : str
         Name of the function.
     options : dict
-        Metric and constraints: options of `cdist_dtw`, of soft-DTW the metric alone;
-        empty for 'global_alignment'.
+        Metric and constraints: options of `cdist_dtw`, or of `soft_dtw`; empty for
+        'global_alignment'.
     gamma : float, default=None
         Coefficient of the kernels.
     softness : float, default=None
@@ -204,8 +205,12 @@ class SequenceFunction:
             assert self.gamma is not None
             return alignment_values(X, Y, pairs, self.gamma, self.n_jobs)
         assert self.softness is not None
-        metric = self.options["metric"]
-        return soft_values(X, Y, pairs, self.softness, metric, self.n_jobs)
+        options = SoftOptions(self.softness, **self.options)
+
+        def value(i: int, j: int) -> float:
+            return soft_value(X[i], Y[j], options)
+
+        return soft_values(X, Y, pairs, options, value, self.n_jobs)
 
     def _frame_costs(self, X: SequenceSet, Y: SequenceSet) -> np.ndarray:
         """Compute the divergences of sequences of one frame."""
@@ -213,7 +218,8 @@ class SequenceFunction:
             assert self.gamma is not None
             x, y = (np.concatenate(own.sequences) for own in (X, Y))
             return alignment_costs(x, y, self.gamma)
-        costs = cdist_dtw(X.sequences, Y.sequences, n_jobs=self.n_jobs, **self.options)
+        metric = self.options["metric"]
+        costs = cdist_dtw(X.sequences, Y.sequences, metric=metric, n_jobs=self.n_jobs)
         return costs - (X.own[:, None] + Y.own) / 2
 
     def typical_cost(

@@ -398,6 +398,23 @@ class MKLClassifier(BaseKernelMachine, ClassifierMixin, BaseEstimator):
             )
         return self._calibration.predict_proba(values)
 
+    @available_if(lambda self: _has_probability(self))
+    def predict_log_proba(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the logarithms of the probabilities; needs ``probability=True``.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples, n_classes)
+            Logarithms of the result of `predict_proba`.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
     def _fit_linear(self, Z: np.ndarray, task: Classification) -> LinearMachine:
         codes = np.unique(task.codes)
         # two classes have one machine, that of the second

@@ -13,8 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from mmfusion import Modalities
-from mmfusion.alignment import DTWKernel, _sequence_function, cdist_dtw
-from mmfusion.alignment.dtw._soft_pairs import soft_values
+from mmfusion.alignment import DTWKernel, _sequence_function, cdist_dtw, cdist_soft_dtw
 from mmfusion.datasets import load_npz
 
 KERNELS = ["distance", "divergence", "global_alignment", "rbf", "soft_dtw"]
@@ -157,6 +156,20 @@ def test_the_softness_is_a_tenth_of_the_median_cost_of_two_frames():
     assert np.isnan(by_name.gamma_).all()
 
 
+@pytest.mark.parametrize("name", ["divergence", "soft_dtw"])
+def test_soft_kernels_have_windows(name):
+    X, later = sequences(5, 2, 0), sequences(3, 2, 1)
+    options = {"window": "sakoe_chiba", "radius": 1.0, "metric": "euclidean"}
+    kernel = DTWKernel(name, softness=2.0, gamma=0.1, **options).fit([X])
+    expected = cdist_soft_dtw(later, X, gamma=2.0, divergence=True, **options)
+    expected = expected if name == "divergence" else np.exp(-0.1 * expected)
+    np.testing.assert_allclose(kernel.transform([later]), expected)
+    narrow = DTWKernel(name, window="itakura", softness=2.0).fit([X[:1] * 2])
+    assert np.isfinite(narrow.transform([X[:1]])).all()
+    with pytest.raises(ValueError, match="'multiscale' is not one of"):
+        DTWKernel(name, window="multiscale").fit([X])
+
+
 def test_little_softness_is_the_hard_kernel():
     X = two_modalities()
     soft = DTWKernel("soft_dtw", softness=1e-6).fit_transform(X)
@@ -279,7 +292,7 @@ def test_fit_transform_compares_each_pair_once(monkeypatch, name):
 
     def counted(X, Y, pairs, *parameters):
         compared.extend(map(frozenset, pairs.tolist()))
-        return soft_values(X, Y, pairs, 1.0, "sqeuclidean", None)
+        return np.ones(len(pairs))
 
     for function in ("alignment_values", "soft_values"):
         monkeypatch.setattr(_sequence_function, function, counted)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from mmfusion._threads import one_thread
-from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._costs import are_moderate
 from mmfusion.alignment.dtw._panels import frame_offsets
-from mmfusion.alignment.dtw._soft import (
+from mmfusion.alignment.dtw._path_sums import (
     FORBIDDEN_EXPONENT,
     LOG2,
     accumulate_diagonal,
     empty_diagonals,
-    soft_dtw,
     split_factors,
     whole_power_of_two,
 )
+from mmfusion.alignment.dtw._soft import SoftOptions
 
 PAIRS_PER_BATCH = 1024
 
@@ -192,8 +193,8 @@ def soft_values(
     X: list[np.ndarray],
     Y: list[np.ndarray],
     pairs: np.ndarray,
-    softness: float,
-    metric: MetricLike,
+    options: SoftOptions,
+    value: Callable[[int, int], float],
     n_jobs: int | None,
 ) -> np.ndarray:
     """Compute soft-DTW of pairs.
@@ -204,32 +205,30 @@ def soft_values(
         Sequences.
     pairs : ndarray of int of shape (n_pairs, 2)
         Positions in `X` and in `Y`.
-    softness : float
-        Gamma of soft-DTW.
-    metric : str or callable
-        Local cost, as in `soft_dtw`.
+    options : SoftOptions
+        Its options.
+    value : callable
+        Function of two positions that returns the value of a pair, or refuses it.
+        Squared distances without a window need it for values that overflow only.
     n_jobs : int or None
         Number of threads.
 
     Returns
     -------
     ndarray of float64 of shape (n_pairs,)
-        The values of `soft_dtw`.
+        The values.
     """
     values = np.full(len(pairs), np.nan)
-    is_named = isinstance(metric, str) and metric == "sqeuclidean"
-    if is_named and are_moderate([*X, *Y]):
-        scale = -1 / (softness * LOG2)
-        logs = _logs_of_pairs(X, Y, pairs, scale, False, n_jobs)
-        values = -softness * LOG2 * logs
-
-    def value(i: int, j: int) -> float:
-        return soft_dtw(X[i], Y[j], gamma=softness, metric=metric)
-
-    # other metrics, and values that overflow, which it computes or refuses
+    is_named = isinstance(options.metric, str) and options.metric == "sqeuclidean"
+    is_plain = is_named and options.form == "soft" and options.window is None
+    has_one_width = len({x.shape[1] for x in (*X, *Y)}) == 1
+    if is_plain and has_one_width and are_moderate([*X, *Y]):
+        logs = _logs_of_pairs(X, Y, pairs, options.scale, False, n_jobs)
+        values = -options.gamma * LOG2 * logs
     remaining = np.flatnonzero(~np.isfinite(values))
     if remaining.size:
-        values[remaining] = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(value)(i, j) for i, j in pairs[remaining].tolist()
-        )
+        with one_thread():
+            values[remaining] = Parallel(n_jobs=n_jobs, prefer="threads")(
+                delayed(value)(i, j) for i, j in pairs[remaining].tolist()
+            )
     return values
