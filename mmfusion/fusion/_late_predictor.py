@@ -75,6 +75,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     `fit`, how predictions are combined, and these hooks.
     """
 
+    _drops = True
+
     scaling: ByModality[str | None]
     combine: str
     weights: str | ArrayLike | dict[str, float]
@@ -155,11 +157,13 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         self, data: TrainingData, positions: dict[str, list[int]]
     ) -> list[Branch]:
         """Make an unfitted branch for every set of modalities."""
-        default = self._make_default_estimator()
-        estimators = self._choose_by_modality(list(positions), default)  # fit clones
+        names = self._branch_names()
+        chosen = self._choose_by_modality(names, self._make_default_estimator())
+        estimators = dict(zip(names, chosen, strict=True))  # fit clones them
         branches = []
-        for (name, own), estimator in zip(positions.items(), estimators, strict=True):
+        for name, own in positions.items():
             is_alone = name in data.frame.names
+            estimator = estimators[name]
             kind = "modality" if is_alone else "branch"
             branches.append(
                 Branch(
@@ -176,8 +180,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         return with_scaling_and_seed(
             branches,
             data.frame,
-            self.scaling,
-            self.weights,
+            self._scaling_of_modalities_kept(self.scaling, data.frame.names),
+            self._weights_of_branches_kept(self.weights, list(positions)),
             data.sample_weight,
             self.random_state,
         )
@@ -211,8 +215,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     def _given_weights(self) -> np.ndarray:
         names = [branch.name for branch in self._branches]
-        given = None if isinstance(self.weights, str) else self.weights
-        weights = weights_by_modality(given, names)
+        given = self._weights_of_branches_kept(self.weights, names)
+        weights = weights_by_modality(None if isinstance(given, str) else given, names)
         return weights / weights.mean()
 
     def _learned_weights(
@@ -327,6 +331,10 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     # Prediction
 
+    def _checked(self, X: ModalitiesLike) -> Modalities:
+        """Validate X for prediction, and leave out dropped modalities."""
+        return self._used_modalities(self._validate(X, reset=False))
+
     def _predict_branches(self, frame: Modalities) -> tuple[Predictions, np.ndarray]:
         """Predict by every branch; return also their weights for each sample."""
         return self._weigh(*self._gather_branches(frame))
@@ -372,7 +380,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             Predictions, NaN where a sample lacks the modality. In hybrid fusion there
             are columns for every branch.
         """
-        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        predictions, _ = self._predict_branches(self._checked(X))
         by_sample = predictions.values.transpose(1, 0, 2)
         values = nan_unless_observed(by_sample, predictions.observed)
         return values.reshape(len(values), -1)
@@ -435,7 +443,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             Shares, which add up to 1; 0 for modalities that a sample lacks. In hybrid
             fusion there is one column for every branch. 'stacking' does not use them.
         """
-        _, weights = self._predict_branches(self._validate(X, reset=False))
+        _, weights = self._predict_branches(self._checked(X))
         sums = weights.sum(axis=1, keepdims=True)
         return np.divide(weights, sums, out=np.zeros_like(weights), where=sums != 0)
 
