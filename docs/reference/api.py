@@ -11,6 +11,7 @@ API = {
         "DTWPath",
         "StepPattern",
         "cdist_dtw",
+        "cdist_soft_dtw",
         "dtw_barycenter",
         "dtw_distance",
         "dtw_neighbors",
@@ -20,6 +21,7 @@ API = {
         "rabiner_juang",
         "soft_dtw",
         "soft_dtw_alignment",
+        "soft_dtw_gamma",
         "soft_dtw_gradient",
     ],
     "mmfusion.benchmark": [

@@ -282,6 +282,7 @@ def _fetch() -> Arguments:
 CALLS: dict[str, Callable[[], Arguments]] = {
     "StepPattern": _stepwise,
     "cdist_dtw": _collection(),
+    "cdist_soft_dtw": lambda: {"X": collection(), "Y": collection()[:2]},
     "dtw_barycenter": lambda: {"sequences": collection(), "max_iter": 2},
     "dtw_distance": _two(**DTW_OPTIONS),
     "dtw_neighbors": _collection(),
@@ -291,6 +292,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "rabiner_juang": lambda: {"kind": "III", "weighting": "c"},
     "soft_dtw": _two(),
     "soft_dtw_alignment": _two(),
+    "soft_dtw_gamma": lambda: {"X": collection()},
     "soft_dtw_gradient": _two(),
     "Comparison": lambda: {
         "frame": _comparison().frame.copy(),

@@ -74,7 +74,7 @@ class OfAeon(TransformerMixin, BaseEstimator):
         (Declares("padded"), "padded"),
         (make_pipeline(Declares("padded"), LogisticRegression()), "padded"),
         (GridSearchCV(OfAeon(), {}), "channels_first"),
-        (object(), None),
+        (3, None),
     ],
     ids=str,
 )
