@@ -14,6 +14,7 @@ from mmfusion._typing import EstimatorLike, RandomStateLike
 from mmfusion._validation import ModalityTags
 from mmfusion.base import DefaultEstimatorParams, ModalityMixin
 from mmfusion.preprocessing._sequence_layouts import (
+    ARRAYS,
     CHANNELS_FIRST,
     PADDED,
     sequence_layout,
@@ -113,7 +114,9 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
         """Return how the estimator of a modality reads sequences; None if not."""
         if modality not in self._branches_of(modality):  # early fusion needs rows
             return None
-        return sequence_layout(self._template_of(modality))
+        template = self._template_of(modality)
+        # what is dropped may take any form
+        return ARRAYS if isinstance(template, str) else sequence_layout(template)
 
     def _takes_nan(self, modality: str) -> bool:
         # in padded sequences NaN is what follows the last frame, and no gap
