@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mmfusion._threads import one_blas_thread
+from mmfusion._threads import one_thread
 from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._constraints import Constraints
 from mmfusion.alignment.dtw._costs import Costs, fill_costs, slice_costs
@@ -52,7 +52,7 @@ def path_by_open_ends(
     cost : float
         Its cost.
     """
-    with one_blas_thread():
+    with one_thread():
         (i0, j0), (i1, j1), cost = _best_ends(costs, window, constraints)
     if not np.isfinite(cost) or not (
         wants_path or constraints.pattern.divisor != "path"

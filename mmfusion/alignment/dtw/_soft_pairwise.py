@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection
-from mmfusion._threads import one_blas_thread
+from mmfusion._threads import one_thread
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._costs import (
     LOCAL_METRICS,
@@ -119,7 +119,7 @@ def cdist_soft_dtw(
         )
 
     values = np.zeros((len(left), len(right)))
-    with one_blas_thread():
+    with one_thread():
         rows = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(row)(i) for i in range(len(left))
         )
@@ -197,7 +197,7 @@ def soft_dtw_gamma(X: Sequence[ArrayLike], *, metric: str = "sqeuclidean") -> fl
     frames = np.concatenate(sequences)
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), MEDIAN_FRAMES))
     some = frames[chosen.round().astype(int)]
-    with one_blas_thread():
+    with one_thread():
         costs = cost_matrix(make_costs(some, some, metric, np.float64))
     median = positive_median(costs[np.triu_indices(len(some), 1)])
     n_frames = float(np.median([len(x) for x in sequences]))
