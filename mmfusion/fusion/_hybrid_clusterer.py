@@ -48,6 +48,8 @@ class HybridFusionClusterer(LateFusionClusterer):
         Clusterer of one branch: one scikit-learn clusterer that is cloned, or a dict
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
         for all modalities. None is k-means.
+        Sequences need a clusterer that reads them; see `sequence_layout`. In branches
+        of several modalities they are replaced by statistics of `SequencePooling`.
     n_clusters : int, default=None
         Number of clusters of the consensus, also set on the clusterers in place of
         their own. None leaves theirs (8 for k-means), and takes the most frequent

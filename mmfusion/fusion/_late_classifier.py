@@ -94,6 +94,7 @@ class LateFusionClassifier(
         dict by modality name, whose nested parameters are named ``audio__C``. None is
         ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it. In
         a dict, ``'drop'`` leaves a modality out.
+        Sequences need a classifier that reads them; see `sequence_layout`.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
         'standard' where it would take 'block'.

@@ -84,6 +84,7 @@ class LateFusionClusterer(
         Clusterer of one modality: one scikit-learn clusterer that is cloned, or a dict
         by modality name. None is k-means; a search over parameters such as
         ``clusterer__n_init`` needs an explicit one.
+        Sequences need a clusterer that reads them; see `sequence_layout`.
     n_clusters : int, default=None
         Number of clusters of the consensus, also set on the clusterers in place of
         their own. None leaves theirs (8 for k-means), and takes the most frequent

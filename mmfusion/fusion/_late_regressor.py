@@ -52,6 +52,7 @@ class LateFusionRegressor(
         Regressor of one modality: one scikit-learn regressor that is cloned, or a
         dict by modality name, whose nested parameters are named ``audio__alpha``.
         None is Ridge. In a dict, ``'drop'`` leaves a modality out.
+        Sequences need a regressor that reads them; see `sequence_layout`.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
         'standard' where it would take 'block'.
