@@ -95,14 +95,14 @@ class Constraints:
         """Return whether `max_jump` forbids any path through n and m frames."""
         return self.max_jump is not None and self.max_jump < max(n, m) - 1
 
-    def needs_table(self, n: int, m: int) -> bool:
-        """Return whether a path through n and m frames needs a table of all totals."""
+    def needs_rows(self) -> bool:
+        """Return whether a path is searched row by row, not in row blocks."""
         # row blocks count the first cell once by the total before it, which cannot be
         # done along an open first row for diagonal steps of weight 2
         open_row = self.open_begin and (
             self.diagonal_weight == 2 or self.ratio_depends_on_begin
         )
-        return self.diagonal_weight is None or open_row or self.limits_runs(n, m)
+        return self.diagonal_weight is None or open_row
 
     def best_end(self, totals: np.ndarray, n: int, ratio: float | None = None) -> int:
         """Return the column where the best path ends, from the totals of the last row.

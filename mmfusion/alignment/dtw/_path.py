@@ -13,7 +13,9 @@ from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import GIVEN, Costs, make_costs
-from mmfusion.alignment.dtw._full_table import PathAndCost, path_by_table
+from mmfusion.alignment.dtw._full_table import path_by_table
+from mmfusion.alignment.dtw._move_rows import path_by_rows
+from mmfusion.alignment.dtw._open_ratio import PathAndCost
 from mmfusion.alignment.dtw._parameters import check_bool
 from mmfusion.alignment.dtw._row_blocks import path_by_row_blocks
 from mmfusion.alignment.dtw._step_patterns import StepPattern, path_divisor
@@ -151,9 +153,9 @@ def dtw_path(
     Where the divisor depends on the begin, the problem is a fractional programme, which
     Dinkelbach's iteration solves exactly: it finds paths of least ``cost - r * frames``
     for the normalised cost r of the last path, until r no longer decreases; a few times
-    the work of one path. These paths, step patterns other than 'symmetric1' and
-    'symmetric2', and a `max_jump` that forbids any path take some 20 to 40 bytes for
-    each pair of frames.
+    the work of one path. A `max_jump` that forbids any path takes some 40 bytes for
+    each pair of frames. Step patterns other than 'symmetric1' and 'symmetric2' take 3
+    to 8 times the time of these, and memory likewise for a few rows and checkpoints.
 
     References
     ----------
@@ -256,8 +258,11 @@ def find_path(
     """
     costs = make_costs(x, y, metric)
     n, m = costs.n, costs.m
-    needs_table = constraints.needs_table(n, m)
-    search: PathSearch = path_by_table if needs_table else path_by_row_blocks
+    search: PathSearch = path_by_row_blocks
+    if constraints.limits_runs(n, m):
+        search = path_by_table
+    elif constraints.needs_rows():
+        search = path_by_rows
     if constraints.window == "multiscale":
         window = _multiscale_window(x, y, metric, constraints)
     else:
