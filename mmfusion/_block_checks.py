@@ -372,12 +372,14 @@ class BlockChecks:
             )
 
     def _estimator_of_sequences(self) -> str:
-        """Return a further remedy for sequences, where estimators are nested."""
+        """Return a further remedy for sequences: an estimator or kernel that reads them."""
         if self.tags.sequence_layout is None:
             return ""
+        if self.tags.holds_kernel is not None:
+            return ", or give the modality a kernel of sequences, 'global_alignment'"
         return (
-            ", or give the modality an estimator that reads sequences, by name, such as "
-            "one of tslearn or a Pipeline that starts with SequencePooling()"
+            ", or give the modality, by name, an estimator that reads sequences, such "
+            "as one of tslearn or a Pipeline that starts with SequencePooling()"
         )
 
     def _raise_not_finite(

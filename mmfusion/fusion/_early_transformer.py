@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_array
 from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from mmfusion._blocks import column_slices, of_samples
@@ -31,6 +33,17 @@ from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._nested_estimators import check_reducers
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._inner import checked_matrix, names_out
+
+
+def _reducers_have_inverse(fusion: EarlyFusion) -> bool:
+    """Return whether the reducers have an inverse, or raise the reason."""
+    given = fusion.reducer
+    for reducer in given.values() if isinstance(given, Mapping) else [given]:
+        if reducer is not None and not hasattr(reducer, "inverse_transform"):
+            raise AttributeError(
+                f"the reducer {type(reducer).__name__} has no inverse_transform"
+            )
+    return True
 
 
 class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstimator):
@@ -263,6 +276,54 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             reducer = self.reducers_[name]
             reduced = checked_matrix(reducer.transform(scaled), scaled, reducer, name)
             return reduced * weight  # a NumPy float would widen float32
+
+    @available_if(_reducers_have_inverse)
+    def inverse_transform(self, X: ArrayLike) -> Modalities:
+        """Return the modalities of a fused matrix.
+
+        Reducers, weights and scalings are reverted. What a reducer does not keep is
+        lost, as are modalities of weight 0.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features_out)
+            Rows of the fused matrix.
+
+        Returns
+        -------
+        Modalities
+            The modalities of positive weight.
+
+        Raises
+        ------
+        ValueError
+            If a modality is scaled by 'l2', which does not keep norms, or the matrix
+            has another number of columns.
+        """
+        check_is_fitted(self)
+        columns = list(self.columns_.values())
+        matrix = check_array(
+            X, accept_sparse="csr", dtype=[np.float64, np.float32], estimator=self
+        )
+        if matrix.shape[1] != columns[-1].stop:
+            raise ValueError(
+                f"X has {matrix.shape[1]} columns, but the fused matrix has "
+                f"{columns[-1].stop}"
+            )
+        blocks = {}
+        for v, own in zip(self._scalings, columns, strict=True):
+            name, weight = self._layout.names[v], float(self.modality_weights_[v])
+            with errors_name(name):
+                block = matrix[:, own]
+                # a dense modality beside sparse ones was reduced or centred
+                is_dense = name in self.reducers_ or np.any(self._scalings[v].center)
+                if is_dense and sparse.issparse(block):
+                    block = block.toarray()
+                if name in self.reducers_:
+                    block = self.reducers_[name].inverse_transform(block / weight)
+                    weight = 1.0
+                blocks[name] = self._scalings[v].revert(block, weight)
+        return Modalities(blocks)
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None

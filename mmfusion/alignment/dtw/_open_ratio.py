@@ -42,7 +42,7 @@ def path_of_least_ratio(
         Its cost.
     """
     find = finder(costs, constraints)
-    path, cost = find(_begin_costs(costs.m, constraints), None)
+    path, cost = find(constraints.begin_costs(costs.m), None)
     if not constraints.ratio_depends_on_begin or path is None:
         return path, cost
     if cost > LARGE_COST:  # multiples of it could overflow in the iteration
@@ -52,13 +52,6 @@ def path_of_least_ratio(
         path, cost = path_of_least_ratio(finder, scaled, small)
         return path, cost * LARGE_COST
     return _minimize_ratio(find, costs.m, constraints, path, cost)
-
-
-def _begin_costs(m: int, constraints: Constraints) -> np.ndarray:
-    """Return what a begin in each cell of the first row costs: 0, or inf."""
-    begins = np.full(m, np.inf)
-    begins[: m if constraints.open_begin else 1] = 0
-    return begins
 
 
 def _minimize_ratio(
@@ -72,7 +65,7 @@ def _minimize_ratio(
     while cost > 0:
         ratio = cost / path_divisor(constraints.pattern, path)
         # a begin in column j covers j frames less, whose share is added to the cost
-        begins = _begin_costs(m, constraints) + ratio * np.arange(m)
+        begins = constraints.begin_costs(m) + ratio * np.arange(m)
         candidate, its_cost = find(begins, ratio)
         if candidate is None:
             break
