@@ -299,7 +299,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         self.final_estimator_ = final.fit(features, of_samples(y, rows), **params)
 
     def _fit_passed(self, data: TrainingData) -> Branch:
-        """Fit the scaling of the modalities that pass through to the final estimator."""
+        """Fit the scaling of modalities that pass through to the final estimator."""
         for name, block in zip(data.frame.names, data.frame.blocks, strict=True):
             if name in self._layout.as_given or is_sequences(block):
                 raise ValueError(
