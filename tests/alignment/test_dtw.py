@@ -25,7 +25,7 @@ from mmfusion.alignment import (
     lb_keogh,
     rabiner_juang,
 )
-from mmfusion.alignment.dtw import _row_blocks
+from mmfusion.alignment.dtw import _path, _row_blocks
 from mmfusion.alignment.dtw._step_patterns import STEP_PATTERNS, diagonal_weight
 from mmfusion.alignment.dtw._windows import itakura, least_radius, sakoe_chiba
 
@@ -321,7 +321,8 @@ def test_a_parallelogram_joins_unlike_lengths(n, m, max_slope):
     check_path(found.path, n, m)
 
 
-def test_a_multiscale_window_finds_smooth_warps():
+def test_a_multiscale_window_finds_smooth_warps(monkeypatch):
+    monkeypatch.setattr(_path, "LEAST_MULTISCALE_FRAMES", 100)
     t = np.linspace(0, 1, 700)
     x = np.sin(12 * t)[:, None]
     y = np.sin(12 * t**1.4)[:, None]
