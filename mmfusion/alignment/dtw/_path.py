@@ -36,6 +36,10 @@ COARSEST_FRAMES = 64  # of the shortened sequences from which 'multiscale' start
 PathSearch = Callable[..., PathAndCost]
 
 
+class NoPathError(ValueError):
+    """Constraints, or costs of inf, that leave no path."""
+
+
 @dataclass(frozen=True)
 class DTWPath:
     """A warping path and its cost.
@@ -140,6 +144,7 @@ def dtw_path(
     See Also
     --------
     dtw_distance : The cost alone.
+    dtw_subsequences : The best matches of a sequence in a longer one.
     cdist_dtw : The costs of many pairs.
 
     Notes
@@ -343,7 +348,7 @@ def _raise_infinite_cost(
             f"overflows: it is larger than {np.finfo(float).max:.2g}; rescale the "
             "sequences (divide all by one number), or the costs that you give"
         )
-    raise ValueError(
+    raise NoPathError(
         f"no path of step_pattern {constraints.pattern.name!r} joins {n} and {m} "
         "frames under these constraints; loosen window, max_jump or step_pattern"
     )
