@@ -38,6 +38,7 @@ API = {
         "fetch_100leaves",
         "fetch_handwritten",
         "fetch_msrcv1",
+        "fetch_ucr_uea",
         "load_digits_modalities",
         "load_npz",
         "make_multimodal_blobs",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter
@@ -25,11 +26,13 @@ from mmfusion._typing import (
     ColumnSpecLike,
     CrossValidationLike,
     ModalitiesLike,
+    NumericBlock,
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import (
+    EARLY_BRANCH,
     Branch,
     BranchPredictions,
     HeldOut,
@@ -60,6 +63,8 @@ LATE_PREDICTOR_CONSTRAINTS: dict = {
     "estimator": [HasMethods(["fit", "predict"]), dict, None],
     "scaling": [StrOptions(set(SCALINGS)), None, dict],
     "final_estimator": [HasMethods(["fit", "predict"]), None],
+    "passthrough": ["boolean"],
+    "verbose": ["verbose"],
     "cv": ["cv_object"],
     "on_empty": [StrOptions({"prior", "raise"})],
     "modalities": ["array-like", str, dict, INTEGER, None],
@@ -80,6 +85,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     weights: str | ArrayLike | dict[str, float]
     sample_weighting: str | None
     final_estimator: BaseEstimator | None
+    passthrough: bool
+    verbose: bool
     cv: CrossValidationLike
     modalities: ColumnSpecLike
     n_jobs: int | None
@@ -91,7 +98,9 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     _target: Any  # ClassificationTarget or RegressionTarget
     _branches: list[Branch]
     _references: list[ReferenceSamples] | None
+    _passed: Branch | None
     _make_default_final_estimator: Callable[[], BaseEstimator]
+    _estimator_strings = ("drop",)
     # predictions of a branch that add nothing to the others as features of a stack
     _n_redundant_outputs = 0
     # parameters of hybrid fusion, whose branches may have several modalities
@@ -129,6 +138,19 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     # Steps of fit
 
+    def _kept_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
+        """Return the positions of the modalities of every branch not dropped."""
+        given: Any = self.estimator
+        by_name = given if isinstance(given, Mapping) else {}
+        positions = {
+            name: own
+            for name, own in self._branch_positions(names).items()
+            if not isinstance(by_name.get(name), str)  # 'drop'
+        }
+        if not positions:
+            raise ValueError("all modalities are dropped; keep at least one")
+        return positions
+
     def _needs_held_out(self) -> bool:
         by_quality = isinstance(self.weights, str) and self.weights != "uniform"
         calibrates = getattr(self, "calibration", None) is not None  # a classifier
@@ -156,9 +178,14 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     ) -> list[Branch]:
         """Make an unfitted branch for every set of modalities."""
         default = self._make_default_estimator()
-        estimators = self._choose_by_modality(list(positions), default)  # fit clones
+        names = list(self._branch_positions(data.frame.names))
+        # not cloned, as the fit of a branch clones it
+        estimators = dict(
+            zip(names, self._choose_by_modality(names, default), strict=True)
+        )
         branches = []
-        for (name, own), estimator in zip(positions.items(), estimators, strict=True):
+        for name, own in positions.items():
+            estimator = estimators[name]
             is_alone = name in data.frame.names
             kind = "modality" if is_alone else "branch"
             branches.append(
@@ -177,7 +204,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             branches,
             data.frame,
             self.scaling,
-            self.weights,
+            self._weights_of(list(positions)),
             data.sample_weight,
             self.random_state,
         )
@@ -211,9 +238,16 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     def _given_weights(self) -> np.ndarray:
         names = [branch.name for branch in self._branches]
-        given = None if isinstance(self.weights, str) else self.weights
+        given = None if isinstance(self.weights, str) else self._weights_of(names)
         weights = weights_by_modality(given, names)
         return weights / weights.mean()
+
+    def _weights_of(self, names: Sequence[str]) -> Any:
+        """Return the parameter `weights` without those of dropped branches."""
+        if not isinstance(self.weights, Mapping):
+            return self.weights
+        dropped = set(self._branch_positions(self._layout.names)).difference(names)
+        return {n: w for n, w in self.weights.items() if n not in dropped}
 
     def _learned_weights(
         self,
@@ -260,8 +294,22 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         seed = draw_seed(self.random_state)
         final = final if seed is None else seeded(final, seed)
         params = {k: of_samples(v, rows) for k, v in data.final_params.items()}
-        features = self._final_features(predictions, rows)
+        self._passed = self._fit_passed(data) if self.passthrough else None
+        features = self._final_features(predictions, rows, data.frame)
         self.final_estimator_ = final.fit(features, of_samples(y, rows), **params)
+
+    def _fit_passed(self, data: TrainingData) -> Branch:
+        """Fit the scaling of modalities that pass through to the final estimator."""
+        for name, block in zip(data.frame.names, data.frame.blocks, strict=True):
+            if name in self._layout.as_given or is_sequences(block):
+                raise ValueError(
+                    "passthrough=True gives features to the final estimator, but "
+                    f"modality {name!r} holds text, categories or sequences; encode it "
+                    "before, by PerModality or SequencePooling"
+                )
+        everything = list(range(len(data.frame.names)))
+        branch = Branch(EARLY_BRANCH, everything, None, self.scaling, missing="mean")
+        return branch.fit_transformers(data.frame, data.sample_weight)
 
     def _with_trained_predictions(
         self, predictions: Predictions, unseen: np.ndarray, frame: Modalities
@@ -279,15 +327,23 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             observed[rows, b] = True
         return Predictions(values, observed)
 
-    def _final_features(self, predictions: Predictions, rows: np.ndarray) -> np.ndarray:
+    def _final_features(
+        self, predictions: Predictions, rows: np.ndarray, frame: Modalities
+    ) -> NumericBlock:
         used = self.modality_weights_ > 0
         first = self._n_redundant_outputs
-        return stacking_features(
+        features = stacking_features(
             predictions.values[used][:, rows, first:],
             predictions.observed[rows][:, used],
             self._defaults[used][:, first:],
             self._with_indicator[used],
         )
+        if self._passed is None:
+            return features
+        passed = self._passed.transform(frame, rows)
+        if sparse.issparse(passed):
+            return sparse.hstack([features, passed], format="csr")
+        return np.hstack([features, passed])
 
     def _fit_references(self, data: TrainingData) -> list[ReferenceSamples] | None:
         """Measure distances within `fit`, for ``sample_weighting`` by distances."""
@@ -356,6 +412,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
                 )
             del matrix  # one branch's matrix is in memory at a time
         prior = self._target.prior
+        if method == "return_std":
+            prior = np.tile(prior, 2)
         return gather_predictions(predicted, by_sample.shape, prior), by_sample
 
     def transform(self, X: ModalitiesLike) -> np.ndarray:
@@ -418,7 +476,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         default = np.asarray(default)
         if not rows.any():
             return np.broadcast_to(default, (len(frame), *default.shape)).copy()
-        values = np.asarray(predict(self._final_features(predictions, rows)))
+        values = np.asarray(predict(self._final_features(predictions, rows, frame)))
         return over_all_samples(values, rows, default)
 
     def sample_weights(self, X: ModalitiesLike) -> np.ndarray:

@@ -30,6 +30,7 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
 
     _estimators_param: str
     _estimator_methods: Sequence[str] = ("fit", "predict")
+    _estimator_strings: Sequence[str] = ()  # allowed in place of an estimator
     _kind: str | None  # that estimators must be of: 'classifier' or 'regressor'
     _make_default_estimator: Callable[[], BaseEstimator]
 
@@ -48,7 +49,14 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
             if not hasattr(self, parameter):
                 continue
             option: EstimatorLike = getattr(self, parameter)
-            check_estimators(option, parameter, self._estimator_methods, remedy=remedy)
+            strings = self._estimator_strings if isinstance(option, Mapping) else ()
+            check_estimators(
+                option,
+                parameter,
+                self._estimator_methods,
+                strings=strings,
+                remedy="" if strings else remedy,
+            )
             by_name = option if isinstance(option, Mapping) else {None: option}
             for name, nested in by_name.items():
                 found = None  # estimators without tags are accepted
@@ -73,6 +81,7 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
                 self._make_default_estimator() if estimator is None else estimator
             )
             for name, estimator in by_name.items()
+            if not isinstance(estimator, str)  # 'drop'
         }
 
     def _template_of(self, branch: str) -> BaseEstimator:

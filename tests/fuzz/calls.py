@@ -319,6 +319,11 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
     "fetch_msrcv1": _fetch,
+    "fetch_ucr_uea": lambda: {
+        "name": "GunPoint",
+        "data_home": "data",
+        "download_if_missing": False,
+    },
     "load_digits_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
@@ -398,6 +403,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "channels_first_from_sequences": lambda: {"sequences": collection()},
     "frames_from_sequences": lambda: {"sequences": collection()},
     "padded_from_sequences": lambda: {"sequences": collection()},
+    "sequence_layout": lambda: {"estimator": PCA()},
     "sequences_from_channels_first": lambda: {
         "collection": [c.T for c in collection()]
     },
