@@ -11,6 +11,7 @@ API = {
         "DTWPath",
         "StepPattern",
         "cdist_dtw",
+        "cdist_soft_dtw",
         "dtw_barycenter",
         "dtw_distance",
         "dtw_neighbors",
@@ -20,6 +21,7 @@ API = {
         "rabiner_juang",
         "soft_dtw",
         "soft_dtw_alignment",
+        "soft_dtw_gamma",
         "soft_dtw_gradient",
     ],
     "mmfusion.benchmark": [
@@ -35,6 +37,7 @@ API = {
         "fetch_100leaves",
         "fetch_handwritten",
         "fetch_msrcv1",
+        "fetch_ucr_uea",
         "load_digits_modalities",
         "load_npz",
         "make_multimodal_blobs",

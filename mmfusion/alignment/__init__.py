@@ -13,6 +13,7 @@ __all__ = [
     "DTWPath",
     "StepPattern",
     "cdist_dtw",
+    "cdist_soft_dtw",
     "dtw_barycenter",
     "dtw_distance",
     "dtw_neighbors",
@@ -22,6 +23,7 @@ __all__ = [
     "rabiner_juang",
     "soft_dtw",
     "soft_dtw_alignment",
+    "soft_dtw_gamma",
     "soft_dtw_gradient",
 ]
 
@@ -32,6 +34,7 @@ _MODULES = {
     "DTWPath": "dtw._path",
     "StepPattern": "dtw._step_patterns",
     "cdist_dtw": "dtw._pairwise",
+    "cdist_soft_dtw": "dtw._soft_pairwise",
     "dtw_barycenter": "dtw._barycenter",
     "dtw_distance": "dtw._path",
     "dtw_neighbors": "dtw._neighbors",
@@ -41,6 +44,7 @@ _MODULES = {
     "rabiner_juang": "dtw._step_patterns",
     "soft_dtw": "dtw._soft",
     "soft_dtw_alignment": "dtw._soft",
+    "soft_dtw_gamma": "dtw._soft_pairwise",
     "soft_dtw_gradient": "dtw._soft",
 }
 

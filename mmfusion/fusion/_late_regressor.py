@@ -51,7 +51,7 @@ class LateFusionRegressor(
     estimator : regressor or dict, default=None
         Regressor of one modality: one scikit-learn regressor that is cloned, or a
         dict by modality name, whose nested parameters are named ``audio__alpha``.
-        None is Ridge.
+        None is Ridge. In a dict, ``'drop'`` leaves a modality out.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
         'standard' where it would take 'block'.
@@ -80,6 +80,9 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         most 1. 'stacking' does not use it.
     final_estimator : regressor, default=None
         Regressor of 'stacking'; None is RidgeCV.
+    passthrough : bool, default=False
+        Whether the final estimator gets the scaled modalities beside the predictions;
+        missing ones are filled in by means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking' and weights; the scaling is
         fitted without them too. An integer is the number of folds.
@@ -95,6 +98,8 @@ array-like of shape (n_modalities,) or dict, default='uniform'
     random_state : int, RandomState instance or None, default=None
         Set on the regressors, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
+    verbose : bool, default=False
+        Whether the time of the fit of each modality is printed.
 
     Attributes
     ----------
@@ -180,11 +185,13 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         weights: str | ArrayLike | dict[str, float] = "uniform",
         sample_weighting: str | None = None,
         final_estimator: BaseEstimator | None = None,
+        passthrough: bool = False,
         cv: CrossValidationLike = 5,
         on_empty: str = "prior",
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.estimator = estimator
         self.scaling = scaling
@@ -192,11 +199,13 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         self.weights = weights
         self.sample_weighting = sample_weighting
         self.final_estimator = final_estimator
+        self.passthrough = passthrough
         self.cv = cv
         self.on_empty = on_empty
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ModalitiesLike, y: ArrayLike, **params: Any) -> Self:
@@ -221,8 +230,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             The fitted estimator.
         """
         self._check_parameters()
-        frame = self._validate(X, reset=True)
-        positions = self._branch_positions(frame.names)
+        frame, positions = self._without_dropped(self._validate(X, reset=True))
         complete = self._training_data(frame, y, params, list(positions))
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
@@ -235,6 +243,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             data.branch_params,
             folds,
             self.n_jobs,
+            type(self).__name__ if self.verbose else None,
         )
         self._set_branches(branches, frame.names)
         self.final_estimator_ = None
@@ -359,7 +368,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             If standard deviations are needed that a regressor does not predict, or that
             the combination has not ('median', and the weights 'error_covariance').
         """
-        frame = self._validate(X, reset=False)
+        frame = self._checked(X)
         if return_std:
             return self._predict_with_std(frame)
         prior, is_flat = self._target.prior, self._target.is_flat
@@ -420,7 +429,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             Values; NaN where a sample lacks the modality. In hybrid fusion there is
             one column for every branch.
         """
-        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        predictions, _ = self._predict_branches(self._checked(X))
         by_sample = predictions.values.transpose(1, 0, 2)
         values = nan_unless_observed(by_sample, predictions.observed)
         return values[:, :, 0] if self._target.is_flat else values

@@ -117,3 +117,28 @@ def slow_open(last_row, costs, divisor, open_begin, open_end):
             found.append((totals[end - begin], sizes.get(divisor, 1)))
     total, size = min(found, key=lambda pair: pair[0] / pair[1])
     return None if np.isinf(total) else (total, size)
+
+
+def slow_open_ends(costs, divisor, begins, ends, diagonal=1.0, penalty=0.0):
+    """The same for single steps, where frames of both sequences may be left out.
+
+    ``begins`` and ``ends`` are the most frames of each. Every begin has a table of its
+    own, which holds all its ends.
+    """
+    n, m = costs.shape
+    found = []
+    for i0 in range(n):
+        for j0 in range(m):
+            if (i0 and j0) or i0 > begins[0] or j0 > begins[1]:
+                continue
+            for i1 in range(i0, n):
+                for j1 in range(j0, m):
+                    left_out = n - 1 - i1, m - 1 - j1
+                    if all(left_out) or left_out[0] > ends[0] or left_out[1] > ends[1]:
+                        continue
+                    part = costs[i0 : i1 + 1, j0 : j1 + 1]
+                    n_rows, n_columns = part.shape
+                    size = {"both": n_rows + n_columns, "path": 1}[divisor]
+                    found.append((slow_dtw(part, diagonal, penalty) / size, size))
+    ratio, size = min(found)
+    return ratio * size, size

@@ -79,8 +79,7 @@ def path_by_table(
     if not window.whole:
         mask_outside(table, window, 0, 0)
     find = _path_of_limited_runs if constraints.limits_runs(n, m) else _path_of_moves
-    begins = np.full(m, np.inf)
-    begins[: m if constraints.open_begin else 1] = 0
+    begins = constraints.begin_costs(m)
     path, cost = find(table, constraints, begins, None)
     if not constraints.ratio_depends_on_begin or path is None:
         return path, cost
@@ -110,7 +109,8 @@ def _minimize_ratio(
     while cost > 0:
         ratio = cost / path_divisor(constraints.pattern, path)
         # a begin in column j covers j frames less, whose share is added to the cost
-        begins = ratio * np.arange(table.shape[1])
+        m = table.shape[1]
+        begins = constraints.begin_costs(m) + ratio * np.arange(m)
         candidate, its_cost = find(table, constraints, begins, ratio)
         if candidate is None:
             break

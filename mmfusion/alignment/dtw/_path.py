@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -11,9 +11,14 @@ from numpy.typing import ArrayLike
 
 from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
-from mmfusion.alignment.dtw._constraints import Constraints, split_options
+from mmfusion.alignment.dtw._constraints import (
+    Constraints,
+    EndLimits,
+    split_options,
+)
 from mmfusion.alignment.dtw._costs import GIVEN, Costs, make_costs
 from mmfusion.alignment.dtw._full_table import PathAndCost, path_by_table
+from mmfusion.alignment.dtw._open_ends import path_by_open_ends
 from mmfusion.alignment.dtw._parameters import check_bool
 from mmfusion.alignment.dtw._row_blocks import path_by_row_blocks
 from mmfusion.alignment.dtw._step_patterns import StepPattern, path_divisor
@@ -27,7 +32,8 @@ from mmfusion.alignment.dtw._windows import (
 
 COARSEST_FRAMES = 64  # of the shortened sequences from which 'multiscale' starts
 
-PathSearch = Callable[..., PathAndCost]  # path_by_row_blocks or path_by_table
+# path_by_row_blocks, path_by_open_ends or path_by_table
+PathSearch = Callable[..., PathAndCost]
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,8 @@ def dtw_path(
     max_slope: float = 2.0,
     penalty: float = 0.0,
     max_jump: int | None = None,
-    open_begin: bool = False,
-    open_end: bool = False,
+    open_begin: EndLimits = False,
+    open_end: EndLimits = False,
 ) -> DTWPath:
     """Align two sequences by dynamic time warping.
 
@@ -108,10 +114,13 @@ def dtw_path(
     max_jump : int or None, default=None
         Longest run of steps in one direction that is not diagonal; 0 leaves only
         diagonal steps.
-    open_begin, open_end : bool, default=False
-        Whether `x` may match a part of `y` that begins later, or ends earlier. With
-        both, `x` is searched for in `y` (subsequence alignment). The notes define which
-        part is found.
+    open_begin, open_end : bool, int, float or pair of these, default=False
+        Frames of `y` that the path may leave out before its begin, or after its end:
+        True for any number, an int for at most so many, a float for at most this share
+        of the sequence. A pair has the frames of `x` and those of `y`; at each end the
+        path leaves out frames of one of them. With True for both options, `x` is
+        searched for in `y` (subsequence alignment); small numbers for both sequences
+        are also known as psi-relaxation. The notes define which part is found.
 
     Returns
     -------
@@ -124,8 +133,9 @@ def dtw_path(
         If an option has another type. NumPy's scalars are accepted as Python's.
     ValueError
         If a sequence is empty or has NaN, the sequences have different features, an
-        option is out of its range, the constraints leave no path, or the cost or the
-        memory that is needed is too large.
+        option is out of its range, open ends would allow a path of a single pair of
+        frames, the constraints leave no path, or the cost or the memory that is needed
+        is too large.
 
     See Also
     --------
@@ -137,23 +147,33 @@ def dtw_path(
     Time is proportional to ``n m d``. Of several best paths, the one with diagonal
     steps as late as possible is returned.
 
-    *The objective with open ends.* For each part of `y`, from a column where the path
-    may begin to one where it may end, there is a path of least cost. Of these, the path
-    with the least *normalised* cost is returned, if the step pattern is normalised by
-    frames: 'symmetric2' and all others of weighting 'd' by those of both sequences that
-    the path covers, 'asymmetric' and others of weighting 'c' by those of `x`,
-    'mori2006' by those of `y`. So parts of different lengths are comparable. For
-    patterns that are normalised by the cells of the path ('symmetric1', weightings 'a'
-    and 'b'), the path of least *cost* is returned, as between closed ends: the cost
-    divided by its own length would favour paths that linger where costs are low. An
-    open end never increases the objective.
+    *The objective with open ends.* Between any cell of the first row or column where
+    the path may begin and any of the last row or column where it may end, there is a
+    path of least cost. Of these, the path with the least *normalised* cost is returned,
+    if the step pattern is normalised by frames: 'symmetric2' and all others of
+    weighting 'd' by those of both sequences that the path covers, 'asymmetric' and
+    others of weighting 'c' by those of `x`, 'mori2006' by those of `y`. So parts of
+    different lengths are comparable. For patterns that are normalised by the cells of
+    the path ('symmetric1', weightings 'a' and 'b'), the path of least *cost* is
+    returned, as between closed ends: the cost divided by its own length would favour
+    paths that linger where costs are low. An open end never increases the objective.
 
-    Where the divisor depends on the begin, the problem is a fractional programme, which
-    Dinkelbach's iteration solves exactly: it finds paths of least ``cost - r * frames``
-    for the normalised cost r of the last path, until r no longer decreases; a few times
-    the work of one path. These paths, step patterns other than 'symmetric1' and
-    'symmetric2', and a `max_jump` that forbids any path take some 20 to 40 bytes for
-    each pair of frames.
+    Frames that are left out cost nothing, so that ends that are open in both sequences
+    shorten the path: limits of a few frames, or a tenth of each sequence, leave most of
+    both aligned. Ends at which any number of frames of both could be left out, up to
+    all but one pair, are refused. Open ends of `x` require 'symmetric1' or
+    'symmetric2'.
+
+    *Windows with open ends.* 'sakoe_chiba' stays where it is between closed ends, about
+    the line from the first frames to the last: a path begins and ends within it.
+    'itakura' is bounded by slopes from any possible begin and end.
+
+    Where the divisor depends on the begin or on `x`, the problem is a fractional
+    programme, which Dinkelbach's iteration solves exactly: it finds paths of least
+    ``cost - r * frames`` for the normalised cost r of the last path, until r no longer
+    decreases; a few times the work of one path. Step patterns other than 'symmetric1'
+    and 'symmetric2', and a `max_jump` that forbids any path, take some 20 to 40 bytes
+    for each pair of frames.
 
     References
     ----------
@@ -163,6 +183,9 @@ def dtw_path(
     Dinkelbach, W. (1967). On nonlinear fractional programming. Management Science
     13(7), 492-498.
 
+    Silva, D., Batista, G. and Keogh, E. (2016). Prefix and suffix invariant dynamic
+    time warping. IEEE ICDM 16, 1209-1214. (open ends of both sequences)
+
     Examples
     --------
     >>> from mmfusion.alignment import dtw_path
@@ -171,6 +194,9 @@ def dtw_path(
     [[0, 0], [1, 1], [1, 2], [2, 3]]
     >>> found.cost
     0.0
+    >>> dtw_path([9.0, 1.0, 2.0], [1.0, 2.0, 7.0], open_begin=(1, 0), open_end=1).path
+    array([[1, 0],
+           [2, 1]])
     """
     constraints = Constraints(
         step_pattern,
@@ -256,13 +282,21 @@ def find_path(
     """
     costs = make_costs(x, y, metric)
     n, m = costs.n, costs.m
-    needs_table = constraints.needs_table(n, m)
-    search: PathSearch = path_by_table if needs_table else path_by_row_blocks
+    search: PathSearch = path_by_row_blocks
+    if constraints.needs_table(n, m):
+        search = path_by_table
+    elif constraints.needs_search_of_ends():
+        search = path_by_open_ends
     if constraints.window == "multiscale":
         window = _multiscale_window(x, y, metric, constraints)
     else:
         window = make_window(
-            n, m, constraints.window, constraints.radius, constraints.max_slope
+            n,
+            m,
+            constraints.window,
+            constraints.radius,
+            constraints.max_slope,
+            constraints.frames_left_out(n, m),
         )
     path, cost = search(costs, window, constraints, wants_path=wants_path)
     if not np.isfinite(cost) and costs.x.dtype == np.float32:  # it may overflow
@@ -297,7 +331,7 @@ def _raise_infinite_cost(
     """
     may_forbid = callable(metric) or metric == "precomputed"
     n, m = costs.n, costs.m
-    has_path = not may_forbid and search is path_by_row_blocks
+    has_path = not may_forbid and search is not path_by_table
     if not has_path:
         forbidden = np.isinf(costs.x) if may_forbid else np.zeros((n, m), bool)
         table = np.where(forbidden, np.inf, 0.0)
@@ -339,6 +373,12 @@ def _multiscale_window(
     halves = [np.add.reduceat(z / 2, range(0, len(z), 2)) for z in (x, y)]
     for half, whole in zip(halves, (x, y), strict=True):
         half[len(whole) // 2 :] *= 2  # the last frame of an odd number is alone
-    coarse = find_path(halves[0], halves[1], metric, constraints, wants_path=True)
+    # numbers of frames that may be left out are halved, too
+    open_begin, open_end = (
+        tuple(-(-end // 2) if type(end) is int else end for end in ends)
+        for ends in (constraints.begins, constraints.ends)
+    )
+    halved = replace(constraints, open_begin=open_begin, open_end=open_end)
+    coarse = find_path(halves[0], halves[1], metric, halved, wants_path=True)
     reach = radius_in_frames(constraints.radius, n, m)
     return around_path(coarse.path, n, m, 2, max(1, int(reach)))
