@@ -17,6 +17,7 @@ from mmfusion._blocks import is_sequences, of_samples
 from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, Scaling, resolve_scalings
+from mmfusion._sklearn_compat import print_elapsed_time
 from mmfusion._typing import (
     ByModality,
     EstimatorLike,
@@ -248,8 +249,10 @@ class Branch:
         pieces, rows = fill_copies(copies, rows, own, imputer, rng, sample_weight)
         return filled.concat(*pieces), np.concatenate([np.arange(len(own)), rows])
 
-    def predict(self, target: Target, matrix: NumericBlock) -> np.ndarray:
-        """Predict by the method of the branch.
+    def predict(
+        self, target: Target, matrix: NumericBlock, method: str | None = None
+    ) -> np.ndarray:
+        """Predict by a method of the predictor.
 
         Parameters
         ----------
@@ -257,6 +260,8 @@ class Branch:
             Description of y.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples transformed by `transform`.
+        method : str, default=None
+            The method; None is that of the branch.
 
         Returns
         -------
@@ -264,7 +269,7 @@ class Branch:
             Checked predictions, with a column for every class or output.
         """
         try:
-            return target.predictions(self.estimator, matrix, self.method)
+            return target.predictions(self.estimator, matrix, method or self.method)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{self._title()}: {error}") from error
@@ -319,7 +324,7 @@ def resolve_scaling(
         The parameter of the estimator: modalities of weight 0 do not influence the
         scaling of others.
     branches : list of str
-        Names of the branches; those of single modalities first.
+        Names of the branches.
     as_given : sequence of str, default=()
         Modalities that are not scaled, since they hold other than numbers. Of
         sequences 'auto' is 'block'.
@@ -333,7 +338,8 @@ def resolve_scaling(
     """
     names = frame.names
     given = None if isinstance(weights, str) else weights
-    counts = weights_by_modality(given, branches)[: len(names)] > 0
+    by_branch = dict(zip(branches, weights_by_modality(given, branches), strict=True))
+    counts = np.array([by_branch.get(name, 0.0) > 0 for name in names])
     if not counts.any():  # only branches of several modalities have a weight
         counts = np.ones(len(names), dtype=bool)
     chosen = by_modality(scaling, names, "scaling", "auto", SCALINGS)
@@ -557,6 +563,7 @@ def fit_branches(
     params: Mapping[str, Mapping[str, Any]],
     folds: Folds,
     n_jobs: int | None,
+    source: str | None,
 ) -> tuple[list[Branch], list[BranchPredictions]]:
     """Fit every branch to all samples, and to the training samples of every fold.
 
@@ -576,6 +583,8 @@ def fit_branches(
         Training and test samples; may be empty.
     n_jobs : int or None
         Number of fits at a time.
+    source : str or None
+        Name of the estimator, if times are printed.
 
     Returns
     -------
@@ -593,7 +602,14 @@ def fit_branches(
     ]
     results = Parallel(n_jobs=n_jobs)(
         delayed(_fit_branch)(
-            branches[b], frame, y, target, params[branches[b].name], train, test
+            branches[b],
+            frame,
+            y,
+            target,
+            params[branches[b].name],
+            train,
+            test,
+            (source, f"({b + 1} of {len(branches)}) {branches[b]._title()}"),
         )
         for b, train, test in tasks
     )
@@ -614,10 +630,13 @@ def _fit_branch(
     params: Mapping[str, Any],
     train: np.ndarray,
     test: np.ndarray | None,
+    message: tuple[str | None, str],
 ) -> Any:
     """Fit a branch, or fit it to training samples and predict the test samples."""
+    source, title = message
     if test is None:
-        return branch.fit(frame, y, target, params)
+        with print_elapsed_time(source, title if source else None):
+            return branch.fit(frame, y, target, params)
     # a modality may be missing in a whole fold
     observed = branch.observed(frame)
     if not observed[train].any() or not observed[test].any():

@@ -33,7 +33,9 @@ class HybridFusionRegressor(HybridPredictorMixin, LateFusionRegressor):
     estimator : regressor or dict, default=None
         Regressor of one branch: one scikit-learn regressor that is cloned, or a dict
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
-        for all modalities. None is Ridge.
+        for all modalities. None is Ridge. In a dict, ``'drop'`` leaves a branch out.
+        Sequences need a regressor that reads them; see `sequence_layout`. In branches
+        of several modalities they are replaced by statistics of `SequencePooling`.
     subsets : list of list of str, default=None
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -51,6 +53,9 @@ array-like of shape (n_branches,) or dict, default='uniform'
         `LateFusionRegressor`.
     final_estimator : regressor, default=None
         Regressor of 'stacking'; None is RidgeCV.
+    passthrough : bool, default=False
+        Whether the final estimator gets the scaled modalities beside the predictions;
+        missing ones are filled in by means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking' and weights; the scaling is
         fitted without them too. An integer is the number of folds.
@@ -73,6 +78,8 @@ array-like of shape (n_branches,) or dict, default='uniform'
     random_state : int, RandomState instance or None, default=None
         Set on the regressors, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
+    verbose : bool, default=False
+        Whether the time of the fit of each branch is printed.
 
     Attributes
     ----------
@@ -134,6 +141,7 @@ array-like of shape (n_branches,) or dict, default='uniform'
         weights: str | ArrayLike | dict[str, float] = "uniform",
         sample_weighting: str | None = None,
         final_estimator: BaseEstimator | None = None,
+        passthrough: bool = False,
         cv: CrossValidationLike = 5,
         missing: str = "mean",
         modality_dropout: float = 0.0,
@@ -141,6 +149,7 @@ array-like of shape (n_branches,) or dict, default='uniform'
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.estimator = estimator
         self.subsets = subsets
@@ -149,6 +158,7 @@ array-like of shape (n_branches,) or dict, default='uniform'
         self.weights = weights
         self.sample_weighting = sample_weighting
         self.final_estimator = final_estimator
+        self.passthrough = passthrough
         self.cv = cv
         self.missing = missing
         self.modality_dropout = modality_dropout
@@ -156,3 +166,4 @@ array-like of shape (n_branches,) or dict, default='uniform'
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose

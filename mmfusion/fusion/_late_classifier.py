@@ -24,7 +24,7 @@ from mmfusion.fusion._late_predictor import (
     LateFusionPredictor,
 )
 from mmfusion.fusion._predictor import ClassifierRole, nan_unless_observed
-from mmfusion.fusion._targets import ClassificationTarget
+from mmfusion.fusion._targets import ClassificationTarget, has_probabilities
 from mmfusion.fusion.combination import _opinion_pools
 from mmfusion.fusion.combination._calibration import (
     Calibrator,
@@ -55,7 +55,7 @@ def _combines_probabilities(estimator: LateFusionClassifier) -> bool:
         return final is None or hasattr(final, "predict_proba")
     if estimator.calibration is None:
         for template in estimator._templates().values():
-            if not hasattr(template, "predict_proba"):
+            if not has_probabilities(template):
                 raise AttributeError(_without_probabilities(template))
     return True
 
@@ -92,7 +92,9 @@ class LateFusionClassifier(
     estimator : classifier or dict, default=None
         Classifier of one modality: one scikit-learn classifier that is cloned, or a
         dict by modality name, whose nested parameters are named ``audio__C``. None is
-        ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it.
+        ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it. In
+        a dict, ``'drop'`` leaves a modality out.
+        Sequences need a classifier that reads them; see `sequence_layout`.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
         'standard' where it would take 'block'.
@@ -129,6 +131,13 @@ shape (n_modalities,) or dict, default='uniform'
         function, class against the rest.
     final_estimator : classifier, default=None
         Classifier of 'stacking'; None is ``LogisticRegression(max_iter=1000)``.
+    stack_method : {'auto', 'predict_proba', 'decision_function', 'predict'}, \
+            default='auto'
+        Method of the classifiers whose predictions are stacked; 'auto' is the first of
+        the three that a classifier has.
+    passthrough : bool, default=False
+        Whether the final estimator gets the scaled modalities beside the predictions;
+        missing ones are filled in by means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking', calibration and weights; the
         scaling is fitted without them too. An integer is the number of stratified
@@ -145,6 +154,8 @@ shape (n_modalities,) or dict, default='uniform'
     random_state : int, RandomState instance or None, default=None
         Set on the classifiers, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
+    verbose : bool, default=False
+        Whether the time of the fit of each modality is printed.
 
     Attributes
     ----------
@@ -226,6 +237,9 @@ shape (n_modalities,) or dict, default='uniform'
         ],
         "sample_weighting": [StrOptions({"entropy", "conformal", "distance"}), None],
         "calibration": [StrOptions({"sigmoid", "isotonic"}), None],
+        "stack_method": [
+            StrOptions({"auto", "predict_proba", "decision_function", "predict"})
+        ],
     }
 
     _target: ClassificationTarget
@@ -241,11 +255,14 @@ shape (n_modalities,) or dict, default='uniform'
         sample_weighting: str | None = None,
         calibration: str | None = None,
         final_estimator: BaseEstimator | None = None,
+        stack_method: str = "auto",
+        passthrough: bool = False,
         cv: CrossValidationLike = 5,
         on_empty: str = "prior",
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.estimator = estimator
         self.scaling = scaling
@@ -254,11 +271,14 @@ shape (n_modalities,) or dict, default='uniform'
         self.sample_weighting = sample_weighting
         self.calibration = calibration
         self.final_estimator = final_estimator
+        self.stack_method = stack_method
+        self.passthrough = passthrough
         self.cv = cv
         self.on_empty = on_empty
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ModalitiesLike, y: ArrayLike, **params: Any) -> Self:
@@ -283,8 +303,7 @@ shape (n_modalities,) or dict, default='uniform'
             The fitted estimator.
         """
         self._check_parameters()
-        frame = self._validate(X, reset=True)
-        positions = self._branch_positions(frame.names)
+        frame, positions = self._without_dropped(self._validate(X, reset=True))
         complete = self._training_data(frame, y, params, list(positions))
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
@@ -299,6 +318,7 @@ shape (n_modalities,) or dict, default='uniform'
             data.branch_params,
             folds,
             self.n_jobs,
+            type(self).__name__ if self.verbose else None,
         )
         self._set_branches(branches, frame.names)
         self._calibrators, self.final_estimator_ = [], None
@@ -319,13 +339,28 @@ shape (n_modalities,) or dict, default='uniform'
         self._references = self._fit_references(data)
         return self
 
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.stack_method != "auto" and self.calibration is not None:
+            raise ValueError(
+                f"stack_method={self.stack_method!r}: calibration makes probabilities, "
+                "which are stacked; give calibration=None or stack_method='auto'"
+            )
+
     def _method_of(self, template: BaseEstimator, title: str) -> str:
         needs_labels = (
             self.combine == "hard_vote" and self.sample_weighting != "entropy"
         )
         if needs_labels and self.calibration is None:
             return "predict"
-        if hasattr(template, "predict_proba"):
+        if self.combine == "stacking" and self.stack_method != "auto":
+            if not hasattr(template, self.stack_method):
+                raise ValueError(
+                    f"{title}: {type(template).__name__} has no {self.stack_method}; "
+                    "give another stack_method"
+                )
+            return self.stack_method
+        if has_probabilities(template):
             return "predict_proba"
         has_scores = hasattr(template, "decision_function")
         if self.combine == "stacking" and self.calibration is None:
@@ -397,7 +432,7 @@ shape (n_modalities,) or dict, default='uniform'
 
     def _times_counted(self) -> np.ndarray:
         """Sum the exponents of each modality over the branches that contain it."""
-        times = np.zeros(self.n_modalities_in_)
+        times = np.zeros(len(self._used_positions))
         for branch, weight in zip(self._branches, self.modality_weights_, strict=True):
             times[branch.modalities] += weight
         return times
@@ -444,7 +479,7 @@ shape (n_modalities,) or dict, default='uniform'
         ndarray of shape (n_samples,)
             Labels of the predicted classes.
         """
-        frame = self._validate(X, reset=False)
+        frame = self._checked(X)
         if self.combine != "stacking":
             return self.classes_[self._pool(frame).argmax(axis=1)]
         absent = self._absent_from_stack()
@@ -501,7 +536,7 @@ shape (n_modalities,) or dict, default='uniform'
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        frame = self._validate(X, reset=False)
+        frame = self._checked(X)
         return self._stack(frame) if self.combine == "stacking" else self._pool(frame)
 
     @available_if(_combines_scores)
@@ -520,7 +555,7 @@ shape (n_modalities,) or dict, default='uniform'
             classes the second one's score minus the first one's.
         """
         if self.combine == "hard_vote":
-            scores = self._pool(self._validate(X, reset=False))
+            scores = self._pool(self._checked(X))
         else:
             tiny = np.finfo(float).tiny  # finite scores for probabilities of 0
             scores = np.log(np.maximum(self.predict_proba(X), tiny))
@@ -541,6 +576,6 @@ shape (n_modalities,) or dict, default='uniform'
             labels are objects, None there. In hybrid fusion there is one column for
             every branch.
         """
-        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        predictions, _ = self._predict_branches(self._checked(X))
         labels = self.classes_[predictions.values.argmax(axis=2).T]
         return nan_unless_observed(labels, predictions.observed)

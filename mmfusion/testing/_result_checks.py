@@ -267,7 +267,8 @@ def check_missing_modalities(estimator: BaseEstimator) -> None:
 def check_feature_names_out(estimator: BaseEstimator) -> None:
     """Check that there is a name for every feature, with the modality as prefix.
 
-    Names of features of several modalities have the estimator as prefix.
+    Names of features of several modalities have the estimator as prefix, or the name
+    of one of its ``estimators_``.
     """
     if not hasattr(estimator, "get_feature_names_out"):
         return
@@ -278,9 +279,10 @@ def check_feature_names_out(estimator: BaseEstimator) -> None:
     out = out.to_array() if isinstance(out, Modalities) else out
     assert len(names) == out.shape[1]
     mixed = type(estimator).__name__.lower()
+    prefixes = {*CONTRACT_MODALITIES, *getattr(fitted, "estimators_", ())}
     for name in names:
-        modality = name.partition("__")[0]
-        assert modality in CONTRACT_MODALITIES or name.startswith(mixed), name
+        prefix = name.partition("__")[0]
+        assert prefix in prefixes or name.startswith(mixed), name
 
 
 def check_row_labels_are_kept(estimator: BaseEstimator) -> None:

@@ -282,15 +282,18 @@ def _fetch() -> Arguments:
 CALLS: dict[str, Callable[[], Arguments]] = {
     "StepPattern": _stepwise,
     "cdist_dtw": _collection(),
+    "cdist_soft_dtw": lambda: {"X": collection(), "Y": collection()[:2]},
     "dtw_barycenter": lambda: {"sequences": collection(), "max_iter": 2},
     "dtw_distance": _two(**DTW_OPTIONS),
     "dtw_neighbors": _collection(),
     "dtw_path": _two(step_pattern="symmetric2"),
+    "dtw_subsequences": lambda: {"query": x(), "series": y(), "max_overlap": 1},
     "lb_improved": _two(radius=0.5),
     "lb_keogh": _two(radius=0.5),
     "rabiner_juang": lambda: {"kind": "III", "weighting": "c"},
     "soft_dtw": _two(),
     "soft_dtw_alignment": _two(),
+    "soft_dtw_gamma": lambda: {"X": collection()},
     "soft_dtw_gradient": _two(),
     "Comparison": lambda: {
         "frame": _comparison().frame.copy(),
@@ -316,6 +319,11 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
     "fetch_msrcv1": _fetch,
+    "fetch_ucr_uea": lambda: {
+        "name": "GunPoint",
+        "data_home": "data",
+        "download_if_missing": False,
+    },
     "load_digits_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
@@ -395,6 +403,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "channels_first_from_sequences": lambda: {"sequences": collection()},
     "frames_from_sequences": lambda: {"sequences": collection()},
     "padded_from_sequences": lambda: {"sequences": collection()},
+    "sequence_layout": lambda: {"estimator": PCA()},
     "sequences_from_channels_first": lambda: {
         "collection": [c.T for c in collection()]
     },
