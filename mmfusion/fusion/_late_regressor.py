@@ -50,8 +50,8 @@ class LateFusionRegressor(
     ----------
     estimator : regressor or dict, default=None
         Regressor of one modality: one scikit-learn regressor that is cloned, or a
-        dict by modality name, whose nested parameters are named ``audio__alpha``.
-        None is Ridge.
+        dict by modality name, whose nested parameters are named ``audio__alpha``, and
+        in which 'drop' leaves a modality out. None is Ridge.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
         'standard' where it would take 'block'.
@@ -80,6 +80,10 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         most 1. 'stacking' does not use it.
     final_estimator : regressor, default=None
         Regressor of 'stacking'; None is RidgeCV.
+    passthrough : bool, default=False
+        Whether the final estimator of 'stacking' gets the scaled modalities beside the
+        predictions, as scikit-learn's stacking gives it X. Missing
+        modalities are replaced by their means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking' and weights; the scaling is
         fitted without them too. An integer is the number of folds.
@@ -95,6 +99,8 @@ array-like of shape (n_modalities,) or dict, default='uniform'
     random_state : int, RandomState instance or None, default=None
         Set on the regressors, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
+    verbose : bool, default=False
+        Whether every fit of a modality is reported, with its seconds.
 
     Attributes
     ----------
@@ -180,11 +186,13 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         weights: str | ArrayLike | dict[str, float] = "uniform",
         sample_weighting: str | None = None,
         final_estimator: BaseEstimator | None = None,
+        passthrough: bool = False,
         cv: CrossValidationLike = 5,
         on_empty: str = "prior",
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.estimator = estimator
         self.scaling = scaling
@@ -192,11 +200,13 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         self.weights = weights
         self.sample_weighting = sample_weighting
         self.final_estimator = final_estimator
+        self.passthrough = passthrough
         self.cv = cv
         self.on_empty = on_empty
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ModalitiesLike, y: ArrayLike, **params: Any) -> Self:
@@ -234,6 +244,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             data.branch_params,
             folds,
             self.n_jobs,
+            type(self).__name__ if self.verbose else None,
         )
         self._set_branches(branches, frame.names)
         self.final_estimator_ = None
