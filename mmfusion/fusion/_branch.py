@@ -18,7 +18,6 @@ from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._progress import report_seconds
 from mmfusion._scaling import SCALINGS, Scaling, resolve_scalings
-from mmfusion._sklearn_compat import print_elapsed_time
 from mmfusion._typing import (
     ByModality,
     EstimatorLike,
@@ -637,7 +636,6 @@ def _fit_branch(
     message: str | None,
 ) -> Any:
     """Fit a branch, or fit it to training samples and predict the test samples."""
-    source, title = message
     if test is None:
         with report_seconds(message):
             return branch.fit(frame, y, target, params)

@@ -345,14 +345,6 @@ default='auto'
         self._references = self._fit_references(data)
         return self
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.stack_method != "auto" and self.calibration is not None:
-            raise ValueError(
-                f"stack_method={self.stack_method!r}: calibration makes probabilities, "
-                "which are stacked; give calibration=None or stack_method='auto'"
-            )
-
     def _method_of(self, template: BaseEstimator, title: str) -> str:
         needs_labels = (
             self.combine == "hard_vote" and self.sample_weighting != "entropy"

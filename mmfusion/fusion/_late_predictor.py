@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter
@@ -32,7 +31,6 @@ from mmfusion._typing import (
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import (
-    EARLY_BRANCH,
     Branch,
     BranchPredictions,
     HeldOut,
@@ -280,19 +278,6 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             )
         features = self._final_features(predictions, rows, data.frame)
         self.final_estimator_ = final.fit(features, of_samples(y, rows), **params)
-
-    def _fit_passed(self, data: TrainingData) -> Branch:
-        """Fit the scaling of modalities that pass through to the final estimator."""
-        for name, block in zip(data.frame.names, data.frame.blocks, strict=True):
-            if name in self._layout.as_given or is_sequences(block):
-                raise ValueError(
-                    "passthrough=True gives features to the final estimator, but "
-                    f"modality {name!r} holds text, categories or sequences; encode it "
-                    "before, by PerModality or SequencePooling"
-                )
-        everything = list(range(len(data.frame.names)))
-        branch = Branch(EARLY_BRANCH, everything, None, self.scaling, missing="mean")
-        return branch.fit_transformers(data.frame, data.sample_weight)
 
     def _with_trained_predictions(
         self, predictions: Predictions, unseen: np.ndarray, frame: Modalities
