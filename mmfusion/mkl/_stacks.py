@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import linalg
 from sklearn.utils import gen_batches
 
@@ -19,6 +20,7 @@ LANCZOS_SPARE_VECTORS = 8  # beyond those wanted, which speed up convergence
 LANCZOS_BLOCKS = 3  # of the Krylov space, per restart
 LANCZOS_RESTARTS = 60
 PRECISE_RESIDUAL = 1e-6
+SINGLE_PRECISION_RESIDUAL = 1e-4  # larger ones need no double precision
 ROUGH_RESIDUAL = 1e-2
 SUM_BATCH_CELLS = 2**17  # values that stay in the processor's cache
 ZERO_EIGENVALUE = 1e-9  # relative to the largest one: a direction without variance
@@ -79,7 +81,8 @@ class KernelStack:
 
         The search starts from the subspace `start`, if there is one.
         """
-        total = weighted_kernel_sum(self.kernels, weights)
+        dtype = np.float32 if accuracy >= SINGLE_PRECISION_RESIDUAL else None
+        total = weighted_kernel_sum(self.kernels, weights, dtype)
         first = None if start is None else start.basis
         basis, values = top_eigenpairs(total, k, accuracy, first)
         return Subspace(weights, basis, values)
@@ -238,7 +241,9 @@ def accumulate_features(batches: Iterable[Sequence[np.ndarray]]) -> FeatureStack
     return FeatureStack(gram, column_slices(widths), n_samples)
 
 
-def weighted_kernel_sum(kernels: Sequence[Gram], weights: np.ndarray) -> np.ndarray:
+def weighted_kernel_sum(
+    kernels: Sequence[Gram], weights: np.ndarray, dtype: DTypeLike | None = None
+) -> np.ndarray:
     """Compute the weighted sum of Gram matrices, some rows at a time.
 
     Precomputed ones are centred once, as a sum.
@@ -249,6 +254,8 @@ def weighted_kernel_sum(kernels: Sequence[Gram], weights: np.ndarray) -> np.ndar
         The matrices; those of weight 0 are not read.
     weights : ndarray of shape (n_kernels,)
         Weights of the matrices.
+    dtype : dtype, default=None
+        Dtype of the sum; None is that of the first matrix.
 
     Returns
     -------
@@ -256,7 +263,7 @@ def weighted_kernel_sum(kernels: Sequence[Gram], weights: np.ndarray) -> np.ndar
         The sum, the only new array of this size.
     """
     n_samples = len(kernels[0])
-    total = np.zeros((n_samples, n_samples), kernels[0].dtype)
+    total = np.zeros((n_samples, n_samples), dtype or kernels[0].dtype)
     shifts = np.zeros(n_samples)
     terms: list[tuple[float, np.ndarray]] = []
     for p in np.flatnonzero(weights).tolist():

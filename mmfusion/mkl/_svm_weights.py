@@ -41,6 +41,7 @@ LINE_SEARCH_HALVINGS = 8
 SUM_PENALTY = 1e4  # of the constraint that weights add up to 1, relative to the rest
 DENSE_PAIRS_FACTOR = 2  # beyond it, pairs of classes are summed before kernels are read
 SMALLEST_START = 1e-3  # relative to the largest weight: 'lp' cannot leave 0
+MANY_SUPPORT_VECTORS = 0.2  # share of the samples
 PRODUCT_BATCH_CELLS = 2**17  # values that stay in the processor's cache
 
 
@@ -414,8 +415,22 @@ def _squared_norms(kernels: Sequence[Gram], pairs: Sequence[DualPair]) -> np.nda
         return np.maximum(squares, 0)
     for pair in pairs:
         for m, K in enumerate(kernels):
-            squares[m] += pair.coef @ K[np.ix_(pair.rows, pair.rows)] @ pair.coef
+            squares[m] += _squared_norm(K, pair)
     return np.maximum(squares, 0)
+
+
+def _squared_norm(K: Gram, pair: DualPair) -> float:
+    """Compute ``coef' K coef``."""
+    size = 1.0
+    if isinstance(K, PrecomputedGram):
+        # centring has no effect, since dual variables add up to 0
+        size, K = K.scaling.size, K.values
+    if MANY_SUPPORT_VECTORS * len(K) < len(pair.rows):
+        # whole rows are read faster than their values at support vectors are gathered
+        coef = np.zeros(len(K))
+        coef[pair.rows] = pair.coef
+        return float(coef @ (K @ coef.astype(K.dtype))) / size
+    return float(pair.coef @ K[np.ix_(pair.rows, pair.rows)] @ pair.coef) / size
 
 
 def _newton_step(kernels: Sequence[Gram], at: _Evaluation) -> np.ndarray:
