@@ -10,6 +10,7 @@ import numpy as np
 
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._parameters import (
+    check_cells_or_ratio,
     check_choice,
     check_frames_or_share,
     check_integer_at_least,
@@ -53,6 +54,7 @@ class Constraints:
     max_jump: int | None = None
     open_begin: EndLimits = False
     open_end: EndLimits = False
+    max_length: int | float | None = None
     pattern: StepPattern = field(init=False, repr=False, compare=False)
     diagonal_weight: int | None = field(init=False, repr=False, compare=False)
     begins: tuple[EndLimit, EndLimit] = field(init=False, repr=False, compare=False)
@@ -77,6 +79,8 @@ class Constraints:
         }
         if self.max_jump is not None:
             checked["max_jump"] = check_integer_at_least(self.max_jump, "max_jump", 0)
+        if self.max_length is not None:
+            checked["max_length"] = check_cells_or_ratio(self.max_length, "max_length")
         if self.window is not None:
             check_choice(self.window, "window", WINDOWS)
         # the class is frozen: no option changes after its check
@@ -89,6 +93,15 @@ class Constraints:
                 f"'symmetric2'; {self.pattern.name!r} limits its steps by itself"
             )
         self._check_open_ends()
+        limited = self.max_jump is not None or self.is_open
+        if self.max_length is not None and (
+            limited or self.diagonal_weight is None or self.window == "multiscale"
+        ):
+            raise ValueError(
+                "max_length goes with step_pattern 'symmetric1' and 'symmetric2', "
+                "between closed ends, without max_jump and 'multiscale'; leave one of "
+                "them out"
+            )
 
     def _check_open_ends(self) -> None:
         """Check that open ends suit the other options, and leave more than one cell."""
@@ -150,6 +163,31 @@ class Constraints:
     def limits_runs(self, n: int, m: int) -> bool:
         """Return whether `max_jump` forbids any path through n and m frames."""
         return self.max_jump is not None and self.max_jump < max(n, m) - 1
+
+    def most_cells(self, n: int, m: int) -> int:
+        """Return the most cells of a path through n and m frames.
+
+        Raises
+        ------
+        ValueError
+            If `max_length` allows none, as the longer sequence has more frames.
+        """
+        longest = max(n, m)
+        if self.max_length is None:
+            return n + m - 1
+        if isinstance(self.max_length, float):  # rounded, as shares of frames are
+            return int(min(self.max_length * longest + 1e-9, n + m - 1))
+        if self.max_length < longest:
+            raise ValueError(
+                f"max_length={self.max_length}: every path through {n} and {m} frames "
+                f"has at least {longest} cells; give at least that, or a float as a "
+                "multiple of it"
+            )
+        return min(self.max_length, n + m - 1)
+
+    def limits_length(self, n: int, m: int) -> bool:
+        """Return whether `max_length` forbids any path through n and m frames."""
+        return self.most_cells(n, m) < n + m - 1
 
     def needs_table(self, n: int, m: int) -> bool:
         """Return whether a path through n and m frames needs a table of all totals."""

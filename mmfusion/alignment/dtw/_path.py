@@ -18,6 +18,7 @@ from mmfusion.alignment.dtw._constraints import (
 )
 from mmfusion.alignment.dtw._costs import GIVEN, Costs, make_costs
 from mmfusion.alignment.dtw._full_table import PathAndCost, path_by_table
+from mmfusion.alignment.dtw._limited_length import path_by_length
 from mmfusion.alignment.dtw._open_ends import path_by_open_ends
 from mmfusion.alignment.dtw._parameters import check_bool
 from mmfusion.alignment.dtw._row_blocks import path_by_row_blocks
@@ -32,7 +33,7 @@ from mmfusion.alignment.dtw._windows import (
 
 COARSEST_FRAMES = 64  # of the shortened sequences from which 'multiscale' starts
 
-# path_by_row_blocks, path_by_open_ends or path_by_table
+# path_by_row_blocks, path_by_length, path_by_open_ends or path_by_table
 PathSearch = Callable[..., PathAndCost]
 
 
@@ -79,6 +80,7 @@ def dtw_path(
     max_jump: int | None = None,
     open_begin: EndLimits = False,
     open_end: EndLimits = False,
+    max_length: int | float | None = None,
 ) -> DTWPath:
     """Align two sequences by dynamic time warping.
 
@@ -125,6 +127,11 @@ def dtw_path(
         path leaves out frames of one of them. With True for both options, `x` is
         searched for in `y` (subsequence alignment); small numbers for both sequences
         are also known as psi-relaxation. The notes define which part is found.
+    max_length : int, float or None, default=None
+        Most cells of the path; a float is a multiple of the frames of the longer
+        sequence, which the shortest path has. In contrast to a window, it bounds how
+        much is warped, not where. With 'symmetric1' or 'symmetric2' between closed
+        ends.
 
     Returns
     -------
@@ -180,6 +187,11 @@ def dtw_path(
     and 'symmetric2', and a `max_jump` that forbids any path, take some 20 to 40 bytes
     for each pair of frames.
 
+    *A limit on the length.* If the best path is too long, the least costs of paths of
+    each length are found, which takes time proportional to the product of `n`, the
+    cells that a path may spare, and the lengths from the least to the limit. It is
+    exact.
+
     References
     ----------
     Sakoe, H. and Chiba, S. (1978). Dynamic programming algorithm optimization for
@@ -190,6 +202,10 @@ def dtw_path(
 
     Silva, D., Batista, G. and Keogh, E. (2016). Prefix and suffix invariant dynamic
     time warping. IEEE ICDM 16, 1209-1214. (open ends of both sequences)
+
+    Zhang, Z., Tavenard, R., Bailly, A., Tang, X., Tang, P. and Corpetti, T. (2017).
+    Dynamic time warping under limited warping path length. Information Sciences 393,
+    91-107.
 
     Examples
     --------
@@ -212,6 +228,7 @@ def dtw_path(
         max_jump,
         open_begin,
         open_end,
+        max_length,
     )
     return find_path(x, y, metric, constraints, wants_path=True)
 
@@ -290,6 +307,8 @@ def find_path(
     search: PathSearch = path_by_row_blocks
     if constraints.needs_table(n, m):
         search = path_by_table
+    elif constraints.limits_length(n, m):
+        search = path_by_length
     elif constraints.needs_search_of_ends():
         search = path_by_open_ends
     if constraints.window == "multiscale":
@@ -336,7 +355,8 @@ def _raise_infinite_cost(
     """
     may_forbid = callable(metric) or metric == "precomputed"
     n, m = costs.n, costs.m
-    has_path = not may_forbid and search is not path_by_table
+    always = path_by_row_blocks, path_by_open_ends  # find a path within a window
+    has_path = not may_forbid and search in always
     if not has_path:
         forbidden = np.isinf(costs.x) if may_forbid else np.zeros((n, m), bool)
         table = np.where(forbidden, np.inf, 0.0)
