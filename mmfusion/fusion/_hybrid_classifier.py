@@ -36,6 +36,8 @@ class HybridFusionClassifier(HybridPredictorMixin, LateFusionClassifier):
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
         for all modalities. None is ``LogisticRegression(max_iter=1000)``. In a dict,
         ``'drop'`` leaves a branch out.
+        Sequences need a classifier that reads them; see `sequence_layout`. In branches
+        of several modalities they are replaced by statistics of `SequencePooling`.
     subsets : list of list of str, default=None
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'

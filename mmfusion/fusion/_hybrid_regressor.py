@@ -34,6 +34,8 @@ class HybridFusionRegressor(HybridPredictorMixin, LateFusionRegressor):
         Regressor of one branch: one scikit-learn regressor that is cloned, or a dict
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
         for all modalities. None is Ridge. In a dict, ``'drop'`` leaves a branch out.
+        Sequences need a regressor that reads them; see `sequence_layout`. In branches
+        of several modalities they are replaced by statistics of `SequencePooling`.
     subsets : list of list of str, default=None
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'

@@ -52,6 +52,7 @@ class LateFusionRegressor(
         Regressor of one modality: one scikit-learn regressor that is cloned, or a
         dict by modality name, whose nested parameters are named ``audio__alpha``.
         None is Ridge. In a dict, ``'drop'`` leaves a modality out.
+        Sequences need a regressor that reads them; see `sequence_layout`.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
         'standard' where it would take 'block'.
@@ -230,8 +231,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             The fitted estimator.
         """
         self._check_parameters()
-        frame = self._validate(X, reset=True)
-        positions = self._kept_positions(frame.names)
+        frame, positions = self._without_dropped(self._validate(X, reset=True))
         complete = self._training_data(frame, y, params, list(positions))
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
@@ -369,7 +369,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             If standard deviations are needed that a regressor does not predict, or that
             the combination has not ('median', and the weights 'error_covariance').
         """
-        frame = self._validate(X, reset=False)
+        frame = self._checked(X)
         if return_std:
             return self._predict_with_std(frame)
         prior, is_flat = self._target.prior, self._target.is_flat
@@ -430,7 +430,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             Values; NaN where a sample lacks the modality. In hybrid fusion there is
             one column for every branch.
         """
-        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        predictions, _ = self._predict_branches(self._checked(X))
         by_sample = predictions.values.transpose(1, 0, 2)
         values = nan_unless_observed(by_sample, predictions.observed)
         return values[:, :, 0] if self._target.is_flat else values
