@@ -22,7 +22,7 @@ from mmfusion.alignment.dtw._step_patterns import (
     as_step_pattern,
     diagonal_weight,
 )
-from mmfusion.alignment.dtw._windows import FramesLeftOut
+from mmfusion.alignment.dtw._windows import NONE_LEFT_OUT, FramesLeftOut
 
 WINDOWS = ("itakura", "multiscale", "sakoe_chiba")
 
@@ -105,6 +105,8 @@ class Constraints:
 
     def _check_open_ends(self) -> None:
         """Check that open ends suit the other options, and leave more than one cell."""
+        if not self.is_open:
+            return
         begins, ends = self.begins, self.ends
         special = self.diagonal_weight is None or self.max_jump is not None
         if self.opens_first and (special or self.window == "multiscale"):
@@ -143,6 +145,8 @@ class Constraints:
 
     def frames_left_out(self, n: int, m: int) -> FramesLeftOut:
         """Return the most frames of n and m that a path may leave out at its ends."""
+        if not self.is_open:
+            return NONE_LEFT_OUT
         return FramesLeftOut(
             _in_frames(self.begins[0], n),
             _in_frames(self.begins[1], m),
@@ -187,7 +191,7 @@ class Constraints:
 
     def limits_length(self, n: int, m: int) -> bool:
         """Return whether `max_length` forbids any path through n and m frames."""
-        return self.most_cells(n, m) < n + m - 1
+        return self.max_length is not None and self.most_cells(n, m) < n + m - 1
 
     def needs_search_of_ends(self) -> bool:
         """Return whether the ends of a path of single steps are searched first."""
@@ -223,6 +227,8 @@ class Constraints:
 
 def _as_open_ends(value: Any, name: str) -> tuple[EndLimit, EndLimit]:
     """Check the frames that may be left out; those of y, unless a pair is given."""
+    if value is False:
+        return False, False
     if isinstance(value, list | tuple):
         if len(value) != 2:
             raise ValueError(f"{name}={value!r}; give one value, or a pair for x and y")
