@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -117,11 +117,14 @@ class Constraints:
             )
         for first, second in ((begins[0], ends[1]), (ends[0], begins[1])):
             if _leaves_any(first) and _leaves_any(second):
-                raise ValueError(
-                    f"open_begin={begins} and open_end={ends} (of x and y) allow a "
-                    "path of a single pair of frames; limit the frames of x or y that "
-                    "may be left out, for example open_begin=(0.5, 0)"
-                )
+                self._raise_single_pair()
+
+    def _raise_single_pair(self) -> NoReturn:
+        raise ValueError(
+            f"open_begin={self.begins} and open_end={self.ends} (of x and y) allow a "
+            "path of a single pair of frames; limit the frames of x or y that may be "
+            "left out, for example open_begin=(0.5, 0)"
+        )
 
     @property
     def is_open(self) -> bool:
@@ -144,15 +147,28 @@ class Constraints:
         return self.diagonal_weight is not None and is_alike and not by_ratio
 
     def frames_left_out(self, n: int, m: int) -> FramesLeftOut:
-        """Return the most frames of n and m that a path may leave out at its ends."""
+        """Return the most frames of n and m that a path may leave out at its ends.
+
+        Raises
+        ------
+        ValueError
+            If a single pair of frames could remain of both sequences.
+        """
         if not self.is_open:
             return NONE_LEFT_OUT
-        return FramesLeftOut(
+        left_out = FramesLeftOut(
             _in_frames(self.begins[0], n),
             _in_frames(self.begins[1], m),
             _in_frames(self.ends[0], n),
             _in_frames(self.ends[1], m),
         )
+        corners = (
+            (left_out.end_x, left_out.begin_y),
+            (left_out.begin_x, left_out.end_y),
+        )
+        if min(n, m) > 1 and (n - 1, m - 1) in corners:
+            self._raise_single_pair()
+        return left_out
 
     @property
     def divides_by_columns(self) -> bool:

@@ -183,9 +183,8 @@ def dtw_path(
 
     Frames that are left out cost nothing, so that ends that are open in both sequences
     shorten the path: limits of a few frames, or a tenth of each sequence, leave most of
-    both aligned. Ends at which any number of frames of both could be left out, up to
-    all but one pair, are refused. Open ends of `x` require 'symmetric1' or
-    'symmetric2'.
+    both aligned. Limits under which all but one pair of frames could be left out are
+    refused. Open ends of `x` require 'symmetric1' or 'symmetric2'.
 
     *Windows with open ends.* 'sakoe_chiba' stays where it is between closed ends, about
     the line from the first frames to the last: a path begins and ends within it.
