@@ -104,7 +104,7 @@ def _search(
     section = np.full((n_rows if wants_path else 2, width, n_totals + 1), np.inf)
     for s in range(n_sections):
         first, stop = s * n_rows, min((s + 1) * n_rows, n)
-        _fill_section(costs, window, weights, first, stop, checkpoints[s], section)
+        _fill_short_paths(costs, window, weights, first, stop, checkpoints[s], section)
         checkpoints[s + 1] = section[(stop - first - 1) % len(section)]
     totals = checkpoints[-1, m - window.starts[-1]]
     e = int(np.argmin(totals)) - 1
@@ -116,13 +116,15 @@ def _search(
     for s in range(n_sections - 1, -1, -1):
         first, stop = s * n_rows, min((s + 1) * n_rows, n)
         if s < n_sections - 1:  # the last section is still there
-            _fill_section(costs, window, weights, first, stop, checkpoints[s], section)
-        _trace_section(window, weights, first, checkpoints[s], section, place, path)
+            _fill_short_paths(
+                costs, window, weights, first, stop, checkpoints[s], section
+            )
+        _trace_short_path(window, weights, first, checkpoints[s], section, place, path)
     return path, cost
 
 
 @jit
-def _fill_section(costs, window, weights, first, stop, before, section):
+def _fill_short_paths(costs, window, weights, first, stop, before, section):
     """Compute the totals of rows ``first`` to ``stop``, from those of the row before.
 
     Row i becomes row i - first of ``section``, modulo the rows that it has; its entry k
@@ -171,7 +173,7 @@ def _fill_cell(up, across, left, own, i, j, cost, weights):
 
 
 @jit
-def _trace_section(window, weights, first, before, section, place, path):
+def _trace_short_path(window, weights, first, before, section, place, path):
     """Trace the path back through a section, from a place that becomes the next one.
 
     ``place`` has the row, the column, the number of extra steps, and where in the path
