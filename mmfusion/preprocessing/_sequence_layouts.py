@@ -9,6 +9,7 @@ from sklearn.utils import get_tags
 
 from mmfusion._accepted_cells import first_step
 from mmfusion._blocks import Block, is_sequences
+from mmfusion._columns import default_names
 from mmfusion._sequences import float_sequences, holds_sequences
 from mmfusion.preprocessing._sequence_formats import (
     channels_first_from_sequences,
@@ -102,7 +103,13 @@ def sequence_layout(estimator: Any) -> str | None:
             )
         return str(declared)
     if hasattr(first, "__modality_tags__"):
-        return None if first.__modality_tags__().sequences == "refuse" else ARRAYS
+        own = first.__modality_tags__()
+        reads = own.sequences != "refuse"
+        if (
+            not reads and own.sequence_layout is not None
+        ):  # by modality, here a lone one
+            reads = own.sequence_layout(default_names(1)[0]) is not None
+        return ARRAYS if reads else None
     # the tags of aeon, which describe estimators of collections of series only
     if "X_inner_type" in getattr(type(first), "get_class_tags", dict)():
         return CHANNELS_FIRST
