@@ -114,9 +114,10 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
         """Return how the estimator of a modality reads sequences; None if not."""
         if modality not in self._branches_of(modality):  # early fusion needs rows
             return None
-        template = self._template_of(modality)
-        # what is dropped may take any form
-        return ARRAYS if isinstance(template, str) else sequence_layout(template)
+        given = getattr(self, self._estimators_param)
+        if isinstance(given, Mapping) and isinstance(given.get(modality), str):
+            return ARRAYS  # what is dropped may take any form
+        return sequence_layout(self._template_of(modality))
 
     def _takes_nan(self, modality: str) -> bool:
         # in padded sequences NaN is what follows the last frame, and no gap
