@@ -324,7 +324,7 @@ def resolve_scaling(
         The parameter of the estimator: modalities of weight 0 do not influence the
         scaling of others.
     branches : list of str
-        Names of the branches; those of single modalities first.
+        Names of the branches.
     as_given : sequence of str, default=()
         Modalities that are not scaled, since they hold other than numbers. Of
         sequences 'auto' is 'block'.
@@ -338,7 +338,8 @@ def resolve_scaling(
     """
     names = frame.names
     given = None if isinstance(weights, str) else weights
-    counts = weights_by_modality(given, branches)[: len(names)] > 0
+    by_branch = dict(zip(branches, weights_by_modality(given, branches), strict=True))
+    counts = np.array([by_branch.get(name, 0.0) > 0 for name in names])
     if not counts.any():  # only branches of several modalities have a weight
         counts = np.ones(len(names), dtype=bool)
     chosen = by_modality(scaling, names, "scaling", "auto", SCALINGS)

@@ -192,15 +192,20 @@ class HybridFusionClusterer(LateFusionClusterer):
         """
         self._check_parameters()
         check_subsets(self.subsets)
-        frame = self._validate(X, reset=True)
+        frame, positions = self._without_dropped(self._validate(X, reset=True))
         refuse_empty_samples(frame)
-        positions = hybrid_positions(frame.names, self.subsets)
         weight, params = weighted_params(params, frame)
         self.scaling_ = resolve_scaling(
-            frame, self.scaling, self.weights, list(positions), (), weight
+            frame,
+            self._scaling_of_modalities_kept(self.scaling, frame.names),
+            self._weights_of_branches_kept(self.weights, list(positions)),
+            list(positions),
+            (),
+            weight,
         )
+        self._alone = [name for name in frame.names if name in positions]
         self._fused = self._fit_fused_branches(frame, positions, params)
-        branches = self._with_fused_branches(frame)
+        branches = self._blocks_of_branches(frame)
         self._refuse_without_distances(branches)
         rng = check_random_state(self.random_state)
         # fused blocks consist of scaled modalities
@@ -235,9 +240,11 @@ class HybridFusionClusterer(LateFusionClusterer):
             if name not in self.scaling_
         ]
 
-    def _with_fused_branches(self, frame: Modalities) -> Modalities:
-        """Append the fused blocks to a frame, as further modalities."""
-        blocks, observed = frame.to_dict(), [frame.observed]
+    def _blocks_of_branches(self, frame: Modalities) -> Modalities:
+        """Append the fused blocks to those of single modalities, as a frame."""
+        alone = frame[self._alone] if self._alone else None
+        blocks = {} if alone is None else alone.to_dict()
+        observed = [] if alone is None else [alone.observed]
         for branch in self._fused:
             rows = branch.observed(frame)
             # None, for a branch that no sample has, is a missing modality
@@ -245,9 +252,8 @@ class HybridFusionClusterer(LateFusionClusterer):
             observed.append(rows[:, None])
         return Modalities(blocks, observed=np.hstack(observed))
 
-    def _assign(self, frame: Modalities) -> np.ndarray:
-        refuse_empty_samples(frame)
-        return self._assign_by_branches(self._with_fused_branches(frame))
+    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
+        return hybrid_positions(names, self.subsets)
 
     def _branches_of(self, modality: str) -> Sequence[str]:
         return hybrid_branches_of(modality, self.subsets)

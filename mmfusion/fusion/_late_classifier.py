@@ -303,8 +303,7 @@ shape (n_modalities,) or dict, default='uniform'
             The fitted estimator.
         """
         self._check_parameters()
-        frame = self._validate(X, reset=True)
-        positions = self._kept_positions(frame.names)
+        frame, positions = self._without_dropped(self._validate(X, reset=True))
         complete = self._training_data(frame, y, params, list(positions))
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
@@ -433,7 +432,7 @@ shape (n_modalities,) or dict, default='uniform'
 
     def _times_counted(self) -> np.ndarray:
         """Sum the exponents of each modality over the branches that contain it."""
-        times = np.zeros(self.n_modalities_in_)
+        times = np.zeros(len(self._used_positions))
         for branch, weight in zip(self._branches, self.modality_weights_, strict=True):
             times[branch.modalities] += weight
         return times
@@ -480,7 +479,7 @@ shape (n_modalities,) or dict, default='uniform'
         ndarray of shape (n_samples,)
             Labels of the predicted classes.
         """
-        frame = self._validate(X, reset=False)
+        frame = self._checked(X)
         if self.combine != "stacking":
             return self.classes_[self._pool(frame).argmax(axis=1)]
         absent = self._absent_from_stack()
@@ -537,7 +536,7 @@ shape (n_modalities,) or dict, default='uniform'
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        frame = self._validate(X, reset=False)
+        frame = self._checked(X)
         return self._stack(frame) if self.combine == "stacking" else self._pool(frame)
 
     @available_if(_combines_scores)
@@ -556,7 +555,7 @@ shape (n_modalities,) or dict, default='uniform'
             classes the second one's score minus the first one's.
         """
         if self.combine == "hard_vote":
-            scores = self._pool(self._validate(X, reset=False))
+            scores = self._pool(self._checked(X))
         else:
             tiny = np.finfo(float).tiny  # finite scores for probabilities of 0
             scores = np.log(np.maximum(self.predict_proba(X), tiny))
@@ -577,6 +576,6 @@ shape (n_modalities,) or dict, default='uniform'
             labels are objects, None there. In hybrid fusion there is one column for
             every branch.
         """
-        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        predictions, _ = self._predict_branches(self._checked(X))
         labels = self.classes_[predictions.values.argmax(axis=2).T]
         return nan_unless_observed(labels, predictions.observed)

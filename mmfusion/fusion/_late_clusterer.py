@@ -203,6 +203,8 @@ class LateFusionClusterer(
     # the consensus is over starts, so that k-means needs no restarts
     _make_default_estimator = staticmethod(partial(KMeans, n_init=1))
 
+    _drops = True
+
     _parameter_constraints: dict = {
         "clusterer": [HasMethods("fit_predict"), dict, None],
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
@@ -267,7 +269,7 @@ class LateFusionClusterer(
             The fitted clusterer.
         """
         self._check_parameters()
-        frame = self._validate(X, reset=True)
+        frame, _ = self._without_dropped(self._validate(X, reset=True))
         refuse_empty_samples(frame)
         weight, params = weighted_params(params, frame)
         params_by_branch = {
@@ -276,8 +278,8 @@ class LateFusionClusterer(
         self._refuse_without_distances(frame)
         self.scaling_ = resolve_scaling(
             frame,
-            self.scaling,
-            self.weights,
+            self._scaling_of_modalities_kept(self.scaling, frame.names),
+            self._weights_of_branches_kept(self.weights, frame.names),
             frame.names,
             self._layout.as_given,
             weight,
@@ -302,7 +304,10 @@ class LateFusionClusterer(
         Returns the clusterings and the quality of those of each block.
         """
         names = frame.names
-        templates = self._clone_by_modality(names, self._make_default_estimator())
+        all_names = self._branch_names()
+        cloned = self._clone_by_modality(all_names, self._make_default_estimator())
+        by_name = dict(zip(all_names, cloned, strict=True))
+        templates = [by_name[name] for name in names]
         # memberships of clusterers without any would be labels that take more memory
         self._is_soft = self.combine == "soft_vote" and any(
             hasattr(template, "predict_proba") for template in templates
@@ -465,9 +470,10 @@ class LateFusionClusterer(
         n_runs: Sequence[int],
     ) -> np.ndarray:
         """Return the weight of each branch, with mean 1."""
-        if not isinstance(self.weights, str):
-            given = weights_by_modality(self.weights, branches)
-            return given / given.mean()
+        given = self._weights_of_branches_kept(self.weights, branches)
+        if not isinstance(given, str):
+            weights = weights_by_modality(given, branches)
+            return weights / weights.mean()
         if self.weights == "agreement":
             quality = _clustering_quality.agreement_with_others(
                 base, np.repeat(np.arange(len(branches)), n_runs)
@@ -476,8 +482,13 @@ class LateFusionClusterer(
         return normalised_weights(quality)
 
     def _assign(self, frame: Modalities) -> np.ndarray:
+        frame = self._used_modalities(frame)
         refuse_empty_samples(frame)
-        return self._assign_by_branches(frame)
+        return self._assign_by_branches(self._blocks_of_branches(frame))
+
+    def _blocks_of_branches(self, frame: Modalities) -> Modalities:
+        """Return the block of every branch, as a frame."""
+        return frame
 
     def _assign_by_branches(self, frame: Modalities) -> np.ndarray:
         """Assign samples by the fitted runs of every block of a frame."""

@@ -80,6 +80,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     `fit`, how predictions are combined, and these hooks.
     """
 
+    _drops = True
+
     scaling: ByModality[str | None]
     combine: str
     weights: str | ArrayLike | dict[str, float]
@@ -100,7 +102,6 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     _references: list[ReferenceSamples] | None
     _passed: Branch | None
     _make_default_final_estimator: Callable[[], BaseEstimator]
-    _estimator_strings = ("drop",)
     # predictions of a branch that add nothing to the others as features of a stack
     _n_redundant_outputs = 0
     # parameters of hybrid fusion, whose branches may have several modalities
@@ -138,19 +139,6 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     # Steps of fit
 
-    def _kept_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
-        """Return the positions of the modalities of every branch not dropped."""
-        given: Any = self.estimator
-        by_name = given if isinstance(given, Mapping) else {}
-        positions = {
-            name: own
-            for name, own in self._branch_positions(names).items()
-            if not isinstance(by_name.get(name), str)  # 'drop'
-        }
-        if not positions:
-            raise ValueError("all modalities are dropped; keep at least one")
-        return positions
-
     def _needs_held_out(self) -> bool:
         by_quality = isinstance(self.weights, str) and self.weights != "uniform"
         calibrates = getattr(self, "calibration", None) is not None  # a classifier
@@ -177,16 +165,13 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         self, data: TrainingData, positions: dict[str, list[int]]
     ) -> list[Branch]:
         """Make an unfitted branch for every set of modalities."""
-        default = self._make_default_estimator()
-        names = list(self._branch_positions(data.frame.names))
-        # not cloned, as the fit of a branch clones it
-        estimators = dict(
-            zip(names, self._choose_by_modality(names, default), strict=True)
-        )
+        names = self._branch_names()
+        chosen = self._choose_by_modality(names, self._make_default_estimator())
+        estimators = dict(zip(names, chosen, strict=True))  # fit clones them
         branches = []
         for name, own in positions.items():
-            estimator = estimators[name]
             is_alone = name in data.frame.names
+            estimator = estimators[name]
             kind = "modality" if is_alone else "branch"
             branches.append(
                 Branch(
@@ -203,8 +188,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         return with_scaling_and_seed(
             branches,
             data.frame,
-            self.scaling,
-            self._weights_of(list(positions)),
+            self._scaling_of_modalities_kept(self.scaling, data.frame.names),
+            self._weights_of_branches_kept(self.weights, list(positions)),
             data.sample_weight,
             self.random_state,
         )
@@ -238,16 +223,9 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     def _given_weights(self) -> np.ndarray:
         names = [branch.name for branch in self._branches]
-        given = None if isinstance(self.weights, str) else self._weights_of(names)
-        weights = weights_by_modality(given, names)
+        given = self._weights_of_branches_kept(self.weights, names)
+        weights = weights_by_modality(None if isinstance(given, str) else given, names)
         return weights / weights.mean()
-
-    def _weights_of(self, names: Sequence[str]) -> Any:
-        """Return the parameter `weights` without those of dropped branches."""
-        if not isinstance(self.weights, Mapping):
-            return self.weights
-        dropped = set(self._branch_positions(self._layout.names)).difference(names)
-        return {n: w for n, w in self.weights.items() if n not in dropped}
 
     def _learned_weights(
         self,
@@ -383,6 +361,10 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     # Prediction
 
+    def _checked(self, X: ModalitiesLike) -> Modalities:
+        """Validate X for prediction, and leave out dropped modalities."""
+        return self._used_modalities(self._validate(X, reset=False))
+
     def _predict_branches(self, frame: Modalities) -> tuple[Predictions, np.ndarray]:
         """Predict by every branch; return also their weights for each sample."""
         return self._weigh(*self._gather_branches(frame))
@@ -430,7 +412,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             Predictions, NaN where a sample lacks the modality. In hybrid fusion there
             are columns for every branch.
         """
-        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        predictions, _ = self._predict_branches(self._checked(X))
         by_sample = predictions.values.transpose(1, 0, 2)
         values = nan_unless_observed(by_sample, predictions.observed)
         return values.reshape(len(values), -1)
@@ -493,7 +475,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             Shares, which add up to 1; 0 for modalities that a sample lacks. In hybrid
             fusion there is one column for every branch. 'stacking' does not use them.
         """
-        _, weights = self._predict_branches(self._validate(X, reset=False))
+        _, weights = self._predict_branches(self._checked(X))
         sums = weights.sum(axis=1, keepdims=True)
         return np.divide(weights, sums, out=np.zeros_like(weights), where=sums != 0)
 

@@ -231,8 +231,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             The fitted estimator.
         """
         self._check_parameters()
-        frame = self._validate(X, reset=True)
-        positions = self._kept_positions(frame.names)
+        frame, positions = self._without_dropped(self._validate(X, reset=True))
         complete = self._training_data(frame, y, params, list(positions))
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
@@ -370,7 +369,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             If standard deviations are needed that a regressor does not predict, or that
             the combination has not ('median', and the weights 'error_covariance').
         """
-        frame = self._validate(X, reset=False)
+        frame = self._checked(X)
         if return_std:
             return self._predict_with_std(frame)
         prior, is_flat = self._target.prior, self._target.is_flat
@@ -431,7 +430,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             Values; NaN where a sample lacks the modality. In hybrid fusion there is
             one column for every branch.
         """
-        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        predictions, _ = self._predict_branches(self._checked(X))
         by_sample = predictions.values.transpose(1, 0, 2)
         values = nan_unless_observed(by_sample, predictions.observed)
         return values[:, :, 0] if self._target.is_flat else values

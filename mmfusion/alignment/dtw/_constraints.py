@@ -151,10 +151,6 @@ class Constraints:
         """Return whether `max_jump` forbids any path through n and m frames."""
         return self.max_jump is not None and self.max_jump < max(n, m) - 1
 
-    def needs_table(self, n: int, m: int) -> bool:
-        """Return whether a path through n and m frames needs a table of all totals."""
-        return self.diagonal_weight is None or self.limits_runs(n, m)
-
     def needs_search_of_ends(self) -> bool:
         """Return whether the ends of a path of single steps are searched first."""
         # row blocks count the first cell once by the total before it, which cannot be
