@@ -372,7 +372,7 @@ class BlockChecks:
             )
 
     def _estimator_of_sequences(self) -> str:
-        """Return a further remedy: an estimator or kernel of sequences."""
+        """Return a further remedy for sequences: an estimator or a kernel of them."""
         if self.tags.sequence_layout is None:
             return ""
         if self.tags.holds_kernel is not None:
