@@ -192,7 +192,7 @@ class BlockChecks:
         observed : ndarray of bool of shape (n_samples, n_modalities)
             Which sample has which modality.
         """
-        if self.tags.refuses_sequences:
+        if self.tags.refuses_sequences or not any(map(holds_sequences, frame.blocks)):
             return list(frame.blocks), frame.observed
         # masked sequences are not read, since their values may be invalid
         mask = np.ones(frame.shape, dtype=bool) if frame._mask is None else frame._mask

@@ -387,6 +387,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
                 )
             del matrix  # one branch's matrix is in memory at a time
         prior = self._target.prior
+        if method == "return_std":
+            prior = np.tile(prior, 2)
         return gather_predictions(predicted, by_sample.shape, prior), by_sample
 
     def transform(self, X: ModalitiesLike) -> NumericBlock:

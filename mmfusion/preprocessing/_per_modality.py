@@ -94,7 +94,8 @@ class PerModality(
         Transformer that is cloned for every modality, or a dict of transformers by
         modality name, in which modalities that are not named pass through.
         'passthrough' leaves a modality as it is, 'drop' leaves it out. None is
-        StandardScaler.
+        StandardScaler. Sequences are given in the layout that a transformer reads; see
+        `sequence_layout`.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -509,7 +510,9 @@ def _call_inverse(transformer: Any, name: str, block: Block, own: np.ndarray) ->
         return block
     rows = of_samples(block, own)
     with errors_name(name):
-        out = checked_rows(transformer.inverse_transform(rows), rows, transformer, name)
+        read = given_as_read_by(transformer, rows, name)
+        out = frames_first(transformer, read, transformer.inverse_transform(read))
+        out = checked_rows(out, rows, transformer, name)
     return out if own.all() else _over_samples(out, own)
 
 
