@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import linalg
 from sklearn.utils import gen_batches
 
 from mmfusion._blocks import column_slices
+from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 
 DENSE_ROWS = 200  # LAPACK is as fast as Lanczos for fewer rows
 LANCZOS_RATIO = 8  # rows per eigenvector from which on Lanczos is faster
@@ -18,6 +20,7 @@ LANCZOS_SPARE_VECTORS = 8  # beyond those wanted, which speed up convergence
 LANCZOS_BLOCKS = 3  # of the Krylov space, per restart
 LANCZOS_RESTARTS = 60
 PRECISE_RESIDUAL = 1e-6
+SINGLE_PRECISION_RESIDUAL = 1e-4  # larger ones need no double precision
 ROUGH_RESIDUAL = 1e-2
 SUM_BATCH_CELLS = 2**17  # values that stay in the processor's cache
 ZERO_EIGENVALUE = 1e-9  # relative to the largest one: a direction without variance
@@ -238,28 +241,48 @@ def accumulate_features(batches: Iterable[Sequence[np.ndarray]]) -> FeatureStack
 
 
 def weighted_kernel_sum(
-    kernels: Sequence[np.ndarray], weights: np.ndarray
+    kernels: Sequence[Gram], weights: np.ndarray, dtype: DTypeLike | None = None
 ) -> np.ndarray:
     """Compute the weighted sum of Gram matrices, some rows at a time.
 
+    Precomputed ones are centred once, as a sum.
+
     Parameters
     ----------
-    kernels : list of ndarray of one shape
+    kernels : list of ndarray or PrecomputedGram of one shape
         The matrices; those of weight 0 are not read.
     weights : ndarray of shape (n_kernels,)
         Weights of the matrices.
+    dtype : dtype, default=None
+        Dtype of the sum; None is that of the first matrix.
 
     Returns
     -------
     ndarray
         The sum, the only new array of this size.
     """
-    used = np.flatnonzero(weights).tolist()
-    total = np.zeros(kernels[0].shape, kernels[0].dtype)
+    n_samples = len(kernels[0])
+    total = np.zeros((n_samples, n_samples), dtype or kernels[0].dtype)
+    shifts = np.zeros(n_samples)
+    terms: list[tuple[float, np.ndarray]] = []
+    for p in np.flatnonzero(weights).tolist():
+        K, factor = kernels[p], float(weights[p])
+        if isinstance(K, PrecomputedGram):
+            factor /= K.scaling.size
+            shifts += factor * K.shifts
+            # the transposed matrix of a symmetric one is itself, with contiguous rows
+            K = K.values.T if K.values.flags.f_contiguous else K.values
+        terms.append((factor, K))
+    axpy = linalg.get_blas_funcs("axpy", (total,))
+    columns = shifts.astype(total.dtype) if shifts.any() else None
     n_batch = max(1, SUM_BATCH_CELLS // total.shape[1])
     for rows in gen_batches(len(total), n_batch):
-        for p in used:
-            total[rows] += total.dtype.type(weights[p]) * kernels[p][rows]
+        part = total[rows]
+        for factor, K in terms:
+            axpy(np.asarray(K[rows], total.dtype).ravel(), part.reshape(-1), a=factor)
+        if columns is not None:
+            part -= columns
+            part -= columns[rows, None]
     return total
 
 
