@@ -219,8 +219,7 @@ class Ours:
             trainer__compile=compiled,
         )
         settings = clusterer._settings()
-        rows, shapes = clusterer._rows(blocks, reset=True)
-        clusterer._preparation = clusterer._fit_preparation(rows, shapes)
+        rows = clusterer._rows(blocks, reset=True)
         self.data, self.batch_size = clusterer._batches(rows, settings), batch_size
         torch.manual_seed(0)
         self.net = clusterer._make_net([]).initialize()
@@ -384,9 +383,9 @@ def check_count():
         formula = (parts["encode"][0] + parts[name][0]) / 1e9
         with FlopCounterMode(display=False) as of_bare:
             bare.step(batch.inputs, turn, alternate=True)
-        ours.net.turn_ = turn
+        ours.net.step_ = turn
         with FlopCounterMode(display=False) as of_ours:
-            ours.net.train_step(batch)
+            ours.net.objective_.step(ours.net, batch)
         found = [c.get_total_flops() / 1e9 for c in (of_bare, of_ours)]
         print(f"| {name} | {formula:.4f} | {found[0]:.4f} | {found[1]:.4f} |")
 

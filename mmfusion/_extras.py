@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import Any
 
 
-def import_extra(module: str) -> Any:
-    """Import a module of an optional package of the extra ``benchmark``."""
+def import_extra(module: str, extra: str = "benchmark") -> Any:
+    """Import a module of an optional package of an extra."""
     try:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
         raise ImportError(
-            f'this needs {package}: pip install "mmfusion[benchmark]"'
+            f'this needs {package}: pip install "mmfusion[{extra}]"'
         ) from error
 
 

@@ -108,6 +108,38 @@ class Scaling:
             _refuse_overflow(values, scaled, rows.start)
         return out
 
+    def revert(self, block: NumericBlock, weight: float = 1.0) -> NumericBlock:
+        """Return the values of a scaled block.
+
+        Parameters
+        ----------
+        block : ndarray or CSR matrix of shape (n_samples, n_features)
+            Values that were scaled, multiplied by the weight.
+        weight : float, default=1.0
+            The factor given to `apply`.
+
+        Returns
+        -------
+        ndarray or CSR matrix of shape (n_samples, n_features)
+            The values before; features that are constant in `fit` have that constant.
+
+        Raises
+        ------
+        ValueError
+            If the scaling is 'l2', which does not keep the norms.
+        """
+        if self.name == "l2":
+            raise ValueError(
+                "scaling='l2' divides each sample by its norm, which is not kept; fit "
+                "with another scaling to transform back"
+            )
+        varies = np.isfinite(self.spread)
+        units = np.where(varies, self.spread, 0.0) / (self.factor * float(weight))
+        if sparse.issparse(block):  # not centred
+            diagonal = sparse.diags_array(np.broadcast_to(units, block.shape[1]))
+            return (block @ diagonal).tocsr().astype(block.dtype)
+        return (block * units + self.center).astype(block.dtype)
+
     @property
     def _is_identity(self) -> bool:
         return not np.any(self.center) and bool(np.all(self.spread == 1.0))

@@ -25,7 +25,7 @@ from mmfusion.alignment._base import (
     mean_cost,
 )
 from mmfusion.alignment.dtw._barycenter import dtw_barycenter
-from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
+from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints, EndLimits
 from mmfusion.alignment.dtw._costs import (
     LOCAL_METRICS,
     cost_matrix,
@@ -39,6 +39,7 @@ from mmfusion.modalities import Modalities
 # local costs of each sample, by modality
 SampleCosts = Sequence[Mapping[str, ArrayLike]]
 
+OPEN_ENDS = ["boolean", Interval(Real, 0, None, closed="left"), list, tuple]
 SAMPLE_REFERENCES = ("barycenter", "longest")  # computed for each sample
 
 
@@ -97,7 +98,7 @@ class ReferenceDTW:
     metric : str or callable
         Local cost of two frames, as `dtw_path` takes it.
     constraints : Constraints
-        The allowed paths; without effect for ``gamma > 0``.
+        The allowed paths.
     gamma : float
         Softness; 0 uses the best path alone.
     costs : sequence of mapping of str to array-like of shape (n_axis_frames, n_frames)
@@ -186,7 +187,14 @@ class ReferenceDTW:
         with one_thread():
             costs = cost_matrix(make_costs(x, y, self.metric))
         best = find_path(costs, None, "precomputed", self.constraints, wants_path=True)
-        _, expected = soft_dtw_alignment(costs, gamma=self.gamma, metric="precomputed")
+        _, expected = soft_dtw_alignment(
+            costs,
+            gamma=self.gamma,
+            metric="precomputed",
+            window=self.constraints.window,
+            radius=self.constraints.radius,
+            max_slope=self.constraints.max_slope,
+        )
         # costs are infinite where a callable metric forbids a pair, and 0 * inf is NaN
         visited = expected > 0
         cost = float(expected[visited] @ costs[visited] / expected.sum())
@@ -255,14 +263,16 @@ class DTWAligner(BaseAligner):
         Price of every step that is not diagonal, in units of the local costs.
     max_jump : int, default=None
         Longest run of steps in one direction that is not diagonal. None has no limit.
-    open_begin, open_end : bool, default=False
-        Whether the axis may match a part of each sequence that begins later, or ends
-        earlier; see `dtw_path`. Frames outside of the part are not used.
+    open_begin, open_end : bool, int, float or pair of these, default=False
+        Frames of each sequence that may be left out before the match with the axis
+        begins, or after it ends; in a pair, frames of the axis and of the sequence. See
+        `dtw_path`. Frames that are left out are not used, and those of the axis get the
+        nearest mean.
     gamma : float, default=0.0
         Softness, in units of the local costs. Above 0, frames are averaged over all
         paths, weighted as by soft-DTW, instead of along the best one; this requires
-        'symmetric1' without window, penalty, max_jump and open ends, and memory for
-        several numbers per pair of frames.
+        'symmetric1' without penalty, max_jump, open ends and 'multiscale', and memory
+        for several numbers per pair of frames.
     projections : dict, default=None
         Projections of modalities to common features, by name: a matrix of shape
         (n_features, n_components), or a fitted transformer that takes frames as rows
@@ -372,8 +382,8 @@ class DTWAligner(BaseAligner):
         "metric": [str, callable],
         "step_pattern": [str, StepPattern],
         "window": [StrOptions(set(WINDOWS)), None],
-        "open_begin": ["boolean"],
-        "open_end": ["boolean"],
+        "open_begin": OPEN_ENDS,
+        "open_end": OPEN_ENDS,
         "radius": [Interval(Real, 0, None, closed="left")],
         "max_slope": [Interval(Real, 1, None, closed="left")],
         "penalty": [Interval(Real, 0, None, closed="left")],
@@ -394,8 +404,8 @@ class DTWAligner(BaseAligner):
         max_slope: float = 2.0,
         penalty: float = 0.0,
         max_jump: int | None = None,
-        open_begin: bool = False,
-        open_end: bool = False,
+        open_begin: EndLimits = False,
+        open_end: EndLimits = False,
         gamma: float = 0.0,
         projections: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
@@ -600,15 +610,15 @@ class DTWAligner(BaseAligner):
     def _check_soft(self, pattern: str) -> None:
         """Raise an error for constraints that soft alignment does not have."""
         is_free = (
-            self.window is None
+            self.window != "multiscale"
             and self.max_jump is None
             and not (self.penalty or self.open_begin or self.open_end)
         )
         if pattern != "symmetric1" or not is_free:
             raise ValueError(
                 f"gamma={self.gamma} is a mean over all paths of step_pattern "
-                "'symmetric1'; leave step_pattern, window, penalty, max_jump and open "
-                "ends at their defaults, or set gamma=0"
+                "'symmetric1'; leave step_pattern, penalty, max_jump and open ends at "
+                "their defaults, give another window than 'multiscale', or set gamma=0"
             )
 
     def _projected(self, samples: list[SampleSequences]) -> list[SampleSequences]:

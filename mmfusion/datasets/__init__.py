@@ -5,11 +5,13 @@ from mmfusion.datasets._digits import load_digits_modalities
 from mmfusion.datasets._fetch import fetch_100leaves, fetch_handwritten, fetch_msrcv1
 from mmfusion.datasets._npz import load_npz, save_npz
 from mmfusion.datasets._trajectories import make_multimodal_sequences
+from mmfusion.datasets._ucr_uea import fetch_ucr_uea
 
 __all__ = [
     "fetch_100leaves",
     "fetch_handwritten",
     "fetch_msrcv1",
+    "fetch_ucr_uea",
     "load_digits_modalities",
     "load_npz",
     "make_multimodal_blobs",

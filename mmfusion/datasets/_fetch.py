@@ -149,7 +149,7 @@ def fetch_handwritten(
         "handwritten", HANDWRITTEN.values(), data_home, download_if_missing, base_url
     )
     tables = [np.loadtxt(path, delimiter=",", skiprows=1) for path in paths]
-    return _as_bunch(
+    return as_bunch(
         Modalities([t[:, :-1] for t in tables], names=list(HANDWRITTEN)),
         tables[0][:, -1].astype(np.int64),
         HANDWRITTEN_DESCRIPTION,
@@ -227,7 +227,7 @@ def fetch_msrcv1(
     (path,) = _local_files("msrcv1", [MSRCV1], data_home, download_if_missing, base_url)
     content = loadmat(path)
     names = ["color_moments", "hog", "gist", "lbp", "centrist"]
-    return _as_bunch(
+    return as_bunch(
         Modalities([b.astype(float) for b in content["fea"][0]], names=names),
         content["gt"][:, 0],
         MSRCV1_DESCRIPTION,
@@ -309,7 +309,7 @@ def fetch_100leaves(
     content = loadmat(path)
     # stored with one column per leaf, and the labels once per modality
     blocks = [np.ascontiguousarray(b.T) for b in content["data"][0]]
-    return _as_bunch(
+    return as_bunch(
         Modalities(blocks, names=["shape", "margin", "texture"]),
         content["truelabel"][0, 0][:, 0],
         LEAVES_DESCRIPTION,
@@ -317,7 +317,7 @@ def fetch_100leaves(
     )
 
 
-def _as_bunch(
+def as_bunch(
     X: Modalities, labels: np.ndarray, description: str, return_X_y: bool
 ) -> Bunch | tuple[Modalities, np.ndarray]:
     """Return the data and the labels, encoded from 0, in the form of scikit-learn."""
@@ -339,7 +339,7 @@ def _local_files(
     check_flags(download_if_missing=download_if_missing)
     if not isinstance(base_url, str):
         raise TypeError(f"base_url is a {type(base_url).__name__}; give a URL as str")
-    home = _data_home(data_home) / folder
+    home = data_folder(data_home) / folder
     for file in files:
         path = home / file.name
         if _is_intact(path, file):
@@ -358,7 +358,7 @@ def _local_files(
     return [home / file.name for file in files]
 
 
-def _data_home(data_home: str | PathLike[str] | None) -> Path:
+def data_folder(data_home: str | PathLike[str] | None) -> Path:
     """Return the folder of downloaded data."""
     if data_home is None:
         data_home = os.environ.get(HOME_VARIABLE) or _pooch().os_cache("mmfusion")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -10,6 +12,7 @@ from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
     EstimatorLike,
+    ModalitiesLike,
     RandomStateLike,
 )
 from mmfusion.fusion._early_predictor import (
@@ -17,6 +20,7 @@ from mmfusion.fusion._early_predictor import (
     EarlyFusionPredictor,
 )
 from mmfusion.fusion._predictor import RegressorRole
+from mmfusion.fusion._targets import refuse_without_std
 from mmfusion.modalities import Modalities
 
 
@@ -36,7 +40,8 @@ class EarlyFusionRegressor(
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`.
     reducer : transformer or dict, default=None
-        Dimension reduction of each scaled modality; see `EarlyFusion`.
+        Dimension reduction of each scaled modality, one for all or a dict by modality
+        name; see `EarlyFusion`.
     weights : array-like of shape (n_modalities,) or dict, default=None
         Factor of each modality's block; see `EarlyFusion`.
     missing : {'mean', 'knn', 'zero', 'raise'}, default='mean'
@@ -131,6 +136,44 @@ class EarlyFusionRegressor(
         self.on_empty = on_empty
         self.modalities = modalities
         self.random_state = random_state
+
+    def predict(self, X: ModalitiesLike, *, return_std: bool = False) -> Any:
+        """Predict the values of samples.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        return_std : bool, default=False
+            Whether standard deviations are returned, too, if the regressor predicts
+            them.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predicted values.
+        std : ndarray of the same shape
+            Their standard deviations, with `return_std`. For samples that lack every
+            modality it is that of y in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If the regressor predicts no standard deviations.
+        """
+        frame = self._checked(X)
+        if not return_std:
+            return self._predict_checked(frame)
+        refuse_without_std(self.estimator_, "estimator")
+        both = self._predict_observed(
+            frame,
+            lambda matrix: self._target.predictions(
+                self.estimator_, matrix, "return_std"
+            ),
+            np.concatenate([self._target.prior, self._target.spread]),
+        )
+        mean, std = np.hsplit(both, 2)
+        return (mean[:, 0], std[:, 0]) if self._target.is_flat else (mean, std)
 
     def _predict_checked(self, frame: Modalities) -> np.ndarray:
         values = self._predict_observed(

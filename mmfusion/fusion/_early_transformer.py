@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_array
 from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from mmfusion._blocks import column_slices, of_samples
@@ -28,9 +30,22 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import ModalityTags, validate_sample_weight
 from mmfusion.base import ModalityMixin, PerModalityParams
-from mmfusion.fusion._nested_estimators import check_reducers
+from mmfusion.fusion._nested_estimators import DROP, check_reducers
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._inner import checked_matrix, names_out
+
+
+def _reducers_have_inverse(fusion: EarlyFusion) -> bool:
+    """Return whether the reducers have an inverse, or raise the reason."""
+    given = fusion.reducer
+    for reducer in given.values() if isinstance(given, Mapping) else [given]:
+        if isinstance(reducer, str) and reducer == DROP:
+            continue
+        if reducer is not None and not hasattr(reducer, "inverse_transform"):
+            raise AttributeError(
+                f"the reducer {type(reducer).__name__} has no inverse_transform"
+            )
+    return True
 
 
 class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstimator):
@@ -58,8 +73,9 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         Sparse modalities are not centred.
     reducer : transformer or dict, default=None
         Dimension reduction of each scaled modality, for example ``PCA(10)``: one
-        transformer that is cloned, or a dict by modality name; modalities without one
-        keep all features.
+        transformer that is cloned, or a dict by modality name, whose nested parameters
+        are named ``audio__n_components``; modalities without one keep all features.
+        'drop' in the dict leaves a modality out, as the weight 0 does.
     weights : array-like of shape (n_modalities,) or dict, default=None
         Factor of each modality's block, as the ``transformer_weights`` of a
         FeatureUnion; its square is the weight of the modality in squared distances.
@@ -185,9 +201,14 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             counted = sample_weight > 0
             frame, sample_weight = frame[counted], sample_weight[counted]
             y = None if y is None else of_samples(y, counted)
-        self.modality_weights_ = weights_by_modality(self.weights, names)
         scaling = by_modality(self.scaling, names, "scaling", "auto", SCALINGS)
         reducers = self._clone_by_modality(names)
+        self.modality_weights_ = weights_by_modality(self.weights, names)
+        self.modality_weights_[[isinstance(r, str) for r in reducers]] = 0  # 'drop'
+        if not self.modality_weights_.any():
+            raise ValueError(
+                "all modalities are dropped by reducer, or of weight 0; keep one"
+            )
         used = np.flatnonzero(self.modality_weights_).tolist()
         fitted = fit_scalings(
             [frame.blocks[v] for v in used], [scaling[v] for v in used], sample_weight
@@ -263,6 +284,54 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             reducer = self.reducers_[name]
             reduced = checked_matrix(reducer.transform(scaled), scaled, reducer, name)
             return reduced * weight  # a NumPy float would widen float32
+
+    @available_if(_reducers_have_inverse)
+    def inverse_transform(self, X: ArrayLike) -> Modalities:
+        """Return the modalities of a fused matrix.
+
+        Reducers, weights and scalings are reverted. What a reducer does not keep is
+        lost, as are modalities of weight 0.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features_out)
+            Rows of the fused matrix.
+
+        Returns
+        -------
+        Modalities
+            The modalities of positive weight.
+
+        Raises
+        ------
+        ValueError
+            If a modality is scaled by 'l2', which does not keep norms, or the matrix
+            has another number of columns.
+        """
+        check_is_fitted(self)
+        columns = list(self.columns_.values())
+        matrix = check_array(
+            X, accept_sparse="csr", dtype=[np.float64, np.float32], estimator=self
+        )
+        if matrix.shape[1] != columns[-1].stop:
+            raise ValueError(
+                f"X has {matrix.shape[1]} columns, but the fused matrix has "
+                f"{columns[-1].stop}"
+            )
+        blocks = {}
+        for v, own in zip(self._scalings, columns, strict=True):
+            name, weight = self._layout.names[v], float(self.modality_weights_[v])
+            with errors_name(name):
+                block = matrix[:, own]
+                # a dense modality beside sparse ones was reduced or centred
+                is_dense = name in self.reducers_ or np.any(self._scalings[v].center)
+                if is_dense and sparse.issparse(block):
+                    block = block.toarray()
+                if name in self.reducers_:
+                    block = self.reducers_[name].inverse_transform(block / weight)
+                    weight = 1.0
+                blocks[name] = self._scalings[v].revert(block, weight)
+        return Modalities(blocks)
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None

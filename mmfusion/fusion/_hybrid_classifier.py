@@ -34,7 +34,8 @@ class HybridFusionClassifier(HybridPredictorMixin, LateFusionClassifier):
     estimator : classifier or dict, default=None
         Classifier of one branch: one scikit-learn classifier that is cloned, or a dict
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
-        for all modalities. None is ``LogisticRegression(max_iter=1000)``.
+        for all modalities; 'drop' leaves a branch out. None is
+        ``LogisticRegression(max_iter=1000)``.
     subsets : list of list of str, default=None
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -55,6 +56,16 @@ shape (n_branches,) or dict, default='uniform'
         Calibration of each branch's probabilities; see `LateFusionClassifier`.
     final_estimator : classifier, default=None
         Classifier of 'stacking'; None is ``LogisticRegression(max_iter=1000)``.
+    stack_method : {'auto', 'predict_proba', 'decision_function', 'predict'}, \
+default='auto'
+        Method of the classifiers whose results are the features of the final estimator
+        of 'stacking'. 'auto' is the first of these that a classifier has. 'predict'
+        gives 1 for the predicted class and 0 for others. For two classes the column of
+        the first one is left out.
+    passthrough : bool, default=False
+        Whether the final estimator of 'stacking' gets the scaled modalities beside the
+        predictions, as scikit-learn's stacking gives it X. Missing
+        modalities are replaced by their means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking', calibration and weights; the
         scaling is fitted without them too. An integer is the number of stratified
@@ -78,6 +89,8 @@ shape (n_branches,) or dict, default='uniform'
     random_state : int, RandomState instance or None, default=None
         Set on the classifiers, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
+    verbose : bool, default=False
+        Whether every fit of a branch is reported, with its seconds.
 
     Attributes
     ----------
@@ -140,6 +153,8 @@ shape (n_branches,) or dict, default='uniform'
         sample_weighting: str | None = None,
         calibration: str | None = None,
         final_estimator: BaseEstimator | None = None,
+        stack_method: str = "auto",
+        passthrough: bool = False,
         cv: CrossValidationLike = 5,
         missing: str = "mean",
         modality_dropout: float = 0.0,
@@ -147,6 +162,7 @@ shape (n_branches,) or dict, default='uniform'
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.estimator = estimator
         self.subsets = subsets
@@ -156,6 +172,8 @@ shape (n_branches,) or dict, default='uniform'
         self.sample_weighting = sample_weighting
         self.calibration = calibration
         self.final_estimator = final_estimator
+        self.stack_method = stack_method
+        self.passthrough = passthrough
         self.cv = cv
         self.missing = missing
         self.modality_dropout = modality_dropout
@@ -163,3 +181,4 @@ shape (n_branches,) or dict, default='uniform'
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose

@@ -33,7 +33,7 @@ class HybridFusionRegressor(HybridPredictorMixin, LateFusionRegressor):
     estimator : regressor or dict, default=None
         Regressor of one branch: one scikit-learn regressor that is cloned, or a dict
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
-        for all modalities. None is Ridge.
+        for all modalities; 'drop' leaves a branch out. None is Ridge.
     subsets : list of list of str, default=None
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -51,6 +51,10 @@ array-like of shape (n_branches,) or dict, default='uniform'
         `LateFusionRegressor`.
     final_estimator : regressor, default=None
         Regressor of 'stacking'; None is RidgeCV.
+    passthrough : bool, default=False
+        Whether the final estimator of 'stacking' gets the scaled modalities beside the
+        predictions, as scikit-learn's stacking gives it X. Missing
+        modalities are replaced by their means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking' and weights; the scaling is
         fitted without them too. An integer is the number of folds.
@@ -73,6 +77,8 @@ array-like of shape (n_branches,) or dict, default='uniform'
     random_state : int, RandomState instance or None, default=None
         Set on the regressors, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
+    verbose : bool, default=False
+        Whether every fit of a branch is reported, with its seconds.
 
     Attributes
     ----------
@@ -134,6 +140,7 @@ array-like of shape (n_branches,) or dict, default='uniform'
         weights: str | ArrayLike | dict[str, float] = "uniform",
         sample_weighting: str | None = None,
         final_estimator: BaseEstimator | None = None,
+        passthrough: bool = False,
         cv: CrossValidationLike = 5,
         missing: str = "mean",
         modality_dropout: float = 0.0,
@@ -141,6 +148,7 @@ array-like of shape (n_branches,) or dict, default='uniform'
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.estimator = estimator
         self.subsets = subsets
@@ -149,6 +157,7 @@ array-like of shape (n_branches,) or dict, default='uniform'
         self.weights = weights
         self.sample_weighting = sample_weighting
         self.final_estimator = final_estimator
+        self.passthrough = passthrough
         self.cv = cv
         self.missing = missing
         self.modality_dropout = modality_dropout
@@ -156,3 +165,4 @@ array-like of shape (n_branches,) or dict, default='uniform'
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose

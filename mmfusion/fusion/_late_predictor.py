@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import is_sequences, of_samples, over_all_samples
+from mmfusion._columns import SEPARATOR
 from mmfusion._numbers import holds_nan
 from mmfusion._options import weights_by_modality
 from mmfusion._scaling import SCALINGS
@@ -23,6 +25,7 @@ from mmfusion._typing import (
     ColumnSpecLike,
     CrossValidationLike,
     ModalitiesLike,
+    NumericBlock,
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
@@ -39,7 +42,12 @@ from mmfusion.fusion._branch import (
 )
 from mmfusion.fusion._folds import Folds, split_samples
 from mmfusion.fusion._nested_estimators import seeded
-from mmfusion.fusion._predictor import FusionPredictor, TrainingData
+from mmfusion.fusion._passthrough import PassedModalities
+from mmfusion.fusion._predictor import (
+    FusionPredictor,
+    TrainingData,
+    nan_unless_observed,
+)
 from mmfusion.fusion.combination._opinion_pools import stacking_features
 from mmfusion.fusion.combination._predictor_weights import normalised_weights
 from mmfusion.fusion.combination._sample_weights import (
@@ -54,30 +62,36 @@ LATE_PREDICTOR_CONSTRAINTS: dict = {
     "estimator": [HasMethods(["fit", "predict"]), dict, None],
     "scaling": [StrOptions(set(SCALINGS)), None, dict],
     "final_estimator": [HasMethods(["fit", "predict"]), None],
+    "passthrough": ["boolean"],
     "cv": ["cv_object"],
     "on_empty": [StrOptions({"prior", "raise"})],
     "modalities": ["array-like", str, dict, INTEGER, None],
     "n_jobs": [INTEGER, None],
     "random_state": ["random_state"],
+    "verbose": ["verbose"],
 }
 
 
-class LateFusionPredictor(PerModalityParams, FusionPredictor):
+class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     """Base of estimators that fit a predictor per branch and combine their predictions.
 
     A branch is a modality; hybrid fusion has branches of several. Subclasses define
     `fit`, how predictions are combined, and these hooks.
     """
 
+    _drops = True
+
     scaling: ByModality[str | None]
     combine: str
     weights: str | ArrayLike | dict[str, float]
     sample_weighting: str | None
     final_estimator: BaseEstimator | None
+    passthrough: bool
     cv: CrossValidationLike
     modalities: ColumnSpecLike
     n_jobs: int | None
     random_state: RandomStateLike
+    verbose: bool
 
     n_modalities_in_: int
     final_estimator_: BaseEstimator | None
@@ -85,6 +99,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
     _target: Any  # ClassificationTarget or RegressionTarget
     _branches: list[Branch]
     _references: list[ReferenceSamples] | None
+    _passed: PassedModalities | None = None
     _make_default_final_estimator: Callable[[], BaseEstimator]
     # predictions of a branch that add nothing to the others as features of a stack
     _n_redundant_outputs = 0
@@ -149,11 +164,13 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
         self, data: TrainingData, positions: dict[str, list[int]]
     ) -> list[Branch]:
         """Make an unfitted branch for every set of modalities."""
-        default = self._make_default_estimator()
-        estimators = self._choose_by_modality(list(positions), default)  # fit clones
+        names = self._branch_names()
+        chosen = self._choose_by_modality(names, self._make_default_estimator())
+        estimators = dict(zip(names, chosen, strict=True))  # fit clones them
         branches = []
-        for (name, own), estimator in zip(positions.items(), estimators, strict=True):
+        for name, own in positions.items():
             is_alone = name in data.frame.names
+            estimator = estimators[name]
             kind = "modality" if is_alone else "branch"
             branches.append(
                 Branch(
@@ -170,14 +187,15 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
         return with_scaling_and_seed(
             branches,
             data.frame,
-            self.scaling,
-            self.weights,
+            self._scaling_of_modalities_kept(self.scaling, data.frame.names),
+            self._weights_of_branches_kept(self.weights, list(positions)),
             data.sample_weight,
             self.random_state,
         )
 
     def _set_branches(self, branches: list[Branch], names: Sequence[str]) -> None:
         self._branches = branches
+        self._passed = None
         self.estimators_ = {branch.name: branch.estimator for branch in branches}
         self.scaling_ = {
             branch.name: branch.scaling_name()
@@ -205,8 +223,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
 
     def _given_weights(self) -> np.ndarray:
         names = [branch.name for branch in self._branches]
-        given = None if isinstance(self.weights, str) else self.weights
-        weights = weights_by_modality(given, names)
+        given = self._weights_of_branches_kept(self.weights, names)
+        weights = weights_by_modality(None if isinstance(given, str) else given, names)
         return weights / weights.mean()
 
     def _learned_weights(
@@ -254,7 +272,11 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
         seed = draw_seed(self.random_state)
         final = final if seed is None else seeded(final, seed)
         params = {k: of_samples(v, rows) for k, v in data.final_params.items()}
-        features = self._final_features(predictions, rows)
+        if self.passthrough:
+            self._passed = PassedModalities.fit(
+                self._used_branches(), data.frame, data.sample_weight
+            )
+        features = self._final_features(predictions, rows, data.frame)
         self.final_estimator_ = final.fit(features, of_samples(y, rows), **params)
 
     def _with_trained_predictions(
@@ -273,15 +295,26 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
             observed[rows, b] = True
         return Predictions(values, observed)
 
-    def _final_features(self, predictions: Predictions, rows: np.ndarray) -> np.ndarray:
+    def _used_branches(self) -> list[Branch]:
+        """Return the fitted branches of positive weight."""
+        weights = self.modality_weights_.tolist()
+        return [b for b, w in zip(self._branches, weights, strict=True) if w > 0]
+
+    def _final_features(
+        self, predictions: Predictions, rows: np.ndarray, frame: Modalities
+    ) -> NumericBlock:
+        """Return what the final estimator takes for some samples."""
         used = self.modality_weights_ > 0
         first = self._n_redundant_outputs
-        return stacking_features(
+        features = stacking_features(
             predictions.values[used][:, rows, first:],
             predictions.observed[rows][:, used],
             self._defaults[used][:, first:],
             self._with_indicator[used],
         )
+        if self._passed is None:
+            return features
+        return self._passed.beside(features, frame if rows.all() else frame[rows])
 
     def _fit_references(self, data: TrainingData) -> list[ReferenceSamples] | None:
         """Measure distances within `fit`, for ``sample_weighting`` by distances."""
@@ -308,8 +341,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
             if is_sequences(block):
                 raise ValueError(
                     f"sample_weighting={self.sample_weighting!r} measures distances of "
-                    f"rows, but modality {name!r} holds sequences; make a table of them "
-                    "before, by SequencePooling or SequenceResampler, or give "
+                    f"rows, but modality {name!r} holds sequences; make a table of "
+                    "them before, by SequencePooling or SequenceResampler, or give "
                     "sample_weighting=None"
                 )
             if name in self._layout.as_given or holds_nan(of_samples(block, observed)):
@@ -321,8 +354,18 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
 
     # Prediction
 
+    def _checked(self, X: ModalitiesLike) -> Modalities:
+        """Validate X for prediction, and leave out dropped modalities."""
+        return self._used_modalities(self._validate(X, reset=False))
+
     def _predict_branches(self, frame: Modalities) -> tuple[Predictions, np.ndarray]:
         """Predict by every branch; return also their weights for each sample."""
+        return self._weigh(*self._gather_branches(frame))
+
+    def _gather_branches(
+        self, frame: Modalities, method: str | None = None
+    ) -> tuple[Predictions, np.ndarray]:
+        """Predict by every branch; return also the factors of their weights."""
         if self.on_empty == "raise":
             refuse_empty_samples(frame)
         predicted = []
@@ -332,7 +375,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
             if not observed.any():
                 continue
             matrix = branch.transform(frame, observed)
-            values = self._calibrated(b, branch.predict(self._target, matrix))
+            own = branch.predict(self._target, matrix, method)
+            values = self._calibrated(b, own)
             predicted.append(BranchPredictions(b, np.flatnonzero(observed), values))
             if self._references is not None:
                 reference = self._references[b]
@@ -343,13 +387,68 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
                 )
             del matrix  # one branch's matrix is in memory at a time
         prior = self._target.prior
-        predictions = gather_predictions(predicted, by_sample.shape, prior)
-        return self._weigh(predictions, by_sample)
+        if method == "return_std":
+            prior = np.tile(prior, 2)
+        return gather_predictions(predicted, by_sample.shape, prior), by_sample
+
+    def transform(self, X: ModalitiesLike) -> NumericBlock:
+        """Return the predictions of every modality, side by side.
+
+        With ``passthrough=True`` the scaled modalities of a stack follow.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; samples may lack modalities.
+
+        Returns
+        -------
+        ndarray or CSR matrix of shape (n_samples, n_features_out)
+            Predictions, NaN where a sample lacks the modality. In hybrid fusion there
+            are columns for every branch.
+        """
+        frame = self._checked(X)
+        predictions, _ = self._predict_branches(frame)
+        by_sample = predictions.values.transpose(1, 0, 2)
+        values = nan_unless_observed(by_sample, predictions.observed)
+        values = values.reshape(len(values), -1)
+        if self._passed is None:
+            return values
+        return self._passed.beside(values, frame, fill=False)
+
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Return the names of the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (`n_features_in_`,), default=None
+            Names of the input's features, checked against those of `fit`, if there are
+            any.
+
+        Returns
+        -------
+        ndarray of str
+            ``<modality>__<class>`` for classes, ``<modality>`` or
+            ``<modality>__y<output>`` for values; then ``<modality>__<feature>`` with
+            ``passthrough=True``.
+        """
+        check_is_fitted(self)
+        names_in = self._names_in(input_features)
+        names = [
+            branch.name if name is None else f"{branch.name}{SEPARATOR}{name}"
+            for branch in self._branches
+            for name in self._target.names
+        ]
+        for branch in [] if self._passed is None else self._passed.branches:
+            names += list(names_in[self._layout.names.index(branch.name)])
+        return np.array(names, dtype=object)
 
     def _predict_final(
         self,
         frame: Modalities,
-        predict: Callable[[np.ndarray], np.ndarray],
+        predict: Callable[[Any], np.ndarray],
         default: ArrayLike,
     ) -> np.ndarray:
         """Predict by the final estimator; the default for samples without a branch."""
@@ -358,7 +457,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
         default = np.asarray(default)
         if not rows.any():
             return np.broadcast_to(default, (len(frame), *default.shape)).copy()
-        values = np.asarray(predict(self._final_features(predictions, rows)))
+        values = np.asarray(predict(self._final_features(predictions, rows, frame)))
         return over_all_samples(values, rows, default)
 
     def sample_weights(self, X: ModalitiesLike) -> np.ndarray:
@@ -375,7 +474,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor):
             Shares, which add up to 1; 0 for modalities that a sample lacks. In hybrid
             fusion there is one column for every branch. 'stacking' does not use them.
         """
-        _, weights = self._predict_branches(self._validate(X, reset=False))
+        _, weights = self._predict_branches(self._checked(X))
         sums = weights.sum(axis=1, keepdims=True)
         return np.divide(weights, sums, out=np.zeros_like(weights), where=sums != 0)
 

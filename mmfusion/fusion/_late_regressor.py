@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspect import Parameter, signature
 from typing import Any, Self
 
 import numpy as np
@@ -24,13 +23,14 @@ from mmfusion.fusion._late_predictor import (
     LateFusionPredictor,
 )
 from mmfusion.fusion._predictor import RegressorRole, nan_unless_observed
-from mmfusion.fusion._targets import RegressionTarget
+from mmfusion.fusion._targets import RegressionTarget, refuse_without_std
 from mmfusion.fusion.combination import _opinion_pools
 from mmfusion.fusion.combination._predictor_weights import (
     error_covariance,
     mean_squared_error,
     skill,
 )
+from mmfusion.modalities import Modalities
 
 SMALLEST_ERROR_VARIANCE = 1e-12  # its inverse is a weight
 
@@ -50,8 +50,8 @@ class LateFusionRegressor(
     ----------
     estimator : regressor or dict, default=None
         Regressor of one modality: one scikit-learn regressor that is cloned, or a
-        dict by modality name, whose nested parameters are named ``audio__alpha``.
-        None is Ridge.
+        dict by modality name, whose nested parameters are named ``audio__alpha``, and
+        in which 'drop' leaves a modality out. None is Ridge.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
         'standard' where it would take 'block'.
@@ -80,6 +80,10 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         most 1. 'stacking' does not use it.
     final_estimator : regressor, default=None
         Regressor of 'stacking'; None is RidgeCV.
+    passthrough : bool, default=False
+        Whether the final estimator of 'stacking' gets the scaled modalities beside the
+        predictions, as scikit-learn's stacking gives it X. Missing
+        modalities are replaced by their means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking' and weights; the scaling is
         fitted without them too. An integer is the number of folds.
@@ -95,6 +99,8 @@ array-like of shape (n_modalities,) or dict, default='uniform'
     random_state : int, RandomState instance or None, default=None
         Set on the regressors, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
+    verbose : bool, default=False
+        Whether every fit of a modality is reported, with its seconds.
 
     Attributes
     ----------
@@ -180,11 +186,13 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         weights: str | ArrayLike | dict[str, float] = "uniform",
         sample_weighting: str | None = None,
         final_estimator: BaseEstimator | None = None,
+        passthrough: bool = False,
         cv: CrossValidationLike = 5,
         on_empty: str = "prior",
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.estimator = estimator
         self.scaling = scaling
@@ -192,11 +200,13 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         self.weights = weights
         self.sample_weighting = sample_weighting
         self.final_estimator = final_estimator
+        self.passthrough = passthrough
         self.cv = cv
         self.on_empty = on_empty
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ModalitiesLike, y: ArrayLike, **params: Any) -> Self:
@@ -221,8 +231,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             The fitted estimator.
         """
         self._check_parameters()
-        frame = self._validate(X, reset=True)
-        positions = self._branch_positions(frame.names)
+        frame, positions = self._without_dropped(self._validate(X, reset=True))
         complete = self._training_data(frame, y, params, list(positions))
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
@@ -235,6 +244,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             data.branch_params,
             folds,
             self.n_jobs,
+            type(self).__name__ if self.verbose else None,
         )
         self._set_branches(branches, frame.names)
         self.final_estimator_ = None
@@ -267,19 +277,14 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             )
 
     def _method_of(self, template: BaseEstimator, title: str) -> str:
-        if self.sample_weighting != "predictive_variance" or self.combine == "stacking":
+        if not self._weighs_by_variance():
             return "predict"
-        # a Pipeline passes return_std on to its last step
-        accepted = signature(template.predict).parameters.values()
-        if not any(
-            p.name == "return_std" or p.kind is Parameter.VAR_KEYWORD for p in accepted
-        ):
-            raise ValueError(
-                f"{title}: {type(template).__name__} predicts no variance (its predict "
-                "has no return_std); use weights='inverse_variance', or a regressor "
-                "such as BayesianRidge or GaussianProcessRegressor"
-            )
+        refuse_without_std(template, title)
         return "return_std"
+
+    def _weighs_by_variance(self) -> bool:
+        by_variance = self.sample_weighting == "predictive_variance"
+        return by_variance and self.combine != "stacking"
 
     def _weighs_by_covariance(self) -> bool:
         named = isinstance(self.weights, str) and self.weights == "error_covariance"
@@ -289,6 +294,10 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         """Return predictions without the standard deviations of 'return_std'."""
         n_outputs = len(self._target.prior)
         return Predictions(predictions.values[:, :, :n_outputs], predictions.observed)
+
+    def _std_of(self, predictions: Predictions) -> np.ndarray:
+        """Return the standard deviations of 'return_std'."""
+        return predictions.values[:, :, len(self._target.prior) :]
 
     def _learned_weights(
         self,
@@ -313,9 +322,8 @@ array-like of shape (n_modalities,) or dict, default='uniform'
                 self._covariance, predictions.observed
             )
             return means, weights
-        n_outputs = means.values.shape[2]
-        if n_outputs < predictions.values.shape[2]:  # followed by their spreads
-            spreads = predictions.values[:, :, n_outputs:] / self._target.spread
+        if self._weighs_by_variance():
+            spreads = self._std_of(predictions) / self._target.spread
             variances = (spreads**2).mean(axis=2).T
             by_sample = 1 / np.maximum(variances, SMALLEST_ERROR_VARIANCE)
         return super()._weigh(means, by_sample)
@@ -335,20 +343,35 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         of_mean = mean_squared_error(np.zeros_like(truth), truth, sample_weight)
         return skill(error, of_mean)
 
-    def predict(self, X: ModalitiesLike) -> np.ndarray:
+    def predict(self, X: ModalitiesLike, *, return_std: bool = False) -> Any:
         """Predict the values of samples.
 
         Parameters
         ----------
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data; samples may lack modalities.
+        return_std : bool, default=False
+            Whether standard deviations are returned, too. All regressors need to
+            predict them, or the final estimator of 'stacking'.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        values : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predicted values.
+        std : ndarray of the same shape
+            Their standard deviations, with `return_std`: those of the mixture of the
+            modalities' distributions, with the weights of their mean. It contains
+            their disagreement. For samples without a modality it is that of y in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If standard deviations are needed that a regressor does not predict, or that
+            the combination has not ('median', and the weights 'error_covariance').
         """
-        frame = self._validate(X, reset=False)
+        frame = self._checked(X)
+        if return_std:
+            return self._predict_with_std(frame)
         prior, is_flat = self._target.prior, self._target.is_flat
         if self.final_estimator_ is not None:
             default = prior[0] if is_flat else prior
@@ -362,6 +385,36 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         if without.any():  # samples without a modality of positive weight
             pooled[without] = prior
         return pooled[:, 0] if is_flat else pooled
+
+    def _predict_with_std(self, frame: Modalities) -> tuple[np.ndarray, np.ndarray]:
+        prior, n_outputs = self._target.prior, len(self._target.prior)
+        default = np.concatenate([prior, self._target.spread])
+        if self.final_estimator_ is not None:
+            final = self.final_estimator_
+            refuse_without_std(final, "final_estimator")
+            both = self._predict_final(
+                frame,
+                lambda Z: self._target.predictions(final, Z, "return_std"),
+                default,
+            )
+        else:
+            if self.combine == "median" or self._weighs_by_covariance():
+                raise ValueError(
+                    f"return_std=True: combine={self.combine!r} with "
+                    f"weights={self.weights!r} has no standard deviation; use "
+                    "combine='mean' with other weights"
+                )
+            for branch in self._branches:
+                refuse_without_std(branch.estimator, f"branch {branch.name!r}")
+            predictions, by_sample = self._gather_branches(frame, "return_std")
+            means, weights = self._weigh(predictions, by_sample)
+            pooled = _opinion_pools.mixture_moments(
+                means.values, self._std_of(predictions), weights
+            )
+            both = np.hstack(pooled)
+            both[~weights.any(axis=1)] = default
+        mean, std = both[:, :n_outputs], both[:, n_outputs:]
+        return (mean[:, 0], std[:, 0]) if self._target.is_flat else (mean, std)
 
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the values of samples from each modality alone.
@@ -377,7 +430,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
             Values; NaN where a sample lacks the modality. In hybrid fusion there is
             one column for every branch.
         """
-        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        predictions, _ = self._predict_branches(self._checked(X))
         by_sample = predictions.values.transpose(1, 0, 2)
         values = nan_unless_observed(by_sample, predictions.observed)
         return values[:, :, 0] if self._target.is_flat else values

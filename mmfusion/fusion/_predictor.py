@@ -19,12 +19,13 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from mmfusion._blocks import of_samples
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import fit_scaling
-from mmfusion._typing import EstimatorLike
+from mmfusion._typing import EstimatorLike, ModalitiesLike
 from mmfusion._validation import (
     check_target,
     refuse_empty_samples,
@@ -101,10 +102,6 @@ class FusionPredictor(NestedEstimatorsMixin, SupervisedMixin):
     estimator: EstimatorLike
     on_empty: str
 
-    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
-        """Return the positions of the modalities of every branch."""
-        return {name: [v] for v, name in enumerate(names)}
-
     def _training_data(
         self,
         frame: Modalities,
@@ -170,6 +167,23 @@ class ClassifierRole:
     _kind = "classifier"
     _make_default_estimator = staticmethod(partial(LogisticRegression, max_iter=1000))
     _make_default_final_estimator = _make_default_estimator
+
+    @available_if(lambda self: hasattr(self, "predict_proba"))
+    def predict_log_proba(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Logarithms of the result of `predict_proba`; minus infinity for 0.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))  # type: ignore[attr-defined]
 
     def _check_target(self, frame: Modalities, y: ArrayLike) -> np.ndarray:
         checked = check_target(self, frame, y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Self
 
@@ -10,8 +11,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.metaestimators import available_if
 
-from mmfusion._options import by_modality
-from mmfusion._scaling import SCALINGS
+from mmfusion._blocks import is_sequences
+from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
+from mmfusion._options import by_modality, errors_name
+from mmfusion._scaling import SCALINGS, Scaling
 from mmfusion._sklearn_compat import (
     INTEGER,
     HasMethods,
@@ -22,20 +25,31 @@ from mmfusion._sklearn_compat import (
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
+    EstimatorLike,
     ModalitiesLike,
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags
+from mmfusion.base import PerModalityParams
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
-from mmfusion.fusion._nested_clusterers import FusionClustererMixin, clusterer_has
+from mmfusion.fusion._nested_clusterers import (
+    FusionClustererMixin,
+    clusterer_has,
+    fit_labels,
+    make_clusterer,
+    predict_labels,
+)
 from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
+from mmfusion.preprocessing._sequence_layouts import ARRAYS
 
 BEST_MODALITY = "best"
 
 
-class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator):
+class SingleModalityClusterer(
+    NestedEstimatorsMixin, PerModalityParams, ClusterMixin, BaseEstimator
+):
     """Clusterer of one modality: a given one, or the best one by its silhouette.
 
     Of the clusterings of the single modalities v it keeps the one with the largest mean
@@ -47,9 +61,10 @@ class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator
     modality : 'best', str or int, default='best'
         Name or position of the modality. 'best' clusters every modality and keeps the
         clustering with the largest silhouette in its own modality.
-    clusterer : clusterer, default=None
-        Any scikit-learn clusterer, which is cloned. None is ``KMeans(n_init=10)``; a
-        search over parameters such as ``clusterer__n_init`` needs an explicit one.
+    clusterer : clusterer or dict, default=None
+        Any scikit-learn clusterer, which is cloned, or a dict by modality name. None is
+        ``KMeans(n_init=10)``. Sequences need one that reads them, as those of tslearn
+        do; see `mmfusion.preprocessing.sequence_layout`.
     n_clusters : int, default=None
         Number of clusters, set on the clusterer in place of its own. None leaves the
         clusterer's own, which is 8 for k-means.
@@ -70,8 +85,9 @@ class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator
     silhouettes_ : ndarray of shape (n_modalities,) or None
         Silhouette of each modality's own clustering, of at most 2000 samples; None
         unless ``modality='best'``.
-    estimator_ : EarlyFusionClusterer
-        Fitted clusterer of that modality.
+    estimator_ : EarlyFusionClusterer or clusterer
+        Fitted clusterer of that modality; for sequences the clusterer itself, which is
+        given the scaled sequences.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -119,7 +135,7 @@ class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator
 
     _parameter_constraints: dict = {
         "modality": [str, INTEGER],
-        "clusterer": [HasMethods("fit_predict"), None],
+        "clusterer": [HasMethods("fit_predict"), dict, None],
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "modalities": ["array-like", str, dict, INTEGER, None],
@@ -130,7 +146,7 @@ class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator
         self,
         modality: str | int = BEST_MODALITY,
         *,
-        clusterer: BaseEstimator | None = None,
+        clusterer: EstimatorLike = None,
         n_clusters: int | None = None,
         scaling: ByModality[str | None] = "auto",
         modalities: ColumnSpecLike = None,
@@ -162,36 +178,52 @@ class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator
         self._check_parameters()
         frame = self._validate(X, reset=True)
         scalings = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
+        templates = self._choose_by_modality(frame.names)
         if self.modality == BEST_MODALITY:
             fitted = [
-                self._cluster(frame[[name]], scaling)
-                for name, scaling in zip(frame.names, scalings, strict=True)
+                self._cluster(frame[[name]], scaling, template)
+                for name, scaling, template in zip(
+                    frame.names, scalings, templates, strict=True
+                )
             ]
             self.silhouettes_ = np.array(
                 [
                     modality_silhouette_score(
-                        frame[[name]], own.labels_, scaling=own.fusion_.scaling_[name]
+                        frame[[name]], own.labels, scaling=own.scaling
                     )
                     for name, own in zip(frame.names, fitted, strict=True)
                 ]
             )
             v = int(np.argmax(self.silhouettes_))
-            self.estimator_ = fitted[v]
+            chosen = fitted[v]
         else:
             self.silhouettes_ = None  # type: ignore[assignment]
             v = _position_of(self.modality, frame.names)
-            self.estimator_ = self._cluster(frame[:, [v]], scalings[v])
+            chosen = self._cluster(frame[:, [v]], scalings[v], templates[v])
         self.modality_ = frame.names[v]
-        self.labels_ = self.estimator_.labels_
+        self.estimator_, self.labels_ = chosen.estimator, chosen.labels
+        self._frame_scaling = chosen.frame_scaling
         return self
 
-    def _cluster(self, frame: Modalities, scaling: str | None) -> EarlyFusionClusterer:
-        return EarlyFusionClusterer(
-            self.clusterer,
-            n_clusters=self.n_clusters,
-            scaling=scaling,
-            random_state=self.random_state,
-        ).fit(frame)
+    def _cluster(
+        self, frame: Modalities, scaling: str | None, template: BaseEstimator | None
+    ) -> _Clustering:
+        block = frame.blocks[0]
+        if not is_sequences(block):
+            estimator = EarlyFusionClusterer(
+                template,
+                n_clusters=self.n_clusters,
+                scaling=scaling,
+                random_state=self.random_state,
+            ).fit(frame)
+            name = estimator.fusion_.scaling_[frame.names[0]]
+            return _Clustering(estimator, estimator.labels_, name)
+        scaling = "block" if scaling == "auto" else scaling
+        fitted = fit_frame_scaling(block, scaling)
+        clusterer = make_clusterer(template, self.n_clusters, self.random_state)
+        with errors_name(frame.names[0]):
+            labels = fit_labels(clusterer, scale_frames(fitted, block), {})
+        return _Clustering(clusterer, labels, scaling, fitted)
 
     @available_if(clusterer_has("predict"))
     def predict(self, X: ModalitiesLike) -> np.ndarray:
@@ -209,10 +241,36 @@ class SingleModalityClusterer(NestedEstimatorsMixin, ClusterMixin, BaseEstimator
         """
         frame = self._validate(X, reset=False)
         own = frame[:, [self._layout.names.index(self.modality_)]]
-        return self.estimator_.predict(own)
+        if self._frame_scaling is None:
+            return self.estimator_.predict(own)
+        scaled = scale_frames(self._frame_scaling, own.blocks[0])
+        return predict_labels(self.estimator_, scaled)
+
+    def _sequence_layout(self, modality: str) -> str | None:
+        # what is not clustered may take any form
+        if isinstance(self.modality, str) and self.modality not in (
+            BEST_MODALITY,
+            modality,
+        ):
+            return ARRAYS
+        return super()._sequence_layout(modality)
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=self._takes_sparse(), same_dtype=True)
+        return ModalityTags(
+            sparse=self._takes_sparse(),
+            same_dtype=True,
+            sequence_layout=self._sequence_layout,
+        )
+
+
+@dataclass(frozen=True)
+class _Clustering:
+    """The clustering of one modality."""
+
+    estimator: BaseEstimator  # EarlyFusionClusterer, or the clusterer of sequences
+    labels: np.ndarray
+    scaling: str | None
+    frame_scaling: Scaling | None = None
 
 
 def _position_of(modality: str | int, names: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import Parameter, signature
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,6 +42,11 @@ class ClassificationTarget:
             1 for the class of a sample, else 0.
         """
         return (y[:, None] == self.labels).astype(float)
+
+    @property
+    def names(self) -> list[str | None]:
+        """Names of the columns of predictions: the classes."""
+        return [str(label) for label in self.labels.tolist()]
 
     def is_constant(self, y: np.ndarray) -> bool:
         """Return whether only one of several classes is among these labels."""
@@ -148,6 +154,13 @@ class ClassificationTarget:
         return labels
 
 
+def has_probabilities(classifier: BaseEstimator) -> bool:
+    """Return whether a classifier predicts probabilities with its parameters."""
+    # support vector machines of tslearn always have the method, which then fails
+    switch = getattr(classifier, "probability", True)
+    return hasattr(classifier, "predict_proba") and switch is not False
+
+
 def refuse_other_numbers(values: np.ndarray, shape: tuple[int, ...], what: str) -> None:
     """Raise an error unless predictions are finite numbers of the expected shape.
 
@@ -172,6 +185,33 @@ def refuse_other_numbers(values: np.ndarray, shape: tuple[int, ...], what: str) 
         )
     if not np.isfinite(values).all():
         raise ValueError(f"{what} has returned NaN or infinity")
+
+
+def refuse_without_std(regressor: BaseEstimator, title: str) -> None:
+    """Raise an error for a regressor that predicts no standard deviation.
+
+    Parameters
+    ----------
+    regressor : regressor
+        The regressor.
+    title : str
+        Its role, for the error.
+
+    Raises
+    ------
+    ValueError
+        If its `predict` does not take ``return_std``.
+    """
+    # a Pipeline passes return_std on to its last step
+    accepted = signature(regressor.predict).parameters.values()
+    if not any(
+        p.name == "return_std" or p.kind is Parameter.VAR_KEYWORD for p in accepted
+    ):
+        raise ValueError(
+            f"{title}: {type(regressor).__name__} predicts no variance (its predict "
+            "has no return_std); use weights='inverse_variance', or a regressor "
+            "such as BayesianRidge or GaussianProcessRegressor"
+        )
 
 
 @dataclass(frozen=True)
@@ -206,6 +246,11 @@ class RegressionTarget:
             The same values.
         """
         return y.reshape(len(y), -1)
+
+    @property
+    def names(self) -> list[str | None]:
+        """Names of the columns of predictions; None for a single output."""
+        return [None] if self.is_flat else [f"y{j}" for j in range(len(self.prior))]
 
     def is_constant(self, y: np.ndarray) -> bool:
         """Return False: regressors take constant values."""

@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import silhouette_score
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
-from mmfusion._blocks import Block, as_table
-from mmfusion._numbers import is_integer
+from mmfusion._blocks import Block, as_table, is_sequences, take_rows
+from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
+from mmfusion._numbers import holds_nan, is_integer
 from mmfusion._options import errors_name
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings, without_offset_and_unit
+from mmfusion._sequences import float_sequences, resample
 from mmfusion._typing import ModalitiesLike, RandomStateLike
 from mmfusion._validation import FLOATS, as_modalities
 from mmfusion.metrics._labels import validate_labels, warn_of_measured_values
@@ -42,7 +44,8 @@ def modality_silhouette_score(
     Parameters
     ----------
     X : Modalities, list or dict of array-like, or array-like of one modality
-        Data without sequences.
+        The data. Sequences are compared frame by frame, once they are resampled
+        linearly in time to the median of their lengths.
     labels : array-like of shape (n_samples,)
         Cluster of each sample, of any type.
     scaling : {'auto', 'block', 'standard', 'l2'} or None, default='auto'
@@ -65,8 +68,7 @@ def modality_silhouette_score(
     Raises
     ------
     ValueError
-        If a modality holds sequences, the lengths differ, a label is missing (NaN),
-        or an option is invalid.
+        If the lengths differ, a label is missing (NaN), or an option is invalid.
     TypeError
         If `average` is neither True nor False.
 
@@ -123,12 +125,27 @@ def modality_silhouette_score(
             scores.append(-1.0)
             continue
         with errors_name(name):
-            scores.append(
-                _table_silhouette(as_table(block, name)[observed], own, scaling, name)
-            )
+            rows = take_rows(block, np.flatnonzero(observed))
+            # of three dimensions: only padding distinguishes sequences from images
+            is_padded = getattr(rows, "ndim", 2) == 3 and holds_nan(rows)
+            if is_sequences(rows) or is_padded:
+                table = _sequence_table(float_sequences(rows, name), scaling)
+                scores.append(_table_silhouette(table, own, None, name))
+            else:
+                table = as_table(rows, name)
+                scores.append(_table_silhouette(table, own, scaling, name))
     if not average:
         return np.array(scores)
     return -1.0 if np.isnan(scores).all() else float(np.nanmean(scores))
+
+
+def _sequence_table(block: np.ndarray, scaling: str | None) -> np.ndarray:
+    """Resample scaled sequences to their median length, a row for each sample."""
+    scaling = "standard" if scaling == "auto" else scaling
+    scaled = scale_frames(fit_frame_scaling(block, scaling), block)
+    n_frames = max(2, round(float(np.median([len(sequence) for sequence in block]))))
+    # a feature that a sequence lacks in all frames is at its mean, 0 once scaled
+    return np.nan_to_num([resample(frames, n_frames).ravel() for frames in scaled])
 
 
 def _table_silhouette(

@@ -44,13 +44,14 @@ class MKLClassifier(BaseKernelMachine, ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    kernel : {'rbf', 'linear', 'poly', 'cosine', 'laplacian', 'chi2', 'precomputed'}, \
-callable, list or dict, default='rbf'
+    kernel : {'rbf', 'linear', 'poly', 'cosine', 'laplacian', 'chi2', 'precomputed', \
+'global_alignment', 'soft_dtw', 'dtw'}, callable, DTWKernel, list or dict, default='rbf'
         The kernel of all modalities, a list of several for each, or any of these by
         modality name; see `ModalityKernels`.
     gamma : float, array-like of float or dict, default=None
-        Coefficient of 'rbf', 'poly', 'laplacian' and 'chi2', or one by modality name;
-        several values make one kernel each. None is by the median rule.
+        Coefficient of 'rbf', 'poly', 'laplacian', 'chi2' and the kernels of sequences,
+        or one by modality name; several values make one kernel each. None is by the
+        median rule.
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
@@ -396,6 +397,23 @@ callable, list or dict, default='rbf'
                 "fit again"
             )
         return self._calibration.predict_proba(values)
+
+    @available_if(lambda self: _has_probability(self))
+    def predict_log_proba(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the logarithms of the probabilities; needs ``probability=True``.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples, n_classes)
+            Logarithms of the result of `predict_proba`.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def _fit_linear(self, Z: np.ndarray, task: Classification) -> LinearMachine:
         codes = np.unique(task.codes)

@@ -65,15 +65,16 @@ class MKLClusterer(
     n_clusters : int, default=None
         Number of clusters, and of eigenvectors; None is 8, or in a comparison the
         number of classes.
-    kernel : {'rbf', 'linear', 'poly', 'cosine', 'laplacian', 'chi2', 'precomputed'}, \
-callable, list or dict, default='rbf'
+    kernel : {'rbf', 'linear', 'poly', 'cosine', 'laplacian', 'chi2', 'precomputed', \
+'global_alignment', 'soft_dtw', 'dtw'}, callable, DTWKernel, list or dict, default='rbf'
         The kernel of all modalities, a list of several for each, or any of these by
         modality name; see `ModalityKernels`. 'precomputed' takes `Modalities` of
         kernels, or one array of shape (n_samples, n_samples, n_kernels), which searches
         and cross-validation split in rows and columns.
     gamma : float, array-like of float or dict, default=None
-        Coefficient of 'rbf', 'poly', 'laplacian' and 'chi2', or one by modality name;
-        several values make one kernel each. None is by the median rule.
+        Coefficient of 'rbf', 'poly', 'laplacian', 'chi2' and the kernels of sequences,
+        or one by modality name; several values make one kernel each. None is by the
+        median rule.
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1

@@ -237,13 +237,13 @@ def fit_raw_features(
         return _FourierFeatures(scaling, sampler.fit(X[:1]))
     if function.is_precomputed:
         drawn = _draw_distinct_rows(X, n_components, rng, sample_weight)[0]
-        return _LandmarkColumns(drawn, _inverse_root(X[np.ix_(drawn, drawn)]))
+        return _LandmarkColumns(drawn, inverse_root(X[np.ix_(drawn, drawn)]))
     landmarks = _find_landmarks(X, scaling, n_components, rng, sample_weight)
     own = function.pairwise(landmarks, landmarks)
     check_finite_kernel(own, kernel)
     if callable(kernel):
         check_training_kernel(own, name)
-    return _NystroemFeatures(scaling, landmarks, function, _inverse_root(own))
+    return _NystroemFeatures(scaling, landmarks, function, inverse_root(own))
 
 
 def _draw_distinct_rows(
@@ -313,8 +313,19 @@ def _find_landmarks(
     return centers
 
 
-def _inverse_root(K: np.ndarray) -> np.ndarray:
-    """Compute ``K^-1/2`` up to a rotation, without eigenvalues due to rounding."""
+def inverse_root(K: np.ndarray) -> np.ndarray:
+    """Compute ``K^-1/2`` up to a rotation, without eigenvalues due to rounding.
+
+    Parameters
+    ----------
+    K : ndarray of shape (n, n)
+        Kernel of the landmarks.
+
+    Returns
+    -------
+    ndarray of shape (n, n_positive)
+        The eigenvectors, over the roots of their eigenvalues.
+    """
     values, vectors = linalg.eigh(K.astype(np.float64), check_finite=False)
     positive = values > max(1e3 * np.finfo(K.dtype).eps * values[-1], 0.0)
     return vectors[:, positive] / np.sqrt(values[positive])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -26,7 +27,17 @@ from mmfusion.mkl._kernels import (
     gamma_in_units,
 )
 from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
+from mmfusion.mkl._sequence_kernels import (
+    SequenceKernelFunction,
+    fit_sequence_features,
+    fit_sequence_kernel,
+    is_sequence_kernel,
+    sequence_function,
+)
 from mmfusion.modalities import Modalities
+
+if TYPE_CHECKING:
+    from mmfusion.alignment._sequence_function import SequenceFunction, SequenceSet
 
 TRANSLATION_INVARIANT_KERNELS = ("rbf", "laplacian")
 GAMMA_ROWS = 2**14  # rows that are scaled to choose gamma
@@ -43,7 +54,7 @@ class KernelSpec:
         Name of the modality, followed by a number if it has several kernels.
     modality : int
         Position of the modality.
-    kernel : str or callable
+    kernel : str, callable or DTWKernel
         The kernel.
     gamma : float or None
         Its gamma; None is by the median rule.
@@ -61,7 +72,7 @@ class KernelOptions:
 
     Parameters
     ----------
-    degree, coef0, center, normalize, n_components, temp_folder
+    degree, coef0, center, normalize, n_components, temp_folder, n_jobs
         As in `ModalityKernels`.
     approximation : {'nystroem', 'fourier'} or None
         As in `ModalityKernels`, with 'auto' resolved.
@@ -77,6 +88,7 @@ class KernelOptions:
     n_components: int
     temp_folder: str | PathLike[str] | None
     copies_precomputed: bool
+    n_jobs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,16 +99,18 @@ class FittedKernel:
     ----------
     modality : int
         Position of the modality.
-    function : KernelFunction
+    function : KernelFunction or SequenceKernelFunction
         The kernel, with gamma of scaled rows.
     observed : ndarray of bool of shape (n_train,)
         Training samples that have the modality; they are the columns of the kernel.
     scaling : Scaling
-        Scaling of rows.
+        Scaling of rows, or of frames.
     gamma : float, default=None
         Gamma of rows that are not scaled, as the user gives it.
-    training : ndarray or CSR matrix of shape (n_observed, n_features), default=None
-        Scaled training rows; None if the kernel is precomputed or explicit.
+    training : ndarray or CSR matrix of shape (n_observed, n_features), or \
+SequenceSet, default=None
+        Scaled training rows, or sequences; None if the kernel is precomputed or
+        explicit.
     normalization : KernelScaling or ShiftedScaling, default=KernelScaling()
         Centring and normalisation of kernel values.
     diagonal : float, default=None
@@ -109,11 +123,11 @@ class FittedKernel:
     """
 
     modality: int
-    function: KernelFunction
+    function: KernelFunction | SequenceKernelFunction
     observed: np.ndarray
     scaling: Scaling
     gamma: float | None = None
-    training: Block | None = None
+    training: Block | SequenceSet | None = None
     normalization: KernelScaling | ShiftedScaling = field(default_factory=KernelScaling)
     diagonal: float | None = None
     features: FeatureMap | None = None
@@ -146,16 +160,23 @@ class FittedKernel:
                 diagonal = np.full(len(block), self._constant_diagonal())
             K = np.array(block)  # a copy, which is centred in place
         else:
-            rows = self.scaling.apply(block)
+            rows = self._scaled(block)
             if self.normalization.needs_diagonal:
                 diagonal = self.function.diagonal(rows)
-            K = self.function.pairwise(rows, self.training)
+            training: Any = self.training  # of the kind of rows
+            K = self.function.pairwise(rows, training)
             check_finite_kernel(K, kernel)
         # overflows are reported by the check below
         with np.errstate(over="ignore", invalid="ignore"):
             K = self.normalization.apply(K, diagonal)
         check_finite_kernel(K, kernel)
         return K
+
+    def _scaled(self, block: Block) -> Any:
+        """Return the scaled rows, or sequences."""
+        if isinstance(self.function, SequenceKernelFunction):
+            return self.function.prepare(block, self.scaling)
+        return self.scaling.apply(block)
 
     def _constant_diagonal(self) -> float:
         if self.diagonal is None:
@@ -252,6 +273,10 @@ def fit_kernel(
         block = observed_square(block, observed, name)
     weight = None if sample_weight is None else sample_weight[observed]
     with errors_name(name):
+        if is_sequence_kernel(spec.kernel) and options.approximation is not None:
+            return _fit_features_of_sequences(
+                spec, block, observed, scaling, options, seed, weight
+            ), None
         if options.approximation is not None:
             features = _fit_features(
                 spec, block, observed, scaling, options, seed, weight
@@ -280,12 +305,13 @@ def _fit_function(
     scaling: Scaling,
     options: KernelOptions,
     sample_weight: np.ndarray | None,
-) -> FittedKernel:
+) -> tuple[FittedKernel, KernelFunction]:
     """Fit gamma, and the scaling of rows that leaves the kernel the same."""
     scaling = _invariant_scaling(spec, block, scaling, options, sample_weight)
     gamma, scaled_gamma = _fit_gamma(spec, block, scaling, sample_weight)
     function = KernelFunction(spec.kernel, scaled_gamma, options.degree, options.coef0)
-    return FittedKernel(spec.modality, function, observed, scaling, gamma)
+    fitted = FittedKernel(spec.modality, function, observed, scaling, gamma)
+    return fitted, function
 
 
 def _invariant_scaling(
@@ -355,16 +381,18 @@ def _fit_features(
     sample_weight: np.ndarray | None,
 ) -> FittedKernel:
     """Fit the explicit features of a kernel."""
-    fitted = _fit_function(spec, block, observed, scaling, options, sample_weight)
+    fitted, function = _fit_function(
+        spec, block, observed, scaling, options, sample_weight
+    )
     assert options.approximation is not None
-    if fitted.function.is_precomputed:
+    if function.is_precomputed:
         samples = np.flatnonzero(observed)
         check_training_kernel(block, spec.name, samples=samples)
     raw = fit_raw_features(
         options.approximation,
         block,
         fitted.scaling,
-        fitted.function,
+        function,
         options.n_components,
         check_random_state(seed),
         spec.name,
@@ -388,14 +416,15 @@ def _fit_exact(
     options: KernelOptions,
     sample_weight: np.ndarray | None,
 ) -> tuple[FittedKernel, np.ndarray]:
-    """Fit an exact kernel of rows; return also their Gram matrix."""
-    fitted = _fit_function(spec, block, observed, scaling, options, sample_weight)
+    """Fit an exact kernel of rows or sequences; return also their Gram matrix."""
+    is_of_sequences = is_sequence_kernel(spec.kernel)
+    compute = _compare_sequences if is_of_sequences else _compute_gram
+    fitted, K = compute(spec, block, observed, scaling, options, sample_weight)
     function = fitted.function
-    rows = fitted.scaling.apply(block)
-    K = function.gram(rows, options.temp_folder)
     # before centring, which would spread one NaN over all values
     check_finite_kernel(K, function.kernel)
-    if callable(function.kernel):
+    # the definite ones are the kernels of rows by name
+    if callable(function.kernel) or is_of_sequences:
         check_training_kernel(K, spec.name, samples=np.flatnonzero(observed))
     with np.errstate(over="ignore", invalid="ignore"):
         normalization = fit_kernel_scaling(
@@ -406,7 +435,84 @@ def _fit_exact(
         )
         K = normalization.apply(K)
     check_finite_kernel(K, function.kernel)
-    return replace(fitted, training=rows, normalization=normalization), K
+    return replace(fitted, normalization=normalization), K
+
+
+def _compute_gram(
+    spec: KernelSpec,
+    block: Block,
+    observed: np.ndarray,
+    scaling: Scaling,
+    options: KernelOptions,
+    sample_weight: np.ndarray | None,
+) -> tuple[FittedKernel, np.ndarray]:
+    """Fit a kernel of rows, and compute their Gram matrix."""
+    fitted, function = _fit_function(
+        spec, block, observed, scaling, options, sample_weight
+    )
+    rows = fitted.scaling.apply(block)
+    return replace(fitted, training=rows), function.gram(rows, options.temp_folder)
+
+
+def _compare_sequences(
+    spec: KernelSpec,
+    block: np.ndarray,
+    observed: np.ndarray,
+    scaling: Scaling,
+    options: KernelOptions,
+    sample_weight: np.ndarray | None,
+) -> tuple[FittedKernel, np.ndarray]:
+    """Fit an exact kernel of sequences, and compute their Gram matrix."""
+    function = _function_of(spec, options)
+    own, comparison = fit_sequence_kernel(
+        spec.kernel, function, block, scaling, sample_weight
+    )
+    K = own.function.values(comparison.costs).astype(own.dtype, copy=False)
+    if options.temp_folder is not None:
+        values, K = K, allocate_gram(K.shape, K.dtype, options.temp_folder)
+        K[...] = values
+    fitted = FittedKernel(spec.modality, own, observed, scaling, own.gamma)
+    return replace(fitted, training=comparison.sequences), K
+
+
+def _fit_features_of_sequences(
+    spec: KernelSpec,
+    block: np.ndarray,
+    observed: np.ndarray,
+    scaling: Scaling,
+    options: KernelOptions,
+    seed: int,
+    sample_weight: np.ndarray | None,
+) -> FittedKernel:
+    """Fit the explicit features of a kernel of sequences."""
+    if options.approximation == "fourier":
+        raise ValueError(
+            f"approximation='fourier' is for kernel='rbf', not {spec.kernel!r}; set "
+            "'nystroem'"
+        )
+    own, raw = fit_sequence_features(
+        spec.kernel,
+        _function_of(spec, options),
+        block,
+        scaling,
+        options.n_components,
+        check_random_state(seed),
+        spec.name,
+        sample_weight,
+    )
+    features = fit_feature_map(
+        block,
+        raw,
+        center=options.center,
+        normalize=options.normalize,
+        sample_weight=sample_weight,
+    )
+    fitted = FittedKernel(spec.modality, own, observed, scaling, own.gamma)
+    return replace(fitted, features=features)
+
+
+def _function_of(spec: KernelSpec, options: KernelOptions) -> SequenceFunction:
+    return sequence_function(spec.kernel, spec.gamma, spec.name, options.n_jobs)
 
 
 def _fit_precomputed(

@@ -15,10 +15,11 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import of_samples
 from mmfusion._columns import SEPARATOR, default_names
+from mmfusion._frame_scaling import fit_block_scaling
 from mmfusion._memory import check_fits
 from mmfusion._numbers import is_real
 from mmfusion._options import by_modality, errors_name
-from mmfusion._scaling import fit_scaling, resolve_scalings
+from mmfusion._scaling import resolve_scalings
 from mmfusion._sklearn_compat import fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
@@ -41,6 +42,7 @@ from mmfusion.mkl._kernel_input import (
 )
 from mmfusion.mkl._kernels import KERNEL_NAMES, KERNELS_WITH_GAMMA, Kernel
 from mmfusion.mkl._precomputed_gram import Gram
+from mmfusion.mkl._sequence_kernels import DTW_KERNELS, is_sequence_kernel
 from mmfusion.modalities import Modalities
 
 MAX_EXACT_SAMPLES = 5000  # of fit, for which approximation='auto' is None
@@ -58,25 +60,29 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
 
     Parameters
     ----------
-    kernel : {'rbf', 'linear', 'poly', 'cosine', 'laplacian', 'chi2', 'precomputed'}, \
-callable, list or dict, default='rbf'
+    kernel : {'rbf', 'linear', 'poly', 'cosine', 'laplacian', 'chi2', 'precomputed', \
+'global_alignment', 'soft_dtw', 'dtw'}, callable, DTWKernel, list or dict, default='rbf'
         The kernel of all modalities, a list of several for each, or any of these by
         modality name ('rbf' where a dict does not name it). A callable takes two
         matrices and returns the values of all pairs of their rows, real and finite, as
         ``sklearn.metrics.pairwise.rbf_kernel``.
         'precomputed' modalities hold kernel values: square in `fit`, later
-        (n_samples, n_train).
+        (n_samples, n_train). 'global_alignment', 'soft_dtw' and 'dtw' compare
+        sequences, see Notes; they are short for the
+        `~mmfusion.alignment.DTWKernel` that sets their further options.
     gamma : float, array-like of float or dict, default=None
-        Coefficient of 'rbf', 'poly', 'laplacian' and 'chi2', or one by modality name;
-        several values make one kernel each. None is by the median rule: for 'rbf'
-        ``1 / (2 m^2)`` with the median distance m of two samples, see Notes.
+        Coefficient of 'rbf', 'poly', 'laplacian', 'chi2' and the kernels of sequences,
+        or one by modality name; several values make one kernel each. A DTWKernel has
+        its own. None is by the median rule: for 'rbf' ``1 / (2 m^2)`` with the median
+        distance m of two samples, see Notes.
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1
         Constant of the polynomial kernel.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of the features of a modality before kernels; see `EarlyFusion`. 'auto'
-        leaves 'precomputed' and 'chi2' modalities as they are.
+        leaves 'precomputed' and 'chi2' modalities as they are, and is 'standard' for
+        sequences, whose frames are scaled like the rows of a table.
     center : bool, default=True
         Whether samples are centred in feature space, by the means of `fit`.
     normalize : {'trace', 'cosine'} or None, default='trace'
@@ -85,9 +91,10 @@ callable, list or dict, default='rbf'
     approximation : {'auto', 'nystroem', 'fourier'}, int or None, default='auto'
         None computes exact kernels. 'nystroem' computes features from landmarks, the
         centres of k-means where a modality is dense, for every kernel; 'fourier' random
-        cosines, for 'rbf'. An integer is the maximum number of samples of `fit` for
-        which kernels are exact; more samples, unless all kernels are precomputed, are
-        approximated by 'nystroem'. 'auto' is 5000.
+        cosines, for 'rbf'. Landmarks of sequences are drawn at random. An integer is
+        the maximum number of samples of `fit` for which kernels are exact; more
+        samples, unless all kernels are precomputed, are approximated by 'nystroem'.
+        'auto' is 5000.
     n_components : int, default=128
         Maximum number of explicit features of a kernel. A linear or cosine kernel of a
         modality that has no more features than these is exact.
@@ -131,27 +138,39 @@ callable, list or dict, default='rbf'
     ------
     ValueError
         If a precomputed kernel is not square, symmetric and finite in `fit`, a sample
-        lacks every modality, a kernel refuses the values (chi2: negative ones), or
-        exact kernels do not fit into memory.
+        lacks every modality, a kernel refuses the values (chi2: negative ones) or the
+        kind of block (sequences, or their kernels a sparse matrix), or exact kernels do
+        not fit into memory.
     OSError
         If `temp_folder` has not enough space for the kernels.
 
     Warns
     -----
     UserWarning
-        If a precomputed kernel, or that of a callable, is not positive semi-definite.
+        If a precomputed kernel, or that of a callable or of sequences, is not positive
+        semi-definite.
 
     See Also
     --------
     MKLClusterer : Clusters by a weighted sum of such kernels.
-    mmfusion.alignment.DTWKernel : Kernels of sequences; ``combine=None`` returns what
-        ``kernel="precomputed"`` takes.
+    mmfusion.alignment.DTWKernel : Kernels of sequences, and their options.
 
     Notes
     -----
     *Bandwidth.* The median rule takes ``1 / (2 m^2)`` for 'rbf', where m is the median
     distance; 1 over the median distance for 'laplacian' and 'chi2'; 1 over the mean
     squared norm for 'poly'. Medians are those of at most 1,000 samples.
+
+    *Sequences.* 'dtw' is ``exp(-gamma d)`` for the cost d of dynamic time warping,
+    'soft_dtw' the same of the divergence of soft-DTW; 'global_alignment' sums over all
+    paths, and is the one of the three that is always positive semi-definite. They need
+    the extra ``align``. Sequences are given as everywhere; a table of one of these
+    kernels holds a series of one feature in each row. Several kernels of a modality are
+    all of sequences or all of rows. Of a `~mmfusion.alignment.DTWKernel` the parameters
+    `combine` and `modalities` are not read. Every pair of samples of `fit` is compared,
+    again for each gamma; explicit features compare each sample with `n_components`
+    others. Entries of a dict are parameters of this estimator: ``audio`` is the kernel
+    of a modality, ``audio__softness`` a parameter of its DTWKernel.
 
     *Missing modalities.* The values, means and sizes of a modality are those of the
     samples that have it. A sample without it lies at the modality's mean: its values
@@ -346,7 +365,7 @@ callable, list or dict, default='rbf'
             block = of_samples(frame.blocks[v], observed)
             weight = None if sample_weight is None else sample_weight[observed]
             with errors_name(name):
-                scalings.append(fit_scaling(block, scaling, weight))
+                scalings.append(fit_block_scaling(block, scaling, weight))
         self.scaling_ = {n: s.name for n, s in zip(names, scalings, strict=True)}
         self._factors = missing_factors(frame.observed)
         # one seed per kernel, so that threads do not share a generator
@@ -386,6 +405,7 @@ callable, list or dict, default='rbf'
             n_components=self.n_components,
             temp_folder=self.temp_folder,
             copies_precomputed=copies_precomputed,
+            n_jobs=self.n_jobs,
         )
 
     def _resolve_approximation(
@@ -490,6 +510,7 @@ callable, list or dict, default='rbf'
         """Return the scaling of every modality by the parameters.
 
         Precomputed kernels are not scaled, and chi2 only if `scaling` is not 'auto'.
+        That of sequences is 'standard', per feature over all frames.
         """
         scalings = by_modality(self.scaling, names, "scaling", "auto")
         precomputed = {s.modality for s in specs if s.kernel == "precomputed"}
@@ -497,6 +518,9 @@ callable, list or dict, default='rbf'
         for v in precomputed | chi2:
             if scalings[v] == "auto" or v in precomputed:
                 scalings[v] = None
+        for spec in specs:
+            if is_sequence_kernel(spec.kernel) and scalings[spec.modality] == "auto":
+                scalings[spec.modality] = "standard"
         return scalings
 
     def _as_output(self, blocks: list[np.ndarray], like: ModalitiesLike) -> Any:
@@ -570,10 +594,10 @@ def _kernels_of_modality(
         raise ValueError(f"modality {name!r}: the list of its kernels is empty")
     for own in kernels:
         is_name = isinstance(own, str) and own in KERNEL_NAMES
-        if not callable(own) and not is_name:
+        if not (callable(own) or is_name or is_sequence_kernel(own)):
             raise ValueError(
-                f"modality {name!r}: kernel {own!r} is neither one of {KERNEL_NAMES} "
-                "nor callable"
+                f"modality {name!r}: kernel {own!r} is neither one of "
+                f"{(*KERNEL_NAMES, *DTW_KERNELS)} nor callable or a DTWKernel"
             )
     if "precomputed" in kernels and len(kernels) > 1:
         raise ValueError(
@@ -589,5 +613,5 @@ def _kernels_of_modality(
     return [
         (own, value)
         for own in kernels
-        for value in (gammas if own in KERNELS_WITH_GAMMA else [None])
+        for value in (gammas if own in (*KERNELS_WITH_GAMMA, *DTW_KERNELS) else [None])
     ]

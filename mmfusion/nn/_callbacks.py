@@ -32,7 +32,7 @@ def describe_callbacks(callbacks: Sequence[Any]) -> list[str]:
     for callback in callbacks:
         given = callback[1] if isinstance(callback, tuple) else callback
         kind = given if isinstance(given, type) else type(given)
-        params = {} if given is kind else vars(given)
+        params = {} if given is kind else getattr(given, "__dict__", {})
         plain = {k: v for k, v in params.items() if k[-1] != "_" and _is_plain(v)}
         described.append(
             f"{kind.__module__}.{kind.__qualname__} {sorted(plain.items())}"

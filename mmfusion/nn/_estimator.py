@@ -460,6 +460,7 @@ class DeepEstimator(
         return [
             mmfusion.__version__,
             torch.__version__,
+            f"{type(self).__module__}.{type(self).__qualname__}",
             [str(name) for name in self.modality_names_in_],
             data.digest(),
             repr(self.scaling),

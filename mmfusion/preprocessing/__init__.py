@@ -12,6 +12,7 @@ from mmfusion.preprocessing._sequence_formats import (
     sequences_from_frames,
     sequences_from_padded,
 )
+from mmfusion.preprocessing._sequence_layouts import sequence_layout
 from mmfusion.preprocessing._splitter import ModalitySplitter
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "channels_first_from_sequences",
     "frames_from_sequences",
     "padded_from_sequences",
+    "sequence_layout",
     "sequences_from_channels_first",
     "sequences_from_frames",
     "sequences_from_padded",

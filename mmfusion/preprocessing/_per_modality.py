@@ -18,7 +18,9 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._accepted_cells import accepted_cells
 from mmfusion._block_checks import ModalityTags
@@ -31,9 +33,10 @@ from mmfusion._blocks import (
     of_samples,
     over_all_samples,
 )
-from mmfusion._columns import SEPARATOR
+from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._numbers import as_numbers
 from mmfusion._options import check_estimators, errors_name
+from mmfusion._progress import report_seconds
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -48,12 +51,32 @@ from mmfusion._typing import (
     EstimatorLike,
     ModalitiesLike,
 )
+from mmfusion._validation import as_modalities, is_multimodal
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin, PerModalityParams
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._inner import checked_rows, names_out
 from mmfusion.preprocessing._sequence_layouts import frames_first, given_as_read_by
 
 AS_IT_IS = ("passthrough", "drop")
+
+
+def _all_have_inverse(estimator: PerModality) -> bool:
+    """Return whether every modality can be transformed back, or raise the reason."""
+    given = estimator.transformer
+    for name, transformer in (
+        given.items() if isinstance(given, Mapping) else [("every modality", given)]
+    ):
+        if (
+            transformer is not None
+            and transformer != "passthrough"
+            and not hasattr(transformer, "inverse_transform")
+        ):
+            what = type(transformer).__name__
+            what = repr(transformer) if isinstance(transformer, str) else what
+            raise AttributeError(
+                f"the transformer of {name}, {what}, has no inverse_transform"
+            )
+    return True
 
 
 class PerModality(
@@ -71,13 +94,16 @@ class PerModality(
         Transformer that is cloned for every modality, or a dict of transformers by
         modality name, in which modalities that are not named pass through.
         'passthrough' leaves a modality as it is, 'drop' leaves it out. None is
-        StandardScaler.
+        StandardScaler. Sequences are given in the layout that a transformer reads; see
+        `sequence_layout`.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
     n_jobs : int, default=None
         Number of modalities transformed at once, in threads. None is 1 unless in a
         joblib context, -1 all processors.
+    verbose : bool, default=False
+        Whether every fit of a transformer is reported, with its seconds.
 
     Attributes
     ----------
@@ -132,6 +158,7 @@ class PerModality(
         ],
         "modalities": ["array-like", str, dict, INTEGER, None],
         "n_jobs": [INTEGER, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -140,10 +167,12 @@ class PerModality(
         *,
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
+        verbose: bool = False,
     ) -> None:
         self.transformer = transformer
         self.modalities = modalities
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
@@ -208,6 +237,45 @@ class PerModality(
         frame = self._validate(X, reset=False, raw=True)
         return self._finish(frame, self._run("transform", frame, None, {}), X)
 
+    @available_if(_all_have_inverse)
+    def inverse_transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
+        """Return transformed modalities to the features before.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features_out)
+            The output of `transform`, or data of its form.
+
+        Returns
+        -------
+        Modalities or array
+            Modalities if X has modalities, else a 2-D array.
+
+        Raises
+        ------
+        ValueError
+            If X has other modalities than the output of `transform`.
+        """
+        check_is_fitted(self)
+        frame = as_modalities(X, self.modalities)
+        kept = [list(self.transformers_)[v] for v in self._kept()]
+        if len(frame.names) != len(kept) or (
+            list(frame.names) != kept and list(frame.names) != default_names(len(kept))
+        ):
+            raise ValueError(
+                f"X has the modalities {list(frame.names)}, but transform returns "
+                f"{kept}"
+            )
+        blocks = [
+            _call_inverse(self.transformers_[name], name, block, own)
+            for name, block, own in zip(
+                kept, frame.blocks, frame.observed.T, strict=True
+            )
+        ]
+        mask = None if frame.observed.all() else frame.observed
+        inverse = Modalities._of(tuple(kept), tuple(blocks), mask, frame._index)
+        return inverse if is_multimodal(X) else inverse.to_array()
+
     def _start(
         self, X: ModalitiesLike, y: ArrayLike | None, params: Mapping[str, object]
     ) -> Modalities:
@@ -256,9 +324,19 @@ class PerModality(
                 name: steps[key].fit if key in steps else {}
                 for name, key in keys.items()
             }
+        reports = self.verbose and method != "transform"
         # transformers are fitted in place, which processes could not do
         return Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-            delayed(_call)(transformer, method, name, block, own, y, routed[name])
+            delayed(_call)(
+                transformer,
+                method,
+                name,
+                block,
+                own,
+                y,
+                routed[name],
+                f"[PerModality] modality {name!r}" if reports else None,
+            )
             for (name, transformer), block, own in zip(
                 self.transformers_.items(),
                 map(_with_fitted_columns, frame.blocks, self._columns_in),
@@ -395,6 +473,7 @@ def _call(
     own: np.ndarray,
     y: ArrayLike | None,
     params: Mapping[str, object],
+    message: str | None,
 ) -> Block:
     """Call a method of a transformer on the samples that have its modality.
 
@@ -407,7 +486,11 @@ def _call(
     rows = of_samples(block, own)
     params = {key: of_samples(value, own) for key, value in params.items()}
     own_y = None if y is None else of_samples(y, own)
-    with errors_name(name), _cells_are_named(rows, transformer):
+    with (
+        errors_name(name),
+        _cells_are_named(rows, transformer),
+        report_seconds(message),
+    ):
         read = given_as_read_by(transformer, rows, name)
         if method == "transform":
             out = transformer.transform(read)
@@ -418,6 +501,18 @@ def _call(
         else:
             out = transformer.fit(read, own_y, **params).transform(read)
     out = checked_rows(frames_first(transformer, read, out), rows, transformer, name)
+    return out if own.all() else _over_samples(out, own)
+
+
+def _call_inverse(transformer: Any, name: str, block: Block, own: np.ndarray) -> Block:
+    """Revert the transformer of a modality for the samples that have it."""
+    if isinstance(transformer, str) or not own.any():
+        return block
+    rows = of_samples(block, own)
+    with errors_name(name):
+        read = given_as_read_by(transformer, rows, name)
+        out = frames_first(transformer, read, transformer.inverse_transform(read))
+        out = checked_rows(out, rows, transformer, name)
     return out if own.all() else _over_samples(out, own)
 
 

@@ -203,7 +203,7 @@ def pool_modalities(frame: Modalities, widths: Mapping[str, int]) -> Modalities:
     blocks = tuple(
         SequencePooling()
         .fit([[np.zeros((1, widths[name]))]])
-        .transform([block])
+        .transform(Modalities([block]))
         .blocks[0]
         if name in widths
         else block

@@ -61,6 +61,8 @@ def sequence_layout(estimator: Any) -> str | None:
 
     Raises
     ------
+    TypeError
+        If it is a class.
     ValueError
         If the attribute ``sequence_layout`` is another value.
 
@@ -83,6 +85,11 @@ def sequence_layout(estimator: Any) -> str | None:
     >>> sequence_layout(FunctionTransformer(padded_from_sequences))
     'unchecked'
     """
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"estimator is the class {estimator.__name__}; give an instance of it, "
+            f"{estimator.__name__}()"
+        )
     first = first_step(estimator)
     for declaring in (estimator, first):
         declared = getattr(declaring, "sequence_layout", None)
@@ -150,10 +157,14 @@ def as_read_by(estimator: Any, block: Block) -> Any:
 def _refuse_unequal_lengths(estimator: Any, block: np.ndarray) -> None:
     """Raise an error for padding that an estimator would take for values."""
     first = first_step(estimator)
+    # a tag of tslearn; old transformers lack it, others read what they declare
     tags = get_tags(first) if hasattr(first, "__sklearn_tags__") else None
+    if tags is None or tags.estimator_type is None:
+        return
+    if getattr(tags, "allow_variable_length", True):
+        return
     lengths = [len(sequence) for sequence in block]
-    # a tag of tslearn; others are trusted to read what they declare
-    if min(lengths) < max(lengths) and not getattr(tags, "allow_variable_length", True):
+    if min(lengths) < max(lengths):
         raise ValueError(
             f"{type(first).__name__} reads sequences of one length, but these have "
             f"{min(lengths)} to {max(lengths)} frames; put SequenceResampler() before "

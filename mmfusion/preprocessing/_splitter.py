@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
+from mmfusion._blocks import package_of
 from mmfusion._sklearn_compat import INTEGER, fit_context
 from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
@@ -101,6 +102,48 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         """
         frame = self._validate(X, reset=False, raw=True)
         return self._output(frame, like=X if self.modalities is None else frame)
+
+    def inverse_transform(self, X: ModalitiesLike) -> BlockLike:
+        """Return the table of modalities.
+
+        Parameters
+        ----------
+        X : list, dict or Modalities
+            The modalities of `transform`.
+
+        Returns
+        -------
+        ndarray, CSR matrix or DataFrame of shape (n_samples, n_features)
+            The table, with its columns in the order of `fit`: a DataFrame if the
+            modalities are. Rows of modalities that a sample lacks are NaN.
+
+        Raises
+        ------
+        ValueError
+            If the modalities do not hold every column of the table once.
+        """
+        frame = self._validate(X, reset=False, raw=True)
+        order = np.concatenate([np.r_[own] for own in self._columns_of_table()])
+        if sorted(order.tolist()) != list(range(self.n_features_in_)):
+            raise ValueError(
+                f"the modalities {list(frame.names)} do not hold each of the "
+                f"{self.n_features_in_} columns of the table of fit once, so that it "
+                "cannot be put together; name every column in modalities="
+            )
+        if all(package_of(block) == "pandas" for block in frame.blocks):
+            import pandas as pd
+
+            table: Any = pd.concat(frame.blocks, axis=1).iloc[:, np.argsort(order)]
+            return table.set_axis(self.feature_names_in_, axis=1)
+        return frame.to_array()[:, np.argsort(order)]
+
+    def _columns_of_table(self) -> list[Any]:
+        """Return the positions of the columns of each modality in the table."""
+        by_name = self._layout.columns
+        if by_name is None:
+            return self._positions_in() or []
+        place = {name: p for p, name in enumerate(self.feature_names_in_)}
+        return [[place[name] for name in columns] for columns in by_name.values()]
 
     def _names_from(self, names_in: list[np.ndarray]) -> list[np.ndarray]:
         return names_in

@@ -10,7 +10,7 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
-from mmfusion import Modalities
+from mmfusion import EAMCClusterer, Modalities
 from mmfusion.datasets import make_multimodal_blobs
 
 from .small import X, small
@@ -120,6 +120,14 @@ def test_checkpoints_of_other_parameters_are_not_resumed(tmp_path, params):
     small(checkpoint_dir=tmp_path).fit(X)
     kept = small(checkpoint_dir=tmp_path).set_params(**params).fit(X)
     check_same(kept, small().set_params(**params).fit(X))
+
+
+def test_checkpoints_of_another_class_are_not_resumed(tmp_path):
+    class Other(EAMCClusterer):
+        """May override anything."""
+
+    params = small(checkpoint_dir=tmp_path).get_params(deep=False)
+    assert [epochs_of(kind(**params)) for kind in (EAMCClusterer, Other)] == [6, 6]
 
 
 def test_checkpoints_of_other_data_are_not_resumed(tmp_path):

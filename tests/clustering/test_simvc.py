@@ -9,6 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import EarlyStopping
 from torch import nn
 
 from mmfusion import CoMVCClusterer, Modalities, SiMVCClusterer, Trainer
@@ -302,6 +303,22 @@ def test_restarts_in_processes_and_resumed_ones_have_the_same_result(cls, tmp_pa
     resumed = small(cls, n_init=2, options=folder).fit(X)
     assert history(resumed) == history(fitted)
     np.testing.assert_array_equal(resumed.labels_, fitted.labels_)
+
+
+@BOTH
+def test_a_training_that_a_callback_ended_stays_finished(cls, tmp_path):
+    def fitted(**folder):
+        stop = EarlyStopping("train_loss", 5, threshold=1e9, sink=str)
+        options = {"max_epochs": 20, "selection_every": 2, "callbacks": [stop]}
+        return small(cls, options=options | folder).fit(X)
+
+    folder = {"checkpoint_dir": tmp_path, "checkpoint_every": 2}
+    whole = fitted()
+    for _ in range(3):
+        resumed = fitted(**folder)
+        assert resumed.n_iter_ == 6
+        assert history(resumed) == history(whole)
+        np.testing.assert_array_equal(resumed.transform(X), whole.transform(X))
 
 
 @BOTH

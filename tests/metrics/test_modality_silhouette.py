@@ -9,6 +9,7 @@ from sklearn.metrics import silhouette_score
 from mmfusion import EarlyFusion, Modalities
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.metrics import modality_silhouette_score
+from mmfusion.preprocessing import padded_from_sequences
 
 
 def silhouette_by_loops(block, labels):
@@ -141,9 +142,6 @@ def test_data_that_cannot_be_scored_are_refused(data):
     X, y = data
     with pytest.raises(ValueError, match=r"\[40, 39\]"):
         modality_silhouette_score(X, y[1:])
-    speech = Modalities({"speech": [np.ones((2, 3))] * 4})
-    with pytest.raises(ValueError, match="'speech' holds sequences"):
-        modality_silhouette_score(speech, [0, 0, 1, 1])
     holes = X["audio"].copy()
     holes[3, 1] = np.nan
     with pytest.raises(ValueError, match="modality 'audio' contains NaN"):
@@ -216,3 +214,32 @@ def test_labels_that_are_missing_are_refused(data):
     X, y = data
     with pytest.raises(ValueError, match="labels: sample 1 has no label"):
         modality_silhouette_score(X, np.where(np.arange(40) == 1, np.nan, y))
+
+
+def resampled_rows(sequences, n_frames):
+    """Standardise features over all frames, and interpolate each feature by NumPy."""
+    frames = np.concatenate(sequences)
+    mean, std = frames.mean(axis=0), frames.std(axis=0)
+    rows = []
+    for sequence in sequences:
+        scaled = (sequence - mean) / std
+        times = np.linspace(0, len(sequence) - 1, n_frames)
+        own = np.arange(len(sequence))
+        rows.append([np.interp(times, own, feature) for feature in scaled.T])
+    return np.array(rows).reshape(len(rows), -1)
+
+
+def test_sequences_are_compared_once_resampled_to_their_median_length():
+    rng = np.random.default_rng(0)
+    sequences = [rng.normal(size=(n, 2)) * [1, 50] for n in (3, 5, 6, 9, 4, 5)]
+    labels = np.array([0, 0, 1, 1, 0, 1])
+    expected = silhouette_score(resampled_rows(sequences, 5), labels)
+    forms = [sequences, padded_from_sequences(sequences)]
+    for block in forms:
+        assert modality_silhouette_score({"speech": block}, labels) == pytest.approx(
+            expected, rel=1e-9
+        )
+    # a sample that lacks the modality is left out
+    with_missing = Modalities({"speech": [*sequences, None], "rest": np.ones((7, 1))})
+    speech, _ = modality_silhouette_score(with_missing, [*labels, 1], average=False)
+    assert speech == pytest.approx(expected, rel=1e-9)

@@ -354,6 +354,33 @@ def cost_matrix(costs: Costs) -> np.ndarray:
     return fill_costs(costs, 0, n, 0, m, np.empty(n * m, costs.x.dtype))
 
 
+def slice_costs(costs: Costs, i0: int, i1: int, j0: int, j1: int) -> Costs:
+    """Return the local costs of parts of the sequences.
+
+    Parameters
+    ----------
+    costs : Costs
+        The costs.
+    i0, i1, j0, j1 : int
+        First row and the one after the last; first column and the one after the last.
+
+    Returns
+    -------
+    Costs
+        Those of these rows and columns.
+    """
+    x, y = costs.x[i0:i1], costs.y
+    if costs.kind == GIVEN:
+        x = x[:, j0:j1]
+    elif costs.kind in (SQUARED, MANHATTAN):
+        y = y[:, j0:j1]
+    else:
+        y = y[j0:j1]
+    # kernels are compiled for contiguous arrays
+    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+    return Costs(costs.kind, costs.root, i1 - i0, j1 - j0, x, y)
+
+
 @jit
 def fill_costs(costs, i0, i1, j0, j1, out):
     """Compute the costs of rows i0 to i1 and columns j0 to j1.

@@ -99,11 +99,7 @@ def cdist_dtw(
     costs = np.zeros((len(left), len(right)))
     # a pair costs the same in either order if its steps and its local costs do, and no
     # window follows a path
-    symmetric = (
-        constraints.diagonal_weight is not None
-        and not (constraints.open_begin or constraints.open_end)
-        and constraints.window != "multiscale"
-    )
+    symmetric = constraints.is_symmetric and constraints.window != "multiscale"
     mirrored = Y is None and symmetric and not callable(metric)
     pairs = np.argwhere(np.tri(len(left), dtype=bool) if mirrored else costs == 0)
     if not len(pairs):
@@ -195,8 +191,9 @@ def is_fully_compiled(metric: MetricLike, constraints: Constraints) -> bool:
         and not callable(metric)
         and metric in LOCAL_METRICS
         and constraints.max_jump is None
+        and constraints.max_length is None
         and constraints.window in (None, "sakoe_chiba")
-        and not (constraints.open_begin or constraints.open_end)
+        and not constraints.is_open
     )
 
 

@@ -112,10 +112,70 @@ def check_frames_or_share(value: object, name: str) -> int | float:
     share = check_real_at_least(value, name, 0)
     if share > 1:
         raise ValueError(
-            f"{name}={value!r}; a float is a share of the longer sequence, at most 1: "
-            "give an int for a number of frames"
+            f"{name}={value!r}; a float is a share of all frames, at most 1: give an "
+            "int for a number of frames"
         )
     return share
+
+
+def check_cells_or_ratio(value: object, name: str) -> int | float:
+    """Check the most cells of a path, an int, or a multiple of the fewest, a float.
+
+    Parameters
+    ----------
+    value : int or float
+        The value of the parameter.
+    name : str
+        Name of the parameter, for errors.
+
+    Returns
+    -------
+    int or float
+        The value, as Python's own type.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it is less than 1, NaN or infinite.
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return check_integer_at_least(value, name, 1)
+    return check_real_at_least(value, name, 1)
+
+
+def check_open_end(value: object, name: str) -> bool | int | float:
+    """Check how many frames of a sequence may be left out at one end.
+
+    Parameters
+    ----------
+    value : bool, int or float
+        The value of the parameter.
+    name : str
+        Name of the parameter, for errors.
+
+    Returns
+    -------
+    bool, int or float
+        Any number or none, a number of frames, or a share of the sequence, as Python's
+        own type.
+
+    Raises
+    ------
+    TypeError
+        If it has another type.
+    ValueError
+        If it is negative, NaN, or a float that is more than 1.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if not is_real(value):
+        raise TypeError(
+            f"{name}={value!r} is a {_type_name(value)}; give True, False, a number of "
+            "frames or a share, or a pair of these for x and y"
+        )
+    return check_frames_or_share(value, name)
 
 
 def check_bool(value: object, name: str) -> bool:

@@ -145,8 +145,8 @@ def path_by_row_blocks(
     # checks that they fit into memory, before frames are copied
     checkpoints = make_checkpoints(n, m, dtype, wants_path=wants_path)
     frames, work = pack_frames(costs), make_workspace(m, dtype)
-    if constraints.open_begin:
-        work.row[: m + 1] = 0
+    if constraints.open_begin:  # the total before column j is that of column j - 1
+        work.row[:m] = constraints.begin_costs(m)
     else:
         work.row[0] = corner_total(frames, 0, 0, weights, work)
     no_bounds = np.empty(0)

@@ -1,18 +1,10 @@
-"""Soft-DTW: the soft minimum over all paths, its expected alignment and gradient.
-
-The partition function ``Z_ij = 2**(scale c_ij) (Z_i-1,j + Z_i,j-1 + Z_i-1,j-1)``, with
-scale = -1 / (gamma log 2), is accumulated itself, not its logarithm: every cell holds a
-mantissa and an exponent, so that nothing over- or underflows however small gamma is,
-and a cell needs one power and no logarithm. The cells of an anti-diagonal ("diagonal"
-below) are independent and computed together. The expected alignment is the product of
-the sums from both ends over Z of the last cell; it has the errors of a few sums, where
-differences of long logarithms would lose digits.
-"""
+"""Soft-DTW: the soft minimum over all paths, its expected alignment and gradient."""
 
 from __future__ import annotations
 
-from math import factorial, isfinite, log
-from typing import NamedTuple, cast
+from dataclasses import dataclass, field, replace
+from math import isfinite, log
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,326 +12,77 @@ from numpy.typing import ArrayLike
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
-from mmfusion.alignment.dtw._compilation import jit
-from mmfusion.alignment.dtw._costs import Costs, fill_costs, make_costs
-from mmfusion.alignment.dtw._parameters import check_bool, check_real_at_least
-from mmfusion.alignment.dtw._path import dtw_distance
-
-LOG2 = log(2)
-LEAST_GAMMA = 1e-200
-FORBIDDEN_EXPONENT = -1e280  # of cells whose cost is infinite, or nearly
-OUTSIDE_EXPONENT = -1e300  # outside of the matrix: below that of any cell
-HARD_COST_RATIO = 1e14  # of a cost to gamma: above, soft-DTW is DTW up to rounding
-DIAGONAL_TILE_ROWS, DIAGONAL_TILE_COLUMNS = 128, 256  # of costs, to fit in the cache
-
-# layout of a float64: bits of the mantissa, of the number 1, and of 2**52 and its value
-_MANTISSA, _ONE = 2**52 - 1, 0x3FF0000000000000
-_INTEGER_BITS, _INTEGER = 0x4330000000000000, 2.0**52
-# Taylor series of 2**t, exact to the last bit for abs(t) <= 1/2
-_P0, _P1, _P2, _P3, _P4, _P5, _P6, _P7, _P8, _P9, _P10, _P11, _P12, _P13 = (
-    LOG2**k / factorial(k) for k in range(14)
+from mmfusion.alignment.dtw._costs import Costs, make_costs
+from mmfusion.alignment.dtw._parameters import (
+    check_bool,
+    check_choice,
+    check_frames_or_share,
+    check_real_at_least,
 )
+from mmfusion.alignment.dtw._path import dtw_distance
+from mmfusion.alignment.dtw._path_sums import (
+    FORBIDDEN_EXPONENT,
+    LOG2,
+    Diagonals,
+    diagonals_of,
+    fill_by_diagonals,
+    fill_by_rows,
+    mean_costs,
+    mean_costs_back,
+    sum_paths,
+    sum_paths_back,
+)
+from mmfusion.alignment.dtw._windows import Window, make_window
+
+LEAST_GAMMA = 1e-200
+HARD_COST_RATIO = 1e14  # of a cost to gamma: above, soft-DTW is DTW up to rounding
+# of a cost to a logarithm, where all paths weigh the same: still infinite times inf, so
+# that no path visits forbidden cells
+EQUAL_WEIGHTS_SCALE = -(2.0**-1022)
+
+FORMS = ("mean", "sharp", "soft")
+SOFT_WINDOWS = ("itakura", "sakoe_chiba")
 
 
-@jit
-def _power_of_two(t):
-    """Compute 2**t for abs(t) <= 1/2, by Horner's scheme."""
-    p = _P13 * t + _P12
-    p = p * t + _P11
-    p = p * t + _P10
-    p = p * t + _P9
-    p = p * t + _P8
-    p = p * t + _P7
-    p = p * t + _P6
-    p = p * t + _P5
-    p = p * t + _P4
-    p = p * t + _P3
-    p = p * t + _P2
-    p = p * t + _P1
-    return p * t + _P0
+@dataclass(frozen=True)
+class SoftOptions:
+    """The options that the functions of soft-DTW share.
 
-
-@jit
-def _whole_power_of_two(exponent):
-    """Compute 2**exponent for a whole number below 1024; 0 below -1022."""
-    # adding 2**52 moves a whole number to the lowest bits, which are shifted to those
-    # of the exponent
-    biased = max(exponent, -1023.0) + (_INTEGER + 1023)
-    bits = np.float64(biased).view(np.int64)
-    return np.int64(bits << 52).view(np.float64)
-
-
-# Each loop below writes one array, or two: LLVM vectorises none with more. All start at
-# index 0, since numba wraps negative indices of loops that may start elsewhere.
-
-
-@jit
-def _split_factors(costs, scale, size, factors, shifts):
-    """Write 2**(scale * cost) as a factor in [2**-0.5, 2**0.5] and an exponent."""
-    for i in range(size):
-        power = max(costs[i] * scale, FORBIDDEN_EXPONENT)
-        whole = np.floor(power + 0.5)
-        shifts[i] = whole
-        factors[i] = _power_of_two(power - whole)
-
-
-@jit
-def _largest_exponents(beside, across, size, tops):
-    """Compute the largest exponent of the three neighbours of each cell."""
-    for i in range(size):
-        tops[i] = max(max(beside[i], beside[i + 1]), across[i])
-
-
-@jit
-def _add_neighbors(
-    beside, beside_exponents, across, across_exponents, tops, size, sums
-):
-    """Sum the three neighbours of each cell, in units of the largest exponent."""
-    for i in range(size):
-        top = tops[i]
-        # terms below 2**-1022 of the largest vanish, far below its rounding
-        sums[i] = (
-            beside[i] * _whole_power_of_two(beside_exponents[i] - top)
-            + beside[i + 1] * _whole_power_of_two(beside_exponents[i + 1] - top)
-            + across[i] * _whole_power_of_two(across_exponents[i] - top)
-        )
-
-
-@jit
-def _extract_mantissas(sums, factors, size, mantissas):
-    """Write the mantissas, in [1, 2), of products."""
-    for i in range(size):
-        bits = np.float64(sums[i] * factors[i]).view(np.int64)
-        mantissas[i] = np.int64((bits & _MANTISSA) | _ONE).view(np.float64)
-
-
-@jit
-def _extract_exponents(sums, factors, tops, shifts, size, exponents):
-    """Write the exponents of products, increased by those of their factors."""
-    for i in range(size):
-        # the bits of the exponent become an integer of 2**52 + integer
-        bits = np.float64(sums[i] * factors[i]).view(np.int64)
-        own = np.int64((bits >> 52) | _INTEGER_BITS).view(np.float64)
-        exponents[i] = tops[i] + shifts[i] + (own - (_INTEGER + 1023))
-
-
-@jit
-def _copy(values, size, out):
-    for i in range(size):
-        out[i] = values[i]
-
-
-@jit
-def _fill_expected(mantissas, exponents, sums, tops, total, total_exponent, size, out):
-    """Compute the expected alignment: sums from both ends, over that of all paths."""
-    for i in range(size):
-        power = _whole_power_of_two(exponents[i] + tops[i] - total_exponent)
-        out[i] = mantissas[i] * sums[i] * power / total
-
-
-class _DiagonalRing(NamedTuple):
-    """Mantissas and exponents of a diagonal and of the two before, used cyclically.
-
-    Parameters
-    ----------
-    mantissas, exponents : ndarray of shape (3, n + 2)
-        The entry of row i is at index i + 1.
+    Parameters are those of `soft_dtw`.
     """
 
-    mantissas: np.ndarray
-    exponents: np.ndarray
+    gamma: float = 1.0
+    metric: MetricLike = "sqeuclidean"
+    form: str = "soft"
+    window: str | None = None
+    radius: float = 0.1
+    max_slope: float = 2.0
+    scale: float = field(init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        """Check each option."""
+        gamma = check_real_at_least(self.gamma, "gamma", 0)
+        if gamma <= LEAST_GAMMA:
+            raise ValueError(
+                f"gamma={gamma}; soft-DTW needs one above 0: its limit at 0 is "
+                "dtw_distance"
+            )
+        check_choice(self.form, "form", FORMS)
+        if self.window is not None:
+            check_choice(self.window, "window", SOFT_WINDOWS)
+        checked = {
+            "gamma": gamma,
+            "radius": check_frames_or_share(self.radius, "radius"),
+            "max_slope": check_real_at_least(self.max_slope, "max_slope", 1),
+            # a factor that turns a cost into a logarithm to the base 2
+            "scale": EQUAL_WEIGHTS_SCALE if self.form == "mean" else -1 / gamma / LOG2,
+        }
+        for name, value in checked.items():  # the class is frozen
+            object.__setattr__(self, name, value)
 
-class _DiagonalBuffers(NamedTuple):
-    """Intermediate results of one diagonal.
-
-    Parameters
-    ----------
-    sums, tops : ndarray of shape (n,)
-        Sums over the neighbours of each cell, and their exponents.
-    factors, shifts : ndarray of shape (n,)
-        Factors and exponents of the cells themselves.
-    """
-
-    sums: np.ndarray
-    tops: np.ndarray
-    factors: np.ndarray
-    shifts: np.ndarray
-
-
-@jit
-def _empty_diagonals(n, entry):
-    """Return a ring in which only an entry before the first cell is not 0."""
-    mantissas, exponents = np.zeros((3, n + 2)), np.full((3, n + 2), OUTSIDE_EXPONENT)
-    mantissas[1, entry], exponents[1, entry] = 1, 0
-    work = _DiagonalBuffers(np.empty(n), np.empty(n), np.empty(n), np.empty(n))
-    return _DiagonalRing(mantissas, exponents), work
-
-
-@jit
-def _fill_diagonal(costs, scale, begin, size, ahead, done, rings, work):
-    """Compute a diagonal of ``Z = 2**(scale * c) * (sum of Z over the neighbours)``.
-
-    Parameters
-    ----------
-    costs : ndarray
-        Local costs, from the first of the diagonal on.
-    scale : float
-        Factor that turns a cost into a logarithm to the base 2.
-    begin, size : int
-        First row of the diagonal, and its number of cells.
-    ahead : int
-        0 if neighbours lie in the rows above, 1 if in those below.
-    done : int
-        Number of diagonals that are computed.
-    rings : _DiagonalRing
-        The two before; receives this one.
-    work : _DiagonalBuffers
-        Arrays to overwrite.
-    """
-    sums, tops, factors, shifts = work
-    near, far, own = begin + ahead, begin + 2 * ahead, done % 3
-    mantissas, exponents = rings.mantissas[own], rings.exponents[own]
-    beside = rings.mantissas[(done + 2) % 3][near:]
-    beside_exponents = rings.exponents[(done + 2) % 3][near:]
-    across = rings.mantissas[(done + 1) % 3][far:]
-    across_exponents = rings.exponents[(done + 1) % 3][far:]
-    _split_factors(costs, scale, size, factors, shifts)
-    _largest_exponents(beside_exponents, across_exponents, size, tops)
-    _add_neighbors(beside, beside_exponents, across, across_exponents, tops, size, sums)
-    _extract_mantissas(sums, factors, size, mantissas[begin + 1 :])
-    _extract_exponents(sums, factors, tops, shifts, size, exponents[begin + 1 :])
-    mantissas[begin] = mantissas[begin + size + 1] = 0
-    exponents[begin] = exponents[begin + size + 1] = OUTSIDE_EXPONENT
-
-
-@jit
-def _sum_paths(costs, n, m, scale, mantissas, exponents):
-    """Sum over the paths from the first cell to every cell.
-
-    Parameters
-    ----------
-    costs : ndarray of shape (n * m,)
-        Local costs, diagonal by diagonal.
-    n, m : int
-        Numbers of frames.
-    scale : float
-        Factor that turns a cost into a logarithm to the base 2.
-    mantissas, exponents : ndarray of shape (n * m,)
-        Arrays to which the sums are written, diagonal by diagonal; may be empty.
-
-    Returns
-    -------
-    tuple of float
-        Mantissa and exponent of the last cell.
-    """
-    rings, work = _empty_diagonals(n, 0)
-    at = 0
-    for k in range(n + m - 1):
-        begin = max(0, k - m + 1)
-        size = min(k + 1, n) - begin
-        _fill_diagonal(costs[at:], scale, begin, size, 0, k, rings, work)
-        if len(mantissas):
-            _copy(rings.mantissas[k % 3][begin + 1 :], size, mantissas[at:])
-            _copy(rings.exponents[k % 3][begin + 1 :], size, exponents[at:])
-        at += size
-    last = (n + m - 2) % 3
-    return rings.mantissas[last, n], rings.exponents[last, n]
-
-
-@jit
-def _sum_paths_back(costs, n, m, scale, mantissas, exponents):
-    """Sum over the paths from the last cell, and compute the expected alignment.
-
-    Parameters
-    ----------
-    costs : ndarray of shape (n * m,)
-        Local costs, diagonal by diagonal; overwritten by the expected alignment.
-    n, m, scale, mantissas, exponents
-        Arguments of `_sum_paths`, after it.
-    """
-    rings, work = _empty_diagonals(n, n + 1)
-    at = n * m
-    total, total_exponent = mantissas[at - 1], exponents[at - 1]
-    for done in range(n + m - 1):
-        k = n + m - 2 - done
-        begin = max(0, k - m + 1)
-        size = min(k + 1, n) - begin
-        at -= size
-        own = costs[at:]
-        _fill_diagonal(own, scale, begin, size, 1, done, rings, work)
-        forward, forward_exponents = mantissas[at:], exponents[at:]
-        sums, tops = work.sums, work.tops
-        _fill_expected(
-            forward, forward_exponents, sums, tops, total, total_exponent, size, own
-        )
-
-
-@jit
-def _fill_by_diagonals(costs, n, m, diagonals):
-    """Compute local costs diagonal by diagonal.
-
-    Parameters
-    ----------
-    costs : Costs
-        The local costs.
-    n, m : int
-        Numbers of frames.
-    diagonals : ndarray of shape (n * m,)
-        Array to which they are written.
-    """
-    tile = np.empty(min(n, DIAGONAL_TILE_ROWS) * min(m, DIAGONAL_TILE_COLUMNS))
-    for i0 in range(0, n, DIAGONAL_TILE_ROWS):
-        i1 = min(i0 + DIAGONAL_TILE_ROWS, n)
-        for j0 in range(0, m, DIAGONAL_TILE_COLUMNS):
-            j1 = min(j0 + DIAGONAL_TILE_COLUMNS, m)
-            fill_costs(costs, i0, i1, j0, j1, tile)
-            _copy_tile(tile, i0, i1, j0, j1, n, m, diagonals, False)
-
-
-@jit
-def _fill_by_rows(diagonals, table):
-    """Copy a matrix that is stored diagonal by diagonal to rows.
-
-    Parameters
-    ----------
-    diagonals : ndarray of shape (n * m,)
-        Its cells.
-    table : ndarray of shape (n, m)
-        Array to which the matrix is written.
-    """
-    n, m = table.shape
-    tile = np.empty(min(n, DIAGONAL_TILE_ROWS) * min(m, DIAGONAL_TILE_COLUMNS))
-    for i0 in range(0, n, DIAGONAL_TILE_ROWS):
-        i1 = min(i0 + DIAGONAL_TILE_ROWS, n)
-        for j0 in range(0, m, DIAGONAL_TILE_COLUMNS):
-            j1 = min(j0 + DIAGONAL_TILE_COLUMNS, m)
-            _copy_tile(tile, i0, i1, j0, j1, n, m, diagonals, True)
-            cells = tile[: (i1 - i0) * (j1 - j0)]
-            table[i0:i1, j0:j1] = cells.reshape(i1 - i0, j1 - j0)
-
-
-@jit
-def _copy_tile(tile, i0, i1, j0, j1, n, m, diagonals, back):
-    """Copy a tile, stored by rows, to its place among the diagonals, or `back`."""
-    stride = np.uint64(j1 - j0 - 1)  # numba wraps negative indices of signed integers
-    for k in range(i0 + j0, i1 + j1 - 1):
-        begin, end = max(i0, k - j1 + 1), min(i1, k - j0 + 1)
-        at = np.uint64((begin - i0) * (j1 - j0) + k - begin - j0)
-        to = np.uint64(_before(k, n, m) + begin - max(0, k - m + 1))
-        if back:
-            for i in range(np.uint64(end - begin)):
-                tile[at + i * stride] = diagonals[to + i]
-        else:
-            for i in range(np.uint64(end - begin)):
-                diagonals[to + i] = tile[at + i * stride]
-
-
-@jit
-def _before(k, n, m):
-    """Count the cells of the diagonals before the k-th."""
-    above, beside = max(0, k - n), max(0, k - m)
-    return (k * (k + 1) - above * (above + 1) - beside * (beside + 1)) // 2
+    def window_of(self, n: int, m: int) -> Window:
+        """Return the window of n and m frames."""
+        return make_window(n, m, self.window, self.radius, self.max_slope)
 
 
 class SoftDTWAlignment(NamedTuple):
@@ -380,12 +123,16 @@ def soft_dtw(
     gamma: float = 1.0,
     metric: MetricLike = "sqeuclidean",
     divergence: bool = False,
+    form: str = "soft",
+    window: str | None = None,
+    radius: float = 0.1,
+    max_slope: float = 2.0,
 ) -> float:
     """Compute soft-DTW, the soft minimum of the costs of all warping paths.
 
     The value is ``-gamma log sum_paths exp(-cost / gamma)``, where the cost of a path
     is the sum of local costs along it; steps are (1, 0), (0, 1) and (1, 1), of weight
-    1.
+    1. Other forms are means of the costs of paths.
 
     Parameters
     ----------
@@ -403,12 +150,25 @@ def soft_dtw(
     divergence : bool, default=False
         Whether the mean of the values of `x` with itself and `y` with itself is
         subtracted, which makes the value of a sequence with itself 0.
+    form : {'soft', 'sharp', 'mean'}, default='soft'
+        The soft minimum; the mean cost of paths that are drawn in proportion to
+        ``exp(-cost / gamma)`` ('sharp': the soft minimum without its entropy, closer to
+        DTW and never below it); or the mean cost of all paths, which does not depend on
+        `gamma` ('mean': the limit of 'sharp' for a large one).
+    window : {'sakoe_chiba', 'itakura'} or None, default=None
+        Frames that may be aligned, as in `dtw_path`: paths within the window alone are
+        summed, and cells outside of it take neither time nor memory.
+    radius : int or float, default=0.1
+        Half width of 'sakoe_chiba' in frames; a float is a share of the longer
+        sequence, at most 1.
+    max_slope : float, default=2.0
+        Largest slope of 'itakura', relative to the straight line; at least 1.
 
     Returns
     -------
     float
-        The value. Without `divergence` it may be negative, and is for a sequence with
-        itself.
+        The value. That of 'soft' may be negative without `divergence`, and is for a
+        sequence with itself.
 
     Raises
     ------
@@ -416,7 +176,8 @@ def soft_dtw(
         If a parameter has another type.
     ValueError
         If `gamma` is not positive, a sequence is empty or has a value that is NaN or
-        infinite, the sequences have different features, no path has a finite cost,
+        infinite, the sequences have different features, no path has a finite cost or
+        fits into the window, there is no such form or window,
         `divergence` is set for precomputed costs, or the value or the memory that is
         needed is too large.
 
@@ -429,7 +190,7 @@ def soft_dtw(
     Notes
     -----
     All is computed in float64, also for float32. Memory is one number per pair of
-    frames.
+    frames within the window.
 
     References
     ----------
@@ -437,7 +198,7 @@ def soft_dtw(
     time-series. ICML 34, 894-903. Equation 1.
 
     Blondel, M., Mensch, A. and Vert, J.-P. (2021). Differentiable divergences between
-    time series. AISTATS 24, 3853-3861. (the divergence)
+    time series. AISTATS 24, 3853-3861. (divergences, 'sharp' and 'mean')
 
     Examples
     --------
@@ -456,10 +217,11 @@ def soft_dtw(
             "divergence=True needs both sequences, and metric='precomputed' has only "
             "costs; subtract (soft_dtw(costs of x, x) + soft_dtw(costs of y, y)) / 2"
         )
-    value = _soft_value(x, y, metric, gamma)
+    options = SoftOptions(gamma, metric, form, window, radius, max_slope)
+    value = soft_value(x, y, options)
     if divergence:
         both = x, cast(ArrayLike, y)
-        own, other = (_soft_value(z, z, metric, gamma) for z in both)
+        own, other = (soft_value(z, z, options) for z in both)
         value -= (own + other) / 2
     return value
 
@@ -470,6 +232,9 @@ def soft_dtw_alignment(
     *,
     gamma: float = 1.0,
     metric: MetricLike = "sqeuclidean",
+    window: str | None = None,
+    radius: float = 0.1,
+    max_slope: float = 2.0,
 ) -> SoftDTWAlignment:
     """Compute soft-DTW and the expected alignment.
 
@@ -488,6 +253,14 @@ def soft_dtw_alignment(
         path, or the mean of all best ones.
     metric : str or callable, default='sqeuclidean'
         Local cost of two frames, as in `soft_dtw`.
+    window : {'sakoe_chiba', 'itakura'} or None, default=None
+        Frames that may be aligned, as in `dtw_path`: paths within the window alone are
+        summed, and cells outside of it take neither time nor memory.
+    radius : int or float, default=0.1
+        Half width of 'sakoe_chiba' in frames; a float is a share of the longer
+        sequence, at most 1.
+    max_slope : float, default=2.0
+        Largest slope of 'itakura', relative to the straight line; at least 1.
 
     Returns
     -------
@@ -521,11 +294,20 @@ def soft_dtw_alignment(
     >>> expected.round(3).tolist()  # the middle frame may go to either
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
-    return _expected_alignment(x, y, metric, gamma)
+    options = SoftOptions(gamma, metric, "soft", window, radius, max_slope)
+    return _expected_alignment(x, y, options)
 
 
 def soft_dtw_gradient(
-    x: ArrayLike, y: ArrayLike, *, gamma: float = 1.0, divergence: bool = False
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    gamma: float = 1.0,
+    divergence: bool = False,
+    form: str = "soft",
+    window: str | None = None,
+    radius: float = 0.1,
+    max_slope: float = 2.0,
 ) -> SoftDTWGradient:
     """Compute soft-DTW of squared Euclidean costs and its gradient.
 
@@ -540,6 +322,16 @@ def soft_dtw_gradient(
     divergence : bool, default=False
         Whether the mean of the values of `x` with itself and `y` with itself is
         subtracted. The divergence of equal sequences is 0.
+    form : {'soft', 'sharp', 'mean'}, default='soft'
+        The soft minimum, or a mean of the costs of paths, as in `soft_dtw`.
+    window : {'sakoe_chiba', 'itakura'} or None, default=None
+        Frames that may be aligned, as in `dtw_path`: paths within the window alone are
+        summed, and cells outside of it take neither time nor memory.
+    radius : int or float, default=0.1
+        Half width of 'sakoe_chiba' in frames; a float is a share of the longer
+        sequence, at most 1.
+    max_slope : float, default=2.0
+        Largest slope of 'itakura', relative to the straight line; at least 1.
 
     Returns
     -------
@@ -561,6 +353,10 @@ def soft_dtw_gradient(
     Cuturi, M. and Blondel, M. (2017). Soft-DTW: a differentiable loss function for
     time-series. ICML 34, 894-903. Section 2.3.
 
+    Blondel, M., Mensch, A. and Vert, J.-P. (2021). Differentiable divergences between
+    time series. AISTATS 24, 3853-3861. ('sharp', whose gradient is a product with the
+    Hessian of the soft minimum, and 'mean')
+
     Examples
     --------
     >>> from mmfusion.alignment import soft_dtw_gradient
@@ -572,24 +368,61 @@ def soft_dtw_gradient(
     [0.0, 2.0]
     """
     divergence = check_bool(divergence, "divergence")
+    options = SoftOptions(gamma, "sqeuclidean", form, window, radius, max_slope)
     x, y = as_sequence(x, "x"), as_sequence(y, "y")
-    value, gradient = _value_and_gradient(x, y, gamma)
+    value, gradient = _value_and_gradient(x, y, options)
     if divergence:
-        own, own_gradient = _value_and_gradient(x, x, gamma)
-        value -= (own + soft_dtw(y, y, gamma=gamma)) / 2
+        own, own_gradient = _value_and_gradient(x, x, options)
+        value -= (own + soft_value(y, y, options)) / 2
         # x is both arguments of its own value: half of that has the whole gradient
         gradient -= own_gradient
     return SoftDTWGradient(value, gradient.astype(x.dtype, copy=False))
 
 
+def soft_value(x: ArrayLike, y: ArrayLike | None, options: SoftOptions) -> float:
+    """Compute soft-DTW, without the terms of a divergence.
+
+    Parameters
+    ----------
+    x, y : array-like
+        The sequences, as in `soft_dtw`.
+    options : SoftOptions
+        The options.
+
+    Returns
+    -------
+    float
+        The value.
+    """
+    costs = _float64_costs(x, y, options.metric)
+    n, m = costs.n, costs.m
+    window, diagonals = _layout(options, n, m, n_tables=1)
+    cells, empty = np.empty(diagonals.offsets[-1]), np.empty(0)
+    fill_by_diagonals(costs, window, m, diagonals, cells)
+    if options.form == "soft":
+        mantissa, exponent = sum_paths(cells, diagonals, n, options.scale, empty, empty)
+    else:
+        mean, exponent = mean_costs(
+            cells, diagonals, n, options.scale, empty, empty, empty
+        )
+    if exponent <= FORBIDDEN_EXPONENT:
+        return _hard_value(x, y, options)
+    if options.form == "soft":
+        return _value_of_sum(options.gamma, mantissa, exponent)
+    return _finite(float(mean), options.gamma)
+
+
 def _value_and_gradient(
-    x: np.ndarray, y: np.ndarray, gamma: float
+    x: np.ndarray, y: np.ndarray, options: SoftOptions
 ) -> tuple[float, np.ndarray]:
-    value, expected = _expected_alignment(x, y, "sqeuclidean", gamma)
-    # sum_j E_ij 2 (x_i - y_j); centred, so that fewer digits cancel
+    if options.form == "soft":
+        value, weights = _expected_alignment(x, y, options)
+    else:
+        value, weights = _mean_and_gradient(x, y, options)
+    # sum_j W_ij 2 (x_i - y_j); centred, so that fewer digits cancel
     middle = y.mean(axis=0, dtype=np.float64)
     x, y = x - middle, y - middle
-    return value, 2 * (x * expected.sum(axis=1)[:, None] - expected @ y)
+    return value, 2 * (x * weights.sum(axis=1)[:, None] - weights @ y)
 
 
 def _float64_costs(x: ArrayLike, y: ArrayLike | None, metric: MetricLike) -> Costs:
@@ -599,74 +432,90 @@ def _float64_costs(x: ArrayLike, y: ArrayLike | None, metric: MetricLike) -> Cos
     return Costs(costs.kind, costs.root, costs.n, costs.m, *own)
 
 
-def _soft_value(
-    x: ArrayLike, y: ArrayLike | None, metric: MetricLike, gamma: float
-) -> float:
-    gamma = _checked_gamma(gamma)
-    scale = -1 / (gamma * LOG2)
-    costs = _float64_costs(x, y, metric)
-    n, m = costs.n, costs.m
-    _check_tables_fit(n, m, n_tables=1)
-    diagonals, empty = np.empty(n * m), np.empty(0)
-    _fill_by_diagonals(costs, n, m, diagonals)
-    mantissa, exponent = _sum_paths(diagonals, n, m, scale, empty, empty)
-    if exponent <= FORBIDDEN_EXPONENT:
-        return _hard_value(x, y, metric)
-    return _value_of_sum(gamma, mantissa, exponent)
+def _layout(
+    options: SoftOptions, n: int, m: int, n_tables: int
+) -> tuple[Window, Diagonals]:
+    """Return the window and its diagonals; check that tables of its cells fit."""
+    window = options.window_of(n, m)
+    diagonals = diagonals_of(window, m)
+    check_fits(
+        n_tables * int(diagonals.offsets[-1]) * np.dtype(np.float64).itemsize,
+        f"soft-DTW of {n} and {m} frames",
+        "shorten the sequences, set a window, or take gamma=0 (dtw_path), which needs "
+        "no table",
+    )
+    return window, diagonals
 
 
 def _expected_alignment(
-    x: ArrayLike, y: ArrayLike | None, metric: MetricLike, gamma: float
+    x: ArrayLike, y: ArrayLike | None, options: SoftOptions
 ) -> SoftDTWAlignment:
-    gamma = _checked_gamma(gamma)
-    scale = -1 / (gamma * LOG2)
-    costs = _float64_costs(x, y, metric)
+    costs = _float64_costs(x, y, options.metric)
     n, m = costs.n, costs.m
-    _check_tables_fit(n, m, n_tables=3)
-    diagonals, sums, exponents = np.empty(n * m), np.empty(n * m), np.empty(n * m)
-    _fill_by_diagonals(costs, n, m, diagonals)
-    mantissa, exponent = _sum_paths(diagonals, n, m, scale, sums, exponents)
+    window, diagonals = _layout(options, n, m, n_tables=3)
+    n_cells = diagonals.offsets[-1]
+    cells, sums, exponents = (np.empty(n_cells) for _ in range(3))
+    fill_by_diagonals(costs, window, m, diagonals, cells)
+    mantissa, exponent = sum_paths(cells, diagonals, n, options.scale, sums, exponents)
     if exponent <= FORBIDDEN_EXPONENT:
-        value = _hard_value(x, y, metric)
+        value = _hard_value(x, y, options)
     else:
-        value = _value_of_sum(gamma, mantissa, exponent)
-    if value > 2 * HARD_COST_RATIO * gamma:  # beyond, exponents lose whole digits
-        softer = value / HARD_COST_RATIO
-        return _expected_alignment(x, y, metric, softer)._replace(value=value)
-    _sum_paths_back(diagonals, n, m, scale, sums, exponents)
-    expected = sums.reshape(n, m)  # the memory of the sums is free now
-    _fill_by_rows(diagonals, expected)
+        value = _value_of_sum(options.gamma, mantissa, exponent)
+    if value > 2 * HARD_COST_RATIO * options.gamma:  # exponents would lose whole digits
+        softer = replace(options, gamma=value / HARD_COST_RATIO)
+        return _expected_alignment(x, y, softer)._replace(value=value)
+    sum_paths_back(cells, diagonals, n, options.scale, sums, exponents)
+    # the memory of the sums is free now
+    expected = sums.reshape(n, m) if window.whole else np.empty((n, m))
+    fill_by_rows(cells, window, diagonals, expected)
     return SoftDTWAlignment(value, expected)
 
 
-def _check_tables_fit(n: int, m: int, n_tables: int) -> None:
-    check_fits(
-        n_tables * n * m * np.dtype(np.float64).itemsize,
-        f"soft-DTW of {n} and {m} frames",
-        "shorten the sequences, or take gamma=0 (dtw_path), which needs no table",
+def _mean_and_gradient(
+    x: ArrayLike, y: ArrayLike | None, options: SoftOptions
+) -> tuple[float, np.ndarray]:
+    """Compute the mean cost, and its gradient with respect to the local costs."""
+    costs = _float64_costs(x, y, options.metric)
+    n, m = costs.n, costs.m
+    window, diagonals = _layout(options, n, m, n_tables=4)
+    n_cells = diagonals.offsets[-1]
+    cells, sums, exponents, means = (np.empty(n_cells) for _ in range(4))
+    fill_by_diagonals(costs, window, m, diagonals, cells)
+    gamma = np.inf if options.form == "mean" else options.gamma
+    value, exponent = mean_costs(
+        cells, diagonals, n, options.scale, sums, exponents, means
     )
+    if exponent <= FORBIDDEN_EXPONENT:
+        value = _hard_value(x, y, options)
+    if value > 2 * HARD_COST_RATIO * gamma:  # exponents would lose whole digits
+        softer = replace(options, gamma=value / HARD_COST_RATIO)
+        return value, _mean_and_gradient(x, y, softer)[1]
+    value = _finite(float(value), options.gamma)
+    mean_costs_back(cells, diagonals, n, options.scale, sums, exponents, means, gamma)
+    weights = sums.reshape(n, m) if window.whole else np.empty((n, m))
+    fill_by_rows(cells, window, diagonals, weights)
+    return value, weights
 
 
-def _checked_gamma(gamma: float) -> float:
-    gamma = check_real_at_least(gamma, "gamma", 0)
-    if gamma <= LEAST_GAMMA:
-        raise ValueError(
-            f"gamma={gamma}; soft-DTW needs one above 0: its limit at 0 is dtw_distance"
-        )
-    return gamma
-
-
-def _hard_value(x: ArrayLike, y: ArrayLike | None, metric: MetricLike) -> float:
+def _hard_value(x: ArrayLike, y: ArrayLike | None, options: SoftOptions) -> float:
     """Compute DTW, which equals soft-DTW up to rounding for costs that are so large.
 
     Raise the error for costs that overflow, or without a path.
     """
-    return dtw_distance(x, y, metric=metric)
+    window: dict[str, Any] = {
+        "window": options.window,
+        "radius": options.radius,
+        "max_slope": options.max_slope,
+    }
+    return dtw_distance(x, y, metric=options.metric, **window)
 
 
 def _value_of_sum(gamma: float, mantissa: float, exponent: float) -> float:
     """Return -gamma log Z of the last cell."""
-    value = -gamma * LOG2 * (exponent + log(mantissa) / LOG2)
+    return _finite(-gamma * LOG2 * (exponent + log(mantissa) / LOG2), gamma)
+
+
+def _finite(value: float, gamma: float) -> float:
     if not isfinite(value):
         raise ValueError(
             f"soft-DTW overflows for gamma={gamma}; rescale the sequences (divide all "

@@ -30,8 +30,33 @@ class Window(NamedTuple):
     whole: bool
 
 
+class FramesLeftOut(NamedTuple):
+    """The most frames of each sequence that a path may leave out.
+
+    Parameters
+    ----------
+    begin_x, begin_y : int
+        Those before the first frame of the path, in the first and second sequence.
+    end_x, end_y : int
+        Those after its last frame.
+    """
+
+    begin_x: int = 0
+    begin_y: int = 0
+    end_x: int = 0
+    end_y: int = 0
+
+
+NONE_LEFT_OUT = FramesLeftOut()
+
+
 def make_window(
-    n: int, m: int, kind: str | None, radius: float, max_slope: float
+    n: int,
+    m: int,
+    kind: str | None,
+    radius: float,
+    max_slope: float,
+    left_out: FramesLeftOut = NONE_LEFT_OUT,
 ) -> Window:
     """Return the window that lengths alone define.
 
@@ -45,6 +70,8 @@ def make_window(
         Half width of 'sakoe_chiba' (see `sakoe_chiba`).
     max_slope : float
         Largest slope of 'itakura' (see `itakura`).
+    left_out : FramesLeftOut, default=none
+        Frames that may be left out at open ends, for 'itakura'.
 
     Returns
     -------
@@ -59,7 +86,7 @@ def make_window(
     if kind == "sakoe_chiba":
         return sakoe_chiba(n, m, radius)
     if kind == "itakura":
-        return itakura(n, m, max_slope)
+        return itakura(n, m, max_slope, left_out)
     return whole_window(n, m)
 
 
@@ -104,6 +131,26 @@ def band(n, m, reach):
         stops[i] = min(m, math.floor(i * slope + width) + 1)
         whole = whole and starts[i] == 0 and stops[i] == m
     return Window(starts, stops, whole)
+
+
+def slice_window(window: Window, i0: int, i1: int, j0: int, j1: int) -> Window:
+    """Return the part of a window in some rows and columns.
+
+    Parameters
+    ----------
+    window : Window
+        The window.
+    i0, i1, j0, j1 : int
+        First row and the one after the last; first column and the one after the last.
+
+    Returns
+    -------
+    Window
+        Columns of these rows, counted from `j0`.
+    """
+    starts = np.clip(window.starts[i0:i1] - j0, 0, j1 - j0)
+    stops = np.clip(window.stops[i0:i1] - j0, 0, j1 - j0)
+    return Window(starts, stops, window.whole)
 
 
 @jit
@@ -256,7 +303,12 @@ def least_radius(n: int, m: int) -> int:
     return radius
 
 
-def itakura(n: int, m: int, max_slope: float) -> Window:
+def itakura(
+    n: int,
+    m: int,
+    max_slope: float,
+    left_out: FramesLeftOut = NONE_LEFT_OUT,
+) -> Window:
     """Return the parallelogram of Itakura, of paths within two slopes.
 
     A cell is inside if its centre is, or if it is the nearest to the straight line from
@@ -270,6 +322,9 @@ def itakura(n: int, m: int, max_slope: float) -> Window:
     max_slope : float
         Largest slope of a path, and the inverse of its smallest one, relative to the
         straight line and seen from both of its ends; at least 1.
+    left_out : FramesLeftOut, default=none
+        Frames that may be left out at open ends. A cell is inside if it is as seen from
+        any possible begin and from any possible end.
 
     Returns
     -------
@@ -287,8 +342,12 @@ def itakura(n: int, m: int, max_slope: float) -> Window:
     i, line = np.arange(n), (m - 1) / (n - 1)
     steep, flat = line * max_slope, line / max_slope
     rows_left = n - 1 - i
-    low = np.maximum(flat * i, m - 1 - steep * rows_left)
-    high = np.minimum(steep * i, m - 1 - flat * rows_left)
+    low = np.maximum(
+        flat * (i - left_out.begin_x), m - 1 - left_out.end_y - steep * rows_left
+    )
+    high = np.minimum(
+        left_out.begin_y + steep * i, m - 1 - flat * (rows_left - left_out.end_x)
+    )
     nearest = band(n, m, max(line, 1 / line) / 2)
     starts = np.minimum(np.ceil(low - CORNER_TOLERANCE), nearest.starts)
     stops = np.maximum(np.floor(high + CORNER_TOLERANCE) + 1, nearest.stops)
@@ -307,20 +366,28 @@ def around_path(path: np.ndarray, n: int, m: int, factor: int, radius: int) -> W
     factor : int
         Number of frames that were averaged to one.
     radius : int
-        Number of frames of the long sequences that are added on each side.
+        Number of frames of the longer of these that are added on each side.
 
     Returns
     -------
     Window
         The window.
     """
-    starts, stops = np.full(n, m), np.zeros(n, np.int64)
-    for i, j in path:
-        rows = slice(max(i * factor - radius, 0), (i + 1) * factor + radius)
-        starts[rows] = np.minimum(starts[rows], j * factor - radius)
-        stops[rows] = np.maximum(stops[rows], (j + 1) * factor + radius)
-    # no column of a later row lies before those of an earlier one
-    starts = np.minimum.accumulate(starts[::-1])[::-1]
+    n_short, m_short = -(-n // factor), -(-m // factor)
+    low, high = np.full(n_short, m_short), np.full(n_short, -1)
+    rows, first = np.unique(path[:, 0], return_index=True)
+    low[rows] = path[first, 1]
+    high[rows] = path[np.append(first[1:], len(path)) - 1, 1]
+    # rows that the path leaps over, or leaves out, have the columns between
+    low = np.minimum.accumulate(low[::-1])[::-1]
+    high = np.maximum.accumulate(high)
+    starts = np.repeat(low * factor, factor)[:n]
+    stops = np.repeat((high + 1) * factor, factor)[:n]
+    if m >= n:
+        return _monotone_window(starts - radius, stops + radius, m)
+    i = np.arange(n)
+    starts = starts[np.maximum(i - radius, 0)]
+    stops = stops[np.minimum(i + radius, n - 1)]
     return _monotone_window(starts, stops, m)
 
 

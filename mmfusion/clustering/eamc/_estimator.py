@@ -165,7 +165,8 @@ class EAMCClusterer(BaseDeepClusterer):
     Warns
     -----
     ConvergenceWarning
-        If clusters are empty, or the discriminators have won, in every restart.
+        If clusters are empty, or the discriminators have won, in every restart, or by
+        ``selection='total'`` in the one of the lowest total.
     UserWarning
         If a checkpoint is damaged. Its phase is trained anew.
 

@@ -35,6 +35,31 @@ def weighted_mean(predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return total
 
 
+def mixture_moments(
+    means: np.ndarray, stds: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the mean and the standard deviation of a mixture of distributions.
+
+    With shares s of the weights, the variance is the mean of the variances and that of
+    the squared deviations of the means: ``sum_b s_b (std_b^2 + (m_b - mean)^2)``.
+
+    Parameters
+    ----------
+    means, stds : ndarray of shape (n_branches, n_samples, n_outputs)
+        Moments of the branches.
+    weights : ndarray of shape (n_samples, n_branches)
+        Weights of the branches, at least 0.
+
+    Returns
+    -------
+    mean, std : ndarray of shape (n_samples, n_outputs)
+        Moments of the mixture; NaN where no branch has a weight.
+    """
+    mean = weighted_mean(means, weights)
+    variance = weighted_mean(stds**2 + (means - mean) ** 2, weights)
+    return mean, np.sqrt(variance)
+
+
 def _shares_of_weight(weights: np.ndarray) -> np.ndarray:
     sums = weights.sum(axis=1, keepdims=True)
     undefined = np.full(weights.shape, np.nan)
