@@ -192,7 +192,7 @@ class BlockChecks:
         observed : ndarray of bool of shape (n_samples, n_modalities)
             Which sample has which modality.
         """
-        if self.tags.refuses_sequences:
+        if self.tags.refuses_sequences or not any(map(holds_sequences, frame.blocks)):
             return list(frame.blocks), frame.observed
         # masked sequences are not read, since their values may be invalid
         mask = np.ones(frame.shape, dtype=bool) if frame._mask is None else frame._mask
@@ -372,7 +372,7 @@ class BlockChecks:
             )
 
     def _estimator_of_sequences(self) -> str:
-        """Return a further remedy: an estimator or kernel of sequences."""
+        """Return a further remedy for sequences: an estimator or a kernel of them."""
         if self.tags.sequence_layout is None:
             return ""
         if self.tags.holds_kernel is not None:

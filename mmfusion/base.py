@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags, assert_all_finite
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import __version__, _blocks, _validation
@@ -47,11 +48,15 @@ class ModalityMixin:
     feature_names_in_: np.ndarray
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        own = [name for name in ("transform", "fit_transform") if name in vars(cls)]
+        # of methods decorated by available_if, which the wrappers would undo
+        checks = {name: getattr(vars(cls)[name], "check", None) for name in own}
         # scikit-learn wraps the methods here as well, for set_output
         super().__init_subclass__(**kwargs)
-        for name in ("transform", "fit_transform"):
-            if name in vars(cls):
-                setattr(cls, name, _with_row_labels(vars(cls)[name]))
+        for name, check in checks.items():
+            labelled = _with_row_labels(getattr(cls, name))
+            is_always = check is None
+            setattr(cls, name, labelled if is_always else available_if(check)(labelled))
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags()
@@ -249,12 +254,18 @@ def _nested_params(name: str, estimator: BaseEstimator) -> dict[str, Any]:
 class PerModalityParams(DefaultEstimatorParams):
     """Mixin of estimators with one nested estimator per modality, in a dict by name.
 
-    The dict is the constructor parameter named by ``_estimators_param``. Its entries
+    The dict is the constructor parameter named by ``_estimators_param``, or by
+    ``_reducers_param`` where only the reducers are given by name. Its entries
     are parameters, as the steps of a Pipeline are: ``audio`` is an estimator,
     ``audio__n_components`` a parameter of it, or of the default if it is None.
     """
 
     _estimators_param: str
+    _reducers_param: str | None = None
+
+    def _dict_param(self) -> str:
+        """Return the parameter that may be a dict by modality name."""
+        return self._reducers_param or self._estimators_param
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of this estimator and of those nested in it.
@@ -270,7 +281,7 @@ class PerModalityParams(DefaultEstimatorParams):
             Values by parameter name.
         """
         params = super().get_params(deep=deep)
-        by_name = params.get(self._estimators_param)
+        by_name = params.get(self._dict_param())
         if deep and isinstance(by_name, Mapping):
             for name, given in by_name.items():
                 params[name] = given
@@ -292,7 +303,7 @@ class PerModalityParams(DefaultEstimatorParams):
         self
             The estimator.
         """
-        own = self._estimators_param
+        own = self._dict_param()
         if own in params:  # the dict is set before its entries
             setattr(self, own, params.pop(own))
         by_name = getattr(self, own)
@@ -308,7 +319,7 @@ class PerModalityParams(DefaultEstimatorParams):
 
     def _or_default(self, estimator: EstimatorLike | str) -> Any:
         """Return the estimator of a modality, or the default if it is None."""
-        make = self._default_estimators().get(self._estimators_param)
+        make = self._default_estimators().get(self._dict_param())
         return make() if estimator is None and make is not None else estimator
 
     def _clone_by_modality(
@@ -322,19 +333,24 @@ class PerModalityParams(DefaultEstimatorParams):
         self, names: Sequence[str], default: EstimatorLike | str = None
     ) -> list[Any]:
         """Return the estimator of each modality as it was given."""
-        own = self._estimators_param
+        own = self._dict_param()
         option = getattr(self, own)
-        if isinstance(option, Mapping):
-            parameters = super().get_params(deep=False)
-            taken = set(names).intersection(parameters)
-            if taken:
-                raise ValueError(
-                    f"modalities {sorted(taken)} are called like parameters of "
-                    f"{type(self).__name__}; rename them to give {own} by name"
-                )
+        self._refuse_names_of_parameters(names)
         option = default if option is None else option
         chosen = by_modality(option, names, own, default)
         return [default if c is None else c for c in chosen]
+
+    def _refuse_names_of_parameters(self, names: Sequence[str]) -> None:
+        """Raise an error for modalities whose estimators could not be set by name."""
+        own = self._dict_param()
+        if not isinstance(getattr(self, own), Mapping):
+            return
+        taken = set(names).intersection(super().get_params(deep=False))
+        if taken:
+            raise ValueError(
+                f"modalities {sorted(taken)} are called like parameters of "
+                f"{type(self).__name__}; rename them to give {own} by name"
+            )
 
 
 class ModalityTransformerMixin(TransformerMixin):

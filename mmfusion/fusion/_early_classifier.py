@@ -37,11 +37,13 @@ class EarlyFusionClassifier(
     ----------
     estimator : classifier, default=None
         Any scikit-learn classifier; it is cloned. None is
-        ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it.
+        ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it:
+        ``estimator__class_weight``.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`.
     reducer : transformer or dict, default=None
-        Dimension reduction of each scaled modality; see `EarlyFusion`.
+        Dimension reduction of each scaled modality, one for all or a dict by modality
+        name; see `EarlyFusion`.
     weights : array-like of shape (n_modalities,) or dict, default=None
         Factor of each modality's block; see `EarlyFusion`.
     missing : {'mean', 'knn', 'zero', 'raise'}, default='mean'

@@ -21,6 +21,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags
+from mmfusion.base import PerModalityParams
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._nested_clusterers import (
     FusionClustererMixin,
@@ -39,7 +40,9 @@ from mmfusion.fusion.combination._clusterings import (
 from mmfusion.modalities import Modalities
 
 
-class EarlyFusionClusterer(FusionClustererMixin, ClusterMixin, BaseEstimator):
+class EarlyFusionClusterer(
+    FusionClustererMixin, PerModalityParams, ClusterMixin, BaseEstimator
+):
     """Clusterer of the concatenation of scaled modalities.
 
     k-means, the default, minimises ``sum_i sum_v w_v^2 |s_v(x_iv) - c_v(k_i)|^2`` over
@@ -57,7 +60,8 @@ class EarlyFusionClusterer(FusionClustererMixin, ClusterMixin, BaseEstimator):
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`.
     reducer : transformer or dict, default=None
-        Dimension reduction of each scaled modality; see `EarlyFusion`.
+        Dimension reduction of each scaled modality, one for all or a dict by modality
+        name; see `EarlyFusion`.
     weights : array-like of shape (n_modalities,) or dict, default=None
         Factor of each modality's block; see `EarlyFusion`.
     modalities : int, list of int, str or dict, default=None
@@ -121,6 +125,8 @@ class EarlyFusionClusterer(FusionClustererMixin, ClusterMixin, BaseEstimator):
     (3,)
     """
 
+    _reducers_param = "reducer"
+
     _parameter_constraints: dict = {
         **EarlyFusion._parameter_constraints,
         "clusterer": [HasMethods("fit_predict"), None],
@@ -169,6 +175,7 @@ class EarlyFusionClusterer(FusionClustererMixin, ClusterMixin, BaseEstimator):
         """
         self._check_parameters()
         frame = self._validate(X, reset=True)
+        self._refuse_names_of_parameters(frame.names)
         weight, params = weighted_params(params, frame)
         params = routed_fit_params(self, params)
         fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)

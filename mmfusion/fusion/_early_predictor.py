@@ -24,6 +24,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
+from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import EARLY_BRANCH, Branch, draw_seed
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._predictor import FusionPredictor, nan_unless_observed
@@ -69,8 +70,10 @@ def _fills_in(estimator: EarlyFusionPredictor) -> bool:
     return True
 
 
-class EarlyFusionPredictor(FusionPredictor):
+class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
     """Base of estimators that fit one predictor to all modalities, concatenated."""
+
+    _reducers_param = "reducer"
 
     scaling: ByModality[str | None]
     reducer: EstimatorLike
@@ -111,6 +114,7 @@ class EarlyFusionPredictor(FusionPredictor):
         """
         self._check_parameters()
         frame = self._validate(X, reset=True)
+        self._refuse_names_of_parameters(frame.names)
         data = self._training_data(frame, y, params, [EARLY_BRANCH])
         data = data.without_weight_zero()
         self._target = self._make_target(data)

@@ -40,7 +40,8 @@ class EarlyFusionRegressor(
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`.
     reducer : transformer or dict, default=None
-        Dimension reduction of each scaled modality; see `EarlyFusion`.
+        Dimension reduction of each scaled modality, one for all or a dict by modality
+        name; see `EarlyFusion`.
     weights : array-like of shape (n_modalities,) or dict, default=None
         Factor of each modality's block; see `EarlyFusion`.
     missing : {'mean', 'knn', 'zero', 'raise'}, default='mean'

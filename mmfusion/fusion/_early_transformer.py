@@ -30,7 +30,7 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import ModalityTags, validate_sample_weight
 from mmfusion.base import ModalityMixin, PerModalityParams
-from mmfusion.fusion._nested_estimators import check_reducers
+from mmfusion.fusion._nested_estimators import DROP, check_reducers
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._inner import checked_matrix, names_out
 
@@ -39,6 +39,8 @@ def _reducers_have_inverse(fusion: EarlyFusion) -> bool:
     """Return whether the reducers have an inverse, or raise the reason."""
     given = fusion.reducer
     for reducer in given.values() if isinstance(given, Mapping) else [given]:
+        if isinstance(reducer, str) and reducer == DROP:
+            continue
         if reducer is not None and not hasattr(reducer, "inverse_transform"):
             raise AttributeError(
                 f"the reducer {type(reducer).__name__} has no inverse_transform"
@@ -71,8 +73,9 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         Sparse modalities are not centred.
     reducer : transformer or dict, default=None
         Dimension reduction of each scaled modality, for example ``PCA(10)``: one
-        transformer that is cloned, or a dict by modality name; modalities without one
-        keep all features.
+        transformer that is cloned, or a dict by modality name, whose nested parameters
+        are named ``audio__n_components``; modalities without one keep all features.
+        'drop' in the dict leaves a modality out, as the weight 0 does.
     weights : array-like of shape (n_modalities,) or dict, default=None
         Factor of each modality's block, as the ``transformer_weights`` of a
         FeatureUnion; its square is the weight of the modality in squared distances.
@@ -198,9 +201,14 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             counted = sample_weight > 0
             frame, sample_weight = frame[counted], sample_weight[counted]
             y = None if y is None else of_samples(y, counted)
-        self.modality_weights_ = weights_by_modality(self.weights, names)
         scaling = by_modality(self.scaling, names, "scaling", "auto", SCALINGS)
         reducers = self._clone_by_modality(names)
+        self.modality_weights_ = weights_by_modality(self.weights, names)
+        self.modality_weights_[[isinstance(r, str) for r in reducers]] = 0  # 'drop'
+        if not self.modality_weights_.any():
+            raise ValueError(
+                "all modalities are dropped by reducer, or of weight 0; keep one"
+            )
         used = np.flatnonzero(self.modality_weights_).tolist()
         fitted = fit_scalings(
             [frame.blocks[v] for v in used], [scaling[v] for v in used], sample_weight

@@ -7,10 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.utils import check_random_state
 
-from mmfusion._blocks import over_all_samples
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -32,6 +30,7 @@ from mmfusion.fusion._nested_clusterers import (
     routed_fit_params,
     weighted_params,
 )
+from mmfusion.fusion._passthrough import rows_over_all_samples
 from mmfusion.modalities import Modalities
 
 
@@ -47,7 +46,7 @@ class HybridFusionClusterer(LateFusionClusterer):
     clusterer : clusterer or dict, default=None
         Clusterer of one branch: one scikit-learn clusterer that is cloned, or a dict
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
-        for all modalities. None is k-means.
+        for all modalities; 'drop' leaves a branch out. None is ``KMeans(n_init=1)``.
     n_clusters : int, default=None
         Number of clusters of the consensus, also set on the clusterers in place of
         their own. None leaves theirs (8 for k-means), and takes the most frequent
@@ -80,6 +79,8 @@ class HybridFusionClusterer(LateFusionClusterer):
         unless in a joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Generator of the seeds of the runs, and of the draws of the consensus.
+    verbose : bool, default=False
+        Whether every run is reported, with its seconds.
 
     Attributes
     ----------
@@ -153,6 +154,7 @@ class HybridFusionClusterer(LateFusionClusterer):
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.clusterer = clusterer
         self.n_clusters = n_clusters
@@ -166,6 +168,7 @@ class HybridFusionClusterer(LateFusionClusterer):
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ModalitiesLike, y: object = None, **params: Any) -> Self:
@@ -190,15 +193,20 @@ class HybridFusionClusterer(LateFusionClusterer):
         """
         self._check_parameters()
         check_subsets(self.subsets)
-        frame = self._validate(X, reset=True)
+        frame, positions = self._without_dropped(self._validate(X, reset=True))
         refuse_empty_samples(frame)
-        positions = hybrid_positions(frame.names, self.subsets)
         weight, params = weighted_params(params, frame)
         self.scaling_ = resolve_scaling(
-            frame, self.scaling, self.weights, list(positions), (), weight
+            frame,
+            self._scaling_of_modalities_kept(self.scaling, frame.names),
+            self._weights_of_branches_kept(self.weights, list(positions)),
+            list(positions),
+            (),
+            weight,
         )
+        self._alone = [name for name in frame.names if name in positions]
         self._fused = self._fit_fused_branches(frame, positions, params)
-        branches = self._with_fused_branches(frame)
+        branches = self._blocks_of_branches(frame)
         self._refuse_without_distances(branches)
         rng = check_random_state(self.random_state)
         # fused blocks consist of scaled modalities
@@ -233,9 +241,11 @@ class HybridFusionClusterer(LateFusionClusterer):
             if name not in self.scaling_
         ]
 
-    def _with_fused_branches(self, frame: Modalities) -> Modalities:
-        """Append the fused blocks to a frame, as further modalities."""
-        blocks, observed = frame.to_dict(), [frame.observed]
+    def _blocks_of_branches(self, frame: Modalities) -> Modalities:
+        """Append the fused blocks to those of single modalities, as a frame."""
+        alone = frame[self._alone] if self._alone else None
+        blocks = {} if alone is None else alone.to_dict()
+        observed = [] if alone is None else [alone.observed]
         for branch in self._fused:
             rows = branch.observed(frame)
             # None, for a branch that no sample has, is a missing modality
@@ -243,9 +253,8 @@ class HybridFusionClusterer(LateFusionClusterer):
             observed.append(rows[:, None])
         return Modalities(blocks, observed=np.hstack(observed))
 
-    def _assign(self, frame: Modalities) -> np.ndarray:
-        refuse_empty_samples(frame)
-        return self._assign_by_branches(self._with_fused_branches(frame))
+    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
+        return hybrid_positions(names, self.subsets)
 
     def _branches_of(self, modality: str) -> Sequence[str]:
         return hybrid_branches_of(modality, self.subsets)
@@ -259,12 +268,4 @@ def _fused_block(branch: Branch, frame: Modalities, rows: np.ndarray) -> Numeric
     """Transform the samples of a branch; rows of other samples are without meaning."""
     if not rows.any():
         return None
-    matrix: Any = branch.transform(frame, rows)
-    if not sparse.issparse(matrix):
-        return over_all_samples(matrix, rows, 0.0)
-    # insert empty rows without a dense array
-    lengths = np.zeros(len(rows) + 1, dtype=matrix.indptr.dtype)
-    lengths[1:][rows] = np.diff(matrix.indptr)
-    edges = np.cumsum(lengths, dtype=lengths.dtype)
-    shape = (len(rows), matrix.shape[1])
-    return sparse.csr_array((matrix.data, matrix.indices, edges), shape=shape)
+    return rows_over_all_samples(branch.transform(frame, rows), rows, 0.0)

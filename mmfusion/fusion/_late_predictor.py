@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter
@@ -32,7 +31,6 @@ from mmfusion._typing import (
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import (
-    EARLY_BRANCH,
     Branch,
     BranchPredictions,
     HeldOut,
@@ -44,6 +42,7 @@ from mmfusion.fusion._branch import (
 )
 from mmfusion.fusion._folds import Folds, split_samples
 from mmfusion.fusion._nested_estimators import seeded
+from mmfusion.fusion._passthrough import PassedModalities
 from mmfusion.fusion._predictor import (
     FusionPredictor,
     TrainingData,
@@ -64,12 +63,12 @@ LATE_PREDICTOR_CONSTRAINTS: dict = {
     "scaling": [StrOptions(set(SCALINGS)), None, dict],
     "final_estimator": [HasMethods(["fit", "predict"]), None],
     "passthrough": ["boolean"],
-    "verbose": ["verbose"],
     "cv": ["cv_object"],
     "on_empty": [StrOptions({"prior", "raise"})],
     "modalities": ["array-like", str, dict, INTEGER, None],
     "n_jobs": [INTEGER, None],
     "random_state": ["random_state"],
+    "verbose": ["verbose"],
 }
 
 
@@ -80,17 +79,19 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     `fit`, how predictions are combined, and these hooks.
     """
 
+    _drops = True
+
     scaling: ByModality[str | None]
     combine: str
     weights: str | ArrayLike | dict[str, float]
     sample_weighting: str | None
     final_estimator: BaseEstimator | None
     passthrough: bool
-    verbose: bool
     cv: CrossValidationLike
     modalities: ColumnSpecLike
     n_jobs: int | None
     random_state: RandomStateLike
+    verbose: bool
 
     n_modalities_in_: int
     final_estimator_: BaseEstimator | None
@@ -98,9 +99,8 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     _target: Any  # ClassificationTarget or RegressionTarget
     _branches: list[Branch]
     _references: list[ReferenceSamples] | None
-    _passed: Branch | None
+    _passed: PassedModalities | None = None
     _make_default_final_estimator: Callable[[], BaseEstimator]
-    _estimator_strings = ("drop",)
     # predictions of a branch that add nothing to the others as features of a stack
     _n_redundant_outputs = 0
     # parameters of hybrid fusion, whose branches may have several modalities
@@ -138,19 +138,6 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     # Steps of fit
 
-    def _kept_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
-        """Return the positions of the modalities of every branch not dropped."""
-        given: Any = self.estimator
-        by_name = given if isinstance(given, Mapping) else {}
-        positions = {
-            name: own
-            for name, own in self._branch_positions(names).items()
-            if not isinstance(by_name.get(name), str)  # 'drop'
-        }
-        if not positions:
-            raise ValueError("all modalities are dropped; keep at least one")
-        return positions
-
     def _needs_held_out(self) -> bool:
         by_quality = isinstance(self.weights, str) and self.weights != "uniform"
         calibrates = getattr(self, "calibration", None) is not None  # a classifier
@@ -177,16 +164,13 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         self, data: TrainingData, positions: dict[str, list[int]]
     ) -> list[Branch]:
         """Make an unfitted branch for every set of modalities."""
-        default = self._make_default_estimator()
-        names = list(self._branch_positions(data.frame.names))
-        # not cloned, as the fit of a branch clones it
-        estimators = dict(
-            zip(names, self._choose_by_modality(names, default), strict=True)
-        )
+        names = self._branch_names()
+        chosen = self._choose_by_modality(names, self._make_default_estimator())
+        estimators = dict(zip(names, chosen, strict=True))  # fit clones them
         branches = []
         for name, own in positions.items():
-            estimator = estimators[name]
             is_alone = name in data.frame.names
+            estimator = estimators[name]
             kind = "modality" if is_alone else "branch"
             branches.append(
                 Branch(
@@ -203,14 +187,15 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         return with_scaling_and_seed(
             branches,
             data.frame,
-            self.scaling,
-            self._weights_of(list(positions)),
+            self._scaling_of_modalities_kept(self.scaling, data.frame.names),
+            self._weights_of_branches_kept(self.weights, list(positions)),
             data.sample_weight,
             self.random_state,
         )
 
     def _set_branches(self, branches: list[Branch], names: Sequence[str]) -> None:
         self._branches = branches
+        self._passed = None
         self.estimators_ = {branch.name: branch.estimator for branch in branches}
         self.scaling_ = {
             branch.name: branch.scaling_name()
@@ -238,16 +223,9 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     def _given_weights(self) -> np.ndarray:
         names = [branch.name for branch in self._branches]
-        given = None if isinstance(self.weights, str) else self._weights_of(names)
-        weights = weights_by_modality(given, names)
+        given = self._weights_of_branches_kept(self.weights, names)
+        weights = weights_by_modality(None if isinstance(given, str) else given, names)
         return weights / weights.mean()
-
-    def _weights_of(self, names: Sequence[str]) -> Any:
-        """Return the parameter `weights` without those of dropped branches."""
-        if not isinstance(self.weights, Mapping):
-            return self.weights
-        dropped = set(self._branch_positions(self._layout.names)).difference(names)
-        return {n: w for n, w in self.weights.items() if n not in dropped}
 
     def _learned_weights(
         self,
@@ -294,22 +272,12 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         seed = draw_seed(self.random_state)
         final = final if seed is None else seeded(final, seed)
         params = {k: of_samples(v, rows) for k, v in data.final_params.items()}
-        self._passed = self._fit_passed(data) if self.passthrough else None
+        if self.passthrough:
+            self._passed = PassedModalities.fit(
+                self._used_branches(), data.frame, data.sample_weight
+            )
         features = self._final_features(predictions, rows, data.frame)
         self.final_estimator_ = final.fit(features, of_samples(y, rows), **params)
-
-    def _fit_passed(self, data: TrainingData) -> Branch:
-        """Fit the scaling of modalities that pass through to the final estimator."""
-        for name, block in zip(data.frame.names, data.frame.blocks, strict=True):
-            if name in self._layout.as_given or is_sequences(block):
-                raise ValueError(
-                    "passthrough=True gives features to the final estimator, but "
-                    f"modality {name!r} holds text, categories or sequences; encode it "
-                    "before, by PerModality or SequencePooling"
-                )
-        everything = list(range(len(data.frame.names)))
-        branch = Branch(EARLY_BRANCH, everything, None, self.scaling, missing="mean")
-        return branch.fit_transformers(data.frame, data.sample_weight)
 
     def _with_trained_predictions(
         self, predictions: Predictions, unseen: np.ndarray, frame: Modalities
@@ -327,9 +295,15 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             observed[rows, b] = True
         return Predictions(values, observed)
 
+    def _used_branches(self) -> list[Branch]:
+        """Return the fitted branches of positive weight."""
+        weights = self.modality_weights_.tolist()
+        return [b for b, w in zip(self._branches, weights, strict=True) if w > 0]
+
     def _final_features(
         self, predictions: Predictions, rows: np.ndarray, frame: Modalities
     ) -> NumericBlock:
+        """Return what the final estimator takes for some samples."""
         used = self.modality_weights_ > 0
         first = self._n_redundant_outputs
         features = stacking_features(
@@ -340,10 +314,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         )
         if self._passed is None:
             return features
-        passed = self._passed.transform(frame, rows)
-        if sparse.issparse(passed):
-            return sparse.hstack([features, passed], format="csr")
-        return np.hstack([features, passed])
+        return self._passed.beside(features, frame if rows.all() else frame[rows])
 
     def _fit_references(self, data: TrainingData) -> list[ReferenceSamples] | None:
         """Measure distances within `fit`, for ``sample_weighting`` by distances."""
@@ -383,6 +354,10 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     # Prediction
 
+    def _checked(self, X: ModalitiesLike) -> Modalities:
+        """Validate X for prediction, and leave out dropped modalities."""
+        return self._used_modalities(self._validate(X, reset=False))
+
     def _predict_branches(self, frame: Modalities) -> tuple[Predictions, np.ndarray]:
         """Predict by every branch; return also their weights for each sample."""
         return self._weigh(*self._gather_branches(frame))
@@ -416,8 +391,10 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             prior = np.tile(prior, 2)
         return gather_predictions(predicted, by_sample.shape, prior), by_sample
 
-    def transform(self, X: ModalitiesLike) -> np.ndarray:
+    def transform(self, X: ModalitiesLike) -> NumericBlock:
         """Return the predictions of every modality, side by side.
+
+        With ``passthrough=True`` the scaled modalities of a stack follow.
 
         Parameters
         ----------
@@ -426,14 +403,18 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_out)
+        ndarray or CSR matrix of shape (n_samples, n_features_out)
             Predictions, NaN where a sample lacks the modality. In hybrid fusion there
             are columns for every branch.
         """
-        predictions, _ = self._predict_branches(self._validate(X, reset=False))
+        frame = self._checked(X)
+        predictions, _ = self._predict_branches(frame)
         by_sample = predictions.values.transpose(1, 0, 2)
         values = nan_unless_observed(by_sample, predictions.observed)
-        return values.reshape(len(values), -1)
+        values = values.reshape(len(values), -1)
+        if self._passed is None:
+            return values
+        return self._passed.beside(values, frame, fill=False)
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None
@@ -450,24 +431,24 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         -------
         ndarray of str
             ``<modality>__<class>`` for classes, ``<modality>`` or
-            ``<modality>__y<output>`` for values.
+            ``<modality>__y<output>`` for values; then ``<modality>__<feature>`` with
+            ``passthrough=True``.
         """
         check_is_fitted(self)
-        self._checked_names(input_features)
-        outputs = self._target.names
-        return np.array(
-            [
-                branch.name if name is None else f"{branch.name}{SEPARATOR}{name}"
-                for branch in self._branches
-                for name in outputs
-            ],
-            dtype=object,
-        )
+        names_in = self._names_in(input_features)
+        names = [
+            branch.name if name is None else f"{branch.name}{SEPARATOR}{name}"
+            for branch in self._branches
+            for name in self._target.names
+        ]
+        for branch in [] if self._passed is None else self._passed.branches:
+            names += list(names_in[self._layout.names.index(branch.name)])
+        return np.array(names, dtype=object)
 
     def _predict_final(
         self,
         frame: Modalities,
-        predict: Callable[[np.ndarray], np.ndarray],
+        predict: Callable[[Any], np.ndarray],
         default: ArrayLike,
     ) -> np.ndarray:
         """Predict by the final estimator; the default for samples without a branch."""
@@ -493,7 +474,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             Shares, which add up to 1; 0 for modalities that a sample lacks. In hybrid
             fusion there is one column for every branch. 'stacking' does not use them.
         """
-        _, weights = self._predict_branches(self._validate(X, reset=False))
+        _, weights = self._predict_branches(self._checked(X))
         sums = weights.sum(axis=1, keepdims=True)
         return np.divide(weights, sums, out=np.zeros_like(weights), where=sums != 0)
 

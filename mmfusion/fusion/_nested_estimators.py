@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 
 from mmfusion._accepted_cells import AcceptedCells, accepted_cells
-from mmfusion._options import check_estimators
+from mmfusion._options import by_modality, check_estimators, weights_by_modality
+from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import SPARSE_TAGS_ARE_TRUE
-from mmfusion._typing import EstimatorLike, RandomStateLike
+from mmfusion._typing import ByModality, EstimatorLike, RandomStateLike
 from mmfusion._validation import ModalityTags
 from mmfusion.base import DefaultEstimatorParams, ModalityMixin
+from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._sequence_layouts import (
     CHANNELS_FIRST,
     PADDED,
+    UNCHECKED,
     sequence_layout,
 )
+
+DROP = "drop"  # in place of an estimator in a dict: a branch that is left out
 
 
 class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
@@ -30,9 +36,9 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
 
     _estimators_param: str
     _estimator_methods: Sequence[str] = ("fit", "predict")
-    _estimator_strings: Sequence[str] = ()  # allowed in place of an estimator
     _kind: str | None  # that estimators must be of: 'classifier' or 'regressor'
     _make_default_estimator: Callable[[], BaseEstimator]
+    _drops = False  # whether an estimator in a dict may be 'drop'
 
     def _default_estimators(self) -> Mapping[str, Callable[[], BaseEstimator]]:
         return {self._estimators_param: self._make_default_estimator}
@@ -44,18 +50,13 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
         """
         if hasattr(self, "reducer"):
             check_reducers(self.reducer)
-        remedy = "; to leave the modality out give weights={{{name!r}: 0}}"
         for parameter in (self._estimators_param, "final_estimator"):
             if not hasattr(self, parameter):
                 continue
             option: EstimatorLike = getattr(self, parameter)
-            strings = self._estimator_strings if isinstance(option, Mapping) else ()
+            strings = [DROP] if self._drops and isinstance(option, Mapping) else []
             check_estimators(
-                option,
-                parameter,
-                self._estimator_methods,
-                strings=strings,
-                remedy="" if strings else remedy,
+                option, parameter, self._estimator_methods, strings=strings
             )
             by_name = option if isinstance(option, Mapping) else {None: option}
             for name, nested in by_name.items():
@@ -70,19 +71,80 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
                     )
 
     def _templates(self) -> dict[str, BaseEstimator]:
-        """Return the unfitted estimators by name of the branch.
+        """Return the unfitted estimators by name of the branch, without dropped ones.
 
         An estimator for all branches has the name of the parameter.
         """
         given: EstimatorLike = getattr(self, self._estimators_param)
         by_name = given if isinstance(given, Mapping) else {None: given}
+        dropped = self._dropped_branches()
         return {
             self._estimators_param if name is None else name: (
                 self._make_default_estimator() if estimator is None else estimator
             )
             for name, estimator in by_name.items()
-            if not isinstance(estimator, str)  # 'drop'
+            if name not in dropped
         }
+
+    def _dropped_branches(self) -> list[str]:
+        """Return the names of the branches whose estimator is 'drop'."""
+        given: EstimatorLike = getattr(self, self._estimators_param)
+        if not isinstance(given, Mapping):
+            return []
+        return [n for n, e in given.items() if isinstance(e, str) and e == DROP]
+
+    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
+        """Return the positions of the modalities of every branch, dropped ones too."""
+        return {name: [v] for v, name in enumerate(names)}
+
+    def _branch_names(self) -> list[str]:
+        """Return the names of all branches, dropped ones too."""
+        return list(self._branch_positions(self._layout.names))
+
+    def _without_dropped(
+        self, frame: Modalities
+    ) -> tuple[Modalities, dict[str, list[int]]]:
+        """Return the modalities of branches that are not dropped, and their positions.
+
+        Later frames are restricted to the same modalities by `_used_modalities`.
+        """
+        dropped = self._dropped_branches()
+        positions = {
+            name: own
+            for name, own in self._branch_positions(frame.names).items()
+            if name not in dropped
+        }
+        if not positions:
+            raise ValueError("all branches are dropped; keep at least one")
+        self._used_positions = sorted(set().union(*positions.values()))
+        place = {v: new for new, v in enumerate(self._used_positions)}
+        renumbered = {name: [place[v] for v in own] for name, own in positions.items()}
+        return self._used_modalities(frame), renumbered
+
+    def _used_modalities(self, frame: Modalities) -> Modalities:
+        """Restrict a checked frame to the modalities that `fit` has used."""
+        if len(self._used_positions) == len(frame.names):
+            return frame
+        return frame[:, self._used_positions]
+
+    def _weights_of_branches_kept(
+        self, weights: str | ByModality[ArrayLike], kept: Sequence[str]
+    ) -> str | dict[str, float]:
+        """Return given weights by name, without those of dropped branches."""
+        if isinstance(weights, str):
+            return weights
+        names = self._branch_names()
+        by_name = dict(zip(names, weights_by_modality(weights, names), strict=True))
+        return {name: float(by_name[name]) for name in kept}
+
+    def _scaling_of_modalities_kept(
+        self, scaling: ByModality[str | None], kept: Sequence[str]
+    ) -> dict[str, str | None]:
+        """Return the scaling by name, without those of dropped modalities."""
+        names = self._layout.names
+        given = by_modality(scaling, names, "scaling", "auto", SCALINGS)
+        by_name = dict(zip(names, given, strict=True))
+        return {name: by_name[name] for name in kept}
 
     def _template_of(self, branch: str) -> BaseEstimator:
         """Return the unfitted estimator of a branch."""
@@ -95,6 +157,8 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
 
     def _accepted_by(self, branch: str) -> AcceptedCells:
         """Return the cells that the estimator of a branch accepts beside numbers."""
+        if branch in self._dropped_branches():
+            return AcceptedCells(nan=True, text=True)
         return accepted_cells(self._template_of(branch))
 
     def _takes_sparse(self) -> bool:
@@ -113,6 +177,8 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
         """Return how the estimator of a modality reads sequences; None if not."""
         if modality not in self._branches_of(modality):  # early fusion needs rows
             return None
+        if modality in self._dropped_branches():
+            return UNCHECKED
         return sequence_layout(self._template_of(modality))
 
     def _takes_nan(self, modality: str) -> bool:
@@ -142,10 +208,7 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
 def check_reducers(reducer: EstimatorLike) -> None:
     """Raise an error unless the option is a transformer, or a dict of transformers."""
     check_estimators(
-        reducer,
-        "reducer",
-        ["fit", "transform"],
-        remedy=", or None; to leave the modality out give weights={{{name!r}: 0}}",
+        reducer, "reducer", ["fit", "transform"], strings=[DROP], remedy=", or None"
     )
 
 

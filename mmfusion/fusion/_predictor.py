@@ -102,10 +102,6 @@ class FusionPredictor(NestedEstimatorsMixin, SupervisedMixin):
     estimator: EstimatorLike
     on_empty: str
 
-    def _branch_positions(self, names: Sequence[str]) -> dict[str, list[int]]:
-        """Return the positions of the modalities of every branch."""
-        return {name: [v] for v, name in enumerate(names)}
-
     def _training_data(
         self,
         frame: Modalities,

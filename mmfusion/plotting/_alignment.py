@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
+from mmfusion._numbers import is_integer
 from mmfusion._scaling import centered, is_constant
 from mmfusion._sequences import as_sequence
 from mmfusion._text import drawable
 from mmfusion.alignment import dtw_path
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
+from mmfusion.plotting._estimators import check_displayable, modalities_of_fit
 from mmfusion.plotting._inputs import as_names, as_real_array, several_axes
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
+
+    from mmfusion._typing import ModalitiesLike
 
 MAX_COST_PIXELS = 800  # of the image of costs, in each direction
 N_DRAWN_LINKS = 60
@@ -28,8 +33,8 @@ N_ALIGNMENT_AXES = 3
 class AlignmentDisplay:
     """Plots of an alignment of two sequences: path, links, and aligned sequences.
 
-    It is recommended to use :meth:`from_sequences` or :meth:`from_path`. All
-    parameters are stored as attributes.
+    It is recommended to use :meth:`from_estimator`, :meth:`from_predictions` or
+    :meth:`from_sequences`. All parameters are stored as attributes.
 
     Parameters
     ----------
@@ -61,6 +66,7 @@ class AlignmentDisplay:
     See Also
     --------
     mmfusion.alignment.dtw_path : Compute the path.
+    mmfusion.alignment.DTWAligner : Align the modalities of many samples.
 
     Notes
     -----
@@ -94,6 +100,83 @@ class AlignmentDisplay:
         self.path = path
         self.costs = costs
         self.names = names
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: ModalitiesLike,
+        *,
+        sample: int = 0,
+        names: tuple[str, str] | None = None,
+        ax: Sequence[Axes] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw how a fitted aligner aligns two modalities of a sample.
+
+        Frames of both that are aligned with one frame of the time axis of the sample
+        are paired in order. With precomputed costs, use :meth:`from_predictions` with
+        the paths of `align`.
+
+        Parameters
+        ----------
+        estimator : DTWAligner or CTWAligner
+            Fitted aligner.
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The samples, those of `fit` or others.
+        sample : int, default=0
+            Position of the sample that is drawn.
+        names : sequence of two str, default=None
+            Names of the two modalities; None is the first two sequences of the sample.
+        ax : sequence of three matplotlib Axes, default=None
+            Axes to draw on; a new figure by default.
+        **kwargs : dict
+            Style of the path; see matplotlib's `Axes.plot`.
+
+        Returns
+        -------
+        AlignmentDisplay
+            The drawn display.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If it is no aligner.
+        ValueError
+            If there is no such sample, it lacks the modalities, or no frames of both
+            are aligned.
+        """
+        check_displayable(estimator, "align", such_as="DTWAligner or CTWAligner")
+        if names is not None:
+            names = _two_names(names)
+        frame = modalities_of_fit(estimator, X)
+        if not is_integer(sample) or not -len(frame) <= sample < len(frame):
+            raise ValueError(
+                f"sample is {sample!r}; give the position of one of the {len(frame)} "
+                "samples of X"
+            )
+        row = frame[[sample % len(frame)]]
+        (aligned,) = estimator.align(row)
+        chosen = names or tuple(aligned)[:2]
+        lacking = [name for name in chosen if name not in aligned]
+        if lacking or len(chosen) < 2:
+            raise ValueError(
+                f"sample {sample} has aligned sequences of the modalities "
+                f"{list(aligned)}, and {names or 'two of them'} are to be drawn; give "
+                "names= of two of them, or another sample"
+            )
+        first, second = chosen
+        path = _joined_path(aligned[first].path, aligned[second].path)
+        if not len(path):
+            raise ValueError(
+                f"sample {sample} has no frames of {first!r} and {second!r} that are "
+                "aligned with the same frame of its axis"
+            )
+        return cls.from_predictions(
+            row[first][0], row[second][0], path, names=chosen, ax=ax, **kwargs
+        )
 
     @classmethod
     def from_sequences(
@@ -142,7 +225,7 @@ class AlignmentDisplay:
         return cls(x=x, y=y, path=path, costs=costs, names=names).plot(ax)
 
     @classmethod
-    def from_path(
+    def from_predictions(
         cls,
         x: ArrayLike,
         y: ArrayLike,
@@ -150,6 +233,7 @@ class AlignmentDisplay:
         *,
         names: tuple[str, str] = ("x", "y"),
         ax: Sequence[Axes] | None = None,
+        **kwargs: Any,
     ) -> Self:
         """Draw an alignment by its path.
 
@@ -165,6 +249,8 @@ class AlignmentDisplay:
             Names of the sequences.
         ax : sequence of three matplotlib Axes, default=None
             Axes to draw on; a new figure by default.
+        **kwargs : dict
+            Style of the path; see matplotlib's `Axes.plot`.
 
         Returns
         -------
@@ -189,15 +275,17 @@ class AlignmentDisplay:
                 f"path goes to frames {path.max(axis=0).tolist()} of sequences with "
                 f"{len(x)} and {len(y)} frames"
             )
-        return cls(x=x, y=y, path=path, names=names).plot(ax)
+        return cls(x=x, y=y, path=path, names=names).plot(ax, **kwargs)
 
-    def plot(self, ax: Sequence[Axes] | None = None) -> Self:
+    def plot(self, ax: Sequence[Axes] | None = None, **kwargs: Any) -> Self:
         """Draw the path, the links, and the aligned sequences.
 
         Parameters
         ----------
         ax : sequence of three matplotlib Axes, default=None
             Axes to draw on; a new figure by default.
+        **kwargs : dict
+            Style of the path; see matplotlib's `Axes.plot`.
 
         Returns
         -------
@@ -218,7 +306,7 @@ class AlignmentDisplay:
         )
         self.axes_, self.figure_ = axes, axes[0].figure
         curves = [_standardised_feature(z) for z in (self.x, self.y)]
-        self._plot_path(axes[0])
+        self._plot_path(axes[0], kwargs)
         self._plot_links(axes[1], curves)
         aligned = [c[self.path[:, k]] for k, c in enumerate(curves)]
         for curve, name in zip(aligned, self.names, strict=True):
@@ -227,7 +315,7 @@ class AlignmentDisplay:
         axes[2].legend(fontsize="small")
         return self
 
-    def _plot_path(self, ax: Axes) -> None:
+    def _plot_path(self, ax: Axes, style: dict[str, Any]) -> None:
         self.image_ = None
         # frames at the centres of pixels, also where an image skips frames
         ends = len(self.x) - 0.5, len(self.y) - 0.5
@@ -239,7 +327,8 @@ class AlignmentDisplay:
                 cmap="Greys",
                 extent=(-0.5, ends[1], -0.5, ends[0]),
             )
-        (self.path_line_,) = ax.plot(self.path[:, 1], self.path[:, 0], color="C3")
+        own: dict[str, Any] = {"color": "C3"} | style
+        (self.path_line_,) = ax.plot(self.path[:, 1], self.path[:, 0], **own)
         ax.set(
             xlim=(-0.5, ends[1]),
             ylim=(-0.5, ends[0]),
@@ -268,6 +357,27 @@ def _two_names(names: Sequence[str]) -> tuple[str, str]:
     if len(given) != 2:
         raise ValueError(f"names are {given}; give two, one for each sequence")
     return given[0], given[1]
+
+
+def _joined_path(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pair the frames of two paths that share a frame of the axis, in order.
+
+    Of n and m frames, max(n, m) pairs are made, so that the path has no leaps and does
+    not pair all with all.
+    """
+    pairs = [np.empty((0, 2), int)]
+    for t in np.intersect1d(first[:, 0], second[:, 0]):
+        # frames of the axis do not decrease along a path
+        sides = [
+            path[slice(*np.searchsorted(path[:, 0], [t, t + 1])), 1]
+            for path in (first, second)
+        ]
+        shares = np.linspace(0, 1, max(map(len, sides)))
+        ends = [np.rint(shares * (len(side) - 1)).astype(int) for side in sides]
+        pairs.append(np.column_stack([s[e] for s, e in zip(sides, ends, strict=True)]))
+    joined = np.concatenate(pairs)
+    repeats = (np.diff(joined, axis=0) == 0).all(axis=1)
+    return np.delete(joined, np.flatnonzero(repeats) + 1, axis=0)
 
 
 def _standardised_feature(sequence: np.ndarray) -> np.ndarray:

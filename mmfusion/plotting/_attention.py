@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class AttentionWeightsDisplay:
     """Bars of the attention weights of modalities, with their means in each cluster.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_weights`. All
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`. All
     parameters are stored as attributes.
 
     Parameters
@@ -70,7 +70,7 @@ class AttentionWeightsDisplay:
     >>> import matplotlib
     >>> matplotlib.use("agg")
     >>> from mmfusion.plotting import AttentionWeightsDisplay
-    >>> display = AttentionWeightsDisplay.from_weights(
+    >>> display = AttentionWeightsDisplay.from_predictions(
     ...     [0.75, 0.25],
     ...     ["audio", "video"],
     ...     labels=[0, 0, 1],
@@ -105,7 +105,7 @@ class AttentionWeightsDisplay:
     ) -> Self:
         """Draw the attention weights of a fitted estimator.
 
-        For clusters of a torch Dataset, use :meth:`from_weights` with their labels.
+        For clusters of a torch Dataset, use :meth:`from_predictions` with their labels.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class AttentionWeightsDisplay:
         if X is not None:
             frame = modalities_of_fit(estimator, X)
             labels, observed = estimator.predict(frame), frame.observed
-        return cls.from_weights(
+        return cls.from_predictions(
             estimator.attention_weights_,
             estimator.modality_names_in_.tolist(),
             labels=labels,
@@ -146,7 +146,7 @@ class AttentionWeightsDisplay:
         )
 
     @classmethod
-    def from_weights(
+    def from_predictions(
         cls,
         weights: ArrayLike | Mapping[str, float],
         names: Sequence[str],

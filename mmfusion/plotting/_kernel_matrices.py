@@ -38,7 +38,7 @@ CLIPPED_PERCENT = 1.0  # of the values, beyond either limit of the colors
 class KernelMatrixDisplay:
     """Images of Gram matrices and their weighted sum, samples ordered by cluster.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_kernels`. All
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`. All
     parameters are stored as attributes.
 
     Parameters
@@ -213,7 +213,7 @@ class KernelMatrixDisplay:
         ).plot(ax, **kwargs)
 
     @classmethod
-    def from_kernels(
+    def from_predictions(
         cls,
         kernels: ModalitiesLike,
         labels: ArrayLike,

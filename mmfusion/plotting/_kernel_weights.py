@@ -25,7 +25,7 @@ MODALITY_GAP = 0.5  # between bars of different modalities, in heights of a bar
 class KernelWeightsDisplay:
     """Bars of the weights of kernels, and their sums over those of each modality.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_weights`. All
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`. All
     parameters are stored as attributes.
 
     Parameters
@@ -59,7 +59,7 @@ class KernelWeightsDisplay:
     >>> import matplotlib
     >>> matplotlib.use("agg")
     >>> from mmfusion.plotting import KernelWeightsDisplay
-    >>> display = KernelWeightsDisplay.from_weights(
+    >>> display = KernelWeightsDisplay.from_predictions(
     ...     [0.25, 0.125, 0.625],
     ...     ["audio-0", "audio-1", "video"],
     ...     kernel_modalities=["audio", "audio", "video"],
@@ -107,7 +107,7 @@ class KernelWeightsDisplay:
             If it has no kernel weights.
         """
         check_displayable(estimator, "kernel_weights_", such_as=KERNEL_LEARNERS)
-        return cls.from_weights(
+        return cls.from_predictions(
             estimator.kernel_weights_,
             estimator.kernel_names_.tolist(),
             kernel_modalities=estimator.modality_names_in_[
@@ -118,7 +118,7 @@ class KernelWeightsDisplay:
         )
 
     @classmethod
-    def from_weights(
+    def from_predictions(
         cls,
         weights: ArrayLike,
         names: Sequence[str],

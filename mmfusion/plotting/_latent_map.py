@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class LatentMapDisplay:
     """Maps in two dimensions of the fused latents and of those of each modality.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_latents`. All
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`. All
     parameters are stored as attributes.
 
     Parameters
@@ -82,7 +82,7 @@ class LatentMapDisplay:
     >>> rng = np.random.default_rng(0)
     >>> latents = {"audio": rng.normal(size=(9, 4)), "video": rng.normal(size=(9, 4))}
     >>> fused = (latents["audio"] + latents["video"]) / 2
-    >>> display = LatentMapDisplay.from_latents(fused, latents, np.arange(9) % 3)
+    >>> display = LatentMapDisplay.from_predictions(fused, latents, np.arange(9) % 3)
     >>> [ax.get_title() for ax in display.axes_]
     ['fused', 'audio', 'video']
     """
@@ -115,8 +115,8 @@ class LatentMapDisplay:
     ) -> Self:
         """Draw maps of the latents that a fitted estimator computes.
 
-        For a torch Dataset, use :meth:`from_latents` with the output of `transform`,
-        `modality_latents` and `predict`.
+        For a torch Dataset, use :meth:`from_predictions` with the output of
+        `transform`, `modality_latents` and `predict`.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class LatentMapDisplay:
         rows = rng.permutation(len(frame))[:max_samples]
         some = frame[rows]
         labels = estimator.predict(some) if y is None else np.asarray(y)[rows]
-        return cls.from_latents(
+        return cls.from_predictions(
             estimator.transform(some),
             estimator.modality_latents(some),
             labels,
@@ -178,7 +178,7 @@ class LatentMapDisplay:
         )
 
     @classmethod
-    def from_latents(
+    def from_predictions(
         cls,
         fused: ArrayLike,
         latents: Mapping[str, ArrayLike],

@@ -27,7 +27,7 @@ TRAINING = "training"  # of epochs without a phase
 class LossCurveDisplay:
     """Learning curves of a deep estimator, one for each term of the loss.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_history`. All
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`. All
     parameters are stored as attributes.
 
     Parameters
@@ -68,7 +68,7 @@ class LossCurveDisplay:
     ...     {"epoch": 2, "phase": "pretraining", "disagreement": 0.4},
     ...     {"epoch": 3, "phase": "adversarial training", "separation": 0.2},
     ... ]
-    >>> display = LossCurveDisplay.from_history(history)
+    >>> display = LossCurveDisplay.from_predictions(history)
     >>> list(display.lines_)
     ['disagreement', 'separation']
     >>> display.phases
@@ -119,10 +119,10 @@ class LossCurveDisplay:
             If a term is unknown.
         """
         check_displayable(estimator, "history_")
-        return cls.from_history(estimator.history_, terms=terms, ax=ax, **kwargs)
+        return cls.from_predictions(estimator.history_, terms=terms, ax=ax, **kwargs)
 
     @classmethod
-    def from_history(
+    def from_predictions(
         cls,
         history: Sequence[Mapping[str, Any]],
         *,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ObjectivePathDisplay:
     """Line of the objective after each step of an algorithm for kernel weights.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_path`. All
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`. All
     parameters are stored as attributes.
 
     Parameters
@@ -117,10 +117,10 @@ class ObjectivePathDisplay:
                 "'mkkm', 'mkkm_mr' and 'simple_mkkm' of MKLClusterer, 'l1' and 'lp' of "
                 "MKLClassifier and MKLRegressor"
             )
-        return cls.from_path(path, name=name or algorithm, ax=ax, **kwargs)
+        return cls.from_predictions(path, name=name or algorithm, ax=ax, **kwargs)
 
     @classmethod
-    def from_path(
+    def from_predictions(
         cls,
         path: ArrayLike,
         *,

@@ -70,10 +70,8 @@ def data():
 def test_entries_of_a_dict_that_are_no_estimators_are_named(cls, data):
     parameter, right = BY_MODALITY[cls]
     wrong = ["drop", "passthrough", "x", 3, right, KMeans().fit, np.zeros(2)]
-    if cls is PerModality:  # which has a meaning for these two
-        wrong = wrong[2:]
-    elif parameter == "estimator":  # and predictors for the first
-        wrong = wrong[1:]
+    # 'drop' leaves a modality out
+    wrong = wrong[2:] if cls is PerModality else wrong[1:]
     for value in wrong:
         with pytest.raises(TypeError, match=rf"{parameter}\['q'\] is"):
             cls(**{parameter: {"q": value}}).fit(*data)

@@ -287,6 +287,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "dtw_distance": _two(**DTW_OPTIONS),
     "dtw_neighbors": _collection(),
     "dtw_path": _two(step_pattern="symmetric2"),
+    "dtw_subsequences": lambda: {"query": x(), "series": y(), "max_overlap": 1},
     "lb_improved": _two(radius=0.5),
     "lb_keogh": _two(radius=0.5),
     "rabiner_juang": lambda: {"kind": "III", "weighting": "c"},
@@ -347,7 +348,11 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "Modalities.from_table": lambda: {"table": rows(N_SAMPLES, 3), "modalities": 2},
     "Modalities.take": lambda: {"self": Modalities(tables()), "indices": [0, 1]},
     "modality_selector": lambda: {"names": "audio"},
-    "AlignmentDisplay.from_path": lambda: {
+    "AlignmentDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("DTWAligner"),
+        "X": sequences(),
+    },
+    "AlignmentDisplay.from_predictions": lambda: {
         "x": x(),
         "y": y(),
         "path": dtw_path(x(), y()).path,
@@ -357,7 +362,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "estimator": _fitted_once("EAMCClusterer"),
         "X": tables(),
     },
-    "AttentionWeightsDisplay.from_weights": lambda: {
+    "AttentionWeightsDisplay.from_predictions": lambda: {
         "weights": [0.25, 0.75],
         "names": ["audio", "text"],
         "labels": LABELS.copy(),
@@ -366,14 +371,14 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "estimator": _fitted_once("MKLClusterer"),
         "X": tables(),
     },
-    "KernelMatrixDisplay.from_kernels": lambda: {
+    "KernelMatrixDisplay.from_predictions": lambda: {
         "kernels": [np.eye(N_SAMPLES), np.ones((N_SAMPLES, N_SAMPLES))],
         "labels": LABELS.copy(),
     },
     "KernelWeightsDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("MKLClusterer")
     },
-    "KernelWeightsDisplay.from_weights": lambda: {
+    "KernelWeightsDisplay.from_predictions": lambda: {
         "weights": [0.25, 0.75],
         "names": ["audio", "text"],
     },
@@ -382,7 +387,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "X": tables(),
         "reducer": PCA(2),
     },
-    "LatentMapDisplay.from_latents": lambda: {
+    "LatentMapDisplay.from_predictions": lambda: {
         "fused": rows(N_SAMPLES, 2),
         "latents": {"audio": rows(N_SAMPLES, 2)},
         "labels": LABELS.copy(),
@@ -390,7 +395,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")
     },
-    "LossCurveDisplay.from_history": lambda: {
+    "LossCurveDisplay.from_predictions": lambda: {
         "history": _fitted_once("EAMCClusterer").history_
     },
     "ObjectivePathDisplay.from_estimator": lambda: {
@@ -398,7 +403,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
             tables()
         )
     },
-    "ObjectivePathDisplay.from_path": lambda: {"path": [3.0, 2.0, 1.5]},
+    "ObjectivePathDisplay.from_predictions": lambda: {"path": [3.0, 2.0, 1.5]},
     "channels_first_from_sequences": lambda: {"sequences": collection()},
     "frames_from_sequences": lambda: {"sequences": collection()},
     "padded_from_sequences": lambda: {"sequences": collection()},

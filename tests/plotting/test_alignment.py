@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from mmfusion.alignment import dtw_path
+from mmfusion import Modalities
+from mmfusion.alignment import DTWAligner, dtw_path
 from mmfusion.plotting import AlignmentDisplay
 
 T = np.linspace(0, 1, 60)
@@ -37,7 +38,7 @@ def test_aligned_sequences_are_as_long_as_the_path():
 def test_a_known_path_needs_no_costs_and_no_common_features():
     x, y = np.ones((5, 2)), np.arange(9.0).reshape(3, 3)
     path = [[0, 0], [2, 1], [4, 2]]
-    display = AlignmentDisplay.from_path(x, y, path)
+    display = AlignmentDisplay.from_predictions(x, y, path)
     assert display.image_ is None
     assert display.costs is None
     display.figure_.canvas.draw()
@@ -69,4 +70,73 @@ def test_axes_are_taken_if_there_are_three():
 )
 def test_a_path_that_does_not_fit_is_refused(path, match):
     with pytest.raises(ValueError, match=match):
-        AlignmentDisplay.from_path(X, Y, path)
+        AlignmentDisplay.from_predictions(X, Y, path)
+
+
+def frames(n_samples=2):
+    rng = np.random.default_rng(0)
+    lengths = {"audio": 20, "video": 31, "text": 25}
+    return Modalities(
+        {
+            name: [rng.normal(size=(n, 1)).cumsum(axis=0) for _ in range(n_samples)]
+            for name, n in lengths.items()
+        }
+    )
+
+
+def test_a_fitted_aligner_draws_its_paths():
+    frame = frames()
+    aligner = DTWAligner().fit(frame)
+    display = AlignmentDisplay.from_estimator(aligner, frame, sample=1)
+    np.testing.assert_array_equal(display.path, aligner.paths_[1]["video"])
+    assert display.names == ("audio", "video")
+    swapped = frame[["text", "video", "audio"]]
+    again = AlignmentDisplay.from_estimator(
+        aligner, swapped, sample=-1, names=("text", "audio"), color="C0"
+    )
+    np.testing.assert_array_equal(again.path[:, ::-1], aligner.paths_[1]["text"])
+    assert again.path_line_.get_color() == "C0"
+
+
+@pytest.mark.parametrize("reference", ["barycenter", "text"])
+def test_two_modalities_meet_on_the_axis_of_the_sample(reference):
+    frame = frames()
+    aligner = DTWAligner(reference=reference).fit(frame)
+    display = AlignmentDisplay.from_estimator(aligner, frame)
+    to_axis = aligner.paths_[0]
+    shared = {
+        (i, j)
+        for s, i in to_axis["audio"].tolist()
+        for t, j in to_axis["video"].tolist()
+        if s == t
+    }
+    assert set(map(tuple, display.path.tolist())) <= shared
+    assert [len(set(column)) for column in display.path.T.tolist()] == [20, 31]
+    steps = np.diff(display.path, axis=0)
+    assert ((steps >= 0) & (steps <= 1)).all()
+    assert steps.any(axis=1).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"sample": 2}, "sample is 2; give the position of one of the 2"),
+        ({"sample": 0.5}, "sample is 0.5"),
+        ({"names": ("audio", "smell")}, r"names= of two of them"),
+        ({"names": ("audio",)}, "names are"),
+    ],
+)
+def test_what_an_aligner_cannot_draw_is_refused(changes, match):
+    frame = frames()
+    with pytest.raises(ValueError, match=match):
+        AlignmentDisplay.from_estimator(DTWAligner().fit(frame), frame, **changes)
+
+
+def test_a_sample_with_one_sequence_is_refused():
+    frame = frames().to_dict()
+    lone = Modalities(
+        {"audio": list(frame["audio"]), "video": [frame["video"][0], None]}
+    )
+    aligner = DTWAligner().fit(lone)
+    with pytest.raises(ValueError, match=r"sequences of the modalities \['audio'\]"):
+        AlignmentDisplay.from_estimator(aligner, lone, sample=1)

@@ -17,7 +17,7 @@ def positions(display):
 
 
 def test_bars_are_as_long_as_the_weights():
-    display = AttentionWeightsDisplay.from_weights([3, 1], ["audio", "video"])
+    display = AttentionWeightsDisplay.from_predictions([3, 1], ["audio", "video"])
     assert [bar.get_width() for bar in display.bars_] == [0.75, 0.25]
     assert [t.get_text() for t in display.ax_.get_yticklabels()] == ["audio", "video"]
     assert display.dots_ == []
@@ -31,7 +31,7 @@ def test_dots_average_the_weights_over_what_is_observed():
     observed = rng.random((50, 3)) < 0.6
     observed[:, 2] = True
     labels = rng.integers(4, size=50)
-    display = AttentionWeightsDisplay.from_weights(
+    display = AttentionWeightsDisplay.from_predictions(
         weights, list("abc"), labels=labels, observed=observed
     )
     for cluster in range(4):
@@ -45,7 +45,7 @@ def test_dots_average_the_weights_over_what_is_observed():
 
 
 def test_where_nothing_is_missing_clusters_do_not_differ():
-    display = AttentionWeightsDisplay.from_weights(
+    display = AttentionWeightsDisplay.from_predictions(
         [0.6, 0.4], ["a", "b"], labels=["x", "y", "y"]
     )
     assert display.clusters.tolist() == ["x", "y"]
@@ -53,7 +53,7 @@ def test_where_nothing_is_missing_clusters_do_not_differ():
 
 
 def test_dots_lie_on_the_bar_of_their_modality():
-    display = AttentionWeightsDisplay.from_weights(
+    display = AttentionWeightsDisplay.from_predictions(
         np.ones(30), [f"m{i}" for i in range(30)], labels=np.arange(25)
     )
     for v, bar in enumerate(display.bars_):
@@ -64,7 +64,7 @@ def test_dots_lie_on_the_bar_of_their_modality():
 
 
 def test_each_cluster_has_a_color_that_the_legend_shows():
-    display = AttentionWeightsDisplay.from_weights(
+    display = AttentionWeightsDisplay.from_predictions(
         [1, 1], ["a", "b"], labels=np.arange(25)
     )
     colors = [tuple(dots.get_facecolors()[0]) for dots in display.dots_]
@@ -88,7 +88,7 @@ def test_weights_of_a_network(fitted, blobs):
 def test_clusters_of_a_network_show_what_they_lack(fitted, blobs):
     labels = fitted.predict(blobs)
     display = AttentionWeightsDisplay.from_estimator(fitted, blobs)
-    again = AttentionWeightsDisplay.from_weights(
+    again = AttentionWeightsDisplay.from_predictions(
         fitted.attention_weights_,
         blobs.names,
         labels=labels,
@@ -110,7 +110,7 @@ def test_modalities_are_matched_by_name(fitted, blobs):
 
 
 def test_what_cannot_be_drawn_is_refused():
-    draw = AttentionWeightsDisplay.from_weights
+    draw = AttentionWeightsDisplay.from_predictions
     with pytest.raises(ValueError, match="one weight for each of the 2 modalities"):
         draw([0.5, 0.3, 0.2], ["a", "b"])
     with pytest.raises(ValueError, match=r"shape \(2, 2\).* should be \(3, 2\)"):

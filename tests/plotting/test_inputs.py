@@ -18,25 +18,25 @@ K = np.eye(6)
 LABELS = [0, 0, 1, 1, 2, 2]
 LATENTS = {"a": np.arange(12.0).reshape(6, 2) ** 2}
 CALLS = {
-    "alignment": lambda **changed: AlignmentDisplay.from_path(
+    "alignment": lambda **changed: AlignmentDisplay.from_predictions(
         **{"x": [1.0, 2, 3], "y": [1.0, 3], "path": [[0, 0], [2, 1]], **changed}
     ),
-    "attention": lambda **changed: AttentionWeightsDisplay.from_weights(
+    "attention": lambda **changed: AttentionWeightsDisplay.from_predictions(
         **{"weights": [1, 2], "names": ["a", "b"], "labels": [0, 1], **changed}
     ),
-    "matrices": lambda **changed: KernelMatrixDisplay.from_kernels(
+    "matrices": lambda **changed: KernelMatrixDisplay.from_predictions(
         **{"kernels": [K, K], "labels": LABELS, **changed}
     ),
-    "weights": lambda **changed: KernelWeightsDisplay.from_weights(
+    "weights": lambda **changed: KernelWeightsDisplay.from_predictions(
         **{"weights": [1, 2], "names": ["a", "b"], **changed}
     ),
-    "map": lambda **changed: LatentMapDisplay.from_latents(
+    "map": lambda **changed: LatentMapDisplay.from_predictions(
         **{"fused": LATENTS["a"], "latents": LATENTS, "labels": LABELS, **changed}
     ),
-    "curves": lambda **changed: LossCurveDisplay.from_history(
+    "curves": lambda **changed: LossCurveDisplay.from_predictions(
         **{"history": [{"train_loss": 1.0}, {"train_loss": 0.5}], **changed}
     ),
-    "path": lambda **changed: ObjectivePathDisplay.from_path(
+    "path": lambda **changed: ObjectivePathDisplay.from_predictions(
         **{"path": [3.0, 2.0], **changed}
     ),
 }
@@ -118,9 +118,9 @@ def test_numbers_of_samples_may_be_of_numpy():
 @pytest.mark.parametrize("unit", [1e-200, 1.0, 1e200])
 def test_curves_of_an_alignment_depend_on_no_unit_or_offset(unit, offset):
     curve = np.array([0.0, 1.0, 4.0, 2.0])
-    plain = AlignmentDisplay.from_path(curve, curve, [[0, 0], [3, 3]])
+    plain = AlignmentDisplay.from_predictions(curve, curve, [[0, 0], [3, 3]])
     moved = unit * (curve + offset)
-    other = AlignmentDisplay.from_path(moved, moved, [[0, 0], [3, 3]])
+    other = AlignmentDisplay.from_predictions(moved, moved, [[0, 0], [3, 3]])
     for one, two in zip(plain.axes_[2].lines, other.axes_[2].lines, strict=True):
         np.testing.assert_allclose(one.get_ydata(), two.get_ydata(), atol=1e-6)
 
@@ -128,7 +128,7 @@ def test_curves_of_an_alignment_depend_on_no_unit_or_offset(unit, offset):
 @pytest.mark.parametrize("value", [0.1, 1.7e9, 1e300])
 def test_a_constant_sequence_is_a_line(value):
     constant = np.full(7, value)
-    display = AlignmentDisplay.from_path(constant, constant, [[0, 0], [6, 6]])
+    display = AlignmentDisplay.from_predictions(constant, constant, [[0, 0], [6, 6]])
     np.testing.assert_array_equal(display.axes_[2].lines[0].get_ydata(), 0)
 
 
@@ -136,4 +136,4 @@ def test_a_damaged_sparse_matrix_is_refused():
     damaged = sparse.csr_array(np.eye(3))
     damaged.indices = damaged.indices + 10**6
     with pytest.raises(ValueError, match="weights is a damaged sparse matrix"):
-        KernelWeightsDisplay.from_weights(damaged, ["a", "b", "c"])
+        KernelWeightsDisplay.from_predictions(damaged, ["a", "b", "c"])

@@ -54,7 +54,7 @@ def edges(lines):
 def test_samples_are_in_the_order_of_their_clusters():
     K = symmetric(7)
     labels = np.array(["b", "a", "c", "a", "b", "a", "c"])
-    display = KernelMatrixDisplay.from_kernels([K], labels)
+    display = KernelMatrixDisplay.from_predictions([K], labels)
     order = [1, 3, 5, 0, 4, 2, 6]
     assert display.samples.tolist() == order
     assert display.labels.tolist() == sorted(labels)
@@ -68,14 +68,14 @@ def test_samples_are_in_the_order_of_their_clusters():
 
 def test_the_weighted_sum_is_drawn_before_its_kernels():
     kernels = {"audio": symmetric(6, 0), "video": symmetric(6, 1)}
-    display = KernelMatrixDisplay.from_kernels(
+    display = KernelMatrixDisplay.from_predictions(
         kernels, np.zeros(6), weights=[0.25, 0.75]
     )
     total = 0.25 * kernels["audio"] + 0.75 * kernels["video"]
     expected = [total, *kernels.values()]
     np.testing.assert_allclose(pixels(display), expected)
     assert titles(display) == ["weighted sum", "audio (0.250)", "video (0.750)"]
-    equal = KernelMatrixDisplay.from_kernels(kernels, np.zeros(6))
+    equal = KernelMatrixDisplay.from_predictions(kernels, np.zeros(6))
     np.testing.assert_allclose(
         pixels(equal)[0], np.mean(list(kernels.values()), axis=0)
     )
@@ -92,7 +92,7 @@ def test_kernels_in_any_form_are_drawn_alike():
         Modalities(kernels, names=names),
     ]
     labels = np.arange(8) % 3
-    displays = [KernelMatrixDisplay.from_kernels(form, labels) for form in forms]
+    displays = [KernelMatrixDisplay.from_predictions(form, labels) for form in forms]
     for display in displays[1:]:
         np.testing.assert_array_equal(pixels(display), pixels(displays[0]))
     assert [display.names for display in displays] == [
@@ -101,7 +101,7 @@ def test_kernels_in_any_form_are_drawn_alike():
         names,
         names,
     ]
-    lone = KernelMatrixDisplay.from_kernels(kernels[0], labels, names=["a"])
+    lone = KernelMatrixDisplay.from_predictions(kernels[0], labels, names=["a"])
     np.testing.assert_array_equal(pixels(lone), pixels(displays[0])[1:2])
 
 
@@ -131,13 +131,13 @@ def test_thinning_keeps_the_shares_and_the_spread_of_clusters(sizes, most, rando
 
 def test_of_many_samples_some_are_drawn_and_their_number_shown():
     K, labels = symmetric(100), np.arange(100) % 4
-    display = KernelMatrixDisplay.from_kernels(K, labels, max_samples=40)
+    display = KernelMatrixDisplay.from_predictions(K, labels, max_samples=40)
     assert np.bincount(display.labels).tolist() == [10] * 4
     drawn = display.samples
     np.testing.assert_array_equal(labels[drawn], display.labels)
     np.testing.assert_array_equal(pixels(display)[0], K[np.ix_(drawn, drawn)])
     assert display.axes_[0].get_ylabel() == "cluster (40 of 100 samples)"
-    whole = KernelMatrixDisplay.from_kernels(K, labels, max_samples=None)
+    whole = KernelMatrixDisplay.from_predictions(K, labels, max_samples=None)
     assert pixels(whole)[0].shape == (100, 100)
     assert whole.axes_[0].get_ylabel() == "cluster (100 samples)"
 
@@ -145,20 +145,20 @@ def test_of_many_samples_some_are_drawn_and_their_number_shown():
 def test_all_images_share_colors_that_one_outlier_does_not_stretch():
     K = symmetric(60)
     K[3, 7] = K[7, 3] = 1e6
-    display = KernelMatrixDisplay.from_kernels([K, -K], np.zeros(60))
+    display = KernelMatrixDisplay.from_predictions([K, -K], np.zeros(60))
     limits = {image.get_clim() for image in display.images_}
     assert len(limits) == 1
     ((low, high),) = limits
     assert low == -high
     assert 0 < high < 20
-    positive = KernelMatrixDisplay.from_kernels(np.abs(K) + 5, np.zeros(60))
+    positive = KernelMatrixDisplay.from_predictions(np.abs(K) + 5, np.zeros(60))
     low, high = positive.images_[0].get_clim()
     assert 5 <= low < high < 25
     assert positive.images_[0].cmap.name != display.images_[0].cmap.name
 
 
 def test_style_is_handed_on():
-    display = KernelMatrixDisplay.from_kernels(
+    display = KernelMatrixDisplay.from_predictions(
         symmetric(5), np.zeros(5), vmin=-2, vmax=3, cmap="Greys"
     )
     assert display.images_[0].get_clim() == (-2, 3)
@@ -167,7 +167,7 @@ def test_style_is_handed_on():
 
 def test_small_clusters_have_lines_but_no_names():
     labels = np.repeat([0, 1, 2], [1, 50, 49])
-    display = KernelMatrixDisplay.from_kernels(symmetric(100), labels)
+    display = KernelMatrixDisplay.from_predictions(symmetric(100), labels)
     (ax,) = display.axes_
     assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2"]
     assert edges(display.lines_[0]) == [0.5, 50.5]
@@ -284,7 +284,7 @@ def test_other_samples_than_those_of_fit_are_refused(samples, clusterer):
 
 def test_what_cannot_be_drawn_is_refused(samples, clusterer):
     X, y = samples
-    draw = KernelMatrixDisplay.from_kernels
+    draw = KernelMatrixDisplay.from_predictions
     with pytest.raises(ValueError, match=r"'kernel_0' has shape \(5, 3\).*Z @ Z.T"):
         draw([np.ones((5, 3))], np.zeros(5))
     with pytest.raises(ValueError, match=r"labels has shape \(4,\); for 5 samples"):

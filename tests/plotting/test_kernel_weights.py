@@ -34,7 +34,7 @@ def bars(display):
 
 
 def test_bars_are_as_long_as_the_weights():
-    display = KernelWeightsDisplay.from_weights([0.7, 0, 0.3], ["a", "b", "c"])
+    display = KernelWeightsDisplay.from_predictions([0.7, 0, 0.3], ["a", "b", "c"])
     drawn = bars(display)
     assert [(name, width) for name, width, _ in drawn] == [
         ("a", 0.7),
@@ -48,7 +48,7 @@ def test_bars_are_as_long_as_the_weights():
 
 def test_kernels_of_a_modality_stand_together_in_one_color():
     owners = ["b", "a", "b", "c", "a"]
-    display = KernelWeightsDisplay.from_weights(
+    display = KernelWeightsDisplay.from_predictions(
         [1, 2, 3, 4, 5], range(5), kernel_modalities=owners
     )
     names, widths, colors = zip(*bars(display), strict=True)
@@ -60,7 +60,7 @@ def test_kernels_of_a_modality_stand_together_in_one_color():
 
 
 def test_modalities_with_several_kernels_have_their_sum_beside_their_bars():
-    display = KernelWeightsDisplay.from_weights(
+    display = KernelWeightsDisplay.from_predictions(
         [0.2, 0.5, 0.3], list("xyz"), kernel_modalities=["m", "n", "m"]
     )
     ((modality, text),) = display.sums_.items()
@@ -72,7 +72,7 @@ def test_modalities_with_several_kernels_have_their_sum_beside_their_bars():
 
 def test_names_do_not_overlap_and_stay_inside_the_figure():
     names = [f"a long name of a kernel {p}" for p in range(40)]
-    display = KernelWeightsDisplay.from_weights(
+    display = KernelWeightsDisplay.from_predictions(
         np.ones(40), names, kernel_modalities=np.arange(40) // 8
     )
     display.figure_.canvas.draw()
@@ -110,7 +110,7 @@ def test_names_of_modalities_may_look_like_those_of_kernels(samples):
 
 
 def test_what_cannot_be_drawn_is_refused():
-    draw = KernelWeightsDisplay.from_weights
+    draw = KernelWeightsDisplay.from_predictions
     with pytest.raises(ValueError, match="one weight for each of the 2 kernels"):
         draw([0.5, 0.3, 0.2], ["a", "b"])
     with pytest.raises(ValueError, match="finite and not negative"):

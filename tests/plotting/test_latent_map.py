@@ -37,7 +37,7 @@ LABELS = np.arange(30) % 3
 
 def test_each_map_is_the_principal_plane_of_its_latents(latents):
     fused = latents["audio"] * 2
-    display = LatentMapDisplay.from_latents(fused, latents, LABELS)
+    display = LatentMapDisplay.from_predictions(fused, latents, LABELS)
     expected = PCA(2).fit_transform(latents["video"][10:])
     np.testing.assert_allclose(display.scatters_[2].get_offsets(), expected)
     expected = PCA(2).fit_transform(fused)
@@ -46,7 +46,7 @@ def test_each_map_is_the_principal_plane_of_its_latents(latents):
 
 
 def test_samples_that_lack_a_modality_are_not_on_its_map(latents):
-    display = LatentMapDisplay.from_latents(latents["audio"], latents, LABELS)
+    display = LatentMapDisplay.from_predictions(latents["audio"], latents, LABELS)
     assert [len(s.get_offsets()) for s in display.scatters_] == [30, 30, 20]
     assert np.isnan(display.modalities["video"][:10]).all()
     titles = [ax.get_title() for ax in display.axes_]
@@ -55,14 +55,14 @@ def test_samples_that_lack_a_modality_are_not_on_its_map(latents):
 
 def test_a_modality_that_no_sample_has_leaves_its_map_empty(latents):
     latents["video"][:] = np.nan
-    display = LatentMapDisplay.from_latents(latents["audio"], latents, LABELS)
+    display = LatentMapDisplay.from_predictions(latents["audio"], latents, LABELS)
     assert len(display.scatters_[2].get_offsets()) == 0
     assert display.axes_[2].get_title() == "video (0 of 30 samples)"
     display.figure_.canvas.draw()
 
 
 def test_samples_have_the_color_of_their_cluster_on_every_map(latents):
-    display = LatentMapDisplay.from_latents(latents["audio"], latents, LABELS)
+    display = LatentMapDisplay.from_predictions(latents["audio"], latents, LABELS)
     legend = display.axes_[2].get_legend()
     assert legend.get_title().get_text() == "cluster"
     handles = np.array([to_rgba(h.get_color()) for h in legend.legend_handles])
@@ -74,20 +74,20 @@ def test_samples_have_the_color_of_their_cluster_on_every_map(latents):
 
 
 def test_any_transformer_makes_the_maps(latents):
-    display = LatentMapDisplay.from_latents(
+    display = LatentMapDisplay.from_predictions(
         latents["audio"], latents, LABELS, reducer=FirstColumns(3)
     )
     offsets = display.scatters_[1].get_offsets()
     np.testing.assert_array_equal(offsets, latents["audio"][:, :2])
     with pytest.raises(ValueError, match=r"FirstColumns returned shape \(30, 1\)"):
-        LatentMapDisplay.from_latents(
+        LatentMapDisplay.from_predictions(
             latents["audio"], latents, LABELS, reducer=FirstColumns(1)
         )
 
 
 def test_many_modalities_wrap_into_rows():
     Z = np.random.default_rng(0).normal(size=(30, 4))
-    display = LatentMapDisplay.from_latents(
+    display = LatentMapDisplay.from_predictions(
         Z, {f"m{i}": Z for i in range(8)}, np.arange(30)
     )
     assert len(display.axes_) == len(display.scatters_) == 9
@@ -97,7 +97,7 @@ def test_many_modalities_wrap_into_rows():
 
 def test_axes_may_be_given_one_for_each_map(latents):
     _, axes = plt.subplots(1, 3)
-    display = LatentMapDisplay.from_latents(
+    display = LatentMapDisplay.from_predictions(
         latents["audio"], latents, LABELS, ax=axes, s=3
     )
     assert display.axes_.tolist() == axes.tolist()
@@ -108,7 +108,7 @@ def test_axes_may_be_given_one_for_each_map(latents):
 
 def test_lengths_must_agree(latents):
     with pytest.raises(ValueError, match=r"modality 'video' has .* for 30 labels"):
-        LatentMapDisplay.from_latents(
+        LatentMapDisplay.from_predictions(
             latents["audio"], latents | {"video": latents["video"][:5]}, LABELS
         )
 

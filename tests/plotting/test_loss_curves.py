@@ -50,7 +50,7 @@ def drawn(line):
 
 
 def test_each_loss_is_one_line_through_its_epochs():
-    display = LossCurveDisplay.from_history(HISTORY)
+    display = LossCurveDisplay.from_predictions(HISTORY)
     assert list(display.lines_) == ["disagreement", "train_loss", "separation"]
     assert drawn(display.lines_["disagreement"]) == [[1, 0.8], [2, 0.4]]
     assert drawn(display.lines_["separation"]) == [[3, 0.02], [4, 0.01]]
@@ -60,14 +60,14 @@ def test_each_loss_is_one_line_through_its_epochs():
 
 
 def test_no_line_runs_from_one_phase_into_the_next():
-    line = LossCurveDisplay.from_history(HISTORY).lines_["train_loss"]
+    line = LossCurveDisplay.from_predictions(HISTORY).lines_["train_loss"]
     x, y = line.get_data()
     assert x.tolist() == [1, 2, 2.5, 3, 4]
     assert np.isnan(y).tolist() == [False, False, True, False, False]
 
 
 def test_phases_are_named_above_their_epochs():
-    display = LossCurveDisplay.from_history(HISTORY)
+    display = LossCurveDisplay.from_predictions(HISTORY)
     assert display.phases == ["pretraining"] * 2 + ["adversarial training"] * 2
     (top,) = display.ax_.child_axes
     assert [text.get_text() for text in top.get_xticklabels()] == [
@@ -81,24 +81,26 @@ def test_phases_are_named_above_their_epochs():
 
 
 def test_a_training_without_pretraining_has_no_shaded_epochs():
-    display = LossCurveDisplay.from_history(HISTORY[2:])
+    display = LossCurveDisplay.from_predictions(HISTORY[2:])
     assert set(display.phases) == {"adversarial training"}
     assert not display.ax_.patches
 
 
 def test_epochs_without_a_phase_are_training():
-    display = LossCurveDisplay.from_history([{"train_loss": 1.0}, {"train_loss": 0.5}])
+    display = LossCurveDisplay.from_predictions(
+        [{"train_loss": 1.0}, {"train_loss": 0.5}]
+    )
     assert display.phases == ["training", "training"]
 
 
 def test_terms_are_chosen_by_name():
-    display = LossCurveDisplay.from_history(HISTORY, terms=["accuracy"])
+    display = LossCurveDisplay.from_predictions(HISTORY, terms=["accuracy"])
     assert drawn(display.lines_["accuracy"]) == [[3, 0.5], [4, 0.6]]
     assert display.ax_.get_ylabel() == "value"
     with pytest.raises(
         ValueError, match=r"\['simplex'\] are not in the history.*'separation'"
     ):
-        LossCurveDisplay.from_history(HISTORY, terms=["separation", "simplex"])
+        LossCurveDisplay.from_predictions(HISTORY, terms=["separation", "simplex"])
 
 
 @pytest.mark.parametrize(
@@ -112,13 +114,15 @@ def test_terms_are_chosen_by_name():
     ],
 )
 def test_the_scale_suits_the_values(values, scale):
-    display = LossCurveDisplay.from_history([{"separation": value} for value in values])
+    display = LossCurveDisplay.from_predictions(
+        [{"separation": value} for value in values]
+    )
     assert display.ax_.get_yscale() == scale
 
 
 def test_a_history_without_losses_is_refused():
     with pytest.raises(ValueError, match="no loss to draw in the 0 epochs"):
-        LossCurveDisplay.from_history([])
+        LossCurveDisplay.from_predictions([])
 
 
 def test_all_that_a_network_recorded_is_drawn(fitted):

@@ -69,8 +69,8 @@ def test_algorithms_without_steps_are_refused_by_name(estimator, samples):
 
 
 def test_several_paths_share_axes_and_legend():
-    first = ObjectivePathDisplay.from_path([3, 2, 1], name="cold")
-    second = ObjectivePathDisplay.from_path(
+    first = ObjectivePathDisplay.from_predictions([3, 2, 1], name="cold")
+    second = ObjectivePathDisplay.from_predictions(
         [2, 1], name="warm", ax=first.ax_, linestyle=":"
     )
     assert second.figure_ is first.figure_
@@ -82,16 +82,16 @@ def test_several_paths_share_axes_and_legend():
 
 
 def test_a_path_without_name_has_no_legend():
-    display = ObjectivePathDisplay.from_path([2, 1])
+    display = ObjectivePathDisplay.from_predictions([2, 1])
     assert display.ax_.get_legend() is None
-    assert ObjectivePathDisplay.from_path([2, 1], label="l1").ax_.get_legend()
+    assert ObjectivePathDisplay.from_predictions([2, 1], label="l1").ax_.get_legend()
 
 
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match=r"path has shape \(1,\)"):
-        ObjectivePathDisplay.from_path([1.0])
+        ObjectivePathDisplay.from_predictions([1.0])
     with pytest.raises(ValueError, match=r"path has shape \(2, 2\)"):
-        ObjectivePathDisplay.from_path(np.eye(2))
+        ObjectivePathDisplay.from_predictions(np.eye(2))
     with pytest.raises(NotFittedError):
         ObjectivePathDisplay.from_estimator(MKLRegressor())
     other = EarlyFusionClusterer(n_clusters=2).fit(np.eye(4))

@@ -177,6 +177,6 @@ def test_transformers_of_tslearn_scale_and_reduce_a_modality():
 def test_infinite_frames_name_the_modality_and_the_sample():
     broken = [np.full((3, 1), np.inf), np.ones((2, 1))]
     with pytest.raises(
-        ValueError, match="'audio': the sequence of sample 0 is infinit"
+        ValueError, match="'audio': the sequence of sample 0 is infinite"
     ):
         PerModality({"audio": Declares("padded")}).fit({"audio": broken})

@@ -40,6 +40,10 @@ LEAST_MULTISCALE_FRAMES = 2048  # the exact path of fewer takes as little time
 PathSearch = Callable[..., PathAndCost]
 
 
+class NoPathError(ValueError):
+    """Constraints, or costs of inf, that leave no path."""
+
+
 @dataclass(frozen=True)
 class DTWPath:
     """A warping path and its cost.
@@ -144,6 +148,7 @@ def dtw_path(
     See Also
     --------
     dtw_distance : The cost alone.
+    dtw_subsequences : The best matches of a sequence in a longer one.
     cdist_dtw : The costs of many pairs.
 
     Notes
@@ -384,7 +389,7 @@ def _raise_infinite_cost(
     if constraints.window == "sakoe_chiba" and has_path(whole_window(n, m)):
         radius = _least_radius_of(has_path, n, m)
         remedy = f"the smallest radius is {radius}; or loosen max_jump or step_pattern"
-    raise ValueError(
+    raise NoPathError(
         f"no path of step_pattern {constraints.pattern.name!r} joins {n} and {m} "
         f"frames under these constraints; {remedy}"
     )
