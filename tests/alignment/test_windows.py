@@ -20,7 +20,7 @@ named_patterns = st.sampled_from(list(STEP_PATTERNS.values()))
 
 
 def in_band(n, m, radius):
-    """Cells near the straight line, by frames of the longer sequence."""
+    """Cells within the radius of the line, in frames of the longer sequence."""
     i, j = np.indices((n, m))
     if min(n, m) == 1:
         return np.full((n, m), True)

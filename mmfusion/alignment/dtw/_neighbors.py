@@ -58,7 +58,7 @@ LARGEST_SEARCH_SHARE = 0.85
 # time of a recurrence, and at most
 SECOND_BOUND_PRICE, ROW_BOUNDS_PRICE, PRICED_FEATURES = 0.03, 0.01, 10
 # queries from which one is in the sample; the symmetric half is computed again for it
-QUERIES_PER_SAMPLE, SYMMETRIC_QUERIES_PER_SAMPLE, LARGEST_SAMPLE = 5, 32, 8
+QUERIES_PER_SAMPLE, SYMMETRIC_QUERIES_PER_SAMPLE, LARGEST_SAMPLE = 10, 64, 8
 PAIRS_OF_COSTS = 2**22  # whose matrix takes little memory
 
 # how a pair is decided: by the costs of both ends, with one envelope, with both, by a
