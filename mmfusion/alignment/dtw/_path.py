@@ -195,8 +195,7 @@ def dtw_path(
     ``cost - r * frames`` for the normalised cost r of the last path, until r no longer
     decreases; a few times the work of one path. A `max_jump` that forbids any path
     takes some 40 bytes for each pair of frames. Step patterns other than 'symmetric1'
-    and 'symmetric2' take 3 to 8 times the time of these, and memory likewise for a few
-    rows and checkpoints.
+    and 'symmetric2' take 3 to 10 times the time of these, in twice the memory.
 
     *A limit on the length.* If the best path is too long, the least costs of paths of
     each length are found, which takes time proportional to the product of `n`, the
