@@ -113,7 +113,7 @@ class _Problem:
     def minimize(
         self, coefficients: np.ndarray, roots: Sequence[np.ndarray]
     ) -> OptimizeResult:
-        """Minimise by some steps of L-BFGS in the coordinates ``root'w`` of each output."""
+        """Minimise by some steps of L-BFGS in coordinates ``root'w`` of each output."""
         start = [root.T @ w for root, w in zip(roots, coefficients.T, strict=True)]
 
         def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
