@@ -220,7 +220,7 @@ def published(path):
     return lines
 
 
-def table(path):
+def table(path, variants):
     """Mean and spread over seeds by variant and set, and the difference to the start.
 
     The difference is paired over sets and seeds, with its standard error.
@@ -229,7 +229,7 @@ def table(path):
     sets = [name for name in SETS if any(row[1] == name for row in rows)]
     scores = {(v, name, seed): float(score) for v, name, seed, score, _ in rows}
     lines = [["variant", *sets, "mean", "difference", "unhealthy"]]
-    for variant in VARIANTS:
+    for variant in variants:
         own = [row for row in rows if row[0] == variant]
         if not own:
             continue
@@ -291,8 +291,11 @@ def main():
         for rows in parallel(jobs):
             with arguments.out.open("a", newline="") as file:
                 csv.writer(file).writerows(rows)
-    summary = published if arguments.published else table
-    csv.writer(sys.stdout).writerows(summary(arguments.out))
+    if arguments.published:
+        lines = published(arguments.out)
+    else:
+        lines = table(arguments.out, arguments.variants)
+    csv.writer(sys.stdout).writerows(lines)
 
 
 if __name__ == "__main__":

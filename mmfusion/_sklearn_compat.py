@@ -13,7 +13,6 @@ from sklearn.utils._indexing import _get_column_indices as column_indices
 from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
 from sklearn.utils._param_validation import Interval as _Interval
 from sklearn.utils._set_output import _get_container_adapter as container_adapter
-from sklearn.utils._user_interface import _print_elapsed_time as print_elapsed_time
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import (
     _check_feature_names_in as check_feature_names_in,
@@ -73,6 +72,5 @@ __all__ = [
     "column_indices",
     "container_adapter",
     "fit_context",
-    "print_elapsed_time",
     "validate_params",
 ]

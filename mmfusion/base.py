@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags, assert_all_finite
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import __version__, _blocks, _validation
@@ -47,11 +48,15 @@ class ModalityMixin:
     feature_names_in_: np.ndarray
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        own = [name for name in ("transform", "fit_transform") if name in vars(cls)]
+        # of methods decorated by available_if, which the wrappers would undo
+        checks = {name: getattr(vars(cls)[name], "check", None) for name in own}
         # scikit-learn wraps the methods here as well, for set_output
         super().__init_subclass__(**kwargs)
-        for name in ("transform", "fit_transform"):
-            if name in vars(cls):
-                setattr(cls, name, _with_row_labels(vars(cls)[name]))
+        for name, check in checks.items():
+            labelled = _with_row_labels(getattr(cls, name))
+            is_always = check is None
+            setattr(cls, name, labelled if is_always else available_if(check)(labelled))
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags()

@@ -2,7 +2,7 @@
 Late fusion of sequences and a table
 ====================================
 
-Patients walk, and answer a questionnaire: one modality is a sequence of any length for
+Patients walk, and fill in a questionnaire: one modality is a sequence of any length for
 each of them, the other a row of a table. Estimators of tslearn take the sequences,
 those of scikit-learn the table, and late fusion combines them. A fifth of the patients
 lack the one, and another fifth the other.
@@ -31,7 +31,7 @@ from mmfusion.preprocessing import SequencePooling
 
 # %%
 # The data are simulated: movements of four kinds, recorded at different paces, and a
-# questionnaire of five noisy answers for each patient.
+# questionnaire of five noisy values for each patient.
 
 CLASSES = 4
 
@@ -47,11 +47,11 @@ def patients(seed):
         random_state=seed,
     )
     rng = np.random.default_rng(seed)
-    answers = 1.2 * rng.normal(size=(CLASSES, 5))[y] + rng.normal(size=(len(y), 5))
+    survey = 1.2 * rng.normal(size=(CLASSES, 5))[y] + rng.normal(size=(len(y), 5))
     lacks = rng.permutation(len(y))
     observed = np.ones((len(y), 2), dtype=bool)
     observed[lacks[:16], 0] = observed[lacks[16:32], 1] = False
-    blocks = {"movement": movement["movement"], "answers": answers}
+    blocks = {"movement": movement["movement"], "survey": survey}
     return Modalities(blocks, observed=observed), y
 
 
@@ -63,10 +63,10 @@ print(patients(0)[0])
 # all patients. Those who lack the modality are left out.
 
 nearest = KNeighborsTimeSeriesClassifier(3, metric="dtw")
-estimators = {"movement": nearest, "answers": LogisticRegression()}
+estimators = {"movement": nearest, "survey": LogisticRegression()}
 classifiers = {
-    "movement alone": LateFusionClassifier(estimators, weights={"answers": 0}),
-    "answers alone": LateFusionClassifier(estimators, weights={"movement": 0}),
+    "movement alone": LateFusionClassifier(estimators, weights={"survey": 0}),
+    "survey alone": LateFusionClassifier(estimators, weights={"movement": 0}),
     "statistics, early fusion": make_pipeline(
         SequencePooling(), EarlyFusionClassifier(LogisticRegression(max_iter=1000))
     ),
@@ -81,7 +81,7 @@ classifiers = {
 # it alone, which counts as an error; the class of such a patient is a guess, too.
 
 centers = TimeSeriesKMeans(metric="dtw", max_iter=10)
-groups = {"movement": centers, "answers": KMeans(n_init=10)}
+groups = {"movement": centers, "survey": KMeans(n_init=10)}
 
 
 def cluster_alone(X, name, seed):

@@ -16,6 +16,7 @@ API = {
         "dtw_distance",
         "dtw_neighbors",
         "dtw_path",
+        "dtw_subsequences",
         "lb_improved",
         "lb_keogh",
         "rabiner_juang",

@@ -9,21 +9,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmfusion._medians import pairs_with_copies, positive_median
+from mmfusion._memory import check_fits
 from mmfusion._scaling import CONSTANT_SPREAD_ULPS
 from mmfusion.alignment.dtw._costs import are_moderate
 from mmfusion.alignment.dtw._global_alignment import (
     alignment_costs,
     median_gamma,
     median_softness,
-    negative_log_alignment,
-    pair_divergences,
 )
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
-from mmfusion.alignment.dtw._soft import soft_dtw
+from mmfusion.alignment.dtw._soft import SoftOptions, soft_value
+from mmfusion.alignment.dtw._soft_pairs import alignment_values, soft_values
 
 SEQUENCE_KERNELS = ("distance", "divergence", "global_alignment", "rbf", "soft_dtw")
 SEQUENCE_DISTANCES = ("distance", "divergence")
 HARD_KERNELS = ("distance", "rbf")  # of one path, not all
+BYTES_PER_SOFT_PAIR = 48  # of the positions and values of a pair, and their copies
 SOFT_KERNELS = ("divergence", "soft_dtw")  # with a softness
 
 
@@ -69,8 +70,8 @@ class SequenceFunction:
     kernel : str
         Name of the function.
     options : dict
-        Metric and constraints: options of `cdist_dtw`, of soft-DTW the metric alone;
-        empty for 'global_alignment'.
+        Metric and constraints: options of `cdist_dtw`, or of `soft_dtw`; empty for
+        'global_alignment'.
     gamma : float, default=None
         Coefficient of the kernels.
     softness : float, default=None
@@ -111,8 +112,9 @@ class SequenceFunction:
         if self.kernel in HARD_KERNELS:
             return SequenceSet(sequences, np.zeros(len(sequences)))
         self.check_range(sequences)
-        own = [self._soft_value(x, x) for x in sequences]
-        return SequenceSet(sequences, np.array(own, np.float64))
+        with_itself = np.repeat(np.arange(len(sequences)), 2).reshape(-1, 2)
+        own = self._soft_values(sequences, sequences, with_itself)
+        return SequenceSet(sequences, own)
 
     def check_range(self, sequences: list[np.ndarray]) -> None:
         """Raise an error if squared distances of frames overflow or vanish.
@@ -155,9 +157,22 @@ class SequenceFunction:
         # frames have one path, whose cost is known without soft-DTW of every pair
         if X.has_single_frames and right.has_single_frames:
             return np.maximum(self._frame_costs(X, right), 0)
-        others = None if Y is None else Y.sequences
-        own = X.own, right.own
-        return pair_divergences(X.sequences, others, own, self._soft_value, self.n_jobs)
+        n_pairs = len(X.sequences) * len(right.sequences)
+        check_fits(
+            n_pairs * BYTES_PER_SOFT_PAIR,
+            f"the kernel of {len(X.sequences)} x {len(right.sequences)} sequences",
+            "compare fewer samples at a time",
+        )
+        compared = np.ones((len(X.sequences), len(right.sequences)), dtype=bool)
+        if Y is None:  # each pair once
+            compared = np.tri(len(compared), k=-1, dtype=bool)
+        pairs = np.argwhere(compared)
+        costs = np.zeros(compared.shape)
+        costs[compared] = self._soft_values(X.sequences, right.sequences, pairs)
+        if Y is None:
+            costs += costs.T + np.diag(X.own)
+        costs -= (X.own[:, None] + right.own) / 2
+        return np.maximum(costs, 0, out=costs)
 
     def values(self, costs: np.ndarray) -> np.ndarray:
         """Compute the values from the result of `costs`.
@@ -180,12 +195,22 @@ class SequenceFunction:
         assert self.gamma is not None
         return np.exp(-self.gamma * costs)
 
-    def _soft_value(self, x: np.ndarray, y: np.ndarray) -> float:
+    def _soft_values(
+        self, X: list[np.ndarray], Y: list[np.ndarray], pairs: np.ndarray
+    ) -> np.ndarray:
+        """Compute what divergences are differences of."""
+        if not len(pairs):
+            return np.empty(0)
         if self.kernel == "global_alignment":
             assert self.gamma is not None
-            return negative_log_alignment(x, y, self.gamma)
+            return alignment_values(X, Y, pairs, self.gamma, self.n_jobs)
         assert self.softness is not None
-        return soft_dtw(x, y, gamma=self.softness, **self.options)
+        options = SoftOptions(self.softness, **self.options)
+
+        def value(i: int, j: int) -> float:
+            return soft_value(X[i], Y[j], options)
+
+        return soft_values(X, Y, pairs, options, value, self.n_jobs)
 
     def _frame_costs(self, X: SequenceSet, Y: SequenceSet) -> np.ndarray:
         """Compute the divergences of sequences of one frame."""
@@ -193,7 +218,8 @@ class SequenceFunction:
             assert self.gamma is not None
             x, y = (np.concatenate(own.sequences) for own in (X, Y))
             return alignment_costs(x, y, self.gamma)
-        costs = cdist_dtw(X.sequences, Y.sequences, n_jobs=self.n_jobs, **self.options)
+        metric = self.options["metric"]
+        costs = cdist_dtw(X.sequences, Y.sequences, metric=metric, n_jobs=self.n_jobs)
         return costs - (X.own[:, None] + Y.own) / 2
 
     def typical_cost(

@@ -72,8 +72,8 @@ default='rbf'
     softness : float or dict, default=None
         Gamma of soft-DTW, in units of the local costs, for 'soft_dtw' and 'divergence':
         of all modalities, or of each by name. None is a tenth of the median cost of two
-        frames of `fit`, of at most 1,000. Near 0 the divergence is the cost of dynamic
-        time warping.
+        frames of `fit`, of at most 1,000, less than `soft_dtw_gamma` suggests. Near 0
+        the divergence is the cost of dynamic time warping.
     combine : {'mean'}, default='mean'
         Combination of the modalities into one matrix: the mean of their kernel values,
         or of their distances, each divided by its median among the samples of `fit`
@@ -86,7 +86,8 @@ default='rbf'
     step_pattern : str or StepPattern, default='symmetric1'
         Steps of the path and their weights; see `dtw_path`.
     window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
-        Frames that may be aligned; see `dtw_path`. None allows all pairs.
+        Frames that may be aligned; see `dtw_path`. None allows all pairs. 'multiscale'
+        follows one path, so that soft-DTW has none.
     radius : int or float, default=0.1
         Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
         the longer sequence, at most 1.
@@ -378,13 +379,15 @@ default='rbf'
         """Return the function of a modality, with its parameters."""
         options: dict[str, Any] = {}
         if self.kernel != "global_alignment":
-            options["metric"] = self.metric
-        if self.kernel in HARD_KERNELS:
-            options |= {
-                "step_pattern": self.step_pattern,
+            options = {
+                "metric": self.metric,
                 "window": self.window,
                 "radius": self.radius,
                 "max_slope": self.max_slope,
+            }
+        if self.kernel in HARD_KERNELS:
+            options |= {
+                "step_pattern": self.step_pattern,
                 "penalty": self.penalty,
                 "max_jump": self.max_jump,
             }

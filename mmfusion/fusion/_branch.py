@@ -16,8 +16,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from mmfusion._blocks import is_sequences, of_samples
 from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
 from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._progress import report_seconds
 from mmfusion._scaling import SCALINGS, Scaling, resolve_scalings
-from mmfusion._sklearn_compat import print_elapsed_time
 from mmfusion._typing import (
     ByModality,
     EstimatorLike,
@@ -563,7 +563,7 @@ def fit_branches(
     params: Mapping[str, Mapping[str, Any]],
     folds: Folds,
     n_jobs: int | None,
-    source: str | None,
+    reporter: str | None = None,
 ) -> tuple[list[Branch], list[BranchPredictions]]:
     """Fit every branch to all samples, and to the training samples of every fold.
 
@@ -583,8 +583,8 @@ def fit_branches(
         Training and test samples; may be empty.
     n_jobs : int or None
         Number of fits at a time.
-    source : str or None
-        Name of the estimator, if times are printed.
+    reporter : str, default=None
+        Name of the estimator that reports the seconds of every fit; None reports none.
 
     Returns
     -------
@@ -596,9 +596,12 @@ def fit_branches(
     # one parallel call for all fits, so that few branches occupy all processors too
     everything = np.arange(len(frame))
     tasks = [
-        (b, train, test)
+        (b, f"{branches[b]._title()}{part}", train, test)
         for b in range(len(branches))
-        for train, test in [(everything, None), *folds]
+        for part, train, test in [
+            ("", everything, None),
+            *((f", fold {k}", *fold) for k, fold in enumerate(folds)),
+        ]
     ]
     results = Parallel(n_jobs=n_jobs)(
         delayed(_fit_branch)(
@@ -609,12 +612,12 @@ def fit_branches(
             params[branches[b].name],
             train,
             test,
-            (source, f"({b + 1} of {len(branches)}) {branches[b]._title()}"),
+            reporter and f"[{reporter}] {what} ({k + 1} of {len(tasks)})",
         )
-        for b, train, test in tasks
+        for k, (b, what, train, test) in enumerate(tasks)
     )
     fitted, held_out = [], []
-    for (b, _, test), result in zip(tasks, results, strict=True):
+    for (b, _, _, test), result in zip(tasks, results, strict=True):
         if test is None:
             fitted.append(result)
         elif result is not None:
@@ -630,19 +633,19 @@ def _fit_branch(
     params: Mapping[str, Any],
     train: np.ndarray,
     test: np.ndarray | None,
-    message: tuple[str | None, str],
+    message: str | None,
 ) -> Any:
     """Fit a branch, or fit it to training samples and predict the test samples."""
-    source, title = message
     if test is None:
-        with print_elapsed_time(source, title if source else None):
+        with report_seconds(message):
             return branch.fit(frame, y, target, params)
     # a modality may be missing in a whole fold
     observed = branch.observed(frame)
     if not observed[train].any() or not observed[test].any():
         return None
     own = {key: _take_rows(value, train, len(frame)) for key, value in params.items()}
-    fitted = branch.fit(frame[train], y[train], target, own)
+    with report_seconds(message):
+        fitted = branch.fit(frame[train], y[train], target, own)
     rows = test[observed[test]]
     matrix = fitted.transform(frame[rows], np.ones(len(rows), dtype=bool))
     values = fitted.predict(target, matrix)

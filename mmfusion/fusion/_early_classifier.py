@@ -37,7 +37,8 @@ class EarlyFusionClassifier(
     ----------
     estimator : classifier, default=None
         Any scikit-learn classifier; it is cloned. None is
-        ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it.
+        ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it:
+        ``estimator__class_weight``.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`.
     reducer : transformer or dict, default=None

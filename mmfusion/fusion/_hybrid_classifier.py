@@ -34,8 +34,8 @@ class HybridFusionClassifier(HybridPredictorMixin, LateFusionClassifier):
     estimator : classifier or dict, default=None
         Classifier of one branch: one scikit-learn classifier that is cloned, or a dict
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
-        for all modalities. None is ``LogisticRegression(max_iter=1000)``. In a dict,
-        ``'drop'`` leaves a branch out.
+        for all modalities; 'drop' leaves a branch out. None is
+        ``LogisticRegression(max_iter=1000)``.
     subsets : list of list of str, default=None
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -57,12 +57,15 @@ shape (n_branches,) or dict, default='uniform'
     final_estimator : classifier, default=None
         Classifier of 'stacking'; None is ``LogisticRegression(max_iter=1000)``.
     stack_method : {'auto', 'predict_proba', 'decision_function', 'predict'}, \
-            default='auto'
-        Method of the classifiers whose predictions are stacked; 'auto' is the first of
-        the three that a classifier has.
+default='auto'
+        Method of the classifiers whose results are the features of the final estimator
+        of 'stacking'. 'auto' is the first of these that a classifier has. 'predict'
+        gives 1 for the predicted class and 0 for others. For two classes the column of
+        the first one is left out.
     passthrough : bool, default=False
-        Whether the final estimator gets the scaled modalities beside the predictions;
-        missing ones are filled in by means.
+        Whether the final estimator of 'stacking' gets the scaled modalities beside the
+        predictions, as scikit-learn's stacking gives it X. Missing
+        modalities are replaced by their means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking', calibration and weights; the
         scaling is fitted without them too. An integer is the number of stratified
@@ -87,7 +90,7 @@ shape (n_branches,) or dict, default='uniform'
         Set on the classifiers, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
     verbose : bool, default=False
-        Whether the time of the fit of each branch is printed.
+        Whether every fit of a branch is reported, with its seconds.
 
     Attributes
     ----------

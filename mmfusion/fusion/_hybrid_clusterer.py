@@ -7,10 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.utils import check_random_state
 
-from mmfusion._blocks import over_all_samples
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -32,6 +30,7 @@ from mmfusion.fusion._nested_clusterers import (
     routed_fit_params,
     weighted_params,
 )
+from mmfusion.fusion._passthrough import rows_over_all_samples
 from mmfusion.modalities import Modalities
 
 
@@ -47,7 +46,7 @@ class HybridFusionClusterer(LateFusionClusterer):
     clusterer : clusterer or dict, default=None
         Clusterer of one branch: one scikit-learn clusterer that is cloned, or a dict
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
-        for all modalities. None is k-means.
+        for all modalities; 'drop' leaves a branch out. None is ``KMeans(n_init=1)``.
     n_clusters : int, default=None
         Number of clusters of the consensus, also set on the clusterers in place of
         their own. None leaves theirs (8 for k-means), and takes the most frequent
@@ -80,6 +79,8 @@ class HybridFusionClusterer(LateFusionClusterer):
         unless in a joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Generator of the seeds of the runs, and of the draws of the consensus.
+    verbose : bool, default=False
+        Whether every run is reported, with its seconds.
 
     Attributes
     ----------
@@ -153,6 +154,7 @@ class HybridFusionClusterer(LateFusionClusterer):
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.clusterer = clusterer
         self.n_clusters = n_clusters
@@ -166,6 +168,7 @@ class HybridFusionClusterer(LateFusionClusterer):
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ModalitiesLike, y: object = None, **params: Any) -> Self:
@@ -265,12 +268,4 @@ def _fused_block(branch: Branch, frame: Modalities, rows: np.ndarray) -> Numeric
     """Transform the samples of a branch; rows of other samples are without meaning."""
     if not rows.any():
         return None
-    matrix: Any = branch.transform(frame, rows)
-    if not sparse.issparse(matrix):
-        return over_all_samples(matrix, rows, 0.0)
-    # insert empty rows without a dense array
-    lengths = np.zeros(len(rows) + 1, dtype=matrix.indptr.dtype)
-    lengths[1:][rows] = np.diff(matrix.indptr)
-    edges = np.cumsum(lengths, dtype=lengths.dtype)
-    shape = (len(rows), matrix.shape[1])
-    return sparse.csr_array((matrix.data, matrix.indices, edges), shape=shape)
+    return rows_over_all_samples(branch.transform(frame, rows), rows, 0.0)

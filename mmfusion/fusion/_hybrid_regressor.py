@@ -33,7 +33,7 @@ class HybridFusionRegressor(HybridPredictorMixin, LateFusionRegressor):
     estimator : regressor or dict, default=None
         Regressor of one branch: one scikit-learn regressor that is cloned, or a dict
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
-        for all modalities. None is Ridge. In a dict, ``'drop'`` leaves a branch out.
+        for all modalities; 'drop' leaves a branch out. None is Ridge.
     subsets : list of list of str, default=None
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -52,8 +52,9 @@ array-like of shape (n_branches,) or dict, default='uniform'
     final_estimator : regressor, default=None
         Regressor of 'stacking'; None is RidgeCV.
     passthrough : bool, default=False
-        Whether the final estimator gets the scaled modalities beside the predictions;
-        missing ones are filled in by means.
+        Whether the final estimator of 'stacking' gets the scaled modalities beside the
+        predictions, as scikit-learn's stacking gives it X. Missing
+        modalities are replaced by their means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking' and weights; the scaling is
         fitted without them too. An integer is the number of folds.
@@ -77,7 +78,7 @@ array-like of shape (n_branches,) or dict, default='uniform'
         Set on the regressors, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
     verbose : bool, default=False
-        Whether the time of the fit of each branch is printed.
+        Whether every fit of a branch is reported, with its seconds.
 
     Attributes
     ----------

@@ -40,6 +40,7 @@ from mmfusion.fusion.combination._predictor_weights import (
 from mmfusion.fusion.combination._sample_weights import certainty
 from mmfusion.modalities import Modalities
 
+STACK_METHODS = ("predict_proba", "decision_function", "predict")
 SMALLEST_BRIER_SCORE = 1e-6  # its inverse is a weight
 
 
@@ -61,6 +62,10 @@ def _combines_probabilities(estimator: LateFusionClassifier) -> bool:
 
 
 def _combines_scores(estimator: LateFusionClassifier) -> bool:
+    """Return whether a fusion classifier has scores, or raise the reason."""
+    final = estimator.final_estimator
+    if estimator.combine == "stacking" and hasattr(final, "decision_function"):
+        return True
     return estimator.combine == "hard_vote" or _combines_probabilities(estimator)
 
 
@@ -91,9 +96,10 @@ class LateFusionClassifier(
     ----------
     estimator : classifier or dict, default=None
         Classifier of one modality: one scikit-learn classifier that is cloned, or a
-        dict by modality name, whose nested parameters are named ``audio__C``. None is
-        ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it. In
-        a dict, ``'drop'`` leaves a modality out.
+        dict by modality name, whose nested parameters are named ``audio__C``, and in
+        which 'drop' leaves a modality out. None is
+        ``LogisticRegression(max_iter=1000)``. Class weights are a parameter of it:
+        ``estimator__class_weight``.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
         'standard' where it would take 'block'.
@@ -131,12 +137,15 @@ shape (n_modalities,) or dict, default='uniform'
     final_estimator : classifier, default=None
         Classifier of 'stacking'; None is ``LogisticRegression(max_iter=1000)``.
     stack_method : {'auto', 'predict_proba', 'decision_function', 'predict'}, \
-            default='auto'
-        Method of the classifiers whose predictions are stacked; 'auto' is the first of
-        the three that a classifier has.
+default='auto'
+        Method of the classifiers whose results are the features of the final estimator
+        of 'stacking'. 'auto' is the first of these that a classifier has. 'predict'
+        gives 1 for the predicted class and 0 for others. For two classes the column of
+        the first one is left out.
     passthrough : bool, default=False
-        Whether the final estimator gets the scaled modalities beside the predictions;
-        missing ones are filled in by means.
+        Whether the final estimator of 'stacking' gets the scaled modalities beside the
+        predictions, as scikit-learn's stacking gives it X. Missing
+        modalities are replaced by their means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking', calibration and weights; the
         scaling is fitted without them too. An integer is the number of stratified
@@ -154,7 +163,7 @@ shape (n_modalities,) or dict, default='uniform'
         Set on the classifiers, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
     verbose : bool, default=False
-        Whether the time of the fit of each modality is printed.
+        Whether every fit of a modality is reported, with its seconds.
 
     Attributes
     ----------
@@ -236,9 +245,7 @@ shape (n_modalities,) or dict, default='uniform'
         ],
         "sample_weighting": [StrOptions({"entropy", "conformal", "distance"}), None],
         "calibration": [StrOptions({"sigmoid", "isotonic"}), None],
-        "stack_method": [
-            StrOptions({"auto", "predict_proba", "decision_function", "predict"})
-        ],
+        "stack_method": [StrOptions({"auto", *STACK_METHODS})],
     }
 
     _target: ClassificationTarget
@@ -338,14 +345,6 @@ shape (n_modalities,) or dict, default='uniform'
         self._references = self._fit_references(data)
         return self
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.stack_method != "auto" and self.calibration is not None:
-            raise ValueError(
-                f"stack_method={self.stack_method!r}: calibration makes probabilities, "
-                "which are stacked; give calibration=None or stack_method='auto'"
-            )
-
     def _method_of(self, template: BaseEstimator, title: str) -> str:
         needs_labels = (
             self.combine == "hard_vote" and self.sample_weighting != "entropy"
@@ -353,12 +352,7 @@ shape (n_modalities,) or dict, default='uniform'
         if needs_labels and self.calibration is None:
             return "predict"
         if self.combine == "stacking" and self.stack_method != "auto":
-            if not hasattr(template, self.stack_method):
-                raise ValueError(
-                    f"{title}: {type(template).__name__} has no {self.stack_method}; "
-                    "give another stack_method"
-                )
-            return self.stack_method
+            return self._given_stack_method(template, title)
         if has_probabilities(template):
             return "predict_proba"
         has_scores = hasattr(template, "decision_function")
@@ -367,6 +361,25 @@ shape (n_modalities,) or dict, default='uniform'
         if self.calibration is None or not has_scores:
             raise ValueError(f"{title}: {_without_probabilities(template)}")
         return "decision_function"
+
+    def _given_stack_method(self, template: BaseEstimator, title: str) -> str:
+        """Return `stack_method`, or raise an error if a classifier lacks it."""
+        method = self.stack_method
+        if method == "predict" and self.calibration is not None:
+            raise ValueError(
+                f"calibration={self.calibration!r} is of probabilities or decision "
+                "values, but stack_method='predict' gives labels; leave "
+                "calibration=None"
+            )
+        is_there = hasattr(template, method)
+        if method == "predict_proba":
+            is_there = has_probabilities(template)
+        if not is_there:
+            raise ValueError(
+                f"{title}: {type(template).__name__} has no {method}; give "
+                "stack_method='auto', which takes what each classifier has"
+            )
+        return method
 
     def _fit_calibrators(
         self,
@@ -521,6 +534,25 @@ shape (n_modalities,) or dict, default='uniform'
             stacked[:, ~absent] = learned * (left / learned.sum(axis=1))[:, None]
         return stacked
 
+    def _stacked_scores(self, frame: Modalities) -> np.ndarray:
+        """Compute the decision function of the final estimator, for all classes."""
+        prior = np.log(np.maximum(self._target.prior, np.finfo(float).tiny))
+        if len(prior) == 2:  # the log-odds of each class
+            prior = prior - prior[::-1]
+        scores = self._predict_final(
+            frame,
+            lambda features: self._target.predictions(
+                self.final_estimator_, features, "decision_function"
+            ),
+            prior,
+        )
+        absent = self._absent_from_stack()
+        if absent.any():  # as in `predict`, the pool decides on classes it lacks
+            best = self._pool(frame).argmax(axis=1)
+            rows = np.flatnonzero(absent[best])
+            scores[rows, best[rows]] = scores[rows].max(axis=1) + 1
+        return scores[:, 1] if scores.shape[1] == 2 else scores
+
     @available_if(_combines_probabilities)
     def predict_proba(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the probabilities of the classes.
@@ -535,12 +567,17 @@ shape (n_modalities,) or dict, default='uniform'
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        frame = self._checked(X)
+        return self._probabilities(self._checked(X))
+
+    def _probabilities(self, frame: Modalities) -> np.ndarray:
         return self._stack(frame) if self.combine == "stacking" else self._pool(frame)
 
     @available_if(_combines_scores)
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
-        """Score the classes: by log probabilities, or by shares of votes ('hard_vote').
+        """Score the classes by log probabilities, shares of votes or decision values.
+
+        Shares of votes are those of 'hard_vote', decision values those of the final
+        estimator of 'stacking', if it has any.
 
         Parameters
         ----------
@@ -553,11 +590,16 @@ shape (n_modalities,) or dict, default='uniform'
             Scores, of which the largest is that of the predicted class. For two
             classes the second one's score minus the first one's.
         """
+        frame = self._checked(X)
+        if self.combine == "stacking" and hasattr(
+            self.final_estimator_, "decision_function"
+        ):
+            return self._stacked_scores(frame)
         if self.combine == "hard_vote":
-            scores = self._pool(self._checked(X))
+            scores = self._pool(frame)
         else:
             tiny = np.finfo(float).tiny  # finite scores for probabilities of 0
-            scores = np.log(np.maximum(self.predict_proba(X), tiny))
+            scores = np.log(np.maximum(self._probabilities(frame), tiny))
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:

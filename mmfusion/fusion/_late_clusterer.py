@@ -10,13 +10,16 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._blocks import is_sequences, of_samples, over_all_samples
+from mmfusion._columns import SEPARATOR
 from mmfusion._frame_scaling import fit_block_scaling, scale_block
 from mmfusion._numbers import holds_nan
 from mmfusion._options import weights_by_modality
@@ -42,6 +45,7 @@ from mmfusion.fusion._branch import resolve_scaling
 from mmfusion.fusion._nested_clusterers import (
     ClustererRun,
     FusionClustererMixin,
+    clusterer_has,
     fit_run,
     make_clusterers,
     predict_labels,
@@ -62,7 +66,11 @@ from mmfusion.modalities import Modalities
 
 
 class LateFusionClusterer(
-    FusionClustererMixin, PerModalityParams, ClusterMixin, BaseEstimator
+    FusionClustererMixin,
+    PerModalityParams,
+    ClusterMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Consensus of clusterings of single modalities.
 
@@ -82,8 +90,8 @@ class LateFusionClusterer(
     ----------
     clusterer : clusterer or dict, default=None
         Clusterer of one modality: one scikit-learn clusterer that is cloned, or a dict
-        by modality name. None is k-means; a search over parameters such as
-        ``clusterer__n_init`` needs an explicit one.
+        by modality name, in which 'drop' leaves a modality out. None is
+        ``KMeans(n_init=1)``.
     n_clusters : int, default=None
         Number of clusters of the consensus, also set on the clusterers in place of
         their own. None leaves theirs (8 for k-means), and takes the most frequent
@@ -123,6 +131,8 @@ class LateFusionClusterer(
         unless in a joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Generator of the seeds of the runs, and of the draws of the consensus.
+    verbose : bool, default=False
+        Whether every run is reported, with its seconds.
 
     Attributes
     ----------
@@ -219,6 +229,7 @@ class LateFusionClusterer(
         "modalities": ["array-like", str, dict, INTEGER, None],
         "n_jobs": [INTEGER, None],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -234,6 +245,7 @@ class LateFusionClusterer(
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.clusterer = clusterer
         self.n_clusters = n_clusters
@@ -245,6 +257,7 @@ class LateFusionClusterer(
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ModalitiesLike, y: object = None, **params: Any) -> Self:
@@ -330,10 +343,18 @@ class LateFusionClusterer(
             kind = "modality" if name in self._layout.names else "branch"
             title = f"{kind} {name!r}"
             # threads share the scaled block in memory
+            reporter = type(self).__name__ if self.verbose else None
             fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(fit_run)(clusterer, title, scaled, own, weight)
-                for clusterer in make_clusterers(
-                    templates[v], self.n_clusters, self.n_runs, rng
+                delayed(fit_run)(
+                    clusterer,
+                    title,
+                    scaled,
+                    own,
+                    weight,
+                    reporter and f"[{reporter}] {title}, run {run}",
+                )
+                for run, clusterer in enumerate(
+                    make_clusterers(templates[v], self.n_clusters, self.n_runs, rng)
                 )
             )
             runs, codes = zip(*fitted, strict=True)
@@ -491,6 +512,12 @@ class LateFusionClusterer(
 
     def _assign_by_branches(self, frame: Modalities) -> np.ndarray:
         """Assign samples by the fitted runs of every block of a frame."""
+        n_runs = [len(runs) for runs in self._runs]
+        base = weigh_runs(self._cluster_later(frame), self.modality_weights_, n_runs)
+        return self._consensus.assign(base)
+
+    def _cluster_later(self, frame: Modalities) -> BaseClusterings:
+        """Return the clusters of samples by the fitted runs of every block."""
         clusterings = []
         for v, observed in enumerate(frame.observed.T):
             runs = self._runs[v]
@@ -505,6 +532,59 @@ class LateFusionClusterer(
                     [run.codes(predict_labels(run.clusterer, scaled)) for run in runs]
                 )
             clusterings.append(self._base_clusterings(runs, scaled, labels, observed))
+        return join_runs(clusterings)
+
+    @available_if(clusterer_has("predict"))
+    def transform(self, X: ModalitiesLike) -> np.ndarray:
+        """Return the memberships of samples in the clusters, by each modality alone.
+
+        The membership in the cluster k by a modality is the mean over its runs of the
+        share of k among the samples of `fit` that the run has clustered with the
+        sample. With ``combine='soft_vote'`` shares are weighted by the memberships that
+        the clusterers predict.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; samples may lack modalities.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_modalities * n_clusters)
+            Memberships, which add up to 1 for each modality; NaN where it does not
+            cluster the sample. In hybrid fusion there are columns for every branch.
+        """
+        frame = self._used_modalities(self._validate(X, reset=False))
+        refuse_empty_samples(frame)
+        base = self._cluster_later(self._blocks_of_branches(frame))
         n_runs = [len(runs) for runs in self._runs]
-        weighted = weigh_runs(join_runs(clusterings), self.modality_weights_, n_runs)
-        return self._consensus.assign(weighted)
+        return np.hstack(
+            [
+                _consensus.shared_memberships(
+                    weigh_runs(base, alone, n_runs), self._fused_shares
+                )
+                for alone in np.eye(len(n_runs))
+            ]
+        )
+
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Return the names of the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (`n_features_in_`,), default=None
+            Names of the input's features, checked against those of `fit`, if there are
+            any.
+
+        Returns
+        -------
+        ndarray of str
+            ``<modality>__<cluster>``.
+        """
+        check_is_fitted(self)
+        self._checked_names(input_features)
+        clusters = range(self._fused_shares.shape[1])
+        names = [f"{b}{SEPARATOR}{k}" for b in self.clusterers_ for k in clusters]
+        return np.array(names, dtype=object)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import MetadataRouter
@@ -32,7 +31,6 @@ from mmfusion._typing import (
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import (
-    EARLY_BRANCH,
     Branch,
     BranchPredictions,
     HeldOut,
@@ -44,6 +42,7 @@ from mmfusion.fusion._branch import (
 )
 from mmfusion.fusion._folds import Folds, split_samples
 from mmfusion.fusion._nested_estimators import seeded
+from mmfusion.fusion._passthrough import PassedModalities
 from mmfusion.fusion._predictor import (
     FusionPredictor,
     TrainingData,
@@ -64,12 +63,12 @@ LATE_PREDICTOR_CONSTRAINTS: dict = {
     "scaling": [StrOptions(set(SCALINGS)), None, dict],
     "final_estimator": [HasMethods(["fit", "predict"]), None],
     "passthrough": ["boolean"],
-    "verbose": ["verbose"],
     "cv": ["cv_object"],
     "on_empty": [StrOptions({"prior", "raise"})],
     "modalities": ["array-like", str, dict, INTEGER, None],
     "n_jobs": [INTEGER, None],
     "random_state": ["random_state"],
+    "verbose": ["verbose"],
 }
 
 
@@ -88,11 +87,11 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     sample_weighting: str | None
     final_estimator: BaseEstimator | None
     passthrough: bool
-    verbose: bool
     cv: CrossValidationLike
     modalities: ColumnSpecLike
     n_jobs: int | None
     random_state: RandomStateLike
+    verbose: bool
 
     n_modalities_in_: int
     final_estimator_: BaseEstimator | None
@@ -100,7 +99,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     _target: Any  # ClassificationTarget or RegressionTarget
     _branches: list[Branch]
     _references: list[ReferenceSamples] | None
-    _passed: Branch | None
+    _passed: PassedModalities | None = None
     _make_default_final_estimator: Callable[[], BaseEstimator]
     # predictions of a branch that add nothing to the others as features of a stack
     _n_redundant_outputs = 0
@@ -196,6 +195,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
     def _set_branches(self, branches: list[Branch], names: Sequence[str]) -> None:
         self._branches = branches
+        self._passed = None
         self.estimators_ = {branch.name: branch.estimator for branch in branches}
         self.scaling_ = {
             branch.name: branch.scaling_name()
@@ -272,22 +272,12 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         seed = draw_seed(self.random_state)
         final = final if seed is None else seeded(final, seed)
         params = {k: of_samples(v, rows) for k, v in data.final_params.items()}
-        self._passed = self._fit_passed(data) if self.passthrough else None
+        if self.passthrough:
+            self._passed = PassedModalities.fit(
+                self._used_branches(), data.frame, data.sample_weight
+            )
         features = self._final_features(predictions, rows, data.frame)
         self.final_estimator_ = final.fit(features, of_samples(y, rows), **params)
-
-    def _fit_passed(self, data: TrainingData) -> Branch:
-        """Fit the scaling of modalities that pass through to the final estimator."""
-        for name, block in zip(data.frame.names, data.frame.blocks, strict=True):
-            if name in self._layout.as_given or is_sequences(block):
-                raise ValueError(
-                    "passthrough=True gives features to the final estimator, but "
-                    f"modality {name!r} holds text, categories or sequences; encode it "
-                    "before, by PerModality or SequencePooling"
-                )
-        everything = list(range(len(data.frame.names)))
-        branch = Branch(EARLY_BRANCH, everything, None, self.scaling, missing="mean")
-        return branch.fit_transformers(data.frame, data.sample_weight)
 
     def _with_trained_predictions(
         self, predictions: Predictions, unseen: np.ndarray, frame: Modalities
@@ -305,9 +295,15 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             observed[rows, b] = True
         return Predictions(values, observed)
 
+    def _used_branches(self) -> list[Branch]:
+        """Return the fitted branches of positive weight."""
+        weights = self.modality_weights_.tolist()
+        return [b for b, w in zip(self._branches, weights, strict=True) if w > 0]
+
     def _final_features(
         self, predictions: Predictions, rows: np.ndarray, frame: Modalities
     ) -> NumericBlock:
+        """Return what the final estimator takes for some samples."""
         used = self.modality_weights_ > 0
         first = self._n_redundant_outputs
         features = stacking_features(
@@ -318,10 +314,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         )
         if self._passed is None:
             return features
-        passed = self._passed.transform(frame, rows)
-        if sparse.issparse(passed):
-            return sparse.hstack([features, passed], format="csr")
-        return np.hstack([features, passed])
+        return self._passed.beside(features, frame if rows.all() else frame[rows])
 
     def _fit_references(self, data: TrainingData) -> list[ReferenceSamples] | None:
         """Measure distances within `fit`, for ``sample_weighting`` by distances."""
@@ -398,8 +391,10 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             prior = np.tile(prior, 2)
         return gather_predictions(predicted, by_sample.shape, prior), by_sample
 
-    def transform(self, X: ModalitiesLike) -> np.ndarray:
+    def transform(self, X: ModalitiesLike) -> NumericBlock:
         """Return the predictions of every modality, side by side.
+
+        With ``passthrough=True`` the scaled modalities of a stack follow.
 
         Parameters
         ----------
@@ -408,14 +403,18 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_out)
+        ndarray or CSR matrix of shape (n_samples, n_features_out)
             Predictions, NaN where a sample lacks the modality. In hybrid fusion there
             are columns for every branch.
         """
-        predictions, _ = self._predict_branches(self._checked(X))
+        frame = self._checked(X)
+        predictions, _ = self._predict_branches(frame)
         by_sample = predictions.values.transpose(1, 0, 2)
         values = nan_unless_observed(by_sample, predictions.observed)
-        return values.reshape(len(values), -1)
+        values = values.reshape(len(values), -1)
+        if self._passed is None:
+            return values
+        return self._passed.beside(values, frame, fill=False)
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None
@@ -432,24 +431,24 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         -------
         ndarray of str
             ``<modality>__<class>`` for classes, ``<modality>`` or
-            ``<modality>__y<output>`` for values.
+            ``<modality>__y<output>`` for values; then ``<modality>__<feature>`` with
+            ``passthrough=True``.
         """
         check_is_fitted(self)
-        self._checked_names(input_features)
-        outputs = self._target.names
-        return np.array(
-            [
-                branch.name if name is None else f"{branch.name}{SEPARATOR}{name}"
-                for branch in self._branches
-                for name in outputs
-            ],
-            dtype=object,
-        )
+        names_in = self._names_in(input_features)
+        names = [
+            branch.name if name is None else f"{branch.name}{SEPARATOR}{name}"
+            for branch in self._branches
+            for name in self._target.names
+        ]
+        for branch in [] if self._passed is None else self._passed.branches:
+            names += list(names_in[self._layout.names.index(branch.name)])
+        return np.array(names, dtype=object)
 
     def _predict_final(
         self,
         frame: Modalities,
-        predict: Callable[[np.ndarray], np.ndarray],
+        predict: Callable[[Any], np.ndarray],
         default: ArrayLike,
     ) -> np.ndarray:
         """Predict by the final estimator; the default for samples without a branch."""

@@ -50,8 +50,8 @@ class LateFusionRegressor(
     ----------
     estimator : regressor or dict, default=None
         Regressor of one modality: one scikit-learn regressor that is cloned, or a
-        dict by modality name, whose nested parameters are named ``audio__alpha``.
-        None is Ridge. In a dict, ``'drop'`` leaves a modality out.
+        dict by modality name, whose nested parameters are named ``audio__alpha``, and
+        in which 'drop' leaves a modality out. None is Ridge.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
         'standard' where it would take 'block'.
@@ -81,8 +81,9 @@ array-like of shape (n_modalities,) or dict, default='uniform'
     final_estimator : regressor, default=None
         Regressor of 'stacking'; None is RidgeCV.
     passthrough : bool, default=False
-        Whether the final estimator gets the scaled modalities beside the predictions;
-        missing ones are filled in by means.
+        Whether the final estimator of 'stacking' gets the scaled modalities beside the
+        predictions, as scikit-learn's stacking gives it X. Missing
+        modalities are replaced by their means.
     cv : int, cross-validation generator or iterable, default=5
         Folds of the held-out samples, for 'stacking' and weights; the scaling is
         fitted without them too. An integer is the number of folds.
@@ -99,7 +100,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         Set on the regressors, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
     verbose : bool, default=False
-        Whether the time of the fit of each modality is printed.
+        Whether every fit of a modality is reported, with its seconds.
 
     Attributes
     ----------

@@ -22,6 +22,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.metaestimators import available_if
 
+from mmfusion._progress import report_seconds
 from mmfusion._typing import (
     EstimatorLike,
     ModalitiesLike,
@@ -193,6 +194,7 @@ def fit_run(
     block: NumericBlock,
     params: Mapping[str, Any],
     sample_weight: np.ndarray | None,
+    message: str | None = None,
 ) -> tuple[ClustererRun, np.ndarray]:
     """Fit a base clusterer, and number its clusters.
 
@@ -208,6 +210,8 @@ def fit_run(
         Metadata for its `fit`.
     sample_weight : ndarray of shape (n_samples,) or None
         Weights of the samples; those of weight 0 make no cluster.
+    message : str, default=None
+        Message that is printed with the seconds of the fit; None prints nothing.
 
     Returns
     -------
@@ -217,7 +221,8 @@ def fit_run(
         Number of each sample's cluster; -1 for none.
     """
     try:
-        labels = fit_labels(clusterer, block, params)
+        with report_seconds(message):
+            labels = fit_labels(clusterer, block, params)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{title}: {error}") from error

@@ -36,6 +36,7 @@ from mmfusion._blocks import (
 from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._numbers import as_numbers
 from mmfusion._options import check_estimators, errors_name
+from mmfusion._progress import report_seconds
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -93,13 +94,16 @@ class PerModality(
         Transformer that is cloned for every modality, or a dict of transformers by
         modality name, in which modalities that are not named pass through.
         'passthrough' leaves a modality as it is, 'drop' leaves it out. None is
-        StandardScaler.
+        StandardScaler. Sequences are given in the layout that a transformer reads; see
+        `sequence_layout`.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
     n_jobs : int, default=None
         Number of modalities transformed at once, in threads. None is 1 unless in a
         joblib context, -1 all processors.
+    verbose : bool, default=False
+        Whether every fit of a transformer is reported, with its seconds.
 
     Attributes
     ----------
@@ -154,6 +158,7 @@ class PerModality(
         ],
         "modalities": ["array-like", str, dict, INTEGER, None],
         "n_jobs": [INTEGER, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -162,10 +167,12 @@ class PerModality(
         *,
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
+        verbose: bool = False,
     ) -> None:
         self.transformer = transformer
         self.modalities = modalities
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
@@ -317,9 +324,19 @@ class PerModality(
                 name: steps[key].fit if key in steps else {}
                 for name, key in keys.items()
             }
+        reports = self.verbose and method != "transform"
         # transformers are fitted in place, which processes could not do
         return Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-            delayed(_call)(transformer, method, name, block, own, y, routed[name])
+            delayed(_call)(
+                transformer,
+                method,
+                name,
+                block,
+                own,
+                y,
+                routed[name],
+                f"[PerModality] modality {name!r}" if reports else None,
+            )
             for (name, transformer), block, own in zip(
                 self.transformers_.items(),
                 map(_with_fitted_columns, frame.blocks, self._columns_in),
@@ -456,6 +473,7 @@ def _call(
     own: np.ndarray,
     y: ArrayLike | None,
     params: Mapping[str, object],
+    message: str | None,
 ) -> Block:
     """Call a method of a transformer on the samples that have its modality.
 
@@ -468,7 +486,11 @@ def _call(
     rows = of_samples(block, own)
     params = {key: of_samples(value, own) for key, value in params.items()}
     own_y = None if y is None else of_samples(y, own)
-    with errors_name(name), _cells_are_named(rows, transformer):
+    with (
+        errors_name(name),
+        _cells_are_named(rows, transformer),
+        report_seconds(message),
+    ):
         read = given_as_read_by(transformer, rows, name)
         if method == "transform":
             out = transformer.transform(read)
@@ -488,7 +510,9 @@ def _call_inverse(transformer: Any, name: str, block: Block, own: np.ndarray) ->
         return block
     rows = of_samples(block, own)
     with errors_name(name):
-        out = checked_rows(transformer.inverse_transform(rows), rows, transformer, name)
+        read = given_as_read_by(transformer, rows, name)
+        out = frames_first(transformer, read, transformer.inverse_transform(read))
+        out = checked_rows(out, rows, transformer, name)
     return out if own.all() else _over_samples(out, own)
 
 

@@ -267,8 +267,8 @@ def check_missing_modalities(estimator: BaseEstimator) -> None:
 def check_feature_names_out(estimator: BaseEstimator) -> None:
     """Check that there is a name for every feature, with the modality as prefix.
 
-    Names of features of several modalities have the estimator as prefix, or the name
-    of one of its ``estimators_``.
+    Names of features of several modalities have the estimator as prefix, or the branch
+    of hybrid fusion.
     """
     if not hasattr(estimator, "get_feature_names_out"):
         return
@@ -279,10 +279,11 @@ def check_feature_names_out(estimator: BaseEstimator) -> None:
     out = out.to_array() if isinstance(out, Modalities) else out
     assert len(names) == out.shape[1]
     mixed = type(estimator).__name__.lower()
-    prefixes = {*CONTRACT_MODALITIES, *getattr(fitted, "estimators_", ())}
+    branches = getattr(fitted, "estimators_", getattr(fitted, "clusterers_", {}))
     for name in names:
-        prefix = name.partition("__")[0]
-        assert prefix in prefixes or name.startswith(mixed), name
+        origin = name.partition("__")[0]
+        known = origin in CONTRACT_MODALITIES or origin in branches
+        assert known or name.startswith(mixed), name
 
 
 def check_row_labels_are_kept(estimator: BaseEstimator) -> None:

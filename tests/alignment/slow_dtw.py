@@ -142,3 +142,42 @@ def slow_open_ends(costs, divisor, begins, ends, diagonal=1.0, penalty=0.0):
                     found.append((slow_dtw(part, diagonal, penalty) / size, size))
     ratio, size = min(found)
     return ratio * size, size
+
+
+def slow_matches(costs, value, k, max_overlap=0):
+    """The k best parts of the columns, each from a list of all parts.
+
+    ``value`` is the least cost, or cost per frame, of a path through all rows and the
+    given columns, or inf.
+    """
+    m = costs.shape[1]
+    parts = [(b, e) for b in range(m) for e in range(b, m)]
+    values = {(b, e): value(costs[:, b : e + 1]) for b, e in parts}
+    found = []
+    while len(found) < k:
+        free = [
+            (b, e)
+            for b, e in parts
+            if np.isfinite(values[b, e])
+            and all(
+                e < first + min(max_overlap, last - first)
+                or b > last - min(max_overlap, last - first)
+                for first, last in found
+            )
+        ]
+        if not free:
+            break
+        found.append(min(free, key=values.get))
+    return [(part, values[part]) for part in found]
+
+
+def slow_short(costs, max_length, diagonal=1.0, penalty=0.0):
+    """Least cost of a path of at most `max_length` cells: a table for each length."""
+    n, m = costs.shape
+    totals = np.full((max_length, n, m), np.inf)
+    totals[0, 0, 0] = costs[0, 0]
+    for length in range(1, max_length):
+        before = np.pad(totals[length - 1], ((1, 0), (1, 0)), constant_values=np.inf)
+        straight = np.minimum(before[:-1, 1:], before[1:, :-1]) + costs + penalty
+        totals[length] = np.minimum(before[:-1, :-1] + diagonal * costs, straight)
+    return totals[:, -1, -1].min()

@@ -135,8 +135,8 @@ from mmfusion.alignment import (
     dtw_path, lb_improved, lb_keogh, soft_dtw, soft_dtw_gradient,
 )
 from mmfusion.alignment.dtw import (
-    _costs, _full_table, _lower_bounds, _neighbors, _panels, _row_blocks, _soft,
-    _windows,
+    _costs, _full_table, _lower_bounds, _move_rows, _neighbors, _panels, _row_blocks,
+    _soft, _windows,
 )
 
 rng = np.random.default_rng(0)
@@ -158,8 +158,8 @@ for dtype in (np.float64, np.float32):
     for estimator in (DTWAligner(), DTWAligner(gamma=1.0), CTWAligner(), DTWKernel()):
         estimator.fit_transform(X)
 modules = (
-    _costs, _full_table, _lower_bounds, _neighbors, _panels, _row_blocks, _soft,
-    _windows,
+    _costs, _full_table, _lower_bounds, _move_rows, _neighbors, _panels, _row_blocks,
+    _soft, _windows,
 )
 compiled = {
     f"{module.__name__}.{name} {list(function.stats.cache_misses)}"

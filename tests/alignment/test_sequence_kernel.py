@@ -13,8 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from mmfusion import Modalities
-from mmfusion.alignment import DTWKernel, cdist_dtw, soft_dtw
-from mmfusion.alignment.dtw import _global_alignment
+from mmfusion.alignment import DTWKernel, _sequence_function, cdist_dtw, cdist_soft_dtw
 from mmfusion.datasets import load_npz
 
 KERNELS = ["distance", "divergence", "global_alignment", "rbf", "soft_dtw"]
@@ -157,6 +156,20 @@ def test_the_softness_is_a_tenth_of_the_median_cost_of_two_frames():
     assert np.isnan(by_name.gamma_).all()
 
 
+@pytest.mark.parametrize("name", ["divergence", "soft_dtw"])
+def test_soft_kernels_have_windows(name):
+    X, later = sequences(5, 2, 0), sequences(3, 2, 1)
+    options = {"window": "sakoe_chiba", "radius": 1.0, "metric": "euclidean"}
+    kernel = DTWKernel(name, softness=2.0, gamma=0.1, **options).fit([X])
+    expected = cdist_soft_dtw(later, X, gamma=2.0, divergence=True, **options)
+    expected = expected if name == "divergence" else np.exp(-0.1 * expected)
+    np.testing.assert_allclose(kernel.transform([later]), expected)
+    narrow = DTWKernel(name, window="itakura", softness=2.0).fit([X[:1] * 2])
+    assert np.isfinite(narrow.transform([X[:1]])).all()
+    with pytest.raises(ValueError, match="'multiscale' is not one of"):
+        DTWKernel(name, window="multiscale").fit([X])
+
+
 def test_little_softness_is_the_hard_kernel():
     X = two_modalities()
     soft = DTWKernel("soft_dtw", softness=1e-6).fit_transform(X)
@@ -273,16 +286,25 @@ def test_the_matrix_of_fit_is_symmetric_and_that_of_transform(name, combine):
         np.testing.assert_allclose(np.diag(table), 0 if name in DISTANCES else 1)
 
 
-def test_fit_transform_compares_each_pair_once(monkeypatch):
+@pytest.mark.parametrize("name", ["global_alignment", "soft_dtw"])
+def test_fit_transform_compares_each_pair_once(monkeypatch, name):
     compared = []
 
-    def counted(x, y, **options):
-        compared.append((x[0, 0], y[0, 0]))
-        return soft_dtw(x, y, **options)
+    def counted(X, Y, pairs, *parameters):
+        compared.extend(map(frozenset, pairs.tolist()))
+        return np.ones(len(pairs))
 
-    monkeypatch.setattr(_global_alignment, "soft_dtw", counted)
-    DTWKernel("global_alignment").fit_transform([sequences(6, 1, 0)])
-    assert len(compared) == len(set(map(frozenset, compared))) == 6 * 7 / 2
+    for function in ("alignment_values", "soft_values"):
+        monkeypatch.setattr(_sequence_function, function, counted)
+    DTWKernel(name).fit_transform([sequences(6, 1, 0)])
+    assert len(compared) == len(set(compared)) == 6 * 7 / 2
+
+
+def test_a_kernel_that_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setattr(_sequence_function, "SOFT_BYTES_PER_PAIR", 1e18)
+    message = "modality 'audio': the kernel of 8 x 8 sequences needs"
+    with pytest.raises(ValueError, match=message):
+        DTWKernel("soft_dtw").fit(two_modalities())
 
 
 @pytest.mark.parametrize("name", KERNELS)

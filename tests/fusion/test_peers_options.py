@@ -149,7 +149,7 @@ def test_a_stack_method_that_a_classifier_lacks_is_refused(data):
         stack.set_params(stack_method="predict_proba").fit(*data)
     stack.set_params(stack_method="predict").fit(*data)
     assert set(np.unique(stack.transform(data[0]))) == {0.0, 1.0}
-    with pytest.raises(ValueError, match="calibration makes probabilities"):
+    with pytest.raises(ValueError, match="stack_method='predict' gives labels"):
         stack.set_params(calibration="sigmoid").fit(*data)
 
 
@@ -280,17 +280,6 @@ def test_standard_deviations_that_there_are_not_are_refused(options, message, da
     fusion.fit(data[0], data[1] * 1.0)
     with pytest.raises(ValueError, match=message):
         fusion.predict(data[0], return_std=True)
-
-
-@pytest.mark.parametrize("cls", [LateFusionClassifier, HybridFusionRegressor])
-def test_times_of_fits_are_printed(cls, data, capsys):
-    cls().fit(*data)
-    assert capsys.readouterr().out == ""
-    fusion = cls(verbose=True).fit(*data)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(fusion.estimators_)
-    assert lines[0].startswith(f"[{cls.__name__}] ")
-    assert f"(1 of {len(lines)}) modality 'p'" in lines[0]
 
 
 def test_class_weights_reach_the_parts(data):

@@ -4,6 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -302,6 +304,36 @@ def test_fits_in_parallel_equal_fits_in_sequence():
 def test_pipelines_and_searches_are_parts(part):
     fusion = LateFusionClassifier({"audio": part}).fit(GAPS, Y)
     assert fusion.score(GAPS, Y) > 0.8
+
+
+def test_a_dropped_modality_may_hold_sequences():
+    alone = LateFusionClassifier().fit({"text": TABLE}, Y)
+    for data in (X, PADDED):
+        late = LateFusionClassifier({"audio": "drop"}).fit(data, Y)
+        found = late.predict_proba(data)
+        assert_array_equal(found, alone.predict_proba({"text": TABLE}))
+    hybrid = HybridFusionClassifier({"audio": "drop"}).fit(GAPS, Y)
+    assert hybrid.estimators_["early"].n_features_in_ == 3 + 2 * 3  # with statistics
+
+
+@pytest.mark.parametrize("cls", [LateFusionClassifier, HybridFusionClassifier])
+def test_predictions_of_sequences_are_features(cls):
+    late = cls({"audio": NEIGHBORS}).fit(GAPS, Y)
+    features = late.transform(GAPS)
+    assert features.shape == (N_SAMPLES, len(late.get_feature_names_out()))
+
+
+@given(factor=st.floats(1e-3, 1e3), offset=st.floats(-10, 10), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=8)
+def test_units_of_features_and_the_order_of_samples_do_not_matter(factor, offset, seed):
+    order = np.random.default_rng(seed).permutation(N_SAMPLES)
+    other = Modalities(
+        {"audio": [factor * s + offset for s in SEQUENCES], "text": TABLE}
+    )[order]
+    late = LateFusionClassifier({"audio": NEIGHBORS})
+    expected = late.fit(X, Y).predict_proba(X)
+    found = late.fit(other, Y[order]).predict_proba(other)
+    assert_allclose(found, expected[order], rtol=1e-6, atol=1e-9)
 
 
 def test_a_kernel_of_sequences_is_a_part():

@@ -287,6 +287,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "dtw_distance": _two(**DTW_OPTIONS),
     "dtw_neighbors": _collection(),
     "dtw_path": _two(step_pattern="symmetric2"),
+    "dtw_subsequences": lambda: {"query": x(), "series": y(), "max_overlap": 1},
     "lb_improved": _two(radius=0.5),
     "lb_keogh": _two(radius=0.5),
     "rabiner_juang": lambda: {"kind": "III", "weighting": "c"},

@@ -9,7 +9,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from mmfusion import LateFusionClassifier, Modalities, PerModality
+from mmfusion import (
+    EarlyFusionClassifier,
+    LateFusionClassifier,
+    Modalities,
+    PerModality,
+)
 from mmfusion.alignment import DTWKernel
 from mmfusion.preprocessing import (
     SequencePooling,
@@ -42,6 +47,9 @@ class Declares(TransformerMixin, BaseEstimator):
 class OfAeon(TransformerMixin, BaseEstimator):
     """Has the tags of aeon, and takes its list of series whose channels come first."""
 
+    def __init__(self, estimator=None):  # as that of its convolutions' features
+        self.estimator = estimator
+
     @classmethod
     def get_class_tags(cls):
         return {"X_inner_type": ["np-list", "numpy3D"]}
@@ -73,7 +81,9 @@ class OfAeon(TransformerMixin, BaseEstimator):
         (OfAeon(), "channels_first"),
         (Declares("padded"), "padded"),
         (make_pipeline(Declares("padded"), LogisticRegression()), "padded"),
+        (OfAeon(LogisticRegression()), "channels_first"),
         (GridSearchCV(OfAeon(), {}), "channels_first"),
+        (EarlyFusionClassifier(FunctionTransformer()), None),
         (3, None),
     ],
     ids=str,
@@ -177,6 +187,6 @@ def test_transformers_of_tslearn_scale_and_reduce_a_modality():
 def test_infinite_frames_name_the_modality_and_the_sample():
     broken = [np.full((3, 1), np.inf), np.ones((2, 1))]
     with pytest.raises(
-        ValueError, match="'audio': the sequence of sample 0 is infinit"
+        ValueError, match="'audio': the sequence of sample 0 is infinite"
     ):
         PerModality({"audio": Declares("padded")}).fit({"audio": broken})

@@ -1,15 +1,8 @@
-"""Dynamic time warping in a full table of totals.
-
-It covers what row blocks do not: any step pattern (`accumulate_moves`), runs of limited
-length (`accumulate_limited`), and open begins on which the divisor depends, where
-Dinkelbach's iteration solves a fractional programme.
-"""
+"""Dynamic time warping in a full table of totals, for runs of limited length."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,17 +11,11 @@ from mmfusion._memory import check_fits
 from mmfusion._threads import one_thread
 from mmfusion.alignment.dtw._compilation import jit_ieee
 from mmfusion.alignment.dtw._constraints import Constraints
-from mmfusion.alignment.dtw._costs import (
-    GIVEN,
-    Costs,
-    cost_matrix,
-)
-from mmfusion.alignment.dtw._step_patterns import StepPattern, path_divisor
+from mmfusion.alignment.dtw._costs import Costs, cost_matrix
+from mmfusion.alignment.dtw._open_ratio import PathAndCost, path_of_least_ratio
 from mmfusion.alignment.dtw._windows import Window, mask_outside
 
-LARGE_COST = 2.0**900  # above, costs are divided by this power of two, which is exact
 TABLE_BYTES_PER_CELL = 40  # of costs, totals and steps, at most
-MAX_MOVE_TABLES = 64  # step patterns whose move tables are cached
 
 # the last step of a path to a cell
 DIAGONAL, ACROSS, DOWN = range(3)
@@ -36,13 +23,11 @@ STEP_BITS = 3
 # flags of a cell: a run down from it follows a run across, a run across one down
 AFTER_ACROSS, AFTER_DOWN = 4, 8
 
-PathAndCost = tuple[np.ndarray | None, float]
-
 
 def path_by_table(
     costs: Costs, window: Window, constraints: Constraints, *, wants_path: bool = True
 ) -> PathAndCost:
-    """Find the best path in a table of all totals.
+    """Find the best path of single steps whose straight runs are limited.
 
     Parameters
     ----------
@@ -71,67 +56,21 @@ def path_by_table(
     check_fits(
         n * m * TABLE_BYTES_PER_CELL,
         f"the table of {n} x {m} costs",
-        "shorten the sequences, or take step_pattern 'symmetric1' between closed ends "
-        "without max_jump, which needs no table",
+        "shorten the sequences, or leave max_jump out, which needs no table",
     )
-    with one_thread():
-        table = cost_matrix(costs).astype(np.float64, copy=False)
-    if not window.whole:
-        mask_outside(table, window, 0, 0)
-    find = _path_of_limited_runs if constraints.limits_runs(n, m) else _path_of_moves
-    begins = constraints.begin_costs(m)
-    path, cost = find(table, constraints, begins, None)
-    if not constraints.ratio_depends_on_begin or path is None:
-        return path, cost
-    if cost > LARGE_COST:  # multiples of it could overflow in the iteration
-        small = replace(constraints, penalty=constraints.penalty / LARGE_COST)
-        scaled = Costs(GIVEN, False, n, m, table / LARGE_COST, table)
-        path, cost = path_by_table(scaled, window, small)
-        return path, cost * LARGE_COST
-    return _minimize_ratio(find, table, constraints, path, cost)
 
+    def finder(costs: Costs, constraints: Constraints) -> Callable[..., PathAndCost]:
+        with one_thread():
+            table = cost_matrix(costs).astype(np.float64, copy=False)
+        if not window.whole:
+            mask_outside(table, window, 0, 0)
 
-Finder = Callable[[np.ndarray, Constraints, np.ndarray, float | None], PathAndCost]
+        def find(begins: np.ndarray, ratio: float | None) -> PathAndCost:
+            return _path_of_limited_runs(table, constraints, begins, ratio)
 
+        return find
 
-def _minimize_ratio(
-    find: Finder,
-    table: np.ndarray,
-    constraints: Constraints,
-    path: np.ndarray,
-    cost: float,
-) -> PathAndCost:
-    """Find the path of least ratio of cost to frames, from any path.
-
-    Dinkelbach's iteration: a path of least ``cost - ratio * frames``, for the ratio of
-    the last path, has a smaller ratio unless that one is the least.
-    """
-    while cost > 0:
-        ratio = cost / path_divisor(constraints.pattern, path)
-        # a begin in column j covers j frames less, whose share is added to the cost
-        m = table.shape[1]
-        begins = constraints.begin_costs(m) + ratio * np.arange(m)
-        candidate, its_cost = find(table, constraints, begins, ratio)
-        if candidate is None:
-            break
-        if its_cost / path_divisor(constraints.pattern, candidate) >= ratio:
-            break
-        path, cost = candidate, its_cost
-    return path, cost
-
-
-def _path_of_moves(
-    table: np.ndarray,
-    constraints: Constraints,
-    begins: np.ndarray,
-    ratio: float | None,
-) -> PathAndCost:
-    moves = move_table(constraints.pattern, constraints.penalty)
-    totals, choice = accumulate_moves(table, moves, begins)
-    end = constraints.best_end(totals, len(table), ratio)
-    if not np.isfinite(totals[end]):
-        return None, np.inf
-    return trace_moves(table, choice, moves, end)
+    return path_of_least_ratio(finder, costs, constraints)
 
 
 def _path_of_limited_runs(
@@ -147,154 +86,6 @@ def _path_of_limited_runs(
     if not np.isfinite(totals[end]):
         return None, np.inf
     return trace_limited(table, steps, limits, end)
-
-
-class MoveTable(NamedTuple):
-    """The cells of all moves of a step pattern, one move after the other.
-
-    Parameters
-    ----------
-    starts : ndarray of int64 of shape (n_moves + 1,)
-        First cell of each move, and the number of all cells.
-    rows, columns : ndarray of int64 of shape (n_cells,)
-        Distance of each cell from the last cell of its move.
-    weights, prices : ndarray of float64 of shape (n_cells,)
-        Weight of the cost of each cell, and penalty of the step to it.
-    origins : ndarray of int64 of shape (n_moves, 2)
-        Distance, in rows and columns, of the begin of each move from its last cell.
-    """
-
-    starts: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-    weights: np.ndarray
-    prices: np.ndarray
-    origins: np.ndarray
-
-
-@lru_cache(maxsize=MAX_MOVE_TABLES)
-def move_table(pattern: StepPattern, penalty: float) -> MoveTable:
-    """Return the moves of a step pattern as arrays.
-
-    Parameters
-    ----------
-    pattern : StepPattern
-        The step pattern.
-    penalty : float
-        Price of a step that is not diagonal.
-
-    Returns
-    -------
-    MoveTable
-        The moves.
-    """
-    steps = np.array([step for move in pattern.moves for step in move])
-    frames = steps[:, :2].astype(np.int64)
-    starts = np.cumsum([0, *map(len, pattern.moves)])
-    origins = np.add.reduceat(frames, starts[:-1])
-    reached = frames.cumsum(axis=0)
-    ends = np.repeat(reached[starts[1:] - 1], np.diff(starts), axis=0)
-    before = np.ascontiguousarray((ends - reached).T)
-    prices = penalty * (frames[:, 0] != frames[:, 1])
-    weights = np.ascontiguousarray(steps[:, 2])
-    return MoveTable(starts, before[0], before[1], weights, prices, origins)
-
-
-def accumulate_moves(
-    costs: np.ndarray, moves: MoveTable, begins: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Accumulate the costs of paths of any step pattern.
-
-    Parameters
-    ----------
-    costs : ndarray of float64 of shape (n, m)
-        Local costs; inf where a path may not go.
-    moves : MoveTable
-        The moves.
-    begins : ndarray of float64 of shape (m,)
-        Cost that a path which begins in a cell of the first row has in addition to that
-        of the cell; inf where none may begin.
-
-    Returns
-    -------
-    totals : ndarray of shape (m,)
-        Least cost of a path to each cell of the last row.
-    choice : ndarray of int16 of shape (n, m)
-        The last move of the best path to each cell; -1 where it begins.
-    """
-    return _accumulate_moves(costs, *moves, begins)
-
-
-@jit_ieee
-def _accumulate_moves(costs, starts, rows, columns, weights, prices, origins, begins):
-    n, m = costs.shape
-    totals = np.full((n, m), np.inf)
-    choice = np.full((n, m), np.int16(-1))
-    for i in range(n):
-        for j in range(m):
-            if i == 0:
-                totals[i, j] = begins[j] + costs[i, j]
-            for k in range(len(origins)):
-                before, ahead = i - origins[k, 0], j - origins[k, 1]
-                if before < 0 or ahead < 0:
-                    continue
-                total = totals[before, ahead]
-                for cell in range(starts[k], starts[k + 1]):
-                    cost = costs[i - rows[cell], j - columns[cell]]
-                    # 0 * inf is NaN, but a forbidden cell is forbidden at any weight
-                    total += cost if cost == np.inf else weights[cell] * cost
-                    total += prices[cell]
-                if total < totals[i, j]:
-                    totals[i, j], choice[i, j] = total, k
-    return totals[n - 1].copy(), choice
-
-
-def trace_moves(
-    costs: np.ndarray, choice: np.ndarray, moves: MoveTable, end: int
-) -> tuple[np.ndarray, float]:
-    """Trace the path back that `accumulate_moves` found.
-
-    Parameters
-    ----------
-    costs : ndarray of float64 of shape (n, m)
-        The local costs.
-    choice : ndarray of int16 of shape (n, m)
-        The choices that `accumulate_moves` returned.
-    moves : MoveTable
-        The moves.
-    end : int
-        Column of the last cell, in the last row.
-
-    Returns
-    -------
-    path : ndarray of int64 of shape (length, 2)
-        All cells of the path, including those within a move.
-    cost : float
-        Its cost, without the addition of its begin.
-    """
-    return _trace_moves(costs, choice, *moves, end)
-
-
-@jit_ieee
-def _trace_moves(costs, choice, starts, rows, columns, weights, prices, origins, end):
-    n = len(costs)
-    path = np.empty((n + end, 2), np.int64)
-    factors, charges = np.ones(n + end), np.zeros(n + end)
-    i, j, at = n - 1, end, n + end
-    while choice[i, j] >= 0:
-        k = choice[i, j]
-        for cell in range(starts[k + 1] - 1, starts[k] - 1, -1):
-            at -= 1
-            path[at, 0], path[at, 1] = i - rows[cell], j - columns[cell]
-            factors[at], charges[at] = weights[cell], prices[cell]
-        i, j = i - origins[k, 0], j - origins[k, 1]
-    at -= 1
-    path[at, 0], path[at, 1] = i, j
-    total = 0.0  # in the order of the recurrence, so that rounding is the same
-    for cell in range(at, n + end):
-        total += factors[cell] * costs[path[cell, 0], path[cell, 1]]
-        total += charges[cell]
-    return path[at:], total
 
 
 class RunLimits(NamedTuple):

@@ -1,4 +1,4 @@
-"""The global alignment kernel, and divergences of soft-DTW, for many pairs.
+"""Local costs of the global alignment kernel, and parameters of kernels by frames.
 
 The kernel is ``K(x, y) = sum_paths prod_(i, j) k_ij / (2 - k_ij)`` for the Gaussian
 kernel ``k_ij = exp(-gamma |x_i - y_j|^2)`` of frames (Cuturi 2011), normalised to
@@ -9,79 +9,18 @@ divergence (Blondel, Mensch and Vert 2021).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.spatial.distance import cdist, pdist, squareform
 
 from mmfusion._medians import median_with_counts, pairs_with_copies, positive_median
-from mmfusion._memory import check_fits
-from mmfusion._threads import one_thread
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
-from mmfusion.alignment.dtw._soft import soft_dtw
 
-VALUE_BYTES_PER_PAIR = 56  # of numbers in lists, and of the matrices made of them
 MEDIAN_FRAMES = 1000  # among which the median distance of two frames is computed
 # among .01 to 3, and the rule of the global alignment kernel, the share whose support
 # vector machines are best on ts_articularyword, ts_basicmotions and ts_japanesevowels,
 # whichever of the three is left out
 SOFTNESS_SHARE = 0.1
-
-# soft-DTW of two sequences, whichever its local costs
-SoftValue = Callable[[np.ndarray, np.ndarray], float]
-
-
-def pair_divergences(
-    X: list[np.ndarray],
-    Y: list[np.ndarray] | None,
-    own: tuple[np.ndarray, np.ndarray],
-    value: SoftValue,
-    n_jobs: int | None,
-) -> np.ndarray:
-    """Compute ``v(x, y) - (v(x, x) + v(y, y)) / 2`` for all pairs of sequences.
-
-    Parameters
-    ----------
-    X : list of ndarray of shape (n_i, d)
-        Sequences.
-    Y : list of ndarray of shape (m_j, d) or None
-        Other sequences; None compares those of `X` with each other.
-    own : pair of ndarray
-        Values of each sequence of `X` with itself, and of each of `Y`.
-    value : callable
-        The function v of two sequences, symmetric.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    ndarray of float64 of shape (len(X), len(Y))
-        The divergences; negative ones, which rounding makes, are 0.
-    """
-    right = X if Y is None else Y
-    check_fits(
-        len(X) * len(right) * VALUE_BYTES_PER_PAIR,
-        f"the kernel of {len(X)} x {len(right)} sequences",
-        "compare fewer samples at a time",
-    )
-
-    def row(i: int) -> list[float]:
-        others = right[:i] if Y is None else right
-        return [value(X[i], y) for y in others]
-
-    with one_thread():
-        rows = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(row)(i) for i in range(len(X))
-        )
-    values = np.zeros((len(X), len(right)))
-    for i, computed in enumerate(rows):
-        values[i, : len(computed)] = computed
-    if Y is None:
-        values += values.T + np.diag(own[0])
-    values -= (own[0][:, None] + own[1]) / 2
-    return np.maximum(values, 0, out=values)
 
 
 def alignment_costs(x: np.ndarray, y: np.ndarray, gamma: float) -> np.ndarray:
@@ -102,28 +41,6 @@ def alignment_costs(x: np.ndarray, y: np.ndarray, gamma: float) -> np.ndarray:
     # p + log(1 + (1 - exp(-p))) keeps its digits for small p
     power = gamma * cdist(x, y, "sqeuclidean")
     return power + np.log1p(-np.expm1(-power))
-
-
-def negative_log_alignment(x: np.ndarray, y: np.ndarray, gamma: float) -> float:
-    """Compute minus the logarithm of the global alignment kernel.
-
-    Parameters
-    ----------
-    x, y : ndarray of shape (n, d) and (m, d)
-        Sequences.
-    gamma : float
-        Inverse width of the Gaussian kernel of two frames.
-
-    Returns
-    -------
-    float
-        The value, not normalised.
-    """
-
-    def local_costs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return alignment_costs(x, y, gamma)
-
-    return soft_dtw(x, y, gamma=1.0, metric=local_costs)
 
 
 def median_gamma(X: list[np.ndarray], weight: np.ndarray | None = None) -> float:

@@ -15,7 +15,7 @@ from mmfusion._threads import one_thread
 from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._constraints import Constraints
 from mmfusion.alignment.dtw._costs import Costs, fill_costs, slice_costs
-from mmfusion.alignment.dtw._full_table import LARGE_COST, PathAndCost
+from mmfusion.alignment.dtw._open_ratio import LARGE_COST, PathAndCost
 from mmfusion.alignment.dtw._row_blocks import path_by_row_blocks
 from mmfusion.alignment.dtw._windows import (
     FramesLeftOut,

@@ -16,24 +16,33 @@ from mmfusion.alignment.dtw._constraints import (
     EndLimits,
     split_options,
 )
-from mmfusion.alignment.dtw._costs import GIVEN, Costs, make_costs
-from mmfusion.alignment.dtw._full_table import PathAndCost, path_by_table
+from mmfusion.alignment.dtw._costs import GIVEN, SQUARED, Costs, make_costs
+from mmfusion.alignment.dtw._full_table import path_by_table
+from mmfusion.alignment.dtw._limited_length import path_by_length
+from mmfusion.alignment.dtw._move_rows import path_by_rows
 from mmfusion.alignment.dtw._open_ends import path_by_open_ends
+from mmfusion.alignment.dtw._open_ratio import PathAndCost
 from mmfusion.alignment.dtw._parameters import check_bool
 from mmfusion.alignment.dtw._row_blocks import path_by_row_blocks
 from mmfusion.alignment.dtw._step_patterns import StepPattern, path_divisor
 from mmfusion.alignment.dtw._windows import (
     Window,
     around_path,
+    band,
     make_window,
     radius_in_frames,
     whole_window,
 )
 
-COARSEST_FRAMES = 64  # of the shortened sequences from which 'multiscale' starts
+FRAMES_PER_MEAN = 8  # of the sequences in which 'multiscale' finds a first path
+LEAST_MULTISCALE_FRAMES = 2048  # the exact path of fewer takes as little time
 
-# path_by_row_blocks, path_by_open_ends or path_by_table
+# path_by_row_blocks, path_by_length, path_by_open_ends, path_by_rows or path_by_table
 PathSearch = Callable[..., PathAndCost]
+
+
+class NoPathError(ValueError):
+    """Constraints, or costs of inf, that leave no path."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ def dtw_path(
     max_jump: int | None = None,
     open_begin: EndLimits = False,
     open_end: EndLimits = False,
+    max_length: int | float | None = None,
 ) -> DTWPath:
     """Align two sequences by dynamic time warping.
 
@@ -101,8 +111,8 @@ def dtw_path(
         `rabiner_juang`; a weighting from 'a' to 'd'; 's' for smoothed.
     window : {'sakoe_chiba', 'itakura', 'multiscale'} or None, default=None
         Frames that may be aligned: those near the straight line, those in a
-        parallelogram, or those near the path of shortened sequences (fast for long
-        sequences, but the best path may lie outside).
+        parallelogram, or those near the path of shortened sequences (for sequences of
+        several thousand frames; the best path may lie outside: see the notes).
     radius : int or float, default=0.1
         Half width of 'sakoe_chiba' and 'multiscale' in frames; a float is a share of
         the longer sequence, at most 1.
@@ -121,6 +131,11 @@ def dtw_path(
         path leaves out frames of one of them. With True for both options, `x` is
         searched for in `y` (subsequence alignment); small numbers for both sequences
         are also known as psi-relaxation. The notes define which part is found.
+    max_length : int, float or None, default=None
+        Most cells of the path; a float is a multiple of the frames of the longer
+        sequence, which the shortest path has. In contrast to a window, it bounds how
+        much is warped, not where. With 'symmetric1' or 'symmetric2' between closed
+        ends.
 
     Returns
     -------
@@ -140,12 +155,20 @@ def dtw_path(
     See Also
     --------
     dtw_distance : The cost alone.
+    dtw_subsequences : The best matches of a sequence in a longer one.
     cdist_dtw : The costs of many pairs.
 
     Notes
     -----
     Time is proportional to ``n m d``. Of several best paths, the one with diagonal
     steps as late as possible is returned.
+
+    *The window 'multiscale'.* The best path of the means of 8 frames each is found
+    first, within a window of its own if they are many; then that of the frames within
+    `radius` frames of it, in the direction of the longer sequence. A cost is too high
+    where the best path lies outside; benchmarks/dtw_speed.py measures time and error.
+    Sequences of fewer than 2,048 frames, and those for which no path is left, have the
+    exact path.
 
     *The objective with open ends.* Between any cell of the first row or column where
     the path may begin and any of the last row or column where it may end, there is a
@@ -160,9 +183,8 @@ def dtw_path(
 
     Frames that are left out cost nothing, so that ends that are open in both sequences
     shorten the path: limits of a few frames, or a tenth of each sequence, leave most of
-    both aligned. Ends at which any number of frames of both could be left out, up to
-    all but one pair, are refused. Open ends of `x` require 'symmetric1' or
-    'symmetric2'.
+    both aligned. Limits under which all but one pair of frames could be left out are
+    refused. Open ends of `x` require 'symmetric1' or 'symmetric2'.
 
     *Windows with open ends.* 'sakoe_chiba' stays where it is between closed ends, about
     the line from the first frames to the last: a path begins and ends within it.
@@ -171,9 +193,14 @@ def dtw_path(
     Where the divisor depends on the begin or on `x`, the problem is a fractional
     programme, which Dinkelbach's iteration solves exactly: it finds paths of least
     ``cost - r * frames`` for the normalised cost r of the last path, until r no longer
-    decreases; a few times the work of one path. Step patterns other than 'symmetric1'
-    and 'symmetric2', and a `max_jump` that forbids any path, take some 20 to 40 bytes
-    for each pair of frames.
+    decreases; a few times the work of one path. A `max_jump` that forbids any path
+    takes some 40 bytes for each pair of frames. Step patterns other than 'symmetric1'
+    and 'symmetric2' take 3 to 10 times the time of these, in twice the memory.
+
+    *A limit on the length.* If the best path is too long, the least costs of paths of
+    each length are found, which takes time proportional to the product of `n`, the
+    cells that a path may spare, and the lengths from the least to the limit. It is
+    exact.
 
     References
     ----------
@@ -185,6 +212,10 @@ def dtw_path(
 
     Silva, D., Batista, G. and Keogh, E. (2016). Prefix and suffix invariant dynamic
     time warping. IEEE ICDM 16, 1209-1214. (open ends of both sequences)
+
+    Zhang, Z., Tavenard, R., Bailly, A., Tang, X., Tang, P. and Corpetti, T. (2017).
+    Dynamic time warping under limited warping path length. Information Sciences 393,
+    91-107.
 
     Examples
     --------
@@ -207,6 +238,7 @@ def dtw_path(
         max_jump,
         open_begin,
         open_end,
+        max_length,
     )
     return find_path(x, y, metric, constraints, wants_path=True)
 
@@ -281,32 +313,57 @@ def find_path(
         The path; without one, the path is empty and its normalised cost NaN.
     """
     costs = make_costs(x, y, metric)
-    n, m = costs.n, costs.m
-    search: PathSearch = path_by_row_blocks
-    if constraints.needs_table(n, m):
-        search = path_by_table
-    elif constraints.needs_search_of_ends():
-        search = path_by_open_ends
-    if constraints.window == "multiscale":
-        window = _multiscale_window(x, y, metric, constraints)
-    else:
-        window = make_window(
-            n,
-            m,
-            constraints.window,
-            constraints.radius,
-            constraints.max_slope,
-            constraints.frames_left_out(n, m),
-        )
+    search = _search_under(constraints, costs.n, costs.m)
+    window = _make_window(x, y, metric, constraints, costs)
     path, cost = search(costs, window, constraints, wants_path=wants_path)
     if not np.isfinite(cost) and costs.x.dtype == np.float32:  # it may overflow
         costs = _in_float64(costs, x, y, metric)
+        path, cost = search(costs, window, constraints, wants_path=wants_path)
+    if not np.isfinite(cost) and constraints.window == "multiscale":
+        window = whole_window(costs.n, costs.m)  # no path is left near the coarse one
         path, cost = search(costs, window, constraints, wants_path=wants_path)
     if not np.isfinite(cost):
         _raise_infinite_cost(search, costs, window, constraints, metric)
     if path is None:
         return DTWPath(np.empty((0, 2), np.int64), cost, np.nan)
     return DTWPath(path, cost, cost / path_divisor(constraints.pattern, path))
+
+
+def _search_under(constraints: Constraints, n: int, m: int) -> PathSearch:
+    """Return the function that finds paths of n and m frames under constraints."""
+    if constraints.limits_runs(n, m):
+        return path_by_table
+    if constraints.diagonal_weight is None:
+        return path_by_rows
+    if constraints.limits_length(n, m):
+        return path_by_length
+    if constraints.needs_search_of_ends():
+        return path_by_open_ends
+    return path_by_row_blocks
+
+
+def _make_window(
+    x: ArrayLike,
+    y: ArrayLike | None,
+    metric: MetricLike,
+    constraints: Constraints,
+    costs: Costs,
+) -> Window:
+    """Return the cells that a path may visit."""
+    n, m = costs.n, costs.m
+    if constraints.window == "multiscale":
+        return _multiscale_window(x, y, metric, constraints)
+    if constraints.window == "sakoe_chiba" and constraints.diagonal_weight is None:
+        # moves may leap over cells outside, so that the search decides
+        return band(n, m, radius_in_frames(constraints.radius, n, m))
+    return make_window(
+        n,
+        m,
+        constraints.window,
+        constraints.radius,
+        constraints.max_slope,
+        constraints.frames_left_out(n, m),
+    )
 
 
 def _in_float64(
@@ -329,33 +386,53 @@ def _raise_infinite_cost(
     A path that exists once all costs are 0 overflows, except through costs of inf that
     are given, or that a callable returns, which forbid a path.
     """
-    may_forbid = callable(metric) or metric == "precomputed"
     n, m = costs.n, costs.m
-    has_path = not may_forbid and search is not path_by_table
-    if not has_path:
-        forbidden = np.isinf(costs.x) if may_forbid else np.zeros((n, m), bool)
-        table = np.where(forbidden, np.inf, 0.0)
+    if callable(metric) or metric == "precomputed":
+        table = np.where(np.isinf(costs.x), np.inf, 0.0)
         free = Costs(GIVEN, False, n, m, table, table[:0])
-        has_path = np.isfinite(search(free, window, constraints, wants_path=False)[1])
-    if has_path:
+    else:
+        free = Costs(SQUARED, False, n, m, np.zeros((n, 1)), np.zeros((1, m)))
+
+    def has_path(window: Window) -> bool:
+        return bool(np.isfinite(search(free, window, constraints, wants_path=False)[1]))
+
+    if has_path(window):
         raise ValueError(
             f"metric={metric!r}: the cost of the path through {n} and {m} frames "
             f"overflows: it is larger than {np.finfo(float).max:.2g}; rescale the "
             "sequences (divide all by one number), or the costs that you give"
         )
-    raise ValueError(
+    remedy = "loosen window, max_jump or step_pattern"
+    if constraints.window == "sakoe_chiba" and has_path(whole_window(n, m)):
+        radius = _least_radius_of(has_path, n, m)
+        remedy = f"the smallest radius is {radius}; or loosen max_jump or step_pattern"
+    raise NoPathError(
         f"no path of step_pattern {constraints.pattern.name!r} joins {n} and {m} "
-        "frames under these constraints; loosen window, max_jump or step_pattern"
+        f"frames under these constraints; {remedy}"
     )
+
+
+def _least_radius_of(has_path: Callable[[Window], bool], n: int, m: int) -> int:
+    """Return the smallest radius of a band with a path, by doubling and bisection."""
+    low, high = -1, 1  # narrow bands, which take little time, come first
+    while not has_path(band(n, m, float(high))):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if has_path(band(n, m, float(middle))):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def _multiscale_window(
     x: ArrayLike, y: ArrayLike | None, metric: MetricLike, constraints: Constraints
 ) -> Window:
-    """Return the window around the path of sequences of half the frames.
+    """Return the window around the best path of sequences of means of frames.
 
-    That path is found in the same window of its own, and so on down to
-    COARSEST_FRAMES frames.
+    Those of long sequences are shortened likewise. Without a path through the means,
+    whose steps are other than those of the frames, the window is whole.
     """
     if metric == "precomputed":
         raise ValueError(
@@ -367,18 +444,29 @@ def _multiscale_window(
         for frames, name in ((x, "x"), (cast(ArrayLike, y), "y"))
     )
     n, m = len(x), len(y)
-    if min(n, m) <= COARSEST_FRAMES:
+    if min(n, m) < LEAST_MULTISCALE_FRAMES:
         return whole_window(n, m)
-    # halved before they are added, so that large values do not overflow
-    halves = [np.add.reduceat(z / 2, range(0, len(z), 2)) for z in (x, y)]
-    for half, whole in zip(halves, (x, y), strict=True):
-        half[len(whole) // 2 :] *= 2  # the last frame of an odd number is alone
-    # numbers of frames that may be left out are halved, too
+    means = _means_of_frames(x), _means_of_frames(y)
+    # numbers of frames that may be left out are smaller, too
     open_begin, open_end = (
-        tuple(-(-end // 2) if type(end) is int else end for end in ends)
+        tuple(-(-e // FRAMES_PER_MEAN) if type(e) is int else e for e in ends)
         for ends in (constraints.begins, constraints.ends)
     )
-    halved = replace(constraints, open_begin=open_begin, open_end=open_end)
-    coarse = find_path(halves[0], halves[1], metric, halved, wants_path=True)
+    coarse = replace(constraints, open_begin=open_begin, open_end=open_end)
+    costs = make_costs(*means, metric)
+    search = _search_under(coarse, costs.n, costs.m)
+    window = _make_window(*means, metric, coarse, costs)
+    path, _ = search(costs, window, coarse, wants_path=True)
+    if path is None:
+        return whole_window(n, m)
     reach = radius_in_frames(constraints.radius, n, m)
-    return around_path(coarse.path, n, m, 2, max(1, int(reach)))
+    return around_path(path, n, m, FRAMES_PER_MEAN, int(reach))
+
+
+def _means_of_frames(frames: np.ndarray) -> np.ndarray:
+    """Return the means of as many consecutive frames each; of fewer at the end."""
+    starts = np.arange(0, len(frames), FRAMES_PER_MEAN)
+    sizes = np.diff(starts, append=len(frames))
+    # divided before they are added, so that large values do not overflow
+    shares = frames / np.repeat(sizes, sizes)[:, None]
+    return np.add.reduceat(shares, starts)

@@ -52,7 +52,7 @@ def _power_of_two(t):
 
 
 @jit
-def _whole_power_of_two(exponent):
+def whole_power_of_two(exponent):
     """Compute 2**exponent for a whole number below 1024; 0 below -1022."""
     # adding 2**52 moves a whole number to the lowest bits, which are shifted to those
     # of the exponent
@@ -66,7 +66,7 @@ def _whole_power_of_two(exponent):
 
 
 @jit
-def _split_factors(costs, scale, size, factors, shifts):
+def split_factors(costs, scale, size, factors, shifts):
     """Write 2**(scale * cost) as a factor in [2**-0.5, 2**0.5] and an exponent."""
     for i in range(size):
         power = max(costs[i] * scale, FORBIDDEN_EXPONENT)
@@ -91,9 +91,9 @@ def _add_neighbors(
         top = tops[i]
         # terms below 2**-1022 of the largest vanish, far below its rounding
         sums[i] = (
-            beside[i] * _whole_power_of_two(beside_exponents[i] - top)
-            + beside[i + 1] * _whole_power_of_two(beside_exponents[i + 1] - top)
-            + across[i] * _whole_power_of_two(across_exponents[i] - top)
+            beside[i] * whole_power_of_two(beside_exponents[i] - top)
+            + beside[i + 1] * whole_power_of_two(beside_exponents[i + 1] - top)
+            + across[i] * whole_power_of_two(across_exponents[i] - top)
         )
 
 
@@ -125,7 +125,7 @@ def _copy(values, size, out):
 def _fill_expected(mantissas, exponents, sums, tops, total, total_exponent, size, out):
     """Compute the expected alignment: sums from both ends, over that of all paths."""
     for i in range(size):
-        power = _whole_power_of_two(exponents[i] + tops[i] - total_exponent)
+        power = whole_power_of_two(exponents[i] + tops[i] - total_exponent)
         out[i] = mantissas[i] * sums[i] * power / total
 
 
@@ -160,8 +160,23 @@ class _DiagonalBuffers(NamedTuple):
 
 
 @jit
-def _empty_diagonals(n, entry):
-    """Return a ring in which only an entry before the first cell is not 0."""
+def empty_diagonals(n, entry):
+    """Return a ring in which only an entry before the first cell is not 0.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    entry : int
+        The index of the entry, 0 or `n` + 1.
+
+    Returns
+    -------
+    rings : _DiagonalRing
+        The two diagonals before the first.
+    work : _DiagonalBuffers
+        Arrays to overwrite.
+    """
     mantissas, exponents = np.zeros((3, n + 2)), np.full((3, n + 2), OUTSIDE_EXPONENT)
     mantissas[1, entry], exponents[1, entry] = 1, 0
     work = _DiagonalBuffers(np.empty(n), np.empty(n), np.empty(n), np.empty(n))
@@ -189,6 +204,21 @@ def _fill_diagonal(costs, scale, begin, size, ahead, done, rings, work):
     work : _DiagonalBuffers
         Arrays to overwrite.
     """
+    split_factors(costs, scale, size, work.factors, work.shifts)
+    accumulate_diagonal(begin, size, ahead, done, rings, work)
+
+
+@jit
+def accumulate_diagonal(begin, size, ahead, done, rings, work):
+    """Compute a diagonal of sums from the factors and exponents of its cells.
+
+    Parameters
+    ----------
+    begin, size, ahead, done, rings
+        Arguments of `_fill_diagonal`.
+    work : _DiagonalBuffers
+        Factors and exponents of the cells; sums and tops are overwritten.
+    """
     sums, tops, factors, shifts = work
     near, far, own = begin + ahead, begin + 2 * ahead, done % 3
     mantissas, exponents = rings.mantissas[own], rings.exponents[own]
@@ -196,7 +226,6 @@ def _fill_diagonal(costs, scale, begin, size, ahead, done, rings, work):
     beside_exponents = rings.exponents[(done + 2) % 3][near:]
     across = rings.mantissas[(done + 1) % 3][far:]
     across_exponents = rings.exponents[(done + 1) % 3][far:]
-    _split_factors(costs, scale, size, factors, shifts)
     _largest_exponents(beside_exponents, across_exponents, size, tops)
     _add_neighbors(beside, beside_exponents, across, across_exponents, tops, size, sums)
     _extract_mantissas(sums, factors, size, mantissas[begin + 1 :])
@@ -271,7 +300,7 @@ def sum_paths(costs, diagonals, n, scale, mantissas, exponents):
     tuple of float
         Mantissa and exponent of the last cell.
     """
-    rings, work = _empty_diagonals(n, 0)
+    rings, work = empty_diagonals(n, 0)
     last = len(diagonals.begins) - 1
     for k in range(last + 1):
         begin, at = diagonals.begins[k], diagonals.offsets[k]
@@ -294,7 +323,7 @@ def sum_paths_back(costs, diagonals, n, scale, mantissas, exponents):
     diagonals, n, scale, mantissas, exponents
         Arguments of `sum_paths`, after it.
     """
-    rings, work = _empty_diagonals(n, n + 1)
+    rings, work = empty_diagonals(n, n + 1)
     n_cells = len(costs)
     total, total_exponent = mantissas[n_cells - 1], exponents[n_cells - 1]
     last = len(diagonals.begins) - 1
@@ -333,9 +362,9 @@ def _fill_means(costs, size, begin, ahead, done, rings, work, means):
     own, sums, tops = means[done % 3][begin + 1 :], work.sums, work.tops
     for i in range(size):
         top = tops[i]
-        w0 = beside[i] * _whole_power_of_two(beside_exponents[i] - top)
-        w1 = beside[i + 1] * _whole_power_of_two(beside_exponents[i + 1] - top)
-        w2 = across[i] * _whole_power_of_two(across_exponents[i] - top)
+        w0 = beside[i] * whole_power_of_two(beside_exponents[i] - top)
+        w1 = beside[i + 1] * whole_power_of_two(beside_exponents[i + 1] - top)
+        w2 = across[i] * whole_power_of_two(across_exponents[i] - top)
         before = w0 * beside_means[i] + w1 * beside_means[i + 1] + w2 * across_means[i]
         # cells whose cost is infinite have no weight: a finite mean keeps it so
         cost = costs[i] if costs[i] < np.inf else 0.0
@@ -361,7 +390,7 @@ def mean_costs(costs, diagonals, n, scale, mantissas, exponents, means):
     tuple of float
         Mean cost to the last cell, and exponent of its sum.
     """
-    rings, work = _empty_diagonals(n, 0)
+    rings, work = empty_diagonals(n, 0)
     ring = np.zeros((3, n + 2))
     last = len(diagonals.begins) - 1
     for k in range(last + 1):
@@ -393,7 +422,7 @@ def mean_costs_back(costs, diagonals, n, scale, mantissas, exponents, means, gam
     gamma : float
         Softness; infinite if paths have equal weights.
     """
-    rings, work = _empty_diagonals(n, n + 1)
+    rings, work = empty_diagonals(n, n + 1)
     ring, own_costs = np.zeros((3, n + 2)), np.empty(n)
     n_cells = len(costs)
     total, total_exponent = mantissas[n_cells - 1], exponents[n_cells - 1]

@@ -18,6 +18,8 @@ from mmfusion.alignment.dtw._soft import (
     soft_dtw_alignment,
     soft_dtw_gradient,
 )
+from mmfusion.alignment.dtw._soft_pairs import alignment_values
+from mmfusion.alignment.dtw._soft_pairwise import cdist_soft_dtw
 
 
 def compile_kernels() -> Iterator[tuple[str, float]]:
@@ -56,7 +58,12 @@ def _calls(x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], Any]]:
         "dtw_neighbors": lambda: dtw_neighbors([x, y], **window),
         "lower bounds": lambda: (lb_keogh(x, y), lb_improved(x, y)),
         "soft_dtw": lambda: (soft_dtw(x, y), soft_dtw_alignment(x, y)),
+        "cdist_soft_dtw": lambda: (
+            cdist_soft_dtw([x, y]),
+            alignment_values([x], [y], np.zeros((1, 2), np.int64), 1.0, None),
+        ),
         "means of paths": lambda: soft_dtw_gradient(x, y, form="sharp"),
+        "max_length": lambda: dtw_path(x, y, max_length=92),
         "open ends": lambda: dtw_path(x, y, open_begin=(2, 3), open_end=(3, 2)),
         "dtw_barycenter": lambda: dtw_barycenter([x, y], max_iter=1),
     }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 
+from mmfusion._medians import positive_median
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection
 from mmfusion._threads import one_thread
@@ -18,11 +18,12 @@ from mmfusion.alignment.dtw._costs import (
     cost_matrix,
     make_costs,
 )
-from mmfusion.alignment.dtw._global_alignment import MEDIAN_FRAMES, positive_median
+from mmfusion.alignment.dtw._global_alignment import MEDIAN_FRAMES
 from mmfusion.alignment.dtw._parameters import check_bool, check_choice, check_n_jobs
 from mmfusion.alignment.dtw._soft import SoftOptions, soft_value
+from mmfusion.alignment.dtw._soft_pairs import soft_values
 
-VALUE_BYTES_PER_PAIR = 56  # of values in lists, and of the matrices made of them
+SOFT_BYTES_PER_PAIR = 56  # of positions and values, and of the matrices made of them
 
 
 def cdist_soft_dtw(
@@ -99,38 +100,39 @@ def cdist_soft_dtw(
     left = as_collection(X, "X")
     right = left if Y is None else as_collection(Y, "Y")
     check_fits(
-        len(left) * len(right) * VALUE_BYTES_PER_PAIR,
+        len(left) * len(right) * SOFT_BYTES_PER_PAIR,
         f"the matrix of {len(left)} x {len(right)} values",
         "compare fewer sequences at a time",
     )
     mirrored = Y is None and not callable(metric)
     names = "X", "X" if Y is None else "Y"
 
-    def row(i: int) -> list[float]:
-        some = right[: i + 1] if mirrored else right
-        return [
-            _named_value(left[i], y, options, f"{names[0]}[{i}] and {names[1]}[{j}]")
-            for j, y in enumerate(some)
-        ]
+    def values_of(
+        sides: tuple[list[np.ndarray], list[np.ndarray]],
+        names: tuple[str, str],
+        pairs: np.ndarray,
+    ) -> np.ndarray:
+        def value(i: int, j: int) -> float:
+            named = f"{names[0]}[{i}] and {names[1]}[{j}]"
+            return _named_value(sides[0][i], sides[1][j], options, named)
+
+        return soft_values(*sides, pairs, options, value, n_jobs)
 
     def own(side: list[np.ndarray], name: str) -> np.ndarray:
-        return np.array(
-            [_named_value(x, x, options, f"{name}[{i}]") for i, x in enumerate(side)]
-        )
+        with_itself = np.repeat(np.arange(len(side)), 2).reshape(-1, 2)
+        return values_of((side, side), (name, name), with_itself)
 
     values = np.zeros((len(left), len(right)))
-    with one_thread():
-        rows = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(row)(i) for i in range(len(left))
-        )
-        for i, found in enumerate(rows):
-            values[i, : len(found)] = found
-        if mirrored:
-            values += np.tril(values, -1).T
-        if divergence:
-            selves = own(left, "X") if not mirrored else values.diagonal().copy()
-            others = own(right, "Y") if Y is not None else selves
-            values -= (selves[:, None] + others) / 2
+    pairs = np.argwhere(np.tri(len(left), dtype=bool) if mirrored else values == 0)
+    if not len(pairs):
+        return values
+    values[tuple(pairs.T)] = values_of((left, right), names, pairs)
+    if mirrored:
+        values += np.tril(values, -1).T
+    if divergence:
+        selves = own(left, "X") if not mirrored else values.diagonal().copy()
+        others = own(right, "Y") if Y is not None else selves
+        values -= (selves[:, None] + others) / 2
     return values
 
 

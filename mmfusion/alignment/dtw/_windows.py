@@ -47,13 +47,16 @@ class FramesLeftOut(NamedTuple):
     end_y: int = 0
 
 
+NONE_LEFT_OUT = FramesLeftOut()
+
+
 def make_window(
     n: int,
     m: int,
     kind: str | None,
     radius: float,
     max_slope: float,
-    left_out: FramesLeftOut = FramesLeftOut(),  # noqa: B008  # immutable
+    left_out: FramesLeftOut = NONE_LEFT_OUT,
 ) -> Window:
     """Return the window that lengths alone define.
 
@@ -304,7 +307,7 @@ def itakura(
     n: int,
     m: int,
     max_slope: float,
-    left_out: FramesLeftOut = FramesLeftOut(),  # noqa: B008  # immutable
+    left_out: FramesLeftOut = NONE_LEFT_OUT,
 ) -> Window:
     """Return the parallelogram of Itakura, of paths within two slopes.
 
@@ -363,20 +366,28 @@ def around_path(path: np.ndarray, n: int, m: int, factor: int, radius: int) -> W
     factor : int
         Number of frames that were averaged to one.
     radius : int
-        Number of frames of the long sequences that are added on each side.
+        Number of frames of the longer of these that are added on each side.
 
     Returns
     -------
     Window
         The window.
     """
-    starts, stops = np.full(n, m), np.zeros(n, np.int64)
-    for i, j in path:
-        rows = slice(max(i * factor - radius, 0), (i + 1) * factor + radius)
-        starts[rows] = np.minimum(starts[rows], j * factor - radius)
-        stops[rows] = np.maximum(stops[rows], (j + 1) * factor + radius)
-    # no column of a later row lies before those of an earlier one
-    starts = np.minimum.accumulate(starts[::-1])[::-1]
+    n_short, m_short = -(-n // factor), -(-m // factor)
+    low, high = np.full(n_short, m_short), np.full(n_short, -1)
+    rows, first = np.unique(path[:, 0], return_index=True)
+    low[rows] = path[first, 1]
+    high[rows] = path[np.append(first[1:], len(path)) - 1, 1]
+    # rows that the path leaps over, or leaves out, have the columns between
+    low = np.minimum.accumulate(low[::-1])[::-1]
+    high = np.maximum.accumulate(high)
+    starts = np.repeat(low * factor, factor)[:n]
+    stops = np.repeat((high + 1) * factor, factor)[:n]
+    if m >= n:
+        return _monotone_window(starts - radius, stops + radius, m)
+    i = np.arange(n)
+    starts = starts[np.maximum(i - radius, 0)]
+    stops = stops[np.minimum(i + radius, n - 1)]
     return _monotone_window(starts, stops, m)
 
 

@@ -97,6 +97,34 @@ class ConsensusMap:
         return labels
 
 
+def shared_memberships(base: BaseClusterings, shares: np.ndarray) -> np.ndarray:
+    """Compute the mean share of each consensus cluster in the clusters of a sample.
+
+    ``P(k | i) = sum_r z_ir' S_r / sum_r |z_ir|`` with the memberships z of the sample i
+    in the base clusters of the run r, and the shares S of the consensus clusters among
+    their members.
+
+    Parameters
+    ----------
+    base : BaseClusterings
+        The runs, as they weigh.
+    shares : ndarray of shape (n_base_clusters, n_clusters)
+        Shares of the consensus clusters in each base cluster; rows add up to 1.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_clusters)
+        Memberships, which add up to 1; NaN where no run of positive weight has the
+        sample in a cluster.
+    """
+    memberships = np.empty((len(base.labels), shares.shape[1]))
+    for rows, indicator in base.chunks():
+        total = indicator.sum(axis=1)[:, None]
+        memberships[rows] = np.nan
+        np.divide(indicator @ shares, total, out=memberships[rows], where=total > 0)
+    return memberships
+
+
 def vote(base: BaseClusterings, n_clusters: int) -> tuple[np.ndarray, ConsensusMap]:
     """Match the clusters of every run to a reference, then take the weighted vote.
 
