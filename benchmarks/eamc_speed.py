@@ -155,6 +155,7 @@ class BareLoop:
         self.critics.requires_grad_(False)
         for critic, latent in zip(self.critics, latents[1:], strict=True):
             loss = loss + 10 * softplus(-critic(latent)).mean()
+            loss = loss + 10 * softplus(critic(latents[0])).mean()
         self.critics.requires_grad_(True)
         self.optimizer.zero_grad()
         loss.backward()
@@ -325,7 +326,7 @@ def counted(m, n_features):
     critic = sum(a * b for a, b in pairwise(CRITIC)) * (n_modalities - 1)
     kernels = m * m * (width * (n_modalities + 1) + HIDDEN)
     divergences = 2 * (k * m * m + k * k * m) + k * k * m
-    learning += 3 * m * (attention + head) + 2 * m * critic
+    learning += 3 * m * (attention + head) + 4 * m * critic  # both sides
     learning += 3 * (kernels + divergences)
     discriminating = 2 * m * (3 * critic - CRITIC[0] * CRITIC[1] * (n_modalities - 1))
     passes = 10 * 4  # read twice, gradient written; Adam reads four and writes three

@@ -25,11 +25,12 @@ print(X)
 
 # %%
 # The training is much shorter than by default, and is not repeated from other initial
-# parameters.
+# parameters. Attention, which is off by default, is turned on.
 
 clusterer = EAMCClusterer(
     n_clusters=10,
     n_init=1,
+    attention_temperature=1.0,
     trainer=Trainer(pretrain_epochs=15, max_epochs=8),
     random_state=0,
 ).fit(X)
@@ -54,12 +55,14 @@ _ = LossCurveDisplay.from_estimator(clusterer)
 
 # %%
 # The clustering terms ``separation``, ``simplex`` and ``confidence`` should decrease or
-# stay; adversarial terms need not. A discriminator of a loss near 0 has no useful
-# gradient for the encoders.
+# stay; adversarial terms need not. Discriminators whose ``accuracy`` stays near 1 have
+# won: the encoders learn nothing from them.
 #
 # Attention
 # ---------
-# One weight for each modality, the same for all samples.
+# One weight for each modality, the same for all samples. At most one is e times another
+# at this temperature; weights that reach the bound show which modality is preferred,
+# not by how much.
 
 _ = AttentionWeightsDisplay.from_estimator(clusterer)
 

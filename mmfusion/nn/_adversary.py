@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,13 +13,14 @@ from torch.nn import functional as F
 
 from mmfusion.nn._net import Objective
 from mmfusion.nn._network import batched_linear
-from mmfusion.nn.losses import adversarial_cross_entropy
+from mmfusion.nn.losses import adversarial_cross_entropy, squared_slope
 
 if TYPE_CHECKING:
     from mmfusion.nn._net import DeepNet
 
-# loss of discriminators, relative to that of chance, below which encoders learn nothing
-WON_DISCRIMINATOR_SHARE = 0.02
+# share of correct decisions that is nearly all: encoders mislead no one; the loss
+# also depends on how confident the penalty lets discriminators be
+WON_ACCURACY = 0.995
 
 
 class Discriminators(nn.Module):
@@ -58,20 +58,16 @@ class Discriminators(nn.Module):
         return latents.squeeze(-1)
 
 
-def chance_loss(n_modalities: int) -> float:
-    """Return the loss of discriminators whose every probability is 1/2."""
-    return 2 * math.log(2) * (n_modalities - 1)
-
-
 @dataclass(frozen=True, kw_only=True)
 class AdversarialObjective(Objective):
     """Objective of a network that is trained against `Discriminators`.
 
     With the reference r, discriminators D_v minimise
-    ``sum_v -log(1 - D_v(H_v)) - log D_v(H_r)``, and the network minimises the terms of
-    a subclass and ``adversarial_weight * sum_v -log D_v(H_v)``. The net holds the
-    discriminators as its part 'discriminators'; without that part there is no
-    adversarial term.
+    ``sum_v -log(1 - D_v(H_v)) - log D_v(H_r)`` plus `gradient_penalty` times their
+    squared slope at these latents, and the network minimises the terms of a subclass
+    and ``adversarial_weight * sum_v -log D_v(H_v) - log(1 - D_v(H_r))``: all encoders
+    move, that of the reference too. The net holds the discriminators as its part
+    'discriminators'; without that part there is no adversarial term.
 
     Parameters
     ----------
@@ -82,15 +78,14 @@ class AdversarialObjective(Objective):
     alternate : bool
         Whether network and discriminators are trained on every other batch each.
         Otherwise both are trained on every batch, from one pass of the encoders.
-    discriminator_rest : float
-        Discriminators skip a batch on which their loss, relative to that of chance, is
-        lower than this.
+    gradient_penalty : float
+        Weight of the slope of discriminators at the latents of both sides.
     """
 
     adversarial_weight: float
     reference: int
     alternate: bool
-    discriminator_rest: float
+    gradient_penalty: float
 
     def network_terms(
         self, net: DeepNet, latents: Tensor, observed: Tensor | None
@@ -133,21 +128,20 @@ class AdversarialObjective(Objective):
         return losses | {"discriminator": loss, "total": losses["total"] + loss}
 
     def find_problems(self, net: DeepNet) -> list[str]:
-        """Report discriminators whose loss is too low for a useful gradient."""
-        last = net.history[-1] if len(net.history) else {}
-        chance = chance_loss(len(net.module_.encoders))
-        if last.get("discriminator", chance) < WON_DISCRIMINATOR_SHARE * chance:
-            return ["the discriminators separate every modality from the reference"]
+        """Report discriminators that encoders do not mislead, over half of a phase."""
+        accuracies = [e["accuracy"] for e in net.history if "accuracy" in e]
+        late = accuracies[len(accuracies) // 2 :]
+        if late and sum(late) / len(late) > WON_ACCURACY:
+            return ["the discriminators separate the modalities from the reference"]
         return []
 
     def _train_discriminators(
         self, net: DeepNet, latents: Tensor, observed: Tensor | None
     ) -> dict[str, Tensor]:
-        threshold = self.discriminator_rest * chance_loss(len(latents))
-        loss, accuracy = self.discriminator_loss(net, latents, observed)
-        learns = loss.detach() > threshold
-        # a product instead of a branch, which would wait for the device
-        net.minimize({"loss": loss * learns}, {"loss": 1.0}, "discriminators")
+        loss, accuracy, slope = self._discriminate(net, latents, observed)
+        terms = {"discriminator": loss} | ({} if slope is None else {"slope": slope})
+        weights = {"discriminator": 1.0, "slope": self.gradient_penalty}
+        net.minimize(terms, weights, "discriminators")
         return {"discriminator": loss, "accuracy": accuracy}
 
     def discriminator_loss(
@@ -169,27 +163,41 @@ class AdversarialObjective(Objective):
         loss, accuracy : tensor of shape ()
             Cross-entropy, summed over discriminators, and share of correct decisions.
         """
-        others, reference = self._split(latents)
-        logits = _logits(net, torch.cat([others, reference], dim=1))
+        loss, accuracy, _ = self._discriminate(net, latents, observed, slopes=False)
+        return loss, accuracy
+
+    def _discriminate(
+        self,
+        net: DeepNet,
+        latents: Tensor,
+        observed: Tensor | None,
+        slopes: bool = True,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Compute loss and accuracy, and the slopes if they are penalised."""
+        penalised = slopes and self.gradient_penalty > 0
+        both = torch.cat(self._split(latents), dim=1)
+        if penalised:
+            both.requires_grad_()
+        logits = _logits(net, both)
+        counted = self._observed_sides(observed)
+        loss = _cross_entropy(logits, counted, others_real=False)
+        slope = None
+        if penalised:
+            slope = squared_slope(logits, both, counted)
         of_others, of_reference = logits.chunk(2, 1)
-        others_observed, reference_observed = self._split_observed(observed)
-        loss = adversarial_cross_entropy(
-            of_others, False, others_observed
-        ) + adversarial_cross_entropy(of_reference, True, reference_observed)
-        correct = torch.cat([of_others < 0, of_reference > 0]).to(loss)
-        if others_observed is None or reference_observed is None:
-            return loss, correct.mean()
-        counted = torch.cat([others_observed, reference_observed])
-        return loss, (correct * counted).sum() / torch.clamp_min(counted.sum(), 1)
+        correct = torch.cat([of_others < 0, of_reference > 0], dim=1).to(loss)
+        if counted is None:
+            return loss, correct.mean(), slope
+        accuracy = (correct * counted).sum() / torch.clamp_min(counted.sum(), 1)
+        return loss, accuracy, slope
 
     def generator_loss(
         self, net: DeepNet, latents: Tensor, observed: Tensor | None
     ) -> Tensor:
-        """Compute the loss of encoders whose latents differ from the reference's."""
-        others, _ = self._split(latents)
-        logits = _logits(net, others, fixed=True)
-        others_observed, _ = self._split_observed(observed)
-        return adversarial_cross_entropy(logits, True, others_observed)
+        """Compute the loss of encoders whose modalities can be separated."""
+        both = torch.cat(self._split(latents), dim=1)
+        logits = _logits(net, both, fixed=True)
+        return _cross_entropy(logits, self._observed_sides(observed), others_real=True)
 
     def _split(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Return the latents of the other modalities, and the reference as often."""
@@ -199,10 +207,19 @@ class AdversarialObjective(Objective):
         others = nonempty[0] if len(nonempty) == 1 else torch.cat(nonempty)
         return others, latents[self.reference].expand_as(others)
 
-    def _split_observed(
-        self, observed: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        return (None, None) if observed is None else self._split(observed.mT)
+    def _observed_sides(self, observed: Tensor | None) -> Tensor | None:
+        return None if observed is None else torch.cat(self._split(observed.mT), dim=1)
+
+
+def _cross_entropy(
+    logits: Tensor, observed: Tensor | None, *, others_real: bool
+) -> Tensor:
+    """Add up the cross-entropies of the others and of the reference, side by side."""
+    of_others, of_reference = logits.chunk(2, 1)
+    others, reference = (None, None) if observed is None else observed.chunk(2, 1)
+    return adversarial_cross_entropy(
+        of_others, others_real, others
+    ) + adversarial_cross_entropy(of_reference, not others_real, reference)
 
 
 def _logits(net: DeepNet, latents: Tensor, *, fixed: bool = False) -> Tensor:

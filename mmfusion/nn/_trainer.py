@@ -75,9 +75,9 @@ class Trainer(BaseEstimator):
     alternate : bool, default=None
         Whether network and discriminators are trained on every other batch each.
         Otherwise both are trained on every batch.
-    discriminator_rest : float, default=None
-        Discriminators skip batches on which their loss is below this share of the
-        loss of chance, so that they cannot win. 0 never skips.
+    gradient_penalty : float, default=None
+        Weight of the squared slope of discriminators, which keeps them from winning;
+        0 leaves it out.
     selection : str, default=None
         Criterion by which restarts and epochs are compared; 'total' is the whole
         objective, others are those of the method. Restarts with problems, such as empty
@@ -138,7 +138,7 @@ class Trainer(BaseEstimator):
         "lr_schedule": [StrOptions({"cosine", "constant"}), None],
         "clip_norm": [Interval(Real, 0, math.inf, closed="right"), None],
         "alternate": ["boolean", None],
-        "discriminator_rest": [Interval(Real, 0, 1, closed="left"), None],
+        "gradient_penalty": [Interval(Real, 0, None, closed="left"), None],
         "selection": [str, None],
         "selection_every": [_COUNT_OR_0, None],
         "device": [str, torch.device],
@@ -163,7 +163,7 @@ class Trainer(BaseEstimator):
         lr_schedule: str | None = None,
         clip_norm: float | None = None,
         alternate: bool | None = None,
-        discriminator_rest: float | None = None,
+        gradient_penalty: float | None = None,
         selection: str | None = None,
         selection_every: int | None = None,
         device: DeviceLike = "auto",
@@ -184,7 +184,7 @@ class Trainer(BaseEstimator):
         self.lr_schedule = lr_schedule
         self.clip_norm = clip_norm
         self.alternate = alternate
-        self.discriminator_rest = discriminator_rest
+        self.gradient_penalty = gradient_penalty
         self.selection = selection
         self.selection_every = selection_every
         self.device = device
@@ -217,8 +217,8 @@ class TrainingSettings:
         Largest norm of the gradient of the network.
     alternate : bool
         Whether network and discriminators take every other batch.
-    discriminator_rest : float
-        Share of the loss of chance below which discriminators skip a batch.
+    gradient_penalty : float
+        Weight of the squared slope of discriminators.
     selection : str
         Criterion by which restarts and epochs are compared.
     selection_every : int
@@ -252,7 +252,7 @@ class TrainingSettings:
     lr_schedule: str
     clip_norm: float | None
     alternate: bool
-    discriminator_rest: float
+    gradient_penalty: float
     selection: str
     selection_every: int
     device: torch.device
@@ -299,7 +299,7 @@ _WITHOUT_PHASE: dict[str, Any] = {
     "pretrain_epochs": 0,
     "pretrain_lr": {},
     "alternate": False,
-    "discriminator_rest": 0.0,
+    "gradient_penalty": 0.0,
 }
 
 

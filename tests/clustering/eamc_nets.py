@@ -30,7 +30,7 @@ OBJECTIVE = {
     "kernel_width": 0.15,
     "reference": 0,
     "alternate": False,
-    "discriminator_rest": 0.0,
+    "gradient_penalty": 0.0,
 }
 SIZE_WEIGHT = 2.0
 RATES = {"network": 1e-2, "attention": 3e-3, "discriminators": 2e-3}

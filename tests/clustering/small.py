@@ -16,6 +16,7 @@ FEW_EPOCHS = {
     "trainer__max_epochs": 2,
     "trainer__batch_size": 20,
     "n_init": 1,
+    "attention_temperature": 1.0,  # so that every term has a part
     "random_state": 0,
 }
 TRAINER_OPTIONS = set(Trainer().get_params())

@@ -1,5 +1,7 @@
 """EAMC never collapses silently: it recovers, or warns or fails with a remedy."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -94,15 +96,23 @@ def test_discriminators_that_win_are_reported_with_the_remedy():
         match=r"reference.*lower the learning rate of the discriminators",
     ):
         small(
-            discriminator_rest=0.0,
+            gradient_penalty=0.0,
             lr={"discriminators": 1e-2},
             adversarial_weight=1e-6,
             max_epochs=15,
         ).fit(X)
 
 
-def test_discriminators_that_rest_do_not_win():
-    fitted = small(
-        lr={"discriminators": 1e-2}, max_epochs=15, adversarial_weight=1e-6
-    ).fit(X)
-    assert fitted.history_[-1]["discriminator"] > 0.02 * 2 * np.log(2)
+def test_the_alarm_rings_by_default_where_encoders_do_not_move():
+    # a penalty bounds how confident discriminators are, not how often they are right
+    still = {"lr": {"network": 1e-12, "discriminators": 1e-2}, "max_epochs": 15}
+    with pytest.warns(ConvergenceWarning, match="separate the modalities"):
+        fitted = small(**still).fit(X)
+    assert fitted.history_[-1]["accuracy"] > 0.995
+
+
+def test_the_alarm_is_silent_about_discriminators_that_guess():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        fitted = small(lr={"discriminators": 1e-12}, max_epochs=15).fit(X)
+    assert fitted.history_[-1]["accuracy"] < 0.9

@@ -31,8 +31,15 @@ def check_terms(fitted, expected):
         assert all(np.isfinite(epoch[name]) for name in [*terms(epoch), "train_loss"])
 
 
-def test_all_terms_are_on_by_default():
+def test_all_terms_are_on_with_attention():
     check_terms(small().fit(X), {*CLUSTERING, "attention", *ADVERSARY})
+
+
+def test_the_default_has_an_adversary_and_equal_weights():
+    default = EAMCClusterer()
+    assert default.attention_temperature is None
+    assert default.adversarial_weight > 0
+    assert default._settings().gradient_penalty > 0
 
 
 def test_no_adversary():
@@ -170,7 +177,7 @@ def test_the_preset_is_the_paper_as_far_as_it_is_known():
         "trainer__lr_schedule": "constant",
         "trainer__clip_norm": 0.5,
         "trainer__alternate": True,
-        "trainer__discriminator_rest": 0.0,
+        "trainer__gradient_penalty": 0.0,
         "trainer__selection": "total",
         "trainer__selection_every": 5,
     }
@@ -196,6 +203,7 @@ def test_the_preset_takes_options_and_trainers():
     )
 
 
+@pytest.mark.filterwarnings("ignore:EAMCClusterer is not healthy")  # as printed
 def test_the_preset_runs_and_gives_way_to_parameters():
     few = {"trainer__max_epochs": 10, "trainer__batch_size": 40}
     paper = EAMCClusterer.paper(3, encoders=[16, 8], n_init=1, random_state=0, **few)
@@ -253,12 +261,14 @@ def test_only_the_preset_reports_the_lowest_loss_whatever_its_problems(
         assert preset(selection=selection).fit(X).loss_ == sorted(scores)[1]
 
 
+@pytest.mark.filterwarnings("ignore:EAMCClusterer is not healthy")  # as printed
 def test_the_total_of_a_kept_epoch_is_that_against_its_own_discriminators():
     fitted = preset(selection_every=1, n_init=1, max_epochs=20).fit(X)
     assert fitted.loss_ == pytest.approx(fitted._net.best_loss_)
 
 
 @pytest.mark.filterwarnings("ignore:EAMCClusterer is not healthy")
+@pytest.mark.filterwarnings("ignore:EAMCClusterer is not healthy")  # as printed
 def test_attention_starts_at_random_where_there_is_no_pretraining():
     begun = {"max_epochs": 0, "n_init": 1}
     weights = preset(**begun).fit(X).module_.attention.layers[-1].weight

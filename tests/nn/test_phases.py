@@ -50,7 +50,7 @@ class Regressor(DeepEstimator):
         "lr_schedule": "cosine",
         "clip_norm": 5.0,
         "alternate": False,
-        "discriminator_rest": 0.0,
+        "gradient_penalty": 0.0,
         "selection": "total",
         "selection_every": 0,
     }

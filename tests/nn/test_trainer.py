@@ -26,14 +26,14 @@ def test_open_options_have_the_defaults_of_the_method():
 
 
 def test_a_number_is_the_rate_of_the_network():
-    assert resolve(lr=0.1).lr == {"network": 0.1, "discriminators": 1e-4}
+    assert resolve(lr=0.1).lr == {"network": 0.1, "discriminators": 2e-3}
     assert resolve(pretrain_lr=0.1).pretrain_lr == {"network": 0.1}
     betas = resolve(betas=(0.1, 0.2)).betas
     assert betas == {"network": (0.1, 0.2), "discriminators": (0.5, 0.999)}
 
 
 def test_a_dict_holds_rates_by_module_beside_the_defaults():
-    rates = {"network": 5e-4, "attention": 0.2, "discriminators": 1e-4}
+    rates = {"network": 5e-4, "attention": 0.2, "discriminators": 2e-3}
     assert resolve(lr={"attention": 0.2}).lr == rates
 
 
@@ -114,7 +114,7 @@ def test_pretraining_is_shared_by_a_search_over_later_options(tmp_path):
         ({"pretrain_epochs": 5}, "pretraining"),
         ({"pretrain_lr": 0.1}, "pretraining"),
         ({"alternate": True}, "discriminators"),
-        ({"discriminator_rest": 0.1}, "discriminators"),
+        ({"gradient_penalty": 0.1}, "discriminators"),
     ],
 )
 def test_options_of_what_a_method_has_not_are_refused(option, absent):

@@ -32,6 +32,7 @@ def fitted(blobs):
         3,
         encoders=[16, 8],
         n_init=1,
+        attention_temperature=1.0,
         trainer=Trainer(pretrain_epochs=5, max_epochs=2, batch_size=20),
         random_state=0,
     ).fit(blobs)

@@ -45,12 +45,12 @@ class EAMCClusterer(BaseDeepClusterer):
     corners of the simplex, D_conf the regulariser as printed, D_bal another one, L_att
     the mismatch between the kernel of the fused latents and those of the modalities,
     and L_gen the generator loss (Zhou and Shen 2020; the user guide has the formulas).
-    An encoder per modality computes a latent; attention weighs the modalities, the
-    weighted latents are added up, and a clustering head assigns the sum to clusters.
-    Discriminators learn to separate the modalities from a reference, and the encoders
-    to prevent it. Before this adversarial training, in pretraining, the nearest
-    neighbours of each modality learn to share a cluster. The defaults are the method
-    made stable; :meth:`paper` gives the method as printed.
+    An encoder per modality computes a latent; the latents are averaged, by default
+    with equal weights, or with those of attention, and a clustering head assigns the
+    mean to clusters. Discriminators learn to separate the modalities from a reference,
+    and the encoders to prevent it. Before this adversarial training, in pretraining,
+    the nearest neighbours of each modality learn to share a cluster. The defaults are
+    the method made stable; :meth:`paper` gives the method as printed.
 
     Parameters
     ----------
@@ -69,13 +69,17 @@ class EAMCClusterer(BaseDeepClusterer):
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality, as in `EarlyFusion`, followed by one factor that
         makes its mean square 1 per feature. None leaves the modality as it is.
-    attention_temperature : float or None, default=1.0
+    attention_temperature : float or None, default=None
         Temperature of the attention: two weights differ by a factor of at most
-        ``exp(1 / attention_temperature)``. None replaces attention by equal weights.
+        ``exp(1 / attention_temperature)``, which trained weights often reach. None
+        replaces attention by equal weights, which cluster as well.
     attention_weight : float, default=1.0
-        Weight of L_att, a mean over the pairs of a batch. 0 leaves it out.
-    adversarial_weight : float, default=0.01
-        Weight of L_gen. 0 leaves the discriminators out.
+        Weight of L_att, a mean over the pairs of a batch. 0 leaves it out. Without
+        attention it has no effect.
+    adversarial_weight : float, default=0.03
+        Weight of L_gen, a sum over the modalities but the reference: the more, the
+        more alike are the latents of the modalities, and above about 0.1 at the
+        expense of the clusters. 0 leaves the discriminators out.
     separation_weight : float, default=1.0
         Weight of D_sc, the separation and compactness of clusters.
     simplex_weight : float, default=1.0
@@ -107,8 +111,8 @@ class EAMCClusterer(BaseDeepClusterer):
         Options of the training. What it leaves open is, by default,
         ``pretrain_epochs='auto', max_epochs='auto', batch_size='auto',
         pretrain_lr={'network': 0.002}, lr={'network': 0.0005, 'discriminators':
-        0.0001}, betas={'network': (0.95, 0.999), 'discriminators': (0.5, 0.999)},
-        lr_schedule='cosine', clip_norm=5.0, alternate=False, discriminator_rest=0.5,
+        0.002}, betas={'network': (0.95, 0.999), 'discriminators': (0.5, 0.999)},
+        lr_schedule='cosine', clip_norm=5.0, alternate=False, gradient_penalty=0.1,
         selection='clustering', selection_every=0``. Modules with rates of their own
         are 'network', 'attention' and 'discriminators'; the criteria are 'clustering',
         the clustering terms alone, and 'total', everything and the discriminator loss.
@@ -124,8 +128,9 @@ class EAMCClusterer(BaseDeepClusterer):
     labels_ : ndarray of int of shape (n_samples,)
         Cluster of each sample.
     attention_weights_ : ndarray of shape (n_modalities,)
-        Weight of each modality, frozen: their mean over the training data. Where a
-        sample lacks modalities, those of the others are scaled to add up to 1.
+        Weight of each modality, frozen: their mean over the training data; without
+        attention, equal weights. Where a sample lacks modalities, those of the others
+        are scaled to add up to 1.
     history_ : list of dict
         One entry per epoch, with its phase and the mean of every loss term.
     n_iter_ : int
@@ -203,6 +208,9 @@ class EAMCClusterer(BaseDeepClusterer):
     Kampffmeyer, M. et al. (2019). Deep divergence-based approach to clustering.
     Neural Networks 113, 91-101 (the clustering head and its terms).
 
+    Mescheder, L., Geiger, A. and Nowozin, S. (2018). Which training methods for GANs do
+    actually converge? ICML 35, 3481-3490 (the gradient penalty).
+
     Van Gansbeke, W. et al. (2020). SCAN: learning to classify images without labels.
     ECCV, 268-285 (the agreement of neighbours).
 
@@ -228,20 +236,20 @@ class EAMCClusterer(BaseDeepClusterer):
         "max_epochs": "auto",
         "batch_size": "auto",
         "pretrain_lr": {"network": 2e-3},
-        "lr": {"network": 5e-4, "discriminators": 1e-4},
+        "lr": {"network": 5e-4, "discriminators": 2e-3},
         "betas": {"network": (0.95, 0.999), "discriminators": (0.5, 0.999)},
         "lr_schedule": "cosine",
         "clip_norm": 5.0,
         "alternate": False,
-        "discriminator_rest": 0.5,
+        "gradient_penalty": 0.1,
         "selection": "clustering",
         "selection_every": 0,
     }
     _trained_modules = ("network", "attention", "discriminators")
     _weights_attribute = "attention_weights_"
     _remedy = (
-        "raise n_init, lower the learning rate of the discriminators or "
-        "adversarial_weight, or choose fewer clusters"
+        "raise n_init, lower the learning rate of the discriminators, set "
+        "adversarial_weight=0, or choose fewer clusters"
     )
 
     _parameter_constraints = {
@@ -268,9 +276,9 @@ class EAMCClusterer(BaseDeepClusterer):
         encoders: ByModality[EncoderLike] = None,
         hidden_width: int = 100,
         scaling: ByModality[str | None] = "auto",
-        attention_temperature: float | None = 1.0,
+        attention_temperature: float | None = None,
         attention_weight: float = 1.0,
-        adversarial_weight: float = 0.01,
+        adversarial_weight: float = 0.03,
         separation_weight: float = 1.0,
         simplex_weight: float = 1.0,
         confidence_weight: float = 1.0,
@@ -342,7 +350,7 @@ class EAMCClusterer(BaseDeepClusterer):
             "lr_schedule": "constant",
             "clip_norm": 0.5,
             "alternate": True,
-            "discriminator_rest": 0.0,
+            "gradient_penalty": 0.0,
             # of the known implementation; it includes the losses of the adversary
             "selection": "total",
             "selection_every": 5,
@@ -444,7 +452,7 @@ class EAMCClusterer(BaseDeepClusterer):
             adversarial_weight=float(self.adversarial_weight),
             reference=self._reference_position(),
             alternate=settings.alternate,
-            discriminator_rest=float(settings.discriminator_rest),
+            gradient_penalty=float(settings.gradient_penalty),
         )
 
     def _reference_position(self) -> int:

@@ -1,6 +1,6 @@
 """Losses of deep multimodal learning, as pure functions of tensors."""
 
-from mmfusion.nn.losses.adversarial import adversarial_cross_entropy
+from mmfusion.nn.losses.adversarial import adversarial_cross_entropy, squared_slope
 from mmfusion.nn.losses.attention import attention_mismatch
 from mmfusion.nn.losses.clustering import (
     balance_penalty,
@@ -26,4 +26,5 @@ __all__ = [
     "neighbor_disagreement",
     "nt_xent",
     "squared_distances",
+    "squared_slope",
 ]

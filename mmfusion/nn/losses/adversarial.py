@@ -13,7 +13,7 @@ def adversarial_cross_entropy(
     """Compute ``-sum_v mean_q log D_v(h_q)``, with ``1 - D_v`` where real is False.
 
     The discriminator loss adds the real latents with ``real=True`` and the others with
-    ``real=False``; the generator loss is that of the others with ``real=True``, the
+    ``real=False``; the generator loss has the targets the other way round, the
     non-saturating form of Goodfellow et al. (2014).
 
     Parameters
@@ -31,8 +31,39 @@ def adversarial_cross_entropy(
         Mean over samples, summed over discriminators.
     """
     # softplus of logits instead of log(sigmoid), which underflows
-    losses = F.softplus(-logits if real else logits)
+    return _mean_over_samples(F.softplus(-logits if real else logits), observed)
+
+
+def squared_slope(
+    logits: Tensor, latents: Tensor, observed: Tensor | None = None
+) -> Tensor:
+    """Compute ``sum_v mean_q |grad_h D_v(h_q)|^2``, the slope of discriminators.
+
+    As a penalty it keeps discriminators from becoming ever steeper between modalities
+    that they separate already (Mescheder et al. 2018, equations 9 and 10 together:
+    at the latents of both sides).
+
+    Parameters
+    ----------
+    logits : tensor of shape (V - 1, m)
+        Output of each discriminator, before the sigmoid.
+    latents : tensor of shape (V - 1, m, d)
+        The latents that it was computed from, each row from that of the same position.
+    observed : tensor of bool of shape (V - 1, m), default=None
+        Entries that count in the mean; None for all.
+
+    Returns
+    -------
+    tensor of shape ()
+        Mean over samples, summed over discriminators.
+    """
+    (slopes,) = torch.autograd.grad(logits.sum(), latents, create_graph=True)
+    return _mean_over_samples(slopes.square().sum(2), observed)
+
+
+def _mean_over_samples(values: Tensor, observed: Tensor | None) -> Tensor:
+    """Average over the observed samples, and add up over discriminators."""
     if observed is None:
-        return losses.mean(1).sum()
+        return values.mean(1).sum()
     n_observed = torch.clamp_min(observed.sum(1), 1)
-    return ((losses * observed).sum(1) / n_observed).sum()
+    return ((values * observed).sum(1) / n_observed).sum()

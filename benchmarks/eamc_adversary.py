@@ -1,0 +1,159 @@
+"""Measure whether the adversary of EAMC aligns the modalities, and what it costs.
+
+    python benchmarks/eamc_adversary.py FOLDER --seeds 2 --out OUT.csv
+
+trains `EAMCClusterer` on 70 % of at most 1,500 samples of each set: pretraining alone,
+then with and without the adversary, and with one thing of it changed. A fresh
+classifier (logistic regression, and five nearest neighbours) learns to name the
+modality of a latent from the training samples, and is scored on those that were held
+out: 1 is modalities that are always separated, 0 is chance. Accuracy is that of the
+clusters of the training samples; classes are used for it only. One line per variant,
+set and seed is appended to OUT.csv, and a run that was broken off goes on from there;
+``--table`` prints the means that the user guide shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mmfusion import EAMCClusterer
+from mmfusion.datasets import load_digits_modalities, load_npz
+from mmfusion.metrics import clustering_accuracy_score
+
+SETS = (
+    "digits",
+    "wikipedia693",
+    "snareseq_2v",
+    "webkb203_3v",
+    "coil20_3pose",
+    "msrcv1_5v",
+)
+MAX_SAMPLES = 1500
+TRAINING_SHARE = 0.7
+CLASSIFIERS = (LogisticRegression(max_iter=300), KNeighborsClassifier(5))
+VARIANTS = {
+    "pretraining alone": dict(adversarial_weight=0.0, trainer__max_epochs=0),
+    "no adversary": dict(adversarial_weight=0.0),
+    "default": {},
+    "no penalty": dict(trainer__gradient_penalty=0.0),
+    "weight .3": dict(adversarial_weight=0.3),
+}
+
+
+def load(folder, name):
+    """X and y of a set; two modalities of the digits, as in published comparisons."""
+    if name == "digits":
+        bunch = load_digits_modalities()
+        return bunch.data[["pixels", "gradients"]], bunch.target
+    bunch = load_npz(folder / f"{name}.npz")
+    return bunch.data, bunch.target
+
+
+def observed_latents(model, X):
+    """Latents by modality, without samples that lack it."""
+    by_modality = model.modality_latents(X).values()
+    return [latents[~np.isnan(latents).any(axis=1)] for latents in by_modality]
+
+
+def separability(classifier, training, held_out):
+    """Accuracy of a fresh classifier of modality, as a share of what chance leaves."""
+    known, new = map(np.concatenate, (training, held_out))
+    of_known, of_new = (
+        np.repeat(range(len(latents)), [len(own) for own in latents])
+        for latents in (training, held_out)
+    )
+    model = make_pipeline(StandardScaler(), classifier).fit(known, of_known)
+    chance = 1 / len(training)
+    return (model.score(new, of_new) - chance) / (1 - chance)
+
+
+def run_seed(folder, name, seed, variants):
+    """Rows of the variants on one set and seed, which share their pretraining."""
+    torch.set_num_threads(1)
+    X, y = load(folder, name)
+    order = np.random.RandomState(seed).permutation(len(X))[:MAX_SAMPLES]
+    known, new = np.split(order, [int(TRAINING_SHARE * len(order))])
+    with tempfile.TemporaryDirectory() as pretrained:
+        for variant in variants:
+            model = EAMCClusterer(len(np.unique(y)), random_state=seed, n_init=1)
+            model.set_params(encoders=(128, 64), trainer__checkpoint_dir=pretrained)
+            model.set_params(**VARIANTS[variant])
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", ConvergenceWarning)
+                labels = model.fit_predict(X[known])
+            accuracy = clustering_accuracy_score(y[known], labels)
+            latents = [observed_latents(model, X[rows]) for rows in (known, new)]
+            separated = [separability(each, *latents) for each in CLASSIFIERS]
+            of_discriminators = model.history_[-1].get("accuracy", math.nan)
+            warned = any("separate" in str(w.message) for w in caught)
+            yield variant, name, seed, accuracy, *separated, of_discriminators, warned
+
+
+def read(path):
+    """Rows of a run."""
+    with path.open(newline="") as file:
+        return [row for row in csv.reader(file) if row]
+
+
+def table(path):
+    """Accuracy and separability by set, mean over seeds, and their means over sets."""
+    rows = read(path)
+    sets = [name for name in SETS if any(row[1] == name for row in rows)]
+    lines = [["variant", *sets, "mean", "won"]]
+    for variant in VARIANTS:
+        own = [row for row in rows if row[0] == variant]
+        if not own:
+            continue
+        cells = [
+            np.mean([[float(x) for x in row[3:6]] for row in own if row[1] == name], 0)
+            for name in sets
+            if any(row[1] == name for row in own)
+        ]
+        cells.append(np.mean(cells, axis=0))
+        texts = [" / ".join(f"{value:.2f}" for value in cell) for cell in cells]
+        won = sum(row[7] == "True" for row in own)
+        lines.append([variant, *texts, f"{won} of {len(own)}"])
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    parser.add_argument("--out", type=Path, default=Path("eamc_adversary.csv"))
+    parser.add_argument("--table", action="store_true", help="only print the summary")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        rows = read(arguments.out) if arguments.out.exists() else []
+        done = {tuple(row[:3]) for row in rows}
+        for seed in range(arguments.seeds):
+            for name in arguments.sets:
+                left = [
+                    variant
+                    for variant in arguments.variants
+                    if (variant, name, str(seed)) not in done
+                ]
+                for row in run_seed(arguments.folder, name, seed, left):
+                    with arguments.out.open("a", newline="") as file:
+                        csv.writer(file).writerow(row)
+    csv.writer(sys.stdout).writerows(table(arguments.out))
+
+
+if __name__ == "__main__":
+    main()
