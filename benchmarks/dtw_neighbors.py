@@ -26,7 +26,8 @@ from mmfusion.datasets import load_npz
 
 SHARE = 0.1
 BAND = {"window": "sakoe_chiba", "radius": SHARE}
-WALKS = [(200, 1), (200, 9), (1000, 1)]
+WALKS = [(200, 1), (200, 9), (200, 10), (1000, 1)]
+NOISE = [(200, 1), (200, 10), (60, 10)]
 Sequences = list[np.ndarray]
 
 
@@ -36,6 +37,11 @@ def walks(n: int, n_frames: int, d: int, seed: int) -> Sequences:
     found = steps.cumsum(axis=1)
     found -= found.mean(axis=1, keepdims=True)
     return list(found / found.std(axis=(1, 2), keepdims=True))
+
+
+def noise(n: int, n_frames: int, d: int, seed: int) -> Sequences:
+    """Independent frames, which no bound tells apart."""
+    return list(np.random.default_rng(seed).normal(size=(n, n_frames, d)))
 
 
 def peers() -> dict[str, Callable[[Sequences, Sequences], np.ndarray]]:
@@ -101,9 +107,17 @@ def row(name: str, X: Sequences, Y: Sequences, repeats: int) -> str:
     for peer, find in peers().items():
         agree = (find(X, Y) == indices[:, 0]).mean()
         assert agree > 0.98, (peer, agree)  # windows of a fraction are rounded
-        cells.append(f"{seconds_of(lambda f=find: f(X, Y), 1) / ours:.1f}x")
+        cells.append(f"{seconds_of(lambda f=find: f(X, Y), 1) / ours:.2f}x")
     cells += [f"{100 * share:.1f} %" for share in counts / counts.sum()]
     return "| " + " | ".join(cells) + " |"
+
+
+def row_of_self(name: str, X: Sequences) -> str:
+    """Row of a search among the sequences themselves, beside all their costs."""
+    ours = seconds_of(lambda: dtw_neighbors(X, **BAND), 1)
+    costs = seconds_of(lambda: cdist_dtw(X, **BAND), 1)
+    cells = [f"{name}, {len(X)} among themselves", f"{ours * 1e3:.0f} ms"]
+    return "| " + " | ".join([*cells, f"{costs / ours:.2f}x"]) + " |"
 
 
 def main() -> None:
@@ -119,6 +133,13 @@ def main() -> None:
     for n_frames, d in WALKS:
         X, Y = walks(20, n_frames, d, 0), walks(500, n_frames, d, 1)
         print(row(f"walks, T={n_frames}, d={d}", X, Y, given.repeats), flush=True)
+    for n_frames, d in NOISE:
+        X, Y = noise(20, n_frames, d, 0), noise(500, n_frames, d, 1)
+        print(row(f"noise, T={n_frames}, d={d}", X, Y, given.repeats), flush=True)
+    for make, name in ((walks, "walks"), (noise, "noise")):
+        for n_frames, d in NOISE:
+            title = f"{name}, T={n_frames}, d={d}"
+            print(row_of_self(title, make(150, n_frames, d, 1)), flush=True)
     if given.data:
         loaded = load_npz(given.data / "ts_articularyword.npz")
         blocks = loaded.data.blocks

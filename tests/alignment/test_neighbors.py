@@ -126,6 +126,22 @@ def test_most_pairs_are_settled_without_the_whole_recurrence():
     assert 10 <= in_full < 0.05 * counts.sum()
 
 
+@pytest.mark.parametrize("among_themselves", [False, True])
+def test_all_costs_are_computed_where_bounds_exclude_hardly_any(among_themselves):
+    rng = np.random.default_rng(0)
+    Y = list(rng.normal(size=(70, 30, 10)))
+    X = Y if among_themselves else list(rng.normal(size=(20, 30, 10)))
+    others = None if among_themselves else Y
+    check(X, others, 3)
+    counts = search_neighbors(X, others, 3, None)[2]
+    assert counts[-1] >= 0.7 * counts.sum()  # all but those of the sample
+    walks = list(rng.normal(size=(70, 100, 1)).cumsum(axis=1))
+    options = dict(window="sakoe_chiba", radius=0.1)
+    check(walks, None, 3, **options)
+    counts = search_neighbors(walks, None, 3, None, **options)[2]
+    assert counts[-1] <= 0.2 * counts.sum()
+
+
 def test_threads_change_nothing():
     X = np.random.default_rng(0).normal(size=(30, 25, 2)).cumsum(axis=1)
     options = {"n_neighbors": 3, "window": "sakoe_chiba"}

@@ -47,6 +47,20 @@ QUERY_TASKS_PER_THREAD = 4  # queries differ in their time
 LARGEST_PENALTY = 1e290  # a few thousand such penalties do not overflow
 THRESHOLD_SLACK = 1 + 1e-9  # both bounds and costs are rounded
 
+# bounds are computed where they may exclude a pair: that of the second envelope is
+# rarely larger than the first bound, and bounds of the rows abandon a recurrence early
+# where they are not small beside the threshold
+SECOND_BOUND_SHARE, ROW_BOUNDS_SHARE = 0.4, 0.1
+# all costs take less time where the search for a sample of the queries accumulates more
+# than this share of the rows; with the symmetric half of the costs, half of it
+LARGEST_SEARCH_SHARE = 0.85
+# time of the second bound and of the bounds of rows for each feature, as a share of the
+# time of a recurrence, and at most
+SECOND_BOUND_PRICE, ROW_BOUNDS_PRICE, PRICED_FEATURES = 0.03, 0.01, 10
+# queries from which one is in the sample; the symmetric half is computed again for it
+QUERIES_PER_SAMPLE, SYMMETRIC_QUERIES_PER_SAMPLE, LARGEST_SAMPLE = 10, 64, 8
+PAIRS_OF_COSTS = 2**22  # whose matrix takes little memory
+
 # how a pair is decided: by the costs of both ends, with one envelope, with both, by a
 # recurrence that is abandoned, or by one that is completed
 ENDS, ENVELOPE, BOTH_ENVELOPES, ABANDONED, COMPLETED = range(5)
@@ -210,8 +224,14 @@ def dtw_neighbors(
     For each query, the sequences of `Y` are sorted by the bound of `lb_keogh`, with the
     exact costs of the first and the last frames, and visited while that bound is below
     the cost of the farthest neighbour so far. For each, the bound of `lb_improved` is
-    computed first, and then the recurrence, which is abandoned as soon as all cells of
-    a row, plus the bound of the rows after it, exceed that cost.
+    computed first, unless the first bound is too small for it to matter, and then the
+    recurrence, which is abandoned as soon as all cells of a row, plus the bound of the
+    rows after it, exceed that cost.
+
+    The search starts with a few queries, spread over all. Where it accumulates more
+    than 85 % of their rows, or half of that for the symmetric costs of `X` alone, with
+    an allowance for the bounds, all costs of the other queries are computed. That
+    depends on the data only, never on a clock.
 
     Envelopes bound the metrics 'sqeuclidean' and 'manhattan', within any window
     'sakoe_chiba', the tighter the narrower; without a window they are constant. Other
@@ -288,21 +308,95 @@ def search_neighbors(
     is_single = [x.dtype == np.float32 for x in [*own, *(given or [])]]
     needs_dtypes = metric == "correlation" and any(is_single)
     if not (is_fully_compiled(metric, constraints) and moderate) or needs_dtypes:
-        costs = cdist_dtw(own, given, n_jobs=n_jobs, **options)
-        if Y is None:
-            np.fill_diagonal(costs, np.inf)
-        nearest = np.argsort(costs, axis=1, kind="stable")[:, :n_neighbors]
-        counts = np.array([0, 0, 0, 0, costs.size])
-        return np.take_along_axis(costs, nearest, axis=1), nearest, counts
+        return _search_all_costs(own, given, n_neighbors, n_jobs, options)
     find = _compiled_search(
         queries, others, str(metric), constraints, n_neighbors, Y is None
     )
+    by_half = Y is None and len(queries) ** 2 <= PAIRS_OF_COSTS
+    sample, rest = _sample_of(
+        len(queries), SYMMETRIC_QUERIES_PER_SAMPLE if by_half else QUERIES_PER_SAMPLE
+    )
+    parts = [find(sample)]
+    n_rows, n_all = parts[0].n_rows
+    is_short = n_rows <= n_all * LARGEST_SEARCH_SHARE / (2 if by_half else 1)
+    if not is_short and by_half:
+        return _search_all_costs(queries, None, n_neighbors, n_jobs, options)
+    if not is_short:
+        n_tasks = -(-len(rest) * len(others) // PAIRS_OF_COSTS)
+        for some in np.array_split(rest, max(1, n_tasks)):
+            costs = cdist_dtw(
+                [queries[q] for q in some], others, n_jobs=n_jobs, **options
+            )
+            if Y is None:
+                costs[np.arange(len(some)), some] = np.inf
+            parts.append(_nearest_of_costs(costs, n_neighbors))
+        return _in_order(np.concatenate([sample, rest]), parts)
     n_tasks = QUERY_TASKS_PER_THREAD * effective_n_jobs(n_jobs)
-    tasks = np.array_split(np.arange(len(queries)), n_tasks)
-    results = Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(find), tasks))
-    columns = tuple(zip(*results, strict=True))
-    distances, indices = map(np.concatenate, columns[:2])
-    return distances, indices, np.sum(columns[2], axis=0)
+    tasks = np.array_split(rest, n_tasks)
+    parts += Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(find), tasks))
+    return _in_order(np.concatenate([sample, rest]), parts)
+
+
+class FoundNeighbors(NamedTuple):
+    """Neighbours of some queries.
+
+    Parameters
+    ----------
+    distances, indices : ndarray of shape (n_queries, n_neighbors)
+        The neighbours, as `dtw_neighbors` returns them.
+    counts : ndarray of int64 of shape (5,)
+        Pairs by how they were decided, as `search_neighbors` returns them.
+    n_rows : ndarray of float64 of shape (2,)
+        Rows of recurrences that were accumulated, with those that take the time of the
+        bounds, and the rows of all pairs.
+    """
+
+    distances: np.ndarray
+    indices: np.ndarray
+    counts: np.ndarray
+    n_rows: np.ndarray
+
+
+def _sample_of(
+    n_queries: int, queries_per_sample: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a few queries, spread over all, and the rest; none of a few queries."""
+    size = min(n_queries // queries_per_sample, LARGEST_SAMPLE)
+    sample = (np.arange(size) + 0.5) * n_queries // max(size, 1)
+    sample = sample.astype(np.int64)
+    return sample, np.setdiff1d(np.arange(n_queries), sample)
+
+
+def _search_all_costs(
+    queries: list[np.ndarray],
+    others: list[np.ndarray] | None,
+    n_neighbors: int,
+    n_jobs: int | None,
+    options: dict[str, Any],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the nearest sequences by all costs; without others, among the queries."""
+    costs = cdist_dtw(queries, others, n_jobs=n_jobs, **options)
+    if others is None:
+        np.fill_diagonal(costs, np.inf)
+    return _nearest_of_costs(costs, n_neighbors)[:3]
+
+
+def _nearest_of_costs(costs: np.ndarray, n_neighbors: int) -> FoundNeighbors:
+    nearest = np.argsort(costs, axis=1, kind="stable")[:, :n_neighbors]
+    counts = np.array([0, 0, 0, 0, costs.size])
+    distances = np.take_along_axis(costs, nearest, axis=1)
+    return FoundNeighbors(distances, nearest, counts, np.zeros(2))
+
+
+def _in_order(
+    queries: np.ndarray, parts: list[FoundNeighbors]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join the neighbours of queries, which may come in any order."""
+    order = np.argsort(queries)
+    distances = np.concatenate([part.distances for part in parts])
+    indices = np.concatenate([part.indices for part in parts])
+    counts = np.sum([part.counts for part in parts], axis=0)
+    return distances[order], indices[order], counts
 
 
 def _as_float64(X: list[np.ndarray]) -> list[np.ndarray]:
@@ -316,7 +410,7 @@ def _compiled_search(
     constraints: Constraints,
     n_neighbors: int,
     among_themselves: bool,
-) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
+) -> Callable[[np.ndarray], FoundNeighbors]:
     """Return the function that searches for some of the queries in a compiled loop."""
     query_lengths, lengths = (
         np.array(list(map(len, side))) for side in (queries, others)
@@ -343,19 +437,20 @@ def _compiled_search(
     longest = int(query_lengths.max())
     no_checkpoints = make_checkpoints(1, longest, np.float64, wants_path=False)
 
-    def find(some: np.ndarray) -> tuple[np.ndarray, ...]:
+    def find(some: np.ndarray) -> FoundNeighbors:
         distances = np.full((len(some), n_neighbors), np.inf)
         indices = np.full((len(some), n_neighbors), len(others))
         counts = np.zeros(N_DECISIONS, np.int64)
+        found = FoundNeighbors(distances, indices, counts, np.zeros(2))
         work = make_workspace(longest, np.float64)
-        _find_neighbors(search, some, work, no_checkpoints, distances, indices, counts)
-        return distances, indices, counts
+        _find_neighbors(search, some, work, no_checkpoints, found)
+        return found
 
     return find
 
 
 @jit
-def _find_neighbors(search, some, work, checkpoints, distances, indices, counts):
+def _find_neighbors(search, some, work, checkpoints, found):
     """Find the neighbours of some queries.
 
     The rows of the recurrence are frames of the sequences that are searched: the
@@ -366,16 +461,20 @@ def _find_neighbors(search, some, work, checkpoints, distances, indices, counts)
     squared, bounded = search.squared, search.has_envelopes
     bounds, rest = buffers.bounds, buffers.rest
     starts, stops = windows.starts, windows.stops
+    counts, n_rows = found.counts, found.n_rows
+    priced = min(search.queries.frames.shape[1], PRICED_FEATURES)
     for s in range(len(some)):
         q = some[s]
         x, x0 = _frames_of(search.queries, q), search.queries.packed[q]
-        n, nearest, numbers = len(x), distances[s], indices[s]
+        n, nearest, numbers = len(x), found.distances[s], found.indices[s]
         _fill_windows(search, x, windows)
         _bound_by_first_envelope(search, q, windows, buffers, work)
         for c in np.argsort(bounds):
             threshold = nearest[-1] * THRESHOLD_SLACK
             if search.among_themselves and c == q:
                 continue
+            m = others.starts[c + 1] - others.starts[c]
+            n_rows[1] += m
             first, last = buffers.ends[c, 0], buffers.ends[c, 1]
             if bounds[c] > threshold:
                 counts[ENDS if first + last > threshold else ENVELOPE] += 1
@@ -386,19 +485,22 @@ def _find_neighbors(search, some, work, checkpoints, distances, indices, counts)
             window = Window(starts[at:to], stops[at:to], windows.whole[k])
             lower, upper = windows.lower[at:to], windows.upper[at:to]
             # without enough neighbours yet, no bound excludes a pair
-            if bounded and threshold < np.inf:
+            if bounded and bounds[c] > SECOND_BOUND_SHARE * threshold:
+                n_rows[0] += SECOND_BOUND_PRICE * priced * m
                 more = _excess_of_second_envelope(
                     x, y, window, lower, upper, buffers, squared
                 )
                 if bounds[c] + more > threshold:
                     counts[BOTH_ENVELOPES] += 1
                     continue
-            _bound_rows(y, lower, upper, first, last, bounded, squared, rest)
+            bounds_rows = bounded and bounds[c] > ROW_BOUNDS_SHARE * threshold
+            _bound_rows(y, lower, upper, first, last, bounds_rows, squared, rest)
             work.row[:] = np.inf
             work.row[0] = corner_total(frames, y0, x0, weights, work)
             totals = accumulate(
                 frames, y0, x0, n, window, weights, work, checkpoints, rest, threshold
             )
+            n_rows[0] += work.n_rows[0] + bounds_rows * ROW_BOUNDS_PRICE * priced * m
             cost = totals[-1]
             counts[ABANDONED if cost == np.inf else COMPLETED] += 1
             _insert(cost, c, nearest, numbers)

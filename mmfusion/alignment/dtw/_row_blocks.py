@@ -88,12 +88,15 @@ class Workspace(NamedTuple):
     row, next_row : ndarray of shape (m + 1 + 2 * WIDTH,)
         Accumulated costs of the row above a block and of its last row, from column -1
         on.
+    n_rows : ndarray of int64 of shape (1,)
+        Rows that were accumulated, of the last pair.
     """
 
     panel: np.ndarray
     trail: np.ndarray
     row: np.ndarray
     next_row: np.ndarray
+    n_rows: np.ndarray
 
 
 class Checkpoints(NamedTuple):
@@ -198,7 +201,7 @@ def make_workspace(m: int, dtype: DTypeLike) -> Workspace:
     # aligned to lines of the cache, which vectors fill
     panel = aligned_array((STEPS_PER_PASS + HALO + SPARE_COLUMNS) * WIDTH, row)
     trail = aligned_array((STEPS_PER_PASS + 2) * WIDTH, row)
-    return Workspace(panel, trail, row, row.copy())
+    return Workspace(panel, trail, row, row.copy(), np.zeros(1, np.int64))
 
 
 def make_checkpoints(
@@ -309,6 +312,7 @@ def accumulate(
     vectors = np.empty((3, WIDTH), row.dtype)
     far = splat(row.dtype.type(np.inf))
     keeps = len(checkpoints.rows) > 0
+    work.n_rows[0] = n
     for i in range(0, n, WIDTH):
         block = _row_block(window, i, vectors)
         if keeps and i % checkpoints.n_rows == 0:
@@ -337,6 +341,7 @@ def accumulate(
         row, next_row = next_row, row
         if limit < np.inf and lowest + rest_bounds[min(i + WIDTH, n)] > limit:
             row[:] = np.inf
+            work.n_rows[0] = min(i + WIDTH, n)
             break
     return row[1 : m + 1]
 
