@@ -316,10 +316,7 @@ class LateFusionClusterer(
         Returns the clusterings and the quality of those of each block.
         """
         names = frame.names
-        all_names = self._branch_names()
-        cloned = self._clone_by_modality(all_names, self._make_default_estimator())
-        by_name = dict(zip(all_names, cloned, strict=True))
-        templates = [by_name[name] for name in names]
+        templates = self._templates_of_branches(names)
         # memberships of clusterers without any would be labels that take more memory
         self._is_soft = self.combine == "soft_vote" and any(
             hasattr(template, "predict_proba") for template in templates
@@ -342,21 +339,7 @@ class LateFusionClusterer(
             weight = None if sample_weight is None else sample_weight[observed]
             kind = "modality" if name in self._layout.names else "branch"
             title = f"{kind} {name!r}"
-            # threads share the scaled block in memory
-            reporter = type(self).__name__ if self.verbose else None
-            fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(fit_run)(
-                    clusterer,
-                    title,
-                    scaled,
-                    own,
-                    weight,
-                    reporter and f"[{reporter}] {title}, run {run}",
-                )
-                for run, clusterer in enumerate(
-                    make_clusterers(templates[v], self.n_clusters, self.n_runs, rng)
-                )
-            )
+            fitted = self._fit_runs(templates[v], title, scaled, own, weight, rng)
             runs, codes = zip(*fitted, strict=True)
             labels = np.column_stack(codes)
             quality[v] = self._quality(scaled, labels, rng, weight)
@@ -368,6 +351,38 @@ class LateFusionClusterer(
         }
         base = replace(join_runs(clusterings), sample_weight=sample_weight)
         return base, quality
+
+    def _templates_of_branches(self, names: Sequence[str]) -> list[Any]:
+        """Return an unfitted clusterer for each of the branches that are kept."""
+        all_names = self._branch_names()
+        cloned = self._clone_by_modality(all_names, self._make_default_estimator())
+        by_name = dict(zip(all_names, cloned, strict=True))
+        return [by_name[name] for name in names]
+
+    def _fit_runs(
+        self,
+        template: BaseEstimator,
+        title: str,
+        scaled: NumericBlock,
+        params: dict[str, Any],
+        sample_weight: np.ndarray | None,
+        rng: np.random.RandomState,
+    ) -> list[tuple[ClustererRun, np.ndarray]]:
+        """Fit the clusterers of one branch, in threads, which share its block."""
+        reporter = type(self).__name__ if self.verbose else None
+        return Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(fit_run)(
+                clusterer,
+                title,
+                scaled,
+                params,
+                sample_weight,
+                reporter and f"[{reporter}] {title}, run {run}",
+            )
+            for run, clusterer in enumerate(
+                make_clusterers(template, self.n_clusters, self.n_runs, rng)
+            )
+        )
 
     def _find_consensus(
         self,
