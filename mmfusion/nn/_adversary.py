@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # share of correct decisions that is nearly all: encoders mislead no one; the loss
 # also depends on how confident the penalty lets discriminators be
 WON_ACCURACY = 0.995
+LEAST_JUDGED_BATCHES = 50  # before, encoders have had no time to move
 
 
 class Discriminators(nn.Module):
@@ -131,6 +132,10 @@ class AdversarialObjective(Objective):
         """Report discriminators that encoders do not mislead, over half of a phase."""
         accuracies = [e["accuracy"] for e in net.history if "accuracy" in e]
         late = accuracies[len(accuracies) // 2 :]
+        # a phase that a checkpoint holds as a whole has no step here
+        n_steps = getattr(net, "step_", LEAST_JUDGED_BATCHES) + 1
+        if len(accuracies) * n_steps < LEAST_JUDGED_BATCHES:
+            return []
         if late and sum(late) / len(late) > WON_ACCURACY:
             return ["the discriminators separate the modalities from the reference"]
         return []
