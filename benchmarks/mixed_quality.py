@@ -12,7 +12,7 @@ are support vector machines with C=10, so that kernels and fusion are all that d
 - 'late' averages the probabilities of two machines; 'MKL' adds kernels, equally or with
   the weights that 'alignment' learns.
 
-'spoken_digits' are the recordings of avdigits_fsdd_mnist, 20 frames of 13 coefficients,
+'digits' are the recordings of avdigits_fsdd_mnist, 20 frames of 13 coefficients,
 beside images. They are paired by class alone, so that errors of both are independent,
 and fusion gains more than where modalities share their noise. 'simulated' has a latent
 trajectory for each of six classes, recorded with clocks that differ, and a table whose
@@ -48,7 +48,7 @@ COST = 10.0
 N_TEST = 500
 
 
-def spoken_digits(folder):
+def digits(folder):
     """Recordings and images of digits."""
     X, y = load_npz(folder / "avdigits_fsdd_mnist.npz", return_X_y=True)
     frames = X["mfcc13x20"].reshape(-1, 20, 13).astype(np.float64)
@@ -77,7 +77,7 @@ def simulated(folder):
     return Modalities({"sequences": list(X["sequences"]), "table": table}), y, 120
 
 
-SETS = {"spoken_digits": spoken_digits, "simulated": simulated}
+SETS = {"digits": digits, "simulated": simulated}
 
 
 def machine(**params):

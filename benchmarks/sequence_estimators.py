@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from mmfusion import LateFusionClassifier, LateFusionClusterer, Modalities
-from mmfusion.alignment import DTWKernel, dtw_barycenter, soft_dtw
+from mmfusion.alignment import DTWKernel, cdist_soft_dtw, dtw_barycenter
 from mmfusion.preprocessing import padded_from_sequences
 
 with warnings.catch_warnings():
@@ -68,7 +68,7 @@ def kernels(repeats: int) -> None:
                 lambda padded=padded: metrics.cdist_gak(padded, sigma=1.0),
             ),
             "soft-DTW of all pairs": (
-                lambda X=X: [[soft_dtw(x, z, gamma=1.0) for z in X] for x in X],
+                lambda X=X: cdist_soft_dtw(X, gamma=1.0),
                 lambda padded=padded: metrics.cdist_soft_dtw(padded, gamma=1.0),
             ),
             "soft barycenter, 10 steps": (

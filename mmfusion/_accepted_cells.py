@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,14 +58,33 @@ def accepted_cells(estimator: object) -> AcceptedCells:
 
 def first_step(estimator: Any) -> Any:
     """Return the inner estimator that receives the data first."""
+    *_, first = receivers(estimator)
+    return first
+
+
+def receivers(estimator: Any) -> Iterator[Any]:
+    """Iterate over an estimator, and those within it that receive its data first.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any estimator, such as a search of a Pipeline.
+
+    Yields
+    ------
+    estimator or None
+        The estimator, then one within another; None for a Pipeline without steps.
+    """
     while True:
+        yield estimator
         if isinstance(estimator, Pipeline):
             steps = [step for _, step in estimator.steps]
             real = [s for s in steps if s is not None and not isinstance(s, str)]
             if not real:
-                return None
+                yield None
+                return
             estimator = real[0]
         elif hasattr(estimator, "estimator") and hasattr(estimator, "get_params"):
             estimator = estimator.estimator  # of a search, a calibration, an ensemble
         else:
-            return estimator
+            return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_array
 
 from mmfusion._blocks import (
@@ -59,7 +60,8 @@ class ModalityTags:
         sequences may be NaN by the same rule. None allows neither in any modality.
     holds_kernel : callable, default=None
         Given the name of a modality, return whether it is a precomputed kernel, which
-        is not imputed. None means that no modality is.
+        is not imputed, and which the estimator checks to be finite in `fit`. None means
+        that no modality is.
     sequence_layout : callable, default=None
         Where `sequences` is 'refuse': given the name of a modality, return the layout
         in which the estimator nested for it reads sequences, as the function of
@@ -332,6 +334,8 @@ class BlockChecks:
         dimensions = checked.ndim
         if dimensions > 2 and not self.tags.images:
             checked = checked.reshape(len(checked), -1)
+        if self._is_kernel_of_fit(name, checked):
+            return checked
         # a pass without the tag, which is needed only where there is NaN
         if is_all_finite(checked):
             return checked
@@ -341,6 +345,12 @@ class BlockChecks:
             columns = columns if dimensions == 2 else None
             self._raise_not_finite(name, place, dimensions, columns)
         return checked
+
+    def _is_kernel_of_fit(self, name: str, block: Block) -> bool:
+        """Return whether the estimator checks that a block is a finite kernel."""
+        if self.fitted is not None or sparse.issparse(block):
+            return False
+        return self.tags.holds_kernel is not None and self.tags.holds_kernel(name)
 
     def _as_floats(self, what: str, block: Block) -> Block:
         """Convert a block of numbers to an array or CSR matrix of floats."""

@@ -7,6 +7,7 @@ functions of mmfusion have one thread; joblib runs several of them at a time.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache, wraps
@@ -15,12 +16,19 @@ from typing import Any, Protocol, TypeVar
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
+# with libraries of their own, which may be loaded late
+PACKAGES_WITH_THREADS = ("torch", "lightgbm", "xgboost")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@cache
 def _pools() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries: once is enough
+    return _find_pools(tuple(name in sys.modules for name in PACKAGES_WITH_THREADS))
+
+
+@cache
+def _find_pools(loaded: tuple[bool, ...]) -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all loaded libraries, for some 7 ms
 
 
 def limited_threads(limit: int) -> AbstractContextManager[Any]:

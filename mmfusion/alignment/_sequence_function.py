@@ -24,7 +24,9 @@ from mmfusion.alignment.dtw._soft_pairs import alignment_values, soft_values
 SEQUENCE_KERNELS = ("distance", "divergence", "global_alignment", "rbf", "soft_dtw")
 SEQUENCE_DISTANCES = ("distance", "divergence")
 HARD_KERNELS = ("distance", "rbf")  # of one path, not all
-VALUE_BYTES_PER_PAIR = 48  # of the positions and values of a pair, and their copies
+DIVERGENCE_BYTES_PER_PAIR = (
+    48  # of the positions and values of a pair, and their copies
+)
 SOFT_KERNELS = ("divergence", "soft_dtw")  # with a softness
 
 
@@ -159,7 +161,7 @@ class SequenceFunction:
             return np.maximum(self._frame_costs(X, right), 0)
         n_pairs = len(X.sequences) * len(right.sequences)
         check_fits(
-            n_pairs * VALUE_BYTES_PER_PAIR,
+            n_pairs * DIVERGENCE_BYTES_PER_PAIR,
             f"the kernel of {len(X.sequences)} x {len(right.sequences)} sequences",
             "compare fewer samples at a time",
         )

@@ -17,6 +17,7 @@ from mmfusion._validation import ModalityTags
 from mmfusion.base import DefaultEstimatorParams, ModalityMixin
 from mmfusion.modalities import Modalities
 from mmfusion.preprocessing._sequence_layouts import (
+    ARRAYS,
     CHANNELS_FIRST,
     PADDED,
     UNCHECKED,
@@ -178,7 +179,9 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
         if modality not in self._branches_of(modality):  # early fusion needs rows
             return None
         if modality in self._dropped_branches():
-            return UNCHECKED
+            # of any form, unless a branch of several modalities needs its rows
+            alone = list(self._branches_of(modality)) == [modality]
+            return ARRAYS if alone else UNCHECKED
         return sequence_layout(self._template_of(modality))
 
     def _takes_nan(self, modality: str) -> bool:

@@ -24,6 +24,7 @@ from mmfusion.mkl._kernel_input import (
 )
 from mmfusion.mkl._linear_machine import LinearMachine
 from mmfusion.mkl._modality_kernels import ModalityKernels
+from mmfusion.mkl._precomputed_gram import Gram
 from mmfusion.mkl._stacks import weighted_features, weighted_kernel_sum
 from mmfusion.mkl._support_kernels import SupportKernels, select_support
 from mmfusion.mkl._svm_tasks import (
@@ -212,7 +213,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
 
     def _fit_support(
         self,
-        grams: list[np.ndarray],
+        grams: list[Gram],
         kernels: ModalityKernels,
         task: Task,
         rows: np.ndarray,

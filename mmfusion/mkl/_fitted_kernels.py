@@ -26,6 +26,7 @@ from mmfusion.mkl._kernels import (
     default_gamma,
     gamma_in_units,
 )
+from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 from mmfusion.mkl._sequence_kernels import (
     SequenceKernelFunction,
     fit_sequence_features,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 TRANSLATION_INVARIANT_KERNELS = ("rbf", "laplacian")
 GAMMA_ROWS = 2**14  # rows that are scaled to choose gamma
+CENTRED_BOUND = 4  # of centred values, relative to the largest value
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class KernelOptions:
         As in `ModalityKernels`.
     approximation : {'nystroem', 'fourier'} or None
         As in `ModalityKernels`, with 'auto' resolved.
+    copies_precomputed : bool
+        Whether Gram matrices of precomputed kernels are new arrays.
     """
 
     degree: float
@@ -83,6 +87,7 @@ class KernelOptions:
     approximation: str | None
     n_components: int
     temp_folder: str | PathLike[str] | None
+    copies_precomputed: bool
     n_jobs: int | None = None
 
 
@@ -233,7 +238,7 @@ def fit_kernel(
     seed: int,
     sample_weight: np.ndarray | None,
     factors: np.ndarray | None,
-) -> tuple[FittedKernel, np.ndarray | None]:
+) -> tuple[FittedKernel, Gram | None]:
     """Fit one kernel to the samples that have its modality.
 
     Parameters
@@ -257,7 +262,7 @@ def fit_kernel(
     -------
     fitted : FittedKernel
         The fitted kernel.
-    gram : ndarray of shape (n_train, n_train) or None
+    gram : ndarray or PrecomputedGram of shape (n_train, n_train) or None
         Gram matrix of all training samples; None with explicit features.
     """
     name = frame.names[spec.modality]
@@ -277,10 +282,19 @@ def fit_kernel(
                 spec, block, observed, scaling, options, seed, weight
             )
             return features, None
-        fitted, K = _fit_exact(spec, block, observed, scaling, options, weight)
+        folder = options.temp_folder
+        K: Gram
+        if spec.kernel == "precomputed":
+            fitted, K = _fit_precomputed(spec, block, observed, options, weight)
+            is_copied = options.copies_precomputed or options.normalize == "cosine"
+            if factors is None and not is_copied:
+                return fitted, K
+            K = K.to_array(folder)
+            check_finite_kernel(K, "precomputed")
+        else:
+            fitted, K = _fit_exact(spec, block, observed, scaling, options, weight)
         if factors is None:  # every sample has every modality
             return fitted, K
-        folder = options.temp_folder
         return fitted, fill_missing(K, observed, observed, factors, factors, folder)
 
 
@@ -372,7 +386,8 @@ def _fit_features(
     )
     assert options.approximation is not None
     if function.is_precomputed:
-        check_training_kernel(block, spec.name)
+        samples = np.flatnonzero(observed)
+        check_training_kernel(block, spec.name, samples=samples)
     raw = fit_raw_features(
         options.approximation,
         block,
@@ -401,23 +416,16 @@ def _fit_exact(
     options: KernelOptions,
     sample_weight: np.ndarray | None,
 ) -> tuple[FittedKernel, np.ndarray]:
-    """Fit an exact kernel; return also the Gram matrix of the rows."""
-    if is_sequence_kernel(spec.kernel):
-        fitted, K = _compare_sequences(
-            spec, block, observed, scaling, options, sample_weight
-        )
-    else:
-        fitted, K = _compute_gram(
-            spec, block, observed, scaling, options, sample_weight
-        )
+    """Fit an exact kernel of rows or sequences; return also their Gram matrix."""
+    is_of_sequences = is_sequence_kernel(spec.kernel)
+    compute = _compare_sequences if is_of_sequences else _compute_gram
+    fitted, K = compute(spec, block, observed, scaling, options, sample_weight)
     function = fitted.function
     # before centring, which would spread one NaN over all values
     check_finite_kernel(K, function.kernel)
-    diagonal = _constant_of(K.diagonal()) if function.is_precomputed else None
     # the definite ones are the kernels of rows by name
-    is_of_sequences = isinstance(function, SequenceKernelFunction)
-    if function.is_precomputed or callable(function.kernel) or is_of_sequences:
-        check_training_kernel(K, spec.name)
+    if callable(function.kernel) or is_of_sequences:
+        check_training_kernel(K, spec.name, samples=np.flatnonzero(observed))
     with np.errstate(over="ignore", invalid="ignore"):
         normalization = fit_kernel_scaling(
             K,
@@ -427,7 +435,7 @@ def _fit_exact(
         )
         K = normalization.apply(K)
     check_finite_kernel(K, function.kernel)
-    return replace(fitted, normalization=normalization, diagonal=diagonal), K
+    return replace(fitted, normalization=normalization), K
 
 
 def _compute_gram(
@@ -438,13 +446,12 @@ def _compute_gram(
     options: KernelOptions,
     sample_weight: np.ndarray | None,
 ) -> tuple[FittedKernel, np.ndarray]:
-    """Fit a kernel of rows, and compute or copy their Gram matrix."""
+    """Fit a kernel of rows, and compute their Gram matrix."""
     fitted, function = _fit_function(
         spec, block, observed, scaling, options, sample_weight
     )
-    rows = block if function.is_precomputed else fitted.scaling.apply(block)
-    K = function.gram(rows, options.temp_folder)
-    return replace(fitted, training=None if function.is_precomputed else rows), K
+    rows = fitted.scaling.apply(block)
+    return replace(fitted, training=rows), function.gram(rows, options.temp_folder)
 
 
 def _compare_sequences(
@@ -506,6 +513,43 @@ def _fit_features_of_sequences(
 
 def _function_of(spec: KernelSpec, options: KernelOptions) -> SequenceFunction:
     return sequence_function(spec.kernel, spec.gamma, spec.name, options.n_jobs)
+
+
+def _fit_precomputed(
+    spec: KernelSpec,
+    K: np.ndarray,
+    observed: np.ndarray,
+    options: KernelOptions,
+    sample_weight: np.ndarray | None,
+) -> tuple[FittedKernel, PrecomputedGram]:
+    """Fit a precomputed kernel; return also the kernel, which is read once."""
+    # kernels that are layers of one array would be read as slowly as all of them
+    is_whole = K.flags.c_contiguous or K.flags.f_contiguous
+    K = K if is_whole else np.ascontiguousarray(K)
+    shares = None if sample_weight is None else sample_weight / sample_weight.sum()
+    samples = np.flatnonzero(observed)
+    means = check_training_kernel(K, spec.name, shares=shares, samples=samples)
+    with np.errstate(over="ignore", invalid="ignore"):
+        normalization = fit_kernel_scaling(
+            K,
+            center=options.center,
+            normalize=options.normalize,
+            sample_weight=sample_weight,
+            means=means,
+        )
+        # no centred value of a semi-definite kernel is larger
+        bound = CENTRED_BOUND * np.abs(K.diagonal()).max(initial=0)
+    check_finite_kernel(np.atleast_1d(bound), spec.kernel)
+    function = KernelFunction(spec.kernel)
+    fitted = FittedKernel(
+        spec.modality,
+        function,
+        observed,
+        Scaling(None),
+        normalization=normalization,
+        diagonal=_constant_of(K.diagonal()),
+    )
+    return fitted, PrecomputedGram(K, normalization)
 
 
 def _constant_of(diagonal: np.ndarray) -> float | None:

@@ -8,16 +8,27 @@ import numpy as np
 from scipy import linalg, sparse
 from sklearn.utils import gen_batches
 
-from mmfusion._blocks import Block
+from mmfusion._blocks import Block, first_infinite_cell
 
-EIGENVALUE_SAMPLES = 500  # a submatrix that is indefinite proves that the whole is
+EIGENVALUE_SAMPLES = 200  # a submatrix that is indefinite proves that the whole is
 ROUNDED_EIGENVALUE = 1e-5  # negative eigenvalue over the norm, due to rounding
 ROUNDED_ASYMMETRY = 1e-5  # difference over the largest value, due to rounding
 SYMMETRY_TILE_ROWS = 256
+PROBE_SHARE = 1e-3  # of a difference that counts, from which on pairs are compared
+PROBE_BATCH_CELLS = 2**16  # values that stay in the processor's cache
 
 
-def check_training_kernel(K: np.ndarray, name: str) -> None:
-    """Check that a matrix is a kernel of the training samples.
+def check_training_kernel(
+    K: np.ndarray,
+    name: str,
+    *,
+    shares: np.ndarray | None = None,
+    samples: np.ndarray | None = None,
+) -> np.ndarray:
+    """Check that a matrix is a kernel of the training samples, and compute its means.
+
+    The matrix is read once: it is symmetric if its products with a random vector from
+    both sides are equal. Pairs are compared only where these differ.
 
     Parameters
     ----------
@@ -25,16 +36,25 @@ def check_training_kernel(K: np.ndarray, name: str) -> None:
         Kernel of the training samples.
     name : str
         Name of the modality.
+    shares : ndarray of shape (n_train,), default=None
+        Weights of the samples in means, which add up to 1; None is equal ones.
+    samples : ndarray of int of shape (n_train,), default=None
+        Their positions among all samples, for errors; None is all.
+
+    Returns
+    -------
+    ndarray of float64 of shape (n_train,)
+        Mean kernel value of each sample with all of them.
 
     Raises
     ------
     ValueError
-        If it is not square, or not symmetric.
+        If it is not square, not finite, or not symmetric.
 
     Warns
     -----
     UserWarning
-        If it is not positive semi-definite on at most 500 samples.
+        If it is not positive semi-definite on at most 200 samples.
     """
     if K.shape[0] != K.shape[1]:
         raise ValueError(
@@ -45,12 +65,54 @@ def check_training_kernel(K: np.ndarray, name: str) -> None:
             "compute them in a Pipeline by a transformer such as ModalityKernels or "
             "DTWKernel"
         )
+    samples = np.arange(len(K)) if samples is None else samples
+    # overflows are found by the exact checks
+    with np.errstate(over="ignore", invalid="ignore"):
+        means, asymmetry = _probe(K, shares)
+    if not np.isfinite(means).all():
+        _refuse_infinite(K, name, samples)
+    doubt = PROBE_SHARE * ROUNDED_ASYMMETRY * float(np.abs(K.diagonal()).max(initial=0))
+    if not asymmetry <= doubt:
+        _check_symmetric(K, name, samples)
+    _warn_if_indefinite(K, name)
+    return means
+
+
+def _probe(K: np.ndarray, shares: np.ndarray | None) -> tuple[np.ndarray, float]:
+    """Compute means of rows, and the largest entry of ``(K - K')r`` with a random r.
+
+    If one pair of values differs by d, two entries are random of deviation d or more:
+    both are below a thousandth of it in one of a million cases.
+    """
+    n_samples = len(K)
+    shares = np.full(n_samples, 1 / n_samples) if shares is None else shares
+    direction = np.random.RandomState(0).normal(size=n_samples)
+    means, products = np.empty(n_samples), np.empty(n_samples)
+    products_of_columns = np.zeros(n_samples)
+    # the transposed matrix of a symmetric one is itself, and has contiguous rows
+    K = K.T if K.flags.f_contiguous else K
+    for rows in gen_batches(n_samples, max(1, PROBE_BATCH_CELLS // n_samples)):
+        part = K[rows].astype(np.float64, copy=False)
+        means[rows] = part @ shares
+        products[rows] = part @ direction
+        products_of_columns += direction[rows] @ part
+    return means, float(np.abs(products - products_of_columns).max(initial=0))
+
+
+def _refuse_infinite(K: np.ndarray, name: str, samples: np.ndarray) -> None:
+    cell = first_infinite_cell(K, np.ones(len(K), dtype=bool), nan_too=True)
+    if cell is None:
+        return
+    i, j = samples[cell[0]], samples[cell[1]]
+    raise ValueError(
+        f"modality {name!r}: the kernel is {cell[2]} for samples {i} and {j}; compute "
+        "it again so that it is finite. A sample that lacks the modality has NaN in "
+        "its whole row"
+    )
+
+
+def _check_symmetric(K: np.ndarray, name: str, samples: np.ndarray) -> None:
     largest = max(abs(float(K.max(initial=0.0))), abs(float(K.min(initial=0.0))))
-    _check_symmetric(K, name, largest)
-    _warn_if_indefinite(K, name, largest)
-
-
-def _check_symmetric(K: np.ndarray, name: str, largest: float) -> None:
     # by tiles, because K - K.T would be another matrix of this size
     for rows in gen_batches(len(K), SYMMETRY_TILE_ROWS):
         for columns in gen_batches(rows.stop, SYMMETRY_TILE_ROWS):
@@ -62,30 +124,31 @@ def _check_symmetric(K: np.ndarray, name: str, largest: float) -> None:
             i, j = int(position[0]) + rows.start, int(position[1]) + columns.start
             raise ValueError(
                 f"modality {name!r}: the kernel is not symmetric: its value is "
-                f"{K[i, j]:.6g} for samples {i} and {j}, but {K[j, i]:.6g} for {j} and "
-                f"{i}. Give (K + K.T) / 2 if both are meant to be the same"
+                f"{K[i, j]:.6g} for samples {samples[i]} and {samples[j]}, but "
+                f"{K[j, i]:.6g} for {samples[j]} and {samples[i]}. Give (K + K.T) / 2 "
+                "if both are meant to be the same"
             )
 
 
-def _warn_if_indefinite(K: np.ndarray, name: str, largest: float) -> None:
+def _warn_if_indefinite(K: np.ndarray, name: str) -> None:
     n_checked = min(len(K), EIGENVALUE_SAMPLES)
     drawn = np.linspace(0, len(K) - 1, n_checked).astype(int)
-    submatrix = K if len(drawn) == len(K) else K[np.ix_(drawn, drawn)]
-    submatrix = submatrix / (largest or 1.0)
+    submatrix = K[np.ix_(drawn, drawn)].astype(np.float64)
+    largest = float(np.abs(submatrix).max(initial=0)) or 1.0
+    submatrix /= largest
     shift = ROUNDED_EIGENVALUE * float(np.linalg.norm(submatrix))
-    shift += np.finfo(submatrix.dtype).tiny
+    shift += np.finfo(np.float64).tiny
     try:
         # fails if an eigenvalue is below -shift, and is cheaper than eigenvalues
-        linalg.cholesky(submatrix + shift * np.eye(len(submatrix)), check_finite=False)
+        linalg.cholesky(submatrix + shift * np.eye(n_checked), check_finite=False)
     except linalg.LinAlgError:
-        exact = submatrix.astype(np.float64)
-        least = linalg.eigvalsh(exact, subset_by_index=[0, 0])[0]
-        least *= largest
+        least = linalg.eigvalsh(submatrix, subset_by_index=[0, 0])[0] * largest
         warnings.warn(
             f"modality {name!r}: the kernel is not positive semi-definite: its least "
-            f"eigenvalue is {least:.3g}, its largest value {largest:.3g}. Solutions "
-            f"may not be optimal; adding {-least:.3g} to the diagonal corrects it, and "
-            "for sequences kernel='global_alignment' of DTWKernel is definite",
+            f"eigenvalue is {least:.3g}, its largest value {largest:.3g}, on "
+            f"{n_checked} samples. Solutions may not be optimal; adding {-least:.3g} "
+            "to the diagonal corrects it, and for sequences "
+            "kernel='global_alignment' of DTWKernel is definite",
             UserWarning,
             stacklevel=3,
         )

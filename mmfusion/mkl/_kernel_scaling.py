@@ -123,6 +123,7 @@ def fit_kernel_scaling(
     center: bool = True,
     normalize: str | None = "trace",
     sample_weight: np.ndarray | None = None,
+    means: np.ndarray | None = None,
 ) -> KernelScaling:
     """Fit centring and normalisation to the kernel of the training samples.
 
@@ -138,6 +139,8 @@ def fit_kernel_scaling(
         its diagonal is 1.
     sample_weight : ndarray of shape (n_train,), default=None
         Weights of the samples in means.
+    means : ndarray of shape (n_train,), default=None
+        Mean kernel value of each sample, if it is known; None computes it.
 
     Returns
     -------
@@ -146,12 +149,14 @@ def fit_kernel_scaling(
         value 0.
     """
     diagonal = K.diagonal().astype(np.float64)
-    means, grand_mean = None, 0.0
+    grand_mean = 0.0
     shares = None if sample_weight is None else sample_weight / sample_weight.sum()
     largest = float(np.abs(diagonal).max(initial=0.0))
     centred = diagonal
-    if center:
-        means = _row_means(K.T, shares)
+    if not center:
+        means = None
+    else:
+        means = _row_means(K.T, shares) if means is None else means
         grand_mean = float(_row_means(means[None], shares)[0])
         centred = diagonal - 2 * means + grand_mean
     size = float(_row_means(centred[None], shares)[0])

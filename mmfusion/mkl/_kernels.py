@@ -129,7 +129,7 @@ class KernelFunction:
         Parameters
         ----------
         X : ndarray or CSR matrix of shape (n, n_features)
-            The rows; the Gram matrix itself if the kernel is precomputed.
+            The rows.
         folder : str or path-like, default=None
             Folder of the file that holds the matrix, as for `allocate_gram`.
 
@@ -139,10 +139,6 @@ class KernelFunction:
             The values, in a new array.
         """
         n_rows = X.shape[0]
-        if self.is_precomputed:
-            K = allocate_gram(X.shape, X.dtype, folder)
-            K[...] = X
-            return K
         if folder is None:
             return self.pairwise(X, X)
         dtype = self.pairwise(X[:1], X[:1]).dtype

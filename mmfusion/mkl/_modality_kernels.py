@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -41,6 +41,7 @@ from mmfusion.mkl._kernel_input import (
     ScalingLike,
 )
 from mmfusion.mkl._kernels import KERNEL_NAMES, KERNELS_WITH_GAMMA, Kernel
+from mmfusion.mkl._precomputed_gram import Gram
 from mmfusion.mkl._sequence_kernels import DTW_KERNELS, is_sequence_kernel
 from mmfusion.modalities import Modalities
 
@@ -329,6 +330,22 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
     ) -> list[np.ndarray] | None:
         """Fit to checked samples, and return their Gram matrices in new arrays.
 
+        Parameters are those of `_fit_grams`.
+        """
+        grams = self._fit_grams(frame, sample_weight, n_sums, copies_precomputed=True)
+        # each is an array, since none is left where it was
+        return cast("list[np.ndarray] | None", grams)
+
+    def _fit_grams(
+        self,
+        frame: Modalities,
+        sample_weight: np.ndarray | None,
+        n_sums: int,
+        *,
+        copies_precomputed: bool,
+    ) -> list[Gram] | None:
+        """Fit to checked samples, and return their Gram matrices.
+
         `n_sums` is the number of further matrices of this size that the caller makes,
         for the check of memory. With explicit features the result is None: `_compute`
         returns those, of some samples at a time.
@@ -336,9 +353,9 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         names = frame.names
         specs = expand_kernels(self.kernel, self.gamma, names)
         self.approximation_ = self._resolve_approximation(len(frame), specs)
-        options = self._options()
+        options = self._options(copies_precomputed)
         requested = self._requested_scalings(specs, names)
-        self._check_memory(frame, specs, n_sums)
+        self._check_memory(frame, specs, n_sums, copies_precomputed)
         # only those that are 'auto' have an influence on each other
         counts = np.array([scaling == "auto" for scaling in requested])
         resolved = resolve_scalings(frame, requested, counts, sample_weight)
@@ -378,7 +395,7 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         self._widths = [f.features.n_components for f in self._fitted if f.features]
         return None
 
-    def _options(self) -> KernelOptions:
+    def _options(self, copies_precomputed: bool) -> KernelOptions:
         return KernelOptions(
             degree=self.degree,
             coef0=self.coef0,
@@ -387,6 +404,7 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
             approximation=self.approximation_,
             n_components=self.n_components,
             temp_folder=self.temp_folder,
+            copies_precomputed=copies_precomputed,
             n_jobs=self.n_jobs,
         )
 
@@ -403,13 +421,21 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         return None if is_exact else "nystroem"
 
     def _check_memory(
-        self, frame: Modalities, specs: Sequence[KernelSpec], n_sums: int
+        self,
+        frame: Modalities,
+        specs: Sequence[KernelSpec],
+        n_sums: int,
+        copies_precomputed: bool,
     ) -> None:
         """Check that exact kernels fit into memory, or into the folder."""
         if self.approximation_ is not None:
             return
         sizes = [frame.blocks[spec.modality].dtype.itemsize for spec in specs]
-        kernel_bytes = len(frame) ** 2 * sum(sizes)
+        kernel_bytes = len(frame) ** 2 * sum(
+            size
+            for size, spec in zip(sizes, specs, strict=True)
+            if copies_precomputed or spec.kernel != "precomputed"
+        )
         sum_bytes = len(frame) ** 2 * max(sizes) * n_sums
         what = f"{len(specs)} exact kernel(s) of {len(frame)} samples"
         remedy = "set approximation='nystroem'"
@@ -426,20 +452,23 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         rows: np.ndarray,
         sample_weight: np.ndarray | None,
         n_sums: int,
-    ) -> list[np.ndarray] | None:
+    ) -> list[Gram] | None:
         """Fit to some rows of checked samples, as if the others were left out.
 
+        Gram matrices of precomputed kernels are not copied where that is possible.
         Later precomputed kernels still have a column for each sample of the frame.
         """
         if len(rows) == len(frame):
-            return self._fit_frame(frame, sample_weight, n_sums)
+            return self._fit_grams(
+                frame, sample_weight, n_sums, copies_precomputed=False
+            )
         blocks = list(frame[rows].blocks)
         for spec in expand_kernels(self.kernel, self.gamma, frame.names):
             if spec.kernel == "precomputed":
                 # so that the kernel of these rows is square
                 blocks[spec.modality] = blocks[spec.modality][:, rows]
         some = Modalities._of(frame.names, tuple(blocks), frame.observed[rows])
-        grams = self._fit_frame(some, sample_weight, n_sums)
+        grams = self._fit_grams(some, sample_weight, n_sums, copies_precomputed=False)
         self._fitted = [
             replace(fitted, columns=rows[fitted.observed])
             if fitted.function.is_precomputed

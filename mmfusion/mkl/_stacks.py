@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import linalg
 from sklearn.utils import gen_batches
 
 from mmfusion._blocks import column_slices
+from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 
 DENSE_ROWS = 200  # LAPACK is as fast as Lanczos for fewer rows
 LANCZOS_RATIO = 8  # rows per eigenvector from which on Lanczos is faster
@@ -18,6 +20,7 @@ LANCZOS_SPARE_VECTORS = 8  # beyond those wanted, which speed up convergence
 LANCZOS_BLOCKS = 3  # of the Krylov space, per restart
 LANCZOS_RESTARTS = 60
 PRECISE_RESIDUAL = 1e-6
+SINGLE_PRECISION_RESIDUAL = 1e-4  # larger ones need no double precision
 ROUGH_RESIDUAL = 1e-2
 SUM_BATCH_CELLS = 2**17  # values that stay in the processor's cache
 ZERO_EIGENVALUE = 1e-9  # relative to the largest one: a direction without variance
@@ -78,7 +81,10 @@ class KernelStack:
 
         The search starts from the subspace `start`, if there is one.
         """
-        total = weighted_kernel_sum(self.kernels, weights)
+        is_rough = accuracy >= SINGLE_PRECISION_RESIDUAL
+        is_rough &= _is_for_lanczos(self.n_samples, k)
+        dtype = np.float32 if is_rough else None
+        total = weighted_kernel_sum(self.kernels, weights, dtype)
         first = None if start is None else start.basis
         basis, values = top_eigenpairs(total, k, accuracy, first)
         return Subspace(weights, basis, values)
@@ -238,28 +244,48 @@ def accumulate_features(batches: Iterable[Sequence[np.ndarray]]) -> FeatureStack
 
 
 def weighted_kernel_sum(
-    kernels: Sequence[np.ndarray], weights: np.ndarray
+    kernels: Sequence[Gram], weights: np.ndarray, dtype: DTypeLike | None = None
 ) -> np.ndarray:
     """Compute the weighted sum of Gram matrices, some rows at a time.
 
+    Precomputed ones are centred once, as a sum.
+
     Parameters
     ----------
-    kernels : list of ndarray of one shape
+    kernels : list of ndarray or PrecomputedGram of one shape
         The matrices; those of weight 0 are not read.
     weights : ndarray of shape (n_kernels,)
         Weights of the matrices.
+    dtype : dtype, default=None
+        Dtype of the sum; None is that of the first matrix.
 
     Returns
     -------
     ndarray
         The sum, the only new array of this size.
     """
-    used = np.flatnonzero(weights).tolist()
-    total = np.zeros(kernels[0].shape, kernels[0].dtype)
+    n_samples = len(kernels[0])
+    total = np.zeros((n_samples, n_samples), dtype or kernels[0].dtype)
+    shifts = np.zeros(n_samples)
+    terms: list[tuple[float, np.ndarray]] = []
+    for p in np.flatnonzero(weights).tolist():
+        K, factor = kernels[p], float(weights[p])
+        if isinstance(K, PrecomputedGram):
+            factor /= K.scaling.size
+            shifts += factor * K.shifts
+            # the transposed matrix of a symmetric one is itself, with contiguous rows
+            K = K.values.T if K.values.flags.f_contiguous else K.values
+        terms.append((factor, K))
+    axpy = linalg.get_blas_funcs("axpy", (total,))
+    columns = shifts.astype(total.dtype) if shifts.any() else None
     n_batch = max(1, SUM_BATCH_CELLS // total.shape[1])
     for rows in gen_batches(len(total), n_batch):
-        for p in used:
-            total[rows] += total.dtype.type(weights[p]) * kernels[p][rows]
+        part = total[rows]
+        for factor, K in terms:
+            axpy(np.asarray(K[rows], total.dtype).ravel(), part.reshape(-1), a=factor)
+        if columns is not None:
+            part -= columns
+            part -= columns[rows, None]
     return total
 
 
@@ -321,8 +347,8 @@ def top_eigenpairs(
     n_rows = len(A)
     k = min(k, n_rows)
     found = None
-    if n_rows > DENSE_ROWS and k * LANCZOS_RATIO <= n_rows:
-        found = _block_lanczos(A, k, accuracy, start)
+    if _is_for_lanczos(n_rows, k):
+        found = _mixed_lanczos(A, k, accuracy, start)
     if found is None:
         last = n_rows - 1
         found = linalg.eigh(A, subset_by_index=[last - k + 1, last], check_finite=False)
@@ -339,13 +365,32 @@ def top_eigenpairs(
     return vectors * signs, values[positive]
 
 
+def _is_for_lanczos(n_rows: int, k: int) -> bool:
+    return n_rows > DENSE_ROWS and k * LANCZOS_RATIO <= n_rows
+
+
+def _mixed_lanczos(
+    A: np.ndarray, k: int, accuracy: float, start: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Compute leading eigenpairs, first in single precision; None if not converged."""
+    if A.dtype == np.float64 and accuracy < SINGLE_PRECISION_RESIDUAL:
+        # values are divided by a power of two, so that none overflows
+        scale = 2.0 ** np.frexp(np.abs(A.diagonal()).max(initial=0.0))[1]
+        single = (A / scale).astype(np.float32)
+        rough = _block_lanczos(single, k, SINGLE_PRECISION_RESIDUAL, start)
+        start = start if rough is None else rough[1]
+    found = _block_lanczos(A, k, accuracy, start)
+    return None if found is None else (found[0][-k:], found[1][:, -k:])
+
+
 def _block_lanczos(
     A: np.ndarray, k: int, accuracy: float, start: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Compute leading eigenpairs by restarted block Lanczos; None if not converged.
 
-    A block of vectors reads A once for all of them, where single vectors would read it
-    once each.
+    Some more pairs are returned, which are less accurate; eigenvalues ascend. A block
+    of vectors reads A once for all of them, where single vectors would read it once
+    each.
     """
     width = k + LANCZOS_SPARE_VECTORS
     rng = np.random.RandomState(0)
@@ -353,23 +398,21 @@ def _block_lanczos(
     if start is not None:
         X[:, : start.shape[1]] = start[:, :width]
     accuracy = max(accuracy, 30 * float(np.finfo(A.dtype).eps))
+    spare = LANCZOS_SPARE_VECTORS
     for _ in range(LANCZOS_RESTARTS):
         Q = linalg.qr(X, mode="economic", check_finite=False)[0]
-        basis, images = [Q], [A @ Q]
+        AQ = A @ Q
         for _ in range(LANCZOS_BLOCKS - 1):
-            so_far = np.hstack(basis)
-            new = images[-1] - so_far @ (so_far.T @ images[-1])
-            new -= so_far @ (so_far.T @ new)  # rounding: once is not orthogonal enough
-            basis.append(linalg.qr(new, mode="economic", check_finite=False)[0])
-            images.append(A @ basis[-1])
+            new = AQ[:, -width:] - Q @ (Q.T @ AQ[:, -width:])
+            new -= Q @ (Q.T @ new)  # rounding: once is not orthogonal enough
+            new = linalg.qr(new, mode="economic", check_finite=False)[0]
+            Q, AQ = np.hstack([Q, new]), np.hstack([AQ, A @ new])
         # Rayleigh-Ritz: eigenpairs of A restricted to the Krylov space
-        Q, AQ = np.hstack(basis), np.hstack(images)
         values, rotation = linalg.eigh(Q.T @ AQ, check_finite=False)
         values, rotation = values[-width:], rotation[:, -width:]
         X = Q @ rotation
-        spare = LANCZOS_SPARE_VECTORS
         residuals = AQ @ rotation[:, spare:] - X[:, spare:] * values[spare:]
         worst = float(np.sqrt((residuals**2).sum(axis=0).max()))
         if worst <= accuracy * max(float(values[-1]), np.finfo(A.dtype).tiny):
-            return values[spare:], X[:, spare:]
+            return values, X
     return None

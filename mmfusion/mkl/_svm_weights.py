@@ -16,6 +16,7 @@ from scipy import linalg
 from scipy.optimize import nnls
 from sklearn.utils import gen_batches
 
+from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 from mmfusion.mkl._stacks import weighted_kernel_sum
 from mmfusion.mkl._svm_tasks import (
     Classification,
@@ -40,6 +41,7 @@ LINE_SEARCH_HALVINGS = 8
 SUM_PENALTY = 1e4  # of the constraint that weights add up to 1, relative to the rest
 DENSE_PAIRS_FACTOR = 2  # beyond it, pairs of classes are summed before kernels are read
 SMALLEST_START = 1e-3  # relative to the largest weight: 'lp' cannot leave 0
+MANY_SUPPORT_VECTORS = 0.2  # share of the samples
 PRODUCT_BATCH_CELLS = 2**17  # values that stay in the processor's cache
 
 
@@ -67,7 +69,7 @@ class KernelWeighting:
 
 
 def learn_weights(
-    kernels: Sequence[np.ndarray],
+    kernels: Sequence[Gram],
     task: Task,
     algorithm: str,
     *,
@@ -80,7 +82,7 @@ def learn_weights(
 
     Parameters
     ----------
-    kernels : list of ndarray of shape (n_samples, n_samples)
+    kernels : list of Gram matrices of shape (n_samples, n_samples)
         Centred and normalised kernels.
     task : Classification or Regression
         The learning task.
@@ -127,7 +129,7 @@ def learn_weights(
     return KernelWeighting(weights, found.objective_path, found.gap, found.converged)
 
 
-def alignment_weights(kernels: Sequence[np.ndarray], task: Task) -> KernelWeighting:
+def alignment_weights(kernels: Sequence[Gram], task: Task) -> KernelWeighting:
     """Compute weights by the alignment of the sum of kernels with the target.
 
     Maximises the cosine ``<sum_p w_p K_p, T> / (|sum_p w_p K_p| |T|)`` with the kernel
@@ -140,7 +142,7 @@ def alignment_weights(kernels: Sequence[np.ndarray], task: Task) -> KernelWeight
 
     Parameters
     ----------
-    kernels : list of ndarray of shape (n_samples, n_samples)
+    kernels : list of Gram matrices of shape (n_samples, n_samples)
         Centred kernels.
     task : Classification or Regression
         The learning task.
@@ -172,12 +174,12 @@ def alignment_weights(kernels: Sequence[np.ndarray], task: Task) -> KernelWeight
     return KernelWeighting(weights, np.array([cosine]))
 
 
-def pair_products(kernels: Sequence[np.ndarray], task: Task) -> np.ndarray:
+def pair_products(kernels: Sequence[Gram], task: Task) -> np.ndarray:
     """Compute inner products of kernels over all pairs of different samples.
 
     Parameters
     ----------
-    kernels : list of ndarray of shape (n_samples, n_samples)
+    kernels : list of Gram matrices of shape (n_samples, n_samples)
         The kernels.
     task : Classification or Regression
         The learning task, whose target columns are one more kernel by their inner
@@ -189,29 +191,40 @@ def pair_products(kernels: Sequence[np.ndarray], task: Task) -> np.ndarray:
         The products, those of the target last.
     """
     target, weight = task.target(), moderate_weights(task.weight)
-    n_samples = len(target)
-    products = np.zeros((len(kernels) + 1, len(kernels) + 1))
-    n_rows = max(1, PRODUCT_BATCH_CELLS // (n_samples * len(products)))
+    n_samples, n_terms = len(target), len(kernels) + 1
+    # inner products are scaled by the roots of how often a pair counts
+    roots = np.sqrt(weight) if (weight != 1).any() else None
+    # v copies of a sample are v (v - 1) pairs of different ones
+    roots_of_copies = np.sqrt(np.maximum(weight * (weight - 1), 0))
+    products = np.zeros((n_terms, n_terms))
+    n_rows = max(1, PRODUCT_BATCH_CELLS // n_samples)
+    workspace = np.empty(n_terms * min(n_rows, n_samples) * n_samples)
     for rows in gen_batches(n_samples, n_rows):
-        # kernels are symmetric: columns right of the diagonal square count twice
-        columns = slice(rows.start, n_samples)
         width = rows.stop - rows.start
-        batch = np.empty((len(products), width, n_samples - rows.start))
-        for p, K in enumerate(kernels):
-            batch[p] = K[rows, columns]
-        batch[-1] = target[rows] @ target[columns].T
-        counts = np.outer(weight[rows], weight[columns])
-        own = np.arange(width)
-        # v copies of a sample are v (v - 1) pairs of different ones
-        counts[own, own] -= weight[rows]
-        counts[:, width:] *= 2
-        flat = batch.reshape(len(products), -1)
-        products += flat @ (flat * np.maximum(counts, 0).ravel()).T
+        # kernels are symmetric: pairs right of the diagonal square count twice
+        for columns, count in ((rows, 1), (slice(rows.stop, n_samples), 2)):
+            shape = (n_terms, width, columns.stop - columns.start)
+            batch = workspace[: np.prod(shape)].reshape(shape)
+            for K, part in zip(kernels, batch[:-1], strict=True):
+                if isinstance(K, PrecomputedGram):
+                    K.read(rows, columns, out=part)
+                else:
+                    part[...] = K[rows, columns]
+            np.matmul(target[rows], target[columns].T, out=batch[-1])
+            own = np.arange(width)
+            diagonals = batch[:, own, own] * roots_of_copies[rows] if count == 1 else 0
+            if roots is not None:
+                batch *= roots[rows, None]
+                batch *= roots[columns]
+            if count == 1:
+                batch[:, own, own] = diagonals
+            flat = batch.reshape(n_terms, -1)
+            products += count * (flat @ flat.T)
     return products
 
 
 def easymkl_weights(
-    kernels: Sequence[np.ndarray], task: Classification, regularization: float
+    kernels: Sequence[Gram], task: Classification, regularization: float
 ) -> KernelWeighting:
     """Compute weights by the margin between two points of the classes' hulls.
 
@@ -221,7 +234,7 @@ def easymkl_weights(
 
     Parameters
     ----------
-    kernels : list of ndarray of shape (n_samples, n_samples)
+    kernels : list of Gram matrices of shape (n_samples, n_samples)
         The kernels.
     task : Classification
         The classes.
@@ -242,7 +255,7 @@ def easymkl_weights(
 
 
 def lp_weights(
-    kernels: Sequence[np.ndarray],
+    kernels: Sequence[Gram],
     task: Task,
     p: float,
     start: np.ndarray,
@@ -257,7 +270,7 @@ def lp_weights(
 
     Parameters
     ----------
-    kernels : list of ndarray of shape (n_samples, n_samples)
+    kernels : list of Gram matrices of shape (n_samples, n_samples)
         The kernels.
     task : Classification or Regression
         The learning task.
@@ -297,7 +310,7 @@ def lp_weights(
 
 
 def l1_weights(
-    kernels: Sequence[np.ndarray],
+    kernels: Sequence[Gram],
     task: Task,
     start: np.ndarray,
     tol: float,
@@ -312,7 +325,7 @@ def l1_weights(
 
     Parameters
     ----------
-    kernels : list of ndarray of shape (n_samples, n_samples)
+    kernels : list of Gram matrices of shape (n_samples, n_samples)
         The kernels.
     task : Classification or Regression
         The learning task.
@@ -370,9 +383,7 @@ class _Evaluation:
         return self.duals.linear
 
 
-def _evaluate(
-    kernels: Sequence[np.ndarray], task: Task, weights: np.ndarray
-) -> _Evaluation:
+def _evaluate(kernels: Sequence[Gram], task: Task, weights: np.ndarray) -> _Evaluation:
     K = weighted_kernel_sum(kernels, weights)
     duals = task.solve(K)
     squares = _squared_norms(kernels, duals.pairs)
@@ -389,9 +400,7 @@ def _with_gap(
     return KernelWeighting(weights, np.array(path), share, share <= tol)
 
 
-def _squared_norms(
-    kernels: Sequence[np.ndarray], pairs: Sequence[DualPair]
-) -> np.ndarray:
+def _squared_norms(kernels: Sequence[Gram], pairs: Sequence[DualPair]) -> np.ndarray:
     """Compute ``coef' K_p coef`` of each kernel, summed over pairs of classes."""
     n_samples = len(kernels[0])
     squares = np.zeros(len(kernels))
@@ -406,11 +415,25 @@ def _squared_norms(
         return np.maximum(squares, 0)
     for pair in pairs:
         for m, K in enumerate(kernels):
-            squares[m] += pair.coef @ K[np.ix_(pair.rows, pair.rows)] @ pair.coef
+            squares[m] += _squared_norm(K, pair)
     return np.maximum(squares, 0)
 
 
-def _newton_step(kernels: Sequence[np.ndarray], at: _Evaluation) -> np.ndarray:
+def _squared_norm(K: Gram, pair: DualPair) -> float:
+    """Compute ``coef' K coef``."""
+    size = 1.0
+    if isinstance(K, PrecomputedGram):
+        # centring has no effect, since dual variables add up to 0
+        size, K = K.scaling.size, K.values
+    if MANY_SUPPORT_VECTORS * len(K) < len(pair.rows):
+        # whole rows are read faster than their values at support vectors are gathered
+        coef = np.zeros(len(K))
+        coef[pair.rows] = pair.coef
+        return float(coef @ (K @ coef.astype(K.dtype))) / size
+    return float(pair.coef @ K[np.ix_(pair.rows, pair.rows)] @ pair.coef) / size
+
+
+def _newton_step(kernels: Sequence[Gram], at: _Evaluation) -> np.ndarray:
     """Compute the step to the minimum of the quadratic model over the simplex.
 
     With K_f the kernel of free support vectors and P the columns ``K_p coef``, the

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import get_tags
 
-from mmfusion._accepted_cells import first_step
+from mmfusion._accepted_cells import first_step, receivers
 from mmfusion._blocks import Block, is_sequences
+from mmfusion._columns import default_names
 from mmfusion._sequences import float_sequences, holds_sequences
 from mmfusion.preprocessing._sequence_formats import (
     channels_first_from_sequences,
@@ -90,27 +91,39 @@ def sequence_layout(estimator: Any) -> str | None:
             f"estimator is the class {estimator.__name__}; give an instance of it, "
             f"{estimator.__name__}()"
         )
-    first = first_step(estimator)
-    for declaring in (estimator, first):
-        declared = getattr(declaring, "sequence_layout", None)
-        if declared is None:
-            continue
+    # from outside in: what is nested in one of sequences may read features of them
+    for candidate in receivers(estimator):
+        layout = _own_layout(candidate)
+        if layout is not None or hasattr(candidate, "__modality_tags__"):
+            return layout
+    return None
+
+
+def _own_layout(estimator: Any) -> str | None:
+    """Return the layout that an estimator declares, whatever is nested in it."""
+    declared = getattr(estimator, "sequence_layout", None)
+    if declared is not None:
         if declared not in SEQUENCE_LAYOUTS:
             raise ValueError(
-                f"{type(declaring).__name__}.sequence_layout is {declared!r}; it must "
+                f"{type(estimator).__name__}.sequence_layout is {declared!r}; it must "
                 f"be one of {list(SEQUENCE_LAYOUTS)}"
             )
         return str(declared)
-    if hasattr(first, "__modality_tags__"):
-        return None if first.__modality_tags__().sequences == "refuse" else ARRAYS
+    if hasattr(estimator, "__modality_tags__"):
+        own = estimator.__modality_tags__()
+        reads = own.sequences != "refuse"
+        if not reads and own.sequence_layout is not None:
+            # by modality, of which there is one alone
+            reads = own.sequence_layout(default_names(1)[0]) is not None
+        return ARRAYS if reads else None
     # the tags of aeon, which describe estimators of collections of series only
-    if "X_inner_type" in getattr(type(first), "get_class_tags", dict)():
+    if "X_inner_type" in getattr(type(estimator), "get_class_tags", dict)():
         return CHANNELS_FIRST
-    if _is_net(first):
+    if _is_net(estimator):
         return UNCHECKED
-    if not hasattr(first, "__sklearn_tags__"):
+    if not hasattr(estimator, "__sklearn_tags__"):
         return None
-    tags = get_tags(first)
+    tags = get_tags(estimator)
     if tags.input_tags.three_d_array:
         return PADDED
     return UNCHECKED if tags.no_validation else None

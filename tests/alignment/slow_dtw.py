@@ -169,3 +169,15 @@ def slow_matches(costs, value, k, max_overlap=0):
             break
         found.append(min(free, key=values.get))
     return [(part, values[part]) for part in found]
+
+
+def slow_short(costs, max_length, diagonal=1.0, penalty=0.0):
+    """Least cost of a path of at most `max_length` cells: a table for each length."""
+    n, m = costs.shape
+    totals = np.full((max_length, n, m), np.inf)
+    totals[0, 0, 0] = costs[0, 0]
+    for length in range(1, max_length):
+        before = np.pad(totals[length - 1], ((1, 0), (1, 0)), constant_values=np.inf)
+        straight = np.minimum(before[:-1, 1:], before[1:, :-1]) + costs + penalty
+        totals[length] = np.minimum(before[:-1, :-1] + diagonal * costs, straight)
+    return totals[:, -1, -1].min()

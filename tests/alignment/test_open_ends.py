@@ -38,6 +38,12 @@ def test_the_best_of_all_parts_is_found(pattern, costs, begins, ends, penalty):
     diagonal, divisor = PATTERNS[pattern]
     options = dict(metric="precomputed", step_pattern=pattern, penalty=penalty)
     options |= dict(open_begin=begins, open_end=ends)
+    last = costs.shape[0] - 1, costs.shape[1] - 1
+    crossed = (begins[0], ends[1]), (ends[0], begins[1])
+    if min(last) > 0 and any(a >= last[0] and b >= last[1] for a, b in crossed):
+        with pytest.raises(ValueError, match="a single pair of frames"):
+            dtw_path(costs, **options)
+        return
     found = dtw_path(costs, **options)
     check_ends(found.path, costs.shape, begins, ends)
     cost, size = slow_open_ends(costs, divisor, begins, ends, diagonal, penalty)

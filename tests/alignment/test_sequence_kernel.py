@@ -301,7 +301,7 @@ def test_fit_transform_compares_each_pair_once(monkeypatch, name):
 
 
 def test_a_kernel_that_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(_sequence_function, "VALUE_BYTES_PER_PAIR", 1e18)
+    monkeypatch.setattr(_sequence_function, "DIVERGENCE_BYTES_PER_PAIR", 1e18)
     message = "modality 'audio': the kernel of 8 x 8 sequences needs"
     with pytest.raises(ValueError, match=message):
         DTWKernel("soft_dtw").fit(two_modalities())

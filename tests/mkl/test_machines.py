@@ -12,7 +12,7 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.mkl import MKLClassifier, MKLRegressor, ModalityKernels
-from mmfusion.mkl._linear_machine import fit_linear_machine
+from mmfusion.mkl._linear_machine import _Problem, fit_linear_machine
 from mmfusion.modalities import Modalities
 from mmfusion.testing import check_multimodal_estimator
 
@@ -210,6 +210,29 @@ def test_linear_machines_agree_with_liblinear():
         tol=1e-8,
     ).fit(Z, values, sample_weight=weight)
     np.testing.assert_allclose(ours.decide(Z)[:, 0], theirs.predict(Z), atol=2e-3)
+
+
+def test_linear_machines_of_separable_classes_need_few_products(monkeypatch):
+    rng = np.random.default_rng(0)
+    n_classes, y = 5, rng.integers(5, size=3000)
+    # few samples err in the end, and features differ in scale
+    Z = rng.normal(size=(3000, 60)) * np.geomspace(1, 1e-3, 60)
+    Z[:, :n_classes] += 4 * np.eye(n_classes)[y]
+    signs = np.where(y[:, None] == np.arange(n_classes), 1.0, -1.0)
+    n_evaluations = []
+    evaluate = _Problem._evaluate
+
+    def counted(problem, coefficients):
+        n_evaluations.append(1)
+        return evaluate(problem, coefficients)
+
+    monkeypatch.setattr(_Problem, "_evaluate", counted)
+    ours = fit_linear_machine(Z, signs, np.full(3000, 10.0))
+    theirs = LinearSVC(C=10.0, dual=False, intercept_scaling=1e3, tol=1e-8)
+    expected = theirs.fit(Z, y).decision_function(Z)
+    assert (expected * signs > 1).mean() > 0.95
+    np.testing.assert_allclose(ours.decide(Z), expected, rtol=1e-3, atol=1e-2)
+    assert len(n_evaluations) < 100  # with one curvature, more than 500
 
 
 @pytest.mark.parametrize("approximation", [None, "nystroem"])

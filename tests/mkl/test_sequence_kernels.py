@@ -96,6 +96,7 @@ def test_sequences_and_tables_meet_in_every_estimator(kernel):
     labels = clusterer.fit(X[["audio"]]).labels_
     assert adjusted_rand_score(y, labels) == 1
     np.testing.assert_array_equal(clusterer.predict(X[["audio"]]), labels)
+    assert -1 <= clusterer.score(X[["audio"]]) <= 1
 
 
 def test_rows_of_a_table_are_sequences_where_the_kernel_is():

@@ -244,3 +244,15 @@ def test_copies_have_equal_weights(algorithm):
         KernelStack([*kernels, kernels[0]]), 3, algorithm
     ).weights
     assert weights[0] == pytest.approx(weights[-1], rel=1e-2)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-60, 1e60])
+def test_single_precision_first_gives_double_precision(unit):
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(500, 20)) * np.geomspace(1, 0.1, 20)
+    A = (A @ A.T + 0.01 * np.eye(500)) * unit
+    vectors, values = top_eigenpairs(A, 6)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(A)[::-1][:6], rtol=1e-11)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(6), atol=1e-12)
+    residual = np.linalg.norm(A @ vectors - vectors * values, axis=0)
+    assert residual.max() <= 1e-6 * values[0]

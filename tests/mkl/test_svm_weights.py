@@ -327,3 +327,30 @@ def test_dual_variables_of_pairs_add_up_to_the_machine(n_classes):
         machine.fit(kernels[0][np.ix_(part, part)], y[part])
         expected = machine.dual_coef_[0] @ machine.dual_coef_[0]
         np.testing.assert_allclose(pair.coef @ pair.coef, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spread", [0.5, 5.0])
+def test_points_of_two_classes_are_those_of_a_precise_solver(dtype, spread):
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=300)
+    A = rng.normal(size=(300, 4)) * spread
+    A[:, 0] += 2 * y
+    K = rbf_kernel(A).astype(dtype)
+    regularization = 0.2
+    found = classification(y).nearest_points(K.copy(), regularization).pairs[0]
+    K += np.diag(np.full(300, regularization / (1 - regularization), dtype))
+    exact = SVC(C=1e10, kernel="precomputed", tol=1e-8).fit(K.astype(float), y)
+    expected = np.zeros(300)
+    expected[exact.support_] = 2 * exact.dual_coef_[0] / np.abs(exact.dual_coef_).sum()
+    points = np.zeros(300)
+    points[found.rows] = found.coef
+    np.testing.assert_allclose(points, expected, atol=2e-5)
+
+
+def test_points_that_do_not_settle_are_left_to_the_solver(monkeypatch):
+    kernels, y = make_kernels()
+    expected = easymkl_weights(kernels, classification(y), 0.1)
+    monkeypatch.setattr("mmfusion.mkl._svm_tasks.SETTLING_ROUNDS", 0)
+    found = easymkl_weights(kernels, classification(y), 0.1)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-3)

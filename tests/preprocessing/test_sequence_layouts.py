@@ -9,7 +9,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from mmfusion import LateFusionClassifier, Modalities, PerModality
+from mmfusion import (
+    EarlyFusionClassifier,
+    LateFusionClassifier,
+    Modalities,
+    PerModality,
+)
 from mmfusion.alignment import DTWKernel
 from mmfusion.preprocessing import (
     SequencePooling,
@@ -42,6 +47,9 @@ class Declares(TransformerMixin, BaseEstimator):
 class OfAeon(TransformerMixin, BaseEstimator):
     """Has the tags of aeon, and takes its list of series whose channels come first."""
 
+    def __init__(self, estimator=None):  # as that of its convolutions' features
+        self.estimator = estimator
+
     @classmethod
     def get_class_tags(cls):
         return {"X_inner_type": ["np-list", "numpy3D"]}
@@ -73,7 +81,9 @@ class OfAeon(TransformerMixin, BaseEstimator):
         (OfAeon(), "channels_first"),
         (Declares("padded"), "padded"),
         (make_pipeline(Declares("padded"), LogisticRegression()), "padded"),
+        (OfAeon(LogisticRegression()), "channels_first"),
         (GridSearchCV(OfAeon(), {}), "channels_first"),
+        (EarlyFusionClassifier(FunctionTransformer()), None),
         (3, None),
     ],
     ids=str,

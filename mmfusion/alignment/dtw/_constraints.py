@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._parameters import (
+    check_cells_or_ratio,
     check_choice,
     check_frames_or_share,
     check_integer_at_least,
@@ -21,7 +22,7 @@ from mmfusion.alignment.dtw._step_patterns import (
     as_step_pattern,
     diagonal_weight,
 )
-from mmfusion.alignment.dtw._windows import FramesLeftOut
+from mmfusion.alignment.dtw._windows import NONE_LEFT_OUT, FramesLeftOut
 
 WINDOWS = ("itakura", "multiscale", "sakoe_chiba")
 
@@ -53,6 +54,7 @@ class Constraints:
     max_jump: int | None = None
     open_begin: EndLimits = False
     open_end: EndLimits = False
+    max_length: int | float | None = None
     pattern: StepPattern = field(init=False, repr=False, compare=False)
     diagonal_weight: int | None = field(init=False, repr=False, compare=False)
     begins: tuple[EndLimit, EndLimit] = field(init=False, repr=False, compare=False)
@@ -77,6 +79,8 @@ class Constraints:
         }
         if self.max_jump is not None:
             checked["max_jump"] = check_integer_at_least(self.max_jump, "max_jump", 0)
+        if self.max_length is not None:
+            checked["max_length"] = check_cells_or_ratio(self.max_length, "max_length")
         if self.window is not None:
             check_choice(self.window, "window", WINDOWS)
         # the class is frozen: no option changes after its check
@@ -89,9 +93,20 @@ class Constraints:
                 f"'symmetric2'; {self.pattern.name!r} limits its steps by itself"
             )
         self._check_open_ends()
+        limited = self.max_jump is not None or self.is_open
+        if self.max_length is not None and (
+            limited or self.diagonal_weight is None or self.window == "multiscale"
+        ):
+            raise ValueError(
+                "max_length goes with step_pattern 'symmetric1' and 'symmetric2', "
+                "between closed ends, without max_jump and 'multiscale'; leave one of "
+                "them out"
+            )
 
     def _check_open_ends(self) -> None:
         """Check that open ends suit the other options, and leave more than one cell."""
+        if not self.is_open:
+            return
         begins, ends = self.begins, self.ends
         special = self.diagonal_weight is None or self.max_jump is not None
         if self.opens_first and (special or self.window == "multiscale"):
@@ -102,11 +117,14 @@ class Constraints:
             )
         for first, second in ((begins[0], ends[1]), (ends[0], begins[1])):
             if _leaves_any(first) and _leaves_any(second):
-                raise ValueError(
-                    f"open_begin={begins} and open_end={ends} (of x and y) allow a "
-                    "path of a single pair of frames; limit the frames of x or y that "
-                    "may be left out, for example open_begin=(0.5, 0)"
-                )
+                self._raise_single_pair()
+
+    def _raise_single_pair(self) -> NoReturn:
+        raise ValueError(
+            f"open_begin={self.begins} and open_end={self.ends} (of x and y) allow a "
+            "path of a single pair of frames; limit the frames of x or y that may be "
+            "left out, for example open_begin=(0.5, 0)"
+        )
 
     @property
     def is_open(self) -> bool:
@@ -129,13 +147,28 @@ class Constraints:
         return self.diagonal_weight is not None and is_alike and not by_ratio
 
     def frames_left_out(self, n: int, m: int) -> FramesLeftOut:
-        """Return the most frames of n and m that a path may leave out at its ends."""
-        return FramesLeftOut(
+        """Return the most frames of n and m that a path may leave out at its ends.
+
+        Raises
+        ------
+        ValueError
+            If a single pair of frames could remain of both sequences.
+        """
+        if not self.is_open:
+            return NONE_LEFT_OUT
+        left_out = FramesLeftOut(
             _in_frames(self.begins[0], n),
             _in_frames(self.begins[1], m),
             _in_frames(self.ends[0], n),
             _in_frames(self.ends[1], m),
         )
+        corners = (
+            (left_out.end_x, left_out.begin_y),
+            (left_out.begin_x, left_out.end_y),
+        )
+        if min(n, m) > 1 and (n - 1, m - 1) in corners:
+            self._raise_single_pair()
+        return left_out
 
     @property
     def divides_by_columns(self) -> bool:
@@ -150,6 +183,31 @@ class Constraints:
     def limits_runs(self, n: int, m: int) -> bool:
         """Return whether `max_jump` forbids any path through n and m frames."""
         return self.max_jump is not None and self.max_jump < max(n, m) - 1
+
+    def most_cells(self, n: int, m: int) -> int:
+        """Return the most cells of a path through n and m frames.
+
+        Raises
+        ------
+        ValueError
+            If `max_length` allows none, as the longer sequence has more frames.
+        """
+        longest = max(n, m)
+        if self.max_length is None:
+            return n + m - 1
+        if isinstance(self.max_length, float):  # rounded, as shares of frames are
+            return int(min(self.max_length * longest + 1e-9, n + m - 1))
+        if self.max_length < longest:
+            raise ValueError(
+                f"max_length={self.max_length}: every path through {n} and {m} frames "
+                f"has at least {longest} cells; give at least that, or a float as a "
+                "multiple of it"
+            )
+        return min(self.max_length, n + m - 1)
+
+    def limits_length(self, n: int, m: int) -> bool:
+        """Return whether `max_length` forbids any path through n and m frames."""
+        return self.max_length is not None and self.most_cells(n, m) < n + m - 1
 
     def needs_search_of_ends(self) -> bool:
         """Return whether the ends of a path of single steps are searched first."""
@@ -185,6 +243,8 @@ class Constraints:
 
 def _as_open_ends(value: Any, name: str) -> tuple[EndLimit, EndLimit]:
     """Check the frames that may be left out; those of y, unless a pair is given."""
+    if value is False:
+        return False, False
     if isinstance(value, list | tuple):
         if len(value) != 2:
             raise ValueError(f"{name}={value!r}; give one value, or a pair for x and y")

@@ -191,6 +191,7 @@ def is_fully_compiled(metric: MetricLike, constraints: Constraints) -> bool:
         and not callable(metric)
         and metric in LOCAL_METRICS
         and constraints.max_jump is None
+        and constraints.max_length is None
         and constraints.window in (None, "sakoe_chiba")
         and not constraints.is_open
     )

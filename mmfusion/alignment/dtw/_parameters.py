@@ -118,6 +118,33 @@ def check_frames_or_share(value: object, name: str) -> int | float:
     return share
 
 
+def check_cells_or_ratio(value: object, name: str) -> int | float:
+    """Check the most cells of a path, an int, or a multiple of the fewest, a float.
+
+    Parameters
+    ----------
+    value : int or float
+        The value of the parameter.
+    name : str
+        Name of the parameter, for errors.
+
+    Returns
+    -------
+    int or float
+        The value, as Python's own type.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it is less than 1, NaN or infinite.
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return check_integer_at_least(value, name, 1)
+    return check_real_at_least(value, name, 1)
+
+
 def check_open_end(value: object, name: str) -> bool | int | float:
     """Check how many frames of a sequence may be left out at one end.
 

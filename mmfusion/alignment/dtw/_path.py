@@ -18,6 +18,7 @@ from mmfusion.alignment.dtw._constraints import (
 )
 from mmfusion.alignment.dtw._costs import GIVEN, SQUARED, Costs, make_costs
 from mmfusion.alignment.dtw._full_table import path_by_table
+from mmfusion.alignment.dtw._limited_length import path_by_length
 from mmfusion.alignment.dtw._move_rows import path_by_rows
 from mmfusion.alignment.dtw._open_ends import path_by_open_ends
 from mmfusion.alignment.dtw._open_ratio import PathAndCost
@@ -36,7 +37,7 @@ from mmfusion.alignment.dtw._windows import (
 FRAMES_PER_MEAN = 8  # of the sequences in which 'multiscale' finds a first path
 LEAST_MULTISCALE_FRAMES = 2048  # the exact path of fewer takes as little time
 
-# path_by_row_blocks, path_by_rows, path_by_open_ends or path_by_table
+# path_by_row_blocks, path_by_length, path_by_open_ends, path_by_rows or path_by_table
 PathSearch = Callable[..., PathAndCost]
 
 
@@ -83,6 +84,7 @@ def dtw_path(
     max_jump: int | None = None,
     open_begin: EndLimits = False,
     open_end: EndLimits = False,
+    max_length: int | float | None = None,
 ) -> DTWPath:
     """Align two sequences by dynamic time warping.
 
@@ -129,6 +131,11 @@ def dtw_path(
         path leaves out frames of one of them. With True for both options, `x` is
         searched for in `y` (subsequence alignment); small numbers for both sequences
         are also known as psi-relaxation. The notes define which part is found.
+    max_length : int, float or None, default=None
+        Most cells of the path; a float is a multiple of the frames of the longer
+        sequence, which the shortest path has. In contrast to a window, it bounds how
+        much is warped, not where. With 'symmetric1' or 'symmetric2' between closed
+        ends.
 
     Returns
     -------
@@ -176,9 +183,8 @@ def dtw_path(
 
     Frames that are left out cost nothing, so that ends that are open in both sequences
     shorten the path: limits of a few frames, or a tenth of each sequence, leave most of
-    both aligned. Ends at which any number of frames of both could be left out, up to
-    all but one pair, are refused. Open ends of `x` require 'symmetric1' or
-    'symmetric2'.
+    both aligned. Limits under which all but one pair of frames could be left out are
+    refused. Open ends of `x` require 'symmetric1' or 'symmetric2'.
 
     *Windows with open ends.* 'sakoe_chiba' stays where it is between closed ends, about
     the line from the first frames to the last: a path begins and ends within it.
@@ -191,6 +197,11 @@ def dtw_path(
     takes some 40 bytes for each pair of frames. Step patterns other than 'symmetric1'
     and 'symmetric2' take 3 to 10 times the time of these, in twice the memory.
 
+    *A limit on the length.* If the best path is too long, the least costs of paths of
+    each length are found, which takes time proportional to the product of `n`, the
+    cells that a path may spare, and the lengths from the least to the limit. It is
+    exact.
+
     References
     ----------
     Sakoe, H. and Chiba, S. (1978). Dynamic programming algorithm optimization for
@@ -201,6 +212,10 @@ def dtw_path(
 
     Silva, D., Batista, G. and Keogh, E. (2016). Prefix and suffix invariant dynamic
     time warping. IEEE ICDM 16, 1209-1214. (open ends of both sequences)
+
+    Zhang, Z., Tavenard, R., Bailly, A., Tang, X., Tang, P. and Corpetti, T. (2017).
+    Dynamic time warping under limited warping path length. Information Sciences 393,
+    91-107.
 
     Examples
     --------
@@ -223,6 +238,7 @@ def dtw_path(
         max_jump,
         open_begin,
         open_end,
+        max_length,
     )
     return find_path(x, y, metric, constraints, wants_path=True)
 
@@ -319,6 +335,8 @@ def _search_under(constraints: Constraints, n: int, m: int) -> PathSearch:
         return path_by_table
     if constraints.diagonal_weight is None:
         return path_by_rows
+    if constraints.limits_length(n, m):
+        return path_by_length
     if constraints.needs_search_of_ends():
         return path_by_open_ends
     return path_by_row_blocks

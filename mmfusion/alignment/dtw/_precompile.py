@@ -63,6 +63,7 @@ def _calls(x: np.ndarray, y: np.ndarray) -> dict[str, Callable[[], Any]]:
             alignment_values([x], [y], np.zeros((1, 2), np.int64), 1.0, None),
         ),
         "means of paths": lambda: soft_dtw_gradient(x, y, form="sharp"),
+        "max_length": lambda: dtw_path(x, y, max_length=92),
         "open ends": lambda: dtw_path(x, y, open_begin=(2, 3), open_end=(3, 2)),
         "dtw_barycenter": lambda: dtw_barycenter([x, y], max_iter=1),
     }

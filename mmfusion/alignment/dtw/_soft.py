@@ -41,7 +41,7 @@ HARD_COST_RATIO = 1e14  # of a cost to gamma: above, soft-DTW is DTW up to round
 EQUAL_WEIGHTS_SCALE = -(2.0**-1022)
 
 FORMS = ("mean", "sharp", "soft")
-WINDOWS = ("itakura", "sakoe_chiba")
+SOFT_WINDOWS = ("itakura", "sakoe_chiba")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class SoftOptions:
             )
         check_choice(self.form, "form", FORMS)
         if self.window is not None:
-            check_choice(self.window, "window", WINDOWS)
+            check_choice(self.window, "window", SOFT_WINDOWS)
         checked = {
             "gamma": gamma,
             "radius": check_frames_or_share(self.radius, "radius"),

@@ -23,7 +23,7 @@ from mmfusion.alignment.dtw._parameters import check_bool, check_choice, check_n
 from mmfusion.alignment.dtw._soft import SoftOptions, soft_value
 from mmfusion.alignment.dtw._soft_pairs import soft_values
 
-VALUE_BYTES_PER_PAIR = 56  # of positions and values, and of the matrices made of them
+SOFT_BYTES_PER_PAIR = 56  # of positions and values, and of the matrices made of them
 
 
 def cdist_soft_dtw(
@@ -100,7 +100,7 @@ def cdist_soft_dtw(
     left = as_collection(X, "X")
     right = left if Y is None else as_collection(Y, "Y")
     check_fits(
-        len(left) * len(right) * VALUE_BYTES_PER_PAIR,
+        len(left) * len(right) * SOFT_BYTES_PER_PAIR,
         f"the matrix of {len(left)} x {len(right)} values",
         "compare fewer sequences at a time",
     )

@@ -122,7 +122,7 @@ def dtw_subsequences(
     x, y, metric = _prepared(query, series, metric)
     n_frames = x.shape[1] if y is None else len(y)
     pieces = [_searched(_Piece(0.0, 0, n_frames, None), x, y, metric, constraints)]
-    if pieces[0].match is None:  # raises the error that says why
+    if pieces[0].match is None:  # raises the error with its reason
         find_path(x, y, metric, constraints, wants_path=True)
     matches: list[DTWPath] = []
     while pieces and len(matches) < k:

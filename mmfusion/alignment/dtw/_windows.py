@@ -47,13 +47,16 @@ class FramesLeftOut(NamedTuple):
     end_y: int = 0
 
 
+NONE_LEFT_OUT = FramesLeftOut()
+
+
 def make_window(
     n: int,
     m: int,
     kind: str | None,
     radius: float,
     max_slope: float,
-    left_out: FramesLeftOut = FramesLeftOut(),  # noqa: B008  # immutable
+    left_out: FramesLeftOut = NONE_LEFT_OUT,
 ) -> Window:
     """Return the window that lengths alone define.
 
@@ -304,7 +307,7 @@ def itakura(
     n: int,
     m: int,
     max_slope: float,
-    left_out: FramesLeftOut = FramesLeftOut(),  # noqa: B008  # immutable
+    left_out: FramesLeftOut = NONE_LEFT_OUT,
 ) -> Window:
     """Return the parallelogram of Itakura, of paths within two slopes.
 
