@@ -312,29 +312,9 @@ def search_neighbors(
     find = _compiled_search(
         queries, others, str(metric), constraints, n_neighbors, Y is None
     )
-    by_half = Y is None and len(queries) ** 2 <= PAIRS_OF_COSTS
-    sample, rest = _sample_of(
-        len(queries), SYMMETRIC_QUERIES_PER_SAMPLE if by_half else QUERIES_PER_SAMPLE
+    return _search_after_sample(
+        find, queries, others, n_neighbors, n_jobs, Y is None, options
     )
-    parts = [find(sample)]
-    n_rows, n_all = parts[0].n_rows
-    is_short = n_rows <= n_all * LARGEST_SEARCH_SHARE / (2 if by_half else 1)
-    if not is_short and by_half:
-        return _search_all_costs(queries, None, n_neighbors, n_jobs, options)
-    if not is_short:
-        n_tasks = -(-len(rest) * len(others) // PAIRS_OF_COSTS)
-        for some in np.array_split(rest, max(1, n_tasks)):
-            costs = cdist_dtw(
-                [queries[q] for q in some], others, n_jobs=n_jobs, **options
-            )
-            if Y is None:
-                costs[np.arange(len(some)), some] = np.inf
-            parts.append(_nearest_of_costs(costs, n_neighbors))
-        return _in_order(np.concatenate([sample, rest]), parts)
-    n_tasks = QUERY_TASKS_PER_THREAD * effective_n_jobs(n_jobs)
-    tasks = np.array_split(rest, n_tasks)
-    parts += Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(find), tasks))
-    return _in_order(np.concatenate([sample, rest]), parts)
 
 
 class FoundNeighbors(NamedTuple):
@@ -355,6 +335,41 @@ class FoundNeighbors(NamedTuple):
     indices: np.ndarray
     counts: np.ndarray
     n_rows: np.ndarray
+
+
+def _search_after_sample(
+    find: Callable[[np.ndarray], FoundNeighbors],
+    queries: list[np.ndarray],
+    others: list[np.ndarray],
+    n_neighbors: int,
+    n_jobs: int | None,
+    alone: bool,
+    options: dict[str, Any],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Search for a sample of the queries, and for the rest so or by all costs."""
+    by_half = alone and len(queries) ** 2 <= PAIRS_OF_COSTS
+    sample, rest = _sample_of(
+        len(queries), SYMMETRIC_QUERIES_PER_SAMPLE if by_half else QUERIES_PER_SAMPLE
+    )
+    parts = [find(sample)]
+    n_rows, n_all = parts[0].n_rows
+    is_short = n_rows <= n_all * LARGEST_SEARCH_SHARE / (2 if by_half else 1)
+    if not is_short and by_half:
+        return _search_all_costs(queries, None, n_neighbors, n_jobs, options)
+    if not is_short:
+        n_tasks = -(-len(rest) * len(others) // PAIRS_OF_COSTS)
+        for some in np.array_split(rest, max(1, n_tasks)):
+            costs = cdist_dtw(
+                [queries[q] for q in some], others, n_jobs=n_jobs, **options
+            )
+            if alone:
+                costs[np.arange(len(some)), some] = np.inf
+            parts.append(_nearest_of_costs(costs, n_neighbors))
+        return _in_order(np.concatenate([sample, rest]), parts)
+    n_tasks = QUERY_TASKS_PER_THREAD * effective_n_jobs(n_jobs)
+    tasks = np.array_split(rest, n_tasks)
+    parts += Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(find), tasks))
+    return _in_order(np.concatenate([sample, rest]), parts)
 
 
 def _sample_of(
