@@ -133,6 +133,8 @@ class HybridFusionClusterer(LateFusionClusterer):
     (5,)
     """
 
+    _alone: list[str] | None = None  # branches of one modality; None for all
+
     _parameter_constraints: dict = {
         **LateFusionClusterer._parameter_constraints,
         "subsets": [list, tuple, None],
@@ -204,7 +206,8 @@ class HybridFusionClusterer(LateFusionClusterer):
             (),
             weight,
         )
-        self._alone = [name for name in frame.names if name in positions]
+        alone = [name for name in frame.names if name in positions]
+        self._alone = None if len(alone) == len(frame.names) else alone
         self._fused = self._fit_fused_branches(frame, positions, params)
         branches = self._blocks_of_branches(frame)
         self._refuse_without_distances(branches)
@@ -243,9 +246,9 @@ class HybridFusionClusterer(LateFusionClusterer):
 
     def _blocks_of_branches(self, frame: Modalities) -> Modalities:
         """Append the fused blocks to those of single modalities, as a frame."""
-        alone = frame[self._alone] if self._alone else None
-        blocks = {} if alone is None else alone.to_dict()
-        observed = [] if alone is None else [alone.observed]
+        names = frame.names if self._alone is None else self._alone
+        blocks = {name: frame[name] for name in names}
+        observed = [frame.observed[:, [frame.names.index(n)]] for n in names]
         for branch in self._fused:
             rows = branch.observed(frame)
             # None, for a branch that no sample has, is a missing modality

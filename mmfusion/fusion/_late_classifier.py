@@ -444,7 +444,7 @@ default='auto'
 
     def _times_counted(self) -> np.ndarray:
         """Sum the exponents of each modality over the branches that contain it."""
-        times = np.zeros(len(self._used_positions))
+        times = np.zeros(self.n_modalities_in_)
         for branch, weight in zip(self._branches, self.modality_weights_, strict=True):
             times[branch.modalities] += weight
         return times

@@ -39,6 +39,7 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
     _estimator_methods: Sequence[str] = ("fit", "predict")
     _kind: str | None  # that estimators must be of: 'classifier' or 'regressor'
     _make_default_estimator: Callable[[], BaseEstimator]
+    _used_positions: list[int] | None = None  # of modalities; None for all
     _drops = False  # whether an estimator in a dict may be 'drop'
 
     def _default_estimators(self) -> Mapping[str, Callable[[], BaseEstimator]]:
@@ -117,14 +118,15 @@ class NestedEstimatorsMixin(DefaultEstimatorParams, ModalityMixin):
         }
         if not positions:
             raise ValueError("all branches are dropped; keep at least one")
-        self._used_positions = sorted(set().union(*positions.values()))
-        place = {v: new for new, v in enumerate(self._used_positions)}
+        used: list[int] = sorted(set().union(*positions.values()))
+        self._used_positions = None if len(used) == len(frame.names) else used
+        place = {v: new for new, v in enumerate(used)}
         renumbered = {name: [place[v] for v in own] for name, own in positions.items()}
         return self._used_modalities(frame), renumbered
 
     def _used_modalities(self, frame: Modalities) -> Modalities:
         """Restrict a checked frame to the modalities that `fit` has used."""
-        if len(self._used_positions) == len(frame.names):
+        if self._used_positions is None:
             return frame
         return frame[:, self._used_positions]
 

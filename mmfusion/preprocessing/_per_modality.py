@@ -324,7 +324,7 @@ class PerModality(
                 name: steps[key].fit if key in steps else {}
                 for name, key in keys.items()
             }
-        reports = self.verbose and method != "transform"
+        reports = method != "transform" and self.verbose
         # transformers are fitted in place, which processes could not do
         return Parallel(n_jobs=self.n_jobs, require="sharedmem")(
             delayed(_call)(
