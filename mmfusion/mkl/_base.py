@@ -49,7 +49,6 @@ MACHINE_CONSTRAINTS: dict[str, list[Any]] = {
     "C": [Interval(Real, 0, None, closed="neither")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
-    "warm_start": ["boolean"],
 }
 
 
@@ -124,7 +123,6 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
     regularization: float | None
     max_iter: int
     tol: float
-    warm_start: bool
     random_state: RandomStateLike
 
     _machine: Machine | LinearMachine
@@ -151,7 +149,6 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
                 f"{type(self).__name__} needs at least 2 samples of some weight, got "
                 f"n_samples={len(rows)}"
             )
-        start = getattr(self, "kernel_weights_", None) if self.warm_start else None
         kernels = self._make_kernels(check_random_state(self.random_state))
         if len(rows) < len(y):
             task, y = task.subset(rows), y[rows]
@@ -165,9 +162,6 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             drawn = np.argsort(y, kind="stable")[positions.astype(int)]
             grams = [Z @ Z.T for Z in kernels._compute(frame[drawn])]
             task_of_weights = task.subset(drawn)
-        # the last fit may have had other kernels
-        if start is not None and len(start) != len(grams):
-            start = None
         found = learn_weights(
             grams,
             task_of_weights,
@@ -175,7 +169,6 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             regularization=self.regularization,
             tol=self.tol,
             max_iter=self.max_iter,
-            start=start,
         )
         self._set_weights(kernels, found)
         if is_exact:

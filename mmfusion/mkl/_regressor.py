@@ -95,9 +95,6 @@ class MKLRegressor(BaseKernelMachine, RegressorMixin, BaseEstimator):
         Duality gap at which 'l1' and 'lp' stop, as a share of the objective. Where C is
         large and values are noisy, most of the objective is errors that no weights
         avoid: lower `tol` if weights stay equal.
-    warm_start : bool, default=False
-        Whether 'l1' and 'lp' start from the weights of the last `fit`, as along a path
-        of C.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -239,7 +236,6 @@ class MKLRegressor(BaseKernelMachine, RegressorMixin, BaseEstimator):
         temp_folder: str | PathLike[str] | None = None,
         max_iter: int = 200,
         tol: float = 1e-3,
-        warm_start: bool = False,
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
@@ -259,7 +255,6 @@ class MKLRegressor(BaseKernelMachine, RegressorMixin, BaseEstimator):
         self.temp_folder = temp_folder
         self.max_iter = max_iter
         self.tol = tol
-        self.warm_start = warm_start
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state

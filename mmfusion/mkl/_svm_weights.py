@@ -76,7 +76,6 @@ def learn_weights(
     regularization: float | None = None,
     tol: float = 1e-3,
     max_iter: int = 200,
-    start: np.ndarray | None = None,
 ) -> KernelWeighting:
     """Learn the weights of kernels.
 
@@ -95,8 +94,6 @@ def learn_weights(
         Duality gap, as a share of the objective, at which 'l1' and 'lp' stop.
     max_iter : int, default=200
         Maximum number of steps of 'l1' and 'lp'.
-    start : ndarray of shape (n_kernels,), default=None
-        Weights that 'l1' and 'lp' start from; None is equal ones.
 
     Returns
     -------
@@ -107,12 +104,9 @@ def learn_weights(
     if not informative.any():
         return KernelWeighting(np.full(len(kernels), 1 / len(kernels)), np.empty(0))
     chosen = [K for K, is_used in zip(kernels, informative, strict=True) if is_used]
-    if start is not None:
-        start = start[informative]
-    if start is None or not start.any():
-        start = np.full(len(chosen), 1 / len(chosen))
+    equal = np.full(len(chosen), 1 / len(chosen))
     if algorithm == "average" or len(chosen) == 1:
-        found = KernelWeighting(np.full(len(chosen), 1 / len(chosen)), np.empty(0))
+        found = KernelWeighting(equal, np.empty(0))
     elif algorithm == "alignment":
         found = alignment_weights(chosen, task)
     elif algorithm == "easymkl":
@@ -120,10 +114,10 @@ def learn_weights(
         factor = EASYMKL_REGULARIZATION if regularization is None else regularization
         found = easymkl_weights(chosen, task, factor)
     elif algorithm == "l1" or regularization == 1:
-        found = l1_weights(chosen, task, start, tol, max_iter)
+        found = l1_weights(chosen, task, equal, tol, max_iter)
     else:
         p = LP_NORM if regularization is None else regularization
-        found = lp_weights(chosen, task, p, start, tol, max_iter)
+        found = lp_weights(chosen, task, p, equal, tol, max_iter)
     weights = np.zeros(len(kernels))
     weights[informative] = found.weights
     return KernelWeighting(weights, found.objective_path, found.gap, found.converged)

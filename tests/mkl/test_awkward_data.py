@@ -119,14 +119,6 @@ def test_a_modality_of_samples_without_weight_is_refused(options):
         MKLClassifier(**options).fit(incomplete, Y, sample_weight=weight)
 
 
-def test_weights_of_zero_are_left_on_a_path_of_algorithms():
-    model = MKLClassifier(algorithm="alignment", warm_start=True).fit(X, Y)
-    assert model.kernel_weights_[2] == 0
-    warm = model.set_params(algorithm="lp", regularization=3).fit(X, Y).kernel_weights_
-    fresh = MKLClassifier(algorithm="lp", regularization=3).fit(X, Y).kernel_weights_
-    np.testing.assert_allclose(warm, fresh, atol=0.05)  # objectives agree to 1e-3
-
-
 def test_easymkl_ends_with_a_warning_where_hulls_overlap(monkeypatch):
     monkeypatch.setattr("mmfusion.mkl._svm_tasks.MAX_KERNEL_READS", 1e5)
     rows = RNG.normal(size=(N, 2))
