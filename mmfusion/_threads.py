@@ -8,8 +8,9 @@ functions of mmfusion have one thread; joblib runs several of them at a time.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache, wraps
 from typing import Any, Protocol, TypeVar
 
@@ -31,28 +32,74 @@ def _find_pools(loaded: tuple[bool, ...]) -> ThreadpoolController:
     return ThreadpoolController()  # looks through all loaded libraries, for some 7 ms
 
 
-def limited_threads(limit: int) -> AbstractContextManager[Any]:
+class _BlasLimits:
+    """Limits of BLAS, which has one number of threads for the whole process.
+
+    The lowest limit counts. Contexts of concurrent threads do not end in the reverse
+    order of their begins: the number that one finds may be another's limit, so that
+    only the last one restores the number without limits.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._limits: list[int] = []
+        self._outside: list[tuple[Any, int]] = []  # libraries, and their threads
+
+    def add(self, limit: int) -> None:
+        with self._lock:
+            if not self._limits:
+                libraries = _pools().select(user_api="blas").lib_controllers
+                self._outside = [(own, own.get_num_threads()) for own in libraries]
+            self._limits.append(limit)
+            self._apply()
+
+    def remove(self, limit: int) -> None:
+        with self._lock:
+            self._limits.remove(limit)
+            self._apply()
+
+    def _apply(self) -> None:
+        for library, n_threads in self._outside:
+            n_threads = min([n_threads, *self._limits])
+            if n_threads == library.get_num_threads():
+                continue
+            # threadpoolctl would keep OpenBLAS to the first thread that sets it
+            release = getattr(library, "clear_controlling_thread", lambda force: None)
+            release(force=True)
+            library.set_num_threads(n_threads)
+            release(force=True)
+
+
+_blas_limits = _BlasLimits()
+
+
+@contextmanager
+def limited_threads(limit: int) -> Iterator[None]:
     """Limit the threads of BLAS and OpenMP.
 
     Parameters
     ----------
     limit : int
-        Largest number of threads. Lower limits that hold outside stay.
+        Largest number of threads. Lower limits that hold outside, or in other threads
+        of Python, stay.
 
-    Returns
-    -------
-    context manager
-        The context with the limit. In concurrent threads, BLAS has the limit of the
-        first, since it has one number for the whole process.
+    Yields
+    ------
+    None
+        Nothing; the block is executed with the limit.
     """
-    limits: dict[str, int] = {}
-    for pool in _pools().info():
-        api, present = pool["user_api"], pool["num_threads"]
-        limits[api] = min(limits.get(api, limit), present)
-    return _pools().limit(limits=limits)
+    pools = _pools().select(user_api="openmp")  # a number for each thread of Python
+    present = [pool["num_threads"] for pool in pools.info()]
+    outside = pools.limit(limits=min([limit, *present]))
+    _blas_limits.add(limit)
+    try:
+        yield
+    finally:
+        _blas_limits.remove(limit)
+        outside.restore_original_limits()
 
 
-def one_thread() -> AbstractContextManager[Any]:
+def one_thread() -> AbstractContextManager[None]:
     """Limit BLAS and OpenMP to one thread, for many small products.
 
     Returns
@@ -60,7 +107,7 @@ def one_thread() -> AbstractContextManager[Any]:
     context manager
         The context with the limit.
     """
-    return _pools().limit(limits=1)
+    return limited_threads(1)
 
 
 class _HasJobs(Protocol):

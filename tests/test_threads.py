@@ -4,8 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-import threadpoolctl
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from mmfusion._threads import limited_threads, one_thread, threads_of_n_jobs
 from mmfusion.mkl import MKLClassifier, MKLClusterer, MKLRegressor, ModalityKernels
@@ -19,10 +18,16 @@ def n_threads(api="blas"):
 
 @pytest.fixture(autouse=True)
 def eight_threads():
+    # set, not held: a context would keep other threads from setting OpenBLAS
     with threadpool_limits(8):
         if n_threads() < 3:
             pytest.skip("a BLAS without threads")
-        yield
+    outside = threadpool_limits(8)
+    for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
+    yield
+    outside.restore_original_limits()
 
 
 def test_limits_nest_and_never_raise_the_number_outside():
@@ -38,27 +43,31 @@ def test_limits_nest_and_never_raise_the_number_outside():
         assert n_threads(api) == outside
 
 
-@pytest.mark.skipif(
-    not hasattr(threadpoolctl, "CONTROLLING_THREAD_OWNERSHIP"),
-    reason="older threadpoolctl restores the limits of other threads",
-)
 def test_limits_of_concurrent_threads_leave_none_behind():
-    begun, ended = threading.Event(), threading.Event()
+    # the second context begins within the first one, and ends after it
+    begun, ended, seen = threading.Event(), threading.Event(), []
 
-    def other():
+    def first():
         with one_thread():
             begun.set()
             ended.wait(10)
 
-    outside = n_threads(), n_threads("openmp")
-    thread = threading.Thread(target=other)
-    with limited_threads(2):
-        thread.start()
+    def second():
         begun.wait(10)
-    assert n_threads("openmp") == outside[1]
-    ended.set()
-    thread.join()
-    assert (n_threads(), n_threads("openmp")) == outside
+        with limited_threads(2):
+            ended.set()
+            threads[0].join()
+            seen.append(n_threads())
+
+    outside = [(lib["filepath"], lib["num_threads"]) for lib in threadpool_info()]
+    threads = [threading.Thread(target=target) for target in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [2]
+    found = [(lib["filepath"], lib["num_threads"]) for lib in threadpool_info()]
+    assert found == outside
 
 
 def test_errors_end_limits():

@@ -580,7 +580,7 @@ class DTWAligner(BaseAligner):
             self.open_end,
         )
         if self.gamma:
-            self._check_soft(constraints.pattern.name)
+            self._check_soft(constraints)
         return ReferenceDTW(reference, self.metric, constraints, self.gamma, costs)
 
     def _check_costs(self, costs: SampleCosts | None, n_samples: int) -> None:
@@ -607,14 +607,14 @@ class DTWAligner(BaseAligner):
                 "projections out, and let reference be a modality or 'longest'"
             )
 
-    def _check_soft(self, pattern: str) -> None:
+    def _check_soft(self, constraints: Constraints) -> None:
         """Raise an error for constraints that soft alignment does not have."""
         is_free = (
             self.window != "multiscale"
             and self.max_jump is None
-            and not (self.penalty or self.open_begin or self.open_end)
+            and not (self.penalty or constraints.is_open)
         )
-        if pattern != "symmetric1" or not is_free:
+        if constraints.pattern.name != "symmetric1" or not is_free:
             raise ValueError(
                 f"gamma={self.gamma} is a mean over all paths of step_pattern "
                 "'symmetric1'; leave step_pattern, penalty, max_jump and open ends at "

@@ -18,6 +18,7 @@ from mmfusion.alignment.dtw._global_alignment import (
     median_softness,
 )
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
+from mmfusion.alignment.dtw._path import dtw_distance
 from mmfusion.alignment.dtw._soft import SoftOptions, soft_value
 from mmfusion.alignment.dtw._soft_pairs import alignment_values, soft_values
 
@@ -112,7 +113,13 @@ class SequenceFunction:
             If squared distances of frames overflow or vanish in 'global_alignment'.
         """
         if self.kernel in HARD_KERNELS:
-            return SequenceSet(sequences, np.zeros(len(sequences)))
+            own = np.zeros(len(sequences))
+            # frames without direction, and those of a callable, may cost something
+            # beside themselves
+            metric = self.options.get("metric")
+            if callable(metric) or metric in ("cosine", "correlation"):
+                own[:] = [dtw_distance(x, x, **self.options) for x in sequences]
+            return SequenceSet(sequences, own)
         self.check_range(sequences)
         with_itself = np.repeat(np.arange(len(sequences)), 2).reshape(-1, 2)
         own = self._soft_values(sequences, sequences, with_itself)
@@ -166,15 +173,32 @@ class SequenceFunction:
             "compare fewer samples at a time",
         )
         compared = np.ones((len(X.sequences), len(right.sequences)), dtype=bool)
-        if Y is None:  # each pair once
+        mirrored = Y is None and not callable(self.options.get("metric"))
+        if mirrored:  # each pair once
             compared = np.tri(len(compared), k=-1, dtype=bool)
         pairs = np.argwhere(compared)
         costs = np.zeros(compared.shape)
         costs[compared] = self._soft_values(X.sequences, right.sequences, pairs)
-        if Y is None:
+        if mirrored:
             costs += costs.T + np.diag(X.own)
         costs -= (X.own[:, None] + right.own) / 2
         return np.maximum(costs, 0, out=costs)
+
+    def diagonal(self, X: SequenceSet) -> np.ndarray:
+        """Compute the value of every sequence with itself.
+
+        Parameters
+        ----------
+        X : SequenceSet
+            Sequences.
+
+        Returns
+        -------
+        ndarray of shape (n_x,)
+            The values.
+        """
+        is_hard = self.kernel in HARD_KERNELS
+        return self.values(X.own if is_hard else np.zeros(len(X.own)))
 
     def values(self, costs: np.ndarray) -> np.ndarray:
         """Compute the values from the result of `costs`.

@@ -159,7 +159,7 @@ class SequenceKernelFunction:
         return values.astype(self.dtype, copy=False)
 
     def diagonal(self, X: SequenceSet) -> np.ndarray:
-        """Return the kernel of every sequence with itself, which is 1.
+        """Return the kernel of every sequence with itself.
 
         Parameters
         ----------
@@ -169,9 +169,9 @@ class SequenceKernelFunction:
         Returns
         -------
         ndarray of shape (n,)
-            Ones.
+            The values: 1 where no frame costs anything beside itself.
         """
-        return np.ones(len(X.sequences))
+        return self.function.diagonal(X)
 
 
 def fit_sequence_kernel(

@@ -20,6 +20,7 @@ LANCZOS_SPARE_VECTORS = 8  # beyond those wanted, which speed up convergence
 LANCZOS_BLOCKS = 3  # of the Krylov space, per restart
 LANCZOS_RESTARTS = 60
 PRECISE_RESIDUAL = 1e-6
+SINGLE_PRECISION_SIZES = 1e-15, 1e15  # of kernels whose sums and products are finite
 SINGLE_PRECISION_RESIDUAL = 1e-4  # larger ones need no double precision
 ROUGH_RESIDUAL = 1e-2
 SUM_BATCH_CELLS = 2**17  # values that stay in the processor's cache
@@ -83,6 +84,10 @@ class KernelStack:
         """
         is_rough = accuracy >= SINGLE_PRECISION_RESIDUAL
         is_rough &= _is_for_lanczos(self.n_samples, k)
+        # in single precision larger kernels would overflow, and smaller ones vanish
+        sizes = [float(np.abs(K.diagonal()).max(initial=0.0)) for K in self.kernels]
+        low, high = SINGLE_PRECISION_SIZES
+        is_rough &= low < float(np.dot(np.abs(weights), sizes)) < high
         dtype = np.float32 if is_rough else None
         total = weighted_kernel_sum(self.kernels, weights, dtype)
         first = None if start is None else start.basis

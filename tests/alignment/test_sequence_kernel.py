@@ -485,3 +485,33 @@ def test_bad_input_is_refused():
         DTWKernel("soft_dtw", softness={"audio": 0}).fit(X)
     with pytest.raises(ValueError, match="sample 1 lacks every modality"):
         DTWKernel().fit([[np.ones((2, 1)), None]])
+
+
+def asymmetric(A, B):
+    """A local cost that depends on the order."""
+    return np.maximum(A[:, :1] - B[:, 0], 0) + 0.1 * (A[:, 1:] - B[:, 1]) ** 2
+
+
+@pytest.mark.parametrize("kernel", ["distance", "rbf", "divergence", "soft_dtw"])
+def test_costs_that_depend_on_the_order_are_computed_in_both(kernel):
+    rng = np.random.default_rng(0)
+    X = [[rng.normal(size=(n, 2)) for n in (5, 7, 6)]]
+    fitted = DTWKernel(kernel, metric=asymmetric).fit(X)
+    K = DTWKernel(kernel, metric=asymmetric).fit_transform(X)
+    np.testing.assert_allclose(K, fitted.transform(X), atol=1e-12)
+    assert not np.allclose(K, K.T)
+
+
+def test_softness_does_not_come_from_rounding_nor_from_forbidden_pairs():
+    rng = np.random.default_rng(0)
+    parallel = [np.outer(rng.random(6) + 0.1, [1.0, 1.0]) for _ in range(30)]
+    others = [rng.normal(size=(6, 2)) for _ in range(10)]
+    fitted = DTWKernel("soft_dtw", metric="cosine").fit([parallel + others])
+    assert fitted.softness_[0] > 1e-3
+
+    def forbids(A, B):
+        return np.where(np.abs(A - B[:, 0]) < 0.5, (A - B[:, 0]) ** 2, np.inf)
+
+    # most pairs of frames are too far apart, but the straight path is free
+    ramps = [np.arange(8.0)[:, None] + shift for shift in (0.0, 0.1, 0.2)]
+    assert 0 < DTWKernel("soft_dtw", metric=forbids).fit([ramps]).softness_[0] < 1

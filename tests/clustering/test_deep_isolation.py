@@ -20,7 +20,9 @@ METHODS = ("predict", "predict_proba", "transform", "modality_latents", "score")
 # of every deep estimator; a new one needs its own entry
 PRETRAINED = {"n_clusters": 3} | FEW_EPOCHS | {"trainer__max_epochs": 1}
 ONE_PHASE = {
-    name: value for name, value in PRETRAINED.items() if "pretrain" not in name
+    name: value
+    for name, value in PRETRAINED.items()
+    if "pretrain" not in name and not name.startswith("attention")
 }
 FAST = {
     "CoMVCClusterer": ONE_PHASE,

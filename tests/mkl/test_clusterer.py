@@ -193,3 +193,13 @@ def test_kernels_are_those_of_the_transformer():
     model = MKLClusterer(3, gamma={"audio": 0.1}, random_state=0).fit(X)
     made = ModalityKernels(gamma={"audio": 0.1}).fit(X)
     np.testing.assert_allclose(model.kernels_.gamma_, made.gamma_)
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e20])
+def test_units_beyond_single_precision_are_clustered(unit):
+    rng = np.random.default_rng(0)
+    rows = np.vstack([rng.normal(size=(130, 2)), rng.normal(size=(130, 2)) + 9])
+    clusterer = MKLClusterer(
+        2, kernel="linear", scaling=None, normalize=None, random_state=0
+    ).fit([unit * rows])
+    assert sorted(np.bincount(clusterer.labels_).tolist()) == [130, 130]

@@ -338,3 +338,16 @@ def test_bad_input_is_refused():
     fitted = MKLClassifier({"audio": "dtw"}).fit(X, y)
     with pytest.raises(ValueError, match="modality 'audio' of X is a table, but was"):
         fitted.predict({"audio": np.eye(24, 2), "survey": X["survey"]})
+
+
+def test_frames_that_cost_something_beside_themselves_are_normalised():
+    rng = np.random.default_rng(0)
+    X = [[rng.normal(size=(6, 2)) for _ in range(12)]]
+    for sequence in X[0][:5]:
+        sequence[1] = 0  # without direction, of cost 1 in 'cosine'
+    kernels = ModalityKernels(
+        DTWKernel("rbf", metric="cosine"), normalize="cosine", scaling=None
+    )
+    K = kernels.fit_transform(X).blocks[0]
+    np.testing.assert_allclose(kernels.transform(X).blocks[0], K, atol=1e-12)
+    np.testing.assert_allclose(K.diagonal(), 1)

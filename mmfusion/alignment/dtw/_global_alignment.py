@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist, squareform
 
 from mmfusion._medians import median_with_counts, pairs_with_copies, positive_median
+from mmfusion._scaling import CONSTANT_SPREAD_ULPS
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
 
@@ -93,8 +94,35 @@ def median_softness(
     frames, shares = _some_frames(X, weight)
     costs = cost_matrix(make_costs(frames, frames, metric, np.float64))
     pairs, counts = pairs_with_copies(costs, shares)
-    median = positive_median(pairs, counts=counts)
+    median = median_frame_cost(pairs, metric, counts)
     return 1.0 if median is None else SOFTNESS_SHARE * median
+
+
+def median_frame_cost(
+    costs: np.ndarray, metric: MetricLike, counts: np.ndarray | None = None
+) -> float | None:
+    """Return the median cost of two frames, or where it is 0 that of those that differ.
+
+    Parameters
+    ----------
+    costs : ndarray of float64 of shape (n_pairs,)
+        Costs of pairs of frames. Infinite ones, which forbid a pair, are left out.
+    metric : str or callable
+        Local cost of two frames.
+    counts : ndarray of shape (n_pairs,), default=None
+        How often each pair occurs; None is once each.
+
+    Returns
+    -------
+    float or None
+        The median, above 0; None if all are 0.
+    """
+    is_finite = np.isfinite(costs)
+    # costs that are 1 minus a product are rounding errors of parallel frames
+    is_angle = isinstance(metric, str) and metric in ("cosine", "correlation")
+    rounding = CONSTANT_SPREAD_ULPS * np.finfo(np.float64).eps if is_angle else 0.0
+    counts = None if counts is None else counts[is_finite]
+    return positive_median(costs[is_finite], rounding, counts)
 
 
 def _some_frames(

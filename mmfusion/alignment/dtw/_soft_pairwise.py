@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mmfusion._medians import positive_median
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection
 from mmfusion._threads import one_thread
@@ -18,7 +17,10 @@ from mmfusion.alignment.dtw._costs import (
     cost_matrix,
     make_costs,
 )
-from mmfusion.alignment.dtw._global_alignment import MEDIAN_FRAMES
+from mmfusion.alignment.dtw._global_alignment import (
+    MEDIAN_FRAMES,
+    median_frame_cost,
+)
 from mmfusion.alignment.dtw._parameters import check_bool, check_choice, check_n_jobs
 from mmfusion.alignment.dtw._soft import SoftOptions, soft_value
 from mmfusion.alignment.dtw._soft_pairs import soft_values
@@ -201,6 +203,6 @@ def soft_dtw_gamma(X: Sequence[ArrayLike], *, metric: str = "sqeuclidean") -> fl
     some = frames[chosen.round().astype(int)]
     with one_thread():
         costs = cost_matrix(make_costs(some, some, metric, np.float64))
-    median = positive_median(costs[np.triu_indices(len(some), 1)])
+    median = median_frame_cost(costs[np.triu_indices(len(some), 1)], metric)
     n_frames = float(np.median([len(x) for x in sequences]))
     return 1.0 if median is None else 2 * median * n_frames
