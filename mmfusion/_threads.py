@@ -11,24 +11,22 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache, wraps
+from functools import lru_cache, wraps
 from typing import Any, Protocol, TypeVar
 
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
-# with libraries of their own, which may be loaded late
-PACKAGES_WITH_THREADS = ("torch", "lightgbm", "xgboost")
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _pools() -> ThreadpoolController:
-    return _find_pools(tuple(name in sys.modules for name in PACKAGES_WITH_THREADS))
+    # modules that were imported since may have loaded libraries of their own
+    return _find_pools(len(sys.modules))
 
 
-@cache
-def _find_pools(loaded: tuple[bool, ...]) -> ThreadpoolController:
+@lru_cache(maxsize=1)
+def _find_pools(n_modules: int) -> ThreadpoolController:
     return ThreadpoolController()  # looks through all loaded libraries, for some 7 ms
 
 

@@ -17,7 +17,12 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from mmfusion._blocks import column_slices, of_samples
 from mmfusion._columns import SEPARATOR
-from mmfusion._options import by_modality, errors_name, weights_by_modality
+from mmfusion._options import (
+    by_modality,
+    errors_about,
+    errors_name,
+    weights_by_modality,
+)
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings
 from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions, fit_context
@@ -310,9 +315,10 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         """
         check_is_fitted(self)
         columns = list(self.columns_.values())
-        matrix = check_array(
-            X, accept_sparse="csr", dtype=[np.float64, np.float32], estimator=self
-        )
+        with errors_about("X"):
+            matrix = check_array(
+                X, accept_sparse="csr", dtype=[np.float64, np.float32], estimator=self
+            )
         if matrix.shape[1] != columns[-1].stop:
             raise ValueError(
                 f"X has {matrix.shape[1]} columns, but the fused matrix has "

@@ -186,11 +186,11 @@ class ClassifierRole:
             return np.log(self.predict_proba(X))  # type: ignore[attr-defined]
 
     def _check_target(self, frame: Modalities, y: ArrayLike) -> np.ndarray:
-        n_outputs = np.shape(y)[1] if np.ndim(y) == 2 else 1
-        if n_outputs > 1:
+        shape = np.asarray(y).shape
+        if len(shape) == 2 and shape[1] > 1:
             name = type(self).__name__
             raise ValueError(
-                f"y should be a 1d array, got an array of shape {np.shape(y)} instead: "
+                f"y should be a 1d array, got an array of shape {shape} instead: "
                 f"{name} predicts one class for each sample. For several labels give "
                 f"one fusion to each, by sklearn.multioutput.MultiOutputClassifier("
                 f"{name}(...))"

@@ -198,6 +198,12 @@ def soft_dtw_gamma(X: Sequence[ArrayLike], *, metric: str = "sqeuclidean") -> fl
     sequences = as_collection(X, "X")
     if not sequences:
         raise ValueError("X has no sequence; give at least one")
+    widths = {x.shape[1] for x in sequences}
+    if len(widths) > 1:
+        raise ValueError(
+            f"the sequences of X have {sorted(widths)} features: no metric compares "
+            "them; project them to the same features, as CTWAligner learns to"
+        )
     frames = np.concatenate(sequences)
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), MEDIAN_FRAMES))
     some = frames[chosen.round().astype(int)]

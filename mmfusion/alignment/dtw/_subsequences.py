@@ -143,8 +143,14 @@ def _prepared(
     """Return the sequences as arrays; the costs where frames alone are not enough."""
     if callable(metric) or metric == "precomputed":  # a callable is called once
         return make_costs(query, series, metric).x, None, "precomputed"
+    x = as_sequence(query, "query")
     y = as_sequence(cast(ArrayLike, series), "series")
-    return as_sequence(query, "query"), y, metric
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"query has {x.shape[1]} features and series has {y.shape[1]}: no metric "
+            "compares them; project both to the same features, as CTWAligner learns to"
+        )
+    return x, y, metric
 
 
 def _searched(
