@@ -1,6 +1,6 @@
 """Measure whether the adversary of EAMC aligns the modalities, and what it costs.
 
-    python benchmarks/eamc_adversary.py FOLDER --seeds 2 --out OUT.csv
+    python benchmarks/eamc_adversary.py FOLDER --seeds 5 --out OUT.csv
 
 trains `EAMCClusterer` on 70 % of at most 1,500 samples of each set: pretraining alone,
 then with and without the adversary, and with one thing of it changed. A fresh
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -41,16 +42,25 @@ SETS = (
     "webkb203_3v",
     "coil20_3pose",
     "msrcv1_5v",
+    "handwritten_mfeat",
+    "avdigits_fsdd_mnist",
+    "ngs_3v",
+    "bbc_4v",
+    "movies617",
+    "mnist4_3v",
+    "bdgp_3v",
+    "citeseer_2v",
 )
 MAX_SAMPLES = 1500
 TRAINING_SHARE = 0.7
 CLASSIFIERS = (LogisticRegression(max_iter=300), KNeighborsClassifier(5))
+WEIGHTS = (0.003, 0.01, 0.1, 0.3)
 VARIANTS = {
     "pretraining alone": dict(adversarial_weight=0.0, trainer__max_epochs=0),
     "no adversary": dict(adversarial_weight=0.0),
     "default": {},
     "no penalty": dict(trainer__gradient_penalty=0.0),
-    "weight .3": dict(adversarial_weight=0.3),
+    **{f"weight {w:g}": dict(adversarial_weight=w) for w in WEIGHTS},
 }
 
 
@@ -87,6 +97,7 @@ def run_seed(folder, name, seed, variants):
     X, y = load(folder, name)
     order = np.random.RandomState(seed).permutation(len(X))[:MAX_SAMPLES]
     known, new = np.split(order, [int(TRAINING_SHARE * len(order))])
+    rows = []
     with tempfile.TemporaryDirectory() as pretrained:
         for variant in variants:
             model = EAMCClusterer(len(np.unique(y)), random_state=seed, n_init=1)
@@ -96,11 +107,14 @@ def run_seed(folder, name, seed, variants):
                 warnings.simplefilter("always", ConvergenceWarning)
                 labels = model.fit_predict(X[known])
             accuracy = clustering_accuracy_score(y[known], labels)
-            latents = [observed_latents(model, X[rows]) for rows in (known, new)]
+            latents = [observed_latents(model, X[part]) for part in (known, new)]
             separated = [separability(each, *latents) for each in CLASSIFIERS]
             of_discriminators = model.history_[-1].get("accuracy", math.nan)
             warned = any("separate" in str(w.message) for w in caught)
-            yield variant, name, seed, accuracy, *separated, of_discriminators, warned
+            rows.append(
+                (variant, name, seed, accuracy, *separated, of_discriminators, warned)
+            )
+    return rows
 
 
 def read(path):
@@ -133,25 +147,30 @@ def table(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     parser.add_argument("--out", type=Path, default=Path("eamc_adversary.csv"))
+    parser.add_argument("--n-jobs", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="only print the summary")
     arguments = parser.parse_args()
     if not arguments.table:
         rows = read(arguments.out) if arguments.out.exists() else []
         done = {tuple(row[:3]) for row in rows}
-        for seed in range(arguments.seeds):
-            for name in arguments.sets:
-                left = [
-                    variant
-                    for variant in arguments.variants
-                    if (variant, name, str(seed)) not in done
-                ]
-                for row in run_seed(arguments.folder, name, seed, left):
-                    with arguments.out.open("a", newline="") as file:
-                        csv.writer(file).writerow(row)
+        cells = [
+            (
+                name,
+                seed,
+                [v for v in arguments.variants if (v, name, str(seed)) not in done],
+            )
+            for seed in range(arguments.seeds)
+            for name in arguments.sets
+        ]
+        parallel = Parallel(n_jobs=arguments.n_jobs, return_as="generator_unordered")
+        jobs = (delayed(run_seed)(arguments.folder, *c) for c in cells if c[2])
+        for rows in parallel(jobs):
+            with arguments.out.open("a", newline="") as file:
+                csv.writer(file).writerows(rows)
     csv.writer(sys.stdout).writerows(table(arguments.out))
 
 
