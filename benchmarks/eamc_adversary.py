@@ -54,13 +54,12 @@ SETS = (
 MAX_SAMPLES = 1500
 TRAINING_SHARE = 0.7
 CLASSIFIERS = (LogisticRegression(max_iter=300), KNeighborsClassifier(5))
-WEIGHTS = (0.003, 0.01, 0.1, 0.3)
+WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3)
 VARIANTS = {
     "pretraining alone": dict(adversarial_weight=0.0, trainer__max_epochs=0),
     "no adversary": dict(adversarial_weight=0.0),
-    "default": {},
-    "no penalty": dict(trainer__gradient_penalty=0.0),
     **{f"weight {w:g}": dict(adversarial_weight=w) for w in WEIGHTS},
+    "weight 0.03, no penalty": dict(trainer__gradient_penalty=0.0),
 }
 
 
@@ -124,22 +123,36 @@ def read(path):
 
 
 def table(path):
-    """Accuracy and separability by set, mean over seeds, and their means over sets."""
-    rows = read(path)
-    sets = [name for name in SETS if any(row[1] == name for row in rows)]
-    lines = [["variant", *sets, "mean", "won"]]
+    """Means over sets by variant, and the difference to the network's own terms.
+
+    The difference in accuracy is paired by set and seed; its standard error is that of
+    the mean over sets.
+    """
+    figures = {(v, name, seed): numbers for v, name, seed, *numbers in read(path)}
+    lines = [["variant", "accuracy", "difference", "separable", "by neighbours", "won"]]
     for variant in VARIANTS:
-        own = [row for row in rows if row[0] == variant]
-        if not own:
+        own = {key[1:]: cells for key, cells in figures.items() if key[0] == variant}
+        sets = [name for name in SETS if any(key[0] == name for key in own)]
+        if not sets:
             continue
-        cells = [
-            np.mean([[float(x) for x in row[3:6]] for row in own if row[1] == name], 0)
-            for name in sets
-            if any(row[1] == name for row in own)
-        ]
-        cells.append(np.mean(cells, axis=0))
-        texts = [" / ".join(f"{value:.2f}" for value in cell) for cell in cells]
-        won = sum(row[7] == "True" for row in own)
+        by_set, gains = [], []
+        for name in sets:
+            cells = {key: c for key, c in own.items() if key[0] == name}
+            by_set.append(
+                np.mean([[float(x) for x in c[:3]] for c in cells.values()], 0)
+            )
+            paired = [
+                float(c[0]) - float(figures["no adversary", *key][0])
+                for key, c in cells.items()
+            ]
+            gains.append(np.mean(paired))
+        error = np.std(gains, ddof=1) / math.sqrt(len(gains))
+        gain = (
+            "" if variant == "no adversary" else f"{np.mean(gains):+.4f} ± {error:.4f}"
+        )
+        accuracy, *separable = np.mean(by_set, axis=0)
+        won = sum(cells[4] == "True" for cells in own.values())
+        texts = [f"{accuracy:.3f}", gain, *(f"{value:.2f}" for value in separable)]
         lines.append([variant, *texts, f"{won} of {len(own)}"])
     return lines
 
