@@ -76,10 +76,7 @@ def _all_vectors(
     matrix: sparse.csr_array | np.ndarray | LinearOperator, n_vectors: int
 ) -> tuple[np.ndarray, np.ndarray]:
     n = matrix.shape[0]
-    if sparse.issparse(matrix):
-        dense = matrix.toarray()
-    else:
-        dense = matrix @ np.eye(n)
+    dense: np.ndarray = matrix @ np.eye(n)
     dense = (dense + dense.T) / 2
     values, vectors = linalg.eigh(dense, subset_by_index=[n - n_vectors, n - 1])
     return _descending(values, vectors, n_vectors)
