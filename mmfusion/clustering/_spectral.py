@@ -12,7 +12,7 @@ from sklearn.preprocessing import normalize
 
 from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike, NumericBlock, RandomStateLike
-from mmfusion.clustering.graph._base import BaseGraphClusterer
+from mmfusion.clustering.graph._base import BaseGraphClusterer, warn_of_parts
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
 from mmfusion.clustering.graph._embeddings import (
     blend,
@@ -232,6 +232,7 @@ default='blend'
             weights = learn_graph_weights(graphs, observed, k, rng)
         self._set_modality_weights(weights)
         fused = fuse_graphs(graphs, observed, weights)
+        warn_of_parts(fused, k)
         self.eigenvalues_, F = leading_eigenvectors(fused, k, rng)
         if self.fusion in ("average", "auto_weight", "concatenated"):
             return normalize(F)

@@ -160,6 +160,7 @@ def interpolation_weights(
     own = local_scales(distances, float(scales.max(initial=0.0)))
     ratios = distances**2 / (own[:, None] * scales[indices])
     ratios = np.maximum(ratios, SMALLEST_RATIO)
-    # far outliers: relative to the nearest neighbour no weight underflows
-    weights = np.exp(ratios[:, :1] - ratios) * (ratios[:, :1] / ratios)
+    # relative to the least ratio: not all weights of a far outlier underflow
+    least = ratios.min(axis=1, keepdims=True)
+    weights = np.exp(least - ratios) * (least / ratios)
     return weights / weights.sum(axis=1, keepdims=True)

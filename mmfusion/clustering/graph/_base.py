@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from mmfusion.clustering.graph._affinities import (
     normalized_adjacency,
     self_tuned_graph,
 )
+from mmfusion.clustering.graph._eigenvectors import count_parts
 from mmfusion.clustering.graph._interpolation import Interpolation
 from mmfusion.clustering.graph._neighbors import nearest_samples
 from mmfusion.clustering.graph._zero_rows import ZERO_ROWS, observed_samples
@@ -304,3 +306,24 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.affinity == "precomputed"
         return tags
+
+
+def warn_of_parts(graph: sparse.csr_array, n_clusters: int) -> None:
+    """Warn if a graph has more parts than clusters, which no cut can tell from edges.
+
+    Parameters
+    ----------
+    graph : CSR matrix of shape (n_samples, n_samples)
+        The fused graph.
+    n_clusters : int
+        Number of clusters.
+    """
+    n_parts = count_parts(graph)
+    if n_parts > n_clusters:
+        warnings.warn(
+            f"the graph of all modalities has {n_parts} parts without an edge between "
+            f"them, more than the {n_clusters} clusters: the smaller parts are "
+            "assigned to clusters arbitrarily. Raise n_neighbors, or n_clusters",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import linalg, sparse
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from sklearn.utils import check_random_state
 
@@ -14,6 +15,7 @@ DENSE_ROWS = 300
 SPARE_VECTORS = 2  # asked for in addition: copies of an eigenvalue may be missed
 EIGENVALUE_TOLERANCE = 1e-8
 LARGEST_RESIDUAL = 1e-5
+EQUAL_DECIMALS = 6  # to which eigenvalues of different parts are compared
 
 
 def leading_eigenvectors(
@@ -24,7 +26,8 @@ def leading_eigenvectors(
     """Compute the eigenvectors of the largest eigenvalues of a symmetric matrix.
 
     Lanczos' method works on products with the matrix alone; small matrices are
-    decomposed as a whole. The largest entry of a vector is positive.
+    decomposed as a whole, and sparse ones by connected component, since Lanczos' method
+    finds one copy of an eigenvalue. The largest entry of a vector is positive.
 
     Parameters
     ----------
@@ -48,11 +51,53 @@ def leading_eigenvectors(
         If the vectors do not converge, and the matrix is too large to be decomposed
         as a whole.
     """
+    rng = check_random_state(random_state)
+    if sparse.issparse(matrix):
+        n_parts, part = connected_components(matrix, directed=False)
+        if n_parts > 1:
+            return _vectors_by_part(matrix, part, n_vectors, rng)
+    return _connected_vectors(matrix, n_vectors, rng)
+
+
+def _vectors_by_part(
+    matrix: sparse.csr_array,
+    part: np.ndarray,
+    n_vectors: int,
+    rng: np.random.RandomState,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the eigenvectors of a matrix that is block diagonal, block by block."""
+    order = np.argsort(part, kind="stable")
+    values, vectors, places = [], [], []
+    for rows in np.split(order, np.flatnonzero(np.diff(part[order])) + 1):
+        if len(rows) == 1:
+            own, basis = matrix[rows, rows], np.ones((1, 1))
+        else:
+            block = matrix[rows][:, rows]
+            own, basis = _connected_vectors(block, min(n_vectors, len(rows)), rng)
+        values.append(own)
+        vectors += list(basis.T)
+        places += [rows] * len(own)
+    together = np.concatenate(values)
+    # of equal eigenvalues those of the larger parts lead: indicators of the clusters
+    # that matter most, where there are more parts than vectors
+    sizes = np.array([len(rows) for rows in places])
+    chosen = np.lexsort((-sizes, -np.round(together, EQUAL_DECIMALS)))[:n_vectors]
+    whole = np.zeros((matrix.shape[0], len(chosen)))
+    for column, i in enumerate(chosen):
+        whole[places[i], column] = vectors[i]
+    return _descending(together[chosen], whole, n_vectors)
+
+
+def _connected_vectors(
+    matrix: sparse.csr_array | np.ndarray | LinearOperator,
+    n_vectors: int,
+    rng: np.random.RandomState,
+) -> tuple[np.ndarray, np.ndarray]:
     n = matrix.shape[0]
     wanted = n_vectors + SPARE_VECTORS
     if n <= max(DENSE_ROWS, 2 * wanted):
         return _all_vectors(matrix, n_vectors)
-    start = check_random_state(random_state).uniform(-1, 1, n)
+    start = rng.uniform(-1, 1, n)
     for n_basis in (max(2 * wanted + 1, 20), max(6 * wanted, 100)):
         try:
             values, vectors = eigsh(
@@ -72,6 +117,12 @@ def leading_eigenvectors(
     return _all_vectors(matrix, n_vectors)
 
 
+def count_parts(graph: sparse.csr_array) -> int:
+    """Count the connected parts of a graph, without samples that have no edge."""
+    n_parts, _ = connected_components(graph, directed=False)
+    return int(n_parts - np.count_nonzero(np.diff(graph.indptr) == 0))
+
+
 def _all_vectors(
     matrix: sparse.csr_array | np.ndarray | LinearOperator, n_vectors: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +136,7 @@ def _all_vectors(
 def _descending(
     values: np.ndarray, vectors: np.ndarray, n_vectors: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(values)[::-1][:n_vectors]
+    order = np.argsort(-values, kind="stable")[:n_vectors]
     values, vectors = values[order], vectors[:, order]
     largest = np.abs(vectors).argmax(axis=0)
     return values, vectors * np.where(vectors[largest, range(n_vectors)] < 0, -1, 1)

@@ -163,7 +163,9 @@ def _plus_gram(
 
 
 def _agreement_objective(
-    graphs: Sequence[sparse.csr_array], vectors: Sequence[np.ndarray], weight: float
+    graphs: Sequence[sparse.csr_array],
+    vectors: Sequence[np.ndarray],
+    weight: float,
 ) -> float:
     own = sum(float((U * (A @ U)).sum()) for A, U in zip(graphs, vectors, strict=True))
     pairs = sum(

@@ -15,6 +15,7 @@ MAX_AUTO_CLUSTERS = 20
 N_CANDIDATES = 4
 N_SUBSAMPLES = 5
 SUBSAMPLE_SHARE = 0.8
+SMALLEST_CUT = 1e-9  # of 1 minus an eigenvalue; below, clusters are disconnected
 STABILITY_TIE = 0.01  # differences of stability up to which the eigengap decides
 
 
@@ -23,10 +24,11 @@ def choose_n_clusters(
 ) -> tuple[int, dict[str, np.ndarray]]:
     """Choose the number of clusters by eigengap and stability.
 
-    The four numbers k from 2 to 20 with the largest gap between the eigenvalues k and
-    k + 1 are compared: the samples, and 80 % of them five times, are clustered, and the
-    most stable number is chosen, by the mean adjusted Rand index of the clusters of
-    samples in both. Of equally stable ones the larger gap decides.
+    The four numbers k from 2 to 20 with the largest relative gap between the
+    eigenvalues k and k + 1, ``(e_k - e_{k+1}) / (1 - e_{k+1})``, are compared: all
+    samples, and 80 % of them five times, are clustered, and the most stable number is
+    chosen, by the mean adjusted Rand index of the clusters of the samples in both. Of
+    equally stable ones the larger gap decides.
 
     Parameters
     ----------
@@ -45,7 +47,9 @@ def choose_n_clusters(
     n = graph.shape[0]
     largest = max(2, min(MAX_AUTO_CLUSTERS, n // 2 - 1))
     values, vectors = leading_eigenvectors(graph, min(n, largest + 1), rng)
-    gaps = values[1:-1] - values[2:]
+    # relative to what is left: gaps between small eigenvalues are large by themselves
+    left = np.maximum(1 - values[2:], SMALLEST_CUT)
+    gaps = (values[1:-1] - values[2:]) / left
     candidates = 2 + np.argsort(-gaps, kind="stable")[:N_CANDIDATES]
     subsamples = [
         np.sort(rng.permutation(n)[: max(2, round(SUBSAMPLE_SHARE * n))])
