@@ -25,6 +25,7 @@ from mmfusion.mkl._kernel_input import (
 from mmfusion.mkl._linear_machine import LinearMachine
 from mmfusion.mkl._modality_kernels import ModalityKernels
 from mmfusion.mkl._precomputed_gram import Gram
+from mmfusion.mkl._sample_counts import moderate_weights
 from mmfusion.mkl._stacks import weighted_features, weighted_kernel_sum
 from mmfusion.mkl._support_kernels import SupportKernels, select_support
 from mmfusion.mkl._svm_tasks import (
@@ -32,7 +33,6 @@ from mmfusion.mkl._svm_tasks import (
     Machine,
     Regression,
     Task,
-    moderate_weights,
 )
 from mmfusion.mkl._svm_weights import KernelWeighting, learn_weights
 from mmfusion.modalities import Modalities

@@ -325,14 +325,15 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
     def _fit_frame(
         self,
         frame: Modalities,
+        rows: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
-        n_sums: int = 0,
     ) -> list[np.ndarray] | None:
-        """Fit to checked samples, and return their Gram matrices in new arrays.
+        """Fit to checked samples, or to some rows; return Gram matrices as new arrays.
 
-        Parameters are those of `_fit_grams`.
+        Parameters are those of `_fit_rows`.
         """
-        grams = self._fit_grams(frame, sample_weight, n_sums, copies_precomputed=True)
+        rows = np.arange(len(frame)) if rows is None else rows
+        grams = self._fit_rows(frame, rows, sample_weight, copies_precomputed=True)
         # each is an array, since none is left where it was
         return cast("list[np.ndarray] | None", grams)
 
@@ -451,16 +452,19 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         frame: Modalities,
         rows: np.ndarray,
         sample_weight: np.ndarray | None,
-        n_sums: int,
+        n_sums: int = 0,
+        *,
+        copies_precomputed: bool = False,
     ) -> list[Gram] | None:
         """Fit to some rows of checked samples, as if the others were left out.
 
-        Gram matrices of precomputed kernels are not copied where that is possible.
-        Later precomputed kernels still have a column for each sample of the frame.
+        Gram matrices of precomputed kernels are not copied where that is possible,
+        unless `copies_precomputed`. Later precomputed kernels still have a column for
+        each sample of the frame.
         """
         if len(rows) == len(frame):
             return self._fit_grams(
-                frame, sample_weight, n_sums, copies_precomputed=False
+                frame, sample_weight, n_sums, copies_precomputed=copies_precomputed
             )
         blocks = list(frame[rows].blocks)
         for spec in expand_kernels(self.kernel, self.gamma, frame.names):
@@ -468,7 +472,9 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
                 # so that the kernel of these rows is square
                 blocks[spec.modality] = blocks[spec.modality][:, rows]
         some = Modalities._of(frame.names, tuple(blocks), frame.observed[rows])
-        grams = self._fit_grams(some, sample_weight, n_sums, copies_precomputed=False)
+        grams = self._fit_grams(
+            some, sample_weight, n_sums, copies_precomputed=copies_precomputed
+        )
         self._fitted = [
             replace(fitted, columns=rows[fitted.observed])
             if fitted.function.is_precomputed
