@@ -119,6 +119,11 @@ class MKLClusterer(
         kernels are precomputed, are approximated by 'nystroem'. 'auto' is 5000.
     n_components : int, default=128
         Maximum number of explicit features of a kernel.
+    landmarks : list, dict, Modalities or array-like of shape (n_landmarks, \
+n_features), default=None
+        Landmarks of 'nystroem', in any form of X and with the same modalities, of which
+        each may lack some. `n_components` is not read then, and 'auto' is 'nystroem'.
+        None finds them among the samples of `fit`.
     temp_folder : str or path-like, default=None
         Existing folder for the exact kernels of `fit`: they are memory-mapped files
         without a name, deleted during `fit`, and memory holds their sum only. None
@@ -286,6 +291,7 @@ class MKLClusterer(
         neighborhood: float | None = None,
         approximation: str | int | None = "auto",
         n_components: int = 128,
+        landmarks: ModalitiesLike | None = None,
         temp_folder: str | PathLike[str] | None = None,
         n_init: int = 10,
         max_iter: int = 100,
@@ -306,6 +312,7 @@ class MKLClusterer(
         self.neighborhood = neighborhood
         self.approximation = approximation
         self.n_components = n_components
+        self.landmarks = landmarks
         self.temp_folder = temp_folder
         self.n_init = n_init
         self.max_iter = max_iter
@@ -348,8 +355,6 @@ class MKLClusterer(
         counts = repetition_counts(weight) if (weight != 1).any() else None
         rng = check_random_state(self.random_state)
         self.kernels_ = self._make_kernels(rng)
-        # so that `kernels_.transform` takes the same input
-        self.kernels_._take_layout(self)
         grams = self.kernels_._fit_frame(frame, rows, counts)
         counted = frame if len(rows) == len(frame) else frame[rows]
         self._neighborhoods: Neighborhoods | None = None

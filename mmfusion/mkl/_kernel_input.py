@@ -52,6 +52,7 @@ KERNEL_CONSTRAINTS: dict[str, list[Any]] = {
         None,
     ],
     "n_components": [Interval(Integral, 1, None, closed="left")],
+    "landmarks": ["array-like", "sparse matrix", dict, None],
     "temp_folder": [str, PathLike, None],
     "modalities": ["array-like", str, dict, INTEGER, None],
     "n_jobs": [INTEGER, None],

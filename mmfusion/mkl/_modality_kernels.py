@@ -18,7 +18,7 @@ from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._frame_scaling import fit_block_scaling
 from mmfusion._memory import check_fits
 from mmfusion._numbers import is_real
-from mmfusion._options import by_modality, errors_name
+from mmfusion._options import by_modality, errors_about, errors_name
 from mmfusion._scaling import resolve_scalings
 from mmfusion._sklearn_compat import fit_context
 from mmfusion._threads import threads_of_n_jobs
@@ -41,6 +41,7 @@ from mmfusion.mkl._kernel_input import (
     ScalingLike,
 )
 from mmfusion.mkl._kernels import KERNEL_NAMES, KERNELS_WITH_GAMMA, Kernel
+from mmfusion.mkl._landmarks import check_landmark_options
 from mmfusion.mkl._precomputed_gram import Gram
 from mmfusion.mkl._sequence_kernels import DTW_KERNELS, is_sequence_kernel
 from mmfusion.modalities import Modalities
@@ -98,6 +99,11 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
     n_components : int, default=128
         Maximum number of explicit features of a kernel. A linear or cosine kernel of a
         modality that has no more features than these is exact.
+    landmarks : list, dict, Modalities or array-like of shape (n_landmarks, \
+n_features), default=None
+        Landmarks of 'nystroem', in any form of X and with the same modalities, of which
+        each may lack some. `n_components` is not read then, and 'auto' is 'nystroem'.
+        None finds them among the samples of `fit`.
     temp_folder : str or path-like, default=None
         Existing folder for the exact kernels of `fit_transform`: they are memory-mapped
         files without a name, deleted with the last reference to them. None keeps them
@@ -238,6 +244,7 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         normalize: str | None = "trace",
         approximation: str | int | None = "auto",
         n_components: int = 128,
+        landmarks: ModalitiesLike | None = None,
         temp_folder: str | PathLike[str] | None = None,
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
@@ -252,6 +259,7 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         self.normalize = normalize
         self.approximation = approximation
         self.n_components = n_components
+        self.landmarks = landmarks
         self.temp_folder = temp_folder
         self.modalities = modalities
         self.n_jobs = n_jobs
@@ -353,8 +361,9 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         """
         names = frame.names
         specs = expand_kernels(self.kernel, self.gamma, names)
+        landmarks = self._validate_landmarks(specs, names)
         self.approximation_ = self._resolve_approximation(len(frame), specs)
-        options = self._options(copies_precomputed)
+        options = self._options(copies_precomputed, landmarks)
         requested = self._requested_scalings(specs, names)
         self._check_memory(frame, specs, n_sums, copies_precomputed)
         # only those that are 'auto' have an influence on each other
@@ -396,7 +405,22 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         self._widths = [f.features.n_components for f in self._fitted if f.features]
         return None
 
-    def _options(self, copies_precomputed: bool) -> KernelOptions:
+    def _validate_landmarks(
+        self, specs: Sequence[KernelSpec], names: Sequence[str]
+    ) -> Modalities | None:
+        """Check the landmarks that are given, as later samples."""
+        if self.landmarks is None:
+            return None
+        of_kernels = [names[spec.modality] for spec in specs]
+        check_landmark_options(
+            self.approximation, [spec.kernel for spec in specs], of_kernels
+        )
+        with errors_about("landmarks"):
+            return self._validate(self.landmarks, reset=False)
+
+    def _options(
+        self, copies_precomputed: bool, landmarks: Modalities | None
+    ) -> KernelOptions:
         return KernelOptions(
             degree=self.degree,
             coef0=self.coef0,
@@ -404,6 +428,7 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
             normalize=self.normalize,
             approximation=self.approximation_,
             n_components=self.n_components,
+            landmarks=landmarks,
             temp_folder=self.temp_folder,
             copies_precomputed=copies_precomputed,
             n_jobs=self.n_jobs,
@@ -414,7 +439,7 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
     ) -> str | None:
         limit = self.approximation
         if isinstance(limit, str) and limit == "auto":
-            limit = MAX_EXACT_SAMPLES
+            limit = MAX_EXACT_SAMPLES if self.landmarks is None else "nystroem"
         if limit is None or isinstance(limit, str):
             return limit
         # precomputed kernels are exact already

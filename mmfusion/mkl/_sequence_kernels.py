@@ -235,6 +235,7 @@ def fit_sequence_features(
     rng: np.random.RandomState,
     name: str,
     sample_weight: np.ndarray | None,
+    landmarks: np.ndarray | None = None,
 ) -> tuple[SequenceKernelFunction, RawFeatures]:
     """Fit explicit features ``k(x, L) k(L, L)^-1/2`` of sequences L drawn at random.
 
@@ -248,6 +249,8 @@ def fit_sequence_features(
         Random generator of L.
     name : str
         Name of the kernel in warnings.
+    landmarks : ndarray of object of shape (n_landmarks,), default=None
+        The sequences L, if they are given.
 
     Returns
     -------
@@ -262,12 +265,14 @@ def fit_sequence_features(
     fitted, _ = fit_sequence_kernel(
         kernel, function, take_rows(block, some), scaling, weight
     )
-    drawn = _draw_distinct(block, n_components, rng, sample_weight)
-    landmarks = fitted.prepare(take_rows(block, drawn), scaling)
-    own = fitted.pairwise(landmarks, landmarks)
+    if landmarks is None:
+        drawn = _draw_distinct(block, n_components, rng, sample_weight)
+        landmarks = take_rows(block, drawn)
+    prepared = fitted.prepare(landmarks, scaling)
+    own = fitted.pairwise(prepared, prepared)
     check_finite_kernel(own, kernel)
     check_training_kernel(own, name)
-    return fitted, _SequenceFeatures(scaling, landmarks, fitted, inverse_root(own))
+    return fitted, _SequenceFeatures(scaling, prepared, fitted, inverse_root(own))
 
 
 def _draw_distinct(
