@@ -73,6 +73,8 @@ class KernelOptions:
 
     Parameters
     ----------
+    modalities : tuple of str
+        Names of the modalities.
     degree, coef0, center, normalize, n_components, temp_folder, n_jobs
         As in `ModalityKernels`.
     approximation : {'nystroem', 'fourier'} or None
@@ -83,6 +85,7 @@ class KernelOptions:
         Whether Gram matrices of precomputed kernels are new arrays.
     """
 
+    modalities: tuple[str, ...]
     degree: float
     coef0: float
     center: bool
@@ -527,7 +530,9 @@ def _fit_features_of_sequences(
 
 
 def _function_of(spec: KernelSpec, options: KernelOptions) -> SequenceFunction:
-    return sequence_function(spec.kernel, spec.gamma, spec.name, options.n_jobs)
+    return sequence_function(
+        spec.kernel, spec.gamma, options.modalities, spec.modality, options.n_jobs
+    )
 
 
 def _fit_precomputed(

@@ -170,13 +170,15 @@ n_features), default=None
     *Sequences.* 'dtw' is ``exp(-gamma d)`` for the cost d of dynamic time warping,
     'soft_dtw' the same of the divergence of soft-DTW; 'global_alignment' sums over all
     paths, and is the one of the three that is always positive semi-definite. They need
-    the extra ``align``. Sequences are given as everywhere; a table of one of these
-    kernels holds a series of one feature in each row. Several kernels of a modality are
-    all of sequences or all of rows. Of a `~mmfusion.alignment.DTWKernel` the parameters
-    `combine` and `modalities` are not read. Every pair of samples of `fit` is compared,
-    again for each gamma; explicit features compare each sample with `n_components`
-    others. Entries of a dict are parameters of this estimator: ``audio`` is the kernel
-    of a modality, ``audio__softness`` a parameter of its DTWKernel.
+    the extra ``align``. Sequences are given as everywhere. A table of one of these
+    kernels is read as by DTWKernel: where all modalities are tables, a row is a series
+    of one feature; beside sequences it is one frame, features without time. Several
+    kernels of a modality are all of sequences or all of rows. Of a
+    `~mmfusion.alignment.DTWKernel` the parameters `combine` and `modalities` are not
+    read. Every pair of samples of `fit` is compared, again for each gamma; explicit
+    features compare each sample with `n_components` others. Entries of a dict are
+    parameters of this estimator: ``audio`` is the kernel of a modality,
+    ``audio__softness`` a parameter of its DTWKernel.
 
     *Missing modalities.* The values, means and sizes of a modality are those of the
     samples that have it. A sample without it lies at the modality's mean: its values
@@ -363,7 +365,7 @@ n_features), default=None
         specs = expand_kernels(self.kernel, self.gamma, names)
         landmarks = self._validate_landmarks(specs, names)
         self.approximation_ = self._resolve_approximation(len(frame), specs)
-        options = self._options(copies_precomputed, landmarks)
+        options = self._options(names, copies_precomputed, landmarks)
         requested = self._requested_scalings(specs, names)
         self._check_memory(frame, specs, n_sums, copies_precomputed)
         # only those that are 'auto' have an influence on each other
@@ -419,9 +421,13 @@ n_features), default=None
             return self._validate(self.landmarks, reset=False)
 
     def _options(
-        self, copies_precomputed: bool, landmarks: Modalities | None
+        self,
+        names: tuple[str, ...],
+        copies_precomputed: bool,
+        landmarks: Modalities | None,
     ) -> KernelOptions:
         return KernelOptions(
+            modalities=names,
             degree=self.degree,
             coef0=self.coef0,
             center=self.center,
