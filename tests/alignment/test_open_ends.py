@@ -158,7 +158,7 @@ def test_a_band_is_refused_exactly_if_it_holds_no_path_between_open_ends(name):
 
 def test_a_radius_of_part_of_a_frame_is_enough_where_the_line_passes_between_frames():
     x, y = np.arange(5.0), np.arange(6.0) ** 2
-    options = dict(window="sakoe_chiba", radius=0.1)  # 0.6 frames; less than half are too few
+    options = dict(window="sakoe_chiba", radius=0.1)  # 0.6 frames; 0.5 are needed
     path = [[0, 0], [1, 1], [2, 2], [2, 3], [3, 4], [4, 5]]
     found = dtw_path(x, y, **options)
     assert found.path.tolist() == path
