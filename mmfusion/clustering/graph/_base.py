@@ -178,7 +178,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         kept = [i for i in range(len(graphs)) if self._interpolations[i] is not None]
         if not kept:
             raise ValueError(
-                "all modalities are constant: there is nothing to tell samples apart"
+                "all modalities are constant: no graph distinguishes samples"
             )
         self._kept = np.array(kept)
         return [graphs[i] for i in kept], observed[:, kept]
@@ -309,7 +309,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
 
 
 def warn_of_parts(graph: sparse.csr_array, n_clusters: int) -> None:
-    """Warn if a graph has more parts than clusters, which no cut can tell from edges.
+    """Warn if a graph has more parts than clusters, which cuts choose from arbitrarily.
 
     Parameters
     ----------

@@ -11,8 +11,8 @@ from sklearn.utils import check_random_state
 from mmfusion._typing import RandomStateLike
 
 # up to which all eigenvectors at once take less time than those that lead
-DENSE_ROWS = 300
-SPARE_VECTORS = 2  # asked for in addition: copies of an eigenvalue may be missed
+DENSE_GRAPH_ROWS = 300
+SPARE_VECTORS = 2  # computed in addition: copies of an eigenvalue may be missed
 EIGENVALUE_TOLERANCE = 1e-8
 LARGEST_RESIDUAL = 1e-5
 EQUAL_DECIMALS = 6  # to which eigenvalues of different parts are compared
@@ -95,7 +95,7 @@ def _connected_vectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     n = matrix.shape[0]
     wanted = n_vectors + SPARE_VECTORS
-    if n <= max(DENSE_ROWS, 2 * wanted):
+    if n <= max(DENSE_GRAPH_ROWS, 2 * wanted):
         return _all_vectors(matrix, n_vectors)
     start = rng.uniform(-1, 1, n)
     for n_basis in (max(2 * wanted + 1, 20), max(6 * wanted, 100)):

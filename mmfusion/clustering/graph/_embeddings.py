@@ -16,8 +16,9 @@ from sklearn.preprocessing import normalize
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
 
 MAX_SWEEPS = 8
-OBJECTIVE_TOLERANCE = 1e-4  # relative, of a sweep
+SWEEP_TOLERANCE = 1e-4  # relative change of the objective
 MAX_WEIGHT_ROUNDS = 15
+WEIGHT_TOLERANCE = 1e-4  # change of a weight
 LARGEST_GRAPH_WEIGHT = 1e6  # of a graph whose cut is perfect, relative to the least
 
 
@@ -98,7 +99,7 @@ def learn_graph_weights(
         new = 1 / (2 * np.sqrt(cuts)) if cuts.max() > 0 else np.ones_like(cuts)
         new /= new.sum()
         change, weights = np.abs(new - weights).max(), new
-        if change < OBJECTIVE_TOLERANCE:
+        if change < WEIGHT_TOLERANCE:
             break
     return weights
 
@@ -144,7 +145,7 @@ def co_regularized_vectors(
             drawn = _plus_gram(graph, others, weight)
             vectors[v] = leading_eigenvectors(drawn, n_vectors, rng)[1]
         path.append(_agreement_objective(graphs, vectors, weight))
-        if path[-1] - path[-2] <= OBJECTIVE_TOLERANCE * abs(path[-2]):
+        if path[-1] - path[-2] <= SWEEP_TOLERANCE * abs(path[-2]):
             break
     return vectors, path
 
