@@ -4,6 +4,7 @@ from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
 from .clustering import CoMVCClusterer as CoMVCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
+from .clustering import GMCClusterer as GMCClusterer
 from .clustering import SiMVCClusterer as SiMVCClusterer
 from .clustering import SNFClusterer as SNFClusterer
 from .clustering import SpectralClusterer as SpectralClusterer

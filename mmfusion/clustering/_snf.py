@@ -404,17 +404,17 @@ def _among_all(
 def _normalized_network(network: NumericBlock) -> NumericBlock:
     """Return ``D^-1/2 W D^-1/2`` of a network without its diagonal."""
     if sparse.issparse(network):
-        graph = network.astype(np.float64)
+        graph = sparse.csr_array(network, dtype=np.float64)
         graph.setdiag(0)
         graph.eliminate_zeros()
         return normalized_adjacency(graph)
-    graph = network.astype(np.float64)
-    np.fill_diagonal(graph, 0)
-    roots = np.sqrt(graph.sum(axis=1))
+    dense = network.astype(np.float64)
+    np.fill_diagonal(dense, 0)
+    roots = np.sqrt(dense.sum(axis=1))
     inverse = np.divide(1, roots, out=np.zeros_like(roots), where=roots > 0)
-    graph *= inverse[:, None]
-    graph *= inverse
-    return graph
+    dense *= inverse[:, None]
+    dense *= inverse
+    return dense
 
 
 def _thinned(graph: NumericBlock, n_neighbors: int) -> sparse.csr_array:

@@ -22,6 +22,7 @@ from mmfusion.clustering.graph._embeddings import (
     side_by_side,
 )
 from mmfusion.clustering.graph._n_clusters import choose_n_clusters
+from mmfusion.clustering.graph._spread import total_spread
 from mmfusion.modalities import Modalities
 
 FUSIONS = ("blend", "average", "auto_weight", "co_regularized", "concatenated")
@@ -197,7 +198,7 @@ default='blend'
                 "none: choose fusion='average'"
             )
         everywhere = np.ones((observed.shape[0], 1), dtype=bool)
-        self._lengths = [1 / _total_spread(block) for block in blocks]
+        self._lengths = [1 / total_spread(block) for block in blocks]
         return super()._graphs_of([self._joined(blocks)], everywhere)
 
     def _joined(self, blocks: list[NumericBlock]) -> NumericBlock:
@@ -253,13 +254,3 @@ default='blend'
     def __modality_tags__(self) -> Any:
         tags = super().__modality_tags__()
         return replace(tags, missing=self.fusion != "concatenated")
-
-
-def _total_spread(block: NumericBlock) -> float:
-    """Return the root of the total variance of a block, 1 if it is constant."""
-    if isinstance(block, np.ndarray):
-        total = float(block.var(axis=0, dtype=np.float64).sum())
-    else:
-        means = np.asarray(block.mean(axis=0)).ravel()
-        total = float((block.data**2).sum() / block.shape[0] - (means**2).sum())
-    return float(np.sqrt(total)) if total > 0 else 1.0
