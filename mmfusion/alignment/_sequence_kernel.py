@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from mmfusion._block_checks import ModalityTags
 from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._options import by_modality, errors_name
-from mmfusion._sequences import rows_as_frames, rows_as_sequences
+from mmfusion._sequences import sequences_of_table
 from mmfusion._sklearn_compat import (
     INTEGER,
     Interval,
@@ -330,9 +330,12 @@ default='rbf'
         """Validate X, and read the rows of tables as sequences."""
         frame = super()._validate(X, reset=reset, raw=raw)
         has_sequences = self._layout.sequences
-        as_sequences = rows_as_frames if has_sequences else rows_as_sequences
         blocks = tuple(
-            block if name in has_sequences else as_sequences(block, observed)
+            block
+            if name in has_sequences
+            else sequences_of_table(
+                block, observed, beside_sequences=bool(has_sequences)
+            )
             for name, block, observed in zip(
                 frame.names, frame.blocks, frame.observed.T, strict=True
             )

@@ -73,4 +73,4 @@ def test_attention_weights_fall_with_the_noise_of_a_modality():
     clean, noisy, noisier = np.mean(weights, axis=0)
     assert clean > 1.5 * noisy > 2 * noisier
     # far from the bound exp(4) on the ratio of two weights: they show a degree
-    assert np.max(weights) < 10 * np.min(weights)
+    assert all(max(own) < 20 * min(own) for own in weights)

@@ -217,7 +217,7 @@ def test_the_preset_runs_and_gives_way_to_parameters():
     assert fitted.transform(X).shape == (120, 8)
     assert fitted.n_iter_ == 10
     assert all(
-        terms(e) == {*CLUSTERING, *ATTENTION, *ADVERSARY} for e in fitted.history_
+        terms(e) == {*CLUSTERING, "attention", *ADVERSARY} for e in fitted.history_
     )
 
 
