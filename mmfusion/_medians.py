@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -69,8 +71,9 @@ def pairs_with_copies(
 
     Parameters
     ----------
-    distances : ndarray of shape (n, n)
-        Distances of all pairs of samples, which need not be symmetric.
+    distances : ndarray of shape (n, n), or of shape (n * (n - 1) / 2,)
+        Distances of all pairs of samples, which need not be symmetric; or those above
+        the diagonal, where they are.
     weight : ndarray of shape (n,) or None
         Weights of the samples: one of weight 3 counts as three equal samples, which
         are at distance 0 from each other. None is 1 for each.
@@ -82,10 +85,20 @@ def pairs_with_copies(
     counts : ndarray of shape (n_pairs,) or None
         How often each does; None is once each.
     """
-    different = ~np.eye(len(distances), dtype=bool)
+    is_triangle = distances.ndim == 1
+    different: Any
+    if is_triangle:
+        if weight is None:
+            return distances, None
+        different = np.triu_indices(len(weight), 1)
+        pairs = distances
+    else:
+        different = ~np.eye(len(distances), dtype=bool)
+        pairs = distances[different]
     if weight is None:
-        return distances[different], None
+        return pairs, None
     copies = np.maximum(weight * (weight - 1), 0).sum()
-    counts = np.append(np.outer(weight, weight)[different], copies)
+    counts = np.outer(weight, weight)[different]
+    counts = np.append(counts, copies / 2 if is_triangle else copies)
     occurring = counts > 0
-    return np.append(distances[different], 0.0)[occurring], counts[occurring]
+    return np.append(pairs, 0.0)[occurring], counts[occurring]

@@ -290,6 +290,30 @@ def rows_as_frames(table: np.ndarray, observed: np.ndarray) -> np.ndarray:
     return sequences
 
 
+def sequences_of_table(
+    table: np.ndarray, observed: np.ndarray, *, beside_sequences: bool
+) -> np.ndarray:
+    """Read the rows of a table for a method that compares sequences.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_samples, n_columns)
+        The table.
+    observed : ndarray of bool of shape (n_samples,)
+        Samples that have the modality.
+    beside_sequences : bool
+        Whether another modality holds sequences: then the columns are features without
+        time, and a row is one frame. Else a row is a series of one feature.
+
+    Returns
+    -------
+    ndarray of object of shape (n_samples,)
+        The sequences; None where a sample lacks the modality.
+    """
+    read = rows_as_frames if beside_sequences else rows_as_sequences
+    return read(table, observed)
+
+
 def as_sequence(x: ArrayLike, name: str) -> np.ndarray:
     """Read one sequence that is given to a function.
 

@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mmfusion import Trainer
-from mmfusion.mkl import MKLClassifier, MKLRegressor, ModalityKernels
+from mmfusion.mkl import MKLClassifier, MKLClusterer, MKLRegressor, ModalityKernels
 from mmfusion.testing import (
     all_estimators,
     check_multimodal_estimator,
@@ -41,10 +41,13 @@ FAST = {
         {"n_runs": 2, "combine": "vote", "weights": "silhouette"},
         {"n_runs": 2, "combine": "coassociation", "weights": "stability"},
     ],
-    "MKLClusterer": [
-        {"n_init": 2},
-        {"n_init": 2, "algorithm": "late_fusion", "approximation": "nystroem"},
-        {"n_init": 2, "algorithm": "simple_mkkm", "neighborhood": 0.5},
+    "MKLClusterer": [  # a check of weights has four different samples
+        {"n_clusters": 3, "n_init": 2} | params
+        for params in (
+            {},
+            {"algorithm": "late_fusion", "approximation": "nystroem"},
+            {"algorithm": "simple_mkkm", "neighborhood": 0.5},
+        )
     ],
     "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
@@ -82,6 +85,11 @@ VARIANTS = {
     "ModalityImputer": [{}, {"strategy": "knn"}],
     "ModalityKernels": [{}, {"kernel": "linear", "normalize": "cosine"}],
     "PerModality": [{}, {"transformer": "passthrough"}],
+    "SpectralClusterer": [
+        {},
+        {"fusion": "co_regularized", "affinity": "adaptive"},
+        {"fusion": "concatenated"},
+    ],
 }
 
 
@@ -101,8 +109,13 @@ def with_two_modalities():
 
 # one check takes a constant off the kernel that it gives
 @pytest.mark.filterwarnings("ignore:.*not positive semi-definite:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*are rows of zeros:UserWarning")
 @parametrize_with_checks([*instances(), *with_two_modalities(), *OF_KERNELS])
 def test_estimators_pass_the_checks_of_sklearn(estimator, check):
+    of_weights = "sample_weight_equivalence" in getattr(check, "func", check).__name__
+    if of_weights and isinstance(estimator, MKLClusterer):
+        # as for scikit-learn's KMeans; tests/mkl compares the partitions
+        pytest.skip("k-means draws other first centres from repeated samples")
     check(estimator)
 
 

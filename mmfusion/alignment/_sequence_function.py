@@ -297,6 +297,34 @@ class FittedFunction(NamedTuple):
     scale: float
 
 
+def choose_by_frames(
+    function: SequenceFunction,
+    sequences: list[np.ndarray],
+    weight: np.ndarray | None = None,
+) -> SequenceFunction:
+    """Choose the parameters that are None and follow from frames.
+
+    Parameters
+    ----------
+    function, sequences, weight
+        As for `fit_sequence_function`.
+
+    Returns
+    -------
+    SequenceFunction
+        The function, with a softness where it has one, and gamma of 'global_alignment'.
+        Other gammas follow from the costs of pairs of sequences.
+    """
+    if function.kernel in SOFT_KERNELS and function.softness is None:
+        metric = function.options["metric"]
+        softness = median_softness(sequences, metric, weight)
+        function = replace(function, softness=softness)
+    if function.kernel == "global_alignment" and function.gamma is None:
+        function.check_range(sequences)
+        function = replace(function, gamma=median_gamma(sequences, weight))
+    return function
+
+
 def fit_sequence_function(
     function: SequenceFunction,
     sequences: list[np.ndarray],
@@ -319,14 +347,8 @@ def fit_sequence_function(
         The function. The softness is a tenth of the median cost of two frames, gamma 1
         over the median of the costs; for 'global_alignment' by `median_gamma`.
     """
-    if function.kernel in SOFT_KERNELS and function.softness is None:
-        metric = function.options["metric"]
-        softness = median_softness(sequences, metric, weight)
-        function = replace(function, softness=softness)
+    function = choose_by_frames(function, sequences, weight)
     is_alignment = function.kernel == "global_alignment"
-    if is_alignment and function.gamma is None:
-        function.check_range(sequences)
-        function = replace(function, gamma=median_gamma(sequences, weight))
     fitted = function.prepare(sequences)
     costs = function.costs(fitted, None)
     scale = 1.0 if is_alignment else function.typical_cost(costs, fitted, weight)

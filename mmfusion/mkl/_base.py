@@ -25,6 +25,7 @@ from mmfusion.mkl._kernel_input import (
 from mmfusion.mkl._linear_machine import LinearMachine
 from mmfusion.mkl._modality_kernels import ModalityKernels
 from mmfusion.mkl._precomputed_gram import Gram
+from mmfusion.mkl._sample_counts import moderate_weights
 from mmfusion.mkl._stacks import weighted_features, weighted_kernel_sum
 from mmfusion.mkl._support_kernels import SupportKernels, select_support
 from mmfusion.mkl._svm_tasks import (
@@ -32,7 +33,6 @@ from mmfusion.mkl._svm_tasks import (
     Machine,
     Regression,
     Task,
-    moderate_weights,
 )
 from mmfusion.mkl._svm_weights import KernelWeighting, learn_weights
 from mmfusion.modalities import Modalities
@@ -77,11 +77,13 @@ class KernelSumMixin(KernelInputMixin):
     normalize: str | None
     approximation: str | int | None
     n_components: int
+    landmarks: ModalitiesLike | None
     temp_folder: str | PathLike[str] | None
     n_jobs: int | None
 
     def _make_kernels(self, random_state: RandomStateLike) -> ModalityKernels:
-        return ModalityKernels(
+        """Make the transformer of the kernels, which takes the same input."""
+        kernels = ModalityKernels(
             self.kernel,
             gamma=self.gamma,
             degree=self.degree,
@@ -91,10 +93,14 @@ class KernelSumMixin(KernelInputMixin):
             normalize=self.normalize,
             approximation=self.approximation,
             n_components=self.n_components,
+            landmarks=self.landmarks,
             temp_folder=self.temp_folder,
+            modalities=self.modalities,
             n_jobs=self.n_jobs,
             random_state=random_state,
         )
+        kernels._take_layout(self)
+        return kernels
 
     def _set_kernel_attributes(
         self, kernels: ModalityKernels, weights: np.ndarray
@@ -243,7 +249,9 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         return weighted_features(features, self.kernel_weights_[used])
 
     def _batches(self, frame: Modalities) -> Iterator[slice]:
-        width = self.n_components if self._support is None else len(self.support_)
+        # of one kernel
+        kernels = self._features
+        width = len(self.support_) if kernels is None else max(kernels._widths)
         return gen_batches(len(frame), max(1, PREDICTION_BATCH_CELLS // max(width, 1)))
 
     @threads_of_n_jobs

@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -23,6 +24,7 @@ from sklearn.utils import check_random_state, gen_batches
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
+from mmfusion._validation import validate_sample_weight
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.mkl._base import KernelSumMixin
 from mmfusion.mkl._kernel_input import (
@@ -33,12 +35,13 @@ from mmfusion.mkl._kernel_input import (
 )
 from mmfusion.mkl._kernel_scaling import fit_kernel_scaling
 from mmfusion.mkl._neighborhoods import Neighborhoods, fit_neighborhoods
+from mmfusion.mkl._sample_counts import repetition_counts
 from mmfusion.mkl._solvers import (
     CLUSTERER_ALGORITHMS,
     KernelConsensus,
     solve_kernel_clustering,
 )
-from mmfusion.mkl._stacks import KernelStack, Stack, accumulate_features
+from mmfusion.mkl._stacks import Stack, accumulate_features, stack_kernels
 from mmfusion.modalities import Modalities
 
 MKL_DEFAULT_CLUSTERS = 8
@@ -116,6 +119,11 @@ class MKLClusterer(
         kernels are precomputed, are approximated by 'nystroem'. 'auto' is 5000.
     n_components : int, default=128
         Maximum number of explicit features of a kernel.
+    landmarks : list, dict, Modalities or array-like of shape (n_landmarks, \
+n_features), default=None
+        Landmarks of 'nystroem', in any form of X and with the same modalities, of which
+        each may lack some. `n_components` is not read then, and 'auto' is 'nystroem'.
+        None finds them among the samples of `fit`.
     temp_folder : str or path-like, default=None
         Existing folder for the exact kernels of `fit`: they are memory-mapped files
         without a name, deleted during `fit`, and memory holds their sum only. None
@@ -216,6 +224,11 @@ class MKLClusterer(
     nearest centre. For the samples of `fit` this repeats ``labels_``. Kernels of weight
     0 are not computed.
 
+    *Sample weights* D enter the relaxed objective, ``tr(H' D^1/2 K D^1/2 H)``, the
+    means, sizes and bandwidths of kernels, neighbourhoods, the chance that 'agreement'
+    subtracts, and k-means: a sample of weight 2 equals two copies of it. One of weight
+    0 is left out, and labelled as a new sample.
+
     *Missing modalities.* A sample that lacks a modality lies at its mean, and its other
     kernels are multiplied by a factor above 1; see `ModalityKernels`.
 
@@ -278,6 +291,7 @@ class MKLClusterer(
         neighborhood: float | None = None,
         approximation: str | int | None = "auto",
         n_components: int = 128,
+        landmarks: ModalitiesLike | None = None,
         temp_folder: str | PathLike[str] | None = None,
         n_init: int = 10,
         max_iter: int = 100,
@@ -298,6 +312,7 @@ class MKLClusterer(
         self.neighborhood = neighborhood
         self.approximation = approximation
         self.n_components = n_components
+        self.landmarks = landmarks
         self.temp_folder = temp_folder
         self.n_init = n_init
         self.max_iter = max_iter
@@ -308,7 +323,12 @@ class MKLClusterer(
 
     @fit_context(prefer_skip_nested_validation=True)
     @threads_of_n_jobs
-    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
+    def fit(
+        self,
+        X: ModalitiesLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Fit the kernels and their weights, and cluster the samples.
 
         Parameters
@@ -317,6 +337,8 @@ class MKLClusterer(
             The data; see the user guide on input.
         y : object, default=None
             Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples. None is equal weights.
 
         Returns
         -------
@@ -324,22 +346,27 @@ class MKLClusterer(
             The fitted clusterer.
         """
         frame = self._validate(X, reset=True)
+        weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
+        rows = np.flatnonzero(weight)
         k = MKL_DEFAULT_CLUSTERS if self.n_clusters is None else self.n_clusters
-        if len(frame) < k:
-            raise ValueError(f"n_samples={len(frame)} should be >= n_clusters={k}")
+        if len(rows) < k:
+            raise ValueError(f"n_samples={len(rows)} should be >= n_clusters={k}")
+        weight = weight[rows]
+        counts = repetition_counts(weight) if (weight != 1).any() else None
         rng = check_random_state(self.random_state)
         self.kernels_ = self._make_kernels(rng)
-        # so that `kernels_.transform` takes the same input
-        self.kernels_._take_layout(self)
-        grams = self.kernels_._fit_frame(frame)
+        grams = self.kernels_._fit_frame(frame, rows, counts)
+        counted = frame if len(rows) == len(frame) else frame[rows]
         self._neighborhoods: Neighborhoods | None = None
         if grams is not None and self.neighborhood is not None:
-            grams = self._fit_neighborhoods(grams, self.neighborhood)
-        consensus = self._fit_weights(self._stack(frame, grams), k)
-        embedding = self._embed(frame) if grams is None else self._project(grams)
+            grams = self._fit_neighborhoods(grams, self.neighborhood, counts)
+        consensus = self._fit_weights(self._stack(counted, grams, counts), k)
+        embedding = self._embed(counted) if grams is None else self._project(grams)
+        if grams is not None and counts is not None:
+            self._weight_projections(counts)
         k_means = KMeans(k, n_init=self.n_init, random_state=rng)
-        self._k_means = k_means.fit(embedding)
-        self.labels_ = self._k_means.labels_
+        self._k_means = k_means.fit(embedding, sample_weight=counts)
+        self.labels_ = self._label_all(frame, rows)
         self.cluster_centers_ = self._k_means.cluster_centers_
         self.objective_path_ = consensus.objective_path
         self.n_iter_ = len(consensus.objective_path)
@@ -409,27 +436,45 @@ class MKLClusterer(
         labels = self._k_means.predict(self._embed(frame))
         return modality_silhouette_score(frame, labels)
 
+    def _label_all(self, frame: Modalities, rows: np.ndarray) -> np.ndarray:
+        """Return the clusters of all samples, of which k-means has clustered `rows`."""
+        fitted = self._k_means.labels_
+        if len(rows) == len(frame):
+            return fitted
+        labels = np.empty(len(frame), fitted.dtype)
+        labels[rows] = fitted
+        others = np.setdiff1d(np.arange(len(frame)), rows)
+        labels[others] = self._k_means.predict(self._embed(frame[others]))
+        return labels
+
     def _fit_neighborhoods(
-        self, grams: list[np.ndarray], share: float
+        self, grams: list[np.ndarray], share: float, counts: np.ndarray | None
     ) -> list[np.ndarray]:
         """Restrict kernels to neighbourhoods, then centre and normalise them again."""
-        self._neighborhoods = fit_neighborhoods(grams, share)
+        self._neighborhoods = fit_neighborhoods(grams, share, counts)
         # the product of two semi-definite matrices, entry by entry, is semi-definite
         mask = self._neighborhoods.mask(grams)
         grams = [K * mask for K in grams]
-        self._local_scalings = [fit_kernel_scaling(K) for K in grams]
+        self._local_scalings = [
+            fit_kernel_scaling(K, sample_weight=counts) for K in grams
+        ]
         scaled = zip(self._local_scalings, grams, strict=True)
         return [scaling.apply(K) for scaling, K in scaled]
 
-    def _stack(self, frame: Modalities, grams: list[np.ndarray] | None) -> Stack:
+    def _stack(
+        self,
+        frame: Modalities,
+        grams: list[np.ndarray] | None,
+        counts: np.ndarray | None,
+    ) -> Stack:
         if grams is not None:
-            return KernelStack(grams)
+            return stack_kernels(grams, counts)
         if self.neighborhood is not None:
             raise ValueError(
                 "neighborhood needs exact kernels; set approximation=None, or "
                 "neighborhood=None"
             )
-        return accumulate_features(self._compute_batches(frame, None))
+        return accumulate_features(self._compute_batches(frame, None), counts)
 
     def _compute_batches(
         self, frame: Modalities, positions: Sequence[int] | None
@@ -464,6 +509,16 @@ class MKLClusterer(
             own.shape[1] for own in self._projections if own is not None
         )
         return consensus
+
+    def _weight_projections(self, counts: np.ndarray) -> None:
+        """Multiply projections by the roots of how often samples count.
+
+        For eigenvectors h of ``D^1/2 K D^1/2`` those of values of K are ``D^1/2 h``.
+        """
+        roots = np.sqrt(counts)[:, None]
+        self._projections = [
+            None if own is None else roots * own for own in self._projections
+        ]
 
     def _embed(self, frame: Modalities) -> np.ndarray:
         """Embed checked samples by the kernels that have a projection."""

@@ -182,6 +182,7 @@ def fit_raw_features(
     rng: np.random.RandomState,
     name: str,
     sample_weight: np.ndarray | None = None,
+    landmarks: Block | None = None,
 ) -> RawFeatures:
     """Fit the features that approximate a kernel.
 
@@ -211,6 +212,8 @@ def fit_raw_features(
     sample_weight : ndarray of shape (n_train,), default=None
         Weights of the rows. One of weight 2 is drawn as two equal rows are: once, and
         twice as likely.
+    landmarks : ndarray or CSR matrix of shape (n_landmarks, n_features), default=None
+        Landmarks of 'nystroem', not scaled; None finds at most `n_components`.
 
     Returns
     -------
@@ -238,7 +241,10 @@ def fit_raw_features(
     if function.is_precomputed:
         drawn = _draw_distinct_rows(X, n_components, rng, sample_weight)[0]
         return _LandmarkColumns(drawn, inverse_root(X[np.ix_(drawn, drawn)]))
-    landmarks = _find_landmarks(X, scaling, n_components, rng, sample_weight)
+    if landmarks is None:
+        landmarks = _find_landmarks(X, scaling, n_components, rng, sample_weight)
+    else:
+        landmarks = scaling.apply(landmarks)
     own = function.pairwise(landmarks, landmarks)
     check_finite_kernel(own, kernel)
     if callable(kernel):

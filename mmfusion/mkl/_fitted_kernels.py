@@ -26,6 +26,7 @@ from mmfusion.mkl._kernels import (
     default_gamma,
     gamma_in_units,
 )
+from mmfusion.mkl._landmarks import landmarks_of_modality
 from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 from mmfusion.mkl._sequence_kernels import (
     SequenceKernelFunction,
@@ -72,20 +73,26 @@ class KernelOptions:
 
     Parameters
     ----------
+    modalities : tuple of str
+        Names of the modalities.
     degree, coef0, center, normalize, n_components, temp_folder, n_jobs
         As in `ModalityKernels`.
     approximation : {'nystroem', 'fourier'} or None
         As in `ModalityKernels`, with 'auto' resolved.
+    landmarks : Modalities or None
+        Landmarks of 'nystroem'; None finds them among the samples of `fit`.
     copies_precomputed : bool
         Whether Gram matrices of precomputed kernels are new arrays.
     """
 
+    modalities: tuple[str, ...]
     degree: float
     coef0: float
     center: bool
     normalize: str | None
     approximation: str | None
     n_components: int
+    landmarks: Modalities | None
     temp_folder: str | PathLike[str] | None
     copies_precomputed: bool
     n_jobs: int | None = None
@@ -397,6 +404,7 @@ def _fit_features(
         check_random_state(seed),
         spec.name,
         sample_weight,
+        _landmarks_of(spec, options, block),
     )
     features = fit_feature_map(
         block,
@@ -406,6 +414,15 @@ def _fit_features(
         sample_weight=sample_weight,
     )
     return replace(fitted, features=features)
+
+
+def _landmarks_of(
+    spec: KernelSpec, options: KernelOptions, block: Block
+) -> Block | None:
+    """Return the landmarks of a kernel; None if none are given."""
+    if options.landmarks is None:
+        return None
+    return landmarks_of_modality(options.landmarks, spec.modality, block)
 
 
 def _fit_exact(
@@ -499,6 +516,7 @@ def _fit_features_of_sequences(
         check_random_state(seed),
         spec.name,
         sample_weight,
+        _landmarks_of(spec, options, block),
     )
     features = fit_feature_map(
         block,
@@ -512,7 +530,9 @@ def _fit_features_of_sequences(
 
 
 def _function_of(spec: KernelSpec, options: KernelOptions) -> SequenceFunction:
-    return sequence_function(spec.kernel, spec.gamma, spec.name, options.n_jobs)
+    return sequence_function(
+        spec.kernel, spec.gamma, options.modalities, spec.modality, options.n_jobs
+    )
 
 
 def _fit_precomputed(

@@ -16,7 +16,7 @@ from sklearn.utils import Tags, assert_all_finite
 
 from mmfusion._blocks import is_sequences
 from mmfusion._scaling import SCALINGS
-from mmfusion._sequences import rows_as_sequences
+from mmfusion._sequences import sequences_of_table
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._typing import ByModality, ModalitiesLike
 from mmfusion._validation import ModalityTags, is_multimodal, refuse_empty_samples
@@ -52,6 +52,7 @@ KERNEL_CONSTRAINTS: dict[str, list[Any]] = {
         None,
     ],
     "n_components": [Interval(Integral, 1, None, closed="left")],
+    "landmarks": ["array-like", "sparse matrix", dict, None],
     "temp_folder": [str, PathLike, None],
     "modalities": ["array-like", str, dict, INTEGER, None],
     "n_jobs": [INTEGER, None],
@@ -88,7 +89,8 @@ class KernelInputMixin(PerModalityParams, ModalityMixin):
         self._choose_by_modality(frame.names, "rbf")
 
     def _rows_as_sequences(self, frame: Modalities) -> Modalities:
-        """Read the rows of tables with a kernel of sequences as sequences."""
+        """Read the rows of tables with a kernel of sequences, as DTWKernel does."""
+        beside = bool(self._layout.sequences)
         blocks = list(frame.blocks)
         for v, (name, block) in enumerate(frame.to_dict().items()):
             if is_sequences(block) or not self._compares_sequences(name):
@@ -99,7 +101,9 @@ class KernelInputMixin(PerModalityParams, ModalityMixin):
                     f"sequences; give it the kernel 'rbf' in place of "
                     f"{self._kernels_of(name)[0]!r}, or a dense array"
                 )
-            blocks[v] = rows_as_sequences(block, frame.observed[:, v])
+            blocks[v] = sequences_of_table(
+                block, frame.observed[:, v], beside_sequences=beside
+            )
         return Modalities._of(frame.names, tuple(blocks), frame.observed, frame._index)
 
     def _compares_sequences(self, modality: str) -> bool:

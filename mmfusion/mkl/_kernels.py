@@ -24,7 +24,7 @@ from sklearn.utils import assert_all_finite, gen_batches
 from sklearn.utils.extmath import row_norms
 
 from mmfusion._blocks import Block
-from mmfusion._medians import median_with_counts
+from mmfusion._medians import pairs_with_copies, positive_median
 from mmfusion._scaling import Scaling
 from mmfusion.mkl._kernel_files import allocate_gram
 from mmfusion.mkl._kernel_scaling import ZERO_ROUNDINGS
@@ -321,7 +321,8 @@ def default_gamma(
     Returns
     -------
     float
-        'rbf': ``1 / (2 m^2)`` with the median distance m of two rows; 'laplacian' and
+        'rbf': ``1 / (2 m^2)`` with the median distance m of two rows, or where it is 0
+        that of rows that differ; 'laplacian' and
         'chi2': 1 over the median distance (the sum of absolute differences; the sum of
         ``(x - y)^2 / (x + y)``); 'poly': 1 over the mean squared norm of a row.
     """
@@ -331,22 +332,9 @@ def default_gamma(
         return 1 / mean_square if mean_square > 0 else 1.0
     n_rows = min(X.shape[0], MEDIAN_ROWS)
     chosen = np.linspace(0, X.shape[0] - 1, n_rows).astype(int)
-    distances = _pair_distances(kernel, X[chosen])
-    counts = None
-    if sample_weight is not None:
-        weight = sample_weight[chosen]
-        counts = np.outer(weight, weight)[np.triu_indices(n_rows, 1)]
-        # pairs of a row with its own copies, whose distance is 0
-        copies = np.maximum(weight * (weight - 1) / 2, 0).sum()
-        distances, counts = np.append(distances, 0.0), np.append(counts, copies)
-        distances, counts = distances[counts > 0], counts[counts > 0]
-    typical = median_with_counts(distances, counts) if distances.size else 0.0
-    if typical == 0:  # more than half of the pairs are equal: take the mean of others
-        differ = distances > 0
-        typical = 1.0
-        if differ.any():
-            shares = None if counts is None else counts[differ]
-            typical = float(np.average(distances[differ], weights=shares))
+    weight = None if sample_weight is None else sample_weight[chosen]
+    distances, counts = pairs_with_copies(_pair_distances(kernel, X[chosen]), weight)
+    typical = positive_median(distances, counts=counts) or 1.0
     return 1 / (2 * typical**2) if kernel == "rbf" else 1 / typical
 
 

@@ -18,7 +18,7 @@ from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._frame_scaling import fit_block_scaling
 from mmfusion._memory import check_fits
 from mmfusion._numbers import is_real
-from mmfusion._options import by_modality, errors_name
+from mmfusion._options import by_modality, errors_about, errors_name
 from mmfusion._scaling import resolve_scalings
 from mmfusion._sklearn_compat import fit_context
 from mmfusion._threads import threads_of_n_jobs
@@ -41,6 +41,7 @@ from mmfusion.mkl._kernel_input import (
     ScalingLike,
 )
 from mmfusion.mkl._kernels import KERNEL_NAMES, KERNELS_WITH_GAMMA, Kernel
+from mmfusion.mkl._landmarks import check_landmark_options
 from mmfusion.mkl._precomputed_gram import Gram
 from mmfusion.mkl._sequence_kernels import DTW_KERNELS, is_sequence_kernel
 from mmfusion.modalities import Modalities
@@ -98,6 +99,11 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
     n_components : int, default=128
         Maximum number of explicit features of a kernel. A linear or cosine kernel of a
         modality that has no more features than these is exact.
+    landmarks : list, dict, Modalities or array-like of shape (n_landmarks, \
+n_features), default=None
+        Landmarks of 'nystroem', in any form of X and with the same modalities, of which
+        each may lack some. `n_components` is not read then, and 'auto' is 'nystroem'.
+        None finds them among the samples of `fit`.
     temp_folder : str or path-like, default=None
         Existing folder for the exact kernels of `fit_transform`: they are memory-mapped
         files without a name, deleted with the last reference to them. None keeps them
@@ -164,13 +170,15 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
     *Sequences.* 'dtw' is ``exp(-gamma d)`` for the cost d of dynamic time warping,
     'soft_dtw' the same of the divergence of soft-DTW; 'global_alignment' sums over all
     paths, and is the one of the three that is always positive semi-definite. They need
-    the extra ``align``. Sequences are given as everywhere; a table of one of these
-    kernels holds a series of one feature in each row. Several kernels of a modality are
-    all of sequences or all of rows. Of a `~mmfusion.alignment.DTWKernel` the parameters
-    `combine` and `modalities` are not read. Every pair of samples of `fit` is compared,
-    again for each gamma; explicit features compare each sample with `n_components`
-    others. Entries of a dict are parameters of this estimator: ``audio`` is the kernel
-    of a modality, ``audio__softness`` a parameter of its DTWKernel.
+    the extra ``align``. Sequences are given as everywhere. A table of one of these
+    kernels is read as by DTWKernel: where all modalities are tables, a row is a series
+    of one feature; beside sequences it is one frame, features without time. Several
+    kernels of a modality are all of sequences or all of rows. Of a
+    `~mmfusion.alignment.DTWKernel` the parameters `combine` and `modalities` are not
+    read. Every pair of samples of `fit` is compared, again for each gamma; explicit
+    features compare each sample with `n_components` others. Entries of a dict are
+    parameters of this estimator: ``audio`` is the kernel of a modality,
+    ``audio__softness`` a parameter of its DTWKernel.
 
     *Missing modalities.* The values, means and sizes of a modality are those of the
     samples that have it. A sample without it lies at the modality's mean: its values
@@ -238,6 +246,7 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         normalize: str | None = "trace",
         approximation: str | int | None = "auto",
         n_components: int = 128,
+        landmarks: ModalitiesLike | None = None,
         temp_folder: str | PathLike[str] | None = None,
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
@@ -252,6 +261,7 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         self.normalize = normalize
         self.approximation = approximation
         self.n_components = n_components
+        self.landmarks = landmarks
         self.temp_folder = temp_folder
         self.modalities = modalities
         self.n_jobs = n_jobs
@@ -325,14 +335,15 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
     def _fit_frame(
         self,
         frame: Modalities,
+        rows: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
-        n_sums: int = 0,
     ) -> list[np.ndarray] | None:
-        """Fit to checked samples, and return their Gram matrices in new arrays.
+        """Fit to checked samples, or to some rows; return Gram matrices as new arrays.
 
-        Parameters are those of `_fit_grams`.
+        Parameters are those of `_fit_rows`.
         """
-        grams = self._fit_grams(frame, sample_weight, n_sums, copies_precomputed=True)
+        rows = np.arange(len(frame)) if rows is None else rows
+        grams = self._fit_rows(frame, rows, sample_weight, copies_precomputed=True)
         # each is an array, since none is left where it was
         return cast("list[np.ndarray] | None", grams)
 
@@ -352,8 +363,9 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         """
         names = frame.names
         specs = expand_kernels(self.kernel, self.gamma, names)
+        landmarks = self._validate_landmarks(specs, names)
         self.approximation_ = self._resolve_approximation(len(frame), specs)
-        options = self._options(copies_precomputed)
+        options = self._options(names, copies_precomputed, landmarks)
         requested = self._requested_scalings(specs, names)
         self._check_memory(frame, specs, n_sums, copies_precomputed)
         # only those that are 'auto' have an influence on each other
@@ -395,14 +407,34 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         self._widths = [f.features.n_components for f in self._fitted if f.features]
         return None
 
-    def _options(self, copies_precomputed: bool) -> KernelOptions:
+    def _validate_landmarks(
+        self, specs: Sequence[KernelSpec], names: Sequence[str]
+    ) -> Modalities | None:
+        """Check the landmarks that are given, as later samples."""
+        if self.landmarks is None:
+            return None
+        of_kernels = [names[spec.modality] for spec in specs]
+        check_landmark_options(
+            self.approximation, [spec.kernel for spec in specs], of_kernels
+        )
+        with errors_about("landmarks"):
+            return self._validate(self.landmarks, reset=False)
+
+    def _options(
+        self,
+        names: tuple[str, ...],
+        copies_precomputed: bool,
+        landmarks: Modalities | None,
+    ) -> KernelOptions:
         return KernelOptions(
+            modalities=names,
             degree=self.degree,
             coef0=self.coef0,
             center=self.center,
             normalize=self.normalize,
             approximation=self.approximation_,
             n_components=self.n_components,
+            landmarks=landmarks,
             temp_folder=self.temp_folder,
             copies_precomputed=copies_precomputed,
             n_jobs=self.n_jobs,
@@ -413,7 +445,7 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
     ) -> str | None:
         limit = self.approximation
         if isinstance(limit, str) and limit == "auto":
-            limit = MAX_EXACT_SAMPLES
+            limit = MAX_EXACT_SAMPLES if self.landmarks is None else "nystroem"
         if limit is None or isinstance(limit, str):
             return limit
         # precomputed kernels are exact already
@@ -451,16 +483,19 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
         frame: Modalities,
         rows: np.ndarray,
         sample_weight: np.ndarray | None,
-        n_sums: int,
+        n_sums: int = 0,
+        *,
+        copies_precomputed: bool = False,
     ) -> list[Gram] | None:
         """Fit to some rows of checked samples, as if the others were left out.
 
-        Gram matrices of precomputed kernels are not copied where that is possible.
-        Later precomputed kernels still have a column for each sample of the frame.
+        Gram matrices of precomputed kernels are not copied where that is possible,
+        unless `copies_precomputed`. Later precomputed kernels still have a column for
+        each sample of the frame.
         """
         if len(rows) == len(frame):
             return self._fit_grams(
-                frame, sample_weight, n_sums, copies_precomputed=False
+                frame, sample_weight, n_sums, copies_precomputed=copies_precomputed
             )
         blocks = list(frame[rows].blocks)
         for spec in expand_kernels(self.kernel, self.gamma, frame.names):
@@ -468,7 +503,9 @@ class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator)
                 # so that the kernel of these rows is square
                 blocks[spec.modality] = blocks[spec.modality][:, rows]
         some = Modalities._of(frame.names, tuple(blocks), frame.observed[rows])
-        grams = self._fit_grams(some, sample_weight, n_sums, copies_precomputed=False)
+        grams = self._fit_grams(
+            some, sample_weight, n_sums, copies_precomputed=copies_precomputed
+        )
         self._fitted = [
             replace(fitted, columns=rows[fitted.observed])
             if fitted.function.is_precomputed

@@ -20,13 +20,17 @@ class Neighborhoods:
     Parameters
     ----------
     members : ndarray of float32 of shape (n_train, n_train)
-        1 where the sample of the column is in the neighbourhood of that of the row.
+        How often the sample of the row counts, where that of the column is in its
+        neighbourhood; else 0.
     thresholds : ndarray of shape (n_train,)
         Smallest mean kernel value of the members of each neighbourhood.
+    n_samples : float
+        Number of training samples, with repetitions.
     """
 
     members: np.ndarray
     thresholds: np.ndarray
+    n_samples: float
 
     def mask(self, kernels: Sequence[np.ndarray]) -> np.ndarray:
         """Compute the share of neighbourhoods that contain both samples of a pair.
@@ -44,7 +48,7 @@ class Neighborhoods:
         """
         mean = _mean_kernel(kernels)
         inside = (mean >= self.thresholds).astype(np.float32)
-        return inside @ self.members / np.float32(len(self.thresholds))
+        return inside @ self.members / np.float32(self.n_samples)
 
 
 def _mean_kernel(kernels: Sequence[np.ndarray]) -> np.ndarray:
@@ -55,7 +59,9 @@ def _mean_kernel(kernels: Sequence[np.ndarray]) -> np.ndarray:
     return (total / len(kernels)).astype(np.float32)
 
 
-def fit_neighborhoods(kernels: Sequence[np.ndarray], share: float) -> Neighborhoods:
+def fit_neighborhoods(
+    kernels: Sequence[np.ndarray], share: float, counts: np.ndarray | None = None
+) -> Neighborhoods:
     """Find the neighbourhood of every training sample.
 
     Parameters
@@ -64,6 +70,8 @@ def fit_neighborhoods(kernels: Sequence[np.ndarray], share: float) -> Neighborho
         All kernels of the training samples.
     share : float
         Share of the samples in a neighbourhood, which has at least one.
+    counts : ndarray of shape (n_train,), default=None
+        How often each sample counts; None is once each.
 
     Returns
     -------
@@ -72,6 +80,24 @@ def fit_neighborhoods(kernels: Sequence[np.ndarray], share: float) -> Neighborho
     """
     mean = _mean_kernel(kernels)
     n_train = len(mean)
-    n_near = min(max(1, round(share * n_train)), n_train)
-    thresholds = np.partition(mean, n_train - n_near, axis=1)[:, n_train - n_near]
-    return Neighborhoods((mean >= thresholds[:, None]).astype(np.float32), thresholds)
+    if counts is None:
+        n_near = min(max(1, round(share * n_train)), n_train)
+        thresholds = np.partition(mean, n_train - n_near, axis=1)[:, n_train - n_near]
+        members = (mean >= thresholds[:, None]).astype(np.float32)
+        return Neighborhoods(members, thresholds, n_train)
+    n_samples = float(counts.sum())
+    thresholds = _counted_thresholds(mean, counts, max(1, round(share * n_samples)))
+    members = (mean >= thresholds[:, None]) * counts.astype(np.float32)[:, None]
+    return Neighborhoods(members, thresholds, n_samples)
+
+
+def _counted_thresholds(
+    mean: np.ndarray, counts: np.ndarray, n_near: int
+) -> np.ndarray:
+    """Return in each row the smallest of the values that count n_near times."""
+    nearest = np.argsort(-mean, axis=1, kind="stable")
+    cumulated = np.cumsum(counts[nearest], axis=1)
+    # all samples may count less, by rounding
+    reached = cumulated >= np.minimum(n_near, cumulated[:, -1:]) * (1 - 1e-12)
+    last = nearest[np.arange(len(mean)), reached.argmax(axis=1)]
+    return mean[np.arange(len(mean)), last]

@@ -85,6 +85,11 @@ class MKLRegressor(BaseKernelMachine, RegressorMixin, BaseEstimator):
         approximated by 'nystroem'. 'auto' is 5000.
     n_components : int, default=128
         Maximum number of explicit features of a kernel.
+    landmarks : list, dict, Modalities or array-like of shape (n_landmarks, \
+n_features), default=None
+        Landmarks of 'nystroem', in any form of X and with the same modalities, of which
+        each may lack some. `n_components` is not read then, and 'auto' is 'nystroem'.
+        None finds them among the samples of `fit`.
     temp_folder : str or path-like, default=None
         Existing folder for the exact kernels of `fit`: they are memory-mapped files
         without a name, deleted during `fit`, and memory holds their sum only. None
@@ -233,6 +238,7 @@ class MKLRegressor(BaseKernelMachine, RegressorMixin, BaseEstimator):
         epsilon: float = 0.1,
         approximation: str | int | None = "auto",
         n_components: int = 128,
+        landmarks: ModalitiesLike | None = None,
         temp_folder: str | PathLike[str] | None = None,
         max_iter: int = 200,
         tol: float = 1e-3,
@@ -252,6 +258,7 @@ class MKLRegressor(BaseKernelMachine, RegressorMixin, BaseEstimator):
         self.epsilon = epsilon
         self.approximation = approximation
         self.n_components = n_components
+        self.landmarks = landmarks
         self.temp_folder = temp_folder
         self.max_iter = max_iter
         self.tol = tol

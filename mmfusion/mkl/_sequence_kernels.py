@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,11 @@ def is_sequence_kernel(kernel: object) -> bool:
 
 
 def sequence_function(
-    kernel: Any, gamma: float | None, name: str, n_jobs: int | None
+    kernel: Any,
+    gamma: float | None,
+    names: Sequence[str],
+    position: int,
+    n_jobs: int | None,
 ) -> SequenceFunction:
     """Return the function of two sequences that a kernel stands for.
 
@@ -61,8 +66,10 @@ def sequence_function(
         The kernel.
     gamma : float or None
         Its gamma; None is that of a DTWKernel, or by its rule.
-    name : str
-        Name of the modality.
+    names : sequence of str
+        Names of all modalities, by which a DTWKernel may have parameters.
+    position : int
+        Position of the modality of the kernel.
     n_jobs : int or None
         Number of threads, unless a DTWKernel has its own.
 
@@ -76,7 +83,8 @@ def sequence_function(
     ImportError
         If numba is not installed.
     TypeError, ValueError
-        If an estimator is no DTWKernel, or one of a distance.
+        If an estimator is no DTWKernel, or one of a distance, or names a modality that
+        there is not.
     """
     from mmfusion.alignment import DTWKernel  # loads numba
 
@@ -87,7 +95,7 @@ def sequence_function(
             f"kernel is {kernel!r}; estimators other than DTWKernel are no kernels"
         )
     kernel._validate_params()
-    function = kernel._functions([name])[0]
+    function = kernel._functions(names)[position]
     if function.is_distance:
         kernels = {"distance": "rbf", "divergence": "soft_dtw"}
         raise ValueError(
@@ -211,6 +219,23 @@ def fit_sequence_kernel(
     return SequenceKernelFunction(kernel, comparison.function, dtype), comparison
 
 
+def _fit_parameters(
+    kernel: Any,
+    function: SequenceFunction,
+    block: np.ndarray,
+    scaling: Scaling,
+    sample_weight: np.ndarray | None,
+) -> SequenceKernelFunction:
+    """Choose the parameters of a kernel; compare sequences only if gamma needs it."""
+    from mmfusion.alignment._sequence_function import choose_by_frames
+
+    scaled = list(scale_frames(scaling, block))
+    chosen = choose_by_frames(function, scaled, sample_weight)
+    if chosen.gamma is None:
+        return fit_sequence_kernel(kernel, chosen, block, scaling, sample_weight)[0]
+    return SequenceKernelFunction(kernel, chosen, scaled[0].dtype.name)
+
+
 @dataclass(frozen=True)
 class _SequenceFeatures:
     """Kernel values of sequences with landmarks, whitened."""
@@ -235,19 +260,23 @@ def fit_sequence_features(
     rng: np.random.RandomState,
     name: str,
     sample_weight: np.ndarray | None,
+    landmarks: np.ndarray | None = None,
 ) -> tuple[SequenceKernelFunction, RawFeatures]:
     """Fit explicit features ``k(x, L) k(L, L)^-1/2`` of sequences L drawn at random.
 
     Parameters
     ----------
     kernel, function, block, scaling, sample_weight
-        As for `fit_sequence_kernel`; gamma follows from at most 200 sequences.
+        As for `fit_sequence_kernel`; gamma, where it is None, follows from at most 200
+        sequences.
     n_components : int
         Maximum number of features, and of sequences L.
     rng : RandomState
         Random generator of L.
     name : str
         Name of the kernel in warnings.
+    landmarks : ndarray of object of shape (n_landmarks,), default=None
+        The sequences L, if they are given.
 
     Returns
     -------
@@ -259,15 +288,15 @@ def fit_sequence_features(
     spaced = np.linspace(0, len(block) - 1, min(len(block), GAMMA_SEQUENCES))
     some = spaced.astype(int)
     weight = None if sample_weight is None else sample_weight[some]
-    fitted, _ = fit_sequence_kernel(
-        kernel, function, take_rows(block, some), scaling, weight
-    )
-    drawn = _draw_distinct(block, n_components, rng, sample_weight)
-    landmarks = fitted.prepare(take_rows(block, drawn), scaling)
-    own = fitted.pairwise(landmarks, landmarks)
+    fitted = _fit_parameters(kernel, function, take_rows(block, some), scaling, weight)
+    if landmarks is None:
+        drawn = _draw_distinct(block, n_components, rng, sample_weight)
+        landmarks = take_rows(block, drawn)
+    prepared = fitted.prepare(landmarks, scaling)
+    own = fitted.pairwise(prepared, prepared)
     check_finite_kernel(own, kernel)
     check_training_kernel(own, name)
-    return fitted, _SequenceFeatures(scaling, landmarks, fitted, inverse_root(own))
+    return fitted, _SequenceFeatures(scaling, prepared, fitted, inverse_root(own))
 
 
 def _draw_distinct(

@@ -53,19 +53,23 @@ class KernelStack:
     Parameters
     ----------
     kernels : list of ndarray of shape (n_samples, n_samples)
-        The symmetric matrices.
+        The symmetric matrices. With counts D they are ``D^1/2 K D^1/2``, which has the
+        eigenvalues of the kernel of the repeated samples.
+    counts : ndarray of shape (n_samples,), default=None
+        How often each sample counts; None is once each.
     """
 
     kernels: Sequence[np.ndarray]
+    counts: np.ndarray | None = None
 
     @property
-    def n_samples(self) -> int:
-        """Number of samples."""
-        return len(self.kernels[0])
+    def n_samples(self) -> float:
+        """Number of samples, with repetitions."""
+        return len(self.kernels[0]) if self.counts is None else self.counts.sum()
 
     def subset(self, positions: np.ndarray) -> KernelStack:
         """Return the kernels at some positions."""
-        return KernelStack([self.kernels[p] for p in positions])
+        return KernelStack([self.kernels[p] for p in positions], self.counts)
 
     def traces(self) -> np.ndarray:
         """Return the trace of each kernel, of shape (n_kernels,)."""
@@ -83,7 +87,7 @@ class KernelStack:
         The search starts from the subspace `start`, if there is one.
         """
         is_rough = accuracy >= SINGLE_PRECISION_RESIDUAL
-        is_rough &= _is_for_lanczos(self.n_samples, k)
+        is_rough &= _is_for_lanczos(len(self.kernels[0]), k)
         # in single precision larger kernels would overflow, and smaller ones vanish
         sizes = [float(np.abs(K.diagonal()).max(initial=0.0)) for K in self.kernels]
         low, high = SINGLE_PRECISION_SIZES
@@ -92,6 +96,8 @@ class KernelStack:
         total = weighted_kernel_sum(self.kernels, weights, dtype)
         first = None if start is None else start.basis
         basis, values = top_eigenpairs(total, k, accuracy, first)
+        if self.counts is not None:  # as for repeated samples
+            basis *= _signs_of_largest(basis / np.sqrt(self.counts)[:, None])
         return Subspace(weights, basis, values)
 
     def shares(self, subspace: Subspace) -> np.ndarray:
@@ -142,13 +148,13 @@ class FeatureStack:
         Inner products ``Z'Z`` of the features of all kernels.
     blocks : list of slice
         Positions of the features of each kernel.
-    n_samples : int
-        Number of samples.
+    n_samples : float
+        Number of samples, with repetitions.
     """
 
     gram: np.ndarray
     blocks: Sequence[slice]
-    n_samples: int
+    n_samples: float
 
     def subset(self, positions: np.ndarray) -> FeatureStack:
         """Return the kernels at some positions."""
@@ -223,13 +229,42 @@ class FeatureStack:
 Stack = KernelStack | FeatureStack
 
 
-def accumulate_features(batches: Iterable[Sequence[np.ndarray]]) -> FeatureStack:
+def stack_kernels(
+    kernels: Sequence[np.ndarray], counts: np.ndarray | None
+) -> KernelStack:
+    """Multiply kernels, in place, by the roots of how often samples count.
+
+    Parameters
+    ----------
+    kernels : list of ndarray of shape (n_samples, n_samples)
+        The kernels; they are overwritten.
+    counts : ndarray of shape (n_samples,) or None
+        How often each sample counts; None is once each.
+
+    Returns
+    -------
+    KernelStack
+        The kernels.
+    """
+    if counts is not None:
+        for K in kernels:
+            roots = np.sqrt(counts).astype(K.dtype)
+            K *= roots
+            K *= roots[:, None]
+    return KernelStack(kernels, counts)
+
+
+def accumulate_features(
+    batches: Iterable[Sequence[np.ndarray]], counts: np.ndarray | None = None
+) -> FeatureStack:
     """Sum up inner products of features, batch by batch.
 
     Parameters
     ----------
     batches : iterable of list of ndarray of shape (n_rows, n_components)
         Features of some samples, one array per kernel.
+    counts : ndarray of shape (n_samples,), default=None
+        How often each sample counts; None is once each.
 
     Returns
     -------
@@ -241,11 +276,15 @@ def accumulate_features(batches: Iterable[Sequence[np.ndarray]]) -> FeatureStack
     widths: list[int] = []
     for features in batches:
         Z = np.hstack(features)
+        stop = n_samples + len(Z)
+        if counts is not None:
+            Z *= np.sqrt(counts[n_samples:stop, None]).astype(Z.dtype)
         # in double precision from here on: rounding would add up over batches
         gram = gram + (Z.T @ Z).astype(np.float64)
-        n_samples += len(Z)
+        n_samples = stop
         widths = [block.shape[1] for block in features]
-    return FeatureStack(gram, column_slices(widths), n_samples)
+    n_counted = n_samples if counts is None else float(counts.sum())
+    return FeatureStack(gram, column_slices(widths), n_counted)
 
 
 def weighted_kernel_sum(
@@ -364,10 +403,16 @@ def top_eigenpairs(
     if not positive.any():
         return np.zeros((n_rows, 1)), np.ones(1)
     vectors = vectors[:, positive].astype(np.float64)
-    # eigenvectors are unique up to their sign: the largest entry is positive
+    return vectors * _signs_of_largest(vectors), values[positive]
+
+
+def _signs_of_largest(vectors: np.ndarray) -> np.ndarray:
+    """Return the sign of the largest entry of each column.
+
+    Eigenvectors are unique up to their sign: the largest entry is positive.
+    """
     largest = np.abs(vectors).argmax(axis=0)
-    signs = np.sign(vectors[largest, np.arange(len(largest))])
-    return vectors * signs, values[positive]
+    return np.sign(vectors[largest, np.arange(len(largest))])
 
 
 def _is_for_lanczos(n_rows: int, k: int) -> bool:

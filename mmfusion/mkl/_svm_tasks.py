@@ -16,6 +16,8 @@ from scipy import linalg
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC, SVR
 
+from mmfusion.mkl._sample_counts import moderate_weights
+
 SOLVER_CACHE_MB = 1000
 # of libsvm, whose kernel cache has single precision; `polish_duals` is more accurate
 SOLVER_TOLERANCE = 1e-5
@@ -30,7 +32,6 @@ SETTLED_MARGIN = 1e-5  # of the margin of 1, by which a sample must be within it
 LARGEST_RIDGE = 1e6  # relative to the kernel's size: the points are the means by then
 BOUND_SHARE = 1 - 1e-9  # of the cost; larger dual variables are at their bound
 MAX_KERNEL_READS = 2e9  # of the solver of EasyMKL, which take a few seconds
-WEIGHT_LIMITS = (1e-100, 1e100)  # squares of weights within them are finite
 
 
 @dataclass(frozen=True)
@@ -353,24 +354,6 @@ class Regression:
 
 
 Task = Classification | Regression
-
-
-def moderate_weights(weight: np.ndarray) -> np.ndarray:
-    """Rescale weights whose squares would underflow or overflow.
-
-    Parameters
-    ----------
-    weight : ndarray of shape (n_samples,)
-        Positive weights of samples.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Weights in the same proportions; they stay below 1 if they were.
-    """
-    largest = weight.max()
-    bounded = np.clip(largest, *WEIGHT_LIMITS)
-    return weight if bounded == largest else weight / largest * bounded
 
 
 def polish_duals(

@@ -17,13 +17,13 @@ from scipy.optimize import nnls
 from sklearn.utils import gen_batches
 
 from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
+from mmfusion.mkl._sample_counts import effective_samples, moderate_weights
 from mmfusion.mkl._stacks import weighted_kernel_sum
 from mmfusion.mkl._svm_tasks import (
     Classification,
     DualPair,
     Duals,
     Task,
-    moderate_weights,
 )
 
 CLASSIFIER_ALGORITHMS = ("alignment", "average", "easymkl", "l1", "lp")
@@ -150,10 +150,7 @@ def alignment_weights(kernels: Sequence[Gram], task: Task) -> KernelWeighting:
     products = pair_products(kernels, task)
     norms = np.sqrt(np.maximum(products.diagonal(), np.finfo(float).tiny))
     cosines = products / np.outer(norms, norms)
-    weight = moderate_weights(task.weight)
-    total = weight.sum()
-    # Kish's effective number if weights are below 1, else that of repeated samples
-    n_samples = max(total, total**2 / (weight**2).sum())
+    n_samples = effective_samples(moderate_weights(task.weight))
     chance = CHANCE_DEVIATIONS * np.sqrt(2) / n_samples
     # the minimum of ``w'Aw / 2 - b'w`` over w >= 0 by non-negative least squares
     A, b = cosines[:-1, :-1], cosines[-1, :-1] - chance

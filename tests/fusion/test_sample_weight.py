@@ -89,7 +89,7 @@ CASES = {
     HybridFusionClusterer: [{}, {"missing": "skip"}, {"missing": "knn"}],
 }
 # those of other topics have tests of their own
-ELSEWHERE = {"MKLClassifier", "MKLRegressor"}
+ELSEWHERE = {"MKLClassifier", "MKLClusterer", "MKLRegressor"}
 
 
 def test_no_estimator_with_weights_goes_unchecked():

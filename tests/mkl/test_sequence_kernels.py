@@ -108,6 +108,62 @@ def test_rows_of_a_table_are_sequences_where_the_kernel_is():
     np.testing.assert_allclose(found, expected.to_array())
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["mixed", "tables"])
+def test_tables_are_read_as_by_dtwkernel(name, kind):
+    """Beside sequences a row is one frame; without any, it is a series."""
+    X, _ = mixed()
+    if kind == "tables":
+        X = X[["survey"]]
+    options = dict(scaling=None, center=False, normalize=None)
+    inside = ModalityKernels(name, **options).fit(X[:16])
+    outside = DTWKernel(BY_NAME[name], combine=None).fit(X[:16])
+    np.testing.assert_allclose(inside.gamma_, outside.gamma_)
+    alone = {n: X[n] if n == "survey" else None for n in X.names}
+    # the factor of samples that lack the other modality
+    for samples, factor in ((X, 1.0), (alone, np.sqrt(len(X.names)))):
+        found, expected = inside.transform(samples), outside.transform(samples)
+        np.testing.assert_allclose(found["survey"], factor * expected["survey"])
+
+
+@pytest.mark.parametrize("approximation", [None, "nystroem"])
+def test_a_dtwkernel_has_parameters_by_modality(approximation):
+    X, _ = mixed()
+    kernel = DTWKernel("soft_dtw", gamma={"audio": 0.25}, softness={"audio": 0.5})
+    options = dict(gamma=[0.1, 0.2], approximation=approximation, random_state=0)
+    made = ModalityKernels({"audio": [kernel, "dtw"]}, **options).fit(X)
+    assert made.gamma_[:3].tolist() == [0.25, 0.1, 0.2]
+    single = DTWKernel("soft_dtw", gamma=0.25, softness=0.5)
+    other = ModalityKernels({"audio": [single, "dtw"]}, **options).fit(X)
+    for name in other.kernel_names_:
+        np.testing.assert_allclose(made.transform(X)[name], other.transform(X)[name])
+    with pytest.raises(ValueError, match=r"gamma names \['eyes'\], but .*'audio'"):
+        ModalityKernels({"audio": DTWKernel(gamma={"eyes": 1.0})}).fit(X)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("gamma", [0.3, None])
+def test_sequences_are_compared_for_the_median_rule_only_where_it_decides(
+    monkeypatch, name, gamma
+):
+    from mmfusion.alignment._sequence_function import SequenceFunction
+
+    X, _ = mixed()
+    shapes = []
+    costs = SequenceFunction.costs
+
+    def counting(function, own, other):
+        shapes.append((len(own.sequences), len((other or own).sequences)))
+        return costs(function, own, other)
+
+    monkeypatch.setattr(SequenceFunction, "costs", counting)
+    options = dict(approximation="nystroem", n_components=3, random_state=0)
+    ModalityKernels(name, gamma=gamma, **options).fit(X[["audio"]])
+    compares_all = gamma is None and name != "global_alignment"
+    assert ((24, 24) in shapes) == compares_all
+    assert {n for n, m in shapes if m == 3} == {3, 24}
+
+
 def test_images_beside_sequences_stay_rows():
     X, _ = mixed()
     images = np.random.default_rng(0).normal(size=(24, 4, 5))

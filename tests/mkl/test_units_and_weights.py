@@ -98,6 +98,14 @@ def test_rows_that_are_equal_but_for_rounding_have_no_distance():
     assert gamma == pytest.approx(1 / (2 * distance**2))
 
 
+def test_the_median_is_that_of_rows_that_differ_where_most_are_equal():
+    rows = np.r_[np.zeros(28), 1.0, 100.0][:, None]
+    gaps = np.abs(rows - rows.T)[np.triu_indices(30, 1)]
+    expected = 1 / np.median(gaps[gaps > 0])
+    found = ModalityKernels("laplacian", scaling=None).fit(rows).gamma_[0]
+    assert found == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("approximation", [None, "nystroem"])
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
 def test_the_norm_of_a_sample_does_not_depend_on_the_others(kernel, approximation):

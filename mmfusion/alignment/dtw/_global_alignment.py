@@ -10,7 +10,7 @@ divergence (Blondel, Mensch and Vert 2021).
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import cdist, pdist, squareform
+from scipy.spatial.distance import cdist, pdist
 
 from mmfusion._medians import median_with_counts, pairs_with_copies, positive_median
 from mmfusion._scaling import CONSTANT_SPREAD_ULPS
@@ -62,8 +62,7 @@ def median_gamma(X: list[np.ndarray], weight: np.ndarray | None = None) -> float
         frames are equal.
     """
     frames, shares = _some_frames(X, weight)
-    distances = squareform(pdist(frames, "sqeuclidean"))
-    pairs, counts = pairs_with_copies(distances, shares)
+    pairs, counts = pairs_with_copies(pdist(frames, "sqeuclidean"), shares)
     squared = positive_median(pairs, counts=counts)
     if squared is None:
         return 1.0
@@ -91,32 +90,32 @@ def median_softness(
         A tenth of the median cost of two frames, of at most 1,000 evenly spaced ones;
         1 if all frames are equal.
     """
-    frames, shares = _some_frames(X, weight)
-    costs = cost_matrix(make_costs(frames, frames, metric, np.float64))
-    pairs, counts = pairs_with_copies(costs, shares)
-    median = median_frame_cost(pairs, metric, counts)
+    median = median_frame_cost(X, metric, weight)
     return 1.0 if median is None else SOFTNESS_SHARE * median
 
 
 def median_frame_cost(
-    costs: np.ndarray, metric: MetricLike, counts: np.ndarray | None = None
+    X: list[np.ndarray], metric: MetricLike, weight: np.ndarray | None = None
 ) -> float | None:
     """Return the median cost of two frames, or where it is 0 that of those that differ.
 
     Parameters
     ----------
-    costs : ndarray of float64 of shape (n_pairs,)
-        Costs of pairs of frames. Infinite ones, which forbid a pair, are left out.
+    X : list of ndarray of shape (n_i, d)
+        Sequences.
     metric : str or callable
-        Local cost of two frames.
-    counts : ndarray of shape (n_pairs,), default=None
-        How often each pair occurs; None is once each.
+        Local cost of two frames. Infinite costs, which forbid a pair, are left out.
+    weight : ndarray of shape (len(X),), default=None
+        Weights of the sequences.
 
     Returns
     -------
     float or None
-        The median, above 0; None if all are 0.
+        The median over at most 1,000 evenly spaced frames, above 0; None if all are 0.
     """
+    frames, shares = _some_frames(X, weight)
+    matrix = cost_matrix(make_costs(frames, frames, metric, np.float64))
+    costs, counts = pairs_with_copies(matrix, shares)
     is_finite = np.isfinite(costs)
     # costs that are 1 minus a product are rounding errors of parallel frames
     is_angle = isinstance(metric, str) and metric in ("cosine", "correlation")

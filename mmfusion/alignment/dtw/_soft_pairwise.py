@@ -11,16 +11,8 @@ from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection
 from mmfusion._threads import one_thread
 from mmfusion._typing import MetricLike
-from mmfusion.alignment.dtw._costs import (
-    LOCAL_METRICS,
-    check_metric,
-    cost_matrix,
-    make_costs,
-)
-from mmfusion.alignment.dtw._global_alignment import (
-    MEDIAN_FRAMES,
-    median_frame_cost,
-)
+from mmfusion.alignment.dtw._costs import LOCAL_METRICS, check_metric
+from mmfusion.alignment.dtw._global_alignment import median_frame_cost
 from mmfusion.alignment.dtw._parameters import check_bool, check_choice, check_n_jobs
 from mmfusion.alignment.dtw._soft import SoftOptions, soft_value
 from mmfusion.alignment.dtw._soft_pairs import soft_values
@@ -204,11 +196,7 @@ def soft_dtw_gamma(X: Sequence[ArrayLike], *, metric: str = "sqeuclidean") -> fl
             f"the sequences of X have {sorted(widths)} features: no metric compares "
             "them; project them to the same features, as CTWAligner learns to"
         )
-    frames = np.concatenate(sequences)
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), MEDIAN_FRAMES))
-    some = frames[chosen.round().astype(int)]
     with one_thread():
-        costs = cost_matrix(make_costs(some, some, metric, np.float64))
-    median = median_frame_cost(costs[np.triu_indices(len(some), 1)], metric)
+        median = median_frame_cost(sequences, metric)
     n_frames = float(np.median([len(x) for x in sequences]))
     return 1.0 if median is None else 2 * median * n_frames
