@@ -329,6 +329,7 @@ BY_FEATURES: dict[str, Method] = {
 }
 BY_PROJECTIONS: dict[str, Method] = {
     "CTW": by_own_ctw,
+    "CTW, ridge 0": lambda x, y: by_own_ctw(x, y, ridge=0.0),
     "CTW, ridge .1": lambda x, y: by_own_ctw(x, y, ridge=0.1),
     "generalised CTW": by_own_bases,
 }
@@ -337,20 +338,24 @@ BY_PROJECTIONS: dict[str, Method] = {
 def learned_from(learning: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Method]:
     """Methods that take their projections from other pairs."""
     x, y = (list(sequences) for sequences in zip(*learning, strict=True))
-    aligner = CTWAligner().fit({"x": x, "y": y})
-    fitted = Projections(
-        list(aligner.means_.values()),
-        list(aligner.projections_.values()),
-        aligner.correlations_,
-    )
+    fitted = {
+        ridge: Projections(
+            list(aligner.means_.values()),
+            list(aligner.projections_.values()),
+            aligner.correlations_,
+        )
+        for ridge in ("auto", 0.0)
+        for aligner in [CTWAligner(ridge=ridge).fit({"x": x, "y": y})]
+    }
 
-    def by_aligner(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return by_path(dtw_path(*project([x, y], fitted)).path)
+    def by_aligner(x: np.ndarray, y: np.ndarray, ridge: float | str) -> np.ndarray:
+        return by_path(dtw_path(*project([x, y], fitted[ridge])).path)
 
     return {
-        "CTW, learned": by_aligner,
+        "CTW, learned": lambda x, y: by_aligner(x, y, "auto"),
+        "CTW, learned, ridge 0": lambda x, y: by_aligner(x, y, 0.0),
         "generalised CTW, learned": lambda x, y: by_warp(
-            align_by_bases([x, y], fitted).columns, len(x)
+            align_by_bases([x, y], fitted["auto"]).columns, len(x)
         ),
     }
 

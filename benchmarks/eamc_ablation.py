@@ -23,6 +23,7 @@ import math
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ SETS = ("digits", "snareseq_2v", "webkb203_3v", "wikipedia693")
 STEPS = 150
 ENCODERS = (64, 32)
 BALANCE = dict(confidence_weight=0.0, balance_weight=1.0)
+ATTENTION = dict(attention_temperature=0.25)
 TERMS = {
     "D_sc": dict(simplex_weight=0.0, confidence_weight=0.0),
     "D_sim": dict(separation_weight=0.0, confidence_weight=0.0),
@@ -61,17 +63,17 @@ VARIANTS = {
     # parts of the method
     "pretraining alone": dict(trainer__max_epochs=0),
     "no pretraining": dict(trainer__pretrain_epochs=0),
-    "attention": dict(attention_temperature=1.0),
-    "attention, no adversary": dict(attention_temperature=1.0, adversarial_weight=0.0),
+    "attention": ATTENTION,
+    "attention, no adversary": ATTENTION | dict(adversarial_weight=0.0),
     "no adversary": dict(adversarial_weight=0.0),
     **TERMS,
     # repairs, undone
+    "attention not held near equal weights": ATTENTION | dict(weights="free"),
+    "attention of temperature 1": dict(attention_temperature=1.0),
     "attention of temperature 10": dict(attention_temperature=10.0),
     "D_reg balances": BALANCE,
     "D_reg balances, no pretraining": BALANCE | dict(trainer__pretrain_epochs=0),
-    "attention, L_att as a sum": dict(
-        attention_temperature=1.0, attention_weight="sum"
-    ),
+    "attention, L_att as a sum": ATTENTION | dict(attention_weight="sum"),
     "gamma 10": dict(adversarial_weight=10.0),
     "batches take turns": dict(trainer__alternate=True),
     "slopes not penalised": dict(trainer__gradient_penalty=0.0),
@@ -136,6 +138,16 @@ class EquallyTrustedEAMC(EAMCClusterer):
         return super()._make_parts(network) | equal
 
 
+class FreelyWeighingEAMC(EAMCClusterer):
+    """EAMC whose attention weights are not held near equal ones."""
+
+    def _objective(self, settings):
+        return replace(super()._objective(settings), inequality_weight=0.0)
+
+
+KINDS = {"trust": EquallyTrustedEAMC, "weights": FreelyWeighingEAMC}
+
+
 def start_of(variant):
     """Where a variant begins."""
     start = variant.partition(":")[0]
@@ -163,8 +175,8 @@ def make(variant, n_clusters, n_samples, seed, folder, literal=False):
     params = common | lengths | VARIANTS[variant]
     if params.get("attention_weight") == "sum":
         params["attention_weight"] = batch_size**2
-    trusts_alike = params.pop("trust", None) == "equal"
-    kind = EquallyTrustedEAMC if trusts_alike else EAMCClusterer
+    kinds = [kind for name, kind in KINDS.items() if params.pop(name, None)]
+    kind = kinds[0] if kinds else EAMCClusterer
     return kind(n_clusters).set_params(**params)
 
 

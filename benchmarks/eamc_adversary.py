@@ -1,6 +1,6 @@
 """Measure whether the adversary of EAMC aligns the modalities, and what it costs.
 
-    python benchmarks/eamc_adversary.py FOLDER --seeds 2 --out OUT.csv
+    python benchmarks/eamc_adversary.py FOLDER --seeds 5 --out OUT.csv
 
 trains `EAMCClusterer` on 70 % of at most 1,500 samples of each set: pretraining alone,
 then with and without the adversary, and with one thing of it changed. A fresh
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -41,16 +42,24 @@ SETS = (
     "webkb203_3v",
     "coil20_3pose",
     "msrcv1_5v",
+    "handwritten_mfeat",
+    "avdigits_fsdd_mnist",
+    "ngs_3v",
+    "bbc_4v",
+    "movies617",
+    "mnist4_3v",
+    "bdgp_3v",
+    "citeseer_2v",
 )
 MAX_SAMPLES = 1500
 TRAINING_SHARE = 0.7
 CLASSIFIERS = (LogisticRegression(max_iter=300), KNeighborsClassifier(5))
+WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3)
 VARIANTS = {
     "pretraining alone": dict(adversarial_weight=0.0, trainer__max_epochs=0),
     "no adversary": dict(adversarial_weight=0.0),
-    "default": {},
-    "no penalty": dict(trainer__gradient_penalty=0.0),
-    "weight .3": dict(adversarial_weight=0.3),
+    **{f"weight {w:g}": dict(adversarial_weight=w) for w in WEIGHTS},
+    "weight 0.03, no penalty": dict(trainer__gradient_penalty=0.0),
 }
 
 
@@ -87,6 +96,7 @@ def run_seed(folder, name, seed, variants):
     X, y = load(folder, name)
     order = np.random.RandomState(seed).permutation(len(X))[:MAX_SAMPLES]
     known, new = np.split(order, [int(TRAINING_SHARE * len(order))])
+    rows = []
     with tempfile.TemporaryDirectory() as pretrained:
         for variant in variants:
             model = EAMCClusterer(len(np.unique(y)), random_state=seed, n_init=1)
@@ -96,11 +106,14 @@ def run_seed(folder, name, seed, variants):
                 warnings.simplefilter("always", ConvergenceWarning)
                 labels = model.fit_predict(X[known])
             accuracy = clustering_accuracy_score(y[known], labels)
-            latents = [observed_latents(model, X[rows]) for rows in (known, new)]
+            latents = [observed_latents(model, X[part]) for part in (known, new)]
             separated = [separability(each, *latents) for each in CLASSIFIERS]
             of_discriminators = model.history_[-1].get("accuracy", math.nan)
             warned = any("separate" in str(w.message) for w in caught)
-            yield variant, name, seed, accuracy, *separated, of_discriminators, warned
+            rows.append(
+                (variant, name, seed, accuracy, *separated, of_discriminators, warned)
+            )
+    return rows
 
 
 def read(path):
@@ -110,22 +123,36 @@ def read(path):
 
 
 def table(path):
-    """Accuracy and separability by set, mean over seeds, and their means over sets."""
-    rows = read(path)
-    sets = [name for name in SETS if any(row[1] == name for row in rows)]
-    lines = [["variant", *sets, "mean", "won"]]
+    """Means over sets by variant, and the difference to the network's own terms.
+
+    The difference in accuracy is paired by set and seed; its standard error is that of
+    the mean over sets.
+    """
+    figures = {(v, name, seed): numbers for v, name, seed, *numbers in read(path)}
+    lines = [["variant", "accuracy", "difference", "separable", "by neighbours", "won"]]
     for variant in VARIANTS:
-        own = [row for row in rows if row[0] == variant]
-        if not own:
+        own = {key[1:]: cells for key, cells in figures.items() if key[0] == variant}
+        sets = [name for name in SETS if any(key[0] == name for key in own)]
+        if not sets:
             continue
-        cells = [
-            np.mean([[float(x) for x in row[3:6]] for row in own if row[1] == name], 0)
-            for name in sets
-            if any(row[1] == name for row in own)
-        ]
-        cells.append(np.mean(cells, axis=0))
-        texts = [" / ".join(f"{value:.2f}" for value in cell) for cell in cells]
-        won = sum(row[7] == "True" for row in own)
+        by_set, gains = [], []
+        for name in sets:
+            cells = {key: c for key, c in own.items() if key[0] == name}
+            by_set.append(
+                np.mean([[float(x) for x in c[:3]] for c in cells.values()], 0)
+            )
+            paired = [
+                float(c[0]) - float(figures["no adversary", *key][0])
+                for key, c in cells.items()
+            ]
+            gains.append(np.mean(paired))
+        error = np.std(gains, ddof=1) / math.sqrt(len(gains))
+        gain = (
+            "" if variant == "no adversary" else f"{np.mean(gains):+.4f} ± {error:.4f}"
+        )
+        accuracy, *separable = np.mean(by_set, axis=0)
+        won = sum(cells[4] == "True" for cells in own.values())
+        texts = [f"{accuracy:.3f}", gain, *(f"{value:.2f}" for value in separable)]
         lines.append([variant, *texts, f"{won} of {len(own)}"])
     return lines
 
@@ -133,25 +160,30 @@ def table(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     parser.add_argument("--out", type=Path, default=Path("eamc_adversary.csv"))
+    parser.add_argument("--n-jobs", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="only print the summary")
     arguments = parser.parse_args()
     if not arguments.table:
         rows = read(arguments.out) if arguments.out.exists() else []
         done = {tuple(row[:3]) for row in rows}
-        for seed in range(arguments.seeds):
-            for name in arguments.sets:
-                left = [
-                    variant
-                    for variant in arguments.variants
-                    if (variant, name, str(seed)) not in done
-                ]
-                for row in run_seed(arguments.folder, name, seed, left):
-                    with arguments.out.open("a", newline="") as file:
-                        csv.writer(file).writerow(row)
+        cells = [
+            (
+                name,
+                seed,
+                [v for v in arguments.variants if (v, name, str(seed)) not in done],
+            )
+            for seed in range(arguments.seeds)
+            for name in arguments.sets
+        ]
+        parallel = Parallel(n_jobs=arguments.n_jobs, return_as="generator_unordered")
+        jobs = (delayed(run_seed)(arguments.folder, *c) for c in cells if c[2])
+        for rows in parallel(jobs):
+            with arguments.out.open("a", newline="") as file:
+                csv.writer(file).writerows(rows)
     csv.writer(sys.stdout).writerows(table(arguments.out))
 
 

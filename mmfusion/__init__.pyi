@@ -5,6 +5,7 @@ from .alignment import DTWAligner as DTWAligner
 from .clustering import CoMVCClusterer as CoMVCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import SiMVCClusterer as SiMVCClusterer
+from .clustering import SpectralClusterer as SpectralClusterer
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer

@@ -18,7 +18,6 @@ __all__ = ["trusted_types"]
 _NOT_SEARCHED = {
     "__main__",
     "benchmark",
-    "clustering",
     "datasets",
     "metrics",
     "nn",
@@ -29,6 +28,9 @@ _NOT_SEARCHED = {
 }
 # Their estimators are stored as arrays, so that their own type is the only one.
 _DEEP_PACKAGES = ["mmfusion.clustering", "mmfusion.nn"]
+_DEEP_MODULES = tuple(
+    f"mmfusion.clustering.{name}" for name in ("_deep_base", "_simvc", "_terms", "eamc")
+)
 
 
 def trusted_types() -> list[str]:
@@ -80,6 +82,8 @@ def _state_classes() -> Iterator[type]:
             path = import_module(top.name).__path__
             names += [m.name for m in pkgutil.walk_packages(path, f"{top.name}.")]
         for name in names:
+            if name.startswith(_DEEP_MODULES):
+                continue
             yield from _own_classes(name)
 
 
@@ -98,5 +102,5 @@ def _deep_types() -> set[str]:
     return {
         f"{package.__name__}.{package._MODULES[name]}.{name}"
         for package in packages
-        for name in package.__all__
+        for name in package._MODULES
     }

@@ -85,6 +85,11 @@ VARIANTS = {
     "ModalityImputer": [{}, {"strategy": "knn"}],
     "ModalityKernels": [{}, {"kernel": "linear", "normalize": "cosine"}],
     "PerModality": [{}, {"transformer": "passthrough"}],
+    "SpectralClusterer": [
+        {},
+        {"fusion": "co_regularized", "affinity": "adaptive"},
+        {"fusion": "concatenated"},
+    ],
 }
 
 
@@ -104,6 +109,7 @@ def with_two_modalities():
 
 # one check takes a constant off the kernel that it gives
 @pytest.mark.filterwarnings("ignore:.*not positive semi-definite:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*are rows of zeros:UserWarning")
 @parametrize_with_checks([*instances(), *with_two_modalities(), *OF_KERNELS])
 def test_estimators_pass_the_checks_of_sklearn(estimator, check):
     of_weights = "sample_weight_equivalence" in getattr(check, "func", check).__name__

@@ -27,6 +27,7 @@ FUSION_PREDICTORS = (
     "HybridFusionRegressor LateFusionClassifier LateFusionRegressor"
 )
 COMBINES = ["hbgf", "vote", "soft_vote", "coassociation"]
+FUSIONS = ["blend", "average", "auto_weight", "co_regularized", "concatenated"]
 ALIGNERS = "CTWAligner DTWAligner"
 # clear enough that no tie is broken by the order of modalities or by rounding
 X, CLASSES = make_multimodal_blobs(
@@ -75,6 +76,29 @@ def clusters_of_modalities_in_another_order(cls):
     clusterer = cls(AgglomerativeClustering(3), weights=WEIGHTS)
     expected = clusterer.fit(X).labels_
     assert_same_partition(clusterer.fit(X[NAMES[::-1]]).labels_, expected)
+
+
+@INVARIANCES.row(
+    "SpectralClusterer", "order of modalities", "same partition", fusion=FUSIONS
+)
+def cuts_of_modalities_in_another_order(cls, fusion):
+    clusterer = cls(3, fusion=fusion, random_state=0)
+    expected = clusterer.fit(X).labels_
+    assert_same_partition(clusterer.fit(X[NAMES[::-1]]).labels_, expected)
+
+
+@INVARIANCES.row(
+    "SpectralClusterer",
+    "unit and offset of a modality",
+    "same partition",
+    fusion=FUSIONS,
+)
+def cuts_in_another_unit(cls, fusion):
+    clusterer = cls(3, fusion=fusion, scaling="block", random_state=0)
+    expected = clusterer.fit(X).labels_
+    for unit in UNITS:
+        found = clusterer.fit(in_unit(unit, offset=3 * unit)).labels_
+        assert_same_partition(found, expected)
 
 
 @INVARIANCES.row(

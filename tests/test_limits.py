@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.decomposition import PCA
 from sklearn.ensemble import VotingClassifier
 from sklearn.metrics import adjusted_rand_score
@@ -33,6 +33,8 @@ from mmfusion import (
     Trainer,
 )
 from mmfusion.alignment import cdist_dtw
+from mmfusion.clustering.graph._affinities import self_tuned_graph
+from mmfusion.clustering.graph._neighbors import nearest_samples
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.testing import all_estimators
 
@@ -44,6 +46,9 @@ NAMES = ["audio", "text", "video"]
 # clusters that overlap, so that two methods agree only if they are one
 X, CLASSES = make_multimodal_blobs(
     90, dict.fromkeys(NAMES, 4), cluster_std=[2.5, 3.0, 3.5], random_state=0
+)
+EASY, _ = make_multimodal_blobs(
+    90, dict.fromkeys(NAMES, 4), cluster_std=1.6, random_state=0
 )
 VALUES = X["audio"].sum(axis=1) + np.sin(X["video"][:, 0])
 AUDIO = X[["audio"]]
@@ -234,6 +239,32 @@ def one_modality_is_its_classifier_under_any_combination(cls, combine):
 
 
 # Modalities that are the same, or agree
+
+
+@LIMITS.row(
+    "SpectralClusterer",
+    "one modality, not scaled",
+    "`SpectralClustering` of its graph",
+    fusion=["blend", "average", "auto_weight", "co_regularized", "concatenated"],
+)
+def one_modality_is_the_cut_of_its_graph(cls, fusion):
+    data = EASY[["audio"]]
+    graph = self_tuned_graph(*nearest_samples(data["audio"], 10)).toarray()
+    cut = SpectralClustering(3, affinity="precomputed", random_state=0)
+    found = cls(3, fusion=fusion, scaling=None, random_state=0).fit(data)
+    assert_same_partition(found.labels_, cut.fit_predict(graph))
+
+
+@LIMITS.row(
+    "SpectralClusterer",
+    "identical modalities",
+    "one of them",
+    fusion=["blend", "average", "auto_weight", "co_regularized", "concatenated"],
+)
+def identical_graphs_are_one(cls, fusion):
+    clusterer = cls(3, fusion=fusion, random_state=0)
+    one = clusterer.fit(AUDIO).labels_
+    assert_same_partition(clusterer.fit([X["audio"]] * 3).labels_, one)
 
 
 @LIMITS.row("EarlyFusionClusterer", "identical modalities", "one of them")

@@ -33,7 +33,12 @@ API = {
         "compare",
         "methods",
     ],
-    "mmfusion.clustering": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
+    "mmfusion.clustering": [
+        "CoMVCClusterer",
+        "EAMCClusterer",
+        "SiMVCClusterer",
+        "SpectralClusterer",
+    ],
     "mmfusion.datasets": [
         "fetch_100leaves",
         "fetch_handwritten",

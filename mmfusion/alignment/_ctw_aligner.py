@@ -18,14 +18,16 @@ from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
-from mmfusion.alignment.ctw._alternation import CTW, fit_kind_of_ctw
-from mmfusion.alignment.ctw._projections import weigh_by_likelihood
+from mmfusion.alignment.ctw._held_out import HeldOutCTW, fit_held_out_ctw
+from mmfusion.alignment.ctw._projections import likelihood_weights, weigh_by_likelihood
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.alignment.dtw._costs import unit_rows
 
 CTW_STEP_PATTERN = "symmetric1"  # of both papers
 # smallest spread of frames whose projections, of about its inverse, are finite
 SMALLEST_SPREAD = 1e-290
+# correlations of which held-out frames have less than this share are due to chance
+CHANCE_SHARE = 0.5
 
 
 class CenteredSequences(NamedTuple):
@@ -81,10 +83,12 @@ class CTWAligner(BaseAligner):
     energy : float, default=0.8
         Share of the sum of the canonical correlations, at uniform warps, that the
         directions account for.
-    ridge : float, default=0.0
+    ridge : float or 'auto', default='auto'
         Weight, between 0 and 1, of the identity, scaled by the mean variance, in the
         covariance of each modality. It shrinks directions that correlate by chance,
-        where features are many relative to frames.
+        where features are many relative to frames. 'auto' fits with ridge 0, and with
+        ridges of 1, .6, .3 and .1 in turn, each from the warps of the last, and keeps
+        the fit whose correlations of held-out frames have the larger mean.
     warp : {'auto', 'basis', 'free', 'combined', 'dtw'}, default='auto'
         Warps during learning. 'basis': weighted means of six monotone functions for
         each sequence, in a time linear in the length. 'free': paths of DTW. 'combined':
@@ -101,7 +105,7 @@ class CTWAligner(BaseAligner):
     max_slope : float, default=2.0
         Largest slope of 'itakura', relative to the straight line.
     max_iter : int, default=100
-        Largest number of alternations.
+        Largest number of alternations, with each ridge.
     tol : float, default=0.01
         Tolerance, in frames: alternations end when no warp moves by more.
     n_jobs : int, default=None
@@ -123,9 +127,15 @@ class CTWAligner(BaseAligner):
     correlations_ : ndarray of shape (n_components,)
         Canonical correlations along the warps of the learned projections, averaged
         over pairs of modalities.
+    held_out_correlations_ : ndarray of shape (n_components,)
+        The same for frames that projections are not learned from: each fifth of the
+        steps of every warp, by projections learned from the other four. If they are
+        much smaller than `correlations_`, these are due to chance.
+    ridge_ : float
+        The ridge of the projections.
     n_iter_ : int
-        Number of alternations, of the better start for 'combined'; 1 if there are only
-        tables.
+        Number of alternations, with all ridges of the fit that is kept, of the better
+        start for 'combined'; 1 if there are only tables.
     paths_ : list of dict of str to ndarray of int64 of shape (length, 2)
         Pairs of aligned frames, of the axis (before it is resampled) and of the
         modality, for each sample of `fit` by its observed modalities. That of the
@@ -174,9 +184,17 @@ class CTWAligner(BaseAligner):
     cannot follow directions that have nothing in common, which free warps can. For a
     single sample the free warp is the result itself.
 
+    *Many features and few frames*, such as 176 features of a single pair, have
+    directions that correlate by chance at any warp, so that a wrong warp is not
+    improved. ``ridge='auto'`` avoids most of that, and a warning is given where the
+    mean of `held_out_correlations_`, with directions weighted as in costs, is less than
+    half of that of `correlations_`. More samples, or the first principal components of
+    each modality, help further.
+
     The alternation is not proven to converge: the projections with the highest sum of
-    correlations are kept. The warps are invariant to linear maps of a modality as long
-    as `ridge` is 0.
+    correlations are kept. The warps are invariant to linear maps of a modality if
+    `ridge` is 0; else features of larger variance have more weight: standardise
+    features of different units.
 
     References
     ----------
@@ -208,7 +226,7 @@ class CTWAligner(BaseAligner):
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "reference": [INTEGER, str],
         "energy": [Interval(Real, 0, 1, closed="right")],
-        "ridge": [Interval(Real, 0, 1, closed="both")],
+        "ridge": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "warp": [StrOptions({"auto", "basis", "free", "combined", "dtw"})],
         "window": [StrOptions(set(WINDOWS)), None],
         "radius": [Interval(Real, 0, None, closed="left")],
@@ -224,7 +242,7 @@ class CTWAligner(BaseAligner):
         reference: int | str = 0,
         n_frames: int | None = None,
         energy: float = 0.8,
-        ridge: float = 0.0,
+        ridge: float | str = "auto",
         warp: str = "auto",
         window: str | None = None,
         radius: float = 0.1,
@@ -279,19 +297,21 @@ class CTWAligner(BaseAligner):
         names = list(self._layout.sequences)
         self.projections_: dict[str, np.ndarray] = {}
         self.means_: dict[str, np.ndarray] = {}
-        self.correlations_, self.n_iter_ = np.empty(0), 1
+        self.correlations_, self.held_out_correlations_ = np.empty(0), np.empty(0)
+        self.ridge_, self.n_iter_ = 0.0, 1
         if not names:
             return
         complete = self._complete(samples, names)
         self._check_reference_and_window(samples)
         centered_by_modality, found = self._learn(complete, names)
-        fitted = weigh_by_likelihood(found.projections)
+        fitted = weigh_by_likelihood(found.fit.projections)
         for v, (name, (_, mean, exponent)) in enumerate(
             zip(names, centered_by_modality, strict=True)
         ):
             self.projections_[name] = np.ldexp(fitted.weights[v], -exponent)
             self.means_[name] = mean + np.ldexp(fitted.means[v], exponent)
-        self.correlations_, self.n_iter_ = fitted.correlations, found.n_iter
+        self.correlations_, self.n_iter_ = fitted.correlations, found.fit.n_iter
+        self.held_out_correlations_, self.ridge_ = found.correlations, found.ridge
 
     def _complete(
         self, samples: list[SampleSequences], names: list[str]
@@ -333,7 +353,7 @@ class CTWAligner(BaseAligner):
 
     def _learn(
         self, complete: list[list[np.ndarray]], names: list[str]
-    ) -> tuple[list[CenteredSequences], CTW]:
+    ) -> tuple[list[CenteredSequences], HeldOutCTW]:
         """Centre and scale the sequences of each modality, and learn projections."""
         centered_by_modality = [
             _centered_sequences([sample[v] for sample in complete], name)
@@ -342,7 +362,7 @@ class CTWAligner(BaseAligner):
         by_sample = zip(*(c.sequences for c in centered_by_modality), strict=True)
         try:
             with one_thread():
-                found = fit_kind_of_ctw(
+                found = fit_held_out_ctw(
                     [list(own) for own in by_sample],
                     self.warp,
                     complete,
@@ -363,15 +383,36 @@ class CTWAligner(BaseAligner):
                 f"nothing can be learned from modalities {names} (here counted from "
                 f"0): {error}"
             ) from error
-        if found.reason == "max_iter":
+        self._warn_of(found)
+        return centered_by_modality, found
+
+    def _warn_of(self, found: HeldOutCTW) -> None:
+        """Warn of an alternation without end, and of correlations due to chance."""
+        if found.fit.reason == "max_iter":
             warnings.warn(
                 f"after max_iter={self.max_iter} alternations the warps still move by "
                 f"more than tol={self.tol} frames; the projections that correlate most "
                 "are kept. Raise max_iter or tol, or ridge if frames are few",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=7,
             )
-        return centered_by_modality, found
+        correlations = found.fit.projections.correlations
+        # beside some directions that are not due to chance, others hardly matter
+        weights = likelihood_weights(correlations)
+        if not weights.any():
+            return
+        learned = float(np.average(correlations, weights=weights))
+        held_out = float(np.average(found.correlations, weights=weights))
+        if held_out < CHANCE_SHARE * learned:
+            remedy = "set ridge='auto', or " if found.ridge == self.ridge else ""
+            warnings.warn(
+                "the projections correlate by chance: the correlations of the frames "
+                f"that they are learned from are {learned:.2f} on average, those of "
+                f"held-out frames {held_out:.2f}; the alignment may be arbitrary. Too "
+                f"many features for the frames: {remedy}fit more samples, or the first "
+                "principal components of each modality",
+                stacklevel=7,
+            )
 
     def _sample_aligner(
         self, samples: list[SampleSequences], **metadata: Any

@@ -268,11 +268,15 @@ class DTWAligner(BaseAligner):
         begins, or after it ends; in a pair, frames of the axis and of the sequence. See
         `dtw_path`. Frames that are left out are not used, and those of the axis get the
         nearest mean.
+    max_length : int or float, default=None
+        Most cells of each path; a float is a multiple of the frames of the longer of
+        axis and sequence, which limits how much is warped in samples of any lengths.
+        See `dtw_path`. None has no limit.
     gamma : float, default=0.0
         Softness, in units of the local costs. Above 0, frames are averaged over all
         paths, weighted as by soft-DTW, instead of along the best one; this requires
-        'symmetric1' without penalty, max_jump, open ends and 'multiscale', and memory
-        for several numbers per pair of frames.
+        'symmetric1' without penalty, max_jump, open ends, max_length and 'multiscale',
+        and memory for several numbers per pair of frames.
     projections : dict, default=None
         Projections of modalities to common features, by name: a matrix of shape
         (n_features, n_components), or a fitted transformer that takes frames as rows
@@ -388,6 +392,7 @@ class DTWAligner(BaseAligner):
         "max_slope": [Interval(Real, 1, None, closed="left")],
         "penalty": [Interval(Real, 0, None, closed="left")],
         "max_jump": [Interval(Integral, 0, None, closed="left"), None],
+        "max_length": [Interval(Real, 1, None, closed="left"), None],
         "gamma": [Interval(Real, 0, None, closed="left")],
         "projections": [dict, None],
     }
@@ -406,6 +411,7 @@ class DTWAligner(BaseAligner):
         max_jump: int | None = None,
         open_begin: EndLimits = False,
         open_end: EndLimits = False,
+        max_length: int | float | None = None,
         gamma: float = 0.0,
         projections: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
@@ -422,6 +428,7 @@ class DTWAligner(BaseAligner):
         self.max_jump = max_jump
         self.open_begin = open_begin
         self.open_end = open_end
+        self.max_length = max_length
         self.gamma = gamma
         self.projections = projections
         self.n_jobs = n_jobs
@@ -578,6 +585,7 @@ class DTWAligner(BaseAligner):
             self.max_jump,
             self.open_begin,
             self.open_end,
+            self.max_length,
         )
         if self.gamma:
             self._check_soft(constraints)
@@ -612,13 +620,15 @@ class DTWAligner(BaseAligner):
         is_free = (
             self.window != "multiscale"
             and self.max_jump is None
+            and self.max_length is None
             and not (self.penalty or constraints.is_open)
         )
         if constraints.pattern.name != "symmetric1" or not is_free:
             raise ValueError(
                 f"gamma={self.gamma} is a mean over all paths of step_pattern "
-                "'symmetric1'; leave step_pattern, penalty, max_jump and open ends at "
-                "their defaults, give another window than 'multiscale', or set gamma=0"
+                "'symmetric1'; leave step_pattern, penalty, max_jump, max_length and "
+                "open ends at their defaults, give another window than 'multiscale', "
+                "or set gamma=0"
             )
 
     def _projected(self, samples: list[SampleSequences]) -> list[SampleSequences]:

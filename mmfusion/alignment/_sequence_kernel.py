@@ -98,6 +98,9 @@ default='rbf'
     max_jump : int, default=None
         Largest number of successive steps in one direction, as in `dtw_path`. None does
         not limit them.
+    max_length : int or float, default=None
+        Most cells of a path; a float is a multiple of the frames of the longer
+        sequence. See `dtw_path`. None has no limit.
     n_jobs : int, default=None
         Number of threads. None is 1 unless in a joblib context, -1 all processors.
     modalities : int, list of int, str or dict, default=None
@@ -214,6 +217,7 @@ default='rbf'
         "max_slope": [Interval(Real, 1, None, closed="left")],
         "penalty": [Interval(Real, 0, None, closed="left")],
         "max_jump": [Interval(Integral, 0, None, closed="left"), None],
+        "max_length": [Interval(Real, 1, None, closed="left"), None],
         "n_jobs": [INTEGER, None],
         "modalities": ["array-like", str, dict, INTEGER, None],
     }
@@ -232,6 +236,7 @@ default='rbf'
         max_slope: float = 2.0,
         penalty: float = 0.0,
         max_jump: int | None = None,
+        max_length: int | float | None = None,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
     ) -> None:
@@ -246,6 +251,7 @@ default='rbf'
         self.max_slope = max_slope
         self.penalty = penalty
         self.max_jump = max_jump
+        self.max_length = max_length
         self.n_jobs = n_jobs
         self.modalities = modalities
 
@@ -393,12 +399,14 @@ default='rbf'
                 "step_pattern": self.step_pattern,
                 "penalty": self.penalty,
                 "max_jump": self.max_jump,
+                "max_length": self.max_length,
             }
         return SequenceFunction(self.kernel, options, gamma, softness, self.n_jobs)
 
     def _check_unused_options(self) -> None:
         """Raise an error for options that the kernel does not have."""
         options = ["metric", "step_pattern", "window", "penalty", "max_jump"]
+        options += ["max_length"]
         own = {*self._function(None, None).options}
         if self.kernel in SOFT_KERNELS:
             own.add("softness")

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.mixture import GaussianMixture
 
 from mmfusion.benchmark._baselines import baselines
+from mmfusion.clustering import SpectralClusterer
 from mmfusion.datasets import (
     fetch_100leaves,
     fetch_handwritten,
@@ -71,6 +72,24 @@ NAMED_METHODS = {
     "mkl-late-fusion": Entry(
         partial(MKLClusterer, algorithm="late_fusion"),
         "partitions of the kernels, rotated to agree",
+    ),
+    "spectral": Entry(
+        SpectralClusterer, "cut of the graphs of all modalities, blended"
+    ),
+    "spectral-average": Entry(
+        partial(SpectralClusterer, fusion="average"), "cut of the mean of the graphs"
+    ),
+    "spectral-auto-weight": Entry(
+        partial(SpectralClusterer, fusion="auto_weight"),
+        "cut of the mean of the graphs, weighted by how well it suits them (AMGL)",
+    ),
+    "spectral-co-regularized": Entry(
+        partial(SpectralClusterer, fusion="co_regularized"),
+        "cuts of all graphs that agree",
+    ),
+    "spectral-concatenated": Entry(
+        partial(SpectralClusterer, fusion="concatenated"),
+        "cut of the graph of the concatenation",
     ),
     "eamc": Entry(
         partial(_deep, "EAMCClusterer"),

@@ -1,12 +1,18 @@
-"""Clustering of multimodal data by deep networks; torch loads with the first."""
+"""Clustering by graphs and by deep networks; torch loads with the first of these."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mmfusion._extras import load_export
+from mmfusion.clustering._spectral import SpectralClusterer
 
-__all__ = ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"]
+__all__ = [
+    "CoMVCClusterer",
+    "EAMCClusterer",
+    "SiMVCClusterer",
+    "SpectralClusterer",
+]
 
 _MODULES = {
     "CoMVCClusterer": "_simvc",

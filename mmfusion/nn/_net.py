@@ -268,8 +268,10 @@ class DeepNet(NeuralNet):
     def initialize_module(self) -> DeepNet:
         """Send the network and the parts to the device."""
         super().initialize_module()
-        like = self.module_.frozen  # its device, and its type, which may be float64
-        self.parts_ = {name: part.to(like) for name, part in (self.parts or {}).items()}
+        # skorch moves the network only after this; its type may be float64
+        dtype = self.module_.frozen.dtype
+        parts = (self.parts or {}).items()
+        self.parts_ = {name: part.to(self.device, dtype) for name, part in parts}
         return self
 
     def torch_compile(self, module: nn.Module, name: str) -> nn.Module:

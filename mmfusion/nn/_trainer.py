@@ -86,7 +86,8 @@ class Trainer(BaseEstimator):
         Number of epochs of the main phase between evaluations, of which the best is
         kept. 0 keeps the last epoch.
     device : str or torch.device, default='auto'
-        Device to train on; 'auto' is CUDA where it is available, and otherwise the CPU.
+        Device to train on; 'auto' is CUDA where it is available, and otherwise the CPU,
+        which is the faster one for small layers and batches.
     dtype : {'float32', 'float64', 'bfloat16'}, default='float32'
         Floating-point type to train in; 'bfloat16' is mixed precision.
     compile : bool, default=False

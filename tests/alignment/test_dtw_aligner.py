@@ -192,6 +192,8 @@ def test_soft_alignment_becomes_hard():
         {"window": "itakura", "max_slope": 4.0},
         {"penalty": 3.0},
         {"max_jump": 5, "step_pattern": "symmetric2"},
+        {"max_length": 33},
+        {"max_length": 1.1, "step_pattern": "symmetric2"},
         {"metric": "euclidean"},
     ],
     ids=str,
@@ -737,6 +739,26 @@ def test_constraints_without_a_path_are_refused_by_modality_and_sample():
         DTWAligner(window="sakoe_chiba", radius=2).fit(X)
     with pytest.raises(ValueError, match=r"'video'.*sample 1 .*'audio'.*loosen"):
         DTWAligner(max_jump=2).fit(X)
+    X["video"][1] = walk(np.random.default_rng(1), 50)
+    with pytest.raises(
+        ValueError, match=r"'video'.*sample 1 .*max_length=40.*50 cells"
+    ):
+        DTWAligner(max_length=40).fit(X)
+
+
+def test_a_multiple_limits_the_length_of_the_paths_of_all_samples():
+    X = make_walks()
+    free, limited = DTWAligner().fit(X), DTWAligner(max_length=1.2).fit(X)
+    n_shorter = 0
+    for i, paths in enumerate(limited.paths_):
+        for name, path in paths.items():
+            n_frames = len(X["audio"][i]), len(X[name][i])
+            assert len(path) <= 1.2 * max(n_frames)
+            n_shorter += len(path) < len(free.paths_[i][name])
+    assert n_shorter > 0
+    assert (limited.distances_ >= 0).all()
+    later = limited.align(X[:1])[0]
+    np.testing.assert_array_equal(later["video"].path, limited.paths_[0]["video"])
 
 
 @pytest.mark.parametrize(
@@ -751,6 +773,7 @@ def test_constraints_without_a_path_are_refused_by_modality_and_sample():
         ({"step_pattern": "asymmetric", "penalty": 1.0}, "penalty"),
         ({"gamma": 1.0, "window": "multiscale"}, "gamma=1.0 is a mean over all"),
         ({"gamma": 1.0, "step_pattern": "symmetric2"}, "gamma=1.0 is a mean"),
+        ({"gamma": 1.0, "max_length": 2.0}, "gamma=1.0 is a mean"),
         ({"n_frames": 1}, "n_frames"),
         ({"gamma": -1.0}, "gamma"),
     ],

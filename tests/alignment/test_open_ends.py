@@ -1,5 +1,7 @@
 """Open ends of both sequences: values, objective, windows, refusals."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mmfusion.alignment import cdist_dtw, dtw_distance, dtw_neighbors, dtw_path
+from mmfusion.alignment.dtw._step_patterns import STEP_PATTERNS
 from mmfusion.alignment.dtw._windows import FramesLeftOut, itakura, sakoe_chiba
 
 from .slow_dtw import along, slow_costs, slow_open_ends
@@ -107,6 +110,62 @@ def test_a_band_holds_for_a_long_pair_with_one_open_sequence():
         for b in range(11)
     ]
     assert found.cost == pytest.approx(min(parts), rel=1e-9)
+
+
+def reaches_the_end(allowed, moves, begins, ends):
+    """Whether moves through allowed cells join any begin with any end."""
+    n, m = allowed.shape
+    i, j = np.indices((n, m))
+    reached = allowed & ((i == 0) & (j <= begins[1]) | (j == 0) & (i <= begins[0]))
+    for a, b in np.argwhere(~reached):
+        for move in moves:
+            cells = np.array([a, b]) - np.cumsum([s[:2] for s in move[::-1]], axis=0)
+            inside = (cells >= 0).all() and allowed[a, b]
+            if inside and allowed[tuple(cells[:-1].T)].all():
+                reached[a, b] |= reached[tuple(cells[-1])]
+    last = (i == n - 1) & (j >= m - 1 - ends[1]) | (j == m - 1) & (i >= n - 1 - ends[0])
+    return (reached & last).any()
+
+
+@pytest.mark.parametrize("name", ["symmetric1", "symmetric2", "asymmetric", "typeIIIc"])
+def test_a_band_is_refused_exactly_if_it_holds_no_path_between_open_ends(name):
+    pattern = STEP_PATTERNS[name]
+    left_out = [(0, 0), (0, 1), (0, 2)]
+    if name in PATTERNS:  # others require closed ends of the first sequence
+        left_out += [(1, 0), (2, 1)]
+    shapes = [(2, 5), (3, 7), (4, 4), (5, 6), (5, 9), (6, 4), (9, 5)]
+    outcomes = set()
+    for (n, m), radius in product(shapes, [0, 1, 2, 0.1, 0.28]):
+        width = (radius * max(n, m) if isinstance(radius, float) else radius) + 1e-9
+        i, j = np.indices((n, m))
+        slope = (m - 1) / (n - 1)
+        allowed = np.abs(j - i * slope) <= width * min(slope, 1)
+        for begins, ends in product(left_out, left_out):
+            if (n - 1, m - 1) in ((begins[0], ends[1]), (ends[0], begins[1])):
+                continue
+            options = dict(metric="precomputed", step_pattern=name, radius=radius)
+            options |= dict(open_begin=begins, open_end=ends, window="sakoe_chiba")
+            has_path = reaches_the_end(allowed, pattern.moves, begins, ends)
+            outcomes.add(has_path)
+            if has_path:
+                path = dtw_path(np.ones((n, m)), **options).path
+                assert allowed[tuple(path.T)].all()
+            else:
+                with pytest.raises(ValueError, match="no path"):
+                    dtw_path(np.ones((n, m)), **options)
+    assert outcomes == {False, True}
+
+
+def test_a_radius_of_part_of_a_frame_is_enough_where_the_line_passes_between_frames():
+    x, y = np.arange(5.0), np.arange(6.0) ** 2
+    options = dict(window="sakoe_chiba", radius=0.1)  # 0.6 frames; 0.5 are needed
+    path = [[0, 0], [1, 1], [2, 2], [2, 3], [3, 4], [4, 5]]
+    found = dtw_path(x, y, **options)
+    assert found.path.tolist() == path
+    assert cdist_dtw([x], [y], **options) == found.cost
+    assert dtw_neighbors([x], [y], **options)[0] == found.cost
+    with pytest.raises(ValueError, match="smallest radius is 1"):
+        dtw_path(x, y, window="sakoe_chiba", radius=0.08)
 
 
 def test_a_parallelogram_widens_with_the_frames_left_out():

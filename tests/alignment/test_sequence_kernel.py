@@ -187,16 +187,15 @@ def test_the_softer_the_kernel_the_less_indefinite():
     assert softest > 0.01 * hardest
 
 
-def test_jumps_are_limited_as_in_cdist_dtw():
+@pytest.mark.parametrize("limit", [{"max_jump": 1}, {"max_length": 1.1}], ids=str)
+def test_paths_are_limited_as_in_cdist_dtw(limit):
     X, later = sequences(6, 2, 0), sequences(3, 2, 1)
     X, later = [[np.resize(x, (12, 2)) for x in some] for some in (X, later)]
-    kernel = DTWKernel("distance", max_jump=1)
-    limited = cdist_dtw(X, max_jump=1)
+    kernel = DTWKernel("distance", **limit)
+    limited = cdist_dtw(X, **limit)
     assert (limited > cdist_dtw(X)).any()
     np.testing.assert_allclose(kernel.fit_transform([X]), limited)
-    np.testing.assert_allclose(
-        kernel.transform([later]), cdist_dtw(later, X, max_jump=1)
-    )
+    np.testing.assert_allclose(kernel.transform([later]), cdist_dtw(later, X, **limit))
 
 
 @pytest.mark.parametrize("name", ["global_alignment", "soft_dtw"])
@@ -476,6 +475,7 @@ def test_bad_input_is_refused():
     for name, option in (
         ("soft_dtw", {"penalty": 1.0}),
         ("divergence", {"max_jump": 2}),
+        ("soft_dtw", {"max_length": 2.0}),
         ("rbf", {"softness": 1.0}),
         ("global_alignment", {"softness": 1.0}),
     ):

@@ -105,6 +105,88 @@ def test_the_smallest_radius_of_a_step_pattern_is_named(n, m, name):
         )
 
 
+def wall(n, m, *rows):
+    """Costs of 1, and of inf in some rows."""
+    costs = np.ones((n, m))
+    costs[list(rows)] = np.inf
+    return costs
+
+
+def beside_the_diagonal(n):
+    """Costs that are finite only on the diagonal above the main one, and at corners."""
+    costs = np.where(np.eye(n, k=1, dtype=bool), 1.0, np.inf)
+    costs[0, 0] = costs[-1, -1] = 1
+    return costs
+
+
+BAND = {"window": "sakoe_chiba"}
+P2 = {"step_pattern": "symmetricP2"}
+FINITE = r"give finite costs to more of them \({} of {} pairs of frames cost inf\)"
+
+
+@pytest.mark.parametrize(
+    ("costs", "options", "remedies"),
+    [
+        (wall(4, 5, 0, 1, 2, 3), {}, {FINITE.format(20, 20): None}),
+        (wall(4, 5, 2), {**BAND, "radius": 2}, {FINITE.format(5, 20): None}),
+        (wall(4, 5, 2), {"max_length": 6}, {FINITE.format(5, 20): None}),
+        (
+            beside_the_diagonal(5),
+            {**BAND, "radius": 0},
+            {"the smallest radius is 1": {"radius": 1}, FINITE.format(19, 25): None},
+        ),
+        (
+            beside_the_diagonal(5),
+            {"max_jump": 0},
+            {"loosen max_jump": {"max_jump": 1}, FINITE.format(19, 25): None},
+        ),
+        (
+            beside_the_diagonal(5),
+            {"max_length": 5},
+            {"loosen max_length": {"max_length": 6}, FINITE.format(19, 25): None},
+        ),
+        (
+            wall(3, 9),
+            P2,
+            {"give step_pattern='symmetric1'": {"step_pattern": "symmetric1"}},
+        ),
+        (
+            wall(3, 9),
+            {**P2, "window": "itakura"},
+            {"give step_pattern='symmetric1'": {"step_pattern": "symmetric1"}},
+        ),
+        (
+            beside_the_diagonal(5),
+            {**BAND, "radius": 0, "max_length": 5},
+            {FINITE.format(19, 25): None},
+        ),
+        (
+            wall(5, 20),
+            {**BAND, "radius": 4, "max_jump": 1},
+            {"loosen max_jump": {"max_jump": 4}},
+        ),
+    ],
+)
+def test_each_remedy_that_is_named_leaves_a_path(costs, options, remedies):
+    with pytest.raises(ValueError, match="no path") as caught:
+        dtw_path(costs, metric="precomputed", **options)
+    told = str(caught.value).split("constraints; ")[1].split("; or ")
+    for said, (words, change) in zip(told, remedies.items(), strict=True):
+        assert re.fullmatch(words, said)
+        better = np.ones_like(costs) if change is None else costs
+        dtw_path(better, metric="precomputed", **options | (change or {}))
+
+
+def test_constraints_that_only_together_leave_a_path_are_named_together():
+    options = dict(metric="precomputed", max_jump=0, **BAND, radius=1)
+    together = "loosen window and max_jump together"
+    with pytest.raises(ValueError, match=f"; {together}$"):
+        dtw_path(np.ones((3, 12)), **options)
+    finite = FINITE.format(12, 36)
+    with pytest.raises(ValueError, match=f"; {together}, and {finite}$"):
+        dtw_path(wall(3, 12, 1), **options)
+
+
 def test_a_pattern_that_leaps_needs_no_cells_between():
     # two columns per row: the straight line itself is a path
     x, y = np.arange(4.0), np.arange(0, 3.5, 0.5)

@@ -26,6 +26,7 @@ OBJECTIVE = {
     "confidence_weight": 0.0,
     "balance_weight": 0.5,
     "attention_weight": 0.9,
+    "inequality_weight": 0.4,
     "adversarial_weight": 0.3,
     "kernel_width": 0.15,
     "reference": 0,

@@ -81,7 +81,8 @@ class Noisy(nn.Module):
         self.register_buffer("noise", torch.randn(8))
 
     def forward(self, x):
-        return self.layers(x) + 0.1 * self.noise + 0.01 * torch.rand(len(x), 1)
+        drawn = torch.rand(len(x), 1, device=x.device)
+        return self.layers(x) + 0.1 * self.noise + 0.01 * drawn
 
 
 def noisy(shape):

@@ -177,7 +177,7 @@ def test_a_module_that_is_given_is_copied_not_trained():
     before = module.layer.weight.detach().clone()
     fitted = small(encoders={"audio": 8, "video": module}).fit(X)
     assert (module.layer.weight == before).all()
-    trained = fitted._net.module_.encoders[1].layer.weight
+    trained = fitted._net.module_.encoders[1].layer.weight.cpu()
     assert not (trained == before).all()
 
 

@@ -9,6 +9,8 @@ from torch import nn
 from mmfusion.clustering.eamc._network import Attention, EAMCNetwork
 from mmfusion.nn._encoders import vector_encoder
 
+from .eamc_nets import make_net
+
 WIDTH = 4
 TIGHT = {"rtol": 1e-9, "atol": 1e-10}
 
@@ -100,3 +102,10 @@ def test_all_observed_is_the_same_as_no_mask():
     masked = network(inputs, torch.ones(8, 3, dtype=torch.bool))
     for ours, plain in zip(masked, network(inputs), strict=True):
         torch.testing.assert_close(ours, plain, **TIGHT)
+
+
+def test_parts_are_on_the_device_of_the_network():
+    net = make_net(device="meta")
+    tensors = [t for part in net.parts_.values() for t in part.state_dict().values()]
+    assert {t.device.type for t in tensors} == {"meta"}
+    assert {t.dtype for t in tensors if t.is_floating_point()} == {torch.float64}

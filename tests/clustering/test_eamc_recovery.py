@@ -53,3 +53,24 @@ def test_one_modality_alone_is_clustered():
     assert adjusted_rand_score(y, fitted.labels_) > 0.95
     assert fitted.attention_weights_.tolist() == [1.0]
     assert not {"attention", "generator"} & set(fitted.history_[-1])
+
+
+def test_attention_weights_fall_with_the_noise_of_a_modality():
+    weights = []
+    for seed in range(3):
+        X, _ = make_multimodal_blobs(150, {"clean": 8}, random_state=seed)
+        noise = np.random.default_rng(seed).normal(size=(2, 150, 8))
+        clean, spread = X["clean"], X["clean"].std()
+        noisy = {"noisy": clean + 0.7 * spread * noise[0]}
+        noisier = {"noisier": clean + 3 * spread * noise[1]}
+        fitted = small(
+            pretrain_epochs=20,
+            max_epochs=40,
+            attention_temperature=0.25,
+            random_state=seed,
+        ).fit({"clean": clean} | noisy | noisier)
+        weights.append(fitted.attention_weights_)
+    clean, noisy, noisier = np.mean(weights, axis=0)
+    assert clean > 1.5 * noisy > 2 * noisier
+    # far from the bound exp(4) on the ratio of two weights: they show a degree
+    assert all(max(own) < 20 * min(own) for own in weights)

@@ -135,7 +135,7 @@ def test_the_network_is_public_and_what_predicts():
     assert not hasattr(small(), "module_")
     inputs = [torch.as_tensor(x) for x in fitted._preparation(X.blocks, None)]
     with torch.no_grad():
-        out = copy.deepcopy(fitted.module_).double().eval()(inputs)
+        out = copy.deepcopy(fitted.module_).cpu().double().eval()(inputs)
     np.testing.assert_array_equal(out.logits.argmax(1), fitted.predict(X))
 
 

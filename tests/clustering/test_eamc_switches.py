@@ -16,6 +16,7 @@ from .small import X, nested, small
 
 PRETRAINING = {"disagreement", "imbalance"}
 ADVERSARY = {"generator", "discriminator", "accuracy"}
+ATTENTION = {"attention", "inequality"}
 CLUSTERING = ("separation", "simplex", "confidence")
 
 
@@ -32,7 +33,7 @@ def check_terms(fitted, expected):
 
 
 def test_all_terms_are_on_with_attention():
-    check_terms(small().fit(X), {*CLUSTERING, "attention", *ADVERSARY})
+    check_terms(small().fit(X), {*CLUSTERING, *ATTENTION, *ADVERSARY})
 
 
 def test_the_default_has_an_adversary_and_equal_weights():
@@ -44,7 +45,7 @@ def test_the_default_has_an_adversary_and_equal_weights():
 
 def test_no_adversary():
     fitted = small(adversarial_weight=0).fit(X)
-    check_terms(fitted, {*CLUSTERING, "attention"})
+    check_terms(fitted, {*CLUSTERING, *ATTENTION})
 
 
 def test_no_attention():
@@ -53,9 +54,14 @@ def test_no_attention():
     np.testing.assert_allclose(fitted.attention_weights_, 1 / 2)
 
 
+def test_attention_as_printed_is_not_held_near_equal_weights():
+    printed = small(pretrain_epochs=0, max_epochs=1).fit(X)
+    assert "inequality" not in terms(printed.history_[0])
+
+
 def test_attention_without_its_loss():
     fitted = small(attention_weight=0).fit(X)
-    check_terms(fitted, {*CLUSTERING, *ADVERSARY})
+    check_terms(fitted, {*CLUSTERING, "inequality", *ADVERSARY})
     assert fitted.attention_weights_[0] != fitted.attention_weights_[1]
 
 
@@ -64,7 +70,7 @@ def test_attention_without_its_loss():
 )
 def test_clustering_terms_alone_and_in_pairs(on):
     off = {f"{name}_weight": 0 for name in CLUSTERING if name not in on}
-    check_terms(small(**off).fit(X), {*on, "attention", *ADVERSARY})
+    check_terms(small(**off).fit(X), {*on, *ATTENTION, *ADVERSARY})
 
 
 def test_adversarial_training_without_any_term_is_refused():
@@ -82,7 +88,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
     ).fit(X)
     for epoch in fitted.history_[4:]:
         loss = sum(w * epoch[name] for name, w in weights.items())
-        loss += 0.2 * epoch["generator"]
+        loss += 0.2 * epoch["generator"] + 0.1 * epoch["inequality"]
         assert epoch["train_loss"] == pytest.approx(loss, rel=1e-5)
 
 
@@ -102,7 +108,7 @@ def test_each_regularizer_alone_has_its_own_value():
 def test_alternating_batches_train_either_side():
     both = small(alternate=False).fit(X)
     turns = small(alternate=True).fit(X)
-    check_terms(turns, {*CLUSTERING, "attention", *ADVERSARY})
+    check_terms(turns, {*CLUSTERING, *ATTENTION, *ADVERSARY})
     assert turns.history_[-1]["discriminator"] != both.history_[-1]["discriminator"]
     # means over the batches on which a side learns
     assert 0.5 < turns.history_[4]["discriminator"] < 3
@@ -218,7 +224,7 @@ def test_the_preset_runs_and_gives_way_to_parameters():
 def test_parameters_have_the_type_of_the_precision():
     for dtype, kind in [("float64", torch.float64), ("bfloat16", torch.float32)]:
         fitted = small(dtype=dtype).fit(X)
-        check_terms(fitted, {*CLUSTERING, "attention", *ADVERSARY})
+        check_terms(fitted, {*CLUSTERING, *ATTENTION, *ADVERSARY})
         assert {p.dtype for p in fitted._net.module_.parameters()} == {kind}
 
 

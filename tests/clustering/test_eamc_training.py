@@ -31,6 +31,7 @@ WEIGHTS = {
     "simplex": OBJECTIVE["simplex_weight"],
     "balance": OBJECTIVE["balance_weight"],
     "attention": OBJECTIVE["attention_weight"],
+    "inequality": OBJECTIVE["inequality_weight"],
     "generator": OBJECTIVE["adversarial_weight"],
 }
 
@@ -200,6 +201,7 @@ class ByHand:
             terms["attention"] = slow.attention_mismatch(
                 slow.gaussian_kernel(fused), kernels, weights, observed
             )
+            terms["inequality"] = sum(w * torch.log(len(weights) * w) for w in weights)
         if self.discriminators is not None:
             fake, of = discriminate(self.discriminators, latents, others)
             terms["generator"] = slow.adversarial_cross_entropy(
@@ -566,6 +568,7 @@ def test_history_holds_every_term_of_every_epoch(alternate):
         ("simplex_weight", "simplex"),
         ("balance_weight", "balance"),
         ("attention_weight", "attention"),
+        ("inequality_weight", "inequality"),
     ],
 )
 def test_a_term_without_weight_is_left_out(weight, term):

@@ -90,9 +90,8 @@ def terms_by_loops(module, inputs, observed, temperature):
 
 @pytest.mark.parametrize("data", [X, GAPS], ids=["complete", "missing"])
 def test_the_terms_of_a_batch_are_those_of_the_formulas(data):
-    fitted = small(CoMVCClusterer, options={"dtype": "float64"}, temperature=0.5).fit(
-        data
-    )
+    options = {"dtype": "float64", "device": "cpu"}
+    fitted = small(CoMVCClusterer, options=options, temperature=0.5).fit(data)
     net, objective = fitted._net, fitted._make_objective()
     rows = slice(8)
     observed = None if data is X else torch.tensor(data.observed[rows])
@@ -116,7 +115,7 @@ def test_the_loss_is_the_weighted_sum_of_the_terms():
 
 
 def test_the_contrastive_loss_passes_no_gradient_to_the_fusion_weights():
-    fitted = small(CoMVCClusterer).fit(X)
+    fitted = small(CoMVCClusterer, options={"device": "cpu"}).fit(X)
     net = fitted._net
     net.module_.train()
     inputs = [torch.randn(8, 4), torch.randn(8, 6)]
@@ -288,7 +287,7 @@ def test_partial_fit_trains_one_epoch_a_call(cls):
         assert clusterer.n_iter_ == n_calls
     assert clusterer.modality_weights_.sum() == pytest.approx(1)
     # after the first steps the weights are those of the trained parameters
-    logits = clusterer.module_.fusion_logits.detach().numpy().astype(float)
+    logits = clusterer.module_.fusion_logits.detach().cpu().numpy().astype(float)
     weights = np.exp(logits) / np.exp(logits).sum()
     np.testing.assert_allclose(clusterer.modality_weights_, weights, rtol=1e-5)
 

@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import entropy
 
 from mmfusion.nn import losses as fast
 
@@ -404,6 +405,22 @@ def test_equal_assignments_have_no_disagreement_and_opposite_ones_much():
         fast.neighbor_disagreement(sure, sure), torch.zeros(2).double()
     )
     assert fast.neighbor_disagreement(sure, sure.flip(0)).min() > 10
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=5))
+def test_attention_inequality_is_the_divergence_from_equal_weights(parts):
+    weights = torch.tensor(parts, dtype=torch.float64)
+    weights = weights / weights.sum()
+    expected = entropy(weights.numpy(), np.full(len(parts), 1 / len(parts)))
+    assert float(fast.attention_inequality(weights)) == pytest.approx(expected)
+
+
+def test_the_inequality_of_a_weight_of_zero_has_a_finite_slope():
+    weights = torch.tensor([1.0, 0.0, 0.0], requires_grad=True)
+    inequality = fast.attention_inequality(weights)
+    inequality.backward()
+    assert float(inequality.detach()) == pytest.approx(math.log(3))
+    assert weights.grad.isfinite().all()
 
 
 def test_the_attention_mismatch_is_zero_for_the_weighted_sum():

@@ -95,7 +95,7 @@ class Regressor(DeepEstimator):
 
     def _examine(self, net, data):
         outputs = iterate_outputs(net, data.rows, data.prepare)
-        return np.concatenate([out.logits.numpy() for out in outputs]), []
+        return np.concatenate([out.logits.cpu().numpy() for out in outputs]), []
 
 
 def make(**params):

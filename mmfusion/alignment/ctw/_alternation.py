@@ -23,6 +23,7 @@ from mmfusion.alignment.ctw._projections import (
 from mmfusion.alignment.ctw._warping import PathStep, raw_warps, warp_error
 
 Samples = Sequence[Sequence[np.ndarray]]
+Ridge = float | Sequence[float]  # a sequence: one after the other
 
 
 class CTW(NamedTuple):
@@ -37,7 +38,7 @@ class CTW(NamedTuple):
     score : float
         Largest sum of the canonical correlations along warps.
     n_iter : int
-        Number of alternations.
+        Number of alternations, with all ridges.
     reason : str
         Reason of the end: 'settled', 'cycle' or 'max_iter'.
     """
@@ -99,7 +100,7 @@ def fit_ctw(
     samples: Samples,
     warps: Sequence[np.ndarray] | None = None,
     *,
-    ridge: float = 0.0,
+    ridge: Ridge = 0.0,
     energy: float = 0.8,
     n_directions: int | None = None,
     likelihood: bool = True,
@@ -118,11 +119,13 @@ def fit_ctw(
         Per sample, one sequence per modality, none missing.
     warps : sequence of ndarray of int of shape (n_steps, n_modalities), default=None
         The initial warps; None is uniform warps.
-    ridge : float, default=0.0
-        Share of the identity in the scatter of each modality (see `correlate`).
+    ridge : float or sequence of float, default=0.0
+        Share of the identity in the scatter of each modality (see `correlate`). With
+        several, the alternation with each starts from the warps of the one before: at
+        uniform warps, large ones keep the directions from correlations by chance.
     energy : float, default=0.8
         Share of the eigenvalues that the directions hold (see `correlate`). Their
-        number is chosen at the initial warps.
+        number is chosen at the initial warps, and anew for each ridge.
     n_directions : int or None, default=None
         Number of directions; overrides `energy`.
     likelihood : bool, default=True
@@ -132,7 +135,7 @@ def fit_ctw(
     constraints : mapping or None, default=None
         Options of `dtw_path` that constrain the path.
     max_iter : int, default=100
-        Maximum number of alternations.
+        Maximum number of alternations, with each ridge.
     tol : float, default=0.01
         Tolerance, in frames: the alternation stops when no warp moves by more (see
         `warp_error`).
@@ -166,7 +169,7 @@ def fit_ctw(
 def fit_basis_ctw(
     samples: Samples,
     *,
-    ridge: float = 0.0,
+    ridge: Ridge = 0.0,
     energy: float = 0.8,
     n_directions: int | None = None,
     max_iter: int = 100,
@@ -205,7 +208,7 @@ def fit_basis_ctw(
 def fit_combined_ctw(
     samples: Samples,
     *,
-    ridge: float = 0.0,
+    ridge: Ridge = 0.0,
     energy: float = 0.8,
     n_directions: int | None = None,
     likelihood: bool = True,
@@ -224,7 +227,7 @@ def fit_combined_ctw(
         Per sample, one sequence per modality, none missing.
     ridge, energy, n_directions, likelihood, constraints, max_iter, tol
         Parameters of `fit_ctw`. Both fits have the number of directions that is chosen
-        at uniform warps, so that their scores are comparable.
+        for `fit_basis_ctw`, so that their scores are comparable.
 
     Returns
     -------
@@ -251,6 +254,31 @@ def fit_combined_ctw(
 def _alternate(
     samples: Samples,
     step: PathStep | BasisStep,
+    ridge: Ridge,
+    energy: float,
+    n_directions: int | None,
+    max_iter: int,
+    tol: float,
+) -> CTW:
+    """Alternate with each ridge in turn, and return the fit with the last."""
+    warps = step.start([[len(x) for x in sample] for sample in samples])
+    n_iter = 0
+    reasons: list[str] = []
+    for weight in ridge if isinstance(ridge, Sequence) else [ridge]:
+        found = _alternate_from(
+            samples, step, warps, weight, energy, n_directions, max_iter, tol
+        )
+        # bases go on from their last weights, which warps do not have
+        warps = found.warps if isinstance(step, PathStep) else step.columns
+        n_iter, reasons = n_iter + found.n_iter, [*reasons, found.reason]
+    reason = "max_iter" if "max_iter" in reasons else reasons[-1]
+    return found._replace(n_iter=n_iter, reason=reason)
+
+
+def _alternate_from(
+    samples: Samples,
+    step: PathStep | BasisStep,
+    warps: list[np.ndarray],
     ridge: float,
     energy: float,
     n_directions: int | None,
@@ -258,7 +286,6 @@ def _alternate(
     tol: float,
 ) -> CTW:
     """Alternate the spatial step and a temporal step until warps no longer move."""
-    warps = step.start([[len(x) for x in sample] for sample in samples])
     projections = correlate(
         samples, warps, ridge=ridge, energy=energy, n_directions=n_directions
     )

@@ -152,6 +152,11 @@ class BasisStep:
 
     basis_warps: list[BasisWarp] = field(default_factory=list)
 
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """The current warp of each sample, in fractions of frames."""
+        return [warp.columns for warp in self.basis_warps]
+
     def start(self, lengths: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """Return uniform warps.
 
@@ -166,7 +171,7 @@ class BasisStep:
             The warp of each sample, in fractions of frames.
         """
         self.basis_warps = [uniform_basis_warp(own) for own in lengths]
-        return [warp.columns for warp in self.basis_warps]
+        return self.columns
 
     def improve(
         self, projected: Sequence[Sequence[np.ndarray]], warps: Sequence[np.ndarray]
@@ -189,7 +194,7 @@ class BasisStep:
             improve_weights(sample, warp)
             for sample, warp in zip(projected, self.basis_warps, strict=True)
         ]
-        return [warp.columns for warp in self.basis_warps]
+        return self.columns
 
 
 def align_by_bases(

@@ -229,9 +229,25 @@ def weigh_by_likelihood(projections: Projections) -> Projections:
     Projections
         The same directions, longer for larger correlations.
     """
-    r = np.clip(projections.correlations, 0, LARGEST_CORRELATION)
-    scale = np.sqrt(r / (1 - r**2))
+    scale = np.sqrt(likelihood_weights(projections.correlations))
     return projections._replace(weights=[w * scale for w in projections.weights])
+
+
+def likelihood_weights(correlations: np.ndarray) -> np.ndarray:
+    """Return ``r / (1 - r^2)``, the weight of a direction in `weigh_by_likelihood`.
+
+    Parameters
+    ----------
+    correlations : ndarray of shape (n_directions,)
+        The correlations r; clipped to between 0 and .999.
+
+    Returns
+    -------
+    ndarray of shape (n_directions,)
+        The weights.
+    """
+    r = np.clip(correlations, 0, LARGEST_CORRELATION)
+    return r / (1 - r**2)
 
 
 def count_directions(eigenvalues: np.ndarray, energy: float) -> int:

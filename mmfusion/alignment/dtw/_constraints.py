@@ -132,6 +132,17 @@ class Constraints:
         return bool(self.open_begin or self.open_end)
 
     @property
+    def limiting(self) -> list[str]:
+        """Names of the options that forbid paths which 'symmetric1' has without."""
+        in_use = {
+            "window": self.window is not None,
+            "max_jump": self.max_jump is not None,
+            "max_length": self.max_length is not None,
+            "step_pattern": self.diagonal_weight is None,
+        }
+        return [name for name, is_used in in_use.items() if is_used]
+
+    @property
     def opens_first(self) -> bool:
         """True if a path may leave out frames of the first sequence."""
         return bool(self.begins[0] or self.ends[0])

@@ -323,7 +323,7 @@ def find_path(
         window = whole_window(costs.n, costs.m)  # no path is left near the coarse one
         path, cost = search(costs, window, constraints, wants_path=wants_path)
     if not np.isfinite(cost):
-        _raise_infinite_cost(search, costs, window, constraints, metric)
+        _raise_infinite_cost(costs, window, constraints, metric)
     if path is None:
         return DTWPath(np.empty((0, 2), np.int64), cost, np.nan)
     return DTWPath(path, cost, cost / path_divisor(constraints.pattern, path))
@@ -353,8 +353,10 @@ def _make_window(
     n, m = costs.n, costs.m
     if constraints.window == "multiscale":
         return _multiscale_window(x, y, metric, constraints)
-    if constraints.window == "sakoe_chiba" and constraints.diagonal_weight is None:
-        # moves may leap over cells outside, so that the search decides
+    is_special = constraints.diagonal_weight is None or constraints.limits_runs(n, m)
+    if constraints.window == "sakoe_chiba" and is_special:
+        # the search decides: moves may leap over cells outside, and runs of limited
+        # length may need a larger radius than others
         return band(n, m, radius_in_frames(constraints.radius, n, m))
     return make_window(
         n,
@@ -375,11 +377,7 @@ def _in_float64(
 
 
 def _raise_infinite_cost(
-    search: PathSearch,
-    costs: Costs,
-    window: Window,
-    constraints: Constraints,
-    metric: MetricLike,
+    costs: Costs, window: Window, constraints: Constraints, metric: MetricLike
 ) -> None:
     """Raise the error for costs that overflow, or for constraints without a path.
 
@@ -387,29 +385,66 @@ def _raise_infinite_cost(
     are given, or that a callable returns, which forbid a path.
     """
     n, m = costs.n, costs.m
-    if callable(metric) or metric == "precomputed":
+    is_given = callable(metric) or metric == "precomputed"
+    free = Costs(SQUARED, False, n, m, np.zeros((n, 1)), np.zeros((1, m)))
+    allowed, n_forbidden = free, 0
+    if is_given:
         table = np.where(np.isinf(costs.x), np.inf, 0.0)
-        free = Costs(GIVEN, False, n, m, table, table[:0])
-    else:
-        free = Costs(SQUARED, False, n, m, np.zeros((n, 1)), np.zeros((1, m)))
+        allowed = Costs(GIVEN, False, n, m, table, table[:0])
+        n_forbidden = int(np.isinf(table).sum())
 
-    def has_path(window: Window) -> bool:
-        return bool(np.isfinite(search(free, window, constraints, wants_path=False)[1]))
+    def has_path(
+        constraints: Constraints, window: Window, forbids: bool = True
+    ) -> bool:
+        search, own = _search_under(constraints, n, m), allowed if forbids else free
+        return bool(np.isfinite(search(own, window, constraints, wants_path=False)[1]))
 
-    if has_path(window):
+    if has_path(constraints, window):
         raise ValueError(
             f"metric={metric!r}: the cost of the path through {n} and {m} frames "
             f"overflows: it is larger than {np.finfo(float).max:.2g}; rescale the "
             "sequences (divide all by one number), or the costs that you give"
         )
-    remedy = "loosen window, max_jump or step_pattern"
-    if constraints.window == "sakoe_chiba" and has_path(whole_window(n, m)):
-        radius = _least_radius_of(has_path, n, m)
-        remedy = f"the smallest radius is {radius}; or loosen max_jump or step_pattern"
+    remedies = _loosened(has_path, constraints, window, n, m)
+    forbidden = f"{n_forbidden} of {n * m} pairs of frames cost inf"
+    finite = f"give finite costs to more of them ({forbidden})"
+    if n_forbidden and has_path(constraints, window, False):
+        remedies.append(finite)
+    if not remedies:  # none by itself
+        remedies = [f"loosen {' and '.join(constraints.limiting)} together"]
+        if n_forbidden:
+            remedies[0] += f", and {finite}"
     raise NoPathError(
         f"no path of step_pattern {constraints.pattern.name!r} joins {n} and {m} "
-        f"frames under these constraints; {remedy}"
+        f"frames under these constraints; {'; or '.join(remedies)}"
     )
+
+
+def _loosened(
+    has_path: Callable[[Constraints, Window], bool],
+    constraints: Constraints,
+    window: Window,
+    n: int,
+    m: int,
+) -> list[str]:
+    """Return the remedies by one constraint each that leave a path."""
+    remedies, whole = [], whole_window(n, m)
+    if constraints.window is not None and has_path(constraints, whole):
+        remedies.append("raise max_slope, or leave window out")
+        if constraints.window == "sakoe_chiba":
+            radius = _least_radius_of(lambda w: has_path(constraints, w), n, m)
+            remedies[0] = f"the smallest radius is {radius}"
+    without = {
+        "loosen max_jump": replace(constraints, max_jump=None),
+        "loosen max_length": replace(constraints, max_length=None),
+        "give step_pattern='symmetric1'": replace(
+            constraints, step_pattern="symmetric1"
+        ),
+    }
+    for remedy, loose in without.items():
+        if loose.limiting != constraints.limiting and has_path(loose, window):
+            remedies.append(remedy)
+    return remedies
 
 
 def _least_radius_of(has_path: Callable[[Window], bool], n: int, m: int) -> int:
@@ -436,8 +471,8 @@ def _multiscale_window(
     """
     if metric == "precomputed":
         raise ValueError(
-            "window='multiscale' shortens the sequences; it needs them, not "
-            "metric='precomputed'"
+            "window='multiscale' shortens the sequences, which metric='precomputed' "
+            "does not have; give another window, or none"
         )
     x, y = (
         as_sequence(frames, name).astype(np.float64, copy=False)

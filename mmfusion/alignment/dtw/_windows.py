@@ -257,7 +257,9 @@ def check_radius(radius: float, n: int, m: int) -> None:
     """Check that a path fits into a band.
 
     Where one sequence is longer, each frame of the shorter one has to be aligned with
-    several of the longer one, which requires a band of some width.
+    several of the longer one, which requires a band of some width. Open ends require
+    the same: a row or column of the band is without gaps, so that a path of single
+    steps between open ends extends, within the band, to one between closed ends.
 
     Parameters
     ----------
@@ -271,8 +273,9 @@ def check_radius(radius: float, n: int, m: int) -> None:
     ValueError
         If no path fits into it; the message names the smallest radius with a path.
     """
-    needed = least_radius(n, m)
-    if radius_in_frames(radius, n, m) < needed:
+    needed, reach = least_radius(n, m), radius_in_frames(radius, n, m)
+    # part of a frame may be enough, since the line passes between frames
+    if reach < needed and not _holds_a_path(band(n, m, reach), m):
         raise ValueError(
             f"no path fits into radius={radius} for {n} and {m} frames; the smallest "
             f"radius is {needed}"

@@ -26,6 +26,8 @@ from mmfusion.nn._trainer import Trainer, TrainingSettings, auto_epochs, merge_b
 
 LEAST_PRETRAIN_EPOCHS = 10  # of 'auto'
 PAPER_BATCH_SIZE = 100
+# of attention weights after pretraining; without it they end at their bounds
+INEQUALITY_WEIGHT = 0.1
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _WEIGHT = Interval(Real, 0, None, closed="left")
@@ -71,8 +73,10 @@ class EAMCClusterer(BaseDeepClusterer):
         makes its mean square 1 per feature. None leaves the modality as it is.
     attention_temperature : float or None, default=None
         Temperature of the attention: two weights differ by a factor of at most
-        ``exp(1 / attention_temperature)``, which trained weights often reach. None
-        replaces attention by equal weights, which cluster as well.
+        ``exp(1 / attention_temperature)``. After pretraining, 0.1 times the divergence
+        of the weights from equal ones is added to the objective, so that weights show
+        how much a modality contributes; 0.25 leaves them room. None replaces attention
+        by equal weights, which cluster as well.
     attention_weight : float, default=1.0
         Weight of L_att, a mean over the pairs of a batch. 0 leaves it out. Without
         attention it has no effect.
@@ -448,6 +452,8 @@ class EAMCClusterer(BaseDeepClusterer):
             confidence_weight=float(self.confidence_weight),
             balance_weight=float(self.balance_weight),
             attention_weight=float(self.attention_weight),
+            # as printed, attention from random weights is free
+            inequality_weight=INEQUALITY_WEIGHT if settings.pretrain_epochs else 0.0,
             kernel_width=float(self.kernel_width),
             adversarial_weight=float(self.adversarial_weight),
             reference=self._reference_position(),

@@ -1,7 +1,7 @@
 """Losses of deep multimodal learning, as pure functions of tensors."""
 
 from mmfusion.nn.losses.adversarial import adversarial_cross_entropy, squared_slope
-from mmfusion.nn.losses.attention import attention_mismatch
+from mmfusion.nn.losses.attention import attention_inequality, attention_mismatch
 from mmfusion.nn.losses.clustering import (
     balance_penalty,
     cauchy_schwarz_divergence,
@@ -15,6 +15,7 @@ from mmfusion.nn.losses.kernels import gaussian_kernel, squared_distances
 
 __all__ = [
     "adversarial_cross_entropy",
+    "attention_inequality",
     "attention_mismatch",
     "balance_penalty",
     "cauchy_schwarz_divergence",

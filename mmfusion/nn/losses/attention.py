@@ -44,3 +44,21 @@ def attention_mismatch(
         shares = shares / torch.clamp_min(shares.sum(0), LOSS_EPSILON)
         squares = (fused - (shares * kernels).sum(0)).square() * both.any(0)
     return squares.mean()
+
+
+def attention_inequality(weights: Tensor) -> Tensor:
+    """Compute ``sum_v w_v log(V w_v)``, the divergence of weights from equal ones.
+
+    Parameters
+    ----------
+    weights : tensor of shape (V,)
+        Attention weights w, which add up to 1.
+
+    Returns
+    -------
+    tensor of shape ()
+        The Kullback-Leibler divergence, from 0 for equal weights to log V.
+    """
+    # no modality of a batch may weigh 0, where the slope of the logarithm is infinite
+    ratios = torch.clamp_min(len(weights) * weights, LOSS_EPSILON)
+    return (weights * ratios.log()).sum()

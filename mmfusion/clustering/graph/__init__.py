@@ -1,0 +1,1 @@
+"""Graphs of nearest neighbours and their spectral embeddings, as pure functions."""

@@ -1,0 +1,329 @@
+"""Base of the clusterers of graphs of nearest samples."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.cluster import KMeans
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_random_state
+
+from mmfusion._block_checks import ModalityTags
+from mmfusion._blocks import of_samples
+from mmfusion._options import by_modality
+from mmfusion._scaling import SCALINGS, Scaling, fit_scaling, resolve_scalings
+from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._threads import threads_of_n_jobs
+from mmfusion._typing import (
+    ByModality,
+    ColumnSpecLike,
+    ModalitiesLike,
+    NumericBlock,
+    RandomStateLike,
+)
+from mmfusion._validation import refuse_empty_samples
+from mmfusion.base import ModalityMixin
+from mmfusion.clustering.graph._affinities import (
+    adaptive_graph,
+    local_scales,
+    normalized_adjacency,
+    self_tuned_graph,
+)
+from mmfusion.clustering.graph._eigenvectors import count_parts
+from mmfusion.clustering.graph._interpolation import Interpolation
+from mmfusion.clustering.graph._neighbors import nearest_samples
+from mmfusion.clustering.graph._zero_rows import ZERO_ROWS, observed_samples
+from mmfusion.metrics import modality_silhouette_score
+from mmfusion.modalities import Modalities
+
+DEFAULT_GRAPH_CLUSTERS = 8
+AFFINITIES = ("self_tuned", "adaptive", "precomputed")
+
+
+class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
+    """Base of clusterers that cut graphs of nearest samples.
+
+    A subclass implements `_embed_graphs`. Constructor parameters that all share are
+    those of `GRAPH_CONSTRAINTS`.
+    """
+
+    n_clusters: int | str | None
+    n_neighbors: int
+    affinity: str
+    scaling: ByModality[str | None]
+    zero_rows: str
+    n_init: int
+    modalities: ColumnSpecLike
+    n_jobs: int | None
+    random_state: RandomStateLike
+
+    _parameter_constraints: dict = {
+        "n_clusters": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+            None,
+        ],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "affinity": [StrOptions(set(AFFINITIES))],
+        "scaling": [StrOptions(set(SCALINGS)), None, dict],
+        "zero_rows": [StrOptions(set(ZERO_ROWS))],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "modalities": ["array-like", str, dict, Integral, None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def _embed_graphs(
+        self,
+        graphs: list[sparse.csr_array],
+        observed: np.ndarray,
+        rng: np.random.RandomState,
+    ) -> np.ndarray:
+        """Embed the samples of normalised graphs, and set `n_clusters_`."""
+        raise NotImplementedError
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @threads_of_n_jobs
+    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
+        """Embed the samples by the graphs of the modalities, and cluster them.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        self
+            The fitted clusterer.
+        """
+        frame = self._validate(X, reset=True)
+        refuse_empty_samples(frame)
+        self._check_n_samples(len(frame))
+        rng = check_random_state(self.random_state)
+        observed = observed_samples(frame, self.zero_rows, self._precomputed_names())
+        graphs, observed = self._fit_graphs(frame, observed)
+        self.embedding_ = self._embed_graphs(graphs, observed, rng)
+        k_means = KMeans(self.n_clusters_, n_init=self.n_init, random_state=rng)
+        self._k_means = k_means.fit(self.embedding_)
+        self.labels_ = self._k_means.labels_
+        return self
+
+    @threads_of_n_jobs
+    def predict(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the clusters of new samples.
+
+        In every modality that a sample has, the embeddings of its nearest samples of
+        `fit` are averaged; the mean over the modalities goes to the nearest centre.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; of precomputed affinities, those with the samples of `fit`.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            Clusters.
+        """
+        embedded = self._interpolate(X)
+        return self._k_means.predict(embedded)
+
+    def score(self, X: ModalitiesLike, y: object = None) -> float:
+        """Score the clusters of samples without classes.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        float
+            Mean silhouette over the modalities, of at most 2000 samples.
+        """
+        frame = self._validate(X, reset=False)
+        return modality_silhouette_score(frame, self.predict(frame))
+
+    # Graphs
+
+    def _fit_graphs(
+        self, frame: Modalities, observed: np.ndarray
+    ) -> tuple[list[sparse.csr_array], np.ndarray]:
+        """Make the normalised graph of every modality that is not constant."""
+        names = frame.names
+        self._scalings = self._fit_scalings(frame, observed)
+        self.scaling_ = {n: s.name for n, s in zip(names, self._scalings, strict=True)}
+        blocks = [self._scaled(frame, v, observed[:, v]) for v in range(len(names))]
+        return self._graphs_of(blocks, observed)
+
+    def _graphs_of(
+        self, blocks: list[NumericBlock], observed: np.ndarray
+    ) -> tuple[list[sparse.csr_array], np.ndarray]:
+        graphs = []
+        self._interpolations: list[Interpolation | None] = []
+        for block, seen in zip(blocks, observed.T, strict=True):
+            graph, interpolation = self._graph(block, np.flatnonzero(seen), len(seen))
+            self._interpolations.append(interpolation)
+            graphs.append(graph)
+        kept = [i for i in range(len(graphs)) if self._interpolations[i] is not None]
+        if not kept:
+            raise ValueError(
+                "all modalities are constant: no graph distinguishes samples"
+            )
+        self._kept = np.array(kept)
+        return [graphs[i] for i in kept], observed[:, kept]
+
+    def _graph(
+        self, block: NumericBlock, rows: np.ndarray, n_samples: int
+    ) -> tuple[sparse.csr_array, Interpolation | None]:
+        """Make the graph of the samples that have a modality, among all samples."""
+        if self.affinity == "precomputed":
+            graph = sparse.csr_array(block)
+            own = Interpolation(rows, None, np.ones(0)) if graph.nnz else None
+            return normalized_adjacency(graph), own
+        wanted = self.n_neighbors + (self.affinity == "adaptive")
+        distances, indices = nearest_samples(block, wanted, n_jobs=self.n_jobs)
+        largest = float(distances.max(initial=0.0))
+        if largest == 0:
+            return sparse.csr_array((n_samples, n_samples)), None
+        make = adaptive_graph if self.affinity == "adaptive" else self_tuned_graph
+        local = normalized_adjacency(make(distances, indices)).tocoo()
+        graph = sparse.csr_array(
+            (local.data, (rows[local.row], rows[local.col])),
+            shape=(n_samples, n_samples),
+        )
+        return graph, Interpolation(rows, block, local_scales(distances, largest))
+
+    def _fit_scalings(self, frame: Modalities, observed: np.ndarray) -> list[Scaling]:
+        if self.affinity == "precomputed":
+            return [Scaling(None) for _ in frame.names]
+        given = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
+        everywhere = np.ones(len(frame.names), dtype=bool)
+        chosen = resolve_scalings(frame, given, everywhere)
+        return [
+            fit_scaling(of_samples(block, seen), name)
+            for block, seen, name in zip(frame.blocks, observed.T, chosen, strict=True)
+        ]
+
+    def _scaled(self, frame: Modalities, v: int, seen: np.ndarray) -> NumericBlock:
+        block = frame.blocks[v]
+        if self.affinity == "precomputed":
+            return self._affinities_of(block, frame.names[v], seen)
+        return self._scalings[v].apply(of_samples(block, seen))
+
+    def _affinities_of(
+        self, block: NumericBlock, name: str, seen: np.ndarray
+    ) -> sparse.csr_array:
+        """Check precomputed affinities; those of missing samples are 0."""
+        n, m = block.shape
+        if n != m:
+            raise ValueError(
+                f"modality {name!r}: precomputed affinities have a row and a column "
+                f"for each sample of fit; got {n} rows and {m} columns"
+            )
+        block = block if sparse.issparse(block) else np.where(seen[:, None], block, 0)
+        graph = sparse.csr_array(block)
+        mask = sparse.diags_array(seen.astype(graph.dtype))
+        graph = (mask @ graph @ mask).tocsr()
+        if graph.nnz and not np.isfinite(graph.data).all():
+            raise ValueError(f"modality {name!r}: some affinities are not finite")
+        if graph.nnz and graph.data.min() < 0:
+            raise ValueError(
+                f"modality {name!r}: precomputed affinities are nonnegative, and one "
+                f"is {graph.data.min()}; of distances, take np.exp(-distances)"
+            )
+        skew = abs(graph - graph.T).max() if graph.nnz else 0.0
+        if skew > 1e-5 * abs(graph).max():
+            raise ValueError(
+                f"modality {name!r}: the affinities are not symmetric; take "
+                "(A + A.T) / 2"
+            )
+        return graph
+
+    # New samples
+
+    def _interpolate(self, X: ModalitiesLike) -> np.ndarray:
+        frame = self._validate(X, reset=False)
+        refuse_empty_samples(frame)
+        observed = observed_samples(
+            frame, self.zero_rows, self._precomputed_names(), warns=False
+        )
+        total = np.zeros((len(frame), self.embedding_.shape[1]))
+        for queries, seen, interpolation in self._queries(frame, observed):
+            if interpolation is not None and seen.any():
+                total[seen] += interpolation.embed(
+                    queries, self.embedding_, self.n_neighbors, self.n_jobs
+                )
+        return normalize(total).astype(self._k_means.cluster_centers_.dtype)
+
+    def _queries(self, frame: Modalities, observed: np.ndarray) -> Any:
+        """Iterate over scaled new samples, who they are, and their neighbours."""
+        for v, interpolation in enumerate(self._interpolations):
+            seen = observed[:, v]
+            block = of_samples(frame.blocks[v], seen)
+            yield self._scalings[v].apply(block), seen, interpolation
+
+    def _check_n_samples(self, n_samples: int) -> None:
+        k = 2 if self.n_clusters == "auto" else self._k
+        if n_samples < max(2, k):
+            raise ValueError(
+                f"n_samples={n_samples} should be >= n_clusters={k}, and at least 2"
+            )
+
+    @property
+    def _k(self) -> int:
+        """Number of clusters that is given."""
+        given = self.n_clusters
+        return DEFAULT_GRAPH_CLUSTERS if given is None else int(given)
+
+    def _precomputed_names(self) -> tuple[str, ...]:
+        if self.affinity != "precomputed":
+            return ()
+        return tuple(self._layout.names)
+
+    def _holds_affinities(self, name: str) -> bool:
+        return self.affinity == "precomputed"
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(
+            missing=True,
+            sparse=True,
+            same_dtype=True,
+            holds_kernel=self._holds_affinities,
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = self.affinity == "precomputed"
+        return tags
+
+
+def warn_of_parts(graph: sparse.csr_array, n_clusters: int) -> None:
+    """Warn if a graph has more parts than clusters, which cuts choose from arbitrarily.
+
+    Parameters
+    ----------
+    graph : CSR matrix of shape (n_samples, n_samples)
+        The fused graph.
+    n_clusters : int
+        Number of clusters.
+    """
+    n_parts = count_parts(graph)
+    if n_parts > n_clusters:
+        warnings.warn(
+            f"the graph of all modalities has {n_parts} parts without an edge between "
+            f"them, more than the {n_clusters} clusters: the smaller parts are "
+            "assigned to clusters arbitrarily. Raise n_neighbors, or n_clusters",
+            UserWarning,
+            stacklevel=4,
+        )
