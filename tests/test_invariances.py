@@ -87,6 +87,24 @@ def cuts_of_modalities_in_another_order(cls, fusion):
     assert_same_partition(clusterer.fit(X[NAMES[::-1]]).labels_, expected)
 
 
+@INVARIANCES.row("SNFClusterer GMCClusterer", "order of modalities", "same partition")
+def networks_of_modalities_in_another_order(cls):
+    clusterer = cls(3, random_state=0)
+    expected = clusterer.fit(X).labels_
+    assert_same_partition(clusterer.fit(X[NAMES[::-1]]).labels_, expected)
+
+
+@INVARIANCES.row(
+    "SNFClusterer GMCClusterer", "unit and offset of a modality", "same partition"
+)
+def networks_in_another_unit(cls):
+    clusterer = cls(3, scaling="block", random_state=0)
+    expected = clusterer.fit(X).labels_
+    for unit in UNITS:
+        found = clusterer.fit(in_unit(unit, offset=3 * unit)).labels_
+        assert_same_partition(found, expected)
+
+
 @INVARIANCES.row(
     "SpectralClusterer",
     "unit and offset of a modality",

@@ -33,6 +33,7 @@ from mmfusion import (
     Trainer,
 )
 from mmfusion.alignment import cdist_dtw
+from mmfusion.clustering import similarity_network_fusion
 from mmfusion.clustering.graph._affinities import self_tuned_graph
 from mmfusion.clustering.graph._neighbors import nearest_samples
 from mmfusion.datasets import make_multimodal_blobs
@@ -265,6 +266,45 @@ def identical_graphs_are_one(cls, fusion):
     clusterer = cls(3, fusion=fusion, random_state=0)
     one = clusterer.fit(AUDIO).labels_
     assert_same_partition(clusterer.fit([X["audio"]] * 3).labels_, one)
+
+
+@LIMITS.row("GMCClusterer", "identical modalities", "one of them")
+def identical_modalities_are_unified_to_one(cls):
+    clusterer = cls(3, random_state=0)
+    one = clusterer.fit(EASY[["audio"]]).labels_
+    assert_same_partition(clusterer.fit([EASY["audio"]] * 3).labels_, one)
+
+
+@LIMITS.row(
+    "GMCClusterer", "as many components as clusters", "the components, in one round"
+)
+def separate_components_are_clusters(cls):
+    labels = np.arange(90) % 3
+    blobs = 50 * np.eye(3)[labels] + np.random.default_rng(0).normal(size=(90, 3))
+    found = cls(3, n_neighbors=8, random_state=0).fit([blobs, blobs[:, ::-1]])
+    assert found.n_iter_ == 1
+    assert_same_partition(found.labels_, labels)
+
+
+@LIMITS.row(
+    "SNFClusterer",
+    "as many stored similarities as samples",
+    "all pairs",
+)
+def stored_similarities_are_all_pairs(cls):
+    pairs = cls(3, n_stored=None, random_state=0).fit(EASY)
+    stored = cls(3, n_stored=len(EASY), random_state=0).fit(EASY)
+    assert_same_partition(stored.labels_, pairs.labels_)
+
+
+@LIMITS.row("SNFClusterer", "one modality", "`SpectralClustering` of its similarities")
+def one_modality_is_the_cut_of_its_similarities(cls):
+    data = EASY[["audio"]]
+    network = similarity_network_fusion(data).copy()
+    np.fill_diagonal(network, 0)
+    cut = SpectralClustering(3, affinity="precomputed", random_state=0)
+    found = cls(3, random_state=0).fit(data)
+    assert_same_partition(found.labels_, cut.fit_predict(network))
 
 
 @LIMITS.row("EarlyFusionClusterer", "identical modalities", "one of them")

@@ -36,8 +36,11 @@ API = {
     "mmfusion.clustering": [
         "CoMVCClusterer",
         "EAMCClusterer",
+        "GMCClusterer",
+        "SNFClusterer",
         "SiMVCClusterer",
         "SpectralClusterer",
+        "similarity_network_fusion",
     ],
     "mmfusion.datasets": [
         "fetch_100leaves",

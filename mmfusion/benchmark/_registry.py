@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.mixture import GaussianMixture
 
 from mmfusion.benchmark._baselines import baselines
-from mmfusion.clustering import SpectralClusterer
+from mmfusion.clustering import GMCClusterer, SNFClusterer, SpectralClusterer
 from mmfusion.datasets import (
     fetch_100leaves,
     fetch_handwritten,
@@ -91,6 +91,12 @@ NAMED_METHODS = {
         partial(SpectralClusterer, fusion="concatenated"),
         "cut of the graph of the concatenation",
     ),
+    "snf": Entry(SNFClusterer, "cut of the fused network of similarities (SNF)"),
+    "snf-stored": Entry(
+        partial(SNFClusterer, n_stored=60),
+        "cut of the fused network, 60 similarities of each sample",
+    ),
+    "gmc": Entry(GMCClusterer, "unified graph with a component for each cluster (GMC)"),
     "eamc": Entry(
         partial(_deep, "EAMCClusterer"),
         "adversarial training, attention (needs mmfusion[deep])",

@@ -47,9 +47,9 @@ class GMCClusterer(BaseGraphClusterer):
     over :math:`F^\top F = I` and rows that are nonnegative and add up to 1, with the
     Laplacian :math:`L_U` of the mean of U and its transpose, and the weights
     :math:`w_v = 1 / (2 \|U - S_v\|_F)` [1]_. The regularisation :math:`\alpha_i` is
-    such that a sample has `n_neighbors` neighbours. The weight :math:`\lambda` starts at
-    1; it is doubled while U has fewer components than clusters and halved while it has
-    more, until the components are the clusters.
+    such that a sample has `n_neighbors` neighbours. The weight :math:`\lambda` starts
+    at 1; it is doubled while U has fewer components than clusters and halved while it
+    has more, until the components are the clusters.
 
     Parameters
     ----------
@@ -73,6 +73,8 @@ class GMCClusterer(BaseGraphClusterer):
         Number of threads; None is one, -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the starting vectors of Lanczos' method.
+    verbose : bool, default=False
+        Whether the steps of `fit` are reported, with their seconds.
 
     Attributes
     ----------
@@ -131,7 +133,7 @@ class GMCClusterer(BaseGraphClusterer):
     Its rows minimise the objective exactly, ``sum_v w_v ||u - s_v||^2 + lambda u' g``
     with ``g_j = ||f_i - f_j||^2``; the program of the authors averages the modalities
     in this step without their weights. Samples may lack modalities: their row of U is
-    that of the others, and w_v counts the rows that a modality has. New samples are no
+    that of the others, and w_v, at most 50 / ||U||_F, counts the rows that a modality has. New samples are no
     part of the method; `predict` takes the mean of the clusters of the nearest samples
     of `fit`.
 
@@ -159,6 +161,7 @@ class GMCClusterer(BaseGraphClusterer):
             if name not in ("affinity", "n_init")
         },
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "verbose": ["verbose"],
     }
 
     affinity = "adaptive"
@@ -175,6 +178,7 @@ class GMCClusterer(BaseGraphClusterer):
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.n_neighbors = n_neighbors
@@ -184,6 +188,7 @@ class GMCClusterer(BaseGraphClusterer):
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     def _graph(
         self, block: NumericBlock, rows: np.ndarray, n_samples: int

@@ -200,6 +200,8 @@ class SNFClusterer(BaseGraphClusterer):
         Number of threads; None is one, -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of starting vectors and of k-means.
+    verbose : bool, default=False
+        Whether the steps of `fit` are reported, with their seconds.
 
     Attributes
     ----------
@@ -273,6 +275,7 @@ class SNFClusterer(BaseGraphClusterer):
             None,
         ],
         "affinity": [StrOptions({"scaled_exponential", "precomputed"})],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -290,6 +293,7 @@ class SNFClusterer(BaseGraphClusterer):
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.n_neighbors = n_neighbors
@@ -303,6 +307,7 @@ class SNFClusterer(BaseGraphClusterer):
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     def _graphs_of(
         self, blocks: list[NumericBlock], observed: np.ndarray

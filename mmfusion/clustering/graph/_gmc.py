@@ -14,7 +14,7 @@ from mmfusion.clustering.graph._affinities import SMALLEST_RATIO, adaptive_weigh
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
 
 LAPLACIAN_SHIFT = 1e-6  # of a Laplacian, relative to the mean degree, to be inverted
-SMALLEST_DISTANCE = 1e-8  # of the graph of a modality to the unified one
+SMALLEST_DISTANCE = 1e-2  # of the graph of a modality to the unified one, relative
 START_WEIGHT = 1.0  # of the rank constraint, doubled and halved by the rounds
 
 
@@ -217,7 +217,7 @@ def modality_weights(
     """Compute the weights ``w_v = 1 / (2 ||U - S_v||_F)`` of the modalities.
 
     The norm of a modality that some samples lack is that of the others' rows, as if all
-    rows had the same.
+    rows had the same. It is at least 1 % of the norm of U.
 
     Parameters
     ----------
@@ -237,7 +237,8 @@ def modality_weights(
         linalg.norm(unified[own] - graph) * np.sqrt(len(unified) / len(own))
         for graph, own in zip(graphs, edges.rows, strict=True)
     ]
-    return 1 / (2 * np.maximum(norms, SMALLEST_DISTANCE))
+    # unbounded weights of graphs that agree would outweigh the rank constraint
+    return 1 / (2 * np.maximum(norms, SMALLEST_DISTANCE * linalg.norm(unified)))
 
 
 def unified_rows(
