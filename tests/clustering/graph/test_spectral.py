@@ -347,3 +347,15 @@ def test_sequences_are_clustered_by_their_kernel():
     assert adjusted_rand_score(found.labels_, np.repeat([0, 1], 15)) == 1
     with pytest.raises(ValueError, match="'walks' holds sequences"):
         SpectralClusterer(2).fit({"walks": walks})
+
+
+def test_the_objective_does_not_fall_where_eigenvalues_are_equal():
+    ring = sparse.csr_array(np.roll(np.eye(90), 1, axis=1))
+    graph = normalized_adjacency(sparse.block_diag([ring + ring.T] * 5).tocsr())
+    vectors, path = co_regularized_vectors(
+        [graph] * 3, 5, 0.5, np.random.RandomState(0)
+    )
+    assert (np.diff(path) >= -1e-9).all()
+    # the parts are the clusters of all graphs, which agree
+    assert path[-1] == pytest.approx(3 * 5 + 0.5 * 6 * 5)
+    assert len(np.unique(np.round(vectors[0], 6), axis=0)) == 5
