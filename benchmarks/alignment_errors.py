@@ -335,27 +335,27 @@ BY_PROJECTIONS: dict[str, Method] = {
 }
 
 
-def learned_from(learning: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Method]:
+def learned_from(
+    learning: list[tuple[np.ndarray, np.ndarray]], ridge: float | str
+) -> dict[str, Method]:
     """Methods that take their projections from other pairs."""
     x, y = (list(sequences) for sequences in zip(*learning, strict=True))
-    fitted = {
-        ridge: Projections(
-            list(aligner.means_.values()),
-            list(aligner.projections_.values()),
-            aligner.correlations_,
-        )
-        for ridge in ("auto", 0.0)
-        for aligner in [CTWAligner(ridge=ridge).fit({"x": x, "y": y})]
-    }
+    aligner = CTWAligner(ridge=ridge).fit({"x": x, "y": y})
+    fitted = Projections(
+        list(aligner.means_.values()),
+        list(aligner.projections_.values()),
+        aligner.correlations_,
+    )
 
-    def by_aligner(x: np.ndarray, y: np.ndarray, ridge: float | str) -> np.ndarray:
-        return by_path(dtw_path(*project([x, y], fitted[ridge])).path)
+    def by_aligner(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return by_path(dtw_path(*project([x, y], fitted)).path)
 
+    if ridge != "auto":
+        return {f"CTW, learned, ridge {ridge:g}": by_aligner}
     return {
-        "CTW, learned": lambda x, y: by_aligner(x, y, "auto"),
-        "CTW, learned, ridge 0": lambda x, y: by_aligner(x, y, 0.0),
+        "CTW, learned": by_aligner,
         "generalised CTW, learned": lambda x, y: by_warp(
-            align_by_bases([x, y], fitted["auto"]).columns, len(x)
+            align_by_bases([x, y], fitted).columns, len(x)
         ),
     }
 
@@ -385,25 +385,28 @@ def run(data: Data, n_jobs: int | None) -> dict[str, Row]:
     """Errors of all methods."""
     rows: dict[str, Row] = {}
     for learning, pairs in data.folds:
-        begin = time.process_time()
-        learned = learned_from(learning)
-        spent = (time.process_time() - begin) / len(pairs)
+        learned = []
+        for ridge in ("auto", 0.0):
+            begin = time.process_time()
+            found = learned_from(learning, ridge)
+            spent = (time.process_time() - begin) / len(pairs)
+            learned += [(name, method, True, spent) for name, method in found.items()]
         methods = [
             *((name, method, False, 0.0) for name, method in BY_FEATURES.items()),
             *((name, method, True, 0.0) for name, method in BY_PROJECTIONS.items()),
-            *((name, method, True, spent) for name, method in learned.items()),
+            *learned,
             *((name, m, False, 0.0) for name, m in peers_by_features().items()),
             *((name, method, True, 0.0) for name, method in tslearn_ctw().items()),
         ]
         for name, method, own, before in methods:
             if name not in rows:  # compiles
                 measure(min(pairs, key=lambda p: len(p.at)), method, own=own)
-            found = Parallel(n_jobs)(
+            measured = Parallel(n_jobs)(
                 delayed(measure)(pair, method, own=own) for pair in pairs
             )
             row = rows.setdefault(name, Row([], []))
-            row.errors.extend(error for error, _ in found)
-            row.seconds.extend(before + seconds for _, seconds in found)
+            row.errors.extend(error for error, _ in measured)
+            row.seconds.extend(before + seconds for _, seconds in measured)
     return rows
 
 

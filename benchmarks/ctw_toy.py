@@ -124,6 +124,7 @@ ALONE: Mapping[str, Callable[[Sample], np.ndarray]] = {
         [z], energy=0.95, likelihood=False
     ).warps[0],
     "combined, likelihood": lambda z: fit_combined_ctw([z]).warps[0],
+    "CTWAligner": lambda z: aligned_alone(z),
 }
 
 

@@ -24,6 +24,12 @@ is what MKLClassifier has) is measured where it is installed, but not where half
 samples tell that a fit would take more than --limit seconds. Then MKLClassifier on
 explicit features of many samples. Goals: within 3 times of one SVC, and 5 times faster
 than MKLpy's EasyMKL at equal accuracy.
+
+Of 'average' little is above the floor but checks: two classes and 1,000 samples take 17
+ms, of which the sum is 3.5, the machine 5 (with a tolerance of 1e-5, and 1e-3 in the
+floor) and its polish 1.5, and one pass over all kernels 5, which finds values that are
+not finite or not symmetric, and the means of centring. The sum needs their sizes, so
+that both cannot be one pass. From 2,000 samples on it is 1.4 to 1.7 times the floor.
 """
 
 import argparse

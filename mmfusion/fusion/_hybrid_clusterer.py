@@ -48,9 +48,15 @@ class HybridFusionClusterer(LateFusionClusterer):
         by name of the branch: a modality, ``'audio+video'`` for a subset, ``'early'``
         for all modalities; 'drop' leaves a branch out. None is ``KMeans(n_init=1)``.
     n_clusters : int, default=None
-        Number of clusters of the consensus, also set on the clusterers in place of
-        their own. None leaves theirs (8 for k-means), and takes the most frequent
-        number among the base clusterings.
+        Number of clusters of the consensus, and of the clusterers in place of their
+        own, unless `n_base_clusters` is given. None leaves theirs (8 for k-means), and
+        takes the most frequent number among the base clusterings.
+    n_base_clusters : int, dict or None, default=None
+        Number of clusters that the clusterers of every branch find, in place of
+        `n_clusters`, which must be given too; or a dict by name of the branch. None,
+        also for names that a dict lacks, is `n_clusters`. More base clusters follow
+        clusters of other shapes than round ones, and the consensus merges them. A vote
+        needs a branch with `n_clusters` base clusters as its reference.
     subsets : list of list of str, default=None
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -146,6 +152,7 @@ class HybridFusionClusterer(LateFusionClusterer):
         clusterer: EstimatorLike = None,
         *,
         n_clusters: int | None = None,
+        n_base_clusters: ByModality[int | None] = None,
         subsets: Sequence[Sequence[str]] | None = None,
         scaling: ByModality[str | None] = "auto",
         combine: str = "hbgf",
@@ -160,6 +167,7 @@ class HybridFusionClusterer(LateFusionClusterer):
     ) -> None:
         self.clusterer = clusterer
         self.n_clusters = n_clusters
+        self.n_base_clusters = n_base_clusters
         self.subsets = subsets
         self.scaling = scaling
         self.combine = combine

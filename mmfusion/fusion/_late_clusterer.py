@@ -22,7 +22,7 @@ from mmfusion._blocks import is_sequences, of_samples, over_all_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._frame_scaling import fit_block_scaling, scale_block
 from mmfusion._numbers import holds_nan
-from mmfusion._options import weights_by_modality
+from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._scaling import SCALINGS, Scaling
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -64,6 +64,8 @@ from mmfusion.fusion.combination._clusterings import (
 from mmfusion.fusion.combination._predictor_weights import normalised_weights
 from mmfusion.modalities import Modalities
 
+INTEGER_FROM_1 = Interval(Integral, 1, None, closed="left")
+
 
 class LateFusionClusterer(
     FusionClustererMixin,
@@ -93,9 +95,15 @@ class LateFusionClusterer(
         by modality name, in which 'drop' leaves a modality out. None is
         ``KMeans(n_init=1)``.
     n_clusters : int, default=None
-        Number of clusters of the consensus, also set on the clusterers in place of
-        their own. None leaves theirs (8 for k-means), and takes the most frequent
-        number among the base clusterings.
+        Number of clusters of the consensus, and of the clusterers in place of their
+        own, unless `n_base_clusters` is given. None leaves theirs (8 for k-means), and
+        takes the most frequent number among the base clusterings.
+    n_base_clusters : int, dict or None, default=None
+        Number of clusters that the clusterers of every modality find, in place of
+        `n_clusters`, which must be given too; or a dict by name of the modality. None,
+        also for names that a dict lacks, is `n_clusters`. More base clusters follow
+        clusters of other shapes than round ones, and the consensus merges them. A vote
+        needs a modality with `n_clusters` base clusters as its reference.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`.
     combine : {'hbgf', 'vote', 'soft_vote', 'coassociation'}, default='hbgf'
@@ -216,14 +224,15 @@ class LateFusionClusterer(
 
     _parameter_constraints: dict = {
         "clusterer": [HasMethods("fit_predict"), dict, None],
-        "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
+        "n_clusters": [INTEGER_FROM_1, None],
+        "n_base_clusters": [INTEGER_FROM_1, dict, None],
         "combine": [StrOptions({"hbgf", "vote", "soft_vote", "coassociation"})],
         "weights": [
             StrOptions({"uniform", *_clustering_quality.CLUSTERING_QUALITIES}),
             "array-like",
             dict,
         ],
-        "n_runs": [Interval(Integral, 1, None, closed="left")],
+        "n_runs": [INTEGER_FROM_1],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "n_landmarks": [Interval(Integral, 2, None, closed="left")],
         "modalities": ["array-like", str, dict, INTEGER, None],
@@ -237,6 +246,7 @@ class LateFusionClusterer(
         clusterer: EstimatorLike = None,
         *,
         n_clusters: int | None = None,
+        n_base_clusters: ByModality[int | None] = None,
         scaling: ByModality[str | None] = "auto",
         combine: str = "hbgf",
         weights: str | ArrayLike | dict[str, float] = "uniform",
@@ -249,6 +259,7 @@ class LateFusionClusterer(
     ) -> None:
         self.clusterer = clusterer
         self.n_clusters = n_clusters
+        self.n_base_clusters = n_base_clusters
         self.scaling = scaling
         self.combine = combine
         self.weights = weights
@@ -317,6 +328,7 @@ class LateFusionClusterer(
         """
         names = frame.names
         templates = self._templates_of_branches(names)
+        n_base_clusters = self._n_base_clusters_of_branches(names)
         # memberships of clusterers without any would be labels that take more memory
         self._is_soft = self.combine == "soft_vote" and any(
             hasattr(template, "predict_proba") for template in templates
@@ -339,7 +351,10 @@ class LateFusionClusterer(
             weight = None if sample_weight is None else sample_weight[observed]
             kind = "modality" if name in self._layout.names else "branch"
             title = f"{kind} {name!r}"
-            fitted = self._fit_runs(templates[v], title, scaled, own, weight, rng)
+            clusterers = make_clusterers(
+                templates[v], n_base_clusters[v], self.n_runs, rng
+            )
+            fitted = self._fit_runs(clusterers, title, scaled, own, weight)
             runs, codes = zip(*fitted, strict=True)
             labels = np.column_stack(codes)
             quality[v] = self._quality(scaled, labels, rng, weight)
@@ -359,14 +374,32 @@ class LateFusionClusterer(
         by_name = dict(zip(all_names, cloned, strict=True))
         return [by_name[name] for name in names]
 
+    def _n_base_clusters_of_branches(self, names: Sequence[str]) -> list[int | None]:
+        """Return the number of base clusters of each of the branches that are kept."""
+        all_names = self._branch_names()
+        given = by_modality(self.n_base_clusters, all_names, "n_base_clusters")
+        by_name = dict(zip(all_names, given, strict=True))
+        if self.n_clusters is None and any(n is not None for n in given):
+            raise ValueError(
+                f"n_base_clusters={self.n_base_clusters!r} needs n_clusters, the "
+                "number of clusters of the consensus; give it too, or set the number "
+                "on the clusterers"
+            )
+        for name, number in by_name.items():
+            if number is not None and not INTEGER_FROM_1.is_satisfied_by(number):
+                raise ValueError(
+                    f"n_base_clusters[{name!r}]={number!r}; give an integer from 1 on, "
+                    "or None for n_clusters"
+                )
+        return [by_name[name] or self.n_clusters for name in names]
+
     def _fit_runs(
         self,
-        template: BaseEstimator,
+        clusterers: Sequence[BaseEstimator],
         title: str,
         scaled: NumericBlock,
         params: dict[str, Any],
         sample_weight: np.ndarray | None,
-        rng: np.random.RandomState,
     ) -> list[tuple[ClustererRun, np.ndarray]]:
         """Fit the clusterers of one branch, in threads, which share its block."""
         reporter = type(self).__name__ if self.verbose else None
@@ -379,9 +412,7 @@ class LateFusionClusterer(
                 sample_weight,
                 reporter and f"[{reporter}] {title}, run {run}",
             )
-            for run, clusterer in enumerate(
-                make_clusterers(template, self.n_clusters, self.n_runs, rng)
-            )
+            for run, clusterer in enumerate(clusterers)
         )
 
     def _find_consensus(

@@ -8,6 +8,7 @@ from inspect import Parameter, signature
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
 from mmfusion._typing import NumericBlock
 from mmfusion.preprocessing._sequence_layouts import as_read_by
@@ -156,9 +157,12 @@ class ClassificationTarget:
 
 def has_probabilities(classifier: BaseEstimator) -> bool:
     """Return whether a classifier predicts probabilities with its parameters."""
+    if not hasattr(classifier, "predict_proba"):
+        return False
+    if isinstance(classifier, Pipeline):
+        return has_probabilities(classifier.steps[-1][1])
     # support vector machines of tslearn always have the method, which then fails
-    switch = getattr(classifier, "probability", True)
-    return hasattr(classifier, "predict_proba") and switch is not False
+    return getattr(classifier, "probability", True) is not False
 
 
 def refuse_other_numbers(values: np.ndarray, shape: tuple[int, ...], what: str) -> None:

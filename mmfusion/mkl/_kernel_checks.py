@@ -131,9 +131,10 @@ def _check_symmetric(K: np.ndarray, name: str, samples: np.ndarray) -> None:
 
 
 def _warn_if_indefinite(K: np.ndarray, name: str) -> None:
-    n_checked = min(len(K), EIGENVALUE_SAMPLES)
-    drawn = np.linspace(0, len(K) - 1, n_checked).astype(int)
-    submatrix = K[np.ix_(drawn, drawn)].astype(np.float64)
+    # a slice is read several times faster than rows and columns by position
+    drawn = slice(None, None, -(-len(K) // EIGENVALUE_SAMPLES))
+    submatrix = K[drawn, drawn].astype(np.float64, order="C")
+    n_checked = len(submatrix)
     largest = float(np.abs(submatrix).max(initial=0)) or 1.0
     submatrix /= largest
     shift = ROUNDED_EIGENVALUE * float(np.linalg.norm(submatrix))

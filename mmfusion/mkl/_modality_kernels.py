@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
@@ -47,6 +49,8 @@ from mmfusion.mkl._sequence_kernels import DTW_KERNELS, is_sequence_kernel
 from mmfusion.modalities import Modalities
 
 MAX_EXACT_SAMPLES = 5000  # of fit, for which approximation='auto' is None
+
+ResultT = TypeVar("ResultT")
 
 
 class ModalityKernels(KernelInputMixin, ModalityTransformerMixin, BaseEstimator):
@@ -384,8 +388,9 @@ n_features), default=None
         rng = check_random_state(self.random_state)
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(specs)).tolist()
         # threads share the data, and linear algebra releases the interpreter lock
-        results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(fit_kernel)(
+        calls = [
+            partial(
+                fit_kernel,
                 spec,
                 frame,
                 scalings[spec.modality],
@@ -395,7 +400,8 @@ n_features), default=None
                 self._factors,
             )
             for spec, seed in zip(specs, seeds, strict=True)
-        )
+        ]
+        results = _in_threads(calls, self.n_jobs)
         self._fitted = [fitted for fitted, _ in results]
         self.kernel_names_ = np.array([spec.name for spec in specs], dtype=object)
         self.kernel_modalities_ = np.array([spec.modality for spec in specs])
@@ -403,7 +409,7 @@ n_features), default=None
         self.gamma_ = np.array([fitted.gamma for fitted in self._fitted], np.float64)
         self._widths = [len(frame)] * len(specs)
         if self.approximation_ is None:
-            return [gram for _, gram in results]
+            return [gram for _, gram in results if gram is not None]
         self._widths = [f.features.n_components for f in self._fitted if f.features]
         return None
 
@@ -523,9 +529,8 @@ n_features), default=None
         """
         factors = missing_factors(frame.observed)
         chosen = range(len(self._fitted)) if positions is None else positions
-        return Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(self._compute_kernel)(p, frame, factors) for p in chosen
-        )
+        calls = [partial(self._compute_kernel, p, frame, factors) for p in chosen]
+        return _in_threads(calls, self.n_jobs)
 
     def _compute_kernel(
         self, p: int, frame: Modalities, factors: np.ndarray | None
@@ -580,6 +585,17 @@ n_features), default=None
 
     def __modality_tags__(self) -> ModalityTags:
         return replace(super().__modality_tags__(), column_per_sample=True)
+
+
+def _in_threads(
+    calls: Sequence[Callable[[], ResultT]], n_jobs: int | None
+) -> list[ResultT]:
+    """Return the results of calls, `n_jobs` at a time."""
+    # joblib takes a millisecond, which kernels of a thousand samples do not
+    if effective_n_jobs(n_jobs) == 1:
+        return [call() for call in calls]
+    parallel = Parallel(n_jobs=n_jobs, prefer="threads")
+    return parallel(delayed(call)() for call in calls)
 
 
 def expand_kernels(

@@ -42,6 +42,7 @@ SUM_PENALTY = 1e4  # of the constraint that weights add up to 1, relative to the
 DENSE_PAIRS_FACTOR = 2  # beyond it, pairs of classes are summed before kernels are read
 SMALLEST_START = 1e-3  # relative to the largest weight: 'lp' cannot leave 0
 MANY_SUPPORT_VECTORS = 0.2  # share of the samples
+FEW_ROWS = 16  # of which products by vectors are up to three times faster
 PRODUCT_BATCH_CELLS = 2**17  # values that stay in the processor's cache
 
 
@@ -209,8 +210,17 @@ def pair_products(kernels: Sequence[Gram], task: Task) -> np.ndarray:
                 batch *= roots[columns]
             if count == 1:
                 batch[:, own, own] = diagonals
-            flat = batch.reshape(n_terms, -1)
-            products += count * (flat @ flat.T)
+            products += count * _products_of_rows(batch.reshape(n_terms, -1))
+    return products
+
+
+def _products_of_rows(rows: np.ndarray) -> np.ndarray:
+    """Compute inner products of a few long rows."""
+    if len(rows) > FEW_ROWS:
+        return rows @ rows.T
+    products = np.empty((len(rows), len(rows)))
+    for p, row in enumerate(rows):
+        products[p, : p + 1] = products[: p + 1, p] = rows[: p + 1] @ row
     return products
 
 

@@ -150,6 +150,8 @@ def test_a_machine_without_probabilities_is_used_by_its_decisions():
     machine = TimeSeriesSVC(kernel="gak", gamma=1.0)
     with pytest.raises(ValueError, match="'audio': TimeSeriesSVC has no predict_proba"):
         LateFusionClassifier({"audio": machine}).fit(X, Y)
+    with pytest.raises(ValueError, match="'audio': Pipeline has no predict_proba"):
+        LateFusionClassifier({"audio": make_pipeline(machine)}).fit(X, Y)
     fusion = LateFusionClassifier({"audio": machine}, calibration="sigmoid", cv=3)
     assert fusion.fit(X, Y).score(X, Y) > 0.8
 

@@ -354,3 +354,16 @@ def test_points_that_do_not_settle_are_left_to_the_solver(monkeypatch):
     monkeypatch.setattr("mmfusion.mkl._svm_tasks.SETTLING_ROUNDS", 0)
     found = easymkl_weights(kernels, classification(y), 0.1)
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_kernels", [2, 20])
+def test_products_are_those_of_pairs_whatever_the_number_of_kernels(n_kernels):
+    rng = np.random.default_rng(0)
+    roots = rng.normal(size=(n_kernels, 12, 5))
+    kernels = [root @ root.T for root in roots]
+    codes = np.arange(12) % 2
+    task = Classification(codes, 1.0, np.ones(12))
+    target = task.target()
+    expected = np.array([K * (1 - np.eye(12)) for K in [*kernels, target @ target.T]])
+    flat = expected.reshape(n_kernels + 1, -1)
+    np.testing.assert_allclose(pair_products(kernels, task), flat @ flat.T)

@@ -51,14 +51,18 @@ THRESHOLD_SLACK = 1 + 1e-9  # both bounds and costs are rounded
 # rarely larger than the first bound, and bounds of the rows abandon a recurrence early
 # where they are not small beside the threshold
 SECOND_BOUND_SHARE, ROW_BOUNDS_SHARE = 0.4, 0.1
-# all costs take less time where the search for a sample of the queries accumulates more
-# than this share of the rows; with the symmetric half of the costs, half of it
-LARGEST_SEARCH_SHARE = 0.85
+# all costs take less time where a trial of the search accumulates more than this share
+# of the rows: of those of all costs, or of their symmetric half, which takes half as
+# long and is not exceeded by bounds that take time, too
+LARGEST_SEARCH_SHARE, LARGEST_SYMMETRIC_SHARE = 0.93, 0.425
 # time of the second bound and of the bounds of rows for each feature, as a share of the
 # time of a recurrence, and at most
 SECOND_BOUND_PRICE, ROW_BOUNDS_PRICE, PRICED_FEATURES = 0.03, 0.01, 10
-# queries from which one is in the sample; the symmetric half is computed again for it
-QUERIES_PER_SAMPLE, SYMMETRIC_QUERIES_PER_SAMPLE, LARGEST_SAMPLE = 10, 64, 8
+# trials: queries, sequences that are searched for each neighbour; a share that exceeds
+# the largest by this factor decides without the next one
+TRIALS = ((2, 24), (3, 48))
+DECISIVE_EXCESS = 1.05
+PAIRS_PER_TRIAL_PAIR = 40  # of the whole task, at least
 PAIRS_OF_COSTS = 2**22  # whose matrix takes little memory
 
 # how a pair is decided: by the costs of both ends, with one envelope, with both, by a
@@ -228,10 +232,10 @@ def dtw_neighbors(
     recurrence, which is abandoned as soon as all cells of a row, plus the bound of the
     rows after it, exceed that cost.
 
-    The search starts with a few queries, spread over all. Where it accumulates more
-    than 85 % of their rows, or half of that for the symmetric costs of `X` alone, with
-    an allowance for the bounds, all costs of the other queries are computed. That
-    depends on the data only, never on a clock.
+    Trials search few of the sequences for few of the queries, spread over all, which
+    takes some 2 % of the time. Where they accumulate more than 93 % of the rows, or
+    42.5 % for the symmetric costs of `X` alone, with an allowance for the bounds, all
+    costs are computed. That depends on the data only, never on a clock.
 
     Envelopes bound the metrics 'sqeuclidean' and 'manhattan', within any window
     'sakoe_chiba', the tighter the narrower; without a window they are constant. Other
@@ -301,20 +305,27 @@ def search_neighbors(
     if not queries:
         empty = np.empty((0, n_neighbors))
         return empty, empty.astype(np.int64), np.zeros(N_DECISIONS, np.int64)
-    # cdist_dtw detects costs that overflow
-    moderate = are_moderate([*queries, *others])
-    moderate &= constraints.penalty < LARGEST_PENALTY
     # in correlations, whether a frame is constant depends on its own dtype
     is_single = [x.dtype == np.float32 for x in [*own, *(given or [])]]
     needs_dtypes = metric == "correlation" and any(is_single)
-    if not (is_fully_compiled(metric, constraints) and moderate) or needs_dtypes:
+    is_compiled = is_fully_compiled(metric, constraints) and not needs_dtypes
+    if not is_compiled or constraints.penalty >= LARGEST_PENALTY:
         return _search_all_costs(own, given, n_neighbors, n_jobs, options)
-    find = _compiled_search(
-        queries, others, str(metric), constraints, n_neighbors, Y is None
-    )
-    return _search_after_sample(
-        find, queries, others, n_neighbors, n_jobs, Y is None, options
-    )
+    by_half = Y is None and len(queries) ** 2 <= PAIRS_OF_COSTS
+    searched = queries, others, str(metric), constraints, n_neighbors
+    if not _search_is_short(*searched, alone=Y is None, by_half=by_half):
+        if by_half:
+            return _search_all_costs(queries, None, n_neighbors, n_jobs, options)
+        return _search_parts_of_costs(
+            queries, others, n_neighbors, n_jobs, Y is None, options
+        )
+    if not are_moderate(queries if Y is None else [*queries, *others]):
+        # cdist_dtw detects costs that overflow
+        return _search_all_costs(own, given, n_neighbors, n_jobs, options)
+    find = _compiled_search(*searched, Y is None)
+    n_tasks = QUERY_TASKS_PER_THREAD * effective_n_jobs(n_jobs)
+    tasks = np.array_split(np.arange(len(queries)), n_tasks)
+    return _joined(Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(find), tasks)))
 
 
 class FoundNeighbors(NamedTuple):
@@ -337,8 +348,51 @@ class FoundNeighbors(NamedTuple):
     n_rows: np.ndarray
 
 
-def _search_after_sample(
-    find: Callable[[np.ndarray], FoundNeighbors],
+def _search_is_short(
+    queries: list[np.ndarray],
+    others: list[np.ndarray],
+    metric: str,
+    constraints: Constraints,
+    n_neighbors: int,
+    *,
+    alone: bool,
+    by_half: bool,
+) -> bool:
+    """Return whether the search takes less time than all costs, by trials.
+
+    They search few sequences for few queries, spread over all. Among fewer sequences
+    the nearest is farther, so that more rows are accumulated. Without pairs enough for
+    a trial, the search is taken for short; with values that are not moderate, too,
+    which are found later.
+    """
+    limit = LARGEST_SYMMETRIC_SHARE if by_half else LARGEST_SEARCH_SHARE
+    n_pairs = len(queries) * len(others) // (2 if by_half else 1)
+    most, share = n_pairs // PAIRS_PER_TRIAL_PAIR, 0.0
+    for n_queries, n_others in TRIALS:
+        n_others = min(n_others * n_neighbors, len(others), most)
+        if n_others <= 2 * n_neighbors:
+            return True
+        some = _spread(len(queries), min(n_queries, most // n_others, len(queries)))
+        among = _spread(len(others), n_others)
+        if alone:
+            among = np.setdiff1d(among, some)
+        own, given = [queries[q] for q in some], [others[c] for c in among]
+        if not are_moderate([*own, *given]):
+            return True
+        find = _compiled_search(own, given, metric, constraints, n_neighbors, False)
+        accumulated, whole = find(np.arange(len(own))).n_rows
+        share = accumulated / whole
+        if share > limit * DECISIVE_EXCESS:
+            break
+    return share <= limit
+
+
+def _spread(n: int, size: int) -> np.ndarray:
+    """Return the positions of some of n, evenly spread."""
+    return ((np.arange(size) + 0.5) * n // size).astype(np.int64)
+
+
+def _search_parts_of_costs(
     queries: list[np.ndarray],
     others: list[np.ndarray],
     n_neighbors: int,
@@ -346,40 +400,15 @@ def _search_after_sample(
     alone: bool,
     options: dict[str, Any],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Search for a sample of the queries, and for the rest so or by all costs."""
-    by_half = alone and len(queries) ** 2 <= PAIRS_OF_COSTS
-    sample, rest = _sample_of(
-        len(queries), SYMMETRIC_QUERIES_PER_SAMPLE if by_half else QUERIES_PER_SAMPLE
-    )
-    parts = [find(sample)]
-    n_rows, n_all = parts[0].n_rows
-    is_short = n_rows <= n_all * LARGEST_SEARCH_SHARE / (2 if by_half else 1)
-    if not is_short and by_half:
-        return _search_all_costs(queries, None, n_neighbors, n_jobs, options)
-    if not is_short:
-        n_tasks = -(-len(rest) * len(others) // PAIRS_OF_COSTS)
-        for some in np.array_split(rest, max(1, n_tasks)):
-            costs = cdist_dtw(
-                [queries[q] for q in some], others, n_jobs=n_jobs, **options
-            )
-            if alone:
-                costs[np.arange(len(some)), some] = np.inf
-            parts.append(_nearest_of_costs(costs, n_neighbors))
-        return _in_order(np.concatenate([sample, rest]), parts)
-    n_tasks = QUERY_TASKS_PER_THREAD * effective_n_jobs(n_jobs)
-    tasks = np.array_split(rest, n_tasks)
-    parts += Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(find), tasks))
-    return _in_order(np.concatenate([sample, rest]), parts)
-
-
-def _sample_of(
-    n_queries: int, queries_per_sample: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return a few queries, spread over all, and the rest; none of a few queries."""
-    size = min(n_queries // queries_per_sample, LARGEST_SAMPLE)
-    sample = (np.arange(size) + 0.5) * n_queries // max(size, 1)
-    sample = sample.astype(np.int64)
-    return sample, np.setdiff1d(np.arange(n_queries), sample)
+    """Find the nearest sequences by all costs, of some queries at a time."""
+    parts = []
+    n_parts = max(1, -(-len(queries) * len(others) // PAIRS_OF_COSTS))
+    for some in np.array_split(np.arange(len(queries)), n_parts):
+        costs = cdist_dtw([queries[q] for q in some], others, n_jobs=n_jobs, **options)
+        if alone:
+            costs[np.arange(len(some)), some] = np.inf
+        parts.append(_nearest_of_costs(costs, n_neighbors))
+    return _joined(parts)
 
 
 def _search_all_costs(
@@ -397,21 +426,22 @@ def _search_all_costs(
 
 
 def _nearest_of_costs(costs: np.ndarray, n_neighbors: int) -> FoundNeighbors:
-    nearest = np.argsort(costs, axis=1, kind="stable")[:, :n_neighbors]
+    if n_neighbors == 1:
+        nearest = costs.argmin(axis=1)[:, None]
+    else:
+        nearest = np.argsort(costs, axis=1, kind="stable")[:, :n_neighbors]
     counts = np.array([0, 0, 0, 0, costs.size])
     distances = np.take_along_axis(costs, nearest, axis=1)
     return FoundNeighbors(distances, nearest, counts, np.zeros(2))
 
 
-def _in_order(
-    queries: np.ndarray, parts: list[FoundNeighbors]
+def _joined(
+    parts: Sequence[FoundNeighbors],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Join the neighbours of queries, which may come in any order."""
-    order = np.argsort(queries)
+    """Join the neighbours of consecutive queries."""
     distances = np.concatenate([part.distances for part in parts])
     indices = np.concatenate([part.indices for part in parts])
-    counts = np.sum([part.counts for part in parts], axis=0)
-    return distances[order], indices[order], counts
+    return distances, indices, np.sum([part.counts for part in parts], axis=0)
 
 
 def _as_float64(X: list[np.ndarray]) -> list[np.ndarray]:
