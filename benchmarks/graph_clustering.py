@@ -247,7 +247,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--sets", nargs="*", default=SETS)
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     parser.add_argument("--couplings", nargs="+", type=float, default=[])
     parser.add_argument("--out", type=Path, default=Path("graph_clustering.csv"))
