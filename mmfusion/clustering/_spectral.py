@@ -80,6 +80,8 @@ default='blend'
         Number of threads; None is one, -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of starting vectors and of k-means.
+    verbose : bool, default=False
+        Whether the steps of `fit` are reported, with their seconds.
 
     Attributes
     ----------
@@ -157,6 +159,7 @@ default='blend'
         **BaseGraphClusterer._parameter_constraints,
         "fusion": [StrOptions(set(FUSIONS))],
         "coupling": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -173,6 +176,7 @@ default='blend'
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.fusion = fusion
@@ -185,6 +189,7 @@ default='blend'
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     def _graphs_of(
         self, blocks: list[NumericBlock], observed: np.ndarray

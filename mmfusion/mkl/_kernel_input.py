@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from os import PathLike
-from types import FrameType
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import Tags, assert_all_finite
+from sklearn.utils import Tags
 
 from mmfusion._blocks import is_sequences
+from mmfusion._precomputed import as_precomputed, refuse_to_split_modalities
 from mmfusion._scaling import SCALINGS
 from mmfusion._sequences import sequences_of_table
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._typing import ByModality, ModalitiesLike
-from mmfusion._validation import ModalityTags, is_multimodal, refuse_empty_samples
+from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.mkl._feature_maps import APPROXIMATIONS
 from mmfusion.mkl._kernel_scaling import KERNEL_NORMALIZATIONS
@@ -77,7 +76,7 @@ class KernelInputMixin(PerModalityParams, ModalityMixin):
         self, X: ModalitiesLike, *, reset: bool, raw: bool = False
     ) -> Modalities:
         if self._is_precomputed:
-            X = _as_kernels(X, reset=reset)
+            X = as_precomputed(X, reset=reset)
         frame = super()._validate(X, reset=reset, raw=raw)
         refuse_empty_samples(frame)
         if reset:
@@ -145,49 +144,5 @@ class KernelInputMixin(PerModalityParams, ModalityMixin):
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self._is_precomputed
         if self._is_precomputed:
-            _check_not_splitting_modalities(self)
+            refuse_to_split_modalities(self)
         return tags
-
-
-def _check_not_splitting_modalities(estimator: KernelInputMixin) -> None:
-    """Raise an error with a remedy if scikit-learn is about to split Modalities.
-
-    It splits rows and columns of square arrays only. Its own error, "X should be a
-    square kernel matrix", misleads for Modalities of square kernels, and comes before
-    the estimator gets X: the tags are all that it reads before, so that X is found in
-    the calling frame.
-    """
-    caller: FrameType | None = sys._getframe(1)
-    while caller is not None and caller.f_code.co_name != "_safe_split":
-        caller = caller.f_back
-    if caller is None:
-        return
-    split, X = caller.f_locals.get("estimator"), caller.f_locals.get("X")
-    # also the search of which this is the estimator
-    is_split = split is estimator or getattr(split, "estimator", None) is estimator
-    if is_split and isinstance(X, Modalities):
-        raise ValueError(
-            f"kernels in Modalities {list(X.names)} cannot be split in rows and "
-            "columns; for a search or cross-validation give them as one array of shape "
-            "(n_samples, n_samples, n_kernels), np.dstack(X.blocks)"
-        )
-
-
-def _as_kernels(X: ModalitiesLike, *, reset: bool) -> ModalitiesLike:
-    """Split an array of kernels into modalities; check that a lone kernel is finite."""
-    if isinstance(X, np.ndarray) and X.ndim == 3:
-        if reset and X.shape[0] != X.shape[1]:
-            raise ValueError(
-                f"X has shape {X.shape}; several kernels are one array of shape "
-                "(n_samples, n_samples, n_kernels), as np.dstack returns it"
-            )
-        if X.shape[2] == 0:
-            raise ValueError(f"X has shape {X.shape}: it holds no kernel")
-        return Modalities([X[:, :, p] for p in range(X.shape[2])])
-    if is_multimodal(X):
-        return X
-    block: Any = X
-    dense = block.toarray() if sparse.issparse(block) else block
-    # before the number of columns is checked, which names no cell
-    assert_all_finite(dense, input_name="X")
-    return dense

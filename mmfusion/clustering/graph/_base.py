@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager
 from numbers import Integral
 from typing import Any, Self
 
@@ -16,6 +17,8 @@ from sklearn.utils import check_random_state
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import of_samples
 from mmfusion._options import by_modality
+from mmfusion._precomputed import as_precomputed, refuse_to_split_modalities
+from mmfusion._progress import report_seconds
 from mmfusion._scaling import SCALINGS, Scaling, fit_scaling, resolve_scalings
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
@@ -95,7 +98,9 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         Parameters
         ----------
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data; see the user guide on input.
+            The data; see the user guide on input. Precomputed affinities may also be
+            one array of shape (n_samples, n_samples, n_modalities), which
+            scikit-learn's searches and cross-validation split.
         y : object, default=None
             Not used.
 
@@ -109,10 +114,13 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         self._check_n_samples(len(frame))
         rng = check_random_state(self.random_state)
         observed = observed_samples(frame, self.zero_rows, self._precomputed_names())
-        graphs, observed = self._fit_graphs(frame, observed)
-        self.embedding_ = self._embed_graphs(graphs, observed, rng)
+        with self._reported("graphs of nearest samples"):
+            graphs, observed = self._fit_graphs(frame, observed)
+        with self._reported("embedding"):
+            self.embedding_ = self._embed_graphs(graphs, observed, rng)
         k_means = KMeans(self.n_clusters_, n_init=self.n_init, random_state=rng)
-        self._k_means = k_means.fit(self.embedding_)
+        with self._reported("k-means"):
+            self._k_means = k_means.fit(self.embedding_)
         self.labels_ = self._k_means.labels_
         return self
 
@@ -153,6 +161,18 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         """
         frame = self._validate(X, reset=False)
         return modality_silhouette_score(frame, self.predict(frame))
+
+    def _reported(self, step: str) -> AbstractContextManager[None]:
+        """Report the seconds of a step of `fit`, if there is a `verbose` and it is set."""
+        reports = getattr(self, "verbose", False)
+        return report_seconds(f"[{type(self).__name__}] {step}" if reports else None)
+
+    def _validate(
+        self, X: ModalitiesLike, *, reset: bool, raw: bool = False
+    ) -> Modalities:
+        if self.affinity == "precomputed":
+            X = as_precomputed(X, reset=reset)
+        return super()._validate(X, reset=reset, raw=raw)
 
     # Graphs
 
@@ -305,6 +325,8 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.affinity == "precomputed"
+        if self.affinity == "precomputed":
+            refuse_to_split_modalities(self)
         return tags
 
 

@@ -8,8 +8,10 @@ from scipy import sparse
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from mmfusion import Modalities, SpectralClusterer
+from mmfusion.alignment import DTWKernel
 from mmfusion.clustering.graph._affinities import (
     normalized_adjacency,
     self_tuned_graph,
@@ -286,3 +288,96 @@ def test_of_more_parts_than_clusters_the_larger_ones_are_clusters():
     one, other = found.labels_[12:52], found.labels_[64:104]
     assert len(set(one)) == len(set(other)) == 1
     assert one[0] != other[0]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_precomputed_affinities_split_in_a_search(fusion):
+    kernels = np.dstack([rbf_kernel(X[n], gamma=0.05) for n in NAMES])
+    clusterer = SpectralClusterer(affinity="precomputed", random_state=0)
+    grid = {"n_clusters": [2, 3], "fusion": [fusion]}
+    search = GridSearchCV(clusterer, grid, scoring="adjusted_rand_score", cv=3)
+    search.fit(kernels, Y)
+    assert search.best_params_["n_clusters"] == 3
+    assert search.best_score_ > 0.8
+    assert search.predict(kernels[:5]).shape == (5,)
+
+
+def test_modalities_of_affinities_are_not_split_with_a_remedy():
+    kernels = Modalities({n: rbf_kernel(X[n], gamma=0.05) for n in NAMES})
+    clusterer = SpectralClusterer(3, affinity="precomputed")
+    with pytest.raises(ValueError, match=r"np\.dstack\(X\.blocks\)"):
+        cross_val_score(clusterer, kernels, Y, error_score="raise")
+
+
+def test_steps_are_reported_if_verbose(capsys):
+    fit("average", X[:40])
+    assert capsys.readouterr().out == ""
+    fit("average", X[:40], verbose=True)
+    steps = capsys.readouterr().out.splitlines()
+    assert len(steps) == 3
+    assert all(line.startswith("[SpectralClusterer] ") for line in steps)
+
+
+@pytest.mark.parametrize("fusion", ALL_FUSIONS)
+def test_the_seed_and_the_number_of_threads_decide_nothing_else(fusion):
+    once, again = fit(fusion), fit(fusion, n_jobs=2)
+    np.testing.assert_array_equal(once.labels_, again.labels_)
+    np.testing.assert_array_equal(once.embedding_, again.embedding_)
+
+
+@pytest.mark.parametrize("fusion", ALL_FUSIONS)
+def test_samples_in_another_order_have_the_same_clusters(fusion):
+    order = np.random.default_rng(1).permutation(len(X))
+    assert (
+        adjusted_rand_score(fit(fusion, X[order]).labels_, fit(fusion).labels_[order])
+        == 1
+    )
+
+
+def test_sequences_are_clustered_by_their_kernel():
+    rng = np.random.default_rng(0)
+    walks = [
+        np.cumsum(rng.normal(step, 1, size=(rng.integers(10, 20), 1)), axis=0)
+        for step in np.repeat([0.0, 4.0], 15)
+    ]
+    kernel = DTWKernel("rbf").fit_transform([walks])
+    found = SpectralClusterer(2, affinity="precomputed", random_state=0).fit(
+        {"walks": kernel}
+    )
+    assert adjusted_rand_score(found.labels_, np.repeat([0, 1], 15)) == 1
+    with pytest.raises(ValueError, match="'walks' holds sequences"):
+        SpectralClusterer(2).fit({"walks": walks})
+
+
+def test_the_objective_does_not_fall_where_eigenvalues_are_equal():
+    ring = sparse.csr_array(np.roll(np.eye(90), 1, axis=1))
+    graph = normalized_adjacency(sparse.block_diag([ring + ring.T] * 5).tocsr())
+    vectors, path = co_regularized_vectors(
+        [graph] * 3, 5, 0.5, np.random.RandomState(0)
+    )
+    assert (np.diff(path) >= -1e-9).all()
+    # the parts are the clusters of all graphs, which agree
+    assert path[-1] == pytest.approx(3 * 5 + 0.5 * 6 * 5)
+    assert len(np.unique(np.round(vectors[0], 6), axis=0)) == 5
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_modality_of_noise_costs_little(fusion):
+    noise = np.random.default_rng(0).normal(size=(120, 5))
+    found = fit(fusion, X.to_dict() | {"noise": noise})
+    alone = adjusted_rand_score(Y, fit(fusion).labels_)
+    assert adjusted_rand_score(Y, found.labels_) > alone - 0.05
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_common_clusters_are_found_under_louder_private_ones(fusion):
+    rng = np.random.default_rng(0)
+    common = np.arange(150) % 3
+    blocks = {}
+    for name in NAMES:
+        private = rng.integers(2, size=150)
+        shared = 6 * np.eye(3)[common] + rng.normal(size=(150, 3))
+        own = 9 * private[:, None] + rng.normal(size=(150, 1))
+        blocks[name] = np.hstack([shared, own])
+    found = fit(fusion, blocks, scaling="block")
+    assert adjusted_rand_score(common, found.labels_) > 0.9
