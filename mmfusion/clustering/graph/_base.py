@@ -163,7 +163,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         return modality_silhouette_score(frame, self.predict(frame))
 
     def _reported(self, step: str) -> AbstractContextManager[None]:
-        """Report the seconds of a step of `fit`, if there is a `verbose` and it is set."""
+        """Report the seconds of a step of `fit`, if `verbose` is set."""
         reports = getattr(self, "verbose", False)
         return report_seconds(f"[{type(self).__name__}] {step}" if reports else None)
 
