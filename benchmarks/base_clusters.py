@@ -99,10 +99,10 @@ def summary(rows, kind):
         {name: round(filled.loc[name, best], 3) for name, best in chosen.items()},
         dtype=object,
     )
-    means = filled.mean().round(3).astype(str).astype(object)
+    means: dict[object, object] = dict(filled.mean().round(3))
     means["chosen"] = ""
     means["elsewhere"] = round(text["elsewhere"].astype(float).mean(), 3)
-    text.loc["mean"] = means
+    text.loc["mean"] = pd.Series(means, dtype=object)
     return text, information.ffill(axis=1).mean().round(3)
 
 

@@ -27,7 +27,7 @@ than MKLpy's EasyMKL at equal accuracy.
 
 Of 'average' little is above the floor but checks: two classes and 1,000 samples take 17
 ms, of which the sum is 3.5, the machine 5 (with a tolerance of 1e-5, and 1e-3 in the
-floor) and its polish 1.5, and one pass over all kernels 5, which finds values that are
+floor) and its polish 2, and one pass over all kernels 5, which finds values that are
 not finite or not symmetric, and the means of centring. The sum needs their sizes, so
 that both cannot be one pass. From 2,000 samples on it is 1.4 to 1.7 times the floor.
 """

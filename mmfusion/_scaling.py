@@ -29,6 +29,10 @@ MAX_ALIGNMENT_ROWS = 1000
 # a feature is rare if fewer samples than this share have it nonzero; a modality holds
 # counts if more features than this share are rare
 RARE_FEATURE_SHARE = 0.1
+NEGLIGIBLE_SHARE = (
+    0.01  # of negative values in the sum of absolute values of a modality
+)
+NEGLIGIBLE_VALUE = 1e-6  # of the largest one, below which a value is a zero
 SCALING_CHUNK_CELLS = 2**17  # 1 MiB of float64, which stays in a processor's cache
 SAFE_SQUARES = (1e-200, 1e200)  # sums of squares that neither underflow nor overflow
 # largest spread of constant values, in units in the last place of the largest value: a
@@ -478,6 +482,8 @@ def fit_scalings(
     blocks: Sequence[NumericBlock],
     scalings: Sequence[str | None],
     sample_weight: ArrayLike | None = None,
+    *,
+    compares: bool = True,
 ) -> list[Scaling]:
     """Fit the scaling of every modality, and choose those that are 'auto'.
 
@@ -489,6 +495,8 @@ def fit_scalings(
         Scaling of each modality.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples in means, variances and the choice.
+    compares : bool, default=True
+        Whether 'auto' compares modalities; see `choose_scalings`.
 
     Returns
     -------
@@ -496,7 +504,7 @@ def fit_scalings(
         Fitted scaling of each modality, with a `name` that is never 'auto'.
     """
     if "auto" in scalings:
-        chosen = choose_scalings(blocks, sample_weight)
+        chosen = choose_scalings(blocks, sample_weight, compares=compares)
         scalings = [
             choice if scaling == "auto" else scaling
             for choice, scaling in zip(chosen, scalings, strict=True)
@@ -512,6 +520,8 @@ def resolve_scalings(
     scalings: Sequence[str | None],
     counts: np.ndarray,
     sample_weight: ArrayLike | None = None,
+    *,
+    compares: bool = True,
 ) -> list[str | None]:
     """Replace 'auto' by the scaling chosen on samples observed in all modalities.
 
@@ -528,6 +538,8 @@ def resolve_scalings(
         Whether a modality takes part in the joint choice.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples in the choice.
+    compares : bool, default=True
+        Whether 'auto' compares modalities; see `choose_scalings`.
 
     Returns
     -------
@@ -540,7 +552,9 @@ def resolve_scalings(
     complete = np.asarray(frame.observed[:, counts].all(axis=1)) & (weight > 0)
     together = np.flatnonzero(counts).tolist() if complete.any() else []
     blocks = [of_samples(frame.blocks[v], complete) for v in together]
-    choices = choose_scalings(blocks, weight[complete]) if blocks else []
+    choices: list[str] = []
+    if blocks:
+        choices = choose_scalings(blocks, weight[complete], compares=compares)
     chosen = dict(zip(together, choices, strict=True))
     for v, (scaling, observed) in enumerate(
         zip(scalings, frame.observed.T, strict=True)
@@ -555,7 +569,10 @@ def resolve_scalings(
 
 
 def choose_scalings(
-    blocks: Sequence[NumericBlock], sample_weight: ArrayLike | None = None
+    blocks: Sequence[NumericBlock],
+    sample_weight: ArrayLike | None = None,
+    *,
+    compares: bool = True,
 ) -> list[str]:
     """Choose 'l2' or 'block' for each modality from its values alone.
 
@@ -565,14 +582,16 @@ def choose_scalings(
     negative, and either most are zero, or more than a tenth of the features are zero
     in nine of ten samples, or all are integers whose row sums differ widely.
 
-    Modalities with negative values get 'block': their zero is arbitrary, and so is the
-    direction from it.
+    Modalities with negative values, of more than 1 % of the sum of absolute values of a
+    feature on average, get 'block': their zero is arbitrary, and so is the direction
+    from it. Values below a millionth of the largest count as zeros.
 
-    For other non-negative modalities (histograms, intensities) both can be right. If
-    no modality has negative values, they get the scaling under which the modalities
-    agree more, by the larger mean alignment of their centred linear kernels,
+    For other modalities (histograms, intensities) both can be right. If no modality has
+    negative values, they get the scaling under which the modalities agree more, by the
+    larger mean alignment of their centred linear kernels,
     ``<K_u, K_v> / (||K_u|| ||K_v||)`` (Cortes, Mohri and Rostamizadeh 2012,
-    equation 4); otherwise 'block'.
+    equation 4); otherwise 'block'. Predictors, which weigh features themselves, always
+    take 'block' for these: `compares` is False.
 
     Parameters
     ----------
@@ -581,6 +600,9 @@ def choose_scalings(
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples. A weight of 0 equals leaving the sample out, one of 2
         repeating it.
+
+    compares : bool, default=True
+        Whether modalities for which both can be right are compared.
 
     Returns
     -------
@@ -595,7 +617,9 @@ def choose_scalings(
         weight = weight[weight > 0]
     by_values = [_by_values(block, weight) for block in blocks]
     chosen = [scaling or "block" for scaling in by_values]
-    if None not in by_values or len(blocks) < 2 or not all(map(_non_negative, blocks)):
+    if not compares or None not in by_values or len(blocks) < 2:
+        return chosen
+    if max(map(_negative_share, blocks)) > NEGLIGIBLE_SHARE:
         return chosen
     n_samples = len(weight)
     rows = np.linspace(0, n_samples - 1, min(n_samples, MAX_ALIGNMENT_ROWS)).astype(int)
@@ -609,14 +633,40 @@ def _stored_values(block: NumericBlock) -> np.ndarray:
     return np.asarray(block.data) if sparse.issparse(block) else np.asarray(block)
 
 
-def _non_negative(block: NumericBlock) -> bool:
-    values = _stored_values(block)
-    return values.size == 0 or values.min() >= 0
+def _least_value(block: NumericBlock) -> float:
+    """Return the absolute value up to which a value of a block is a zero."""
+    stored = _stored_values(block)
+    largest = max(-float(stored.min(initial=0)), float(stored.max(initial=0)))
+    return NEGLIGIBLE_VALUE * largest
+
+
+def _negative_share(block: NumericBlock) -> float:
+    """Return the share of negative values in sums of absolute values.
+
+    It is the mean over the features that are not zero throughout.
+    """
+    if _stored_values(block).min(initial=0) >= 0:
+        return 0.0
+    least = _least_value(block)
+    negative, absolute = np.zeros((2, block.shape[1]))
+    for rows in _chunks(block):
+        part: Any = block[rows]
+        part = part.toarray() if sparse.issparse(part) else part
+        # relative to the largest value no sum overflows
+        sizes = np.divide(part, least / NEGLIGIBLE_VALUE, dtype=np.float64)
+        sizes[np.abs(sizes) <= NEGLIGIBLE_VALUE] = 0
+        negative -= np.minimum(sizes, 0).sum(axis=0)
+        absolute += np.abs(sizes).sum(axis=0)
+    counted = absolute > 0
+    if not counted.any():  # NaN, which some estimators take as they are
+        return 1.0
+    return float(np.mean(negative[counted] / absolute[counted]))
 
 
 def _by_values(block: NumericBlock, weight: np.ndarray) -> str | None:
     """Return 'l2' for counts, 'block' for signed values, None if both can be right."""
-    if block.shape[1] == 1 or not _non_negative(block):
+    # rounding, or a few corrections, do not make counts of another kind
+    if block.shape[1] == 1 or _negative_share(block) > NEGLIGIBLE_SHARE:
         return "block"
     shares = _nonzero_shares(block, weight)
     shares = shares[shares > 0]
@@ -637,13 +687,14 @@ def _by_values(block: NumericBlock, weight: np.ndarray) -> str | None:
 
 def _nonzero_shares(block: Any, weight: np.ndarray) -> np.ndarray:
     """Return the weighted share of samples in which each feature is not zero."""
+    least = _least_value(block)
     if sparse.issparse(block):
-        counted = (block.data != 0) * weight[_rows_of_entries(block)]
+        counted = (np.abs(block.data) > least) * weight[_rows_of_entries(block)]
         counts = np.bincount(block.indices, weights=counted, minlength=block.shape[1])
         return counts / weight.sum()
     counts = np.zeros(block.shape[1])
     for rows in _chunks(block):
-        counts += weight[rows] @ (block[rows] != 0)
+        counts += weight[rows] @ (np.abs(block[rows]) > least)
     return counts / weight.sum()
 
 

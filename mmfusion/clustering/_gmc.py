@@ -133,9 +133,9 @@ class GMCClusterer(BaseGraphClusterer):
     Its rows minimise the objective exactly, ``sum_v w_v ||u - s_v||^2 + lambda u' g``
     with ``g_j = ||f_i - f_j||^2``; the program of the authors averages the modalities
     in this step without their weights. Samples may lack modalities: their row of U is
-    that of the others, and w_v, at most 50 / ||U||_F, counts the rows that a modality has. New samples are no
-    part of the method; `predict` takes the mean of the clusters of the nearest samples
-    of `fit`.
+    that of the others, and w_v counts the rows that a modality has; it is at most
+    ``50 / ||U||_F``. New samples are no part of the method; `predict` takes the mean of
+    the clusters of the nearest samples of `fit`.
 
     References
     ----------

@@ -230,7 +230,7 @@ class Branch:
         fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)
         # arrays, whatever the output that sklearn.set_config sets for transformers
         fusion.set_output(transform="default")
-        fusion._fit_checked(filled, y, sample_weight)
+        fusion._fit_checked(filled, y, sample_weight, compares=False)
         return replace(self, imputer=imputer, fusion=fusion), filled
 
     def _augmented(
@@ -311,6 +311,8 @@ def resolve_scaling(
     branches: Sequence[str],
     as_given: Sequence[str] = (),
     sample_weight: np.ndarray | None = None,
+    *,
+    compares: bool = True,
 ) -> dict[str, str | None]:
     """Choose the scaling of every modality that is 'auto'.
 
@@ -330,6 +332,8 @@ def resolve_scaling(
         sequences 'auto' is 'block'.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights of the samples in the choice.
+    compares : bool, default=True
+        Whether 'auto' compares modalities, as for clusters; see `choose_scalings`.
 
     Returns
     -------
@@ -350,7 +354,9 @@ def resolve_scaling(
         elif is_sequences(block):
             is_table[v] = False
             chosen[v] = "block" if chosen[v] == "auto" else chosen[v]
-    chosen = resolve_scalings(frame, chosen, counts & is_table, sample_weight)
+    chosen = resolve_scalings(
+        frame, chosen, counts & is_table, sample_weight, compares=compares
+    )
     return dict(zip(names, chosen, strict=True))
 
 
@@ -413,6 +419,7 @@ def with_scaling_and_seed(
         [branch.name for branch in branches],
         [branch.name for branch in branches if branch.as_given],
         sample_weight,
+        compares=False,
     )
     given = by_modality(scaling, frame.names, "scaling", "auto")
     completed = []

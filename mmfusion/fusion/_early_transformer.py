@@ -199,8 +199,13 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         frame: Modalities,
         y: ArrayLike | None,
         sample_weight: np.ndarray | None,
+        *,
+        compares: bool = True,
     ) -> Self:
-        """Fit to a checked frame, without setting the layout of the input."""
+        """Fit to a checked frame, without setting the layout of the input.
+
+        Without `compares`, as for predictors, 'auto' does not compare modalities.
+        """
         names = frame.names
         if sample_weight is not None and not sample_weight.all():
             counted = sample_weight > 0
@@ -216,7 +221,10 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             )
         used = np.flatnonzero(self.modality_weights_).tolist()
         fitted = fit_scalings(
-            [frame.blocks[v] for v in used], [scaling[v] for v in used], sample_weight
+            [frame.blocks[v] for v in used],
+            [scaling[v] for v in used],
+            sample_weight,
+            compares=compares,
         )
         self._scalings = dict(zip(used, fitted, strict=True))
         self.scaling_ = {names[v]: s.name for v, s in self._scalings.items()}

@@ -30,9 +30,7 @@ from mmfusion.base import ModalityTransformerMixin
 from mmfusion.mkl._fitted_kernels import (
     KernelOptions,
     KernelSpec,
-    fill_missing,
     fit_kernel,
-    missing_factors,
 )
 from mmfusion.mkl._kernel_files import check_disk_space
 from mmfusion.mkl._kernel_input import (
@@ -44,6 +42,7 @@ from mmfusion.mkl._kernel_input import (
 )
 from mmfusion.mkl._kernels import KERNEL_NAMES, KERNELS_WITH_GAMMA, Kernel
 from mmfusion.mkl._landmarks import check_landmark_options
+from mmfusion.mkl._missing_kernels import fill_missing, missing_factors
 from mmfusion.mkl._precomputed_gram import Gram
 from mmfusion.mkl._sequence_kernels import DTW_KERNELS, is_sequence_kernel
 from mmfusion.modalities import Modalities

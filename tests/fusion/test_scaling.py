@@ -5,9 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from mmfusion import EarlyFusion, _scaling
+from mmfusion import (
+    EarlyFusion,
+    EarlyFusionClassifier,
+    HybridFusionClassifier,
+    LateFusionClassifier,
+    Modalities,
+    _scaling,
+)
 from mmfusion._scaling import fit_scaling, fit_scalings
+from mmfusion.datasets import make_multimodal_blobs
 
 
 def scaled_by_loops(block, scaling, weights=None, centred=True):
@@ -253,6 +265,64 @@ def test_a_signed_modality_makes_dense_histograms_blocks():
     assert _scaling.choose_scalings(loud) == ["l2", "l2"]
     signed = rng.normal(size=(40, 2))
     assert _scaling.choose_scalings([*loud, signed]) == ["block"] * 3
+    # but no single cell does
+    loud[0][0, 0] = -1e-9
+    assert _scaling.choose_scalings(loud) == ["l2", "l2"]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_the_choice_does_not_jump_with_a_cell(kind):
+    rng = np.random.default_rng(0)
+    words = rng.poisson(0.2, size=(50, 30)).astype(float)
+    shares = rng.dirichlet(np.ones(6), size=50)
+    chosen = _scaling.choose_scalings([kind(words), shares])
+    assert chosen == ["l2", "block"]
+    corrected = words.copy()
+    corrected[0, 0] = -1e-9
+    blurred = words + 1e-9 * rng.random(words.shape)
+    for other in (corrected, blurred):
+        assert _scaling.choose_scalings([kind(other), shares]) == chosen
+
+
+def test_predictors_do_not_compare_modalities():
+    rng = np.random.default_rng(1)
+    topics = rng.integers(0, 3, 40)
+    loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]
+    assert _scaling.choose_scalings(loud, compares=False) == ["block", "block"]
+    assert EarlyFusion().fit(loud).scaling_ == {"modality_0": "l2", "modality_1": "l2"}
+    early = EarlyFusionClassifier().fit(loud, topics)
+    assert set(early.fusion_.scaling_.values()) == {"block"}
+    late = LateFusionClassifier().fit(loud, topics)
+    assert set(late.scaling_.values()) == {"standard"}
+
+
+FEATURES = {
+    "normal": lambda values: values,
+    "from 0 to 1": lambda values: (values - values.min(0)) / np.ptp(values, axis=0),
+    "one huge feature": lambda values: (
+        values * np.r_[1e6, np.ones(values.shape[1] - 1)]
+    ),
+    "heavy tails": lambda values: np.sinh(2 * values),
+    "shares": lambda values: np.exp(values) / np.exp(values).sum(1, keepdims=True),
+    "counts": lambda values: np.random.default_rng(0).poisson(np.exp(values)),
+}
+
+
+@pytest.mark.parametrize("kind", FEATURES)
+@pytest.mark.parametrize(
+    "cls", [EarlyFusionClassifier, LateFusionClassifier, HybridFusionClassifier]
+)
+def test_default_classifiers_keep_up_with_the_plain_concatenation(cls, kind):
+    X, y = make_multimodal_blobs(
+        240, (12, 20), centers=3, cluster_std=6.0, random_state=0
+    )
+    data = Modalities(
+        [FEATURES[kind]((block - block.mean(0)) / block.std(0)) for block in X.blocks]
+    )
+    plain = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    table = np.hstack([np.asarray(block, dtype=float) for block in data.blocks])
+    expected = cross_val_score(plain, table, y, cv=4).mean()
+    assert cross_val_score(cls(), data, y, cv=4).mean() > expected - 0.04
 
 
 def test_the_choice_looks_at_no_more_rows_than_it_must(monkeypatch):

@@ -108,6 +108,7 @@ def test_unfit_numbers_of_frames_are_refused(n_frames):
         SequenceResampler(n_frames).fit([[np.eye(2)]])
 
 
+@pytest.mark.filterwarnings("ignore:the projections correlate by chance")
 @pytest.mark.parametrize("n_frames", [2**40, 2**63])
 def test_frames_that_do_not_fit_into_memory_are_refused_at_once(n_frames):
     X = {"audio": [np.eye(2), np.ones((5, 2))]}

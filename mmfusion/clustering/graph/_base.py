@@ -64,7 +64,6 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     modalities: ColumnSpecLike
     n_jobs: int | None
     random_state: RandomStateLike
-    verbose: bool = False  # a parameter of subclasses whose fits take long
 
     _parameter_constraints: dict = {
         "n_clusters": [
@@ -164,10 +163,9 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         return modality_silhouette_score(frame, self.predict(frame))
 
     def _reported(self, step: str) -> AbstractContextManager[None]:
-        """Report the seconds of a step of `fit` if `verbose`."""
-        return report_seconds(
-            f"[{type(self).__name__}] {step}" if self.verbose else None
-        )
+        """Report the seconds of a step of `fit`, if `verbose` is set."""
+        reports = getattr(self, "verbose", False)
+        return report_seconds(f"[{type(self).__name__}] {step}" if reports else None)
 
     def _validate(
         self, X: ModalitiesLike, *, reset: bool, raw: bool = False

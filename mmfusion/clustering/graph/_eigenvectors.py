@@ -13,7 +13,7 @@ from mmfusion._typing import RandomStateLike
 # up to which all eigenvectors at once take less time than those that lead
 DENSE_GRAPH_ROWS = 300
 SPARE_VECTORS = 2  # computed in addition: copies of an eigenvalue may be missed
-EIGENVALUE_TOLERANCE = 1e-8
+EIGENVALUE_TOLERANCE = 1e-6
 LARGEST_RESIDUAL = 1e-5
 EQUAL_DECIMALS = 6  # to which eigenvalues of different parts are compared
 
@@ -22,6 +22,7 @@ def leading_eigenvectors(
     matrix: sparse.csr_array | np.ndarray | LinearOperator,
     n_vectors: int,
     random_state: RandomStateLike = None,
+    near: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the eigenvectors of the largest eigenvalues of a symmetric matrix.
 
@@ -37,6 +38,8 @@ def leading_eigenvectors(
         Number of eigenvectors, at most n.
     random_state : int, RandomState instance or None, default=None
         Seed of the vector that Lanczos' method starts from.
+    near : ndarray of shape (n, n_vectors), default=None
+        Eigenvectors of a similar matrix, from which it starts instead.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def leading_eigenvectors(
         n_parts, part = connected_components(matrix, directed=False)
         if n_parts > 1:
             return _vectors_by_part(matrix, part, n_vectors, rng)
-    return _connected_vectors(matrix, n_vectors, rng)
+    return _connected_vectors(matrix, n_vectors, rng, near)
 
 
 def _vectors_by_part(
@@ -92,12 +95,14 @@ def _connected_vectors(
     matrix: sparse.csr_array | np.ndarray | LinearOperator,
     n_vectors: int,
     rng: np.random.RandomState,
+    near: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     n = matrix.shape[0]
-    wanted = n_vectors + SPARE_VECTORS
+    # the start near the eigenvectors has a share of each
+    wanted = n_vectors + (SPARE_VECTORS if near is None else 0)
     if n <= max(DENSE_GRAPH_ROWS, 2 * wanted):
         return _all_vectors(matrix, n_vectors)
-    start = rng.uniform(-1, 1, n)
+    start = rng.uniform(-1, 1, n) if near is None else near.sum(axis=1)
     for n_basis in (max(2 * wanted + 1, 20), max(6 * wanted, 100)):
         try:
             values, vectors = eigsh(

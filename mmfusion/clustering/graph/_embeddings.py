@@ -143,7 +143,10 @@ def co_regularized_vectors(
         for v, graph in enumerate(graphs):
             others = np.hstack([U for w, U in enumerate(vectors) if w != v])
             drawn = _plus_gram(graph, others, weight)
-            vectors[v] = leading_eigenvectors(drawn, n_vectors, rng)[1]
+            values, new = leading_eigenvectors(drawn, n_vectors, rng, near=vectors[v])
+            # of equal eigenvalues Lanczos' method may miss copies
+            if values.sum() >= float((vectors[v] * (drawn @ vectors[v])).sum()):
+                vectors[v] = new
         path.append(_agreement_objective(graphs, vectors, weight))
         if path[-1] - path[-2] <= SWEEP_TOLERANCE * abs(path[-2]):
             break

@@ -347,3 +347,37 @@ def test_sequences_are_clustered_by_their_kernel():
     assert adjusted_rand_score(found.labels_, np.repeat([0, 1], 15)) == 1
     with pytest.raises(ValueError, match="'walks' holds sequences"):
         SpectralClusterer(2).fit({"walks": walks})
+
+
+def test_the_objective_does_not_fall_where_eigenvalues_are_equal():
+    ring = sparse.csr_array(np.roll(np.eye(90), 1, axis=1))
+    graph = normalized_adjacency(sparse.block_diag([ring + ring.T] * 5).tocsr())
+    vectors, path = co_regularized_vectors(
+        [graph] * 3, 5, 0.5, np.random.RandomState(0)
+    )
+    assert (np.diff(path) >= -1e-9).all()
+    # the parts are the clusters of all graphs, which agree
+    assert path[-1] == pytest.approx(3 * 5 + 0.5 * 6 * 5)
+    assert len(np.unique(np.round(vectors[0], 6), axis=0)) == 5
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_modality_of_noise_costs_little(fusion):
+    noise = np.random.default_rng(0).normal(size=(120, 5))
+    found = fit(fusion, X.to_dict() | {"noise": noise})
+    alone = adjusted_rand_score(Y, fit(fusion).labels_)
+    assert adjusted_rand_score(Y, found.labels_) > alone - 0.05
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_common_clusters_are_found_under_louder_private_ones(fusion):
+    rng = np.random.default_rng(0)
+    common = np.arange(150) % 3
+    blocks = {}
+    for name in NAMES:
+        private = rng.integers(2, size=150)
+        shared = 6 * np.eye(3)[common] + rng.normal(size=(150, 3))
+        own = 9 * private[:, None] + rng.normal(size=(150, 1))
+        blocks[name] = np.hstack([shared, own])
+    found = fit(fusion, blocks, scaling="block")
+    assert adjusted_rand_score(common, found.labels_) > 0.9
