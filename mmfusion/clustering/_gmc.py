@@ -66,6 +66,9 @@ class GMCClusterer(BaseGraphClusterer):
     zero_rows : {'warn', 'missing', 'keep'}, default='warn'
         What rows of zeros are: 'missing' marks them as missing modalities. 'warn' takes
         them as they are, with a warning if they are more than 5 % of a modality.
+    n_init : int, default=10
+        Number of runs of k-means, which has something to do only where the components
+        are not the clusters.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -158,14 +161,11 @@ class GMCClusterer(BaseGraphClusterer):
         **{
             name: constraint
             for name, constraint in BaseGraphClusterer._parameter_constraints.items()
-            if name not in ("affinity", "n_init")
+            if name != "affinity"
         },
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "verbose": ["verbose"],
     }
-
-    affinity = "adaptive"
-    n_init = 10  # of k-means, which has something to do without convergence only
 
     def __init__(
         self,
@@ -175,6 +175,7 @@ class GMCClusterer(BaseGraphClusterer):
         max_iter: int = 30,
         scaling: ByModality[str | None] = "auto",
         zero_rows: str = "warn",
+        n_init: int = 10,
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
@@ -185,10 +186,16 @@ class GMCClusterer(BaseGraphClusterer):
         self.max_iter = max_iter
         self.scaling = scaling
         self.zero_rows = zero_rows
+        self.n_init = n_init
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    @property
+    def affinity(self) -> str:  # type: ignore[override]
+        """Return the kind of the weights of neighbours, which are adaptive."""
+        return "adaptive"
 
     def _graph(
         self, block: NumericBlock, rows: np.ndarray, n_samples: int

@@ -132,7 +132,7 @@ def full_kernel(similarities: np.ndarray) -> np.ndarray:
 
 
 def _symmetrize(matrix: np.ndarray) -> None:
-    """Take the mean with the transpose, in place and in blocks that fit the cache."""
+    """Average a matrix and its transpose, in place, in blocks that fit the cache."""
     n = len(matrix)
     for a in range(0, n, SLAB_COLUMNS):
         for b in range(a, n, SLAB_COLUMNS):
@@ -209,8 +209,8 @@ def diffuse(
         total, counts = _total(kernels, rows, observed)
         # all modalities step from the same total, so that their order does not count
         for v, (S, own) in enumerate(zip(locals_, rows, strict=True)):
-            others = _others(total, counts, kernels[v], own)
-            kernels[v] = full_kernel(_product(S, others))
+            others = _mean_of_others(total, counts, kernels[v], own)
+            kernels[v] = full_kernel(_diffused(S, others))
     total, counts = _total(kernels, rows, observed)
     total /= len(kernels) if counts is None else np.maximum(counts, 1)
     return full_kernel(total)
@@ -235,7 +235,7 @@ def _total(
     return total, seen @ seen.T
 
 
-def _others(
+def _mean_of_others(
     total: np.ndarray,
     counts: np.ndarray | None,
     kernel: np.ndarray,
@@ -255,7 +255,7 @@ def _others(
     return np.where(n_others > 0, mean, kernel)
 
 
-def _product(local: sparse.csr_array, kernel: np.ndarray) -> np.ndarray:
+def _diffused(local: sparse.csr_array, kernel: np.ndarray) -> np.ndarray:
     """Compute ``S M S'`` of a sparse S and a symmetric M, slab by slab."""
     n = len(kernel)
     half = np.empty_like(kernel)  # (S M)', a slab of rows at a time

@@ -138,7 +138,11 @@ def diffuse_stored(
     for _ in range(n_steps if len(kernels) > 1 else 0):
         total = _sum(kernels)
         kernels = [
-            full_kernel_of(_product(S, _others(total, P, observed, v), n_stored))
+            full_kernel_of(
+                _diffused_stored(
+                    S, _stored_mean_of_others(total, P, observed, v), n_stored
+                )
+            )
             for v, (S, P) in enumerate(zip(locals_, kernels, strict=True))
         ]
     total = _sum(kernels).tocoo()
@@ -165,7 +169,7 @@ def _n_shared(
     return counts
 
 
-def _others(
+def _stored_mean_of_others(
     total: sparse.csr_array, kernel: sparse.csr_array, observed: np.ndarray, v: int
 ) -> sparse.csr_array:
     """Return the mean kernel of the other modalities that both samples have.
@@ -188,7 +192,7 @@ def _others(
     return mean + sparse.csr_array(kept, shape=total.shape)
 
 
-def _product(
+def _diffused_stored(
     local: sparse.csr_array, kernel: sparse.csr_array, n_stored: int
 ) -> sparse.csr_array:
     """Compute the largest entries of ``S M S'``, a block of rows at a time."""
