@@ -254,8 +254,8 @@ def fusions_of_snfpy(folder, n_samples, repeats):
     from sklearn.utils import check_array
     from snf import compute
 
-    def checked(data, *, force_all_finite):
-        return check_array(data, ensure_all_finite=force_all_finite)
+    def checked(data, *, force_all_finite, **options):
+        return check_array(data, ensure_all_finite=force_all_finite, **options)
 
     compute.check_array = checked
     yield ["set", "n", "ours s", "ours ACC", "snfpy s", "snfpy ACC", "ratio"]
