@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.mixture import GaussianMixture
 
 from mmfusion.benchmark._baselines import baselines
-from mmfusion.clustering import SpectralClusterer
+from mmfusion.clustering import AnchorGraphClusterer, SpectralClusterer
 from mmfusion.datasets import (
     fetch_100leaves,
     fetch_handwritten,
@@ -90,6 +90,13 @@ NAMED_METHODS = {
     "spectral-concatenated": Entry(
         partial(SpectralClusterer, fusion="concatenated"),
         "cut of the graph of the concatenation",
+    ),
+    "anchor-graph": Entry(
+        AnchorGraphClusterer, "cut of the graph of samples and anchors"
+    ),
+    "anchor-reconstruction": Entry(
+        partial(AnchorGraphClusterer, weights="reconstruction"),
+        "the same, weights that reconstruct the samples (LMVSC)",
     ),
     "eamc": Entry(
         partial(_deep, "EAMCClusterer"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mmfusion._extras import load_export
+from mmfusion.clustering._anchor_graph import AnchorGraphClusterer
 from mmfusion.clustering._spectral import SpectralClusterer
 
 __all__ = [
+    "AnchorGraphClusterer",
     "CoMVCClusterer",
     "EAMCClusterer",
     "SiMVCClusterer",
