@@ -141,13 +141,11 @@ class AnchorGraphClusterer(BaseGraphClusterer):
     >>> from mmfusion.datasets import make_multimodal_blobs
     >>> X, y = make_multimodal_blobs(random_state=0)
     >>> clusterer = AnchorGraphClusterer(n_clusters=3, random_state=0).fit(X[:80])
-    >>> clusterer.singular_values_.round(6)[0]
-    1.0
+    >>> clusterer.singular_values_.shape
+    (3,)
     >>> clusterer.predict(X[80:]).shape
     (20,)
     """
-
-    affinity = "adaptive"  # read by the base: blocks hold features, not affinities
 
     _parameter_constraints: dict = {
         **BaseGraphClusterer._parameter_constraints,
