@@ -2,6 +2,7 @@ __version__: str
 
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
+from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
 from .clustering import CoMVCClusterer as CoMVCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import GMCClusterer as GMCClusterer

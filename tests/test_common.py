@@ -61,6 +61,7 @@ OF_KERNELS = [
 ]
 # Further ways of one estimator that are worth the whole round of checks.
 VARIANTS = {
+    "AnchorGraphClusterer": [{}, {"weights": "reconstruction"}],
     "EarlyFusionClassifier": [{}, {"modality_dropout": 0.3}],
     "HybridFusionClassifier": [{}, {"missing": "skip", "combine": "log_pool"}],
     "LateFusionClassifier": [

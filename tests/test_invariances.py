@@ -79,6 +79,29 @@ def clusters_of_modalities_in_another_order(cls):
 
 
 @INVARIANCES.row(
+    "AnchorGraphClusterer",
+    "order of modalities",
+    "same partition",
+    weights=["adaptive", "reconstruction"],
+)
+def anchor_cuts_of_modalities_in_another_order(cls, weights):
+    clusterer = cls(3, weights=weights, random_state=0)
+    expected = clusterer.fit(X).labels_
+    assert_same_partition(clusterer.fit(X[NAMES[::-1]]).labels_, expected)
+
+
+@INVARIANCES.row(
+    "AnchorGraphClusterer", "unit and offset of a modality", "same partition"
+)
+def anchor_cuts_in_another_unit(cls):
+    clusterer = cls(3, scaling="block", random_state=0)
+    expected = clusterer.fit(X).labels_
+    for unit in UNITS:
+        found = clusterer.fit(in_unit(unit, offset=3 * unit)).labels_
+        assert_same_partition(found, expected)
+
+
+@INVARIANCES.row(
     "SpectralClusterer", "order of modalities", "same partition", fusion=FUSIONS
 )
 def cuts_of_modalities_in_another_order(cls, fusion):

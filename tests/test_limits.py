@@ -307,6 +307,13 @@ def one_modality_is_the_cut_of_its_similarities(cls):
     assert_same_partition(found.labels_, cut.fit_predict(network))
 
 
+@LIMITS.row("AnchorGraphClusterer", "identical modalities", "one of them")
+def identical_anchor_graphs_are_one(cls):
+    clusterer = cls(3, random_state=0)
+    one = clusterer.fit(AUDIO).labels_
+    assert_same_partition(clusterer.fit([X["audio"]] * 3).labels_, one)
+
+
 @LIMITS.row("EarlyFusionClusterer", "identical modalities", "one of them")
 def identical_modalities_are_one(cls):
     inner = AgglomerativeClustering(3)

@@ -34,6 +34,7 @@ API = {
         "methods",
     ],
     "mmfusion.clustering": [
+        "AnchorGraphClusterer",
         "CoMVCClusterer",
         "EAMCClusterer",
         "GMCClusterer",

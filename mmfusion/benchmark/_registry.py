@@ -12,7 +12,12 @@ from sklearn.base import BaseEstimator
 from sklearn.mixture import GaussianMixture
 
 from mmfusion.benchmark._baselines import baselines
-from mmfusion.clustering import GMCClusterer, SNFClusterer, SpectralClusterer
+from mmfusion.clustering import (
+    AnchorGraphClusterer,
+    GMCClusterer,
+    SNFClusterer,
+    SpectralClusterer,
+)
 from mmfusion.datasets import (
     fetch_100leaves,
     fetch_handwritten,
@@ -97,6 +102,13 @@ NAMED_METHODS = {
         "cut of the fused network, 60 similarities of each sample",
     ),
     "gmc": Entry(GMCClusterer, "unified graph with a component for each cluster (GMC)"),
+    "anchor-graph": Entry(
+        AnchorGraphClusterer, "cut of the graph of samples and anchors"
+    ),
+    "anchor-reconstruction": Entry(
+        partial(AnchorGraphClusterer, weights="reconstruction"),
+        "the same, weights that reconstruct the samples (LMVSC)",
+    ),
     "eamc": Entry(
         partial(_deep, "EAMCClusterer"),
         "adversarial training, attention (needs mmfusion[deep])",

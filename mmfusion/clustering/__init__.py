@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from mmfusion._extras import load_export
+from mmfusion.clustering._anchor_graph import AnchorGraphClusterer
 from mmfusion.clustering._gmc import GMCClusterer
 from mmfusion.clustering._snf import SNFClusterer, similarity_network_fusion
 from mmfusion.clustering._spectral import SpectralClusterer
 
 __all__ = [
+    "AnchorGraphClusterer",
     "CoMVCClusterer",
     "EAMCClusterer",
     "GMCClusterer",

@@ -170,7 +170,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     def _validate(
         self, X: ModalitiesLike, *, reset: bool, raw: bool = False
     ) -> Modalities:
-        if self.affinity == "precomputed":
+        if self._is_precomputed:
             X = as_precomputed(X, reset=reset)
         return super()._validate(X, reset=reset, raw=raw)
 
@@ -207,7 +207,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         self, block: NumericBlock, rows: np.ndarray, n_samples: int
     ) -> tuple[sparse.csr_array, Interpolation | None]:
         """Make the graph of the samples that have a modality, among all samples."""
-        if self.affinity == "precomputed":
+        if self._is_precomputed:
             graph = sparse.csr_array(block)
             own = Interpolation(rows, None, np.ones(0)) if graph.nnz else None
             return normalized_adjacency(graph), own
@@ -225,7 +225,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         return graph, Interpolation(rows, block, local_scales(distances, largest))
 
     def _fit_scalings(self, frame: Modalities, observed: np.ndarray) -> list[Scaling]:
-        if self.affinity == "precomputed":
+        if self._is_precomputed:
             return [Scaling(None) for _ in frame.names]
         given = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
         everywhere = np.ones(len(frame.names), dtype=bool)
@@ -237,7 +237,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
 
     def _scaled(self, frame: Modalities, v: int, seen: np.ndarray) -> NumericBlock:
         block = frame.blocks[v]
-        if self.affinity == "precomputed":
+        if self._is_precomputed:
             return self._affinities_of(block, frame.names[v], seen)
         return self._scalings[v].apply(of_samples(block, seen))
 
@@ -307,12 +307,17 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         return DEFAULT_GRAPH_CLUSTERS if given is None else int(given)
 
     def _precomputed_names(self) -> tuple[str, ...]:
-        if self.affinity != "precomputed":
+        if not self._is_precomputed:
             return ()
         return tuple(self._layout.names)
 
+    @property
+    def _is_precomputed(self) -> bool:
+        """Whether blocks are affinities; not those of estimators without the choice."""
+        return getattr(self, "affinity", None) == "precomputed"
+
     def _holds_affinities(self, name: str) -> bool:
-        return self.affinity == "precomputed"
+        return self._is_precomputed
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(
@@ -324,8 +329,8 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.pairwise = self.affinity == "precomputed"
-        if self.affinity == "precomputed":
+        tags.input_tags.pairwise = self._is_precomputed
+        if self._is_precomputed:
             refuse_to_split_modalities(self)
         return tags
 

@@ -1,0 +1,349 @@
+"""Clustering by graphs of samples and anchors, linear in the number of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.cluster import KMeans
+from sklearn.utils import check_random_state
+
+from mmfusion._blocks import release_pages
+from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._threads import threads_of_n_jobs
+from mmfusion._typing import (
+    ByModality,
+    ColumnSpecLike,
+    ModalitiesLike,
+    NumericBlock,
+    RandomStateLike,
+)
+from mmfusion._validation import refuse_empty_samples
+from mmfusion.clustering.graph._anchors import (
+    choose_anchors,
+    fit_anchor_embedding,
+    nearest_anchor_weights,
+    reconstruction_weights,
+)
+from mmfusion.clustering.graph._base import BaseGraphClusterer
+from mmfusion.clustering.graph._zero_rows import observed_samples
+from mmfusion.modalities import Modalities
+
+CHUNK_ROWS = 8192  # of samples whose weights are in memory at a time
+MAX_ANCHOR_ROWS = 10_000  # samples from which the anchors of a modality are chosen
+MAX_K_MEANS_ROWS = 20_000  # samples whose embeddings are clustered by k-means
+ANCHORS_PER_CLUSTER = 10
+DEFAULT_ANCHORS = 200
+DEFAULT_RECONSTRUCTION_ANCHORS = 50
+RIDGE = 0.01  # of 'reconstruction', of the total variance of a modality
+WEIGHTS = ("adaptive", "reconstruction")
+
+
+class AnchorGraphClusterer(BaseGraphClusterer):
+    """Cluster many samples by a graph between them and a few anchors.
+
+    Every modality has anchors, and every sample weights Z_v of them, rows of which add
+    up to 1. With Z of all modalities side by side, the column sums D and the number C
+    of modalities that a sample has, the embedding is the leading left singular vectors
+    of ``C^-1/2 Z D^-1/2``: the normalised cut of the bipartite graph of samples and
+    anchors. They come from the Gram matrix of the anchors, which is added up over
+    chunks of samples, so that time is linear in the number of samples, and memory is
+    that of a chunk beside the labels. Rows of the embedding have unit norm, and are
+    clustered by k-means.
+
+    Parameters
+    ----------
+    n_clusters : int, default=None
+        Number of clusters, and of singular vectors. None is 8, or in a comparison the
+        number of classes.
+    weights : {'adaptive', 'reconstruction'}, default='adaptive'
+        Weights of the anchors. 'adaptive' are those of the nearest anchors, which
+        decrease to 0 at the next one [1]_; 'reconstruction' minimise
+        ``||X - Z A||_F^2 + 0.01 ||Z||_F^2`` over nonnegative Z with rows that add up to
+        1, for anchors A and samples X of unit total variance [2]_.
+    n_anchors : int, default=None
+        Number of anchors of each modality. None is the larger of 200 and ten times the
+        number of clusters, of 'reconstruction' that of 50 and the number of clusters,
+        at most half of the samples that have the modality.
+    n_neighbors : int, default=5
+        Number of nearest anchors of a sample, for 'adaptive'.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        Scaling of each modality before distances, as in `EarlyFusion`.
+    zero_rows : {'warn', 'missing', 'keep'}, default='warn'
+        What rows of zeros are: 'missing' marks them as missing modalities. 'warn' takes
+        them as they are, with a warning if they are more than 5 % of a modality.
+    n_init : int, default=10
+        Number of runs of k-means.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+    n_jobs : int, default=None
+        Number of threads; None is one, -1 is all processors.
+    random_state : int, RandomState instance or None, default=None
+        Seed of anchors and of k-means.
+    verbose : bool, default=False
+        Whether the steps of `fit` are reported, with their seconds.
+
+    Attributes
+    ----------
+    labels_ : ndarray of int of shape (n_samples,)
+        Cluster of each sample.
+    n_clusters_ : int
+        Number of clusters.
+    anchors_ : dict of str to ndarray or CSR matrix
+        Anchors of each modality that is not constant, in its scaled features.
+    singular_values_ : ndarray of shape (n_clusters,)
+        Leading singular values of the graph, of which the first is 1.
+    scaling_ : dict of str to {'block', 'standard', 'l2'} or None
+        Scaling of each modality.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Names of the modalities.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Number of features of each modality.
+    n_features_in_ : int
+        Total number of features.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer samples or anchors than clusters, or all modalities are
+        constant.
+
+    See Also
+    --------
+    SpectralClusterer : Cuts graphs between all samples; better where they are few.
+
+    Notes
+    -----
+    Anchors are centres of k-means of at most 10,000 samples (of a sparse modality,
+    samples at random), and k-means of the embedding sees at most 20,000. Samples that
+    lack a modality have no weights of its anchors. `predict` embeds new samples by the
+    same map as those of `fit`, of which none are kept. Blocks may be memory maps; their
+    rows are read in chunks.
+
+    References
+    ----------
+    .. [1] F. Nie, X. Wang, H. Huang (2014), Clustering and projected clustering with
+       adaptive neighbors. KDD.
+    .. [2] Z. Kang, W. Zhou, Z. Zhao, J. Shao, M. Han, Z. Xu (2020), Large-scale
+       multi-view subspace clustering in linear time. AAAI.
+
+    Examples
+    --------
+    >>> from mmfusion import AnchorGraphClusterer
+    >>> from mmfusion.datasets import make_multimodal_blobs
+    >>> X, y = make_multimodal_blobs(random_state=0)
+    >>> clusterer = AnchorGraphClusterer(n_clusters=3, random_state=0).fit(X[:80])
+    >>> clusterer.singular_values_.shape
+    (3,)
+    >>> clusterer.predict(X[80:]).shape
+    (20,)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseGraphClusterer._parameter_constraints,
+        "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
+        "weights": [StrOptions(set(WEIGHTS))],
+        "n_anchors": [Interval(Integral, 1, None, closed="left"), None],
+        "verbose": ["verbose"],
+    }
+    del _parameter_constraints["affinity"]
+
+    def __init__(
+        self,
+        n_clusters: int | None = None,
+        *,
+        weights: str = "adaptive",
+        n_anchors: int | None = None,
+        n_neighbors: int = 5,
+        scaling: ByModality[str | None] = "auto",
+        zero_rows: str = "warn",
+        n_init: int = 10,
+        modalities: ColumnSpecLike = None,
+        n_jobs: int | None = None,
+        random_state: RandomStateLike = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.weights = weights
+        self.n_anchors = n_anchors
+        self.n_neighbors = n_neighbors
+        self.scaling = scaling
+        self.zero_rows = zero_rows
+        self.n_init = n_init
+        self.modalities = modalities
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @threads_of_n_jobs
+    def fit(self, X: ModalitiesLike, y: object = None) -> Self:
+        """Choose anchors, embed the samples by their weights, and cluster them.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data; see the user guide on input.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        self
+            The fitted clusterer.
+        """
+        frame = self._validate(X, reset=True)
+        refuse_empty_samples(frame)
+        self._check_n_samples(len(frame))
+        self.n_clusters_ = self._k
+        rng = check_random_state(self.random_state)
+        observed = observed_samples(frame, self.zero_rows, ())
+        with self._reported("anchors"):
+            self._scalings = self._fit_scalings(frame, observed)
+            self._fit_anchors(frame, observed, rng)
+        with self._reported("embedding"):
+            chunks = self._chunks(frame, observed)
+            self._map = fit_anchor_embedding(
+                ((Z, counts) for Z, counts in chunks), self._k
+            )
+        self.singular_values_ = self._map.singular_values
+        with self._reported("k-means"):
+            sample = _sample(np.arange(len(frame)), MAX_K_MEANS_ROWS, rng)
+            embedding = self._embed(frame[sample], observed[sample])
+            k_means = KMeans(self._k, n_init=self.n_init, random_state=rng)
+            self._k_means = k_means.fit(embedding)
+        with self._reported("labels"):
+            self.labels_ = self._nearest_centers(frame, observed)
+        return self
+
+    @threads_of_n_jobs
+    def predict(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the clusters of new samples by their weights of the anchors.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            Clusters; those of `fit` for its samples.
+        """
+        frame = self._validate(X, reset=False)
+        refuse_empty_samples(frame)
+        observed = observed_samples(frame, self.zero_rows, (), warns=False)
+        return self._nearest_centers(frame, observed)
+
+    def _fit_anchors(
+        self, frame: Modalities, observed: np.ndarray, rng: np.random.RandomState
+    ) -> None:
+        names = frame.names
+        self.scaling_ = {n: s.name for n, s in zip(names, self._scalings, strict=True)}
+        self.anchors_ = {}
+        self._ridges = {}
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        for v, name in enumerate(names):
+            own = np.random.RandomState(seed)  # identical modalities, same anchors
+            seen = np.flatnonzero(observed[:, v])
+            rows = _sample(seen, MAX_ANCHOR_ROWS, own)
+            block = self._scalings[v].apply(frame.blocks[v][rows])
+            variance = _total_variance(block)
+            if variance > 0:
+                count = self._count_anchors(len(seen))
+                self.anchors_[name] = choose_anchors(block, count, own)
+                self._ridges[name] = RIDGE * variance
+        if not self.anchors_:
+            raise ValueError(
+                "all modalities are constant: no graph distinguishes samples"
+            )
+        total = sum(anchors.shape[0] for anchors in self.anchors_.values())
+        if total < self._k:
+            raise ValueError(
+                f"the modalities have {total} anchors in all, fewer than "
+                f"n_clusters={self._k}: raise n_anchors, or choose fewer clusters"
+            )
+
+    def _count_anchors(self, n_samples: int) -> int:
+        if self.n_anchors is not None:
+            return int(self.n_anchors)
+        if self.weights == "adaptive":
+            wanted = max(DEFAULT_ANCHORS, ANCHORS_PER_CLUSTER * self._k)
+        else:
+            wanted = max(DEFAULT_RECONSTRUCTION_ANCHORS, self._k)
+        return min(wanted, max(self._k, n_samples // 2))
+
+    def _chunks(
+        self, frame: Modalities, observed: np.ndarray
+    ) -> Iterator[tuple[sparse.csr_array, np.ndarray]]:
+        """Iterate over the weights of chunks of samples, and how many modalities count.
+
+        Samples all of whose modalities are constant have none, and count once.
+        """
+        kept = [v for v, name in enumerate(frame.names) if name in self.anchors_]
+        for start in range(0, len(frame), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            pieces = [self._weigh(frame, v, rows, observed[rows, v]) for v in kept]
+            counts = np.maximum(observed[rows][:, kept].sum(axis=1), 1)
+            yield sparse.hstack(pieces, format="csr"), counts
+
+    def _weigh(
+        self, frame: Modalities, v: int, rows: slice, seen: np.ndarray
+    ) -> sparse.csr_array:
+        """Compute the weights of the anchors of one modality; 0 where it is missing."""
+        name = frame.names[v]
+        anchors = self.anchors_[name]
+        piece = frame.blocks[v][rows]
+        if not seen.any():
+            return sparse.csr_array((len(seen), anchors.shape[0]))
+        block: NumericBlock = self._scalings[v].apply(piece[seen])
+        release_pages(frame.blocks[v])
+        if self.weights == "adaptive":
+            local = nearest_anchor_weights(block, anchors, self.n_neighbors)
+        else:
+            local = reconstruction_weights(block, anchors, self._ridges[name])
+        if seen.all():
+            return local
+        ends = np.zeros(len(seen) + 1, dtype=local.indptr.dtype)
+        lengths = np.zeros(len(seen), dtype=local.indptr.dtype)
+        lengths[seen] = np.diff(local.indptr)
+        np.cumsum(lengths, out=ends[1:])
+        return sparse.csr_array(
+            (local.data, local.indices, ends), shape=(len(seen), local.shape[1])
+        )
+
+    def _embed(self, frame: Modalities, observed: np.ndarray) -> np.ndarray:
+        return np.vstack([self._map.embed(Z) for Z, _ in self._chunks(frame, observed)])
+
+    def _nearest_centers(self, frame: Modalities, observed: np.ndarray) -> np.ndarray:
+        labels = np.empty(len(frame), dtype=np.int32)
+        start = 0
+        for Z, _ in self._chunks(frame, observed):
+            stop = start + Z.shape[0]
+            labels[start:stop] = self._k_means.predict(self._map.embed(Z))
+            start = stop
+        return labels
+
+
+def _sample(rows: np.ndarray, size: int, rng: np.random.RandomState) -> np.ndarray:
+    """Return all rows, or as many at random, in their order."""
+    if len(rows) <= size:
+        return rows
+    return rows[np.sort(rng.choice(len(rows), size, replace=False))]
+
+
+def _total_variance(block: NumericBlock) -> float:
+    if not sparse.issparse(block):
+        return float(np.var(block, axis=0, dtype=np.float64).sum())
+    means = np.asarray(block.mean(axis=0)).ravel()
+    data = np.asarray(block.data, dtype=np.float64)
+    squares = float((data**2).sum() / block.shape[0])
+    return max(0.0, squares - float((means**2).sum()))

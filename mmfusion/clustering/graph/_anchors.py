@@ -1,0 +1,221 @@
+"""Bipartite graphs of samples and anchors, whose cost is linear in the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg, sparse
+from sklearn.cluster import KMeans
+from sklearn.preprocessing import normalize
+
+from mmfusion._typing import NumericBlock
+from mmfusion.clustering.graph._affinities import adaptive_weights
+from mmfusion.clustering.graph._neighbors import nearest_samples
+
+MAX_ANCHOR_ITERATIONS = 20
+N_GRADIENT_STEPS = 100
+SMALLEST_SINGULAR_VALUE = 1e-6  # of the largest, below which a direction is rounding
+
+
+def choose_anchors(
+    block: NumericBlock, n_anchors: int, rng: np.random.RandomState
+) -> NumericBlock:
+    """Choose the anchors of one modality.
+
+    They are centres of k-means, or for a sparse block samples at random: centres of
+    sparse samples are dense, and cost more than all the rest.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        Samples.
+    n_anchors : int
+        Number of anchors; all samples are anchors if there are not more.
+    rng : RandomState
+        Source of the start of k-means, or of the samples.
+
+    Returns
+    -------
+    ndarray or CSR matrix of shape (n_anchors, n_features)
+        The anchors, without repeated ones.
+    """
+    if n_anchors >= block.shape[0]:
+        return block
+    if sparse.issparse(block):
+        return block[np.sort(rng.permutation(block.shape[0])[:n_anchors])]
+    distinct = np.unique(block, axis=0)
+    if len(distinct) <= n_anchors:
+        return distinct
+    k_means = KMeans(
+        n_anchors, n_init=1, max_iter=MAX_ANCHOR_ITERATIONS, random_state=rng
+    )
+    return k_means.fit(block).cluster_centers_
+
+
+def nearest_anchor_weights(
+    block: NumericBlock, anchors: NumericBlock, n_neighbors: int
+) -> sparse.csr_array:
+    """Compute adaptive weights of the nearest anchors; see `adaptive_weights`.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        Samples.
+    anchors : ndarray or CSR matrix of shape (n_anchors, n_features)
+        Anchors.
+    n_neighbors : int
+        Number of anchors with a positive weight, fewer if there are not more anchors.
+
+    Returns
+    -------
+    CSR matrix of shape (n_samples, n_anchors)
+        Nonnegative weights; rows add up to 1.
+    """
+    distances, indices = nearest_samples(anchors, n_neighbors + 1, block)
+    weights = adaptive_weights(distances)
+    n, k = weights.shape
+    return sparse.csr_array(
+        (weights.ravel(), indices[:, :k].ravel(), np.arange(0, n * k + 1, k)),
+        shape=(n, anchors.shape[0]),
+    )
+
+
+def reconstruction_weights(
+    block: NumericBlock, anchors: NumericBlock, ridge: float
+) -> sparse.csr_array:
+    """Compute weights of the anchors whose mean is nearest to each sample.
+
+    Minimises ``||X - Z A||_F^2 + ridge ||Z||_F^2`` over nonnegative Z whose rows add up
+    to 1 (Kang et al. 2020), by accelerated projected gradient steps.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        Samples X.
+    anchors : ndarray or CSR matrix of shape (n_anchors, n_features)
+        Anchors A.
+    ridge : float
+        Weight of the squared norm, in squared units of the features.
+
+    Returns
+    -------
+    CSR matrix of shape (n_samples, n_anchors)
+        The weights Z.
+    """
+    gram, cross = _dense(anchors @ anchors.T), _dense(block @ anchors.T)
+    quadratic = gram + ridge * np.eye(len(gram))
+    step = 1 / max(float(linalg.eigvalsh(quadratic)[-1]), np.finfo(float).tiny)
+    weights = np.full(cross.shape, 1 / cross.shape[1])
+    ahead, momentum = weights, 1.0
+    for _ in range(N_GRADIENT_STEPS):
+        new = nearest_on_simplex(ahead - step * (ahead @ quadratic - cross))
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = new + (momentum - 1) / following * (new - weights)
+        weights, momentum = new, following
+    return sparse.csr_array(weights)
+
+
+def _dense(matrix: NumericBlock) -> np.ndarray:
+    if not isinstance(matrix, np.ndarray):
+        matrix = matrix.toarray()
+    return np.asarray(matrix, dtype=np.float64)
+
+
+def nearest_on_simplex(rows: np.ndarray) -> np.ndarray:
+    """Project rows on the simplex of nonnegative entries that add up to 1.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_entries)
+        Any real entries.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_entries)
+        The nearest points of the simplex.
+    """
+    descending = -np.sort(-rows, axis=1)
+    excess = np.cumsum(descending, axis=1) - 1
+    counts = np.arange(1, rows.shape[1] + 1)
+    n_positive = (descending * counts > excess).sum(axis=1)
+    shift = excess[np.arange(len(rows)), n_positive - 1] / n_positive
+    return np.maximum(rows - shift[:, None], 0)
+
+
+@dataclass(frozen=True)
+class AnchorEmbedding:
+    """Linear map of anchor weights to the leading left singular vectors.
+
+    With the weights Z of all modalities side by side, the column sums D and the numbers
+    C of modalities that the samples have, the embedding is ``C^-1/2 Z D^-1/2 Q / s``,
+    of which Q and s are singular vectors and values.
+
+    Parameters
+    ----------
+    projection : ndarray of shape (n_anchors, n_vectors)
+        The matrix ``D^-1/2 Q / s``.
+    singular_values : ndarray of shape (n_vectors,)
+        The leading singular values s, of which the first is 1.
+    """
+
+    projection: np.ndarray
+    singular_values: np.ndarray
+
+    def embed(self, weights: sparse.csr_array) -> np.ndarray:
+        """Embed samples, with rows of unit norm.
+
+        Parameters
+        ----------
+        weights : CSR matrix of shape (n_samples, n_anchors)
+            Weights of the anchors of all modalities.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_vectors)
+            Embedding; C of a row does not matter once its norm is 1.
+        """
+        return normalize(weights @ self.projection)
+
+
+def fit_anchor_embedding(
+    chunks: Iterable[tuple[sparse.csr_array, np.ndarray]], n_vectors: int
+) -> AnchorEmbedding:
+    """Decompose the graph of samples and anchors by its Gram matrix.
+
+    The eigenvectors of the Gram matrix ``D^-1/2 Z' C^-1 Z D^-1/2`` are the right
+    singular vectors; it is added up over chunks of samples, none of which is kept.
+
+    Parameters
+    ----------
+    chunks : iterable of (CSR matrix of shape (n_rows, n_anchors), ndarray of int)
+        Weights of the anchors of all modalities, and how many modalities the samples
+        have.
+    n_vectors : int
+        Number of singular vectors.
+
+    Returns
+    -------
+    AnchorEmbedding
+        The map of weights to singular vectors, fewer if the graph has a smaller rank.
+    """
+    gram: np.ndarray | float = 0.0
+    sums: np.ndarray | float = 0.0
+    for weights, counts in chunks:
+        scaled = sparse.diags_array(1 / counts) @ weights
+        gram = gram + (weights.T @ scaled).toarray()
+        sums = sums + np.asarray(weights.sum(axis=0)).ravel()
+    sums = np.asarray(sums)
+    roots = np.where(sums > 0, 1 / np.sqrt(np.where(sums > 0, sums, 1)), 0)
+    gram = roots[:, None] * gram * roots
+    size = len(gram)
+    first = max(0, size - n_vectors)
+    values, vectors = linalg.eigh(gram, subset_by_index=(first, size - 1))
+    singular = np.sqrt(np.maximum(values[::-1], 0))
+    vectors = vectors[:, ::-1]
+    kept = singular > SMALLEST_SINGULAR_VALUE * singular[0]
+    singular, vectors = singular[kept], vectors[:, kept]
+    largest = np.abs(vectors).argmax(axis=0)
+    vectors = vectors * np.sign(vectors[largest, np.arange(len(singular))])
+    return AnchorEmbedding(roots[:, None] * vectors / singular, singular)
