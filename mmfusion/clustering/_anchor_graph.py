@@ -50,9 +50,9 @@ class AnchorGraphClusterer(BaseGraphClusterer):
     of modalities that a sample has, the embedding is the leading left singular vectors
     of ``C^-1/2 Z D^-1/2``: the normalised cut of the bipartite graph of samples and
     anchors. They come from the Gram matrix of the anchors, which is added up over
-    chunks of samples, so that time is linear in the number of samples, and memory is
-    that of a chunk beside the labels. Rows of the embedding have unit norm, and are
-    clustered by k-means.
+    chunks of samples, so that time is linear in the number of samples and no matrix of
+    all samples is held. Rows of the embedding have unit norm, and are clustered by
+    k-means.
 
     Parameters
     ----------

@@ -162,8 +162,9 @@ def correlate(
     Notes
     -----
     Directions of no variance, of features that depend on others linearly, are left out.
-    The identity is scaled by the mean variance, so that the effect of a ridge does not
-    depend on units and lengths. The authors' code does neither.
+    The identity is scaled by the mean variance of the features that vary, so that the
+    effect of a ridge does not depend on the unit of a modality and on lengths; that of
+    a single feature does count. The authors' code does neither.
 
     References
     ----------
@@ -298,7 +299,9 @@ def _whitening_directions(
             f"the frames of modality {v} are all the same; CTW finds nothing that "
             "correlates with them: drop the modality"
         )
-    mixed = (1 - ridge) * scatter + ridge * variance.mean() * np.eye(len(variance))
+    # a constant feature does not change what the others get
+    mean = variance[varies].mean()
+    mixed = (1 - ridge) * scatter + ridge * mean * np.eye(len(variance))
     # in units of the deviation of each feature, so that the rank does not depend on
     # theirs
     scale = np.zeros(len(variance))
