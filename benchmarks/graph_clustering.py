@@ -29,6 +29,7 @@ from joblib import Parallel, delayed
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from mmfusion import (
+    AnchorGraphClusterer,
     EarlyFusion,
     GMCClusterer,
     Modalities,
@@ -79,6 +80,8 @@ METHODS = {
     "SNF": SNFClusterer,
     "SNF, 60 stored": partial(SNFClusterer, n_stored=60),
     "GMC": GMCClusterer,
+    "anchors": AnchorGraphClusterer,
+    "anchors, reconstruction": partial(AnchorGraphClusterer, weights="reconstruction"),
 }
 COUPLED = ("co_regularized", "blend")
 MISSING_SHARES = (0.0, 0.3, 0.5)
