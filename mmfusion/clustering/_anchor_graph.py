@@ -29,6 +29,7 @@ from mmfusion.clustering.graph._anchors import (
     reconstruction_weights,
 )
 from mmfusion.clustering.graph._base import BaseGraphClusterer
+from mmfusion.clustering.graph._spread import total_variance
 from mmfusion.clustering.graph._zero_rows import observed_samples
 from mmfusion.modalities import Modalities
 
@@ -256,7 +257,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
             seen = np.flatnonzero(observed[:, v])
             rows = _sample(seen, MAX_ANCHOR_ROWS, own)
             block = self._scalings[v].apply(frame.blocks[v][rows])
-            variance = _total_variance(block)
+            variance = total_variance(block)
             if variance > 0:
                 count = self._count_anchors(len(seen))
                 self.anchors_[name] = choose_anchors(block, count, own)
@@ -338,12 +339,3 @@ def _sample(rows: np.ndarray, size: int, rng: np.random.RandomState) -> np.ndarr
     if len(rows) <= size:
         return rows
     return rows[np.sort(rng.choice(len(rows), size, replace=False))]
-
-
-def _total_variance(block: NumericBlock) -> float:
-    if not sparse.issparse(block):
-        return float(np.var(block, axis=0, dtype=np.float64).sum())
-    means = np.asarray(block.mean(axis=0)).ravel()
-    data = np.asarray(block.data, dtype=np.float64)
-    squares = float((data**2).sum() / block.shape[0])
-    return max(0.0, squares - float((means**2).sum()))

@@ -13,6 +13,7 @@ from sklearn.preprocessing import normalize
 from mmfusion._typing import NumericBlock
 from mmfusion.clustering.graph._affinities import adaptive_weights
 from mmfusion.clustering.graph._neighbors import nearest_samples
+from mmfusion.clustering.graph._simplex import nearest_on_simplex
 
 MAX_ANCHOR_ITERATIONS = 20
 N_GRADIENT_STEPS = 100
@@ -121,27 +122,6 @@ def _dense(matrix: NumericBlock) -> np.ndarray:
     if not isinstance(matrix, np.ndarray):
         matrix = matrix.toarray()
     return np.asarray(matrix, dtype=np.float64)
-
-
-def nearest_on_simplex(rows: np.ndarray) -> np.ndarray:
-    """Project rows on the simplex of nonnegative entries that add up to 1.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_entries)
-        Any real entries.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_entries)
-        The nearest points of the simplex.
-    """
-    descending = -np.sort(-rows, axis=1)
-    excess = np.cumsum(descending, axis=1) - 1
-    counts = np.arange(1, rows.shape[1] + 1)
-    n_positive = (descending * counts > excess).sum(axis=1)
-    shift = excess[np.arange(len(rows)), n_positive - 1] / n_positive
-    return np.maximum(rows - shift[:, None], 0)
 
 
 @dataclass(frozen=True)

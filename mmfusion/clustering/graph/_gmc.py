@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator, splu
 
 from mmfusion.clustering.graph._affinities import SMALLEST_RATIO, adaptive_weights
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
+from mmfusion.clustering.graph._simplex import nearest_on_simplex
 
 LAPLACIAN_SHIFT = 1e-6  # of a Laplacian, relative to the mean degree, to be inverted
 SMALLEST_DISTANCE = 1e-2  # of the graph of a modality to the unified one, relative
@@ -278,30 +279,7 @@ def unified_rows(
         total[own] += weight
     total = np.where(total > 0, total, 1)
     target = mean - rank_weight / 2 * costs / total[:, None]
-    return project_rows(np.where(mean > 0, target, -np.inf))
-
-
-def project_rows(rows: np.ndarray) -> np.ndarray:
-    """Project rows on the simplex: nonnegative entries that add up to 1.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_entries)
-        Real rows; entries of -inf become 0, and a row of them alone 0 throughout.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_entries)
-        The nearest points of the simplex.
-    """
-    descending = -np.sort(-rows, axis=1)
-    finite = np.isfinite(descending)
-    sums = np.cumsum(np.where(finite, descending, 0), axis=1) - 1
-    counts = np.arange(1, rows.shape[1] + 1)
-    support = finite & (descending - sums / counts > 0)
-    last = np.maximum(support.sum(axis=1) - 1, 0)[:, None]
-    thresholds = np.take_along_axis(sums, last, axis=1) / (last + 1)
-    return np.maximum(rows - thresholds, 0)
+    return nearest_on_simplex(np.where(mean > 0, target, -np.inf))
 
 
 def _placed(values: np.ndarray, places: np.ndarray, n_edges: int) -> np.ndarray:

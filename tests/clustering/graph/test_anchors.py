@@ -11,9 +11,9 @@ from mmfusion.clustering.graph._anchors import (
     choose_anchors,
     fit_anchor_embedding,
     nearest_anchor_weights,
-    nearest_on_simplex,
     reconstruction_weights,
 )
+from mmfusion.clustering.graph._simplex import nearest_on_simplex
 from mmfusion.datasets import make_multimodal_blobs
 
 RNG = np.random.RandomState(0)

@@ -15,11 +15,11 @@ from mmfusion import GMCClusterer, Modalities
 from mmfusion.clustering.graph._gmc import (
     CandidateEdges,
     modality_graph,
-    project_rows,
     unified_rows,
     unify_graphs,
 )
 from mmfusion.clustering.graph._neighbors import nearest_samples
+from mmfusion.clustering.graph._simplex import nearest_on_simplex
 from mmfusion.datasets import make_multimodal_blobs
 
 NAMES = ["audio", "text", "video"]
@@ -111,7 +111,7 @@ def test_rows_of_the_unified_graph_minimise_the_objective(seed):
     edges = CandidateEdges(
         np.array([[0, 1, 2, 3]]), np.ones((1, 4), bool), [], [np.array([0])] * 2
     )
-    graphs = [project_rows(rng.normal(size=(1, 4))) + 1e-9 for _ in range(2)]
+    graphs = [nearest_on_simplex(rng.normal(size=(1, 4))) + 1e-9 for _ in range(2)]
     weights, costs = rng.uniform(0.1, 2, 2), rng.random((1, 4))
     found = unified_rows(graphs, weights, costs, 0.7, edges)[0]
 
@@ -153,13 +153,13 @@ def test_projections_on_the_simplex_are_those_of_bisection(seed):
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(4, 6)) * 10.0 ** rng.integers(-3, 3)
     rows[0, 2:] = -np.inf
-    found = project_rows(rows)
+    found = nearest_on_simplex(rows)
     np.testing.assert_allclose(found.sum(axis=1), 1)
     for row, projected in zip(rows, found, strict=True):
         finite = np.isfinite(row)
         expected = simplex_by_bisection(row[finite])
         np.testing.assert_allclose(projected[finite], expected, atol=1e-9)
-    assert (project_rows(np.full((1, 3), -np.inf)) == 0).all()
+    assert (nearest_on_simplex(np.full((1, 3), -np.inf)) == 0).all()
 
 
 def test_components_are_returned_at_once():
