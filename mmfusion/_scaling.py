@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
-from mmfusion._blocks import of_samples
+from mmfusion._blocks import of_samples, pieces
 from mmfusion._typing import NumericBlock
 
 if TYPE_CHECKING:
@@ -633,11 +633,17 @@ def _stored_values(block: NumericBlock) -> np.ndarray:
     return np.asarray(block.data) if sparse.issparse(block) else np.asarray(block)
 
 
+def _extremes(block: NumericBlock) -> tuple[float, float]:
+    """Return the smallest and the largest value of a block, or 0 beyond them."""
+    values = _stored_values(block)
+    low = min(float(values[rows].min(initial=0)) for rows in pieces(values))
+    return low, max(float(values[rows].max(initial=0)) for rows in pieces(values))
+
+
 def _least_value(block: NumericBlock) -> float:
     """Return the absolute value up to which a value of a block is a zero."""
-    stored = _stored_values(block)
-    largest = max(-float(stored.min(initial=0)), float(stored.max(initial=0)))
-    return NEGLIGIBLE_VALUE * largest
+    low, high = _extremes(block)
+    return NEGLIGIBLE_VALUE * max(-low, high)
 
 
 def _negative_share(block: NumericBlock) -> float:
@@ -645,7 +651,7 @@ def _negative_share(block: NumericBlock) -> float:
 
     It is the mean over the features that are not zero throughout.
     """
-    if _stored_values(block).min(initial=0) >= 0:
+    if _extremes(block)[0] >= 0:
         return 0.0
     least = _least_value(block)
     negative, absolute = np.zeros((2, block.shape[1]))
@@ -674,10 +680,15 @@ def _by_values(block: NumericBlock, weight: np.ndarray) -> str | None:
     if shares.size and (shares.mean() < 1 / 2 or rare.mean() > RARE_FEATURE_SHARE):
         return "l2"
     values = _stored_values(block)
-    largest = values.max(initial=0)
+    largest = _extremes(block)[1]
     if largest * np.finfo(values.dtype).eps > 1:  # such floats are all integers
         return None
-    sums = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+    sums = np.concatenate(
+        [
+            np.asarray(block[rows].sum(axis=1, dtype=np.float64)).ravel()
+            for rows in pieces(block)
+        ]
+    )
     mean = np.average(sums, weights=weight)
     deviation = np.sqrt(np.average((sums - mean) ** 2, weights=weight))
     if deviation > mean / 2 and _all_whole(values):
@@ -703,9 +714,16 @@ def _all_whole(values: np.ndarray) -> bool:
 
 
 def _chunks(values: np.ndarray) -> Iterator[slice]:
-    """Cut rows into slices of at most `SCALING_CHUNK_CELLS` cells."""
+    """Cut rows into slices of at most `SCALING_CHUNK_CELLS` cells.
+
+    What was read of a mapped file does not stay in memory.
+    """
     cells = int(np.prod(values.shape[1:]))
-    return _slices(values.shape[0], max(1, SCALING_CHUNK_CELLS // max(1, cells)))
+    size = max(1, SCALING_CHUNK_CELLS // max(1, cells))
+    for piece in pieces(values):
+        start, stop, _ = piece.indices(values.shape[0])
+        for rows in _slices(stop - start, size):
+            yield slice(start + rows.start, start + rows.stop)
 
 
 def _entry_chunks(block: sparse.csr_array, n_sums: int) -> Iterator[slice]:

@@ -33,6 +33,7 @@ from mmfusion.clustering.graph._spread import total_variance
 from mmfusion.clustering.graph._zero_rows import observed_samples
 from mmfusion.modalities import Modalities
 
+READ_ROWS = 1024  # scattered over a mapped file, that are read at a time
 CHUNK_ROWS = 8192  # of samples whose weights are in memory at a time
 MAX_ANCHOR_ROWS = 10_000  # samples from which the anchors of a modality are chosen
 MAX_K_MEANS_ROWS = 20_000  # samples whose embeddings are clustered by k-means
@@ -218,7 +219,13 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         self.singular_values_ = self._map.singular_values
         with self._reported("k-means"):
             sample = _sample(np.arange(len(frame)), MAX_K_MEANS_ROWS, rng)
-            embedding = self._embed(frame[sample], observed[sample])
+            chosen = Modalities(
+                {
+                    name: _read_rows(block, sample)
+                    for name, block in zip(frame.names, frame.blocks, strict=True)
+                }
+            )
+            embedding = self._embed(chosen, observed[sample])
             k_means = KMeans(self._k, n_init=self.n_init, random_state=rng)
             self._k_means = k_means.fit(embedding)
         with self._reported("labels"):
@@ -256,7 +263,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
             own = np.random.RandomState(seed)  # identical modalities, same anchors
             seen = np.flatnonzero(observed[:, v])
             rows = _sample(seen, MAX_ANCHOR_ROWS, own)
-            block = self._scalings[v].apply(frame.blocks[v][rows])
+            block = self._scalings[v].apply(_read_rows(frame.blocks[v], rows))
             variance = total_variance(block)
             if variance > 0:
                 count = self._count_anchors(len(seen))
@@ -332,6 +339,17 @@ class AnchorGraphClusterer(BaseGraphClusterer):
             labels[start:stop] = self._k_means.predict(self._map.embed(Z))
             start = stop
         return labels
+
+
+def _read_rows(block: NumericBlock, rows: np.ndarray) -> NumericBlock:
+    """Copy rows of a block; of a mapped file nothing else stays in memory."""
+    copied = []
+    for part in np.array_split(rows, max(1, len(rows) // READ_ROWS)):
+        copied.append(block[part])
+        release_pages(block)
+    if isinstance(block, np.ndarray):
+        return np.concatenate(copied)
+    return sparse.vstack(copied, format="csr")
 
 
 def _sample(rows: np.ndarray, size: int, rng: np.random.RandomState) -> np.ndarray:

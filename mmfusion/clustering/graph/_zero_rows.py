@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from mmfusion._blocks import pieces
 from mmfusion._typing import NumericBlock
 from mmfusion.modalities import Modalities
 
@@ -69,4 +70,5 @@ def observed_samples(
 def _is_zero(block: NumericBlock) -> np.ndarray:
     if sparse.issparse(block):
         return np.asarray(abs(block).sum(axis=1)).ravel() == 0
-    return ~np.any(block.reshape(len(block), -1), axis=1)
+    found = [~np.any(block[rows], axis=1) for rows in pieces(block)]
+    return np.concatenate(found)
