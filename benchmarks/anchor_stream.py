@@ -1,4 +1,4 @@
-"""Clustering of memory-mapped files by anchors: time and memory by the number of samples.
+"""Clustering of mapped files by anchors: time and memory by the number of samples.
 
     OMP_NUM_THREADS=1 python benchmarks/anchor_stream.py FOLDER --sizes 100000 1000000
 
