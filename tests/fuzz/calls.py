@@ -293,6 +293,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "rabiner_juang": lambda: {"kind": "III", "weighting": "c"},
     "soft_dtw": _two(),
     "soft_dtw_alignment": _two(),
+    "similarity_network_fusion": lambda: {"X": tables(), "n_neighbors": 3},
     "soft_dtw_gamma": lambda: {"X": collection()},
     "soft_dtw_gradient": _two(),
     "Comparison": lambda: {
