@@ -29,10 +29,10 @@ MAX_ALIGNMENT_ROWS = 1000
 # a feature is rare if fewer samples than this share have it nonzero; a modality holds
 # counts if more features than this share are rare
 RARE_FEATURE_SHARE = 0.1
-NEGLIGIBLE_SHARE = (
-    0.01  # of negative values in the sum of absolute values of a modality
+NEGLIGIBLE_SHARE = 0.01  # of negative values in the absolute ones of a feature
+NEGLIGIBLE_VALUE = (
+    1e-6  # of the largest one of a feature, below which a value is a zero
 )
-NEGLIGIBLE_VALUE = 1e-6  # of the largest one, below which a value is a zero
 SCALING_CHUNK_CELLS = 2**17  # 1 MiB of float64, which stays in a processor's cache
 SAFE_SQUARES = (1e-200, 1e200)  # sums of squares that neither underflow nor overflow
 # largest spread of constant values, in units in the last place of the largest value: a
@@ -584,7 +584,7 @@ def choose_scalings(
 
     Modalities with negative values, of more than 1 % of the sum of absolute values of a
     feature on average, get 'block': their zero is arbitrary, and so is the direction
-    from it. Values below a millionth of the largest count as zeros.
+    from it. Values below a millionth of the largest one of a feature count as zeros.
 
     For other modalities (histograms, intensities) both can be right. If no modality has
     negative values, they get the scaling under which the modalities agree more, by the
@@ -619,7 +619,7 @@ def choose_scalings(
     chosen = [scaling or "block" for scaling in by_values]
     if not compares or None not in by_values or len(blocks) < 2:
         return chosen
-    if max(map(_negative_share, blocks)) > NEGLIGIBLE_SHARE:
+    if max(_negative_share(b, weight) for b in blocks) > NEGLIGIBLE_SHARE:
         return chosen
     n_samples = len(weight)
     rows = np.linspace(0, n_samples - 1, min(n_samples, MAX_ALIGNMENT_ROWS)).astype(int)
@@ -640,39 +640,41 @@ def _extremes(block: NumericBlock) -> tuple[float, float]:
     return low, max(float(values[rows].max(initial=0)) for rows in pieces(values))
 
 
-def _least_value(block: NumericBlock) -> float:
-    """Return the absolute value up to which a value of a block is a zero."""
-    low, high = _extremes(block)
-    return NEGLIGIBLE_VALUE * max(-low, high)
+def _largest_by_feature(block: NumericBlock) -> np.ndarray:
+    """Return the largest absolute value of every feature."""
+    if isinstance(block, np.ndarray):
+        return np.max([np.abs(block[r]).max(axis=0) for r in pieces(block)], axis=0)
+    return abs(block).max(axis=0).toarray().ravel()
 
 
-def _negative_share(block: NumericBlock) -> float:
-    """Return the share of negative values in sums of absolute values.
+def _negative_share(block: NumericBlock, weight: np.ndarray) -> float:
+    """Return the weighted share of negative values in sums of absolute values.
 
     It is the mean over the features that are not zero throughout.
     """
     if _extremes(block)[0] >= 0:
         return 0.0
-    least = _least_value(block)
+    largest = _largest_by_feature(block)
+    if not np.isfinite(largest).all():  # NaN, which some estimators take as they are
+        return 1.0
+    reach = np.where(largest > 0, largest, 1.0)
     negative, absolute = np.zeros((2, block.shape[1]))
     for rows in _chunks(block):
         part: Any = block[rows]
         part = part.toarray() if sparse.issparse(part) else part
         # relative to the largest value no sum overflows
-        sizes = np.divide(part, least / NEGLIGIBLE_VALUE, dtype=np.float64)
-        sizes[np.abs(sizes) <= NEGLIGIBLE_VALUE] = 0
-        negative -= np.minimum(sizes, 0).sum(axis=0)
-        absolute += np.abs(sizes).sum(axis=0)
+        shares = np.divide(part, reach, dtype=np.float64)
+        shares[np.abs(shares) <= NEGLIGIBLE_VALUE] = 0
+        negative -= weight[rows] @ np.minimum(shares, 0)
+        absolute += weight[rows] @ np.abs(shares)
     counted = absolute > 0
-    if not counted.any():  # NaN, which some estimators take as they are
-        return 1.0
     return float(np.mean(negative[counted] / absolute[counted]))
 
 
 def _by_values(block: NumericBlock, weight: np.ndarray) -> str | None:
     """Return 'l2' for counts, 'block' for signed values, None if both can be right."""
     # rounding, or a few corrections, do not make counts of another kind
-    if block.shape[1] == 1 or _negative_share(block) > NEGLIGIBLE_SHARE:
+    if block.shape[1] == 1 or _negative_share(block, weight) > NEGLIGIBLE_SHARE:
         return "block"
     shares = _nonzero_shares(block, weight)
     shares = shares[shares > 0]
@@ -698,9 +700,10 @@ def _by_values(block: NumericBlock, weight: np.ndarray) -> str | None:
 
 def _nonzero_shares(block: Any, weight: np.ndarray) -> np.ndarray:
     """Return the weighted share of samples in which each feature is not zero."""
-    least = _least_value(block)
+    least = NEGLIGIBLE_VALUE * _largest_by_feature(block)
     if sparse.issparse(block):
-        counted = (np.abs(block.data) > least) * weight[_rows_of_entries(block)]
+        is_value = np.abs(block.data) > least[block.indices]
+        counted = is_value * weight[_rows_of_entries(block)]
         counts = np.bincount(block.indices, weights=counted, minlength=block.shape[1])
         return counts / weight.sum()
     counts = np.zeros(block.shape[1])

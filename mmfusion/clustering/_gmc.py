@@ -25,7 +25,7 @@ from mmfusion.clustering.graph._gmc import CandidateEdges, UnifiedGraph, unify_g
 from mmfusion.clustering.graph._interpolation import Interpolation
 from mmfusion.clustering.graph._n_clusters import choose_n_clusters
 from mmfusion.clustering.graph._neighbors import nearest_samples
-from mmfusion.clustering.graph._spread import total_spread
+from mmfusion.clustering.graph._spread import total_spread, total_variance
 
 # of the largest component, above which users are warned: of two, and of more clusters
 LARGEST_SHARE_OF_TWO = 0.9
@@ -204,11 +204,11 @@ class GMCClusterer(BaseGraphClusterer):
         distances, indices = nearest_samples(
             block, self.n_neighbors + 1, n_jobs=self.n_jobs
         )
-        largest = float(distances.max(initial=0.0))
-        if largest == 0:
+        if total_variance(block) == 0:
             return (distances, indices), None
-        interpolation = Interpolation(rows, block, local_scales(distances, largest))
-        return (distances / total_spread(block), indices), interpolation
+        spread = total_spread(block)
+        interpolation = Interpolation(rows, block, local_scales(distances, spread))
+        return (distances / spread, indices), interpolation
 
     def _embed_graphs(
         self,

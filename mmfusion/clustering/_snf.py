@@ -34,6 +34,7 @@ from mmfusion.clustering.graph._sparse_similarity_network import (
     keep_largest,
     neighbor_similarities,
 )
+from mmfusion.clustering.graph._spread import total_spread, total_variance
 from mmfusion.clustering.graph._zero_rows import observed_samples
 
 MAX_DENSE_SAMPLES = 5000  # up to which n_stored='auto' holds all pairs
@@ -349,8 +350,7 @@ class SNFClusterer(BaseGraphClusterer):
             nearest = nearest_distances(distances, self.n_neighbors)
         else:
             nearest, indices = nearest_samples(block, stored, n_jobs=self.n_jobs)
-        largest = float(nearest.max(initial=0.0))
-        if largest == 0:
+        if total_variance(block) == 0:
             return np.empty((0, 0)), None
         if stored is None:
             means = nearest.mean(axis=1).astype(np.float32)
@@ -362,7 +362,9 @@ class SNFClusterer(BaseGraphClusterer):
                 nearest, indices, self.n_neighbors, float(self.mu)
             )
             similarities = _among_all(similarities, rows, n_samples)
-        return similarities, Interpolation(rows, block, local_scales(nearest, largest))
+        return similarities, Interpolation(
+            rows, block, local_scales(nearest, total_spread(block))
+        )
 
     def _embed_graphs(
         self,

@@ -202,6 +202,11 @@ default='blend'
                 "fusion='concatenated' joins features; precomputed affinities have "
                 "none: choose fusion='average'"
             )
+        if not observed.all():
+            raise ValueError(
+                "zero_rows='missing' leaves samples without a modality, which "
+                "fusion='concatenated' needs; choose fusion='average'"
+            )
         everywhere = np.ones((observed.shape[0], 1), dtype=bool)
         self._lengths = [1 / total_spread(block) for block in blocks]
         return super()._graphs_of([self._joined(blocks)], everywhere)

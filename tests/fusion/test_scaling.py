@@ -284,6 +284,15 @@ def test_the_choice_does_not_jump_with_a_cell(kind):
         assert _scaling.choose_scalings([kind(other), shares]) == chosen
 
 
+def test_a_feature_of_a_large_unit_hides_no_sign_of_others():
+    rng = np.random.default_rng(0)
+    signed = rng.normal(size=(90, 4))
+    huge = np.where(rng.random(90) < 0.3, rng.lognormal(size=90) * 1e7, 0)
+    assert _scaling.choose_scalings([np.c_[signed, huge]]) == ["block"]
+    signed[3, 1] = 1e7
+    assert _scaling.choose_scalings([signed]) == ["block"]
+
+
 def test_predictors_do_not_compare_modalities():
     rng = np.random.default_rng(1)
     topics = rng.integers(0, 3, 40)

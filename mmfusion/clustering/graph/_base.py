@@ -40,6 +40,7 @@ from mmfusion.clustering.graph._affinities import (
 from mmfusion.clustering.graph._eigenvectors import count_parts
 from mmfusion.clustering.graph._interpolation import Interpolation
 from mmfusion.clustering.graph._neighbors import nearest_samples
+from mmfusion.clustering.graph._spread import total_spread, total_variance
 from mmfusion.clustering.graph._zero_rows import ZERO_ROWS, observed_samples
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
@@ -213,8 +214,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             return normalized_adjacency(graph), own
         wanted = self.n_neighbors + (self.affinity == "adaptive")
         distances, indices = nearest_samples(block, wanted, n_jobs=self.n_jobs)
-        largest = float(distances.max(initial=0.0))
-        if largest == 0:
+        if total_variance(block) == 0:
             return sparse.csr_array((n_samples, n_samples)), None
         make = adaptive_graph if self.affinity == "adaptive" else self_tuned_graph
         local = normalized_adjacency(make(distances, indices)).tocoo()
@@ -222,7 +222,9 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             (local.data, (rows[local.row], rows[local.col])),
             shape=(n_samples, n_samples),
         )
-        return graph, Interpolation(rows, block, local_scales(distances, largest))
+        # of categories, all nearest samples are copies: the spread of all is the scale
+        scales = local_scales(distances, total_spread(block))
+        return graph, Interpolation(rows, block, scales)
 
     def _fit_scalings(self, frame: Modalities, observed: np.ndarray) -> list[Scaling]:
         if self._is_precomputed:
@@ -291,9 +293,20 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         for v, interpolation in enumerate(self._interpolations):
             seen = observed[:, v]
             block = of_samples(frame.blocks[v], seen)
+            if self._is_precomputed and block.shape[0] and block.min() < 0:
+                raise ValueError(
+                    f"modality {frame.names[v]!r}: precomputed affinities are "
+                    f"nonnegative, and one is {block.min()}; of distances, take "
+                    "np.exp(-distances)"
+                )
             yield self._scalings[v].apply(block), seen, interpolation
 
     def _check_n_samples(self, n_samples: int) -> None:
+        if self.n_clusters == "auto" and n_samples < 3:
+            raise ValueError(
+                f"n_samples={n_samples}, but n_clusters='auto' compares numbers from 2 "
+                "on, for which it needs at least 3 samples; give n_clusters"
+            )
         k = 2 if self.n_clusters == "auto" else self._k
         if n_samples < max(2, k):
             raise ValueError(

@@ -381,3 +381,26 @@ def test_common_clusters_are_found_under_louder_private_ones(fusion):
         blocks[name] = np.hstack([shared, own])
     found = fit(fusion, blocks, scaling="block")
     assert adjusted_rand_score(common, found.labels_) > 0.9
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_categories_are_no_constant_modality(fusion):
+    noise = np.random.default_rng(0).normal(size=(120, 3))
+    kinds = {"kind": np.eye(3)[Y]}
+    found = fit(fusion, kinds | {"noise": noise})
+    assert found.modality_weights_[0] > 0
+    assert adjusted_rand_score(Y, found.labels_) > 0.5
+    assert adjusted_rand_score(Y, fit(fusion, kinds).labels_) == 1
+
+
+def test_what_new_samples_may_not_be_is_refused():
+    K = {n: rbf_kernel(X[n], gamma=0.05) for n in NAMES}
+    found = fit("average", K, affinity="precomputed")
+    with pytest.raises(ValueError, match=r"'audio'.*nonnegative"):
+        found.predict({n: -own for n, own in K.items()})
+    blanked = X["text"].copy()
+    blanked[:9] = 0
+    with pytest.raises(ValueError, match="choose fusion='average'"):
+        fit("concatenated", X.to_dict() | {"text": blanked}, zero_rows="missing")
+    with pytest.raises(ValueError, match=r"n_samples=2.*'auto'"):
+        SpectralClusterer("auto").fit(X[:2])
