@@ -615,9 +615,12 @@ def choose_scalings(
     if not weight.all():
         blocks = [of_samples(block, weight > 0) for block in blocks]
         weight = weight[weight > 0]
-    by_values = [_by_values(block, weight) for block in blocks]
+    # networks give the samples that have a modality: not the same ones of each
+    n_rows = {block.shape[0] for block in blocks}
+    weights = [weight if len(n_rows) == 1 else np.ones(b.shape[0]) for b in blocks]
+    by_values = [_by_values(b, w) for b, w in zip(blocks, weights, strict=True)]
     chosen = [scaling or "block" for scaling in by_values]
-    if not compares or None not in by_values or len(blocks) < 2:
+    if not compares or None not in by_values or len(blocks) < 2 or len(n_rows) > 1:
         return chosen
     if max(_negative_share(b, weight) for b in blocks) > NEGLIGIBLE_SHARE:
         return chosen
