@@ -30,9 +30,7 @@ MAX_ALIGNMENT_ROWS = 1000
 # counts if more features than this share are rare
 RARE_FEATURE_SHARE = 0.1
 NEGLIGIBLE_SHARE = 0.01  # of negative values in the absolute ones of a feature
-NEGLIGIBLE_VALUE = (
-    1e-6  # of the largest one of a feature, below which a value is a zero
-)
+NEGLIGIBLE_VALUE = 1e-6  # of the largest of its feature, up to which it is a zero
 SCALING_CHUNK_CELLS = 2**17  # 1 MiB of float64, which stays in a processor's cache
 SAFE_SQUARES = (1e-200, 1e200)  # sums of squares that neither underflow nor overflow
 # largest spread of constant values, in units in the last place of the largest value: a

@@ -212,10 +212,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
             self._scalings = self._fit_scalings(frame, observed)
             self._fit_anchors(frame, observed, rng)
         with self._reported("embedding"):
-            chunks = self._chunks(frame, observed)
-            self._map = fit_anchor_embedding(
-                ((Z, counts) for Z, counts in chunks), self._k
-            )
+            self._map = fit_anchor_embedding(self._chunks(frame, observed), self._k)
         self.singular_values_ = self._map.singular_values
         with self._reported("k-means"):
             sample = _sample(np.arange(len(frame)), MAX_K_MEANS_ROWS, rng)

@@ -16,6 +16,7 @@ from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ByModality, ColumnSpecLike, NumericBlock, RandomStateLike
 from mmfusion.clustering.graph._affinities import (
     adaptive_graph,
+    among_all,
     local_scales,
     normalized_adjacency,
 )
@@ -23,7 +24,6 @@ from mmfusion.clustering.graph._base import BaseGraphClusterer
 from mmfusion.clustering.graph._embeddings import fuse_graphs
 from mmfusion.clustering.graph._gmc import CandidateEdges, UnifiedGraph, unify_graphs
 from mmfusion.clustering.graph._interpolation import Interpolation
-from mmfusion.clustering.graph._n_clusters import choose_n_clusters
 from mmfusion.clustering.graph._neighbors import nearest_samples
 from mmfusion.clustering.graph._spread import total_spread, total_variance
 
@@ -217,12 +217,7 @@ class GMCClusterer(BaseGraphClusterer):
         rng: np.random.RandomState,
     ) -> np.ndarray:
         rows = [np.flatnonzero(seen) for seen in observed.T]
-        if self.n_clusters == "auto":
-            mean = _mean_graph(graphs, observed)
-            chosen, self.n_clusters_evidence_ = choose_n_clusters(mean, rng)
-            self.n_clusters_ = chosen
-        else:
-            self.n_clusters_ = self._k
+        self._settle_n_clusters(lambda: _mean_of_modality_graphs(graphs, observed), rng)
         edges = CandidateEdges.of(len(observed), [near for _, near in graphs], rows)
         distances = [own for own, _ in graphs]
         unified = unify_graphs(distances, edges, self.n_clusters_, self.max_iter, rng)
@@ -264,12 +259,16 @@ class GMCClusterer(BaseGraphClusterer):
         return replace(super().__modality_tags__(), holds_kernel=None)
 
 
-def _mean_graph(neighbors: list[Neighbors], observed: np.ndarray) -> sparse.csr_array:
+def _mean_of_modality_graphs(
+    neighbors: list[Neighbors], observed: np.ndarray
+) -> sparse.csr_array:
     """Return the mean of the normalised graphs of all modalities."""
-    n, graphs = len(observed), []
-    for (distances, indices), seen in zip(neighbors, observed.T, strict=True):
-        own = normalized_adjacency(adaptive_graph(distances, indices)).tocoo()
-        rows = np.flatnonzero(seen)
-        entries = (own.data, (rows[own.row], rows[own.col]))
-        graphs.append(sparse.csr_array(entries, shape=(n, n)))
+    graphs = [
+        among_all(
+            normalized_adjacency(adaptive_graph(*near)),
+            np.flatnonzero(seen),
+            len(observed),
+        )
+        for near, seen in zip(neighbors, observed.T, strict=True)
+    ]
     return fuse_graphs(graphs, observed)

@@ -17,11 +17,14 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
-from mmfusion.clustering.graph._affinities import local_scales, normalized_adjacency
+from mmfusion.clustering.graph._affinities import (
+    among_all,
+    local_scales,
+    normalized_adjacency,
+)
 from mmfusion.clustering.graph._base import BaseGraphClusterer
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
 from mmfusion.clustering.graph._interpolation import Interpolation
-from mmfusion.clustering.graph._n_clusters import choose_n_clusters
 from mmfusion.clustering.graph._neighbors import nearest_samples
 from mmfusion.clustering.graph._similarity_network import (
     all_distances,
@@ -343,25 +346,23 @@ class SNFClusterer(BaseGraphClusterer):
     ) -> tuple[NumericBlock, Interpolation | None]:
         """Compute the similarities of the samples that have a modality."""
         stored = self._n_stored(n_samples)
-        if self.affinity == "precomputed":
+        if self._is_precomputed:
             return _given_similarities(block, rows, dense=stored is None)
-        if stored is None:
-            distances = all_distances(block)
-            nearest = nearest_distances(distances, self.n_neighbors)
-        else:
-            nearest, indices = nearest_samples(block, stored, n_jobs=self.n_jobs)
         if total_variance(block) == 0:
             return np.empty((0, 0)), None
         if stored is None:
+            distances = all_distances(block)
+            nearest = nearest_distances(distances, self.n_neighbors)
             means = nearest.mean(axis=1).astype(np.float32)
             similarities = scaled_exponential(
                 distances, means[:, None], means, float(self.mu)
             )
         else:
+            nearest, indices = nearest_samples(block, stored, n_jobs=self.n_jobs)
             similarities = neighbor_similarities(
                 nearest, indices, self.n_neighbors, float(self.mu)
             )
-            similarities = _among_all(similarities, rows, n_samples)
+            similarities = among_all(similarities, rows, n_samples)
         return similarities, Interpolation(
             rows, block, local_scales(nearest, total_spread(block))
         )
@@ -373,13 +374,7 @@ class SNFClusterer(BaseGraphClusterer):
         rng: np.random.RandomState,
     ) -> np.ndarray:
         cut = _normalized_network(graphs[0])
-        if self.n_clusters == "auto":
-            chosen, self.n_clusters_evidence_ = choose_n_clusters(
-                _thinned(cut, self.n_neighbors), rng
-            )
-            self.n_clusters_ = chosen
-        else:
-            self.n_clusters_ = self._k
+        self._settle_n_clusters(lambda: _thinned(cut, self.n_neighbors), rng)
         self.eigenvalues_, F = leading_eigenvectors(cut, self.n_clusters_, rng)
         return normalize(F)
 
@@ -395,17 +390,6 @@ def _given_similarities(
     if dense:
         similarities = similarities[rows][:, rows].toarray()
     return similarities, Interpolation(rows, None, np.ones(0))
-
-
-def _among_all(
-    local: sparse.csr_array, rows: np.ndarray, n_samples: int
-) -> sparse.csr_array:
-    """Place the similarities of some samples among those of all."""
-    if len(rows) == n_samples:
-        return local
-    entries = local.tocoo()
-    places = (entries.data, (rows[entries.row], rows[entries.col]))
-    return sparse.csr_array(places, shape=(n_samples, n_samples))
 
 
 def _normalized_network(network: NumericBlock) -> NumericBlock:

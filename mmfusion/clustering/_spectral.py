@@ -21,7 +21,6 @@ from mmfusion.clustering.graph._embeddings import (
     learn_graph_weights,
     side_by_side,
 )
-from mmfusion.clustering.graph._n_clusters import choose_n_clusters
 from mmfusion.clustering.graph._spread import total_spread
 from mmfusion.modalities import Modalities
 
@@ -231,12 +230,7 @@ default='blend'
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        if self.n_clusters == "auto":
-            fused = fuse_graphs(graphs, observed)
-            chosen, self.n_clusters_evidence_ = choose_n_clusters(fused, rng)
-            self.n_clusters_ = chosen
-        else:
-            self.n_clusters_ = self._k
+        self._settle_n_clusters(lambda: fuse_graphs(graphs, observed), rng)
         k = self.n_clusters_
         weights = np.full(len(graphs), 1 / len(graphs))
         if self.fusion == "auto_weight":

@@ -113,6 +113,32 @@ def _from_rows(weights: np.ndarray, indices: np.ndarray) -> sparse.csr_array:
     return sparse.csr_array((weights.ravel(), indices.ravel(), ends), shape=(n, n))
 
 
+def among_all(
+    graph: sparse.csr_array, rows: np.ndarray, n_samples: int
+) -> sparse.csr_array:
+    """Place the graph of some samples among all samples.
+
+    Parameters
+    ----------
+    graph : CSR matrix of shape (n_rows, n_rows)
+        Graph of the samples that have a modality.
+    rows : ndarray of int of shape (n_rows,)
+        Their positions.
+    n_samples : int
+        Number of all samples.
+
+    Returns
+    -------
+    CSR matrix of shape (n_samples, n_samples)
+        The graph, in which the other samples have no edge.
+    """
+    if len(rows) == n_samples:
+        return graph
+    entries = graph.tocoo()
+    places = (entries.data, (rows[entries.row], rows[entries.col]))
+    return sparse.csr_array(places, shape=(n_samples, n_samples))
+
+
 def normalized_adjacency(graph: sparse.csr_array) -> sparse.csr_array:
     """Normalise a graph by its degrees: ``D^-1/2 W D^-1/2``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from numbers import Integral
 from typing import Any, Self
@@ -33,12 +34,14 @@ from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.clustering.graph._affinities import (
     adaptive_graph,
+    among_all,
     local_scales,
     normalized_adjacency,
     self_tuned_graph,
 )
 from mmfusion.clustering.graph._eigenvectors import count_parts
 from mmfusion.clustering.graph._interpolation import Interpolation
+from mmfusion.clustering.graph._n_clusters import choose_n_clusters
 from mmfusion.clustering.graph._neighbors import nearest_samples
 from mmfusion.clustering.graph._spread import total_spread, total_variance
 from mmfusion.clustering.graph._zero_rows import ZERO_ROWS, observed_samples
@@ -212,16 +215,13 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             graph = sparse.csr_array(block)
             own = Interpolation(rows, None, np.ones(0)) if graph.nnz else None
             return normalized_adjacency(graph), own
-        wanted = self.n_neighbors + (self.affinity == "adaptive")
-        distances, indices = nearest_samples(block, wanted, n_jobs=self.n_jobs)
         if total_variance(block) == 0:
             return sparse.csr_array((n_samples, n_samples)), None
+        wanted = self.n_neighbors + (self.affinity == "adaptive")
+        distances, indices = nearest_samples(block, wanted, n_jobs=self.n_jobs)
         make = adaptive_graph if self.affinity == "adaptive" else self_tuned_graph
-        local = normalized_adjacency(make(distances, indices)).tocoo()
-        graph = sparse.csr_array(
-            (local.data, (rows[local.row], rows[local.col])),
-            shape=(n_samples, n_samples),
-        )
+        local = normalized_adjacency(make(distances, indices))
+        graph = among_all(local, rows, n_samples)
         # of categories, all nearest samples are copies: the spread of all is the scale
         scales = local_scales(distances, total_spread(block))
         return graph, Interpolation(rows, block, scales)
@@ -259,11 +259,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         graph = (mask @ graph @ mask).tocsr()
         if graph.nnz and not np.isfinite(graph.data).all():
             raise ValueError(f"modality {name!r}: some affinities are not finite")
-        if graph.nnz and graph.data.min() < 0:
-            raise ValueError(
-                f"modality {name!r}: precomputed affinities are nonnegative, and one "
-                f"is {graph.data.min()}; of distances, take np.exp(-distances)"
-            )
+        _refuse_negative(graph, name)
         skew = abs(graph - graph.T).max() if graph.nnz else 0.0
         if skew > 1e-5 * abs(graph).max():
             raise ValueError(
@@ -293,13 +289,19 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         for v, interpolation in enumerate(self._interpolations):
             seen = observed[:, v]
             block = of_samples(frame.blocks[v], seen)
-            if self._is_precomputed and block.shape[0] and block.min() < 0:
-                raise ValueError(
-                    f"modality {frame.names[v]!r}: precomputed affinities are "
-                    f"nonnegative, and one is {block.min()}; of distances, take "
-                    "np.exp(-distances)"
-                )
+            if self._is_precomputed:
+                _refuse_negative(block, frame.names[v])
             yield self._scalings[v].apply(block), seen, interpolation
+
+    def _settle_n_clusters(
+        self, make_graph: Callable[[], sparse.csr_array], rng: np.random.RandomState
+    ) -> None:
+        """Set the number of clusters: that given, or by the graph that is made."""
+        if self.n_clusters != "auto":
+            self.n_clusters_ = self._k
+            return
+        chosen, self.n_clusters_evidence_ = choose_n_clusters(make_graph(), rng)
+        self.n_clusters_ = chosen
 
     def _check_n_samples(self, n_samples: int) -> None:
         if self.n_clusters == "auto" and n_samples < 3:
@@ -366,4 +368,12 @@ def warn_of_parts(graph: sparse.csr_array, n_clusters: int) -> None:
             "assigned to clusters arbitrarily. Raise n_neighbors, or n_clusters",
             UserWarning,
             stacklevel=4,
+        )
+
+
+def _refuse_negative(affinities: NumericBlock, name: str) -> None:
+    if 0 not in affinities.shape and affinities.min() < 0:
+        raise ValueError(
+            f"modality {name!r}: precomputed affinities are nonnegative, and one is "
+            f"{affinities.min()}; of distances, take np.exp(-distances)"
         )
