@@ -104,7 +104,8 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data; see the user guide on input. Precomputed affinities may also be
             one array of shape (n_samples, n_samples, n_modalities), which
-            scikit-learn's searches and cross-validation split.
+            scikit-learn's searches and cross-validation split; a sample that lacks a
+            modality has NaN in its row (its column is not read).
         y : object, default=None
             Not used.
 
