@@ -216,9 +216,12 @@ class GMCClusterer(BaseGraphClusterer):
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        rows = [np.flatnonzero(seen) for seen in observed.T]
         self._settle_n_clusters(lambda: _mean_of_modality_graphs(graphs, observed), rng)
-        edges = CandidateEdges.of(len(observed), [near for _, near in graphs], rows)
+        # samples without an edge would be components
+        placed = observed.any(axis=1)
+        rows = [np.flatnonzero(seen) for seen in observed[placed].T]
+        indices = [near for _, near in graphs]
+        edges = CandidateEdges.of(int(placed.sum()), indices, rows)
         distances = [own for own, _ in graphs]
         unified = unify_graphs(distances, edges, self.n_clusters_, self.max_iter, rng)
         self.n_components_ = unified.n_components
@@ -227,7 +230,9 @@ class GMCClusterer(BaseGraphClusterer):
         self.modality_weights_ = np.zeros(len(self._layout.names))
         self.modality_weights_[self._kept] = unified.weights / unified.weights.sum()
         self._warn(unified)
-        return normalize(unified.vectors)
+        embedding = np.zeros((len(observed), self.n_clusters_))
+        embedding[placed] = normalize(unified.vectors)
+        return embedding
 
     def _warn(self, unified: UnifiedGraph) -> None:
         k = self.n_clusters_

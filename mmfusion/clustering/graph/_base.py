@@ -43,7 +43,11 @@ from mmfusion.clustering.graph._eigenvectors import count_parts
 from mmfusion.clustering.graph._interpolation import Interpolation
 from mmfusion.clustering.graph._n_clusters import choose_n_clusters
 from mmfusion.clustering.graph._neighbors import nearest_samples
-from mmfusion.clustering.graph._spread import total_spread, total_variance
+from mmfusion.clustering.graph._spread import (
+    refuse_overflow,
+    total_spread,
+    total_variance,
+)
 from mmfusion.clustering.graph._zero_rows import ZERO_ROWS, observed_samples
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
@@ -121,12 +125,16 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         observed = observed_samples(frame, self.zero_rows, self._precomputed_names())
         with self._reported("graphs of nearest samples"):
             graphs, observed = self._fit_graphs(frame, observed)
+        placed = observed.any(axis=1)
+        self._warn_of_unplaced(placed, self._kept)
+        self._check_n_samples(int(placed.sum()))
         with self._reported("embedding"):
             self.embedding_ = self._embed_graphs(graphs, observed, rng)
         k_means = KMeans(self.n_clusters_, n_init=self.n_init, random_state=rng)
         with self._reported("k-means"):
-            self._k_means = k_means.fit(self.embedding_)
-        self.labels_ = self._k_means.labels_
+            # samples that no graph places are at the origin, and no cluster
+            self._k_means = k_means.fit(self.embedding_[placed])
+        self.labels_ = self._k_means.predict(self.embedding_)
         return self
 
     @threads_of_n_jobs
@@ -189,6 +197,9 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         self._scalings = self._fit_scalings(frame, observed)
         self.scaling_ = {n: s.name for n, s in zip(names, self._scalings, strict=True)}
         blocks = [self._scaled(frame, v, observed[:, v]) for v in range(len(names))]
+        if self._is_precomputed:
+            linked = np.column_stack([np.diff(block.indptr) > 0 for block in blocks])
+            observed = observed & linked.any(axis=1, keepdims=True)
         return self._graphs_of(blocks, observed)
 
     def _graphs_of(
@@ -242,7 +253,9 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         block = frame.blocks[v]
         if self._is_precomputed:
             return self._affinities_of(block, frame.names[v], seen)
-        return self._scalings[v].apply(of_samples(block, seen))
+        scaled = self._scalings[v].apply(of_samples(block, seen))
+        refuse_overflow(scaled, frame.names[v])
+        return scaled
 
     def _affinities_of(
         self, block: NumericBlock, name: str, seen: np.ndarray
@@ -278,11 +291,15 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             frame, self.zero_rows, self._precomputed_names(), warns=False
         )
         total = np.zeros((len(frame), self.embedding_.shape[1]))
+        placed = np.zeros(len(frame), dtype=bool)
         for queries, seen, interpolation in self._queries(frame, observed):
             if interpolation is not None and seen.any():
-                total[seen] += interpolation.embed(
+                means = interpolation.embed(
                     queries, self.embedding_, self.n_neighbors, self.n_jobs
                 )
+                total[seen] += means
+                placed[seen] |= means.any(axis=1) if self._is_precomputed else True
+        self._warn_of_unplaced(placed, self._kept)
         return normalize(total).astype(self._k_means.cluster_centers_.dtype)
 
     def _queries(self, frame: Modalities, observed: np.ndarray) -> Any:
@@ -293,6 +310,24 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             if self._is_precomputed:
                 _refuse_negative(block, frame.names[v])
             yield self._scalings[v].apply(block), seen, interpolation
+
+    def _warn_of_unplaced(self, placed: np.ndarray, kept: np.ndarray) -> None:
+        """Warn of samples that have none of the modalities that are kept."""
+        if placed.all():
+            return
+        constant = np.delete(self._layout.names, kept).tolist()
+        reason = (
+            "have no affinity to any sample of fit"
+            if self._is_precomputed
+            else f"have only modalities that are constant, of {constant}"
+        )
+        warnings.warn(
+            f"{np.count_nonzero(~placed)} of {len(placed)} samples, first sample "
+            f"{placed.argmin()}, {reason}: no graph places them, and all are assigned "
+            "to one cluster. Leave them out, or give them a further modality",
+            UserWarning,
+            stacklevel=4,
+        )
 
     def _settle_n_clusters(
         self, make_graph: Callable[[], sparse.csr_array], rng: np.random.RandomState

@@ -61,7 +61,9 @@ def test_a_cell_of_observed_samples_that_is_nan_is_still_refused():
     found = CLUSTERERS[0].fit(blanked(np.nan))
     hole = blanked(np.nan)
     hole["text"][4, 5] = np.nan
-    with pytest.raises(ValueError, match=r"'text': the kernel is nan for samples 4 and"):
+    with pytest.raises(
+        ValueError, match=r"'text': the kernel is nan for samples 4 and"
+    ):
         found.predict(hole)
 
 
