@@ -77,7 +77,7 @@ def test_clusters_are_of_samples_that_graphs_place():
     )
     with (
         pytest.warns(UserWarning, match="88 of 90"),
-        pytest.raises(ValueError, match="n_samples=2 .* n_clusters=3"),
+        pytest.raises(ValueError, match=r"n_samples=2 .* n_clusters=3"),
     ):
         SpectralClusterer(3).fit(frame)
 
