@@ -331,7 +331,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
 
     def _nearest_centers(self, frame: Modalities, observed: np.ndarray) -> np.ndarray:
         kept = np.array([name in self.anchors_ for name in frame.names])
-        self._warn_of_unplaced(observed[:, kept].any(axis=1), kept)
+        self._warn_of_unplaced(np.asarray(observed[:, kept].any(axis=1)), kept)
         labels = np.empty(len(frame), dtype=np.int32)
         start = 0
         for Z, _ in self._chunks(frame, observed):

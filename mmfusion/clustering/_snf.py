@@ -324,7 +324,7 @@ class SNFClusterer(BaseGraphClusterer):
             network = diffuse(similarities, seen, *steps)
         else:
             network = diffuse_stored(similarities, seen, *steps, stored)
-        return [network], seen.any(axis=1, keepdims=True)
+        return [network], np.asarray(seen.any(axis=1, keepdims=True))
 
     def _n_stored(self, n_samples: int) -> int | None:
         """Return how many similarities of a row are stored; None for all."""

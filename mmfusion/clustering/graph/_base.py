@@ -125,7 +125,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         observed = observed_samples(frame, self.zero_rows, self._precomputed_names())
         with self._reported("graphs of nearest samples"):
             graphs, observed = self._fit_graphs(frame, observed)
-        placed = observed.any(axis=1)
+        placed = np.asarray(observed.any(axis=1))
         self._warn_of_unplaced(placed, self._kept)
         self._check_n_samples(int(placed.sum()))
         with self._reported("embedding"):
@@ -198,8 +198,8 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         self.scaling_ = {n: s.name for n, s in zip(names, self._scalings, strict=True)}
         blocks = [self._scaled(frame, v, observed[:, v]) for v in range(len(names))]
         if self._is_precomputed:
-            linked = np.column_stack([np.diff(block.indptr) > 0 for block in blocks])
-            observed = observed & linked.any(axis=1, keepdims=True)
+            linked = sum(abs(block).sum(axis=1) for block in blocks) > 0
+            observed = observed & np.reshape(linked, (-1, 1))
         return self._graphs_of(blocks, observed)
 
     def _graphs_of(

@@ -91,11 +91,10 @@ def within_range(block: NumericBlock) -> NumericBlock:
         or -LARGEST_VALUE <= block.min() <= block.max() <= LARGEST_VALUE
     ):
         return block
-    limits = np.finfo(block.dtype)
+    limits = np.finfo(block.dtype)  # a scaling may overflow, too
     if sparse.issparse(block):
-        block = block.copy()
-        # a scaling may overflow, too
-        np.clip(block.data, limits.min, limits.max, out=block.data)
+        block = sparse.csr_array(block, copy=True)
+        block.data = np.clip(block.data, limits.min, limits.max)
         largest = abs(block).max(axis=1).toarray().ravel()
         factors = LARGEST_VALUE / np.maximum(largest, LARGEST_VALUE)
         return (sparse.diags_array(factors) @ block).tocsr()
