@@ -25,7 +25,7 @@ from mmfusion.clustering.graph._embeddings import fuse_graphs
 from mmfusion.clustering.graph._gmc import CandidateEdges, UnifiedGraph, unify_graphs
 from mmfusion.clustering.graph._interpolation import Interpolation
 from mmfusion.clustering.graph._neighbors import nearest_samples
-from mmfusion.clustering.graph._spread import total_spread, total_variance
+from mmfusion.clustering.graph._spread import total_variance
 
 # of the largest component, above which users are warned: of two, and of more clusters
 LARGEST_SHARE_OF_TWO = 0.9
@@ -204,9 +204,9 @@ class GMCClusterer(BaseGraphClusterer):
         distances, indices = nearest_samples(
             block, self.n_neighbors + 1, n_jobs=self.n_jobs
         )
-        if total_variance(block) == 0:
+        spread = np.sqrt(total_variance(block))
+        if spread == 0:
             return (distances, indices), None
-        spread = total_spread(block)
         interpolation = Interpolation(rows, block, local_scales(distances, spread))
         return (distances / spread, indices), interpolation
 

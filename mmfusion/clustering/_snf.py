@@ -37,7 +37,7 @@ from mmfusion.clustering.graph._sparse_similarity_network import (
     keep_largest,
     neighbor_similarities,
 )
-from mmfusion.clustering.graph._spread import total_spread, total_variance
+from mmfusion.clustering.graph._spread import total_variance
 from mmfusion.clustering.graph._zero_rows import observed_samples
 
 MAX_DENSE_SAMPLES = 5000  # up to which n_stored='auto' holds all pairs
@@ -348,24 +348,24 @@ class SNFClusterer(BaseGraphClusterer):
         stored = self._n_stored(n_samples)
         if self._is_precomputed:
             return _given_similarities(block, rows, dense=stored is None)
-        if total_variance(block) == 0:
+        spread = np.sqrt(total_variance(block))
+        if spread == 0:
             return np.empty((0, 0)), None
         if stored is None:
-            distances = all_distances(block)
+            distances, largest = all_distances(block)
             nearest = nearest_distances(distances, self.n_neighbors)
             means = nearest.mean(axis=1).astype(np.float32)
             similarities = scaled_exponential(
                 distances, means[:, None], means, float(self.mu)
             )
+            nearest *= largest
         else:
             nearest, indices = nearest_samples(block, stored, n_jobs=self.n_jobs)
             similarities = neighbor_similarities(
                 nearest, indices, self.n_neighbors, float(self.mu)
             )
             similarities = among_all(similarities, rows, n_samples)
-        return similarities, Interpolation(
-            rows, block, local_scales(nearest, total_spread(block))
-        )
+        return similarities, Interpolation(rows, block, local_scales(nearest, spread))
 
     def _embed_graphs(
         self,

@@ -43,11 +43,7 @@ from mmfusion.clustering.graph._eigenvectors import count_parts
 from mmfusion.clustering.graph._interpolation import Interpolation
 from mmfusion.clustering.graph._n_clusters import choose_n_clusters
 from mmfusion.clustering.graph._neighbors import nearest_samples
-from mmfusion.clustering.graph._spread import (
-    refuse_overflow,
-    total_spread,
-    total_variance,
-)
+from mmfusion.clustering.graph._spread import refuse_overflow, total_variance
 from mmfusion.clustering.graph._zero_rows import ZERO_ROWS, observed_samples
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
@@ -59,8 +55,7 @@ AFFINITIES = ("self_tuned", "adaptive", "precomputed")
 class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     """Base of clusterers that cut graphs of nearest samples.
 
-    A subclass implements `_embed_graphs`. Constructor parameters that all share are
-    those of `GRAPH_CONSTRAINTS`.
+    A subclass implements `_embed_graphs`.
     """
 
     n_clusters: int | str | None
@@ -227,7 +222,8 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             graph = sparse.csr_array(block)
             own = Interpolation(rows, None, np.ones(0)) if graph.nnz else None
             return normalized_adjacency(graph), own
-        if total_variance(block) == 0:
+        variance = total_variance(block)
+        if variance == 0:
             return sparse.csr_array((n_samples, n_samples)), None
         wanted = self.n_neighbors + (self.affinity == "adaptive")
         distances, indices = nearest_samples(block, wanted, n_jobs=self.n_jobs)
@@ -235,7 +231,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         local = normalized_adjacency(make(distances, indices))
         graph = among_all(local, rows, n_samples)
         # of categories, all nearest samples are copies: the spread of all is the scale
-        scales = local_scales(distances, total_spread(block))
+        scales = local_scales(distances, np.sqrt(variance))
         return graph, Interpolation(rows, block, scales)
 
     def _fit_scalings(self, frame: Modalities, observed: np.ndarray) -> list[Scaling]:
