@@ -55,8 +55,8 @@ class GMCClusterer(BaseGraphClusterer):
     ----------
     n_clusters : int or 'auto', default=None
         Number of clusters. None is 8, or in a comparison the number of classes; 'auto'
-        chooses one of 2 to 20 by the eigengap of the mean graph and the stability of
-        its clusters.
+        chooses one of 2 to 20 by the modularity of clusters in the mean graph and, of
+        those of the other modalities, in the graph of each.
     n_neighbors : int, default=15
         Number of neighbours of a sample, fewer if a modality has fewer samples.
     max_iter : int, default=30
@@ -89,7 +89,8 @@ class GMCClusterer(BaseGraphClusterer):
     n_clusters_ : int
         Number of clusters.
     n_clusters_evidence_ : dict of str to ndarray
-        For ``n_clusters='auto'``: candidates ('n_clusters'), 'eigengap', 'stability'.
+        For ``n_clusters='auto'``: the numbers ('n_clusters'), 'modularity' in the mean
+        graph, and 'modularity_in_others' of several modalities.
     n_components_ : int
         Number of components of the unified graph.
     modality_weights_ : ndarray of shape (n_modalities,)
@@ -216,7 +217,9 @@ class GMCClusterer(BaseGraphClusterer):
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        self._settle_n_clusters(lambda: _mean_of_modality_graphs(graphs, observed), rng)
+        if self.n_clusters == "auto":
+            own = _modality_graphs(graphs, observed)
+            self._choose_n_clusters(fuse_graphs(own, observed), own, observed, rng)
         # samples without an edge would be components
         placed = observed.any(axis=1)
         rows = [np.flatnonzero(seen) for seen in observed[placed].T]
@@ -264,11 +267,11 @@ class GMCClusterer(BaseGraphClusterer):
         return replace(super().__modality_tags__(), holds_kernel=None)
 
 
-def _mean_of_modality_graphs(
+def _modality_graphs(
     neighbors: list[Neighbors], observed: np.ndarray
-) -> sparse.csr_array:
-    """Return the mean of the normalised graphs of all modalities."""
-    graphs = [
+) -> list[sparse.csr_array]:
+    """Return the normalised graphs of all modalities."""
+    return [
         among_all(
             normalized_adjacency(adaptive_graph(*near)),
             np.flatnonzero(seen),
@@ -276,4 +279,3 @@ def _mean_of_modality_graphs(
         )
         for near, seen in zip(neighbors, observed.T, strict=True)
     ]
-    return fuse_graphs(graphs, observed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from numbers import Integral
 from typing import Any, Self
@@ -90,7 +89,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        """Embed the samples of normalised graphs, and set `n_clusters_`."""
+        """Embed the samples of normalised graphs, and choose `n_clusters_` if 'auto'."""
         raise NotImplementedError
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -116,6 +115,8 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         self._check_n_samples(len(frame))
+        if self.n_clusters != "auto":
+            self.n_clusters_ = self._k
         rng = check_random_state(self.random_state)
         observed = observed_samples(frame, self.zero_rows, self._precomputed_names())
         with self._reported("graphs of nearest samples"):
@@ -325,15 +326,16 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             stacklevel=4,
         )
 
-    def _settle_n_clusters(
-        self, make_graph: Callable[[], sparse.csr_array], rng: np.random.RandomState
+    def _choose_n_clusters(
+        self,
+        whole: sparse.csr_array,
+        graphs: list[sparse.csr_array],
+        observed: np.ndarray,
+        rng: np.random.RandomState,
     ) -> None:
-        """Set the number of clusters: that given, or by the graph that is made."""
-        if self.n_clusters != "auto":
-            self.n_clusters_ = self._k
-            return
-        chosen, self.n_clusters_evidence_ = choose_n_clusters(make_graph(), rng)
-        self.n_clusters_ = chosen
+        """Set `n_clusters_` by the graph of all modalities and those of each."""
+        chosen = choose_n_clusters(whole, graphs, observed, rng)
+        self.n_clusters_, self.n_clusters_evidence_ = chosen
 
     def _check_n_samples(self, n_samples: int) -> None:
         if self.n_clusters == "auto" and n_samples < 3:
