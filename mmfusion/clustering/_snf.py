@@ -174,8 +174,9 @@ class SNFClusterer(BaseGraphClusterer):
     ----------
     n_clusters : int or 'auto', default=None
         Number of clusters, and of eigenvectors. None is 8, or in a comparison the
-        number of classes; 'auto' chooses one of 2 to 20 by the modularity of clusters in
-        the fused network and, of those of the other modalities, in the graph of each.
+        number of classes; 'auto' chooses one of 2 to 20 by the modularity of clusters
+        in the fused network and, of those of the other modalities, in the graph of
+        each.
     n_neighbors : int, default=20
         Number of nearest samples of the local kernels, of the bandwidths, and of new
         samples; fewer if a modality has fewer samples.

@@ -49,8 +49,8 @@ class SpectralClusterer(BaseGraphClusterer):
     ----------
     n_clusters : int or 'auto', default=None
         Number of clusters, and of eigenvectors. None is 8, or in a comparison the
-        number of classes; 'auto' chooses one of 2 to 20 by the modularity of clusters in
-        the mean graph and, of those of the other modalities, in the graph of each.
+        number of classes; 'auto' chooses one of 2 to 20 by the modularity of clusters
+        in the mean graph and, of those of the other modalities, in the graph of each.
     fusion : {'blend', 'average', 'auto_weight', 'co_regularized', 'concatenated'}, \
 default='blend'
         How the graphs are fused. 'average' suits modalities of like quality, also if
