@@ -56,9 +56,7 @@ class Attention(nn.Module):
         means = sums / torch.clamp_min(counts, 1)
         return means / means.sum()
 
-    def sums(
-        self, latents: Tensor, observed: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def sums(self, latents: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
         """Add up the weights of samples, and count those that have each modality."""
         scores = torch.sigmoid(self._activations(latents)) / self.temperature
         if observed is None:
