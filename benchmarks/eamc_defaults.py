@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import math
-import sys
 import tempfile
 import time
 import warnings
