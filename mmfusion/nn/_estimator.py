@@ -129,9 +129,11 @@ class DeepEstimator(
 
     def _learned(self, net: DeepNet) -> dict[str, Any]:
         """Return the attributes of an estimator that is fitted to a net."""
+        # partial_fit goes on with a net, whatever parameters have changed since
+        is_new = self.__dict__.get("_net") is not net
         return {
             "_net": net,
-            "_made_with": self._network_params(),
+            "_made_with": self._network_params() if is_new else self._made_with,
             "_n_features_out": net.module_.width,
             self._weights_attribute: net.module_.frozen.cpu().numpy().copy(),
             "history_": list(net.history),

@@ -96,6 +96,21 @@ def test_the_same_seed_learns_the_same():
     np.testing.assert_array_equal(first.transform(DATA), second.transform(DATA))
 
 
+@pytest.mark.filterwarnings("ignore:EAMCClusterer is not healthy")
+@pytest.mark.parametrize(
+    "change",
+    [{"adversarial_weight": 0.2}, {"n_clusters": 5}, {"attention_temperature": 1.0}],
+)
+def test_a_clusterer_whose_parameters_changed_between_calls_is_stored(change):
+    model = small(adversarial_weight=0.0, attention_temperature=None)
+    model = learn(model, 1).set_params(**change).partial_fit(DATA[80:160])
+    copied = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copied.predict(DATA), model.predict(DATA))
+    assert copied.get_params()["n_clusters"] == model.n_clusters
+    refitted = pickle.loads(pickle.dumps(model.fit(X)))
+    np.testing.assert_array_equal(refitted.predict(X), model.labels_)
+
+
 def test_fit_forgets_what_was_learned_from_chunks():
     model = learn(small(), 3)
     np.testing.assert_array_equal(model.fit(X).transform(X), small().fit_transform(X))
