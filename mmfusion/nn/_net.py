@@ -341,7 +341,7 @@ class DeepNet(NeuralNet):
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as stop:
-                # own callbacks evaluate and write for long, and never stop a training
+                # in an own callback it is Ctrl-C: they never stop a training by it
                 if getattr(callback, "never_stops", False):
                     raise
                 raise _StoppedByCallback from stop
