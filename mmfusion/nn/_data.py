@@ -149,9 +149,9 @@ def _stacked_items(
             items = dataset.__getitems__(indices)
         else:
             items = [dataset[i] for i in indices]
-    keys = list(names) or list(range(len(items[0])))
+    keys: list[str | int] = [*names] or [*range(len(items[0]))]
     for index, item in zip(indices, items, strict=True):
-        own = list(item) if names else list(range(len(item)))
+        own = list(item) if names else [*range(len(item))]
         if not set(keys) <= set(own) or (not names and len(own) > len(keys)):
             raise ValueError(
                 f"sample {index} of the Dataset has the modalities {own}, and not "
