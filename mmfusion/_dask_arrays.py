@@ -104,7 +104,7 @@ def map_rows(
     Parameters
     ----------
     function : callable
-        Function of the rows of each block.
+        Function of a slice, and of these rows of each block.
     blocks : list of dask array, ndarray or CSR matrix
         The blocks, of the same number of rows; those of dask may be chunked
         differently.
@@ -118,7 +118,7 @@ def map_rows(
         one of dask.
     """
     if not any(map(is_dask_array, blocks)):
-        return (function(*(block[own] for block in blocks)) for own in rows)
+        return (function(own, *(block[own] for block in blocks)) for own in rows)
     import dask
 
     return dask.compute(*_tasks(function, blocks, rows))
@@ -174,4 +174,4 @@ def _tasks(
     ]
     # what the function holds, such as a fitted model, goes to the workers once
     apply = dask.delayed(function, pure=False)
-    return [apply(*own) for own in zip(*parts, strict=True)]
+    return [apply(*own) for own in zip(rows, *parts, strict=True)]

@@ -97,10 +97,9 @@ class Modalities:
 
     Notes
     -----
-    Displaying a frame with dask arrays does not compute them, so that the number of
-    missing samples is that of the mask; reading `observed` does. `to_array` computes
-    them. Slices of samples are views; other indices copy the selected rows only. The mask
-    `observed` does not change the blocks.
+    Slices of samples are views; other indices copy the selected rows only. The mask
+    `observed` does not change the blocks. Dask arrays are computed when `observed` is
+    read, and by `to_array`; displaying a frame counts the missing samples of its mask.
 
     Examples
     --------

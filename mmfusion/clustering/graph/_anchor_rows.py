@@ -108,7 +108,7 @@ def anchor_labels(
 
 
 def _gram_of_part(
-    graph: AnchorGraph, observed: np.ndarray, *blocks: NumericBlock
+    graph: AnchorGraph, rows: slice, observed: np.ndarray, *blocks: NumericBlock
 ) -> GramAndSums:
     with limited_threads(1):
         return graph.gram(blocks, observed)
@@ -126,11 +126,12 @@ def _labels_of_part(
     graph: AnchorGraph,
     embedding: AnchorEmbedding,
     k_means: KMeans,
+    rows: slice,
     observed: np.ndarray,
     *blocks: NumericBlock,
 ) -> np.ndarray:
     labels = np.empty(len(observed), dtype=np.int32)
     with limited_threads(1):
-        for rows, weights in graph.chunks(blocks, observed):
-            labels[rows] = k_means.predict(embedding.embed(weights))
+        for chunk, weights in graph.chunks(blocks, observed):
+            labels[chunk] = k_means.predict(embedding.embed(weights))
     return labels
