@@ -45,14 +45,14 @@ def by_row_chunks(method: M) -> M:
             return method(estimator, X, *args, **kwargs)
         data: Any = as_modalities(X) if is_multimodal(X) else X
         blocks = _blocks_of(data)
-        rows = _chunks(blocks)
+        rows = _slices_of_rows(blocks)
         if any(map(is_dask_array, blocks)):
             call = partial(getattr(type(estimator), method.__name__), estimator)
             parts = _computed_parts(call, data, rows, args, kwargs)
         else:
             call = partial(method, estimator)
             parts = _read_parts(call, data, rows, args, kwargs)
-        return _joined(parts, rows)
+        return _stacked_outputs(parts, rows)
 
     return chunked  # type: ignore[return-value]
 
@@ -71,7 +71,7 @@ def _is_read_by_rows(block: Block) -> bool:
     return is_dask_array(block) or is_mapped(block)
 
 
-def _chunks(blocks: Sequence[Block]) -> list[slice]:
+def _slices_of_rows(blocks: Sequence[Block]) -> list[slice]:
     n_samples = blocks[0].shape[0]
     tables = [b for b in blocks if isinstance(b, np.ndarray) or is_dask_array(b)]
     n_bytes = sum(int(np.prod(b.shape[1:])) * b.dtype.itemsize for b in tables)
@@ -131,7 +131,7 @@ def _output(
         ) from error
 
 
-def _joined(parts: Iterable[Any], rows: Sequence[slice]) -> Any:
+def _stacked_outputs(parts: Iterable[Any], rows: Sequence[slice]) -> Any:
     """Stack outputs, which are arrays, CSR matrices or tuples of arrays."""
     parts = iter(parts)
     first = next(parts)

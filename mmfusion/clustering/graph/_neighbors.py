@@ -89,7 +89,7 @@ def _descend(
     distances = np.empty((len(block), count))
     indices = np.empty((len(block), count), dtype=np.intp)
     for rows in gen_batches(len(block), DISTANCE_ROWS):
-        near = _without(found[rows], np.arange(rows.start, rows.stop))
+        near = _without_own_sample(found[rows], np.arange(rows.start, rows.stop))
         apart = _distances_to(block[rows], block[near])
         order = np.argsort(apart, axis=1, kind="stable")
         distances[rows] = np.take_along_axis(apart, order, axis=1)
@@ -97,7 +97,7 @@ def _descend(
     return distances, indices
 
 
-def _without(indices: np.ndarray, own: np.ndarray) -> np.ndarray:
+def _without_own_sample(indices: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Remove one entry of each row: the sample itself, or else the last."""
     is_own = indices == own[:, None]
     is_own[~is_own.any(axis=1), -1] = True
