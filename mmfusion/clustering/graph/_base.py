@@ -60,6 +60,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     n_clusters: int | str | None
     n_neighbors: int
     affinity: str
+    neighbor_search: str
     scaling: ByModality[str | None]
     zero_rows: str
     n_init: int
@@ -227,7 +228,9 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         if variance == 0:
             return sparse.csr_array((n_samples, n_samples)), None
         wanted = self.n_neighbors + (self.affinity == "adaptive")
-        distances, indices = nearest_samples(block, wanted, n_jobs=self.n_jobs)
+        distances, indices = nearest_samples(
+            block, wanted, n_jobs=self.n_jobs, search=self.neighbor_search
+        )
         make = adaptive_graph if self.affinity == "adaptive" else self_tuned_graph
         local = normalized_adjacency(make(distances, indices))
         graph = among_all(local, rows, n_samples)
