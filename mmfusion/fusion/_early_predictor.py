@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import over_all_samples
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -167,6 +168,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         """Predict labels or values for a checked frame."""
         raise NotImplementedError
 
+    @by_row_chunks
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the classes or values of samples.
 
@@ -183,6 +185,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         return self._predict_checked(self._checked(X))
 
     @available_if(_fills_in)
+    @by_row_chunks
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict from each modality alone, with the others filled in.
 

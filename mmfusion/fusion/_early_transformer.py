@@ -23,6 +23,7 @@ from mmfusion._options import (
     errors_name,
     weights_by_modality,
 )
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS, fit_scalings
 from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions, fit_context
@@ -247,6 +248,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         }
         return self
 
+    @by_row_chunks
     def transform(self, X: ModalitiesLike) -> NumericBlock:
         """Transform modalities into the fused matrix.
 

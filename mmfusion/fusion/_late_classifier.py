@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -478,6 +479,7 @@ default='auto'
         methods = {branch.method for branch in self._branches}
         return self.calibration is None and "decision_function" in methods
 
+    @by_row_chunks
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the class of samples.
 
@@ -554,6 +556,7 @@ default='auto'
         return scores[:, 1] if scores.shape[1] == 2 else scores
 
     @available_if(_combines_probabilities)
+    @by_row_chunks
     def predict_proba(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the probabilities of the classes.
 
@@ -573,6 +576,7 @@ default='auto'
         return self._stack(frame) if self.combine == "stacking" else self._pool(frame)
 
     @available_if(_combines_scores)
+    @by_row_chunks
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
         """Score the classes by log probabilities, shares of votes or decision values.
 
@@ -602,6 +606,7 @@ default='auto'
             scores = np.log(np.maximum(self._probabilities(frame), tiny))
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
+    @by_row_chunks
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the class of samples from each modality alone.
 
