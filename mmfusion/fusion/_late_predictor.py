@@ -189,7 +189,6 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             branches,
             data.frame,
             self._scaling_of_modalities_kept(self.scaling, data.frame.names),
-            self._weights_of_branches_kept(self.weights, list(positions)),
             data.sample_weight,
             self.random_state,
         )
