@@ -27,6 +27,7 @@ from mmfusion._typing import (
 from mmfusion.fusion._dropout import fill_copies, with_dropout
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._folds import Folds
+from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.fusion._targets import ClassificationTarget, RegressionTarget
 from mmfusion.modalities import Modalities
@@ -34,7 +35,7 @@ from mmfusion.preprocessing import ModalityImputer
 from mmfusion.preprocessing._pooling import pool_modalities
 from mmfusion.preprocessing._sequence_layouts import as_read_by
 
-Target = ClassificationTarget | RegressionTarget
+Target = ClassificationTarget | LabelsTarget | RegressionTarget
 
 EARLY_BRANCH = "early"  # name of the branch of all modalities
 
@@ -150,7 +151,7 @@ class Branch:
             All modalities, checked.
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Classes or values.
-        target : ClassificationTarget or RegressionTarget
+        target : ClassificationTarget, LabelsTarget or RegressionTarget
             Description of y.
         params : dict
             Metadata for the predictor's `fit`.
@@ -172,7 +173,7 @@ class Branch:
             params = {k: _take_rows(v, rows, len(own)) for k, v in params.items()}
             y = y[rows]
         matrix = fitted._fuse(filled)
-        estimator = clone(self.estimator)
+        estimator = target.adapt(clone(self.estimator))
         if self.seed is not None:
             seeded(estimator, self.seed)
         if target.is_constant(y):  # most classifiers refuse a single class
@@ -256,7 +257,7 @@ class Branch:
 
         Parameters
         ----------
-        target : ClassificationTarget or RegressionTarget
+        target : ClassificationTarget, LabelsTarget or RegressionTarget
             Description of y.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples transformed by `transform`.
@@ -582,7 +583,7 @@ def fit_branches(
         All modalities, checked.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Classes or values.
-    target : ClassificationTarget or RegressionTarget
+    target : ClassificationTarget, LabelsTarget or RegressionTarget
         Description of y.
     params : dict of str to dict
         Metadata for `fit` by name of the branch.

@@ -145,11 +145,10 @@ class EarlyFusionClassifier(
         self.random_state = random_state
 
     def _predict_checked(self, frame: Modalities) -> np.ndarray:
-        most_frequent = self.classes_[self._target.prior.argmax()]
         return self._predict_observed(
             frame,
             lambda matrix: self._target.predict(self.estimator_, matrix),
-            most_frequent,
+            self._target.most_frequent,
         )
 
     def _predict_by(
@@ -175,11 +174,8 @@ class EarlyFusionClassifier(
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        return self._predict_by(X, "predict_proba", self._prior())
-
-    def _prior(self) -> np.ndarray:
         check_is_fitted(self)
-        return self._target.prior
+        return self._predict_by(X, "predict_proba", self._target.prior)
 
     @available_if(estimator_has("decision_function"))
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
@@ -196,9 +192,6 @@ class EarlyFusionClassifier(
             Decision values; of samples that lack every modality log probabilities of
             the prior. For two classes the value of the second one.
         """
-        prior = np.log(np.maximum(self._prior(), np.finfo(float).tiny))
-        if len(prior) != 2:
-            return self._predict_by(X, "decision_function", prior)
-        # both columns are needed, since the default is aligned with the classes
-        odds = np.array([prior[0] - prior[1], prior[1] - prior[0]])
-        return self._predict_by(X, "decision_function", odds)[:, 1]
+        check_is_fitted(self)
+        scores = self._predict_by(X, "decision_function", self._target.prior_scores)
+        return self._target.flattened(scores)

@@ -83,7 +83,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
     modalities: ColumnSpecLike
     random_state: RandomStateLike
 
-    _target: Any  # ClassificationTarget or RegressionTarget
+    _target: Any  # a Target of _branch
     _make_target: Callable[..., Any]
 
     def _template(self) -> BaseEstimator:

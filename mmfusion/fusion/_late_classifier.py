@@ -18,26 +18,24 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion.fusion._branch import HeldOut, Predictions, fit_branches
+from mmfusion.fusion._branch import Branch, HeldOut, Predictions, fit_branches
 from mmfusion.fusion._late_predictor import (
     LATE_PREDICTOR_CONSTRAINTS,
     LateFusionPredictor,
 )
+from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._predictor import ClassifierRole, nan_unless_observed
 from mmfusion.fusion._targets import ClassificationTarget, has_probabilities
-from mmfusion.fusion.combination import _opinion_pools
 from mmfusion.fusion.combination._calibration import (
     Calibrator,
     fit_calibrator,
     log_odds,
 )
+from mmfusion.fusion.combination._opinion_pools import weighted_mean
 from mmfusion.fusion.combination._predictor_weights import (
-    error_rate,
-    mean_log_loss,
     mean_squared_error,
     skill,
 )
-from mmfusion.fusion.combination._sample_weights import certainty
 from mmfusion.modalities import Modalities
 
 STACK_METHODS = ("predict_proba", "decision_function", "predict")
@@ -248,7 +246,7 @@ default='auto'
         "stack_method": [StrOptions({"auto", *STACK_METHODS})],
     }
 
-    _target: ClassificationTarget
+    _target: ClassificationTarget | LabelsTarget
     _calibrators: list[Calibrator]
 
     def __init__(
@@ -314,8 +312,7 @@ default='auto'
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
         folds = self._split(complete)  # cv may give positions among all samples
-        # of two probabilities the first is one minus the second
-        self._n_redundant_outputs = int(len(self.classes_) == 2)
+        self._n_redundant_outputs = self._target.n_redundant_outputs
         branches, predicted = fit_branches(
             self._make_branches(data, positions),
             data.frame,
@@ -396,7 +393,13 @@ default='auto'
             scores = self._scores(b, predictions.values[b])
 
             def fitted(rows: np.ndarray, scores: np.ndarray = scores) -> Calibrator:
-                return fit_calibrator(scores[rows], truth[rows], method, weight[rows])
+                return fit_calibrator(
+                    scores[rows],
+                    truth[rows],
+                    method,
+                    weight[rows],
+                    is_exclusive=self._target.is_exclusive,
+                )
 
             self._calibrators.append(fitted(observed))
             # a calibrator fitted to the samples it is applied to would be optimistic
@@ -422,7 +425,9 @@ default='auto'
         self, predictions: Predictions, by_sample: np.ndarray
     ) -> tuple[Predictions, np.ndarray]:
         if self.sample_weighting == "entropy" and self.combine != "stacking":
-            by_sample = np.column_stack([certainty(p) for p in predictions.values])
+            by_sample = np.column_stack(
+                [self._target.certainty(p) for p in predictions.values]
+            )
         return super()._weigh(predictions, by_sample)
 
     def _quality(
@@ -432,14 +437,16 @@ default='auto'
         sample_weight: np.ndarray | None,
     ) -> float:
         if self.weights == "log_loss":
-            return float(np.exp(-mean_log_loss(predictions, truth, sample_weight)))
+            return float(
+                np.exp(-self._target.log_loss(predictions, truth, sample_weight))
+            )
         if self.weights == "inverse_variance":
             error = mean_squared_error(predictions, truth, sample_weight)
             return 1 / max(error, SMALLEST_BRIER_SCORE)
         prior = np.tile(self._target.prior, (len(truth), 1))
         return skill(
-            error_rate(predictions, truth, sample_weight),
-            error_rate(prior, truth, sample_weight),
+            self._target.error_rate(predictions, truth, sample_weight),
+            self._target.error_rate(prior, truth, sample_weight),
         )
 
     def _times_counted(self) -> np.ndarray:
@@ -459,24 +466,34 @@ default='auto'
         if self.combine == "log_pool":
             # the evidence of no modality counts more than once
             exponents = weights / self._times_counted().max()
-            pooled = _opinion_pools.log_opinion_pool(
-                predictions.values, exponents, prior
-            )
+            pooled = self._target.log_pool(predictions.values, exponents)
         elif self.combine == "hard_vote" or self._has_scores():
             # decision values of different classifiers have no common unit
-            votes = _opinion_pools.votes(predictions.values)
-            pooled = _opinion_pools.weighted_mean(votes, weights)
+            pooled = weighted_mean(self._votes(predictions), weights)
         else:
-            pooled = _opinion_pools.weighted_mean(predictions.values, weights)
+            pooled = weighted_mean(predictions.values, weights)
         without = ~weights.any(axis=1)
         if without.any():
             pooled[without] = prior
         return pooled
 
+    def _votes(self, predictions: Predictions) -> np.ndarray:
+        """Turn the predictions of every branch into votes."""
+        return np.stack(
+            [
+                self._target.votes(values, are_scores=self._gives_scores(branch))
+                for values, branch in zip(
+                    predictions.values, self._branches, strict=True
+                )
+            ]
+        )
+
+    def _gives_scores(self, branch: Branch) -> bool:
+        return self.calibration is None and branch.method == "decision_function"
+
     def _has_scores(self) -> bool:
         """Return whether some branch has decision values, which have no mean."""
-        methods = {branch.method for branch in self._branches}
-        return self.calibration is None and "decision_function" in methods
+        return any(map(self._gives_scores, self._branches))
 
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the class of samples.
@@ -493,29 +510,26 @@ default='auto'
         """
         frame = self._checked(X)
         if self.combine != "stacking":
-            return self.classes_[self._pool(frame).argmax(axis=1)]
-        absent = self._absent_from_stack()
+            return self._target.decide(self._pool(frame))
+        absent = self._target.absent(self.final_estimator_)
         # probabilities compare absent classes with learned ones, labels cannot
         final: Any = self.final_estimator_  # not None unless all classes are absent
         if absent.all() or (absent.any() and hasattr(final, "predict_proba")):
-            return self.classes_[self._stack(frame).argmax(axis=1)]
-        most_frequent = self.classes_[self._target.prior.argmax()]
-        stacked = self._predict_final(frame, final.predict, most_frequent)
+            return self._target.decide(self._stack(frame))
+        stacked = self._predict_final(
+            frame,
+            lambda features: self._target.predict(final, features),
+            self._target.most_frequent,
+        )
         if absent.any():
-            best = self._pool(frame).argmax(axis=1)
-            stacked = np.where(absent[best], self.classes_[best], stacked)
+            pooled = self._pool(frame)
+            from_pool = absent[pooled.argmax(axis=1)]
+            stacked = np.where(from_pool, self._target.decide(pooled), stacked)
         return stacked
-
-    def _absent_from_stack(self) -> np.ndarray:
-        """Return which classes the final estimator did not learn."""
-        if self.final_estimator_ is None:
-            return np.ones(len(self.classes_), dtype=bool)
-        learned = getattr(self.final_estimator_, "classes_", self.classes_)
-        return ~np.isin(self.classes_, learned)
 
     def _stack(self, frame: Modalities) -> np.ndarray:
         """Predict probabilities by the final estimator, pooled for absent classes."""
-        absent = self._absent_from_stack()
+        absent = self._target.absent(self.final_estimator_)
         if absent.all():
             return self._pool(frame)
         stacked = self._predict_final(
@@ -536,22 +550,19 @@ default='auto'
 
     def _stacked_scores(self, frame: Modalities) -> np.ndarray:
         """Compute the decision function of the final estimator, for all classes."""
-        prior = np.log(np.maximum(self._target.prior, np.finfo(float).tiny))
-        if len(prior) == 2:  # the log-odds of each class
-            prior = prior - prior[::-1]
         scores = self._predict_final(
             frame,
             lambda features: self._target.predictions(
                 self.final_estimator_, features, "decision_function"
             ),
-            prior,
+            self._target.prior_scores,
         )
-        absent = self._absent_from_stack()
+        absent = self._target.absent(self.final_estimator_)
         if absent.any():  # as in `predict`, the pool decides on classes it lacks
             best = self._pool(frame).argmax(axis=1)
             rows = np.flatnonzero(absent[best])
             scores[rows, best[rows]] = scores[rows].max(axis=1) + 1
-        return scores[:, 1] if scores.shape[1] == 2 else scores
+        return self._target.flattened(scores)
 
     @available_if(_combines_probabilities)
     def predict_proba(self, X: ModalitiesLike) -> np.ndarray:
@@ -596,11 +607,8 @@ default='auto'
         ):
             return self._stacked_scores(frame)
         if self.combine == "hard_vote":
-            scores = self._pool(frame)
-        else:
-            tiny = np.finfo(float).tiny  # finite scores for probabilities of 0
-            scores = np.log(np.maximum(self._probabilities(frame), tiny))
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+            return self._target.vote_margins(self._pool(frame))
+        return self._target.log_margins(self._probabilities(frame))
 
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the class of samples from each modality alone.
@@ -618,5 +626,5 @@ default='auto'
             every branch.
         """
         predictions, _ = self._predict_branches(self._checked(X))
-        labels = self.classes_[predictions.values.argmax(axis=2).T]
-        return nan_unless_observed(labels, predictions.observed)
+        labels = self._target.decide(self._votes(predictions))
+        return nan_unless_observed(np.swapaxes(labels, 0, 1), predictions.observed)
