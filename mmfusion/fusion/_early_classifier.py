@@ -65,8 +65,8 @@ class EarlyFusionClassifier(
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels of the classes.
+    classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
+        Labels of the classes; 0 and 1 for each of several labels.
     estimator_ : classifier
         Fitted classifier.
     fusion_ : EarlyFusion
@@ -101,6 +101,9 @@ class EarlyFusionClassifier(
     -----
     For dense data without missing modalities, and without a reducer, no array of the
     size of the data is made apart from the concatenation.
+
+    y of shape (n_samples, n_labels) gives a sample any number of labels. A classifier
+    whose tags do not allow that is fitted to each label.
 
     Examples
     --------
@@ -171,8 +174,9 @@ class EarlyFusionClassifier(
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities, in the order of ``classes_``; of several labels the
+            probability of each.
         """
         check_is_fitted(self)
         return self._predict_by(X, "predict_proba", self._target.prior)
@@ -188,9 +192,10 @@ class EarlyFusionClassifier(
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
+        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
             Decision values; of samples that lack every modality log probabilities of
-            the prior. For two classes the value of the second one.
+            the prior. For two classes the value of the second one; of several labels
+            one for each.
         """
         check_is_fitted(self)
         scores = self._predict_by(X, "decision_function", self._target.prior_scores)

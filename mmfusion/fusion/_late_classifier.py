@@ -68,9 +68,12 @@ def _combines_scores(estimator: LateFusionClassifier) -> bool:
 
 
 def _without_probabilities(template: BaseEstimator) -> str:
+    calibrates = (
+        "give calibration='sigmoid', which makes probabilities of its decisions, or "
+    ) * hasattr(template, "decision_function")
     return (
-        f"{type(template).__name__} has no predict_proba; give calibration='sigmoid', "
-        "which makes probabilities of its decisions, or combine='hard_vote'"
+        f"{type(template).__name__} has no predict_proba; {calibrates}"
+        "give combine='hard_vote'"
     )
 
 
@@ -165,8 +168,8 @@ default='auto'
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels of the classes.
+    classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
+        Labels of the classes; 0 and 1 for each of several labels.
     estimators_ : dict of str to classifier
         Fitted classifiers by modality. Where all samples with a modality are
         of one class, a DummyClassifier, whose predictions become the class prior.
@@ -208,6 +211,11 @@ default='auto'
     Calibration, weights and 'stacking' fit every classifier once more for each fold.
     For 'stacking' and weights, the held-out predictions of a fold are calibrated by
     those of the other folds.
+
+    y of shape (n_samples, n_labels) gives a sample any number of labels. Each label is
+    then predicted like two classes, its absence and itself, and weights of modalities
+    are by mean error, loss and entropy over the labels. A classifier whose tags do not
+    allow several labels is fitted to each label. Folds are not stratified by labels.
 
     References
     ----------
@@ -292,8 +300,8 @@ default='auto'
         ----------
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data; see the user guide on input.
-        y : array-like of shape (n_samples,)
-            Classes of the samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Classes of the samples; of several labels 1 for those of a sample, else 0.
         **params : dict
             Metadata. ``sample_weight`` is for the predictors, scalings, weights and
             the final estimator; ``groups`` for the splitter ``cv``; everything else
@@ -505,8 +513,8 @@ default='auto'
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-            Labels of the predicted classes.
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Predicted classes; of several labels 1 for those of a sample, else 0.
         """
         frame = self._checked(X)
         if self.combine != "stacking":
@@ -575,8 +583,9 @@ default='auto'
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities, in the order of ``classes_``; of several labels the
+            probability of each.
         """
         return self._probabilities(self._checked(X))
 
@@ -597,9 +606,10 @@ default='auto'
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
+        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
             Scores, of which the largest is that of the predicted class. For two
-            classes the second one's score minus the first one's.
+            classes the second one's score minus the first one's; of several labels
+            that of each label minus that of its absence.
         """
         frame = self._checked(X)
         if self.combine == "stacking" and hasattr(
@@ -620,7 +630,7 @@ default='auto'
 
         Returns
         -------
-        ndarray of shape (n_samples, n_modalities)
+        ndarray of shape (n_samples, n_modalities[, n_labels])
             Labels. Numbers are floats, NaN where a sample lacks the modality; other
             labels are objects, None there. In hybrid fusion there is one column for
             every branch.

@@ -164,7 +164,7 @@ class FusionPredictor(NestedEstimatorsMixin, SupervisedMixin):
 class ClassifierRole:
     """Target and defaults of a fusion classifier."""
 
-    classes_: np.ndarray | list[np.ndarray]
+    classes_: np.ndarray
     _kind = "classifier"
     _make_default_estimator = staticmethod(partial(LogisticRegression, max_iter=1000))
     _make_default_final_estimator = _make_default_estimator
@@ -180,7 +180,7 @@ class ClassifierRole:
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Logarithms of the result of `predict_proba`; minus infinity for 0.
         """
         with np.errstate(divide="ignore"):
@@ -204,7 +204,7 @@ class ClassifierRole:
         """Check an indicator matrix of several labels."""
         checked = check_target(self, frame, y, multi_output=True)
         if not np.isin(checked, [0, 1]).all():
-            other = checked[~np.isin(checked, [0, 1])][0]
+            other = checked[~np.isin(checked, [0, 1])].tolist()[0]
             name = type(self).__name__
             raise ValueError(
                 f"y has {checked.shape[1]} columns and holds {other!r}; columns of "
@@ -216,9 +216,13 @@ class ClassifierRole:
 
     def _make_target(self, data: TrainingData) -> ClassificationTarget | LabelsTarget:
         if data.y.ndim == 2:
-            self.classes_ = [np.array([0, 1], dtype=data.y.dtype)] * data.y.shape[1]
-            prior = np.average(data.y, axis=0, weights=data.sample_weight)
-            return LabelsTarget(prior, data.y.dtype)
+            # an array, since scikit-learn's cross_val_predict refuses a list
+            n_labels, dtype = data.y.shape[1], data.y.dtype
+            self.classes_ = np.tile(np.array([0, 1], dtype), (n_labels, 1))
+            shares = np.average(
+                data.y.astype(float), axis=0, weights=data.sample_weight
+            )
+            return LabelsTarget(shares, dtype)
         self.classes_, codes = np.unique(data.y, return_inverse=True)
         counts = np.bincount(codes, weights=data.sample_weight).astype(float)
         return ClassificationTarget(self.classes_, counts / counts.sum())

@@ -16,7 +16,6 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import BayesianRidge, LogisticRegression, Ridge
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -343,18 +342,6 @@ def test_weights_of_classes_are_set_before_an_estimator_is_given(cls):
     expected = cls(own).fit(X[rare], y[rare]).predict_proba(X)
     np.testing.assert_array_equal(found.predict_proba(X), expected)
     assert not np.allclose(cls().fit(X[rare], y[rare]).predict_proba(X), expected)
-
-
-@pytest.mark.parametrize(
-    "cls", [EarlyFusionClassifier, LateFusionClassifier, HybridFusionClassifier]
-)
-def test_several_labels_are_for_one_fusion_each(cls):
-    X, y = make_data()
-    several = np.column_stack([y > 0, y > 1]).astype(int)
-    with pytest.raises(ValueError, match=rf"MultiOutputClassifier\({cls.__name__}"):
-        cls().fit(X, several)
-    found = MultiOutputClassifier(cls()).fit(X, several).predict(X)
-    np.testing.assert_array_equal(found[:, 1], cls().fit(X, several[:, 1]).predict(X))
 
 
 # Inverses
