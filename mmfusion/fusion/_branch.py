@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import Any, Self
 
 import numpy as np
+from joblib import effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier
@@ -111,6 +113,8 @@ class Branch:
             True for samples with any modality of the branch; with all of them if
             others are skipped.
         """
+        if len(self.modalities) == 1:
+            return frame.observed[:, self.modalities[0]]
         observed = frame.observed[:, self.modalities]
         needed = np.all if self.missing == "skip" else np.any
         return np.asarray(needed(observed, axis=1))
@@ -611,8 +615,8 @@ def fit_branches(
             *((f", fold {k}", *fold) for k, fold in enumerate(folds)),
         ]
     ]
-    results = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_branch)(
+    arguments = (
+        (
             branches[b],
             frame,
             y,
@@ -624,6 +628,10 @@ def fit_branches(
         )
         for k, (b, what, train, test) in enumerate(tasks)
     )
+    if effective_n_jobs(n_jobs) == 1:  # joblib's own loop takes longer than small fits
+        results = list(starmap(_fit_branch, arguments))
+    else:
+        results = Parallel(n_jobs=n_jobs)(starmap(delayed(_fit_branch), arguments))
     fitted, held_out = [], []
     for (b, _, _, test), result in zip(tasks, results, strict=True):
         if test is None:

@@ -197,7 +197,8 @@ class ClassifierRole:
         if len(shape) == 2 and shape[1] > 1:
             return self._check_labels(frame, y)
         checked = check_target(self, frame, y)
-        check_classification_targets(checked)
+        if checked.dtype.kind not in "biuU":  # any of these are classes
+            check_classification_targets(checked)
         return checked
 
     def _check_labels(self, frame: Modalities, y: ArrayLike) -> np.ndarray:
