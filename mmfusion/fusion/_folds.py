@@ -79,7 +79,15 @@ def split_samples(
             if cv < 2:
                 return []
         splitter = check_cv(cv, y, classifier=is_classifier)
-        folds = checked_folds(splitter, len(y), frame, y, **params)
+        try:
+            folds = checked_folds(splitter, len(y), frame, y, **params)
+        except ValueError as error:
+            if not (is_classifier and y.ndim == 2 and "multilabel" in str(error)):
+                raise
+            raise ValueError(
+                f"{error} Folds are not stratified by several labels: give KFold, "
+                "GroupKFold, or folds of your own"
+            ) from error
     folds = [(train, test) for train, test in folds if len(train) and len(test)]
     if not folds:
         raise ValueError(

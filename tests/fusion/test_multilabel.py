@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, make_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     KFold,
+    StratifiedKFold,
     cross_val_predict,
     cross_val_score,
 )
@@ -435,6 +436,16 @@ def test_columns_of_classes_are_for_one_fusion_each():
     fitted = MultiOutputClassifier(LateFusionClassifier()).fit(X, classes)
     alone = LateFusionClassifier().fit(X, classes[:, 0])
     np.testing.assert_array_equal(fitted.predict(X)[:, 0], alone.predict(X))
+
+
+def test_folds_stratified_by_several_labels_are_refused():
+    X, y = make_labels()
+    stack = LateFusionClassifier(combine="stacking", cv=StratifiedKFold(3))
+    with pytest.raises(ValueError, match=r"cv: .*several labels: give KFold"):
+        stack.fit(X, y)
+    labels = y @ [1, 2, 4]
+    own = list(StratifiedKFold(3).split(X, labels > 3))
+    stack.set_params(cv=own).fit(X, y)
 
 
 def test_sparse_labels_are_refused_with_the_remedy():

@@ -211,6 +211,16 @@ def test_stacks_of_regressors_are_those_of_scikit_learn(passthrough):
     )
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"combine": "median"}, {"combine": "stacking"}]
+)
+def test_a_column_of_values_is_predicted_as_a_column(options):
+    X, y = make_data()
+    expected = LateFusionRegressor(**options).fit(X, y).predict(lacking(X))
+    found = LateFusionRegressor(**options).fit(X, y[:, None]).predict(lacking(X))
+    np.testing.assert_allclose(found, expected[:, None])
+
+
 def test_stacked_labels_are_indicators_of_classes():
     X, y = make_data()
     stack = LateFusionClassifier(combine="stacking", stack_method="predict").fit(X, y)
