@@ -103,7 +103,8 @@ class EarlyFusionClassifier(
     size of the data is made apart from the concatenation.
 
     y of shape (n_samples, n_labels) gives a sample any number of labels. A classifier
-    whose tags do not allow that is fitted to each label.
+    whose tags do not allow that is fitted to each label; the fitted ones are in a list
+    ``estimators_`` of it.
 
     Examples
     --------

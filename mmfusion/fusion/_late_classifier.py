@@ -215,7 +215,8 @@ default='auto'
     y of shape (n_samples, n_labels) gives a sample any number of labels. Each label is
     then predicted like two classes, its absence and itself, and weights of modalities
     are by mean error, loss and entropy over the labels. A classifier whose tags do not
-    allow several labels is fitted to each label. Folds are not stratified by labels.
+    allow several labels is fitted to each label; the fitted ones are in a list
+    ``estimators_`` of it. Folds are not stratified by labels.
 
     References
     ----------

@@ -139,6 +139,17 @@ def test_all_dropped_is_refused(cls, data):
         wrong.fit(X, y)
 
 
+def test_passthrough_without_branches_of_one_modality_is_refused(data):
+    X, y = data
+    dropped = dict.fromkeys(NAMES, "drop")
+    of_weight_0 = {"weights": dict.fromkeys(NAMES, 0.0)}
+    for options in ({"estimator": {**dropped, "early": Ridge()}}, of_weight_0):
+        stack = HybridFusionRegressor(combine="stacking", passthrough=True, **options)
+        with pytest.raises(ValueError, match=r"dropped or of weight 0.*passthrough=F"):
+            stack.fit(X, y)
+        stack.set_params(passthrough=False).fit(X, y)
+
+
 def test_a_search_drops_modalities(data):
     X, y = data
     grid = {"q": ["drop", LogisticRegression()], "p__C": [1.0]}
