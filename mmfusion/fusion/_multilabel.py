@@ -36,12 +36,12 @@ class LabelsTarget:
     ----------
     prior : ndarray of shape (n_labels,)
         Shares of the samples of `fit` that have each label, as samples weigh.
-    dtype : dtype
-        Dtype of y, in which labels are predicted.
+    dtype : str
+        Name of the dtype of y, in which labels are predicted.
     """
 
     prior: np.ndarray
-    dtype: np.dtype
+    dtype: str
     is_exclusive = False  # whether the probabilities of a sample add up to 1
     n_redundant_outputs = 0
 

@@ -223,7 +223,7 @@ class ClassifierRole:
             shares = np.average(
                 data.y.astype(float), axis=0, weights=data.sample_weight
             )
-            return LabelsTarget(shares, dtype)
+            return LabelsTarget(shares, dtype.name)
         self.classes_, codes = np.unique(data.y, return_inverse=True)
         counts = np.bincount(codes, weights=data.sample_weight).astype(float)
         return ClassificationTarget(self.classes_, counts / counts.sum())

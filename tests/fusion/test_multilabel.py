@@ -30,6 +30,7 @@ from mmfusion import (
     LateFusionClassifier,
     Modalities,
 )
+from mmfusion.persistence import trusted_types
 from mmfusion.robustness import degradation_curve
 
 CLASSIFIERS = [EarlyFusionClassifier, LateFusionClassifier, HybridFusionClassifier]
@@ -402,6 +403,16 @@ def test_searches_and_scores_take_several_labels(cls):
     curve = degradation_curve(cls(), X, y, levels=[0, 1], cv=3).summary()
     clean = cross_val_score(cls(), X, y, cv=KFold(3)).mean()
     assert curve["mean"].iloc[0] == pytest.approx(clean)
+
+
+@pytest.mark.parametrize("cls", CLASSIFIERS)
+def test_fusions_of_several_labels_are_stored_and_loaded(cls):
+    skops_io = pytest.importorskip("skops.io")
+    X, y = make_labels()
+    fitted = cls().fit(lacking(X), y)
+    stored = skops_io.dumps(fitted)
+    loaded = skops_io.loads(stored, trusted=trusted_types())
+    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
 
 
 # What is refused
