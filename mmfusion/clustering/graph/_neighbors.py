@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from mmfusion._typing import NumericBlock
+from mmfusion.clustering.graph._copies import spread_over_copies
 
 
 def nearest_samples(
@@ -24,7 +25,7 @@ def nearest_samples(
         Number of neighbours, cut to the number of samples there are.
     queries : ndarray or CSR matrix of shape (n_queries, n_features), default=None
         Samples whose neighbours are searched. None are those of `block`, each of which
-        is not its own neighbour.
+        is not its own neighbour; see `spread_over_copies` on copies of samples.
     n_jobs : int, default=None
         Number of threads.
 
@@ -43,4 +44,7 @@ def nearest_samples(
         return np.empty((n_queries, 0)), np.empty((n_queries, 0), dtype=np.intp)
     search = NearestNeighbors(n_neighbors=count, n_jobs=n_jobs).fit(block)
     distances, indices = search.kneighbors(queries)
-    return distances.astype(np.float64, copy=False), indices
+    distances = distances.astype(np.float64, copy=False)
+    return (
+        spread_over_copies(block, distances, indices) if own else (distances, indices)
+    )
