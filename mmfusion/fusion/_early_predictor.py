@@ -93,7 +93,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
     modalities: ColumnSpecLike
     random_state: RandomStateLike
 
-    _target: Any  # ClassificationTarget or RegressionTarget
+    _target: Any  # a Target of _branch
     _make_target: Callable[..., Any]
 
     def _template(self) -> BaseEstimator:
@@ -111,7 +111,8 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data; see the user guide on input.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Classes or values; several outputs are for regressors that predict several.
+            Classes or values. Several outputs are labels, 1 for those of a sample and
+            0 for others, or values, for regressors that predict several.
         **params : dict
             Metadata for the predictor's `fit`, such as ``sample_weight``, which then
             weighs the scaling too. With metadata routing enabled, the predictor gets

@@ -97,7 +97,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     n_modalities_in_: int
     final_estimator_: BaseEstimator | None
     modality_weights_: np.ndarray
-    _target: Any  # ClassificationTarget or RegressionTarget
+    _target: Any  # a Target of _branch
     _branches: list[Branch]
     _references: list[ReferenceSamples] | None
     _passed: PassedModalities | None = None
@@ -269,6 +269,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         self._with_indicator = ~predictions.observed[rows].all(axis=0)
         final = self.final_estimator
         final = self._make_default_final_estimator() if final is None else clone(final)
+        final = self._target.adapt(final)
         seed = draw_seed(self.random_state)
         final = final if seed is None else seeded(final, seed)
         params = {k: of_samples(v, rows) for k, v in data.final_params.items()}
