@@ -9,13 +9,14 @@ set of weights for all pairs of classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
 from scipy.optimize import nnls
 from sklearn.utils import gen_batches
 
+from mmfusion.mkl._active_sets import square
 from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 from mmfusion.mkl._sample_counts import effective_samples, moderate_weights
 from mmfusion.mkl._stacks import weighted_kernel_sum
@@ -61,12 +62,16 @@ class KernelWeighting:
         from its minimum, as a share of the objective; NaN for other algorithms.
     converged : bool
         Whether the gap is at most the tolerance.
+    duals : Duals, default=None
+        Dual solution of the machine at the weights, or near them; None if there is
+        none.
     """
 
     weights: np.ndarray
     objective_path: np.ndarray
     gap: float = np.nan
     converged: bool = True
+    duals: Duals | None = None
 
 
 def learn_weights(
@@ -121,7 +126,7 @@ def learn_weights(
         found = lp_weights(chosen, task, p, equal, tol, max_iter)
     weights = np.zeros(len(kernels))
     weights[informative] = found.weights
-    return KernelWeighting(weights, found.objective_path, found.gap, found.converged)
+    return replace(found, weights=weights)
 
 
 def alignment_weights(kernels: Sequence[Gram], task: Task) -> KernelWeighting:
@@ -295,9 +300,10 @@ def lp_weights(
     start = np.maximum(start, SMALLEST_START * start.max())
     weights = radius * start / _p_norm(start, p)
     path: list[float] = []
-    bound = -np.inf
+    bound, duals = -np.inf, None
     for _ in range(max_iter):
-        at = _evaluate(kernels, task, weights)
+        at = _evaluate(kernels, task, weights, duals)
+        duals = at.duals
         path.append(at.objective)
         # the largest ``w'squares`` in the ball, by Hoelder's inequality
         steepest = radius * _p_norm(at.squares, conjugate)
@@ -307,7 +313,7 @@ def lp_weights(
         squares = weights**2 * at.squares
         best = squares ** (1 / (p + 1))
         weights = radius * best / _p_norm(best, p)
-    return _with_gap(weights, path, bound, tol)
+    return _with_gap(weights, path, bound, tol, duals)
 
 
 def l1_weights(
@@ -349,11 +355,12 @@ def l1_weights(
     for _ in range(max_iter - 1):
         if at.objective - bound <= tol * at.objective:
             break
-        step = _newton_step(kernels, at)
+        step = _newton_step(at)
         slope = -at.squares @ step / 2
         length = 1.0
         for _ in range(LINE_SEARCH_HALVINGS):
-            trial = _evaluate(kernels, task, _to_simplex(at.weights + length * step))
+            weights = _to_simplex(at.weights + length * step)
+            trial = _evaluate(kernels, task, weights, at.duals)
             bound = max(bound, trial.linear - trial.squares.max() / 2)
             if trial.objective <= at.objective + SUFFICIENT_DECREASE * length * slope:
                 break
@@ -361,22 +368,27 @@ def l1_weights(
         else:
             # the optimal weights for a fixed solution never raise the objective
             best = at.weights * np.sqrt(at.squares)
-            trial = _evaluate(kernels, task, best / best.sum())
+            trial = _evaluate(kernels, task, best / best.sum(), at.duals)
             if trial.objective >= at.objective:
                 break
         at = trial
         path.append(at.objective)
-    return _with_gap(at.weights, path, bound, tol)
+    return _with_gap(at.weights, path, bound, tol, at.duals)
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """The machine at some weights: ``objective = linear - weights @ squares / 2``."""
+    """The machine at some weights: ``objective = linear - weights @ squares / 2``.
+
+    `products` holds ``K_p coef`` of free support vectors, up to a constant, by pair of
+    classes: arrays of shape (n_kernels, n_free).
+    """
 
     weights: np.ndarray
     kernel: np.ndarray
     duals: Duals
     squares: np.ndarray
+    products: Sequence[np.ndarray]
     objective: float
 
     @property
@@ -384,21 +396,35 @@ class _Evaluation:
         return self.duals.linear
 
 
-def _evaluate(kernels: Sequence[Gram], task: Task, weights: np.ndarray) -> _Evaluation:
+def _evaluate(
+    kernels: Sequence[Gram],
+    task: Task,
+    weights: np.ndarray,
+    start: Duals | None = None,
+) -> _Evaluation:
     K = weighted_kernel_sum(kernels, weights)
-    duals = task.solve(K)
-    squares = _squared_norms(kernels, duals.pairs)
+    duals = task.solve(K, start)
+    squares, products = np.zeros(len(kernels)), []
+    for pair in duals.pairs:
+        found = [_product(kernel, pair) for kernel in kernels]
+        squares += [pair.coef @ product for product in found]
+        products.append(np.array([product[pair.free] for product in found]))
+    squares = np.maximum(squares, 0)
     objective = duals.linear - weights @ squares / 2
-    return _Evaluation(weights, K, duals, squares, objective)
+    return _Evaluation(weights, K, duals, squares, products, objective)
 
 
 def _with_gap(
-    weights: np.ndarray, path: Sequence[float], bound: float, tol: float
+    weights: np.ndarray,
+    path: Sequence[float],
+    bound: float,
+    tol: float,
+    duals: Duals | None,
 ) -> KernelWeighting:
     # the solver's own tolerance can leave the objective a little below the bound
     gap = max(path[-1] - bound, 0.0)
     share = gap / path[-1] if path[-1] > 0 else 0.0
-    return KernelWeighting(weights, np.array(path), share, share <= tol)
+    return KernelWeighting(weights, np.array(path), share, share <= tol, duals)
 
 
 def _squared_norms(kernels: Sequence[Gram], pairs: Sequence[DualPair]) -> np.ndarray:
@@ -422,33 +448,37 @@ def _squared_norms(kernels: Sequence[Gram], pairs: Sequence[DualPair]) -> np.nda
 
 def _squared_norm(K: Gram, pair: DualPair) -> float:
     """Compute ``coef' K coef``."""
+    return float(pair.coef @ _product(K, pair))
+
+
+def _product(K: Gram, pair: DualPair) -> np.ndarray:
+    """Compute ``K coef`` of the support vectors, up to a constant."""
     size = 1.0
     if isinstance(K, PrecomputedGram):
-        # centring has no effect, since dual variables add up to 0
+        # centring adds a constant, since dual variables add up to 0
         size, K = K.scaling.size, K.values
     if MANY_SUPPORT_VECTORS * len(K) < len(pair.rows):
         # whole rows are read faster than their values at support vectors are gathered
         coef = np.zeros(len(K))
         coef[pair.rows] = pair.coef
-        return float(coef @ (K @ coef.astype(K.dtype))) / size
-    return float(pair.coef @ K[np.ix_(pair.rows, pair.rows)] @ pair.coef) / size
+        return (K @ coef.astype(K.dtype))[pair.rows].astype(np.float64) / size
+    return K[np.ix_(pair.rows, pair.rows)] @ pair.coef / size
 
 
-def _newton_step(kernels: Sequence[Gram], at: _Evaluation) -> np.ndarray:
+def _newton_step(at: _Evaluation) -> np.ndarray:
     """Compute the step to the minimum of the quadratic model over the simplex.
 
     With K_f the kernel of free support vectors and P the columns ``K_p coef``, the
     curvature is ``P' (K_f^-1 - K_f^-1 1 1' K_f^-1 / 1' K_f^-1 1) P``: the dual
     variables that are at their bounds do not move.
     """
-    n_kernels = len(kernels)
+    n_kernels = len(at.weights)
     curvature = np.zeros((n_kernels, n_kernels))
-    for pair in at.duals.pairs:
+    for pair, columns in zip(at.duals.pairs, at.products, strict=True):
         free = pair.rows[pair.free]
         if len(free) < 2:
             continue
-        columns = np.array([K[np.ix_(free, pair.rows)] @ pair.coef for K in kernels])
-        own = at.kernel[np.ix_(free, free)].astype(np.float64)
+        own = square(at.kernel, free)
         own.flat[:: len(free) + 1] += CURVATURE_DAMPING * own.diagonal().mean()
         try:
             factor = linalg.cho_factor(own, lower=True, check_finite=False)

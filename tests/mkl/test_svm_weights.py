@@ -351,7 +351,7 @@ def test_points_of_two_classes_are_those_of_a_precise_solver(dtype, spread):
 def test_points_that_do_not_settle_are_left_to_the_solver(monkeypatch):
     kernels, y = make_kernels()
     expected = easymkl_weights(kernels, classification(y), 0.1)
-    monkeypatch.setattr("mmfusion.mkl._svm_tasks.SETTLING_ROUNDS", 0)
+    monkeypatch.setattr("mmfusion.mkl._active_sets.SETTLING_ROUNDS", 0)
     found = easymkl_weights(kernels, classification(y), 0.1)
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-3)
 
