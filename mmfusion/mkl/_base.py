@@ -30,7 +30,6 @@ from mmfusion.mkl._stacks import weighted_features, weighted_kernel_sum
 from mmfusion.mkl._support_kernels import SupportKernels, select_support
 from mmfusion.mkl._svm_tasks import (
     Classification,
-    Duals,
     Machine,
     Regression,
     Task,
@@ -179,7 +178,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         )
         self._set_weights(kernels, found)
         if is_exact:
-            return self._fit_support(grams, kernels, task, rows, found.duals), task
+            return self._fit_support(grams, kernels, task, rows, found), task
         return self._fit_features(frame, kernels, task), task
 
     def _check_regularization(self) -> None:
@@ -217,15 +216,19 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         kernels: ModalityKernels,
         task: Task,
         rows: np.ndarray,
-        start: Duals | None,
+        found: KernelWeighting,
     ) -> np.ndarray:
         """Fit the support vector machine to the sum of exact kernels; return the sum.
 
-        The list of the kernels is emptied. `start` is a solution near that of the sum.
+        The list of the kernels is emptied.
         """
-        K = weighted_kernel_sum(grams, self.kernel_weights_)
+        K, machine = found.kernel, found.machine
+        if K is None:
+            K = weighted_kernel_sum(grams, self.kernel_weights_)
         grams.clear()  # frees their memory, or their files, before the machine
-        self._machine = machine = task.fit(K, start)
+        if machine is None or K is not found.kernel:
+            machine = task.fit(K, None if machine is None else machine.duals)
+        self._machine = machine
         self.support_ = rows[machine.support]
         self._features = None
         self._support = select_support(kernels, machine.support, self.kernel_weights_)

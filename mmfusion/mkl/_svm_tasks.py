@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -34,6 +34,7 @@ POLISH_STEPS = 5
 HARD_MARGIN_COST = 1e10
 HARD_MARGIN_TOLERANCE = 1e-4
 LARGEST_RIDGE = 1e6  # relative to the kernel's size: the points are the means by then
+MANY_SUPPORT_VECTORS = 0.2  # share of the samples
 BOUND_SHARE = 1 - 1e-9  # of the cost; larger dual variables are at their bound
 MAX_KERNEL_READS = 2e9  # of the solver of EasyMKL, which take a few seconds
 
@@ -103,6 +104,63 @@ class Machine:
     intercept: np.ndarray
     duals: Duals
 
+    def products(self, K: np.ndarray) -> np.ndarray:
+        """Compute the products of a kernel with the dual variables of each pair.
+
+        Parameters
+        ----------
+        K : ndarray of shape (n_samples, n_samples)
+            A symmetric kernel of the training samples.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_classes - 1, n_support)
+            ``K coef`` at the support vectors, arranged as `coef`.
+        """
+        # the rows of a symmetric matrix are its columns
+        K = K.T if K.flags.f_contiguous else K
+        if len(self.coef) == 1 and MANY_SUPPORT_VECTORS * len(K) < len(self.support):
+            # whole rows are read faster than their values are gathered
+            values = np.zeros(len(K), K.dtype)
+            values[self.support] = self.coef[0]
+            return (K @ values)[None, self.support].astype(np.float64)
+        spans = [slice(*self.ends[c : c + 2]) for c in range(len(self.ends) - 1)]
+        found = np.zeros(self.coef.shape)
+        for i, span in enumerate(spans):
+            rows = K.take(self.support[span], axis=0)
+            part = (self.coef[:, span].astype(K.dtype) @ rows)[:, self.support]
+            found[:, span] += part[:, span]
+            for j, other in enumerate(spans):
+                if i != j:
+                    found[_row_of(j, i), other] += part[_row_of(i, j), other]
+        return found
+
+    def free_products(self, products: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the products of the free support vectors of each pair.
+
+        Parameters
+        ----------
+        products : ndarray of shape (n_kernels, n_classes - 1, n_support)
+            Result of `products` for some kernels.
+
+        Yields
+        ------
+        ndarray of shape (n_kernels, n_free)
+            The products.
+        """
+        positions = np.empty(self.support.max(initial=0) + 1, dtype=int)
+        positions[self.support] = np.arange(len(self.support))
+        classes = combinations(range(len(self.ends) - 1), 2)
+        for pair in self.duals.pairs:
+            chosen = positions[pair.rows[pair.free]]
+            if len(self.coef) == 1:
+                yield products[:, 0, chosen]
+                continue
+            i, j = next(classes)
+            is_first = chosen < self.ends[i + 1]
+            rows = np.where(is_first, _row_of(i, j), _row_of(j, i))
+            yield products[:, rows, chosen]
+
     def decide(self, K: np.ndarray) -> np.ndarray:
         """Compute the decision values of samples.
 
@@ -134,6 +192,11 @@ class Machine:
         return votes + sums / (3 * (np.abs(sums) + 1))
 
 
+def _row_of(own: int, other: int) -> int:
+    """Return the row of `coef` with the duals of a class in a pair with another."""
+    return other - 1 if other > own else other
+
+
 @dataclass(frozen=True)
 class Classification:
     """Classification by support vector machines, one for each pair of classes.
@@ -158,23 +221,6 @@ class Classification:
     def subset(self, rows: np.ndarray) -> Classification:
         """Return the task of some of the samples."""
         return Classification(self.codes[rows], self.C, self.weight[rows])
-
-    def solve(self, K: np.ndarray, start: Duals | None = None) -> Duals:
-        """Solve the duals of the machines of a kernel.
-
-        Parameters
-        ----------
-        K : ndarray of shape (n_samples, n_samples)
-            The kernel.
-        start : Duals, default=None
-            The solution of a kernel near it.
-
-        Returns
-        -------
-        Duals
-            The dual solutions.
-        """
-        return self.fit(K, start).duals
 
     def fit(self, K: np.ndarray, start: Duals | None = None) -> Machine:
         """Fit the machines of a kernel, with their intercepts.
@@ -274,7 +320,7 @@ class Classification:
     def _pairs(self) -> Iterator[tuple[int, int]]:
         return combinations(range(len(np.unique(self.codes))), 2)
 
-    def nearest_points(self, K: np.ndarray, regularization: float) -> Duals:
+    def nearest_points(self, K: np.ndarray, regularization: float) -> Machine:
         """Solve the quadratic programme of EasyMKL: points of the classes' hulls.
 
         Over pairs of distributions g, one on each class, it minimises
@@ -291,9 +337,9 @@ class Classification:
 
         Returns
         -------
-        Duals
-            The points g of every pair of classes, with the signs of Y; `linear` is
-            the sum of their penalties.
+        Machine
+            The points g of every pair of classes, with the signs of Y, without
+            intercepts; `linear` of its duals is the sum of their penalties.
 
         Warns
         -----
@@ -321,13 +367,14 @@ class Classification:
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        points = []
-        for rows, coef in found:
-            # scaled to a distribution on each of both classes
-            g = 2 * coef / np.abs(coef).sum()
-            points.append(_used_duals(rows, g, np.ones(len(K))))
-        penalties = [(ridge[pair.rows] * pair.coef**2).sum() for pair in points]
-        return Duals(points, float(sum(penalties)))
+        # scaled to a distribution on each of both classes
+        points = [(rows, 2 * coef / np.abs(coef).sum(), 0.0) for rows, coef in found]
+        machine = self._machine_of(points, np.full(len(K), np.inf))
+        penalties = sum(
+            float((ridge[pair.rows] * pair.coef**2).sum())
+            for pair in machine.duals.pairs
+        )
+        return replace(machine, duals=replace(machine.duals, linear=penalties))
 
     def _fit_hard_margin(self, K: np.ndarray, tol: float) -> SVC:
         most_steps = int(MAX_KERNEL_READS / len(K))
@@ -388,23 +435,6 @@ class Regression:
     def subset(self, rows: np.ndarray) -> Regression:
         """Return the task of some of the samples."""
         return Regression(self.y[rows], self.C, self.weight[rows], self.epsilon)
-
-    def solve(self, K: np.ndarray, start: Duals | None = None) -> Duals:
-        """Solve the dual of the machine of a kernel.
-
-        Parameters
-        ----------
-        K : ndarray of shape (n_samples, n_samples)
-            The kernel.
-        start : Duals, default=None
-            The solution of a kernel near it.
-
-        Returns
-        -------
-        Duals
-            The dual solution.
-        """
-        return self.fit(K, start).duals
 
     def fit(self, K: np.ndarray, start: Duals | None = None) -> Machine:
         """Fit the machine of a kernel, with its intercept.
