@@ -263,8 +263,8 @@ class Classification:
             # the second of two classes has positive duals, but the first of each of
             # several pairs, as in SVC
             is_second = self.codes == self.codes[members[1][0]]
-            own = _settle_pair(K, np.arange(len(K)), is_second, costs, rough[0])
-            return None if own is None else [own]
+            found = _settle_pair(K, np.arange(len(K)), is_second, costs, rough[0])
+            return None if found is None else [found]
         # sorted by class, the kernel of a pair of classes has four blocks
         order = np.concatenate(members)
         K = K.take(order, axis=0).take(order, axis=1)
