@@ -15,7 +15,6 @@ from mmfusion.nn._distributed import Shares
 from mmfusion.nn._encoders import is_samplewise
 from mmfusion.nn._isolation import drawing
 
-
 SMALLEST_WEIGHT = 1e-9  # of a modality in samples that lack others
 
 
