@@ -631,7 +631,7 @@ def choose_scalings(
 
 def _stored_values(block: NumericBlock) -> np.ndarray:
     """Return the values of a dense block, or those that a sparse one stores."""
-    return np.asarray(block.data) if sparse.issparse(block) else np.asarray(block)
+    return np.asarray(block.data) if sparse.issparse(block) else block
 
 
 def _extremes(block: NumericBlock) -> tuple[float, float]:
@@ -643,7 +643,7 @@ def _extremes(block: NumericBlock) -> tuple[float, float]:
 
 def _largest_by_feature(block: NumericBlock) -> np.ndarray:
     """Return the largest absolute value of every feature."""
-    if isinstance(block, np.ndarray):
+    if not sparse.issparse(block):
         return np.max([np.abs(block[r]).max(axis=0) for r in pieces(block)], axis=0)
     return abs(block).max(axis=0).toarray().ravel()
 
