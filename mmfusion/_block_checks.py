@@ -137,6 +137,11 @@ class FittedBlocks(Protocol):
         """Modalities of sequences."""
         ...
 
+    @property
+    def unobserved(self) -> Mapping[str, np.ndarray] | None:
+        """Samples of `fit` that lack a modality which is a precomputed kernel."""
+        ...
+
 
 class CheckedBlocks(NamedTuple):
     """Blocks after their checks.
@@ -367,6 +372,7 @@ class BlockChecks:
             checked = checked.reshape(len(checked), -1)
         if self._is_kernel_of_fit(name, checked):
             return checked
+        checked = self._without_unobserved(name_in_fit, checked)
         # a pass without the tag, which is needed only where there is NaN
         if is_all_finite(checked):
             return checked
@@ -382,6 +388,19 @@ class BlockChecks:
         if self.fitted is not None or sparse.issparse(block):
             return False
         return self.tags.holds_kernel is not None and self.tags.holds_kernel(name)
+
+    def _without_unobserved(self, name_in_fit: str, block: Block) -> Block:
+        """Set the kernel with samples of `fit` that lack the modality to 0."""
+        unobserved = None if self.fitted is None else self.fitted.unobserved
+        lacking = (unobserved or {}).get(name_in_fit)
+        # another number of columns is refused when the layout is checked
+        if lacking is None or block.shape[1] != len(lacking):
+            return block
+        if not sparse.issparse(block):
+            return np.where(lacking, block.dtype.type(0), block)
+        block = block.copy()
+        block.data[lacking[block.indices]] = 0
+        return block
 
     def _as_floats(self, what: str, block: Block) -> Block:
         """Convert a block of numbers to an array or CSR matrix of floats."""

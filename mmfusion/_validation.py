@@ -70,6 +70,8 @@ class Layout:
         Dtype of the floats of each modality, '' for other blocks.
     sequences : tuple of str
         Modalities of sequences.
+    unobserved : dict of str to ndarray of bool of shape (n_samples,), default=None
+        Samples of `fit` that lack a modality, of those that are precomputed kernels.
     """
 
     names: tuple[str, ...]
@@ -79,6 +81,7 @@ class Layout:
     as_given: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     sequences: tuple[str, ...] = ()
+    unobserved: Mapping[str, np.ndarray] | None = None
 
     @property
     def frame_widths(self) -> dict[str, int]:
@@ -249,6 +252,7 @@ def validate_modalities(
         checked.as_given,
         tuple(map(float_dtype, blocks)),
         checked.sequences,
+        _unobserved_in_kernels(frame.names, observed, tags),
     )
     if fitted is None:
         _set_layout(estimator, layout, from_table=from_table)
@@ -263,6 +267,19 @@ def validate_modalities(
     return Modalities._of(
         estimator._layout.names, tuple(blocks), observed, frame._index
     )
+
+
+def _unobserved_in_kernels(
+    names: tuple[str, ...], observed: np.ndarray, tags: ModalityTags
+) -> dict[str, np.ndarray] | None:
+    """Return the samples that lack a modality, of those that are kernels."""
+    if tags.holds_kernel is None:
+        return None
+    return {
+        name: ~own
+        for name, own in zip(names, observed.T, strict=True)
+        if not own.all() and tags.holds_kernel(name)
+    }
 
 
 def _checked_form(X: Any, tags: ModalityTags) -> tuple[Any, bool]:

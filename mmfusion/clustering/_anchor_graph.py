@@ -31,7 +31,7 @@ from mmfusion.clustering.graph._anchors import (
     fit_anchor_embedding,
 )
 from mmfusion.clustering.graph._base import BaseGraphClusterer
-from mmfusion.clustering.graph._spread import total_variance
+from mmfusion.clustering.graph._spread import refuse_overflow, total_variance
 from mmfusion.clustering.graph._zero_rows import observed_samples
 from mmfusion.modalities import Modalities
 
@@ -69,9 +69,9 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         ``||X - Z A||_F^2 + 0.01 ||Z||_F^2`` over nonnegative Z with rows that add up to
         1, for anchors A and samples X of unit total variance [2]_.
     n_anchors : int, default=None
-        Number of anchors of each modality. None is the larger of 200 and ten times the
-        number of clusters, of 'reconstruction' that of 50 and the number of clusters,
-        at most half of the samples that have the modality.
+        Number of anchors of each modality, at least 2. None is the larger of 200 and
+        ten times the number of clusters, of 'reconstruction' that of 50 and the number
+        of clusters, at most half of the samples that have the modality.
     n_neighbors : int, default=5
         Number of nearest anchors of a sample, for 'adaptive'.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -161,7 +161,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         **BaseGraphClusterer._parameter_constraints,
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         "weights": [StrOptions(set(WEIGHTS))],
-        "n_anchors": [Interval(Integral, 1, None, closed="left"), None],
+        "n_anchors": [Interval(Integral, 2, None, closed="left"), None],
         "verbose": ["verbose"],
     }
     del _parameter_constraints["affinity"]
@@ -279,6 +279,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
             seen = np.flatnonzero(observed[:, v])
             rows = _sample(seen, MAX_ANCHOR_ROWS, own)
             block = self._scalings[v].apply(_read_rows(frame.blocks[v], rows))
+            refuse_overflow(block, name)
             variance = total_variance(block)
             if variance > 0:
                 count = self._count_anchors(len(seen))
@@ -322,6 +323,8 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         return [frame.blocks[v] for v in kept], observed[:, kept]
 
     def _nearest_centers(self, frame: Modalities, observed: np.ndarray) -> np.ndarray:
+        placed = np.array([name in self.anchors_ for name in frame.names])
+        self._warn_of_unplaced(np.asarray(observed[:, placed].any(axis=1)), placed)
         blocks, kept = self._kept_modalities(frame, observed)
         return anchor_labels(
             self._graph_of_anchors, self._map, self._k_means, blocks, kept

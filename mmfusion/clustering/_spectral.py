@@ -50,8 +50,8 @@ class SpectralClusterer(BaseGraphClusterer):
     ----------
     n_clusters : int or 'auto', default=None
         Number of clusters, and of eigenvectors. None is 8, or in a comparison the
-        number of classes; 'auto' chooses one of 2 to 20 by the eigengap of the mean
-        graph and the stability of its clusters.
+        number of classes; 'auto' chooses one of 2 to 20 by the modularity of clusters
+        in the mean graph and, of those of the other modalities, in the graph of each.
     fusion : {'blend', 'average', 'auto_weight', 'co_regularized', 'concatenated'}, \
 default='blend'
         How the graphs are fused. 'average' suits modalities of like quality, also if
@@ -98,7 +98,8 @@ default='blend'
     n_clusters_ : int
         Number of clusters.
     n_clusters_evidence_ : dict of str to ndarray
-        For ``n_clusters='auto'``: candidates ('n_clusters'), 'eigengap', 'stability'.
+        For ``n_clusters='auto'``: the numbers ('n_clusters'), 'modularity' in the mean
+        graph, and 'modularity_in_others' of several graphs.
     modality_weights_ : ndarray of shape (n_modalities,)
         Weights of the graphs, which add up to 1; 0 for constant modalities.
     eigenvalues_ : ndarray of shape (n_clusters,)
@@ -239,7 +240,9 @@ default='blend'
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        self._settle_n_clusters(lambda: fuse_graphs(graphs, observed), rng)
+        if self.n_clusters == "auto":
+            mean = fuse_graphs(graphs, observed)
+            self._choose_n_clusters(mean, graphs, observed, rng)
         k = self.n_clusters_
         weights = np.full(len(graphs), 1 / len(graphs))
         if self.fusion == "auto_weight":

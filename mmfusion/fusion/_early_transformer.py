@@ -26,7 +26,8 @@ from mmfusion._options import (
 )
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._row_labels import check_row_labels
-from mmfusion._scaling import SCALINGS, fit_scalings
+from mmfusion._scaling import SCALINGS
+from mmfusion._scaling_choice import fit_scalings
 from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -202,13 +203,8 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         frame: Modalities,
         y: ArrayLike | None,
         sample_weight: np.ndarray | None,
-        *,
-        compares: bool = True,
     ) -> Self:
-        """Fit to a checked frame, without setting the layout of the input.
-
-        Without `compares`, as for predictors, 'auto' does not compare modalities.
-        """
+        """Fit to a checked frame, without setting the layout of the input."""
         names = frame.names
         if sample_weight is not None and not sample_weight.all():
             counted = sample_weight > 0
@@ -227,7 +223,6 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             [_read_by_chunks(frame.blocks[v]) for v in used],
             [scaling[v] for v in used],
             sample_weight,
-            compares=compares,
         )
         self._scalings = dict(zip(used, fitted, strict=True))
         self.scaling_ = {names[v]: s.name for v, s in self._scalings.items()}

@@ -108,6 +108,21 @@ class FusionNetwork(nn.Module):
         """Compute the weights of the modalities for a batch; they add up to 1."""
         return torch.full_like(self.frozen, 1 / len(self.frozen))
 
+    def weight_sums(
+        self, latents: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute sums whose ratios are the weights of all data, chunk by chunk.
+
+        Returns
+        -------
+        sums : tensor of shape (V,)
+            Sum of the weights of each modality over the samples that count for it.
+        counts : tensor of shape (V,)
+            Number of these samples.
+        """
+        counts = torch.full_like(self.frozen, latents.shape[1])
+        return self.weigh(latents, observed) * counts, counts
+
     def fuse(self, latents: Tensor, observed: Tensor | None, weights: Tensor) -> Tensor:
         """Add latents up, with weights renormalised over what is observed."""
         if observed is None:

@@ -16,6 +16,7 @@ from mmfusion._typing import NumericBlock
 from mmfusion.clustering.graph._affinities import adaptive_weights
 from mmfusion.clustering.graph._neighbors import nearest_samples
 from mmfusion.clustering.graph._simplex import nearest_on_simplex
+from mmfusion.clustering.graph._spread import within_range
 
 CHUNK_ROWS = 8192  # of samples whose weights are in memory at a time
 MAX_ANCHOR_ITERATIONS = 20
@@ -77,7 +78,7 @@ def nearest_anchor_weights(
     CSR matrix of shape (n_samples, n_anchors)
         Nonnegative weights; rows add up to 1.
     """
-    distances, indices = nearest_samples(anchors, n_neighbors + 1, block)
+    distances, indices = nearest_samples(anchors, n_neighbors + 1, within_range(block))
     weights = adaptive_weights(distances)
     n, k = weights.shape
     return sparse.csr_array(

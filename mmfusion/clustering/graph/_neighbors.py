@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 
 from mmfusion._extras import import_extra
 from mmfusion._typing import NumericBlock
+from mmfusion.clustering.graph._copies import spread_over_copies
 
 NEIGHBOR_SEARCHES = ("exact", "approximate")
 MIN_APPROXIMATE_SAMPLES = 20_000  # below which exact search takes no longer
@@ -37,7 +38,7 @@ def nearest_samples(
         Number of neighbours, cut to the number of samples there are.
     queries : ndarray or CSR matrix of shape (n_queries, n_features), default=None
         Samples whose neighbours are searched. None are those of `block`, each of which
-        is not its own neighbour.
+        is not its own neighbour; see `spread_over_copies` on copies of samples.
     n_jobs : int, default=None
         Number of threads.
     search : {'exact', 'approximate'}, default='exact'
@@ -63,7 +64,10 @@ def nearest_samples(
         return _descend(block, count, n_jobs)
     finder = NearestNeighbors(n_neighbors=count, n_jobs=n_jobs).fit(block)
     distances, indices = finder.kneighbors(queries)
-    return distances.astype(np.float64, copy=False), indices
+    distances = distances.astype(np.float64, copy=False)
+    return (
+        spread_over_copies(block, distances, indices) if own else (distances, indices)
+    )
 
 
 def _descend(
