@@ -467,7 +467,7 @@ def _sparse_spread(
 
 def stored_values(block: NumericBlock) -> np.ndarray:
     """Return the values of a dense block, or those that a sparse one stores."""
-    return np.asarray(block.data) if sparse.issparse(block) else np.asarray(block)
+    return np.asarray(block.data) if sparse.issparse(block) else block
 
 
 def row_chunks(values: np.ndarray) -> Iterator[slice]:

@@ -213,7 +213,7 @@ def _extremes(block: NumericBlock) -> tuple[float, float]:
 
 def _largest_by_feature(block: NumericBlock) -> np.ndarray:
     """Return the largest absolute value of every feature."""
-    if isinstance(block, np.ndarray):
+    if not sparse.issparse(block):
         return np.max([np.abs(block[r]).max(axis=0) for r in pieces(block)], axis=0)
     return abs(block).max(axis=0).toarray().ravel()
 
