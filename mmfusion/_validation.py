@@ -31,6 +31,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
+from mmfusion._dask_arrays import is_dask_array
 from mmfusion._numbers import as_numbers, is_frame, refuse_complex
 from mmfusion._options import errors_about
 from mmfusion._remedies import Remedies
@@ -240,6 +241,7 @@ def validate_modalities(
         )
     remedies = Remedies(type(estimator).__name__, from_table, estimator.modalities)
     checks = BlockChecks(estimator, tags, remedies, fitted, raw)
+    checks.refuse_dask_arrays(frame)
     read, observed = checks.read_sequences(frame)
     checked = checks.check_blocks(frame.names, read, observed, feature_names)
     blocks = checked.blocks
@@ -314,11 +316,12 @@ def _split_table(
         blocks = {n: _blocks.take_columns(X, c) for n, c in columns.items()}
         frame = Modalities(blocks)._with_labels(labels_of(X))
         return frame, _unprefixed_by_modality(fitted), fitted
-    if not (is_frame(X) or sparse.issparse(X)):
+    is_lazy = is_dask_array(X)
+    if not (is_frame(X) or sparse.issparse(X) or is_lazy):
         X = np.asarray(X)
     kind = getattr(getattr(X, "dtype", None), "kind", "")
     # values that may not be numbers are split first, so that errors name the modality
-    apart = is_frame(X) or (kind in "OSTUMmV" and spec is not None)
+    apart = is_frame(X) or is_lazy or (kind in "OSTUMmV" and spec is not None)
     if not (raw or apart or is_of_numbers(X)):
         remedies = Remedies(type(estimator).__name__, from_table=True, spec=None)
         X = as_numbers(X, "X", remedies.encoder_before("X"))

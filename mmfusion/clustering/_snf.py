@@ -25,7 +25,7 @@ from mmfusion.clustering.graph._affinities import (
 from mmfusion.clustering.graph._base import BaseGraphClusterer
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
 from mmfusion.clustering.graph._interpolation import Interpolation
-from mmfusion.clustering.graph._neighbors import nearest_samples
+from mmfusion.clustering.graph._neighbors import NEIGHBOR_SEARCHES, nearest_samples
 from mmfusion.clustering.graph._similarity_network import (
     all_distances,
     diffuse,
@@ -52,6 +52,7 @@ def similarity_network_fusion(
     n_steps: int = 10,
     n_stored: int | str | None = "auto",
     affinity: str = "scaled_exponential",
+    neighbor_search: str = "exact",
     scaling: ByModality[str | None] = "auto",
     zero_rows: str = "warn",
     modalities: ColumnSpecLike = None,
@@ -97,6 +98,11 @@ def similarity_network_fusion(
         Similarities: normal densities of the distances :math:`d_{ij}` with the
         standard deviation :math:`\mu (m_i + m_j + d_{ij}) / 3` for the mean distances m
         to the nearest samples; or X has them.
+    neighbor_search : {'exact', 'approximate'}, default='exact'
+        Search of the nearest samples of `fit`. 'approximate' takes less time for many
+        samples, and finds nearly all of the neighbours; fewer than 20,000 samples,
+        sparse modalities and the neighbours of new samples are searched exactly. It
+        needs ``mmfusion[neighbors]``, and compiles for some 25 seconds.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality before distances, as in `EarlyFusion`.
     zero_rows : {'warn', 'missing', 'keep'}, default='warn'
@@ -150,6 +156,7 @@ def similarity_network_fusion(
         n_steps=n_steps,
         n_stored=n_stored,
         affinity=affinity,
+        neighbor_search=neighbor_search,
         scaling=scaling,
         zero_rows=zero_rows,
         modalities=modalities,
@@ -174,8 +181,9 @@ class SNFClusterer(BaseGraphClusterer):
     ----------
     n_clusters : int or 'auto', default=None
         Number of clusters, and of eigenvectors. None is 8, or in a comparison the
-        number of classes; 'auto' chooses one of 2 to 20 by the modularity of clusters in
-        the fused network and, of those of the other modalities, in the graph of each.
+        number of classes; 'auto' chooses one of 2 to 20 by the modularity of clusters
+        in the fused network and, of those of the other modalities, in the graph of
+        each.
     n_neighbors : int, default=20
         Number of nearest samples of the local kernels, of the bandwidths, and of new
         samples; fewer if a modality has fewer samples.
@@ -190,6 +198,11 @@ class SNFClusterer(BaseGraphClusterer):
         Similarities of the samples: Gaussian with a bandwidth for each pair; or the
         modalities are matrices of nonnegative symmetric similarities themselves, such
         as kernels of sequences by `DTWKernel`.
+    neighbor_search : {'exact', 'approximate'}, default='exact'
+        Search of the nearest samples of `fit`. 'approximate' takes less time for many
+        samples, and finds nearly all of the neighbours; fewer than 20,000 samples,
+        sparse modalities and the neighbours of new samples are searched exactly. It
+        needs ``mmfusion[neighbors]``, and compiles for some 25 seconds.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality before distances, as in `EarlyFusion`.
     zero_rows : {'warn', 'missing', 'keep'}, default='warn'
@@ -280,6 +293,7 @@ class SNFClusterer(BaseGraphClusterer):
             None,
         ],
         "affinity": [StrOptions({"scaled_exponential", "precomputed"})],
+        "neighbor_search": [StrOptions(set(NEIGHBOR_SEARCHES))],
         "verbose": ["verbose"],
     }
 
@@ -292,6 +306,7 @@ class SNFClusterer(BaseGraphClusterer):
         n_steps: int = 10,
         n_stored: int | str | None = "auto",
         affinity: str = "scaled_exponential",
+        neighbor_search: str = "exact",
         scaling: ByModality[str | None] = "auto",
         zero_rows: str = "warn",
         n_init: int = 10,
@@ -306,6 +321,7 @@ class SNFClusterer(BaseGraphClusterer):
         self.n_steps = n_steps
         self.n_stored = n_stored
         self.affinity = affinity
+        self.neighbor_search = neighbor_search
         self.scaling = scaling
         self.zero_rows = zero_rows
         self.n_init = n_init
@@ -370,7 +386,9 @@ class SNFClusterer(BaseGraphClusterer):
             )
             nearest *= largest
         else:
-            nearest, indices = nearest_samples(block, stored, n_jobs=self.n_jobs)
+            nearest, indices = nearest_samples(
+                block, stored, n_jobs=self.n_jobs, search=self.neighbor_search
+            )
             similarities = neighbor_similarities(
                 nearest, indices, self.n_neighbors, float(self.mu)
             )

@@ -19,7 +19,8 @@ from mmfusion._blocks import is_sequences, of_samples
 from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._progress import report_seconds
-from mmfusion._scaling import SCALINGS, Scaling, resolve_scalings
+from mmfusion._scaling import SCALINGS, Scaling
+from mmfusion._scaling_choice import choose_alone, resolve_scalings
 from mmfusion._typing import (
     ByModality,
     EstimatorLike,
@@ -54,8 +55,9 @@ class Branch:
         Positions of its modalities.
     estimator : estimator or None
         The predictor; None if only the matrix is wanted.
-    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
-        Scaling of its modalities.
+    scaling : {'block', 'standard', 'l2'} or None or dict, default=None
+        Scaling of its modalities, chosen where the parameter of the estimator is
+        'auto'.
     reducer : transformer or dict, default=None
         Transformer of each scaled modality.
     weights : array-like of shape (n_modalities,) or dict, default=None
@@ -86,7 +88,7 @@ class Branch:
     name: str
     modalities: list[int]
     estimator: BaseEstimator | None
-    scaling: ByModality[str | None] = "auto"
+    scaling: ByModality[str | None] = None
     reducer: EstimatorLike = None
     weights: ArrayLike | dict[str, float] | None = None
     missing: str = "skip"
@@ -235,7 +237,7 @@ class Branch:
         fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)
         # arrays, whatever the output that sklearn.set_config sets for transformers
         fusion.set_output(transform="default")
-        fusion._fit_checked(filled, y, sample_weight, compares=False)
+        fusion._fit_checked(filled, y, sample_weight)
         return replace(self, imputer=imputer, fusion=fusion), filled
 
     def _augmented(
@@ -316,10 +318,8 @@ def resolve_scaling(
     branches: Sequence[str],
     as_given: Sequence[str] = (),
     sample_weight: np.ndarray | None = None,
-    *,
-    compares: bool = True,
 ) -> dict[str, str | None]:
-    """Choose the scaling of every modality that is 'auto'.
+    """Choose the scaling of every modality that is 'auto', for clusterers.
 
     Parameters
     ----------
@@ -337,8 +337,6 @@ def resolve_scaling(
         sequences 'auto' is 'block'.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights of the samples in the choice.
-    compares : bool, default=True
-        Whether 'auto' compares modalities, as for clusters; see `choose_scalings`.
 
     Returns
     -------
@@ -351,18 +349,57 @@ def resolve_scaling(
     counts = np.array([by_branch.get(name, 0.0) > 0 for name in names])
     if not counts.any():  # only branches of several modalities have a weight
         counts = np.ones(len(names), dtype=bool)
-    chosen = by_modality(scaling, names, "scaling", "auto", SCALINGS)
-    is_table = ~np.isin(names, list(as_given))
+    requested, is_table = _requested_scalings(frame, scaling, as_given)
+    chosen = resolve_scalings(frame, requested, counts & is_table, sample_weight)
+    return dict(zip(names, chosen, strict=True))
+
+
+def resolve_predictor_scaling(
+    frame: Modalities,
+    scaling: ByModality[str | None],
+    as_given: Sequence[str] = (),
+    sample_weight: np.ndarray | None = None,
+) -> dict[str, str | None]:
+    """Choose the scaling of every modality that is 'auto', for predictors.
+
+    Parameters
+    ----------
+    frame : Modalities
+        All modalities, checked.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict
+        The parameter of the estimator.
+    as_given : sequence of str, default=()
+        Modalities that are not scaled. Of sequences 'auto' is 'block'.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples in the choice.
+
+    Returns
+    -------
+    dict of str to {'block', 'standard', 'l2'} or None
+        Scaling by modality.
+    """
+    chosen, _ = _requested_scalings(frame, scaling, as_given)
+    weight = np.ones(len(frame)) if sample_weight is None else sample_weight
+    for v, block in enumerate(frame.blocks):
+        if chosen[v] == "auto":
+            counted = frame.observed[:, v] & (weight > 0)
+            chosen[v] = choose_alone(of_samples(block, counted), weight[counted])
+    return dict(zip(frame.names, chosen, strict=True))
+
+
+def _requested_scalings(
+    frame: Modalities, scaling: ByModality[str | None], as_given: Sequence[str]
+) -> tuple[list[str | None], np.ndarray]:
+    """Return the scaling of each modality, 'auto' for tables only, and which are."""
+    requested = by_modality(scaling, frame.names, "scaling", "auto", SCALINGS)
+    is_table = ~np.isin(frame.names, list(as_given))
     for v, block in enumerate(frame.blocks):
         if not is_table[v]:
-            chosen[v] = None
+            requested[v] = None
         elif is_sequences(block):
             is_table[v] = False
-            chosen[v] = "block" if chosen[v] == "auto" else chosen[v]
-    chosen = resolve_scalings(
-        frame, chosen, counts & is_table, sample_weight, compares=compares
-    )
-    return dict(zip(names, chosen, strict=True))
+            requested[v] = "block" if requested[v] == "auto" else requested[v]
+    return requested, is_table
 
 
 def draw_seed(random_state: RandomStateLike) -> int | None:
@@ -389,7 +426,6 @@ def with_scaling_and_seed(
     branches: Sequence[Branch],
     frame: Modalities,
     scaling: ByModality[str | None],
-    weights: str | ByModality[ArrayLike],
     sample_weight: np.ndarray | None,
     random_state: RandomStateLike,
 ) -> list[Branch]:
@@ -404,8 +440,6 @@ def with_scaling_and_seed(
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict
         The parameter of the estimator. For a modality alone 'auto' takes 'standard'
         where it takes 'block' for several.
-    weights : str, array-like of shape (n_branches,) or dict
-        The parameter of the estimator.
     sample_weight : ndarray of shape (n_samples,) or None
         Weights of the samples in the choice of the scaling.
     random_state : int, RandomState instance or None
@@ -417,15 +451,8 @@ def with_scaling_and_seed(
         The completed branches.
     """
     seed = draw_seed(random_state)
-    chosen = resolve_scaling(
-        frame,
-        scaling,
-        weights,
-        [branch.name for branch in branches],
-        [branch.name for branch in branches if branch.as_given],
-        sample_weight,
-        compares=False,
-    )
+    as_given = [branch.name for branch in branches if branch.as_given]
+    chosen = resolve_predictor_scaling(frame, scaling, as_given, sample_weight)
     given = by_modality(scaling, frame.names, "scaling", "auto")
     completed = []
     for branch in branches:

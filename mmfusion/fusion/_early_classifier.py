@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
@@ -165,6 +166,7 @@ class EarlyFusionClassifier(
         )
 
     @available_if(estimator_has("predict_proba"))
+    @by_row_chunks
     def predict_proba(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the probabilities of the classes.
 
@@ -183,6 +185,7 @@ class EarlyFusionClassifier(
         return self._predict_by(X, "predict_proba", self._target.prior)
 
     @available_if(estimator_has("decision_function"))
+    @by_row_chunks
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
         """Score the classes by the classifier's decision function.
 

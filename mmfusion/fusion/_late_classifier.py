@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -504,6 +505,7 @@ default='auto'
         """Return whether some branch has decision values, which have no mean."""
         return any(map(self._gives_scores, self._branches))
 
+    @by_row_chunks
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the class of samples.
 
@@ -574,6 +576,7 @@ default='auto'
         return self._target.flattened(scores)
 
     @available_if(_combines_probabilities)
+    @by_row_chunks
     def predict_proba(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the probabilities of the classes.
 
@@ -594,6 +597,7 @@ default='auto'
         return self._stack(frame) if self.combine == "stacking" else self._pool(frame)
 
     @available_if(_combines_scores)
+    @by_row_chunks
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
         """Score the classes by log probabilities, shares of votes or decision values.
 
@@ -621,6 +625,7 @@ default='auto'
             return self._target.vote_margins(self._pool(frame))
         return self._target.log_margins(self._probabilities(frame))
 
+    @by_row_chunks
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the class of samples from each modality alone.
 

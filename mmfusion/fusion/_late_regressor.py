@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -343,6 +344,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         of_mean = mean_squared_error(np.zeros_like(truth), truth, sample_weight)
         return skill(error, of_mean)
 
+    @by_row_chunks
     def predict(self, X: ModalitiesLike, *, return_std: bool = False) -> Any:
         """Predict the values of samples.
 
@@ -424,6 +426,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         mean, std = both[:, :n_outputs], both[:, n_outputs:]
         return (mean[:, 0], std[:, 0]) if self._target.is_flat else (mean, std)
 
+    @by_row_chunks
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the values of samples from each modality alone.
 

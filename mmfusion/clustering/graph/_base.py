@@ -19,7 +19,8 @@ from mmfusion._blocks import of_samples
 from mmfusion._options import by_modality
 from mmfusion._precomputed import as_precomputed, refuse_to_split_modalities
 from mmfusion._progress import report_seconds
-from mmfusion._scaling import SCALINGS, Scaling, fit_scaling, resolve_scalings
+from mmfusion._scaling import SCALINGS, Scaling, fit_scaling
+from mmfusion._scaling_choice import resolve_scalings
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
@@ -60,6 +61,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     n_clusters: int | str | None
     n_neighbors: int
     affinity: str
+    neighbor_search: str
     scaling: ByModality[str | None]
     zero_rows: str
     n_init: int
@@ -89,7 +91,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        """Embed the samples of normalised graphs, and choose `n_clusters_` if 'auto'."""
+        """Embed the samples of normalised graphs, and set `n_clusters_`."""
         raise NotImplementedError
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -227,7 +229,9 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         if variance == 0:
             return sparse.csr_array((n_samples, n_samples)), None
         wanted = self.n_neighbors + (self.affinity == "adaptive")
-        distances, indices = nearest_samples(block, wanted, n_jobs=self.n_jobs)
+        distances, indices = nearest_samples(
+            block, wanted, n_jobs=self.n_jobs, search=self.neighbor_search
+        )
         make = adaptive_graph if self.affinity == "adaptive" else self_tuned_graph
         local = normalized_adjacency(make(distances, indices))
         graph = among_all(local, rows, n_samples)

@@ -86,10 +86,10 @@ def within_range(block: NumericBlock) -> NumericBlock:
     ndarray or CSR matrix of shape (n_samples, n_features)
         Samples with values of at most 1e150; `block` itself if it is so already.
     """
-    if (
-        0 in block.shape
-        or -LARGEST_VALUE <= block.min() <= block.max() <= LARGEST_VALUE
-    ):
+    if 0 in block.shape:
+        return block
+    # as Python's floats, since the limit is beyond single precision
+    if max(-float(block.min()), float(block.max())) <= LARGEST_VALUE:
         return block
     limits = np.finfo(block.dtype)  # a scaling may overflow, too
     if sparse.issparse(block):
