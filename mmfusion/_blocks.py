@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from mmfusion._dask_arrays import (
+    ChunkReader,
     checked_dask_array,
     chunk_rows,
     is_dask_array,
@@ -683,7 +684,7 @@ def pieces(array: Block) -> Iterator[slice]:
 
     Parameters
     ----------
-    array : ndarray or dask array
+    array : ndarray, dask array or ChunkReader
         The array; the pieces of one of dask are its chunks.
 
     Yields
@@ -691,6 +692,8 @@ def pieces(array: Block) -> Iterator[slice]:
     slice
         Rows; the memory that they were read into is released before the next.
     """
+    if isinstance(array, ChunkReader):
+        array = array.array
     if is_dask_array(array):
         yield from chunk_rows(array)
         return

@@ -69,6 +69,39 @@ def checked_dask_array(array: da.Array, what: str) -> da.Array:
     return array
 
 
+class ChunkReader:
+    """Rows of a dask array as arrays of NumPy, of which one chunk is in memory.
+
+    It serves computations that go through the slices of a block in their order.
+
+    Parameters
+    ----------
+    array : dask array
+        The array, in chunks of whole rows.
+    """
+
+    def __init__(self, array: da.Array) -> None:
+        self.array = array
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+        self._rows = slice(0, 0)
+        self._chunk = np.empty((0, *array.shape[1:]), array.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        if not isinstance(rows, slice):
+            return np.asarray(self.array[rows])
+        start, stop, _ = rows.indices(len(self))
+        if not self._rows.start <= start <= stop <= self._rows.stop:
+            within = [r for r in chunk_rows(self.array) if r.start <= start < r.stop]
+            if not within or within[0].stop < stop:
+                return np.asarray(self.array[rows])
+            self._rows = within[0]
+            self._chunk = np.asarray(self.array[self._rows])
+        return self._chunk[start - self._rows.start : stop - self._rows.start]
+
+
 def chunk_rows(array: da.Array) -> list[slice]:
     """Return the rows of every chunk."""
     edges = np.concatenate([[0], np.cumsum(array.chunks[0])]).tolist()

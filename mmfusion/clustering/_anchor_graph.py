@@ -87,7 +87,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
     n_jobs : int, default=None
         Number of threads; None is one, -1 is all processors.
     random_state : int, RandomState instance or None, default=None
-        Seed of anchors and of k-means.
+        Seed of the samples of scalings and anchors, and of k-means.
     verbose : bool, default=False
         Whether the steps of `fit` are reported, with their seconds.
 
@@ -126,11 +126,17 @@ class AnchorGraphClusterer(BaseGraphClusterer):
 
     Notes
     -----
-    Anchors are centres of k-means of at most 10,000 samples (of a sparse modality,
-    samples at random), and k-means of the embedding sees at most 20,000. Samples that
-    lack a modality have no weights of its anchors. `predict` embeds new samples by the
-    same map as those of `fit`, of which none are kept. Blocks may be memory maps; their
-    rows are read in chunks.
+    Of each modality the scaling is fitted to at most 20,000 samples at random, and
+    anchors are centres of k-means of at most 10,000 (of a sparse modality, samples);
+    k-means of the embedding sees at most 20,000. Samples that lack a modality have no
+    weights of its anchors. `predict` embeds new samples by the same map as those of
+    `fit`, of which none are kept.
+
+    The chunks of dask arrays are computed by dask's scheduler, on the workers of a
+    cluster if a ``distributed.Client`` is active, where `n_jobs` does not count. Sums
+    have one order, so that the result is that of the same data in memory. Each fit
+    reads the chunks about six times: persist what is costly to compute. Labels are
+    arrays of NumPy.
 
     References
     ----------
@@ -267,7 +273,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         names = frame.names
         self.scaling_ = {n: s.name for n, s in zip(names, self._scalings, strict=True)}
         self.anchors_ = {}
-        ridges = []
+        self._ridges = {}
         for v, name in enumerate(names):
             own = np.random.RandomState(seed)  # identical modalities, same anchors
             seen = np.flatnonzero(observed[:, v])
@@ -278,7 +284,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
             if variance > 0:
                 count = self._count_anchors(len(seen))
                 self.anchors_[name] = choose_anchors(block, count, own)
-                ridges.append(RIDGE * variance)
+                self._ridges[name] = RIDGE * variance
         if not self.anchors_:
             raise ValueError(
                 "all modalities are constant: no graph distinguishes samples"
@@ -289,11 +295,14 @@ class AnchorGraphClusterer(BaseGraphClusterer):
                 f"the modalities have {total} anchors in all, fewer than "
                 f"n_clusters={self._k}: raise n_anchors, or choose fewer clusters"
             )
-        scalings = dict(zip(names, self._scalings, strict=True))
-        self._graph_of_anchors = AnchorGraph(
+
+    @property
+    def _graph_of_anchors(self) -> AnchorGraph:
+        scalings = dict(zip(self._layout.names, self._scalings, strict=True))
+        return AnchorGraph(
             [scalings[name] for name in self.anchors_],
             list(self.anchors_.values()),
-            ridges,
+            [self._ridges[name] for name in self.anchors_],
             self.n_neighbors if self.weights == "adaptive" else None,
         )
 

@@ -97,7 +97,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     n_modalities_in_: int
     final_estimator_: BaseEstimator | None
     modality_weights_: np.ndarray
-    _target: Any  # ClassificationTarget or RegressionTarget
+    _target: Any  # a Target of _branch
     _branches: list[Branch]
     _references: list[ReferenceSamples] | None
     _passed: PassedModalities | None = None
@@ -189,7 +189,6 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             branches,
             data.frame,
             self._scaling_of_modalities_kept(self.scaling, data.frame.names),
-            self._weights_of_branches_kept(self.weights, list(positions)),
             data.sample_weight,
             self.random_state,
         )
@@ -270,6 +269,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         self._with_indicator = ~predictions.observed[rows].all(axis=0)
         final = self.final_estimator
         final = self._make_default_final_estimator() if final is None else clone(final)
+        final = self._target.adapt(final)
         seed = draw_seed(self.random_state)
         final = final if seed is None else seeded(final, seed)
         params = {k: of_samples(v, rows) for k, v in data.final_params.items()}

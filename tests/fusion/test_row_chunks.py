@@ -109,6 +109,35 @@ def test_outputs_by_chunks_are_those_of_arrays(
 
 
 @pytest.mark.parametrize("form", [mapped, chunked], ids=["mapped", "dask"])
+@pytest.mark.parametrize("scaling", ["auto", "block", "standard", "l2", None])
+@pytest.mark.parametrize("shift", [0, 20], ids=["signed", "positive"])
+def test_the_scaling_is_fitted_to_chunks(form, scaling, shift, tmp_path):
+    data = Modalities({name: block + shift for name, block in X.to_dict().items()})
+    weight = np.arange(100) % 3
+    for sample_weight in (None, weight):
+        fusion = EarlyFusion(scaling).fit(data, sample_weight=sample_weight)
+        expected = fusion.transform(data)
+        found = EarlyFusion(scaling).fit(
+            form(data, tmp_path), sample_weight=sample_weight
+        )
+        assert found.scaling_ == fusion.scaling_
+        np.testing.assert_allclose(found.transform(data), expected, rtol=1e-6)
+
+
+def test_counts_in_chunks_are_recognised():
+    counts = np.random.default_rng(0).poisson(0.3, size=(60, 8))
+    expected = EarlyFusion().fit([counts, counts[:, :5]]).scaling_
+    chunks = [da.from_array(c, chunks=25) for c in (counts, counts[:, :5])]
+    assert EarlyFusion().fit(chunks).scaling_ == expected
+    assert set(expected.values()) == {"l2"}
+
+
+def test_reducers_refuse_chunks():
+    with pytest.raises(TypeError, match="'audio' is a dask array, which EarlyFusion"):
+        EarlyFusion(reducer=PCA(2)).fit(chunked(X))
+
+
+@pytest.mark.parametrize("form", [mapped, chunked], ids=["mapped", "dask"])
 def test_samples_that_lack_modalities_do_so_in_their_chunk(form, few_rows, tmp_path):
     observed = np.ones(X.shape, dtype=bool)
     observed[10:60, 1] = observed[70:73, 0] = False

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.decomposition import PCA
 
 from mmfusion import (
     AnchorGraphClusterer,
@@ -114,7 +115,7 @@ def test_what_cannot_be_read_is_refused_with_a_remedy(array, error, message):
 @pytest.mark.parametrize(
     "estimator",
     [
-        EarlyFusion(),
+        EarlyFusion(reducer=PCA(1)),
         EarlyFusionClusterer(n_clusters=2),
         SpectralClusterer(2),
         ModalityImputer(),

@@ -19,7 +19,8 @@ from mmfusion._blocks import of_samples
 from mmfusion._options import by_modality
 from mmfusion._precomputed import as_precomputed, refuse_to_split_modalities
 from mmfusion._progress import report_seconds
-from mmfusion._scaling import SCALINGS, Scaling, fit_scaling, resolve_scalings
+from mmfusion._scaling import SCALINGS, Scaling, fit_scaling
+from mmfusion._scaling_choice import resolve_scalings
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
