@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
+from sklearn.base import is_classifier
 from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.validation import validate_data
 
@@ -434,6 +435,7 @@ def check_target(
     with errors_about("y"):
         y = _blocks.as_plain(y, "y")
         refuse_complex(y, "y")
+        _refuse_columns(estimator, y, **options)
         y = check_y(y, estimator=estimator, **options)
         if y.dtype.kind == "V":
             raise TypeError(f"y holds records ({y.dtype}); give one value each")
@@ -442,6 +444,19 @@ def check_target(
             assert_all_finite(y, input_name="y")  # None among objects is NaN by now
     check_consistent_length(frame, y)
     return y
+
+
+def _refuse_columns(estimator: object, y: Any, **options: bool) -> None:
+    """Raise an error for several columns, unless the estimator predicts them."""
+    shape = np.shape(y)
+    if options.get("multi_output") or len(shape) != 2 or shape[1] < 2:
+        return
+    name = type(estimator).__name__
+    role = "Classifier" if is_classifier(estimator) else "Regressor"
+    raise ValueError(
+        f"y should be a 1d array, got an array of shape {shape} instead; give one "
+        f"{name} to each column, by sklearn.multioutput.MultiOutput{role}({name}(...))"
+    )
 
 
 def validate_sample_weight(

@@ -323,9 +323,9 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         return [frame.blocks[v] for v in kept], observed[:, kept]
 
     def _nearest_centers(self, frame: Modalities, observed: np.ndarray) -> np.ndarray:
-        placed = np.array([name in self.anchors_ for name in frame.names])
-        self._warn_of_unplaced(np.asarray(observed[:, placed].any(axis=1)), placed)
         blocks, kept = self._kept_modalities(frame, observed)
+        has_anchors = np.array([name in self.anchors_ for name in frame.names])
+        self._warn_of_unplaced(np.asarray(kept.any(axis=1)), has_anchors)
         return anchor_labels(
             self._graph_of_anchors, self._map, self._k_means, blocks, kept
         )

@@ -21,6 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import over_all_samples
 from mmfusion._options import check_estimators, errors_about
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
@@ -84,7 +85,7 @@ class MultimodalClusterer(
         Number of clusters of the consensus and of every member. None is 8, or in a
         comparison the number of classes; of given `clusterers` it leaves theirs, and
         takes the most frequent number that they find. 'auto' chooses one of 2 to 20 by
-        the graphs of all modalities, as `SpectralClusterer` does.
+        the modularity of clusters in graphs, as `SpectralClusterer` does.
     clusterers : dict of str to clusterer, default=None
         Members by name: any clusterers of Modalities, such as those of this package or
         Pipelines. None are `SpectralClusterer` of three kinds ('average',
@@ -121,7 +122,8 @@ class MultimodalClusterer(
     n_clusters_ : int
         Number of clusters.
     n_clusters_evidence_ : dict of str to ndarray
-        For ``n_clusters='auto'``: candidates ('n_clusters'), 'eigengap', 'stability'.
+        For ``n_clusters='auto'``: the numbers ('n_clusters'), 'modularity' in the mean
+        graph, and 'modularity_in_others' of several graphs.
     clusterers_ : dict of str to clusterer
         Fitted members by name.
     member_labels_ : ndarray of int of shape (n_samples, n_members)
@@ -384,6 +386,7 @@ class MultimodalClusterer(
         return True
 
     @available_if(_members_have_predict)
+    @by_row_chunks
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the clusters of new samples by those that the members predict.
 
@@ -401,6 +404,7 @@ class MultimodalClusterer(
         return self._consensus.assign(base)
 
     @available_if(_members_have_predict)
+    @by_row_chunks
     def transform(self, X: ModalitiesLike) -> np.ndarray:
         """Return the memberships of samples in the clusters.
 

@@ -15,6 +15,8 @@ from mmfusion.nn._distributed import Shares
 from mmfusion.nn._encoders import is_samplewise
 from mmfusion.nn._isolation import drawing
 
+SMALLEST_WEIGHT = 1e-9  # of a modality in samples that lack others
+
 
 class Outputs(NamedTuple):
     """Outputs of a network for a batch of m samples.
@@ -127,7 +129,8 @@ class FusionNetwork(nn.Module):
         """Add latents up, with weights renormalised over what is observed."""
         if observed is None:
             return torch.tensordot(weights, latents, dims=1)
-        shares = observed * weights
+        # a cold attention gives a modality 0, though a sample may have no other
+        shares = observed * torch.clamp_min(weights, SMALLEST_WEIGHT)
         shares = shares / shares.sum(1, keepdim=True)
         return torch.einsum("mv,vmd->md", shares, latents)
 

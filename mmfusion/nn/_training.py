@@ -22,7 +22,10 @@ class DivergenceError(FloatingPointError, ValueError):
 
 
 def freeze_fusion_weights(net: DeepNet, data: Batches) -> None:
-    """Set the fusion weights of `predict` to their means over all samples."""
+    """Set the fusion weights of `predict` to their means over all samples.
+
+    A modality that no sample has keeps its weight, beside those of the others.
+    """
     module = net.module_
     totals = torch.zeros((2, *module.frozen.shape), dtype=torch.float64)
     with evaluating(module):
@@ -31,7 +34,8 @@ def freeze_fusion_weights(net: DeepNet, data: Batches) -> None:
             # no mean of the weights of chunks, since one may lack a modality
             totals += torch.stack(module.weight_sums(latents, observed)).cpu()
         sums, counts = totals
-        means = sums / torch.clamp_min(counts, 1)
+        before = module.frozen.to(sums)
+        means = torch.where(counts > 0, sums / torch.clamp_min(counts, 1), before)
         module.frozen.copy_(means / means.sum())
 
 

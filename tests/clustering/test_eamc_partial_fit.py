@@ -111,6 +111,19 @@ def test_a_clusterer_whose_parameters_changed_between_calls_is_stored(change):
     np.testing.assert_array_equal(refitted.predict(X), model.labels_)
 
 
+def test_a_modality_that_a_chunk_lacks_keeps_its_weight():
+    model = learn(small(pretrain_epochs=1), 2)
+    names = DATA.names
+    chunk = DATA[:80].to_dict() | {names[1]: [None] * 80}
+    before = model.attention_weights_
+    model.partial_fit(chunk)
+    np.testing.assert_allclose(
+        model.attention_weights_, [1, before[1]] / (1 + before[1])
+    )
+    alone = DATA[:80].to_dict() | {names[0]: [None] * 80}
+    assert np.isfinite(model.transform(alone)).all()
+
+
 def test_fit_forgets_what_was_learned_from_chunks():
     model = learn(small(), 3)
     np.testing.assert_array_equal(model.fit(X).transform(X), small().fit_transform(X))

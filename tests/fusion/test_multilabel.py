@@ -16,18 +16,26 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
+from sklearn.multioutput import (
+    ClassifierChain,
+    MultiOutputClassifier,
+    MultiOutputRegressor,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.svm import SVC, LinearSVC
+from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from mmfusion import (
     EarlyFusionClassifier,
+    EarlyFusionRegressor,
     HybridFusionClassifier,
     LateFusionClassifier,
+    LateFusionRegressor,
+    MKLClassifier,
+    MKLRegressor,
     Modalities,
 )
 from mmfusion.persistence import trusted_types
@@ -447,6 +455,25 @@ def test_columns_of_classes_are_for_one_fusion_each():
     fitted = MultiOutputClassifier(LateFusionClassifier()).fit(X, classes)
     alone = LateFusionClassifier().fit(X, classes[:, 0])
     np.testing.assert_array_equal(fitted.predict(X)[:, 0], alone.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "several"),
+    [
+        (MKLClassifier(), MultiOutputClassifier),
+        (MKLRegressor(), MultiOutputRegressor),
+        (LateFusionRegressor(SVR()), MultiOutputRegressor),
+        (EarlyFusionRegressor(SVR()), MultiOutputRegressor),
+    ],
+    ids=str,
+)
+def test_estimators_of_one_column_refuse_several_with_the_remedy(estimator, several):
+    X, y = make_labels()
+    name = type(estimator).__name__
+    with pytest.raises(ValueError, match=rf"{several.__name__}\({name}\(\.\.\.\)\)"):
+        estimator.fit(X, y)
+    together, alone = several(estimator).fit(X, y), estimator.fit(X, y[:, 1])
+    np.testing.assert_allclose(together.predict(X)[:, 1], alone.predict(X))
 
 
 def test_folds_stratified_by_several_labels_are_refused():

@@ -91,7 +91,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        """Embed the samples of normalised graphs, and set `n_clusters_`."""
+        """Embed the samples of normalised graphs; choose `n_clusters_` if 'auto'."""
         raise NotImplementedError
 
     @fit_context(prefer_skip_nested_validation=True)

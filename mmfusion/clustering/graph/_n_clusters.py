@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import linalg, sparse
-from sklearn.preprocessing import normalize
 
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
 from mmfusion.clustering.graph._embeddings import fuse_graphs
@@ -128,11 +127,12 @@ def modularity(graph: sparse.csr_array, labels: np.ndarray) -> float:
 
 
 def clusters_of_vectors(vectors: np.ndarray) -> np.ndarray:
-    """Cluster samples by the eigenvectors of a graph, without restarts.
+    """Cluster samples by the eigenvectors of a graph, without a start or a seed.
 
-    Rows of unit norm that point away from each other most, found by the pivoted QR
-    decomposition of their transpose, are rotated to the axes by the polar factor;
-    samples go to their largest coordinate (Damle, Minden and Ying 2019).
+    The rows of one sample of each cluster, found by the pivoted QR decomposition of the
+    transpose, are rotated to the axes by their polar factor; samples go to their
+    largest coordinate (Damle, Minden and Ying 2019). Pivots of rows of unit norm
+    would depend on rounding.
 
     Parameters
     ----------
@@ -144,7 +144,6 @@ def clusters_of_vectors(vectors: np.ndarray) -> np.ndarray:
     ndarray of int of shape (n_samples,)
         Clusters.
     """
-    rows = normalize(vectors)
-    pivots = linalg.qr(rows.T, mode="r", pivoting=True)[1][: rows.shape[1]]
-    left, _, right = linalg.svd(rows[pivots].T)
-    return (rows @ (left @ right)).argmax(axis=1)
+    pivots = linalg.qr(vectors.T, mode="r", pivoting=True)[1][: vectors.shape[1]]
+    left, _, right = linalg.svd(vectors[pivots].T)
+    return (vectors @ (left @ right)).argmax(axis=1)

@@ -61,13 +61,14 @@ def nearest_samples(
         return np.empty((n_queries, 0)), np.empty((n_queries, 0), dtype=np.intp)
     many = n_samples >= MIN_APPROXIMATE_SAMPLES
     if search == "approximate" and own and many and not sparse.issparse(block):
-        return _descend(block, count, n_jobs)
-    finder = NearestNeighbors(n_neighbors=count, n_jobs=n_jobs).fit(block)
-    distances, indices = finder.kneighbors(queries)
-    distances = distances.astype(np.float64, copy=False)
-    return (
-        spread_over_copies(block, distances, indices) if own else (distances, indices)
-    )
+        distances, indices = _descend(block, count, n_jobs)
+    else:
+        finder = NearestNeighbors(n_neighbors=count, n_jobs=n_jobs).fit(block)
+        distances, indices = finder.kneighbors(queries)
+        distances = distances.astype(np.float64, copy=False)
+    if not own:
+        return distances, indices
+    return spread_over_copies(block, distances, indices)
 
 
 def _descend(

@@ -62,7 +62,7 @@ def refuse_overflow(block: NumericBlock, name: str) -> None:
     ValueError
         If a value is above 1e150; scalings other than None have none.
     """
-    largest = max(abs(float(block.max())), abs(float(block.min())))
+    largest = _largest_value(block)
     if largest > LARGEST_VALUE:
         raise ValueError(
             f"modality {name!r} has values up to {largest:.1e}, and squares of those "
@@ -86,18 +86,19 @@ def within_range(block: NumericBlock) -> NumericBlock:
     ndarray or CSR matrix of shape (n_samples, n_features)
         Samples with values of at most 1e150; `block` itself if it is so already.
     """
-    if 0 in block.shape:
-        return block
-    # as Python's floats, since the limit is beyond single precision
-    if max(-float(block.min()), float(block.max())) <= LARGEST_VALUE:
+    if 0 in block.shape or _largest_value(block) <= LARGEST_VALUE:
         return block
     limits = np.finfo(block.dtype)  # a scaling may overflow, too
+    bound = block.dtype.type(min(LARGEST_VALUE, float(limits.max)))
     if sparse.issparse(block):
         block = sparse.csr_array(block, copy=True)
         block.data = np.clip(block.data, limits.min, limits.max)
         largest = abs(block).max(axis=1).toarray().ravel()
-        factors = LARGEST_VALUE / np.maximum(largest, LARGEST_VALUE)
-        return (sparse.diags_array(factors) @ block).tocsr()
+        return (sparse.diags_array(bound / np.maximum(largest, bound)) @ block).tocsr()
     block = np.clip(block, limits.min, limits.max)
     largest = np.abs(block).max(axis=1, keepdims=True)
-    return block * (LARGEST_VALUE / np.maximum(largest, LARGEST_VALUE))
+    return block * (bound / np.maximum(largest, bound))
+
+
+def _largest_value(block: NumericBlock) -> float:
+    return max(abs(float(block.max())), abs(float(block.min())))

@@ -102,6 +102,10 @@ def test_far_samples_keep_their_direction(kind):
     expected = [[0.75, -1.0, 0.0], [0.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
     np.testing.assert_allclose(found / LARGEST_VALUE, expected, atol=1e-100)
     np.testing.assert_array_equal(found[1], rows[1])
+    single = within_range(kind(rows[1:].astype(np.float32)))
+    single = single.toarray() if sparse.issparse(single) else single
+    assert single.dtype == np.float32
+    np.testing.assert_array_equal(single[1], [0, np.finfo(np.float32).min, 0])
 
 
 def test_samples_of_fit_whose_squares_overflow_are_refused():

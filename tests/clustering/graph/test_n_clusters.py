@@ -83,6 +83,17 @@ def test_the_planted_number_of_clusters_is_chosen_with_its_evidence(clusterer, k
     assert evidence["n_clusters"][total.argmax()] == k
 
 
+def test_the_seed_does_not_change_the_choice():
+    data, _ = planted(5, gap=2.5)
+    first, *others = [
+        SpectralClusterer("auto", random_state=s).fit(data).n_clusters_evidence_
+        for s in range(3)
+    ]
+    for other in others:
+        for name, values in first.items():
+            np.testing.assert_allclose(other[name], values, atol=0.01)
+
+
 def test_clusters_of_one_modality_alone_do_not_count():
     # two private clusters in each modality, of other samples, beside three common ones
     data, _ = planted(3, gap=9.0)
