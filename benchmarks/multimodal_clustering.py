@@ -196,7 +196,10 @@ def summarise(rows, eamc):
     by_set = ratio.groupby("set").median()
     print(f"CPU seconds / those of the average of graphs: median {by_set.median():.1f}")
     print(by_set.round(1).to_dict())
-    print("AUC of uncertainty for wrong samples:", ours.groupby("set").AUC.mean().round(2).to_dict())
+    print(
+        "AUC of uncertainty for wrong samples:",
+        ours.groupby("set").AUC.mean().round(2).to_dict(),
+    )
     print(f"mean {ours.AUC.mean():.3f}")
 
 
