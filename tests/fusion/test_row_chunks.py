@@ -1,5 +1,7 @@
 """Predictions for mapped files and dask arrays, by rows, are those for arrays."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -234,6 +236,33 @@ def test_no_samples_are_refused_in_dask_arrays_too(few_rows):
 def test_estimators_that_are_not_fitted_say_so():
     with pytest.raises(NotFittedError):
         LateFusionClassifier().predict(chunked(X))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "method"),
+    [
+        (EarlyFusionClassifier(), "predict"),
+        (EarlyFusionClusterer(n_clusters=3, random_state=0), "predict"),
+        (LateFusionClassifier(), "predict"),
+        (HybridFusionClassifier(), "predict"),
+        (EarlyFusion(reducer=PCA(1)), "transform"),
+    ],
+    ids=lambda case: getattr(case, "__name__", type(case).__name__),
+)
+def test_predictions_for_files_take_little_memory(
+    estimator, method, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_row_chunks, "ROW_CHUNK_BYTES", 2**17)
+    blocks = [np.tile(block, (200, 4)) for block in X.blocks]
+    estimator.fit([block[:100] for block in blocks], y)
+    maps = list(mapped(Modalities(blocks), tmp_path).blocks)
+    call = getattr(estimator, method)
+    call([block[:100] for block in maps])  # imports what it needs
+    tracemalloc.start()
+    output = call(maps).nbytes
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - output < sum(block.nbytes for block in blocks) / 4
 
 
 @pytest.mark.slow
