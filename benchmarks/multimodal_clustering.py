@@ -44,7 +44,6 @@ from mmfusion.metrics import clustering_accuracy_score
 
 POWERS = (0, 1, 2, 4)
 REFERENCE = "average"  # whose CPU seconds are the unit
-DEFAULT_RULE = "power 2"
 
 
 def load(folder, name):
@@ -196,11 +195,8 @@ def summarise(rows, eamc):
     by_set = ratio.groupby("set").median()
     print(f"CPU seconds / those of the average of graphs: median {by_set.median():.1f}")
     print(by_set.round(1).to_dict())
-    print(
-        "AUC of uncertainty for wrong samples:",
-        ours.groupby("set").AUC.mean().round(2).to_dict(),
-    )
-    print(f"mean {ours.AUC.mean():.3f}")
+    print(f"AUC of uncertainty for wrong samples: mean {ours.AUC.mean():.3f}")
+    print(ours.groupby("set").AUC.mean().round(2).to_dict())
 
 
 def _sets(rows):

@@ -23,6 +23,8 @@ from mmfusion import (
     LateFusionRegressor,
     Modalities,
     SingleModalityClusterer,
+    SNFClusterer,
+    SpectralClusterer,
     _row_chunks,
 )
 from mmfusion.datasets import make_multimodal_blobs
@@ -84,6 +86,8 @@ CASES = [
     (HybridFusionRegressor(), ["predict"]),
     (HybridFusionClusterer(n_clusters=3, random_state=0), ["predict"]),
     (SingleModalityClusterer(n_clusters=3, random_state=0), ["predict"]),
+    (SpectralClusterer(3, random_state=0), ["predict"]),
+    (SNFClusterer(3, random_state=0), ["predict"]),
 ]
 
 
