@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmfusion import _blocks
-from mmfusion._scaling import Scaling, fit_scalings
+from mmfusion._scaling import Scaling
+from mmfusion._scaling_choice import fit_scalings
 from mmfusion._typing import DeviceLike
 from mmfusion.nn._isolation import drawing
 
