@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -322,11 +322,10 @@ def score_heads(net: DeepNet, pairs: NeighborPairs) -> Tensor:
         Mean over graphs of the logarithm of their disagreement, plus the imbalance of
         clusters.
     """
-    trust: Any = net.parts_["trust"]
     with evaluating(net.module_):
         assigned = _assign_by_heads(net, pairs)
-        means = [_disagreement(assigned, graph) for graph in pairs.graphs]
-        logarithms = (torch.stack(means) + trust.SMALLEST_DISAGREEMENT).log()
+        means = torch.stack([_disagreement(assigned, graph) for graph in pairs.graphs])
+        logarithms = (means + GraphTrust.SMALLEST_DISAGREEMENT).log()
         return logarithms.mean(0) + cluster_size_divergence(assigned)
 
 
