@@ -17,8 +17,8 @@ from mmfusion.alignment.dtw._constraints import (
     split_options,
 )
 from mmfusion.alignment.dtw._costs import GIVEN, SQUARED, Costs, make_costs
-from mmfusion.alignment.dtw._full_table import path_by_table
 from mmfusion.alignment.dtw._limited_length import path_by_length
+from mmfusion.alignment.dtw._limited_runs import path_of_limited_runs
 from mmfusion.alignment.dtw._move_rows import path_by_rows
 from mmfusion.alignment.dtw._open_ends import path_by_open_ends
 from mmfusion.alignment.dtw._open_ratio import PathAndCost
@@ -37,7 +37,7 @@ from mmfusion.alignment.dtw._windows import (
 FRAMES_PER_MEAN = 8  # of the sequences in which 'multiscale' finds a first path
 LEAST_MULTISCALE_FRAMES = 2048  # the exact path of fewer takes as little time
 
-# path_by_row_blocks, path_by_length, path_by_open_ends, path_by_rows or path_by_table
+# path_by_row_blocks, path_by_length, path_by_open_ends, path_by_rows or path_of_limited_runs
 PathSearch = Callable[..., PathAndCost]
 
 
@@ -332,7 +332,7 @@ def find_path(
 def _search_under(constraints: Constraints, n: int, m: int) -> PathSearch:
     """Return the function that finds paths of n and m frames under constraints."""
     if constraints.limits_runs(n, m):
-        return path_by_table
+        return path_of_limited_runs
     if constraints.diagonal_weight is None:
         return path_by_rows
     if constraints.limits_length(n, m):
