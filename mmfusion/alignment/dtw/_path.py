@@ -37,7 +37,8 @@ from mmfusion.alignment.dtw._windows import (
 FRAMES_PER_MEAN = 8  # of the sequences in which 'multiscale' finds a first path
 LEAST_MULTISCALE_FRAMES = 2048  # the exact path of fewer takes as little time
 
-# path_by_row_blocks, path_by_length, path_by_open_ends, path_by_rows or path_of_limited_runs
+# path_by_row_blocks, path_by_length, path_by_open_ends, path_by_rows or
+# path_of_limited_runs
 PathSearch = Callable[..., PathAndCost]
 
 
