@@ -7,30 +7,19 @@ it causes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
-from mmfusion._blocks import of_samples, pieces
+from mmfusion._blocks import pieces
 from mmfusion._typing import NumericBlock
-
-if TYPE_CHECKING:
-    from mmfusion.modalities import Modalities
 
 SCALINGS = ("auto", "block", "standard", "l2")
 
-# enough samples for kernel alignments to distinguish two scalings; costs their square
-MAX_ALIGNMENT_ROWS = 1000
-# a feature is rare if fewer samples than this share have it nonzero; a modality holds
-# counts if more features than this share are rare
-RARE_FEATURE_SHARE = 0.1
-NEGLIGIBLE_SHARE = 0.01  # of negative values in the absolute ones of a feature
-NEGLIGIBLE_VALUE = 1e-6  # of the largest of its feature, up to which it is a zero
 SCALING_CHUNK_CELLS = 2**17  # 1 MiB of float64, which stays in a processor's cache
 SAFE_SQUARES = (1e-200, 1e200)  # sums of squares that neither underflow nor overflow
 # largest spread of constant values, in units in the last place of the largest value: a
@@ -96,7 +85,7 @@ class Scaling:
         if self.name is None and self._is_identity and factor == 1.0:
             np.copyto(out, block)
             return out
-        for rows in _chunks(block):
+        for rows in row_chunks(block):
             values, scaled = block[rows], out[rows]
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                 np.multiply(
@@ -168,7 +157,7 @@ class Scaling:
             return block
         scaled = block.copy()
         lengths = _sparse_row_lengths(block) if self.name == "l2" else None
-        rows = _rows_of_entries(block) if self.name == "l2" else None
+        rows = rows_of_entries(block) if self.name == "l2" else None
         for entries in _entry_chunks(block, block.shape[1]):
             values = block.data[entries].astype(np.float64)
             with np.errstate(over="ignore", under="ignore"):
@@ -203,7 +192,7 @@ def _unit_rows(values: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _rows_of_entries(block: sparse.csr_array) -> np.ndarray:
+def rows_of_entries(block: sparse.csr_array) -> np.ndarray:
     """Return the row of each stored entry."""
     return np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
 
@@ -213,7 +202,7 @@ def _sparse_row_lengths(block: sparse.csr_array) -> tuple[np.ndarray, np.ndarray
 
     Both are 1 for rows of zeros.
     """
-    n_rows, rows = block.shape[0], _rows_of_entries(block)
+    n_rows, rows = block.shape[0], rows_of_entries(block)
     largest = abs(block).max(axis=1).toarray().ravel().astype(np.float64)
     largest[largest == 0] = 1.0
     squares = np.zeros(n_rows)
@@ -326,7 +315,7 @@ def fit_scaling(
         return Scaling(scaling)
     if scaling not in ("block", "standard"):
         raise ValueError(f"scaling {scaling!r} is neither one of {SCALINGS} nor None")
-    weight = None if sample_weight is None else _relative_weights(sample_weight)
+    weight = None if sample_weight is None else relative_weights(sample_weight)
     if sparse.issparse(block):
         # a block that is sparse in fit and dense in transform is not centred either
         center: Any = 0.0
@@ -371,7 +360,7 @@ def without_offset_and_unit(
     center: Any = 0.0
     if shifted and not sparse.issparse(block):
         center = fit_scaling(block, "standard", sample_weight).center
-    values = _stored_values(block)
+    values = stored_values(block)
     largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
     # within the bound, products of two squared distances neither over- nor underflow
     bound = float(np.finfo(values.dtype).max) ** 0.25
@@ -380,7 +369,7 @@ def without_offset_and_unit(
     return Scaling(None, center, unit)
 
 
-def _relative_weights(sample_weight: ArrayLike) -> np.ndarray:
+def relative_weights(sample_weight: ArrayLike) -> np.ndarray:
     """Divide weights by the largest one, so that their sum cannot overflow."""
     weight = np.asarray(sample_weight, dtype=np.float64)
     largest = weight.max(initial=0.0)
@@ -395,7 +384,7 @@ def _weighted_chunks(
     block: np.ndarray, weight: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Yield chunks of the rows with positive weight, and their weights."""
-    for rows in _chunks(block):
+    for rows in row_chunks(block):
         if weight is None:
             yield block[rows], None
             continue
@@ -452,7 +441,7 @@ def _sparse_spread(
     n_rows, n_features = block.shape
     magnitude = abs(block).max(axis=0).toarray().ravel().astype(np.float64)
     reach = np.where(magnitude > 0, magnitude, 1.0)
-    entry_weights = weight[_rows_of_entries(block)]
+    entry_weights = weight[rows_of_entries(block)]
     chunks = list(_entry_chunks(block, n_features))
 
     def sums(values: Callable[[np.ndarray, np.ndarray], ArrayLike]) -> np.ndarray:
@@ -476,248 +465,12 @@ def _sparse_spread(
     return reach * np.sqrt(squares / total), magnitude
 
 
-def fit_scalings(
-    blocks: Sequence[NumericBlock],
-    scalings: Sequence[str | None],
-    sample_weight: ArrayLike | None = None,
-    *,
-    compares: bool = True,
-) -> list[Scaling]:
-    """Fit the scaling of every modality, and choose those that are 'auto'.
-
-    Parameters
-    ----------
-    blocks : list of ndarray or CSR matrix of shape (n_samples, n_features)
-        Finite values of the same samples.
-    scalings : list of {'auto', 'block', 'standard', 'l2'} or None
-        Scaling of each modality.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the samples in means, variances and the choice.
-    compares : bool, default=True
-        Whether 'auto' compares modalities; see `choose_scalings`.
-
-    Returns
-    -------
-    list of Scaling
-        Fitted scaling of each modality, with a `name` that is never 'auto'.
-    """
-    if "auto" in scalings:
-        chosen = choose_scalings(blocks, sample_weight, compares=compares)
-        scalings = [
-            choice if scaling == "auto" else scaling
-            for choice, scaling in zip(chosen, scalings, strict=True)
-        ]
-    return [
-        fit_scaling(block, scaling, sample_weight)
-        for block, scaling in zip(blocks, scalings, strict=True)
-    ]
-
-
-def resolve_scalings(
-    frame: Modalities,
-    scalings: Sequence[str | None],
-    counts: np.ndarray,
-    sample_weight: ArrayLike | None = None,
-    *,
-    compares: bool = True,
-) -> list[str | None]:
-    """Replace 'auto' by the scaling chosen on samples observed in all modalities.
-
-    Modalities that do not count, such as those of weight 0, do not influence the
-    choice for others; their own is made on the samples they are observed in.
-
-    Parameters
-    ----------
-    frame : Modalities
-        Validated float blocks; samples may lack modalities.
-    scalings : list of {'auto', 'block', 'standard', 'l2'} or None
-        Scaling of each modality.
-    counts : ndarray of bool of shape (n_modalities,)
-        Whether a modality takes part in the joint choice.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the samples in the choice.
-    compares : bool, default=True
-        Whether 'auto' compares modalities; see `choose_scalings`.
-
-    Returns
-    -------
-    list of {'block', 'standard', 'l2'} or None
-        Scaling of each modality.
-    """
-    if "auto" not in scalings:
-        return list(scalings)
-    weight = np.ones(len(frame)) if sample_weight is None else np.asarray(sample_weight)
-    complete = np.asarray(frame.observed[:, counts].all(axis=1)) & (weight > 0)
-    together = np.flatnonzero(counts).tolist() if complete.any() else []
-    blocks = [of_samples(frame.blocks[v], complete) for v in together]
-    choices: list[str] = []
-    if blocks:
-        choices = choose_scalings(blocks, weight[complete], compares=compares)
-    chosen = dict(zip(together, choices, strict=True))
-    for v, (scaling, observed) in enumerate(
-        zip(scalings, frame.observed.T, strict=True)
-    ):
-        if scaling == "auto" and v not in chosen:
-            block = of_samples(frame.blocks[v], observed)
-            chosen[v] = choose_scalings([block], weight[observed])[0]
-    return [
-        chosen[v] if scaling == "auto" else scaling
-        for v, scaling in enumerate(scalings)
-    ]
-
-
-def choose_scalings(
-    blocks: Sequence[NumericBlock],
-    sample_weight: ArrayLike | None = None,
-    *,
-    compares: bool = True,
-) -> list[str]:
-    """Choose 'l2' or 'block' for each modality from its values alone.
-
-    Counts (of words, links, reads) get 'l2': the norm of a row depends on the total
-    count rather than on its composition, and a rare feature divided by its small
-    standard deviation would dominate distances. A modality holds counts if no value is
-    negative, and either most are zero, or more than a tenth of the features are zero
-    in nine of ten samples, or all are integers whose row sums differ widely.
-
-    Modalities with negative values, of more than 1 % of the sum of absolute values of a
-    feature on average, get 'block': their zero is arbitrary, and so is the direction
-    from it. Values below a millionth of the largest one of a feature count as zeros.
-
-    For other modalities (histograms, intensities) both can be right. If no modality has
-    negative values, they get the scaling under which the modalities agree more, by the
-    larger mean alignment of their centred linear kernels,
-    ``<K_u, K_v> / (||K_u|| ||K_v||)`` (Cortes, Mohri and Rostamizadeh 2012,
-    equation 4); otherwise 'block'. Predictors, which weigh features themselves, always
-    take 'block' for these: `compares` is False.
-
-    Parameters
-    ----------
-    blocks : list of ndarray or CSR matrix of shape (n_samples, n_features)
-        Finite values of the same samples.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the samples. A weight of 0 equals leaving the sample out, one of 2
-        repeating it.
-
-    compares : bool, default=True
-        Whether modalities for which both can be right are compared.
-
-    Returns
-    -------
-    list of {'l2', 'block'}
-        Scaling of each modality.
-    """
-    weight = np.ones(blocks[0].shape[0])
-    if sample_weight is not None:
-        weight = _relative_weights(sample_weight)
-    if not weight.all():
-        blocks = [of_samples(block, weight > 0) for block in blocks]
-        weight = weight[weight > 0]
-    # networks give the samples that have a modality: not the same ones of each
-    n_rows = {block.shape[0] for block in blocks}
-    weights = [weight if len(n_rows) == 1 else np.ones(b.shape[0]) for b in blocks]
-    by_values = [_by_values(b, w) for b, w in zip(blocks, weights, strict=True)]
-    chosen = [scaling or "block" for scaling in by_values]
-    if not compares or None not in by_values or len(blocks) < 2 or len(n_rows) > 1:
-        return chosen
-    if max(_negative_share(b, weight) for b in blocks) > NEGLIGIBLE_SHARE:
-        return chosen
-    n_samples = len(weight)
-    rows = np.linspace(0, n_samples - 1, min(n_samples, MAX_ALIGNMENT_ROWS)).astype(int)
-    samples, shares = [block[rows] for block in blocks], weight[rows]
-    other = [scaling or "l2" for scaling in by_values]
-    return max(chosen, other, key=lambda names: _mean_alignment(samples, names, shares))
-
-
-def _stored_values(block: NumericBlock) -> np.ndarray:
+def stored_values(block: NumericBlock) -> np.ndarray:
     """Return the values of a dense block, or those that a sparse one stores."""
-    return np.asarray(block.data) if sparse.issparse(block) else np.asarray(block)
+    return np.asarray(block.data) if sparse.issparse(block) else block
 
 
-def _extremes(block: NumericBlock) -> tuple[float, float]:
-    """Return the smallest and the largest value of a block, or 0 beyond them."""
-    values = _stored_values(block)
-    low = min(float(values[rows].min(initial=0)) for rows in pieces(values))
-    return low, max(float(values[rows].max(initial=0)) for rows in pieces(values))
-
-
-def _largest_by_feature(block: NumericBlock) -> np.ndarray:
-    """Return the largest absolute value of every feature."""
-    if isinstance(block, np.ndarray):
-        return np.max([np.abs(block[r]).max(axis=0) for r in pieces(block)], axis=0)
-    return abs(block).max(axis=0).toarray().ravel()
-
-
-def _negative_share(block: NumericBlock, weight: np.ndarray) -> float:
-    """Return the weighted share of negative values in sums of absolute values.
-
-    It is the mean over the features that are not zero throughout.
-    """
-    if _extremes(block)[0] >= 0:
-        return 0.0
-    largest = _largest_by_feature(block)
-    if not np.isfinite(largest).all():  # NaN, which some estimators take as they are
-        return 1.0
-    reach = np.where(largest > 0, largest, 1.0)
-    negative, absolute = np.zeros((2, block.shape[1]))
-    for rows in _chunks(block):
-        part: Any = block[rows]
-        part = part.toarray() if sparse.issparse(part) else part
-        # relative to the largest value no sum overflows
-        shares = np.divide(part, reach, dtype=np.float64)
-        shares[np.abs(shares) <= NEGLIGIBLE_VALUE] = 0
-        negative -= weight[rows] @ np.minimum(shares, 0)
-        absolute += weight[rows] @ np.abs(shares)
-    counted = absolute > 0
-    return float(np.mean(negative[counted] / absolute[counted]))
-
-
-def _by_values(block: NumericBlock, weight: np.ndarray) -> str | None:
-    """Return 'l2' for counts, 'block' for signed values, None if both can be right."""
-    # rounding, or a few corrections, do not make counts of another kind
-    if block.shape[1] == 1 or _negative_share(block, weight) > NEGLIGIBLE_SHARE:
-        return "block"
-    shares = _nonzero_shares(block, weight)
-    shares = shares[shares > 0]
-    rare = shares < RARE_FEATURE_SHARE
-    if shares.size and (shares.mean() < 1 / 2 or rare.mean() > RARE_FEATURE_SHARE):
-        return "l2"
-    values = _stored_values(block)
-    largest = _extremes(block)[1]
-    if largest * np.finfo(values.dtype).eps > 1:  # such floats are all integers
-        return None
-    sums = np.concatenate(
-        [
-            np.asarray(block[rows].sum(axis=1, dtype=np.float64)).ravel()
-            for rows in pieces(block)
-        ]
-    )
-    mean = np.average(sums, weights=weight)
-    deviation = np.sqrt(np.average((sums - mean) ** 2, weights=weight))
-    if deviation > mean / 2 and _all_whole(values):
-        return "l2"
-    return None
-
-
-def _nonzero_shares(block: Any, weight: np.ndarray) -> np.ndarray:
-    """Return the weighted share of samples in which each feature is not zero."""
-    least = NEGLIGIBLE_VALUE * _largest_by_feature(block)
-    if sparse.issparse(block):
-        is_value = np.abs(block.data) > least[block.indices]
-        counted = is_value * weight[_rows_of_entries(block)]
-        counts = np.bincount(block.indices, weights=counted, minlength=block.shape[1])
-        return counts / weight.sum()
-    counts = np.zeros(block.shape[1])
-    for rows in _chunks(block):
-        counts += weight[rows] @ (np.abs(block[rows]) > least)
-    return counts / weight.sum()
-
-
-def _all_whole(values: np.ndarray) -> bool:
-    return all(np.array_equal(values[r], np.rint(values[r])) for r in _chunks(values))
-
-
-def _chunks(values: np.ndarray) -> Iterator[slice]:
+def row_chunks(values: np.ndarray) -> Iterator[slice]:
     """Cut rows into slices of at most `SCALING_CHUNK_CELLS` cells.
 
     What was read of a mapped file does not stay in memory.
@@ -741,28 +494,3 @@ def _entry_chunks(block: sparse.csr_array, n_sums: int) -> Iterator[slice]:
 
 def _slices(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
-
-
-def _mean_alignment(
-    blocks: Sequence[NumericBlock], scalings: Sequence[str], weight: np.ndarray
-) -> float:
-    """Return the mean alignment of the centred linear kernels of pairs of blocks."""
-    shares = weight / weight.sum()
-    roots = np.sqrt(shares)
-    kernels = []
-    for block, scaling in zip(blocks, scalings, strict=True):
-        scaled = fit_scaling(block, scaling, weight).apply(block).astype(np.float64)
-        kernel: Any = scaled @ scaled.T
-        kernel = kernel.toarray() if sparse.issparse(kernel) else kernel
-        before = np.sqrt(shares @ kernel**2 @ shares)
-        # centring as if samples were repeated by their weights: subtract column means,
-        # then row means
-        kernel = kernel - shares @ kernel
-        kernel -= (kernel @ shares)[:, None]
-        kernel *= np.outer(roots, roots)  # so do pairs count in norms and products
-        norm = float(np.linalg.norm(kernel))
-        # rounding of sums of n_features products: constant blocks agree with none
-        rounded = before * np.sqrt(block.shape[1])
-        varies = not is_constant(norm, rounded, block.dtype)
-        kernels.append(kernel / norm if varies else np.zeros_like(kernel))
-    return float(np.mean([np.vdot(a, b) for a, b in combinations(kernels, 2)]))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import Any, Self
 
 import numpy as np
+from joblib import effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier
@@ -17,7 +19,8 @@ from mmfusion._blocks import is_sequences, of_samples
 from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
 from mmfusion._options import by_modality, weights_by_modality
 from mmfusion._progress import report_seconds
-from mmfusion._scaling import SCALINGS, Scaling, resolve_scalings
+from mmfusion._scaling import SCALINGS, Scaling
+from mmfusion._scaling_choice import choose_alone, resolve_scalings
 from mmfusion._typing import (
     ByModality,
     EstimatorLike,
@@ -27,6 +30,7 @@ from mmfusion._typing import (
 from mmfusion.fusion._dropout import fill_copies, with_dropout
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._folds import Folds
+from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.fusion._targets import ClassificationTarget, RegressionTarget
 from mmfusion.modalities import Modalities
@@ -34,7 +38,7 @@ from mmfusion.preprocessing import ModalityImputer
 from mmfusion.preprocessing._pooling import pool_modalities
 from mmfusion.preprocessing._sequence_layouts import as_read_by
 
-Target = ClassificationTarget | RegressionTarget
+Target = ClassificationTarget | LabelsTarget | RegressionTarget
 
 EARLY_BRANCH = "early"  # name of the branch of all modalities
 
@@ -51,8 +55,9 @@ class Branch:
         Positions of its modalities.
     estimator : estimator or None
         The predictor; None if only the matrix is wanted.
-    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
-        Scaling of its modalities.
+    scaling : {'block', 'standard', 'l2'} or None or dict, default=None
+        Scaling of its modalities, chosen where the parameter of the estimator is
+        'auto'.
     reducer : transformer or dict, default=None
         Transformer of each scaled modality.
     weights : array-like of shape (n_modalities,) or dict, default=None
@@ -83,7 +88,7 @@ class Branch:
     name: str
     modalities: list[int]
     estimator: BaseEstimator | None
-    scaling: ByModality[str | None] = "auto"
+    scaling: ByModality[str | None] = None
     reducer: EstimatorLike = None
     weights: ArrayLike | dict[str, float] | None = None
     missing: str = "skip"
@@ -110,6 +115,8 @@ class Branch:
             True for samples with any modality of the branch; with all of them if
             others are skipped.
         """
+        if len(self.modalities) == 1:
+            return frame.observed[:, self.modalities[0]]
         observed = frame.observed[:, self.modalities]
         needed = np.all if self.missing == "skip" else np.any
         return np.asarray(needed(observed, axis=1))
@@ -150,7 +157,7 @@ class Branch:
             All modalities, checked.
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Classes or values.
-        target : ClassificationTarget or RegressionTarget
+        target : ClassificationTarget, LabelsTarget or RegressionTarget
             Description of y.
         params : dict
             Metadata for the predictor's `fit`.
@@ -172,7 +179,7 @@ class Branch:
             params = {k: _take_rows(v, rows, len(own)) for k, v in params.items()}
             y = y[rows]
         matrix = fitted._fuse(filled)
-        estimator = clone(self.estimator)
+        estimator = target.adapt(clone(self.estimator))
         if self.seed is not None:
             seeded(estimator, self.seed)
         if target.is_constant(y):  # most classifiers refuse a single class
@@ -230,7 +237,7 @@ class Branch:
         fusion = EarlyFusion(self.scaling, reducer=self.reducer, weights=self.weights)
         # arrays, whatever the output that sklearn.set_config sets for transformers
         fusion.set_output(transform="default")
-        fusion._fit_checked(filled, y, sample_weight, compares=False)
+        fusion._fit_checked(filled, y, sample_weight)
         return replace(self, imputer=imputer, fusion=fusion), filled
 
     def _augmented(
@@ -256,7 +263,7 @@ class Branch:
 
         Parameters
         ----------
-        target : ClassificationTarget or RegressionTarget
+        target : ClassificationTarget, LabelsTarget or RegressionTarget
             Description of y.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples transformed by `transform`.
@@ -311,10 +318,8 @@ def resolve_scaling(
     branches: Sequence[str],
     as_given: Sequence[str] = (),
     sample_weight: np.ndarray | None = None,
-    *,
-    compares: bool = True,
 ) -> dict[str, str | None]:
-    """Choose the scaling of every modality that is 'auto'.
+    """Choose the scaling of every modality that is 'auto', for clusterers.
 
     Parameters
     ----------
@@ -332,8 +337,6 @@ def resolve_scaling(
         sequences 'auto' is 'block'.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights of the samples in the choice.
-    compares : bool, default=True
-        Whether 'auto' compares modalities, as for clusters; see `choose_scalings`.
 
     Returns
     -------
@@ -346,18 +349,57 @@ def resolve_scaling(
     counts = np.array([by_branch.get(name, 0.0) > 0 for name in names])
     if not counts.any():  # only branches of several modalities have a weight
         counts = np.ones(len(names), dtype=bool)
-    chosen = by_modality(scaling, names, "scaling", "auto", SCALINGS)
-    is_table = ~np.isin(names, list(as_given))
+    requested, is_table = _requested_scalings(frame, scaling, as_given)
+    chosen = resolve_scalings(frame, requested, counts & is_table, sample_weight)
+    return dict(zip(names, chosen, strict=True))
+
+
+def resolve_predictor_scaling(
+    frame: Modalities,
+    scaling: ByModality[str | None],
+    as_given: Sequence[str] = (),
+    sample_weight: np.ndarray | None = None,
+) -> dict[str, str | None]:
+    """Choose the scaling of every modality that is 'auto', for predictors.
+
+    Parameters
+    ----------
+    frame : Modalities
+        All modalities, checked.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict
+        The parameter of the estimator.
+    as_given : sequence of str, default=()
+        Modalities that are not scaled. Of sequences 'auto' is 'block'.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the samples in the choice.
+
+    Returns
+    -------
+    dict of str to {'block', 'standard', 'l2'} or None
+        Scaling by modality.
+    """
+    chosen, _ = _requested_scalings(frame, scaling, as_given)
+    weight = np.ones(len(frame)) if sample_weight is None else sample_weight
+    for v, block in enumerate(frame.blocks):
+        if chosen[v] == "auto":
+            counted = frame.observed[:, v] & (weight > 0)
+            chosen[v] = choose_alone(of_samples(block, counted), weight[counted])
+    return dict(zip(frame.names, chosen, strict=True))
+
+
+def _requested_scalings(
+    frame: Modalities, scaling: ByModality[str | None], as_given: Sequence[str]
+) -> tuple[list[str | None], np.ndarray]:
+    """Return the scaling of each modality, 'auto' for tables only, and which are."""
+    requested = by_modality(scaling, frame.names, "scaling", "auto", SCALINGS)
+    is_table = ~np.isin(frame.names, list(as_given))
     for v, block in enumerate(frame.blocks):
         if not is_table[v]:
-            chosen[v] = None
+            requested[v] = None
         elif is_sequences(block):
             is_table[v] = False
-            chosen[v] = "block" if chosen[v] == "auto" else chosen[v]
-    chosen = resolve_scalings(
-        frame, chosen, counts & is_table, sample_weight, compares=compares
-    )
-    return dict(zip(names, chosen, strict=True))
+            requested[v] = "block" if requested[v] == "auto" else requested[v]
+    return requested, is_table
 
 
 def draw_seed(random_state: RandomStateLike) -> int | None:
@@ -384,7 +426,6 @@ def with_scaling_and_seed(
     branches: Sequence[Branch],
     frame: Modalities,
     scaling: ByModality[str | None],
-    weights: str | ByModality[ArrayLike],
     sample_weight: np.ndarray | None,
     random_state: RandomStateLike,
 ) -> list[Branch]:
@@ -399,8 +440,6 @@ def with_scaling_and_seed(
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict
         The parameter of the estimator. For a modality alone 'auto' takes 'standard'
         where it takes 'block' for several.
-    weights : str, array-like of shape (n_branches,) or dict
-        The parameter of the estimator.
     sample_weight : ndarray of shape (n_samples,) or None
         Weights of the samples in the choice of the scaling.
     random_state : int, RandomState instance or None
@@ -412,15 +451,8 @@ def with_scaling_and_seed(
         The completed branches.
     """
     seed = draw_seed(random_state)
-    chosen = resolve_scaling(
-        frame,
-        scaling,
-        weights,
-        [branch.name for branch in branches],
-        [branch.name for branch in branches if branch.as_given],
-        sample_weight,
-        compares=False,
-    )
+    as_given = [branch.name for branch in branches if branch.as_given]
+    chosen = resolve_predictor_scaling(frame, scaling, as_given, sample_weight)
     given = by_modality(scaling, frame.names, "scaling", "auto")
     completed = []
     for branch in branches:
@@ -582,7 +614,7 @@ def fit_branches(
         All modalities, checked.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Classes or values.
-    target : ClassificationTarget or RegressionTarget
+    target : ClassificationTarget, LabelsTarget or RegressionTarget
         Description of y.
     params : dict of str to dict
         Metadata for `fit` by name of the branch.
@@ -610,8 +642,8 @@ def fit_branches(
             *((f", fold {k}", *fold) for k, fold in enumerate(folds)),
         ]
     ]
-    results = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_branch)(
+    arguments = (
+        (
             branches[b],
             frame,
             y,
@@ -623,6 +655,10 @@ def fit_branches(
         )
         for k, (b, what, train, test) in enumerate(tasks)
     )
+    if effective_n_jobs(n_jobs) == 1:  # joblib's own loop takes longer than small fits
+        results = list(starmap(_fit_branch, arguments))
+    else:
+        results = Parallel(n_jobs=n_jobs)(starmap(delayed(_fit_branch), arguments))
     fitted, held_out = [], []
     for (b, _, _, test), result in zip(tasks, results, strict=True):
         if test is None:

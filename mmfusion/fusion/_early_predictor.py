@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import over_all_samples
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -25,9 +26,18 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import PerModalityParams
-from mmfusion.fusion._branch import EARLY_BRANCH, Branch, draw_seed
+from mmfusion.fusion._branch import (
+    EARLY_BRANCH,
+    Branch,
+    draw_seed,
+    resolve_predictor_scaling,
+)
 from mmfusion.fusion._early_transformer import EarlyFusion
-from mmfusion.fusion._predictor import FusionPredictor, nan_unless_observed
+from mmfusion.fusion._predictor import (
+    FusionPredictor,
+    TrainingData,
+    nan_unless_observed,
+)
 from mmfusion.modalities import Modalities
 
 EARLY_PREDICTOR_CONSTRAINTS: dict = {
@@ -83,7 +93,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
     modalities: ColumnSpecLike
     random_state: RandomStateLike
 
-    _target: Any  # ClassificationTarget or RegressionTarget
+    _target: Any  # a Target of _branch
     _make_target: Callable[..., Any]
 
     def _template(self) -> BaseEstimator:
@@ -101,7 +111,8 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data; see the user guide on input.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Classes or values; several outputs are for regressors that predict several.
+            Classes or values. Several outputs are labels, 1 for those of a sample and
+            0 for others, or values, for regressors that predict several.
         **params : dict
             Metadata for the predictor's `fit`, such as ``sample_weight``, which then
             weighs the scaling too. With metadata routing enabled, the predictor gets
@@ -118,7 +129,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         data = self._training_data(frame, y, params, [EARLY_BRANCH])
         data = data.without_weight_zero()
         self._target = self._make_target(data)
-        branch = self._make_branch(frame.names)
+        branch = self._make_branch(data)
         self._branch = branch.fit(
             data.frame, data.y, self._target, data.branch_params[EARLY_BRANCH]
         )
@@ -130,12 +141,14 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         self.modality_weights_ = self.fusion_.modality_weights_
         return self
 
-    def _make_branch(self, names: Sequence[str]) -> Branch:
+    def _make_branch(self, data: TrainingData) -> Branch:
+        names = data.frame.names
+        weight = data.branch_params[EARLY_BRANCH].get("sample_weight")
         return Branch(
             names[0] if len(names) == 1 else EARLY_BRANCH,  # for errors
             list(range(len(names))),
             self._template(),
-            self.scaling,
+            resolve_predictor_scaling(data.frame, self.scaling, (), weight),
             self.reducer,
             self.weights,
             missing="skip" if self.missing == "raise" else self.missing,
@@ -167,6 +180,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         """Predict labels or values for a checked frame."""
         raise NotImplementedError
 
+    @by_row_chunks
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the classes or values of samples.
 
@@ -183,6 +197,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         return self._predict_checked(self._checked(X))
 
     @available_if(_fills_in)
+    @by_row_chunks
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict from each modality alone, with the others filled in.
 

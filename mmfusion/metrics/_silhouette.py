@@ -14,7 +14,8 @@ from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
 from mmfusion._numbers import holds_nan, is_integer
 from mmfusion._options import errors_name
 from mmfusion._row_labels import check_row_labels
-from mmfusion._scaling import SCALINGS, fit_scalings, without_offset_and_unit
+from mmfusion._scaling import SCALINGS, without_offset_and_unit
+from mmfusion._scaling_choice import fit_scalings
 from mmfusion._sequences import float_sequences, resample
 from mmfusion._typing import ModalitiesLike, RandomStateLike
 from mmfusion._validation import FLOATS, as_modalities

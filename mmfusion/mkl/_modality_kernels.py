@@ -21,7 +21,7 @@ from mmfusion._frame_scaling import fit_block_scaling
 from mmfusion._memory import check_fits
 from mmfusion._numbers import is_real
 from mmfusion._options import by_modality, errors_about, errors_name
-from mmfusion._scaling import resolve_scalings
+from mmfusion._scaling_choice import resolve_scalings
 from mmfusion._sklearn_compat import fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike

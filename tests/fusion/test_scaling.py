@@ -17,8 +17,10 @@ from mmfusion import (
     LateFusionClassifier,
     Modalities,
     _scaling,
+    _scaling_choice,
 )
-from mmfusion._scaling import fit_scaling, fit_scalings
+from mmfusion._scaling import fit_scaling
+from mmfusion._scaling_choice import fit_scalings
 from mmfusion.datasets import make_multimodal_blobs
 
 
@@ -193,7 +195,11 @@ def test_alignment_is_that_of_loops(seed):
         shared @ rng.gamma(1.0, size=(3, d)) + rng.random((25, d)) for d in (4, 9)
     ]
     for scalings in (["block", "block"], ["l2", "l2"], ["block", "l2"]):
-        found = _scaling._mean_alignment(blocks, scalings, np.ones(25))
+        kernels = [
+            _scaling_choice._normalized_kernel(block, scaling, np.ones(25))
+            for block, scaling in zip(blocks, scalings, strict=True)
+        ]
+        found = _scaling_choice._mean_alignment(kernels)
         assert found == pytest.approx(alignment_by_loops(blocks, scalings))
 
 
@@ -209,12 +215,12 @@ def test_auto_takes_the_scaling_under_which_modalities_agree_more(seed):
     shapes = [histograms(rng, topics, d) for d in (6, 12)]
     loud = [h * rng.lognormal(0, 2, (40, 1)) for h in shapes]  # length tells nothing
     for blocks in (shapes, loud):
-        chosen = _scaling.choose_scalings(blocks)
+        chosen = _scaling_choice.choose_scalings(blocks)
         options = (["block", "block"], ["l2", "l2"])
         assert chosen == max(
             options, key=lambda scalings: alignment_by_loops(blocks, scalings)
         )
-    assert _scaling.choose_scalings(loud) == ["l2", "l2"]
+    assert _scaling_choice.choose_scalings(loud) == ["l2", "l2"]
 
 
 def test_auto_distinguishes_counts_from_signed_values():
@@ -236,7 +242,7 @@ def test_features_that_few_samples_have_are_counts_however_dense_the_rest():
     for n_rare, expected in ((0, "block"), (1, "block"), (4, "l2"), (20, "l2")):
         block = np.hstack([common, rare[:, :n_rare]])
         for kind in (np.asarray, sparse.csr_array):
-            chosen = _scaling.choose_scalings([kind(block), signed])
+            chosen = _scaling_choice.choose_scalings([kind(block), signed])
             assert chosen == [expected, "block"]
 
 
@@ -248,9 +254,9 @@ def test_the_choice_is_the_same_for_sparse_and_dense(density, seed):
     dense = values.astype(float)
     stored = sparse.csr_array(dense + 1)
     stored.data -= 1  # zeros that are stored are zeros
-    chosen = _scaling.choose_scalings([dense])
+    chosen = _scaling_choice.choose_scalings([dense])
     for other in (sparse.csr_array(dense), stored):
-        assert _scaling.choose_scalings([other]) == chosen
+        assert _scaling_choice.choose_scalings([other]) == chosen
 
 
 def test_auto_leaves_scalings_that_were_given(block):
@@ -262,12 +268,12 @@ def test_a_signed_modality_makes_dense_histograms_blocks():
     rng = np.random.default_rng(1)
     topics = rng.integers(0, 3, 40)
     loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]
-    assert _scaling.choose_scalings(loud) == ["l2", "l2"]
+    assert _scaling_choice.choose_scalings(loud) == ["l2", "l2"]
     signed = rng.normal(size=(40, 2))
-    assert _scaling.choose_scalings([*loud, signed]) == ["block"] * 3
+    assert _scaling_choice.choose_scalings([*loud, signed]) == ["block"] * 3
     # but no single cell does
     loud[0][0, 0] = -1e-9
-    assert _scaling.choose_scalings(loud) == ["l2", "l2"]
+    assert _scaling_choice.choose_scalings(loud) == ["l2", "l2"]
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
@@ -275,29 +281,29 @@ def test_the_choice_does_not_jump_with_a_cell(kind):
     rng = np.random.default_rng(0)
     words = rng.poisson(0.2, size=(50, 30)).astype(float)
     shares = rng.dirichlet(np.ones(6), size=50)
-    chosen = _scaling.choose_scalings([kind(words), shares])
+    chosen = _scaling_choice.choose_scalings([kind(words), shares])
     assert chosen == ["l2", "block"]
     corrected = words.copy()
     corrected[0, 0] = -1e-9
     blurred = words + 1e-9 * rng.random(words.shape)
     for other in (corrected, blurred):
-        assert _scaling.choose_scalings([kind(other), shares]) == chosen
+        assert _scaling_choice.choose_scalings([kind(other), shares]) == chosen
 
 
 def test_a_feature_of_a_large_unit_hides_no_sign_of_others():
     rng = np.random.default_rng(0)
     signed = rng.normal(size=(90, 4))
     huge = np.where(rng.random(90) < 0.3, rng.lognormal(size=90) * 1e7, 0)
-    assert _scaling.choose_scalings([np.c_[signed, huge]]) == ["block"]
+    assert _scaling_choice.choose_scalings([np.c_[signed, huge]]) == ["block"]
     signed[3, 1] = 1e7
-    assert _scaling.choose_scalings([signed]) == ["block"]
+    assert _scaling_choice.choose_scalings([signed]) == ["block"]
 
 
 def test_predictors_do_not_compare_modalities():
     rng = np.random.default_rng(1)
     topics = rng.integers(0, 3, 40)
     loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]
-    assert _scaling.choose_scalings(loud, compares=False) == ["block", "block"]
+    assert list(map(_scaling_choice.choose_alone, loud)) == ["block", "block"]
     assert EarlyFusion().fit(loud).scaling_ == {"modality_0": "l2", "modality_1": "l2"}
     early = EarlyFusionClassifier().fit(loud, topics)
     assert set(early.fusion_.scaling_.values()) == {"block"}
@@ -338,9 +344,9 @@ def test_the_choice_looks_at_no_more_rows_than_it_must(monkeypatch):
     rng = np.random.default_rng(2)
     topics = rng.integers(0, 3, 200)
     loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (200, 1)) for d in (6, 12)]
-    whole = _scaling.choose_scalings(loud)
-    monkeypatch.setattr(_scaling, "MAX_ALIGNMENT_ROWS", 50)
-    assert _scaling.choose_scalings(loud) == whole
+    whole = _scaling_choice.choose_scalings(loud)
+    monkeypatch.setattr(_scaling_choice, "MAX_ALIGNMENT_ROWS", 50)
+    assert _scaling_choice.choose_scalings(loud) == whole
 
 
 def test_entries_of_a_sparse_matrix_that_repeat_add_up():
@@ -483,8 +489,8 @@ def test_weights_of_samples_are_repetitions_in_the_choice(seed, is_sparse, is_co
     kind = sparse.csr_array if is_sparse else np.asarray
     repeated = [kind(np.repeat(block, weight, axis=0)) for block in blocks]
     weighted = [kind(block) for block in blocks]
-    expected = _scaling.choose_scalings(repeated)
-    assert _scaling.choose_scalings(weighted, weight) == expected
+    expected = _scaling_choice.choose_scalings(repeated)
+    assert _scaling_choice.choose_scalings(weighted, weight) == expected
     for scaling in ("standard", "block"):
         one = fit_scaling(weighted[0], scaling, weight)
         other = fit_scaling(repeated[0], scaling)
@@ -497,7 +503,9 @@ def test_large_floats_are_no_counts():
     rng = np.random.default_rng(0)
     loud = [1e20 * rng.lognormal(0, 1, (40, 1)) * rng.random((40, d)) for d in (3, 4)]
     plain = [block / 1e20 for block in loud]
-    assert _scaling.choose_scalings(loud) == _scaling.choose_scalings(plain)
+    assert _scaling_choice.choose_scalings(loud) == _scaling_choice.choose_scalings(
+        plain
+    )
 
 
 def test_a_constant_modality_does_not_influence_the_choice():
@@ -505,8 +513,8 @@ def test_a_constant_modality_does_not_influence_the_choice():
     topics = rng.integers(0, 3, 40)
     loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]
     constant = np.full((40, 7), 0.1)
-    assert _scaling._mean_alignment([loud[0], constant], ["l2", "l2"], np.ones(40)) == 0
-    assert _scaling.choose_scalings([*loud, constant])[:2] == ["l2", "l2"]
+    assert not _scaling_choice._normalized_kernel(constant, "l2", np.ones(40)).any()
+    assert _scaling_choice.choose_scalings([*loud, constant])[:2] == ["l2", "l2"]
 
 
 def test_negative_weights_are_refused(block):
