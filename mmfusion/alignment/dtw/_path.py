@@ -195,8 +195,10 @@ def dtw_path(
     programme, which Dinkelbach's iteration solves exactly: it finds paths of least
     ``cost - r * frames`` for the normalised cost r of the last path, until r no longer
     decreases; a few times the work of one path. A `max_jump` that forbids any path
-    takes some 17 bytes for each pair of frames. Step patterns other than 'symmetric1'
-    and 'symmetric2' take 3 to 10 times the time of these, in twice the memory.
+    takes the memory of as many rows of `y`, of up to 28 bytes per frame, whatever the
+    number of rows; and for the path itself 3 bytes for each pair of frames, or 5 if it
+    is more than 255. Step patterns other than 'symmetric1' and 'symmetric2' take 3 to
+    10 times the time of these, in twice the memory.
 
     *A limit on the length.* If the best path is too long, the least costs of paths of
     each length are found, which takes time proportional to the product of `n`, the
