@@ -66,8 +66,7 @@ SETS_OF_DEFAULTS = (
     "msrcv1_5v",
     "webkb203_3v",
     "wikipedia693",
-    "avdigits_fsdd_mnist",
-    "ngs_3v",
+    "snareseq_2v",
 )
 SINGLE, PLAIN = "best single modality", "concatenation"
 LEARNER = LogisticRegression(max_iter=1000)

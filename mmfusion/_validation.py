@@ -448,7 +448,7 @@ def check_target(
 
 def _refuse_columns(estimator: object, y: Any, **options: bool) -> None:
     """Raise an error for several columns, unless the estimator predicts them."""
-    shape = np.shape(y)
+    shape = np.asarray(y).shape  # also of array-likes that are no arrays
     if options.get("multi_output") or len(shape) != 2 or shape[1] < 2:
         return
     name = type(estimator).__name__

@@ -45,6 +45,7 @@ from mmfusion.preprocessing._sequence_layouts import as_read_by
 Target = ClassificationTarget | LabelsTarget | RegressionTarget
 
 EARLY_BRANCH = "early"  # name of the branch of all modalities
+LARGEST_VARIANCE_ALONE = 10  # of a standardised modality, summed over its features
 
 
 @dataclass(frozen=True)
@@ -392,7 +393,7 @@ def with_scaling_and_seed(
         All modalities, checked.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict
         The parameter of the estimator. For a modality alone 'auto' takes 'standard'
-        where it takes 'block' for several.
+        where it takes 'block' for several, and a total variance of at most 10.
     sample_weight : ndarray of shape (n_samples,) or None
         Weights of the samples in the choice of the scaling.
     random_state : int, RandomState instance or None
@@ -416,8 +417,20 @@ def with_scaling_and_seed(
         # a modality alone has no others to be brought into proportion with
         if is_auto and own == {branch.name: "block"}:
             own = {branch.name: "standard"}
+            branch = replace(branch, weights=_weight_alone(frame[branch.name]))
         completed.append(replace(branch, scaling=own, seed=seed))
     return completed
+
+
+def _weight_alone(block: Any) -> list[float] | None:
+    """Return the weight that limits the total variance of standardised features.
+
+    The penalties of linear models and networks then bound what wide modalities can
+    fit. Estimators of sequences are given them without it.
+    """
+    if is_sequences(block) or block.shape[1] <= LARGEST_VARIANCE_ALONE:
+        return None
+    return [float(np.sqrt(LARGEST_VARIANCE_ALONE / block.shape[1]))]
 
 
 @dataclass(frozen=True)

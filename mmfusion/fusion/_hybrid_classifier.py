@@ -40,7 +40,8 @@ class HybridFusionClassifier(HybridPredictorMixin, LateFusionClassifier):
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
-        'standard' where it would take 'block'.
+        'standard' where it would take 'block', divided by the square root of a tenth of
+        the number of features, if there are more than ten.
     combine : {'soft_vote', 'hard_vote', 'log_pool', 'stacking'}, default='soft_vote'
         Combination of the classifiers' predictions; see `LateFusionClassifier`. In
         'log_pool' the weights of the branches that share a modality are scaled to add

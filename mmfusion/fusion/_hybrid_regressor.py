@@ -38,7 +38,8 @@ class HybridFusionRegressor(HybridPredictorMixin, LateFusionRegressor):
         Names of the modalities that are concatenated in further branches.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
-        'standard' where it would take 'block'.
+        'standard' where it would take 'block', divided by the square root of a tenth of
+        the number of features, if there are more than ten.
     combine : {'mean', 'median', 'stacking'}, default='mean'
         Combination of the regressors' predictions; see `LateFusionRegressor`.
     weights : {'uniform', 'score', 'inverse_variance', 'error_covariance'}, \

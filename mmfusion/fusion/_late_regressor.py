@@ -55,7 +55,8 @@ class LateFusionRegressor(
         in which 'drop' leaves a modality out. None is Ridge.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality; see `EarlyFusion`. For a modality alone 'auto' takes
-        'standard' where it would take 'block'.
+        'standard' where it would take 'block', divided by the square root of a tenth of
+        the number of features, if there are more than ten.
     combine : {'mean', 'median', 'stacking'}, default='mean'
         Combination of the regressors' predictions: the weighted mean or median, or
         'stacking': `final_estimator` is fitted to held-out predictions [1]_. Missing
