@@ -15,7 +15,7 @@ from mmfusion.nn._distributed import Shares
 from mmfusion.nn._encoders import is_samplewise
 from mmfusion.nn._isolation import drawing
 
-SMALLEST_WEIGHT = 1e-9  # of a modality in samples that lack others
+SMALLEST_FUSION_WEIGHT = 1e-9  # of a modality in samples that lack others
 
 
 class Outputs(NamedTuple):
@@ -130,7 +130,7 @@ class FusionNetwork(nn.Module):
         if observed is None:
             return torch.tensordot(weights, latents, dims=1)
         # a cold attention gives a modality 0, though a sample may have no other
-        shares = observed * torch.clamp_min(weights, SMALLEST_WEIGHT)
+        shares = observed * torch.clamp_min(weights, SMALLEST_FUSION_WEIGHT)
         shares = shares / shares.sum(1, keepdim=True)
         return torch.einsum("mv,vmd->md", shares, latents)
 

@@ -142,7 +142,7 @@ def test_a_dask_cluster_finds_what_one_process_finds():
     alone = small(n_init=2).fit(X)
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster),
         joblib.parallel_config(backend="dask"),
