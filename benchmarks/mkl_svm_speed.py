@@ -26,14 +26,15 @@ explicit features of many samples. Goals: 'average' within 1.5 times the sum and
 SVC, all others within 3 times, and twice as fast as MKLpy's EasyMKL with an SVC.
 
 What is not reached, and why, in CPU ms of two classes and 1,000 samples on a quiet
-core: reading all six kernels takes at least 1.3 (products with one vector), 2 (a sum) or
-2.6 (a check for finite values).
+core: reading all six kernels takes at least 1.3 (products with one vector), 2 (a sum)
+or 2.6 (a check for finite values).
 
 - 'average' takes 14.5, 1.5 times the floor of 9.4 (of which the sum is 5.5): checks of
-  the kernels, and their means and sizes, 4.5; the sum, which needs these sizes, 2.1; the
-  machine 3.5, rough by SVC and then exact by active sets; input and attributes 2 to 4. On
-  busy cores, with less of the cache, it is up to 2. From 2,000 samples on it is 1.4, and
-  1.5 to 1.9 for ten classes, whose 45 machines of 200 samples are exact, too.
+  the kernels, and their means and sizes, 4.5; the sum, which needs these sizes, 2.1;
+  the machine 3.5, rough by SVC and then exact by active sets; input and attributes 2 to
+  4. On busy cores, with less of the cache, it is up to 2. From 2,000 samples on it is
+  1.4. For ten classes, of 1,000 samples, it is 1.9 to 2.2, because the 45 machines of
+  200 samples are exact, too.
 - 'l1' and 'lp' take 3 to 5 times the floor for two classes and 8 to 10 for ten: each of
   their two to six steps reads all kernels twice (a sum, and products with the dual
   variables), which alone is half of the floor. Machines after the first start from the

@@ -55,15 +55,15 @@ def fit_held_out_ctw(
     directions follow the covariances between modalities alone, in which chance has less
     weight than in correlations; so the first warps are better, and those of smaller
     ridges in turn. Directions that vary little are missed then, and the fit with the
-    small ridge alone is kept where its held-out frames correlate more. Settled on eleven
-    kinds of data, whichever is left out.
+    small ridge alone is kept where its held-out frames correlate more. Settled on
+    eleven kinds of data, whichever is left out.
 
     Parameters
     ----------
     samples, kind, original, constraints
         Parameters of `fit_kind_of_ctw`.
     ridge : float or 'auto'
-        The ridge, or 'auto' for the fit of larger mean correlation on held-out frames.
+        The ridge, or 'auto' for the fit of largest mean correlation on held-out frames.
     **limits : dict
         Parameters `energy`, `n_directions`, `max_iter` and `tol` of `fit_ctw`.
 
