@@ -86,9 +86,9 @@ class CTWAligner(BaseAligner):
     ridge : float or 'auto', default='auto'
         Weight, between 0 and 1, of the identity, scaled by the mean variance, in the
         covariance of each modality. It shrinks directions that correlate by chance,
-        where features are many relative to frames. 'auto' fits with ridge 0, and with
-        ridges of 1, .6, .3 and .1 in turn, each from the warps of the last, and keeps
-        the fit whose correlations of held-out frames have the larger mean.
+        where features are many relative to frames. 'auto' fits with ridge 0, with .1,
+        and with ridges of 1, .6, .3 and .1 in turn, each from the warps of the last,
+        and keeps the fit whose correlations of held-out frames have the largest mean.
     warp : {'auto', 'basis', 'free', 'combined', 'dtw'}, default='auto'
         Warps during learning. 'basis': weighted means of six monotone functions for
         each sequence, in a time linear in the length. 'free': paths of DTW. 'combined':

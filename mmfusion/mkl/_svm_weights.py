@@ -34,7 +34,7 @@ EASYMKL_REGULARIZATION = 0.1
 LP_NORM = 2.0
 
 EQUAL_KERNELS_RIDGE = 1e-8  # splits the weight of equal kernels evenly
-SMALLEST_WEIGHT = 1e-8  # smaller weights of 'l1' are set to 0
+SMALLEST_L1_WEIGHT = 1e-8  # smaller weights of 'l1' are set to 0
 CURVATURE_DAMPING = 1e-3  # relative to size: kernels of low rank have flat directions
 CHANCE_DEVIATIONS = 3  # about one kernel of noise in a thousand is above them
 SUFFICIENT_DECREASE = 1e-4  # share of the predicted decrease (Armijo)
@@ -500,5 +500,5 @@ def _p_norm(values: np.ndarray, p: float) -> float:
 
 
 def _to_simplex(weights: np.ndarray) -> np.ndarray:
-    weights = np.where(weights > SMALLEST_WEIGHT, weights, 0.0)
+    weights = np.where(weights > SMALLEST_L1_WEIGHT, weights, 0.0)
     return weights / weights.sum()

@@ -7,7 +7,10 @@ import pytest
 
 from mmfusion.alignment import CTWAligner
 from mmfusion.alignment.ctw._alternation import fit_basis_ctw, fit_ctw
-from mmfusion.alignment.ctw._held_out import held_out_correlations
+from mmfusion.alignment.ctw._held_out import (
+    fit_held_out_ctw,
+    held_out_correlations,
+)
 from mmfusion.alignment.ctw._warping import uniform_warp
 
 
@@ -140,6 +143,22 @@ def test_few_features_need_no_ridge():
     assert aligner.held_out_correlations_.min() > 0.9
     assert error(aligner, truth) < 1
     assert error(CTWAligner(ridge=0.1).fit([[x], [y]]), truth) > 1
+
+
+def test_the_fit_of_three_with_the_largest_held_out_correlations_is_kept():
+    x, y, _ = wide_pair(6, 60, 12)
+    descent = (1.0, 0.6, 0.3, 0.1)
+    means = {}
+    for ridge in (0.0, 0.1, descent):
+        fit = fit_ctw([[x, y]], ridge=ridge, likelihood=False)
+        last = ridge if isinstance(ridge, float) else ridge[-1]
+        n_directions = len(fit.projections.correlations)
+        held_out = held_out_correlations(
+            [[x, y]], fit.warps, ridge=last, n_directions=n_directions
+        )
+        means[ridge] = held_out.mean()
+    found = fit_held_out_ctw([[x, y]], "free", [[x, y]], {}, ridge="auto")
+    assert found.correlations.mean() == max(means.values())
 
 
 def test_a_warning_without_a_better_ridge_asks_for_samples_or_components():

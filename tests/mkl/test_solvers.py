@@ -256,3 +256,24 @@ def test_single_precision_first_gives_double_precision(unit):
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(6), atol=1e-12)
     residual = np.linalg.norm(A @ vectors - vectors * values, axis=0)
     assert residual.max() <= 1e-6 * values[0]
+
+
+def test_rough_vectors_have_single_precision_and_the_weights_double():
+    rng = np.random.default_rng(3)
+    labels = np.arange(260) % 3
+    kernels = []
+    for noise in (0.5, 1.0, 2.0):
+        X = rng.normal(size=(3, 4))[labels] + noise * rng.normal(size=(260, 4))
+        K = np.exp(-0.1 * ((X[:, None] - X) ** 2).sum(axis=-1))
+        K = K - K.mean(axis=0) - K.mean(axis=1)[:, None] + K.mean()
+        kernels.append(K / K.diagonal().mean())
+    stack = KernelStack(kernels)
+    rough = stack.for_rough_vectors(3, 1e-3)
+    assert {K.dtype for K in rough.kernels} == {np.dtype(np.float32)}
+    assert stack.for_rough_vectors(3, 1e-6) is stack
+    assert stack.for_rough_vectors(100, 1e-3) is stack
+    found = solve_simple_mkkm(stack, 3)
+    exact = solve_simple_mkkm(stack, 3, tol=1e-9, max_iter=1000)
+    assert found.converged
+    np.testing.assert_allclose(found.weights, exact.weights, atol=5e-3)
+    np.testing.assert_allclose(found.objective_path[-1], exact.objective_path[-1], 2e-6)
