@@ -77,10 +77,12 @@ def _descend(
     """Search the neighbours of all samples by descent in a graph of neighbours."""
     pynndescent = import_extra("pynndescent", "neighbors")
     most = import_extra("numba", "neighbors").config.NUMBA_NUM_THREADS
-    # the search is in single precision, where an offset would cost differences digits
-    centered = (block - block.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    # the search is in single precision, where an offset would cost differences digits,
+    # and squares of huge or tiny values would overflow or underflow
+    centered = block - block.mean(axis=0, dtype=np.float64)
+    centered /= np.abs(centered).max(initial=np.finfo(np.float64).tiny)
     index = pynndescent.NNDescent(
-        centered,
+        centered.astype(np.float32),
         n_neighbors=max(count + 1, INDEX_NEIGHBORS),
         random_state=APPROXIMATE_SEED,
         n_jobs=min(effective_n_jobs(n_jobs), most),

@@ -53,14 +53,16 @@ def samples(n=40, d=3, offset=0.0):
     return np.random.default_rng(0).normal(size=(n, d)) + offset
 
 
-# with an offset, single precision would not tell the samples apart
-@pytest.mark.parametrize("offset", [0.0, 1e9])
+# with an offset, or in other units, single precision would not distinguish samples
+@pytest.mark.parametrize(
+    ("offset", "unit"), [(0.0, 1.0), (1e9, 1.0), (0.0, 1e60), (0.0, 1e-60)]
+)
 @pytest.mark.parametrize("lost", [(), ((0, 4), (3, 0), (3, 1))])
 def test_neighbors_that_are_all_found_are_those_of_exact_search(
-    descent, monkeypatch, offset, lost
+    descent, monkeypatch, offset, unit, lost
 ):
     monkeypatch.setattr(descent, "lost", lost)
-    X = samples(offset=offset)
+    X = samples(offset=offset) * unit
     distances, indices = nearest_samples(X, 6, n_jobs=8, search="approximate")
     expected = nearest_samples(X, 6)
     assert descent.calls == 1
