@@ -56,12 +56,12 @@ def spread_over_copies(
 def _copies(block: NumericBlock, rows: np.ndarray) -> list[np.ndarray]:
     """Group the rows of equal values."""
     groups: dict[bytes, list[int]] = {}
-    for row, key in zip(rows, _keys(block[rows]), strict=True):
+    for row, key in zip(rows, _keys_of_copies(block[rows]), strict=True):
         groups.setdefault(key, []).append(row)
     return [np.array(group) for group in groups.values()]
 
 
-def _keys(block: NumericBlock) -> Iterator[bytes]:
+def _keys_of_copies(block: NumericBlock) -> Iterator[bytes]:
     """Iterate over bytes that are equal for rows of equal values."""
     if isinstance(block, np.ndarray):
         for row in block + 0.0:  # -0.0 is 0.0
