@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 from scipy import sparse
 
@@ -53,15 +56,19 @@ def spread_over_copies(
 def _copies(block: NumericBlock, rows: np.ndarray) -> list[np.ndarray]:
     """Group the rows of equal values."""
     groups: dict[bytes, list[int]] = {}
-    for row in rows:
-        groups.setdefault(_key(block[[row]]), []).append(row)
+    for row, key in zip(rows, _keys_of_copies(block[rows]), strict=True):
+        groups.setdefault(key, []).append(row)
     return [np.array(group) for group in groups.values()]
 
 
-def _key(row: NumericBlock) -> bytes:
-    if isinstance(row, np.ndarray):
-        return (row + 0.0).tobytes()  # -0.0 is 0.0
-    row = sparse.csr_array(row, copy=True)
-    row.eliminate_zeros()
-    row.sort_indices()
-    return row.indices.tobytes() + b"|" + row.data.tobytes()
+def _keys_of_copies(block: NumericBlock) -> Iterator[bytes]:
+    """Iterate over bytes that are equal for rows of equal values."""
+    if isinstance(block, np.ndarray):
+        for row in block + 0.0:  # -0.0 is 0.0
+            yield row.tobytes()
+        return
+    block = sparse.csr_array(block, copy=True)
+    block.eliminate_zeros()
+    block.sort_indices()
+    for start, stop in pairwise(block.indptr):
+        yield block.indices[start:stop].tobytes() + block.data[start:stop].tobytes()
