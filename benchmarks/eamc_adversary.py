@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from eamc_ablation import load, read
 from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -32,7 +33,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mmfusion import EAMCClusterer
-from mmfusion.datasets import load_digits_modalities, load_npz
 from mmfusion.metrics import clustering_accuracy_score
 
 SETS = (
@@ -61,15 +61,6 @@ VARIANTS = {
     **{f"weight {w:g}": dict(adversarial_weight=w) for w in WEIGHTS},
     "weight 0.03, no penalty": dict(trainer__gradient_penalty=0.0),
 }
-
-
-def load(folder, name):
-    """X and y of a set; two modalities of the digits, as in published comparisons."""
-    if name == "digits":
-        bunch = load_digits_modalities()
-        return bunch.data[["pixels", "gradients"]], bunch.target
-    bunch = load_npz(folder / f"{name}.npz")
-    return bunch.data, bunch.target
 
 
 def observed_latents(model, X):
@@ -114,12 +105,6 @@ def run_seed(folder, name, seed, variants):
                 (variant, name, seed, accuracy, *separated, of_discriminators, warned)
             )
     return rows
-
-
-def read(path):
-    """Rows of a run."""
-    with path.open(newline="") as file:
-        return [row for row in csv.reader(file) if row]
 
 
 def table(path):

@@ -127,9 +127,10 @@ def _make_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--methods",
         nargs="+",
-        default=["early", "late", BASELINES],
+        default=["multimodal", "spectral", "early", "late", BASELINES],
         metavar="METHOD",
-        help="names of methods (see list); default: early late baselines",
+        help="names of methods (see list); default: multimodal "
+        "spectral early late baselines",
     )
     run.add_argument(
         "--metrics",

@@ -19,6 +19,7 @@ from mmfusion._blocks import (
     n_features,
     observed_rows,
 )
+from mmfusion._dask_arrays import is_dask_array
 from mmfusion._numbers import (
     as_numbers,
     cell_name,
@@ -62,6 +63,8 @@ class ModalityTags:
         Given the name of a modality, return whether it is a precomputed kernel, which
         is not imputed, and which the estimator checks to be finite in `fit`. None means
         that no modality is.
+    chunked : bool, default=False
+        Whether modalities may be arrays of dask, which are then read chunk by chunk.
     sequence_layout : callable, default=None
         Where `sequences` is 'refuse': given the name of a modality, return the layout
         in which the estimator nested for it reads sequences, as the function of
@@ -74,6 +77,7 @@ class ModalityTags:
     sequences: str = "refuse"
     column_per_sample: bool = False
     same_dtype: bool = False
+    chunked: bool = False
     takes_nan: Callable[[str], bool] | None = None
     takes_text: Callable[[str], bool] | None = None
     holds_kernel: Callable[[str], bool] | None = None
@@ -133,6 +137,11 @@ class FittedBlocks(Protocol):
         """Modalities of sequences."""
         ...
 
+    @property
+    def unobserved(self) -> Mapping[str, np.ndarray] | None:
+        """Samples of `fit` that lack a modality which is a precomputed kernel."""
+        ...
+
 
 class CheckedBlocks(NamedTuple):
     """Blocks after their checks.
@@ -178,6 +187,28 @@ class BlockChecks:
     remedies: Remedies
     fitted: FittedBlocks | None
     raw: bool
+
+    def refuse_dask_arrays(self, frame: Modalities) -> None:
+        """Raise an error for arrays of dask, unless they are read chunk by chunk.
+
+        Parameters
+        ----------
+        frame : Modalities
+            The modalities.
+
+        Raises
+        ------
+        TypeError
+            If a modality is a dask array, and the tags do not allow it.
+        """
+        for name, block in zip(frame.names, frame.blocks, strict=True):
+            if is_dask_array(block) and not self.tags.chunked:
+                raise TypeError(
+                    f"modality {name!r} is a dask array, which "
+                    f"{self.remedies.estimator} does not read chunk by chunk here; "
+                    "give it in memory, by compute(), or a part of its rows, as by "
+                    "X[:100_000].compute(). AnchorGraphClusterer clusters dask arrays"
+                )
 
     def read_sequences(self, frame: Modalities) -> tuple[list[Block], np.ndarray]:
         """Read sequences into float arrays if the estimator takes them.
@@ -330,12 +361,18 @@ class BlockChecks:
         self._check_shape(what, block)
         if not is_of_numbers(block):
             block = as_numbers(block, what, self.remedies.encoder_before(name), columns)
-        checked = block if _is_plain_table(block) else self._as_floats(what, block)
+        if _is_plain_table(block):
+            checked = block
+        elif is_dask_array(block):
+            checked = block if block.dtype in FLOATS else block.astype(np.float64)
+        else:
+            checked = self._as_floats(what, block)
         dimensions = checked.ndim
         if dimensions > 2 and not self.tags.images:
             checked = checked.reshape(len(checked), -1)
         if self._is_kernel_of_fit(name, checked):
             return checked
+        checked = self._without_unobserved(name_in_fit, checked)
         # a pass without the tag, which is needed only where there is NaN
         if is_all_finite(checked):
             return checked
@@ -351,6 +388,19 @@ class BlockChecks:
         if self.fitted is not None or sparse.issparse(block):
             return False
         return self.tags.holds_kernel is not None and self.tags.holds_kernel(name)
+
+    def _without_unobserved(self, name_in_fit: str, block: Block) -> Block:
+        """Set the kernel with samples of `fit` that lack the modality to 0."""
+        unobserved = None if self.fitted is None else self.fitted.unobserved
+        lacking = (unobserved or {}).get(name_in_fit)
+        # another number of columns is refused when the layout is checked
+        if lacking is None or block.shape[1] != len(lacking):
+            return block
+        if not sparse.issparse(block):
+            return np.where(lacking, block.dtype.type(0), block)
+        block = block.copy()
+        block.data[lacking[block.indices]] = 0
+        return block
 
     def _as_floats(self, what: str, block: Block) -> Block:
         """Convert a block of numbers to an array or CSR matrix of floats."""

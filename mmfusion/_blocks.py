@@ -1,9 +1,10 @@
 """The block of one modality: its kinds, and operations on blocks of any kind.
 
-A block is one of four kinds:
+A block is one of five kinds:
 
 ========= ==================================================================
 dense     ndarray (memmaps included) of any dtype and at least 2 dimensions
+dask      array of dask, in chunks of whole rows, of real numbers
 sparse    scipy sparse matrix or array, kept in CSR form
 frame     pandas or polars DataFrame
 sequences 1-D object array: one array of at least 2 dimensions per sample
@@ -14,14 +15,21 @@ sequences 1-D object array: one array of at least 2 dimensions per sample
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from mmfusion._dask_arrays import (
+    ChunkReader,
+    checked_dask_array,
+    chunk_rows,
+    is_dask_array,
+    map_chunks,
+)
 from mmfusion._numbers import (
     as_numbers,
     is_frame,
@@ -30,7 +38,8 @@ from mmfusion._numbers import (
     refuse_unknown_type,
 )
 
-Block = Any  # ndarray, sparse matrix, pandas or polars DataFrame
+R = TypeVar("R")
+Block = Any  # ndarray, dask array, sparse matrix, pandas or polars DataFrame
 
 PIECE_BYTES = 2**24  # of a mapped file, read at once
 TEXT_REMEDY = "encode it as numbers first"
@@ -109,8 +118,9 @@ def as_plain(data: Any, what: str) -> Any:
     Returns
     -------
     object
-        Sparse matrices in CSR form, checked; arrays of NumPy for tensors of torch and
-        for masked arrays, with NaN where they are masked; other data unchanged.
+        Sparse matrices in CSR form and arrays of dask, checked; arrays of NumPy for
+        tensors of torch and for masked arrays, with NaN where they are masked; other
+        data unchanged.
 
     Raises
     ------
@@ -123,6 +133,8 @@ def as_plain(data: Any, what: str) -> Any:
         return data
     if sparse.issparse(data):
         return checked_csr(data, what)
+    if is_dask_array(data):
+        return checked_dask_array(data, what)
     if package_of(data) == "torch" and hasattr(data, "detach"):
         return _from_torch(data, what)
     if isinstance(data, np.ma.MaskedArray):
@@ -354,7 +366,7 @@ def as_block(data: Any, name: str) -> Block:
     Returns
     -------
     block
-        A block of one of the four kinds.
+        A block of one of the five kinds.
 
     Raises
     ------
@@ -372,7 +384,7 @@ def as_block(data: Any, name: str) -> Block:
         return data
     if isinstance(data, list | tuple):
         data = _from_list(data, name)
-    elif not isinstance(data, np.ndarray):
+    elif not (isinstance(data, np.ndarray) or is_dask_array(data)):
         try:
             data = np.asarray(data)
         except (ValueError, TypeError) as error:
@@ -431,6 +443,8 @@ def kind(block: Block) -> str:
         return "sparse"
     if is_frame(block):
         return "frame"
+    if is_dask_array(block):
+        return "dask"
     return "sequences" if is_sequences(block) else "dense"
 
 
@@ -559,15 +573,24 @@ def observed_rows(block: Block) -> np.ndarray:
     if sparse.issparse(block):
         full = np.flatnonzero(np.diff(block.indptr) == block.shape[1])  # no zeros
         suspects = full[null_cells(block.data[block.indptr[full]])]
-    elif isinstance(block, np.ndarray):
-        cell: Any = (..., *(0,) * (block.ndim - 1))
-        lacking = [null_cells(block[rows][cell]) for rows in pieces(block)]
-        suspects = np.flatnonzero(np.concatenate(lacking))
+    elif isinstance(block, np.ndarray) or is_dask_array(block):
+        return np.concatenate(map_pieces(_observed_in_piece, block))
     else:  # a DataFrame
         suspects = np.flatnonzero(_null_mask(take_columns(block, [0])))
     if suspects.size:
         null = _null_mask(take_rows(block, suspects))
         observed[suspects[null.reshape(len(suspects), -1).all(axis=1)]] = False
+    return observed
+
+
+def _observed_in_piece(values: np.ndarray) -> np.ndarray:
+    """Return which rows of an array are not all null."""
+    observed = np.ones(len(values), dtype=bool)
+    cell: Any = (..., *(0,) * (values.ndim - 1))
+    suspects = np.flatnonzero(null_cells(values[cell]))
+    if suspects.size:
+        null = null_cells(values[suspects]).reshape(len(suspects), -1)
+        observed[suspects] = ~null.all(axis=1)
     return observed
 
 
@@ -613,7 +636,7 @@ def equal(a: Block, b: Block) -> bool:
     if is_sequences(a):
         pairs = zip(a, b, strict=True)
         return all((x is y) or _dense_equal(x, y) for x, y in pairs)
-    return _dense_equal(a, b)
+    return _dense_equal(np.asarray(a), np.asarray(b))  # dask has no comparison with NaN
 
 
 def _canonical(matrix: Block) -> Block:
@@ -656,19 +679,24 @@ def release_pages(block: Block) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def pieces(array: np.ndarray) -> Iterator[slice]:
+def pieces(array: Block) -> Iterator[slice]:
     """Iterate over the rows of an array: all at once, or in pieces of a mapped file.
 
     Parameters
     ----------
-    array : ndarray
-        The array.
+    array : ndarray, dask array or ChunkReader
+        The array; the pieces of one of dask are its chunks.
 
     Yields
     ------
     slice
         Rows; the memory that they were read into is released before the next.
     """
+    if isinstance(array, ChunkReader):
+        array = array.array
+    if is_dask_array(array):
+        yield from chunk_rows(array)
+        return
     if not is_mapped(array):
         yield slice(None)
         return
@@ -676,6 +704,27 @@ def pieces(array: np.ndarray) -> Iterator[slice]:
     for start in range(0, len(array), n_rows):
         yield slice(start, start + n_rows)
         release_pages(array)
+
+
+def map_pieces(function: Callable[[np.ndarray], R], array: Block) -> list[R]:
+    """Apply a function to all rows of an array, or to its pieces; see `pieces`.
+
+    Parameters
+    ----------
+    function : callable
+        Function of an ndarray.
+    array : ndarray or dask array
+        The array.
+
+    Returns
+    -------
+    list
+        Its results, in the order of the rows. Chunks of dask are not sent to this
+        process: the function is computed where they are.
+    """
+    if is_dask_array(array):
+        return map_chunks(function, array)
+    return [function(array[rows]) for rows in pieces(array)]
 
 
 def without_caches(block: Block) -> Block:
@@ -697,9 +746,13 @@ def is_all_finite(block: Block) -> bool:
     A sum that overflows, or cells of missing rows, are for `first_infinite_cell`.
     """
     values = block.data if sparse.issparse(block) else block
+    return all(map_pieces(_is_sum_finite, values))
+
+
+def _is_sum_finite(values: np.ndarray) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         # a sum allocates no array of the size of the block
-        return all(np.isfinite(values[r].sum()) for r in pieces(values))
+        return bool(np.isfinite(values.sum()))
 
 
 def first_infinite_cell(
@@ -731,7 +784,7 @@ def first_infinite_cell(
         first = stored[0]
         return int(cells.row[first]), int(cells.col[first]), float(cells.data[first])
     for rows in pieces(block):
-        flat = block[rows].reshape(len(observed[rows]), -1)
+        flat = np.asarray(block[rows]).reshape(len(observed[rows]), -1)
         places = np.argwhere(unfit(flat) & observed[rows, None])
         if len(places):
             row, column = places[0].tolist()

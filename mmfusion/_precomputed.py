@@ -79,8 +79,11 @@ def refuse_to_split_modalities(estimator: BaseEstimator) -> None:
     # also the search of which this is the estimator
     is_split = split is estimator or getattr(split, "estimator", None) is estimator
     if is_split and isinstance(X, Modalities):
+        stacked = "np.dstack(X.blocks)"
+        if not X.observed.all():
+            stacked = f"np.where(X.observed[:, None], {stacked}, np.nan)"
         raise ValueError(
             f"kernels in Modalities {list(X.names)} cannot be split in rows and "
             "columns; for a search or cross-validation give them as one array of shape "
-            "(n_samples, n_samples, n_kernels), np.dstack(X.blocks)"
+            f"(n_samples, n_samples, n_kernels), {stacked}"
         )

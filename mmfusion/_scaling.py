@@ -443,7 +443,7 @@ def merged_moments(
     return total + count, mean + shift * (count / (total + count)), squares
 
 
-def total_variance(
+def scaled_variance(
     scaling: Scaling, block: NumericBlock, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the sum of the variances of the features of a scaled block.
@@ -539,7 +539,7 @@ def _sparse_spread(
 
 def stored_values(block: NumericBlock) -> np.ndarray:
     """Return the values of a dense block, or those that a sparse one stores."""
-    return np.asarray(block.data) if sparse.issparse(block) else np.asarray(block)
+    return np.asarray(block.data) if sparse.issparse(block) else block
 
 
 def row_chunks(values: np.ndarray) -> Iterator[slice]:

@@ -20,8 +20,8 @@ from mmfusion._scaling import (
     relative_weights,
     row_chunks,
     rows_of_entries,
+    scaled_variance,
     stored_values,
-    total_variance,
 )
 from mmfusion._typing import NumericBlock
 
@@ -133,7 +133,7 @@ def fit_scalings(
     if not {"l2", "block"} <= set(names):
         return fitted
     variances = [
-        total_variance(scaling, block, sample_weight)
+        scaled_variance(scaling, block, sample_weight)
         for scaling, block in zip(fitted, blocks, strict=True)
         if scaling.name == "l2"
     ]
@@ -202,7 +202,7 @@ def _extremes(block: NumericBlock) -> tuple[float, float]:
 
 def _largest_by_feature(block: NumericBlock) -> np.ndarray:
     """Return the largest absolute value of every feature."""
-    if isinstance(block, np.ndarray):
+    if not sparse.issparse(block):
         return np.max([np.abs(block[r]).max(axis=0) for r in pieces(block)], axis=0)
     return abs(block).max(axis=0).toarray().ravel()
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
+from sklearn.base import is_classifier
 from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.validation import validate_data
 
@@ -30,6 +31,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
+from mmfusion._dask_arrays import is_dask_array
 from mmfusion._numbers import as_numbers, is_frame, refuse_complex
 from mmfusion._options import errors_about
 from mmfusion._remedies import Remedies
@@ -69,6 +71,8 @@ class Layout:
         Dtype of the floats of each modality, '' for other blocks.
     sequences : tuple of str
         Modalities of sequences.
+    unobserved : dict of str to ndarray of bool of shape (n_samples,), default=None
+        Samples of `fit` that lack a modality, of those that are precomputed kernels.
     """
 
     names: tuple[str, ...]
@@ -78,6 +82,7 @@ class Layout:
     as_given: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     sequences: tuple[str, ...] = ()
+    unobserved: Mapping[str, np.ndarray] | None = None
 
     @property
     def frame_widths(self) -> dict[str, int]:
@@ -236,6 +241,7 @@ def validate_modalities(
         )
     remedies = Remedies(type(estimator).__name__, from_table, estimator.modalities)
     checks = BlockChecks(estimator, tags, remedies, fitted, raw)
+    checks.refuse_dask_arrays(frame)
     read, observed = checks.read_sequences(frame)
     checked = checks.check_blocks(frame.names, read, observed, feature_names)
     blocks = checked.blocks
@@ -247,6 +253,7 @@ def validate_modalities(
         checked.as_given,
         tuple(map(float_dtype, blocks)),
         checked.sequences,
+        _unobserved_in_kernels(frame.names, observed, tags),
     )
     if fitted is None:
         _set_layout(estimator, layout, from_table=from_table)
@@ -261,6 +268,19 @@ def validate_modalities(
     return Modalities._of(
         estimator._layout.names, tuple(blocks), observed, frame._index
     )
+
+
+def _unobserved_in_kernels(
+    names: tuple[str, ...], observed: np.ndarray, tags: ModalityTags
+) -> dict[str, np.ndarray] | None:
+    """Return the samples that lack a modality, of those that are kernels."""
+    if tags.holds_kernel is None:
+        return None
+    return {
+        name: ~own
+        for name, own in zip(names, observed.T, strict=True)
+        if not own.all() and tags.holds_kernel(name)
+    }
 
 
 def _checked_form(X: Any, tags: ModalityTags) -> tuple[Any, bool]:
@@ -296,11 +316,12 @@ def _split_table(
         blocks = {n: _blocks.take_columns(X, c) for n, c in columns.items()}
         frame = Modalities(blocks)._with_labels(labels_of(X))
         return frame, _unprefixed_by_modality(fitted), fitted
-    if not (is_frame(X) or sparse.issparse(X)):
+    is_lazy = is_dask_array(X)
+    if not (is_frame(X) or sparse.issparse(X) or is_lazy):
         X = np.asarray(X)
     kind = getattr(getattr(X, "dtype", None), "kind", "")
     # values that may not be numbers are split first, so that errors name the modality
-    apart = is_frame(X) or (kind in "OSTUMmV" and spec is not None)
+    apart = is_frame(X) or is_lazy or (kind in "OSTUMmV" and spec is not None)
     if not (raw or apart or is_of_numbers(X)):
         remedies = Remedies(type(estimator).__name__, from_table=True, spec=None)
         X = as_numbers(X, "X", remedies.encoder_before("X"))
@@ -414,6 +435,7 @@ def check_target(
     with errors_about("y"):
         y = _blocks.as_plain(y, "y")
         refuse_complex(y, "y")
+        _refuse_columns(estimator, y, **options)
         y = check_y(y, estimator=estimator, **options)
         if y.dtype.kind == "V":
             raise TypeError(f"y holds records ({y.dtype}); give one value each")
@@ -422,6 +444,19 @@ def check_target(
             assert_all_finite(y, input_name="y")  # None among objects is NaN by now
     check_consistent_length(frame, y)
     return y
+
+
+def _refuse_columns(estimator: object, y: Any, **options: bool) -> None:
+    """Raise an error for several columns, unless the estimator predicts them."""
+    shape = np.shape(y)
+    if options.get("multi_output") or len(shape) != 2 or shape[1] < 2:
+        return
+    name = type(estimator).__name__
+    role = "Classifier" if is_classifier(estimator) else "Regressor"
+    raise ValueError(
+        f"y should be a 1d array, got an array of shape {shape} instead; give one "
+        f"{name} to each column, by sklearn.multioutput.MultiOutput{role}({name}(...))"
+    )
 
 
 def validate_sample_weight(

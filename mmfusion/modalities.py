@@ -23,6 +23,7 @@ from mmfusion._construction import (
     shared_row_labels,
     split_table,
 )
+from mmfusion._dask_arrays import is_dask_array
 from mmfusion._indexing import (
     LabelIndexer,
     PositionIndexer,
@@ -56,10 +57,10 @@ class Modalities:
         the names; a pandas DataFrame needs a MultiIndex of columns whose first level
         is the modality (see :meth:`from_table` for other tables). A block is a dense
         array of any dtype with at least 2 dimensions (memmaps are not read into
-        memory), a scipy sparse matrix (converted to CSR), a pandas or polars
-        DataFrame, a torch tensor (converted to an array), a list with one sequence of
-        shape (n_frames, n_features) or None per sample, or None if every sample lacks
-        the modality.
+        memory), a dask array of numbers (not computed), a scipy sparse matrix
+        (converted to CSR), a pandas or polars DataFrame, a torch tensor (converted to
+        an array), a list with one sequence of shape (n_frames, n_features) or None per
+        sample, or None if every sample lacks the modality.
     names : list of str, default=None
         Names of the modalities of a list; ``modality_0``, ``modality_1``, ... by
         default. Names contain no ``__``.
@@ -97,7 +98,8 @@ class Modalities:
     Notes
     -----
     Slices of samples are views; other indices copy the selected rows only. The mask
-    `observed` does not change the blocks.
+    `observed` does not change the blocks. Dask arrays are computed when `observed` is
+    read, and by `to_array`; displaying a frame counts the missing samples of its mask.
 
     Examples
     --------
@@ -291,6 +293,12 @@ class Modalities:
             observed.flags.writeable = False  # all callers get the same array
             self._observed = observed
         return self._observed
+
+    def _observed_without_computing(self) -> np.ndarray:
+        """Return the mask; what is missing from arrays of dask may not be known."""
+        if not any(map(is_dask_array, self._blocks)) or self._observed is not None:
+            return self.observed
+        return np.ones(self.shape, dtype=bool) if self._mask is None else self._mask
 
     def to_dict(self) -> dict[str, Block]:
         """Return the blocks by name.
@@ -606,7 +614,7 @@ class Modalities:
         )
 
     def _summary(self) -> list[tuple[str, str, str, str, int]]:
-        missing = (~self.observed).sum(axis=0)
+        missing = (~self._observed_without_computing()).sum(axis=0)
         return [
             (n, _blocks.kind(b), _blocks.shape_name(b), _blocks.dtype_name(b), int(m))
             for n, b, m in zip(self._names, self._blocks, missing, strict=True)

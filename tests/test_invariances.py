@@ -110,7 +110,11 @@ def cuts_of_modalities_in_another_order(cls, fusion):
     assert_same_partition(clusterer.fit(X[NAMES[::-1]]).labels_, expected)
 
 
-@INVARIANCES.row("SNFClusterer GMCClusterer", "order of modalities", "same partition")
+@INVARIANCES.row(
+    "MultimodalClusterer SNFClusterer GMCClusterer",
+    "order of modalities",
+    "same partition",
+)
 def networks_of_modalities_in_another_order(cls):
     clusterer = cls(3, random_state=0)
     expected = clusterer.fit(X).labels_

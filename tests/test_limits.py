@@ -30,6 +30,7 @@ from mmfusion import (
     LateFusionRegressor,
     Modalities,
     SiMVCClusterer,
+    SpectralClusterer,
     Trainer,
 )
 from mmfusion.alignment import cdist_dtw
@@ -312,6 +313,14 @@ def identical_anchor_graphs_are_one(cls):
     clusterer = cls(3, random_state=0)
     one = clusterer.fit(AUDIO).labels_
     assert_same_partition(clusterer.fit([X["audio"]] * 3).labels_, one)
+
+
+@LIMITS.row("MultimodalClusterer", "one member", "its clusters")
+def a_consensus_of_one_member_is_its_clusters(cls):
+    member = SpectralClusterer(3, random_state=0)
+    found = cls(3, clusterers={"graphs": member}, random_state=0).fit(EASY)
+    assert_same_partition(found.labels_, member.fit(EASY).labels_)
+    assert found.uncertainty_.max() < 1e-12
 
 
 @LIMITS.row("EarlyFusionClusterer", "identical modalities", "one of them")

@@ -54,6 +54,7 @@ API = {
         "make_multimodal_sequences",
         "save_npz",
     ],
+    "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
         "EarlyFusion",
         "EarlyFusionClassifier",

@@ -26,6 +26,7 @@ from mmfusion.datasets import (
     load_npz,
     make_multimodal_blobs,
 )
+from mmfusion.ensemble import MultimodalClusterer
 from mmfusion.fusion import EarlyFusionClusterer, LateFusionClusterer
 from mmfusion.mkl import MKLClusterer
 from mmfusion.modalities import Modalities
@@ -45,6 +46,9 @@ def _deep(name: str) -> BaseEstimator:
 
 
 NAMED_METHODS = {
+    "multimodal": Entry(
+        MultimodalClusterer, "consensus of graphs, anchors, early and late fusion"
+    ),
     "early": Entry(EarlyFusionClusterer, "k-means on the scaled concatenation"),
     "early-standard": Entry(
         partial(EarlyFusionClusterer, scaling="standard"),

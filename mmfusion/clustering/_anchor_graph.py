@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from numbers import Integral
 from typing import Self
 
@@ -11,7 +11,9 @@ from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 
+from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import release_pages
+from mmfusion._dask_arrays import is_dask_array
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
@@ -22,19 +24,19 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
+from mmfusion.clustering.graph._anchor_rows import anchor_gram, anchor_labels
 from mmfusion.clustering.graph._anchors import (
+    AnchorGraph,
     choose_anchors,
     fit_anchor_embedding,
-    nearest_anchor_weights,
-    reconstruction_weights,
 )
 from mmfusion.clustering.graph._base import BaseGraphClusterer
-from mmfusion.clustering.graph._spread import total_variance
+from mmfusion.clustering.graph._spread import refuse_overflow, total_variance
 from mmfusion.clustering.graph._zero_rows import observed_samples
 from mmfusion.modalities import Modalities
 
 READ_ROWS = 1024  # scattered over a mapped file, that are read at a time
-CHUNK_ROWS = 8192  # of samples whose weights are in memory at a time
+MAX_SCALING_ROWS = 20_000  # samples to which the scalings are fitted
 MAX_ANCHOR_ROWS = 10_000  # samples from which the anchors of a modality are chosen
 MAX_K_MEANS_ROWS = 20_000  # samples whose embeddings are clustered by k-means
 ANCHORS_PER_CLUSTER = 10
@@ -67,9 +69,9 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         ``||X - Z A||_F^2 + 0.01 ||Z||_F^2`` over nonnegative Z with rows that add up to
         1, for anchors A and samples X of unit total variance [2]_.
     n_anchors : int, default=None
-        Number of anchors of each modality. None is the larger of 200 and ten times the
-        number of clusters, of 'reconstruction' that of 50 and the number of clusters,
-        at most half of the samples that have the modality.
+        Number of anchors of each modality, at least 2. None is the larger of 200 and
+        ten times the number of clusters, of 'reconstruction' that of 50 and the number
+        of clusters, at most half of the samples that have the modality.
     n_neighbors : int, default=5
         Number of nearest anchors of a sample, for 'adaptive'.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -85,7 +87,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
     n_jobs : int, default=None
         Number of threads; None is one, -1 is all processors.
     random_state : int, RandomState instance or None, default=None
-        Seed of anchors and of k-means.
+        Seed of the samples of scalings and anchors, and of k-means.
     verbose : bool, default=False
         Whether the steps of `fit` are reported, with their seconds.
 
@@ -124,11 +126,17 @@ class AnchorGraphClusterer(BaseGraphClusterer):
 
     Notes
     -----
-    Anchors are centres of k-means of at most 10,000 samples (of a sparse modality,
-    samples at random), and k-means of the embedding sees at most 20,000. Samples that
-    lack a modality have no weights of its anchors. `predict` embeds new samples by the
-    same map as those of `fit`, of which none are kept. Blocks may be memory maps; their
-    rows are read in chunks.
+    Of each modality the scaling is fitted to at most 20,000 samples at random, and
+    anchors are centres of k-means of at most 10,000 (of a sparse modality, samples);
+    k-means of the embedding sees at most 20,000. Samples that lack a modality have no
+    weights of its anchors. `predict` embeds new samples by the same map as those of
+    `fit`, of which none are kept.
+
+    The chunks of dask arrays are computed by dask's scheduler, on the workers of a
+    cluster if a ``distributed.Client`` is active, where `n_jobs` does not count. Sums
+    have one order, so that the result is that of the same data in memory. Each fit
+    reads the chunks about six times: persist what is costly to compute. Labels are
+    arrays of NumPy.
 
     References
     ----------
@@ -153,7 +161,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         **BaseGraphClusterer._parameter_constraints,
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         "weights": [StrOptions(set(WEIGHTS))],
-        "n_anchors": [Interval(Integral, 1, None, closed="left"), None],
+        "n_anchors": [Interval(Integral, 2, None, closed="left"), None],
         "verbose": ["verbose"],
     }
     del _parameter_constraints["affinity"]
@@ -209,20 +217,19 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         rng = check_random_state(self.random_state)
         observed = observed_samples(frame, self.zero_rows, ())
         with self._reported("anchors"):
-            self._scalings = self._fit_scalings(frame, observed)
-            self._fit_anchors(frame, observed, rng)
+            seed = int(rng.randint(np.iinfo(np.int32).max))
+            self._fit_scalings_of_sample(frame, observed, seed)
+            self._fit_anchors(frame, observed, seed)
+        blocks, kept = self._kept_modalities(frame, observed)
         with self._reported("embedding"):
-            self._map = fit_anchor_embedding(self._chunks(frame, observed), self._k)
+            gram, sums = anchor_gram(self._graph_of_anchors, blocks, kept)
+            self._map = fit_anchor_embedding(gram, sums, self._k)
         self.singular_values_ = self._map.singular_values
         with self._reported("k-means"):
             sample = _sample(np.arange(len(frame)), MAX_K_MEANS_ROWS, rng)
-            chosen = Modalities(
-                {
-                    name: _read_rows(block, sample)
-                    for name, block in zip(frame.names, frame.blocks, strict=True)
-                }
-            )
-            embedding = self._embed(chosen, observed[sample])
+            chosen = [_read_rows(block, sample) for block in blocks]
+            chunks = self._graph_of_anchors.chunks(chosen, kept[sample])
+            embedding = np.vstack([self._map.embed(Z) for _, Z in chunks])
             k_means = KMeans(self._k, n_init=self.n_init, random_state=rng)
             self._k_means = k_means.fit(embedding)
         with self._reported("labels"):
@@ -248,19 +255,31 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         observed = observed_samples(frame, self.zero_rows, (), warns=False)
         return self._nearest_centers(frame, observed)
 
-    def _fit_anchors(
-        self, frame: Modalities, observed: np.ndarray, rng: np.random.RandomState
+    def _fit_scalings_of_sample(
+        self, frame: Modalities, observed: np.ndarray, seed: int
     ) -> None:
+        """Fit the scalings to samples that are read into memory, if there are more."""
+        if len(frame) > MAX_SCALING_ROWS or any(map(is_dask_array, frame.blocks)):
+            rows = np.zeros(len(frame), dtype=bool)
+            for seen in observed.T:  # the same samples of modalities that all have
+                own = np.random.RandomState(seed)
+                rows[_sample(np.flatnonzero(seen), MAX_SCALING_ROWS, own)] = True
+            blocks = [_read_rows(b, np.flatnonzero(rows)) for b in frame.blocks]
+            frame = Modalities._of(frame.names, tuple(blocks), frame.observed[rows])
+            observed = observed[rows]
+        self._scalings = self._fit_scalings(frame, observed)
+
+    def _fit_anchors(self, frame: Modalities, observed: np.ndarray, seed: int) -> None:
         names = frame.names
         self.scaling_ = {n: s.name for n, s in zip(names, self._scalings, strict=True)}
         self.anchors_ = {}
         self._ridges = {}
-        seed = int(rng.randint(np.iinfo(np.int32).max))
         for v, name in enumerate(names):
             own = np.random.RandomState(seed)  # identical modalities, same anchors
             seen = np.flatnonzero(observed[:, v])
             rows = _sample(seen, MAX_ANCHOR_ROWS, own)
             block = self._scalings[v].apply(_read_rows(frame.blocks[v], rows))
+            refuse_overflow(block, name)
             variance = total_variance(block)
             if variance > 0:
                 count = self._count_anchors(len(seen))
@@ -277,6 +296,16 @@ class AnchorGraphClusterer(BaseGraphClusterer):
                 f"n_clusters={self._k}: raise n_anchors, or choose fewer clusters"
             )
 
+    @property
+    def _graph_of_anchors(self) -> AnchorGraph:
+        scalings = dict(zip(self._layout.names, self._scalings, strict=True))
+        return AnchorGraph(
+            [scalings[name] for name in self.anchors_],
+            list(self.anchors_.values()),
+            [self._ridges[name] for name in self.anchors_],
+            self.n_neighbors if self.weights == "adaptive" else None,
+        )
+
     def _count_anchors(self, n_samples: int) -> int:
         if self.n_anchors is not None:
             return int(self.n_anchors)
@@ -286,60 +315,29 @@ class AnchorGraphClusterer(BaseGraphClusterer):
             wanted = max(DEFAULT_RECONSTRUCTION_ANCHORS, self._k)
         return min(wanted, max(self._k, n_samples // 2))
 
-    def _chunks(
+    def _kept_modalities(
         self, frame: Modalities, observed: np.ndarray
-    ) -> Iterator[tuple[sparse.csr_array, np.ndarray]]:
-        """Iterate over the weights of chunks of samples, and how many modalities count.
-
-        Samples all of whose modalities are constant have none, and count once.
-        """
+    ) -> tuple[list[NumericBlock], np.ndarray]:
+        """Return the blocks and the mask of the modalities that have anchors."""
         kept = [v for v, name in enumerate(frame.names) if name in self.anchors_]
-        for start in range(0, len(frame), CHUNK_ROWS):
-            rows = slice(start, start + CHUNK_ROWS)
-            pieces = [self._weigh(frame, v, rows, observed[rows, v]) for v in kept]
-            counts = np.maximum(observed[rows][:, kept].sum(axis=1), 1)
-            yield sparse.hstack(pieces, format="csr"), counts
-
-    def _weigh(
-        self, frame: Modalities, v: int, rows: slice, seen: np.ndarray
-    ) -> sparse.csr_array:
-        """Compute the weights of the anchors of one modality; 0 where it is missing."""
-        name = frame.names[v]
-        anchors = self.anchors_[name]
-        piece = frame.blocks[v][rows]
-        if not seen.any():
-            return sparse.csr_array((len(seen), anchors.shape[0]))
-        block: NumericBlock = self._scalings[v].apply(piece[seen])
-        release_pages(frame.blocks[v])
-        if self.weights == "adaptive":
-            local = nearest_anchor_weights(block, anchors, self.n_neighbors)
-        else:
-            local = reconstruction_weights(block, anchors, self._ridges[name])
-        if seen.all():
-            return local
-        ends = np.zeros(len(seen) + 1, dtype=local.indptr.dtype)
-        lengths = np.zeros(len(seen), dtype=local.indptr.dtype)
-        lengths[seen] = np.diff(local.indptr)
-        np.cumsum(lengths, out=ends[1:])
-        return sparse.csr_array(
-            (local.data, local.indices, ends), shape=(len(seen), local.shape[1])
-        )
-
-    def _embed(self, frame: Modalities, observed: np.ndarray) -> np.ndarray:
-        return np.vstack([self._map.embed(Z) for Z, _ in self._chunks(frame, observed)])
+        return [frame.blocks[v] for v in kept], observed[:, kept]
 
     def _nearest_centers(self, frame: Modalities, observed: np.ndarray) -> np.ndarray:
-        labels = np.empty(len(frame), dtype=np.int32)
-        start = 0
-        for Z, _ in self._chunks(frame, observed):
-            stop = start + Z.shape[0]
-            labels[start:stop] = self._k_means.predict(self._map.embed(Z))
-            start = stop
-        return labels
+        blocks, kept = self._kept_modalities(frame, observed)
+        has_anchors = np.array([name in self.anchors_ for name in frame.names])
+        self._warn_of_unplaced(np.asarray(kept.any(axis=1)), has_anchors)
+        return anchor_labels(
+            self._graph_of_anchors, self._map, self._k_means, blocks, kept
+        )
+
+    def __modality_tags__(self) -> ModalityTags:
+        return replace(super().__modality_tags__(), chunked=True)
 
 
 def _read_rows(block: NumericBlock, rows: np.ndarray) -> NumericBlock:
     """Copy rows of a block; of a mapped file nothing else stays in memory."""
+    if is_dask_array(block):
+        return np.asarray(block[rows])
     copied = []
     for part in np.array_split(rows, max(1, len(rows) // READ_ROWS)):
         copied.append(block[part])

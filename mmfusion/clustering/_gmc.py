@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import normalize
 
-from mmfusion._sklearn_compat import Interval
+from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike, NumericBlock, RandomStateLike
 from mmfusion.clustering.graph._affinities import (
     adaptive_graph,
@@ -24,8 +24,8 @@ from mmfusion.clustering.graph._base import BaseGraphClusterer
 from mmfusion.clustering.graph._embeddings import fuse_graphs
 from mmfusion.clustering.graph._gmc import CandidateEdges, UnifiedGraph, unify_graphs
 from mmfusion.clustering.graph._interpolation import Interpolation
-from mmfusion.clustering.graph._neighbors import nearest_samples
-from mmfusion.clustering.graph._spread import total_spread, total_variance
+from mmfusion.clustering.graph._neighbors import NEIGHBOR_SEARCHES, nearest_samples
+from mmfusion.clustering.graph._spread import total_variance
 
 # of the largest component, above which users are warned: of two, and of more clusters
 LARGEST_SHARE_OF_TWO = 0.9
@@ -55,12 +55,17 @@ class GMCClusterer(BaseGraphClusterer):
     ----------
     n_clusters : int or 'auto', default=None
         Number of clusters. None is 8, or in a comparison the number of classes; 'auto'
-        chooses one of 2 to 20 by the eigengap of the mean graph and the stability of
-        its clusters.
+        chooses one of 2 to 20 by the modularity of clusters in the mean graph and, of
+        those of the other modalities, in the graph of each.
     n_neighbors : int, default=15
         Number of neighbours of a sample, fewer if a modality has fewer samples.
     max_iter : int, default=30
         Largest number of rounds.
+    neighbor_search : {'exact', 'approximate'}, default='exact'
+        Search of the nearest samples of `fit`. 'approximate' takes less time for many
+        samples, and finds nearly all of the neighbours; fewer than 20,000 samples,
+        sparse modalities and the neighbours of new samples are searched exactly. It
+        needs ``mmfusion[neighbors]``, and compiles for some 25 seconds.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality before distances, as in `EarlyFusion`.
     zero_rows : {'warn', 'missing', 'keep'}, default='warn'
@@ -89,7 +94,8 @@ class GMCClusterer(BaseGraphClusterer):
     n_clusters_ : int
         Number of clusters.
     n_clusters_evidence_ : dict of str to ndarray
-        For ``n_clusters='auto'``: candidates ('n_clusters'), 'eigengap', 'stability'.
+        For ``n_clusters='auto'``: the numbers ('n_clusters'), 'modularity' in the mean
+        graph, and 'modularity_in_others' of several modalities.
     n_components_ : int
         Number of components of the unified graph.
     modality_weights_ : ndarray of shape (n_modalities,)
@@ -164,6 +170,7 @@ class GMCClusterer(BaseGraphClusterer):
             if name != "affinity"
         },
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "neighbor_search": [StrOptions(set(NEIGHBOR_SEARCHES))],
         "verbose": ["verbose"],
     }
 
@@ -173,6 +180,7 @@ class GMCClusterer(BaseGraphClusterer):
         *,
         n_neighbors: int = 15,
         max_iter: int = 30,
+        neighbor_search: str = "exact",
         scaling: ByModality[str | None] = "auto",
         zero_rows: str = "warn",
         n_init: int = 10,
@@ -184,6 +192,7 @@ class GMCClusterer(BaseGraphClusterer):
         self.n_clusters = n_clusters
         self.n_neighbors = n_neighbors
         self.max_iter = max_iter
+        self.neighbor_search = neighbor_search
         self.scaling = scaling
         self.zero_rows = zero_rows
         self.n_init = n_init
@@ -202,11 +211,14 @@ class GMCClusterer(BaseGraphClusterer):
     ) -> tuple[Neighbors, Interpolation | None]:
         """Search the nearest samples, with distances relative to the spread of all."""
         distances, indices = nearest_samples(
-            block, self.n_neighbors + 1, n_jobs=self.n_jobs
+            block,
+            self.n_neighbors + 1,
+            n_jobs=self.n_jobs,
+            search=self.neighbor_search,
         )
-        if total_variance(block) == 0:
+        spread = np.sqrt(total_variance(block))
+        if spread == 0:
             return (distances, indices), None
-        spread = total_spread(block)
         interpolation = Interpolation(rows, block, local_scales(distances, spread))
         return (distances / spread, indices), interpolation
 
@@ -216,9 +228,14 @@ class GMCClusterer(BaseGraphClusterer):
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        rows = [np.flatnonzero(seen) for seen in observed.T]
-        self._settle_n_clusters(lambda: _mean_of_modality_graphs(graphs, observed), rng)
-        edges = CandidateEdges.of(len(observed), [near for _, near in graphs], rows)
+        if self.n_clusters == "auto":
+            own = _modality_graphs(graphs, observed)
+            self._choose_n_clusters(fuse_graphs(own, observed), own, observed, rng)
+        # samples without an edge would be components
+        placed = observed.any(axis=1)
+        rows = [np.flatnonzero(seen) for seen in observed[placed].T]
+        indices = [near for _, near in graphs]
+        edges = CandidateEdges.of(int(placed.sum()), indices, rows)
         distances = [own for own, _ in graphs]
         unified = unify_graphs(distances, edges, self.n_clusters_, self.max_iter, rng)
         self.n_components_ = unified.n_components
@@ -227,7 +244,9 @@ class GMCClusterer(BaseGraphClusterer):
         self.modality_weights_ = np.zeros(len(self._layout.names))
         self.modality_weights_[self._kept] = unified.weights / unified.weights.sum()
         self._warn(unified)
-        return normalize(unified.vectors)
+        embedding = np.zeros((len(observed), self.n_clusters_))
+        embedding[placed] = normalize(unified.vectors)
+        return embedding
 
     def _warn(self, unified: UnifiedGraph) -> None:
         k = self.n_clusters_
@@ -259,11 +278,11 @@ class GMCClusterer(BaseGraphClusterer):
         return replace(super().__modality_tags__(), holds_kernel=None)
 
 
-def _mean_of_modality_graphs(
+def _modality_graphs(
     neighbors: list[Neighbors], observed: np.ndarray
-) -> sparse.csr_array:
-    """Return the mean of the normalised graphs of all modalities."""
-    graphs = [
+) -> list[sparse.csr_array]:
+    """Return the normalised graphs of all modalities."""
+    return [
         among_all(
             normalized_adjacency(adaptive_graph(*near)),
             np.flatnonzero(seen),
@@ -271,4 +290,3 @@ def _mean_of_modality_graphs(
         )
         for near, seen in zip(neighbors, observed.T, strict=True)
     ]
-    return fuse_graphs(graphs, observed)

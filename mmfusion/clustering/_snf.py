@@ -25,7 +25,7 @@ from mmfusion.clustering.graph._affinities import (
 from mmfusion.clustering.graph._base import BaseGraphClusterer
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
 from mmfusion.clustering.graph._interpolation import Interpolation
-from mmfusion.clustering.graph._neighbors import nearest_samples
+from mmfusion.clustering.graph._neighbors import NEIGHBOR_SEARCHES, nearest_samples
 from mmfusion.clustering.graph._similarity_network import (
     all_distances,
     diffuse,
@@ -37,7 +37,7 @@ from mmfusion.clustering.graph._sparse_similarity_network import (
     keep_largest,
     neighbor_similarities,
 )
-from mmfusion.clustering.graph._spread import total_spread, total_variance
+from mmfusion.clustering.graph._spread import total_variance
 from mmfusion.clustering.graph._zero_rows import observed_samples
 
 MAX_DENSE_SAMPLES = 5000  # up to which n_stored='auto' holds all pairs
@@ -52,6 +52,7 @@ def similarity_network_fusion(
     n_steps: int = 10,
     n_stored: int | str | None = "auto",
     affinity: str = "scaled_exponential",
+    neighbor_search: str = "exact",
     scaling: ByModality[str | None] = "auto",
     zero_rows: str = "warn",
     modalities: ColumnSpecLike = None,
@@ -97,6 +98,11 @@ def similarity_network_fusion(
         Similarities: normal densities of the distances :math:`d_{ij}` with the
         standard deviation :math:`\mu (m_i + m_j + d_{ij}) / 3` for the mean distances m
         to the nearest samples; or X has them.
+    neighbor_search : {'exact', 'approximate'}, default='exact'
+        Search of the nearest samples of `fit`. 'approximate' takes less time for many
+        samples, and finds nearly all of the neighbours; fewer than 20,000 samples,
+        sparse modalities and the neighbours of new samples are searched exactly. It
+        needs ``mmfusion[neighbors]``, and compiles for some 25 seconds.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality before distances, as in `EarlyFusion`.
     zero_rows : {'warn', 'missing', 'keep'}, default='warn'
@@ -150,6 +156,7 @@ def similarity_network_fusion(
         n_steps=n_steps,
         n_stored=n_stored,
         affinity=affinity,
+        neighbor_search=neighbor_search,
         scaling=scaling,
         zero_rows=zero_rows,
         modalities=modalities,
@@ -174,8 +181,9 @@ class SNFClusterer(BaseGraphClusterer):
     ----------
     n_clusters : int or 'auto', default=None
         Number of clusters, and of eigenvectors. None is 8, or in a comparison the
-        number of classes; 'auto' chooses one of 2 to 20 by the eigengap of the fused
-        network and the stability of its clusters.
+        number of classes; 'auto' chooses one of 2 to 20 by the modularity of clusters
+        in the fused network and, of those of the other modalities, in the graph of
+        each.
     n_neighbors : int, default=20
         Number of nearest samples of the local kernels, of the bandwidths, and of new
         samples; fewer if a modality has fewer samples.
@@ -190,6 +198,11 @@ class SNFClusterer(BaseGraphClusterer):
         Similarities of the samples: Gaussian with a bandwidth for each pair; or the
         modalities are matrices of nonnegative symmetric similarities themselves, such
         as kernels of sequences by `DTWKernel`.
+    neighbor_search : {'exact', 'approximate'}, default='exact'
+        Search of the nearest samples of `fit`. 'approximate' takes less time for many
+        samples, and finds nearly all of the neighbours; fewer than 20,000 samples,
+        sparse modalities and the neighbours of new samples are searched exactly. It
+        needs ``mmfusion[neighbors]``, and compiles for some 25 seconds.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality before distances, as in `EarlyFusion`.
     zero_rows : {'warn', 'missing', 'keep'}, default='warn'
@@ -216,7 +229,8 @@ class SNFClusterer(BaseGraphClusterer):
     n_clusters_ : int
         Number of clusters.
     n_clusters_evidence_ : dict of str to ndarray
-        For ``n_clusters='auto'``: candidates ('n_clusters'), 'eigengap', 'stability'.
+        For ``n_clusters='auto'``: the numbers ('n_clusters'), 'modularity' in the fused
+        network, and 'modularity_in_others' of several modalities.
     eigenvalues_ : ndarray of shape (n_clusters,)
         Leading eigenvalues of the normalised fused network.
     scaling_ : dict of str to {'block', 'standard', 'l2'} or None
@@ -279,6 +293,7 @@ class SNFClusterer(BaseGraphClusterer):
             None,
         ],
         "affinity": [StrOptions({"scaled_exponential", "precomputed"})],
+        "neighbor_search": [StrOptions(set(NEIGHBOR_SEARCHES))],
         "verbose": ["verbose"],
     }
 
@@ -291,6 +306,7 @@ class SNFClusterer(BaseGraphClusterer):
         n_steps: int = 10,
         n_stored: int | str | None = "auto",
         affinity: str = "scaled_exponential",
+        neighbor_search: str = "exact",
         scaling: ByModality[str | None] = "auto",
         zero_rows: str = "warn",
         n_init: int = 10,
@@ -305,6 +321,7 @@ class SNFClusterer(BaseGraphClusterer):
         self.n_steps = n_steps
         self.n_stored = n_stored
         self.affinity = affinity
+        self.neighbor_search = neighbor_search
         self.scaling = scaling
         self.zero_rows = zero_rows
         self.n_init = n_init
@@ -316,15 +333,24 @@ class SNFClusterer(BaseGraphClusterer):
     def _graphs_of(
         self, blocks: list[NumericBlock], observed: np.ndarray
     ) -> tuple[list[NumericBlock], np.ndarray]:
-        """Fuse the similarities of all modalities into one network."""
+        """Fuse the similarities of all modalities into one network.
+
+        The graphs of the modalities follow it if they choose the number of clusters.
+        """
         stored = self._n_stored(len(observed))
         similarities, seen = super()._graphs_of(blocks, observed)
         steps = self.n_neighbors, self.n_steps
+        graphs = []
+        if self.n_clusters == "auto":
+            graphs = [
+                _among_observed(_thinned(_normalized_network(W), steps[0]), own)
+                for W, own in zip(similarities, seen.T, strict=True)
+            ]
         if stored is None:
             network = diffuse(similarities, seen, *steps)
         else:
             network = diffuse_stored(similarities, seen, *steps, stored)
-        return [network], np.ones((len(observed), 1), dtype=bool)
+        return [network, *graphs], seen
 
     def _n_stored(self, n_samples: int) -> int | None:
         """Return how many similarities of a row are stored; None for all."""
@@ -348,24 +374,26 @@ class SNFClusterer(BaseGraphClusterer):
         stored = self._n_stored(n_samples)
         if self._is_precomputed:
             return _given_similarities(block, rows, dense=stored is None)
-        if total_variance(block) == 0:
+        spread = np.sqrt(total_variance(block))
+        if spread == 0:
             return np.empty((0, 0)), None
         if stored is None:
-            distances = all_distances(block)
+            distances, largest = all_distances(block)
             nearest = nearest_distances(distances, self.n_neighbors)
             means = nearest.mean(axis=1).astype(np.float32)
             similarities = scaled_exponential(
                 distances, means[:, None], means, float(self.mu)
             )
+            nearest *= largest
         else:
-            nearest, indices = nearest_samples(block, stored, n_jobs=self.n_jobs)
+            nearest, indices = nearest_samples(
+                block, stored, n_jobs=self.n_jobs, search=self.neighbor_search
+            )
             similarities = neighbor_similarities(
                 nearest, indices, self.n_neighbors, float(self.mu)
             )
             similarities = among_all(similarities, rows, n_samples)
-        return similarities, Interpolation(
-            rows, block, local_scales(nearest, total_spread(block))
-        )
+        return similarities, Interpolation(rows, block, local_scales(nearest, spread))
 
     def _embed_graphs(
         self,
@@ -374,7 +402,9 @@ class SNFClusterer(BaseGraphClusterer):
         rng: np.random.RandomState,
     ) -> np.ndarray:
         cut = _normalized_network(graphs[0])
-        self._settle_n_clusters(lambda: _thinned(cut, self.n_neighbors), rng)
+        if self.n_clusters == "auto":
+            whole = _thinned(cut, self.n_neighbors)
+            self._choose_n_clusters(whole, graphs[1:], observed, rng)
         self.eigenvalues_, F = leading_eigenvectors(cut, self.n_clusters_, rng)
         return normalize(F)
 
@@ -395,7 +425,7 @@ def _given_similarities(
 def _normalized_network(network: NumericBlock) -> NumericBlock:
     """Return ``D^-1/2 W D^-1/2`` of a network without its diagonal."""
     if sparse.issparse(network):
-        graph = sparse.csr_array(network, dtype=np.float64)
+        graph = sparse.csr_array(network, dtype=np.float64, copy=True)
         graph.setdiag(0)
         graph.eliminate_zeros()
         return normalized_adjacency(graph)
@@ -415,3 +445,10 @@ def _thinned(graph: NumericBlock, n_neighbors: int) -> sparse.csr_array:
     """
     largest = keep_largest(sparse.csr_array(graph), n_neighbors)
     return normalized_adjacency(largest.maximum(largest.T).tocsr())
+
+
+def _among_observed(graph: sparse.csr_array, seen: np.ndarray) -> sparse.csr_array:
+    """Place the graph of the samples that have a modality, unless it has all."""
+    if graph.shape[0] == len(seen):  # stored similarities are among all
+        return graph
+    return among_all(graph, np.flatnonzero(seen), len(seen))

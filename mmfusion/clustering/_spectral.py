@@ -21,6 +21,7 @@ from mmfusion.clustering.graph._embeddings import (
     learn_graph_weights,
     side_by_side,
 )
+from mmfusion.clustering.graph._neighbors import NEIGHBOR_SEARCHES
 from mmfusion.clustering.graph._spread import total_spread
 from mmfusion.modalities import Modalities
 
@@ -49,8 +50,8 @@ class SpectralClusterer(BaseGraphClusterer):
     ----------
     n_clusters : int or 'auto', default=None
         Number of clusters, and of eigenvectors. None is 8, or in a comparison the
-        number of classes; 'auto' chooses one of 2 to 20 by the eigengap of the mean
-        graph and the stability of its clusters.
+        number of classes; 'auto' chooses one of 2 to 20 by the modularity of clusters
+        in the mean graph and, of those of the other modalities, in the graph of each.
     fusion : {'blend', 'average', 'auto_weight', 'co_regularized', 'concatenated'}, \
 default='blend'
         How the graphs are fused. 'average' suits modalities of like quality, also if
@@ -66,6 +67,11 @@ default='blend'
         local scale [3]_; decreasing to 0 at the next neighbour [4]_; or the modalities
         are matrices of nonnegative symmetric affinities themselves, such as kernels of
         sequences by `DTWKernel`.
+    neighbor_search : {'exact', 'approximate'}, default='exact'
+        Search of the nearest samples of `fit`. 'approximate' takes less time for many
+        samples, and finds nearly all of the neighbours; fewer than 20,000 samples,
+        sparse modalities and the neighbours of new samples are searched exactly. It
+        needs ``mmfusion[neighbors]``, and compiles for some 25 seconds.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality before distances, as in `EarlyFusion`.
     zero_rows : {'warn', 'missing', 'keep'}, default='warn'
@@ -92,7 +98,8 @@ default='blend'
     n_clusters_ : int
         Number of clusters.
     n_clusters_evidence_ : dict of str to ndarray
-        For ``n_clusters='auto'``: candidates ('n_clusters'), 'eigengap', 'stability'.
+        For ``n_clusters='auto'``: the numbers ('n_clusters'), 'modularity' in the mean
+        graph, and 'modularity_in_others' of several graphs.
     modality_weights_ : ndarray of shape (n_modalities,)
         Weights of the graphs, which add up to 1; 0 for constant modalities.
     eigenvalues_ : ndarray of shape (n_clusters,)
@@ -159,6 +166,7 @@ default='blend'
         **BaseGraphClusterer._parameter_constraints,
         "fusion": [StrOptions(set(FUSIONS))],
         "coupling": [Interval(Real, 0, None, closed="left")],
+        "neighbor_search": [StrOptions(set(NEIGHBOR_SEARCHES))],
         "verbose": ["verbose"],
     }
 
@@ -170,6 +178,7 @@ default='blend'
         coupling: float = 0.05,
         n_neighbors: int = 10,
         affinity: str = "self_tuned",
+        neighbor_search: str = "exact",
         scaling: ByModality[str | None] = "auto",
         zero_rows: str = "warn",
         n_init: int = 10,
@@ -183,6 +192,7 @@ default='blend'
         self.coupling = coupling
         self.n_neighbors = n_neighbors
         self.affinity = affinity
+        self.neighbor_search = neighbor_search
         self.scaling = scaling
         self.zero_rows = zero_rows
         self.n_init = n_init
@@ -230,7 +240,9 @@ default='blend'
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        self._settle_n_clusters(lambda: fuse_graphs(graphs, observed), rng)
+        if self.n_clusters == "auto":
+            mean = fuse_graphs(graphs, observed)
+            self._choose_n_clusters(mean, graphs, observed, rng)
         k = self.n_clusters_
         weights = np.full(len(graphs), 1 / len(graphs))
         if self.fusion == "auto_weight":

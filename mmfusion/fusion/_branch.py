@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import Any, Self
 
 import numpy as np
+from joblib import effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier
@@ -32,6 +34,7 @@ from mmfusion._typing import (
 from mmfusion.fusion._dropout import fill_copies, with_dropout
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._folds import Folds
+from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.fusion._targets import ClassificationTarget, RegressionTarget
 from mmfusion.modalities import Modalities
@@ -39,7 +42,7 @@ from mmfusion.preprocessing import ModalityImputer
 from mmfusion.preprocessing._pooling import pool_modalities
 from mmfusion.preprocessing._sequence_layouts import as_read_by
 
-Target = ClassificationTarget | RegressionTarget
+Target = ClassificationTarget | LabelsTarget | RegressionTarget
 
 EARLY_BRANCH = "early"  # name of the branch of all modalities
 
@@ -116,6 +119,8 @@ class Branch:
             True for samples with any modality of the branch; with all of them if
             others are skipped.
         """
+        if len(self.modalities) == 1:
+            return frame.observed[:, self.modalities[0]]
         observed = frame.observed[:, self.modalities]
         needed = np.all if self.missing == "skip" else np.any
         return np.asarray(needed(observed, axis=1))
@@ -156,7 +161,7 @@ class Branch:
             All modalities, checked.
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Classes or values.
-        target : ClassificationTarget or RegressionTarget
+        target : ClassificationTarget, LabelsTarget or RegressionTarget
             Description of y.
         params : dict
             Metadata for the predictor's `fit`.
@@ -178,7 +183,7 @@ class Branch:
             params = {k: _take_rows(v, rows, len(own)) for k, v in params.items()}
             y = y[rows]
         matrix = fitted._fuse(filled)
-        estimator = clone(self.estimator)
+        estimator = target.adapt(clone(self.estimator))
         if self.seed is not None:
             seeded(estimator, self.seed)
         if target.is_constant(y):  # most classifiers refuse a single class
@@ -262,7 +267,7 @@ class Branch:
 
         Parameters
         ----------
-        target : ClassificationTarget or RegressionTarget
+        target : ClassificationTarget, LabelsTarget or RegressionTarget
             Description of y.
         matrix : ndarray or CSR matrix of shape (n_samples, n_features)
             Samples transformed by `transform`.
@@ -564,7 +569,7 @@ def fit_branches(
         All modalities, checked.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Classes or values.
-    target : ClassificationTarget or RegressionTarget
+    target : ClassificationTarget, LabelsTarget or RegressionTarget
         Description of y.
     params : dict of str to dict
         Metadata for `fit` by name of the branch.
@@ -592,8 +597,8 @@ def fit_branches(
             *((f", fold {k}", *fold) for k, fold in enumerate(folds)),
         ]
     ]
-    results = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_branch)(
+    arguments = (
+        (
             branches[b],
             frame,
             y,
@@ -605,6 +610,10 @@ def fit_branches(
         )
         for k, (b, what, train, test) in enumerate(tasks)
     )
+    if effective_n_jobs(n_jobs) == 1:  # joblib's own loop takes longer than small fits
+        results = list(starmap(_fit_branch, arguments))
+    else:
+        results = Parallel(n_jobs=n_jobs)(starmap(delayed(_fit_branch), arguments))
     fitted, held_out = [], []
     for (b, _, _, test), result in zip(tasks, results, strict=True):
         if test is None:

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
@@ -65,8 +66,8 @@ class EarlyFusionClassifier(
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels of the classes.
+    classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
+        Labels of the classes; 0 and 1 for each of several labels.
     estimator_ : classifier
         Fitted classifier.
     fusion_ : EarlyFusion
@@ -101,6 +102,10 @@ class EarlyFusionClassifier(
     -----
     For dense data without missing modalities, and without a reducer, no array of the
     size of the data is made apart from the concatenation.
+
+    y of shape (n_samples, n_labels) gives a sample any number of labels. A classifier
+    whose tags do not allow that is fitted to each label; the fitted ones are in a list
+    ``estimators_`` of it.
 
     Examples
     --------
@@ -145,11 +150,10 @@ class EarlyFusionClassifier(
         self.random_state = random_state
 
     def _predict_checked(self, frame: Modalities) -> np.ndarray:
-        most_frequent = self.classes_[self._target.prior.argmax()]
         return self._predict_observed(
             frame,
             lambda matrix: self._target.predict(self.estimator_, matrix),
-            most_frequent,
+            self._target.most_frequent,
         )
 
     def _predict_by(
@@ -162,6 +166,7 @@ class EarlyFusionClassifier(
         )
 
     @available_if(estimator_has("predict_proba"))
+    @by_row_chunks
     def predict_proba(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the probabilities of the classes.
 
@@ -172,16 +177,15 @@ class EarlyFusionClassifier(
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities, in the order of ``classes_``; of several labels the
+            probability of each.
         """
-        return self._predict_by(X, "predict_proba", self._prior())
-
-    def _prior(self) -> np.ndarray:
         check_is_fitted(self)
-        return self._target.prior
+        return self._predict_by(X, "predict_proba", self._target.prior)
 
     @available_if(estimator_has("decision_function"))
+    @by_row_chunks
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
         """Score the classes by the classifier's decision function.
 
@@ -192,13 +196,11 @@ class EarlyFusionClassifier(
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
+        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
             Decision values; of samples that lack every modality log probabilities of
-            the prior. For two classes the value of the second one.
+            the prior. For two classes the value of the second one; of several labels
+            one for each.
         """
-        prior = np.log(np.maximum(self._prior(), np.finfo(float).tiny))
-        if len(prior) != 2:
-            return self._predict_by(X, "decision_function", prior)
-        # both columns are needed, since the default is aligned with the classes
-        odds = np.array([prior[0] - prior[1], prior[1] - prior[0]])
-        return self._predict_by(X, "decision_function", odds)[:, 1]
+        check_is_fitted(self)
+        scores = self._predict_by(X, "decision_function", self._target.prior_scores)
+        return self._target.flattened(scores)

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import over_all_samples
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling_choice import choose_predictor_scaling
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._typing import (
@@ -93,7 +94,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
     modalities: ColumnSpecLike
     random_state: RandomStateLike
 
-    _target: Any  # ClassificationTarget or RegressionTarget
+    _target: Any  # a Target of _branch
     _make_target: Callable[..., Any]
 
     def _template(self) -> BaseEstimator:
@@ -111,7 +112,8 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data; see the user guide on input.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Classes or values; several outputs are for regressors that predict several.
+            Classes or values. Several outputs are labels, 1 for those of a sample and
+            0 for others, or values, for regressors that predict several.
         **params : dict
             Metadata for the predictor's `fit`, such as ``sample_weight``, which then
             weighs the scaling too. With metadata routing enabled, the predictor gets
@@ -181,6 +183,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         """Predict labels or values for a checked frame."""
         raise NotImplementedError
 
+    @by_row_chunks
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the classes or values of samples.
 
@@ -197,6 +200,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
         return self._predict_checked(self._checked(X))
 
     @available_if(_fills_in)
+    @by_row_chunks
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict from each modality alone, with the others filled in.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
@@ -137,6 +138,7 @@ class EarlyFusionRegressor(
         self.modalities = modalities
         self.random_state = random_state
 
+    @by_row_chunks
     def predict(self, X: ModalitiesLike, *, return_std: bool = False) -> Any:
         """Predict the values of samples.
 

@@ -15,14 +15,16 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from mmfusion._blocks import column_slices, of_samples
+from mmfusion._blocks import Block, column_slices, of_samples
 from mmfusion._columns import SEPARATOR
+from mmfusion._dask_arrays import ChunkReader, is_dask_array
 from mmfusion._options import (
     by_modality,
     errors_about,
     errors_name,
     weights_by_modality,
 )
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS
 from mmfusion._scaling_choice import fit_scalings
@@ -128,7 +130,8 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
     Notes
     -----
     The result is dense unless a modality is sparse. For dense float data and without
-    a reducer no array of the size of the data is made apart from the result.
+    a reducer no array of the size of the data is made apart from the result. Memory
+    maps and dask arrays are read by chunks of rows, in `fit` if there is no reducer.
 
     Examples
     --------
@@ -219,7 +222,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             )
         used = np.flatnonzero(self.modality_weights_).tolist()
         fitted = fit_scalings(
-            [frame.blocks[v] for v in used],
+            [_read_by_chunks(frame.blocks[v]) for v in used],
             [scaling[v] for v in used],
             sample_weight,
         )
@@ -244,6 +247,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         }
         return self
 
+    @by_row_chunks
     def transform(self, X: ModalitiesLike) -> NumericBlock:
         """Transform modalities into the fused matrix.
 
@@ -376,12 +380,17 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         return np.array(names, dtype=object)
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(sparse=True)
+        # reducers are fitted to whole matrices
+        return ModalityTags(sparse=True, chunked=self.reducer is None)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _read_by_chunks(block: Block) -> Block:
+    return ChunkReader(block) if is_dask_array(block) else block
 
 
 def _fit_reducer(

@@ -45,7 +45,7 @@ def split_samples(
     counted : ndarray of bool of shape (n_samples,)
         Samples of positive weight.
     is_classifier : bool
-        Whether an integer means stratified folds.
+        Whether an integer means stratified folds, unless y has several labels.
 
     Returns
     -------
@@ -72,12 +72,22 @@ def split_samples(
         if not counted.all():
             frame, y = frame[counted], y[counted]
             params = {key: of_samples(value, counted) for key, value in params.items()}
-        if is_classifier and (cv is None or isinstance(cv, Integral)):
+        # samples of several labels are not stratified
+        is_stratified = is_classifier and y.ndim == 1
+        if is_stratified and (cv is None or isinstance(cv, Integral)):
             cv = _at_most_members(DEFAULT_N_SPLITS if cv is None else int(cv), y)
             if cv < 2:
                 return []
         splitter = check_cv(cv, y, classifier=is_classifier)
-        folds = checked_folds(splitter, len(y), frame, y, **params)
+        try:
+            folds = checked_folds(splitter, len(y), frame, y, **params)
+        except ValueError as error:
+            if not (is_classifier and y.ndim == 2 and "multilabel" in str(error)):
+                raise
+            raise ValueError(
+                f"{error} Folds are not stratified by several labels: give KFold, "
+                "GroupKFold, or folds of your own"
+            ) from error
     folds = [(train, test) for train, test in folds if len(train) and len(test)]
     if not folds:
         raise ValueError(

@@ -27,7 +27,7 @@ class HybridFusionClassifier(HybridPredictorMixin, LateFusionClassifier):
     As `LateFusionClassifier`, ``sum_b w_b p_b(y | x_b)`` for 'soft_vote' or
     ``log p(y) + sum_b w_b (log p_b(y | x_b) - log p(y))`` for 'log_pool', where the
     branches b are the single modalities, `subsets` and all modalities together (early
-    fusion). Samples may lack modalities, in `fit` and later.
+    fusion). Samples may lack modalities, in `fit` and later, and have several labels.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ default='auto'
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels of the classes.
+    classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
+        Labels of the classes; 0 and 1 for each of several labels.
     estimators_ : dict of str to classifier
         Fitted classifiers by name of the branch.
     final_estimator_ : classifier or None

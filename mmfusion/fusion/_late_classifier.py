@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -18,26 +19,24 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion.fusion._branch import HeldOut, Predictions, fit_branches
+from mmfusion.fusion._branch import Branch, HeldOut, Predictions, fit_branches
 from mmfusion.fusion._late_predictor import (
     LATE_PREDICTOR_CONSTRAINTS,
     LateFusionPredictor,
 )
+from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._predictor import ClassifierRole, nan_unless_observed
 from mmfusion.fusion._targets import ClassificationTarget, has_probabilities
-from mmfusion.fusion.combination import _opinion_pools
 from mmfusion.fusion.combination._calibration import (
     Calibrator,
     fit_calibrator,
     log_odds,
 )
+from mmfusion.fusion.combination._opinion_pools import weighted_mean
 from mmfusion.fusion.combination._predictor_weights import (
-    error_rate,
-    mean_log_loss,
     mean_squared_error,
     skill,
 )
-from mmfusion.fusion.combination._sample_weights import certainty
 from mmfusion.modalities import Modalities
 
 STACK_METHODS = ("predict_proba", "decision_function", "predict")
@@ -70,9 +69,12 @@ def _combines_scores(estimator: LateFusionClassifier) -> bool:
 
 
 def _without_probabilities(template: BaseEstimator) -> str:
+    calibrates = (
+        "give calibration='sigmoid', which makes probabilities of its decisions, or "
+    ) * hasattr(template, "decision_function")
     return (
-        f"{type(template).__name__} has no predict_proba; give calibration='sigmoid', "
-        "which makes probabilities of its decisions, or combine='hard_vote'"
+        f"{type(template).__name__} has no predict_proba; {calibrates}"
+        "give combine='hard_vote'"
     )
 
 
@@ -167,8 +169,8 @@ default='auto'
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels of the classes.
+    classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
+        Labels of the classes; 0 and 1 for each of several labels.
     estimators_ : dict of str to classifier
         Fitted classifiers by modality. Where all samples with a modality are
         of one class, a DummyClassifier, whose predictions become the class prior.
@@ -211,6 +213,12 @@ default='auto'
     For 'stacking' and weights, the held-out predictions of a fold are calibrated by
     those of the other folds.
 
+    y of shape (n_samples, n_labels) gives a sample any number of labels. Each label is
+    then predicted like two classes, its absence and itself, and weights of modalities
+    are by mean error, loss and entropy over the labels. A classifier whose tags do not
+    allow several labels is fitted to each label; the fitted ones are in a list
+    ``estimators_`` of it. Folds are not stratified by labels.
+
     References
     ----------
     .. [1] G. E. Hinton (2002), Training products of experts by minimizing contrastive
@@ -248,7 +256,7 @@ default='auto'
         "stack_method": [StrOptions({"auto", *STACK_METHODS})],
     }
 
-    _target: ClassificationTarget
+    _target: ClassificationTarget | LabelsTarget
     _calibrators: list[Calibrator]
 
     def __init__(
@@ -294,8 +302,8 @@ default='auto'
         ----------
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data; see the user guide on input.
-        y : array-like of shape (n_samples,)
-            Classes of the samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Classes of the samples; of several labels 1 for those of a sample, else 0.
         **params : dict
             Metadata. ``sample_weight`` is for the predictors, scalings, weights and
             the final estimator; ``groups`` for the splitter ``cv``; everything else
@@ -314,8 +322,7 @@ default='auto'
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
         folds = self._split(complete)  # cv may give positions among all samples
-        # of two probabilities the first is one minus the second
-        self._n_redundant_outputs = int(len(self.classes_) == 2)
+        self._n_redundant_outputs = self._target.n_redundant_outputs
         branches, predicted = fit_branches(
             self._make_branches(data, positions),
             data.frame,
@@ -396,7 +403,13 @@ default='auto'
             scores = self._scores(b, predictions.values[b])
 
             def fitted(rows: np.ndarray, scores: np.ndarray = scores) -> Calibrator:
-                return fit_calibrator(scores[rows], truth[rows], method, weight[rows])
+                return fit_calibrator(
+                    scores[rows],
+                    truth[rows],
+                    method,
+                    weight[rows],
+                    is_exclusive=self._target.is_exclusive,
+                )
 
             self._calibrators.append(fitted(observed))
             # a calibrator fitted to the samples it is applied to would be optimistic
@@ -422,7 +435,9 @@ default='auto'
         self, predictions: Predictions, by_sample: np.ndarray
     ) -> tuple[Predictions, np.ndarray]:
         if self.sample_weighting == "entropy" and self.combine != "stacking":
-            by_sample = np.column_stack([certainty(p) for p in predictions.values])
+            by_sample = np.column_stack(
+                [self._target.certainty(p) for p in predictions.values]
+            )
         return super()._weigh(predictions, by_sample)
 
     def _quality(
@@ -432,14 +447,16 @@ default='auto'
         sample_weight: np.ndarray | None,
     ) -> float:
         if self.weights == "log_loss":
-            return float(np.exp(-mean_log_loss(predictions, truth, sample_weight)))
+            return float(
+                np.exp(-self._target.log_loss(predictions, truth, sample_weight))
+            )
         if self.weights == "inverse_variance":
             error = mean_squared_error(predictions, truth, sample_weight)
             return 1 / max(error, SMALLEST_BRIER_SCORE)
         prior = np.tile(self._target.prior, (len(truth), 1))
         return skill(
-            error_rate(predictions, truth, sample_weight),
-            error_rate(prior, truth, sample_weight),
+            self._target.error_rate(predictions, truth, sample_weight),
+            self._target.error_rate(prior, truth, sample_weight),
         )
 
     def _times_counted(self) -> np.ndarray:
@@ -459,25 +476,36 @@ default='auto'
         if self.combine == "log_pool":
             # the evidence of no modality counts more than once
             exponents = weights / self._times_counted().max()
-            pooled = _opinion_pools.log_opinion_pool(
-                predictions.values, exponents, prior
-            )
+            pooled = self._target.log_pool(predictions.values, exponents)
         elif self.combine == "hard_vote" or self._has_scores():
             # decision values of different classifiers have no common unit
-            votes = _opinion_pools.votes(predictions.values)
-            pooled = _opinion_pools.weighted_mean(votes, weights)
+            pooled = weighted_mean(self._votes(predictions), weights)
         else:
-            pooled = _opinion_pools.weighted_mean(predictions.values, weights)
+            pooled = weighted_mean(predictions.values, weights)
         without = ~weights.any(axis=1)
         if without.any():
             pooled[without] = prior
         return pooled
 
+    def _votes(self, predictions: Predictions) -> np.ndarray:
+        """Turn the predictions of every branch into votes."""
+        return np.stack(
+            [
+                self._target.votes(values, are_scores=self._gives_scores(branch))
+                for values, branch in zip(
+                    predictions.values, self._branches, strict=True
+                )
+            ]
+        )
+
+    def _gives_scores(self, branch: Branch) -> bool:
+        return self.calibration is None and branch.method == "decision_function"
+
     def _has_scores(self) -> bool:
         """Return whether some branch has decision values, which have no mean."""
-        methods = {branch.method for branch in self._branches}
-        return self.calibration is None and "decision_function" in methods
+        return any(map(self._gives_scores, self._branches))
 
+    @by_row_chunks
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the class of samples.
 
@@ -488,34 +516,31 @@ default='auto'
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-            Labels of the predicted classes.
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Predicted classes; of several labels 1 for those of a sample, else 0.
         """
         frame = self._checked(X)
         if self.combine != "stacking":
-            return self.classes_[self._pool(frame).argmax(axis=1)]
-        absent = self._absent_from_stack()
+            return self._target.decide(self._pool(frame))
+        absent = self._target.absent(self.final_estimator_)
         # probabilities compare absent classes with learned ones, labels cannot
         final: Any = self.final_estimator_  # not None unless all classes are absent
         if absent.all() or (absent.any() and hasattr(final, "predict_proba")):
-            return self.classes_[self._stack(frame).argmax(axis=1)]
-        most_frequent = self.classes_[self._target.prior.argmax()]
-        stacked = self._predict_final(frame, final.predict, most_frequent)
+            return self._target.decide(self._stack(frame))
+        stacked = self._predict_final(
+            frame,
+            lambda features: self._target.predict(final, features),
+            self._target.most_frequent,
+        )
         if absent.any():
-            best = self._pool(frame).argmax(axis=1)
-            stacked = np.where(absent[best], self.classes_[best], stacked)
+            pooled = self._pool(frame)
+            from_pool = absent[pooled.argmax(axis=1)]
+            stacked = np.where(from_pool, self._target.decide(pooled), stacked)
         return stacked
-
-    def _absent_from_stack(self) -> np.ndarray:
-        """Return which classes the final estimator did not learn."""
-        if self.final_estimator_ is None:
-            return np.ones(len(self.classes_), dtype=bool)
-        learned = getattr(self.final_estimator_, "classes_", self.classes_)
-        return ~np.isin(self.classes_, learned)
 
     def _stack(self, frame: Modalities) -> np.ndarray:
         """Predict probabilities by the final estimator, pooled for absent classes."""
-        absent = self._absent_from_stack()
+        absent = self._target.absent(self.final_estimator_)
         if absent.all():
             return self._pool(frame)
         stacked = self._predict_final(
@@ -536,24 +561,22 @@ default='auto'
 
     def _stacked_scores(self, frame: Modalities) -> np.ndarray:
         """Compute the decision function of the final estimator, for all classes."""
-        prior = np.log(np.maximum(self._target.prior, np.finfo(float).tiny))
-        if len(prior) == 2:  # the log-odds of each class
-            prior = prior - prior[::-1]
         scores = self._predict_final(
             frame,
             lambda features: self._target.predictions(
                 self.final_estimator_, features, "decision_function"
             ),
-            prior,
+            self._target.prior_scores,
         )
-        absent = self._absent_from_stack()
+        absent = self._target.absent(self.final_estimator_)
         if absent.any():  # as in `predict`, the pool decides on classes it lacks
             best = self._pool(frame).argmax(axis=1)
             rows = np.flatnonzero(absent[best])
             scores[rows, best[rows]] = scores[rows].max(axis=1) + 1
-        return scores[:, 1] if scores.shape[1] == 2 else scores
+        return self._target.flattened(scores)
 
     @available_if(_combines_probabilities)
+    @by_row_chunks
     def predict_proba(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the probabilities of the classes.
 
@@ -564,8 +587,9 @@ default='auto'
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities, in the order of ``classes_``; of several labels the
+            probability of each.
         """
         return self._probabilities(self._checked(X))
 
@@ -573,6 +597,7 @@ default='auto'
         return self._stack(frame) if self.combine == "stacking" else self._pool(frame)
 
     @available_if(_combines_scores)
+    @by_row_chunks
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:
         """Score the classes by log probabilities, shares of votes or decision values.
 
@@ -586,9 +611,10 @@ default='auto'
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
+        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
             Scores, of which the largest is that of the predicted class. For two
-            classes the second one's score minus the first one's.
+            classes the second one's score minus the first one's; of several labels
+            that of each label minus that of its absence.
         """
         frame = self._checked(X)
         if self.combine == "stacking" and hasattr(
@@ -596,12 +622,10 @@ default='auto'
         ):
             return self._stacked_scores(frame)
         if self.combine == "hard_vote":
-            scores = self._pool(frame)
-        else:
-            tiny = np.finfo(float).tiny  # finite scores for probabilities of 0
-            scores = np.log(np.maximum(self._probabilities(frame), tiny))
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+            return self._target.vote_margins(self._pool(frame))
+        return self._target.log_margins(self._probabilities(frame))
 
+    @by_row_chunks
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the class of samples from each modality alone.
 
@@ -612,11 +636,11 @@ default='auto'
 
         Returns
         -------
-        ndarray of shape (n_samples, n_modalities)
+        ndarray of shape (n_samples, n_modalities[, n_labels])
             Labels. Numbers are floats, NaN where a sample lacks the modality; other
             labels are objects, None there. In hybrid fusion there is one column for
             every branch.
         """
         predictions, _ = self._predict_branches(self._checked(X))
-        labels = self.classes_[predictions.values.argmax(axis=2).T]
-        return nan_unless_observed(labels, predictions.observed)
+        labels = self._target.decide(self._votes(predictions))
+        return nan_unless_observed(np.swapaxes(labels, 0, 1), predictions.observed)

@@ -23,6 +23,7 @@ from mmfusion._columns import SEPARATOR
 from mmfusion._frame_scaling import fit_block_scaling, scale_block
 from mmfusion._numbers import holds_nan
 from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS, Scaling
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -579,6 +580,7 @@ class LateFusionClusterer(
         return join_runs(clusterings)
 
     @available_if(clusterer_has("predict"))
+    @by_row_chunks
     def transform(self, X: ModalitiesLike) -> np.ndarray:
         """Return the memberships of samples in the clusters, by each modality alone.
 

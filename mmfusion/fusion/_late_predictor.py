@@ -18,6 +18,7 @@ from mmfusion._blocks import is_sequences, of_samples, over_all_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._numbers import holds_nan
 from mmfusion._options import weights_by_modality
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions
 from mmfusion._typing import (
@@ -96,7 +97,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     n_modalities_in_: int
     final_estimator_: BaseEstimator | None
     modality_weights_: np.ndarray
-    _target: Any  # ClassificationTarget or RegressionTarget
+    _target: Any  # a Target of _branch
     _branches: list[Branch]
     _references: list[ReferenceSamples] | None
     _passed: PassedModalities | None = None
@@ -268,6 +269,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
         self._with_indicator = ~predictions.observed[rows].all(axis=0)
         final = self.final_estimator
         final = self._make_default_final_estimator() if final is None else clone(final)
+        final = self._target.adapt(final)
         seed = draw_seed(self.random_state)
         final = final if seed is None else seeded(final, seed)
         params = {k: of_samples(v, rows) for k, v in data.final_params.items()}
@@ -390,6 +392,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
             prior = np.tile(prior, 2)
         return gather_predictions(predicted, by_sample.shape, prior), by_sample
 
+    @by_row_chunks
     def transform(self, X: ModalitiesLike) -> NumericBlock:
         """Return the predictions of every modality, side by side.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -343,6 +344,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         of_mean = mean_squared_error(np.zeros_like(truth), truth, sample_weight)
         return skill(error, of_mean)
 
+    @by_row_chunks
     def predict(self, X: ModalitiesLike, *, return_std: bool = False) -> Any:
         """Predict the values of samples.
 
@@ -372,10 +374,18 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         frame = self._checked(X)
         if return_std:
             return self._predict_with_std(frame)
-        prior, is_flat = self._target.prior, self._target.is_flat
-        if self.final_estimator_ is not None:
-            default = prior[0] if is_flat else prior
-            return self._predict_final(frame, self.final_estimator_.predict, default)
+        values = self._values(frame)
+        return values[:, 0] if self._target.is_flat else values
+
+    def _values(self, frame: Modalities) -> np.ndarray:
+        """Predict values, with a column for each output."""
+        prior, final = self._target.prior, self.final_estimator_
+        if final is not None:
+            return self._predict_final(
+                frame,
+                lambda features: self._target.predictions(final, features, "predict"),
+                prior,
+            )
         predictions, weights = self._predict_branches(frame)
         pool = _opinion_pools.weighted_mean
         if self.combine == "median":
@@ -384,7 +394,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         without = ~weights.any(axis=1)
         if without.any():  # samples without a modality of positive weight
             pooled[without] = prior
-        return pooled[:, 0] if is_flat else pooled
+        return pooled
 
     def _predict_with_std(self, frame: Modalities) -> tuple[np.ndarray, np.ndarray]:
         prior, n_outputs = self._target.prior, len(self._target.prior)
@@ -416,6 +426,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         mean, std = both[:, :n_outputs], both[:, n_outputs:]
         return (mean[:, 0], std[:, 0]) if self._target.is_flat else (mean, std)
 
+    @by_row_chunks
     def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the values of samples from each modality alone.
 

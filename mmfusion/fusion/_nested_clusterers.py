@@ -23,6 +23,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 
 from mmfusion._progress import report_seconds
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._typing import (
     EstimatorLike,
     ModalitiesLike,
@@ -338,6 +339,7 @@ class FusionClustererMixin(NestedEstimatorsMixin):
     _assign: Callable[[Modalities], np.ndarray]
 
     @available_if(clusterer_has("predict"))
+    @by_row_chunks
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the cluster of new samples, if the clusterers have ``predict``.
 

@@ -58,9 +58,15 @@ class PassedModalities:
         Raises
         ------
         ValueError
-            If a modality holds sequences or text.
+            If a modality holds sequences or text, or no branch is of one modality.
         """
         alone = [b for b in branches if len(b.modalities) == 1]
+        if not alone:
+            raise ValueError(
+                "passthrough=True gives the modalities of branches of one modality to "
+                "the final estimator, but all of these are dropped or of weight 0: "
+                "keep one, or give passthrough=False"
+            )
         means = []
         for branch in alone:
             block = frame.blocks[branch.modalities[0]]

@@ -32,6 +32,7 @@ from mmfusion._validation import (
     validate_sample_weight,
 )
 from mmfusion.base import SupervisedMixin
+from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin
 from mmfusion.fusion._targets import ClassificationTarget, RegressionTarget
 from mmfusion.modalities import Modalities
@@ -179,30 +180,59 @@ class ClassifierRole:
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Logarithms of the result of `predict_proba`; minus infinity for 0.
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))  # type: ignore[attr-defined]
 
     def _check_target(self, frame: Modalities, y: ArrayLike) -> np.ndarray:
-        shape = np.asarray(y).shape
-        if len(shape) == 2 and shape[1] > 1:
-            name = type(self).__name__
+        try:
+            shape = np.asarray(y).shape
+        except ValueError as error:
             raise ValueError(
-                f"y should be a 1d array, got an array of shape {shape} instead: "
-                f"{name} predicts one class for each sample. For several labels give "
-                f"one fusion to each, by sklearn.multioutput.MultiOutputClassifier("
-                f"{name}(...))"
-            )
+                "y holds rows of different lengths; give several labels as columns of "
+                "0 and 1, by sklearn.preprocessing.MultiLabelBinarizer().fit_transform"
+            ) from error
+        if len(shape) == 2 and shape[1] > 1:
+            return self._check_labels(frame, y)
         checked = check_target(self, frame, y)
-        check_classification_targets(checked)
+        if checked.dtype.kind not in "biuU":  # any of these are classes
+            check_classification_targets(checked)
         return checked
 
-    def _make_target(self, data: TrainingData) -> ClassificationTarget:
+    def _check_labels(self, frame: Modalities, y: ArrayLike) -> np.ndarray:
+        """Check an indicator matrix of several labels."""
+        checked = check_target(self, frame, y, multi_output=True)
+        if not np.isin(checked, [0, 1]).all():
+            other = checked[~np.isin(checked, [0, 1])].tolist()[0]
+            name = type(self).__name__
+            raise ValueError(
+                f"y has {checked.shape[1]} columns and holds {other!r}; columns of "
+                "several labels hold 1 where a sample has the label, else 0. For "
+                "columns of several classes give one fusion to each, by "
+                f"sklearn.multioutput.MultiOutputClassifier({name}(...))"
+            )
+        return checked.astype(int) if checked.dtype.kind == "O" else checked
+
+    def _make_target(self, data: TrainingData) -> ClassificationTarget | LabelsTarget:
+        if data.y.ndim == 2:
+            # an array, since scikit-learn's cross_val_predict refuses a list
+            n_labels, dtype = data.y.shape[1], data.y.dtype
+            self.classes_ = np.tile(np.array([0, 1], dtype), (n_labels, 1))
+            shares = np.average(
+                data.y.astype(float), axis=0, weights=data.sample_weight
+            )
+            return LabelsTarget(shares, dtype.name)
         self.classes_, codes = np.unique(data.y, return_inverse=True)
         counts = np.bincount(codes, weights=data.sample_weight).astype(float)
         return ClassificationTarget(self.classes_, counts / counts.sum())
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        # classifiers of a single label are fitted to each label
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 class RegressorRole:

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from mmfusion._blocks import is_sequences
 from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
 from mmfusion._options import by_modality, errors_name
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS, Scaling
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -227,6 +228,7 @@ class SingleModalityClusterer(
         return _Clustering(clusterer, labels, scaling, fitted)
 
     @available_if(clusterer_has("predict"))
+    @by_row_chunks
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the cluster of new samples, if the clusterer has ``predict``.
 

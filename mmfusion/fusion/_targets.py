@@ -11,6 +11,9 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from mmfusion._typing import NumericBlock
+from mmfusion.fusion.combination import _opinion_pools
+from mmfusion.fusion.combination._predictor_weights import error_rate, mean_log_loss
+from mmfusion.fusion.combination._sample_weights import certainty
 from mmfusion.preprocessing._sequence_layouts import as_read_by
 
 
@@ -28,6 +31,16 @@ class ClassificationTarget:
 
     labels: np.ndarray
     prior: np.ndarray
+    is_exclusive = True  # whether the probabilities of a sample add up to 1
+
+    @property
+    def n_redundant_outputs(self) -> int:
+        """Number of first columns that the others determine: one of two classes."""
+        return int(len(self.labels) == 2)
+
+    def adapt(self, classifier: BaseEstimator) -> BaseEstimator:
+        """Return the classifier itself, as every classifier takes classes."""
+        return classifier
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Encode labels as rows of 0 and 1.
@@ -48,6 +61,17 @@ class ClassificationTarget:
     def names(self) -> list[str | None]:
         """Names of the columns of predictions: the classes."""
         return [str(label) for label in self.labels.tolist()]
+
+    @property
+    def most_frequent(self) -> np.ndarray:
+        """The label of the largest prior probability."""
+        return self.decide(self.prior)
+
+    @property
+    def prior_scores(self) -> np.ndarray:
+        """Log probabilities of the prior; of two classes the log-odds of each."""
+        scores = np.log(np.maximum(self.prior, np.finfo(float).tiny))
+        return scores - scores[::-1] if len(scores) == 2 else scores
 
     def is_constant(self, y: np.ndarray) -> bool:
         """Return whether only one of several classes is among these labels."""
@@ -73,6 +97,23 @@ class ClassificationTarget:
             True for labels that are not among the classifier's classes.
         """
         return ~np.isin(y, predictor.classes_)
+
+    def absent(self, final_estimator: BaseEstimator | None) -> np.ndarray:
+        """Return which classes a final estimator was not trained on.
+
+        Parameters
+        ----------
+        final_estimator : classifier or None
+            Fitted classifier; None if there was nothing to fit it to.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_classes,)
+            True for absent classes.
+        """
+        if final_estimator is None:
+            return np.ones(len(self.labels), dtype=bool)
+        return ~np.isin(self.labels, getattr(final_estimator, "classes_", self.labels))
 
     def predictions(
         self, predictor: BaseEstimator, matrix: NumericBlock, method: str
@@ -153,6 +194,78 @@ class ClassificationTarget:
                 f"needs to return one of the classes {self.labels[:5]} for each"
             )
         return labels
+
+    def decide(self, scores: np.ndarray) -> np.ndarray:
+        """Return the labels of the largest scores, the first ones of equal scores.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (..., n_classes)
+            Probabilities, votes or decision values.
+
+        Returns
+        -------
+        ndarray of shape (...)
+            Labels.
+        """
+        return np.asarray(self.labels[scores.argmax(axis=-1)])
+
+    def votes(self, predictions: np.ndarray, *, are_scores: bool) -> np.ndarray:
+        """Turn the predictions of one branch into votes for one class.
+
+        Parameters
+        ----------
+        predictions : ndarray of shape (n_samples, n_classes)
+            Probabilities or decision values.
+        are_scores : bool
+            Whether they are decision values; the largest one counts in either case.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            1 for the class voted for, else 0.
+        """
+        return _opinion_pools.votes(predictions)
+
+    def log_pool(self, predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Compute the logarithmic opinion pool; see `log_opinion_pool`."""
+        return _opinion_pools.log_opinion_pool(predictions, weights, self.prior)
+
+    def certainty(self, probabilities: np.ndarray) -> np.ndarray:
+        """Compute one minus the normalised entropy; see `certainty`."""
+        return certainty(probabilities)
+
+    def error_rate(
+        self,
+        predictions: np.ndarray,
+        truth: np.ndarray,
+        sample_weight: np.ndarray | None,
+    ) -> float:
+        """Compute the share of samples of a wrong class; see `error_rate`."""
+        return error_rate(predictions, truth, sample_weight)
+
+    def log_loss(
+        self,
+        predictions: np.ndarray,
+        truth: np.ndarray,
+        sample_weight: np.ndarray | None,
+    ) -> float:
+        """Compute the log loss of the true classes; see `mean_log_loss`."""
+        return mean_log_loss(predictions, truth, sample_weight)
+
+    def vote_margins(self, shares: np.ndarray) -> np.ndarray:
+        """Return shares of votes; of two classes the second one's minus the first's."""
+        return shares[:, 1] - shares[:, 0] if shares.shape[1] == 2 else shares
+
+    def log_margins(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return log probabilities; of two classes the log-odds of the second one."""
+        # finite scores for probabilities of 0
+        scores = np.log(np.maximum(probabilities, np.finfo(float).tiny))
+        return self.vote_margins(scores)
+
+    def flattened(self, scores: np.ndarray) -> np.ndarray:
+        """Return decision values in scikit-learn's shape: of two classes one each."""
+        return scores[:, 1] if scores.shape[1] == 2 else scores
 
 
 def has_probabilities(classifier: BaseEstimator) -> bool:
@@ -235,6 +348,10 @@ class RegressionTarget:
     prior: np.ndarray
     spread: np.ndarray
     is_flat: bool
+
+    def adapt(self, regressor: BaseEstimator) -> BaseEstimator:
+        """Return the regressor itself, whose tags decide on several outputs."""
+        return regressor
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Reshape y to two dimensions.

@@ -178,7 +178,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         )
         self._set_weights(kernels, found)
         if is_exact:
-            return self._fit_support(grams, kernels, task, rows), task
+            return self._fit_support(grams, kernels, task, rows, found), task
         return self._fit_features(frame, kernels, task), task
 
     def _check_regularization(self) -> None:
@@ -216,14 +216,19 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         kernels: ModalityKernels,
         task: Task,
         rows: np.ndarray,
+        found: KernelWeighting,
     ) -> np.ndarray:
         """Fit the support vector machine to the sum of exact kernels; return the sum.
 
         The list of the kernels is emptied.
         """
-        K = weighted_kernel_sum(grams, self.kernel_weights_)
+        K, machine = found.kernel, found.machine
+        if K is None:
+            K = weighted_kernel_sum(grams, self.kernel_weights_)
         grams.clear()  # frees their memory, or their files, before the machine
-        self._machine = machine = task.fit(K)
+        if machine is None or K is not found.kernel:
+            machine = task.fit(K, None if machine is None else machine.duals)
+        self._machine = machine
         self.support_ = rows[machine.support]
         self._features = None
         self._support = select_support(kernels, machine.support, self.kernel_weights_)

@@ -576,5 +576,5 @@ def _fit_precomputed(
 
 def _constant_of(diagonal: np.ndarray) -> float | None:
     # if it is the same for all training samples, it is taken for that of new ones
-    is_constant = np.allclose(diagonal, diagonal[0], rtol=1e-6)
+    is_constant = (np.abs(diagonal - diagonal[0]) <= 1e-6 * abs(diagonal[0])).all()
     return float(diagonal[0]) if is_constant else None

@@ -139,10 +139,12 @@ def _warn_if_indefinite(K: np.ndarray, name: str) -> None:
     submatrix /= largest
     shift = ROUNDED_EIGENVALUE * float(np.linalg.norm(submatrix))
     shift += np.finfo(np.float64).tiny
+    shifted = submatrix.copy()
+    shifted.flat[:: n_checked + 1] += shift
     try:
         # fails if an eigenvalue is below -shift, and is cheaper than eigenvalues
-        linalg.cholesky(submatrix + shift * np.eye(n_checked), check_finite=False)
-    except linalg.LinAlgError:
+        np.linalg.cholesky(shifted)
+    except np.linalg.LinAlgError:
         least = linalg.eigvalsh(submatrix, subset_by_index=[0, 0])[0] * largest
         warnings.warn(
             f"modality {name!r}: the kernel is not positive semi-definite: its least "

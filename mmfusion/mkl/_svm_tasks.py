@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from scipy import linalg
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC, SVR
 
+from mmfusion.mkl._active_sets import settle_duals
 from mmfusion.mkl._sample_counts import moderate_weights
 
 SOLVER_CACHE_MB = 1000
-# of libsvm, whose kernel cache has single precision; `polish_duals` is more accurate
+# of libsvm, in a third of the time of its own: `settle_duals` makes its duals exact
+ROUGH_TOLERANCE = 0.1
+ROUGH_TOLERANCE_OF_PAIRS = 1e-3  # small machines, for which rounds cost more
+ROUGH_HARD_MARGIN_TOLERANCE = 0.5
+# where these do not settle. Its kernel cache has single precision, which `polish_duals`
+# makes up for
 SOLVER_TOLERANCE = 1e-5
 POLISH_JITTER = 1e-8  # added to the diagonal, relative to the kernel's size
 POLISH_STEPS = 5
 # no dual variable reaches this cost, because the ridge of EasyMKL bounds them
 HARD_MARGIN_COST = 1e10
 HARD_MARGIN_TOLERANCE = 1e-4
-ROUGH_TOLERANCE = 0.3  # few support vectors are wrong, in a third of the time
-SETTLING_ROUNDS = 8
-SETTLED_MARGIN = 1e-5  # of the margin of 1, by which a sample must be within it
 LARGEST_RIDGE = 1e6  # relative to the kernel's size: the points are the means by then
+MANY_SUPPORT_VECTORS = 0.2  # share of the samples
 BOUND_SHARE = 1 - 1e-9  # of the cost; larger dual variables are at their bound
 MAX_KERNEL_READS = 2e9  # of the solver of EasyMKL, which take a few seconds
 
@@ -70,6 +75,10 @@ class Duals:
     linear: float
 
 
+# samples, their signed dual variables, and the intercept
+SolvedPair = tuple[np.ndarray, np.ndarray, float]
+
+
 @dataclass(frozen=True)
 class Machine:
     """Fitted machines of a task.
@@ -94,6 +103,63 @@ class Machine:
     ends: np.ndarray
     intercept: np.ndarray
     duals: Duals
+
+    def products(self, K: np.ndarray) -> np.ndarray:
+        """Compute the products of a kernel with the dual variables of each pair.
+
+        Parameters
+        ----------
+        K : ndarray of shape (n_samples, n_samples)
+            A symmetric kernel of the training samples.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_classes - 1, n_support)
+            ``K coef`` at the support vectors, arranged as `coef`.
+        """
+        # the rows of a symmetric matrix are its columns
+        K = K.T if K.flags.f_contiguous else K
+        if len(self.coef) == 1 and MANY_SUPPORT_VECTORS * len(K) < len(self.support):
+            # whole rows are read faster than their values are gathered
+            values = np.zeros(len(K), K.dtype)
+            values[self.support] = self.coef[0]
+            return (K @ values)[None, self.support].astype(np.float64)
+        spans = [slice(*self.ends[c : c + 2]) for c in range(len(self.ends) - 1)]
+        found = np.zeros(self.coef.shape)
+        for i, span in enumerate(spans):
+            rows = K.take(self.support[span], axis=0)
+            part = (self.coef[:, span].astype(K.dtype) @ rows)[:, self.support]
+            found[:, span] += part[:, span]
+            for j, other in enumerate(spans):
+                if i != j:
+                    found[_row_of(j, i), other] += part[_row_of(i, j), other]
+        return found
+
+    def free_products(self, products: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the products of the free support vectors of each pair.
+
+        Parameters
+        ----------
+        products : ndarray of shape (n_kernels, n_classes - 1, n_support)
+            Result of `products` for some kernels.
+
+        Yields
+        ------
+        ndarray of shape (n_kernels, n_free)
+            The products.
+        """
+        positions = np.empty(self.support.max(initial=0) + 1, dtype=int)
+        positions[self.support] = np.arange(len(self.support))
+        classes = combinations(range(len(self.ends) - 1), 2)
+        for pair in self.duals.pairs:
+            chosen = positions[pair.rows[pair.free]]
+            if len(self.coef) == 1:
+                yield products[:, 0, chosen]
+                continue
+            i, j = next(classes)
+            is_first = chosen < self.ends[i + 1]
+            rows = np.where(is_first, _row_of(i, j), _row_of(j, i))
+            yield products[:, rows, chosen]
 
     def decide(self, K: np.ndarray) -> np.ndarray:
         """Compute the decision values of samples.
@@ -126,6 +192,11 @@ class Machine:
         return votes + sums / (3 * (np.abs(sums) + 1))
 
 
+def _row_of(own: int, other: int) -> int:
+    """Return the row of `coef` with the duals of a class in a pair with another."""
+    return other - 1 if other > own else other
+
+
 @dataclass(frozen=True)
 class Classification:
     """Classification by support vector machines, one for each pair of classes.
@@ -151,56 +222,105 @@ class Classification:
         """Return the task of some of the samples."""
         return Classification(self.codes[rows], self.C, self.weight[rows])
 
-    def solve(self, K: np.ndarray) -> Duals:
-        """Solve the duals of the machines of a kernel.
-
-        Parameters
-        ----------
-        K : ndarray of shape (n_samples, n_samples)
-            The kernel.
-
-        Returns
-        -------
-        Duals
-            The dual solutions.
-        """
-        return self.fit(K).duals
-
-    def fit(self, K: np.ndarray) -> Machine:
+    def fit(self, K: np.ndarray, start: Duals | None = None) -> Machine:
         """Fit the machines of a kernel, with their intercepts.
 
         Parameters
         ----------
         K : ndarray of shape (n_samples, n_samples)
             The kernel.
+        start : Duals, default=None
+            The solution of a kernel near it.
 
         Returns
         -------
         Machine
             The fitted machines.
         """
-        svc = SVC(
-            C=self.C,
-            kernel="precomputed",
-            tol=SOLVER_TOLERANCE,
-            cache_size=SOLVER_CACHE_MB,
-            random_state=0,  # None would advance NumPy's global generator
-        ).fit(K, self.codes, sample_weight=self.weight)
-        coef, intercept = svc.dual_coef_.copy(), svc.intercept_.copy()
-        support, costs = svc.support_, self.C * self.weight
-        pairs = []
-        for k, (one, other, rows, own) in enumerate(_dual_pairs_of(svc)):
-            polished, constant = polish_duals(K, rows, own, costs[rows], np.sign(own))
-            if constant is not None:
-                width = len(coef[one])
-                coef[one], coef[other] = polished[:width], polished[width:]
-                intercept[k] = constant
-            pairs.append(_used_duals(rows, polished, costs))
-        total = sum(float(np.abs(pair.coef).sum()) for pair in pairs)
-        ends = _class_ends(svc)
-        return Machine(support, coef, ends, intercept, Duals(pairs, total))
+        costs = self.C * self.weight
+        settled = None
+        if start is not None:
+            rough = [(pair.rows, pair.coef) for pair in start.pairs]
+            settled = self._settle(K, rough, costs)
+        if settled is None:
+            is_pair = len(np.unique(self.codes)) == 2
+            tolerance = ROUGH_TOLERANCE if is_pair else ROUGH_TOLERANCE_OF_PAIRS
+            svc = self._fit_solver(K, self.C, tolerance, self.weight)
+            settled = self._settle(K, _dual_pairs_of(svc), costs)
+        if settled is None:
+            settled = self._polish(K, costs)
+        return self._machine_of(settled, costs)
 
-    def nearest_points(self, K: np.ndarray, regularization: float) -> Duals:
+    def _settle(
+        self,
+        K: np.ndarray,
+        rough: Sequence[tuple[np.ndarray, np.ndarray]],
+        costs: np.ndarray,
+    ) -> list[SolvedPair] | None:
+        """Make rough dual variables of all pairs of classes exact, if they settle."""
+        members = self._members()
+        if len(members) == 2:
+            # the second of two classes has positive duals, but the first of each of
+            # several pairs, as in SVC
+            is_second = self.codes == self.codes[members[1][0]]
+            found = _settle_pair(K, np.arange(len(K)), is_second, costs, rough[0])
+            return None if found is None else [found]
+        # sorted by class, the kernel of a pair of classes has four blocks
+        order = np.concatenate(members)
+        K = K.take(order, axis=0).take(order, axis=1)
+        ends = np.cumsum([0, *map(len, members)])
+        solved = []
+        for (i, j), duals in zip(self._pairs(), rough, strict=True):
+            n_first = len(members[i])
+            spans = slice(*ends[i : i + 2]), slice(*ends[j : j + 2])
+            width = n_first + len(members[j])
+            part = np.empty((width, width), K.dtype)
+            for rows, own in zip((part[:n_first], part[n_first:]), spans, strict=True):
+                rows[:, :n_first] = K[own, spans[0]]
+                rows[:, n_first:] = K[own, spans[1]]
+            chosen = np.concatenate([members[i], members[j]])
+            is_first = np.arange(width) < n_first
+            found = _settle_pair(part, chosen, is_first, costs, duals)
+            if found is None:
+                return None
+            solved.append(found)
+        return solved
+
+    def _polish(self, K: np.ndarray, costs: np.ndarray) -> list[SolvedPair]:
+        """Solve the duals by libsvm alone, and make them more accurate where it can."""
+        svc = self._fit_solver(K, self.C, SOLVER_TOLERANCE, self.weight)
+        solved = []
+        for k, (rows, own) in enumerate(_dual_pairs_of(svc)):
+            coef, constant = polish_duals(K, rows, own, costs[rows], np.sign(own))
+            constant = float(svc.intercept_[k]) if constant is None else constant
+            solved.append((rows, coef, constant))
+        return solved
+
+    def _machine_of(self, solved: Sequence[SolvedPair], costs: np.ndarray) -> Machine:
+        """Arrange the solutions of all pairs as SVC does."""
+        members = self._members()
+        coef = np.zeros((len(members) - 1, len(self.codes)))
+        pairs = []
+        for (i, j), (rows, values, _) in zip(self._pairs(), solved, strict=True):
+            is_first = self.codes[rows] == self.codes[members[i][0]]
+            coef[j - 1, rows[is_first]] = values[is_first]
+            coef[i, rows[~is_first]] = values[~is_first]
+            pairs.append(_used_duals(rows, values, costs))
+        used = [rows[coef[:, rows].any(axis=0)] for rows in members]
+        support = np.concatenate(used)
+        ends = np.cumsum([0, *map(len, used)])
+        intercept = np.array([constant for *_, constant in solved])
+        total = sum(float(np.abs(pair.coef).sum()) for pair in pairs)
+        return Machine(support, coef[:, support], ends, intercept, Duals(pairs, total))
+
+    def _members(self) -> list[np.ndarray]:
+        """Return the samples of each class."""
+        return [np.flatnonzero(self.codes == code) for code in np.unique(self.codes)]
+
+    def _pairs(self) -> Iterator[tuple[int, int]]:
+        return combinations(range(len(np.unique(self.codes))), 2)
+
+    def nearest_points(self, K: np.ndarray, regularization: float) -> Machine:
         """Solve the quadratic programme of EasyMKL: points of the classes' hulls.
 
         Over pairs of distributions g, one on each class, it minimises
@@ -217,9 +337,9 @@ class Classification:
 
         Returns
         -------
-        Duals
-            The points g of every pair of classes, with the signs of Y; `linear` is
-            the sum of their penalties.
+        Machine
+            The points g of every pair of classes, with the signs of Y, without
+            intercepts; `linear` of its duals is the sum of their penalties.
 
         Warns
         -----
@@ -230,16 +350,16 @@ class Classification:
         ridge *= min(1.0, LARGEST_RIDGE / ridge.min())
         np.fill_diagonal(K, K.diagonal() + ridge)
         is_pair = len(np.unique(self.codes)) == 2
-        svc = self._fit_hard_margin(
-            K, ROUGH_TOLERANCE if is_pair else HARD_MARGIN_TOLERANCE
-        )
-        found = [(rows, coef) for _, _, rows, coef in _dual_pairs_of(svc)]
+        tolerance = ROUGH_HARD_MARGIN_TOLERANCE if is_pair else HARD_MARGIN_TOLERANCE
+        svc = self._fit_hard_margin(K, tolerance)
+        found = _dual_pairs_of(svc)
         if is_pair and not svc.fit_status_:
-            settled = _settle_points(K, self.codes, *found[0])
+            settled = self._settle(K, found, np.full(len(K), np.inf))
             if settled is None:
                 svc = self._fit_hard_margin(K, HARD_MARGIN_TOLERANCE)
-                settled = svc.support_, svc.dual_coef_[0]
-            found = [settled]
+                found = _dual_pairs_of(svc)
+            else:
+                found = [(rows, coef) for rows, coef, _ in settled]
         if svc.fit_status_:
             warnings.warn(
                 f"the points of 'easymkl' are not exact after {svc.max_iter} steps; "
@@ -247,26 +367,40 @@ class Classification:
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        points = []
-        for rows, coef in found:
-            # scaled to a distribution on each of both classes
-            g = 2 * coef / np.abs(coef).sum()
-            points.append(_used_duals(rows, g, np.ones(len(K))))
-        penalties = [(ridge[pair.rows] * pair.coef**2).sum() for pair in points]
-        return Duals(points, float(sum(penalties)))
+        # scaled to a distribution on each of both classes
+        points = [(rows, 2 * coef / np.abs(coef).sum(), 0.0) for rows, coef in found]
+        machine = self._machine_of(points, np.full(len(K), np.inf))
+        penalties = sum(
+            float((ridge[pair.rows] * pair.coef**2).sum())
+            for pair in machine.duals.pairs
+        )
+        return replace(machine, duals=replace(machine.duals, linear=penalties))
 
     def _fit_hard_margin(self, K: np.ndarray, tol: float) -> SVC:
+        most_steps = int(MAX_KERNEL_READS / len(K))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return self._fit_solver(K, HARD_MARGIN_COST, tol, max_iter=most_steps)
+
+    def _fit_solver(
+        self,
+        K: np.ndarray,
+        C: float,
+        tol: float,
+        sample_weight: np.ndarray | None = None,
+        max_iter: int = -1,
+    ) -> SVC:
         svc = SVC(
-            C=HARD_MARGIN_COST,
+            C=C,
             kernel="precomputed",
             tol=tol,
             cache_size=SOLVER_CACHE_MB,
-            max_iter=int(MAX_KERNEL_READS / len(K)),
-            random_state=0,
+            max_iter=max_iter,
+            random_state=0,  # None would advance NumPy's global generator
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return svc.fit(K, self.codes)
+        # kernels are finite, and checking the sum would read it once more
+        with config_context(assume_finite=True):
+            return svc.fit(K, self.codes, sample_weight=sample_weight)
 
     def target(self) -> np.ndarray:
         """Return the classes as centred columns of 0 and 1."""
@@ -302,51 +436,65 @@ class Regression:
         """Return the task of some of the samples."""
         return Regression(self.y[rows], self.C, self.weight[rows], self.epsilon)
 
-    def solve(self, K: np.ndarray) -> Duals:
-        """Solve the dual of the machine of a kernel.
-
-        Parameters
-        ----------
-        K : ndarray of shape (n_samples, n_samples)
-            The kernel.
-
-        Returns
-        -------
-        Duals
-            The dual solution.
-        """
-        return self.fit(K).duals
-
-    def fit(self, K: np.ndarray) -> Machine:
+    def fit(self, K: np.ndarray, start: Duals | None = None) -> Machine:
         """Fit the machine of a kernel, with its intercept.
 
         Parameters
         ----------
         K : ndarray of shape (n_samples, n_samples)
             The kernel.
+        start : Duals, default=None
+            The solution of a kernel near it.
 
         Returns
         -------
         Machine
             The fitted machine.
         """
+        costs = self.C * self.weight
+        settled = None
+        if start is not None:
+            settled = self._settle(K, start.pairs[0].rows, start.pairs[0].coef, costs)
+        if settled is None:
+            deviation = min(1.0, float(self.y.std()))
+            rough_tolerance = max(ROUGH_TOLERANCE * deviation, SOLVER_TOLERANCE)
+            svr = self._fit_solver(K, rough_tolerance)
+            settled = self._settle(K, svr.support_, svr.dual_coef_[0], costs)
+        if settled is None:
+            svr = self._fit_solver(K, SOLVER_TOLERANCE)
+            rows, coef = svr.support_, svr.dual_coef_[0]
+            margins = self.y[rows] - self.epsilon * np.sign(coef)
+            own, constant = polish_duals(K, rows, coef, costs[rows], margins)
+            constant = float(svr.intercept_[0]) if constant is None else constant
+        else:
+            values, constant = settled
+            rows = np.flatnonzero(values)
+            own = values[rows]
+        linear = self.y[rows] @ own - self.epsilon * np.abs(own).sum()
+        duals = Duals([_used_duals(rows, own, costs)], float(linear))
+        ends, intercept = np.array([0, len(rows)]), np.array([constant])
+        return Machine(rows, own[None], ends, intercept, duals)
+
+    def _settle(
+        self, K: np.ndarray, rows: np.ndarray, coef: np.ndarray, costs: np.ndarray
+    ) -> tuple[np.ndarray, float] | None:
+        start = np.zeros(len(K))
+        start[rows] = coef
+        # within the epsilon of the values an output has no cost
+        lower, upper = self.y - self.epsilon, self.y + self.epsilon
+        return settle_duals(K, start, costs, lower, upper)
+
+    def _fit_solver(self, K: np.ndarray, tol: float) -> SVR:
         svr = SVR(
             C=self.C,
             epsilon=self.epsilon,
             kernel="precomputed",
-            tol=SOLVER_TOLERANCE,
+            tol=tol,
             cache_size=SOLVER_CACHE_MB,
         )
         svr.random_state = 0  # SVR has no such parameter, but fit reads the attribute
-        svr.fit(K, self.y, sample_weight=self.weight)
-        rows, coef, costs = svr.support_, svr.dual_coef_, self.C * self.weight
-        margins = self.y[rows] - self.epsilon * np.sign(coef[0])
-        own, constant = polish_duals(K, rows, coef[0], costs[rows], margins)
-        intercept = svr.intercept_ if constant is None else np.array([constant])
-        linear = self.y[rows] @ own - self.epsilon * np.abs(own).sum()
-        duals = Duals([_used_duals(rows, own, costs)], float(linear))
-        ends = np.array([0, len(rows)])
-        return Machine(rows, own[None], ends, intercept, duals)
+        with config_context(assume_finite=True):
+            return svr.fit(K, self.y, sample_weight=self.weight)
 
     def target(self) -> np.ndarray:
         """Return the values as one centred column."""
@@ -415,55 +563,20 @@ def polish_duals(
     return (better, float(constant)) if inside.all() else (coef, None)
 
 
-def _settle_points(
-    K: np.ndarray, codes: np.ndarray, rows: np.ndarray, coef: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Find the support vectors of a machine without errors, from rough ones.
-
-    In each round the dual variables of the support vectors are solved for; those that
-    are negative leave, and samples within the margin enter: the semismooth Newton step
-    of the optimality conditions (Hintermueller, Ito and Kunisch 2003).
-
-    Parameters
-    ----------
-    K : ndarray of shape (n_samples, n_samples)
-        The kernel, positive definite.
-    codes : ndarray of int of shape (n_samples,)
-        The two classes.
-    rows : ndarray of int of shape (n_support,)
-        Support vectors of a rough solution.
-    coef : ndarray of float64 of shape (n_support,)
-        Their signed dual variables.
-
-    Returns
-    -------
-    tuple of ndarray, or None
-        Support vectors and their signed dual variables; None if these do not settle.
-    """
-    signs = np.where(codes == codes[rows[0]], 1.0, -1.0) * np.sign(coef[0])
-    active = np.zeros(len(K), dtype=bool)
-    active[rows] = True
-    for _ in range(SETTLING_ROUNDS):
-        support = np.flatnonzero(active)
-        own = K[np.ix_(support, support)].astype(np.float64)
-        sides = np.column_stack([signs[support], np.ones(len(support))])
-        try:
-            factor = linalg.cho_factor(own, True, True, check_finite=False)
-        except linalg.LinAlgError:  # the kernel is indefinite
-            return None
-        solved = linalg.cho_solve(factor, sides, check_finite=False)
-        # the intercept, for which dual variables add up to 0
-        constant = solved[:, 0].sum() / solved[:, 1].sum()
-        found = solved[:, 0] - constant * solved[:, 1]
-        values = np.zeros(len(K))
-        values[support] = found
-        outputs = K @ values.astype(K.dtype) + constant
-        inside = signs * outputs < 1 - SETTLED_MARGIN
-        inside[support] = signs[support] * found > 0
-        if (inside == active).all():
-            return support, found
-        active = inside
-    return None
+def _settle_pair(
+    K: np.ndarray,
+    rows: np.ndarray,
+    is_positive: np.ndarray,
+    costs: np.ndarray,
+    rough: tuple[np.ndarray, np.ndarray],
+) -> SolvedPair | None:
+    """Make the dual variables of two classes, whose kernel is K, exact."""
+    start = np.zeros(len(costs))
+    start[rough[0]] = rough[1]
+    lower = np.where(is_positive, 1.0, -np.inf)
+    upper = np.where(is_positive, np.inf, -1.0)
+    found = settle_duals(K, start[rows], costs[rows], lower, upper)
+    return None if found is None else (rows, *found)
 
 
 def _class_ends(svc: SVC) -> np.ndarray:
@@ -471,20 +584,17 @@ def _class_ends(svc: SVC) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(svc.n_support_)]).astype(int)
 
 
-# position in ``dual_coef_``: its row, and the support vectors of one class
-DualPosition = tuple[int, slice]
-
-
-def _dual_pairs_of(
-    svc: SVC,
-) -> Iterator[tuple[DualPosition, DualPosition, np.ndarray, np.ndarray]]:
-    """For each pair of classes, yield both positions, support vectors and values."""
+def _dual_pairs_of(svc: SVC) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the support vectors of each pair of classes, and their dual variables."""
     ends, coef, support = _class_ends(svc), svc.dual_coef_, svc.support_
     spans = [slice(*ends[c : c + 2]) for c in range(len(ends) - 1)]
-    for i, j in combinations(range(len(spans)), 2):
-        one, other = (j - 1, spans[i]), (i, spans[j])
-        rows = np.concatenate([support[spans[i]], support[spans[j]]])
-        yield one, other, rows, np.concatenate([coef[one], coef[other]])
+    return [
+        (
+            np.concatenate([support[spans[i]], support[spans[j]]]),
+            np.concatenate([coef[j - 1, spans[i]], coef[i, spans[j]]]),
+        )
+        for i, j in combinations(range(len(spans)), 2)
+    ]
 
 
 def _used_duals(rows: np.ndarray, coef: np.ndarray, costs: np.ndarray) -> DualPair:

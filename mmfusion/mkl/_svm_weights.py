@@ -9,20 +9,21 @@ set of weights for all pairs of classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
 from scipy.optimize import nnls
 from sklearn.utils import gen_batches
 
+from mmfusion.mkl._active_sets import square
 from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 from mmfusion.mkl._sample_counts import effective_samples, moderate_weights
 from mmfusion.mkl._stacks import weighted_kernel_sum
 from mmfusion.mkl._svm_tasks import (
     Classification,
-    DualPair,
     Duals,
+    Machine,
     Task,
 )
 
@@ -39,9 +40,7 @@ CHANCE_DEVIATIONS = 3  # about one kernel of noise in a thousand is above them
 SUFFICIENT_DECREASE = 1e-4  # share of the predicted decrease (Armijo)
 LINE_SEARCH_HALVINGS = 8
 SUM_PENALTY = 1e4  # of the constraint that weights add up to 1, relative to the rest
-DENSE_PAIRS_FACTOR = 2  # beyond it, pairs of classes are summed before kernels are read
 SMALLEST_START = 1e-3  # relative to the largest weight: 'lp' cannot leave 0
-MANY_SUPPORT_VECTORS = 0.2  # share of the samples
 FEW_ROWS = 16  # of which products by vectors are up to three times faster
 PRODUCT_BATCH_CELLS = 2**17  # values that stay in the processor's cache
 
@@ -61,12 +60,18 @@ class KernelWeighting:
         from its minimum, as a share of the objective; NaN for other algorithms.
     converged : bool
         Whether the gap is at most the tolerance.
+    kernel : ndarray of shape (n_samples, n_samples), default=None
+        The weighted sum of kernels, if it was computed.
+    machine : Machine, default=None
+        The machine of `kernel`, or of one near it if there is none.
     """
 
     weights: np.ndarray
     objective_path: np.ndarray
     gap: float = np.nan
     converged: bool = True
+    kernel: np.ndarray | None = None
+    machine: Machine | None = None
 
 
 def learn_weights(
@@ -121,7 +126,7 @@ def learn_weights(
         found = lp_weights(chosen, task, p, equal, tol, max_iter)
     weights = np.zeros(len(kernels))
     weights[informative] = found.weights
-    return KernelWeighting(weights, found.objective_path, found.gap, found.converged)
+    return replace(found, weights=weights)
 
 
 def alignment_weights(kernels: Sequence[Gram], task: Task) -> KernelWeighting:
@@ -249,8 +254,8 @@ def easymkl_weights(
     """
     ones = np.ones(len(kernels))
     points = task.nearest_points(weighted_kernel_sum(kernels, ones), regularization)
-    squares = _squared_norms(kernels, points.pairs)
-    value = (1 - regularization) * (squares.sum() + points.linear)
+    squares = _squared_norms(_products(kernels, points), points)
+    value = (1 - regularization) * (squares.sum() + points.duals.linear)
     weights = squares if squares.any() else ones
     return KernelWeighting(weights / weights.sum(), np.array([value]))
 
@@ -295,19 +300,20 @@ def lp_weights(
     start = np.maximum(start, SMALLEST_START * start.max())
     weights = radius * start / _p_norm(start, p)
     path: list[float] = []
-    bound = -np.inf
+    bound, at = -np.inf, None
     for _ in range(max_iter):
-        at = _evaluate(kernels, task, weights)
+        at = _evaluate(kernels, task, weights, at)
         path.append(at.objective)
         # the largest ``w'squares`` in the ball, by Hoelder's inequality
         steepest = radius * _p_norm(at.squares, conjugate)
-        bound = max(bound, at.linear - steepest / 2)
+        bound = max(bound, at.duals.linear - steepest / 2)
         if at.objective - bound <= tol * at.objective:
             break
         squares = weights**2 * at.squares
         best = squares ** (1 / (p + 1))
         weights = radius * best / _p_norm(best, p)
-    return _with_gap(weights, path, bound, tol)
+    assert at is not None  # max_iter is 1 or more
+    return _with_gap(weights, path, bound, tol, at)
 
 
 def l1_weights(
@@ -345,110 +351,117 @@ def l1_weights(
     at = _evaluate(kernels, task, start / start.sum())
     path = [at.objective]
     # the duality gap of SimpleMKL: the dual is bounded by the steepest kernel
-    bound = at.linear - at.squares.max() / 2
+    bound = at.duals.linear - at.squares.max() / 2
     for _ in range(max_iter - 1):
         if at.objective - bound <= tol * at.objective:
             break
-        step = _newton_step(kernels, at)
+        step = _newton_step(at)
         slope = -at.squares @ step / 2
         length = 1.0
         for _ in range(LINE_SEARCH_HALVINGS):
-            trial = _evaluate(kernels, task, _to_simplex(at.weights + length * step))
-            bound = max(bound, trial.linear - trial.squares.max() / 2)
+            weights = _to_simplex(at.weights + length * step)
+            trial = _evaluate(kernels, task, weights, at)
+            bound = max(bound, trial.duals.linear - trial.squares.max() / 2)
             if trial.objective <= at.objective + SUFFICIENT_DECREASE * length * slope:
                 break
             length /= 2
         else:
             # the optimal weights for a fixed solution never raise the objective
             best = at.weights * np.sqrt(at.squares)
-            trial = _evaluate(kernels, task, best / best.sum())
+            trial = _evaluate(kernels, task, best / best.sum(), at)
             if trial.objective >= at.objective:
                 break
         at = trial
         path.append(at.objective)
-    return _with_gap(at.weights, path, bound, tol)
+    return _with_gap(at.weights, path, bound, tol, at)
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """The machine at some weights: ``objective = linear - weights @ squares / 2``."""
+    """The machine at some weights: ``objective = linear - weights @ squares / 2``.
+
+    `products` are those of each kernel with the dual variables, by `_products`.
+    """
 
     weights: np.ndarray
     kernel: np.ndarray
-    duals: Duals
+    machine: Machine
     squares: np.ndarray
+    products: np.ndarray
     objective: float
 
     @property
-    def linear(self) -> float:
-        return self.duals.linear
+    def duals(self) -> Duals:
+        return self.machine.duals
 
 
-def _evaluate(kernels: Sequence[Gram], task: Task, weights: np.ndarray) -> _Evaluation:
+def _evaluate(
+    kernels: Sequence[Gram],
+    task: Task,
+    weights: np.ndarray,
+    near: _Evaluation | None = None,
+) -> _Evaluation:
     K = weighted_kernel_sum(kernels, weights)
-    duals = task.solve(K)
-    squares = _squared_norms(kernels, duals.pairs)
-    objective = duals.linear - weights @ squares / 2
-    return _Evaluation(weights, K, duals, squares, objective)
+    machine = task.fit(K, None if near is None else near.duals)
+    products = _products(kernels, machine)
+    squares = _squared_norms(products, machine)
+    objective = machine.duals.linear - weights @ squares / 2
+    return _Evaluation(weights, K, machine, squares, products, objective)
 
 
 def _with_gap(
-    weights: np.ndarray, path: Sequence[float], bound: float, tol: float
+    weights: np.ndarray,
+    path: Sequence[float],
+    bound: float,
+    tol: float,
+    last: _Evaluation,
 ) -> KernelWeighting:
     # the solver's own tolerance can leave the objective a little below the bound
     gap = max(path[-1] - bound, 0.0)
     share = gap / path[-1] if path[-1] > 0 else 0.0
-    return KernelWeighting(weights, np.array(path), share, share <= tol)
+    # without convergence the weights of 'lp' are one step ahead
+    kernel = last.kernel if last.weights is weights else None
+    return KernelWeighting(
+        weights, np.array(path), share, share <= tol, kernel, last.machine
+    )
 
 
-def _squared_norms(kernels: Sequence[Gram], pairs: Sequence[DualPair]) -> np.ndarray:
+def _products(kernels: Sequence[Gram], machine: Machine) -> np.ndarray:
+    """Compute ``K_p coef`` of the support vectors, up to a constant of each pair.
+
+    The result has shape (n_kernels, n_classes - 1, n_support).
+    """
+    found = np.empty((len(kernels), *machine.coef.shape))
+    for p, K in enumerate(kernels):
+        if isinstance(K, PrecomputedGram):
+            # centring adds a constant, since dual variables add up to 0
+            found[p] = machine.products(K.values) / K.scaling.size
+        else:
+            found[p] = machine.products(K)
+    return found
+
+
+def _squared_norms(products: np.ndarray, machine: Machine) -> np.ndarray:
     """Compute ``coef' K_p coef`` of each kernel, summed over pairs of classes."""
-    n_samples = len(kernels[0])
-    squares = np.zeros(len(kernels))
-    n_read = sum(len(pair.rows) ** 2 for pair in pairs)
-    if n_read > DENSE_PAIRS_FACTOR * n_samples**2:
-        coef = np.zeros((n_samples, len(pairs)))
-        for k, pair in enumerate(pairs):
-            coef[pair.rows, k] = pair.coef
-        for rows in gen_batches(n_samples, max(1, PRODUCT_BATCH_CELLS // n_samples)):
-            products = coef[rows] @ coef.T
-            squares += [np.vdot(K[rows], products) for K in kernels]
-        return np.maximum(squares, 0)
-    for pair in pairs:
-        for m, K in enumerate(kernels):
-            squares[m] += _squared_norm(K, pair)
+    squares = np.array([np.vdot(machine.coef, product) for product in products])
     return np.maximum(squares, 0)
 
 
-def _squared_norm(K: Gram, pair: DualPair) -> float:
-    """Compute ``coef' K coef``."""
-    size = 1.0
-    if isinstance(K, PrecomputedGram):
-        # centring has no effect, since dual variables add up to 0
-        size, K = K.scaling.size, K.values
-    if MANY_SUPPORT_VECTORS * len(K) < len(pair.rows):
-        # whole rows are read faster than their values at support vectors are gathered
-        coef = np.zeros(len(K))
-        coef[pair.rows] = pair.coef
-        return float(coef @ (K @ coef.astype(K.dtype))) / size
-    return float(pair.coef @ K[np.ix_(pair.rows, pair.rows)] @ pair.coef) / size
-
-
-def _newton_step(kernels: Sequence[Gram], at: _Evaluation) -> np.ndarray:
+def _newton_step(at: _Evaluation) -> np.ndarray:
     """Compute the step to the minimum of the quadratic model over the simplex.
 
     With K_f the kernel of free support vectors and P the columns ``K_p coef``, the
     curvature is ``P' (K_f^-1 - K_f^-1 1 1' K_f^-1 / 1' K_f^-1 1) P``: the dual
     variables that are at their bounds do not move.
     """
-    n_kernels = len(kernels)
+    n_kernels = len(at.weights)
     curvature = np.zeros((n_kernels, n_kernels))
-    for pair in at.duals.pairs:
+    free_products = at.machine.free_products(at.products)
+    for pair, columns in zip(at.duals.pairs, free_products, strict=True):
         free = pair.rows[pair.free]
         if len(free) < 2:
             continue
-        columns = np.array([K[np.ix_(free, pair.rows)] @ pair.coef for K in kernels])
-        own = at.kernel[np.ix_(free, free)].astype(np.float64)
+        own = square(at.kernel, free)
         own.flat[:: len(free) + 1] += CURVATURE_DAMPING * own.diagonal().mean()
         try:
             factor = linalg.cho_factor(own, lower=True, check_finite=False)

@@ -77,8 +77,9 @@ class AdversarialObjective(Objective):
     reference : int
         Position of the reference modality.
     alternate : bool
-        Whether network and discriminators are trained on every other batch each.
-        Otherwise both are trained on every batch, from one pass of the encoders.
+        Whether network and discriminators are trained on every other batch of an epoch
+        each. Otherwise, and where an epoch has one batch, both are trained on every
+        batch, from one pass of the encoders.
     gradient_penalty : float
         Weight of the slope of discriminators at the latents of both sides.
     """
@@ -106,7 +107,8 @@ class AdversarialObjective(Objective):
     def step(self, net: DeepNet, batch: Any) -> dict[str, Tensor]:
         """Train the discriminators, then the network, or one of them in turn."""
         has_adversary = "discriminators" in net.parts_
-        turns = self.alternate and has_adversary
+        # an epoch of one batch would never train the discriminators
+        turns = self.alternate and has_adversary and net.n_steps_ > 1
         trains_network = not turns or net.step_ % 2 == 0
         with nullcontext() if trains_network else torch.no_grad():
             latents, observed = net.encode(batch)
@@ -133,7 +135,7 @@ class AdversarialObjective(Objective):
         accuracies = [e["accuracy"] for e in net.history if "accuracy" in e]
         late = accuracies[len(accuracies) // 2 :]
         # a phase that a checkpoint holds as a whole has no step here
-        n_steps = getattr(net, "step_", LEAST_JUDGED_BATCHES) + 1
+        n_steps = getattr(net, "n_steps_", LEAST_JUDGED_BATCHES)
         if len(accuracies) * n_steps < LEAST_JUDGED_BATCHES:
             return []
         if late and sum(late) / len(late) > WON_ACCURACY:

@@ -80,6 +80,8 @@ class Progress(Callback):
         Label of the bar, before the name of the phase.
     """
 
+    never_stops = True
+
     def __init__(self, label: str) -> None:
         self.label = label
 
@@ -106,6 +108,8 @@ class Progress(Callback):
 
 class StopAtNaN(Callback):
     """Stop training once a loss is not finite."""
+
+    never_stops = True
 
     def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
         """Check the loss of the epoch."""

@@ -88,8 +88,8 @@ class Rows:
             item = self.blocks[0]
         if isinstance(item, Mapping):
             self.names = list(item)
-            return {name: np.asarray(value)[None] for name, value in item.items()}
-        return [np.asarray(value)[None] for value in item]
+            return {name: _as_array(value)[None] for name, value in item.items()}
+        return [_as_array(value)[None] for value in item]
 
     def reorder(self, names: Sequence[str]) -> None:
         """Set the order of the modalities of a Dataset whose items are dicts."""
@@ -150,11 +150,42 @@ def _stacked_items(
             items = dataset.__getitems__(indices)
         else:
             items = [dataset[i] for i in indices]
-    items = [[i[name] for name in names] if names else i for i in items]
-    return [
-        np.stack([np.asarray(value) for value in values])
-        for values in zip(*items, strict=True)
-    ]
+    keys: list[str | int] = [*names] or [*range(len(items[0]))]
+    for index, item in zip(indices, items, strict=True):
+        own = list(item) if names else [*range(len(item))]
+        if not set(keys) <= set(own) or (not names and len(own) > len(keys)):
+            raise ValueError(
+                f"sample {index} of the Dataset has the modalities {own}, and not "
+                f"{keys}: every item needs all of them; for samples that lack "
+                "modalities give arrays"
+            )
+    return [_stacked([item[key] for item in items], indices, key) for key in keys]
+
+
+def _stacked(values: list[Any], indices: list[int], modality: str | int) -> np.ndarray:
+    """Stack the values of one modality; refuse unlike shapes and what is not finite."""
+    arrays = [_as_array(value) for value in values]
+    for index, array in zip(indices, arrays, strict=True):
+        if array.shape != arrays[0].shape:
+            raise ValueError(
+                f"modality {modality!r}: sample {index} of the Dataset has shape "
+                f"{array.shape}, and sample {indices[0]} {arrays[0].shape}; all need "
+                "one shape"
+            )
+    block = np.stack(arrays)
+    if block.dtype.kind == "f" and not np.isfinite(block).all():
+        finite = np.isfinite(block.reshape(len(block), -1)).all(axis=1)
+        raise ValueError(
+            f"modality {modality!r}: sample {indices[int(finite.argmin())]} of the "
+            "Dataset holds NaN or infinite values; leave it out, or give arrays, where "
+            "a row of NaN is a missing modality"
+        )
+    return block
+
+
+def _as_array(value: Any) -> np.ndarray:
+    """Return one value of an item as an array, tensors too, wherever they are."""
+    return np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
 
 
 class Preparation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -128,9 +129,11 @@ class DeepEstimator(
 
     def _learned(self, net: DeepNet) -> dict[str, Any]:
         """Return the attributes of an estimator that is fitted to a net."""
+        # partial_fit goes on with a net, whatever parameters have changed since
+        is_new = self.__dict__.get("_net") is not net
         return {
             "_net": net,
-            "_made_with": self._network_params(),
+            "_made_with": self._network_params() if is_new else self._made_with,
             "_n_features_out": net.module_.width,
             self._weights_attribute: net.module_.frozen.cpu().numpy().copy(),
             "history_": list(net.history),
@@ -201,6 +204,9 @@ class DeepEstimator(
                 stacklevel=4,
             )
         self.loss_ = best.score
+        # a callback may have ended a phase
+        done = Counter(epoch["phase"] for epoch in best.net.history)
+        self.phase_epochs_ = {phase.name: done[phase.name] for phase in plan.phases}
         self._publish(best.net, best.predictions)
         if task is not None:
             task.call_on_fit_task_end(
@@ -220,7 +226,6 @@ class DeepEstimator(
         seeds = random_state.randint(LARGEST_SEED, size=self.n_init)
         # a later partial_fit continues with them
         self._seed = int(seeds[0])
-        self.phase_epochs_ = {phase.name: phase.n_epochs for phase in phases}
         phases = [
             replace(phase, sampler=phase.sampler.fit(data, random_state))
             if phase.n_epochs
@@ -278,6 +283,11 @@ class DeepEstimator(
         settings.make_checkpoint_folder()
         first = not hasattr(self, "_net")
         rows = self._rows(X, reset=first)
+        if len(rows) < 2:
+            raise ValueError(
+                "n_samples=1 cannot be trained on, since batch norm and the losses "
+                "compare samples: give partial_fit two samples or more at a time"
+            )
         phases = self._make_phases(len(rows), settings)
         if first:
             random_state = broadcast(check_random_state(self.random_state))
@@ -293,7 +303,7 @@ class DeepEstimator(
             if not is_repeated:
                 self._train_epoch(net, phases, data, settings, n_calls, order)
         try:
-            if not math.isfinite(net.history[-1]["train_loss"]):
+            if not math.isfinite(net.history[-1].get("train_loss", 0.0)):
                 raise DivergenceError("a loss became NaN or infinite")
             predictions, _ = self._examine(net, data)
         except DivergenceError as error:

@@ -67,7 +67,8 @@ def isolated(seed: int = 0) -> Iterator[torch.Generator]:
 
     Settings of the process stay fixed as long as any thread is in such a context: the
     default dtype (float32), deterministic algorithms (off, since they disable
-    operations; on for cuDNN) and anomaly detection (off). Settings of the thread are
+    operations; on for cuDNN), anomaly detection (off), and the precision of products
+    of float32 (full). Settings of the thread are
     gradients (on), inference mode, autocast and flushing of denormal numbers (off),
     the default device (CPU) and the number of threads (1).
 
@@ -231,7 +232,25 @@ def _fixed_settings() -> ExitStack:
     for name, value in (("deterministic", True), ("benchmark", False)):
         stack.callback(setattr, cudnn, name, getattr(cudnn, name))
         setattr(cudnn, name, value)
+    _fix_precision(stack)
     return stack
+
+
+def _fix_precision(stack: ExitStack) -> None:
+    """Compute products of float32 in float32, not in bfloat16 or TF32."""
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # from torch 2.9 on, if set operation by operation
+        mkldnn: Any = torch.backends.mkldnn
+        cuda: Any = torch.backends.cuda
+        for operation in (mkldnn.matmul, mkldnn.conv, cuda.matmul):
+            before = operation.fp32_precision
+            stack.callback(setattr, operation, "fp32_precision", before)
+            operation.fp32_precision = "ieee"
+        return
+    if precision != "highest":
+        stack.callback(torch.set_float32_matmul_precision, precision)
+        torch.set_float32_matmul_precision("highest")
 
 
 # Settings of the thread

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from mmfusion.nn import _distributed
@@ -240,6 +241,8 @@ class DeepNet(NeuralNet):
     phase_epochs_: int
     phase_start_: int
     progress_: float
+    step_: int  # of the epoch
+    n_steps_: int
     objective_: Objective
     module_: FusionNetwork
 
@@ -338,7 +341,7 @@ class DeepNet(NeuralNet):
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as stop:
-                # own callbacks evaluate and write for long, and never stop a training
+                # in an own callback it is Ctrl-C: they never stop a training by it
                 if getattr(callback, "never_stops", False):
                     raise
                 raise _StoppedByCallback from stop
@@ -356,12 +359,14 @@ class DeepNet(NeuralNet):
         return self
 
     def _train_on_all(self, epoch: Epoch) -> None:
-        n_steps = len(epoch)
+        self.n_steps_ = len(epoch)
         sums: dict[str, Tensor] = {}
         counts: Counter[str] = Counter()  # not every batch has every term
+        # first, since a callback may end the epoch at any batch
+        self.history.record("phase", self.phase_name_)
         for step, batch in enumerate(epoch):
             done = len(self.history) - 1 - self.phase_start_
-            self.set_progress(done + step / n_steps)
+            self.set_progress(done + step / self.n_steps_)
             self.step_ = step
             self.notify("on_batch_begin", batch=batch, training=True)
             terms = self.objective_.step(self, batch)
@@ -370,7 +375,6 @@ class DeepNet(NeuralNet):
                 counts[name] += 1
             given = {"batch": batch, "training": True, "y_pred": None} | terms
             self.notify("on_batch_end", **given)
-        self.history.record("phase", self.phase_name_)
         # losses leave the device once per epoch: every transfer waits for the device
         for name, total in sums.items():
             key = "train_loss" if name == "loss" else name
@@ -482,10 +486,20 @@ class DeepNet(NeuralNet):
         loss.backward()
         parameters = _parameters(optimizer)
         _distributed.average_gradients(parameters)
+        if not part:
+            self._report_gradients()
         if self.clip_norm is not None and not part:
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         optimizer.step()
         return {"loss": loss, **terms}
+
+    def _report_gradients(self) -> None:
+        """Let callbacks of the user read and change the gradients of the network."""
+        # the names of parameters take a walk through all submodules
+        idle = Callback.on_grad_computed
+        if any(type(c).on_grad_computed is not idle for _, c in self.callbacks_):
+            named = list(self.module_.named_parameters())
+            self.notify("on_grad_computed", named_parameters=named, training=True)
 
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context in which modules compute: mixed or full precision."""

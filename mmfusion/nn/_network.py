@@ -15,6 +15,8 @@ from mmfusion.nn._distributed import Shares
 from mmfusion.nn._encoders import is_samplewise
 from mmfusion.nn._isolation import drawing
 
+SMALLEST_WEIGHT = 1e-9  # of a modality in samples that lack others
+
 
 class Outputs(NamedTuple):
     """Outputs of a network for a batch of m samples.
@@ -108,11 +110,27 @@ class FusionNetwork(nn.Module):
         """Compute the weights of the modalities for a batch; they add up to 1."""
         return torch.full_like(self.frozen, 1 / len(self.frozen))
 
+    def weight_sums(
+        self, latents: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute sums whose ratios are the weights of all data, chunk by chunk.
+
+        Returns
+        -------
+        sums : tensor of shape (V,)
+            Sum of the weights of each modality over the samples that count for it.
+        counts : tensor of shape (V,)
+            Number of these samples.
+        """
+        counts = torch.full_like(self.frozen, latents.shape[1])
+        return self.weigh(latents, observed) * counts, counts
+
     def fuse(self, latents: Tensor, observed: Tensor | None, weights: Tensor) -> Tensor:
         """Add latents up, with weights renormalised over what is observed."""
         if observed is None:
             return torch.tensordot(weights, latents, dims=1)
-        shares = observed * weights
+        # a cold attention gives a modality 0, though a sample may have no other
+        shares = observed * torch.clamp_min(weights, SMALLEST_WEIGHT)
         shares = shares / shares.sum(1, keepdim=True)
         return torch.einsum("mv,vmd->md", shares, latents)
 

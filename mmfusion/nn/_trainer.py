@@ -73,8 +73,9 @@ class Trainer(BaseEstimator):
     clip_norm : float, default=None
         Largest norm of the gradient of the network; infinity is no limit.
     alternate : bool, default=None
-        Whether network and discriminators are trained on every other batch each.
-        Otherwise both are trained on every batch.
+        Whether network and discriminators are trained on every other batch of an epoch
+        each. Otherwise, and where an epoch has one batch, both are trained on every
+        batch.
     gradient_penalty : float, default=None
         Weight of the squared slope of discriminators, which keeps them from winning;
         0 leaves it out.
@@ -94,6 +95,7 @@ class Trainer(BaseEstimator):
         Whether the network goes through ``torch.compile``.
     callbacks : list of skorch callbacks, default=None
         Callbacks of every phase. ``net.history[-1]`` holds the losses of an epoch.
+        Those that set learning rates need ``lr_schedule='constant'``.
         Callbacks of scikit-learn, from 1.9 on, go to ``set_callbacks`` of the
         estimator.
     checkpoint_dir : str or Path, default=None

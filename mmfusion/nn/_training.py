@@ -22,15 +22,21 @@ class DivergenceError(FloatingPointError, ValueError):
 
 
 def freeze_fusion_weights(net: DeepNet, data: Batches) -> None:
-    """Set the fusion weights of `predict` to their mean over all samples."""
+    """Set the fusion weights of `predict` to their means over all samples.
+
+    A modality that no sample has keeps its weight, beside those of the others.
+    """
     module = net.module_
-    total = torch.zeros_like(module.frozen, dtype=torch.float64)
+    totals = torch.zeros((2, *module.frozen.shape), dtype=torch.float64)
     with evaluating(module):
-        for rows, (inputs, observed) in data.chunks(OUTPUT_CHUNK_ROWS):
+        for _, (inputs, observed) in data.chunks(OUTPUT_CHUNK_ROWS):
             latents = module.encode(inputs, observed)
-            weights = module.weigh(latents, observed)
-            total += weights * (rows.stop - rows.start)
-        module.frozen.copy_(total / total.sum())
+            # no mean of the weights of chunks, since one may lack a modality
+            totals += torch.stack(module.weight_sums(latents, observed)).cpu()
+        sums, counts = totals
+        before = module.frozen.to(sums)
+        means = torch.where(counts > 0, sums / torch.clamp_min(counts, 1), before)
+        module.frozen.copy_(means / means.sum())
 
 
 def evaluate_losses(net: DeepNet, data: Batches, seed: int) -> dict[str, float]:

@@ -15,6 +15,7 @@ from mmfusion.alignment import dtw_path
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
 from mmfusion.plotting._estimators import check_displayable, modalities_of_fit
 from mmfusion.plotting._inputs import as_names, as_real_array, several_axes
+from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -327,7 +328,8 @@ class AlignmentDisplay:
                 cmap="Greys",
                 extent=(-0.5, ends[1], -0.5, ends[0]),
             )
-        own: dict[str, Any] = {"color": "C3"} | style
+        line = import_extra("matplotlib.lines").Line2D
+        own = merge_style({"color": "C3"}, style, line)
         (self.path_line_,) = ax.plot(self.path[:, 1], self.path[:, 0], **own)
         ax.set(
             xlim=(-0.5, ends[1]),

@@ -316,7 +316,9 @@ class KernelMatrixDisplay:
         low, high = _color_limits(self.kernels)
         # diverging colors need limits that are symmetric about 0
         has_sign = low < 0
-        style = {"cmap": "RdBu_r" if has_sign else "viridis", "vmin": low, "vmax": high}
+        style: dict[str, Any] = {"cmap": "RdBu_r" if has_sign else "viridis"}
+        if not callable(kwargs.get("norm")):  # a Normalize has limits of its own
+            style |= {"vmin": low, "vmax": high}
         style |= kwargs
         self.images_ = [
             panel.imshow(image, **style)

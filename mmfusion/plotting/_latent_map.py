@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
+from mmfusion._extras import import_extra
 from mmfusion._options import errors_about
 from mmfusion._text import drawable
 from mmfusion.metrics._labels import validate_labels
@@ -26,6 +27,7 @@ from mmfusion.plotting._inputs import (
     check_string,
     several_axes,
 )
+from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +140,8 @@ class LatentMapDisplay:
         ax : sequence of matplotlib Axes, default=None
             Axes to draw on, one for each map; a new figure by default.
         **kwargs : dict
-            Style of the points; see matplotlib's `Axes.scatter`.
+            Style of the points, but for their color, which shows the labels; see
+            matplotlib's `Axes.scatter`.
 
         Returns
         -------
@@ -207,7 +210,8 @@ class LatentMapDisplay:
         ax : sequence of matplotlib Axes, default=None
             Axes to draw on, one for each map; a new figure by default.
         **kwargs : dict
-            Style of the points; see matplotlib's `Axes.scatter`.
+            Style of the points, but for their color, which shows the labels; see
+            matplotlib's `Axes.scatter`.
 
         Returns
         -------
@@ -219,9 +223,7 @@ class LatentMapDisplay:
         ValueError
             If lengths disagree, or the reducer returns less than two dimensions.
         """
-        if reducer is None:
-            reducer = PCA(n_components=2)
-        elif not hasattr(reducer, "fit_transform"):
+        if reducer is not None and not hasattr(reducer, "fit_transform"):
             raise TypeError(
                 f"reducer is {reducer!r}; give a transformer with fit_transform, such "
                 "as TSNE()"
@@ -250,7 +252,8 @@ class LatentMapDisplay:
         ax : sequence of matplotlib Axes, default=None
             Axes to draw on, one for each map; a new figure by default.
         **kwargs : dict
-            Style of the points; see matplotlib's `Axes.scatter`.
+            Style of the points, but for their color, which shows the labels; see
+            matplotlib's `Axes.scatter`.
 
         Returns
         -------
@@ -283,9 +286,9 @@ class LatentMapDisplay:
 
 
 def _map_to_plane(
-    given: ArrayLike, reducer: TransformerMixin, n_samples: int, name: str
+    given: ArrayLike, reducer: TransformerMixin | None, n_samples: int, name: str
 ) -> np.ndarray:
-    """Reduce the rows that are not NaN to two dimensions."""
+    """Reduce the rows that are not NaN to two dimensions, by PCA if by nothing else."""
     latents = as_real_array(given, name)
     if latents.ndim != 2 or len(latents) != n_samples:
         raise ValueError(
@@ -296,6 +299,8 @@ def _map_to_plane(
     observed = ~np.isnan(latents).all(axis=1)
     if observed.sum() < 2:  # reducers need two samples
         return points
+    if reducer is None:
+        return _principal_components(latents, observed)
     with errors_about(name):
         reduced = np.asarray(clone(reducer).fit_transform(latents[observed]))
     if reduced.ndim != 2 or reduced.shape[1] < 2:
@@ -307,11 +312,25 @@ def _map_to_plane(
     return points
 
 
+def _principal_components(latents: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Map observed latents by PCA; those of one unit lie on a line."""
+    points = np.where(observed[:, None], np.zeros(2), np.nan)
+    width = min(2, latents.shape[1])
+    with np.errstate(invalid="ignore"):  # equal latents have no variance to explain
+        reduced = PCA(width).fit_transform(latents[observed])
+    points[observed, :width] = reduced
+    return points
+
+
 def _plot_points(
     ax: Axes, points: np.ndarray, title: str, colors: np.ndarray, style: dict[str, Any]
 ) -> PathCollection:
     observed = ~np.isnan(points).any(axis=1)
-    own = {"s": 8, "linewidths": 0, "alpha": 0.8} | style
+    default = {"s": 8, "linewidth": 0, "alpha": 0.8}
+    own = merge_style(default, style, import_extra("matplotlib.collections").Collection)
+    taken = {"c", "color", "facecolor"} & own.keys()
+    if taken:
+        raise TypeError(f"{min(taken)} shows the labels of the points; leave it out")
     drawn = ax.scatter(*points[observed].T, color=colors[observed], **own)
     if not observed.all():
         title += f" ({observed.sum()} of {len(points)} samples)"

@@ -14,6 +14,7 @@ from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion.plotting._estimators import check_displayable
 from mmfusion.plotting._inputs import as_names, check_axes
+from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ class LossCurveDisplay:
     Parameters
     ----------
     curves : dict of str to ndarray of shape (n_epochs,)
-        Mean over each epoch by term; NaN where an epoch has no such term.
+        Mean over each epoch by term; NaN where an epoch has no number of that name.
     phases : sequence of str of length n_epochs
         Phase of the training at each epoch.
 
@@ -169,7 +170,7 @@ class LossCurveDisplay:
             key: None
             for epoch in history
             for key, value in epoch.items()
-            if isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+            if _is_number(value)
         }
         if terms is None:
             chosen = [term for term in recorded if term not in NOT_LOSSES]
@@ -186,7 +187,9 @@ class LossCurveDisplay:
                 f"terms {unknown} are not in the history, which has {list(recorded)}"
             )
         curves = {
-            term: np.array([epoch.get(term, np.nan) for epoch in history], dtype=float)
+            term: np.array(
+                [float(e[term]) if _is_number(e.get(term)) else np.nan for e in history]
+            )
             for term in chosen
         }
         phases = [str(epoch.get("phase", TRAINING)) for epoch in history]
@@ -234,14 +237,12 @@ class LossCurveDisplay:
         epochs = np.arange(1.0, len(self.phases) + 1)
         # NaN between phases interrupts the line
         x = np.insert(epochs, breaks, np.array(breaks) + 0.5)
+        line = import_extra("matplotlib.lines").Line2D
         self.lines_ = {}
         for term, values in self.curves.items():
             color = "black" if term == "train_loss" else next(colors)
-            own: dict[str, Any] = {
-                "color": color,
-                "marker": ".",
-                "label": drawable(term),
-            } | style
+            default = {"color": color, "marker": ".", "label": drawable(term)}
+            own = merge_style(default, style, line)
             y = np.insert(values, breaks, np.nan)
             (self.lines_[term],) = ax.plot(x, y, **own)
 
@@ -252,9 +253,13 @@ class LossCurveDisplay:
         top = ax.secondary_xaxis("top")
         top.set_xticks(
             [(start + stop + 1) / 2 for _, start, stop in spans],
-            [phase for phase, _, _ in spans],
+            [drawable(phase) for phase, _, _ in spans],
         )
         top.tick_params(length=0)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
 def _spans_decades(values: np.ndarray) -> bool:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
+from mmfusion._text import drawable
 from mmfusion.plotting._estimators import KERNEL_LEARNERS, check_displayable
 from mmfusion.plotting._inputs import as_real_array, check_axes, check_string
+from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -182,7 +184,9 @@ class ObjectivePathDisplay:
         check_axes(ax)
         self.ax_, self.figure_ = ax, ax.figure
         steps = np.arange(1, len(self.path) + 1)
-        style = {"marker": ".", "label": self.name} | kwargs
+        name = None if self.name is None else drawable(self.name)
+        line = import_extra("matplotlib.lines").Line2D
+        style = merge_style({"marker": ".", "label": name}, kwargs, line)
         self.line_: Line2D
         (self.line_,) = ax.plot(steps, self.path, **style)
         ax.set(xlabel="step", ylabel="objective")

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
 from torch.utils.data import Dataset
 
 from mmfusion.preprocessing import PerModality
@@ -191,6 +191,32 @@ def test_a_callback_sees_the_losses_of_the_epoch():
 
     fitted = small(callbacks=[Look()]).fit(X)
     assert seen == [epoch["train_loss"] for epoch in fitted.history_]
+
+
+def test_a_callback_may_end_an_epoch_at_any_batch():
+    class Stop(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if net.step_ == 2:
+                raise KeyboardInterrupt
+
+    fitted = small(callbacks=[Stop()]).fit(X)
+    assert [epoch["phase"] for epoch in fitted.history_] == list(fitted.phase_epochs_)
+    assert fitted.phase_epochs_ == {"pretraining": 1, "adversarial training": 1}
+    assert set(fitted.predict(X)) <= {0, 1, 2}
+
+
+def test_callbacks_change_gradients_before_a_step():
+    slow = GradientNormClipping(1e-12)  # Adam moves by the rate whatever the norm
+    names = []
+
+    class Look(Callback):
+        def on_grad_computed(self, net, named_parameters, training=None, **kwargs):
+            names.extend(name for name, _ in named_parameters)
+            given = [p.grad for _, p in named_parameters if p.grad is not None]
+            assert all(float(gradient.norm()) < 1e-11 for gradient in given)
+
+    small(callbacks=[slow, Look()]).fit(X)
+    assert {"encoders.0.0.weight", "heads.hidden"} <= set(names)
 
 
 # Progress

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from mmfusion.clustering.eamc._network import Attention, EAMCNetwork
+from mmfusion.nn import _training
 from mmfusion.nn._encoders import vector_encoder
+from mmfusion.nn._training import freeze_fusion_weights
 
-from .eamc_nets import make_net
+from .eamc_nets import make_data, make_net
 
 WIDTH = 4
 TIGHT = {"rtol": 1e-9, "atol": 1e-10}
@@ -109,3 +111,18 @@ def test_parts_are_on_the_device_of_the_network():
     tensors = [t for part in net.parts_.values() for t in part.state_dict().values()]
     assert {t.device.type for t in tensors} == {"meta"}
     assert {t.dtype for t in tensors if t.is_floating_point()} == {torch.float64}
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("chunk", [1, 3, 7])
+def test_frozen_weights_do_not_depend_on_the_chunks_of_the_data(
+    monkeypatch, missing, chunk
+):
+    net, data = make_net(), make_data(missing)
+    nn.init.normal_(net.module_.attention.layers[-1].weight)
+    latents = net.module_.encode(*data.batch(slice(None))).detach()
+    expected = net.module_.weigh(latents, data.batch(slice(None)).observed)
+    assert expected.std() > 0.01
+    monkeypatch.setattr(_training, "OUTPUT_CHUNK_ROWS", chunk)
+    freeze_fusion_weights(net, data)
+    torch.testing.assert_close(net.module_.frozen, expected.detach(), **TIGHT)

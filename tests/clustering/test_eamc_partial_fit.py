@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 
 from mmfusion import CoMVCClusterer, SiMVCClusterer
 from mmfusion.datasets import make_multimodal_blobs
 
 from .small import X, nested, small
 
+CLUSTERERS = {
+    "EAMC": small(pretrain_epochs=3, n_clustering_heads=2),
+    "SiMVC": SiMVCClusterer(3, encoders=[16, 8], random_state=0),
+    "CoMVC": CoMVCClusterer(3, encoders=[16, 8], random_state=0),
+}
 DATA, Y = make_multimodal_blobs(240, (6, 5), cluster_std=1.0, random_state=0)
 
 
@@ -63,10 +68,60 @@ def test_fitting_can_go_on_with_more_data():
     assert len(model.predict(X)) == 120
 
 
+def test_fitting_goes_on_in_the_last_phase_though_phases_were_stopped():
+    stop = EarlyStopping("train_loss", patience=1, threshold=1.0)
+    model = small(pretrain_epochs=20, max_epochs=20, callbacks=[stop]).fit(X)
+    assert sum(model.phase_epochs_.values()) == model.n_iter_ < 20
+    model.partial_fit(X)
+    assert model.history_[-1]["phase"] == "adversarial training"
+
+
+def test_pretraining_alone_is_followed_by_adversarial_training():
+    model = small(max_epochs=0).fit(X)
+    assert model.phase_epochs_ == {"pretraining": 4, "adversarial training": 0}
+    assert "separation" in model.partial_fit(X).history_[-1]
+
+
+@pytest.mark.parametrize("name", CLUSTERERS)
+def test_a_chunk_of_one_sample_is_refused(name):
+    model = clone(CLUSTERERS[name]).partial_fit(X)
+    with pytest.raises(ValueError, match=r"n_samples=1 .* two samples or more"):
+        model.partial_fit(X[:1])
+    assert model.n_iter_ == 1
+
+
 def test_the_same_seed_learns_the_same():
     first, second = (learn(small(pretrain_epochs=2), 4) for _ in range(2))
     assert first.history_ == second.history_
     np.testing.assert_array_equal(first.transform(DATA), second.transform(DATA))
+
+
+@pytest.mark.filterwarnings("ignore:EAMCClusterer is not healthy")
+@pytest.mark.parametrize(
+    "change",
+    [{"adversarial_weight": 0.2}, {"n_clusters": 5}, {"attention_temperature": 1.0}],
+)
+def test_a_clusterer_whose_parameters_changed_between_calls_is_stored(change):
+    model = small(adversarial_weight=0.0, attention_temperature=None)
+    model = learn(model, 1).set_params(**change).partial_fit(DATA[80:160])
+    copied = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copied.predict(DATA), model.predict(DATA))
+    assert copied.get_params()["n_clusters"] == model.n_clusters
+    refitted = pickle.loads(pickle.dumps(model.fit(X)))
+    np.testing.assert_array_equal(refitted.predict(X), model.labels_)
+
+
+def test_a_modality_that_a_chunk_lacks_keeps_its_weight():
+    model = learn(small(pretrain_epochs=1), 2)
+    names = DATA.names
+    chunk = DATA[:80].to_dict() | {names[1]: [None] * 80}
+    before = model.attention_weights_
+    model.partial_fit(chunk)
+    np.testing.assert_allclose(
+        model.attention_weights_, [1, before[1]] / (1 + before[1])
+    )
+    alone = DATA[:80].to_dict() | {names[0]: [None] * 80}
+    assert np.isfinite(model.transform(alone)).all()
 
 
 def test_fit_forgets_what_was_learned_from_chunks():
@@ -100,13 +155,6 @@ def test_a_verbose_training_reports_when_a_phase_begins(capsys):
 
 
 # Checkpoints
-
-
-CLUSTERERS = {
-    "EAMC": small(pretrain_epochs=3, n_clustering_heads=2),
-    "SiMVC": SiMVCClusterer(3, encoders=[16, 8], random_state=0),
-    "CoMVC": CoMVCClusterer(3, encoders=[16, 8], random_state=0),
-}
 
 
 @pytest.fixture(params=CLUSTERERS)

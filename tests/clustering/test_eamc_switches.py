@@ -114,6 +114,14 @@ def test_alternating_batches_train_either_side():
     assert 0.5 < turns.history_[4]["discriminator"] < 3
 
 
+def test_both_sides_learn_where_an_epoch_has_one_batch():
+    alone = {"batch_size": 200, "adversarial_weight": 0.03}
+    both = small(alternate=False, **alone).fit(X)
+    turns = small(alternate=True, **alone).fit(X)
+    assert turns.history_ == both.history_
+    assert "discriminator" in turns.history_[-1]
+
+
 def test_a_hot_attention_weighs_alike():
     hot = small(attention_temperature=1e6).fit(X)
     np.testing.assert_allclose(hot.attention_weights_, 1 / 2, atol=1e-6)

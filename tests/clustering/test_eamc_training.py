@@ -334,7 +334,7 @@ def test_discriminators_get_no_gradient_from_the_step_of_the_network():
     net = make_net()
     begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(alternate=True)))
     before = state_of(net)
-    net.step_ = 0
+    net.step_, net.n_steps_ = 0, 2
     terms = net.objective_.step(net, first_batch(make_data()))
     assert "generator" in terms
     assert "discriminator" not in terms
@@ -353,7 +353,7 @@ def test_the_network_gets_no_gradient_from_the_step_of_the_discriminators():
     net = make_net()
     begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(alternate=True)))
     before = state_of(net)
-    net.step_ = 1
+    net.step_, net.n_steps_ = 1, 2
     assert set(net.objective_.step(net, first_batch(make_data()))) == {
         "discriminator",
         "accuracy",
@@ -413,7 +413,7 @@ def test_the_accuracy_of_discriminators_counts_observed_samples_only():
         if observed[q, 0 if real else d + 1]
     ]
     begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(alternate=True)))
-    net.step_ = 1
+    net.step_, net.n_steps_ = 1, 2
     accuracy = net.objective_.step(net, batch)["accuracy"]
     assert float(accuracy) == pytest.approx(sum(right) / len(right))
 

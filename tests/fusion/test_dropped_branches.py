@@ -74,11 +74,18 @@ def test_a_dropped_modality_is_left_out_as_by_voting(ours, theirs, inner, data):
 
 
 @pytest.mark.parametrize(
-    "cls", [LateFusionClassifier, LateFusionRegressor, LateFusionClusterer]
+    ("cls", "weights"),
+    [
+        (LateFusionClassifier, "uniform"),
+        (LateFusionClassifier, "score"),
+        (LateFusionRegressor, "uniform"),
+        (LateFusionRegressor, "score"),
+        (LateFusionClusterer, "agreement"),
+    ],
 )
-def test_a_dropped_modality_has_no_influence(cls, data):
+def test_a_dropped_modality_has_no_influence(cls, weights, data):
     X, y = data
-    expected = late(cls).set_params(
+    expected = late(cls, weights=weights).set_params(
         **{late(cls)._estimators_param: late(cls).get_params()["p"]}
     )
     expected = expected.fit(X[["p", "r"]], y).predict(X[["p", "r"]])
@@ -86,7 +93,7 @@ def test_a_dropped_modality_has_no_influence(cls, data):
     text = np.array([["a"], ["b"]] * 30, dtype=object)
     for other in (X["q"], np.where(X["q"] > 1, np.nan, X["q"]), text):
         frame = {"p": X["p"], "q": other, "r": X["r"]}
-        fitted = late(cls, q="drop").fit(frame, y)
+        fitted = late(cls, q="drop", weights=weights).fit(frame, y)
         np.testing.assert_array_equal(fitted.predict(frame), expected)
 
 
@@ -132,6 +139,17 @@ def test_all_dropped_is_refused(cls, data):
         wrong.fit(X, y)
 
 
+def test_passthrough_without_branches_of_one_modality_is_refused(data):
+    X, y = data
+    dropped = dict.fromkeys(NAMES, "drop")
+    of_weight_0 = {"weights": dict.fromkeys(NAMES, 0.0)}
+    for options in ({"estimator": {**dropped, "early": Ridge()}}, of_weight_0):
+        stack = HybridFusionRegressor(combine="stacking", passthrough=True, **options)
+        with pytest.raises(ValueError, match=r"dropped or of weight 0.*passthrough=F"):
+            stack.fit(X, y)
+        stack.set_params(passthrough=False).fit(X, y)
+
+
 def test_a_search_drops_modalities(data):
     X, y = data
     grid = {"q": ["drop", LogisticRegression()], "p__C": [1.0]}
@@ -149,6 +167,8 @@ def test_names_of_dropped_modalities_are_checked(data):
     X, y = data
     with pytest.raises(ValueError, match=r"names \['typo'\]"):
         LateFusionClassifier({"typo": "drop"}).fit(X, y)
+    with pytest.raises(TypeError, match=r"estimator\['q'\] is 'left out'.*or 'drop'"):
+        LateFusionClassifier({"q": "left out"}).fit(X, y)
     with pytest.raises(TypeError, match=r"clusterer\['q'\] is 'drop'"):
         SingleModalityClusterer(clusterer={"q": "drop"}).fit(X)
 

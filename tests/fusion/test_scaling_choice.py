@@ -20,7 +20,7 @@ from mmfusion import (
     LateFusionClusterer,
     Modalities,
 )
-from mmfusion._scaling import fit_scaling, total_variance
+from mmfusion._scaling import fit_scaling, scaled_variance
 from mmfusion._scaling_choice import (
     _norm_share,
     choose_predictor_scaling,
@@ -170,8 +170,8 @@ def test_weights_of_samples_are_repetitions_in_the_choice(seed, is_sparse, is_co
         np.testing.assert_allclose(one.spread, other.spread)
         np.testing.assert_allclose(one.center, other.center, atol=1e-12)
         assert one.factor == other.factor
-        assert total_variance(one, weighted, weight) == pytest.approx(
-            total_variance(other, repeated)
+        assert scaled_variance(one, weighted, weight) == pytest.approx(
+            scaled_variance(other, repeated)
         )
 
 

@@ -66,7 +66,7 @@ def test_active_kernels_of_l1_have_equal_slopes_and_others_smaller_ones(n_classe
     task = classification(y)
     found = l1_weights(kernels, task, equal(5), tol=1e-6, max_iter=100)
     assert found.converged
-    at = squares(kernels, task.solve(np.tensordot(found.weights, kernels, 1)))
+    at = squares(kernels, task.fit(np.tensordot(found.weights, kernels, 1)).duals)
     active = found.weights > 1e-3
     assert active.any()
     assert not active.all()
@@ -95,7 +95,7 @@ def test_l1_is_no_worse_than_a_general_optimiser():
 
     def objective(logits):
         weights = np.exp(logits) / np.exp(logits).sum()
-        duals = task.solve(np.tensordot(weights, kernels, 1))
+        duals = task.fit(np.tensordot(weights, kernels, 1)).duals
         return duals.linear - weights @ squares(kernels, duals) / 2
 
     slow = minimize(objective, np.zeros(4), method="Nelder-Mead").fun
@@ -148,7 +148,7 @@ def test_lp_weights_have_the_norm_of_equal_ones_and_the_best_objective(p):
         other = found.weights + rng.normal(scale=0.02, size=4)
         other = np.maximum(other, 0)
         other *= 4 ** (1 / p - 1) / np.linalg.norm(other, p)
-        duals = task.solve(np.tensordot(other, kernels, 1))
+        duals = task.fit(np.tensordot(other, kernels, 1)).duals
         value = duals.linear - other @ squares(kernels, duals) / 2
         assert value >= found.objective_path[-1] * (1 - 1e-5)
 
@@ -317,7 +317,7 @@ def test_values_are_learned_from_the_kernel_that_holds_them(algorithm):
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
 def test_dual_variables_of_pairs_add_up_to_the_machine(n_classes):
     kernels, y = make_kernels(n_classes=n_classes)
-    duals = classification(y).solve(kernels[0])
+    duals = classification(y).fit(kernels[0]).duals
     assert len(duals.pairs) == n_classes * (n_classes - 1) // 2
     for pair in duals.pairs:
         assert len(np.unique(y[pair.rows])) == 2
@@ -338,7 +338,7 @@ def test_points_of_two_classes_are_those_of_a_precise_solver(dtype, spread):
     A[:, 0] += 2 * y
     K = rbf_kernel(A).astype(dtype)
     regularization = 0.2
-    found = classification(y).nearest_points(K.copy(), regularization).pairs[0]
+    found = classification(y).nearest_points(K.copy(), regularization).duals.pairs[0]
     K += np.diag(np.full(300, regularization / (1 - regularization), dtype))
     exact = SVC(C=1e10, kernel="precomputed", tol=1e-8).fit(K.astype(float), y)
     expected = np.zeros(300)
@@ -351,7 +351,7 @@ def test_points_of_two_classes_are_those_of_a_precise_solver(dtype, spread):
 def test_points_that_do_not_settle_are_left_to_the_solver(monkeypatch):
     kernels, y = make_kernels()
     expected = easymkl_weights(kernels, classification(y), 0.1)
-    monkeypatch.setattr("mmfusion.mkl._svm_tasks.SETTLING_ROUNDS", 0)
+    monkeypatch.setattr("mmfusion.mkl._active_sets.SETTLING_ROUNDS", 0)
     found = easymkl_weights(kernels, classification(y), 0.1)
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-3)
 

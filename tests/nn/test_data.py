@@ -134,6 +134,64 @@ def test_a_dataset_without_samples_is_refused():
         Rows(Tuples([np.zeros((0, 3))])).first()
 
 
+class Changed(Dicts):
+    """Dataset of dicts, or of tuples, whose sample 7 is changed."""
+
+    def __init__(self, blocks, change, named=True):
+        super().__init__(blocks)
+        self.change, self.named = change, named
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)
+        if index == 7:
+            self.change(item)
+        return item if self.named else tuple(item.values())
+
+
+def drop(item):
+    del item["m1"]
+
+
+def cut(item):
+    item["m0"] = item["m0"][:3]
+
+
+def spoil(item):
+    item["m2"] = np.where(np.arange(6) == 2, np.nan, item["m2"])
+
+
+@pytest.mark.parametrize(
+    ("change", "named", "message"),
+    [
+        (drop, True, r"sample 7 .* modalities \['m0', 'm2'\], and not .*'m1'"),
+        (drop, False, r"sample 7 .* modalities \[0, 1\], and not \[0, 1, 2\]"),
+        (cut, True, r"modality 'm0': sample 7 .* shape \(3,\), and sample 5 \(5,\)"),
+        (spoil, True, r"modality 'm2': sample 7 .* NaN or infinite"),
+        (spoil, False, r"modality 2: sample 7 .* NaN or infinite"),
+    ],
+)
+def test_a_sample_of_a_dataset_that_does_not_fit_is_named(change, named, message):
+    dataset = Changed(make_blocks(), change, named)
+    rows = rows_of(dataset) if named else Rows(dataset)
+    with pytest.raises(ValueError, match=message):
+        rows.take(slice(5, 10))
+    rows.take(np.array([5, 6, 8]))
+
+
+def test_tensors_of_a_dataset_may_have_gradients():
+    class Learned(Tuples):
+        def __getitem__(self, index):
+            item = super().__getitem__(index)
+            return [torch.tensor(value, requires_grad=True) for value in item]
+
+    blocks = make_blocks()
+    rows = Rows(Learned(blocks))
+    for found, block in zip(rows.first(), blocks, strict=True):
+        np.testing.assert_array_equal(found, block[:1])
+    for found, block in zip(rows.take(slice(3)), blocks, strict=True):
+        np.testing.assert_array_equal(found, block[:3])
+
+
 def test_modalities_of_dicts_are_read_in_the_order_that_was_set():
     blocks = make_blocks()
     rows = rows_of(Dicts(blocks))

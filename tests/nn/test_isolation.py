@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mmfusion.nn._isolation import Draws, current_draws, drawing, isolated
-from tests.nn.torch_state import CHANGES, global_state
+from tests.nn.torch_state import CHANGES, global_state, product_precision
 
 
 def settings():
@@ -23,6 +23,9 @@ def settings():
         "autocast": torch.is_autocast_enabled("cpu"),
         "threads": torch.get_num_threads(),
         "flushed": bool(torch.tensor(1e-40, device="cpu", dtype=torch.float32) == 0),
+        "rounds": not {"bf16", "tf32", "medium", "high"}.isdisjoint(
+            product_precision()
+        ),
     }
 
 
@@ -36,6 +39,7 @@ FIXED = {
     "autocast": False,
     "threads": 1,
     "flushed": False,
+    "rounds": False,
 }
 
 

@@ -83,6 +83,18 @@ def test_weights_are_renormalised_over_what_a_sample_has():
         torch.testing.assert_close(out.fused[q], expected, **TIGHT)
 
 
+def test_a_sample_whose_modalities_weigh_nothing_has_their_mean():
+    network, inputs = make_network(), make_inputs()
+    observed = torch.ones(8, 3, dtype=torch.bool)
+    observed[0] = torch.tensor([False, True, True])
+    weights = torch.tensor([1.0, 0, 0], requires_grad=True)
+    out = network(inputs, observed, weights=weights)
+    torch.testing.assert_close(out.fused[0], out.latents[1:, 0].mean(0), **TIGHT)
+    torch.testing.assert_close(out.fused[1:], out.latents[0, 1:], rtol=0, atol=1e-7)
+    out.logits.sum().backward()
+    assert torch.isfinite(weights.grad).all()
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_values_where_a_modality_is_missing_do_not_matter(training):
     network, inputs, observed = make_network(), make_inputs(), some_observed()

@@ -6,6 +6,15 @@ import numpy as np
 import torch
 
 
+def product_precision():
+    """Return the precision of float32 products, of each operation."""
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    if matmul is None:  # torch < 2.9
+        return [torch.get_float32_matmul_precision()]
+    operations = (matmul, torch.backends.mkldnn.conv, torch.backends.cuda.matmul)
+    return [operation.fp32_precision for operation in operations]
+
+
 def global_state():
     """Return all of it as plain values that compare."""
     _, keys, *rest = np.random.get_state()  # noqa: NPY002
@@ -21,6 +30,7 @@ def global_state():
         "anomaly": (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         "autocast": torch.is_autocast_enabled("cpu"),
         "threads": torch.get_num_threads(),
+        "precision": product_precision(),
         "cudnn": (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark),
         "flushed": bool(torch.tensor(1e-40, device="cpu", dtype=torch.float32) == 0),
     }
@@ -115,6 +125,31 @@ def flushed_denormals():
         torch.set_flush_denormal(False)
 
 
+@contextmanager
+def rounded_products():
+    """Let products of float32 be computed in bfloat16."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+@contextmanager
+def rounded_by_operation():
+    """Let some products of float32 be computed in bfloat16."""
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    if matmul is None:  # torch < 2.9
+        yield
+        return
+    before, matmul.fp32_precision = matmul.fp32_precision, "bf16"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
+
+
 CHANGES = [
     standard,
     other_seeds,
@@ -127,4 +162,6 @@ CHANGES = [
     autocast,
     anomaly_mode,
     flushed_denormals,
+    rounded_products,
+    rounded_by_operation,
 ]

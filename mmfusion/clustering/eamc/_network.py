@@ -50,12 +50,20 @@ class Attention(nn.Module):
 
     def forward(self, latents: Tensor, observed: Tensor | None) -> Tensor:
         """Weigh the modalities of a batch: (V, m, d) to one weight each, (V,)."""
+        sums, counts = self.sums(latents, observed)
+        if observed is None:
+            return sums / counts
+        means = sums / torch.clamp_min(counts, 1)
+        return means / means.sum()
+
+    def sums(self, latents: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Add up the weights of samples, and count those that have each modality."""
         scores = torch.sigmoid(self._activations(latents)) / self.temperature
         if observed is None:
-            return scores.softmax(1).mean(0)
+            shares = scores.softmax(1)
+            return shares.sum(0), torch.full_like(shares[0], len(shares))
         shares = scores.masked_fill(~observed, -math.inf).softmax(1)
-        means = shares.sum(0) / torch.clamp_min(observed.sum(0), 1)
-        return means / means.sum()
+        return shares.sum(0), observed.sum(0).to(shares)
 
     def _activations(self, latents: Tensor) -> Tensor:
         """Compute the activations of a batch: (V, m, d) to (m, V).
@@ -120,3 +128,11 @@ class EAMCNetwork(FusionNetwork):
         if self.attention is None:
             return super().weigh(latents, observed)
         return self.attention(latents, observed)
+
+    def weight_sums(
+        self, latents: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Add up attention weights over the samples that have each modality."""
+        if self.attention is None:
+            return super().weight_sums(latents, observed)
+        return self.attention.sums(latents, observed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,15 @@ from scipy import linalg, sparse
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 
+from mmfusion._blocks import of_samples, release_pages
+from mmfusion._scaling import Scaling
 from mmfusion._typing import NumericBlock
 from mmfusion.clustering.graph._affinities import adaptive_weights
 from mmfusion.clustering.graph._neighbors import nearest_samples
 from mmfusion.clustering.graph._simplex import nearest_on_simplex
+from mmfusion.clustering.graph._spread import within_range
 
+CHUNK_ROWS = 8192  # of samples whose weights are in memory at a time
 MAX_ANCHOR_ITERATIONS = 20
 N_GRADIENT_STEPS = 100
 SMALLEST_SINGULAR_VALUE = 1e-6  # of the largest, below which a direction is rounding
@@ -74,7 +78,7 @@ def nearest_anchor_weights(
     CSR matrix of shape (n_samples, n_anchors)
         Nonnegative weights; rows add up to 1.
     """
-    distances, indices = nearest_samples(anchors, n_neighbors + 1, block)
+    distances, indices = nearest_samples(anchors, n_neighbors + 1, within_range(block))
     weights = adaptive_weights(distances)
     n, k = weights.shape
     return sparse.csr_array(
@@ -159,19 +163,123 @@ class AnchorEmbedding:
         return normalize(weights @ self.projection)
 
 
+@dataclass(frozen=True)
+class AnchorGraph:
+    """The graph of samples and the anchors of all modalities that are not constant.
+
+    Parameters
+    ----------
+    scalings : list of Scaling
+        Scaling of each modality.
+    anchors : list of ndarray or CSR matrix of shape (n_anchors, n_features)
+        Scaled anchors of each modality.
+    ridges : list of float
+        Ridges of `reconstruction_weights`.
+    n_neighbors : int or None
+        Number of nearest anchors, of `nearest_anchor_weights`; None is
+        `reconstruction_weights`.
+    """
+
+    scalings: Sequence[Scaling]
+    anchors: Sequence[NumericBlock]
+    ridges: Sequence[float]
+    n_neighbors: int | None
+
+    def chunks(
+        self, blocks: Sequence[NumericBlock], observed: np.ndarray
+    ) -> Iterator[tuple[slice, sparse.csr_array]]:
+        """Iterate over the weights of chunks of samples.
+
+        Parameters
+        ----------
+        blocks : list of ndarray or CSR matrix of shape (n_samples, n_features)
+            Samples, not scaled.
+        observed : ndarray of bool of shape (n_samples, n_modalities)
+            Which sample has which modality.
+
+        Yields
+        ------
+        rows : slice
+            Rows of the chunk.
+        weights : CSR matrix of shape (n_rows, n_anchors)
+            Weights of the anchors of all modalities side by side; 0 where a sample
+            lacks the modality.
+        """
+        for start in range(0, len(observed), CHUNK_ROWS):
+            rows = slice(start, min(start + CHUNK_ROWS, len(observed)))
+            pieces = [
+                self._weigh(v, block[rows], observed[rows, v])
+                for v, block in enumerate(blocks)
+            ]
+            for block in blocks:
+                release_pages(block)
+            yield rows, sparse.hstack(pieces, format="csr")
+
+    def _weigh(self, v: int, block: NumericBlock, seen: np.ndarray) -> sparse.csr_array:
+        """Compute the weights of the anchors of one modality; 0 where it is missing."""
+        anchors = self.anchors[v]
+        if not seen.any():
+            return sparse.csr_array((len(seen), anchors.shape[0]))
+        scaled: NumericBlock = self.scalings[v].apply(of_samples(block, seen))
+        if self.n_neighbors is None:
+            local = reconstruction_weights(scaled, anchors, self.ridges[v])
+        else:
+            local = nearest_anchor_weights(scaled, anchors, self.n_neighbors)
+        if seen.all():
+            return local
+        ends = np.zeros(len(seen) + 1, dtype=local.indptr.dtype)
+        lengths = np.zeros(len(seen), dtype=local.indptr.dtype)
+        lengths[seen] = np.diff(local.indptr)
+        np.cumsum(lengths, out=ends[1:])
+        return sparse.csr_array(
+            (local.data, local.indices, ends), shape=(len(seen), local.shape[1])
+        )
+
+    def gram(
+        self, blocks: Sequence[NumericBlock], observed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the Gram matrix of the anchors over samples.
+
+        Parameters
+        ----------
+        blocks : list of ndarray or CSR matrix of shape (n_samples, n_features)
+            Samples, not scaled.
+        observed : ndarray of bool of shape (n_samples, n_modalities)
+            Which sample has which modality.
+
+        Returns
+        -------
+        gram : ndarray of shape (n_anchors, n_anchors)
+            The matrix ``Z' C^-1 Z`` of the weights Z, with the numbers C of modalities
+            that the samples have. Samples all of whose modalities are constant have no
+            weights, and count once.
+        sums : ndarray of shape (n_anchors,)
+            The column sums of Z.
+        """
+        size = sum(anchors.shape[0] for anchors in self.anchors)
+        gram, sums = np.zeros((size, size)), np.zeros(size)
+        for rows, weights in self.chunks(blocks, observed):
+            counts = np.maximum(observed[rows].sum(axis=1), 1)
+            scaled = sparse.diags_array(1 / counts) @ weights
+            gram += (weights.T @ scaled).toarray()
+            sums += np.asarray(weights.sum(axis=0)).ravel()
+        return gram, sums
+
+
 def fit_anchor_embedding(
-    chunks: Iterable[tuple[sparse.csr_array, np.ndarray]], n_vectors: int
+    gram: np.ndarray, sums: np.ndarray, n_vectors: int
 ) -> AnchorEmbedding:
     """Decompose the graph of samples and anchors by its Gram matrix.
 
     The eigenvectors of the Gram matrix ``D^-1/2 Z' C^-1 Z D^-1/2`` are the right
-    singular vectors; it is added up over chunks of samples, none of which is kept.
+    singular vectors.
 
     Parameters
     ----------
-    chunks : iterable of (CSR matrix of shape (n_rows, n_anchors), ndarray of int)
-        Weights of the anchors of all modalities, and how many modalities the samples
-        have.
+    gram : ndarray of shape (n_anchors, n_anchors)
+        The matrix ``Z' C^-1 Z`` of all samples.
+    sums : ndarray of shape (n_anchors,)
+        The column sums D of the weights Z.
     n_vectors : int
         Number of singular vectors.
 
@@ -180,13 +288,6 @@ def fit_anchor_embedding(
     AnchorEmbedding
         The map of weights to singular vectors, fewer if the graph has a smaller rank.
     """
-    gram: np.ndarray | float = 0.0
-    sums: np.ndarray | float = 0.0
-    for weights, counts in chunks:
-        scaled = sparse.diags_array(1 / counts) @ weights
-        gram = gram + (weights.T @ scaled).toarray()
-        sums = sums + np.asarray(weights.sum(axis=0)).ravel()
-    sums = np.asarray(sums)
     roots = np.where(sums > 0, 1 / np.sqrt(np.where(sums > 0, sums, 1)), 0)
     gram = roots[:, None] * gram * roots
     size = len(gram)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from numbers import Integral
 from typing import Any, Self
@@ -44,7 +43,7 @@ from mmfusion.clustering.graph._eigenvectors import count_parts
 from mmfusion.clustering.graph._interpolation import Interpolation
 from mmfusion.clustering.graph._n_clusters import choose_n_clusters
 from mmfusion.clustering.graph._neighbors import nearest_samples
-from mmfusion.clustering.graph._spread import total_spread, total_variance
+from mmfusion.clustering.graph._spread import refuse_overflow, total_variance
 from mmfusion.clustering.graph._zero_rows import ZERO_ROWS, observed_samples
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.modalities import Modalities
@@ -56,13 +55,13 @@ AFFINITIES = ("self_tuned", "adaptive", "precomputed")
 class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
     """Base of clusterers that cut graphs of nearest samples.
 
-    A subclass implements `_embed_graphs`. Constructor parameters that all share are
-    those of `GRAPH_CONSTRAINTS`.
+    A subclass implements `_embed_graphs`.
     """
 
     n_clusters: int | str | None
     n_neighbors: int
     affinity: str
+    neighbor_search: str
     scaling: ByModality[str | None]
     zero_rows: str
     n_init: int
@@ -92,7 +91,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         observed: np.ndarray,
         rng: np.random.RandomState,
     ) -> np.ndarray:
-        """Embed the samples of normalised graphs, and set `n_clusters_`."""
+        """Embed the samples of normalised graphs; choose `n_clusters_` if 'auto'."""
         raise NotImplementedError
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -105,7 +104,8 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data; see the user guide on input. Precomputed affinities may also be
             one array of shape (n_samples, n_samples, n_modalities), which
-            scikit-learn's searches and cross-validation split.
+            scikit-learn's searches and cross-validation split; a sample that lacks a
+            modality has NaN in its row (its column is not read).
         y : object, default=None
             Not used.
 
@@ -117,16 +117,22 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         self._check_n_samples(len(frame))
+        if self.n_clusters != "auto":
+            self.n_clusters_ = self._k
         rng = check_random_state(self.random_state)
         observed = observed_samples(frame, self.zero_rows, self._precomputed_names())
         with self._reported("graphs of nearest samples"):
             graphs, observed = self._fit_graphs(frame, observed)
+        placed = np.asarray(observed.any(axis=1))
+        self._warn_of_unplaced(placed, self._kept)
+        self._check_n_samples(int(placed.sum()))
         with self._reported("embedding"):
             self.embedding_ = self._embed_graphs(graphs, observed, rng)
         k_means = KMeans(self.n_clusters_, n_init=self.n_init, random_state=rng)
         with self._reported("k-means"):
-            self._k_means = k_means.fit(self.embedding_)
-        self.labels_ = self._k_means.labels_
+            # samples that no graph places are at the origin, and no cluster
+            self._k_means = k_means.fit(self.embedding_[placed])
+        self.labels_ = self._k_means.predict(self.embedding_)
         return self
 
     @threads_of_n_jobs
@@ -189,6 +195,9 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         self._scalings = self._fit_scalings(frame, observed)
         self.scaling_ = {n: s.name for n, s in zip(names, self._scalings, strict=True)}
         blocks = [self._scaled(frame, v, observed[:, v]) for v in range(len(names))]
+        if self._is_precomputed:
+            linked = sum(abs(block).sum(axis=1) for block in blocks) > 0
+            observed = observed & np.reshape(linked, (-1, 1))
         return self._graphs_of(blocks, observed)
 
     def _graphs_of(
@@ -216,15 +225,18 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             graph = sparse.csr_array(block)
             own = Interpolation(rows, None, np.ones(0)) if graph.nnz else None
             return normalized_adjacency(graph), own
-        if total_variance(block) == 0:
+        variance = total_variance(block)
+        if variance == 0:
             return sparse.csr_array((n_samples, n_samples)), None
         wanted = self.n_neighbors + (self.affinity == "adaptive")
-        distances, indices = nearest_samples(block, wanted, n_jobs=self.n_jobs)
+        distances, indices = nearest_samples(
+            block, wanted, n_jobs=self.n_jobs, search=self.neighbor_search
+        )
         make = adaptive_graph if self.affinity == "adaptive" else self_tuned_graph
         local = normalized_adjacency(make(distances, indices))
         graph = among_all(local, rows, n_samples)
         # of categories, all nearest samples are copies: the spread of all is the scale
-        scales = local_scales(distances, total_spread(block))
+        scales = local_scales(distances, np.sqrt(variance))
         return graph, Interpolation(rows, block, scales)
 
     def _fit_scalings(self, frame: Modalities, observed: np.ndarray) -> list[Scaling]:
@@ -241,7 +253,9 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         block = frame.blocks[v]
         if self._is_precomputed:
             return self._affinities_of(block, frame.names[v], seen)
-        return self._scalings[v].apply(of_samples(block, seen))
+        scaled = self._scalings[v].apply(of_samples(block, seen))
+        refuse_overflow(scaled, frame.names[v])
+        return scaled
 
     def _affinities_of(
         self, block: NumericBlock, name: str, seen: np.ndarray
@@ -277,11 +291,15 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             frame, self.zero_rows, self._precomputed_names(), warns=False
         )
         total = np.zeros((len(frame), self.embedding_.shape[1]))
+        placed = np.zeros(len(frame), dtype=bool)
         for queries, seen, interpolation in self._queries(frame, observed):
             if interpolation is not None and seen.any():
-                total[seen] += interpolation.embed(
+                means = interpolation.embed(
                     queries, self.embedding_, self.n_neighbors, self.n_jobs
                 )
+                total[seen] += means
+                placed[seen] |= means.any(axis=1) if self._is_precomputed else True
+        self._warn_of_unplaced(placed, self._kept)
         return normalize(total).astype(self._k_means.cluster_centers_.dtype)
 
     def _queries(self, frame: Modalities, observed: np.ndarray) -> Any:
@@ -293,15 +311,34 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
                 _refuse_negative(block, frame.names[v])
             yield self._scalings[v].apply(block), seen, interpolation
 
-    def _settle_n_clusters(
-        self, make_graph: Callable[[], sparse.csr_array], rng: np.random.RandomState
-    ) -> None:
-        """Set the number of clusters: that given, or by the graph that is made."""
-        if self.n_clusters != "auto":
-            self.n_clusters_ = self._k
+    def _warn_of_unplaced(self, placed: np.ndarray, kept: np.ndarray) -> None:
+        """Warn of samples that have none of the modalities that are kept."""
+        if placed.all():
             return
-        chosen, self.n_clusters_evidence_ = choose_n_clusters(make_graph(), rng)
-        self.n_clusters_ = chosen
+        constant = np.delete(self._layout.names, kept).tolist()
+        reason = (
+            "have no affinity to any sample of fit"
+            if self._is_precomputed
+            else f"have only modalities that are constant, of {constant}"
+        )
+        warnings.warn(
+            f"{np.count_nonzero(~placed)} of {len(placed)} samples, first sample "
+            f"{placed.argmin()}, {reason}: no graph places them, and all are assigned "
+            "to one cluster. Leave them out, or give them a further modality",
+            UserWarning,
+            stacklevel=4,
+        )
+
+    def _choose_n_clusters(
+        self,
+        whole: sparse.csr_array,
+        graphs: list[sparse.csr_array],
+        observed: np.ndarray,
+        rng: np.random.RandomState,
+    ) -> None:
+        """Set `n_clusters_` by the graph of all modalities and those of each."""
+        chosen = choose_n_clusters(whole, graphs, observed, rng)
+        self.n_clusters_, self.n_clusters_evidence_ = chosen
 
     def _check_n_samples(self, n_samples: int) -> None:
         if self.n_clusters == "auto" and n_samples < 3:

@@ -245,5 +245,6 @@ def _unit_blocks(
 
 
 def _leading_left_vectors(matrix: np.ndarray, n_vectors: int) -> np.ndarray:
-    left = linalg.svd(matrix, full_matrices=False)[0]
-    return normalize(left[:, :n_vectors])
+    left = linalg.svd(matrix, full_matrices=False)[0][:, :n_vectors]
+    left[~matrix.any(axis=1)] = 0  # no rounding errors of unit norm
+    return normalize(left)

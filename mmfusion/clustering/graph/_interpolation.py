@@ -10,6 +10,7 @@ from scipy import sparse
 from mmfusion._typing import NumericBlock
 from mmfusion.clustering.graph._affinities import interpolation_weights
 from mmfusion.clustering.graph._neighbors import nearest_samples
+from mmfusion.clustering.graph._spread import within_range
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Interpolation:
             means = weights @ embedding[self.rows]
             return means / np.where(totals > 0, totals, 1)[:, None]
         distances, indices = nearest_samples(
-            self.block, n_neighbors, queries, n_jobs=n_jobs
+            self.block, n_neighbors, within_range(queries), n_jobs=n_jobs
         )
         weights = interpolation_weights(distances, self.scales, indices)
         return np.einsum("ij,ijd->id", weights, embedding[self.rows[indices]])

@@ -1,99 +1,149 @@
-"""Choice of the number of clusters of a graph, without classes."""
+"""Choice of the number of clusters of graphs, without classes."""
 
 from __future__ import annotations
 
-import numpy as np
-from scipy import sparse
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
-from sklearn.preprocessing import normalize
+import warnings
+from collections.abc import Sequence
 
-from mmfusion.clustering.graph._affinities import normalized_adjacency
+import numpy as np
+from scipy import linalg, sparse
+
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
+from mmfusion.clustering.graph._embeddings import fuse_graphs
 
 MAX_AUTO_CLUSTERS = 20
-N_CANDIDATES = 4
-N_SUBSAMPLES = 5
-SUBSAMPLE_SHARE = 0.8
-SMALLEST_CUT = 1e-9  # of 1 minus an eigenvalue; below, clusters are disconnected
-STABILITY_TIE = 0.01  # differences of stability up to which the eigengap decides
 
 
 def choose_n_clusters(
-    graph: sparse.csr_array, rng: np.random.RandomState
+    whole: sparse.csr_array,
+    graphs: Sequence[sparse.csr_array],
+    observed: np.ndarray,
+    rng: np.random.RandomState,
 ) -> tuple[int, dict[str, np.ndarray]]:
-    """Choose the number of clusters by eigengap and stability.
+    """Choose the number of clusters that other modalities confirm.
 
-    The four numbers k from 2 to 20 with the largest relative gap between the
-    eigenvalues k and k + 1, ``(e_k - e_{k+1}) / (1 - e_{k+1})``, are compared: all
-    samples, and 80 % of them five times, are clustered, and the most stable number is
-    chosen, by the mean adjusted Rand index of the clusters of the samples in both. Of
-    equally stable ones the larger gap decides.
+    For every number from 2 to 20 the graph of all modalities is cut, and for every
+    modality the mean graph of the others. The number with the largest sum of two
+    modularities is chosen: that of the clusters of all in the graph of all, which small
+    clusters raise too, and the mean of those of the clusters of the others in the graph
+    of the modality that had no part in them, which falls where clusters are divided by
+    chance. Of one modality the first decides alone.
 
     Parameters
     ----------
-    graph : CSR matrix of shape (n_samples, n_samples)
-        Normalised graph.
+    whole : CSR matrix of shape (n_samples, n_samples)
+        Normalised graph of all modalities.
+    graphs : list of CSR matrix of shape (n_samples, n_samples)
+        Normalised graphs of the modalities.
+    observed : ndarray of bool of shape (n_samples, n_graphs)
+        Which samples have which modality.
     rng : RandomState
-        Source of starting vectors, subsamples and seeds.
+        Source of starting vectors.
 
     Returns
     -------
     n_clusters : int
         The number of clusters.
     evidence : dict of str to ndarray
-        The candidates, with the keys 'n_clusters', 'eigengap' and 'stability'.
+        All numbers, with the keys 'n_clusters', 'modularity' and, of several
+        modalities, 'modularity_in_others'.
+
+    Warns
+    -----
+    UserWarning
+        If it is the largest number that is compared.
     """
-    n = graph.shape[0]
-    largest = max(2, min(MAX_AUTO_CLUSTERS, n // 2 - 1))
-    values, vectors = leading_eigenvectors(graph, min(n, largest + 1), rng)
-    # relative to what is left: gaps between small eigenvalues are large by themselves
-    left = np.maximum(1 - values[2:], SMALLEST_CUT)
-    gaps = (values[1:-1] - values[2:]) / left
-    candidates = 2 + np.argsort(-gaps, kind="stable")[:N_CANDIDATES]
-    subsamples = [
-        np.sort(rng.permutation(n)[: max(2, round(SUBSAMPLE_SHARE * n))])
-        for _ in range(N_SUBSAMPLES)
-    ]
-    seed = int(rng.randint(np.iinfo(np.int32).max))
-    parts = [
-        leading_eigenvectors(
-            normalized_adjacency(graph[rows][:, rows]),
-            min(len(rows), int(candidates.max(initial=2))),
-            rng,
-        )[1]
-        for rows in subsamples
-    ]
-    stability = np.array(
-        [_stability(vectors, parts, subsamples, int(k), seed) for k in candidates]
-    )
-    own_gaps = gaps[candidates - 2]
-    tied = stability >= stability.max() - STABILITY_TIE
-    best = int(candidates[np.where(tied, own_gaps, -np.inf).argmax()])
-    order = np.argsort(candidates)
-    evidence = {
-        "n_clusters": candidates[order],
-        "eigengap": own_gaps[order],
-        "stability": stability[order],
-    }
+    n_samples = whole.shape[0]
+    largest = max(2, min(MAX_AUTO_CLUSTERS, n_samples // 2 - 1))
+    numbers = np.arange(2, largest + 1)
+    evidence = {"n_clusters": numbers}
+    total = evidence["modularity"] = _modularities(whole, whole, largest, rng)
+    confirmed = []
+    for v, graph in enumerate(graphs):
+        others = [w for w in range(len(graphs)) if w != v]
+        both = np.flatnonzero(observed[:, v] & observed[:, others].any(axis=1))
+        own = graph if len(both) == n_samples else graph[both][:, both]
+        if own.nnz == 0:
+            continue
+        cut = fuse_graphs([graphs[w] for w in others], observed[:, others])
+        confirmed.append(_modularities(own, cut, largest, rng, both))
+    if confirmed:
+        evidence["modularity_in_others"] = np.mean(confirmed, axis=0)
+        total = total + evidence["modularity_in_others"]
+    best = int(numbers[total.argmax()])
+    if best == MAX_AUTO_CLUSTERS:
+        warnings.warn(
+            f"n_clusters='auto' chose {best}, the largest number that it compares: "
+            "there may be more clusters; give n_clusters",
+            UserWarning,
+            stacklevel=6,
+        )
     return best, evidence
 
 
-def _stability(
-    vectors: np.ndarray,
-    parts: list[np.ndarray],
-    subsamples: list[np.ndarray],
-    k: int,
-    seed: int,
-) -> float:
-    whole = _cut(vectors, k, seed)
-    scores = [
-        adjusted_rand_score(whole[rows], _cut(part, k, seed))
-        for rows, part in zip(subsamples, parts, strict=True)
-    ]
-    return float(np.mean(scores))
+def _modularities(
+    graph: sparse.csr_array,
+    cut: sparse.csr_array,
+    largest: int,
+    rng: np.random.RandomState,
+    rows: np.ndarray | slice = slice(None),
+) -> np.ndarray:
+    """Compute the modularity, in a graph of some rows, of the clusters of another."""
+    count = min(largest, cut.shape[0])
+    _, vectors = leading_eigenvectors(cut, count, rng)
+    return np.array(
+        [
+            modularity(graph, clusters_of_vectors(vectors[:, :k])[rows])
+            for k in range(2, largest + 1)
+        ]
+    )
 
 
-def _cut(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
-    k_means = KMeans(k, n_init=3, random_state=seed)
-    return k_means.fit_predict(normalize(vectors[:, :k]))
+def modularity(graph: sparse.csr_array, labels: np.ndarray) -> float:
+    """Compute the modularity of the clusters of a graph (Newman 2006).
+
+    It is the share of the weights that lie within clusters, less that of a graph with
+    the same degrees at random: ``sum_c (w_c / m - (d_c / m)^2)`` with the weights w_c
+    within a cluster, its degrees d_c and the sum m of all weights.
+
+    Parameters
+    ----------
+    graph : CSR matrix of shape (n_samples, n_samples)
+        Symmetric nonnegative weights, not all 0.
+    labels : ndarray of int of shape (n_samples,)
+        Clusters.
+
+    Returns
+    -------
+    float
+        The modularity, below 1.
+    """
+    degrees = np.asarray(graph.sum(axis=1)).ravel()
+    total = degrees.sum()
+    entries = graph.tocoo()
+    within = entries.data[labels[entries.row] == labels[entries.col]].sum()
+    shares = np.bincount(labels, weights=degrees) / total
+    return float(within / total - (shares**2).sum())
+
+
+def clusters_of_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Cluster samples by the eigenvectors of a graph, without a start or a seed.
+
+    The rows of one sample of each cluster, found by the pivoted QR decomposition of the
+    transpose, are rotated to the axes by their polar factor; samples go to their
+    largest coordinate (Damle, Minden and Ying 2019). Pivots of rows of unit norm
+    would depend on rounding.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n_samples, n_clusters)
+        Leading eigenvectors.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        Clusters.
+    """
+    pivots = linalg.qr(vectors.T, mode="r", pivoting=True)[1][: vectors.shape[1]]
+    left, _, right = linalg.svd(vectors[pivots].T)
+    return (vectors @ (left @ right)).argmax(axis=1)

@@ -16,7 +16,7 @@ SMALLEST_BANDWIDTH = 1e-12  # relative to the largest distance
 DIAGONAL = 0.5  # of a full kernel
 
 
-def all_distances(block: NumericBlock) -> np.ndarray:
+def all_distances(block: NumericBlock) -> tuple[np.ndarray, float]:
     """Compute the Euclidean distances of all pairs, relative to the largest.
 
     Parameters
@@ -26,8 +26,10 @@ def all_distances(block: NumericBlock) -> np.ndarray:
 
     Returns
     -------
-    ndarray of float32 of shape (n_samples, n_samples)
+    distances : ndarray of float32 of shape (n_samples, n_samples)
         Distances; 0 throughout if all samples are equal.
+    largest : float
+        The largest distance, as whose multiples they are given.
     """
     n = block.shape[0]
     if isinstance(block, np.ndarray):
@@ -44,7 +46,7 @@ def all_distances(block: NumericBlock) -> np.ndarray:
             unit = largest
         distances[rows] = own / unit if unit > 0 else own
     np.fill_diagonal(distances, 0)
-    return distances
+    return distances, unit
 
 
 def nearest_distances(distances: np.ndarray, n_neighbors: int) -> np.ndarray:

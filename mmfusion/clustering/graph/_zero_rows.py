@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from mmfusion._blocks import pieces
+from mmfusion._blocks import map_pieces
 from mmfusion._typing import NumericBlock
 from mmfusion.modalities import Modalities
 
@@ -70,5 +70,8 @@ def observed_samples(
 def _is_zero(block: NumericBlock) -> np.ndarray:
     if sparse.issparse(block):
         return np.asarray(abs(block).sum(axis=1)).ravel() == 0
-    found = [~np.any(block[rows], axis=1) for rows in pieces(block)]
-    return np.concatenate(found)
+    return np.concatenate(map_pieces(_has_no_value, block))
+
+
+def _has_no_value(values: np.ndarray) -> np.ndarray:
+    return ~np.any(values, axis=1)

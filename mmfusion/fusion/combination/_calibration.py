@@ -31,9 +31,14 @@ UNCALIBRATED = Sigmoid(slope=1.0, offset=0.0)
 
 @dataclass(frozen=True)
 class Calibrator:
-    """One map of scores to probabilities per class (a single one for two classes)."""
+    """One map of scores to probabilities per class (a single one for two classes).
+
+    Unless classes are exclusive, as labels are not, there is one for each label, and
+    their probabilities do not add up to 1.
+    """
 
     maps: tuple[Sigmoid | IsotonicRegression, ...]
+    is_exclusive: bool = True
 
     def apply(self, scores: np.ndarray) -> np.ndarray:
         """Turn scores into calibrated probabilities.
@@ -46,13 +51,15 @@ class Calibrator:
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Probabilities, which add up to 1.
+            Probabilities, which add up to 1 if classes are exclusive.
         """
-        if len(self.maps) == 1:
+        if self.is_exclusive and len(self.maps) == 1:
             second = self.maps[0].predict(scores[:, 1])
             return np.column_stack([1 - second, second])
         columns = [m.predict(s) for m, s in zip(self.maps, scores.T, strict=True)]
         calibrated = np.column_stack(columns)
+        if not self.is_exclusive:
+            return calibrated
         sums = calibrated.sum(axis=1, keepdims=True)
         # isotonic maps can give every class the probability 0
         uniform = np.full_like(calibrated, 1 / calibrated.shape[1])
@@ -86,6 +93,8 @@ def fit_calibrator(
     truth: np.ndarray,
     method: str,
     sample_weight: np.ndarray | None = None,
+    *,
+    is_exclusive: bool = True,
 ) -> Calibrator:
     """Fit the maps of scores to probabilities, each class against the rest.
 
@@ -100,6 +109,8 @@ def fit_calibrator(
         Kind of the maps: Platt's sigmoid of two parameters, or any monotone function.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights of the samples.
+    is_exclusive : bool, default=True
+        Whether each sample has one class, instead of any number of labels.
 
     Returns
     -------
@@ -107,15 +118,17 @@ def fit_calibrator(
         The fitted maps.
     """
     # of two classes the first one's probability is the complement
-    classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])
+    is_binary = is_exclusive and scores.shape[1] == 2
+    columns = [1] if is_binary else range(scores.shape[1])
     fit = _fit_sigmoid if method == "sigmoid" else _fit_isotonic
     return Calibrator(
         tuple(
             fit(scores[:, k], truth[:, k], sample_weight)
             if 0 < truth[:, k].sum() < len(truth)
             else UNCALIBRATED
-            for k in classes
-        )
+            for k in columns
+        ),
+        is_exclusive,
     )
 
 

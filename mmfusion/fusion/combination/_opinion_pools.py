@@ -72,16 +72,16 @@ def votes(predictions: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    predictions : ndarray of shape (n_branches, n_samples, n_classes)
+    predictions : ndarray of shape (..., n_classes)
         Probabilities; among equal ones the first class wins.
 
     Returns
     -------
-    ndarray of shape (n_branches, n_samples, n_classes)
+    ndarray of the same shape
         1 for the class voted for, else 0.
     """
-    best = predictions.argmax(axis=2)
-    return (best[:, :, None] == np.arange(predictions.shape[2])).astype(float)
+    best = predictions.argmax(axis=-1)
+    return (best[..., None] == np.arange(predictions.shape[-1])).astype(float)
 
 
 def log_opinion_pool(

@@ -18,8 +18,8 @@ N_REFERENCE_NEIGHBORS = 5
 CONFORMAL_LEVEL = 0.02  # of the test that a sample is unlike those of fit
 
 
-def certainty(probabilities: np.ndarray) -> np.ndarray:
-    """Compute one minus the normalised entropy, ``1 + sum_k p_k log p_k / log K``.
+def normalised_entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Compute the normalised entropy ``-sum_k p_k log p_k / log K``.
 
     Parameters
     ----------
@@ -29,14 +29,32 @@ def certainty(probabilities: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n_samples,)
-        1 where one class is certain, a thousandth where all are equally probable.
+        0 where one class is certain, 1 where all are equally probable.
     """
     n_classes = probabilities.shape[1]
     if n_classes < 2:
-        return np.ones(len(probabilities))
+        return np.zeros(len(probabilities))
     logs = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
-    entropy = -np.einsum("ij,ij->i", probabilities, logs) / np.log(n_classes)
-    return np.clip(1 - entropy, SMALLEST_WEIGHT_SHARE, 1)
+    return -np.einsum("ij,ij->i", probabilities, logs) / np.log(n_classes)
+
+
+def certainty(probabilities: np.ndarray) -> np.ndarray:
+    """Compute one minus the normalised entropy, ``1 + sum_k p_k log p_k / log K``.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_samples, n_classes) or \
+(n_outputs, n_samples, n_classes)
+        Probabilities, which add up to 1; entropies are averaged over outputs.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        1 where one class is certain, a thousandth where all are equally probable.
+    """
+    by_output = probabilities.reshape(-1, *probabilities.shape[-2:])
+    entropies = [normalised_entropy(own) for own in by_output]
+    return np.clip(1 - np.mean(entropies, axis=0), SMALLEST_WEIGHT_SHARE, 1)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ import pytest
 from scipy import linalg, optimize, sparse
 from sklearn.metrics import adjusted_rand_score
 
-import mmfusion.clustering._anchor_graph as anchor_graph
 from mmfusion import AnchorGraphClusterer, Modalities, SpectralClusterer
+from mmfusion._scaling import Scaling
+from mmfusion.clustering.graph import _anchor_rows, _anchors
 from mmfusion.clustering.graph._anchors import (
+    AnchorGraph,
     choose_anchors,
     fit_anchor_embedding,
     nearest_anchor_weights,
@@ -70,8 +72,9 @@ def test_simplex_projections_are_nearest():
     assert gains.max() < 1e-9
 
 
-@pytest.mark.parametrize("sizes", [[40], [7, 33], [13, 13, 14]])
-def test_embedding_is_the_singular_vectors_of_the_whole_graph(sizes):
+@pytest.mark.parametrize("chunk_rows", [40, 33, 13])
+def test_embedding_is_the_singular_vectors_of_the_whole_graph(chunk_rows, monkeypatch):
+    monkeypatch.setattr(_anchors, "CHUNK_ROWS", chunk_rows)
     Z = sparse.hstack(
         [
             nearest_anchor_weights(BLOCK, ANCHORS, 3),
@@ -82,12 +85,9 @@ def test_embedding_is_the_singular_vectors_of_the_whole_graph(sizes):
     sums = Z.toarray().sum(axis=0)
     graph = Z.toarray() / np.sqrt(2 * np.where(sums > 0, sums, 1))
     left, values, _ = linalg.svd(graph, full_matrices=False)
-    ends = np.cumsum(sizes)
-    chunks = [
-        (Z[end - size : end], np.full(size, 2))
-        for size, end in zip(sizes, ends, strict=True)
-    ]
-    fitted = fit_anchor_embedding(chunks, 3)
+    whole = AnchorGraph([Scaling(None)] * 2, [ANCHORS, ANCHORS[:, :3]], [1.0, 1.0], 3)
+    observed = np.ones((40, 2), dtype=bool)
+    fitted = fit_anchor_embedding(*whole.gram([BLOCK, BLOCK[:, :3]], observed), 3)
     np.testing.assert_allclose(fitted.singular_values, values[:3], atol=1e-9)
     assert fitted.singular_values[0] == pytest.approx(1)
     expected = left[:, :3] / np.linalg.norm(left[:, :3], axis=1, keepdims=True)
@@ -108,7 +108,8 @@ def test_chunks_do_not_change_the_clusters(weights, monkeypatch):
     clusterer = AnchorGraphClusterer(3, weights=weights, random_state=0)
     whole = clusterer.fit(X).labels_
     values = clusterer.singular_values_
-    monkeypatch.setattr(anchor_graph, "CHUNK_ROWS", 17)
+    for module in (_anchors, _anchor_rows):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 17)
     np.testing.assert_array_equal(clusterer.fit(X).labels_, whole)
     np.testing.assert_allclose(clusterer.singular_values_, values)
 

@@ -16,7 +16,6 @@ from mmfusion.clustering.graph._affinities import (
     self_tuned_graph,
 )
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
-from mmfusion.clustering.graph._n_clusters import choose_n_clusters
 from mmfusion.clustering.graph._neighbors import nearest_samples
 
 SEEDS = st.integers(0, 2**16)
@@ -143,16 +142,3 @@ def test_all_copies_of_an_eigenvalue_are_found():
     values, _ = leading_eigenvectors(graph, 6, 0)
     np.testing.assert_allclose(values[:5], 1, atol=1e-7)
     assert values[5] < 1 - 1e-4
-
-
-@pytest.mark.parametrize("k", [2, 5])
-def test_the_number_of_clusters_is_found_where_it_is_clear(k):
-    rng = np.random.default_rng(0)
-    y = np.arange(150) % k
-    X = 12 * np.eye(k)[y] + rng.normal(size=(150, k))
-    graph = normalized_adjacency(self_tuned_graph(*nearest_samples(X, 10)))
-    found, evidence = choose_n_clusters(graph, np.random.RandomState(0))
-    assert found == k
-    assert len({len(column) for column in evidence.values()}) == 1
-    own = evidence["n_clusters"] == k
-    assert evidence["stability"][own] == evidence["stability"].max()

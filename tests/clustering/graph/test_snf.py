@@ -258,3 +258,16 @@ def test_copies_of_samples_share_a_cluster():
     copies = {name: np.repeat(X[name][:12], 25, axis=0) for name in NAMES}
     labels = SNFClusterer(3, random_state=0).fit(copies).labels_.reshape(12, 25)
     assert (labels == labels[:, :1]).all()
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e30])
+def test_new_samples_are_placed_alike_by_all_pairs_and_by_the_nearest(unit):
+    data = {name: X[name] * unit for name in X.names}
+    scales = [
+        SNFClusterer(3, n_stored=stored, scaling=None)
+        .fit(data)
+        ._interpolations[0]
+        .scales
+        for stored in (None, 40)
+    ]
+    np.testing.assert_allclose(*scales, rtol=1e-5)
