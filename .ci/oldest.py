@@ -6,7 +6,7 @@ from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
-wanted = ("align", "benchmark", "datasets", "deep", "neighbors", "test")
+wanted = ("align", "benchmark", "dask", "datasets", "deep", "neighbors", "test")
 for requirement in sum((extras[name] for name in wanted), project["dependencies"]):
     # torch has one CPU build, which constraints.txt names
     if ">=" in requirement and not requirement.startswith("torch"):

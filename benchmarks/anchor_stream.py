@@ -104,13 +104,15 @@ def fit(paths, form, first):
     seconds = cpu_seconds() - start  # workers have ended
     clusters = np.arange(len(X[0])) % N_CLUSTERS
     score = adjusted_rand_score(clusters, clusterer.labels_)
-    if not first.exists():
+    same = "-"
+    if first.exists():
+        same = "yes" if np.array_equal(np.load(first), clusterer.labels_) else "no"
+    else:
         np.save(first, clusterer.labels_)
-    same = np.array_equal(np.load(first), clusterer.labels_)
     size = sum(block.nbytes for block in X) / 2**20
     print(
         f"| {len(X[0]):,} | {form} | {size:,.0f} | {seconds:.1f} | {added:.0f} "
-        f"| {score:.3f} | {'yes' if same else 'no'} |"
+        f"| {score:.3f} | {same} |"
     )
 
 

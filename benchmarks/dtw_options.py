@@ -1,17 +1,19 @@
-"""Open ends, subsequences, limited lengths and soft-DTW beside their peers.
+"""Open ends, subsequences, limited lengths and runs, and soft-DTW, beside their peers.
 
     OMP_NUM_THREADS=1 python benchmarks/dtw_options.py --repeats 5
 
 prints a Markdown table: CPU time of each task (least of the repeats, which alternate
 between the packages, after a first call that compiles), how many times as long the peer
-takes, and whether both find the same. dtaidistance and tslearn are the peers; those
-that are not installed are left out.
+takes, whether both find the same, and the memory that ours allocates at most.
+dtaidistance and tslearn are the peers; those that are not installed are left out. Runs
+of limited length, which no peer has, are beside the path without a limit.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
@@ -109,6 +111,22 @@ def lengths() -> Iterator[Task]:
         )
 
 
+def runs() -> Iterator[Task]:
+    """Runs of limited length, beside paths without a limit."""
+    for n_frames, longest in ((1000, 5), (3000, 5), (3000, 1000)):
+        x, y = walks(n_frames)
+        for name, call in (("path", dtw_path), ("distance", dtw_distance)):
+            yield (
+                f"runs of at most {longest}, {name}, T={n_frames}",
+                lambda x=x, y=y, call=call, most=longest: call(x, y, max_jump=most),
+                "mmfusion.alignment",
+                lambda package, x=x, y=y, name=f"dtw_{name}": getattr(package, name)(
+                    x, y
+                ),
+                lambda found: getattr(found, "cost", found),
+            )
+
+
 def soft() -> Iterator[Task]:
     """Soft-DTW of all pairs; gradients within a window beside those of all cells."""
     for n, n_frames, d in ((40, 100, 1), (30, 200, 3)):
@@ -149,11 +167,16 @@ def measure(task: Task, repeats: int) -> str:
             call()
             times.append(time.process_time() - start)
     least = [min(times) for times in seconds]
-    cells = [name, f"{least[0] * 1e3:.2f} ms", package.partition(".")[0]]
+    tracemalloc.start()
+    ours()
+    megabytes = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    cells = [name, f"{least[0] * 1e3:.2f} ms", f"{megabytes:.1f}"]
+    cells.append(package.partition(".")[0])
     if len(least) > 1:
         share = values[0] / values[1] - 1
         agrees = "the same" if abs(share) < 1e-8 else f"ours {share:+.1%}"
-        cells += [f"{least[1] / least[0]:.1f}x", agrees]
+        cells += [f"{least[1] / least[0]:.3g}x", agrees]
     return f"| {' | '.join(cells)} |"
 
 
@@ -162,8 +185,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
-    print("| task | mmfusion | peer | peer takes | cost |\n|---|---|---|---|---|")
-    for tasks in (open_ends, subsequences, lengths, soft):
+    heads = ["task", "mmfusion", "MiB", "peer", "peer takes", "cost"]
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for tasks in (open_ends, subsequences, lengths, runs, soft):
         for task in tasks():
             print(measure(task, repeats), flush=True)
 

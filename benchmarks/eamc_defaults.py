@@ -1,16 +1,15 @@
-"""Settle the adversary, the attention, the schedule and the restarts of EAMC.
+"""Settle the adversary, the attention and the schedule of EAMC at full length.
 
     python benchmarks/eamc_defaults.py FOLDER --sets msrcv1_5v --seeds 5 --out OUT.csv
 
-trains `EAMCClusterer` at full length, one restart at a time, with every variant of its
-last phase; those of a seed that share a pretraining resume one. One line per variant,
-set and seed is appended to OUT.csv (samples, accuracy, what restarts are compared by,
-processor seconds, warnings, clusters of the samples), and a run that was broken off
-goes on from there. ``--table`` prints the means by set, ``--settle`` what the variant
-that is best by the mean over all other sets gains on each (leave-one-set-out), for all
-sets or by their size, and ``--restarts`` what becomes of sets of three to seven
-restarts: the best by the score of pretraining, and their majority. Classes are used to
-score, and for the number of clusters.
+trains `EAMCClusterer` with its defaults but for one restart, and with every variant of
+its last phase; those of a seed that share a pretraining resume one. One line per
+variant, set and seed is appended to OUT.csv (samples, accuracy, score of pretraining,
+clustering loss, processor seconds, whether it warned), and a run that was broken off
+goes on from there. ``--table`` prints the means by set, and ``--settle`` what the
+variant that is best by the mean over all other sets gains on each (leave-one-set-out),
+for all sets or by their size. Classes are used to score, and for the number of
+clusters.
 """
 
 from __future__ import annotations
@@ -22,14 +21,12 @@ import sys
 import tempfile
 import time
 import warnings
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
 from eamc_ablation import load, read
 from eamc_quality import SETS
-from scipy.optimize import linear_sum_assignment
 
 from mmfusion import EAMCClusterer
 from mmfusion.metrics import clustering_accuracy_score
@@ -65,8 +62,7 @@ def run(folder, name, seed, variants):
             seconds = time.process_time() - start
             accuracy = clustering_accuracy_score(y, labels)
             found = (accuracy, model.init_scores_[0], model.loss_, seconds)
-            written = " ".join(map(str, labels))
-            yield (variant, name, seed, len(X), *found, bool(caught), written)
+            yield (variant, name, seed, len(X), *found, bool(caught))
 
 
 def scores(rows):
@@ -78,21 +74,24 @@ def scores(rows):
     return {name: found[name] for name in SETS if name in found}, sizes
 
 
-def table(rows):
-    """Mean and spread over seeds by set and variant, and the paired difference.
+def table(rows, variants):
+    """Mean over seeds by set and variant.
 
-    The difference is that to the default, with the standard error over sets.
+    The last row is the paired difference to the default, with its standard error over
+    the sets that a variant has been trained on.
     """
-    by_set, _ = scores(rows)
-    lines = [["variant", *by_set, "mean difference"]]
-    for variant in VARIANTS:
-        cells = []
-        for seeds in by_set.values():
-            own = [s[variant] for s in seeds.values() if variant in s]
-            cells.append(f"{np.mean(own):.3f} ± {np.std(own):.3f}" if own else "")
-        gains = [g for g in gains_of(by_set, variant).values() if not math.isnan(g)]
-        lines.append([variant, *cells, f"{with_error(gains)} ({len(gains)} sets)"])
-    return lines
+    by_set, sizes = scores(rows)
+    lines = [["set", "samples", "seeds", *variants]]
+    for name, seeds in by_set.items():
+        found = [[s[v] for s in seeds.values() if v in s] for v in variants]
+        means = [f"{np.mean(own):.3f}" if own else "" for own in found]
+        lines.append([name, sizes[name], len(seeds), *means])
+    differences = []
+    for variant in variants:
+        gains = gains_of(by_set, variant).values()
+        known = [gain for gain in gains if not math.isnan(gain)]
+        differences.append("" if variant == DEFAULT else with_error(known))
+    return [*lines, ["difference", "", "", *differences]]
 
 
 def gains_of(by_set, variant):
@@ -111,7 +110,9 @@ def gains_of(by_set, variant):
 
 
 def with_error(values):
-    """Mean and standard error."""
+    """Mean and standard error; nothing without values."""
+    if not values:
+        return ""
     error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return f"{np.mean(values):+.4f} ± {error:.4f}"
 
@@ -142,45 +143,6 @@ def settle(rows, variants):
     return [*lines, ["mean", "", "", with_error(totals[0]), "", with_error(totals[1])]]
 
 
-def majority(runs):
-    """Most frequent cluster of each sample, after clusters are matched to the first."""
-    n_clusters = max(int(run.max()) for run in runs) + 1
-    votes = np.zeros((len(runs[0]), n_clusters), int)
-    for run in runs:
-        counts = np.zeros((n_clusters, n_clusters), int)
-        np.add.at(counts, (run, runs[0]), 1)
-        _, matched = linear_sum_assignment(counts, maximize=True)
-        votes[np.arange(len(run)), matched[run]] += 1
-    return votes.argmax(axis=1)
-
-
-def restarts(rows, folder):
-    """Accuracy of what is made of all sets of restarts; spread over these sets."""
-    lines = [["set", "variant", "runs", "one", "best of 3", "majority of 3", "of 5"]]
-    for name in SETS:
-        for variant in VARIANTS:
-            own = [row for row in rows if row[:2] == [variant, name]]
-            if len(own) < 5:
-                continue
-            y = load(folder, name)[1]
-            labels = [np.array(row[9].split(), int) for row in own]
-            score = [float(row[5]) for row in own]
-            found = [[float(row[4]) for row in own], [], [], []]
-            for some in combinations(range(len(own)), 3):
-                found[1].append(float(own[min(some, key=score.__getitem__)][4]))
-                found[2].append(score_majority(y, labels, some))
-            for some in combinations(range(len(own)), 5):
-                found[3].append(score_majority(y, labels, some))
-            cells = [f"{np.mean(each):.3f} ± {np.std(each):.3f}" for each in found]
-            lines.append([name, variant, len(own), *cells])
-    return lines
-
-
-def score_majority(y, labels, some):
-    """Accuracy of the majority of some runs, the first of which is drawn by lot."""
-    return clustering_accuracy_score(y, majority([labels[place] for place in some]))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
@@ -190,19 +152,13 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("eamc_defaults.csv"))
     parser.add_argument("--table", action="store_true", help="only print the summary")
     parser.add_argument("--settle", action="store_true", help="leave one set out")
-    parser.add_argument("--restarts", action="store_true", help="choose among restarts")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = read(arguments.out) if arguments.out.exists() else []
-    lines = []
-    if arguments.table:
-        lines = table(rows)
-    elif arguments.settle:
-        lines = settle(rows, arguments.variants)
-    elif arguments.restarts:
-        lines = restarts(rows, arguments.folder)
-    csv.writer(sys.stdout).writerows(lines)
-    if not lines:
+    if arguments.table or arguments.settle:
+        summary = settle if arguments.settle else table
+        csv.writer(sys.stdout).writerows(summary(rows, arguments.variants))
+    else:
         run_all(arguments, rows)
 
 

@@ -7,11 +7,13 @@ CPU seconds, and the MB that the fit adds to the process at its peak); a run tha
 broken off goes on from there. Classes are used to score, and for the number of
 clusters. ``--methods`` and ``--sets`` choose among them; ``--couplings`` adds rows of
 'co_regularized' and 'blend' with these weights, and names the weight that every set
-gets from the others (leave one set out). ``--table TABLE.csv`` writes the summary of
-OUT.csv that the user guide shows. ``--missing`` measures samples that lack modalities,
-``--peers`` the co-regularised clustering of mvlearn on the same scaled modalities,
-``--snfpy`` the fusion of snfpy on them, and ``--sizes`` planted clusters of growing
-number.
+gets from the others (leave one set out), as ``--settle A B`` does for methods.
+``--table TABLE.csv`` writes the summary of OUT.csv that the user guide shows, with mean
+ranks; the labels of GMC do not depend on the seed where its components are the
+clusters. ``--numbers`` measures ``n_clusters="auto"``. ``--missing`` measures
+samples that lack modalities, ``--peers`` the co-regularised clustering of mvlearn on
+the same scaled modalities, ``--snfpy`` the fusion of snfpy on them, and ``--sizes``
+planted clusters of growing number.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.stats import rankdata
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from mmfusion import (
@@ -78,7 +81,7 @@ METHODS = {
     **{name: partial(SpectralClusterer, fusion=name) for name in FUSIONS},
     **ZEROS,
     "SNF": SNFClusterer,
-    "SNF, 60 stored": partial(SNFClusterer, n_stored=60),
+    "SNF, all pairs": partial(SNFClusterer, n_stored=None),
     "GMC": GMCClusterer,
     "anchors": AnchorGraphClusterer,
     "anchors, reconstruction": partial(AnchorGraphClusterer, weights="reconstruction"),
@@ -157,44 +160,54 @@ def read(path):
 
 
 def summary(found):
-    """One row a set: accuracy of every method, NMI and CPU seconds of the blend."""
-    methods = [m for m in METHODS if any(key[1] == m for key in found)]
-    yield ["set", "seeds", *methods, "NMI (blend)", "CPU s (blend)", "MB (blend)"]
-    for name in SETS:
-        own = {m: found[name, m] for m in methods if (name, m) in found}
-        if "blend" not in own:
-            continue
-        cells = {
-            m: f"{rows[:, 0].mean():.3f} ± {rows[:, 0].std():.3f}"
-            for m, rows in own.items()
-        }
-        chosen = own["blend"]
-        yield [
-            name,
-            len(chosen),
-            *(cells.get(m, "") for m in methods),
-            f"{chosen[:, 1].mean():.3f}",
-            f"{np.median(chosen[:, 3]):.1f}",
-            f"{chosen[:, 4].max():.0f}",
-        ]
+    """One row a set: accuracy of every method; their means, ranks and CPU seconds."""
+    methods = [m for m in METHODS if m not in ZEROS and any(m == k[1] for k in found)]
+    names = [s for s in SETS if all((s, m) in found for m in methods)]
+    yield ["set", *methods]
+    for name in names:
+        scores = [found[name, m][:, 0] for m in methods]
+        yield [name, *(f"{x.mean():.3f} ± {x.std():.3f}" for x in scores)]
+    means = np.array([[found[s, m][:, 0].mean() for m in methods] for s in names])
+    yield ["mean", *(f"{x:.3f}" for x in means.mean(axis=0))]
+    ranks = rankdata(-means, axis=1).mean(axis=0)
+    yield ["mean rank", *(f"{x:.1f}" for x in ranks)]
+    seconds = [[np.median(found[s, m][:, 3]) for m in methods] for s in names]
+    yield ["CPU s, all sets", *(f"{x:.0f}" for x in np.sum(seconds, axis=0))]
 
 
-def settle_coupling(found, fusion):
-    """Weight of each set by the mean accuracy on the others, and what it scores."""
-    prefix = f"{fusion}, coupling "
-    couplings = sorted(
-        {float(m.removeprefix(prefix)) for _, m in found if m.startswith(prefix)}
-    )
-    names = [s for s in SETS if all((s, f"{prefix}{c:g}") in found for c in couplings)]
-    scores = np.array(
-        [[found[s, f"{prefix}{c:g}"][:, 0].mean() for c in couplings] for s in names]
-    )
-    yield [fusion, *(f"{c:g}" for c in couplings), "chosen by the others"]
-    for i, name in enumerate(names):
-        best = np.delete(scores, i, axis=0).mean(axis=0).argmax()
-        chosen = f"{scores[i, best]:.3f} ({couplings[best]:g})"
-        yield [name, *(f"{x:.3f}" for x in scores[i]), chosen]
-    yield ["mean", *(f"{x:.3f}" for x in scores.mean(axis=0)), ""]
+def settle(found, methods):
+    """The method of each set by the mean accuracy on the others, and what it scores."""
+    names = [s for s in SETS if all((s, m) in found for m in methods)]
+    scores = np.array([[found[s, m][:, 0].mean() for m in methods] for s in names])
+    yield ["set", *methods, "chosen by the others"]
+    chosen = [
+        np.delete(scores, i, axis=0).mean(axis=0).argmax() for i in range(len(names))
+    ]
+    for name, row, best in zip(names, scores, chosen, strict=True):
+        yield [name, *(f"{x:.3f}" for x in row), f"{row[best]:.3f} ({methods[best]})"]
+    own = scores[np.arange(len(names)), chosen].mean()
+    yield ["mean", *(f"{x:.3f}" for x in scores.mean(axis=0)), f"{own:.3f}"]
+
+
+def numbers(folder, names):
+    """The numbers of clusters that 'auto' chooses, beside those of classes."""
+    makers = {"blend": SpectralClusterer, "SNF": SNFClusterer, "GMC": GMCClusterer}
+    yield ["set", "classes", *makers]
+    errors = []
+    for name in names:
+        X, y = load(folder, name)
+        chosen = []
+        for make in makers.values():
+            clusterer = make("auto", random_state=0)
+            timed_fit(clusterer, X)
+            chosen.append(clusterer.n_clusters_)
+        k = len(np.unique(y))
+        errors.append([(n != k, abs(n - k), abs(np.log2(n / k))) for n in chosen])
+        yield [name, k, *chosen]
+    wrong, off, ratios = np.mean(errors, axis=0).T
+    yield ["share right", "", *(f"{1 - x:.2f}" for x in wrong)]
+    yield ["mean |error|", "", *(f"{x:.2f}" for x in off)]
+    yield ["mean |log2 ratio|", "", *(f"{x:.2f}" for x in ratios)]
 
 
 def missing(folder, names, seeds):
@@ -318,19 +331,25 @@ def main():
     parser.add_argument("--peers", type=int, metavar="N", help="samples per set")
     parser.add_argument("--snfpy", type=int, metavar="N", help="samples per set")
     parser.add_argument("--sizes", nargs="+", type=int)
+    parser.add_argument("--settle", nargs="+", default=[], metavar="METHOD")
+    parser.add_argument("--numbers", action="store_true")
     arguments = parser.parse_args()
     writer = csv.writer(sys.stdout)
-    if arguments.missing or arguments.peers or arguments.snfpy or arguments.sizes:
-        if arguments.missing:
-            writer.writerows(missing(arguments.folder, arguments.sets, arguments.seeds))
-        if arguments.peers:
-            writer.writerows(peers(arguments.folder, arguments.peers, arguments.seeds))
-        if arguments.snfpy:
-            writer.writerows(
-                fusions_of_snfpy(arguments.folder, arguments.snfpy, arguments.seeds)
-            )
-        if arguments.sizes:
-            writer.writerows(sizes(arguments.sizes))
+    folder, seeds = arguments.folder, arguments.seeds
+    other = []
+    if arguments.missing:
+        other.append(missing(folder, arguments.sets, seeds))
+    if arguments.numbers:
+        other.append(numbers(folder, arguments.sets))
+    if arguments.peers:
+        other.append(peers(folder, arguments.peers, seeds))
+    if arguments.snfpy:
+        other.append(fusions_of_snfpy(folder, arguments.snfpy, seeds))
+    if arguments.sizes:
+        other.append(sizes(arguments.sizes))
+    if other:
+        for lines in other:
+            writer.writerows(lines)
         return
     methods = arguments.methods + [
         f"{fusion}, coupling {c:g}" for fusion in COUPLED for c in arguments.couplings
@@ -354,9 +373,11 @@ def main():
         with arguments.table.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(lines)
     writer.writerows(lines)
-    if arguments.couplings:
-        for fusion in COUPLED:
-            writer.writerows(settle_coupling(found, fusion))
+    if arguments.settle:
+        writer.writerows(settle(found, arguments.settle))
+    for fusion in COUPLED if arguments.couplings else ():
+        tried = sorted(m for _, m in found if m.startswith(f"{fusion}, coupling "))
+        writer.writerows(settle(found, list(dict.fromkeys(tried))))
 
 
 if __name__ == "__main__":

@@ -41,30 +41,28 @@ def by_row_chunks(method: M) -> M:
 
     @wraps(method)
     def chunked(estimator: Any, X: ModalitiesLike, *args: Any, **kwargs: Any) -> Any:
-        if not any(map(_is_read_by_rows, _blocks_of(X))):
+        is_table = isinstance(X, np.ndarray) or not is_multimodal(X)
+        if not any(map(_is_read_by_rows, [X] if is_table else _blocks_of(X))):
             return method(estimator, X, *args, **kwargs)
-        data: Any = as_modalities(X) if is_multimodal(X) else X
-        blocks = _blocks_of(data)
+        data: Any = X if is_table else as_modalities(X)
+        blocks = [X] if is_table else data.blocks
         rows = _slices_of_rows(blocks)
         if any(map(is_dask_array, blocks)):
-            call = partial(getattr(type(estimator), method.__name__), estimator)
-            parts = _computed_parts(call, data, rows, args, kwargs)
+            # by its name, since workers get it pickled
+            call = getattr(estimator, method.__name__)
+            parts = _computed_parts(call, data, blocks, rows, args, kwargs)
         else:
             call = partial(method, estimator)
-            parts = _read_parts(call, data, rows, args, kwargs)
+            parts = _read_parts(call, data, blocks, rows, args, kwargs)
         return _stacked_outputs(parts, rows)
 
     return chunked  # type: ignore[return-value]
 
 
-def _blocks_of(X: Any) -> Sequence[Block]:
+def _blocks_of(X: Any) -> Iterable[Block]:
     if isinstance(X, Modalities):
         return X.blocks
-    if isinstance(X, list | tuple):
-        return X
-    if isinstance(X, Mapping) and not sparse.issparse(X):
-        return list(X.values())
-    return [X]
+    return X.values() if isinstance(X, Mapping) else X
 
 
 def _is_read_by_rows(block: Block) -> bool:
@@ -76,49 +74,62 @@ def _slices_of_rows(blocks: Sequence[Block]) -> list[slice]:
     tables = [b for b in blocks if isinstance(b, np.ndarray) or is_dask_array(b)]
     n_bytes = sum(int(np.prod(b.shape[1:])) * b.dtype.itemsize for b in tables)
     size = max(1, ROW_CHUNK_BYTES // max(1, n_bytes))
-    starts = range(0, n_samples, size)
+    starts = range(0, max(1, n_samples), size)  # of no samples, a slice of none
     return [slice(start, min(start + size, n_samples)) for start in starts]
 
 
 def _read_parts(
-    call: Callable[..., Any], data: Any, rows: Sequence[slice], args: Any, kwargs: Any
+    call: Callable[..., Any],
+    data: Any,
+    blocks: Sequence[Block],
+    rows: Sequence[slice],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Iterable[Any]:
     """Iterate over the outputs of rows in memory or in mapped files."""
     for own in rows:
         yield _output(call, own, data[own], args, kwargs)
-        for block in _blocks_of(data):
+        for block in blocks:
             release_pages(block)
 
 
 def _computed_parts(
-    call: Callable[..., Any], data: Any, rows: Sequence[slice], args: Any, kwargs: Any
+    call: Callable[..., Any],
+    data: Any,
+    blocks: Sequence[Block],
+    rows: Sequence[slice],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Iterable[Any]:
     """Return the outputs of rows that dask computes."""
     names = data.names if isinstance(data, Modalities) else None
+    function = partial(_output_of_blocks, call, names, args, kwargs)
     mask = data._mask if isinstance(data, Modalities) else None
-    blocks = [*_blocks_of(data), *([] if mask is None else [mask])]
-    function = partial(_output_of_blocks, call, names, mask is not None, args, kwargs)
-    return map_rows(function, blocks, rows)
+    return map_rows(function, blocks if mask is None else [*blocks, mask], rows)
 
 
 def _output_of_blocks(
     call: Callable[..., Any],
     names: Sequence[str] | None,
-    has_mask: bool,
-    args: Any,
-    kwargs: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
     rows: slice,
-    *blocks: Block,
+    *parts: Block,
 ) -> Any:
     if names is None:
-        return _output(call, rows, blocks[0], args, kwargs)
-    observed = blocks[-1] if has_mask else None
-    own = dict(zip(names, blocks, strict=not has_mask))
-    return _output(call, rows, Modalities(own, observed=observed), args, kwargs)
+        return _output(call, rows, parts[0], args, kwargs)
+    blocks, masks = parts[: len(names)], parts[len(names) :]
+    own = dict(zip(names, blocks, strict=True))
+    X = Modalities(own, observed=masks[0] if masks else None)
+    return _output(call, rows, X, args, kwargs)
 
 
 def _output(
-    call: Callable[..., Any], rows: slice, X: ModalitiesLike, args: Any, kwargs: Any
+    call: Callable[..., Any],
+    rows: slice,
+    X: ModalitiesLike,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
     try:
         return call(X, *args, **kwargs)

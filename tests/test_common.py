@@ -86,7 +86,7 @@ VARIANTS = {
     "ModalityImputer": [{}, {"strategy": "knn"}],
     "ModalityKernels": [{}, {"kernel": "linear", "normalize": "cosine"}],
     "PerModality": [{}, {"transformer": "passthrough"}],
-    "SNFClusterer": [{}, {"n_neighbors": 5, "n_stored": 8}],
+    "SNFClusterer": [{}, {"n_stored": None}, {"n_neighbors": 5, "n_stored": 8}],
     "SpectralClusterer": [
         {},
         {"fusion": "co_regularized", "affinity": "adaptive"},

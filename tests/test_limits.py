@@ -301,7 +301,7 @@ def stored_similarities_are_all_pairs(cls):
 @LIMITS.row("SNFClusterer", "one modality", "`SpectralClustering` of its similarities")
 def one_modality_is_the_cut_of_its_similarities(cls):
     data = EASY[["audio"]]
-    network = similarity_network_fusion(data).copy()
+    network = similarity_network_fusion(data).toarray()
     np.fill_diagonal(network, 0)
     cut = SpectralClustering(3, affinity="precomputed", random_state=0)
     found = cls(3, random_state=0).fit(data)

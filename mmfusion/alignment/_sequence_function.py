@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmfusion._medians import pairs_with_copies, positive_median
 from mmfusion._memory import check_fits
-from mmfusion._scaling import CONSTANT_SPREAD_ULPS
 from mmfusion.alignment.dtw._costs import are_moderate
 from mmfusion.alignment.dtw._global_alignment import (
     alignment_costs,
     median_gamma,
+    median_of_costs,
     median_softness,
 )
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
@@ -267,13 +266,14 @@ class SequenceFunction:
         float
             The median, or where it is 0 that of the pairs that differ.
         """
-        rounding = 0.0
-        # their local costs, 1 minus a product, are rounding errors of equal frames
-        if self.options.get("metric") in ("cosine", "correlation"):
-            eps = np.finfo(np.result_type(*X.sequences)).eps
-            rounding = CONSTANT_SPREAD_ULPS * eps * 2 * max(map(len, X.sequences))
-        pairs, counts = pairs_with_copies(costs, weight)
-        return positive_median(pairs, rounding, counts) or 1.0
+        median = median_of_costs(
+            costs,
+            self.options.get("metric"),
+            weight,
+            n_terms=2 * max(map(len, X.sequences)),
+            dtype=np.result_type(*X.sequences),
+        )
+        return median or 1.0
 
 
 class FittedFunction(NamedTuple):

@@ -101,9 +101,9 @@ NAMED_METHODS = {
         "cut of the graph of the concatenation",
     ),
     "snf": Entry(SNFClusterer, "cut of the fused network of similarities (SNF)"),
-    "snf-stored": Entry(
-        partial(SNFClusterer, n_stored=60),
-        "cut of the fused network, 60 similarities of each sample",
+    "snf-all-pairs": Entry(
+        partial(SNFClusterer, n_stored=None),
+        "cut of the fused network of all pairs of samples (SNF as published)",
     ),
     "gmc": Entry(GMCClusterer, "unified graph with a component for each cluster (GMC)"),
     "anchor-graph": Entry(

@@ -134,9 +134,9 @@ class AnchorGraphClusterer(BaseGraphClusterer):
 
     The chunks of dask arrays are computed by dask's scheduler, on the workers of a
     cluster if a ``distributed.Client`` is active, where `n_jobs` does not count. Sums
-    have one order, so that the result is that of the same data in memory. Each fit
-    reads the chunks about six times: persist what is costly to compute. Labels are
-    arrays of NumPy.
+    have one order, so that the result is that of the same data in memory. A fit
+    goes through the chunks some eight times: persist what is costly to compute. Labels
+    are arrays of NumPy.
 
     References
     ----------

@@ -40,7 +40,6 @@ from mmfusion.clustering.graph._sparse_similarity_network import (
 from mmfusion.clustering.graph._spread import total_variance
 from mmfusion.clustering.graph._zero_rows import observed_samples
 
-MAX_DENSE_SAMPLES = 5000  # up to which n_stored='auto' holds all pairs
 DEFAULT_STORED = 60
 
 
@@ -91,9 +90,9 @@ def similarity_network_fusion(
         Number of steps; results hardly change after the first five.
     n_stored : int or 'auto' or None, default='auto'
         Number of largest similarities that each row keeps, so that time and memory
-        are linear in the number of samples but for the search of neighbours. None keeps
-        all pairs, in single precision: 4 n^2 bytes for each modality. 'auto' is None up
-        to 5000 samples, and 60 beyond.
+        are linear in the number of samples but for the search of neighbours. 'auto' is
+        60, or `n_neighbors` if they are more. None keeps all pairs, as in the source,
+        in single precision: 4 n^2 bytes for each modality.
     affinity : {'scaled_exponential', 'precomputed'}, default='scaled_exponential'
         Similarities: normal densities of the distances :math:`d_{ij}` with the
         standard deviation :math:`\mu (m_i + m_j + d_{ij}) / 3` for the mean distances m
@@ -192,8 +191,9 @@ class SNFClusterer(BaseGraphClusterer):
     n_steps : int, default=10
         Number of steps of the diffusion; results hardly change after the first five.
     n_stored : int or 'auto' or None, default='auto'
-        Number of largest similarities that each row keeps. None keeps all pairs;
-        'auto' does so up to 5000 samples, and keeps 60 beyond.
+        Number of largest similarities that each row keeps. 'auto' is 60, or
+        `n_neighbors` if they are more; None keeps all pairs, as in the source, which
+        long diffusion blurs.
     affinity : {'scaled_exponential', 'precomputed'}, default='scaled_exponential'
         Similarities of the samples: Gaussian with a bandwidth for each pair; or the
         modalities are matrices of nonnegative symmetric similarities themselves, such
@@ -260,8 +260,9 @@ class SNFClusterer(BaseGraphClusterer):
 
     Notes
     -----
-    Of n samples and V modalities, all pairs take time of order
-    ``n_steps V n^2 n_neighbors`` and ``4 (V + 3) n^2`` bytes. One modality is not
+    Of n samples and V modalities, a step on stored similarities takes time of order
+    ``V n n_stored n_neighbors``, and all pairs ``V n^2 n_neighbors``, in ``4 (V + 3)
+    n^2`` bytes. One modality is not
     diffused: its similarities are cut as they are. Samples may lack modalities; see
     `similarity_network_fusion`. `predict` is a rule of this package, as in
     `SpectralClusterer`: embeddings of the nearest samples of `fit` are averaged.
@@ -337,7 +338,7 @@ class SNFClusterer(BaseGraphClusterer):
 
         The graphs of the modalities follow it if they choose the number of clusters.
         """
-        stored = self._n_stored(len(observed))
+        stored = self._n_stored()
         similarities, seen = super()._graphs_of(blocks, observed)
         steps = self.n_neighbors, self.n_steps
         graphs = []
@@ -352,11 +353,10 @@ class SNFClusterer(BaseGraphClusterer):
             network = diffuse_stored(similarities, seen, *steps, stored)
         return [network, *graphs], seen
 
-    def _n_stored(self, n_samples: int) -> int | None:
+    def _n_stored(self) -> int | None:
         """Return how many similarities of a row are stored; None for all."""
         if self.n_stored == "auto":
-            many = max(DEFAULT_STORED, self.n_neighbors)
-            return many if n_samples > MAX_DENSE_SAMPLES else None
+            return max(DEFAULT_STORED, self.n_neighbors)
         if self.n_stored is None:
             return None
         if int(self.n_stored) < self.n_neighbors:
@@ -371,7 +371,7 @@ class SNFClusterer(BaseGraphClusterer):
         self, block: NumericBlock, rows: np.ndarray, n_samples: int
     ) -> tuple[NumericBlock, Interpolation | None]:
         """Compute the similarities of the samples that have a modality."""
-        stored = self._n_stored(n_samples)
+        stored = self._n_stored()
         if self._is_precomputed:
             return _given_similarities(block, rows, dense=stored is None)
         spread = np.sqrt(total_variance(block))

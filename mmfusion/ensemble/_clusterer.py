@@ -88,12 +88,12 @@ class MultimodalClusterer(
         the modularity of clusters in graphs, as `SpectralClusterer` does.
     clusterers : dict of str to clusterer, default=None
         Members by name: any clusterers of Modalities, such as those of this package or
-        Pipelines. None are `SpectralClusterer` of three kinds ('average',
-        'co_regularized', 'concatenated'), `SNFClusterer` with 60 similarities of each
-        sample ('snf'), `AnchorGraphClusterer` ('anchors'), `EarlyFusionClusterer`
-        ('early') and `LateFusionClusterer` ('late'); of more than 20,000 samples only
-        the last three, and `AnchorGraphClusterer` with weights that reconstruct the
-        samples ('reconstruction').
+        Pipelines. None are `SpectralClusterer` of two kinds ('co_regularized',
+        'concatenated'), `SNFClusterer` of five steps ('snf'), `AnchorGraphClusterer`
+        ('anchors'), `EarlyFusionClusterer` ('early') and `LateFusionClusterer`
+        ('late'); of more than 20,000 samples only the last three, and
+        `AnchorGraphClusterer` with weights that reconstruct the samples
+        ('reconstruction').
     weights : {'agreement', 'uniform'}, default='agreement'
         Weights of the members: by their agreement, or equal ones.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'

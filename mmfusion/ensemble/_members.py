@@ -16,7 +16,7 @@ from mmfusion.fusion import EarlyFusionClusterer, LateFusionClusterer
 
 # beyond which the search of nearest samples would take most of the time
 MAX_GRAPH_SAMPLES = 20_000
-STORED_SIMILARITIES = 60  # of a sample in the fused network, so that memory is linear
+DIFFUSION_STEPS = 5  # after which the fused network hardly changes
 
 
 def default_clusterers(n_samples: int, n_clusters: int) -> dict[str, BaseEstimator]:
@@ -38,10 +38,9 @@ def default_clusterers(n_samples: int, n_clusters: int) -> dict[str, BaseEstimat
     clusterers: dict[str, BaseEstimator] = {}
     if n_samples <= MAX_GRAPH_SAMPLES:
         clusterers |= {
-            "average": SpectralClusterer(fusion="average"),
             "co_regularized": SpectralClusterer(fusion="co_regularized"),
             "concatenated": SpectralClusterer(fusion="concatenated"),
-            "snf": SNFClusterer(n_stored=STORED_SIMILARITIES),
+            "snf": SNFClusterer(n_steps=DIFFUSION_STEPS),
         }
     if n_samples >= 2 * n_clusters:
         clusterers["anchors"] = AnchorGraphClusterer()

@@ -214,8 +214,9 @@ def solve_mkkm(
     path: list[float] = []
     # errors of eigenvalues are of the order of the squared residual
     subspace, rough = None, np.sqrt(tol)
+    rough_stack = stack.for_rough_vectors(k, rough)
     while True:
-        subspace = stack.top(g**2, k, rough, subspace)
+        subspace = rough_stack.top(g**2, k, rough, subspace)
         unexplained = totals - stack.shares(subspace)
         unexplained = np.maximum(unexplained, SMALLEST_RATIO * totals)
         path.append(float(g**2 @ unexplained + g @ M @ g / 2))
@@ -287,8 +288,9 @@ def solve_simple_mkkm(
     bound, converged = -np.inf, False
     # errors of eigenvalues are of the order of the squared residual
     subspace, rough = None, np.sqrt(tol)
+    rough_stack = stack.for_rough_vectors(k, rough)
     while True:
-        subspace = stack.top(g**2, k, rough, subspace)
+        subspace = rough_stack.top(g**2, k, rough, subspace)
         shares = stack.shares(subspace)
         value = float(g**2 @ shares)
         if best is None or value <= path[-1]:

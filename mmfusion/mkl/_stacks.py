@@ -17,7 +17,7 @@ from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 DENSE_ROWS = 200  # LAPACK is as fast as Lanczos for fewer rows
 LANCZOS_RATIO = 8  # rows per eigenvector from which on Lanczos is faster
 LANCZOS_SPARE_VECTORS = 8  # beyond those wanted, which speed up convergence
-LANCZOS_BLOCKS = 3  # of the Krylov space, per restart
+LANCZOS_BLOCKS = 4  # of the Krylov space, per restart
 LANCZOS_RESTARTS = 60
 PRECISE_RESIDUAL = 1e-6
 SINGLE_PRECISION_SIZES = 1e-15, 1e15  # of kernels whose sums and products are finite
@@ -39,11 +39,14 @@ class Subspace:
         The eigenvectors H, or the coefficients of features whose sum H is.
     values : ndarray of shape (k,)
         Eigenvalues, descending, all positive.
+    search : ndarray of shape (n_samples, k'), default=None
+        Vectors from which the search for those of a similar sum starts, more than k.
     """
 
     weights: np.ndarray
     basis: np.ndarray
     values: np.ndarray
+    search: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,24 @@ class KernelStack:
         """Return the trace of each kernel, of shape (n_kernels,)."""
         return np.array([float(np.trace(K, dtype=np.float64)) for K in self.kernels])
 
+    def for_rough_vectors(self, k: int, accuracy: float) -> KernelStack:
+        """Return kernels of the precision that k rough eigenvectors need.
+
+        Sums of single precision take half the time, for solvers that need many; the
+        copies take half the memory of the kernels. Kernels in files are not copied.
+        """
+        low, high = SINGLE_PRECISION_SIZES
+        sizes = [float(np.abs(K.diagonal()).max(initial=0.0)) for K in self.kernels]
+        if (
+            accuracy < SINGLE_PRECISION_RESIDUAL
+            or not _is_for_lanczos(len(self.kernels[0]), k)
+            or self.kernels[0].dtype == np.float32
+            or not all(low < size < high for size in sizes)
+            or any(isinstance(K, np.memmap) for K in self.kernels)
+        ):
+            return self
+        return KernelStack([K.astype(np.float32) for K in self.kernels], self.counts)
+
     def top(
         self,
         weights: np.ndarray,
@@ -94,16 +115,21 @@ class KernelStack:
         is_rough &= low < float(np.dot(np.abs(weights), sizes)) < high
         dtype = np.float32 if is_rough else None
         total = weighted_kernel_sum(self.kernels, weights, dtype)
-        first = None if start is None else start.basis
-        basis, values = top_eigenpairs(total, k, accuracy, first)
+        first = None
+        if start is not None:
+            first = start.basis if start.search is None else start.search
+        search: list[np.ndarray] = []
+        basis, values = top_eigenpairs(total, k, accuracy, first, search)
         if self.counts is not None:  # as for repeated samples
             basis *= _signs_of_largest(basis / np.sqrt(self.counts)[:, None])
-        return Subspace(weights, basis, values)
+        return Subspace(weights, basis, values, search[-1] if search else None)
 
     def shares(self, subspace: Subspace) -> np.ndarray:
         """Compute ``tr(H' K_p H)`` of each kernel, of shape (n_kernels,)."""
         H = subspace.basis.astype(self.kernels[0].dtype)
-        return np.array([float(np.vdot(H, K @ H)) for K in self.kernels])
+        # summed in double precision
+        products = [(K @ H).astype(np.float64) for K in self.kernels]
+        return np.array([float(np.vdot(subspace.basis, KH)) for KH in products])
 
     def overlap(self, one: Subspace, other: Subspace) -> np.ndarray:
         """Compute the products ``H'G`` of two subspaces, of shape (k, k')."""
@@ -163,6 +189,10 @@ class FeatureStack:
         chosen = np.concatenate([np.arange(b.start, b.stop) for b in blocks])
         part = self.gram[np.ix_(chosen, chosen)]
         return FeatureStack(part, column_slices(widths), self.n_samples)
+
+    def for_rough_vectors(self, k: int, accuracy: float) -> FeatureStack:
+        """Return the kernels themselves, whose matrix is small."""
+        return self
 
     def traces(self) -> np.ndarray:
         """Return the trace of each kernel, of shape (n_kernels,)."""
@@ -366,6 +396,7 @@ def top_eigenpairs(
     k: int,
     accuracy: float = PRECISE_RESIDUAL,
     start: np.ndarray | None = None,
+    search: list[np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the leading eigenvectors of a symmetric matrix.
 
@@ -380,6 +411,8 @@ def top_eigenpairs(
         is used; errors of eigenvalues are of the order of its square.
     start : ndarray of shape (n, k'), default=None
         Vectors near the eigenvectors, from which Lanczos starts.
+    search : list, default=None
+        Lanczos appends the vectors from which that of a similar matrix may start.
 
     Returns
     -------
@@ -393,6 +426,10 @@ def top_eigenpairs(
     found = None
     if _is_for_lanczos(n_rows, k):
         found = _mixed_lanczos(A, k, accuracy, start)
+    if found is not None:
+        if search is not None:
+            search.append(found[1][:, ::-1])
+        found = found[0][-k:], found[1][:, -k:]
     if found is None:
         last = n_rows - 1
         found = linalg.eigh(A, subset_by_index=[last - k + 1, last], check_finite=False)
@@ -422,15 +459,14 @@ def _is_for_lanczos(n_rows: int, k: int) -> bool:
 def _mixed_lanczos(
     A: np.ndarray, k: int, accuracy: float, start: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Compute leading eigenpairs, first in single precision; None if not converged."""
+    """Compute leading eigenpairs as `_block_lanczos`, first in single precision."""
     if A.dtype == np.float64 and accuracy < SINGLE_PRECISION_RESIDUAL:
         # values are divided by a power of two, so that none overflows
         scale = 2.0 ** np.frexp(np.abs(A.diagonal()).max(initial=0.0))[1]
         single = (A / scale).astype(np.float32)
         rough = _block_lanczos(single, k, SINGLE_PRECISION_RESIDUAL, start)
         start = start if rough is None else rough[1]
-    found = _block_lanczos(A, k, accuracy, start)
-    return None if found is None else (found[0][-k:], found[1][:, -k:])
+    return _block_lanczos(A, k, accuracy, start)
 
 
 def _block_lanczos(

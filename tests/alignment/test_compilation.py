@@ -135,7 +135,7 @@ from mmfusion.alignment import (
     dtw_path, lb_improved, lb_keogh, soft_dtw, soft_dtw_gradient,
 )
 from mmfusion.alignment.dtw import (
-    _costs, _full_table, _lower_bounds, _move_rows, _neighbors, _panels, _row_blocks,
+    _costs, _limited_runs, _lower_bounds, _move_rows, _neighbors, _panels, _row_blocks,
     _soft, _windows,
 )
 
@@ -158,7 +158,7 @@ for dtype in (np.float64, np.float32):
     for estimator in (DTWAligner(), DTWAligner(gamma=1.0), CTWAligner(), DTWKernel()):
         estimator.fit_transform(X)
 modules = (
-    _costs, _full_table, _lower_bounds, _move_rows, _neighbors, _panels, _row_blocks,
+    _costs, _limited_runs, _lower_bounds, _move_rows, _neighbors, _panels, _row_blocks,
     _soft, _windows,
 )
 compiled = {

@@ -760,16 +760,21 @@ def test_slopes_beyond_that_of_any_cell_are_all_the_same():
     assert steep == steepest
 
 
-def test_memory_does_not_grow_where_longer_runs_are_allowed():
-    x, y = make(200, 200, 1)
-    used = {}
-    for max_jump in (5, 150, 198):
-        dtw_distance(x, y, max_jump=max_jump)
+def test_memory_is_that_of_the_rows_of_the_longest_run():
+    x, y = make(300, 300, 1)
+
+    def used(call, **options):
+        call(x, y, **options)
         tracemalloc.start()
-        dtw_distance(x, y, max_jump=max_jump)
-        used[max_jump] = tracemalloc.get_traced_memory()[1]
+        call(x, y, **options)
+        most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert used[198] < 3 * used[5]
+        return most / len(x) / len(y)
+
+    # bytes for each cell: costs and totals of 5 rows, then 3 of steps and runs
+    assert used(dtw_distance, max_jump=5) < 3
+    assert used(dtw_path, max_jump=5) < 6
+    assert used(dtw_distance, max_jump=298) < 20
 
 
 def test_tables_that_do_not_fit_into_memory_are_refused(monkeypatch):
@@ -780,7 +785,7 @@ def test_tables_that_do_not_fit_into_memory_are_refused(monkeypatch):
     for pattern in ("symmetric1", "asymmetric"):
         with pytest.raises(ValueError, match="path through 100 and 100 frames needs"):
             dtw_path(x, y, step_pattern=pattern)
-    with pytest.raises(ValueError, match="table of 100 x 100 costs needs 391 KiB"):
+    with pytest.raises(ValueError, match="path with max_jump through 100 and 100 fr"):
         dtw_path(x, y, max_jump=3)
     with pytest.raises(ValueError, match="matrix of 100 x 100 costs needs 391 KiB"):
         cdist_dtw([[1.0]] * 100)

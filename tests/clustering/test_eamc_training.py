@@ -8,14 +8,17 @@ import torch
 from skorch.callbacks import Callback
 from torch.nn import functional as F
 
+from mmfusion.clustering.eamc import _pretraining
 from mmfusion.clustering.eamc._pretraining import NeighborAgreement, keep_best_head
 from mmfusion.nn._net import begin_phase
 from mmfusion.nn.losses import squared_slope
 from tests.nn import slow_losses as slow
 
 from .eamc_nets import (
+    N_CLUSTERS,
     OBJECTIVE,
     SIZE_WEIGHT,
+    N,
     make_data,
     make_epoch,
     make_net,
@@ -441,6 +444,38 @@ def test_pretraining_brings_neighbours_to_agree():
     net = pretrain(make_net(n_heads=2), make_pairs(make_data()), 12)
     losses = net.history[:, "disagreement"]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("n_heads", [1, 3])
+def test_heads_are_scored_by_all_edges_of_all_graphs(monkeypatch, missing, n_heads):
+    monkeypatch.setattr(_pretraining, "SCORE_CHUNK_ROWS", 7)
+    data = make_data(missing)
+    net = pretrain(make_net(n_heads=n_heads), make_pairs(data), 3)
+    pairs = make_pairs(data, seed=1)
+    net.module_.eval()
+    assigned = net.module_(*data.batch(slice(None))).logits.softmax(-1).detach()
+    for head, found in enumerate(_pretraining.score_heads(net, pairs).tolist()):
+        a = assigned[head] if n_heads > 1 else assigned
+        logarithms = []
+        for graph in pairs.graphs:
+            edges = [-math.log(float(a[q] @ a[r])) for q in range(N) for r in graph[q]]
+            logarithms.append(math.log(sum(edges) / len(edges) + 0.01))
+        sizes = a.mean(0)
+        entropy = -sum(float(p) * math.log(float(p)) for p in sizes)
+        expected = sum(logarithms) / len(logarithms) + math.log(N_CLUSTERS) - entropy
+        assert found == pytest.approx(expected)
+
+
+def test_scores_of_heads_do_not_depend_on_the_order_of_pairs():
+    data = make_data()
+    net = pretrain(make_net(n_heads=3), make_pairs(data), 2)
+    first, second = (
+        _pretraining.score_heads(net, make_pairs(data, seed)) for seed in (1, 2)
+    )
+    assert torch.equal(first, second)
+    best = keep_best_head(net, make_pairs(data))
+    assert best == float(first.min())
 
 
 def test_one_head_is_left_after_the_competition_and_learns_from_scratch():

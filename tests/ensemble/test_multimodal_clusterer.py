@@ -71,9 +71,9 @@ def test_consensus_is_the_cut_of_members_weighted_by_squared_agreement(fitted):
 
 
 def test_default_members_and_what_is_said_of_them(fitted):
-    names = ["average", "co_regularized", "concatenated", "snf", "anchors"]
+    names = ["co_regularized", "concatenated", "snf", "anchors"]
     assert list(fitted.clusterers_) == [*names, "early", "late"]
-    assert fitted.member_labels_.shape == (90, 7)
+    assert fitted.member_labels_.shape == (90, 6)
     for own, agreement in zip(fitted.member_labels_.T, fitted.agreement_, strict=True):
         assert adjusted_rand_score(own, fitted.labels_) == pytest.approx(agreement)
     assert clustering_accuracy_score(y, fitted.labels_) > 0.9
@@ -125,7 +125,6 @@ def test_members_that_could_cluster_few_samples_are_left_out():
     data = Modalities(X, observed=observed)
     found = MultimodalClusterer(3, random_state=0).fit(data)
     assert list(found.clusterers_) == [
-        "average",
         "co_regularized",
         "snf",
         "anchors",

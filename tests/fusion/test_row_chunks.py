@@ -1,9 +1,12 @@
 """Predictions for mapped files and dask arrays, by rows, are those for arrays."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import BayesianRidge
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -20,6 +23,8 @@ from mmfusion import (
     LateFusionRegressor,
     Modalities,
     SingleModalityClusterer,
+    SNFClusterer,
+    SpectralClusterer,
     _row_chunks,
 )
 from mmfusion.datasets import make_multimodal_blobs
@@ -81,6 +86,8 @@ CASES = [
     (HybridFusionRegressor(), ["predict"]),
     (HybridFusionClusterer(n_clusters=3, random_state=0), ["predict"]),
     (SingleModalityClusterer(n_clusters=3, random_state=0), ["predict"]),
+    (SpectralClusterer(3, random_state=0), ["predict"]),
+    (SNFClusterer(3, random_state=0), ["predict"]),
 ]
 
 
@@ -215,3 +222,65 @@ def test_small_mapped_files_are_one_chunk(tmp_path, few_rows, monkeypatch):
     fusion = EarlyFusion().fit(X)
     fusion.transform(mapped(X, tmp_path))
     assert few_rows == [100]
+
+
+def test_lists_of_mapped_rows_are_tables(tmp_path, few_rows):
+    table = mapped(Modalities([X.to_array()]), tmp_path).blocks[0]
+    classifier = EarlyFusionClassifier().fit(X.to_array(), LABELS)
+    found = classifier.predict(list(table))
+    np.testing.assert_array_equal(found, classifier.predict(X.to_array()))
+
+
+def test_no_samples_are_refused_in_dask_arrays_too(few_rows):
+    classifier = EarlyFusionClassifier().fit(X, LABELS)
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
+        classifier.predict(chunked(X)[:0])
+
+
+def test_estimators_that_are_not_fitted_say_so():
+    with pytest.raises(NotFittedError):
+        LateFusionClassifier().predict(chunked(X))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "method"),
+    [
+        (EarlyFusionClassifier(), "predict"),
+        (EarlyFusionClusterer(n_clusters=3, random_state=0), "predict"),
+        (LateFusionClassifier(), "predict"),
+        (HybridFusionClassifier(), "predict"),
+        (EarlyFusion(reducer=PCA(1)), "transform"),
+    ],
+    ids=lambda case: getattr(case, "__name__", type(case).__name__),
+)
+def test_predictions_for_files_take_little_memory(
+    estimator, method, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_row_chunks, "ROW_CHUNK_BYTES", 2**17)
+    blocks = [np.tile(block, (200, 4)) for block in X.blocks]
+    estimator.fit([block[:100] for block in blocks], y)
+    maps = list(mapped(Modalities(blocks), tmp_path).blocks)
+    call = getattr(estimator, method)
+    call([block[:100] for block in maps])  # imports what it needs
+    tracemalloc.start()
+    output = call(maps).nbytes
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - output < sum(block.nbytes for block in blocks) / 4
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_predict():
+    distributed = pytest.importorskip("distributed")
+    classifier = LateFusionClassifier().fit(X, LABELS)
+    fusion = EarlyFusion().fit(X)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        found = classifier.predict_proba(chunked(X))
+        fused = fusion.transform(chunked(X))
+    np.testing.assert_allclose(found, classifier.predict_proba(X), rtol=1e-5)
+    np.testing.assert_allclose(fused, fusion.transform(X), rtol=1e-6)

@@ -10,6 +10,7 @@ divergence (Blondel, Mensch and Vert 2021).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.spatial.distance import cdist, pdist
 
 from mmfusion._medians import median_with_counts, pairs_with_copies, positive_median
@@ -115,13 +116,44 @@ def median_frame_cost(
     """
     frames, shares = _some_frames(X, weight)
     matrix = cost_matrix(make_costs(frames, frames, metric, np.float64))
-    costs, counts = pairs_with_copies(matrix, shares)
-    is_finite = np.isfinite(costs)
+    return median_of_costs(matrix, metric, shares, n_terms=1)
+
+
+def median_of_costs(
+    costs: np.ndarray,
+    metric: object,
+    weight: np.ndarray | None,
+    *,
+    n_terms: int,
+    dtype: DTypeLike = np.float64,
+) -> float | None:
+    """Return the median cost of all pairs, or where it is 0 that of those that differ.
+
+    Parameters
+    ----------
+    costs : ndarray of shape (n, n)
+        Costs of all pairs. Infinite ones, which forbid a pair, are left out.
+    metric : object
+        Local cost of two frames, None if there is none.
+    weight : ndarray of shape (n,) or None
+        Weights of the sequences or frames: one of weight 3 counts as three equal ones.
+    n_terms : int
+        Number of local costs of which a cost is the sum, at most.
+    dtype : dtype, default=float64
+        Precision of the local costs.
+
+    Returns
+    -------
+    float or None
+        The median, above 0; None if all are 0.
+    """
+    pairs, counts = pairs_with_copies(costs, weight)
+    is_finite = np.isfinite(pairs)
     # costs that are 1 minus a product are rounding errors of parallel frames
     is_angle = isinstance(metric, str) and metric in ("cosine", "correlation")
-    rounding = CONSTANT_SPREAD_ULPS * np.finfo(np.float64).eps if is_angle else 0.0
+    rounding = CONSTANT_SPREAD_ULPS * np.finfo(dtype).eps * n_terms if is_angle else 0.0
     counts = None if counts is None else counts[is_finite]
-    return positive_median(costs[is_finite], rounding, counts)
+    return positive_median(pairs[is_finite], rounding, counts)
 
 
 def _some_frames(

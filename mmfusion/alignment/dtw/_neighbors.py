@@ -10,6 +10,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 
 from mmfusion._sequences import as_collection
+from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import are_moderate, check_metric, make_costs
@@ -21,8 +22,8 @@ from mmfusion.alignment.dtw._lower_bounds import (
     excess_of_frames,
 )
 from mmfusion.alignment.dtw._pairwise import (
-    cdist_dtw,
     common_reach,
+    costs_of_all_pairs,
     is_fully_compiled,
 )
 from mmfusion.alignment.dtw._panels import (
@@ -310,18 +311,18 @@ def search_neighbors(
     needs_dtypes = metric == "correlation" and any(is_single)
     is_compiled = is_fully_compiled(metric, constraints) and not needs_dtypes
     if not is_compiled or constraints.penalty >= LARGEST_PENALTY:
-        return _search_all_costs(own, given, n_neighbors, n_jobs, options)
+        return _search_all_costs(own, given, n_neighbors, n_jobs, metric, constraints)
     by_half = Y is None and len(queries) ** 2 <= PAIRS_OF_COSTS
     searched = queries, others, str(metric), constraints, n_neighbors
     if not _search_is_short(*searched, alone=Y is None, by_half=by_half):
         if by_half:
-            return _search_all_costs(queries, None, n_neighbors, n_jobs, options)
-        return _search_parts_of_costs(
-            queries, others, n_neighbors, n_jobs, Y is None, options
-        )
+            return _search_all_costs(
+                queries, None, n_neighbors, n_jobs, metric, constraints
+            )
+        return _search_parts_of_costs(*searched, n_jobs, alone=Y is None)
     if not are_moderate(queries if Y is None else [*queries, *others]):
-        # cdist_dtw detects costs that overflow
-        return _search_all_costs(own, given, n_neighbors, n_jobs, options)
+        # costs that overflow are detected there
+        return _search_all_costs(own, given, n_neighbors, n_jobs, metric, constraints)
     find = _compiled_search(*searched, Y is None)
     n_tasks = QUERY_TASKS_PER_THREAD * effective_n_jobs(n_jobs)
     tasks = np.array_split(np.arange(len(queries)), n_tasks)
@@ -395,16 +396,19 @@ def _spread(n: int, size: int) -> np.ndarray:
 def _search_parts_of_costs(
     queries: list[np.ndarray],
     others: list[np.ndarray],
+    metric: str,
+    constraints: Constraints,
     n_neighbors: int,
     n_jobs: int | None,
+    *,
     alone: bool,
-    options: dict[str, Any],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the nearest sequences by all costs, of some queries at a time."""
     parts = []
     n_parts = max(1, -(-len(queries) * len(others) // PAIRS_OF_COSTS))
     for some in np.array_split(np.arange(len(queries)), n_parts):
-        costs = cdist_dtw([queries[q] for q in some], others, n_jobs=n_jobs, **options)
+        own = [queries[q] for q in some]
+        costs = costs_of_all_pairs(own, others, metric, constraints, n_jobs)
         if alone:
             costs[np.arange(len(some)), some] = np.inf
         parts.append(_nearest_of_costs(costs, n_neighbors))
@@ -416,10 +420,11 @@ def _search_all_costs(
     others: list[np.ndarray] | None,
     n_neighbors: int,
     n_jobs: int | None,
-    options: dict[str, Any],
+    metric: MetricLike,
+    constraints: Constraints,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the nearest sequences by all costs; without others, among the queries."""
-    costs = cdist_dtw(queries, others, n_jobs=n_jobs, **options)
+    costs = costs_of_all_pairs(queries, others, metric, constraints, n_jobs)
     if others is None:
         np.fill_diagonal(costs, np.inf)
     return _nearest_of_costs(costs, n_neighbors)[:3]

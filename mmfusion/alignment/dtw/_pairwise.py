@@ -90,7 +90,39 @@ def cdist_dtw(
     check_metric(metric, precomputed=False)
     n_jobs = check_n_jobs(n_jobs)
     left = as_collection(X, "X")
-    right = left if Y is None else as_collection(Y, "Y")
+    right = None if Y is None else as_collection(Y, "Y")
+    return costs_of_all_pairs(left, right, metric, constraints, n_jobs)
+
+
+def costs_of_all_pairs(
+    left: list[np.ndarray],
+    right: list[np.ndarray] | None,
+    metric: MetricLike,
+    constraints: Constraints,
+    n_jobs: int | None,
+) -> np.ndarray:
+    """Compute the costs of all pairs of checked sequences.
+
+    Parameters
+    ----------
+    left : list of ndarray of shape (n_i, d)
+        Sequences.
+    right : list of ndarray of shape (m_j, d), or None
+        Other sequences; None compares those of `left` with each other.
+    metric : str or callable
+        The local cost.
+    constraints : Constraints
+        The constraints of the paths.
+    n_jobs : int or None
+        Number of threads; -1 is one per core.
+
+    Returns
+    -------
+    ndarray of float64 of shape (len(left), len(right))
+        The costs.
+    """
+    among_themselves = right is None
+    right = left if right is None else right
     check_fits(
         len(left) * len(right) * COST_BYTES_PER_PAIR,
         f"the matrix of {len(left)} x {len(right)} costs",
@@ -100,11 +132,11 @@ def cdist_dtw(
     # a pair costs the same in either order if its steps and its local costs do, and no
     # window follows a path
     symmetric = constraints.is_symmetric and constraints.window != "multiscale"
-    mirrored = Y is None and symmetric and not callable(metric)
+    mirrored = among_themselves and symmetric and not callable(metric)
     pairs = np.argwhere(np.tri(len(left), dtype=bool) if mirrored else costs == 0)
     if not len(pairs):
         return costs
-    names = "X", "X" if Y is None else "Y"
+    names = "X", "X" if among_themselves else "Y"
     one_by_one = _costs_one_by_one(left, right, names, metric, constraints)
     kinds = np.full(len(pairs), ONE_BY_ONE)
     if is_fully_compiled(metric, constraints):
@@ -158,8 +190,11 @@ def _kinds_of_pairs(
     metric: MetricLike,
 ) -> np.ndarray:
     """Return how the cost of each pair is computed, regardless of other sequences."""
-    sides = []
+    sides: list[np.ndarray] = []
     for side in (left, right):
+        if sides and right is left:
+            sides.append(sides[0])
+            continue
         of_type = [IN_FLOAT32 if x.dtype == np.float32 else IN_FLOAT64 for x in side]
         moderate = np.array([are_moderate([x]) for x in side])
         sides.append(np.where(moderate, of_type, ONE_BY_ONE))

@@ -17,8 +17,8 @@ from mmfusion.alignment.dtw._constraints import (
     split_options,
 )
 from mmfusion.alignment.dtw._costs import GIVEN, SQUARED, Costs, make_costs
-from mmfusion.alignment.dtw._full_table import path_by_table
 from mmfusion.alignment.dtw._limited_length import path_by_length
+from mmfusion.alignment.dtw._limited_runs import path_of_limited_runs
 from mmfusion.alignment.dtw._move_rows import path_by_rows
 from mmfusion.alignment.dtw._open_ends import path_by_open_ends
 from mmfusion.alignment.dtw._open_ratio import PathAndCost
@@ -37,7 +37,8 @@ from mmfusion.alignment.dtw._windows import (
 FRAMES_PER_MEAN = 8  # of the sequences in which 'multiscale' finds a first path
 LEAST_MULTISCALE_FRAMES = 2048  # the exact path of fewer takes as little time
 
-# path_by_row_blocks, path_by_length, path_by_open_ends, path_by_rows or path_by_table
+# path_by_row_blocks, path_by_length, path_by_open_ends, path_by_rows or
+# path_of_limited_runs
 PathSearch = Callable[..., PathAndCost]
 
 
@@ -194,8 +195,10 @@ def dtw_path(
     programme, which Dinkelbach's iteration solves exactly: it finds paths of least
     ``cost - r * frames`` for the normalised cost r of the last path, until r no longer
     decreases; a few times the work of one path. A `max_jump` that forbids any path
-    takes some 17 bytes for each pair of frames. Step patterns other than 'symmetric1'
-    and 'symmetric2' take 3 to 10 times the time of these, in twice the memory.
+    takes the memory of as many rows of `y`, of up to 28 bytes per frame, whatever the
+    number of rows; and for the path itself 3 bytes for each pair of frames, or 5 if it
+    is more than 255. Step patterns other than 'symmetric1' and 'symmetric2' take 3 to
+    10 times the time of these, in twice the memory.
 
     *A limit on the length.* If the best path is too long, the least costs of paths of
     each length are found, which takes time proportional to the product of `n`, the
@@ -332,7 +335,7 @@ def find_path(
 def _search_under(constraints: Constraints, n: int, m: int) -> PathSearch:
     """Return the function that finds paths of n and m frames under constraints."""
     if constraints.limits_runs(n, m):
-        return path_by_table
+        return path_of_limited_runs
     if constraints.diagonal_weight is None:
         return path_by_rows
     if constraints.limits_length(n, m):

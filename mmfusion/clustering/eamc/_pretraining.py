@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from mmfusion.nn._network import Outputs, evaluating
 from mmfusion.nn.losses import cluster_size_divergence, neighbor_disagreement
 
 MAX_NEIGHBOR_ROWS = 10_000  # samples among which neighbours are searched
+SCORE_CHUNK_ROWS = 1024  # samples encoded at a time
 
 
 # Pairs of neighbours
@@ -305,12 +306,15 @@ class NeighborAgreement(Objective):
 def score_heads(net: DeepNet, pairs: NeighborPairs) -> Tensor:
     """Compute the objective of pretraining for every clustering head.
 
+    All edges of all graphs count. Those that one epoch draws are too few on small sets:
+    heads and restarts differ by less than the scores of two epochs.
+
     Parameters
     ----------
     net : DeepNet
         The net in pretraining.
     pairs : NeighborPairs
-        The pairs of one epoch: the same for all nets that are compared.
+        The samples and their graphs.
 
     Returns
     -------
@@ -318,19 +322,31 @@ def score_heads(net: DeepNet, pairs: NeighborPairs) -> Tensor:
         Mean over graphs of the logarithm of their disagreement, plus the imbalance of
         clusters.
     """
-    trust: Any = net.parts_["trust"]
-    objective = NeighborAgreement(size_weight=1.0)
-    n_graphs = trust.running.shape[1]
-    sums = counts = imbalance = torch.zeros((), device=net.device)
     with evaluating(net.module_):
-        for batch, graphs in pairs:
-            own, unequal = objective.agreement(net.module_(*batch))
-            more, n_pairs = sum_by_graph(own, graphs, n_graphs)
-            sums, counts = sums + more, counts + n_pairs
-            imbalance = imbalance + unequal
-    has_edges = counts > 0
-    means = sums[:, has_edges] / counts[has_edges] + trust.SMALLEST_DISAGREEMENT
-    return means.log().mean(1) + imbalance / len(pairs)
+        assigned = _assign_by_heads(net, pairs)
+        means = torch.stack([_disagreement(assigned, graph) for graph in pairs.graphs])
+        logarithms = (means + GraphTrust.SMALLEST_DISAGREEMENT).log()
+        return logarithms.mean(0) + cluster_size_divergence(assigned)
+
+
+def _disagreement(assigned: Tensor, graph: Tensor) -> Tensor:
+    """Average the disagreement over the edges of a graph, for each of R heads."""
+    by_neighbor = [
+        # one neighbour of all samples at a time, which bounds the memory
+        neighbor_disagreement(assigned, assigned[:, neighbors]).mean(1)
+        for neighbors in graph.mT.to(assigned.device)
+    ]
+    return torch.stack(by_neighbor).mean(0)
+
+
+def _assign_by_heads(net: DeepNet, pairs: NeighborPairs) -> Tensor:
+    """Assign all samples that have graphs, by every head: shape (R, n, k)."""
+    logits = [
+        net.module_(*pairs.data.batch(rows)).logits
+        for rows in pairs.rows.split(SCORE_CHUNK_ROWS)
+    ]
+    whole = torch.cat(logits, dim=-2)
+    return whole.softmax(-1).reshape(-1, *whole.shape[-2:])
 
 
 def keep_best_head(net: DeepNet, pairs: NeighborPairs) -> float:
@@ -342,7 +358,7 @@ def keep_best_head(net: DeepNet, pairs: NeighborPairs) -> float:
         The net; it keeps one head, and its optimizers are made anew, since their
         running means are of parameters that are gone.
     pairs : NeighborPairs
-        Pairs by which the heads are compared.
+        Samples and graphs by which the heads are compared.
 
     Returns
     -------

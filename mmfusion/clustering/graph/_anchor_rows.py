@@ -67,7 +67,9 @@ def anchor_gram(
         The column sums of the weights.
     """
     function = partial(_gram_of_part, graph)
-    return fold_rows(function, _add_grams, [observed, *blocks], part_rows(blocks))
+    return fold_rows(
+        function, _add_grams, _with_mask(blocks, observed), part_rows(blocks)
+    )
 
 
 def anchor_labels(
@@ -100,18 +102,31 @@ def anchor_labels(
     function = partial(_labels_of_part, graph, embedding, k_means)
     labels = np.empty(len(observed), dtype=np.int32)
     rows = part_rows(blocks)
-    for own, found in zip(
-        rows, map_rows(function, [observed, *blocks], rows), strict=True
-    ):
+    parts = map_rows(function, _with_mask(blocks, observed), rows)
+    for own, found in zip(rows, parts, strict=True):
         labels[own] = found
     return labels
 
 
-def _gram_of_part(
-    graph: AnchorGraph, rows: slice, observed: np.ndarray, *blocks: NumericBlock
-) -> GramAndSums:
+def _with_mask(
+    blocks: Sequence[NumericBlock], observed: np.ndarray
+) -> list[NumericBlock]:
+    """Return the blocks, and the mask unless it is trivial: it is sent to workers."""
+    return list(blocks) if observed.all() else [*blocks, observed]
+
+
+def _split_mask(
+    parts: Sequence[NumericBlock], n_modalities: int
+) -> tuple[Sequence[NumericBlock], np.ndarray]:
+    blocks = parts[:n_modalities]
+    if len(parts) > n_modalities:
+        return blocks, np.asarray(parts[-1])
+    return blocks, np.ones((blocks[0].shape[0], n_modalities), dtype=bool)
+
+
+def _gram_of_part(graph: AnchorGraph, rows: slice, *parts: NumericBlock) -> GramAndSums:
     with limited_threads(1):
-        return graph.gram(blocks, observed)
+        return graph.gram(*_split_mask(parts, len(graph.anchors)))
 
 
 def _add_grams(parts: Iterable[GramAndSums]) -> GramAndSums:
@@ -127,9 +142,9 @@ def _labels_of_part(
     embedding: AnchorEmbedding,
     k_means: KMeans,
     rows: slice,
-    observed: np.ndarray,
-    *blocks: NumericBlock,
+    *parts: NumericBlock,
 ) -> np.ndarray:
+    blocks, observed = _split_mask(parts, len(graph.anchors))
     labels = np.empty(len(observed), dtype=np.int32)
     with limited_threads(1):
         for chunk, weights in graph.chunks(blocks, observed):

@@ -19,6 +19,7 @@ from mmfusion._blocks import of_samples
 from mmfusion._options import by_modality
 from mmfusion._precomputed import as_precomputed, refuse_to_split_modalities
 from mmfusion._progress import report_seconds
+from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS, Scaling, fit_scaling
 from mmfusion._scaling_choice import resolve_scalings
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
@@ -135,6 +136,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         self.labels_ = self._k_means.predict(self.embedding_)
         return self
 
+    @by_row_chunks
     @threads_of_n_jobs
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the clusters of new samples.

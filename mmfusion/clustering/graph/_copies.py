@@ -6,8 +6,9 @@ import numpy as np
 from scipy import sparse
 
 from mmfusion._typing import NumericBlock
+from mmfusion.clustering.graph._spread import largest_value
 
-COPY_DISTANCE = 1e-6  # of copies at most, relative to the largest norm: rounding
+COPY_DISTANCE = 1e-6  # of copies at most, by rounding, relative to the largest norm
 
 
 def spread_over_copies(
@@ -35,7 +36,7 @@ def spread_over_copies(
     k = distances.shape[1]
     if k == 0:
         return distances, indices
-    limit = COPY_DISTANCE * _largest_norm(block)
+    limit = COPY_DISTANCE * largest_value(block) * np.sqrt(block.shape[1])
     doubtful = np.flatnonzero(distances[:, -1] <= limit)
     groups = [rows for rows in _copies(block, doubtful) if len(rows) > k]
     if not groups:
@@ -47,11 +48,6 @@ def spread_over_copies(
         indices[rows] = rows[places % len(rows)]
         distances[rows] = 0
     return distances, indices
-
-
-def _largest_norm(block: NumericBlock) -> float:
-    largest = max(abs(float(block.max())), abs(float(block.min())))
-    return largest * float(np.sqrt(block.shape[1]))
 
 
 def _copies(block: NumericBlock, rows: np.ndarray) -> list[np.ndarray]:

@@ -62,7 +62,7 @@ def refuse_overflow(block: NumericBlock, name: str) -> None:
     ValueError
         If a value is above 1e150; scalings other than None have none.
     """
-    largest = _largest_value(block)
+    largest = largest_value(block)
     if largest > LARGEST_VALUE:
         raise ValueError(
             f"modality {name!r} has values up to {largest:.1e}, and squares of those "
@@ -86,7 +86,7 @@ def within_range(block: NumericBlock) -> NumericBlock:
     ndarray or CSR matrix of shape (n_samples, n_features)
         Samples with values of at most 1e150; `block` itself if it is so already.
     """
-    if 0 in block.shape or _largest_value(block) <= LARGEST_VALUE:
+    if 0 in block.shape or largest_value(block) <= LARGEST_VALUE:
         return block
     limits = np.finfo(block.dtype)  # a scaling may overflow, too
     bound = block.dtype.type(min(LARGEST_VALUE, float(limits.max)))
@@ -100,5 +100,6 @@ def within_range(block: NumericBlock) -> NumericBlock:
     return block * (bound / np.maximum(largest, bound))
 
 
-def _largest_value(block: NumericBlock) -> float:
+def largest_value(block: NumericBlock) -> float:
+    """Return the largest absolute value of a block that is not empty."""
     return max(abs(float(block.max())), abs(float(block.min())))

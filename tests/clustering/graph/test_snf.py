@@ -248,10 +248,12 @@ def test_fewer_stored_similarities_than_neighbors_are_refused():
         SNFClusterer(3, n_stored=10).fit(X)
 
 
-def test_many_samples_keep_their_largest_similarities(monkeypatch):
-    monkeypatch.setattr("mmfusion.clustering._snf.MAX_DENSE_SAMPLES", 100)
-    assert sparse.issparse(similarity_network_fusion(X))
-    assert not sparse.issparse(similarity_network_fusion(X[:100]))
+def test_by_default_samples_keep_sixty_similarities_or_those_of_their_neighbors():
+    for n_neighbors, stored in ((20, 60), (70, 70)):
+        found = similarity_network_fusion(X, n_neighbors=n_neighbors)
+        same = similarity_network_fusion(X, n_neighbors=n_neighbors, n_stored=stored)
+        assert sparse.issparse(found)
+        np.testing.assert_array_equal(found.toarray(), same.toarray())
 
 
 def test_copies_of_samples_share_a_cluster():
