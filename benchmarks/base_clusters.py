@@ -43,7 +43,7 @@ SETS = (
     "citeseer_2v",
     "100leaves",
 )
-MULTIPLES = (1, 2, 3, 4)
+MULTIPLES = (1, 1.5, 2, 3, 4)
 KINDS = {"late": LateFusionClusterer, "hybrid": HybridFusionClusterer}
 SMALLEST_BASE_CLUSTER = 5  # mean number of samples
 
@@ -56,7 +56,7 @@ def rows_of(folder, name, n_seeds):
     n_clusters = len(np.unique(y))
     for seed in range(n_seeds):
         for multiple in MULTIPLES:
-            number = multiple * n_clusters
+            number = round(multiple * n_clusters)
             if multiple > 1 and number * SMALLEST_BASE_CLUSTER > len(y):
                 continue
             for kind, cls in KINDS.items():

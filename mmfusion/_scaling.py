@@ -443,7 +443,7 @@ def merged_moments(
     return total + count, mean + shift * (count / (total + count)), squares
 
 
-def total_variance(
+def scaled_variance(
     scaling: Scaling, block: NumericBlock, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the sum of the variances of the features of a scaled block.

@@ -20,8 +20,8 @@ from mmfusion._scaling import (
     relative_weights,
     row_chunks,
     rows_of_entries,
+    scaled_variance,
     stored_values,
-    total_variance,
 )
 from mmfusion._typing import NumericBlock
 
@@ -164,14 +164,19 @@ def fit_scalings(
     ]
     if not {"l2", "block"} <= set(names):
         return fitted
-    variances = [
-        total_variance(scaling, block, sample_weight)
+    rows = [
+        (scaling, block)
         for scaling, block in zip(fitted, blocks, strict=True)
         if scaling.name == "l2"
     ]
+    variances = [
+        scaled_variance(scaling, block, sample_weight) for scaling, block in rows
+    ]
     spread = float(np.sqrt(np.mean(variances)))
+    kinds = [block.dtype for _, block in rows if block.dtype.kind == "f"]
+    coarsest = min(kinds, key=lambda dtype: dtype.itemsize, default=np.float64)
     # NaN, which some estimators take as they are, and rows of one direction
-    if not spread > 0 or is_constant(spread, 1.0):
+    if not spread > 0 or is_constant(spread, 1.0, coarsest):
         return fitted
     return [
         replace(scaling, factor=1 / spread) if scaling.name == "l2" else scaling

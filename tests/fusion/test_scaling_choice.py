@@ -20,7 +20,7 @@ from mmfusion import (
     LateFusionClusterer,
     Modalities,
 )
-from mmfusion._scaling import fit_scaling, total_variance
+from mmfusion._scaling import fit_scaling, scaled_variance
 from mmfusion._scaling_choice import (
     _norm_share,
     choose_predictor_scaling,
@@ -170,8 +170,8 @@ def test_weights_of_samples_are_repetitions_in_the_choice(seed, is_sparse, is_co
         np.testing.assert_allclose(one.spread, other.spread)
         np.testing.assert_allclose(one.center, other.center, atol=1e-12)
         assert one.factor == other.factor
-        assert total_variance(one, weighted, weight) == pytest.approx(
-            total_variance(other, repeated)
+        assert scaled_variance(one, weighted, weight) == pytest.approx(
+            scaled_variance(other, repeated)
         )
 
 
@@ -182,9 +182,10 @@ def test_a_constant_modality_or_one_without_samples_is_no_matter():
         for empty in (np.empty((0, 7)), np.zeros((9, 7))):
             assert choose_scaling(kind(empty)) == "block"
     shapes, _ = dense_histograms()
-    one_direction = np.full((60, 7), 0.1) * np.arange(1, 61)[:, None]
-    scalings = fit_scalings([one_direction, shapes[0]], ["l2", "block"])
-    assert scalings[0].factor == 1  # rows that do not vary are not blown up
+    for dtype in (np.float32, np.float64):  # rows that do not vary are not blown up
+        one_direction = np.full((60, 7), 0.1) * np.arange(1, 61)[:, None]
+        blocks = [one_direction.astype(dtype), shapes[0]]
+        assert fit_scalings(blocks, ["l2", "block"])[0].factor == 1
 
 
 # one modality and the others
