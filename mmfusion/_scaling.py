@@ -396,6 +396,85 @@ def _weighted_chunks(
             yield block[rows][used], own[used]
 
 
+def no_moments(n_features: int) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return the moments of no rows, to which `merged_moments` adds some.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features.
+
+    Returns
+    -------
+    tuple of float and two ndarray of shape (n_features,)
+        Sum of the weights, mean and weighted sum of squared deviations: all 0.
+    """
+    return 0.0, np.zeros(n_features), np.zeros(n_features)
+
+
+def merged_moments(
+    moments: tuple[float, np.ndarray, np.ndarray],
+    values: np.ndarray,
+    weight: np.ndarray,
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Add rows to moments: the pairwise update of Chan, Golub and LeVeque (1983).
+
+    Parameters
+    ----------
+    moments : tuple of float and two ndarray of shape (n_features,)
+        Sum of the weights, mean and weighted sum of squared deviations.
+    values : ndarray of shape (n_rows, n_features)
+        Rows to add; they are changed.
+    weight : ndarray of shape (n_rows,)
+        Positive weights of the rows.
+
+    Returns
+    -------
+    tuple of float and two ndarray of shape (n_features,)
+        The moments of all rows.
+    """
+    total, mean, squares = moments
+    count = weight.sum()
+    own_mean = weight @ values / count
+    values -= own_mean
+    shift = own_mean - mean
+    squares = squares + weight @ values**2
+    squares += shift**2 * (total * count / (total + count))
+    return total + count, mean + shift * (count / (total + count)), squares
+
+
+def total_variance(
+    scaling: Scaling, block: NumericBlock, sample_weight: ArrayLike | None = None
+) -> float:
+    """Compute the sum of the variances of the features of a scaled block.
+
+    Parameters
+    ----------
+    scaling : Scaling
+        Scaling of the block.
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        The values before.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the samples.
+
+    Returns
+    -------
+    float
+        The total variance.
+    """
+    weight = None if sample_weight is None else relative_weights(sample_weight)
+    if sparse.issparse(block):
+        spread, _ = _sparse_spread(scaling.apply(block), weight)
+        return float((spread**2).sum())
+    moments = no_moments(block.shape[1])
+    for values, own in _weighted_chunks(block, weight):
+        scaled = scaling.apply(values.astype(np.float64))
+        counts = np.ones(len(scaled)) if own is None else own
+        moments = merged_moments(moments, scaled, counts)
+    total, _, squares = moments
+    return float(squares.sum() / total)
+
+
 def _center_and_spread(
     block: np.ndarray, weight: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -411,20 +490,13 @@ def _center_and_spread(
         np.maximum(high, values.max(axis=0), out=high)
     middle, reach = low / 2 + high / 2, high / 2 - low / 2
     reach = np.where(reach > 0, reach, 1.0)
-    total, mean, squares = 0.0, np.zeros(len(middle)), np.zeros(len(middle))
+    moments = no_moments(len(middle))
     for values, own in _weighted_chunks(block, weight):
         shares = np.subtract(values, middle, dtype=np.float64)
         shares /= reach
         counts = np.ones(len(shares)) if own is None else own
-        # the pairwise update of Chan, Golub and LeVeque (1983) for the mean and the sum
-        # of squares of two samples
-        count = counts.sum()
-        own_mean = counts @ shares / count
-        shares -= own_mean
-        shift = own_mean - mean
-        squares += counts @ shares**2 + shift**2 * (total * count / (total + count))
-        total += count
-        mean += shift * (count / total)
+        moments = merged_moments(moments, shares, counts)
+    total, mean, squares = moments
     deviation = np.sqrt(squares / total)
     magnitude = np.maximum(np.abs(low), np.abs(high))
     return middle + reach * mean, reach * deviation, magnitude

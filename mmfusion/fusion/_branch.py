@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import starmap
 from typing import Any, Self
@@ -17,10 +17,14 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import is_sequences, of_samples
 from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
-from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._options import by_modality
 from mmfusion._progress import report_seconds
 from mmfusion._scaling import SCALINGS, Scaling
-from mmfusion._scaling_choice import choose_alone, resolve_scalings
+from mmfusion._scaling_choice import (
+    choose_predictor_scaling,
+    choose_scaling,
+    resolve_scalings,
+)
 from mmfusion._typing import (
     ByModality,
     EstimatorLike,
@@ -315,12 +319,11 @@ def _take_rows(value: Any, rows: np.ndarray, n_samples: int) -> Any:
 def resolve_scaling(
     frame: Modalities,
     scaling: ByModality[str | None],
-    weights: str | ByModality[ArrayLike],
-    branches: Sequence[str],
     as_given: Sequence[str] = (),
     sample_weight: np.ndarray | None = None,
+    choose: Callable[[NumericBlock, np.ndarray], str] = choose_scaling,
 ) -> dict[str, str | None]:
-    """Choose the scaling of every modality that is 'auto', for clusterers.
+    """Choose the scaling of every modality that is 'auto'.
 
     Parameters
     ----------
@@ -328,16 +331,14 @@ def resolve_scaling(
         All modalities, checked.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict
         The parameter of the estimator.
-    weights : str, array-like of shape (n_branches,) or dict
-        The parameter of the estimator: modalities of weight 0 do not influence the
-        scaling of others.
-    branches : list of str
-        Names of the branches.
     as_given : sequence of str, default=()
         Modalities that are not scaled, since they hold other than numbers. Of
         sequences 'auto' is 'block'.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights of the samples in the choice.
+    choose : callable, default=choose_scaling
+        Function of a block and the weights of its samples that chooses the scaling of
+        a table; predictors have one of their own.
 
     Returns
     -------
@@ -345,62 +346,14 @@ def resolve_scaling(
         Scaling by modality.
     """
     names = frame.names
-    given = None if isinstance(weights, str) else weights
-    by_branch = dict(zip(branches, weights_by_modality(given, branches), strict=True))
-    counts = np.array([by_branch.get(name, 0.0) > 0 for name in names])
-    if not counts.any():  # only branches of several modalities have a weight
-        counts = np.ones(len(names), dtype=bool)
-    requested, is_table = _requested_scalings(frame, scaling, as_given)
-    chosen = resolve_scalings(frame, requested, counts & is_table, sample_weight)
-    return dict(zip(names, chosen, strict=True))
-
-
-def resolve_predictor_scaling(
-    frame: Modalities,
-    scaling: ByModality[str | None],
-    as_given: Sequence[str] = (),
-    sample_weight: np.ndarray | None = None,
-) -> dict[str, str | None]:
-    """Choose the scaling of every modality that is 'auto', for predictors.
-
-    Parameters
-    ----------
-    frame : Modalities
-        All modalities, checked.
-    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict
-        The parameter of the estimator.
-    as_given : sequence of str, default=()
-        Modalities that are not scaled. Of sequences 'auto' is 'block'.
-    sample_weight : ndarray of shape (n_samples,), default=None
-        Weights of the samples in the choice.
-
-    Returns
-    -------
-    dict of str to {'block', 'standard', 'l2'} or None
-        Scaling by modality.
-    """
-    chosen, _ = _requested_scalings(frame, scaling, as_given)
-    weight = np.ones(len(frame)) if sample_weight is None else sample_weight
-    for v, block in enumerate(frame.blocks):
-        if chosen[v] == "auto":
-            counted = frame.observed[:, v] & (weight > 0)
-            chosen[v] = choose_alone(of_samples(block, counted), weight[counted])
-    return dict(zip(frame.names, chosen, strict=True))
-
-
-def _requested_scalings(
-    frame: Modalities, scaling: ByModality[str | None], as_given: Sequence[str]
-) -> tuple[list[str | None], np.ndarray]:
-    """Return the scaling of each modality, 'auto' for tables only, and which are."""
-    requested = by_modality(scaling, frame.names, "scaling", "auto", SCALINGS)
-    is_table = ~np.isin(frame.names, list(as_given))
-    for v, block in enumerate(frame.blocks):
-        if not is_table[v]:
+    requested = by_modality(scaling, names, "scaling", "auto", SCALINGS)
+    for v, (name, block) in enumerate(zip(names, frame.blocks, strict=True)):
+        if name in as_given:
             requested[v] = None
-        elif is_sequences(block):
-            is_table[v] = False
-            requested[v] = "block" if requested[v] == "auto" else requested[v]
-    return requested, is_table
+        elif is_sequences(block) and requested[v] == "auto":
+            requested[v] = "block"
+    chosen = resolve_scalings(frame, requested, sample_weight, choose)
+    return dict(zip(names, chosen, strict=True))
 
 
 def draw_seed(random_state: RandomStateLike) -> int | None:
@@ -453,7 +406,9 @@ def with_scaling_and_seed(
     """
     seed = draw_seed(random_state)
     as_given = [branch.name for branch in branches if branch.as_given]
-    chosen = resolve_predictor_scaling(frame, scaling, as_given, sample_weight)
+    chosen = resolve_scaling(
+        frame, scaling, as_given, sample_weight, choose_predictor_scaling
+    )
     given = by_modality(scaling, frame.names, "scaling", "auto")
     completed = []
     for branch in branches:

@@ -54,6 +54,8 @@ class EarlyFusionClusterer(
     clusterer : clusterer, default=None
         Any scikit-learn clusterer, which is cloned. None is ``KMeans(n_init=10)``; a
         search over parameters such as ``clusterer__n_init`` needs an explicit one.
+        ``SpectralClusterer()`` cuts the neighbour graph of the same matrix, for
+        clusters that are not round; the user guide compares them.
     n_clusters : int, default=None
         Number of clusters, set on the clusterer in place of its own. None leaves the
         clusterer's own, which is 8 for k-means.
@@ -117,6 +119,10 @@ class EarlyFusionClusterer(
     >>> clusterer = EarlyFusionClusterer(KMeans(), n_clusters=3, random_state=0)
     >>> clusterer.fit_predict(X).shape
     (100,)
+    >>> from mmfusion import SpectralClusterer
+    >>> cut = EarlyFusionClusterer(SpectralClusterer(), n_clusters=3, random_state=0)
+    >>> cut.fit(X).predict(X[:3]).shape
+    (3,)
     >>> search = GridSearchCV(
     ...     EarlyFusionClusterer(KMeans(), random_state=0),
     ...     {"clusterer__n_clusters": [2, 3, 5], "weights": [None, [1, 2]]},

@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from mmfusion._accepted_cells import accepted_cells
 from mmfusion._blocks import over_all_samples
 from mmfusion._row_chunks import by_row_chunks
+from mmfusion._scaling_choice import choose_predictor_scaling
 from mmfusion._sklearn_compat import HasMethods, Interval, StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
@@ -30,7 +31,7 @@ from mmfusion.fusion._branch import (
     EARLY_BRANCH,
     Branch,
     draw_seed,
-    resolve_predictor_scaling,
+    resolve_scaling,
 )
 from mmfusion.fusion._early_transformer import EarlyFusion
 from mmfusion.fusion._predictor import (
@@ -148,7 +149,9 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
             names[0] if len(names) == 1 else EARLY_BRANCH,  # for errors
             list(range(len(names))),
             self._template(),
-            resolve_predictor_scaling(data.frame, self.scaling, (), weight),
+            resolve_scaling(
+                data.frame, self.scaling, (), weight, choose_predictor_scaling
+            ),
             self.reducer,
             self.weights,
             missing="skip" if self.missing == "raise" else self.missing,

@@ -73,10 +73,12 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         - 'standard': every feature has mean 0 and variance 1;
         - 'block': the same, divided by the square root of the number of features
           that vary, so that the variance of a modality is 1 whatever its width;
-        - 'l2': every row has unit length;
+        - 'l2': every row has unit length; beside modalities of 'block' those of 'l2'
+          get a common factor that makes their mean variance 1 as well;
         - None: unchanged;
-        - 'auto': 'l2' for counts and similar data, 'block' for other modalities, chosen
-          from the values alone; the user guide has the rule and its accuracy.
+        - 'auto': 'l2' for counts, histograms and intensities, 'block' for other
+          modalities, chosen from the values of each alone; the user guide has the rule
+          and its accuracy.
 
         Sparse modalities are not centred.
     reducer : transformer or dict, default=None

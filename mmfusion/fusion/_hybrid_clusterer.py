@@ -209,8 +209,6 @@ class HybridFusionClusterer(LateFusionClusterer):
         self.scaling_ = resolve_scaling(
             frame,
             self._scaling_of_modalities_kept(self.scaling, frame.names),
-            self._weights_of_branches_kept(self.weights, list(positions)),
-            list(positions),
             (),
             weight,
         )

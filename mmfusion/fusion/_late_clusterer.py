@@ -303,8 +303,6 @@ class LateFusionClusterer(
         self.scaling_ = resolve_scaling(
             frame,
             self._scaling_of_modalities_kept(self.scaling, frame.names),
-            self._weights_of_branches_kept(self.weights, frame.names),
-            frame.names,
             self._layout.as_given,
             weight,
         )

@@ -371,9 +371,7 @@ n_features), default=None
         options = self._options(names, copies_precomputed, landmarks)
         requested = self._requested_scalings(specs, names)
         self._check_memory(frame, specs, n_sums, copies_precomputed)
-        # only those that are 'auto' have an influence on each other
-        counts = np.array([scaling == "auto" for scaling in requested])
-        resolved = resolve_scalings(frame, requested, counts, sample_weight)
+        resolved = resolve_scalings(frame, requested, sample_weight)
         scalings = []
         for v, (name, scaling) in enumerate(zip(names, resolved, strict=True)):
             observed = frame.observed[:, v]

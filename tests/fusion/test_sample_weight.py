@@ -201,7 +201,7 @@ def test_the_choice_of_scalings_counts_samples_as_often_as_they_weigh(cls):
     """Most samples of 'text' are counts, but not most of those that count."""
     rng = np.random.default_rng(0)
     counts = rng.poisson(0.3, (90, 8)) * 1.0
-    dense = rng.random((90, 8)) + 1
+    dense = rng.lognormal(size=(90, 1)) * (rng.random((90, 8)) + 1)
     text = np.where(np.arange(90)[:, None] < 50, counts, dense)
     X = {"audio": rng.random((90, 3)) + 1, "text": text}
     y = np.arange(90) % 2

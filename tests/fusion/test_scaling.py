@@ -5,23 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from mmfusion import (
     EarlyFusion,
-    EarlyFusionClassifier,
-    HybridFusionClassifier,
-    LateFusionClassifier,
-    Modalities,
     _scaling,
-    _scaling_choice,
 )
 from mmfusion._scaling import fit_scaling
-from mmfusion._scaling_choice import fit_scalings
-from mmfusion.datasets import make_multimodal_blobs
 
 
 def scaled_by_loops(block, scaling, weights=None, centred=True):
@@ -167,188 +156,6 @@ def test_a_scaling_of_unknown_name_is_refused(block):
         fit_scaling(block, "blok")
 
 
-# 'auto'
-
-
-def alignment_by_loops(blocks, scalings):
-    """Mean over pairs of <Ka, Kb> / (|Ka| |Kb|) of centred linear kernels."""
-    n = len(blocks[0])
-    centring = np.eye(n) - 1 / n
-    kernels = []
-    for block, scaling in zip(blocks, scalings, strict=True):
-        scaled = scaled_by_loops(block, scaling)
-        kernels.append(centring @ (scaled @ scaled.T) @ centring)
-    total, pairs = 0.0, 0
-    for a in range(len(kernels)):
-        for b in range(a):
-            norms = np.linalg.norm(kernels[a]) * np.linalg.norm(kernels[b])
-            total += (kernels[a] * kernels[b]).sum() / norms
-            pairs += 1
-    return total / pairs
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_alignment_is_that_of_loops(seed):
-    rng = np.random.default_rng(seed)
-    shared = rng.gamma(1.0, size=(25, 3))
-    blocks = [
-        shared @ rng.gamma(1.0, size=(3, d)) + rng.random((25, d)) for d in (4, 9)
-    ]
-    for scalings in (["block", "block"], ["l2", "l2"], ["block", "l2"]):
-        kernels = [
-            _scaling_choice._normalized_kernel(block, scaling, np.ones(25))
-            for block, scaling in zip(blocks, scalings, strict=True)
-        ]
-        found = _scaling_choice._mean_alignment(kernels)
-        assert found == pytest.approx(alignment_by_loops(blocks, scalings))
-
-
-def histograms(rng, topics, width):
-    mixture = rng.dirichlet(np.full(width, 0.3), size=topics.max() + 1)[topics]
-    return mixture + 0.02 * rng.random(mixture.shape)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_auto_takes_the_scaling_under_which_modalities_agree_more(seed):
-    rng = np.random.default_rng(seed)
-    topics = rng.integers(0, 3, 40)
-    shapes = [histograms(rng, topics, d) for d in (6, 12)]
-    loud = [h * rng.lognormal(0, 2, (40, 1)) for h in shapes]  # length tells nothing
-    for blocks in (shapes, loud):
-        chosen = _scaling_choice.choose_scalings(blocks)
-        options = (["block", "block"], ["l2", "l2"])
-        assert chosen == max(
-            options, key=lambda scalings: alignment_by_loops(blocks, scalings)
-        )
-    assert _scaling_choice.choose_scalings(loud) == ["l2", "l2"]
-
-
-def test_auto_distinguishes_counts_from_signed_values():
-    rng = np.random.default_rng(0)
-    words = rng.poisson(0.2, size=(50, 30)).astype(float)
-    reads = rng.poisson(rng.lognormal(3, 1, (50, 1)) * np.ones(30)).astype(float)
-    signed = rng.normal(size=(50, 4))
-    one_feature = rng.random((50, 1))
-    blocks = [words, sparse.csr_array(words), reads, signed, one_feature]
-    chosen = [scaling.name for scaling in fit_scalings(blocks, ["auto"] * 5)]
-    assert chosen == ["l2", "l2", "l2", "block", "block"]
-
-
-def test_features_that_few_samples_have_are_counts_however_dense_the_rest():
-    rng = np.random.default_rng(0)
-    common = 1 + rng.random((100, 20))
-    rare = np.where(rng.random((100, 20)) < 0.05, rng.random((100, 20)), 0)
-    signed = rng.normal(size=(100, 2))  # it settles what common alone would leave open
-    for n_rare, expected in ((0, "block"), (1, "block"), (4, "l2"), (20, "l2")):
-        block = np.hstack([common, rare[:, :n_rare]])
-        for kind in (np.asarray, sparse.csr_array):
-            chosen = _scaling_choice.choose_scalings([kind(block), signed])
-            assert chosen == [expected, "block"]
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.floats(0, 1), st.integers(0, 1000))
-def test_the_choice_is_the_same_for_sparse_and_dense(density, seed):
-    rng = np.random.default_rng(seed)
-    values = rng.integers(0, 5, size=(30, 6)) * (rng.random((30, 6)) < density)
-    dense = values.astype(float)
-    stored = sparse.csr_array(dense + 1)
-    stored.data -= 1  # zeros that are stored are zeros
-    chosen = _scaling_choice.choose_scalings([dense])
-    for other in (sparse.csr_array(dense), stored):
-        assert _scaling_choice.choose_scalings([other]) == chosen
-
-
-def test_auto_leaves_scalings_that_were_given(block):
-    scalings = fit_scalings([block, block], [None, "auto"])
-    assert [s.name for s in scalings] == [None, "block"]
-
-
-def test_a_signed_modality_makes_dense_histograms_blocks():
-    rng = np.random.default_rng(1)
-    topics = rng.integers(0, 3, 40)
-    loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]
-    assert _scaling_choice.choose_scalings(loud) == ["l2", "l2"]
-    signed = rng.normal(size=(40, 2))
-    assert _scaling_choice.choose_scalings([*loud, signed]) == ["block"] * 3
-    # but no single cell does
-    loud[0][0, 0] = -1e-9
-    assert _scaling_choice.choose_scalings(loud) == ["l2", "l2"]
-
-
-@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
-def test_the_choice_does_not_jump_with_a_cell(kind):
-    rng = np.random.default_rng(0)
-    words = rng.poisson(0.2, size=(50, 30)).astype(float)
-    shares = rng.dirichlet(np.ones(6), size=50)
-    chosen = _scaling_choice.choose_scalings([kind(words), shares])
-    assert chosen == ["l2", "block"]
-    corrected = words.copy()
-    corrected[0, 0] = -1e-9
-    blurred = words + 1e-9 * rng.random(words.shape)
-    for other in (corrected, blurred):
-        assert _scaling_choice.choose_scalings([kind(other), shares]) == chosen
-
-
-def test_a_feature_of_a_large_unit_hides_no_sign_of_others():
-    rng = np.random.default_rng(0)
-    signed = rng.normal(size=(90, 4))
-    huge = np.where(rng.random(90) < 0.3, rng.lognormal(size=90) * 1e7, 0)
-    assert _scaling_choice.choose_scalings([np.c_[signed, huge]]) == ["block"]
-    signed[3, 1] = 1e7
-    assert _scaling_choice.choose_scalings([signed]) == ["block"]
-
-
-def test_predictors_do_not_compare_modalities():
-    rng = np.random.default_rng(1)
-    topics = rng.integers(0, 3, 40)
-    loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]
-    assert list(map(_scaling_choice.choose_alone, loud)) == ["block", "block"]
-    assert EarlyFusion().fit(loud).scaling_ == {"modality_0": "l2", "modality_1": "l2"}
-    early = EarlyFusionClassifier().fit(loud, topics)
-    assert set(early.fusion_.scaling_.values()) == {"block"}
-    late = LateFusionClassifier().fit(loud, topics)
-    assert set(late.scaling_.values()) == {"standard"}
-
-
-FEATURES = {
-    "normal": lambda values: values,
-    "from 0 to 1": lambda values: (values - values.min(0)) / np.ptp(values, axis=0),
-    "one huge feature": lambda values: (
-        values * np.r_[1e6, np.ones(values.shape[1] - 1)]
-    ),
-    "heavy tails": lambda values: np.sinh(2 * values),
-    "shares": lambda values: np.exp(values) / np.exp(values).sum(1, keepdims=True),
-    "counts": lambda values: np.random.default_rng(0).poisson(np.exp(values)),
-}
-
-
-@pytest.mark.parametrize("kind", FEATURES)
-@pytest.mark.parametrize(
-    "cls", [EarlyFusionClassifier, LateFusionClassifier, HybridFusionClassifier]
-)
-def test_default_classifiers_keep_up_with_the_plain_concatenation(cls, kind):
-    X, y = make_multimodal_blobs(
-        240, (12, 20), centers=3, cluster_std=6.0, random_state=0
-    )
-    data = Modalities(
-        [FEATURES[kind]((block - block.mean(0)) / block.std(0)) for block in X.blocks]
-    )
-    plain = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    table = np.hstack([np.asarray(block, dtype=float) for block in data.blocks])
-    expected = cross_val_score(plain, table, y, cv=4).mean()
-    assert cross_val_score(cls(), data, y, cv=4).mean() > expected - 0.04
-
-
-def test_the_choice_looks_at_no_more_rows_than_it_must(monkeypatch):
-    rng = np.random.default_rng(2)
-    topics = rng.integers(0, 3, 200)
-    loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (200, 1)) for d in (6, 12)]
-    whole = _scaling_choice.choose_scalings(loud)
-    monkeypatch.setattr(_scaling_choice, "MAX_ALIGNMENT_ROWS", 50)
-    assert _scaling_choice.choose_scalings(loud) == whole
-
-
 def test_entries_of_a_sparse_matrix_that_repeat_add_up():
     parts = (np.array([1.0, 2, 3, 4]), np.array([0, 0, 1, 1]), np.array([0, 2, 4]))
     repeated = sparse.csr_array(parts, shape=(2, 2))
@@ -473,48 +280,6 @@ def test_what_overflows_is_refused_by_name(kind, dtype, value, words):
     new = {"a": kind(small), "b": other}
     with pytest.raises(ValueError, match=f"modality 'a': sample 4, feature 2 {words}"):
         fusion.transform(new)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.booleans(), st.booleans())
-def test_weights_of_samples_are_repetitions_in_the_choice(seed, is_sparse, is_counts):
-    rng = np.random.default_rng(seed)
-    topics = rng.integers(0, 3, 40)
-    blocks = [histograms(rng, topics, d) for d in (6, 12)]
-    if is_counts:
-        blocks[0] = rng.poisson(rng.lognormal(2, 1, (40, 1)) * np.ones(6)).astype(float)
-    weight = rng.integers(0, 3, 40)
-    weight[0] = 1
-    blocks[0][weight == 0] *= rng.choice([-1.0, 1e6])  # counts for nothing
-    kind = sparse.csr_array if is_sparse else np.asarray
-    repeated = [kind(np.repeat(block, weight, axis=0)) for block in blocks]
-    weighted = [kind(block) for block in blocks]
-    expected = _scaling_choice.choose_scalings(repeated)
-    assert _scaling_choice.choose_scalings(weighted, weight) == expected
-    for scaling in ("standard", "block"):
-        one = fit_scaling(weighted[0], scaling, weight)
-        other = fit_scaling(repeated[0], scaling)
-        np.testing.assert_allclose(one.spread, other.spread)
-        np.testing.assert_allclose(one.center, other.center, atol=1e-12)
-        assert one.factor == other.factor
-
-
-def test_large_floats_are_no_counts():
-    rng = np.random.default_rng(0)
-    loud = [1e20 * rng.lognormal(0, 1, (40, 1)) * rng.random((40, d)) for d in (3, 4)]
-    plain = [block / 1e20 for block in loud]
-    assert _scaling_choice.choose_scalings(loud) == _scaling_choice.choose_scalings(
-        plain
-    )
-
-
-def test_a_constant_modality_does_not_influence_the_choice():
-    rng = np.random.default_rng(0)
-    topics = rng.integers(0, 3, 40)
-    loud = [histograms(rng, topics, d) * rng.lognormal(0, 2, (40, 1)) for d in (6, 12)]
-    constant = np.full((40, 7), 0.1)
-    assert not _scaling_choice._normalized_kernel(constant, "l2", np.ones(40)).any()
-    assert _scaling_choice.choose_scalings([*loud, constant])[:2] == ["l2", "l2"]
 
 
 def test_negative_weights_are_refused(block):

@@ -245,8 +245,7 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         if self._is_precomputed:
             return [Scaling(None) for _ in frame.names]
         given = by_modality(self.scaling, frame.names, "scaling", "auto", SCALINGS)
-        everywhere = np.ones(len(frame.names), dtype=bool)
-        chosen = resolve_scalings(frame, given, everywhere)
+        chosen = resolve_scalings(frame, given)
         return [
             fit_scaling(of_samples(block, seen), name)
             for block, seen, name in zip(frame.blocks, observed.T, chosen, strict=True)
