@@ -81,11 +81,11 @@ def choose_predictor_scaling(
     """Choose 'l2' for counts and 'block' for other values, for a predictor.
 
     Predictors weigh features themselves, and penalties assume features of comparable
-    variances. Counts are as in `choose_scaling`. Those whose features have different
-    units, such as reads of genes, get 'block' too: a few features of large values would
-    decide on the length of every row, and others have no influence under a penalty.
-    They have, if the mean values of features where they are not zero differ by more
-    than a factor e (standard deviation of logarithms).
+    variances. Counts are as in `choose_scaling`, unless their features have different
+    units, as reads of genes have, which then get 'block': a few features of large
+    values would decide on the length of every row, and the others have little influence
+    under a penalty. Units differ if the features' mean nonzero values do by more than a
+    factor e (standard deviation of their logarithms).
 
     Parameters
     ----------
@@ -104,29 +104,6 @@ def choose_predictor_scaling(
     if chosen == "l2" and _spread_of_units(block, weight) > LARGEST_SPREAD_OF_UNITS:
         return "block"
     return chosen
-
-
-def _spread_of_units(block: Any, weight: np.ndarray) -> float:
-    """Return the standard deviation of the logarithms of mean nonzero values.
-
-    A feature counts by the samples in which it is not zero.
-    """
-    largest = _largest_by_feature(block)
-    reach = np.where(largest > 0, largest, 1.0)
-    sums = np.zeros(block.shape[1])
-    for rows in row_chunks(block):
-        part: Any = block[rows]
-        part = part.toarray() if sparse.issparse(part) else part
-        # relative to the largest value no sum overflows
-        sums += weight[rows] @ np.abs(np.divide(part, reach, dtype=np.float64))
-    shares = _nonzero_shares(block, weight)
-    varies = (shares > 0) & (sums > 0)
-    if not varies.any():
-        return 0.0
-    means = sums[varies] / (shares[varies] * weight.sum())
-    logs = np.log(means) + np.log(reach[varies].astype(np.float64))
-    center = np.average(logs, weights=shares[varies])
-    return float(np.sqrt(np.average((logs - center) ** 2, weights=shares[varies])))
 
 
 def fit_scalings(
@@ -309,6 +286,29 @@ def _nonzero_shares(block: Any, weight: np.ndarray) -> np.ndarray:
     for rows in row_chunks(block):
         counts += weight[rows] @ (np.abs(block[rows]) > least)
     return counts / weight.sum()
+
+
+def _spread_of_units(block: Any, weight: np.ndarray) -> float:
+    """Return the standard deviation of the logarithms of mean nonzero values.
+
+    A feature counts by the samples in which it is not zero.
+    """
+    largest = _largest_by_feature(block)
+    reach = np.where(largest > 0, largest, 1.0)
+    sums = np.zeros(block.shape[1])
+    for rows in row_chunks(block):
+        part: Any = block[rows]
+        part = part.toarray() if sparse.issparse(part) else part
+        # relative to the largest value no sum overflows
+        sums += weight[rows] @ np.abs(np.divide(part, reach, dtype=np.float64))
+    shares = _nonzero_shares(block, weight)
+    varies = (shares > 0) & (sums > 0)
+    if not varies.any():
+        return 0.0
+    means = sums[varies] / (shares[varies] * weight.sum())
+    logs = np.log(means) + np.log(reach[varies].astype(np.float64))
+    center = np.average(logs, weights=shares[varies])
+    return float(np.sqrt(np.average((logs - center) ** 2, weights=shares[varies])))
 
 
 def _all_whole(values: np.ndarray) -> bool:
