@@ -360,7 +360,7 @@ class MultimodalClusterer(
         return normalised_weights(agreement**2)
 
     def _describe_members(self, base: BaseClusterings) -> None:
-        """Set what the members say of the consensus, and how sure they are."""
+        """Set the shares of the members in the consensus, and its uncertainty."""
         counts = label_counts(base, self.labels_, self.n_clusters_)
         self._fused_shares = normalize(counts, norm="l1")
         memberships = shared_memberships(base, self._fused_shares)
