@@ -14,7 +14,6 @@ from mmfusion._blocks import (
     Block,
     first_infinite_cell,
     is_all_finite,
-    is_mapped,
     is_sequences,
     n_features,
     observed_rows,
@@ -26,6 +25,7 @@ from mmfusion._numbers import (
     holds_other_than_numbers,
     with_nan_for_na,
 )
+from mmfusion._pieces import is_mapped
 from mmfusion._remedies import Remedies
 from mmfusion._sequences import float_sequences, holds_sequences
 from mmfusion.modalities import Modalities

@@ -14,22 +14,15 @@ sequences 1-D object array: one array of at least 2 dimensions per sample
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from mmfusion._dask_arrays import (
-    ChunkReader,
-    checked_dask_array,
-    chunk_rows,
-    is_dask_array,
-    map_chunks,
-)
+from mmfusion._dask_arrays import checked_dask_array, is_dask_array
 from mmfusion._numbers import (
     as_numbers,
     is_frame,
@@ -37,11 +30,10 @@ from mmfusion._numbers import (
     package_of,
     refuse_unknown_type,
 )
+from mmfusion._pieces import map_pieces, pieces
 
-R = TypeVar("R")
 Block = Any  # ndarray, dask array, sparse matrix, pandas or polars DataFrame
 
-PIECE_BYTES = 2**24  # of a mapped file, read at once
 TEXT_REMEDY = "encode it as numbers first"
 
 
@@ -654,77 +646,6 @@ def _dense_equal(a: Any, b: Any) -> bool:
         null = null_cells(a)
         a, b = np.where(null, None, a), np.where(null_cells(b), None, b)
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fcmM"))
-
-
-def _mapped_file(block: Block) -> mmap.mmap | None:
-    """Return the mapped file that holds a block, if its pages can be released."""
-    while isinstance(block, np.ndarray):
-        if isinstance(block, np.memmap):
-            mapped = block._mmap  # type: ignore[attr-defined]
-            can_release = block.mode in ("r", "r+") and hasattr(mapped, "madvise")
-            return mapped if can_release else None  # Windows has no madvise
-        block = block.base
-    return None
-
-
-def is_mapped(block: Block) -> bool:
-    """Return whether a block lies in a mapped file, which is read when accessed."""
-    return _mapped_file(block) is not None
-
-
-def release_pages(block: Block) -> None:
-    """Release the memory that holds what was read of a mapped file."""
-    mapped = _mapped_file(block)
-    if mapped is not None:
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def pieces(array: Block) -> Iterator[slice]:
-    """Iterate over the rows of an array: all at once, or in pieces of a mapped file.
-
-    Parameters
-    ----------
-    array : ndarray, dask array or ChunkReader
-        The array; the pieces of one of dask are its chunks.
-
-    Yields
-    ------
-    slice
-        Rows; the memory that they were read into is released before the next.
-    """
-    if isinstance(array, ChunkReader):
-        array = array.array
-    if is_dask_array(array):
-        yield from chunk_rows(array)
-        return
-    if not is_mapped(array):
-        yield slice(None)
-        return
-    n_rows = max(1, PIECE_BYTES // max(1, array[:1].nbytes))
-    for start in range(0, len(array), n_rows):
-        yield slice(start, start + n_rows)
-        release_pages(array)
-
-
-def map_pieces(function: Callable[[np.ndarray], R], array: Block) -> list[R]:
-    """Apply a function to all rows of an array, or to its pieces; see `pieces`.
-
-    Parameters
-    ----------
-    function : callable
-        Function of an ndarray.
-    array : ndarray or dask array
-        The array.
-
-    Returns
-    -------
-    list
-        Its results, in the order of the rows. Chunks of dask are not sent to this
-        process: the function is computed where they are.
-    """
-    if is_dask_array(array):
-        return map_chunks(function, array)
-    return [function(array[rows]) for rows in pieces(array)]
 
 
 def without_caches(block: Block) -> Block:

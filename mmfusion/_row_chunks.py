@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import sparse
 
-from mmfusion._blocks import Block, is_mapped, release_pages
+from mmfusion._blocks import Block
 from mmfusion._dask_arrays import is_dask_array, map_rows
+from mmfusion._pieces import is_mapped, release_pages
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import as_modalities, is_multimodal
 from mmfusion.modalities import Modalities

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
-from mmfusion._blocks import pieces
+from mmfusion._pieces import pieces
 from mmfusion._typing import NumericBlock
 
 SCALINGS = ("auto", "block", "standard", "l2")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from mmfusion._blocks import of_samples, pieces
+from mmfusion._blocks import of_samples
+from mmfusion._pieces import pieces
 from mmfusion._scaling import (
     Scaling,
     fit_scaling,

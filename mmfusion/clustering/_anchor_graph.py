@@ -12,8 +12,8 @@ from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 
 from mmfusion._block_checks import ModalityTags
-from mmfusion._blocks import release_pages
 from mmfusion._dask_arrays import is_dask_array
+from mmfusion._pieces import release_pages
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (

@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmfusion import _blocks
+from mmfusion import _pieces
 from mmfusion._scaling import Scaling
 from mmfusion._scaling_choice import fit_scalings
 from mmfusion._typing import DeviceLike
@@ -111,7 +111,7 @@ class Rows:
         """
         if isinstance(self.blocks, Dataset):
             return _stacked_items(self.blocks, rows, self.names)
-        mapped = [_blocks.is_mapped(block) for block in self.blocks]
+        mapped = [_pieces.is_mapped(block) for block in self.blocks]
         if not isinstance(rows, slice):
             return [
                 _take_mapped(block, rows) if m else block[rows]
@@ -124,7 +124,7 @@ class Rows:
         if self._unreleased_bytes > RELEASE_INTERVAL_BYTES:
             self._unreleased_bytes = 0
             for block in self.blocks:
-                _blocks.release_pages(block)
+                _pieces.release_pages(block)
         return taken
 
 
@@ -134,7 +134,7 @@ def _take_mapped(block: np.ndarray, rows: np.ndarray) -> np.ndarray:
     size = max(1, RELEASE_INTERVAL_BYTES // MAPPED_BYTES_PER_ROW)
     for start in range(0, len(rows), size):
         taken[start : start + size] = block[rows[start : start + size]]
-        _blocks.release_pages(block)
+        _pieces.release_pages(block)
     return taken
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmfusion import EarlyFusionClusterer, Modalities, _blocks
+from mmfusion import EarlyFusionClusterer, Modalities, _pieces
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def mapped(tmp_path, monkeypatch):
     """Map an array from a file that is read two rows at a time."""
 
     def as_map(array):
-        monkeypatch.setattr(_blocks, "PIECE_BYTES", 2 * array[0].nbytes)
+        monkeypatch.setattr(_pieces, "PIECE_BYTES", 2 * array[0].nbytes)
         path = tmp_path / "block.npy"
         np.save(path, array)
         return np.load(path, mmap_mode="r")
@@ -23,13 +23,13 @@ def mapped(tmp_path, monkeypatch):
 def test_pieces_of_a_mapped_file_are_all_of_it(mapped, shape):
     array = np.arange(np.prod(shape), dtype=float).reshape(shape)
     block = mapped(array)
-    pieces = [block[rows].copy() for rows in _blocks.pieces(block)]
+    pieces = [block[rows].copy() for rows in _pieces.pieces(block)]
     assert max(map(len, pieces)) <= 2
     np.testing.assert_array_equal(np.concatenate(pieces), array)
 
 
 def test_an_array_in_memory_is_one_piece():
-    assert [len(np.ones(7)[rows]) for rows in _blocks.pieces(np.ones(7))] == [7]
+    assert [len(np.ones(7)[rows]) for rows in _pieces.pieces(np.ones(7))] == [7]
 
 
 def test_missing_samples_of_a_mapped_file_are_found(mapped):

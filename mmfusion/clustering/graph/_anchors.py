@@ -10,7 +10,8 @@ from scipy import linalg, sparse
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 
-from mmfusion._blocks import of_samples, release_pages
+from mmfusion._blocks import of_samples
+from mmfusion._pieces import release_pages
 from mmfusion._scaling import Scaling
 from mmfusion._typing import NumericBlock
 from mmfusion.clustering.graph._affinities import adaptive_weights

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from mmfusion._blocks import map_pieces
+from mmfusion._pieces import map_pieces
 from mmfusion._typing import NumericBlock
 from mmfusion.modalities import Modalities
 
