@@ -10,7 +10,6 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 
 from mmfusion._sequences import as_collection
-from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import are_moderate, check_metric, make_costs
@@ -21,9 +20,15 @@ from mmfusion.alignment.dtw._lower_bounds import (
     excess,
     excess_of_frames,
 )
+from mmfusion.alignment.dtw._neighbors_of_costs import (
+    PAIRS_OF_COSTS,
+    FoundNeighbors,
+    join_found,
+    search_all_costs,
+    search_parts_of_costs,
+)
 from mmfusion.alignment.dtw._pairwise import (
     common_reach,
-    costs_of_all_pairs,
     is_fully_compiled,
 )
 from mmfusion.alignment.dtw._panels import (
@@ -64,7 +69,6 @@ SECOND_BOUND_PRICE, ROW_BOUNDS_PRICE, PRICED_FEATURES = 0.03, 0.01, 10
 TRIALS = ((2, 24), (3, 48))
 DECISIVE_EXCESS = 1.05
 PAIRS_PER_TRIAL_PAIR = 40  # of the whole task, at least
-PAIRS_OF_COSTS = 2**22  # whose matrix takes little memory
 
 # how a pair is decided: by the costs of both ends, with one envelope, with both, by a
 # recurrence that is abandoned, or by one that is completed
@@ -311,42 +315,24 @@ def search_neighbors(
     needs_dtypes = metric == "correlation" and any(is_single)
     is_compiled = is_fully_compiled(metric, constraints) and not needs_dtypes
     if not is_compiled or constraints.penalty >= LARGEST_PENALTY:
-        return _search_all_costs(own, given, n_neighbors, n_jobs, metric, constraints)
+        return search_all_costs(own, given, n_neighbors, n_jobs, metric, constraints)
     by_half = Y is None and len(queries) ** 2 <= PAIRS_OF_COSTS
     searched = queries, others, str(metric), constraints, n_neighbors
     if not _search_is_short(*searched, alone=Y is None, by_half=by_half):
         if by_half:
-            return _search_all_costs(
+            return search_all_costs(
                 queries, None, n_neighbors, n_jobs, metric, constraints
             )
-        return _search_parts_of_costs(*searched, n_jobs, alone=Y is None)
+        return search_parts_of_costs(*searched, n_jobs, alone=Y is None)
     if not are_moderate(queries if Y is None else [*queries, *others]):
         # costs that overflow are detected there
-        return _search_all_costs(own, given, n_neighbors, n_jobs, metric, constraints)
+        return search_all_costs(own, given, n_neighbors, n_jobs, metric, constraints)
     find = _compiled_search(*searched, Y is None)
     n_tasks = QUERY_TASKS_PER_THREAD * effective_n_jobs(n_jobs)
     tasks = np.array_split(np.arange(len(queries)), n_tasks)
-    return _joined(Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(find), tasks)))
-
-
-class FoundNeighbors(NamedTuple):
-    """Neighbours of some queries.
-
-    Parameters
-    ----------
-    distances, indices : ndarray of shape (n_queries, n_neighbors)
-        The neighbours, as `dtw_neighbors` returns them.
-    counts : ndarray of int64 of shape (5,)
-        Pairs by how they were decided, as `search_neighbors` returns them.
-    n_rows : ndarray of float64 of shape (2,)
-        Rows of recurrences that were accumulated, with those that take the time of the
-        bounds, and the rows of all pairs.
-    """
-
-    distances: np.ndarray
-    indices: np.ndarray
-    counts: np.ndarray
-    n_rows: np.ndarray
+    return join_found(
+        Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(find), tasks))
+    )
 
 
 def _search_is_short(
@@ -391,62 +377,6 @@ def _search_is_short(
 def _spread(n: int, size: int) -> np.ndarray:
     """Return the positions of some of n, evenly spread."""
     return ((np.arange(size) + 0.5) * n // size).astype(np.int64)
-
-
-def _search_parts_of_costs(
-    queries: list[np.ndarray],
-    others: list[np.ndarray],
-    metric: str,
-    constraints: Constraints,
-    n_neighbors: int,
-    n_jobs: int | None,
-    *,
-    alone: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the nearest sequences by all costs, of some queries at a time."""
-    parts = []
-    n_parts = max(1, -(-len(queries) * len(others) // PAIRS_OF_COSTS))
-    for some in np.array_split(np.arange(len(queries)), n_parts):
-        own = [queries[q] for q in some]
-        costs = costs_of_all_pairs(own, others, metric, constraints, n_jobs)
-        if alone:
-            costs[np.arange(len(some)), some] = np.inf
-        parts.append(_nearest_of_costs(costs, n_neighbors))
-    return _joined(parts)
-
-
-def _search_all_costs(
-    queries: list[np.ndarray],
-    others: list[np.ndarray] | None,
-    n_neighbors: int,
-    n_jobs: int | None,
-    metric: MetricLike,
-    constraints: Constraints,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the nearest sequences by all costs; without others, among the queries."""
-    costs = costs_of_all_pairs(queries, others, metric, constraints, n_jobs)
-    if others is None:
-        np.fill_diagonal(costs, np.inf)
-    return _nearest_of_costs(costs, n_neighbors)[:3]
-
-
-def _nearest_of_costs(costs: np.ndarray, n_neighbors: int) -> FoundNeighbors:
-    if n_neighbors == 1:
-        nearest = costs.argmin(axis=1)[:, None]
-    else:
-        nearest = np.argsort(costs, axis=1, kind="stable")[:, :n_neighbors]
-    counts = np.array([0, 0, 0, 0, costs.size])
-    distances = np.take_along_axis(costs, nearest, axis=1)
-    return FoundNeighbors(distances, nearest, counts, np.zeros(2))
-
-
-def _joined(
-    parts: Sequence[FoundNeighbors],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Join the neighbours of consecutive queries."""
-    distances = np.concatenate([part.distances for part in parts])
-    indices = np.concatenate([part.indices for part in parts])
-    return distances, indices, np.sum([part.counts for part in parts], axis=0)
 
 
 def _as_float64(X: list[np.ndarray]) -> list[np.ndarray]:
