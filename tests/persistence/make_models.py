@@ -21,7 +21,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from skops.io import dump
 
 import mmfusion
-from mmfusion import Modalities, Trainer
+from mmfusion import (
+    EarlyFusionClusterer,
+    LateFusionClusterer,
+    Modalities,
+    Trainer,
+)
 from mmfusion.datasets import make_multimodal_blobs, make_multimodal_sequences
 from mmfusion.preprocessing import padded_from_sequences
 from mmfusion.testing import all_estimators
@@ -57,6 +62,12 @@ PARAMS: dict[str, dict[str, Any]] = {
     "LateFusionClusterer": {"clusterer": KMeans(n_init=1), "n_runs": 2},
     "LateFusionRegressor": {"estimator": Ridge()},
     "ModalityImputer": {"strategy": "knn"},
+    "MultimodalClusterer": {
+        "clusterers": {
+            "early": EarlyFusionClusterer(KMeans(n_init=1)),
+            "late": LateFusionClusterer(KMeans(n_init=1), n_runs=2),
+        }
+    },
     "PerModality": {"transformer": PCA(2)},
     "SingleModalityClusterer": {"clusterer": KMeans(n_init=1)},
 }
