@@ -315,10 +315,13 @@ def identical_anchor_graphs_are_one(cls):
     assert_same_partition(clusterer.fit([X["audio"]] * 3).labels_, one)
 
 
-@LIMITS.row("MultimodalClusterer", "one member", "its clusters")
-def a_consensus_of_one_member_is_its_clusters(cls):
+@LIMITS.row(
+    "MultimodalClusterer", "one member", "its clusters", combine=["choose", "hbgf"]
+)
+def a_consensus_of_one_member_is_its_clusters(cls, combine):
     member = SpectralClusterer(3, random_state=0)
-    found = cls(3, clusterers={"graphs": member}, random_state=0).fit(EASY)
+    found = cls(3, clusterers={"graphs": member}, combine=combine, random_state=0)
+    found.fit(EASY)
     assert_same_partition(found.labels_, member.fit(EASY).labels_)
     assert found.uncertainty_.max() < 1e-12
 

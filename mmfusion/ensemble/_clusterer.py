@@ -1,4 +1,4 @@
-"""Consensus of clusterers of all kinds, by what can be seen without classes."""
+"""Choice among clusterers of all kinds, or their consensus, without classes."""
 
 from __future__ import annotations
 
@@ -71,20 +71,27 @@ class MultimodalClusterer(
     TransformerMixin,
     BaseEstimator,
 ):
-    """Consensus of clusterers of all kinds, weighted by how far they agree.
+    """Cluster by the one of several methods that agrees most with the others.
 
-    No clusterer suits all data, and none can be chosen without classes. Every member m
-    of the ensemble clusters the samples; it has the weight ``w_m = a_m^2``, with the
-    mean ``a_m`` of its normalised mutual information with the other members. The
-    consensus is the least normalised cut of the bipartite graph of samples and clusters
-    of all members, with edges of the weight ``w_m``, in its spectral relaxation [1]_.
+    No clusterer suits all data. Here every member m of an ensemble clusters the
+    samples, and the agreement ``a_m`` is the mean normalised mutual information of its
+    clusters with those of the other members:
+
+    - 'choose' takes the clusters of the member of the largest agreement, the medoid of
+      all clusterings;
+    - 'hbgf' takes their consensus, the least normalised cut of the bipartite graph of
+      samples and clusters of all members, with edges of the weight ``a_m^2``, in its
+      spectral relaxation [1]_.
+
+    The uncertainty of a sample is the share of the members, weighted by ``a_m^2``, that
+    put it into another cluster.
 
     Parameters
     ----------
     n_clusters : int or 'auto', default=None
-        Number of clusters of the consensus and of every member. None is 8, or in a
-        comparison the number of classes; of given `clusterers` it leaves theirs, and
-        takes the most frequent number that they find. 'auto' chooses one of 2 to 20 by
+        Number of clusters of every member and the result. None is 8, or in a
+        comparison the number of classes; of given `clusterers` it leaves theirs, of
+        which 'hbgf' takes the most frequent number. 'auto' chooses one of 2 to 20 by
         the modularity of clusters in graphs, as `SpectralClusterer` does.
     clusterers : dict of str to clusterer, default=None
         Members by name: any clusterers of Modalities, such as those of this package or
@@ -94,8 +101,8 @@ class MultimodalClusterer(
         ('late'); of more than 20,000 samples only the last three, and
         `AnchorGraphClusterer` with weights that reconstruct the samples
         ('reconstruction').
-    weights : {'agreement', 'uniform'}, default='agreement'
-        Weights of the members: by their agreement, or equal ones.
+    combine : {'choose', 'hbgf'}, default='choose'
+        Whether the clusters are those of one member, or the consensus of all.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality by the default members, as in `EarlyFusion`.
     zero_rows : {'warn', 'missing', 'keep'}, default='warn'
@@ -117,8 +124,10 @@ class MultimodalClusterer(
     labels_ : ndarray of int of shape (n_samples,)
         Cluster of each sample.
     uncertainty_ : ndarray of shape (n_samples,)
-        One minus the largest membership of each sample; see `transform`. 0 where all
-        members agree.
+        One minus the membership of each sample in its cluster; see `transform`. 0 where
+        all members agree.
+    chosen_ : str or None
+        Name of the member whose clusters they are; None for the consensus.
     n_clusters_ : int
         Number of clusters.
     n_clusters_evidence_ : dict of str to ndarray
@@ -127,10 +136,10 @@ class MultimodalClusterer(
     clusterers_ : dict of str to clusterer
         Fitted members by name.
     member_labels_ : ndarray of int of shape (n_samples, n_members)
-        Clusters by each member, in terms of those of the consensus; -1 for samples that
+        Clusters by each member, in terms of those of the result; -1 for samples that
         it does not cluster.
     member_weights_ : ndarray of shape (n_members,)
-        Weights of the members, with mean 1.
+        Weights of the members, with mean 1, in memberships and the consensus.
     mutual_information_ : ndarray of shape (n_members, n_members)
         Normalised mutual information of every two members.
     agreement_ : ndarray of shape (n_members,)
@@ -160,8 +169,12 @@ class MultimodalClusterer(
     Notes
     -----
     Members that need all modalities, such as early fusion, cluster the samples that
-    have them, and are left out if those are fewer than half of all. New samples are
+    have them, and are left out if those are fewer than half of all. Samples that the
+    chosen member does not cluster get their largest membership. New samples are
     assigned by the members' `predict`; most of them keep the samples of `fit`.
+
+    In a study of 17 data sets 'choose' was ahead of every single method, and of
+    'hbgf' (see the user guide).
 
     References
     ----------
@@ -191,7 +204,7 @@ class MultimodalClusterer(
             None,
         ],
         "clusterers": [dict, None],
-        "weights": [StrOptions({"agreement", "uniform"})],
+        "combine": [StrOptions({"choose", "hbgf"})],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "zero_rows": [StrOptions(set(ZERO_ROWS))],
         "modalities": ["array-like", str, dict, Integral, None],
@@ -205,7 +218,7 @@ class MultimodalClusterer(
         n_clusters: int | str | None = None,
         *,
         clusterers: Mapping[str, BaseEstimator] | None = None,
-        weights: str = "agreement",
+        combine: str = "choose",
         scaling: ByModality[str | None] = "auto",
         zero_rows: str = "warn",
         modalities: ColumnSpecLike = None,
@@ -215,7 +228,7 @@ class MultimodalClusterer(
     ) -> None:
         self.n_clusters = n_clusters
         self.clusterers = clusterers
-        self.weights = weights
+        self.combine = combine
         self.scaling = scaling
         self.zero_rows = zero_rows
         self.modalities = modalities
@@ -226,7 +239,7 @@ class MultimodalClusterer(
     @fit_context(prefer_skip_nested_validation=False)
     @threads_of_n_jobs
     def fit(self, X: ModalitiesLike, y: object = None) -> Self:
-        """Fit the members, and find their consensus.
+        """Fit the members, and choose one or find their consensus.
 
         Parameters
         ----------
@@ -249,12 +262,17 @@ class MultimodalClusterer(
         members = self._make_members(frame, n_clusters, rng)
         base = self._fit_members(members, frame)
         self.mutual_information_ = mutual_information_between(base)
-        self.member_weights_ = self._weigh_members()
+        self.member_weights_ = normalised_weights(self._agreement_of_members() ** 2)
         base = replace(base, weights=self.member_weights_)
-        n_clusters = n_clusters or most_frequent_n_clusters(base)
-        self.labels_, self._consensus = hbgf(base, n_clusters, rng)
-        self.n_clusters_ = int(self.labels_.max()) + 1
-        self._describe_members(base)
+        self._consensus, self.chosen_ = None, None
+        if self.combine == "choose":
+            self.chosen_ = self._choose(base)
+            labels = base.labels[:, list(members).index(self.chosen_)]
+        else:
+            n_clusters = n_clusters or most_frequent_n_clusters(base)
+            labels, self._consensus = hbgf(base, n_clusters, rng)
+        self.n_clusters_ = int(labels.max()) + 1
+        self._describe_members(base, labels)
         return self
 
     def _check_clusterers(self) -> None:
@@ -351,20 +369,30 @@ class MultimodalClusterer(
         n_clusters = np.array([len(run.clusters) for run in self._runs])
         return BaseClusterings(np.column_stack(labels), n_clusters, weights)
 
-    def _weigh_members(self) -> np.ndarray:
-        """Weigh members by the square of their mean agreement with the others."""
+    def _agreement_of_members(self) -> np.ndarray:
+        """Average the mutual information of each member with the others."""
         n_members = len(self._runs)
-        if self.weights == "uniform" or n_members < 3:  # two agree to the same degree
-            return np.ones(n_members)
-        agreement = (self.mutual_information_.sum(axis=1) - 1) / (n_members - 1)
-        return normalised_weights(agreement**2)
+        if n_members == 1:
+            return np.ones(1)
+        return (self.mutual_information_.sum(axis=1) - 1) / (n_members - 1)
 
-    def _describe_members(self, base: BaseClusterings) -> None:
-        """Set the shares of the members in the consensus, and its uncertainty."""
-        counts = label_counts(base, self.labels_, self.n_clusters_)
+    def _choose(self, base: BaseClusterings) -> str:
+        """Return the member that agrees most, of those that cluster most samples."""
+        n_clustered = (base.labels >= 0).sum(axis=0)
+        agreement = np.where(
+            n_clustered == n_clustered.max(), self._agreement_of_members(), -1.0
+        )
+        return list(self.clusterers_)[int(agreement.argmax())]
+
+    def _describe_members(self, base: BaseClusterings, labels: np.ndarray) -> None:
+        """Set the clusters, the shares of the members in them, and the uncertainty."""
+        counts = label_counts(base, labels, self.n_clusters_)
         self._fused_shares = normalize(counts, norm="l1")
         memberships = shared_memberships(base, self._fused_shares)
-        self.uncertainty_ = 1 - memberships.max(axis=1)
+        self.labels_ = np.where(labels >= 0, labels, _largest(memberships))
+        known = np.maximum(self.labels_, 0)
+        own = np.take_along_axis(memberships, known[:, None], axis=1)[:, 0]
+        self.uncertainty_ = 1 - np.where(self.labels_ >= 0, own, 0)
         by_shares = ConsensusMap(self._fused_shares)
         self.member_labels_ = np.column_stack(
             [
@@ -390,6 +418,8 @@ class MultimodalClusterer(
     def predict(self, X: ModalitiesLike) -> np.ndarray:
         """Predict the clusters of new samples by those that the members predict.
 
+        It is that of the chosen member, where there is one that can take the sample.
+
         Parameters
         ----------
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
@@ -401,7 +431,11 @@ class MultimodalClusterer(
             Clusters.
         """
         base = self._cluster_later(X)
-        return self._consensus.assign(base)
+        if self._consensus is not None:
+            return self._consensus.assign(base)
+        own = base.labels[:, list(self.clusterers_).index(str(self.chosen_))]
+        memberships = shared_memberships(base, self._fused_shares)
+        return np.where(own >= 0, own, _largest(memberships))
 
     @available_if(_members_have_predict)
     @by_row_chunks
@@ -466,6 +500,12 @@ class MultimodalClusterer(
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(missing=True, sparse=True, same_dtype=True)
+
+
+def _largest(memberships: np.ndarray) -> np.ndarray:
+    """Return the clusters of the largest memberships; -1 for samples without any."""
+    clustered = ~np.isnan(memberships).all(axis=1)
+    return np.where(clustered, np.nan_to_num(memberships).argmax(axis=1), -1)
 
 
 def _samples_of(clusterer: BaseEstimator, frame: Modalities) -> np.ndarray:

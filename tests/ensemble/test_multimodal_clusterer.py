@@ -1,4 +1,4 @@
-"""The consensus of clusterers of all kinds."""
+"""The choice among clusterers of all kinds, and their consensus."""
 
 import numpy as np
 import pytest
@@ -53,21 +53,42 @@ def bipartite_cut(labels, weights, n_clusters):
     return KMeans(n_clusters, n_init=10, random_state=0).fit_predict(U)
 
 
-def test_consensus_is_the_cut_of_members_weighted_by_squared_agreement(fitted):
-    labels = [member.labels_ for member in fitted.clusterers_.values()]
-    n_members = len(labels)
-    weights = []
-    for m, own in enumerate(labels):
-        shared = [
-            normalized_mutual_info_score(own, other)
-            for o, other in enumerate(labels)
-            if o != m
+def agreement_of(labels):
+    """Average the mutual information of each clustering with the others, in loops."""
+    return np.array(
+        [
+            np.mean(
+                [
+                    normalized_mutual_info_score(own, other)
+                    for o, other in enumerate(labels)
+                    if o != m
+                ]
+            )
+            for m, own in enumerate(labels)
         ]
-        weights.append(np.mean(shared) ** 2)
-    weights = np.array(weights) * n_members / np.sum(weights)
-    np.testing.assert_allclose(fitted.member_weights_, weights, rtol=1e-9)
+    )
+
+
+def test_the_member_that_agrees_most_is_chosen(fitted):
+    members = list(fitted.clusterers_)
+    labels = [fitted.clusterers_[name].labels_ for name in members]
+    chosen = int(agreement_of(labels).argmax())
+    assert fitted.chosen_ == members[chosen]
+    np.testing.assert_array_equal(fitted.labels_, labels[chosen])
+    np.testing.assert_array_equal(fitted.member_labels_[:, chosen], labels[chosen])
+    assert fitted.agreement_[chosen] == 1
+
+
+def test_consensus_is_the_cut_of_members_weighted_by_squared_agreement():
+    found = MultimodalClusterer(3, combine="hbgf", random_state=0).fit(X)
+    assert found.chosen_ is None
+    labels = [member.labels_ for member in found.clusterers_.values()]
+    weights = agreement_of(labels) ** 2
+    weights *= len(labels) / np.sum(weights)
+    np.testing.assert_allclose(found.member_weights_, weights, rtol=1e-9)
     expected = bipartite_cut(np.column_stack(labels), weights, 3)
-    assert adjusted_rand_score(fitted.labels_, expected) == 1
+    assert adjusted_rand_score(found.labels_, expected) == 1
+    np.testing.assert_array_equal(found.predict(X), found.labels_)
 
 
 def test_default_members_and_what_is_said_of_them(fitted):
@@ -96,7 +117,8 @@ def test_uncertain_samples_are_more_often_wrong():
 def test_memberships_are_shares_and_predictions_repeat(fitted):
     memberships = fitted.transform(X)
     np.testing.assert_allclose(memberships.sum(axis=1), 1)
-    np.testing.assert_allclose(1 - memberships.max(axis=1), fitted.uncertainty_)
+    own = memberships[np.arange(len(memberships)), fitted.labels_]
+    np.testing.assert_allclose(1 - own, fitted.uncertainty_)
     np.testing.assert_array_equal(fitted.predict(X), fitted.labels_)
     assert list(fitted.get_feature_names_out()) == [
         f"multimodalclusterer{k}" for k in range(3)
@@ -161,6 +183,8 @@ def test_number_of_clusters_is_chosen_or_that_of_the_members():
         "more": EarlyFusionClusterer(n_clusters=5),
     }
     assert MultimodalClusterer(clusterers=two, random_state=0).fit(X).n_clusters_ == 3
+    found = MultimodalClusterer(clusterers=two, combine="hbgf", random_state=0).fit(X)
+    assert found.n_clusters_ == 3
 
 
 def test_members_are_reached_by_name():
@@ -182,7 +206,7 @@ def test_clusterers_that_cannot_be_members_are_refused():
     with pytest.raises(TypeError, match=r"clusterers\['a'\] is the class"):
         MultimodalClusterer(clusterers={"a": KMeans}).fit(X)
     with pytest.raises(ValueError, match="called like parameters"):
-        MultimodalClusterer(clusterers={"weights": CHEAP["late"]}).fit(X)
+        MultimodalClusterer(clusterers={"combine": CHEAP["late"]}).fit(X)
     noise = make_pipeline(EarlyFusion(), DBSCAN())
     with pytest.raises(ValueError, match=r"member 'noise'.*n_clusters"):
         MultimodalClusterer(2, clusterers={"noise": noise}).fit(X)
@@ -198,11 +222,3 @@ def test_anchors_replace_graphs_of_many_samples():
     assert list(many) == ["anchors", "reconstruction", "early", "late"]
     assert "anchors" not in _members.default_clusterers(19, 10)
     assert MultimodalClusterer(8, random_state=0).fit(X[:12]).labels_.shape == (12,)
-
-
-def test_equal_weights_where_wanted_and_for_two_members():
-    equal = MultimodalClusterer(3, clusterers=CHEAP, weights="uniform", random_state=0)
-    np.testing.assert_array_equal(equal.fit(X).member_weights_, 1)
-    two = {name: CHEAP[name] for name in ("early", "late")}
-    found = MultimodalClusterer(3, clusterers=two, random_state=0).fit(X)
-    np.testing.assert_array_equal(found.member_weights_, 1)
