@@ -36,6 +36,9 @@ NEGLIGIBLE_SHARE = 0.01  # of negative values in the absolute ones of a feature
 LARGEST_SPREAD_OF_UNITS = 1.0  # of logarithms of the features' mean nonzero values
 NEGLIGIBLE_VALUE = 1e-6  # of the largest of its feature, up to which it is a zero
 SMALL_NORM_SHARE = 0.2  # of the variance of the norms of rows in the total variance
+# of directions, below which rows are an offset with small differences; they would be
+# lengthened so far that single precision lost these
+SMALLEST_DIRECTION_VARIANCE = 1e-3
 
 
 def choose_scaling(block: NumericBlock, sample_weight: ArrayLike | None = None) -> str:
@@ -53,8 +56,9 @@ def choose_scaling(block: NumericBlock, sample_weight: ArrayLike | None = None) 
 
     Other modalities (histograms, intensities) get 'l2' if the variance of the norms of
     their rows is less than a fifth of the total variance, so that directions hold
-    nearly all of it: features keep their proportions. Otherwise they get 'block', as
-    features of different units do, and those of few dimensions.
+    nearly all of it, and directions differ: features keep their proportions. Otherwise
+    they get 'block', as features of different units do, those of few dimensions, and
+    small differences from an offset.
 
     Parameters
     ----------
@@ -72,7 +76,9 @@ def choose_scaling(block: NumericBlock, sample_weight: ArrayLike | None = None) 
     block, weight = _weighted_rows(block, sample_weight)
     chosen = _by_values(block, weight)
     if chosen is None:
-        return "l2" if _norm_share(block, weight) < SMALL_NORM_SHARE else "block"
+        norm_share, direction_variance = _norms_and_directions(block, weight)
+        differs = direction_variance > SMALLEST_DIRECTION_VARIANCE
+        return "l2" if differs and norm_share < SMALL_NORM_SHARE else "block"
     return chosen
 
 
@@ -318,10 +324,18 @@ def _all_whole(values: np.ndarray) -> bool:
     )
 
 
-def _norm_share(block: NumericBlock, weight: np.ndarray) -> float:
-    """Return the share of the variance of norms of rows in the total variance.
+def _norms_and_directions(
+    block: NumericBlock, weight: np.ndarray
+) -> tuple[float, float]:
+    """Return the parts of norms and of directions in the variance of rows.
 
-    By the triangle inequality it is at most 1; 1 of a constant block.
+    Returns
+    -------
+    norm_share : float
+        Share of the variance of the norms in the total variance. By the triangle
+        inequality it is at most 1; 1 of a constant block.
+    direction_variance : float
+        The rest of the total variance over the mean squared norm.
     """
     largest = float(_largest_by_feature(block).max()) or 1.0
     moments = no_moments(block.shape[1] + 1)
@@ -332,6 +346,11 @@ def _norm_share(block: NumericBlock, weight: np.ndarray) -> float:
         values = np.divide(part, largest, dtype=np.float64)
         norms = np.sqrt(np.einsum("ij,ij->i", values, values))
         moments = merged_moments(moments, np.c_[values, norms], weight[rows])
-    _, _, squares = moments
+    n_samples, means, squares = moments
     total = float(squares[:-1].sum())
-    return float(squares[-1]) / total if total > 0 else 1.0
+    if total == 0:
+        return 1.0, 0.0
+    of_norms = float(squares[-1])
+    return of_norms / total, (total - of_norms) / (
+        of_norms + n_samples * means[-1] ** 2
+    )

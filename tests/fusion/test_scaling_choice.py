@@ -22,7 +22,7 @@ from mmfusion import (
 )
 from mmfusion._scaling import fit_scaling, scaled_variance
 from mmfusion._scaling_choice import (
-    _norm_share,
+    _norms_and_directions,
     choose_predictor_scaling,
     choose_scaling,
     fit_scalings,
@@ -56,7 +56,7 @@ def test_the_share_of_norms_is_that_of_loops_in_any_unit(seed, unit, kind):
     block = rng.gamma(1.0, size=(20, 4)) * rng.gamma(2.0, size=(20, 1))
     weight = rng.integers(1, 4, 20).astype(float)
     expected = norm_share_by_loops(block, weight)
-    found = _norm_share(kind(unit * block), weight)
+    found, _ = _norms_and_directions(kind(unit * block), weight)
     assert found == pytest.approx(expected)
     assert 0 <= found <= 1
 
@@ -322,3 +322,11 @@ def test_the_default_regressor_keeps_up_with_the_plain_concatenation(kind):
     assert cross_val_score(EarlyFusionRegressor(), data, y, cv=4).mean() > (
         expected - 0.04
     )
+
+
+def test_small_differences_from_an_offset_are_no_directions():
+    rng = np.random.RandomState(0)
+    for n_features in (6, 12, 40):  # of few features, norms hold much of the variance
+        block = 3 + 1e-4 * rng.randn(80, n_features)
+        assert choose_scaling(block) == "block"
+    assert choose_scaling(rng.dirichlet(np.ones(12), 80)) == "l2"
