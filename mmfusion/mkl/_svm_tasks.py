@@ -353,13 +353,13 @@ class Classification:
         tolerance = ROUGH_HARD_MARGIN_TOLERANCE if is_pair else HARD_MARGIN_TOLERANCE
         svc = self._fit_hard_margin(K, tolerance)
         found = _dual_pairs_of(svc)
-        if is_pair and not svc.fit_status_:
+        if not svc.fit_status_:
             settled = self._settle(K, found, np.full(len(K), np.inf))
-            if settled is None:
+            if settled is not None:
+                found = [(rows, coef) for rows, coef, _ in settled]
+            elif is_pair:
                 svc = self._fit_hard_margin(K, HARD_MARGIN_TOLERANCE)
                 found = _dual_pairs_of(svc)
-            else:
-                found = [(rows, coef) for rows, coef, _ in settled]
         if svc.fit_status_:
             warnings.warn(
                 f"the points of 'easymkl' are not exact after {svc.max_iter} steps; "
