@@ -1,4 +1,4 @@
-"""MultimodalClusterer beside its members, other clusterers and other consensuses.
+"""MultimodalClusterer beside its members, other clusterers, and other rules.
 
     python benchmarks/multimodal_clustering.py FOLDER --seeds 10 --csv OUT.csv
 
@@ -6,12 +6,13 @@ fits the clusterers to every set and seed, and appends a row for each to OUT.csv
 that are there are not computed again. ``--read`` prints, in Markdown, from OUT.csv: the
 mean accuracy of every clusterer by set, its mean and its mean rank over the sets, the
 distance to the best in hindsight, CPU seconds in units of the average of graphs; and
-the rules of consensus (weights by powers of the agreement, without one member each,
-a vote, the member that agrees most), of which 'elsewhere' is the accuracy of the one
-with the highest mean over all other sets: no set takes part in the choice of the rule
-that it is scored with. Classes are used for scores only. ``--eamc`` names a table with
-the columns 'set' and 'ACC', such as docs/guide/tables/eamc_quality.csv, to stand beside
-them.
+the rules (the member that agrees most, which is the default; consensuses with weights
+by powers of the agreement, without one member each; a vote), of which 'elsewhere' is
+the accuracy of the one with the highest mean over all other sets: no set takes part in
+the choice of the rule that it is scored with. Classes are used for scores only.
+``--eamc`` names a table with the columns 'set' and 'ACC', such as
+docs/guide/tables/eamc_quality.csv, to stand beside them. ``--table`` writes the first
+table as CSV.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def others(n_clusters, seed):
 
 
 def rules_of(labels, information, n_clusters, seed):
-    """Iterate over the labels of other rules of consensus, by name."""
+    """Iterate over the labels by other rules, by name."""
     names = list(labels)
     codes = np.column_stack(list(labels.values())).astype(np.int32)
     sizes = codes.max(axis=0) + 1
@@ -158,7 +159,7 @@ def measure(folder, names, seeds, out):
             print(name, seed, rows.ACC[0].round(3), flush=True)
 
 
-def summarise(rows, eamc):
+def summarise(rows, eamc, out):
     """Print the tables."""
     methods = rows[rows.kind == "method"]
     table = methods.pivot_table("ACC", "method", "set")[_sets(rows)]
@@ -176,6 +177,8 @@ def summarise(rows, eamc):
     order = summary.sort_values("rank").round(3)
     print(f"{rows.seed.nunique()} seeds; ranks over {complete.shape[1]} sets\n")
     print(order.to_markdown(), "\n")
+    if out is not None:
+        order.T.to_csv(out, index_label="set")
     print(significance_of(complete), "\n")
     rules = rows[rows.kind == "rule"].pivot_table("ACC", "method", "set")
     elsewhere = [
@@ -226,6 +229,7 @@ def main():
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--read", action="store_true")
     parser.add_argument("--eamc", type=Path)
+    parser.add_argument("--table", type=Path)
     args = parser.parse_args()
     if not args.read:
         measure(args.folder, args.sets, args.seeds, args.csv)
@@ -233,7 +237,7 @@ def main():
     if args.eamc is not None:
         eamc = pd.read_csv(args.eamc, skipinitialspace=True).set_index("set").ACC
         eamc = {name.strip(): value for name, value in eamc.items()}
-    summarise(pd.read_csv(args.csv), eamc)
+    summarise(pd.read_csv(args.csv), eamc, args.table)
 
 
 if __name__ == "__main__":
