@@ -163,10 +163,11 @@ class AlignmentDisplay:
         chosen = names or tuple(aligned)[:2]
         lacking = [name for name in chosen if name not in aligned]
         if lacking or len(chosen) < 2:
+            missing = [name for name in frame.names if name not in aligned]
             raise ValueError(
                 f"sample {sample} has aligned sequences of the modalities "
-                f"{list(aligned)}, and {names or 'two of them'} are to be drawn; give "
-                "names= of two of them, or another sample"
+                f"{list(aligned)}, but not of {missing}, and {names or 'two'} are to "
+                "be drawn; give names= of two of them, or another sample"
             )
         first, second = chosen
         path = _joined_path(aligned[first].path, aligned[second].path)
