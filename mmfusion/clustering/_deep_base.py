@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -23,6 +24,36 @@ from mmfusion.nn._network import Outputs
 from mmfusion.nn._training import collect_outputs
 
 DEFAULT_N_CLUSTERS = 8  # that of scikit-learn's k-means
+
+
+@contextmanager
+def refuses_sizes(sizes: Mapping[str, int]) -> Iterator[None]:
+    """Name the parameters of a network that is too large to be made.
+
+    Parameters
+    ----------
+    sizes : dict of str to int
+        The sizes of its layers by parameter.
+
+    Yields
+    ------
+    None
+        Nothing; the network is made in the block.
+
+    Raises
+    ------
+    ValueError
+        If torch cannot make it.
+    """
+    try:
+        yield
+    # torch raises several types for sizes beyond memory or beyond int64
+    except (RuntimeError, OverflowError, TypeError) as error:
+        *most, last = [f"{name}={size}" for name, size in sizes.items()]
+        raise ValueError(
+            f"a network with {', '.join(most)} and {last} does not fit into memory; "
+            "lower them"
+        ) from error
 
 
 class BaseDeepClusterer(ClusterMixin, DeepEstimator):

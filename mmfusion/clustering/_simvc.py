@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ByModality, ColumnSpecLike, EncoderLike, RandomStateLike
-from mmfusion.clustering._deep_base import BaseDeepClusterer
+from mmfusion.clustering._deep_base import BaseDeepClusterer, refuses_sizes
 from mmfusion.clustering._terms import CLUSTERING_TERMS, clustering_terms
 from mmfusion.nn._net import DeepNet, Objective, Phase
 from mmfusion.nn._network import ClusteringHeads, FusionNetwork
@@ -304,7 +304,9 @@ class SiMVCClusterer(BaseDeepClusterer):
     def _make_network(
         self, encoders: list[nn.Module], width: int
     ) -> WeightedFusionNetwork:
-        heads = ClusteringHeads(1, width, int(self.hidden_width), self._k)
+        sizes = {"hidden_width": int(self.hidden_width), "n_clusters": self._k}
+        with refuses_sizes(sizes):
+            heads = ClusteringHeads(1, width, int(self.hidden_width), self._k)
         return WeightedFusionNetwork(encoders, width, heads)
 
     def _make_phases(self, n_samples: int, settings: TrainingSettings) -> list[Phase]:

@@ -15,7 +15,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from mmfusion._blocks import Block, column_slices, of_samples
+from mmfusion._blocks import Block, checked_csr, column_slices, of_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._dask_arrays import ChunkReader, is_dask_array
 from mmfusion._options import (
@@ -325,8 +325,12 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         check_is_fitted(self)
         columns = list(self.columns_.values())
         with errors_about("X"):
+            given = checked_csr(X, "X") if sparse.issparse(X) else X
             matrix = check_array(
-                X, accept_sparse="csr", dtype=[np.float64, np.float32], estimator=self
+                given,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                estimator=self,
             )
         if matrix.shape[1] != columns[-1].stop:
             raise ValueError(

@@ -329,3 +329,11 @@ def test_images_are_fused_with_vectors(cls):
     fitted = small(cls).fit(mixed)
     assert fitted.transform(mixed).shape == (120, 8)
     np.testing.assert_array_equal(fitted.predict(mixed), fitted.labels_)
+
+
+@pytest.mark.parametrize("cls", [SiMVCClusterer, CoMVCClusterer])
+@pytest.mark.parametrize("width", [10**12, 2**63])
+def test_networks_beyond_memory_are_refused(cls, width):
+    X, _ = make_multimodal_blobs(30, random_state=0)
+    with pytest.raises(ValueError, match=f"hidden_width={width} .* lower them"):
+        cls(3, hidden_width=width).fit(X)

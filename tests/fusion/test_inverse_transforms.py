@@ -154,3 +154,11 @@ def test_transformers_that_select_or_lack_an_inverse(data):
         np.testing.assert_allclose(back[name][:, kept], data[name][:, kept])
         assert not back[name][:, ~kept].any()
     assert not hasattr(PerModality({"p": Normalizer()}), "inverse_transform")
+
+
+def test_a_damaged_sparse_matrix_is_refused(data):
+    fusion = EarlyFusion("block").fit(data)
+    fused = sparse.csc_array(fusion.transform(data))
+    fused.indices[0] = 10_000  # compiled code would read foreign memory
+    with pytest.raises(ValueError, match="X is a damaged sparse matrix"):
+        fusion.inverse_transform(fused)

@@ -9,7 +9,7 @@ from torch import nn
 
 from mmfusion._sklearn_compat import INTEGER, Interval
 from mmfusion._typing import ByModality, ColumnSpecLike, EncoderLike, RandomStateLike
-from mmfusion.clustering._deep_base import BaseDeepClusterer
+from mmfusion.clustering._deep_base import BaseDeepClusterer, refuses_sizes
 from mmfusion.clustering.eamc._network import EAMCNetwork
 from mmfusion.clustering.eamc._objective import EAMCObjective
 from mmfusion.clustering.eamc._pretraining import (
@@ -389,8 +389,12 @@ class EAMCClusterer(BaseDeepClusterer):
         pretrains = bool(self._settings().pretrain_epochs)
         n_heads = self.n_clustering_heads if pretrains else 1
         temperature = self.attention_temperature
-        # torch raises several types for sizes beyond memory or beyond int64
-        try:
+        sizes = {
+            "hidden_width": int(self.hidden_width),
+            "n_clustering_heads": int(n_heads),
+            "n_clusters": self._k,
+        }
+        with refuses_sizes(sizes):
             return EAMCNetwork(
                 encoders,
                 width,
@@ -400,12 +404,6 @@ class EAMCClusterer(BaseDeepClusterer):
                 int(n_heads),
                 attention_starts_equal=pretrains,
             )
-        except (RuntimeError, OverflowError, TypeError) as error:
-            raise ValueError(
-                f"a network with hidden_width={self.hidden_width}, "
-                f"n_clustering_heads={n_heads} and n_clusters={self._k} does not fit "
-                "into memory; lower them"
-            ) from error
 
     def _make_parts(self, network: FusionNetwork) -> dict[str, nn.Module]:
         n_modalities = len(network.encoders)
