@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from base_clusters import SETS
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.metrics import normalized_mutual_info_score
 
@@ -28,24 +29,6 @@ from mmfusion import EarlyFusion, SpectralClusterer
 from mmfusion.datasets import load_npz
 from mmfusion.metrics import clustering_accuracy_score
 
-SETS = (
-    "msrcv1_5v",
-    "webkb203_3v",
-    "ngs_3v",
-    "wikipedia693",
-    "coil20_3pose",
-    "bbc_4v",
-    "breast_tcga_3v",
-    "snareseq_2v",
-    "movies617",
-    "bdgp_3v",
-    "avdigits_fsdd_mnist",
-    "handwritten_mfeat",
-    "mnist4_3v",
-    "acm_3v",
-    "citeseer_2v",
-    "100leaves",
-)
 DEFAULT = "k-means"
 
 

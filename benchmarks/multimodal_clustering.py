@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from base_clusters import SETS
+from early_fusion_scaling import load as load_in_order
 from sklearn.metrics import (
     adjusted_rand_score,
     normalized_mutual_info_score,
@@ -39,7 +40,6 @@ from mmfusion import (
     SpectralClusterer,
 )
 from mmfusion.benchmark import Comparison
-from mmfusion.datasets import load_digits_modalities, load_npz
 from mmfusion.fusion.combination._clusterings import BaseClusterings
 from mmfusion.fusion.combination._consensus import hbgf, vote
 from mmfusion.metrics import clustering_accuracy_score
@@ -50,12 +50,9 @@ REFERENCE = "average"  # whose CPU seconds are the unit
 
 def load(folder, name):
     """Load a set, in the same random order for all."""
-    if name == "digits":
-        bunch = load_digits_modalities()
-    else:
-        bunch = load_npz(folder / f"{name}.npz")
-    order = np.random.RandomState(0).permutation(len(bunch.target))
-    return bunch.data[order], np.asarray(bunch.target)[order]
+    X, y = load_in_order(folder, name)
+    order = np.random.RandomState(0).permutation(len(y))
+    return X[order], np.asarray(y)[order]
 
 
 def others(n_clusters, seed):

@@ -34,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from base_clusters import SETS as NAMED_SETS
 from early_fusion_scaling import load
 from scipy import sparse
 from sklearn.cluster import KMeans
@@ -41,25 +42,7 @@ from sklearn.cluster import KMeans
 from mmfusion import EarlyFusion, EarlyFusionClassifier, Modalities
 from mmfusion.metrics import clustering_accuracy_score
 
-SETS = (
-    "msrcv1_5v",
-    "webkb203_3v",
-    "ngs_3v",
-    "wikipedia693",
-    "coil20_3pose",
-    "bbc_4v",
-    "breast_tcga_3v",
-    "snareseq_2v",
-    "movies617",
-    "bdgp_3v",
-    "avdigits_fsdd_mnist",
-    "handwritten_mfeat",
-    "mnist4_3v",
-    "acm_3v",
-    "citeseer_2v",
-    "100leaves",
-    "digits",
-)
+SETS = (*NAMED_SETS, "digits")
 NOISY = (
     "msrcv1_5v+1",
     "msrcv1_5v+5",

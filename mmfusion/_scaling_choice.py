@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +228,16 @@ def _largest_by_feature(block: NumericBlock) -> np.ndarray:
     return abs(block).max(axis=0).toarray().ravel()
 
 
+def _relative_rows(
+    block: NumericBlock, largest: np.ndarray | float
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Iterate over chunks of rows, relative to the largest value: no sum overflows."""
+    for rows in row_chunks(block):
+        part: Any = block[rows]
+        part = part.toarray() if sparse.issparse(part) else part
+        yield rows, np.divide(part, largest, dtype=np.float64)
+
+
 def _negative_share(block: NumericBlock, weight: np.ndarray) -> float:
     """Return the weighted share of negative values in sums of absolute values.
 
@@ -240,11 +250,7 @@ def _negative_share(block: NumericBlock, weight: np.ndarray) -> float:
         return 1.0
     reach = np.where(largest > 0, largest, 1.0)
     negative, absolute = np.zeros((2, block.shape[1]))
-    for rows in row_chunks(block):
-        part: Any = block[rows]
-        part = part.toarray() if sparse.issparse(part) else part
-        # relative to the largest value no sum overflows
-        shares = np.divide(part, reach, dtype=np.float64)
+    for rows, shares in _relative_rows(block, reach):
         shares[np.abs(shares) <= NEGLIGIBLE_VALUE] = 0
         negative -= weight[rows] @ np.minimum(shares, 0)
         absolute += weight[rows] @ np.abs(shares)
@@ -303,11 +309,8 @@ def _spread_of_units(block: Any, weight: np.ndarray) -> float:
     largest = _largest_by_feature(block)
     reach = np.where(largest > 0, largest, 1.0)
     sums = np.zeros(block.shape[1])
-    for rows in row_chunks(block):
-        part: Any = block[rows]
-        part = part.toarray() if sparse.issparse(part) else part
-        # relative to the largest value no sum overflows
-        sums += weight[rows] @ np.abs(np.divide(part, reach, dtype=np.float64))
+    for rows, values in _relative_rows(block, reach):
+        sums += weight[rows] @ np.abs(values)
     shares = _nonzero_shares(block, weight)
     varies = (shares > 0) & (sums > 0)
     if not varies.any():
@@ -339,11 +342,7 @@ def _norms_and_directions(
     """
     largest = float(_largest_by_feature(block).max()) or 1.0
     moments = no_moments(block.shape[1] + 1)
-    for rows in row_chunks(block):
-        part: Any = block[rows]
-        part = part.toarray() if sparse.issparse(part) else part
-        # relative to the largest value no square overflows
-        values = np.divide(part, largest, dtype=np.float64)
+    for rows, values in _relative_rows(block, largest):
         norms = np.sqrt(np.einsum("ij,ij->i", values, values))
         moments = merged_moments(moments, np.c_[values, norms], weight[rows])
     n_samples, means, squares = moments
@@ -351,6 +350,5 @@ def _norms_and_directions(
     if total == 0:
         return 1.0, 0.0
     of_norms = float(squares[-1])
-    return of_norms / total, (total - of_norms) / (
-        of_norms + n_samples * means[-1] ** 2
-    )
+    squared_norms = of_norms + n_samples * float(means[-1]) ** 2
+    return of_norms / total, (total - of_norms) / squared_norms

@@ -35,13 +35,14 @@ from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.clustering import SpectralClusterer
 from mmfusion.clustering.graph._zero_rows import ZERO_ROWS, observed_samples
-from mmfusion.ensemble._members import default_clusterers, set_where_there
+from mmfusion.ensemble._members import default_clusterers
 from mmfusion.fusion._nested_clusterers import (
     ClustererRun,
     fit_run,
     make_clusterer,
     predict_labels,
 )
+from mmfusion.fusion.combination._clustering_quality import agreement_with_others
 from mmfusion.fusion.combination._clusterings import (
     BaseClusterings,
     agreement_by_modality,
@@ -52,6 +53,7 @@ from mmfusion.fusion.combination._clusterings import (
 from mmfusion.fusion.combination._consensus import (
     ConsensusMap,
     hbgf,
+    labels_of_branches,
     shared_memberships,
 )
 from mmfusion.fusion.combination._predictor_weights import normalised_weights
@@ -262,17 +264,22 @@ class MultimodalClusterer(
         members = self._make_members(frame, n_clusters, rng)
         base = self._fit_members(members, frame)
         self.mutual_information_ = mutual_information_between(base)
-        self.member_weights_ = normalised_weights(self._agreement_of_members() ** 2)
+        each = np.arange(len(members))
+        agreement = agreement_with_others(self.mutual_information_, each)
+        self.member_weights_ = normalised_weights(agreement**2)
         base = replace(base, weights=self.member_weights_)
-        self._consensus, self.chosen_ = None, None
+        self.chosen_, self._consensus = None, None
         if self.combine == "choose":
-            self.chosen_ = self._choose(base)
-            labels = base.labels[:, list(members).index(self.chosen_)]
+            self.chosen_ = self._choose(base, agreement)
+            labels = self._labels_of_chosen(base)
         else:
             n_clusters = n_clusters or most_frequent_n_clusters(base)
             labels, self._consensus = hbgf(base, n_clusters, rng)
         self.n_clusters_ = int(labels.max()) + 1
-        self._describe_members(base, labels)
+        counts = label_counts(base, labels, self.n_clusters_)
+        self._fused_shares = normalize(counts, norm="l1")
+        self.labels_ = self._assign(base) if self._consensus is None else labels
+        self._describe_members(base)
         return self
 
     def _check_clusterers(self) -> None:
@@ -312,10 +319,7 @@ class MultimodalClusterer(
         """Return the unfitted members by name."""
         if self.clusterers is not None:
             return dict(self.clusterers)
-        members = default_clusterers(n_samples, n_clusters)
-        for member in members.values():
-            set_where_there(member, {"scaling": self.scaling, "zero_rows": "keep"})
-        return members
+        return default_clusterers(n_samples, n_clusters, self.scaling)
 
     def _make_members(
         self, frame: Modalities, n_clusters: int | None, rng: np.random.RandomState
@@ -369,37 +373,30 @@ class MultimodalClusterer(
         n_clusters = np.array([len(run.clusters) for run in self._runs])
         return BaseClusterings(np.column_stack(labels), n_clusters, weights)
 
-    def _agreement_of_members(self) -> np.ndarray:
-        """Average the mutual information of each member with the others."""
-        n_members = len(self._runs)
-        if n_members == 1:
-            return np.ones(1)
-        return (self.mutual_information_.sum(axis=1) - 1) / (n_members - 1)
-
-    def _choose(self, base: BaseClusterings) -> str:
+    def _choose(self, base: BaseClusterings, agreement: np.ndarray) -> str:
         """Return the member that agrees most, of those that cluster most samples."""
         n_clustered = (base.labels >= 0).sum(axis=0)
-        agreement = np.where(
-            n_clustered == n_clustered.max(), self._agreement_of_members(), -1.0
-        )
+        agreement = np.where(n_clustered == n_clustered.max(), agreement, -1.0)
         return list(self.clusterers_)[int(agreement.argmax())]
 
-    def _describe_members(self, base: BaseClusterings, labels: np.ndarray) -> None:
-        """Set the clusters, the shares of the members in them, and the uncertainty."""
-        counts = label_counts(base, labels, self.n_clusters_)
-        self._fused_shares = normalize(counts, norm="l1")
+    def _labels_of_chosen(self, base: BaseClusterings) -> np.ndarray:
+        return base.labels[:, list(self.clusterers_).index(str(self.chosen_))]
+
+    def _assign(self, base: BaseClusterings) -> np.ndarray:
+        """Return the clusters of samples by those of the members."""
+        if self._consensus is not None:
+            return self._consensus.assign(base)
+        own = self._labels_of_chosen(base)
+        return np.where(own >= 0, own, ConsensusMap(self._fused_shares).assign(base))
+
+    def _describe_members(self, base: BaseClusterings) -> None:
+        """Set the clusters by each member, and the uncertainty of samples."""
         memberships = shared_memberships(base, self._fused_shares)
-        self.labels_ = np.where(labels >= 0, labels, _largest(memberships))
         known = np.maximum(self.labels_, 0)
         own = np.take_along_axis(memberships, known[:, None], axis=1)[:, 0]
         self.uncertainty_ = 1 - np.where(self.labels_ >= 0, own, 0)
-        by_shares = ConsensusMap(self._fused_shares)
-        self.member_labels_ = np.column_stack(
-            [
-                by_shares.assign(replace(base, weights=alone))
-                for alone in np.eye(len(self._runs))
-            ]
-        )
+        each = [1] * len(self._runs)
+        self.member_labels_ = labels_of_branches(base, self._fused_shares, each)
         self.agreement_ = agreement_by_modality(self.labels_, self.member_labels_)
 
     # New samples
@@ -431,11 +428,7 @@ class MultimodalClusterer(
             Clusters.
         """
         base = self._cluster_later(X)
-        if self._consensus is not None:
-            return self._consensus.assign(base)
-        own = base.labels[:, list(self.clusterers_).index(str(self.chosen_))]
-        memberships = shared_memberships(base, self._fused_shares)
-        return np.where(own >= 0, own, _largest(memberships))
+        return self._assign(base)
 
     @available_if(_members_have_predict)
     @by_row_chunks
@@ -500,12 +493,6 @@ class MultimodalClusterer(
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(missing=True, sparse=True, same_dtype=True)
-
-
-def _largest(memberships: np.ndarray) -> np.ndarray:
-    """Return the clusters of the largest memberships; -1 for samples without any."""
-    clustered = ~np.isnan(memberships).all(axis=1)
-    return np.where(clustered, np.nan_to_num(memberships).argmax(axis=1), -1)
 
 
 def _samples_of(clusterer: BaseEstimator, frame: Modalities) -> np.ndarray:

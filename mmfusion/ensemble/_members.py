@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from mmfusion._typing import ByModality
 from mmfusion.clustering import (
     AnchorGraphClusterer,
     SNFClusterer,
@@ -19,7 +19,9 @@ MAX_GRAPH_SAMPLES = 20_000
 DIFFUSION_STEPS = 5  # after which the fused network hardly changes
 
 
-def default_clusterers(n_samples: int, n_clusters: int) -> dict[str, BaseEstimator]:
+def default_clusterers(
+    n_samples: int, n_clusters: int, scaling: ByModality[str | None] = "auto"
+) -> dict[str, BaseEstimator]:
     """Make the clusterers of an ensemble: graphs of several kinds, early and late.
 
     Parameters
@@ -29,40 +31,30 @@ def default_clusterers(n_samples: int, n_clusters: int) -> dict[str, BaseEstimat
         graphs of anchors replace those of samples.
     n_clusters : int
         Number of clusters; a graph of anchors needs twice as many samples.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
+        Scaling of each modality by all of them.
 
     Returns
     -------
     dict of str to clusterer
         Unfitted clusterers by name.
     """
+    # the ensemble warns of rows of zeros, or marks them as missing, for all
+    graphs: dict[str, Any] = {"scaling": scaling, "zero_rows": "keep"}
     clusterers: dict[str, BaseEstimator] = {}
     if n_samples <= MAX_GRAPH_SAMPLES:
         clusterers |= {
-            "co_regularized": SpectralClusterer(fusion="co_regularized"),
-            "concatenated": SpectralClusterer(fusion="concatenated"),
-            "snf": SNFClusterer(n_steps=DIFFUSION_STEPS),
+            "co_regularized": SpectralClusterer(fusion="co_regularized", **graphs),
+            "concatenated": SpectralClusterer(fusion="concatenated", **graphs),
+            "snf": SNFClusterer(n_steps=DIFFUSION_STEPS, **graphs),
         }
     if n_samples >= 2 * n_clusters:
-        clusterers["anchors"] = AnchorGraphClusterer()
+        clusterers["anchors"] = AnchorGraphClusterer(**graphs)
         if n_samples > MAX_GRAPH_SAMPLES:
             clusterers["reconstruction"] = AnchorGraphClusterer(
-                weights="reconstruction"
+                weights="reconstruction", **graphs
             )
     return clusterers | {
-        "early": EarlyFusionClusterer(),
-        "late": LateFusionClusterer(),
+        "early": EarlyFusionClusterer(scaling=scaling),
+        "late": LateFusionClusterer(scaling=scaling),
     }
-
-
-def set_where_there(estimator: BaseEstimator, params: Mapping[str, Any]) -> None:
-    """Set those of some parameters that an estimator has.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Any; it is changed.
-    params : dict
-        Values by name.
-    """
-    own = estimator.get_params(deep=False)
-    estimator.set_params(**{k: value for k, value in params.items() if k in own})

@@ -60,6 +60,7 @@ from mmfusion.fusion.combination._clusterings import (
     join_runs,
     label_counts,
     most_frequent_n_clusters,
+    mutual_information_between,
     weigh_runs,
 )
 from mmfusion.fusion.combination._predictor_weights import normalised_weights
@@ -446,14 +447,8 @@ class LateFusionClusterer(
         self._fused_shares = normalize(
             label_counts(base, self.labels_, int(self.labels_.max()) + 1), norm="l1"
         )
-        by_shares = _consensus.ConsensusMap(self._fused_shares)
-        # weights of 1 or 0: the runs of a branch of weight 0 are used here too
-        hard = replace(base, memberships=[])
-        self.modality_labels_ = np.column_stack(
-            [
-                by_shares.assign(replace(hard, weights=np.repeat(alone, n_runs)))
-                for alone in np.eye(len(n_runs))
-            ]
+        self.modality_labels_ = _consensus.labels_of_branches(
+            base, self._fused_shares, n_runs
         )
         self.agreement_ = agreement_by_modality(
             self.labels_, self.modality_labels_, base.sample_weight
@@ -541,7 +536,8 @@ class LateFusionClusterer(
             return weights / weights.mean()
         if self.weights == "agreement":
             quality = _clustering_quality.agreement_with_others(
-                base, np.repeat(np.arange(len(branches)), n_runs)
+                mutual_information_between(base),
+                np.repeat(np.arange(len(branches)), n_runs),
             )
         # above 0, or samples that have only that modality would have no cluster
         return normalised_weights(quality)

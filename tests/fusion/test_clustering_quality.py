@@ -127,13 +127,17 @@ def test_agreement_is_the_mean_information_with_runs_of_other_modalities(missing
                  if modality[r] == v != modality[s]])
         for v in range(3)
     ]  # fmt: skip
-    found = _clustering_quality.agreement_with_others(base, modality)
+    found = _clustering_quality.agreement_with_others(
+        _clusterings.mutual_information_between(base), modality
+    )
     np.testing.assert_allclose(found, expected)
 
 
 def test_a_lone_modality_agrees_with_itself():
     base, _ = slow.noisy_base()
-    found = _clustering_quality.agreement_with_others(base, np.zeros(4, dtype=int))
+    found = _clustering_quality.agreement_with_others(
+        _clusterings.mutual_information_between(base), np.zeros(4, dtype=int)
+    )
     np.testing.assert_array_equal(found, [1])
 
 

@@ -11,11 +11,9 @@ from sklearn.utils.extmath import row_norms
 
 from mmfusion._typing import NumericBlock
 from mmfusion.fusion.combination._clusterings import (
-    BaseClusterings,
     adjusted_rand_index,
     cluster_members,
     cluster_sums,
-    mutual_information_between,
 )
 
 DISTANCE_QUALITIES = ("inverse_variance", "silhouette")  # need the values of X
@@ -173,7 +171,7 @@ def _moments(
     return float(weight @ row_norms(block, squared=True)), mean, weight.sum()
 
 
-def agreement_with_others(base: BaseClusterings, modality: np.ndarray) -> np.ndarray:
+def agreement_with_others(information: np.ndarray, modality: np.ndarray) -> np.ndarray:
     """Compute the mean mutual information of each modality's runs with the others'.
 
     The mean is over all pairs of a run of the modality and a run of another one, of
@@ -181,8 +179,8 @@ def agreement_with_others(base: BaseClusterings, modality: np.ndarray) -> np.nda
 
     Parameters
     ----------
-    base : BaseClusterings
-        Runs of all modalities.
+    information : ndarray of shape (n_runs, n_runs)
+        Normalised mutual information of each pair of runs.
     modality : ndarray of int of shape (n_runs,)
         Number of the modality of each run, from 0.
 
@@ -191,7 +189,6 @@ def agreement_with_others(base: BaseClusterings, modality: np.ndarray) -> np.nda
     ndarray of shape (n_modalities,)
         Values between 0 and 1; 1 for a lone modality.
     """
-    information = mutual_information_between(base)
     scores = np.ones(modality.max() + 1)
     for v in range(len(scores)):
         others = information[np.ix_(modality == v, modality != v)]

@@ -6,7 +6,8 @@ assigns further samples. The cost is linear in the number of samples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg, sparse
@@ -95,6 +96,35 @@ class ConsensusMap:
                 best = np.where(listed >= 0, listed, best)
             labels[rows] = np.where(indicator.sum(axis=1) > 0, best, -1)
         return labels
+
+
+def labels_of_branches(
+    base: BaseClusterings, shares: np.ndarray, n_runs: Sequence[int]
+) -> np.ndarray:
+    """Assign samples by the runs of each branch alone, whatever the branch weighs.
+
+    Parameters
+    ----------
+    base : BaseClusterings
+        Runs of all branches, branch after branch.
+    shares : ndarray of shape (n_base_clusters, n_clusters)
+        Shares of the consensus clusters in each base cluster; rows add up to 1.
+    n_runs : list of int
+        Number of runs of each branch.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples, n_branches)
+        Clusters; -1 for samples that a branch does not cluster.
+    """
+    by_shares = ConsensusMap(shares)
+    hard = replace(base, memberships=[])
+    return np.column_stack(
+        [
+            by_shares.assign(replace(hard, weights=np.repeat(alone, n_runs)))
+            for alone in np.eye(len(n_runs))
+        ]
+    )
 
 
 def shared_memberships(base: BaseClusterings, shares: np.ndarray) -> np.ndarray:
