@@ -7,6 +7,7 @@ from sklearn.cluster import KMeans
 
 from mmfusion.graphical._clock import Frames, ModalityFrames
 from mmfusion.graphical._gaussian import pooled_moments
+from mmfusion.graphical._mixture_emission import MixtureEmission
 from mmfusion.graphical._multimodal_emission import Columns, MultimodalEmission
 
 CLUSTERED_STEPS = 10_000  # largest number of steps on which k-means is fitted
@@ -117,3 +118,6 @@ def initialize_emission(
         indicators[given, own[given]] = weight[start + given]
         plain.accumulate(statistics, frames, start, indicators, columns)
     plain.maximize(statistics)
+    for own_emission in plain.emissions.values():
+        if isinstance(own_emission, MixtureEmission):
+            own_emission.split_components()
