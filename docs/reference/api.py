@@ -93,6 +93,8 @@ API = {
         "LatentMapDisplay",
         "LossCurveDisplay",
         "ObjectivePathDisplay",
+        "ReliabilityDisplay",
+        "StatePosteriorDisplay",
     ],
     "mmfusion.preprocessing": [
         "ModalityImputer",
