@@ -50,6 +50,7 @@ API = {
         "fetch_ucr_uea",
         "load_digits_modalities",
         "load_npz",
+        "make_audio_visual_sequences",
         "make_multimodal_blobs",
         "make_multimodal_sequences",
         "save_npz",
