@@ -98,6 +98,7 @@ API = {
         "ModalityImputer",
         "ModalitySplitter",
         "PerModality",
+        "SequenceGradients",
         "SequencePooling",
         "SequenceResampler",
         "channels_first_from_sequences",
