@@ -99,6 +99,7 @@ API = {
         "ModalityImputer",
         "ModalitySplitter",
         "PerModality",
+        "SequenceGradients",
         "SequencePooling",
         "SequenceResampler",
         "channels_first_from_sequences",
