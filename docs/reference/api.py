@@ -94,6 +94,8 @@ API = {
         "LatentMapDisplay",
         "LossCurveDisplay",
         "ObjectivePathDisplay",
+        "ReliabilityDisplay",
+        "StatePosteriorDisplay",
     ],
     "mmfusion.preprocessing": [
         "ModalityImputer",
