@@ -101,6 +101,7 @@ OF_SEQUENCES = {
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",
 }
@@ -327,6 +328,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     },
     "load_digits_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
+    "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
     "make_multimodal_sequences": lambda: {"n_samples": 4, "n_frames": 10},
     "save_npz": _on_tables(path="saved.npz", y=LABELS.copy()),
