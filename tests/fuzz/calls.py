@@ -101,6 +101,7 @@ OF_SEQUENCES = {
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",
 }
@@ -406,6 +407,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         )
     },
     "ObjectivePathDisplay.from_predictions": lambda: {"path": [3.0, 2.0, 1.5]},
+    "ReliabilityDisplay.from_predictions": lambda: {
+        "reliability": {"audio": [0.5, 1.0], "text": [0.25]}
+    },
+    "StatePosteriorDisplay.from_predictions": lambda: {
+        "posteriors": [[0.25, 0.75], [1.0, 0.0]],
+        "states": [1, 0],
+    },
     "channels_first_from_sequences": lambda: {"sequences": collection()},
     "frames_from_sequences": lambda: {"sequences": collection()},
     "padded_from_sequences": lambda: {"sequences": collection()},
