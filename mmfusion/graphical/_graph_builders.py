@@ -115,10 +115,9 @@ def left_to_right_graph(
     array([0, 0, 1, 1, 2, 2], dtype=int32)
     """
     shortest = _durations("min_duration", min_duration, n_states)
-    limited = max_duration is not None
-    longest = (
-        _durations("max_duration", max_duration, n_states) if limited else shortest
-    )
+    longest = shortest
+    if max_duration is not None:
+        longest = _durations("max_duration", max_duration, n_states)
     if (longest < shortest).any():
         at = int(np.argmax(longest < shortest))
         raise ValueError(
@@ -133,9 +132,9 @@ def left_to_right_graph(
         targets = first[state + 1 : min(state + 2 + max_skip, n_states)]
         onward = 0.5 ** np.arange(len(targets))
         onward /= max(onward.sum(), 1.0)
-        _add_copies(
-            graph, copies, shortest[state], targets, onward, keep[state], limited
-        )
+        chances = keep[state] if len(targets) else 1.0, onward
+        limited = max_duration is not None
+        _add_copies(graph, copies, shortest[state], targets, chances, limited)
     log_start, log_end = np.full((2, first[-1]), -np.inf)
     log_start[0] = 0.0
     log_end[first[-2] + shortest[-1] - 1 :] = 0.0
@@ -155,7 +154,7 @@ def _durations(name: str, durations: int | ArrayLike, n_states: int) -> np.ndarr
     frames = np.broadcast_to(np.asarray(durations), (n_states,))
     if not np.issubdtype(frames.dtype, np.integer) or (frames < 1).any():
         raise ValueError(
-            f"{name} is a number of frames, at least 1, and not {durations}"
+            f"{name} is a number of frames, at least 1, and not {durations!r}"
         )
     return frames.astype(np.int64)
 
@@ -165,8 +164,7 @@ def _add_copies(
     copies: range,
     shortest: int,
     targets: np.ndarray,
-    onward: np.ndarray,
-    keep: float,
+    chances: tuple[float, np.ndarray],
     limited: bool,
 ) -> None:
     """Add the edges from all copies of one state.
@@ -175,7 +173,8 @@ def _add_copies(
     also be left. The last one has a self loop, unless durations are limited.
     """
     may_stay = not limited or len(copies) > shortest
-    probabilities = np.append(keep, (1 - keep) * onward) if len(targets) else np.ones(1)
+    keep, onward = chances
+    probabilities = np.append(keep, (1 - keep) * onward)
     ties = graph.add_group(probabilities) if may_stay else []
     for number, copy in enumerate(copies, start=1):
         if number < shortest:
@@ -305,9 +304,9 @@ def hierarchical_graph(
     Parameters
     ----------
     units : list of tuple (transitions, exits, entries)
-        For each unit of n states, the probabilities of transitions inside, shape (n, n),
-        of leaving the unit after each state, shape (n,), and of its first state, shape
-        (n,). Each row of the transitions sums to 1 with the exit.
+        For each unit of n states, the probabilities of transitions inside, shape (n,
+        n), of leaving the unit after each state, shape (n,), and of its first state,
+        shape (n,). Each row of the transitions sums to 1 with the exit.
     between : array-like of shape (n_units, n_units)
         Probability of each unit (column) after each (row).
     start : array-like of shape (n_units,), default=None
@@ -317,8 +316,8 @@ def hierarchical_graph(
     -------
     graph : ChainGraph
         The graph, with one parameter for each edge and one group for each source. Where
-        a unit may follow itself, an edge inside and one by way of its exit join the same
-        two states.
+        a unit may follow itself, an edge inside and one by way of its exit join the
+        same two states.
     unit_of_state : ndarray of int32 of shape (n_states,)
         Unit of each state.
 

@@ -36,9 +36,10 @@ class ChainPosteriors(NamedTuple):
         without a frame.
     posteriors : ndarray of shape (n_frames, n_columns) or None
         Probability that a state with each column of emissions is visited at each frame,
-        given the sequence; or that of each state. Rows of sequences without a path are 0.
+        given the sequence; or that of each state. It is 0 in sequences without a path.
     edge_counts : ndarray of shape (n_edges,)
-        Expected number of uses of each edge, summed over the sequences with their weights.
+        Expected number of uses of each edge, summed over the sequences with their
+        weights.
     start_counts : ndarray of shape (n_states,)
         Expected number of sequences that begin in each state, with their weights.
     """
@@ -103,9 +104,9 @@ def forward_backward(
     >>> log_emissions = np.log([[0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
     >>> result = forward_backward(graph, log_emissions, [0, 3])
     >>> result.posteriors.round(2)
-    array([[0.76, 0.24],
-           [0.62, 0.38],
-           [0.29, 0.71]])
+    array([[0.73, 0.27],
+           [0.64, 0.36],
+           [0.33, 0.67]])
     """
     table, bounds = _check_input(graph, log_emissions, offsets)
     columns = np.arange(len(graph.emits)) if by_state else graph.emits
@@ -227,7 +228,7 @@ def viterbi(
     >>> log_emissions = np.log([[0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
     >>> states, scores = viterbi(graph, log_emissions, [0, 3])
     >>> states
-    array([1, 1, 1], dtype=int32)
+    array([0, 0, 0], dtype=int32)
     """
     table, bounds = _check_input(graph, log_emissions, offsets)
     rows = _rows_of_chunk(graph, bounds)
@@ -405,7 +406,8 @@ def _check_input(
     needed = int(graph.emits.max()) + 1
     if table.ndim != 2 or table.shape[1] < needed:
         raise ValueError(
-            f"log_emissions has shape {table.shape}, and the states read {needed} columns"
+            f"log_emissions has shape {table.shape}, and the states read {needed} "
+            "columns"
         )
     if (
         bounds.ndim != 1

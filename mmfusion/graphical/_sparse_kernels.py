@@ -165,9 +165,9 @@ def path_sum(edges, row, row_e):
 @jit
 def forward_span(edges, log_emissions, offsets, lo, hi, start, stop, alpha, alpha_e,
                  work, work_e, totals, totals_e):  # fmt: skip
-    """Compute alpha of the frames from `start` to `stop`, of the sequences `lo` to `hi`.
+    """Compute alpha of the frames from `start` to `stop`, in sequences `lo` to `hi`.
 
-    Row 0 of alpha is that of the frame before `start`; the frame t is row t - start + 1.
+    Row 0 of alpha is that of the frame before `start`; frame t is row t - start + 1.
     """
     for q in range(lo, hi):
         for t in range(max(offsets[q], start), min(offsets[q + 1], stop)):
@@ -185,9 +185,9 @@ def backward_frame(edges, factor, factor_e, weight, alpha, alpha_e, later, later
                    beta, beta_e, counts, occupancy):  # fmt: skip
     """Compute one row of beta, the occupancies, and the counts of edges.
 
-    `factor` is 1 divided by the sum over all paths of the sequence, `weight` that of the
-    sequence in the counts, and `later` the product of emissions and beta of the next
-    frame.
+    `factor` is 1 divided by the sum over all paths of the sequence, `weight` that of
+    the sequence in the counts, and `later` the product of emissions and beta of the
+    next frame.
     """
     for i in range(len(beta)):
         low, high = edges.out_ptr[i], edges.out_ptr[i + 1]

@@ -39,7 +39,7 @@ def best_source(edges, before, state):
 
 @jit
 def values_of_block(edges, log_start, log_emissions, first, start, stop, before, rows):
-    """Compute the values of the frames from `start` to `stop`, frame t in row t - start."""
+    """Compute the values of a block; those of frame t are in row t - start."""
     for t in range(start, stop):
         row = rows[t - start]
         if t == first:

@@ -25,7 +25,7 @@ def all_paths(graph, log_emissions):
 
 
 def enumerate_chain(graph, log_emissions):
-    """Return the sum over all paths, posteriors by state, counts, and the best score."""
+    """Return the sum over all paths, posteriors by state, counts, the best score."""
     n_frames, n_states = len(log_emissions), len(graph.emits)
     paths = list(all_paths(graph, log_emissions))
     scores = np.array([score for score, _, _ in paths])
