@@ -25,8 +25,7 @@ JOINT_CHAIN = "all modalities"
 
 
 class HMMAligner(BaseHMMAligner):
-    """Align.
-    """
+    """Align."""
 
     _parameter_constraints: dict = {
         **BaseHMMAligner._parameter_constraints,

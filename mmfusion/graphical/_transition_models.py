@@ -97,7 +97,9 @@ class ChainTransitions:
     def __init__(self, shape: tuple[int, ...], *, is_coupled: bool) -> None:
         self.shape = shape
         self.is_coupled = is_coupled
-        self.tables = [np.full((*self._parents(m), k), 1 / k) for m, k in enumerate(shape)]
+        self.tables = [
+            np.full((*self._parents(m), k), 1 / k) for m, k in enumerate(shape)
+        ]
         self.starts = [np.full(k, 1 / k) for k in shape]
 
     def _parents(self, chain: int) -> tuple[int, ...]:
@@ -356,4 +358,9 @@ class HierarchicalTransitions:
     def _tables(self) -> list[np.ndarray]:
         others = ~np.eye(self.n_units, dtype=bool)
         follows = self.between[others].reshape(self.n_units, -1)
-        return [self.inside, self.entries, self.start, *([follows] * (self.n_units > 1))]
+        return [
+            self.inside,
+            self.entries,
+            self.start,
+            *([follows] * (self.n_units > 1)),
+        ]
