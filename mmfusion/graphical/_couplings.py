@@ -18,7 +18,6 @@ from mmfusion.graphical._graph_builders import ergodic_graph, product_graph
 from mmfusion.graphical._transition_models import (
     ChainTransitions,
     HierarchicalTransitions,
-    TransitionModel,
 )
 
 LARGEST_COUPLED_STATES = 256  # an iteration costs their square for each frame
@@ -47,7 +46,7 @@ class Coupling(NamedTuple):
     states: np.ndarray
     graph: ChainGraph
     columns: dict[str, np.ndarray]
-    transition_model: TransitionModel | None = None
+    transition_model: ChainTransitions | HierarchicalTransitions | None = None
 
     def n_columns(self, modality: str) -> int:
         """Return the number of emission columns of a modality.

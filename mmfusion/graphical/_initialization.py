@@ -53,7 +53,7 @@ def kmeans_states(
         Cluster of each step. What is missing is at the mean.
     """
     table = np.hstack(
-        [_scaled_steps(own, frames.n_steps) for own in frames.modalities.values()]
+        [scaled_steps(own, frames.n_steps) for own in frames.modalities.values()]
     )
     rows = np.arange(len(table))
     if len(rows) > CLUSTERED_STEPS:
@@ -66,7 +66,7 @@ def kmeans_states(
     return kmeans.predict(table).astype(np.int32)
 
 
-def _scaled_steps(own: ModalityFrames, n_steps: int) -> np.ndarray:
+def scaled_steps(own: ModalityFrames, n_steps: int) -> np.ndarray:
     """Average the scaled frames of each step; 0 where there are none."""
     center, scale = pooled_moments(own.values)
     values = (own.values - center) / (scale * np.sqrt(own.values.shape[1]))

@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from scipy import sparse
 
 from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._graph_builders import coupled_graph, hierarchical_graph
-
-
-class TransitionModel(Protocol):
-    """Parameters of a graph, where the ties of its edges do not express them."""
-
-    def maximize(
-        self,
-        graph: ChainGraph,
-        edge_counts: np.ndarray,
-        start_counts: np.ndarray,
-        prior: float,
-    ) -> ChainGraph:
-        """Set the parameters from expected counts, and return the graph with them."""
-        ...
-
-    def log_prior(self, graph: ChainGraph, prior: float) -> float:
-        """Compute the log density of the parameters under the prior."""
-        ...
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of free parameters."""
-        ...
 
 
 def normalized(counts: np.ndarray, prior: float) -> np.ndarray:
@@ -66,16 +41,12 @@ def _n_free(tables: list[np.ndarray]) -> int:
     return sum(table.size - table.size // table.shape[-1] for table in tables)
 
 
-def _joint_counts(
-    graph: ChainGraph, edge_counts: np.ndarray, chosen: np.ndarray | None = None
-) -> np.ndarray:
-    """Return the counts of edges as a matrix of states, of some edges or of all."""
-    src, dst = graph.src, destinations(graph)
-    if chosen is not None:
-        src, dst, edge_counts = src[chosen], dst[chosen], edge_counts[chosen]
+def _joint_counts(graph: ChainGraph, edge_counts: np.ndarray) -> np.ndarray:
+    """Return the counts of edges as a matrix of states."""
     n_states = len(graph.emits)
-    shape = (n_states, n_states)
-    return sparse.coo_array((edge_counts, (src, dst)), shape=shape).toarray()
+    ends = (graph.src, destinations(graph))
+    matrix = sparse.coo_array((edge_counts, ends), shape=(n_states, n_states))
+    return matrix.toarray()
 
 
 class ChainTransitions:
@@ -92,9 +63,14 @@ class ChainTransitions:
         Number of states of each chain.
     is_coupled : bool
         Whether the parents are all chains.
+    prior : float, default=0.1
+        Count added for each parameter.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, is_coupled: bool) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], *, is_coupled: bool, prior: float = 0.1
+    ) -> None:
+        self.prior = prior
         self.shape = shape
         self.is_coupled = is_coupled
         self.tables = [
@@ -125,9 +101,7 @@ class ChainTransitions:
             table = table.reshape(*own, self.shape[chain])
         return np.broadcast_to(table, (*self.shape, self.shape[chain]))
 
-    def set_counts(
-        self, counts: np.ndarray, start_counts: np.ndarray, prior: float
-    ) -> None:
+    def set_counts(self, counts: np.ndarray, start_counts: np.ndarray) -> None:
         """Set the parameters from counts of joint states.
 
         Parameters
@@ -136,8 +110,6 @@ class ChainTransitions:
             Counts of transitions.
         start_counts : ndarray of shape (n_joint_states,)
             Counts of first states.
-        prior : float
-            Count that is added for each parameter.
         """
         n_chains = len(self.shape)
         by_chain = counts.reshape(self.shape + self.shape)
@@ -148,15 +120,14 @@ class ChainTransitions:
             summed = tuple(n_chains + c for c in others)
             if not self.is_coupled:
                 summed += others
-            self.tables[m] = normalized(by_chain.sum(axis=summed), prior)
-            self.starts[m] = normalized(starts.sum(axis=others), prior)
+            self.tables[m] = normalized(by_chain.sum(axis=summed), self.prior)
+            self.starts[m] = normalized(starts.sum(axis=others), self.prior)
 
     def maximize(
         self,
         graph: ChainGraph,
         edge_counts: np.ndarray,
         start_counts: np.ndarray,
-        prior: float,
     ) -> ChainGraph:
         """Set the parameters from expected counts, and return the graph with them.
 
@@ -168,15 +139,13 @@ class ChainTransitions:
             Expected counts of its edges.
         start_counts : ndarray of shape (n_joint_states,)
             Expected counts of first states.
-        prior : float
-            Count that is added for each parameter.
 
         Returns
         -------
         ChainGraph
             The same edges, with other weights.
         """
-        self.set_counts(_joint_counts(graph, edge_counts), start_counts, prior)
+        self.set_counts(_joint_counts(graph, edge_counts), start_counts)
         return self._weighted(graph)
 
     def _weighted(self, graph: ChainGraph) -> ChainGraph:
@@ -193,22 +162,20 @@ class ChainTransitions:
         weights = joint.reshape(n_states, n_states)[graph.src, destinations(graph)]
         return graph._replace(log_weights=weights, log_start=start.ravel())
 
-    def log_prior(self, graph: ChainGraph, prior: float) -> float:
+    def log_prior(self, graph: ChainGraph) -> float:
         """Compute the log density of the parameters under the prior, up to a constant.
 
         Parameters
         ----------
         graph : ChainGraph
             Not used: the parameters are those of the last `maximize`.
-        prior : float
-            Count that the prior adds for each parameter.
 
         Returns
         -------
         float
             The log density.
         """
-        return _log_prior([*self.tables, *self.starts], prior)
+        return _log_prior([*self.tables, *self.starts], self.prior)
 
     @property
     def n_parameters(self) -> int:
@@ -232,9 +199,12 @@ class HierarchicalTransitions:
         Number of units.
     n_states : int
         Number of states of each unit.
+    prior : float, default=0.1
+        Count added for each parameter.
     """
 
-    def __init__(self, n_units: int, n_states: int) -> None:
+    def __init__(self, n_units: int, n_states: int, *, prior: float = 0.1) -> None:
+        self.prior = prior
         self.n_units = n_units
         self.n_states = n_states
         n_ends = n_states + (n_units > 1)
@@ -266,9 +236,7 @@ class HierarchicalTransitions:
             return np.zeros((1, self.n_states))
         return self.inside[:, :, -1]
 
-    def set_counts(
-        self, counts: np.ndarray, start_counts: np.ndarray, prior: float
-    ) -> None:
+    def set_counts(self, counts: np.ndarray, start_counts: np.ndarray) -> None:
         """Set the parameters from counts of states, unit by unit.
 
         Parameters
@@ -277,8 +245,6 @@ class HierarchicalTransitions:
             Counts of transitions.
         start_counts : ndarray of shape (n_units * n_states,)
             Counts of first states.
-        prior : float
-            Count that is added for each parameter.
         """
         G, K = self.n_units, self.n_states
         by_unit = counts.reshape(G, K, G, K)
@@ -290,20 +256,19 @@ class HierarchicalTransitions:
         ends = within
         if G > 1:
             ends = np.concatenate([within, across.sum(axis=(2, 3))[..., None]], axis=2)
-        self.inside = normalized(ends, prior)
-        self.entries = normalized(across.sum(axis=(0, 1)) + starts, prior)
-        self.start = normalized(starts.sum(axis=1), prior)
+        self.inside = normalized(ends, self.prior)
+        self.entries = normalized(across.sum(axis=(0, 1)) + starts, self.prior)
+        self.start = normalized(starts.sum(axis=1), self.prior)
         others = ~np.eye(G, dtype=bool)
         if G > 1:
             follows = across.sum(axis=(1, 3))[others].reshape(G, G - 1)
-            self.between[others] = normalized(follows, prior).ravel()
+            self.between[others] = normalized(follows, self.prior).ravel()
 
     def maximize(
         self,
         graph: ChainGraph,
         edge_counts: np.ndarray,
         start_counts: np.ndarray,
-        prior: float,
     ) -> ChainGraph:
         """Set the parameters from expected counts, and return the graph with them.
 
@@ -315,15 +280,13 @@ class HierarchicalTransitions:
             Expected counts of its edges.
         start_counts : ndarray of shape (n_units * n_states,)
             Expected counts of first states.
-        prior : float
-            Count that is added for each parameter.
 
         Returns
         -------
         ChainGraph
             The same edges, with other weights.
         """
-        self.set_counts(_joint_counts(graph, edge_counts), start_counts, prior)
+        self.set_counts(_joint_counts(graph, edge_counts), start_counts)
         G, K = self.n_units, self.n_states
         weights = np.einsum("gk,gh,hl->gkhl", self._exits(), self.between, self.entries)
         units = np.arange(G)
@@ -333,22 +296,20 @@ class HierarchicalTransitions:
             log_start = np.log(self.start[:, None] * self.entries).ravel()
             return graph._replace(log_weights=np.log(joint), log_start=log_start)
 
-    def log_prior(self, graph: ChainGraph, prior: float) -> float:
+    def log_prior(self, graph: ChainGraph) -> float:
         """Compute the log density of the parameters under the prior, up to a constant.
 
         Parameters
         ----------
         graph : ChainGraph
             Not used: the parameters are those of the last `maximize`.
-        prior : float
-            Count that the prior adds for each parameter.
 
         Returns
         -------
         float
             The log density.
         """
-        return _log_prior(self._tables(), prior)
+        return _log_prior(self._tables(), self.prior)
 
     @property
     def n_parameters(self) -> int:
