@@ -610,8 +610,8 @@ class HMMTransformer(
         if len(short):
             raise ValueError(
                 f"sample {short[0]} has {lengths[short[0]]} steps of the clock, fewer "
-                f"than the n_states={self.n_states} states that a product goes through; "
-                "lower n_states, or leave such samples out"
+                f"than the n_states={self.n_states} states of a product; lower "
+                "n_states, or leave such samples out"
             )
 
     def _batches(self, frame: Modalities) -> Iterator[tuple[np.ndarray, Frames]]:
