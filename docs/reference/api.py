@@ -60,6 +60,7 @@ API = {
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",
         "EarlyFusionRegressor",
+        "GaussianBayesClassifier",
         "HybridFusionClassifier",
         "HybridFusionClusterer",
         "HybridFusionRegressor",
