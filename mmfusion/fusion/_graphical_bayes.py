@@ -478,7 +478,7 @@ or None, default=None
     def _calibrate(
         self, frame: Modalities, codes: np.ndarray, weight: np.ndarray
     ) -> None:
-        """Set inflations, temperature and discriminative weights by held-out samples."""
+        """Set inflations, temperature and weights by held-out samples."""
         held_out = np.zeros((len(frame.names), len(frame), len(self.classes_)))
         for v, (rows, values, model) in enumerate(self._parts(frame)):
             if self.calibrate:
