@@ -46,10 +46,13 @@ class ModalityTags:
     images : bool, default=False
         Whether modalities keep further dimensions, as images have; otherwise a
         sample becomes a row.
-    sequences : {'refuse', 'require', 'allow'}, default='refuse'
+    sequences : {'refuse', 'require', 'allow', 'series', 'frames'}, default='refuse'
         Whether modalities may be sequences. 'allow' reads sequences into float arrays
-        and accepts modalities that are tables. 'require' reads the rows of tables as
-        sequences of one feature, too; all modalities have one of the two forms.
+        and accepts modalities that are tables. The others read tables as sequences,
+        too. 'require': the rows are series of one feature, and all modalities have one
+        of the two forms. 'series': the same, but beside sequences the columns of a
+        table are features without time, and a row is one frame. 'frames': a row is one
+        frame.
     column_per_sample : bool, default=False
         Whether the output of a transformer has a column for each sample of `fit`.
     same_dtype : bool, default=False

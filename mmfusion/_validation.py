@@ -36,7 +36,7 @@ from mmfusion._numbers import as_numbers, is_frame, refuse_complex
 from mmfusion._options import errors_about
 from mmfusion._remedies import Remedies
 from mmfusion._row_labels import Labels, check_row_labels, labels_of
-from mmfusion._sequences import is_lone_block, rows_as_sequences
+from mmfusion._sequences import is_lone_block, sequences_of_table
 from mmfusion._sklearn_compat import check_sample_weight, check_y
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.modalities import Modalities
@@ -49,6 +49,8 @@ LAYOUT_ATTRIBUTES = (
     "n_features_in_",
     "feature_names_in_",
 )
+# values of the tag `sequences` by which all modalities become sequences
+TABLES_AS_SEQUENCES = frozenset({"require", "series", "frames"})
 
 
 @dataclass(frozen=True)
@@ -262,12 +264,28 @@ def validate_modalities(
         if tags.same_dtype:
             blocks = cast_to_fitted(blocks, observed, fitted)
     # after the layout, which has the columns of tables as their features
-    if tags.sequences == "require" and not checked.sequences:
-        blocks = list(map(rows_as_sequences, blocks, observed.T))
+    if tags.sequences in TABLES_AS_SEQUENCES:
+        blocks = _tables_as_sequences(blocks, observed, estimator._layout, tags)
     # the names of fit, by which estimators find their parts: a later list has none
     return Modalities._of(
         estimator._layout.names, tuple(blocks), observed, frame._index
     )
+
+
+def _tables_as_sequences(
+    blocks: list[_blocks.Block],
+    observed: np.ndarray,
+    layout: Layout,
+    tags: ModalityTags,
+) -> list[_blocks.Block]:
+    """Read the rows of the tables among the blocks as sequences, by the tag."""
+    is_row_one_frame = tags.sequences == "frames" or bool(layout.sequences)
+    return [
+        block
+        if name in layout.sequences
+        else sequences_of_table(block, own, beside_sequences=is_row_one_frame)
+        for name, block, own in zip(layout.names, blocks, observed.T, strict=True)
+    ]
 
 
 def _unobserved_in_kernels(

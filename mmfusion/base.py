@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion import __version__, _blocks, _validation
 from mmfusion._block_checks import ModalityTags
-from mmfusion._blocks import Block
+from mmfusion._blocks import Block, is_sequences
 from mmfusion._columns import resolve_columns
 from mmfusion._options import by_modality, errors_about
 from mmfusion._row_labels import check_output_labels, check_row_labels, with_labels
@@ -420,14 +420,17 @@ class ModalityTransformerMixin(TransformerMixin):
         if _validation.is_multimodal(like):
             if adapter is None:
                 return frame
+            # containers hold tables only, so that sequences stay arrays
             blocks = [
-                adapter.create_container(_as_rows(b), b, columns=c, inplace=False)
+                b
+                if is_sequences(b)
+                else adapter.create_container(_as_rows(b), b, columns=c, inplace=False)
                 for b, c in zip(frame.blocks, self._names_of_output(frame), strict=True)
             ]
             return Modalities._of(frame.names, tuple(blocks), frame._mask)
         alone = frame.shape[1] == 1 and not sparse.issparse(frame.blocks[0])
         table = frame.blocks[0] if alone else frame.to_array()
-        if adapter is None:
+        if adapter is None or is_sequences(table):
             return table
         names = np.concatenate(self._names_of_output(frame))
         table = _as_rows(table)

@@ -459,6 +459,17 @@ def sequences_in_another_unit(cls):
         np.testing.assert_allclose(other.blocks[0], unit * one, atol=1e-9 * unit)
 
 
+@INVARIANCES.row("SequenceGradients", "unit of a modality", "same frames in this unit")
+def gradients_in_another_unit(cls):
+    audio = recordings()["audio"]
+    for unit in UNITS:
+        found = cls().fit_transform([[unit * x for x in audio]]).blocks[0]
+        for one, other in zip(
+            cls().fit_transform([audio]).blocks[0], found, strict=True
+        ):
+            np.testing.assert_allclose(other, unit * one, rtol=1e-9, atol=1e-9 * unit)
+
+
 @INVARIANCES.row("CTWAligner", "unit and offset of a modality", "same warping paths")
 def paths_in_another_unit(cls):
     data = recordings()

@@ -712,6 +712,16 @@ def the_own_number_of_frames_is_the_identity(cls, n_frames, dtype):
     np.testing.assert_array_equal(found, sequences)
 
 
+@LIMITS.row(
+    "SequenceGradients", "sequences that rise linearly", "one constant gradient"
+)
+def the_gradient_of_a_line_is_its_slope(cls):
+    slope = np.array([2.0, -0.5])
+    lines = [3 + np.arange(n)[:, None] * slope for n in (2, 5)]
+    for line, out in zip(lines, cls().fit_transform([lines]).blocks[0], strict=True):
+        np.testing.assert_allclose(out, np.hstack([line, [slope] * len(line)]))
+
+
 # Alignment
 
 

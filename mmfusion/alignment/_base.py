@@ -13,18 +13,15 @@ from sklearn.utils import Tags
 from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._block_checks import ModalityTags
-from mmfusion._blocks import is_sequences
 from mmfusion._memory import check_fits
 from mmfusion._sequences import resample
 from mmfusion._sklearn_compat import (
     INTEGER,
     Interval,
-    container_adapter,
     fit_context,
 )
 from mmfusion._threads import one_thread
 from mmfusion._typing import ModalitiesLike
-from mmfusion._validation import is_multimodal
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
@@ -367,21 +364,6 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
                     blocks[v][i] = sample.get(name)
         mask = None if frame.observed.all() else frame.observed
         return self._output(Modalities._of(frame.names, tuple(blocks), mask), like=like)
-
-    def _output(self, frame: Modalities, *, like: object) -> Any:
-        adapter = container_adapter("transform", self)
-        if adapter is None or not self._layout.sequences:
-            return super()._output(frame, like=like)
-        if not is_multimodal(like):  # the sequences of one modality
-            return frame.blocks[0]
-        # containers hold tables only, so that sequences stay arrays
-        blocks = tuple(
-            block
-            if is_sequences(block)
-            else adapter.create_container(block, block, columns=names, inplace=False)
-            for block, names in zip(frame.blocks, self._names_out(), strict=True)
-        )
-        return Modalities._of(frame.names, blocks, frame._mask)
 
     def _names_out(self) -> list[np.ndarray]:
         return self._layout.prefixed_names()

@@ -44,7 +44,10 @@ SAMPLE_REFERENCES = ("barycenter", "longest")  # computed for each sample
 
 
 def resolve_reference(
-    reference: int | str, names: Sequence[str], sequences: Sequence[str]
+    reference: int | str,
+    names: Sequence[str],
+    sequences: Sequence[str],
+    words: Sequence[str] = SAMPLE_REFERENCES,
 ) -> str:
     """Return the name of the reference.
 
@@ -56,11 +59,13 @@ def resolve_reference(
         Names of the modalities.
     sequences : sequence of str
         Names of the modalities of sequences.
+    words : sequence of str, default=('barycenter', 'longest')
+        What may be the reference beside modalities.
 
     Returns
     -------
     str
-        Name of a modality, 'longest' or 'barycenter'.
+        Name of a modality, or one of the words.
 
     Raises
     ------
@@ -68,14 +73,14 @@ def resolve_reference(
         If it is none of them, or a table.
     """
     given = reference
-    if reference in SAMPLE_REFERENCES:
+    if reference in words:
         return str(reference)
     if not isinstance(reference, str) and -len(names) <= reference < len(names):
         reference = names[reference]
     if reference not in names:
         raise ValueError(
             f"reference={reference!r} is neither a modality, by position or name, "
-            f"nor one of {SAMPLE_REFERENCES}; the modalities are {list(names)}"
+            f"nor one of {tuple(words)}; the modalities are {list(names)}"
         )
     if sequences and reference not in sequences:
         raise ValueError(

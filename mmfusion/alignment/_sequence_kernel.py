@@ -12,7 +12,6 @@ from sklearn.base import BaseEstimator
 from mmfusion._block_checks import ModalityTags
 from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._options import by_modality, errors_name
-from mmfusion._sequences import sequences_of_table
 from mmfusion._sklearn_compat import (
     INTEGER,
     Interval,
@@ -324,24 +323,6 @@ default='rbf'
             tables.append(_with_missing(values, rows, columns))
         return self._combined_output(frame, tables, like=X)
 
-    def _validate(
-        self, X: ModalitiesLike, *, reset: bool, raw: bool = False
-    ) -> Modalities:
-        """Validate X, and read the rows of tables as sequences."""
-        frame = super()._validate(X, reset=reset, raw=raw)
-        has_sequences = self._layout.sequences
-        blocks = tuple(
-            block
-            if name in has_sequences
-            else sequences_of_table(
-                block, observed, beside_sequences=bool(has_sequences)
-            )
-            for name, block, observed in zip(
-                frame.names, frame.blocks, frame.observed.T, strict=True
-            )
-        )
-        return Modalities._of(frame.names, blocks, frame.observed, frame._index)
-
     def _fit(self, X: ModalitiesLike) -> tuple[Modalities, list[np.ndarray]]:
         """Set the attributes, and return the matrix of each modality."""
         frame = self._validate(X, reset=True)
@@ -459,7 +440,7 @@ default='rbf'
         ]
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(missing=True, column_per_sample=True, sequences="allow")
+        return ModalityTags(missing=True, column_per_sample=True, sequences="series")
 
 
 def _positive(value: object, parameter: str) -> float | None:

@@ -1,5 +1,6 @@
 """Multimodal data sets: bundled, simulated, downloaded or loaded from files."""
 
+from mmfusion.datasets._audio_visual import make_audio_visual_sequences
 from mmfusion.datasets._blobs import make_multimodal_blobs
 from mmfusion.datasets._digits import load_digits_modalities
 from mmfusion.datasets._fetch import fetch_100leaves, fetch_handwritten, fetch_msrcv1
@@ -14,6 +15,7 @@ __all__ = [
     "fetch_ucr_uea",
     "load_digits_modalities",
     "load_npz",
+    "make_audio_visual_sequences",
     "make_multimodal_blobs",
     "make_multimodal_sequences",
     "save_npz",

@@ -12,6 +12,8 @@ __all__ = [
     "LatentMapDisplay",
     "LossCurveDisplay",
     "ObjectivePathDisplay",
+    "ReliabilityDisplay",
+    "StatePosteriorDisplay",
 ]
 
 _MODULES = {
@@ -22,6 +24,8 @@ _MODULES = {
     "LatentMapDisplay": "_latent_map",
     "LossCurveDisplay": "_loss_curves",
     "ObjectivePathDisplay": "_objective_path",
+    "ReliabilityDisplay": "_reliability",
+    "StatePosteriorDisplay": "_state_posteriors",
 }
 
 

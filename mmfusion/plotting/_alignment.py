@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from mmfusion._extras import import_extra
-from mmfusion._numbers import is_integer
 from mmfusion._scaling import centered, is_constant
 from mmfusion._sequences import as_sequence
 from mmfusion._text import drawable
 from mmfusion.alignment import dtw_path
 from mmfusion.alignment.dtw._costs import cost_matrix, make_costs
-from mmfusion.plotting._estimators import check_displayable, modalities_of_fit
+from mmfusion.plotting._estimators import (
+    check_displayable,
+    modalities_of_fit,
+    one_sample,
+)
 from mmfusion.plotting._inputs import as_names, as_real_array, several_axes
 from mmfusion.plotting._style import merge_style
 
@@ -153,12 +156,7 @@ class AlignmentDisplay:
         if names is not None:
             names = _two_names(names)
         frame = modalities_of_fit(estimator, X)
-        if not is_integer(sample) or not -len(frame) <= sample < len(frame):
-            raise ValueError(
-                f"sample is {sample!r}; give the position of one of the {len(frame)} "
-                "samples of X"
-            )
-        row = frame[[sample % len(frame)]]
+        row = one_sample(frame, sample)
         (aligned,) = estimator.align(row)
         chosen = names or tuple(aligned)[:2]
         lacking = [name for name in chosen if name not in aligned]

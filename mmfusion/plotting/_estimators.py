@@ -5,6 +5,7 @@ from __future__ import annotations
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._numbers import is_integer
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import as_modalities
 from mmfusion.modalities import Modalities
@@ -33,3 +34,13 @@ def modalities_of_fit(estimator: BaseEstimator, X: ModalitiesLike) -> Modalities
     frame = as_modalities(X, getattr(estimator, "modalities", None))
     names = estimator.modality_names_in_.tolist()
     return frame[names] if set(frame.names) == set(names) else frame
+
+
+def one_sample(frame: Modalities, sample: int) -> Modalities:
+    """Return the sample at a position, which may count from the end."""
+    if not is_integer(sample) or not -len(frame) <= sample < len(frame):
+        raise ValueError(
+            f"sample is {sample!r}; give the position of one of the {len(frame)} "
+            "samples of X"
+        )
+    return frame[[sample % len(frame)]]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from mmfusion._typing import BlockLike
 
+ROUNDING = 1e-6  # of probabilities of 0 and 1, also in float32
+
 
 def check_axes(ax: object) -> None:
     """Check that an object is an Axes of matplotlib.
@@ -196,3 +198,22 @@ def check_mapping(value: object, name: str, content: str) -> None:
     # a sparse DOK array is a dict too
     if not isinstance(value, Mapping) or sparse.issparse(value):
         raise TypeError(f"{name} is a {type(value).__name__}; give a dict of {content}")
+
+
+def check_probabilities(values: np.ndarray, name: str) -> None:
+    """Check that numbers are probabilities.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        The numbers.
+    name : str
+        Name of the parameter, for errors.
+
+    Raises
+    ------
+    ValueError
+        If one is below 0 or above 1, beyond rounding, or NaN.
+    """
+    if not ((values >= -ROUNDING) & (values <= 1 + ROUNDING)).all():
+        raise ValueError(f"{name} holds other values than probabilities from 0 to 1")

@@ -1,5 +1,6 @@
 """Preprocessing by modality: transformers, splitting, imputation, sequences."""
 
+from mmfusion.preprocessing._gradients import SequenceGradients
 from mmfusion.preprocessing._imputer import ModalityImputer
 from mmfusion.preprocessing._per_modality import PerModality
 from mmfusion.preprocessing._pooling import SequencePooling
@@ -19,6 +20,7 @@ __all__ = [
     "ModalityImputer",
     "ModalitySplitter",
     "PerModality",
+    "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",
     "channels_first_from_sequences",

@@ -101,6 +101,7 @@ OF_SEQUENCES = {
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",
 }
@@ -327,6 +328,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     },
     "load_digits_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
+    "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
     "make_multimodal_sequences": lambda: {"n_samples": 4, "n_frames": 10},
     "save_npz": _on_tables(path="saved.npz", y=LABELS.copy()),
@@ -405,6 +407,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         )
     },
     "ObjectivePathDisplay.from_predictions": lambda: {"path": [3.0, 2.0, 1.5]},
+    "ReliabilityDisplay.from_predictions": lambda: {
+        "reliability": {"audio": [0.5, 1.0], "text": [0.25]}
+    },
+    "StatePosteriorDisplay.from_predictions": lambda: {
+        "posteriors": [[0.25, 0.75], [1.0, 0.0]],
+        "states": [1, 0],
+    },
     "channels_first_from_sequences": lambda: {"sequences": collection()},
     "frames_from_sequences": lambda: {"sequences": collection()},
     "padded_from_sequences": lambda: {"sequences": collection()},

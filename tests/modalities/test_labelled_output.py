@@ -23,6 +23,7 @@ from mmfusion.preprocessing import (
     ModalityImputer,
     ModalitySplitter,
     PerModality,
+    SequenceGradients,
     SequencePooling,
     SequenceResampler,
 )
@@ -61,6 +62,7 @@ TRANSFORMERS = [
     (MKLClusterer(2, random_state=0), tables),
     (SequencePooling(), sequences),
     (SequenceResampler(3), sequences),
+    (SequenceGradients(), sequences),
     (DTWAligner(), sequences),
     (make_pipeline(SequencePooling(), PerModality(), EarlyFusion()), sequences),
 ]

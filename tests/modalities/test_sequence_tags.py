@@ -128,3 +128,18 @@ def test_masked_sequences_are_not_read():
     )
     frame = Validator("allow").validate(X)
     assert frame.blocks[0][1] is None
+
+
+def test_rows_of_tables_are_series_alone_and_frames_beside_sequences():
+    alone = Validator("series").validate({"curve": SURVEY})
+    assert_same(alone["curve"], [row[:, None] for row in SURVEY])
+    beside = Validator("series").validate({"audio": AUDIO, "survey": SURVEY})
+    assert_same(beside["audio"], AUDIO)
+    assert_same(beside["survey"], [row[None] for row in SURVEY])
+
+
+def test_rows_of_tables_are_frames_where_labels_are_by_frame():
+    table = SURVEY.copy()
+    table[1] = np.nan
+    frame = Validator("frames").validate(table)
+    assert_same(frame.blocks[0], [SURVEY[0][None], None, SURVEY[2][None]])

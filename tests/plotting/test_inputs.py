@@ -12,6 +12,8 @@ from mmfusion.plotting import (
     LatentMapDisplay,
     LossCurveDisplay,
     ObjectivePathDisplay,
+    ReliabilityDisplay,
+    StatePosteriorDisplay,
 )
 
 K = np.eye(6)
@@ -38,6 +40,12 @@ CALLS = {
     ),
     "path": lambda **changed: ObjectivePathDisplay.from_predictions(
         **{"path": [3.0, 2.0], **changed}
+    ),
+    "reliability": lambda **changed: ReliabilityDisplay.from_predictions(
+        **{"reliability": {"a": [0.0, np.nan, 1.0], "b": [0.5]}, **changed}
+    ),
+    "states": lambda **changed: StatePosteriorDisplay.from_predictions(
+        **{"posteriors": [[0.7, 0.3], [0.0, 1.0]], "states": [0, 1], **changed}
     ),
 }
 
@@ -94,6 +102,21 @@ WRONG = [
     ("curves", "terms", "loss"),
     ("path", "path", ["a", "b"]),
     ("path", "path", 3),
+    ("reliability", "reliability", {}),
+    ("reliability", "reliability", [0.5, 0.5]),
+    ("reliability", "reliability", {"a": [0.5, 1.5]}),
+    ("reliability", "reliability", {"a": [[0.5, 0.5]]}),
+    ("reliability", "reliability", {"a": ["x"]}),
+    ("reliability", "reliability", {"a": []}),
+    ("states", "posteriors", {}),
+    ("states", "posteriors", [0.5, 0.5]),
+    ("states", "posteriors", [[0.5, -0.5], [0.5, 0.5]]),
+    ("states", "posteriors", [[np.nan, 0.5], [0.5, 0.5]]),
+    ("states", "posteriors", [["a", "b"], ["a", "b"]]),
+    ("states", "states", [0]),
+    ("states", "states", [0, 2]),
+    ("states", "states", [0, 0.5]),
+    ("states", "states", {"audio": [0, 1]}),
 ]
 
 

@@ -17,6 +17,8 @@ CHANGES = {
         "legend_title": name,
     },
     "curves": lambda name: {"history": [{name: 1.0}, {name: 0.5}]},
+    "reliability": lambda name: {"reliability": {name: [0.5, 1.0]}},
+    "states": lambda name: {"posteriors": {name: [[0.5, 0.5]]}, "states": None},
 }
 
 

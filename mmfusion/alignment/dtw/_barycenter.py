@@ -11,10 +11,10 @@ from scipy.optimize import minimize
 from sklearn.utils import check_random_state
 
 from mmfusion._blocks import as_float_array
+from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
 from mmfusion._sequences import as_collection, as_sequence
 from mmfusion._typing import RandomStateLike
-from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._costs import are_moderate, make_costs
 from mmfusion.alignment.dtw._pairwise import cdist_dtw
 from mmfusion.alignment.dtw._panels import frame_offsets, pack_frames

@@ -14,11 +14,11 @@ import scipy.linalg.cython_blas  # noqa: F401  # numba calls BLAS through it
 from numpy.typing import ArrayLike, DTypeLike
 
 from mmfusion._blocks import as_float_array
+from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
 from mmfusion._scaling import centered, is_constant
 from mmfusion._sequences import as_sequence
 from mmfusion._typing import MetricLike
-from mmfusion.alignment.dtw._compilation import jit
 
 LOCAL_METRICS = ("correlation", "cosine", "euclidean", "manhattan", "sqeuclidean")
 PRODUCT_FEATURES = 5  # from which a matrix product is faster than differences

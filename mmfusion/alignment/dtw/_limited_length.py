@@ -13,9 +13,9 @@ from math import isqrt
 
 import numpy as np
 
+from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
 from mmfusion._threads import one_thread
-from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._constraints import Constraints
 from mmfusion.alignment.dtw._costs import Costs, fill_costs
 from mmfusion.alignment.dtw._open_ratio import PathAndCost

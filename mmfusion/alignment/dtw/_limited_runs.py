@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmfusion._compilation import jit_ieee
 from mmfusion._memory import check_fits
 from mmfusion._threads import one_thread
-from mmfusion.alignment.dtw._compilation import jit_ieee
 from mmfusion.alignment.dtw._constraints import Constraints
 from mmfusion.alignment.dtw._costs import GIVEN, Costs, fill_costs
 from mmfusion.alignment.dtw._open_ratio import PathAndCost, path_of_least_ratio

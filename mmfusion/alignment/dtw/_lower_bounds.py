@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mmfusion._compilation import jit, jit_reordered
 from mmfusion._sequences import as_sequence
-from mmfusion.alignment.dtw._compilation import jit, jit_reordered
 from mmfusion.alignment.dtw._parameters import check_choice, check_frames_or_share
 from mmfusion.alignment.dtw._windows import sakoe_chiba, transposed, whole_window
 

@@ -9,8 +9,8 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 
+from mmfusion._compilation import jit
 from mmfusion._sequences import as_collection
-from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import are_moderate, check_metric, make_costs
 from mmfusion.alignment.dtw._lower_bounds import (

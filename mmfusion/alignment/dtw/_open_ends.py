@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from mmfusion._compilation import jit
 from mmfusion._threads import one_thread
-from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._constraints import Constraints
 from mmfusion.alignment.dtw._costs import Costs, fill_costs, slice_costs
 from mmfusion.alignment.dtw._open_ratio import LARGE_COST, PathAndCost

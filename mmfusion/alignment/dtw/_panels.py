@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment.dtw._compilation import jit
+from mmfusion._compilation import jit
 from mmfusion.alignment.dtw._costs import (
     COSINE,
     GIVEN,

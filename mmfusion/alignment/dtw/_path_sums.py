@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment.dtw._compilation import jit
+from mmfusion._compilation import jit
 from mmfusion.alignment.dtw._costs import fill_costs
 
 LOG2 = log(2)
@@ -98,7 +98,7 @@ def _add_neighbors(
 
 
 @jit
-def _extract_mantissas(sums, factors, size, mantissas):
+def extract_mantissas(sums, factors, size, mantissas):
     """Write the mantissas, in [1, 2), of products."""
     for i in range(size):
         bits = np.float64(sums[i] * factors[i]).view(np.int64)
@@ -106,7 +106,7 @@ def _extract_mantissas(sums, factors, size, mantissas):
 
 
 @jit
-def _extract_exponents(sums, factors, tops, shifts, size, exponents):
+def extract_exponents(sums, factors, tops, shifts, size, exponents):
     """Write the exponents of products, increased by those of their factors."""
     for i in range(size):
         # the bits of the exponent become an integer of 2**52 + integer
@@ -228,8 +228,8 @@ def accumulate_diagonal(begin, size, ahead, done, rings, work):
     across_exponents = rings.exponents[(done + 1) % 3][far:]
     _largest_exponents(beside_exponents, across_exponents, size, tops)
     _add_neighbors(beside, beside_exponents, across, across_exponents, tops, size, sums)
-    _extract_mantissas(sums, factors, size, mantissas[begin + 1 :])
-    _extract_exponents(sums, factors, tops, shifts, size, exponents[begin + 1 :])
+    extract_mantissas(sums, factors, size, mantissas[begin + 1 :])
+    extract_exponents(sums, factors, tops, shifts, size, exponents[begin + 1 :])
     mantissas[begin] = mantissas[begin + size + 1] = 0
     exponents[begin] = exponents[begin + size + 1] = OUTSIDE_EXPONENT
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
-from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._constraints import Constraints
 from mmfusion.alignment.dtw._costs import SQUARED, Costs
 from mmfusion.alignment.dtw._panels import (

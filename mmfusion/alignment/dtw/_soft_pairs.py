@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
+from mmfusion._compilation import jit
 from mmfusion._threads import one_thread
-from mmfusion.alignment.dtw._compilation import jit
 from mmfusion.alignment.dtw._costs import are_moderate
 from mmfusion.alignment.dtw._panels import frame_offsets
 from mmfusion.alignment.dtw._path_sums import (

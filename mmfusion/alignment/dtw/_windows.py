@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfusion.alignment.dtw._compilation import jit
+from mmfusion._compilation import jit
 
 # corners of a window are cells although their coordinates are rounded
 CORNER_TOLERANCE = 1e-9

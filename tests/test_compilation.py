@@ -9,10 +9,10 @@ import sys
 import pytest
 from numba.core import caching
 
-from mmfusion.alignment.dtw import _compilation
+from mmfusion import _compilation
 
 SOURCE = """
-from mmfusion.alignment.dtw._compilation import compiler
+from mmfusion._compilation import compiler
 
 @compiler()
 def double(x):

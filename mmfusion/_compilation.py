@@ -68,7 +68,7 @@ def _warn_of_cache(error: Exception) -> None:
     if not _warned:
         _warned = True
         warnings.warn(
-            "compiled functions of mmfusion.alignment are not cached, and compiled "
+            "compiled functions of mmfusion are not cached, and compiled "
             "again in every process; set the environment variable NUMBA_CACHE_DIR to a "
             f"writable folder, or empty the existing one ({error})",
             RuntimeWarning,

@@ -1,0 +1,125 @@
+"""Limits of the frames in a state: resolved, and checked against sequences."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mmfusion._numbers import is_integer, is_real
+from mmfusion.graphical._graph import ChainGraph
+from mmfusion.graphical._graph_builders import left_to_right_graph
+
+SHORTEST_STAY, LONGEST_STAY = 0.05, 0.99  # initial probabilities to stay in a state
+
+Duration = int | float | ArrayLike | None
+
+
+class Durations(NamedTuple):
+    """Frames that each state of a left-to-right chain may have, and states left out.
+
+    Parameters
+    ----------
+    max_skip : int
+        Most states that a step may leave out.
+    shortest : ndarray of int of shape (n_states,)
+        Fewest frames of a state that is not left out.
+    longest : ndarray of int of shape (n_states,) or None
+        Most frames of a state.
+    """
+
+    max_skip: int
+    shortest: np.ndarray
+    longest: np.ndarray | None
+
+    def graph(self, mean_frames: float) -> ChainGraph:
+        """Return the graph of the chain, for states of a mean number of frames."""
+        stay = np.clip(1 - 1 / mean_frames, SHORTEST_STAY, LONGEST_STAY)
+        return left_to_right_graph(
+            len(self.shortest),
+            max_skip=self.max_skip,
+            min_duration=self.shortest,
+            max_duration=self.longest,
+            stay=float(stay),
+        )
+
+    def frame_limits(self) -> tuple[int, int | None]:
+        """Return the fewest and the most frames of a sequence; None without limit."""
+        fewest = self.shortest.copy()
+        for k in range(1, len(fewest)):
+            fewest[k] += fewest[max(k - 1 - self.max_skip, 0) : k].min()
+        most = None if self.longest is None else int(self.longest.sum())
+        return int(fewest[-1]), most
+
+
+def resolve_durations(
+    n_states: int,
+    max_skip: int,
+    min_duration: Duration,
+    max_duration: Duration,
+    mean_frames: float,
+) -> Durations:
+    """Return the limits of durations in frames.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states.
+    max_skip : int
+        Most states that a step may leave out.
+    min_duration, max_duration : int, float, array-like of shape (n_states,) or None
+        Fewest and most frames of a state; floats are multiples of `mean_frames`.
+    mean_frames : float
+        Mean number of frames in a state.
+
+    Returns
+    -------
+    Durations
+        The limits.
+
+    Raises
+    ------
+    TypeError
+        If a limit is no number.
+    ValueError
+        If a limit is out of range, or the most frames are less than the fewest.
+    """
+    shortest = _frames("min_duration", min_duration, n_states, mean_frames)
+    assert shortest is not None
+    longest = _frames("max_duration", max_duration, n_states, mean_frames)
+    if longest is not None and (longest < shortest).any():
+        k = int(np.argmax(longest < shortest))
+        raise ValueError(
+            f"max_duration={max_duration!r} allows state {k} up to {longest[k]} "
+            f"frames, and min_duration={min_duration!r} at least {shortest[k]}"
+        )
+    return Durations(int(max_skip), shortest, longest)
+
+
+def _frames(
+    option: str, given: Duration, n_states: int, mean_frames: float
+) -> np.ndarray | None:
+    """Return the frames of each state."""
+    if given is None:
+        return None if option == "max_duration" else np.ones(n_states, dtype=np.int64)
+    message = (
+        f"{option}={given!r}: give a number of frames of at least 1, a positive "
+        "multiple of the mean frames in a state as a float, or an array of numbers of "
+        f"frames for the {n_states} states"
+    )
+    if np.ndim(given):
+        array = np.asarray(given)
+        if array.shape != (n_states,) or not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(message)
+        frames = array.astype(np.int64)
+    elif is_integer(given):
+        frames = np.full(n_states, int(given), dtype=np.int64)
+    elif is_real(given) and 0 < float(given) < np.inf:
+        share = max(round(float(given) * mean_frames), 1)
+        frames = np.full(n_states, share, dtype=np.int64)
+    else:
+        raise (ValueError if is_real(given) else TypeError)(message)
+    if (frames < 1).any():
+        raise ValueError(message)
+    return frames

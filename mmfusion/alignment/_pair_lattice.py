@@ -1,0 +1,721 @@
+"""Lattice of a pair hidden Markov model: sums over paths, posteriors, likeliest path.
+
+A path consumes the frames of two sequences: state M ("match") one of both, X one of the
+first, Y one of the second. With i and j frames consumed,
+
+    f_s(i, j) = e_s(i, j) sum_r a_rs f_r(i - di_s, j - dj_s),
+
+where e_M = exp(match[i-1, j-1]), and a step of X either repeats the last frame of the
+second sequence (it scores as the match of the two) or has no counterpart:
+``e_X = repeat exp(match[i-1, j-1]) + gap exp(gap_x[i-1])``; Y alike. Soft-DTW is
+repeat = 1, gap = 0, all a = 1; the textbook pair HMM is repeat = 0, gap = 1.
+
+As for soft-DTW (`dtw/_path_sums.py`), sums are mantissas and exponents, each state with
+its own, so that no path is lost however unlikely it seems on the way, and the cells of
+an anti-diagonal ("diagonal" below) are computed together. A forward pass keeps every
+few diagonals as checkpoints; the backward pass computes the others again, block by
+block, so that memory is that of the scores and the posteriors.
+"""
+
+from __future__ import annotations
+
+from math import ceil, log, sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from mmfusion._memory import check_fits
+from mmfusion.alignment.dtw._compilation import jit, jit_reordered
+from mmfusion.alignment.dtw._path_sums import (
+    FORBIDDEN_EXPONENT,
+    LOG2,
+    OUTSIDE_EXPONENT,
+    Diagonals,
+    diagonals_of,
+    extract_exponents,
+    extract_mantissas,
+    split_factors,
+    whole_power_of_two,
+)
+from mmfusion.alignment.dtw._windows import Window
+
+M, X, Y = 0, 1, 2
+LEAST_EMISSION = 1e-300  # where both kinds of step are forbidden
+
+
+class PairHMM(NamedTuple):
+    """Weights of a pair hidden Markov model.
+
+    Parameters
+    ----------
+    start : ndarray of shape (3,)
+        Weights of the first state, in the order match, X, Y.
+    transitions : ndarray of shape (3, 3)
+        Weight of the step from a state (row) to the next (column).
+    repeat, gap : float
+        Weights of the two kinds of step that consume a frame of one sequence only: the
+        frame repeats the last match, or has no counterpart.
+    """
+
+    start: np.ndarray
+    transitions: np.ndarray
+    repeat: float
+    gap: float
+
+
+# paths of dynamic time warping, all steps of weight 1
+WARPING = PairHMM(np.array([1.0, 0.0, 0.0]), np.ones((3, 3)), 1.0, 0.0)
+
+
+class PairScores(NamedTuple):
+    """Log scores of two sequences.
+
+    Parameters
+    ----------
+    match : ndarray of float64 of shape (n, m)
+        Score of each pair of frames; -inf forbids it.
+    gap_x : ndarray of float64 of shape (n,)
+        Score of each frame of the first sequence without counterpart.
+    gap_y : ndarray of float64 of shape (m,)
+        Score of each frame of the second sequence without counterpart.
+    window : Window
+        Pairs of frames that a path may visit.
+    """
+
+    match: np.ndarray
+    gap_x: np.ndarray
+    gap_y: np.ndarray
+    window: Window
+
+
+class PairPosteriors(NamedTuple):
+    """Sums over all paths of two sequences.
+
+    Parameters
+    ----------
+    log_likelihood : float
+        Log of the sum of the weights of all paths; -inf if there is none.
+    match : ndarray of float64 of shape (n, m)
+        Probability that a path visits a pair of frames, by a match or a repetition.
+    transition_counts : ndarray of shape (3, 3)
+        Expected numbers of steps from state to state.
+    start_counts : ndarray of shape (3,)
+        Probability of each first state.
+    step_counts : ndarray of shape (2,)
+        Expected numbers of repeated frames and of frames without counterpart.
+    """
+
+    log_likelihood: float
+    match: np.ndarray
+    transition_counts: np.ndarray
+    start_counts: np.ndarray
+    step_counts: np.ndarray
+
+
+class _Split(NamedTuple):
+    """Weights as factors near 1 and exponents to the base 2; 0 far below all others."""
+
+    factors: np.ndarray
+    shifts: np.ndarray
+
+
+class _Model(NamedTuple):
+    """A model and the scores of gaps in the form that the kernels read.
+
+    Parameters
+    ----------
+    start : _Split
+        Of shape (3,).
+    transitions, sources : _Split
+        Of shape (3, 3): a row for each state, and a row for each next state.
+    repeat : _Split
+        Of shape (1,).
+    gap_x, gap_y : _Split
+        Of shapes (n + 1,) and (m + 1,), with the weight of a gap; by frames consumed,
+        so that index 0 is not used. Those of y are reversed: both follow a diagonal.
+    """
+
+    start: _Split
+    transitions: _Split
+    sources: _Split
+    repeat: _Split
+    gap_x: _Split
+    gap_y: _Split
+
+
+class _Lattice(NamedTuple):
+    """Buffers of one diagonal.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n + 1,)
+        Match scores.
+    ratios : ndarray of shape (3, n + 1)
+        Shares of a step of each state that match the two frames.
+    emissions, shifts : ndarray of shape (3, n + 1)
+        Factors and exponents of e.
+    values, exponents : ndarray of shape (3, n + 1)
+        Factors and exponents of f, or of e times the sums from the end.
+    sums, tops : ndarray of shape (n + 1,)
+        Sums in units of their largest exponent.
+    ones, zeros : ndarray of shape (n + 1,)
+        Factors and shifts that change nothing.
+    """
+
+    scores: np.ndarray
+    ratios: np.ndarray
+    emissions: np.ndarray
+    shifts: np.ndarray
+    values: np.ndarray
+    exponents: np.ndarray
+    sums: np.ndarray
+    tops: np.ndarray
+    ones: np.ndarray
+    zeros: np.ndarray
+
+
+class _Sums(NamedTuple):
+    """Mantissas and exponents of diagonals: sums from either end, before a state.
+
+    Parameters
+    ----------
+    mantissas, exponents : ndarray of shape (n_diagonals, 3, n + 3)
+        By state; the entry of row i is at index i + 1.
+    """
+
+    mantissas: np.ndarray
+    exponents: np.ndarray
+
+
+@jit
+def _empty_sums(n_diagonals, n):
+    return _Sums(
+        np.zeros((n_diagonals, 3, n + 3)),
+        np.full((n_diagonals, 3, n + 3), OUTSIDE_EXPONENT),
+    )
+
+
+@jit
+def _empty_lattice(n):
+    size = n + 1
+    return _Lattice(
+        np.empty(size),
+        np.ones((3, size)),
+        np.empty((3, size)),
+        np.empty((3, size)),
+        np.empty((3, size)),
+        np.empty((3, size)),
+        np.empty(size),
+        np.empty(size),
+        np.ones(size),
+        np.zeros(size),
+    )
+
+
+@jit
+def _read_scores(match, k, begin, size, scores):
+    """Copy the scores of a diagonal; there are none before the first frames."""
+    for at in range(size):
+        i, j = begin + at, k - begin - at
+        scores[at] = match[i - 1, j - 1] if i > 0 and j > 0 else -np.inf
+
+
+@jit
+def _mix_emissions(
+    own, own_shifts, repeat, repeat_shift, gaps, gap_shifts, size, values, shifts
+):
+    """Compute the emissions of steps that repeat a frame or have no counterpart."""
+    for i in range(size):
+        shifts[i] = max(own_shifts[i] + repeat_shift, gap_shifts[i])
+    for i in range(size):
+        top = shifts[i]
+        values[i] = repeat * own[i] * whole_power_of_two(
+            own_shifts[i] + repeat_shift - top
+        ) + gaps[i] * whole_power_of_two(gap_shifts[i] - top)
+
+
+@jit
+def _share_of_match(
+    own, own_shifts, repeat, repeat_shift, values, shifts, size, ratios
+):
+    """Compute the share of the repetition in the emission of a step."""
+    for i in range(size):
+        power = whole_power_of_two(own_shifts[i] + repeat_shift - shifts[i])
+        ratios[i] = repeat * own[i] * power / max(values[i], LEAST_EMISSION)
+
+
+@jit
+def _emit(match, model, k, begin, size, lattice):
+    """Compute the emissions of a diagonal."""
+    e, shifts = lattice.emissions, lattice.shifts
+    _read_scores(match, k, begin, size, lattice.scores)
+    split_factors(lattice.scores, 1 / LOG2, size, e[M], shifts[M])
+    repeat, repeat_shift = model.repeat.factors[0], model.repeat.shifts[0]
+    _mix_emissions(
+        e[M],
+        shifts[M],
+        repeat,
+        repeat_shift,
+        model.gap_x.factors[begin:],
+        model.gap_x.shifts[begin:],
+        size,
+        e[X],
+        shifts[X],
+    )
+    at = match.shape[1] - k + begin
+    _mix_emissions(
+        e[M],
+        shifts[M],
+        repeat,
+        repeat_shift,
+        model.gap_y.factors[at:],
+        model.gap_y.shifts[at:],
+        size,
+        e[Y],
+        shifts[Y],
+    )
+
+
+@jit
+def _multiply(sums, exponents, factors, shifts, size, values, out):
+    """Multiply sums by factors, and add their exponents."""
+    for i in range(size):
+        values[i] = sums[i] * factors[i]
+    for i in range(size):
+        out[i] = exponents[i] + shifts[i]
+
+
+@jit
+def _add_three(v0, v1, v2, x0, x1, x2, weights, shifts, size, sums, tops):
+    """Sum three weighted terms, in units of the largest exponent."""
+    a0, a1, a2 = weights[0], weights[1], weights[2]
+    s0, s1, s2 = shifts[0], shifts[1], shifts[2]
+    for i in range(size):
+        tops[i] = max(max(x0[i] + s0, x1[i] + s1), x2[i] + s2)
+    for i in range(size):
+        top = tops[i]
+        # a term below 2**-1022 of the largest vanishes, far below its rounding
+        sums[i] = (
+            a0 * v0[i] * whole_power_of_two(x0[i] + s0 - top)
+            + a1 * v1[i] * whole_power_of_two(x1[i] + s1 - top)
+            + a2 * v2[i] * whole_power_of_two(x2[i] + s2 - top)
+        )
+
+
+@jit
+def _normalize(sums, tops, factors, shifts, begin, size, mantissas, exponents):
+    """Write products as mantissas and exponents, between cells that no path reaches."""
+    extract_mantissas(sums, factors, size, mantissas[begin + 1 :])
+    extract_exponents(sums, factors, tops, shifts, size, exponents[begin + 1 :])
+    mantissas[begin] = mantissas[begin + size + 1] = 0
+    exponents[begin] = exponents[begin + size + 1] = OUTSIDE_EXPONENT
+
+
+@jit
+def _values_before(begin, size, one, two, sums, lattice):
+    """Compute f of a diagonal from the sums of the two before."""
+    for s in range(3):
+        # X comes from the row above and Y from the same one, both one diagonal before
+        source = two if s == M else one
+        first = begin + 1 if s == Y else begin
+        _multiply(
+            sums.mantissas[source, s, first:],
+            sums.exponents[source, s, first:],
+            lattice.emissions[s],
+            lattice.shifts[s],
+            size,
+            lattice.values[s],
+            lattice.exponents[s],
+        )
+
+
+@jit
+def _advance(match, model, diagonals, k, one, two, to, sums, lattice):
+    """Compute the sums before the next states, sum_r a_rs f_r, on a diagonal."""
+    begin = diagonals.begins[k]
+    size = diagonals.offsets[k + 1] - diagonals.offsets[k]
+    _emit(match, model, k, begin, size, lattice)
+    _values_before(begin, size, one, two, sums, lattice)
+    v, x = lattice.values, lattice.exponents
+    for s in range(3):
+        weights, shifts = model.sources.factors[s], model.sources.shifts[s]
+        _add_three(
+            v[0],
+            v[1],
+            v[2],
+            x[0],
+            x[1],
+            x[2],
+            weights,
+            shifts,
+            size,
+            lattice.sums,
+            lattice.tops,
+        )
+        _normalize(
+            lattice.sums,
+            lattice.tops,
+            lattice.ones,
+            lattice.zeros,
+            begin,
+            size,
+            sums.mantissas[to, s],
+            sums.exponents[to, s],
+        )
+
+
+@jit
+def _start(model, sums, at):
+    """Set the sums of the diagonal that holds no consumed frame."""
+    sums.mantissas[at] = 0
+    sums.exponents[at] = OUTSIDE_EXPONENT
+    for s in range(3):
+        sums.mantissas[at, s, 1] = model.start.factors[s]
+        sums.exponents[at, s, 1] = model.start.shifts[s]
+
+
+@jit
+def _total(lattice):
+    """Return the mantissa and exponent of the sum of the states of the last cell."""
+    top = max(
+        max(lattice.exponents[0, 0], lattice.exponents[1, 0]), lattice.exponents[2, 0]
+    )
+    total = 0.0
+    for s in range(3):
+        total += lattice.values[s, 0] * whole_power_of_two(
+            lattice.exponents[s, 0] - top
+        )
+    return total, top
+
+
+@jit
+def _forward(match, model, diagonals, checkpoints, stride):
+    """Sum over the paths to all cells.
+
+    Parameters
+    ----------
+    match : ndarray of shape (n, m)
+        Match scores.
+    model : _Model
+        The model.
+    diagonals : Diagonals
+        Layout of the lattice of n + 1 rows and m + 1 columns.
+    checkpoints : _Sums
+        Receives, for each multiple of `stride`, that diagonal and the one before; may
+        be empty.
+    stride : int
+        Diagonals between checkpoints.
+
+    Returns
+    -------
+    tuple of float
+        Mantissa and exponent of the sum over all paths.
+    """
+    n = match.shape[0]
+    sums, lattice = _empty_sums(3, n), _empty_lattice(n)
+    _start(model, sums, 0)
+    last = len(diagonals.begins) - 1
+    for k in range(last + 1):
+        if k > 0:
+            one, two = (k + 2) % 3, (k + 1) % 3
+            _advance(match, model, diagonals, k, one, two, k % 3, sums, lattice)
+        if k % stride == 0 and len(checkpoints.mantissas):
+            at = 2 * (k // stride)
+            for back in range(2):
+                own = (k + 3 - back) % 3
+                checkpoints.mantissas[at + back] = sums.mantissas[own]
+                checkpoints.exponents[at + back] = sums.exponents[own]
+    return _total(lattice)
+
+
+@jit_reordered
+def _weigh(values, exponents, others, other_exponents, size, total_exponent):
+    """Sum products of values and others, over the total."""
+    count = 0.0
+    for i in range(size):
+        power = whole_power_of_two(exponents[i] + other_exponents[i] - total_exponent)
+        count += values[i] * others[i] * power
+    return count
+
+
+@jit
+def _occupancies(values, exponents, sums, tops, total, total_exponent, size, out):
+    """Compute probabilities that paths visit the cells of a diagonal in a state."""
+    for i in range(size):
+        power = whole_power_of_two(exponents[i] + tops[i] - total_exponent)
+        out[i] = values[i] * sums[i] * power / total
+
+
+@jit
+def _write_match(match, k, begin, size, occupancies, ratios, out):
+    """Write probabilities that pairs of frames are visited."""
+    for at in range(size):
+        i, j = begin + at, k - begin - at
+        if i > 0 and j > 0:
+            out[i - 1, j - 1] = (
+                occupancies[M, at]
+                + occupancies[X, at] * ratios[X, at]
+                + occupancies[Y, at] * ratios[Y, at]
+            )
+
+
+@jit
+def _step_back(match, model, diagonals, k, back, lattice, occupancies, result):
+    """Compute occupancies of a diagonal, and the sums from the end before its states.
+
+    Parameters
+    ----------
+    match, model, diagonals, k
+        Arguments of `_advance`; `lattice` holds f and e of this diagonal.
+    back : _Sums
+        Sums from the end, ``e_s w_s``, of the two diagonals after in a ring of three;
+        receives those of this one.
+    lattice : _Lattice
+        Buffers.
+    occupancies : ndarray of shape (3, n + 1)
+        Probabilities of states; overwritten.
+    result : tuple
+        Posterior of matches, counts of transitions and steps, and the total with its
+        exponent.
+    """
+    out, counts, step_counts, total, top = result
+    begin = diagonals.begins[k]
+    size = diagonals.offsets[k + 1] - diagonals.offsets[k]
+    one, two, own = (k + 1) % 3, (k + 2) % 3, k % 3
+    is_last = k == len(diagonals.begins) - 1
+    e, shifts = lattice.emissions, lattice.shifts
+    sums, tops = lattice.sums, lattice.tops
+    # the cells that follow: M two diagonals later, X and Y one, in the row after but Y
+    v0, x0 = back.mantissas[two, M, begin + 2 :], back.exponents[two, M, begin + 2 :]
+    v1, x1 = back.mantissas[one, X, begin + 2 :], back.exponents[one, X, begin + 2 :]
+    v2, x2 = back.mantissas[one, Y, begin + 1 :], back.exponents[one, Y, begin + 1 :]
+    for r in range(3):
+        weights, moves = model.transitions.factors[r], model.transitions.shifts[r]
+        f, x = lattice.values[r], lattice.exponents[r]
+        if is_last:
+            sums[0], tops[0] = 1.0, 0.0
+        else:
+            _add_three(v0, v1, v2, x0, x1, x2, weights, moves, size, sums, tops)
+            # counts of the transitions, a_rs apart
+            counts[r, M] += _weigh(f, x, v0, x0, size, top - moves[M])
+            counts[r, X] += _weigh(f, x, v1, x1, size, top - moves[X])
+            counts[r, Y] += _weigh(f, x, v2, x2, size, top - moves[Y])
+        _occupancies(f, x, sums, tops, total, top, size, occupancies[r])
+        _normalize(
+            sums,
+            tops,
+            e[r],
+            shifts[r],
+            begin,
+            size,
+            back.mantissas[own, r],
+            back.exponents[own, r],
+        )
+    ratios = lattice.ratios
+    repeat, repeat_shift = model.repeat.factors[0], model.repeat.shifts[0]
+    for s in (X, Y):
+        _share_of_match(
+            e[M],
+            shifts[M],
+            repeat,
+            repeat_shift,
+            e[s],
+            shifts[s],
+            size,
+            ratios[s],
+        )
+        _count_steps(occupancies[s], ratios[s], size, step_counts)
+    _write_match(match, k, begin, size, occupancies, ratios, out)
+
+
+@jit_reordered
+def _count_steps(occupancies, ratios, size, step_counts):
+    """Add the expected numbers of repetitions and of gaps."""
+    repeated = both = 0.0
+    for i in range(size):
+        repeated += occupancies[i] * ratios[i]
+        both += occupancies[i]
+    step_counts[0] += repeated
+    step_counts[1] += both - repeated
+
+
+@jit
+def _backward(match, model, diagonals, checkpoints, stride, total, top, out):
+    """Sum over the paths from the end, and compute the posteriors.
+
+    Parameters
+    ----------
+    match, model, diagonals, checkpoints, stride
+        Arguments of `_forward`, after it.
+    total, top : float
+        Its result.
+    out : ndarray of shape (n, m)
+        Receives the probabilities of pairs of frames.
+
+    Returns
+    -------
+    tuple of ndarray
+        Expected numbers of transitions and of steps, and probabilities of the start.
+    """
+    n = match.shape[0]
+    lattice, back = _empty_lattice(n), _empty_sums(3, n)
+    # rows 0 and 1: the checkpoint and the diagonal before it
+    block = _empty_sums(stride + 1, n)
+    occupancies = np.empty((3, n + 1))
+    transition_counts, step_counts = np.zeros((3, 3)), np.zeros(2)
+    result = (out, transition_counts, step_counts, total, top)
+    last = len(diagonals.begins) - 1
+    for number in range((last - 1) // stride, -1, -1):
+        first = number * stride
+        for before in range(2):
+            block.mantissas[1 - before] = checkpoints.mantissas[2 * number + before]
+            block.exponents[1 - before] = checkpoints.exponents[2 * number + before]
+        stop = min(first + stride, last)
+        for k in range(first + 1, stop):
+            at = k - first + 1
+            _advance(match, model, diagonals, k, at - 1, at - 2, at, block, lattice)
+        for k in range(stop, first, -1):
+            at = k - first + 1
+            begin = diagonals.begins[k]
+            size = diagonals.offsets[k + 1] - diagonals.offsets[k]
+            _emit(match, model, k, begin, size, lattice)
+            _values_before(begin, size, at - 1, at - 2, block, lattice)
+            _step_back(match, model, diagonals, k, back, lattice, occupancies, result)
+    for r in range(3):
+        for s in range(3):
+            weight = model.transitions.factors[r, s]
+            transition_counts[r, s] *= weight / total
+    starts = np.empty(3)
+    # the first cells: M on diagonal 2, X and Y on diagonal 1
+    for s in range(3):
+        ring, row = (2, 2) if s == M else (1, 2 if s == X else 1)
+        power = back.exponents[ring, s, row] + model.start.shifts[s] - top
+        value = back.mantissas[ring, s, row] * model.start.factors[s] / total
+        starts[s] = value * whole_power_of_two(power)
+    return transition_counts, step_counts, starts
+
+
+def _split(weights: np.ndarray, *, are_logs: bool = False) -> _Split:
+    """Write weights as factors near 1 and exponents to the base 2."""
+    with np.errstate(divide="ignore"):
+        logs = (weights if are_logs else np.log(weights)) / LOG2
+    is_zero = logs <= FORBIDDEN_EXPONENT
+    shifts = np.rint(np.where(is_zero, 0.0, logs))
+    factors = np.where(is_zero, 0.0, np.exp2(np.where(is_zero, 0.0, logs) - shifts))
+    return _Split(factors, np.where(is_zero, OUTSIDE_EXPONENT, shifts))
+
+
+def _lattice_of(hmm: PairHMM, scores: PairScores) -> tuple[_Model, Diagonals]:
+    """Bring a model and scores into the form of the kernels."""
+    with np.errstate(divide="ignore"):
+        log_gap = np.log(hmm.gap)
+    # entries before the first frame are not used
+    gap_x = _split(np.append(0.0, scores.gap_x + log_gap), are_logs=True)
+    gap_y = _split(np.append(0.0, scores.gap_y + log_gap)[::-1], are_logs=True)
+    model = _Model(
+        _split(hmm.start),
+        _split(hmm.transitions),
+        _split(np.ascontiguousarray(hmm.transitions.T)),
+        _split(np.array([hmm.repeat])),
+        gap_x,
+        gap_y,
+    )
+    return model, diagonals_of(lattice_window(scores), scores.match.shape[1] + 1)
+
+
+def lattice_window(scores: PairScores) -> Window:
+    """Return the window of the lattice: pairs of numbers of consumed frames.
+
+    Parameters
+    ----------
+    scores : PairScores
+        Scores of the frames, with their window.
+
+    Returns
+    -------
+    Window
+        The window, with a row and a column before the first frames, which belong to
+        any band there.
+    """
+    n = len(scores.match)
+    starts, stops = np.zeros(n + 1, np.int64), np.empty(n + 1, np.int64)
+    own = scores.window.starts
+    starts[1:] = np.where(own > 0, own + 1, 0)
+    stops[1:] = scores.window.stops + 1
+    stops[0] = stops[1]
+    return Window(starts, stops, scores.window.whole)
+
+
+def _stride(diagonals: Diagonals) -> int:
+    return max(1, ceil(sqrt(len(diagonals.begins))))
+
+
+def sum_pair_paths(hmm: PairHMM, scores: PairScores) -> float:
+    """Compute the log of the summed weights of all paths.
+
+    Parameters
+    ----------
+    hmm : PairHMM
+        The model.
+    scores : PairScores
+        Scores of the frames.
+
+    Returns
+    -------
+    float
+        The log; -inf if there is no path.
+    """
+    model, diagonals = _lattice_of(hmm, scores)
+    empty = _Sums(np.empty((0, 3, 0)), np.empty((0, 3, 0)))
+    stride = _stride(diagonals)
+    return _log(*_forward(scores.match, model, diagonals, empty, stride))
+
+
+def pair_posteriors(hmm: PairHMM, scores: PairScores) -> PairPosteriors:
+    """Compute posterior probabilities of pairs of frames, and expected counts.
+
+    Parameters
+    ----------
+    hmm : PairHMM
+        The model.
+    scores : PairScores
+        Scores of the frames.
+
+    Returns
+    -------
+    PairPosteriors
+        All is 0 if there is no path.
+
+    Raises
+    ------
+    MemoryError
+        If the posteriors would not fit into memory.
+    """
+    n, m = scores.match.shape
+    check_fits(
+        n * m * np.dtype(np.float64).itemsize,
+        f"posteriors of {n} and {m} frames",
+        "shorten the sequences",
+    )
+    model, diagonals = _lattice_of(hmm, scores)
+    stride = _stride(diagonals)
+    n_checkpoints = 2 * ((len(diagonals.begins) - 1) // stride + 1)
+    shape = n_checkpoints, 3, n + 3
+    checkpoints = _Sums(np.empty(shape), np.empty(shape))
+    total, top = _forward(scores.match, model, diagonals, checkpoints, stride)
+    match = np.zeros((n, m))
+    log_likelihood = _log(total, top)
+    if log_likelihood == -np.inf:
+        return PairPosteriors(
+            log_likelihood, match, np.zeros((3, 3)), np.zeros(3), np.zeros(2)
+        )
+    counts, steps, starts = _backward(
+        scores.match, model, diagonals, checkpoints, stride, total, top, match
+    )
+    return PairPosteriors(log_likelihood, match, counts, starts, steps)
+
+
+def _log(total: float, top: float) -> float:
+    if top <= FORBIDDEN_EXPONENT or total <= 0:
+        return -np.inf
+    return LOG2 * (top + log(total) / LOG2)

@@ -1,0 +1,348 @@
+"""Gaussian emissions with diagonal or spherical covariances.
+
+Values are centred and scaled by the pooled moments of the frames first. Then the
+quadratic form expands without cancellation, the floor of the variances is relative to
+each feature, and units shift log densities by a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from mmfusion._scaling import fit_scaling
+
+LOG_TWO_PI = float(np.log(2 * np.pi))
+CHUNK_CELLS = 2**17  # 1 MiB of float64, which stays in a processor's cache
+LARGEST_DEVIATION = 1e150  # in pooled standard deviations: its square is finite
+SMALLEST_COUNT = 1e-100  # frames below which a state has no moments of its own
+SMALLEST_VARIANCE = 1e-200  # of a state whose frames are equal, without prior or floor
+
+
+class PooledMoments(NamedTuple):
+    """Centers and positive scales of the features of all frames together."""
+
+    center: np.ndarray
+    scale: np.ndarray
+
+
+class GaussianStatistics(NamedTuple):
+    """Sums over frames, weighted by posteriors, of standardised features."""
+
+    counts: np.ndarray  # (n_states, n_features): weight of the observed values
+    sums: np.ndarray  # (n_states, 2 * n_features): of the values and of their squares
+
+
+def pooled_moments(
+    X: np.ndarray, sample_weight: np.ndarray | None = None
+) -> PooledMoments:
+    """Compute the moments of each feature over the frames that have it.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_frames, n_features)
+        Frames; NaN is left out.
+    sample_weight : ndarray of shape (n_frames,), default=None
+        Weights of the frames.
+
+    Returns
+    -------
+    PooledMoments
+        Means and standard deviations. A feature that is constant up to rounding has
+        its absolute value as scale, or 1 if it is 0; one that no frame has, 0 and 1.
+    """
+    weight = sample_weight
+    if weight is not None and not (weight > 0).all():
+        X, weight = X[weight > 0], weight[weight > 0]
+    gaps = np.isnan(X)
+    if not gaps.any() and len(X):
+        scaling = fit_scaling(X, "standard", weight)
+        center, scale = np.asarray(scaling.center), np.array(scaling.spread)
+    else:
+        center, scale = np.zeros(X.shape[1]), np.full(X.shape[1], np.inf)
+        for j in np.flatnonzero(~gaps.all(axis=0)):
+            own = ~gaps[:, j]
+            column_weight = None if weight is None else weight[own]
+            scaling = fit_scaling(X[own, j][:, None], "standard", column_weight)
+            center[j], scale[j] = scaling.center[0], scaling.spread[0]
+    constant = ~np.isfinite(scale)
+    scale[constant] = np.where(center == 0, 1.0, np.abs(center))[constant]
+    return PooledMoments(center, scale)
+
+
+def chunks_of_frames(n_frames: int, n_cells: int) -> Iterator[slice]:
+    """Cut frames into slices whose workspace stays in a processor's cache.
+
+    Parameters
+    ----------
+    n_frames : int
+        Number of frames.
+    n_cells : int
+        Number of values per frame that are in use at a time.
+
+    Yields
+    ------
+    slice
+        Consecutive frames.
+    """
+    size = max(64, CHUNK_CELLS // max(1, n_cells))
+    for start in range(0, n_frames, size):
+        yield slice(start, min(start + size, n_frames))
+
+
+class DiagonalGaussian:
+    """Gaussian emission with independent features.
+
+    ``log b_q(x) = -1/2 sum_j [log(2 pi v_qj) + (x_j - m_qj)^2 / v_qj]``, where the sum
+    is over the features that a frame has: others are marginalised exactly.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states.
+    is_spherical : bool, default=False
+        Whether a state has one variance for all features.
+    prior_frames : float, default=2.0
+        Weight of the prior of variances, as frames with the pooled variance: the
+        M-step gives the posterior mode. 0 is maximum likelihood.
+    variance_floor : float, default=1e-3
+        Smallest variance, as a share of the pooled variance of the feature.
+    """
+
+    def __init__(
+        self,
+        n_states: int,
+        *,
+        is_spherical: bool = False,
+        prior_frames: float = 2.0,
+        variance_floor: float = 1e-3,
+    ) -> None:
+        self.n_states = n_states
+        self.is_spherical = is_spherical
+        self.prior_frames = prior_frames
+        self.variance_floor = variance_floor
+
+    def prepare(self, X: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
+        """Set the pooled moments from the frames of fit, and all states to them."""
+        center, scale = pooled_moments(X, sample_weight)
+        if (
+            self.is_spherical
+        ):  # one unit for all features, by their largest: no overflow
+            largest = scale.max()
+            scale = np.full_like(
+                scale, largest * np.sqrt(((scale / largest) ** 2).mean())
+            )
+        self._pooled = PooledMoments(center, scale)
+        self._means = np.zeros((self.n_states, len(center)))
+        self._variances = np.ones((self.n_states, len(center)))
+
+    def set_parameters(self, means: np.ndarray, variances: np.ndarray) -> None:
+        """Set means and variances, both of shape (n_states, n_features)."""
+        if not hasattr(self, "_pooled"):
+            center = means.mean(axis=0)
+            self._pooled = PooledMoments(center, np.ones_like(center))
+        center, scale = self._pooled
+        self._means = (means - center) / scale
+        self._variances = np.array(variances / scale / scale)
+
+    @property
+    def means(self) -> np.ndarray:
+        """Means, (n_states, n_features)."""
+        return self._pooled.center + self._means * self._pooled.scale
+
+    @property
+    def covariances(self) -> np.ndarray:
+        """Variances, (n_states, n_features), or (n_states,) if spherical."""
+        variances = self._variances * self._pooled.scale**2
+        return variances[:, 0] if self.is_spherical else variances
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters."""
+        per_state = 1 if self.is_spherical else self._means.shape[1]
+        return self._means.size + self.n_states * per_state
+
+    def reorder(self, order: np.ndarray) -> None:
+        """Renumber the states: state i becomes the former state ``order[i]``."""
+        self._means, self._variances = self._means[order], self._variances[order]
+
+    def log_density(self, X: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute the log density of frames in each state.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_frames, n_features)
+            Frames; NaN is marginalised, so that a frame of NaN has log density 0.
+        out : ndarray of shape (n_frames, n_states), default=None
+            Array for the result.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_states)
+            Log densities.
+        """
+        return self._quadratic_forms(X, self._means, self._variances, out)
+
+    def broad_log_density(self, X: np.ndarray, scale: float) -> np.ndarray:
+        """Compute the log density under pooled moments, the variances times `scale`.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_frames, n_features)
+            Frames.
+        scale : float
+            Factor of the pooled variances.
+
+        Returns
+        -------
+        ndarray of shape (n_frames,)
+            Log densities.
+        """
+        pooled = np.zeros((1, X.shape[1]))
+        return self._quadratic_forms(X, pooled, pooled + scale)[:, 0]
+
+    def _quadratic_forms(
+        self,
+        X: np.ndarray,
+        means: np.ndarray,
+        variances: np.ndarray,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        precisions = 1 / variances
+        weights = np.hstack([means * precisions, -0.5 * precisions])
+        # terms of a feature that do not depend on the frame; its unit among them
+        constants = -0.5 * (LOG_TWO_PI + np.log(variances) + means**2 * precisions)
+        constants -= np.log(self._pooled.scale)
+        constant = constants.sum(axis=1)
+        out = np.empty((len(X), len(means))) if out is None else out
+        for rows, stacked in self._stacked_chunks(X):
+            density = out[rows]
+            np.matmul(stacked, weights.T, out=density)
+            density += constant
+            if not np.isfinite(density[:, 0]).all():  # NaN, or squares that overflow
+                observed = _fill_gaps(stacked)
+                density[:] = stacked @ weights.T + observed @ constants.T
+        return out
+
+    def _stacked_chunks(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield standardised features beside their squares, in one workspace."""
+        center, scale = self._pooled
+        d = X.shape[1]
+        reciprocal = 1 / scale
+        workspace = None
+        for rows in chunks_of_frames(len(X), 2 * d):
+            if workspace is None:
+                workspace = np.empty((rows.stop, 2 * d))
+            stacked = workspace[: rows.stop - rows.start]
+            values = stacked[:, :d]
+            np.subtract(X[rows], center, out=values)
+            values *= reciprocal
+            with np.errstate(over="ignore"):
+                np.multiply(values, values, out=stacked[:, d:])
+            yield rows, stacked
+
+    def statistics(self) -> GaussianStatistics:
+        """Return empty sufficient statistics."""
+        n_states, d = self._means.shape
+        return GaussianStatistics(np.zeros((n_states, d)), np.zeros((n_states, 2 * d)))
+
+    def accumulate(
+        self, statistics: GaussianStatistics, X: np.ndarray, posteriors: np.ndarray
+    ) -> None:
+        """Add frames to sufficient statistics.
+
+        Parameters
+        ----------
+        statistics : GaussianStatistics
+            The statistics, which are changed.
+        X : ndarray of shape (n_frames, n_features)
+            Frames; values that are NaN do not count.
+        posteriors : ndarray of shape (n_frames, n_states)
+            Weights of the frames in the states.
+        """
+        for rows, stacked in self._stacked_chunks(X):
+            weights = posteriors[rows].T
+            sums = weights @ stacked
+            if np.isfinite(sums).all():
+                statistics.counts[...] += posteriors[rows].sum(axis=0)[:, None]
+            else:
+                observed = _fill_gaps(stacked)
+                sums = weights @ stacked
+                statistics.counts[...] += weights @ observed
+            statistics.sums[...] += sums
+
+    def maximize(self, statistics: GaussianStatistics) -> None:
+        """Set means and the posterior modes of variances; M-step.
+
+        ``v = (sum of squared deviations + n_0 v_0) / (n + n_0)`` with the pooled
+        variance ``v_0`` and `prior_frames` ``n_0``. A state without frames gets the
+        pooled moments.
+
+        Parameters
+        ----------
+        statistics : GaussianStatistics
+            Sums over all frames.
+        """
+        counts, sums = statistics
+        d = counts.shape[1]
+        has_frames = counts > SMALLEST_COUNT
+        self._means = np.divide(
+            sums[:, :d], counts, out=np.zeros_like(counts), where=has_frames
+        )
+        scatter = np.maximum(sums[:, d:] - self._means * sums[:, :d], 0)
+        totals = counts
+        prior = self.prior_frames
+        if self.is_spherical:
+            scatter = scatter.sum(axis=1, keepdims=True)
+            totals = counts.sum(axis=1, keepdims=True)
+            prior = self.prior_frames * d
+        variances = np.divide(
+            scatter + prior,
+            totals + prior,
+            out=np.ones_like(totals),
+            where=totals + prior > SMALLEST_COUNT,
+        )
+        floor = max(self.variance_floor, SMALLEST_VARIANCE)
+        self._variances = np.maximum(variances, floor) + np.zeros_like(counts)
+
+    def log_prior(self) -> float:
+        """Compute the log prior of the variances, up to a constant."""
+        # inverse gamma, whose mode with n frames is that of `maximize`
+        terms = np.log(self._variances) + 1 / self._variances
+        return (
+            float(-0.5 * self.prior_frames * terms.sum()) if self.prior_frames else 0.0
+        )
+
+    def sample(
+        self, states: np.ndarray, random_state: np.random.RandomState
+    ) -> np.ndarray:
+        """Draw one frame for each state.
+
+        Parameters
+        ----------
+        states : ndarray of int of shape (n_frames,)
+            States.
+        random_state : RandomState
+            Generator.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_features)
+            Frames.
+        """
+        noise = random_state.standard_normal((len(states), self._means.shape[1]))
+        values = self._means[states] + np.sqrt(self._variances[states]) * noise
+        return self._pooled.center + values * self._pooled.scale
+
+
+def _fill_gaps(stacked: np.ndarray) -> np.ndarray:
+    """Replace NaN by 0 and bound deviations, in place; return what is observed."""
+    d = stacked.shape[1] // 2
+    values = stacked[:, :d]
+    observed = ~np.isnan(values)
+    values[~observed] = 0
+    np.clip(values, -LARGEST_DEVIATION, LARGEST_DEVIATION, out=values)
+    np.multiply(values, values, out=stacked[:, d:])
+    return observed.astype(np.float64)

@@ -1,0 +1,329 @@
+"""Gaussian emissions with full covariances, of each state or tied over all states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from mmfusion.graphical._gaussian import (
+    LARGEST_DEVIATION,
+    LOG_TWO_PI,
+    SMALLEST_COUNT,
+    SMALLEST_VARIANCE,
+    PooledMoments,
+    chunks_of_frames,
+    pooled_moments,
+)
+
+
+class FullStatistics(NamedTuple):
+    """Sums over frames, weighted by posteriors, of standardised features."""
+
+    counts: np.ndarray  # (n_states,)
+    sums: np.ndarray  # (n_states, n_features)
+    # (n_states, n_features, n_features), or one matrix of all states if tied
+    products: np.ndarray
+
+
+class FullGaussian:
+    """Gaussian emission with correlated features.
+
+    ``log b_q(x) = -1/2 [d log(2 pi) + log |C_q| + (x - m_q)' C_q^-1 (x - m_q)]``. Of
+    frames with NaN it is the density of the features that they have; the M-step takes
+    the expected moments of the others.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states.
+    is_tied : bool, default=False
+        Whether all states have the same covariance.
+    prior_frames : float, default=2.0
+        Weight of the prior of covariances, as frames with the pooled variances and
+        without correlation. 0 is maximum likelihood.
+    variance_floor : float, default=1e-3
+        Smallest variance in any direction, in features divided by their pooled standard
+        deviations.
+    """
+
+    def __init__(
+        self,
+        n_states: int,
+        *,
+        is_tied: bool = False,
+        prior_frames: float = 2.0,
+        variance_floor: float = 1e-3,
+    ) -> None:
+        self.n_states = n_states
+        self.is_tied = is_tied
+        self.prior_frames = prior_frames
+        self.variance_floor = variance_floor
+
+    def prepare(self, X: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
+        """Set the pooled moments from the frames of fit, and all states to them."""
+        self._pooled = pooled_moments(X, sample_weight)
+        d = X.shape[1]
+        self._means = np.zeros((self.n_states, d))
+        self._covariances = np.tile(
+            np.eye(d), (1 if self.is_tied else self.n_states, 1, 1)
+        )
+
+    def set_parameters(self, means: np.ndarray, covariances: np.ndarray) -> None:
+        """Set means, (n_states, n_features), and covariances; one matrix if tied."""
+        if not hasattr(self, "_pooled"):
+            center = means.mean(axis=0)
+            self._pooled = PooledMoments(center, np.ones_like(center))
+        center, scale = self._pooled
+        self._means = (means - center) / scale
+        scaled = covariances / scale / scale[:, None]
+        self._covariances = np.array(scaled[None] if self.is_tied else scaled)
+
+    @property
+    def means(self) -> np.ndarray:
+        """Means, (n_states, n_features)."""
+        return self._pooled.center + self._means * self._pooled.scale
+
+    @property
+    def covariances(self) -> np.ndarray:
+        """Covariances, (n_states, n_features, n_features); one matrix if tied."""
+        scale = self._pooled.scale
+        covariances = self._covariances * scale * scale[:, None]
+        return covariances[0] if self.is_tied else covariances
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters."""
+        d = self._means.shape[1]
+        return self._means.size + len(self._covariances) * d * (d + 1) // 2
+
+    def reorder(self, order: np.ndarray) -> None:
+        """Renumber the states: state i becomes the former state ``order[i]``."""
+        self._means = self._means[order]
+        if not self.is_tied:
+            self._covariances = self._covariances[order]
+
+    def log_density(self, X: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute the log density of frames in each state.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_frames, n_features)
+            Frames; NaN is marginalised, so that a frame of NaN has log density 0.
+        out : ndarray of shape (n_frames, n_states), default=None
+            Array for the result.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_states)
+            Log densities.
+        """
+        out = np.empty((len(X), self.n_states)) if out is None else out
+        for observed, rows, Z in self._patterns(X):
+            log_scale = np.log(self._pooled.scale[observed]).sum()
+            means = self._means[:, observed]
+            factors = self._factors(observed)
+            for state, mean in enumerate(means):
+                factor = factors[0 if self.is_tied else state]
+                # the squared norm of L^-1 (z - m), with C = L L'
+                white = solve_triangular(
+                    factor, (Z - mean).T, lower=True, check_finite=False
+                )
+                constant = np.log(np.diagonal(factor)).sum() + log_scale
+                constant += 0.5 * len(mean) * LOG_TWO_PI
+                out[rows, state] = -0.5 * np.einsum("dn,dn->n", white, white) - constant
+        return out
+
+    def broad_log_density(self, X: np.ndarray, scale: float) -> np.ndarray:
+        """Compute the log density under pooled moments, the variances times `scale`.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_frames, n_features)
+            Frames.
+        scale : float
+            Factor of the pooled variances.
+
+        Returns
+        -------
+        ndarray of shape (n_frames,)
+            Log densities.
+        """
+        out = np.empty(len(X))
+        for observed, rows, Z in self._patterns(X):
+            constants = 0.5 * (LOG_TWO_PI + np.log(scale)) + np.log(self._pooled.scale)
+            squares = np.einsum("nd,nd->n", Z, Z)
+            out[rows] = -0.5 * squares / scale - constants[observed].sum()
+        return out
+
+    def _factors(self, observed: np.ndarray) -> np.ndarray:
+        """Return the lower Cholesky factors of the covariances of some features."""
+        return np.linalg.cholesky(self._covariances[:, observed][:, :, observed])
+
+    def _patterns(
+        self, X: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, slice | np.ndarray, np.ndarray]]:
+        """Yield observed features, rows that have them alone, and their values."""
+        center, scale = self._pooled
+        for chunk in chunks_of_frames(len(X), 2 * X.shape[1]):
+            Z = (X[chunk] - center) / scale
+            np.clip(Z, -LARGEST_DEVIATION, LARGEST_DEVIATION, out=Z)
+            if not np.isnan(Z.sum()):
+                yield np.arange(X.shape[1]), chunk, Z
+                continue
+            patterns, of_rows = np.unique(~np.isnan(Z), axis=0, return_inverse=True)
+            of_rows = of_rows.reshape(-1)
+            for i, pattern in enumerate(patterns):
+                own = np.flatnonzero(of_rows == i)
+                observed = np.flatnonzero(pattern)
+                yield observed, own + chunk.start, Z[own][:, observed]
+
+    def statistics(self) -> FullStatistics:
+        """Return empty sufficient statistics."""
+        return FullStatistics(
+            np.zeros(self.n_states),
+            np.zeros_like(self._means),
+            np.zeros_like(self._covariances),
+        )
+
+    def accumulate(
+        self, statistics: FullStatistics, X: np.ndarray, posteriors: np.ndarray
+    ) -> None:
+        """Add frames to sufficient statistics.
+
+        Parameters
+        ----------
+        statistics : FullStatistics
+            The statistics, which are changed.
+        X : ndarray of shape (n_frames, n_features)
+            Frames. Of values that are NaN, the moments given the others and the state
+            count; frames of NaN do not count.
+        posteriors : ndarray of shape (n_frames, n_states)
+            Weights of the frames in the states.
+        """
+        d = X.shape[1]
+        for observed, rows, Z in self._patterns(X):
+            if not len(observed):
+                continue
+            weights = posteriors[rows]
+            statistics.counts[...] += weights.sum(axis=0)
+            if len(observed) == d and self.is_tied:
+                statistics.sums[...] += weights.T @ Z
+                statistics.products[0] += (Z * weights.sum(axis=1)[:, None]).T @ Z
+                continue
+            for state in range(self.n_states):
+                own = weights[:, state]
+                filled, rest = Z, None
+                if len(observed) < d:
+                    filled, rest = self._expected_frames(state, observed, Z)
+                products = (filled * own[:, None]).T @ filled
+                if rest is not None:
+                    products += own.sum() * rest
+                statistics.sums[state] += own @ filled
+                statistics.products[0 if self.is_tied else state] += products
+
+    def _expected_frames(
+        self, state: int, observed: np.ndarray, Z: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return expected frames and their covariance, given observed features."""
+        mean = self._means[state]
+        covariance = self._covariances[0 if self.is_tied else state]
+        missing = np.setdiff1d(np.arange(len(mean)), observed)
+        filled = np.empty((len(Z), len(mean)))
+        filled[:, observed] = Z
+        factor = np.linalg.cholesky(covariance[np.ix_(observed, observed)])
+        cross = solve_triangular(
+            factor, covariance[np.ix_(observed, missing)], lower=True
+        )
+        white = solve_triangular(factor, (Z - mean[observed]).T, lower=True)
+        filled[:, missing] = mean[missing] + white.T @ cross
+        rest = np.zeros_like(covariance)
+        rest[np.ix_(missing, missing)] = (
+            covariance[np.ix_(missing, missing)] - cross.T @ cross
+        )
+        return filled, rest
+
+    def maximize(self, statistics: FullStatistics) -> None:
+        """Set means and the posterior modes of covariances; M-step.
+
+        ``C = (sum of products of deviations + n_0 V_0) / (n + n_0)`` with the diagonal
+        matrix of pooled variances ``V_0`` and `prior_frames` ``n_0``.
+
+        Parameters
+        ----------
+        statistics : FullStatistics
+            Sums over all frames.
+        """
+        counts, sums, products = statistics
+        has_frames = np.broadcast_to(counts[:, None] > SMALLEST_COUNT, sums.shape)
+        means = np.divide(
+            sums, counts[:, None], out=np.zeros_like(sums), where=has_frames
+        )
+        within = means[:, :, None] * sums[:, None, :]
+        totals = counts
+        if self.is_tied:
+            within, totals = (
+                within.sum(axis=0, keepdims=True),
+                counts.sum(keepdims=True),
+            )
+        prior = self.prior_frames
+        eye = np.eye(sums.shape[1])
+        scatter = products - (within + within.transpose(0, 2, 1)) / 2
+        self._means = means
+        self._covariances = np.stack(
+            [
+                self._bounded((own + prior * eye) / (total + prior))
+                if total + prior > SMALLEST_COUNT
+                else eye
+                for own, total in zip(scatter, totals, strict=True)
+            ]
+        )
+
+    def _bounded(self, covariance: np.ndarray) -> np.ndarray:
+        """Raise eigenvalues to the floor: the mode among matrices that respect it."""
+        floor = max(self.variance_floor, SMALLEST_VARIANCE)
+        # rounding makes the smallest eigenvalues of singular matrices negative
+        floor = max(floor, float(np.trace(covariance)) * np.finfo(float).eps)
+        try:
+            np.linalg.cholesky(covariance - floor * np.eye(len(covariance)))
+        except np.linalg.LinAlgError:
+            values, vectors = np.linalg.eigh(covariance)
+        else:
+            return covariance
+        return (vectors * np.maximum(values, floor)) @ vectors.T
+
+    def log_prior(self) -> float:
+        """Compute the log prior of the covariances, up to a constant."""
+        if not self.prior_frames:
+            return 0.0
+        # inverse Wishart, whose mode with n frames is that of `maximize`
+        _, log_determinants = np.linalg.slogdet(self._covariances)
+        traces = np.trace(np.linalg.inv(self._covariances), axis1=1, axis2=2)
+        return float(-0.5 * self.prior_frames * (log_determinants + traces).sum())
+
+    def sample(
+        self, states: np.ndarray, random_state: np.random.RandomState
+    ) -> np.ndarray:
+        """Draw one frame for each state.
+
+        Parameters
+        ----------
+        states : ndarray of int of shape (n_frames,)
+            States.
+        random_state : RandomState
+            Generator.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_features)
+            Frames.
+        """
+        noise = random_state.standard_normal((len(states), self._means.shape[1]))
+        factors = np.linalg.cholesky(self._covariances)
+        values = self._means[states]
+        for state in np.unique(states):
+            own = states == state
+            values[own] += noise[own] @ factors[0 if self.is_tied else state].T
+        return self._pooled.center + values * self._pooled.scale

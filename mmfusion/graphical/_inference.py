@@ -1,0 +1,436 @@
+"""Sums over paths, posteriors and best paths of many sequences."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import ArrayLike
+
+from mmfusion._threads import one_thread
+from mmfusion.graphical._graph import ChainGraph
+from mmfusion.graphical._sparse_kernels import SparsePass, edge_arrays
+from mmfusion.graphical._viterbi_kernels import best_paths
+
+# frames whose alpha and posteriors are kept at a time
+CHUNK_FRAMES = 2048
+LARGEST_CHUNK_CELLS = 1 << 19
+
+# called with the first frame of a chunk, the one after its last, and the posteriors
+Visitor = Callable[[int, int, np.ndarray], None]
+
+
+class ChainPosteriors(NamedTuple):
+    """Result of a forward and a backward pass.
+
+    Parameters
+    ----------
+    log_likelihoods : ndarray of shape (n_sequences,)
+        Logarithm of the sum over all paths of each sequence: its log-likelihood, where
+        weights are probabilities and emissions densities. -inf without a path, and 0
+        without a frame.
+    posteriors : ndarray of shape (n_frames, n_columns) or None
+        Probability that a state with each column of emissions is visited at each frame,
+        given the sequence; or that of each state. It is 0 in sequences without a path.
+    edge_counts : ndarray of shape (n_edges,)
+        Expected number of uses of each edge, summed over the sequences with their
+        weights.
+    start_counts : ndarray of shape (n_states,)
+        Expected number of sequences that begin in each state, with their weights.
+    """
+
+    log_likelihoods: np.ndarray
+    posteriors: np.ndarray | None
+    edge_counts: np.ndarray
+    start_counts: np.ndarray
+
+
+def forward_backward(
+    graph: ChainGraph,
+    log_emissions: ArrayLike,
+    offsets: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    by_state: bool = False,
+    n_jobs: int | None = None,
+) -> ChainPosteriors:
+    """Compute the probabilities of all states at all frames.
+
+    Parameters
+    ----------
+    graph : ChainGraph
+        States and edges.
+    log_emissions : array-like of shape (n_frames, n_columns)
+        Logarithm of the weight of each frame in the states that read each column; the
+        frames of all sequences one after another.
+    offsets : array-like of int of shape (n_sequences + 1,)
+        First frame of each sequence, and the number of frames.
+    sample_weight : array-like of shape (n_sequences,), default=None
+        Weight of each sequence in the counts. Posteriors have none.
+    by_state : bool, default=False
+        Return posteriors of states instead of columns of emissions.
+    n_jobs : int, default=None
+        Number of threads, as in joblib. Results do not depend on it.
+
+    Returns
+    -------
+    ChainPosteriors
+        Log-likelihoods, posteriors, and expected counts of edges and first states.
+
+    Raises
+    ------
+    ValueError
+        If the table of emissions and the offsets do not fit the graph.
+
+    See Also
+    --------
+    viterbi : The best path instead of the sum over all.
+
+    References
+    ----------
+    .. [1] L. R. Rabiner, "A tutorial on hidden Markov models and selected applications
+       in speech recognition", Proceedings of the IEEE 77, 1989, eq. 19 to 37.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion.graphical import ergodic_graph, forward_backward
+    >>> graph = ergodic_graph([[0.9, 0.1], [0.2, 0.8]], [0.5, 0.5])
+    >>> log_emissions = np.log([[0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
+    >>> result = forward_backward(graph, log_emissions, [0, 3])
+    >>> result.posteriors.round(2)
+    array([[0.73, 0.27],
+           [0.64, 0.36],
+           [0.33, 0.67]])
+    """
+    table, bounds = _check_input(graph, log_emissions, offsets)
+    columns = np.arange(len(graph.emits)) if by_state else graph.emits
+    shape = (len(table), int(len(columns) if by_state else table.shape[1]))
+    posteriors = np.empty(shape)
+
+    def visit(start: int, stop: int, chunk: np.ndarray) -> None:
+        posteriors[start:stop] = chunk
+
+    task = _Task(graph, table, bounds, columns, shape[1], visit)
+    weights = _check_weights(sample_weight, len(bounds) - 1)
+    result = _run(task, np.ones(len(weights)), weights, n_jobs)
+    return result._replace(posteriors=posteriors)
+
+
+def expected_counts(
+    graph: ChainGraph,
+    log_emissions: ArrayLike,
+    offsets: ArrayLike,
+    visit: Visitor,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
+) -> ChainPosteriors:
+    """Compute what an M-step needs, without a table of all posteriors.
+
+    Parameters
+    ----------
+    graph, log_emissions, offsets
+        As in `forward_backward`.
+    visit : callable
+        Called as ``visit(start, stop, posteriors)`` with the posteriors of the frames
+        from `start` to `stop`, of shape (stop - start, n_columns), times the weights of
+        their sequences. The array is written again afterwards. Each frame is visited
+        once, one chunk at a time, in an order that does not depend on `n_jobs`.
+    sample_weight : array-like of shape (n_sequences,), default=None
+        Weight of each sequence in posteriors and counts.
+    n_jobs : int, default=None
+        Number of threads, as in joblib.
+
+    Returns
+    -------
+    ChainPosteriors
+        Log-likelihoods and counts; its posteriors are None.
+    """
+    table, bounds = _check_input(graph, log_emissions, offsets)
+    weights = _check_weights(sample_weight, len(bounds) - 1)
+    task = _Task(graph, table, bounds, graph.emits, table.shape[1], visit)
+    return _run(task, weights, weights, n_jobs)
+
+
+def chain_log_likelihood(
+    graph: ChainGraph,
+    log_emissions: ArrayLike,
+    offsets: ArrayLike,
+    *,
+    n_jobs: int | None = None,
+) -> np.ndarray:
+    """Compute the log-likelihood of each sequence, by a forward pass only.
+
+    Parameters
+    ----------
+    graph, log_emissions, offsets, n_jobs
+        As in `forward_backward`.
+
+    Returns
+    -------
+    ndarray of shape (n_sequences,)
+        The log-likelihoods; -inf without a path, and 0 without a frame.
+    """
+    table, bounds = _check_input(graph, log_emissions, offsets)
+    rows = _rows_of_chunk(graph, bounds)
+    passes = _Passes(graph, table, bounds, rows)
+    values = np.zeros(len(bounds) - 1)
+
+    def score(sequences: range) -> None:
+        own = passes.take()
+        for start, stop in _spans(bounds, sequences, rows):
+            own.forward(sequences, start, stop)
+            own.restore(own.save(stop - start))
+        values[sequences.start : sequences.stop] = own.log_likelihoods(sequences)
+        passes.give_back(own)
+
+    _for_each(score, [(group,) for group in _groups(bounds, rows)], n_jobs)
+    return values
+
+
+def viterbi(
+    graph: ChainGraph,
+    log_emissions: ArrayLike,
+    offsets: ArrayLike,
+    *,
+    n_jobs: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the best path of each sequence.
+
+    Parameters
+    ----------
+    graph, log_emissions, offsets, n_jobs
+        As in `forward_backward`.
+
+    Returns
+    -------
+    states : ndarray of int32 of shape (n_frames,)
+        State at each frame, -1 in sequences without a path. Of paths with equal scores,
+        the one with the lowest numbers of states, compared from the last frame.
+    scores : ndarray of shape (n_sequences,)
+        Logarithm of the weight of the best path; -inf without a path.
+
+    See Also
+    --------
+    forward_backward : The sum over all paths instead of the best.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion.graphical import ergodic_graph, viterbi
+    >>> graph = ergodic_graph([[0.9, 0.1], [0.2, 0.8]], [0.5, 0.5])
+    >>> log_emissions = np.log([[0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
+    >>> states, scores = viterbi(graph, log_emissions, [0, 3])
+    >>> states
+    array([0, 0, 0], dtype=int32)
+    """
+    table, bounds = _check_input(graph, log_emissions, offsets)
+    rows = _rows_of_chunk(graph, bounds)
+    states = np.empty(len(table), dtype=np.int32)
+    scores = np.zeros(len(bounds) - 1)
+
+    def decode(sequences: range) -> None:
+        best_paths(graph, table, bounds, sequences, rows, states, scores)
+
+    _for_each(decode, [(group,) for group in _groups(bounds, rows)], n_jobs)
+    return states, scores
+
+
+class _Task(NamedTuple):
+    """What is computed of which table, and where posteriors go."""
+
+    graph: ChainGraph
+    table: np.ndarray
+    offsets: np.ndarray
+    columns: np.ndarray
+    n_columns: int
+    visit: Visitor
+
+
+def _run(
+    task: _Task, scales: np.ndarray, weights: np.ndarray, n_jobs: int | None
+) -> ChainPosteriors:
+    """Run both passes over all sequences, and visit posteriors times `scales`."""
+    rows = _rows_of_chunk(task.graph, task.offsets)
+    passes = _Passes(task.graph, task.table, task.offsets, rows)
+    groups = _groups(task.offsets, rows)
+    values = np.zeros(len(task.offsets) - 1)
+    edge_counts = np.zeros(len(task.graph.src))
+    start_counts = np.zeros(len(task.graph.emits))
+    columns = task.columns.astype(np.int32)
+    turns = _Turns()
+
+    def compute(number: int, sequences: range) -> None:
+        own = passes.take()
+        spans = list(_spans(task.offsets, sequences, rows))
+        saved = []
+        for start, stop in spans:
+            own.forward(sequences, start, stop)
+            saved.append(own.save(stop - start))
+            own.restore(saved[-1])
+        values[sequences.start : sequences.stop] = own.log_likelihoods(sequences)
+        counts = np.zeros_like(edge_counts), np.zeros_like(start_counts)
+        chunk = np.empty((min(rows, len(task.table)), task.n_columns))
+
+        def backward(start: int, stop: int) -> np.ndarray:
+            part = chunk[: stop - start]
+            own.backward(
+                sequences, start, stop, scales, weights, columns, part, *counts
+            )
+            return part
+
+        # all chunks but the last are computed again from the row before them
+        part = backward(*spans[-1])
+        with turns.of(number):
+            task.visit(*spans[-1], part)
+            for at in range(len(spans) - 2, -1, -1):
+                if at:
+                    own.restore(saved[at - 1])
+                own.forward(sequences, *spans[at])
+                task.visit(*spans[at], backward(*spans[at]))
+            edge_counts[:] += counts[0]
+            start_counts[:] += counts[1]
+        passes.give_back(own)
+
+    def compute_safely(number: int, sequences: range) -> None:
+        try:
+            compute(number, sequences)
+        except BaseException:
+            turns.stop()  # otherwise the others would wait for ever
+            raise
+
+    _for_each(compute_safely, list(enumerate(groups)), n_jobs)
+    return ChainPosteriors(values, None, edge_counts, start_counts)
+
+
+class _Passes:
+    """Passes with workspace of their own, as many as threads."""
+
+    def __init__(
+        self, graph: ChainGraph, table: np.ndarray, offsets: np.ndarray, rows: int
+    ) -> None:
+        self._edges = edge_arrays(graph)
+        self._arguments = (table, offsets, min(rows, len(table)))
+        self._free: list[SparsePass] = []
+
+    def take(self) -> SparsePass:
+        """Return one that no other thread uses."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return SparsePass(self._edges, *self._arguments)
+
+    def give_back(self, used: SparsePass) -> None:
+        """Leave one to other threads."""
+        self._free.append(used)
+
+
+class _Turns:
+    """Order of the parts of tasks that must not be concurrent."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._next = 0
+        self._stopped = False
+
+    @contextmanager
+    def of(self, number: int) -> Iterator[None]:
+        """Wait until all lower numbers are done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._next == number)
+            if self._stopped:
+                raise RuntimeError("another part of the task failed")
+        yield
+        with self._changed:
+            self._next += 1
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let nobody wait any more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+
+def _for_each(
+    function: Callable[..., None], tasks: list[Any], n_jobs: int | None
+) -> None:
+    """Call a function with the arguments of all tasks, in threads."""
+    if len(tasks) < 2 or effective_n_jobs(n_jobs) == 1:
+        for arguments in tasks:
+            function(*arguments)
+        return
+    with one_thread():
+        Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(function)(*arguments) for arguments in tasks
+        )
+
+
+def _rows_of_chunk(graph: ChainGraph, offsets: np.ndarray) -> int:
+    """Return the frames of a chunk: few, but not fewer than there are chunks."""
+    longest = int(np.diff(offsets).max(initial=1))
+    rows = min(CHUNK_FRAMES, LARGEST_CHUNK_CELLS // len(graph.emits))
+    return max(rows, math.isqrt(longest) + 1)
+
+
+def _groups(offsets: np.ndarray, rows: int) -> list[range]:
+    """Group consecutive sequences that fit into a chunk together."""
+    groups, first = [], 0
+    for last in range(1, len(offsets)):
+        if last == len(offsets) - 1 or offsets[last + 1] - offsets[first] > rows:
+            groups.append(range(first, last))
+            first = last
+    return groups
+
+
+def _spans(
+    offsets: np.ndarray, sequences: range, rows: int
+) -> Iterator[tuple[int, int]]:
+    """Cut the frames of a group of sequences into chunks."""
+    first, last = int(offsets[sequences.start]), int(offsets[sequences.stop])
+    for start in range(first, max(last, first + 1), rows):
+        yield start, min(start + rows, last)
+
+
+def _check_input(
+    graph: ChainGraph, log_emissions: ArrayLike, offsets: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    table = np.ascontiguousarray(log_emissions, dtype=np.float64)
+    bounds = np.ascontiguousarray(offsets, dtype=np.int64)
+    needed = int(graph.emits.max()) + 1
+    if table.ndim != 2 or table.shape[1] < needed:
+        raise ValueError(
+            f"log_emissions has shape {table.shape}, and the states read {needed} "
+            "columns"
+        )
+    if (
+        bounds.ndim != 1
+        or len(bounds) < 2
+        or bounds[0] != 0
+        or bounds[-1] != len(table)
+    ):
+        raise ValueError(
+            f"offsets are to begin with 0 and to end with {len(table)}, the number of "
+            "frames"
+        )
+    if (np.diff(bounds) < 0).any():
+        raise ValueError("offsets decrease")
+    return table, bounds
+
+
+def _check_weights(sample_weight: ArrayLike | None, n_sequences: int) -> np.ndarray:
+    if sample_weight is None:
+        return np.ones(n_sequences)
+    weights = np.array(sample_weight, dtype=np.float64)
+    if weights.shape != (n_sequences,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}, and there are {n_sequences} "
+            "sequences"
+        )
+    return weights

@@ -1,0 +1,76 @@
+"""Outlier component: noise of a modality that comes and goes.
+
+``b~_q = (1 - share) b_q + share * o``, where o is the density of the pooled moments
+with variances times `outlier_scale`. Frames that no state explains lose their say in
+what state it is, and have no part in the moments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LARGEST_EXPONENT = 40.0  # nats from which the smaller of two densities does not count
+
+
+@dataclass(frozen=True)
+class OutlierComponent:
+    """Outlier component of one modality.
+
+    Parameters
+    ----------
+    share : float, default=0.01
+        Prior probability that a frame is an outlier, between 0 and 1.
+    scale : float, default=5.0
+        Variances of outliers, as a multiple of the pooled variances.
+    """
+
+    share: float = 0.01
+    scale: float = 5.0
+
+    def mix(self, log_density: np.ndarray, log_broad: np.ndarray) -> None:
+        """Add the density of outliers to log densities, in place.
+
+        Parameters
+        ----------
+        log_density : ndarray of shape (n_frames, n_states)
+            Log densities of the states; replaced by ``log b~``.
+        log_broad : ndarray of shape (n_frames,)
+            Log densities of outliers.
+        """
+        log_density -= log_broad[:, None]
+        # beyond the bounds one of both terms is all there is, up to rounding
+        large = np.maximum(log_density - LARGEST_EXPONENT, 0)
+        np.clip(log_density, -745.0, LARGEST_EXPONENT, out=log_density)
+        np.exp(log_density, out=log_density)
+        log_density *= 1 - self.share
+        log_density += self.share
+        np.log(log_density, out=log_density)
+        log_density += large
+        log_density += log_broad[:, None]
+
+    def inlier_probability(
+        self, log_density: np.ndarray, log_broad: np.ndarray
+    ) -> np.ndarray:
+        """Compute the probability that a frame is no outlier, given the state.
+
+        Parameters
+        ----------
+        log_density : ndarray of shape (n_frames, n_states)
+            Log densities of the states, without outliers; they are overwritten.
+        log_broad : ndarray of shape (n_frames,)
+            Log densities of outliers.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_states)
+            ``(1 - share) b / b~``.
+        """
+        log_density -= log_broad[:, None]
+        np.clip(log_density, -700.0, 700.0, out=log_density)
+        np.negative(log_density, out=log_density)
+        np.exp(log_density, out=log_density)
+        log_density *= self.share / (1 - self.share)
+        log_density += 1
+        return np.reciprocal(log_density, out=log_density)
