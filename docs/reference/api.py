@@ -61,6 +61,7 @@ API = {
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",
         "EarlyFusionRegressor",
+        "GaussianBayesClassifier",
         "HybridFusionClassifier",
         "HybridFusionClusterer",
         "HybridFusionRegressor",
