@@ -38,6 +38,7 @@ API = {
         "CoMVCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
+        "MultimodalMixture",
         "SNFClusterer",
         "SiMVCClusterer",
         "SpectralClusterer",
