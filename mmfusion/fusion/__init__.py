@@ -1,5 +1,10 @@
-"""Early, late and hybrid fusion of modalities, and the baseline of a single one."""
+"""Early, late, hybrid and graphical fusion of modalities; numba loads with the last."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from mmfusion._extras import load_export
 from mmfusion.fusion._early_classifier import EarlyFusionClassifier
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
 from mmfusion.fusion._early_regressor import EarlyFusionRegressor
@@ -19,6 +24,7 @@ __all__ = [
     "EarlyFusionClusterer",
     "EarlyFusionRegressor",
     "GaussianBayesClassifier",
+    "HMMTransformer",
     "HybridFusionClassifier",
     "HybridFusionClusterer",
     "HybridFusionRegressor",
@@ -27,3 +33,15 @@ __all__ = [
     "LateFusionRegressor",
     "SingleModalityClusterer",
 ]
+
+_MODULES = {
+    "HMMTransformer": "_graphical_transformer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    return load_export(__name__, _MODULES, name, "align", "numba")
+
+
+def __dir__() -> list[str]:
+    return __all__
