@@ -18,7 +18,6 @@ from mmfusion.graphical._graph_builders import ergodic_graph, product_graph
 from mmfusion.graphical._transition_models import (
     ChainTransitions,
     HierarchicalTransitions,
-    TransitionModel,
 )
 
 LARGEST_COUPLED_STATES = 256  # an iteration costs their square for each frame
@@ -47,7 +46,7 @@ class Coupling(NamedTuple):
     states: np.ndarray
     graph: ChainGraph
     columns: dict[str, np.ndarray]
-    transition_model: TransitionModel | None = None
+    transition_model: ChainTransitions | HierarchicalTransitions | None = None
 
     def n_columns(self, modality: str) -> int:
         """Return the number of emission columns of a modality.
@@ -84,9 +83,7 @@ def synchronous_coupling(names: Sequence[str], n_states: int) -> Coupling:
     transitions[np.diag_indices(n_states)] += STAY_PROBABILITY
     graph = ergodic_graph(transitions, np.full(n_states, 1 / n_states))
     own = np.arange(n_states, dtype=np.int32)
-    return Coupling(
-        {"state": n_states}, own[:, None], graph, dict.fromkeys(names, own)
-    )
+    return Coupling({"state": n_states}, own[:, None], graph, dict.fromkeys(names, own))
 
 
 def product_coupling(names: Sequence[str], n_states: int, max_lag: int) -> Coupling:
@@ -118,7 +115,10 @@ def product_coupling(names: Sequence[str], n_states: int, max_lag: int) -> Coupl
         )
     graph, pairs = product_graph(n_states, max_lag=max_lag)
     return Coupling(
-        dict.fromkeys(names, n_states), pairs, graph, dict(zip(names, pairs.T, strict=True))
+        dict.fromkeys(names, n_states),
+        pairs,
+        graph,
+        dict(zip(names, pairs.T, strict=True)),
     )
 
 
@@ -232,7 +232,9 @@ def _check_size(n_states: Mapping[str, int], limit: int, coupling: str) -> None:
         )
 
 
-def chain_posteriors(coupling: Coupling, posteriors: np.ndarray) -> dict[str, np.ndarray]:
+def chain_posteriors(
+    coupling: Coupling, posteriors: np.ndarray
+) -> dict[str, np.ndarray]:
     """Sum the posteriors of joint states by the states of each chain.
 
     Parameters

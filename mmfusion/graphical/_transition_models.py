@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from scipy import sparse
 
 from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._graph_builders import coupled_graph, hierarchical_graph
-
-
-class TransitionModel(Protocol):
-    """Parameters of a graph, where the ties of its edges do not express them."""
-
-    def maximize(
-        self,
-        graph: ChainGraph,
-        edge_counts: np.ndarray,
-        start_counts: np.ndarray,
-        prior: float,
-    ) -> ChainGraph:
-        """Set the parameters from expected counts, and return the graph with them."""
-        ...
-
-    def log_prior(self, graph: ChainGraph, prior: float) -> float:
-        """Compute the log density of the parameters under the prior."""
-        ...
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of free parameters."""
-        ...
 
 
 def normalized(counts: np.ndarray, prior: float) -> np.ndarray:
@@ -66,16 +41,12 @@ def _n_free(tables: list[np.ndarray]) -> int:
     return sum(table.size - table.size // table.shape[-1] for table in tables)
 
 
-def _joint_counts(
-    graph: ChainGraph, edge_counts: np.ndarray, chosen: np.ndarray | None = None
-) -> np.ndarray:
-    """Return the counts of edges as a matrix of states, of some edges or of all."""
-    src, dst = graph.src, destinations(graph)
-    if chosen is not None:
-        src, dst, edge_counts = src[chosen], dst[chosen], edge_counts[chosen]
+def _joint_counts(graph: ChainGraph, edge_counts: np.ndarray) -> np.ndarray:
+    """Return the counts of edges as a matrix of states."""
     n_states = len(graph.emits)
-    shape = (n_states, n_states)
-    return sparse.coo_array((edge_counts, (src, dst)), shape=shape).toarray()
+    ends = (graph.src, destinations(graph))
+    matrix = sparse.coo_array((edge_counts, ends), shape=(n_states, n_states))
+    return matrix.toarray()
 
 
 class ChainTransitions:
@@ -97,7 +68,9 @@ class ChainTransitions:
     def __init__(self, shape: tuple[int, ...], *, is_coupled: bool) -> None:
         self.shape = shape
         self.is_coupled = is_coupled
-        self.tables = [np.full((*self._parents(m), k), 1 / k) for m, k in enumerate(shape)]
+        self.tables = [
+            np.full((*self._parents(m), k), 1 / k) for m, k in enumerate(shape)
+        ]
         self.starts = [np.full(k, 1 / k) for k in shape]
 
     def _parents(self, chain: int) -> tuple[int, ...]:
@@ -356,4 +329,9 @@ class HierarchicalTransitions:
     def _tables(self) -> list[np.ndarray]:
         others = ~np.eye(self.n_units, dtype=bool)
         follows = self.between[others].reshape(self.n_units, -1)
-        return [self.inside, self.entries, self.start, *([follows] * (self.n_units > 1))]
+        return [
+            self.inside,
+            self.entries,
+            self.start,
+            *([follows] * (self.n_units > 1)),
+        ]

@@ -1,0 +1,168 @@
+"""Chains of states that emit the frames of several modalities: options and input."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils import Tags
+
+from mmfusion._block_checks import ModalityTags
+from mmfusion._options import by_modality, errors_name
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
+from mmfusion._typing import ByModality, ColumnSpecLike
+from mmfusion._validation import Layout
+from mmfusion.graphical._clock import RATES, SLOW, Frames, frames_on_clock
+from mmfusion.graphical._emissions import COVARIANCE_TYPES, KINDS, Emission, make_emission
+from mmfusion.graphical._graph import ChainGraph
+from mmfusion.graphical._graph_builders import ergodic_graph, left_to_right_graph
+from mmfusion.graphical._multimodal_emission import MultimodalEmission
+from mmfusion.graphical._outliers import OutlierComponent
+from mmfusion.modalities import Modalities
+
+FIRST_STAY = 0.9  # probability to stay in a state, before an ergodic model is fitted
+OUTLIER_SCALE = 5.0  # variances of outliers, as a multiple of the pooled ones
+
+CHAIN_CONSTRAINTS: dict = {
+    "emission": [StrOptions(set(KINDS)), dict],
+    "covariance_type": [StrOptions(set(COVARIANCE_TYPES)), dict],
+    "outlier_share": [Interval(Real, 0, 1, closed="left"), dict],
+    "clock": [str, Interval(Integral, 1, None, closed="left"), None],
+    "rate": [StrOptions(set(RATES)), dict],
+    "slow": [StrOptions(set(SLOW)), dict],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "n_jobs": [INTEGER, None],
+    "modalities": ["array-like", str, dict, INTEGER, None],
+}
+
+
+class ChainMixin:
+    """Mixin of estimators whose samples are frames on the clock of a chain."""
+
+    emission: ByModality[Any]
+    covariance_type: ByModality[str]
+    outlier_share: ByModality[float]
+    clock: str | int | None
+    rate: ByModality[str]
+    slow: ByModality[str]
+    modalities: ColumnSpecLike
+    _layout: Layout
+
+    def _frames(self, frame: Modalities, slow: str | None = None) -> Frames:
+        """Place the sequences of all samples on their clocks.
+
+        A sample that lacks every modality has one frame of NaN, which says nothing.
+        """
+        blocks = frame.to_dict()
+        samples: list[dict[str, np.ndarray]] = []
+        for i in range(len(frame)):
+            own = {n: block[i] for n, block in blocks.items() if block[i] is not None}
+            samples.append(own or self._unknown_sample(blocks))
+        return frames_on_clock(
+            samples,
+            clock=self.clock,
+            rate=self.rate,
+            slow=slow or self.slow,
+            names=frame.names,
+        )
+
+    def _unknown_sample(self, blocks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return one frame of NaN, of the width of the first modality."""
+        name = self._layout.names[0]
+        observed = (x.shape[1] for x in blocks[name] if x is not None)
+        return {name: np.full((1, next(observed, self._widths[name])), np.nan)}
+
+    @property
+    def _widths(self) -> dict[str, int]:
+        """Numbers of features of a frame."""
+        names = self._layout.names
+        if self._is_of_series:
+            return dict.fromkeys(names, 1)
+        return dict(zip(names, self._layout.widths, strict=True))
+
+    @property
+    def _is_of_series(self) -> bool:
+        """Whether rows of tables are series of one feature."""
+        tag = self.__modality_tags__().sequences
+        return tag == "series" and not self._layout.sequences
+
+    def _make_emission(self, n_states: int) -> MultimodalEmission:
+        """Return the unfitted emission of all modalities."""
+        names = self._layout.names
+        kinds = by_modality(self.emission, names, "emission", "gaussian")
+        covariances = by_modality(
+            self.covariance_type,
+            names,
+            "covariance_type",
+            "diag",
+            allowed=COVARIANCE_TYPES,
+        )
+        shares = by_modality(self.outlier_share, names, "outlier_share", 0.01)
+        emissions: dict[str, Emission] = {}
+        outliers: dict[str, OutlierComponent | None] = {}
+        for name, kind, covariance, share in zip(
+            names, kinds, covariances, shares, strict=True
+        ):
+            with errors_name(name):
+                check_share(share)
+                emissions[name] = make_emission(
+                    kind, n_states, covariance_type=covariance
+                )
+            if share > 0:
+                outliers[name] = OutlierComponent(float(share), OUTLIER_SCALE)
+        return MultimodalEmission(emissions, {}, outliers)
+
+    def __modality_tags__(self) -> ModalityTags:
+        return ModalityTags(
+            missing=True, sequences="series", takes_nan=lambda name: True
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def check_share(share: object) -> None:
+    """Raise an error unless a share of outliers is at least 0 and below 1.
+
+    Parameters
+    ----------
+    share : object
+        The share, of a dict by modality.
+
+    Raises
+    ------
+    ValueError
+        If it is no such number.
+    """
+    if not (isinstance(share, Real) and 0 <= float(share) < 1):
+        raise ValueError(
+            f"outlier_share={share!r}; give a share of at least 0, below 1"
+        )
+
+
+def chain_graph(n_states: int, topology: str) -> ChainGraph:
+    """Make the graph of a chain of states, whose paths may end in any state.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states.
+    topology : {'left-to-right', 'ergodic'}
+        Whether states follow one another in a fixed order, or in any.
+
+    Returns
+    -------
+    ChainGraph
+        The graph, with its first transition probabilities.
+    """
+    if topology == "left-to-right":
+        graph = left_to_right_graph(n_states)
+        return graph._replace(log_end=np.zeros_like(graph.log_end))
+    others = (1 - FIRST_STAY) / max(n_states - 1, 1)
+    transitions = np.full((n_states, n_states), others)
+    np.fill_diagonal(transitions, FIRST_STAY if n_states > 1 else 1.0)
+    return ergodic_graph(transitions, np.full(n_states, 1 / n_states))
