@@ -1,4 +1,4 @@
-"""Fits of one model of coupled chains: its structure, a start, EM, and its numbering."""
+"""Fits of coupled chains: their structure, a start, EM, and their numbering."""
 
 from __future__ import annotations
 
@@ -113,21 +113,14 @@ def fit_coupling(
     emission = _emission(options, coupling)
     emission.prepare(frames)
     columns = None if len(coupling.chains) == 1 else coupling.columns
-    model = ChainModel(coupling.graph, emission, columns)
+    model = ChainModel(coupling.graph, emission, columns, coupling.transition_model)
 
     def of_one_chain(n_states: int, names: list[str]) -> MultimodalEmission:
         return _of_modalities(options.make_emission(n_states), names)
 
     states = start_states(coupling, frames, of_one_chain, seed)
     set_start(model, coupling, frames, states)
-    history = fit_chain_model(
-        model,
-        frames,
-        max_iter=max_iter,
-        tol=tol,
-        n_jobs=n_jobs,
-        transition_step=coupling.transition_model,
-    )
+    history = fit_chain_model(model, frames, max_iter=max_iter, tol=tol, n_jobs=n_jobs)
     _number_by_occupancy(model, coupling, frames, n_jobs)
     return FittedCoupling(model, coupling, history)
 
