@@ -379,6 +379,10 @@ def test_outlier_component_mixes_two_densities():
     inlier = outlier.inlier_probability(log_b.copy(), log_o)
     ratio = np.exp(np.log(0.98) + log_b - expected)
     assert inlier == pytest.approx(ratio, abs=1e-12)
+    textbook, same = OutlierComponent(0.0), log_b.copy()
+    textbook.mix(same, log_o)
+    assert (same == log_b).all()
+    assert (textbook.inlier_probability(same, log_o) == 1).all()
 
 
 def _two_modalities(rng, n=30):
