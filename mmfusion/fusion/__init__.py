@@ -9,6 +9,7 @@ from mmfusion.fusion._early_classifier import EarlyFusionClassifier
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
 from mmfusion.fusion._early_regressor import EarlyFusionRegressor
 from mmfusion.fusion._early_transformer import EarlyFusion
+from mmfusion.fusion._graphical_bayes import GaussianBayesClassifier
 from mmfusion.fusion._hybrid_classifier import HybridFusionClassifier
 from mmfusion.fusion._hybrid_clusterer import HybridFusionClusterer
 from mmfusion.fusion._hybrid_regressor import HybridFusionRegressor
@@ -22,6 +23,7 @@ __all__ = [
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
     "EarlyFusionRegressor",
+    "GaussianBayesClassifier",
     "HMMTransformer",
     "HybridFusionClassifier",
     "HybridFusionClusterer",
