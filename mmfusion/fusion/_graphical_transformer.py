@@ -323,11 +323,12 @@ class HMMTransformer(
         self.means_ = {
             name: own.means for name, own in emissions.items() if hasattr(own, "means")
         }
-        self.covariances_ = {
-            name: own.covariances
-            for name, own in emissions.items()
-            if hasattr(own, "covariances")
-        }
+        with np.errstate(over="ignore"):  # variances of 1e300-scaled data are infinite
+            self.covariances_ = {
+                name: own.covariances
+                for name, own in emissions.items()
+                if hasattr(own, "covariances")
+            }
 
     def transform(self, X: ModalitiesLike) -> Any:
         """Compute the posteriors of the states at every step of the clock.
