@@ -61,6 +61,7 @@ API = {
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",
         "EarlyFusionRegressor",
+        "HMMClassifier",
         "HybridFusionClassifier",
         "HybridFusionClusterer",
         "HybridFusionRegressor",

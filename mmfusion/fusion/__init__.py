@@ -1,5 +1,10 @@
-"""Early, late and hybrid fusion of modalities, and the baseline of a single one."""
+"""Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from mmfusion._extras import load_export
 from mmfusion.fusion._early_classifier import EarlyFusionClassifier
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
 from mmfusion.fusion._early_regressor import EarlyFusionRegressor
@@ -17,6 +22,7 @@ __all__ = [
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
     "EarlyFusionRegressor",
+    "HMMClassifier",
     "HybridFusionClassifier",
     "HybridFusionClusterer",
     "HybridFusionRegressor",
@@ -25,3 +31,15 @@ __all__ = [
     "LateFusionRegressor",
     "SingleModalityClusterer",
 ]
+
+_MODULES = {
+    "HMMClassifier": "_graphical_classifier",
+}
+
+
+def __getattr__(name: str) -> Any:
+    return load_export(__name__, _MODULES, name, "align", "numba")
+
+
+def __dir__() -> list[str]:
+    return __all__
