@@ -106,7 +106,7 @@ class BaseHMMAligner(BaseAligner):
         "outlier_share": [Interval(Real, 0, 1, closed="left"), dict],
         "modality_weights": [Interval(Real, 0, None, closed="left"), dict, None],
         "init": [StrOptions({"dtw", "equal"})],
-        "decode": [StrOptions({"posterior", "viterbi"})],
+        "decoding": [StrOptions({"posterior", "viterbi"})],
         "reference": [INTEGER, str],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -118,7 +118,7 @@ class BaseHMMAligner(BaseAligner):
     outlier_share: Any
     modality_weights: Any
     init: str
-    decode: str
+    decoding: str
     reference: int | str
     max_iter: int
     tol: float
@@ -166,7 +166,7 @@ class BaseHMMAligner(BaseAligner):
             n_steps += frames.n_steps
         return total / n_steps if n_steps else np.nan
 
-    def decode_states(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
+    def decode(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
         """Decode the states of samples.
 
         Parameters
@@ -325,9 +325,10 @@ class BaseHMMAligner(BaseAligner):
         return emissions
 
     def _fit_chain(
-        self, name: str, chain: ChainModel, samples: list[SampleSequences], n_iter: int
+        self, name: str, samples: list[SampleSequences], n_iter: int
     ) -> EMHistory:
         """Fit a chain to the samples that have a modality of it."""
+        chain = self._chains[name]
         members = _members(samples, chain)
         frames = self._frames(name, members)
         with one_thread():

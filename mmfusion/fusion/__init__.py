@@ -1,4 +1,5 @@
 """Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
+"""Early, late, hybrid and graphical fusion of modalities; numba loads with the last."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from mmfusion.fusion._early_classifier import EarlyFusionClassifier
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
 from mmfusion.fusion._early_regressor import EarlyFusionRegressor
 from mmfusion.fusion._early_transformer import EarlyFusion
+from mmfusion.fusion._graphical_bayes import GaussianBayesClassifier
 from mmfusion.fusion._hybrid_classifier import HybridFusionClassifier
 from mmfusion.fusion._hybrid_clusterer import HybridFusionClusterer
 from mmfusion.fusion._hybrid_regressor import HybridFusionRegressor
@@ -23,6 +25,8 @@ __all__ = [
     "EarlyFusionClusterer",
     "EarlyFusionRegressor",
     "HMMClassifier",
+    "GaussianBayesClassifier",
+    "HMMTransformer",
     "HybridFusionClassifier",
     "HybridFusionClusterer",
     "HybridFusionRegressor",
@@ -34,6 +38,7 @@ __all__ = [
 
 _MODULES = {
     "HMMClassifier": "_graphical_classifier",
+    "HMMTransformer": "_graphical_transformer",
 }
 
 
