@@ -62,6 +62,7 @@ API = {
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",
         "EarlyFusionRegressor",
+        "HMMClassifier",
         "GaussianBayesClassifier",
         "HybridFusionClassifier",
         "HybridFusionClusterer",

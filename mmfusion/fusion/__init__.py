@@ -1,3 +1,4 @@
+"""Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
 """Early, late, hybrid and graphical fusion of modalities; numba loads with the last."""
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = [
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
     "EarlyFusionRegressor",
+    "HMMClassifier",
     "GaussianBayesClassifier",
     "HMMTransformer",
     "HybridFusionClassifier",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "HMMClassifier": "_graphical_classifier",
     "HMMTransformer": "_graphical_transformer",
 }
 

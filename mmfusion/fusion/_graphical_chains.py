@@ -14,7 +14,12 @@ from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike
 from mmfusion._validation import Layout
 from mmfusion.graphical._clock import RATES, SLOW, Frames, frames_on_clock
-from mmfusion.graphical._emissions import COVARIANCE_TYPES, KINDS, Emission, make_emission
+from mmfusion.graphical._emissions import (
+    COVARIANCE_TYPES,
+    KINDS,
+    Emission,
+    make_emission,
+)
 from mmfusion.graphical._graph import ChainGraph
 from mmfusion.graphical._graph_builders import ergodic_graph, left_to_right_graph
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
@@ -50,8 +55,12 @@ class ChainMixin:
     modalities: ColumnSpecLike
     _layout: Layout
 
-    def _frames(self, frame: Modalities, slow: str | None = None) -> Frames:
-        """Place the sequences of all samples on their clocks.
+    def _frames(self, frame: Modalities) -> Frames:
+        """Place the sequences of all samples on their clocks."""
+        return self._placed(frame, self.slow)
+
+    def _placed(self, frame: Modalities, slow: ByModality[str]) -> Frames:
+        """Place sequences on clocks, slow modalities as given.
 
         A sample that lacks every modality has one frame of NaN, which says nothing.
         """
@@ -64,7 +73,7 @@ class ChainMixin:
             samples,
             clock=self.clock,
             rate=self.rate,
-            slow=slow or self.slow,
+            slow=slow,
             names=frame.names,
         )
 

@@ -182,18 +182,40 @@ def fold_of_samples(
     Returns
     -------
     ndarray of int of shape (n_samples,)
-        Fold of each sample; -1 for groups of samples that are all equal.
+        Fold of each sample.
     """
     key = np.column_stack(
         [np.diff(frames.offsets), *(_sums(frames, n) for n in frames.modalities)]
     )
     groups = np.asarray(groups)
-    folds = np.full(len(key), -1)
+    folds = np.empty(len(key), dtype=np.int64)
     for group in np.unique(groups):
         own = np.flatnonzero(groups == group)
-        distinct, which = np.unique(key[own], axis=0, return_inverse=True)
-        if len(distinct) > 1:
-            folds[own] = which.ravel() % n_folds
+        which = np.unique(key[own], axis=0, return_inverse=True)[1]
+        folds[own] = which.ravel() % n_folds
+    return folds
+
+
+def without_whole_classes(folds: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Hold out no sample of classes that would have no others left in a fold.
+
+    Parameters
+    ----------
+    folds : ndarray of int of shape (n_samples,)
+        Fold of each sample, or -1.
+    codes : ndarray of int of shape (n_samples,)
+        Class of each sample.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        The folds, with -1 for samples of such classes.
+    """
+    folds = folds.copy()
+    for code in np.unique(codes):
+        own = codes == code
+        if (folds[own] == folds[own][0]).all():
+            folds[own] = -1
     return folds
 
 
