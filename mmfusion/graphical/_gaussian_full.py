@@ -93,7 +93,8 @@ class FullGaussian:
     def covariances(self) -> np.ndarray:
         """Covariances, (n_states, n_features, n_features); one matrix if tied."""
         scale = self._pooled.scale
-        covariances = self._covariances * scale * scale[:, None]
+        with np.errstate(over="ignore"):  # of units near the largest number
+            covariances = self._covariances * scale * scale[:, None]
         return covariances[0] if self.is_tied else covariances
 
     @property
@@ -174,7 +175,8 @@ class FullGaussian:
         """Yield observed features, rows that have them alone, and their values."""
         center, scale = self._pooled
         for chunk in chunks_of_frames(len(X), min(X.shape[1], LARGEST_CHUNK_WIDTH)):
-            Z = (X[chunk] - center) / scale
+            with np.errstate(over="ignore"):  # infinite ones are bounded
+                Z = (X[chunk] - center) / scale
             np.clip(Z, -LARGEST_DEVIATION, LARGEST_DEVIATION, out=Z)
             if not np.isnan(Z.sum()):
                 yield np.arange(X.shape[1]), chunk, Z

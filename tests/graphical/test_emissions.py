@@ -262,8 +262,13 @@ def test_degenerate_frames_give_finite_densities(kind):
         emission = fitted(kind, X)
         assert np.isfinite(emission.log_density(X)).all()
         assert np.isfinite(emission.log_prior())
-    far = fitted(kind, rng.standard_normal((30, 2))).log_density(np.array([[1e305, 0]]))
-    assert np.isfinite(far).all()
+    far = np.array([[1e305, 0], [-1.7e308, 1.7e308]])
+    assert np.isfinite(
+        fitted(kind, rng.standard_normal((30, 2))).log_density(far)
+    ).all()
+    of_huge = fitted(kind, huge)
+    assert np.isfinite(of_huge.log_density(-far)).all()
+    assert not np.isnan(of_huge.covariances).any()
 
 
 @pytest.mark.parametrize("kind", COVARIANCES)
