@@ -33,7 +33,6 @@ from mmfusion.fusion._graphical_couplings import (
     order_of_samples,
 )
 from mmfusion.graphical._chain_model import (
-    ChainModel,
     decode_states,
     sample_sequences,
     score_sequences,
