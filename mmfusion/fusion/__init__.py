@@ -1,9 +1,16 @@
-"""Early, late and hybrid fusion of modalities, and the baseline of a single one."""
+"""Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
+"""Early, late, hybrid and graphical fusion of modalities; numba loads with the last."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from mmfusion._extras import load_export
 from mmfusion.fusion._early_classifier import EarlyFusionClassifier
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
 from mmfusion.fusion._early_regressor import EarlyFusionRegressor
 from mmfusion.fusion._early_transformer import EarlyFusion
+from mmfusion.fusion._graphical_bayes import GaussianBayesClassifier
 from mmfusion.fusion._hybrid_classifier import HybridFusionClassifier
 from mmfusion.fusion._hybrid_clusterer import HybridFusionClusterer
 from mmfusion.fusion._hybrid_regressor import HybridFusionRegressor
@@ -17,6 +24,9 @@ __all__ = [
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
     "EarlyFusionRegressor",
+    "HMMClassifier",
+    "GaussianBayesClassifier",
+    "HMMTransformer",
     "HybridFusionClassifier",
     "HybridFusionClusterer",
     "HybridFusionRegressor",
@@ -25,3 +35,16 @@ __all__ = [
     "LateFusionRegressor",
     "SingleModalityClusterer",
 ]
+
+_MODULES = {
+    "HMMClassifier": "_graphical_classifier",
+    "HMMTransformer": "_graphical_transformer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    return load_export(__name__, _MODULES, name, "align", "numba")
+
+
+def __dir__() -> list[str]:
+    return __all__

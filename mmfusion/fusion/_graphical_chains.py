@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,7 +14,12 @@ from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike
 from mmfusion._validation import Layout
 from mmfusion.graphical._clock import RATES, SLOW, Frames, frames_on_clock
-from mmfusion.graphical._emissions import COVARIANCE_TYPES, KINDS, make_emission
+from mmfusion.graphical._emissions import (
+    COVARIANCE_TYPES,
+    KINDS,
+    Emission,
+    make_emission,
+)
 from mmfusion.graphical._graph import ChainGraph
 from mmfusion.graphical._graph_builders import ergodic_graph, left_to_right_graph
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
@@ -52,7 +56,11 @@ class ChainMixin:
     _layout: Layout
 
     def _frames(self, frame: Modalities) -> Frames:
-        """Place the sequences of all samples on their clocks.
+        """Place the sequences of all samples on their clocks."""
+        return self._placed(frame, self.slow)
+
+    def _placed(self, frame: Modalities, slow: ByModality[str]) -> Frames:
+        """Place sequences on clocks, slow modalities as given.
 
         A sample that lacks every modality has one frame of NaN, which says nothing.
         """
@@ -65,7 +73,7 @@ class ChainMixin:
             samples,
             clock=self.clock,
             rate=self.rate,
-            slow=self.slow,
+            slow=slow,
             names=frame.names,
         )
 
@@ -101,7 +109,8 @@ class ChainMixin:
             allowed=COVARIANCE_TYPES,
         )
         shares = by_modality(self.outlier_share, names, "outlier_share", 0.01)
-        emissions, outliers = {}, {}
+        emissions: dict[str, Emission] = {}
+        outliers: dict[str, OutlierComponent | None] = {}
         for name, kind, covariance, share in zip(
             names, kinds, covariances, shares, strict=True
         ):
@@ -138,7 +147,7 @@ def check_share(share: object) -> None:
     ValueError
         If it is no such number.
     """
-    if not isinstance(share, Real) or not 0 <= share < 1:
+    if not (isinstance(share, Real) and 0 <= float(share) < 1):
         raise ValueError(
             f"outlier_share={share!r}; give a share of at least 0, below 1"
         )
@@ -166,49 +175,3 @@ def chain_graph(n_states: int, topology: str) -> ChainGraph:
     transitions = np.full((n_states, n_states), others)
     np.fill_diagonal(transitions, FIRST_STAY if n_states > 1 else 1.0)
     return ergodic_graph(transitions, np.full(n_states, 1 / n_states))
-
-
-def fold_of_samples(
-    frames: Frames, groups: Sequence[int] | np.ndarray, n_folds: int
-) -> np.ndarray:
-    """Divide the samples of each group among folds, equal samples into one fold.
-
-    The division depends on the data alone: neither on the order of the samples nor on
-    how often one occurs, so that weights have the effect of repetitions.
-
-    Parameters
-    ----------
-    frames : Frames
-        Frames of the samples.
-    groups : array-like of int of shape (n_samples,)
-        Group, such as the class, of each sample.
-    n_folds : int
-        Number of folds.
-
-    Returns
-    -------
-    ndarray of int of shape (n_samples,)
-        Fold of each sample; -1 for groups of samples that are all equal.
-    """
-    key = np.column_stack(
-        [np.diff(frames.offsets), *(_sums(frames, n) for n in frames.modalities)]
-    )
-    groups = np.asarray(groups)
-    folds = np.full(len(key), -1)
-    for group in np.unique(groups):
-        own = np.flatnonzero(groups == group)
-        distinct, which = np.unique(key[own], axis=0, return_inverse=True)
-        if len(distinct) > 1:
-            folds[own] = which.ravel() % n_folds
-    return folds
-
-
-def _sums(frames: Frames, name: str) -> np.ndarray:
-    """Sum the values of each sample in a modality, without NaN."""
-    values, steps, _ = frames.modalities[name]
-    borders = frames.offsets
-    if steps is not None:
-        borders = np.searchsorted(steps, borders)
-    rows = np.append(np.nan_to_num(values).sum(axis=1), 0.0)
-    sums = np.add.reduceat(rows, borders[:-1])
-    return np.where(np.diff(borders) > 0, sums, 0.0)

@@ -323,11 +323,12 @@ class HMMTransformer(
         self.means_ = {
             name: own.means for name, own in emissions.items() if hasattr(own, "means")
         }
-        self.covariances_ = {
-            name: own.covariances
-            for name, own in emissions.items()
-            if hasattr(own, "covariances")
-        }
+        with np.errstate(over="ignore"):  # variances of 1e300-scaled data are infinite
+            self.covariances_ = {
+                name: own.covariances
+                for name, own in emissions.items()
+                if hasattr(own, "covariances")
+            }
 
     def transform(self, X: ModalitiesLike) -> Any:
         """Compute the posteriors of the states at every step of the clock.
@@ -610,8 +611,8 @@ class HMMTransformer(
         if len(short):
             raise ValueError(
                 f"sample {short[0]} has {lengths[short[0]]} steps of the clock, fewer "
-                f"than the n_states={self.n_states} states that coupling='product' goes "
-                "through; lower n_states, or leave such samples out"
+                f"than the n_states={self.n_states} states of a product; lower "
+                "n_states, or leave such samples out"
             )
 
     def _batches(self, frame: Modalities) -> Iterator[tuple[np.ndarray, Frames]]:

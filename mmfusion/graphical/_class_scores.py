@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
-# bounds of 1 / temperature, relative to 1 / the mean difference of scores
+# bounds of 1 / temperature, relative to 1 / the sum of a sample's differences
 INVERSE_TEMPERATURE_RANGE = 1e6
 LARGEST_EVALUATIONS = 20  # of the objective of weights: an early stop as well
 
@@ -28,8 +28,8 @@ def fit_temperature(
     """Fit the temperature of class probabilities ``softmax(scores / T + log_prior)``.
 
     It maximises the conditional log-likelihood of the classes, of which a share of
-    ``1 / (n + 1)`` for n samples is taken as spread over all classes: scores that
-    separate the samples would have temperature 0 otherwise.
+    ``1 / (n + 1)`` is taken as spread over all classes, for samples that weigh n
+    together: scores that separate the samples would have temperature 0 otherwise.
 
     Parameters
     ----------
@@ -53,11 +53,13 @@ def fit_temperature(
     weight = weight[possible]
     scores = scores - scores.max(axis=1, keepdims=True, initial=-np.inf)
     finite = np.isfinite(scores)
-    scale = -scores[finite].mean() if finite.any() else 0.0
-    if not (scale > 0 and weight.sum() > 0):
+    total = float(weight.sum())
+    differences = -np.where(finite, scores, 0).sum(axis=1)
+    scale = float(weight @ differences) / total if total > 0 else 0.0
+    if not scale > 0:
         return 1.0
     prior = np.zeros(scores.shape[1]) if log_prior is None else log_prior
-    share = 1 / (len(y) + 1)
+    share = 1 / (total + 1)
     targets = share * finite / finite.sum(axis=1, keepdims=True)
     targets[np.arange(len(y)), y] += 1 - share
 
@@ -109,10 +111,11 @@ def discriminative_weights(
     if len(names) < 2 or not possible.any():
         return equal
     weight = np.ones(len(possible)) if sample_weight is None else sample_weight
-    weight = weight[possible] / weight[possible].sum()
+    weight = weight[possible]
     start = fit_temperature(
         stacked.sum(axis=0), y, log_prior=log_prior, sample_weight=weight
     )
+    weight = weight / weight.sum()
     onehot = np.zeros(stacked.shape[1:])
     onehot[np.arange(len(y)), y] = 1
     prior = np.zeros(stacked.shape[2]) if log_prior is None else log_prior

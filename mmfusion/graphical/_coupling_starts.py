@@ -22,6 +22,7 @@ from mmfusion.graphical._transition_models import (
     HierarchicalTransitions,
 )
 
+TRANSITION_PRIOR = 0.1  # count added for each transition
 START_ITERATIONS = 20  # of the single chains from which coupled ones start
 LEAST_COMMON_SHARE = 0.1  # of the largest covariance, of a direction in common
 # emission of some modalities with a number of states
@@ -29,7 +30,12 @@ EmissionMaker = Callable[[int, list[str]], MultimodalEmission]
 
 
 def start_states(
-    coupling: Coupling, frames: Frames, make_emission: EmissionMaker, seed: int
+    coupling: Coupling,
+    frames: Frames,
+    make_emission: EmissionMaker,
+    seed: int,
+    *,
+    sample_weight: np.ndarray | None = None,
 ) -> np.ndarray:
     """Assign a joint state to each step of the clock.
 
@@ -43,6 +49,8 @@ def start_states(
         Given a number of states and names of modalities, returns their emission.
     seed : int
         Seed of k-means, the same for every modality, so that their order has no effect.
+    sample_weight : ndarray of shape (n_sequences,), default=None
+        Weights of the sequences in the fits of single chains. Clusters have none.
 
     Returns
     -------
@@ -54,10 +62,15 @@ def start_states(
     """
     step = coupling.transition_model
     if isinstance(step, HierarchicalTransitions):
-        return _states_of_units(step, frames, make_emission, seed)
+        return _states_of_units(step, frames, make_emission, seed, sample_weight)
     if isinstance(step, ChainTransitions):
-        starts = _private_starts if "shared" in coupling.chains else _single_chains
-        by_chain = starts(coupling.chains, frames, make_emission, seed)
+        chains = coupling.chains
+        if "shared" in chains:
+            by_chain = _private_starts(chains, frames, seed)
+        else:
+            by_chain = _single_chains(
+                chains, frames, make_emission, seed, sample_weight
+            )
         joint = np.ravel_multi_index(tuple(by_chain), step.shape)
         return joint.astype(np.int32)
     (n_states,) = set(coupling.chains.values())
@@ -69,7 +82,12 @@ def start_states(
 
 
 def set_start(
-    model: ChainModel, coupling: Coupling, frames: Frames, states: np.ndarray
+    model: ChainModel,
+    coupling: Coupling,
+    frames: Frames,
+    states: np.ndarray,
+    *,
+    sample_weight: np.ndarray | None = None,
 ) -> None:
     """Set the parameters of a model to those of given joint states.
 
@@ -83,27 +101,41 @@ def set_start(
         Frames on the clock.
     states : ndarray of int of shape (n_steps,)
         Joint state of each step.
+    sample_weight : ndarray of shape (n_sequences,), default=None
+        Weights of the sequences.
     """
-    initialize_emission(model.emission, frames, states, columns=model.columns)
+    weight = (
+        np.ones(len(frames.offsets) - 1) if sample_weight is None else sample_weight
+    )
+    initialize_emission(
+        model.emission,
+        frames,
+        states,
+        sample_weight=sample_weight,
+        columns=model.columns,
+    )
     step = coupling.transition_model
     if step is None:
         return
-    counts, starts = _counts(states, frames.offsets, len(coupling.states))
-    step.set_counts(counts, starts)
+    counts, starts = _counts(states, frames.offsets, weight, len(coupling.states))
+    step.set_counts(counts, starts, TRANSITION_PRIOR)
     model.graph = step.graph()
 
 
 def _counts(
-    states: np.ndarray, offsets: np.ndarray, n_states: int
+    states: np.ndarray, offsets: np.ndarray, weight: np.ndarray, n_states: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count transitions and first states."""
-    first = offsets[:-1]
+    lengths = np.diff(offsets)
+    first = offsets[:-1][lengths > 0]
     follows = np.ones(len(states), dtype=bool)
     follows[first] = False
     at = np.flatnonzero(follows)
+    weight_at = np.repeat(weight, lengths)
     pairs = states[at - 1].astype(np.int64) * n_states + states[at]
-    counts = np.bincount(pairs, minlength=n_states**2).reshape(n_states, n_states)
-    return counts.astype(float), np.bincount(states[first], minlength=n_states) + 0.0
+    counts = np.bincount(pairs, weight_at[at], minlength=n_states**2)
+    starts = np.bincount(states[first], weight_at[first], minlength=n_states)
+    return counts.reshape(n_states, n_states), starts
 
 
 def _fitted_chain(
@@ -112,31 +144,40 @@ def _fitted_chain(
     n_states: int,
     make_emission: EmissionMaker,
     seed: int,
+    sample_weight: np.ndarray | None,
 ) -> ChainModel:
     """Fit one chain to some modalities, in a few iterations."""
     coupling = synchronous_coupling(names, n_states)
     model = ChainModel(coupling.graph, make_emission(n_states, names))
-    model.emission.prepare(frames)
+    model.emission.prepare(frames, sample_weight)
     states = kmeans_states(frames, n_states, np.random.RandomState(seed))
-    initialize_emission(model.emission, frames, states)
-    fit_chain_model(model, frames, max_iter=START_ITERATIONS)
+    initialize_emission(model.emission, frames, states, sample_weight=sample_weight)
+    fit_chain_model(
+        model, frames, max_iter=START_ITERATIONS, sample_weight=sample_weight
+    )
     return model
 
 
 def _single_chains(
-    chains: dict[str, int], frames: Frames, make_emission: EmissionMaker, seed: int
+    chains: dict[str, int],
+    frames: Frames,
+    make_emission: EmissionMaker,
+    seed: int,
+    sample_weight: np.ndarray | None,
 ) -> list[np.ndarray]:
     """Decode a chain of each modality by itself."""
     found = []
     for name, n_states in chains.items():
         alone = Frames(frames.offsets, {name: frames.modalities[name]})
-        model = _fitted_chain(alone, [name], n_states, make_emission, seed)
+        model = _fitted_chain(
+            alone, [name], n_states, make_emission, seed, sample_weight
+        )
         found.append(decode_states(model, alone)[0])
     return found
 
 
 def _private_starts(
-    chains: dict[str, int], frames: Frames, make_emission: EmissionMaker, seed: int
+    chains: dict[str, int], frames: Frames, seed: int
 ) -> list[np.ndarray]:
     """Cluster what modalities have in common, and of each what this leaves."""
     common = _common_parts(frames, chains["shared"] - 1)
@@ -188,11 +229,12 @@ def _states_of_units(
     frames: Frames,
     make_emission: EmissionMaker,
     seed: int,
+    sample_weight: np.ndarray | None,
 ) -> np.ndarray:
     """Decode one chain of all states, and group those that follow one another."""
     n_states = step.n_units * step.n_states
     names = list(frames.modalities)
-    model = _fitted_chain(frames, names, n_states, make_emission, seed)
+    model = _fitted_chain(frames, names, n_states, make_emission, seed, sample_weight)
     states, _ = decode_states(model, frames)
     matrix = transition_matrix(model.graph)
     dense = np.asarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray())

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
+from mmfusion.graphical._discrete import (
+    BernoulliEmission,
+    CategoricalEmission,
+    MultinomialEmission,
+    PoissonEmission,
+)
 from mmfusion.graphical._gaussian import DiagonalGaussian
 from mmfusion.graphical._gaussian_full import FullGaussian
-
-COVARIANCE_TYPES = ("diag", "full", "tied", "spherical")
-KINDS = ("gaussian",)
+from mmfusion.graphical._mixture_emission import MixtureEmission
+from mmfusion.graphical._own_emission import OwnEmission
 
 
 class Emission(Protocol):
@@ -58,11 +64,22 @@ class Emission(Protocol):
         """Draw one frame for each state."""
 
 
+COVARIANCE_TYPES = ("diag", "full", "tied", "spherical")
+_DISCRETE: dict[str, Callable[[int], Emission]] = {
+    "categorical": CategoricalEmission,
+    "multinomial": MultinomialEmission,
+    "poisson": PoissonEmission,
+    "bernoulli": BernoulliEmission,
+}
+KINDS = ("gaussian", "mixture", *_DISCRETE)
+
+
 def make_emission(
-    kind: str,
+    kind: str | object,
     n_states: int,
     *,
     covariance_type: str = "diag",
+    n_mixtures: int = 2,
     prior_frames: float = 2.0,
     variance_floor: float = 1e-3,
 ) -> Emission:
@@ -70,14 +87,18 @@ def make_emission(
 
     Parameters
     ----------
-    kind : {'gaussian'}
-        Kind of the densities.
+    kind : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
+            'bernoulli'} or object
+        Kind of the densities, or an object with ``log_density(X)`` and ``update(X,
+        posteriors)``.
     n_states : int
         Number of states.
     covariance_type : {'diag', 'full', 'tied', 'spherical'}, default='diag'
-        Covariances of 'gaussian'.
+        Covariances of 'gaussian'; 'mixture' has diagonal ones.
+    n_mixtures : int, default=2
+        Number of components of each state of 'mixture'.
     prior_frames : float, default=2.0
-        Weight of the prior of variances, in frames.
+        Weight of the prior of variances, in frames with the pooled variances.
     variance_floor : float, default=1e-3
         Smallest variance, as a share of the pooled variance.
 
@@ -85,15 +106,36 @@ def make_emission(
     -------
     Emission
         The emission, before `prepare`.
+
+    Raises
+    ------
+    ValueError
+        If the kind or the type of covariances is unknown.
     """
-    if kind not in KINDS:
+    if not isinstance(kind, str):
+        return _own_emission(kind, n_states)
+    if kind in _DISCRETE:
+        return _DISCRETE[kind](n_states)
+    options = {"prior_frames": prior_frames, "variance_floor": variance_floor}
+    if kind == "mixture":
+        return MixtureEmission(n_states, n_mixtures=n_mixtures, **options)
+    if kind != "gaussian":
         raise ValueError(f"emission {kind!r} is none of {KINDS}")
     if covariance_type not in COVARIANCE_TYPES:
         raise ValueError(
             f"covariance_type {covariance_type!r} is none of {COVARIANCE_TYPES}"
         )
-    options = {"prior_frames": prior_frames, "variance_floor": variance_floor}
     if covariance_type in ("full", "tied"):
         return FullGaussian(n_states, is_tied=covariance_type == "tied", **options)
     is_spherical = covariance_type == "spherical"
     return DiagonalGaussian(n_states, is_spherical=is_spherical, **options)
+
+
+def _own_emission(model: object, n_states: int) -> Emission:
+    for method in ("log_density", "update"):
+        if not callable(getattr(model, method, None)):
+            raise ValueError(
+                f"emission {model!r} has no method {method!r}: give one of {KINDS}, or "
+                "an object with log_density(X) and update(X, posteriors)"
+            )
+    return OwnEmission(model, n_states)

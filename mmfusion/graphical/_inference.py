@@ -6,16 +6,17 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 
 from mmfusion._threads import one_thread
+from mmfusion.graphical._dense_kernels import DenseArrays, DensePass, dense_arrays
 from mmfusion.graphical._graph import ChainGraph
-from mmfusion.graphical._sparse_kernels import SparsePass, edge_arrays
-from mmfusion.graphical._viterbi_kernels import best_paths
+from mmfusion.graphical._sparse_kernels import EdgeArrays, SparsePass, edge_arrays
+from mmfusion.graphical._viterbi_kernels import best_edges, best_paths
 
 # frames whose alpha and posteriors are kept at a time
 CHUNK_FRAMES = 2048
@@ -109,14 +110,13 @@ def forward_backward(
            [0.33, 0.67]])
     """
     table, bounds = _check_input(graph, log_emissions, offsets)
-    columns = np.arange(len(graph.emits)) if by_state else graph.emits
-    shape = (len(table), int(len(columns) if by_state else table.shape[1]))
-    posteriors = np.empty(shape)
+    n_columns = len(graph.emits) if by_state else table.shape[1]
+    posteriors = np.empty((len(table), n_columns))
 
     def visit(start: int, stop: int, chunk: np.ndarray) -> None:
         posteriors[start:stop] = chunk
 
-    task = _Task(graph, table, bounds, columns, shape[1], visit)
+    task = _make_task(graph, table, bounds, visit, by_state)
     weights = _check_weights(sample_weight, len(bounds) - 1)
     result = _run(task, np.ones(len(weights)), weights, n_jobs)
     return result._replace(posteriors=posteriors)
@@ -154,7 +154,7 @@ def expected_counts(
     """
     table, bounds = _check_input(graph, log_emissions, offsets)
     weights = _check_weights(sample_weight, len(bounds) - 1)
-    task = _Task(graph, table, bounds, graph.emits, table.shape[1], visit)
+    task = _make_task(graph, table, bounds, visit)
     return _run(task, weights, weights, n_jobs)
 
 
@@ -179,16 +179,17 @@ def chain_log_likelihood(
     """
     table, bounds = _check_input(graph, log_emissions, offsets)
     rows = _rows_of_chunk(graph, bounds)
-    passes = _Passes(graph, table, bounds, rows)
+    workers = _Workers(_make_task(graph, table, bounds), rows)
     values = np.zeros(len(bounds) - 1)
 
     def score(sequences: range) -> None:
-        own = passes.take()
-        for start, stop in _spans(bounds, sequences, rows):
-            own.forward(sequences, start, stop)
-            own.restore(own.save(stop - start))
-        values[sequences.start : sequences.stop] = own.log_likelihoods(sequences)
-        passes.give_back(own)
+        worker = workers.take()
+        spans = list(_spans(bounds, sequences, rows))
+        for kernel in worker.kernels(1):
+            if _forward(kernel, sequences, spans, []):
+                break
+        values[sequences.start : sequences.stop] = kernel.log_likelihoods(sequences)
+        workers.give_back(worker)
 
     _for_each(score, [(group,) for group in _groups(bounds, rows)], n_jobs)
     return values
@@ -234,18 +235,45 @@ def viterbi(
     rows = _rows_of_chunk(graph, bounds)
     states = np.empty(len(table), dtype=np.int32)
     scores = np.zeros(len(bounds) - 1)
+    edges = best_edges(graph)
 
     def decode(sequences: range) -> None:
-        best_paths(graph, table, bounds, sequences, rows, states, scores)
+        best_paths(edges, table, bounds, sequences, rows, states, scores)
 
     _for_each(decode, [(group,) for group in _groups(bounds, rows)], n_jobs)
     return states, scores
+
+
+class _Kernel(Protocol):
+    """Forward and backward passes over spans of frames."""
+
+    def forward(self, sequences: range, start: int, stop: int) -> bool: ...
+
+    def backward(
+        self,
+        sequences: range,
+        start: int,
+        stop: int,
+        scales: np.ndarray,
+        weights: np.ndarray,
+        columns: np.ndarray,
+        posteriors: np.ndarray,
+        edge_counts: np.ndarray,
+        start_counts: np.ndarray,
+    ) -> bool: ...
+
+    def save(self, n_frames: int) -> Any: ...
+
+    def restore(self, row: Any) -> None: ...
+
+    def log_likelihoods(self, sequences: range) -> np.ndarray: ...
 
 
 class _Task(NamedTuple):
     """What is computed of which table, and where posteriors go."""
 
     graph: ChainGraph
+    dense: DenseArrays | None
     table: np.ndarray
     offsets: np.ndarray
     columns: np.ndarray
@@ -253,80 +281,129 @@ class _Task(NamedTuple):
     visit: Visitor
 
 
+def _make_task(
+    graph: ChainGraph,
+    table: np.ndarray,
+    offsets: np.ndarray,
+    visit: Visitor = lambda start, stop, posteriors: None,
+    by_state: bool = False,
+) -> _Task:
+    n_states = len(graph.emits)
+    columns = np.arange(n_states, dtype=np.int32) if by_state else graph.emits
+    n_columns = n_states if by_state else table.shape[1]
+    dense = dense_arrays(graph)
+    return _Task(graph, dense, table, offsets, columns.copy(), n_columns, visit)
+
+
 def _run(
     task: _Task, scales: np.ndarray, weights: np.ndarray, n_jobs: int | None
 ) -> ChainPosteriors:
     """Run both passes over all sequences, and visit posteriors times `scales`."""
     rows = _rows_of_chunk(task.graph, task.offsets)
-    passes = _Passes(task.graph, task.table, task.offsets, rows)
-    groups = _groups(task.offsets, rows)
+    workers = _Workers(task, rows)
     values = np.zeros(len(task.offsets) - 1)
     edge_counts = np.zeros(len(task.graph.src))
     start_counts = np.zeros(len(task.graph.emits))
-    columns = task.columns.astype(np.int32)
     turns = _Turns()
 
     def compute(number: int, sequences: range) -> None:
-        own = passes.take()
         spans = list(_spans(task.offsets, sequences, rows))
-        saved = []
-        for start, stop in spans:
-            own.forward(sequences, start, stop)
-            saved.append(own.save(stop - start))
-            own.restore(saved[-1])
-        values[sequences.start : sequences.stop] = own.log_likelihoods(sequences)
+        worker = workers.take()
         counts = np.zeros_like(edge_counts), np.zeros_like(start_counts)
-        chunk = np.empty((min(rows, len(task.table)), task.n_columns))
 
-        def backward(start: int, stop: int) -> np.ndarray:
-            part = chunk[: stop - start]
-            own.backward(
-                sequences, start, stop, scales, weights, columns, part, *counts
+        def backward(kernel: _Kernel, span: tuple[int, int]) -> bool:
+            part = worker.chunk[: span[1] - span[0]]
+            return kernel.backward(
+                sequences, *span, scales, weights, task.columns, part, *counts
             )
-            return part
 
-        # all chunks but the last are computed again from the row before them
-        part = backward(*spans[-1])
+        for kernel in worker.kernels(len(spans)):
+            saved: list[Any] = []
+            exact = _forward(kernel, sequences, spans, saved)
+            likelihoods = kernel.log_likelihoods(sequences)
+            if exact and backward(kernel, spans[-1]):
+                break
+            for count in counts:
+                count[:] = 0.0
+        values[sequences.start : sequences.stop] = likelihoods
         with turns.of(number):
-            task.visit(*spans[-1], part)
+            task.visit(*spans[-1], worker.chunk[: spans[-1][1] - spans[-1][0]])
+            # alpha of the chunks before is computed again from the row before each
             for at in range(len(spans) - 2, -1, -1):
                 if at:
-                    own.restore(saved[at - 1])
-                own.forward(sequences, *spans[at])
-                task.visit(*spans[at], backward(*spans[at]))
+                    kernel.restore(saved[at - 1])
+                kernel.forward(sequences, *spans[at])
+                backward(kernel, spans[at])
+                task.visit(*spans[at], worker.chunk[: spans[at][1] - spans[at][0]])
             edge_counts[:] += counts[0]
             start_counts[:] += counts[1]
-        passes.give_back(own)
+        workers.give_back(worker)
 
-    def compute_safely(number: int, sequences: range) -> None:
+    def compute_or_stop(number: int, sequences: range) -> None:
         try:
             compute(number, sequences)
         except BaseException:
             turns.stop()  # otherwise the others would wait for ever
             raise
 
-    _for_each(compute_safely, list(enumerate(groups)), n_jobs)
+    _for_each(compute_or_stop, list(enumerate(_groups(task.offsets, rows))), n_jobs)
     return ChainPosteriors(values, None, edge_counts, start_counts)
 
 
-class _Passes:
-    """Passes with workspace of their own, as many as threads."""
+def _forward(
+    kernel: _Kernel, sequences: range, spans: list[tuple[int, int]], saved: list[Any]
+) -> bool:
+    """Save the last row of alpha of all chunks; return whether no digits are lost."""
+    for start, stop in spans:
+        if not kernel.forward(sequences, start, stop):
+            return False
+        saved.append(kernel.save(stop - start))
+        kernel.restore(saved[-1])
+    return True
 
-    def __init__(
-        self, graph: ChainGraph, table: np.ndarray, offsets: np.ndarray, rows: int
-    ) -> None:
-        self._edges = edge_arrays(graph)
-        self._arguments = (table, offsets, min(rows, len(table)))
-        self._free: list[SparsePass] = []
 
-    def take(self) -> SparsePass:
+class _Worker:
+    """Workspace of one thread."""
+
+    def __init__(self, task: _Task, rows: int, edges: EdgeArrays) -> None:
+        rows = min(rows, len(task.table))
+        self._rows = rows
+        self._task, self._edges = task, edges
+        self._sparse: SparsePass | None = None
+        self._dense: DensePass | None = None
+        self.chunk = np.empty((rows, task.n_columns))
+
+    def kernels(self, n_chunks: int) -> Iterator[_Kernel]:
+        """Yield the kernels to try, until one loses no digits."""
+        task = self._task
+        # digits lost in a backward pass are noticed before anything is visited only
+        # in the first chunk
+        if task.dense is not None and (n_chunks == 1 or not task.dense.has_zeros):
+            if self._dense is None:
+                self._dense = DensePass(
+                    task.dense, task.graph, task.table, task.offsets, self._rows
+                )
+            yield self._dense
+        if self._sparse is None:
+            self._sparse = SparsePass(self._edges, task.table, task.offsets, self._rows)
+        yield self._sparse
+
+
+class _Workers:
+    """Workspaces, as many as threads."""
+
+    def __init__(self, task: _Task, rows: int) -> None:
+        self._arguments = task, rows, edge_arrays(task.graph)
+        self._free: list[_Worker] = []
+
+    def take(self) -> _Worker:
         """Return one that no other thread uses."""
         try:
             return self._free.pop()
         except IndexError:
-            return SparsePass(self._edges, *self._arguments)
+            return _Worker(*self._arguments)
 
-    def give_back(self, used: SparsePass) -> None:
+    def give_back(self, used: _Worker) -> None:
         """Leave one to other threads."""
         self._free.append(used)
 

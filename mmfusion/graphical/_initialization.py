@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.metrics import pairwise_distances_argmin
 
 from mmfusion.graphical._clock import Frames, ModalityFrames
 from mmfusion.graphical._gaussian import pooled_moments
+from mmfusion.graphical._mixture_emission import MixtureEmission
 from mmfusion.graphical._multimodal_emission import Columns, MultimodalEmission
 
 CLUSTERED_STEPS = 10_000  # largest number of steps on which k-means is fitted
@@ -34,7 +36,10 @@ def equal_segments(offsets: np.ndarray, n_states: int) -> np.ndarray:
 
 
 def kmeans_states(
-    frames: Frames, n_states: int, random_state: np.random.RandomState
+    frames: Frames,
+    n_states: int,
+    random_state: np.random.RandomState,
+    sample_weight: np.ndarray | None = None,
 ) -> np.ndarray:
     """Cluster the steps of the clock by the k-means of block-scaled modalities.
 
@@ -46,6 +51,8 @@ def kmeans_states(
         Number of clusters.
     random_state : RandomState
         Generator.
+    sample_weight : ndarray of shape (n_sequences,), default=None
+        Weights of the sequences.
 
     Returns
     -------
@@ -55,14 +62,17 @@ def kmeans_states(
     table = np.hstack(
         [scaled_steps(own, frames.n_steps) for own in frames.modalities.values()]
     )
-    rows = np.arange(len(table))
+    weight = np.ones(len(table))
+    if sample_weight is not None:
+        weight = np.repeat(sample_weight, np.diff(frames.offsets))
+    rows = np.flatnonzero(weight > 0)
     if len(rows) > CLUSTERED_STEPS:
         rows = np.sort(random_state.choice(rows, CLUSTERED_STEPS, replace=False))
     distinct = np.unique(table[rows], axis=0)
     if len(distinct) <= n_states:  # k-means would warn of clusters without steps
-        squares = ((table[:, None] - distinct) ** 2).sum(axis=2)
-        return squares.argmin(axis=1).astype(np.int32)
-    kmeans = KMeans(n_states, n_init=3, random_state=random_state).fit(table[rows])
+        return pairwise_distances_argmin(table, distinct).astype(np.int32)
+    kmeans = KMeans(n_states, n_init=3, random_state=random_state)
+    kmeans.fit(table[rows], sample_weight=weight[rows])
     return kmeans.predict(table).astype(np.int32)
 
 
@@ -117,3 +127,6 @@ def initialize_emission(
         indicators[given, own[given]] = weight[start + given]
         plain.accumulate(statistics, frames, start, indicators, columns)
     plain.maximize(statistics)
+    for own_emission in plain.emissions.values():
+        if isinstance(own_emission, MixtureEmission):
+            own_emission.split_components()

@@ -62,7 +62,10 @@ class MultimodalEmission:
             if sample_weight is not None:
                 by_step = np.repeat(sample_weight, np.diff(frames.offsets))
                 weight = by_step if own.steps is None else by_step[own.steps]
-            self.emissions[name].prepare(own.values, weight)
+            try:
+                self.emissions[name].prepare(own.values, weight)
+            except ValueError as error:
+                raise ValueError(f"modality {name!r}: {error}") from error
 
     def weight(self, name: str) -> float:
         """Return the exponent of a modality."""
@@ -102,7 +105,7 @@ class MultimodalEmission:
         is_empty = True
         for name in self._weighted():
             own = frames.modalities.get(name)
-            if own is None or not len(own.values):
+            if own is None or not own.values.shape[0]:
                 continue
             column = None if columns is None else columns[name]
             if is_empty and (own.steps is not None or column is not None):
@@ -124,7 +127,7 @@ class MultimodalEmission:
     ) -> None:
         values, steps, weights = own
         weight = self.weight(name)
-        for rows in chunks_of_frames(len(values), values.shape[1] + table.shape[1]):
+        for rows in chunks_of_frames(values.shape[0], values.shape[1] + table.shape[1]):
             if is_empty and steps is None and column is None:
                 density = self._own_log_density(name, values[rows], table[rows])
                 _scale_rows(density, weight, weights, rows)
@@ -197,7 +200,7 @@ class MultimodalEmission:
             own = frames.modalities.get(name)
             if own is None:
                 continue
-            result = np.ones(len(own.values))
+            result = np.ones(own.values.shape[0])
             outlier = self.outliers.get(name)
             n_cells = own.values.shape[1] + posteriors.shape[1]
             for rows in chunks_of_frames(len(result) if outlier else 0, n_cells):

@@ -63,14 +63,9 @@ class ChainTransitions:
         Number of states of each chain.
     is_coupled : bool
         Whether the parents are all chains.
-    prior : float, default=0.1
-        Count added for each parameter.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...], *, is_coupled: bool, prior: float = 0.1
-    ) -> None:
-        self.prior = prior
+    def __init__(self, shape: tuple[int, ...], *, is_coupled: bool) -> None:
         self.shape = shape
         self.is_coupled = is_coupled
         self.tables = [
@@ -101,7 +96,9 @@ class ChainTransitions:
             table = table.reshape(*own, self.shape[chain])
         return np.broadcast_to(table, (*self.shape, self.shape[chain]))
 
-    def set_counts(self, counts: np.ndarray, start_counts: np.ndarray) -> None:
+    def set_counts(
+        self, counts: np.ndarray, start_counts: np.ndarray, prior: float
+    ) -> None:
         """Set the parameters from counts of joint states.
 
         Parameters
@@ -110,6 +107,8 @@ class ChainTransitions:
             Counts of transitions.
         start_counts : ndarray of shape (n_joint_states,)
             Counts of first states.
+        prior : float
+            Count that is added for each parameter.
         """
         n_chains = len(self.shape)
         by_chain = counts.reshape(self.shape + self.shape)
@@ -120,14 +119,15 @@ class ChainTransitions:
             summed = tuple(n_chains + c for c in others)
             if not self.is_coupled:
                 summed += others
-            self.tables[m] = normalized(by_chain.sum(axis=summed), self.prior)
-            self.starts[m] = normalized(starts.sum(axis=others), self.prior)
+            self.tables[m] = normalized(by_chain.sum(axis=summed), prior)
+            self.starts[m] = normalized(starts.sum(axis=others), prior)
 
     def maximize(
         self,
         graph: ChainGraph,
         edge_counts: np.ndarray,
         start_counts: np.ndarray,
+        prior: float,
     ) -> ChainGraph:
         """Set the parameters from expected counts, and return the graph with them.
 
@@ -139,13 +139,15 @@ class ChainTransitions:
             Expected counts of its edges.
         start_counts : ndarray of shape (n_joint_states,)
             Expected counts of first states.
+        prior : float
+            Count that is added for each parameter.
 
         Returns
         -------
         ChainGraph
             The same edges, with other weights.
         """
-        self.set_counts(_joint_counts(graph, edge_counts), start_counts)
+        self.set_counts(_joint_counts(graph, edge_counts), start_counts, prior)
         return self._weighted(graph)
 
     def _weighted(self, graph: ChainGraph) -> ChainGraph:
@@ -162,20 +164,22 @@ class ChainTransitions:
         weights = joint.reshape(n_states, n_states)[graph.src, destinations(graph)]
         return graph._replace(log_weights=weights, log_start=start.ravel())
 
-    def log_prior(self, graph: ChainGraph) -> float:
+    def log_prior(self, graph: ChainGraph, prior: float) -> float:
         """Compute the log density of the parameters under the prior, up to a constant.
 
         Parameters
         ----------
         graph : ChainGraph
             Not used: the parameters are those of the last `maximize`.
+        prior : float
+            Count that the prior adds for each parameter.
 
         Returns
         -------
         float
             The log density.
         """
-        return _log_prior([*self.tables, *self.starts], self.prior)
+        return _log_prior([*self.tables, *self.starts], prior)
 
     @property
     def n_parameters(self) -> int:
@@ -199,12 +203,9 @@ class HierarchicalTransitions:
         Number of units.
     n_states : int
         Number of states of each unit.
-    prior : float, default=0.1
-        Count added for each parameter.
     """
 
-    def __init__(self, n_units: int, n_states: int, *, prior: float = 0.1) -> None:
-        self.prior = prior
+    def __init__(self, n_units: int, n_states: int) -> None:
         self.n_units = n_units
         self.n_states = n_states
         n_ends = n_states + (n_units > 1)
@@ -236,7 +237,9 @@ class HierarchicalTransitions:
             return np.zeros((1, self.n_states))
         return self.inside[:, :, -1]
 
-    def set_counts(self, counts: np.ndarray, start_counts: np.ndarray) -> None:
+    def set_counts(
+        self, counts: np.ndarray, start_counts: np.ndarray, prior: float
+    ) -> None:
         """Set the parameters from counts of states, unit by unit.
 
         Parameters
@@ -245,6 +248,8 @@ class HierarchicalTransitions:
             Counts of transitions.
         start_counts : ndarray of shape (n_units * n_states,)
             Counts of first states.
+        prior : float
+            Count that is added for each parameter.
         """
         G, K = self.n_units, self.n_states
         by_unit = counts.reshape(G, K, G, K)
@@ -256,19 +261,20 @@ class HierarchicalTransitions:
         ends = within
         if G > 1:
             ends = np.concatenate([within, across.sum(axis=(2, 3))[..., None]], axis=2)
-        self.inside = normalized(ends, self.prior)
-        self.entries = normalized(across.sum(axis=(0, 1)) + starts, self.prior)
-        self.start = normalized(starts.sum(axis=1), self.prior)
+        self.inside = normalized(ends, prior)
+        self.entries = normalized(across.sum(axis=(0, 1)) + starts, prior)
+        self.start = normalized(starts.sum(axis=1), prior)
         others = ~np.eye(G, dtype=bool)
         if G > 1:
             follows = across.sum(axis=(1, 3))[others].reshape(G, G - 1)
-            self.between[others] = normalized(follows, self.prior).ravel()
+            self.between[others] = normalized(follows, prior).ravel()
 
     def maximize(
         self,
         graph: ChainGraph,
         edge_counts: np.ndarray,
         start_counts: np.ndarray,
+        prior: float,
     ) -> ChainGraph:
         """Set the parameters from expected counts, and return the graph with them.
 
@@ -280,13 +286,15 @@ class HierarchicalTransitions:
             Expected counts of its edges.
         start_counts : ndarray of shape (n_units * n_states,)
             Expected counts of first states.
+        prior : float
+            Count that is added for each parameter.
 
         Returns
         -------
         ChainGraph
             The same edges, with other weights.
         """
-        self.set_counts(_joint_counts(graph, edge_counts), start_counts)
+        self.set_counts(_joint_counts(graph, edge_counts), start_counts, prior)
         G, K = self.n_units, self.n_states
         weights = np.einsum("gk,gh,hl->gkhl", self._exits(), self.between, self.entries)
         units = np.arange(G)
@@ -296,20 +304,22 @@ class HierarchicalTransitions:
             log_start = np.log(self.start[:, None] * self.entries).ravel()
             return graph._replace(log_weights=np.log(joint), log_start=log_start)
 
-    def log_prior(self, graph: ChainGraph) -> float:
+    def log_prior(self, graph: ChainGraph, prior: float) -> float:
         """Compute the log density of the parameters under the prior, up to a constant.
 
         Parameters
         ----------
         graph : ChainGraph
             Not used: the parameters are those of the last `maximize`.
+        prior : float
+            Count that the prior adds for each parameter.
 
         Returns
         -------
         float
             The log density.
         """
-        return _log_prior(self._tables(), self.prior)
+        return _log_prior(self._tables(), prior)
 
     @property
     def n_parameters(self) -> int:

@@ -101,6 +101,7 @@ OF_SEQUENCES = {
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "HMMClassifier",
     "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",

@@ -72,7 +72,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "SingleModalityClusterer": {"clusterer": KMeans(n_init=1)},
 }
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
-OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
+OF_SEQUENCES |= {"HMMClassifier", "SequenceGradients", "SequenceResampler"}
 
 
 def inputs() -> dict[str, np.ndarray]:

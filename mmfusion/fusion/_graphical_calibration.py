@@ -1,0 +1,156 @@
+"""Scores of classes, of held-out samples too, by which predictions are calibrated."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmfusion.graphical._chain_model import ChainModel, fit_chain_model, score_sequences
+from mmfusion.graphical._clock import Frames, select_sequences
+
+
+def class_scores(
+    models: Sequence[ChainModel], frames: Frames, n_jobs: int | None = None
+) -> np.ndarray:
+    """Compute the log-likelihood of each sample under the model of each class.
+
+    Parameters
+    ----------
+    models : sequence of ChainModel
+        Model of each class.
+    frames : Frames
+        Frames of the samples.
+    n_jobs : int, default=None
+        Number of threads.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_classes)
+        The scores.
+    """
+    return np.column_stack([score_sequences(m, frames, n_jobs) for m in models])
+
+
+def modality_scores(
+    models: Sequence[ChainModel], frames: Frames, name: str, n_jobs: int | None = None
+) -> np.ndarray:
+    """Compute the log-likelihood of one modality of each sample under each model.
+
+    Parameters
+    ----------
+    models : sequence of ChainModel
+        Model of each class.
+    frames : Frames
+        Frames of the samples.
+    name : str
+        Name of the modality.
+    n_jobs : int, default=None
+        Number of threads.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_classes)
+        The scores; 0 for samples that lack the modality.
+    """
+    own = Frames(frames.offsets, {name: frames.modalities[name]})
+    alone = [
+        dataclasses.replace(
+            m, emission=dataclasses.replace(m.emission, modality_weights={name: 1.0})
+        )
+        for m in models
+    ]
+    return class_scores(alone, own, n_jobs)
+
+
+def held_out_models(
+    models: Sequence[ChainModel],
+    frames: Frames,
+    codes: np.ndarray,
+    held_out: np.ndarray,
+    weight: np.ndarray,
+) -> list[ChainModel]:
+    """Return the models of the classes without some samples, by one iteration of EM.
+
+    The parameters are those of one M-step on the other samples, whose states are those
+    of the models of all samples. That costs a small part of fits from the beginning.
+
+    Parameters
+    ----------
+    models : sequence of ChainModel
+        Model of each class, fitted to all of its samples.
+    frames : Frames
+        Frames of all samples.
+    codes : ndarray of int of shape (n_samples,)
+        Class of each sample.
+    held_out : ndarray of bool of shape (n_samples,)
+        The samples to leave out.
+    weight : ndarray of shape (n_samples,)
+        Weights of the samples.
+
+    Returns
+    -------
+    list of ChainModel
+        The models; those of classes without a held-out sample are the given ones.
+    """
+    others = []
+    for code, model in enumerate(models):
+        if not held_out[codes == code].any():
+            others.append(model)
+            continue
+        rows = np.flatnonzero((codes == code) & ~held_out)
+        other = copy.deepcopy(model)
+        fit_chain_model(
+            other,
+            select_sequences(frames, rows),
+            max_iter=1,
+            sample_weight=weight[rows],
+        )
+        others.append(other)
+    return others
+
+
+def held_out_scores(
+    models: Sequence[ChainModel],
+    frames: Frames,
+    codes: np.ndarray,
+    folds: np.ndarray,
+    weight: np.ndarray,
+    names: Sequence[str] = (),
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Compute the scores of all samples by models without them.
+
+    Parameters
+    ----------
+    models : sequence of ChainModel
+        Model of each class, fitted to all of its samples.
+    frames : Frames
+        Frames of all samples.
+    codes : ndarray of int of shape (n_samples,)
+        Class of each sample.
+    folds : ndarray of int of shape (n_samples,)
+        Fold of each sample; negative for samples that are in all models.
+    weight : ndarray of shape (n_samples,)
+        Weights of the samples.
+    names : sequence of str, default=()
+        Modalities to score by themselves, too.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_samples, n_classes)
+        Scores of all modalities; NaN for samples without fold.
+    by_modality : dict of ndarray of shape (n_samples, n_classes)
+        Scores of each modality of `names`.
+    """
+    scores = np.full((len(codes), len(models)), np.nan)
+    by_modality = {name: np.full_like(scores, np.nan) for name in names}
+    for fold in range(folds.max() + 1):
+        held_out = folds == fold
+        others = held_out_models(models, frames, codes, held_out, weight)
+        own = select_sequences(frames, np.flatnonzero(held_out))
+        scores[held_out] = class_scores(others, own)
+        for name, found in by_modality.items():
+            found[held_out] = modality_scores(others, own, name)
+    return scores, by_modality

@@ -1,0 +1,243 @@
+"""Base of labelers: labels by frame, their forms and their score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import Tags
+
+from mmfusion import _blocks
+from mmfusion._numbers import refuse_complex
+from mmfusion._options import errors_about
+from mmfusion._row_labels import check_row_labels
+from mmfusion._typing import ModalitiesLike
+from mmfusion._validation import Layout, as_modalities, row_labels
+
+
+class SequenceLabelerMixin:
+    """Mixin of estimators that label every frame of a sequence.
+
+    y holds one array of labels for each sample. scikit-learn's classifiers have one
+    label for each sample, and its accuracy refuses such y: labelers are none of them,
+    and score themselves.
+    """
+
+    _layout: Layout
+    classes_: np.ndarray
+
+    def score(
+        self, X: ModalitiesLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Compute the share of the frames of all samples that are labelled as in y.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : array-like of object of shape (n_samples,)
+            The labels of each sample, an array of shape (n_frames,).
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the frames of each sample.
+
+        Returns
+        -------
+        float
+            The share.
+        """
+        frame = as_modalities(X)
+        labels = row_labels(X)
+        check_row_labels(labels, y, "y")
+        check_row_labels(labels, sample_weight, "sample_weight")
+        truth = frame_labels(y, len(frame), type(self).__name__)
+        found = self.predict(X)  # type: ignore[attr-defined]
+        weight = np.ones(len(truth))
+        if sample_weight is not None:
+            weight = np.asarray(_blocks.as_plain(sample_weight, "sample_weight"), float)
+            if weight.shape != (len(truth),):
+                raise ValueError(
+                    f"sample_weight has shape {weight.shape}; give one weight for each "
+                    f"of {len(truth)} samples"
+                )
+        if found.dtype != object or np.ndim(found[0]) == 0:
+            found = found[:, None]
+        correct = np.zeros(len(truth))
+        for i, (own, predicted) in enumerate(zip(truth, found, strict=True)):
+            check_n_labels(len(own), len(predicted), i)
+            correct[i] = np.count_nonzero(own == predicted)
+        n_frames = np.array([len(own) for own in truth])
+        total = float(weight @ n_frames)
+        if total <= 0:
+            raise ValueError("sample_weight is 0 for every sample; weigh one of them")
+        return float(weight @ correct) / total
+
+    def _in_form_of_y(self, labels: list[np.ndarray]) -> np.ndarray:
+        """Return labels of samples as `predict` does: one each for rows of tables."""
+        if not self._layout.sequences:
+            return np.concatenate(labels)
+        return as_ragged(labels)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.estimator_type = None
+        tags.target_tags.required = True
+        return tags
+
+
+def as_ragged(arrays: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Return arrays in an object array of one dimension, equal lengths or not.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray or None
+        One for each sample.
+
+    Returns
+    -------
+    ndarray of object of shape (n_samples,)
+        The arrays.
+    """
+    ragged = np.full(len(arrays), None, dtype=object)
+    for i, array in enumerate(arrays):
+        ragged[i] = array
+    return ragged
+
+
+def frame_labels(y: Any, n_samples: int, estimator: str) -> list[np.ndarray]:
+    """Read labels by frame, in any form.
+
+    Parameters
+    ----------
+    y : array-like
+        An array of labels of shape (n_frames,) for each sample, as a list or an object
+        array; or an array of shape (n_samples, n_frames); or one label for each sample,
+        whose sequence has one frame.
+    n_samples : int
+        Number of samples of X.
+    estimator : str
+        Name of the estimator, for errors.
+
+    Returns
+    -------
+    list of ndarray of shape (n_frames,)
+        The labels of each sample.
+
+    Raises
+    ------
+    TypeError
+        If labels are no numbers and no text.
+    ValueError
+        If y is None, has another number of samples, labels that are NaN or None, or an
+        element of another form.
+    """
+    if y is None:
+        raise ValueError(
+            f"{estimator} requires y to be passed, but the target y is None"
+        )
+    with errors_about("y"):
+        elements = _blocks.as_plain(y, "y")
+    if np.ndim(elements) == 0:
+        raise ValueError(f"y is {y!r}; give an array of labels for each sample")
+    if len(elements) != n_samples:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has "
+            f"{n_samples}, and y has labels of {len(elements)}"
+        )
+    if isinstance(elements, np.ndarray) and elements.dtype != object:
+        table = _checked_labels(elements, "y")
+        if table.ndim > 2:
+            raise ValueError(
+                f"y has shape {table.shape}; labels of frames have shape (n_samples, "
+                "n_frames), or are one array for each sample"
+            )
+        return list(table.reshape(len(table), -1))
+    return [
+        _labels_of_sample(element, f"y of sample {i}")
+        for i, element in enumerate(elements)
+    ]
+
+
+def _labels_of_sample(element: Any, what: str) -> np.ndarray:
+    if element is None:
+        raise ValueError(
+            f"{what} is None; leave out samples without labels, or label their frames"
+        )
+    with errors_about(what):
+        labels = np.atleast_1d(np.asarray(_blocks.as_plain(element, what)))
+    if labels.ndim != 1:
+        raise ValueError(
+            f"{what} has shape {labels.shape}; labels of frames have shape (n_frames,)"
+        )
+    return _checked_labels(labels, what)
+
+
+def _checked_labels(labels: np.ndarray, what: str) -> np.ndarray:
+    """Check that labels are numbers or text, without NaN."""
+    refuse_complex(labels, what)
+    if labels.dtype == object:
+        kinds = {isinstance(label, str) for label in labels.ravel().tolist()}
+        if len(kinds) > 1:
+            raise ValueError(f"{what} mixes text and other labels, or holds None")
+        labels = labels.astype(str if kinds == {True} else float)
+    if labels.dtype.kind not in "biufUS":
+        raise TypeError(f"{what} is of {labels.dtype}; labels are numbers or text")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(
+            f"{what} holds NaN or infinity; give every frame a label, or a class of "
+            "its own to frames without"
+        )
+    return labels
+
+
+def check_n_labels(n_labels: int, n_frames: int, i: int) -> None:
+    """Raise an error unless a sample has a label for every frame of its clock.
+
+    Parameters
+    ----------
+    n_labels : int
+        Number of its labels.
+    n_frames : int
+        Number of its frames.
+    i : int
+        Its position.
+
+    Raises
+    ------
+    ValueError
+        If the numbers differ.
+    """
+    if n_labels != n_frames:
+        raise ValueError(
+            f"y of sample {i} has {n_labels} labels, and its clock has {n_frames} "
+            "frames; label the frames of the modality with most of them, or name "
+            "another by clock="
+        )
+
+
+def encode_labels(labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes, and the code of every frame's label.
+
+    Parameters
+    ----------
+    labels : sequence of ndarray of shape (n_frames,)
+        Labels of each sample.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+    codes : ndarray of int of shape (n_frames_in_all,)
+        Position of each label among them.
+
+    Raises
+    ------
+    ValueError
+        If some samples have text and others numbers.
+    """
+    kinds = {own.dtype.kind in "US" for own in labels}
+    if len(kinds) > 1:
+        raise ValueError("y has text in some samples and numbers in others; use one")
+    classes, codes = np.unique(np.concatenate(labels), return_inverse=True)
+    return classes, codes
