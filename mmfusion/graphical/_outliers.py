@@ -39,6 +39,8 @@ class OutlierComponent:
         log_broad : ndarray of shape (n_frames,)
             Log densities of outliers.
         """
+        if self.share == 0:
+            return
         log_density -= log_broad[:, None]
         # beyond the bounds one of both terms is all there is, up to rounding
         large = np.maximum(log_density - LARGEST_EXPONENT, 0)
@@ -67,6 +69,8 @@ class OutlierComponent:
         ndarray of shape (n_frames, n_states)
             ``(1 - share) b / b~``.
         """
+        if self.share == 0:
+            return np.ones_like(log_density)
         log_density -= log_broad[:, None]
         np.clip(log_density, -700.0, 700.0, out=log_density)
         np.negative(log_density, out=log_density)
