@@ -1,5 +1,4 @@
 """Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
-"""Early, late, hybrid and graphical fusion of modalities; numba loads with the last."""
 
 from __future__ import annotations
 
@@ -24,8 +23,8 @@ __all__ = [
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
     "EarlyFusionRegressor",
-    "HMMClassifier",
     "GaussianBayesClassifier",
+    "HMMClassifier",
     "HMMTransformer",
     "HybridFusionClassifier",
     "HybridFusionClusterer",

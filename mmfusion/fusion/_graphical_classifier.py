@@ -80,18 +80,27 @@ class HMMClassifier(
         Number of states of the chain of a class; at most the frames of the longest
         sequence.
     topology : {'left-to-right', 'ergodic'}, default='left-to-right'
-        Whether states follow one another in a fixed order, or in any order.
-    coupling : {'synchronous', 'product'}, default='synchronous'
+        Whether the states of 'synchronous' follow one another in a fixed order, or in
+        any order.
+    coupling : {'synchronous', 'product', 'coupled'}, default='synchronous'
         How modalities share the chain. 'synchronous': all of them are emitted by the
         same state. 'product': each of two modalities has states of its own from left to
-        right, which are at most `max_lag` apart.
+        right, which are at most `max_lag` apart. 'coupled': each modality has states of
+        its own in any order, and the next one depends on the states of all.
     max_lag : int, default=1
         Largest difference between the states of two modalities, for 'product'.
-    emission : {'gaussian'} or dict, default='gaussian'
-        Kind of the densities b of all modalities, or of each by name.
+    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
+'bernoulli'}, object or dict, default='gaussian'
+        Kind of the densities b of all modalities, or of each by name: of real numbers,
+        of integers or one-hot rows ('categorical'), of counts ('multinomial' of words,
+        say, and 'poisson') or of features that are 0 or 1. An object has methods
+        ``log_density(X)``, which returns an array of shape (n_frames, n_states), and
+        ``update(X, posteriors)``; it has no outlier component.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'
         Covariances of the Gaussian densities: variances of the features, a full
         matrix, one matrix of all states, or one variance of all features.
+    n_mixtures : int or dict, default=2
+        Number of Gaussian components of a state, for 'mixture'.
     outlier_share : float or dict, default=0.01
         Share of outliers among the frames, the epsilon of the formula, of all
         modalities or of each by name. 0 is the model of the textbooks, which one bad
@@ -250,6 +259,7 @@ n_joint_states)
         max_lag: int = 1,
         emission: ByModality[Any] = "gaussian",
         covariance_type: ByModality[str] = "diag",
+        n_mixtures: ByModality[int] = 2,
         outlier_share: ByModality[float] = 0.01,
         modality_weights: ByModality[float] | str = 1.0,
         clock: str | int | None = None,
@@ -269,6 +279,7 @@ n_joint_states)
         self.max_lag = max_lag
         self.emission = emission
         self.covariance_type = covariance_type
+        self.n_mixtures = n_mixtures
         self.outlier_share = outlier_share
         self.modality_weights = modality_weights
         self.clock = clock
@@ -407,7 +418,13 @@ n_joint_states)
                 "leave cv at its default"
             )
         return design_chain(
-            self.coupling, names, n_states, self.topology, self.max_lag, emission
+            self.coupling,
+            names,
+            n_states,
+            self.topology,
+            self.max_lag,
+            emission,
+            self._make_emission,
         )
 
     def _fit_models(

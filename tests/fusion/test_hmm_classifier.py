@@ -217,7 +217,7 @@ def test_the_product_of_chains_without_lag_is_one_chain(data):
 
 def test_couplings_are_searched(data):
     X, y = data
-    grid = {"coupling": ["synchronous", "product"], "n_states": [3]}
+    grid = {"coupling": ["synchronous", "product", "coupled"], "n_states": [3]}
     search = GridSearchCV(HMMClassifier(), grid, cv=2, error_score="raise")
     assert search.fit(X, y).best_score_ > 0.9
 
@@ -225,7 +225,7 @@ def test_couplings_are_searched(data):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"coupling": "product", "topology": "ergodic"}, "leave topology"),
+        ({"coupling": "coupled", "n_states": 30}, "361 joint states"),
         ({"priors": [0.5, 0.6]}, "add up to 1"),
         ({"priors": [1.0]}, "one for each of the 2 classes"),
         ({"priors": {0: 0.5, 7: 0.5}}, r"priors name the classes \[0, 7\]"),
@@ -265,7 +265,8 @@ def test_one_iteration_warns(data):
 
 
 @pytest.mark.parametrize(
-    "params", [{}, {"coupling": "product"}, {"topology": "ergodic"}]
+    "params",
+    [{}, {"coupling": "product"}, {"coupling": "coupled"}, {"topology": "ergodic"}],
 )
 def test_objectives_never_fall_and_threads_agree(data, params):
     one = HMMClassifier(3, random_state=0, **params).fit(*data)
