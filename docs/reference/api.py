@@ -63,6 +63,7 @@ API = {
         "EarlyFusionClusterer",
         "EarlyFusionRegressor",
         "GaussianBayesClassifier",
+        "HMMTransformer",
         "HybridFusionClassifier",
         "HybridFusionClusterer",
         "HybridFusionRegressor",
