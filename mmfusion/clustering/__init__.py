@@ -1,4 +1,4 @@
-"""Clustering by graphs and by deep networks; torch loads with the first of these."""
+"""Clustering by graphs, mixtures and deep networks; torch loads with the first of these."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from mmfusion._extras import load_export
 from mmfusion.clustering._anchor_graph import AnchorGraphClusterer
 from mmfusion.clustering._gmc import GMCClusterer
+from mmfusion.clustering._mixture import MultimodalMixture
 from mmfusion.clustering._snf import SNFClusterer, similarity_network_fusion
 from mmfusion.clustering._spectral import SpectralClusterer
 
@@ -15,6 +16,7 @@ __all__ = [
     "CoMVCClusterer",
     "EAMCClusterer",
     "GMCClusterer",
+    "MultimodalMixture",
     "SNFClusterer",
     "SiMVCClusterer",
     "SpectralClusterer",
