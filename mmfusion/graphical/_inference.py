@@ -479,7 +479,9 @@ def _check_input(
     graph: ChainGraph, log_emissions: ArrayLike, offsets: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     table = np.ascontiguousarray(log_emissions, dtype=np.float64)
-    bounds = np.ascontiguousarray(offsets, dtype=np.int64)
+    if not table.flags.writeable:  # numba compiles read-only arrays separately
+        table = table.copy()
+    bounds = np.array(offsets, dtype=np.int64)
     needed = int(graph.emits.max()) + 1
     if table.ndim != 2 or table.shape[1] < needed:
         raise ValueError(
