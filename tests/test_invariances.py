@@ -504,6 +504,25 @@ def gradients_in_another_unit(cls):
             np.testing.assert_allclose(other, unit * one, rtol=1e-9, atol=1e-9 * unit)
 
 
+@INVARIANCES.row(
+    "HMMTransformer",
+    "unit and offset of a modality",
+    "same posteriors of states",
+    coupling=["synchronous", "product", "coupled", "factorial", "hierarchical"],
+)
+def states_in_another_unit(cls, coupling):
+    model = cls(2, coupling, n_init=1, random_state=0)
+    data = recordings()
+    data = data[["audio", "video"]] if coupling == "product" else data
+    expected = model.fit(data).state_posteriors(data)
+    for unit in UNITS:
+        scaled = data.to_dict() | {"audio": [unit * (x + 3) for x in data["audio"]]}
+        found = model.fit(scaled).state_posteriors(scaled)
+        for name, own in expected.items():
+            for one, other in zip(own, found[name], strict=True):
+                np.testing.assert_allclose(other, one, atol=1e-6)
+
+
 @INVARIANCES.row("CTWAligner", "unit and offset of a modality", "same warping paths")
 def paths_in_another_unit(cls):
     data = recordings()

@@ -763,6 +763,31 @@ def a_product_without_lag_is_one_chain(cls):
     )
 
 
+@LIMITS.row(
+    "HMMTransformer", "one state of one modality", "the Gaussian of all its frames"
+)
+def one_state_has_the_moments_of_all_frames(cls):
+    model = cls(1, outlier_share=0).fit([SEQUENCES])
+    frames = np.vstack(SEQUENCES)
+    variances = frames.var(axis=0)  # equal to their prior
+    np.testing.assert_allclose(model.means_["modality_0"], [frames.mean(axis=0)])
+    np.testing.assert_allclose(model.covariances_["modality_0"], [variances])
+    squares = (frames - frames.mean(axis=0)) ** 2 / variances
+    densities = -0.5 * (np.log(2 * np.pi * variances) + squares)
+    assert model.score([SEQUENCES]) == pytest.approx(densities.sum(axis=1).mean())
+
+
+@LIMITS.row(
+    "HMMTransformer", "`coupling='hierarchical'` with one unit", "the synchronous chain"
+)
+def one_unit_is_a_chain(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    options = {"n_states": 2, "n_init": 1, "random_state": 0, "tol": 1e-9, "clock": 8}
+    chain = cls(**options).fit(data)
+    unit = cls(coupling="hierarchical", n_units=1, **options).fit(data)
+    assert unit.score(data) == pytest.approx(chain.score(data), abs=1e-6)
+
+
 # Alignment
 
 

@@ -64,6 +64,7 @@ API = {
         "EarlyFusionRegressor",
         "GaussianBayesClassifier",
         "HMMClassifier",
+        "HMMTransformer",
         "HybridFusionClassifier",
         "HybridFusionClusterer",
         "HybridFusionRegressor",

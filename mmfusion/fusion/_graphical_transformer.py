@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._typing import (
@@ -546,8 +547,16 @@ class HMMTransformer(
             The sequences.
         states : dict of str to ndarray of object of shape (n_samples,)
             States of every chain, as of `decode`.
+
+        Raises
+        ------
+        ValueError
+            If a number is none, or too small for a product.
         """
         check_is_fitted(self)
+        for name, count in (("n_samples", n_samples), ("n_steps", n_steps)):
+            if not is_integer(count) or count < 1:
+                raise ValueError(f"{name} is {count!r}; give a number of at least 1")
         samples, paths = sample_sequences(
             self._model, n_samples, n_steps, check_random_state(random_state)
         )

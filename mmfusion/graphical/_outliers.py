@@ -1,8 +1,8 @@
 """Outlier component: noise of a modality that comes and goes.
 
 ``b~_q = (1 - share) b_q + share * o``, where o is the density of the pooled moments
-with variances times `outlier_scale`. Frames that no state explains lose their say in
-what state it is, and have no part in the moments.
+with variances times `outlier_scale`. Frames that no state explains hardly count in the
+posteriors of states, and have no part in the moments.
 """
 
 from __future__ import annotations
