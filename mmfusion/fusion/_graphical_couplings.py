@@ -33,7 +33,7 @@ CELLS_AT_A_TIME = 2**22  # of posteriors of joint states: 32 MiB
 
 
 class CouplingOptions(NamedTuple):
-    """What an estimator says of the chains and of the densities of their frames.
+    """Options of chains and of the densities of their frames.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def fit_coupling(
 
 
 def make_coupling(options: CouplingOptions) -> Coupling:
-    """Make the coupling that an estimator asks for.
+    """Make the coupling of given options.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def order_of_samples(frames: Frames) -> np.ndarray:
         own = np.searchsorted(frames.offsets, at, side="right") - 1
         center, scale = pooled_moments(values)
         standardised = np.nan_to_num((values - center) / scale)
-        # weights tell apart sequences of the same frames in another order
+        # weights distinguish sequences of the same frames in another order
         weights = np.sqrt(at - frames.offsets[own] + 1.0)
         terms = standardised.sum(axis=1) * weights
         total += np.bincount(own, terms, minlength=len(total))

@@ -44,7 +44,7 @@ from mmfusion.graphical._couplings import chain_posteriors
 from mmfusion.graphical._graph import transition_matrix
 from mmfusion.modalities import Modalities
 
-COUPLINGS = ("synchronous", "product", "coupled", "factorial", "hierarchical")
+CHAIN_COUPLINGS = ("synchronous", "product", "coupled", "factorial", "hierarchical")
 
 Results = dict[str, np.ndarray]  # arrays by sample, of each chain or modality
 
@@ -52,12 +52,12 @@ Results = dict[str, np.ndarray]  # arrays by sample, of each chain or modality
 class HMMTransformer(
     ChainMixin, ModalityMixin, ModalityTransformerMixin, BaseEstimator
 ):
-    r"""Hidden Markov model of several modalities; its state posteriors as features.
+    """Hidden Markov model of several modalities; its state posteriors as features.
 
     Maximises ``log p(X) + log prior`` by expectation-maximisation, where frames of the
     modalities are independent given hidden states on one clock:
 
-    .. math:: p(X) = \sum_s p(s_1) \prod_t p(s_{t+1} | s_t) \prod_v p(x_{vt} | s_t)
+    .. math:: p(X) = \\sum_s p(s_1) \\prod_t p(s_{t+1} | s_t) \\prod_v p(x_{vt} | s_t)
 
     `transform` returns the posteriors of the states at every step of the clock: one
     sequence for each chain of states, all on one time axis. Frames, features and
@@ -100,7 +100,7 @@ class HMMTransformer(
         scores are no log-likelihoods.
     outlier_share : float or dict, default=0.01
         Prior probability that a frame of a modality is an outlier, or a dict by
-        modality name. Outliers have no say in what the states are; 0 is the textbook
+        modality name. Outliers have no part in the states; 0 is the textbook
         model.
     clock : str, int or None, default=None
         Modality whose frames are the steps of the clock, or a number of steps. None is
@@ -200,7 +200,7 @@ class HMMTransformer(
     _parameter_constraints: dict = {
         **{k: v for k, v in CHAIN_CONSTRAINTS.items() if k != "slow"},
         "n_states": [Interval(Integral, 1, None, closed="left"), dict],
-        "coupling": [StrOptions(set(COUPLINGS))],
+        "coupling": [StrOptions(set(CHAIN_COUPLINGS))],
         "n_units": [Interval(Integral, 1, None, closed="left")],
         "n_private_states": [Interval(Integral, 1, None, closed="left"), dict],
         "max_lag": [Interval(Integral, 0, None, closed="left")],
