@@ -459,6 +459,40 @@ def sequences_in_another_unit(cls):
         np.testing.assert_allclose(other.blocks[0], unit * one, atol=1e-9 * unit)
 
 
+@INVARIANCES.row("HMMClassifier", "order of modalities", "same probabilities")
+def chains_of_modalities_in_another_order(cls):
+    data, y = recordings(missing=(1,)), [0, 1, 1, 0]
+    other = data[list(data.names[::-1])]
+    np.testing.assert_allclose(
+        cls(3).fit(data, y).predict_proba(data),
+        cls(3).fit(other, y).predict_proba(other),
+    )
+
+
+@INVARIANCES.row("HMMClassifier", "unit and offset of a modality", "same probabilities")
+def chains_in_another_unit(cls):
+    data, y = recordings(), [0, 1, 1, 0]
+    expected = cls(3).fit(data, y).predict_proba(data)
+    for unit in UNITS:
+        audio = [unit * (x + 3) for x in data["audio"]]
+        scaled = Modalities(data.to_dict() | {"audio": audio})
+        found = cls(3).fit(scaled, y).predict_proba(scaled)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@INVARIANCES.row(
+    "HMMClassifier", "two copies of a modality at half its weight", "same probabilities"
+)
+def chains_of_copies(cls):
+    audio, y = recordings()["audio"], [0, 1, 1, 0]
+    one, two = Modalities({"a": audio}), Modalities({"a": audio, "b": audio})
+    np.testing.assert_allclose(
+        cls(3).fit(one, y).predict_proba(one),
+        cls(3, modality_weights=0.5).fit(two, y).predict_proba(two),
+        rtol=1e-6,
+    )
+
+
 @INVARIANCES.row("SequenceGradients", "unit of a modality", "same frames in this unit")
 def gradients_in_another_unit(cls):
     audio = recordings()["audio"]

@@ -722,6 +722,47 @@ def the_gradient_of_a_line_is_its_slope(cls):
         np.testing.assert_allclose(out, np.hstack([line, [slope] * len(line)]))
 
 
+# Chains
+
+
+@LIMITS.row(
+    "HMMClassifier",
+    "sequences of one frame, one state, no outliers",
+    "Gaussian naive Bayes, with a prior of two frames of the pooled variance",
+)
+def a_chain_of_one_frame_is_naive_bayes(cls):
+    audio = X["audio"]
+    frames = Modalities({"audio": audio[:, None]})
+    chain = cls(1, outlier_share=0, cv=None).fit(frames, CLASSES)
+    bayes = GaussianNB(var_smoothing=0).fit(audio, CLASSES)
+    counts = bayes.class_count_[:, None]
+    bayes.var_ = (counts * bayes.var_ + 2 * audio.var(axis=0)) / (counts + 2)
+    np.testing.assert_allclose(
+        chain.predict_log_proba(frames), bayes.predict_log_proba(audio), atol=1e-8
+    )
+
+
+@LIMITS.row("HMMClassifier", "a modality of weight 0", "the classifier without it")
+def a_modality_without_weight_is_not_read(cls):
+    y = [0, 1, 0]
+    both = Modalities({"audio": SEQUENCES, "video": [-x for x in SEQUENCES]})
+    one = cls(2, cv=None, modality_weights={"video": 0}).fit(both, y)
+    np.testing.assert_allclose(
+        one.decision_function(both),
+        cls(2, cv=None).fit(both[["audio"]], y).decision_function(both[["audio"]]),
+    )
+
+
+@LIMITS.row("HMMClassifier", "coupling='product' without lag", "coupling='synchronous'")
+def a_product_without_lag_is_one_chain(cls):
+    y = [0, 1, 0]
+    both = Modalities({"audio": SEQUENCES, "video": [x**2 for x in SEQUENCES]})
+    product = cls(3, coupling="product", max_lag=0).fit(both, y)
+    np.testing.assert_allclose(
+        product.predict_proba(both), cls(3).fit(both, y).predict_proba(both), rtol=1e-6
+    )
+
+
 @LIMITS.row(
     "HMMTransformer", "one state of one modality", "the Gaussian of all its frames"
 )

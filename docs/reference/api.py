@@ -63,6 +63,7 @@ API = {
         "EarlyFusionClusterer",
         "EarlyFusionRegressor",
         "GaussianBayesClassifier",
+        "HMMClassifier",
         "HMMTransformer",
         "HybridFusionClassifier",
         "HybridFusionClusterer",

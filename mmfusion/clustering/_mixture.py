@@ -501,9 +501,7 @@ dict, default='gaussian'
                 )
             kind = kind or "gaussian"
             is_reduced = kind == "gaussian" and share is not None
-            axes = fit_principal_axes(
-                block, scaling, share or DEFAULT_EXPLAINED, rng
-            )
+            axes = fit_principal_axes(block, scaling, share or DEFAULT_EXPLAINED, rng)
             found[name] = _Modality(kind, type_ or "tied", axes, is_reduced)
         return found
 

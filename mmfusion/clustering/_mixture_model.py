@@ -50,9 +50,7 @@ class MixtureModel:
         self.shares = totals / totals.sum()
 
 
-def samples_as_frames(
-    blocks: dict[str, np.ndarray], observed: np.ndarray
-) -> Frames:
+def samples_as_frames(blocks: dict[str, np.ndarray], observed: np.ndarray) -> Frames:
     """Return samples as sequences of one frame.
 
     Parameters

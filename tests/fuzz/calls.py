@@ -101,6 +101,7 @@ OF_SEQUENCES = {
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "HMMClassifier",
     "HMMTransformer",
     "SequenceGradients",
     "SequencePooling",

@@ -72,7 +72,8 @@ PARAMS: dict[str, dict[str, Any]] = {
     "SingleModalityClusterer": {"clusterer": KMeans(n_init=1)},
 }
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
-OF_SEQUENCES |= {"HMMTransformer", "SequenceGradients", "SequenceResampler"}
+OF_SEQUENCES |= {"HMMClassifier", "HMMTransformer"}
+OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
 
 
 def inputs() -> dict[str, np.ndarray]:
