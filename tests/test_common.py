@@ -36,6 +36,10 @@ FAST = {
         {"n_runs": 2},
         {"n_runs": 2, "combine": "vote", "missing": "skip"},
     ],
+    "HMMTransformer": [
+        {"n_states": 3, "n_init": 1, "coupling": coupling}
+        for coupling in ("synchronous", "coupled", "factorial", "hierarchical")
+    ],
     "LateFusionClusterer": [
         {"n_runs": 2},
         {"n_runs": 2, "combine": "vote", "weights": "silhouette"},

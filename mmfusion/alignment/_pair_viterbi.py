@@ -19,7 +19,7 @@ from mmfusion.alignment._pair_lattice import (
     Y,
     lattice_window,
 )
-from mmfusion.alignment.dtw._compilation import jit
+from mmfusion._compilation import jit
 
 IS_REPEAT_X, IS_REPEAT_Y = 1 << 6, 1 << 7  # above three states of two bits
 

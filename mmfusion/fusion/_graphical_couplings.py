@@ -22,6 +22,7 @@ from mmfusion.graphical._clock import Frames, select_sequences
 from mmfusion.graphical._coupling_starts import set_start, start_states
 from mmfusion.graphical._couplings import Coupling
 from mmfusion.graphical._factorial_gaussian import FactorialGaussian
+from mmfusion.graphical._gaussian import pooled_moments
 from mmfusion.graphical._graph import ChainGraph, transition_matrix
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
 from mmfusion.graphical._transition_models import ChainTransitions
@@ -277,10 +278,11 @@ def order_of_samples(frames: Frames) -> np.ndarray:
     for values, steps, _ in frames.modalities.values():
         at = np.arange(frames.n_steps) if steps is None else steps
         own = np.searchsorted(frames.offsets, at, side="right") - 1
-        # products tell apart sequences of equal sums
-        position = at - frames.offsets[own] + 1.0
-        filled = np.nan_to_num((values - np.nanmean(values)) / (np.nanstd(values) or 1))
-        terms = filled.sum(axis=1) * np.sqrt(position)
+        center, scale = pooled_moments(values)
+        standardised = np.nan_to_num((values - center) / scale)
+        # weights tell apart sequences of the same frames in another order
+        weights = np.sqrt(at - frames.offsets[own] + 1.0)
+        terms = standardised.sum(axis=1) * weights
         total += np.bincount(own, terms, minlength=len(total))
     return np.lexsort((total, np.diff(frames.offsets)))
 

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._typing import (
@@ -323,11 +324,12 @@ class HMMTransformer(
         self.means_ = {
             name: own.means for name, own in emissions.items() if hasattr(own, "means")
         }
-        self.covariances_ = {
-            name: own.covariances
-            for name, own in emissions.items()
-            if hasattr(own, "covariances")
-        }
+        with np.errstate(over="ignore"):  # variances of 1e300-scaled data are infinite
+            self.covariances_ = {
+                name: own.covariances
+                for name, own in emissions.items()
+                if hasattr(own, "covariances")
+            }
 
     def transform(self, X: ModalitiesLike) -> Any:
         """Compute the posteriors of the states at every step of the clock.
@@ -545,8 +547,16 @@ class HMMTransformer(
             The sequences.
         states : dict of str to ndarray of object of shape (n_samples,)
             States of every chain, as of `decode`.
+
+        Raises
+        ------
+        ValueError
+            If a number is none, or too small for a product.
         """
         check_is_fitted(self)
+        for name, count in (("n_samples", n_samples), ("n_steps", n_steps)):
+            if not is_integer(count) or count < 1:
+                raise ValueError(f"{name} is {count!r}; give a number of at least 1")
         samples, paths = sample_sequences(
             self._model, n_samples, n_steps, check_random_state(random_state)
         )

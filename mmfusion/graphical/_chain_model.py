@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from mmfusion.graphical._clock import Frames
-from mmfusion.graphical._em import EMHistory, TransitionModel, fit_chain_model
+from mmfusion.graphical._em import EMHistory, fit_chain_model
 from mmfusion.graphical._graph import ChainGraph, destinations, graph_from_edges
 from mmfusion.graphical._inference import (
     ChainPosteriors,
@@ -18,6 +18,7 @@ from mmfusion.graphical._inference import (
     viterbi,
 )
 from mmfusion.graphical._multimodal_emission import Columns, MultimodalEmission
+from mmfusion.graphical._tied_transitions import TransitionModel
 
 __all__ = [
     "ChainModel",

@@ -1,0 +1,498 @@
+"""Alignment of the modalities of a sample by a pair hidden Markov model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+
+from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
+from mmfusion._threads import one_thread
+from mmfusion._typing import ColumnSpecLike, MetricLike, ModalitiesLike
+from mmfusion.alignment._alignments import Alignment
+from mmfusion.alignment._base import AlignedSample, BaseAligner, SampleSequences
+from mmfusion.alignment._ctw_aligner import CTWAligner
+from mmfusion.alignment._dtw_aligner import resolve_reference
+from mmfusion.alignment._pair_lattice import (
+    PairHMM,
+    PairPosteriors,
+    PairScores,
+    pair_posteriors,
+    sum_pair_paths,
+)
+from mmfusion.alignment._pair_parameters import (
+    PairEM,
+    PairLearning,
+    PairParameters,
+    SequencePair,
+    learn_parameters,
+    scale_of_costs,
+)
+from mmfusion.alignment._pair_viterbi import pair_path
+from mmfusion.alignment.dtw._constraints import Constraints
+from mmfusion.alignment.dtw._costs import LOCAL_METRICS
+from mmfusion.alignment.dtw._soft import SOFT_WINDOWS, SoftOptions
+from mmfusion.modalities import Modalities
+
+LEAST_POSTERIOR = 1e-6  # of a pair of frames that `match_posterior_` holds
+
+
+@dataclass(frozen=True)
+class PairAlignment(Alignment):
+    """The alignment of a sequence by a pair hidden Markov model.
+
+    Parameters
+    ----------
+    frame_confidence : ndarray of shape (n_frames,)
+        Probability that the alignment of each frame is right: of the frames of the axis
+        that it is aligned with, or of having no counterpart where it has none.
+    spread : ndarray of shape (n_frames,)
+        Standard deviation, in frames of the axis, of the counterpart of each frame.
+    match_posterior : csr_array of shape (n_axis_frames, n_frames)
+        Probability of each pair of frames to be matched.
+    """
+
+    frame_confidence: np.ndarray | None = None
+    spread: np.ndarray | None = None
+    match_posterior: sparse.csr_array | None = None
+
+
+class PairHMMAligner(BaseAligner):
+    """Align by a pair hidden Markov model, with the probability of each pair of frames.
+
+    DOC
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAligner._parameter_constraints,
+        "reference": [INTEGER, str],
+        "metric": [str, callable],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+        "gap_share": [Interval(Real, 0, 1, closed="left")],
+        "transitions": [StrOptions({"free", "learned"})],
+        "noise": [StrOptions({"equal", "diagonal"})],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "decode": [StrOptions({"expected_accuracy", "viterbi"})],
+        "window": [StrOptions(set(SOFT_WINDOWS)), None],
+        "radius": [Interval(Real, 0, None, closed="left")],
+        "max_slope": [Interval(Real, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        reference: int | str = 0,
+        *,
+        n_frames: int | None = None,
+        metric: MetricLike = "sqeuclidean",
+        scale: float = 4.0,
+        gap_share: float = 0.0,
+        transitions: str = "free",
+        noise: str = "equal",
+        n_components: int | None = None,
+        decode: str = "expected_accuracy",
+        window: str | None = None,
+        radius: float = 0.1,
+        max_slope: float = 2.0,
+        max_iter: int = 20,
+        tol: float = 1e-4,
+        n_jobs: int | None = None,
+        modalities: ColumnSpecLike = None,
+    ) -> None:
+        self.reference = reference
+        self.n_frames = n_frames
+        self.metric = metric
+        self.scale = scale
+        self.gap_share = gap_share
+        self.transitions = transitions
+        self.noise = noise
+        self.n_components = n_components
+        self.decode = decode
+        self.window = window
+        self.radius = radius
+        self.max_slope = max_slope
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_jobs = n_jobs
+        self.modalities = modalities
+
+    def match_posteriors(self, X: ModalitiesLike) -> list[dict[str, np.ndarray]]:
+        """Compute the probabilities of pairs of frames to be matched.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        list of dict of str to ndarray of shape (n_axis_frames, n_frames)
+            For each sample, the probabilities by modality but the axis.
+        """
+        samples = self._samples(self._validate(X, reset=False, raw=True))
+        found = []
+        with one_thread():
+            for i, sample in enumerate(samples):
+                axis = self._axis_of(sample)
+                found.append(
+                    {
+                        name: self._posteriors(sample, axis, name, i)[1].match
+                        for name in sample
+                        if name != axis
+                    }
+                )
+        return found
+
+    def score(self, X: ModalitiesLike, y: object = None) -> float:
+        """Return the mean log weight of all paths per frame.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            The data.
+        y : object, default=None
+            Not used.
+
+        Returns
+        -------
+        float
+            Sum over samples and modalities of the log of the summed weights of paths,
+            divided by the frames of both sequences; NaN if no sample has two. A greater
+            `scale` raises it: compare models of one scale.
+        """
+        samples = self._samples(self._validate(X, reset=False, raw=True))
+        total, n_frames = 0.0, 0
+        with one_thread():
+            for i, sample in enumerate(samples):
+                axis = self._axis_of(sample)
+                for name in sample:
+                    if name != axis:
+                        hmm, scores = self._scores(sample, axis, name)
+                        log_likelihood = sum_pair_paths(hmm, scores)
+                        self._check_path(log_likelihood, axis, name, i)
+                        total += log_likelihood
+                        n_frames += sum(scores.match.shape)
+        return total / n_frames if n_frames else np.nan
+
+    def _fit(
+        self, X: ModalitiesLike, *, warp: bool, **metadata: Any
+    ) -> tuple[Modalities, list[AlignedSample]]:
+        frame, aligned = super()._fit(X, warp=warp, **metadata)
+        self.confidence_ = self._of_alignments("frame_confidence")
+        self.spread_ = self._of_alignments("spread")
+        self.match_posterior_ = self._of_alignments("match_posterior")
+        return frame, aligned
+
+    def _of_alignments(self, field: str) -> list[dict[str, Any]]:
+        return [
+            {name: getattr(alignment, field) for name, alignment in sample.items()}
+            for sample in self._alignments
+        ]
+
+    def _fit_samples(self, samples: list[SampleSequences]) -> None:
+        layout = self._layout
+        self._reference = resolve_reference(
+            self.reference, layout.names, layout.sequences
+        )
+        self._check_options()
+        self._parameters: dict[str, PairParameters] = {}
+        histories: dict[str, PairEM] = {}
+        if layout.sequences:
+            projections = self._initial_projections(samples)
+            for name in layout.sequences:
+                if name == self._reference:
+                    continue
+                pairs = self._pairs_of(samples, name)
+                found = self._learn(pairs, projections.get(name))
+                self._parameters[name] = found.parameters
+                histories[name] = found
+        self._keep_history(histories)
+
+    def _check_options(self) -> None:
+        if self._reference in ("longest", "barycenter"):
+            raise ValueError(
+                f"reference={self.reference!r}, but the parameters of a pair hidden "
+                "Markov model are those of a modality and the reference: give a "
+                f"modality, by position or name, of {list(self._layout.sequences)}"
+            )
+        if not callable(self.metric) and self.metric not in LOCAL_METRICS:
+            raise ValueError(
+                f"metric={self.metric!r} is not one of {LOCAL_METRICS}, nor callable"
+            )
+        if self.noise == "diagonal" and self.metric != "sqeuclidean":
+            raise ValueError(
+                f"noise='diagonal' weighs squared differences of features, and metric="
+                f"{self.metric!r} has others: leave metric at 'sqeuclidean', or set "
+                "noise='equal'"
+            )
+
+    def _initial_projections(
+        self, samples: list[SampleSequences]
+    ) -> dict[str, np.ndarray]:
+        """Return projections to common features, if modalities have different ones."""
+        self._reference_projection: np.ndarray | None = None
+        widths = {n: x.shape[1] for sample in samples for n, x in sample.items()}
+        if self.n_components is None and len(set(widths.values())) <= 1:
+            return {}
+        if callable(self.metric):
+            return {}
+        names = list(self._layout.sequences)
+        complete = [sample for sample in samples if len(sample) == len(names)]
+        blocks: dict[str, Any] = {}
+        for name in names:
+            blocks[name] = np.empty(len(complete), dtype=object)
+            blocks[name][:] = [sample[name] for sample in complete]
+        aligner = CTWAligner(self.n_components, n_jobs=self.n_jobs)
+        aligner.fit(Modalities(blocks))
+        maps = {
+            name: np.vstack([projection, -aligner.means_[name] @ projection])
+            for name, projection in aligner.projections_.items()
+        }
+        self._reference_projection = maps.pop(self._reference)
+        return maps
+
+    def _pairs_of(
+        self, samples: list[SampleSequences], name: str
+    ) -> list[SequencePair]:
+        """Return the sequences of the reference and of a modality, where both are."""
+        reference = self._reference
+        pairs = [
+            (self._in_common(s[reference], reference), s[name])
+            for s in samples
+            if reference in s and name in s
+        ]
+        if not pairs:
+            raise ValueError(
+                f"no sample of fit has sequences of both {reference!r}, the reference, "
+                f"and {name!r}: give such samples, or leave {name!r} out"
+            )
+        return pairs
+
+    def _in_common(self, sequence: np.ndarray, name: str) -> np.ndarray:
+        """Return a sequence in the features of the reference, before any weights."""
+        projection = (
+            self._reference_projection
+            if name == self._reference
+            else self._parameters[name].projection
+        )
+        if projection is None:
+            return sequence
+        return sequence @ projection[:-1] + projection[-1]
+
+    def _learn(
+        self, pairs: list[SequencePair], projection: np.ndarray | None
+    ) -> PairEM:
+        """Learn the parameters of a modality."""
+        gap = float(self.gap_share)
+        n_features = pairs[0][0].shape[1]
+        learns_transitions = self.transitions == "learned"
+        weight = 1 / 3 if learns_transitions else 1.0
+        hmm = PairHMM(np.full(3, weight), np.full((3, 3), weight), 1 - gap, gap)
+        weights = np.ones(n_features) if self.noise == "diagonal" else None
+        learning = PairLearning(
+            self.metric,
+            self._window(),
+            learns_transitions,
+            weights is not None,
+            projection is not None,
+        )
+        initial = PairParameters(1.0, 1.0, hmm, weights, projection)
+        with one_thread():
+            initial = self._scaled(initial, pairs)
+            if not learning.learns:
+                return PairEM(initial, np.empty(0), True)
+            found = learn_parameters(
+                learning,
+                initial,
+                pairs,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                n_jobs=self.n_jobs,
+            )
+            if learning.learns_weights or learning.learns_projection:
+                # the costs that `scale` is relative to have changed
+                found = found._replace(parameters=self._scaled(found.parameters, pairs))
+        return found
+
+    def _scaled(
+        self, parameters: PairParameters, pairs: list[SequencePair]
+    ) -> PairParameters:
+        """Return parameters whose softness is that of the data."""
+        costs = scale_of_costs(
+            [parameters.pair_of(*pair) for pair in pairs],
+            self.metric,
+            self._constraints(),
+            self.n_jobs,
+        )
+        return replace(
+            parameters,
+            softness=float(self.scale) * costs.matched,
+            gap_cost=costs.unmatched,
+        )
+
+    def _keep_history(self, histories: dict[str, PairEM]) -> None:
+        """Set the attributes of what is learned, and warn of fits without end."""
+        own = self._parameters
+        self.softness_ = {name: p.softness for name, p in own.items()}
+        self.gap_costs_ = {name: p.gap_cost for name, p in own.items()}
+        self.gap_shares_ = {name: p.hmm.gap for name, p in own.items()}
+        self.transitions_ = {name: p.hmm.transitions for name, p in own.items()}
+        self.feature_weights_ = {name: p.weights for name, p in own.items()}
+        self.projections_ = {name: p.projection for name, p in own.items()}
+        self.objective_history_ = {n: h.objective for n, h in histories.items()}
+        self.n_iter_ = max((len(h.objective) for h in histories.values()), default=0)
+        self.n_iter_ = max(self.n_iter_, 1)
+        unfinished = [n for n, h in histories.items() if not h.converged]
+        if unfinished:
+            warnings.warn(
+                f"after max_iter={self.max_iter} iterations the objective of modality "
+                f"{unfinished[0]!r} still increases by more than tol={self.tol} per "
+                "frame; raise max_iter or tol",
+                ConvergenceWarning,
+                stacklevel=7,
+            )
+
+    def _window(self) -> SoftOptions:
+        return SoftOptions(
+            window=self.window, radius=self.radius, max_slope=self.max_slope
+        )
+
+    def _constraints(self) -> Constraints:
+        return Constraints("symmetric1", self.window, self.radius, self.max_slope)
+
+    def _axis_of(self, sample: SampleSequences) -> str:
+        if self._reference in sample:
+            return self._reference
+        return max(sample, key=lambda name: len(sample[name]))
+
+    def _scores(
+        self, sample: SampleSequences, axis: str, name: str
+    ) -> tuple[PairHMM, PairScores]:
+        """Return the model of a modality, and its scores with the axis of a sample.
+
+        An axis that is not the reference is mapped to its features like the modality,
+        which is compared with it by its own parameters.
+        """
+        parameters = self._parameters.get(name) or self._parameters[axis]
+        own = self._in_common(sample[axis], axis)
+        try:
+            scores = parameters.scores_of(
+                own, sample[name], self.metric, self._window()
+            )
+        except ValueError as error:
+            raise ValueError(f"modality {name!r}: {error}") from error
+        return parameters.hmm, scores
+
+    def _posteriors(
+        self, sample: SampleSequences, axis: str, name: str, i: int
+    ) -> tuple[tuple[PairHMM, PairScores], PairPosteriors]:
+        hmm, scores = self._scores(sample, axis, name)
+        found = pair_posteriors(hmm, scores)
+        self._check_path(found.log_likelihood, axis, name, i)
+        return (hmm, scores), found
+
+    def _check_path(self, log_likelihood: float, axis: str, name: str, i: int) -> None:
+        if log_likelihood == -np.inf:
+            raise ValueError(
+                f"modality {name!r}: the sequence of sample {i} has no path to "
+                f"{axis!r} of finite cost; let the metric return finite costs, or "
+                "widen the window"
+            )
+
+    def _sample_aligner(
+        self, samples: list[SampleSequences], **metadata: Any
+    ) -> Callable[[int], dict[str, Alignment]]:
+        def align(i: int) -> dict[str, Alignment]:
+            sample, alignments = samples[i], {}
+            axis = self._axis_of(sample)
+            for name, sequence in sample.items():
+                if name == axis:
+                    alignments[name] = _identity(len(sequence))
+                    continue
+                model, found = self._posteriors(sample, axis, name, i)
+                costs = model[1].match * -self._softness_of(name, axis)
+                alignments[name] = _aligned(*model, found.match, costs, self.decode)
+            return alignments
+
+        return align
+
+    def _softness_of(self, name: str, axis: str) -> float:
+        return (self._parameters.get(name) or self._parameters[axis]).softness
+
+
+def _identity(n: int) -> PairAlignment:
+    """Align a sequence with itself."""
+    frames = np.arange(n)
+    return PairAlignment(
+        np.column_stack([frames, frames]),
+        cost=0.0,
+        confidence=1.0,
+        frame_confidence=np.ones(n),
+        spread=np.zeros(n),
+        match_posterior=sparse.eye_array(n, format="csr"),
+    )
+
+
+def _aligned(
+    hmm: PairHMM,
+    scores: PairScores,
+    match: np.ndarray,
+    costs: np.ndarray,
+    decode: str,
+) -> PairAlignment:
+    """Decode an alignment, and measure how sure it is."""
+    if decode == "viterbi":
+        found = pair_path(hmm, scores)
+    else:
+        found = pair_path(*_accuracies(hmm, scores, match))
+    path = found.frames[found.matched]
+    if not len(path):  # all frames lack a counterpart: keep the likeliest pair
+        path = np.array([np.unravel_index(np.argmax(match), match.shape)])
+    confidence, spread = _certainty(match, path)
+    kept = sparse.csr_array(np.where(match >= LEAST_POSTERIOR, match, 0.0))
+    return PairAlignment(
+        path,
+        cost=float(costs[tuple(path.T)].mean()),
+        confidence=float(confidence.mean()),
+        shape=match.shape,
+        frame_confidence=confidence,
+        spread=spread,
+        match_posterior=kept,
+    )
+
+
+def _accuracies(
+    hmm: PairHMM, scores: PairScores, match: np.ndarray
+) -> tuple[PairHMM, PairScores]:
+    """Return the model whose likeliest path has the highest expected accuracy.
+
+    Its weight is the sum of the probabilities of the pairs that it visits, and half of
+    those of the frames that it leaves out, so that leaving out one of both sequences is
+    worth as much as to match them.
+    """
+    gap_x, gap_y = ((1 - np.minimum(match.sum(axis=axis), 1)) / 2 for axis in (1, 0))
+    equal = PairHMM(np.ones(3), np.ones((3, 3)), 1.0, float(hmm.gap > 0))
+    inside = np.where(np.isfinite(scores.match), match, -np.inf)
+    return equal, PairScores(inside, gap_x, gap_y, scores.window)
+
+
+def _certainty(match: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the confidence of each frame, and the spread of its counterparts."""
+    n, m = match.shape
+    mass = match.sum(axis=0)
+    matched = np.bincount(path[:, 1], match[tuple(path.T)], m)
+    is_matched = np.bincount(path[:, 1], minlength=m) > 0
+    at_most_one = np.minimum(mass, 1)
+    confidence = np.where(is_matched, matched / np.maximum(mass, 1), 1 - at_most_one)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        frames = np.arange(n)
+        mean = frames @ match / mass
+        variance = frames**2 @ match / mass - mean**2
+    return np.minimum(confidence, 1), np.sqrt(np.maximum(variance, 0))
