@@ -31,6 +31,7 @@ SETS = (
     "handwritten_mfeat",
     "msrcv1_5v",
     "wikipedia693",
+    "breast_tcga_3v",
     "snareseq_2v",
     "coil20_3pose",
     "avdigits_fsdd_mnist",

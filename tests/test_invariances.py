@@ -459,6 +459,40 @@ def sequences_in_another_unit(cls):
         np.testing.assert_allclose(other.blocks[0], unit * one, atol=1e-9 * unit)
 
 
+@INVARIANCES.row("HMMClassifier", "order of modalities", "same probabilities")
+def chains_of_modalities_in_another_order(cls):
+    data, y = recordings(missing=(1,)), [0, 1, 1, 0]
+    other = data[list(data.names[::-1])]
+    np.testing.assert_allclose(
+        cls(3).fit(data, y).predict_proba(data),
+        cls(3).fit(other, y).predict_proba(other),
+    )
+
+
+@INVARIANCES.row("HMMClassifier", "unit and offset of a modality", "same probabilities")
+def chains_in_another_unit(cls):
+    data, y = recordings(), [0, 1, 1, 0]
+    expected = cls(3).fit(data, y).predict_proba(data)
+    for unit in UNITS:
+        audio = [unit * (x + 3) for x in data["audio"]]
+        scaled = Modalities(data.to_dict() | {"audio": audio})
+        found = cls(3).fit(scaled, y).predict_proba(scaled)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@INVARIANCES.row(
+    "HMMClassifier", "two copies of a modality at half its weight", "same probabilities"
+)
+def chains_of_copies(cls):
+    audio, y = recordings()["audio"], [0, 1, 1, 0]
+    one, two = Modalities({"a": audio}), Modalities({"a": audio, "b": audio})
+    np.testing.assert_allclose(
+        cls(3).fit(one, y).predict_proba(one),
+        cls(3, modality_weights=0.5).fit(two, y).predict_proba(two),
+        rtol=1e-6,
+    )
+
+
 @INVARIANCES.row("SequenceGradients", "unit of a modality", "same frames in this unit")
 def gradients_in_another_unit(cls):
     audio = recordings()["audio"]
@@ -468,6 +502,25 @@ def gradients_in_another_unit(cls):
             cls().fit_transform([audio]).blocks[0], found, strict=True
         ):
             np.testing.assert_allclose(other, unit * one, rtol=1e-9, atol=1e-9 * unit)
+
+
+@INVARIANCES.row(
+    "HMMTransformer",
+    "unit and offset of a modality",
+    "same posteriors of states",
+    coupling=["synchronous", "product", "coupled", "factorial", "hierarchical"],
+)
+def states_in_another_unit(cls, coupling):
+    model = cls(2, coupling, n_init=1, random_state=0)
+    data = recordings()
+    data = data[["audio", "video"]] if coupling == "product" else data
+    expected = model.fit(data).state_posteriors(data)
+    for unit in UNITS:
+        scaled = data.to_dict() | {"audio": [unit * (x + 3) for x in data["audio"]]}
+        found = model.fit(scaled).state_posteriors(scaled)
+        for name, own in expected.items():
+            for one, other in zip(own, found[name], strict=True):
+                np.testing.assert_allclose(other, one, atol=1e-6)
 
 
 @INVARIANCES.row("CTWAligner", "unit and offset of a modality", "same warping paths")

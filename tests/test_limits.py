@@ -722,6 +722,72 @@ def the_gradient_of_a_line_is_its_slope(cls):
         np.testing.assert_allclose(out, np.hstack([line, [slope] * len(line)]))
 
 
+# Chains
+
+
+@LIMITS.row(
+    "HMMClassifier",
+    "sequences of one frame, one state, no outliers",
+    "Gaussian naive Bayes, with a prior of two frames of the pooled variance",
+)
+def a_chain_of_one_frame_is_naive_bayes(cls):
+    audio = X["audio"]
+    frames = Modalities({"audio": audio[:, None]})
+    chain = cls(1, outlier_share=0, cv=None).fit(frames, CLASSES)
+    bayes = GaussianNB(var_smoothing=0).fit(audio, CLASSES)
+    counts = bayes.class_count_[:, None]
+    bayes.var_ = (counts * bayes.var_ + 2 * audio.var(axis=0)) / (counts + 2)
+    np.testing.assert_allclose(
+        chain.predict_log_proba(frames), bayes.predict_log_proba(audio), atol=1e-8
+    )
+
+
+@LIMITS.row("HMMClassifier", "a modality of weight 0", "the classifier without it")
+def a_modality_without_weight_is_not_read(cls):
+    y = [0, 1, 0]
+    both = Modalities({"audio": SEQUENCES, "video": [-x for x in SEQUENCES]})
+    one = cls(2, cv=None, modality_weights={"video": 0}).fit(both, y)
+    np.testing.assert_allclose(
+        one.decision_function(both),
+        cls(2, cv=None).fit(both[["audio"]], y).decision_function(both[["audio"]]),
+    )
+
+
+@LIMITS.row("HMMClassifier", "coupling='product' without lag", "coupling='synchronous'")
+def a_product_without_lag_is_one_chain(cls):
+    y = [0, 1, 0]
+    both = Modalities({"audio": SEQUENCES, "video": [x**2 for x in SEQUENCES]})
+    product = cls(3, coupling="product", max_lag=0).fit(both, y)
+    np.testing.assert_allclose(
+        product.predict_proba(both), cls(3).fit(both, y).predict_proba(both), rtol=1e-6
+    )
+
+
+@LIMITS.row(
+    "HMMTransformer", "one state of one modality", "the Gaussian of all its frames"
+)
+def one_state_has_the_moments_of_all_frames(cls):
+    model = cls(1, outlier_share=0).fit([SEQUENCES])
+    frames = np.vstack(SEQUENCES)
+    variances = frames.var(axis=0)  # equal to their prior
+    np.testing.assert_allclose(model.means_["modality_0"], [frames.mean(axis=0)])
+    np.testing.assert_allclose(model.covariances_["modality_0"], [variances])
+    squares = (frames - frames.mean(axis=0)) ** 2 / variances
+    densities = -0.5 * (np.log(2 * np.pi * variances) + squares)
+    assert model.score([SEQUENCES]) == pytest.approx(densities.sum(axis=1).mean())
+
+
+@LIMITS.row(
+    "HMMTransformer", "`coupling='hierarchical'` with one unit", "the synchronous chain"
+)
+def one_unit_is_a_chain(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    options = {"n_states": 2, "n_init": 1, "random_state": 0, "tol": 1e-9, "clock": 8}
+    chain = cls(**options).fit(data)
+    unit = cls(coupling="hierarchical", n_units=1, **options).fit(data)
+    assert unit.score(data) == pytest.approx(chain.score(data), abs=1e-6)
+
+
 # Alignment
 
 

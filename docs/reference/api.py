@@ -63,6 +63,8 @@ API = {
         "EarlyFusionClusterer",
         "EarlyFusionRegressor",
         "GaussianBayesClassifier",
+        "HMMClassifier",
+        "HMMTransformer",
         "HybridFusionClassifier",
         "HybridFusionClusterer",
         "HybridFusionRegressor",

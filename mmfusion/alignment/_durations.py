@@ -33,15 +33,17 @@ class Durations(NamedTuple):
     shortest: np.ndarray
     longest: np.ndarray | None
 
-    def graph(self, mean_frames: float) -> ChainGraph:
-        """Return the graph of the chain, for states of a mean number of frames."""
-        stay = np.clip(1 - 1 / mean_frames, SHORTEST_STAY, LONGEST_STAY)
+    def graph(self, frames_in_state: np.ndarray) -> ChainGraph:
+        """Return the graph of the chain, for mean numbers of frames in the states."""
+        # of a state with copies, all but the last are left for the next one
+        frames_to_stay = np.maximum(frames_in_state - self.shortest + 1, 1)
+        stay = np.clip(1 - 1 / frames_to_stay, SHORTEST_STAY, LONGEST_STAY)
         return left_to_right_graph(
             len(self.shortest),
             max_skip=self.max_skip,
             min_duration=self.shortest,
             max_duration=self.longest,
-            stay=float(stay),
+            stay=stay,
         )
 
     def frame_limits(self) -> tuple[int, int | None]:
@@ -109,17 +111,17 @@ def _frames(
         f"frames for the {n_states} states"
     )
     if np.ndim(given):
-        array = np.asarray(given)
-        if array.shape != (n_states,) or not np.issubdtype(array.dtype, np.integer):
+        frames = np.asarray(given)
+        if frames.shape != (n_states,) or not np.issubdtype(frames.dtype, np.integer):
             raise ValueError(message)
-        frames = array.astype(np.int64)
-    elif is_integer(given):
-        frames = np.full(n_states, int(given), dtype=np.int64)
-    elif is_real(given) and 0 < float(given) < np.inf:
-        share = max(round(float(given) * mean_frames), 1)
-        frames = np.full(n_states, share, dtype=np.int64)
+    elif not is_real(given):
+        raise TypeError(message)
+    elif not 0 < float(given) < np.inf:  # type: ignore[arg-type]
+        raise ValueError(message)
     else:
-        raise (ValueError if is_real(given) else TypeError)(message)
+        unit = 1.0 if is_integer(given) else mean_frames
+        rounded = max(round(float(given) * unit), 1)  # type: ignore[arg-type]
+        frames = np.full(n_states, rounded)
     if (frames < 1).any():
         raise ValueError(message)
-    return frames
+    return frames.astype(np.int64)

@@ -21,11 +21,8 @@ from mmfusion.alignment._base import AlignedSample, BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import resolve_reference
 from mmfusion.alignment._initial_states import equal_states, states_by_dtw
 from mmfusion.alignment._state_segments import (
-    edges_of_states,
-    expected_edges,
     mean_edges,
     path_between,
-    states_of_edges,
 )
 from mmfusion.graphical._chain_model import (
     ChainModel,
@@ -36,7 +33,7 @@ from mmfusion.graphical._chain_model import (
 )
 from mmfusion.graphical._clock import Frames, frames_on_clock
 from mmfusion.graphical._emissions import make_emission
-from mmfusion.graphical._inference import ChainPosteriors
+from mmfusion.graphical._graph import transition_matrix
 from mmfusion.graphical._initialization import initialize_emission
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
 from mmfusion.graphical._outliers import OutlierComponent
@@ -88,6 +85,21 @@ class DecodedSequence(NamedTuple):
     cost: float
 
 
+class Start(NamedTuple):
+    """Where the fit of chains begins, by modality.
+
+    Parameters
+    ----------
+    emissions : dict of MultimodalEmission
+        Emission of the modality alone.
+    shares : dict of ndarray of shape (n_states,)
+        Share of the frames that are in each state.
+    """
+
+    emissions: dict[str, MultimodalEmission]
+    shares: dict[str, np.ndarray]
+
+
 class BaseHMMAligner(BaseAligner):
     """Base of aligners whose modalities pass the same states, each at its own time.
 
@@ -104,7 +116,7 @@ class BaseHMMAligner(BaseAligner):
         "emission": [str, dict],
         "covariance_type": [StrOptions({"diag", "full", "tied", "spherical"}), dict],
         "outlier_share": [Interval(Real, 0, 1, closed="left"), dict],
-        "modality_weights": [Interval(Real, 0, None, closed="left"), dict, None],
+        "modality_weights": [Interval(Real, 0, None, closed="left"), dict],
         "init": [StrOptions({"dtw", "equal"})],
         "decoding": [StrOptions({"posterior", "viterbi"})],
         "reference": [INTEGER, str],
@@ -155,7 +167,7 @@ class BaseHMMAligner(BaseAligner):
         samples = self._samples(self._validate(X, reset=False, raw=True))
         total, n_steps = 0.0, 0
         for name, chain in self._chains.items():
-            members = _members(samples, chain)
+            members = members_of(samples, chain.emission)
             if not members:
                 continue
             frames = self._frames(name, members)
@@ -216,9 +228,9 @@ class BaseHMMAligner(BaseAligner):
         samples = self._samples(self._validate(X, reset=False, raw=True))
         found = self._empty_by_modality(len(samples))
         for chain_name, chain in self._chains.items():
-            for i, sample in _members(samples, chain):
+            for i, sample in members_of(samples, chain.emission):
                 frames = self._frames(chain_name, [(i, sample)])
-                posteriors = self._posteriors(chain_name, frames, i).posteriors
+                posteriors, _ = self._posteriors(chain_name, frames, i)
                 probabilities = chain.emission.inlier_probability(
                     frames, posteriors, chain.columns
                 )
@@ -260,6 +272,9 @@ class BaseHMMAligner(BaseAligner):
         self._frame_limits: dict[str, tuple[int, int | None]] = {}
         self.n_iter_, self.converged_ = 1, True
         self.objective_history_: dict[str, np.ndarray] = {}
+        self.means_: dict[str, np.ndarray] = {}
+        self.covariances_: dict[str, np.ndarray] = {}
+        self.transitions_: dict[str, Any] = {}
         self.axis_edges_ = np.zeros(1)
         self.n_states_ = 0
         self._check_reference()
@@ -267,11 +282,23 @@ class BaseHMMAligner(BaseAligner):
             return
         self.n_states_ = self._resolve_n_states(samples)
         self._fit_chains(samples, names)
+        self._set_parameters()
         if self.reference == STATES:
             decoded = self._decode_all(samples)
             edges = [d.edges for sample in decoded for d in sample.values()]
             longest = [max(map(len, sample.values())) for sample in samples if sample]
             self.axis_edges_ = mean_edges(edges, float(np.mean(longest)))
+
+    def _set_parameters(self) -> None:
+        for chain_name, chain in self._chains.items():
+            self.transitions_[chain_name] = transition_matrix(chain.graph)
+            for name, own in chain.emission.emissions.items():
+                for kept, attribute in (
+                    (self.means_, "means"),
+                    (self.covariances_, "covariances"),
+                ):
+                    if hasattr(own, attribute):
+                        kept[name] = getattr(own, attribute)
 
     def _check_reference(self) -> str:
         layout = self._layout
@@ -288,16 +315,13 @@ class BaseHMMAligner(BaseAligner):
             return max(shortest // AUTO_FRAMES_PER_STATE, 1)
         return max(int(self.n_states * shortest), 1)
 
-    def _initial_emissions(
-        self, samples: list[SampleSequences], names: list[str]
-    ) -> dict[str, MultimodalEmission]:
-        """Return an emission of each modality, estimated from the initial states."""
-        n_states = self.n_states_
+    def _start(self, samples: list[SampleSequences], names: list[str]) -> Start:
+        """Return the emissions of initial states, and how long these are."""
         if self.init == "dtw":
-            states = states_by_dtw(samples, names, n_states)
+            states = states_by_dtw(samples, names, self.n_states_)
         else:
             states = [
-                {name: equal_states(len(x), n_states) for name, x in sample.items()}
+                {n: equal_states(len(x), self.n_states_) for n, x in sample.items()}
                 for sample in samples
             ]
         options = zip(
@@ -305,31 +329,32 @@ class BaseHMMAligner(BaseAligner):
             by_modality(self.emission, names, "emission", "gaussian"),
             by_modality(self.covariance_type, names, "covariance_type", "diag"),
             by_modality(self.outlier_share, names, "outlier_share", 0.0),
-            by_modality(self.modality_weights, names, "modality_weights"),
+            by_modality(self.modality_weights, names, "modality_weights", 1.0),
             strict=True,
         )
-        emissions = {}
+        start = Start({}, {})
         for name, kind, covariance_type, share, weight in options:
-            own = make_emission(kind, n_states, covariance_type=covariance_type)
-            outlier = OutlierComponent(float(share)) if share else None
+            own = make_emission(kind, self.n_states_, covariance_type=covariance_type)
             emission = MultimodalEmission(
                 {name: own},
-                {name: 1.0 if weight is None else float(weight)},
-                {name: outlier},
+                {name: float(weight)},
+                {name: OutlierComponent(float(share)) if share else None},
             )
             frames = frames_on_clock([{name: s[name]} for s in samples if name in s])
             emission.prepare(frames)
-            given = [s[name] for s in states if name in s]
-            initialize_emission(emission, frames, np.concatenate(given))
-            emissions[name] = emission
-        return emissions
+            given = np.concatenate([s[name] for s in states if name in s])
+            initialize_emission(emission, frames, given)
+            counts = np.bincount(given, minlength=self.n_states_)
+            start.emissions[name] = emission
+            start.shares[name] = counts / len(given)
+        return start
 
     def _fit_chain(
         self, name: str, samples: list[SampleSequences], n_iter: int
     ) -> EMHistory:
         """Fit a chain to the samples that have a modality of it."""
         chain = self._chains[name]
-        members = _members(samples, chain)
+        members = members_of(samples, chain.emission)
         frames = self._frames(name, members)
         with one_thread():
             return fit_chain_model(
@@ -373,12 +398,13 @@ class BaseHMMAligner(BaseAligner):
 
     def _posteriors(
         self, chain_name: str, frames: Frames, i: int, *, by_state: bool = False
-    ) -> ChainPosteriors:
-        """Return the posterior probabilities of the states of sample i."""
+    ) -> tuple[np.ndarray, float]:
+        """Return the posterior probabilities and the log-likelihood of sample i."""
         chain = self._chains[chain_name]
         found = state_posteriors(chain, frames, by_state=by_state)
         self._check_scores(chain_name, found.log_likelihoods, frames, [i])
-        return found
+        assert found.posteriors is not None
+        return found.posteriors, float(found.log_likelihoods[0])
 
     def _check_scores(
         self, chain_name: str, scores: np.ndarray, frames: Frames, positions: list[int]
@@ -391,8 +417,8 @@ class BaseHMMAligner(BaseAligner):
             names = list(self._chains[chain_name].emission.emissions)
             raise ValueError(
                 f"modality {' and '.join(map(repr, names))}: no path through the "
-                f"{self.n_states_} states explains sample {positions[k]} of {n} frames: "
-                "widen min_duration, max_duration and max_skip, or check its values"
+                f"{self.n_states_} states explains sample {positions[k]} of {n} "
+                "frames: widen min_duration, max_duration and max_skip, or check values"
             )
 
     def _decode_all(
@@ -422,12 +448,22 @@ class BaseHMMAligner(BaseAligner):
         return align
 
 
-def _members(samples: list[SampleSequences], chain: ChainModel) -> Members:
-    """Return the samples with modalities of a chain, by these, and their positions."""
-    own = [
-        {name: s[name] for name in chain.emission.emissions if name in s}
-        for s in samples
-    ]
+def members_of(samples: list[SampleSequences], emission: MultimodalEmission) -> Members:
+    """Return the samples with modalities of a chain, by these, and their positions.
+
+    Parameters
+    ----------
+    samples : list of dict of str to ndarray of shape (n_frames, n_features)
+        Observed sequences of each sample, by modality.
+    emission : MultimodalEmission
+        Emission of the chain.
+
+    Returns
+    -------
+    list of tuple of (int, dict)
+        Position of each sample that has any, and its sequences.
+    """
+    own = [{name: s[name] for name in emission.emissions if name in s} for s in samples]
     return [(i, sample) for i, sample in enumerate(own) if sample]
 
 

@@ -1,4 +1,4 @@
-"""Clustering by graphs, mixtures and deep networks; torch loads with the first of these."""
+"""Clustering by graphs, likelihood and deep networks; torch loads with the last."""
 
 from __future__ import annotations
 

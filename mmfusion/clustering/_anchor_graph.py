@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Self
@@ -29,6 +30,7 @@ from mmfusion.clustering.graph._anchors import (
     AnchorGraph,
     choose_anchors,
     fit_anchor_embedding,
+    gram_of_weights,
 )
 from mmfusion.clustering.graph._base import BaseGraphClusterer
 from mmfusion.clustering.graph._spread import refuse_overflow, total_variance
@@ -221,19 +223,30 @@ class AnchorGraphClusterer(BaseGraphClusterer):
             self._fit_scalings_of_sample(frame, observed, seed)
             self._fit_anchors(frame, observed, seed)
         blocks, kept = self._kept_modalities(frame, observed)
+        graph = self._graph_of_anchors
+        # weights of samples that are all in memory are computed once
+        whole = len(frame) <= MAX_K_MEANS_ROWS
+        sample = _sample(np.arange(len(frame)), MAX_K_MEANS_ROWS, rng)
         with self._reported("embedding"):
-            gram, sums = anchor_gram(self._graph_of_anchors, blocks, kept)
+            if whole:
+                chunks = _read_weights(graph, blocks, kept, sample)
+                gram, sums = gram_of_weights(chunks, kept, graph.n_anchors)
+            else:
+                gram, sums = anchor_gram(graph, blocks, kept)
             self._map = fit_anchor_embedding(gram, sums, self._k)
         self.singular_values_ = self._map.singular_values
         with self._reported("k-means"):
-            sample = _sample(np.arange(len(frame)), MAX_K_MEANS_ROWS, rng)
-            chosen = [_read_rows(block, sample) for block in blocks]
-            chunks = self._graph_of_anchors.chunks(chosen, kept[sample])
+            if not whole:
+                chunks = _read_weights(graph, blocks, kept, sample)
             embedding = np.vstack([self._map.embed(Z) for _, Z in chunks])
             k_means = KMeans(self._k, n_init=self.n_init, random_state=rng)
             self._k_means = k_means.fit(embedding)
         with self._reported("labels"):
-            self.labels_ = self._nearest_centers(frame, observed)
+            if whole:
+                self._warn_of_samples_without_anchors(frame, kept)
+                self.labels_ = self._k_means.predict(embedding)
+            else:
+                self.labels_ = self._nearest_centers(frame, observed)
         return self
 
     @threads_of_n_jobs
@@ -324,14 +337,30 @@ class AnchorGraphClusterer(BaseGraphClusterer):
 
     def _nearest_centers(self, frame: Modalities, observed: np.ndarray) -> np.ndarray:
         blocks, kept = self._kept_modalities(frame, observed)
-        has_anchors = np.array([name in self.anchors_ for name in frame.names])
-        self._warn_of_unplaced(np.asarray(kept.any(axis=1)), has_anchors)
+        self._warn_of_samples_without_anchors(frame, kept)
         return anchor_labels(
             self._graph_of_anchors, self._map, self._k_means, blocks, kept
         )
 
+    def _warn_of_samples_without_anchors(
+        self, frame: Modalities, kept: np.ndarray
+    ) -> None:
+        has_anchors = np.array([name in self.anchors_ for name in frame.names])
+        self._warn_of_unplaced(np.asarray(kept.any(axis=1)), has_anchors)
+
     def __modality_tags__(self) -> ModalityTags:
         return replace(super().__modality_tags__(), chunked=True)
+
+
+def _read_weights(
+    graph: AnchorGraph,
+    blocks: Sequence[NumericBlock],
+    observed: np.ndarray,
+    rows: np.ndarray,
+) -> list[tuple[slice, sparse.csr_array]]:
+    """Read samples, and compute their weights of the anchors."""
+    chosen = [_read_rows(block, rows) for block in blocks]
+    return list(graph.chunks(chosen, observed[rows]))
 
 
 def _read_rows(block: NumericBlock, rows: np.ndarray) -> NumericBlock:

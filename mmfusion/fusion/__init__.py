@@ -1,4 +1,4 @@
-"""Early, late, hybrid and graphical fusion of modalities; numba loads with the last."""
+"""Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ __all__ = [
     "EarlyFusionClusterer",
     "EarlyFusionRegressor",
     "GaussianBayesClassifier",
+    "HMMClassifier",
     "HMMTransformer",
     "HybridFusionClassifier",
     "HybridFusionClusterer",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "HMMClassifier": "_graphical_classifier",
     "HMMTransformer": "_graphical_transformer",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,11 +11,16 @@ from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._options import by_modality, errors_name
-from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
+from mmfusion._sklearn_compat import INTEGER, HasMethods, Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike
 from mmfusion._validation import Layout
 from mmfusion.graphical._clock import RATES, SLOW, Frames, frames_on_clock
-from mmfusion.graphical._emissions import COVARIANCE_TYPES, KINDS, Emission, make_emission
+from mmfusion.graphical._emissions import (
+    COVARIANCE_TYPES,
+    KINDS,
+    Emission,
+    make_emission,
+)
 from mmfusion.graphical._graph import ChainGraph
 from mmfusion.graphical._graph_builders import ergodic_graph, left_to_right_graph
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
@@ -25,8 +31,9 @@ FIRST_STAY = 0.9  # probability to stay in a state, before an ergodic model is f
 OUTLIER_SCALE = 5.0  # variances of outliers, as a multiple of the pooled ones
 
 CHAIN_CONSTRAINTS: dict = {
-    "emission": [StrOptions(set(KINDS)), dict],
+    "emission": [StrOptions(set(KINDS)), dict, HasMethods(["log_density", "update"])],
     "covariance_type": [StrOptions(set(COVARIANCE_TYPES)), dict],
+    "n_mixtures": [Interval(Integral, 1, None, closed="left"), dict],
     "outlier_share": [Interval(Real, 0, 1, closed="left"), dict],
     "clock": [str, Interval(Integral, 1, None, closed="left"), None],
     "rate": [StrOptions(set(RATES)), dict],
@@ -43,6 +50,7 @@ class ChainMixin:
 
     emission: ByModality[Any]
     covariance_type: ByModality[str]
+    n_mixtures: ByModality[int]
     outlier_share: ByModality[float]
     clock: str | int | None
     rate: ByModality[str]
@@ -50,8 +58,12 @@ class ChainMixin:
     modalities: ColumnSpecLike
     _layout: Layout
 
-    def _frames(self, frame: Modalities, slow: str | None = None) -> Frames:
-        """Place the sequences of all samples on their clocks.
+    def _frames(self, frame: Modalities) -> Frames:
+        """Place the sequences of all samples on their clocks."""
+        return self._placed(frame, self.slow)
+
+    def _placed(self, frame: Modalities, slow: ByModality[str]) -> Frames:
+        """Place sequences on clocks, slow modalities as given.
 
         A sample that lacks every modality has one frame of NaN, which says nothing.
         """
@@ -62,11 +74,15 @@ class ChainMixin:
             samples.append(own or self._unknown_sample(blocks))
         return frames_on_clock(
             samples,
-            clock=self.clock,
+            clock=self._steps(),
             rate=self.rate,
-            slow=slow or self.slow,
+            slow=slow,
             names=frame.names,
         )
+
+    def _steps(self) -> str | int | None:
+        """Return the clock: a modality, a number of steps, or None."""
+        return self.clock
 
     def _unknown_sample(self, blocks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return one frame of NaN, of the width of the first modality."""
@@ -88,29 +104,33 @@ class ChainMixin:
         tag = self.__modality_tags__().sequences
         return tag == "series" and not self._layout.sequences
 
-    def _make_emission(self, n_states: int) -> MultimodalEmission:
-        """Return the unfitted emission of all modalities."""
+    def _make_emission(
+        self, n_states: int, chosen: Sequence[str] | None = None
+    ) -> MultimodalEmission:
+        """Return the unfitted emission of all modalities, or of some."""
         names = self._layout.names
         kinds = by_modality(self.emission, names, "emission", "gaussian")
-        covariances = by_modality(
-            self.covariance_type,
-            names,
-            "covariance_type",
-            "diag",
-            allowed=COVARIANCE_TYPES,
+        types = by_modality(
+            self.covariance_type, names, "covariance_type", "diag", COVARIANCE_TYPES
         )
+        numbers = by_modality(self.n_mixtures, names, "n_mixtures", 2)
         shares = by_modality(self.outlier_share, names, "outlier_share", 0.01)
         emissions: dict[str, Emission] = {}
         outliers: dict[str, OutlierComponent | None] = {}
-        for name, kind, covariance, share in zip(
-            names, kinds, covariances, shares, strict=True
+        for name, kind, covariance_type, n_mixtures, share in zip(
+            names, kinds, types, numbers, shares, strict=True
         ):
+            if chosen is not None and name not in chosen:
+                continue
             with errors_name(name):
                 check_share(share)
                 emissions[name] = make_emission(
-                    kind, n_states, covariance_type=covariance
+                    kind,
+                    n_states,
+                    covariance_type=covariance_type,
+                    n_mixtures=n_mixtures,
                 )
-            if share > 0:
+            if share > 0 and isinstance(kind, str):
                 outliers[name] = OutlierComponent(float(share), OUTLIER_SCALE)
         return MultimodalEmission(emissions, {}, outliers)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,14 @@ from joblib import Parallel, delayed
 from mmfusion.fusion._graphical_chains import chain_graph
 from mmfusion.graphical._chain_model import ChainModel, EMHistory, fit_chain_model
 from mmfusion.graphical._clock import Frames, select_sequences
-from mmfusion.graphical._couplings import product_coupling
+from mmfusion.graphical._coupling_starts import (
+    EmissionMaker,
+    set_start,
+    start_states,
+)
+from mmfusion.graphical._couplings import coupled_coupling, product_coupling
+from mmfusion.graphical._gaussian import DiagonalGaussian
+from mmfusion.graphical._gaussian_full import FullGaussian
 from mmfusion.graphical._initialization import (
     equal_segments,
     initialize_emission,
@@ -20,7 +27,7 @@ from mmfusion.graphical._initialization import (
 )
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
 
-COUPLINGS = ("synchronous", "product")
+COUPLINGS = ("synchronous", "product", "coupled")
 
 
 class ChainDesign(NamedTuple):
@@ -32,13 +39,15 @@ class ChainDesign(NamedTuple):
         Its graph, and densities of the pooled frames in every state.
     chains : dict of str to ndarray of int of shape (n_joint_states,)
         State of each chain, by name, in each state of the graph.
-    is_ordered : bool
-        Whether states follow one another from left to right.
+    start : callable
+        Given a copy of the model, the frames of a class and the weights of its
+        samples, sets the parameters from which the fit starts. Its last argument is a
+        seed.
     """
 
     model: ChainModel
     chains: dict[str, np.ndarray]
-    is_ordered: bool
+    start: Callable[[ChainModel, Frames, np.ndarray, int], None]
 
 
 def design_chain(
@@ -48,12 +57,13 @@ def design_chain(
     topology: str,
     max_lag: int,
     emission: MultimodalEmission,
+    make_emission: EmissionMaker,
 ) -> ChainDesign:
     """Make the chain of a class, before it is fitted.
 
     Parameters
     ----------
-    coupling : {'synchronous', 'product'}
+    coupling : {'synchronous', 'product', 'coupled'}
         How the modalities share the chain; see `HMMClassifier`.
     names : sequence of str
         Names of the modalities.
@@ -65,6 +75,8 @@ def design_chain(
         Largest difference of the states of 'product'.
     emission : MultimodalEmission
         Densities of the pooled frames, of `n_states` states of each modality.
+    make_emission : callable
+        Given a number of states and names of modalities, returns their emission.
 
     Returns
     -------
@@ -74,22 +86,54 @@ def design_chain(
     Raises
     ------
     ValueError
-        If 'product' does not have two modalities, or its states no order.
+        If 'product' does not have two modalities, or 'coupled' has too many states.
     """
     if coupling == "synchronous":
         model = ChainModel(chain_graph(n_states, topology), emission)
         own = np.arange(n_states, dtype=np.int32)
-        return ChainDesign(model, {"state": own}, topology == "left-to-right")
-    if topology == "ergodic":
-        raise ValueError(
-            "coupling='product' is of states from left to right; leave topology at its "
-            "default, or set coupling='synchronous'"
+        start = (
+            _start_of_segments if topology == "left-to-right" else _start_of_clusters
         )
-    product = product_coupling(names, n_states, max_lag)
-    graph = product.graph._replace(log_end=np.zeros_like(product.graph.log_end))
-    return ChainDesign(
-        ChainModel(graph, emission, product.columns), dict(product.columns), True
+        return ChainDesign(model, {"state": own}, start)
+    if coupling == "product":
+        coupled = product_coupling(names, n_states, max_lag)
+    else:
+        coupled = coupled_coupling(dict.fromkeys(names, n_states))
+    model = ChainModel(
+        coupled.graph._replace(log_end=np.zeros_like(coupled.graph.log_end)),
+        emission,
+        coupled.columns,
+        coupled.transition_model,
     )
+
+    def start_coupled(
+        model: ChainModel, frames: Frames, weight: np.ndarray, seed: int
+    ) -> None:
+        own = coupled._replace(transition_model=copy.deepcopy(coupled.transition_model))
+        model.transition_model = own.transition_model
+        states = start_states(own, frames, make_emission, seed, sample_weight=weight)
+        set_start(model, own, frames, states, sample_weight=weight)
+
+    chains = dict(zip(coupled.chains, coupled.states.T, strict=True))
+    return ChainDesign(model, chains, start_coupled)
+
+
+def _start_of_segments(
+    model: ChainModel, frames: Frames, weight: np.ndarray, seed: int
+) -> None:
+    """Start from equal segments of each sample."""
+    states = equal_segments(frames.offsets, len(model.graph.log_start))
+    initialize_emission(model.emission, frames, states, sample_weight=weight)
+
+
+def _start_of_clusters(
+    model: ChainModel, frames: Frames, weight: np.ndarray, seed: int
+) -> None:
+    """Start from clusters of frames."""
+    random_state = np.random.RandomState(seed)
+    n_states = len(model.graph.log_start)
+    states = kmeans_states(frames, n_states, random_state, sample_weight=weight)
+    initialize_emission(model.emission, frames, states, sample_weight=weight)
 
 
 def fit_class_models(
@@ -136,11 +180,7 @@ def fit_class_models(
         rows = np.flatnonzero(codes == code)
         own, of_rows = select_sequences(frames, rows), weight[rows]
         model = copy.deepcopy(design.model)
-        columns = model.columns
-        states = _first_states(design, own, seed)
-        initialize_emission(
-            model.emission, own, states, sample_weight=of_rows, columns=columns
-        )
+        design.start(model, own, of_rows, seed)
         history = fit_chain_model(
             model, own, max_iter=max_iter, tol=tol, sample_weight=of_rows
         )
@@ -152,14 +192,41 @@ def fit_class_models(
     return [model for model, _ in fitted], [history for _, history in fitted]
 
 
-def _first_states(design: ChainDesign, frames: Frames, seed: int) -> np.ndarray:
-    """Assign a state of the graph to each step: segments, or clusters of frames."""
-    chains = np.column_stack(list(design.chains.values()))
-    n_states = int(chains.max()) + 1
-    if not design.is_ordered:
-        return kmeans_states(frames, n_states, np.random.RandomState(seed))
-    together = np.flatnonzero((chains == chains[:, :1]).all(axis=1))
-    return together[equal_segments(frames.offsets, n_states)].astype(np.int32)
+def share_covariances(models: Sequence[ChainModel], weight: np.ndarray) -> None:
+    """Give all states of all classes the mean of their covariances, by modality.
+
+    Parameters
+    ----------
+    models : sequence of ChainModel
+        The fitted chain of each class, which is changed.
+    weight : ndarray of shape (n_classes,)
+        Weight of each class.
+
+    Raises
+    ------
+    ValueError
+        If the densities of a modality are not Gaussian.
+    """
+    for name in models[0].emission.emissions:
+        own = [model.emission.emissions[name] for model in models]
+        covariances = []
+        for emission in own:
+            if not isinstance(emission, DiagonalGaussian | FullGaussian):
+                raise ValueError(
+                    f"modality {name!r}: covariance_tied=True needs the emission "
+                    "'gaussian'"
+                )
+            is_one = isinstance(emission, FullGaussian) and emission.is_tied
+            matrix = emission.covariances
+            covariances.append(matrix if is_one else matrix.mean(axis=0))
+        mean = np.average(covariances, axis=0, weights=weight)
+        for emission in own:
+            if isinstance(emission, DiagonalGaussian):
+                variances = np.broadcast_to(mean, emission.means.shape)
+                emission.set_parameters(emission.means, variances)
+            elif isinstance(emission, FullGaussian):
+                repeated = mean if emission.is_tied else [mean] * emission.n_states
+                emission.set_parameters(emission.means, np.array(repeated))
 
 
 def fold_of_samples(
@@ -182,18 +249,40 @@ def fold_of_samples(
     Returns
     -------
     ndarray of int of shape (n_samples,)
-        Fold of each sample; -1 for groups of samples that are all equal.
+        Fold of each sample.
     """
     key = np.column_stack(
         [np.diff(frames.offsets), *(_sums(frames, n) for n in frames.modalities)]
     )
     groups = np.asarray(groups)
-    folds = np.full(len(key), -1)
+    folds = np.empty(len(key), dtype=np.int64)
     for group in np.unique(groups):
         own = np.flatnonzero(groups == group)
-        distinct, which = np.unique(key[own], axis=0, return_inverse=True)
-        if len(distinct) > 1:
-            folds[own] = which.ravel() % n_folds
+        which = np.unique(key[own], axis=0, return_inverse=True)[1]
+        folds[own] = which.ravel() % n_folds
+    return folds
+
+
+def without_whole_classes(folds: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Hold out no sample of classes that would have no others left in a fold.
+
+    Parameters
+    ----------
+    folds : ndarray of int of shape (n_samples,)
+        Fold of each sample, or -1.
+    codes : ndarray of int of shape (n_samples,)
+        Class of each sample.
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,)
+        The folds, with -1 for samples of such classes.
+    """
+    folds = folds.copy()
+    for code in np.unique(codes):
+        own = codes == code
+        if (folds[own] == folds[own][0]).all():
+            folds[own] = -1
     return folds
 
 

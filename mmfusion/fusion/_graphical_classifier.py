@@ -23,11 +23,13 @@ from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
+    CrossValidationLike,
     ModalitiesLike,
     RandomStateLike,
 )
 from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import ModalityMixin, SupervisedMixin
+from mmfusion.fusion._folds import split_samples
 from mmfusion.fusion._graphical_calibration import class_scores, held_out_scores
 from mmfusion.fusion._graphical_chains import CHAIN_CONSTRAINTS, ChainMixin
 from mmfusion.fusion._graphical_class_models import (
@@ -36,6 +38,8 @@ from mmfusion.fusion._graphical_class_models import (
     design_chain,
     fit_class_models,
     fold_of_samples,
+    share_covariances,
+    without_whole_classes,
 )
 from mmfusion.fusion._sequence_labeler import as_ragged
 from mmfusion.graphical._chain_model import (
@@ -77,18 +81,30 @@ class HMMClassifier(
         Number of states of the chain of a class; at most the frames of the longest
         sequence.
     topology : {'left-to-right', 'ergodic'}, default='left-to-right'
-        Whether states follow one another in a fixed order, or in any order.
-    coupling : {'synchronous', 'product'}, default='synchronous'
+        Whether the states of 'synchronous' follow one another in a fixed order, or in
+        any order.
+    coupling : {'synchronous', 'product', 'coupled'}, default='synchronous'
         How modalities share the chain. 'synchronous': all of them are emitted by the
         same state. 'product': each of two modalities has states of its own from left to
-        right, which are at most `max_lag` apart.
+        right, which are at most `max_lag` apart. 'coupled': each modality has states of
+        its own in any order, and the next one depends on the states of all.
     max_lag : int, default=1
         Largest difference between the states of two modalities, for 'product'.
-    emission : {'gaussian'} or dict, default='gaussian'
-        Kind of the densities b of all modalities, or of each by name.
+    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
+'bernoulli'}, object or dict, default='gaussian'
+        Kind of the densities b of all modalities, or of each by name: of real numbers,
+        of integers or one-hot rows ('categorical'), of counts ('multinomial' of words,
+        say, and 'poisson') or of features that are 0 or 1. An object has methods
+        ``log_density(X)``, which returns an array of shape (n_frames, n_states), and
+        ``update(X, posteriors)``; it has no outlier component.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'
         Covariances of the Gaussian densities: variances of the features, a full
         matrix, one matrix of all states, or one variance of all features.
+    covariance_tied : bool, default=False
+        Whether all states of all classes have the mean of their covariances, which
+        suits classes of a few samples.
+    n_mixtures : int or dict, default=2
+        Number of Gaussian components of a state, for 'mixture'.
     outlier_share : float or dict, default=0.01
         Share of outliers among the frames, the epsilon of the formula, of all
         modalities or of each by name. 0 is the model of the textbooks, which one bad
@@ -109,10 +125,11 @@ class HMMClassifier(
     priors : array-like of shape (n_classes,) or dict, default=None
         Probabilities of the classes, in sorted order or by class. None takes their
         shares in `fit`.
-    cv : int, default=3
-        Number of folds by which the temperature T and 'discriminative' weights are
-        fitted to held-out samples. None leaves T at 1: predictions are the same for
-        equal priors, but probabilities are mostly 0 and 1.
+    cv : int, cross-validation generator or iterable, default=3
+        Folds of the held-out samples to which the temperature T and 'discriminative'
+        weights are fitted. An integer divides each class, with equal samples in one
+        fold. None leaves T at 1: predictions are the same for equal priors, but
+        probabilities are mostly 0 and 1.
     max_iter : int, default=100
         Maximum number of iterations of expectation-maximisation.
     tol : float, default=1e-4
@@ -191,7 +208,8 @@ n_joint_states)
     *Temperature.* Frames are not as independent as the model takes them to be, so that
     log-likelihoods of classes differ by hundreds. T is fitted to scores of held-out
     samples, whose models get there by one iteration without them from the models of all
-    samples. Folds depend on the data alone, not on their order.
+    samples. Folds by an integer depend on the data alone, not on their order. Where
+    people or recordings have several samples, give folds that keep them together.
 
     *Tables.* Where all modalities are tables, rows are series of one feature, a frame
     per column; beside sequences, the row of a table is one frame. Frames may hold NaN.
@@ -210,7 +228,7 @@ n_joint_states)
     --------
     >>> from mmfusion import HMMClassifier
     >>> from mmfusion.datasets import make_multimodal_sequences
-    >>> X, _, y = make_multimodal_sequences(
+    >>> X, y, _ = make_multimodal_sequences(
     ...     60, {"audio": 3, "video": 5}, n_classes=3, random_state=0
     ... )
     >>> classifier = HMMClassifier(n_states=4).fit(X[:40], y[:40])
@@ -225,6 +243,7 @@ n_joint_states)
         "n_states": [Interval(Integral, 1, None, closed="left")],
         "topology": [StrOptions({"left-to-right", "ergodic"})],
         "coupling": [StrOptions(set(COUPLINGS))],
+        "covariance_tied": ["boolean"],
         "max_lag": [Interval(Integral, 0, None, closed="left")],
         "modality_weights": [
             Interval(Real, 0, None, closed="left"),
@@ -232,7 +251,7 @@ n_joint_states)
             StrOptions({"discriminative"}),
         ],
         "priors": ["array-like", dict, None],
-        "cv": [Interval(Integral, 2, None, closed="left"), None],
+        "cv": ["cv_object"],
         "random_state": ["random_state"],
     }
 
@@ -245,13 +264,15 @@ n_joint_states)
         max_lag: int = 1,
         emission: ByModality[Any] = "gaussian",
         covariance_type: ByModality[str] = "diag",
+        covariance_tied: bool = False,
+        n_mixtures: ByModality[int] = 2,
         outlier_share: ByModality[float] = 0.01,
         modality_weights: ByModality[float] | str = 1.0,
         clock: str | int | None = None,
         rate: ByModality[str] = "mean",
         slow: ByModality[str] = "once",
         priors: ArrayLike | Mapping[Any, float] | None = None,
-        cv: int | None = 3,
+        cv: CrossValidationLike = 3,
         max_iter: int = 100,
         tol: float = 1e-4,
         modalities: ColumnSpecLike = None,
@@ -264,6 +285,8 @@ n_joint_states)
         self.max_lag = max_lag
         self.emission = emission
         self.covariance_type = covariance_type
+        self.covariance_tied = covariance_tied
+        self.n_mixtures = n_mixtures
         self.outlier_share = outlier_share
         self.modality_weights = modality_weights
         self.clock = clock
@@ -303,6 +326,7 @@ n_joint_states)
         check_classification_targets(y)
         weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
         counted = weight > 0
+        folds = self._given_folds(frame, y, counted)
         frame, y, weight = frame[counted], y[counted], weight[counted]
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.class_prior_ = self._checked_priors(codes, weight)
@@ -310,7 +334,9 @@ n_joint_states)
         frames = self._frames(frame)
         self._median_steps = int(np.median(np.diff(frames.offsets)))
         design = self._design(frames, weight)
-        folds = fold_of_samples(frames, codes, self.cv or 1)
+        if isinstance(self.cv, Integral):
+            folds = fold_of_samples(frames, codes, int(self.cv))
+        folds = without_whole_classes(folds, codes)
         self._fit_models(design, frames, codes, weight)
         if isinstance(self.modality_weights, str):
             weights = self._discriminative_weights(frames, codes, folds, weight)
@@ -319,6 +345,23 @@ n_joint_states)
         self.temperature_ = self._fit_temperature(frames, codes, folds, weight)
         self._set_parameters()
         return self
+
+    def _given_folds(
+        self, frame: Modalities, y: np.ndarray, counted: np.ndarray
+    ) -> np.ndarray:
+        """Return the fold of each counted sample by the splitter; -1 without one."""
+        folds = np.full(int(counted.sum()), -1)
+        if self.cv is None or isinstance(self.cv, Integral):
+            return folds
+        splits = split_samples(self.cv, frame, y, {}, counted, is_classifier=True)
+        for fold, (_, test) in enumerate(splits):
+            if (folds[test] >= 0).any():
+                raise ValueError(
+                    f"cv={self.cv!r} holds a sample out twice; give folds whose test "
+                    "sets do not overlap"
+                )
+            folds[test] = fold
+        return folds
 
     @property
     def _log_prior(self) -> np.ndarray:
@@ -382,7 +425,13 @@ n_joint_states)
                 "leave cv at its default"
             )
         return design_chain(
-            self.coupling, names, n_states, self.topology, self.max_lag, emission
+            self.coupling,
+            names,
+            n_states,
+            self.topology,
+            self.max_lag,
+            emission,
+            self._make_emission,
         )
 
     def _fit_models(
@@ -400,6 +449,8 @@ n_joint_states)
             seed=check_random_state(self.random_state).randint(2**31 - 1),
             n_jobs=self.n_jobs,
         )
+        if self.covariance_tied:
+            share_covariances(self._models, np.bincount(codes, weight))
         self.objective_history_ = [history.objective for history in histories]
         self.n_iter_ = np.array([len(history.objective) for history in histories])
         self.converged_ = np.array([history.converged for history in histories])
@@ -420,12 +471,17 @@ n_joint_states)
         names = self._layout.names
         if not chosen.any() or len(self.classes_) < 2:
             return dict.fromkeys(names, 1.0)
-        _, scores = held_out_scores(self._models, frames, codes, folds, weight, names)
+        _, scores = self._held_out_scores(frames, codes, folds, weight, names)
         return discriminative_weights(
             {name: found[chosen] for name, found in scores.items()},
             codes[chosen],
             log_prior=self._log_prior,
             sample_weight=weight[chosen],
+        )
+
+    def _held_out_scores(self, *data: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        return held_out_scores(
+            self._models, *data, has_shared_covariances=self.covariance_tied
         )
 
     def _fit_temperature(
@@ -435,7 +491,7 @@ n_joint_states)
         chosen = (folds >= 0) & (self.class_prior_[codes] > 0)
         if self.cv is None or not chosen.any() or len(self.classes_) < 2:
             return 1.0
-        scores, _ = held_out_scores(self._models, frames, codes, folds, weight)
+        scores, _ = self._held_out_scores(frames, codes, folds, weight)
         return fit_temperature(
             scores[chosen],
             codes[chosen],
@@ -453,7 +509,9 @@ n_joint_states)
         self.transitions_ = np.array([transition_matrix(m.graph) for m in models])
         self.means_, self.covariances_ = (
             {
-                name: np.array([getattr(m.emission.emissions[name], kind) for m in models])
+                name: np.array(
+                    [getattr(m.emission.emissions[name], kind) for m in models]
+                )
                 for name in names
                 if hasattr(emission.emissions[name], kind)
             }
@@ -556,12 +614,14 @@ n_joint_states)
         """
         check_is_fitted(self)
         frame = self._validate(X, reset=False)
-        frames, as_given = self._frames(frame), self._frames(frame, slow="once")
+        frames, as_given = self._frames(frame), self._placed(frame, "once")
         found = {name: as_ragged([None] * len(frame)) for name in frame.names}
         for rows, model, own in self._by_predicted_class(frames):
-            posteriors = state_posteriors(model, own, self.n_jobs).posteriors
+            chain = state_posteriors(model, own, self.n_jobs)
             given = select_sequences(as_given, rows)
-            inliers = model.emission.inlier_probability(given, posteriors, model.columns)
+            inliers = model.emission.inlier_probability(
+                given, np.asarray(chain.posteriors), model.columns
+            )
             for name, values in inliers.items():
                 steps = given.modalities[name].steps
                 borders = given.offsets
@@ -590,7 +650,8 @@ n_joint_states)
         n_samples = len(frames.offsets) - 1
         found = {name: as_ragged([None] * n_samples) for name in self._chains}
         for rows, model, own in self._by_predicted_class(frames):
-            joint = state_posteriors(model, own, self.n_jobs, by_state=True).posteriors
+            chain = state_posteriors(model, own, self.n_jobs, by_state=True)
+            joint = np.asarray(chain.posteriors)
             for name, states in self._chains.items():
                 by_state = joint @ (states[:, None] == np.arange(states.max() + 1))
                 parts = np.split(by_state, own.offsets[1:-1])

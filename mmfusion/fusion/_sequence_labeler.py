@@ -145,9 +145,8 @@ def frame_labels(y: Any, n_samples: int, estimator: str) -> list[np.ndarray]:
             f"Found input variables with inconsistent numbers of samples: X has "
             f"{n_samples}, and y has labels of {len(elements)}"
         )
-    dtype = getattr(elements, "dtype", None)
-    if dtype is not None and dtype != object:
-        table = _checked_labels(np.asarray(elements), "y")
+    if isinstance(elements, np.ndarray) and elements.dtype != object:
+        table = _checked_labels(elements, "y")
         if table.ndim > 2:
             raise ValueError(
                 f"y has shape {table.shape}; labels of frames have shape (n_samples, "

@@ -24,7 +24,7 @@ class DiscreteStatistics(NamedTuple):
 
 
 class _Discrete:
-    """What emissions of discrete features share: sums of values that are there."""
+    """Base of emissions of discrete features: sums of values that are observed."""
 
     def __init__(self, n_states: int) -> None:
         self.n_states = n_states

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mmfusion.graphical._clock import Frames
-from mmfusion.graphical._graph import ChainGraph, destinations, with_transitions
+from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._inference import expected_counts, viterbi
+from mmfusion.graphical._tied_transitions import TiedTransitions, TransitionModel
 
 if TYPE_CHECKING:
     from mmfusion.graphical._chain_model import ChainModel
-    from mmfusion.graphical._multimodal_emission import MultimodalEmission
+    from mmfusion.graphical._emissions import Emission
 
 EMPTY_STATE_FRAMES = 1e-3  # expected frames below which a state is seeded anew
 CHUNK_STEPS = 2000  # of assignments to states, whose indicators are in memory at once
-SEEDS_PER_STATE = 20  # a state seeded anew gets a frame of this many per state
+SEED_SHARE = 0.25  # of the frames per state, which a state seeded anew gets
 
 
 class EMHistory(NamedTuple):
@@ -31,143 +32,6 @@ class EMHistory(NamedTuple):
 
     objective: np.ndarray
     converged: bool
-
-
-class TransitionModel(Protocol):
-    """M-step of the transitions of a graph."""
-
-    def maximize(
-        self,
-        graph: ChainGraph,
-        edge_counts: np.ndarray,
-        start_counts: np.ndarray,
-        prior: float,
-    ) -> ChainGraph:
-        """Return the graph with the weights of expected counts."""
-
-    def log_prior(self, graph: ChainGraph, prior: float) -> float:
-        """Compute the log prior of the weights, up to a constant."""
-
-
-class TiedTransitions:
-    """Transition parameters that edges share by ``graph.tie``, and first states."""
-
-    def maximize(
-        self,
-        graph: ChainGraph,
-        edge_counts: np.ndarray,
-        start_counts: np.ndarray,
-        prior: float,
-    ) -> ChainGraph:
-        """Return the graph with the posterior modes of its parameters.
-
-        Parameters
-        ----------
-        graph : ChainGraph
-            The graph.
-        edge_counts : ndarray of shape (n_edges,)
-            Expected numbers of uses of the edges.
-        start_counts : ndarray of shape (n_states,)
-            Expected numbers of starts in the states.
-        prior : float
-            Count added to each transition parameter and to each state that may be the
-            first. Forbidden edges stay forbidden.
-
-        Returns
-        -------
-        ChainGraph
-            The graph with new weights. Distributions without counts and prior stay.
-        """
-        if len(graph.group):
-            is_tied = graph.tie >= 0
-            counts = np.bincount(
-                graph.tie[is_tied], edge_counts[is_tied], minlength=len(graph.group)
-            )
-            present = edge_parameters(graph)
-            graph = with_transitions(
-                graph, _normalized(counts + prior, graph.group, present)
-            )
-        return with_starts(graph, start_counts, prior)
-
-    def log_prior(self, graph: ChainGraph, prior: float) -> float:
-        """Compute the log density of the Dirichlet prior, up to a constant.
-
-        Parameters
-        ----------
-        graph : ChainGraph
-            The graph.
-        prior : float
-            The count of `maximize`.
-
-        Returns
-        -------
-        float
-            Log prior.
-        """
-        if prior == 0:
-            return 0.0
-        return float(prior * (np.log(edge_parameters(graph)).sum() + log_starts(graph)))
-
-
-def with_starts(
-    graph: ChainGraph, start_counts: np.ndarray, prior: float
-) -> ChainGraph:
-    """Set the probabilities of first states to the posterior mode.
-
-    Parameters
-    ----------
-    graph : ChainGraph
-        The graph.
-    start_counts : ndarray of shape (n_states,)
-        Expected numbers of starts in the states.
-    prior : float
-        Count added to each state that may be the first.
-
-    Returns
-    -------
-    ChainGraph
-        The graph; as it is if one state alone may be the first.
-    """
-    may_start = np.isfinite(graph.log_start)
-    starts = np.where(may_start, start_counts + prior, 0.0)
-    total = starts.sum()
-    if np.count_nonzero(may_start) < 2 or not total > 0:
-        return graph
-    with np.errstate(divide="ignore"):
-        return graph._replace(log_start=np.log(starts / total))
-
-
-def log_starts(graph: ChainGraph) -> float:
-    """Sum the log probabilities of first states, unless one alone is possible."""
-    logs = graph.log_start[np.isfinite(graph.log_start)]
-    return float(logs.sum()) if len(logs) > 1 else 0.0
-
-
-def edge_parameters(graph: ChainGraph) -> np.ndarray:
-    """Return the transition parameters that the weights of a graph hold.
-
-    Parameters
-    ----------
-    graph : ChainGraph
-        The graph.
-
-    Returns
-    -------
-    ndarray of shape (n_parameters,)
-        The weight of the edges of each parameter.
-    """
-    parameters = np.ones(len(graph.group))
-    is_tied = graph.tie >= 0
-    parameters[graph.tie[is_tied]] = np.exp(graph.log_weights[is_tied])
-    return parameters
-
-
-def _normalized(
-    counts: np.ndarray, group: np.ndarray, present: np.ndarray
-) -> np.ndarray:
-    """Divide counts by the sums of their groups; groups without any stay."""
-    totals = np.bincount(group, counts)[group]
-    return np.divide(counts, totals, out=present.copy(), where=totals > 0)
 
 
 def fit_chain_model(
@@ -222,45 +86,59 @@ def fit_chain_model(
     ValueError
         If no path through the graph is as long as a sequence.
     """
-    transitions = model.transition_model or TiedTransitions()
     weight = (
         np.ones(len(frames.offsets) - 1) if sample_weight is None else sample_weight
     )
-    n_steps = float(weight @ np.diff(frames.offsets))
+    prior = transition_prior if update_transitions else None
+    fit = _Fit(model, frames, weight, prior, n_jobs)
+    least_gain = tol * float(weight @ np.diff(frames.offsets))
     objective: list[float] = []
-    before_seeding: MultimodalEmission | None = None
+    without_seeds: _Parameters | None = None
     may_seed = True
     while len(objective) < max_iter:
         is_hard = len(objective) < hard_iterations
-        expect = _hard_expectation if is_hard else _soft_expectation
-        expected = expect(model, frames, sample_weight, n_jobs)
-        value = float(np.where(weight > 0, weight, 0) @ expected.log_likelihoods)
-        value += model.emission.log_prior()
-        if update_transitions:
-            value += transitions.log_prior(model.graph, transition_prior)
-        if before_seeding is not None and value < objective[-1]:
-            model.emission, before_seeding = before_seeding, None
-            continue  # the seeds were worse than the state without frames
-        before_seeding = None
+        expected = fit.expect_path() if is_hard else fit.expect()
+        value = fit.objective(expected)
+        if without_seeds is not None and value < objective[-1]:
+            without_seeds.restore(model)
+            without_seeds = None
+            continue
+        without_seeds = None
         objective.append(value)
         if verbose:
             print(f"iteration {len(objective)}: objective {value:.6f}")
         gain = value - objective[-2] if len(objective) > 1 else np.inf
-        if not is_hard and gain < tol * n_steps:
+        if not is_hard and gain < least_gain:
             return EMHistory(np.array(objective), True)
-        if update_transitions:
-            model.graph = transitions.maximize(
-                model.graph,
-                expected.edge_counts,
-                expected.start_counts,
-                transition_prior,
-            )
-        model.emission.maximize(expected.statistics)
-        if may_seed and expected.occupancy.min() < EMPTY_STATE_FRAMES:
+        fit.maximize(expected)
+        has_empty_states = expected.occupancy.min() < EMPTY_STATE_FRAMES
+        # not in the last iteration: none would follow to find whether seeds are worse
+        if may_seed and has_empty_states and len(objective) < max_iter:
             may_seed = False
-            before_seeding = copy.deepcopy(model.emission)
-            _seed_empty_states(model, frames, expected)
+            without_seeds = _Parameters.of(model)
+            fit.seed_empty_states(expected)
     return EMHistory(np.array(objective), False)
+
+
+class _Parameters(NamedTuple):
+    """Parameters of a model, to return to them."""
+
+    emissions: dict[str, Emission]
+    graph: ChainGraph
+    transition_model: TransitionModel | None
+
+    @classmethod
+    def of(cls, model: ChainModel) -> _Parameters:
+        return cls(
+            copy.deepcopy(model.emission.emissions),
+            model.graph,
+            copy.deepcopy(model.transition_model),
+        )
+
+    def restore(self, model: ChainModel) -> None:
+        model.emission.emissions = self.emissions
+        model.graph = self.graph
+        model.transition_model = self.transition_model
 
 
 class _Expected(NamedTuple):
@@ -273,72 +151,153 @@ class _Expected(NamedTuple):
     statistics: dict[str, Any]
 
 
-def _accumulator(
-    model: ChainModel, frames: Frames
-) -> tuple[dict[str, Any], np.ndarray, Callable[[int, int, np.ndarray], None]]:
-    """Return statistics, occupancies, and the function that adds posteriors to them."""
-    statistics = model.emission.statistics()
-    occupancy = np.zeros(model.emission.n_columns(model.columns))
+class _Fit:
+    """E-steps and M-steps of one model on given frames.
 
-    def visit(start: int, stop: int, posteriors: np.ndarray) -> None:
-        occupancy[...] += posteriors.sum(axis=0)
-        model.emission.accumulate(statistics, frames, start, posteriors, model.columns)
+    Parameters
+    ----------
+    model : ChainModel
+        The model.
+    frames : Frames
+        Frames on the clock.
+    weight : ndarray of shape (n_sequences,)
+        Weights of the sequences.
+    transition_prior : float or None
+        Count added to each transition parameter; None if transitions are given.
+    n_jobs : int or None
+        Number of threads.
+    """
 
-    return statistics, occupancy, visit
+    def __init__(
+        self,
+        model: ChainModel,
+        frames: Frames,
+        weight: np.ndarray,
+        transition_prior: float | None,
+        n_jobs: int | None,
+    ) -> None:
+        self._model = model
+        self._frames = frames
+        self._weight = weight
+        self._prior = transition_prior
+        self._n_jobs = n_jobs
+        self._table: np.ndarray | None = None
 
+    def _log_densities(self) -> np.ndarray:
+        """Compute the emission table, in the memory of the one before."""
+        emission, columns = self._model.emission, self._model.columns
+        self._table = emission.log_density(self._frames, columns, self._table)
+        return self._table
 
-def _soft_expectation(
-    model: ChainModel,
-    frames: Frames,
-    sample_weight: np.ndarray | None,
-    n_jobs: int | None,
-) -> _Expected:
-    table = model.emission.log_density(frames, model.columns)
-    statistics, occupancy, visit = _accumulator(model, frames)
-    counts = expected_counts(
-        model.graph,
-        table,
-        frames.offsets,
-        visit,
-        sample_weight=sample_weight,
-        n_jobs=n_jobs,
-    )
-    refuse_impossible(counts.log_likelihoods, frames.offsets)
-    return _Expected(
-        counts.log_likelihoods,
-        counts.edge_counts,
-        counts.start_counts,
-        occupancy,
-        statistics,
-    )
+    @property
+    def _transitions(self) -> TransitionModel:
+        return self._model.transition_model or TiedTransitions()
 
+    def objective(self, expected: _Expected) -> float:
+        """Return the log-likelihood and the log prior of the present parameters."""
+        weighted = self._weight > 0
+        value = self._weight[weighted] @ expected.log_likelihoods[weighted]
+        value += self._model.emission.log_prior()
+        if self._prior is not None:
+            value += self._transitions.log_prior(self._model.graph, self._prior)
+        return float(value)
 
-def _hard_expectation(
-    model: ChainModel,
-    frames: Frames,
-    sample_weight: np.ndarray | None,
-    n_jobs: int | None,
-) -> _Expected:
-    """Count along the likeliest paths."""
-    graph = model.graph
-    table = model.emission.log_density(frames, model.columns)
-    states, scores = viterbi(graph, table, frames.offsets, n_jobs=n_jobs)
-    refuse_impossible(scores, frames.offsets)
-    lengths = np.diff(frames.offsets)
-    weight = np.repeat(
-        np.ones(len(lengths)) if sample_weight is None else sample_weight, lengths
-    )
-    statistics, occupancy, visit = _accumulator(model, frames)
-    for start in range(0, len(states), CHUNK_STEPS):
-        rows = slice(start, start + CHUNK_STEPS)
-        columns = graph.emits[states[rows]]
-        indicators = np.zeros((len(columns), table.shape[1]))
-        indicators[np.arange(len(columns)), columns] = weight[rows]
-        visit(start, start + len(columns), indicators)
-    starts = frames.offsets[:-1]
-    start_counts = np.bincount(states[starts], weight[starts], len(graph.emits))
-    edge_counts = _counts_along_paths(graph, states, starts, weight)
-    return _Expected(scores, edge_counts, start_counts, occupancy, statistics)
+    def expect(self) -> _Expected:
+        """Sum over all paths."""
+        model, frames = self._model, self._frames
+        table = self._log_densities()
+        statistics, occupancy, visit = self._accumulator()
+        counts = expected_counts(
+            model.graph,
+            table,
+            frames.offsets,
+            visit,
+            sample_weight=self._weight,
+            n_jobs=self._n_jobs,
+        )
+        refuse_impossible(counts.log_likelihoods, frames.offsets)
+        return _Expected(
+            counts.log_likelihoods,
+            counts.edge_counts,
+            counts.start_counts,
+            occupancy,
+            statistics,
+        )
+
+    def expect_path(self) -> _Expected:
+        """Count along the likeliest paths alone."""
+        model, frames = self._model, self._frames
+        graph = model.graph
+        table = self._log_densities()
+        n_columns = table.shape[1]
+        states, scores = viterbi(graph, table, frames.offsets, n_jobs=self._n_jobs)
+        refuse_impossible(scores, frames.offsets)
+        weight = np.repeat(self._weight, np.diff(frames.offsets))
+        statistics, occupancy, visit = self._accumulator()
+        for start in range(0, len(states), CHUNK_STEPS):
+            rows = slice(start, start + CHUNK_STEPS)
+            columns = graph.emits[states[rows]]
+            indicators = np.zeros((len(columns), n_columns))
+            indicators[np.arange(len(columns)), columns] = weight[rows]
+            visit(start, start + len(columns), indicators)
+        starts = frames.offsets[:-1]
+        start_counts = np.bincount(states[starts], weight[starts], len(graph.emits))
+        edge_counts = _counts_along_paths(graph, states, starts, weight)
+        return _Expected(scores, edge_counts, start_counts, occupancy, statistics)
+
+    def _accumulator(
+        self,
+    ) -> tuple[dict[str, Any], np.ndarray, Callable[[int, int, np.ndarray], None]]:
+        """Return statistics, occupancies, and what adds posteriors to both."""
+        model = self._model
+        statistics = model.emission.statistics()
+        occupancy = np.zeros(model.emission.n_columns(model.columns))
+
+        def visit(start: int, stop: int, posteriors: np.ndarray) -> None:
+            occupancy[...] += posteriors.sum(axis=0)
+            model.emission.accumulate(
+                statistics, self._frames, start, posteriors, model.columns
+            )
+
+        return statistics, occupancy, visit
+
+    def maximize(self, expected: _Expected, additional_prior: float = 0.0) -> None:
+        """Set the parameters to the posterior mode given expected counts."""
+        model = self._model
+        if self._prior is not None:
+            model.graph = self._transitions.maximize(
+                model.graph,
+                expected.edge_counts,
+                expected.start_counts,
+                self._prior + additional_prior,
+            )
+        model.emission.maximize(expected.statistics)
+
+    def seed_empty_states(self, expected: _Expected) -> None:
+        """Give states without frames those that all states explain worst.
+
+        Transitions get a larger prior this time, so that paths reach these states.
+        """
+        model, frames = self._model, self._frames
+        table = self._log_densities()
+        empty = np.flatnonzero(expected.occupancy < EMPTY_STATE_FRAMES)
+        n_columns = len(expected.occupancy)
+        n_each = max(1, int(SEED_SHARE * len(table) / n_columns))
+        n_seeds = min(n_each * len(empty), len(table))
+        best = table.max(axis=1)
+        best[np.repeat(self._weight == 0, np.diff(frames.offsets))] = np.inf
+        worst = np.argpartition(best, n_seeds - 1)[:n_seeds]
+        worst.sort()  # neighbours in time go to one state
+        for column, steps in zip(empty, np.array_split(worst, len(empty)), strict=True):
+            for start in steps:
+                indicator = np.zeros((1, n_columns))
+                indicator[0, column] = 1
+                model.emission.accumulate(
+                    expected.statistics, frames, int(start), indicator, model.columns
+                )
+        edge_counts = expected.edge_counts
+        of_edges = float(edge_counts.sum()) / max(1, len(edge_counts))
+        self.maximize(expected, additional_prior=SEED_SHARE * of_edges)
 
 
 def _counts_along_paths(
@@ -354,25 +313,6 @@ def _counts_along_paths(
     used = states[at - 1].astype(np.int64) * n_states + states[at]
     edges = order[np.searchsorted(pairs[order], used)]
     return np.bincount(edges, weight[at], len(graph.src))
-
-
-def _seed_empty_states(model: ChainModel, frames: Frames, expected: _Expected) -> None:
-    """Give states without frames the frames that all states explain worst."""
-    table = model.emission.log_density(frames, model.columns)
-    empty = np.flatnonzero(expected.occupancy < EMPTY_STATE_FRAMES)
-    n_columns = len(expected.occupancy)
-    n_each = max(1, len(table) // (SEEDS_PER_STATE * n_columns))
-    n_seeds = min(n_each * len(empty), len(table))
-    worst = np.argpartition(table.max(axis=1), n_seeds - 1)[:n_seeds]
-    worst.sort()  # neighbours in time go to one state
-    for column, steps in zip(empty, np.array_split(worst, len(empty)), strict=True):
-        for start in steps:
-            indicator = np.zeros((1, n_columns))
-            indicator[0, column] = 1
-            model.emission.accumulate(
-                expected.statistics, frames, int(start), indicator, model.columns
-            )
-    model.emission.maximize(expected.statistics)
 
 
 def refuse_impossible(scores: np.ndarray, offsets: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Emissions: what the models of frames in the states of a chain have in common."""
+"""Emissions: the interface of densities of frames in states, and their kinds."""
 
 from __future__ import annotations
 

@@ -155,7 +155,8 @@ class DiagonalGaussian:
     @property
     def covariances(self) -> np.ndarray:
         """Variances, (n_states, n_features), or (n_states,) if spherical."""
-        variances = self._variances * self._pooled.scale**2
+        with np.errstate(over="ignore"):  # of units near the largest number
+            variances = self._variances * self._pooled.scale**2
         return variances[:, 0] if self.is_spherical else variances
 
     @property
@@ -219,7 +220,8 @@ class DiagonalGaussian:
         out = np.empty((len(X), len(means))) if out is None else out
         for rows, stacked in self._stacked_chunks(X):
             density = out[rows]
-            np.matmul(stacked, weights.T, out=density)
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.matmul(stacked, weights.T, out=density)
             density += constant
             if not np.isfinite(density[:, 0]).all():  # NaN, or squares that overflow
                 observed = _fill_gaps(stacked)
@@ -237,9 +239,9 @@ class DiagonalGaussian:
                 workspace = np.empty((rows.stop, 2 * d))
             stacked = workspace[: rows.stop - rows.start]
             values = stacked[:, :d]
-            np.subtract(X[rows], center, out=values)
-            values *= reciprocal
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore"):  # infinite ones are bounded afterwards
+                np.subtract(X[rows], center, out=values)
+                values *= reciprocal
                 np.multiply(values, values, out=stacked[:, d:])
             yield rows, stacked
 
@@ -264,7 +266,8 @@ class DiagonalGaussian:
         """
         for rows, stacked in self._stacked_chunks(X):
             weights = posteriors[rows].T
-            sums = weights @ stacked
+            with np.errstate(over="ignore", invalid="ignore"):
+                sums = weights @ stacked
             if np.isfinite(sums).all():
                 statistics.counts[...] += posteriors[rows].sum(axis=0)[:, None]
             else:

@@ -18,6 +18,9 @@ from mmfusion.graphical._gaussian import (
     pooled_moments,
 )
 
+# with more features, chunks of frames are not shorter: triangular solves need many
+LARGEST_CHUNK_WIDTH = 128
+
 
 class FullStatistics(NamedTuple):
     """Sums over frames, weighted by posteriors, of standardised features."""
@@ -90,7 +93,8 @@ class FullGaussian:
     def covariances(self) -> np.ndarray:
         """Covariances, (n_states, n_features, n_features); one matrix if tied."""
         scale = self._pooled.scale
-        covariances = self._covariances * scale * scale[:, None]
+        with np.errstate(over="ignore"):  # of units near the largest number
+            covariances = self._covariances * scale * scale[:, None]
         return covariances[0] if self.is_tied else covariances
 
     @property
@@ -121,19 +125,22 @@ class FullGaussian:
             Log densities.
         """
         out = np.empty((len(X), self.n_states)) if out is None else out
+        complete: np.ndarray | None = None
         for observed, rows, Z in self._patterns(X):
-            log_scale = np.log(self._pooled.scale[observed]).sum()
             means = self._means[:, observed]
-            factors = self._factors(observed)
-            for state, mean in enumerate(means):
-                factor = factors[0 if self.is_tied else state]
-                # the squared norm of L^-1 (z - m), with C = L L'
-                white = solve_triangular(
-                    factor, (Z - mean).T, lower=True, check_finite=False
-                )
-                constant = np.log(np.diagonal(factor)).sum() + log_scale
-                constant += 0.5 * len(mean) * LOG_TWO_PI
-                out[rows, state] = -0.5 * np.einsum("dn,dn->n", white, white) - constant
+            if len(observed) < X.shape[1]:
+                factors = self._factors(observed)
+            else:  # the same for all chunks
+                complete = self._factors(observed) if complete is None else complete
+                factors = complete
+            if self.is_tied:
+                out[rows] = _tied_log_density(Z, means, factors[0])
+            else:
+                for state, (mean, factor) in enumerate(
+                    zip(means, factors, strict=True)
+                ):
+                    out[rows, state] = _log_density(Z - mean, factor)
+            out[rows] -= np.log(self._pooled.scale[observed]).sum()
         return out
 
     def broad_log_density(self, X: np.ndarray, scale: float) -> np.ndarray:
@@ -167,8 +174,9 @@ class FullGaussian:
     ) -> Iterator[tuple[np.ndarray, slice | np.ndarray, np.ndarray]]:
         """Yield observed features, rows that have them alone, and their values."""
         center, scale = self._pooled
-        for chunk in chunks_of_frames(len(X), 2 * X.shape[1]):
-            Z = (X[chunk] - center) / scale
+        for chunk in chunks_of_frames(len(X), min(X.shape[1], LARGEST_CHUNK_WIDTH)):
+            with np.errstate(over="ignore"):  # infinite ones are bounded
+                Z = (X[chunk] - center) / scale
             np.clip(Z, -LARGEST_DEVIATION, LARGEST_DEVIATION, out=Z)
             if not np.isnan(Z.sum()):
                 yield np.arange(X.shape[1]), chunk, Z
@@ -209,41 +217,42 @@ class FullGaussian:
                 continue
             weights = posteriors[rows]
             statistics.counts[...] += weights.sum(axis=0)
-            if len(observed) == d and self.is_tied:
-                statistics.sums[...] += weights.T @ Z
-                statistics.products[0] += (Z * weights.sum(axis=1)[:, None]).T @ Z
-                continue
-            for state in range(self.n_states):
-                own = weights[:, state]
-                filled, rest = Z, None
-                if len(observed) < d:
-                    filled, rest = self._expected_frames(state, observed, Z)
-                products = (filled * own[:, None]).T @ filled
-                if rest is not None:
-                    products += own.sum() * rest
-                statistics.sums[state] += own @ filled
-                statistics.products[0 if self.is_tied else state] += products
+            if len(observed) < d:
+                sums, products = self._expected_sums(observed, Z, weights)
+            elif self.is_tied:
+                sums = weights.T @ Z
+                products = ((Z * weights.sum(axis=1)[:, None]).T @ Z)[None]
+            else:
+                sums = weights.T @ Z
+                products = np.stack([(Z * own[:, None]).T @ Z for own in weights.T])
+            statistics.sums[...] += sums
+            statistics.products[...] += products
 
-    def _expected_frames(
-        self, state: int, observed: np.ndarray, Z: np.ndarray
+    def _expected_sums(
+        self, observed: np.ndarray, Z: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return expected frames and their covariance, given observed features."""
-        mean = self._means[state]
-        covariance = self._covariances[0 if self.is_tied else state]
-        missing = np.setdiff1d(np.arange(len(mean)), observed)
-        filled = np.empty((len(Z), len(mean)))
-        filled[:, observed] = Z
-        factor = np.linalg.cholesky(covariance[np.ix_(observed, observed)])
-        cross = solve_triangular(
-            factor, covariance[np.ix_(observed, missing)], lower=True
+        """Sum the expected moments of frames of which some features are observed."""
+        missing = np.setdiff1d(np.arange(self._means.shape[1]), observed)
+        of_missing = self._covariances[:, missing][:, :, missing]
+        of_both = self._covariances[:, observed][:, :, missing]
+        # x_m | x_o ~ N(m_m + B' (x_o - m_o), C_mm - B' C_om) with B = C_oo^-1 C_om
+        coefficients = np.linalg.solve(
+            self._covariances[:, observed][:, :, observed], of_both
         )
-        white = solve_triangular(factor, (Z - mean[observed]).T, lower=True)
-        filled[:, missing] = mean[missing] + white.T @ cross
-        rest = np.zeros_like(covariance)
-        rest[np.ix_(missing, missing)] = (
-            covariance[np.ix_(missing, missing)] - cross.T @ cross
+        rest = of_missing - coefficients.transpose(0, 2, 1) @ of_both
+        frames = np.empty((self.n_states, len(Z), self._means.shape[1]))
+        frames[:, :, observed] = Z
+        deviations = Z - self._means[:, None, observed]
+        frames[:, :, missing] = deviations @ coefficients
+        frames[:, :, missing] += self._means[:, None, missing]
+        weighted = frames * weights.T[:, :, None]
+        products = weighted.transpose(0, 2, 1) @ frames
+        products[:, missing[:, None], missing] += (
+            weights.sum(axis=0)[:, None, None] * rest
         )
-        return filled, rest
+        if self.is_tied:
+            products = products.sum(axis=0, keepdims=True)
+        return weighted.sum(axis=1), products
 
     def maximize(self, statistics: FullStatistics) -> None:
         """Set means and the posterior modes of covariances; M-step.
@@ -327,3 +336,28 @@ class FullGaussian:
             own = states == state
             values[own] += noise[own] @ factors[0 if self.is_tied else state].T
         return self._pooled.center + values * self._pooled.scale
+
+
+def _log_density(deviations: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Compute log densities of deviations, with C = L L'."""
+    # the squared norm of L^-1 (z - m)
+    white = solve_triangular(factor, deviations.T, lower=True, check_finite=False)
+    squares = np.einsum("dn,dn->n", white, white)
+    return -0.5 * squares - _log_normaliser(factor)
+
+
+def _tied_log_density(
+    Z: np.ndarray, means: np.ndarray, factor: np.ndarray
+) -> np.ndarray:
+    """Compute log densities around several means, by products."""
+    white = solve_triangular(factor, Z.T, lower=True, check_finite=False)
+    centers = solve_triangular(factor, means.T, lower=True, check_finite=False)
+    density = white.T @ centers
+    density -= 0.5 * np.einsum("dk,dk->k", centers, centers)
+    density -= 0.5 * np.einsum("dn,dn->n", white, white)[:, None]
+    return density - _log_normaliser(factor)
+
+
+def _log_normaliser(factor: np.ndarray) -> float:
+    logs = np.log(np.diagonal(factor))
+    return float(logs.sum()) + 0.5 * len(factor) * LOG_TWO_PI

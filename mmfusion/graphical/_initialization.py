@@ -114,7 +114,7 @@ def initialize_emission(
     columns : dict of ndarray of int of shape (n_columns,), default=None
         State of each modality in each column.
     """
-    # outliers are told by densities that are not there yet
+    # what is an outlier depends on densities that do not exist yet
     plain = MultimodalEmission(emission.emissions, emission.modality_weights)
     statistics = plain.statistics()
     weight = np.ones(len(states))

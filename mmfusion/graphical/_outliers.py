@@ -1,8 +1,8 @@
 """Outlier component: noise of a modality that comes and goes.
 
 ``b~_q = (1 - share) b_q + share * o``, where o is the density of the pooled moments
-with variances times `outlier_scale`. Frames that no state explains lose their say in
-what state it is, and have no part in the moments.
+with variances times `outlier_scale`. Frames that no state explains hardly count in the
+posteriors of states, and have no part in the moments.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class OutlierComponent:
         log_broad : ndarray of shape (n_frames,)
             Log densities of outliers.
         """
+        if self.share == 0:
+            return
         log_density -= log_broad[:, None]
         # beyond the bounds one of both terms is all there is, up to rounding
         large = np.maximum(log_density - LARGEST_EXPONENT, 0)
@@ -67,6 +69,8 @@ class OutlierComponent:
         ndarray of shape (n_frames, n_states)
             ``(1 - share) b / b~``.
         """
+        if self.share == 0:
+            return np.ones_like(log_density)
         log_density -= log_broad[:, None]
         np.clip(log_density, -700.0, 700.0, out=log_density)
         np.negative(log_density, out=log_density)

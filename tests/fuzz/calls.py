@@ -101,6 +101,8 @@ OF_SEQUENCES = {
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "HMMClassifier",
+    "HMMTransformer",
     "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",
@@ -407,8 +409,16 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         )
     },
     "ObjectivePathDisplay.from_predictions": lambda: {"path": [3.0, 2.0, 1.5]},
+    "ReliabilityDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("HMMTransformer"),
+        "X": sequences(),
+    },
     "ReliabilityDisplay.from_predictions": lambda: {
         "reliability": {"audio": [0.5, 1.0], "text": [0.25]}
+    },
+    "StatePosteriorDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("HMMTransformer"),
+        "X": sequences(),
     },
     "StatePosteriorDisplay.from_predictions": lambda: {
         "posteriors": [[0.25, 0.75], [1.0, 0.0]],

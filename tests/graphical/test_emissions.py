@@ -262,8 +262,13 @@ def test_degenerate_frames_give_finite_densities(kind):
         emission = fitted(kind, X)
         assert np.isfinite(emission.log_density(X)).all()
         assert np.isfinite(emission.log_prior())
-    far = fitted(kind, rng.standard_normal((30, 2))).log_density(np.array([[1e305, 0]]))
-    assert np.isfinite(far).all()
+    far = np.array([[1e305, 0], [-1.7e308, 1.7e308]])
+    assert np.isfinite(
+        fitted(kind, rng.standard_normal((30, 2))).log_density(far)
+    ).all()
+    of_huge = fitted(kind, huge)
+    assert np.isfinite(of_huge.log_density(-far)).all()
+    assert not np.isnan(of_huge.covariances).any()
 
 
 @pytest.mark.parametrize("kind", COVARIANCES)
@@ -379,6 +384,10 @@ def test_outlier_component_mixes_two_densities():
     inlier = outlier.inlier_probability(log_b.copy(), log_o)
     ratio = np.exp(np.log(0.98) + log_b - expected)
     assert inlier == pytest.approx(ratio, abs=1e-12)
+    textbook, same = OutlierComponent(0.0), log_b.copy()
+    textbook.mix(same, log_o)
+    assert (same == log_b).all()
+    assert (textbook.inlier_probability(same, log_o) == 1).all()
 
 
 def _two_modalities(rng, n=30):

@@ -72,6 +72,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "SingleModalityClusterer": {"clusterer": KMeans(n_init=1)},
 }
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
+OF_SEQUENCES |= {"HMMClassifier", "HMMTransformer"}
 OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
 
 
@@ -104,6 +105,8 @@ def predicted(model: Any, X: Any) -> np.ndarray:
     if isinstance(found, Mapping):
         arrays = [a for block in found.values() for a in block if a is not None]
         found = np.concatenate([np.ravel(array) for array in arrays])
+    if getattr(found, "dtype", None) == object:  # sequences
+        found = np.concatenate([np.ravel(array) for array in found])
     return np.asarray(found)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg, sparse
 from sklearn.cluster import KMeans
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.preprocessing import normalize
 
 from mmfusion._blocks import of_samples
@@ -21,6 +22,7 @@ from mmfusion.clustering.graph._spread import within_range
 
 CHUNK_ROWS = 8192  # of samples whose weights are in memory at a time
 MAX_ANCHOR_ITERATIONS = 20
+MAX_PAIRED_SAMPLES = 4096  # whose squared distances take 64 MiB in single precision
 N_GRADIENT_STEPS = 100
 SMALLEST_SINGULAR_VALUE = 1e-6  # of the largest, below which a direction is rounding
 
@@ -30,8 +32,9 @@ def choose_anchors(
 ) -> NumericBlock:
     """Choose the anchors of one modality.
 
-    They are centres of k-means, or for a sparse block samples at random: centres of
-    sparse samples are dense, and cost more than all the rest.
+    They are centres of k-means from the start of k-means++, or for a sparse block
+    samples at random: centres of sparse samples are dense, and cost more than all the
+    rest.
 
     Parameters
     ----------
@@ -51,13 +54,78 @@ def choose_anchors(
         return block
     if sparse.issparse(block):
         return block[np.sort(rng.permutation(block.shape[0])[:n_anchors])]
-    distinct = np.unique(block, axis=0)
+    distinct = _first_distinct(block, n_anchors + 1)
     if len(distinct) <= n_anchors:
-        return distinct
+        return np.unique(block[distinct], axis=0)
+    start: str | np.ndarray = "k-means++"
+    if block.shape[0] <= MAX_PAIRED_SAMPLES:
+        squares = euclidean_distances(block - block.mean(axis=0), squared=True)
+        start = block[spread_samples(squares, n_anchors, rng)]
     k_means = KMeans(
-        n_anchors, n_init=1, max_iter=MAX_ANCHOR_ITERATIONS, random_state=rng
+        n_anchors,
+        init=start,
+        n_init=1,
+        max_iter=MAX_ANCHOR_ITERATIONS,
+        random_state=rng,
     )
     return k_means.fit(block).cluster_centers_
+
+
+def _first_distinct(block: np.ndarray, count: int) -> list[int]:
+    """Return the positions of the first different rows, of at most so many."""
+    found: dict[bytes, int] = {}
+    for i, row in enumerate(block):
+        found.setdefault((row + 0.0).tobytes(), i)  # -0.0 and 0.0 are equal
+        if len(found) == count:
+            break
+    return list(found.values())
+
+
+def spread_samples(
+    squares: np.ndarray, n_chosen: int, rng: np.random.RandomState
+) -> np.ndarray:
+    """Choose samples far from each other, as k-means++ does [1]_.
+
+    Each is the best of a few that are drawn with the probabilities of their squared
+    distances to the nearest one chosen before: it lowers the sum of these distances
+    most. Draws are those of scikit-learn, which computes the distances of every
+    candidate anew: it takes longer than all pairs of a few thousand samples.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (n_samples, n_samples)
+        Squared distances of all pairs.
+    n_chosen : int
+        Number of samples to choose.
+    rng : RandomState
+        Source of the draws.
+
+    Returns
+    -------
+    ndarray of int of shape (n_chosen,)
+        Positions of the samples.
+
+    References
+    ----------
+    .. [1] D. Arthur, S. Vassilvitskii (2007), k-means++: the advantages of careful
+       seeding. SODA.
+    """
+    n = len(squares)
+    n_trials = 2 + int(np.log(n_chosen))
+    chosen = np.empty(n_chosen, dtype=np.intp)
+    chosen[0] = rng.choice(n, p=np.full(n, 1 / n))
+    nearest = squares[chosen[0]]
+    ones = np.ones(n, dtype=squares.dtype)
+    total = nearest @ ones
+    for i in range(1, n_chosen):
+        reach = np.cumsum(nearest)
+        drawn = np.searchsorted(reach, rng.uniform(size=n_trials) * total)
+        candidates = np.minimum(drawn, n - 1)
+        left = np.minimum(squares[candidates], nearest)
+        totals = left @ ones
+        best = totals.argmin()
+        chosen[i], nearest, total = candidates[best], left[best], totals[best]
+    return chosen
 
 
 def nearest_anchor_weights(
@@ -257,14 +325,45 @@ class AnchorGraph:
         sums : ndarray of shape (n_anchors,)
             The column sums of Z.
         """
-        size = sum(anchors.shape[0] for anchors in self.anchors)
-        gram, sums = np.zeros((size, size)), np.zeros(size)
-        for rows, weights in self.chunks(blocks, observed):
-            counts = np.maximum(observed[rows].sum(axis=1), 1)
-            scaled = sparse.diags_array(1 / counts) @ weights
-            gram += (weights.T @ scaled).toarray()
-            sums += np.asarray(weights.sum(axis=0)).ravel()
-        return gram, sums
+        chunks = self.chunks(blocks, observed)
+        return gram_of_weights(chunks, observed, self.n_anchors)
+
+    @property
+    def n_anchors(self) -> int:
+        """Number of anchors of all modalities."""
+        return sum(anchors.shape[0] for anchors in self.anchors)
+
+
+def gram_of_weights(
+    chunks: Iterable[tuple[slice, sparse.csr_array]],
+    observed: np.ndarray,
+    n_anchors: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the Gram matrix of the anchors by weights; see `AnchorGraph.gram`.
+
+    Parameters
+    ----------
+    chunks : iterable of tuple
+        Rows and weights, as those of `AnchorGraph.chunks`.
+    observed : ndarray of bool of shape (n_samples, n_modalities)
+        Which sample has which modality.
+    n_anchors : int
+        Number of anchors of all modalities.
+
+    Returns
+    -------
+    gram : ndarray of shape (n_anchors, n_anchors)
+        The matrix ``Z' C^-1 Z``.
+    sums : ndarray of shape (n_anchors,)
+        The column sums of Z.
+    """
+    gram, sums = np.zeros((n_anchors, n_anchors)), np.zeros(n_anchors)
+    for rows, weights in chunks:
+        counts = np.maximum(observed[rows].sum(axis=1), 1)
+        scaled = sparse.diags_array(1 / counts) @ weights
+        gram += (weights.T @ scaled).toarray()
+        sums += np.asarray(weights.sum(axis=0)).ravel()
+    return gram, sums
 
 
 def fit_anchor_embedding(

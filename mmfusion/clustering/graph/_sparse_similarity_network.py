@@ -13,7 +13,10 @@ from mmfusion.clustering.graph._similarity_network import (
     scaled_exponential,
 )
 
-ROW_BLOCK = 512  # of a product, before its largest entries are selected
+ROW_BLOCK = 128  # of a product, before its largest entries are selected
+MAX_DENSE_SAMPLES = 4096  # whose product S M takes 64 MiB in single precision
+# time for an entry of a sparse product in units of that for one of a dense factor
+SPARSE_ENTRY_COST = 16
 
 
 def neighbor_similarities(
@@ -81,6 +84,38 @@ def keep_largest(matrix: sparse.csr_array, n_stored: int) -> sparse.csr_array:
     kept = values >= 0
     ends = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
     return sparse.csr_array((values[kept], columns[kept], ends), shape=matrix.shape)
+
+
+def largest_of_rows(matrix: np.ndarray, n_stored: int) -> sparse.csr_array:
+    """Keep the largest positive entries of each row of a dense matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_rows, n_columns)
+        Nonnegative entries.
+    n_stored : int
+        Number of entries that each row keeps, if it has as many that are positive.
+
+    Returns
+    -------
+    CSR matrix of shape (n_rows, n_columns)
+        The matrix without the other entries.
+    """
+    n_rows, n = matrix.shape
+    k = min(n_stored, n)
+    least = np.partition(matrix, n - k, axis=1)[:, n - k]
+    least = np.maximum(least, np.finfo(matrix.dtype).smallest_subnormal)
+    kept = matrix >= least[:, None]
+    counts = np.count_nonzero(kept, axis=1)
+    for row in np.flatnonzero(counts > k):  # several are equal to the least
+        chosen = np.argpartition(matrix[row], n - k)[n - k :]
+        kept[row] = False
+        kept[row, chosen] = True
+        counts[row] = k
+    cells = np.flatnonzero(kept)
+    values, columns = matrix.ravel()[cells], cells % n
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    return sparse.csr_array((values, columns, ends), shape=(n_rows, n))
 
 
 def full_kernel_of(similarities: sparse.csr_array) -> sparse.csr_array:
@@ -176,16 +211,19 @@ def _stored_mean_of_others(
 
     A pair that shares no other modality keeps its own entry.
     """
+    mean = total - kernel
+    np.maximum(mean.data, 0, out=mean.data)  # differences of equal sums are rounding
+    if observed.all():
+        mean.data /= np.float32(observed.shape[1] - 1)
+        return mean
     seen = observed[:, v]
-    rest = (total - kernel).tocoo()
+    rest = mean.tocoo()
     own = seen[rest.row] & seen[rest.col]
     rows, columns, data = rest.row[own], rest.col[own], rest.data[own]
     n_others = _n_shared(observed, rows, columns) - 1
-    data = np.maximum(data, 0) / np.maximum(n_others, 1).astype(np.float32)
+    data /= np.maximum(n_others, 1).astype(np.float32)
     data[n_others == 0] = 0
     mean = sparse.csr_array((data, (rows, columns)), shape=total.shape)
-    if observed.all():
-        return mean
     alone = kernel.tocoo()
     only = _n_shared(observed, alone.row, alone.col) == 1
     kept = (alone.data[only], (alone.row[only], alone.col[only]))
@@ -195,10 +233,32 @@ def _stored_mean_of_others(
 def _diffused_stored(
     local: sparse.csr_array, kernel: sparse.csr_array, n_stored: int
 ) -> sparse.csr_array:
-    """Compute the largest entries of ``S M S'``, a block of rows at a time."""
+    """Compute the largest entries of ``S M S'``, a block of rows at a time.
+
+    Products of a sparse and a dense matrix run over whole rows, and take less time for
+    each entry than those of two sparse ones, whose columns have to be looked up.
+    """
+    n = local.shape[0]
     transposed = local.T.tocsr()
-    blocks = [
-        keep_largest(local[a : a + ROW_BLOCK] @ kernel @ transposed, n_stored)
-        for a in range(0, local.shape[0], ROW_BLOCK)
-    ]
+    halves = _dense_half(local, kernel) if n <= MAX_DENSE_SAMPLES else None
+    blocks = []
+    for a in range(0, n, ROW_BLOCK):
+        rows = slice(a, a + ROW_BLOCK)
+        if halves is None:
+            few = local[rows] @ kernel
+            if SPARSE_ENTRY_COST * few.nnz < few.shape[0] * n:
+                blocks.append(keep_largest(few @ transposed, n_stored))
+                continue
+        half = few.toarray() if halves is None else halves[rows]
+        product = local @ np.ascontiguousarray(half.T)
+        blocks.append(largest_of_rows(np.ascontiguousarray(product.T), n_stored))
     return sparse.vstack(blocks, format="csr")
+
+
+def _dense_half(local: sparse.csr_array, kernel: sparse.csr_array) -> np.ndarray:
+    """Compute ``S M`` of a symmetric M, in columns that fit the cache."""
+    product = np.empty(local.shape, dtype=kernel.dtype)
+    for a in range(0, len(product), ROW_BLOCK):
+        slab = slice(a, a + ROW_BLOCK)
+        product[:, slab] = local @ kernel[slab].T.toarray(order="C")
+    return product

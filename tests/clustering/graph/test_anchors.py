@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from scipy import linalg, optimize, sparse
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics.pairwise import euclidean_distances
 
 from mmfusion import AnchorGraphClusterer, Modalities, SpectralClusterer
 from mmfusion._scaling import Scaling
@@ -14,6 +16,7 @@ from mmfusion.clustering.graph._anchors import (
     fit_anchor_embedding,
     nearest_anchor_weights,
     reconstruction_weights,
+    spread_samples,
 )
 from mmfusion.clustering.graph._simplex import nearest_on_simplex
 from mmfusion.datasets import make_multimodal_blobs
@@ -60,6 +63,36 @@ def test_samples_that_are_all_anchors_reconstruct_themselves():
     block = RNG.randn(8, 10)
     found = reconstruction_weights(block, choose_anchors(block, 8, RNG), 1e-9)
     np.testing.assert_allclose(found.toarray(), np.eye(8), atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_samples_far_apart_are_those_of_k_means_plus_plus(seed, count):
+    block = np.random.RandomState(seed).randn(90, 7)
+    _, expected = kmeans_plusplus(block, count, random_state=seed)
+    squares = euclidean_distances(block, squared=True)
+    found = spread_samples(squares, count, np.random.RandomState(seed))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("limit", [10, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_anchors_are_centres_of_k_means(dtype, limit, monkeypatch):
+    monkeypatch.setattr(_anchors, "MAX_PAIRED_SAMPLES", limit)
+    block = (RNG.randn(200, 5) + 100).astype(dtype)
+    found = choose_anchors(block, 12, np.random.RandomState(1))
+    k_means = KMeans(12, n_init=1, max_iter=20, random_state=1).fit(block)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, k_means.cluster_centers_, rtol=1e-6)
+
+
+def test_few_different_samples_are_the_anchors():
+    rows = np.array([[1.0, 0.0], [0.0, 2.0], [-0.0, 2.0], [3.0, 3.0]])
+    block = rows[RNG.randint(4, size=50)]
+    found = choose_anchors(block, 3, RNG)
+    np.testing.assert_array_equal(found, np.unique(block, axis=0))
+    assert len(found) == 3
+    assert len(choose_anchors(block, 2, RNG)) == 2
 
 
 def test_simplex_projections_are_nearest():

@@ -11,7 +11,11 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 from mmfusion import Modalities, SNFClusterer
 from mmfusion.clustering import similarity_network_fusion
-from mmfusion.clustering.graph._sparse_similarity_network import keep_largest
+from mmfusion.clustering.graph import _sparse_similarity_network
+from mmfusion.clustering.graph._sparse_similarity_network import (
+    keep_largest,
+    largest_of_rows,
+)
 from mmfusion.datasets import make_multimodal_blobs
 
 NAMES = ["audio", "text", "video"]
@@ -144,6 +148,34 @@ def test_the_largest_entries_of_rows_are_kept(seed, count):
         expected = np.sort(row)[::-1][:count]
         np.testing.assert_array_equal(np.sort(found)[::-1][:count], expected)
         assert np.count_nonzero(found) <= count
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**16), st.integers(1, 10))
+def test_the_largest_entries_of_dense_rows_are_kept(seed, count):
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(0, 5, size=(7, 9)).astype(float)  # many are equal, or 0
+    found = largest_of_rows(dense, count)
+    expected = keep_largest(sparse.csr_array(dense), count)
+    np.testing.assert_array_equal(np.diff(found.indptr), np.diff(expected.indptr))
+    kept = found.toarray()
+    assert ((kept == dense) | (kept == 0)).all()
+    np.testing.assert_array_equal(
+        np.sort(kept, axis=1), np.sort(expected.toarray(), axis=1)
+    )
+
+
+@pytest.mark.parametrize("entry_cost", [0, 1e9])
+@pytest.mark.parametrize("missing", [False, True])
+def test_sparse_and_dense_products_give_one_network(entry_cost, missing, monkeypatch):
+    observed = np.ones((120, 3), dtype=bool)
+    observed[:9, 0] = observed[5:30, 1] = not missing
+    data = Modalities(X.to_dict(), observed=observed)
+    expected = fuse(data, 40, n_steps=3)
+    monkeypatch.setattr(_sparse_similarity_network, "ROW_BLOCK", 50)
+    monkeypatch.setattr(_sparse_similarity_network, "MAX_DENSE_SAMPLES", 0)
+    monkeypatch.setattr(_sparse_similarity_network, "SPARSE_ENTRY_COST", entry_cost)
+    np.testing.assert_allclose(fuse(data, 40, n_steps=3), expected, atol=1e-6)
 
 
 def test_one_modality_is_spectral_clustering_of_its_similarities():
