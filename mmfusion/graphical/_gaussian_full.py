@@ -13,10 +13,9 @@ from mmfusion.graphical._gaussian import (
     LOG_TWO_PI,
     SMALLEST_COUNT,
     SMALLEST_VARIANCE,
-    PooledMoments,
     chunks_of_frames,
-    constant_features,
     pooled_moments,
+    unit_moments,
 )
 
 # with more features, chunks of frames are not shorter: triangular solves need many
@@ -69,7 +68,6 @@ class FullGaussian:
     def prepare(self, X: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         """Set the pooled moments from the frames of fit, and all states to them."""
         self._pooled = pooled_moments(X, sample_weight)
-        self._constant = constant_features(X, self._pooled)
         d = X.shape[1]
         self._means = np.zeros((self.n_states, d))
         self._covariances = np.tile(
@@ -79,10 +77,8 @@ class FullGaussian:
     def set_parameters(self, means: np.ndarray, covariances: np.ndarray) -> None:
         """Set means, (n_states, n_features), and covariances; one matrix if tied."""
         if not hasattr(self, "_pooled"):
-            center = means.mean(axis=0)
-            self._pooled = PooledMoments(center, np.ones_like(center))
-            self._constant = np.zeros(len(center), dtype=bool)
-        center, scale = self._pooled
+            self._pooled = unit_moments(means)
+        center, scale, _ = self._pooled
         self._means = (means - center) / scale
         scaled = covariances / scale / scale[:, None]
         self._covariances = np.array(scaled[None] if self.is_tied else scaled)
@@ -103,8 +99,8 @@ class FullGaussian:
     @property
     def n_parameters(self) -> int:
         """Number of free parameters."""
-        d = self._means.shape[1]
-        return self._means.size + len(self._covariances) * d * (d + 1) // 2
+        d = int((~self._pooled.is_constant).sum())
+        return self.n_states * d + len(self._covariances) * d * (d + 1) // 2
 
     def reorder(self, order: np.ndarray) -> None:
         """Renumber the states: state i becomes the former state ``order[i]``."""
@@ -176,7 +172,7 @@ class FullGaussian:
         self, X: np.ndarray
     ) -> Iterator[tuple[np.ndarray, slice | np.ndarray, np.ndarray]]:
         """Yield observed features, rows that have them alone, and their values."""
-        center, scale = self._pooled
+        center, scale, _ = self._pooled
         for chunk in chunks_of_frames(len(X), min(X.shape[1], LARGEST_CHUNK_WIDTH)):
             with np.errstate(over="ignore"):  # infinite ones are bounded
                 Z = (X[chunk] - center) / scale
@@ -292,7 +288,8 @@ class FullGaussian:
                 for own, total in zip(scatter, totals, strict=True)
             ]
         )
-        self._covariances[:, self._constant, self._constant] = 1
+        constant = self._pooled.is_constant
+        self._covariances[:, constant, constant] = 1
 
     def _bounded(self, covariance: np.ndarray) -> np.ndarray:
         """Raise eigenvalues to the floor: the mode among matrices that respect it."""
