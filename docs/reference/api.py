@@ -64,6 +64,7 @@ API = {
         "EarlyFusionRegressor",
         "GaussianBayesClassifier",
         "HMMClassifier",
+        "HMMLabeler",
         "HMMTransformer",
         "HybridFusionClassifier",
         "HybridFusionClusterer",
