@@ -15,6 +15,7 @@ from mmfusion.graphical._gaussian import (
     SMALLEST_VARIANCE,
     PooledMoments,
     chunks_of_frames,
+    constant_features,
     pooled_moments,
 )
 
@@ -68,6 +69,7 @@ class FullGaussian:
     def prepare(self, X: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         """Set the pooled moments from the frames of fit, and all states to them."""
         self._pooled = pooled_moments(X, sample_weight)
+        self._constant = constant_features(X, self._pooled)
         d = X.shape[1]
         self._means = np.zeros((self.n_states, d))
         self._covariances = np.tile(
@@ -79,6 +81,7 @@ class FullGaussian:
         if not hasattr(self, "_pooled"):
             center = means.mean(axis=0)
             self._pooled = PooledMoments(center, np.ones_like(center))
+            self._constant = np.zeros(len(center), dtype=bool)
         center, scale = self._pooled
         self._means = (means - center) / scale
         scaled = covariances / scale / scale[:, None]
@@ -289,6 +292,7 @@ class FullGaussian:
                 for own, total in zip(scatter, totals, strict=True)
             ]
         )
+        self._covariances[:, self._constant, self._constant] = 1
 
     def _bounded(self, covariance: np.ndarray) -> np.ndarray:
         """Raise eigenvalues to the floor: the mode among matrices that respect it."""
