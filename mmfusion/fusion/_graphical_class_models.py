@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 
-from mmfusion.fusion._graphical_chains import chain_graph
+from mmfusion._chain_estimators import chain_graph
 from mmfusion.graphical._chain_model import ChainModel, EMHistory, fit_chain_model
 from mmfusion.graphical._clock import Frames, select_sequences
 from mmfusion.graphical._coupling_starts import (

@@ -16,6 +16,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._chain_estimators import (
+    CHAIN_CONSTRAINTS,
+    ChainMixin,
+    inliers_by_sample,
+)
 from mmfusion._options import errors_about
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
@@ -31,11 +36,6 @@ from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import ModalityMixin, SupervisedMixin
 from mmfusion.fusion._folds import split_samples
 from mmfusion.fusion._graphical_calibration import class_scores, held_out_scores
-from mmfusion.fusion._graphical_chains import (
-    CHAIN_CONSTRAINTS,
-    ChainMixin,
-    inliers_by_sample,
-)
 from mmfusion.fusion._graphical_class_models import (
     COUPLINGS,
     ChainDesign,

@@ -14,6 +14,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._block_checks import ModalityTags
+from mmfusion._chain_estimators import (
+    CHAIN_CONSTRAINTS,
+    ChainMixin,
+    inliers_by_sample,
+)
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
@@ -25,11 +30,6 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import refuse_empty_samples, validate_sample_weight
 from mmfusion.base import ModalityMixin
-from mmfusion.fusion._graphical_chains import (
-    CHAIN_CONSTRAINTS,
-    ChainMixin,
-    inliers_by_sample,
-)
 from mmfusion.fusion._known_labels import KNOWN_LABELS, KnownLabels, with_labels
 from mmfusion.fusion._sequence_labeler import (
     SequenceLabelerMixin,

@@ -75,11 +75,15 @@ class ChainMixin:
             samples.append(own or self._unknown_sample(blocks))
         return frames_on_clock(
             samples,
-            clock=self.clock,
+            clock=self._steps(),
             rate=self.rate,
             slow=slow,
             names=frame.names,
         )
+
+    def _steps(self) -> str | int | None:
+        """Return the clock: a modality, a number of steps, or None."""
+        return self.clock
 
     def _unknown_sample(self, blocks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return one frame of NaN, of the width of the first modality."""
