@@ -53,6 +53,10 @@ FAST = {
             {"algorithm": "simple_mkkm", "neighborhood": 0.5},
         )
     ],
+    "MultimodalMixture": [  # a check of sparse input expects four columns
+        {"n_clusters": 4, "n_init": 2},
+        {"n_clusters": 4, "n_init": 2, "explained_variance": None},
+    ],
     "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
 }
@@ -67,6 +71,10 @@ OF_KERNELS = [
 VARIANTS = {
     "AnchorGraphClusterer": [{}, {"weights": "reconstruction"}],
     "EarlyFusionClassifier": [{}, {"modality_dropout": 0.3}],
+    "GaussianBayesClassifier": [
+        {},
+        {"covariance_type": "full", "modality_weights": "discriminative"},
+    ],
     "HybridFusionClassifier": [{}, {"missing": "skip", "combine": "log_pool"}],
     "LateFusionClassifier": [
         {},

@@ -38,6 +38,7 @@ API = {
         "CoMVCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
+        "HMMClusterer",
         "MultimodalMixture",
         "SNFClusterer",
         "SiMVCClusterer",

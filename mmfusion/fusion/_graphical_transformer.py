@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
 from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
@@ -25,7 +26,6 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import is_multimodal
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
-from mmfusion.fusion._graphical_chains import CHAIN_CONSTRAINTS, ChainMixin
 from mmfusion.fusion._graphical_couplings import (
     CouplingOptions,
     batches,

@@ -181,6 +181,13 @@ class _Fit:
         self._weight = weight
         self._prior = transition_prior
         self._n_jobs = n_jobs
+        self._table: np.ndarray | None = None
+
+    def _log_densities(self) -> np.ndarray:
+        """Compute the emission table, in the memory of the one before."""
+        emission, columns = self._model.emission, self._model.columns
+        self._table = emission.log_density(self._frames, columns, self._table)
+        return self._table
 
     @property
     def _transitions(self) -> TransitionModel:
@@ -198,7 +205,7 @@ class _Fit:
     def expect(self) -> _Expected:
         """Sum over all paths."""
         model, frames = self._model, self._frames
-        table = model.emission.log_density(frames, model.columns)
+        table = self._log_densities()
         statistics, occupancy, visit = self._accumulator()
         counts = expected_counts(
             model.graph,
@@ -221,7 +228,7 @@ class _Fit:
         """Count along the likeliest paths alone."""
         model, frames = self._model, self._frames
         graph = model.graph
-        table = model.emission.log_density(frames, model.columns)
+        table = self._log_densities()
         n_columns = table.shape[1]
         states, scores = viterbi(graph, table, frames.offsets, n_jobs=self._n_jobs)
         refuse_impossible(scores, frames.offsets)
@@ -272,7 +279,7 @@ class _Fit:
         Transitions get a larger prior this time, so that paths reach these states.
         """
         model, frames = self._model, self._frames
-        table = model.emission.log_density(frames, model.columns)
+        table = self._log_densities()
         empty = np.flatnonzero(expected.occupancy < EMPTY_STATE_FRAMES)
         n_columns = len(expected.occupancy)
         n_each = max(1, int(SEED_SHARE * len(table) / n_columns))

@@ -72,6 +72,32 @@ def pooled_moments(
     return PooledMoments(center, scale)
 
 
+def constant_features(X: np.ndarray, pooled: PooledMoments) -> np.ndarray:
+    """Return which features have one value in all frames.
+
+    Their variance by state would be that of the prior alone, which falls with the
+    number of frames, so that states with many frames would be preferred.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_frames, n_features)
+        Frames; NaN is left out.
+    pooled : PooledMoments
+        Their moments.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_features,)
+        True where values are equal up to rounding, or there are none.
+    """
+    if not len(X):
+        return np.ones(X.shape[1], dtype=bool)
+    with np.errstate(over="ignore"):
+        reach = np.fmax.reduce(X, axis=0) - np.fmin.reduce(X, axis=0)
+    # a range is at least the standard deviation, which is the scale of all others
+    return ~(reach > 0.5 * pooled.scale)
+
+
 def chunks_of_frames(n_frames: int, n_cells: int) -> Iterator[slice]:
     """Cut frames into slices whose workspace stays in a processor's cache.
 
@@ -127,6 +153,7 @@ class DiagonalGaussian:
     def prepare(self, X: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         """Set the pooled moments from the frames of fit, and all states to them."""
         center, scale = pooled_moments(X, sample_weight)
+        self._constant = constant_features(X, PooledMoments(center, scale))
         if (
             self.is_spherical
         ):  # one unit for all features, by their largest: no overflow
@@ -143,6 +170,7 @@ class DiagonalGaussian:
         if not hasattr(self, "_pooled"):
             center = means.mean(axis=0)
             self._pooled = PooledMoments(center, np.ones_like(center))
+            self._constant = np.zeros(len(center), dtype=bool)
         center, scale = self._pooled
         self._means = (means - center) / scale
         self._variances = np.array(variances / scale / scale)
@@ -309,6 +337,8 @@ class DiagonalGaussian:
         )
         floor = max(self.variance_floor, SMALLEST_VARIANCE)
         self._variances = np.maximum(variances, floor) + np.zeros_like(counts)
+        if not self.is_spherical:
+            self._variances[:, self._constant] = 1
 
     def log_prior(self) -> float:
         """Compute the log prior of the variances, up to a constant."""
