@@ -79,9 +79,9 @@ class AsynchronousHMMAligner(BaseAligner):
 
     Parameters
     ----------
-    n_states : int, default=5
-        Number of states: as many as there are kinds of frames, with or without an
-        event.
+    n_states : int, default=8
+        Number of states: at least as many as there are kinds of frames, with an event
+        or without.
     reference : int or str, default=0
         The signal: a modality, by position or by name. The other modalities of
         sequences are events.
@@ -214,7 +214,7 @@ class AsynchronousHMMAligner(BaseAligner):
 
     def __init__(
         self,
-        n_states: int = 5,
+        n_states: int = 8,
         *,
         reference: int | str = 0,
         n_frames: int | None = None,
