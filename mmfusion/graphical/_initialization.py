@@ -59,9 +59,8 @@ def kmeans_states(
     ndarray of int32 of shape (n_steps,)
         Cluster of each step. What is missing is at the mean.
     """
-    table = np.hstack(
-        [scaled_steps(own, frames.n_steps) for own in frames.modalities.values()]
-    )
+    scaled = [scaled_steps(own, frames.n_steps) for own in frames.modalities.values()]
+    table = scaled[0] if len(scaled) == 1 else np.hstack(scaled)
     weight = np.ones(len(table))
     if sample_weight is not None:
         weight = np.repeat(sample_weight, np.diff(frames.offsets))
@@ -79,7 +78,8 @@ def kmeans_states(
 def scaled_steps(own: ModalityFrames, n_steps: int) -> np.ndarray:
     """Average the scaled frames of each step; 0 where there are none."""
     center, scale, _ = pooled_moments(own.values)
-    values = (own.values - center) / (scale * np.sqrt(own.values.shape[1]))
+    values = own.values - center
+    values /= scale * np.sqrt(own.values.shape[1])
     np.nan_to_num(values, copy=False)
     if own.steps is None:
         return values
