@@ -18,6 +18,7 @@ from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
 from .fusion import EarlyFusionRegressor as EarlyFusionRegressor
 from .fusion import GaussianBayesClassifier as GaussianBayesClassifier
 from .fusion import HMMClassifier as HMMClassifier
+from .fusion import HMMLabeler as HMMLabeler
 from .fusion import HMMTransformer as HMMTransformer
 from .fusion import HybridFusionClassifier as HybridFusionClassifier
 from .fusion import HybridFusionClusterer as HybridFusionClusterer

@@ -37,8 +37,8 @@ FAST = {
         {"n_runs": 2, "combine": "vote", "missing": "skip"},
     ],
     "HMMTransformer": [
-        {"n_states": 3, "n_init": 1, "coupling": coupling}
-        for coupling in ("synchronous", "coupled", "factorial", "hierarchical")
+        {"n_states": 3, "n_init": 1},
+        {"n_states": 2, "n_init": 1, "coupling": "factorial"},
     ],
     "LateFusionClusterer": [
         {"n_runs": 2},

@@ -65,6 +65,7 @@ API = {
         "EarlyFusionRegressor",
         "GaussianBayesClassifier",
         "HMMClassifier",
+        "HMMLabeler",
         "HMMTransformer",
         "HybridFusionClassifier",
         "HybridFusionClusterer",

@@ -16,8 +16,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
-from mmfusion._options import by_modality, errors_about
+from mmfusion._chain_estimators import (
+    CHAIN_CONSTRAINTS,
+    ChainMixin,
+    inliers_by_sample,
+)
+from mmfusion._options import errors_about
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
@@ -415,10 +419,7 @@ n_joint_states)
         emission = self._make_emission(n_states)
         emission.prepare(frames, sample_weight=weight)
         if not isinstance(self.modality_weights, str):
-            given = by_modality(self.modality_weights, names, "modality_weights", 1.0)
-            emission.modality_weights = {
-                n: _checked_weight(w, n) for n, w in zip(names, given, strict=True)
-            }
+            emission.modality_weights = self._checked_weights(self.modality_weights)
         elif self.cv is None:
             raise ValueError(
                 "modality_weights='discriminative' are fitted to held-out samples; "
@@ -619,16 +620,11 @@ n_joint_states)
         for rows, model, own in self._by_predicted_class(frames):
             chain = state_posteriors(model, own, self.n_jobs)
             given = select_sequences(as_given, rows)
-            inliers = model.emission.inlier_probability(
-                given, np.asarray(chain.posteriors), model.columns
-            )
-            for name, values in inliers.items():
-                steps = given.modalities[name].steps
-                borders = given.offsets
-                borders = borders if steps is None else np.searchsorted(steps, borders)
-                for i, part in zip(rows, np.split(values, borders[1:-1]), strict=True):
-                    if frame[name][i] is not None:
-                        found[name][i] = part
+            parts = inliers_by_sample(model, given, np.asarray(chain.posteriors))
+            for name, of_name in parts.items():
+                observed = frame.observed[rows, frame.names.index(name)]
+                for i in np.flatnonzero(observed):
+                    found[name][rows[i]] = of_name[i]
         return found
 
     @threads_of_n_jobs
@@ -723,12 +719,3 @@ n_joint_states)
             for name in self._layout.names
         }
         return Modalities(blocks), self.classes_[codes]
-
-
-def _checked_weight(weight: object, name: str) -> float:
-    """Check the exponent of a modality."""
-    if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
-        raise ValueError(
-            f"modality_weights of {name!r} is {weight!r}; give a number of at least 0"
-        )
-    return float(weight)

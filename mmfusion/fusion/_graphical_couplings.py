@@ -276,7 +276,7 @@ def order_of_samples(frames: Frames) -> np.ndarray:
     for values, steps, _ in frames.modalities.values():
         at = np.arange(frames.n_steps) if steps is None else steps
         own = np.searchsorted(frames.offsets, at, side="right") - 1
-        center, scale = pooled_moments(values)
+        center, scale, _ = pooled_moments(values)
         standardised = np.nan_to_num((values - center) / scale)
         # weights distinguish sequences of the same frames in another order
         weights = np.sqrt(at - frames.offsets[own] + 1.0)

@@ -13,9 +13,9 @@ from mmfusion.graphical._gaussian import (
     LOG_TWO_PI,
     SMALLEST_COUNT,
     SMALLEST_VARIANCE,
-    PooledMoments,
     chunks_of_frames,
     pooled_moments,
+    unit_moments,
 )
 
 # with more features, chunks of frames are not shorter: triangular solves need many
@@ -77,9 +77,8 @@ class FullGaussian:
     def set_parameters(self, means: np.ndarray, covariances: np.ndarray) -> None:
         """Set means, (n_states, n_features), and covariances; one matrix if tied."""
         if not hasattr(self, "_pooled"):
-            center = means.mean(axis=0)
-            self._pooled = PooledMoments(center, np.ones_like(center))
-        center, scale = self._pooled
+            self._pooled = unit_moments(means)
+        center, scale, _ = self._pooled
         self._means = (means - center) / scale
         scaled = covariances / scale / scale[:, None]
         self._covariances = np.array(scaled[None] if self.is_tied else scaled)
@@ -100,8 +99,8 @@ class FullGaussian:
     @property
     def n_parameters(self) -> int:
         """Number of free parameters."""
-        d = self._means.shape[1]
-        return self._means.size + len(self._covariances) * d * (d + 1) // 2
+        d = int((~self._pooled.is_constant).sum())
+        return self.n_states * d + len(self._covariances) * d * (d + 1) // 2
 
     def reorder(self, order: np.ndarray) -> None:
         """Renumber the states: state i becomes the former state ``order[i]``."""
@@ -173,7 +172,7 @@ class FullGaussian:
         self, X: np.ndarray
     ) -> Iterator[tuple[np.ndarray, slice | np.ndarray, np.ndarray]]:
         """Yield observed features, rows that have them alone, and their values."""
-        center, scale = self._pooled
+        center, scale, _ = self._pooled
         for chunk in chunks_of_frames(len(X), min(X.shape[1], LARGEST_CHUNK_WIDTH)):
             with np.errstate(over="ignore"):  # infinite ones are bounded
                 Z = (X[chunk] - center) / scale
@@ -289,6 +288,8 @@ class FullGaussian:
                 for own, total in zip(scatter, totals, strict=True)
             ]
         )
+        constant = self._pooled.is_constant
+        self._covariances[:, constant, constant] = 1
 
     def _bounded(self, covariance: np.ndarray) -> np.ndarray:
         """Raise eigenvalues to the floor: the mode among matrices that respect it."""
