@@ -33,7 +33,7 @@ from mmfusion import (
     SpectralClusterer,
     Trainer,
 )
-from mmfusion.alignment import cdist_dtw
+from mmfusion.alignment import DTWAligner, cdist_dtw
 from mmfusion.clustering import similarity_network_fusion
 from mmfusion.clustering.graph._affinities import self_tuned_graph
 from mmfusion.clustering.graph._neighbors import nearest_samples
@@ -807,13 +807,38 @@ def one_unit_is_a_chain(cls):
 # Alignment
 
 
-@LIMITS.row("DTWAligner CTWAligner", "identical modalities", "the identity")
+@LIMITS.row(
+    "DTWAligner CTWAligner PairHMMAligner", "identical modalities", "the identity"
+)
 def identical_sequences_are_aligned_by_the_diagonal(cls):
     X = Modalities({"audio": SEQUENCES, "video": SEQUENCES})
     aligned = cls().fit_transform(X)
     for name in X.names:
         for found, expected in zip(aligned[name], SEQUENCES, strict=True):
             np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@LIMITS.row("PairHMMAligner", "`decode='viterbi'`", "`DTWAligner`")
+def the_likeliest_path_is_that_of_least_cost(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    found, expected = cls(decode="viterbi").fit(data), DTWAligner().fit(data)
+    np.testing.assert_allclose(found.distances_, expected.distances_)
+
+
+@LIMITS.row("PairHMMAligner", "a small `scale`", "`DTWAligner`")
+def the_posterior_becomes_one_path(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    found, expected = cls(scale=1e-6).fit(data), DTWAligner().fit(data)
+    np.testing.assert_allclose(found.distances_, expected.distances_)
+
+
+@LIMITS.row("AsynchronousHMMAligner", "as many events as frames", "the identity")
+def an_event_at_every_frame_is_at_its_own(cls):
+    data = {"audio": SEQUENCES, "video": [x[:, ::-1] for x in SEQUENCES]}
+    aligner = cls(n_states=2, n_init=1, random_state=0, tol=0.1).fit(data)
+    for path, sequence in zip(aligner.paths_, SEQUENCES, strict=True):
+        frames = np.arange(len(sequence))
+        np.testing.assert_array_equal(path["video"], np.column_stack([frames, frames]))
 
 
 @LIMITS.row("DTWKernel", "one modality, kernel='distance'", "`cdist_dtw`")

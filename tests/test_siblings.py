@@ -41,7 +41,12 @@ FAMILIES = {
     "late fusion": ["LateFusionClassifier", "LateFusionRegressor"],
     "hybrid fusion": ["HybridFusionClassifier", "HybridFusionRegressor"],
     "kernel learning": ["MKLClassifier", "MKLRegressor"],
-    "aligners": ["DTWAligner", "CTWAligner"],
+    "aligners": [
+        "DTWAligner",
+        "CTWAligner",
+        "PairHMMAligner",
+        "AsynchronousHMMAligner",
+    ],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
     "displays": list(FROM_ESTIMATOR),

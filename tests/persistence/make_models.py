@@ -74,6 +74,7 @@ PARAMS: dict[str, dict[str, Any]] = {
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
 OF_SEQUENCES |= {"HMMClassifier", "HMMTransformer"}
 OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
+OF_SEQUENCES |= {"AsynchronousHMMAligner", "PairHMMAligner"}
 
 
 def inputs() -> dict[str, np.ndarray]:
