@@ -493,6 +493,31 @@ def chains_of_copies(cls):
     )
 
 
+@INVARIANCES.row("HMMLabeler", "order of modalities", "same labels")
+def labels_of_modalities_in_another_order(cls):
+    audio, y = (
+        recordings()["audio"],
+        [np.arange(len(x)) // 8 for x in recordings()["audio"]],
+    )
+    data = Modalities(
+        {"audio": audio, "touch": [x[::2] @ [[1.0], [2.0]] for x in audio]}
+    )
+    other = data[["touch", "audio"]]
+    one, two = (cls().fit(d, y).predict_marginals(d) for d in (data, other))
+    np.testing.assert_allclose(np.concatenate(list(one)), np.concatenate(list(two)))
+
+
+@INVARIANCES.row("HMMLabeler", "unit and offset of a modality", "same labels")
+def labels_in_another_unit(cls):
+    audio = recordings()["audio"]
+    y = [np.arange(len(x)) // 8 for x in audio]
+    expected = np.concatenate(list(cls().fit([audio], y).predict_marginals([audio])))
+    for unit in UNITS:
+        scaled = [[unit * (x + 3) for x in audio]]
+        found = cls().fit(scaled, y).predict_marginals(scaled)
+        np.testing.assert_allclose(np.concatenate(list(found)), expected, atol=1e-8)
+
+
 @INVARIANCES.row("SequenceGradients", "unit of a modality", "same frames in this unit")
 def gradients_in_another_unit(cls):
     audio = recordings()["audio"]

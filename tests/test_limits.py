@@ -742,6 +742,22 @@ def a_chain_of_one_frame_is_naive_bayes(cls):
     )
 
 
+@LIMITS.row(
+    "HMMLabeler",
+    "rows of a table, no outliers",
+    "Gaussian naive Bayes, with a prior of two frames of the pooled variance",
+)
+def labels_of_one_frame_are_naive_bayes(cls):
+    audio = X["audio"]
+    bayes = GaussianNB(var_smoothing=0).fit(audio, CLASSES)
+    counts = bayes.class_count_[:, None]
+    bayes.var_ = (counts * bayes.var_ + 2 * audio.var(axis=0)) / (counts + 2)
+    labeler = cls(outlier_share=0).fit(AUDIO, CLASSES)
+    np.testing.assert_array_equal(labeler.predict(AUDIO), bayes.predict(audio))
+    found = np.concatenate(list(labeler.predict_marginals(AUDIO)))
+    np.testing.assert_allclose(found, bayes.predict_proba(audio), atol=1e-8)
+
+
 @LIMITS.row("HMMClassifier", "a modality of weight 0", "the classifier without it")
 def a_modality_without_weight_is_not_read(cls):
     y = [0, 1, 0]

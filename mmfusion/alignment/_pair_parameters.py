@@ -23,7 +23,7 @@ from mmfusion.alignment.dtw._soft import SoftOptions
 LEAST_COST_SHARE = 1e-3  # of the mean cost of all pairs of frames, for the softness
 MAX_MEDIAN_CELLS = 100_000  # of a pair of sequences, whose median is the cost of gaps
 PSEUDO_COUNT = 0.1  # of every transition and kind of step
-VARIANCE_FLOOR = 1e-3  # of the mean variance of the features
+VARIANCE_FLOOR = 0.1  # of the mean squared error of the features
 RIDGE = 1e-6  # of the mean square of the features, so that products are invertible
 
 SequencePair = tuple[np.ndarray, np.ndarray]

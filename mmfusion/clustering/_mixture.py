@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._block_checks import ModalityTags
@@ -55,7 +55,7 @@ DEFAULT_CLUSTERS = 8
 EMISSIONS = ("gaussian", "multinomial", "poisson", "bernoulli", "categorical")
 DEFAULT_EXPLAINED = 0.8  # also of starts, where clusters differ in all features
 VARIANCE_FLOOR = 1e-3  # share of the pooled variance, unless there is no prior
-SHARES = [Interval(Real, 0, 1, closed="right"), None]
+SHARE = Interval(Real, 0, 1, closed="right")
 
 
 class _Modality(NamedTuple):
@@ -72,8 +72,7 @@ class _Modality(NamedTuple):
             return self.axes.transform(block)
         if self.kind == "multinomial" and sparse.issparse(block):
             return block.astype(np.float64)
-        dense = block.toarray() if sparse.issparse(block) else block
-        return np.asarray(dense, dtype=np.float64)
+        return np.asarray(_as_dense(block), dtype=np.float64)
 
     def start(self, block: NumericBlock) -> np.ndarray:
         """Return coordinates on principal axes, of NaN at the mean."""
@@ -214,7 +213,7 @@ dict, default='gaussian'
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         "emission": [StrOptions(set(EMISSIONS)), dict],
         "covariance_type": [StrOptions(set(COVARIANCE_TYPES)), dict],
-        "explained_variance": [*SHARES, dict],
+        "explained_variance": [SHARE, None, dict],
         "modality_weights": [StrOptions({"balanced"}), "array-like", dict, None],
         "prior_frames": [Interval(Real, 0, None, closed="left")],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
@@ -494,7 +493,7 @@ dict, default='gaussian'
         for name, kind, type_, share, block, scaling in zip(
             names, kinds, types, shares, blocks, fitted, strict=True
         ):
-            if not any(constraint.is_satisfied_by(share) for constraint in SHARES):
+            if share is not None and not SHARE.is_satisfied_by(share):
                 raise ValueError(
                     f"explained_variance[{name!r}] is {share!r}; it must be above 0 "
                     "and at most 1, or None"
@@ -552,7 +551,8 @@ dict, default='gaussian'
 
     def _cluster_means(self) -> dict[str, np.ndarray]:
         means = {}
-        for name, emission in self._model.emission.emissions.items():
+        emissions: dict[str, Any] = dict(self._model.emission.emissions)
+        for name, emission in emissions.items():
             own = self._modalities[name]
             if own.kind == "gaussian":
                 found = emission.means
@@ -603,7 +603,14 @@ dict, default='gaussian'
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.explained_variance is None
+        # scikit-learn's checks of sparse input read it where there is predict_proba
+        tags.classifier_tags = ClassifierTags()
         return tags
+
+
+def _as_dense(block: Any) -> np.ndarray:
+    """Return an array, of a CSR matrix too."""
+    return block.toarray() if sparse.issparse(block) else block
 
 
 def _filled(block: NumericBlock) -> NumericBlock:

@@ -179,7 +179,7 @@ def _spherical_em(
     responsibilities: np.ndarray,
 ) -> np.ndarray:
     before = -np.inf
-    n_samples, n_components = responsibilities.shape
+    n_samples = len(responsibilities)
     for _ in range(START_STEPS):
         shares = responsibilities.sum(axis=0) / n_samples
         joint = np.log(np.maximum(shares, SMALLEST_SHARE)) + np.zeros((n_samples, 1))

@@ -105,11 +105,11 @@ def make_audio_visual_sequences(
     rng = check_seed(random_state)
     check_at_least(1, n_samples=n_samples)
     check_at_least(2, n_states=n_states)
-    widths = _two_widths(n_features)
+    widths = two_widths(n_features, AUDIO_VISUAL_NAMES)
     names = list(widths)
     noises = numbers_by_modality(noise_std, names, "noise_std")
-    shortest, longest = _checked_range(durations, "durations", 1)
-    low, high = _checked_range(delays, "delays", -shortest + 1, shortest - 1)
+    shortest, longest = checked_range(durations, "durations", 1)
+    low, high = checked_range(delays, "delays", -shortest + 1, shortest - 1)
     check_numbers_fit(
         int(n_samples) * int(n_states) * longest * (sum(widths.values()) + 2),
         n_samples=n_samples,
@@ -136,22 +136,63 @@ def make_audio_visual_sequences(
     return Modalities(blocks), drawn_delays, states
 
 
-def _two_widths(n_features: Sequence[int] | Mapping[str, int]) -> dict[str, int]:
+def two_widths(
+    n_features: Sequence[int] | Mapping[str, int], names: Sequence[str]
+) -> dict[str, int]:
+    """Return the numbers of features of two modalities by name.
+
+    Parameters
+    ----------
+    n_features : sequence or dict by name of int
+        The numbers as given.
+    names : sequence of str
+        Names where none are given.
+
+    Returns
+    -------
+    dict of str to int
+        The numbers.
+
+    Raises
+    ------
+    ValueError
+        If there are not two.
+    """
     widths = widths_by_name(n_features)
-    if len(widths) != len(AUDIO_VISUAL_NAMES):
+    if len(widths) != len(names):
         raise ValueError(
-            f"n_features={n_features!r} has {len(widths)} modalities; one follows the "
-            "other, so give the features of two"
+            f"n_features={n_features!r} has {len(widths)} modalities; give the "
+            f"features of two, as of {' and '.join(map(repr, names))}"
         )
     if is_mapping(n_features):
         return widths
-    return dict(zip(AUDIO_VISUAL_NAMES, widths.values(), strict=True))
+    return dict(zip(names, widths.values(), strict=True))
 
 
-def _checked_range(
+def checked_range(
     given: Sequence[int], option: str, low: int, high: int | None = None
 ) -> tuple[int, int]:
-    """Return the ends of a range of integers within bounds."""
+    """Return the ends of a range of integers within bounds.
+
+    Parameters
+    ----------
+    given : sequence of (int, int)
+        The range.
+    option : str
+        Its name.
+    low, high : int
+        The bounds; None has no limit.
+
+    Returns
+    -------
+    tuple of (int, int)
+        The ends.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no range of integers within the bounds.
+    """
     allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
     message = f"{option}={given!r}: give a range (low, high) of integers {allowed}"
     if not is_sequence(given) or len(given) != 2:

@@ -18,6 +18,16 @@ from typing import NamedTuple
 import numpy as np
 
 from mmfusion._compilation import jit, jit_reordered
+from mmfusion._simd import (
+    WIDTH,
+    always_inline,
+    load,
+    minimum,
+    select,
+    splat,
+    store,
+    sum_elements,
+)
 from mmfusion.graphical._exponents import scaled_exponentials
 from mmfusion.graphical._graph import ChainGraph, destinations
 
@@ -32,17 +42,18 @@ class DenseArrays(NamedTuple):
 
     Parameters
     ----------
-    transitions, transposed : ndarray of shape (n_states, n_states)
-        Weights from each state (row) to each state, and their transpose.
-    start, end : ndarray of shape (n_states,)
-        Weights of first and last states.
+    transitions, transposed : ndarray of shape (n_states * width,)
+        Rows of the matrix of weights from each state (row) to each state, and of its
+        transpose, each filled up with zeros to a multiple of the SIMD width.
+    start, end : ndarray
+        Weights of first and last states; the latter are filled up too.
     emits : ndarray of int32 of shape (n_states,)
         Column of emissions of each state.
     log_scales : tuple of float
         Logarithms of the largest first, transition and last weights.
     has_zeros, end_has_zeros : bool
         Whether a transition is 0, or an end weight below 1e-100.
-    identity : bool
+    ordered : bool
         Whether each state reads the column of its own number.
     """
 
@@ -54,167 +65,314 @@ class DenseArrays(NamedTuple):
     log_scales: tuple[float, float, float]
     has_zeros: bool
     end_has_zeros: bool
-    identity: bool
+    ordered: bool
+
+
+class DenseRows(NamedTuple):
+    """Workspace of a span: rows of all frames, one after another in one dimension.
+
+    A vector at the end of a row reaches into the next one, or into the slack at the
+    end. There, predictions are 0, and what they are multiplied with is finite.
+
+    Parameters
+    ----------
+    alpha : ndarray
+        Row of the frame before the span, then of its frames.
+    sums : ndarray of shape (n_rows + 1,)
+        Sums of the rows of alpha.
+    emissions : ndarray
+        Emission weights, divided by the largest of each row.
+    tops : ndarray of shape (n_rows,)
+        Logarithms of these largest weights.
+    pairs : ndarray
+        Rows, filled up to a multiple of the SIMD width, whose product with alpha are
+        the expected transitions; the last one is that of the frame after the span.
+    later_sum : ndarray of shape (1,)
+        Number that the row after the span is to be divided by.
+    beta : ndarray
+        Row of the present frame.
+    """
+
+    alpha: np.ndarray
+    sums: np.ndarray
+    emissions: np.ndarray
+    tops: np.ndarray
+    pairs: np.ndarray
+    later_sum: np.ndarray
+    beta: np.ndarray
 
 
 @jit
-def multiply(row, matrix, out):
-    """Write the product of a row and a matrix."""
-    n = len(row)
-    out[:] = 0.0
+def padded(n_states):
+    """Return the number of states filled up to a multiple of the SIMD width."""
+    return (n_states + WIDTH - 1) // WIDTH * WIDTH
+
+
+@jit
+def multiply(row, at, matrix, n, column, width):
+    """Return WIDTH elements of the product of a row, from `at` on, and a matrix."""
+    always_inline()
+    a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
     whole = n - n % 4
-    for i in range(0, whole, 4):  # four rows at a time spare reading and writing `out`
-        a, b, c, d = row[i], row[i + 1], row[i + 2], row[i + 3]
-        for j in range(n):
-            out[j] += (a * matrix[i, j] + b * matrix[i + 1, j]) + (
-                c * matrix[i + 2, j] + d * matrix[i + 3, j]
-            )
+    for i in range(0, whole, 4):  # four sums that do not wait for each other
+        place = i * width + column
+        a = a + splat(row[at + i]) * load(matrix, place)
+        b = b + splat(row[at + i + 1]) * load(matrix, place + width)
+        c = c + splat(row[at + i + 2]) * load(matrix, place + 2 * width)
+        d = d + splat(row[at + i + 3]) * load(matrix, place + 3 * width)
     for i in range(whole, n):
-        a = row[i]
-        for j in range(n):
-            out[j] += a * matrix[i, j]
+        a = a + splat(row[at + i]) * load(matrix, i * width + column)
+    return (a + b) + (c + d)
 
 
 @jit_reordered
-def emission_row(arrays, logs, out):
-    """Write the emission weights divided by the largest; return its logarithm."""
-    top = -np.inf
-    if arrays.identity:
-        for s in range(len(out)):
-            top = max(top, logs[s])
-        if top > -np.inf:
-            scaled_exponentials(logs[: len(out)], top, out)
-        return top
-    for s in range(len(out)):
-        out[s] = logs[arrays.emits[s]]
-        top = max(top, out[s])
-    if top > -np.inf:
-        scaled_exponentials(out, top, out)
-    return top
+def emission_rows(logs, emits, ordered, rows, tops):
+    """Write the emission weights of a span; return whether each frame is possible."""
+    n = len(emits)
+    possible = True
+    for at in range(len(logs)):
+        top = -np.inf
+        if ordered:
+            for s in range(n):
+                top = logs[at, s] if logs[at, s] > top else top
+            for s in range(n):
+                rows[at, s] = logs[at, s] - top
+        else:
+            for s in range(n):
+                rows[at, s] = logs[at, emits[s]]
+                top = rows[at, s] if rows[at, s] > top else top
+            for s in range(n):
+                rows[at, s] -= top
+        possible &= top > -np.inf
+        tops[at] = top
+    return possible
 
 
-@jit_reordered
-def weigh(row, weights, scale, checked):
-    """Multiply a row with weights; return the sum, or -1 if an element underflows."""
-    total, least = 0.0, 1.0
-    if checked:
-        for j in range(len(row)):
-            product = row[j] * (weights[j] * scale)
-            least = min(least, product if row[j] > 0 else 1.0)
-            row[j] = product
-            total += product
-    else:
-        for j in range(len(row)):
-            row[j] *= weights[j] * scale
-            total += row[j]
-    return total if min(total, least) > LEAST_ELEMENT else -1.0
+@jit
+def least_element(vector, work):
+    """Return the least element of a vector."""
+    store(work, 0, vector)
+    least = work[0]
+    for k in range(1, WIDTH):
+        least = min(least, work[k])
+    return least
 
 
-@jit_reordered
-def dot(left, right):
-    """Return the scalar product of two rows."""
+@jit
+def forward_row(matrix, alpha, emissions, n, at, scale, work):
+    """Compute a row of alpha; return its sum.
+
+    Elements are checked if there is `work` for it, and the sum is -1 if one underflows.
+    Without, None, the function is compiled without the check.
+    """
+    always_inline()  # otherwise LLVM may find the loop over frames too large
+    width = padded(n)
+    before, own = at * n, at * n + n
+    total, zero, one = splat(0.0), splat(0.0), splat(1.0)
+    least = one
+    for j in range(0, n, WIDTH):
+        prediction = multiply(alpha, before, matrix, n, j, width)
+        product = prediction * (load(emissions, before + j) * splat(scale))
+        if work is not None:
+            least = minimum(least, select(zero < prediction, product, one))
+        store(alpha, own + j, product)
+        total = total + product
+    summed = sum_elements(total)
+    if work is not None:
+        return summed if least_element(least, work) > LEAST_ELEMENT else -1.0
+    return summed
+
+
+@jit
+def first_row(start, alpha, emissions, n, at):
+    """Write a first row of alpha; return its sum."""
     total = 0.0
-    for j in range(len(left)):
-        total += left[j] * right[j]
+    for j in range(n):
+        alpha[at * n + n + j] = start[j] * emissions[at * n + j]
+        total += alpha[at * n + n + j]
     return total
 
 
 @jit
-def forward_span(arrays, log_emissions, offsets, lo, hi, start, stop, alpha, sums,
-                 emissions, values):  # fmt: skip
+def last_sum(end, alpha, n, at, checked):
+    """Return the sum over last states, or 0 if digits of one may be lost."""
+    total = 0.0
+    for j in range(n):
+        element = alpha[at * n + n + j]
+        if checked and end[j] > 0 and element < LEAST_ELEMENT:
+            return 0.0
+        total += element * end[j]
+    return total
+
+
+@jit
+def forward_span(arrays, rows, work, offsets, lo, hi, start, stop, values):
     """Compute alpha of the frames from `start` to `stop`; return whether it is exact.
 
     Row 0 of alpha is that of the frame before `start`; frame t is row t - start + 1.
     Log-likelihoods are added up in `values`.
     """
+    n = len(arrays.emits)
+    # taken out of their tuples here, since the loops would count references to each
+    matrix, first, end = arrays.transitions, arrays.start, arrays.end
+    end_has_zeros = arrays.end_has_zeros
     log_start, log_transition, log_end = arrays.log_scales
+    alpha, emissions, sums, tops = rows.alpha, rows.emissions, rows.sums, rows.tops
     for q in range(lo, hi):
         for t in range(max(offsets[q], start), min(offsets[q + 1], stop)):
-            at, is_last = t - start, t == offsets[q + 1] - 1
-            row = alpha[at + 1]
-            top = emission_row(arrays, log_emissions[t], emissions[at])
-            if top == -np.inf:
-                return False
+            at = t - start
             if t == offsets[q]:
-                row[:] = arrays.start
-                scale, values[q] = 1.0, log_start
+                total = first_row(first, alpha, emissions, n, at)
+                values[q] = log_start
             else:
-                multiply(alpha[at], arrays.transitions, row)
-                scale = 1 / sums[at]
+                total = forward_row(matrix, alpha, emissions, n, at, 1 / sums[at], work)
                 values[q] += log_transition
-            checked = arrays.has_zeros or (is_last and arrays.end_has_zeros)
-            total = weigh(row, emissions[at], scale, checked)
-            if total < 0:
+            if total < LEAST_ELEMENT:
                 return False
             sums[at + 1] = total
-            if is_last:
-                total = dot(row, arrays.end)
+            if t == offsets[q + 1] - 1:
+                total = last_sum(end, alpha, n, at, end_has_zeros)
                 values[q] += log_end
                 if total < LEAST_ELEMENT:
                     return False
-            values[q] += top + np.log(total)
+            values[q] += tops[at] + np.log(total)
     return True
 
 
-@jit_reordered
-def backward_row(arrays, later, later_scale, alpha, beta):
-    """Write a row of beta, times any scale; return its sum, and that with alpha."""
-    multiply(later, arrays.transposed, beta)
+@jit
+def backward_row(matrix, alpha, pairs, beta, n, at, scale):
+    """Write a row of beta; return its sum, and that of its product with alpha."""
+    always_inline()
+    width = padded(n)
+    total, product = splat(0.0), splat(0.0)
+    for j in range(0, n, WIDTH):
+        row = multiply(pairs, at * width + width, matrix, n, j, width) * splat(scale)
+        store(beta, j, row)
+        total = total + row
+        product = product + row * load(alpha, at * n + n + j)
+    return sum_elements(total), sum_elements(product)
+
+
+@jit
+def last_row(end, alpha, pairs, beta, n, at):
+    """Write a last row of beta; return its sum, and that of its product with alpha."""
+    width = padded(n)
     total, product = 0.0, 0.0
-    for j in range(len(beta)):
-        beta[j] *= later_scale
-        total += beta[j]
-        product += alpha[j] * beta[j]
+    for j in range(width):
+        pairs[at * width + width + j] = 0.0
+        beta[j] = end[j]
+    for j in range(n):
+        total += end[j]
+        product += end[j] * alpha[at * n + n + j]
     return total, product
 
 
 @jit
-def backward_span(arrays, offsets, lo, hi, start, stop, alpha, emissions, scales,
-                  weights, columns, later, later_scale, beta, posteriors, pairs,
-                  start_counts):  # fmt: skip
+def later_row(beta, emissions, pairs, n, at, work):
+    """Write the product of emissions and beta; return its sum, as that of alpha."""
+    always_inline()
+    width = padded(n)
+    total, zero, one = splat(0.0), splat(0.0), splat(1.0)
+    least = one
+    for j in range(0, n, WIDTH):
+        row = load(beta, j)
+        product = row * load(emissions, at * n + j)
+        if work is not None:
+            least = minimum(least, select(zero < row, product, one))
+        store(pairs, at * width + j, product)
+        total = total + product
+    summed = sum_elements(total)
+    if work is not None:
+        return summed if least_element(least, work) > LEAST_ELEMENT else -1.0
+    return summed
+
+
+@jit
+def scale_row(values, at, width, factor):
+    """Multiply a row with a number."""
+    always_inline()
+    for j in range(at, at + width, WIDTH):
+        store(values, j, load(values, j) * splat(factor))
+
+
+@jit
+def write_posteriors(posteriors, alpha, beta, n, n_columns, at, scale):
+    """Write the posteriors of a frame, if each state reads its own column."""
+    always_inline()
+    own, place = at * n + n, at * n_columns
+    whole = n - n % WIDTH
+    for j in range(0, whole, WIDTH):
+        values = load(alpha, own + j) * (load(beta, j) * splat(scale))
+        store(posteriors, place + j, values)
+    for j in range(whole, n):
+        posteriors[place + j] = alpha[own + j] * beta[j] * scale
+    for j in range(n, n_columns):
+        posteriors[place + j] = 0.0
+
+
+@jit
+def add_posteriors(posteriors, columns, alpha, beta, n, n_columns, at, scale):
+    """Write the posteriors of a frame, summed over the states with the same column."""
+    for j in range(n_columns):
+        posteriors[at * n_columns + j] = 0.0
+    for j in range(n):
+        own = alpha[at * n + n + j] * beta[j] * scale
+        posteriors[at * n_columns + columns[j]] += own
+
+
+@jit
+def add_start(start_counts, alpha, beta, n, at, scale):
+    """Add the posteriors of a first frame."""
+    for j in range(n):
+        start_counts[j] += alpha[at * n + n + j] * beta[j] * scale
+
+
+@jit
+def backward_span(arrays, rows, work, offsets, lo, hi, start, stop, scales, weights,
+                  columns, n_columns, posteriors, start_counts):  # fmt: skip
     """Write posteriors of the frames from `start` to `stop`; return whether exact.
 
-    `later` is the product of emissions and beta of the frame `stop`, up to
-    `later_scale[0]`, if the sequence goes on there, and that of `start` afterwards. The
-    expected transitions are the product of alpha, transposed, and `pairs`, times the
-    transitions.
+    The expected transitions are the product of alpha, transposed, and the pairs, times
+    the transitions.
     """
+    n = len(arrays.emits)
+    width = padded(n)
+    matrix, end = arrays.transposed, arrays.end
+    alpha, emissions, pairs = rows.alpha, rows.emissions, rows.pairs
+    beta, later_sum = rows.beta, rows.later_sum
+    ordered = True
+    for s in range(n):
+        ordered &= columns[s] == s
     for q in range(hi - 1, lo - 1, -1):
         first, last = max(offsets[q], start), min(offsets[q + 1], stop) - 1
         for t in range(last, first - 1, -1):
             at = t - start
-            row = alpha[at + 1]
             if t == offsets[q + 1] - 1:
-                beta[:] = arrays.end
-                pairs[at] = 0.0
-                total, product = beta.sum(), dot(row, beta)
+                total, product = last_row(end, alpha, pairs, beta, n, at)
             else:
-                total, product = backward_row(arrays, later, later_scale[0], row, beta)
+                scale = 1 / later_sum[0]
+                total, product = backward_row(matrix, alpha, pairs, beta, n, at, scale)
                 if product < LEAST_ELEMENT:
                     return False
-                share = weights[q] * later_scale[0] / product
-                for j in range(len(beta)):
-                    pairs[at, j] = later[j] * share
+                scale *= weights[q] / product
+                scale_row(pairs, at * width + width, width, scale)
             scale = scales[q] / product
-            if arrays.identity:
-                for j in range(len(beta)):
-                    posteriors[at, j] = row[j] * beta[j] * scale
-                posteriors[at, len(beta) :] = 0.0
+            if ordered:
+                write_posteriors(posteriors, alpha, beta, n, n_columns, at, scale)
             else:
-                posteriors[at] = 0.0
-                for j in range(len(beta)):
-                    posteriors[at, columns[j]] += row[j] * beta[j] * scale
+                add_posteriors(
+                    posteriors, columns, alpha, beta, n, n_columns, at, scale
+                )
             if t == offsets[q]:
-                for j in range(len(beta)):
-                    start_counts[j] += row[j] * beta[j] * (weights[q] / product)
-            later[:] = beta
-            later_scale[0] = 1 / total
-            total = weigh(later, emissions[at], 1.0, arrays.has_zeros)
-            if total < 0:
+                add_start(start_counts, alpha, beta, n, at, weights[q] / product)
+                continue
+            later_sum[0] = total
+            total = later_row(beta, emissions, pairs, n, at, work)
+            if total < LEAST_ELEMENT:
                 return False
             if total < LEAST_WEIGHT:  # its products with transitions would underflow
-                later *= 1 / total
-                later_scale[0] = 1.0
+                scale_row(pairs, at * width, width, 1 / total)
+                later_sum[0] = 1.0
     return True
 
 
@@ -248,15 +406,47 @@ def dense_arrays(graph: ChainGraph) -> DenseArrays | None:
         return None
     end = np.exp(graph.log_end - log_scales[2])
     return DenseArrays(
-        transitions=transitions,
-        transposed=transitions.T.copy(),
+        transitions=_padded_rows(transitions),
+        transposed=_padded_rows(transitions.T),
         start=np.exp(graph.log_start - log_scales[0]),
-        end=end,
+        end=_padded_rows(end),
         emits=np.array(graph.emits),
         log_scales=log_scales,
         has_zeros=len(used) < n_states * n_states,
         end_has_zeros=bool((end < LEAST_WEIGHT).any()),
-        identity=np.array_equal(graph.emits, np.arange(n_states)),
+        ordered=np.array_equal(graph.emits, np.arange(n_states)),
+    )
+
+
+def _padded_rows(matrix: np.ndarray) -> np.ndarray:
+    """Fill up rows with zeros, and put them one after another."""
+    missing = padded(matrix.shape[-1]) - matrix.shape[-1]
+    widths = [(0, 0)] * (matrix.ndim - 1) + [(0, missing)]
+    return np.pad(matrix, widths).ravel()
+
+
+def dense_rows(n_rows: int, n_states: int) -> DenseRows:
+    """Make the workspace of spans of at most `n_rows` frames.
+
+    Parameters
+    ----------
+    n_rows, n_states : int
+        Number of frames and of states.
+
+    Returns
+    -------
+    DenseRows
+        The workspace.
+    """
+    width = padded(n_states)
+    return DenseRows(
+        alpha=np.zeros((n_rows + 1) * n_states + WIDTH),
+        sums=np.ones(n_rows + 1),
+        emissions=np.zeros(n_rows * n_states + WIDTH),
+        tops=np.empty(n_rows),
+        pairs=np.zeros((n_rows + 1) * width),
+        later_sum=np.ones(1),
+        beta=np.empty(width),
     )
 
 
@@ -287,31 +477,38 @@ class DensePass:
     ) -> None:
         n_states = len(graph.emits)
         self._arrays = arrays
+        self._rows = dense_rows(n_rows, n_states)
+        # elements are checked with a workspace; None is compiled without the checks
+        self._work = np.empty(WIDTH) if arrays.has_zeros else None
         self._table, self._offsets = log_emissions, offsets
-        self._alpha = np.empty((n_rows + 1, n_states))
-        self._sums = np.empty(n_rows + 1)
-        self._emissions = np.empty((n_rows, n_states))
-        self._pairs = np.empty((n_rows, n_states))
         self._values = np.zeros(len(offsets) - 1)
-        self._later = np.empty(n_states), np.ones(1)
-        self._beta = np.empty(n_states)
+        cells = (n_rows + 1) * n_states
+        self._alpha = self._rows.alpha[:cells].reshape(-1, n_states)
+        self._pairs = self._rows.pairs.reshape(n_rows + 1, -1)
         self._ends = graph.src, destinations(graph)
         self._weights = np.exp(graph.log_weights - arrays.log_scales[1])
 
     def forward(self, sequences: range, start: int, stop: int) -> bool:
         """Compute alpha of a span; return whether no digits are lost."""
+        n, arrays, rows = stop - start, self._arrays, self._rows
+        # differences are written where alpha will be: the loop over them is vectorised
+        # if it writes elsewhere
+        logs, scaled = self._table[start:stop], self._alpha[1 : n + 1]
+        if not emission_rows(logs, arrays.emits, arrays.ordered, scaled, rows.tops):
+            return False
+        scaled_exponentials(scaled.ravel(), 0.0, rows.emissions)
         return forward_span(
-            self._arrays, self._table, self._offsets, sequences.start, sequences.stop,
-            start, stop, self._alpha, self._sums, self._emissions, self._values,
+            arrays, rows, self._work, self._offsets, sequences.start, sequences.stop,
+            start, stop, self._values,
         )  # fmt: skip
 
     def save(self, n_frames: int) -> tuple[np.ndarray, float]:
         """Return the last row of alpha of a span."""
-        return self._alpha[n_frames].copy(), self._sums[n_frames]
+        return self._alpha[n_frames].copy(), self._rows.sums[n_frames]
 
     def restore(self, row: tuple[np.ndarray, float]) -> None:
         """Make a row of alpha the one before the next span."""
-        self._alpha[0], self._sums[0] = row
+        self._alpha[0], self._rows.sums[0] = row
 
     def backward(
         self,
@@ -329,15 +526,17 @@ class DensePass:
 
         Returns whether no digits are lost; otherwise, results are to be discarded.
         """
+        n, n_states = stop - start, self._alpha.shape[1]
+        self._pairs[n] = self._pairs[0]
         exact = backward_span(
-            self._arrays, self._offsets, sequences.start, sequences.stop, start, stop,
-            self._alpha, self._emissions, scales, weights, columns, *self._later,
-            self._beta, posteriors, self._pairs, start_counts,
+            self._arrays, self._rows, self._work, self._offsets, sequences.start,
+            sequences.stop, start, stop, scales, weights, columns, posteriors.shape[1],
+            posteriors.ravel(), start_counts,
         )  # fmt: skip
         if exact:
-            n = stop - start
-            pairs = self._alpha[1 : n + 1].T @ self._pairs[:n]
-            edge_counts += pairs[self._ends] * self._weights
+            pairs = self._pairs[1 : n + 1, :n_states]
+            counts = self._alpha[1 : n + 1].T @ pairs
+            edge_counts += counts[self._ends] * self._weights
         return exact
 
     def log_likelihoods(self, sequences: range) -> np.ndarray:

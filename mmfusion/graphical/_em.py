@@ -181,6 +181,13 @@ class _Fit:
         self._weight = weight
         self._prior = transition_prior
         self._n_jobs = n_jobs
+        self._table: np.ndarray | None = None
+
+    def _log_densities(self) -> np.ndarray:
+        """Compute the emission table, in the memory of the one before."""
+        emission, columns = self._model.emission, self._model.columns
+        self._table = emission.log_density(self._frames, columns, self._table)
+        return self._table
 
     @property
     def _transitions(self) -> TransitionModel:
@@ -198,7 +205,7 @@ class _Fit:
     def expect(self) -> _Expected:
         """Sum over all paths."""
         model, frames = self._model, self._frames
-        table = model.emission.log_density(frames, model.columns)
+        table = self._log_densities()
         statistics, occupancy, visit = self._accumulator()
         counts = expected_counts(
             model.graph,
@@ -208,7 +215,7 @@ class _Fit:
             sample_weight=self._weight,
             n_jobs=self._n_jobs,
         )
-        refuse_impossible(counts.log_likelihoods, frames.offsets)
+        self._refuse_impossible(counts.log_likelihoods)
         return _Expected(
             counts.log_likelihoods,
             counts.edge_counts,
@@ -221,10 +228,11 @@ class _Fit:
         """Count along the likeliest paths alone."""
         model, frames = self._model, self._frames
         graph = model.graph
-        table = model.emission.log_density(frames, model.columns)
+        table = self._log_densities()
         n_columns = table.shape[1]
         states, scores = viterbi(graph, table, frames.offsets, n_jobs=self._n_jobs)
-        refuse_impossible(scores, frames.offsets)
+        self._refuse_impossible(scores)
+        states = np.maximum(states, 0)  # -1 in impossible sequences of weight 0
         weight = np.repeat(self._weight, np.diff(frames.offsets))
         statistics, occupancy, visit = self._accumulator()
         for start in range(0, len(states), CHUNK_STEPS):
@@ -237,6 +245,19 @@ class _Fit:
         start_counts = np.bincount(states[starts], weight[starts], len(graph.emits))
         edge_counts = _counts_along_paths(graph, states, starts, weight)
         return _Expected(scores, edge_counts, start_counts, occupancy, statistics)
+
+    def _refuse_impossible(self, scores: np.ndarray) -> None:
+        """Raise an error if a sequence that counts has no path through the graph."""
+        impossible = np.flatnonzero((self._weight > 0) & ~np.isfinite(scores))
+        if not len(impossible):
+            return
+        i = int(impossible[0])
+        n_steps = int(np.diff(self._frames.offsets)[i])
+        raise ValueError(
+            f"no path of the model explains sample {i}, which has {n_steps} clock "
+            "steps: it is shorter or longer than the states allow, or has values that "
+            "are impossible in all of them"
+        )
 
     def _accumulator(
         self,
@@ -272,7 +293,7 @@ class _Fit:
         Transitions get a larger prior this time, so that paths reach these states.
         """
         model, frames = self._model, self._frames
-        table = model.emission.log_density(frames, model.columns)
+        table = self._log_densities()
         empty = np.flatnonzero(expected.occupancy < EMPTY_STATE_FRAMES)
         n_columns = len(expected.occupancy)
         n_each = max(1, int(SEED_SHARE * len(table) / n_columns))
@@ -302,32 +323,7 @@ def _counts_along_paths(
     order = np.lexsort((-graph.log_weights, pairs))
     follows = np.ones(len(states), dtype=bool)
     follows[starts] = False
-    at = np.flatnonzero(follows)
+    at = np.flatnonzero(follows & (weight > 0))
     used = states[at - 1].astype(np.int64) * n_states + states[at]
     edges = order[np.searchsorted(pairs[order], used)]
     return np.bincount(edges, weight[at], len(graph.src))
-
-
-def refuse_impossible(scores: np.ndarray, offsets: np.ndarray) -> None:
-    """Raise an error if a sequence has no path through the graph.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_sequences,)
-        Log-likelihoods, or scores of the likeliest paths.
-    offsets : ndarray of int of shape (n_sequences + 1,)
-        Borders of the sequences.
-
-    Raises
-    ------
-    ValueError
-        If a score is not finite.
-    """
-    impossible = np.flatnonzero(~np.isfinite(scores))
-    if len(impossible):
-        i = int(impossible[0])
-        raise ValueError(
-            f"no path of the model explains sample {i}, which has "
-            f"{offsets[i + 1] - offsets[i]} clock steps: it is shorter or longer than "
-            "the states allow, or has values that are impossible in all of them"
-        )

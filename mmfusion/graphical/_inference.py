@@ -14,6 +14,11 @@ from numpy.typing import ArrayLike
 
 from mmfusion._threads import one_thread
 from mmfusion.graphical._dense_kernels import DenseArrays, DensePass, dense_arrays
+from mmfusion.graphical._factorial import (
+    FactorialGraph,
+    FactorialPass,
+    best_factorial_paths,
+)
 from mmfusion.graphical._graph import ChainGraph
 from mmfusion.graphical._sparse_kernels import EdgeArrays, SparsePass, edge_arrays
 from mmfusion.graphical._viterbi_kernels import best_edges, best_paths
@@ -52,7 +57,7 @@ class ChainPosteriors(NamedTuple):
 
 
 def forward_backward(
-    graph: ChainGraph,
+    graph: ChainGraph | FactorialGraph,
     log_emissions: ArrayLike,
     offsets: ArrayLike,
     *,
@@ -123,7 +128,7 @@ def forward_backward(
 
 
 def expected_counts(
-    graph: ChainGraph,
+    graph: ChainGraph | FactorialGraph,
     log_emissions: ArrayLike,
     offsets: ArrayLike,
     visit: Visitor,
@@ -159,7 +164,7 @@ def expected_counts(
 
 
 def chain_log_likelihood(
-    graph: ChainGraph,
+    graph: ChainGraph | FactorialGraph,
     log_emissions: ArrayLike,
     offsets: ArrayLike,
     *,
@@ -196,7 +201,7 @@ def chain_log_likelihood(
 
 
 def viterbi(
-    graph: ChainGraph,
+    graph: ChainGraph | FactorialGraph,
     log_emissions: ArrayLike,
     offsets: ArrayLike,
     *,
@@ -232,6 +237,8 @@ def viterbi(
     array([0, 0, 0], dtype=int32)
     """
     table, bounds = _check_input(graph, log_emissions, offsets)
+    if isinstance(graph, FactorialGraph):
+        return best_factorial_paths(graph, table, bounds)
     rows = _rows_of_chunk(graph, bounds)
     states = np.empty(len(table), dtype=np.int32)
     scores = np.zeros(len(bounds) - 1)
@@ -272,7 +279,7 @@ class _Kernel(Protocol):
 class _Task(NamedTuple):
     """What is computed of which table, and where posteriors go."""
 
-    graph: ChainGraph
+    graph: ChainGraph | FactorialGraph
     dense: DenseArrays | None
     table: np.ndarray
     offsets: np.ndarray
@@ -282,7 +289,7 @@ class _Task(NamedTuple):
 
 
 def _make_task(
-    graph: ChainGraph,
+    graph: ChainGraph | FactorialGraph,
     table: np.ndarray,
     offsets: np.ndarray,
     visit: Visitor = lambda start, stop, posteriors: None,
@@ -291,7 +298,7 @@ def _make_task(
     n_states = len(graph.emits)
     columns = np.arange(n_states, dtype=np.int32) if by_state else graph.emits
     n_columns = n_states if by_state else table.shape[1]
-    dense = dense_arrays(graph)
+    dense = dense_arrays(graph) if isinstance(graph, ChainGraph) else None
     return _Task(graph, dense, table, offsets, columns.copy(), n_columns, visit)
 
 
@@ -302,7 +309,7 @@ def _run(
     rows = _rows_of_chunk(task.graph, task.offsets)
     workers = _Workers(task, rows)
     values = np.zeros(len(task.offsets) - 1)
-    edge_counts = np.zeros(len(task.graph.src))
+    edge_counts = np.zeros(_n_counts(task.graph))
     start_counts = np.zeros(len(task.graph.emits))
     turns = _Turns()
 
@@ -365,17 +372,25 @@ def _forward(
 class _Worker:
     """Workspace of one thread."""
 
-    def __init__(self, task: _Task, rows: int, edges: EdgeArrays) -> None:
+    def __init__(self, task: _Task, rows: int, edges: EdgeArrays | None) -> None:
         rows = min(rows, len(task.table))
         self._rows = rows
         self._task, self._edges = task, edges
         self._sparse: SparsePass | None = None
         self._dense: DensePass | None = None
+        self._factorial: FactorialPass | None = None
         self.chunk = np.empty((rows, task.n_columns))
 
     def kernels(self, n_chunks: int) -> Iterator[_Kernel]:
         """Yield the kernels to try, until one loses no digits."""
         task = self._task
+        if isinstance(task.graph, FactorialGraph):
+            if self._factorial is None:
+                self._factorial = FactorialPass(
+                    task.graph, task.table, task.offsets, self._rows
+                )
+            yield self._factorial
+            return
         # digits lost in a backward pass are noticed before anything is visited only
         # in the first chunk
         if task.dense is not None and (n_chunks == 1 or not task.dense.has_zeros):
@@ -385,6 +400,7 @@ class _Worker:
                 )
             yield self._dense
         if self._sparse is None:
+            assert self._edges is not None
             self._sparse = SparsePass(self._edges, task.table, task.offsets, self._rows)
         yield self._sparse
 
@@ -393,7 +409,8 @@ class _Workers:
     """Workspaces, as many as threads."""
 
     def __init__(self, task: _Task, rows: int) -> None:
-        self._arguments = task, rows, edge_arrays(task.graph)
+        is_listed = isinstance(task.graph, ChainGraph)
+        self._arguments = task, rows, edge_arrays(task.graph) if is_listed else None
         self._free: list[_Worker] = []
 
     def take(self) -> _Worker:
@@ -449,7 +466,11 @@ def _for_each(
         )
 
 
-def _rows_of_chunk(graph: ChainGraph, offsets: np.ndarray) -> int:
+def _n_counts(graph: ChainGraph | FactorialGraph) -> int:
+    return len(graph.src) if isinstance(graph, ChainGraph) else graph.n_counts
+
+
+def _rows_of_chunk(graph: ChainGraph | FactorialGraph, offsets: np.ndarray) -> int:
     """Return the frames of a chunk: few, but not fewer than there are chunks."""
     longest = int(np.diff(offsets).max(initial=1))
     rows = min(CHUNK_FRAMES, LARGEST_CHUNK_CELLS // len(graph.emits))

@@ -78,7 +78,7 @@ def kmeans_states(
 
 def scaled_steps(own: ModalityFrames, n_steps: int) -> np.ndarray:
     """Average the scaled frames of each step; 0 where there are none."""
-    center, scale = pooled_moments(own.values)
+    center, scale, _ = pooled_moments(own.values)
     values = (own.values - center) / (scale * np.sqrt(own.values.shape[1]))
     np.nan_to_num(values, copy=False)
     if own.steps is None:

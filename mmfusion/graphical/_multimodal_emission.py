@@ -85,7 +85,12 @@ class MultimodalEmission:
     def _weighted(self) -> list[str]:
         return [name for name in self.emissions if self.weight(name) != 0]
 
-    def log_density(self, frames: Frames, columns: Columns | None = None) -> np.ndarray:
+    def log_density(
+        self,
+        frames: Frames,
+        columns: Columns | None = None,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Compute the log density of each step of the clock in each state.
 
         Parameters
@@ -95,13 +100,16 @@ class MultimodalEmission:
         columns : dict of ndarray of int of shape (n_columns,), default=None
             State of each modality that each column of the table stands for; by
             default all modalities have the states of the table.
+        out : ndarray of shape (n_steps, n_columns), default=None
+            Array for the result.
 
         Returns
         -------
         ndarray of shape (n_steps, n_columns)
             Weighted sums of log densities over the frames of a step.
         """
-        table = np.empty((frames.n_steps, self.n_columns(columns)))
+        shape = frames.n_steps, self.n_columns(columns)
+        table = np.empty(shape) if out is None else out
         is_empty = True
         for name in self._weighted():
             own = frames.modalities.get(name)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmfusion._compilation import jit
+from mmfusion._simd import WIDTH, always_inline, load, maximum, splat, store
 from mmfusion.graphical._graph import ChainGraph, destinations
 
 # share of all pairs of states with an edge above which a matrix is faster
@@ -26,11 +27,14 @@ class BestEdges(NamedTuple):
     ----------
     emits, ptr, src, weights : ndarray
         As in `ChainGraph`.
-    matrix, transposed : ndarray of shape (n_states, n_states)
-        Largest weight from each state (row) to each state, and its transpose; empty for
-        a graph with few edges.
+    matrix, transposed : ndarray of shape (n_states * width,)
+        Rows of the largest weights from each state (row) to each state, and of their
+        transpose, each filled up with -inf to a multiple of the SIMD width; empty for a
+        graph with few edges.
     start, end : ndarray of shape (n_states,)
         Logarithms of the weights of first and last states.
+    ordered : bool
+        Whether each state reads the column of its own number.
     """
 
     emits: np.ndarray
@@ -41,84 +45,135 @@ class BestEdges(NamedTuple):
     transposed: np.ndarray
     start: np.ndarray
     end: np.ndarray
+    ordered: bool
 
 
 @jit
-def best_of_all(matrix, before, row):
-    """Compute the best sums of values before and weights, over a matrix."""
-    n = len(row)
-    row[:] = -np.inf
+def best_of_all(matrix, rows, n, before, own):
+    """Write the best sums of the values from `before` on and weights, from `own` on."""
+    always_inline()
+    width = (n + WIDTH - 1) // WIDTH * WIDTH
     whole = n - n % 4
-    for i in range(0, whole, 4):  # four rows at a time spare reading and writing `row`
-        a, b, c, d = before[i], before[i + 1], before[i + 2], before[i + 3]
-        for j in range(n):
-            left = max(a + matrix[i, j], b + matrix[i + 1, j])
-            right = max(c + matrix[i + 2, j], d + matrix[i + 3, j])
-            row[j] = max(row[j], max(left, right))
-    for i in range(whole, n):
-        a = before[i]
-        for j in range(n):
-            row[j] = max(row[j], a + matrix[i, j])
+    for j in range(0, n, WIDTH):
+        a = splat(-np.inf)
+        b, c, d = a, a, a
+        for i in range(0, whole, 4):  # four maxima that do not wait for each other
+            place = i * width + j
+            a = maximum(a, splat(rows[before + i]) + load(matrix, place))
+            b = maximum(b, splat(rows[before + i + 1]) + load(matrix, place + width))
+            place += 2 * width
+            c = maximum(c, splat(rows[before + i + 2]) + load(matrix, place))
+            d = maximum(d, splat(rows[before + i + 3]) + load(matrix, place + width))
+        for i in range(whole, n):
+            a = maximum(a, splat(rows[before + i]) + load(matrix, i * width + j))
+        store(rows, own + j, maximum(maximum(a, b), maximum(c, d)))
 
 
 @jit
-def best_of_edges(edges, before, row):
-    """Compute the best sums of values before and weights, over lists of edges."""
-    for s in range(len(row)):
+def best_of_edges(ptr, src, weights, rows, n, before, own):
+    """Write the same over lists of edges."""
+    for s in range(n):
         best = -np.inf
-        for e in range(edges.ptr[s], edges.ptr[s + 1]):
-            best = max(best, before[edges.src[e]] + edges.weights[e])
-        row[s] = best
+        for e in range(ptr[s], ptr[s + 1]):
+            best = max(best, rows[before + src[e]] + weights[e])
+        rows[own + s] = best
 
 
 @jit
-def best_source(edges, before, state):
+def add_emissions(table, emits, ordered, place, rows, n, own):
+    """Add the emissions from `place` on in the table to the values from `own` on."""
+    always_inline()
+    if ordered:
+        whole = n - n % WIDTH
+        for j in range(0, whole, WIDTH):
+            store(rows, own + j, load(rows, own + j) + load(table, place + j))
+        for j in range(whole, n):
+            rows[own + j] += table[place + j]
+    else:
+        for s in range(n):
+            rows[own + s] += table[place + emits[s]]
+
+
+@jit
+def best_source_of_all(transposed, rows, n, before, state, work):
     """Return the lowest of the best predecessors of a state."""
+    width = (n + WIDTH - 1) // WIDTH * WIDTH
+    place = state * width
+    largest = splat(-np.inf)
+    for i in range(0, n, WIDTH):
+        sums = load(rows, before + i) + load(transposed, place + i)
+        largest = maximum(largest, sums)
+    store(work, 0, largest)
+    best = work[0]
+    for k in range(1, WIDTH):
+        best = max(best, work[k])
+    for i in range(n):
+        if rows[before + i] + transposed[place + i] == best:
+            return i
+    return -1
+
+
+@jit
+def best_source_of_edges(ptr, src, weights, rows, before, state):
+    """Return the same over lists of edges."""
     best, source = -np.inf, -1
-    if len(edges.matrix):
-        weights = edges.transposed[state]
-        for i in range(len(before)):  # vectorised, which a search for the place is not
-            best = max(best, before[i] + weights[i])
-        for i in range(len(before)):
-            if before[i] + weights[i] == best:
-                return i
-    for e in range(edges.ptr[state], edges.ptr[state + 1]):
-        value = before[edges.src[e]] + edges.weights[e]
+    for e in range(ptr[state], ptr[state + 1]):
+        value = rows[before + src[e]] + weights[e]
         if value > best:
-            best, source = value, edges.src[e]
+            best, source = value, src[e]
     return source
 
 
 @jit
-def values_of_block(edges, log_emissions, first, start, stop, before, rows):
-    """Compute the values of a block; those of frame t are in row t - start."""
-    for t in range(start, stop):
-        row = rows[t - start]
-        if t == first:
-            row[:] = edges.start
-        elif len(edges.matrix):
-            best_of_all(edges.matrix, before, row)
+def values_of_block(edges, table, n_columns, first, start, stop, rows):
+    """Compute the values of a block: row 0 is before it, frame t in t - start + 1."""
+    emits, ptr, src, weights = edges.emits, edges.ptr, edges.src, edges.weights
+    matrix, log_start, ordered = edges.matrix, edges.start, edges.ordered
+    n = len(emits)
+    for at in range(stop - start):
+        before, own = at * n, at * n + n
+        if start + at == first:
+            rows[own : own + n] = log_start
+        elif len(matrix):
+            best_of_all(matrix, rows, n, before, own)
         else:
-            best_of_edges(edges, before, row)
-        for s in range(len(row)):
-            row[s] += log_emissions[t, edges.emits[s]]
-        before = row
+            best_of_edges(ptr, src, weights, rows, n, before, own)
+        place = (start + at) * n_columns
+        add_emissions(table, emits, ordered, place, rows, n, own)
 
 
 @jit
-def decode_sequence(edges, log_emissions, first, last, rows, kept,
-                    states):  # fmt: skip
+def path_of_block(edges, first, start, stop, rows, state, states):
+    """Write the best path through a block to `state`; return the state before it."""
+    ptr, src, weights = edges.ptr, edges.src, edges.weights
+    transposed, n = edges.transposed, len(edges.emits)
+    work = np.empty(WIDTH)
+    for t in range(stop - 1, start - 1, -1):
+        states[t] = state
+        before = (t - start) * n
+        if t == first:
+            continue
+        if len(transposed):
+            state = best_source_of_all(transposed, rows, n, before, state, work)
+        else:
+            state = best_source_of_edges(ptr, src, weights, rows, before, state)
+    return state
+
+
+@jit
+def decode_sequence(edges, table, n_columns, first, last, n_rows, rows, kept, states):
     """Write the best path of the frames from `first` to `last`; return its score."""
-    n_rows = len(rows)
+    n = len(edges.emits)
     n_blocks = (last - first + n_rows - 1) // n_rows
     for block in range(n_blocks):
         start = first + block * n_rows
         stop = min(start + n_rows, last)
-        values_of_block(edges, log_emissions, first, start, stop,
-                        kept[block - 1], rows)  # fmt: skip
-        kept[block] = rows[stop - start - 1]
+        values_of_block(edges, table, n_columns, first, start, stop, rows)
+        end = (stop - start) * n
+        kept[block] = rows[end : end + n]
+        rows[:n] = kept[block]
     score, state = -np.inf, -1
-    for s in range(len(edges.end)):
+    for s in range(n):
         value = kept[n_blocks - 1, s] + edges.end[s]
         if value > score:
             score, state = value, s
@@ -128,25 +183,23 @@ def decode_sequence(edges, log_emissions, first, last, rows, kept,
     for block in range(n_blocks - 1, -1, -1):
         start = first + block * n_rows
         stop = min(start + n_rows, last)
+        if block > 0:
+            rows[:n] = kept[block - 1]
         if block < n_blocks - 1:
-            values_of_block(edges, log_emissions, first, start, stop,
-                            kept[block - 1], rows)  # fmt: skip
-        for t in range(stop - 1, start - 1, -1):
-            states[t] = state
-            if t > first:
-                before = rows[t - start - 1] if t > start else kept[block - 1]
-                state = best_source(edges, before, state)
+            values_of_block(edges, table, n_columns, first, start, stop, rows)
+        state = path_of_block(edges, first, start, stop, rows, state, states)
     return score
 
 
 @jit
-def decode_span(edges, log_emissions, offsets, lo, hi, rows, kept, states,
+def decode_span(edges, table, n_columns, offsets, lo, hi, n_rows, rows, kept, states,
                 scores):  # fmt: skip
     """Decode the sequences from `lo` to `hi`."""
     for q in range(lo, hi):
         if offsets[q] < offsets[q + 1]:
             scores[q] = decode_sequence(
-                edges, log_emissions, offsets[q], offsets[q + 1], rows, kept, states,
+                edges, table, n_columns, offsets[q], offsets[q + 1], n_rows, rows,
+                kept, states,
             )  # fmt: skip
 
 
@@ -168,15 +221,21 @@ def best_edges(graph: ChainGraph) -> BestEdges:
     if LEAST_DENSITY * n_states * n_states < len(graph.src):
         matrix = np.full((n_states, n_states), -np.inf)
         np.maximum.at(matrix, (graph.src, destinations(graph)), graph.log_weights)
+    padding = [(0, 0), (0, -len(matrix) % WIDTH)]
+    padded = [
+        np.pad(each, padding, constant_values=-np.inf).ravel()
+        for each in (matrix, matrix.T)
+    ]
     return BestEdges(
         emits=np.array(graph.emits),
         ptr=np.array(graph.ptr),
         src=np.array(graph.src),
         weights=np.array(graph.log_weights),
-        matrix=matrix,
-        transposed=matrix.T.copy(),
+        matrix=padded[0],
+        transposed=padded[1],
         start=np.array(graph.log_start),
         end=np.array(graph.log_end),
+        ordered=np.array_equal(graph.emits, np.arange(n_states)),
     )
 
 
@@ -207,9 +266,11 @@ def best_paths(
     lengths = np.diff(offsets[sequences.start : sequences.stop + 1])
     longest = int(lengths.max(initial=1))
     n_rows = min(n_rows, longest)
-    rows = np.empty((n_rows, len(edges.emits)))
-    kept = np.empty((-(-longest // n_rows), len(edges.emits)))
+    n_states = len(edges.emits)
+    # vectors at the end of a row reach into the next one, or into the slack
+    rows = np.full((n_rows + 1) * n_states + WIDTH, -np.inf)
+    kept = np.empty((-(-longest // n_rows), n_states))
     decode_span(
-        edges, log_emissions, offsets, sequences.start, sequences.stop, rows, kept,
-        states, scores,
+        edges, log_emissions.ravel(), log_emissions.shape[1], offsets, sequences.start,
+        sequences.stop, n_rows, rows, kept, states, scores,
     )  # fmt: skip

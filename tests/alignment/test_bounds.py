@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numba import config
 
+from mmfusion._simd import WIDTH, load, store
 from mmfusion.alignment import (
     StepPattern,
     cdist_dtw,
@@ -31,7 +32,6 @@ from mmfusion.alignment import (
 )
 from mmfusion.alignment.dtw import _row_blocks
 from mmfusion.alignment.dtw._costs import LOCAL_METRICS
-from mmfusion.alignment.dtw._simd import WIDTH, load, store
 from mmfusion.alignment.dtw._windows import least_radius
 
 ROUNDS = 60

@@ -134,7 +134,7 @@ def test_free_parameters_count_each_distribution_once():
         left_to_right_graph(3, min_duration=2),
         MultimodalEmission({"x": make_emission("gaussian", 3, covariance_type="tied")}),
     )
-    tied.emission.prepare(frames_on_clock([{"x": np.ones((4, 2))}]))
+    tied.emission.prepare(frames_on_clock([{"x": np.eye(4)[:, :2]}]))
     # of each of two states that may be left, the probability to stay
     assert n_free_parameters(tied) == 3 * 2 + 3 + 2
 

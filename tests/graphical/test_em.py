@@ -356,6 +356,12 @@ def test_sequences_that_no_path_can_have_are_refused_by_name():
     for hard in (0, 1):
         with pytest.raises(ValueError, match="explains sample 1, which has 2 clock"):
             fit_chain_model(model, frames, hard_iterations=hard)
+        # a sequence of weight 0 equals none
+        weight = np.array([1.0, 0.0])
+        history = fit_chain_model(
+            model, frames, max_iter=3, hard_iterations=hard, sample_weight=weight
+        )
+        assert np.isfinite(history.objective).all()
 
 
 def test_units_shift_the_likelihood_and_nothing_else():

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from mmfusion._compilation import jit
 from mmfusion._sequences import as_collection
+from mmfusion._simd import WIDTH
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import are_moderate, check_metric, make_costs
 from mmfusion.alignment.dtw._lower_bounds import (
@@ -46,7 +47,6 @@ from mmfusion.alignment.dtw._row_blocks import (
     make_workspace,
     step_weights,
 )
-from mmfusion.alignment.dtw._simd import WIDTH
 from mmfusion.alignment.dtw._windows import Window, band, transposed
 
 QUERY_TASKS_PER_THREAD = 4  # queries differ in their time

@@ -11,16 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmfusion._compilation import jit
-from mmfusion.alignment.dtw._costs import (
-    COSINE,
-    GIVEN,
-    MANHATTAN,
-    PRODUCT,
-    SQUARED,
-    Costs,
-    cancellation_share,
-)
-from mmfusion.alignment.dtw._simd import (
+from mmfusion._simd import (
     WIDTH,
     any_true,
     load,
@@ -29,6 +20,15 @@ from mmfusion.alignment.dtw._simd import (
     splat,
     square_root,
     store,
+)
+from mmfusion.alignment.dtw._costs import (
+    COSINE,
+    GIVEN,
+    MANHATTAN,
+    PRODUCT,
+    SQUARED,
+    Costs,
+    cancellation_share,
 )
 
 # kernels take 4 columns at a time: up to 3 beyond the last are read and written

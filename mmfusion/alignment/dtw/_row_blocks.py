@@ -19,15 +19,7 @@ from numpy.typing import DTypeLike
 
 from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
-from mmfusion.alignment.dtw._constraints import Constraints
-from mmfusion.alignment.dtw._costs import SQUARED, Costs
-from mmfusion.alignment.dtw._panels import (
-    SPARE_COLUMNS,
-    aligned_array,
-    fill_panel,
-    pack_frames,
-)
-from mmfusion.alignment.dtw._simd import (
+from mmfusion._simd import (
     WIDTH,
     load,
     load_skewed,
@@ -38,6 +30,14 @@ from mmfusion.alignment.dtw._simd import (
     shift,
     splat,
     store,
+)
+from mmfusion.alignment.dtw._constraints import Constraints
+from mmfusion.alignment.dtw._costs import SQUARED, Costs
+from mmfusion.alignment.dtw._panels import (
+    SPARE_COLUMNS,
+    aligned_array,
+    fill_panel,
+    pack_frames,
 )
 from mmfusion.alignment.dtw._windows import Window, band
 

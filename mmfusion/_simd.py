@@ -1,9 +1,9 @@
 """SIMD vectors of sixteen numbers in compiled functions.
 
 The cells of an anti-diagonal are independent of each other, but compilers do not
-vectorise the recurrence of dynamic time warping along it. A `Vector` holds WIDTH
-numbers of one type; LLVM maps operations on it to the vector instructions of the
-processor.
+vectorise the recurrence of dynamic time warping along it; nor do they keep the rows of
+short matrices in registers. A `Vector` holds WIDTH numbers of one type; LLVM maps
+operations on it to the vector instructions of the processor.
 """
 
 from __future__ import annotations
@@ -320,6 +320,29 @@ def any_true(typing: Context, condition: BooleanVector) -> Any:
 
 
 @intrinsic
+def sum_elements(typing: Context, vector: Vector) -> Any:
+    """Return the sum of all elements, added in pairs."""
+
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
+        part, width = values[0], WIDTH
+        while width > 1:
+            width //= 2
+            halves = [
+                builder.shuffle_vector(part, part, _constants([*range(at, at + width)]))
+                for at in (0, width)
+            ]
+            part = builder.fadd(*halves, flags=_FASTMATH)
+        return builder.extract_element(part, ir.Constant(_INDEX, 0))
+
+    return vector.dtype(vector), generate
+
+
+@intrinsic
 def no_inline(typing: Context) -> Any:
     """Prevent the enclosing function from being inlined into its callers."""
 
@@ -330,6 +353,22 @@ def no_inline(typing: Context) -> Any:
         values: Values,
     ) -> ir.Value:
         builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def always_inline(typing: Context) -> Any:
+    """Have the enclosing function inlined into its callers, however large they are."""
+
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
+        builder.function.attributes.add("alwaysinline")
         return context.get_dummy_value()
 
     return types.void(), generate
