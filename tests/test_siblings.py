@@ -42,6 +42,7 @@ FAMILIES = {
     "hybrid fusion": ["HybridFusionClassifier", "HybridFusionRegressor"],
     "kernel learning": ["MKLClassifier", "MKLRegressor"],
     "aligners": ["DTWAligner", "CTWAligner"],
+    "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
     "displays": list(FROM_ESTIMATOR),

@@ -102,6 +102,7 @@ OF_SEQUENCES = {
     "DTWAligner",
     "DTWKernel",
     "HMMClassifier",
+    "HMMClusterer",
     "HMMTransformer",
     "SequenceGradients",
     "SequencePooling",
