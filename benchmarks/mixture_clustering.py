@@ -104,7 +104,9 @@ def of_sequences(k, seed):
         "HMM, ten states": HMMClusterer(k, n_states=10, random_state=seed),
         "HMM, ergodic": HMMClusterer(k, topology="ergodic", random_state=seed),
         "HMM, without outliers": HMMClusterer(k, outlier_share=0, random_state=seed),
-        "kernel k-means of DTW": MKLClusterer(k, kernel=DTWKernel(), random_state=seed),
+        "kernel k-means of DTW": MKLClusterer(
+            kernel=DTWKernel(), n_clusters=k, random_state=seed
+        ),
     }
 
 
@@ -128,7 +130,7 @@ def rows_of(folder, name, share, seed, methods, done):
     X, y = load(folder, name)
     X = lacking(X, share, seed)
     for method in left:
-        clusterer = METHODS[method](len(np.unique(y)), random_state=seed)
+        clusterer = METHODS[method](n_clusters=len(np.unique(y)), random_state=seed)
         yield name, share, method, seed, *timed(clusterer, X, y)
 
 

@@ -459,6 +459,52 @@ def sequences_in_another_unit(cls):
         np.testing.assert_allclose(other.blocks[0], unit * one, atol=1e-9 * unit)
 
 
+@INVARIANCES.row(
+    "GaussianBayesClassifier",
+    "order of modalities; unit and offset of one",
+    "same probabilities",
+    covariance_type=["tied", "diag", "full", "mixture"],
+)
+def densities_in_another_order_and_unit(cls, covariance_type):
+    classifier = cls(covariance_type, random_state=0)
+    expected = classifier.fit(X, CLASSES).predict_proba(X)
+    if covariance_type != "mixture":  # first centres are drawn one after another
+        turned = X[NAMES[::-1]]
+        found = classifier.fit(turned, CLASSES).predict_proba(turned)
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+    for unit in UNITS:
+        scaled = in_unit(unit, offset=3 * unit)
+        found = classifier.fit(scaled, CLASSES).predict_proba(scaled)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@INVARIANCES.row(
+    "MultimodalMixture", "order of modalities; unit and offset of one", "same partition"
+)
+def mixtures_in_another_order_and_unit(cls):
+    mixture = cls(3, scaling="standard", random_state=0)
+    expected = mixture.fit(X).labels_
+    assert_same_partition(mixture.fit(X[NAMES[::-1]]).labels_, expected)
+    for unit in UNITS:
+        found = mixture.fit(in_unit(unit, offset=3 * unit)).labels_
+        assert_same_partition(found, expected)
+
+
+@INVARIANCES.row(
+    "HMMClusterer", "order of modalities; unit and offset of one", "same partition"
+)
+def mixtures_of_chains_in_another_order_and_unit(cls):
+    data = recordings()
+    model = cls(2, n_states=2, n_init=1, random_state=0)
+    expected = model.fit(data).labels_
+    other = data[list(data.names[::-1])]
+    assert_same_partition(model.fit(other).labels_, expected)
+    for unit in UNITS:
+        audio = [unit * (x + 3) for x in data["audio"]]
+        found = model.fit(data.to_dict() | {"audio": audio}).labels_
+        assert_same_partition(found, expected)
+
+
 @INVARIANCES.row("HMMClassifier", "order of modalities", "same probabilities")
 def chains_of_modalities_in_another_order(cls):
     data, y = recordings(missing=(1,)), [0, 1, 1, 0]

@@ -47,6 +47,7 @@ FAMILIES = {
         "PairHMMAligner",
         "AsynchronousHMMAligner",
     ],
+    "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
     "displays": list(FROM_ESTIMATOR),

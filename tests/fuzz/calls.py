@@ -104,6 +104,7 @@ OF_SEQUENCES = {
     "DTWKernel",
     "PairHMMAligner",
     "HMMClassifier",
+    "HMMClusterer",
     "HMMTransformer",
     "SequenceGradients",
     "SequencePooling",
