@@ -16,6 +16,7 @@ from mmfusion.alignment._hmm_base import (
     BaseHMMAligner,
     DecodedSequence,
     Start,
+    joined_emission,
     members_of,
 )
 from mmfusion.alignment._initial_states import equal_states
@@ -78,10 +79,12 @@ class HMMAligner(BaseHMMAligner):
     modality_weights : float or dict, default=1.0
         Exponents of the densities, or a dict by modality name. With others than 1,
         scores are no log-likelihoods.
-    init : {'dtw', 'equal'}, default='dtw'
-        First states of the frames. 'dtw': a sample of median length is cut into
-        homogeneous segments by Ward's method, and every sequence is aligned with it by
-        `dtw_path`, modality by modality. 'equal': equal segments of all sequences.
+    init : {'auto', 'dtw', 'equal'}, default='auto'
+        First states of the frames. 'equal': equal segments of all sequences. 'dtw': a
+        sample of median length is cut into homogeneous segments by Ward's method, and
+        every sequence is aligned with it by `dtw_path`, modality by modality; the
+        states of several modalities are then tied by that sample alone. 'auto' is 'dtw'
+        for sequences of one modality, and 'equal' for more.
     decoding : {'posterior', 'viterbi'}, default='posterior'
         Where a sequence enters its states: at the expected frames, which may lie
         between frames, or at those of the likeliest path.
@@ -189,7 +192,7 @@ class HMMAligner(BaseHMMAligner):
     --------
     >>> from mmfusion.alignment import HMMAligner
     >>> from mmfusion.datasets import make_audio_visual_sequences
-    >>> X, lags, states = make_audio_visual_sequences(12, random_state=0)
+    >>> X, _, states = make_audio_visual_sequences(12, random_state=0)
     >>> aligner = HMMAligner(n_states=8).fit(X[:8])
     >>> entered = aligner.align(X[8:])[0]["audio"].edges
     >>> entered.round().astype(int).tolist()
@@ -220,7 +223,7 @@ class HMMAligner(BaseHMMAligner):
         covariance_type: ByModality[str] = "diag",
         outlier_share: ByModality[float] = 0.01,
         modality_weights: ByModality[float] = 1.0,
-        init: str = "dtw",
+        init: str = "auto",
         decoding: str = "posterior",
         reference: int | str = "states",
         n_frames: int | None = None,
@@ -276,7 +279,7 @@ class HMMAligner(BaseHMMAligner):
         limited: bool = True,
     ) -> None:
         """Add a chain with its initial parameters, of limited durations or not."""
-        emission = _joined(start.emissions)
+        emission = joined_emission(start.emissions)
         lengths = [
             max(len(sequence) for sequence in own.values())
             for _, own in members_of(samples, emission)
@@ -335,15 +338,6 @@ class HMMAligner(BaseHMMAligner):
                     cost,
                 )
         return decoded
-
-
-def _joined(emissions: dict[str, MultimodalEmission]) -> MultimodalEmission:
-    """Return one emission of several modalities, which are independent in a state."""
-    return MultimodalEmission(
-        {n: e.emissions[n] for n, e in emissions.items()},
-        {n: e.modality_weights[n] for n, e in emissions.items()},
-        {n: e.outliers[n] for n, e in emissions.items()},
-    )
 
 
 def _separated(emission: MultimodalEmission) -> dict[str, MultimodalEmission]:

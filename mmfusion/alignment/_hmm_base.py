@@ -117,7 +117,7 @@ class BaseHMMAligner(BaseAligner):
         "covariance_type": [StrOptions({"diag", "full", "tied", "spherical"}), dict],
         "outlier_share": [Interval(Real, 0, 1, closed="left"), dict],
         "modality_weights": [Interval(Real, 0, None, closed="left"), dict],
-        "init": [StrOptions({"dtw", "equal"})],
+        "init": [StrOptions({"auto", "dtw", "equal"})],
         "decoding": [StrOptions({"posterior", "viterbi"})],
         "reference": [INTEGER, str],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -315,13 +315,28 @@ class BaseHMMAligner(BaseAligner):
             return max(shortest // AUTO_FRAMES_PER_STATE, 1)
         return max(int(self.n_states * shortest), 1)
 
-    def _start(self, samples: list[SampleSequences], names: list[str]) -> Start:
-        """Return the emissions of initial states, and how long these are."""
-        if self.init == "dtw":
+    def _is_started_by_dtw(self, names: list[str]) -> bool:
+        return self.init == "dtw" or (self.init == "auto" and len(names) == 1)
+
+    def _start(
+        self,
+        samples: list[SampleSequences],
+        names: list[str],
+        delays: tuple[float, ...] = (),
+    ) -> Start:
+        """Return the emissions of initial states, and how long these are.
+
+        Equal segments of each modality may be delayed by a part of a segment.
+        """
+        by_name = dict(zip(names, delays or [0.0] * len(names), strict=True))
+        if self._is_started_by_dtw(names):
             states = states_by_dtw(samples, names, self.n_states_)
         else:
             states = [
-                {n: equal_states(len(x), self.n_states_) for n, x in sample.items()}
+                {
+                    n: equal_states(len(x), self.n_states_, by_name[n])
+                    for n, x in sample.items()
+                }
                 for sample in samples
             ]
         options = zip(
@@ -465,6 +480,26 @@ def members_of(samples: list[SampleSequences], emission: MultimodalEmission) -> 
     """
     own = [{name: s[name] for name in emission.emissions if name in s} for s in samples]
     return [(i, sample) for i, sample in enumerate(own) if sample]
+
+
+def joined_emission(emissions: dict[str, MultimodalEmission]) -> MultimodalEmission:
+    """Return one emission of several modalities, which are independent in a state.
+
+    Parameters
+    ----------
+    emissions : dict of MultimodalEmission
+        Emission of each modality alone.
+
+    Returns
+    -------
+    MultimodalEmission
+        Emission of all of them.
+    """
+    return MultimodalEmission(
+        {n: e.emissions[n] for n, e in emissions.items()},
+        {n: e.modality_weights[n] for n, e in emissions.items()},
+        {n: e.outliers[n] for n, e in emissions.items()},
+    )
 
 
 def _aligned(axis: np.ndarray, own: DecodedSequence) -> StateAlignment:

@@ -26,6 +26,7 @@ from mmfusion.graphical._coupling_starts import (
 )
 from mmfusion.graphical._couplings import Coupling
 from mmfusion.graphical._emissions import KINDS
+from mmfusion.graphical._factorial import FactorialGraph
 from mmfusion.graphical._factorial_gaussian import FactorialGaussian
 from mmfusion.graphical._gaussian import pooled_moments
 from mmfusion.graphical._graph import ChainGraph, transition_matrix
@@ -303,8 +304,10 @@ def chain_transitions(coupling: Coupling, graph: ChainGraph) -> dict[str, np.nda
         own.
     """
     step = coupling.transition_model
+    if isinstance(graph, FactorialGraph):
+        return dict(zip(coupling.chains, graph.transitions, strict=True))
     if len(coupling.chains) == 1:
-        return {"state": transition_matrix(graph)}
+        return dict.fromkeys(coupling.chains, transition_matrix(graph))
     if not isinstance(step, ChainTransitions):
         return {}
     n_chains = len(step.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -44,6 +45,7 @@ from mmfusion.graphical._chain_model import (
 from mmfusion.graphical._clock import Frames, select_sequences
 from mmfusion.graphical._couplings import chain_posteriors
 from mmfusion.graphical._emissions import KINDS
+from mmfusion.graphical._factorial import FactorialGraph, joint_graph
 from mmfusion.graphical._graph import transition_matrix
 from mmfusion.modalities import Modalities
 
@@ -346,7 +348,8 @@ class HMMTransformer(
         self.chain_names_ = np.array(list(self._coupling.chains), dtype=object)
         self.joint_states_ = self._coupling.states
         self.start_probabilities_ = np.exp(graph.log_start)
-        self.transitions_ = transition_matrix(graph)
+        listed = joint_graph(graph) if isinstance(graph, FactorialGraph) else graph
+        self.transitions_ = transition_matrix(listed)
         self.chain_transitions_ = chain_transitions(self._coupling, graph)
         with np.errstate(over="ignore"):  # variances of 1e300-scaled data are infinite
             for attribute, parameter in PARAMETERS.items():
@@ -592,8 +595,11 @@ class HMMTransformer(
         for name, count in (("n_samples", n_samples), ("n_steps", n_steps)):
             if not is_integer(count) or count < 1:
                 raise ValueError(f"{name} is {count!r}; give a number of at least 1")
+        model = self._model
+        if isinstance(model.graph, FactorialGraph):
+            model = replace(model, graph=joint_graph(model.graph))
         samples, paths = sample_sequences(
-            self._model, n_samples, n_steps, check_random_state(random_state)
+            model, n_samples, n_steps, check_random_state(random_state)
         )
         X = {
             name: as_ragged([sample[name] for sample in samples])

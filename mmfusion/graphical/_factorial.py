@@ -14,6 +14,8 @@ from mmfusion.graphical._factorial_kernels import (
     best_chain_path,
     forward_chains,
 )
+from mmfusion.graphical._graph import ChainGraph
+from mmfusion.graphical._graph_builders import ergodic_graph
 
 
 class FactorialGraph(NamedTuple):
@@ -90,6 +92,53 @@ def factorial_graph(
     n_states = int(np.prod([len(matrix) for matrix in matrices]))
     return FactorialGraph(
         matrices, tuple(map(np.asarray, starts)), np.arange(n_states, dtype=np.int32)
+    )
+
+
+def joint_graph(graph: FactorialGraph) -> ChainGraph:
+    """List all edges of independent chains.
+
+    Parameters
+    ----------
+    graph : FactorialGraph
+        The chains.
+
+    Returns
+    -------
+    ChainGraph
+        The graph over all combinations of their states.
+    """
+    matrix = np.ones((1, 1))
+    for own in graph.transitions:
+        matrix = np.kron(matrix, own)
+    return ergodic_graph(matrix, _joint(graph.starts))
+
+
+def reordered_chains(graph: FactorialGraph, order: np.ndarray) -> FactorialGraph:
+    """Number the states of each chain anew.
+
+    Parameters
+    ----------
+    graph : FactorialGraph
+        The chains.
+    order : ndarray of int of shape (n_joint_states,)
+        Former number of each combination, which orders the states of each chain.
+
+    Returns
+    -------
+    FactorialGraph
+        The same chains with their new numbers.
+    """
+    numbers = [own.reshape(graph.shape) for own in np.unravel_index(order, graph.shape)]
+    orders = [
+        np.moveaxis(own, m, 0).reshape(len(start), -1)[:, 0]
+        for m, (own, start) in enumerate(zip(numbers, graph.starts, strict=True))
+    ]
+    chains = zip(graph.transitions, graph.starts, orders, strict=True)
+    turned = [(matrix[np.ix_(o, o)], start[o]) for matrix, start, o in chains]
+    return graph._replace(
+        transitions=tuple(np.ascontiguousarray(matrix) for matrix, _ in turned),
+        starts=tuple(start for _, start in turned),
     )
 
 

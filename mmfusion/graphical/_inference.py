@@ -57,7 +57,7 @@ class ChainPosteriors(NamedTuple):
 
 
 def forward_backward(
-    graph: ChainGraph | FactorialGraph,
+    graph: ChainGraph,
     log_emissions: ArrayLike,
     offsets: ArrayLike,
     *,
@@ -128,7 +128,7 @@ def forward_backward(
 
 
 def expected_counts(
-    graph: ChainGraph | FactorialGraph,
+    graph: ChainGraph,
     log_emissions: ArrayLike,
     offsets: ArrayLike,
     visit: Visitor,
@@ -164,7 +164,7 @@ def expected_counts(
 
 
 def chain_log_likelihood(
-    graph: ChainGraph | FactorialGraph,
+    graph: ChainGraph,
     log_emissions: ArrayLike,
     offsets: ArrayLike,
     *,
@@ -201,7 +201,7 @@ def chain_log_likelihood(
 
 
 def viterbi(
-    graph: ChainGraph | FactorialGraph,
+    graph: ChainGraph,
     log_emissions: ArrayLike,
     offsets: ArrayLike,
     *,
@@ -279,7 +279,7 @@ class _Kernel(Protocol):
 class _Task(NamedTuple):
     """What is computed of which table, and where posteriors go."""
 
-    graph: ChainGraph | FactorialGraph
+    graph: ChainGraph
     dense: DenseArrays | None
     table: np.ndarray
     offsets: np.ndarray
@@ -289,7 +289,7 @@ class _Task(NamedTuple):
 
 
 def _make_task(
-    graph: ChainGraph | FactorialGraph,
+    graph: ChainGraph,
     table: np.ndarray,
     offsets: np.ndarray,
     visit: Visitor = lambda start, stop, posteriors: None,
@@ -298,7 +298,7 @@ def _make_task(
     n_states = len(graph.emits)
     columns = np.arange(n_states, dtype=np.int32) if by_state else graph.emits
     n_columns = n_states if by_state else table.shape[1]
-    dense = dense_arrays(graph) if isinstance(graph, ChainGraph) else None
+    dense = None if isinstance(graph, FactorialGraph) else dense_arrays(graph)
     return _Task(graph, dense, table, offsets, columns.copy(), n_columns, visit)
 
 
@@ -409,8 +409,8 @@ class _Workers:
     """Workspaces, as many as threads."""
 
     def __init__(self, task: _Task, rows: int) -> None:
-        is_listed = isinstance(task.graph, ChainGraph)
-        self._arguments = task, rows, edge_arrays(task.graph) if is_listed else None
+        has_edges = not isinstance(task.graph, FactorialGraph)
+        self._arguments = task, rows, edge_arrays(task.graph) if has_edges else None
         self._free: list[_Worker] = []
 
     def take(self) -> _Worker:
@@ -466,11 +466,11 @@ def _for_each(
         )
 
 
-def _n_counts(graph: ChainGraph | FactorialGraph) -> int:
-    return len(graph.src) if isinstance(graph, ChainGraph) else graph.n_counts
+def _n_counts(graph: ChainGraph) -> int:
+    return graph.n_counts if isinstance(graph, FactorialGraph) else len(graph.src)
 
 
-def _rows_of_chunk(graph: ChainGraph | FactorialGraph, offsets: np.ndarray) -> int:
+def _rows_of_chunk(graph: ChainGraph, offsets: np.ndarray) -> int:
     """Return the frames of a chunk: few, but not fewer than there are chunks."""
     longest = int(np.diff(offsets).max(initial=1))
     rows = min(CHUNK_FRAMES, LARGEST_CHUNK_CELLS // len(graph.emits))

@@ -57,6 +57,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "EarlyFusionRegressor": {"estimator": Ridge()},
     "HybridFusionClassifier": {"estimator": LogisticRegression()},
     "HybridFusionClusterer": {"clusterer": KMeans(n_init=1), "n_runs": 2},
+    "HMMClusterer": {"n_states": 2, "n_init": 1},
     "HybridFusionRegressor": {"estimator": Ridge()},
     "LateFusionClassifier": {"estimator": LogisticRegression()},
     "LateFusionClusterer": {"clusterer": KMeans(n_init=1), "n_runs": 2},
@@ -72,8 +73,9 @@ PARAMS: dict[str, dict[str, Any]] = {
     "SingleModalityClusterer": {"clusterer": KMeans(n_init=1)},
 }
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
-OF_SEQUENCES |= {"HMMClassifier", "HMMTransformer"}
+OF_SEQUENCES |= {"HMMClassifier", "HMMClusterer", "HMMTransformer"}
 OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
+OF_SEQUENCES |= {"AsynchronousHMMAligner", "PairHMMAligner"}
 
 
 def inputs() -> dict[str, np.ndarray]:
