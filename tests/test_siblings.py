@@ -47,7 +47,6 @@ FAMILIES = {
         "PairHMMAligner",
         "AsynchronousHMMAligner",
     ],
-    "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
     "displays": list(FROM_ESTIMATOR),
