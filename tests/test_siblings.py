@@ -44,6 +44,8 @@ FAMILIES = {
     "aligners": [
         "DTWAligner",
         "CTWAligner",
+        "HMMAligner",
+        "ProductHMMAligner",
         "PairHMMAligner",
         "AsynchronousHMMAligner",
     ],
