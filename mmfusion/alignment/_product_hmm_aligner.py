@@ -56,10 +56,15 @@ class ProductHMMAligner(BaseHMMAligner):
     max_lag : int, default=1
         Largest difference of the states of both modalities; 0 is one chain for both,
         and K - 1 leaves them free. Time and memory grow with ``2 * max_lag + 1``.
-    emission : str or dict, default='gaussian'
-        Kind of the densities b, or a dict by modality name.
+    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
+'bernoulli'}, object or dict, default='gaussian'
+        Kind of the densities b of all modalities, or of each by name; see
+        `HMMClassifier`.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'
-        Covariances of Gaussian densities, or a dict by modality name.
+        Covariances of the Gaussian densities: variances of the features, a full
+        matrix, one matrix of all states, or one variance of all features.
+    n_mixtures : int or dict, default=2
+        Number of Gaussian components of a state, for 'mixture'.
     outlier_share : float or dict, default=0.01
         Prior probability that a frame of a modality is an outlier, the epsilon of the
         formula, or a dict by modality name. Outliers hardly count for the states; 0 is
@@ -194,6 +199,7 @@ class ProductHMMAligner(BaseHMMAligner):
         max_lag: int = 1,
         emission: ByModality[Any] = "gaussian",
         covariance_type: ByModality[str] = "diag",
+        n_mixtures: ByModality[int] = 2,
         outlier_share: ByModality[float] = 0.01,
         modality_weights: ByModality[float] = 1.0,
         init: str = "auto",
@@ -209,6 +215,7 @@ class ProductHMMAligner(BaseHMMAligner):
         self.max_lag = max_lag
         self.emission = emission
         self.covariance_type = covariance_type
+        self.n_mixtures = n_mixtures
         self.outlier_share = outlier_share
         self.modality_weights = modality_weights
         self.init = init
@@ -267,7 +274,7 @@ class ProductHMMAligner(BaseHMMAligner):
                 n_steps = max(map(len, sample.values()), default=0)
                 found[i] = np.full(max(n_steps, 1), np.nan)
                 continue
-            frames = self._frames(PRODUCT_CHAIN, [(i, sample)])
+            frames = self._on_clock(PRODUCT_CHAIN, [(i, sample)])
             posteriors, _ = self._posteriors(PRODUCT_CHAIN, frames, i)
             found[i] = posteriors @ (self._pairs[:, 0] - self._pairs[:, 1])
         return found
@@ -315,7 +322,7 @@ class ProductHMMAligner(BaseHMMAligner):
         if not sample:
             return {}
         chain = self._chains[PRODUCT_CHAIN]
-        frames = self._frames(PRODUCT_CHAIN, [(i, sample)])
+        frames = self._on_clock(PRODUCT_CHAIN, [(i, sample)])
         of_pairs, log_likelihood = self._posteriors(PRODUCT_CHAIN, frames, i)
         path = None
         if self.decoding == "viterbi":

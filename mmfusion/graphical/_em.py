@@ -45,7 +45,6 @@ def fit_chain_model(
     n_jobs: int | None = None,
     verbose: int = 0,
     hard_iterations: int = 0,
-    update_transitions: bool = True,
 ) -> EMHistory:
     """Fit a chain model to frames by expectation-maximisation.
 
@@ -73,8 +72,6 @@ def fit_chain_model(
         Whether to print the objective of each iteration.
     hard_iterations : int, default=0
         Number of first iterations that use the likeliest path alone.
-    update_transitions : bool, default=True
-        Whether transitions and first states are learned.
 
     Returns
     -------
@@ -89,8 +86,7 @@ def fit_chain_model(
     weight = (
         np.ones(len(frames.offsets) - 1) if sample_weight is None else sample_weight
     )
-    prior = transition_prior if update_transitions else None
-    fit = _Fit(model, frames, weight, prior, n_jobs)
+    fit = _Fit(model, frames, weight, transition_prior, n_jobs)
     least_gain = tol * float(weight @ np.diff(frames.offsets))
     objective: list[float] = []
     without_seeds: _Parameters | None = None
@@ -162,8 +158,8 @@ class _Fit:
         Frames on the clock.
     weight : ndarray of shape (n_sequences,)
         Weights of the sequences.
-    transition_prior : float or None
-        Count added to each transition parameter; None if transitions are given.
+    transition_prior : float
+        Count added to each transition parameter.
     n_jobs : int or None
         Number of threads.
     """
@@ -173,7 +169,7 @@ class _Fit:
         model: ChainModel,
         frames: Frames,
         weight: np.ndarray,
-        transition_prior: float | None,
+        transition_prior: float,
         n_jobs: int | None,
     ) -> None:
         self._model = model
@@ -198,8 +194,7 @@ class _Fit:
         weighted = self._weight > 0
         value = self._weight[weighted] @ expected.log_likelihoods[weighted]
         value += self._model.emission.log_prior()
-        if self._prior is not None:
-            value += self._transitions.log_prior(self._model.graph, self._prior)
+        value += self._transitions.log_prior(self._model.graph, self._prior)
         return float(value)
 
     def expect(self) -> _Expected:
@@ -278,13 +273,12 @@ class _Fit:
     def maximize(self, expected: _Expected, additional_prior: float = 0.0) -> None:
         """Set the parameters to the posterior mode given expected counts."""
         model = self._model
-        if self._prior is not None:
-            model.graph = self._transitions.maximize(
-                model.graph,
-                expected.edge_counts,
-                expected.start_counts,
-                self._prior + additional_prior,
-            )
+        model.graph = self._transitions.maximize(
+            model.graph,
+            expected.edge_counts,
+            expected.start_counts,
+            self._prior + additional_prior,
+        )
         model.emission.maximize(expected.statistics)
 
     def seed_empty_states(self, expected: _Expected) -> None:

@@ -163,27 +163,6 @@ class MultimodalEmission:
     def _log_broad(self, name: str, X: np.ndarray, outlier: OutlierComponent) -> Any:
         return self.emissions[name].broad_log_density(X, outlier.scale)
 
-    def log_density_by_modality(self, frames: Frames) -> dict[str, np.ndarray]:
-        """Compute the log densities of each modality by itself, without its weight.
-
-        Parameters
-        ----------
-        frames : Frames
-            Frames on the clock.
-
-        Returns
-        -------
-        dict of ndarray of shape (n_steps, n_states)
-            Sums over the frames of a step; 0 where the modality has none.
-        """
-        tables = {}
-        for name in self.emissions:
-            alone = MultimodalEmission(
-                {name: self.emissions[name]}, {}, {name: self.outliers.get(name)}
-            )
-            tables[name] = alone.log_density(frames)
-        return tables
-
     def inlier_probability(
         self, frames: Frames, posteriors: np.ndarray, columns: Columns | None = None
     ) -> dict[str, np.ndarray]:

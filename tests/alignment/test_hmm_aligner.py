@@ -163,7 +163,7 @@ def test_sequences_of_other_lengths_than_states_allow_are_refused(
 def test_options_by_modality_are_used_and_checked():
     X, _ = planted(n_modalities=2)
     aligner = HMMAligner(
-        N_STATES, min_duration={"audio": 2}, outlier_share={"video": 0.1}
+        N_STATES, min_duration={"audio": 2}, outlier_share={"audio": 0, "video": 0.1}
     ).fit(X)
     assert aligner.transitions_["audio"].shape == (2 * N_STATES, 2 * N_STATES)
     assert aligner.transitions_["video"].shape == (N_STATES, N_STATES)

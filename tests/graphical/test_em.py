@@ -291,17 +291,6 @@ def test_hard_iterations_climb_too():
         assert history.objective[0] == pytest.approx(best)
 
 
-def test_given_transitions_may_stay():
-    frames = frames_on_clock(make_samples(np.random.default_rng(4)))
-    model = make_model(frames, ergodic(3))
-    graph = model.graph
-    history = fit_chain_model(
-        model, frames, max_iter=5, tol=-1.0, update_transitions=False
-    )
-    assert model.graph is graph
-    assert np.diff(history.objective).min() >= 0
-
-
 def test_tied_edges_share_their_counts_and_forbidden_ones_stay_forbidden():
     graph = graph_from_edges(
         3,
