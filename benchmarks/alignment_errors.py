@@ -381,8 +381,10 @@ def measure(pair: Pair, method: Method, *, own: bool) -> tuple[float, float]:
     return float(np.abs(at - pair.truth).mean()), seconds
 
 
-def run(data: Data, n_jobs: int | None) -> dict[str, Row]:
-    """Errors of all methods."""
+def run(
+    data: Data, n_jobs: int | None, wanted: list[str] | None = None
+) -> dict[str, Row]:
+    """Errors of all methods, or of those wanted."""
     rows: dict[str, Row] = {}
     for learning, pairs in data.folds:
         learned = []
@@ -399,6 +401,8 @@ def run(data: Data, n_jobs: int | None) -> dict[str, Row]:
             *((name, method, True, 0.0) for name, method in tslearn_ctw().items()),
         ]
         for name, method, own, before in methods:
+            if wanted is not None and name not in wanted:
+                continue
             if name not in rows:  # compiles
                 measure(min(pairs, key=lambda p: len(p.at)), method, own=own)
             measured = Parallel(n_jobs)(
@@ -447,6 +451,7 @@ def main() -> None:
     parser.add_argument("--n-pairs", type=int, help="most per piece, fold or set")
     parser.add_argument("--seed", type=int, default=0, help="of pairs and warps")
     parser.add_argument("--n-jobs", type=int)
+    parser.add_argument("--methods", nargs="+", help="rows that are measured")
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
     tables = {}
@@ -454,7 +459,7 @@ def main() -> None:
         load, n_pairs = SETS[name]
         rng = np.random.default_rng(options.seed)
         data = load(options.folder, options.n_pairs or n_pairs, rng)
-        tables[name] = run(data, options.n_jobs)
+        tables[name] = run(data, options.n_jobs, options.methods)
         show(name, tables[name], data.rate)
     if options.csv:
         write(options.csv, tables)

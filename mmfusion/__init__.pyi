@@ -1,11 +1,16 @@
 __version__: str
 
+from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
+from .alignment import HMMAligner as HMMAligner
+from .alignment import ProductHMMAligner as ProductHMMAligner
+from .alignment import PairHMMAligner as PairHMMAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
 from .clustering import CoMVCClusterer as CoMVCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import GMCClusterer as GMCClusterer
+from .clustering import HMMClusterer as HMMClusterer
 from .clustering import MultimodalMixture as MultimodalMixture
 from .clustering import SiMVCClusterer as SiMVCClusterer
 from .clustering import SNFClusterer as SNFClusterer
@@ -17,6 +22,7 @@ from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
 from .fusion import EarlyFusionRegressor as EarlyFusionRegressor
 from .fusion import GaussianBayesClassifier as GaussianBayesClassifier
 from .fusion import HMMClassifier as HMMClassifier
+from .fusion import HMMLabeler as HMMLabeler
 from .fusion import HMMTransformer as HMMTransformer
 from .fusion import HybridFusionClassifier as HybridFusionClassifier
 from .fusion import HybridFusionClusterer as HybridFusionClusterer

@@ -36,9 +36,11 @@ FAST = {
         {"n_runs": 2},
         {"n_runs": 2, "combine": "vote", "missing": "skip"},
     ],
+    # a check of tables expects the columns of four clusters
+    "HMMClusterer": [{"n_clusters": 4, "n_states": 2, "n_init": 1}],
     "HMMTransformer": [
-        {"n_states": 3, "n_init": 1, "coupling": coupling}
-        for coupling in ("synchronous", "coupled", "factorial", "hierarchical")
+        {"n_states": 3, "n_init": 1},
+        {"n_states": 2, "n_init": 1, "coupling": "factorial"},
     ],
     "LateFusionClusterer": [
         {"n_runs": 2},
@@ -52,6 +54,10 @@ FAST = {
             {"algorithm": "late_fusion", "approximation": "nystroem"},
             {"algorithm": "simple_mkkm", "neighborhood": 0.5},
         )
+    ],
+    "MultimodalMixture": [  # a check of sparse input expects four columns
+        {"n_clusters": 4, "n_init": 2},
+        {"n_clusters": 4, "n_init": 2, "explained_variance": None},
     ],
     "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
@@ -67,6 +73,10 @@ OF_KERNELS = [
 VARIANTS = {
     "AnchorGraphClusterer": [{}, {"weights": "reconstruction"}],
     "EarlyFusionClassifier": [{}, {"modality_dropout": 0.3}],
+    "GaussianBayesClassifier": [
+        {},
+        {"covariance_type": "full", "modality_weights": "discriminative"},
+    ],
     "HybridFusionClassifier": [{}, {"missing": "skip", "combine": "log_pool"}],
     "LateFusionClassifier": [
         {},

@@ -7,11 +7,14 @@ from typing import Any
 from mmfusion._extras import load_export
 
 __all__ = [
+    "AsynchronousHMMAligner",
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
     "DTWPath",
     "HMMAligner",
+    "PairHMMAligner",
+    "ProductHMMAligner",
     "StepPattern",
     "cdist_dtw",
     "cdist_soft_dtw",
@@ -30,11 +33,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AsynchronousHMMAligner": "_asynchronous_hmm_aligner",
     "CTWAligner": "_ctw_aligner",
     "DTWAligner": "_dtw_aligner",
     "DTWKernel": "_sequence_kernel",
     "DTWPath": "dtw._path",
     "HMMAligner": "_hmm_aligner",
+    "PairHMMAligner": "_pair_hmm_aligner",
+    "ProductHMMAligner": "_product_hmm_aligner",
     "StepPattern": "dtw._step_patterns",
     "cdist_dtw": "dtw._pairwise",
     "cdist_soft_dtw": "dtw._soft_pairwise",

@@ -78,9 +78,10 @@ def resolve_reference(
     if not isinstance(reference, str) and -len(names) <= reference < len(names):
         reference = names[reference]
     if reference not in names:
+        other = f", nor one of {tuple(words)}" if words else ""
         raise ValueError(
-            f"reference={reference!r} is neither a modality, by position or name, "
-            f"nor one of {tuple(words)}; the modalities are {list(names)}"
+            f"reference={reference!r} is no modality, by position or name{other}; the "
+            f"modalities are {list(names)}"
         )
     if sequences and reference not in sequences:
         raise ValueError(

@@ -66,7 +66,176 @@ class PairAlignment(Alignment):
 class PairHMMAligner(BaseAligner):
     """Align by a pair hidden Markov model, with the probability of each pair of frames.
 
-    DOC
+    Where DTWAligner has the path of least cost, this sums over all paths. A path
+    through the reference r and another sequence x of a sample is a chain of steps, each
+    of which consumes a frame of both (state M) or of one of them (X, Y). With i and j
+    frames consumed, its weight is
+
+    .. math:: f_s(i, j) = e_s(i, j) \\sum_q a_{qs} f_q(i - \\delta_s, j - \\delta'_s),
+              \\qquad e_M(i, j) = \\exp(-c(r_i, x_j) / \\gamma)
+
+    with the local cost c and weights a of transitions. A step of X or Y either repeats
+    the last frame of the other sequence, at the cost of that pair, or its frame has no
+    counterpart: ``e_X = (1 - g) e_M + g exp(-c_0 / gamma)`` for `gap_share` g and the
+    typical cost c_0 of unrelated frames. The result is the posterior probability of
+    every pair of frames, which shows where other alignments are as likely and what has
+    no counterpart. Modalities that are tables pass through as they are.
+
+    Parameters
+    ----------
+    reference : int or str, default=0
+        Modality, by position or by name, whose frames are the time axis of each sample.
+        The axis of a sample that lacks it is its longest sequence.
+    n_frames : int, default=None
+        Number of frames of the output, at least 2, to which the axis of every sample
+        is resampled linearly. None keeps the length of each sample's axis.
+    metric : {'sqeuclidean', 'euclidean', 'cosine', 'manhattan', 'correlation'} or \
+            callable, default='sqeuclidean'
+        Local cost of two frames, as in DTWAligner. A callable may compare modalities of
+        different features.
+    scale : float, default=4.0
+        Softness gamma as a multiple of the median cost along the paths of least cost of
+        the samples of `fit`, so that it has no unit. Smaller values come closer to
+        dynamic time warping; larger ones are less sure.
+    gap_share : float, default=0.0
+        Weight g of steps whose frame has no counterpart, below 1. At 0 every frame is
+        aligned.
+    transitions : {'free', 'learned'}, default='free'
+        'free': all weights a are 1, and the sum over paths is that of soft-DTW.
+        'learned': probabilities by expectation maximisation, with those of the start
+        and `gap_share` if it is not 0; longer paths then pay for each step.
+    noise : {'equal', 'diagonal'}, default='equal'
+        'diagonal': learn weights of the features in squared differences, inversely
+        proportional to the variance of these between aligned frames.
+    n_components : int, default=None
+        Number of directions of CTWAligner, to whose projections all modalities are
+        brought first; linear maps to the projected reference are then learned with the
+        alignment. None does so where features differ in number, with as many as
+        CTWAligner has by default.
+    decode : {'expected_accuracy', 'viterbi'}, default='expected_accuracy'
+        Path of each sequence: the one with the fewest pairs of frames that are expected
+        to be wrong, visited or not, under the posterior; or the likeliest single path.
+    window : {'sakoe_chiba', 'itakura'}, default=None
+        Frames that may be aligned; see `dtw_path`. None allows all pairs.
+    radius : int or float, default=0.1
+        Half width of 'sakoe_chiba' in frames; a float is a share of the longer
+        sequence, at most 1.
+    max_slope : float, default=2.0
+        Largest slope of 'itakura', relative to the straight line.
+    max_iter : int, default=20
+        Largest number of iterations of expectation maximisation, for each modality.
+    tol : float, default=1e-4
+        Increase of the objective per frame below which the iterations end.
+    n_jobs : int, default=None
+        Number of samples aligned at once, in threads. None is 1 unless in a joblib
+        context, -1 all processors.
+    modalities : int, list of int, str or dict, default=None
+        Column spec that splits a plain 2-D X; None takes it as one modality. See
+        :meth:`Modalities.from_table`.
+
+    Attributes
+    ----------
+    match_posterior_ : list of dict of str to csr_array of shape \
+            (n_axis_frames, n_frames)
+        Probability that a path visits a pair of frames, for each sample of `fit` by its
+        observed modalities; those below 1e-6 are 0. `match_posteriors` returns those of
+        other samples.
+    confidence_ : list of dict of str to ndarray of shape (n_frames,)
+        Probability that the alignment of each frame is right: of the frames of the axis
+        that it is aligned with, among those that it may be; for a frame that is left
+        out, of having no counterpart.
+    spread_ : list of dict of str to ndarray of shape (n_frames,)
+        Standard deviation of the counterpart of each frame, in frames of the axis; NaN
+        where the probability of all is 0.
+    softness_ : dict of str to float
+        Softness gamma of each modality but the reference, in units of the local cost.
+    gap_costs_ : dict of str to float
+        Cost c_0 of a frame without counterpart: the median of all pairs of frames.
+    gap_shares_ : dict of str to float
+        Weights g, given or learned.
+    transitions_ : dict of str to ndarray of shape (3, 3)
+        Weights a from state (row) to state (column), in the order match, frame of the
+        axis alone, frame of the modality alone.
+    feature_weights_ : dict of str to ndarray of shape (n_features,) or None
+        Weights of the squared differences of features, of geometric mean 1, for the
+        noise 'diagonal'.
+    projections_ : dict of str to ndarray of shape (n_features + 1, n_components)
+        Linear map of the frames of each modality, followed by 1, to the common
+        features; None where modalities are compared in their own.
+    objective_history_ : dict of str to ndarray of shape (n_iter,)
+        Log of the summed weights of paths plus the log prior, per frame, before each
+        iteration; empty if nothing is learned.
+    n_iter_ : int
+        Largest number of iterations; 1 if nothing is learned.
+    paths_ : list of dict of str to ndarray of int64 of shape (length, 2)
+        Pairs of aligned frames, of the axis (before it is resampled) and of the
+        modality, for each sample of `fit` by its observed modalities.
+    distances_ : ndarray of float64 of shape (n_samples, n_modalities)
+        Mean local cost along each path. It is 0 for the axis, and NaN for missing
+        sequences and tables.
+    cost_ : float
+        Mean of `distances_` without NaN; NaN if all are NaN.
+    n_modalities_in_ : int
+        Number of modalities seen in `fit`.
+    modality_names_in_ : ndarray of str of shape (n_modalities,)
+        Names of the modalities.
+    n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
+        Their numbers of features; of a frame, where they hold sequences.
+    n_features_in_ : int
+        Number of features in all.
+    feature_names_in_ : ndarray of str of shape (`n_features_in_`,)
+        Names ``<modality>__<feature>``, if the input had names.
+
+    Raises
+    ------
+    ValueError
+        If a sequence is empty or has a value that is NaN or infinite, no sample of
+        `fit` has both the reference and some modality, the reference is not a modality
+        of sequences, the metric does not fit the noise, no path has a finite cost, or
+        posteriors do not fit into memory.
+
+    See Also
+    --------
+    DTWAligner : Aligns along the path of least cost alone.
+    HMMAligner : Aligns all samples by one model of states.
+    soft_dtw_alignment : Posterior probabilities of pairs of frames of two sequences.
+
+    Notes
+    -----
+    With ``transitions='free'`` and ``gap_share=0`` the summed weight of all paths is
+    ``exp(-softDTW / gamma)``, the posterior is the expected alignment of soft-DTW, and
+    the path of 'viterbi' is that of DTW. Softness, gap cost and all that is learned are
+    those of pairs of the reference with one modality; later samples are aligned by
+    them.
+
+    Time and memory are proportional to the product of both lengths.
+
+    *The alignment may be sure and wrong*: a posterior is a probability under the model,
+    whose frames are independent given the path. Take `confidence_` and `spread_` as an
+    order of the frames, from sure to unsure.
+
+    References
+    ----------
+    Durbin, R., Eddy, S., Krogh, A. and Mitchison, G. (1998). Biological sequence
+    analysis. Cambridge University Press. Chapter 4.
+
+    Cuturi, M. and Blondel, M. (2017). Soft-DTW: a differentiable loss function for
+    time-series. ICML 34, 894-903. (the limit without gaps)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion import Modalities
+    >>> from mmfusion.alignment import PairHMMAligner
+    >>> audio = np.array([[0.0], [1.0], [2.0], [1.0]])
+    >>> video = np.array([[0.2], [0.8], [1.4], [1.6], [1.3]])
+    >>> aligner = PairHMMAligner().fit(Modalities({"audio": [audio], "video": [video]}))
+    >>> aligner.paths_[0]["video"].tolist()
+    [[0, 0], [1, 1], [1, 2], [2, 3], [3, 4]]
+    >>> aligner.match_posterior_[0]["video"].toarray().round(2)[1].tolist()
+    [0.12, 0.91, 0.72, 0.18, 0.02]
+    >>> aligner.confidence_[0]["video"].round(2).tolist()
+    [0.9, 0.81, 0.57, 0.59, 0.83]
     """
 
     _parameter_constraints: dict = {
@@ -140,12 +309,11 @@ class PairHMMAligner(BaseAligner):
         found = []
         with one_thread():
             for i, sample in enumerate(samples):
-                axis = self._axis_of(sample)
+                axis, others = self._axis_and_others(sample)
                 found.append(
                     {
                         name: self._posteriors(sample, axis, name, i)[1].match
-                        for name in sample
-                        if name != axis
+                        for name in others
                     }
                 )
         return found
@@ -171,14 +339,13 @@ class PairHMMAligner(BaseAligner):
         total, n_frames = 0.0, 0
         with one_thread():
             for i, sample in enumerate(samples):
-                axis = self._axis_of(sample)
-                for name in sample:
-                    if name != axis:
-                        hmm, scores = self._scores(sample, axis, name)
-                        log_likelihood = sum_pair_paths(hmm, scores)
-                        self._check_path(log_likelihood, axis, name, i)
-                        total += log_likelihood
-                        n_frames += sum(scores.match.shape)
+                axis, others = self._axis_and_others(sample)
+                for name in others:
+                    hmm, scores = self._scores(sample, axis, name)
+                    log_likelihood = sum_pair_paths(hmm, scores)
+                    self._check_path(log_likelihood, axis, name, i)
+                    total += log_likelihood
+                    n_frames += sum(scores.match.shape)
         return total / n_frames if n_frames else np.nan
 
     def _fit(
@@ -199,11 +366,12 @@ class PairHMMAligner(BaseAligner):
     def _fit_samples(self, samples: list[SampleSequences]) -> None:
         layout = self._layout
         self._reference = resolve_reference(
-            self.reference, layout.names, layout.sequences
+            self.reference, layout.names, layout.sequences, ()
         )
         self._check_options()
         self._parameters: dict[str, PairParameters] = {}
         histories: dict[str, PairEM] = {}
+        self._reference_projection: np.ndarray | None = None
         if layout.sequences:
             projections = self._initial_projections(samples)
             for name in layout.sequences:
@@ -216,12 +384,6 @@ class PairHMMAligner(BaseAligner):
         self._keep_history(histories)
 
     def _check_options(self) -> None:
-        if self._reference in ("longest", "barycenter"):
-            raise ValueError(
-                f"reference={self.reference!r}, but the parameters of a pair hidden "
-                "Markov model are those of a modality and the reference: give a "
-                f"modality, by position or name, of {list(self._layout.sequences)}"
-            )
         if not callable(self.metric) and self.metric not in LOCAL_METRICS:
             raise ValueError(
                 f"metric={self.metric!r} is not one of {LOCAL_METRICS}, nor callable"
@@ -237,7 +399,6 @@ class PairHMMAligner(BaseAligner):
         self, samples: list[SampleSequences]
     ) -> dict[str, np.ndarray]:
         """Return projections to common features, if modalities have different ones."""
-        self._reference_projection: np.ndarray | None = None
         widths = {n: x.shape[1] for sample in samples for n, x in sample.items()}
         if self.n_components is None and len(set(widths.values())) <= 1:
             return {}
@@ -345,7 +506,8 @@ class PairHMMAligner(BaseAligner):
         self.gap_shares_ = {name: p.hmm.gap for name, p in own.items()}
         self.transitions_ = {name: p.hmm.transitions for name, p in own.items()}
         self.feature_weights_ = {name: p.weights for name, p in own.items()}
-        self.projections_ = {name: p.projection for name, p in own.items()}
+        self.projections_ = {self._reference: self._reference_projection}
+        self.projections_ |= {name: p.projection for name, p in own.items()}
         self.objective_history_ = {n: h.objective for n, h in histories.items()}
         self.n_iter_ = max((len(h.objective) for h in histories.values()), default=0)
         self.n_iter_ = max(self.n_iter_, 1)
@@ -367,10 +529,12 @@ class PairHMMAligner(BaseAligner):
     def _constraints(self) -> Constraints:
         return Constraints("symmetric1", self.window, self.radius, self.max_slope)
 
-    def _axis_of(self, sample: SampleSequences) -> str:
-        if self._reference in sample:
-            return self._reference
-        return max(sample, key=lambda name: len(sample[name]))
+    def _axis_and_others(self, sample: SampleSequences) -> tuple[str, list[str]]:
+        """Return the modality that is the axis of a sample, and the other ones."""
+        axis = self._reference
+        if axis not in sample and sample:
+            axis = max(sample, key=lambda name: len(sample[name]))
+        return axis, [name for name in sample if name != axis]
 
     def _scores(
         self, sample: SampleSequences, axis: str, name: str
@@ -410,15 +574,14 @@ class PairHMMAligner(BaseAligner):
         self, samples: list[SampleSequences], **metadata: Any
     ) -> Callable[[int], dict[str, Alignment]]:
         def align(i: int) -> dict[str, Alignment]:
-            sample, alignments = samples[i], {}
-            axis = self._axis_of(sample)
-            for name, sequence in sample.items():
-                if name == axis:
-                    alignments[name] = _identity(len(sequence))
-                    continue
-                model, found = self._posteriors(sample, axis, name, i)
-                costs = model[1].match * -self._softness_of(name, axis)
-                alignments[name] = _aligned(*model, found.match, costs, self.decode)
+            sample = samples[i]
+            axis, others = self._axis_and_others(sample)
+            alignments: dict[str, Alignment] = {axis: _identity(len(sample[axis]))}
+            for name in others:
+                (hmm, scores), found = self._posteriors(sample, axis, name, i)
+                alignments[name] = _aligned(
+                    hmm, scores, found.match, self._softness_of(name, axis), self.decode
+                )
             return alignments
 
         return align
@@ -444,7 +607,7 @@ def _aligned(
     hmm: PairHMM,
     scores: PairScores,
     match: np.ndarray,
-    costs: np.ndarray,
+    softness: float,
     decode: str,
 ) -> PairAlignment:
     """Decode an alignment, and measure how sure it is."""
@@ -459,7 +622,7 @@ def _aligned(
     kept = sparse.csr_array(np.where(match >= LEAST_POSTERIOR, match, 0.0))
     return PairAlignment(
         path,
-        cost=float(costs[tuple(path.T)].mean()),
+        cost=float(scores.match[tuple(path.T)].mean()) * -softness,
         confidence=float(confidence.mean()),
         shape=match.shape,
         frame_confidence=confidence,
@@ -471,15 +634,16 @@ def _aligned(
 def _accuracies(
     hmm: PairHMM, scores: PairScores, match: np.ndarray
 ) -> tuple[PairHMM, PairScores]:
-    """Return the model whose likeliest path has the highest expected accuracy.
+    """Return the model whose likeliest path is expected to be the least wrong.
 
-    Its weight is the sum of the probabilities of the pairs that it visits, and half of
-    those of the frames that it leaves out, so that leaving out one of both sequences is
-    worth as much as to match them.
+    A path that visits a pair of probability p has 1 - p wrong pairs more on average,
+    and one that does not visit it p: the sum of p - 1/2 over the visited pairs is to be
+    maximal. To leave out a frame of both sequences compares with visiting their pair as
+    the mean probability of having no counterpart does with p.
     """
-    gap_x, gap_y = ((1 - np.minimum(match.sum(axis=axis), 1)) / 2 for axis in (1, 0))
+    gap_x, gap_y = ((0.5 - np.minimum(match.sum(axis=axis), 1)) / 2 for axis in (1, 0))
     equal = PairHMM(np.ones(3), np.ones((3, 3)), 1.0, float(hmm.gap > 0))
-    inside = np.where(np.isfinite(scores.match), match, -np.inf)
+    inside = np.where(np.isfinite(scores.match), match - 0.5, -np.inf)
     return equal, PairScores(inside, gap_x, gap_y, scores.window)
 
 

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfusion._memory import check_fits
 from mmfusion._compilation import jit, jit_reordered
+from mmfusion._memory import check_fits
 from mmfusion.alignment.dtw._path_sums import (
     FORBIDDEN_EXPONENT,
     LOG2,

@@ -23,7 +23,7 @@ from mmfusion.alignment.dtw._soft import SoftOptions
 LEAST_COST_SHARE = 1e-3  # of the mean cost of all pairs of frames, for the softness
 MAX_MEDIAN_CELLS = 100_000  # of a pair of sequences, whose median is the cost of gaps
 PSEUDO_COUNT = 0.1  # of every transition and kind of step
-VARIANCE_FLOOR = 1e-3  # of the mean variance of the features
+VARIANCE_FLOOR = 0.1  # of the mean squared error of the features
 RIDGE = 1e-6  # of the mean square of the features, so that products are invertible
 
 SequencePair = tuple[np.ndarray, np.ndarray]
@@ -216,6 +216,11 @@ def _moments_of(axis: np.ndarray, sequence: np.ndarray, match: np.ndarray) -> _M
     )
 
 
+def _added(moments: list[_Moments]) -> _Moments:
+    own, both, squares = zip(*moments, strict=True)
+    return _Moments(np.sum(own, axis=0), np.sum(both, axis=0), np.sum(squares, axis=0))
+
+
 class _Expectations(NamedTuple):
     """What an M-step needs of the posteriors of all pairs.
 
@@ -302,7 +307,7 @@ class PairLearning:
             np.sum([f.transition_counts for f in found], axis=0),
             np.sum([f.start_counts for f in found], axis=0),
             np.sum([f.step_counts for f in found], axis=0),
-            _Moments(*map(sum, zip(*own, strict=True))) if own else None,
+            _added(own) if own else None,
         )
 
     def maximize(

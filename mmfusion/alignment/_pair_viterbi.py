@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
 from mmfusion.alignment._pair_lattice import (
     M,
@@ -19,7 +20,6 @@ from mmfusion.alignment._pair_lattice import (
     Y,
     lattice_window,
 )
-from mmfusion._compilation import jit
 
 IS_REPEAT_X, IS_REPEAT_Y = 1 << 6, 1 << 7  # above three states of two bits
 

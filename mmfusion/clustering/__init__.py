@@ -1,4 +1,4 @@
-"""Clustering by graphs, mixtures and deep networks; torch loads with the first of these."""
+"""Clustering by graphs, likelihood and deep networks; torch loads with the last."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ __all__ = [
     "CoMVCClusterer",
     "EAMCClusterer",
     "GMCClusterer",
+    "HMMClusterer",
     "MultimodalMixture",
     "SNFClusterer",
     "SiMVCClusterer",
@@ -30,7 +31,12 @@ _MODULES = {
 }
 
 
+_CHAINS = {"HMMClusterer": "_hmm_clusterer"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _CHAINS:
+        return load_export(__name__, _CHAINS, name, "align", "numba")
     return load_export(__name__, _MODULES, name, "deep", "torch and skorch")
 
 

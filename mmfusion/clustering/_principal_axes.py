@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -10,11 +11,12 @@ from sklearn.decomposition import PCA
 
 from mmfusion._scaling import Scaling
 from mmfusion._typing import NumericBlock
+from mmfusion.graphical._gaussian import LOG_TWO_PI
 
 MAX_AXES = 100
 DENSE_FEATURES = 1000  # up to which all eigenvectors of the covariance are computed
+FEW_FEATURES = 50  # up to which sparse blocks become dense
 SMALLEST_NOISE = 1e-12  # share of the total variance, of noise that is rounding
-LOG_TWO_PI = float(np.log(2 * np.pi))
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class PrincipalAxes:
         if self.noise == 0 or n_others <= 0:
             return values
         scaled = self._scaled(block)
-        squares = _squared_norms(scaled) - 2 * np.asarray(scaled @ self.center)
+        squares = _row_squares(scaled) - 2 * np.asarray(scaled @ self.center)
         squares += self.center @ self.center - (coordinates**2).sum(axis=1)
         squares = np.maximum(squares, 0.0)
         log_determinant = n_others * (LOG_TWO_PI + np.log(self.noise))
@@ -142,7 +144,7 @@ def fit_principal_axes(
     PrincipalAxes
         The axes.
     """
-    scaled = scaling.apply(block)
+    scaled: Any = scaling.apply(block)
     scaled = scaled if sparse.issparse(scaled) else scaled.astype(np.float64)
     n_samples, n_features = scaled.shape
     total = _total_variance(scaled)
@@ -150,7 +152,9 @@ def fit_principal_axes(
         center = np.asarray(scaled.mean(axis=0)).ravel()
         return PrincipalAxes(scaling, center, np.eye(1, n_features), 0.0)
     smallest = min(n_samples, n_features)
-    if not sparse.issparse(scaled) and min(n_features, n_samples) <= DENSE_FEATURES:
+    if sparse.issparse(scaled) and n_features <= FEW_FEATURES:
+        scaled = scaled.toarray()
+    if smallest < 2 or (not sparse.issparse(scaled) and smallest <= DENSE_FEATURES):
         solver = "covariance_eigh" if n_features <= n_samples else "full"
         pca = PCA(smallest, svd_solver=solver)
     else:
@@ -172,13 +176,13 @@ def fit_principal_axes(
     return PrincipalAxes(scaling, pca.mean_, pca.components_[:n_axes], float(noise))
 
 
-def _squared_norms(values: NumericBlock) -> np.ndarray:
+def _row_squares(values: Any) -> np.ndarray:
     if sparse.issparse(values):
         return np.asarray(values.multiply(values).sum(axis=1)).ravel()
     return np.einsum("nd,nd->n", values, values)
 
 
-def _total_variance(values: NumericBlock) -> float:
+def _total_variance(values: Any) -> float:
     """Return the sum of the variances of all features."""
     center = np.asarray(values.mean(axis=0)).ravel()
     if sparse.issparse(values):

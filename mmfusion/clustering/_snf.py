@@ -260,9 +260,10 @@ class SNFClusterer(BaseGraphClusterer):
 
     Notes
     -----
-    Of n samples and V modalities, a step on stored similarities takes time of order
-    ``V n n_stored n_neighbors``, and all pairs ``V n^2 n_neighbors``, in ``4 (V + 3)
-    n^2`` bytes. One modality is not
+    Of n samples and V modalities, a step on all pairs takes time of order
+    ``V n^2 n_neighbors``, in ``4 (V + 3) n^2`` bytes. So does one on stored
+    similarities of at most 4,096 samples, in ``4 n^2`` bytes; of more samples, those
+    that share no neighbours cost nothing, in memory linear in n. One modality is not
     diffused: its similarities are cut as they are. Samples may lack modalities; see
     `similarity_network_fusion`. `predict` is a rule of this package, as in
     `SpectralClusterer`: embeddings of the nearest samples of `fit` are averaged.

@@ -3,6 +3,7 @@
 from mmfusion.datasets._audio_visual import make_audio_visual_sequences
 from mmfusion.datasets._blobs import make_multimodal_blobs
 from mmfusion.datasets._digits import load_digits_modalities
+from mmfusion.datasets._events import make_event_sequences
 from mmfusion.datasets._fetch import fetch_100leaves, fetch_handwritten, fetch_msrcv1
 from mmfusion.datasets._npz import load_npz, save_npz
 from mmfusion.datasets._trajectories import make_multimodal_sequences
@@ -16,6 +17,7 @@ __all__ = [
     "load_digits_modalities",
     "load_npz",
     "make_audio_visual_sequences",
+    "make_event_sequences",
     "make_multimodal_blobs",
     "make_multimodal_sequences",
     "save_npz",

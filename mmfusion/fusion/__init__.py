@@ -25,6 +25,7 @@ __all__ = [
     "EarlyFusionRegressor",
     "GaussianBayesClassifier",
     "HMMClassifier",
+    "HMMLabeler",
     "HMMTransformer",
     "HybridFusionClassifier",
     "HybridFusionClusterer",
@@ -37,6 +38,7 @@ __all__ = [
 
 _MODULES = {
     "HMMClassifier": "_graphical_classifier",
+    "HMMLabeler": "_graphical_labeler",
     "HMMTransformer": "_graphical_transformer",
 }
 

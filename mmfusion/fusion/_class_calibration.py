@@ -1,14 +1,15 @@
-"""Temperatures and exponents of log densities, from held-out ones."""
+"""Temperatures of held-out log densities, whose losses add up over calls.
+
+`mmfusion.graphical._class_scores` fits temperatures to all samples at once.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 # half an octave apart; a parabola through the best three places the minimum between
 TEMPERATURES = np.exp2(np.arange(-2.0, 12.25, 0.5))
-MAX_ITER = 100
 
 
 def smoothed_targets(
@@ -91,51 +92,3 @@ def best_temperature(losses: np.ndarray) -> float:
     curvature = left - 2 * middle + right
     shift = 0.0 if curvature <= 0 else 0.5 * (left - right) / curvature
     return float(np.exp(logs[i] + shift * (logs[1] - logs[0])))
-
-
-def discriminative_exponents(
-    scores: np.ndarray, log_prior: np.ndarray, codes: np.ndarray, weight: np.ndarray
-) -> np.ndarray:
-    """Minimise the held-out log loss over an exponent of each modality.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_modalities, n_samples, n_classes)
-        Held-out log densities by modality, 0 where a sample lacks it.
-    log_prior : ndarray of shape (n_classes,)
-        Log probabilities of the classes.
-    codes : ndarray of int of shape (n_samples,)
-        Class of each sample.
-    weight : ndarray of shape (n_samples,)
-        Weights of the samples.
-
-    Returns
-    -------
-    ndarray of shape (n_modalities,)
-        Nonnegative exponents; the loss is convex in them.
-    """
-    n_modalities, _, n_classes = scores.shape
-    targets = smoothed_targets(codes, weight, n_classes)
-    scores = scores - scores.max(axis=2, keepdims=True)
-    share = weight / weight.sum()
-    finite = np.isfinite(log_prior)
-    scores, targets = scores[:, :, finite], targets[:, finite]
-
-    def loss(exponents: np.ndarray) -> tuple[float, np.ndarray]:
-        joint = np.tensordot(exponents, scores, axes=1) + log_prior[finite]
-        value = share @ (logsumexp(joint, axis=1) - (targets * joint).sum(axis=1))
-        slope = share[:, None] * (softmax(joint, axis=1) - targets)
-        return value, np.tensordot(scores, slope, axes=2)
-
-    # from the common temperature, which is the best multiple of equal exponents
-    losses = temperature_losses(scores.sum(axis=0), log_prior[finite], codes, weight)
-    start = np.full(n_modalities, 1 / best_temperature(losses))
-    found = minimize(
-        loss,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, None)] * n_modalities,
-        options={"maxiter": MAX_ITER},
-    ).x
-    return found if found.sum() > 0 else start

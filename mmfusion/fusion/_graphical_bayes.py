@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -35,16 +36,16 @@ from mmfusion.base import ModalityMixin, SupervisedMixin
 from mmfusion.fusion._class_calibration import (
     TEMPERATURES,
     best_temperature,
-    discriminative_exponents,
     temperature_losses,
 )
 from mmfusion.fusion._class_densities import Regularization
 from mmfusion.fusion._class_model import (
-    COVARIANCE_TYPES,
+    DENSITY_TYPES,
     DensityOptions,
     ModalityClasses,
     fit_modality,
 )
+from mmfusion.graphical._class_scores import discriminative_weights
 from mmfusion.modalities import Modalities
 
 COUNTS = [Interval(Integral, 1, None, closed="left")]
@@ -68,7 +69,7 @@ class GaussianBayesClassifier(
     pooled moments :math:`m_v, S_v`, weights :math:`w_v` of the modalities and a
     temperature T. A modality that a sample lacks is left out, and so is a feature that
     is NaN: exactly the marginal density, with nothing filled in. A modality that is far
-    from all classes, as by noise, is an outlier in all of them, and loses its say.
+    from all classes, as by noise, is an outlier in all of them, without influence.
 
     Parameters
     ----------
@@ -80,8 +81,7 @@ class GaussianBayesClassifier(
         Number of components of each class, for 'mixture'.
     priors : array-like of shape (n_classes,), default=None
         Probabilities of the classes. None is their shares in `fit`.
-    modality_weights : {'discriminative'}, array-like of shape (n_modalities,), dict \
-or None, default=None
+    modality_weights : 'discriminative', array-like or dict, default=None
         Exponents of the densities. 'discriminative' minimises the held-out log loss;
         None is 1 for all modalities.
     outlier_share : float, default=0.01
@@ -175,7 +175,7 @@ or None, default=None
     """
 
     _parameter_constraints: dict = {
-        "covariance_type": [StrOptions(set(COVARIANCE_TYPES)), dict],
+        "covariance_type": [StrOptions(set(DENSITY_TYPES)), dict],
         "n_mixtures": [*COUNTS, dict],
         "priors": ["array-like", None],
         "modality_weights": [StrOptions({"discriminative"}), "array-like", dict, None],
@@ -246,6 +246,7 @@ or None, default=None
         self._add(frame[weight > 0], y[weight > 0], weight[weight > 0])
         return self
 
+    @available_if(lambda self: self._adds_samples())
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -275,8 +276,7 @@ or None, default=None
         Raises
         ------
         ValueError
-            If the first call has no `classes`, a label is not among them, or an option
-            needs all samples at once.
+            If the first call has no `classes`, or a label is not among them.
         """
         is_first = not hasattr(self, "_models")
         if is_first and classes is None:
@@ -302,16 +302,6 @@ or None, default=None
             raise ValueError(
                 f"y has the label {unknown[0]!r}, which is not in classes="
                 f"{self.classes_.tolist()}"
-            )
-        if any(o.covariance_type == "mixture" for o in self._options.values()):
-            raise ValueError(
-                "covariance_type='mixture' needs all samples in fit; partial_fit adds "
-                "moments, of 'diag', 'tied' and 'full'"
-            )
-        if self._is_discriminative:
-            raise ValueError(
-                "modality_weights='discriminative' needs all samples in fit; give "
-                "numbers to partial_fit"
             )
         self._add(frame, y, weight)
         return self
@@ -391,6 +381,21 @@ or None, default=None
 
     # Fitting
 
+    def _adds_samples(self) -> bool:
+        """Return whether all options are moments, or raise the reason."""
+        given = self.covariance_type
+        if "mixture" in (given.values() if isinstance(given, Mapping) else [given]):
+            raise AttributeError(
+                "covariance_type='mixture' needs all samples in fit; partial_fit adds "
+                "moments, of 'diag', 'tied' and 'full'"
+            )
+        if isinstance(self.modality_weights, str):
+            raise AttributeError(
+                "modality_weights='discriminative' needs all samples in fit; give "
+                "numbers to partial_fit"
+            )
+        return True
+
     def _checked_labels(self, frame: Modalities, y: ArrayLike) -> np.ndarray:
         y = check_target(self, frame, y)
         check_classification_targets(y)
@@ -414,7 +419,7 @@ or None, default=None
 
     def _resolved_options(self, names: list[str]) -> dict[str, DensityOptions]:
         kinds = by_modality(
-            self.covariance_type, names, "covariance_type", "tied", COVARIANCE_TYPES
+            self.covariance_type, names, "covariance_type", "tied", DENSITY_TYPES
         )
         counts = by_modality(self.n_mixtures, names, "n_mixtures", 2)
         shares = by_modality(self.shrinkage, names, "shrinkage", "auto")
@@ -488,10 +493,13 @@ or None, default=None
                 values, codes[rows], weight[rows], self._log_prior
             )
         if self._is_discriminative:
-            exponents = discriminative_exponents(
-                held_out, self._log_prior, codes, weight
+            weights = discriminative_weights(
+                dict(zip(frame.names, held_out, strict=True)),
+                codes,
+                log_prior=self._log_prior,
+                sample_weight=weight,
             )
-            self.modality_weights_ = exponents / exponents.mean()
+            self.modality_weights_ = np.array([weights[n] for n in frame.names])
         if self.calibrate:
             scores = np.tensordot(self.modality_weights_, held_out, axes=1)
             self._losses = self._losses + temperature_losses(

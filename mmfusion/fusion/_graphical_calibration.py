@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmfusion.fusion._graphical_class_models import share_covariances
 from mmfusion.graphical._chain_model import ChainModel, fit_chain_model, score_sequences
 from mmfusion.graphical._clock import Frames, select_sequences
 
@@ -71,6 +72,8 @@ def held_out_models(
     codes: np.ndarray,
     held_out: np.ndarray,
     weight: np.ndarray,
+    *,
+    has_shared_covariances: bool = False,
 ) -> list[ChainModel]:
     """Return the models of the classes without some samples, by one iteration of EM.
 
@@ -89,6 +92,8 @@ def held_out_models(
         The samples to leave out.
     weight : ndarray of shape (n_samples,)
         Weights of the samples.
+    has_shared_covariances : bool, default=False
+        Whether the models share their covariances.
 
     Returns
     -------
@@ -109,6 +114,9 @@ def held_out_models(
             sample_weight=weight[rows],
         )
         others.append(other)
+    if has_shared_covariances:
+        others = copy.deepcopy(others)
+        share_covariances(others, np.bincount(codes, weight * ~held_out))
     return others
 
 
@@ -119,6 +127,8 @@ def held_out_scores(
     folds: np.ndarray,
     weight: np.ndarray,
     names: Sequence[str] = (),
+    *,
+    has_shared_covariances: bool = False,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Compute the scores of all samples by models without them.
 
@@ -136,6 +146,8 @@ def held_out_scores(
         Weights of the samples.
     names : sequence of str, default=()
         Modalities to score by themselves, too.
+    has_shared_covariances : bool, default=False
+        Whether the models share their covariances.
 
     Returns
     -------
@@ -148,7 +160,14 @@ def held_out_scores(
     by_modality = {name: np.full_like(scores, np.nan) for name in names}
     for fold in range(folds.max() + 1):
         held_out = folds == fold
-        others = held_out_models(models, frames, codes, held_out, weight)
+        others = held_out_models(
+            models,
+            frames,
+            codes,
+            held_out,
+            weight,
+            has_shared_covariances=has_shared_covariances,
+        )
         own = select_sequences(frames, np.flatnonzero(held_out))
         scores[held_out] = class_scores(others, own)
         for name, found in by_modality.items():

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 
-from mmfusion.fusion._graphical_chains import chain_graph
+from mmfusion._chain_estimators import chain_graph
 from mmfusion.graphical._chain_model import ChainModel, EMHistory, fit_chain_model
 from mmfusion.graphical._clock import Frames, select_sequences
 from mmfusion.graphical._coupling_starts import (
@@ -18,6 +18,8 @@ from mmfusion.graphical._coupling_starts import (
     start_states,
 )
 from mmfusion.graphical._couplings import coupled_coupling, product_coupling
+from mmfusion.graphical._gaussian import DiagonalGaussian
+from mmfusion.graphical._gaussian_full import FullGaussian
 from mmfusion.graphical._initialization import (
     equal_segments,
     initialize_emission,
@@ -104,13 +106,16 @@ def design_chain(
         coupled.transition_model,
     )
 
-    def start(model: ChainModel, frames: Frames, weight: np.ndarray, seed: int) -> None:
-        own = coupled._replace(transition_model=model.transition_model)
+    def start_coupled(
+        model: ChainModel, frames: Frames, weight: np.ndarray, seed: int
+    ) -> None:
+        own = coupled._replace(transition_model=copy.deepcopy(coupled.transition_model))
+        model.transition_model = own.transition_model
         states = start_states(own, frames, make_emission, seed, sample_weight=weight)
         set_start(model, own, frames, states, sample_weight=weight)
 
     chains = dict(zip(coupled.chains, coupled.states.T, strict=True))
-    return ChainDesign(model, chains, start)
+    return ChainDesign(model, chains, start_coupled)
 
 
 def _start_of_segments(
@@ -185,6 +190,43 @@ def fit_class_models(
         delayed(fit_class)(code) for code in range(codes.max() + 1)
     )
     return [model for model, _ in fitted], [history for _, history in fitted]
+
+
+def share_covariances(models: Sequence[ChainModel], weight: np.ndarray) -> None:
+    """Give all states of all classes the mean of their covariances, by modality.
+
+    Parameters
+    ----------
+    models : sequence of ChainModel
+        The fitted chain of each class, which is changed.
+    weight : ndarray of shape (n_classes,)
+        Weight of each class.
+
+    Raises
+    ------
+    ValueError
+        If the densities of a modality are not Gaussian.
+    """
+    for name in models[0].emission.emissions:
+        own = [model.emission.emissions[name] for model in models]
+        covariances = []
+        for emission in own:
+            if not isinstance(emission, DiagonalGaussian | FullGaussian):
+                raise ValueError(
+                    f"modality {name!r}: covariance_tied=True needs the emission "
+                    "'gaussian'"
+                )
+            is_one = isinstance(emission, FullGaussian) and emission.is_tied
+            matrix = emission.covariances
+            covariances.append(matrix if is_one else matrix.mean(axis=0))
+        mean = np.average(covariances, axis=0, weights=weight)
+        for emission in own:
+            if isinstance(emission, DiagonalGaussian):
+                variances = np.broadcast_to(mean, emission.means.shape)
+                emission.set_parameters(emission.means, variances)
+            elif isinstance(emission, FullGaussian):
+                repeated = mean if emission.is_tied else [mean] * emission.n_states
+                emission.set_parameters(emission.means, np.array(repeated))
 
 
 def fold_of_samples(

@@ -16,7 +16,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from mmfusion._options import by_modality, errors_about
+from mmfusion._chain_estimators import (
+    CHAIN_CONSTRAINTS,
+    ChainMixin,
+    inliers_by_sample,
+)
+from mmfusion._options import errors_about
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
@@ -31,13 +36,13 @@ from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import ModalityMixin, SupervisedMixin
 from mmfusion.fusion._folds import split_samples
 from mmfusion.fusion._graphical_calibration import class_scores, held_out_scores
-from mmfusion.fusion._graphical_chains import CHAIN_CONSTRAINTS, ChainMixin
 from mmfusion.fusion._graphical_class_models import (
     COUPLINGS,
     ChainDesign,
     design_chain,
     fit_class_models,
     fold_of_samples,
+    share_covariances,
     without_whole_classes,
 )
 from mmfusion.fusion._sequence_labeler import as_ragged
@@ -58,7 +63,7 @@ class HMMClassifier(
 ):
     r"""Classify sequences by a hidden Markov model of each class.
 
-    A chain of states emits the frames of all modalities. Its states say how far a
+    A chain of states emits the frames of all modalities. Its states are how far a
     movement, word or event has come, so that samples may differ in pace. With the
     transition probabilities a of class c, the likelihood of a sample is a sum over all
     sequences of states q,
@@ -89,16 +94,19 @@ class HMMClassifier(
         its own in any order, and the next one depends on the states of all.
     max_lag : int, default=1
         Largest difference between the states of two modalities, for 'product'.
-    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
-'bernoulli'}, object or dict, default='gaussian'
-        Kind of the densities b of all modalities, or of each by name: of real numbers,
-        of integers or one-hot rows ('categorical'), of counts ('multinomial' of words,
-        say, and 'poisson') or of features that are 0 or 1. An object has methods
+    emission : str, object or dict, default='gaussian'
+        Kind of the densities b of all modalities, or of each by name: of real numbers
+        ('gaussian', 'mixture'), of integers or one-hot rows ('categorical'), of counts
+        ('multinomial', 'poisson') or of features that are 0 or 1 ('bernoulli'). An
+        object has methods
         ``log_density(X)``, which returns an array of shape (n_frames, n_states), and
         ``update(X, posteriors)``; it has no outlier component.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'
         Covariances of the Gaussian densities: variances of the features, a full
         matrix, one matrix of all states, or one variance of all features.
+    covariance_tied : bool, default=False
+        Whether all states of all classes have the mean of their covariances, which
+        suits classes of a few samples.
     n_mixtures : int or dict, default=2
         Number of Gaussian components of a state, for 'mixture'.
     outlier_share : float or dict, default=0.01
@@ -149,11 +157,11 @@ class HMMClassifier(
         The temperature T by which log-likelihoods are divided.
     modality_weights_ : ndarray of float64 of shape (n_modalities,)
         Exponents of the modalities.
-    start_probabilities_ : ndarray of float64 of shape (n_classes, n_joint_states)
+    start_probabilities_ : ndarray of float64 of shape (n_classes, n_states)
         Probabilities of the first state.
-    transitions_ : ndarray of float64 of shape (n_classes, n_joint_states, \
-n_joint_states)
-        Probabilities of each state (last axis) after each state.
+    transitions_ : ndarray of float64 of shape (n_classes, n_states, n_states)
+        Probabilities of each state (last axis) after each state. With several chains,
+        a state is one of each.
     means_ : dict of str to ndarray of shape (n_classes, n_states, n_features)
         Means of the Gaussian densities, by modality.
     covariances_ : dict of str to ndarray of shape (n_classes, n_states, ...)
@@ -239,6 +247,7 @@ n_joint_states)
         "n_states": [Interval(Integral, 1, None, closed="left")],
         "topology": [StrOptions({"left-to-right", "ergodic"})],
         "coupling": [StrOptions(set(COUPLINGS))],
+        "covariance_tied": ["boolean"],
         "max_lag": [Interval(Integral, 0, None, closed="left")],
         "modality_weights": [
             Interval(Real, 0, None, closed="left"),
@@ -259,6 +268,7 @@ n_joint_states)
         max_lag: int = 1,
         emission: ByModality[Any] = "gaussian",
         covariance_type: ByModality[str] = "diag",
+        covariance_tied: bool = False,
         n_mixtures: ByModality[int] = 2,
         outlier_share: ByModality[float] = 0.01,
         modality_weights: ByModality[float] | str = 1.0,
@@ -279,6 +289,7 @@ n_joint_states)
         self.max_lag = max_lag
         self.emission = emission
         self.covariance_type = covariance_type
+        self.covariance_tied = covariance_tied
         self.n_mixtures = n_mixtures
         self.outlier_share = outlier_share
         self.modality_weights = modality_weights
@@ -408,10 +419,7 @@ n_joint_states)
         emission = self._make_emission(n_states)
         emission.prepare(frames, sample_weight=weight)
         if not isinstance(self.modality_weights, str):
-            given = by_modality(self.modality_weights, names, "modality_weights", 1.0)
-            emission.modality_weights = {
-                n: _checked_weight(w, n) for n, w in zip(names, given, strict=True)
-            }
+            emission.modality_weights = self._checked_weights(self.modality_weights)
         elif self.cv is None:
             raise ValueError(
                 "modality_weights='discriminative' are fitted to held-out samples; "
@@ -442,6 +450,8 @@ n_joint_states)
             seed=check_random_state(self.random_state).randint(2**31 - 1),
             n_jobs=self.n_jobs,
         )
+        if self.covariance_tied:
+            share_covariances(self._models, np.bincount(codes, weight))
         self.objective_history_ = [history.objective for history in histories]
         self.n_iter_ = np.array([len(history.objective) for history in histories])
         self.converged_ = np.array([history.converged for history in histories])
@@ -462,12 +472,17 @@ n_joint_states)
         names = self._layout.names
         if not chosen.any() or len(self.classes_) < 2:
             return dict.fromkeys(names, 1.0)
-        _, scores = held_out_scores(self._models, frames, codes, folds, weight, names)
+        _, scores = self._held_out_scores(frames, codes, folds, weight, names)
         return discriminative_weights(
             {name: found[chosen] for name, found in scores.items()},
             codes[chosen],
             log_prior=self._log_prior,
             sample_weight=weight[chosen],
+        )
+
+    def _held_out_scores(self, *data: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        return held_out_scores(
+            self._models, *data, has_shared_covariances=self.covariance_tied
         )
 
     def _fit_temperature(
@@ -477,7 +492,7 @@ n_joint_states)
         chosen = (folds >= 0) & (self.class_prior_[codes] > 0)
         if self.cv is None or not chosen.any() or len(self.classes_) < 2:
             return 1.0
-        scores, _ = held_out_scores(self._models, frames, codes, folds, weight)
+        scores, _ = self._held_out_scores(frames, codes, folds, weight)
         return fit_temperature(
             scores[chosen],
             codes[chosen],
@@ -605,16 +620,11 @@ n_joint_states)
         for rows, model, own in self._by_predicted_class(frames):
             chain = state_posteriors(model, own, self.n_jobs)
             given = select_sequences(as_given, rows)
-            inliers = model.emission.inlier_probability(
-                given, np.asarray(chain.posteriors), model.columns
-            )
-            for name, values in inliers.items():
-                steps = given.modalities[name].steps
-                borders = given.offsets
-                borders = borders if steps is None else np.searchsorted(steps, borders)
-                for i, part in zip(rows, np.split(values, borders[1:-1]), strict=True):
-                    if frame[name][i] is not None:
-                        found[name][i] = part
+            parts = inliers_by_sample(model, given, np.asarray(chain.posteriors))
+            for name, of_name in parts.items():
+                observed = frame.observed[rows, frame.names.index(name)]
+                for i in np.flatnonzero(observed):
+                    found[name][rows[i]] = of_name[i]
         return found
 
     @threads_of_n_jobs
@@ -709,12 +719,3 @@ n_joint_states)
             for name in self._layout.names
         }
         return Modalities(blocks), self.classes_[codes]
-
-
-def _checked_weight(weight: object, name: str) -> float:
-    """Check the exponent of a modality."""
-    if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
-        raise ValueError(
-            f"modality_weights of {name!r} is {weight!r}; give a number of at least 0"
-        )
-    return float(weight)

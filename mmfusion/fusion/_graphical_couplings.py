@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +19,14 @@ from mmfusion.graphical._chain_model import (
     state_posteriors,
 )
 from mmfusion.graphical._clock import Frames, select_sequences
-from mmfusion.graphical._coupling_starts import set_start, start_states
+from mmfusion.graphical._coupling_starts import (
+    EmissionMaker,
+    set_start,
+    start_states,
+)
 from mmfusion.graphical._couplings import Coupling
+from mmfusion.graphical._emissions import KINDS
+from mmfusion.graphical._factorial import FactorialGraph
 from mmfusion.graphical._factorial_gaussian import FactorialGaussian
 from mmfusion.graphical._gaussian import pooled_moments
 from mmfusion.graphical._graph import ChainGraph, transition_matrix
@@ -33,7 +39,7 @@ CELLS_AT_A_TIME = 2**22  # of posteriors of joint states: 32 MiB
 
 
 class CouplingOptions(NamedTuple):
-    """What an estimator says of the chains and of the densities of their frames.
+    """Options of chains and of the densities of their frames.
 
     Parameters
     ----------
@@ -56,7 +62,7 @@ class CouplingOptions(NamedTuple):
     kinds : list
         Kind of the densities of each modality.
     make_emission : callable
-        Given a number of states, returns the emission of all modalities.
+        Given a number of states and names of modalities, returns their emission.
     """
 
     coupling: str
@@ -68,7 +74,7 @@ class CouplingOptions(NamedTuple):
     modality_weights: dict[str, float]
     covariance_types: list[str]
     kinds: list[Any]
-    make_emission: Callable[[int], MultimodalEmission]
+    make_emission: EmissionMaker
 
 
 class FittedCoupling(NamedTuple):
@@ -116,10 +122,7 @@ def fit_coupling(
     columns = None if len(coupling.chains) == 1 else coupling.columns
     model = ChainModel(coupling.graph, emission, columns, coupling.transition_model)
 
-    def of_one_chain(n_states: int, names: list[str]) -> MultimodalEmission:
-        return _of_modalities(options.make_emission(n_states), names)
-
-    states = start_states(coupling, frames, of_one_chain, seed)
+    states = start_states(coupling, frames, options.make_emission, seed)
     set_start(model, coupling, frames, states)
     history = fit_chain_model(model, frames, max_iter=max_iter, tol=tol, n_jobs=n_jobs)
     _number_by_occupancy(model, coupling, frames, n_jobs)
@@ -127,7 +130,7 @@ def fit_coupling(
 
 
 def make_coupling(options: CouplingOptions) -> Coupling:
-    """Make the coupling that an estimator asks for.
+    """Make the coupling of given options.
 
     Parameters
     ----------
@@ -179,22 +182,17 @@ def _counts_by_name(
     return dict(zip(names, map(int, counts), strict=True))
 
 
-def _of_modalities(
-    emission: MultimodalEmission, names: Sequence[str]
-) -> MultimodalEmission:
-    """Return an emission of some modalities, without weights."""
-    return MultimodalEmission(
-        {name: emission.emissions[name] for name in names},
-        {},
-        {name: emission.outliers.get(name) for name in names},
-    )
-
-
 def _emission(options: CouplingOptions, coupling: Coupling) -> MultimodalEmission:
     """Make the emission of all modalities with their numbers of columns."""
     names = list(options.names)
+    for name, kind in zip(names, options.kinds, strict=True):
+        if not isinstance(kind, str):
+            raise ValueError(
+                f"emission of modality {name!r} is {kind!r}; give one of {KINDS}: own "
+                "objects have one start and one number of states"
+            )
     made = {
-        name: options.make_emission(coupling.n_columns(name)).emissions[name]
+        name: options.make_emission(coupling.n_columns(name), [name]).emissions[name]
         for name in names
     }
     if options.coupling == "factorial":
@@ -204,7 +202,7 @@ def _emission(options: CouplingOptions, coupling: Coupling) -> MultimodalEmissio
                 names, options.kinds, options.covariance_types, strict=True
             )
         }
-    outliers = options.make_emission(1).outliers
+    outliers = options.make_emission(1, names).outliers
     return MultimodalEmission(made, options.modality_weights, outliers)
 
 
@@ -229,6 +227,7 @@ def _number_by_occupancy(
     occupancy = np.zeros(len(coupling.states))
     for batch in batches(frames, len(coupling.states)):
         found = state_posteriors(model, select_sequences(frames, batch), n_jobs)
+        assert found.posteriors is not None
         occupancy += found.posteriors.sum(axis=0)
     order = _couplings.occupancy_order(coupling, occupancy)
     if order is None:
@@ -278,9 +277,9 @@ def order_of_samples(frames: Frames) -> np.ndarray:
     for values, steps, _ in frames.modalities.values():
         at = np.arange(frames.n_steps) if steps is None else steps
         own = np.searchsorted(frames.offsets, at, side="right") - 1
-        center, scale = pooled_moments(values)
+        center, scale, _ = pooled_moments(values)
         standardised = np.nan_to_num((values - center) / scale)
-        # weights tell apart sequences of the same frames in another order
+        # weights distinguish sequences of the same frames in another order
         weights = np.sqrt(at - frames.offsets[own] + 1.0)
         terms = standardised.sum(axis=1) * weights
         total += np.bincount(own, terms, minlength=len(total))
@@ -305,8 +304,10 @@ def chain_transitions(coupling: Coupling, graph: ChainGraph) -> dict[str, np.nda
         own.
     """
     step = coupling.transition_model
+    if isinstance(graph, FactorialGraph):
+        return dict(zip(coupling.chains, graph.transitions, strict=True))
     if len(coupling.chains) == 1:
-        return {"state": transition_matrix(graph)}
+        return dict.fromkeys(coupling.chains, transition_matrix(graph))
     if not isinstance(step, ChainTransitions):
         return {}
     n_chains = len(step.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -13,9 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
 from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
@@ -24,7 +27,6 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import is_multimodal
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
-from mmfusion.fusion._graphical_chains import CHAIN_CONSTRAINTS, ChainMixin
 from mmfusion.fusion._graphical_couplings import (
     CouplingOptions,
     batches,
@@ -33,18 +35,27 @@ from mmfusion.fusion._graphical_couplings import (
     n_parameters,
     order_of_samples,
 )
+from mmfusion.fusion._sequence_labeler import as_ragged
 from mmfusion.graphical._chain_model import (
     decode_states,
     sample_sequences,
     score_sequences,
     state_posteriors,
 )
-from mmfusion.graphical._clock import Frames, frames_on_clock, select_sequences
+from mmfusion.graphical._clock import Frames, select_sequences
 from mmfusion.graphical._couplings import chain_posteriors
+from mmfusion.graphical._emissions import KINDS
+from mmfusion.graphical._factorial import FactorialGraph, joint_graph
 from mmfusion.graphical._graph import transition_matrix
 from mmfusion.modalities import Modalities
 
-COUPLINGS = ("synchronous", "product", "coupled", "factorial", "hierarchical")
+CHAIN_COUPLINGS = ("synchronous", "product", "coupled", "factorial", "hierarchical")
+PARAMETERS = {  # of emissions, by the attribute that has those of all modalities
+    "means_": "means",
+    "covariances_": "covariances",
+    "emission_probabilities_": "probabilities",
+    "rates_": "rates",
+}
 
 Results = dict[str, np.ndarray]  # arrays by sample, of each chain or modality
 
@@ -52,12 +63,12 @@ Results = dict[str, np.ndarray]  # arrays by sample, of each chain or modality
 class HMMTransformer(
     ChainMixin, ModalityMixin, ModalityTransformerMixin, BaseEstimator
 ):
-    r"""Hidden Markov model of several modalities; its state posteriors as features.
+    """Hidden Markov model of several modalities; its state posteriors as features.
 
     Maximises ``log p(X) + log prior`` by expectation-maximisation, where frames of the
     modalities are independent given hidden states on one clock:
 
-    .. math:: p(X) = \sum_s p(s_1) \prod_t p(s_{t+1} | s_t) \prod_v p(x_{vt} | s_t)
+    .. math:: p(X) = \\sum_s p(s_1) \\prod_t p(s_{t+1} | s_t) \\prod_v p(x_{vt} | s_t)
 
     `transform` returns the posteriors of the states at every step of the clock: one
     sequence for each chain of states, all on one time axis. Frames, features and
@@ -90,25 +101,32 @@ class HMMTransformer(
         of 1, a modality has none.
     max_lag : int, default=1
         Largest difference of the states of two modalities, of a product.
-    emission : str or dict, default='gaussian'
-        Kind of the densities, or a dict by modality name.
+    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
+'bernoulli'} or dict, default='gaussian'
+        Kind of the densities of all modalities, or of each by name: of real numbers, of
+        integers or one-hot rows ('categorical'), of counts ('multinomial' of words, for
+        example, and 'poisson') or of features that are 0 or 1.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'
-        Covariances of Gaussian densities, or a dict by modality name. If factorial,
-        there is one for all states, 'diag' or full.
+        Covariances of the Gaussian densities: variances of the features, a full
+        matrix, one matrix of all states, or one variance of all features. If factorial,
+        all states have one: 'diag' or a full matrix.
+    n_mixtures : int or dict, default=2
+        Number of Gaussian components of a state, for 'mixture'.
     modality_weights : float or dict, default=1.0
-        Exponents of the densities, or a dict by modality name. With others than 1,
-        scores are no log-likelihoods.
+        Exponents of the densities, or of each by name. With others than 1, scores are
+        no log-likelihoods.
     outlier_share : float or dict, default=0.01
-        Prior probability that a frame of a modality is an outlier, or a dict by
-        modality name. Outliers have no say in what the states are; 0 is the textbook
-        model.
-    clock : str, int or None, default=None
-        Modality whose frames are the steps of the clock, or a number of steps. None is
-        the modality with most frames, in each sample.
+        Share of outliers among the frames of all modalities, or of each by name.
+        Outliers have no part in the states; 0 is the model of the textbooks.
+    clock : str or int, default=None
+        The steps of the chains: the frames of a modality by name, or a number of steps.
+        None is the modality with most frames, in each sample.
     rate : {'mean', 'sum'} or dict, default='mean'
-        Of several frames of a modality in a step: the mean of their log densities, or
-        their sum, by which fast modalities dominate. A slower modality is emitted at
-        the steps that hold its frames.
+        How several frames of a modality in one step count: by the mean of their log
+        densities, or the sum.
+    slow : {'once', 'hold'} or dict, default='once'
+        How a frame counts that lasts several steps: at one of them, or at all with
+        weights that sum to 1.
     n_init : int, default=3
         Number of fits from other starts, of which the one of best objective is kept.
     max_iter : int, default=100
@@ -139,6 +157,11 @@ class HMMTransformer(
     means_, covariances_ : dict of str to ndarray
         Parameters of Gaussian modalities, by the states they are emitted by; if
         factorial, by the states of the shared chain (varying slowest) and of their own.
+    emission_probabilities_ : dict of str to ndarray or list of ndarray
+        Probabilities of categories, words and ones, by state; of categories a list with
+        those of each feature.
+    rates_ : dict of str to ndarray of shape (n_states, n_features)
+        Rates of Poisson modalities.
     objective_history_ : ndarray of shape (`n_iter_`,)
         Penalised log-likelihood before each iteration, of the best start.
     converged_ : bool
@@ -198,9 +221,10 @@ class HMMTransformer(
     """
 
     _parameter_constraints: dict = {
-        **{k: v for k, v in CHAIN_CONSTRAINTS.items() if k != "slow"},
+        **CHAIN_CONSTRAINTS,
+        "emission": [StrOptions(set(KINDS)), dict],
         "n_states": [Interval(Integral, 1, None, closed="left"), dict],
-        "coupling": [StrOptions(set(COUPLINGS))],
+        "coupling": [StrOptions(set(CHAIN_COUPLINGS))],
         "n_units": [Interval(Integral, 1, None, closed="left")],
         "n_private_states": [Interval(Integral, 1, None, closed="left"), dict],
         "max_lag": [Interval(Integral, 0, None, closed="left")],
@@ -219,10 +243,12 @@ class HMMTransformer(
         max_lag: int = 1,
         emission: ByModality[Any] = "gaussian",
         covariance_type: ByModality[str] = "diag",
+        n_mixtures: ByModality[int] = 2,
         modality_weights: ByModality[float] = 1.0,
         outlier_share: ByModality[float] = 0.01,
         clock: str | int | None = None,
         rate: ByModality[str] = "mean",
+        slow: ByModality[str] = "once",
         n_init: int = 3,
         max_iter: int = 100,
         tol: float = 1e-4,
@@ -237,10 +263,12 @@ class HMMTransformer(
         self.max_lag = max_lag
         self.emission = emission
         self.covariance_type = covariance_type
+        self.n_mixtures = n_mixtures
         self.modality_weights = modality_weights
         self.outlier_share = outlier_share
         self.clock = clock
         self.rate = rate
+        self.slow = slow
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
@@ -249,6 +277,7 @@ class HMMTransformer(
         self.modalities = modalities
 
     @fit_context(prefer_skip_nested_validation=True)
+    @threads_of_n_jobs
     def fit(self, X: ModalitiesLike, y: object = None) -> Self:
         """Fit the model to sequences.
 
@@ -319,18 +348,19 @@ class HMMTransformer(
         self.chain_names_ = np.array(list(self._coupling.chains), dtype=object)
         self.joint_states_ = self._coupling.states
         self.start_probabilities_ = np.exp(graph.log_start)
-        self.transitions_ = transition_matrix(graph)
+        listed = joint_graph(graph) if isinstance(graph, FactorialGraph) else graph
+        self.transitions_ = transition_matrix(listed)
         self.chain_transitions_ = chain_transitions(self._coupling, graph)
-        self.means_ = {
-            name: own.means for name, own in emissions.items() if hasattr(own, "means")
-        }
         with np.errstate(over="ignore"):  # variances of 1e300-scaled data are infinite
-            self.covariances_ = {
-                name: own.covariances
-                for name, own in emissions.items()
-                if hasattr(own, "covariances")
-            }
+            for attribute, parameter in PARAMETERS.items():
+                found = {
+                    name: getattr(own, parameter)
+                    for name, own in emissions.items()
+                    if hasattr(own, parameter)
+                }
+                setattr(self, attribute, found)
 
+    @threads_of_n_jobs
     def transform(self, X: ModalitiesLike) -> Any:
         """Compute the posteriors of the states at every step of the clock.
 
@@ -385,6 +415,7 @@ class HMMTransformer(
             return by_sample
         return np.stack(list(by_sample))
 
+    @threads_of_n_jobs
     def decode(self, X: ModalitiesLike) -> Results:
         """Find the most probable states of every chain.
 
@@ -411,6 +442,7 @@ class HMMTransformer(
                     found[name][i] = states[start:stop, m]
         return found
 
+    @threads_of_n_jobs
     def state_posteriors(self, X: ModalitiesLike) -> Results:
         """Compute the posteriors of the states of every chain.
 
@@ -432,14 +464,18 @@ class HMMTransformer(
             name: np.full(len(frame), None, dtype=object) for name in self.chain_names_
         }
         for positions, frames in self._batches(frame):
-            joint = state_posteriors(self._model, frames, self.n_jobs).posteriors
-            assert joint is not None
-            by_chain = chain_posteriors(self._coupling, joint)
+            by_chain = chain_posteriors(self._coupling, self._joint_posteriors(frames))
             for i, start, stop in _spans(positions, frames):
                 for name, own in by_chain.items():
                     found[name][i] = own[start:stop]
         return found
 
+    def _joint_posteriors(self, frames: Frames) -> np.ndarray:
+        posteriors = state_posteriors(self._model, frames, self.n_jobs).posteriors
+        assert posteriors is not None
+        return posteriors
+
+    @threads_of_n_jobs
     def reliability(self, X: ModalitiesLike) -> Results:
         """Compute the posterior probability that each frame is no outlier.
 
@@ -458,13 +494,15 @@ class HMMTransformer(
         found: Results = {
             name: np.full(len(frame), None, dtype=object) for name in frame.names
         }
+        once = self._placed(frame, "once")  # each frame by itself
         for positions, frames in self._batches(frame):
-            joint = state_posteriors(self._model, frames, self.n_jobs).posteriors
+            joint = self._joint_posteriors(frames)
+            given = select_sequences(once, positions)
             inlier = self._model.emission.inlier_probability(
-                frames, joint, self._model.columns
+                given, joint, self._model.columns
             )
             for name, values in inlier.items():
-                own = frames.modalities[name].values
+                own = given.modalities[name].values
                 values[np.isnan(own).all(axis=1)] = np.nan
                 start = 0
                 for i in positions[frame.observed[positions, frame.names.index(name)]]:
@@ -557,19 +595,23 @@ class HMMTransformer(
         for name, count in (("n_samples", n_samples), ("n_steps", n_steps)):
             if not is_integer(count) or count < 1:
                 raise ValueError(f"{name} is {count!r}; give a number of at least 1")
+        model = self._model
+        if isinstance(model.graph, FactorialGraph):
+            model = replace(model, graph=joint_graph(model.graph))
         samples, paths = sample_sequences(
-            self._model, n_samples, n_steps, check_random_state(random_state)
+            model, n_samples, n_steps, check_random_state(random_state)
         )
         X = {
-            name: _objects([sample[name] for sample in samples])
+            name: as_ragged([sample[name] for sample in samples])
             for name in self._layout.names
         }
         states = [self._coupling.states[path].astype(np.int64) for path in paths]
         return Modalities(X), {
-            name: _objects([own[:, m] for own in states])
+            name: as_ragged([own[:, m] for own in states])
             for m, name in enumerate(self.chain_names_)
         }
 
+    @threads_of_n_jobs
     def _total_score(self, X: ModalitiesLike) -> tuple[float, int]:
         frame = self._validate(X, reset=False)
         total, n_steps = 0.0, 0
@@ -585,17 +627,14 @@ class HMMTransformer(
 
     def _frames(self, frame: Modalities) -> Frames:
         """Place the sequences of all samples on their clocks."""
-        blocks = frame.to_dict()
-        names = self._layout.names
-        # of tables, all have the same: columns of the output are steps
-        clock = self.clock if self._layout.sequences else self._n_table_steps
-        samples = []
-        for i in range(len(frame)):
-            own = {n: block[i] for n, block in blocks.items() if block[i] is not None}
-            samples.append(own or self._unknown_sample(blocks))
-        frames = frames_on_clock(samples, clock=clock, rate=self.rate, names=names)
-        self._check_lengths(frames)
+        frames = super()._frames(frame)
+        if self.coupling == "product":
+            self._check_lengths(frames)
         return frames
+
+    def _steps(self) -> str | int | None:
+        """Return the clock: of tables a number, since the output has its columns."""
+        return self.clock if self._layout.sequences else self._n_table_steps
 
     @property
     def _n_table_steps(self) -> int:
@@ -613,8 +652,6 @@ class HMMTransformer(
         return widths[self.clock]
 
     def _check_lengths(self, frames: Frames) -> None:
-        if self.coupling != "product":
-            return
         lengths = np.diff(frames.offsets)
         short = np.flatnonzero(lengths < self.n_states)
         if len(short):
@@ -657,11 +694,3 @@ def _spans(positions: np.ndarray, frames: Frames) -> Iterator[tuple[int, int, in
         frames.offsets[1:].tolist(),
         strict=True,
     )
-
-
-def _objects(arrays: list[np.ndarray]) -> np.ndarray:
-    """Collect arrays, of equal or other lengths, into an object array."""
-    collected = np.empty(len(arrays), dtype=object)
-    for i, array in enumerate(arrays):
-        collected[i] = array
-    return collected

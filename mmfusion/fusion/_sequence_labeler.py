@@ -138,7 +138,9 @@ def frame_labels(y: Any, n_samples: int, estimator: str) -> list[np.ndarray]:
         )
     with errors_about("y"):
         elements = _blocks.as_plain(y, "y")
-    if np.ndim(elements) == 0:
+        if hasattr(elements, "__array__"):
+            elements = np.asarray(elements)
+    if isinstance(elements, str | bytes) or not hasattr(elements, "__len__"):
         raise ValueError(f"y is {y!r}; give an array of labels for each sample")
     if len(elements) != n_samples:
         raise ValueError(

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from mmfusion.graphical._clock import Frames
 from mmfusion.graphical._em import EMHistory, fit_chain_model
-from mmfusion.graphical._graph import ChainGraph, destinations, graph_from_edges
+from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._inference import (
     ChainPosteriors,
     chain_log_likelihood,
@@ -29,7 +28,6 @@ __all__ = [
     "n_free_parameters",
     "sample_sequences",
     "score_sequences",
-    "sort_states",
     "state_posteriors",
 ]
 
@@ -176,33 +174,6 @@ def n_free_parameters(model: ChainModel) -> int:
     return model.emission.n_parameters + n_transitions + n_starts
 
 
-def sort_states(model: ChainModel, occupancy: np.ndarray) -> None:
-    """Number states by falling occupancy, so that starts do not decide the numbers.
-
-    Parameters
-    ----------
-    model : ChainModel
-        A model whose states have an emission column each; it is changed.
-    occupancy : ndarray of shape (n_states,)
-        Expected frames in each state, or their share.
-    """
-    order = np.argsort(-occupancy, kind="stable")
-    number = np.argsort(order)
-    graph = model.graph
-    ends = np.column_stack([number[graph.src], number[destinations(graph)]])
-    model.graph = graph_from_edges(
-        len(order),
-        ends,
-        graph.log_weights,
-        tie=graph.tie,
-        group=graph.group,
-        log_start=graph.log_start[order],
-        log_end=graph.log_end[order],
-    )
-    for emission in model.emission.emissions.values():
-        emission.reorder(order)
-
-
 def sample_sequences(
     model: ChainModel,
     n_sequences: int,
@@ -231,7 +202,8 @@ def sample_sequences(
         States of the graph.
     """
     steps = np.broadcast_to(np.asarray(lengths, dtype=np.int64), (n_sequences,))
-    paths = [_sample_path(model.graph, int(n), random_state) for n in steps]
+    onward = _onward_weights(model.graph, int(steps.max(initial=1)))
+    paths = [_sample_path(model.graph, onward[:n], random_state) for n in steps]
     samples = []
     for path in paths:
         columns = model.graph.emits[path]
@@ -243,26 +215,39 @@ def sample_sequences(
     return samples, paths
 
 
+def _edges_by_source(graph: ChainGraph) -> tuple[np.ndarray, np.ndarray]:
+    """Return the edges in the order of their sources, and where each one begins."""
+    order = np.argsort(graph.src, kind="stable")
+    return order, np.searchsorted(graph.src[order], np.arange(len(graph.emits) + 1))
+
+
+def _onward_weights(graph: ChainGraph, n_steps: int) -> np.ndarray:
+    """Return the log weight of all that may follow each state, by remaining steps."""
+    order, borders = _edges_by_source(graph)
+    dst = destinations(graph)[order]
+    weights = graph.log_weights[order]
+    goes_on = np.diff(borders) > 0
+    onward = np.full((n_steps, len(graph.emits)), -np.inf)
+    onward[0] = graph.log_end
+    for remaining in range(1, n_steps):
+        terms = weights + onward[remaining - 1][dst]
+        sums = np.logaddexp.reduceat(terms, borders[:-1][goes_on])
+        onward[remaining, goes_on] = sums
+    return onward
+
+
 def _sample_path(
-    graph: ChainGraph, n_steps: int, random_state: np.random.RandomState
+    graph: ChainGraph, onward: np.ndarray, random_state: np.random.RandomState
 ) -> np.ndarray:
     """Draw a path in proportion to its weight, among those with this many steps."""
-    n_states = len(graph.emits)
+    n_steps = len(onward)
+    order, borders = _edges_by_source(graph)
     dst = destinations(graph)
-    order = np.argsort(graph.src, kind="stable")
-    borders = np.searchsorted(graph.src[order], np.arange(n_states + 1))
-    onward = np.empty((n_steps, n_states))  # log weight of all that may follow
-    onward[-1] = graph.log_end
-    for t in range(n_steps - 2, -1, -1):
-        terms = (graph.log_weights + onward[t + 1][dst])[order]
-        for state in range(n_states):
-            own = terms[borders[state] : borders[state + 1]]
-            onward[t, state] = logsumexp(own) if len(own) else -np.inf
     path = np.empty(n_steps, dtype=np.int64)
-    path[0] = _draw(graph.log_start + onward[0], n_steps, random_state)
+    path[0] = _draw(graph.log_start + onward[-1], n_steps, random_state)
     for t in range(1, n_steps):
         edges = order[borders[path[t - 1]] : borders[path[t - 1] + 1]]
-        scores = graph.log_weights[edges] + onward[t][dst[edges]]
+        scores = graph.log_weights[edges] + onward[-1 - t][dst[edges]]
         path[t] = dst[edges[_draw(scores, n_steps, random_state)]]
     return path
 
@@ -270,9 +255,9 @@ def _sample_path(
 def _draw(
     log_weights: np.ndarray, n_steps: int, random_state: np.random.RandomState
 ) -> int:
-    total = logsumexp(log_weights)
-    if not np.isfinite(total):
+    largest = log_weights.max()
+    if not np.isfinite(largest):
         raise ValueError(f"no path of the model has {n_steps} steps")
-    cumulative = np.exp(log_weights - total).cumsum()
+    cumulative = np.exp(log_weights - largest).cumsum()
     place = random_state.random_sample() * cumulative[-1]
     return int(np.searchsorted(cumulative, place, side="right"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import brentq, minimize
 from scipy.special import log_softmax, softmax
 
 # bounds of 1 / temperature, relative to 1 / the sum of a sample's differences
@@ -63,15 +63,20 @@ def fit_temperature(
     targets = share * finite / finite.sum(axis=1, keepdims=True)
     targets[np.arange(len(y)), y] += 1 - share
 
-    def loss(log_inverse: float) -> float:
-        logs = log_softmax(scores * np.exp(log_inverse) + prior, axis=1)
-        return -float(weight @ np.where(finite, targets * logs, 0).sum(axis=1))
+    bounded = np.where(finite, scores, 0)
+
+    def slope(log_inverse: float) -> float:
+        """Derivative of the loss, which is convex in 1 / T."""
+        probabilities = softmax(scores * np.exp(log_inverse) + prior, axis=1)
+        return float(weight @ ((probabilities - targets) * bounded).sum(axis=1))
 
     half = np.log(INVERSE_TEMPERATURE_RANGE)
-    bounds = np.array([-half, half]) - np.log(scale)
-    with np.errstate(invalid="ignore"):  # 0 times -inf, which `where` leaves out
-        found = minimize_scalar(loss, bounds=bounds, method="bounded")
-    return float(np.exp(-found.x))
+    low, high = -half - np.log(scale), half - np.log(scale)
+    if slope(low) >= 0:  # scores contradict the classes
+        return float(np.exp(-low))
+    if slope(high) <= 0:
+        return float(np.exp(-high))
+    return float(np.exp(-brentq(slope, low, high, xtol=1e-12)))
 
 
 def discriminative_weights(

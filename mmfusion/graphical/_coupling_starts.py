@@ -205,8 +205,10 @@ def _common_parts(frames: Frames, n_directions: int) -> Frames:
         # singular vectors of the covariances with the others
         vectors, values, _ = np.linalg.svd(table.T @ others, full_matrices=False)
         kept = values[:n_directions] > LEAST_COMMON_SHARE * values[0]
-        projected[name] = ModalityFrames(table @ vectors[:, :n_directions][:, kept])
-    return Frames(frames.offsets, projected)
+        if kept.any():
+            directions = vectors[:, :n_directions][:, kept]
+            projected[name] = ModalityFrames(table @ directions)
+    return Frames(frames.offsets, projected) if projected else frames
 
 
 def _without_means(

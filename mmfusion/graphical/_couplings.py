@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
+from mmfusion.graphical._factorial import FactorialGraph, reordered_chains
 from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._graph_builders import ergodic_graph, product_graph
 from mmfusion.graphical._transition_models import (
@@ -34,7 +35,7 @@ class Coupling(NamedTuple):
         Number of states of each chain, by name.
     states : ndarray of int32 of shape (n_joint_states, n_chains)
         State of each chain in each joint state.
-    graph : ChainGraph
+    graph : ChainGraph or FactorialGraph
         The graph of the joint states.
     columns : dict of str to ndarray of int32 of shape (n_joint_states,)
         Column of a modality's emissions that each joint state reads.
@@ -322,16 +323,18 @@ def reordered_graph(graph: ChainGraph, order: np.ndarray) -> ChainGraph:
 
     Parameters
     ----------
-    graph : ChainGraph
+    graph : ChainGraph or FactorialGraph
         The graph, whose states read columns of their own numbers.
     order : ndarray of int of shape (n_states,)
         Former number of each state.
 
     Returns
     -------
-    ChainGraph
+    ChainGraph or FactorialGraph
         The same paths, with the same columns of their new numbers.
     """
+    if isinstance(graph, FactorialGraph):
+        return cast("ChainGraph", reordered_chains(graph, order))
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order))
     src, dst = rank[graph.src], rank[destinations(graph)]

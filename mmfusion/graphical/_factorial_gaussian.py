@@ -59,7 +59,7 @@ class FactorialGaussian(FullGaussian):
 
     @property
     def contributions(self) -> list[np.ndarray]:
-        """What each chain adds to the mean, a list of (n_states_m, n_features).
+        """Terms of the mean by chain: a list of (n_states_m, n_features).
 
         Those of all chains but the first are centred: the first has the constant.
         """

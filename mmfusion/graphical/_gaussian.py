@@ -22,10 +22,16 @@ SMALLEST_VARIANCE = 1e-200  # of a state whose frames are equal, without prior o
 
 
 class PooledMoments(NamedTuple):
-    """Centers and positive scales of the features of all frames together."""
+    """Centers and positive scales of the features of all frames together.
+
+    The variance of a constant feature by state would be that of the prior alone, which
+    falls with the number of frames, so that states with many frames would be preferred.
+    It stays at the pooled one.
+    """
 
     center: np.ndarray
     scale: np.ndarray
+    is_constant: np.ndarray  # features with one value, or with none
 
 
 class GaussianStatistics(NamedTuple):
@@ -69,7 +75,13 @@ def pooled_moments(
             center[j], scale[j] = scaling.center[0], scaling.spread[0]
     constant = ~np.isfinite(scale)
     scale[constant] = np.where(center == 0, 1.0, np.abs(center))[constant]
-    return PooledMoments(center, scale)
+    return PooledMoments(center, scale, constant)
+
+
+def unit_moments(means: np.ndarray) -> PooledMoments:
+    """Return moments for given parameters: the mean of their means, and scales of 1."""
+    center = means.mean(axis=0)
+    return PooledMoments(center, np.ones_like(center), np.zeros(len(center), bool))
 
 
 def chunks_of_frames(n_frames: int, n_cells: int) -> Iterator[slice]:
@@ -126,24 +138,17 @@ class DiagonalGaussian:
 
     def prepare(self, X: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         """Set the pooled moments from the frames of fit, and all states to them."""
-        center, scale = pooled_moments(X, sample_weight)
-        if (
-            self.is_spherical
-        ):  # one unit for all features, by their largest: no overflow
-            largest = scale.max()
-            scale = np.full_like(
-                scale, largest * np.sqrt(((scale / largest) ** 2).mean())
-            )
-        self._pooled = PooledMoments(center, scale)
-        self._means = np.zeros((self.n_states, len(center)))
-        self._variances = np.ones((self.n_states, len(center)))
+        self._pooled = pooled_moments(X, sample_weight)
+        if self.is_spherical:
+            self._pooled = _with_common_scale(self._pooled)
+        self._means = np.zeros((self.n_states, X.shape[1]))
+        self._variances = np.ones((self.n_states, X.shape[1]))
 
     def set_parameters(self, means: np.ndarray, variances: np.ndarray) -> None:
         """Set means and variances, both of shape (n_states, n_features)."""
         if not hasattr(self, "_pooled"):
-            center = means.mean(axis=0)
-            self._pooled = PooledMoments(center, np.ones_like(center))
-        center, scale = self._pooled
+            self._pooled = unit_moments(means)
+        center, scale, _ = self._pooled
         self._means = (means - center) / scale
         self._variances = np.array(variances / scale / scale)
 
@@ -157,13 +162,14 @@ class DiagonalGaussian:
         """Variances, (n_states, n_features), or (n_states,) if spherical."""
         with np.errstate(over="ignore"):  # of units near the largest number
             variances = self._variances * self._pooled.scale**2
-        return variances[:, 0] if self.is_spherical else variances
+        first = int(np.argmin(self._pooled.is_constant))
+        return variances[:, first] if self.is_spherical else variances
 
     @property
     def n_parameters(self) -> int:
         """Number of free parameters."""
-        per_state = 1 if self.is_spherical else self._means.shape[1]
-        return self._means.size + self.n_states * per_state
+        n_varying = int((~self._pooled.is_constant).sum())
+        return self.n_states * (n_varying + (1 if self.is_spherical else n_varying))
 
     def reorder(self, order: np.ndarray) -> None:
         """Renumber the states: state i becomes the former state ``order[i]``."""
@@ -184,7 +190,23 @@ class DiagonalGaussian:
         ndarray of shape (n_frames, n_states)
             Log densities.
         """
-        return self._quadratic_forms(X, self._means, self._variances, out)
+        means, variances = self._means, self._variances
+        precisions = 1 / variances
+        weights = np.hstack([means * precisions, -0.5 * precisions])
+        # terms of a feature that do not depend on the frame; its unit among them
+        constants = -0.5 * (LOG_TWO_PI + np.log(variances) + means**2 * precisions)
+        constants -= np.log(self._pooled.scale)
+        constant = constants.sum(axis=1)
+        out = np.empty((len(X), self.n_states)) if out is None else out
+        for rows, stacked in self._stacked_chunks(X):
+            density = out[rows]
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.matmul(stacked.T, weights.T, out=density)
+            density += constant
+            if not np.isfinite(density[:, 0]).all():  # NaN, or squares that overflow
+                observed = _fill_gaps(stacked)
+                density[:] = stacked.T @ weights.T + observed.T @ constants.T
+        return out
 
     def broad_log_density(self, X: np.ndarray, scale: float) -> np.ndarray:
         """Compute the log density under pooled moments, the variances times `scale`.
@@ -201,48 +223,40 @@ class DiagonalGaussian:
         ndarray of shape (n_frames,)
             Log densities.
         """
-        pooled = np.zeros((1, X.shape[1]))
-        return self._quadratic_forms(X, pooled, pooled + scale)[:, 0]
-
-    def _quadratic_forms(
-        self,
-        X: np.ndarray,
-        means: np.ndarray,
-        variances: np.ndarray,
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
-        precisions = 1 / variances
-        weights = np.hstack([means * precisions, -0.5 * precisions])
-        # terms of a feature that do not depend on the frame; its unit among them
-        constants = -0.5 * (LOG_TWO_PI + np.log(variances) + means**2 * precisions)
-        constants -= np.log(self._pooled.scale)
-        constant = constants.sum(axis=1)
-        out = np.empty((len(X), len(means))) if out is None else out
-        for rows, stacked in self._stacked_chunks(X):
-            density = out[rows]
+        out = np.empty(len(X))
+        constants = -0.5 * (LOG_TWO_PI + np.log(scale)) - np.log(self._pooled.scale)
+        for rows, stacked in self._stacked_chunks(X, with_squares=False):
+            values = stacked[: X.shape[1]]
             with np.errstate(over="ignore", invalid="ignore"):
-                np.matmul(stacked, weights.T, out=density)
-            density += constant
-            if not np.isfinite(density[:, 0]).all():  # NaN, or squares that overflow
-                observed = _fill_gaps(stacked)
-                density[:] = stacked @ weights.T + observed @ constants.T
+                squares = np.einsum("dn,dn->n", values, values)
+            constant = constants.sum()
+            if not np.isfinite(squares).all():
+                constant = constants @ _fill_gaps(stacked)
+                squares = np.einsum("dn,dn->n", values, values)
+            out[rows] = constant - 0.5 / scale * squares
         return out
 
-    def _stacked_chunks(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield standardised features beside their squares, in one workspace."""
-        center, scale = self._pooled
+    def _stacked_chunks(
+        self, X: np.ndarray, *, with_squares: bool = True
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield standardised features above their squares, in one workspace.
+
+        Frames are columns: loops over many frames of one feature are faster than those
+        over few features of one frame.
+        """
         d = X.shape[1]
-        reciprocal = 1 / scale
+        center, scale = self._pooled.center[:, None], self._pooled.scale[:, None]
         workspace = None
         for rows in chunks_of_frames(len(X), 2 * d):
             if workspace is None:
-                workspace = np.empty((rows.stop, 2 * d))
-            stacked = workspace[: rows.stop - rows.start]
-            values = stacked[:, :d]
+                workspace = np.empty((2 * d, rows.stop))
+            stacked = workspace[:, : rows.stop - rows.start]
+            values = stacked[:d]
             with np.errstate(over="ignore"):  # infinite ones are bounded afterwards
-                np.subtract(X[rows], center, out=values)
-                values *= reciprocal
-                np.multiply(values, values, out=stacked[:, d:])
+                np.subtract(X[rows].T, center, out=values)
+                values /= scale
+                if with_squares:
+                    np.multiply(values, values, out=stacked[d:])
             yield rows, stacked
 
     def statistics(self) -> GaussianStatistics:
@@ -267,13 +281,13 @@ class DiagonalGaussian:
         for rows, stacked in self._stacked_chunks(X):
             weights = posteriors[rows].T
             with np.errstate(over="ignore", invalid="ignore"):
-                sums = weights @ stacked
+                sums = weights @ stacked.T
             if np.isfinite(sums).all():
                 statistics.counts[...] += posteriors[rows].sum(axis=0)[:, None]
             else:
                 observed = _fill_gaps(stacked)
-                sums = weights @ stacked
-                statistics.counts[...] += weights @ observed
+                sums = weights @ stacked.T
+                statistics.counts[...] += weights @ observed.T
             statistics.sums[...] += sums
 
     def maximize(self, statistics: GaussianStatistics) -> None:
@@ -297,10 +311,11 @@ class DiagonalGaussian:
         scatter = np.maximum(sums[:, d:] - self._means * sums[:, :d], 0)
         totals = counts
         prior = self.prior_frames
+        constant = self._pooled.is_constant
         if self.is_spherical:
-            scatter = scatter.sum(axis=1, keepdims=True)
-            totals = counts.sum(axis=1, keepdims=True)
-            prior = self.prior_frames * d
+            scatter = scatter[:, ~constant].sum(axis=1, keepdims=True)
+            totals = counts[:, ~constant].sum(axis=1, keepdims=True)
+            prior = self.prior_frames * int((~constant).sum())
         variances = np.divide(
             scatter + prior,
             totals + prior,
@@ -309,14 +324,15 @@ class DiagonalGaussian:
         )
         floor = max(self.variance_floor, SMALLEST_VARIANCE)
         self._variances = np.maximum(variances, floor) + np.zeros_like(counts)
+        self._variances[:, constant] = 1
 
     def log_prior(self) -> float:
         """Compute the log prior of the variances, up to a constant."""
         # inverse gamma, whose mode with n frames is that of `maximize`
+        if not self.prior_frames:
+            return 0.0
         terms = np.log(self._variances) + 1 / self._variances
-        return (
-            float(-0.5 * self.prior_frames * terms.sum()) if self.prior_frames else 0.0
-        )
+        return float(-0.5 * self.prior_frames * terms.sum())
 
     def sample(
         self, states: np.ndarray, random_state: np.random.RandomState
@@ -340,12 +356,22 @@ class DiagonalGaussian:
         return self._pooled.center + values * self._pooled.scale
 
 
+def _with_common_scale(pooled: PooledMoments) -> PooledMoments:
+    """Return moments with one unit for all features that vary."""
+    varying = pooled.scale[~pooled.is_constant]
+    if not len(varying):
+        return pooled
+    largest = varying.max()  # squares of the rest are at most 1
+    common = largest * np.sqrt(((varying / largest) ** 2).mean())
+    return pooled._replace(scale=np.where(pooled.is_constant, pooled.scale, common))
+
+
 def _fill_gaps(stacked: np.ndarray) -> np.ndarray:
     """Replace NaN by 0 and bound deviations, in place; return what is observed."""
-    d = stacked.shape[1] // 2
-    values = stacked[:, :d]
+    d = len(stacked) // 2
+    values = stacked[:d]
     observed = ~np.isnan(values)
     values[~observed] = 0
     np.clip(values, -LARGEST_DEVIATION, LARGEST_DEVIATION, out=values)
-    np.multiply(values, values, out=stacked[:, d:])
+    np.multiply(values, values, out=stacked[d:])
     return observed.astype(np.float64)

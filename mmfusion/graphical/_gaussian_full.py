@@ -13,9 +13,9 @@ from mmfusion.graphical._gaussian import (
     LOG_TWO_PI,
     SMALLEST_COUNT,
     SMALLEST_VARIANCE,
-    PooledMoments,
     chunks_of_frames,
     pooled_moments,
+    unit_moments,
 )
 
 # with more features, chunks of frames are not shorter: triangular solves need many
@@ -77,9 +77,8 @@ class FullGaussian:
     def set_parameters(self, means: np.ndarray, covariances: np.ndarray) -> None:
         """Set means, (n_states, n_features), and covariances; one matrix if tied."""
         if not hasattr(self, "_pooled"):
-            center = means.mean(axis=0)
-            self._pooled = PooledMoments(center, np.ones_like(center))
-        center, scale = self._pooled
+            self._pooled = unit_moments(means)
+        center, scale, _ = self._pooled
         self._means = (means - center) / scale
         scaled = covariances / scale / scale[:, None]
         self._covariances = np.array(scaled[None] if self.is_tied else scaled)
@@ -100,8 +99,8 @@ class FullGaussian:
     @property
     def n_parameters(self) -> int:
         """Number of free parameters."""
-        d = self._means.shape[1]
-        return self._means.size + len(self._covariances) * d * (d + 1) // 2
+        d = int((~self._pooled.is_constant).sum())
+        return self.n_states * d + len(self._covariances) * d * (d + 1) // 2
 
     def reorder(self, order: np.ndarray) -> None:
         """Renumber the states: state i becomes the former state ``order[i]``."""
@@ -173,7 +172,7 @@ class FullGaussian:
         self, X: np.ndarray
     ) -> Iterator[tuple[np.ndarray, slice | np.ndarray, np.ndarray]]:
         """Yield observed features, rows that have them alone, and their values."""
-        center, scale = self._pooled
+        center, scale, _ = self._pooled
         for chunk in chunks_of_frames(len(X), min(X.shape[1], LARGEST_CHUNK_WIDTH)):
             with np.errstate(over="ignore"):  # infinite ones are bounded
                 Z = (X[chunk] - center) / scale
@@ -217,41 +216,42 @@ class FullGaussian:
                 continue
             weights = posteriors[rows]
             statistics.counts[...] += weights.sum(axis=0)
-            if len(observed) == d and self.is_tied:
-                statistics.sums[...] += weights.T @ Z
-                statistics.products[0] += (Z * weights.sum(axis=1)[:, None]).T @ Z
-                continue
-            for state in range(self.n_states):
-                own = weights[:, state]
-                filled, rest = Z, None
-                if len(observed) < d:
-                    filled, rest = self._expected_frames(state, observed, Z)
-                products = (filled * own[:, None]).T @ filled
-                if rest is not None:
-                    products += own.sum() * rest
-                statistics.sums[state] += own @ filled
-                statistics.products[0 if self.is_tied else state] += products
+            if len(observed) < d:
+                sums, products = self._expected_sums(observed, Z, weights)
+            elif self.is_tied:
+                sums = weights.T @ Z
+                products = ((Z * weights.sum(axis=1)[:, None]).T @ Z)[None]
+            else:
+                sums = weights.T @ Z
+                products = np.stack([(Z * own[:, None]).T @ Z for own in weights.T])
+            statistics.sums[...] += sums
+            statistics.products[...] += products
 
-    def _expected_frames(
-        self, state: int, observed: np.ndarray, Z: np.ndarray
+    def _expected_sums(
+        self, observed: np.ndarray, Z: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return expected frames and their covariance, given observed features."""
-        mean = self._means[state]
-        covariance = self._covariances[0 if self.is_tied else state]
-        missing = np.setdiff1d(np.arange(len(mean)), observed)
-        filled = np.empty((len(Z), len(mean)))
-        filled[:, observed] = Z
-        factor = np.linalg.cholesky(covariance[np.ix_(observed, observed)])
-        cross = solve_triangular(
-            factor, covariance[np.ix_(observed, missing)], lower=True
+        """Sum the expected moments of frames of which some features are observed."""
+        missing = np.setdiff1d(np.arange(self._means.shape[1]), observed)
+        of_missing = self._covariances[:, missing][:, :, missing]
+        of_both = self._covariances[:, observed][:, :, missing]
+        # x_m | x_o ~ N(m_m + B' (x_o - m_o), C_mm - B' C_om) with B = C_oo^-1 C_om
+        coefficients = np.linalg.solve(
+            self._covariances[:, observed][:, :, observed], of_both
         )
-        white = solve_triangular(factor, (Z - mean[observed]).T, lower=True)
-        filled[:, missing] = mean[missing] + white.T @ cross
-        rest = np.zeros_like(covariance)
-        rest[np.ix_(missing, missing)] = (
-            covariance[np.ix_(missing, missing)] - cross.T @ cross
+        rest = of_missing - coefficients.transpose(0, 2, 1) @ of_both
+        frames = np.empty((self.n_states, len(Z), self._means.shape[1]))
+        frames[:, :, observed] = Z
+        deviations = Z - self._means[:, None, observed]
+        frames[:, :, missing] = deviations @ coefficients
+        frames[:, :, missing] += self._means[:, None, missing]
+        weighted = frames * weights.T[:, :, None]
+        products = weighted.transpose(0, 2, 1) @ frames
+        products[:, missing[:, None], missing] += (
+            weights.sum(axis=0)[:, None, None] * rest
         )
-        return filled, rest
+        if self.is_tied:
+            products = products.sum(axis=0, keepdims=True)
+        return weighted.sum(axis=1), products
 
     def maximize(self, statistics: FullStatistics) -> None:
         """Set means and the posterior modes of covariances; M-step.
@@ -288,6 +288,8 @@ class FullGaussian:
                 for own, total in zip(scatter, totals, strict=True)
             ]
         )
+        constant = self._pooled.is_constant
+        self._covariances[:, constant, constant] = 1
 
     def _bounded(self, covariance: np.ndarray) -> np.ndarray:
         """Raise eigenvalues to the floor: the mode among matrices that respect it."""

@@ -14,6 +14,11 @@ from numpy.typing import ArrayLike
 
 from mmfusion._threads import one_thread
 from mmfusion.graphical._dense_kernels import DenseArrays, DensePass, dense_arrays
+from mmfusion.graphical._factorial import (
+    FactorialGraph,
+    FactorialPass,
+    best_factorial_paths,
+)
 from mmfusion.graphical._graph import ChainGraph
 from mmfusion.graphical._sparse_kernels import EdgeArrays, SparsePass, edge_arrays
 from mmfusion.graphical._viterbi_kernels import best_edges, best_paths
@@ -232,6 +237,8 @@ def viterbi(
     array([0, 0, 0], dtype=int32)
     """
     table, bounds = _check_input(graph, log_emissions, offsets)
+    if isinstance(graph, FactorialGraph):
+        return best_factorial_paths(graph, table, bounds)
     rows = _rows_of_chunk(graph, bounds)
     states = np.empty(len(table), dtype=np.int32)
     scores = np.zeros(len(bounds) - 1)
@@ -291,7 +298,7 @@ def _make_task(
     n_states = len(graph.emits)
     columns = np.arange(n_states, dtype=np.int32) if by_state else graph.emits
     n_columns = n_states if by_state else table.shape[1]
-    dense = dense_arrays(graph)
+    dense = None if isinstance(graph, FactorialGraph) else dense_arrays(graph)
     return _Task(graph, dense, table, offsets, columns.copy(), n_columns, visit)
 
 
@@ -302,7 +309,7 @@ def _run(
     rows = _rows_of_chunk(task.graph, task.offsets)
     workers = _Workers(task, rows)
     values = np.zeros(len(task.offsets) - 1)
-    edge_counts = np.zeros(len(task.graph.src))
+    edge_counts = np.zeros(_n_counts(task.graph))
     start_counts = np.zeros(len(task.graph.emits))
     turns = _Turns()
 
@@ -365,17 +372,25 @@ def _forward(
 class _Worker:
     """Workspace of one thread."""
 
-    def __init__(self, task: _Task, rows: int, edges: EdgeArrays) -> None:
+    def __init__(self, task: _Task, rows: int, edges: EdgeArrays | None) -> None:
         rows = min(rows, len(task.table))
         self._rows = rows
         self._task, self._edges = task, edges
         self._sparse: SparsePass | None = None
         self._dense: DensePass | None = None
+        self._factorial: FactorialPass | None = None
         self.chunk = np.empty((rows, task.n_columns))
 
     def kernels(self, n_chunks: int) -> Iterator[_Kernel]:
         """Yield the kernels to try, until one loses no digits."""
         task = self._task
+        if isinstance(task.graph, FactorialGraph):
+            if self._factorial is None:
+                self._factorial = FactorialPass(
+                    task.graph, task.table, task.offsets, self._rows
+                )
+            yield self._factorial
+            return
         # digits lost in a backward pass are noticed before anything is visited only
         # in the first chunk
         if task.dense is not None and (n_chunks == 1 or not task.dense.has_zeros):
@@ -385,6 +400,7 @@ class _Worker:
                 )
             yield self._dense
         if self._sparse is None:
+            assert self._edges is not None
             self._sparse = SparsePass(self._edges, task.table, task.offsets, self._rows)
         yield self._sparse
 
@@ -393,7 +409,8 @@ class _Workers:
     """Workspaces, as many as threads."""
 
     def __init__(self, task: _Task, rows: int) -> None:
-        self._arguments = task, rows, edge_arrays(task.graph)
+        has_edges = not isinstance(task.graph, FactorialGraph)
+        self._arguments = task, rows, edge_arrays(task.graph) if has_edges else None
         self._free: list[_Worker] = []
 
     def take(self) -> _Worker:
@@ -447,6 +464,10 @@ def _for_each(
         Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(function)(*arguments) for arguments in tasks
         )
+
+
+def _n_counts(graph: ChainGraph) -> int:
+    return graph.n_counts if isinstance(graph, FactorialGraph) else len(graph.src)
 
 
 def _rows_of_chunk(graph: ChainGraph, offsets: np.ndarray) -> int:

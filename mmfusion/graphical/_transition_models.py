@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from scipy import sparse
 
+from mmfusion.graphical._factorial import FactorialGraph, factorial_graph
 from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._graph_builders import coupled_graph, hierarchical_graph
+
+# joint states up to which a matrix of all transitions is faster than mode products
+LARGEST_LISTED_STATES = 64
 
 
 def normalized(counts: np.ndarray, prior: float) -> np.ndarray:
@@ -81,9 +87,13 @@ class ChainTransitions:
 
         Returns
         -------
-        ChainGraph
-            All combinations of states, that of the last chain varying fastest.
+        ChainGraph or FactorialGraph
+            All combinations of states, that of the last chain varying fastest; without
+            a list of edges for independent chains with many.
         """
+        if not self.is_coupled and np.prod(self.shape) > LARGEST_LISTED_STATES:
+            # the functions of inference take both, others none of the second
+            return cast("ChainGraph", factorial_graph(self.tables, self.starts))
         full = [self._full_table(m) for m in range(len(self.shape))]
         return coupled_graph(full, self.starts)[0]
 
@@ -133,10 +143,10 @@ class ChainTransitions:
 
         Parameters
         ----------
-        graph : ChainGraph
+        graph : ChainGraph or FactorialGraph
             The graph of the product.
-        edge_counts : ndarray of shape (n_edges,)
-            Expected counts of its edges.
+        edge_counts : ndarray of shape (n_edges,) or (n_counts,)
+            Expected counts of its edges, or of those of all chains.
         start_counts : ndarray of shape (n_joint_states,)
             Expected counts of first states.
         prior : float
@@ -144,11 +154,27 @@ class ChainTransitions:
 
         Returns
         -------
-        ChainGraph
+        ChainGraph or FactorialGraph
             The same edges, with other weights.
         """
+        if isinstance(graph, FactorialGraph):
+            self._set_chain_counts(edge_counts, start_counts, prior)
+            return self.graph()
         self.set_counts(_joint_counts(graph, edge_counts), start_counts, prior)
         return self._weighted(graph)
+
+    def _set_chain_counts(
+        self, counts: np.ndarray, start_counts: np.ndarray, prior: float
+    ) -> None:
+        """Set the parameters from the counts of each chain."""
+        starts = start_counts.reshape(self.shape)
+        at = 0
+        for m, k in enumerate(self.shape):
+            own = counts[at : at + k * k].reshape(k, k)
+            others = tuple(c for c in range(len(self.shape)) if c != m)
+            self.tables[m] = normalized(own, prior)
+            self.starts[m] = normalized(starts.sum(axis=others), prior)
+            at += k * k
 
     def _weighted(self, graph: ChainGraph) -> ChainGraph:
         n_states = len(graph.emits)

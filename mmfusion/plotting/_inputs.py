@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mmfusion._typing import BlockLike
 
-ROUNDING = 1e-6  # of probabilities of 0 and 1, also in float32
+PROBABILITY_ROUNDING = 1e-6  # of probabilities of 0 and 1, also in float32
 
 
 def check_axes(ax: object) -> None:
@@ -215,5 +215,7 @@ def check_probabilities(values: np.ndarray, name: str) -> None:
     ValueError
         If one is below 0 or above 1, beyond rounding, or NaN.
     """
-    if not ((values >= -ROUNDING) & (values <= 1 + ROUNDING)).all():
+    if not (
+        (values >= -PROBABILITY_ROUNDING) & (values <= 1 + PROBABILITY_ROUNDING)
+    ).all():
         raise ValueError(f"{name} holds other values than probabilities from 0 to 1")

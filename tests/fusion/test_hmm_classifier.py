@@ -215,6 +215,23 @@ def test_the_product_of_chains_without_lag_is_one_chain(data):
     assert abs(lags).max() <= 2
 
 
+@pytest.mark.parametrize("kind", ["diag", "full", "tied", "spherical"])
+def test_classes_may_share_their_covariances(data, kind):
+    X, y = data
+    params = {"covariance_type": kind, "cv": None}
+    own = HMMClassifier(3, **params).fit(X, y)
+    shared = HMMClassifier(3, covariance_tied=True, **params).fit(X, y)
+    for name in NAMES:
+        before, after = own.covariances_[name], shared.covariances_[name]
+        axes = 0 if kind == "tied" else (0, 1)  # classes are of one size
+        expected = np.broadcast_to(before.mean(axis=axes), after.shape)
+        np.testing.assert_allclose(after, expected)
+        np.testing.assert_allclose(own.means_[name], shared.means_[name])
+    assert HMMClassifier(3, covariance_tied=True).fit(X, y).score(X, y) == 1
+    with pytest.raises(ValueError, match="covariance_tied=True needs the emission"):
+        HMMClassifier(2, covariance_tied=True, emission="mixture").fit(X, y)
+
+
 def test_couplings_are_searched(data):
     X, y = data
     grid = {"coupling": ["synchronous", "product", "coupled"], "n_states": [3]}

@@ -104,14 +104,18 @@ def largest_of_rows(matrix: np.ndarray, n_stored: int) -> sparse.csr_array:
     n_rows, n = matrix.shape
     k = min(n_stored, n)
     least = np.partition(matrix, n - k, axis=1)[:, n - k]
-    kept = (matrix >= least[:, None]) & (matrix > 0)
-    for row in np.flatnonzero(kept.sum(axis=1) > k):  # several are equal to the least
+    least = np.maximum(least, np.finfo(matrix.dtype).smallest_subnormal)
+    kept = matrix >= least[:, None]
+    counts = np.count_nonzero(kept, axis=1)
+    for row in np.flatnonzero(counts > k):  # several are equal to the least
         chosen = np.argpartition(matrix[row], n - k)[n - k :]
         kept[row] = False
         kept[row, chosen] = True
-    rows, columns = np.nonzero(kept)
-    ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))])
-    return sparse.csr_array((matrix[kept], columns, ends), shape=matrix.shape)
+        counts[row] = k
+    cells = np.flatnonzero(kept)
+    values, columns = matrix.ravel()[cells], cells % n
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    return sparse.csr_array((values, columns, ends), shape=(n_rows, n))
 
 
 def full_kernel_of(similarities: sparse.csr_array) -> sparse.csr_array:

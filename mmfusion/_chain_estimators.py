@@ -14,6 +14,7 @@ from mmfusion._options import by_modality, errors_name
 from mmfusion._sklearn_compat import INTEGER, HasMethods, Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike
 from mmfusion._validation import Layout
+from mmfusion.graphical._chain_model import ChainModel
 from mmfusion.graphical._clock import RATES, SLOW, Frames, frames_on_clock
 from mmfusion.graphical._emissions import (
     COVARIANCE_TYPES,
@@ -65,7 +66,7 @@ class ChainMixin:
     def _placed(self, frame: Modalities, slow: ByModality[str]) -> Frames:
         """Place sequences on clocks, slow modalities as given.
 
-        A sample that lacks every modality has one frame of NaN, which says nothing.
+        A sample that lacks every modality has one frame of NaN, which has no information.
         """
         blocks = frame.to_dict()
         samples: list[dict[str, np.ndarray]] = []
@@ -74,11 +75,15 @@ class ChainMixin:
             samples.append(own or self._unknown_sample(blocks))
         return frames_on_clock(
             samples,
-            clock=self.clock,
+            clock=self._steps(),
             rate=self.rate,
             slow=slow,
             names=frame.names,
         )
+
+    def _steps(self) -> str | int | None:
+        """Return the clock: a modality, a number of steps, or None."""
+        return self.clock
 
     def _unknown_sample(self, blocks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return one frame of NaN, of the width of the first modality."""
@@ -130,6 +135,18 @@ class ChainMixin:
                 outliers[name] = OutlierComponent(float(share), OUTLIER_SCALE)
         return MultimodalEmission(emissions, {}, outliers)
 
+    def _checked_weights(self, option: ByModality[float]) -> dict[str, float]:
+        """Return the exponents of the modalities."""
+        names = self._layout.names
+        given = by_modality(option, names, "modality_weights", 1.0)
+        for name, weight in zip(names, given, strict=True):
+            if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
+                raise ValueError(
+                    f"modality_weights of {name!r} is {weight!r}; give a number of at "
+                    "least 0"
+                )
+        return {n: float(weight) for n, weight in zip(names, given, strict=True)}
+
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(
             missing=True, sequences="series", takes_nan=lambda name: True
@@ -158,6 +175,35 @@ def check_share(share: object) -> None:
         raise ValueError(
             f"outlier_share={share!r}; give a share of at least 0, below 1"
         )
+
+
+def inliers_by_sample(
+    model: ChainModel, frames: Frames, posteriors: np.ndarray
+) -> dict[str, list[np.ndarray]]:
+    """Compute the probability that each frame is no outlier, by modality and sample.
+
+    Parameters
+    ----------
+    model : ChainModel
+        The model.
+    frames : Frames
+        Frames on the clock, each at one step.
+    posteriors : ndarray of shape (n_steps, n_columns)
+        Posteriors of the emission columns.
+
+    Returns
+    -------
+    dict of str to list of ndarray of shape (n_frames,)
+        The probabilities of each sample, none where it lacks the modality.
+    """
+    inliers = model.emission.inlier_probability(frames, posteriors, model.columns)
+    found = {}
+    for name, values in inliers.items():
+        steps, borders = frames.modalities[name].steps, frames.offsets
+        if steps is not None:
+            borders = np.searchsorted(steps, borders)
+        found[name] = np.split(values, borders[1:-1])
+    return found
 
 
 def chain_graph(n_states: int, topology: str) -> ChainGraph:
