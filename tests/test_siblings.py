@@ -48,7 +48,6 @@ FAMILIES = {
         "AsynchronousHMMAligner",
     ],
     "aligners by states": ["HMMAligner", "ProductHMMAligner"],
-    "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
     "displays": list(FROM_ESTIMATOR),
