@@ -44,11 +44,11 @@ FAMILIES = {
     "aligners": [
         "DTWAligner",
         "CTWAligner",
-        "HMMAligner",
-        "ProductHMMAligner",
         "PairHMMAligner",
         "AsynchronousHMMAligner",
     ],
+    "aligners by states": ["HMMAligner", "ProductHMMAligner"],
+    "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
     "displays": list(FROM_ESTIMATOR),
@@ -108,6 +108,12 @@ REASONS = {
         "aligners paths_",
         "aligners distances_",
         "aligners n_jobs",
+    ],
+    "one chain has both modalities": [
+        "aligners by states n_states",
+        "aligners by states init",
+        "aligners by states distances_",
+        "aligners by states transitions_",
     ],
     "networks and their training differ": [
         "deep clusterers balance_weight",

@@ -452,7 +452,7 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
                 if name not in decoded:
                     name = max(decoded, key=lambda name: len(decoded[name].states))
                 axis = decoded[name].edges
-            return {name: _aligned(axis, own) for name, own in decoded.items()}
+            return {name: _state_alignment(axis, own) for name, own in decoded.items()}
 
         return align
 
@@ -496,7 +496,7 @@ def joined_emission(emissions: dict[str, MultimodalEmission]) -> MultimodalEmiss
     )
 
 
-def _aligned(axis: np.ndarray, own: DecodedSequence) -> StateAlignment:
+def _state_alignment(axis: np.ndarray, own: DecodedSequence) -> StateAlignment:
     confidence = own.posteriors[np.arange(len(own.states)), own.states]
     return StateAlignment(
         path_between(axis, own.edges),

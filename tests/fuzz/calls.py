@@ -403,6 +403,11 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "latents": {"audio": rows(N_SAMPLES, 2)},
         "labels": LABELS.copy(),
     },
+    "LagDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("ProductHMMAligner"),
+        "X": sequences(),
+    },
+    "LagDisplay.from_predictions": lambda: {"lag": [0.0, -0.5, 1.0]},
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")
     },
