@@ -118,6 +118,8 @@ REASONS = {
     ],
     "a chain for each class, or one of all labels": [
         "chains clock",
+        "chains n_iter_",
+        "chains objective_history_",
         "chains modality_weights",
         "chains n_jobs",
         "chains random_state",
