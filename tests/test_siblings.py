@@ -44,10 +44,11 @@ FAMILIES = {
     "aligners": [
         "DTWAligner",
         "CTWAligner",
+        "HMMAligner",
+        "ProductHMMAligner",
         "PairHMMAligner",
         "AsynchronousHMMAligner",
     ],
-    "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
     "chains": ["HMMClassifier", "HMMLabeler"],
