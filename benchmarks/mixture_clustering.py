@@ -24,12 +24,14 @@ import numpy as np
 import pandas as pd
 from graph_clustering import SETS, load
 from sklearn.metrics import normalized_mutual_info_score
+from sklearn.pipeline import make_pipeline
 
 from mmfusion import (
     EarlyFusionClusterer,
     HMMClusterer,
     MKLClusterer,
     Modalities,
+    ModalityImputer,
     MultimodalMixture,
     SpectralClusterer,
 )
@@ -37,6 +39,16 @@ from mmfusion.alignment import DTWKernel
 from mmfusion.metrics import clustering_accuracy_score
 
 STARTS = 5
+
+
+def k_means(n_clusters, random_state):
+    """k-means of the scaled concatenation, with means for missing modalities."""
+    return make_pipeline(
+        ModalityImputer(),
+        EarlyFusionClusterer(n_clusters=n_clusters, random_state=random_state),
+    )
+
+
 mixture = partial(MultimodalMixture, n_init=STARTS)
 OPTIONS = {
     "mixture": mixture,
@@ -53,7 +65,7 @@ METHODS = {
     "mixture, features as they are": partial(
         mixture, covariance_type="diag", explained_variance=None
     ),
-    "k-means": EarlyFusionClusterer,
+    "k-means": k_means,
     "blend of graphs": SpectralClusterer,
 }
 DEFAULT_METHODS = [m for m in METHODS if m != "mixture, ten starts"]
@@ -104,7 +116,9 @@ def of_sequences(k, seed):
         "HMM, ten states": HMMClusterer(k, n_states=10, random_state=seed),
         "HMM, ergodic": HMMClusterer(k, topology="ergodic", random_state=seed),
         "HMM, without outliers": HMMClusterer(k, outlier_share=0, random_state=seed),
-        "kernel k-means of DTW": MKLClusterer(k, kernel=DTWKernel(), random_state=seed),
+        "kernel k-means of DTW": MKLClusterer(
+            kernel=DTWKernel(), n_clusters=k, random_state=seed
+        ),
     }
 
 
@@ -128,7 +142,7 @@ def rows_of(folder, name, share, seed, methods, done):
     X, y = load(folder, name)
     X = lacking(X, share, seed)
     for method in left:
-        clusterer = METHODS[method](len(np.unique(y)), random_state=seed)
+        clusterer = METHODS[method](n_clusters=len(np.unique(y)), random_state=seed)
         yield name, share, method, seed, *timed(clusterer, X, y)
 
 

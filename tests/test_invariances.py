@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from mmfusion import Modalities, Trainer
-from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.datasets import make_event_sequences, make_multimodal_blobs
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -28,7 +28,7 @@ FUSION_PREDICTORS = (
 )
 COMBINES = ["hbgf", "vote", "soft_vote", "coassociation"]
 FUSIONS = ["blend", "average", "auto_weight", "co_regularized", "concatenated"]
-ALIGNERS = "CTWAligner DTWAligner"
+ALIGNERS = "CTWAligner DTWAligner PairHMMAligner"
 # clear enough that no tie is broken by the order of modalities or by rounding
 X, CLASSES = make_multimodal_blobs(
     80, dict.fromkeys(NAMES, 4), cluster_std=[1.5, 2.0, 2.5], random_state=0
@@ -459,6 +459,52 @@ def sequences_in_another_unit(cls):
         np.testing.assert_allclose(other.blocks[0], unit * one, atol=1e-9 * unit)
 
 
+@INVARIANCES.row(
+    "GaussianBayesClassifier",
+    "order of modalities; unit and offset of one",
+    "same probabilities",
+    covariance_type=["tied", "diag", "full", "mixture"],
+)
+def densities_in_another_order_and_unit(cls, covariance_type):
+    classifier = cls(covariance_type, random_state=0)
+    expected = classifier.fit(X, CLASSES).predict_proba(X)
+    if covariance_type != "mixture":  # first centres are drawn one after another
+        turned = X[NAMES[::-1]]
+        found = classifier.fit(turned, CLASSES).predict_proba(turned)
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+    for unit in UNITS:
+        scaled = in_unit(unit, offset=3 * unit)
+        found = classifier.fit(scaled, CLASSES).predict_proba(scaled)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@INVARIANCES.row(
+    "MultimodalMixture", "order of modalities; unit and offset of one", "same partition"
+)
+def mixtures_in_another_order_and_unit(cls):
+    mixture = cls(3, scaling="standard", random_state=0)
+    expected = mixture.fit(X).labels_
+    assert_same_partition(mixture.fit(X[NAMES[::-1]]).labels_, expected)
+    for unit in UNITS:
+        found = mixture.fit(in_unit(unit, offset=3 * unit)).labels_
+        assert_same_partition(found, expected)
+
+
+@INVARIANCES.row(
+    "HMMClusterer", "order of modalities; unit and offset of one", "same partition"
+)
+def mixtures_of_chains_in_another_order_and_unit(cls):
+    data = recordings()
+    model = cls(2, n_states=2, n_init=1, random_state=0)
+    expected = model.fit(data).labels_
+    other = data[list(data.names[::-1])]
+    assert_same_partition(model.fit(other).labels_, expected)
+    for unit in UNITS:
+        audio = [unit * (x + 3) for x in data["audio"]]
+        found = model.fit(data.to_dict() | {"audio": audio}).labels_
+        assert_same_partition(found, expected)
+
+
 @INVARIANCES.row("HMMClassifier", "order of modalities", "same probabilities")
 def chains_of_modalities_in_another_order(cls):
     data, y = recordings(missing=(1,)), [0, 1, 1, 0]
@@ -548,6 +594,42 @@ def states_in_another_unit(cls, coupling):
                 np.testing.assert_allclose(other, one, atol=1e-6)
 
 
+@INVARIANCES.row(
+    "HMMAligner ProductHMMAligner",
+    "unit and offset of a modality",
+    "same warping paths",
+)
+def paths_of_states_in_another_unit(cls):
+    data = recordings()[["audio", "video"]]
+    video = [1e3 * x - 7 for x in data["video"]]
+    one, other = cls(4).fit(data), cls(4).fit(data.to_dict() | {"video": video})
+    assert_same_paths(other.paths_, one.paths_)
+
+
+@INVARIANCES.row(
+    "HMMAligner ProductHMMAligner",
+    "order of samples, some without a modality",
+    "same edges of states, permuted",
+)
+def edges_of_samples_in_another_order(cls):
+    data, order = recordings(missing={2})[["audio", "video"]], [3, 1, 0, 2]
+    one, other = cls(4).fit(data), cls(4).fit(data[order])
+    for found, i in zip(other.edges_, order, strict=True):
+        for name, edges in one.edges_[i].items():
+            np.testing.assert_allclose(found[name], edges, atol=1e-6)
+
+
+@INVARIANCES.row(
+    "HMMAligner ProductHMMAligner", "order of modalities", "same edges of states"
+)
+def edges_of_modalities_in_another_order(cls):
+    data = recordings()[["audio", "video"]]
+    one, other = cls(4).fit(data), cls(4).fit(data[["video", "audio"]])
+    for found, expected in zip(other.edges_, one.edges_, strict=True):
+        for name, edges in expected.items():
+            np.testing.assert_allclose(found[name], edges, atol=1e-6)
+
+
 @INVARIANCES.row("CTWAligner", "unit and offset of a modality", "same warping paths")
 def paths_in_another_unit(cls):
     data = recordings()
@@ -557,13 +639,41 @@ def paths_in_another_unit(cls):
         np.testing.assert_array_equal(found["video"], expected["video"])
 
 
-@INVARIANCES.row("DTWAligner", "unit of all modalities", "same warping paths")
+@INVARIANCES.row(
+    "DTWAligner PairHMMAligner", "unit of all modalities", "same warping paths"
+)
 def paths_in_another_unit_of_all(cls):
     data = recordings()
     scaled = {name: [1024 * x for x in data[name]] for name in data.names}
     one, other = cls().fit(data), cls().fit(scaled)
     for found, expected in zip(other.paths_, one.paths_, strict=True):
         np.testing.assert_array_equal(found["video"], expected["video"])
+
+
+@INVARIANCES.row(
+    "AsynchronousHMMAligner", "unit and offset of a modality", "same frames of events"
+)
+def frames_of_events_in_another_unit(cls):
+    data, _, _ = make_event_sequences(6, random_state=0)
+    events = [1e3 * x - 7 for x in data["events"]]
+    options = {"n_states": 5, "n_init": 1, "random_state": 0, "tol": 0.01}
+    one, other = (
+        cls(**options).fit(data.to_dict() | {"events": own})
+        for own in (data["events"], events)
+    )
+    assert_same_paths(other.paths_, one.paths_)
+
+
+@INVARIANCES.row(
+    "AsynchronousHMMAligner", "two modalities with the same events", "same frames"
+)
+def frames_of_events_twice(cls):
+    data, _, _ = make_event_sequences(6, random_state=0)
+    options = {"n_states": 5, "n_init": 1, "tol": 0.01}
+    data = data.to_dict() | {"copy": data["events"]}
+    aligner = cls(random_state=0, **options).fit(data)
+    agrees = [path["copy"][:, 0] == path["events"][:, 0] for path in aligner.paths_]
+    assert np.concatenate(agrees).mean() > 0.9  # another clustering starts it
 
 
 # Targets and weights

@@ -9,6 +9,7 @@ from operator import itemgetter
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.decomposition import PCA
@@ -25,6 +26,7 @@ from mmfusion import (
     EarlyFusionClassifier,
     EarlyFusionClusterer,
     EarlyFusionRegressor,
+    HMMTransformer,
     LateFusionClassifier,
     LateFusionClusterer,
     LateFusionRegressor,
@@ -33,11 +35,11 @@ from mmfusion import (
     SpectralClusterer,
     Trainer,
 )
-from mmfusion.alignment import cdist_dtw
+from mmfusion.alignment import DTWAligner, HMMAligner, cdist_dtw
 from mmfusion.clustering import similarity_network_fusion
 from mmfusion.clustering.graph._affinities import self_tuned_graph
 from mmfusion.clustering.graph._neighbors import nearest_samples
-from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.datasets import make_audio_visual_sequences, make_multimodal_blobs
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -722,6 +724,60 @@ def the_gradient_of_a_line_is_its_slope(cls):
         np.testing.assert_allclose(out, np.hstack([line, [slope] * len(line)]))
 
 
+# Likelihood
+
+
+@LIMITS.row(
+    "GaussianBayesClassifier",
+    "one modality, 'diag', no outliers, temperature or prior",
+    "`GaussianNB`",
+)
+def independent_features_are_naive_bayes(cls):
+    plain = {"outlier_share": 0, "calibrate": False, "variance_prior": 0}
+    found = cls("diag", var_smoothing=0, **plain).fit(AUDIO, CLASSES)
+    bayes = GaussianNB(var_smoothing=0).fit(X["audio"], CLASSES)
+    np.testing.assert_allclose(
+        found.predict_proba(AUDIO), bayes.predict_proba(X["audio"]), atol=1e-8
+    )
+
+
+@LIMITS.row(
+    "GaussianBayesClassifier", "a modality of weight 0", "the classifier without it"
+)
+def a_density_of_weight_zero_is_removed(cls):
+    weights = dict.fromkeys(X.names, 1.0) | {X.names[0]: 0.0}
+    rest = X[list(X.names[1:])]
+    np.testing.assert_allclose(
+        cls(modality_weights=weights).fit(X, CLASSES).predict_proba(X),
+        cls().fit(rest, CLASSES).predict_proba(rest),
+    )
+
+
+@LIMITS.row(
+    "MultimodalMixture",
+    "one cluster, features as they are, no prior",
+    "the mean and covariance of all samples",
+)
+def one_component_has_the_moments_of_all_samples(cls):
+    found = cls(1, explained_variance=None, prior_frames=0).fit(AUDIO)
+    density = multivariate_normal(
+        X["audio"].mean(axis=0), np.cov(X["audio"].T, bias=True)
+    )
+    expected = density.logpdf(X["audio"])
+    np.testing.assert_allclose(found.score_samples(AUDIO), expected)
+
+
+@LIMITS.row("HMMClusterer", "one cluster", "the chain of `HMMTransformer`")
+def one_cluster_is_one_chain(cls):
+    data = [SEQUENCES]
+    found = cls(1, n_states=1, outlier_share=0, tol=1e-9).fit(data)
+    chain = HMMTransformer(1, outlier_share=0).fit(data)
+    frames = np.array([len(x) for x in SEQUENCES])
+    assert found.score_samples(data).sum() / frames.sum() == pytest.approx(
+        chain.score(data)
+    )
+
+
 # Chains
 
 
@@ -807,13 +863,38 @@ def one_unit_is_a_chain(cls):
 # Alignment
 
 
-@LIMITS.row("DTWAligner CTWAligner", "identical modalities", "the identity")
+@LIMITS.row(
+    "DTWAligner CTWAligner PairHMMAligner", "identical modalities", "the identity"
+)
 def identical_sequences_are_aligned_by_the_diagonal(cls):
     X = Modalities({"audio": SEQUENCES, "video": SEQUENCES})
     aligned = cls().fit_transform(X)
     for name in X.names:
         for found, expected in zip(aligned[name], SEQUENCES, strict=True):
             np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@LIMITS.row("PairHMMAligner", "`decode='viterbi'`", "`DTWAligner`")
+def the_likeliest_path_is_that_of_least_cost(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    found, expected = cls(decode="viterbi").fit(data), DTWAligner().fit(data)
+    np.testing.assert_allclose(found.distances_, expected.distances_)
+
+
+@LIMITS.row("PairHMMAligner", "a small `scale`", "`DTWAligner`")
+def the_posterior_becomes_one_path(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    found, expected = cls(scale=1e-6).fit(data), DTWAligner().fit(data)
+    np.testing.assert_allclose(found.distances_, expected.distances_)
+
+
+@LIMITS.row("AsynchronousHMMAligner", "as many events as frames", "the identity")
+def an_event_at_every_frame_is_at_its_own(cls):
+    data = {"audio": SEQUENCES, "video": [x[:, ::-1] for x in SEQUENCES]}
+    aligner = cls(n_states=2, n_init=1, random_state=0, tol=0.1).fit(data)
+    for path, sequence in zip(aligner.paths_, SEQUENCES, strict=True):
+        frames = np.arange(len(sequence))
+        np.testing.assert_array_equal(path["video"], np.column_stack([frames, frames]))
 
 
 @LIMITS.row("DTWKernel", "one modality, kernel='distance'", "`cdist_dtw`")
@@ -844,6 +925,38 @@ def identity_projections_are_none(cls):
         projected.fit(data).paths_, plain.fit(data).paths_, strict=True
     ):
         np.testing.assert_array_equal(found["video"], expected["video"])
+
+
+@LIMITS.row(
+    "HMMAligner",
+    "as many states as frames, without skips",
+    "the identity",
+    decoding=["posterior", "viterbi"],
+)
+def a_state_for_every_frame_is_the_identity(cls, decoding):
+    sequences = list(RNG.normal(size=(3, 7, 2)))
+    found = cls(7, decoding=decoding).fit_transform([sequences]).blocks[0]
+    for before, after in zip(sequences, found, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@LIMITS.row("HMMAligner", "one state", "linear resampling in time")
+def one_state_is_linear_in_time(cls):
+    aligner = cls(1).fit([SEQUENCES])
+    for path, sequence in zip(aligner.paths_, SEQUENCES, strict=True):
+        n_axis, n_frames = 9, len(sequence)
+        apart = (path["modality_0"] + 0.5) / [n_axis, n_frames]
+        assert np.abs(np.subtract(*apart.T)).max() <= 1 / min(n_axis, n_frames)
+
+
+@LIMITS.row("ProductHMMAligner", "max_lag=0", "`HMMAligner` with joint=True")
+def a_product_without_lag_is_one_chain(cls):
+    data, _, _ = make_audio_visual_sequences(8, n_states=4, random_state=0)
+    options = {"tol": 1e-9, "max_iter": 200}
+    product = cls(4, max_lag=0, **options).fit(data)
+    one = HMMAligner(4, joint=True, **options).fit(data)
+    for found, expected in zip(product.edges_, one.edges_, strict=True):
+        np.testing.assert_allclose(found["audio"], expected["audio"], atol=1e-4)
 
 
 @pytest.mark.parametrize(("check", "name", "options"), LIMITS.params())

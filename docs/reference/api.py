@@ -5,10 +5,14 @@ from pathlib import Path
 API = {
     "mmfusion": ["Modalities", "modality_selector", "trusted_types"],
     "mmfusion.alignment": [
+        "AsynchronousHMMAligner",
         "CTWAligner",
         "DTWAligner",
         "DTWKernel",
         "DTWPath",
+        "HMMAligner",
+        "PairHMMAligner",
+        "ProductHMMAligner",
         "StepPattern",
         "cdist_dtw",
         "cdist_soft_dtw",
@@ -53,6 +57,7 @@ API = {
         "load_digits_modalities",
         "load_npz",
         "make_audio_visual_sequences",
+        "make_event_sequences",
         "make_multimodal_blobs",
         "make_multimodal_sequences",
         "save_npz",

@@ -216,8 +216,8 @@ def _maximized(
         frames = frames_of(emission, sequences)
         emission.accumulate(statistics, frames, 0, posteriors)
         emission.maximize(statistics)
-    transitions = sum(f.transition_counts for f in found) + PRIOR_COUNT
-    start = sum(f.states[0] for f in found) + PRIOR_COUNT
+    transitions = np.sum([f.transition_counts for f in found], axis=0) + PRIOR_COUNT
+    start = np.sum([f.states[0] for f in found], axis=0) + PRIOR_COUNT
     emitted = of_events.sum(axis=0) + PRIOR_COUNT
     chain = AsynchronousChain(
         start / start.sum(),

@@ -36,8 +36,7 @@ class Durations(NamedTuple):
     def graph(self, frames_in_state: np.ndarray) -> ChainGraph:
         """Return the graph of the chain, for mean numbers of frames in the states."""
         # of a state with copies, all but the last are left for the next one
-        frames_to_stay = np.maximum(frames_in_state - self.shortest + 1, 1)
-        stay = np.clip(1 - 1 / frames_to_stay, SHORTEST_STAY, LONGEST_STAY)
+        stay = initial_stays(frames_in_state - self.shortest + 1)
         return left_to_right_graph(
             len(self.shortest),
             max_skip=self.max_skip,
@@ -53,6 +52,12 @@ class Durations(NamedTuple):
             fewest[k] += fewest[max(k - 1 - self.max_skip, 0) : k].min()
         most = None if self.longest is None else int(self.longest.sum())
         return int(fewest[-1]), most
+
+
+def initial_stays(frames_in_state: np.ndarray) -> np.ndarray:
+    """Return the probabilities to stay in states of mean numbers of frames."""
+    stays = 1 - 1 / np.maximum(frames_in_state, 1)
+    return np.clip(stays, SHORTEST_STAY, LONGEST_STAY)
 
 
 def resolve_durations(

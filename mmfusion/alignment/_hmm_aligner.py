@@ -16,6 +16,7 @@ from mmfusion.alignment._hmm_base import (
     BaseHMMAligner,
     DecodedSequence,
     Start,
+    joined_emission,
     members_of,
 )
 from mmfusion.alignment._initial_states import equal_states
@@ -67,10 +68,15 @@ class HMMAligner(BaseHMMAligner):
     n_joint_iter : int, default=10
         Number of first iterations in which all modalities of a sample are together.
         They tie the states of the modalities, each of which learns alone afterwards.
-    emission : str or dict, default='gaussian'
-        Kind of the densities b, or a dict by modality name.
+    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
+'bernoulli'}, object or dict, default='gaussian'
+        Kind of the densities b of all modalities, or of each by name; see
+        `HMMClassifier`.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'
-        Covariances of Gaussian densities, or a dict by modality name.
+        Covariances of the Gaussian densities: variances of the features, a full
+        matrix, one matrix of all states, or one variance of all features.
+    n_mixtures : int or dict, default=2
+        Number of Gaussian components of a state, for 'mixture'.
     outlier_share : float or dict, default=0.01
         Prior probability that a frame of a modality is an outlier, the epsilon of the
         formula, or a dict by modality name. Outliers hardly count for the states; 0 is
@@ -78,10 +84,12 @@ class HMMAligner(BaseHMMAligner):
     modality_weights : float or dict, default=1.0
         Exponents of the densities, or a dict by modality name. With others than 1,
         scores are no log-likelihoods.
-    init : {'dtw', 'equal'}, default='dtw'
-        First states of the frames. 'dtw': a sample of median length is cut into
-        homogeneous segments by Ward's method, and every sequence is aligned with it by
-        `dtw_path`, modality by modality. 'equal': equal segments of all sequences.
+    init : {'auto', 'dtw', 'equal'}, default='auto'
+        First states of the frames. 'equal': equal segments of all sequences. 'dtw': a
+        sample of median length is cut into homogeneous segments by Ward's method, and
+        every sequence is aligned with it by `dtw_path`, modality by modality; the
+        states of several modalities are then tied by that sample alone. 'auto' is 'dtw'
+        for Gaussian sequences of one modality, and else 'equal'.
     decoding : {'posterior', 'viterbi'}, default='posterior'
         Where a sequence enters its states: at the expected frames, which may lie
         between frames, or at those of the likeliest path.
@@ -189,7 +197,7 @@ class HMMAligner(BaseHMMAligner):
     --------
     >>> from mmfusion.alignment import HMMAligner
     >>> from mmfusion.datasets import make_audio_visual_sequences
-    >>> X, lags, states = make_audio_visual_sequences(12, random_state=0)
+    >>> X, _, states = make_audio_visual_sequences(12, random_state=0)
     >>> aligner = HMMAligner(n_states=8).fit(X[:8])
     >>> entered = aligner.align(X[8:])[0]["audio"].edges
     >>> entered.round().astype(int).tolist()
@@ -218,9 +226,10 @@ class HMMAligner(BaseHMMAligner):
         n_joint_iter: int = 10,
         emission: ByModality[object] = "gaussian",
         covariance_type: ByModality[str] = "diag",
+        n_mixtures: ByModality[int] = 2,
         outlier_share: ByModality[float] = 0.01,
         modality_weights: ByModality[float] = 1.0,
-        init: str = "dtw",
+        init: str = "auto",
         decoding: str = "posterior",
         reference: int | str = "states",
         n_frames: int | None = None,
@@ -237,6 +246,7 @@ class HMMAligner(BaseHMMAligner):
         self.n_joint_iter = n_joint_iter
         self.emission = emission
         self.covariance_type = covariance_type
+        self.n_mixtures = n_mixtures
         self.outlier_share = outlier_share
         self.modality_weights = modality_weights
         self.init = init
@@ -276,7 +286,7 @@ class HMMAligner(BaseHMMAligner):
         limited: bool = True,
     ) -> None:
         """Add a chain with its initial parameters, of limited durations or not."""
-        emission = _joined(start.emissions)
+        emission = joined_emission(start.emissions)
         lengths = [
             max(len(sequence) for sequence in own.values())
             for _, own in members_of(samples, emission)
@@ -315,7 +325,7 @@ class HMMAligner(BaseHMMAligner):
             own = {n: sample[n] for n in chain.emission.emissions if n in sample}
             if not own:
                 continue
-            frames = self._frames(chain_name, [(i, own)])
+            frames = self._on_clock(chain_name, [(i, own)])
             posteriors, log_likelihood = self._posteriors(chain_name, frames, i)
             n_steps = frames.n_steps
             if self.decoding == "posterior":
@@ -337,22 +347,13 @@ class HMMAligner(BaseHMMAligner):
         return decoded
 
 
-def _joined(emissions: dict[str, MultimodalEmission]) -> MultimodalEmission:
-    """Return one emission of several modalities, which are independent in a state."""
-    return MultimodalEmission(
-        {n: e.emissions[n] for n, e in emissions.items()},
-        {n: e.modality_weights[n] for n, e in emissions.items()},
-        {n: e.outliers[n] for n, e in emissions.items()},
-    )
-
-
 def _separated(emission: MultimodalEmission) -> dict[str, MultimodalEmission]:
     """Return an emission for each modality."""
     return {
         name: MultimodalEmission(
             {name: own},
             {name: emission.modality_weights[name]},
-            {name: emission.outliers[name]},
+            {name: emission.outliers.get(name)},
         )
         for name, own in emission.emissions.items()
     }

@@ -12,10 +12,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
+from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
-from mmfusion._typing import ModalitiesLike
+from mmfusion._typing import ByModality, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import AlignedSample, BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import resolve_reference
@@ -32,14 +33,20 @@ from mmfusion.graphical._chain_model import (
     state_posteriors,
 )
 from mmfusion.graphical._clock import Frames, frames_on_clock
-from mmfusion.graphical._emissions import make_emission
 from mmfusion.graphical._graph import transition_matrix
 from mmfusion.graphical._initialization import initialize_emission
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
-from mmfusion.graphical._outliers import OutlierComponent
 from mmfusion.modalities import Modalities
 
 STATES = "states"  # the reference that is the latent time of all samples
+CHAIN_OPTIONS = (
+    "emission",
+    "covariance_type",
+    "n_mixtures",
+    "outlier_share",
+    "max_iter",
+    "tol",
+)
 REFERENCE_WORDS = (STATES, "longest")
 AUTO_FRAMES_PER_STATE = 2  # of the shortest sequence
 
@@ -100,7 +107,7 @@ class Start(NamedTuple):
     shares: dict[str, np.ndarray]
 
 
-class BaseHMMAligner(BaseAligner):
+class BaseHMMAligner(BaseAligner, ChainMixin):
     """Base of aligners whose modalities pass the same states, each at its own time.
 
     A subclass implements `_fit_chains`, which sets `_chains`, and `_decode_sample`.
@@ -108,27 +115,20 @@ class BaseHMMAligner(BaseAligner):
 
     _parameter_constraints: dict = {
         **BaseAligner._parameter_constraints,
+        **{name: CHAIN_CONSTRAINTS[name] for name in CHAIN_OPTIONS},
         "n_states": [
             Interval(Integral, 1, None, closed="left"),
             Interval(Real, 0, 1, closed="neither"),
             StrOptions({"auto"}),
         ],
-        "emission": [str, dict],
-        "covariance_type": [StrOptions({"diag", "full", "tied", "spherical"}), dict],
-        "outlier_share": [Interval(Real, 0, 1, closed="left"), dict],
         "modality_weights": [Interval(Real, 0, None, closed="left"), dict],
-        "init": [StrOptions({"dtw", "equal"})],
+        "init": [StrOptions({"auto", "dtw", "equal"})],
         "decoding": [StrOptions({"posterior", "viterbi"})],
         "reference": [INTEGER, str],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
     }
 
     n_states: int | float | str
-    emission: Any
-    covariance_type: Any
-    outlier_share: Any
-    modality_weights: Any
+    modality_weights: ByModality[float]
     init: str
     decoding: str
     reference: int | str
@@ -170,7 +170,7 @@ class BaseHMMAligner(BaseAligner):
             members = members_of(samples, chain.emission)
             if not members:
                 continue
-            frames = self._frames(name, members)
+            frames = self._on_clock(name, members)
             with one_thread():
                 scores = score_sequences(chain, frames, self.n_jobs)
             self._check_scores(name, scores, frames, [i for i, _ in members])
@@ -229,7 +229,7 @@ class BaseHMMAligner(BaseAligner):
         found = self._empty_by_modality(len(samples))
         for chain_name, chain in self._chains.items():
             for i, sample in members_of(samples, chain.emission):
-                frames = self._frames(chain_name, [(i, sample)])
+                frames = self._on_clock(chain_name, [(i, sample)])
                 posteriors, _ = self._posteriors(chain_name, frames, i)
                 probabilities = chain.emission.inlier_probability(
                     frames, posteriors, chain.columns
@@ -315,31 +315,40 @@ class BaseHMMAligner(BaseAligner):
             return max(shortest // AUTO_FRAMES_PER_STATE, 1)
         return max(int(self.n_states * shortest), 1)
 
-    def _start(self, samples: list[SampleSequences], names: list[str]) -> Start:
-        """Return the emissions of initial states, and how long these are."""
-        if self.init == "dtw":
+    def _is_started_by_dtw(self, names: list[str]) -> bool:
+        if self.init != "auto":
+            return self.init == "dtw"
+        # the path of DTW compares values, which those of other kinds do not allow
+        kinds = by_modality(self.emission, self._layout.names, "emission", "gaussian")
+        of_values = all(kind in ("gaussian", "mixture") for kind in kinds)
+        return len(names) == 1 and of_values
+
+    def _start(
+        self,
+        samples: list[SampleSequences],
+        names: list[str],
+        delays: tuple[float, ...] = (),
+    ) -> Start:
+        """Return the emissions of initial states, and how long these are.
+
+        Equal segments of each modality may be delayed by a part of a segment.
+        """
+        by_name = dict(zip(names, delays or [0.0] * len(names), strict=True))
+        if self._is_started_by_dtw(names):
             states = states_by_dtw(samples, names, self.n_states_)
         else:
             states = [
-                {n: equal_states(len(x), self.n_states_) for n, x in sample.items()}
+                {
+                    n: equal_states(len(x), self.n_states_, by_name[n])
+                    for n, x in sample.items()
+                }
                 for sample in samples
             ]
-        options = zip(
-            names,
-            by_modality(self.emission, names, "emission", "gaussian"),
-            by_modality(self.covariance_type, names, "covariance_type", "diag"),
-            by_modality(self.outlier_share, names, "outlier_share", 0.0),
-            by_modality(self.modality_weights, names, "modality_weights", 1.0),
-            strict=True,
-        )
+        weights = self._checked_weights(self.modality_weights)
         start = Start({}, {})
-        for name, kind, covariance_type, share, weight in options:
-            own = make_emission(kind, self.n_states_, covariance_type=covariance_type)
-            emission = MultimodalEmission(
-                {name: own},
-                {name: float(weight)},
-                {name: OutlierComponent(float(share)) if share else None},
-            )
+        for name in names:
+            emission = self._make_emission(self.n_states_, [name])
+            emission.modality_weights = {name: weights[name]}
             frames = frames_on_clock([{name: s[name]} for s in samples if name in s])
             emission.prepare(frames)
             given = np.concatenate([s[name] for s in states if name in s])
@@ -355,7 +364,7 @@ class BaseHMMAligner(BaseAligner):
         """Fit a chain to the samples that have a modality of it."""
         chain = self._chains[name]
         members = members_of(samples, chain.emission)
-        frames = self._frames(name, members)
+        frames = self._on_clock(name, members)
         with one_thread():
             return fit_chain_model(
                 chain, frames, max_iter=n_iter, tol=self.tol, n_jobs=self.n_jobs
@@ -376,7 +385,7 @@ class BaseHMMAligner(BaseAligner):
                 stacklevel=7,
             )
 
-    def _frames(self, chain_name: str, members: Members) -> Frames:
+    def _on_clock(self, chain_name: str, members: Members) -> Frames:
         """Return the frames of samples on the clock of a chain."""
         frames = frames_on_clock([sample for _, sample in members])
         fewest, most = self._frame_limits[chain_name]
@@ -465,6 +474,26 @@ def members_of(samples: list[SampleSequences], emission: MultimodalEmission) -> 
     """
     own = [{name: s[name] for name in emission.emissions if name in s} for s in samples]
     return [(i, sample) for i, sample in enumerate(own) if sample]
+
+
+def joined_emission(emissions: dict[str, MultimodalEmission]) -> MultimodalEmission:
+    """Return one emission of several modalities, which are independent in a state.
+
+    Parameters
+    ----------
+    emissions : dict of MultimodalEmission
+        Emission of each modality alone.
+
+    Returns
+    -------
+    MultimodalEmission
+        Emission of all of them.
+    """
+    return MultimodalEmission(
+        {n: e.emissions[n] for n, e in emissions.items()},
+        {n: e.modality_weights[n] for n, e in emissions.items()},
+        {n: e.outliers.get(n) for n, e in emissions.items()},
+    )
 
 
 def _aligned(axis: np.ndarray, own: DecodedSequence) -> StateAlignment:

@@ -16,7 +16,7 @@ from mmfusion.alignment.dtw._path import dtw_path
 SampleSequences = dict[str, np.ndarray]
 
 
-def equal_states(n_frames: int, n_states: int) -> np.ndarray:
+def equal_states(n_frames: int, n_states: int, delay: float = 0.0) -> np.ndarray:
     """Cut a sequence into equal segments.
 
     Parameters
@@ -25,12 +25,17 @@ def equal_states(n_frames: int, n_states: int) -> np.ndarray:
         Number of frames.
     n_states : int
         Number of states.
+    delay : float, default=0.0
+        By how much of a segment all but the first begin later.
 
     Returns
     -------
     ndarray of int64 of shape (n_frames,)
         State of each frame, that in which its middle lies.
     """
+    if delay:
+        edges = (np.arange(1, n_states) + delay) * n_frames / n_states
+        return np.searchsorted(edges, np.arange(n_frames) + 0.5, side="right")
     return (2 * np.arange(n_frames, dtype=np.int64) + 1) * n_states // (2 * n_frames)
 
 

@@ -66,10 +66,10 @@ class PairAlignment(Alignment):
 class PairHMMAligner(BaseAligner):
     """Align by a pair hidden Markov model, with the probability of each pair of frames.
 
-    Where DTWAligner has the path of least cost, this sums over all paths. A path through
-    the reference r and another sequence x of a sample is a chain of steps, each of which
-    consumes a frame of both (state M) or of one of them (X, Y). With i and j frames
-    consumed, its weight is
+    Where DTWAligner has the path of least cost, this sums over all paths. A path
+    through the reference r and another sequence x of a sample is a chain of steps, each
+    of which consumes a frame of both (state M) or of one of them (X, Y). With i and j
+    frames consumed, its weight is
 
     .. math:: f_s(i, j) = e_s(i, j) \\sum_q a_{qs} f_q(i - \\delta_s, j - \\delta'_s),
               \\qquad e_M(i, j) = \\exp(-c(r_i, x_j) / \\gamma)
@@ -159,9 +159,9 @@ class PairHMMAligner(BaseAligner):
     feature_weights_ : dict of str to ndarray of shape (n_features,) or None
         Weights of the squared differences of features, of geometric mean 1, for the
         noise 'diagonal'.
-    projections_ : dict of str to ndarray of shape (n_features + 1, n_components) or None
+    projections_ : dict of str to ndarray of shape (n_features + 1, n_components)
         Linear map of the frames of each modality, followed by 1, to the common
-        features, if there are any; that of the reference is learned by CTWAligner.
+        features; None where modalities are compared in their own.
     objective_history_ : dict of str to ndarray of shape (n_iter,)
         Log of the summed weights of paths plus the log prior, per frame, before each
         iteration; empty if nothing is learned.
@@ -309,12 +309,11 @@ class PairHMMAligner(BaseAligner):
         found = []
         with one_thread():
             for i, sample in enumerate(samples):
-                axis = self._axis_of(sample)
+                axis, others = self._axis_and_others(sample)
                 found.append(
                     {
                         name: self._posteriors(sample, axis, name, i)[1].match
-                        for name in sample
-                        if name != axis
+                        for name in others
                     }
                 )
         return found
@@ -340,14 +339,13 @@ class PairHMMAligner(BaseAligner):
         total, n_frames = 0.0, 0
         with one_thread():
             for i, sample in enumerate(samples):
-                axis = self._axis_of(sample)
-                for name in sample:
-                    if name != axis:
-                        hmm, scores = self._scores(sample, axis, name)
-                        log_likelihood = sum_pair_paths(hmm, scores)
-                        self._check_path(log_likelihood, axis, name, i)
-                        total += log_likelihood
-                        n_frames += sum(scores.match.shape)
+                axis, others = self._axis_and_others(sample)
+                for name in others:
+                    hmm, scores = self._scores(sample, axis, name)
+                    log_likelihood = sum_pair_paths(hmm, scores)
+                    self._check_path(log_likelihood, axis, name, i)
+                    total += log_likelihood
+                    n_frames += sum(scores.match.shape)
         return total / n_frames if n_frames else np.nan
 
     def _fit(
@@ -373,6 +371,7 @@ class PairHMMAligner(BaseAligner):
         self._check_options()
         self._parameters: dict[str, PairParameters] = {}
         histories: dict[str, PairEM] = {}
+        self._reference_projection: np.ndarray | None = None
         if layout.sequences:
             projections = self._initial_projections(samples)
             for name in layout.sequences:
@@ -400,7 +399,6 @@ class PairHMMAligner(BaseAligner):
         self, samples: list[SampleSequences]
     ) -> dict[str, np.ndarray]:
         """Return projections to common features, if modalities have different ones."""
-        self._reference_projection: np.ndarray | None = None
         widths = {n: x.shape[1] for sample in samples for n, x in sample.items()}
         if self.n_components is None and len(set(widths.values())) <= 1:
             return {}
@@ -508,7 +506,8 @@ class PairHMMAligner(BaseAligner):
         self.gap_shares_ = {name: p.hmm.gap for name, p in own.items()}
         self.transitions_ = {name: p.hmm.transitions for name, p in own.items()}
         self.feature_weights_ = {name: p.weights for name, p in own.items()}
-        self.projections_ = {name: p.projection for name, p in own.items()}
+        self.projections_ = {self._reference: self._reference_projection}
+        self.projections_ |= {name: p.projection for name, p in own.items()}
         self.objective_history_ = {n: h.objective for n, h in histories.items()}
         self.n_iter_ = max((len(h.objective) for h in histories.values()), default=0)
         self.n_iter_ = max(self.n_iter_, 1)
@@ -530,10 +529,12 @@ class PairHMMAligner(BaseAligner):
     def _constraints(self) -> Constraints:
         return Constraints("symmetric1", self.window, self.radius, self.max_slope)
 
-    def _axis_of(self, sample: SampleSequences) -> str:
-        if self._reference in sample:
-            return self._reference
-        return max(sample, key=lambda name: len(sample[name]))
+    def _axis_and_others(self, sample: SampleSequences) -> tuple[str, list[str]]:
+        """Return the modality that is the axis of a sample, and the other ones."""
+        axis = self._reference
+        if axis not in sample and sample:
+            axis = max(sample, key=lambda name: len(sample[name]))
+        return axis, [name for name in sample if name != axis]
 
     def _scores(
         self, sample: SampleSequences, axis: str, name: str
@@ -573,15 +574,14 @@ class PairHMMAligner(BaseAligner):
         self, samples: list[SampleSequences], **metadata: Any
     ) -> Callable[[int], dict[str, Alignment]]:
         def align(i: int) -> dict[str, Alignment]:
-            sample, alignments = samples[i], {}
-            axis = self._axis_of(sample)
-            for name, sequence in sample.items():
-                if name == axis:
-                    alignments[name] = _identity(len(sequence))
-                    continue
-                model, found = self._posteriors(sample, axis, name, i)
-                costs = model[1].match * -self._softness_of(name, axis)
-                alignments[name] = _aligned(*model, found.match, costs, self.decode)
+            sample = samples[i]
+            axis, others = self._axis_and_others(sample)
+            alignments: dict[str, Alignment] = {axis: _identity(len(sample[axis]))}
+            for name in others:
+                (hmm, scores), found = self._posteriors(sample, axis, name, i)
+                alignments[name] = _aligned(
+                    hmm, scores, found.match, self._softness_of(name, axis), self.decode
+                )
             return alignments
 
         return align
@@ -607,7 +607,7 @@ def _aligned(
     hmm: PairHMM,
     scores: PairScores,
     match: np.ndarray,
-    costs: np.ndarray,
+    softness: float,
     decode: str,
 ) -> PairAlignment:
     """Decode an alignment, and measure how sure it is."""
@@ -622,7 +622,7 @@ def _aligned(
     kept = sparse.csr_array(np.where(match >= LEAST_POSTERIOR, match, 0.0))
     return PairAlignment(
         path,
-        cost=float(costs[tuple(path.T)].mean()),
+        cost=float(scores.match[tuple(path.T)].mean()) * -softness,
         confidence=float(confidence.mean()),
         shape=match.shape,
         frame_confidence=confidence,

@@ -216,6 +216,11 @@ def _moments_of(axis: np.ndarray, sequence: np.ndarray, match: np.ndarray) -> _M
     )
 
 
+def _added(moments: list[_Moments]) -> _Moments:
+    own, both, squares = zip(*moments, strict=True)
+    return _Moments(np.sum(own, axis=0), np.sum(both, axis=0), np.sum(squares, axis=0))
+
+
 class _Expectations(NamedTuple):
     """What an M-step needs of the posteriors of all pairs.
 
@@ -302,7 +307,7 @@ class PairLearning:
             np.sum([f.transition_counts for f in found], axis=0),
             np.sum([f.start_counts for f in found], axis=0),
             np.sum([f.step_counts for f in found], axis=0),
-            _Moments(*map(sum, zip(*own, strict=True))) if own else None,
+            _added(own) if own else None,
         )
 
     def maximize(

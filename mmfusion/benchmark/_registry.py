@@ -15,6 +15,7 @@ from mmfusion.benchmark._baselines import baselines
 from mmfusion.clustering import (
     AnchorGraphClusterer,
     GMCClusterer,
+    MultimodalMixture,
     SNFClusterer,
     SpectralClusterer,
 )
@@ -112,6 +113,13 @@ NAMED_METHODS = {
     "anchor-reconstruction": Entry(
         partial(AnchorGraphClusterer, weights="reconstruction"),
         "the same, weights that reconstruct the samples (LMVSC)",
+    ),
+    "mixture": Entry(
+        MultimodalMixture, "clusters of largest likelihood, on principal axes"
+    ),
+    "mixture-balanced": Entry(
+        partial(MultimodalMixture, modality_weights="balanced"),
+        "the same, modalities weighted by 1 / number of axes",
     ),
     "eamc": Entry(
         partial(_deep, "EAMCClusterer"),

@@ -33,7 +33,7 @@ from mmfusion.clustering._hmm_mixture import (
 from mmfusion.graphical._chain_model import n_free_parameters, sample_sequences
 from mmfusion.modalities import Modalities
 
-DEFAULT_CLUSTERS = 8
+DEFAULT_COMPONENTS = 8
 
 
 class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
@@ -58,9 +58,8 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         Number of states of each chain; at most the steps of the longest sample.
     topology : {'left-to-right', 'ergodic'}, default='left-to-right'
         Whether the states of a cluster follow one another in a fixed order, or in any.
-    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
-'bernoulli'} or dict, default='gaussian'
-        Densities of the frames of each modality in a state.
+    emission : str, object or dict, default='gaussian'
+        Density of the frames of each modality in a state; see `HMMClassifier`.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'
         Covariances of 'gaussian'.
     n_mixtures : int or dict, default=2
@@ -79,7 +78,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         Number of first iterations that assign each sample to one cluster.
     n_init : int, default=3
         Number of starts; the fit of the largest objective is kept.
-    max_iter : int, default=50
+    max_iter : int, default=100
         Largest number of EM iterations.
     tol : float, default=1e-4
         Increase of the objective for each step of the clocks, below which EM ends.
@@ -177,7 +176,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         slow: ByModality[str] = "once",
         hard_iterations: int = 3,
         n_init: int = 3,
-        max_iter: int = 50,
+        max_iter: int = 100,
         tol: float = 1e-4,
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
@@ -220,7 +219,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         """
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
-        k = DEFAULT_CLUSTERS if self.n_clusters is None else int(self.n_clusters)
+        k = DEFAULT_COMPONENTS if self.n_clusters is None else int(self.n_clusters)
         if len(frame) < k:
             raise ValueError(f"n_samples={len(frame)} should be >= n_clusters={k}")
         rng = check_random_state(self.random_state)

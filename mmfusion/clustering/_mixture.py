@@ -51,15 +51,15 @@ from mmfusion.graphical._emissions import COVARIANCE_TYPES, make_emission
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
 from mmfusion.modalities import Modalities
 
-DEFAULT_CLUSTERS = 8
+DEFAULT_COMPONENTS = 8
 EMISSIONS = ("gaussian", "multinomial", "poisson", "bernoulli", "categorical")
 DEFAULT_EXPLAINED = 0.8  # also of starts, where clusters differ in all features
-VARIANCE_FLOOR = 1e-3  # share of the pooled variance, unless there is no prior
+FLOOR_SHARE = 1e-3  # share of the pooled variance, unless there is no prior
 SHARE = Interval(Real, 0, 1, closed="right")
 
 
 class _Modality(NamedTuple):
-    """How a modality is read and what density it has."""
+    """Reading and density of a modality."""
 
     kind: str
     covariance_type: str
@@ -76,7 +76,7 @@ class _Modality(NamedTuple):
 
     def start(self, block: NumericBlock) -> np.ndarray:
         """Return coordinates on principal axes, of NaN at the mean."""
-        return self.axes.transform(_filled(block))
+        return self.axes.transform(_with_means(block))
 
 
 class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
@@ -97,20 +97,19 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
     ----------
     n_clusters : int, default=None
         Number of clusters. None is 8, or in a comparison the number of classes.
-    emission : {'gaussian', 'multinomial', 'poisson', 'bernoulli', 'categorical'} or \
-dict, default='gaussian'
-        Density of each modality: of numbers, of counts such as those of words
-        ('multinomial', of which the sum of a row is not modelled, or 'poisson'), of 0
-        and 1, or of categories as integers, a column for each variable.
+    emission : str or dict, default='gaussian'
+        Density of each modality: of numbers ('gaussian'), of counts such as those of
+        words ('multinomial', of which the sum of a row is not modelled, or 'poisson'),
+        of 0 and 1 ('bernoulli'), or of integers that are categories, a column for each
+        variable ('categorical').
     covariance_type : {'tied', 'diag', 'full', 'spherical'} or dict, default='tied'
         Covariance of 'gaussian': one of all clusters ('tied'), or of each cluster
         diagonal, full, or a multiple of the identity.
-    explained_variance : float or dict or None, default=0.8
+    explained_variance : float, dict or None, default=0.8
         Share of the variance of a modality along the principal axes on which clusters
         differ, for 'gaussian'; along the others is noise that all clusters share. None
         takes the features as they are, which may then be NaN.
-    modality_weights : {'balanced'}, array-like of shape (n_modalities,), dict or None,\
- default=None
+    modality_weights : 'balanced', array-like or dict, default=None
         Exponents of the densities. 'balanced' is ``1 / d_v`` for the numbers of
         features or axes, divided by their mean; None is 1, the likelihood.
     prior_frames : float, default=2.0
@@ -461,7 +460,7 @@ dict, default='gaussian'
 
     @property
     def _k(self) -> int:
-        return DEFAULT_CLUSTERS if self.n_clusters is None else int(self.n_clusters)
+        return DEFAULT_COMPONENTS if self.n_clusters is None else int(self.n_clusters)
 
     def _observed(self, frame: Modalities, *, warns: bool = True) -> np.ndarray:
         """Return which samples have which modality; zeros of counts are counts."""
@@ -484,7 +483,7 @@ dict, default='gaussian'
         )
         scalings = by_modality(self.scaling, names, "scaling", "auto", SCALINGS)
         blocks = [
-            _filled(of_samples(block, own))
+            _with_means(of_samples(block, own))
             for block, own in zip(frame.blocks, observed.T, strict=True)
         ]
         fitted = fit_scalings(blocks, scalings)
@@ -538,7 +537,7 @@ dict, default='gaussian'
                 self._k,
                 covariance_type=own.covariance_type,
                 prior_frames=float(self.prior_frames),
-                variance_floor=VARIANCE_FLOOR if self.prior_frames > 0 else 0.0,
+                variance_floor=FLOOR_SHARE if self.prior_frames > 0 else 0.0,
             )
             for name, own in self._modalities.items()
         }
@@ -613,7 +612,7 @@ def _as_dense(block: Any) -> np.ndarray:
     return block.toarray() if sparse.issparse(block) else block
 
 
-def _filled(block: NumericBlock) -> NumericBlock:
+def _with_means(block: NumericBlock) -> NumericBlock:
     """Return values with the mean of the feature for NaN."""
     if sparse.issparse(block) or not np.isnan(block.sum()):
         return block

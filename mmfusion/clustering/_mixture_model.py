@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 from sklearn.cluster import KMeans
+from sklearn.metrics.pairwise import euclidean_distances
 
 from mmfusion.graphical._clock import Frames, ModalityFrames
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
@@ -164,7 +165,9 @@ def _lloyd(
         distances = np.zeros_like(indicators)
         for block, own in zip(blocks, observed.T, strict=True):
             centers, _ = _centers(block, own, indicators)
-            distances += own[:, None] * _squared_distances(block, centers)
+            distances += own[:, None] * euclidean_distances(
+                block, centers, squared=True
+            )
         assigned = np.eye(indicators.shape[1])[distances.argmin(axis=1)]
         if (assigned == indicators).all():
             break
@@ -190,7 +193,7 @@ def _spherical_em(
             n_cells = max(1, int(own.sum())) * block.shape[1]
             floor = max(SMALLEST_START_VARIANCE * squares / n_cells, SMALLEST_SHARE)
             variance = max(left / n_cells, floor)
-            density = _squared_distances(block, centers) / variance
+            density = euclidean_distances(block, centers, squared=True) / variance
             density += block.shape[1] * np.log(variance)
             joint -= 0.5 * weight * own[:, None] * density
         log_likelihoods = logsumexp(joint, axis=1)
@@ -210,8 +213,3 @@ def _centers(
     counts = parts.sum(axis=0)
     centers = parts.T @ block[own] / np.maximum(counts, SMALLEST_SHARE)[:, None]
     return centers, counts
-
-
-def _squared_distances(block: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    squared = np.einsum("nd,nd->n", block, block)[:, None] - 2 * block @ centers.T
-    return np.maximum(squared + np.einsum("kd,kd->k", centers, centers), 0.0)

@@ -11,12 +11,12 @@ from sklearn.decomposition import PCA
 
 from mmfusion._scaling import Scaling
 from mmfusion._typing import NumericBlock
+from mmfusion.graphical._gaussian import LOG_TWO_PI
 
 MAX_AXES = 100
 DENSE_FEATURES = 1000  # up to which all eigenvectors of the covariance are computed
 FEW_FEATURES = 50  # up to which sparse blocks become dense
 SMALLEST_NOISE = 1e-12  # share of the total variance, of noise that is rounding
-LOG_TWO_PI = float(np.log(2 * np.pi))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class PrincipalAxes:
         if self.noise == 0 or n_others <= 0:
             return values
         scaled = self._scaled(block)
-        squares = _squared_norms(scaled) - 2 * np.asarray(scaled @ self.center)
+        squares = _row_squares(scaled) - 2 * np.asarray(scaled @ self.center)
         squares += self.center @ self.center - (coordinates**2).sum(axis=1)
         squares = np.maximum(squares, 0.0)
         log_determinant = n_others * (LOG_TWO_PI + np.log(self.noise))
@@ -176,7 +176,7 @@ def fit_principal_axes(
     return PrincipalAxes(scaling, pca.mean_, pca.components_[:n_axes], float(noise))
 
 
-def _squared_norms(values: Any) -> np.ndarray:
+def _row_squares(values: Any) -> np.ndarray:
     if sparse.issparse(values):
         return np.asarray(values.multiply(values).sum(axis=1)).ravel()
     return np.einsum("nd,nd->n", values, values)

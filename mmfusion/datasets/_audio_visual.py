@@ -30,7 +30,7 @@ def make_audio_visual_sequences(
     *,
     n_states: int = 8,
     durations: tuple[int, int] = (8, 16),
-    lags: tuple[int, int] = (-4, 4),
+    delays: tuple[int, int] = (-4, 4),
     noise_std: float | Sequence[float] | Mapping[str, float] = 0.5,
     missing_rate: float | Sequence[float] | Mapping[str, float] = 0.0,
     random_state: RandomStateLike = None,
@@ -39,8 +39,8 @@ def make_audio_visual_sequences(
 
     Both modalities of a sample are recorded on one clock, and pass the states 0, 1,
     ..., K - 1 in this order. The second modality enters state k at frame ``e_k``, and
-    the first at frame ``e_k + lag``, where the lag is drawn for each sample: of
-    positive lags, the second modality leads. Both begin in the first state and end in
+    the first at frame ``e_k + delay``, where the delay is drawn for each sample: of
+    positive delays, the second modality leads. Both begin in the first state and end in
     the last. In state k, a frame of modality v is ``m_vk + noise``, where the means
     m_vk are Gaussian and the same for all samples.
 
@@ -56,8 +56,8 @@ def make_audio_visual_sequences(
     durations : tuple of (int, int), default=(8, 16)
         Range of the frames that the second modality stays in a state, both ends
         included. A state is drawn anew for each sample.
-    lags : tuple of (int, int), default=(-4, 4)
-        Range of the lag of a sample in frames, both ends included. Lags are shorter
+    delays : tuple of (int, int), default=(-4, 4)
+        Range of the delay of a sample in frames, both ends included. Delays are shorter
         than the shortest duration, so that the modalities are never more than a state
         apart.
     noise_std : float, or sequence or dict by name of float, default=0.5
@@ -74,7 +74,7 @@ def make_audio_visual_sequences(
     X : Modalities of shape (n_samples, 2)
         Sequences of float64 of shape (n_frames, n_features); both of a sample have the
         same number of frames.
-    lags : ndarray of int64 of shape (n_samples,)
+    delays : ndarray of int64 of shape (n_samples,)
         Frames by which the first modality follows the second.
     states : list of ndarray of int64 of shape (n_frames, 2)
         State of each modality at each frame, for each sample.
@@ -84,7 +84,7 @@ def make_audio_visual_sequences(
     TypeError
         If an option has the wrong type.
     ValueError
-        If there are not two modalities, an option is out of range, the lags are not
+        If there are not two modalities, an option is out of range, the delays are not
         shorter than the durations, the missing rates leave a sample without any
         modality, or the data do not fit in memory.
 
@@ -96,8 +96,8 @@ def make_audio_visual_sequences(
     Examples
     --------
     >>> from mmfusion.datasets import make_audio_visual_sequences
-    >>> X, lags, states = make_audio_visual_sequences(4, random_state=0)
-    >>> X.names, lags.tolist()
+    >>> X, delays, states = make_audio_visual_sequences(4, random_state=0)
+    >>> X.names, delays.tolist()
     (('audio', 'video'), [1, -4, -1, -1])
     >>> [len(x) for x in X["audio"]] == [len(s) for s in states]
     True
@@ -109,7 +109,7 @@ def make_audio_visual_sequences(
     names = list(widths)
     noises = numbers_by_modality(noise_std, names, "noise_std")
     shortest, longest = checked_range(durations, "durations", 1)
-    low, high = checked_range(lags, "lags", -shortest + 1, shortest - 1)
+    low, high = checked_range(delays, "delays", -shortest + 1, shortest - 1)
     check_numbers_fit(
         int(n_samples) * int(n_states) * longest * (sum(widths.values()) + 2),
         n_samples=n_samples,
@@ -118,14 +118,14 @@ def make_audio_visual_sequences(
         n_features=n_features,
     )
 
-    drawn_lags = rng.randint(low, high + 1, n_samples).astype(np.int64)
+    drawn_delays = rng.randint(low, high + 1, n_samples).astype(np.int64)
     means = {name: rng.standard_normal((n_states, d)) for name, d in widths.items()}
     observed = draw_observed(n_samples, missing_rate, names, rng)
     blocks: dict[str, list] = {name: [None] * n_samples for name in names}
     states = []
     for i in range(n_samples):
         frames_in_state = rng.randint(shortest, longest + 1, n_states)
-        states.append(_lagging_states(frames_in_state, int(drawn_lags[i])))
+        states.append(_delayed_states(frames_in_state, int(drawn_delays[i])))
         for v, name in enumerate(names):
             clean = means[name][states[i][:, v]]
             with np.errstate(over="ignore"):
@@ -133,7 +133,7 @@ def make_audio_visual_sequences(
             check_no_overflow(frames, name, "noise_std")
             if observed[i, v]:
                 blocks[name][i] = frames
-    return Modalities(blocks), drawn_lags, states
+    return Modalities(blocks), drawn_delays, states
 
 
 def two_widths(
@@ -206,9 +206,9 @@ def checked_range(
     return int(first), int(last)
 
 
-def _lagging_states(frames_in_state: np.ndarray, lag: int) -> np.ndarray:
-    """Return the states of both modalities by frame, of which the first lags."""
+def _delayed_states(frames_in_state: np.ndarray, delay: int) -> np.ndarray:
+    """Return the states of both modalities by frame, of which the first is late."""
     entries = np.cumsum(frames_in_state)[:-1]
     frames = np.arange(frames_in_state.sum())
-    sides = [np.searchsorted(entries + by, frames, side="right") for by in (lag, 0)]
+    sides = [np.searchsorted(entries + by, frames, side="right") for by in (delay, 0)]
     return np.column_stack(sides).astype(np.int64)

@@ -13,16 +13,17 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from sklearn.metrics.pairwise import euclidean_distances
 
 from mmfusion.fusion._class_moments import ClassMoments
+from mmfusion.graphical._gaussian import LOG_TWO_PI
 
-LOG_2PI = float(np.log(2 * np.pi))
 SMALLEST_LEFT = 1e-12  # weight or variance without one sample, relative to all
 CONSTANT_VARIANCE_EPS = 16  # variance of rounding alone, in squared units of rounding
 
 
 class Regularization(NamedTuple):
-    """What keeps the covariances of small classes away from singular ones.
+    """Options that keep covariances of small classes away from singular ones.
 
     Parameters
     ----------
@@ -129,8 +130,9 @@ class DiagonalDensities(_OneColumnPerClass):
         """Return distances of samples; NaN features are marginalised."""
         variances = self._variances(self.counts, self.squares)
         varies = self.variance > 0
-        precision = np.where(varies, 1 / np.where(varies, variances, 1.0), 0.0)
-        logs = np.where(varies, np.log(np.where(varies, variances, 1.0)) + LOG_2PI, 0.0)
+        variances = np.where(varies, variances, 1.0)
+        precision = np.where(varies, 1 / variances, 0.0)
+        logs = np.where(varies, np.log(variances) + LOG_TWO_PI, 0.0)
         deviations = X - self.center
         seen = ~np.isnan(deviations)
         is_complete = bool(seen.all())
@@ -167,7 +169,7 @@ class DiagonalDensities(_OneColumnPerClass):
         counted = varies & ~np.isnan(X)
         rows = np.arange(len(X))
         offsets = np.broadcast_to(found.offsets, found.squared.shape).copy()
-        logs = np.log(variances) + LOG_2PI
+        logs = np.log(variances) + LOG_TWO_PI
         found.squared[rows, codes] = np.where(counted, shifted**2 / variances, 0.0).sum(
             axis=1
         )
@@ -248,14 +250,14 @@ class CorrelatedDensities(_OneColumnPerClass):
         Z = ((X - self.center) / self.unit)[:, varies]
         logs = np.log(self.unit[varies])
         for rows, columns in observed_patterns(Z):
-            if columns.size == 0:
+            if columns.size == 0 or rows.size == 0:
                 continue
             own = None
             if left_out is not None:
                 own = left_out[0][rows], left_out[1][rows]
             part = Z[np.ix_(rows, columns)]
             squared[rows], determinants = self._distances(part, columns, own)
-            constant = columns.size * LOG_2PI + 2 * logs[columns].sum()
+            constant = columns.size * LOG_TWO_PI + 2 * logs[columns].sum()
             offsets[rows] = determinants + constant
             counts[rows] = columns.size
         return Distances(squared, offsets, counts)
@@ -277,7 +279,7 @@ class CorrelatedDensities(_OneColumnPerClass):
             means = solve_triangular(
                 factor, self.means[np.ix_(classes, columns)].T, lower=True
             ).T
-            squared[:, classes] = _squared_distances(white, means)
+            squared[:, classes] = euclidean_distances(white, means, squared=True)
             determinants[:, classes] = 2 * np.log(np.diag(factor)).sum()
             if left_out is None:
                 continue
@@ -323,7 +325,7 @@ class CorrelatedDensities(_OneColumnPerClass):
         step = self.own_share[0] * part * n / left / total
         own = white - means[codes]
         products = np.einsum("nd,nd->n", white, own)[:, None] - own @ means.T
-        squared = _squared_distances(white, means)
+        squared = euclidean_distances(white, means, squared=True)
         rows = np.arange(len(white))
         pivot = np.maximum(1 - step * squared[rows, codes], SMALLEST_LEFT)
         without = squared + (step / pivot)[:, None] * products**2
@@ -416,12 +418,3 @@ def _factor(covariance: np.ndarray) -> np.ndarray:
             "features depend on each other; give shrinkage='auto', "
             "covariance_type='diag' or a larger var_smoothing"
         ) from error
-
-
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.maximum(
-        np.einsum("nd,nd->n", a, a)[:, None]
-        - 2 * a @ b.T
-        + np.einsum("kd,kd->k", b, b),
-        0.0,
-    )

@@ -96,7 +96,7 @@ def fit_class_mixtures(
         The densities.
     """
     parts = np.zeros((len(X), n_mixtures))
-    filled = _filled(X)
+    filled = _standardised(X)
     for c in range(n_classes):
         rows = np.flatnonzero((codes == c) & (weight > 0))
         k = min(n_mixtures, len(np.unique(filled[rows], axis=0)))
@@ -108,7 +108,7 @@ def fit_class_mixtures(
     before = -np.inf
     rows = np.arange(len(X))
     for _ in range(MAX_ITER):
-        fitted = _maximized(X, codes, weight, n_classes, parts, regularization)
+        fitted = _maximized_mixtures(X, codes, weight, n_classes, parts, regularization)
         joint = fitted.joint(fitted.distances(X).log_density())[rows, codes]
         value = float(weight @ logsumexp(joint, axis=1)) / weight.sum()
         if value - before < TOLERANCE_NATS:
@@ -117,7 +117,7 @@ def fit_class_mixtures(
     return fitted
 
 
-def _maximized(
+def _maximized_mixtures(
     X: np.ndarray,
     codes: np.ndarray,
     weight: np.ndarray,
@@ -147,7 +147,7 @@ def _maximized(
     return MixtureDensities(DiagonalDensities.fit(moments, regularization), log_shares)
 
 
-def _filled(X: np.ndarray) -> np.ndarray:
+def _standardised(X: np.ndarray) -> np.ndarray:
     """Return standardised features, 0 where they are NaN or constant."""
     seen = ~np.isnan(X)
     counts = np.maximum(seen.sum(axis=0), 1)

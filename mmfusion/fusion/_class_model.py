@@ -20,18 +20,18 @@ from mmfusion.fusion._class_mixtures import fit_class_mixtures
 from mmfusion.fusion._class_moments import (
     ClassMoments,
     class_moments,
+    empty_moments,
     merged,
-    no_moments,
 )
 
-COVARIANCE_TYPES = ("diag", "tied", "full", "mixture")
+DENSITY_TYPES = ("diag", "tied", "full", "mixture")
 COMPLETION_MAX_ITER = 200
 COMPLETION_TOLERANCE = 1e-6  # largest change of a correlation or standardised mean
 
 
 @dataclass(frozen=True)
 class DensityOptions:
-    """How the densities of a modality are fitted.
+    """Options of the densities of a modality.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def fit_modality(
     model = before
     if model is None:
         origin, unit = _units(X)
-        empty = no_moments(n_classes, X.shape[1], options.is_correlated)
+        empty = empty_moments(n_classes, X.shape[1], options.is_correlated)
         placeholder = DiagonalDensities.fit(empty, options.regularization)
         model = ModalityClasses(options, origin, unit, empty, placeholder)
     Z = model.scaled(X)

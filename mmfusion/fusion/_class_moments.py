@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK_ROWS = 2**12
-
 
 @dataclass(frozen=True)
 class ClassMoments:
@@ -50,7 +48,7 @@ class ClassMoments:
         return means, (self.squares.sum(axis=0) + between) / positive
 
 
-def no_moments(n_classes: int, n_features: int, correlated: bool) -> ClassMoments:
+def empty_moments(n_classes: int, n_features: int, correlated: bool) -> ClassMoments:
     """Return the moments of no samples.
 
     Parameters
@@ -99,7 +97,7 @@ def class_moments(
     ClassMoments
         The moments.
     """
-    moments = no_moments(n_classes, X.shape[1], correlated)
+    moments = empty_moments(n_classes, X.shape[1], correlated)
     weights, counts, means, squares, scatter = (
         moments.weights,
         moments.counts.copy(),

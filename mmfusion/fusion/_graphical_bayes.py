@@ -40,7 +40,7 @@ from mmfusion.fusion._class_calibration import (
 )
 from mmfusion.fusion._class_densities import Regularization
 from mmfusion.fusion._class_model import (
-    COVARIANCE_TYPES,
+    DENSITY_TYPES,
     DensityOptions,
     ModalityClasses,
     fit_modality,
@@ -69,7 +69,7 @@ class GaussianBayesClassifier(
     pooled moments :math:`m_v, S_v`, weights :math:`w_v` of the modalities and a
     temperature T. A modality that a sample lacks is left out, and so is a feature that
     is NaN: exactly the marginal density, with nothing filled in. A modality that is far
-    from all classes, as by noise, is an outlier in all of them, and loses its say.
+    from all classes, as by noise, is an outlier in all of them, without influence.
 
     Parameters
     ----------
@@ -81,8 +81,7 @@ class GaussianBayesClassifier(
         Number of components of each class, for 'mixture'.
     priors : array-like of shape (n_classes,), default=None
         Probabilities of the classes. None is their shares in `fit`.
-    modality_weights : {'discriminative'}, array-like of shape (n_modalities,), dict \
-or None, default=None
+    modality_weights : 'discriminative', array-like or dict, default=None
         Exponents of the densities. 'discriminative' minimises the held-out log loss;
         None is 1 for all modalities.
     outlier_share : float, default=0.01
@@ -176,7 +175,7 @@ or None, default=None
     """
 
     _parameter_constraints: dict = {
-        "covariance_type": [StrOptions(set(COVARIANCE_TYPES)), dict],
+        "covariance_type": [StrOptions(set(DENSITY_TYPES)), dict],
         "n_mixtures": [*COUNTS, dict],
         "priors": ["array-like", None],
         "modality_weights": [StrOptions({"discriminative"}), "array-like", dict, None],
@@ -420,7 +419,7 @@ or None, default=None
 
     def _resolved_options(self, names: list[str]) -> dict[str, DensityOptions]:
         kinds = by_modality(
-            self.covariance_type, names, "covariance_type", "tied", COVARIANCE_TYPES
+            self.covariance_type, names, "covariance_type", "tied", DENSITY_TYPES
         )
         counts = by_modality(self.n_mixtures, names, "n_mixtures", 2)
         shares = by_modality(self.shrinkage, names, "shrinkage", "auto")

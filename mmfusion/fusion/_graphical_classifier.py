@@ -63,7 +63,7 @@ class HMMClassifier(
 ):
     r"""Classify sequences by a hidden Markov model of each class.
 
-    A chain of states emits the frames of all modalities. Its states say how far a
+    A chain of states emits the frames of all modalities. Its states are how far a
     movement, word or event has come, so that samples may differ in pace. With the
     transition probabilities a of class c, the likelihood of a sample is a sum over all
     sequences of states q,
@@ -94,11 +94,11 @@ class HMMClassifier(
         its own in any order, and the next one depends on the states of all.
     max_lag : int, default=1
         Largest difference between the states of two modalities, for 'product'.
-    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
-'bernoulli'}, object or dict, default='gaussian'
-        Kind of the densities b of all modalities, or of each by name: of real numbers,
-        of integers or one-hot rows ('categorical'), of counts ('multinomial' of words,
-        say, and 'poisson') or of features that are 0 or 1. An object has methods
+    emission : str, object or dict, default='gaussian'
+        Kind of the densities b of all modalities, or of each by name: of real numbers
+        ('gaussian', 'mixture'), of integers or one-hot rows ('categorical'), of counts
+        ('multinomial', 'poisson') or of features that are 0 or 1 ('bernoulli'). An
+        object has methods
         ``log_density(X)``, which returns an array of shape (n_frames, n_states), and
         ``update(X, posteriors)``; it has no outlier component.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'
@@ -157,11 +157,11 @@ class HMMClassifier(
         The temperature T by which log-likelihoods are divided.
     modality_weights_ : ndarray of float64 of shape (n_modalities,)
         Exponents of the modalities.
-    start_probabilities_ : ndarray of float64 of shape (n_classes, n_joint_states)
+    start_probabilities_ : ndarray of float64 of shape (n_classes, n_states)
         Probabilities of the first state.
-    transitions_ : ndarray of float64 of shape (n_classes, n_joint_states, \
-n_joint_states)
-        Probabilities of each state (last axis) after each state.
+    transitions_ : ndarray of float64 of shape (n_classes, n_states, n_states)
+        Probabilities of each state (last axis) after each state. With several chains,
+        a state is one of each.
     means_ : dict of str to ndarray of shape (n_classes, n_states, n_features)
         Means of the Gaussian densities, by modality.
     covariances_ : dict of str to ndarray of shape (n_classes, n_states, ...)

@@ -78,8 +78,7 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         which leaves the fewest frames wrong. 'viterbi': the labels of the likeliest
         sequence of states, which change less often; with several states, a label whose
         states are alike loses by it.
-    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
-'bernoulli'}, object or dict, default='gaussian'
+    emission : str, object or dict, default='gaussian'
         Kind of the densities b of all modalities, or of each by name; see
         `HMMClassifier`.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'

@@ -595,7 +595,13 @@ def _weights_of(
     with np.errstate(divide="ignore"):
         logs = np.log(chain.start), np.log(chain.transitions)
     return _Weights(
-        *map(_split, (*logs, quiet, emitting, log_events)), least=least, most=most
+        _split(logs[0]),
+        _split(logs[1]),
+        _split(quiet),
+        _split(emitting),
+        _split(log_events),
+        least,
+        most,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmfusion.graphical._clock import Frames
 from mmfusion.graphical._em import EMHistory, fit_chain_model
-from mmfusion.graphical._graph import ChainGraph, destinations, graph_from_edges
+from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._inference import (
     ChainPosteriors,
     chain_log_likelihood,
@@ -28,7 +28,6 @@ __all__ = [
     "n_free_parameters",
     "sample_sequences",
     "score_sequences",
-    "sort_states",
     "state_posteriors",
 ]
 
@@ -173,33 +172,6 @@ def n_free_parameters(model: ChainModel) -> int:
     n_transitions = len(group) - len(np.unique(group))
     n_starts = max(0, int(np.isfinite(model.graph.log_start).sum()) - 1)
     return model.emission.n_parameters + n_transitions + n_starts
-
-
-def sort_states(model: ChainModel, occupancy: np.ndarray) -> None:
-    """Number states by falling occupancy, so that starts do not decide the numbers.
-
-    Parameters
-    ----------
-    model : ChainModel
-        A model whose states have an emission column each; it is changed.
-    occupancy : ndarray of shape (n_states,)
-        Expected frames in each state, or their share.
-    """
-    order = np.argsort(-occupancy, kind="stable")
-    number = np.argsort(order)
-    graph = model.graph
-    ends = np.column_stack([number[graph.src], number[destinations(graph)]])
-    model.graph = graph_from_edges(
-        len(order),
-        ends,
-        graph.log_weights,
-        tie=graph.tie,
-        group=graph.group,
-        log_start=graph.log_start[order],
-        log_end=graph.log_end[order],
-    )
-    for emission in model.emission.emissions.values():
-        emission.reorder(order)
 
 
 def sample_sequences(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from mmfusion.graphical._emissions import Emission
 
 EMPTY_STATE_FRAMES = 1e-3  # expected frames below which a state is seeded anew
-CHUNK_STEPS = 2000  # of assignments to states, whose indicators are in memory at once
 SEED_SHARE = 0.25  # of the frames per state, which a state seeded anew gets
 
 
@@ -45,7 +43,6 @@ def fit_chain_model(
     n_jobs: int | None = None,
     verbose: int = 0,
     hard_iterations: int = 0,
-    update_transitions: bool = True,
 ) -> EMHistory:
     """Fit a chain model to frames by expectation-maximisation.
 
@@ -73,8 +70,6 @@ def fit_chain_model(
         Whether to print the objective of each iteration.
     hard_iterations : int, default=0
         Number of first iterations that use the likeliest path alone.
-    update_transitions : bool, default=True
-        Whether transitions and first states are learned.
 
     Returns
     -------
@@ -89,8 +84,7 @@ def fit_chain_model(
     weight = (
         np.ones(len(frames.offsets) - 1) if sample_weight is None else sample_weight
     )
-    prior = transition_prior if update_transitions else None
-    fit = _Fit(model, frames, weight, prior, n_jobs)
+    fit = _Fit(model, frames, weight, transition_prior, n_jobs)
     least_gain = tol * float(weight @ np.diff(frames.offsets))
     objective: list[float] = []
     without_seeds: _Parameters | None = None
@@ -162,8 +156,8 @@ class _Fit:
         Frames on the clock.
     weight : ndarray of shape (n_sequences,)
         Weights of the sequences.
-    transition_prior : float or None
-        Count added to each transition parameter; None if transitions are given.
+    transition_prior : float
+        Count added to each transition parameter.
     n_jobs : int or None
         Number of threads.
     """
@@ -173,7 +167,7 @@ class _Fit:
         model: ChainModel,
         frames: Frames,
         weight: np.ndarray,
-        transition_prior: float | None,
+        transition_prior: float,
         n_jobs: int | None,
     ) -> None:
         self._model = model
@@ -198,15 +192,22 @@ class _Fit:
         weighted = self._weight > 0
         value = self._weight[weighted] @ expected.log_likelihoods[weighted]
         value += self._model.emission.log_prior()
-        if self._prior is not None:
-            value += self._transitions.log_prior(self._model.graph, self._prior)
+        value += self._transitions.log_prior(self._model.graph, self._prior)
         return float(value)
 
     def expect(self) -> _Expected:
         """Sum over all paths."""
         model, frames = self._model, self._frames
         table = self._log_densities()
-        statistics, occupancy, visit = self._accumulator()
+        statistics = model.emission.statistics()
+        occupancy = np.zeros(table.shape[1])
+
+        def visit(start: int, stop: int, posteriors: np.ndarray) -> None:
+            occupancy[...] += posteriors.sum(axis=0)
+            model.emission.accumulate(
+                statistics, frames, start, posteriors, model.columns
+            )
+
         counts = expected_counts(
             model.graph,
             table,
@@ -234,17 +235,19 @@ class _Fit:
         self._refuse_impossible(scores)
         states = np.maximum(states, 0)  # -1 in impossible sequences of weight 0
         weight = np.repeat(self._weight, np.diff(frames.offsets))
-        statistics, occupancy, visit = self._accumulator()
-        for start in range(0, len(states), CHUNK_STEPS):
-            rows = slice(start, start + CHUNK_STEPS)
-            columns = graph.emits[states[rows]]
-            indicators = np.zeros((len(columns), n_columns))
-            indicators[np.arange(len(columns)), columns] = weight[rows]
-            visit(start, start + len(columns), indicators)
+        columns = graph.emits[states]
+        statistics = model.emission.statistics()
+        model.emission.accumulate_assigned(
+            statistics, frames, columns, weight, model.columns
+        )
         starts = frames.offsets[:-1]
-        start_counts = np.bincount(states[starts], weight[starts], len(graph.emits))
-        edge_counts = _counts_along_paths(graph, states, starts, weight)
-        return _Expected(scores, edge_counts, start_counts, occupancy, statistics)
+        return _Expected(
+            scores,
+            _counts_along_paths(graph, states, starts, weight),
+            np.bincount(states[starts], weight[starts], len(graph.emits)),
+            np.bincount(columns, weight, n_columns),
+            statistics,
+        )
 
     def _refuse_impossible(self, scores: np.ndarray) -> None:
         """Raise an error if a sequence that counts has no path through the graph."""
@@ -259,32 +262,15 @@ class _Fit:
             "are impossible in all of them"
         )
 
-    def _accumulator(
-        self,
-    ) -> tuple[dict[str, Any], np.ndarray, Callable[[int, int, np.ndarray], None]]:
-        """Return statistics, occupancies, and what adds posteriors to both."""
-        model = self._model
-        statistics = model.emission.statistics()
-        occupancy = np.zeros(model.emission.n_columns(model.columns))
-
-        def visit(start: int, stop: int, posteriors: np.ndarray) -> None:
-            occupancy[...] += posteriors.sum(axis=0)
-            model.emission.accumulate(
-                statistics, self._frames, start, posteriors, model.columns
-            )
-
-        return statistics, occupancy, visit
-
     def maximize(self, expected: _Expected, additional_prior: float = 0.0) -> None:
         """Set the parameters to the posterior mode given expected counts."""
         model = self._model
-        if self._prior is not None:
-            model.graph = self._transitions.maximize(
-                model.graph,
-                expected.edge_counts,
-                expected.start_counts,
-                self._prior + additional_prior,
-            )
+        model.graph = self._transitions.maximize(
+            model.graph,
+            expected.edge_counts,
+            expected.start_counts,
+            self._prior + additional_prior,
+        )
         model.emission.maximize(expected.statistics)
 
     def seed_empty_states(self, expected: _Expected) -> None:
@@ -302,13 +288,12 @@ class _Fit:
         best[np.repeat(self._weight == 0, np.diff(frames.offsets))] = np.inf
         worst = np.argpartition(best, n_seeds - 1)[:n_seeds]
         worst.sort()  # neighbours in time go to one state
+        assigned = np.full(len(table), -1)
         for column, steps in zip(empty, np.array_split(worst, len(empty)), strict=True):
-            for start in steps:
-                indicator = np.zeros((1, n_columns))
-                indicator[0, column] = 1
-                model.emission.accumulate(
-                    expected.statistics, frames, int(start), indicator, model.columns
-                )
+            assigned[steps] = column
+        model.emission.accumulate_assigned(
+            expected.statistics, frames, assigned, np.ones(len(table)), model.columns
+        )
         edge_counts = expected.edge_counts
         of_edges = float(edge_counts.sum()) / max(1, len(edge_counts))
         self.maximize(expected, additional_prior=SEED_SHARE * of_edges)

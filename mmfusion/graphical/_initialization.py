@@ -12,7 +12,6 @@ from mmfusion.graphical._mixture_emission import MixtureEmission
 from mmfusion.graphical._multimodal_emission import Columns, MultimodalEmission
 
 CLUSTERED_STEPS = 10_000  # largest number of steps on which k-means is fitted
-CHUNK_STEPS = 2000  # steps whose indicators of states are in memory at once
 
 
 def equal_segments(offsets: np.ndarray, n_states: int) -> np.ndarray:
@@ -59,9 +58,8 @@ def kmeans_states(
     ndarray of int32 of shape (n_steps,)
         Cluster of each step. What is missing is at the mean.
     """
-    table = np.hstack(
-        [scaled_steps(own, frames.n_steps) for own in frames.modalities.values()]
-    )
+    scaled = [scaled_steps(own, frames.n_steps) for own in frames.modalities.values()]
+    table = scaled[0] if len(scaled) == 1 else np.hstack(scaled)
     weight = np.ones(len(table))
     if sample_weight is not None:
         weight = np.repeat(sample_weight, np.diff(frames.offsets))
@@ -79,7 +77,8 @@ def kmeans_states(
 def scaled_steps(own: ModalityFrames, n_steps: int) -> np.ndarray:
     """Average the scaled frames of each step; 0 where there are none."""
     center, scale, _ = pooled_moments(own.values)
-    values = (own.values - center) / (scale * np.sqrt(own.values.shape[1]))
+    values = own.values - center
+    values /= scale * np.sqrt(own.values.shape[1])
     np.nan_to_num(values, copy=False)
     if own.steps is None:
         return values
@@ -120,12 +119,7 @@ def initialize_emission(
     weight = np.ones(len(states))
     if sample_weight is not None:
         weight = np.repeat(sample_weight, np.diff(frames.offsets))
-    for start in range(0, len(states), CHUNK_STEPS):
-        own = states[start : start + CHUNK_STEPS]
-        indicators = np.zeros((len(own), plain.n_columns(columns)))
-        given = np.flatnonzero(own >= 0)
-        indicators[given, own[given]] = weight[start + given]
-        plain.accumulate(statistics, frames, start, indicators, columns)
+    plain.accumulate_assigned(statistics, frames, states, weight, columns)
     plain.maximize(statistics)
     for own_emission in plain.emissions.values():
         if isinstance(own_emission, MixtureEmission):

@@ -113,7 +113,7 @@ def test_durations_are_frames_or_multiples_of_the_mean():
     assert found.longest.tolist() == [10] * 3
     assert resolve_durations(3, 0, [1, 2, 3], None, 5.0).shortest.tolist() == [1, 2, 3]
     assert resolve_durations(2, 0, 1, None, 5.0).frame_limits() == (2, None)
-    for given, error in (
+    for limit, error in (
         (0, ValueError),
         (-0.5, ValueError),
         (np.inf, ValueError),
@@ -122,8 +122,8 @@ def test_durations_are_frames_or_multiples_of_the_mean():
         ("two", TypeError),
     ):
         with pytest.raises(error, match="min_duration"):
-            resolve_durations(3, 0, given, None, 5.0)
-    with pytest.raises(ValueError, match="state 1 up to 2 frames.*at least 3"):
+            resolve_durations(3, 0, limit, None, 5.0)
+    with pytest.raises(ValueError, match=r"state 1 up to 2 frames.*at least 3"):
         resolve_durations(2, 0, [2, 3], 2, 5.0)
 
 

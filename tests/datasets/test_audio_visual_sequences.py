@@ -24,28 +24,28 @@ def test_the_same_seed_gives_the_same_data():
     n_states=st.integers(2, 6),
     shortest=st.integers(1, 5),
     longer=st.integers(0, 4),
-    lag=st.floats(-1, 1),
+    delay=st.floats(-1, 1),
     seed=st.integers(0, 99),
 )
-def test_the_first_modality_enters_every_state_a_lag_after_the_second(
-    n_states, shortest, longer, lag, seed
+def test_the_first_modality_enters_every_state_a_delay_after_the_second(
+    n_states, shortest, longer, delay, seed
 ):
-    lag = round(lag * (shortest - 1))
-    X, lags, states = make_audio_visual_sequences(
+    delay = round(delay * (shortest - 1))
+    X, delays, states = make_audio_visual_sequences(
         3,
         n_states=n_states,
         durations=(shortest, shortest + longer),
-        lags=(lag, lag),
+        delays=(delay, delay),
         random_state=seed,
     )
-    assert lags.tolist() == [lag] * 3
+    assert delays.tolist() == [delay] * 3
     for path, audio, video in zip(states, *X.blocks, strict=True):
         assert len(path) == len(audio) == len(video)
         assert path[0].tolist() == [0, 0]
         assert path[-1].tolist() == [n_states - 1] * 2
         assert np.isin(np.diff(path, axis=0), [0, 1]).all()
         entered = [np.searchsorted(side, range(1, n_states)) for side in path.T]
-        np.testing.assert_array_equal(entered[0] - entered[1], lag)
+        np.testing.assert_array_equal(entered[0] - entered[1], delay)
         assert np.abs(path[:, 0] - path[:, 1]).max() <= 1
         in_state = np.bincount(path[:, 1])
         assert shortest <= in_state.min() <= in_state.max() <= shortest + longer
@@ -81,7 +81,11 @@ def test_missing_shares_are_exact_and_no_sample_lacks_both():
         (dict(durations=(3, 2)), ValueError, "of at least 1"),
         (dict(durations=5), ValueError, "give a range"),
         (dict(durations=(1.5, 2)), TypeError, "of integers"),
-        (dict(durations=(3, 5), lags=(0, 3)), ValueError, "from -2 to 2, shorter than"),
+        (
+            dict(durations=(3, 5), delays=(0, 3)),
+            ValueError,
+            "from -2 to 2, shorter than",
+        ),
         (dict(noise_std=1e308), ValueError, "overflows"),
         (dict(missing_rate=0.6), ValueError, "add up to at most 1"),
     ],

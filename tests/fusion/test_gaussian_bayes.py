@@ -28,7 +28,7 @@ from mmfusion.fusion._class_densities import (
     DiagonalDensities,
     Regularization,
 )
-from mmfusion.fusion._class_moments import class_moments, merged, no_moments
+from mmfusion.fusion._class_moments import class_moments, empty_moments, merged
 
 TEXTBOOK = {
     "outlier_share": 0,
@@ -341,7 +341,7 @@ def test_moments_of_two_groups_are_those_of_all_samples(seed, cut):
         return class_moments(X[rows], y[rows], w[rows], 3, correlated=True)
 
     both = merged(moments(slice(cut)), moments(slice(cut, None)))
-    whole = merged(no_moments(3, 3, True), moments(slice(None)))
+    whole = merged(empty_moments(3, 3, True), moments(slice(None)))
     for a, b in zip(vars(both).values(), vars(whole).values(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
 

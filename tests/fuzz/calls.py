@@ -98,11 +98,16 @@ FAST: dict[str, Arguments] = {
 }
 FAST_ANYWHERE = {"n_clusters": 2, "n_init": 1, "n_runs": 2, "cv": 2, "random_state": 0}
 OF_SEQUENCES = {
+    "AsynchronousHMMAligner",
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "HMMAligner",
     "HMMClassifier",
+    "HMMClusterer",
     "HMMTransformer",
+    "PairHMMAligner",
+    "ProductHMMAligner",
     "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",
@@ -331,6 +336,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "load_digits_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
+    "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
     "make_multimodal_sequences": lambda: {"n_samples": 4, "n_frames": 10},
     "save_npz": _on_tables(path="saved.npz", y=LABELS.copy()),

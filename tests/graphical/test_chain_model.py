@@ -13,7 +13,6 @@ from mmfusion.graphical._chain_model import (
     n_free_parameters,
     sample_sequences,
     score_sequences,
-    sort_states,
     state_posteriors,
 )
 from mmfusion.graphical._clock import frames_on_clock
@@ -137,21 +136,6 @@ def test_free_parameters_count_each_distribution_once():
     tied.emission.prepare(frames_on_clock([{"x": np.eye(4)[:, :2]}]))
     # of each of two states that may be left, the probability to stay
     assert n_free_parameters(tied) == 3 * 2 + 3 + 2
-
-
-def test_states_are_numbered_by_occupancy():
-    model = two_modalities()
-    frames = frames_on_clock([{"a": np.random.default_rng(0).normal(4, 1, (9, 2))}])
-    before = score_sequences(model, frames)
-    posteriors = state_posteriors(model, frames).posteriors
-    assert posteriors[:, 1].sum() > posteriors[:, 0].sum()
-    sort_states(model, posteriors.sum(axis=0))
-    after = state_posteriors(model, frames)
-    assert after.log_likelihoods == pytest.approx(before)
-    assert after.posteriors == pytest.approx(posteriors[:, ::-1])
-    expected = [[0.8, 0.2], [0.1, 0.9]]
-    assert transition_matrix(model.graph) == pytest.approx(np.array(expected))
-    assert len(model.graph.group) == 4
 
 
 def test_equal_segments_ascend_within_sequences():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mmfusion.graphical import ergodic_graph, left_to_right_graph
+from mmfusion.graphical import ergodic_graph, left_to_right_graph, product_graph
 from mmfusion.graphical._chain_model import (
     ChainModel,
     decode_states,
@@ -190,6 +192,32 @@ def test_no_iteration_decreases_the_penalised_objective(kind, outlier, gaps):
         assert history.objective[-1] > history.objective[0] + 1e-3
 
 
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=12, deadline=None)
+def test_objectives_of_random_models_do_not_fall(seed):
+    rng = np.random.default_rng(seed)
+    samples = make_samples(rng, 3, gaps=bool(rng.integers(2)))
+    n_states = int(rng.integers(1, 4))
+    weights = {"a": float(rng.random()), "b": float(2 * rng.random())}
+    frames = frames_on_clock(samples, rate=str(rng.choice(["mean", "sum"])))
+    graph, pairs = product_graph(n_states, max_lag=int(rng.integers(0, 2)))
+    columns = {"a": pairs[:, 0], "b": pairs[:, 1]}
+    if rng.integers(2):
+        graph, columns = ergodic(n_states), None
+    emission = MultimodalEmission(
+        {name: make(str(rng.choice(KINDS[:5])), n_states) for name in "ab"},
+        weights,
+        {"a": OutlierComponent(0.2, 3.0)},
+    )
+    emission.prepare(frames)
+    n_columns = emission.n_columns(columns)
+    states = rng.integers(0, n_columns, frames.n_steps)
+    initialize_emission(emission, frames, states, columns=columns)
+    model = ChainModel(graph, emission, columns)
+    history = fit_chain_model(model, frames, max_iter=10, tol=-1.0)
+    assert np.diff(history.objective).min() >= -1e-9 * abs(history.objective[-1])
+
+
 def test_converged_parameters_are_a_stationary_point():
     rng = np.random.default_rng(1)
     frames = frames_on_clock(make_samples(rng, gaps=True))
@@ -261,17 +289,6 @@ def test_hard_iterations_climb_too():
         prior += TiedTransitions().log_prior(graph, 0.1)
         best = decode_states(again, frames)[1].sum() + prior
         assert history.objective[0] == pytest.approx(best)
-
-
-def test_given_transitions_may_stay():
-    frames = frames_on_clock(make_samples(np.random.default_rng(4)))
-    model = make_model(frames, ergodic(3))
-    graph = model.graph
-    history = fit_chain_model(
-        model, frames, max_iter=5, tol=-1.0, update_transitions=False
-    )
-    assert model.graph is graph
-    assert np.diff(history.objective).min() >= 0
 
 
 def test_tied_edges_share_their_counts_and_forbidden_ones_stay_forbidden():

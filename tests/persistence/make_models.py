@@ -55,8 +55,10 @@ PARAMS: dict[str, dict[str, Any]] = {
     "EarlyFusionClassifier": {"estimator": LogisticRegression()},
     "EarlyFusionClusterer": {"clusterer": KMeans(n_init=1)},
     "EarlyFusionRegressor": {"estimator": Ridge()},
+    "HMMAligner": {"n_states": 2, "max_iter": 20, "tol": 0.1},
     "HybridFusionClassifier": {"estimator": LogisticRegression()},
     "HybridFusionClusterer": {"clusterer": KMeans(n_init=1), "n_runs": 2},
+    "HMMClusterer": {"n_states": 2, "n_init": 1},
     "HybridFusionRegressor": {"estimator": Ridge()},
     "LateFusionClassifier": {"estimator": LogisticRegression()},
     "LateFusionClusterer": {"clusterer": KMeans(n_init=1), "n_runs": 2},
@@ -68,12 +70,14 @@ PARAMS: dict[str, dict[str, Any]] = {
             "late": LateFusionClusterer(KMeans(n_init=1), n_runs=2),
         }
     },
+    "ProductHMMAligner": {"n_states": 2, "max_iter": 20, "tol": 0.1},
     "PerModality": {"transformer": PCA(2)},
     "SingleModalityClusterer": {"clusterer": KMeans(n_init=1)},
 }
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
-OF_SEQUENCES |= {"HMMClassifier", "HMMTransformer"}
+OF_SEQUENCES |= {"HMMAligner", "HMMClassifier", "HMMClusterer", "HMMTransformer"}
 OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
+OF_SEQUENCES |= {"AsynchronousHMMAligner", "PairHMMAligner", "ProductHMMAligner"}
 
 
 def inputs() -> dict[str, np.ndarray]:
