@@ -253,4 +253,5 @@ class ScaledPass:
     def log_likelihoods(self, sequences: range) -> np.ndarray:
         """Return the logarithms of the sums over all paths."""
         which = slice(sequences.start, sequences.stop)
-        return self._sums[which] + np.log(self._totals[which])
+        with np.errstate(divide="ignore"):  # 0 where numbers left their range
+            return self._sums[which] + np.log(self._totals[which])
