@@ -594,6 +594,42 @@ def states_in_another_unit(cls, coupling):
                 np.testing.assert_allclose(other, one, atol=1e-6)
 
 
+@INVARIANCES.row(
+    "HMMAligner ProductHMMAligner",
+    "unit and offset of a modality",
+    "same warping paths",
+)
+def paths_of_states_in_another_unit(cls):
+    data = recordings()[["audio", "video"]]
+    video = [1e3 * x - 7 for x in data["video"]]
+    one, other = cls(4).fit(data), cls(4).fit(data.to_dict() | {"video": video})
+    assert_same_paths(other.paths_, one.paths_)
+
+
+@INVARIANCES.row(
+    "HMMAligner ProductHMMAligner",
+    "order of samples, some without a modality",
+    "same edges of states, permuted",
+)
+def edges_of_samples_in_another_order(cls):
+    data, order = recordings(missing={2})[["audio", "video"]], [3, 1, 0, 2]
+    one, other = cls(4).fit(data), cls(4).fit(data[order])
+    for found, i in zip(other.edges_, order, strict=True):
+        for name, edges in one.edges_[i].items():
+            np.testing.assert_allclose(found[name], edges, atol=1e-6)
+
+
+@INVARIANCES.row(
+    "HMMAligner ProductHMMAligner", "order of modalities", "same edges of states"
+)
+def edges_of_modalities_in_another_order(cls):
+    data = recordings()[["audio", "video"]]
+    one, other = cls(4).fit(data), cls(4).fit(data[["video", "audio"]])
+    for found, expected in zip(other.edges_, one.edges_, strict=True):
+        for name, edges in expected.items():
+            np.testing.assert_allclose(found[name], edges, atol=1e-6)
+
+
 @INVARIANCES.row("CTWAligner", "unit and offset of a modality", "same warping paths")
 def paths_in_another_unit(cls):
     data = recordings()

@@ -35,11 +35,11 @@ from mmfusion import (
     SpectralClusterer,
     Trainer,
 )
-from mmfusion.alignment import DTWAligner, cdist_dtw
+from mmfusion.alignment import DTWAligner, HMMAligner, cdist_dtw
 from mmfusion.clustering import similarity_network_fusion
 from mmfusion.clustering.graph._affinities import self_tuned_graph
 from mmfusion.clustering.graph._neighbors import nearest_samples
-from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.datasets import make_audio_visual_sequences, make_multimodal_blobs
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -925,6 +925,38 @@ def identity_projections_are_none(cls):
         projected.fit(data).paths_, plain.fit(data).paths_, strict=True
     ):
         np.testing.assert_array_equal(found["video"], expected["video"])
+
+
+@LIMITS.row(
+    "HMMAligner",
+    "as many states as frames, without skips",
+    "the identity",
+    decoding=["posterior", "viterbi"],
+)
+def a_state_for_every_frame_is_the_identity(cls, decoding):
+    sequences = list(RNG.normal(size=(3, 7, 2)))
+    found = cls(7, decoding=decoding).fit_transform([sequences]).blocks[0]
+    for before, after in zip(sequences, found, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@LIMITS.row("HMMAligner", "one state", "linear resampling in time")
+def one_state_is_linear_in_time(cls):
+    aligner = cls(1).fit([SEQUENCES])
+    for path, sequence in zip(aligner.paths_, SEQUENCES, strict=True):
+        n_axis, n_frames = 9, len(sequence)
+        apart = (path["modality_0"] + 0.5) / [n_axis, n_frames]
+        assert np.abs(np.subtract(*apart.T)).max() <= 1 / min(n_axis, n_frames)
+
+
+@LIMITS.row("ProductHMMAligner", "max_lag=0", "`HMMAligner` with joint=True")
+def a_product_without_lag_is_one_chain(cls):
+    data, _, _ = make_audio_visual_sequences(8, n_states=4, random_state=0)
+    options = {"tol": 1e-9, "max_iter": 200}
+    product = cls(4, max_lag=0, **options).fit(data)
+    one = HMMAligner(4, joint=True, **options).fit(data)
+    for found, expected in zip(product.edges_, one.edges_, strict=True):
+        np.testing.assert_allclose(found["audio"], expected["audio"], atol=1e-4)
 
 
 @pytest.mark.parametrize(("check", "name", "options"), LIMITS.params())

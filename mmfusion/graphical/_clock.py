@@ -97,7 +97,7 @@ def frames_on_clock(
         If a sample has no frames, `clock` is unknown, or times do not fit the frames.
     """
     names = list(names or dict.fromkeys(name for sample in samples for name in sample))
-    _check_options(names, clock, rate, slow)
+    _check_clock_options(names, clock, rate, slow)
     lengths = [_n_steps(sample, clock, i) for i, sample in enumerate(samples)]
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
     modalities = {}
@@ -126,7 +126,7 @@ def _option(option: str | Mapping[str, str], name: str, default: str) -> str:
     return option if isinstance(option, str) else option.get(name, default)
 
 
-def _check_options(
+def _check_clock_options(
     names: Sequence[str],
     clock: str | int | None,
     rate: str | Mapping[str, str],

@@ -13,7 +13,7 @@ from scipy.special import gammaln, xlogy
 
 from mmfusion.graphical._gaussian import SMALLEST_COUNT, chunks_of_frames
 
-PRIOR_COUNT = 0.1  # of each category, and in frames of each rate
+PRIOR_COUNT = 0.1  # of each category or component, and in frames of each rate
 
 
 class DiscreteStatistics(NamedTuple):
@@ -210,7 +210,7 @@ class MultinomialEmission(_Discrete):
     def prepare(self, X: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         """Set all states to the pooled frequencies of the frames of fit."""
         counts, _ = self._features(X)
-        _refuse_negative(counts, "counts")
+        _refuse_negative_counts(counts)
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         sums = np.asarray(counts.T @ weight) + PRIOR_COUNT
         self._set_all(sums / sums.sum())
@@ -298,7 +298,7 @@ class PoissonEmission(_Discrete):
     def prepare(self, X: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         """Set all states to the pooled rates of the frames of fit."""
         counts, observed = _values_and_observed(X)
-        _refuse_negative(counts, "counts")
+        _refuse_negative_counts(counts)
         weight = np.ones(len(X)) if sample_weight is None else sample_weight
         total = weight @ observed
         # half a count more, so that what fit never saw is not impossible
@@ -430,9 +430,9 @@ def _values_and_observed(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(observed, X, 0.0), observed.astype(np.float64)
 
 
-def _refuse_negative(values: np.ndarray, what: str) -> None:
+def _refuse_negative_counts(values: np.ndarray) -> None:
     stored = values.data if sparse.issparse(values) else values
     stored = np.asarray(stored)
     if (stored < 0).any():
         wrong = stored[stored < 0].flat[0]
-        raise ValueError(f"{what} are not negative, and {wrong} is among the frames")
+        raise ValueError(f"counts are not negative, and {wrong} is among the frames")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from mmfusion.graphical._emissions import Emission
 
 EMPTY_STATE_FRAMES = 1e-3  # expected frames below which a state is seeded anew
-CHUNK_STEPS = 2000  # of assignments to states, whose indicators are in memory at once
 SEED_SHARE = 0.25  # of the frames per state, which a state seeded anew gets
 
 
@@ -201,7 +199,15 @@ class _Fit:
         """Sum over all paths."""
         model, frames = self._model, self._frames
         table = self._log_densities()
-        statistics, occupancy, visit = self._accumulator()
+        statistics = model.emission.statistics()
+        occupancy = np.zeros(table.shape[1])
+
+        def visit(start: int, stop: int, posteriors: np.ndarray) -> None:
+            occupancy[...] += posteriors.sum(axis=0)
+            model.emission.accumulate(
+                statistics, frames, start, posteriors, model.columns
+            )
+
         counts = expected_counts(
             model.graph,
             table,
@@ -229,17 +235,19 @@ class _Fit:
         self._refuse_impossible(scores)
         states = np.maximum(states, 0)  # -1 in impossible sequences of weight 0
         weight = np.repeat(self._weight, np.diff(frames.offsets))
-        statistics, occupancy, visit = self._accumulator()
-        for start in range(0, len(states), CHUNK_STEPS):
-            rows = slice(start, start + CHUNK_STEPS)
-            columns = graph.emits[states[rows]]
-            indicators = np.zeros((len(columns), n_columns))
-            indicators[np.arange(len(columns)), columns] = weight[rows]
-            visit(start, start + len(columns), indicators)
+        columns = graph.emits[states]
+        statistics = model.emission.statistics()
+        model.emission.accumulate_assigned(
+            statistics, frames, columns, weight, model.columns
+        )
         starts = frames.offsets[:-1]
-        start_counts = np.bincount(states[starts], weight[starts], len(graph.emits))
-        edge_counts = _counts_along_paths(graph, states, starts, weight)
-        return _Expected(scores, edge_counts, start_counts, occupancy, statistics)
+        return _Expected(
+            scores,
+            _counts_along_paths(graph, states, starts, weight),
+            np.bincount(states[starts], weight[starts], len(graph.emits)),
+            np.bincount(columns, weight, n_columns),
+            statistics,
+        )
 
     def _refuse_impossible(self, scores: np.ndarray) -> None:
         """Raise an error if a sequence that counts has no path through the graph."""
@@ -253,22 +261,6 @@ class _Fit:
             "steps: it is shorter or longer than the states allow, or has values that "
             "are impossible in all of them"
         )
-
-    def _accumulator(
-        self,
-    ) -> tuple[dict[str, Any], np.ndarray, Callable[[int, int, np.ndarray], None]]:
-        """Return statistics, occupancies, and what adds posteriors to both."""
-        model = self._model
-        statistics = model.emission.statistics()
-        occupancy = np.zeros(model.emission.n_columns(model.columns))
-
-        def visit(start: int, stop: int, posteriors: np.ndarray) -> None:
-            occupancy[...] += posteriors.sum(axis=0)
-            model.emission.accumulate(
-                statistics, self._frames, start, posteriors, model.columns
-            )
-
-        return statistics, occupancy, visit
 
     def maximize(self, expected: _Expected, additional_prior: float = 0.0) -> None:
         """Set the parameters to the posterior mode given expected counts."""
@@ -296,13 +288,12 @@ class _Fit:
         best[np.repeat(self._weight == 0, np.diff(frames.offsets))] = np.inf
         worst = np.argpartition(best, n_seeds - 1)[:n_seeds]
         worst.sort()  # neighbours in time go to one state
+        assigned = np.full(len(table), -1)
         for column, steps in zip(empty, np.array_split(worst, len(empty)), strict=True):
-            for start in steps:
-                indicator = np.zeros((1, n_columns))
-                indicator[0, column] = 1
-                model.emission.accumulate(
-                    expected.statistics, frames, int(start), indicator, model.columns
-                )
+            assigned[steps] = column
+        model.emission.accumulate_assigned(
+            expected.statistics, frames, assigned, np.ones(len(table)), model.columns
+        )
         edge_counts = expected.edge_counts
         of_edges = float(edge_counts.sum()) / max(1, len(edge_counts))
         self.maximize(expected, additional_prior=SEED_SHARE * of_edges)

@@ -12,7 +12,6 @@ from mmfusion.graphical._mixture_emission import MixtureEmission
 from mmfusion.graphical._multimodal_emission import Columns, MultimodalEmission
 
 CLUSTERED_STEPS = 10_000  # largest number of steps on which k-means is fitted
-CHUNK_STEPS = 2000  # steps whose indicators of states are in memory at once
 
 
 def equal_segments(offsets: np.ndarray, n_states: int) -> np.ndarray:
@@ -120,12 +119,7 @@ def initialize_emission(
     weight = np.ones(len(states))
     if sample_weight is not None:
         weight = np.repeat(sample_weight, np.diff(frames.offsets))
-    for start in range(0, len(states), CHUNK_STEPS):
-        own = states[start : start + CHUNK_STEPS]
-        indicators = np.zeros((len(own), plain.n_columns(columns)))
-        given = np.flatnonzero(own >= 0)
-        indicators[given, own[given]] = weight[start + given]
-        plain.accumulate(statistics, frames, start, indicators, columns)
+    plain.accumulate_assigned(statistics, frames, states, weight, columns)
     plain.maximize(statistics)
     for own_emission in plain.emissions.values():
         if isinstance(own_emission, MixtureEmission):

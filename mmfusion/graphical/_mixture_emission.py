@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
+from mmfusion.graphical._discrete import PRIOR_COUNT
 from mmfusion.graphical._gaussian import (
     DiagonalGaussian,
     GaussianStatistics,
     chunks_of_frames,
 )
 
-PRIOR_COUNT = 0.1  # frames added to each component
 SPLIT_SEED = 0  # directions in which components are separated are always the same
 
 

@@ -19,6 +19,7 @@ from mmfusion.graphical._gaussian import chunks_of_frames
 from mmfusion.graphical._outliers import OutlierComponent
 
 Columns = Mapping[str, np.ndarray]
+CHUNK_STEPS = 2000  # of given states, whose indicators are in memory at once
 
 
 @dataclass
@@ -251,6 +252,37 @@ class MultimodalEmission:
             if self.outliers.get(name) is not None:
                 weights = weights * self._inlier(name, X)
             self.emissions[name].accumulate(own_statistics, X, weights)
+
+    def accumulate_assigned(
+        self,
+        statistics: dict[str, Any],
+        frames: Frames,
+        assigned: np.ndarray,
+        weight: np.ndarray,
+        columns: Columns | None = None,
+    ) -> None:
+        """Add frames of which the states are given to sufficient statistics.
+
+        Parameters
+        ----------
+        statistics : dict
+            The statistics, which are changed.
+        frames : Frames
+            Frames on the clock.
+        assigned : ndarray of int of shape (n_steps,)
+            Column of each step; -1 leaves a step out.
+        weight : ndarray of shape (n_steps,)
+            Weights of the steps.
+        columns : dict of ndarray of int of shape (n_columns,), default=None
+            As in `log_density`.
+        """
+        for start in range(0, len(assigned), CHUNK_STEPS):
+            own = assigned[start : start + CHUNK_STEPS]
+            given = np.flatnonzero(own >= 0)
+            if len(given):
+                indicators = np.zeros((len(own), self.n_columns(columns)))
+                indicators[given, own[given]] = weight[start + given]
+                self.accumulate(statistics, frames, start, indicators, columns)
 
     def maximize(self, statistics: dict[str, Any]) -> None:
         """Set the parameters of all modalities from their statistics; M-step."""

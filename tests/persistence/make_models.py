@@ -55,6 +55,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "EarlyFusionClassifier": {"estimator": LogisticRegression()},
     "EarlyFusionClusterer": {"clusterer": KMeans(n_init=1)},
     "EarlyFusionRegressor": {"estimator": Ridge()},
+    "HMMAligner": {"n_states": 2, "max_iter": 20, "tol": 0.1},
     "HybridFusionClassifier": {"estimator": LogisticRegression()},
     "HybridFusionClusterer": {"clusterer": KMeans(n_init=1), "n_runs": 2},
     "HMMClusterer": {"n_states": 2, "n_init": 1},
@@ -69,13 +70,14 @@ PARAMS: dict[str, dict[str, Any]] = {
             "late": LateFusionClusterer(KMeans(n_init=1), n_runs=2),
         }
     },
+    "ProductHMMAligner": {"n_states": 2, "max_iter": 20, "tol": 0.1},
     "PerModality": {"transformer": PCA(2)},
     "SingleModalityClusterer": {"clusterer": KMeans(n_init=1)},
 }
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
-OF_SEQUENCES |= {"HMMClassifier", "HMMClusterer", "HMMTransformer"}
+OF_SEQUENCES |= {"HMMAligner", "HMMClassifier", "HMMClusterer", "HMMTransformer"}
 OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
-OF_SEQUENCES |= {"AsynchronousHMMAligner", "PairHMMAligner"}
+OF_SEQUENCES |= {"AsynchronousHMMAligner", "PairHMMAligner", "ProductHMMAligner"}
 
 
 def inputs() -> dict[str, np.ndarray]:
@@ -107,7 +109,7 @@ def predicted(model: Any, X: Any) -> np.ndarray:
     if isinstance(found, Mapping):
         arrays = [a for block in found.values() for a in block if a is not None]
         found = np.concatenate([np.ravel(array) for array in arrays])
-    if getattr(found, "dtype", None) == object:  # sequences
+    if getattr(getattr(found, "dtype", None), "kind", "") == "O":  # sequences
         found = np.concatenate([np.ravel(array) for array in found])
     return np.asarray(found)
 
