@@ -48,8 +48,10 @@ FAMILIES = {
         "AsynchronousHMMAligner",
     ],
     "aligners by states": ["HMMAligner", "ProductHMMAligner"],
+    "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
+    "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }
 # names that siblings describe in words of their own, by the reason
@@ -120,6 +122,14 @@ REASONS = {
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",
+    ],
+    "a chain for each class, or one of all labels": [
+        "chains clock",
+        "chains n_iter_",
+        "chains objective_history_",
+        "chains modality_weights",
+        "chains n_jobs",
+        "chains random_state",
     ],
     "displays need other attributes": ["displays estimator"],
     "displays draw other samples": ["displays X", "displays max_samples"],
