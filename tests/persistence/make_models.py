@@ -109,7 +109,7 @@ def predicted(model: Any, X: Any) -> np.ndarray:
     if isinstance(found, Mapping):
         arrays = [a for block in found.values() for a in block if a is not None]
         found = np.concatenate([np.ravel(array) for array in arrays])
-    if getattr(found, "dtype", None) == object:  # sequences
+    if getattr(getattr(found, "dtype", None), "kind", "") == "O":  # sequences
         found = np.concatenate([np.ravel(array) for array in found])
     return np.asarray(found)
 
