@@ -284,7 +284,7 @@ class _Kernel(Protocol):
 
 
 class _Task(NamedTuple):
-    """What is computed of which table, and where posteriors go."""
+    """Input of the passes, and the visitor of their posteriors."""
 
     graph: ChainGraph
     dense: DenseArrays | None
