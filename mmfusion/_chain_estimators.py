@@ -66,7 +66,7 @@ class ChainMixin:
     def _placed(self, frame: Modalities, slow: ByModality[str]) -> Frames:
         """Place sequences on clocks, slow modalities as given.
 
-        A sample that lacks every modality has one frame of NaN, which has no information.
+        A sample that lacks every modality has one frame of NaN, without information.
         """
         blocks = frame.to_dict()
         samples: list[dict[str, np.ndarray]] = []

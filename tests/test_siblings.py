@@ -44,13 +44,14 @@ FAMILIES = {
     "aligners": [
         "DTWAligner",
         "CTWAligner",
-        "HMMAligner",
-        "ProductHMMAligner",
         "PairHMMAligner",
         "AsynchronousHMMAligner",
     ],
+    "aligners by states": ["HMMAligner", "ProductHMMAligner"],
+    "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
+    "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }
 # names that siblings describe in words of their own, by the reason
@@ -109,12 +110,26 @@ REASONS = {
         "aligners distances_",
         "aligners n_jobs",
     ],
+    "one chain has both modalities": [
+        "aligners by states n_states",
+        "aligners by states init",
+        "aligners by states distances_",
+        "aligners by states transitions_",
+    ],
     "networks and their training differ": [
         "deep clusterers balance_weight",
         "deep clusterers encoders",
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",
+    ],
+    "a chain for each class, or one of all labels": [
+        "chains clock",
+        "chains n_iter_",
+        "chains objective_history_",
+        "chains modality_weights",
+        "chains n_jobs",
+        "chains random_state",
     ],
     "displays need other attributes": ["displays estimator"],
     "displays draw other samples": ["displays X", "displays max_samples"],

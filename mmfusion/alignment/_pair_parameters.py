@@ -21,8 +21,8 @@ from mmfusion.alignment.dtw._path import find_path
 from mmfusion.alignment.dtw._soft import SoftOptions
 
 LEAST_COST_SHARE = 1e-3  # of the mean cost of all pairs of frames, for the softness
-MAX_MEDIAN_CELLS = 100_000  # of a pair of sequences, whose median is the cost of gaps
-PSEUDO_COUNT = 0.1  # of every transition and kind of step
+MAX_MEDIAN_CELLS = 100_000  # of a pair of sequences
+PSEUDO_COUNT = 0.1  # of every allowed transition and kind of step
 VARIANCE_FLOOR = 0.1  # of the mean squared error of the features
 RIDGE = 1e-6  # of the mean square of the features, so that products are invertible
 
@@ -363,10 +363,8 @@ class PairLearning:
             total -= floor * float(parameters.weights.sum()) / parameters.softness
         if self.learns_transitions:
             hmm = parameters.hmm
-            learned = [hmm.transitions.ravel(), hmm.start]
-            if hmm.gap:
-                learned.append(np.array([hmm.repeat, hmm.gap]))
-            total += PSEUDO_COUNT * float(np.log(np.concatenate(learned)).sum())
+            learned = np.concatenate([hmm.transitions.ravel(), hmm.start, hmm.steps])
+            total += PSEUDO_COUNT * float(np.log(learned[learned > 0]).sum())
         return total
 
     def floor_of(self, expected: _Expectations, parameters: PairParameters) -> float:
@@ -420,19 +418,43 @@ def _regress(moments: _Moments) -> np.ndarray:
     return np.linalg.solve(moments.own + ridge * np.eye(len(moments.own)), moments.both)
 
 
+def warping_hmm(gap_weight: float, *, is_normalized: bool) -> PairHMM:
+    """Return a model of warping with parts without counterpart.
+
+    Parameters
+    ----------
+    gap_weight : float
+        Weight of beginning such a part; 0 forbids them.
+    is_normalized : bool
+        Whether the weights of a state's next steps are to sum to 1.
+
+    Returns
+    -------
+    PairHMM
+        The model: to go on, or to end such a part, has weight 1, before normalisation.
+    """
+    g = gap_weight
+    start = np.array([1.0, g, g])
+    transitions = np.array([[1.0, g, g], [1.0, 1.0, g], [1.0, g, 1.0]])
+    if not g:
+        transitions[:, 1:] = 0
+    steps = np.ones(3)
+    if is_normalized:
+        start /= start.sum()
+        transitions /= transitions.sum(axis=1, keepdims=True)
+        steps /= steps.sum()
+    return PairHMM(start, transitions, steps)
+
+
 def _fit_hmm(hmm: PairHMM, expected: _Expectations) -> PairHMM:
-    """Return the weights of steps by their expected counts; each row sums to 1."""
-    transitions = expected.transitions + PSEUDO_COUNT
-    starts = expected.starts + PSEUDO_COUNT
-    repeat, gap = hmm.repeat, hmm.gap
-    if gap:
-        steps = expected.steps + PSEUDO_COUNT
-        repeat, gap = (steps / steps.sum()).tolist()
+    """Return the weights of allowed steps by their expected counts."""
+    transitions = expected.transitions + PSEUDO_COUNT * (hmm.transitions > 0)
+    starts = expected.starts + PSEUDO_COUNT * (hmm.start > 0)
+    steps = expected.steps + PSEUDO_COUNT
     return PairHMM(
         starts / starts.sum(),
         transitions / transitions.sum(axis=1, keepdims=True),
-        repeat,
-        gap,
+        steps / steps.sum(),
     )
 
 

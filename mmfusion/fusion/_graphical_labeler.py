@@ -117,7 +117,7 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels.
+        Labels of the classes.
     label_transitions_ : ndarray of float64 of shape (n_classes, n_classes)
         Probability of each label (column) after each other one, where it changes.
     modality_weights_ : ndarray of float64 of shape (n_modalities,)
