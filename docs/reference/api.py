@@ -102,6 +102,7 @@ API = {
         "AttentionWeightsDisplay",
         "KernelMatrixDisplay",
         "KernelWeightsDisplay",
+        "LagDisplay",
         "LatentMapDisplay",
         "LossCurveDisplay",
         "ObjectivePathDisplay",

@@ -303,18 +303,17 @@ class HMMAligner(BaseHMMAligner):
 
     def _limits_of(self, chain_name: str) -> tuple[Duration, Duration]:
         """Return the limits of durations that are given for a chain."""
+        given = {"min_duration": self.min_duration, "max_duration": self.max_duration}
         found = []
-        for option, default in (("min_duration", 1), ("max_duration", None)):
-            given = getattr(self, option)
-            if self.joint and isinstance(given, Mapping):
+        for (option, value), default in zip(given.items(), (1, None), strict=True):
+            if self.joint and isinstance(value, Mapping):
                 raise ValueError(
                     f"joint=True has one clock for all modalities, and {option} is a "
                     "dict by modality: give one value"
                 )
             names = self._layout.names
-            values = by_modality(given, names, option, default)
-            v = 0 if self.joint else list(names).index(chain_name)
-            found.append(values[v])
+            values = by_modality(value, names, option, default)
+            found.append(values[0 if self.joint else names.index(chain_name)])
         return found[0], found[1]
 
     def _decode_sample(

@@ -393,11 +393,11 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
             if n < fewest or (most is not None and n > most):
                 name = max(sample, key=lambda name: len(sample[name]))
                 many = "at least" if n < fewest else "at most"
-                remedy = (
-                    "lower n_states or min_duration, or raise max_skip"
-                    if n < fewest
-                    else "raise n_states or max_duration"
-                )
+                remedy = "raise n_states or max_duration"
+                if n < fewest:
+                    remedy = "lower n_states"
+                    if hasattr(self, "max_skip"):
+                        remedy += " or min_duration, or raise max_skip"
                 raise ValueError(
                     f"modality {name!r}: the sequence of sample {i} has {n} frames, "
                     f"and the {self.n_states_} states need {many} "
@@ -452,7 +452,7 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
                 if name not in decoded:
                     name = max(decoded, key=lambda name: len(decoded[name].states))
                 axis = decoded[name].edges
-            return {name: _aligned(axis, own) for name, own in decoded.items()}
+            return {name: _state_alignment(axis, own) for name, own in decoded.items()}
 
         return align
 
@@ -496,7 +496,7 @@ def joined_emission(emissions: dict[str, MultimodalEmission]) -> MultimodalEmiss
     )
 
 
-def _aligned(axis: np.ndarray, own: DecodedSequence) -> StateAlignment:
+def _state_alignment(axis: np.ndarray, own: DecodedSequence) -> StateAlignment:
     confidence = own.posteriors[np.arange(len(own.states)), own.states]
     return StateAlignment(
         path_between(axis, own.edges),

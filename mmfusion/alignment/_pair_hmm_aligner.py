@@ -33,6 +33,7 @@ from mmfusion.alignment._pair_parameters import (
     SequencePair,
     learn_parameters,
     scale_of_costs,
+    warping_hmm,
 )
 from mmfusion.alignment._pair_viterbi import pair_path
 from mmfusion.alignment.dtw._constraints import Constraints
@@ -68,18 +69,17 @@ class PairHMMAligner(BaseAligner):
 
     Where DTWAligner has the path of least cost, this sums over all paths. A path
     through the reference r and another sequence x of a sample is a chain of steps, each
-    of which consumes a frame of both (state M) or of one of them (X, Y). With i and j
-    frames consumed, its weight is
+    in one of three states: M matches a frame of both, or repeats the last frame of one
+    of them, as in warping; X and Y consume a frame of r or of x that has no
+    counterpart. The weight of a path is the product of its transitions and
 
-    .. math:: f_s(i, j) = e_s(i, j) \\sum_q a_{qs} f_q(i - \\delta_s, j - \\delta'_s),
-              \\qquad e_M(i, j) = \\exp(-c(r_i, x_j) / \\gamma)
+    .. math:: e_M(i, j) = \\exp(-c(r_i, x_j) / \\gamma), \\qquad
+              e_X = e_Y = \\exp(-c_0 / \\gamma)
 
-    with the local cost c and weights a of transitions. A step of X or Y either repeats
-    the last frame of the other sequence, at the cost of that pair, or its frame has no
-    counterpart: ``e_X = (1 - g) e_M + g exp(-c_0 / gamma)`` for `gap_share` g and the
-    typical cost c_0 of unrelated frames. The result is the posterior probability of
-    every pair of frames, which shows where other alignments are as likely and what has
-    no counterpart. Modalities that are tables pass through as they are.
+    with the local cost c, the cost c_0 of a frame without counterpart and the softness
+    :math:`\\gamma`. The result is the posterior probability of every pair of frames,
+    which shows where other alignments are as likely and what has no counterpart.
+    Modalities that are tables pass through as they are.
 
     Parameters
     ----------
@@ -97,13 +97,13 @@ class PairHMMAligner(BaseAligner):
         Softness gamma as a multiple of the median cost along the paths of least cost of
         the samples of `fit`, so that it has no unit. Smaller values come closer to
         dynamic time warping; larger ones are less sure.
-    gap_share : float, default=0.0
-        Weight g of steps whose frame has no counterpart, below 1. At 0 every frame is
-        aligned.
+    gap_weight : float, default=0.0
+        Weight, at most 1, of beginning a part without counterpart: smaller values need
+        longer or clearer ones. At 0 every frame is aligned.
     transitions : {'free', 'learned'}, default='free'
-        'free': all weights a are 1, and the sum over paths is that of soft-DTW.
-        'learned': probabilities by expectation maximisation, with those of the start
-        and `gap_share` if it is not 0; longer paths then pay for each step.
+        'free': all transitions but those have weight 1, and without gaps the sum over
+        paths is that of soft-DTW. 'learned': probabilities by expectation maximisation;
+        longer paths then pay for each step.
     noise : {'equal', 'diagonal'}, default='equal'
         'diagonal': learn weights of the features in squared differences, inversely
         proportional to the variance of these between aligned frames.
@@ -150,12 +150,13 @@ class PairHMMAligner(BaseAligner):
     softness_ : dict of str to float
         Softness gamma of each modality but the reference, in units of the local cost.
     gap_costs_ : dict of str to float
-        Cost c_0 of a frame without counterpart: the median of all pairs of frames.
-    gap_shares_ : dict of str to float
-        Weights g, given or learned.
+        Cost c_0 of a frame without counterpart: the geometric mean of the median costs
+        along the paths of least cost and of all pairs of frames.
     transitions_ : dict of str to ndarray of shape (3, 3)
-        Weights a from state (row) to state (column), in the order match, frame of the
-        axis alone, frame of the modality alone.
+        Weights of transitions from state (row) to state (column), in the order M, X, Y.
+    step_weights_ : dict of str to ndarray of shape (3,)
+        Weights of steps to M: of a frame of both, of the axis alone, of the modality
+        alone.
     feature_weights_ : dict of str to ndarray of shape (n_features,) or None
         Weights of the squared differences of features, of geometric mean 1, for the
         noise 'diagonal'.
@@ -202,7 +203,7 @@ class PairHMMAligner(BaseAligner):
 
     Notes
     -----
-    With ``transitions='free'`` and ``gap_share=0`` the summed weight of all paths is
+    With ``transitions='free'`` and ``gap_weight=0`` the summed weight of all paths is
     ``exp(-softDTW / gamma)``, the posterior is the expected alignment of soft-DTW, and
     the path of 'viterbi' is that of DTW. Softness, gap cost and all that is learned are
     those of pairs of the reference with one modality; later samples are aligned by
@@ -243,7 +244,7 @@ class PairHMMAligner(BaseAligner):
         "reference": [INTEGER, str],
         "metric": [str, callable],
         "scale": [Interval(Real, 0, None, closed="neither")],
-        "gap_share": [Interval(Real, 0, 1, closed="left")],
+        "gap_weight": [Interval(Real, 0, 1, closed="both")],
         "transitions": [StrOptions({"free", "learned"})],
         "noise": [StrOptions({"equal", "diagonal"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
@@ -262,7 +263,7 @@ class PairHMMAligner(BaseAligner):
         n_frames: int | None = None,
         metric: MetricLike = "sqeuclidean",
         scale: float = 4.0,
-        gap_share: float = 0.0,
+        gap_weight: float = 0.0,
         transitions: str = "free",
         noise: str = "equal",
         n_components: int | None = None,
@@ -279,7 +280,7 @@ class PairHMMAligner(BaseAligner):
         self.n_frames = n_frames
         self.metric = metric
         self.scale = scale
-        self.gap_share = gap_share
+        self.gap_weight = gap_weight
         self.transitions = transitions
         self.noise = noise
         self.n_components = n_components
@@ -451,11 +452,9 @@ class PairHMMAligner(BaseAligner):
         self, pairs: list[SequencePair], projection: np.ndarray | None
     ) -> PairEM:
         """Learn the parameters of a modality."""
-        gap = float(self.gap_share)
         n_features = pairs[0][0].shape[1]
         learns_transitions = self.transitions == "learned"
-        weight = 1 / 3 if learns_transitions else 1.0
-        hmm = PairHMM(np.full(3, weight), np.full((3, 3), weight), 1 - gap, gap)
+        hmm = warping_hmm(float(self.gap_weight), is_normalized=learns_transitions)
         weights = np.ones(n_features) if self.noise == "diagonal" else None
         learning = PairLearning(
             self.metric,
@@ -495,7 +494,7 @@ class PairHMMAligner(BaseAligner):
         return replace(
             parameters,
             softness=float(self.scale) * costs.matched,
-            gap_cost=costs.unmatched,
+            gap_cost=float(np.sqrt(costs.matched * costs.unmatched)),
         )
 
     def _keep_history(self, histories: dict[str, PairEM]) -> None:
@@ -503,8 +502,8 @@ class PairHMMAligner(BaseAligner):
         own = self._parameters
         self.softness_ = {name: p.softness for name, p in own.items()}
         self.gap_costs_ = {name: p.gap_cost for name, p in own.items()}
-        self.gap_shares_ = {name: p.hmm.gap for name, p in own.items()}
         self.transitions_ = {name: p.hmm.transitions for name, p in own.items()}
+        self.step_weights_ = {name: p.hmm.steps for name, p in own.items()}
         self.feature_weights_ = {name: p.weights for name, p in own.items()}
         self.projections_ = {self._reference: self._reference_projection}
         self.projections_ |= {name: p.projection for name, p in own.items()}
@@ -615,7 +614,7 @@ def _aligned(
         found = pair_path(hmm, scores)
     else:
         found = pair_path(*_accuracies(hmm, scores, match))
-    path = found.frames[found.matched]
+    path = found.matches
     if not len(path):  # all frames lack a counterpart: keep the likeliest pair
         path = np.array([np.unravel_index(np.argmax(match), match.shape)])
     confidence, spread = _certainty(match, path)
@@ -642,7 +641,10 @@ def _accuracies(
     the mean probability of having no counterpart does with p.
     """
     gap_x, gap_y = ((0.5 - np.minimum(match.sum(axis=axis), 1)) / 2 for axis in (1, 0))
-    equal = PairHMM(np.ones(3), np.ones((3, 3)), 1.0, float(hmm.gap > 0))
+    has_gaps = float(hmm.transitions[0, 1] > 0)
+    allowed = np.ones((3, 3))
+    allowed[:, 1:] = has_gaps
+    equal = PairHMM(allowed[0], allowed, np.ones(3))
     inside = np.where(np.isfinite(scores.match), match - 0.5, -np.inf)
     return equal, PairScores(inside, gap_x, gap_y, scores.window)
 

@@ -1,14 +1,16 @@
 """Lattice of a pair hidden Markov model: sums over paths, posteriors, likeliest path.
 
-A path consumes the frames of two sequences: state M ("match") one of both, X one of the
-first, Y one of the second. With i and j frames consumed,
+A path consumes the frames of two sequences. In state M they are matched: a step
+consumes a frame of both, or repeats the last frame of one of them; X and Y consume
+frames of the first or the second sequence that have no counterpart. With i and j frames
+consumed,
 
-    f_s(i, j) = e_s(i, j) sum_r a_rs f_r(i - di_s, j - dj_s),
+    before_s(i, j) = sum_r a_rs f_r(i, j),
+    f_M(i, j) = e_M(i, j) (b_0 before_M(i-1, j-1) + b_1 before_M(i-1, j)
+                           + b_2 before_M(i, j-1)),
+    f_X(i, j) = e_X(i) before_X(i-1, j),     f_Y(i, j) = e_Y(j) before_Y(i, j-1).
 
-where e_M = exp(match[i-1, j-1]), and a step of X either repeats the last frame of the
-second sequence (it scores as the match of the two) or has no counterpart:
-``e_X = repeat exp(match[i-1, j-1]) + gap exp(gap_x[i-1])``; Y alike. Soft-DTW is
-repeat = 1, gap = 0, all a = 1; the textbook pair HMM is repeat = 0, gap = 1.
+Soft-DTW is b = (1, 1, 1) without X and Y; the textbook pair HMM is b = (1, 0, 0).
 
 As for soft-DTW (`dtw/_path_sums.py`), sums are mantissas and exponents, each state with
 its own, so that no path is lost however unlikely it seems on the way, and the cells of
@@ -40,7 +42,6 @@ from mmfusion.alignment.dtw._path_sums import (
 from mmfusion.alignment.dtw._windows import Window
 
 M, X, Y = 0, 1, 2
-LEAST_EMISSION = 1e-300  # where both kinds of step are forbidden
 
 
 class PairHMM(NamedTuple):
@@ -52,19 +53,18 @@ class PairHMM(NamedTuple):
         Weights of the first state, in the order match, X, Y.
     transitions : ndarray of shape (3, 3)
         Weight of the step from a state (row) to the next (column).
-    repeat, gap : float
-        Weights of the two kinds of step that consume a frame of one sequence only: the
-        frame repeats the last match, or has no counterpart.
+    steps : ndarray of shape (3,)
+        Weights of steps to a match: of a frame of both sequences, and of one of the
+        first or the second alone, with the last frame of the other once more.
     """
 
     start: np.ndarray
     transitions: np.ndarray
-    repeat: float
-    gap: float
+    steps: np.ndarray
 
 
 # paths of dynamic time warping, all steps of weight 1
-WARPING = PairHMM(np.array([1.0, 0.0, 0.0]), np.ones((3, 3)), 1.0, 0.0)
+WARPING = PairHMM(np.array([1.0, 0, 0]), np.diag([1.0, 0, 0]), np.ones(3))
 
 
 class PairScores(NamedTuple):
@@ -96,13 +96,13 @@ class PairPosteriors(NamedTuple):
     log_likelihood : float
         Log of the sum of the weights of all paths; -inf if there is none.
     match : ndarray of float64 of shape (n, m)
-        Probability that a path visits a pair of frames, by a match or a repetition.
+        Probability that a path matches a pair of frames.
     transition_counts : ndarray of shape (3, 3)
         Expected numbers of steps from state to state.
     start_counts : ndarray of shape (3,)
         Probability of each first state.
-    step_counts : ndarray of shape (2,)
-        Expected numbers of repeated frames and of frames without counterpart.
+    step_counts : ndarray of shape (3,)
+        Expected numbers of the steps to a match, by kind.
     """
 
     log_likelihood: float
@@ -112,7 +112,7 @@ class PairPosteriors(NamedTuple):
     step_counts: np.ndarray
 
 
-class _Split(NamedTuple):
+class _SplitWeights(NamedTuple):
     """Weights as factors near 1 and exponents to the base 2; 0 far below all others."""
 
     factors: np.ndarray
@@ -124,23 +124,23 @@ class _Model(NamedTuple):
 
     Parameters
     ----------
-    start : _Split
+    start : _SplitWeights
         Of shape (3,).
-    transitions, sources : _Split
+    transitions, sources : _SplitWeights
         Of shape (3, 3): a row for each state, and a row for each next state.
-    repeat : _Split
-        Of shape (1,).
-    gap_x, gap_y : _Split
-        Of shapes (n + 1,) and (m + 1,), with the weight of a gap; by frames consumed,
-        so that index 0 is not used. Those of y are reversed: both follow a diagonal.
+    steps : _SplitWeights
+        Of shape (3,).
+    gap_x, gap_y : _SplitWeights
+        Of shapes (n + 1,) and (m + 1,), by frames consumed, so that index 0 is not
+        used. Those of y are reversed: both follow a diagonal.
     """
 
-    start: _Split
-    transitions: _Split
-    sources: _Split
-    repeat: _Split
-    gap_x: _Split
-    gap_y: _Split
+    start: _SplitWeights
+    transitions: _SplitWeights
+    sources: _SplitWeights
+    steps: _SplitWeights
+    gap_x: _SplitWeights
+    gap_y: _SplitWeights
 
 
 class _Lattice(NamedTuple):
@@ -150,12 +150,12 @@ class _Lattice(NamedTuple):
     ----------
     scores : ndarray of shape (n + 1,)
         Match scores.
-    ratios : ndarray of shape (3, n + 1)
-        Shares of a step of each state that match the two frames.
     emissions, shifts : ndarray of shape (3, n + 1)
         Factors and exponents of e.
     values, exponents : ndarray of shape (3, n + 1)
-        Factors and exponents of f, or of e times the sums from the end.
+        Factors and exponents of f.
+    matched, matched_exponents : ndarray of shape (n + 2,)
+        Sums from the end after a step to a match; the entry of a cell is one after its.
     sums, tops : ndarray of shape (n + 1,)
         Sums in units of their largest exponent.
     ones, zeros : ndarray of shape (n + 1,)
@@ -163,18 +163,19 @@ class _Lattice(NamedTuple):
     """
 
     scores: np.ndarray
-    ratios: np.ndarray
     emissions: np.ndarray
     shifts: np.ndarray
     values: np.ndarray
     exponents: np.ndarray
+    matched: np.ndarray
+    matched_exponents: np.ndarray
     sums: np.ndarray
     tops: np.ndarray
     ones: np.ndarray
     zeros: np.ndarray
 
 
-class _Sums(NamedTuple):
+class _DiagonalSums(NamedTuple):
     """Mantissas and exponents of diagonals: sums from either end, before a state.
 
     Parameters
@@ -189,7 +190,7 @@ class _Sums(NamedTuple):
 
 @jit
 def _empty_sums(n_diagonals, n):
-    return _Sums(
+    return _DiagonalSums(
         np.zeros((n_diagonals, 3, n + 3)),
         np.full((n_diagonals, 3, n + 3), OUTSIDE_EXPONENT),
     )
@@ -200,11 +201,12 @@ def _empty_lattice(n):
     size = n + 1
     return _Lattice(
         np.empty(size),
-        np.ones((3, size)),
         np.empty((3, size)),
         np.empty((3, size)),
         np.empty((3, size)),
         np.empty((3, size)),
+        np.empty(size + 2),
+        np.empty(size + 2),
         np.empty(size),
         np.empty(size),
         np.ones(size),
@@ -221,27 +223,9 @@ def _read_scores(match, k, begin, size, scores):
 
 
 @jit
-def _mix_emissions(
-    own, own_shifts, repeat, repeat_shift, gaps, gap_shifts, size, values, shifts
-):
-    """Compute the emissions of steps that repeat a frame or have no counterpart."""
+def _copy_values(values, size, out):
     for i in range(size):
-        shifts[i] = max(own_shifts[i] + repeat_shift, gap_shifts[i])
-    for i in range(size):
-        top = shifts[i]
-        values[i] = repeat * own[i] * whole_power_of_two(
-            own_shifts[i] + repeat_shift - top
-        ) + gaps[i] * whole_power_of_two(gap_shifts[i] - top)
-
-
-@jit
-def _share_of_match(
-    own, own_shifts, repeat, repeat_shift, values, shifts, size, ratios
-):
-    """Compute the share of the repetition in the emission of a step."""
-    for i in range(size):
-        power = whole_power_of_two(own_shifts[i] + repeat_shift - shifts[i])
-        ratios[i] = repeat * own[i] * power / max(values[i], LEAST_EMISSION)
+        out[i] = values[i]
 
 
 @jit
@@ -250,30 +234,11 @@ def _emit(match, model, k, begin, size, lattice):
     e, shifts = lattice.emissions, lattice.shifts
     _read_scores(match, k, begin, size, lattice.scores)
     split_factors(lattice.scores, 1 / LOG2, size, e[M], shifts[M])
-    repeat, repeat_shift = model.repeat.factors[0], model.repeat.shifts[0]
-    _mix_emissions(
-        e[M],
-        shifts[M],
-        repeat,
-        repeat_shift,
-        model.gap_x.factors[begin:],
-        model.gap_x.shifts[begin:],
-        size,
-        e[X],
-        shifts[X],
-    )
     at = match.shape[1] - k + begin
-    _mix_emissions(
-        e[M],
-        shifts[M],
-        repeat,
-        repeat_shift,
-        model.gap_y.factors[at:],
-        model.gap_y.shifts[at:],
-        size,
-        e[Y],
-        shifts[Y],
-    )
+    _copy_values(model.gap_x.factors[begin:], size, e[X])
+    _copy_values(model.gap_x.shifts[begin:], size, shifts[X])
+    _copy_values(model.gap_y.factors[at:], size, e[Y])
+    _copy_values(model.gap_y.shifts[at:], size, shifts[Y])
 
 
 @jit
@@ -312,21 +277,34 @@ def _normalize(sums, tops, factors, shifts, begin, size, mantissas, exponents):
 
 
 @jit
-def _values_before(begin, size, one, two, sums, lattice):
+def _values_before(model, begin, size, one, two, sums, lattice):
     """Compute f of a diagonal from the sums of the two before."""
-    for s in range(3):
-        # X comes from the row above and Y from the same one, both one diagonal before
-        source = two if s == M else one
-        first = begin + 1 if s == Y else begin
-        _multiply(
-            sums.mantissas[source, s, first:],
-            sums.exponents[source, s, first:],
-            lattice.emissions[s],
-            lattice.shifts[s],
-            size,
-            lattice.values[s],
-            lattice.exponents[s],
-        )
+    # a frame of both is one row above and two diagonals before; one of the first
+    # sequence is in the row above and one of the second in the same, a diagonal before
+    m, x = sums.mantissas, sums.exponents
+    _add_three(
+        m[two, M, begin:],
+        m[one, M, begin:],
+        m[one, M, begin + 1 :],
+        x[two, M, begin:],
+        x[one, M, begin:],
+        x[one, M, begin + 1 :],
+        model.steps.factors,
+        model.steps.shifts,
+        size,
+        lattice.sums,
+        lattice.tops,
+    )
+    v, out, e, shifts = (
+        lattice.values,
+        lattice.exponents,
+        lattice.emissions,
+        lattice.shifts,
+    )
+    _multiply(lattice.sums, lattice.tops, e[M], shifts[M], size, v[M], out[M])
+    first = begin + 1
+    _multiply(m[one, X, begin:], x[one, X, begin:], e[X], shifts[X], size, v[X], out[X])
+    _multiply(m[one, Y, first:], x[one, Y, first:], e[Y], shifts[Y], size, v[Y], out[Y])
 
 
 @jit
@@ -335,7 +313,7 @@ def _advance(match, model, diagonals, k, one, two, to, sums, lattice):
     begin = diagonals.begins[k]
     size = diagonals.offsets[k + 1] - diagonals.offsets[k]
     _emit(match, model, k, begin, size, lattice)
-    _values_before(begin, size, one, two, sums, lattice)
+    _values_before(model, begin, size, one, two, sums, lattice)
     v, x = lattice.values, lattice.exponents
     for s in range(3):
         weights, shifts = model.sources.factors[s], model.sources.shifts[s]
@@ -365,7 +343,7 @@ def _advance(match, model, diagonals, k, one, two, to, sums, lattice):
 
 
 @jit
-def _start(model, sums, at):
+def _set_origin(model, sums, at):
     """Set the sums of the diagonal that holds no consumed frame."""
     sums.mantissas[at] = 0
     sums.exponents[at] = OUTSIDE_EXPONENT
@@ -375,7 +353,7 @@ def _start(model, sums, at):
 
 
 @jit
-def _total(lattice):
+def _sum_of_last_cell(lattice):
     """Return the mantissa and exponent of the sum of the states of the last cell."""
     top = max(
         max(lattice.exponents[0, 0], lattice.exponents[1, 0]), lattice.exponents[2, 0]
@@ -389,7 +367,7 @@ def _total(lattice):
 
 
 @jit
-def _forward(match, model, diagonals, checkpoints, stride):
+def _sum_from_start(match, model, diagonals, checkpoints, stride):
     """Sum over the paths to all cells.
 
     Parameters
@@ -400,7 +378,7 @@ def _forward(match, model, diagonals, checkpoints, stride):
         The model.
     diagonals : Diagonals
         Layout of the lattice of n + 1 rows and m + 1 columns.
-    checkpoints : _Sums
+    checkpoints : _DiagonalSums
         Receives, for each multiple of `stride`, that diagonal and the one before; may
         be empty.
     stride : int
@@ -413,7 +391,7 @@ def _forward(match, model, diagonals, checkpoints, stride):
     """
     n = match.shape[0]
     sums, lattice = _empty_sums(3, n), _empty_lattice(n)
-    _start(model, sums, 0)
+    _set_origin(model, sums, 0)
     last = len(diagonals.begins) - 1
     for k in range(last + 1):
         if k > 0:
@@ -425,7 +403,7 @@ def _forward(match, model, diagonals, checkpoints, stride):
                 own = (k + 3 - back) % 3
                 checkpoints.mantissas[at + back] = sums.mantissas[own]
                 checkpoints.exponents[at + back] = sums.exponents[own]
-    return _total(lattice)
+    return _sum_of_last_cell(lattice)
 
 
 @jit_reordered
@@ -447,46 +425,73 @@ def _occupancies(values, exponents, sums, tops, total, total_exponent, size, out
 
 
 @jit
-def _write_match(match, k, begin, size, occupancies, ratios, out):
-    """Write probabilities that pairs of frames are visited."""
+def _write_match(match, k, begin, size, occupancies, out):
+    """Write probabilities that pairs of frames are matched."""
     for at in range(size):
         i, j = begin + at, k - begin - at
         if i > 0 and j > 0:
-            out[i - 1, j - 1] = (
-                occupancies[M, at]
-                + occupancies[X, at] * ratios[X, at]
-                + occupancies[Y, at] * ratios[Y, at]
-            )
+            out[i - 1, j - 1] = occupancies[at]
 
 
 @jit
-def _step_back(match, model, diagonals, k, back, lattice, occupancies, result):
+def _sum_matches_after(model, begin, size, one, two, back, lattice):
+    """Sum over the three steps to a match that follow each cell of a diagonal."""
+    m, x = back.mantissas, back.exponents
+    _add_three(
+        m[two, M, begin + 2 :],
+        m[one, M, begin + 2 :],
+        m[one, M, begin + 1 :],
+        x[two, M, begin + 2 :],
+        x[one, M, begin + 2 :],
+        x[one, M, begin + 1 :],
+        model.steps.factors,
+        model.steps.shifts,
+        size,
+        lattice.sums,
+        lattice.tops,
+    )
+    _normalize(
+        lattice.sums,
+        lattice.tops,
+        lattice.ones,
+        lattice.zeros,
+        0,
+        size,
+        lattice.matched,
+        lattice.matched_exponents,
+    )
+
+
+@jit
+def _step_back(match, model, diagonals, k, at, block, back, lattice, result):
     """Compute occupancies of a diagonal, and the sums from the end before its states.
 
     Parameters
     ----------
     match, model, diagonals, k
         Arguments of `_advance`; `lattice` holds f and e of this diagonal.
-    back : _Sums
+    at : int
+        Its place in the block; the two places before hold the sums that precede it.
+    block : _DiagonalSums
+        Sums from the beginning.
+    back : _DiagonalSums
         Sums from the end, ``e_s w_s``, of the two diagonals after in a ring of three;
         receives those of this one.
     lattice : _Lattice
         Buffers.
-    occupancies : ndarray of shape (3, n + 1)
-        Probabilities of states; overwritten.
     result : tuple
-        Posterior of matches, counts of transitions and steps, and the total with its
-        exponent.
+        Probabilities of states, posterior of matches, counts of transitions and steps,
+        and the total with its exponent.
     """
-    out, counts, step_counts, total, top = result
+    occupancies, out, counts, step_counts, total, top = result
     begin = diagonals.begins[k]
     size = diagonals.offsets[k + 1] - diagonals.offsets[k]
     one, two, own = (k + 1) % 3, (k + 2) % 3, k % 3
     is_last = k == len(diagonals.begins) - 1
     e, shifts = lattice.emissions, lattice.shifts
     sums, tops = lattice.sums, lattice.tops
-    # the cells that follow: M two diagonals later, X and Y one, in the row after but Y
-    v0, x0 = back.mantissas[two, M, begin + 2 :], back.exponents[two, M, begin + 2 :]
+    _sum_matches_after(model, begin, size, one, two, back, lattice)
+    v0, x0 = lattice.matched[1:], lattice.matched_exponents[1:]
     v1, x1 = back.mantissas[one, X, begin + 2 :], back.exponents[one, X, begin + 2 :]
     v2, x2 = back.mantissas[one, Y, begin + 1 :], back.exponents[one, Y, begin + 1 :]
     for r in range(3):
@@ -511,42 +516,26 @@ def _step_back(match, model, diagonals, k, back, lattice, occupancies, result):
             back.mantissas[own, r],
             back.exponents[own, r],
         )
-    ratios = lattice.ratios
-    repeat, repeat_shift = model.repeat.factors[0], model.repeat.shifts[0]
-    for s in (X, Y):
-        _share_of_match(
-            e[M],
-            shifts[M],
-            repeat,
-            repeat_shift,
-            e[s],
-            shifts[s],
-            size,
-            ratios[s],
+    v0, x0 = back.mantissas[own, M, begin + 1 :], back.exponents[own, M, begin + 1 :]
+    m, x = block.mantissas, block.exponents
+    moves = model.steps.shifts
+    for step in range(3):  # of both, of the first, of the second: b apart
+        source = at - 2 if step == 0 else at - 1
+        first = begin + 1 if step == 2 else begin
+        step_counts[step] += _weigh(
+            m[source, M, first:], x[source, M, first:], v0, x0, size, top - moves[step]
         )
-        _count_steps(occupancies[s], ratios[s], size, step_counts)
-    _write_match(match, k, begin, size, occupancies, ratios, out)
-
-
-@jit_reordered
-def _count_steps(occupancies, ratios, size, step_counts):
-    """Add the expected numbers of repetitions and of gaps."""
-    repeated = both = 0.0
-    for i in range(size):
-        repeated += occupancies[i] * ratios[i]
-        both += occupancies[i]
-    step_counts[0] += repeated
-    step_counts[1] += both - repeated
+    _write_match(match, k, begin, size, occupancies[M], out)
 
 
 @jit
-def _backward(match, model, diagonals, checkpoints, stride, total, top, out):
+def _sum_from_end(match, model, diagonals, checkpoints, stride, total, top, out):
     """Sum over the paths from the end, and compute the posteriors.
 
     Parameters
     ----------
     match, model, diagonals, checkpoints, stride
-        Arguments of `_forward`, after it.
+        Arguments of `_sum_from_start`, after it.
     total, top : float
         Its result.
     out : ndarray of shape (n, m)
@@ -562,8 +551,8 @@ def _backward(match, model, diagonals, checkpoints, stride, total, top, out):
     # rows 0 and 1: the checkpoint and the diagonal before it
     block = _empty_sums(stride + 1, n)
     occupancies = np.empty((3, n + 1))
-    transition_counts, step_counts = np.zeros((3, 3)), np.zeros(2)
-    result = (out, transition_counts, step_counts, total, top)
+    transition_counts, step_counts = np.zeros((3, 3)), np.zeros(3)
+    result = (occupancies, out, transition_counts, step_counts, total, top)
     last = len(diagonals.begins) - 1
     for number in range((last - 1) // stride, -1, -1):
         first = number * stride
@@ -579,44 +568,46 @@ def _backward(match, model, diagonals, checkpoints, stride, total, top, out):
             begin = diagonals.begins[k]
             size = diagonals.offsets[k + 1] - diagonals.offsets[k]
             _emit(match, model, k, begin, size, lattice)
-            _values_before(begin, size, at - 1, at - 2, block, lattice)
-            _step_back(match, model, diagonals, k, back, lattice, occupancies, result)
+            _values_before(model, begin, size, at - 1, at - 2, block, lattice)
+            _step_back(match, model, diagonals, k, at, block, back, lattice, result)
     for r in range(3):
+        step_counts[r] *= model.steps.factors[r] / total
         for s in range(3):
             weight = model.transitions.factors[r, s]
             transition_counts[r, s] *= weight / total
     starts = np.empty(3)
-    # the first cells: M on diagonal 2, X and Y on diagonal 1
+    # the first cells: M on diagonal 2, with the weight of its step, X and Y on 1
     for s in range(3):
         ring, row = (2, 2) if s == M else (1, 2 if s == X else 1)
         power = back.exponents[ring, s, row] + model.start.shifts[s] - top
         value = back.mantissas[ring, s, row] * model.start.factors[s] / total
+        if s == M:
+            power += model.steps.shifts[0]
+            value *= model.steps.factors[0]
         starts[s] = value * whole_power_of_two(power)
     return transition_counts, step_counts, starts
 
 
-def _split(weights: np.ndarray, *, are_logs: bool = False) -> _Split:
+def _split_weights(weights: np.ndarray, *, are_logs: bool = False) -> _SplitWeights:
     """Write weights as factors near 1 and exponents to the base 2."""
     with np.errstate(divide="ignore"):
         logs = (weights if are_logs else np.log(weights)) / LOG2
     is_zero = logs <= FORBIDDEN_EXPONENT
     shifts = np.rint(np.where(is_zero, 0.0, logs))
     factors = np.where(is_zero, 0.0, np.exp2(np.where(is_zero, 0.0, logs) - shifts))
-    return _Split(factors, np.where(is_zero, OUTSIDE_EXPONENT, shifts))
+    return _SplitWeights(factors, np.where(is_zero, OUTSIDE_EXPONENT, shifts))
 
 
 def _lattice_of(hmm: PairHMM, scores: PairScores) -> tuple[_Model, Diagonals]:
     """Bring a model and scores into the form of the kernels."""
-    with np.errstate(divide="ignore"):
-        log_gap = np.log(hmm.gap)
     # entries before the first frame are not used
-    gap_x = _split(np.append(0.0, scores.gap_x + log_gap), are_logs=True)
-    gap_y = _split(np.append(0.0, scores.gap_y + log_gap)[::-1], are_logs=True)
+    gap_x = _split_weights(np.append(0.0, scores.gap_x), are_logs=True)
+    gap_y = _split_weights(np.append(0.0, scores.gap_y)[::-1], are_logs=True)
     model = _Model(
-        _split(hmm.start),
-        _split(hmm.transitions),
-        _split(np.ascontiguousarray(hmm.transitions.T)),
-        _split(np.array([hmm.repeat])),
+        _split_weights(hmm.start),
+        _split_weights(hmm.transitions),
+        _split_weights(np.ascontiguousarray(hmm.transitions.T)),
+        _split_weights(hmm.steps),
         gap_x,
         gap_y,
     )
@@ -666,9 +657,11 @@ def sum_pair_paths(hmm: PairHMM, scores: PairScores) -> float:
         The log; -inf if there is no path.
     """
     model, diagonals = _lattice_of(hmm, scores)
-    empty = _Sums(np.empty((0, 3, 0)), np.empty((0, 3, 0)))
+    empty = _DiagonalSums(np.empty((0, 3, 0)), np.empty((0, 3, 0)))
     stride = _stride(diagonals)
-    return _log(*_forward(scores.match, model, diagonals, empty, stride))
+    return _log_of_sum_of_paths(
+        *_sum_from_start(scores.match, model, diagonals, empty, stride)
+    )
 
 
 def pair_posteriors(hmm: PairHMM, scores: PairScores) -> PairPosteriors:
@@ -701,21 +694,21 @@ def pair_posteriors(hmm: PairHMM, scores: PairScores) -> PairPosteriors:
     stride = _stride(diagonals)
     n_checkpoints = 2 * ((len(diagonals.begins) - 1) // stride + 1)
     shape = n_checkpoints, 3, n + 3
-    checkpoints = _Sums(np.empty(shape), np.empty(shape))
-    total, top = _forward(scores.match, model, diagonals, checkpoints, stride)
+    checkpoints = _DiagonalSums(np.empty(shape), np.empty(shape))
+    total, top = _sum_from_start(scores.match, model, diagonals, checkpoints, stride)
     match = np.zeros((n, m))
-    log_likelihood = _log(total, top)
+    log_likelihood = _log_of_sum_of_paths(total, top)
     if log_likelihood == -np.inf:
         return PairPosteriors(
-            log_likelihood, match, np.zeros((3, 3)), np.zeros(3), np.zeros(2)
+            log_likelihood, match, np.zeros((3, 3)), np.zeros(3), np.zeros(3)
         )
-    counts, steps, starts = _backward(
+    counts, steps, starts = _sum_from_end(
         scores.match, model, diagonals, checkpoints, stride, total, top, match
     )
     return PairPosteriors(log_likelihood, match, counts, starts, steps)
 
 
-def _log(total: float, top: float) -> float:
+def _log_of_sum_of_paths(total: float, top: float) -> float:
     if top <= FORBIDDEN_EXPONENT or total <= 0:
         return -np.inf
     return LOG2 * (top + log(total) / LOG2)

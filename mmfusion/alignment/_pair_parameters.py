@@ -21,17 +21,19 @@ from mmfusion.alignment.dtw._path import find_path
 from mmfusion.alignment.dtw._soft import SoftOptions
 
 LEAST_COST_SHARE = 1e-3  # of the mean cost of all pairs of frames, for the softness
-MAX_MEDIAN_CELLS = 100_000  # of a pair of sequences, whose median is the cost of gaps
-PSEUDO_COUNT = 0.1  # of every transition and kind of step
+MAX_MEDIAN_CELLS = 100_000  # of a pair of sequences
+PSEUDO_COUNT = 0.1  # of every allowed transition and kind of step
 VARIANCE_FLOOR = 0.1  # of the mean squared error of the features
-RIDGE = 1e-6  # of the mean square of the features, so that products are invertible
+REGRESSION_RIDGE = (
+    1e-6  # of the mean square of the features, so that products are invertible
+)
 
 SequencePair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class PairParameters:
-    """How the frames of a modality are compared with those of the reference.
+    """Comparison of the frames of a modality with those of the reference.
 
     The score of a match is ``-c / softness`` for the local cost c, and that of a gap
     ``-gap_cost / softness``.
@@ -222,7 +224,7 @@ def _added(moments: list[_Moments]) -> _Moments:
 
 
 class _Expectations(NamedTuple):
-    """What an M-step needs of the posteriors of all pairs.
+    """Sums over the posteriors of all pairs, for an M-step.
 
     Parameters
     ----------
@@ -243,7 +245,7 @@ class _Expectations(NamedTuple):
 
 @dataclass(frozen=True)
 class PairLearning:
-    """What is learned by expectation maximisation.
+    """Expectation maximisation of some of the parameters.
 
     Parameters
     ----------
@@ -363,10 +365,8 @@ class PairLearning:
             total -= floor * float(parameters.weights.sum()) / parameters.softness
         if self.learns_transitions:
             hmm = parameters.hmm
-            learned = [hmm.transitions.ravel(), hmm.start]
-            if hmm.gap:
-                learned.append(np.array([hmm.repeat, hmm.gap]))
-            total += PSEUDO_COUNT * float(np.log(np.concatenate(learned)).sum())
+            learned = np.concatenate([hmm.transitions.ravel(), hmm.start, hmm.steps])
+            total += PSEUDO_COUNT * float(np.log(learned[learned > 0]).sum())
         return total
 
     def floor_of(self, expected: _Expectations, parameters: PairParameters) -> float:
@@ -416,23 +416,47 @@ def squared_errors(moments: _Moments, projection: np.ndarray | None) -> np.ndarr
 
 def _regress(moments: _Moments) -> np.ndarray:
     """Return the linear map from the modality to the reference of least squares."""
-    ridge = RIDGE * np.trace(moments.own) / len(moments.own)
+    ridge = REGRESSION_RIDGE * np.trace(moments.own) / len(moments.own)
     return np.linalg.solve(moments.own + ridge * np.eye(len(moments.own)), moments.both)
 
 
+def warping_hmm(gap_weight: float, *, is_normalized: bool) -> PairHMM:
+    """Return a model of warping with parts without counterpart.
+
+    Parameters
+    ----------
+    gap_weight : float
+        Weight of beginning such a part; 0 forbids them.
+    is_normalized : bool
+        Whether the weights of a state's next steps are to sum to 1.
+
+    Returns
+    -------
+    PairHMM
+        The model: to go on, or to end such a part, has weight 1, before normalisation.
+    """
+    g = gap_weight
+    start = np.array([1.0, g, g])
+    transitions = np.array([[1.0, g, g], [1.0, 1.0, g], [1.0, g, 1.0]])
+    if not g:
+        transitions[:, 1:] = 0
+    steps = np.ones(3)
+    if is_normalized:
+        start /= start.sum()
+        transitions /= transitions.sum(axis=1, keepdims=True)
+        steps /= steps.sum()
+    return PairHMM(start, transitions, steps)
+
+
 def _fit_hmm(hmm: PairHMM, expected: _Expectations) -> PairHMM:
-    """Return the weights of steps by their expected counts; each row sums to 1."""
-    transitions = expected.transitions + PSEUDO_COUNT
-    starts = expected.starts + PSEUDO_COUNT
-    repeat, gap = hmm.repeat, hmm.gap
-    if gap:
-        steps = expected.steps + PSEUDO_COUNT
-        repeat, gap = (steps / steps.sum()).tolist()
+    """Return the weights of allowed steps by their expected counts."""
+    transitions = expected.transitions + PSEUDO_COUNT * (hmm.transitions > 0)
+    starts = expected.starts + PSEUDO_COUNT * (hmm.start > 0)
+    steps = expected.steps + PSEUDO_COUNT
     return PairHMM(
         starts / starts.sum(),
         transitions / transitions.sum(axis=1, keepdims=True),
-        repeat,
-        gap,
+        steps / steps.sum(),
     )
 
 

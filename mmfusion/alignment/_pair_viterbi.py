@@ -21,7 +21,7 @@ from mmfusion.alignment._pair_lattice import (
     lattice_window,
 )
 
-IS_REPEAT_X, IS_REPEAT_Y = 1 << 6, 1 << 7  # above three states of two bits
+STEPS = ((1, 1), (1, 0), (0, 1))  # frames that each step to a match consumes
 
 
 class PairPath(NamedTuple):
@@ -32,27 +32,29 @@ class PairPath(NamedTuple):
     score : float
         Its log weight; -inf if there is no path, which then is empty.
     states : ndarray of int32 of shape (length,)
-        The state of each step: 0 is a match, 1 and 2 consume a frame of the first or
-        the second sequence only.
+        The state of each step: 0 is a match, 1 and 2 leave out a frame of the first or
+        the second sequence.
     frames : ndarray of int64 of shape (length, 2)
         The last frame of each sequence that is consumed after the step; -1 before the
         first.
-    matched : ndarray of bool of shape (length,)
-        Whether the two frames are matched, by a match or a repetition.
     """
 
     score: float
     states: np.ndarray
     frames: np.ndarray
-    matched: np.ndarray
+
+    @property
+    def matches(self) -> np.ndarray:
+        """Pairs of frames that are matched, of shape (n_matches, 2)."""
+        return self.frames[self.states == M]
 
 
 class _Logs(NamedTuple):
-    """Logs of a model and the scores of gaps with their weight."""
+    """Logs of a model and the scores of gaps."""
 
     start: np.ndarray
     transitions: np.ndarray
-    repeat: float
+    steps: np.ndarray
     gap_x: np.ndarray
     gap_y: np.ndarray
 
@@ -70,31 +72,36 @@ def _best_of_three(values, at, moves, s):
 
 @jit
 def _fill_row(match, logs, i, start, stop, above, own, sources):
-    """Compute the best values of a row, and where they come from."""
-    own[:, start:stop] = -np.inf
+    """Compute the best values of a row, and where they come from.
+
+    A byte has two bits each for the state before a match, the kind of its step, and the
+    states before X and Y.
+    """
     for j in range(start, stop):
-        byte, has_match = 0, i > 0 and j > 0
-        score = match[i - 1, j - 1] if has_match else -np.inf
-        repeated = score + logs.repeat
-        if has_match:
-            is_first = i == 1 and j == 1
+        byte = 0
+        if i > 0 and j > 0:
             best, state = _best_of_three(above, j - 1, logs.transitions, M)
-            own[M, j] = (logs.start[M] if is_first else best) + score
-            byte |= state
+            if i == 1 and j == 1:
+                best = logs.start[M]
+            best, step = best + logs.steps[0], 0
+            value, other = _best_of_three(above, j, logs.transitions, M)
+            if value + logs.steps[1] > best:
+                best, state, step = value + logs.steps[1], other, 1
+            value, other = _best_of_three(own, j - 1, logs.transitions, M)
+            if value + logs.steps[2] > best:
+                best, state, step = value + logs.steps[2], other, 2
+            own[M, j] = best + match[i - 1, j - 1]
+            byte |= state | (step << 2)
         if i > 0:
-            is_first = i == 1 and j == 0
             best, state = _best_of_three(above, j, logs.transitions, X)
-            gap = logs.gap_x[i - 1]
-            own[X, j] = (logs.start[X] if is_first else best) + max(repeated, gap)
-            byte |= state << 2
-            byte |= IS_REPEAT_X if repeated > gap else 0
-        if j > start:
-            is_first = i == 0 and j == 1
-            best, state = _best_of_three(own, j - 1, logs.transitions, Y)
-            gap = logs.gap_y[j - 1]
-            own[Y, j] = (logs.start[Y] if is_first else best) + max(repeated, gap)
+            is_first = i == 1 and j == 0
+            own[X, j] = (logs.start[X] if is_first else best) + logs.gap_x[i - 1]
             byte |= state << 4
-            byte |= IS_REPEAT_Y if repeated > gap else 0
+        if j > start:
+            best, state = _best_of_three(own, j - 1, logs.transitions, Y)
+            is_first = i == 0 and j == 1
+            own[Y, j] = (logs.start[Y] if is_first else best) + logs.gap_y[j - 1]
+            byte |= state << 6
         sources[j - start] = byte
 
 
@@ -120,7 +127,7 @@ def _fill(match, logs, starts, stops, offsets, sources):
 
 
 @jit
-def _trace(sources, starts, offsets, n, m, state, states, frames, matched):
+def _trace_pairs(sources, starts, offsets, n, m, state, states, frames):
     """Write the path backward from its end; return its first row there."""
     at, i, j = len(states), n, m
     while i > 0 or j > 0:
@@ -128,14 +135,12 @@ def _trace(sources, starts, offsets, n, m, state, states, frames, matched):
         byte = sources[offsets[i] + j - starts[i]]
         states[at], frames[at, 0], frames[at, 1] = state, i - 1, j - 1
         if state == M:
-            matched[at] = True
-            i, j, state = i - 1, j - 1, byte & 3
+            di, dj = STEPS[(byte >> 2) & 3]
+            i, j, state = i - di, j - dj, byte & 3
         elif state == X:
-            matched[at] = byte & IS_REPEAT_X
-            i, state = i - 1, (byte >> 2) & 3
+            i, state = i - 1, (byte >> 4) & 3
         else:
-            matched[at] = byte & IS_REPEAT_Y
-            j, state = j - 1, (byte >> 4) & 3
+            j, state = j - 1, (byte >> 6) & 3
     return at
 
 
@@ -171,21 +176,17 @@ def pair_path(hmm: PairHMM, scores: PairScores) -> PairPath:
     )
     sources = np.empty(offsets[-1], np.uint8)
     with np.errstate(divide="ignore"):
-        gap = float(np.log(hmm.gap))
         logs = _Logs(
             np.log(hmm.start),
             np.log(hmm.transitions),
-            float(np.log(hmm.repeat)),
-            scores.gap_x + gap,
-            scores.gap_y + gap,
+            np.log(hmm.steps),
+            scores.gap_x,
+            scores.gap_y,
         )
     ends = _fill(scores.match, logs, window.starts, window.stops, offsets, sources)
     state = int(np.argmax(ends))
-    states, matched = np.empty(n + m, np.int32), np.empty(n + m, bool)
-    frames = np.empty((n + m, 2), np.int64)
+    states, frames = np.empty(n + m, np.int32), np.empty((n + m, 2), np.int64)
     at = n + m
     if ends[state] > -np.inf:
-        at = _trace(
-            sources, window.starts, offsets, n, m, state, states, frames, matched
-        )
-    return PairPath(float(ends[state]), states[at:], frames[at:], matched[at:])
+        at = _trace_pairs(sources, window.starts, offsets, n, m, state, states, frames)
+    return PairPath(float(ends[state]), states[at:], frames[at:])

@@ -45,8 +45,8 @@ class ProductHMMAligner(BaseHMMAligner):
               \\, \\tilde b_1(x_{t1} \\mid a_t) \\, \\tilde b_2(x_{t2} \\mid v_t),
 
     with the densities of `HMMAligner`. The chain is learned from all samples by
-    expectation-maximisation, and the expected difference of both states says at every
-    frame which modality leads. Modalities that are tables pass through as they are.
+    expectation-maximisation. Which modality leads at a frame is seen by the expected
+    difference of both states. Modalities that are tables pass through as they are.
 
     Parameters
     ----------

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
 from mmfusion._typing import ByModality
+from mmfusion.fusion._graphical_fits import ExactChains, MeanFieldChains
 from mmfusion.graphical import _couplings
 from mmfusion.graphical._chain_model import (
     ChainModel,
     EMHistory,
     fit_chain_model,
-    n_free_parameters,
     state_posteriors,
 )
 from mmfusion.graphical._clock import Frames, select_sequences
 from mmfusion.graphical._coupling_starts import (
     EmissionMaker,
+    set_mean_field_start,
     set_start,
     start_states,
 )
-from mmfusion.graphical._couplings import Coupling
-from mmfusion.graphical._emissions import KINDS
-from mmfusion.graphical._factorial import FactorialGraph
+from mmfusion.graphical._couplings import Coupling, synchronous_graph
+from mmfusion.graphical._emissions import KINDS, Emission
 from mmfusion.graphical._factorial_gaussian import FactorialGaussian
 from mmfusion.graphical._gaussian import pooled_moments
-from mmfusion.graphical._graph import ChainGraph, transition_matrix
+from mmfusion.graphical._mean_field import (
+    MeanFieldModel,
+    approximate,
+    fit_mean_field,
+)
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
-from mmfusion.graphical._transition_models import ChainTransitions
 
 DEFAULT_STATES = 4  # of modalities that a dict of numbers lacks
 DEFAULT_PRIVATE_STATES = 2
@@ -78,10 +82,9 @@ class CouplingOptions(NamedTuple):
 
 
 class FittedCoupling(NamedTuple):
-    """A fitted model, its coupling, and the course of the fit."""
+    """Fitted chains, and the course of the fit."""
 
-    model: ChainModel
-    coupling: Coupling
+    chains: ExactChains | MeanFieldChains
     history: EMHistory
 
 
@@ -116,17 +119,51 @@ def fit_coupling(
     FittedCoupling
         The model, its states numbered by occupancy.
     """
+    if options.coupling == "factorial":
+        chains = _factorial_chains(options)
+        if prod(chains.values()) > _couplings.LARGEST_FACTORIAL_STATES:
+            return _fit_mean_field(options, chains, frames, seed, max_iter, tol, n_jobs)
     coupling = make_coupling(options)
-    emission = _emission(options, coupling)
+    emission = _emission(options, {n: coupling.n_columns(n) for n in options.names})
     emission.prepare(frames)
     columns = None if len(coupling.chains) == 1 else coupling.columns
     model = ChainModel(coupling.graph, emission, columns, coupling.transition_model)
-
     states = start_states(coupling, frames, options.make_emission, seed)
     set_start(model, coupling, frames, states)
     history = fit_chain_model(model, frames, max_iter=max_iter, tol=tol, n_jobs=n_jobs)
     _number_by_occupancy(model, coupling, frames, n_jobs)
-    return FittedCoupling(model, coupling, history)
+    return FittedCoupling(ExactChains(model, coupling), history)
+
+
+def _fit_mean_field(
+    options: CouplingOptions,
+    chains: dict[str, int],
+    frames: Frames,
+    seed: int,
+    max_iter: int,
+    tol: float,
+    n_jobs: int | None,
+) -> FittedCoupling:
+    """Fit chains whose joint states are too many to be listed."""
+    n_columns = {name: chains["shared"] * chains.get(name, 1) for name in options.names}
+    emission = _emission(options, n_columns)
+    emission.prepare(frames)
+    model = MeanFieldModel(
+        {name: synchronous_graph(k) for name, k in chains.items()}, emission
+    )
+    set_mean_field_start(model, frames, seed)
+    history = fit_mean_field(model, frames, max_iter=max_iter, tol=tol, n_jobs=n_jobs)
+    occupancy = dict.fromkeys(chains, np.zeros(1))
+    for batch in batches(frames, sum(n_columns.values())):
+        own = approximate(model, select_sequences(frames, batch), n_jobs=n_jobs)
+        for name, belief in own.beliefs.items():
+            occupancy[name] = occupancy[name] + belief.sum(axis=0)
+    orders = {
+        name: np.argsort(-frames_in, kind="stable")
+        for name, frames_in in occupancy.items()
+    }
+    model.reorder(orders)
+    return FittedCoupling(MeanFieldChains(model), history)
 
 
 def make_coupling(options: CouplingOptions) -> Coupling:
@@ -161,14 +198,26 @@ def make_coupling(options: CouplingOptions) -> Coupling:
     if options.coupling == "product":
         return _couplings.product_coupling(names, n_states, int(options.max_lag))
     if options.coupling == "factorial":
-        counts = by_modality(
-            options.n_private_states, names, "n_private_states", DEFAULT_PRIVATE_STATES
-        )
-        private = _counts_by_name(names, counts, "n_private_states")
-        return _couplings.factorial_coupling(n_states, private)
+        return _couplings.factorial_coupling(n_states, _private_states(options))
     if options.coupling == "hierarchical":
         return _couplings.hierarchical_coupling(names, int(options.n_units), n_states)
     return _couplings.synchronous_coupling(names, n_states)
+
+
+def _private_states(options: CouplingOptions) -> dict[str, int]:
+    names = list(options.names)
+    counts = by_modality(
+        options.n_private_states, names, "n_private_states", DEFAULT_PRIVATE_STATES
+    )
+    return _counts_by_name(names, counts, "n_private_states")
+
+
+def _factorial_chains(options: CouplingOptions) -> dict[str, int]:
+    """Return the number of states of each chain, if the options allow it."""
+    if isinstance(options.n_states, Mapping):
+        return {}
+    private = {name: k for name, k in _private_states(options).items() if k > 1}
+    return {"shared": int(options.n_states)} | private
 
 
 def _counts_by_name(
@@ -182,7 +231,9 @@ def _counts_by_name(
     return dict(zip(names, map(int, counts), strict=True))
 
 
-def _emission(options: CouplingOptions, coupling: Coupling) -> MultimodalEmission:
+def _emission(
+    options: CouplingOptions, n_columns: Mapping[str, int]
+) -> MultimodalEmission:
     """Make the emission of all modalities with their numbers of columns."""
     names = list(options.names)
     for name, kind in zip(names, options.kinds, strict=True):
@@ -191,33 +242,28 @@ def _emission(options: CouplingOptions, coupling: Coupling) -> MultimodalEmissio
                 f"emission of modality {name!r} is {kind!r}; give one of {KINDS}: own "
                 "objects have one start and one number of states"
             )
-    made = {
-        name: options.make_emission(coupling.n_columns(name), [name]).emissions[name]
-        for name in names
-    }
-    if options.coupling == "factorial":
-        made = {
-            name: _factorial_gaussian(name, kind, covariance_type, coupling)
-            for name, kind, covariance_type in zip(
-                names, options.kinds, options.covariance_types, strict=True
+    made: dict[str, Emission] = {}
+    for name, kind, covariance_type in zip(
+        names, options.kinds, options.covariance_types, strict=True
+    ):
+        n_states = n_columns[name]
+        if options.coupling != "factorial":
+            made[name] = options.make_emission(n_states, [name]).emissions[name]
+            continue
+        if kind != "gaussian" or covariance_type == "spherical":
+            raise ValueError(
+                f"coupling='factorial' is of Gaussian modalities with one covariance, "
+                f"and modality {name!r} has emission={kind!r} and covariance_type="
+                f"{covariance_type!r}; give 'gaussian', and 'diag' or 'full'"
             )
-        }
+        n_shared = int(cast("int", options.n_states))
+        shape = (n_shared, n_states // n_shared)
+        is_diagonal = covariance_type == "diag"
+        made[name] = FactorialGaussian(
+            shape if shape[1] > 1 else shape[:1], is_diagonal=is_diagonal
+        )
     outliers = options.make_emission(1, names).outliers
     return MultimodalEmission(made, options.modality_weights, outliers)
-
-
-def _factorial_gaussian(
-    name: str, kind: object, covariance_type: str, coupling: Coupling
-) -> FactorialGaussian:
-    if kind != "gaussian" or covariance_type == "spherical":
-        raise ValueError(
-            f"coupling='factorial' is of Gaussian modalities with one covariance, and "
-            f"modality {name!r} has emission={kind!r} and covariance_type="
-            f"{covariance_type!r}; give 'gaussian', and 'diag' or 'full'"
-        )
-    own = [coupling.chains["shared"]]
-    own += [coupling.chains[name]] if name in coupling.chains else []
-    return FactorialGaussian(tuple(own), is_diagonal=covariance_type == "diag")
 
 
 def _number_by_occupancy(
@@ -284,58 +330,3 @@ def order_of_samples(frames: Frames) -> np.ndarray:
         terms = standardised.sum(axis=1) * weights
         total += np.bincount(own, terms, minlength=len(total))
     return np.lexsort((total, np.diff(frames.offsets)))
-
-
-def chain_transitions(coupling: Coupling, graph: ChainGraph) -> dict[str, np.ndarray]:
-    """Return the transition probabilities of the chains that have their own.
-
-    Parameters
-    ----------
-    coupling : Coupling
-        The coupling.
-    graph : ChainGraph
-        Its graph, with learned weights.
-
-    Returns
-    -------
-    dict of str to ndarray
-        By chain, of shape (n_states_1, ..., n_states_M, n_states_m) if chains depend on
-        all, else (n_states_m, n_states_m); empty if joint states have weights of their
-        own.
-    """
-    step = coupling.transition_model
-    if isinstance(graph, FactorialGraph):
-        return dict(zip(coupling.chains, graph.transitions, strict=True))
-    if len(coupling.chains) == 1:
-        return dict.fromkeys(coupling.chains, transition_matrix(graph))
-    if not isinstance(step, ChainTransitions):
-        return {}
-    n_chains = len(step.shape)
-    joint = transition_matrix(graph).reshape(step.shape + step.shape)
-    tables = {}
-    for m, name in enumerate(coupling.chains):
-        others = tuple(c for c in range(n_chains) if c != m)
-        table = joint.sum(axis=tuple(n_chains + c for c in others))
-        # the same whatever the others, of chains that do not depend on them
-        tables[name] = table if step.is_coupled else table.mean(axis=others)
-    return tables
-
-
-def n_parameters(model: ChainModel, coupling: Coupling) -> int:
-    """Count the free parameters of a model.
-
-    Parameters
-    ----------
-    model : ChainModel
-        The model.
-    coupling : Coupling
-        Its coupling.
-
-    Returns
-    -------
-    int
-        Parameters of emissions and transitions.
-    """
-    if coupling.transition_model is None:
-        return n_free_parameters(model)
-    return model.emission.n_parameters + coupling.transition_model.n_parameters

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -30,23 +29,12 @@ from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.fusion._graphical_couplings import (
     CouplingOptions,
     batches,
-    chain_transitions,
     fit_coupling,
-    n_parameters,
     order_of_samples,
 )
 from mmfusion.fusion._sequence_labeler import as_ragged
-from mmfusion.graphical._chain_model import (
-    decode_states,
-    sample_sequences,
-    score_sequences,
-    state_posteriors,
-)
 from mmfusion.graphical._clock import Frames, select_sequences
-from mmfusion.graphical._couplings import chain_posteriors
 from mmfusion.graphical._emissions import KINDS
-from mmfusion.graphical._factorial import FactorialGraph, joint_graph
-from mmfusion.graphical._graph import transition_matrix
 from mmfusion.modalities import Modalities
 
 CHAIN_COUPLINGS = ("synchronous", "product", "coupled", "factorial", "hierarchical")
@@ -91,7 +79,8 @@ class HMMTransformer(
           states of all chains, ``p(a'|a, b) p(b'|a, b)``; at most 256 combinations;
         - 'factorial': a chain 'shared' by all modalities, and a private one of each.
           The mean of a modality is the sum of what both contribute, with one covariance
-          for all states; at most 1,024 combinations;
+          for all states. Beyond 1,024 combinations, the posterior is approximated by
+          one of each chain (structured mean field);
         - 'hierarchical': one chain of the units 'unit', each of which has states of its
           own, and follows other units only.
     n_units : int, default=2
@@ -150,7 +139,8 @@ class HMMTransformer(
     start_probabilities_ : ndarray of shape (n_joint_states,)
         Probabilities of the first joint state.
     transitions_ : ndarray or csr_array of shape (n_joint_states, n_joint_states)
-        Transition probabilities of joint states; sparse beyond 1,024.
+        Transition probabilities of joint states; sparse beyond 1,024. This and the
+        last two are None if posteriors are approximated.
     chain_transitions_ : dict of str to ndarray
         Transition probabilities of each chain that has its own: of shape (n_states_1,
         ..., n_states_M, n_states_m) if coupled, else (n_states_m, n_states_m).
@@ -181,6 +171,8 @@ class HMMTransformer(
 
     See Also
     --------
+    HMMClassifier : A model of chains for each class.
+    mmfusion.alignment.ProductHMMAligner : Find which of two modalities leads.
     mmfusion.plotting.StatePosteriorDisplay : Draw the posteriors of a sample.
     mmfusion.plotting.ReliabilityDisplay : Draw the reliability of its modalities.
 
@@ -292,6 +284,13 @@ class HMMTransformer(
         -------
         self
             The fitted model.
+
+        Raises
+        ------
+        ValueError
+            If numbers of states do not fit the coupling, a product is not of two
+            modalities or has more states than a sample has steps, or coupled chains
+            have more than 256 combinations of states.
         """
         frame = self._validate(X, reset=True)
         options = self._coupling_options()
@@ -313,7 +312,7 @@ class HMMTransformer(
             for seed in seeds
         ]
         best = max(fits, key=lambda fitted: fitted.history.objective[-1])
-        self._model, self._coupling = best.model, best.coupling
+        self._chains = best.chains
         self.objective_history_ = best.history.objective
         self.converged_ = best.history.converged
         self.n_iter_ = len(best.history.objective)
@@ -344,18 +343,18 @@ class HMMTransformer(
         )
 
     def _set_parameters(self) -> None:
-        graph, emissions = self._model.graph, self._model.emission.emissions
-        self.chain_names_ = np.array(list(self._coupling.chains), dtype=object)
-        self.joint_states_ = self._coupling.states
-        self.start_probabilities_ = np.exp(graph.log_start)
-        listed = joint_graph(graph) if isinstance(graph, FactorialGraph) else graph
-        self.transitions_ = transition_matrix(listed)
-        self.chain_transitions_ = chain_transitions(self._coupling, graph)
+        chains = self._chains
+        self.chain_names_ = np.array(list(chains.chains), dtype=object)
+        states, start, transitions = chains.joint_parameters()
+        self.joint_states_: np.ndarray | None = states
+        self.start_probabilities_: np.ndarray | None = start
+        self.transitions_: Any = transitions
+        self.chain_transitions_ = chains.chain_transitions()
         with np.errstate(over="ignore"):  # variances of 1e300-scaled data are infinite
             for attribute, parameter in PARAMETERS.items():
                 found = {
                     name: getattr(own, parameter)
-                    for name, own in emissions.items()
+                    for name, own in chains.emissions.items()
                     if hasattr(own, parameter)
                 }
                 setattr(self, attribute, found)
@@ -428,18 +427,17 @@ class HMMTransformer(
         -------
         dict of str to ndarray of object of shape (n_samples,)
             By chain, arrays of int of shape (n_steps,); None for a sample without any
-            modality.
+            modality. If posteriors are approximated, those of each chain by itself.
         """
         frame = self._validate(X, reset=False)
         found: Results = {
             name: np.full(len(frame), None, dtype=object) for name in self.chain_names_
         }
         for positions, frames in self._batches(frame):
-            joint, _ = decode_states(self._model, frames, self.n_jobs)
-            states = self._coupling.states[joint].astype(np.int64)
-            for i, start, stop in _spans(positions, frames):
-                for m, name in enumerate(found):
-                    found[name][i] = states[start:stop, m]
+            by_chain = self._chains.decode(frames, self.n_jobs)
+            for i, start, stop in _steps_of_samples(positions, frames):
+                for name, own in by_chain.items():
+                    found[name][i] = own[start:stop]
         return found
 
     @threads_of_n_jobs
@@ -464,16 +462,11 @@ class HMMTransformer(
             name: np.full(len(frame), None, dtype=object) for name in self.chain_names_
         }
         for positions, frames in self._batches(frame):
-            by_chain = chain_posteriors(self._coupling, self._joint_posteriors(frames))
-            for i, start, stop in _spans(positions, frames):
+            by_chain = self._chains.posteriors(frames, self.n_jobs)
+            for i, start, stop in _steps_of_samples(positions, frames):
                 for name, own in by_chain.items():
                     found[name][i] = own[start:stop]
         return found
-
-    def _joint_posteriors(self, frames: Frames) -> np.ndarray:
-        posteriors = state_posteriors(self._model, frames, self.n_jobs).posteriors
-        assert posteriors is not None
-        return posteriors
 
     @threads_of_n_jobs
     def reliability(self, X: ModalitiesLike) -> Results:
@@ -496,12 +489,9 @@ class HMMTransformer(
         }
         once = self._placed(frame, "once")  # each frame by itself
         for positions, frames in self._batches(frame):
-            joint = self._joint_posteriors(frames)
             given = select_sequences(once, positions)
-            inlier = self._model.emission.inlier_probability(
-                given, joint, self._model.columns
-            )
-            for name, values in inlier.items():
+            inliers = self._chains.inliers(frames, given, self.n_jobs)
+            for name, values in inliers.items():
                 own = given.modalities[name].values
                 values[np.isnan(own).all(axis=1)] = np.nan
                 start = 0
@@ -524,8 +514,9 @@ class HMMTransformer(
         Returns
         -------
         float
-            The mean, over the samples that have a modality; no log-likelihood if
-            `modality_weights` are others than 1.
+            The mean, over the samples that have a modality; a lower bound of it if
+            posteriors are approximated, and no log-likelihood if `modality_weights` are
+            others than 1.
         """
         total, n_steps = self._total_score(X)
         return total / max(n_steps, 1)
@@ -543,7 +534,7 @@ class HMMTransformer(
         float
             The criterion for p free parameters; lower is better.
         """
-        return 2 * self._n_parameters() - 2 * self._total_score(X)[0]
+        return 2 * self._chains.n_parameters - 2 * self._total_score(X)[0]
 
     def bic(self, X: ModalitiesLike) -> float:
         """Compute the Bayesian information criterion, ``p log(n) - 2 log p(X)``.
@@ -560,7 +551,7 @@ class HMMTransformer(
             better.
         """
         total, n_steps = self._total_score(X)
-        return self._n_parameters() * float(np.log(max(n_steps, 1))) - 2 * total
+        return self._chains.n_parameters * float(np.log(max(n_steps, 1))) - 2 * total
 
     def sample(
         self,
@@ -595,20 +586,15 @@ class HMMTransformer(
         for name, count in (("n_samples", n_samples), ("n_steps", n_steps)):
             if not is_integer(count) or count < 1:
                 raise ValueError(f"{name} is {count!r}; give a number of at least 1")
-        model = self._model
-        if isinstance(model.graph, FactorialGraph):
-            model = replace(model, graph=joint_graph(model.graph))
-        samples, paths = sample_sequences(
-            model, n_samples, n_steps, check_random_state(random_state)
+        samples, states = self._chains.sample(
+            n_samples, n_steps, check_random_state(random_state)
         )
         X = {
             name: as_ragged([sample[name] for sample in samples])
             for name in self._layout.names
         }
-        states = [self._coupling.states[path].astype(np.int64) for path in paths]
         return Modalities(X), {
-            name: as_ragged([own[:, m] for own in states])
-            for m, name in enumerate(self.chain_names_)
+            name: as_ragged([own[name] for own in states]) for name in self.chain_names_
         }
 
     @threads_of_n_jobs
@@ -616,19 +602,16 @@ class HMMTransformer(
         frame = self._validate(X, reset=False)
         total, n_steps = 0.0, 0
         for positions, frames in self._batches(frame):
-            scores = score_sequences(self._model, frames, self.n_jobs)
+            scores = self._chains.scores(frames, self.n_jobs)
             observed = frame.observed[positions].any(axis=1)
             total += float(scores[observed].sum())
             n_steps += int(np.diff(frames.offsets)[observed].sum())
         return total, n_steps
 
-    def _n_parameters(self) -> int:
-        return n_parameters(self._model, self._coupling)
-
     def _frames(self, frame: Modalities) -> Frames:
         """Place the sequences of all samples on their clocks."""
         frames = super()._frames(frame)
-        if self.coupling == "product":
+        if self.coupling == "product" and is_integer(self.n_states):
             self._check_lengths(frames)
         return frames
 
@@ -669,7 +652,7 @@ class HMMTransformer(
         if self._layout.sequences:
             with_steps = np.flatnonzero(frame.observed.any(axis=1))
         frames = select_sequences(frames, with_steps)
-        for own in batches(frames, len(self._coupling.states)):
+        for own in batches(frames, self._chains.n_columns):
             yield with_steps[own], select_sequences(frames, own)
 
     def _names_out(self) -> list[np.ndarray]:
@@ -682,11 +665,13 @@ class HMMTransformer(
                 [f"{prefix}_{t}{chain}{k}" for t in steps for k in range(n)],
                 dtype=object,
             )
-            for chain, n in self._coupling.chains.items()
+            for chain, n in self._chains.chains.items()
         ]
 
 
-def _spans(positions: np.ndarray, frames: Frames) -> Iterator[tuple[int, int, int]]:
+def _steps_of_samples(
+    positions: np.ndarray, frames: Frames
+) -> Iterator[tuple[int, int, int]]:
     """Yield the position of each sample with the first and last of its steps."""
     yield from zip(
         positions.tolist(),

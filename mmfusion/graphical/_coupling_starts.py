@@ -10,16 +10,19 @@ from mmfusion.graphical._chain_model import ChainModel, decode_states, fit_chain
 from mmfusion.graphical._clock import Frames, ModalityFrames
 from mmfusion.graphical._couplings import Coupling, synchronous_coupling
 from mmfusion.graphical._graph import transition_matrix
+from mmfusion.graphical._graph_builders import ergodic_graph
 from mmfusion.graphical._initialization import (
     equal_segments,
     initialize_emission,
     kmeans_states,
     scaled_steps,
 )
+from mmfusion.graphical._mean_field import MeanFieldModel
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
 from mmfusion.graphical._transition_models import (
     ChainTransitions,
     HierarchicalTransitions,
+    normalized,
 )
 
 TRANSITION_PRIOR = 0.1  # count added for each transition
@@ -120,6 +123,32 @@ def set_start(
     counts, starts = _counts(states, frames.offsets, weight, len(coupling.states))
     step.set_counts(counts, starts, TRANSITION_PRIOR)
     model.graph = step.graph()
+
+
+def set_mean_field_start(model: MeanFieldModel, frames: Frames, seed: int) -> None:
+    """Set the parameters of a shared chain and private ones to those of clusters.
+
+    Parameters
+    ----------
+    model : MeanFieldModel
+        The model, whose emission is prepared.
+    frames : Frames
+        Frames on the clock.
+    seed : int
+        Seed of k-means.
+    """
+    sizes = {name: model.n_states(name) for name in model.graphs}
+    by_chain = dict(zip(sizes, _private_starts(sizes, frames, seed), strict=True))
+    weight = np.ones(len(frames.offsets) - 1)
+    for name, n_states in sizes.items():
+        counts, starts = _counts(by_chain[name], frames.offsets, weight, n_states)
+        model.graphs[name] = ergodic_graph(
+            normalized(counts, TRANSITION_PRIOR), normalized(starts, TRANSITION_PRIOR)
+        )
+    for name in model.emission.emissions:
+        states = by_chain[model.shared] * model.n_states(name)
+        states = states + by_chain[name] if name in by_chain else states
+        initialize_emission(model.of_modality(name), frames, states)
 
 
 def _counts(

@@ -80,11 +80,27 @@ def synchronous_coupling(names: Sequence[str], n_states: int) -> Coupling:
     Coupling
         The ergodic chain 'state'.
     """
-    transitions = np.full((n_states, n_states), (1 - STAY_PROBABILITY) / n_states)
-    transitions[np.diag_indices(n_states)] += STAY_PROBABILITY
-    graph = ergodic_graph(transitions, np.full(n_states, 1 / n_states))
+    graph = synchronous_graph(n_states)
     own = np.arange(n_states, dtype=np.int32)
     return Coupling({"state": n_states}, own[:, None], graph, dict.fromkeys(names, own))
+
+
+def synchronous_graph(n_states: int) -> ChainGraph:
+    """Make the ergodic graph of one chain before it has learned.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states.
+
+    Returns
+    -------
+    ChainGraph
+        The graph, whose states are kept with probability 0.9 and more.
+    """
+    transitions = np.full((n_states, n_states), (1 - STAY_PROBABILITY) / n_states)
+    transitions[np.diag_indices(n_states)] += STAY_PROBABILITY
+    return ergodic_graph(transitions, np.full(n_states, 1 / n_states))
 
 
 def product_coupling(names: Sequence[str], n_states: int, max_lag: int) -> Coupling:

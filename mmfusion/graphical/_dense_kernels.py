@@ -333,16 +333,13 @@ def backward_span(arrays, rows, work, offsets, lo, hi, start, stop, scales, weig
     """Write posteriors of the frames from `start` to `stop`; return whether exact.
 
     The expected transitions are the product of alpha, transposed, and the pairs, times
-    the transitions.
+    the transitions. Without `columns`, None, each state has its own.
     """
     n = len(arrays.emits)
     width = padded(n)
     matrix, end = arrays.transposed, arrays.end
     alpha, emissions, pairs = rows.alpha, rows.emissions, rows.pairs
     beta, later_sum = rows.beta, rows.later_sum
-    ordered = True
-    for s in range(n):
-        ordered &= columns[s] == s
     for q in range(hi - 1, lo - 1, -1):
         first, last = max(offsets[q], start), min(offsets[q + 1], stop) - 1
         for t in range(last, first - 1, -1):
@@ -357,7 +354,7 @@ def backward_span(arrays, rows, work, offsets, lo, hi, start, stop, scales, weig
                 scale *= weights[q] / product
                 scale_row(pairs, at * width + width, width, scale)
             scale = scales[q] / product
-            if ordered:
+            if columns is None:
                 write_posteriors(posteriors, alpha, beta, n, n_columns, at, scale)
             else:
                 add_posteriors(
@@ -528,10 +525,11 @@ class DensePass:
         """
         n, n_states = stop - start, self._alpha.shape[1]
         self._pairs[n] = self._pairs[0]
+        ordered = np.array_equal(columns, np.arange(n_states))
         exact = backward_span(
             self._arrays, self._rows, self._work, self._offsets, sequences.start,
-            sequences.stop, start, stop, scales, weights, columns, posteriors.shape[1],
-            posteriors.ravel(), start_counts,
+            sequences.stop, start, stop, scales, weights, None if ordered else columns,
+            posteriors.shape[1], posteriors.ravel(), start_counts,
         )  # fmt: skip
         if exact:
             pairs = self._pairs[1 : n + 1, :n_states]

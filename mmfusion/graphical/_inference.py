@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from mmfusion.graphical._factorial import (
     best_factorial_paths,
 )
 from mmfusion.graphical._graph import ChainGraph
+from mmfusion.graphical._scaled_kernels import ScaledEdges, ScaledPass, scaled_edges
 from mmfusion.graphical._sparse_kernels import EdgeArrays, SparsePass, edge_arrays
 from mmfusion.graphical._viterbi_kernels import best_edges, best_paths
 
@@ -190,7 +192,7 @@ def chain_log_likelihood(
     def score(sequences: range) -> None:
         worker = workers.take()
         spans = list(_spans(bounds, sequences, rows))
-        for kernel in worker.kernels(1):
+        for kernel in worker.kernels(1, is_checked_backward=False):
             if _forward(kernel, sequences, spans, []):
                 break
         values[sequences.start : sequences.stop] = kernel.log_likelihoods(sequences)
@@ -281,6 +283,7 @@ class _Task(NamedTuple):
 
     graph: ChainGraph
     dense: DenseArrays | None
+    scaled: ScaledEdges | None
     table: np.ndarray
     offsets: np.ndarray
     columns: np.ndarray
@@ -299,7 +302,9 @@ def _make_task(
     columns = np.arange(n_states, dtype=np.int32) if by_state else graph.emits
     n_columns = n_states if by_state else table.shape[1]
     dense = None if isinstance(graph, FactorialGraph) else dense_arrays(graph)
-    return _Task(graph, dense, table, offsets, columns.copy(), n_columns, visit)
+    is_sparse = dense is None and not isinstance(graph, FactorialGraph)
+    scaled = scaled_edges(graph) if is_sparse else None
+    return _Task(graph, dense, scaled, table, offsets, columns.copy(), n_columns, visit)
 
 
 def _run(
@@ -372,16 +377,19 @@ def _forward(
 class _Worker:
     """Workspace of one thread."""
 
-    def __init__(self, task: _Task, rows: int, edges: EdgeArrays | None) -> None:
+    def __init__(self, task: _Task, rows: int, edges: Callable[[], EdgeArrays]) -> None:
         rows = min(rows, len(task.table))
         self._rows = rows
         self._task, self._edges = task, edges
         self._sparse: SparsePass | None = None
+        self._scaled: ScaledPass | None = None
         self._dense: DensePass | None = None
         self._factorial: FactorialPass | None = None
         self.chunk = np.empty((rows, task.n_columns))
 
-    def kernels(self, n_chunks: int) -> Iterator[_Kernel]:
+    def kernels(
+        self, n_chunks: int, *, is_checked_backward: bool = True
+    ) -> Iterator[_Kernel]:
         """Yield the kernels to try, until one loses no digits."""
         task = self._task
         if isinstance(task.graph, FactorialGraph):
@@ -399,9 +407,17 @@ class _Worker:
                     task.dense, task.graph, task.table, task.offsets, self._rows
                 )
             yield self._dense
+        # here the backward pass alone knows of lost digits
+        if task.scaled is not None and n_chunks == 1 and is_checked_backward:
+            if self._scaled is None:
+                self._scaled = ScaledPass(
+                    task.scaled, task.table, task.offsets, self._rows
+                )
+            yield self._scaled
         if self._sparse is None:
-            assert self._edges is not None
-            self._sparse = SparsePass(self._edges, task.table, task.offsets, self._rows)
+            self._sparse = SparsePass(
+                self._edges(), task.table, task.offsets, self._rows
+            )
         yield self._sparse
 
 
@@ -409,8 +425,8 @@ class _Workers:
     """Workspaces, as many as threads."""
 
     def __init__(self, task: _Task, rows: int) -> None:
-        has_edges = not isinstance(task.graph, FactorialGraph)
-        self._arguments = task, rows, edge_arrays(task.graph) if has_edges else None
+        # sorted once for all threads, and only if a sequence needs it
+        self._arguments = task, rows, cache(partial(edge_arrays, task.graph))
         self._free: list[_Worker] = []
 
     def take(self) -> _Worker:
@@ -500,7 +516,9 @@ def _check_input(
     graph: ChainGraph, log_emissions: ArrayLike, offsets: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     table = np.ascontiguousarray(log_emissions, dtype=np.float64)
-    bounds = np.ascontiguousarray(offsets, dtype=np.int64)
+    if not table.flags.writeable:  # numba compiles read-only arrays separately
+        table = table.copy()
+    bounds = np.array(offsets, dtype=np.int64)
     needed = int(graph.emits.max()) + 1
     if table.ndim != 2 or table.shape[1] < needed:
         raise ValueError(

@@ -13,7 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from mmfusion._compilation import jit
-from mmfusion._simd import WIDTH, always_inline, load, maximum, splat, store
+from mmfusion._simd import (
+    WIDTH,
+    always_inline,
+    load,
+    maximum,
+    splat,
+    store,
+)
 from mmfusion.graphical._graph import ChainGraph, destinations
 
 # share of all pairs of states with an edge above which a matrix is faster
@@ -25,27 +32,27 @@ class BestEdges(NamedTuple):
 
     Parameters
     ----------
-    emits, ptr, src, weights : ndarray
+    emits : ndarray of int32 of shape (n_states,) or None
+        Column of emissions of each state; None is that of its own number. What is None
+        is left out when the functions are compiled, which are slow with both cases.
+    ptr, src, weights : ndarray
         As in `ChainGraph`.
-    matrix, transposed : ndarray of shape (n_states * width,)
+    matrix, transposed : ndarray of shape (n_states * width,) or None
         Rows of the largest weights from each state (row) to each state, and of their
-        transpose, each filled up with -inf to a multiple of the SIMD width; empty for a
+        transpose, each filled up with -inf to a multiple of the SIMD width; None for a
         graph with few edges.
     start, end : ndarray of shape (n_states,)
         Logarithms of the weights of first and last states.
-    ordered : bool
-        Whether each state reads the column of its own number.
     """
 
-    emits: np.ndarray
+    emits: np.ndarray | None
     ptr: np.ndarray
     src: np.ndarray
     weights: np.ndarray
-    matrix: np.ndarray
-    transposed: np.ndarray
+    matrix: np.ndarray | None
+    transposed: np.ndarray | None
     start: np.ndarray
     end: np.ndarray
-    ordered: bool
 
 
 @jit
@@ -80,10 +87,20 @@ def best_of_edges(ptr, src, weights, rows, n, before, own):
 
 
 @jit
-def add_emissions(table, emits, ordered, place, rows, n, own):
+def best_values(matrix, ptr, src, weights, rows, n, before, own):
+    """Write the best sums by the matrix, or by the lists if there is none."""
+    always_inline()
+    if matrix is None:
+        best_of_edges(ptr, src, weights, rows, n, before, own)
+    else:
+        best_of_all(matrix, rows, n, before, own)
+
+
+@jit
+def add_emissions(table, emits, place, rows, n, own):
     """Add the emissions from `place` on in the table to the values from `own` on."""
     always_inline()
-    if ordered:
+    if emits is None:
         whole = n - n % WIDTH
         for j in range(0, whole, WIDTH):
             store(rows, own + j, load(rows, own + j) + load(table, place + j))
@@ -128,42 +145,43 @@ def best_source_of_edges(ptr, src, weights, rows, before, state):
 def values_of_block(edges, table, n_columns, first, start, stop, rows):
     """Compute the values of a block: row 0 is before it, frame t in t - start + 1."""
     emits, ptr, src, weights = edges.emits, edges.ptr, edges.src, edges.weights
-    matrix, log_start, ordered = edges.matrix, edges.start, edges.ordered
-    n = len(emits)
-    for at in range(stop - start):
+    matrix, n, n_frames, at = edges.matrix, len(edges.start), stop - start, 0
+    if start == first:
+        rows[n : 2 * n] = edges.start
+        add_emissions(table, emits, first * n_columns, rows, n, n)
+        at = 1
+    while at < n_frames:
         before, own = at * n, at * n + n
-        if start + at == first:
-            rows[own : own + n] = log_start
-        elif len(matrix):
-            best_of_all(matrix, rows, n, before, own)
-        else:
-            best_of_edges(ptr, src, weights, rows, n, before, own)
-        place = (start + at) * n_columns
-        add_emissions(table, emits, ordered, place, rows, n, own)
+        best_values(matrix, ptr, src, weights, rows, n, before, own)
+        add_emissions(table, emits, (start + at) * n_columns, rows, n, own)
+        at += 1
 
 
 @jit
-def path_of_block(edges, first, start, stop, rows, state, states):
-    """Write the best path through a block to `state`; return the state before it."""
+def path_of_block(edges, transposed, first, start, stop, rows, state, states):
+    """Write the best path through a block to `state`; return the state before it.
+
+    Of the tuple, only an argument that is None is left out in compilation.
+    """
     ptr, src, weights = edges.ptr, edges.src, edges.weights
-    transposed, n = edges.transposed, len(edges.emits)
+    n = len(edges.start)
     work = np.empty(WIDTH)
     for t in range(stop - 1, start - 1, -1):
         states[t] = state
         before = (t - start) * n
         if t == first:
             continue
-        if len(transposed):
-            state = best_source_of_all(transposed, rows, n, before, state, work)
-        else:
+        if transposed is None:
             state = best_source_of_edges(ptr, src, weights, rows, before, state)
+        else:
+            state = best_source_of_all(transposed, rows, n, before, state, work)
     return state
 
 
 @jit
 def decode_sequence(edges, table, n_columns, first, last, n_rows, rows, kept, states):
     """Write the best path of the frames from `first` to `last`; return its score."""
-    n = len(edges.emits)
+    n = len(edges.start)
     n_blocks = (last - first + n_rows - 1) // n_rows
     for block in range(n_blocks):
         start = first + block * n_rows
@@ -187,7 +205,9 @@ def decode_sequence(edges, table, n_columns, first, last, n_rows, rows, kept, st
             rows[:n] = kept[block - 1]
         if block < n_blocks - 1:
             values_of_block(edges, table, n_columns, first, start, stop, rows)
-        state = path_of_block(edges, first, start, stop, rows, state, states)
+        state = path_of_block(
+            edges, edges.transposed, first, start, stop, rows, state, states
+        )
     return score
 
 
@@ -217,25 +237,25 @@ def best_edges(graph: ChainGraph) -> BestEdges:
         What the recursion needs.
     """
     n_states = len(graph.emits)
-    matrix = np.empty((0, 0))
+    matrix = transposed = None
     if LEAST_DENSITY * n_states * n_states < len(graph.src):
-        matrix = np.full((n_states, n_states), -np.inf)
-        np.maximum.at(matrix, (graph.src, destinations(graph)), graph.log_weights)
-    padding = [(0, 0), (0, -len(matrix) % WIDTH)]
-    padded = [
-        np.pad(each, padding, constant_values=-np.inf).ravel()
-        for each in (matrix, matrix.T)
-    ]
+        weights = np.full((n_states, n_states), -np.inf)
+        np.maximum.at(weights, (graph.src, destinations(graph)), graph.log_weights)
+        padding = [(0, 0), (0, -n_states % WIDTH)]
+        matrix, transposed = (
+            np.pad(each, padding, constant_values=-np.inf).ravel()
+            for each in (weights, weights.T)
+        )
+    ordered = np.array_equal(graph.emits, np.arange(n_states))
     return BestEdges(
-        emits=np.array(graph.emits),
+        emits=None if ordered else np.array(graph.emits),
         ptr=np.array(graph.ptr),
         src=np.array(graph.src),
         weights=np.array(graph.log_weights),
-        matrix=padded[0],
-        transposed=padded[1],
+        matrix=matrix,
+        transposed=transposed,
         start=np.array(graph.log_start),
         end=np.array(graph.log_end),
-        ordered=np.array_equal(graph.emits, np.arange(n_states)),
     )
 
 
@@ -266,7 +286,7 @@ def best_paths(
     lengths = np.diff(offsets[sequences.start : sequences.stop + 1])
     longest = int(lengths.max(initial=1))
     n_rows = min(n_rows, longest)
-    n_states = len(edges.emits)
+    n_states = len(edges.start)
     # vectors at the end of a row reach into the next one, or into the slack
     rows = np.full((n_rows + 1) * n_states + WIDTH, -np.inf)
     kept = np.empty((-(-longest // n_rows), n_states))

@@ -69,7 +69,7 @@ def test_units_do_not_matter():
     other = Modalities(
         {name: [1e-3 * x for x in block] for name, block in X.to_dict().items()}
     )
-    one, two = (PairHMMAligner(gap_share=0.05).fit(Z) for Z in (X, other))
+    one, two = (PairHMMAligner(gap_weight=0.05).fit(Z) for Z in (X, other))
     for i in range(len(X)):
         np.testing.assert_allclose(
             two.match_posteriors(other)[i]["video"],
@@ -107,7 +107,7 @@ def test_an_inserted_part_has_no_counterpart():
         np.vstack([y[:30], 30 + 5 * rng.standard_normal((15, 3)), y[30:]])
         for y in blocks["video"]
     ]
-    aligner = PairHMMAligner(gap_share=0.05).fit(blocks | {"video": video})
+    aligner = PairHMMAligner(gap_weight=0.05).fit(blocks | {"video": video})
     for i, at in enumerate(truth):
         path = aligner.paths_[i]["video"]
         inside = (path[:, 1] >= 30) & (path[:, 1] < 45)
@@ -120,11 +120,15 @@ def test_an_inserted_part_has_no_counterpart():
         assert aligner.confidence_[i]["video"][33] > 0.9
 
 
-@pytest.mark.parametrize("gap_share", [0.0, 0.05])
-def test_the_objective_never_decreases(gap_share):
+@pytest.mark.parametrize("gap_weight", [0.0, 0.05])
+def test_the_objective_never_decreases(gap_weight):
     X, _ = walks()
     aligner = PairHMMAligner(
-        transitions="learned", noise="diagonal", gap_share=gap_share, tol=0, max_iter=8
+        transitions="learned",
+        noise="diagonal",
+        gap_weight=gap_weight,
+        tol=0,
+        max_iter=8,
     )
     with pytest.warns(ConvergenceWarning):
         aligner.fit(X)
@@ -172,7 +176,7 @@ def test_samples_without_the_reference_have_their_longest_sequence_as_axis():
 
 def test_results_of_fit_are_those_of_align_and_of_the_matrix():
     X, _ = walks(3)
-    aligner = PairHMMAligner(gap_share=0.01)
+    aligner = PairHMMAligner(gap_weight=0.01)
     warped = aligner.fit_transform(X)
     again = aligner.transform(X)
     for i, sample in enumerate(aligner.align(X)):

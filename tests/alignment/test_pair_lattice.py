@@ -22,8 +22,6 @@ from mmfusion.alignment._pair_lattice import (
 from mmfusion.alignment._pair_viterbi import pair_path
 from mmfusion.alignment.dtw._windows import Window, make_window, whole_window
 
-MOVES = {M: (1, 1), X: (1, 0), Y: (0, 1)}
-
 
 def scores_of(match, gap_x=None, gap_y=None, window=None):
     n, m = match.shape
@@ -36,38 +34,37 @@ def scores_of(match, gap_x=None, gap_y=None, window=None):
 
 
 def all_paths(hmm, scores):
-    """Yield every path: its steps (state, i, j, whether it matches), and its weight."""
+    """Yield every path: its steps (state, i, j, kind of a match), and its weight."""
     n, m = scores.match.shape
 
     def steps_from(i, j, state):
-        for s, (di, dj) in MOVES.items():
+        for s, kind, di, dj in (
+            (M, 0, 1, 1),
+            (M, 1, 1, 0),
+            (M, 2, 0, 1),
+            (X, 3, 1, 0),
+            (Y, 3, 0, 1),
+        ):
             a, b = i + di - 1, j + dj - 1
-            if a >= n or b >= m:
+            if a >= n or b >= m or (s == M and min(a, b) < 0):
+                continue
+            starts, stops = scores.window.starts, scores.window.stops
+            if not starts[max(a, 0)] <= max(b, 0) < stops[max(a, 0)]:
                 continue
             weight = hmm.start[s] if state is None else hmm.transitions[state, s]
-            inside = a < 0 or b < 0
-            allowed = (
-                scores.window.starts[max(a, 0)]
-                <= max(b, 0)
-                < scores.window.stops[max(a, 0)]
-            )
-            if not allowed:
-                continue
-            both = 0.0 if inside else np.exp(scores.match[a, b])
             if s == M:
-                yield s, a, b, True, weight * both
+                weight *= hmm.steps[kind] * np.exp(scores.match[a, b])
             else:
-                gap = scores.gap_x[a] if s == X else scores.gap_y[b]
-                yield s, a, b, True, weight * hmm.repeat * both
-                yield s, a, b, False, weight * hmm.gap * np.exp(gap)
+                weight *= np.exp(scores.gap_x[a] if s == X else scores.gap_y[b])
+            yield s, a, b, kind, weight
 
     def paths_from(i, j, state):
         if (i, j) == (n, m):
             yield [], 1.0
             return
-        for s, a, b, matched, weight in steps_from(i, j, state):
+        for s, a, b, kind, weight in steps_from(i, j, state):
             for rest, other in paths_from(a + 1, b + 1, s):
-                yield [(s, a, b, matched), *rest], weight * other
+                yield [(s, a, b, kind), *rest], weight * other
 
     yield from paths_from(0, 0, None)
 
@@ -75,15 +72,15 @@ def all_paths(hmm, scores):
 def expected_of_paths(hmm, scores):
     """Sum over all paths, one by one."""
     match, counts = np.zeros(scores.match.shape), np.zeros((3, 3))
-    starts, steps = np.zeros(3), np.zeros(2)
+    starts, steps = np.zeros(3), np.zeros(3)
     total = best = 0.0
     for path, weight in all_paths(hmm, scores):
         total, best = total + weight, max(best, weight)
         starts[path[0][0]] += weight
-        for s, a, b, matched in path:
-            match[a, b] += weight * matched
-            if s != M:
-                steps[0 if matched else 1] += weight
+        for s, a, b, kind in path:
+            if s == M:
+                match[a, b] += weight
+                steps[kind] += weight
         for (r, *_), (s, *_) in pairwise(path):
             counts[r, s] += weight
     return total, best, *(x / total for x in (match, counts, starts, steps))
@@ -94,7 +91,7 @@ def random_case(seed, n, m, *, zeros):
     transitions, start = rng.random((3, 3)) + 0.05, rng.random(3) + 0.05
     if zeros:  # an X never follows a Y, and no path begins with X
         transitions[Y, X] = start[X] = 0
-    hmm = PairHMM(start, transitions, rng.random(), rng.random() + 0.1)
+    hmm = PairHMM(start, transitions, rng.random(3))
     return hmm, scores_of(
         rng.standard_normal((n, m)), rng.standard_normal(n), rng.standard_normal(m)
     )
@@ -128,7 +125,7 @@ def test_textbook_model_has_the_values_of_an_independent_enumeration():
     gaps = [-1.4198, -1.0333, -1.8443], [-1.5424, -1.3875, -1.548, -1.7216]
     start = np.array([0.624, 0.151, 0.225])
     transitions = [[0.378, 0.289, 0.333], [0.171, 0.397, 0.432], [0.331, 0.493, 0.176]]
-    hmm = PairHMM(start, np.array(transitions), 0.0, 1.0)
+    hmm = PairHMM(start, np.array(transitions), np.array([1.0, 0, 0]))
     scores = scores_of(match, *map(np.array, gaps))
     found = pair_posteriors(hmm, scores)
     assert found.log_likelihood == pytest.approx(-8.723520310339993, abs=1e-12)
@@ -136,7 +133,7 @@ def test_textbook_model_has_the_values_of_an_independent_enumeration():
     path = pair_path(hmm, scores)
     assert path.score == pytest.approx(-9.715315686582027, abs=1e-12)
     assert path.states.tolist() == [M, Y, M, M]
-    assert path.matched.tolist() == [True, False, True, True]
+    assert path.matches.tolist() == [[0, 0], [1, 2], [2, 3]]
     assert path.frames.tolist() == [[0, 0], [0, 1], [1, 2], [2, 3]]
 
 
@@ -151,7 +148,7 @@ def test_soft_dtw_and_dtw_are_limits():
     np.testing.assert_allclose(found.match, soft.expected, atol=1e-12)
     path, best = pair_path(WARPING, scores), dtw_path(costs, metric="precomputed")
     assert -gamma * path.score == pytest.approx(best.cost, rel=1e-12)
-    assert path.matched.all()
+    assert (path.states == M).all()
     assert (np.diff(path.frames, axis=0).max(axis=1) == 1).all()
 
 
@@ -184,14 +181,14 @@ def test_a_band_with_gaps_is_that_of_an_enumeration():
 def test_paths_that_seem_impossible_on_the_way_are_not_lost():
     # all other paths have 1e+400 times its weight until they end in a forbidden pair
     match = np.array([[-1000.0, 0.0], [-np.inf, -5.0]])
-    hmm = PairHMM(np.array([1.0, 0, 0]), np.eye(3), 0.0, 1.0)
+    hmm = PairHMM(np.array([1.0, 0, 0]), np.eye(3), np.array([1.0, 0, 0]))
     found = pair_posteriors(hmm, scores_of(match))
     assert found.log_likelihood == pytest.approx(-1005)
     np.testing.assert_allclose(found.match, np.eye(2), atol=1e-15)
 
 
 def test_without_a_path_all_is_zero():
-    hmm = PairHMM(np.array([1.0, 0, 0]), np.eye(3), 0.0, 0.0)
+    hmm = PairHMM(np.array([1.0, 0, 0]), np.eye(3), np.array([1.0, 0, 0]))
     found = pair_posteriors(hmm, scores_of(np.zeros((2, 3))))  # lengths differ
     assert found.log_likelihood == -np.inf
     assert not found.match.any()
@@ -201,14 +198,15 @@ def test_without_a_path_all_is_zero():
 def test_long_lattices_have_consistent_counts():
     rng = np.random.default_rng(1)
     n, m = 300, 411  # several checkpoints
-    hmm = PairHMM(np.full(3, 1 / 3), np.full((3, 3), 1 / 3), 0.7, 0.3)
+    hmm = PairHMM(np.full(3, 1 / 3), np.full((3, 3), 1 / 3), np.array([0.6, 0.3, 0.1]))
     scores = scores_of(-30 * rng.exponential(size=(n, m)), -np.ones(n), -np.ones(m))
     found = pair_posteriors(hmm, scores)
     assert found.log_likelihood == pytest.approx(sum_pair_paths(hmm, scores))
     assert found.start_counts.sum() == pytest.approx(1)
-    # every frame is consumed once: visits of a match count for both sequences
+    # every frame is consumed once
     by_next = found.transition_counts.sum(axis=0) + found.start_counts
-    assert by_next[M] + by_next[X] == pytest.approx(n)
-    assert by_next[M] + by_next[Y] == pytest.approx(m)
-    assert found.step_counts.sum() == pytest.approx(by_next[X] + by_next[Y])
-    assert found.match.sum() == pytest.approx(by_next[M] + found.step_counts[0])
+    both, first, second = found.step_counts
+    assert by_next[M] == pytest.approx(both + first + second)
+    assert both + first + by_next[X] == pytest.approx(n)
+    assert both + second + by_next[Y] == pytest.approx(m)
+    assert found.match.sum() == pytest.approx(by_next[M])

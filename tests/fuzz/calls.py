@@ -80,6 +80,7 @@ def collection() -> list[np.ndarray]:
 # Estimators
 
 FAST: dict[str, Arguments] = {
+    "ProductHMMAligner": {"n_states": 2},
     **{
         name: {
             "encoders": [4, 3],
@@ -403,6 +404,11 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "latents": {"audio": rows(N_SAMPLES, 2)},
         "labels": LABELS.copy(),
     },
+    "LagDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("ProductHMMAligner"),
+        "X": sequences(),
+    },
+    "LagDisplay.from_predictions": lambda: {"lag": [0.0, -0.5, 1.0]},
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")
     },

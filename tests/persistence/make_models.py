@@ -96,6 +96,8 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
     """Return the data to fit an estimator to."""
     kind = "sequence" if name in OF_SEQUENCES else "table"
     X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
+    if name == "AsynchronousHMMAligner":  # fewer events than frames
+        X = Modalities({"audio": X["audio"], "text": [own[:3] for own in X["text"]]})
     return X.to_array() if name == "ModalitySplitter" else X
 
 
@@ -109,7 +111,7 @@ def predicted(model: Any, X: Any) -> np.ndarray:
     if isinstance(found, Mapping):
         arrays = [a for block in found.values() for a in block if a is not None]
         found = np.concatenate([np.ravel(array) for array in arrays])
-    if getattr(found, "dtype", None) == object:  # sequences
+    if getattr(getattr(found, "dtype", None), "kind", "") == "O":  # sequences
         found = np.concatenate([np.ravel(array) for array in found])
     return np.asarray(found)
 

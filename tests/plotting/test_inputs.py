@@ -9,6 +9,7 @@ from mmfusion.plotting import (
     AttentionWeightsDisplay,
     KernelMatrixDisplay,
     KernelWeightsDisplay,
+    LagDisplay,
     LatentMapDisplay,
     LossCurveDisplay,
     ObjectivePathDisplay,
@@ -31,6 +32,9 @@ CALLS = {
     ),
     "weights": lambda **changed: KernelWeightsDisplay.from_predictions(
         **{"weights": [1, 2], "names": ["a", "b"], **changed}
+    ),
+    "lag": lambda **changed: LagDisplay.from_predictions(
+        **{"lag": [0.0, -0.5, 1.0], "names": ["a", "b"], **changed}
     ),
     "map": lambda **changed: LatentMapDisplay.from_predictions(
         **{"fused": LATENTS["a"], "latents": LATENTS, "labels": LABELS, **changed}
@@ -63,6 +67,9 @@ def test_what_is_no_axes_is_refused(call, ax):
 
 
 WRONG = [
+    ("lag", "lag", [[0.0, 1.0]]),
+    ("lag", "lag", [0.0, np.nan]),
+    ("lag", "names", ["a"]),
     ("alignment", "names", ["x"]),
     ("alignment", "names", {}),
     ("alignment", "names", 3),
