@@ -192,12 +192,8 @@ def chain_log_likelihood(
     def score(sequences: range) -> None:
         worker = workers.take()
         spans = list(_spans(bounds, sequences, rows))
-        # of several chunks the first rows are lost for a backward pass
-        is_checked = len(spans) == 1
-        for kernel in worker.kernels(1, is_checked_backward=is_checked):
-            if not _forward(kernel, sequences, spans, []):
-                continue
-            if not isinstance(kernel, ScaledPass) or kernel.keeps_digits(sequences):
+        for kernel in worker.kernels(1, is_checked_backward=False):
+            if _forward(kernel, sequences, spans, []):
                 break
         values[sequences.start : sequences.stop] = kernel.log_likelihoods(sequences)
         workers.give_back(worker)
