@@ -47,7 +47,7 @@ METHODS: dict[str, Any] = {
     "pair HMM": PairHMMAligner(),
     "pair HMM, scale 1": PairHMMAligner(scale=1.0),
     "pair HMM, learned transitions": PairHMMAligner(transitions="learned", tol=1e-3),
-    "pair HMM, gaps": PairHMMAligner(gap_weight=0.01),
+    "pair HMM, gaps": PairHMMAligner(gap_weight=1e-3),
     "pair HMM, diagonal noise": PairHMMAligner(noise="diagonal", tol=1e-3),
 }
 

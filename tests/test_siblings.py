@@ -41,12 +41,7 @@ FAMILIES = {
     "late fusion": ["LateFusionClassifier", "LateFusionRegressor"],
     "hybrid fusion": ["HybridFusionClassifier", "HybridFusionRegressor"],
     "kernel learning": ["MKLClassifier", "MKLRegressor"],
-    "aligners": [
-        "DTWAligner",
-        "CTWAligner",
-        "PairHMMAligner",
-        "AsynchronousHMMAligner",
-    ],
+    "aligners": ["DTWAligner", "CTWAligner"],
     "aligners by states": ["HMMAligner", "ProductHMMAligner"],
     "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],

@@ -117,7 +117,7 @@ first, second = rolls[pairs[0][0]], rolls[pairs[0][1]]
 begin, length = len(second) // 2, 10 * FPS
 foreign = np.roll(second[::-1][:length], 5, axis=1)
 longer = np.vstack([second[:begin], foreign, second[begin:]])
-with_gaps = PairHMMAligner(gap_weight=0.05).fit({"first": [first], "second": [longer]})
+with_gaps = PairHMMAligner(gap_weight=1e-3).fit({"first": [first], "second": [longer]})
 matched = with_gaps.match_posterior_[0]["second"].sum(axis=0)
 has_counterpart = np.minimum(matched, 1)
 inside = slice(begin, begin + length)

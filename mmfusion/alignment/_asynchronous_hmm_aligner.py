@@ -87,7 +87,7 @@ class AsynchronousHMMAligner(BaseAligner):
         sequences are events.
     n_frames : int, default=None
         Number of frames of the output, at least 2, to which the axis of every sample
-        is resampled linearly. None keeps the length of each signal.
+        is resampled linearly. None keeps the length of each sample's axis.
     emission : str or dict by modality of str, default='gaussian'
         Kind of the densities of frames and of events.
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict by modality of \

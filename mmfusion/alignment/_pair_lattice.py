@@ -112,7 +112,7 @@ class PairPosteriors(NamedTuple):
     step_counts: np.ndarray
 
 
-class _Split(NamedTuple):
+class _SplitWeights(NamedTuple):
     """Weights as factors near 1 and exponents to the base 2; 0 far below all others."""
 
     factors: np.ndarray
@@ -124,23 +124,23 @@ class _Model(NamedTuple):
 
     Parameters
     ----------
-    start : _Split
+    start : _SplitWeights
         Of shape (3,).
-    transitions, sources : _Split
+    transitions, sources : _SplitWeights
         Of shape (3, 3): a row for each state, and a row for each next state.
-    steps : _Split
+    steps : _SplitWeights
         Of shape (3,).
-    gap_x, gap_y : _Split
+    gap_x, gap_y : _SplitWeights
         Of shapes (n + 1,) and (m + 1,), by frames consumed, so that index 0 is not
         used. Those of y are reversed: both follow a diagonal.
     """
 
-    start: _Split
-    transitions: _Split
-    sources: _Split
-    steps: _Split
-    gap_x: _Split
-    gap_y: _Split
+    start: _SplitWeights
+    transitions: _SplitWeights
+    sources: _SplitWeights
+    steps: _SplitWeights
+    gap_x: _SplitWeights
+    gap_y: _SplitWeights
 
 
 class _Lattice(NamedTuple):
@@ -175,7 +175,7 @@ class _Lattice(NamedTuple):
     zeros: np.ndarray
 
 
-class _Sums(NamedTuple):
+class _DiagonalSums(NamedTuple):
     """Mantissas and exponents of diagonals: sums from either end, before a state.
 
     Parameters
@@ -190,7 +190,7 @@ class _Sums(NamedTuple):
 
 @jit
 def _empty_sums(n_diagonals, n):
-    return _Sums(
+    return _DiagonalSums(
         np.zeros((n_diagonals, 3, n + 3)),
         np.full((n_diagonals, 3, n + 3), OUTSIDE_EXPONENT),
     )
@@ -223,7 +223,7 @@ def _read_scores(match, k, begin, size, scores):
 
 
 @jit
-def _copy(values, size, out):
+def _copy_values(values, size, out):
     for i in range(size):
         out[i] = values[i]
 
@@ -235,10 +235,10 @@ def _emit(match, model, k, begin, size, lattice):
     _read_scores(match, k, begin, size, lattice.scores)
     split_factors(lattice.scores, 1 / LOG2, size, e[M], shifts[M])
     at = match.shape[1] - k + begin
-    _copy(model.gap_x.factors[begin:], size, e[X])
-    _copy(model.gap_x.shifts[begin:], size, shifts[X])
-    _copy(model.gap_y.factors[at:], size, e[Y])
-    _copy(model.gap_y.shifts[at:], size, shifts[Y])
+    _copy_values(model.gap_x.factors[begin:], size, e[X])
+    _copy_values(model.gap_x.shifts[begin:], size, shifts[X])
+    _copy_values(model.gap_y.factors[at:], size, e[Y])
+    _copy_values(model.gap_y.shifts[at:], size, shifts[Y])
 
 
 @jit
@@ -343,7 +343,7 @@ def _advance(match, model, diagonals, k, one, two, to, sums, lattice):
 
 
 @jit
-def _start(model, sums, at):
+def _set_origin(model, sums, at):
     """Set the sums of the diagonal that holds no consumed frame."""
     sums.mantissas[at] = 0
     sums.exponents[at] = OUTSIDE_EXPONENT
@@ -353,7 +353,7 @@ def _start(model, sums, at):
 
 
 @jit
-def _total(lattice):
+def _sum_of_last_cell(lattice):
     """Return the mantissa and exponent of the sum of the states of the last cell."""
     top = max(
         max(lattice.exponents[0, 0], lattice.exponents[1, 0]), lattice.exponents[2, 0]
@@ -367,7 +367,7 @@ def _total(lattice):
 
 
 @jit
-def _forward(match, model, diagonals, checkpoints, stride):
+def _sum_from_start(match, model, diagonals, checkpoints, stride):
     """Sum over the paths to all cells.
 
     Parameters
@@ -378,7 +378,7 @@ def _forward(match, model, diagonals, checkpoints, stride):
         The model.
     diagonals : Diagonals
         Layout of the lattice of n + 1 rows and m + 1 columns.
-    checkpoints : _Sums
+    checkpoints : _DiagonalSums
         Receives, for each multiple of `stride`, that diagonal and the one before; may
         be empty.
     stride : int
@@ -391,7 +391,7 @@ def _forward(match, model, diagonals, checkpoints, stride):
     """
     n = match.shape[0]
     sums, lattice = _empty_sums(3, n), _empty_lattice(n)
-    _start(model, sums, 0)
+    _set_origin(model, sums, 0)
     last = len(diagonals.begins) - 1
     for k in range(last + 1):
         if k > 0:
@@ -403,7 +403,7 @@ def _forward(match, model, diagonals, checkpoints, stride):
                 own = (k + 3 - back) % 3
                 checkpoints.mantissas[at + back] = sums.mantissas[own]
                 checkpoints.exponents[at + back] = sums.exponents[own]
-    return _total(lattice)
+    return _sum_of_last_cell(lattice)
 
 
 @jit_reordered
@@ -472,9 +472,9 @@ def _step_back(match, model, diagonals, k, at, block, back, lattice, result):
         Arguments of `_advance`; `lattice` holds f and e of this diagonal.
     at : int
         Its place in the block; the two places before hold the sums that precede it.
-    block : _Sums
+    block : _DiagonalSums
         Sums from the beginning.
-    back : _Sums
+    back : _DiagonalSums
         Sums from the end, ``e_s w_s``, of the two diagonals after in a ring of three;
         receives those of this one.
     lattice : _Lattice
@@ -529,13 +529,13 @@ def _step_back(match, model, diagonals, k, at, block, back, lattice, result):
 
 
 @jit
-def _backward(match, model, diagonals, checkpoints, stride, total, top, out):
+def _sum_from_end(match, model, diagonals, checkpoints, stride, total, top, out):
     """Sum over the paths from the end, and compute the posteriors.
 
     Parameters
     ----------
     match, model, diagonals, checkpoints, stride
-        Arguments of `_forward`, after it.
+        Arguments of `_sum_from_start`, after it.
     total, top : float
         Its result.
     out : ndarray of shape (n, m)
@@ -588,26 +588,26 @@ def _backward(match, model, diagonals, checkpoints, stride, total, top, out):
     return transition_counts, step_counts, starts
 
 
-def _split(weights: np.ndarray, *, are_logs: bool = False) -> _Split:
+def _split_weights(weights: np.ndarray, *, are_logs: bool = False) -> _SplitWeights:
     """Write weights as factors near 1 and exponents to the base 2."""
     with np.errstate(divide="ignore"):
         logs = (weights if are_logs else np.log(weights)) / LOG2
     is_zero = logs <= FORBIDDEN_EXPONENT
     shifts = np.rint(np.where(is_zero, 0.0, logs))
     factors = np.where(is_zero, 0.0, np.exp2(np.where(is_zero, 0.0, logs) - shifts))
-    return _Split(factors, np.where(is_zero, OUTSIDE_EXPONENT, shifts))
+    return _SplitWeights(factors, np.where(is_zero, OUTSIDE_EXPONENT, shifts))
 
 
 def _lattice_of(hmm: PairHMM, scores: PairScores) -> tuple[_Model, Diagonals]:
     """Bring a model and scores into the form of the kernels."""
     # entries before the first frame are not used
-    gap_x = _split(np.append(0.0, scores.gap_x), are_logs=True)
-    gap_y = _split(np.append(0.0, scores.gap_y)[::-1], are_logs=True)
+    gap_x = _split_weights(np.append(0.0, scores.gap_x), are_logs=True)
+    gap_y = _split_weights(np.append(0.0, scores.gap_y)[::-1], are_logs=True)
     model = _Model(
-        _split(hmm.start),
-        _split(hmm.transitions),
-        _split(np.ascontiguousarray(hmm.transitions.T)),
-        _split(hmm.steps),
+        _split_weights(hmm.start),
+        _split_weights(hmm.transitions),
+        _split_weights(np.ascontiguousarray(hmm.transitions.T)),
+        _split_weights(hmm.steps),
         gap_x,
         gap_y,
     )
@@ -657,9 +657,11 @@ def sum_pair_paths(hmm: PairHMM, scores: PairScores) -> float:
         The log; -inf if there is no path.
     """
     model, diagonals = _lattice_of(hmm, scores)
-    empty = _Sums(np.empty((0, 3, 0)), np.empty((0, 3, 0)))
+    empty = _DiagonalSums(np.empty((0, 3, 0)), np.empty((0, 3, 0)))
     stride = _stride(diagonals)
-    return _log(*_forward(scores.match, model, diagonals, empty, stride))
+    return _log_of_sum_of_paths(
+        *_sum_from_start(scores.match, model, diagonals, empty, stride)
+    )
 
 
 def pair_posteriors(hmm: PairHMM, scores: PairScores) -> PairPosteriors:
@@ -692,21 +694,21 @@ def pair_posteriors(hmm: PairHMM, scores: PairScores) -> PairPosteriors:
     stride = _stride(diagonals)
     n_checkpoints = 2 * ((len(diagonals.begins) - 1) // stride + 1)
     shape = n_checkpoints, 3, n + 3
-    checkpoints = _Sums(np.empty(shape), np.empty(shape))
-    total, top = _forward(scores.match, model, diagonals, checkpoints, stride)
+    checkpoints = _DiagonalSums(np.empty(shape), np.empty(shape))
+    total, top = _sum_from_start(scores.match, model, diagonals, checkpoints, stride)
     match = np.zeros((n, m))
-    log_likelihood = _log(total, top)
+    log_likelihood = _log_of_sum_of_paths(total, top)
     if log_likelihood == -np.inf:
         return PairPosteriors(
             log_likelihood, match, np.zeros((3, 3)), np.zeros(3), np.zeros(3)
         )
-    counts, steps, starts = _backward(
+    counts, steps, starts = _sum_from_end(
         scores.match, model, diagonals, checkpoints, stride, total, top, match
     )
     return PairPosteriors(log_likelihood, match, counts, starts, steps)
 
 
-def _log(total: float, top: float) -> float:
+def _log_of_sum_of_paths(total: float, top: float) -> float:
     if top <= FORBIDDEN_EXPONENT or total <= 0:
         return -np.inf
     return LOG2 * (top + log(total) / LOG2)

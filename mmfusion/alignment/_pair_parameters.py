@@ -24,14 +24,16 @@ LEAST_COST_SHARE = 1e-3  # of the mean cost of all pairs of frames, for the soft
 MAX_MEDIAN_CELLS = 100_000  # of a pair of sequences
 PSEUDO_COUNT = 0.1  # of every allowed transition and kind of step
 VARIANCE_FLOOR = 0.1  # of the mean squared error of the features
-RIDGE = 1e-6  # of the mean square of the features, so that products are invertible
+REGRESSION_RIDGE = (
+    1e-6  # of the mean square of the features, so that products are invertible
+)
 
 SequencePair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class PairParameters:
-    """How the frames of a modality are compared with those of the reference.
+    """Comparison of the frames of a modality with those of the reference.
 
     The score of a match is ``-c / softness`` for the local cost c, and that of a gap
     ``-gap_cost / softness``.
@@ -222,7 +224,7 @@ def _added(moments: list[_Moments]) -> _Moments:
 
 
 class _Expectations(NamedTuple):
-    """What an M-step needs of the posteriors of all pairs.
+    """Sums over the posteriors of all pairs, for an M-step.
 
     Parameters
     ----------
@@ -243,7 +245,7 @@ class _Expectations(NamedTuple):
 
 @dataclass(frozen=True)
 class PairLearning:
-    """What is learned by expectation maximisation.
+    """Expectation maximisation of some of the parameters.
 
     Parameters
     ----------
@@ -414,7 +416,7 @@ def squared_errors(moments: _Moments, projection: np.ndarray | None) -> np.ndarr
 
 def _regress(moments: _Moments) -> np.ndarray:
     """Return the linear map from the modality to the reference of least squares."""
-    ridge = RIDGE * np.trace(moments.own) / len(moments.own)
+    ridge = REGRESSION_RIDGE * np.trace(moments.own) / len(moments.own)
     return np.linalg.solve(moments.own + ridge * np.eye(len(moments.own)), moments.both)
 
 

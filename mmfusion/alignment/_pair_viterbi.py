@@ -127,7 +127,7 @@ def _fill(match, logs, starts, stops, offsets, sources):
 
 
 @jit
-def _trace(sources, starts, offsets, n, m, state, states, frames):
+def _trace_pairs(sources, starts, offsets, n, m, state, states, frames):
     """Write the path backward from its end; return its first row there."""
     at, i, j = len(states), n, m
     while i > 0 or j > 0:
@@ -188,5 +188,5 @@ def pair_path(hmm: PairHMM, scores: PairScores) -> PairPath:
     states, frames = np.empty(n + m, np.int32), np.empty((n + m, 2), np.int64)
     at = n + m
     if ends[state] > -np.inf:
-        at = _trace(sources, window.starts, offsets, n, m, state, states, frames)
+        at = _trace_pairs(sources, window.starts, offsets, n, m, state, states, frames)
     return PairPath(float(ends[state]), states[at:], frames[at:])

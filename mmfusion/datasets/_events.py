@@ -38,7 +38,7 @@ def make_event_sequences(
 
     The signal of a sample rests at 0 between bursts of a few frames. A burst of type c
     has frames ``m_c + noise``. Along with the middle frame of a burst, the second
-    modality has one event, ``u_c + noise``, which does not say when it happened;
+    modality has one event, ``u_c + noise``, without its time;
     bursts of distractor types have none. The means m_c and u_c are Gaussian and the
     same for all samples; so, order and types alone place the events.
 

@@ -171,6 +171,8 @@ class HMMTransformer(
 
     See Also
     --------
+    HMMClassifier : A model of chains for each class.
+    mmfusion.alignment.ProductHMMAligner : Find which of two modalities leads.
     mmfusion.plotting.StatePosteriorDisplay : Draw the posteriors of a sample.
     mmfusion.plotting.ReliabilityDisplay : Draw the reliability of its modalities.
 
@@ -282,6 +284,13 @@ class HMMTransformer(
         -------
         self
             The fitted model.
+
+        Raises
+        ------
+        ValueError
+            If numbers of states do not fit the coupling, a product is not of two
+            modalities or has more states than a sample has steps, or coupled chains
+            have more than 256 combinations of states.
         """
         frame = self._validate(X, reset=True)
         options = self._coupling_options()
@@ -602,7 +611,7 @@ class HMMTransformer(
     def _frames(self, frame: Modalities) -> Frames:
         """Place the sequences of all samples on their clocks."""
         frames = super()._frames(frame)
-        if self.coupling == "product":
+        if self.coupling == "product" and is_integer(self.n_states):
             self._check_lengths(frames)
         return frames
 

@@ -91,7 +91,7 @@ class AsynchronousPath(NamedTuple):
     steps: np.ndarray
 
 
-class _Split(NamedTuple):
+class _SplitNumbers(NamedTuple):
     """Mantissas and exponents."""
 
     mantissas: np.ndarray
@@ -103,21 +103,21 @@ class _Weights(NamedTuple):
 
     Parameters
     ----------
-    start, transitions : _Split
+    start, transitions : _SplitNumbers
         Of shapes (n_states,) and (n_states, n_states).
-    quiet, emitting : _Split
+    quiet, emitting : _SplitNumbers
         Densities of the frames times 1 - eps and eps, of shape (n_steps, n_states).
-    events : _Split
+    events : _SplitNumbers
         Densities of the events, of shape (1 or n_steps, n_events, n_states).
     least, most : ndarray of int64 of shape (n_steps + 1,)
         Fewest and most events after each number of steps.
     """
 
-    start: _Split
-    transitions: _Split
-    quiet: _Split
-    emitting: _Split
-    events: _Split
+    start: _SplitNumbers
+    transitions: _SplitNumbers
+    quiet: _SplitNumbers
+    emitting: _SplitNumbers
+    events: _SplitNumbers
     least: np.ndarray
     most: np.ndarray
 
@@ -215,7 +215,7 @@ def _forward_step(weights, t, before, alpha, row):
 
 
 @jit
-def _start(weights, before):
+def _start_row(weights, before):
     before.mantissas[0, 1] = weights.start.mantissas
     before.exponents[0, 1] = weights.start.exponents
 
@@ -227,7 +227,7 @@ def _copy_row(source, at, target, to):
 
 
 @jit
-def _forward(weights, checkpoints, stride):
+def _forward_with_events(weights, checkpoints, stride):
     """Sum over the paths up to each step.
 
     Parameters
@@ -248,7 +248,7 @@ def _forward(weights, checkpoints, stride):
     n_events = weights.events.mantissas.shape[1]
     before = _empty_rows(2, n_events, n_states)
     alpha = _empty_rows(1, n_events, n_states)
-    _start(weights, before)
+    _start_row(weights, before)
     for t in range(n_steps):
         if t % stride == 0 and len(checkpoints.mantissas):
             _copy_row(before, 0, checkpoints, t // stride)
@@ -261,7 +261,7 @@ def _forward(weights, checkpoints, stride):
     return total, top
 
 
-class _Sums(NamedTuple):
+class _EventSums(NamedTuple):
     """Arrays that receive the posteriors, and the likelihood that divides them."""
 
     states: np.ndarray
@@ -326,14 +326,14 @@ def _backward_step(weights, t, alpha, row, after, own, own_e, sums):
 
 
 @jit
-def _backward(weights, checkpoints, stride, sums):
+def _backward_with_events(weights, checkpoints, stride, sums):
     """Sum over the paths from the end, and add the posteriors.
 
     Parameters
     ----------
     weights, checkpoints, stride
-        Arguments of `_forward`, after it.
-    sums : _Sums
+        Arguments of `_forward_with_events`, after it.
+    sums : _EventSums
         Receives the posteriors.
     """
     n_steps, n_states = weights.quiet.mantissas.shape
@@ -474,7 +474,7 @@ def asynchronous_log_likelihood(
     """
     weights = _weights_of(chain, log_frames, _by_step(log_events), band)
     empty = _Rows(np.empty((0, 0, 0)), np.empty((0, 0, 0), np.int64))
-    return _log(*_forward(weights, empty, 1))
+    return _log_of_number(*_forward_with_events(weights, empty, 1))
 
 
 def asynchronous_posteriors(
@@ -517,8 +517,8 @@ def asynchronous_posteriors(
     _check_memory(3 * n_checkpoints * cells * 2, np.float64, n_steps, n_events)
     shape = n_checkpoints, n_events + 3, n_states
     checkpoints = _Rows(np.zeros(shape), np.full(shape, ZERO_EXPONENT))
-    total, top = _forward(weights, checkpoints, stride)
-    sums = _Sums(
+    total, top = _forward_with_events(weights, checkpoints, stride)
+    sums = _EventSums(
         np.zeros((n_steps, n_states)),
         np.zeros((n_steps, n_events)),
         np.zeros((n_events, n_states)),
@@ -527,8 +527,8 @@ def asynchronous_posteriors(
         top,
     )
     if total > 0:
-        _backward(weights, checkpoints, stride, sums)
-    return AsynchronousPosteriors(_log(total, top), *sums[:4])
+        _backward_with_events(weights, checkpoints, stride, sums)
+    return AsynchronousPosteriors(_log_of_number(total, top), *sums[:4])
 
 
 def event_bounds(
@@ -595,24 +595,24 @@ def _weights_of(
     with np.errstate(divide="ignore"):
         logs = np.log(chain.start), np.log(chain.transitions)
     return _Weights(
-        _split(logs[0]),
-        _split(logs[1]),
-        _split(quiet),
-        _split(emitting),
-        _split(log_events),
+        _split_numbers(logs[0]),
+        _split_numbers(logs[1]),
+        _split_numbers(quiet),
+        _split_numbers(emitting),
+        _split_numbers(log_events),
         least,
         most,
     )
 
 
-def _split(logs: np.ndarray) -> _Split:
+def _split_numbers(logs: np.ndarray) -> _SplitNumbers:
     flat = np.ascontiguousarray(logs, dtype=np.float64).ravel()
     mantissas, exponents = np.empty(len(flat)), np.empty(len(flat), np.int64)
     split_exponentials(flat, mantissas, exponents)
-    return _Split(mantissas.reshape(logs.shape), exponents.reshape(logs.shape))
+    return _SplitNumbers(mantissas.reshape(logs.shape), exponents.reshape(logs.shape))
 
 
-def _log(total: float, top: int) -> float:
+def _log_of_number(total: float, top: int) -> float:
     return float(np.log(total) + top * LN2) if total > 0 else -np.inf
 
 

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from mmfusion import HMMClassifier, Modalities
 from mmfusion.datasets import make_multimodal_sequences
+from mmfusion.fusion._graphical_calibration import temperatures_of_samples
 
 NAMES = ["audio", "video"]
 
@@ -90,8 +91,17 @@ def test_the_temperature_calibrates_what_is_otherwise_0_or_1():
         less = Modalities(later.to_dict() | {name: [None] * len(truth)})
         models = (calibrated, plain)
         losses.append([log_loss(truth, m.predict_proba(less)) for m in models])
-    assert np.max(losses, axis=0)[0] < np.log(2)  # that of the prior
-    assert np.mean(losses, axis=0)[0] < np.mean(losses, axis=0)[1]
+    own, without = np.mean(losses, axis=0)
+    assert own < without
+
+
+def test_temperatures_go_from_one_modality_to_all():
+    observed = np.array([[1, 1, 1], [1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=bool)
+    found = temperatures_of_samples(observed, 90.0, np.array([10.0, 20.0, 40.0]))
+    between = np.sqrt(np.sqrt(20 * 40) * 90)
+    np.testing.assert_allclose(found[:3], [90, 10, between])
+    one = temperatures_of_samples(observed[:, :1], 7.0, np.array([3.0]))
+    np.testing.assert_array_equal(one, 7)
 
 
 def test_folds_may_keep_groups_together():
