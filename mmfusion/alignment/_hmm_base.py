@@ -393,11 +393,11 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
             if n < fewest or (most is not None and n > most):
                 name = max(sample, key=lambda name: len(sample[name]))
                 many = "at least" if n < fewest else "at most"
-                remedy = (
-                    "lower n_states or min_duration, or raise max_skip"
-                    if n < fewest
-                    else "raise n_states or max_duration"
-                )
+                remedy = "raise n_states or max_duration"
+                if n < fewest:
+                    remedy = "lower n_states"
+                    if hasattr(self, "max_skip"):
+                        remedy += " or min_duration, or raise max_skip"
                 raise ValueError(
                     f"modality {name!r}: the sequence of sample {i} has {n} frames, "
                     f"and the {self.n_states_} states need {many} "

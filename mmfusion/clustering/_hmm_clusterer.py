@@ -144,7 +144,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
     --------
     >>> from mmfusion import HMMClusterer
     >>> from mmfusion.datasets import make_multimodal_sequences
-    >>> X, y = make_multimodal_sequences(random_state=0)
+    >>> X, _, _ = make_multimodal_sequences(random_state=0)
     >>> clusterer = HMMClusterer(n_clusters=2, n_init=1, random_state=0).fit(X)
     >>> clusterer.predict_proba(X).shape == (len(X), 2)
     True

@@ -176,7 +176,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
 
     See Also
     --------
-    EarlyFusionClusterer : k-means of the scaled concatenation.
+    EarlyFusionClusterer : Clusters the scaled concatenation by k-means.
     SpectralClusterer : Clusters of any shape, by graphs.
 
     Notes

@@ -9,7 +9,7 @@ in state i, the next of S events. With s events emitted up to step t,
 
 and the likelihood is the sum of alpha(T, S, j). Since states without any path are the
 rule (s never exceeds t), numbers are mantissas and exponents, as in
-`_sparse_kernels.py`. The forward pass keeps some rows as checkpoints, from which the
+`_exponents.py`. The forward pass keeps some rows as checkpoints, from which the
 backward pass computes the others again, block by block.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
-from mmfusion.graphical._sparse_kernels import (
+from mmfusion.graphical._exponents import (
     LN2,
     ZERO_EXPONENT,
     normalize,

@@ -6,17 +6,20 @@ A number is a mantissa in [1, 2) and an integer exponent, ``m 2**e``; 0 has the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.cpu import CPUContext
+from numba.core.typing import Context, Signature
 
 from mmfusion._compilation import jit
+from mmfusion._simd import always_inline, intrinsic
 
 # exponent of 0; sums of several remain far below all others, without overflow
 ZERO_EXPONENT = -(1 << 58)
-# powers of 2 from the least positive number up, for differences of exponents
-LEAST_POWER = -1074
-GREATEST_POWER = 16
-POWERS = np.ldexp(1.0, np.arange(LEAST_POWER, GREATEST_POWER + 1))
-
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts, the first of which has 32 bits: its multiples are exact
 LN2_HIGH = 0.6931471803691238
@@ -91,12 +94,59 @@ def normalize(mantissas, exponents):
         bits[s] = fraction if positive else 0
 
 
+@intrinsic
+def bits_of(typing: Context, number: types.Type) -> Any:
+    """Return the bits of a float64 as an integer."""
+
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Sequence[ir.Value],
+    ) -> ir.Value:
+        return builder.bitcast(values[0], ir.IntType(64))
+
+    return types.int64(types.float64), generate
+
+
+@intrinsic
+def from_bits(typing: Context, bits: types.Type) -> Any:
+    """Return the float64 with the bits of an integer."""
+
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Sequence[ir.Value],
+    ) -> ir.Value:
+        return builder.bitcast(values[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
 @jit
 def power(exponent):
-    """Return a power of 2, or 0 below the least positive number."""
-    if exponent < LEAST_POWER:
-        return 0.0
-    return POWERS[min(exponent, GREATEST_POWER) - LEAST_POWER]
+    """Return a power of 2, or 0 if it is subnormal; exponents are at most 1023."""
+    always_inline()
+    biased = min(max(exponent + EXPONENT_OFFSET, 0), 2 * EXPONENT_OFFSET)
+    return from_bits(biased << FRACTION_BITS)
+
+
+@jit
+def exponent_of(number, exponent):
+    """Return the exponent of ``number 2**exponent``, whose mantissa is in [1, 2)."""
+    always_inline()
+    own = (bits_of(number) >> FRACTION_BITS) - EXPONENT_OFFSET
+    return exponent + own if number > 0 else ZERO_EXPONENT
+
+
+@jit
+def mantissa_of(number):
+    """Return the mantissa of a number in [1, 2), or 0."""
+    always_inline()
+    fraction = bits_of(number) & FRACTION_MASK
+    mantissa = from_bits(fraction | (EXPONENT_OFFSET << FRACTION_BITS))
+    return mantissa if number > 0 else 0.0
 
 
 def split(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

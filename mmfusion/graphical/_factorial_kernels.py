@@ -137,6 +137,43 @@ def forward_chains(arrays, table, offsets, lo, hi, start, stop, alpha, emissions
 
 
 @jit
+def multiply_later(arrays, later, partial):
+    """Multiply a row with the transposed matrices, and keep all partial products."""
+    n, n_chains, right = len(later), len(arrays.sizes), 1
+    partial[n_chains, :] = later
+    for m in range(n_chains - 1, -1, -1):
+        k = arrays.sizes[m]
+        left = n // (k * right)
+        mode_product(
+            partial[m + 1], arrays.transposed, arrays.first[m], left, k, right,
+            partial[m],
+        )  # fmt: skip
+        right *= k
+
+
+@jit
+def add_counts(arrays, alpha, partial, work, scale, counts):
+    """Add the expected transitions of each chain, without their probabilities.
+
+    Those of chain m are the products of alpha with the matrices of the chains before it
+    and of the partial product with the transposed ones of the chains after it.
+    """
+    n, n_chains, left = len(alpha), len(arrays.sizes), 1
+    row, other = work[0], work[1]
+    row[:] = alpha
+    for m in range(n_chains):
+        k = arrays.sizes[m]
+        right = n // (left * k)
+        add_mode_counts(
+            row, partial[m + 1], left, k, right, scale, counts, arrays.first[m]
+        )
+        if m < n_chains - 1:
+            mode_product(row, arrays.matrices, arrays.first[m], left, k, right, other)
+            row, other = other, row
+        left *= k
+
+
+@jit
 def backward_chains(arrays, offsets, lo, hi, start, stop, scales, weights, alpha,
                     emissions, possible, later, partial, work, columns, posteriors,
                     counts, start_counts):  # fmt: skip
@@ -145,8 +182,7 @@ def backward_chains(arrays, offsets, lo, hi, start, stop, scales, weights, alpha
     `later` is the product of emissions and beta of the frame after the present one.
     ``partial[m]`` is its product with the transposed matrices of the chains from m on.
     """
-    n, n_chains = len(arrays.start), len(arrays.sizes)
-    beta = partial[0]
+    n, beta = len(arrays.start), partial[0]
     for q in range(hi - 1, lo - 1, -1):
         first, last = max(offsets[q], start), min(offsets[q + 1], stop) - 1
         for t in range(last, first - 1, -1):
@@ -157,16 +193,7 @@ def backward_chains(arrays, offsets, lo, hi, start, stop, scales, weights, alpha
                 continue
             has_next = t < offsets[q + 1] - 1
             if has_next:
-                partial[n_chains, :] = later
-                right = 1
-                for m in range(n_chains - 1, -1, -1):
-                    k = arrays.sizes[m]
-                    left = n // (k * right)
-                    mode_product(
-                        partial[m + 1], arrays.transposed, arrays.first[m], left, k,
-                        right, partial[m],
-                    )  # fmt: skip
-                    right *= k
+                multiply_later(arrays, later, partial)
             else:
                 beta[:] = 1.0
             product = 0.0
@@ -175,22 +202,7 @@ def backward_chains(arrays, offsets, lo, hi, start, stop, scales, weights, alpha
             for s in range(n):
                 posteriors[at, columns[s]] += scales[q] * own[s] * beta[s] / product
             if has_next:
-                row, other = work[0], work[1]
-                row[:] = own
-                left = 1
-                for m in range(n_chains):
-                    k = arrays.sizes[m]
-                    right = n // (left * k)
-                    add_mode_counts(
-                        row, partial[m + 1], left, k, right, weights[q] / product,
-                        counts, arrays.first[m],
-                    )  # fmt: skip
-                    if m < n_chains - 1:
-                        mode_product(
-                            row, arrays.matrices, arrays.first[m], left, k, right, other
-                        )
-                        row, other = other, row
-                    left *= k
+                add_counts(arrays, own, partial, work, weights[q] / product, counts)
             if t == offsets[q]:
                 for s in range(n):
                     start_counts[s] += weights[q] * own[s] * beta[s] / product

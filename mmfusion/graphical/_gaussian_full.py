@@ -126,6 +126,9 @@ class FullGaussian:
         out = np.empty((len(X), self.n_states)) if out is None else out
         complete: np.ndarray | None = None
         for observed, rows, Z in self._patterns(X):
+            if not len(observed):  # which solvers of old SciPy refuse
+                out[rows] = 0.0
+                continue
             means = self._means[:, observed]
             if len(observed) < X.shape[1]:
                 factors = self._factors(observed)

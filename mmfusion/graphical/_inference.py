@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -191,8 +192,12 @@ def chain_log_likelihood(
     def score(sequences: range) -> None:
         worker = workers.take()
         spans = list(_spans(bounds, sequences, rows))
-        for kernel in worker.kernels(1, is_checked_backward=False):
-            if _forward(kernel, sequences, spans, []):
+        # of several chunks the first rows are lost for a backward pass
+        is_checked = len(spans) == 1
+        for kernel in worker.kernels(1, is_checked_backward=is_checked):
+            if not _forward(kernel, sequences, spans, []):
+                continue
+            if not isinstance(kernel, ScaledPass) or kernel.keeps_digits(sequences):
                 break
         values[sequences.start : sequences.stop] = kernel.log_likelihoods(sequences)
         workers.give_back(worker)
@@ -376,7 +381,7 @@ def _forward(
 class _Worker:
     """Workspace of one thread."""
 
-    def __init__(self, task: _Task, rows: int, edges: EdgeArrays | None) -> None:
+    def __init__(self, task: _Task, rows: int, edges: Callable[[], EdgeArrays]) -> None:
         rows = min(rows, len(task.table))
         self._rows = rows
         self._task, self._edges = task, edges
@@ -414,8 +419,9 @@ class _Worker:
                 )
             yield self._scaled
         if self._sparse is None:
-            assert self._edges is not None
-            self._sparse = SparsePass(self._edges, task.table, task.offsets, self._rows)
+            self._sparse = SparsePass(
+                self._edges(), task.table, task.offsets, self._rows
+            )
         yield self._sparse
 
 
@@ -423,8 +429,8 @@ class _Workers:
     """Workspaces, as many as threads."""
 
     def __init__(self, task: _Task, rows: int) -> None:
-        has_edges = not isinstance(task.graph, FactorialGraph)
-        self._arguments = task, rows, edge_arrays(task.graph) if has_edges else None
+        # sorted once for all threads, and only if a sequence needs it
+        self._arguments = task, rows, cache(partial(edge_arrays, task.graph))
         self._free: list[_Worker] = []
 
     def take(self) -> _Worker:

@@ -205,10 +205,12 @@ class ScaledPass:
         self._totals = np.ones(len(offsets) - 1)
         self._sums = np.zeros(len(offsets) - 1)
         self._beta = np.empty(n_states), np.empty(n_states)
+        self._span = 0, 0
 
     def forward(self, sequences: range, start: int, stop: int) -> bool:
         """Compute alpha of a span; return whether its numbers are in range."""
         logs = self._table[start:stop]
+        self._span = start, stop
         tops = logs.max(axis=1)
         if not np.isfinite(tops).all():
             return False
@@ -250,7 +252,23 @@ class ScaledPass:
             )
         )  # fmt: skip
 
+    def keeps_digits(self, sequences: range) -> bool:
+        """Return whether the sums of the span of the last forward pass are exact."""
+        n_frames = self._span[1] - self._span[0]
+        n_states, ones = len(self._edges.emits), np.ones(len(self._totals))
+        return self.backward(
+            sequences,
+            *self._span,
+            ones,
+            ones,
+            self._edges.emits,
+            np.empty((n_frames, self._table.shape[1])),
+            np.zeros(len(self._edges.src)),
+            np.zeros(n_states),
+        )
+
     def log_likelihoods(self, sequences: range) -> np.ndarray:
         """Return the logarithms of the sums over all paths."""
         which = slice(sequences.start, sequences.stop)
-        return self._sums[which] + np.log(self._totals[which])
+        with np.errstate(divide="ignore"):  # 0 where numbers left their range
+            return self._sums[which] + np.log(self._totals[which])

@@ -14,10 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mmfusion._compilation import jit
+from mmfusion._simd import always_inline
 from mmfusion.graphical._exponents import (
     LN2,
     ZERO_EXPONENT,
-    normalize,
+    exponent_of,
+    mantissa_of,
     power,
     split,
     split_exponentials,
@@ -36,6 +38,8 @@ class EdgeArrays(NamedTuple):
         Weights of the edges by destination.
     out_ptr, out_dst, out_edge : ndarray of int64, int32, int64
         The edges by source: bounds, destinations, and positions by destination.
+    out_mantissas, out_exponents : ndarray of float, int64, of shape (n_edges,)
+        Weights of the edges by source.
     start, end : tuple of ndarray of shape (n_states,)
         Mantissas and exponents of the weights of first and last states.
     """
@@ -48,154 +52,197 @@ class EdgeArrays(NamedTuple):
     out_ptr: np.ndarray
     out_dst: np.ndarray
     out_edge: np.ndarray
+    out_mantissas: np.ndarray
+    out_exponents: np.ndarray
     start: tuple[np.ndarray, np.ndarray]
     end: tuple[np.ndarray, np.ndarray]
 
 
+class SparseRows(NamedTuple):
+    """Workspace of a span: rows of all frames, one after another in one dimension.
+
+    Each number has its mantissa and, in the array with `_e`, its exponent.
+
+    Parameters
+    ----------
+    emissions, emissions_e : ndarray of shape (n_rows * n_columns,)
+        Emission weights.
+    alpha, alpha_e : ndarray of shape ((n_rows + 1) * n_states,)
+        Row of the frame before the span, then of its frames.
+    later, later_e : ndarray of shape (2 * n_states,)
+        Product of emissions and beta, of the frames with even and odd numbers.
+    totals, totals_e : ndarray of shape (n_sequences,)
+        Sums over all paths.
+    """
+
+    emissions: np.ndarray
+    emissions_e: np.ndarray
+    alpha: np.ndarray
+    alpha_e: np.ndarray
+    later: np.ndarray
+    later_e: np.ndarray
+    totals: np.ndarray
+    totals_e: np.ndarray
+
+
 @jit
-def propagate(edges, before, before_e, after, after_e):
-    """Sum over the edges into each state."""
-    for s in range(len(after)):
-        low, high = edges.ptr[s], edges.ptr[s + 1]
+def put(values, values_e, place, number, exponent):
+    """Write ``number 2**exponent``, with its mantissa in [1, 2)."""
+    always_inline()
+    values[place] = mantissa_of(number)
+    values_e[place] = exponent_of(number, exponent)
+
+
+@jit
+def first_row(start, start_e, emits, emissions, emissions_e, place, alpha, alpha_e,
+              own):  # fmt: skip
+    """Write a first row of alpha."""
+    for s in range(len(emits)):
+        k = place + emits[s]
+        exponent = start_e[s] + emissions_e[k]
+        put(alpha, alpha_e, own + s, start[s] * emissions[k], exponent)
+
+
+@jit
+def forward_row(ptr, src, weights, weights_e, emits, emissions, emissions_e, place,
+                alpha, alpha_e, before, own):  # fmt: skip
+    """Compute the row of alpha from `own` on from that from `before` on."""
+    always_inline()
+    for s in range(len(emits)):
+        low, high = ptr[s], ptr[s + 1]
         top = ZERO_EXPONENT
         for e in range(low, high):
-            top = max(top, before_e[edges.src[e]] + edges.exponents[e])
+            top = max(top, alpha_e[before + src[e]] + weights_e[e])
         total = 0.0
         for e in range(low, high):
-            i = edges.src[e]
-            shift = power(before_e[i] + edges.exponents[e] - top)
-            total += before[i] * edges.mantissas[e] * shift
-        after[s], after_e[s] = total, top
+            i = before + src[e]
+            shift = power(alpha_e[i] + weights_e[e] - top)
+            total += alpha[i] * weights[e] * shift
+        k = place + emits[s]
+        put(alpha, alpha_e, own + s, total * emissions[k], top + emissions_e[k])
 
 
 @jit
-def emit(edges, row, row_e, emission, emission_e):
-    """Multiply the weights of all states with those of their emissions."""
-    for s in range(len(row)):
-        k = edges.emits[s]
-        row[s] *= emission[k]
-        row_e[s] += emission_e[k]
-    normalize(row, row_e)
-
-
-@jit
-def forward_frame(edges, logs, is_first, before, before_e, row, row_e, work, work_e):
-    """Compute one row of alpha from the one before."""
-    if is_first:
-        row[:] = edges.start[0]
-        row_e[:] = edges.start[1]
-    else:
-        propagate(edges, before, before_e, row, row_e)
-    split_exponentials(logs, work, work_e)
-    emit(edges, row, row_e, work, work_e)
-
-
-@jit
-def path_sum(edges, row, row_e):
+def path_sum(end, end_e, alpha, alpha_e, own):
     """Return the sum over the last states: mantissa and exponent."""
-    end, end_e = edges.end
     top = ZERO_EXPONENT
-    for s in range(len(row)):
-        top = max(top, row_e[s] + end_e[s])
+    for s in range(len(end)):
+        top = max(top, alpha_e[own + s] + end_e[s])
     total = 0.0
-    for s in range(len(row)):
-        total += row[s] * end[s] * power(row_e[s] + end_e[s] - top)
+    for s in range(len(end)):
+        total += alpha[own + s] * end[s] * power(alpha_e[own + s] + end_e[s] - top)
     return total, top
 
 
 @jit
-def forward_span(edges, log_emissions, offsets, lo, hi, start, stop, alpha, alpha_e,
-                 work, work_e, totals, totals_e):  # fmt: skip
+def forward_span(edges, rows, n_columns, offsets, lo, hi, start, stop):
     """Compute alpha of the frames from `start` to `stop`, in sequences `lo` to `hi`.
 
     Row 0 of alpha is that of the frame before `start`; frame t is row t - start + 1.
     """
+    # taken out of their tuples here, since the loops would count references to each
+    ptr, src, emits = edges.ptr, edges.src, edges.emits
+    weights, weights_e = edges.mantissas, edges.exponents
+    (first, first_e), (end, end_e) = edges.start, edges.end
+    emissions, emissions_e = rows.emissions, rows.emissions_e
+    alpha, alpha_e, n = rows.alpha, rows.alpha_e, len(emits)
     for q in range(lo, hi):
         for t in range(max(offsets[q], start), min(offsets[q + 1], stop)):
-            at = t - start
-            forward_frame(
-                edges, log_emissions[t], t == offsets[q], alpha[at], alpha_e[at],
-                alpha[at + 1], alpha_e[at + 1], work, work_e,
-            )  # fmt: skip
+            before, place = (t - start) * n, (t - start) * n_columns
+            own = before + n
+            if t == offsets[q]:
+                first_row(first, first_e, emits, emissions, emissions_e, place, alpha,
+                          alpha_e, own)  # fmt: skip
+            else:
+                forward_row(ptr, src, weights, weights_e, emits, emissions, emissions_e,
+                            place, alpha, alpha_e, before, own)  # fmt: skip
             if t == offsets[q + 1] - 1:
-                totals[q], totals_e[q] = path_sum(edges, alpha[at + 1], alpha_e[at + 1])
+                total, top = path_sum(end, end_e, alpha, alpha_e, own)
+                rows.totals[q], rows.totals_e[q] = total, top
 
 
 @jit
-def backward_frame(edges, factor, factor_e, weight, alpha, alpha_e, later, later_e,
-                   beta, beta_e, counts, occupancy):  # fmt: skip
-    """Compute one row of beta, the occupancies, and the counts of edges.
+def last_row(end, end_e, emits, emissions, emissions_e, place, alpha, alpha_e, own,
+             factor, factor_e, later, later_e, new, posteriors, columns,
+             at):  # fmt: skip
+    """Begin the backward pass with the weights of last states."""
+    for s in range(len(emits)):
+        shift = power(alpha_e[own + s] + end_e[s] + factor_e)
+        posteriors[at, columns[s]] += factor * alpha[own + s] * end[s] * shift
+        k = place + emits[s]
+        put(later, later_e, new + s, end[s] * emissions[k], end_e[s] + emissions_e[k])
 
-    `factor` is 1 divided by the sum over all paths of the sequence, `weight` that of
-    the sequence in the counts, and `later` the product of emissions and beta of the
-    next frame.
+
+@jit
+def backward_row(ptr, dst, edge, weights, weights_e, emits, emissions, emissions_e,
+                 place, alpha, alpha_e, own, factor, factor_e, weight, later, later_e,
+                 old, new, counts, posteriors, columns, at):  # fmt: skip
+    """Compute the product of emissions and beta, the posteriors, and counts of edges.
+
+    `factor` is 1 divided by the sum over all paths of the sequence, and `weight` what
+    the sequence counts.
     """
-    for i in range(len(beta)):
-        low, high = edges.out_ptr[i], edges.out_ptr[i + 1]
+    always_inline()
+    for i in range(len(emits)):
+        low, high = ptr[i], ptr[i + 1]
         top = ZERO_EXPONENT
         for e in range(low, high):
-            x = later_e[edges.out_dst[e]] + edges.exponents[edges.out_edge[e]]
-            top = max(top, x)
-        share = factor * alpha[i] * power(alpha_e[i] + top + factor_e)
+            top = max(top, later_e[old + dst[e]] + weights_e[e])
+        share = factor * alpha[own + i] * power(alpha_e[own + i] + top + factor_e)
         total = 0.0
         for e in range(low, high):
-            j, k = edges.out_dst[e], edges.out_edge[e]
-            shift = power(later_e[j] + edges.exponents[k] - top)
-            term = later[j] * edges.mantissas[k] * shift
+            j = old + dst[e]
+            term = later[j] * weights[e] * power(later_e[j] + weights_e[e] - top)
             total += term
-            counts[k] += term * (share * weight)
-        beta[i], beta_e[i] = total, top
-        occupancy[i] = total * share
-    normalize(beta, beta_e)
+            counts[edge[e]] += term * (share * weight)
+        posteriors[at, columns[i]] += total * share
+        k = place + emits[i]
+        put(later, later_e, new + i, total * emissions[k], top + emissions_e[k])
 
 
 @jit
-def last_frame(edges, factor, factor_e, alpha, alpha_e, beta, beta_e, occupancy):
-    """Begin the recursion of beta with the weights of last states."""
-    beta[:] = edges.end[0]
-    beta_e[:] = edges.end[1]
-    for s in range(len(beta)):
-        shift = power(alpha_e[s] + beta_e[s] + factor_e)
-        occupancy[s] = factor * alpha[s] * beta[s] * shift
-
-
-@jit
-def backward_span(edges, log_emissions, offsets, lo, hi, start, stop, alpha, alpha_e,
-                  work, work_e, totals, totals_e, scales, weights, columns, beta,
-                  beta_e, posteriors, counts, start_counts):  # fmt: skip
+def backward_span(edges, rows, n_columns, offsets, lo, hi, start, stop, scales, weights,
+                  columns, posteriors, counts, start_counts):  # fmt: skip
     """Write posteriors of the frames from `start` to `stop`, and add up the counts.
 
-    `beta` is the product of emissions and beta of the frame `stop` if the sequence goes
-    on there, and that of `start` afterwards. Posteriors are summed over the states with
-    the same of `columns`, times `scales` of the sequences; counts times `weights`.
+    Posteriors are summed over the states with the same of `columns`, times `scales` of
+    the sequences; counts are times `weights`.
     """
-    n_states = len(edges.emits)
-    occupancy = np.empty(n_states)
-    row, row_e = np.empty(n_states), np.empty(n_states, dtype=np.int64)
+    ptr, dst, edge, emits = edges.out_ptr, edges.out_dst, edges.out_edge, edges.emits
+    out, out_e = edges.out_mantissas, edges.out_exponents
+    (first, first_e), (end, end_e) = edges.start, edges.end
+    emissions, emissions_e = rows.emissions, rows.emissions_e
+    alpha, alpha_e, n = rows.alpha, rows.alpha_e, len(emits)
+    later, later_e = rows.later, rows.later_e
     for q in range(hi - 1, lo - 1, -1):
-        first, last = max(offsets[q], start), min(offsets[q + 1], stop) - 1
-        possible = totals[q] > 0
-        factor = 1.0 / totals[q] if possible else 0.0
-        for t in range(last, first - 1, -1):
+        begin, last = max(offsets[q], start), min(offsets[q + 1], stop) - 1
+        possible = rows.totals[q] > 0
+        factor = 1.0 / rows.totals[q] if possible else 0.0
+        factor_e = -rows.totals_e[q]
+        for t in range(last, begin - 1, -1):
             at = t - start
-            posteriors[at] = 0.0
+            own, place = at * n + n, at * n_columns
+            new, old = t % 2 * n, (t + 1) % 2 * n
+            for k in range(posteriors.shape[1]):
+                posteriors[at, k] = 0.0
             if not possible:
                 continue
             if t == offsets[q + 1] - 1:
-                last_frame(edges, factor, -totals_e[q], alpha[at + 1], alpha_e[at + 1],
-                           row, row_e, occupancy)  # fmt: skip
+                last_row(end, end_e, emits, emissions, emissions_e, place, alpha,
+                         alpha_e, own, factor, factor_e, later, later_e, new,
+                         posteriors, columns, at)  # fmt: skip
             else:
-                backward_frame(edges, factor, -totals_e[q], weights[q], alpha[at + 1],
-                               alpha_e[at + 1], beta, beta_e, row, row_e, counts,
-                               occupancy)  # fmt: skip
-            for s in range(n_states):
-                posteriors[at, columns[s]] += scales[q] * occupancy[s]
-                beta[s], beta_e[s] = row[s], row_e[s]
+                backward_row(ptr, dst, edge, out, out_e, emits, emissions, emissions_e,
+                             place, alpha, alpha_e, own, factor, factor_e, weights[q],
+                             later, later_e, old, new, counts, posteriors, columns,
+                             at)  # fmt: skip
             if t == offsets[q]:
-                for s in range(n_states):
-                    start_counts[s] += weights[q] * occupancy[s]
-            split_exponentials(log_emissions[t], work, work_e)
-            emit(edges, beta, beta_e, work, work_e)
+                share = weights[q] * factor
+                for s in range(n):
+                    shift = power(first_e[s] + later_e[new + s] + factor_e)
+                    start_counts[s] += share * first[s] * later[new + s] * shift
+            for k in range(posteriors.shape[1]):
+                posteriors[at, k] *= scales[q]
 
 
 def edge_arrays(graph: ChainGraph) -> EdgeArrays:
@@ -223,6 +270,8 @@ def edge_arrays(graph: ChainGraph) -> EdgeArrays:
         out_ptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         out_dst=destinations(graph)[order],
         out_edge=order.astype(np.int64),
+        out_mantissas=mantissas[order],
+        out_exponents=exponents[order],
         start=split(graph.log_start),
         end=split(graph.log_end),
     )
@@ -252,29 +301,36 @@ class SparsePass:
     ) -> None:
         n_states, n_columns = len(edges.emits), log_emissions.shape[1]
         self._edges = edges
-        self._input = (log_emissions, offsets)
-        self._alpha = np.empty((n_rows + 1, n_states))
-        self._alpha_e = np.empty((n_rows + 1, n_states), dtype=np.int64)
-        self._work = np.empty(n_columns), np.empty(n_columns, dtype=np.int64)
+        self._table, self._offsets = log_emissions, offsets
         n_sequences = len(offsets) - 1
-        self._totals = np.ones(n_sequences), np.zeros(n_sequences, dtype=np.int64)
-        self._beta = np.empty(n_states), np.empty(n_states, dtype=np.int64)
+        self._rows = SparseRows(
+            *_zeros(n_rows * n_columns),
+            *_zeros((n_rows + 1) * n_states),
+            *_zeros(2 * n_states),
+            np.ones(n_sequences),
+            np.zeros(n_sequences, dtype=np.int64),
+        )
 
     def forward(self, sequences: range, start: int, stop: int) -> bool:
         """Compute alpha of a span; return whether no digits are lost: always."""
+        logs, rows = self._table[start:stop], self._rows
+        split_exponentials(logs.ravel(), rows.emissions, rows.emissions_e)
         forward_span(
-            self._edges, *self._input, sequences.start, sequences.stop, start, stop,
-            self._alpha, self._alpha_e, *self._work, *self._totals,
+            self._edges, rows, logs.shape[1], self._offsets, sequences.start,
+            sequences.stop, start, stop,
         )  # fmt: skip
         return True
 
     def save(self, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the last row of alpha of a span."""
-        return self._alpha[n_frames].copy(), self._alpha_e[n_frames].copy()
+        n_states = len(self._edges.emits)
+        own = slice(n_frames * n_states, (n_frames + 1) * n_states)
+        return self._rows.alpha[own].copy(), self._rows.alpha_e[own].copy()
 
     def restore(self, row: tuple[np.ndarray, np.ndarray]) -> None:
         """Make a row of alpha the one before the next span."""
-        self._alpha[0], self._alpha_e[0] = row
+        n_states = len(self._edges.emits)
+        self._rows.alpha[:n_states], self._rows.alpha_e[:n_states] = row
 
     def backward(
         self,
@@ -290,9 +346,9 @@ class SparsePass:
     ) -> bool:
         """Write posteriors of a span, and add counts, after its forward pass."""
         backward_span(
-            self._edges, *self._input, sequences.start, sequences.stop, start, stop,
-            self._alpha, self._alpha_e, *self._work, *self._totals, scales, weights,
-            columns, *self._beta, posteriors, edge_counts, start_counts,
+            self._edges, self._rows, self._table.shape[1], self._offsets,
+            sequences.start, sequences.stop, start, stop, scales, weights, columns,
+            posteriors, edge_counts, start_counts,
         )  # fmt: skip
         return True
 
@@ -300,4 +356,10 @@ class SparsePass:
         """Return the logarithms of the sums over all paths."""
         which = slice(sequences.start, sequences.stop)
         with np.errstate(divide="ignore"):
-            return np.log(self._totals[0][which]) + LN2 * self._totals[1][which]
+            logs = np.log(self._rows.totals[which])
+        return logs + LN2 * self._rows.totals_e[which]
+
+
+def _zeros(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make mantissas and exponents."""
+    return np.zeros(n), np.zeros(n, dtype=np.int64)

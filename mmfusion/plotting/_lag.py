@@ -19,6 +19,7 @@ from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
     from sklearn.base import BaseEstimator
 
@@ -185,6 +186,7 @@ class LagDisplay:
         steps = np.arange(len(self.lag))
         line = import_extra("matplotlib.lines").Line2D
         style = merge_style({"color": "0.2", "linewidth": 1}, kwargs, line)
+        self.line_: Line2D
         (self.line_,) = ax.plot(steps, self.lag, **style)
         first, second = (
             ax.fill_between(

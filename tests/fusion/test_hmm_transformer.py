@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from mmfusion import EarlyFusionClassifier, HMMTransformer, Modalities
@@ -171,6 +172,42 @@ def test_spoilt_frames_lose_their_reliability_and_their_say():
     assert agreement(states, fitted.predict(spoilt)) > 0.8
     assert agreement(states, textbook.predict(spoilt)) < 0.6
     assert np.concatenate(list(textbook.reliability(X)["audio"])).min() == 1
+
+
+KINDS = {
+    "words": "categorical",
+    "counts": "poisson",
+    "switches": "bernoulli",
+    "signal": "mixture",
+}
+
+
+@pytest.mark.parametrize("coupling", ["synchronous", "coupled", "hierarchical"])
+def test_modalities_of_different_kinds_share_their_states(coupling):
+    rng = np.random.default_rng(0)
+    states = [chain(rng, STAY, 60) for _ in range(8)]
+    X = {
+        "words": [
+            np.where(s == 0, rng.choice(3, p=[0.7, 0.2, 0.1], size=60), 2)[:, None]
+            for s in states
+        ],
+        "counts": [rng.poisson(1 + 4 * s[:, None], (60, 2)) + 0.0 for s in states],
+        "switches": [
+            (rng.random((60, 3)) < 0.2 + 0.6 * s[:, None]) + 0.0 for s in states
+        ],
+        "signal": [s[:, None] + rng.normal(size=(60, 2)) for s in states],
+    }
+    X["words"][2] = None
+    fitted = model(coupling, emission=KINDS, n_init=3).fit(X)
+    for name, own in fitted.decode(X).items():
+        # of a chain of one modality, or of states into which a unit is divided
+        of_all = name == "unit" or coupling == "synchronous"
+        least = 0.8 if of_all else 0.3
+        assert agreement(states, own) > least
+    assert fitted.rates_["counts"].shape[1] == 2
+    assert list(fitted.emission_probabilities_) == ["words", "switches"]
+    assert fitted.means_["signal"].shape[1:] == (2, 2)
+    assert np.isfinite(fitted.bic(X))
 
 
 # Limits
@@ -361,6 +398,20 @@ def test_displays_draw_a_fitted_model():
     curves = ReliabilityDisplay.from_estimator(fitted, X, sample=2)
     assert_allclose(curves.reliability["video"], fitted.reliability(X)["video"][2])
     matplotlib.pyplot.close("all")
+
+
+def test_a_search_scores_by_likelihood():
+    X, _ = two_modalities(n_samples=12)
+    grid = {"n_states": [1, 2], "coupling": ["synchronous", "coupled"]}
+    search = GridSearchCV(model(), grid, cv=3, error_score="raise").fit(Modalities(X))
+    assert search.best_params_ == {"n_states": 2, "coupling": "synchronous"}
+
+
+@pytest.mark.parametrize("coupling", ["synchronous", "factorial"])
+def test_threads_change_nothing(coupling):
+    X, _ = two_modalities()
+    one, two = (model(coupling, n_jobs=n).fit(X).transform(X) for n in (1, 2))
+    assert one == two
 
 
 # Invariances

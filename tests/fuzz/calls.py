@@ -80,6 +80,7 @@ def collection() -> list[np.ndarray]:
 # Estimators
 
 FAST: dict[str, Arguments] = {
+    "ProductHMMAligner": {"n_states": 2},
     **{
         name: {
             "encoders": [4, 3],

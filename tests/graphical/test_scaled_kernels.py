@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mmfusion.graphical import left_to_right_graph
 from mmfusion.graphical._graph import graph_from_edges
+from mmfusion.graphical._inference import chain_log_likelihood, forward_backward
 from mmfusion.graphical._scaled_kernels import ScaledPass, scaled_edges
 from mmfusion.graphical._sparse_kernels import SparsePass, edge_arrays
 
@@ -121,3 +122,15 @@ def test_frames_that_no_state_can_emit_are_not_in_range():
     table = np.zeros((4, 2))
     table[2] = -np.inf
     assert not both(left_to_right_graph(2), table, [4])
+
+
+@pytest.mark.parametrize("spread", [1.0, 300.0])
+def test_scores_are_those_of_posteriors(spread):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(8, 40, 6)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    table = spread * rng.standard_normal((lengths.sum(), 4))
+    graph = left_to_right_graph(4)
+    scores = chain_log_likelihood(graph, table, offsets)
+    expected = forward_backward(graph, table, offsets).log_likelihoods
+    assert scores == pytest.approx(expected, rel=1e-13)
