@@ -77,14 +77,13 @@ def edges_by_reference(X: Edges) -> Edges:
     return [edges_of_states(own["piano"], n_states) for own in states]
 
 
-def performances(folder: Path) -> None:
-    """Print the table of all pieces."""
+def performances(folder: Path, chosen: list[str] | None) -> None:
+    """Print the table of all or some pieces."""
     with np.load(folder / "align_vienna4x22.npz") as data:
         rolls = split(data["frames_roll"], data["lengths"])
         pieces, rate = data["piece"], float(data["fps"])
         gold = {p: data[f"gold_{p}"].astype(float) for p in np.unique(pieces)}
     print("| piece | method | mean, s | within 100 ms | CPU s |\n|---|---|---|---|---|")
-    rng = np.random.default_rng(0)
     models = {
         "DTW to a reference": edges_by_reference,
         "HMM": lambda X: edges_by_hmm(X),
@@ -97,9 +96,13 @@ def performances(folder: Path) -> None:
         ),
     }
     for piece, times in gold.items():
+        if chosen and piece not in chosen:
+            continue
         X = [onset_features(rolls[k]) for k in np.flatnonzero(pieces == piece)]
         onsets = times[np.isfinite(times).all(axis=1)]
-        drawn = rng.permutation(list(combinations(range(len(X)), 2)))[:N_PAIRS]
+        drawn = np.random.default_rng(0).permutation(
+            list(combinations(range(len(X)), 2))
+        )[:N_PAIRS]
         pairs = [(int(a), int(b)) for a, b in drawn]
         begin = time.process_time()
         found = []
@@ -192,15 +195,17 @@ def main() -> None:
     parser.add_argument(
         "--sets", nargs="+", default=["performances", "clocks", "delays"]
     )
+    parser.add_argument("--pieces", nargs="+", help="names; all by default")
     parser.add_argument("--n-seeds", type=int, default=10)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    if "performances" in options.sets and options.folder:
-        performances(options.folder)
-    if "clocks" in options.sets:
-        clocks(options.n_seeds)
-    if "delays" in options.sets:
-        delays(options.n_seeds)
+    for name in options.sets:
+        if name == "clocks":
+            clocks(options.n_seeds)
+        elif name == "delays":
+            delays(options.n_seeds)
+        elif options.folder:
+            performances(options.folder, options.pieces)
 
 
 if __name__ == "__main__":
