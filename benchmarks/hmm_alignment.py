@@ -58,9 +58,17 @@ def errors_of_edges(
 ) -> list[np.ndarray]:
     """Deviations of onsets, in frames, of each pair."""
     return [
-        np.abs(np.interp(onsets[:, a], edges[a], edges[b]) - onsets[:, b])
-        for a, b in pairs
+        np.abs(np.interp(at, edges[a], edges[b]) - truth)
+        for (a, b), (at, truth) in zip(pairs, played(onsets, pairs), strict=True)
     ]
+
+
+def played(
+    onsets: np.ndarray, pairs: list[tuple[int, int]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Onsets of the notes that both of each pair play."""
+    both = [onsets[:, [a, b]] for a, b in pairs]
+    return [tuple(x[np.isfinite(x).all(axis=1)].T) for x in both]
 
 
 def edges_by_hmm(X: Edges, **options: object) -> Edges:
@@ -95,21 +103,19 @@ def performances(folder: Path, chosen: list[str] | None) -> None:
             X, max_iter=FEW_ITERATIONS, init="equal"
         ),
     }
-    for piece, times in gold.items():
+    for piece, onsets in gold.items():
         if chosen and piece not in chosen:
             continue
         X = [onset_features(rolls[k]) for k in np.flatnonzero(pieces == piece)]
-        onsets = times[np.isfinite(times).all(axis=1)]
         drawn = np.random.default_rng(0).permutation(
             list(combinations(range(len(X)), 2))
         )[:N_PAIRS]
         pairs = [(int(a), int(b)) for a, b in drawn]
         begin = time.process_time()
         found = []
-        for a, b in pairs:
+        for (a, b), (at, truth) in zip(pairs, played(onsets, pairs), strict=True):
             warp = by_path(dtw_path(X[a], X[b]).path)
-            at = np.interp(onsets[:, a], np.arange(len(warp)), warp)
-            found.append(np.abs(at - onsets[:, b]))
+            found.append(np.abs(np.interp(at, np.arange(len(warp)), warp) - truth))
         show(piece, "DTW of the pair", found, rate, time.process_time() - begin)
         for name, method in models.items():
             begin = time.process_time()

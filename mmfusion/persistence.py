@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
 
+from scipy import sparse
 from sklearn.metrics import DistanceMetric
 from sklearn.neighbors import KDTree
 
@@ -45,7 +46,7 @@ def trusted_types() -> list[str]:
     Returns
     -------
     list of str
-        Sorted full names of the types of mmfusion, and of those of Python and
+        Sorted full names of the types of mmfusion, and of those of Python, SciPy and
         scikit-learn that its estimators hold and skops does not trust by default.
 
     See Also
@@ -64,7 +65,7 @@ def trusted_types() -> list[str]:
     ['modality_0', 'modality_1']
     """
     sklearn_types = [KDTree, type(DistanceMetric.get_metric("euclidean"))]
-    classes = [*_state_classes(), *sklearn_types, frozenset]
+    classes = [*_state_classes(), *sklearn_types, sparse.csr_array, frozenset]
     return sorted({_full_name(cls) for cls in classes} | _deep_types())
 
 

@@ -223,7 +223,7 @@ def _read_scores(match, k, begin, size, scores):
 
 
 @jit
-def _copy_values(values, size, out):
+def _copy_gap_scores(values, size, out):
     for i in range(size):
         out[i] = values[i]
 
@@ -235,10 +235,10 @@ def _emit(match, model, k, begin, size, lattice):
     _read_scores(match, k, begin, size, lattice.scores)
     split_factors(lattice.scores, 1 / LOG2, size, e[M], shifts[M])
     at = match.shape[1] - k + begin
-    _copy_values(model.gap_x.factors[begin:], size, e[X])
-    _copy_values(model.gap_x.shifts[begin:], size, shifts[X])
-    _copy_values(model.gap_y.factors[at:], size, e[Y])
-    _copy_values(model.gap_y.shifts[at:], size, shifts[Y])
+    _copy_gap_scores(model.gap_x.factors[begin:], size, e[X])
+    _copy_gap_scores(model.gap_x.shifts[begin:], size, shifts[X])
+    _copy_gap_scores(model.gap_y.factors[at:], size, e[Y])
+    _copy_gap_scores(model.gap_y.shifts[at:], size, shifts[Y])
 
 
 @jit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ def class_scores(
     models: Sequence[ChainModel], frames: Frames, n_jobs: int | None = None
 ) -> np.ndarray:
     """Compute the log-likelihood of each sample under the model of each class.
+
+    It is relative to the density of outliers, which the classes have in common.
 
     Parameters
     ----------
@@ -31,7 +34,16 @@ def class_scores(
     ndarray of shape (n_samples, n_classes)
         The scores.
     """
-    return np.column_stack([score_sequences(m, frames, n_jobs) for m in models])
+    relative = [
+        dataclasses.replace(
+            m, emission=dataclasses.replace(m.emission, is_relative=True)
+        )
+        for m in models
+    ]
+    scores = np.column_stack([score_sequences(m, frames, n_jobs) for m in relative])
+    # without outliers, a sample may be beyond the range of numbers in all classes
+    scores[~np.isfinite(scores).any(axis=1)] = 0
+    return scores
 
 
 def modality_scores(

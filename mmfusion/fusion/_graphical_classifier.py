@@ -567,8 +567,8 @@ class HMMClassifier(
         Returns
         -------
         ndarray of float64 of shape (n_samples, n_classes), or (n_samples,)
-            ``log p(c) + log p(x | c) / T``; for two classes the difference of the
-            second and the first.
+            ``log p(c) + log p(x | c) / T``, up to a constant of the sample; for two
+            classes the difference of the second and the first.
         """
         scores = self._joint_scores(self._later_frames(X))
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores

@@ -138,6 +138,20 @@ def test_a_modality_of_noise_does_not_mislead():
         assert [len(r) for r in reliability[name]] == [len(x) for x in noisy[name]]
 
 
+def test_values_beyond_all_that_was_seen_do_not_hide_the_other_modality(data):
+    X, y = data
+    dead = [np.column_stack([x, np.zeros(len(x))]) for x in X["video"]]
+    classifier = HMMClassifier(3).fit(Modalities(X.to_dict() | {"video": dead}), y)
+    for value in (1.0, 1e30, 1e150):
+        alive = [np.column_stack([x, np.full(len(x), value)]) for x in X["video"]]
+        found = classifier.predict_proba(Modalities(X.to_dict() | {"video": alive}))
+        assert (found.argmax(axis=1) == y).mean() >= 0.95
+    textbook = HMMClassifier(3, outlier_share=0).fit(X, y)
+    far = [x * 1e200 for x in X["audio"]]
+    beyond = Modalities(X.to_dict() | {"audio": far})
+    assert np.isfinite(textbook.predict_proba(beyond)).all()
+
+
 def test_a_missing_modality_is_left_out_exactly(data):
     X, y = data
     classifier = HMMClassifier(3, cv=None).fit(X, y)
