@@ -58,9 +58,17 @@ def errors_of_edges(
 ) -> list[np.ndarray]:
     """Deviations of onsets, in frames, of each pair."""
     return [
-        np.abs(np.interp(onsets[:, a], edges[a], edges[b]) - onsets[:, b])
-        for a, b in pairs
+        np.abs(np.interp(at, edges[a], edges[b]) - truth)
+        for (a, b), (at, truth) in zip(pairs, played(onsets, pairs), strict=True)
     ]
+
+
+def played(
+    onsets: np.ndarray, pairs: list[tuple[int, int]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Onsets of the notes that both of each pair play."""
+    both = [onsets[:, [a, b]] for a, b in pairs]
+    return [tuple(x[np.isfinite(x).all(axis=1)].T) for x in both]
 
 
 def edges_by_hmm(X: Edges, **options: object) -> Edges:
@@ -77,14 +85,13 @@ def edges_by_reference(X: Edges) -> Edges:
     return [edges_of_states(own["piano"], n_states) for own in states]
 
 
-def performances(folder: Path) -> None:
-    """Print the table of all pieces."""
+def performances(folder: Path, chosen: list[str] | None) -> None:
+    """Print the table of all or some pieces."""
     with np.load(folder / "align_vienna4x22.npz") as data:
         rolls = split(data["frames_roll"], data["lengths"])
         pieces, rate = data["piece"], float(data["fps"])
         gold = {p: data[f"gold_{p}"].astype(float) for p in np.unique(pieces)}
     print("| piece | method | mean, s | within 100 ms | CPU s |\n|---|---|---|---|---|")
-    rng = np.random.default_rng(0)
     models = {
         "DTW to a reference": edges_by_reference,
         "HMM": lambda X: edges_by_hmm(X),
@@ -96,17 +103,19 @@ def performances(folder: Path) -> None:
             X, max_iter=FEW_ITERATIONS, init="equal"
         ),
     }
-    for piece, times in gold.items():
+    for piece, onsets in gold.items():
+        if chosen and piece not in chosen:
+            continue
         X = [onset_features(rolls[k]) for k in np.flatnonzero(pieces == piece)]
-        onsets = times[np.isfinite(times).all(axis=1)]
-        drawn = rng.permutation(list(combinations(range(len(X)), 2)))[:N_PAIRS]
+        drawn = np.random.default_rng(0).permutation(
+            list(combinations(range(len(X)), 2))
+        )[:N_PAIRS]
         pairs = [(int(a), int(b)) for a, b in drawn]
         begin = time.process_time()
         found = []
-        for a, b in pairs:
+        for (a, b), (at, truth) in zip(pairs, played(onsets, pairs), strict=True):
             warp = by_path(dtw_path(X[a], X[b]).path)
-            at = np.interp(onsets[:, a], np.arange(len(warp)), warp)
-            found.append(np.abs(at - onsets[:, b]))
+            found.append(np.abs(np.interp(at, np.arange(len(warp)), warp) - truth))
         show(piece, "DTW of the pair", found, rate, time.process_time() - begin)
         for name, method in models.items():
             begin = time.process_time()
@@ -192,15 +201,17 @@ def main() -> None:
     parser.add_argument(
         "--sets", nargs="+", default=["performances", "clocks", "delays"]
     )
+    parser.add_argument("--pieces", nargs="+", help="names; all by default")
     parser.add_argument("--n-seeds", type=int, default=10)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    if "performances" in options.sets and options.folder:
-        performances(options.folder)
-    if "clocks" in options.sets:
-        clocks(options.n_seeds)
-    if "delays" in options.sets:
-        delays(options.n_seeds)
+    for name in options.sets:
+        if name == "clocks":
+            clocks(options.n_seeds)
+        elif name == "delays":
+            delays(options.n_seeds)
+        elif options.folder:
+            performances(options.folder, options.pieces)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ METHODS = {
     "k-means": k_means,
     "blend of graphs": SpectralClusterer,
 }
+# options are compared with fewer starts than the default
 DEFAULT_METHODS = [m for m in METHODS if m != "mixture, ten starts"]
 MISSING_SHARES = (0.0, 0.3)
 SEQUENCE_SETS = (

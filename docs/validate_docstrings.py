@@ -28,12 +28,14 @@ def public_objects():
             obj = getattr(importlib.import_module(module.name), name)
             for base in inspect.getmro(obj) if inspect.isclass(obj) else []:
                 if base.__module__.startswith("mmfusion"):
-                    yield from (f"{path}.{m}" for m in vars(base) if _is_ours(m))
+                    own = [m for m in vars(base) if _is_ours(base, m)]
+                    yield from (f"{path}.{m}" for m in own)
 
 
-def _is_ours(method):
-    """Skip what is private, and what scikit-learn generates."""
-    return not (method.startswith("_") or method.endswith("_request"))
+def _is_ours(cls, method):
+    """Skip what is private, what scikit-learn generates, and fields of tuples."""
+    is_field = method in getattr(cls, "_fields", ())
+    return not (is_field or method.startswith("_") or method.endswith("_request"))
 
 
 def main():

@@ -80,6 +80,17 @@ API = {
         "LateFusionRegressor",
         "SingleModalityClusterer",
     ],
+    "mmfusion.graphical": [
+        "ChainGraph",
+        "ChainPosteriors",
+        "ergodic_graph",
+        "forward_backward",
+        "graph_from_edges",
+        "left_to_right_graph",
+        "transition_matrix",
+        "viterbi",
+        "with_transitions",
+    ],
     "mmfusion.metrics": [
         "WholeDataSplit",
         "clustering_accuracy_score",

@@ -89,7 +89,8 @@ class GaussianBayesClassifier(
     outlier_scale : float, default=5.0
         Factor of the pooled variances in the outlier component.
     calibrate : bool, default=True
-        Whether the temperature is fitted on held-out densities; otherwise it is 1.
+        Whether the inflation of covariances and the temperature are fitted on held-out
+        samples; otherwise they are 1.
     variance_prior : float, default=2.0
         Number of samples as which the covariance within all classes counts in that of
         each class; 0 is maximum likelihood.
@@ -116,6 +117,8 @@ class GaussianBayesClassifier(
         Means of the classes by modality.
     modality_weights_ : ndarray of shape (n_modalities,)
         Weights of the modalities.
+    inflations_ : dict of str to float
+        Factor of the covariances of each modality, at least 1.
     temperature_ : float
         Divisor of the log densities.
     n_modalities_in_ : int
@@ -142,8 +145,10 @@ class GaussianBayesClassifier(
 
     Notes
     -----
-    The temperature minimises the log loss of densities from which every sample is held
-    out. They have a closed form: the moments of a class lose one sample, and inverse
+    Covariances of few samples are too small for others: all of a modality are inflated
+    by the mean squared distance of samples to a class that they are held out of, for
+    each feature. The temperature minimises the log loss of these held-out densities,
+    which have a closed form: the moments of a class lose one sample, and inverse
     covariances by one step of rank one; regularisation, and the responsibilities of
     'mixture', are kept. A weight above 1 counts as so many samples, of which one is
     held out. Of several calls of `partial_fit`, each adds its moments and losses;
@@ -413,6 +418,7 @@ class GaussianBayesClassifier(
         with errors_about("modality_weights"):
             self.modality_weights_ = weights_by_modality(given, frame.names)
         self.temperature_ = 1.0
+        self.inflations_ = dict.fromkeys(frame.names, 1.0)
         self._given_prior = None
         if self.priors is not None:
             self._given_prior = _checked_priors(self.priors, n_classes)
@@ -506,6 +512,7 @@ class GaussianBayesClassifier(
                 scores, self._log_prior, codes, weight
             )
             self.temperature_ = best_temperature(self._losses)
+            self.inflations_ = {n: m.inflation for n, m in self._models.items()}
 
     # Prediction
 

@@ -18,6 +18,8 @@ def class_scores(
 ) -> np.ndarray:
     """Compute the log-likelihood of each sample under the model of each class.
 
+    It is relative to the density of outliers, which the classes have in common.
+
     Parameters
     ----------
     models : sequence of ChainModel
@@ -32,7 +34,16 @@ def class_scores(
     ndarray of shape (n_samples, n_classes)
         The scores.
     """
-    return np.column_stack([score_sequences(m, frames, n_jobs) for m in models])
+    relative = [
+        dataclasses.replace(
+            m, emission=dataclasses.replace(m.emission, is_relative=True)
+        )
+        for m in models
+    ]
+    scores = np.column_stack([score_sequences(m, frames, n_jobs) for m in relative])
+    # without outliers, a sample may be beyond the range of numbers in all classes
+    scores[~np.isfinite(scores).any(axis=1)] = 0
+    return scores
 
 
 def modality_scores(
@@ -57,13 +68,66 @@ def modality_scores(
         The scores; 0 for samples that lack the modality.
     """
     own = Frames(frames.offsets, {name: frames.modalities[name]})
-    alone = [
-        dataclasses.replace(
-            m, emission=dataclasses.replace(m.emission, modality_weights={name: 1.0})
-        )
-        for m in models
-    ]
-    return class_scores(alone, own, n_jobs)
+    return class_scores(models, own, n_jobs)
+
+
+def observed_modalities(frames: Frames, names: Sequence[str]) -> np.ndarray:
+    """Return which samples have frames of which modality.
+
+    Parameters
+    ----------
+    frames : Frames
+        Frames of the samples.
+    names : sequence of str
+        Names of the modalities.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_samples, n_modalities)
+        Whether there is at least one frame.
+    """
+    observed = np.zeros((len(frames.offsets) - 1, len(names)), dtype=bool)
+    for v, name in enumerate(names):
+        own = frames.modalities.get(name)
+        if own is None:
+            continue
+        borders = frames.offsets
+        if own.steps is not None:
+            borders = np.searchsorted(own.steps, borders)
+        observed[:, v] = np.diff(borders) > 0
+    return observed
+
+
+def temperatures_of_samples(
+    observed: np.ndarray, temperature: float, by_modality: np.ndarray
+) -> np.ndarray:
+    """Interpolate the temperature of samples that lack modalities.
+
+    With n of V modalities it is ``T_1^(1 - a) T_V^a``, where ``a = (n - 1) / (V - 1)``
+    and T_1 is the geometric mean of the temperatures of these modalities alone: scores
+    of fewer modalities are less overconfident.
+
+    Parameters
+    ----------
+    observed : ndarray of bool of shape (n_samples, n_modalities)
+        Modalities that samples have, of those with a weight.
+    temperature : float
+        The temperature T_V of samples with all modalities.
+    by_modality : ndarray of shape (n_modalities,)
+        Temperatures of samples with one modality.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        The temperatures.
+    """
+    n_modalities = observed.shape[1]
+    if n_modalities < 2:
+        return np.full(len(observed), temperature)
+    n_observed = np.maximum(observed.sum(axis=1), 1)
+    alone = observed @ np.log(by_modality) / n_observed
+    share = (n_observed - 1) / (n_modalities - 1)
+    return np.exp((1 - share) * alone + share * np.log(temperature))
 
 
 def held_out_models(

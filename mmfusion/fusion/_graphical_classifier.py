@@ -35,7 +35,12 @@ from mmfusion._typing import (
 from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import ModalityMixin, SupervisedMixin
 from mmfusion.fusion._folds import split_samples
-from mmfusion.fusion._graphical_calibration import class_scores, held_out_scores
+from mmfusion.fusion._graphical_calibration import (
+    class_scores,
+    held_out_scores,
+    observed_modalities,
+    temperatures_of_samples,
+)
 from mmfusion.fusion._graphical_class_models import (
     COUPLINGS,
     ChainDesign,
@@ -155,6 +160,8 @@ class HMMClassifier(
         Probabilities of the classes.
     temperature_ : float
         The temperature T by which log-likelihoods are divided.
+    modality_temperatures_ : ndarray of float64 of shape (n_modalities,)
+        The temperatures of samples with a single modality.
     modality_weights_ : ndarray of float64 of shape (n_modalities,)
         Exponents of the modalities.
     start_probabilities_ : ndarray of float64 of shape (n_classes, n_states)
@@ -213,7 +220,9 @@ class HMMClassifier(
     log-likelihoods of classes differ by hundreds. T is fitted to scores of held-out
     samples, whose models get there by one iteration without them from the models of all
     samples. Folds by an integer depend on the data alone, not on their order. Where
-    people or recordings have several samples, give folds that keep them together.
+    people or recordings have several samples, give folds that keep them together. The
+    fewer modalities, the less overconfident are likelihoods: between samples with one
+    modality and those with all, the logarithm of T is linear in their number.
 
     *Tables.* Where all modalities are tables, rows are series of one feature, a frame
     per column; beside sequences, the row of a table is one frame. Frames may hold NaN.
@@ -346,7 +355,7 @@ class HMMClassifier(
             weights = self._discriminative_weights(frames, codes, folds, weight)
             design.model.emission.modality_weights = weights
             self._fit_models(design, frames, codes, weight)
-        self.temperature_ = self._fit_temperature(frames, codes, folds, weight)
+        self._fit_temperatures(frames, codes, folds, weight)
         self._set_parameters()
         return self
 
@@ -485,20 +494,31 @@ class HMMClassifier(
             self._models, *data, has_shared_covariances=self.covariance_tied
         )
 
-    def _fit_temperature(
+    def _fit_temperatures(
         self, frames: Frames, codes: np.ndarray, folds: np.ndarray, weight: np.ndarray
-    ) -> float:
-        """Fit the temperature to scores of held-out samples; 1 without any."""
+    ) -> None:
+        """Fit temperatures to scores of held-out samples; 1 without any."""
+        names = self._layout.names
+        self.temperature_, self.modality_temperatures_ = 1.0, np.ones(len(names))
         chosen = (folds >= 0) & (self.class_prior_[codes] > 0)
         if self.cv is None or not chosen.any() or len(self.classes_) < 2:
-            return 1.0
-        scores, _ = self._held_out_scores(frames, codes, folds, weight)
-        return fit_temperature(
-            scores[chosen],
-            codes[chosen],
-            log_prior=self._log_prior,
-            sample_weight=weight[chosen],
-        )
+            return
+        scores, alone = self._held_out_scores(frames, codes, folds, weight, names)
+
+        def fitted(found: np.ndarray, rows: np.ndarray) -> float:
+            return fit_temperature(
+                found[rows],
+                codes[rows],
+                log_prior=self._log_prior,
+                sample_weight=weight[rows],
+            )
+
+        self.temperature_ = fitted(scores, chosen)
+        observed = observed_modalities(frames, names)
+        for v, name in enumerate(names):
+            own = chosen & observed[:, v]
+            if own.any():
+                self.modality_temperatures_[v] = fitted(alone[name], own)
 
     def _set_parameters(self) -> None:
         """Set the attributes that show the parameters of the models."""
@@ -526,7 +546,13 @@ class HMMClassifier(
     def _joint_scores(self, frames: Frames) -> np.ndarray:
         """Compute ``log p(c) + log p(x | c) / T`` of each class."""
         scores = class_scores(self._models, frames, self.n_jobs)
-        return self._log_prior + scores / self.temperature_
+        weighted = self.modality_weights_ > 0
+        temperatures = temperatures_of_samples(
+            observed_modalities(frames, self._layout.names)[:, weighted],
+            self.temperature_,
+            self.modality_temperatures_[weighted],
+        )
+        return self._log_prior + scores / temperatures[:, None]
 
     @by_row_chunks
     @threads_of_n_jobs
@@ -541,8 +567,8 @@ class HMMClassifier(
         Returns
         -------
         ndarray of float64 of shape (n_samples, n_classes), or (n_samples,)
-            ``log p(c) + log p(x | c) / T``; for two classes the difference of the
-            second and the first.
+            ``log p(c) + log p(x | c) / T``, up to a constant of the sample; for two
+            classes the difference of the second and the first.
         """
         scores = self._joint_scores(self._later_frames(X))
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores

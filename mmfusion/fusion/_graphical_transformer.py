@@ -89,12 +89,11 @@ class HMMTransformer(
         Number of states of a private chain, if factorial, or a dict by modality name;
         of 1, a modality has none.
     max_lag : int, default=1
-        Largest difference of the states of two modalities, of a product.
-    emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
-'bernoulli'} or dict, default='gaussian'
-        Kind of the densities of all modalities, or of each by name: of real numbers, of
-        integers or one-hot rows ('categorical'), of counts ('multinomial' of words, for
-        example, and 'poisson') or of features that are 0 or 1.
+        Largest difference between the states of two modalities, for 'product'.
+    emission : str or dict, default='gaussian'
+        Kind of the densities of all modalities, or of each by name: of real numbers
+        ('gaussian', 'mixture'), of integers or one-hot rows ('categorical'), of counts
+        ('multinomial', 'poisson') or of features that are 0 or 1 ('bernoulli').
     covariance_type : {'diag', 'full', 'tied', 'spherical'} or dict, default='diag'
         Covariances of the Gaussian densities: variances of the features, a full
         matrix, one matrix of all states, or one variance of all features. If factorial,
@@ -108,7 +107,7 @@ class HMMTransformer(
         Share of outliers among the frames of all modalities, or of each by name.
         Outliers have no part in the states; 0 is the model of the textbooks.
     clock : str or int, default=None
-        The steps of the chains: the frames of a modality by name, or a number of steps.
+        The steps of the chain: the frames of a modality by name, or a number of steps.
         None is the modality with most frames, in each sample.
     rate : {'mean', 'sum'} or dict, default='mean'
         How several frames of a modality in one step count: by the mean of their log
@@ -171,6 +170,8 @@ class HMMTransformer(
 
     See Also
     --------
+    HMMClassifier : A model of chains for each class.
+    mmfusion.alignment.ProductHMMAligner : Find which of two modalities leads.
     mmfusion.plotting.StatePosteriorDisplay : Draw the posteriors of a sample.
     mmfusion.plotting.ReliabilityDisplay : Draw the reliability of its modalities.
 
@@ -282,6 +283,13 @@ class HMMTransformer(
         -------
         self
             The fitted model.
+
+        Raises
+        ------
+        ValueError
+            If numbers of states do not fit the coupling, a product is not of two
+            modalities or has more states than a sample has steps, or coupled chains
+            have more than 256 combinations of states.
         """
         frame = self._validate(X, reset=True)
         options = self._coupling_options()
@@ -602,7 +610,7 @@ class HMMTransformer(
     def _frames(self, frame: Modalities) -> Frames:
         """Place the sequences of all samples on their clocks."""
         frames = super()._frames(frame)
-        if self.coupling == "product":
+        if self.coupling == "product" and is_integer(self.n_states):
             self._check_lengths(frames)
         return frames
 

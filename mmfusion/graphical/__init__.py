@@ -9,27 +9,25 @@ from mmfusion._extras import load_export
 __all__ = [
     "ChainGraph",
     "ChainPosteriors",
-    "coupled_graph",
     "ergodic_graph",
     "forward_backward",
     "graph_from_edges",
-    "hierarchical_graph",
     "left_to_right_graph",
-    "product_graph",
+    "transition_matrix",
     "viterbi",
+    "with_transitions",
 ]
 
 _MODULES = {
     "ChainGraph": "_graph",
     "ChainPosteriors": "_inference",
-    "coupled_graph": "_graph_builders",
     "ergodic_graph": "_graph_builders",
     "forward_backward": "_inference",
     "graph_from_edges": "_graph",
-    "hierarchical_graph": "_graph_builders",
     "left_to_right_graph": "_graph_builders",
-    "product_graph": "_graph_builders",
+    "transition_matrix": "_graph",
     "viterbi": "_inference",
+    "with_transitions": "_graph",
 }
 
 

@@ -74,7 +74,7 @@ class FactorialGaussian(FullGaussian):
     @property
     def n_parameters(self) -> int:
         """Number of free parameters."""
-        d = self._means.shape[1]
+        d = int((~self._pooled.is_constant).sum())
         n_means = 1 + sum(self.shape) - len(self.shape)
         return n_means * d + (d if self.is_diagonal else d * (d + 1) // 2)
 
@@ -107,4 +107,6 @@ class FactorialGaussian(FullGaussian):
         covariance = np.eye(d)
         if total + prior > SMALLEST_COUNT:
             covariance = self._bounded((scatter + prior * covariance) / (total + prior))
+        constant = self._pooled.is_constant
+        covariance[constant, constant] = 1
         self._covariances = covariance[None]

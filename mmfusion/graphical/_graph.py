@@ -229,6 +229,22 @@ def with_transitions(graph: ChainGraph, parameters: ArrayLike) -> ChainGraph:
     -------
     ChainGraph
         The graph with these weights.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer parameters than the graph has.
+
+    See Also
+    --------
+    graph_from_edges : Make a graph, with ties between edges.
+
+    Examples
+    --------
+    >>> from mmfusion.graphical import left_to_right_graph, with_transitions
+    >>> graph = left_to_right_graph(2)
+    >>> with_transitions(graph, [0.9, 0.1]).log_weights.round(2)
+    array([-0.11, -2.3 ,  0.  ])
     """
     values = np.asarray(parameters, dtype=float)
     if values.shape != graph.group.shape:
@@ -254,6 +270,14 @@ def transition_matrix(graph: ChainGraph) -> np.ndarray | sparse.csr_array:
     ndarray or csr_array of shape (n_states, n_states)
         Sum of the weights of the edges from each state (row) to each state; sparse
         beyond 1,024 states.
+
+    Examples
+    --------
+    >>> from mmfusion.graphical import left_to_right_graph, transition_matrix
+    >>> transition_matrix(left_to_right_graph(3)).round(2)
+    array([[0.5, 0.5, 0. ],
+           [0. , 0.5, 0.5],
+           [0. , 0. , 1. ]])
     """
     n_states = len(graph.emits)
     ends = (graph.src, destinations(graph))

@@ -212,7 +212,7 @@ def product_graph(n_states: int, *, max_lag: int) -> tuple[ChainGraph, np.ndarra
 
     Examples
     --------
-    >>> from mmfusion.graphical import product_graph
+    >>> from mmfusion.graphical._graph_builders import product_graph
     >>> graph, pairs = product_graph(3, max_lag=1)
     >>> pairs.tolist()
     [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2], [2, 1], [2, 2]]
@@ -267,7 +267,7 @@ def coupled_graph(
     Examples
     --------
     >>> import numpy as np
-    >>> from mmfusion.graphical import coupled_graph
+    >>> from mmfusion.graphical._graph_builders import coupled_graph
     >>> tables = [np.full((2, 3, 2), 1 / 2), np.full((2, 3, 3), 1 / 3)]
     >>> graph, states = coupled_graph(tables, [np.ones(2) / 2, np.ones(3) / 3])
     >>> states.tolist()
@@ -324,7 +324,7 @@ def hierarchical_graph(
     Examples
     --------
     >>> import numpy as np
-    >>> from mmfusion.graphical import hierarchical_graph
+    >>> from mmfusion.graphical._graph_builders import hierarchical_graph
     >>> unit = np.array([[0.5, 0.5], [0, 0.8]]), np.array([0, 0.2]), np.array([1, 0])
     >>> graph, unit_of_state = hierarchical_graph([unit, unit], [[0, 1], [1, 0]])
     >>> unit_of_state

@@ -21,7 +21,6 @@ from mmfusion.graphical._factorial import (
     best_factorial_paths,
 )
 from mmfusion.graphical._graph import ChainGraph
-from mmfusion.graphical._scaled_kernels import ScaledEdges, ScaledPass, scaled_edges
 from mmfusion.graphical._sparse_kernels import EdgeArrays, SparsePass, edge_arrays
 from mmfusion.graphical._viterbi_kernels import best_edges, best_paths
 
@@ -192,12 +191,8 @@ def chain_log_likelihood(
     def score(sequences: range) -> None:
         worker = workers.take()
         spans = list(_spans(bounds, sequences, rows))
-        # of several chunks the first rows are lost for a backward pass
-        is_checked = len(spans) == 1
-        for kernel in worker.kernels(1, is_checked_backward=is_checked):
-            if not _forward(kernel, sequences, spans, []):
-                continue
-            if not isinstance(kernel, ScaledPass) or kernel.keeps_digits(sequences):
+        for kernel in worker.kernels(1):
+            if _forward(kernel, sequences, spans, []):
                 break
         values[sequences.start : sequences.stop] = kernel.log_likelihoods(sequences)
         workers.give_back(worker)
@@ -217,8 +212,14 @@ def viterbi(
 
     Parameters
     ----------
-    graph, log_emissions, offsets, n_jobs
-        As in `forward_backward`.
+    graph : ChainGraph
+        States and edges.
+    log_emissions : array-like of shape (n_frames, n_columns)
+        Logarithm of the weight of each frame in the states that read each column.
+    offsets : array-like of int of shape (n_sequences + 1,)
+        First frame of each sequence, and the number of frames.
+    n_jobs : int, default=None
+        Number of threads, as in joblib.
 
     Returns
     -------
@@ -283,11 +284,10 @@ class _Kernel(Protocol):
 
 
 class _Task(NamedTuple):
-    """What is computed of which table, and where posteriors go."""
+    """Input of the passes, and the visitor of their posteriors."""
 
     graph: ChainGraph
     dense: DenseArrays | None
-    scaled: ScaledEdges | None
     table: np.ndarray
     offsets: np.ndarray
     columns: np.ndarray
@@ -306,9 +306,7 @@ def _make_task(
     columns = np.arange(n_states, dtype=np.int32) if by_state else graph.emits
     n_columns = n_states if by_state else table.shape[1]
     dense = None if isinstance(graph, FactorialGraph) else dense_arrays(graph)
-    is_sparse = dense is None and not isinstance(graph, FactorialGraph)
-    scaled = scaled_edges(graph) if is_sparse else None
-    return _Task(graph, dense, scaled, table, offsets, columns.copy(), n_columns, visit)
+    return _Task(graph, dense, table, offsets, columns.copy(), n_columns, visit)
 
 
 def _run(
@@ -386,14 +384,11 @@ class _Worker:
         self._rows = rows
         self._task, self._edges = task, edges
         self._sparse: SparsePass | None = None
-        self._scaled: ScaledPass | None = None
         self._dense: DensePass | None = None
         self._factorial: FactorialPass | None = None
         self.chunk = np.empty((rows, task.n_columns))
 
-    def kernels(
-        self, n_chunks: int, *, is_checked_backward: bool = True
-    ) -> Iterator[_Kernel]:
+    def kernels(self, n_chunks: int) -> Iterator[_Kernel]:
         """Yield the kernels to try, until one loses no digits."""
         task = self._task
         if isinstance(task.graph, FactorialGraph):
@@ -411,13 +406,6 @@ class _Worker:
                     task.dense, task.graph, task.table, task.offsets, self._rows
                 )
             yield self._dense
-        # here the backward pass alone knows of lost digits
-        if task.scaled is not None and n_chunks == 1 and is_checked_backward:
-            if self._scaled is None:
-                self._scaled = ScaledPass(
-                    task.scaled, task.table, task.offsets, self._rows
-                )
-            yield self._scaled
         if self._sparse is None:
             self._sparse = SparsePass(
                 self._edges(), task.table, task.offsets, self._rows

@@ -36,11 +36,17 @@ class MultimodalEmission:
         its prior too, so that copies of a modality may share its weight.
     outliers : dict of OutlierComponent or None, default={}
         Outlier component of each modality; none for modalities that are not in it.
+    is_relative : bool, default=False
+        Whether densities of modalities with an outlier component are relative to that
+        of outliers, which models of several classes have in common. A frame far from
+        all of them then counts nearly nothing, where the rounding of its densities
+        would outweigh all other frames.
     """
 
     emissions: dict[str, Emission]
     modality_weights: dict[str, float] = field(default_factory=dict)
     outliers: dict[str, OutlierComponent | None] = field(default_factory=dict)
+    is_relative: bool = False
 
     def prepare(self, frames: Frames, sample_weight: np.ndarray | None = None) -> None:
         """Set the pooled moments of all modalities from the frames of fit.
@@ -158,7 +164,8 @@ class MultimodalEmission:
         density = self.emissions[name].log_density(X, out)
         outlier = self.outliers.get(name)
         if outlier is not None:
-            outlier.mix(density, self._log_broad(name, X, outlier))
+            broad = self._log_broad(name, X, outlier)
+            outlier.mix(density, broad, is_relative=self.is_relative)
         return density
 
     def _log_broad(self, name: str, X: np.ndarray, outlier: OutlierComponent) -> Any:

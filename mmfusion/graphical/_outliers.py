@@ -29,7 +29,13 @@ class OutlierComponent:
     share: float = 0.01
     scale: float = 5.0
 
-    def mix(self, log_density: np.ndarray, log_broad: np.ndarray) -> None:
+    def mix(
+        self,
+        log_density: np.ndarray,
+        log_broad: np.ndarray,
+        *,
+        is_relative: bool = False,
+    ) -> None:
         """Add the density of outliers to log densities, in place.
 
         Parameters
@@ -38,8 +44,12 @@ class OutlierComponent:
             Log densities of the states; replaced by ``log b~``.
         log_broad : ndarray of shape (n_frames,)
             Log densities of outliers.
+        is_relative : bool, default=False
+            Whether the result is the logarithm of the ratio to the density of outliers.
         """
         if self.share == 0:
+            if is_relative:
+                log_density -= log_broad[:, None]
             return
         log_density -= log_broad[:, None]
         # beyond the bounds one of both terms is all there is, up to rounding
@@ -50,7 +60,8 @@ class OutlierComponent:
         log_density += self.share
         np.log(log_density, out=log_density)
         log_density += large
-        log_density += log_broad[:, None]
+        if not is_relative:
+            log_density += log_broad[:, None]
 
     def inlier_probability(
         self, log_density: np.ndarray, log_broad: np.ndarray

@@ -17,7 +17,7 @@ from mmfusion.graphical._inference import chain_log_likelihood
 @pytest.mark.parametrize("delays", [(-4, 4), (0, 6)])
 def test_planted_delays_are_found_within_a_frame(delays):
     errors, off = [], []
-    for seed in range(4):
+    for seed in range(2):
         X, planted, states = make_audio_visual_sequences(
             20, delays=delays, random_state=seed
         )
@@ -33,7 +33,7 @@ def test_planted_delays_are_found_within_a_frame(delays):
 
 
 def test_a_delay_that_all_samples_share_is_found():
-    X, delays, _ = make_audio_visual_sequences(20, delays=(5, 5), random_state=0)
+    X, _, _ = make_audio_visual_sequences(20, delays=(5, 5), random_state=0)
     assert ProductHMMAligner(8).fit(X).delay_.mean() == pytest.approx(5, abs=1)
 
 

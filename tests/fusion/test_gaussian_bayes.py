@@ -265,6 +265,24 @@ def test_held_out_densities_are_those_of_fits_without_the_sample(kind):
     np.testing.assert_allclose(found, held_out_by_fits(fit, X, weight), rtol=1e-8)
 
 
+def test_inflation_is_the_mean_distance_of_held_out_samples():
+    rng = np.random.RandomState(0)
+    y = np.arange(160) % 2
+    X = rng.standard_normal((160, 60)) + 0.3 * y[:, None]
+    train, test = slice(40), slice(40, None)
+    fitted = GaussianBayesClassifier(shrinkage=0.2).fit(X[train], y[train])
+    model = fitted._models["modality_0"]
+    distances = model.densities.distances(model.scaled(X[test]))
+    own = distances.squared[np.arange(120), y[test]]
+    # the distance of new samples, for each feature
+    inflation = fitted.inflations_["modality_0"]
+    assert inflation == pytest.approx(own.mean() / 60, rel=0.3)
+    assert inflation > 1.5
+    assert fitted.reliability(X[test]).mean() > 0.9
+    plain = GaussianBayesClassifier(calibrate=False).fit(X[train], y[train])
+    assert plain.inflations_ == {"modality_0": 1.0}
+
+
 def test_temperature_minimises_the_held_out_log_loss():
     X, y = correlated_classes(n=300, d=6)
     X = np.hstack([X] * 4)  # features that count four times

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from mmfusion import HMMClassifier, Modalities
 from mmfusion.datasets import make_multimodal_sequences
+from mmfusion.fusion._graphical_calibration import temperatures_of_samples
 
 NAMES = ["audio", "video"]
 
@@ -90,8 +91,17 @@ def test_the_temperature_calibrates_what_is_otherwise_0_or_1():
         less = Modalities(later.to_dict() | {name: [None] * len(truth)})
         models = (calibrated, plain)
         losses.append([log_loss(truth, m.predict_proba(less)) for m in models])
-    assert np.max(losses, axis=0)[0] < np.log(2)  # that of the prior
-    assert np.mean(losses, axis=0)[0] < np.mean(losses, axis=0)[1]
+    own, without = np.mean(losses, axis=0)
+    assert own < without
+
+
+def test_temperatures_go_from_one_modality_to_all():
+    observed = np.array([[1, 1, 1], [1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=bool)
+    found = temperatures_of_samples(observed, 90.0, np.array([10.0, 20.0, 40.0]))
+    between = np.sqrt(np.sqrt(20 * 40) * 90)
+    np.testing.assert_allclose(found[:3], [90, 10, between])
+    one = temperatures_of_samples(observed[:, :1], 7.0, np.array([3.0]))
+    np.testing.assert_array_equal(one, 7)
 
 
 def test_folds_may_keep_groups_together():
@@ -126,6 +136,20 @@ def test_a_modality_of_noise_does_not_mislead():
     assert video < 0.5 < np.concatenate(list(reliability["audio"])).mean()
     for name in NAMES:
         assert [len(r) for r in reliability[name]] == [len(x) for x in noisy[name]]
+
+
+def test_values_beyond_all_that_was_seen_do_not_hide_the_other_modality(data):
+    X, y = data
+    dead = [np.column_stack([x, np.zeros(len(x))]) for x in X["video"]]
+    classifier = HMMClassifier(3).fit(Modalities(X.to_dict() | {"video": dead}), y)
+    for value in (1.0, 1e30, 1e150):
+        alive = [np.column_stack([x, np.full(len(x), value)]) for x in X["video"]]
+        found = classifier.predict_proba(Modalities(X.to_dict() | {"video": alive}))
+        assert (found.argmax(axis=1) == y).mean() >= 0.95
+    textbook = HMMClassifier(3, outlier_share=0).fit(X, y)
+    far = [x * 1e200 for x in X["audio"]]
+    beyond = Modalities(X.to_dict() | {"audio": far})
+    assert np.isfinite(textbook.predict_proba(beyond)).all()
 
 
 def test_a_missing_modality_is_left_out_exactly(data):

@@ -402,3 +402,20 @@ def test_couplings_that_cannot_be_are_refused():
         product_coupling(["a", "b", "c"], 2, 1)
     with pytest.raises(ValueError, match="called 'shared'"):
         factorial_coupling(2, {"shared": 2})
+
+
+def test_a_constant_feature_does_not_matter_in_a_factorial_gaussian():
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(80, 2))
+    weights = distributions(rng, 80, 4)
+    fitted = []
+    for table in (X, np.column_stack([X, np.full(80, 7.0)])):
+        emission = FactorialGaussian((2, 2))
+        emission.prepare(table)
+        statistics = emission.statistics()
+        emission.accumulate(statistics, table, weights)
+        emission.maximize(statistics)
+        density = emission.log_density(table)
+        fitted.append(density - density.mean(axis=1, keepdims=True))
+        assert emission.n_parameters == 3 * 2 + 3
+    assert_allclose(fitted[1], fitted[0], atol=1e-9)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmfusion.graphical import ergodic_graph, left_to_right_graph, product_graph
+from mmfusion.graphical import ergodic_graph, left_to_right_graph
 from mmfusion.graphical._chain_model import (
     ChainModel,
     decode_states,
@@ -20,6 +20,7 @@ from mmfusion.graphical._clock import frames_on_clock
 from mmfusion.graphical._emissions import make_emission
 from mmfusion.graphical._gaussian import DiagonalGaussian
 from mmfusion.graphical._graph import graph_from_edges, transition_matrix
+from mmfusion.graphical._graph_builders import product_graph
 from mmfusion.graphical._initialization import (
     equal_segments,
     initialize_emission,

@@ -7,19 +7,19 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mmfusion.graphical import (
-    coupled_graph,
     ergodic_graph,
     forward_backward,
     graph_from_edges,
-    hierarchical_graph,
     left_to_right_graph,
-    product_graph,
-    viterbi,
-)
-from mmfusion.graphical._graph import (
-    destinations,
     transition_matrix,
+    viterbi,
     with_transitions,
+)
+from mmfusion.graphical._graph import destinations
+from mmfusion.graphical._graph_builders import (
+    coupled_graph,
+    hierarchical_graph,
+    product_graph,
 )
 
 

@@ -8,7 +8,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mmfusion.graphical import (
-    coupled_graph,
     ergodic_graph,
     forward_backward,
     graph_from_edges,
@@ -16,6 +15,7 @@ from mmfusion.graphical import (
     viterbi,
 )
 from mmfusion.graphical._graph import destinations
+from mmfusion.graphical._graph_builders import coupled_graph
 
 CASES = Path(__file__).parents[3] / "shared" / "data" / "graphical_reference_cases.json"
 

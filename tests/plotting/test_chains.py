@@ -6,8 +6,10 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from mmfusion import Modalities
+from mmfusion import HMMClassifier, HMMTransformer, Modalities
+from mmfusion.alignment import HMMAligner
 from mmfusion.base import ModalityMixin
+from mmfusion.datasets import make_multimodal_sequences
 from mmfusion.plotting import ReliabilityDisplay, StatePosteriorDisplay
 
 POSTERIORS = {
@@ -107,3 +109,24 @@ def test_modalities_of_other_lengths_are_drawn_over_relative_time():
     assert display.lines_["b"].get_xdata().tolist() == [0.5]
     assert display.lines_["b"].get_color() == "k"
     display.figure_.canvas.draw()
+
+
+MODELS = {
+    "HMMClassifier": lambda: HMMClassifier(2, cv=2),
+    "HMMTransformer": lambda: HMMTransformer(2, n_init=1, random_state=0),
+    "HMMAligner": lambda: HMMAligner(3),
+}
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_models_of_chains_have_what_is_drawn(make):
+    X, _, _ = make_multimodal_sequences(6, {"audio": 2, "video": 3}, random_state=0)
+    fitted = make().fit(X, np.arange(6) % 2)
+    states = StatePosteriorDisplay.from_estimator(fitted, X, sample=1)
+    for name, table in states.posteriors.items():
+        np.testing.assert_allclose(table.sum(axis=1), 1)
+        assert len(states.states[name]) == len(table)
+    curves = ReliabilityDisplay.from_estimator(fitted, X, sample=1).reliability
+    assert {name: len(own) for name, own in curves.items()} == {
+        name: len(X[name][1]) for name in X.names
+    }
