@@ -41,7 +41,8 @@ def class_scores(
         for m in models
     ]
     scores = np.column_stack([score_sequences(m, frames, n_jobs) for m in relative])
-    # without outliers, a sample may be beyond the range of numbers in all classes
+    # without outliers, a sample may be beyond the range of numbers, in all classes too
+    scores[~np.isfinite(scores)] = -np.inf
     scores[~np.isfinite(scores).any(axis=1)] = 0
     return scores
 
