@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
+from mmfusion._numbers import check_count
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
@@ -369,8 +370,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
             Cluster of each sample.
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"n_samples={n_samples} is not at least 1")
+        check_count(n_samples, "n_samples")
         rng = check_random_state(random_state)
         labels = rng.choice(len(self.weights_), size=n_samples, p=self.weights_)
         drawn = []

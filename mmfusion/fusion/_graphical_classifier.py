@@ -21,6 +21,7 @@ from mmfusion._chain_estimators import (
     ChainMixin,
     inliers_by_sample,
 )
+from mmfusion._numbers import check_count
 from mmfusion._options import errors_about
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
@@ -636,8 +637,8 @@ class HMMClassifier(
         -------
         dict of str to ndarray of object of shape (n_samples,)
             For each modality and sample, an array of shape (n_frames,) of posterior
-            probabilities under the predicted class; None where the sample lacks the
-            modality.
+            probabilities under the predicted class, NaN where nothing was measured;
+            None where the sample lacks the modality.
         """
         check_is_fitted(self)
         frame = self._validate(X, reset=False)
@@ -734,6 +735,7 @@ class HMMClassifier(
             Their classes, drawn by the prior.
         """
         check_is_fitted(self)
+        check_count(n_samples, "n_samples")
         random_state = check_random_state(self.random_state)
         codes = random_state.choice(len(self._models), n_samples, p=self.class_prior_)
         drawn = [

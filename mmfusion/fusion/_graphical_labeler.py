@@ -402,7 +402,8 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         -------
         dict of str to ndarray of object of shape (n_samples,)
             For each modality and sample, an array of shape (n_frames,) of posterior
-            probabilities; None where the sample lacks the modality.
+            probabilities, NaN where nothing was measured; None where the sample lacks
+            the modality.
         """
         check_is_fitted(self)
         frame = self._validate(X, reset=False)
