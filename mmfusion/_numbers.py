@@ -118,7 +118,7 @@ def check_count(value: object, name: str) -> None:
     ValueError
         If it is not.
     """
-    if not (isinstance(value, Integral) and is_integer(value) and value >= 1):
+    if not (isinstance(value, int | np.integer) and is_integer(value) and value >= 1):
         raise ValueError(f"{name} is {value!r}; give an integer of at least 1")
 
 

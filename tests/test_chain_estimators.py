@@ -131,5 +131,5 @@ def test_sequences_in_the_cells_of_a_table_are_given_by_modality():
         HMMClassifier().fit(data, Y)
     by_name = {name: list(data[name]) for name in data}
     expected = HMMClassifier(2).fit(both(), Y).predict_proba(both())
-    found = HMMClassifier(2).fit(by_name, Y).predict_proba(as_told)
+    found = HMMClassifier(2).fit(by_name, Y).predict_proba(by_name)
     np.testing.assert_array_equal(found, expected)

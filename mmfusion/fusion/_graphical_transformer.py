@@ -609,7 +609,7 @@ class HMMTransformer(
         """Place the sequences of all samples on their clocks."""
         frames = super()._frames(frame)
         if self.coupling == "product" and is_integer(self.n_states):
-            self._check_lengths(frames, frame.observed.any(axis=1))
+            self._check_lengths(frames, frame)
         return frames
 
     def _steps(self) -> str | int | None:
@@ -631,8 +631,9 @@ class HMMTransformer(
             )
         return widths[self.clock]
 
-    def _check_lengths(self, frames: Frames, observed: np.ndarray) -> None:
+    def _check_lengths(self, frames: Frames, frame: Modalities) -> None:
         lengths = np.diff(frames.offsets)
+        observed = frame.observed.any(axis=1)
         short = np.flatnonzero((lengths < self.n_states) & observed)
         if len(short):
             raise ValueError(
