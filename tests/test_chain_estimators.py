@@ -133,3 +133,23 @@ def test_sequences_in_the_cells_of_a_table_are_given_by_modality():
     expected = HMMClassifier(2).fit(both(), Y).predict_proba(both())
     found = HMMClassifier(2).fit(by_name, Y).predict_proba(by_name)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_events_at_given_steps_are_frames_among_frames_of_nan(estimator):
+    rng = np.random.default_rng(2)
+    signal = [x[:6] for x in sequences() for _ in range(2) if len(x) >= 6]
+    events = [rng.poisson(2.0, (2, 1)) + 0.0 for _ in signal]
+    padded = [np.full((6, 1), np.nan) for _ in signal]
+    for own, placed in zip(events, padded, strict=True):
+        placed[[1, 4]] = own  # where the clock has two frames of six steps
+    y = np.arange(len(signal)) % 2
+    model = clone(estimator).set_params(emission={"events": "poisson"})
+    results = []
+    for given in (events, padded):
+        data = {"signal": signal, "events": given}
+        fitted = clone(model).fit(data, y)
+        results.append((fitted.objective_history_, fitted.predict(data)))
+    for one, other in zip(*results, strict=True):
+        for of_one, of_other in zip(one, other, strict=True):
+            np.testing.assert_allclose(of_one, of_other, rtol=1e-12)
