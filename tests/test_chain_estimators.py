@@ -7,12 +7,15 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from mmfusion import (
+    AsynchronousHMMAligner,
+    HMMAligner,
     HMMClassifier,
     HMMClusterer,
     HMMLabeler,
     HMMTransformer,
     Modalities,
     MultimodalMixture,
+    ProductHMMAligner,
 )
 
 Y = np.array([0, 1] * 4)
@@ -153,3 +156,72 @@ def test_events_at_given_steps_are_frames_among_frames_of_nan(estimator):
     for one, other in zip(*results, strict=True):
         for of_one, of_other in zip(one, other, strict=True):
             np.testing.assert_allclose(of_one, of_other, rtol=1e-12)
+
+
+class Bounded:
+    """Density that is 0 beyond a bound."""
+
+    def log_density(self, X):
+        return np.where(X[:, :1] > 50, -np.inf, -0.5 * (X[:, :1] - [0, 2]) ** 2)
+
+    def update(self, X, posteriors):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("estimator", "methods"),
+    [
+        (HMMClassifier(2), ["decode", "state_posteriors", "reliability"]),
+        (HMMLabeler(), ["predict", "predict_marginals", "reliability"]),
+        (HMMLabeler(decoding="viterbi"), ["predict"]),
+        (HMMClusterer(2, n_states=2, n_init=1), ["predict", "predict_proba"]),
+    ],
+    ids=["classifier", "labeler", "viterbi", "clusterer"],
+)
+def test_impossible_samples_are_named(estimator, methods):
+    data = both()
+    y = Y
+    if isinstance(estimator, HMMLabeler):
+        data = {"audio": data["audio"]}
+        y = [np.arange(len(x)) // 3 % 2 for x in data["audio"]]
+    own = {"audio": Bounded()}
+    fitted = clone(estimator).set_params(emission=own, max_iter=200).fit(data, y)
+    audio = [x.copy() for x in data["audio"]]
+    audio[5][2] = 100
+    for method in methods:
+        with pytest.raises(ValueError, match="no path of the model explains sample 5"):
+            getattr(fitted, method)(data | {"audio": audio})
+    if isinstance(estimator, HMMClassifier):  # the prior is all that is known of it
+        probabilities = fitted.predict_proba(data | {"audio": audio})
+        np.testing.assert_allclose(probabilities[5], fitted.class_prior_)
+
+
+EVERY_KIND = [
+    *ESTIMATORS,
+    HMMAligner(2),
+    ProductHMMAligner(2),
+    AsynchronousHMMAligner(2),
+]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("emission", {"audio": "gausian"}, "'audio': emission 'gausian' is none of"),
+        ("emission", {"audio": Bounded}, r"'audio'.*Bounded"),
+        ("covariance_type", {"audio": "ful"}, "'audio'. is 'ful'; it must be one of"),
+        ("n_mixtures", {"audio": 0}, "'audio': n_mixtures is 0; give an integer"),
+        ("n_mixtures", {"audio": 2.5}, "'audio': n_mixtures is 2.5; give an integer"),
+        ("outlier_share", {"audio": 1}, "'audio': outlier_share=1; give a share"),
+        ("outlier_share", {"audio": "x"}, "'audio': outlier_share='x'; give a share"),
+        ("modality_weights", {"audio": -1}, "'audio' is -1; give a number of at"),
+        ("modality_weights", {"audio": np.nan}, "'audio' is nan; give a number of at"),
+    ],
+)
+@pytest.mark.parametrize("estimator", EVERY_KIND, ids=lambda e: type(e).__name__)
+def test_wrong_options_name_the_modality(estimator, option, value, message):
+    if option not in estimator.get_params():
+        pytest.skip("no such option")
+    data = {"audio": sequences(), "video": [x[:2] for x in sequences(seed=1)]}
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).set_params(**{option: value}).fit(data, Y)

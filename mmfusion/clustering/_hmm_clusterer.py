@@ -13,7 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
+from mmfusion._chain_estimators import (
+    CHAIN_CONSTRAINTS,
+    ChainMixin,
+    refuse_impossible,
+)
 from mmfusion._numbers import check_count
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
@@ -278,6 +282,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
             Clusters.
         """
         joint = self._joint(X)
+        refuse_impossible(joint.max(axis=1), range(len(joint)))
         return joint.argmax(axis=1)
 
     @threads_of_n_jobs
@@ -295,6 +300,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
             Posterior probabilities.
         """
         joint = self._joint(X)
+        refuse_impossible(joint.max(axis=1), range(len(joint)))
         return np.exp(log_softmax(joint, axis=1))
 
     @threads_of_n_jobs

@@ -327,7 +327,6 @@ class HMMTransformer(
 
     def _coupling_options(self) -> CouplingOptions:
         names = self._layout.names
-        weights = by_modality(self.modality_weights, names, "modality_weights", 1.0)
         return CouplingOptions(
             self.coupling,
             names,
@@ -335,7 +334,7 @@ class HMMTransformer(
             self.n_units,
             self.n_private_states,
             self.max_lag,
-            dict(zip(names, weights, strict=True)),
+            self._checked_weights(self.modality_weights),
             by_modality(self.covariance_type, names, "covariance_type", "diag"),
             by_modality(self.emission, names, "emission", "gaussian"),
             self._make_emission,
