@@ -56,8 +56,9 @@ def export(tree, name):
     text = init.read_text(encoding="utf-8")
     exported = sorted([*re.findall(r'^    "(\w+)",$', text, re.MULTILINE), name])
     lines = "".join(f'    "{export}",\n' for export in exported)
-    head = text.partition("__all__ = [")[0]
-    init.write_text(f"{head}__all__ = [\n{lines}]\n", encoding="utf-8")
+    head, _, tail = text.partition("__all__ = [")
+    tail = tail.partition("]\n")[2]  # lazy exports
+    init.write_text(f"{head}__all__ = [\n{lines}]\n{tail}", encoding="utf-8")
 
 
 def make_fast(tree, name):
