@@ -7,8 +7,11 @@ of B is divided by its largest element, so that the log-likelihood is the sum of
 
 If every transition is above 1e-100, a state whose weight underflows is reached again
 from the others with far more than what it lost. With transitions of zero this is not
-so, and what is lost may matter later: an element below 1e-290 of a positive prediction
-makes the pass fail, and the sequence belongs to the sparse kernel.
+so, and what is lost may matter later. Then no element of alpha or beta is below
+1e-200, so that all of them are bounds from above. A path through a raised element
+weighs at most 1e-200 of ``sum_s alpha_t(s) beta_t(s)`` divided by that sum: if it is
+above 1e-165 at all frames, raised elements count for nothing. Otherwise the pass fails,
+and the sequence belongs to the sparse kernel.
 """
 
 from __future__ import annotations
@@ -22,8 +25,7 @@ from mmfusion._simd import (
     WIDTH,
     always_inline,
     load,
-    minimum,
-    select,
+    maximum,
     splat,
     store,
     sum_elements,
@@ -33,8 +35,14 @@ from mmfusion.graphical._graph import ChainGraph, destinations
 
 # weights below, relative to the largest, count as zeros
 LEAST_WEIGHT = 1e-100
-# elements of positive predictions below have lost digits
-LEAST_ELEMENT = 1e-290
+# sums below have lost digits
+LEAST_SUM = 1e-290
+# least element if there are transitions of zero, and the least sum over all states
+# beside which these do not count. Products with a transition do not underflow
+FLOOR = 1e-200
+LEAST_PRODUCT = 1e-165
+# most states of which the matrix is faster than a few edges
+MATRIX_STATES = 64
 
 
 class DenseArrays(NamedTuple):
@@ -149,47 +157,35 @@ def emission_rows(logs, emits, ordered, rows, tops):
 
 
 @jit
-def least_element(vector, work):
-    """Return the least element of a vector."""
-    store(work, 0, vector)
-    least = work[0]
-    for k in range(1, WIDTH):
-        least = min(least, work[k])
-    return least
-
-
-@jit
-def forward_row(matrix, alpha, emissions, n, at, scale, work):
+def forward_row(matrix, alpha, emissions, n, at, scale, floor):
     """Compute a row of alpha; return its sum.
 
-    Elements are checked if there is `work` for it, and the sum is -1 if one underflows.
-    Without, None, the function is compiled without the check.
+    Elements are at least `floor`. With None, the function is compiled without it.
     """
     always_inline()  # otherwise LLVM may find the loop over frames too large
     width = padded(n)
     before, own = at * n, at * n + n
-    total, zero, one = splat(0.0), splat(0.0), splat(1.0)
-    least = one
+    total = splat(0.0)
     for j in range(0, n, WIDTH):
         prediction = multiply(alpha, before, matrix, n, j, width)
         product = prediction * (load(emissions, before + j) * splat(scale))
-        if work is not None:
-            least = minimum(least, select(zero < prediction, product, one))
+        if floor is not None:
+            product = maximum(product, splat(floor))
         store(alpha, own + j, product)
         total = total + product
-    summed = sum_elements(total)
-    if work is not None:
-        return summed if least_element(least, work) > LEAST_ELEMENT else -1.0
-    return summed
+    return sum_elements(total)
 
 
 @jit
-def first_row(start, alpha, emissions, n, at):
+def first_row(start, alpha, emissions, n, at, floor):
     """Write a first row of alpha; return its sum."""
     total = 0.0
     for j in range(n):
-        alpha[at * n + n + j] = start[j] * emissions[at * n + j]
-        total += alpha[at * n + n + j]
+        element = start[j] * emissions[at * n + j]
+        if floor is not None and start[j] > 0:
+            element = max(element, floor)
+        alpha[at * n + n + j] = element
+        total += element
     return total
 
 
@@ -199,20 +195,22 @@ def last_sum(end, alpha, n, at, checked):
     total = 0.0
     for j in range(n):
         element = alpha[at * n + n + j]
-        if checked and end[j] > 0 and element < LEAST_ELEMENT:
+        if checked and end[j] > 0 and element < LEAST_SUM:
             return 0.0
         total += element * end[j]
     return total
 
 
 @jit
-def forward_span(arrays, rows, work, offsets, lo, hi, start, stop, values):
+def forward_span(arrays, rows, floor, offsets, lo, hi, start, stop, values):
     """Compute alpha of the frames from `start` to `stop`; return whether it is exact.
 
-    Row 0 of alpha is that of the frame before `start`; frame t is row t - start + 1.
+    With a `floor` it is a bound, and `backward_span` tells whether it is exact. Row 0
+    of alpha is that of the frame before `start`; frame t is row t - start + 1.
     Log-likelihoods are added up in `values`.
     """
     n = len(arrays.emits)
+    least = LEAST_SUM if floor is None else LEAST_WEIGHT
     # taken out of their tuples here, since the loops would count references to each
     matrix, first, end = arrays.transitions, arrays.start, arrays.end
     end_has_zeros = arrays.end_has_zeros
@@ -222,31 +220,34 @@ def forward_span(arrays, rows, work, offsets, lo, hi, start, stop, values):
         for t in range(max(offsets[q], start), min(offsets[q + 1], stop)):
             at = t - start
             if t == offsets[q]:
-                total = first_row(first, alpha, emissions, n, at)
+                total = first_row(first, alpha, emissions, n, at, floor)
                 values[q] = log_start
             else:
-                total = forward_row(matrix, alpha, emissions, n, at, 1 / sums[at], work)
+                scale = 1 / sums[at]
+                total = forward_row(matrix, alpha, emissions, n, at, scale, floor)
                 values[q] += log_transition
-            if total < LEAST_ELEMENT:
+            if total < least:
                 return False
             sums[at + 1] = total
             if t == offsets[q + 1] - 1:
                 total = last_sum(end, alpha, n, at, end_has_zeros)
                 values[q] += log_end
-                if total < LEAST_ELEMENT:
+                if total < LEAST_SUM:
                     return False
             values[q] += tops[at] + np.log(total)
     return True
 
 
 @jit
-def backward_row(matrix, alpha, pairs, beta, n, at, scale):
+def backward_row(matrix, alpha, pairs, beta, n, at, scale, floor):
     """Write a row of beta; return its sum, and that of its product with alpha."""
     always_inline()
     width = padded(n)
     total, product = splat(0.0), splat(0.0)
     for j in range(0, n, WIDTH):
         row = multiply(pairs, at * width + width, matrix, n, j, width) * splat(scale)
+        if floor is not None:
+            row = maximum(row, splat(floor))
         store(beta, j, row)
         total = total + row
         product = product + row * load(alpha, at * n + n + j)
@@ -268,23 +269,18 @@ def last_row(end, alpha, pairs, beta, n, at):
 
 
 @jit
-def later_row(beta, emissions, pairs, n, at, work):
+def later_row(beta, emissions, pairs, n, at, floor):
     """Write the product of emissions and beta; return its sum, as that of alpha."""
     always_inline()
     width = padded(n)
-    total, zero, one = splat(0.0), splat(0.0), splat(1.0)
-    least = one
+    total = splat(0.0)
     for j in range(0, n, WIDTH):
-        row = load(beta, j)
-        product = row * load(emissions, at * n + j)
-        if work is not None:
-            least = minimum(least, select(zero < row, product, one))
+        product = load(beta, j) * load(emissions, at * n + j)
+        if floor is not None:
+            product = maximum(product, splat(floor))
         store(pairs, at * width + j, product)
         total = total + product
-    summed = sum_elements(total)
-    if work is not None:
-        return summed if least_element(least, work) > LEAST_ELEMENT else -1.0
-    return summed
+    return sum_elements(total)
 
 
 @jit
@@ -328,7 +324,7 @@ def add_start(start_counts, alpha, beta, n, at, scale):
 
 
 @jit
-def backward_span(arrays, rows, work, offsets, lo, hi, start, stop, scales, weights,
+def backward_span(arrays, rows, floor, offsets, lo, hi, start, stop, scales, weights,
                   columns, n_columns, posteriors, start_counts):  # fmt: skip
     """Write posteriors of the frames from `start` to `stop`; return whether exact.
 
@@ -340,16 +336,22 @@ def backward_span(arrays, rows, work, offsets, lo, hi, start, stop, scales, weig
     matrix, end = arrays.transposed, arrays.end
     alpha, emissions, pairs = rows.alpha, rows.emissions, rows.pairs
     beta, later_sum = rows.beta, rows.later_sum
+    least = LEAST_SUM if floor is None else LEAST_PRODUCT
     for q in range(hi - 1, lo - 1, -1):
         first, last = max(offsets[q], start), min(offsets[q + 1], stop) - 1
         for t in range(last, first - 1, -1):
             at = t - start
             if t == offsets[q + 1] - 1:
                 total, product = last_row(end, alpha, pairs, beta, n, at)
+                if product < least:
+                    return False
             else:
                 scale = 1 / later_sum[0]
-                total, product = backward_row(matrix, alpha, pairs, beta, n, at, scale)
-                if product < LEAST_ELEMENT:
+                total, product = backward_row(
+                    matrix, alpha, pairs, beta, n, at, scale, floor
+                )
+                # what was raised before the division by this sum weighs more
+                if product * min(later_sum[0], 1.0) < least:
                     return False
                 scale *= weights[q] / product
                 scale_row(pairs, at * width + width, width, scale)
@@ -364,8 +366,8 @@ def backward_span(arrays, rows, work, offsets, lo, hi, start, stop, scales, weig
                 add_start(start_counts, alpha, beta, n, at, weights[q] / product)
                 continue
             later_sum[0] = total
-            total = later_row(beta, emissions, pairs, n, at, work)
-            if total < LEAST_ELEMENT:
+            total = later_row(beta, emissions, pairs, n, at, floor)
+            if total < (LEAST_SUM if floor is None else LEAST_WEIGHT):
                 return False
             if total < LEAST_WEIGHT:  # its products with transitions would underflow
                 scale_row(pairs, at * width, width, 1 / total)
@@ -384,8 +386,8 @@ def dense_arrays(graph: ChainGraph) -> DenseArrays | None:
     Returns
     -------
     DenseArrays or None
-        The weights; None for a graph with fewer than half of all edges, or with weights
-        that differ by more than 1e100 from each other.
+        The weights; None for a graph of more than 64 states with fewer than half of all
+        edges, or with weights that differ by more than 1e100 from each other.
     """
     n_states, n_edges = len(graph.emits), len(graph.src)
     log_scales = (
@@ -393,7 +395,8 @@ def dense_arrays(graph: ChainGraph) -> DenseArrays | None:
         float(graph.log_weights.max(initial=-np.inf)),
         float(graph.log_end.max()),
     )
-    if 2 * n_edges <= n_states * n_states or not np.isfinite(log_scales).all():
+    has_few_edges = n_states > MATRIX_STATES and 2 * n_edges <= n_states * n_states
+    if has_few_edges or not np.isfinite(log_scales).all():
         return None
     transitions = np.zeros((n_states, n_states))
     weights = np.exp(graph.log_weights - log_scales[1])
@@ -417,9 +420,10 @@ def dense_arrays(graph: ChainGraph) -> DenseArrays | None:
 
 def _padded_rows(matrix: np.ndarray) -> np.ndarray:
     """Fill up rows with zeros, and put them one after another."""
-    missing = padded(matrix.shape[-1]) - matrix.shape[-1]
-    widths = [(0, 0)] * (matrix.ndim - 1) + [(0, missing)]
-    return np.pad(matrix, widths).ravel()
+    n = matrix.shape[-1]
+    rows = np.zeros((*matrix.shape[:-1], padded(n)))
+    rows[..., :n] = matrix
+    return rows.ravel()
 
 
 def dense_rows(n_rows: int, n_states: int) -> DenseRows:
@@ -475,8 +479,7 @@ class DensePass:
         n_states = len(graph.emits)
         self._arrays = arrays
         self._rows = dense_rows(n_rows, n_states)
-        # elements are checked with a workspace; None is compiled without the checks
-        self._work = np.empty(WIDTH) if arrays.has_zeros else None
+        self._floor = FLOOR if arrays.has_zeros else None
         self._table, self._offsets = log_emissions, offsets
         self._values = np.zeros(len(offsets) - 1)
         cells = (n_rows + 1) * n_states
@@ -485,8 +488,13 @@ class DensePass:
         self._ends = graph.src, destinations(graph)
         self._weights = np.exp(graph.log_weights - arrays.log_scales[1])
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether the backward pass alone tells that no digits are lost."""
+        return self._floor is not None
+
     def forward(self, sequences: range, start: int, stop: int) -> bool:
-        """Compute alpha of a span; return whether no digits are lost."""
+        """Compute alpha of a span; return whether no digits are lost, if it can."""
         n, arrays, rows = stop - start, self._arrays, self._rows
         # differences are written where alpha will be: the loop over them is vectorised
         # if it writes elsewhere
@@ -495,7 +503,7 @@ class DensePass:
             return False
         scaled_exponentials(scaled.ravel(), 0.0, rows.emissions)
         return forward_span(
-            arrays, rows, self._work, self._offsets, sequences.start, sequences.stop,
+            arrays, rows, self._floor, self._offsets, sequences.start, sequences.stop,
             start, stop, self._values,
         )  # fmt: skip
 
@@ -527,7 +535,7 @@ class DensePass:
         self._pairs[n] = self._pairs[0]
         ordered = np.array_equal(columns, np.arange(n_states))
         exact = backward_span(
-            self._arrays, self._rows, self._work, self._offsets, sequences.start,
+            self._arrays, self._rows, self._floor, self._offsets, sequences.start,
             sequences.stop, start, stop, scales, weights, None if ordered else columns,
             posteriors.shape[1], posteriors.ravel(), start_counts,
         )  # fmt: skip

@@ -171,7 +171,7 @@ def chain_log_likelihood(
     *,
     n_jobs: int | None = None,
 ) -> np.ndarray:
-    """Compute the log-likelihood of each sequence, by a forward pass only.
+    """Compute the log-likelihood of each sequence, without posteriors.
 
     Parameters
     ----------
@@ -187,12 +187,23 @@ def chain_log_likelihood(
     rows = _rows_of_chunk(graph, bounds)
     workers = _Workers(_make_task(graph, table, bounds), rows)
     values = np.zeros(len(bounds) - 1)
+    ones, columns = np.ones(len(values)), np.array(graph.emits)
+
+    def confirm(
+        worker: _Worker, kernel: _Kernel, sequences: range, span: tuple[int, int]
+    ) -> bool:
+        counts = np.zeros(_n_counts(graph)), np.zeros(len(graph.emits))
+        part = worker.chunk[: span[1] - span[0]]
+        return kernel.backward(sequences, *span, ones, ones, columns, part, *counts)
 
     def score(sequences: range) -> None:
         worker = workers.take()
         spans = list(_spans(bounds, sequences, rows))
-        for kernel in worker.kernels(1):
-            if _forward(kernel, sequences, spans, []):
+        for kernel in worker.kernels(len(spans)):
+            exact = _forward(kernel, sequences, spans, [])
+            if exact and isinstance(kernel, DensePass) and kernel.is_bound:
+                exact = confirm(worker, kernel, sequences, spans[0])
+            if exact:
                 break
         values[sequences.start : sequences.stop] = kernel.log_likelihoods(sequences)
         workers.give_back(worker)

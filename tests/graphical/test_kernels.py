@@ -8,7 +8,12 @@ from numpy.testing import assert_allclose
 
 from mmfusion._compilation import jit
 from mmfusion.graphical import _inference as inference
-from mmfusion.graphical import ergodic_graph, forward_backward, graph_from_edges
+from mmfusion.graphical import (
+    ergodic_graph,
+    forward_backward,
+    graph_from_edges,
+    left_to_right_graph,
+)
 from mmfusion.graphical._dense_kernels import DensePass, dense_arrays
 from mmfusion.graphical._exponents import scaled_exponentials, split
 from mmfusion.graphical._inference import chain_log_likelihood
@@ -88,6 +93,54 @@ def test_a_dense_pass_that_lost_a_state_says_so():
     table = np.array([[0, -3000], [-1000, 0], [0, -500], [0, -500]], dtype=float)
     assert not run_dense(graph, table)[0]
     assert_allclose(chain_log_likelihood(graph, table, [0, 4]), -1000.4700036292456)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    n_states=st.integers(2, 12),
+    n_frames=st.integers(1, 40),
+    spread=st.sampled_from([0.1, 5.0, 60.0, 300.0, 5000.0]),
+    max_skip=st.integers(0, 2),
+    any_end=st.booleans(),
+)
+def test_few_states_from_left_to_right_are_as_the_edges_alone(
+    seed, n_states, n_frames, spread, max_skip, any_end
+):
+    graph = left_to_right_graph(n_states, max_skip=max_skip)
+    if any_end:
+        graph = graph._replace(log_end=np.zeros(n_states))
+    table = np.random.default_rng(seed).normal(0, spread, (n_frames, n_states))
+    offsets = [0, n_frames // 3, n_frames]
+    ours = forward_backward(graph, table, offsets, sample_weight=[1, 2.5])
+    alone = chain_log_likelihood(graph, table, offsets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "dense_arrays", lambda graph: None)
+        sparse = forward_backward(graph, table, offsets, sample_weight=[1, 2.5])
+    for one, other in zip(ours, sparse, strict=True):
+        assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+    assert_allclose(alone, sparse.log_likelihoods, rtol=1e-10, atol=1e-10)
+
+
+def test_states_long_left_and_far_ahead_are_no_lost_digits():
+    # each of ten states explains twenty frames, and the others by exp(-25): far from
+    # the path, alpha and beta underflow
+    graph = left_to_right_graph(10)
+    table = np.where(np.arange(200)[:, None] // 20 == np.arange(10), 0.0, -25.0)
+    exact, log_likelihood = run_dense(graph, table)
+    assert exact
+    # by hand: 199 steps of probability .5, but the 19 in the last state of 1
+    assert_allclose(log_likelihood, 180 * np.log(0.5), rtol=1e-9)
+
+
+def test_a_path_that_underflows_at_both_ends_is_not_lost():
+    # two chains side by side: the first has the better ends, and the second, by far,
+    # the better middle, so that it is all there is: by hand -600 - 600 + log .5
+    graph = ergodic_graph(np.eye(2), [0.5, 0.5])
+    table = np.array([[0, -600], [-4000, 0], [-4000, 0], [0, -600]], dtype=float)
+    assert not run_dense(graph, table)[0]
+    expected = -1200 + np.log(0.5)
+    assert_allclose(chain_log_likelihood(graph, table, [0, 4]), expected)
 
 
 @pytest.mark.parametrize("end", [[0, -np.inf], [-np.inf, 0], [0, -400]])
