@@ -4,8 +4,8 @@ from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
 from .alignment import HMMAligner as HMMAligner
-from .alignment import ProductHMMAligner as ProductHMMAligner
 from .alignment import PairHMMAligner as PairHMMAligner
+from .alignment import ProductHMMAligner as ProductHMMAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
 from .clustering import CoMVCClusterer as CoMVCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer

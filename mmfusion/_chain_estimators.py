@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
+from mmfusion._numbers import check_count
 from mmfusion._options import by_modality, errors_name
 from mmfusion._sklearn_compat import INTEGER, HasMethods, Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike
@@ -109,31 +110,10 @@ class ChainMixin:
         self, n_states: int, chosen: Sequence[str] | None = None
     ) -> MultimodalEmission:
         """Return the unfitted emission of all modalities, or of some."""
-        names = self._layout.names
-        kinds = by_modality(self.emission, names, "emission", "gaussian")
-        types = by_modality(
-            self.covariance_type, names, "covariance_type", "diag", COVARIANCE_TYPES
+        options = ChainEmissionOptions(
+            self.emission, self.covariance_type, self.n_mixtures, self.outlier_share
         )
-        numbers = by_modality(self.n_mixtures, names, "n_mixtures", 2)
-        shares = by_modality(self.outlier_share, names, "outlier_share", 0.01)
-        emissions: dict[str, Emission] = {}
-        outliers: dict[str, OutlierComponent | None] = {}
-        for name, kind, covariance_type, n_mixtures, share in zip(
-            names, kinds, types, numbers, shares, strict=True
-        ):
-            if chosen is not None and name not in chosen:
-                continue
-            with errors_name(name):
-                check_share(share)
-                emissions[name] = make_emission(
-                    kind,
-                    n_states,
-                    covariance_type=covariance_type,
-                    n_mixtures=n_mixtures,
-                )
-            if share > 0 and isinstance(kind, str):
-                outliers[name] = OutlierComponent(float(share), OUTLIER_SCALE)
-        return MultimodalEmission(emissions, {}, outliers)
+        return chain_emission(options, self._layout.names, n_states, chosen)
 
     def _checked_weights(self, option: ByModality[float]) -> dict[str, float]:
         """Return the exponents of the modalities."""
@@ -158,6 +138,71 @@ class ChainMixin:
         return tags
 
 
+class ChainEmissionOptions(NamedTuple):
+    """Options of the densities, each for all modalities or a dict by name."""
+
+    emission: ByModality[Any]
+    covariance_type: ByModality[str]
+    n_mixtures: ByModality[int]
+    outlier_share: ByModality[float]
+
+
+def chain_emission(
+    options: ChainEmissionOptions,
+    names: Sequence[str],
+    n_states: int,
+    chosen: Sequence[str] | None = None,
+) -> MultimodalEmission:
+    """Make the unfitted emission of modalities.
+
+    Parameters
+    ----------
+    options : ChainEmissionOptions
+        The options.
+    names : sequence of str
+        Names of all modalities.
+    n_states : int
+        Number of states.
+    chosen : sequence of str, default=None
+        Names of those that are emitted; all by default.
+
+    Returns
+    -------
+    MultimodalEmission
+        The emission, with outlier components where their share is above 0.
+
+    Raises
+    ------
+    ValueError
+        If an option does not fit, by name of the modality.
+    """
+    kinds = by_modality(options.emission, names, "emission", "gaussian")
+    types = by_modality(
+        options.covariance_type, names, "covariance_type", "diag", COVARIANCE_TYPES
+    )
+    numbers = by_modality(options.n_mixtures, names, "n_mixtures", 2)
+    shares = by_modality(options.outlier_share, names, "outlier_share", 0.01)
+    emissions: dict[str, Emission] = {}
+    outliers: dict[str, OutlierComponent | None] = {}
+    for name, kind, covariance_type, n_mixtures, share in zip(
+        names, kinds, types, numbers, shares, strict=True
+    ):
+        if chosen is not None and name not in chosen:
+            continue
+        with errors_name(name):
+            check_share(share)
+            check_count(n_mixtures, "n_mixtures")
+            emissions[name] = make_emission(
+                kind,
+                n_states,
+                covariance_type=covariance_type,
+                n_mixtures=n_mixtures,
+            )
+        if share > 0 and isinstance(kind, str):
+            outliers[name] = OutlierComponent(float(share), OUTLIER_SCALE)
+    return MultimodalEmission(emissions, {}, outliers)
+
+
 def check_share(share: object) -> None:
     """Raise an error unless a share of outliers is at least 0 and below 1.
 
@@ -174,6 +219,31 @@ def check_share(share: object) -> None:
     if not (isinstance(share, Real) and 0 <= float(share) < 1):
         raise ValueError(
             f"outlier_share={share!r}; give a share of at least 0, below 1"
+        )
+
+
+def refuse_impossible(
+    log_likelihoods: np.ndarray, rows: Sequence[int] | np.ndarray
+) -> None:
+    """Raise an error for a sample whose values are impossible in all states.
+
+    Parameters
+    ----------
+    log_likelihoods : ndarray of shape (n,)
+        Log-likelihoods, -inf where no path explains a sample.
+    rows : sequence of int of length n
+        Positions of the samples in X.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    impossible = np.flatnonzero(np.isneginf(log_likelihoods))
+    if impossible.size:
+        raise ValueError(
+            f"no path of the model explains sample {rows[int(impossible[0])]}: some of "
+            "its values have density 0 in all states; correct them, or write NaN"
         )
 
 

@@ -103,6 +103,25 @@ def is_integer(value: object) -> bool:
     return isinstance(value, Integral) and is_real(value)
 
 
+def check_count(value: object, name: str) -> None:
+    """Raise an error unless an argument of a method is an integer of at least 1.
+
+    Parameters
+    ----------
+    value : object
+        The argument.
+    name : str
+        Its name.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if not (isinstance(value, int | np.integer) and is_integer(value) and value >= 1):
+        raise ValueError(f"{name} is {value!r}; give an integer of at least 1")
+
+
 def cell_name(
     row: int, feature: int, columns: Sequence[str] | None, row_kind: str = "sample"
 ) -> str:
@@ -311,9 +330,15 @@ def _objects_as_floats(
             raise ValueError(
                 f"{where} holds text ({cell!r:.40}), not numbers; {remedy}"
             )
+        sequences = ""
+        if isinstance(cell, list | tuple | np.ndarray):
+            sequences = (
+                ". If cells are sequences and columns modalities, give "
+                "{name: list(X[name]) for name in X}"
+            )
         raise TypeError(
             f"{where} holds an object of type {type(cell).__name__}; a cell's argument "
-            "must be a string that is encoded first, or a real number"
+            f"must be a string that is encoded first, or a real number{sequences}"
         )
     # astype(float) would reject NA
     nulls = {t for t in types if _is_null_type(t)}

@@ -950,7 +950,7 @@ def one_state_is_linear_in_time(cls):
 
 
 @LIMITS.row("ProductHMMAligner", "max_lag=0", "`HMMAligner` with joint=True")
-def product_states_without_lag_are_joint_states(cls):
+def an_alignment_without_lag_is_one_chain(cls):
     data, _, _ = make_audio_visual_sequences(8, n_states=4, random_state=0)
     options = {"tol": 1e-9, "max_iter": 200}
     product = cls(4, max_lag=0, **options).fit(data)

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from mmfusion._options import by_modality
+from mmfusion._chain_estimators import ChainEmissionOptions, chain_emission
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
 from mmfusion._typing import (
@@ -38,9 +38,7 @@ from mmfusion.graphical._asynchronous_lattice import (
     asynchronous_path,
     asynchronous_posteriors,
 )
-from mmfusion.graphical._emissions import make_emission
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
-from mmfusion.graphical._outliers import OutlierComponent
 from mmfusion.modalities import Modalities
 
 
@@ -414,16 +412,10 @@ class AsynchronousHMMAligner(BaseAligner):
 
     def _emission(self, name: str) -> MultimodalEmission:
         """Return an emission of a modality."""
-        names = list(self._layout.names)
-        at = names.index(name)
-        kind = by_modality(self.emission, names, "emission", "gaussian")[at]
-        covariance = by_modality(self.covariance_type, names, "covariance_type", "diag")
-        share = by_modality(self.outlier_share, names, "outlier_share", 0.01)[at]
-        return MultimodalEmission(
-            {name: make_emission(kind, self.n_states, covariance_type=covariance[at])},
-            {},
-            {name: OutlierComponent(float(share)) if share else None},
+        options = ChainEmissionOptions(
+            self.emission, self.covariance_type, 2, self.outlier_share
         )
+        return chain_emission(options, self._layout.names, self.n_states, [name])
 
     def _keep_history(self, histories: dict[str, AsynchronousEM]) -> None:
         """Set the attributes of what is learned, and warn of fits without end."""

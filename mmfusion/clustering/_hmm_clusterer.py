@@ -13,7 +13,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
+from mmfusion._chain_estimators import (
+    CHAIN_CONSTRAINTS,
+    ChainMixin,
+    refuse_impossible,
+)
+from mmfusion._numbers import check_count
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
@@ -277,6 +282,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
             Clusters.
         """
         joint = self._joint(X)
+        refuse_impossible(joint.max(axis=1), range(len(joint)))
         return joint.argmax(axis=1)
 
     @threads_of_n_jobs
@@ -294,6 +300,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
             Posterior probabilities.
         """
         joint = self._joint(X)
+        refuse_impossible(joint.max(axis=1), range(len(joint)))
         return np.exp(log_softmax(joint, axis=1))
 
     @threads_of_n_jobs
@@ -369,8 +376,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
             Cluster of each sample.
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"n_samples={n_samples} is not at least 1")
+        check_count(n_samples, "n_samples")
         rng = check_random_state(random_state)
         labels = rng.choice(len(self.weights_), size=n_samples, p=self.weights_)
         drawn = []

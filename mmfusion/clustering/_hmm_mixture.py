@@ -17,6 +17,7 @@ from mmfusion.graphical._chain_model import (
 )
 from mmfusion.graphical._clock import Frames, ModalityFrames, select_sequences
 from mmfusion.graphical._em import TiedTransitions
+from mmfusion.graphical._gaussian import pooled_moments
 from mmfusion.graphical._initialization import (
     equal_segments,
     initialize_emission,
@@ -100,6 +101,8 @@ def pooled_features(frames: Frames) -> np.ndarray:
     for own in frames.modalities.values():
         steps = np.arange(len(own.values)) if own.steps is None else own.steps
         groups = sample_of_step[steps] * N_SEGMENTS + segments[steps]
+        center, scale, _ = pooled_moments(own.values)
+        own = own._replace(values=(own.values - center) / scale)  # squares are finite
         means = _group_means(own, groups, n_samples * N_SEGMENTS)
         deviations = own.values - means[groups]
         squares = _group_means(

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import of_samples
+from mmfusion._numbers import check_count
 from mmfusion._options import (
     by_modality,
     errors_about,
@@ -422,7 +423,8 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         float
             ``2 p - 2 log-likelihood`` for p free parameters.
         """
-        return float(2 * self._n_parameters() - 2 * self.score_samples(X).sum())
+        total = self.score_samples(X).sum()
+        return float(2 * self._n_parameters() - 2 * total)
 
     def sample(
         self, n_samples: int = 1, random_state: RandomStateLike = None
@@ -445,8 +447,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
             Cluster of each sample.
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"n_samples={n_samples} is not at least 1")
+        check_count(n_samples, "n_samples")
         rng = check_random_state(random_state)
         labels = rng.choice(len(self.weights_), size=n_samples, p=self.weights_)
         blocks = {}

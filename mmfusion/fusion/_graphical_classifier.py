@@ -20,7 +20,9 @@ from mmfusion._chain_estimators import (
     CHAIN_CONSTRAINTS,
     ChainMixin,
     inliers_by_sample,
+    refuse_impossible,
 )
+from mmfusion._numbers import check_count
 from mmfusion._options import errors_about
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
@@ -636,8 +638,8 @@ class HMMClassifier(
         -------
         dict of str to ndarray of object of shape (n_samples,)
             For each modality and sample, an array of shape (n_frames,) of posterior
-            probabilities under the predicted class; None where the sample lacks the
-            modality.
+            probabilities under the predicted class, NaN where nothing was measured;
+            None where the sample lacks the modality.
         """
         check_is_fitted(self)
         frame = self._validate(X, reset=False)
@@ -645,6 +647,7 @@ class HMMClassifier(
         found = {name: as_ragged([None] * len(frame)) for name in frame.names}
         for rows, model, own in self._by_predicted_class(frames):
             chain = state_posteriors(model, own, self.n_jobs)
+            refuse_impossible(chain.log_likelihoods, rows)
             given = select_sequences(as_given, rows)
             parts = inliers_by_sample(model, given, np.asarray(chain.posteriors))
             for name, of_name in parts.items():
@@ -673,6 +676,7 @@ class HMMClassifier(
         found = {name: as_ragged([None] * n_samples) for name in self._chains}
         for rows, model, own in self._by_predicted_class(frames):
             chain = state_posteriors(model, own, self.n_jobs, by_state=True)
+            refuse_impossible(chain.log_likelihoods, rows)
             joint = np.asarray(chain.posteriors)
             for name, states in self._chains.items():
                 by_state = joint @ (states[:, None] == np.arange(states.max() + 1))
@@ -700,7 +704,8 @@ class HMMClassifier(
         n_samples = len(frames.offsets) - 1
         found = {name: as_ragged([None] * n_samples) for name in self._chains}
         for rows, model, own in self._by_predicted_class(frames):
-            path, _ = decode_states(model, own, self.n_jobs)
+            path, scores = decode_states(model, own, self.n_jobs)
+            refuse_impossible(scores, rows)
             for name, states in self._chains.items():
                 parts = np.split(states[path], own.offsets[1:-1])
                 for i, part in zip(rows, parts, strict=True):
@@ -734,6 +739,7 @@ class HMMClassifier(
             Their classes, drawn by the prior.
         """
         check_is_fitted(self)
+        check_count(n_samples, "n_samples")
         random_state = check_random_state(self.random_state)
         codes = random_state.choice(len(self._models), n_samples, p=self.class_prior_)
         drawn = [

@@ -18,6 +18,7 @@ from mmfusion._chain_estimators import (
     CHAIN_CONSTRAINTS,
     ChainMixin,
     inliers_by_sample,
+    refuse_impossible,
 )
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
@@ -328,6 +329,7 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
     def _label_posteriors(self, frames: Frames) -> np.ndarray:
         """Sum the posteriors of states by label."""
         chain = state_posteriors(self._model, frames, self.n_jobs, by_state=True)
+        refuse_impossible(chain.log_likelihoods, range(len(chain.log_likelihoods)))
         joint = np.asarray(chain.posteriors)
         return joint.reshape(len(joint), len(self.classes_), -1).sum(axis=2)
 
@@ -349,7 +351,8 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         check_is_fitted(self)
         frames = self._labelled_frames(self._validate(X, reset=False))
         if self.decoding == "viterbi":
-            path, _ = decode_states(self._model, frames, self.n_jobs)
+            path, scores = decode_states(self._model, frames, self.n_jobs)
+            refuse_impossible(scores, range(len(scores)))
             codes = path // self.states_per_label
         else:
             codes = self._label_posteriors(frames).argmax(axis=1)
@@ -402,13 +405,15 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         -------
         dict of str to ndarray of object of shape (n_samples,)
             For each modality and sample, an array of shape (n_frames,) of posterior
-            probabilities; None where the sample lacks the modality.
+            probabilities, NaN where nothing was measured; None where the sample lacks
+            the modality.
         """
         check_is_fitted(self)
         frame = self._validate(X, reset=False)
         frames, as_given = self._labelled_frames(frame), self._placed(frame, "once")
         found = {name: as_ragged([None] * len(frame)) for name in frame.names}
         chain = state_posteriors(self._model, frames, self.n_jobs)
+        refuse_impossible(chain.log_likelihoods, range(len(chain.log_likelihoods)))
         parts = inliers_by_sample(self._model, as_given, np.asarray(chain.posteriors))
         for name, own in parts.items():
             for i in np.flatnonzero(frame.observed[:, frame.names.index(name)]):

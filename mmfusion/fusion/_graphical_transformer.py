@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
-from mmfusion._numbers import is_integer
+from mmfusion._numbers import check_count, is_integer
 from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
@@ -327,7 +327,6 @@ class HMMTransformer(
 
     def _coupling_options(self) -> CouplingOptions:
         names = self._layout.names
-        weights = by_modality(self.modality_weights, names, "modality_weights", 1.0)
         return CouplingOptions(
             self.coupling,
             names,
@@ -335,7 +334,7 @@ class HMMTransformer(
             self.n_units,
             self.n_private_states,
             self.max_lag,
-            dict(zip(names, weights, strict=True)),
+            self._checked_weights(self.modality_weights),
             by_modality(self.covariance_type, names, "covariance_type", "diag"),
             by_modality(self.emission, names, "emission", "gaussian"),
             self._make_emission,
@@ -491,8 +490,6 @@ class HMMTransformer(
             given = select_sequences(once, positions)
             inliers = self._chains.inliers(frames, given, self.n_jobs)
             for name, values in inliers.items():
-                own = given.modalities[name].values
-                values[np.isnan(own).all(axis=1)] = np.nan
                 start = 0
                 for i in positions[frame.observed[positions, frame.names.index(name)]]:
                     stop = start + len(frame[name][i])
@@ -533,7 +530,8 @@ class HMMTransformer(
         float
             The criterion for p free parameters; lower is better.
         """
-        return 2 * self._chains.n_parameters - 2 * self._total_score(X)[0]
+        total, _ = self._total_score(X)
+        return 2 * self._chains.n_parameters - 2 * total
 
     def bic(self, X: ModalitiesLike) -> float:
         """Compute the Bayesian information criterion, ``p log(n) - 2 log p(X)``.
@@ -582,9 +580,8 @@ class HMMTransformer(
             If a number is none, or too small for a product.
         """
         check_is_fitted(self)
-        for name, count in (("n_samples", n_samples), ("n_steps", n_steps)):
-            if not is_integer(count) or count < 1:
-                raise ValueError(f"{name} is {count!r}; give a number of at least 1")
+        check_count(n_samples, "n_samples")
+        check_count(n_steps, "n_steps")
         samples, states = self._chains.sample(
             n_samples, n_steps, check_random_state(random_state)
         )
@@ -611,7 +608,7 @@ class HMMTransformer(
         """Place the sequences of all samples on their clocks."""
         frames = super()._frames(frame)
         if self.coupling == "product" and is_integer(self.n_states):
-            self._check_lengths(frames)
+            self._check_lengths(frames, frame)
         return frames
 
     def _steps(self) -> str | int | None:
@@ -633,9 +630,10 @@ class HMMTransformer(
             )
         return widths[self.clock]
 
-    def _check_lengths(self, frames: Frames) -> None:
+    def _check_lengths(self, frames: Frames, frame: Modalities) -> None:
         lengths = np.diff(frames.offsets)
-        short = np.flatnonzero(lengths < self.n_states)
+        observed = frame.observed.any(axis=1)
+        short = np.flatnonzero((lengths < self.n_states) & observed)
         if len(short):
             raise ValueError(
                 f"sample {short[0]} has {lengths[short[0]]} steps of the clock, fewer "

@@ -132,6 +132,11 @@ def make_emission(
 
 
 def _own_emission(model: object, n_states: int) -> Emission:
+    if isinstance(model, type):
+        raise ValueError(
+            f"emission {model.__name__} is a class; give an instance, such as "
+            f"{model.__name__}()"
+        )
     for method in ("log_density", "update"):
         if not callable(getattr(model, method, None)):
             raise ValueError(

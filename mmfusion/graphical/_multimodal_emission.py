@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mmfusion._options import errors_name
 from mmfusion.graphical._clock import Frames, ModalityFrames
 from mmfusion.graphical._emissions import Emission
 from mmfusion.graphical._gaussian import chunks_of_frames
@@ -69,10 +70,8 @@ class MultimodalEmission:
             if sample_weight is not None:
                 by_step = np.repeat(sample_weight, np.diff(frames.offsets))
                 weight = by_step if own.steps is None else by_step[own.steps]
-            try:
+            with errors_name(name):
                 self.emissions[name].prepare(own.values, weight)
-            except ValueError as error:
-                raise ValueError(f"modality {name!r}: {error}") from error
 
     def weight(self, name: str) -> float:
         """Return the exponent of a modality."""
@@ -161,7 +160,8 @@ class MultimodalEmission:
         self, name: str, X: np.ndarray, out: np.ndarray | None = None
     ) -> np.ndarray:
         """Compute log densities of one modality, with its outlier component."""
-        density = self.emissions[name].log_density(X, out)
+        with errors_name(name):
+            density = self.emissions[name].log_density(X, out)
         outlier = self.outliers.get(name)
         if outlier is not None:
             broad = self._log_broad(name, X, outlier)
@@ -188,7 +188,8 @@ class MultimodalEmission:
         Returns
         -------
         dict of ndarray of shape (n_frames of the modality,)
-            Probabilities, 1 for modalities without outlier component.
+            Probabilities, 1 for modalities without outlier component; NaN for frames
+            of NaN.
         """
         reliability = {}
         for name in self.emissions:
@@ -203,6 +204,7 @@ class MultimodalEmission:
                 weights = _by_state(posteriors[steps], name, columns, self.emissions)
                 inlier = self._inlier(name, own.values[rows])
                 result[rows] = np.einsum("nk,nk->n", weights, inlier)
+            result[np.isnan(own.values).all(axis=1)] = np.nan
             reliability[name] = result
         return reliability
 

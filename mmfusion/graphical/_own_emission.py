@@ -66,6 +66,11 @@ class OwnEmission:
                     f"{density.shape} for {observed.sum()} frames and {self.n_states} "
                     "states"
                 )
+            if np.isnan(density).any():
+                raise ValueError(
+                    f"log_density of {type(self.model).__name__} is NaN for frames "
+                    "that are not; return -inf for what a state cannot emit"
+                )
             out[observed] = density[:, self._order]
         return out
 

@@ -142,7 +142,7 @@ class StatePosteriorDisplay:
                 "draw; give another one"
             )
         states = None
-        if hasattr(estimator, "decode"):
+        if callable(getattr(estimator, "decode", None)):  # a parameter in some
             states = _of_the_sample(estimator.decode(row))
         return cls.from_predictions(posteriors, states, ax=ax, **kwargs)
 

@@ -182,6 +182,12 @@ KINDS = {
 }
 
 
+LEAST_AGREEMENT = {
+    ("coupled", "signal"): 0.75,  # its own chain, of means one deviation apart
+    ("hierarchical", "state"): 0.5,  # each unit is divided into two states by chance
+}
+
+
 @pytest.mark.parametrize("coupling", ["synchronous", "coupled", "hierarchical"])
 def test_modalities_of_different_kinds_share_their_states(coupling):
     rng = np.random.default_rng(0)
@@ -200,10 +206,7 @@ def test_modalities_of_different_kinds_share_their_states(coupling):
     X["words"][2] = None
     fitted = model(coupling, emission=KINDS, n_init=3).fit(X)
     for name, own in fitted.decode(X).items():
-        # of a chain of one modality, or of states into which a unit is divided
-        of_all = name == "unit" or coupling == "synchronous"
-        least = 0.8 if of_all else 0.3
-        assert agreement(states, own) > least
+        assert agreement(states, own) > LEAST_AGREEMENT.get((coupling, name), 0.9)
     assert fitted.rates_["counts"].shape[1] == 2
     assert list(fitted.emission_probabilities_) == ["words", "switches"]
     assert fitted.means_["signal"].shape[1:] == (2, 2)
