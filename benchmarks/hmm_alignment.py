@@ -85,8 +85,10 @@ def edges_by_reference(X: Edges) -> Edges:
     return [edges_of_states(own["piano"], n_states) for own in states]
 
 
-def performances(folder: Path, chosen: list[str] | None) -> None:
-    """Print the table of all or some pieces."""
+def performances(
+    folder: Path, chosen: list[str] | None, names: list[str] | None
+) -> None:
+    """Print the table of all or some pieces and models."""
     with np.load(folder / "align_vienna4x22.npz") as data:
         rolls = split(data["frames_roll"], data["lengths"])
         pieces, rate = data["piece"], float(data["fps"])
@@ -117,7 +119,8 @@ def performances(folder: Path, chosen: list[str] | None) -> None:
             warp = by_path(dtw_path(X[a], X[b]).path)
             found.append(np.abs(np.interp(at, np.arange(len(warp)), warp) - truth))
         show(piece, "DTW of the pair", found, rate, time.process_time() - begin)
-        for name, method in models.items():
+        for name in names or models:
+            method = models[name]
             begin = time.process_time()
             errors = errors_of_edges(method(X), onsets, pairs)
             show(piece, name, errors, rate, time.process_time() - begin)
@@ -202,6 +205,7 @@ def main() -> None:
         "--sets", nargs="+", default=["performances", "clocks", "delays"]
     )
     parser.add_argument("--pieces", nargs="+", help="names; all by default")
+    parser.add_argument("--models", nargs="+", help="names; all by default")
     parser.add_argument("--n-seeds", type=int, default=10)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
@@ -211,7 +215,7 @@ def main() -> None:
         elif name == "delays":
             delays(options.n_seeds)
         elif options.folder:
-            performances(options.folder, options.pieces)
+            performances(options.folder, options.pieces, options.models)
 
 
 if __name__ == "__main__":

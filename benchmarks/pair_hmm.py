@@ -124,7 +124,8 @@ def quality(args: Any) -> None:
         print(f"\n{kind}: seconds / within 100 ms / area by spread / by confidence\n")
         print(f"| method | {' | '.join(data)} | mean areas |")
         print("|---" * (len(data) + 2) + "|")
-        for name, method in METHODS.items():
+        for name in args.methods:
+            method = METHODS[name]
             rows = [errors_of(pairs, method, rate) for pairs in data.values()]
             cells = [" / ".join(f"{np.mean(part):.3f}" for part in row) for row in rows]
             areas = [f"{np.mean([row[k] for row in rows]):.3f}" for k in (2, 3)]
@@ -181,6 +182,9 @@ def main() -> None:
     parser.add_argument("--n-pairs", type=int, default=12, help="of each piece")
     parser.add_argument("--seed", type=int, default=0, help="of the pairs")
     parser.add_argument("--learning", action="store_true", help="other pianists")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS)
+    )
     parser.add_argument("--n-frames", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()

@@ -105,7 +105,7 @@ ax.bar(places - 0.2, clean, 0.4, label="as recorded")
 ax.bar(places + 0.2, bad, 0.4, label="sensors fail a third of the time")
 ax.set_xticks(places, list(methods))
 ax.set_ylabel("accuracy")
-ax.legend(loc="lower right")
+fig.legend(loc="outside upper center", ncols=2)
 for name, *row in zip(methods, clean, bad, strict=True):
     print(name.replace("\n", " "), *(f"{score:.3f}" for score in row))
 

@@ -201,5 +201,12 @@ class LagDisplay:
         self.areas_ = first, second
         ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
         ax.set(xlabel="frame", ylabel="lag (states)")
-        ax.legend(handles=[first, second], fontsize="small")
+        # above the Axes: areas may reach its whole height
+        ax.legend(
+            handles=[first, second],
+            fontsize="small",
+            ncols=2,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1),
+        )
         return self
