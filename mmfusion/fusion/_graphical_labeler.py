@@ -31,7 +31,7 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import refuse_empty_samples, validate_sample_weight
 from mmfusion.base import ModalityMixin
-from mmfusion.fusion._known_labels import KNOWN_LABELS, KnownLabels, with_labels
+from mmfusion.fusion._known_labels import KNOWN_LABELS, KnownLabels, with_known_labels
 from mmfusion.fusion._sequence_labeler import (
     SequenceLabelerMixin,
     as_ragged,
@@ -280,7 +280,7 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
             coupling.graph, emission, transition_model=coupling.transition_model
         )
         states = self._first_states(frames, codes, weight)
-        labelled = with_labels(frames, codes)
+        labelled = with_known_labels(frames, codes)
         set_start(model, coupling, labelled, states, sample_weight=weight)
         history = fit_chain_model(
             model,

@@ -81,7 +81,7 @@ class KnownLabels:
         return self._labels[states][:, None].astype(np.float64)
 
 
-def with_labels(frames: Frames, codes: np.ndarray) -> Frames:
+def with_known_labels(frames: Frames, codes: np.ndarray) -> Frames:
     """Add the labels of all steps as a modality.
 
     Parameters

@@ -23,8 +23,8 @@ import numpy as np
 from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
 from mmfusion.graphical._exponents import (
+    EXPONENT_OF_ZERO,
     LN2,
-    ZERO_EXPONENT,
     normalize,
     power,
     split_exponentials,
@@ -138,7 +138,7 @@ class _Rows(NamedTuple):
 @jit
 def _empty_rows(n_rows, n_events, n_states):
     shape = n_rows, n_events + 3, n_states
-    return _Rows(np.zeros(shape), np.full(shape, ZERO_EXPONENT))
+    return _Rows(np.zeros(shape), np.full(shape, EXPONENT_OF_ZERO))
 
 
 @jit
@@ -146,7 +146,7 @@ def _clear(rows, at, low, high):
     """Set what lies beside the events of a row to 0."""
     for s in (low, high + 2):
         rows.mantissas[at, s] = 0.0
-        rows.exponents[at, s] = ZERO_EXPONENT
+        rows.exponents[at, s] = EXPONENT_OF_ZERO
 
 
 @jit
@@ -169,7 +169,7 @@ def _mix(mantissas, exponents, matrix, matrix_e, out, out_e):
     """Multiply a row of numbers with a matrix."""
     n = len(mantissas)
     for j in range(n):
-        top = ZERO_EXPONENT
+        top = EXPONENT_OF_ZERO
         for i in range(n):
             top = max(top, exponents[i] + matrix_e[i, j])
         total = 0.0
@@ -254,7 +254,7 @@ def _forward_with_events(weights, checkpoints, stride):
             _copy_row(before, 0, checkpoints, t // stride)
         _forward_step(weights, t, before, alpha, 0)
         _copy_row(before, 1, before, 0)
-    total, top = 0.0, ZERO_EXPONENT
+    total, top = 0.0, EXPONENT_OF_ZERO
     last, last_e = alpha.mantissas[0, n_events + 1], alpha.exponents[0, n_events + 1]
     for j in range(n_states):
         total, top = _add(total, top, last[j], last_e[j])
@@ -314,7 +314,7 @@ def _backward_step(weights, t, alpha, row, after, own, own_e, sums):
         normalize(own, own_e)
         f, f_e = alpha.mantissas[row, s + 1], alpha.exponents[row, s + 1]
         for i in range(n_states):
-            m, e = 0.0, ZERO_EXPONENT
+            m, e = 0.0, EXPONENT_OF_ZERO
             for j in range(n_states):
                 term, term_e = a[i, j] * own[j], a_e[i, j] + own_e[j]
                 shift = power(f_e[i] + term_e - sums.top)
@@ -516,7 +516,7 @@ def asynchronous_posteriors(
     cells = (n_events + 3) * n_states
     _check_memory(3 * n_checkpoints * cells * 2, np.float64, n_steps, n_events)
     shape = n_checkpoints, n_events + 3, n_states
-    checkpoints = _Rows(np.zeros(shape), np.full(shape, ZERO_EXPONENT))
+    checkpoints = _Rows(np.zeros(shape), np.full(shape, EXPONENT_OF_ZERO))
     total, top = _forward_with_events(weights, checkpoints, stride)
     sums = _EventSums(
         np.zeros((n_steps, n_states)),

@@ -157,7 +157,7 @@ def emission_rows(logs, emits, ordered, rows, tops):
 
 
 @jit
-def forward_row(matrix, alpha, emissions, n, at, scale, floor):
+def dense_forward_row(matrix, alpha, emissions, n, at, scale, floor):
     """Compute a row of alpha; return its sum.
 
     Elements are at least `floor`. With None, the function is compiled without it.
@@ -177,7 +177,7 @@ def forward_row(matrix, alpha, emissions, n, at, scale, floor):
 
 
 @jit
-def first_row(start, alpha, emissions, n, at, floor):
+def dense_first_row(start, alpha, emissions, n, at, floor):
     """Write a first row of alpha; return its sum."""
     total = 0.0
     for j in range(n):
@@ -202,10 +202,10 @@ def last_sum(end, alpha, n, at, checked):
 
 
 @jit
-def forward_span(arrays, rows, floor, offsets, lo, hi, start, stop, values):
+def dense_forward_span(arrays, rows, floor, offsets, lo, hi, start, stop, values):
     """Compute alpha of the frames from `start` to `stop`; return whether it is exact.
 
-    With a `floor` it is a bound, and `backward_span` tells whether it is exact. Row 0
+    With a `floor` it is a bound, and `dense_backward_span` tells whether it is exact. Row 0
     of alpha is that of the frame before `start`; frame t is row t - start + 1.
     Log-likelihoods are added up in `values`.
     """
@@ -220,11 +220,11 @@ def forward_span(arrays, rows, floor, offsets, lo, hi, start, stop, values):
         for t in range(max(offsets[q], start), min(offsets[q + 1], stop)):
             at = t - start
             if t == offsets[q]:
-                total = first_row(first, alpha, emissions, n, at, floor)
+                total = dense_first_row(first, alpha, emissions, n, at, floor)
                 values[q] = log_start
             else:
                 scale = 1 / sums[at]
-                total = forward_row(matrix, alpha, emissions, n, at, scale, floor)
+                total = dense_forward_row(matrix, alpha, emissions, n, at, scale, floor)
                 values[q] += log_transition
             if total < least:
                 return False
@@ -239,7 +239,7 @@ def forward_span(arrays, rows, floor, offsets, lo, hi, start, stop, values):
 
 
 @jit
-def backward_row(matrix, alpha, pairs, beta, n, at, scale, floor):
+def dense_backward_row(matrix, alpha, pairs, beta, n, at, scale, floor):
     """Write a row of beta; return its sum, and that of its product with alpha."""
     always_inline()
     width = padded(n)
@@ -255,7 +255,7 @@ def backward_row(matrix, alpha, pairs, beta, n, at, scale, floor):
 
 
 @jit
-def last_row(end, alpha, pairs, beta, n, at):
+def dense_last_row(end, alpha, pairs, beta, n, at):
     """Write a last row of beta; return its sum, and that of its product with alpha."""
     width = padded(n)
     total, product = 0.0, 0.0
@@ -324,7 +324,7 @@ def add_start(start_counts, alpha, beta, n, at, scale):
 
 
 @jit
-def backward_span(arrays, rows, floor, offsets, lo, hi, start, stop, scales, weights,
+def dense_backward_span(arrays, rows, floor, offsets, lo, hi, start, stop, scales, weights,
                   columns, n_columns, posteriors, start_counts):  # fmt: skip
     """Write posteriors of the frames from `start` to `stop`; return whether exact.
 
@@ -342,12 +342,12 @@ def backward_span(arrays, rows, floor, offsets, lo, hi, start, stop, scales, wei
         for t in range(last, first - 1, -1):
             at = t - start
             if t == offsets[q + 1] - 1:
-                total, product = last_row(end, alpha, pairs, beta, n, at)
+                total, product = dense_last_row(end, alpha, pairs, beta, n, at)
                 if product < least:
                     return False
             else:
                 scale = 1 / later_sum[0]
-                total, product = backward_row(
+                total, product = dense_backward_row(
                     matrix, alpha, pairs, beta, n, at, scale, floor
                 )
                 # what was raised before the division by this sum weighs more
@@ -502,7 +502,7 @@ class DensePass:
         if not emission_rows(logs, arrays.emits, arrays.ordered, scaled, rows.tops):
             return False
         scaled_exponentials(scaled.ravel(), 0.0, rows.emissions)
-        return forward_span(
+        return dense_forward_span(
             arrays, rows, self._floor, self._offsets, sequences.start, sequences.stop,
             start, stop, self._values,
         )  # fmt: skip
@@ -534,7 +534,7 @@ class DensePass:
         n, n_states = stop - start, self._alpha.shape[1]
         self._pairs[n] = self._pairs[0]
         ordered = np.array_equal(columns, np.arange(n_states))
-        exact = backward_span(
+        exact = dense_backward_span(
             self._arrays, self._rows, self._floor, self._offsets, sequences.start,
             sequences.stop, start, stop, scales, weights, None if ordered else columns,
             posteriors.shape[1], posteriors.ravel(), start_counts,

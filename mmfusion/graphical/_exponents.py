@@ -19,7 +19,7 @@ from mmfusion._compilation import jit
 from mmfusion._simd import always_inline, intrinsic
 
 # exponent of 0; sums of several remain far below all others, without overflow
-ZERO_EXPONENT = -(1 << 58)
+EXPONENT_OF_ZERO = -(1 << 58)
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts, the first of which has 32 bits: its multiples are exact
 LN2_HIGH = 0.6931471803691238
@@ -79,7 +79,7 @@ def split_exponentials(logs, mantissas, exponents):
         positive = logs[k] > LEAST_LOG
         p = reduced_exponential(x, n)
         mantissas[k] = p if positive else 0.0
-        exponents[k] = np.int64(n) if positive else ZERO_EXPONENT
+        exponents[k] = np.int64(n) if positive else EXPONENT_OF_ZERO
 
 
 @jit
@@ -89,7 +89,7 @@ def normalize(mantissas, exponents):
     for s in range(len(bits)):
         positive = bits[s] > 0
         shift = (bits[s] >> FRACTION_BITS) - EXPONENT_OFFSET
-        exponents[s] = exponents[s] + shift if positive else ZERO_EXPONENT
+        exponents[s] = exponents[s] + shift if positive else EXPONENT_OF_ZERO
         fraction = (bits[s] & FRACTION_MASK) | (EXPONENT_OFFSET << FRACTION_BITS)
         bits[s] = fraction if positive else 0
 
@@ -137,7 +137,7 @@ def exponent_of(number, exponent):
     """Return the exponent of ``number 2**exponent``, whose mantissa is in [1, 2)."""
     always_inline()
     own = (bits_of(number) >> FRACTION_BITS) - EXPONENT_OFFSET
-    return exponent + own if number > 0 else ZERO_EXPONENT
+    return exponent + own if number > 0 else EXPONENT_OF_ZERO
 
 
 @jit

@@ -138,13 +138,15 @@ def graph_from_edges(
         src=ends[order, 0].astype(np.int32),
         log_weights=weights[order],
         tie=ties[order].astype(np.int32),
-        group=_groups(group, ties, ends[:, 0]),
+        group=_groups_of_parameters(group, ties, ends[:, 0]),
         log_start=_end_weights("log_start", log_start, n_states),
         log_end=_end_weights("log_end", log_end, n_states),
     )
 
 
-def _groups(group: ArrayLike | None, ties: np.ndarray, src: np.ndarray) -> np.ndarray:
+def _groups_of_parameters(
+    group: ArrayLike | None, ties: np.ndarray, src: np.ndarray
+) -> np.ndarray:
     """Check the groups of all parameters, or make one for each source."""
     n_parameters = int(ties.max(initial=-1)) + 1
     used, first = np.unique(ties, return_index=True)

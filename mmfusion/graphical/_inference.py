@@ -208,7 +208,7 @@ def chain_log_likelihood(
         values[sequences.start : sequences.stop] = kernel.log_likelihoods(sequences)
         workers.give_back(worker)
 
-    _for_each(score, [(group,) for group in _groups(bounds, rows)], n_jobs)
+    _for_each(score, [(group,) for group in _groups_of_sequences(bounds, rows)], n_jobs)
     return values
 
 
@@ -265,7 +265,9 @@ def viterbi(
     def decode(sequences: range) -> None:
         best_paths(edges, table, bounds, sequences, rows, states, scores)
 
-    _for_each(decode, [(group,) for group in _groups(bounds, rows)], n_jobs)
+    _for_each(
+        decode, [(group,) for group in _groups_of_sequences(bounds, rows)], n_jobs
+    )
     return states, scores
 
 
@@ -371,7 +373,11 @@ def _run(
             turns.stop()  # otherwise the others would wait for ever
             raise
 
-    _for_each(compute_or_stop, list(enumerate(_groups(task.offsets, rows))), n_jobs)
+    _for_each(
+        compute_or_stop,
+        list(enumerate(_groups_of_sequences(task.offsets, rows))),
+        n_jobs,
+    )
     return ChainPosteriors(values, None, edge_counts, start_counts)
 
 
@@ -496,7 +502,7 @@ def _rows_of_chunk(graph: ChainGraph, offsets: np.ndarray) -> int:
     return max(rows, math.isqrt(longest) + 1)
 
 
-def _groups(offsets: np.ndarray, rows: int) -> list[range]:
+def _groups_of_sequences(offsets: np.ndarray, rows: int) -> list[range]:
     """Group consecutive sequences that fit into a chunk together."""
     groups, first = [], 0
     for last in range(1, len(offsets)):

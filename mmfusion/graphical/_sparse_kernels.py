@@ -16,8 +16,8 @@ import numpy as np
 from mmfusion._compilation import jit
 from mmfusion._simd import always_inline
 from mmfusion.graphical._exponents import (
+    EXPONENT_OF_ZERO,
     LN2,
-    ZERO_EXPONENT,
     exponent_of,
     mantissa_of,
     power,
@@ -110,7 +110,7 @@ def forward_row(ptr, src, weights, weights_e, emits, emissions, emissions_e, pla
     always_inline()
     for s in range(len(emits)):
         low, high = ptr[s], ptr[s + 1]
-        top = ZERO_EXPONENT
+        top = EXPONENT_OF_ZERO
         for e in range(low, high):
             top = max(top, alpha_e[before + src[e]] + weights_e[e])
         total = 0.0
@@ -125,7 +125,7 @@ def forward_row(ptr, src, weights, weights_e, emits, emissions, emissions_e, pla
 @jit
 def path_sum(end, end_e, alpha, alpha_e, own):
     """Return the sum over the last states: mantissa and exponent."""
-    top = ZERO_EXPONENT
+    top = EXPONENT_OF_ZERO
     for s in range(len(end)):
         top = max(top, alpha_e[own + s] + end_e[s])
     total = 0.0
@@ -185,7 +185,7 @@ def backward_row(ptr, dst, edge, weights, weights_e, emits, emissions, emissions
     always_inline()
     for i in range(len(emits)):
         low, high = ptr[i], ptr[i + 1]
-        top = ZERO_EXPONENT
+        top = EXPONENT_OF_ZERO
         for e in range(low, high):
             top = max(top, later_e[old + dst[e]] + weights_e[e])
         share = factor * alpha[own + i] * power(alpha_e[own + i] + top + factor_e)

@@ -356,7 +356,7 @@ def test_what_cannot_be_learned_is_refused_with_the_remedy():
     flat = with_sequences(X, "audio", lambda x: x[:, [0, 0, 0]])
     with pytest.raises(ValueError, match=r"\['audio', 'video'\].*0 vary in only 1"):
         CTWAligner(2).fit(flat)
-    with pytest.raises(ValueError, match="reference='speech' is neither"):
+    with pytest.raises(ValueError, match="reference='speech' is no modality"):
         CTWAligner(reference="speech").fit(X)
 
 

@@ -89,7 +89,14 @@ CASES = {
     HybridFusionClusterer: [{}, {"missing": "skip"}, {"missing": "knn"}],
 }
 # those of other topics have tests of their own
-ELSEWHERE = {"MKLClassifier", "MKLClusterer", "MKLRegressor"}
+ELSEWHERE = {
+    "GaussianBayesClassifier",
+    "HMMClassifier",
+    "HMMLabeler",
+    "MKLClassifier",
+    "MKLClusterer",
+    "MKLRegressor",
+}
 
 
 def test_no_estimator_with_weights_goes_unchecked():

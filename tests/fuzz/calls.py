@@ -21,6 +21,7 @@ from mmfusion import EarlyFusionClusterer, Modalities, Trainer
 from mmfusion.alignment import dtw_path
 from mmfusion.benchmark import compare
 from mmfusion.datasets import save_npz
+from mmfusion.graphical import ChainGraph, ergodic_graph
 from mmfusion.mkl import MKLClassifier, MKLClusterer
 from mmfusion.robustness import degradation_curve
 from mmfusion.testing import all_estimators
@@ -288,7 +289,29 @@ def _fetch() -> Arguments:
     }
 
 
+def _chain() -> ChainGraph:
+    return ergodic_graph([[0.5, 0.5], [0.2, 0.8]], [0.5, 0.5])
+
+
+def _frames_of_chain() -> Arguments:
+    return {"graph": _chain(), "log_emissions": -(x() ** 2), "offsets": [0, 3, 5]}
+
+
 CALLS: dict[str, Callable[[], Arguments]] = {
+    "ergodic_graph": lambda: {
+        "transitions": [[0.5, 0.5], [0.2, 0.8]],
+        "start": [0.5, 0.5],
+    },
+    "forward_backward": _frames_of_chain,
+    "graph_from_edges": lambda: {
+        "n_states": 2,
+        "edges": [(0, 0), (0, 1), (1, 1)],
+        "log_weights": [-1.0, -1.0, 0.0],
+    },
+    "left_to_right_graph": lambda: {"n_states": 3, "max_duration": 2},
+    "transition_matrix": lambda: {"graph": _chain()},
+    "viterbi": _frames_of_chain,
+    "with_transitions": lambda: {"graph": _chain(), "parameters": [0.5, 0.5, 0.2, 0.8]},
     "StepPattern": _stepwise,
     "cdist_dtw": _collection(),
     "cdist_soft_dtw": lambda: {"X": collection(), "Y": collection()[:2]},
@@ -482,6 +505,8 @@ MAY_RETURN_NAN = {
 }
 # What is made by mmfusion only, and reads what it has made.
 RECORDS = {
+    "ChainGraph",
+    "ChainPosteriors",
     "DTWPath",
     "Significance",
     "check_multimodal_estimator",  # raises what the estimator raises
