@@ -205,9 +205,9 @@ def last_sum(end, alpha, n, at, checked):
 def dense_forward_span(arrays, rows, floor, offsets, lo, hi, start, stop, values):
     """Compute alpha of the frames from `start` to `stop`; return whether it is exact.
 
-    With a `floor` it is a bound, and `dense_backward_span` tells whether it is exact. Row 0
-    of alpha is that of the frame before `start`; frame t is row t - start + 1.
-    Log-likelihoods are added up in `values`.
+    With a `floor` it is a bound, and `dense_backward_span` returns whether it is
+    exact. Row 0 of alpha is that of the frame before `start`; frame t is row
+    t - start + 1. Log-likelihoods are added up in `values`.
     """
     n = len(arrays.emits)
     least = LEAST_SUM if floor is None else LEAST_WEIGHT
@@ -324,8 +324,8 @@ def add_start(start_counts, alpha, beta, n, at, scale):
 
 
 @jit
-def dense_backward_span(arrays, rows, floor, offsets, lo, hi, start, stop, scales, weights,
-                  columns, n_columns, posteriors, start_counts):  # fmt: skip
+def dense_backward_span(arrays, rows, floor, offsets, lo, hi, start, stop, scales,
+                        weights, columns, n_columns, posteriors, start_counts):  # fmt: skip
     """Write posteriors of the frames from `start` to `stop`; return whether exact.
 
     The expected transitions are the product of alpha, transposed, and the pairs, times
@@ -490,7 +490,7 @@ class DensePass:
 
     @property
     def is_bound(self) -> bool:
-        """Whether the backward pass alone tells that no digits are lost."""
+        """Whether a backward pass has to confirm that no digits are lost."""
         return self._floor is not None
 
     def forward(self, sequences: range, start: int, stop: int) -> bool:
