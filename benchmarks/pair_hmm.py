@@ -182,9 +182,7 @@ def main() -> None:
     parser.add_argument("--n-pairs", type=int, default=12, help="of each piece")
     parser.add_argument("--seed", type=int, default=0, help="of the pairs")
     parser.add_argument("--learning", action="store_true", help="other pianists")
-    parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=list(METHODS)
-    )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--n-frames", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
