@@ -1,6 +1,6 @@
 """
-How sure an alignment is
-========================
+Alignment and its confidence
+============================
 
 Two pianists play the same piece, and one of them pauses or leaves out a part. A pair
 hidden Markov model aligns them with the probability of every pair of moments, which

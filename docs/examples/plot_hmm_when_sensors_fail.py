@@ -21,7 +21,7 @@ from mmfusion.plotting import ReliabilityDisplay, StatePosteriorDisplay
 from mmfusion.preprocessing import SequenceGradients, SequencePooling
 
 # %%
-# 25 English words, spoken 23 times, with sensors on the tongue and on both lips (data
+# 25 English words, each recorded 23 times, with sensors on the tongue and on both lips (data
 # set ArticularyWordRecognition of the UEA archive, in its own split). It is not part of
 # this package. Where its file is missing, movements of three sensors are simulated.
 
