@@ -75,7 +75,6 @@ SEQUENCE_SETS = (
     "ts_basicmotions",
     "ts_japanesevowels",
     "ts_articularyword",
-    "ts_weizmann",
 )
 
 

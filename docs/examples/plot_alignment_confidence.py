@@ -1,6 +1,6 @@
 """
-Alignment with confidence
-=========================
+Alignment and its confidence
+============================
 
 Two pianists play the same piece, and one of them pauses or leaves out a part. A pair
 hidden Markov model aligns them with the probability of every pair of moments, which

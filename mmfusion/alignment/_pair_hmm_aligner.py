@@ -106,7 +106,8 @@ class PairHMMAligner(BaseAligner):
         longer paths then pay for each step.
     noise : {'equal', 'diagonal'}, default='equal'
         'diagonal': learn weights of the features in squared differences, inversely
-        proportional to the variance of these between aligned frames.
+        proportional to the variance of these between aligned frames. It had
+        more errors than 'equal' on velocities of piano keys.
     n_components : int, default=None
         Number of directions of CTWAligner, to whose projections all modalities are
         brought first; linear maps to the projected reference are then learned with the
