@@ -21,9 +21,9 @@ from mmfusion.plotting import ReliabilityDisplay, StatePosteriorDisplay
 from mmfusion.preprocessing import SequenceGradients, SequencePooling
 
 # %%
-# 25 English words, each pronounced 23 times, with sensors on the tongue and on both lips
-# (data set ArticularyWordRecognition of the UEA archive, in its own split). It is not
-# part of this package. Where its file is missing, movements of three sensors are
+# 25 English words, each pronounced 23 times, with sensors on the tongue and on both
+# lips (data set ArticularyWordRecognition of the UEA archive, in its own split). It is
+# not part of this package. Where its file is missing, movements of three sensors are
 # simulated.
 
 NAME = "shared/data/ts_articularyword.npz"
