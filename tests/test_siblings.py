@@ -111,6 +111,13 @@ REASONS = {
         "aligners by states distances_",
         "aligners by states transitions_",
     ],
+    "samples are vectors or sequences": [
+        "likelihood emission",
+        "likelihood covariance_type",
+        "likelihood n_init",
+        "likelihood tol",
+        "likelihood n_features_per_modality_in_",
+    ],
     "networks and their training differ": [
         "deep clusterers balance_weight",
         "deep clusterers encoders",

@@ -325,7 +325,8 @@ def add_start(start_counts, alpha, beta, n, at, scale):
 
 @jit
 def dense_backward_span(arrays, rows, floor, offsets, lo, hi, start, stop, scales,
-                        weights, columns, n_columns, posteriors, start_counts):  # fmt: skip
+                        weights, columns, n_columns, posteriors,
+                        start_counts):  # fmt: skip
     """Write posteriors of the frames from `start` to `stop`; return whether exact.
 
     The expected transitions are the product of alpha, transposed, and the pairs, times

@@ -19,7 +19,7 @@ import numpy as np
 from mmfusion._compilation import jit, jit_reordered
 
 LEAST_WEIGHT = 1e-100  # of a transition, relative to the largest
-LEAST_SUM = 1e-300
+LEAST_TOTAL = 1e-300
 
 
 class ChainArrays(NamedTuple):
@@ -127,7 +127,7 @@ def forward_chains(arrays, table, offsets, lo, hi, start, stop, alpha, emissions
             for s in range(n):
                 own[s] *= emissions[at, s]
                 total += own[s]
-            if total < LEAST_SUM:
+            if total < LEAST_TOTAL:
                 possible[q] = False
                 own[:] = 1 / n
                 continue

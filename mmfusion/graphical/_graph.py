@@ -8,8 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from mmfusion._memory import check_fits
+from mmfusion._numbers import check_count
+from mmfusion.graphical._arguments import read_floats, read_integers
+
 # transition matrices of more states are sparse
 LARGEST_DENSE_STATES = 1024
+BYTES_PER_STATE = 500  # of lists of edges that grow
 
 
 class ChainGraph(NamedTuple):
@@ -42,6 +47,13 @@ class ChainGraph(NamedTuple):
     See Also
     --------
     graph_from_edges : Make one of a list of edges.
+
+    Examples
+    --------
+    >>> from mmfusion.graphical import left_to_right_graph
+    >>> graph = left_to_right_graph(3)
+    >>> graph.src  # of the edges into state 0, then 1, then 2
+    array([0, 0, 1, 1, 2], dtype=int32)
     """
 
     emits: np.ndarray
@@ -120,13 +132,20 @@ def graph_from_edges(
            [0.51, 0.49],
            [0.  , 1.  ]])
     """
-    ends = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
+    check_count(n_states, "n_states")
+    n_states = int(n_states)
+    check_fits(n_states * BYTES_PER_STATE, "a graph", "lower n_states")
+    ends = read_integers("edges", edges)
+    if ends.size == 0:
+        ends = ends.reshape(0, 2)  # of a lone state
+    if ends.ndim != 2 or ends.shape[1] != 2:
+        raise ValueError(f"edges has shape {ends.shape}, not (n_edges, 2)")
     _check_numbers("edges", ends, 0, n_states, "states")
     weights = _floats("log_weights", log_weights, len(ends))
-    ties = np.full(len(ends), -1) if tie is None else np.asarray(tie, dtype=np.int64)
+    ties = np.full(len(ends), -1) if tie is None else read_integers("tie", tie)
     if ties.shape != (len(ends),):
         raise ValueError(f"tie has shape {ties.shape}, and there are {len(ends)} edges")
-    columns = np.arange(n_states) if emits is None else np.asarray(emits)
+    columns = np.arange(n_states) if emits is None else read_integers("emits", emits)
     if columns.shape != (n_states,):
         raise ValueError(f"emits has shape {columns.shape}, not ({n_states},)")
     _check_numbers("emits", columns, 0, np.iinfo(np.int32).max, "columns")
@@ -159,7 +178,7 @@ def _groups_of_parameters(
         )
     if group is None:
         return src[first[used >= 0]].astype(np.int32)
-    groups = np.asarray(group)
+    groups = read_integers("group", group)
     if groups.shape != (n_parameters,):
         raise ValueError(
             f"group has shape {groups.shape}, and tie names {n_parameters} parameters"
@@ -178,7 +197,7 @@ def _check_numbers(
 
 
 def _floats(name: str, values: ArrayLike, n: int) -> np.ndarray:
-    array = np.array(values, dtype=float)
+    array = read_floats(name, values)
     if array.shape != (n,):
         raise ValueError(f"{name} has shape {array.shape}, not ({n},)")
     wrong = np.isnan(array) | (array == np.inf)
@@ -198,6 +217,26 @@ def _end_weights(name: str, values: ArrayLike | None, n_states: int) -> np.ndarr
     if not np.isfinite(array).any():
         raise ValueError(f"{name} is -inf for all states: there is no path")
     return array
+
+
+def check_graph(graph: object) -> None:
+    """Raise an error unless an argument is a graph.
+
+    Parameters
+    ----------
+    graph : object
+        The argument.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+    """
+    if not isinstance(graph, ChainGraph):
+        raise TypeError(
+            f"graph is {type(graph).__name__}; give a ChainGraph, as graph_from_edges "
+            "makes it"
+        )
 
 
 def destinations(graph: ChainGraph) -> np.ndarray:
@@ -248,11 +287,14 @@ def with_transitions(graph: ChainGraph, parameters: ArrayLike) -> ChainGraph:
     >>> with_transitions(graph, [0.9, 0.1]).log_weights.round(2)
     array([-0.11, -2.3 ,  0.  ])
     """
-    values = np.asarray(parameters, dtype=float)
+    check_graph(graph)
+    values = read_floats("parameters", parameters)
     if values.shape != graph.group.shape:
         raise ValueError(
-            f"there are {len(graph.group)} parameters, and {values.shape} were given"
+            f"parameters has shape {values.shape}, not {graph.group.shape}"
         )
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise ValueError("parameters are finite and at least 0, and some are not")
     with np.errstate(divide="ignore"):
         logs = np.append(np.log(values), 0.0)  # the last one is for ties of -1
     weights = np.where(graph.tie < 0, graph.log_weights, logs[graph.tie])
@@ -281,6 +323,7 @@ def transition_matrix(graph: ChainGraph) -> np.ndarray | sparse.csr_array:
            [0. , 0.5, 0.5],
            [0. , 0. , 1. ]])
     """
+    check_graph(graph)
     n_states = len(graph.emits)
     ends = (graph.src, destinations(graph))
     matrix = sparse.coo_array(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mmfusion.graphical._graph import ChainGraph, graph_from_edges
+from mmfusion._memory import check_fits
+from mmfusion._numbers import check_count, is_integer
+from mmfusion.graphical._arguments import read_floats, read_integers
+from mmfusion.graphical._graph import BYTES_PER_STATE, ChainGraph, graph_from_edges
 
 
 def ergodic_graph(transitions: ArrayLike, start: ArrayLike) -> ChainGraph:
@@ -32,12 +35,19 @@ def ergodic_graph(transitions: ArrayLike, start: ArrayLike) -> ChainGraph:
     >>> graph.src
     array([0, 1, 0, 1], dtype=int32)
     """
-    matrix = np.asarray(transitions, dtype=float)
+    matrix = read_floats("transitions", transitions)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"transitions has shape {matrix.shape}, and is to be square")
+    first = read_floats("start", start)
+    if not (np.isfinite(matrix) & (matrix >= 0)).all():
+        raise ValueError("transitions are finite and at least 0, and some are not")
+    if first.shape != (len(matrix),) or not (first >= 0).all():
+        raise ValueError(
+            f"start has shape {first.shape}; it needs {len(matrix)} probabilities"
+        )
     edges = np.argwhere(matrix > 0)
     with np.errstate(divide="ignore"):
-        log_start = np.log(np.asarray(start, dtype=float))
+        log_start = np.log(first)
     return graph_from_edges(
         len(matrix),
         edges,
@@ -114,6 +124,11 @@ def left_to_right_graph(
     >>> graph.emits
     array([0, 0, 1, 1, 2, 2], dtype=int32)
     """
+    check_count(n_states, "n_states")
+    n_states = int(n_states)
+    check_fits(n_states * BYTES_PER_STATE, "a graph", "lower n_states")
+    if not (is_integer(max_skip) and max_skip >= 0):
+        raise ValueError(f"max_skip is {max_skip!r}; give an integer of at least 0")
     shortest = _durations("min_duration", min_duration, n_states)
     longest = shortest
     if max_duration is not None:
@@ -124,12 +139,14 @@ def left_to_right_graph(
             f"max_duration of state {at} is {longest[at]}, below its min_duration of "
             f"{shortest[at]}"
         )
-    keep = np.broadcast_to(np.asarray(stay, dtype=float), (n_states,))
+    keep = _of_states("stay", read_floats("stay", stay), n_states)
+    if not ((keep >= 0) & (keep < 1)).all():
+        raise ValueError(f"stay is a probability below 1, and not {stay!r}")
     first = np.concatenate([[0], np.cumsum(longest)])
     graph = _EdgeList()
     for state in range(n_states):
         copies = range(first[state], first[state + 1])
-        targets = first[state + 1 : min(state + 2 + max_skip, n_states)]
+        targets = first[state + 1 : min(state + 2 + int(max_skip), n_states)]
         onward = 0.5 ** np.arange(len(targets))
         onward /= max(onward.sum(), 1.0)
         chances = keep[state] if len(targets) else 1.0, onward
@@ -151,12 +168,20 @@ def left_to_right_graph(
 
 
 def _durations(name: str, durations: int | ArrayLike, n_states: int) -> np.ndarray:
-    frames = np.broadcast_to(np.asarray(durations), (n_states,))
-    if not np.issubdtype(frames.dtype, np.integer) or (frames < 1).any():
+    frames = _of_states(name, read_integers(name, durations), n_states)
+    if (frames < 1).any():
         raise ValueError(
             f"{name} is a number of frames, at least 1, and not {durations!r}"
         )
-    return frames.astype(np.int64)
+    n_bytes = int(frames.sum(dtype=float)) * BYTES_PER_STATE
+    check_fits(n_bytes, "a graph", f"lower {name}")
+    return frames
+
+
+def _of_states(name: str, values: np.ndarray, n_states: int) -> np.ndarray:
+    if values.ndim and values.shape != (n_states,):
+        raise ValueError(f"{name} has shape {values.shape}, not ({n_states},)")
+    return np.broadcast_to(values, (n_states,))
 
 
 def _add_copies(

@@ -13,14 +13,16 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 
+from mmfusion._options import check_flags
 from mmfusion._threads import one_thread
+from mmfusion.graphical._arguments import read_floats, read_integers
 from mmfusion.graphical._dense_kernels import DenseArrays, DensePass, dense_arrays
 from mmfusion.graphical._factorial import (
     FactorialGraph,
     FactorialPass,
     best_factorial_paths,
 )
-from mmfusion.graphical._graph import ChainGraph
+from mmfusion.graphical._graph import ChainGraph, check_graph
 from mmfusion.graphical._sparse_kernels import EdgeArrays, SparsePass, edge_arrays
 from mmfusion.graphical._viterbi_kernels import best_edges, best_paths
 
@@ -49,6 +51,16 @@ class ChainPosteriors(NamedTuple):
         weights.
     start_counts : ndarray of shape (n_states,)
         Expected number of sequences that begin in each state, with their weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion.graphical import forward_backward, left_to_right_graph
+    >>> result = forward_backward(left_to_right_graph(2), np.zeros((3, 2)), [0, 3])
+    >>> result.posteriors
+    array([[1. , 0. ],
+           [0.5, 0.5],
+           [0. , 1. ]])
     """
 
     log_likelihoods: np.ndarray
@@ -115,6 +127,7 @@ def forward_backward(
            [0.64, 0.36],
            [0.33, 0.67]])
     """
+    check_flags(by_state=by_state)
     table, bounds = _check_input(graph, log_emissions, offsets)
     n_columns = len(graph.emits) if by_state else table.shape[1]
     posteriors = np.empty((len(table), n_columns))
@@ -524,10 +537,12 @@ def _spans(
 def _check_input(
     graph: ChainGraph, log_emissions: ArrayLike, offsets: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    table = np.ascontiguousarray(log_emissions, dtype=np.float64)
+    if not isinstance(graph, FactorialGraph):
+        check_graph(graph)
+    table = np.ascontiguousarray(read_floats("log_emissions", log_emissions))
     if not table.flags.writeable:  # numba compiles read-only arrays separately
         table = table.copy()
-    bounds = np.array(offsets, dtype=np.int64)
+    bounds = np.array(read_integers("offsets", offsets))
     needed = int(graph.emits.max()) + 1
     if table.ndim != 2 or table.shape[1] < needed:
         raise ValueError(
@@ -552,7 +567,7 @@ def _check_input(
 def _check_weights(sample_weight: ArrayLike | None, n_sequences: int) -> np.ndarray:
     if sample_weight is None:
         return np.ones(n_sequences)
-    weights = np.array(sample_weight, dtype=np.float64)
+    weights = np.array(read_floats("sample_weight", sample_weight))
     if weights.shape != (n_sequences,):
         raise ValueError(
             f"sample_weight has shape {weights.shape}, and there are {n_sequences} "

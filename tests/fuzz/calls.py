@@ -487,6 +487,8 @@ CALLS: dict[str, Callable[[], Arguments]] = {
 }
 # Sequences and tables lack samples, and images pad them, by NaN.
 MAY_RETURN_NAN = {
+    "left_to_right_graph",  # log weights of -inf
+    "with_transitions",
     "Modalities",
     "Modalities.concat",
     "Modalities.from_frames",
