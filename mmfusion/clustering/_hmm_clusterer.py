@@ -101,7 +101,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         Cluster of each sample.
     weights_ : ndarray of shape (n_clusters,)
         Shares of the clusters.
-    objective_history_ : ndarray of shape (n_iter_,)
+    objective_history_ : ndarray of shape (`n_iter_`,)
         Log-likelihood plus log prior after each iteration of the best start.
     converged_ : bool
         Whether the best start converged.

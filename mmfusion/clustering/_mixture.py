@@ -147,7 +147,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         Number of principal axes of each modality, or of features without them.
     scaling_ : dict of str to {'block', 'standard', 'l2'} or None
         Scaling of each modality.
-    objective_history_ : ndarray of shape (n_iter_,)
+    objective_history_ : ndarray of shape (`n_iter_`,)
         Log-likelihood plus log prior after each iteration of the best start.
     converged_ : bool
         Whether the best start converged.
