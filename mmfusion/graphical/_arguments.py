@@ -34,8 +34,8 @@ def read_floats(name: str, values: ArrayLike) -> np.ndarray:
     with errors_about(name):
         for part in [values, *(values if isinstance(values, list | tuple) else [])]:
             refuse_unknown_type(part, name)
-        refuse_complex(values, name)
         try:
+            refuse_complex(values, name)
             return np.asarray(values, dtype=np.float64)
         except RuntimeError as error:  # of tensors with gradients
             raise TypeError(str(error)) from error

@@ -140,8 +140,8 @@ def left_to_right_graph(
             f"{shortest[at]}"
         )
     keep = _of_states("stay", read_floats("stay", stay), n_states)
-    if not ((keep >= 0) & (keep < 1)).all():
-        raise ValueError(f"stay is a probability below 1, and not {stay!r}")
+    if not ((keep >= 0) & (keep <= 1)).all():
+        raise ValueError(f"stay is a probability, and not {stay!r}")
     first = np.concatenate([[0], np.cumsum(longest)])
     graph = _EdgeList()
     for state in range(n_states):

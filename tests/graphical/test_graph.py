@@ -93,7 +93,7 @@ def test_own_ties_share_a_weight():
     )
     changed = with_transitions(graph, [0.8, 0.2])
     assert_allclose(dense(changed), [[0.8, 0.2], [0.2, 0.8]])
-    with pytest.raises(ValueError, match="there are 2 parameters"):
+    with pytest.raises(ValueError, match=r"parameters has shape \(1,\), not \(2,\)"):
         with_transitions(graph, [1.0])
 
 
@@ -168,7 +168,7 @@ def test_durations_are_checked():
     with pytest.raises(ValueError, match="max_duration of state 0 is 1, below"):
         left_to_right_graph(3, min_duration=2, max_duration=1)
     for wrong in (0, 1.5):
-        with pytest.raises(ValueError, match="min_duration is a number of frames"):
+        with pytest.raises(ValueError, match="min_duration"):
             left_to_right_graph(3, min_duration=wrong)
 
 
