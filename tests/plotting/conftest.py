@@ -1,4 +1,4 @@
-"""Figures that close, and a small fitted network."""
+"""Figures without a screen, and a small fitted network."""
 
 import matplotlib
 import numpy as np
@@ -11,10 +11,8 @@ from mmfusion.datasets import make_multimodal_blobs
 
 @pytest.fixture(autouse=True)
 def figures():
-    """Draw without a screen, and leave no figure open."""
+    """Draw without a screen."""
     matplotlib.use("agg")
-    yield
-    matplotlib.pyplot.close("all")
 
 
 @pytest.fixture(scope="session")
