@@ -207,7 +207,7 @@ EVERY_KIND = [
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("emission", {"audio": "gausian"}, "'audio': emission 'gausian' is none of"),
+        ("emission", {"audio": "bell"}, "'audio': emission 'bell' is none of"),
         ("emission", {"audio": Bounded}, r"'audio'.*Bounded"),
         ("covariance_type", {"audio": "ful"}, "'audio'. is 'ful'; it must be one of"),
         ("n_mixtures", {"audio": 0}, "'audio': n_mixtures is 0; give an integer"),
