@@ -136,7 +136,9 @@ def with_two_modalities():
 # samples without clusters, which no graph separates into components of like size
 @pytest.mark.filterwarnings("ignore:the unified graph has:")
 @pytest.mark.filterwarnings("ignore:one of .* clusters has:UserWarning")
-@parametrize_with_checks([*instances(), *with_two_modalities(), *OF_KERNELS, *OF_TWO_MODALITIES])
+@parametrize_with_checks(
+    [*instances(), *with_two_modalities(), *OF_KERNELS, *OF_TWO_MODALITIES]
+)
 def test_estimators_pass_the_checks_of_sklearn(estimator, check):
     of_weights = "sample_weight_equivalence" in getattr(check, "func", check).__name__
     if of_weights and isinstance(estimator, MKLClusterer):

@@ -461,7 +461,7 @@ default='synchronous'
         return signal_of_modalities(n_frames, self.clock, weights)
 
     def _steps(self) -> str | int | None:
-        """Return the clock; of 'asynchronous', the modality with a frame at each step."""
+        """Return the clock: of 'asynchronous', the modality of the signal."""
         return self._signal if self.coupling == "asynchronous" else self.clock
 
     def _frames(self, frame: Modalities) -> Frames:

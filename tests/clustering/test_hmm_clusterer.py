@@ -175,7 +175,9 @@ def test_states_and_reliability_are_those_of_the_likeliest_cluster():
     X = Modalities({"audio": audio, "video": [*X["video"][:-1], None]})
     reliability = clusterer.reliability(X)
     assert reliability["video"][-1] is None
-    assert reliability["audio"][3][:10].max() < 0.1 < reliability["audio"][3][10:].mean()
+    assert (
+        reliability["audio"][3][:10].max() < 0.1 < reliability["audio"][3][10:].mean()
+    )
     posteriors, path = clusterer.state_posteriors(X), clusterer.decode(X)
     assert list(posteriors) == list(path) == ["state"]
     for i, label in enumerate(clusterer.predict(X)):

@@ -97,7 +97,11 @@ def test_classes_that_differ_in_what_goes_with_what_are_distinguished(fitted):
 def test_what_a_sample_lacks_is_left_out_exactly(fitted):
     X, _ = bursts(6, seed=2)
     without = Modalities(X.to_dict() | {"events": [None] * 6})
-    options = {"coupling": "asynchronous", "cv": None, "modality_weights": {"events": 0}}
+    options = {
+        "coupling": "asynchronous",
+        "cv": None,
+        "modality_weights": {"events": 0},
+    }
     plain = HMMClassifier(3, **ERGODIC, **options)
     alone = HMMClassifier(3, **ERGODIC, cv=None)
     train, y = bursts(20)
@@ -237,5 +241,7 @@ def test_it_is_of_two_modalities(names):
 def test_later_samples_with_more_events_than_frames_are_named(fitted):
     X, _ = bursts(3)
     short = {"signal": [X["signal"][0], X["signal"][1][:2]], "events": X["events"][:2]}
-    with pytest.raises(ValueError, match="'events': sample 1 has . frames, and 'signal'"):
+    with pytest.raises(
+        ValueError, match=r"'events': sample 1 has . frames, and 'signal'"
+    ):
         fitted.predict(short)
