@@ -171,7 +171,7 @@ class _Fit:
         n_jobs: int | None,
     ) -> None:
         self._model = model
-        self._frames = frames
+        self._frames = model.emission.standardized(frames)
         self._weight = weight
         self._prior = transition_prior
         self._n_jobs = n_jobs
@@ -203,7 +203,7 @@ class _Fit:
         occupancy = np.zeros(table.shape[1])
 
         def visit(start: int, stop: int, posteriors: np.ndarray) -> None:
-            occupancy[...] += posteriors.sum(axis=0)
+            occupancy[...] += np.ones(stop - start) @ posteriors
             model.emission.accumulate(
                 statistics, frames, start, posteriors, model.columns
             )

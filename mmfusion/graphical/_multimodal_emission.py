@@ -16,8 +16,9 @@ import numpy as np
 from mmfusion._options import errors_name
 from mmfusion.graphical._clock import Frames, ModalityFrames
 from mmfusion.graphical._emissions import Emission
-from mmfusion.graphical._gaussian import chunks_of_frames
+from mmfusion.graphical._gaussian import DiagonalGaussian
 from mmfusion.graphical._outliers import OutlierComponent
+from mmfusion.graphical._standardized import StandardizedFrames, chunks_of_frames
 
 Columns = Mapping[str, np.ndarray]
 CHUNK_STEPS = 2000  # of given states, whose indicators are in memory at once
@@ -72,6 +73,29 @@ class MultimodalEmission:
                 weight = by_step if own.steps is None else by_step[own.steps]
             with errors_name(name):
                 self.emissions[name].prepare(own.values, weight)
+
+    def standardized(self, frames: Frames) -> Frames:
+        """Standardise frames once, for several calls of methods that take frames.
+
+        Parameters
+        ----------
+        frames : Frames
+            Frames on the clock.
+
+        Returns
+        -------
+        Frames
+            What `log_density` and `accumulate` of this emission and of its copies
+            accept in their place. Modalities with many frames stay as they are, and so
+            do those of other kinds.
+        """
+        modalities = dict(frames.modalities)
+        for name, emission in self.emissions.items():
+            if isinstance(emission, DiagonalGaussian) and name in modalities:
+                own = modalities[name]
+                values = emission.standardized(own.values)
+                modalities[name] = own._replace(values=values)
+        return frames._replace(modalities=modalities)
 
     def weight(self, name: str) -> float:
         """Return the exponent of a modality."""
@@ -160,8 +184,11 @@ class MultimodalEmission:
         self, name: str, X: np.ndarray, out: np.ndarray | None = None
     ) -> np.ndarray:
         """Compute log densities of one modality, with its outlier component."""
-        with errors_name(name):
+        if isinstance(X, StandardizedFrames):
             density = self.emissions[name].log_density(X, out)
+        else:
+            with errors_name(name):
+                density = self.emissions[name].log_density(X, out)
         outlier = self.outliers.get(name)
         if outlier is not None:
             broad = self._log_broad(name, X, outlier)
