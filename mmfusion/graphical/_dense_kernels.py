@@ -377,6 +377,18 @@ def dense_backward_span(arrays, rows, floor, offsets, lo, hi, start, stop, scale
 
 
 @jit
+def write_scaled(logs, weights):
+    """Write weights divided by the largest one; return its logarithm."""
+    top = -np.inf
+    for k in range(len(logs)):
+        top = max(top, logs[k])
+    if top > -np.inf:
+        for k in range(len(logs)):
+            weights[k] = np.exp(logs[k] - top)
+    return top
+
+
+@jit
 def write_transitions(ptr, src, weights, transitions, transposed):
     """Add the weights of edges to both matrices, which are 0 before.
 
@@ -422,27 +434,26 @@ def dense_arrays(graph: ChainGraph) -> DenseArrays | None:
         edges, or with weights that differ by more than 1e100 from each other.
     """
     n_states, n_edges = len(graph.emits), len(graph.src)
-    log_scales = (
-        float(graph.log_start.max()),
-        float(graph.log_weights.max(initial=-np.inf)),
-        float(graph.log_end.max()),
-    )
-    has_few_edges = n_states > MATRIX_STATES and 2 * n_edges <= n_states * n_states
-    if has_few_edges or not np.isfinite(log_scales).all():
+    if n_states > MATRIX_STATES and 2 * n_edges <= n_states * n_states:
         return None
-    weights = np.exp(graph.log_weights - log_scales[1])
     ptr, src = np.array(graph.ptr), np.array(graph.src)
-    width = int(padded(n_states))
+    width = (n_states + WIDTH - 1) // WIDTH * WIDTH
     transitions, transposed = np.zeros((2, n_states * width))
-    least, n_used = write_transitions(ptr, src, weights, transitions, transposed)
-    if least < LEAST_WEIGHT or not weights.all():
+    start, weights, end = np.empty(n_states), np.empty(n_edges), np.zeros(width)
+    log_scales = (
+        write_scaled(np.array(graph.log_start), start),
+        write_scaled(np.array(graph.log_weights), weights),
+        write_scaled(np.array(graph.log_end), end),
+    )
+    if -np.inf in log_scales or not weights.all():
         return None
-    end = np.zeros(width)
-    end[:n_states] = np.exp(graph.log_end - log_scales[2])
+    least, n_used = write_transitions(ptr, src, weights, transitions, transposed)
+    if least < LEAST_WEIGHT:
+        return None
     return DenseArrays(
         transitions=transitions,
         transposed=transposed,
-        start=np.exp(graph.log_start - log_scales[0]),
+        start=start,
         end=end,
         emits=np.array(graph.emits),
         log_scales=log_scales,
