@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ class EMHistory(NamedTuple):
     converged: bool
 
 
+@singledispatch
 def fit_chain_model(
     model: ChainModel,
     frames: Frames,
@@ -114,6 +116,37 @@ def fit_chain_model(
             without_seeds = _Parameters.of(model)
             fit.seed_empty_states(expected)
     return EMHistory(np.array(objective), False)
+
+
+def refuse_impossible_sequences(
+    scores: np.ndarray, weight: np.ndarray, frames: Frames
+) -> None:
+    """Raise an error if a sequence that counts has no path through the graph.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_sequences,)
+        Log-likelihoods.
+    weight : ndarray of shape (n_sequences,)
+        Weights of the sequences.
+    frames : Frames
+        Frames on the clock.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    impossible = np.flatnonzero((weight > 0) & ~np.isfinite(scores))
+    if not len(impossible):
+        return
+    i = int(impossible[0])
+    n_steps = int(np.diff(frames.offsets)[i])
+    raise ValueError(
+        f"no path of the model explains sample {i}, which has {n_steps} clock "
+        "steps: it is shorter or longer than the states allow, or has values that "
+        "are impossible in all of them"
+    )
 
 
 class _Parameters(NamedTuple):
@@ -224,7 +257,9 @@ class _Fit:
             sample_weight=self._weight,
             n_jobs=self._n_jobs,
         )
-        self._refuse_impossible(counts.log_likelihoods)
+        refuse_impossible_sequences(
+            counts.log_likelihoods, self._weight, self._frames
+        )
         return _Expected(
             counts.log_likelihoods,
             counts.edge_counts,
@@ -240,7 +275,7 @@ class _Fit:
         table = self._log_densities()
         n_columns = table.shape[1]
         states, scores = viterbi(graph, table, frames.offsets, n_jobs=self._n_jobs)
-        self._refuse_impossible(scores)
+        refuse_impossible_sequences(scores, self._weight, frames)
         states = np.maximum(states, 0)  # -1 in impossible sequences of weight 0
         weight = np.repeat(self._weight, np.diff(frames.offsets))
         columns = graph.emits[states]
@@ -255,19 +290,6 @@ class _Fit:
             np.bincount(states[starts], weight[starts], len(graph.emits)),
             np.bincount(columns, weight, n_columns),
             statistics,
-        )
-
-    def _refuse_impossible(self, scores: np.ndarray) -> None:
-        """Raise an error if a sequence that counts has no path through the graph."""
-        impossible = np.flatnonzero((self._weight > 0) & ~np.isfinite(scores))
-        if not len(impossible):
-            return
-        i = int(impossible[0])
-        n_steps = int(np.diff(self._frames.offsets)[i])
-        raise ValueError(
-            f"no path of the model explains sample {i}, which has {n_steps} clock "
-            "steps: it is shorter or longer than the states allow, or has values that "
-            "are impossible in all of them"
         )
 
     def maximize(self, expected: _Expected, additional_prior: float = 0.0) -> None:

@@ -160,7 +160,8 @@ def logarithm(number):
     is_large = mantissa > SQRT2
     mantissa = 0.5 * mantissa if is_large else mantissa
     exponent = exponent + 1.0 if is_large else exponent
-    f = (mantissa - 1.0) / (mantissa + 1.0)
+    # unlike /, it does not test for 0, which would keep loops from being vectorised
+    f = np.divide(mantissa - 1.0, mantissa + 1.0)
     s = f * f
     # series of 2 artanh(f) / f; s is at most .03, and the first term left out 1e-17
     p = 2 / 19.0

@@ -8,7 +8,7 @@ modalities are independent given the state.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,10 @@ class MultimodalEmission:
                 values = emission.standardized(own.values)
                 modalities[name] = own._replace(values=values)
         return frames._replace(modalities=modalities)
+
+    def of(self, name: str) -> MultimodalEmission:
+        """Return the emission of one modality, which has the same parameters."""
+        return replace(self, emissions={name: self.emissions[name]})
 
     def weight(self, name: str) -> float:
         """Return the exponent of a modality."""

@@ -47,7 +47,7 @@ def mix_rows(densities, log_broad, share, is_relative, inliers):
         # beyond the bounds one of both terms is all there is, up to rounding
         flat[k] = logarithm(total) + max(log_ratio - LARGEST_EXPONENT, 0.0)
         if inliers is not None:
-            inliers[k] = inlying / total
+            inliers[k] = np.divide(inlying, total)
     if not is_relative:
         for t in range(n):
             for k in range(n_states):
