@@ -284,15 +284,15 @@ class DiagonalGaussian:
         """
         d = n_features(X)
         for rows, chunk in standardized_chunks(X, self._pooled):
-            weights = posteriors[rows].T
+            weights = posteriors[rows]
             with np.errstate(over="ignore", invalid="ignore"):
-                totals = weights @ chunk
+                totals = (chunk.T @ weights).T
             if np.isfinite(totals).all():
                 statistics.counts[...] += totals[:, 2 * d :]
             else:
                 observed = fill_gaps(chunk)
-                totals = weights @ chunk
-                statistics.counts[...] += weights @ observed
+                totals = weights.T @ chunk
+                statistics.counts[...] += weights.T @ observed
             statistics.sums[...] += totals[:, : 2 * d]
 
     def maximize(self, statistics: GaussianStatistics) -> None:
