@@ -2,9 +2,9 @@
 
 The rows of alpha are ``a_t = (a_{t-1} A) * B_t / c_{t-2}``, where ``c_t`` is the factor
 by which the sum of a row would change without that division. So ``sum a_t`` stays at
-``c_t c_{t-1}``, and no row waits for the sum of the one before. Row t of B is divided by
-its largest element, so that the log-likelihood is the sum of all ``log c_t`` and of the
-logarithms of these.
+``c_t c_{t-1}``, and no row waits for the sum of the one before. Row t of B is divided
+by its largest element, so that the log-likelihood is the sum of all ``log c_t`` and of
+the logarithms of these.
 
 If every transition is above 1e-100, a state whose weight underflows is reached again
 from the others with far more than what it lost. With transitions of zero this is not
