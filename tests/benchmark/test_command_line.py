@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import mmfusion
 from mmfusion import __main__ as command_line
 from mmfusion._extras import import_extra
 from mmfusion.benchmark import _registry as registry
@@ -210,3 +211,20 @@ def test_what_is_not_installed_is_named_with_the_remedy(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=rf'{missing}.*"mmfusion\[benchmark\]"'):
         import_extra(missing)
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [("bin/mmfusion", "mmfusion"), ("mmfusion/__main__.py", "python -m mmfusion")],
+)
+def test_usage_and_version_are_those_of_the_form_of_the_call(
+    called, name, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", [called])
+    for option in ("--help", "--version"):
+        with pytest.raises(SystemExit) as stop:
+            command_line.main([option])
+        assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: {name} [-h]")
+    assert printed.endswith(f"mmfusion {mmfusion.__version__}\n")
