@@ -206,10 +206,13 @@ def test_the_module_runs_and_loads_nothing_optional():
     assert "baselines" in listed.stdout
 
 
-@pytest.mark.parametrize("missing", ["pandas", "tqdm", "matplotlib"])
-def test_what_is_not_installed_is_named_with_the_remedy(missing, monkeypatch):
+@pytest.mark.parametrize(
+    ("missing", "extra"),
+    [("pandas", "benchmark"), ("tqdm", "benchmark"), ("matplotlib", "plot")],
+)
+def test_what_is_not_installed_is_named_with_the_remedy(missing, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=rf'{missing}.*"mmfusion\[benchmark\]"'):
+    with pytest.raises(ImportError, match=rf'{missing}.*"mmfusion\[{extra}\]"'):
         import_extra(missing)
 
 
