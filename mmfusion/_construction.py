@@ -11,9 +11,16 @@ from scipy import sparse
 
 from mmfusion import _blocks, _row_labels
 from mmfusion._blocks import Block
-from mmfusion._columns import SEPARATOR, multi_index_spec, resolve_columns
+from mmfusion._columns import (
+    SEPARATOR,
+    default_names,
+    multi_index_spec,
+    resolve_columns,
+)
 from mmfusion._row_labels import Labels, labels_of
 from mmfusion._typing import BlockLike, ColumnSpecLike
+
+LISTED_MODALITIES = 5  # with their numbers of rows, in an error
 
 
 def read_blocks(data: object) -> tuple[list[Any], list[str] | None]:
@@ -219,14 +226,18 @@ def check_blocks(data: Sequence[Any], names: tuple[str, ...]) -> tuple[Block, ..
     if not counts:
         raise ValueError("every modality is None; give the data of at least one")
     if len(set(counts.values())) > 1:
-        has_labels = any(labels_of(block) is not None for block in data)
-        hint = (
-            ", or align DataFrames by label with Modalities.from_frames(frames, "
-            "join='outer')"
-            if has_labels
-            else ""
-        )
-        listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
+        hint = ""
+        if any(labels_of(block) is not None for block in data):
+            hint = (
+                ", or align DataFrames by label with Modalities.from_frames(frames, "
+                "join='outer')"
+            )
+        elif _are_alike(blocks):
+            hint = lone_list_hint(names)
+        several = [f"{name!r} has {count}" for name, count in counts.items()]
+        listed = ", ".join(several[:LISTED_MODALITIES])
+        if len(several) > LISTED_MODALITIES:
+            listed += f", and {len(several) - LISTED_MODALITIES} more"
         raise ValueError(
             f"modalities disagree on the number of samples: {listed}. Every modality "
             "needs one row per sample; put None or a row of NaN where one is missing"
@@ -235,6 +246,33 @@ def check_blocks(data: Sequence[Any], names: tuple[str, ...]) -> tuple[Block, ..
     # a modality that no sample has is a block of sequences, all of them missing
     missing = np.full(next(iter(counts.values())), None, dtype=object)
     return tuple(missing if block is None else block for block in blocks)
+
+
+def lone_list_hint(names: Sequence[str]) -> str:
+    """Return a remedy for sequences of one modality that are read as modalities.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the modalities.
+
+    Returns
+    -------
+    str
+        The remedy; '' for one modality, and for modalities with names.
+    """
+    if len(names) < 2 or list(names) != default_names(len(names)):
+        return ""
+    return (
+        f". If these {len(names)} arrays are the sequences of one modality, one for "
+        "each sample, give [X], a list with that one modality"
+    )
+
+
+def _are_alike(blocks: Sequence[Any]) -> bool:
+    """Return whether all blocks are tables of one width."""
+    shapes = [np.shape(block) for block in blocks]
+    return {len(s) for s in shapes} == {2} and len({s[1] for s in shapes}) == 1
 
 
 def shared_row_labels(data: Sequence[Any], names: tuple[str, ...]) -> Labels | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import is_classifier
-from sklearn.utils import assert_all_finite, check_consistent_length
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
 from mmfusion import _blocks
@@ -31,6 +31,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
+from mmfusion._construction import lone_list_hint
 from mmfusion._dask_arrays import is_dask_array
 from mmfusion._numbers import as_numbers, is_frame, refuse_complex
 from mmfusion._options import errors_about
@@ -460,8 +461,34 @@ def check_target(
         if options.get("y_numeric"):
             y = y if y.dtype.kind == "f" else y.astype(np.float64)
             assert_all_finite(y, input_name="y")  # None among objects is NaN by now
-    check_consistent_length(frame, y)
+    refuse_other_samples(frame, len(y))
     return y
+
+
+def refuse_other_samples(frame: Modalities, n_labels: int) -> None:
+    """Raise an error unless there are as many samples as labels.
+
+    Parameters
+    ----------
+    frame : Modalities
+        The samples.
+    n_labels : int
+        Number of labels.
+
+    Raises
+    ------
+    ValueError
+        If the numbers differ.
+    """
+    if n_labels == len(frame):
+        return
+    hint = ""
+    if n_labels == len(frame.names):  # one for each array of a list
+        hint = lone_list_hint(frame.names)
+    raise ValueError(
+        f"Found input variables with inconsistent numbers of samples: X has "
+        f"{len(frame)}, and y has labels of {n_labels}{hint}"
+    )
 
 
 def _refuse_columns(estimator: object, y: Any, **options: bool) -> None:

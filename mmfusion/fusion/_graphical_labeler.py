@@ -251,7 +251,7 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         frame = self._validate(X, reset=True)
         if frame._index is not None:
             check_row_labels(frame._index, y, "y")
-        labels = frame_labels(y, len(frame), type(self).__name__)
+        labels = frame_labels(y, frame, type(self).__name__)
         weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
         counted = weight > 0
         frame, weight = frame[counted], weight[counted]
