@@ -1,0 +1,126 @@
+"""Sentences about which method is ahead, and which differences are significant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmfusion.benchmark._export import shown_mean
+from mmfusion.benchmark._scores import NEGATED, is_negated_loss
+from mmfusion.benchmark._significance import Significance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmfusion.benchmark._comparison import Comparison
+
+OVER_DATASETS = "data sets"
+MAX_NAMED = 4  # methods that a sentence lists
+
+
+def conclusion_sentences(comparison: Comparison, found: Significance) -> Iterator[str]:
+    """Yield one or two sentences for each data set, and one over all of them.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        The comparison.
+    found : Significance
+        Its tests by the metric.
+
+    Yields
+    ------
+    str
+        A sentence.
+    """
+    summary = comparison.summary(found.metric)
+    own = set(comparison._own_rows()["method"])
+    for dataset, rows in summary.groupby("dataset", sort=False):
+        yield from _dataset_sentences(
+            str(dataset), rows[rows["method"].isin(own)], found
+        )
+        yield from _added_sentence(rows, own, found.metric)
+    if found.n_datasets > 1 and len(found.mean_ranks) > 1:
+        yield _rank_sentence(found)
+
+
+def _dataset_sentences(
+    dataset: str, rows: pd.DataFrame, found: Significance
+) -> Iterator[str]:
+    if len(rows) < 2 or rows["mean"].isna().all():
+        return
+    first = rows[rows["rank"] == rows["rank"].min()]
+    best = [str(method) for method in first["method"]]
+    name = found.metric.removeprefix(NEGATED) if is_negated_loss(found.metric) else ""
+    yield (
+        f"On {dataset}, {_listed(best, best, 'all')} {'is' if len(best) == 1 else 'are'}"
+        f" first of {len(rows)} methods by {name or found.metric}, with a mean of "
+        f"{shown_mean(found.metric, first['mean'].iloc[0])}."
+    )
+    others = [str(method) for method in rows["method"] if method not in best]
+    p_values = found.p_values(dataset, best[0])
+    if p_values and others:
+        subject = "It" if len(best) == 1 else best[0]
+        yield _sentence_of_tests(subject, others, p_values, found.alpha)
+
+
+def _sentence_of_tests(
+    subject: str, others: list[str], p_values: dict[str, float], alpha: float
+) -> str:
+    """Write from which methods one differs significantly, and from which not."""
+    differ = [m for m in others if p_values.get(m, np.nan) < alpha]
+    same = [m for m in others if p_values.get(m, np.nan) >= alpha]
+    untested = [m for m in others if np.isnan(p_values.get(m, np.nan))]
+    clauses = []
+    if differ:
+        clauses.append(f"differs significantly from {_listed(differ, others, 'all')}")
+    if same:
+        verb = "not" if clauses else "does not differ significantly"
+        clauses.append(f"{verb} from {_listed(same, others, 'any of the')}")
+    if untested:
+        clauses.append(f"was not tested against {_listed(untested, others, 'all')}")
+    return f"{subject} {', '.join(clauses)} (alpha = {alpha:g})."
+
+
+def _listed(names: list[str], others: list[str], every: str) -> str:
+    if len(names) == len(others) and len(names) > MAX_NAMED:
+        return f"{every} {len(others)} others"
+    if len(names) > MAX_NAMED:
+        return f"{len(names)} of the {len(others)} others"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _added_sentence(rows: pd.DataFrame, own: set[Any], metric: str) -> Iterator[str]:
+    ahead = rows[
+        ~rows["method"].isin(own)
+        & (rows["mean"] > rows.loc[rows["method"].isin(own), "mean"].max())
+    ]
+    if len(ahead):
+        listed = ", ".join(
+            f"{row.method} ({shown_mean(metric, row.mean)})"
+            for row in ahead.itertuples()
+        )
+        yield f"Better results from elsewhere, not tested: {listed}."
+
+
+def _rank_sentence(found: Significance) -> str:
+    best, n = str(found.mean_ranks.index[0]), found.n_datasets
+    ties = int((found.mean_ranks == found.mean_ranks.iloc[0]).sum())
+    first = f"{best} has" if ties == 1 else f"{best} and {ties - 1} more have"
+    sentence = (
+        f"Over {n} data sets, {first} the best mean rank ({found.mean_ranks.iloc[0]:.2f}"
+        f" of {len(found.mean_ranks)} methods)"
+    )
+    others = [str(m) for m in found.mean_ranks.index[1:]]
+    p_values = found.p_values(OVER_DATASETS, best)
+    if p_values:
+        return f"{sentence}. {_sentence_of_tests('It', others, p_values, found.alpha)}"
+    if found.friedman is None or found.nemenyi is None:
+        return f"{sentence}; {n} data sets are too few for a test of ranks."
+    if found.friedman.p_f >= found.alpha:
+        return f"{sentence}; the Friedman test finds no difference of ranks."
+    nemenyi = {m: float(found.nemenyi.loc[best, m]) for m in others}
+    tests = _sentence_of_tests("By the Nemenyi test it", others, nemenyi, found.alpha)
+    return f"{sentence}. {tests}"
