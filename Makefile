@@ -23,7 +23,7 @@ help: ## list the targets
 
 .PHONY: demo
 demo: $(VENV)/base.stamp ## cluster real data by several methods, print the table
-	$(BIN)/python -m mmfusion compare --data digits --repeats 5 --out report
+	$(BIN)/python -m mmfusion compare --repeats 12 --out report
 
 .PHONY: test
 test: $(VENV)/test.stamp ## run the default test suite, doctests included

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from mmfusion._atomic import as_path
 from mmfusion._text import one_line
 from mmfusion.benchmark import compare
+from mmfusion.benchmark._export import shown_name
 from mmfusion.benchmark._registry import (
     BASELINES,
     BASELINES_DESCRIPTIONS,
@@ -67,7 +69,12 @@ def _run_compare(options: argparse.Namespace) -> int:
     )
     report = comparison.save(out)
     _print_text(comparison.to_markdown())
-    _print_text(f"Report: {report}")
+    _print_text(f"By {shown_name(comparison.metrics[0])}:")
+    for line in comparison.conclusion().splitlines():
+        _print_text(
+            textwrap.fill(line, 88, initial_indent="- ", subsequent_indent="  ")
+        )
+    _print_text(f"\nReport: {report}")
     return int((comparison.frame["status"] == "failed").all())
 
 

@@ -155,8 +155,8 @@ def _values(table: pd.DataFrame, metric: str) -> pd.Series:
         values = pd.to_numeric(table[metric]).astype(float)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"results: the column {metric!r} is not numeric ({error}); leave empty what "
-            "was not reported"
+            f"results: the column {metric!r} is not numeric ({error}); leave empty "
+            "what was not reported"
         ) from error
     if metric in FRACTIONS and (values > 1).any():
         raise ValueError(

@@ -16,7 +16,7 @@ from mmfusion._extras import import_extra
 from mmfusion._row_labels import short_repr
 from mmfusion.benchmark import _export
 from mmfusion.benchmark._added_results import added_rows, check_unique
-from mmfusion.benchmark._conclusion import conclusion_sentences
+from mmfusion.benchmark._conclusion import conclusion_lines
 from mmfusion.benchmark._paper_table import html_repr, latex_tables
 from mmfusion.benchmark._report import html_report
 from mmfusion.benchmark._significance import Significance, assess_significance
@@ -339,9 +339,9 @@ class Comparison:
         Returns
         -------
         str
-            For each data set the method of the largest mean, and from which others it
-            differs significantly by the test of `significance`; over several data
-            sets the method of the best mean rank.
+            One line for each data set: the method of the best mean, and from which
+            others it differs significantly by the test of `significance`. Over several
+            data sets one more: the method of the best mean rank.
 
         Raises
         ------
@@ -349,7 +349,7 @@ class Comparison:
             If there is no such metric, or `alpha` is not between 0 and 1.
         """
         found = self.significance(metric, alpha=alpha)
-        return " ".join(conclusion_sentences(self, found))
+        return "\n".join(conclusion_lines(self, found))
 
     def add_results(
         self,
@@ -415,13 +415,12 @@ class Comparison:
         own = self.frame
         if SOURCE_COLUMN not in own:
             own = own.assign(**{SOURCE_COLUMN: ""})
-        counts = {name: "Int64" for name in ("repeat", "seed", *SPLIT_COLUMNS)}
+        counts = dict.fromkeys(("repeat", "seed", *SPLIT_COLUMNS), "Int64")
         own = own.astype({name: kind for name, kind in counts.items() if name in own})
         missing = {m: np.nan for m in self.metrics if m not in rows}
         both = [own, rows.assign(**missing)[own.columns]]
-        self.frame = check_unique(
-            import_extra("pandas").concat(both, ignore_index=True)
-        )
+        merged = import_extra("pandas").concat(both, ignore_index=True)
+        self.frame = check_unique(merged)
         return self
 
     def costs(self) -> pd.DataFrame:

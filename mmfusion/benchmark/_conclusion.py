@@ -20,8 +20,8 @@ OVER_DATASETS = "data sets"
 MAX_NAMED = 4  # methods that a sentence lists
 
 
-def conclusion_sentences(comparison: Comparison, found: Significance) -> Iterator[str]:
-    """Yield one or two sentences for each data set, and one over all of them.
+def conclusion_lines(comparison: Comparison, found: Significance) -> list[str]:
+    """Write one or two sentences for each data set, and some over all of them.
 
     Parameters
     ----------
@@ -30,20 +30,24 @@ def conclusion_sentences(comparison: Comparison, found: Significance) -> Iterato
     found : Significance
         Its tests by the metric.
 
-    Yields
-    ------
-    str
-        A sentence.
+    Returns
+    -------
+    list of str
+        One line for each data set, and one for all.
     """
     summary = comparison.summary(found.metric)
     own = set(comparison._own_rows()["method"])
+    lines = []
     for dataset, rows in summary.groupby("dataset", sort=False):
-        yield from _dataset_sentences(
-            str(dataset), rows[rows["method"].isin(own)], found
-        )
-        yield from _added_sentence(rows, own, found.metric)
+        of_own = rows[rows["method"].isin(own)]
+        sentences = [
+            *_dataset_sentences(str(dataset), of_own, found),
+            *_added_sentence(rows, own, found.metric),
+        ]
+        lines.append(" ".join(sentences))
     if found.n_datasets > 1 and len(found.mean_ranks) > 1:
-        yield _rank_sentence(found)
+        lines.append(_rank_sentence(found))
+    return list(filter(None, lines))
 
 
 def _dataset_sentences(
@@ -53,11 +57,12 @@ def _dataset_sentences(
         return
     first = rows[rows["rank"] == rows["rank"].min()]
     best = [str(method) for method in first["method"]]
-    name = found.metric.removeprefix(NEGATED) if is_negated_loss(found.metric) else ""
+    metric = found.metric
+    name = metric.removeprefix(NEGATED) if is_negated_loss(metric) else metric
+    verb = "is" if len(best) == 1 else "are"
     yield (
-        f"On {dataset}, {_listed(best, best, 'all')} {'is' if len(best) == 1 else 'are'}"
-        f" first of {len(rows)} methods by {name or found.metric}, with a mean of "
-        f"{shown_mean(found.metric, first['mean'].iloc[0])}."
+        f"On {dataset}, {_listed(best, best, 'all')} {verb} first of {len(rows)} "
+        f"methods by {name} ({shown_mean(metric, first['mean'].iloc[0])})."
     )
     others = [str(method) for method in rows["method"] if method not in best]
     p_values = found.p_values(dataset, best[0])
@@ -75,13 +80,15 @@ def _sentence_of_tests(
     untested = [m for m in others if np.isnan(p_values.get(m, np.nan))]
     clauses = []
     if differ:
-        clauses.append(f"differs significantly from {_listed(differ, others, 'all')}")
+        names = _listed(differ, others, "all")
+        clauses.append(f"differs significantly (alpha = {alpha:g}) from {names}")
     if same:
-        verb = "not" if clauses else "does not differ significantly"
-        clauses.append(f"{verb} from {_listed(same, others, 'any of the')}")
+        names = _listed(same, others, "any of the")
+        clauses.append(f"does not differ significantly from {names}")
     if untested:
-        clauses.append(f"was not tested against {_listed(untested, others, 'all')}")
-    return f"{subject} {', '.join(clauses)} (alpha = {alpha:g})."
+        names = _listed(untested, others, "all")
+        clauses.append(f"could not be tested against {names}")
+    return f"{subject} {', '.join(clauses)}."
 
 
 def _listed(names: list[str], others: list[str], every: str) -> str:
@@ -93,15 +100,12 @@ def _listed(names: list[str], others: list[str], every: str) -> str:
 
 
 def _added_sentence(rows: pd.DataFrame, own: set[Any], metric: str) -> Iterator[str]:
-    ahead = rows[
-        ~rows["method"].isin(own)
-        & (rows["mean"] > rows.loc[rows["method"].isin(own), "mean"].max())
-    ]
+    is_own = rows["method"].isin(own)
+    ahead = rows[~is_own & (rows["mean"] > rows.loc[is_own, "mean"].max())]
     if len(ahead):
-        listed = ", ".join(
-            f"{row.method} ({shown_mean(metric, row.mean)})"
-            for row in ahead.itertuples()
-        )
+        means = [shown_mean(metric, mean) for mean in ahead["mean"]]
+        pairs = zip(ahead["method"], means, strict=True)
+        listed = ", ".join(f"{method} ({mean})" for method, mean in pairs)
         yield f"Better results from elsewhere, not tested: {listed}."
 
 
@@ -110,15 +114,15 @@ def _rank_sentence(found: Significance) -> str:
     ties = int((found.mean_ranks == found.mean_ranks.iloc[0]).sum())
     first = f"{best} has" if ties == 1 else f"{best} and {ties - 1} more have"
     sentence = (
-        f"Over {n} data sets, {first} the best mean rank ({found.mean_ranks.iloc[0]:.2f}"
-        f" of {len(found.mean_ranks)} methods)"
+        f"Over {n} data sets, {first} the best mean rank of {len(found.mean_ranks)} "
+        f"methods ({found.mean_ranks.iloc[0]:.2f})"
     )
     others = [str(m) for m in found.mean_ranks.index[1:]]
     p_values = found.p_values(OVER_DATASETS, best)
     if p_values:
         return f"{sentence}. {_sentence_of_tests('It', others, p_values, found.alpha)}"
     if found.friedman is None or found.nemenyi is None:
-        return f"{sentence}; {n} data sets are too few for a test of ranks."
+        return f"{sentence}; there are too few for a test of ranks."
     if found.friedman.p_f >= found.alpha:
         return f"{sentence}; the Friedman test finds no difference of ranks."
     nemenyi = {m: float(found.nemenyi.loc[best, m]) for m in others}

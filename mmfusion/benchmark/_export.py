@@ -183,7 +183,7 @@ def markdown_of_metric(comparison: Comparison, metric: str) -> str:
     table = _markdown_table(score_table(comparison, metric, MARKDOWN))
     tests = _markdown_list(comparison.significance(metric).lines())
     title = escape_markdown(shown_name(metric))
-    summary = escape_markdown(comparison.conclusion(metric))
+    summary = _markdown_list(comparison.conclusion(metric).splitlines())
     parts = [f"### {title}", table, score_note(comparison), summary, tests]
     return "\n\n".join(filter(None, parts)) + "\n"
 

@@ -194,8 +194,8 @@ def _named_pairs(datasets: Any) -> dict[str, tuple[Any, Any]]:
         datasets = [datasets]
     if not isinstance(datasets, list | tuple):
         raise TypeError(
-            f"datasets is a {type(datasets).__name__}; give names, paths, {PAIR_OR_BUNCH}"
-            ", or a dict such as {'my data': (X, y)}"
+            f"datasets is a {type(datasets).__name__}; give names, paths, "
+            f"{PAIR_OR_BUNCH}, or a dict such as {{'my data': (X, y)}}"
         )
     if all(isinstance(given, str | PathLike) for given in datasets):
         return _load_all(datasets)

@@ -311,7 +311,7 @@ def html_repr(comparison: Comparison) -> str:
     ]
     head = "".join(f"<th>{escape_html(name)}</th>" for name in ["method", *headers])
     note = escape_html(_explanation(comparison, found).capitalize())
-    summary = escape_html(comparison.conclusion(metrics[0]))
+    summary = escape_html(comparison.conclusion(metrics[0])).replace("\n", "<br>")
     return (
         f"<div><p>{escape_html(title)}</p><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table><p>{summary}</p>"

@@ -259,7 +259,15 @@ DEFAULT_DATASETS = {
     REGRESSION: ["diabetes"],
 }
 DEFAULT_METHODS = {
-    CLUSTERING: ["multimodal", "spectral", "early", "late", BASELINES],
+    CLUSTERING: [
+        "multimodal",
+        "spectral",
+        "snf",
+        "mixture",
+        "early",
+        "late",
+        BASELINES,
+    ],
     CLASSIFICATION: ["early", "late", "hybrid", BASELINES],
     REGRESSION: ["early", "late", "hybrid", BASELINES],
 }

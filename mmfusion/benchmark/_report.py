@@ -103,7 +103,7 @@ def _sections(comparison: Comparison, plots: bool = True) -> Iterator[str]:
     for metric in comparison.metrics:
         significance = comparison.significance(metric)
         yield f"<h2>{escape_html(shown_name(metric))}</h2>"
-        yield f"<p>{escape_html(comparison.conclusion(metric))}</p>"
+        yield _bullet_list(comparison.conclusion(metric).splitlines())
         yield _html_table(score_table(comparison, metric, HTML))
         yield f'<p class="note">{escape_html(score_note(comparison))}</p>'
         yield _bullet_list(significance.lines())

@@ -272,7 +272,8 @@ def assess_significance(
             t_rows += own
             notes += _note_on_splits(name, len(table), own)
         notes.append(
-            "A difference between folds of one data set is no evidence about other data."
+            "A difference between folds of one data set is no evidence about other "
+            "data."
         )
     return Significance(
         metric,

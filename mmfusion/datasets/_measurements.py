@@ -221,11 +221,11 @@ def _in_modalities(
     )
     if return_X_y:
         return X, loaded.target
-    names_of_classes = {"target_names": loaded.target_names}
+    has_classes = "target_names" in loaded
     return Bunch(
         data=X,
         target=loaded.target,
         feature_names={modality: list(names) for modality, names in groups.items()},
         DESCR=loaded.DESCR,
-        **(names_of_classes if "target_names" in loaded else {}),
+        **({"target_names": loaded.target_names} if has_classes else {}),
     )
