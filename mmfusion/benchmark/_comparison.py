@@ -359,7 +359,7 @@ class Comparison:
         columns: Mapping[str, str] | None = None,
         datasets: Mapping[str, str] | None = None,
     ) -> Comparison:
-        """Add published results, or others that were not run here.
+        r"""Add published results, or others that were not run here.
 
         Parameters
         ----------
@@ -369,8 +369,9 @@ class Comparison:
             papers shorten them (acc, nmi, ari, f1, mae, rmse, ...). Values that are
             missing were not reported. Rows on other data sets are left out.
         source : str, default=None
-            Where all of them come from, such as a citation; None takes the column
-            ``source``. Their methods are named ``<method> [<source>]``.
+            Where all of them come from; None takes the column ``source``. Their
+            methods are named ``<method> [<source>]``; a citation such as
+            ``\cite{zhou2020}`` remains one in `to_latex`.
         columns : dict of str to str, default=None
             New names of columns, such as ``{"model": "method"}``.
         datasets : dict of str to str, default=None

@@ -103,10 +103,12 @@ def _added_sentence(rows: pd.DataFrame, own: set[Any], metric: str) -> Iterator[
     is_own = rows["method"].isin(own)
     ahead = rows[~is_own & (rows["mean"] > rows.loc[is_own, "mean"].max())]
     if len(ahead):
-        means = [shown_mean(metric, mean) for mean in ahead["mean"]]
-        pairs = zip(ahead["method"], means, strict=True)
-        listed = ", ".join(f"{method} ({mean})" for method, mean in pairs)
-        yield f"Better results from elsewhere, not tested: {listed}."
+        best = ahead.loc[ahead["mean"].idxmax()]
+        more = f", and {len(ahead) - 1} more are better" if len(ahead) > 1 else ""
+        yield (
+            f"Of the results from elsewhere, which are not tested, {best['method']} is "
+            f"best ({shown_mean(metric, best['mean'])}){more}."
+        )
 
 
 def _rank_sentence(found: Significance) -> str:

@@ -32,6 +32,9 @@ LAYOUTS = ("datasets", "metrics")
 BOLD = "textbf:--rwrap;"  # pandas' notation of a command that encloses a cell
 UNDERLINED = "underline:--rwrap;"
 PRETTY_NAMES = {name for names in METRIC_NAMES.values() for name in names}
+CITED = re.compile(
+    r"(?P<method>.*) \[(?P<source>\\cite[a-z]*\*?\{[\w:.,+/-]+\})\]", re.DOTALL
+)
 BOOKTABS = r"% needs \usepackage{booktabs}"
 
 
@@ -194,13 +197,14 @@ def _latex_table(
         frame.columns = pd.MultiIndex.from_tuples(keys, names=["", "method"])
     styles.columns = frame.columns
     styler = frame.style.apply(lambda _: styles, axis=None)
-    styler = styler.format_index(lambda i: escape_latex(methods[i]), axis=0)
+    names = [_latex_method(comparison, method) for method in methods]
+    styler = styler.format_index(lambda i: names[i], axis=0)
     styler = styler.format_index(
         lambda i: headers[i], axis=1, level=0 if groups is None else 1
     )
     if groups is not None:
-        names = list(place)
-        styler = styler.format_index(lambda i: names[i], axis=1, level=0)
+        titles = list(place)
+        styler = styler.format_index(lambda i: titles[i], axis=1, level=0)
     text = styler.to_latex(
         hrules=True,
         column_format="l" + "c" * len(columns),
@@ -225,6 +229,14 @@ def _with_rules(text: str, groups: list[str] | None, n_added: int) -> str:
     if n_added:
         lines.insert(lines.index(r"\bottomrule") - n_added, r"\midrule")
     return "\n".join(lines) + "\n"
+
+
+def _latex_method(comparison: Comparison, method: str) -> str:
+    """Escape the name of a method; a citation as its source remains a command."""
+    cited = CITED.fullmatch(method) if "source" in comparison.frame else None
+    if cited is None:
+        return escape_latex(method)
+    return f"{escape_latex(cited['method'])}~{cited['source']}"
 
 
 def _latex_text(cell: TableCell | None) -> str:
@@ -253,6 +265,8 @@ def _latex_metric(metric: str) -> str:
 
 def _default_caption(comparison: Comparison, found: dict[str, Significance]) -> str:
     subject = ", ".join(map(_latex_metric, found))
+    if next(iter(found)) in PRETTY_NAMES:
+        subject = subject[0].upper() + subject[1:]
     return f"{subject}: {escape_latex(_explanation(comparison, found))}"
 
 
