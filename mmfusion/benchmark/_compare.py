@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ from mmfusion.benchmark._tasks import CLASSIFICATION, CLUSTERING
 MAX_REPEATS = 100_000
 # size of a cell's file without labels: at least one block of the file system
 CELL_FILE_BYTES = 4096
-NUMBER_BYTES = 20  # of a probability in a cell's file
+JSON_NUMBER_BYTES = 20  # of a probability in a cell's file
 
 Outcomes = list[dict[str, Any] | None]
 
@@ -299,7 +299,7 @@ def _output_bytes(cell: Cell) -> int:
     if cell.split is None:
         return len(cell.dataset.y) * (len(str(n_classes)) + len(", "))
     n_numbers = 1 + (n_classes if cell.dataset.task == CLASSIFICATION else 0)
-    return len(cell.split.test) * n_numbers * NUMBER_BYTES
+    return len(cell.split.test) * n_numbers * JSON_NUMBER_BYTES
 
 
 def _make_cells(
@@ -310,7 +310,7 @@ def _make_cells(
 ) -> Iterator[Cell]:
     of_dataset = groups_by_dataset(groups, [dataset.name for dataset, _ in inputs])
     for dataset, methods in inputs:
-        repeats: list[list[Split | None]] = [[None] for _ in seeds]
+        repeats: Sequence[Sequence[Split | None]] = [[None] for _ in seeds]
         if dataset.task != CLUSTERING:
             repeats = make_splits(dataset, cv, of_dataset[dataset.name], seeds)
         elif cv is not None or groups is not None:

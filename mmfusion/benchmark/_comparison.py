@@ -324,7 +324,8 @@ class Comparison:
             return None
         sizes = self._own_rows().groupby("dataset", sort=False)[["n_train", "n_test"]]
         means = sizes.mean()
-        return (means["n_test"] / means["n_train"]).to_dict()
+        shares = (means["n_test"] / means["n_train"]).to_dict()
+        return {str(dataset): float(share) for dataset, share in shares.items()}
 
     def conclusion(self, metric: str | None = None, *, alpha: float = 0.05) -> str:
         """Summarise in sentences which method is ahead, and what is significant.

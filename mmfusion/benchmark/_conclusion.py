@@ -123,10 +123,10 @@ def _rank_sentence(found: Significance) -> str:
     p_values = found.p_values(OVER_DATASETS, best)
     if p_values:
         return f"{sentence}. {_sentence_of_tests('It', others, p_values, found.alpha)}"
-    if found.friedman is None or found.nemenyi is None:
+    if found.friedman is None:
         return f"{sentence}; there are too few for a test of ranks."
-    if found.friedman.p_f >= found.alpha:
+    nemenyi = found.nemenyi_of(best)
+    if not nemenyi:
         return f"{sentence}; the Friedman test finds no difference of ranks."
-    nemenyi = {m: float(found.nemenyi.loc[best, m]) for m in others}
     tests = _sentence_of_tests("By the Nemenyi test it", others, nemenyi, found.alpha)
     return f"{sentence}. {tests}"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
@@ -29,12 +29,13 @@ from mmfusion.benchmark._tasks import (
 from mmfusion.modalities import Modalities
 
 Methods = Mapping[str, BaseEstimator]
-Method = str | BaseEstimator
-MethodsLike = (
-    Method
-    | Mapping[str, Method]
-    | Iterable[Method | Callable[[Modalities], Methods]]
-    | Callable[[Modalities], Methods]
+MethodLike: TypeAlias = str | BaseEstimator
+MethodsFunction: TypeAlias = Callable[[Modalities], Methods]
+MethodsLike: TypeAlias = (
+    MethodLike
+    | Mapping[str, MethodLike]
+    | Iterable[MethodLike | MethodsFunction]
+    | MethodsFunction
 )
 DatasetLike = str | PathLike[str] | tuple[Any, Any] | Mapping[str, Any]
 DatasetsLike = DatasetLike | Mapping[str, DatasetLike] | Iterable[str | PathLike[str]]
@@ -109,7 +110,7 @@ def _methods_factory(
             elif isinstance(item, str):
                 chosen |= baselines(X, task)
             else:
-                chosen |= _call(item, dataset, X)
+                chosen |= _call_for(item, dataset, X)
         return chosen
 
     return make
@@ -119,7 +120,7 @@ def _is_function(item: object) -> bool:
     return callable(item) and not hasattr(item, "get_params")
 
 
-def _call(
+def _call_for(
     function: Callable[[Modalities], Any], dataset: str, X: Modalities
 ) -> Methods:
     with errors_about("methods"):

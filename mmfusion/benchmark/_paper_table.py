@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -121,19 +121,26 @@ def _score_column(
     p_values = tests.p_values(dataset, best)
     column = Column(dataset, tests.metric)
     for row in rows.itertuples():
-        failed = f"failed {row.n_failed}/{row.n_repeats}"
-        if row.n_failed == row.n_repeats:
-            column.cells[str(row.method)] = TableCell(failed)
-            continue
-        column.cells[str(row.method)] = TableCell(
-            shown_mean(tests.metric, row.mean),
-            "" if math.isnan(row.std) else spread_text(row.mean, row.std),
-            failed if row.n_failed else "",
-            row.rank == first,
-            row.rank == second,
-            p_values.get(str(row.method), np.nan) < tests.alpha,
-        )
+        differs = p_values.get(str(row.method), np.nan) < tests.alpha
+        cell = _score_cell(tests.metric, row, (first, second), differs)
+        column.cells[str(row.method)] = cell
     return column
+
+
+def _score_cell(
+    metric: str, row: Any, first_two: tuple[float, float], differs: bool
+) -> TableCell:
+    failed = f"failed {row.n_failed}/{row.n_repeats}"
+    if row.n_failed == row.n_repeats:
+        return TableCell(failed)
+    return TableCell(
+        shown_mean(metric, row.mean),
+        "" if math.isnan(row.std) else spread_text(row.mean, row.std),
+        failed if row.n_failed else "",
+        row.rank == first_two[0],
+        row.rank == first_two[1],
+        differs,
+    )
 
 
 def _first_two(ranks: pd.Series) -> tuple[float, float]:
@@ -150,9 +157,7 @@ def _rank_column(tests: Significance) -> Column:
         return column
     first, second = _first_two(ranks)
     best = str(ranks.index[0])
-    p_values = tests.p_values(OVER_DATASETS, best)
-    if not p_values and tests.friedman and tests.friedman.p_f < tests.alpha:
-        p_values = dict(tests.nemenyi.loc[best])
+    p_values = tests.p_values(OVER_DATASETS, best) or tests.nemenyi_of(best)
     for method, rank in ranks.items():
         differs = p_values.get(str(method), np.nan) < tests.alpha
         column.cells[str(method)] = TableCell(

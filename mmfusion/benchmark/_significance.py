@@ -173,11 +173,32 @@ class Significance:
         """
         found: dict[str, float] = {}
         for pairs in (self.wilcoxon, self.t_test):
-            for row in pairs.itertuples():
-                if row.over == over and method in (row.method_a, row.method_b):
-                    other = row.method_b if row.method_a == method else row.method_a
-                    found[str(other)] = float(row.p_holm)
+            keys = pairs[["over", "method_a", "method_b", "p_holm"]].to_numpy().tolist()
+            for where, a, b, p in keys:
+                if where == over and method in (a, b):
+                    found[b if a == method else a] = p
         return found
+
+    def nemenyi_of(self, method: str) -> dict[str, float]:
+        """Return the p-values of the Nemenyi test of one method's pairs.
+
+        Parameters
+        ----------
+        method : str
+            A method that was run on every data set.
+
+        Returns
+        -------
+        dict of str to float
+            P-value by the other method; empty unless the Friedman test rejects.
+        """
+        if self.friedman is None or self.nemenyi is None:
+            return {}
+        if self.friedman.p_f >= self.alpha:
+            return {}
+        others = map(str, self.nemenyi.columns)
+        p_values = self.nemenyi.loc[[method]].to_numpy()[0].tolist()
+        return dict(zip(others, p_values, strict=True))
 
     def _pair_sentences(self) -> Iterator[str]:
         for over, pairs in self.t_test.groupby("over", sort=False):
@@ -391,7 +412,7 @@ def _t_test_rows(
         if control not in (None, a, b):
             continue
         differences = np.round((scores[a] - scores[b]).to_numpy(float), 10)
-        # equal differences have no variance, by which a mean could be judged
+        # equal differences have no variance, with which to compare a mean
         tested = np.isfinite(differences).all() and (
             np.ptp(differences) > 0 or not differences.any()
         )

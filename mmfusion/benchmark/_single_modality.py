@@ -25,9 +25,8 @@ from mmfusion._typing import (
 from mmfusion._validation import as_modalities
 from mmfusion.fusion import EarlyFusionClassifier, EarlyFusionRegressor
 from mmfusion.fusion._nested_estimators import seeded
+from mmfusion.fusion._single_modality import BEST_MODALITY
 from mmfusion.modalities import Modalities
-
-BEST_MODALITY = "best"
 
 
 class _SingleModalityPredictor(MetaEstimatorMixin, BaseEstimator):
@@ -67,17 +66,9 @@ class _SingleModalityPredictor(MetaEstimatorMixin, BaseEstimator):
         self.scores_: dict[str, float] | None = None
         self.modality_ = self.modality
         if self.modality == BEST_MODALITY:
-            self.scores_ = {
-                name: float(
-                    np.mean(
-                        cross_val_score(
-                            self._make_estimator(), frame[[name]], y, cv=self.cv
-                        )
-                    )
-                )
-                for name in frame.names
-            }
-            self.modality_ = max(self.scores_, key=lambda name: self.scores_[name])
+            scores = {name: self._score(frame[[name]], y) for name in frame.names}
+            self.modality_ = max(scores, key=scores.__getitem__)
+            self.scores_ = scores
         elif self.modality not in frame.names:
             raise ValueError(
                 f"modality={self.modality!r}, but the modalities are "
@@ -85,6 +76,10 @@ class _SingleModalityPredictor(MetaEstimatorMixin, BaseEstimator):
             )
         self.estimator_ = self._make_estimator().fit(frame[[self.modality_]], y)
         return self
+
+    def _score(self, X: Modalities, y: ArrayLike) -> float:
+        scores = cross_val_score(self._make_estimator(), X, y, cv=self.cv)
+        return float(np.mean(scores))
 
     def _make_estimator(self) -> BaseEstimator:
         if self.estimator is None:

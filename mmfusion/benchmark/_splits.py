@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -76,7 +76,8 @@ def make_splits(
         if groups is not None:
             check_consistent_length(dataset.X, groups)
         if cv is None or is_integer(cv):
-            splitter: Any = _folds(dataset, cv, grouped=groups is not None)
+            n_folds = DEFAULT_N_FOLDS if cv is None else int(cast(int, cv))
+            splitter: Any = _folds(dataset, n_folds, grouped=groups is not None)
         else:
             with errors_about("cv"):
                 splitter = check_cv(cv)
@@ -112,8 +113,7 @@ def _check_fold(train: np.ndarray, test: np.ndarray) -> None:
         )
 
 
-def _folds(dataset: Dataset, n_folds: int | None, *, grouped: bool) -> Any:
-    n_folds = DEFAULT_N_FOLDS if n_folds is None else int(n_folds)
+def _folds(dataset: Dataset, n_folds: int, *, grouped: bool) -> Any:
     if n_folds < 2:
         raise ValueError(f"cv={n_folds}; give at least 2 folds, or a splitter")
     if dataset.task == CLASSIFICATION:
