@@ -69,6 +69,9 @@ def _dataset_sentences(
     if p_values and others:
         subject = "It" if len(best) == 1 else best[0]
         yield _sentence_of_tests(subject, others, p_values, found.alpha)
+        untested = any(np.isnan(p_values.get(other, np.nan)) for other in others)
+        if untested and found.t_test.empty:
+            yield "Pairs are not tested if neither method varies between repeats."
 
 
 def _sentence_of_tests(
@@ -88,7 +91,7 @@ def _sentence_of_tests(
     if untested:
         names = _listed(untested, others, "all")
         clauses.append(f"could not be tested against {names}")
-    return f"{subject} {', '.join(clauses)}."
+    return f"{subject} {'; '.join(clauses)}."
 
 
 def _listed(names: list[str], others: list[str], every: str) -> str:
