@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
 from mmfusion import _blocks
+from mmfusion._text import encodable
 from mmfusion.benchmark._predictions import predict_responses, stored_predictor
 from mmfusion.benchmark._tasks import CLUSTERING, REGRESSION
 from mmfusion.benchmark._watch import Watch
@@ -118,7 +119,7 @@ def _fit(
                 responses = _fit_predictor(watch, dataset, estimator, seed, split)
         except (Exception, SystemExit) as exception:
             error = describe_error(exception)
-            where = _encodable(traceback.format_exc())
+            where = encodable(traceback.format_exc())
     return {
         "labels": labels,
         "responses": responses,
@@ -126,7 +127,7 @@ def _fit(
         "traceback": where,
         "fit_seconds": watch.seconds,
         "peak_memory_mb": None if error is not None else watch.peak_memory_mb,
-        "warnings": list(map(_encodable, watch.warnings)),
+        "warnings": list(map(encodable, watch.warnings)),
     }
 
 
@@ -160,12 +161,7 @@ def describe_error(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = "(its text cannot be printed)"
-    return _encodable(f"{type(error).__name__}: {text}")
-
-
-def _encodable(text: str) -> str:
-    """Escape characters that UTF-8 cannot encode, as in names of foreign files."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return encodable(f"{type(error).__name__}: {text}")
 
 
 def _score(
@@ -189,7 +185,7 @@ def _score(
                 values[name] = _finite_score(found)
             except (Exception, SystemExit) as exception:
                 errors.append(f"{name}: {describe_error(exception)}")
-    texts = list(map(_encodable, watch.warnings))
+    texts = list(map(encodable, watch.warnings))
     return {"scores": values, "errors": errors, "warnings": texts}
 
 

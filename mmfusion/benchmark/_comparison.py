@@ -14,6 +14,7 @@ from mmfusion import _blocks
 from mmfusion._atomic import as_path, make_folder, write_atomically
 from mmfusion._extras import import_extra
 from mmfusion._row_labels import short_repr
+from mmfusion._text import encodable
 from mmfusion.benchmark import _export
 from mmfusion.benchmark._added_results import added_rows, check_unique
 from mmfusion.benchmark._conclusion import conclusion_lines
@@ -149,9 +150,9 @@ class Comparison:
     def _metric(self, metric: str | None) -> str:
         if metric is None:
             return self.metrics[0]
-        if not isinstance(metric, str) or metric not in self.metrics:
-            raise ValueError(f"metric={metric!r} was not compared: {self.metrics}")
-        return metric
+        if isinstance(metric, str) and encodable(metric) in self.metrics:
+            return encodable(metric)
+        raise ValueError(f"metric={metric!r} was not compared: {self.metrics}")
 
     def summary(self, metric: str | None = None) -> pd.DataFrame:
         """Average the repeats of each method on each data set.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmfusion._text import one_line
+from mmfusion._text import encodable, one_line
 from mmfusion.benchmark._scores import NEGATED, is_negated_loss
 
 if TYPE_CHECKING:
@@ -228,7 +228,5 @@ def csv(frame: pd.DataFrame) -> str:
 def _csv_text(value: object) -> object:
     if not isinstance(value, str):
         return value
-    # lone surrogates, as in undecodable file names, have no UTF-8
-    text = value.encode("utf-8", "backslashreplace").decode("utf-8")
-    text = text.replace("\0", r"\x00")
+    text = encodable(value).replace("\0", r"\x00")
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -15,6 +15,7 @@ from sklearn.utils import Bunch, check_consistent_length
 
 from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels, short_repr
+from mmfusion._text import encodable_keys
 from mmfusion._validation import as_modalities
 from mmfusion.benchmark._baselines import baselines
 from mmfusion.benchmark._cells import Dataset
@@ -67,7 +68,7 @@ def read_inputs(
     if task is not None:
         check_task(task)
     make_methods = _methods_factory(methods, task)
-    pairs = _named_pairs(datasets)
+    pairs = encodable_keys(_named_pairs(datasets))
     if not pairs:
         raise ValueError("there is nothing to compare: datasets has no data sets")
     frames = {name: _as_frame(name, X) for name, (X, _) in pairs.items()}
@@ -111,7 +112,7 @@ def _methods_factory(
                 chosen |= baselines(X, task)
             else:
                 chosen |= _call_for(item, dataset, X)
-        return chosen
+        return encodable_keys(chosen)
 
     return make
 

@@ -18,6 +18,7 @@ from sklearn.metrics import (
 )
 
 from mmfusion._row_labels import short_repr
+from mmfusion._text import encodable_keys
 from mmfusion.benchmark._cells import Score
 from mmfusion.benchmark._tasks import CLASSIFICATION, CLUSTERING, REGRESSION
 from mmfusion.metrics import (
@@ -93,7 +94,7 @@ def resolve_scores(metrics: MetricsLike | None, task: str) -> dict[str, Score]:
         scores = {_checked_name(name): by_name(name, task) for name in names}
     if not scores:
         raise ValueError("metrics is empty; give at least one")
-    return scores
+    return encodable_keys(scores)
 
 
 def _arguments(task: str) -> str:
