@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 
 from mmfusion._numbers import is_integer
 from mmfusion._options import errors_about
+from mmfusion._text import drawable
 from mmfusion._validation import as_modalities
 from mmfusion.metrics._labels import validate_labels
 from mmfusion.plotting._estimators import (
@@ -277,11 +278,12 @@ class ModalityAgreementDisplay:
             This display.
         """
         lowest = min(0.0, float(np.nan_to_num(self.agreement).min(initial=0.0)))
+        names = list(map(drawable, self.names))
         drawn = plot_matrix(
             ax,
             self.agreement,
-            rows=self.names,
-            columns=self.names,
+            rows=names,
+            columns=names,
             label=self.score_name,
             style={"vmin": lowest, "vmax": 1, **kwargs},
         )

@@ -214,8 +214,8 @@ class ClusterConfusionDisplay:
         drawn = plot_matrix(
             ax,
             self.counts,
-            rows=self.clusters.tolist(),
-            columns=self.other_clusters.tolist(),
+            rows=[drawable(str(cluster)) for cluster in self.clusters],
+            columns=[drawable(str(cluster)) for cluster in self.other_clusters],
             label="samples",
             style={"cmap": "Blues", "vmin": 0, **kwargs},
             form="d",

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from sklearn.base import TransformerMixin
 
 
+LEAST_SIZE = 8  # of points, in square points
+MANY_POINTS = 300  # of fewer, points are larger
+
+
 class BaseMapDisplay:
     """Base of displays of maps, which hold their points."""
 
@@ -131,7 +135,8 @@ def _plot_points(
     ax: Axes, points: np.ndarray, title: str, colors: np.ndarray, style: dict[str, Any]
 ) -> PathCollection:
     observed = ~np.isnan(points).any(axis=1)
-    default = {"s": 8, "linewidth": 0, "alpha": 0.8}
+    size = np.clip(LEAST_SIZE * np.sqrt(MANY_POINTS / len(points)), LEAST_SIZE, 40)
+    default = {"s": size, "linewidth": 0, "alpha": 0.8}
     own = merge_style(default, style, import_extra("matplotlib.collections").Collection)
     taken = {"c", "color", "facecolor"} & own.keys()
     if taken:

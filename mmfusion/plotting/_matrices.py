@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_VALUES = 400  # more in the cells would be too small to read
 MAX_NAMES = 60  # names of more rows or columns would overlap
 LEAST_CELL = 0.42  # inches, of a cell with a value
+CHARACTER = 0.07  # inches, of the names of rows
 LONG_NAME = 4  # characters, beyond which names of columns are turned
 
 
@@ -27,8 +28,8 @@ def plot_matrix(
     ax: Axes | None,
     matrix: np.ndarray,
     *,
-    rows: Sequence[Any],
-    columns: Sequence[Any],
+    rows: Sequence[str],
+    columns: Sequence[str],
     label: str,
     style: dict[str, Any],
     form: str = ".2f",
@@ -41,8 +42,8 @@ def plot_matrix(
         Axes to draw on; None makes a figure.
     matrix : ndarray of shape (n_rows, n_columns)
         The values; NaN is left out.
-    rows, columns : sequence
-        Names of the rows and columns.
+    rows, columns : sequence of str
+        Names of the rows and columns, as `drawable` returns them.
     label : str
         Name of the values.
     style : dict
@@ -57,8 +58,9 @@ def plot_matrix(
     """
     n_rows, n_columns = matrix.shape
     if ax is None:
+        longest = max(map(len, rows), default=0)
         size = (
-            2.8 + LEAST_CELL * min(n_columns, MAX_NAMES / 3),
+            2.2 + CHARACTER * longest + LEAST_CELL * min(n_columns, MAX_NAMES / 3),
             1.8 + LEAST_CELL * min(n_rows, MAX_NAMES / 3),
         )
         _, ax = import_extra("matplotlib.pyplot").subplots(
@@ -67,26 +69,31 @@ def plot_matrix(
     check_axes(ax)
     assert ax is not None
     image = ax.imshow(matrix, **{"cmap": "viridis", "aspect": "auto", **style})
-    names = [drawable(str(name)) for name in columns]
-    turned = any(len(name) > LONG_NAME for name in names) or n_columns > MAX_NAMES / 3
+    turned = any(len(name) > LONG_NAME for name in columns) or n_columns > MAX_NAMES / 3
     ax.set_xticks(
-        *_ticks(names),
+        *_ticks(columns),
         rotation=90 if turned and n_columns > MAX_NAMES / 3 else 45 * turned,
         ha="right" if turned and n_columns <= MAX_NAMES / 3 else "center",
         rotation_mode="anchor" if turned and n_columns <= MAX_NAMES / 3 else "default",
     )
-    ax.set_yticks(*_ticks([drawable(str(name)) for name in rows]))
+    ax.set_yticks(*_ticks(rows))
     ax.tick_params(length=0, labelsize="small")
     texts = _plot_values(ax, image, matrix, form) if matrix.size <= MAX_VALUES else []
     colorbar = ax.figure.colorbar(image, ax=ax, label=drawable(label))
     return ax, image, texts, colorbar
 
 
-def _ticks(names: list[str]) -> tuple[list[int], list[str]]:
+def _ticks(names: Sequence[str]) -> tuple[list[int], list[str]]:
     """Return positions and names, of every so many if they are too many."""
     each = -(-len(names) // MAX_NAMES)
     positions = list(range(0, len(names), each))
     return positions, [names[position] for position in positions]
+
+
+def _format(value: float, form: str) -> str:
+    """Format a value, without the sign of what rounds to 0."""
+    text = format(value, form)
+    return text.lstrip("-") if float(text) == 0 else text
 
 
 def _plot_values(
@@ -104,7 +111,7 @@ def _plot_values(
             ax.text(
                 j,
                 i,
-                format(value, form),
+                _format(value, form),
                 ha="center",
                 va="center",
                 fontsize="small",

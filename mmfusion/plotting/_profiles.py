@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from mmfusion._numbers import is_integer
+from mmfusion._text import drawable
 from mmfusion._validation import as_modalities
 from mmfusion.metrics import cluster_profiles
 from mmfusion.plotting._estimators import (
@@ -219,7 +220,7 @@ class ClusterProfileDisplay:
         finite = self.effect_sizes[np.isfinite(self.effect_sizes)]
         limit = float(np.abs(finite).max(initial=0.0)) or 1.0
         rows = [
-            f"{modality}: {feature}"
+            f"{drawable(modality)}: {drawable(str(feature))}"
             for modality, feature in zip(self.modalities, self.features, strict=True)
         ]
         style: dict[str, Any] = {"cmap": "RdBu_r"}
@@ -229,7 +230,7 @@ class ClusterProfileDisplay:
             ax,
             self.effect_sizes,
             rows=rows,
-            columns=self.clusters.tolist(),
+            columns=[drawable(str(cluster)) for cluster in self.clusters],
             label="standardised mean difference",
             style=style | kwargs,
             form=".1f",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mmfusion.modalities import Modalities
 
 MAX_NAMED_CLUSTERS = 20  # names of more would overlap
-GAP_SHARE = 0.02  # between clusters, of all samples
+GAP_SHARE = 0.15  # between clusters, of the mean size of a cluster
 
 
 class ModalitySilhouetteDisplay:
@@ -224,7 +224,7 @@ class ModalitySilhouetteDisplay:
         style = merge_style(
             {"linewidth": 0}, kwargs, import_extra("matplotlib.collections").Collection
         )
-        lowest = min((_lowest(own) for own in self.silhouettes.values()), default=0.0)
+        limits = _limits(list(self.silhouettes.values()))
         self.bars_, self.lines_ = [], []
         for panel, (name, own) in zip(axes, self.silhouettes.items(), strict=True):
             self.bars_.append(_plot_bars(panel, own, self.labels, colors, style))
@@ -235,7 +235,8 @@ class ModalitySilhouetteDisplay:
             if n_observed < len(own):
                 title += f"\n({n_observed} of {len(own)} samples)"
             panel.set_title(title, fontsize="medium")
-            panel.set(xlim=(lowest, 1), xlabel="silhouette")
+            panel.set(xlim=limits, xlabel="silhouette")
+            panel.locator_params(axis="x", nbins=4)
         axes[0].set_ylabel("cluster")
         return self
 
@@ -254,10 +255,13 @@ def _silhouettes(frame: Modalities, labels: np.ndarray) -> dict[str, np.ndarray]
     return silhouettes
 
 
-def _lowest(silhouettes: np.ndarray) -> float:
-    """Return the left limit of the Axes, which shows the least silhouette."""
-    known = silhouettes[~np.isnan(silhouettes)]
-    return float(min(-0.1, np.min(known, initial=0.0) - 0.05))
+def _limits(silhouettes: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the limits of all Axes, between which all silhouettes lie."""
+    values = np.concatenate(silhouettes)
+    known = values[~np.isnan(values)]
+    lowest, highest = np.min(known, initial=-0.05), np.max(known, initial=0.05)
+    margin = 0.05 * (highest - lowest)
+    return float(lowest - margin), float(highest + margin)
 
 
 def _plot_bars(
@@ -269,7 +273,7 @@ def _plot_bars(
 ) -> list[Any]:
     """Draw the sorted silhouettes of each cluster, the first one at the top."""
     known = ~np.isnan(silhouettes)
-    gap = max(1.0, GAP_SHARE * known.sum())
+    gap = max(0.5, GAP_SHARE * known.sum() / len(colors))
     bars, middles, start = [], [], 0.0
     for cluster, color in colors.items():
         values = np.sort(silhouettes[known & (labels == cluster)])[::-1]
