@@ -19,8 +19,8 @@ from mmfusion.metrics._labels import validate_labels
 from mmfusion.plotting._estimators import (
     check_displayable,
     drawn_samples,
-    labels_of,
     modalities_of_fit,
+    predicted_labels,
     scaled_tables,
 )
 from mmfusion.plotting._inputs import check_mapping
@@ -148,7 +148,7 @@ class ModalityAgreementDisplay:
         """
         check_displayable(estimator)
         frame = modalities_of_fit(estimator, X)
-        labels = labels_of(estimator, frame)
+        labels = predicted_labels(estimator, frame)
         with errors_about("random_state"):
             rng = check_random_state(random_state)
         rows = np.sort(drawn_samples(len(frame), max_samples, rng))

@@ -15,8 +15,8 @@ from mmfusion.plotting._estimators import (
     check_displayable,
     drawn_samples,
     labels_for,
-    labels_of,
     modalities_of_fit,
+    predicted_labels,
     scaled_tables,
 )
 from mmfusion.plotting._inputs import as_real_array, check_string
@@ -148,7 +148,7 @@ class ClusterMapDisplay(BaseMapDisplay):
         """
         check_displayable(estimator)
         frame = modalities_of_fit(estimator, X)
-        labels = labels_of(estimator, frame)
+        labels = predicted_labels(estimator, frame)
         fused = _fused_space(estimator, frame, labels)
         if y is not None:
             labels = labels_for(frame, y, "y")

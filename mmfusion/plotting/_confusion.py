@@ -15,8 +15,8 @@ from mmfusion.metrics._labels import validate_labels
 from mmfusion.plotting._estimators import (
     check_displayable,
     labels_for,
-    labels_of,
     modalities_of_fit,
+    predicted_labels,
 )
 from mmfusion.plotting._inputs import as_names
 from mmfusion.plotting._matrices import plot_matrix
@@ -139,7 +139,7 @@ class ClusterConfusionDisplay:
         check_displayable(estimator)
         frame = modalities_of_fit(estimator, X)
         y = labels_for(frame, y, "y")
-        labels = labels_of(estimator, frame)
+        labels = predicted_labels(estimator, frame)
         return cls.from_predictions(y, labels, names=names, ax=ax, **kwargs)
 
     @classmethod

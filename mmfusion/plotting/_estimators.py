@@ -45,7 +45,7 @@ def modalities_of_fit(estimator: BaseEstimator, X: ModalitiesLike) -> Modalities
     return frame[names] if set(frame.names) == set(names) else frame
 
 
-def labels_of(estimator: BaseEstimator, frame: Modalities) -> np.ndarray:
+def predicted_labels(estimator: BaseEstimator, frame: Modalities) -> np.ndarray:
     """Return the labels that a fitted estimator predicts.
 
     Those of an estimator without `predict` are of the samples of `fit`.

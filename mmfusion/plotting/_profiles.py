@@ -13,8 +13,8 @@ from mmfusion._validation import as_modalities
 from mmfusion.metrics import cluster_profiles
 from mmfusion.plotting._estimators import (
     check_displayable,
-    labels_of,
     modalities_of_fit,
+    predicted_labels,
 )
 from mmfusion.plotting._matrices import plot_matrix
 
@@ -139,7 +139,7 @@ class ClusterProfileDisplay:
         """
         check_displayable(estimator)
         frame = modalities_of_fit(estimator, X)
-        labels = labels_of(estimator, frame)
+        labels = predicted_labels(estimator, frame)
         return cls.from_predictions(
             frame, labels, n_features=n_features, ax=ax, **kwargs
         )

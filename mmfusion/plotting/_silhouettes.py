@@ -18,8 +18,8 @@ from mmfusion.plotting._estimators import (
     check_displayable,
     drawn_samples,
     labels_for,
-    labels_of,
     modalities_of_fit,
+    predicted_labels,
     scaled_tables,
 )
 from mmfusion.plotting._inputs import several_axes
@@ -139,7 +139,7 @@ class ModalitySilhouetteDisplay:
         frame = modalities_of_fit(estimator, X)
         return cls.from_predictions(
             frame,
-            labels_of(estimator, frame),
+            predicted_labels(estimator, frame),
             max_samples=max_samples,
             random_state=random_state,
             ax=ax,
