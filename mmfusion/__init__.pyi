@@ -1,5 +1,6 @@
 __version__: str
 
+from ._show_versions import show_versions as show_versions
 from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 API = {
-    "mmfusion": ["Modalities", "modality_selector", "trusted_types"],
+    "mmfusion": ["Modalities", "modality_selector", "show_versions", "trusted_types"],
     "mmfusion.alignment": [
         "AsynchronousHMMAligner",
         "CTWAligner",

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.utils import check_consistent_length
 
 from mmfusion._blocks import (
     Block,
@@ -25,6 +24,7 @@ from mmfusion._sequences import float_sequences
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import as_modalities
 from mmfusion.metrics._labels import validate_labels, warn_of_measured_values
+from mmfusion.modalities import Modalities
 
 
 def cluster_profiles(
@@ -99,17 +99,67 @@ def cluster_profiles(
             "None for all"
         )
     pandas = import_extra("pandas")
-    frame = as_modalities(X)
+    clusters, compared = compare_clusters(as_modalities(X), labels)
+    parts = []
+    for name, (features, own) in compared.items():
+        n_columns = len(features)
+        texts = {
+            "cluster": np.repeat(clusters, n_columns),
+            "modality": np.repeat(np.array([name], dtype=object), own.mean.size),
+            "feature": np.tile(np.array(features, dtype=object), len(clusters)),
+        }
+        # of objects, since a name may hold characters that no encoding has
+        columns = {key: pandas.Series(v, dtype=v.dtype) for key, v in texts.items()}
+        columns |= {key: pandas.Series(v.ravel()) for key, v in own._asdict().items()}
+        parts.append(pandas.DataFrame(columns))
+    profiles = pandas.concat(parts, ignore_index=True)
+    positions = np.concatenate(
+        [np.repeat(np.arange(len(clusters)), len(f)) for f, _ in compared.values()]
+    )
+    sizes = -np.nan_to_num(profiles["effect_size"].abs(), nan=-1.0, posinf=np.inf)
+    order = np.lexsort((sizes, positions))
+    if n_features is not None:
+        # the place of each row among those of its cluster
+        starts = np.searchsorted(positions[order], positions[order])
+        order = order[np.arange(len(order)) - starts < n_features]
+    return profiles.iloc[order].reset_index(drop=True)
+
+
+def compare_clusters(
+    frame: Modalities, labels: ArrayLike
+) -> tuple[np.ndarray, dict[str, tuple[list[str], Comparison]]]:
+    """Compare each cluster with all other samples, in every feature.
+
+    Parameters
+    ----------
+    frame : Modalities
+        The data.
+    labels : array-like of shape (n_samples,)
+        Cluster of each sample.
+
+    Returns
+    -------
+    clusters : ndarray of shape (n_clusters,)
+        The sorted clusters.
+    compared : dict of str to (list of str, Comparison)
+        Names of the features of each modality, and the comparison of the clusters.
+
+    Raises
+    ------
+    ValueError
+        As `cluster_profiles`.
+    """
     check_row_labels(frame._index, labels, "labels")
     values = validate_labels(labels, "labels")
     warn_of_measured_values(labels=values)
-    check_consistent_length(frame, values)
+    if len(values) != len(frame):
+        raise ValueError(f"labels has {len(values)} labels for {len(frame)} samples")
     clusters, members = np.unique(values, return_inverse=True)
     if len(clusters) < 2:
         raise ValueError(
             f"labels has one cluster only, {clusters[0]}; at least 2 are needed"
         )
-    parts = []
+    compared = {}
     for name, block, observed in zip(
         frame.names, frame.blocks, frame.observed.T, strict=True
     ):
@@ -117,27 +167,11 @@ def cluster_profiles(
             rows = np.flatnonzero(observed)
             table, features = _numeric_table(take_rows(block, rows), name)
             groups = np.eye(len(clusters))[members[rows]]
-            compared = _compare_groups(table, groups)
-        n_clusters, n_columns = compared.effect_size.shape
-        parts.append(
-            pandas.DataFrame(
-                {
-                    "cluster": np.repeat(clusters, n_columns),
-                    "modality": name,
-                    "feature": np.tile(np.array(features, dtype=object), n_clusters),
-                    **{key: own.ravel() for key, own in compared._asdict().items()},
-                }
-            )
-        )
-    profiles = pandas.concat(parts, ignore_index=True)
-    profiles["_order"] = -profiles["effect_size"].abs()
-    profiles = profiles.sort_values(["cluster", "_order"], kind="stable")
-    if n_features is not None:
-        profiles = profiles.groupby("cluster", sort=False).head(n_features)
-    return profiles.drop(columns="_order").reset_index(drop=True)
+            compared[name] = features, _compare_groups(table, groups)
+    return clusters, compared
 
 
-class _Comparison(NamedTuple):
+class Comparison(NamedTuple):
     """Groups and all other samples in every column, of shape (n_groups, n_columns)."""
 
     effect_size: np.ndarray
@@ -162,7 +196,7 @@ def _numeric_table(rows: Block, name: str) -> tuple[Any, list[str]]:
     return table, names or [str(j) for j in range(table.shape[1])]
 
 
-def _compare_groups(table: Any, groups: np.ndarray) -> _Comparison:
+def _compare_groups(table: Any, groups: np.ndarray) -> Comparison:
     """Compare each group of rows with all others by means and deviations.
 
     `groups` has a column of 0 and 1 for each group.
@@ -190,7 +224,7 @@ def _compare_groups(table: Any, groups: np.ndarray) -> _Comparison:
         deviation = np.sqrt(spread / np.maximum(counts + others[0] - 2, 1))
         effect_size = difference / deviation
     effect_size[difference == 0] = 0.0
-    return _Comparison(
+    return Comparison(
         effect_size,
         mean + offset,
         mean_of_others + offset,

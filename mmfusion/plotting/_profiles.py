@@ -10,7 +10,7 @@ import numpy as np
 from mmfusion._numbers import is_integer
 from mmfusion._text import drawable
 from mmfusion._validation import as_modalities
-from mmfusion.metrics import cluster_profiles
+from mmfusion.metrics._profiles import compare_clusters
 from mmfusion.plotting._estimators import (
     check_displayable,
     modalities_of_fit,
@@ -186,20 +186,22 @@ class ClusterProfileDisplay:
                 f"n_features is {n_features!r}; give a number of features, at least 1"
             )
         frame = as_modalities(X)
-        profiles = cluster_profiles(frame, labels)
-        keys = ["modality", "feature"]
-        top = profiles.groupby("cluster", sort=False).head(int(n_features))
+        clusters, compared = compare_clusters(frame, labels)
+        effects, modalities, features = [], [], []
+        for name, (own, comparison) in compared.items():
+            effects.append(comparison.effect_size.T)
+            modalities += [name] * len(own)
+            features += own
+        effect_sizes = np.vstack(effects)
+        chosen = _largest(effect_sizes, int(n_features))
         # by modality, then in the order of the clusters that they distinguish
-        chosen = top.drop_duplicates(keys).copy()
-        chosen["_place"] = chosen["modality"].map(list(frame.names).index)
-        chosen = chosen.sort_values("_place", kind="stable")[keys]
-        table = profiles.pivot(index=keys, columns="cluster", values="effect_size")
-        table = table.loc[list(chosen.itertuples(index=False, name=None))]
+        places = np.array([list(compared).index(modalities[row]) for row in chosen])
+        chosen = chosen[np.argsort(places, kind="stable")]
         return cls(
-            effect_sizes=table.to_numpy(),
-            clusters=table.columns.to_numpy(),
-            modalities=chosen["modality"].tolist(),
-            features=chosen["feature"].tolist(),
+            effect_sizes=effect_sizes[chosen],
+            clusters=clusters,
+            modalities=[modalities[row] for row in chosen],
+            features=[features[row] for row in chosen],
         ).plot(ax, **kwargs)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
@@ -247,3 +249,10 @@ class ClusterProfileDisplay:
         ]
         self.ax_.set_xlabel("cluster")
         return self
+
+
+def _largest(effect_sizes: np.ndarray, n_features: int) -> np.ndarray:
+    """Return the rows of the largest effects, cluster by cluster, each row once."""
+    sizes = np.nan_to_num(np.abs(effect_sizes), nan=-1.0, posinf=np.inf)
+    rows = np.argsort(-sizes, axis=0, kind="stable")[:n_features].T.ravel()
+    return np.array(list(dict.fromkeys(rows.tolist())))
