@@ -1,6 +1,5 @@
 __version__: str
 
-from ._show_versions import show_versions as show_versions
 from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
@@ -42,3 +41,4 @@ from .persistence import trusted_types as trusted_types
 from .preprocessing import ModalityImputer as ModalityImputer
 from .preprocessing import ModalitySplitter as ModalitySplitter
 from .preprocessing import PerModality as PerModality
+from .versions import show_versions as show_versions

@@ -127,7 +127,7 @@ def cluster_profiles(
 
 def compare_clusters(
     frame: Modalities, labels: ArrayLike
-) -> tuple[np.ndarray, dict[str, tuple[list[str], Comparison]]]:
+) -> tuple[np.ndarray, dict[str, tuple[list[str], ClusterComparison]]]:
     """Compare each cluster with all other samples, in every feature.
 
     Parameters
@@ -141,7 +141,7 @@ def compare_clusters(
     -------
     clusters : ndarray of shape (n_clusters,)
         The sorted clusters.
-    compared : dict of str to (list of str, Comparison)
+    compared : dict of str to (list of str, ClusterComparison)
         Names of the features of each modality, and the comparison of the clusters.
 
     Raises
@@ -171,7 +171,7 @@ def compare_clusters(
     return clusters, compared
 
 
-class Comparison(NamedTuple):
+class ClusterComparison(NamedTuple):
     """Groups and all other samples in every column, of shape (n_groups, n_columns)."""
 
     effect_size: np.ndarray
@@ -196,7 +196,7 @@ def _numeric_table(rows: Block, name: str) -> tuple[Any, list[str]]:
     return table, names or [str(j) for j in range(table.shape[1])]
 
 
-def _compare_groups(table: Any, groups: np.ndarray) -> Comparison:
+def _compare_groups(table: Any, groups: np.ndarray) -> ClusterComparison:
     """Compare each group of rows with all others by means and deviations.
 
     `groups` has a column of 0 and 1 for each group.
@@ -224,7 +224,7 @@ def _compare_groups(table: Any, groups: np.ndarray) -> Comparison:
         deviation = np.sqrt(spread / np.maximum(counts + others[0] - 2, 1))
         effect_size = difference / deviation
     effect_size[difference == 0] = 0.0
-    return Comparison(
+    return ClusterComparison(
         effect_size,
         mean + offset,
         mean_of_others + offset,

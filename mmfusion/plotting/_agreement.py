@@ -126,7 +126,7 @@ class ModalityAgreementDisplay:
         max_samples : int, default=2000
             Maximum number of samples. Of more, a random subset is drawn; None is all.
         random_state : int, RandomState instance or None, default=0
-            Seed of the choice of samples and of k-means.
+            Seed of the choice and of the order of samples.
         ax : matplotlib Axes, default=None
             Axes to draw on; a new figure by default.
         **kwargs : dict
@@ -187,7 +187,7 @@ class ModalityAgreementDisplay:
         max_samples : int, default=2000
             Maximum number of samples. Of more, a random subset is drawn; None is all.
         random_state : int, RandomState instance or None, default=0
-            Seed of the choice of samples.
+            Seed of the choice and of the order of samples.
         ax : matplotlib Axes, default=None
             Axes to draw on; a new figure by default.
         **kwargs : dict

@@ -114,8 +114,8 @@ class ClusterMapDisplay(BaseMapDisplay):
             Maximum number of samples that are drawn. Of more, a random subset is
             drawn; None is all.
         reducer : transformer, default=None
-            Transformer whose ``fit_transform`` computes each map, by a clone, such as
-            ``TSNE()``; PCA by default. Its first two components are drawn.
+            Transformer whose ``fit_transform`` computes each map, by a clone; PCA by
+            default. Its first two components are drawn.
         random_state : int, RandomState instance or None, default=0
             Seed of the choice and of the order of samples.
         ax : sequence of matplotlib Axes, default=None
@@ -229,11 +229,11 @@ class ClusterMapDisplay(BaseMapDisplay):
                     f"fused has shape {fused.shape}; for {len(frame)} samples "
                     f"({len(frame)}, n_components) is expected"
                 )
-            fused = _with_means(fused)[rows]
+            fused = _filled_by_means(fused)[rows]
         some = frame[rows]
         tables = _tables_of_all(some)
         if fused is None:
-            fused = np.hstack([_with_means(table) for table in tables.values()])
+            fused = np.hstack([_filled_by_means(table) for table in tables.values()])
         return cls(
             fused=map_to_plane(fused, reducer, len(rows), "fused"),
             modalities={
@@ -279,7 +279,7 @@ def _tables_of_all(frame: Modalities) -> dict[str, np.ndarray]:
     return tables
 
 
-def _with_means(table: np.ndarray) -> np.ndarray:
+def _filled_by_means(table: np.ndarray) -> np.ndarray:
     """Replace NaN by the mean of the column, or by 0 if it has no other values."""
     missing = np.isnan(table)
     if not missing.any():

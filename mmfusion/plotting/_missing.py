@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmfusion._typing import ModalitiesLike
 
 MAX_NAMED_PATTERNS = 16  # names of more would overlap
-LEAST_NAMED_SHARE = 0.03  # of the samples
+LEAST_LABELLED_SHARE = 0.03  # of the samples
 
 
 class MissingModalitiesDisplay:
@@ -160,7 +160,7 @@ class MissingModalitiesDisplay:
     def _label_groups(self, ax: Axes, patterns: np.ndarray, sizes: np.ndarray) -> None:
         """Label groups of samples with their sizes, and draw lines between them."""
         ends = np.cumsum(sizes)
-        named = sizes >= LEAST_NAMED_SHARE * ends[-1]
+        named = sizes >= LEAST_LABELLED_SHARE * ends[-1]
         named[MAX_NAMED_PATTERNS:] = False
         middles = ends - sizes / 2 - 0.5
         ax.set_yticks(middles[named], [str(size) for size in sizes[named]])

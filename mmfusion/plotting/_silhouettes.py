@@ -115,7 +115,7 @@ class ModalitySilhouetteDisplay:
             Maximum number of samples, of which the time is quadratic. Of more, a random
             subset is drawn; None is all.
         random_state : int, RandomState instance or None, default=0
-            Seed of the choice of samples.
+            Seed of the choice and of the order of samples.
         ax : sequence of matplotlib Axes, default=None
             Axes to draw on, one for each modality; a new figure by default.
         **kwargs : dict
@@ -169,7 +169,7 @@ class ModalitySilhouetteDisplay:
             Maximum number of samples, of which the time is quadratic. Of more, a random
             subset is drawn; None is all.
         random_state : int, RandomState instance or None, default=0
-            Seed of the choice of samples.
+            Seed of the choice and of the order of samples.
         ax : sequence of matplotlib Axes, default=None
             Axes to draw on, one for each modality; a new figure by default.
         **kwargs : dict

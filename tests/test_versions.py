@@ -6,7 +6,7 @@ import numpy
 import sklearn
 
 import mmfusion
-from mmfusion import _show_versions
+from mmfusion import versions as versions_module
 
 
 def shown(capsys):
@@ -30,7 +30,7 @@ def test_what_is_not_installed_has_no_version(capsys, monkeypatch):
             raise importlib.metadata.PackageNotFoundError
         return "1.0"
 
-    monkeypatch.setattr(_show_versions, "version", version)
+    monkeypatch.setattr(versions_module, "version", version)
     assert shown(capsys)["rich"] == "None"
 
 
@@ -38,7 +38,7 @@ def test_a_copy_of_the_source_shows_what_is_required(capsys, monkeypatch):
     def requires(name):
         raise importlib.metadata.PackageNotFoundError
 
-    monkeypatch.setattr(_show_versions, "requires", requires)
+    monkeypatch.setattr(versions_module, "requires", requires)
     versions = shown(capsys)
     assert {"numpy", "scikit-learn"} <= versions.keys()
     assert "torch" not in versions

@@ -9,7 +9,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from joblib import cpu_count
 
-import mmfusion
+from mmfusion import __version__
+
+__all__ = ["show_versions"]
 
 FOR_DEVELOPERS = ("docs", "lint", "test")  # extras that users do not install
 REQUIRED = ("joblib", "lazy-loader", "numpy", "scikit-learn", "scipy")
@@ -46,7 +48,7 @@ def show_versions() -> None:
         "machine": platform.platform(),
         "processors": str(cpu_count()),
     }
-    packages = {"mmfusion": mmfusion.__version__}
+    packages = {"mmfusion": __version__}
     packages |= {name: str(_version(name)) for name in _package_names()}
     for title, lines in {"System": system, "Packages": packages}.items():
         width = max(map(len, lines))
