@@ -183,6 +183,8 @@ class ClusterComparison(NamedTuple):
 
 def _numeric_table(rows: Block, name: str) -> tuple[Any, list[str]]:
     """Return the samples as a table of numbers, and the names of its columns."""
+    if is_sequences(rows) and len(rows) == 0:
+        return np.empty((0, 0)), []
     if is_sequences(rows):
         sequences = float_sequences(rows, name)
         table: Any = np.array([np.nanmean(frames, axis=0) for frames in sequences])

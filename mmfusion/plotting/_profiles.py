@@ -193,6 +193,8 @@ class ClusterProfileDisplay:
             modalities += [name] * len(own)
             features += own
         effect_sizes = np.vstack(effects)
+        if effect_sizes.size == 0:
+            raise ValueError("X has no feature that a sample has: nothing to draw")
         chosen = _largest(effect_sizes, int(n_features))
         # by modality, then in the order of the clusters that they distinguish
         places = np.array([list(compared).index(modalities[row]) for row in chosen])
