@@ -11,12 +11,15 @@ from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion._validation import as_modalities
 from mmfusion.plotting._inputs import check_axes
+from mmfusion.plotting._matrices import CHARACTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mmfusion._typing import ModalitiesLike
 
+LEAST_COLUMN = 0.8  # inches
+MAX_HORIZONTAL_NAMES = 6  # names of more modalities are turned
 MAX_NAMED_PATTERNS = 16  # names of more would overlap
 LEAST_LABELLED_SHARE = 0.03  # of the samples
 
@@ -126,9 +129,13 @@ class MissingModalitiesDisplay:
             This display.
         """
         n_samples, n_modalities = self.observed.shape
+        drawn_names = list(map(drawable, self.names))
+        many = n_modalities > MAX_HORIZONTAL_NAMES
         if ax is None:
+            longest = 0 if many else max(map(len, drawn_names))
+            width = max(LEAST_COLUMN, 1.2 * CHARACTER * longest)
             _, ax = import_extra("matplotlib.pyplot").subplots(
-                figsize=(1.8 + 0.8 * min(n_modalities, 12), 4), layout="constrained"
+                figsize=(1.8 + width * min(n_modalities, 12), 4), layout="constrained"
             )
         check_axes(ax)
         assert ax is not None
@@ -142,10 +149,9 @@ class MissingModalitiesDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         shares = self.observed.mean(axis=0)
         names = [
-            f"{drawable(name)}\n{_percent(share)}"
-            for name, share in zip(self.names, shares, strict=True)
+            f"{name}\n{_percent(share)}"
+            for name, share in zip(drawn_names, shares, strict=True)
         ]
-        many = n_modalities > 6
         ax.set_xticks(range(n_modalities), names, rotation=90 if many else 0)
         edges = np.arange(n_modalities - 1) + 0.5
         for edge in edges:
