@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -32,6 +31,7 @@ from mmfusion._indexing import (
     row_positions,
     selects_all,
 )
+from mmfusion._modalities_summary import describe_blocks, summary_html
 from mmfusion._numbers import is_integer
 from mmfusion._row_labels import JOINS, Labels
 from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
@@ -538,6 +538,73 @@ class Modalities:
             raise ValueError(f"axis={axis!r}; give 0 for samples, 1 for modalities")
         return self._take_modalities(indices) if axis else self._take_samples(indices)
 
+    def head(self, n: int = 5) -> Modalities:
+        """Select the first samples.
+
+        Parameters
+        ----------
+        n : int, default=5
+            Number of samples; of a negative number, all but the last ones.
+
+        Returns
+        -------
+        Modalities
+            The selected samples.
+
+        Raises
+        ------
+        TypeError
+            If `n` is not an integer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mmfusion import Modalities
+        >>> Modalities({"audio": np.ones((40, 2))}).head(3).shape
+        (3, 1)
+        """
+        if not is_integer(n):
+            raise TypeError(f"n is {n!r}; give a number of samples")
+        return self._take_samples(slice(int(n)))
+
+    def describe(self) -> Any:
+        """Describe the modalities by numbers.
+
+        All values are read, by pieces where they are in a file or of dask.
+
+        Returns
+        -------
+        pandas DataFrame
+            A row for each modality with the columns ``kind``, ``n_features`` (of a
+            sample, or of a frame of a sequence), ``dtype``, ``n_missing`` and
+            ``missing_share`` (samples that lack the modality), ``nan_share`` (NaN among
+            the values of the other samples), ``min`` and ``max`` (NaN for text),
+            ``min_length``, ``median_length`` and ``max_length`` (of sequences), and
+            ``memory_mb`` (of the values, in memory or in a file).
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+
+        See Also
+        --------
+        mmfusion.plotting.MissingModalitiesDisplay : Draws what is missing.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mmfusion import Modalities
+        >>> video = [np.zeros((3, 4)), None, np.ones((7, 4))]
+        >>> X = Modalities({"audio": np.eye(3), "video": video})
+        >>> X.describe()[["kind", "n_features", "n_missing", "max", "max_length"]]
+                       kind  n_features  n_missing  max  max_length
+        modality
+        audio         dense           3          0  1.0         NaN
+        video     sequences           4          1  1.0         7.0
+        """
+        return describe_blocks(self._names, self._blocks, self.observed)
+
     def copy(self) -> Modalities:
         """Return a shallow copy, whose columns can be assigned.
 
@@ -629,17 +696,8 @@ class Modalities:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f"<th>{h}</th>" for h in ("modality", "kind", "shape", "dtype", "missing")
-        )
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>"
-            for row in self._summary()
-        )
-        return (
-            f"<table><caption>{html.escape(self._title())}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
+        observed = self._observed_without_computing()
+        return summary_html(self._title(), self._summary(), self._blocks, observed)
 
 
 def modality_selector(*names: str) -> Callable[[Modalities], Any]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 API = {
-    "mmfusion": ["Modalities", "modality_selector", "trusted_types"],
+    "mmfusion": ["Modalities", "modality_selector", "show_versions", "trusted_types"],
     "mmfusion.alignment": [
         "AsynchronousHMMAligner",
         "CTWAligner",
@@ -96,6 +96,7 @@ API = {
     ],
     "mmfusion.metrics": [
         "WholeDataSplit",
+        "cluster_profiles",
         "clustering_accuracy_score",
         "get_scorer",
         "get_scorer_names",
@@ -114,11 +115,17 @@ API = {
     "mmfusion.plotting": [
         "AlignmentDisplay",
         "AttentionWeightsDisplay",
+        "ClusterConfusionDisplay",
+        "ClusterMapDisplay",
+        "ClusterProfileDisplay",
         "KernelMatrixDisplay",
         "KernelWeightsDisplay",
         "LagDisplay",
         "LatentMapDisplay",
         "LossCurveDisplay",
+        "MissingModalitiesDisplay",
+        "ModalityAgreementDisplay",
+        "ModalitySilhouetteDisplay",
         "ObjectivePathDisplay",
         "ReliabilityDisplay",
         "StatePosteriorDisplay",

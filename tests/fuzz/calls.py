@@ -429,6 +429,54 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "latents": {"audio": rows(N_SAMPLES, 2)},
         "labels": LABELS.copy(),
     },
+    "ClusterConfusionDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+        "y": LABELS.copy(),
+    },
+    "ClusterConfusionDisplay.from_predictions": lambda: {
+        "labels": LABELS.copy(),
+        "other_labels": 1 - LABELS,
+    },
+    "ClusterMapDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+        "reducer": PCA(2),
+    },
+    "ClusterMapDisplay.from_predictions": lambda: {
+        "X": tables(),
+        "labels": LABELS.copy(),
+        "fused": rows(N_SAMPLES, 2),
+    },
+    "ClusterProfileDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+    },
+    "ClusterProfileDisplay.from_predictions": lambda: {
+        "X": tables(),
+        "labels": LABELS.copy(),
+    },
+    "MissingModalitiesDisplay.from_modalities": lambda: {"X": tables()},
+    "Modalities.describe": lambda: {"self": Modalities(tables())},
+    "Modalities.head": lambda: {"self": Modalities(tables()), "n": 2},
+    "ModalityAgreementDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+    },
+    "ModalityAgreementDisplay.from_modalities": lambda: {"X": tables()},
+    "ModalityAgreementDisplay.from_predictions": lambda: {
+        "labels": {"audio": LABELS.copy(), "text": 1 - LABELS}
+    },
+    "ModalitySilhouetteDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+    },
+    "ModalitySilhouetteDisplay.from_predictions": lambda: {
+        "X": tables(),
+        "labels": LABELS.copy(),
+    },
+    "cluster_profiles": lambda: {"X": tables(), "labels": LABELS.copy()},
+    "show_versions": lambda: {},
     "LagDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("ProductHMMAligner"),
         "X": sequences(),
