@@ -253,6 +253,12 @@ def _stored() -> Path:
     return path
 
 
+def _stored_table() -> Path:
+    path = Path("stored.csv")
+    path.write_text("pitch,smile,label\n1,2,a\n3,4,b\n")
+    return path
+
+
 def _on_tables(**more: Any) -> Callable[[], Arguments]:
     return lambda: {"X": Modalities(tables()), **more}
 
@@ -358,7 +364,9 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "download_if_missing": False,
     },
     "load_digits_modalities": dict,
+    "load_file": lambda: {"path": _stored()},
     "load_npz": lambda: {"path": _stored()},
+    "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
     "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
@@ -496,7 +504,9 @@ MAY_RETURN_NAN = {
     "Modalities.take",
     "add_noise",
     "drop_modalities",
+    "load_file",
     "load_npz",
+    "load_table",
     "swap_rows",
     "channels_first_from_sequences",
     "frames_from_sequences",
