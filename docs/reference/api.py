@@ -56,6 +56,7 @@ API = {
         "fetch_ucr_uea",
         "load_digits_modalities",
         "load_file",
+        "load_mat",
         "load_npz",
         "load_table",
         "make_audio_visual_sequences",

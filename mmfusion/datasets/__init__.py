@@ -6,6 +6,7 @@ from mmfusion.datasets._digits import load_digits_modalities
 from mmfusion.datasets._events import make_event_sequences
 from mmfusion.datasets._fetch import fetch_100leaves, fetch_handwritten, fetch_msrcv1
 from mmfusion.datasets._files import load_file
+from mmfusion.datasets._mat import load_mat
 from mmfusion.datasets._npz import load_npz, save_npz
 from mmfusion.datasets._table import load_table
 from mmfusion.datasets._trajectories import make_multimodal_sequences
@@ -18,6 +19,7 @@ __all__ = [
     "fetch_ucr_uea",
     "load_digits_modalities",
     "load_file",
+    "load_mat",
     "load_npz",
     "load_table",
     "make_audio_visual_sequences",

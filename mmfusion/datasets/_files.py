@@ -12,12 +12,17 @@ import numpy as np
 
 from mmfusion._atomic import as_path
 from mmfusion.datasets._formats import FORMAT_OF_EXTENSION, check_regular, format_of
+from mmfusion.datasets._mat import load_mat
 from mmfusion.datasets._npz import load_npz
 from mmfusion.datasets._table import load_table
 from mmfusion.modalities import Modalities
 
 # loader of each format; those of a Bunch take return_X_y
-_LOADERS: dict[str, Callable[..., Any]] = {"npz": load_npz, "table": load_table}
+_LOADERS: dict[str, Callable[..., Any]] = {
+    "npz": load_npz,
+    "mat": load_mat,
+    "table": load_table,
+}
 
 
 def load_file(
@@ -39,6 +44,7 @@ def load_file(
         extension         loader                    options
         ================= ========================= ================================
         .npz              :func:`load_npz`          none
+        .mat              :func:`load_mat`          modalities, target, samples
         .csv .tsv         :func:`load_table`        modalities, target, index
         .parquet
         ================= ========================= ================================

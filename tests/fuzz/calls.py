@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy.io import savemat
 from sklearn.base import is_classifier, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
@@ -259,6 +260,14 @@ def _stored_table() -> Path:
     return path
 
 
+def _stored_mat() -> Path:
+    path = Path("stored.mat")
+    cell = np.empty(2, dtype=object)
+    cell[:] = list(tables().values())
+    savemat(path, {"X": cell, "gt": LABELS + 1})
+    return path
+
+
 def _on_tables(**more: Any) -> Callable[[], Arguments]:
     return lambda: {"X": Modalities(tables()), **more}
 
@@ -365,6 +374,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     },
     "load_digits_modalities": dict,
     "load_file": lambda: {"path": _stored()},
+    "load_mat": lambda: {"path": _stored_mat(), "modalities": "X", "target": "gt"},
     "load_npz": lambda: {"path": _stored()},
     "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
@@ -505,6 +515,7 @@ MAY_RETURN_NAN = {
     "add_noise",
     "drop_modalities",
     "load_file",
+    "load_mat",
     "load_npz",
     "load_table",
     "swap_rows",
