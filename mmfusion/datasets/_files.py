@@ -11,9 +11,15 @@ from typing import Any
 import numpy as np
 
 from mmfusion._atomic import as_path
-from mmfusion.datasets._formats import FORMAT_OF_EXTENSION, check_regular, format_of
+from mmfusion.datasets._formats import (
+    FORMAT_OF_EXTENSION,
+    check_regular,
+    extension_of,
+    format_of,
+)
 from mmfusion.datasets._mat import load_mat
 from mmfusion.datasets._npz import load_npz
+from mmfusion.datasets._omics import read_h5ad, read_h5mu
 from mmfusion.datasets._table import load_table
 from mmfusion.modalities import Modalities
 
@@ -22,6 +28,8 @@ _LOADERS: dict[str, Callable[..., Any]] = {
     "npz": load_npz,
     "mat": load_mat,
     "table": load_table,
+    "h5ad": read_h5ad,
+    "h5mu": read_h5mu,
 }
 
 
@@ -47,6 +55,10 @@ def load_file(
         .mat              :func:`load_mat`          modalities, target, samples
         .csv .tsv         :func:`load_table`        modalities, target, index
         .parquet
+        .h5ad             as                        target, a column of ``obs``,
+                          :meth:`~.from_anndata`    layers, obsm
+        .h5mu             as                        target, layers, obsm
+                          :meth:`~.from_mudata`
         ================= ========================= ================================
 
     Returns
@@ -91,7 +103,7 @@ def load_file(
             "arrays in it, or save them in one of these"
         )
     loader = _LOADERS[found]
-    _check_options(loader, options, found)
+    _check_options(loader, options, extension_of(path) or f"format {found}")
     X, y = loader(path, **options, return_X_y=True)
     return X, y
 
@@ -106,14 +118,8 @@ def _check_options(
         if name in offered:
             continue
         close = get_close_matches(name, offered, n=1)
-        hint = (
-            f"did you mean {close[0]!r}?"
-            if close
-            else f"its options are {offered}"
-            if offered
-            else "it has no options"
-        )
-        raise TypeError(
-            f"{name!r} is not an option of {loader.__name__}, which loads a file of "
-            f"format {found!r}; {hint}"
-        )
+        if close:
+            hint = f"did you mean {close[0]!r}?"
+        else:
+            hint = f"the options are {offered}" if offered else "it has no options"
+        raise TypeError(f"{name!r} is not an option for a file of {found}; {hint}")

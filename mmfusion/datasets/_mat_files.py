@@ -43,6 +43,11 @@ def read_variables(path: Path) -> dict[str, Any]:
     """
     with path.open("rb") as file:
         is_hdf5 = HDF5_MAGIC in file.read(HEAD_BYTES)
+    if is_hdf5 and other_loader(path, "mat"):  # by its extension
+        raise ValueError(
+            f"{path} is not a MATLAB file, but HDF5 of another kind"
+            f"{other_loader(path, 'mat')}"
+        )
     try:
         return _read_hdf5(path) if is_hdf5 else _read_classic(path)
     except ImportError:

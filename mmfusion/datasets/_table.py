@@ -172,7 +172,7 @@ def _split_table(
                 f"{parameter}={column!r} is not one of the columns {names[:MAX_LISTED]}"
             )
         taken[parameter] = column
-    y = None if target is None else _target(table[target], target)
+    y = None if target is None else complete_target(table[target], target)
     labelled = table if index is None else table.set_index(index, drop=False)
     others = [j for j, name in enumerate(names) if name not in taken.values()]
     if not isinstance(spec, Mapping):
@@ -206,7 +206,7 @@ def _expanded(columns: Any, names: list[str]) -> Any:
     return found
 
 
-def _target(column: Any, name: str) -> np.ndarray:
+def complete_target(column: Any, name: str) -> np.ndarray:
     """Return the values of the target, complete."""
     missing = column.isna().to_numpy()
     if missing.any():
