@@ -373,16 +373,15 @@ class Modalities:
         >>> from anndata import AnnData
         >>> from mmfusion import Modalities
         >>> from mudata import MuData, set_options
-        >>> import numpy as np
         >>> import pandas as pd
-        >>> rna = AnnData(np.eye(3), obs=pd.DataFrame(index=["a", "b", "c"]))
-        >>> atac = AnnData(np.ones((2, 5)), obs=pd.DataFrame(index=["c", "a"]))
+        >>> rna = AnnData(pd.DataFrame({"g1": [0.0, 1, 2]}, index=["a", "b", "c"]))
+        >>> atac = AnnData(pd.DataFrame({"p1": [3.0, 4], "p2": 5.0}, index=["c", "a"]))
         >>> with set_options(pull_on_update=False):
         ...     mdata = MuData({"rna": rna, "atac": atac})
         >>> Modalities.from_mudata(mdata)
         Modalities of 3 samples x 2 modalities, labelled 'a' to 'c'
-          rna   frame (3, 3) float64
-          atac  frame (3, 5) float64, 1 missing
+          rna   frame (3, 1) float64
+          atac  frame (3, 2) float64, 1 missing
         """
         return cls._of_annotated(read_mudata(mdata, layers, obsm))
 

@@ -240,7 +240,7 @@ def _comparison() -> Any:
         "two": EarlyFusionClusterer(n_clusters=3),
     }
     data = {"first": (tables(), LABELS), "second": (tables(), LABELS)}
-    return compare(methods, data, n_repeats=2, trace_memory=False)
+    return compare(methods, data, n_repeats=2)
 
 
 @cache
@@ -359,10 +359,9 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "ComparisonDisplay.from_comparison": lambda: {"comparison": _comparison()},
     "baselines": _on_tables(),
     "compare": lambda: {
-        "estimators": {"early": EarlyFusionClusterer(n_clusters=2)},
+        "methods": {"early": EarlyFusionClusterer(n_clusters=2)},
         "datasets": {"blobs": (tables(), LABELS.copy())},
         "n_repeats": 1,
-        "trace_memory": False,
     },
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
@@ -372,9 +371,12 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "data_home": "data",
         "download_if_missing": False,
     },
+    "load_breast_cancer_modalities": dict,
+    "load_diabetes_modalities": dict,
     "load_digits_modalities": dict,
     "load_file": lambda: {"path": _stored()},
     "load_mat": lambda: {"path": _stored_mat(), "modalities": "X", "target": "gt"},
+    "load_wine_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
     "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
