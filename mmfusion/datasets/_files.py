@@ -95,7 +95,8 @@ def load_file(
     """
     path = as_path(path)
     check_regular(path)
-    found = format_of(path)
+    # a damaged file of a known extension is refused by the loader of that
+    found = format_of(path) or FORMAT_OF_EXTENSION.get(extension_of(path))
     if found is None:
         extensions = ", ".join(FORMAT_OF_EXTENSION)
         raise ValueError(
