@@ -22,7 +22,6 @@ from mmfusion._row_labels import Labels, as_labels, short_repr
 if TYPE_CHECKING:
     from mmfusion.modalities import Modalities
 
-EXTRA = "omics"
 MAX_LISTED = 20  # keys in errors
 
 
@@ -143,10 +142,10 @@ def read_mudata(mdata: Any, layers: Any = None, obsm: Any = None) -> AnnotatedBl
                 f"modality {name!r} is a {type(adata).__name__}; give a MuData whose "
                 "modalities are AnnData"
             )
-        rows = _rows(adata.obs_names, labels, name)
+        rows = _rows_by_name(adata.obs_names, labels, name)
         block, names = _matrix(adata, *places[name], f"modality {name!r}")
         block, own = _labelled(block, adata.obs_names, names)
-        blocks[name] = _aligned(block, rows, labels, name)
+        blocks[name] = _by_observation(block, rows, labels, name)
         features |= {} if own is None else {name: own}
         observed.append(rows >= 0)
     mask = np.column_stack(observed)
@@ -252,7 +251,7 @@ def _labelled(
     return pd.DataFrame(values, index=labels, columns=names, copy=False), None
 
 
-def _rows(own: Labels, labels: Labels, name: str) -> np.ndarray:
+def _rows_by_name(own: Labels, labels: Labels, name: str) -> np.ndarray:
     """Return the row of each observation in a modality, -1 where it has none."""
     what = f"modality {name!r}"
     _check_unique(own, what, f"mdata.mod[{name!r}].obs_names_make_unique()")
@@ -277,7 +276,7 @@ def _check_unique(labels: Labels, what: str, remedy: str) -> None:
         )
 
 
-def _aligned(block: Any, rows: np.ndarray, labels: Labels, name: str) -> Any:
+def _by_observation(block: Any, rows: np.ndarray, labels: Labels, name: str) -> Any:
     """Return the rows of a block in the order of the MuData; -1 is a missing row."""
     if np.array_equal(rows, np.arange(block.shape[0])):
         return block
@@ -327,7 +326,7 @@ def to_anndata(X: Modalities, name: str) -> Any:
     TypeError
         If it holds anything but numbers.
     """
-    import_extra("anndata", EXTRA)
+    import_extra("anndata", "omics")
     import anndata
     import pandas as pd
 
@@ -382,7 +381,7 @@ def to_mudata(X: Modalities) -> Any:
     TypeError
         If a modality holds anything but numbers.
     """
-    mudata = import_extra("mudata", EXTRA)
+    mudata = import_extra("mudata", "omics")
     empty = ~X.observed.any(axis=1)
     if empty.any():
         raise ValueError(

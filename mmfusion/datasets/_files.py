@@ -104,12 +104,12 @@ def load_file(
             "arrays in it, or save them in one of these"
         )
     loader = _LOADERS[found]
-    _check_options(loader, options, extension_of(path) or f"format {found}")
+    _check_loader_options(loader, options, extension_of(path) or f"format {found}")
     X, y = loader(path, **options, return_X_y=True)
     return X, y
 
 
-def _check_options(
+def _check_loader_options(
     loader: Callable[..., Any], options: dict[str, Any], found: str
 ) -> None:
     """Raise if an option is not a parameter of the loader."""

@@ -13,7 +13,7 @@ from mmfusion._options import check_flags
 from mmfusion.datasets._formats import check_regular
 from mmfusion.datasets._mat_files import read_variables
 from mmfusion.datasets._mat_layout import (
-    encode_labels,
+    encode_classes,
     find_blocks,
     find_labels,
     flatten,
@@ -118,7 +118,7 @@ def load_mat(
         n_samples = None if labels is None else len(labels)
         blocks = with_samples_first(blocks, n_samples, samples)
         if labels is not None:
-            y, target_names = encode_labels(labels)
+            y, target_names = encode_classes(labels)
         if modalities is None:
             blocks = dict(zip(valid_names(blocks), blocks.values(), strict=True))
         X = Modalities(blocks)

@@ -203,7 +203,7 @@ def _labels_of_cell(cell: list[Any]) -> np.ndarray | None:
     return each[0] if same else None
 
 
-def encode_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def encode_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Encode classes from 0.
 
     Parameters

@@ -119,7 +119,7 @@ def load_table(
     check_regular(path)
     table = _read_table(path)
     try:
-        X, y = _split_table(table, modalities, target, index)
+        X, y = _modalities_and_target(table, modalities, target, index)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path}: {error}") from error
     if return_X_y:
@@ -158,7 +158,7 @@ def _delimiter(path: Path) -> str:
     return max(DELIMITERS, key=first.count)
 
 
-def _split_table(
+def _modalities_and_target(
     table: Any, spec: ColumnSpecLike, target: str | None, index: str | None
 ) -> tuple[Modalities, np.ndarray | None]:
     """Split a DataFrame into modalities, and take the target and row labels out."""
