@@ -170,7 +170,7 @@ def _choices(keys: Any, place: str) -> dict[str, tuple[str, str]]:
                 f"{place} is a {type(keys).__name__}; give a key, a list of keys, or a "
                 "dict of keys by modality"
             )
-        keys = dict(zip(keys, keys, strict=True))
+        keys = {_checked_key(key, place): key for key in keys}
     return {name: (place, _checked_key(key, place)) for name, key in keys.items()}
 
 

@@ -371,7 +371,8 @@ def with_samples_first(
     ValueError
         If the axis cannot be found, or has another number of samples.
     """
-    if samples is not None and samples not in ORIENTATIONS:
+    is_axis = isinstance(samples, str) and samples in ORIENTATIONS
+    if samples is not None and not is_axis:
         raise ValueError(f"samples={samples!r}; give 'rows', 'columns' or None")
     axes = dict.fromkeys(blocks, samples) if samples else _find_axes(blocks, n_samples)
     oriented = {}

@@ -268,6 +268,14 @@ def _stored_mat() -> Path:
     return path
 
 
+def _annotated() -> Any:
+    return Modalities(tables())[["audio"]].to_anndata()
+
+
+def _annotated_modalities() -> Any:
+    return Modalities(tables()).to_mudata()
+
+
 def _on_tables(**more: Any) -> Callable[[], Arguments]:
     return lambda: {"X": Modalities(tables()), **more}
 
@@ -399,6 +407,10 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "self": Modalities(tables()),
         "others": Modalities(tables()),
     },
+    "Modalities.from_anndata": lambda: {"adata": _annotated(), "layers": ["X"]},
+    "Modalities.from_mudata": lambda: {"mdata": _annotated_modalities()},
+    "Modalities.to_anndata": lambda: {"self": Modalities(tables())[["audio"]]},
+    "Modalities.to_mudata": lambda: {"self": Modalities(tables())},
     "Modalities.from_frames": lambda: {"frames": frames(), "join": "outer"},
     "Modalities.from_table": lambda: {"table": rows(N_SAMPLES, 3), "modalities": 2},
     "Modalities.take": lambda: {"self": Modalities(tables()), "indices": [0, 1]},
@@ -511,7 +523,9 @@ MAY_RETURN_NAN = {
     "with_transitions",
     "Modalities",
     "Modalities.concat",
+    "Modalities.from_anndata",
     "Modalities.from_frames",
+    "Modalities.from_mudata",
     "Modalities.from_table",
     "Modalities.take",
     "add_noise",
