@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmfusion import __version__
 from mmfusion._atomic import as_path
@@ -23,6 +24,7 @@ from mmfusion.benchmark._registry import (
 )
 from mmfusion.benchmark._scores import DEFAULT_METRICS, METRIC_NAMES
 from mmfusion.benchmark._tasks import CLUSTERING, TASKS
+from mmfusion.datasets import load_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +62,7 @@ def _run_compare(options: argparse.Namespace) -> int:
     task = options.task
     comparison = compare(
         options.methods or DEFAULT_METHODS[task],
-        options.data or DEFAULT_DATASETS[task],
+        _read_datasets(options) or DEFAULT_DATASETS[task],
         options.metrics or DEFAULT_METRICS[task],
         options.repeats,
         task=task,
@@ -78,6 +80,39 @@ def _run_compare(options: argparse.Namespace) -> int:
         )
     _print_text(f"\nReport: {report}")
     return int((comparison.frame["status"] == "failed").all())
+
+
+def _read_datasets(options: argparse.Namespace) -> Mapping[str, Any]:
+    """Return the data sets by name, files as the options of the command read them."""
+    given = {name: getattr(options, name) for name in ("target", "index", "samples")}
+    loading = {name: value for name, value in given.items() if value is not None}
+    if options.modalities:
+        loading["modalities"] = _column_spec(options.modalities)
+    datasets: dict[str, Any] = {}
+    for item in options.data or ():
+        is_named = item in NAMED_DATASETS
+        name = item if is_named else Path(item).stem
+        if name in datasets:
+            raise ValueError(f"two data sets are called {name!r}; rename a file")
+        is_file = not is_named and Path(item).is_file()
+        datasets[name] = load_file(item, **loading) if is_file else item
+    return datasets
+
+
+def _column_spec(words: Sequence[str]) -> Any:
+    """Return the modalities that words such as ``audio=a_*`` or ``__`` choose."""
+    if any("=" in word for word in words):
+        pairs = [word.partition("=") for word in words]
+        if not all(name and columns for name, _, columns in pairs):
+            raise ValueError(
+                f"--modalities {' '.join(words)}: give NAME=COLUMNS for every modality"
+            )
+        return {
+            name: columns.split(",") if "," in columns else columns
+            for name, _, columns in pairs
+        }
+    numbers = [int(word) if word.isdecimal() else word for word in words]
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _run_warm_up(options: argparse.Namespace) -> int:
@@ -99,7 +134,8 @@ def _format_catalogue() -> str:
         } | {BASELINES: BASELINES_DESCRIPTIONS[task]}
     sections["Data sets"] = {
         name: entry.description for name, entry in NAMED_DATASETS.items()
-    } | {"FILE.npz": "a file written by mmfusion.datasets.save_npz"}
+    }
+    sections["Files"] = FILES
     for task in TASKS:
         sections[f"Metrics for {task}"] = dict.fromkeys(METRIC_NAMES[task], "")
     paragraphs = []
@@ -109,6 +145,12 @@ def _format_catalogue() -> str:
     return "\n\n".join(paragraphs)
 
 
+FILES = {
+    ".npz": "as mmfusion.datasets.save_npz writes it",
+    ".mat": "MATLAB: a cell array or matrices; --modalities, --target, --samples",
+    ".csv .tsv .parquet": "table; --modalities, --target, --index",
+    ".h5mu .h5ad": "MuData, AnnData; --target (needs mmfusion[omics])",
+}
 COMMANDS = {"list": _run_list, "warm-up": _run_warm_up, "compare": _run_compare}
 
 
@@ -148,8 +190,21 @@ def _make_parser() -> argparse.ArgumentParser:
         "--data",
         nargs="+",
         metavar="DATA",
-        help="names of data sets (see list), or files; default: "
+        help="names of data sets, or files (see list); default: "
         + " ".join(DEFAULT_DATASETS[CLUSTERING]),
+    )
+    run.add_argument(
+        "--modalities",
+        nargs="+",
+        metavar="MODALITY",
+        help="modalities of files: NAME=COLUMNS, such as audio=a_* or text=f1,f2, the "
+        "separator in the names of columns, such as __, or variables of a .mat file, "
+        "such as X or audio=X{1}",
+    )
+    run.add_argument("--target", help="column or variable of the target in files")
+    run.add_argument("--index", help="column of the row labels in tables")
+    run.add_argument(
+        "--samples", choices=["rows", "columns"], help="samples of .mat files"
     )
     run.add_argument(
         "--methods",

@@ -231,7 +231,10 @@ def _as_pair(name: str, data: Any) -> tuple[Any, Any]:
             "name or a path"
         )
     if data[1] is None:
-        raise ValueError(f"data set {name!r} has no classes to score against")
+        raise ValueError(
+            f"data set {name!r} has no classes to score against; give (X, y), of a "
+            "file by load_file(path, target=...), or --target on the command line"
+        )
     return data
 
 

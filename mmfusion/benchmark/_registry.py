@@ -36,7 +36,7 @@ from mmfusion.datasets import (
     load_breast_cancer_modalities,
     load_diabetes_modalities,
     load_digits_modalities,
-    load_npz,
+    load_file,
     load_wine_modalities,
     make_multimodal_blobs,
 )
@@ -376,7 +376,7 @@ def load_dataset(given: str | Path) -> tuple[str, Any]:
         return given, NAMED_DATASETS[given].make()
     path = Path(given)
     if path.is_file():
-        return path.stem, load_npz(path)
+        return path.stem, load_file(path)
     raise FileNotFoundError(
         f"{str(given)!r} is neither a file nor one of {list(NAMED_DATASETS)}"
     )

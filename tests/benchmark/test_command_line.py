@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.io import savemat
 
 import mmfusion
 from mmfusion import __main__ as command_line
@@ -197,6 +199,37 @@ def test_data_sets_that_need_no_network_load(name):
     _, data = registry.load_dataset(name)
     X, y = data if isinstance(data, tuple) else (data.data, data.target)
     assert len(X) == len(y)
+
+
+def test_tables_and_matlab_files_are_compared(tmp_path, capsys):
+    X, y = make_multimodal_blobs(40, {"audio": 3, "text": 4}, random_state=0)
+    names = [f"a_{j}" for j in range(3)] + [f"t_{j}" for j in range(4)]
+    table = pd.DataFrame(X.to_array(), columns=names).assign(label=y)
+    table.to_csv(tmp_path / "table.csv", index=False)
+    cell = np.empty(2, dtype=object)
+    cell[:] = [block.T for block in X.blocks]
+    savemat(tmp_path / "paper.mat", {"X": cell, "kind": y + 1})
+    common = ["--methods", "early", "--repeats", "1", "--metrics", "purity"]
+    for file, *options in (
+        ("table.csv", "--target", "label", "--modalities", "audio=a_*", "text=t_*"),
+        ("table.csv", "--target", "label", "--modalities", "3", "4"),
+        ("paper.mat", "--target", "kind", "--modalities", "audio=X{1}", "text=X{2}"),
+        ("paper.mat", "--target", "kind", "--samples", "columns"),
+    ):
+        data = ["--data", str(tmp_path / file), *options]
+        out = ["--out", str(tmp_path / "-".join(options)).replace("*", "")]
+        assert command_line.main(["compare", *data, *common, *out]) == 0
+        assert "1.000" in capsys.readouterr().out
+    path = str(tmp_path / "table.csv")
+    error = refused(capsys, "compare", "--data", path, *common)
+    assert "has no classes to score against" in error
+    assert "--target" in error
+    error = refused(
+        capsys, "compare", "--data", path, "--modalities", "a=b", "c", *common
+    )
+    assert "give NAME=COLUMNS for every modality" in error
+    command_line.main(["list"])
+    assert ".h5mu .h5ad" in capsys.readouterr().out
 
 
 def test_the_module_runs_and_loads_nothing_optional():

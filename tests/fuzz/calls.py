@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy.io import savemat
 from sklearn.base import is_classifier, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
@@ -253,6 +254,28 @@ def _stored() -> Path:
     return path
 
 
+def _stored_table() -> Path:
+    path = Path("stored.csv")
+    path.write_text("pitch,smile,label\n1,2,a\n3,4,b\n")
+    return path
+
+
+def _stored_mat() -> Path:
+    path = Path("stored.mat")
+    cell = np.empty(2, dtype=object)
+    cell[:] = list(tables().values())
+    savemat(path, {"X": cell, "gt": LABELS + 1})
+    return path
+
+
+def _annotated() -> Any:
+    return Modalities(tables())[["audio"]].to_anndata()
+
+
+def _annotated_modalities() -> Any:
+    return Modalities(tables()).to_mudata()
+
+
 def _on_tables(**more: Any) -> Callable[[], Arguments]:
     return lambda: {"X": Modalities(tables()), **more}
 
@@ -359,8 +382,11 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "load_breast_cancer_modalities": dict,
     "load_diabetes_modalities": dict,
     "load_digits_modalities": dict,
+    "load_file": lambda: {"path": _stored()},
+    "load_mat": lambda: {"path": _stored_mat(), "modalities": "X", "target": "gt"},
     "load_wine_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
+    "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
     "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
@@ -381,6 +407,10 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "self": Modalities(tables()),
         "others": Modalities(tables()),
     },
+    "Modalities.from_anndata": lambda: {"adata": _annotated(), "layers": ["X"]},
+    "Modalities.from_mudata": lambda: {"mdata": _annotated_modalities()},
+    "Modalities.to_anndata": lambda: {"self": Modalities(tables())[["audio"]]},
+    "Modalities.to_mudata": lambda: {"self": Modalities(tables())},
     "Modalities.from_frames": lambda: {"frames": frames(), "join": "outer"},
     "Modalities.from_table": lambda: {"table": rows(N_SAMPLES, 3), "modalities": 2},
     "Modalities.take": lambda: {"self": Modalities(tables()), "indices": [0, 1]},
@@ -541,12 +571,17 @@ MAY_RETURN_NAN = {
     "with_transitions",
     "Modalities",
     "Modalities.concat",
+    "Modalities.from_anndata",
     "Modalities.from_frames",
+    "Modalities.from_mudata",
     "Modalities.from_table",
     "Modalities.take",
     "add_noise",
     "drop_modalities",
+    "load_file",
+    "load_mat",
     "load_npz",
+    "load_table",
     "swap_rows",
     "channels_first_from_sequences",
     "frames_from_sequences",
