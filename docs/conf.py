@@ -3,6 +3,7 @@
 import re
 import runpy
 from pathlib import Path
+from urllib.request import urlopen
 
 import mmfusion
 
@@ -19,6 +20,10 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # formulas need no network
+    "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
@@ -36,9 +41,48 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
 }
 
+# the copied text is what was typed, without prompts and results
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_title = project
+html_theme_options = {
+    "header_links_before_dropdown": 6,
+    "logo": {"text": f"{project} {release}"},
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": False,
+}
+html_static_path = ["_static"]
+html_css_files = ["mmfusion.css"]
 html_show_sourcelink = False
+
+OTHER_PACKAGES = {
+    "joblib": "https://joblib.readthedocs.io/en/stable/",
+    "matplotlib": "https://matplotlib.org/stable/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "pandas": "https://pandas.pydata.org/docs/",
+    "python": "https://docs.python.org/3/",
+    "scipy": "https://docs.scipy.org/doc/scipy/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "skops": "https://skops.readthedocs.io/en/stable/",
+}
+
+
+def is_reachable(url):
+    """Return whether the list of names in the documentation of a package can be read."""
+    try:
+        with urlopen(f"{url}objects.inv", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+# names of packages that cannot be reached stay without a link: no error without network
+intersphinx_mapping = {
+    name: (url, None) for name, url in OTHER_PACKAGES.items() if is_reachable(url)
+}
 
 PATHS = {
     name: f"{module}.{name}" for module, names in LIST["API"].items() for name in names
