@@ -5,6 +5,8 @@ import runpy
 from pathlib import Path
 from urllib.request import urlopen
 
+from docutils import nodes
+
 import mmfusion
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -32,6 +34,7 @@ exclude_patterns = ["_build", "_templates"]
 default_role = "py:obj"
 
 autodoc_typehints = "none"  # types are in the docstrings
+toc_object_entries_show_parents = "hide"  # 'fit()', as the class is the page
 numpydoc_show_class_members = False  # the class template lists them
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
@@ -106,6 +109,14 @@ def unlink(app, what, name, obj, options, lines):
     lines[:] = labels.sub(r"\1", "\n".join(lines)).split("\n")
 
 
+def keep_spreads(app, document, name):
+    """Keep a mean and its spread in one line of a table."""
+    for entry in document.findall(nodes.entry):
+        for text in entry.findall(nodes.Text):
+            if " ± " in text:
+                text.parent.replace(text, nodes.Text(text.replace(" ± ", "\xa0±\xa0")))
+
+
 def write_generated(app, config):
     """Write what is made from other files before Sphinx looks for pages."""
     LIST["write_pages"](REFERENCE)
@@ -115,4 +126,5 @@ def write_generated(app, config):
 def setup(app):
     app.connect("autodoc-process-docstring", unlink)
     app.connect("config-inited", write_generated)
+    app.connect("doctree-resolved", keep_spreads)
     app.connect("missing-reference", resolve_public_name)

@@ -186,7 +186,8 @@ def write_pages(folder: Path) -> None:
 
     autosummary makes the pages of the names from those of the modules.
     """
-    topics = []
+    topics = [".. toctree::\n   :hidden:\n"]
+    topics += [f"   generated/{module}/index" for module in API] + [""]
     for module, names in API.items():
         parts = {
             "module": module,
