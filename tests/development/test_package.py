@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,24 @@ def test_every_page_of_the_guide_is_in_its_index():
     index = (guide / "index.rst").read_text(encoding="utf-8").split()
     pages = {page.stem for page in guide.glob("*.rst")} - {"index"}
     assert pages <= set(index)
+
+
+def test_the_script_of_every_table_of_the_guide_is_named():
+    readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:\w+\.csv(?:, )?)+) \| `(\w+\.py)", readme, re.MULTILINE)
+    scripts = {table: script for named, script in rows for table in named.split(", ")}
+    tables = {path.name for path in ROOT.glob("docs/guide/tables/*.csv")}
+    assert scripts.keys() == tables
+    assert all((ROOT / "benchmarks" / script).is_file() for script in scripts.values())
+
+
+def test_names_in_the_readme_are_imported_from_where_it_names():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ([^|]+) \|", readme.partition("## Contents")[2], re.MULTILINE
+    )
+    for cell in rows:
+        home = re.search(r"\(`(mmfusion\.\w+)`\)", cell)
+        module = import_module(home.group(1)) if home else mmfusion
+        names = re.findall(r"`([A-Za-z]\w+)`", cell)
+        assert [name for name in names if not hasattr(module, name)] == []
