@@ -74,7 +74,7 @@ OTHER_PACKAGES = {
 
 
 def is_reachable(url):
-    """Return whether the list of names in the documentation of a package can be read."""
+    """Return whether the inventory of names at an address can be read."""
     try:
         with urlopen(f"{url}objects.inv", timeout=5):
             return True

@@ -20,9 +20,9 @@ from mmfusion.preprocessing import SequenceGradients, SequencePooling
 
 # %%
 # 25 English words, each recorded 23 times, with sensors on the tongue and on both lips
-# (data set ArticularyWordRecognition of the UEA archive, in its own split), downloaded at
-# the first call. Only where the archive cannot be reached, movements of three sensors
-# are simulated.
+# (data set ArticularyWordRecognition of the UEA archive, in its own split), downloaded
+# at the first call. Where the archive cannot be reached, movements of three sensors are
+# simulated, which is then printed.
 
 CHANNELS = {"tongue": [0, 1, 2], "upper lip": [3, 4, 5], "lower lip": [6, 7, 8]}
 

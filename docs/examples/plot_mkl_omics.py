@@ -31,8 +31,9 @@ from mmfusion.robustness import drop_modalities
 
 # %%
 # 150 breast tumours of the Cancer Genome Atlas, which are not part of this package:
-# ``benchmarks/README.md`` names their source. Where their file is missing, tumours are simulated: three subtypes that differ in
-# some features of each omics, two of them less than the third.
+# ``benchmarks/README.md`` names their source. Where their file is missing, tumours are
+# simulated: three subtypes that differ in some features of each omics, two of them
+# less than the third.
 
 NAME = "shared/data/breast_tcga_3v.npz"
 FILE = next((p / NAME for p in Path.cwd().parents if (p / NAME).exists()), None)

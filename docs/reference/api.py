@@ -201,7 +201,7 @@ def write_pages(folder: Path) -> None:
 
 
 def write_changed(path: Path, text: str) -> None:
-    """Write a file unless it has this text, so that a rebuild reads only what changed."""
+    """Write a text unless the file has it, so that a rebuild reads what changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
