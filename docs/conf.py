@@ -57,6 +57,7 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": False,
 }
+html_sidebars = {"glossary": [], "install": []}  # they have no pages below them
 html_static_path = ["_static"]
 html_css_files = ["mmfusion.css"]
 html_show_sourcelink = False

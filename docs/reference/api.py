@@ -187,7 +187,10 @@ def write_pages(folder: Path) -> None:
     autosummary makes the pages of the names from those of the modules.
     """
     topics = [".. toctree::\n   :hidden:\n"]
-    topics += [f"   generated/{module}/index" for module in API] + [""]
+    for module in API:
+        topic = module.removeprefix("mmfusion.")  # the sidebar is narrow
+        topics.append(f"   {topic} <generated/{module}/index>")
+    topics.append("")
     for module, names in API.items():
         parts = {
             "module": module,

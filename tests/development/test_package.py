@@ -123,10 +123,8 @@ def test_the_script_of_every_table_of_the_guide_is_named():
 
 def test_names_in_the_readme_are_imported_from_where_it_names():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(
-        r"^\| ([^|]+) \|", readme.partition("## Contents")[2], re.MULTILINE
-    )
-    for cell in rows:
+    contents = readme.partition("## Contents")[2]
+    for cell in re.findall(r"^\| ([^|]+) \|", contents, re.MULTILINE):
         home = re.search(r"\(`(mmfusion\.\w+)`\)", cell)
         module = import_module(home.group(1)) if home else mmfusion
         names = re.findall(r"`([A-Za-z]\w+)`", cell)
