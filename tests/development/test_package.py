@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -129,3 +131,41 @@ def test_names_in_the_readme_are_imported_from_where_it_names():
         module = import_module(home.group(1)) if home else mmfusion
         names = re.findall(r"`([A-Za-z]\w+)`", cell)
         assert [name for name in names if not hasattr(module, name)] == []
+
+
+WITHOUT_EXTRAS = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in %r:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Missing())
+import mmfusion
+for name in mmfusion.__all__:
+    try:
+        getattr(mmfusion, name)
+    except ImportError as error:
+        assert "pip install" in str(error), f"{name}: {error}"
+        print(name)
+import mmfusion.__main__
+from mmfusion.datasets import make_multimodal_blobs
+X, y = make_multimodal_blobs(60, random_state=0)
+mmfusion.MultimodalMixture(3, explained_variance=None, random_state=0).fit(X)
+mmfusion.MultimodalClusterer(3, random_state=0).fit(X)
+"""
+
+
+def test_without_extras_all_names_load_or_name_the_extra():
+    extras = read_extras()
+    packages = {re.sub(r"\W", "_", name) for name in packages_of("all", extras)}
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS % packages],
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    needing = set(found.stdout.split())
+    assert "Trainer" in needing
+    assert not {"Modalities", "LateFusionClusterer", "SpectralClusterer"} & needing
