@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,15 +12,17 @@ from mmfusion import __version__
 from mmfusion._atomic import as_path
 from mmfusion._text import one_line
 from mmfusion.benchmark import compare
+from mmfusion.benchmark._export import shown_name
 from mmfusion.benchmark._registry import (
     BASELINES,
-    BASELINES_DESCRIPTION,
+    BASELINES_DESCRIPTIONS,
+    DEFAULT_DATASETS,
+    DEFAULT_METHODS,
     NAMED_DATASETS,
     NAMED_METHODS,
-    choose_methods,
-    load_datasets,
 )
 from mmfusion.benchmark._scores import DEFAULT_METRICS, METRIC_NAMES
+from mmfusion.benchmark._tasks import CLUSTERING, TASKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,18 +57,26 @@ def _run_list(options: argparse.Namespace) -> int:
 
 def _run_compare(options: argparse.Namespace) -> int:
     out = as_path(options.out, "--out")
+    task = options.task
     comparison = compare(
-        choose_methods(options.methods),
-        load_datasets(options.data),
-        options.metrics,
+        options.methods or DEFAULT_METHODS[task],
+        options.data or DEFAULT_DATASETS[task],
+        options.metrics or DEFAULT_METRICS[task],
         options.repeats,
+        task=task,
+        cv=None if task == CLUSTERING else options.folds,
         n_jobs=options.jobs,
         out=out,
         verbose=True,
     )
     report = comparison.save(out)
     _print_text(comparison.to_markdown())
-    _print_text(f"Report: {report}")
+    _print_text(f"By {shown_name(comparison.metrics[0])}:")
+    for line in comparison.conclusion().splitlines():
+        _print_text(
+            textwrap.fill(line, 88, initial_indent="- ", subsequent_indent="  ")
+        )
+    _print_text(f"\nReport: {report}")
     return int((comparison.frame["status"] == "failed").all())
 
 
@@ -81,13 +92,16 @@ def _run_warm_up(options: argparse.Namespace) -> int:
 
 
 def _format_catalogue() -> str:
-    sections: dict[str, Mapping[str, str]] = {
-        "Methods": {name: entry.description for name, entry in NAMED_METHODS.items()}
-        | {BASELINES: BASELINES_DESCRIPTION},
-        "Data sets": {name: entry.description for name, entry in NAMED_DATASETS.items()}
-        | {"FILE.npz": "a file written by mmfusion.datasets.save_npz"},
-        "Metrics": dict.fromkeys(METRIC_NAMES, ""),
-    }
+    sections: dict[str, Mapping[str, str]] = {}
+    for task in TASKS:
+        sections[f"Methods for {task}"] = {
+            name: entry.description for name, entry in NAMED_METHODS[task].items()
+        } | {BASELINES: BASELINES_DESCRIPTIONS[task]}
+    sections["Data sets"] = {
+        name: entry.description for name, entry in NAMED_DATASETS.items()
+    } | {"FILE.npz": "a file written by mmfusion.datasets.save_npz"}
+    for task in TASKS:
+        sections[f"Metrics for {task}"] = dict.fromkeys(METRIC_NAMES[task], "")
     paragraphs = []
     for title, entries in sections.items():
         lines = (f"  {name:<24}{text}".rstrip() for name, text in entries.items())
@@ -108,7 +122,7 @@ def _make_parser() -> argparse.ArgumentParser:
     is_script = Path(sys.argv[0]).stem == "mmfusion"  # or else `python -m mmfusion`
     parser = argparse.ArgumentParser(
         prog="mmfusion" if is_script else "python -m mmfusion",
-        description="Compare clusterers of multimodal data.",
+        description="Compare clusterers, classifiers or regressors of multimodal data.",
     )
     parser.add_argument(
         "--version", action="version", version=f"mmfusion {__version__}"
@@ -125,26 +139,36 @@ def _make_parser() -> argparse.ArgumentParser:
         "resumes an interrupted run.",
     )
     run.add_argument(
+        "--task",
+        choices=TASKS,
+        default=CLUSTERING,
+        help="task of the methods (default: clustering)",
+    )
+    run.add_argument(
         "--data",
         nargs="+",
-        required=True,
         metavar="DATA",
-        help="names of data sets (see list), or npz files",
+        help="names of data sets (see list), or files; default: "
+        + " ".join(DEFAULT_DATASETS[CLUSTERING]),
     )
     run.add_argument(
         "--methods",
         nargs="+",
-        default=["multimodal", "spectral", "early", "late", BASELINES],
         metavar="METHOD",
-        help="names of methods (see list); default: multimodal "
-        "spectral early late baselines",
+        help="names of methods (see list); default: "
+        + " ".join(DEFAULT_METHODS[CLUSTERING]),
     )
     run.add_argument(
         "--metrics",
         nargs="+",
-        default=list(DEFAULT_METRICS),
         metavar="METRIC",
-        help="scores (see list); default: " + " ".join(DEFAULT_METRICS),
+        help="scores (see list); default: " + " ".join(DEFAULT_METRICS[CLUSTERING]),
+    )
+    run.add_argument(
+        "--folds",
+        type=int,
+        default=5,
+        help="folds of a classification or regression (default: 5)",
     )
     run.add_argument("--repeats", type=int, default=10, help="seeds (default: 10)")
     run.add_argument("--jobs", type=int, default=1, help="cells at a time (default: 1)")

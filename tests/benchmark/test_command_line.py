@@ -74,6 +74,17 @@ def test_a_comparison_of_failures_only_exits_with_1(tmp_path, capsys):
     assert "early on holes, 1 x: ValueError: modality" in capsys.readouterr().out
 
 
+def test_classifiers_are_compared_by_a_task(npz, tmp_path, capsys):
+    arguments = ["--task", "classification", "--data", str(npz), "--folds", "3"]
+    arguments += ["--methods", "early", "dummy", "--repeats", "2"]
+    arguments += ["--out", str(tmp_path / "out")]
+    assert command_line.main(["compare", *arguments]) == 0
+    printed = capsys.readouterr()
+    assert "12/12" in printed.err  # 2 methods, 2 seeds, 3 folds
+    assert "### balanced_accuracy" in printed.out
+    assert "On small, early is first of 2 methods by accuracy" in printed.out
+
+
 def test_list_names_methods_data_sets_and_metrics(capsys):
     assert command_line.main(["list"]) == 0
     printed = capsys.readouterr().out
@@ -85,7 +96,8 @@ def test_list_names_methods_data_sets_and_metrics(capsys):
     ("arguments", "message"),
     [
         ([], "required: command"),
-        (["compare"], "required: --data"),
+        (["compare", "--task", "sorting"], "invalid choice: 'sorting'"),
+        (["compare", "--task", "regression", "--methods", "spectral"], "no method"),
         (["compare", "--data", "nowhere.npz"], "'nowhere.npz' is neither a file nor"),
         (["compare", "--data", "digit"], "'digit' is neither.*'digits'"),
         (["compare", "--data", "blobs", "--methods", "magic"], "no method 'magic'"),
@@ -174,13 +186,15 @@ def test_data_sets_are_fetched_by_name(monkeypatch):
     calls = []
     entry = registry.Entry(lambda: calls.append("fetched") or "data", "")
     monkeypatch.setitem(registry.NAMED_DATASETS, "handwritten", entry)
-    assert registry.load_datasets(["handwritten"]) == {"handwritten": "data"}
+    assert registry.load_dataset("handwritten") == ("handwritten", "data")
     assert calls == ["fetched"]
 
 
-@pytest.mark.parametrize("name", ["digits", "blobs"])
+@pytest.mark.parametrize(
+    "name", ["digits", "breast-cancer", "wine", "diabetes", "blobs"]
+)
 def test_data_sets_that_need_no_network_load(name):
-    data = registry.load_datasets([name])[name]
+    _, data = registry.load_dataset(name)
     X, y = data if isinstance(data, tuple) else (data.data, data.target)
     assert len(X) == len(y)
 

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy.io import savemat
 from sklearn.base import is_classifier, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
@@ -239,7 +240,7 @@ def _comparison() -> Any:
         "two": EarlyFusionClusterer(n_clusters=3),
     }
     data = {"first": (tables(), LABELS), "second": (tables(), LABELS)}
-    return compare(methods, data, n_repeats=2, trace_memory=False)
+    return compare(methods, data, n_repeats=2)
 
 
 @cache
@@ -250,6 +251,20 @@ def _curve() -> Any:
 def _stored() -> Path:
     path = Path("stored.npz")
     save_npz(path, tables(), LABELS)
+    return path
+
+
+def _stored_table() -> Path:
+    path = Path("stored.csv")
+    path.write_text("pitch,smile,label\n1,2,a\n3,4,b\n")
+    return path
+
+
+def _stored_mat() -> Path:
+    path = Path("stored.mat")
+    cell = np.empty(2, dtype=object)
+    cell[:] = list(tables().values())
+    savemat(path, {"X": cell, "gt": LABELS + 1})
     return path
 
 
@@ -344,10 +359,9 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "ComparisonDisplay.from_comparison": lambda: {"comparison": _comparison()},
     "baselines": _on_tables(),
     "compare": lambda: {
-        "estimators": {"early": EarlyFusionClusterer(n_clusters=2)},
+        "methods": {"early": EarlyFusionClusterer(n_clusters=2)},
         "datasets": {"blobs": (tables(), LABELS.copy())},
         "n_repeats": 1,
-        "trace_memory": False,
     },
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
@@ -357,8 +371,14 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "data_home": "data",
         "download_if_missing": False,
     },
+    "load_breast_cancer_modalities": dict,
+    "load_diabetes_modalities": dict,
     "load_digits_modalities": dict,
+    "load_file": lambda: {"path": _stored()},
+    "load_mat": lambda: {"path": _stored_mat(), "modalities": "X", "target": "gt"},
+    "load_wine_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
+    "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
     "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
@@ -496,7 +516,10 @@ MAY_RETURN_NAN = {
     "Modalities.take",
     "add_noise",
     "drop_modalities",
+    "load_file",
+    "load_mat",
     "load_npz",
+    "load_table",
     "swap_rows",
     "channels_first_from_sequences",
     "frames_from_sequences",
