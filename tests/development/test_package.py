@@ -42,12 +42,13 @@ def packages_of(extra, extras):
 
 
 def imports_of_extras():
-    """The calls of import_extra in the package, as the module and its extra."""
+    """The calls of import_extra with literals, as the module and its extra."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "import_extra":
                 given = [*node.args, *(keyword.value for keyword in node.keywords)]
-                yield [each.value for each in given]
+                if all(isinstance(each, ast.Constant) for each in given):
+                    yield [each.value for each in given]
 
 
 def extras_of_exports():
