@@ -97,8 +97,7 @@ class HMMClassifier(
     topology : {'left-to-right', 'ergodic'}, default='left-to-right'
         Whether the states of 'synchronous' and 'asynchronous' follow one another in a
         fixed order, or in any order.
-    coupling : {'synchronous', 'product', 'coupled', 'asynchronous'}, \
-default='synchronous'
+    coupling : str, default='synchronous'
         How modalities share the chain. 'synchronous': all of them are emitted by the
         same state. 'product': each of two modalities has states of its own from left to
         right, which are at most `max_lag` apart. 'coupled': each modality has states of
