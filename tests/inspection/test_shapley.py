@@ -6,6 +6,7 @@ from math import factorial
 
 import numpy as np
 import pytest
+from scipy.stats import t
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
@@ -93,15 +94,15 @@ def test_values_sum_to_the_gain_in_every_fold(blobs, max_exact):
 
 
 def test_identical_modalities_have_equal_values_and_noise_about_none():
-    X, y = make_multimodal_blobs(150, {"a": 3}, cluster_std=5.0, random_state=0)
-    noise = np.random.default_rng(0).normal(size=(150, 3))
+    X, y = make_multimodal_blobs(300, {"a": 3}, cluster_std=5.0, random_state=0)
+    noise = np.random.default_rng(0).normal(size=(300, 3))
     data = {"a": X["a"], "b": X["a"], "noise": noise}
     results = modality_shapley(
-        LateFusionClassifier(), data, y, scoring="neg_log_loss", cv=3
+        EarlyFusionClassifier(), data, y, scoring="neg_log_loss", cv=3
     )
     a, b, nothing = results.values
-    assert a == pytest.approx(b, abs=1e-9)
-    assert abs(nothing) < 0.3 * a
+    assert a == pytest.approx(b, abs=1e-3)
+    assert abs(nothing) < 0.1 * a
 
 
 def test_a_modality_that_is_not_used_has_the_value_0(blobs):
@@ -163,8 +164,6 @@ def test_sampled_orders_are_scored_once_for_each_subset(blobs):
 
 
 def test_intervals_have_the_corrected_variance(blobs):
-    from scipy.stats import t
-
     results = modality_shapley(EarlyFusionClassifier(), *blobs, cv=3, confidence=0.9)
     std = results.values_by_fold.std(axis=0, ddof=1)
     # 30 test samples to 60 for training
