@@ -343,8 +343,6 @@ class ShapleyDisplay:
                 fontsize="small",
                 color="0.3",
             )
-        self.ax_.use_sticky_edges = False  # else the first bar begins at the border
-        self.ax_.margins(x=0.08)
         share = f"{100 * self.confidence:g} % intervals"
         self.ax_.set_xlabel(f"{drawable(self.metric)} ({share})")
         return self
@@ -563,6 +561,8 @@ def _label_bars(
         labels = [f"{a}  {b}" for a, b in zip(labels, values, strict=True)]
     ax.set_yticks(np.arange(len(labels)), labels)
     ax.invert_yaxis()
+    ax.use_sticky_edges = False  # else a bar begins at the border of the plot
+    ax.margins(x=0.08)
 
 
 def _write_cells(ax: Axes, matrix: np.ndarray, reach: float) -> None:

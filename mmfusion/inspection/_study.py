@@ -14,16 +14,18 @@ from sklearn.base import clone, is_classifier, is_clusterer, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
 
 from mmfusion._blocks import as_dense_array
 from mmfusion._extras import import_extra
 from mmfusion._options import check_estimators, errors_about
 from mmfusion._row_labels import check_row_labels
 from mmfusion._typing import CrossValidationLike, EstimatorLike, ModalitiesLike
-from mmfusion._validation import as_modalities
+from mmfusion._validation import as_modalities, check_target
 from mmfusion.fusion._folds import Folds, checked_folds
 from mmfusion.inspection._predictors import PriorFallback
 from mmfusion.metrics import get_scorer
+from mmfusion.metrics._labels import validate_labels
 from mmfusion.metrics._scorers import FixedLabels, check_score
 from mmfusion.modalities import Modalities
 
@@ -226,9 +228,7 @@ def checked_study(
             f"X has one modality, {frame.names[0]!r}; at least 2 are needed: split a "
             "table by Modalities.from_table(X, modalities)"
         )
-    target = sample_values(y, frame, "y")
-    if target is None and kind != CLUSTERER:
-        raise ValueError(f"y is None; a {kind} needs a target")
+    target = _checked_target(estimator, kind, frame, y)
     if scoring is None:
         with_classes = "adjusted_rand_score" if target is not None else SILHOUETTE
         defaults = {CLASSIFIER: "accuracy", REGRESSOR: "r2", CLUSTERER: with_classes}
@@ -258,17 +258,35 @@ def _kind(estimator: Any) -> str:
     )
 
 
-def sample_values(
-    values: ArrayLike | None, frame: Modalities, name: str
+def _checked_target(
+    estimator: Any, kind: str, frame: Modalities, y: ArrayLike | None
 ) -> np.ndarray | None:
-    """Check an array with one value per sample."""
-    if values is None:
+    """Check the target, or the classes that clusters are compared with."""
+    if kind == CLUSTERER:
+        if y is None:
+            return None
+        check_row_labels(frame._index, y, "y")
+        classes = validate_labels(y, "y")
+        check_consistent_length(frame, classes)
+        return classes
+    is_numeric = kind == REGRESSOR
+    target = check_target(estimator, frame, y, multi_output=True, y_numeric=is_numeric)
+    if not is_numeric:
+        with errors_about("y"):
+            check_classification_targets(target)
+            np.unique(target)  # raises if types are mixed
+    return target
+
+
+def _checked_groups(groups: ArrayLike | None, frame: Modalities) -> np.ndarray | None:
+    """Check the groups of samples."""
+    if groups is None:
         return None
-    check_row_labels(frame._index, values, name)
-    if sparse.issparse(values):
-        raise TypeError(f"{name} is a sparse matrix; give a dense array, by toarray()")
-    with errors_about(name):
-        array = as_dense_array(values, name)
+    check_row_labels(frame._index, groups, "groups")
+    if sparse.issparse(groups):
+        raise TypeError("groups is a sparse matrix; give a dense array, by toarray()")
+    with errors_about("groups"):
+        array = as_dense_array(groups, "groups")
         check_consistent_length(frame, array)
     return array
 
@@ -298,7 +316,7 @@ def split(study: Study, cv: CrossValidationLike, groups: ArrayLike | None) -> Fo
     if sparse.issparse(cv):  # scikit-learn would iterate over its rows
         raise TypeError("cv is a sparse matrix; give a number of folds or a splitter")
     frame, y = study.frame, study.y
-    checked = sample_values(groups, frame, "groups")
+    checked = _checked_groups(groups, frame)
     with errors_about("cv and y"):
         splitter = check_cv(cv, y, classifier=study.kind == CLASSIFIER)
     folds = checked_folds(splitter, len(frame), frame, y, groups=checked)

@@ -123,7 +123,7 @@ def test_axes_and_style_are_chosen(display, results):
 @pytest.mark.parametrize("ax", ["axes", 1, [None] * 3, np.eye(3)])
 @pytest.mark.parametrize("display", FUNCTIONS)
 def test_invalid_axes_are_refused(display, results, ax):
-    with pytest.raises(TypeError, match="give .*matplotlib Axes"):
+    with pytest.raises(TypeError, match=r"give .*matplotlib Axes"):
         display.from_results(results[display], ax=ax)
 
 

@@ -93,9 +93,7 @@ def test_a_duplicate_makes_both_unimportant_to_drop(blobs):
     data = {"audio": X["audio"], "again": X["audio"]}
     dropped = modality_importance(EarlyFusionClassifier(), data, y, method="drop")
     assert np.abs(dropped.importances_mean).max() < 0.05
-    fitted = modality_importance(
-        EarlyFusionClassifier(), data, y, cv=3, random_state=0
-    )
+    fitted = modality_importance(EarlyFusionClassifier(), data, y, cv=3, random_state=0)
     assert fitted.importances_mean.min() > 0.05
 
 
@@ -199,7 +197,7 @@ def test_errors_name_the_modality_and_the_remedy(blobs):
         ({"method": "shuffle"}, ValueError, "method"),
         ({"n_repeats": 0}, ValueError, "n_repeats"),
         ({"X": {"audio": np.ones((150, 2))}}, ValueError, "X has one modality"),
-        ({"y": None}, ValueError, "y is None"),
+        ({"y": None}, ValueError, "target y is None"),
         ({"scoring": 3}, ValueError, "scoring"),
         ({"scoring": "nothing"}, ValueError, "'nothing' is unknown"),
         ({"cv": np.eye(2)}, ValueError, "cv"),

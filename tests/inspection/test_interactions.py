@@ -155,8 +155,9 @@ def test_classes_that_a_fold_lacks_are_scored(blobs):
 def test_pairs_are_rows_and_jobs_do_not_matter(blobs):
     one = modality_interactions(EarlyFusionClassifier(), *blobs, cv=2)
     two = modality_interactions(EarlyFusionClassifier(), *blobs, cv=2, n_jobs=2)
-    assert one.synergy_by_fold.tolist()[0][0][1:] == (
-        two.synergy_by_fold.tolist()[0][0][1:]
+    assert (
+        one.synergy_by_fold.tolist()[0][0][1:]
+        == (two.synergy_by_fold.tolist()[0][0][1:])
     )
     frame = one.to_frame()
     assert frame[["first", "second"]].to_numpy().tolist() == [
@@ -179,7 +180,7 @@ def test_calibration_is_the_remedy_of_missing_probabilities(blobs):
     ("changes", "error", "message"),
     [
         ({"estimator": EarlyFusionClusterer()}, TypeError, "a clusterer"),
-        ({"y": None}, ValueError, "y is None"),
+        ({"y": None}, ValueError, "target y is None"),
         ({"y": np.eye(90)[:, :2]}, ValueError, "one target at a time"),
         ({"redundancy": "max"}, ValueError, "redundancy"),
         (

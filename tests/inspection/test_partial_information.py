@@ -39,9 +39,7 @@ def reference(x1, x2, y, weights):
         return information
 
     targets = [target for target in set(y) if p(y=target)]
-    redundancy = sum(
-        p(y=t) * min(specific("a", t), specific("b", t)) for t in targets
-    )
+    redundancy = sum(p(y=t) * min(specific("a", t), specific("b", t)) for t in targets)
     single = [sum(p(y=t) * specific(k, t) for t in targets) for k in "ab"]
     joint = 0.0
     for a, b, t in product(set(x1), set(x2), targets):

@@ -108,9 +108,7 @@ def test_identical_modalities_have_equal_values_and_noise_about_none():
 def test_a_modality_that_is_not_used_has_the_value_0(blobs):
     X, y = blobs
     constant = Modalities(X.to_dict() | {"text": np.zeros((len(y), 1))})
-    results = modality_shapley(
-        EarlyFusionClassifier(), constant, y, value="mask", cv=3
-    )
+    results = modality_shapley(EarlyFusionClassifier(), constant, y, value="mask", cv=3)
     alone = results.subset_scores[:, results.subsets.index(("text",))]
     # alone it is the prior, and in other subsets it changes nothing
     np.testing.assert_allclose(alone, results.subset_scores[:, 0])
@@ -226,7 +224,9 @@ def test_parameters_by_modality_are_restricted_to_the_subset(blobs):
     pipeline = make_pipeline(PerModality(by_name), EarlyFusionClassifier())
     results = modality_shapley(pipeline, *blobs, cv=2)
     assert len(results.subsets) == 8
-    weighted = LateFusionClassifier({"audio": LogisticRegression(), "text": GaussianNB()})
+    weighted = LateFusionClassifier(
+        {"audio": LogisticRegression(), "text": GaussianNB()}
+    )
     assert len(modality_shapley(weighted, *blobs, cv=2).subsets) == 8
     assert set(weighted.estimator) == {"audio", "text"}
 
@@ -286,7 +286,7 @@ class NeedsAll(EarlyFusionClassifier):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"y": None}, ValueError, "y is None; a classifier needs a target"),
+        ({"y": None}, ValueError, "target y is None"),
         ({"y": [0, 1]}, ValueError, "inconsistent numbers of samples"),
         ({"estimator": EarlyFusion()}, TypeError, "give a classifier, a regressor"),
         ({"estimator": None}, TypeError, "estimator"),
