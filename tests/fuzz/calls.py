@@ -18,11 +18,21 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
 
-from mmfusion import EarlyFusionClusterer, Modalities, Trainer
+from mmfusion import (
+    EarlyFusionClassifier,
+    EarlyFusionClusterer,
+    Modalities,
+    Trainer,
+)
 from mmfusion.alignment import dtw_path
 from mmfusion.benchmark import compare
 from mmfusion.datasets import save_npz
 from mmfusion.graphical import ChainGraph, ergodic_graph
+from mmfusion.inspection import (
+    modality_importance,
+    modality_interactions,
+    modality_shapley,
+)
 from mmfusion.mkl import MKLClassifier, MKLClusterer
 from mmfusion.robustness import degradation_curve
 from mmfusion.testing import all_estimators
@@ -241,6 +251,11 @@ def _comparison() -> Any:
     }
     data = {"first": (tables(), LABELS), "second": (tables(), LABELS)}
     return compare(methods, data, n_repeats=2)
+
+
+@cache
+def _inspected(function: Callable[..., Any]) -> Any:
+    return function(**CALLS[function.__name__]())
 
 
 @cache
@@ -548,6 +563,30 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     },
     "sequences_from_frames": lambda: {"frames": rows(7, 2), "lengths": [3, 4]},
     "sequences_from_padded": lambda: {"padded": rows(2, 4, 3)},
+    "InteractionDisplay.from_estimator": lambda: CALLS["modality_interactions"](),
+    "InteractionDisplay.from_results": lambda: {
+        "results": _inspected(modality_interactions)
+    },
+    "ModalityImportanceDisplay.from_estimator": lambda: CALLS["modality_importance"](),
+    "ModalityImportanceDisplay.from_results": lambda: {
+        "results": _inspected(modality_importance)
+    },
+    "ShapleyDisplay.from_estimator": lambda: CALLS["modality_shapley"](),
+    "ShapleyDisplay.from_results": lambda: {"results": _inspected(modality_shapley)},
+    "modality_importance": _on_tables(
+        estimator=EarlyFusionClassifier(), y=LABELS.copy(), method="drop", cv=2
+    ),
+    "modality_interactions": _on_tables(
+        estimator=EarlyFusionClassifier(), y=LABELS.copy(), cv=2
+    ),
+    "modality_shapley": _on_tables(
+        estimator=EarlyFusionClassifier(), y=LABELS.copy(), cv=2
+    ),
+    "partial_information": lambda: {
+        "x1": LABELS.copy(),
+        "x2": LABELS[::-1].copy(),
+        "y": LABELS.copy(),
+    },
     "DegradationDisplay.from_estimators": lambda: {
         **CALLS["degradation_curve"](),
     },
@@ -595,6 +634,10 @@ RECORDS = {
     "ChainGraph",
     "ChainPosteriors",
     "DTWPath",
+    "ImportanceResults",
+    "InteractionResults",
+    "PartialInformation",
+    "ShapleyResults",
     "Significance",
     "check_multimodal_estimator",  # raises what the estimator raises
     "StepPattern.size",  # arithmetic of what the recurrence counts
