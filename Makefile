@@ -22,8 +22,9 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
 
 .PHONY: demo
-demo: $(VENV)/base.stamp ## cluster real data by several methods, print the table
-	$(BIN)/python -m mmfusion compare --data digits --repeats 5 --out report
+demo: $(VENV)/base.stamp ## cluster and classify real data by several methods, print the tables
+	$(BIN)/python -m mmfusion compare --task classification --data wine breast-cancer --out report/classification
+	$(BIN)/python -m mmfusion compare --repeats 12 --out report/clustering
 
 .PHONY: test
 test: $(VENV)/test.stamp ## run the default test suite, doctests included
@@ -61,6 +62,10 @@ lint: $(VENV)/test.stamp $(VENV)/lint.stamp ## ruff, mypy, codespell, numpydoc, 
 .PHONY: docs
 docs: $(VENV)/docs.stamp ## build the documentation in docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+.PHONY: check-package
+check-package: ## build wheel and sdist, and use the wheel in a clean environment
+	$(PYTHON) .ci/check_package.py
 
 .PHONY: check
 check: lint test ## what CI runs

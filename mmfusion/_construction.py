@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from mmfusion._row_labels import Labels, labels_of
 from mmfusion._typing import BlockLike, ColumnSpecLike
 
 LISTED_MODALITIES = 5  # with their numbers of rows, in an error
+FILE_REMEDY = "; mmfusion.datasets.load_file(path) returns the data in a file"
 
 
 def read_blocks(data: object) -> tuple[list[Any], list[str] | None]:
@@ -58,6 +60,7 @@ def read_blocks(data: object) -> tuple[list[Any], list[str] | None]:
         f"a {type(data).__name__} is not data by modality; give a list or dict of "
         "arrays, Modalities([X]) for one modality, or "
         "Modalities.from_table(X, modalities=...) to split a table by columns"
+        f"{FILE_REMEDY if isinstance(data, str | PathLike) else ''}"
     )
 
 
@@ -124,7 +127,7 @@ def align_frames(
     labels = _row_labels.align_labels(labelled, join)
     rows = {name: own.get_indexer(labels) for name, own in labelled.items()}
     aligned = {
-        name: _row_labels.relabelled(_aligned_rows(frame, rows[name]), labels)
+        name: _row_labels.relabelled(aligned_rows(frame, rows[name]), labels)
         for name, frame in frames.items()
     }
     return aligned, np.column_stack(list(rows.values())) >= 0
@@ -145,7 +148,7 @@ def _check_labelled(frame: Block, name: str) -> None:
         )
 
 
-def _aligned_rows(frame: Block, rows: np.ndarray) -> Any:
+def aligned_rows(frame: Block, rows: np.ndarray) -> Any:
     """Return rows of a DataFrame or Series by position, where -1 is a missing row."""
     found = rows >= 0
     if found.all():

@@ -16,6 +16,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
 from mmfusion import _blocks
+from mmfusion._annotated import is_anndata, is_mudata
 from mmfusion._block_checks import (
     FLOATS,
     BlockChecks,
@@ -157,7 +158,7 @@ class MultimodalEstimator(Protocol):
 
 def is_multimodal(X: object) -> bool:
     """Return whether X has modalities (list of blocks, dict) or is one 2-D table."""
-    if isinstance(X, Modalities):
+    if isinstance(X, Modalities) or is_anndata(X) or is_mudata(X):
         return True
     if sparse.issparse(X):  # before Mapping: dok_array is a dict
         return False
@@ -184,10 +185,12 @@ def as_modalities(X: Any, spec: ColumnSpecLike = None) -> Modalities:
     return Modalities(X) if is_multimodal(X) else Modalities.from_table(X, spec)
 
 
-def row_labels(X: object) -> Labels | None:
+def row_labels(X: Any) -> Labels | None:
     """Return the row labels of X in any form, a pandas Index; None without labels."""
     if isinstance(X, Modalities):
         return X._index
+    if is_anndata(X) or is_mudata(X):
+        return X.obs_names
     blocks: Iterable[Any] = (X,)
     if isinstance(X, Mapping) and not sparse.issparse(X):
         blocks = X.values()
@@ -227,7 +230,7 @@ def validate_modalities(
     """
     tags = estimator.__modality_tags__()
     fitted = None if reset else estimator._layout
-    X, from_table = _checked_form(X, tags)
+    X, from_table = _checked_form(estimator, X, tags)
     if from_table:
         frame, feature_names, columns = _split_table(
             estimator, X, tags, reset=reset, raw=raw
@@ -302,10 +305,18 @@ def _unobserved_in_kernels(
     }
 
 
-def _checked_form(X: Any, tags: ModalityTags) -> tuple[Any, bool]:
+def _checked_form(
+    estimator: MultimodalEstimator, X: Any, tags: ModalityTags
+) -> tuple[Any, bool]:
     """Return X, a lone block of sequences as a list, and whether it is one table."""
     if isinstance(X, list | tuple) and len(X) == 0:
         raise ValueError("X is empty: it holds no modality and no sample")
+    if is_anndata(X) and estimator.modalities is not None:
+        raise ValueError(
+            f"modalities={estimator.modalities!r} splits the columns of a table; give "
+            "the table, adata.to_df(), or its matrices as modalities, "
+            "Modalities.from_anndata(adata, ...)"
+        )
     if is_lone_block(X) and tags.reads_sequences(default_names(1)[0], X):
         X = [X]
     return X, not is_multimodal(X)
@@ -365,8 +376,7 @@ def _split_table(
 
 
 def _names_of_features(frame: Modalities) -> dict[str, list[str] | None]:
-    names = map(_blocks.column_names, frame.blocks)
-    return {n: _unprefixed(n, own) for n, own in zip(frame.names, names, strict=True)}
+    return {name: _unprefixed(name, frame._feature_names(name)) for name in frame.names}
 
 
 def _unprefixed_by_modality(

@@ -9,8 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmfusion.fusion._graphical_class_models import share_covariances
-from mmfusion.graphical._chain_model import ChainModel, fit_chain_model, score_sequences
+from mmfusion.graphical._chain_model import (
+    ChainModel,
+    fit_chain_model,
+    log_emissions,
+    score_sequences,
+)
 from mmfusion.graphical._clock import Frames, select_sequences
+from mmfusion.graphical._inference import chain_log_likelihood
 
 
 def class_scores(
@@ -34,42 +40,61 @@ def class_scores(
     ndarray of shape (n_samples, n_classes)
         The scores.
     """
-    relative = [
-        dataclasses.replace(
-            m, emission=dataclasses.replace(m.emission, is_relative=True)
+    return _scores(models, frames, n_jobs)[0]
+
+
+def _scores(
+    models: Sequence[ChainModel],
+    frames: Frames,
+    n_jobs: int | None = None,
+    names: Sequence[str] = (),
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Compute the scores of all modalities together, and by themselves if named."""
+    scores = np.empty((len(frames.offsets) - 1, len(models)))
+    by_modality = {name: np.empty_like(scores) for name in names}
+    if type(models[0]) is ChainModel:  # those of classes have the same pooled moments
+        frames = models[0].emission.standardized(frames)
+    for code, model in enumerate(models):
+        emission = dataclasses.replace(model.emission, is_relative=True)
+        own = dataclasses.replace(model, emission=emission)
+        if names and type(own) is ChainModel:
+            scores[:, code], alone = _scores_of_tables(own, frames, names, n_jobs)
+        else:
+            scores[:, code] = score_sequences(own, frames, n_jobs)
+            alone = {
+                name: score_sequences(own, _of_modality(frames, name), n_jobs)
+                for name in names
+            }
+        for name, found in alone.items():
+            by_modality[name][:, code] = found
+    for found in (scores, *by_modality.values()):
+        # without outliers, a sample may be beyond the range of numbers, in all classes
+        found[~np.isfinite(found)] = -np.inf
+        found[~np.isfinite(found).any(axis=1)] = 0
+    return scores, by_modality
+
+
+def _scores_of_tables(
+    model: ChainModel, frames: Frames, names: Sequence[str], n_jobs: int | None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Compute the same of one model, from the emission table of each modality."""
+    alone = {}
+    table: np.ndarray | None = None
+    for name in names:
+        part = log_emissions(model, _of_modality(frames, name))
+        alone[name] = chain_log_likelihood(
+            model.graph, part, frames.offsets, n_jobs=n_jobs
         )
-        for m in models
-    ]
-    scores = np.column_stack([score_sequences(m, frames, n_jobs) for m in relative])
-    # without outliers, a sample may be beyond the range of numbers, in all classes too
-    scores[~np.isfinite(scores)] = -np.inf
-    scores[~np.isfinite(scores).any(axis=1)] = 0
-    return scores
+        table = part if table is None else np.add(table, part, out=table)
+    if table is None or len(names) == 1:
+        return alone[names[0]], alone
+    return chain_log_likelihood(
+        model.graph, table, frames.offsets, n_jobs=n_jobs
+    ), alone
 
 
-def modality_scores(
-    models: Sequence[ChainModel], frames: Frames, name: str, n_jobs: int | None = None
-) -> np.ndarray:
-    """Compute the log-likelihood of one modality of each sample under each model.
-
-    Parameters
-    ----------
-    models : sequence of ChainModel
-        Model of each class.
-    frames : Frames
-        Frames of the samples.
-    name : str
-        Name of the modality.
-    n_jobs : int, default=None
-        Number of threads.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_classes)
-        The scores; 0 for samples that lack the modality.
-    """
-    own = Frames(frames.offsets, {name: frames.modalities[name]})
-    return class_scores(models, own, n_jobs)
+def _of_modality(frames: Frames, name: str) -> Frames:
+    return frames._replace(modalities={name: frames.modalities[name]})
 
 
 def observed_modalities(frames: Frames, names: Sequence[str]) -> np.ndarray:
@@ -234,7 +259,7 @@ def held_out_scores(
             has_shared_covariances=has_shared_covariances,
         )
         own = select_sequences(frames, np.flatnonzero(held_out))
-        scores[held_out] = class_scores(others, own)
-        for name, found in by_modality.items():
-            found[held_out] = modality_scores(others, own, name)
+        scores[held_out], alone = _scores(others, own, names=names)
+        for name, found in alone.items():
+            by_modality[name][held_out] = found
     return scores, by_modality

@@ -240,10 +240,10 @@ class HMMClassifier(
     `clock`, and along with it, with a probability that the state has, the next frame of
     the other one [1]_. The likelihood is a sum over all steps at which these may have
     been, so that words without times, or gestures, need not be spread evenly. Each
-    sample has at most as many of them as steps; `rate` and `slow` have no effect. Time is proportional to both numbers
-    and to the square of `n_states`. A sample without them has the likelihood of the
-    chain of the steps; one without the modality of the steps that of the states at its
-    frames, a sum over all numbers of steps between them.
+    sample has at most as many of them as steps; `rate` and `slow` have no effect. Time
+    is proportional to both numbers and to the square of `n_states`. A sample without
+    them has the likelihood of the chain of the steps; one without the modality of the
+    steps that of the states at its frames, a sum over all numbers of steps between.
 
     *Tables.* Where all modalities are tables, rows are series of one feature, a frame
     per column; beside sequences, the row of a table is one frame. Frames may hold NaN.

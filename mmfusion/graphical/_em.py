@@ -11,6 +11,8 @@ import numpy as np
 from mmfusion.graphical._clock import Frames
 from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._inference import expected_counts, viterbi
+from mmfusion.graphical._multimodal_emission import Inliers
+from mmfusion.graphical._standardized import KEPT_CELLS
 from mmfusion.graphical._tied_transitions import TiedTransitions, TransitionModel
 
 if TYPE_CHECKING:
@@ -204,16 +206,22 @@ class _Fit:
         n_jobs: int | None,
     ) -> None:
         self._model = model
-        self._frames = frames
+        self._frames = model.emission.standardized(frames)
         self._weight = weight
         self._prior = transition_prior
         self._n_jobs = n_jobs
         self._table: np.ndarray | None = None
+        n_columns = model.emission.n_columns(model.columns)
+        n_frames = sum(own.values.shape[0] for own in frames.modalities.values())
+        is_small = n_frames * n_columns <= KEPT_CELLS
+        self._inliers: Inliers | None = {} if is_small else None
 
     def _log_densities(self) -> np.ndarray:
         """Compute the emission table, in the memory of the one before."""
         emission, columns = self._model.emission, self._model.columns
-        self._table = emission.log_density(self._frames, columns, self._table)
+        self._table = emission.log_density(
+            self._frames, columns, self._table, self._inliers
+        )
         return self._table
 
     @property
@@ -236,9 +244,9 @@ class _Fit:
         occupancy = np.zeros(table.shape[1])
 
         def visit(start: int, stop: int, posteriors: np.ndarray) -> None:
-            occupancy[...] += posteriors.sum(axis=0)
+            occupancy[...] += np.ones(stop - start) @ posteriors
             model.emission.accumulate(
-                statistics, frames, start, posteriors, model.columns
+                statistics, frames, start, posteriors, model.columns, self._inliers
             )
 
         counts = expected_counts(
@@ -271,7 +279,7 @@ class _Fit:
         columns = graph.emits[states]
         statistics = model.emission.statistics()
         model.emission.accumulate_assigned(
-            statistics, frames, columns, weight, model.columns
+            statistics, frames, columns, weight, model.columns, self._inliers
         )
         starts = frames.offsets[:-1]
         return _Expected(
@@ -312,7 +320,12 @@ class _Fit:
         for column, steps in zip(empty, np.array_split(worst, len(empty)), strict=True):
             assigned[steps] = column
         model.emission.accumulate_assigned(
-            expected.statistics, frames, assigned, np.ones(len(table)), model.columns
+            expected.statistics,
+            frames,
+            assigned,
+            np.ones(len(table)),
+            model.columns,
+            self._inliers,
         )
         edge_counts = expected.edge_counts
         of_edges = float(edge_counts.sum()) / max(1, len(edge_counts))

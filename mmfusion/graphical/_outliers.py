@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LARGEST_EXPONENT = 40.0  # nats from which the smaller of two densities does not count
+LEAST_SHARE = 1e-300  # whose logarithm is that of a normal number
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class OutlierComponent:
         log_broad: np.ndarray,
         *,
         is_relative: bool = False,
+        inliers: np.ndarray | None = None,
     ) -> None:
         """Add the density of outliers to log densities, in place.
 
@@ -46,22 +47,23 @@ class OutlierComponent:
             Log densities of outliers.
         is_relative : bool, default=False
             Whether the result is the logarithm of the ratio to the density of outliers.
+        inliers : contiguous ndarray of shape (n_frames, n_states), default=None
+            Array for the results of `inlier_probability`.
         """
         if self.share == 0:
             if is_relative:
                 log_density -= log_broad[:, None]
+            if inliers is not None:
+                inliers[...] = 1
             return
-        log_density -= log_broad[:, None]
-        # beyond the bounds one of both terms is all there is, up to rounding
-        large = np.maximum(log_density - LARGEST_EXPONENT, 0)
-        np.clip(log_density, -745.0, LARGEST_EXPONENT, out=log_density)
-        np.exp(log_density, out=log_density)
-        log_density *= 1 - self.share
-        log_density += self.share
-        np.log(log_density, out=log_density)
-        log_density += large
-        if not is_relative:
-            log_density += log_broad[:, None]
+        from mmfusion.graphical._outlier_kernels import mix_rows  # loads numba
+
+        densities = np.ascontiguousarray(log_density)
+        share = max(self.share, LEAST_SHARE)
+        flat = None if inliers is None else inliers.ravel()
+        mix_rows(densities, log_broad, share, is_relative, flat)
+        if densities is not log_density:
+            log_density[...] = densities
 
     def inlier_probability(
         self, log_density: np.ndarray, log_broad: np.ndarray
