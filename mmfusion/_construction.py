@@ -11,8 +11,14 @@ from scipy import sparse
 
 from mmfusion import _blocks, _row_labels
 from mmfusion._blocks import Block
-from mmfusion._columns import SEPARATOR, multi_index_spec, resolve_columns
+from mmfusion._columns import (
+    SEPARATOR,
+    default_names,
+    multi_index_spec,
+    resolve_columns,
+)
 from mmfusion._row_labels import Labels, labels_of
+from mmfusion._text import recordings_remedy
 from mmfusion._typing import BlockLike, ColumnSpecLike
 
 
@@ -227,6 +233,10 @@ def check_blocks(data: Sequence[Any], names: tuple[str, ...]) -> tuple[Block, ..
             else ""
         )
         listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
+        if not has_labels and _may_be_recordings(blocks):
+            are_named = list(names) != default_names(len(names))
+            remedy = recordings_remedy(list(counts), are_named=are_named)
+            hint = f". If a row is a frame of a long recording, {remedy}"
         raise ValueError(
             f"modalities disagree on the number of samples: {listed}. Every modality "
             "needs one row per sample; put None or a row of NaN where one is missing"
@@ -235,6 +245,15 @@ def check_blocks(data: Sequence[Any], names: tuple[str, ...]) -> tuple[Block, ..
     # a modality that no sample has is a block of sequences, all of them missing
     missing = np.full(next(iter(counts.values())), None, dtype=object)
     return tuple(missing if block is None else block for block in blocks)
+
+
+def _may_be_recordings(blocks: Sequence[Block | None]) -> bool:
+    """Return whether all blocks are matrices of numbers, as recordings are."""
+    return all(
+        block is None
+        or (_blocks.kind(block) == "dense" and block.ndim == 2 and block.dtype != object)
+        for block in blocks
+    )
 
 
 def shared_row_labels(data: Sequence[Any], names: tuple[str, ...]) -> Labels | None:

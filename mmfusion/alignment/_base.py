@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, Self
@@ -20,8 +21,10 @@ from mmfusion._sklearn_compat import (
     Interval,
     fit_context,
 )
+from mmfusion._text import recordings_remedy
 from mmfusion._threads import one_thread
 from mmfusion._typing import ModalitiesLike
+from mmfusion._validation import is_multimodal
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
@@ -237,6 +240,8 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self, X: ModalitiesLike, *, warp: bool, **metadata: Any
     ) -> tuple[Modalities, list[AlignedSample]]:
         frame = self._validate(X, reset=True, raw=True)
+        if is_multimodal(X):
+            self._warn_of_tables(len(frame))
         samples = self._samples(frame)
         self._fit_samples(samples)
         aligned = self._align(samples, warp=warp, **metadata)
@@ -248,6 +253,19 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self.distances_ = self._by_modality(self._alignments, "cost")
         self.cost_ = mean_cost(self.distances_)
         return frame, aligned
+
+    def _warn_of_tables(self, n_samples: int) -> None:
+        """Warn where several modalities are given, none of which has sequences."""
+        layout = self._layout
+        if layout.sequences or len(layout.names) < 2:
+            return
+        names = list(layout.names)
+        warnings.warn(
+            f"the modalities {names} are tables, with a row for each of {n_samples} "
+            "samples: they pass through, and nothing is aligned. If a row is a frame "
+            f"of a long recording, {recordings_remedy(names, are_named=layout.is_named)}",
+            stacklevel=5,
+        )
 
     def _samples(self, frame: Modalities) -> list[SampleSequences]:
         """Return the observed sequences of every sample."""

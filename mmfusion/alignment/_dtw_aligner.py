@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._blocks import as_float_array
 from mmfusion._options import by_modality
+from mmfusion._sequences import transposed_remedy
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
 from mmfusion._threads import one_thread
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
@@ -193,7 +194,7 @@ class ReferenceDTW:
         with one_thread():
             costs = cost_matrix(make_costs(x, y, self.metric))
         best = find_path(costs, None, "precomputed", self.constraints, wants_path=True)
-        _, expected = soft_dtw_alignment(
+        expected, _ = soft_dtw_alignment(
             costs,
             gamma=self.gamma,
             metric="precomputed",
@@ -654,10 +655,11 @@ class DTWAligner(BaseAligner):
             listed = ", ".join(
                 f"{name!r} has {widths[name]}" for name in names if name in widths
             )
+            frames = [x for sample in samples for x in sample.values()]
             raise ValueError(
                 f"modalities have frames of different features ({listed}), which no "
                 "metric compares; give projections= to the same features, or learn "
-                "them by CTWAligner"
+                f"them by CTWAligner{transposed_remedy(frames)}"
             )
         return projected
 
