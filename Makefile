@@ -62,6 +62,10 @@ lint: $(VENV)/test.stamp $(VENV)/lint.stamp ## ruff, mypy, codespell, numpydoc, 
 docs: $(VENV)/docs.stamp ## build the documentation in docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+.PHONY: check-package
+check-package: ## build wheel and sdist, and use the wheel in a clean environment
+	$(PYTHON) .ci/check_package.py
+
 .PHONY: check
 check: lint test ## what CI runs
 

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from graph_clustering import SETS, load
 from sklearn.metrics import normalized_mutual_info_score
+from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 
 from mmfusion import (
@@ -50,6 +51,27 @@ def k_means(n_clusters, random_state):
 
 
 mixture = partial(MultimodalMixture, n_init=STARTS)
+
+
+class MixtureOrStart:
+    """The mixture, or the start of EM unless EM improves held-out likelihood."""
+
+    def __init__(self, n_clusters, random_state):
+        self.models = [
+            mixture(n_clusters=n_clusters, max_iter=n, random_state=random_state)
+            for n in (1, 100)
+        ]
+        self.splitter = KFold(3, shuffle=True, random_state=random_state)
+
+    def fit_predict(self, X):
+        """Cluster by the model of the larger held-out likelihood."""
+        scores = np.zeros(2)
+        for train, test in self.splitter.split(np.zeros(len(X))):
+            for i, model in enumerate(self.models):
+                scores[i] += model.fit(X[train]).score(X[test])
+        return self.models[scores.argmax()].fit_predict(X)
+
+
 OPTIONS = {
     "mixture": mixture,
     "mixture, .9 of the variance": partial(mixture, explained_variance=0.9),
@@ -58,6 +80,8 @@ OPTIONS = {
     "mixture, .9, balanced": partial(
         mixture, explained_variance=0.9, modality_weights="balanced"
     ),
+    "mixture, start": partial(mixture, max_iter=1),
+    "mixture, or start": MixtureOrStart,
 }
 METHODS = {
     **OPTIONS,

@@ -1,11 +1,13 @@
-"""Command line: ``python -m mmfusion compare``, ``list`` and ``warm-up``."""
+"""Command line: ``mmfusion compare``, ``list`` and ``warm-up``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from mmfusion import __version__
 from mmfusion._atomic import as_path
 from mmfusion._text import one_line
 from mmfusion.benchmark import compare
@@ -103,8 +105,13 @@ def _print_text(text: str) -> None:
 
 
 def _make_parser() -> argparse.ArgumentParser:
+    is_script = Path(sys.argv[0]).stem == "mmfusion"  # or else `python -m mmfusion`
     parser = argparse.ArgumentParser(
-        prog="python -m mmfusion", description="Compare clusterers of multimodal data."
+        prog="mmfusion" if is_script else "python -m mmfusion",
+        description="Compare clusterers of multimodal data.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"mmfusion {__version__}"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print the methods, data sets and metrics")

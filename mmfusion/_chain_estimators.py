@@ -15,7 +15,7 @@ from mmfusion._options import by_modality, errors_name
 from mmfusion._sklearn_compat import INTEGER, HasMethods, Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike
 from mmfusion._validation import Layout
-from mmfusion.graphical._chain_model import ChainModel
+from mmfusion.graphical._chain_model import ChainModel, inlier_probability
 from mmfusion.graphical._clock import RATES, SLOW, Frames, frames_on_clock
 from mmfusion.graphical._emissions import (
     COVARIANCE_TYPES,
@@ -266,7 +266,7 @@ def inliers_by_sample(
     dict of str to list of ndarray of shape (n_frames,)
         The probabilities of each sample, none where it lacks the modality.
     """
-    inliers = model.emission.inlier_probability(frames, posteriors, model.columns)
+    inliers = inlier_probability(model, frames, posteriors)
     found = {}
     for name, values in inliers.items():
         steps, borders = frames.modalities[name].steps, frames.offsets

@@ -12,7 +12,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from mmfusion._chain_estimators import ChainEmissionOptions, chain_emission
+from mmfusion._chain_estimators import (
+    ChainEmissionOptions,
+    chain_emission,
+    chain_graph,
+)
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
 from mmfusion._typing import (
@@ -22,14 +26,6 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion.alignment._alignments import Alignment
-from mmfusion.alignment._asynchronous_learning import (
-    AsynchronousEM,
-    AsynchronousModel,
-    SignalSamples,
-    decoded_steps,
-    initial_model,
-    learn_model,
-)
 from mmfusion.alignment._base import AlignedSample, BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import resolve_reference
 from mmfusion.graphical._asynchronous_lattice import (
@@ -38,7 +34,11 @@ from mmfusion.graphical._asynchronous_lattice import (
     asynchronous_path,
     asynchronous_posteriors,
 )
-from mmfusion.graphical._multimodal_emission import MultimodalEmission
+from mmfusion.graphical._asynchronous_learning import set_asynchronous_start
+from mmfusion.graphical._asynchronous_model import AsynchronousModel
+from mmfusion.graphical._chain_model import EMHistory, fit_chain_model
+from mmfusion.graphical._clock import Frames, frames_on_clock
+from mmfusion.graphical._initialization import kmeans_states
 from mmfusion.modalities import Modalities
 
 
@@ -353,23 +353,25 @@ class AsynchronousHMMAligner(BaseAligner):
         )
         random_state = check_random_state(self.random_state)
         self._models: dict[str, AsynchronousModel] = {}
-        histories: dict[str, AsynchronousEM] = {}
+        histories: dict[str, EMHistory] = {}
         for name in layout.sequences:
             if name == self._reference:
                 continue
-            own = self._complete(samples, name)
+            frames = self._complete(samples, name)
             with one_thread():
-                found = [
-                    self._learn(own, name, random_state) for _ in range(self.n_init)
+                fits = [
+                    self._learn(frames, name, random_state) for _ in range(self.n_init)
                 ]
-            histories[name] = max(found, key=lambda em: em.objective[-1])
-            self._models[name] = histories[name].model
+            model, history = max(fits, key=lambda fit: fit[1].objective[-1])
+            self._models[name] = model
+            per_frame = history.objective / frames.n_steps
+            histories[name] = history._replace(objective=per_frame)
         self._keep_history(histories)
 
-    def _complete(self, samples: list[SampleSequences], name: str) -> SignalSamples:
+    def _complete(self, samples: list[SampleSequences], name: str) -> Frames:
         """Return the samples with both the signal and a modality of events."""
         both = [
-            (i, sample[self._reference], sample[name])
+            (i, {n: sample[n] for n in (self._reference, name)})
             for i, sample in enumerate(samples)
             if self._reference in sample and name in sample
         ]
@@ -378,9 +380,11 @@ class AsynchronousHMMAligner(BaseAligner):
                 f"no sample of fit has both the signal {self._reference!r} and events "
                 f"{name!r}: give such samples, or leave {name!r} out"
             )
-        for i, signal, events in both:
-            self._check_lengths(len(signal), len(events), name, i)
-        return SignalSamples([s for _, s, _ in both], [e for _, _, e in both])
+        for i, sample in both:
+            self._check_lengths(
+                len(sample[self._reference]), len(sample[name]), name, i
+            )
+        return frames_on_clock([sample for _, sample in both], clock=self._reference)
 
     def _check_lengths(self, n_steps: int, n_events: int, name: str, i: int) -> None:
         if n_events > n_steps:
@@ -392,32 +396,33 @@ class AsynchronousHMMAligner(BaseAligner):
             )
 
     def _learn(
-        self, samples: SignalSamples, name: str, random_state: np.random.RandomState
-    ) -> AsynchronousEM:
-        """Learn a model from one initial clustering."""
-        model = initial_model(
-            samples,
-            self._emission(self._reference),
-            self._emission(name),
-            band=self.band,
-            random_state=random_state,
-        )
-        return learn_model(
-            model,
-            samples,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_jobs=self.n_jobs,
-        )
-
-    def _emission(self, name: str) -> MultimodalEmission:
-        """Return an emission of a modality."""
+        self, frames: Frames, name: str, random_state: np.random.RandomState
+    ) -> tuple[AsynchronousModel, EMHistory]:
+        """Learn a model from one initial clustering of the frames of the signal."""
         options = ChainEmissionOptions(
             self.emission, self.covariance_type, 2, self.outlier_share
         )
-        return chain_emission(options, self._layout.names, self.n_states, [name])
+        emission = chain_emission(
+            options, self._layout.names, self.n_states, [self._reference, name]
+        )
+        emission.prepare(frames)
+        model = AsynchronousModel(
+            chain_graph(self.n_states, "ergodic"),
+            emission,
+            signal=self._reference,
+            band=self.band,
+        )
+        signal = Frames(
+            frames.offsets, {self._reference: frames.modalities[self._reference]}
+        )
+        states = kmeans_states(signal, self.n_states, random_state)
+        set_asynchronous_start(model, frames, states)
+        history = fit_chain_model(
+            model, frames, max_iter=self.max_iter, tol=self.tol, n_jobs=self.n_jobs
+        )
+        return model, history
 
-    def _keep_history(self, histories: dict[str, AsynchronousEM]) -> None:
+    def _keep_history(self, histories: dict[str, EMHistory]) -> None:
         """Set the attributes of what is learned, and warn of fits without end."""
         chains = {name: model.chain for name, model in self._models.items()}
         self.transitions_ = {name: c.transitions for name, c in chains.items()}
@@ -508,3 +513,31 @@ class AsynchronousHMMAligner(BaseAligner):
             frame_confidence=confidence,
             spread=np.sqrt(variance),
         )
+
+
+def decoded_steps(events: np.ndarray) -> np.ndarray:
+    """Return the steps of events that are right with the highest expected number.
+
+    Parameters
+    ----------
+    events : ndarray of shape (n_steps, n_events)
+        Probability that an event is emitted at a step.
+
+    Returns
+    -------
+    ndarray of int64 of shape (n_events,)
+        The steps, in ascending order.
+    """
+    n_steps, n_events = events.shape
+    # best[t]: of the events so far, all before step t
+    best = np.zeros(n_steps + 1)
+    tables = []
+    for s in range(n_events):
+        values = best[:-1] + events[:, s]
+        values[:s] = -np.inf  # earlier events need steps, too
+        best = np.append(-np.inf, np.maximum.accumulate(values))
+        tables.append(values)
+    steps, stop = np.empty(n_events, np.int64), n_steps
+    for s in range(n_events - 1, -1, -1):
+        steps[s] = stop = int(np.argmax(tables[s][:stop]))
+    return steps

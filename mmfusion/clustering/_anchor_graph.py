@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from mmfusion._block_checks import ModalityTags
 from mmfusion._dask_arrays import is_dask_array
 from mmfusion._pieces import release_pages
+from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
@@ -90,8 +91,10 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         Number of threads; None is one, -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the samples of scalings and anchors, and of k-means.
-    verbose : bool, default=False
-        Whether the steps of `fit` are reported, with their seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the steps of `fit`: True or 1 by a bar, where
+        tqdm is installed and stderr is a terminal or a notebook, else by lines with
+        their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -181,7 +184,7 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.weights = weights
@@ -218,35 +221,37 @@ class AnchorGraphClusterer(BaseGraphClusterer):
         self.n_clusters_ = self._k
         rng = check_random_state(self.random_state)
         observed = observed_samples(frame, self.zero_rows, ())
-        with self._reported("anchors"):
-            seed = int(rng.randint(np.iinfo(np.int32).max))
-            self._fit_scalings_of_sample(frame, observed, seed)
-            self._fit_anchors(frame, observed, seed)
-        blocks, kept = self._kept_modalities(frame, observed)
-        graph = self._graph_of_anchors
-        # weights of samples that are all in memory are computed once
-        whole = len(frame) <= MAX_K_MEANS_ROWS
-        sample = _sample(np.arange(len(frame)), MAX_K_MEANS_ROWS, rng)
-        with self._reported("embedding"):
-            if whole:
-                chunks = _read_weights(graph, blocks, kept, sample)
-                gram, sums = gram_of_weights(chunks, kept, graph.n_anchors)
-            else:
-                gram, sums = anchor_gram(graph, blocks, kept)
-            self._map = fit_anchor_embedding(gram, sums, self._k)
-        self.singular_values_ = self._map.singular_values
-        with self._reported("k-means"):
-            if not whole:
-                chunks = _read_weights(graph, blocks, kept, sample)
-            embedding = np.vstack([self._map.embed(Z) for _, Z in chunks])
-            k_means = KMeans(self._k, n_init=self.n_init, random_state=rng)
-            self._k_means = k_means.fit(embedding)
-        with self._reported("labels"):
-            if whole:
-                self._warn_of_samples_without_anchors(frame, kept)
-                self.labels_ = self._k_means.predict(embedding)
-            else:
-                self.labels_ = self._nearest_centers(frame, observed)
+        with FitProgress(self, X, y, 4) as progress:
+            with progress.timed("anchors"):
+                seed = int(rng.randint(np.iinfo(np.int32).max))
+                self._fit_scalings_of_sample(frame, observed, seed)
+                self._fit_anchors(frame, observed, seed)
+            blocks, kept = self._kept_modalities(frame, observed)
+            graph = self._graph_of_anchors
+            # weights of samples that are all in memory are computed once
+            whole = len(frame) <= MAX_K_MEANS_ROWS
+            sample = _sample(np.arange(len(frame)), MAX_K_MEANS_ROWS, rng)
+            with progress.timed("embedding"):
+                if whole:
+                    chunks = _read_weights(graph, blocks, kept, sample)
+                    gram, sums = gram_of_weights(chunks, kept, graph.n_anchors)
+                else:
+                    gram, sums = anchor_gram(graph, blocks, kept)
+                self._map = fit_anchor_embedding(gram, sums, self._k)
+            self.singular_values_ = self._map.singular_values
+            with progress.timed("k-means"):
+                if not whole:
+                    chunks = _read_weights(graph, blocks, kept, sample)
+                embedding = np.vstack([self._map.embed(Z) for _, Z in chunks])
+                k_means = KMeans(self._k, n_init=self.n_init, random_state=rng)
+                self._k_means = k_means.fit(embedding)
+            with progress.timed("labels"):
+                if whole:
+                    self._warn_of_samples_without_anchors(frame, kept)
+                    self.labels_ = self._k_means.predict(embedding)
+                else:
+                    self.labels_ = self._nearest_centers(frame, observed)
+        progress.finish()
         return self
 
     @threads_of_n_jobs

@@ -81,8 +81,10 @@ class GMCClusterer(BaseGraphClusterer):
         Number of threads; None is one, -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the starting vectors of Lanczos' method.
-    verbose : bool, default=False
-        Whether the steps of `fit` are reported, with their seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the steps of `fit`: True or 1 by a bar, where
+        tqdm is installed and stderr is a terminal or a notebook, else by lines with
+        their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -187,7 +189,7 @@ class GMCClusterer(BaseGraphClusterer):
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.n_neighbors = n_neighbors

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy.io import loadmat
 from sklearn.utils import Bunch
 
 from mmfusion._atomic import as_path, make_folder, write_atomically
+from mmfusion._extras import import_extra
 from mmfusion._options import check_flags
 from mmfusion.datasets._registry import HANDWRITTEN, LEAVES, MSRCV1, RemoteFile
 from mmfusion.modalities import Modalities
@@ -361,7 +361,9 @@ def _local_files(
 def data_folder(data_home: str | PathLike[str] | None) -> Path:
     """Return the folder of downloaded data."""
     if data_home is None:
-        data_home = os.environ.get(HOME_VARIABLE) or _pooch().os_cache("mmfusion")
+        data_home = os.environ.get(HOME_VARIABLE) or import_extra(
+            "pooch", "datasets"
+        ).os_cache("mmfusion")
     home = as_path(data_home, "data_home")
     try:
         return home.expanduser()
@@ -399,7 +401,7 @@ def _download(file: RemoteFile, path: Path, base_url: str) -> bytes:
     url = file.url(base_url)
     received = _LimitedFile(file.n_bytes)
     try:
-        _pooch().HTTPDownloader()(url, received, None)
+        import_extra("pooch", "datasets").HTTPDownloader()(url, received, None)
         if not _has_hash(received.getvalue(), file):
             raise ValueError(
                 f"its {len(received.getvalue())} bytes have another SHA-256 hash."
@@ -416,13 +418,3 @@ def _download(file: RemoteFile, path: Path, base_url: str) -> bytes:
             f"put the file at {path}"
         ) from error
     return received.getvalue()
-
-
-def _pooch() -> ModuleType:
-    try:  # optional, and not needed for files that exist
-        import pooch
-    except ImportError as error:
-        raise ImportError(
-            'downloads need pooch: pip install "mmfusion[datasets]"'
-        ) from error
-    return pooch

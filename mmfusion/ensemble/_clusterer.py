@@ -17,13 +17,18 @@ from sklearn.base import (
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import over_all_samples
 from mmfusion._options import check_estimators, errors_about
+from mmfusion._progress import FitProgress, Job, Progress
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
@@ -71,6 +76,7 @@ class MultimodalClusterer(
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
+    CallbackSupportMixin,
     BaseEstimator,
 ):
     """Cluster by the one of several methods that agrees most with the others.
@@ -118,8 +124,10 @@ class MultimodalClusterer(
         joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Generator of the seeds of the members, and of the draws of the consensus.
-    verbose : bool, default=False
-        Whether every member is reported, with its seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the members: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -226,7 +234,7 @@ class MultimodalClusterer(
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.clusterers = clusterers
@@ -262,7 +270,8 @@ class MultimodalClusterer(
         rng = check_random_state(self.random_state)
         n_clusters = self._wanted_n_clusters(frame, rng)
         members = self._make_members(frame, n_clusters, rng)
-        base = self._fit_members(members, frame)
+        with FitProgress(self, X, y, len(members), "member") as progress:
+            base = self._fit_members(members, frame, progress)
         self.mutual_information_ = mutual_information_between(base)
         each = np.arange(len(members))
         agreement = agreement_with_others(self.mutual_information_, each)
@@ -280,6 +289,7 @@ class MultimodalClusterer(
         self._fused_shares = normalize(counts, norm="l1")
         self.labels_ = self._assign(base) if self._consensus is None else labels
         self._describe_members(base)
+        progress.finish()
         return self
 
     def _check_clusterers(self) -> None:
@@ -342,22 +352,23 @@ class MultimodalClusterer(
         return members
 
     def _fit_members(
-        self, members: Mapping[str, BaseEstimator], frame: Modalities
+        self,
+        members: Mapping[str, BaseEstimator],
+        frame: Modalities,
+        progress: Progress,
     ) -> BaseClusterings:
         """Fit every member to the samples that it can take."""
-        reporter = f"[{type(self).__name__}] " if self.verbose else None
         samples = [_samples_of(member, frame) for member in members.values()]
-        fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(fit_run)(
-                member,
+        some = {own.all(): frame if own.all() else frame[own] for own in samples}
+        jobs = [
+            Job(
                 f"member {name!r}",
-                frame if own.all() else frame[own],
-                {},
-                None,
-                reporter and f"{reporter}member {name!r}",
+                fit_run,
+                (member, f"member {name!r}", some[own.all()], {}, None),
             )
             for (name, member), own in zip(members.items(), samples, strict=True)
-        )
+        ]
+        fitted = progress.run(jobs, self.n_jobs, prefer="threads")
         runs, codes = zip(*fitted, strict=True)
         self._runs: list[ClustererRun] = list(runs)
         self.clusterers_ = dict(members)

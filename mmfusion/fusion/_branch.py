@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import starmap
 from typing import Any, Self
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils import check_random_state
-from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._blocks import is_sequences, of_samples
 from mmfusion._frame_scaling import fit_frame_scaling, scale_frames
 from mmfusion._options import by_modality
-from mmfusion._progress import report_seconds
+from mmfusion._progress import Job, Progress, with_callbacks_of
 from mmfusion._scaling import SCALINGS, Scaling
 from mmfusion._scaling_choice import (
     choose_predictor_scaling,
@@ -153,6 +150,7 @@ class Branch:
         y: np.ndarray,
         target: Target,
         params: Mapping[str, Any],
+        task: Any = None,
     ) -> Self:
         """Fit a copy of the branch to the samples that it can be used for.
 
@@ -166,6 +164,8 @@ class Branch:
             Description of y.
         params : dict
             Metadata for the predictor's `fit`.
+        task : CallbackContext, default=None
+            The step that the fit is, whose callbacks the predictor has.
 
         Returns
         -------
@@ -190,7 +190,8 @@ class Branch:
         if target.is_constant(y):  # most classifiers refuse a single class
             estimator, params = DummyClassifier(strategy="prior"), {}
         try:
-            estimator.fit(as_read_by(estimator, matrix), y, **params)
+            with with_callbacks_of(task, estimator):
+                estimator.fit(as_read_by(estimator, matrix), y, **params)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             weighed = params.get("sample_weight") is not None
@@ -570,7 +571,7 @@ def fit_branches(
     params: Mapping[str, Mapping[str, Any]],
     folds: Folds,
     n_jobs: int | None,
-    reporter: str | None = None,
+    progress: Progress,
 ) -> tuple[list[Branch], list[BranchPredictions]]:
     """Fit every branch to all samples, and to the training samples of every fold.
 
@@ -590,8 +591,9 @@ def fit_branches(
         Training and test samples; may be empty.
     n_jobs : int or None
         Number of fits at a time.
-    reporter : str, default=None
-        Name of the estimator that reports the seconds of every fit; None reports none.
+    progress : Progress
+        Progress of the fits, whose number is that of `branches` times one more than
+        that of `folds`.
 
     Returns
     -------
@@ -610,23 +612,15 @@ def fit_branches(
             *((f", fold {k}", *fold) for k, fold in enumerate(folds)),
         ]
     ]
-    arguments = (
-        (
-            branches[b],
-            frame,
-            y,
-            target,
-            params[branches[b].name],
-            train,
-            test,
-            reporter and f"[{reporter}] {what} ({k + 1} of {len(tasks)})",
+    jobs = [
+        Job(
+            what,
+            _fit_branch,
+            (branches[b], frame, y, target, params[branches[b].name], train, test),
         )
-        for k, (b, what, train, test) in enumerate(tasks)
-    )
-    if effective_n_jobs(n_jobs) == 1:  # joblib's own loop takes longer than small fits
-        results = list(starmap(_fit_branch, arguments))
-    else:
-        results = Parallel(n_jobs=n_jobs)(starmap(delayed(_fit_branch), arguments))
+        for b, what, train, test in tasks
+    ]
+    results = progress.run(jobs, n_jobs)
     fitted, held_out = [], []
     for (b, _, _, test), result in zip(tasks, results, strict=True):
         if test is None:
@@ -644,19 +638,17 @@ def _fit_branch(
     params: Mapping[str, Any],
     train: np.ndarray,
     test: np.ndarray | None,
-    message: str | None,
+    task: Any = None,
 ) -> Any:
     """Fit a branch, or fit it to training samples and predict the test samples."""
     if test is None:
-        with report_seconds(message):
-            return branch.fit(frame, y, target, params)
+        return branch.fit(frame, y, target, params, task)
     # a modality may be missing in a whole fold
     observed = branch.observed(frame)
     if not observed[train].any() or not observed[test].any():
         return None
     own = {key: _take_rows(value, train, len(frame)) for key, value in params.items()}
-    with report_seconds(message):
-        fitted = branch.fit(frame[train], y[train], target, own)
+    fitted = branch.fit(frame[train], y[train], target, own, task)
     rows = test[observed[test]]
     matrix = fitted.transform(frame[rows], np.ones(len(rows), dtype=bool))
     values = fitted.predict(target, matrix)

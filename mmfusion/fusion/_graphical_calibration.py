@@ -9,8 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmfusion.fusion._graphical_class_models import share_covariances
-from mmfusion.graphical._chain_model import ChainModel, fit_chain_model, score_sequences
+from mmfusion.graphical._chain_model import (
+    ChainModel,
+    fit_chain_model,
+    log_emissions,
+    score_sequences,
+)
 from mmfusion.graphical._clock import Frames, select_sequences
+from mmfusion.graphical._inference import chain_log_likelihood
 
 
 def class_scores(
@@ -34,42 +40,49 @@ def class_scores(
     ndarray of shape (n_samples, n_classes)
         The scores.
     """
-    relative = [
-        dataclasses.replace(
-            m, emission=dataclasses.replace(m.emission, is_relative=True)
-        )
-        for m in models
-    ]
-    scores = np.column_stack([score_sequences(m, frames, n_jobs) for m in relative])
-    # without outliers, a sample may be beyond the range of numbers, in all classes too
-    scores[~np.isfinite(scores)] = -np.inf
-    scores[~np.isfinite(scores).any(axis=1)] = 0
-    return scores
+    return _scores(models, frames, n_jobs)[0]
 
 
-def modality_scores(
-    models: Sequence[ChainModel], frames: Frames, name: str, n_jobs: int | None = None
-) -> np.ndarray:
-    """Compute the log-likelihood of one modality of each sample under each model.
+def _scores(
+    models: Sequence[ChainModel],
+    frames: Frames,
+    n_jobs: int | None = None,
+    names: Sequence[str] = (),
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Compute the scores of all modalities together, and by themselves if named.
 
-    Parameters
-    ----------
-    models : sequence of ChainModel
-        Model of each class.
-    frames : Frames
-        Frames of the samples.
-    name : str
-        Name of the modality.
-    n_jobs : int, default=None
-        Number of threads.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_classes)
-        The scores; 0 for samples that lack the modality.
+    The models are of one design, so that frames are standardised in the same way, and
+    the table of all modalities is the sum of those of each.
     """
-    own = Frames(frames.offsets, {name: frames.modalities[name]})
-    return class_scores(models, own, n_jobs)
+    frames = models[0].emission.standardized(frames)
+    scores = np.empty((len(frames.offsets) - 1, len(models)))
+    by_modality = {name: np.empty_like(scores) for name in names}
+    for code, model in enumerate(models):
+        emission = dataclasses.replace(model.emission, is_relative=True)
+        own = dataclasses.replace(model, emission=emission)
+        if not names:
+            scores[:, code] = score_sequences(own, frames, n_jobs)
+            continue
+        table: np.ndarray | None = None
+        for name, found in by_modality.items():
+            of_name = frames._replace(modalities={name: frames.modalities[name]})
+            part = log_emissions(own, of_name)
+            found[:, code] = chain_log_likelihood(
+                own.graph, part, frames.offsets, n_jobs=n_jobs
+            )
+            table = part if table is None else np.add(table, part, out=table)
+        if len(names) == 1:
+            scores[:, code] = by_modality[names[0]][:, code]
+        else:
+            assert table is not None
+            scores[:, code] = chain_log_likelihood(
+                own.graph, table, frames.offsets, n_jobs=n_jobs
+            )
+    for found in (scores, *by_modality.values()):
+        # without outliers, a sample may be beyond the range of numbers, in all classes
+        found[~np.isfinite(found)] = -np.inf
+        found[~np.isfinite(found).any(axis=1)] = 0
+    return scores, by_modality
 
 
 def observed_modalities(frames: Frames, names: Sequence[str]) -> np.ndarray:
@@ -234,7 +247,7 @@ def held_out_scores(
             has_shared_covariances=has_shared_covariances,
         )
         own = select_sequences(frames, np.flatnonzero(held_out))
-        scores[held_out] = class_scores(others, own)
-        for name, found in by_modality.items():
-            found[held_out] = modality_scores(others, own, name)
+        scores[held_out], alone = _scores(others, own, names=names)
+        for name, found in alone.items():
+            by_modality[name][held_out] = found
     return scores, by_modality

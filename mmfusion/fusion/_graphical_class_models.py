@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
 
 from mmfusion._chain_estimators import chain_graph
+from mmfusion.graphical._asynchronous_learning import set_asynchronous_start
+from mmfusion.graphical._asynchronous_model import AsynchronousModel
 from mmfusion.graphical._chain_model import ChainModel, EMHistory, fit_chain_model
 from mmfusion.graphical._clock import Frames, select_sequences
 from mmfusion.graphical._coupling_starts import (
@@ -27,7 +30,7 @@ from mmfusion.graphical._initialization import (
 )
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
 
-COUPLINGS = ("synchronous", "product", "coupled")
+COUPLINGS = ("synchronous", "product", "coupled", "asynchronous")
 
 
 class ChainDesign(NamedTuple):
@@ -58,25 +61,28 @@ def design_chain(
     max_lag: int,
     emission: MultimodalEmission,
     make_emission: EmissionMaker,
+    signal: str | None = None,
 ) -> ChainDesign:
     """Make the chain of a class, before it is fitted.
 
     Parameters
     ----------
-    coupling : {'synchronous', 'product', 'coupled'}
+    coupling : {'synchronous', 'product', 'coupled', 'asynchronous'}
         How the modalities share the chain; see `HMMClassifier`.
     names : sequence of str
         Names of the modalities.
     n_states : int
         Number of states of each chain.
     topology : {'left-to-right', 'ergodic'}
-        Order of the states of 'synchronous'.
+        Order of the states of 'synchronous' and 'asynchronous'.
     max_lag : int
         Largest difference of the states of 'product'.
     emission : MultimodalEmission
         Densities of the pooled frames, of `n_states` states of each modality.
     make_emission : callable
         Given a number of states and names of modalities, returns their emission.
+    signal : str, default=None
+        Modality with a frame at each step, for 'asynchronous'.
 
     Returns
     -------
@@ -88,12 +94,18 @@ def design_chain(
     ValueError
         If 'product' does not have two modalities, or 'coupled' has too many states.
     """
+    own = np.arange(n_states, dtype=np.int32)
+    is_ordered = topology == "left-to-right"
     if coupling == "synchronous":
         model = ChainModel(chain_graph(n_states, topology), emission)
-        own = np.arange(n_states, dtype=np.int32)
-        start = (
-            _start_of_segments if topology == "left-to-right" else _start_of_clusters
+        start = _start_of_segments if is_ordered else _start_of_clusters
+        return ChainDesign(model, {"state": own}, start)
+    if coupling == "asynchronous":
+        assert signal is not None
+        model = AsynchronousModel(
+            chain_graph(n_states, topology), emission, signal=signal
         )
+        start = _start_of_signal_segments if is_ordered else _start_of_signal_clusters
         return ChainDesign(model, {"state": own}, start)
     if coupling == "product":
         coupled = product_coupling(names, n_states, max_lag)
@@ -118,6 +130,56 @@ def design_chain(
     return ChainDesign(model, chains, start_coupled)
 
 
+def signal_of_modalities(
+    n_frames: Mapping[str, float],
+    clock: str | int | None,
+    weights: Mapping[str, float],
+) -> str:
+    """Return the modality of which 'asynchronous' has a frame at each step.
+
+    Parameters
+    ----------
+    n_frames : dict of str to float
+        Number of frames of each modality.
+    clock : str, int or None
+        The modality, if given.
+    weights : dict of str to float
+        Weights of the modalities; 1 for those that are not in it.
+
+    Returns
+    -------
+    str
+        The given modality, or that with most frames, and with a weight.
+
+    Raises
+    ------
+    ValueError
+        If there are not two modalities, or the given one is a number or has no weight.
+    """
+    if len(n_frames) != 2:
+        raise ValueError(
+            f"coupling='asynchronous' is of two modalities, and there are "
+            f"{len(n_frames)}: {list(n_frames)}; use 'synchronous', or give X with the "
+            "two modalities alone"
+        )
+    if isinstance(clock, Integral):
+        raise ValueError(
+            f"clock={clock!r} is a number of steps, and the steps of "
+            "coupling='asynchronous' are the frames of a modality; give its name, or "
+            "None for that with most frames"
+        )
+    weighted = [name for name in n_frames if weights.get(name, 1.0) > 0]
+    if clock is None and weighted:
+        return max(weighted, key=lambda name: n_frames[name])
+    if clock not in weighted and (clock is None or clock in n_frames):
+        name = clock or next(iter(n_frames))
+        raise ValueError(
+            f"modality_weights of {name!r} is 0, and its frames are the steps of "
+            "coupling='asynchronous'; give a larger weight, or another clock"
+        )
+    return str(clock)
+
+
 def _start_of_segments(
     model: ChainModel, frames: Frames, weight: np.ndarray, seed: int
 ) -> None:
@@ -134,6 +196,29 @@ def _start_of_clusters(
     n_states = len(model.graph.log_start)
     states = kmeans_states(frames, n_states, random_state, sample_weight=weight)
     initialize_emission(model.emission, frames, states, sample_weight=weight)
+
+
+def _start_of_signal_segments(
+    model: ChainModel, frames: Frames, weight: np.ndarray, seed: int
+) -> None:
+    """Start from equal segments of the signal of each sample."""
+    assert isinstance(model, AsynchronousModel)
+    states = equal_segments(frames.offsets, len(model.graph.log_start))
+    set_asynchronous_start(model, frames, states, sample_weight=weight)
+
+
+def _start_of_signal_clusters(
+    model: ChainModel, frames: Frames, weight: np.ndarray, seed: int
+) -> None:
+    """Start from clusters of the frames of the signal."""
+    assert isinstance(model, AsynchronousModel)
+    states = kmeans_states(
+        Frames(frames.offsets, {model.signal: frames.modalities[model.signal]}),
+        len(model.graph.log_start),
+        np.random.RandomState(seed),
+        sample_weight=weight,
+    )
+    set_asynchronous_start(model, frames, states, sample_weight=weight)
 
 
 def fit_class_models(

@@ -50,9 +50,11 @@ from mmfusion.fusion._graphical_class_models import (
     fit_class_models,
     fold_of_samples,
     share_covariances,
+    signal_of_modalities,
     without_whole_classes,
 )
 from mmfusion.fusion._sequence_labeler import as_ragged
+from mmfusion.graphical._asynchronous_model import AsynchronousModel
 from mmfusion.graphical._chain_model import (
     ChainModel,
     decode_states,
@@ -92,13 +94,16 @@ class HMMClassifier(
         Number of states of the chain of a class; at most the frames of the longest
         sequence.
     topology : {'left-to-right', 'ergodic'}, default='left-to-right'
-        Whether the states of 'synchronous' follow one another in a fixed order, or in
-        any order.
-    coupling : {'synchronous', 'product', 'coupled'}, default='synchronous'
+        Whether the states of 'synchronous' and 'asynchronous' follow one another in a
+        fixed order, or in any order.
+    coupling : {'synchronous', 'product', 'coupled', 'asynchronous'}, \
+default='synchronous'
         How modalities share the chain. 'synchronous': all of them are emitted by the
         same state. 'product': each of two modalities has states of its own from left to
         right, which are at most `max_lag` apart. 'coupled': each modality has states of
         its own in any order, and the next one depends on the states of all.
+        'asynchronous': the first of two modalities has a frame at each step, and the
+        other one fewer, in order but without times; see Notes.
     max_lag : int, default=1
         Largest difference between the states of two modalities, for 'product'.
     emission : str, object or dict, default='gaussian'
@@ -126,13 +131,14 @@ class HMMClassifier(
         maximises the probability of the classes of held-out samples.
     clock : str or int, default=None
         The steps of the chain: the frames of a modality by name, or a number of steps.
-        None is the modality with most frames, in each sample.
+        None is the modality with most frames, in each sample; for 'asynchronous' in
+        all.
     rate : {'mean', 'sum'} or dict, default='mean'
         How several frames of a modality in one step count: by the mean of their log
         densities, or the sum.
     slow : {'once', 'hold'} or dict, default='once'
         How a frame counts that lasts several steps: at one of them, or at all with
-        weights that sum to 1.
+        weights that sum to 1. 'asynchronous' takes neither option into account.
     priors : array-like of shape (n_classes,) or dict, default=None
         Probabilities of the classes, in sorted order or by class. None takes their
         shares in `fit`.
@@ -171,6 +177,9 @@ class HMMClassifier(
     transitions_ : ndarray of float64 of shape (n_classes, n_states, n_states)
         Probabilities of each state (last axis) after each state. With several chains,
         a state is one of each.
+    event_probabilities_ : ndarray of shape (n_classes, n_states) or None
+        Probability that a step has a frame of the second modality, by state, for
+        'asynchronous'; otherwise None.
     means_ : dict of str to ndarray of shape (n_classes, n_states, n_features)
         Means of the Gaussian densities, by modality.
     covariances_ : dict of str to ndarray of shape (n_classes, n_states, ...)
@@ -226,12 +235,24 @@ class HMMClassifier(
     fewer modalities, the less overconfident are likelihoods: between samples with one
     modality and those with all, the logarithm of T is linear in their number.
 
+    *Asynchronous modalities.* With 'asynchronous', a step emits a frame of the modality
+    `clock`, and along with it, with a probability that the state has, the next frame of
+    the other one [1]_. The likelihood is a sum over all steps at which these may have
+    been, so that words without times, or gestures, need not be spread evenly. Each
+    sample has at most as many of them as steps. Time is proportional to both numbers
+    and to the square of `n_states`. A sample without them has the likelihood of the
+    chain of the steps; one without the modality of the steps that of the states at its
+    frames, a sum over all numbers of steps between them.
+
     *Tables.* Where all modalities are tables, rows are series of one feature, a frame
     per column; beside sequences, the row of a table is one frame. Frames may hold NaN.
     A sample that lacks every modality gets the prior.
 
     References
     ----------
+    .. [1] Bengio, S. (2003). An asynchronous hidden Markov model for audio-visual
+       speech recognition. NeurIPS 15, 1213-1220.
+
     Rabiner, L. R. (1989). A tutorial on hidden Markov models and selected applications
     in speech recognition. Proceedings of the IEEE 77, 257-286.
 
@@ -346,6 +367,8 @@ class HMMClassifier(
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.class_prior_ = self._checked_priors(codes, weight)
         self._warn_of_missing(frame, codes)
+        if self.coupling == "asynchronous":
+            self._signal = self._choose_signal(frame, weight)
         frames = self._frames(frame)
         self._median_steps = int(np.median(np.diff(frames.offsets)))
         design = self._design(frames, weight)
@@ -423,6 +446,28 @@ class HMMClassifier(
                     stacklevel=4,
                 )
 
+    def _choose_signal(self, frame: Modalities, weight: np.ndarray) -> str:
+        """Return the modality of which 'asynchronous' has a frame at each step."""
+        n_frames = {
+            name: sum(w * len(x) for w, x in zip(weight, block, strict=True))
+            for name, block in (
+                (n, [() if x is None else x for x in block])
+                for n, block in frame.to_dict().items()
+            )
+        }
+        given = self.modality_weights
+        weights = {} if isinstance(given, str) else self._checked_weights(given)
+        return signal_of_modalities(n_frames, self.clock, weights)
+
+    def _steps(self) -> str | int | None:
+        """Return the clock; of 'asynchronous', the modality with a frame at each step."""
+        return self._signal if self.coupling == "asynchronous" else self.clock
+
+    def _frames(self, frame: Modalities) -> Frames:
+        """Place the sequences of all samples on their clocks."""
+        is_asynchronous = self.coupling == "asynchronous"
+        return self._placed(frame, "once" if is_asynchronous else self.slow)
+
     def _design(self, frames: Frames, weight: np.ndarray) -> ChainDesign:
         """Return the unfitted chain of every class."""
         n_states = min(self.n_states, int(np.diff(frames.offsets).max()))
@@ -444,6 +489,7 @@ class HMMClassifier(
             self.max_lag,
             emission,
             self._make_emission,
+            self._signal if self.coupling == "asynchronous" else None,
         )
 
     def _fit_models(
@@ -530,6 +576,10 @@ class HMMClassifier(
         self.modality_weights_ = np.array([emission.weight(name) for name in names])
         self.start_probabilities_ = np.exp([m.graph.log_start for m in models])
         self.transitions_ = np.array([transition_matrix(m.graph) for m in models])
+        found = [
+            m.event_probabilities for m in models if isinstance(m, AsynchronousModel)
+        ]
+        self.event_probabilities_ = np.array(found) if found else None
         self.means_, self.covariances_ = (
             {
                 name: np.array(

@@ -90,8 +90,10 @@ default='auto'
     random_state : int, RandomState instance or None, default=None
         Set on the classifiers, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
-    verbose : bool, default=False
-        Whether every fit of a branch is reported, with its seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the fits of branches: True or 1 by a bar, where
+        tqdm is installed and stderr is a terminal or a notebook, else by lines with
+        their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -163,7 +165,7 @@ default='auto'
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.estimator = estimator
         self.subsets = subsets

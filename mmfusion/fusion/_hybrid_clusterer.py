@@ -85,8 +85,10 @@ class HybridFusionClusterer(LateFusionClusterer):
         unless in a joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Generator of the seeds of the runs, and of the draws of the consensus.
-    verbose : bool, default=False
-        Whether every run is reported, with its seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the runs: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -163,7 +165,7 @@ class HybridFusionClusterer(LateFusionClusterer):
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.clusterer = clusterer
         self.n_clusters = n_clusters
@@ -223,10 +225,12 @@ class HybridFusionClusterer(LateFusionClusterer):
         params_by_branch = {
             name: routed_fit_params(self, params, name) for name in branches.names
         }
-        base, quality = self._cluster_branches(
-            branches, scaling, params_by_branch, weight, rng
-        )
+        with self._progress(X, y, branches.names) as progress:
+            base, quality = self._cluster_branches(
+                branches, scaling, params_by_branch, weight, rng, progress
+            )
         self._find_consensus(base, quality, branches.names, rng)
+        progress.finish()
         return self
 
     def _fit_fused_branches(

@@ -78,8 +78,10 @@ array-like of shape (n_branches,) or dict, default='uniform'
     random_state : int, RandomState instance or None, default=None
         Set on the regressors, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
-    verbose : bool, default=False
-        Whether every fit of a branch is reported, with its seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the fits of branches: True or 1 by a bar, where
+        tqdm is installed and stderr is a terminal or a notebook, else by lines with
+        their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -149,7 +151,7 @@ array-like of shape (n_branches,) or dict, default='uniform'
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.estimator = estimator
         self.subsets = subsets

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 
+from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._typing import (
@@ -165,8 +166,10 @@ default='auto'
     random_state : int, RandomState instance or None, default=None
         Set on the classifiers, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
-    verbose : bool, default=False
-        Whether every fit of a modality is reported, with its seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the fits of modalities: True or 1 by a bar,
+        where tqdm is installed and stderr is a terminal or a notebook, else by lines
+        with their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -277,7 +280,7 @@ default='auto'
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.estimator = estimator
         self.scaling = scaling
@@ -324,16 +327,19 @@ default='auto'
         self._target = self._make_target(data)
         folds = self._split(complete)  # cv may give positions among all samples
         self._n_redundant_outputs = self._target.n_redundant_outputs
-        branches, predicted = fit_branches(
-            self._make_branches(data, positions),
-            data.frame,
-            data.y,
-            self._target,
-            data.branch_params,
-            folds,
-            self.n_jobs,
-            type(self).__name__ if self.verbose else None,
-        )
+        unfitted = self._make_branches(data, positions)
+        n_fits = len(unfitted) * (1 + len(folds))
+        with FitProgress(self, X, y, n_fits, "fit") as progress:
+            branches, predicted = fit_branches(
+                unfitted,
+                data.frame,
+                data.y,
+                self._target,
+                data.branch_params,
+                folds,
+                self.n_jobs,
+                progress,
+            )
         self._set_branches(branches, frame.names)
         self._calibrators, self.final_estimator_ = [], None
         if self._needs_held_out():
@@ -351,6 +357,7 @@ default='auto'
         else:
             self.modality_weights_ = self._given_weights()
         self._references = self._fit_references(data)
+        progress.finish()
         return self
 
     def _method_of(self, template: BaseEstimator, title: str) -> str:

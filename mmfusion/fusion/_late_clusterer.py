@@ -15,7 +15,6 @@ from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._blocks import is_sequences, of_samples, over_all_samples
@@ -23,10 +22,12 @@ from mmfusion._columns import SEPARATOR
 from mmfusion._frame_scaling import fit_block_scaling, scale_block
 from mmfusion._numbers import holds_nan
 from mmfusion._options import by_modality, weights_by_modality
+from mmfusion._progress import FitProgress, Job, Progress
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS, Scaling
 from mmfusion._sklearn_compat import (
     INTEGER,
+    CallbackSupportMixin,
     HasMethods,
     Interval,
     StrOptions,
@@ -49,6 +50,7 @@ from mmfusion.fusion._nested_clusterers import (
     clusterer_has,
     fit_run,
     make_clusterers,
+    n_runs_of,
     predict_labels,
     routed_fit_params,
     weighted_params,
@@ -74,6 +76,7 @@ class LateFusionClusterer(
     PerModalityParams,
     ClusterMixin,
     TransformerMixin,
+    CallbackSupportMixin,
     BaseEstimator,
 ):
     """Consensus of clusterings of single modalities.
@@ -141,8 +144,10 @@ class LateFusionClusterer(
         unless in a joblib context, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Generator of the seeds of the runs, and of the draws of the consensus.
-    verbose : bool, default=False
-        Whether every run is reported, with its seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the runs: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -257,7 +262,7 @@ class LateFusionClusterer(
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.clusterer = clusterer
         self.n_clusters = n_clusters
@@ -308,11 +313,19 @@ class LateFusionClusterer(
             weight,
         )
         rng = check_random_state(self.random_state)
-        base, quality = self._cluster_branches(
-            frame, self.scaling_, params_by_branch, weight, rng
-        )
+        with self._progress(X, y, frame.names) as progress:
+            base, quality = self._cluster_branches(
+                frame, self.scaling_, params_by_branch, weight, rng, progress
+            )
         self._find_consensus(base, quality, frame.names, rng)
+        progress.finish()
         return self
+
+    def _progress(self, X: Any, y: Any, branches: Sequence[str]) -> FitProgress:
+        """Begin the fit, whose steps are the runs of all branches."""
+        templates = self._templates_of_branches(branches)
+        n_fits = sum(n_runs_of(template, self.n_runs) for template in templates)
+        return FitProgress(self, X, y, n_fits, "run")
 
     def _cluster_branches(
         self,
@@ -321,6 +334,7 @@ class LateFusionClusterer(
         params: dict[str, dict[str, Any]],
         sample_weight: np.ndarray | None,
         rng: np.random.RandomState,
+        progress: Progress,
     ) -> tuple[BaseClusterings, np.ndarray]:
         """Cluster the blocks of a frame one by one, with one scaled block in memory.
 
@@ -354,7 +368,19 @@ class LateFusionClusterer(
             clusterers = make_clusterers(
                 templates[v], n_base_clusters[v], self.n_runs, rng
             )
-            fitted = self._fit_runs(clusterers, title, scaled, own, weight)
+            # in threads, which share the block
+            fitted = progress.run(
+                [
+                    Job(
+                        f"{title}, run {run}",
+                        fit_run,
+                        (clusterer, title, scaled, own, weight),
+                    )
+                    for run, clusterer in enumerate(clusterers)
+                ],
+                self.n_jobs,
+                prefer="threads",
+            )
             runs, codes = zip(*fitted, strict=True)
             labels = np.column_stack(codes)
             quality[v] = self._quality(scaled, labels, rng, weight)
@@ -392,28 +418,6 @@ class LateFusionClusterer(
                     "or None for n_clusters"
                 )
         return [by_name[name] or self.n_clusters for name in names]
-
-    def _fit_runs(
-        self,
-        clusterers: Sequence[BaseEstimator],
-        title: str,
-        scaled: NumericBlock,
-        params: dict[str, Any],
-        sample_weight: np.ndarray | None,
-    ) -> list[tuple[ClustererRun, np.ndarray]]:
-        """Fit the clusterers of one branch, in threads, which share its block."""
-        reporter = type(self).__name__ if self.verbose else None
-        return Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(fit_run)(
-                clusterer,
-                title,
-                scaled,
-                params,
-                sample_weight,
-                reporter and f"[{reporter}] {title}, run {run}",
-            )
-            for run, clusterer in enumerate(clusterers)
-        )
 
     def _find_consensus(
         self,

@@ -20,7 +20,12 @@ from mmfusion._numbers import holds_nan
 from mmfusion._options import weights_by_modality
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS
-from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions
+from mmfusion._sklearn_compat import (
+    INTEGER,
+    CallbackSupportMixin,
+    HasMethods,
+    StrOptions,
+)
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
@@ -73,7 +78,9 @@ LATE_PREDICTOR_CONSTRAINTS: dict = {
 }
 
 
-class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
+class LateFusionPredictor(
+    PerModalityParams, FusionPredictor, TransformerMixin, CallbackSupportMixin
+):
     """Base of estimators that fit a predictor per branch and combine their predictions.
 
     A branch is a modality; hybrid fusion has branches of several. Subclasses define
@@ -92,7 +99,7 @@ class LateFusionPredictor(PerModalityParams, FusionPredictor, TransformerMixin):
     modalities: ColumnSpecLike
     n_jobs: int | None
     random_state: RandomStateLike
-    verbose: bool
+    verbose: bool | int
 
     n_modalities_in_: int
     final_estimator_: BaseEstimator | None

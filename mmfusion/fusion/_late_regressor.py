@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import StrOptions, fit_context
 from mmfusion._typing import (
@@ -101,8 +102,10 @@ array-like of shape (n_modalities,) or dict, default='uniform'
     random_state : int, RandomState instance or None, default=None
         Set on the regressors, unless None, and for the draw of 2000 samples that
         distances are measured to, if there are more.
-    verbose : bool, default=False
-        Whether every fit of a modality is reported, with its seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the fits of modalities: True or 1 by a bar,
+        where tqdm is installed and stderr is a terminal or a notebook, else by lines
+        with their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -194,7 +197,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.estimator = estimator
         self.scaling = scaling
@@ -238,16 +241,19 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         data = complete.without_weight_zero()
         self._target = self._make_target(data)
         folds = self._split(complete)  # cv may give positions among all samples
-        branches, predicted = fit_branches(
-            self._make_branches(data, positions),
-            data.frame,
-            data.y,
-            self._target,
-            data.branch_params,
-            folds,
-            self.n_jobs,
-            type(self).__name__ if self.verbose else None,
-        )
+        unfitted = self._make_branches(data, positions)
+        n_fits = len(unfitted) * (1 + len(folds))
+        with FitProgress(self, X, y, n_fits, "fit") as progress:
+            branches, predicted = fit_branches(
+                unfitted,
+                data.frame,
+                data.y,
+                self._target,
+                data.branch_params,
+                folds,
+                self.n_jobs,
+                progress,
+            )
         self._set_branches(branches, frame.names)
         self.final_estimator_ = None
         if self._needs_held_out():
@@ -264,6 +270,7 @@ array-like of shape (n_modalities,) or dict, default='uniform'
         else:
             self.modality_weights_ = self._given_weights()
         self._references = self._fit_references(data)
+        progress.finish()
         return self
 
     def _check_parameters(self) -> None:

@@ -22,7 +22,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.metaestimators import available_if
 
-from mmfusion._progress import report_seconds
+from mmfusion._progress import with_callbacks_of
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._typing import (
     EstimatorLike,
@@ -111,6 +111,24 @@ def make_clusterers(
     return [seeded(clone(first), int(seed)) for seed in seeds]
 
 
+def n_runs_of(clusterer: BaseEstimator, n_runs: int) -> int:
+    """Return the number of runs of a clusterer: 1 if they would all be the same.
+
+    Parameters
+    ----------
+    clusterer : clusterer
+        Unfitted clusterer.
+    n_runs : int
+        Number of runs with different seeds.
+
+    Returns
+    -------
+    int
+        The number.
+    """
+    return n_runs if seed_parameters(clusterer) else 1
+
+
 def _name_of_n_clusters(clusterer: BaseEstimator) -> str | None:
     params = clusterer.get_params(deep=True)
     last = f"{clusterer.steps[-1][0]}__" if isinstance(clusterer, Pipeline) else ""
@@ -195,7 +213,7 @@ def fit_run(
     block: NumericBlock,
     params: Mapping[str, Any],
     sample_weight: np.ndarray | None,
-    message: str | None = None,
+    task: Any = None,
 ) -> tuple[ClustererRun, np.ndarray]:
     """Fit a base clusterer, and number its clusters.
 
@@ -211,8 +229,8 @@ def fit_run(
         Metadata for its `fit`.
     sample_weight : ndarray of shape (n_samples,) or None
         Weights of the samples; those of weight 0 make no cluster.
-    message : str, default=None
-        Message that is printed with the seconds of the fit; None prints nothing.
+    task : CallbackContext, default=None
+        The step that the fit is, whose callbacks the clusterer has.
 
     Returns
     -------
@@ -222,7 +240,7 @@ def fit_run(
         Number of each sample's cluster; -1 for none.
     """
     try:
-        with report_seconds(message):
+        with with_callbacks_of(task, clusterer):
             labels = fit_labels(clusterer, block, params)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 
@@ -24,6 +25,7 @@ __all__ = [
     "EMHistory",
     "decode_states",
     "fit_chain_model",
+    "inlier_probability",
     "log_emissions",
     "n_free_parameters",
     "sample_sequences",
@@ -73,6 +75,7 @@ def log_emissions(model: ChainModel, frames: Frames) -> np.ndarray:
     return model.emission.log_density(frames, model.columns)
 
 
+@singledispatch
 def score_sequences(
     model: ChainModel, frames: Frames, n_jobs: int | None = None
 ) -> np.ndarray:
@@ -97,6 +100,7 @@ def score_sequences(
     return chain_log_likelihood(model.graph, table, frames.offsets, n_jobs=n_jobs)
 
 
+@singledispatch
 def state_posteriors(
     model: ChainModel,
     frames: Frames,
@@ -129,6 +133,7 @@ def state_posteriors(
     )
 
 
+@singledispatch
 def decode_states(
     model: ChainModel, frames: Frames, n_jobs: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +159,29 @@ def decode_states(
     return viterbi(model.graph, table, frames.offsets, n_jobs=n_jobs)
 
 
+@singledispatch
+def inlier_probability(
+    model: ChainModel, frames: Frames, posteriors: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Compute the posterior probability that each frame is no outlier.
+
+    Parameters
+    ----------
+    model : ChainModel
+        The model.
+    frames : Frames
+        Frames on the clock, each at one step.
+    posteriors : ndarray of shape (n_steps, n_columns)
+        Posteriors of the emission columns, by `state_posteriors`.
+
+    Returns
+    -------
+    dict of ndarray of shape (n_frames of the modality,)
+        Probabilities, by modality.
+    """
+    return model.emission.inlier_probability(frames, posteriors, model.columns)
+
+
 def n_free_parameters(model: ChainModel) -> int:
     """Count the free parameters, for information criteria.
 
@@ -174,6 +202,7 @@ def n_free_parameters(model: ChainModel) -> int:
     return model.emission.n_parameters + n_transitions + n_starts
 
 
+@singledispatch
 def sample_sequences(
     model: ChainModel,
     n_sequences: int,

@@ -31,7 +31,7 @@ from mmfusion._simd import (
     sum_elements,
 )
 from mmfusion.graphical._exponents import scaled_exponentials
-from mmfusion.graphical._graph import ChainGraph, destinations
+from mmfusion.graphical._graph import ChainGraph
 
 # weights below, relative to the largest, count as zeros
 LEAST_WEIGHT = 1e-100
@@ -376,6 +376,49 @@ def dense_backward_span(arrays, rows, floor, offsets, lo, hi, start, stop, scale
     return True
 
 
+@jit
+def write_scaled(logs, weights):
+    """Write weights divided by the largest one; return its logarithm."""
+    top = -np.inf
+    for k in range(len(logs)):
+        top = max(top, logs[k])
+    if top > -np.inf:
+        for k in range(len(logs)):
+            weights[k] = np.exp(logs[k] - top)
+    return top
+
+
+@jit
+def write_transitions(ptr, src, weights, transitions, transposed):
+    """Add the weights of edges to both matrices, which are 0 before.
+
+    Returns the least sum of the weights between two states that have an edge, and how
+    many of these pairs there are.
+    """
+    n = len(ptr) - 1
+    width = padded(n)
+    for s in range(n):
+        for e in range(ptr[s], ptr[s + 1]):
+            transitions[src[e] * width + s] += weights[e]
+            transposed[s * width + src[e]] += weights[e]
+    least, used = np.inf, 0
+    for s in range(n):
+        for i in range(n):
+            weight = transposed[s * width + i]
+            if weight > 0:
+                least = min(least, weight)
+                used += 1
+    return least, used
+
+
+@jit
+def add_edge_counts(ptr, src, weights, products, edge_counts):
+    """Add the expected uses of edges: products of pairs of states times weights."""
+    for s in range(len(ptr) - 1):
+        for e in range(ptr[s], ptr[s + 1]):
+            edge_counts[e] += products[src[e], s] * weights[e]
+
+
 def dense_arrays(graph: ChainGraph) -> DenseArrays | None:
     """Make a matrix of a graph, if the dense kernel suits it.
 
@@ -391,40 +434,33 @@ def dense_arrays(graph: ChainGraph) -> DenseArrays | None:
         edges, or with weights that differ by more than 1e100 from each other.
     """
     n_states, n_edges = len(graph.emits), len(graph.src)
+    if n_states > MATRIX_STATES and 2 * n_edges <= n_states * n_states:
+        return None
+    ptr, src = np.array(graph.ptr), np.array(graph.src)
+    width = (n_states + WIDTH - 1) // WIDTH * WIDTH
+    transitions, transposed = np.zeros((2, n_states * width))
+    start, weights, end = np.empty(n_states), np.empty(n_edges), np.zeros(width)
     log_scales = (
-        float(graph.log_start.max()),
-        float(graph.log_weights.max(initial=-np.inf)),
-        float(graph.log_end.max()),
+        write_scaled(np.array(graph.log_start), start),
+        write_scaled(np.array(graph.log_weights), weights),
+        write_scaled(np.array(graph.log_end), end),
     )
-    has_few_edges = n_states > MATRIX_STATES and 2 * n_edges <= n_states * n_states
-    if has_few_edges or not np.isfinite(log_scales).all():
+    if -np.inf in log_scales or not weights.all():
         return None
-    transitions = np.zeros((n_states, n_states))
-    weights = np.exp(graph.log_weights - log_scales[1])
-    np.add.at(transitions, (graph.src, destinations(graph)), weights)
-    used = transitions[transitions > 0]
-    if used.min() < LEAST_WEIGHT or (weights == 0).any():
+    least, n_used = write_transitions(ptr, src, weights, transitions, transposed)
+    if least < LEAST_WEIGHT:
         return None
-    end = np.exp(graph.log_end - log_scales[2])
     return DenseArrays(
-        transitions=_padded_rows(transitions),
-        transposed=_padded_rows(transitions.T),
-        start=np.exp(graph.log_start - log_scales[0]),
-        end=_padded_rows(end),
+        transitions=transitions,
+        transposed=transposed,
+        start=start,
+        end=end,
         emits=np.array(graph.emits),
         log_scales=log_scales,
-        has_zeros=len(used) < n_states * n_states,
-        end_has_zeros=bool((end < LEAST_WEIGHT).any()),
-        ordered=np.array_equal(graph.emits, np.arange(n_states)),
+        has_zeros=n_used < n_states * n_states,
+        end_has_zeros=bool((end[:n_states] < LEAST_WEIGHT).any()),
+        ordered=bool((graph.emits == np.arange(n_states)).all()),
     )
-
-
-def _padded_rows(matrix: np.ndarray) -> np.ndarray:
-    """Fill up rows with zeros, and put them one after another."""
-    n = matrix.shape[-1]
-    rows = np.zeros((*matrix.shape[:-1], padded(n)))
-    rows[..., :n] = matrix
-    return rows.ravel()
 
 
 def dense_rows(n_rows: int, n_states: int) -> DenseRows:
@@ -486,7 +522,7 @@ class DensePass:
         cells = (n_rows + 1) * n_states
         self._alpha = self._rows.alpha[:cells].reshape(-1, n_states)
         self._pairs = self._rows.pairs.reshape(n_rows + 1, -1)
-        self._ends = graph.src, destinations(graph)
+        self._edges = np.array(graph.ptr), np.array(graph.src)
         self._weights = np.exp(graph.log_weights - arrays.log_scales[1])
 
     @property
@@ -542,8 +578,8 @@ class DensePass:
         )  # fmt: skip
         if exact:
             pairs = self._pairs[1 : n + 1, :n_states]
-            counts = self._alpha[1 : n + 1].T @ pairs
-            edge_counts += counts[self._ends] * self._weights
+            products = self._alpha[1 : n + 1].T @ pairs
+            add_edge_counts(*self._edges, self._weights, products, edge_counts)
         return exact
 
     def log_likelihoods(self, sequences: range) -> np.ndarray:

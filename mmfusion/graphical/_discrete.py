@@ -11,7 +11,8 @@ import numpy as np
 from scipy import sparse
 from scipy.special import gammaln, xlogy
 
-from mmfusion.graphical._gaussian import SMALLEST_COUNT, chunks_of_frames
+from mmfusion.graphical._gaussian import SMALLEST_COUNT
+from mmfusion.graphical._standardized import chunks_of_frames
 
 PRIOR_COUNT = 0.1  # of each category or component, and in frames of each rate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from mmfusion.graphical._clock import Frames
 from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._inference import expected_counts, viterbi
+from mmfusion.graphical._multimodal_emission import Inliers
+from mmfusion.graphical._standardized import KEPT_CELLS
 from mmfusion.graphical._tied_transitions import TiedTransitions, TransitionModel
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class EMHistory(NamedTuple):
     converged: bool
 
 
+@singledispatch
 def fit_chain_model(
     model: ChainModel,
     frames: Frames,
@@ -114,6 +118,37 @@ def fit_chain_model(
     return EMHistory(np.array(objective), False)
 
 
+def refuse_impossible_sequences(
+    scores: np.ndarray, weight: np.ndarray, frames: Frames
+) -> None:
+    """Raise an error if a sequence that counts has no path through the graph.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_sequences,)
+        Log-likelihoods.
+    weight : ndarray of shape (n_sequences,)
+        Weights of the sequences.
+    frames : Frames
+        Frames on the clock.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    impossible = np.flatnonzero((weight > 0) & ~np.isfinite(scores))
+    if not len(impossible):
+        return
+    i = int(impossible[0])
+    n_steps = int(np.diff(frames.offsets)[i])
+    raise ValueError(
+        f"no path of the model explains sample {i}, which has {n_steps} clock "
+        "steps: it is shorter or longer than the states allow, or has values that "
+        "are impossible in all of them"
+    )
+
+
 class _Parameters(NamedTuple):
     """Parameters of a model, to return to them."""
 
@@ -171,16 +206,22 @@ class _Fit:
         n_jobs: int | None,
     ) -> None:
         self._model = model
-        self._frames = frames
+        self._frames = model.emission.standardized(frames)
         self._weight = weight
         self._prior = transition_prior
         self._n_jobs = n_jobs
         self._table: np.ndarray | None = None
+        n_columns = model.emission.n_columns(model.columns)
+        n_frames = sum(own.values.shape[0] for own in frames.modalities.values())
+        is_small = n_frames * n_columns <= KEPT_CELLS
+        self._inliers: Inliers | None = {} if is_small else None
 
     def _log_densities(self) -> np.ndarray:
         """Compute the emission table, in the memory of the one before."""
         emission, columns = self._model.emission, self._model.columns
-        self._table = emission.log_density(self._frames, columns, self._table)
+        self._table = emission.log_density(
+            self._frames, columns, self._table, self._inliers
+        )
         return self._table
 
     @property
@@ -203,9 +244,9 @@ class _Fit:
         occupancy = np.zeros(table.shape[1])
 
         def visit(start: int, stop: int, posteriors: np.ndarray) -> None:
-            occupancy[...] += posteriors.sum(axis=0)
+            occupancy[...] += np.ones(stop - start) @ posteriors
             model.emission.accumulate(
-                statistics, frames, start, posteriors, model.columns
+                statistics, frames, start, posteriors, model.columns, self._inliers
             )
 
         counts = expected_counts(
@@ -216,7 +257,9 @@ class _Fit:
             sample_weight=self._weight,
             n_jobs=self._n_jobs,
         )
-        self._refuse_impossible(counts.log_likelihoods)
+        refuse_impossible_sequences(
+            counts.log_likelihoods, self._weight, self._frames
+        )
         return _Expected(
             counts.log_likelihoods,
             counts.edge_counts,
@@ -232,13 +275,13 @@ class _Fit:
         table = self._log_densities()
         n_columns = table.shape[1]
         states, scores = viterbi(graph, table, frames.offsets, n_jobs=self._n_jobs)
-        self._refuse_impossible(scores)
+        refuse_impossible_sequences(scores, self._weight, frames)
         states = np.maximum(states, 0)  # -1 in impossible sequences of weight 0
         weight = np.repeat(self._weight, np.diff(frames.offsets))
         columns = graph.emits[states]
         statistics = model.emission.statistics()
         model.emission.accumulate_assigned(
-            statistics, frames, columns, weight, model.columns
+            statistics, frames, columns, weight, model.columns, self._inliers
         )
         starts = frames.offsets[:-1]
         return _Expected(
@@ -247,19 +290,6 @@ class _Fit:
             np.bincount(states[starts], weight[starts], len(graph.emits)),
             np.bincount(columns, weight, n_columns),
             statistics,
-        )
-
-    def _refuse_impossible(self, scores: np.ndarray) -> None:
-        """Raise an error if a sequence that counts has no path through the graph."""
-        impossible = np.flatnonzero((self._weight > 0) & ~np.isfinite(scores))
-        if not len(impossible):
-            return
-        i = int(impossible[0])
-        n_steps = int(np.diff(self._frames.offsets)[i])
-        raise ValueError(
-            f"no path of the model explains sample {i}, which has {n_steps} clock "
-            "steps: it is shorter or longer than the states allow, or has values that "
-            "are impossible in all of them"
         )
 
     def maximize(self, expected: _Expected, additional_prior: float = 0.0) -> None:
@@ -292,7 +322,12 @@ class _Fit:
         for column, steps in zip(empty, np.array_split(worst, len(empty)), strict=True):
             assigned[steps] = column
         model.emission.accumulate_assigned(
-            expected.statistics, frames, assigned, np.ones(len(table)), model.columns
+            expected.statistics,
+            frames,
+            assigned,
+            np.ones(len(table)),
+            model.columns,
+            self._inliers,
         )
         edge_counts = expected.edge_counts
         of_edges = float(edge_counts.sum()) / max(1, len(edge_counts))

@@ -7,31 +7,23 @@ each feature, and units shift log densities by a constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from mmfusion._compilation import jit_ieee
 from mmfusion._scaling import fit_scaling
+from mmfusion.graphical._standardized import (
+    PooledMoments,
+    fill_gaps,
+    n_features,
+    standardized,
+    standardized_chunks,
+)
 
 LOG_TWO_PI = float(np.log(2 * np.pi))
-CHUNK_CELLS = 2**17  # 1 MiB of float64, which stays in a processor's cache
-LARGEST_DEVIATION = 1e150  # in pooled standard deviations: its square is finite
 SMALLEST_COUNT = 1e-100  # frames below which a state has no moments of its own
 SMALLEST_VARIANCE = 1e-200  # of a state whose frames are equal, without prior or floor
-
-
-class PooledMoments(NamedTuple):
-    """Centers and positive scales of the features of all frames together.
-
-    The variance of a constant feature by state would be that of the prior alone, which
-    falls with the number of frames, so that states with many frames would be preferred.
-    It stays at the pooled one.
-    """
-
-    center: np.ndarray
-    scale: np.ndarray
-    is_constant: np.ndarray  # features with one value, or with none
 
 
 class GaussianStatistics(NamedTuple):
@@ -84,24 +76,46 @@ def unit_moments(means: np.ndarray) -> PooledMoments:
     return PooledMoments(center, np.ones_like(center), np.zeros(len(center), bool))
 
 
-def chunks_of_frames(n_frames: int, n_cells: int) -> Iterator[slice]:
-    """Cut frames into slices whose workspace stays in a processor's cache.
+@jit_ieee
+def write_weights(means, variances, log_scale, weights, constants):
+    """Write what standardised rows are multiplied with, by columns of states.
 
-    Parameters
-    ----------
-    n_frames : int
-        Number of frames.
-    n_cells : int
-        Number of values per frame that are in use at a time.
-
-    Yields
-    ------
-    slice
-        Consecutive frames.
+    `constants` are terms of a feature that do not depend on the frame, with its unit.
     """
-    size = max(64, CHUNK_CELLS // max(1, n_cells))
-    for start in range(0, n_frames, size):
-        yield slice(start, min(start + size, n_frames))
+    n_states, d = means.shape
+    for q in range(n_states):
+        total = 0.0
+        for j in range(d):
+            precision = 1 / variances[q, j]
+            weighted = means[q, j] * precision
+            constant = LOG_TWO_PI + np.log(variances[q, j]) + means[q, j] * weighted
+            constants[q, j] = -0.5 * constant - log_scale[j]
+            total += constants[q, j]
+            weights[j, q] = weighted
+            weights[d + j, q] = -0.5 * precision
+        weights[2 * d, q] = total
+
+
+@jit_ieee
+def write_modes(counts, sums, constant, prior, floor, is_spherical, means, variances):
+    """Write means, and the posterior modes of variances."""
+    n_states, d = counts.shape
+    for q in range(n_states):
+        all_scatter, all_total = 0.0, 0.0  # of the features that vary
+        for j in range(d):
+            count = counts[q, j]
+            means[q, j] = sums[q, j] / count if count > SMALLEST_COUNT else 0.0
+            scatter = max(sums[q, d + j] - means[q, j] * sums[q, j], 0.0) + prior
+            total = count + prior
+            mode = scatter / total if total > SMALLEST_COUNT else 1.0
+            variances[q, j] = 1.0 if constant[j] else max(mode, floor)
+            if not constant[j]:
+                all_scatter += scatter
+                all_total += total
+        if is_spherical:
+            mode = all_scatter / all_total if all_total > SMALLEST_COUNT else 1.0
+            for j in range(d):
+                variances[q, j] = 1.0 if constant[j] else max(mode, floor)
 
 
 class DiagonalGaussian:
@@ -191,21 +205,18 @@ class DiagonalGaussian:
             Log densities.
         """
         means, variances = self._means, self._variances
-        precisions = 1 / variances
-        weights = np.hstack([means * precisions, -0.5 * precisions])
-        # terms of a feature that do not depend on the frame; its unit among them
-        constants = -0.5 * (LOG_TWO_PI + np.log(variances) + means**2 * precisions)
-        constants -= np.log(self._pooled.scale)
-        constant = constants.sum(axis=1)
+        weights = np.empty((2 * means.shape[1] + 1, self.n_states))
+        constants = np.empty_like(means)
+        log_scale = np.log(self._pooled.scale)
+        write_weights(means, variances, log_scale, weights, constants)
         out = np.empty((len(X), self.n_states)) if out is None else out
-        for rows, stacked in self._stacked_chunks(X):
+        for rows, chunk in standardized_chunks(X, self._pooled):
             density = out[rows]
             with np.errstate(over="ignore", invalid="ignore"):
-                np.matmul(stacked.T, weights.T, out=density)
-            density += constant
+                np.matmul(chunk, weights, out=density)
             if not np.isfinite(density[:, 0]).all():  # NaN, or squares that overflow
-                observed = _fill_gaps(stacked)
-                density[:] = stacked.T @ weights.T + observed.T @ constants.T
+                observed = fill_gaps(chunk)
+                density[:] = chunk[:, :-1] @ weights[:-1] + observed @ constants.T
         return out
 
     def broad_log_density(self, X: np.ndarray, scale: float) -> np.ndarray:
@@ -223,41 +234,34 @@ class DiagonalGaussian:
         ndarray of shape (n_frames,)
             Log densities.
         """
+        d = n_features(X)
         out = np.empty(len(X))
         constants = -0.5 * (LOG_TWO_PI + np.log(scale)) - np.log(self._pooled.scale)
-        for rows, stacked in self._stacked_chunks(X, with_squares=False):
-            values = stacked[: X.shape[1]]
+        weights = np.concatenate([np.zeros(d), np.full(d, -0.5 / scale), [0.0]])
+        weights[-1] = constants.sum()
+        for rows, chunk in standardized_chunks(X, self._pooled):
+            density = out[rows]
             with np.errstate(over="ignore", invalid="ignore"):
-                squares = np.einsum("dn,dn->n", values, values)
-            constant = constants.sum()
-            if not np.isfinite(squares).all():
-                constant = constants @ _fill_gaps(stacked)
-                squares = np.einsum("dn,dn->n", values, values)
-            out[rows] = constant - 0.5 / scale * squares
+                np.matmul(chunk, weights, out=density)
+            if not np.isfinite(density).all():
+                observed = fill_gaps(chunk)
+                density[:] = chunk[:, :-1] @ weights[:-1] + observed @ constants
         return out
 
-    def _stacked_chunks(
-        self, X: np.ndarray, *, with_squares: bool = True
-    ) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield standardised features above their squares, in one workspace.
+    def standardized(self, X: np.ndarray) -> np.ndarray:
+        """Standardise frames once, for several calls of methods that take frames.
 
-        Frames are columns: loops over many frames of one feature are faster than those
-        over few features of one frame.
+        Parameters
+        ----------
+        X : ndarray of shape (n_frames, n_features)
+            Frames.
+
+        Returns
+        -------
+        ndarray
+            What these methods accept in place of `X`: `X`, if it is large or has gaps.
         """
-        d = X.shape[1]
-        center, scale = self._pooled.center[:, None], self._pooled.scale[:, None]
-        workspace = None
-        for rows in chunks_of_frames(len(X), 2 * d):
-            if workspace is None:
-                workspace = np.empty((2 * d, rows.stop))
-            stacked = workspace[:, : rows.stop - rows.start]
-            values = stacked[:d]
-            with np.errstate(over="ignore"):  # infinite ones are bounded afterwards
-                np.subtract(X[rows].T, center, out=values)
-                values /= scale
-                if with_squares:
-                    np.multiply(values, values, out=stacked[d:])
-            yield rows, stacked
+        return standardized(X, self._pooled)
 
     def statistics(self) -> GaussianStatistics:
         """Return empty sufficient statistics."""
@@ -278,17 +282,18 @@ class DiagonalGaussian:
         posteriors : ndarray of shape (n_frames, n_states)
             Weights of the frames in the states.
         """
-        for rows, stacked in self._stacked_chunks(X):
+        d = n_features(X)
+        for rows, chunk in standardized_chunks(X, self._pooled):
             weights = posteriors[rows].T
             with np.errstate(over="ignore", invalid="ignore"):
-                sums = weights @ stacked.T
-            if np.isfinite(sums).all():
-                statistics.counts[...] += posteriors[rows].sum(axis=0)[:, None]
+                totals = weights @ chunk
+            if np.isfinite(totals).all():
+                statistics.counts[...] += totals[:, 2 * d :]
             else:
-                observed = _fill_gaps(stacked)
-                sums = weights @ stacked.T
-                statistics.counts[...] += weights @ observed.T
-            statistics.sums[...] += sums
+                observed = fill_gaps(chunk)
+                totals = weights @ chunk
+                statistics.counts[...] += weights @ observed
+            statistics.sums[...] += totals[:, : 2 * d]
 
     def maximize(self, statistics: GaussianStatistics) -> None:
         """Set means and the posterior modes of variances; M-step.
@@ -303,28 +308,17 @@ class DiagonalGaussian:
             Sums over all frames.
         """
         counts, sums = statistics
-        d = counts.shape[1]
-        has_frames = counts > SMALLEST_COUNT
-        self._means = np.divide(
-            sums[:, :d], counts, out=np.zeros_like(counts), where=has_frames
+        self._means, self._variances = np.empty_like(counts), np.empty_like(counts)
+        write_modes(
+            counts,
+            sums,
+            self._pooled.is_constant,
+            float(self.prior_frames),
+            max(float(self.variance_floor), SMALLEST_VARIANCE),
+            self.is_spherical,
+            self._means,
+            self._variances,
         )
-        scatter = np.maximum(sums[:, d:] - self._means * sums[:, :d], 0)
-        totals = counts
-        prior = self.prior_frames
-        constant = self._pooled.is_constant
-        if self.is_spherical:
-            scatter = scatter[:, ~constant].sum(axis=1, keepdims=True)
-            totals = counts[:, ~constant].sum(axis=1, keepdims=True)
-            prior = self.prior_frames * int((~constant).sum())
-        variances = np.divide(
-            scatter + prior,
-            totals + prior,
-            out=np.ones_like(totals),
-            where=totals + prior > SMALLEST_COUNT,
-        )
-        floor = max(self.variance_floor, SMALLEST_VARIANCE)
-        self._variances = np.maximum(variances, floor) + np.zeros_like(counts)
-        self._variances[:, constant] = 1
 
     def log_prior(self) -> float:
         """Compute the log prior of the variances, up to a constant."""
@@ -364,14 +358,3 @@ def _with_common_scale(pooled: PooledMoments) -> PooledMoments:
     largest = varying.max()  # squares of the rest are at most 1
     common = largest * np.sqrt(((varying / largest) ** 2).mean())
     return pooled._replace(scale=np.where(pooled.is_constant, pooled.scale, common))
-
-
-def _fill_gaps(stacked: np.ndarray) -> np.ndarray:
-    """Replace NaN by 0 and bound deviations, in place; return what is observed."""
-    d = len(stacked) // 2
-    values = stacked[:d]
-    observed = ~np.isnan(values)
-    values[~observed] = 0
-    np.clip(values, -LARGEST_DEVIATION, LARGEST_DEVIATION, out=values)
-    np.multiply(values, values, out=stacked[d:])
-    return observed.astype(np.float64)

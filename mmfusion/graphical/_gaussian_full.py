@@ -9,13 +9,15 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from mmfusion.graphical._gaussian import (
-    LARGEST_DEVIATION,
     LOG_TWO_PI,
     SMALLEST_COUNT,
     SMALLEST_VARIANCE,
-    chunks_of_frames,
     pooled_moments,
     unit_moments,
+)
+from mmfusion.graphical._standardized import (
+    LARGEST_DEVIATION,
+    chunks_of_frames,
 )
 
 # with more features, chunks of frames are not shorter: triangular solves need many

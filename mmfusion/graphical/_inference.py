@@ -517,11 +517,13 @@ def _rows_of_chunk(graph: ChainGraph, offsets: np.ndarray) -> int:
 
 def _groups_of_sequences(offsets: np.ndarray, rows: int) -> list[range]:
     """Group consecutive sequences that fit into a chunk together."""
-    groups, first = [], 0
-    for last in range(1, len(offsets)):
-        if last == len(offsets) - 1 or offsets[last + 1] - offsets[first] > rows:
-            groups.append(range(first, last))
-            first = last
+    groups, first, n_sequences = [], 0, len(offsets) - 1
+    while first < n_sequences:
+        # the last ones that end within the chunk, but at least one
+        last = int(np.searchsorted(offsets, offsets[first] + rows, "right")) - 1
+        last = max(first + 1, last)
+        groups.append(range(first, last))
+        first = last
     return groups
 
 

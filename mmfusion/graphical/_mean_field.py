@@ -101,12 +101,7 @@ class MeanFieldModel:
         MultimodalEmission
             The emission.
         """
-        own = self.emission
-        return MultimodalEmission(
-            {name: own.emissions[name]},
-            {name: own.weight(name)},
-            {name: own.outliers.get(name)},
-        )
+        return self.emission.of(name)
 
 
 class Expectation(NamedTuple):

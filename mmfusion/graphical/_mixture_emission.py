@@ -11,6 +11,8 @@ from mmfusion.graphical._discrete import PRIOR_COUNT
 from mmfusion.graphical._gaussian import (
     DiagonalGaussian,
     GaussianStatistics,
+)
+from mmfusion.graphical._standardized import (
     chunks_of_frames,
 )
 

@@ -8,7 +8,7 @@ modalities are independent given the state.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ import numpy as np
 from mmfusion._options import errors_name
 from mmfusion.graphical._clock import Frames, ModalityFrames
 from mmfusion.graphical._emissions import Emission
-from mmfusion.graphical._gaussian import chunks_of_frames
+from mmfusion.graphical._gaussian import DiagonalGaussian
 from mmfusion.graphical._outliers import OutlierComponent
+from mmfusion.graphical._standardized import StandardizedFrames, chunks_of_frames
 
 Columns = Mapping[str, np.ndarray]
+Inliers = dict[str, np.ndarray]
 CHUNK_STEPS = 2000  # of given states, whose indicators are in memory at once
 
 
@@ -73,6 +75,33 @@ class MultimodalEmission:
             with errors_name(name):
                 self.emissions[name].prepare(own.values, weight)
 
+    def standardized(self, frames: Frames) -> Frames:
+        """Standardise frames once, for several calls of methods that take frames.
+
+        Parameters
+        ----------
+        frames : Frames
+            Frames on the clock.
+
+        Returns
+        -------
+        Frames
+            What `log_density` and `accumulate` of this emission and of its copies
+            accept in their place. Modalities with many frames stay as they are, and so
+            do those of other kinds.
+        """
+        modalities = dict(frames.modalities)
+        for name, emission in self.emissions.items():
+            if isinstance(emission, DiagonalGaussian) and name in modalities:
+                own = modalities[name]
+                values = emission.standardized(own.values)
+                modalities[name] = own._replace(values=values)
+        return frames._replace(modalities=modalities)
+
+    def of(self, name: str) -> MultimodalEmission:
+        """Return the emission of one modality, which has the same parameters."""
+        return replace(self, emissions={name: self.emissions[name]})
+
     def weight(self, name: str) -> float:
         """Return the exponent of a modality."""
         return float(self.modality_weights.get(name, 1.0))
@@ -96,6 +125,7 @@ class MultimodalEmission:
         frames: Frames,
         columns: Columns | None = None,
         out: np.ndarray | None = None,
+        inliers: Inliers | None = None,
     ) -> np.ndarray:
         """Compute the log density of each step of the clock in each state.
 
@@ -108,6 +138,9 @@ class MultimodalEmission:
             default all modalities have the states of the table.
         out : ndarray of shape (n_steps, n_columns), default=None
             Array for the result.
+        inliers : dict of ndarray, default=None
+            Where the probabilities of the frames of modalities to be no outliers are
+            written, given each state, for `accumulate`.
 
         Returns
         -------
@@ -125,7 +158,8 @@ class MultimodalEmission:
             if is_empty and (own.steps is not None or column is not None):
                 table[...] = 0
                 is_empty = False
-            self._add_log_density(table, name, own, column, is_empty)
+            own_inliers = self._inliers_of(inliers, name, own.values.shape[0])
+            self._add_log_density(table, name, own, column, own_inliers, is_empty)
             is_empty = False
         if is_empty:
             table[...] = 0
@@ -137,35 +171,56 @@ class MultimodalEmission:
         name: str,
         own: ModalityFrames,
         column: np.ndarray | None,
+        inliers: np.ndarray | None,
         is_empty: bool,
     ) -> None:
         values, steps, weights = own
         weight = self.weight(name)
         for rows in chunks_of_frames(values.shape[0], values.shape[1] + table.shape[1]):
+            of_rows = None if inliers is None else inliers[rows]
             if is_empty and steps is None and column is None:
-                density = self._own_log_density(name, values[rows], table[rows])
+                density = self._own_log_density(
+                    name, values[rows], table[rows], inliers=of_rows
+                )
                 _scale_rows(density, weight, weights, rows)
                 continue
-            density = self._own_log_density(name, values[rows])
+            density = self._own_log_density(name, values[rows], inliers=of_rows)
             _scale_rows(density, weight, weights, rows)
             if column is not None:
                 density = density[:, column]
             if steps is None:
                 table[rows] += density
             else:  # frames of a step follow one another
-                of_rows, starts = np.unique(steps[rows], return_index=True)
-                table[of_rows] += np.add.reduceat(density, starts, axis=0)
+                own_steps, starts = np.unique(steps[rows], return_index=True)
+                table[own_steps] += np.add.reduceat(density, starts, axis=0)
+
+    def _inliers_of(
+        self, inliers: Inliers | None, name: str, n_frames: int
+    ) -> np.ndarray | None:
+        """Return the array of inlier probabilities of a modality; make it if new."""
+        if inliers is None or self.outliers.get(name) is None:
+            return None
+        if name not in inliers:
+            inliers[name] = np.empty((n_frames, self.emissions[name].n_states))
+        return inliers[name]
 
     def _own_log_density(
-        self, name: str, X: np.ndarray, out: np.ndarray | None = None
+        self,
+        name: str,
+        X: np.ndarray,
+        out: np.ndarray | None = None,
+        inliers: np.ndarray | None = None,
     ) -> np.ndarray:
         """Compute log densities of one modality, with its outlier component."""
-        with errors_name(name):
+        if isinstance(X, StandardizedFrames):
             density = self.emissions[name].log_density(X, out)
+        else:
+            with errors_name(name):
+                density = self.emissions[name].log_density(X, out)
         outlier = self.outliers.get(name)
         if outlier is not None:
             broad = self._log_broad(name, X, outlier)
-            outlier.mix(density, broad, is_relative=self.is_relative)
+            outlier.mix(density, broad, is_relative=self.is_relative, inliers=inliers)
         return density
 
     def _log_broad(self, name: str, X: np.ndarray, outlier: OutlierComponent) -> Any:
@@ -225,6 +280,7 @@ class MultimodalEmission:
         start: int,
         posteriors: np.ndarray,
         columns: Columns | None = None,
+        inliers: Inliers | None = None,
     ) -> None:
         """Add the frames of some steps to sufficient statistics.
 
@@ -241,6 +297,8 @@ class MultimodalEmission:
             the weights of the samples.
         columns : dict of ndarray of int of shape (n_columns,), default=None
             As in `log_density`.
+        inliers : dict of ndarray, default=None
+            What `log_density` wrote with these parameters; by default it is computed.
         """
         stop = start + len(posteriors)
         for name, own_statistics in statistics.items():
@@ -258,7 +316,9 @@ class MultimodalEmission:
                 weights = weights[own.steps[first:last] - start]
             if own.weights is not None:
                 weights = weights * own.weights[first:last, None]
-            if self.outliers.get(name) is not None:
+            if inliers and name in inliers:
+                weights = weights * inliers[name][first:last]
+            elif self.outliers.get(name) is not None:
                 weights = weights * self._inlier(name, X)
             self.emissions[name].accumulate(own_statistics, X, weights)
 
@@ -269,6 +329,7 @@ class MultimodalEmission:
         assigned: np.ndarray,
         weight: np.ndarray,
         columns: Columns | None = None,
+        inliers: Inliers | None = None,
     ) -> None:
         """Add frames of which the states are given to sufficient statistics.
 
@@ -284,6 +345,8 @@ class MultimodalEmission:
             Weights of the steps.
         columns : dict of ndarray of int of shape (n_columns,), default=None
             As in `log_density`.
+        inliers : dict of ndarray, default=None
+            As in `accumulate`.
         """
         for start in range(0, len(assigned), CHUNK_STEPS):
             own = assigned[start : start + CHUNK_STEPS]
@@ -291,7 +354,7 @@ class MultimodalEmission:
             if len(given):
                 indicators = np.zeros((len(own), self.n_columns(columns)))
                 indicators[given, own[given]] = weight[start + given]
-                self.accumulate(statistics, frames, start, indicators, columns)
+                self.accumulate(statistics, frames, start, indicators, columns, inliers)
 
     def maximize(self, statistics: dict[str, Any]) -> None:
         """Set the parameters of all modalities from their statistics; M-step."""

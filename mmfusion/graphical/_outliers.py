@@ -11,7 +11,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LARGEST_EXPONENT = 40.0  # nats from which the smaller of two densities does not count
+from mmfusion._compilation import jit
+from mmfusion.graphical._exponents import (
+    LOG2_E,
+    ROUNDING,
+    logarithm,
+    power,
+    reduced_exponential,
+)
+
+# nats from which the smaller of two densities does not count
+LARGEST_EXPONENT = 40.0
+LEAST_EXPONENT = -700.0
+LEAST_SHARE = 1e-300  # whose logarithm is that of a normal number
+
+
+@jit
+def mix_rows(densities, log_broad, share, is_relative, inliers):
+    """Mix log densities with those of outliers; write inlier probabilities too.
+
+    `inliers` is a contiguous array of the shape of `densities`, or None.
+    """
+    n, n_states = densities.shape
+    for t in range(n):
+        for k in range(n_states):
+            densities[t, k] -= log_broad[t]
+    flat = densities.ravel()
+    for k in range(len(flat)):
+        log_ratio = flat[k]
+        x = min(max(log_ratio, LEAST_EXPONENT), LARGEST_EXPONENT)
+        whole = (x * LOG2_E + ROUNDING) - ROUNDING
+        ratio = reduced_exponential(x, whole) * power(np.int64(whole))
+        inlying = (1 - share) * ratio
+        total = inlying + share
+        # beyond the bounds one of both terms is all there is, up to rounding
+        flat[k] = logarithm(total) + max(log_ratio - LARGEST_EXPONENT, 0.0)
+        if inliers is not None:
+            inliers[k] = np.divide(inlying, total)
+    if not is_relative:
+        for t in range(n):
+            for k in range(n_states):
+                densities[t, k] += log_broad[t]
 
 
 @dataclass(frozen=True)
@@ -35,6 +75,7 @@ class OutlierComponent:
         log_broad: np.ndarray,
         *,
         is_relative: bool = False,
+        inliers: np.ndarray | None = None,
     ) -> None:
         """Add the density of outliers to log densities, in place.
 
@@ -46,22 +87,21 @@ class OutlierComponent:
             Log densities of outliers.
         is_relative : bool, default=False
             Whether the result is the logarithm of the ratio to the density of outliers.
+        inliers : contiguous ndarray of shape (n_frames, n_states), default=None
+            Array for the results of `inlier_probability`.
         """
         if self.share == 0:
             if is_relative:
                 log_density -= log_broad[:, None]
+            if inliers is not None:
+                inliers[...] = 1
             return
-        log_density -= log_broad[:, None]
-        # beyond the bounds one of both terms is all there is, up to rounding
-        large = np.maximum(log_density - LARGEST_EXPONENT, 0)
-        np.clip(log_density, -745.0, LARGEST_EXPONENT, out=log_density)
-        np.exp(log_density, out=log_density)
-        log_density *= 1 - self.share
-        log_density += self.share
-        np.log(log_density, out=log_density)
-        log_density += large
-        if not is_relative:
-            log_density += log_broad[:, None]
+        densities = np.ascontiguousarray(log_density)
+        share = max(self.share, LEAST_SHARE)
+        flat = None if inliers is None else inliers.ravel()
+        mix_rows(densities, log_broad, share, is_relative, flat)
+        if densities is not log_density:
+            log_density[...] = densities
 
     def inlier_probability(
         self, log_density: np.ndarray, log_broad: np.ndarray

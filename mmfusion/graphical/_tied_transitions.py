@@ -6,7 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mmfusion.graphical._graph import ChainGraph, with_transitions
+from mmfusion._compilation import jit_ieee
+from mmfusion.graphical._graph import ChainGraph
 
 
 class TransitionModel(Protocol):
@@ -55,14 +56,12 @@ class TiedTransitions:
             The graph with new weights. Distributions without counts and prior stay.
         """
         if len(graph.group):
-            is_tied = graph.tie >= 0
-            counts = np.bincount(
-                graph.tie[is_tied], edge_counts[is_tied], minlength=len(graph.group)
-            )
-            present = edge_parameters(graph)
-            graph = with_transitions(
-                graph, _normalized(counts + prior, graph.group, present)
-            )
+            parameters = np.full(len(graph.group), float(prior))
+            weights = np.array(graph.log_weights)
+            # copies, since numba compiles read-only arrays separately
+            tie, group = np.array(graph.tie), np.array(graph.group)
+            write_log_shares(tie, group, edge_counts, parameters, weights)
+            graph = graph._replace(log_weights=weights)
         return with_starts(graph, start_counts, prior)
 
     def log_prior(self, graph: ChainGraph, prior: float) -> float:
@@ -83,6 +82,24 @@ class TiedTransitions:
         if prior == 0:
             return 0.0
         return float(prior * (np.log(edge_parameters(graph)).sum() + log_starts(graph)))
+
+
+@jit_ieee
+def write_log_shares(tie, group, edge_counts, parameters, log_weights):
+    """Add counts to those of parameters, and write the logarithms of their shares.
+
+    Fixed edges keep their weights, and so do groups without counts.
+    """
+    for e in range(len(tie)):
+        if tie[e] >= 0:
+            parameters[tie[e]] += edge_counts[e]
+    totals = np.zeros(len(group))  # by group, which are fewer than parameters
+    for k in range(len(group)):
+        totals[group[k]] += parameters[k]
+    for e in range(len(tie)):
+        if tie[e] >= 0 and totals[group[tie[e]]] > 0:
+            share = parameters[tie[e]] / totals[group[tie[e]]]
+            log_weights[e] = np.log(share) if share > 0 else -np.inf
 
 
 def with_starts(
@@ -136,11 +153,3 @@ def edge_parameters(graph: ChainGraph) -> np.ndarray:
     is_tied = graph.tie >= 0
     parameters[graph.tie[is_tied]] = np.exp(graph.log_weights[is_tied])
     return parameters
-
-
-def _normalized(
-    counts: np.ndarray, group: np.ndarray, present: np.ndarray
-) -> np.ndarray:
-    """Divide counts by the sums of their groups; groups without any stay."""
-    totals = np.bincount(group, counts)[group]
-    return np.divide(counts, totals, out=present.copy(), where=totals > 0)

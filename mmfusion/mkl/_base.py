@@ -9,10 +9,12 @@ from os import PathLike
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 
-from mmfusion._sklearn_compat import Interval
+from mmfusion._progress import FitProgress
+from mmfusion._sklearn_compat import CallbackSupportMixin, Interval
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ModalitiesLike, RandomStateLike
 from mmfusion.base import SupervisedMixin
@@ -52,7 +54,7 @@ MACHINE_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-class KernelSumMixin(KernelInputMixin):
+class KernelSumMixin(KernelInputMixin, CallbackSupportMixin):
     """Estimator on a weighted sum of kernels, with the parameters of `ModalityKernels`.
 
     In `fit` it makes the transformer of the kernels, and fits it once::
@@ -140,7 +142,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         raise NotImplementedError
 
     def _fit_task(
-        self, frame: Modalities, task: TaskT, y: np.ndarray
+        self, frame: Modalities, task: TaskT, y: np.ndarray, progress: FitProgress
     ) -> tuple[np.ndarray, TaskT]:
         """Fit to checked samples, without those of weight 0.
 
@@ -159,7 +161,8 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         if len(rows) < len(y):
             task, y = task.subset(rows), y[rows]
         weights = moderate_weights(task.weight) if (task.weight != 1).any() else None
-        grams = kernels._fit_rows(frame, rows, weights, n_sums=KERNEL_SUMS)
+        with progress.timed("kernels"):
+            grams = kernels._fit_rows(frame, rows, weights, n_sums=KERNEL_SUMS)
         is_exact, task_of_weights = grams is not None, task
         if grams is None:
             frame = frame[rows]
@@ -175,11 +178,17 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             regularization=self.regularization,
             tol=self.tol,
             max_iter=self.max_iter,
+            on_step=lambda objective: progress.step(f"objective {objective:.6g}"),
         )
         self._set_weights(kernels, found)
-        if is_exact:
-            return self._fit_support(grams, kernels, task, rows, found), task
-        return self._fit_features(frame, kernels, task), task
+        with progress.timed("machine"):
+            if is_exact:
+                return self._fit_support(grams, kernels, task, rows, found), task
+            return self._fit_features(frame, kernels, task), task
+
+    def _progress(self, X: ModalitiesLike, y: ArrayLike) -> FitProgress:
+        """Begin the fit, whose steps are kernels, weights and the machine."""
+        return FitProgress(self, X, y, self.max_iter + 2)
 
     def _check_regularization(self) -> None:
         """Check the parameter of the algorithm; constraints know its sign only."""

@@ -337,10 +337,12 @@ n_features), default=None
                 "leave them out, or give one of them a positive weight"
             )
         task = Classification(codes, self.C, weight)
-        values, task = self._fit_task(frame, task, codes)
+        with self._progress(X, y) as progress:
+            values, task = self._fit_task(frame, task, codes, progress)
         self._calibration = None
         if self.probability:
             self._calibration = self._fit_calibration(values, task)
+        progress.finish()
         return self
 
     def decision_function(self, X: ModalitiesLike) -> np.ndarray:

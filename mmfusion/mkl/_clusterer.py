@@ -21,6 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state, gen_batches
 
+from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
@@ -355,17 +356,11 @@ n_features), default=None
         counts = repetition_counts(weight) if (weight != 1).any() else None
         rng = check_random_state(self.random_state)
         self.kernels_ = self._make_kernels(rng)
-        grams = self.kernels_._fit_frame(frame, rows, counts)
-        counted = frame if len(rows) == len(frame) else frame[rows]
-        self._neighborhoods: Neighborhoods | None = None
-        if grams is not None and self.neighborhood is not None:
-            grams = self._fit_neighborhoods(grams, self.neighborhood, counts)
-        consensus = self._fit_weights(self._stack(counted, grams, counts), k)
-        embedding = self._embed(counted) if grams is None else self._project(grams)
-        if grams is not None and counts is not None:
-            self._weight_projections(counts)
-        k_means = KMeans(k, n_init=self.n_init, random_state=rng)
-        self._k_means = k_means.fit(embedding, sample_weight=counts)
+        with FitProgress(self, X, y, self.max_iter + 2) as progress:
+            embedding, consensus = self._fit_embedding(frame, rows, counts, k, progress)
+            k_means = KMeans(k, n_init=self.n_init, random_state=rng)
+            with progress.timed("k-means"):
+                self._k_means = k_means.fit(embedding, sample_weight=counts)
         self.labels_ = self._label_all(frame, rows)
         self.cluster_centers_ = self._k_means.cluster_centers_
         self.objective_path_ = consensus.objective_path
@@ -377,7 +372,29 @@ n_features), default=None
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        progress.finish()
         return self
+
+    def _fit_embedding(
+        self,
+        frame: Modalities,
+        rows: np.ndarray,
+        counts: np.ndarray | None,
+        k: int,
+        progress: FitProgress,
+    ) -> tuple[np.ndarray, KernelConsensus]:
+        """Fit the kernels and their weights; embed the samples that count."""
+        with progress.timed("kernels"):
+            grams = self.kernels_._fit_frame(frame, rows, counts)
+        counted = frame if len(rows) == len(frame) else frame[rows]
+        self._neighborhoods: Neighborhoods | None = None
+        if grams is not None and self.neighborhood is not None:
+            grams = self._fit_neighborhoods(grams, self.neighborhood, counts)
+        consensus = self._fit_weights(self._stack(counted, grams, counts), k, progress)
+        embedding = self._embed(counted) if grams is None else self._project(grams)
+        if grams is not None and counts is not None:
+            self._weight_projections(counts)
+        return embedding, consensus
 
     @threads_of_n_jobs
     def predict(self, X: ModalitiesLike) -> np.ndarray:
@@ -482,7 +499,9 @@ n_features), default=None
         for rows in gen_batches(len(frame), FEATURE_BATCH_ROWS):
             yield self.kernels_._compute(frame[rows], positions)
 
-    def _fit_weights(self, stack: Stack, k: int) -> KernelConsensus:
+    def _fit_weights(
+        self, stack: Stack, k: int, progress: FitProgress
+    ) -> KernelConsensus:
         """Learn the weights of the kernels that are not 0 everywhere."""
         traces = stack.traces()
         # solvers divide by norms and traces of kernels
@@ -497,6 +516,7 @@ n_features), default=None
             max_iter=self.max_iter,
             tol=self.tol,
             regularization=self.regularization,
+            on_step=lambda objective: progress.step(f"objective {objective:.6g}"),
         )
         weights = np.zeros(len(traces))
         weights[informative] = consensus.weights

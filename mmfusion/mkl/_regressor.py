@@ -297,7 +297,8 @@ n_features), default=None
         values = target / self._unit - self._center / self._unit
         epsilon = min(self.epsilon / self._unit, LARGEST_EPSILON)
         task = Regression(values, float(cost), weight, epsilon)
-        self._fit_task(frame, task, values)
+        with self._progress(X, y) as progress:
+            self._fit_task(frame, task, values, progress)
         if self.algorithm in ("l1", "lp"):
             with np.errstate(over="ignore"):
                 self.objective_path_ = self.objective_path_ * self._unit * self._unit
@@ -314,6 +315,7 @@ n_features), default=None
                 UserWarning,
                 stacklevel=2,
             )
+        progress.finish()
         return self
 
     def predict(self, X: ModalitiesLike) -> np.ndarray:

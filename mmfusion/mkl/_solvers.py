@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from mmfusion.mkl._stacks import ROUGH_RESIDUAL, Stack, Subspace
+from mmfusion.mkl._steps import OnStep, go_on
 
 SMALLEST_RATIO = 1e-12  # of values that are divided by, to the largest one
 UNUSED_SHARE = 1e-9  # of a mixture; smaller ones count as 0
@@ -174,6 +175,7 @@ def solve_mkkm(
     tol: float = 1e-6,
     regularization: float = 0.0,
     start: np.ndarray | None = None,
+    on_step: OnStep = go_on,
 ) -> KernelConsensus:
     """Solve multiple kernel k-means by alternating subspace and weights.
 
@@ -196,6 +198,8 @@ def solve_mkkm(
         The factor lambda: the larger, the more similar kernels share one weight.
     start : ndarray of shape (n_kernels,), default=None
         First g; None is equal for all kernels.
+    on_step : callable, default=go_on
+        Function of the objective, called after each step; True stops.
 
     Returns
     -------
@@ -221,7 +225,7 @@ def solve_mkkm(
         unexplained = np.maximum(unexplained, SMALLEST_RATIO * totals)
         path.append(float(g**2 @ unexplained + g @ M @ g / 2))
         settled = len(path) > 1 and abs(path[-2] - path[-1]) <= tol * abs(path[-2])
-        if settled or len(path) >= max_iter:
+        if on_step(path[-1]) or settled or len(path) >= max_iter:
             break
         if regularization:
             g = _simplex_minimum(2 * np.diag(unexplained) + M)
@@ -250,6 +254,7 @@ def solve_simple_mkkm(
     max_iter: int = 100,
     tol: float = 1e-6,
     start: np.ndarray | None = None,
+    on_step: OnStep = go_on,
 ) -> KernelConsensus:
     """Minimise the trace that the best subspace explains over weights (SimpleMKKM).
 
@@ -272,6 +277,8 @@ def solve_simple_mkkm(
         Relative duality gap at which to stop.
     start : ndarray of shape (n_kernels,), default=None
         First g; None is equal for all kernels.
+    on_step : callable, default=go_on
+        Function of the objective, called after each step; True stops.
 
     Returns
     -------
@@ -297,7 +304,7 @@ def solve_simple_mkkm(
             best = g, subspace
         path.append(min([value, *path[-1:]]))
         converged = path[-1] - bound <= tol * abs(path[-1])
-        if converged or len(path) >= max_iter:
+        if on_step(path[-1]) or converged or len(path) >= max_iter:
             break
         points.append(np.maximum(shares, SMALLEST_RATIO * np.abs(shares).max()))
         mixture = _best_mixture(np.array(points), mixture)
@@ -355,6 +362,7 @@ def solve_late_fusion(
     max_iter: int = 100,
     tol: float = 1e-6,
     regularization: float = 1.0,
+    on_step: OnStep = go_on,
 ) -> KernelConsensus:
     """Rotate the subspace of each kernel towards a consensus of all.
 
@@ -374,6 +382,8 @@ def solve_late_fusion(
         Relative change of the objective at which to stop.
     regularization : float, default=1.0
         The factor lambda of the mean kernel.
+    on_step : callable, default=go_on
+        Function of the objective, called after each step; True stops.
 
     Returns
     -------
@@ -415,7 +425,7 @@ def solve_late_fusion(
         path.append(float(roots.sum()))
         coefficients = total @ (axes / roots) @ axes.T
         settled = len(path) > 1 and abs(path[-1] - path[-2]) <= tol * path[-1]
-        if settled or len(path) >= max_iter:
+        if on_step(path[-1]) or settled or len(path) >= max_iter:
             break
     terms = [(part, coefficients[r]) for part, r in zip(parts, rows, strict=True)]
     return KernelConsensus(b / b.sum(), terms, np.array(path), settled)
@@ -429,6 +439,7 @@ def solve_kernel_clustering(
     max_iter: int = 100,
     tol: float = 1e-6,
     regularization: float = 1.0,
+    on_step: OnStep = go_on,
 ) -> KernelConsensus:
     """Learn weights and embedding by an algorithm of `CLUSTERER_ALGORITHMS`.
 
@@ -446,13 +457,16 @@ def solve_kernel_clustering(
         Tolerance at which to stop.
     regularization : float, default=1.0
         The factor lambda of 'mkkm_mr' and 'late_fusion'.
+    on_step : callable, default=go_on
+        Function of the objective that is called after each step of an iterative
+        algorithm, and returns whether to stop.
 
     Returns
     -------
     KernelConsensus
         The solution.
     """
-    options: dict[str, Any] = {"max_iter": max_iter, "tol": tol}
+    options: dict[str, Any] = {"max_iter": max_iter, "tol": tol, "on_step": on_step}
     if algorithm in ("mkkm_mr", "late_fusion"):
         options["regularization"] = regularization
     return CLUSTERER_ALGORITHMS[algorithm](stack, k, **options)

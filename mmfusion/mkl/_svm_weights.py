@@ -20,6 +20,7 @@ from mmfusion.mkl._active_sets import square
 from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 from mmfusion.mkl._sample_counts import effective_samples, moderate_weights
 from mmfusion.mkl._stacks import weighted_kernel_sum
+from mmfusion.mkl._steps import OnStep, go_on
 from mmfusion.mkl._svm_tasks import (
     Classification,
     Duals,
@@ -82,6 +83,7 @@ def learn_weights(
     regularization: float | None = None,
     tol: float = 1e-3,
     max_iter: int = 200,
+    on_step: OnStep = go_on,
 ) -> KernelWeighting:
     """Learn the weights of kernels.
 
@@ -100,6 +102,9 @@ def learn_weights(
         Duality gap, as a share of the objective, at which 'l1' and 'lp' stop.
     max_iter : int, default=200
         Maximum number of steps of 'l1' and 'lp'.
+    on_step : callable, default=go_on
+        Function of the objective that is called after each step of these, and returns
+        whether to stop.
 
     Returns
     -------
@@ -120,10 +125,10 @@ def learn_weights(
         factor = EASYMKL_REGULARIZATION if regularization is None else regularization
         found = easymkl_weights(chosen, task, factor)
     elif algorithm == "l1" or regularization == 1:
-        found = l1_weights(chosen, task, equal, tol, max_iter)
+        found = l1_weights(chosen, task, equal, tol, max_iter, on_step)
     else:
         p = LP_NORM if regularization is None else regularization
-        found = lp_weights(chosen, task, p, equal, tol, max_iter)
+        found = lp_weights(chosen, task, p, equal, tol, max_iter, on_step)
     weights = np.zeros(len(kernels))
     weights[informative] = found.weights
     return replace(found, weights=weights)
@@ -267,6 +272,7 @@ def lp_weights(
     start: np.ndarray,
     tol: float,
     max_iter: int,
+    on_step: OnStep = go_on,
 ) -> KernelWeighting:
     """Minimise the objective of the machine over weights of bounded p-norm.
 
@@ -288,6 +294,8 @@ def lp_weights(
         Duality gap, as a share of the objective, at which to stop.
     max_iter : int
         Maximum number of steps.
+    on_step : callable, default=go_on
+        Function of the objective, called after each step; True stops.
 
     Returns
     -------
@@ -304,10 +312,11 @@ def lp_weights(
     for _ in range(max_iter):
         at = _evaluate(kernels, task, weights, at)
         path.append(at.objective)
+        stops = on_step(at.objective)
         # the largest ``w'squares`` in the ball, by Hoelder's inequality
         steepest = radius * _p_norm(at.squares, conjugate)
         bound = max(bound, at.duals.linear - steepest / 2)
-        if at.objective - bound <= tol * at.objective:
+        if stops or at.objective - bound <= tol * at.objective:
             break
         squares = weights**2 * at.squares
         best = squares ** (1 / (p + 1))
@@ -322,6 +331,7 @@ def l1_weights(
     start: np.ndarray,
     tol: float,
     max_iter: int,
+    on_step: OnStep = go_on,
 ) -> KernelWeighting:
     """Minimise the objective of the machine over weights that add up to 1.
 
@@ -342,6 +352,8 @@ def l1_weights(
         Duality gap, as a share of the objective, at which to stop.
     max_iter : int
         Maximum number of steps.
+    on_step : callable, default=go_on
+        Function of the objective, called after each step; True stops.
 
     Returns
     -------
@@ -353,7 +365,7 @@ def l1_weights(
     # the duality gap of SimpleMKL: the dual is bounded by the steepest kernel
     bound = at.duals.linear - at.squares.max() / 2
     for _ in range(max_iter - 1):
-        if at.objective - bound <= tol * at.objective:
+        if on_step(at.objective) or at.objective - bound <= tol * at.objective:
             break
         step = _newton_step(at)
         slope = -at.squares @ step / 2

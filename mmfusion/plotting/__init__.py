@@ -32,7 +32,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    return load_export(__name__, _MODULES, name, "align,benchmark", "numba")
+    return load_export(__name__, _MODULES, name, "align,plot", "numba")
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,6 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._accepted_cells import accepted_cells
@@ -36,7 +35,7 @@ from mmfusion._blocks import (
 from mmfusion._columns import SEPARATOR, default_names
 from mmfusion._numbers import as_numbers
 from mmfusion._options import check_estimators, errors_name
-from mmfusion._progress import report_seconds
+from mmfusion._progress import Job, Progress
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -102,8 +101,10 @@ class PerModality(
     n_jobs : int, default=None
         Number of modalities transformed at once, in threads. None is 1 unless in a
         joblib context, -1 all processors.
-    verbose : bool, default=False
-        Whether every fit of a transformer is reported, with its seconds.
+    verbose : bool or int, default=False
+        Whether to show the progress of the fits of transformers: True or 1 by a bar,
+        where tqdm is installed and stderr is a terminal or a notebook, else by lines
+        with their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -167,7 +168,7 @@ class PerModality(
         *,
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> None:
         self.transformer = transformer
         self.modalities = modalities
@@ -324,18 +325,11 @@ class PerModality(
                 name: steps[key].fit if key in steps else {}
                 for name, key in keys.items()
             }
-        reports = method != "transform" and self.verbose
-        # transformers are fitted in place, which processes could not do
-        return Parallel(n_jobs=self.n_jobs, require="sharedmem")(
-            delayed(_call)(
-                transformer,
-                method,
-                name,
-                block,
-                own,
-                y,
-                routed[name],
-                f"[PerModality] modality {name!r}" if reports else None,
+        jobs = [
+            Job(
+                f"modality {name!r}",
+                _call,
+                (transformer, method, name, block, own, y, routed[name]),
             )
             for (name, transformer), block, own in zip(
                 self.transformers_.items(),
@@ -344,7 +338,11 @@ class PerModality(
                 strict=True,
             )
             if not (isinstance(transformer, str) and transformer == "drop")
-        )
+        ]
+        verbose = method != "transform" and self.verbose
+        with Progress(type(self).__name__, len(jobs), "modality", verbose) as progress:
+            # transformers are fitted in place, which processes could not do
+            return progress.run(jobs, self.n_jobs, require="sharedmem")
 
     def _kept(self) -> list[int]:
         return [
@@ -473,7 +471,6 @@ def _call(
     own: np.ndarray,
     y: ArrayLike | None,
     params: Mapping[str, object],
-    message: str | None,
 ) -> Block:
     """Call a method of a transformer on the samples that have its modality.
 
@@ -486,11 +483,7 @@ def _call(
     rows = of_samples(block, own)
     params = {key: of_samples(value, own) for key, value in params.items()}
     own_y = None if y is None else of_samples(y, own)
-    with (
-        errors_name(name),
-        _cells_are_named(rows, transformer),
-        report_seconds(message),
-    ):
+    with errors_name(name), _cells_are_named(rows, transformer):
         read = given_as_read_by(transformer, rows, name)
         if method == "transform":
             out = transformer.transform(read)

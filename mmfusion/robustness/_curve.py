@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
@@ -15,9 +14,9 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 
 from mmfusion._blocks import as_dense_array, as_elements
-from mmfusion._extras import import_extra
 from mmfusion._numbers import is_real
 from mmfusion._options import errors_about
+from mmfusion._progress import Job, Progress
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, validate_params
 from mmfusion._typing import (
@@ -79,7 +78,7 @@ def degradation_curve(
     error_score: str | float = "raise",
     n_jobs: int | None = None,
     random_state: RandomStateLike = None,
-    verbose: bool = False,
+    verbose: bool | int = False,
 ) -> DegradationResults:
     """Score estimators under increasing degradation of modalities.
 
@@ -129,8 +128,10 @@ default='missing'
     random_state : int, RandomState instance or None, default=None
         Seed of the degradations, which are the same for all estimators, and as similar
         as possible between levels.
-    verbose : bool, default=False
-        Whether to show a progress bar.
+    verbose : bool or int, default=False
+        Whether to show the progress of the folds: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Returns
     -------
@@ -214,22 +215,13 @@ default='missing'
         raise ValueError(f"cv={cv!r:.60} yields no fold")
     # parallel over folds, not levels: a fold is fitted once and scored at all levels
     jobs = [
-        joblib.delayed(Fold.rows)(Fold(study, name, estimator, number, *rows))
+        Job(f"{name}, fold {k}", Fold.rows, (Fold(study, name, estimator, k, *rows),))
         for name, estimator in named.items()
-        for number, rows in enumerate(folds)
+        for k, rows in enumerate(folds)
     ]
-    by_fold = _run_folds(jobs, n_jobs, verbose)
+    with Progress("degradation_curve", len(jobs), "fold", verbose) as progress:
+        by_fold = progress.run(jobs, n_jobs)
     return DegradationResults([row for rows in by_fold for row in rows])
-
-
-def _run_folds(
-    jobs: list[Any], n_jobs: int | None, verbose: bool
-) -> Iterable[list[dict[str, Any]]]:
-    """Run jobs by joblib, with a progress bar if `verbose`."""
-    if not verbose:
-        return joblib.Parallel(n_jobs=n_jobs)(jobs)
-    results = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
-    return import_extra("tqdm").tqdm(results, total=len(jobs), unit="fold")
 
 
 def _name_estimators(estimators: EstimatorLike) -> dict[str, Any]:

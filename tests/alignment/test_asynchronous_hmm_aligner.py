@@ -5,7 +5,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion.alignment import AsynchronousHMMAligner
-from mmfusion.alignment._asynchronous_learning import decoded_steps
+from mmfusion.alignment._asynchronous_hmm_aligner import decoded_steps
 from mmfusion.datasets import make_event_sequences
 
 

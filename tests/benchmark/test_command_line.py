@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import mmfusion
 from mmfusion import __main__ as command_line
 from mmfusion._extras import import_extra
 from mmfusion.benchmark import _registry as registry
@@ -205,8 +206,28 @@ def test_the_module_runs_and_loads_nothing_optional():
     assert "baselines" in listed.stdout
 
 
-@pytest.mark.parametrize("missing", ["pandas", "tqdm", "matplotlib"])
-def test_what_is_not_installed_is_named_with_the_remedy(missing, monkeypatch):
+@pytest.mark.parametrize(
+    ("missing", "extra"),
+    [("pandas", "benchmark"), ("tqdm", "benchmark"), ("matplotlib", "plot")],
+)
+def test_what_is_not_installed_is_named_with_the_remedy(missing, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=rf'{missing}.*"mmfusion\[benchmark\]"'):
+    with pytest.raises(ImportError, match=rf'{missing}.*"mmfusion\[{extra}\]"'):
         import_extra(missing)
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [("bin/mmfusion", "mmfusion"), ("mmfusion/__main__.py", "python -m mmfusion")],
+)
+def test_usage_and_version_are_those_of_the_form_of_the_call(
+    called, name, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", [called])
+    for option in ("--help", "--version"):
+        with pytest.raises(SystemExit) as stop:
+            command_line.main([option])
+        assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: {name} [-h]")
+    assert printed.endswith(f"mmfusion {mmfusion.__version__}\n")

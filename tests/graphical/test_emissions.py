@@ -215,7 +215,7 @@ def test_statistics_do_not_depend_on_chunks_and_float32_is_read(kind, monkeypatc
     rng = np.random.default_rng(7)
     X = with_gaps(draw(kind, rng, n=150), kind, rng).astype(np.float32)
     whole = fitted(kind, X.astype(float))
-    monkeypatch.setattr("mmfusion.graphical._gaussian.CHUNK_CELLS", 1)
+    monkeypatch.setattr("mmfusion.graphical._standardized.CHUNK_CELLS", 1)
     by_chunks = fitted(kind, X)
     expected = whole.log_density(X.astype(float))
     assert by_chunks.log_density(X) == pytest.approx(expected, rel=1e-6)

@@ -21,5 +21,5 @@ def test_displays_are_imported_without_matplotlib_and_torch():
 
 def test_without_matplotlib_the_error_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'pip install "mmfusion\[benchmark\]"'):
+    with pytest.raises(ImportError, match=r'pip install "mmfusion\[plot\]"'):
         LossCurveDisplay.from_predictions([{"sc": 1.0}])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager
 from numbers import Integral
 from typing import Any, Self
 
@@ -18,11 +17,16 @@ from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import of_samples
 from mmfusion._options import by_modality
 from mmfusion._precomputed import as_precomputed, refuse_to_split_modalities
-from mmfusion._progress import report_seconds
+from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS, Scaling, fit_scaling
 from mmfusion._scaling_choice import resolve_scalings
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
@@ -53,7 +57,9 @@ DEFAULT_GRAPH_CLUSTERS = 8
 AFFINITIES = ("self_tuned", "adaptive", "precomputed")
 
 
-class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
+class BaseGraphClusterer(
+    ModalityMixin, ClusterMixin, CallbackSupportMixin, BaseEstimator
+):
     """Base of clusterers that cut graphs of nearest samples.
 
     A subclass implements `_embed_graphs`.
@@ -122,18 +128,20 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
             self.n_clusters_ = self._k
         rng = check_random_state(self.random_state)
         observed = observed_samples(frame, self.zero_rows, self._precomputed_names())
-        with self._reported("graphs of nearest samples"):
-            graphs, observed = self._fit_graphs(frame, observed)
-        placed = np.asarray(observed.any(axis=1))
-        self._warn_of_unplaced(placed, self._kept)
-        self._check_n_samples(int(placed.sum()))
-        with self._reported("embedding"):
-            self.embedding_ = self._embed_graphs(graphs, observed, rng)
-        k_means = KMeans(self.n_clusters_, n_init=self.n_init, random_state=rng)
-        with self._reported("k-means"):
-            # samples that no graph places are at the origin, and no cluster
-            self._k_means = k_means.fit(self.embedding_[placed])
+        with FitProgress(self, X, y, 3) as progress:
+            with progress.timed("graphs of nearest samples"):
+                graphs, observed = self._fit_graphs(frame, observed)
+            placed = np.asarray(observed.any(axis=1))
+            self._warn_of_unplaced(placed, self._kept)
+            self._check_n_samples(int(placed.sum()))
+            with progress.timed("embedding"):
+                self.embedding_ = self._embed_graphs(graphs, observed, rng)
+            k_means = KMeans(self.n_clusters_, n_init=self.n_init, random_state=rng)
+            with progress.timed("k-means"):
+                # samples that no graph places are at the origin, and no cluster
+                self._k_means = k_means.fit(self.embedding_[placed])
         self.labels_ = self._k_means.predict(self.embedding_)
+        progress.finish()
         return self
 
     @by_row_chunks
@@ -174,11 +182,6 @@ class BaseGraphClusterer(ModalityMixin, ClusterMixin, BaseEstimator):
         """
         frame = self._validate(X, reset=False)
         return modality_silhouette_score(frame, self.predict(frame))
-
-    def _reported(self, step: str) -> AbstractContextManager[None]:
-        """Report the seconds of a step of `fit`, if `verbose` is set."""
-        reports = getattr(self, "verbose", False)
-        return report_seconds(f"[{type(self).__name__}] {step}" if reports else None)
 
     def _validate(
         self, X: ModalitiesLike, *, reset: bool, raw: bool = False
