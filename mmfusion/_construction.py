@@ -251,7 +251,11 @@ def _may_be_recordings(blocks: Sequence[Block | None]) -> bool:
     """Return whether all blocks are matrices of numbers, as recordings are."""
     return all(
         block is None
-        or (_blocks.kind(block) == "dense" and block.ndim == 2 and block.dtype != object)
+        or (
+            _blocks.kind(block) == "dense"
+            and block.ndim == 2
+            and block.dtype.kind in "biuf"
+        )
         for block in blocks
     )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 API = {
     "mmfusion": ["Modalities", "modality_selector", "trusted_types"],
     "mmfusion.alignment": [
+        "Alignment",
         "AsynchronousHMMAligner",
         "CTWAligner",
         "DTWAligner",

@@ -36,7 +36,7 @@ class Alignment:
     Examples
     --------
     >>> import numpy as np
-    >>> from mmfusion.alignment._alignments import Alignment
+    >>> from mmfusion.alignment import Alignment
     >>> alignment = Alignment(path=np.array([[0, 0], [0, 1], [1, 2]]))
     >>> alignment.warp(np.array([[1.0], [3.0], [5.0]])).tolist()
     [[2.0], [5.0]]
@@ -116,6 +116,20 @@ class Alignment:
         reached = np.flatnonzero(totals > 0)
         means = weights[reached] / totals[reached] @ sequence
         return _interpolated(means, reached, len(weights)).astype(sequence.dtype)
+
+    def as_path(self) -> np.ndarray:
+        """Return the path; of weights, each frame of the axis with its heaviest frame.
+
+        Returns
+        -------
+        ndarray of int64 of shape (length, 2)
+            Pairs of frames of the axis and of the sequence.
+        """
+        if self.path is not None:
+            return self.path
+        assert self.weights is not None
+        heaviest = self.weights.argmax(axis=1)
+        return np.column_stack([np.arange(self.n_axis_frames), heaviest])
 
     def compact(self) -> Alignment:
         """Return the alignment without weights, if it has a path.

@@ -295,6 +295,10 @@ class DTWAligner(BaseAligner):
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
+    verbose : bool or int, default=False
+        Whether to show the progress of many samples: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -423,6 +427,7 @@ class DTWAligner(BaseAligner):
         projections: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.reference = reference
         self.n_frames = n_frames
@@ -440,6 +445,7 @@ class DTWAligner(BaseAligner):
         self.projections = projections
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(

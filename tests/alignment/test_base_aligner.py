@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mmfusion import Modalities
-from mmfusion.alignment._alignments import Alignment
+from mmfusion.alignment import Alignment
 from mmfusion.alignment._base import BaseAligner
 from mmfusion.datasets import make_multimodal_sequences
 from mmfusion.testing import multimodal_checks
@@ -20,11 +20,14 @@ def relative_times(n_frames):
 class SoftLinearAligner(BaseAligner):
     """Align frames at the same relative time, as an attention by distance in time."""
 
-    def __init__(self, width=0.1, n_frames=None, n_jobs=None, modalities=None):
+    def __init__(
+        self, width=0.1, n_frames=None, n_jobs=None, modalities=None, verbose=False
+    ):
         self.width = width
         self.n_frames = n_frames
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     def _fit_samples(self, samples):
         lengths = [len(x) for sample in samples for x in sample.values()]
