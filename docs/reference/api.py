@@ -5,7 +5,6 @@ from pathlib import Path
 API = {
     "mmfusion": ["Modalities", "modality_selector", "trusted_types"],
     "mmfusion.alignment": [
-        "Alignment",
         "AsynchronousHMMAligner",
         "CTWAligner",
         "DTWAligner",

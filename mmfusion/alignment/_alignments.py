@@ -36,7 +36,7 @@ class Alignment:
     Examples
     --------
     >>> import numpy as np
-    >>> from mmfusion.alignment import Alignment
+    >>> from mmfusion.alignment._alignments import Alignment
     >>> alignment = Alignment(path=np.array([[0, 0], [0, 1], [1, 2]]))
     >>> alignment.warp(np.array([[1.0], [3.0], [5.0]])).tolist()
     [[2.0], [5.0]]

@@ -104,7 +104,9 @@ def make_optimizer(
     ValueError
         If it cannot be made.
     """
-    groups = [{"params": own, "part": name} for name, own in parameters.items()]
+    groups: list[dict[str, Any]] = [
+        {"params": own, "part": name} for name, own in parameters.items()
+    ]
     options: dict[str, Any] = {}
     if weight_decay is not None:
         options["weight_decay"] = float(weight_decay)

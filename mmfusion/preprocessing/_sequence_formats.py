@@ -119,7 +119,7 @@ def padded_from_sequences(
     ----------
     sequences : list or ndarray of object of shape (n_samples,)
         An array of shape (n_frames_of_sample, n_features) or None for each sample.
-    fill_value : float, default=nan
+    fill_value : float, default=numpy.nan
         Value of the padding: NaN for tslearn, 0 for networks, which need the lengths.
     return_lengths : bool, default=False
         Whether the numbers of frames are returned, too.

@@ -8,7 +8,6 @@ import pytest
 from mmfusion import Modalities
 from mmfusion._sklearn_compat import CallbackSupportMixin
 from mmfusion.alignment import (
-    Alignment,
     AsynchronousHMMAligner,
     CTWAligner,
     DTWAligner,
@@ -23,6 +22,7 @@ from mmfusion.alignment import (
     soft_dtw_alignment,
     soft_dtw_gamma,
 )
+from mmfusion.alignment._alignments import Alignment
 from mmfusion.datasets import make_event_sequences, make_multimodal_sequences
 from mmfusion.preprocessing import (
     padded_from_sequences,

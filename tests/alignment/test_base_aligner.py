@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mmfusion import Modalities
-from mmfusion.alignment import Alignment
+from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner
 from mmfusion.datasets import make_multimodal_sequences
 from mmfusion.testing import multimodal_checks

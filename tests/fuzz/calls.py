@@ -507,7 +507,6 @@ MAY_RETURN_NAN = {
 }
 # What is made by mmfusion only, and reads what it has made.
 RECORDS = {
-    "Alignment",
     "ChainGraph",
     "ChainPosteriors",
     "DTWPath",
