@@ -19,6 +19,7 @@ from mmfusion._columns import (
     resolve_columns,
 )
 from mmfusion._row_labels import Labels, labels_of
+from mmfusion._text import recordings_remedy
 from mmfusion._typing import BlockLike, ColumnSpecLike
 
 LISTED_MODALITIES = 5  # with their numbers of rows, in an error
@@ -235,8 +236,11 @@ def check_blocks(data: Sequence[Any], names: tuple[str, ...]) -> tuple[Block, ..
                 ", or align DataFrames by label with Modalities.from_frames(frames, "
                 "join='outer')"
             )
-        elif _are_alike(blocks):
-            hint = lone_list_hint(names)
+        elif _may_be_recordings(blocks):
+            are_named = list(names) != default_names(len(names))
+            remedy = recordings_remedy(list(counts), are_named=are_named)
+            hint = f". If a row is a frame of a long recording, {remedy}"
+            hint += lone_list_hint(names) if _are_alike(blocks) else ""
         several = [f"{name!r} has {count}" for name, count in counts.items()]
         listed = ", ".join(several[:LISTED_MODALITIES])
         if len(several) > LISTED_MODALITIES:
@@ -276,6 +280,19 @@ def _are_alike(blocks: Sequence[Any]) -> bool:
     """Return whether all blocks are tables of one width."""
     shapes = [np.shape(block) for block in blocks]
     return {len(s) for s in shapes} == {2} and len({s[1] for s in shapes}) == 1
+
+
+def _may_be_recordings(blocks: Sequence[Block | None]) -> bool:
+    """Return whether all blocks are matrices of numbers, as recordings are."""
+    return all(
+        block is None
+        or (
+            _blocks.kind(block) == "dense"
+            and block.ndim == 2
+            and block.dtype.kind in "biuf"
+        )
+        for block in blocks
+    )
 
 
 def shared_row_labels(data: Sequence[Any], names: tuple[str, ...]) -> Labels | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from unicodedata import category
 
@@ -37,6 +37,38 @@ def one_line(text: str) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def recordings_remedy(names: Sequence[str], *, are_named: bool) -> str:
+    """Return how one long recording per modality is given, as a single sample.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the modalities.
+    are_named : bool
+        Whether they were given names.
+
+    Returns
+    -------
+    str
+        The end of a sentence.
+
+    Examples
+    --------
+    >>> from mmfusion._text import recordings_remedy
+    >>> recordings_remedy(["audio", "video"], are_named=True)
+    "give the recordings as one sample: {'audio': [audio], 'video': [video]}"
+    """
+    few = [*names[:2], *(["..."] if len(names) > 2 else [])]
+    if are_named:
+        lists = [n if n == "..." else f"{n!r}: [{n}]" for n in few]
+        form = f"{{{', '.join(lists)}}}"
+    else:
+        order = ["first", "second", "..."]
+        lists = [n if n == "..." else f"[{n}]" for n in order[: len(few)]]
+        form = f"[{', '.join(lists)}]"
+    return f"give the recordings as one sample: {form}"
 
 
 def drawable(name: str) -> str:
