@@ -513,8 +513,12 @@ class Comparison:
             If there is no such metric, `columns` is neither, or `alpha` is not between
             0 and 1.
         """
-        given = [metric] if isinstance(metric, str) else metric
-        metrics = self.metrics if given is None else [self._metric(m) for m in given]
+        metrics = self.metrics
+        if metric is not None:
+            given = metric if isinstance(metric, list | tuple) else [metric]
+            metrics = [self._metric(m) for m in given]
+        if not metrics:
+            raise ValueError(f"metric={metric!r} is empty; give one of {self.metrics}")
         return latex_tables(self, metrics, columns, caption, label, alpha)
 
     def to_csv(self, path: str | PathLike[str]) -> None:
