@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -515,7 +515,9 @@ class Comparison:
         """
         metrics = self.metrics
         if metric is not None:
-            given = metric if isinstance(metric, list | tuple) else [metric]
+            given: Sequence[Any] = [metric]
+            if isinstance(metric, list | tuple):
+                given = metric
             metrics = [self._metric(m) for m in given]
         if not metrics:
             raise ValueError(f"metric={metric!r} is empty; give one of {self.metrics}")
