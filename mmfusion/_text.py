@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from unicodedata import category
 
 MAX_LABEL_CHARACTERS = 40  # of a name in a plot
@@ -96,3 +97,16 @@ def drawable(name: str) -> str:
     text = text.replace("$", r"\$")  # which would begin a formula
     # legends omit labels that begin with an underscore
     return f"\N{NO-BREAK SPACE}{text}" if text.startswith("_") else text
+
+
+def encodable(text: str) -> str:
+    """Escape characters that UTF-8 cannot encode, as in names of foreign files."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def encodable_keys(by_name: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Escape those keys of a dict that are texts; pandas encodes its strings."""
+    return {
+        encodable(name) if isinstance(name, str) else name: value
+        for name, value in by_name.items()
+    }

@@ -34,7 +34,10 @@ from mmfusion.graphical._chain_model import (
 )
 from mmfusion.graphical._clock import Frames, frames_on_clock
 from mmfusion.graphical._graph import transition_matrix
-from mmfusion.graphical._initialization import initialize_emission
+from mmfusion.graphical._initialization import (
+    initialize_emission,
+    refuse_too_many_states,
+)
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
 
 STATES = "states"  # the reference that is the latent time of all samples
@@ -304,7 +307,10 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
     def _resolve_n_states(self, samples: list[SampleSequences]) -> int:
         """Return the number of states."""
         if isinstance(self.n_states, Integral):
-            return int(self.n_states)
+            n_frames = sum(len(x) for sample in samples for x in sample.values())
+            n_states = int(self.n_states)
+            refuse_too_many_states("n_states", n_states, n_frames, len(samples))
+            return n_states
         shortest = min(len(x) for sample in samples for x in sample.values())
         if isinstance(self.n_states, str):
             return max(shortest // AUTO_FRAMES_PER_STATE, 1)
