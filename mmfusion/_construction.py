@@ -240,7 +240,8 @@ def check_blocks(data: Sequence[Any], names: tuple[str, ...]) -> tuple[Block, ..
             are_named = list(names) != default_names(len(names))
             remedy = recordings_remedy(list(counts), are_named=are_named)
             hint = f". If a row is a frame of a long recording, {remedy}"
-            hint += lone_list_hint(names) if _are_alike(blocks) else ""
+            if _are_alike(blocks):
+                hint += lone_list_hint(names)
         several = [f"{name!r} has {count}" for name, count in counts.items()]
         listed = ", ".join(several[:LISTED_MODALITIES])
         if len(several) > LISTED_MODALITIES:

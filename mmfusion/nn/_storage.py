@@ -18,7 +18,7 @@ from mmfusion.nn._isolation import isolated
 from mmfusion.nn._net import DeepNet
 from mmfusion.nn._sealed import read_sealed, write_sealed
 from mmfusion.nn._state import net_state, set_net_state, to_arrays, to_tensors
-from mmfusion.nn._trainer import NOT_OF_THE_NETWORK, Trainer
+from mmfusion.nn._trainer import NOT_OF_THE_NETWORK, Trainer, current_options
 
 # attributes that are neither parameters nor learned
 _SETTINGS = {"_sklearn_output_config", "_metadata_request", "_skl_callbacks"}
@@ -169,7 +169,7 @@ class StoredNetworkMixin(ModalityMixin):
         stored = state["_net"].get("params", {})
         params = self.get_params(deep=False) | stored
         if isinstance(params["trainer"], dict):
-            params["trainer"] = Trainer(**params["trainer"])
+            params["trainer"] = Trainer(**current_options(params["trainer"]))
         made = type(self)(**params)
         made.modality_names_in_ = self.modality_names_in_
         made._preparation = self._preparation

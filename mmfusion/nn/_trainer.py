@@ -35,6 +35,7 @@ AUTO_STEPS = 400  # batches that 'auto' epochs make at least
 _COUNT = Interval(Integral, 1, None, closed="left")
 _COUNT_OR_0 = Interval(Integral, 0, None, closed="left")
 _AUTO = StrOptions({"auto"})
+_ADVERSARY = {"alternate": False, "gradient_penalty": 0.0}
 # parameters that do not change the network that a training ends with
 NOT_OF_THE_NETWORK = (
     "callbacks",
@@ -213,6 +214,32 @@ class Trainer(BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the options, of a trainer that an earlier version stored as well."""
+        super().__setstate__(current_options(state))
+
+
+def current_options(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options that an earlier version stored under their current names.
+
+    Parameters
+    ----------
+    stored : dict of str to object
+        Options of a trainer. Coefficients of Adam are those of the method now.
+
+    Returns
+    -------
+    dict of str to object
+        Options of a Trainer.
+    """
+    options = {"optimizer": None, "weight_decay": None, "adversary": None} | dict(
+        stored
+    )
+    options.pop("betas", None)
+    moved = {name: options.pop(name, None) for name in _ADVERSARY}
+    given = {name: value for name, value in moved.items() if value is not None}
+    return options | ({"adversary": given} if given else {})
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -322,7 +349,7 @@ class TrainingSettings:
 _WITHOUT_PHASE: dict[str, Any] = {
     "pretrain_epochs": 0,
     "pretrain_lr": {},
-    "adversary": {"alternate": False, "gradient_penalty": 0.0},
+    "adversary": _ADVERSARY,
 }
 _GRADIENT_PENALTY = Interval(Real, 0, None, closed="left")
 

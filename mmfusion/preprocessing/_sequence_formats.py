@@ -96,20 +96,20 @@ def _checked_lengths(lengths: ArrayLike, padded: np.ndarray) -> list[int]:
 @overload
 def padded_from_sequences(
     sequences: Sequence[Any] | np.ndarray,
-    fill_value: float = ...,
+    fill_value: float | None = ...,
     *,
     return_lengths: Literal[False] = ...,
 ) -> np.ndarray: ...
 @overload
 def padded_from_sequences(
     sequences: Sequence[Any] | np.ndarray,
-    fill_value: float = ...,
+    fill_value: float | None = ...,
     *,
     return_lengths: Literal[True],
 ) -> tuple[np.ndarray, np.ndarray]: ...
 def padded_from_sequences(
     sequences: Sequence[Any] | np.ndarray,
-    fill_value: float = np.nan,
+    fill_value: float | None = None,
     *,
     return_lengths: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -119,8 +119,9 @@ def padded_from_sequences(
     ----------
     sequences : list or ndarray of object of shape (n_samples,)
         An array of shape (n_frames_of_sample, n_features) or None for each sample.
-    fill_value : float, default=numpy.nan
-        Value of the padding: NaN for tslearn, 0 for networks, which need the lengths.
+    fill_value : float, default=None
+        Value of the padding, such as 0 for networks, which need the lengths. None is
+        NaN, as in tslearn.
     return_lengths : bool, default=False
         Whether the numbers of frames are returned, too.
 
@@ -158,6 +159,7 @@ def padded_from_sequences(
     ([[1.0, 1.0], [0.0, 0.0]], [1, 2])
     """
     check_flags(return_lengths=return_lengths)
+    fill_value = np.nan if fill_value is None else fill_value
     if not is_real(fill_value):
         raise TypeError(f"fill_value={fill_value!r}; give a number, such as 0 or nan")
     block = as_sequences(sequences, "sequences")

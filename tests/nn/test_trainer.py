@@ -6,7 +6,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from mmfusion import EAMCClusterer, SiMVCClusterer, Trainer
-from mmfusion.nn._trainer import resolve_settings
+from mmfusion.nn._trainer import current_options, resolve_settings
 from tests.clustering.small import X, small
 
 DEFAULTS = EAMCClusterer._trainer_defaults
@@ -120,3 +120,11 @@ def test_options_of_what_a_method_has_not_are_refused(option, absent):
     (name,) = option
     with pytest.raises(ValueError, match=f"{name}=.* has no effect.*no {absent}"):
         SiMVCClusterer(2, trainer=Trainer(**option)).fit(X)
+
+
+def test_options_of_earlier_versions_have_their_current_names():
+    stored = {"lr": 0.1, "betas": None, "alternate": True, "gradient_penalty": None}
+    trainer = Trainer(**current_options(stored))
+    assert (trainer.lr, trainer.adversary) == (0.1, {"alternate": True})
+    options = Trainer(optimizer="sgd", adversary={"alternate": True}).get_params()
+    assert current_options(options) == options
