@@ -64,6 +64,7 @@ API = {
     ],
     "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
+        "CCA",
         "EarlyFusion",
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",

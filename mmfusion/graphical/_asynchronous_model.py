@@ -458,9 +458,7 @@ def _state_posteriors(
     sums = asynchronous_sums(model, divide_frames(model, frames), n_jobs=n_jobs)
     graph = model.graph
     counts = sums.transition_counts[graph.src, destinations(graph)]
-    return ChainPosteriors(
-        sums.log_likelihoods, sums.states, counts, sums.start_counts
-    )
+    return ChainPosteriors(sums.log_likelihoods, sums.states, counts, sums.start_counts)
 
 
 @decode_states.register(AsynchronousModel)
@@ -520,4 +518,3 @@ def _sample_sequences(
             emits[random_state.choice(len(path), p=chances / chances.sum())] = True
         sample[model.events] = emission.sample(path[emits], random_state)
     return samples, paths
-

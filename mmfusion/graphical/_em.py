@@ -257,9 +257,7 @@ class _Fit:
             sample_weight=self._weight,
             n_jobs=self._n_jobs,
         )
-        refuse_impossible_sequences(
-            counts.log_likelihoods, self._weight, self._frames
-        )
+        refuse_impossible_sequences(counts.log_likelihoods, self._weight, self._frames)
         return _Expected(
             counts.log_likelihoods,
             counts.edge_counts,

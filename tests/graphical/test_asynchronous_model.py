@@ -173,11 +173,15 @@ def test_a_certain_event_at_every_frame_is_the_joint_chain():
     model, data = random_model(3), placed(samples(3, [(6, 6), (4, 4)]))
     model.event_probabilities = np.ones(N_STATES)
     joint = ChainModel(model.graph, model.emission)
-    np.testing.assert_allclose(score_sequences(model, data), score_sequences(joint, data))
+    np.testing.assert_allclose(
+        score_sequences(model, data), score_sequences(joint, data)
+    )
     found, expected = state_posteriors(model, data), state_posteriors(joint, data)
     np.testing.assert_allclose(found.posteriors, expected.posteriors)
     np.testing.assert_allclose(found.edge_counts, expected.edge_counts)
-    np.testing.assert_array_equal(decode_states(model, data)[0], decode_states(joint, data)[0])
+    np.testing.assert_array_equal(
+        decode_states(model, data)[0], decode_states(joint, data)[0]
+    )
 
 
 SHAPES = [(9, 3), (12, 5), (8, None), (None, 4), (15, 2), (7, 7), (None, 2)]
