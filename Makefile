@@ -22,8 +22,9 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
 
 .PHONY: demo
-demo: $(VENV)/base.stamp ## cluster real data by several methods, print the table
-	$(BIN)/python -m mmfusion compare --data digits --repeats 5 --out report
+demo: $(VENV)/base.stamp ## cluster and classify real data by several methods, print the tables
+	$(BIN)/python -m mmfusion compare --task classification --data wine breast-cancer --out report/classification
+	$(BIN)/python -m mmfusion compare --repeats 12 --out report/clustering
 
 .PHONY: test
 test: $(VENV)/test.stamp ## run the default test suite, doctests included

@@ -1,6 +1,6 @@
 """The nearest neighbour by dynamic time warping, with and without lower bounds.
 
-    OMP_NUM_THREADS=1 python benchmarks/dtw_neighbors.py --data ../shared/data
+    OMP_NUM_THREADS=1 python benchmarks/dtw_neighbors.py --data FOLDER
 
 prints a Markdown table: CPU time of finding the nearest of N sequences for each of Q,
 in a band of 10 %, by `dtw_neighbors`; how many times as long it takes to compute all

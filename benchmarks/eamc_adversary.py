@@ -59,7 +59,7 @@ VARIANTS = {
     "pretraining alone": dict(adversarial_weight=0.0, trainer__max_epochs=0),
     "no adversary": dict(adversarial_weight=0.0),
     **{f"weight {w:g}": dict(adversarial_weight=w) for w in WEIGHTS},
-    "weight 0.03, no penalty": dict(trainer__gradient_penalty=0.0),
+    "weight 0.03, no penalty": dict(trainer__adversary={"gradient_penalty": 0.0}),
 }
 
 

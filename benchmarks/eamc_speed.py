@@ -215,7 +215,7 @@ class Ours:
 
         clusterer = EAMCClusterer.paper(
             N_CLUSTERS,
-            trainer__alternate=alternate,
+            trainer__adversary={"alternate": alternate},
             trainer__batch_size=batch_size,
             trainer__compile=compiled,
         )

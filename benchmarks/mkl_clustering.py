@@ -87,7 +87,6 @@ def main():
         n_repeats=arguments.seeds,
         n_jobs=arguments.n_jobs,
         out=arguments.out,
-        trace_memory=False,
         verbose=sys.stderr.isatty(),
     )
     rows = list(table(comparison))

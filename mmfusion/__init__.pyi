@@ -42,3 +42,4 @@ from .persistence import trusted_types as trusted_types
 from .preprocessing import ModalityImputer as ModalityImputer
 from .preprocessing import ModalitySplitter as ModalitySplitter
 from .preprocessing import PerModality as PerModality
+from .versions import show_versions as show_versions

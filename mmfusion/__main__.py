@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmfusion import __version__
 from mmfusion._atomic import as_path
 from mmfusion._text import one_line
 from mmfusion.benchmark import compare
+from mmfusion.benchmark._export import shown_name
 from mmfusion.benchmark._registry import (
     BASELINES,
-    BASELINES_DESCRIPTION,
+    BASELINES_DESCRIPTIONS,
+    DEFAULT_DATASETS,
+    DEFAULT_METHODS,
     NAMED_DATASETS,
     NAMED_METHODS,
-    choose_methods,
-    load_datasets,
 )
 from mmfusion.benchmark._scores import DEFAULT_METRICS, METRIC_NAMES
+from mmfusion.benchmark._tasks import CLUSTERING, TASKS
+from mmfusion.datasets import load_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,19 +59,60 @@ def _run_list(options: argparse.Namespace) -> int:
 
 def _run_compare(options: argparse.Namespace) -> int:
     out = as_path(options.out, "--out")
+    task = options.task
     comparison = compare(
-        choose_methods(options.methods),
-        load_datasets(options.data),
-        options.metrics,
+        options.methods or DEFAULT_METHODS[task],
+        _read_datasets(options) or DEFAULT_DATASETS[task],
+        options.metrics or DEFAULT_METRICS[task],
         options.repeats,
+        task=task,
+        cv=None if task == CLUSTERING else options.folds,
         n_jobs=options.jobs,
         out=out,
         verbose=True,
     )
     report = comparison.save(out)
     _print_text(comparison.to_markdown())
-    _print_text(f"Report: {report}")
+    _print_text(f"By {shown_name(comparison.metrics[0])}:")
+    for line in comparison.conclusion().splitlines():
+        _print_text(
+            textwrap.fill(line, 88, initial_indent="- ", subsequent_indent="  ")
+        )
+    _print_text(f"\nReport: {report}")
     return int((comparison.frame["status"] == "failed").all())
+
+
+def _read_datasets(options: argparse.Namespace) -> Mapping[str, Any]:
+    """Return the data sets by name, files as the options of the command read them."""
+    given = {name: getattr(options, name) for name in ("target", "index", "samples")}
+    loading = {name: value for name, value in given.items() if value is not None}
+    if options.modalities:
+        loading["modalities"] = _column_spec(options.modalities)
+    datasets: dict[str, Any] = {}
+    for item in options.data or ():
+        is_named = item in NAMED_DATASETS
+        name = item if is_named else Path(item).stem
+        if name in datasets:
+            raise ValueError(f"two data sets are called {name!r}; rename a file")
+        is_file = not is_named and Path(item).is_file()
+        datasets[name] = load_file(item, **loading) if is_file else item
+    return datasets
+
+
+def _column_spec(words: Sequence[str]) -> Any:
+    """Return the modalities that words such as ``audio=a_*`` or ``__`` choose."""
+    if any("=" in word for word in words):
+        pairs = [word.partition("=") for word in words]
+        if not all(name and columns for name, _, columns in pairs):
+            raise ValueError(
+                f"--modalities {' '.join(words)}: give NAME=COLUMNS for every modality"
+            )
+        return {
+            name: columns.split(",") if "," in columns else columns
+            for name, _, columns in pairs
+        }
+    numbers = [int(word) if word.isdecimal() else word for word in words]
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _run_warm_up(options: argparse.Namespace) -> int:
@@ -81,13 +127,17 @@ def _run_warm_up(options: argparse.Namespace) -> int:
 
 
 def _format_catalogue() -> str:
-    sections: dict[str, Mapping[str, str]] = {
-        "Methods": {name: entry.description for name, entry in NAMED_METHODS.items()}
-        | {BASELINES: BASELINES_DESCRIPTION},
-        "Data sets": {name: entry.description for name, entry in NAMED_DATASETS.items()}
-        | {"FILE.npz": "a file written by mmfusion.datasets.save_npz"},
-        "Metrics": dict.fromkeys(METRIC_NAMES, ""),
+    sections: dict[str, Mapping[str, str]] = {}
+    for task in TASKS:
+        sections[f"Methods for {task}"] = {
+            name: entry.description for name, entry in NAMED_METHODS[task].items()
+        } | {BASELINES: BASELINES_DESCRIPTIONS[task]}
+    sections["Data sets"] = {
+        name: entry.description for name, entry in NAMED_DATASETS.items()
     }
+    sections["Files"] = FILES
+    for task in TASKS:
+        sections[f"Metrics for {task}"] = dict.fromkeys(METRIC_NAMES[task], "")
     paragraphs = []
     for title, entries in sections.items():
         lines = (f"  {name:<24}{text}".rstrip() for name, text in entries.items())
@@ -95,6 +145,12 @@ def _format_catalogue() -> str:
     return "\n\n".join(paragraphs)
 
 
+FILES = {
+    ".npz": "as mmfusion.datasets.save_npz writes it",
+    ".mat": "MATLAB: a cell array or matrices; --modalities, --target, --samples",
+    ".csv .tsv .parquet": "table; --modalities, --target, --index",
+    ".h5mu .h5ad": "MuData, AnnData; --target (needs mmfusion[omics])",
+}
 COMMANDS = {"list": _run_list, "warm-up": _run_warm_up, "compare": _run_compare}
 
 
@@ -108,7 +164,7 @@ def _make_parser() -> argparse.ArgumentParser:
     is_script = Path(sys.argv[0]).stem == "mmfusion"  # or else `python -m mmfusion`
     parser = argparse.ArgumentParser(
         prog="mmfusion" if is_script else "python -m mmfusion",
-        description="Compare clusterers of multimodal data.",
+        description="Compare clusterers, classifiers or regressors of multimodal data.",
     )
     parser.add_argument(
         "--version", action="version", version=f"mmfusion {__version__}"
@@ -125,26 +181,49 @@ def _make_parser() -> argparse.ArgumentParser:
         "resumes an interrupted run.",
     )
     run.add_argument(
+        "--task",
+        choices=TASKS,
+        default=CLUSTERING,
+        help="task of the methods (default: clustering)",
+    )
+    run.add_argument(
         "--data",
         nargs="+",
-        required=True,
         metavar="DATA",
-        help="names of data sets (see list), or npz files",
+        help="names of data sets, or files (see list); default: "
+        + " ".join(DEFAULT_DATASETS[CLUSTERING]),
+    )
+    run.add_argument(
+        "--modalities",
+        nargs="+",
+        metavar="MODALITY",
+        help="modalities of files: NAME=COLUMNS, such as audio=a_* or text=f1,f2, the "
+        "separator in the names of columns, such as __, or variables of a .mat file, "
+        "such as X or audio=X{1}",
+    )
+    run.add_argument("--target", help="column or variable of the target in files")
+    run.add_argument("--index", help="column of the row labels in tables")
+    run.add_argument(
+        "--samples", choices=["rows", "columns"], help="samples of .mat files"
     )
     run.add_argument(
         "--methods",
         nargs="+",
-        default=["multimodal", "spectral", "early", "late", BASELINES],
         metavar="METHOD",
-        help="names of methods (see list); default: multimodal "
-        "spectral early late baselines",
+        help="names of methods (see list); default: "
+        + " ".join(DEFAULT_METHODS[CLUSTERING]),
     )
     run.add_argument(
         "--metrics",
         nargs="+",
-        default=list(DEFAULT_METRICS),
         metavar="METRIC",
-        help="scores (see list); default: " + " ".join(DEFAULT_METRICS),
+        help="scores (see list); default: " + " ".join(DEFAULT_METRICS[CLUSTERING]),
+    )
+    run.add_argument(
+        "--folds",
+        type=int,
+        default=5,
+        help="folds of a classification or regression (default: 5)",
     )
     run.add_argument("--repeats", type=int, default=10, help="seeds (default: 10)")
     run.add_argument("--jobs", type=int, default=1, help="cells at a time (default: 1)")

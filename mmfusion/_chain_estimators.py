@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -15,8 +15,19 @@ from mmfusion._options import by_modality, errors_name
 from mmfusion._sklearn_compat import INTEGER, HasMethods, Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike
 from mmfusion._validation import Layout
-from mmfusion.graphical._chain_model import ChainModel, inlier_probability
-from mmfusion.graphical._clock import RATES, SLOW, Frames, frames_on_clock
+from mmfusion.graphical._chain_model import (
+    ChainModel,
+    decode_states,
+    inlier_probability,
+    state_posteriors,
+)
+from mmfusion.graphical._clock import (
+    RATES,
+    SLOW,
+    Frames,
+    frames_on_clock,
+    select_sequences,
+)
 from mmfusion.graphical._emissions import (
     COVARIANCE_TYPES,
     KINDS,
@@ -273,6 +284,152 @@ def inliers_by_sample(
         if steps is not None:
             borders = np.searchsorted(steps, borders)
         found[name] = np.split(values, borders[1:-1])
+    return found
+
+
+class SamplesOfModel(NamedTuple):
+    """Samples of which one chain is that of the predicted class or cluster.
+
+    Parameters
+    ----------
+    rows : ndarray of int of shape (n_rows,)
+        Positions of the samples in X.
+    model : ChainModel
+        The chain.
+    frames : Frames
+        Their frames on the clock.
+    """
+
+    rows: np.ndarray
+    model: ChainModel
+    frames: Frames
+
+
+def samples_of_models(
+    frames: Frames, models: Sequence[ChainModel], predicted: np.ndarray
+) -> Iterator[SamplesOfModel]:
+    """Iterate over the models that are predicted for some sample.
+
+    Parameters
+    ----------
+    frames : Frames
+        Frames of all samples.
+    models : sequence of ChainModel
+        The models.
+    predicted : ndarray of int of shape (n_samples,)
+        Position of the model of each sample.
+
+    Yields
+    ------
+    SamplesOfModel
+        The samples of a model.
+    """
+    for number, model in enumerate(models):
+        rows = np.flatnonzero(predicted == number)
+        if rows.size:
+            yield SamplesOfModel(rows, model, select_sequences(frames, rows))
+
+
+def posteriors_by_sample(
+    parts: Iterable[SamplesOfModel],
+    chains: Mapping[str, np.ndarray],
+    n_samples: int,
+    n_jobs: int | None,
+) -> dict[str, np.ndarray]:
+    """Compute the probabilities of the states of each chain.
+
+    Parameters
+    ----------
+    parts : iterable of SamplesOfModel
+        All samples, by model.
+    chains : dict of str to ndarray of int of shape (n_joint_states,)
+        State of each chain, by name, in each state of a graph.
+    n_samples : int
+        Number of samples.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    dict of str to ndarray of object of shape (n_samples,)
+        Arrays of shape (n_steps, n_states) by chain.
+    """
+    found = {name: np.full(n_samples, None, dtype=object) for name in chains}
+    for rows, model, frames in parts:
+        chain = state_posteriors(model, frames, n_jobs, by_state=True)
+        refuse_impossible(chain.log_likelihoods, rows)
+        joint = np.asarray(chain.posteriors)
+        for name, states in chains.items():
+            by_state = joint @ (states[:, None] == np.arange(states.max() + 1))
+            own = np.split(by_state, frames.offsets[1:-1])
+            for i, of_sample in zip(rows, own, strict=True):
+                found[name][i] = of_sample
+    return found
+
+
+def states_by_sample(
+    parts: Iterable[SamplesOfModel],
+    chains: Mapping[str, np.ndarray],
+    n_samples: int,
+    n_jobs: int | None,
+) -> dict[str, np.ndarray]:
+    """Find the likeliest states of each chain.
+
+    Parameters
+    ----------
+    parts, chains, n_samples, n_jobs
+        As in `posteriors_by_sample`.
+
+    Returns
+    -------
+    dict of str to ndarray of object of shape (n_samples,)
+        Arrays of int of shape (n_steps,) by chain.
+    """
+    found = {name: np.full(n_samples, None, dtype=object) for name in chains}
+    for rows, model, frames in parts:
+        path, scores = decode_states(model, frames, n_jobs)
+        refuse_impossible(scores, rows)
+        for name, states in chains.items():
+            own = np.split(states[path], frames.offsets[1:-1])
+            for i, of_sample in zip(rows, own, strict=True):
+                found[name][i] = of_sample
+    return found
+
+
+def reliability_by_sample(
+    parts: Iterable[SamplesOfModel],
+    as_given: Frames,
+    frame: Modalities,
+    n_jobs: int | None,
+) -> dict[str, np.ndarray]:
+    """Compute the probability that each frame is no outlier.
+
+    Parameters
+    ----------
+    parts : iterable of SamplesOfModel
+        All samples, by model.
+    as_given : Frames
+        Their frames, each at one step.
+    frame : Modalities
+        The samples.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    dict of str to ndarray of object of shape (n_samples,)
+        Arrays of shape (n_frames,) by modality; None where a sample lacks it.
+    """
+    found = {name: np.full(len(frame), None, dtype=object) for name in frame.names}
+    for rows, model, frames in parts:
+        chain = state_posteriors(model, frames, n_jobs)
+        refuse_impossible(chain.log_likelihoods, rows)
+        given = select_sequences(as_given, rows)
+        inliers = inliers_by_sample(model, given, np.asarray(chain.posteriors))
+        for name, of_name in inliers.items():
+            observed = frame.observed[rows, frame.names.index(name)]
+            for i in np.flatnonzero(observed):
+                found[name][rows[i]] = of_name[i]
     return found
 
 

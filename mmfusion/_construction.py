@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,18 @@ from scipy import sparse
 
 from mmfusion import _blocks, _row_labels
 from mmfusion._blocks import Block
-from mmfusion._columns import SEPARATOR, multi_index_spec, resolve_columns
+from mmfusion._columns import (
+    SEPARATOR,
+    default_names,
+    multi_index_spec,
+    resolve_columns,
+)
 from mmfusion._row_labels import Labels, labels_of
+from mmfusion._text import recordings_remedy
 from mmfusion._typing import BlockLike, ColumnSpecLike
+
+LISTED_MODALITIES = 5  # with their numbers of rows, in an error
+FILE_REMEDY = "; mmfusion.datasets.load_file(path) returns the data in a file"
 
 
 def read_blocks(data: object) -> tuple[list[Any], list[str] | None]:
@@ -51,6 +61,7 @@ def read_blocks(data: object) -> tuple[list[Any], list[str] | None]:
         f"a {type(data).__name__} is not data by modality; give a list or dict of "
         "arrays, Modalities([X]) for one modality, or "
         "Modalities.from_table(X, modalities=...) to split a table by columns"
+        f"{FILE_REMEDY if isinstance(data, str | PathLike) else ''}"
     )
 
 
@@ -117,7 +128,7 @@ def align_frames(
     labels = _row_labels.align_labels(labelled, join)
     rows = {name: own.get_indexer(labels) for name, own in labelled.items()}
     aligned = {
-        name: _row_labels.relabelled(_aligned_rows(frame, rows[name]), labels)
+        name: _row_labels.relabelled(aligned_rows(frame, rows[name]), labels)
         for name, frame in frames.items()
     }
     return aligned, np.column_stack(list(rows.values())) >= 0
@@ -138,7 +149,7 @@ def _check_labelled(frame: Block, name: str) -> None:
         )
 
 
-def _aligned_rows(frame: Block, rows: np.ndarray) -> Any:
+def aligned_rows(frame: Block, rows: np.ndarray) -> Any:
     """Return rows of a DataFrame or Series by position, where -1 is a missing row."""
     found = rows >= 0
     if found.all():
@@ -219,14 +230,21 @@ def check_blocks(data: Sequence[Any], names: tuple[str, ...]) -> tuple[Block, ..
     if not counts:
         raise ValueError("every modality is None; give the data of at least one")
     if len(set(counts.values())) > 1:
-        has_labels = any(labels_of(block) is not None for block in data)
-        hint = (
-            ", or align DataFrames by label with Modalities.from_frames(frames, "
-            "join='outer')"
-            if has_labels
-            else ""
-        )
-        listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
+        hint = ""
+        if any(labels_of(block) is not None for block in data):
+            hint = (
+                ", or align DataFrames by label with Modalities.from_frames(frames, "
+                "join='outer')"
+            )
+        elif _may_be_recordings(blocks):
+            are_named = list(names) != default_names(len(names))
+            remedy = recordings_remedy(list(counts), are_named=are_named)
+            hint = f". If a row is a frame of a long recording, {remedy}"
+            hint += lone_list_hint(names) if _are_alike(blocks) else ""
+        several = [f"{name!r} has {count}" for name, count in counts.items()]
+        listed = ", ".join(several[:LISTED_MODALITIES])
+        if len(several) > LISTED_MODALITIES:
+            listed += f", and {len(several) - LISTED_MODALITIES} more"
         raise ValueError(
             f"modalities disagree on the number of samples: {listed}. Every modality "
             "needs one row per sample; put None or a row of NaN where one is missing"
@@ -235,6 +253,46 @@ def check_blocks(data: Sequence[Any], names: tuple[str, ...]) -> tuple[Block, ..
     # a modality that no sample has is a block of sequences, all of them missing
     missing = np.full(next(iter(counts.values())), None, dtype=object)
     return tuple(missing if block is None else block for block in blocks)
+
+
+def lone_list_hint(names: Sequence[str]) -> str:
+    """Return a remedy for sequences of one modality that are read as modalities.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the modalities.
+
+    Returns
+    -------
+    str
+        The remedy; '' for one modality, and for modalities with names.
+    """
+    if len(names) < 2 or list(names) != default_names(len(names)):
+        return ""
+    return (
+        f". If these {len(names)} arrays are the sequences of one modality, one for "
+        "each sample, give [X], a list with that one modality"
+    )
+
+
+def _are_alike(blocks: Sequence[Any]) -> bool:
+    """Return whether all blocks are tables of one width."""
+    shapes = [np.shape(block) for block in blocks]
+    return {len(s) for s in shapes} == {2} and len({s[1] for s in shapes}) == 1
+
+
+def _may_be_recordings(blocks: Sequence[Block | None]) -> bool:
+    """Return whether all blocks are matrices of numbers, as recordings are."""
+    return all(
+        block is None
+        or (
+            _blocks.kind(block) == "dense"
+            and block.ndim == 2
+            and block.dtype.kind in "biuf"
+        )
+        for block in blocks
+    )
 
 
 def shared_row_labels(data: Sequence[Any], names: tuple[str, ...]) -> Labels | None:

@@ -66,13 +66,10 @@ def refuse_unknown_type(data: Any, what: str) -> None:
 def _unknown_type(data: object, what: str) -> str:
     """Return the error message for an object that is not an array."""
     found = f"{what} is a {type(data).__name__}, which is not an array"
-    if package_of(data) == "anndata":
-        return f"{found}; give its matrix (.X) or its table (.to_df())"
-    if package_of(data) == "mudata":
+    if package_of(data) in ("anndata", "mudata"):
         return (
-            f"{found}; align the tables of its modalities by the names of samples: "
-            "Modalities.from_frames({name: table.to_df() for name, table in "
-            "X.mod.items()}, join='outer')"
+            f"{found}; give an AnnData or MuData itself as X, several AnnData as "
+            "mudata.MuData({name: adata}), or the table of one, adata.to_df()"
         )
     return (
         f"{found}; give a NumPy array, a sparse matrix, a DataFrame, or a list of "

@@ -109,7 +109,7 @@ class Progress:
         Returns
         -------
         bool
-            Whether a callback asks to stop.
+            Whether a callback requests to stop.
         """
         return self._end(self._begin(title or self.unit), title, seconds)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import sparse
 
+from mmfusion._annotated import is_anndata, is_mudata
 from mmfusion._blocks import Block
 from mmfusion._dask_arrays import is_dask_array, map_rows
 from mmfusion._pieces import is_mapped, release_pages
@@ -63,6 +64,8 @@ def by_row_chunks(method: M) -> M:
 def _blocks_of(X: Any) -> Iterable[Block]:
     if isinstance(X, Modalities):
         return X.blocks
+    if is_anndata(X) or is_mudata(X):
+        return as_modalities(X).blocks
     return X.values() if isinstance(X, Mapping) else X
 
 

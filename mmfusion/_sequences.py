@@ -8,6 +8,7 @@ read both into the first, with 2-D float arrays and None where the modality is m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
@@ -178,7 +179,7 @@ def float_sequences(
             raise ValueError(
                 f"{what} has {frames.shape[1]} features per frame, that of sample "
                 f"{first} has {sequences[first].shape[1]}; give every frame the same "
-                "features"
+                f"features{transposed_remedy([frames, sequences[first]])}"
             )
     return sequences
 
@@ -312,6 +313,29 @@ def sequences_of_table(
     """
     read = rows_as_frames if beside_sequences else rows_as_sequences
     return read(table, observed)
+
+
+def transposed_remedy(sequences: Iterable[np.ndarray]) -> str:
+    """Return the remedy for arrays of unlike widths whose channels seem to come first.
+
+    Parameters
+    ----------
+    sequences : iterable of ndarray of shape (n_frames, n_features)
+        The sequences.
+
+    Returns
+    -------
+    str
+        The end of an error; empty where the numbers of frames differ as well.
+    """
+    n_frames = {len(x) for x in sequences}
+    if len(n_frames) > 1:
+        return ""
+    return (
+        f"; if the {n_frames.pop()} rows of each are channels, and the columns frames, "
+        "transpose each by .T, or a list of them by "
+        "mmfusion.preprocessing.sequences_from_channels_first"
+    )
 
 
 def as_sequence(x: ArrayLike, name: str) -> np.ndarray:

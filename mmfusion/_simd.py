@@ -239,7 +239,11 @@ def _emit_maximum(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.
     return builder.select(is_more, left, right)
 
 
-_plus = _binary(lambda builder, *both: builder.fadd(*both, flags=_FASTMATH))
+def _emit_sum(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
+    return builder.fadd(left, right, flags=_FASTMATH)
+
+
+_plus = _binary(_emit_sum)
 _minus = _binary(lambda builder, *both: builder.fsub(*both, flags=_FASTMATH))
 _times = _binary(lambda builder, *both: builder.fmul(*both, flags=_FASTMATH))
 _is_less = _binary(
@@ -320,6 +324,57 @@ def any_true(typing: Context, condition: BooleanVector) -> Any:
 
 
 @intrinsic
+def first_false(typing: Context, condition: BooleanVector) -> Any:
+    """Return the index of the first element for which a condition does not hold.
+
+    It is WIDTH if there is none.
+    """
+
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
+        bits = builder.not_(builder.bitcast(values[0], ir.IntType(WIDTH)))
+        is_zero_undefined = ir.Constant(ir.IntType(1), 0)
+        index = builder.cttz(bits, is_zero_undefined)
+        return builder.zext(index, ir.IntType(64))
+
+    return types.int64(condition), generate
+
+
+@intrinsic
+def largest_element(typing: Context, vector: Vector) -> Any:
+    """Return the largest element."""
+
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
+        return _emit_reduction(builder, values[0], _emit_maximum)
+
+    return vector.dtype(vector), generate
+
+
+def _emit_reduction(
+    builder: ir.IRBuilder, part: ir.Value, combine: Callable[..., ir.Value]
+) -> ir.Value:
+    """Combine all elements in pairs."""
+    width = WIDTH
+    while width > 1:
+        width //= 2
+        halves = [
+            builder.shuffle_vector(part, part, _constants([*range(at, at + width)]))
+            for at in (0, width)
+        ]
+        part = combine(builder, *halves)
+    return builder.extract_element(part, ir.Constant(_INDEX, 0))
+
+
+@intrinsic
 def sum_elements(typing: Context, vector: Vector) -> Any:
     """Return the sum of all elements, added in pairs."""
 
@@ -329,15 +384,7 @@ def sum_elements(typing: Context, vector: Vector) -> Any:
         signature: Signature,
         values: Values,
     ) -> ir.Value:
-        part, width = values[0], WIDTH
-        while width > 1:
-            width //= 2
-            halves = [
-                builder.shuffle_vector(part, part, _constants([*range(at, at + width)]))
-                for at in (0, width)
-            ]
-            part = builder.fadd(*halves, flags=_FASTMATH)
-        return builder.extract_element(part, ir.Constant(_INDEX, 0))
+        return _emit_reduction(builder, values[0], _emit_sum)
 
     return vector.dtype(vector), generate
 

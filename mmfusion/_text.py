@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
 from unicodedata import category
 
 MAX_LABEL_CHARACTERS = 40  # of a name in a plot
@@ -37,6 +39,38 @@ def one_line(text: str) -> str:
     )
 
 
+def recordings_remedy(names: Sequence[str], *, are_named: bool) -> str:
+    """Return how one long recording per modality is given, as a single sample.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the modalities.
+    are_named : bool
+        Whether they were given names.
+
+    Returns
+    -------
+    str
+        The end of a sentence.
+
+    Examples
+    --------
+    >>> from mmfusion._text import recordings_remedy
+    >>> recordings_remedy(["audio", "video"], are_named=True)
+    "give the recordings as one sample: {'audio': [audio], 'video': [video]}"
+    """
+    few = [*names[:2], *(["..."] if len(names) > 2 else [])]
+    if are_named:
+        lists = [n if n == "..." else f"{n!r}: [{n}]" for n in few]
+        form = f"{{{', '.join(lists)}}}"
+    else:
+        order = ["first", "second", "..."]
+        lists = [n if n == "..." else f"[{n}]" for n in order[: len(few)]]
+        form = f"[{', '.join(lists)}]"
+    return f"give the recordings as one sample: {form}"
+
+
 def drawable(name: str) -> str:
     """Return a name as text that matplotlib draws literally, shortened if long.
 
@@ -63,3 +97,16 @@ def drawable(name: str) -> str:
     text = text.replace("$", r"\$")  # which would begin a formula
     # legends omit labels that begin with an underscore
     return f"\N{NO-BREAK SPACE}{text}" if text.startswith("_") else text
+
+
+def encodable(text: str) -> str:
+    """Escape characters that UTF-8 cannot encode, as in names of foreign files."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def encodable_keys(by_name: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Escape those keys of a dict that are texts; pandas encodes its strings."""
+    return {
+        encodable(name) if isinstance(name, str) else name: value
+        for name, value in by_name.items()
+    }

@@ -43,3 +43,5 @@ MetricLike: TypeAlias = str | Callable[..., Any]
 EncoderLike: TypeAlias = Union[
     int, Sequence[int], "torch.nn.Module", Callable[[tuple[int, ...]], Any], None
 ]
+# that of every modality: one for all, by name, or by position
+EncodersLike: TypeAlias = ByModality[EncoderLike] | Sequence[EncoderLike]

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import is_classifier
-from sklearn.utils import assert_all_finite, check_consistent_length
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
 from mmfusion import _blocks
+from mmfusion._annotated import is_anndata, is_mudata
 from mmfusion._block_checks import (
     FLOATS,
     BlockChecks,
@@ -31,6 +32,7 @@ from mmfusion._columns import (
     multi_index_spec,
     resolve_columns,
 )
+from mmfusion._construction import lone_list_hint
 from mmfusion._dask_arrays import is_dask_array
 from mmfusion._numbers import as_numbers, is_frame, refuse_complex
 from mmfusion._options import errors_about
@@ -156,7 +158,7 @@ class MultimodalEstimator(Protocol):
 
 def is_multimodal(X: object) -> bool:
     """Return whether X has modalities (list of blocks, dict) or is one 2-D table."""
-    if isinstance(X, Modalities):
+    if isinstance(X, Modalities) or is_anndata(X) or is_mudata(X):
         return True
     if sparse.issparse(X):  # before Mapping: dok_array is a dict
         return False
@@ -183,10 +185,12 @@ def as_modalities(X: Any, spec: ColumnSpecLike = None) -> Modalities:
     return Modalities(X) if is_multimodal(X) else Modalities.from_table(X, spec)
 
 
-def row_labels(X: object) -> Labels | None:
+def row_labels(X: Any) -> Labels | None:
     """Return the row labels of X in any form, a pandas Index; None without labels."""
     if isinstance(X, Modalities):
         return X._index
+    if is_anndata(X) or is_mudata(X):
+        return X.obs_names
     blocks: Iterable[Any] = (X,)
     if isinstance(X, Mapping) and not sparse.issparse(X):
         blocks = X.values()
@@ -226,7 +230,7 @@ def validate_modalities(
     """
     tags = estimator.__modality_tags__()
     fitted = None if reset else estimator._layout
-    X, from_table = _checked_form(X, tags)
+    X, from_table = _checked_form(estimator, X, tags)
     if from_table:
         frame, feature_names, columns = _split_table(
             estimator, X, tags, reset=reset, raw=raw
@@ -301,10 +305,18 @@ def _unobserved_in_kernels(
     }
 
 
-def _checked_form(X: Any, tags: ModalityTags) -> tuple[Any, bool]:
+def _checked_form(
+    estimator: MultimodalEstimator, X: Any, tags: ModalityTags
+) -> tuple[Any, bool]:
     """Return X, a lone block of sequences as a list, and whether it is one table."""
     if isinstance(X, list | tuple) and len(X) == 0:
         raise ValueError("X is empty: it holds no modality and no sample")
+    if is_anndata(X) and estimator.modalities is not None:
+        raise ValueError(
+            f"modalities={estimator.modalities!r} splits the columns of a table; give "
+            "the table, adata.to_df(), or its matrices as modalities, "
+            "Modalities.from_anndata(adata, ...)"
+        )
     if is_lone_block(X) and tags.reads_sequences(default_names(1)[0], X):
         X = [X]
     return X, not is_multimodal(X)
@@ -364,8 +376,7 @@ def _split_table(
 
 
 def _names_of_features(frame: Modalities) -> dict[str, list[str] | None]:
-    names = map(_blocks.column_names, frame.blocks)
-    return {n: _unprefixed(n, own) for n, own in zip(frame.names, names, strict=True)}
+    return {name: _unprefixed(name, frame._feature_names(name)) for name in frame.names}
 
 
 def _unprefixed_by_modality(
@@ -460,8 +471,34 @@ def check_target(
         if options.get("y_numeric"):
             y = y if y.dtype.kind == "f" else y.astype(np.float64)
             assert_all_finite(y, input_name="y")  # None among objects is NaN by now
-    check_consistent_length(frame, y)
+    refuse_other_samples(frame, len(y))
     return y
+
+
+def refuse_other_samples(frame: Modalities, n_labels: int) -> None:
+    """Raise an error unless there are as many samples as labels.
+
+    Parameters
+    ----------
+    frame : Modalities
+        The samples.
+    n_labels : int
+        Number of labels.
+
+    Raises
+    ------
+    ValueError
+        If the numbers differ.
+    """
+    if n_labels == len(frame):
+        return
+    hint = ""
+    if n_labels == len(frame.names):  # one for each array of a list
+        hint = lone_list_hint(frame.names)
+    raise ValueError(
+        f"Found input variables with inconsistent numbers of samples: X has "
+        f"{len(frame)}, and y has labels of {n_labels}{hint}"
+    )
 
 
 def _refuse_columns(estimator: object, y: Any, **options: bool) -> None:

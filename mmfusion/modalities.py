@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,15 @@ from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
 from mmfusion import _blocks, _row_labels
+from mmfusion._annotated import (
+    AnnotatedBlocks,
+    is_anndata,
+    is_mudata,
+    read_anndata,
+    read_mudata,
+    to_anndata,
+    to_mudata,
+)
 from mmfusion._blocks import Block
 from mmfusion._columns import default_names
 from mmfusion._construction import (
@@ -32,6 +41,7 @@ from mmfusion._indexing import (
     row_positions,
     selects_all,
 )
+from mmfusion._modalities_summary import describe_blocks, summary_html
 from mmfusion._numbers import is_integer
 from mmfusion._row_labels import JOINS, Labels
 from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
@@ -52,18 +62,20 @@ class Modalities:
 
     Parameters
     ----------
-    data : list, dict, DataFrame or Modalities
+    data : list, dict, DataFrame, Modalities, AnnData or MuData
         One block per modality, each with one row per sample. The keys of a dict are
         the names; a pandas DataFrame needs a MultiIndex of columns whose first level
-        is the modality (see :meth:`from_table` for other tables). A block is a dense
-        array of any dtype with at least 2 dimensions (memmaps are not read into
+        is the modality (see :meth:`from_table` for other tables). An AnnData is one
+        modality, its ``X`` (see :meth:`from_anndata`); the modalities of a MuData are
+        matched by the names of observations (see :meth:`from_mudata`). A block is a
+        dense array of any dtype with at least 2 dimensions (memmaps are not read into
         memory), a dask array of numbers (not computed), a scipy sparse matrix
         (converted to CSR), a pandas or polars DataFrame, a torch tensor (converted to
         an array), a list with one sequence of shape (n_frames, n_features) or None per
         sample, or None if every sample lacks the modality.
     names : list of str, default=None
-        Names of the modalities of a list; ``modality_0``, ``modality_1``, ... by
-        default. Names contain no ``__``.
+        Names of the modalities of a list, or of the one of an AnnData;
+        ``modality_0``, ``modality_1``, ... by default. Names contain no ``__``.
     observed : array-like of bool of shape (n_samples, n_modalities), default=None
         Mask that is False where a sample lacks a modality. A sample also lacks a
         modality if its row is all NaN or its sequence is None.
@@ -79,8 +91,8 @@ class Modalities:
     observed : ndarray of bool of shape (n_samples, n_modalities)
         Whether a sample has a modality.
     index : pandas Index or ndarray of int of shape (n_samples,)
-        Row labels of the samples if a modality was given as a pandas object; their
-        positions otherwise.
+        Row labels of the samples if a modality was given as a pandas object, or names
+        of observations; their positions otherwise.
 
     Raises
     ------
@@ -116,6 +128,9 @@ class Modalities:
       video  dense (2, 2) float64
     """
 
+    # names of the features of modalities that are not DataFrames, by modality
+    _features: Mapping[str, list[str]] = MappingProxyType({})
+
     def __init__(
         self,
         data: ModalitiesLike,
@@ -123,12 +138,17 @@ class Modalities:
         *,
         observed: ArrayLike | None = None,
     ) -> None:
+        is_unnamed = is_anndata(data)
+        if is_unnamed:
+            data = self.from_anndata(data)
+        elif is_mudata(data):
+            data = self.from_mudata(data)
         blocks, own_names = (
             (list(data.blocks), list(data.names))
             if isinstance(data, Modalities)
             else read_blocks(data)
         )
-        if names is not None and own_names is not None:
+        if names is not None and own_names is not None and not is_unnamed:
             raise ValueError("names are those of the dict, frame or Modalities given")
         if not blocks:
             raise ValueError("there is no modality: data is empty")
@@ -139,6 +159,9 @@ class Modalities:
         self._index = shared_row_labels(blocks, self._names)
         if isinstance(data, Modalities):
             self._index = data._index
+            renamed = dict(zip(data.names, self._names, strict=True))
+            features = {renamed[n]: own for n, own in data._features.items()}
+            self._features = features or self._features
         self._mask = check_mask(observed, self._names, len(self), self._index)
         if isinstance(data, Modalities) and data._mask is not None:
             mask = data._mask
@@ -152,11 +175,14 @@ class Modalities:
         blocks: tuple[Block, ...],
         mask: np.ndarray | None,
         index: Labels | None = None,
+        features: Mapping[str, list[str]] | None = None,
     ) -> Modalities:
         """Build an instance from consistent attributes, without checks."""
         new = cls.__new__(cls)
         new._names, new._blocks, new._mask, new._observed = names, blocks, mask, None
         new._index = index
+        if features:
+            new._features = {n: own for n, own in features.items() if n in names}
         return new
 
     @classmethod
@@ -261,6 +287,110 @@ class Modalities:
         aligned, observed = align_frames(frames, join)
         return cls(aligned, observed=observed)
 
+    @classmethod
+    def from_anndata(
+        cls,
+        adata: Any,
+        layers: str | Sequence[str] | Mapping[str, str] | None = None,
+        obsm: str | Sequence[str] | Mapping[str, str] | None = None,
+    ) -> Modalities:
+        """Select matrices of an AnnData as modalities.
+
+        Parameters
+        ----------
+        adata : AnnData
+            The data. ``adata.obs_names`` are the row labels, and ``adata.var_names``
+            the names of features.
+        layers : str, list of str, or dict of str to str, default=None
+            Layers: keys, or keys by name of the modality. 'X' is ``adata.X``, unless a
+            layer has that name. None selects 'X' alone if `obsm` is None, too.
+        obsm : str, list of str, or dict of str to str, default=None
+            Keys of ``adata.obsm``, or keys by name of the modality.
+
+        Returns
+        -------
+        Modalities
+            The modalities: dense arrays as DataFrames, sparse ones as CSR.
+
+        Raises
+        ------
+        TypeError
+            If `adata` is not an AnnData, or a key is not text.
+        ValueError
+            If there is no such matrix, or it is not in memory.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from anndata import AnnData
+        >>> from mmfusion import Modalities
+        >>> cells = AnnData(np.eye(4), obsm={"protein": np.ones((4, 2))})
+        >>> Modalities.from_anndata(cells, {"rna": "X"}, obsm=["protein"])
+        Modalities of 4 samples x 2 modalities, labelled '0' to '3'
+          rna      frame (4, 4) float64
+          protein  dense (4, 2) float64
+        """
+        return cls._of_annotated(read_anndata(adata, layers, obsm))
+
+    @classmethod
+    def from_mudata(
+        cls,
+        mdata: Any,
+        layers: str | Mapping[str, str] | None = None,
+        obsm: str | Mapping[str, str] | None = None,
+    ) -> Modalities:
+        """Match the modalities of a MuData by the names of observations.
+
+        The samples are the observations of the MuData in the order of
+        ``mdata.obs_names``, which are the row labels. An observation that is not in a
+        modality lacks it.
+
+        Parameters
+        ----------
+        mdata : MuData
+            The data.
+        layers : str, or dict of str to str, default=None
+            Layer of all modalities, or layers by modality. Modalities without one are
+            their ``X``.
+        obsm : str, or dict of str to str, default=None
+            Key of ``obsm`` of all modalities, or keys by modality.
+
+        Returns
+        -------
+        Modalities
+            The modalities: dense arrays as DataFrames, sparse ones as CSR.
+
+        Raises
+        ------
+        TypeError
+            If `mdata` is not a MuData, or a key is not text.
+        ValueError
+            If names of observations repeat or were changed without ``mdata.update()``,
+            there is no such matrix, or it is not in memory.
+
+        Examples
+        --------
+        >>> from anndata import AnnData
+        >>> from mmfusion import Modalities
+        >>> from mudata import MuData, set_options
+        >>> import pandas as pd
+        >>> rna = AnnData(pd.DataFrame({"g1": [0.0, 1, 2]}, index=["a", "b", "c"]))
+        >>> atac = AnnData(pd.DataFrame({"p1": [3.0, 4], "p2": 5.0}, index=["c", "a"]))
+        >>> with set_options(pull_on_update=False):
+        ...     mdata = MuData({"rna": rna, "atac": atac})
+        >>> Modalities.from_mudata(mdata)
+        Modalities of 3 samples x 2 modalities, labelled 'a' to 'c'
+          rna   frame (3, 1) float64
+          atac  frame (3, 2) float64, 1 missing
+        """
+        return cls._of_annotated(read_mudata(mdata, layers, obsm))
+
+    @classmethod
+    def _of_annotated(cls, read: AnnotatedBlocks) -> Modalities:
+        frame = cls(read.blocks, observed=read.observed)
+        frame._features = read.features or frame._features
+        return frame._with_labels(read.labels)
+
     # Attributes and conversions
 
     @property
@@ -309,6 +439,57 @@ class Modalities:
             The blocks themselves, not copies.
         """
         return dict(zip(self._names, self._blocks, strict=True))
+
+    def to_anndata(self) -> Any:
+        """Write the one modality to an AnnData.
+
+        Returns
+        -------
+        AnnData
+            The samples that have the modality, with their labels, as text, as
+            ``obs_names``, and the names of features as ``var_names``.
+
+        Raises
+        ------
+        TypeError
+            If the modality holds anything but numbers.
+        ValueError
+            If there are several modalities, the modality holds sequences, or row
+            labels repeat.
+        ImportError
+            If anndata is not installed.
+        """
+        if len(self._names) > 1:
+            raise ValueError(
+                f"an AnnData holds one modality, not {list(self._names)}; select one, "
+                f"X[[{self._names[0]!r}]].to_anndata(), or give X.to_mudata()"
+            )
+        return to_anndata(self, self._names[0])
+
+    def to_mudata(self) -> Any:
+        """Write the modalities to a MuData.
+
+        Returns
+        -------
+        MuData
+            The modalities, each with the samples that have it. Row labels, as text,
+            are ``obs_names``, and names of features ``var_names``.
+
+        Raises
+        ------
+        TypeError
+            If a modality holds anything but numbers.
+        ValueError
+            If a modality holds sequences, row labels repeat, or a sample lacks every
+            modality.
+        ImportError
+            If mudata is not installed.
+        """
+        return to_mudata(self)
+
+    def _feature_names(self, name: str) -> list[str] | None:
+        """Return the names of the features of a modality; None if it has none."""
+        return _blocks.column_names(self[name]) or self._features.get(name)
 
     def to_array(self) -> Any:
         """Concatenate the features of all modalities, for tools that need one array.
@@ -393,6 +574,7 @@ class Modalities:
             tuple(_blocks.take_rows(b, rows) for b in self._blocks),
             None if self._mask is None else self._mask[rows],
             None if self._index is None else self._index[rows],
+            self._features,
         )
         if self._observed is not None:  # spares another search of the blocks for NaN
             selected._observed = self._observed[rows]
@@ -405,6 +587,7 @@ class Modalities:
             tuple(self._blocks[p] for p in positions),
             None if self._mask is None else self._mask[:, positions],
             self._index,
+            self._features,
         )
 
     def _with_blocks(
@@ -418,7 +601,7 @@ class Modalities:
         if labels is None:
             return self
         blocks = tuple(_row_labels.with_labels(b, labels) for b in self._blocks)
-        return self._of(self._names, blocks, self._mask, labels)
+        return self._of(self._names, blocks, self._mask, labels, self._features)
 
     def concat(self, *others: Modalities) -> Modalities:
         """Append the samples of other frames with the same modalities.
@@ -470,7 +653,8 @@ class Modalities:
         if any(frame._mask is not None for frame in frames):
             mask = np.concatenate([frame.observed for frame in frames])
         labels = _row_labels.append_labels([frame._index for frame in frames])
-        return self._of(self._names, blocks, mask)._with_labels(labels)
+        joined = self._of(self._names, blocks, mask, features=self._features)
+        return joined._with_labels(labels)
 
     # The interface of a DataFrame that scikit-learn's tools use
 
@@ -538,6 +722,73 @@ class Modalities:
             raise ValueError(f"axis={axis!r}; give 0 for samples, 1 for modalities")
         return self._take_modalities(indices) if axis else self._take_samples(indices)
 
+    def head(self, n: int = 5) -> Modalities:
+        """Select the first samples.
+
+        Parameters
+        ----------
+        n : int, default=5
+            Number of samples; of a negative number, all but the last ones.
+
+        Returns
+        -------
+        Modalities
+            The selected samples.
+
+        Raises
+        ------
+        TypeError
+            If `n` is not an integer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mmfusion import Modalities
+        >>> Modalities({"audio": np.ones((40, 2))}).head(3).shape
+        (3, 1)
+        """
+        if not is_integer(n):
+            raise TypeError(f"n is {n!r}; give a number of samples")
+        return self._take_samples(slice(int(n)))
+
+    def describe(self) -> Any:
+        """Describe the modalities by numbers.
+
+        All values are read, by pieces where they are in a file or of dask.
+
+        Returns
+        -------
+        pandas DataFrame
+            A row for each modality with the columns ``kind``, ``n_features`` (of a
+            sample, or of a frame of a sequence), ``dtype``, ``n_missing`` and
+            ``missing_share`` (samples that lack the modality), ``nan_share`` (NaN among
+            the values of the other samples), ``min`` and ``max`` (NaN for text),
+            ``min_length``, ``median_length`` and ``max_length`` (of sequences), and
+            ``memory_mb`` (of the values, in memory or in a file).
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+
+        See Also
+        --------
+        mmfusion.plotting.MissingModalitiesDisplay : Draws what is missing.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mmfusion import Modalities
+        >>> video = [np.zeros((3, 4)), None, np.ones((7, 4))]
+        >>> X = Modalities({"audio": np.eye(3), "video": video})
+        >>> X.describe()[["kind", "n_features", "n_missing", "max", "max_length"]]
+                       kind  n_features  n_missing  max  max_length
+        modality
+        audio         dense           3          0  1.0         NaN
+        video     sequences           4          1  1.0         7.0
+        """
+        return describe_blocks(self._names, self._blocks, self.observed)
+
     def copy(self) -> Modalities:
         """Return a shallow copy, whose columns can be assigned.
 
@@ -546,7 +797,9 @@ class Modalities:
         Modalities
             A frame with the same blocks.
         """
-        return self._of(self._names, self._blocks, self._mask, self._index)
+        return self._of(
+            self._names, self._blocks, self._mask, self._index, self._features
+        )
 
     def __setitem__(self, name: str, column: object) -> None:
         v = self._position(name)
@@ -582,6 +835,7 @@ class Modalities:
             self._names == other._names
             and self.shape == other.shape
             and _row_labels.same_labels(self._index, other._index)
+            and dict(self._features) == dict(other._features)
             and np.array_equal(self.observed, other.observed)
             and all(map(_blocks.equal, self._blocks, other._blocks))
         )
@@ -629,17 +883,8 @@ class Modalities:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f"<th>{h}</th>" for h in ("modality", "kind", "shape", "dtype", "missing")
-        )
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>"
-            for row in self._summary()
-        )
-        return (
-            f"<table><caption>{html.escape(self._title())}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
+        observed = self._observed_without_computing()
+        return summary_html(self._title(), self._summary(), self._blocks, observed)
 
 
 def modality_selector(*names: str) -> Callable[[Modalities], Any]:

@@ -6,7 +6,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mmfusion import Trainer
+from mmfusion import HMMClassifier, Trainer
 from mmfusion.mkl import MKLClassifier, MKLClusterer, MKLRegressor, ModalityKernels
 from mmfusion.testing import (
     all_estimators,
@@ -68,6 +68,11 @@ OF_KERNELS = [
     MKLClassifier("precomputed"),
     MKLRegressor("precomputed"),
     ModalityKernels("precomputed"),
+]
+# Couplings of two modalities exactly, which the checks of one table are split into.
+OF_TWO_MODALITIES = [
+    HMMClassifier(2, coupling=coupling, modalities=2)
+    for coupling in ("asynchronous", "product")
 ]
 # Further ways of one estimator that are worth the whole round of checks.
 VARIANTS = {
@@ -131,7 +136,9 @@ def with_two_modalities():
 # samples without clusters, which no graph separates into components of like size
 @pytest.mark.filterwarnings("ignore:the unified graph has:")
 @pytest.mark.filterwarnings("ignore:one of .* clusters has:UserWarning")
-@parametrize_with_checks([*instances(), *with_two_modalities(), *OF_KERNELS])
+@parametrize_with_checks(
+    [*instances(), *with_two_modalities(), *OF_KERNELS, *OF_TWO_MODALITIES]
+)
 def test_estimators_pass_the_checks_of_sklearn(estimator, check):
     of_weights = "sample_weight_equivalence" in getattr(check, "func", check).__name__
     if of_weights and isinstance(estimator, MKLClusterer):

@@ -855,6 +855,20 @@ def a_product_without_lag_is_one_chain(cls):
 
 
 @LIMITS.row(
+    "HMMClassifier",
+    "coupling='asynchronous' with events of weight 0",
+    "the classifier of the signal",
+)
+def events_without_weight_leave_the_signal(cls):
+    y = [0, 1, 0]
+    both = Modalities({"audio": SEQUENCES, "video": [x[:2] for x in SEQUENCES]})
+    options = {"coupling": "asynchronous", "modality_weights": {"video": 0}}
+    found = cls(2, cv=None, **options).fit(both, y).decision_function(both)
+    one = cls(2, cv=None).fit(both[["audio"]], y)
+    np.testing.assert_allclose(found, one.decision_function(both[["audio"]]))
+
+
+@LIMITS.row(
     "HMMTransformer", "one state of one modality", "the Gaussian of all its frames"
 )
 def one_state_has_the_moments_of_all_frames(cls):

@@ -136,7 +136,11 @@ REASONS = {
     "displays need other attributes": ["displays estimator"],
     "displays draw other samples": ["displays X", "displays max_samples"],
     "displays have one or several Axes": ["displays ax"],
-    "displays draw other things": ["displays **kwargs"],
+    "displays draw other things": [
+        "displays **kwargs",
+        "displays names",
+        "displays y",
+    ],
 }
 EXCEPTIONS = {
     tuple(pair.rsplit(" ", 1)) for pairs in REASONS.values() for pair in pairs

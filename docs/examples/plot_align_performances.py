@@ -1,6 +1,6 @@
 """
-Aligning performances of a piece
-================================
+Aligning performances of a piece (simulated without the corpus)
+===============================================================
 
 Two pianists play the same piece at different tempi. Dynamic time warping finds the
 corresponding moments and their tempi, and aligns twenty-two performances to one time
@@ -20,8 +20,9 @@ from mmfusion.plotting import AlignmentDisplay
 # Schubert's German dance D 783 no. 15, from the Vienna 4x22 piano corpus: for every
 # pianist a piano roll, with the velocity of the 88 keys in frames of 50 ms, and the
 # frame of every onset in the score, which is used here to measure errors only. The
-# corpus is not part of this package. Where its file is missing, pianists are
-# simulated: they play a tune by Beethoven at tempi that drift at random.
+# corpus is not part of this package: ``benchmarks/README.md`` names its source. Where
+# its file is missing, pianists are simulated: they play a tune by Beethoven at tempi
+# that drift at random.
 
 FPS = 20
 NAME = "shared/data/align_vienna4x22.npz"

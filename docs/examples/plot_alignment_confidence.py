@@ -1,6 +1,6 @@
 """
-Alignment and its confidence
-============================
+Alignment and its confidence (simulated without the corpus)
+===========================================================
 
 Two pianists play the same piece, and one of them pauses or leaves out a part. A pair
 hidden Markov model aligns them with the probability of every pair of moments, which
@@ -18,8 +18,9 @@ from mmfusion.alignment import DTWAligner, PairHMMAligner
 # Chopin's étude op. 10 no. 3, from the Vienna 4x22 piano corpus: for every pianist a
 # piano roll, with the velocity of the 88 keys in frames of 50 ms, and the frames of the
 # onsets of all notes, which are used here to measure errors only. The corpus is not
-# part of this package. Where its file is missing, pianists are simulated: they play a
-# tune with repeated notes at tempi that drift at random.
+# part of this package: ``benchmarks/README.md`` names its source. Where its file is
+# missing, pianists are simulated: they play a tune with repeated notes at tempi that
+# drift at random.
 
 FPS = 20
 NAME = "shared/data/align_vienna4x22.npz"

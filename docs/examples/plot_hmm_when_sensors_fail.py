@@ -7,8 +7,6 @@ sensor fails during a third of every recording. How many words are still recogni
 is it visible where a sensor failed?
 """
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.pipeline import make_pipeline
@@ -16,41 +14,44 @@ from sklearn.svm import SVC
 
 from mmfusion import EarlyFusionClassifier, HMMClassifier, Modalities
 from mmfusion.alignment import DTWKernel
-from mmfusion.datasets import make_multimodal_sequences
+from mmfusion.datasets import fetch_ucr_uea, make_multimodal_sequences
 from mmfusion.plotting import ReliabilityDisplay, StatePosteriorDisplay
 from mmfusion.preprocessing import SequenceGradients, SequencePooling
 
 # %%
 # 25 English words, each recorded 23 times, with sensors on the tongue and on both lips
-# (data set ArticularyWordRecognition of the UEA archive, in its own split). It is not
-# part of this package. Where its file is missing, movements of three sensors are
-# simulated.
+# (data set ArticularyWordRecognition of the UEA archive, in its own split), downloaded
+# at the first call. Where the archive cannot be reached, movements of three sensors are
+# simulated, which is then printed.
 
-NAME = "shared/data/ts_articularyword.npz"
-FILE = next((p / NAME for p in Path.cwd().parents if (p / NAME).exists()), None)
-SENSORS = ["tongue", "upper lip", "lower lip"]
+CHANNELS = {"tongue": [0, 1, 2], "upper lip": [3, 4, 5], "lower lip": [6, 7, 8]}
 
 
-def recorded(file):
-    with np.load(file) as data:
-        borders = np.cumsum(data["lengths"])[:-1]
-        train, y = data["split"] == 0, data["y"]
-        blocks = {
-            name: np.split(data["frames"][:, data["view_of_channel"] == v], borders)
-            for v, name in enumerate(SENSORS)
-        }
-    return Modalities(blocks), y, train
+def recorded():
+    train, test = (
+        fetch_ucr_uea(
+            "ArticularyWordRecognition",
+            split=split,
+            modalities=CHANNELS,
+            return_X_y=True,
+        )
+        for split in ("train", "test")
+    )
+    return *train, *test
 
 
 def simulated():
     X, y, _ = make_multimodal_sequences(
-        300, dict.fromkeys(SENSORS, 3), n_classes=6, noise=0.5, random_state=0
+        300, dict.fromkeys(CHANNELS, 3), n_classes=6, noise=0.5, random_state=0
     )
-    return X, y, np.arange(300) < 150
+    return X[:150], y[:150], X[150:], y[150:]
 
 
-X, y, is_train = recorded(FILE) if FILE else simulated()
-X, y, later, truth = X[is_train], y[is_train], X[~is_train], y[~is_train]
+try:
+    X, y, later, truth = recorded()
+except OSError as error:
+    print(f"simulated: {error}")
+    X, y, later, truth = simulated()
 print(X)
 
 # %%

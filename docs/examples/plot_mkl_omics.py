@@ -1,6 +1,6 @@
 """
-Subtypes of tumours from several omics
-======================================
+Subtypes of tumours from several omics (simulated without the data)
+===================================================================
 
 Messenger RNA, micro-RNA and proteins of the same tumours are all informative of the
 subtype, in different units. Multiple kernel learning makes them comparable by kernels
@@ -30,9 +30,10 @@ from mmfusion.plotting import (
 from mmfusion.robustness import drop_modalities
 
 # %%
-# 150 breast tumours of the Cancer Genome Atlas, which are not part of this package.
-# Where their file is missing, tumours are simulated: three subtypes that differ in
-# some features of each omics, two of them less than the third.
+# 150 breast tumours of the Cancer Genome Atlas, which are not part of this package:
+# ``benchmarks/README.md`` names their source. Where their file is missing, tumours are
+# simulated: three subtypes that differ in some features of each omics, two of them
+# less than the third.
 
 NAME = "shared/data/breast_tcga_3v.npz"
 FILE = next((p / NAME for p in Path.cwd().parents if (p / NAME).exists()), None)

@@ -1,6 +1,6 @@
 """
-Late fusion of sequences and a table
-====================================
+Late fusion of sequences and a table (simulated)
+================================================
 
 Patients walk, and fill in a questionnaire: one modality is a sequence of any length for
 each of them, the other a row of a table. Estimators of tslearn take the sequences,

@@ -1,9 +1,10 @@
 """The one list of what the API reference holds, and the pages made from it."""
 
+from importlib import import_module
 from pathlib import Path
 
 API = {
-    "mmfusion": ["Modalities", "modality_selector", "trusted_types"],
+    "mmfusion": ["Modalities", "modality_selector", "show_versions", "trusted_types"],
     "mmfusion.alignment": [
         "AsynchronousHMMAligner",
         "CTWAligner",
@@ -54,8 +55,14 @@ API = {
         "fetch_handwritten",
         "fetch_msrcv1",
         "fetch_ucr_uea",
+        "load_breast_cancer_modalities",
+        "load_diabetes_modalities",
         "load_digits_modalities",
+        "load_file",
+        "load_mat",
         "load_npz",
+        "load_table",
+        "load_wine_modalities",
         "make_audio_visual_sequences",
         "make_event_sequences",
         "make_multimodal_blobs",
@@ -92,8 +99,22 @@ API = {
         "viterbi",
         "with_transitions",
     ],
+    "mmfusion.inspection": [
+        "ImportanceResults",
+        "InteractionDisplay",
+        "InteractionResults",
+        "ModalityImportanceDisplay",
+        "PartialInformation",
+        "ShapleyDisplay",
+        "ShapleyResults",
+        "modality_importance",
+        "modality_interactions",
+        "modality_shapley",
+        "partial_information",
+    ],
     "mmfusion.metrics": [
         "WholeDataSplit",
+        "cluster_profiles",
         "clustering_accuracy_score",
         "get_scorer",
         "get_scorer_names",
@@ -112,11 +133,17 @@ API = {
     "mmfusion.plotting": [
         "AlignmentDisplay",
         "AttentionWeightsDisplay",
+        "ClusterConfusionDisplay",
+        "ClusterMapDisplay",
+        "ClusterProfileDisplay",
         "KernelMatrixDisplay",
         "KernelWeightsDisplay",
         "LagDisplay",
         "LatentMapDisplay",
         "LossCurveDisplay",
+        "MissingModalitiesDisplay",
+        "ModalityAgreementDisplay",
+        "ModalitySilhouetteDisplay",
         "ObjectivePathDisplay",
         "ReliabilityDisplay",
         "StatePosteriorDisplay",
@@ -167,15 +194,44 @@ PAGE = """\
 """
 
 
+TOPIC = """\
+:doc:`{module} <generated/{module}/index>`
+{underline}
+
+{summary}
+
+.. currentmodule:: {module}
+
+.. autosummary::
+
+{names}
+"""
+
+
 def write_pages(folder: Path) -> None:
-    """Write one page per module; autosummary makes those of the names from it."""
+    """Write one page per module, and the summaries of all of them.
+
+    autosummary makes the pages of the names from those of the modules.
+    """
+    topics = [".. toctree::\n   :hidden:\n"]
+    for module in API:
+        topic = module.removeprefix("mmfusion.")  # the sidebar is narrow
+        topics.append(f"   {topic} <generated/{module}/index>")
+    topics.append("")
     for module, names in API.items():
-        page = folder / "generated" / module / "index.rst"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        text = PAGE.format(
-            module=module,
-            underline="=" * len(module),
-            names="\n".join(f"   {name}" for name in names),
-        )
-        if not page.exists() or page.read_text(encoding="utf-8") != text:
-            page.write_text(text, encoding="utf-8")  # else a rebuild reads all anew
+        parts = {
+            "module": module,
+            "names": "\n".join(f"   {name}" for name in names),
+            "summary": (import_module(module).__doc__ or "").partition("\n")[0],
+        }
+        page = PAGE.format(underline="=" * len(module), **parts)
+        write_changed(folder / "generated" / module / "index.rst", page)
+        topics.append(TOPIC.format(underline="-" * (2 * len(module) + 30), **parts))
+    write_changed(folder / "generated" / "topics.txt", "\n".join(topics))
+
+
+def write_changed(path: Path, text: str) -> None:
+    """Write a text unless the file has it, so that a rebuild reads what changed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")

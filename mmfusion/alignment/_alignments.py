@@ -117,6 +117,20 @@ class Alignment:
         means = weights[reached] / totals[reached] @ sequence
         return _interpolated(means, reached, len(weights)).astype(sequence.dtype)
 
+    def as_path(self) -> np.ndarray:
+        """Return the path; of weights, each frame of the axis with its heaviest frame.
+
+        Returns
+        -------
+        ndarray of int64 of shape (length, 2)
+            Pairs of frames of the axis and of the sequence.
+        """
+        if self.path is not None:
+            return self.path
+        assert self.weights is not None
+        heaviest = self.weights.argmax(axis=1)
+        return np.column_stack([np.arange(self.n_axis_frames), heaviest])
+
     def compact(self) -> Alignment:
         """Return the alignment without weights, if it has a path.
 

@@ -26,7 +26,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion.alignment._alignments import Alignment
-from mmfusion.alignment._base import AlignedSample, BaseAligner, SampleSequences
+from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import resolve_reference
 from mmfusion.graphical._asynchronous_lattice import (
     AsynchronousPosteriors,
@@ -39,7 +39,6 @@ from mmfusion.graphical._asynchronous_model import AsynchronousModel
 from mmfusion.graphical._chain_model import EMHistory, fit_chain_model
 from mmfusion.graphical._clock import Frames, frames_on_clock
 from mmfusion.graphical._initialization import kmeans_states
-from mmfusion.modalities import Modalities
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,10 @@ class AsynchronousHMMAligner(BaseAligner):
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
+    verbose : bool or int, default=False
+        Whether to show the progress of many samples: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -227,6 +230,7 @@ class AsynchronousHMMAligner(BaseAligner):
         random_state: RandomStateLike = None,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.n_states = n_states
         self.reference = reference
@@ -242,6 +246,7 @@ class AsynchronousHMMAligner(BaseAligner):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     def event_posteriors(self, X: ModalitiesLike) -> list[dict[str, np.ndarray]]:
         """Compute when each event may have happened.
@@ -320,10 +325,7 @@ class AsynchronousHMMAligner(BaseAligner):
                     n_frames += len(tables[0])
         return total / n_frames if n_frames else np.nan
 
-    def _fit(
-        self, X: ModalitiesLike, *, warp: bool, **metadata: Any
-    ) -> tuple[Modalities, list[AlignedSample]]:
-        frame, aligned = super()._fit(X, warp=warp, **metadata)
+    def _set_results(self, samples: list[SampleSequences]) -> None:
         of_events = [
             {n: a for n, a in sample.items() if isinstance(a, EventAlignment)}
             for sample in self._alignments
@@ -339,7 +341,6 @@ class AsynchronousHMMAligner(BaseAligner):
         self.spread_ = [
             {name: a.spread for name, a in sample.items()} for sample in of_events
         ]
-        return frame, aligned
 
     @staticmethod
     def _path_of(alignment: Alignment) -> np.ndarray:

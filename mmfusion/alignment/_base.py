@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, Self
@@ -10,23 +11,28 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
-from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._memory import check_fits
+from mmfusion._progress import FitProgress, Job, Progress
 from mmfusion._sequences import resample
 from mmfusion._sklearn_compat import (
     INTEGER,
+    CallbackSupportMixin,
     Interval,
     fit_context,
 )
+from mmfusion._text import recordings_remedy
 from mmfusion._threads import one_thread
 from mmfusion._typing import ModalitiesLike
+from mmfusion._validation import is_multimodal
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
 PARTS_PER_THREAD = 4  # samples are of unequal lengths
+RECORDED_FRAMES = 200  # at least, of what may be a recording given as a table
+LEAST_PARTS = 20  # of more samples, as steps of their progress
 
 SampleSequences = dict[str, np.ndarray]  # observed sequences of a sample, by modality
 
@@ -46,26 +52,33 @@ class AlignedSample(NamedTuple):
     sequences: SampleSequences
 
 
-class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
+class BaseAligner(
+    ModalityMixin, ModalityTransformerMixin, CallbackSupportMixin, BaseEstimator
+):
     """Base of transformers that warp the sequences of a sample onto one time axis.
 
     A subclass aligns samples in one method: `_align_sample`, or `_sample_aligner` where
     options are checked, sequences projected or batches aligned first. It implements
-    `_fit_samples` if it learns, and has the constructor parameters `n_frames`, `n_jobs`
-    and `modalities`. Modalities that are tables pass through.
+    `_fit_samples` if it learns, and has the constructor parameters `n_frames`,
+    `n_jobs`, `modalities` and `verbose`. Modalities that are tables pass through.
     """
 
     _parameter_constraints: dict = {
         "n_frames": [Interval(Integral, 2, None, closed="left"), None],
         "n_jobs": [INTEGER, None],
         "modalities": ["array-like", str, dict, INTEGER, None],
+        "verbose": ["verbose"],
     }
 
     n_frames: int | None
     n_jobs: int | None
+    verbose: bool | int
 
     def _fit_samples(self, samples: list[SampleSequences]) -> None:
         """Learn from the samples of `fit`, before they are aligned."""
+
+    def _set_results(self, samples: list[SampleSequences]) -> None:
+        """Set further attributes of `fit`, after the alignments of the samples."""
 
     def _align_sample(self, sequences: SampleSequences) -> dict[str, Alignment]:
         """Align the sequences of a sample with one time axis.
@@ -237,9 +250,16 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self, X: ModalitiesLike, *, warp: bool, **metadata: Any
     ) -> tuple[Modalities, list[AlignedSample]]:
         frame = self._validate(X, reset=True, raw=True)
+        if is_multimodal(X):
+            self._warn_of_tables(len(frame))
         samples = self._samples(frame)
-        self._fit_samples(samples)
-        aligned = self._align(samples, warp=warp, **metadata)
+        learns = type(self)._fit_samples is not BaseAligner._fit_samples
+        n_steps = self._n_parts(len(samples)) + learns
+        with FitProgress(self, X, None, n_steps) as progress:
+            if learns:
+                with progress.timed("learning"):
+                    self._fit_samples(samples)
+            aligned = self._align(samples, warp=warp, progress=progress, **metadata)
         self._alignments = [sample.alignments for sample in aligned]
         self.paths_ = [
             {name: alignment.path for name, alignment in sample.items()}
@@ -247,7 +267,23 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         ]
         self.distances_ = self._by_modality(self._alignments, "cost")
         self.cost_ = mean_cost(self.distances_)
+        self._set_results(samples)
+        progress.finish()
         return frame, aligned
+
+    def _warn_of_tables(self, n_samples: int) -> None:
+        """Warn of tables alone, of so many rows that they may be long recordings."""
+        layout = self._layout
+        if layout.sequences or len(layout.names) < 2 or n_samples < RECORDED_FRAMES:
+            return
+        names = list(layout.names)
+        remedy = recordings_remedy(names, are_named=layout.is_named)
+        warnings.warn(
+            f"the modalities {names} are tables, with a row for each of {n_samples} "
+            "samples: they pass through, and nothing is aligned. If a row is a frame "
+            f"of a long recording, {remedy}",
+            stacklevel=5,
+        )
 
     def _samples(self, frame: Modalities) -> list[SampleSequences]:
         """Return the observed sequences of every sample."""
@@ -259,14 +295,24 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
                     sample[name] = sequence
         return samples
 
+    def _n_parts(self, n_samples: int) -> int:
+        """Return the number of parts of samples that are aligned, each in a thread."""
+        n_parts = max(LEAST_PARTS, PARTS_PER_THREAD * effective_n_jobs(self.n_jobs))
+        return min(n_parts, n_samples)
+
     def _align(
-        self, samples: list[SampleSequences], *, warp: bool, **metadata: Any
+        self,
+        samples: list[SampleSequences],
+        *,
+        warp: bool,
+        progress: Progress | None = None,
+        **metadata: Any,
     ) -> list[AlignedSample]:
         """Align all samples in threads, and warp their sequences if needed."""
         self._check_n_frames(samples)
         align_one = self._sample_aligner(samples, **metadata)
 
-        def align_part(positions: np.ndarray) -> list[AlignedSample]:
+        def align_part(positions: np.ndarray, task: Any = None) -> list[AlignedSample]:
             return [aligned(i) for i in positions.tolist()]
 
         def aligned(i: int) -> AlignedSample:
@@ -281,14 +327,17 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             }
             return AlignedSample(kept, sequences)
 
-        n_parts = PARTS_PER_THREAD * effective_n_jobs(self.n_jobs)
+        n_parts = self._n_parts(len(samples))
+        jobs = [
+            Job(_title_of(positions), align_part, (positions,))
+            for positions in np.array_split(np.arange(len(samples)), n_parts)
+        ]
+        if progress is None:  # of later samples
+            progress = Progress(type(self).__name__, n_parts, verbose=self.verbose)
         # entered outside of the threads: one that enters while another leaves would
         # restore the other's limit
-        with one_thread():
-            parts = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(align_part)(positions)
-                for positions in np.array_split(np.arange(len(samples)), n_parts)
-            )
+        with progress, one_thread():
+            parts = progress.run(jobs, self.n_jobs, prefer="threads")
         return [sample for part in parts for sample in part]
 
     def _check_n_frames(self, samples: list[SampleSequences]) -> None:
@@ -376,6 +425,12 @@ class BaseAligner(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = tags.input_tags.string = True  # in tables
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _title_of(positions: np.ndarray) -> str:
+    """Return what is computed of a part of the samples."""
+    first, last = positions[[0, -1]].tolist()
+    return f"sample {first}" if first == last else f"samples {first} to {last}"
 
 
 def check_by_sample(given: object, name: str, what: str) -> None:

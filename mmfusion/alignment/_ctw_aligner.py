@@ -114,6 +114,10 @@ class CTWAligner(BaseAligner):
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
+    verbose : bool or int, default=False
+        Whether to show the progress of many samples: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -251,6 +255,7 @@ class CTWAligner(BaseAligner):
         tol: float = 0.01,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.n_components = n_components
         self.reference = reference
@@ -265,6 +270,7 @@ class CTWAligner(BaseAligner):
         self.tol = tol
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     def score(self, X: ModalitiesLike, y: object = None) -> float:
         """Return the mean correlation of the aligned modalities.

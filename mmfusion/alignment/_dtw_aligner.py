@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._blocks import as_float_array
 from mmfusion._options import by_modality
+from mmfusion._sequences import transposed_remedy
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
 from mmfusion._threads import one_thread
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
@@ -193,7 +194,7 @@ class ReferenceDTW:
         with one_thread():
             costs = cost_matrix(make_costs(x, y, self.metric))
         best = find_path(costs, None, "precomputed", self.constraints, wants_path=True)
-        _, expected = soft_dtw_alignment(
+        expected, _ = soft_dtw_alignment(
             costs,
             gamma=self.gamma,
             metric="precomputed",
@@ -294,6 +295,10 @@ class DTWAligner(BaseAligner):
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
+    verbose : bool or int, default=False
+        Whether to show the progress of many samples: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -422,6 +427,7 @@ class DTWAligner(BaseAligner):
         projections: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.reference = reference
         self.n_frames = n_frames
@@ -439,6 +445,7 @@ class DTWAligner(BaseAligner):
         self.projections = projections
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -654,10 +661,11 @@ class DTWAligner(BaseAligner):
             listed = ", ".join(
                 f"{name!r} has {widths[name]}" for name in names if name in widths
             )
+            frames = [x for sample in samples for x in sample.values()]
             raise ValueError(
                 f"modalities have frames of different features ({listed}), which no "
                 "metric compares; give projections= to the same features, or learn "
-                "them by CTWAligner"
+                f"them by CTWAligner{transposed_remedy(frames)}"
             )
         return projected
 

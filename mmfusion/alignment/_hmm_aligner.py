@@ -112,6 +112,10 @@ class HMMAligner(BaseHMMAligner):
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
+    verbose : bool or int, default=False
+        Whether to show the progress of many samples: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -237,6 +241,7 @@ class HMMAligner(BaseHMMAligner):
         tol: float = 1e-3,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.n_states = n_states
         self.max_skip = max_skip
@@ -257,6 +262,7 @@ class HMMAligner(BaseHMMAligner):
         self.tol = tol
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     def _fit_chains(self, samples: list[SampleSequences], names: list[str]) -> None:
         start = self._start(samples, names)

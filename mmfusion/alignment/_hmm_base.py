@@ -18,7 +18,7 @@ from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
 from mmfusion._typing import ByModality, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
-from mmfusion.alignment._base import AlignedSample, BaseAligner, SampleSequences
+from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import resolve_reference
 from mmfusion.alignment._initial_states import equal_states, states_by_dtw
 from mmfusion.alignment._state_segments import (
@@ -34,9 +34,11 @@ from mmfusion.graphical._chain_model import (
 )
 from mmfusion.graphical._clock import Frames, frames_on_clock
 from mmfusion.graphical._graph import transition_matrix
-from mmfusion.graphical._initialization import initialize_emission
+from mmfusion.graphical._initialization import (
+    initialize_emission,
+    refuse_too_many_states,
+)
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
-from mmfusion.modalities import Modalities
 
 STATES = "states"  # the reference that is the latent time of all samples
 CHAIN_OPTIONS = (
@@ -252,13 +254,9 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
         names = self._layout.sequences
         return {name: np.full(n_samples, None, dtype=object) for name in names}
 
-    def _fit(
-        self, X: ModalitiesLike, *, warp: bool, **metadata: Any
-    ) -> tuple[Modalities, list[AlignedSample]]:
-        frame, aligned = super()._fit(X, warp=warp, **metadata)
+    def _set_results(self, samples: list[SampleSequences]) -> None:
         self.edges_ = self._of_alignments("edges")
         self.confidence_ = self._of_alignments("frame_confidence")
-        return frame, aligned
 
     def _of_alignments(self, field: str) -> list[dict[str, np.ndarray]]:
         return [
@@ -309,7 +307,10 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
     def _resolve_n_states(self, samples: list[SampleSequences]) -> int:
         """Return the number of states."""
         if isinstance(self.n_states, Integral):
-            return int(self.n_states)
+            n_frames = sum(len(x) for sample in samples for x in sample.values())
+            n_states = int(self.n_states)
+            refuse_too_many_states("n_states", n_states, n_frames, len(samples))
+            return n_states
         shortest = min(len(x) for sample in samples for x in sample.values())
         if isinstance(self.n_states, str):
             return max(shortest // AUTO_FRAMES_PER_STATE, 1)

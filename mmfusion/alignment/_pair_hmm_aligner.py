@@ -16,7 +16,7 @@ from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
 from mmfusion._typing import ColumnSpecLike, MetricLike, ModalitiesLike
 from mmfusion.alignment._alignments import Alignment
-from mmfusion.alignment._base import AlignedSample, BaseAligner, SampleSequences
+from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._ctw_aligner import CTWAligner
 from mmfusion.alignment._dtw_aligner import resolve_reference
 from mmfusion.alignment._pair_lattice import (
@@ -133,6 +133,10 @@ class PairHMMAligner(BaseAligner):
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
+    verbose : bool or int, default=False
+        Whether to show the progress of many samples: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -276,6 +280,7 @@ class PairHMMAligner(BaseAligner):
         tol: float = 1e-4,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.reference = reference
         self.n_frames = n_frames
@@ -293,6 +298,7 @@ class PairHMMAligner(BaseAligner):
         self.tol = tol
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     def match_posteriors(self, X: ModalitiesLike) -> list[dict[str, np.ndarray]]:
         """Compute the probabilities of pairs of frames to be matched.
@@ -350,14 +356,10 @@ class PairHMMAligner(BaseAligner):
                     n_frames += sum(scores.match.shape)
         return total / n_frames if n_frames else np.nan
 
-    def _fit(
-        self, X: ModalitiesLike, *, warp: bool, **metadata: Any
-    ) -> tuple[Modalities, list[AlignedSample]]:
-        frame, aligned = super()._fit(X, warp=warp, **metadata)
+    def _set_results(self, samples: list[SampleSequences]) -> None:
         self.confidence_ = self._of_alignments("frame_confidence")
         self.spread_ = self._of_alignments("spread")
         self.match_posterior_ = self._of_alignments("match_posterior")
-        return frame, aligned
 
     def _of_alignments(self, field: str) -> list[dict[str, Any]]:
         return [

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike
-from mmfusion.alignment._base import AlignedSample, SampleSequences
+from mmfusion.alignment._base import SampleSequences
 from mmfusion.alignment._durations import initial_stays
 from mmfusion.alignment._hmm_base import (
     BaseHMMAligner,
@@ -25,7 +25,6 @@ from mmfusion.alignment._state_segments import (
 from mmfusion.graphical._chain_model import ChainModel, EMHistory, decode_states
 from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._graph_builders import product_graph
-from mmfusion.modalities import Modalities
 
 PRODUCT_CHAIN = "both modalities"
 N_CHAINS = 2
@@ -97,6 +96,10 @@ class ProductHMMAligner(BaseHMMAligner):
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
+    verbose : bool or int, default=False
+        Whether to show the progress of many samples: True or 1 by a bar, where tqdm is
+        installed and stderr is a terminal or a notebook, else by lines with their
+        seconds; 2 by lines.
 
     Attributes
     ----------
@@ -210,6 +213,7 @@ class ProductHMMAligner(BaseHMMAligner):
         tol: float = 1e-3,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.n_states = n_states
         self.max_lag = max_lag
@@ -226,6 +230,7 @@ class ProductHMMAligner(BaseHMMAligner):
         self.tol = tol
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     def lag(self, X: ModalitiesLike) -> np.ndarray:
         """Compute by how many states the first modality is ahead, by frame.
@@ -279,13 +284,10 @@ class ProductHMMAligner(BaseHMMAligner):
             found[i] = posteriors @ (self._pairs[:, 0] - self._pairs[:, 1])
         return found
 
-    def _fit(
-        self, X: ModalitiesLike, *, warp: bool, **metadata: Any
-    ) -> tuple[Modalities, list[AlignedSample]]:
-        frame, aligned = super()._fit(X, warp=warp, **metadata)
-        self.lag_ = self._lags(self._samples(frame))
+    def _set_results(self, samples: list[SampleSequences]) -> None:
+        super()._set_results(samples)
+        self.lag_ = self._lags(samples)
         self.delay_ = self._delays(self.lag_)
-        return frame, aligned
 
     def _fit_chains(self, samples: list[SampleSequences], names: list[str]) -> None:
         if len(names) != N_CHAINS:

@@ -6,14 +6,27 @@ from collections.abc import Sequence
 
 from sklearn.base import BaseEstimator
 from sklearn.cluster import SpectralClustering
+from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import as_modalities
-from mmfusion.fusion import EarlyFusionClusterer, SingleModalityClusterer
+from mmfusion.benchmark._single_modality import (
+    SingleModalityClassifier,
+    SingleModalityRegressor,
+)
+from mmfusion.benchmark._tasks import CLASSIFICATION, CLUSTERING, check_task
+from mmfusion.fusion import (
+    EarlyFusionClassifier,
+    EarlyFusionClusterer,
+    EarlyFusionRegressor,
+    SingleModalityClusterer,
+)
 
 
-def baselines(X: ModalitiesLike) -> dict[str, BaseEstimator]:
-    """Make baseline clusterers for data with these modalities.
+def baselines(X: ModalitiesLike, task: str = CLUSTERING) -> dict[str, BaseEstimator]:
+    """Make baseline methods for data with these modalities.
+
+    For clustering:
 
     ================================== ===============================================
     name                               method
@@ -30,20 +43,35 @@ def baselines(X: ModalitiesLike) -> dict[str, BaseEstimator]:
     None of them uses classes; `compare` sets the number of clusters to that of the
     classes, as for every method.
 
+    For classification and regression, each with every feature standardised:
+
+    ================================== ===============================================
+    name                               method
+    ================================== ===============================================
+    ``modality <name>``, one for each  logistic or ridge regression on that modality
+    ``best modality``                  the one of these with the best score in a
+                                       5-fold cross-validation of the training samples
+    ``standardised concatenation``     logistic or ridge regression on the
+                                       concatenated modalities
+    ``dummy``                          the class prior, or the mean
+    ================================== ===============================================
+
     Parameters
     ----------
     X : Modalities, list or dict of array-like, or list of str
         Data, or the names of their modalities.
+    task : {'clustering', 'classification', 'regression'}, default='clustering'
+        Task of the methods.
 
     Returns
     -------
-    dict of str to clusterer
-        Unfitted clusterers by name.
+    dict of str to estimator
+        Unfitted clusterers, classifiers or regressors by name.
 
     Raises
     ------
     ValueError
-        If X holds neither modalities nor names.
+        If X holds neither modalities nor names, or there is no such task.
 
     See Also
     --------
@@ -62,7 +90,10 @@ def baselines(X: ModalitiesLike) -> dict[str, BaseEstimator]:
     standardised concatenation
     spectral concatenation
     """
+    check_task(task)
     names = _modality_names(X)
+    if task != CLUSTERING:
+        return _predictor_baselines(names, task)
     spectral = SpectralClustering(affinity="nearest_neighbors")
     return {
         **{f"modality {name}": SingleModalityClusterer(name) for name in names},
@@ -70,6 +101,22 @@ def baselines(X: ModalitiesLike) -> dict[str, BaseEstimator]:
         "concatenation": EarlyFusionClusterer(scaling=None),
         "standardised concatenation": EarlyFusionClusterer(scaling="standard"),
         "spectral concatenation": EarlyFusionClusterer(spectral),
+    }
+
+
+def _predictor_baselines(names: Sequence[str], task: str) -> dict[str, BaseEstimator]:
+    single: type[BaseEstimator]
+    if task == CLASSIFICATION:
+        single, early = SingleModalityClassifier, EarlyFusionClassifier
+        dummy = DummyClassifier()
+    else:
+        single, early = SingleModalityRegressor, EarlyFusionRegressor
+        dummy = DummyRegressor()
+    return {
+        **{f"modality {name}": single(name) for name in names},
+        "best modality": single(),
+        "standardised concatenation": early(scaling="standard"),
+        "dummy": dummy,
     }
 
 

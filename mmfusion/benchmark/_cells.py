@@ -1,14 +1,13 @@
-"""One cell of a comparison: one method on one data set with one seed."""
+"""One cell of a comparison: one method on one data set with one seed, or one fold."""
 
 from __future__ import annotations
 
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -17,20 +16,33 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
 from mmfusion import _blocks
+from mmfusion._text import encodable
+from mmfusion.benchmark._predictions import predict_responses, stored_predictor
+from mmfusion.benchmark._tasks import CLUSTERING, REGRESSION
 from mmfusion.benchmark._watch import Watch
 from mmfusion.fusion._nested_estimators import seeded
 from mmfusion.modalities import Modalities
 
-Score = Callable[[Modalities, np.ndarray, np.ndarray], float]
+# of X, classes or values, and either labels or a predictor
+Score = Callable[[Modalities, np.ndarray, Any], float]
+
+
+class Split(NamedTuple):
+    """Positions of training and test samples."""
+
+    number: int  # equal for equal positions, whatever the repeat
+    train: np.ndarray
+    test: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Data set: modalities, and the classes that clusterings are scored against."""
+    """Data set: modalities, and the classes or values of its samples."""
 
     name: str
     X: Modalities
     y: np.ndarray
+    task: str = CLUSTERING
 
     @property
     def n_classes(self) -> int:
@@ -39,7 +51,9 @@ class Dataset:
 
     def describe(self) -> str:
         """Return the size in one line."""
-        parts = [f"{len(self.y)} samples", f"{self.n_classes} classes"]
+        parts = [f"{len(self.y)} samples"]
+        if self.task != REGRESSION:
+            parts.append(f"{self.n_classes} classes")
         parts += [
             f"{name} {_blocks.shape_name(block)}"
             for name, block in self.X.to_dict().items()
@@ -56,75 +70,89 @@ def run_cell(
     dataset: Dataset,
     estimator: BaseEstimator,
     seed: int,
+    split: Split | None,
     outcome: dict[str, Any] | None,
     scores: Mapping[str, Score],
-    trace: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fit a clusterer, unless its outcome is given, and score its labels.
+    """Fit a method, unless its outcome is given, and score its labels or predictions.
 
     Parameters
     ----------
     dataset : Dataset
         The data.
-    estimator : clusterer
-        The unfitted clusterer.
+    estimator : estimator
+        The unfitted method.
     seed : int
-        Seed of the order of samples and of the clusterer.
+        Seed of the estimator, and of the order of samples of a clustering.
+    split : Split or None
+        Training and test samples of a predictor; None for a clusterer.
     outcome : dict or None
         Outcome of an earlier run.
     scores : dict of str to callable
-        Functions of (X, labels_true, labels_pred).
-    trace : bool
-        Whether to measure the peak of memory.
+        Functions of (X, y, labels or predictor).
 
     Returns
     -------
     outcome : dict
-        Values of JSON types: ``labels`` (None if it failed), ``error``, ``traceback``,
-        ``fit_seconds``, ``peak_memory_mb``, ``warnings``.
+        Values of JSON types: ``labels`` (None if it failed), ``responses`` (of a
+        predictor), ``error``, ``traceback``, ``fit_seconds``, ``peak_memory_mb``,
+        ``warnings``.
     scored : dict
         ``scores`` by name (those that could be computed), ``errors``, ``warnings``.
     """
     # an estimator runs in parallel by its own n_jobs, not by that of the cells
     with joblib.parallel_config(backend="threading", n_jobs=1):
         if outcome is None:
-            outcome = _fit_clusterer(dataset, estimator, seed, trace)
-        return outcome, _score_clustering(dataset, outcome["labels"], scores)
+            outcome = _fit(dataset, estimator, seed, split)
+        return outcome, _score(dataset, split, outcome, scores)
 
 
-def _fit_clusterer(
-    dataset: Dataset, estimator: BaseEstimator, seed: int, trace: bool
+def _fit(
+    dataset: Dataset, estimator: BaseEstimator, seed: int, split: Split | None
 ) -> dict[str, Any]:
-    labels, error, where = None, None, None
-    peak = None
-    with Watch(trace=False) as watch:
+    labels, responses, error, where = None, None, None, None
+    with Watch() as watch:
         try:
-            model = prepare_clusterer(estimator, dataset.n_classes, seed)
-            # a generator apart: the clusterer draws from one of the same seed
-            order = np.random.default_rng(seed).permutation(len(dataset.y))
-            shuffled = dataset.X[order]
-            with watch.measured():
-                found = model.fit_predict(shuffled)
-            labels = np.empty(len(order), dtype=int)
-            labels[order] = _check_predicted_labels(found, len(order))
+            if split is None:
+                labels = _fit_clusterer(watch, dataset, estimator, seed)
+            else:
+                responses = _fit_predictor(watch, dataset, estimator, seed, split)
         except (Exception, SystemExit) as exception:
-            labels, error = None, describe_error(exception)
-            where = _encodable(traceback.format_exc())
-    if trace and error is None:
-        # in a second fit, since tracing slows down estimators that loop in Python
-        with Watch(trace=True) as tracing, suppress(Exception, SystemExit):
-            again = prepare_clusterer(estimator, dataset.n_classes, seed)
-            with tracing.measured():
-                again.fit_predict(shuffled)
-            peak = tracing.peak_memory_mb
+            error = describe_error(exception)
+            where = encodable(traceback.format_exc())
     return {
-        "labels": None if labels is None else labels.tolist(),
+        "labels": labels,
+        "responses": responses,
         "error": error,
         "traceback": where,
         "fit_seconds": watch.seconds,
-        "peak_memory_mb": peak,
-        "warnings": list(map(_encodable, watch.warnings)),
+        "peak_memory_mb": None if error is not None else watch.peak_memory_mb,
+        "warnings": list(map(encodable, watch.warnings)),
     }
+
+
+def _fit_clusterer(
+    watch: Watch, dataset: Dataset, estimator: BaseEstimator, seed: int
+) -> list[int]:
+    model = prepare_clusterer(estimator, dataset.n_classes, seed)
+    # a generator apart: the clusterer draws from one of the same seed
+    order = np.random.default_rng(seed).permutation(len(dataset.y))
+    shuffled = dataset.X[order]
+    with watch.measured():
+        found = model.fit_predict(shuffled)
+    labels = np.empty(len(order), dtype=int)
+    labels[order] = _check_predicted_labels(found, len(order))
+    return labels.tolist()
+
+
+def _fit_predictor(
+    watch: Watch, dataset: Dataset, estimator: BaseEstimator, seed: int, split: Split
+) -> dict[str, Any]:
+    model = seeded(clone(estimator), seed)
+    X_train, y_train = dataset.X[split.train], dataset.y[split.train]
+    with watch.measured():
+        model.fit(X_train, y_train)
+    return predict_responses(model, dataset.X[split.test], len(split.test))
 
 
 def describe_error(error: BaseException) -> str:
@@ -133,28 +161,31 @@ def describe_error(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = "(its text cannot be printed)"
-    return _encodable(f"{type(error).__name__}: {text}")
+    return encodable(f"{type(error).__name__}: {text}")
 
 
-def _encodable(text: str) -> str:
-    """Escape characters that UTF-8 cannot encode, as in names of foreign files."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _score_clustering(
-    dataset: Dataset, labels: list[int] | None, scores: Mapping[str, Score]
+def _score(
+    dataset: Dataset,
+    split: Split | None,
+    outcome: Mapping[str, Any],
+    scores: Mapping[str, Score],
 ) -> dict[str, Any]:
     values: dict[str, float] = {}
     errors: list[str] = []
-    with Watch(trace=False) as watch:
-        for name, score in scores.items() if labels is not None else ():
+    X = dataset.X if split is None else dataset.X[split.test]
+    y = dataset.y if split is None else dataset.y[split.test]
+    with Watch() as watch:
+        for name, score in scores.items() if outcome["error"] is None else ():
             try:
                 # copies, since a score may change its arguments in place
-                found = score(dataset.X, dataset.y.copy(), np.array(labels))
+                if split is None:
+                    found = score(X, y.copy(), np.array(outcome["labels"]))
+                else:
+                    found = score(X, y.copy(), stored_predictor(outcome["responses"]))
                 values[name] = _finite_score(found)
             except (Exception, SystemExit) as exception:
                 errors.append(f"{name}: {describe_error(exception)}")
-    texts = list(map(_encodable, watch.warnings))
+    texts = list(map(encodable, watch.warnings))
     return {"scores": values, "errors": errors, "warnings": texts}
 
 

@@ -1,88 +1,111 @@
-"""Run every method on every data set with several seeds."""
+"""Run every method on every data set with several seeds, or in cross-validation."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_consistent_length, column_or_1d
 
 from mmfusion._atomic import as_path
 from mmfusion._extras import import_extra
 from mmfusion._numbers import is_integer
-from mmfusion._options import check_flags, errors_about
-from mmfusion._row_labels import check_row_labels
-from mmfusion._validation import as_modalities
-from mmfusion.benchmark._cells import Dataset, describe_error, run_cell
-from mmfusion.benchmark._comparison import Comparison
+from mmfusion._options import check_flags
+from mmfusion._typing import CrossValidationLike
+from mmfusion.benchmark._cells import Dataset, Split, describe_error, run_cell
+from mmfusion.benchmark._comparison import SPLIT_COLUMNS, Comparison
+from mmfusion.benchmark._inputs import DatasetsLike, Methods, MethodsLike, read_inputs
 from mmfusion.benchmark._report import check_report
-from mmfusion.benchmark._scores import DEFAULT_METRICS, resolve_scores
+from mmfusion.benchmark._scores import MetricsLike, resolve_scores
+from mmfusion.benchmark._splits import groups_by_dataset, make_splits
 from mmfusion.benchmark._store import (
     CellStore,
     code_versions,
     describe_parameter,
     versions,
 )
-from mmfusion.modalities import Modalities
+from mmfusion.benchmark._tasks import CLASSIFICATION, CLUSTERING
 
 MAX_REPEATS = 100_000
-BUNCH_KEYS = {"data", "target"}
 # size of a cell's file without labels: at least one block of the file system
 CELL_FILE_BYTES = 4096
+JSON_NUMBER_BYTES = 20  # of a probability in a cell's file
 
-Clusterers = Mapping[str, BaseEstimator]
-ClusterersLike = Clusterers | Callable[[Modalities], Clusterers]
 Outcomes = list[dict[str, Any] | None]
 
 
 class Cell(NamedTuple):
-    """One method on one data set with one seed."""
+    """One method on one data set with one seed, and one split if it is a predictor."""
 
     dataset: Dataset
     method: str
     estimator: BaseEstimator
     repeat: int
     seed: int
+    split: Split | None = None
 
 
 def compare(
-    estimators: ClusterersLike,
-    datasets: Mapping[str, Any],
-    metrics: str | Sequence[str] | Mapping[str, Callable[..., float]] = DEFAULT_METRICS,
+    methods: MethodsLike,
+    datasets: DatasetsLike,
+    metrics: MetricsLike | None = None,
     n_repeats: int = 10,
     *,
+    task: str | None = None,
+    cv: CrossValidationLike = None,
+    groups: ArrayLike | Mapping[str, ArrayLike] | None = None,
     random_state: int = 0,
     n_jobs: int | None = None,
     out: str | PathLike[str] | None = None,
-    trace_memory: bool = True,
     retry_failed: bool = False,
     verbose: bool = False,
 ) -> Comparison:
-    """Compare clusterers on data sets of several modalities, over several seeds.
+    """Compare methods on data sets of several modalities, over several seeds.
+
+    Clusterers are fitted to all samples with every seed, classifiers and regressors to
+    the training samples of every fold of every seed; the folds are the same for all
+    methods.
 
     Parameters
     ----------
-    estimators : dict of str to clusterer, or callable
-        Methods by name; they are cloned. A callable, such as `baselines`, takes the
-        X of each data set and returns such a dict: for methods that depend on the
-        modalities.
-    datasets : dict of str to (X, y) or Bunch
-        Data sets by name: pairs of data and classes, or Bunches (with ``data`` and
-        ``target``) as the loaders of `mmfusion.datasets` return them.
-    metrics : str, list of str or dict of str to callable, \
-default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
-        Scores, of which larger is better. Further names are 'adjusted_mutual_info',
-        'pairwise_f', 'purity' and 'modality_silhouette'; a dict holds functions of
-        (labels_true, labels_pred).
+    methods : str, estimator, list of these, dict, or callable
+        Clusterers, or classifiers, or regressors; they are cloned. Names are those of
+        the function `methods`, and 'baselines'. Estimators of a list are named by
+        their class; a dict has names of your own. A callable, such as `baselines`,
+        takes the X of each data set and returns such a dict: for methods that depend
+        on the modalities.
+    datasets : str, path, (X, y), Bunch, list of str or path, or dict
+        Data sets: names (``python -m mmfusion list`` prints them), paths of files,
+        which are named by their stem, pairs of data and classes (or values, for
+        regressors), or Bunches (with ``data`` and ``target``) as the loaders of
+        `mmfusion.datasets` return them. A dict has names of your own.
+    metrics : str, list of str or dict of str to callable, default=None
+        Scores, of which larger is better. By default ``clustering_accuracy``,
+        ``normalized_mutual_info`` and ``adjusted_rand`` of clusterings, ``accuracy``,
+        ``balanced_accuracy`` and ``f1_macro`` of classifications, ``r2``,
+        ``neg_root_mean_squared_error`` and ``neg_mean_absolute_error`` of regressions.
+        Further names for clusterings are 'adjusted_mutual_info', 'pairwise_f',
+        'purity' and 'modality_silhouette', for predictors those of scikit-learn's
+        scorers, such as 'neg_log_loss' and 'roc_auc' (of each class against the others
+        if there are more than two). A dict holds functions of (labels_true,
+        labels_pred), or scorers of predictors.
     n_repeats : int, default=10
         Number of seeds.
+    task : {'clustering', 'classification', 'regression'}, default=None
+        Task of methods that are given by name; None takes that of the estimators
+        among them, and 'clustering' if there are none.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds for classifiers and regressors: a number (None is 5), shuffled by each
+        seed, stratified by class for classifiers, with `groups` kept together; or a
+        splitter, whose ``random_state`` is set to each seed, or pairs of positions.
+    groups : array-like of shape (n_samples,) or dict of str to array-like, \
+default=None
+        Groups of samples, such as patients, of which all are in the same fold; by name
+        of the data set if there are several.
     random_state : int, default=0
         Seed from which the seeds of the repeats are drawn: the first ones of more
         repeats are those of fewer.
@@ -92,9 +115,6 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     out : str or path-like, default=None
         Folder in whose subfolder ``cells`` each finished cell is stored. The same call
         resumes an interrupted run.
-    trace_memory : bool, default=True
-        Whether to measure memory, by a second fit of each cell: tracing slows down
-        loops in Python, so times are measured without it.
     retry_failed : bool, default=False
         Whether cells that failed in an earlier run are run again.
     verbose : bool, default=False
@@ -108,19 +128,19 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     Raises
     ------
     OSError
-        If `out` cannot be written, before the first fit or once the disk is full.
-        Finished cells are kept.
+        If `out` cannot be written, before the first fit or once the disk is full, or
+        a data set is neither a known name nor a file. Finished cells are kept.
     TypeError
-        If a method is not a clusterer, or a name not a string.
+        If a method is not an estimator, or a name not a string.
     ValueError
-        If there is nothing to compare, a data set has no classes or not one for each
-        sample (measured values are not classes), a metric is unknown, or a name is
-        that of a column of the tables.
+        If there is nothing to compare, methods are for several tasks, a data set has
+        no classes or values or not one for each sample (measured values are not
+        classes), a metric is unknown, or a name is that of a column of the tables.
 
     See Also
     --------
     baselines : The methods that every comparison should include.
-    methods : The clusterers of this package by name.
+    methods : The methods of this package by name.
     Comparison : The scores with their tables, tests and plots.
 
     Notes
@@ -132,23 +152,28 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     gets the number of classes, a Pipeline that ends in ``KMeans(8)`` finds 8 clusters.
     The last step of a Pipeline counts as the clusterer.
 
-    Stored data are often sorted by class: each repeat shuffles the samples by its
-    seed, the same order for all methods, and sets every ``random_state`` to the seed.
+    Stored data are often sorted by class: each repeat of a clustering shuffles the
+    samples by its seed, the same order for all methods. Every ``random_state`` is set
+    to the seed.
+
+    A cell is one fit: of a method on a data set with one seed, and for predictors on
+    the training samples of one fold. Predictions of its test samples, with
+    probabilities or decisions where there are any, are what is scored.
 
     A cell that raises is a row with ``status`` 'failed' and the error, and counts in
     tables, ranks and tests. Warnings are stored in the row and not shown. A worker
     process that dies, for example for lack of memory, ends the run with an error;
     finished cells are kept.
 
-    ``fit_seconds`` is the wall time of ``fit_predict``. Cells that share processors
-    slow each other down, and the first one of a process includes the time of imports
-    and compilation: use ``n_jobs=1`` and several repeats for times to be published.
-    An estimator whose own ``n_jobs`` is set uses threads, under every backend.
-    ``peak_memory_mb`` is the peak of the memory allocated through Python and numpy
-    during ``fit_predict``, in MiB, without the data. It excludes allocations of
-    native libraries (torch, workspace of BLAS) and of processes that an estimator
-    starts. It is NaN for cells that run as threads of one process, whose allocations
-    cannot be distinguished.
+    ``fit_seconds`` is the wall time of ``fit_predict``, or of ``fit`` of a predictor.
+    Cells that share processors slow each other down, and the first one of a process
+    includes the time of imports and compilation: use ``n_jobs=1`` and several repeats
+    for times to be published. An estimator whose own ``n_jobs`` is set uses threads,
+    under every backend. ``peak_memory_mb`` is by how much the resident memory of the
+    process grew to its peak during the same fit, in MiB, native libraries such as
+    torch included. It excludes memory of graphics processors and of processes that an
+    estimator starts. It is NaN for cells that run as threads of one process, whose
+    memory cannot be distinguished, and outside of Linux without psutil.
 
     Checks precede the first fit: with `out`, a file is written to the folder, its
     free space is compared with the size of the results, and a report of all names is
@@ -158,8 +183,8 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     names, data, classes, seed, parameters, and the code: the versions of Python
     packages, the sources of those in development or without a version, and the source
     of a class in a script. Other code that a script calls is not compared: use a new
-    folder when it has changed. Labels are stored, so that other metrics need no new
-    fit.
+    folder when it has changed. Labels and predictions are stored, so that other metrics
+    need no new fit.
 
     Examples
     --------
@@ -181,39 +206,39 @@ default=('clustering_accuracy', 'normalized_mutual_info', 'adjusted_rand')
     1   blobs    scaled       1            1.0     ok
     2   blobs  as it is       0            1.0     ok
     3   blobs  as it is       1            1.0     ok
+
+    Classifiers are cross-validated; methods and data sets may be given by name:
+
+    >>> comparison = compare(
+    ...     ["early", "late", "dummy"],
+    ...     "wine",
+    ...     task="classification",
+    ...     n_repeats=1,
+    ... )
+    >>> comparison
+    Comparison of 3 methods on 1 data sets: 15 cells, 0 failed
     """
     _check_options(n_repeats, random_state, n_jobs)
-    check_flags(trace_memory=trace_memory, retry_failed=retry_failed, verbose=verbose)
+    check_flags(retry_failed=retry_failed, verbose=verbose)
     folder = None if out is None else as_path(out, "out")
-    scores = resolve_scores(metrics)
-    if (
-        inspect.isclass(estimators)
-        or issparse(estimators)
-        or not isinstance(estimators, Mapping | Callable)
-    ):
-        raise TypeError("estimators is not a dict; give {'my method': clusterer, ...}")
-    if not isinstance(datasets, Mapping) or issparse(datasets):
-        raise TypeError("datasets is not a dict; give {'my data': (X, y), ...}")
-    sets = [_as_dataset(name, data) for name, data in datasets.items()]
+    inputs = read_inputs(methods, datasets, task)
+    task = inputs[0][0].task
+    scores = resolve_scores(metrics, task)
     seeds = np.random.SeedSequence(int(random_state)).generate_state(int(n_repeats))
-    cells = list(_make_cells(estimators, sets, seeds.tolist()))
-    if not sets:
-        raise ValueError("there is nothing to compare: datasets has no data sets")
-    if not cells:
-        raise ValueError("there is nothing to compare: estimators has no methods")
+    cells = list(_make_cells(inputs, seeds.tolist(), cv, groups))
     # refuses names that are not possible in a table or report, before the first fit
     expected = _expected_comparison(cells, list(scores))
     outcomes: Outcomes = [None] * len(cells)
     if folder is not None:
         store = CellStore(folder / "cells")
-        identities = list(_identities(cells, trace_memory))
+        identities = list(_identities(cells))
         outcomes = _stored_outcomes(store, cells, identities, retry_failed)
         if None in outcomes:
             store.check_writable(_results_bytes(cells, outcomes))
             check_report(expected)
     jobs = [
         joblib.delayed(_run_indexed)(
-            i, cell.dataset, cell.estimator, cell.seed, outcome, scores, trace_memory
+            i, cell.dataset, cell.estimator, cell.seed, cell.split, outcome, scores
         )
         for i, (cell, outcome) in enumerate(zip(cells, outcomes, strict=True))
     ]
@@ -265,90 +290,41 @@ def _expected_comparison(cells: list[Cell], metrics: list[str]) -> Comparison:
 
 def _results_bytes(cells: list[Cell], outcomes: Outcomes) -> int:
     """Estimate the size of the files of the cells that are not stored yet."""
-    sets = [c.dataset for c, o in zip(cells, outcomes, strict=True) if o is None]
-    label_bytes = [len(d.y) * (len(str(d.n_classes)) + len(", ")) for d in sets]
-    return CELL_FILE_BYTES * len(sets) + sum(label_bytes)
+    left = [c for c, o in zip(cells, outcomes, strict=True) if o is None]
+    return CELL_FILE_BYTES * len(left) + sum(map(_output_bytes, left))
 
 
-def _as_dataset(name: str, data: Mapping[str, Any] | tuple[Any, Any]) -> Dataset:
-    # a sparse DOK array is a dict
-    is_sparse = issparse(data)
-    if isinstance(data, Mapping) and not is_sparse and data.keys() >= BUNCH_KEYS:
-        data = data["data"], data["target"]
-    if not (isinstance(data, tuple) and len(data) == 2):
-        raise ValueError(
-            f"datasets: {name!r} is a {type(data).__name__}; give a pair (X, y), or a "
-            "Bunch with data and target"
-        )
-    X, y = data
-    if y is None:
-        raise ValueError(f"data set {name!r} has no classes to score against")
-    try:
-        frame = as_modalities(X)
-        check_row_labels(frame._index, y, "y")
-        y = _as_classes(y)
-        check_consistent_length(frame, y)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"data set {name!r}: {error}") from error
-    return Dataset(name, frame, y)
-
-
-def _as_classes(target: ArrayLike) -> np.ndarray:
-    """Return a target as one class for each sample; refuse measured values."""
-    if isinstance(target, np.ma.MaskedArray) and np.ma.is_masked(target):
-        raise ValueError("some of its classes are masked; leave these samples out")
-    y = np.asarray(column_or_1d(target))
-    if y.size == 0:
-        raise ValueError("it has no samples")
-    if y.dtype.kind == "O":
-        are_text = {isinstance(k, str) for k in y.tolist()}
-        y = np.array(y.tolist())
-        if len(are_text) > 1 or y.dtype.kind == "O":
-            raise ValueError(
-                "its classes are neither all text nor all numbers; give every sample "
-                "a class, of one type"
-            )
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError("its classes are NaN or infinite; give every sample a class")
-    if y.dtype.kind == "f" and (y != np.floor(y)).any():
-        raise ValueError(
-            "its target holds measured values, not classes: they have decimals; bin "
-            "them, for example by numpy.digitize"
-        )
-    return y
+def _output_bytes(cell: Cell) -> int:
+    n_classes = cell.dataset.n_classes
+    if cell.split is None:
+        return len(cell.dataset.y) * (len(str(n_classes)) + len(", "))
+    n_numbers = 1 + (n_classes if cell.dataset.task == CLASSIFICATION else 0)
+    return len(cell.split.test) * n_numbers * JSON_NUMBER_BYTES
 
 
 def _make_cells(
-    estimators: ClusterersLike, sets: Iterable[Dataset], seeds: list[int]
+    inputs: list[tuple[Dataset, Methods]],
+    seeds: list[int],
+    cv: CrossValidationLike,
+    groups: ArrayLike | Mapping[str, ArrayLike] | None,
 ) -> Iterator[Cell]:
-    for dataset in sets:
-        methods = estimators
-        if callable(estimators):
-            with errors_about("estimators"):
-                methods = estimators(dataset.X)
-        if not isinstance(methods, Mapping):
-            raise TypeError(
-                f"estimators returned a {type(methods).__name__} for data set "
-                f"{dataset.name!r}; a function of X returns a dict of clusterers"
+    of_dataset = groups_by_dataset(groups, [dataset.name for dataset, _ in inputs])
+    for dataset, methods in inputs:
+        repeats: Sequence[Sequence[Split | None]] = [[None] for _ in seeds]
+        if dataset.task != CLUSTERING:
+            repeats = make_splits(dataset, cv, of_dataset[dataset.name], seeds)
+        elif cv is not None or groups is not None:
+            raise ValueError(
+                "clusterers are fitted to all samples; leave out cv and groups, or "
+                "give classifiers or regressors"
             )
         for method, estimator in methods.items():
-            if inspect.isclass(estimator):
-                raise TypeError(
-                    f"estimators: {method!r} is the class {estimator.__name__}; give "
-                    f"an instance, such as {estimator.__name__}()"
-                )
-            if not (
-                hasattr(estimator, "fit_predict") and hasattr(estimator, "get_params")
-            ):
-                raise TypeError(
-                    f"estimators: {method!r} is a {type(estimator).__name__} without "
-                    "fit_predict and get_params; give a clusterer"
-                )
             for repeat, seed in enumerate(seeds):
-                yield Cell(dataset, method, estimator, repeat, seed)
+                for split in repeats[repeat]:
+                    yield Cell(dataset, method, estimator, repeat, seed, split)
 
 
-def _identities(cells: list[Cell], trace: bool) -> Iterator[dict[str, Any]]:
+def _identities(cells: list[Cell]) -> Iterator[dict[str, Any]]:
     """Describe each cell by all that its outcome depends on."""
     code = code_versions()
     sets = {cell.dataset.name: cell.dataset for cell in cells}
@@ -357,6 +333,7 @@ def _identities(cells: list[Cell], trace: bool) -> Iterator[dict[str, Any]]:
         for name, dataset in sets.items()
     }
     for cell in cells:
+        split = cell.split
         yield {
             "dataset": cell.dataset.name,
             "content": contents[cell.dataset.name],
@@ -364,7 +341,7 @@ def _identities(cells: list[Cell], trace: bool) -> Iterator[dict[str, Any]]:
             "estimator": _describe_estimator(cell),
             "repeat": cell.repeat,
             "seed": cell.seed,
-            "trace_memory": trace,
+            "split": None if split is None else joblib.hash((split.train, split.test)),
             "code": code,
         }
 
@@ -389,6 +366,8 @@ def _stored_outcomes(
     """Read the outcomes of earlier runs; None for the cells to run."""
     stored = [
         store.read(identity, len(cell.dataset.y))
+        if cell.split is None
+        else store.read(identity, len(cell.split.test), predictor=True)
         for cell, identity in zip(cells, identities, strict=True)
     ]
     return [
@@ -439,6 +418,7 @@ def _result_row(
         "method": cell.method,
         "repeat": cell.repeat,
         "seed": cell.seed,
+        **_split_entries(cell.split),
         **{name: scored["scores"].get(name, np.nan) for name in metrics},
         "fit_seconds": outcome["fit_seconds"],
         "peak_memory_mb": np.nan if peak is None else peak,
@@ -446,6 +426,13 @@ def _result_row(
         "error": "; ".join(errors),
         "warnings": "; ".join(dict.fromkeys(outcome["warnings"] + scored["warnings"])),
     }
+
+
+def _split_entries(split: Split | None) -> dict[str, int]:
+    if split is None:
+        return {}
+    entries = (split.number, len(split.train), len(split.test))
+    return dict(zip(SPLIT_COLUMNS, entries, strict=True))
 
 
 def _describe_run(

@@ -14,7 +14,11 @@ from mmfusion import _blocks
 from mmfusion._atomic import as_path, make_folder, write_atomically
 from mmfusion._extras import import_extra
 from mmfusion._row_labels import short_repr
+from mmfusion._text import encodable
 from mmfusion.benchmark import _export
+from mmfusion.benchmark._added_results import added_rows, check_unique
+from mmfusion.benchmark._conclusion import conclusion_lines
+from mmfusion.benchmark._paper_table import html_repr, latex_tables
 from mmfusion.benchmark._report import html_report
 from mmfusion.benchmark._significance import Significance, assess_significance
 from mmfusion.benchmark._statistics import rank_scores
@@ -35,6 +39,10 @@ FRAME_COLUMNS = (
     "error",
     "warnings",
 )
+# further ones of a cross-validation: number of the split, and sizes of its parts
+SPLIT_COLUMNS = ("split", "n_train", "n_test")
+# further one once results of other origin were added
+SOURCE_COLUMN = "source"
 # columns of tables whose other columns are named after data sets
 TABLE_COLUMNS = ("method", "mean", "mean rank", "data sets")
 
@@ -57,7 +65,10 @@ class Comparison:
         One row for each data set, method and repeat, with the columns ``dataset``,
         ``method``, ``repeat``, ``seed``, one for each metric (NaN if the cell
         failed), ``fit_seconds``, ``peak_memory_mb``, ``status`` ('ok' or 'failed'),
-        ``error`` and ``warnings`` (texts; empty if there is none).
+        ``error`` and ``warnings`` (texts; empty if there is none). Classifiers and
+        regressors have one row for each fold, with ``split``, a number that equal
+        training and test samples share, and their numbers ``n_train`` and ``n_test``.
+        `add_results` adds ``source``, which is empty for what was run here.
     metrics : list of str
         Names of the columns with scores.
     setup : dict of str to dict of str to str
@@ -114,19 +125,34 @@ class Comparison:
             )
 
     def __repr__(self) -> str:
-        failed = int((self.frame["status"] == "failed").sum())
+        own = self._own_rows()
+        failed = int((own["status"] == "failed").sum())
+        added = len(self.frame) - len(own)
         return (
-            f"Comparison of {self.frame['method'].nunique()} methods on "
-            f"{self.frame['dataset'].nunique()} data sets: {len(self.frame)} cells, "
-            f"{failed} failed"
+            f"Comparison of {own['method'].nunique()} methods on "
+            f"{own['dataset'].nunique()} data sets: {len(own)} cells, "
+            f"{failed} failed{f', {added} results added' if added else ''}"
         )
+
+    def _repr_html_(self) -> str:
+        return html_repr(self)
+
+    def _own_rows(self) -> pd.DataFrame:
+        """Return the rows of what was run here."""
+        if SOURCE_COLUMN not in self.frame:
+            return self.frame
+        return self.frame[self.frame[SOURCE_COLUMN] == ""]
+
+    def _tested_rows(self) -> pd.DataFrame:
+        """Return the rows that tests may use: without added means."""
+        return self.frame[self.frame["repeat"].notna()]
 
     def _metric(self, metric: str | None) -> str:
         if metric is None:
             return self.metrics[0]
-        if not isinstance(metric, str) or metric not in self.metrics:
-            raise ValueError(f"metric={metric!r} was not compared: {self.metrics}")
-        return metric
+        if isinstance(metric, str) and encodable(metric) in self.metrics:
+            return encodable(metric)
+        raise ValueError(f"metric={metric!r} was not compared: {self.metrics}")
 
     def summary(self, metric: str | None = None) -> pd.DataFrame:
         """Average the repeats of each method on each data set.
@@ -140,12 +166,16 @@ class Comparison:
         -------
         DataFrame
             Columns ``dataset``, ``method``, ``mean`` and ``std`` (with n - 1 in the
-            denominator) over the repeats that did not fail, ``n_repeats``,
-            ``n_failed``, ``rank`` among the methods on the data set. Methods that
-            failed more often rank behind all that failed less often.
+            denominator) over the repeats (and folds) that did not fail, ``n_repeats``
+            (number of cells), ``n_failed``, ``rank`` among the methods and added
+            results on the data set. Methods that failed more often rank behind all
+            that failed less often.
         """
         metric = self._metric(metric)
-        groups = self.frame.groupby(["dataset", "method"], sort=False)[metric]
+        frame = self.frame
+        if SOURCE_COLUMN in frame:  # what a publication does not report has not failed
+            frame = frame[(frame[SOURCE_COLUMN] == "") | frame[metric].notna()]
+        groups = frame.groupby(["dataset", "method"], sort=False)[metric]
         table = groups.agg(mean="mean", std="std", n_repeats="size")
         table["n_failed"] = table["n_repeats"] - groups.count()
         mean, n_failed = table["mean"].to_numpy(), table["n_failed"].to_numpy()
@@ -194,6 +224,7 @@ class Comparison:
 
     def _ranks(self, metric: str) -> pd.DataFrame:
         rows = self.summary(metric)
+        rows = rows[rows["method"].isin(self._tested_rows()["method"])]
         n_datasets = rows["dataset"].nunique()
         everywhere = rows.groupby("method")["dataset"].transform("size") == n_datasets
         rows = rows[everywhere].copy()
@@ -230,9 +261,10 @@ class Comparison:
             Over at least 3 data sets, the Friedman test with the Nemenyi test of all
             pairs of methods. With at least 6 data sets, Wilcoxon's signed-rank test
             of the pairs with Holm's correction, in which the mean over repeats is one
-            observation for each data set. With fewer, the same within each data set,
-            in which a repeat is an observation and the correction is for the pairs
-            on that data set.
+            observation for each data set. With fewer, tests within each data set,
+            corrected for the pairs on that data set: of clusterings the same test, in
+            which a repeat is an observation; of cross-validated predictors the
+            corrected resampled t-test, in which a fold is one.
 
         Raises
         ------
@@ -248,6 +280,15 @@ class Comparison:
         repeats make any difference significant, however small, and yield no evidence
         about other data.
 
+        Folds share training samples, so that their scores are correlated and an
+        ordinary t-test finds differences that are none. With n folds, of n_test and
+        n_train samples, the corrected test takes ``(1 / n + n_test / n_train) s^2``
+        for the variance of a mean difference, with s^2 that of the differences and n -
+        1 degrees of freedom. Repeats whose folds are equal count once.
+
+        Results of other origin (`add_results`) are tested only if they are given for
+        every repeat.
+
         A method that fails where another does not loses that comparison by an
         infinite margin. Methods that were not run on every data set, such as single
         modalities of one of them, are compared within data sets only.
@@ -256,24 +297,134 @@ class Comparison:
         ----------
         J. Demšar (2006), Statistical comparisons of classifiers over multiple data
         sets. Journal of Machine Learning Research 7, 1-30.
+
+        C. Nadeau & Y. Bengio (2003), Inference for the generalization error. Machine
+        Learning 52, 239-281.
         """
         metric = self._metric(metric)
         scores = {
-            str(name): rows.pivot(index="repeat", columns="method", values=metric)[
-                rows["method"].unique()
-            ]
-            for name, rows in self.frame.groupby("dataset", sort=False)
+            str(name): _paired_scores(rows, metric)
+            for name, rows in self._tested_rows().groupby("dataset", sort=False)
         }
         if not isinstance(alpha, Real) or not 0 < alpha < 1:
             raise ValueError(f"alpha={alpha!r}; give a number between 0 and 1")
-        methods = list(self.frame["method"].unique())
+        methods = list(self._tested_rows()["method"].unique())
         if control is not None and not (
             isinstance(control, str) and control in methods
         ):
             raise ValueError(
                 f"control={control!r} was not compared; the methods are {methods}"
             )
-        return assess_significance(metric, self._ranks(metric), scores, control, alpha)
+        return assess_significance(
+            metric, self._ranks(metric), scores, control, alpha, self._test_shares()
+        )
+
+    def _test_shares(self) -> dict[str, float] | None:
+        """Return n_test / n_train by data set; None without cross-validation."""
+        if "split" not in self.frame:
+            return None
+        sizes = self._own_rows().groupby("dataset", sort=False)[["n_train", "n_test"]]
+        means = sizes.mean()
+        shares = (means["n_test"] / means["n_train"]).to_dict()
+        return {str(dataset): float(share) for dataset, share in shares.items()}
+
+    def conclusion(self, metric: str | None = None, *, alpha: float = 0.05) -> str:
+        """Summarise in sentences which method is ahead, and what is significant.
+
+        Parameters
+        ----------
+        metric : str, default=None
+            The score; the first one by default.
+        alpha : float, default=0.05
+            Level of significance.
+
+        Returns
+        -------
+        str
+            One line for each data set: the method of the best mean, and from which
+            others it differs significantly by the test of `significance`. Over several
+            data sets one more: the method of the best mean rank.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric, or `alpha` is not between 0 and 1.
+        """
+        found = self.significance(metric, alpha=alpha)
+        return "\n".join(conclusion_lines(self, found))
+
+    def add_results(
+        self,
+        results: pd.DataFrame | str | PathLike[str],
+        source: str | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        datasets: Mapping[str, str] | None = None,
+    ) -> Comparison:
+        r"""Add published results, or others that were not run here.
+
+        Parameters
+        ----------
+        results : DataFrame, str or path-like
+            One row for each data set and method, or a CSV file of these: columns
+            ``dataset``, ``method`` and some of the metrics, or the names by which
+            papers shorten them (acc, nmi, ari, f1, mae, rmse, ...). Values that are
+            missing were not reported. Rows on other data sets are left out.
+        source : str, default=None
+            Where all of them come from; None takes the column ``source``. Their
+            methods are named ``<method> [<source>]``; a citation such as
+            ``\cite{zhou2020}`` remains one in `to_latex`.
+        columns : dict of str to str, default=None
+            New names of columns, such as ``{"model": "method"}``.
+        datasets : dict of str to str, default=None
+            Names here by the names of data sets in `results`.
+
+        Returns
+        -------
+        Comparison
+            This comparison, whose frame has these rows too.
+
+        Raises
+        ------
+        TypeError
+            If `results` is neither a DataFrame nor a path.
+        ValueError
+            If a column is missing, no data set or no metric is one of the comparison,
+            values are percentages, or there is no source.
+
+        Notes
+        -----
+        Published results are from other runs, often on other versions of the data: they
+        are part of the tables and of the ranks on a data set, and excluded from mean
+        ranks and tests. Scores of every repeat, by a column ``repeat`` (and ``split``
+        in cross-validation) with the values of the comparison, are tested too.
+
+        Losses may be positive, as papers print them.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from mmfusion.benchmark import compare
+        >>> comparison = compare("early", "wine", "adjusted_rand", n_repeats=2)
+        >>> published = pd.DataFrame(
+        ...     {"dataset": ["wine"], "method": ["other"], "ari": [0.5]}
+        ... )
+        >>> comparison.add_results(published, "A paper, 2024")
+        Comparison of 1 methods on 1 data sets: 2 cells, 0 failed, 1 results added
+        >>> comparison.table("adjusted_rand").index.tolist()
+        ['early', 'other [A paper, 2024]']
+        """
+        rows = added_rows(self, results, source, columns, datasets)
+        own = self.frame
+        if SOURCE_COLUMN not in own:
+            own = own.assign(**{SOURCE_COLUMN: ""})
+        counts = dict.fromkeys(("repeat", "seed", *SPLIT_COLUMNS), "Int64")
+        own = own.astype({name: kind for name, kind in counts.items() if name in own})
+        missing = {m: np.nan for m in self.metrics if m not in rows}
+        both = [own, rows.assign(**missing)[own.columns]]
+        merged = import_extra("pandas").concat(both, ignore_index=True)
+        self.frame = check_unique(merged)
+        return self
 
     def costs(self) -> pd.DataFrame:
         """Summarise time and memory over the repeats that did not fail.
@@ -284,10 +435,10 @@ class Comparison:
             Columns ``dataset``, ``method``, ``fit_seconds`` (median) and
             ``peak_memory_mb`` (maximum); NaN where all failed or none was measured.
         """
-        costs = self.frame[["dataset", "method", "fit_seconds", "peak_memory_mb"]]
+        costs = self._own_rows()
         measures = ["fit_seconds", "peak_memory_mb"]
         costs = costs.assign(
-            **{m: costs[m].where(self.frame["status"] == "ok") for m in measures}
+            **{m: costs[m].where(costs["status"] == "ok") for m in measures}
         )
         groups = costs.groupby(["dataset", "method"], sort=False)
         table = groups.agg({"fit_seconds": "median", "peak_memory_mb": "max"})
@@ -320,21 +471,51 @@ class Comparison:
             return _export.markdown(self)
         return _export.markdown_of_metric(self, self._metric(metric))
 
-    def to_latex(self, metric: str | None = None) -> str:
-        """Format the tables for LaTeX with the package booktabs.
+    def to_latex(
+        self,
+        metric: str | Sequence[str] | None = None,
+        *,
+        columns: str = "datasets",
+        caption: str | None = None,
+        label: str | None = None,
+        alpha: float = 0.05,
+    ) -> str:
+        r"""Format tables for LaTeX with the package booktabs, as papers print them.
+
+        Methods are rows. In each column the best mean is bold and the second best
+        underlined, and a star marks methods that differ significantly from the best.
+        Results of `add_results` are below a line of their own.
 
         Parameters
         ----------
-        metric : str, default=None
-            The score; all scores by default.
+        metric : str or list of str, default=None
+            The score or scores; all by default.
+        columns : {'datasets', 'metrics'}, default='datasets'
+            'datasets': one table for each score, with a column for each data set and
+            the mean rank. 'metrics': one table, with a column for each score, of each
+            data set in turn.
+        caption : str, default=None
+            Caption of the table, in LaTeX, as it is written to the file. By default it
+            names the score and explains the marks.
+        label : str, default=None
+            Label for ``\ref``; several tables have ``<label>-<metric>``. None is none.
+        alpha : float, default=0.05
+            Level of significance.
 
         Returns
         -------
         str
-            One ``table`` environment for each score, the best means in bold.
+            ``table`` environments.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric, `columns` is neither, or `alpha` is not between
+            0 and 1.
         """
-        metrics = self.metrics if metric is None else [self._metric(metric)]
-        return "\n".join(_export.latex_of_metric(self, m) for m in metrics)
+        given = [metric] if isinstance(metric, str) else metric
+        metrics = self.metrics if given is None else [self._metric(m) for m in given]
+        return latex_tables(self, metrics, columns, caption, label, alpha)
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write every cell to a CSV file.
@@ -401,6 +582,18 @@ class Comparison:
         return folder / "report.html"
 
 
+def _paired_scores(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Tabulate scores by repeat and method, or by split; NaN where a cell failed."""
+    methods = rows["method"].unique()
+    if "split" not in rows:
+        return rows.pivot(index="repeat", columns="method", values=metric)[methods]
+    # splits that recur with other seeds are not further observations
+    means = rows.groupby(["split", "method"])[metric].agg(
+        lambda s: s.mean(skipna=False)
+    )
+    return means.unstack("method")[methods]
+
+
 def _write_text(path: Path, text: str) -> None:
     with write_atomically(path, "w") as file:
         file.write(text)
@@ -416,10 +609,11 @@ def _check_metrics(metrics: Sequence[str]) -> None:
             raise TypeError(
                 f"metrics: {short_repr(metric)} is not a name; give a string"
             )
-        if metric in FRAME_COLUMNS:
+        taken = (*FRAME_COLUMNS, *SPLIT_COLUMNS, SOURCE_COLUMN)
+        if metric in taken:
             raise ValueError(
                 f"a metric cannot be called {metric!r}: the frame has a column of this "
-                f"name, as of {list(FRAME_COLUMNS)}; give it another name"
+                f"name, as of {list(taken)}; give it another name"
             )
 
 

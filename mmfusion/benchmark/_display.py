@@ -249,6 +249,8 @@ class ComparisonDisplay:
         datasets = list(rows["dataset"].unique())
         for method, style in self._styles().items():
             own = rows[rows["method"] == method]
+            if own.empty:  # results that were not run here
+                continue
             ax.plot(
                 own["fit_seconds"],
                 own["mean"],

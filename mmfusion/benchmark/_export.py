@@ -8,7 +8,8 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmfusion._text import one_line
+from mmfusion._text import encodable, one_line
+from mmfusion.benchmark._scores import NEGATED, is_negated_loss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +27,12 @@ SCORES_NOTE = (
     "data set."
 )
 COSTS_NOTE = (
-    "Median wall time of a fit and maximum of the peak of memory allocated through "
-    "Python and numpy, over the repeats that did not fail."
+    "Median wall time of a fit, and maximum of the growth of the process's memory to "
+    "its peak during it, over the repeats that did not fail."
+)
+ADDED_NOTE = (
+    "Methods with a source in brackets were not run here: they have no mean rank and "
+    "no tests."
 )
 
 LATEX_SPECIAL = {
@@ -73,7 +78,32 @@ def escape_html(text: str) -> str:
 PLAIN = Style(str, str)
 MARKDOWN = Style(escape_markdown, "**{}**".format)
 HTML = Style(escape_html, "<b>{}</b>".format)
-LATEX = Style(escape_latex, r"\textbf{{{}}}".format)
+
+
+def shown_name(metric: str) -> str:
+    """Return the name of a metric as tables print it: losses without their sign."""
+    if is_negated_loss(metric):
+        return f"{metric.removeprefix(NEGATED)} (lower is better)"
+    return metric
+
+
+def shown_value(metric: str, score: float) -> float:
+    """Return a score as tables print it: losses are positive."""
+    return -score if is_negated_loss(metric) else score
+
+
+def shown_mean(metric: str, score: float) -> str:
+    """Format a score as tables print it, with four digits from 10 on."""
+    value = shown_value(metric, score)
+    return f"{value:.4g}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def score_note(comparison: Comparison) -> str:
+    """Explain the numbers of a table of scores."""
+    note = SCORES_NOTE
+    if "split" in comparison.frame:
+        note = note.replace("repeats", "folds of all repeats")
+    return f"{note} {ADDED_NOTE}" if "source" in comparison.frame else note
 
 
 def score_table(comparison: Comparison, metric: str, style: Style = PLAIN) -> Rows:
@@ -81,7 +111,7 @@ def score_table(comparison: Comparison, metric: str, style: Style = PLAIN) -> Ro
     summary = comparison.summary(metric)
     best = summary.groupby("dataset")["rank"].transform("min") == summary["rank"]
     cells: CellTexts = {
-        (row.method, row.dataset): _score_text(row, style, is_best)
+        (row.method, row.dataset): _score_text(metric, row, style, is_best)
         for row, is_best in zip(summary.itertuples(), best, strict=True)
     }
     for method, rank in comparison.ranks(metric)["mean"].items():
@@ -89,15 +119,22 @@ def score_table(comparison: Comparison, metric: str, style: Style = PLAIN) -> Ro
     return _crosstab(cells, [*summary["dataset"].unique(), "mean rank"], style)
 
 
-def _score_text(row: Any, style: Style, is_best: bool) -> str:
+def _score_text(metric: str, row: Any, style: Style, is_best: bool) -> str:
     failed = f"failed {row.n_failed}/{row.n_repeats}"
     if row.n_failed == row.n_repeats:
         return f"{failed} ({row.rank:g})"
-    mean = f"{row.mean:.3f}"
-    rest = "" if math.isnan(row.std) else f" ± {row.std:.3f}"
+    mean = shown_mean(metric, row.mean)
+    rest = "" if math.isnan(row.std) else f" ± {spread_text(row.mean, row.std)}"
     rest += f" ({row.rank:g})"
     rest += f", {failed}" if row.n_failed else ""
     return (style.bold(mean) if is_best else mean) + style.escape(rest)
+
+
+def spread_text(mean: float, std: float) -> str:
+    """Format a standard deviation, with the digits of its mean."""
+    return (
+        f"{std:.3f}" if abs(mean) < 10 else f"{std:.2g}" if std < 10 else f"{std:.0f}"
+    )
 
 
 def cost_table(comparison: Comparison, style: Style = PLAIN) -> Rows:
@@ -145,8 +182,10 @@ def markdown_of_metric(comparison: Comparison, metric: str) -> str:
     """Format one score with its tests in Markdown."""
     table = _markdown_table(score_table(comparison, metric, MARKDOWN))
     tests = _markdown_list(comparison.significance(metric).lines())
-    title = escape_markdown(metric)
-    return f"### {title}\n\n{table}\n\n{SCORES_NOTE}\n\n{tests}\n"
+    title = escape_markdown(shown_name(metric))
+    summary = _markdown_list(comparison.conclusion(metric).splitlines())
+    parts = [f"### {title}", table, score_note(comparison), summary, tests]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _markdown_list(lines: list[str]) -> str:
@@ -178,29 +217,6 @@ def unique_messages(frame: pd.DataFrame, column: str) -> list[str]:
     ]
 
 
-def latex_of_metric(comparison: Comparison, metric: str) -> str:
-    """Format one score as a table for LaTeX."""
-    rows = score_table(comparison, metric, LATEX)
-    header, *body = (" & ".join(row) + r" \\" for row in rows)
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escape_latex(f'{metric}. {SCORES_NOTE}')}}}",
-            rf"\begin{{tabular}}{{{'l' * len(rows[0])}}}",
-            r"\toprule",
-            header,
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
 def csv(frame: pd.DataFrame) -> str:
     """Format a frame as CSV in which spreadsheets find no formulas."""
     safe = frame.rename(columns=_csv_text)
@@ -212,7 +228,5 @@ def csv(frame: pd.DataFrame) -> str:
 def _csv_text(value: object) -> object:
     if not isinstance(value, str):
         return value
-    # lone surrogates, as in undecodable file names, have no UTF-8
-    text = value.encode("utf-8", "backslashreplace").decode("utf-8")
-    text = text.replace("\0", r"\x00")
+    text = encodable(value).replace("\0", r"\x00")
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

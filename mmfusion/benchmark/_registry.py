@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.mixture import GaussianMixture
 
-from mmfusion.benchmark._baselines import baselines
+from mmfusion.benchmark._single_modality import (
+    SingleModalityClassifier,
+    SingleModalityRegressor,
+)
+from mmfusion.benchmark._tasks import (
+    CLASSIFICATION,
+    CLUSTERING,
+    REGRESSION,
+    check_task,
+)
 from mmfusion.clustering import (
     AnchorGraphClusterer,
     GMCClusterer,
@@ -23,14 +33,26 @@ from mmfusion.datasets import (
     fetch_100leaves,
     fetch_handwritten,
     fetch_msrcv1,
+    load_breast_cancer_modalities,
+    load_diabetes_modalities,
     load_digits_modalities,
-    load_npz,
+    load_file,
+    load_wine_modalities,
     make_multimodal_blobs,
 )
 from mmfusion.ensemble import MultimodalClusterer
-from mmfusion.fusion import EarlyFusionClusterer, LateFusionClusterer
-from mmfusion.mkl import MKLClusterer
-from mmfusion.modalities import Modalities
+from mmfusion.fusion import (
+    EarlyFusionClassifier,
+    EarlyFusionClusterer,
+    EarlyFusionRegressor,
+    GaussianBayesClassifier,
+    HybridFusionClassifier,
+    HybridFusionRegressor,
+    LateFusionClassifier,
+    LateFusionClusterer,
+    LateFusionRegressor,
+)
+from mmfusion.mkl import MKLClassifier, MKLClusterer, MKLRegressor
 
 
 class Entry(NamedTuple):
@@ -46,7 +68,7 @@ def _deep(name: str) -> BaseEstimator:
     return getattr(mmfusion.clustering, name)()
 
 
-NAMED_METHODS = {
+CLUSTERERS = {
     "multimodal": Entry(
         MultimodalClusterer, "consensus of graphs, anchors, early and late fusion"
     ),
@@ -135,14 +157,87 @@ NAMED_METHODS = {
     ),
 }
 
+CLASSIFIERS = {
+    "early": Entry(
+        EarlyFusionClassifier, "logistic regression on the scaled concatenation"
+    ),
+    "late": Entry(LateFusionClassifier, "mean of the probabilities by each modality"),
+    "late-log-pool": Entry(
+        partial(LateFusionClassifier, combine="log_pool"),
+        "product of the probabilities by each modality",
+    ),
+    "late-stacking": Entry(
+        partial(LateFusionClassifier, combine="stacking"),
+        "logistic regression on held-out probabilities by each modality",
+    ),
+    "hybrid": Entry(
+        HybridFusionClassifier, "each modality and all of them together, combined"
+    ),
+    "mkl": Entry(MKLClassifier, "support vector machine, kernels weighted"),
+    "gaussian-bayes": Entry(
+        GaussianBayesClassifier,
+        "Gaussian classes, modalities independent of each other",
+    ),
+    "best-modality": Entry(
+        SingleModalityClassifier,
+        "logistic regression on one modality, chosen in the training samples",
+    ),
+    "concatenation": Entry(
+        partial(EarlyFusionClassifier, scaling="standard"),
+        "logistic regression on the standardised concatenation",
+    ),
+    "dummy": Entry(DummyClassifier, "the class prior"),
+}
+
+REGRESSORS = {
+    "early": Entry(
+        EarlyFusionRegressor, "ridge regression on the scaled concatenation"
+    ),
+    "late": Entry(LateFusionRegressor, "mean of the predictions by each modality"),
+    "late-stacking": Entry(
+        partial(LateFusionRegressor, combine="stacking"),
+        "ridge regression on held-out predictions by each modality",
+    ),
+    "hybrid": Entry(
+        HybridFusionRegressor, "each modality and all of them together, combined"
+    ),
+    "mkl": Entry(MKLRegressor, "support vector machine, kernels weighted"),
+    "best-modality": Entry(
+        SingleModalityRegressor,
+        "ridge regression on one modality, chosen in the training samples",
+    ),
+    "concatenation": Entry(
+        partial(EarlyFusionRegressor, scaling="standard"),
+        "ridge regression on the standardised concatenation",
+    ),
+    "dummy": Entry(DummyRegressor, "the mean"),
+}
+
+NAMED_METHODS: dict[str, dict[str, Entry]] = {
+    CLUSTERING: CLUSTERERS,
+    CLASSIFICATION: CLASSIFIERS,
+    REGRESSION: REGRESSORS,
+}
+
 BASELINES = "baselines"
-BASELINES_DESCRIPTION = (
-    "each modality, the best one by silhouette, concatenation, standardised "
-    "concatenation, spectral clustering of the concatenation"
-)
+BASELINES_DESCRIPTIONS = {
+    CLUSTERING: "each modality, the best one by silhouette, concatenation, "
+    "standardised concatenation, spectral clustering of the concatenation",
+    CLASSIFICATION: "each modality, the best one in the training samples, "
+    "standardised concatenation, the class prior",
+    REGRESSION: "each modality, the best one in the training samples, standardised "
+    "concatenation, the mean",
+}
 
 NAMED_DATASETS = {
     "digits": Entry(load_digits_modalities, "1,797 digits, 4 modalities, 10 classes"),
+    "breast-cancer": Entry(
+        load_breast_cancer_modalities, "569 tumours, 3 modalities, 2 classes"
+    ),
+    "wine": Entry(load_wine_modalities, "178 wines, 3 modalities, 3 classes"),
+    "diabetes": Entry(
+        load_diabetes_modalities, "442 patients, 2 modalities, a measured target"
+    ),
     "blobs": Entry(
         partial(make_multimodal_blobs, cluster_std=3.0, random_state=0),
         "100 simulated samples, 2 modalities, 3 classes",
@@ -157,101 +252,131 @@ NAMED_DATASETS = {
 }
 
 
-def methods() -> dict[str, BaseEstimator]:
-    """Make the clusterers of this package that the command line offers.
+# of the command line: real data that need no download
+DEFAULT_DATASETS = {
+    CLUSTERING: ["digits", "wine", "breast-cancer"],
+    CLASSIFICATION: ["digits", "wine", "breast-cancer"],
+    REGRESSION: ["diabetes"],
+}
+DEFAULT_METHODS = {
+    CLUSTERING: [
+        "multimodal",
+        "spectral",
+        "snf",
+        "mixture",
+        "early",
+        "late",
+        BASELINES,
+    ],
+    CLASSIFICATION: ["early", "late", "hybrid", BASELINES],
+    REGRESSION: ["early", "late", "hybrid", BASELINES],
+}
+
+
+def methods(task: str = CLUSTERING) -> dict[str, BaseEstimator]:
+    """Make the methods of this package that `compare` takes by name.
+
+    Parameters
+    ----------
+    task : {'clustering', 'classification', 'regression'}, default='clustering'
+        Task of the methods.
 
     Returns
     -------
-    dict of str to clusterer
-        Unfitted clusterers by name; deep ones where torch and skorch are installed.
+    dict of str to estimator
+        Unfitted estimators by name; deep ones where torch and skorch are installed.
+        Those for classification and regression include ``best-modality`` (of the
+        single modalities, chosen by a cross-validation of the training samples),
+        ``concatenation`` (standardised, then logistic or ridge regression) and
+        ``dummy``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such task.
 
     See Also
     --------
     baselines : The methods that every comparison should include.
-    compare : Compares clusterers on data sets.
+    compare : Compares methods on data sets.
 
     Examples
     --------
     >>> from mmfusion.benchmark import methods
     >>> methods()["early"]
     EarlyFusionClusterer()
+    >>> list(methods(task="regression"))
+    ['early', 'late', 'late-stacking', 'hybrid', 'mkl', 'best-modality',
+     'concatenation', 'dummy']
     """
+    check_task(task)
     made = {}
-    for name, entry in NAMED_METHODS.items():
+    for name, entry in NAMED_METHODS[task].items():
         with suppress(ImportError):
             made[name] = entry.make()
     return made
 
 
-def choose_methods(
-    names: Sequence[str],
-) -> Callable[[Modalities], dict[str, BaseEstimator]]:
-    """Return a function that makes the clusterers of these names for a data set.
+def make_method(name: str, task: str) -> BaseEstimator:
+    """Make the method of this name for a task.
 
     Parameters
     ----------
-    names : sequence of str
-        Names of methods, or 'baselines'.
+    name : str
+        Name of a method.
+    task : str
+        Its task.
 
     Returns
     -------
-    callable
-        Function of the X of a data set that returns clusterers by name, for `compare`.
+    estimator
+        The unfitted estimator.
 
     Raises
     ------
     ImportError
-        If a method needs a package that is not installed.
+        If it needs a package that is not installed.
     ValueError
         If there is no such method.
     """
-    offered = [*NAMED_METHODS, BASELINES]
-    unknown = [name for name in names if name not in offered]
-    if unknown:
-        raise ValueError(f"there is no method {unknown[0]!r}; there are {offered}")
-    made = {name: NAMED_METHODS[name].make() for name in names if name != BASELINES}
-
-    def make_clusterers(X: Modalities) -> dict[str, BaseEstimator]:
-        chosen: dict[str, BaseEstimator] = {}
-        for name in names:
-            chosen |= baselines(X) if name == BASELINES else {name: made[name]}
-        return chosen
-
-    return make_clusterers
+    offered = NAMED_METHODS[task]
+    if name in offered:
+        return offered[name].make()
+    others = [other for other, by_name in NAMED_METHODS.items() if name in by_name]
+    remedy = f"; it is for {others[0]}: give task={others[0]!r}" if others else ""
+    raise ValueError(
+        f"there is no method {name!r} for {task}; there are "
+        f"{[*offered, BASELINES]}{remedy}"
+    )
 
 
-def load_datasets(names: Sequence[str]) -> dict[str, Any]:
-    """Load data sets by name, or from npz files, which are named by their stem.
+def load_dataset(given: str | Path) -> tuple[str, Any]:
+    """Load a data set by name, or from a file, which is named by its stem.
 
     Parameters
     ----------
-    names : sequence of str
-        Names of data sets of this package, or paths.
+    given : str or Path
+        Name of a data set of this package, or path of a file.
 
     Returns
     -------
-    dict of str to (X, y) or Bunch
-        The data sets by name, for `compare`.
+    name : str
+        Name of the data set.
+    data : Bunch or (X, y)
+        The data, for `compare`.
 
     Raises
     ------
     OSError
         If there is no such file or a download fails.
     ValueError
-        If a file holds no modalities, or two data sets have the same name.
+        If a file holds no modalities.
     """
-    loaded: dict[str, Any] = {}
-    for given in names:
-        path = Path(given)
-        name = given if given in NAMED_DATASETS else path.stem
-        if name in loaded:
-            raise ValueError(f"two data sets are called {name!r}; rename a file")
-        if given in NAMED_DATASETS:
-            loaded[name] = NAMED_DATASETS[given].make()
-        elif path.is_file():
-            loaded[name] = load_npz(path)
-        else:
-            raise FileNotFoundError(
-                f"{given!r} is neither a file nor one of {list(NAMED_DATASETS)}"
-            )
-    return loaded
+    if isinstance(given, str) and given in NAMED_DATASETS:
+        return given, NAMED_DATASETS[given].make()
+    path = Path(given)
+    if path.is_file():
+        return path.stem, load_file(path)
+    raise FileNotFoundError(
+        f"{str(given)!r} is neither a file nor one of {list(NAMED_DATASETS)}"
+    )

@@ -15,17 +15,19 @@ from mmfusion.benchmark._display import ComparisonDisplay
 from mmfusion.benchmark._export import (
     COSTS_NOTE,
     HTML,
-    SCORES_NOTE,
     Rows,
     cost_table,
     escape_html,
     failure_list,
+    score_note,
     score_table,
+    shown_name,
     unique_messages,
 )
-from mmfusion.benchmark._significance import Significance
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mmfusion.benchmark._comparison import Comparison
 
 CSS = """
@@ -100,11 +102,13 @@ def _sections(comparison: Comparison, plots: bool = True) -> Iterator[str]:
     yield f"<h1>{escape_html(repr(comparison))}</h1>"
     for metric in comparison.metrics:
         significance = comparison.significance(metric)
-        yield f"<h2>{escape_html(metric)}</h2>"
+        yield f"<h2>{escape_html(shown_name(metric))}</h2>"
+        yield _bullet_list(comparison.conclusion(metric).splitlines())
         yield _html_table(score_table(comparison, metric, HTML))
-        yield f'<p class="note">{escape_html(SCORES_NOTE)}</p>'
+        yield f'<p class="note">{escape_html(score_note(comparison))}</p>'
         yield _bullet_list(significance.lines())
-        yield _wilcoxon_details(significance)
+        yield _pair_details("Wilcoxon test", significance.wilcoxon)
+        yield _pair_details("corrected resampled t-test", significance.t_test)
         if plots:
             yield from _plot_images(comparison, metric)
     yield "<h2>time and memory</h2>"
@@ -136,8 +140,7 @@ def _bullet_list(lines: list[str]) -> str:
     return f"<ul>{items}</ul>" if lines else "<p>None.</p>"
 
 
-def _wilcoxon_details(significance: Significance) -> str:
-    pairs = significance.wilcoxon
+def _pair_details(test: str, pairs: pd.DataFrame) -> str:
     if pairs.empty:
         return ""
     rows = [
@@ -146,7 +149,7 @@ def _wilcoxon_details(significance: Significance) -> str:
     ]
     header = [escape_html(column) for column in pairs.columns]
     return (
-        "<details><summary>All pairs by the Wilcoxon test</summary>"
+        f"<details><summary>All pairs by the {test}</summary>"
         f"{_html_table([header, *rows])}</details>"
     )
 

@@ -1,4 +1,4 @@
-"""Tests of the differences between methods, over data sets or over repeats."""
+"""Tests of the differences between methods, over data sets, repeats or folds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from mmfusion._extras import import_extra
 from mmfusion.benchmark._statistics import (
     FriedmanResult,
+    corrected_t_test,
     friedman_test,
     holm,
     nemenyi_critical_difference,
@@ -35,6 +36,16 @@ WILCOXON_COLUMNS = (
     "p",
     "p_holm",
 )
+T_TEST_COLUMNS = (
+    "over",
+    "method_a",
+    "method_b",
+    "n_pairs",
+    "mean_difference",
+    "p",
+    "p_holm",
+)
+MIN_SPLITS = 5  # for the t-test
 MIN_WILCOXON_PAIRS = 6  # least p-value 2 / 2**6 = .031; of 5 pairs it is .062
 
 
@@ -64,6 +75,11 @@ class Significance:
         One row for each pair of methods: ``over`` ('data sets' or the data set within
         which repeats are paired), ``method_a``, ``method_b``, ``n_pairs``,
         ``wins_a``, ``wins_b``, ``p``, ``p_holm``.
+    t_test : DataFrame
+        One row for each pair of predictors on each data set, of the corrected
+        resampled t-test: ``over`` (the data set), ``method_a``, ``method_b``,
+        ``n_pairs`` (number of splits), ``mean_difference`` of a and b, ``p``,
+        ``p_holm``.
     notes : tuple of str
         Tests that were not done, with the reasons.
 
@@ -100,6 +116,7 @@ class Significance:
     critical_difference: float | None
     nemenyi: pd.DataFrame | None
     wilcoxon: pd.DataFrame
+    t_test: pd.DataFrame
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -139,7 +156,59 @@ class Significance:
             f"(alpha = {self.alpha:g}); pairs that differ: {pairs}."
         )
 
+    def p_values(self, over: str, method: str) -> dict[str, float]:
+        """Return the corrected p-values of one method's pairs.
+
+        Parameters
+        ----------
+        over : str
+            'data sets', or the data set within which repeats or folds are paired.
+        method : str
+            A method of the pairs.
+
+        Returns
+        -------
+        dict of str to float
+            P-value by the other method of the pair; NaN where it was not tested.
+        """
+        found: dict[str, float] = {}
+        for pairs in (self.wilcoxon, self.t_test):
+            keys = pairs[["over", "method_a", "method_b", "p_holm"]].to_numpy().tolist()
+            for where, a, b, p in keys:
+                if where == over and method in (a, b):
+                    found[b if a == method else a] = p
+        return found
+
+    def nemenyi_of(self, method: str) -> dict[str, float]:
+        """Return the p-values of the Nemenyi test of one method's pairs.
+
+        Parameters
+        ----------
+        method : str
+            A method that was run on every data set.
+
+        Returns
+        -------
+        dict of str to float
+            P-value by the other method; empty unless the Friedman test rejects.
+        """
+        if self.friedman is None or self.nemenyi is None:
+            return {}
+        if self.friedman.p_f >= self.alpha:
+            return {}
+        others = map(str, self.nemenyi.columns)
+        p_values = self.nemenyi.loc[[method]].to_numpy()[0].tolist()
+        return dict(zip(others, p_values, strict=True))
+
     def _pair_sentences(self) -> Iterator[str]:
+        for over, pairs in self.t_test.groupby("over", sort=False):
+            tested = pairs[pairs["p_holm"].notna()]
+            differ = tested[tested["p_holm"] < self.alpha]
+            yield (
+                f"Corrected resampled t-test with Holm's correction, paired over "
+                f"{pairs['n_pairs'].iloc[0]} test sets on {over}: {len(differ)} of "
+                f"{len(tested)} pairs of methods differ (alpha = {self.alpha:g})."
+            )
         for over, pairs in self.wilcoxon.groupby("over", sort=False):
             tested = pairs[pairs["p_holm"].notna()]
             differ = tested[tested["p_holm"] < self.alpha]
@@ -157,6 +226,7 @@ def assess_significance(
     scores: dict[str, pd.DataFrame],
     control: str | None,
     alpha: float,
+    test_shares: dict[str, float] | None = None,
 ) -> Significance:
     """Run the tests that the numbers of data sets and repeats allow.
 
@@ -172,6 +242,9 @@ def assess_significance(
         Method of every pair; None to test all pairs.
     alpha : float
         Level of significance.
+    test_shares : dict of str to float, default=None
+        Number of test samples divided by that of training samples, by data set, if
+        the rows of `scores` are splits of a cross-validation.
 
     Returns
     -------
@@ -202,9 +275,10 @@ def assess_significance(
             f"on at least {MIN_FRIEDMAN_DATASETS} data sets, and there are {n_methods} "
             f"on {n_datasets}."
         )
+    blocks = {}
     if n_datasets >= MIN_WILCOXON_PAIRS:
         blocks = {"data sets": _over_datasets(scores, list(ranks.index))}
-    else:
+    elif test_shares is None:
         blocks = {name: (table, table.isna()) for name, table in scores.items()}
         notes += _notes_on_repeats(scores)
     rows: list[dict[str, Any]] = []
@@ -212,6 +286,16 @@ def assess_significance(
         own = _wilcoxon_rows(over, *block, control)
         rows += own
         notes += _note_on_power(over, own, control, alpha)
+    t_rows: list[dict[str, Any]] = []
+    if test_shares is not None and not blocks:
+        for name, table in scores.items():
+            own = _t_test_rows(name, table, control, test_shares[name])
+            t_rows += own
+            notes += _note_on_splits(name, len(table), own)
+        notes.append(
+            "A difference between folds of one data set is no evidence about other "
+            "data."
+        )
     return Significance(
         metric,
         alpha,
@@ -221,6 +305,7 @@ def assess_significance(
         critical_difference,
         nemenyi,
         pd.DataFrame(rows, columns=WILCOXON_COLUMNS),
+        pd.DataFrame(t_rows, columns=T_TEST_COLUMNS),
         tuple(notes),
     )
 
@@ -304,11 +389,62 @@ def _wilcoxon_rows(
                 "p_holm": np.nan,
             }
         )
+    _correct(rows)
+    return rows
+
+
+def _correct(rows: list[dict[str, Any]]) -> None:
+    """Set the corrected p-values of those pairs that were tested."""
     tested_rows = [row for row in rows if not np.isnan(row["p"])]
     corrected = holm(np.array([row["p"] for row in tested_rows]))
     for row, p in zip(tested_rows, corrected, strict=True):
         row["p_holm"] = float(p)
+
+
+def _t_test_rows(
+    over: str, scores: pd.DataFrame, control: str | None, test_share: float
+) -> list[dict[str, Any]]:
+    """Test pairs of methods over splits; those that failed get no p-value."""
+    if len(scores) < MIN_SPLITS:
+        return []
+    rows: list[dict[str, Any]] = []
+    for a, b in combinations(scores.columns, 2):
+        if control not in (None, a, b):
+            continue
+        differences = np.round((scores[a] - scores[b]).to_numpy(float), 10)
+        # equal differences have no variance, with which to compare a mean
+        tested = np.isfinite(differences).all() and (
+            np.ptp(differences) > 0 or not differences.any()
+        )
+        rows.append(
+            {
+                "over": over,
+                "method_a": a,
+                "method_b": b,
+                "n_pairs": len(differences),
+                "mean_difference": float(np.mean(differences)),
+                "p": corrected_t_test(differences, test_share) if tested else np.nan,
+                "p_holm": np.nan,
+            }
+        )
+    _correct(rows)
     return rows
+
+
+def _note_on_splits(
+    over: str, n_splits: int, rows: list[dict[str, Any]]
+) -> Iterator[str]:
+    if n_splits < MIN_SPLITS:
+        yield (
+            f"No t-test on {over}: it needs at least {MIN_SPLITS} different test sets, "
+            f"and there are {n_splits}; give more folds or repeats."
+        )
+    untested = sum(np.isnan(row["p"]) for row in rows)
+    if untested:
+        yield (
+            f"On {over}, {untested} pairs are not tested: a method of theirs failed on "
+            "a test set, or all of their differences are equal."
+        )
 
 
 def _differences(

@@ -1,7 +1,8 @@
 """Tests that compare several methods: pure functions of ranks and differences.
 
-All follow J. Demšar (2006), Statistical comparisons of classifiers over multiple data
-sets. Journal of Machine Learning Research 7, 1-30.
+They follow J. Demšar (2006), Statistical comparisons of classifiers over multiple data
+sets, Journal of Machine Learning Research 7, 1-30; within one data set C. Nadeau & Y.
+Bengio (2003), Inference for the generalization error, Machine Learning 52, 239-281.
 """
 
 from __future__ import annotations
@@ -115,6 +116,30 @@ def wilcoxon_signed_rank(differences: np.ndarray) -> float:
     positive = ranks[differences > 0].sum()
     tail = min(p[: positive + 1].sum(), p[positive:].sum())
     return float(min(1.0, 2 * tail))
+
+
+def corrected_t_test(differences: np.ndarray, test_share: float) -> float:
+    """Test whether the mean difference over resampled test sets is zero.
+
+    Parameters
+    ----------
+    differences : ndarray of shape (n_splits,)
+        Differences of scores, not all equal unless they are zero.
+    test_share : float
+        Number of test samples divided by that of training samples.
+
+    Returns
+    -------
+    float
+        Two-sided p-value of Student's t with n_splits - 1 degrees of freedom, for the
+        variance ``(1 / n_splits + test_share) s^2`` of the mean.
+    """
+    n = len(differences)
+    if not differences.any():
+        return 1.0
+    variance = (1 / n + test_share) * np.var(differences, ddof=1)
+    t = np.abs(np.mean(differences)) / np.sqrt(variance)
+    return float(min(1.0, 2 * stats.t.sf(t, n - 1)))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from mmfusion._atomic import make_folder, write_atomically
 CONTENT_KEYS = {"identity", "outcome", "sha256"}
 OUTCOME_KEYS = {
     "labels",
+    "responses",
     "error",
     "traceback",
     "fit_seconds",
@@ -129,7 +130,7 @@ class CellStore:
         return self.folder / f"{readable.strip('.-')[:MAX_NAME_CHARACTERS]}-{key}.json"
 
     def read(
-        self, identity: Mapping[str, Any], n_samples: int
+        self, identity: Mapping[str, Any], n_samples: int, *, predictor: bool = False
     ) -> dict[str, Any] | None:
         """Read the outcome of a cell; None if there is no intact one.
 
@@ -138,7 +139,9 @@ class CellStore:
         identity : dict
             Identity of the cell, of JSON types.
         n_samples : int
-            Number of samples, each of which has a label.
+            Number of samples, each of which has a label or a prediction.
+        predictor : bool, default=False
+            Whether the cell is of a classifier or regressor.
 
         Returns
         -------
@@ -151,7 +154,8 @@ class CellStore:
         except FileNotFoundError:
             return None
         try:
-            return _checked_outcome(json.loads(text), identity, n_samples)
+            content = json.loads(text)
+            return _checked_outcome(content, identity, n_samples, predictor)
         except (RecursionError, ValueError) as error:
             warnings.warn(
                 f"{path} is damaged and not used; the cell is run again: {error}",
@@ -191,7 +195,7 @@ def _content_hash(identity: object, outcome: object) -> str:
 
 
 def _checked_outcome(
-    content: Any, identity: Mapping[str, Any], n_samples: int
+    content: Any, identity: Mapping[str, Any], n_samples: int, predictor: bool
 ) -> dict[str, Any]:
     """Return the outcome in the content of a file; raise if the content is damaged."""
     if not (isinstance(content, dict) and content.keys() >= CONTENT_KEYS):
@@ -204,10 +208,13 @@ def _checked_outcome(
         raise ValueError("its content does not have the hash that was written")
     if not (isinstance(outcome, dict) and outcome.keys() == OUTCOME_KEYS):
         raise ValueError(f"its outcome does not consist of {sorted(OUTCOME_KEYS)}")
-    labels, error = outcome["labels"], outcome["error"]
-    if (labels is None) == (error is None):
+    error = outcome["error"]
+    found = outcome["responses" if predictor else "labels"]
+    if (found is None) == (error is None):
         raise ValueError("it needs either labels or an error")
-    if labels is not None and not _are_labels(labels, n_samples):
+    if found is not None and predictor and not _are_responses(found, n_samples):
+        raise ValueError(f"its predictions are not one for each of {n_samples}")
+    if found is not None and not predictor and not _are_labels(found, n_samples):
         raise ValueError(f"its labels are not one integer for each of {n_samples}")
     peak = outcome["peak_memory_mb"]
     measured = [outcome["fit_seconds"], 0.0 if peak is None else peak]
@@ -226,4 +233,11 @@ def _are_labels(labels: object, n_samples: int) -> bool:
         isinstance(labels, list)
         and len(labels) == n_samples
         and all(type(k) is int and abs(k) <= sys.maxsize for k in labels)
+    )
+
+
+def _are_responses(responses: object, n_samples: int) -> bool:
+    return isinstance(responses, dict) and all(
+        isinstance(values, list) and (name == "classes" or len(values) == n_samples)
+        for name, values in responses.items()
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
+
+from mmfusion.benchmark._peak_memory import PeakMemory
 
 _watch_lock = threading.Lock()
 _active_watches: dict[int, Watch] = {}  # by the identifier of the thread
@@ -25,13 +26,12 @@ class Watch:
     seconds : float
         Wall time of the block.
     peak_memory_mb : float or None
-        Peak of the memory that Python and numpy allocated during the block, in MiB,
-        less what was allocated before; None if not traced, or if another watch was
-        active in the same process, whose allocations cannot be distinguished.
+        Growth of the memory of the process to its peak during the block, in MiB; None
+        if it cannot be measured, or if another watch was active in the same process,
+        whose memory cannot be distinguished.
     """
 
-    def __init__(self, *, trace: bool) -> None:
-        self.trace = trace
+    def __init__(self) -> None:
         self.alone = True
         self.warnings: list[str] = []
         self.seconds = 0.0
@@ -41,9 +41,6 @@ class Watch:
         with _watch_lock:
             if not _active_watches:
                 _collect_warnings()
-            if self.trace and not tracemalloc.is_tracing():
-                tracemalloc.start()
-                _cleanups.append(tracemalloc.stop)
             _active_watches[threading.get_ident()] = self
             if len(_active_watches) > 1:
                 for watch in _active_watches.values():
@@ -59,17 +56,14 @@ class Watch:
     @contextmanager
     def measured(self) -> Iterator[None]:
         """Measure time and memory of the block under this context."""
-        if self.trace:
-            tracemalloc.reset_peak()
-            before = tracemalloc.get_traced_memory()[0]
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds = time.perf_counter() - start
-            if self.trace and self.alone:
-                peak = tracemalloc.get_traced_memory()[1]
-                self.peak_memory_mb = (peak - before) / 2**20
+        with PeakMemory() as memory:
+            start = time.perf_counter()
+            try:
+                yield
+            finally:
+                self.seconds = time.perf_counter() - start
+        if self.alone:
+            self.peak_memory_mb = memory.mib
 
 
 def _collect_warnings() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -16,7 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion._chain_estimators import (
     CHAIN_CONSTRAINTS,
     ChainMixin,
+    SamplesOfModel,
+    posteriors_by_sample,
     refuse_impossible,
+    reliability_by_sample,
+    samples_of_models,
+    states_by_sample,
 )
 from mmfusion._numbers import check_count
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
@@ -36,6 +42,7 @@ from mmfusion.clustering._hmm_mixture import (
     start_model,
 )
 from mmfusion.graphical._chain_model import n_free_parameters, sample_sequences
+from mmfusion.graphical._clock import Frames
 from mmfusion.modalities import Modalities
 
 DEFAULT_COMPONENTS = 8
@@ -304,6 +311,65 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         return np.exp(log_softmax(joint, axis=1))
 
     @threads_of_n_jobs
+    def reliability(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
+        """Compute the probability that each frame is no outlier.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            Sequences.
+
+        Returns
+        -------
+        dict of str to ndarray of object of shape (n_samples,)
+            For each modality and sample, an array of shape (n_frames,) of posterior
+            probabilities in its likeliest cluster, NaN where nothing was measured;
+            None where the sample lacks the modality.
+        """
+        frame = self._later(X)
+        parts = self._by_cluster(self._frames(frame))
+        as_given = self._placed(frame, "once")
+        return reliability_by_sample(parts, as_given, frame, self.n_jobs)
+
+    @threads_of_n_jobs
+    def state_posteriors(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
+        """Compute the probabilities of the states of the likeliest cluster.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            Sequences.
+
+        Returns
+        -------
+        dict of str to ndarray of object of shape (n_samples,)
+            For each sample an array of shape (n_steps, n_states) of probabilities on
+            the clock, of the chain 'state'.
+        """
+        frames = self._frames(self._later(X))
+        parts, n_samples = self._by_cluster(frames), len(frames.offsets) - 1
+        return posteriors_by_sample(parts, self._chains, n_samples, self.n_jobs)
+
+    @threads_of_n_jobs
+    def decode(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
+        """Find the likeliest states of the likeliest cluster.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            Sequences.
+
+        Returns
+        -------
+        dict of str to ndarray of object of shape (n_samples,)
+            For each sample an array of int of shape (n_steps,) of states on the clock,
+            of the chain 'state'.
+        """
+        frames = self._frames(self._later(X))
+        parts, n_samples = self._by_cluster(frames), len(frames.offsets) - 1
+        return states_by_sample(parts, self._chains, n_samples, self.n_jobs)
+
+    @threads_of_n_jobs
     def score_samples(self, X: ModalitiesLike) -> np.ndarray:
         """Compute the log-likelihood of each sample.
 
@@ -387,8 +453,22 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         names = self._layout.names
         return Modalities({n: [own[n] for own in drawn] for n in names}), labels
 
-    def _joint(self, X: ModalitiesLike) -> np.ndarray:
+    @property
+    def _chains(self) -> dict[str, np.ndarray]:
+        """The states of the one chain."""
+        return {"state": np.arange(len(self._mixture.models[0].graph.emits))}
+
+    def _by_cluster(self, frames: Frames) -> Iterator[SamplesOfModel]:
+        """Iterate over the likeliest clusters, with their samples and models."""
+        joint = self._mixture.joint(frames, self.n_jobs)
+        refuse_impossible(joint.max(axis=1), range(len(joint)))
+        return samples_of_models(frames, self._mixture.models, joint.argmax(axis=1))
+
+    def _later(self, X: ModalitiesLike) -> Modalities:
         check_is_fitted(self)
         frame = self._validate(X, reset=False)
         refuse_empty_samples(frame)
-        return self._mixture.joint(self._frames(frame), self.n_jobs)
+        return frame
+
+    def _joint(self, X: ModalitiesLike) -> np.ndarray:
+        return self._mixture.joint(self._frames(self._later(X)), self.n_jobs)

@@ -11,8 +11,8 @@ from sklearn.decomposition import PCA
 
 from mmfusion._scaling import Scaling
 from mmfusion._typing import NumericBlock
-from mmfusion.graphical._gaussian import LOG_TWO_PI
 
+LOG_TWO_PI = float(np.log(2 * np.pi))
 MAX_AXES = 100
 DENSE_FEATURES = 1000  # up to which all eigenvectors of the covariance are computed
 FEW_FEATURES = 50  # up to which sparse blocks become dense

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfusion._sklearn_compat import Interval
-from mmfusion._typing import ByModality, ColumnSpecLike, EncoderLike, RandomStateLike
+from mmfusion._typing import ByModality, ColumnSpecLike, EncodersLike, RandomStateLike
 from mmfusion.clustering._deep_base import BaseDeepClusterer, refuses_sizes
 from mmfusion.clustering._terms import CLUSTERING_TERMS, clustering_terms
 from mmfusion.nn._net import DeepNet, Objective, Phase
@@ -131,14 +131,15 @@ class SiMVCClusterer(BaseDeepClusterer):
     ----------
     n_clusters : int, default=None
         Number of clusters; None is 8, or in a comparison the number of classes.
-    encoders : sequence of int, int, Module, callable or dict, \
+    encoders : sequence of int, int, Module, callable, dict or list, \
             default=(512, 512, 256)
         Encoder of each modality: widths of fully connected layers, of which the last
         is that of the latent (an int is one layer); a torch module, which is copied
         and must return one row per sample; a factory that is called with the shape of
         a sample and returns a module, which is copied too; or a dict of these by
-        modality. Of images (channels, height, width), the encoder has two convolutions
-        and a layer of the last width. None depends on the shape, see `EAMCClusterer`.
+        modality, or a list of them by position. Of images (channels, height, width),
+        the encoder has two convolutions and a layer of the last width. None depends on
+        the shape, see `EAMCClusterer`.
     hidden_width : int, default=100
         Number of units of the hidden layer of the clustering heads.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -159,11 +160,10 @@ class SiMVCClusterer(BaseDeepClusterer):
         does not mean better clusters.
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
-        batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
-        lr_schedule='constant', clip_norm=5.0, selection='separation',
-        selection_every=4``. There is no pretraining and there are no
-        discriminators: their options are refused. The criteria are 'separation',
-        D_sc alone; 'clustering', the clustering terms; and 'total'.
+        batch_size=100, lr={'network': 0.001}, lr_schedule='constant', clip_norm=5.0,
+        selection='separation', selection_every=4``, and Adam. There is no pretraining
+        and there are no discriminators: their options are refused. The criteria are
+        'separation', D_sc alone; 'clustering', the clustering terms; and 'total'.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -276,7 +276,7 @@ class SiMVCClusterer(BaseDeepClusterer):
         self,
         n_clusters: int | None = None,
         *,
-        encoders: ByModality[EncoderLike] = (512, 512, 256),
+        encoders: EncodersLike = (512, 512, 256),
         hidden_width: int = 100,
         scaling: ByModality[str | None] = "auto",
         separation_weight: float = 1.0,
@@ -344,14 +344,15 @@ class CoMVCClusterer(SiMVCClusterer):
     ----------
     n_clusters : int, default=None
         Number of clusters; None is 8, or in a comparison the number of classes.
-    encoders : sequence of int, int, Module, callable or dict, \
+    encoders : sequence of int, int, Module, callable, dict or list, \
             default=(512, 512, 256)
         Encoder of each modality: widths of fully connected layers, of which the last
         is that of the latent (an int is one layer); a torch module, which is copied
         and must return one row per sample; a factory that is called with the shape of
         a sample and returns a module, which is copied too; or a dict of these by
-        modality. Of images (channels, height, width), the encoder has two convolutions
-        and a layer of the last width. None depends on the shape, see `EAMCClusterer`.
+        modality, or a list of them by position. Of images (channels, height, width),
+        the encoder has two convolutions and a layer of the last width. None depends on
+        the shape, see `EAMCClusterer`.
     hidden_width : int, default=100
         Number of units of the hidden layer of the clustering heads.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
@@ -376,11 +377,10 @@ class CoMVCClusterer(SiMVCClusterer):
         does not mean better clusters.
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
-        batch_size=100, lr={'network': 0.001}, betas={'network': (0.9, 0.999)},
-        lr_schedule='constant', clip_norm=5.0, selection='separation',
-        selection_every=4``. There is no pretraining and there are no
-        discriminators: their options are refused. The criteria are 'separation',
-        D_sc alone; 'clustering', the clustering terms; and 'total'.
+        batch_size=100, lr={'network': 0.001}, lr_schedule='constant', clip_norm=5.0,
+        selection='separation', selection_every=4``, and Adam. There is no pretraining
+        and there are no discriminators: their options are refused. The criteria are
+        'separation', D_sc alone; 'clustering', the clustering terms; and 'total'.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -485,7 +485,7 @@ class CoMVCClusterer(SiMVCClusterer):
         self,
         n_clusters: int | None = None,
         *,
-        encoders: ByModality[EncoderLike] = (512, 512, 256),
+        encoders: EncodersLike = (512, 512, 256),
         hidden_width: int = 100,
         scaling: ByModality[str | None] = "auto",
         separation_weight: float = 1.0,

@@ -5,7 +5,15 @@ from mmfusion.datasets._blobs import make_multimodal_blobs
 from mmfusion.datasets._digits import load_digits_modalities
 from mmfusion.datasets._events import make_event_sequences
 from mmfusion.datasets._fetch import fetch_100leaves, fetch_handwritten, fetch_msrcv1
+from mmfusion.datasets._files import load_file
+from mmfusion.datasets._mat import load_mat
+from mmfusion.datasets._measurements import (
+    load_breast_cancer_modalities,
+    load_diabetes_modalities,
+    load_wine_modalities,
+)
 from mmfusion.datasets._npz import load_npz, save_npz
+from mmfusion.datasets._table import load_table
 from mmfusion.datasets._trajectories import make_multimodal_sequences
 from mmfusion.datasets._ucr_uea import fetch_ucr_uea
 
@@ -14,8 +22,14 @@ __all__ = [
     "fetch_handwritten",
     "fetch_msrcv1",
     "fetch_ucr_uea",
+    "load_breast_cancer_modalities",
+    "load_diabetes_modalities",
     "load_digits_modalities",
+    "load_file",
+    "load_mat",
     "load_npz",
+    "load_table",
+    "load_wine_modalities",
     "make_audio_visual_sequences",
     "make_event_sequences",
     "make_multimodal_blobs",

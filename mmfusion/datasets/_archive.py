@@ -14,6 +14,7 @@ import numpy as np
 
 from mmfusion._atomic import write_atomically
 from mmfusion._memory import check_fits
+from mmfusion.datasets._formats import other_loader
 
 MEMBER_SUFFIX = ".npy"
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that numpy writes
@@ -57,7 +58,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         try:
             archive = zipfile.ZipFile(file)
         except Exception as error:  # zipfile raises many types for damaged files
-            raise ValueError(f"{path} is not an npz file: {_reason(error)}") from error
+            raise ValueError(
+                f"{path} is not an npz file: {_reason(error)}"
+                f"{other_loader(path, 'npz')}"
+            ) from error
         members = archive.infolist()
         try:
             _check_number(file, archive)

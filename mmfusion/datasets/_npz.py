@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any
 
@@ -399,7 +399,9 @@ def _modalities(arrays: Mapping[str, np.ndarray]) -> Modalities:
         )
     X = Modalities(
         blocks,
-        names=default_names(len(blocks)) if names is None else _valid_names(names),
+        names=default_names(len(blocks))
+        if names is None
+        else valid_names(names.tolist()),
         observed=arrays.get("observed"),
     )
     if "row_labels" in arrays:
@@ -414,10 +416,10 @@ def _source(arrays: Mapping[str, np.ndarray]) -> str:
     return str(source)
 
 
-def _valid_names(stored: np.ndarray) -> list[str]:
+def valid_names(stored: Iterable[Any]) -> list[str]:
     """Replace the names of modalities in a file by valid and distinct ones."""
     names: list[str] = []
-    for v, name in enumerate(stored.tolist()):
+    for v, name in enumerate(stored):
         valid = re.sub(f"{SEPARATOR}+", "_", str(name)) or default_names(v + 1)[v]
         while valid in names:
             valid = f"{valid}_{v}"

@@ -16,8 +16,8 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from sklearn.metrics.pairwise import euclidean_distances
 
 from mmfusion.fusion._class_moments import ClassMoments
-from mmfusion.graphical._gaussian import LOG_TWO_PI
 
+LOG_TWO_PI = float(np.log(2 * np.pi))
 SMALLEST_LEFT = 1e-12  # weight or variance without one sample, relative to all
 CONSTANT_VARIANCE_EPS = 16  # variance of rounding alone, in squared units of rounding
 

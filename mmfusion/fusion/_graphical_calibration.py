@@ -49,40 +49,52 @@ def _scores(
     n_jobs: int | None = None,
     names: Sequence[str] = (),
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Compute the scores of all modalities together, and by themselves if named.
-
-    The models are of one design, so that frames are standardised in the same way, and
-    the table of all modalities is the sum of those of each.
-    """
-    frames = models[0].emission.standardized(frames)
+    """Compute the scores of all modalities together, and by themselves if named."""
     scores = np.empty((len(frames.offsets) - 1, len(models)))
     by_modality = {name: np.empty_like(scores) for name in names}
+    if type(models[0]) is ChainModel:  # those of classes have the same pooled moments
+        frames = models[0].emission.standardized(frames)
     for code, model in enumerate(models):
         emission = dataclasses.replace(model.emission, is_relative=True)
         own = dataclasses.replace(model, emission=emission)
-        if not names:
-            scores[:, code] = score_sequences(own, frames, n_jobs)
-            continue
-        table: np.ndarray | None = None
-        for name, found in by_modality.items():
-            of_name = frames._replace(modalities={name: frames.modalities[name]})
-            part = log_emissions(own, of_name)
-            found[:, code] = chain_log_likelihood(
-                own.graph, part, frames.offsets, n_jobs=n_jobs
-            )
-            table = part if table is None else np.add(table, part, out=table)
-        if len(names) == 1:
-            scores[:, code] = by_modality[names[0]][:, code]
+        if names and type(own) is ChainModel:
+            scores[:, code], alone = _scores_of_tables(own, frames, names, n_jobs)
         else:
-            assert table is not None
-            scores[:, code] = chain_log_likelihood(
-                own.graph, table, frames.offsets, n_jobs=n_jobs
-            )
+            scores[:, code] = score_sequences(own, frames, n_jobs)
+            alone = {
+                name: score_sequences(own, _of_modality(frames, name), n_jobs)
+                for name in names
+            }
+        for name, found in alone.items():
+            by_modality[name][:, code] = found
     for found in (scores, *by_modality.values()):
         # without outliers, a sample may be beyond the range of numbers, in all classes
         found[~np.isfinite(found)] = -np.inf
         found[~np.isfinite(found).any(axis=1)] = 0
     return scores, by_modality
+
+
+def _scores_of_tables(
+    model: ChainModel, frames: Frames, names: Sequence[str], n_jobs: int | None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Compute the same of one model, from the emission table of each modality."""
+    alone = {}
+    table: np.ndarray | None = None
+    for name in names:
+        part = log_emissions(model, _of_modality(frames, name))
+        alone[name] = chain_log_likelihood(
+            model.graph, part, frames.offsets, n_jobs=n_jobs
+        )
+        table = part if table is None else np.add(table, part, out=table)
+    if table is None or len(names) == 1:
+        return alone[names[0]], alone
+    return chain_log_likelihood(
+        model.graph, table, frames.offsets, n_jobs=n_jobs
+    ), alone
+
+
+def _of_modality(frames: Frames, name: str) -> Frames:
+    return frames._replace(modalities={name: frames.modalities[name]})
 
 
 def observed_modalities(frames: Frames, names: Sequence[str]) -> np.ndarray:

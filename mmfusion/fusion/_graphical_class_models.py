@@ -29,6 +29,7 @@ from mmfusion.graphical._initialization import (
     kmeans_states,
 )
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
+from mmfusion.modalities import Modalities
 
 COUPLINGS = ("synchronous", "product", "coupled", "asynchronous")
 
@@ -178,6 +179,33 @@ def signal_of_modalities(
             "coupling='asynchronous'; give a larger weight, or another clock"
         )
     return str(clock)
+
+
+def refuse_crowded_samples(frame: Modalities, signal: str) -> None:
+    """Raise an error for a sample that has more frames beside the signal than in it.
+
+    Parameters
+    ----------
+    frame : Modalities
+        The samples, of two modalities.
+    signal : str
+        Modality with a frame at each step.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    (other,) = set(frame.names) - {signal}
+    pairs = zip(frame.to_dict()[signal], frame.to_dict()[other], strict=True)
+    for i, (x, y) in enumerate(pairs):
+        if x is not None and y is not None and len(y) > len(x):
+            raise ValueError(
+                f"modality {other!r}: sample {i} has {len(y)} frames, and {signal!r} "
+                f"{len(x)}, each of which emits at most one of them, in coupling="
+                "'asynchronous'; let clock= be the modality that has more frames in "
+                "every sample, or use coupling='coupled'"
+            )
 
 
 def _start_of_segments(

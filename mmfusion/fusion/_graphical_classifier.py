@@ -19,8 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion._chain_estimators import (
     CHAIN_CONSTRAINTS,
     ChainMixin,
-    inliers_by_sample,
-    refuse_impossible,
+    SamplesOfModel,
+    posteriors_by_sample,
+    reliability_by_sample,
+    samples_of_models,
+    states_by_sample,
 )
 from mmfusion._numbers import check_count
 from mmfusion._options import errors_about
@@ -49,6 +52,7 @@ from mmfusion.fusion._graphical_class_models import (
     design_chain,
     fit_class_models,
     fold_of_samples,
+    refuse_crowded_samples,
     share_covariances,
     signal_of_modalities,
     without_whole_classes,
@@ -56,13 +60,10 @@ from mmfusion.fusion._graphical_class_models import (
 from mmfusion.fusion._sequence_labeler import as_ragged
 from mmfusion.graphical._asynchronous_model import AsynchronousModel
 from mmfusion.graphical._chain_model import (
-    ChainModel,
-    decode_states,
     sample_sequences,
-    state_posteriors,
 )
 from mmfusion.graphical._class_scores import discriminative_weights, fit_temperature
-from mmfusion.graphical._clock import Frames, select_sequences
+from mmfusion.graphical._clock import Frames
 from mmfusion.graphical._graph import transition_matrix
 from mmfusion.modalities import Modalities
 
@@ -96,8 +97,7 @@ class HMMClassifier(
     topology : {'left-to-right', 'ergodic'}, default='left-to-right'
         Whether the states of 'synchronous' and 'asynchronous' follow one another in a
         fixed order, or in any order.
-    coupling : {'synchronous', 'product', 'coupled', 'asynchronous'}, \
-default='synchronous'
+    coupling : str, default='synchronous'
         How modalities share the chain. 'synchronous': all of them are emitted by the
         same state. 'product': each of two modalities has states of its own from left to
         right, which are at most `max_lag` apart. 'coupled': each modality has states of
@@ -460,13 +460,16 @@ default='synchronous'
         return signal_of_modalities(n_frames, self.clock, weights)
 
     def _steps(self) -> str | int | None:
-        """Return the clock; of 'asynchronous', the modality with a frame at each step."""
+        """Return the clock: of 'asynchronous', the modality of the signal."""
         return self._signal if self.coupling == "asynchronous" else self.clock
 
     def _frames(self, frame: Modalities) -> Frames:
         """Place the sequences of all samples on their clocks."""
-        is_asynchronous = self.coupling == "asynchronous"
-        return self._placed(frame, "once" if is_asynchronous else self.slow)
+        if self.coupling != "asynchronous":
+            return self._placed(frame, self.slow)
+        placed = self._placed(frame, "once")
+        refuse_crowded_samples(frame, self._signal)
+        return placed
 
     def _design(self, frames: Frames, weight: np.ndarray) -> ChainDesign:
         """Return the unfitted chain of every class."""
@@ -693,18 +696,9 @@ default='synchronous'
         """
         check_is_fitted(self)
         frame = self._validate(X, reset=False)
-        frames, as_given = self._frames(frame), self._placed(frame, "once")
-        found = {name: as_ragged([None] * len(frame)) for name in frame.names}
-        for rows, model, own in self._by_predicted_class(frames):
-            chain = state_posteriors(model, own, self.n_jobs)
-            refuse_impossible(chain.log_likelihoods, rows)
-            given = select_sequences(as_given, rows)
-            parts = inliers_by_sample(model, given, np.asarray(chain.posteriors))
-            for name, of_name in parts.items():
-                observed = frame.observed[rows, frame.names.index(name)]
-                for i in np.flatnonzero(observed):
-                    found[name][rows[i]] = of_name[i]
-        return found
+        parts = self._by_predicted_class(self._frames(frame))
+        as_given = self._placed(frame, "once")
+        return reliability_by_sample(parts, as_given, frame, self.n_jobs)
 
     @threads_of_n_jobs
     def state_posteriors(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
@@ -722,18 +716,9 @@ default='synchronous'
             the clock: of the chain 'state', or of one chain for each modality.
         """
         frames = self._later_frames(X)
+        parts = self._by_predicted_class(frames)
         n_samples = len(frames.offsets) - 1
-        found = {name: as_ragged([None] * n_samples) for name in self._chains}
-        for rows, model, own in self._by_predicted_class(frames):
-            chain = state_posteriors(model, own, self.n_jobs, by_state=True)
-            refuse_impossible(chain.log_likelihoods, rows)
-            joint = np.asarray(chain.posteriors)
-            for name, states in self._chains.items():
-                by_state = joint @ (states[:, None] == np.arange(states.max() + 1))
-                parts = np.split(by_state, own.offsets[1:-1])
-                for i, part in zip(rows, parts, strict=True):
-                    found[name][i] = part
-        return found
+        return posteriors_by_sample(parts, self._chains, n_samples, self.n_jobs)
 
     @threads_of_n_jobs
     def decode(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
@@ -751,26 +736,14 @@ default='synchronous'
             of the chain 'state', or of one chain for each modality.
         """
         frames = self._later_frames(X)
+        parts = self._by_predicted_class(frames)
         n_samples = len(frames.offsets) - 1
-        found = {name: as_ragged([None] * n_samples) for name in self._chains}
-        for rows, model, own in self._by_predicted_class(frames):
-            path, scores = decode_states(model, own, self.n_jobs)
-            refuse_impossible(scores, rows)
-            for name, states in self._chains.items():
-                parts = np.split(states[path], own.offsets[1:-1])
-                for i, part in zip(rows, parts, strict=True):
-                    found[name][i] = part
-        return found
+        return states_by_sample(parts, self._chains, n_samples, self.n_jobs)
 
-    def _by_predicted_class(
-        self, frames: Frames
-    ) -> Iterator[tuple[np.ndarray, ChainModel, Frames]]:
-        """Yield the samples of each predicted class, with its model."""
+    def _by_predicted_class(self, frames: Frames) -> Iterator[SamplesOfModel]:
+        """Iterate over the predicted classes, with their samples and models."""
         predicted = self._joint_scores(frames).argmax(axis=1)
-        for code, model in enumerate(self._models):
-            rows = np.flatnonzero(predicted == code)
-            if rows.size:
-                yield rows, model, select_sequences(frames, rows)
+        return samples_of_models(frames, self._models, predicted)
 
     def sample(self, n_samples: int = 1) -> tuple[Modalities, np.ndarray]:
         """Draw samples from the models.

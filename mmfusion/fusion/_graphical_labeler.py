@@ -48,7 +48,10 @@ from mmfusion.graphical._chain_model import (
 from mmfusion.graphical._clock import Frames, select_sequences
 from mmfusion.graphical._coupling_starts import set_start
 from mmfusion.graphical._couplings import hierarchical_coupling
-from mmfusion.graphical._initialization import kmeans_states
+from mmfusion.graphical._initialization import (
+    kmeans_states,
+    refuse_too_many_states,
+)
 from mmfusion.graphical._transition_models import HierarchicalTransitions
 from mmfusion.modalities import Modalities
 
@@ -248,7 +251,7 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         frame = self._validate(X, reset=True)
         if frame._index is not None:
             check_row_labels(frame._index, y, "y")
-        labels = frame_labels(y, len(frame), type(self).__name__)
+        labels = frame_labels(y, frame, type(self).__name__)
         weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
         counted = weight > 0
         frame, weight = frame[counted], weight[counted]
@@ -271,6 +274,9 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
     ) -> ChainModel:
         """Fit the chain by expectation-maximisation, with the labels known."""
         n_labels, k = len(self.classes_), self.states_per_label
+        refuse_too_many_states(
+            "states_per_label", k, frames.n_steps, len(frames.offsets) - 1
+        )
         coupling = hierarchical_coupling(self._layout.names, n_labels, k)
         emission = self._make_emission(n_labels * k)
         emission.modality_weights = self._checked_weights(self.modality_weights)

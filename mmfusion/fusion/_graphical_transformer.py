@@ -35,6 +35,7 @@ from mmfusion.fusion._graphical_couplings import (
 from mmfusion.fusion._sequence_labeler import as_ragged
 from mmfusion.graphical._clock import Frames, select_sequences
 from mmfusion.graphical._emissions import KINDS
+from mmfusion.graphical._initialization import refuse_too_many_states
 from mmfusion.modalities import Modalities
 
 CHAIN_COUPLINGS = ("synchronous", "product", "coupled", "factorial", "hierarchical")
@@ -298,6 +299,7 @@ class HMMTransformer(
         observed = np.flatnonzero(frame.observed.any(axis=1))
         frames = select_sequences(frames, observed)
         frames = select_sequences(frames, order_of_samples(frames))
+        self._refuse_too_many_states(frames)
         seeds = check_random_state(self.random_state).randint(2**31, size=self.n_init)
         fits = [
             fit_coupling(
@@ -324,6 +326,17 @@ class HMMTransformer(
                 stacklevel=2,
             )
         return self
+
+    def _refuse_too_many_states(self, frames: Frames) -> None:
+        n_frames = sum(own.values.shape[0] for own in frames.modalities.values())
+        given: dict[str, ByModality[int]] = {"n_states": self.n_states}
+        if self.coupling == "factorial":
+            given["n_private_states"] = self.n_private_states
+        for parameter, value in given.items():
+            numbers = value.values() if isinstance(value, Mapping) else [value]
+            largest = max([n for n in numbers if is_integer(n)], default=0)
+            n_samples = len(frames.offsets) - 1
+            refuse_too_many_states(parameter, largest, n_frames, n_samples)
 
     def _coupling_options(self) -> CouplingOptions:
         names = self._layout.names

@@ -14,7 +14,13 @@ from mmfusion._numbers import refuse_complex
 from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels
 from mmfusion._typing import ModalitiesLike
-from mmfusion._validation import Layout, as_modalities, row_labels
+from mmfusion._validation import (
+    Layout,
+    as_modalities,
+    refuse_other_samples,
+    row_labels,
+)
+from mmfusion.modalities import Modalities
 
 
 class SequenceLabelerMixin:
@@ -51,7 +57,7 @@ class SequenceLabelerMixin:
         labels = row_labels(X)
         check_row_labels(labels, y, "y")
         check_row_labels(labels, sample_weight, "sample_weight")
-        truth = frame_labels(y, len(frame), type(self).__name__)
+        truth = frame_labels(y, frame, type(self).__name__)
         found = self.predict(X)  # type: ignore[attr-defined]
         weight = np.ones(len(truth))
         if sample_weight is not None:
@@ -105,7 +111,7 @@ def as_ragged(arrays: Sequence[np.ndarray | None]) -> np.ndarray:
     return ragged
 
 
-def frame_labels(y: Any, n_samples: int, estimator: str) -> list[np.ndarray]:
+def frame_labels(y: Any, frame: Modalities, estimator: str) -> list[np.ndarray]:
     """Read labels by frame, in any form.
 
     Parameters
@@ -114,8 +120,8 @@ def frame_labels(y: Any, n_samples: int, estimator: str) -> list[np.ndarray]:
         An array of labels of shape (n_frames,) for each sample, as a list or an object
         array; or an array of shape (n_samples, n_frames); or one label for each sample,
         whose sequence has one frame.
-    n_samples : int
-        Number of samples of X.
+    frame : Modalities
+        The samples.
     estimator : str
         Name of the estimator, for errors.
 
@@ -142,11 +148,7 @@ def frame_labels(y: Any, n_samples: int, estimator: str) -> list[np.ndarray]:
             elements = np.asarray(elements)
     if isinstance(elements, str | bytes) or not hasattr(elements, "__len__"):
         raise ValueError(f"y is {y!r}; give an array of labels for each sample")
-    if len(elements) != n_samples:
-        raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: X has "
-            f"{n_samples}, and y has labels of {len(elements)}"
-        )
+    refuse_other_samples(frame, len(elements))
     if isinstance(elements, np.ndarray) and elements.dtype != object:
         table = _checked_labels(elements, "y")
         if table.ndim > 2:

@@ -135,11 +135,6 @@ def divide_frames(model: AsynchronousModel, frames: Frames) -> AsynchronousFrame
     -------
     AsynchronousFrames
         The parts.
-
-    Raises
-    ------
-    ValueError
-        If a sequence has more events than steps.
     """
     n_sequences = len(frames.offsets) - 1
     modalities = frames.modalities
@@ -155,16 +150,7 @@ def divide_frames(model: AsynchronousModel, frames: Frames) -> AsynchronousFrame
     has_signal = np.zeros(n_sequences, dtype=bool)
     if model.signal in modalities:
         has_signal = np.diff(_borders(modalities[model.signal], frames.offsets)) > 0
-    n_steps, n_events = np.diff(frames.offsets), np.diff(events.offsets)
-    crowded = np.flatnonzero(has_signal & (n_events > n_steps))
-    if crowded.size:
-        i = int(crowded[0])
-        raise ValueError(
-            f"modality {model.events!r}: sample {i} has {n_events[i]} frames, and "
-            f"{model.signal!r} has {n_steps[i]}, each of which emits at most one of "
-            f"them: give clock={model.events!r}, or resample {model.signal!r}"
-        )
-    return AsynchronousFrames(signal, events, has_signal, n_events > 0)
+    return AsynchronousFrames(signal, events, has_signal, np.diff(events.offsets) > 0)
 
 
 def _borders(own: ModalityFrames, offsets: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Recursions over the matrix of all transitions, in scaled probabilities.
 
-The rows of alpha are ``a_t = (a_{t-1} A) * B_t / c_{t-1}`` with ``c_t = sum a_t``:
-since a row is divided by the sum of the one before, no row waits for its own sum. Row t
-of B is divided by its largest element, so that the log-likelihood is the sum of all
-``log c_t`` and of the logarithms of these.
+The rows of alpha are ``a_t = (a_{t-1} A) * B_t / c_{t-2}``, where ``c_t`` is the factor
+by which the sum of a row would change without that division. So ``sum a_t`` stays at
+``c_t c_{t-1}``, and no row waits for the sum of the one before. Row t of B is divided
+by its largest element, so that the log-likelihood is the sum of all ``log c_t`` and of
+the logarithms of these.
 
 If every transition is above 1e-100, a state whose weight underflows is reached again
 from the others with far more than what it lost. With transitions of zero this is not
@@ -41,6 +42,7 @@ LEAST_SUM = 1e-290
 # beside which these do not count. Products with a transition do not underflow
 FLOOR = 1e-200
 LEAST_PRODUCT = 1e-165
+CACHE_LINE = 64  # bytes
 # most states of which the matrix is faster than a few edges
 MATRIX_STATES = 64
 
@@ -88,6 +90,8 @@ class DenseRows(NamedTuple):
         Row of the frame before the span, then of its frames.
     sums : ndarray of shape (n_rows + 1,)
         Sums of the rows of alpha.
+    ratios : ndarray of shape (n_rows + 2,)
+        ``1 / c_t`` of the two frames before the span, then of its frames.
     emissions : ndarray
         Emission weights, divided by the largest of each row.
     tops : ndarray of shape (n_rows,)
@@ -103,6 +107,7 @@ class DenseRows(NamedTuple):
 
     alpha: np.ndarray
     sums: np.ndarray
+    ratios: np.ndarray
     emissions: np.ndarray
     tops: np.ndarray
     pairs: np.ndarray
@@ -210,31 +215,41 @@ def dense_forward_span(arrays, rows, floor, offsets, lo, hi, start, stop, values
     t - start + 1. Log-likelihoods are added up in `values`.
     """
     n = len(arrays.emits)
-    least = LEAST_SUM if floor is None else LEAST_WEIGHT
+    least = LEAST_WEIGHT if floor is None else LEAST_PRODUCT
     # taken out of their tuples here, since the loops would count references to each
     matrix, first, end = arrays.transitions, arrays.start, arrays.end
     end_has_zeros = arrays.end_has_zeros
     log_start, log_transition, log_end = arrays.log_scales
     alpha, emissions, sums, tops = rows.alpha, rows.emissions, rows.sums, rows.tops
+    ratios = rows.ratios
     for q in range(lo, hi):
+        product = 1.0  # of ratios whose logarithms are not yet subtracted
         for t in range(max(offsets[q], start), min(offsets[q + 1], stop)):
             at = t - start
             if t == offsets[q]:
                 total = dense_first_row(first, alpha, emissions, n, at, floor)
-                values[q] = log_start
+                before, values[q] = 1.0, log_start
+                ratios[at + 1] = 1.0
             else:
-                scale = 1 / sums[at]
+                scale = ratios[at]
                 total = dense_forward_row(matrix, alpha, emissions, n, at, scale, floor)
+                before = sums[at] * scale
                 values[q] += log_transition
             if total < least:
                 return False
             sums[at + 1] = total
+            ratios[at + 2] = before / total
+            values[q] += tops[at]
+            product *= ratios[at + 2]
+            if not LEAST_WEIGHT < product < 1 / LEAST_WEIGHT:
+                values[q] -= np.log(product)
+                product = 1.0
             if t == offsets[q + 1] - 1:
-                total = last_sum(end, alpha, n, at, end_has_zeros)
-                values[q] += log_end
-                if total < LEAST_SUM:
+                last = last_sum(end, alpha, n, at, end_has_zeros)
+                if last < LEAST_SUM:
                     return False
-            values[q] += tops[at] + np.log(total)
+                values[q] += log_end + np.log(last / total)
+        values[q] -= np.log(product)
     return True
 
 
@@ -438,7 +453,8 @@ def dense_arrays(graph: ChainGraph) -> DenseArrays | None:
         return None
     ptr, src = np.array(graph.ptr), np.array(graph.src)
     width = (n_states + WIDTH - 1) // WIDTH * WIDTH
-    transitions, transposed = np.zeros((2, n_states * width))
+    transitions = aligned_zeros(n_states * width)
+    transposed = aligned_zeros(n_states * width)
     start, weights, end = np.empty(n_states), np.empty(n_edges), np.zeros(width)
     log_scales = (
         write_scaled(np.array(graph.log_start), start),
@@ -463,6 +479,14 @@ def dense_arrays(graph: ChainGraph) -> DenseArrays | None:
     )
 
 
+def aligned_zeros(size: int) -> np.ndarray:
+    """Return zeros that begin at a cache line, which vectors then do not straddle."""
+    line = CACHE_LINE // 8
+    zeros = np.zeros(size + line)
+    start = -(zeros.ctypes.data // 8) % line
+    return zeros[start : start + size]
+
+
 def dense_rows(n_rows: int, n_states: int) -> DenseRows:
     """Make the workspace of spans of at most `n_rows` frames.
 
@@ -478,13 +502,14 @@ def dense_rows(n_rows: int, n_states: int) -> DenseRows:
     """
     width = padded(n_states)
     return DenseRows(
-        alpha=np.zeros((n_rows + 1) * n_states + WIDTH),
+        alpha=aligned_zeros((n_rows + 1) * n_states + WIDTH),
         sums=np.ones(n_rows + 1),
-        emissions=np.zeros(n_rows * n_states + WIDTH),
+        ratios=np.ones(n_rows + 2),
+        emissions=aligned_zeros(n_rows * n_states + WIDTH),
         tops=np.empty(n_rows),
-        pairs=np.zeros((n_rows + 1) * width),
+        pairs=aligned_zeros((n_rows + 1) * width),
         later_sum=np.ones(1),
-        beta=np.empty(width),
+        beta=aligned_zeros(width),
     )
 
 
@@ -544,13 +569,15 @@ class DensePass:
             start, stop, self._values,
         )  # fmt: skip
 
-    def save(self, n_frames: int) -> tuple[np.ndarray, float]:
-        """Return the last row of alpha of a span."""
-        return self._alpha[n_frames].copy(), self._rows.sums[n_frames]
+    def save(self, n_frames: int) -> tuple[np.ndarray, ...]:
+        """Return the last row of alpha of a span, and what scales the next ones."""
+        sums, ratios = self._rows.sums, self._rows.ratios
+        scales = sums[n_frames : n_frames + 1], ratios[n_frames : n_frames + 2]
+        return self._alpha[n_frames].copy(), *(own.copy() for own in scales)
 
-    def restore(self, row: tuple[np.ndarray, float]) -> None:
+    def restore(self, row: tuple[np.ndarray, ...]) -> None:
         """Make a row of alpha the one before the next span."""
-        self._alpha[0], self._rows.sums[0] = row
+        self._alpha[0], self._rows.sums[:1], self._rows.ratios[:2] = row
 
     def backward(
         self,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfusion._compilation import jit_ieee
 from mmfusion._scaling import fit_scaling
+from mmfusion.graphical._optional_compilation import compiled_at_first_call
 from mmfusion.graphical._standardized import (
     PooledMoments,
     fill_gaps,
@@ -76,7 +76,7 @@ def unit_moments(means: np.ndarray) -> PooledMoments:
     return PooledMoments(center, np.ones_like(center), np.zeros(len(center), bool))
 
 
-@jit_ieee
+@compiled_at_first_call()
 def write_weights(means, variances, log_scale, weights, constants):
     """Write what standardised rows are multiplied with, by columns of states.
 
@@ -96,7 +96,7 @@ def write_weights(means, variances, log_scale, weights, constants):
         weights[2 * d, q] = total
 
 
-@jit_ieee
+@compiled_at_first_call()
 def write_modes(counts, sums, constant, prior, floor, is_spherical, means, variances):
     """Write means, and the posterior modes of variances."""
     n_states, d = counts.shape
@@ -284,15 +284,15 @@ class DiagonalGaussian:
         """
         d = n_features(X)
         for rows, chunk in standardized_chunks(X, self._pooled):
-            weights = posteriors[rows].T
+            weights = posteriors[rows]
             with np.errstate(over="ignore", invalid="ignore"):
-                totals = weights @ chunk
+                totals = (chunk.T @ weights).T
             if np.isfinite(totals).all():
                 statistics.counts[...] += totals[:, 2 * d :]
             else:
                 observed = fill_gaps(chunk)
-                totals = weights @ chunk
-                statistics.counts[...] += weights @ observed
+                totals = weights.T @ chunk
+                statistics.counts[...] += weights.T @ observed
             statistics.sums[...] += totals[:, : 2 * d]
 
     def maximize(self, statistics: GaussianStatistics) -> None:

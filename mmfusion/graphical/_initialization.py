@@ -11,7 +11,36 @@ from mmfusion.graphical._gaussian import pooled_moments
 from mmfusion.graphical._mixture_emission import MixtureEmission
 from mmfusion.graphical._multimodal_emission import Columns, MultimodalEmission
 
+HARMLESS_STATES = 1024  # which memory holds, however few frames there are
 CLUSTERED_STEPS = 10_000  # largest number of steps on which k-means is fitted
+
+
+def refuse_too_many_states(
+    name: str, n_states: int, n_frames: int, n_samples: int
+) -> None:
+    """Raise an error for more states than there are frames, beyond a thousand.
+
+    Parameters
+    ----------
+    name : str
+        Parameter that holds the number.
+    n_states : int
+        Number of states.
+    n_frames : int
+        Number of frames of all samples together.
+    n_samples : int
+        Number of samples.
+
+    Raises
+    ------
+    ValueError
+        If there are too many.
+    """
+    if n_states > max(n_frames, HARMLESS_STATES):
+        raise ValueError(
+            f"{name}={n_states} gives more states than there are frames: the "
+            f"{n_samples} samples have {n_frames} together; lower {name}"
+        )
 
 
 def equal_segments(offsets: np.ndarray, n_states: int) -> np.ndarray:

@@ -7,7 +7,7 @@ modalities are independent given the state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -176,7 +176,7 @@ class MultimodalEmission:
     ) -> None:
         values, steps, weights = own
         weight = self.weight(name)
-        for rows in chunks_of_frames(values.shape[0], values.shape[1] + table.shape[1]):
+        for rows in _chunks(values, table.shape[1]):
             of_rows = None if inliers is None else inliers[rows]
             if is_empty and steps is None and column is None:
                 density = self._own_log_density(
@@ -367,6 +367,13 @@ class MultimodalEmission:
             self.weight(name) * self.emissions[name].log_prior()
             for name in self._weighted()
         )
+
+
+def _chunks(values: np.ndarray, n_columns: int) -> Iterator[slice]:
+    """Cut frames into slices; those that are standardised at once are few."""
+    if isinstance(values, StandardizedFrames):
+        return iter([slice(0, len(values))])
+    return chunks_of_frames(values.shape[0], values.shape[1] + n_columns)
 
 
 def _scale_rows(

@@ -11,47 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmfusion._compilation import jit
-from mmfusion.graphical._exponents import (
-    LOG2_E,
-    ROUNDING,
-    logarithm,
-    power,
-    reduced_exponential,
-)
-
-# nats from which the smaller of two densities does not count
-LARGEST_EXPONENT = 40.0
-LEAST_EXPONENT = -700.0
 LEAST_SHARE = 1e-300  # whose logarithm is that of a normal number
-
-
-@jit
-def mix_rows(densities, log_broad, share, is_relative, inliers):
-    """Mix log densities with those of outliers; write inlier probabilities too.
-
-    `inliers` is a contiguous array of the shape of `densities`, or None.
-    """
-    n, n_states = densities.shape
-    for t in range(n):
-        for k in range(n_states):
-            densities[t, k] -= log_broad[t]
-    flat = densities.ravel()
-    for k in range(len(flat)):
-        log_ratio = flat[k]
-        x = min(max(log_ratio, LEAST_EXPONENT), LARGEST_EXPONENT)
-        whole = (x * LOG2_E + ROUNDING) - ROUNDING
-        ratio = reduced_exponential(x, whole) * power(np.int64(whole))
-        inlying = (1 - share) * ratio
-        total = inlying + share
-        # beyond the bounds one of both terms is all there is, up to rounding
-        flat[k] = logarithm(total) + max(log_ratio - LARGEST_EXPONENT, 0.0)
-        if inliers is not None:
-            inliers[k] = np.divide(inlying, total)
-    if not is_relative:
-        for t in range(n):
-            for k in range(n_states):
-                densities[t, k] += log_broad[t]
 
 
 @dataclass(frozen=True)
@@ -96,6 +56,8 @@ class OutlierComponent:
             if inliers is not None:
                 inliers[...] = 1
             return
+        from mmfusion.graphical._outlier_kernels import mix_rows  # loads numba
+
         densities = np.ascontiguousarray(log_density)
         share = max(self.share, LEAST_SHARE)
         flat = None if inliers is None else inliers.ravel()

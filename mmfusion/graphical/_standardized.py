@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfusion._compilation import jit_ieee
+from mmfusion.graphical._optional_compilation import compiled_at_first_call
 
 CHUNK_CELLS = 2**17  # 1 MiB of float64, which stays in a processor's cache
 LARGEST_DEVIATION = 1e150  # in pooled standard deviations: its square is finite
@@ -60,7 +60,16 @@ def chunks_of_frames(n_frames: int, n_cells: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n_frames))
 
 
-@jit_ieee
+def write_rows_by_numpy(X, center, inverse_scale, out):
+    """Do the same as `write_rows` where numba is not installed."""
+    d = X.shape[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.multiply(X - center, inverse_scale, out=out[:, :d])
+        np.square(out[:, :d], out=out[:, d : 2 * d])
+    out[:, 2 * d] = 1.0
+
+
+@compiled_at_first_call(write_rows_by_numpy)
 def write_rows(X, center, inverse_scale, out):
     """Write deviations, their squares and 1; NaN and infinity stay."""
     d = X.shape[1]

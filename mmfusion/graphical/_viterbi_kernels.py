@@ -16,6 +16,8 @@ from mmfusion._compilation import jit
 from mmfusion._simd import (
     WIDTH,
     always_inline,
+    first_false,
+    largest_element,
     load,
     maximum,
     splat,
@@ -56,8 +58,12 @@ class BestEdges(NamedTuple):
 
 
 @jit
-def best_of_all(matrix, rows, n, before, own):
-    """Write the best sums of the values from `before` on and weights, from `own` on."""
+def best_of_all(matrix, rows, n, before, own, table, place):
+    """Write the best sums of the values from `before` on and weights, from `own` on.
+
+    Emissions from `place` on in the table are added; there are as many after it as fill
+    all vectors. Without a table, None, none are added.
+    """
     always_inline()
     width = (n + WIDTH - 1) // WIDTH * WIDTH
     whole = n - n % 4
@@ -65,15 +71,18 @@ def best_of_all(matrix, rows, n, before, own):
         a = splat(-np.inf)
         b, c, d = a, a, a
         for i in range(0, whole, 4):  # four maxima that do not wait for each other
-            place = i * width + j
-            a = maximum(a, splat(rows[before + i]) + load(matrix, place))
-            b = maximum(b, splat(rows[before + i + 1]) + load(matrix, place + width))
-            place += 2 * width
-            c = maximum(c, splat(rows[before + i + 2]) + load(matrix, place))
-            d = maximum(d, splat(rows[before + i + 3]) + load(matrix, place + width))
+            at = i * width + j
+            a = maximum(a, splat(rows[before + i]) + load(matrix, at))
+            b = maximum(b, splat(rows[before + i + 1]) + load(matrix, at + width))
+            at += 2 * width
+            c = maximum(c, splat(rows[before + i + 2]) + load(matrix, at))
+            d = maximum(d, splat(rows[before + i + 3]) + load(matrix, at + width))
         for i in range(whole, n):
             a = maximum(a, splat(rows[before + i]) + load(matrix, i * width + j))
-        store(rows, own + j, maximum(maximum(a, b), maximum(c, d)))
+        best = maximum(maximum(a, b), maximum(c, d))
+        if table is not None:
+            best = best + load(table, place + j)
+        store(rows, own + j, best)
 
 
 @jit
@@ -84,16 +93,6 @@ def best_of_edges(ptr, src, weights, rows, n, before, own):
         for e in range(ptr[s], ptr[s + 1]):
             best = max(best, rows[before + src[e]] + weights[e])
         rows[own + s] = best
-
-
-@jit
-def best_values(matrix, ptr, src, weights, rows, n, before, own):
-    """Write the best sums by the matrix, or by the lists if there is none."""
-    always_inline()
-    if matrix is None:
-        best_of_edges(ptr, src, weights, rows, n, before, own)
-    else:
-        best_of_all(matrix, rows, n, before, own)
 
 
 @jit
@@ -112,7 +111,34 @@ def add_emissions(table, emits, place, rows, n, own):
 
 
 @jit
-def best_source_of_all(transposed, rows, n, before, state, work):
+def best_values(matrix, ptr, src, weights, rows, n, before, own):
+    """Write the best sums by the matrix, or by the lists if there is none."""
+    always_inline()
+    if matrix is None:
+        best_of_edges(ptr, src, weights, rows, n, before, own)
+    else:
+        best_of_all(matrix, rows, n, before, own, None, 0)
+
+
+@jit
+def values_in_order(matrix, rows, n, table, n_columns, start, at, n_frames):
+    """Write the values of frames whose states read the columns in order.
+
+    Returns the first frame that is left, since vectors would reach beyond the table;
+    without a matrix, None, the frame to begin with.
+    """
+    if matrix is not None:
+        width = (n + WIDTH - 1) // WIDTH * WIDTH
+        until = min(n_frames, (len(table) - width) // n_columns + 1 - start)
+        while at < until:
+            place = (start + at) * n_columns
+            best_of_all(matrix, rows, n, at * n, at * n + n, table, place)
+            at += 1
+    return at
+
+
+@jit
+def best_source_of_all(transposed, rows, n, before, state):
     """Return the lowest of the best predecessors of a state."""
     width = (n + WIDTH - 1) // WIDTH * WIDTH
     place = state * width
@@ -120,13 +146,12 @@ def best_source_of_all(transposed, rows, n, before, state, work):
     for i in range(0, n, WIDTH):
         sums = load(rows, before + i) + load(transposed, place + i)
         largest = maximum(largest, sums)
-    store(work, 0, largest)
-    best = work[0]
-    for k in range(1, WIDTH):
-        best = max(best, work[k])
-    for i in range(n):
-        if rows[before + i] + transposed[place + i] == best:
-            return i
+    best = splat(largest_element(largest))
+    for i in range(0, n, WIDTH):
+        sums = load(rows, before + i) + load(transposed, place + i)
+        k = first_false(sums < best)
+        if k < WIDTH:
+            return i + k
     return -1
 
 
@@ -150,6 +175,8 @@ def values_of_block(edges, table, n_columns, first, start, stop, rows):
         rows[n : 2 * n] = edges.start
         add_emissions(table, emits, first * n_columns, rows, n, n)
         at = 1
+    if emits is None:
+        at = values_in_order(matrix, rows, n, table, n_columns, start, at, n_frames)
     while at < n_frames:
         before, own = at * n, at * n + n
         best_values(matrix, ptr, src, weights, rows, n, before, own)
@@ -165,7 +192,6 @@ def path_of_block(edges, transposed, first, start, stop, rows, state, states):
     """
     ptr, src, weights = edges.ptr, edges.src, edges.weights
     n = len(edges.start)
-    work = np.empty(WIDTH)
     for t in range(stop - 1, start - 1, -1):
         states[t] = state
         before = (t - start) * n
@@ -174,7 +200,7 @@ def path_of_block(edges, transposed, first, start, stop, rows, state, states):
         if transposed is None:
             state = best_source_of_edges(ptr, src, weights, rows, before, state)
         else:
-            state = best_source_of_all(transposed, rows, n, before, state, work)
+            state = best_source_of_all(transposed, rows, n, before, state)
     return state
 
 

@@ -5,6 +5,7 @@ from mmfusion.metrics._clustering import (
     pairwise_f_score,
     purity_score,
 )
+from mmfusion.metrics._profiles import cluster_profiles
 from mmfusion.metrics._scorers import (
     WholeDataSplit,
     get_scorer,
@@ -15,6 +16,7 @@ from mmfusion.metrics._silhouette import modality_silhouette_score
 
 __all__ = [
     "WholeDataSplit",
+    "cluster_profiles",
     "clustering_accuracy_score",
     "get_scorer",
     "get_scorer_names",

@@ -127,13 +127,20 @@ def get_scorer_names() -> list[str]:
     return sorted({*_SCORERS, *sklearn_get_scorer_names()})
 
 
-class _FixedLabels(ClusterMixin, BaseEstimator):
-    """Clusterer that predicts given labels, for the scorers of scikit-learn."""
+class FixedLabels(ClusterMixin, BaseEstimator):
+    """Clusterer that predicts given labels, for the scorers of scikit-learn.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_samples,)
+        The labels.
+    """
 
     def __init__(self, labels: np.ndarray) -> None:
         self.labels = labels
 
     def predict(self, X: object) -> np.ndarray:
+        """Return the labels, whatever X is."""
         return self.labels
 
 
@@ -148,7 +155,7 @@ def _score_fitted_labels(
     # labels_ are those of the training samples, so that X must be the same samples
     check_is_fitted(estimator, "labels_")
     check_consistent_length(X, estimator.labels_)
-    return scorer(_FixedLabels(estimator.labels_), X, y)
+    return scorer(FixedLabels(estimator.labels_), X, y)
 
 
 def _call_score(
@@ -165,6 +172,29 @@ def _call_score(
             "and returns a finite number"
         )
     return float(value)
+
+
+def check_score(score: object, metric: str) -> float:
+    """Check that a scorer returned a finite number.
+
+    Parameters
+    ----------
+    score : object
+        Returned value.
+    metric : str
+        Name of the score in errors.
+
+    Returns
+    -------
+    float
+        The number.
+    """
+    value = np.asarray(score)
+    if value.size != 1 or value.dtype.kind not in "fiub":
+        raise TypeError(f"scoring {metric!r} has returned {score!r}, not a number")
+    if not np.isfinite(value).all():
+        raise ValueError(f"scoring {metric!r} has returned {score!r}")
+    return float(value.item())
 
 
 def labels_scorer(score: str | Callable[..., float]) -> Callable[..., float]:

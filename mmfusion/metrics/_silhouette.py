@@ -127,17 +127,45 @@ def modality_silhouette_score(
             continue
         with errors_name(name):
             rows = take_rows(block, np.flatnonzero(observed))
-            # of three dimensions: only padding distinguishes sequences from images
-            is_padded = getattr(rows, "ndim", 2) == 3 and holds_nan(rows)
-            if is_sequences(rows) or is_padded:
-                table = _sequence_table(float_sequences(rows, name), scaling)
-                scores.append(_table_silhouette(table, own, None, name))
-            else:
-                table = as_table(rows, name)
-                scores.append(_table_silhouette(table, own, scaling, name))
+            table = comparable_table(rows, scaling, name)
+            scores.append(float(silhouette_score(table, own)))
     if not average:
         return np.array(scores)
     return -1.0 if np.isnan(scores).all() else float(np.nanmean(scores))
+
+
+def comparable_table(rows: Block, scaling: str | None, name: str) -> Block:
+    """Return a modality as a scaled table, whose rows have meaningful distances.
+
+    Parameters
+    ----------
+    rows : block
+        Samples that have the modality.
+    scaling : {'auto', 'block', 'standard', 'l2'} or None
+        Scaling of the modality.
+    name : str
+        Name of the modality, for errors.
+
+    Returns
+    -------
+    ndarray or CSR matrix of shape (n_samples, n_values)
+        The table. Sequences are resampled to the median of their lengths.
+    """
+    # of three dimensions: only padding distinguishes sequences from images
+    is_padded = getattr(rows, "ndim", 2) == 3 and holds_nan(rows)
+    if is_sequences(rows) or is_padded:
+        rows = _sequence_table(float_sequences(rows, name), scaling)
+        scaling = None
+    table = check_array(
+        as_table(rows, name),
+        accept_sparse="csr",
+        dtype=FLOATS,
+        input_name=f"modality {name!r}",
+    )
+    fitted = fit_scalings([table], [scaling])[0]
+    if fitted.name is None:  # squared distances of huge values would overflow
+        fitted = without_offset_and_unit(table)
+    return fitted.apply(table)
 
 
 def _sequence_table(block: np.ndarray, scaling: str | None) -> np.ndarray:
@@ -147,16 +175,3 @@ def _sequence_table(block: np.ndarray, scaling: str | None) -> np.ndarray:
     n_frames = max(2, round(float(np.median([len(sequence) for sequence in block]))))
     # a feature that a sequence lacks in all frames is at its mean, 0 once scaled
     return np.nan_to_num([resample(frames, n_frames).ravel() for frames in scaled])
-
-
-def _table_silhouette(
-    table: Block, labels: np.ndarray, scaling: str | None, name: str
-) -> float:
-    """Compute the silhouette in one scaled modality."""
-    table = check_array(
-        table, accept_sparse="csr", dtype=FLOATS, input_name=f"modality {name!r}"
-    )
-    fitted = fit_scalings([table], [scaling])[0]
-    if fitted.name is None:  # squared distances of huge values would overflow
-        fitted = without_offset_and_unit(table)
-    return float(silhouette_score(fitted.apply(table), labels))

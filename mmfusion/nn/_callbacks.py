@@ -71,7 +71,7 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-class Progress(Callback):
+class EpochBar(Callback):
     """Show a progress bar over the epochs of a phase.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mmfusion import _pieces
 from mmfusion._scaling import Scaling
@@ -46,6 +46,32 @@ class Batch(NamedTuple):
 
     inputs: list[Tensor]
     observed: Tensor | None
+
+
+def refuse_loader(X: object) -> None:
+    """Raise an error for data that cannot be read by index.
+
+    Parameters
+    ----------
+    X : object
+        The data of a deep estimator.
+
+    Raises
+    ------
+    TypeError
+        If it is a DataLoader, or a Dataset without a length.
+    """
+    if isinstance(X, DataLoader):
+        raise TypeError(
+            "X is a DataLoader, and batches are made in the training: give its "
+            "dataset, X.dataset, and the size of batches as trainer__batch_size"
+        )
+    if isinstance(X, IterableDataset):
+        raise TypeError(
+            f"X is a {type(X).__name__}, an IterableDataset, whose samples cannot be "
+            "read in another order: give a Dataset with __getitem__ and __len__, or "
+            "arrays"
+        )
 
 
 class Rows:
@@ -86,7 +112,11 @@ class Rows:
             raise ValueError("the Dataset has 0 samples")
         with drawing():
             item = self.blocks[0]
-        if isinstance(item, Mapping):
+        is_named = isinstance(item, Mapping)
+        by_key = dict(item) if is_named else dict(enumerate(item))
+        for key, value in by_key.items():
+            _refuse_target(key, value)
+        if is_named:
             self.names = list(item)
             return {name: _as_array(value)[None] for name, value in item.items()}
         return [_as_array(value)[None] for value in item]
@@ -126,6 +156,16 @@ class Rows:
             for block in self.blocks:
                 _pieces.release_pages(block)
         return taken
+
+
+def _refuse_target(key: object, value: object) -> None:
+    """Raise an error for an entry of an item that is no array, such as a label."""
+    if isinstance(value, Mapping | tuple | list) or np.ndim(_as_array(value)) == 0:
+        raise ValueError(
+            f"entry {key!r} of the first item of the Dataset is a "
+            f"{type(value).__name__} without features: an item is a tuple or dict "
+            "with one array for each modality, and has no labels"
+        )
 
 
 def _take_mapped(block: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -6,13 +6,14 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mmfusion._numbers import is_integer
-from mmfusion._typing import EncoderLike
+from mmfusion._options import by_modality
+from mmfusion._typing import EncoderLike, EncodersLike
 
 DEFAULT_LATENT_WIDTH = 128
 MAX_POOLED_CELLS = 64  # of an image, 8 x 8, before its fully connected layer
@@ -124,6 +125,44 @@ def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
         nn.ReLU(),
     ]
     return nn.Sequential(*layers).apply(he_normal)
+
+
+def encoders_by_modality(option: EncodersLike, names: Sequence[str]) -> list[Any]:
+    """Return the option of every encoder.
+
+    Parameters
+    ----------
+    option : EncoderLike, dict or list
+        One for all modalities, a dict by name, or a list by position. A list of int is
+        one of widths.
+    names : sequence of str
+        Names of the modalities.
+
+    Returns
+    -------
+    list
+        The options, in the order of the names.
+
+    Raises
+    ------
+    ValueError
+        If a dict has another name, or a list another length.
+    """
+    is_list = isinstance(option, list | tuple | nn.ModuleList)
+    if not is_list or not any(map(_is_encoder, cast(Sequence[Any], option))):
+        return by_modality(option, names, "encoders")
+    by_position = list(cast(Sequence[Any], option))
+    if len(by_position) != len(names):
+        raise ValueError(
+            f"encoders is a list of {len(by_position)}, one for each modality, and the "
+            f"{len(names)} modalities are {list(names)}"
+        )
+    return by_position
+
+
+def _is_encoder(entry: object) -> bool:
+    """Return whether an entry of a list is an encoder, not the width of a layer."""
+    return entry is None or callable(entry) or isinstance(entry, list | tuple)
 
 
 def make_encoders(

@@ -28,7 +28,7 @@ from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, fit_context
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
-    EncoderLike,
+    EncodersLike,
     ModalitiesLike,
     RandomStateLike,
 )
@@ -36,9 +36,13 @@ from mmfusion._validation import ModalityTags, refuse_empty_samples
 from mmfusion.nn._callbacks import Report, describe_callbacks
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._chunks import ChunkLog
-from mmfusion.nn._data import Batches, Preparation, Rows
+from mmfusion.nn._data import Batches, Preparation, Rows, refuse_loader
 from mmfusion.nn._distributed import broadcast, check_same, is_parallel
-from mmfusion.nn._encoders import check_encoder, make_encoders
+from mmfusion.nn._encoders import (
+    check_encoder,
+    encoders_by_modality,
+    make_encoders,
+)
 from mmfusion.nn._isolation import drawing, isolated
 from mmfusion.nn._net import DeepNet, Phase, begin_phase
 from mmfusion.nn._network import FusionNetwork, Outputs
@@ -76,7 +80,7 @@ class DeepEstimator(
     `_make_network`, its training in `_make_phases`, and its predictions in `_examine`.
     """
 
-    encoders: ByModality[EncoderLike]
+    encoders: EncodersLike
     scaling: ByModality[str | None]
     n_init: int
     trainer: Trainer | None
@@ -380,6 +384,7 @@ class DeepEstimator(
 
     def _rows(self, X: ModalitiesLike, *, reset: bool) -> Rows:
         """Validate X and return its rows; with `reset`, fit the preparation to them."""
+        refuse_loader(X)
         if isinstance(X, Dataset):
             rows = Rows(X)
             frame = self._validate(rows.first(), reset=reset)
@@ -407,7 +412,7 @@ class DeepEstimator(
     def _check_encoders(self, data: Batches, settings: TrainingSettings) -> None:
         """Check the output of encoders that users make for a batch."""
         names = self.modality_names_in_.tolist()
-        options = by_modality(self.encoders, names, "encoders")
+        options = encoders_by_modality(self.encoders, names)
         if not any(callable(option) for option in options):
             return
         module = self._make_net([]).module_
@@ -420,7 +425,7 @@ class DeepEstimator(
         """Make a net, its weights drawn from the generator of `isolated`."""
         settings = self._settings()
         names = [str(name) for name in self.modality_names_in_]
-        options = by_modality(self.encoders, names, "encoders")
+        options = encoders_by_modality(self.encoders, names)
         with drawing():
             encoders, width = make_encoders(options, self._preparation.shapes, names)
             network = self._make_network(encoders, width).to(settings.full_dtype)
@@ -428,6 +433,8 @@ class DeepEstimator(
                 network,
                 parts=self._make_parts(network),
                 separate=tuple(self._trained_modules),
+                optimizer=settings.optimizer,
+                weight_decay=settings.weight_decay,
                 betas=settings.betas,
                 clip_norm=settings.clip_norm,
                 schedule=settings.lr_schedule,

@@ -13,14 +13,17 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from skorch.exceptions import SkorchException
 from torch import Tensor, nn
 
 from mmfusion.nn import _distributed
 from mmfusion.nn._data import Batch, Batches, ShuffledSampler
 from mmfusion.nn._isolation import flushing_denormals
-from mmfusion.nn._network import FusionNetwork, Outputs
+from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
+from mmfusion.nn._optimizers import make_optimizer
 
 LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
+PREDICTED_ROWS = 1024  # samples in memory at a time, where callbacks predict
 
 
 # Objectives
@@ -225,6 +228,10 @@ class DeepNet(NeuralNet):
         parameters get an optimizer of their own.
     separate : sequence of str, default=()
         Modules of the network, by attribute, with learning rates of their own.
+    optimizer : callable, default=None
+        Class of the optimizers, or a callable with the signature of one; None is Adam.
+    weight_decay : float, default=None
+        Weight decay of the optimizers; None is their own default.
     betas : dict of str to tuple of float, default=None
         Coefficients of Adam by module; those of 'network' by default.
     clip_norm : float, default=None
@@ -252,14 +259,17 @@ class DeepNet(NeuralNet):
         *,
         parts: Mapping[str, nn.Module] | None = None,
         separate: tuple[str, ...] = (),
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        weight_decay: float | None = None,
         betas: Mapping[str, tuple[float, float]] | None = None,
         clip_norm: float | None = None,
         schedule: str = "cosine",
         autocast: torch.dtype | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(module, criterion=None, **kwargs)
-        self.parts, self.separate, self.betas = parts, separate, betas
+        super().__init__(module, criterion=None, optimizer=optimizer, **kwargs)
+        self.parts, self.separate = parts, separate
+        self.weight_decay, self.betas = weight_decay, betas
         self.clip_norm, self.schedule, self.autocast = clip_norm, schedule, autocast
 
     @property
@@ -288,29 +298,26 @@ class DeepNet(NeuralNet):
         return self
 
     def initialize_optimizer(self) -> DeepNet:
-        """Make one Adam for the network and one for each part with parameters."""
+        """Make one for the network and one for each part with parameters."""
         modules = {name: getattr(self.module_, name, None) for name in self.separate}
         separate = {
             n: list(m.parameters()) for n, m in modules.items() if m is not None
         }
         taken = {id(p) for own in separate.values() for p in own}
         others = [p for p in self.module_.parameters() if id(p) not in taken]
-        self.optimizer_ = self._adam({"network": others} | separate)
+        self.optimizer_ = self._make_optimizer({"network": others} | separate)
         self.part_optimizers_ = {}
         for name, part in self.parts_.items():
             if own := list(part.parameters()):
-                self.part_optimizers_[name] = self._adam({name: own})
+                self.part_optimizers_[name] = self._make_optimizer({name: own})
         return self
 
-    def _adam(self, parameters: Mapping[str, list[nn.Parameter]]) -> torch.optim.Adam:
-        betas = self.betas or {}
-        default = betas.get("network", (0.9, 0.999))
-        groups = [
-            {"params": own, "part": name, "betas": betas.get(name, default)}
-            for name, own in parameters.items()
-        ]
-        # fused: one call per group instead of one per parameter
-        return torch.optim.Adam(groups, fused=True)
+    def _make_optimizer(
+        self, parameters: Mapping[str, list[nn.Parameter]]
+    ) -> torch.optim.Optimizer:
+        return make_optimizer(
+            self.optimizer, self.weight_decay, parameters, self.betas or {}
+        )
 
     @property
     def optimizers_(self) -> list[torch.optim.Optimizer]:
@@ -345,6 +352,52 @@ class DeepNet(NeuralNet):
                 if getattr(callback, "never_stops", False):
                     raise
                 raise _StoppedByCallback from stop
+            except (KeyError, SkorchException) as error:
+                self._name_columns(callback, error)
+                raise
+
+    def _name_columns(self, callback: Any, error: Exception) -> None:
+        """Raise an error that names what a callback may monitor, if that is missing."""
+        monitor = getattr(callback, "monitor", None)
+        last = self.history[-1] if self.history else {}
+        if not isinstance(monitor, str) or monitor in last:
+            return
+        columns = [name for name in last if name not in ("batches", "epoch", "phase")]
+        remedy = "Give monitor='train_loss', or another of"
+        if monitor.endswith("_best"):  # whether an epoch was the best so far
+            remedy = (
+                "Give monitor=None, or a column '<name>_best' that "
+                "EpochScoring(..., name=..., on_train=True) adds to"
+            )
+        raise ValueError(
+            f"{type(callback).__name__} monitors {monitor!r}, which is not in the "
+            f"history of the phase {self.phase_name_!r}: there are no validation data. "
+            f"{remedy} {columns}"
+        ) from error
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Assign the samples of an epoch to the clusters so far, for callbacks.
+
+        Parameters
+        ----------
+        X : Epoch or Batches
+            What callbacks are given as the training data.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            Position of the largest logit, in the order of the samples of `fit`; while
+            heads compete, of the first one.
+        """
+        found = []
+        with evaluating(self.module_):
+            for _, (inputs, observed) in getattr(X, "data", X).chunks(PREDICTED_ROWS):
+                latents = self.module_.encode(inputs, observed)
+                weights = self.module_.weigh(latents, observed)
+                logits = self.module_(None, observed, latents, weights).logits
+                logits = logits[0] if logits.ndim == 3 else logits
+                found.append(logits.argmax(1).cpu().numpy())
+        return np.concatenate(found)
 
     def fit_loop(
         self, X: Any, y: Any = None, epochs: int | None = None, **params: Any

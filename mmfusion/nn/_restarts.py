@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from skorch.callbacks import Callback
 
-from mmfusion.nn._callbacks import Progress, Save, Selection, StopAtNaN
+from mmfusion.nn._callbacks import EpochBar, Save, Selection, StopAtNaN
 from mmfusion.nn._checkpoint import Checkpoint, follows, restore
 from mmfusion.nn._data import Batches
 from mmfusion.nn._isolation import isolated
@@ -227,7 +227,7 @@ def _own_callbacks(plan: TrainingPlan, position: int, start: int) -> list[Callba
         every, seed = settings.selection_every, plan.seeds[0]
         own.append(Selection(plan.data, settings.selection, every, seed))
     if settings.verbose:
-        own.append(Progress(f"restart {start + 1} of {len(plan.seeds)}"))
+        own.append(EpochBar(f"restart {start + 1} of {len(plan.seeds)}"))
     if plan.report is not None:
         own.append(plan.report(phase, position * len(plan.seeds) + start))
     return own

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback
@@ -23,6 +24,11 @@ from mmfusion._sklearn_compat import (
 from mmfusion._typing import DeviceLike
 from mmfusion.base import DefaultEstimatorParams
 from mmfusion.nn._devices import resolve_device
+from mmfusion.nn._optimizers import (
+    OptimizerLike,
+    describe_optimizer,
+    resolve_optimizer,
+)
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 AUTO_STEPS = 400  # batches that 'auto' epochs make at least
@@ -64,21 +70,24 @@ class Trainer(BaseEstimator):
         they have none.
     pretrain_lr : float or dict of str to float, default=None
         Learning rate of pretraining, in the same form.
-    betas : pair of float or dict of str to pair of float, default=None
-        Coefficients of Adam for the running means of the gradient and of its square,
-        in the same form.
+    optimizer : str, torch Optimizer class or callable, default=None
+        Optimizer of every module: a name in ``torch.optim``, such as 'adamw' or 'sgd';
+        a class; or a callable with the signature of one, which fixes options, such as
+        ``functools.partial(torch.optim.SGD, momentum=0.9)``. It has the learning rates
+        of the trainer, whose defaults suit Adam, the default.
+    weight_decay : float, default=None
+        Weight decay of the optimizer; None is its own default.
     lr_schedule : {'cosine', 'constant'}, default=None
         Course of the learning rates over each phase; 'cosine' lowers them to a
         hundredth.
     clip_norm : float, default=None
         Largest norm of the gradient of the network; infinity is no limit.
-    alternate : bool, default=None
-        Whether network and discriminators are trained on every other batch of an epoch
-        each. Otherwise, and where an epoch has one batch, both are trained on every
-        batch.
-    gradient_penalty : float, default=None
-        Weight of the squared slope of discriminators, which keeps them from winning;
-        0 leaves it out.
+    adversary : dict, default=None
+        Options of the training against discriminators: ``alternate``, whether network
+        and discriminators are trained on every other batch of an epoch each (otherwise,
+        and where an epoch has one batch, both are trained on every batch); and
+        ``gradient_penalty``, the weight of the squared slope of discriminators, which
+        keeps them from winning (0 leaves it out).
     selection : str, default=None
         Criterion by which restarts and epochs are compared; 'total' is the whole
         objective, others are those of the method. Restarts with problems, such as empty
@@ -94,8 +103,12 @@ class Trainer(BaseEstimator):
     compile : bool, default=False
         Whether the network goes through ``torch.compile``.
     callbacks : list of skorch callbacks, default=None
-        Callbacks of every phase. ``net.history[-1]`` holds the losses of an epoch.
-        Those that set learning rates need ``lr_schedule='constant'``.
+        Callbacks of every phase. ``net.history[-1]`` holds the losses of an epoch, by
+        name; 'train_loss' is their weighted sum, for example for
+        ``EarlyStopping('train_loss')``. There are no validation data. A callable of
+        ``EpochScoring(..., on_train=True)`` may call ``net.predict(X)``, which returns
+        the clusters so far. Those that set learning rates need
+        ``lr_schedule='constant'``.
         Callbacks of scikit-learn, from 1.9 on, go to ``set_callbacks`` of the
         estimator.
     checkpoint_dir : str or Path, default=None
@@ -137,11 +150,12 @@ class Trainer(BaseEstimator):
         "batch_size": [_AUTO, Interval(Integral, 2, None, closed="left"), None],
         "lr": [_POSITIVE, dict, None],
         "pretrain_lr": [_POSITIVE, dict, None],
-        "betas": [tuple, list, dict, None],
+        # an instance has an error of its own
+        "optimizer": [str, callable, torch.optim.Optimizer, None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "lr_schedule": [StrOptions({"cosine", "constant"}), None],
         "clip_norm": [Interval(Real, 0, math.inf, closed="right"), None],
-        "alternate": ["boolean", None],
-        "gradient_penalty": [Interval(Real, 0, None, closed="left"), None],
+        "adversary": [dict, None],
         "selection": [str, None],
         "selection_every": [_COUNT_OR_0, None],
         "device": [str, torch.device],
@@ -162,11 +176,11 @@ class Trainer(BaseEstimator):
         batch_size: int | str | None = None,
         lr: float | Mapping[str, float] | None = None,
         pretrain_lr: float | Mapping[str, float] | None = None,
-        betas: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
+        optimizer: OptimizerLike = None,
+        weight_decay: float | None = None,
         lr_schedule: str | None = None,
         clip_norm: float | None = None,
-        alternate: bool | None = None,
-        gradient_penalty: float | None = None,
+        adversary: Mapping[str, Any] | None = None,
         selection: str | None = None,
         selection_every: int | None = None,
         device: DeviceLike = "auto",
@@ -183,11 +197,11 @@ class Trainer(BaseEstimator):
         self.batch_size = batch_size
         self.lr = lr
         self.pretrain_lr = pretrain_lr
-        self.betas = betas
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
         self.lr_schedule = lr_schedule
         self.clip_norm = clip_norm
-        self.alternate = alternate
-        self.gradient_penalty = gradient_penalty
+        self.adversary = adversary
         self.selection = selection
         self.selection_every = selection_every
         self.device = device
@@ -212,8 +226,12 @@ class TrainingSettings:
         Samples of a batch.
     lr, pretrain_lr : dict of str to float
         Learning rates of the main phase and of pretraining, by module.
+    optimizer : callable or None
+        Optimizer of every module; None is Adam with the coefficients of the method.
+    weight_decay : float or None
+        Its weight decay; None is its own default.
     betas : dict of str to tuple of float
-        Coefficients of Adam by module.
+        Coefficients of Adam by module, as the method has them.
     lr_schedule : {'cosine', 'constant'}
         Course of the learning rates over a phase.
     clip_norm : float or None
@@ -251,6 +269,8 @@ class TrainingSettings:
     batch_size: int
     lr: Mapping[str, float]
     pretrain_lr: Mapping[str, float]
+    optimizer: Callable[..., torch.optim.Optimizer] | None
+    weight_decay: float | None
     betas: Mapping[str, tuple[float, float]]
     lr_schedule: str
     clip_norm: float | None
@@ -270,10 +290,11 @@ class TrainingSettings:
 
     def description(self) -> list[Any]:
         """Return plain values that two trainings share if their phases train alike."""
-        betas = sorted(self.betas.items())
+        optimizer = describe_optimizer(self.optimizer)
+        rules = [sorted(self.betas.items()), optimizer, self.weight_decay]
         plain = [self.batch_size, self.lr_schedule, self.clip_norm]
         types = [str(self.full_dtype), str(self.autocast)]
-        return [*plain, *types, str(self.device), betas]
+        return [*plain, *types, str(self.device), *rules]
 
     def make_checkpoint_folder(self) -> None:
         """Make the folder of checkpoints, if there is one, before training starts.
@@ -301,9 +322,9 @@ class TrainingSettings:
 _WITHOUT_PHASE: dict[str, Any] = {
     "pretrain_epochs": 0,
     "pretrain_lr": {},
-    "alternate": False,
-    "gradient_penalty": 0.0,
+    "adversary": {"alternate": False, "gradient_penalty": 0.0},
 }
+_GRADIENT_PENALTY = Interval(Real, 0, None, closed="left")
 
 
 def resolve_settings(
@@ -354,15 +375,17 @@ def resolve_settings(
                 f"leave {name} out"
             )
     defaults = _WITHOUT_PHASE | dict(defaults)
-    for name in ("lr", "pretrain_lr", "betas"):
+    for name in ("lr", "pretrain_lr"):
         given[name] = merge_by_module(given[name], defaults[name], modules, name)
-    values = dict(given)
+    adversary = _checked_adversary(given.pop("adversary"), defaults.pop("adversary"))
+    values = dict(given) | adversary
+    values["optimizer"] = resolve_optimizer(values["optimizer"])
+    values["betas"] = defaults["betas"]
     for name, value in defaults.items():
         if values[name] is None:
             values[name] = value
     values["lr"] = check_rates(values["lr"], "lr")
     values["pretrain_lr"] = check_rates(values["pretrain_lr"], "pretrain_lr")
-    values["betas"] = check_betas(values["betas"])
     if values["selection"] not in criteria:
         raise ValueError(
             f"selection={values['selection']!r} is not one of {sorted(criteria)}"
@@ -384,7 +407,10 @@ def resolve_settings(
 
 
 def _checked_callbacks(callbacks: list[Any] | None) -> list[Any]:
-    """Return callbacks of skorch, or pairs of a name and one."""
+    """Return callbacks of skorch, or pairs of a name and one.
+
+    Those that would do nothing, for lack of validation data or labels, are refused.
+    """
     for callback in callbacks or []:
         named = isinstance(callback, tuple) and len(callback) == 2
         found = callback[1] if named else callback
@@ -394,6 +420,14 @@ def _checked_callbacks(callbacks: list[Any] | None) -> list[Any]:
             raise TypeError(
                 f"callbacks holds {callback!r}, which is neither a skorch callback nor "
                 "a pair (name, callback); those of scikit-learn go to set_callbacks"
+            )
+        scoring = getattr(found, "scoring", None)
+        if getattr(found, "on_train", True) is False or isinstance(scoring, str):
+            what = f"{type(found).__name__}({scoring!r})"
+            raise ValueError(
+                f"callbacks holds {what}: training has no validation data and no "
+                "labels. Give on_train=True, and a callable scoring(net, X, y), such "
+                "as lambda net, X, y=None: adjusted_rand_score(labels, net.predict(X))"
             )
     return callbacks or []
 
@@ -453,19 +487,23 @@ def check_rates(rates: Mapping[str, Any], parameter: str) -> dict[str, float]:
     return {name: float(rate) for name, rate in rates.items()}
 
 
-def check_betas(pairs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Return pairs of coefficients of Adam; refuse what is none in [0, 1)."""
-    checked = {}
-    for name, pair in pairs.items():
-        is_pair = isinstance(pair, tuple | list) and len(pair) == 2
-        if not is_pair or not all(
-            isinstance(beta, Real) and 0 <= float(beta) < 1 for beta in pair
-        ):
-            raise ValueError(
-                f"betas={pair!r} of {name!r} must be two numbers from [0, 1)"
-            )
-        checked[name] = (float(pair[0]), float(pair[1]))
-    return checked
+def _checked_adversary(
+    given: Mapping[str, Any] | None, default: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of the training against discriminators."""
+    unknown = [name for name in given or {} if name not in default]
+    if unknown:
+        raise ValueError(f"adversary names {unknown}; its options are {list(default)}")
+    options = {**default, **(given or {})}
+    alternate, penalty = options["alternate"], options["gradient_penalty"]
+    if not isinstance(alternate, bool | np.bool_):
+        raise ValueError(f"adversary['alternate']={alternate!r}; give True or False")
+    if not _GRADIENT_PENALTY.is_satisfied_by(penalty):
+        raise ValueError(
+            f"adversary['gradient_penalty']={penalty!r} must be a finite number of at "
+            "least 0"
+        )
+    return {"alternate": bool(alternate), "gradient_penalty": float(penalty)}
 
 
 class TrainerParamsMixin(DefaultEstimatorParams, CallbackSupportMixin, BaseEstimator):

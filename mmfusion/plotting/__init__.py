@@ -1,4 +1,4 @@
-"""Displays of fitted estimators; matplotlib is imported by the first plot."""
+"""Displays of estimators and data; matplotlib is imported by the first plot."""
 
 from typing import Any
 
@@ -7,11 +7,17 @@ from mmfusion._extras import load_export
 __all__ = [
     "AlignmentDisplay",
     "AttentionWeightsDisplay",
+    "ClusterConfusionDisplay",
+    "ClusterMapDisplay",
+    "ClusterProfileDisplay",
     "KernelMatrixDisplay",
     "KernelWeightsDisplay",
     "LagDisplay",
     "LatentMapDisplay",
     "LossCurveDisplay",
+    "MissingModalitiesDisplay",
+    "ModalityAgreementDisplay",
+    "ModalitySilhouetteDisplay",
     "ObjectivePathDisplay",
     "ReliabilityDisplay",
     "StatePosteriorDisplay",
@@ -20,11 +26,17 @@ __all__ = [
 _MODULES = {
     "AlignmentDisplay": "_alignment",
     "AttentionWeightsDisplay": "_attention",
+    "ClusterConfusionDisplay": "_confusion",
+    "ClusterMapDisplay": "_cluster_map",
+    "ClusterProfileDisplay": "_profiles",
     "KernelMatrixDisplay": "_kernel_matrices",
     "KernelWeightsDisplay": "_kernel_weights",
     "LagDisplay": "_lag",
     "LatentMapDisplay": "_latent_map",
     "LossCurveDisplay": "_loss_curves",
+    "MissingModalitiesDisplay": "_missing",
+    "ModalityAgreementDisplay": "_agreement",
+    "ModalitySilhouetteDisplay": "_silhouettes",
     "ObjectivePathDisplay": "_objective_path",
     "ReliabilityDisplay": "_reliability",
     "StatePosteriorDisplay": "_state_posteriors",

@@ -124,8 +124,9 @@ class AlignmentDisplay:
 
         Parameters
         ----------
-        estimator : DTWAligner or CTWAligner
-            Fitted aligner.
+        estimator : aligner
+            Fitted aligner, such as DTWAligner, CTWAligner or HMMAligner. One that has
+            only weights is drawn by the heaviest frame of each frame of the axis.
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The samples, those of `fit` or others.
         sample : int, default=0
@@ -152,7 +153,7 @@ class AlignmentDisplay:
             If there is no such sample, it lacks the modalities, or no frames of both
             are aligned.
         """
-        check_displayable(estimator, "align", such_as="DTWAligner or CTWAligner")
+        check_displayable(estimator, "align", such_as="DTWAligner or HMMAligner")
         if names is not None:
             names = _two_names(names)
         frame = modalities_of_fit(estimator, X)
@@ -168,7 +169,7 @@ class AlignmentDisplay:
                 "be drawn; give names= of two of them, or another sample"
             )
         first, second = chosen
-        path = _joined_path(aligned[first].path, aligned[second].path)
+        path = _joined_path(aligned[first].as_path(), aligned[second].as_path())
         if not len(path):
             raise ValueError(
                 f"sample {sample} has no frames of {first!r} and {second!r} that are "

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
 
 
+CLUSTERS_PER_COLUMN = 12
+MAX_LEGEND_CLUSTERS = 3 * CLUSTERS_PER_COLUMN  # more would be wider than the maps
+
+
 def cluster_colors(clusters: np.ndarray) -> dict[Any, tuple[float, ...]]:
     """Return a color for each cluster; of more than 20, neighbours look alike."""
     matplotlib = import_extra("matplotlib")
@@ -30,7 +34,12 @@ def cluster_colors(clusters: np.ndarray) -> dict[Any, tuple[float, ...]]:
 def cluster_legend(
     ax: Axes, colors: dict[Any, tuple[float, ...]], title: str
 ) -> Legend:
-    """Draw a legend of the clusters beside an Axes."""
+    """Draw a legend of the clusters beside an Axes; of many clusters, of some."""
+    n_clusters = len(colors)
+    if n_clusters > MAX_LEGEND_CLUSTERS:
+        places = np.linspace(0, n_clusters - 1, CLUSTERS_PER_COLUMN).round().astype(int)
+        some = [list(colors)[place] for place in places]
+        colors = {cluster: colors[cluster] for cluster in some}
     line = import_extra("matplotlib.lines").Line2D
     dots = [
         line([], [], linestyle="none", marker="o", markersize=4, color=color)
@@ -39,9 +48,10 @@ def cluster_legend(
     return ax.legend(
         dots,
         [drawable(str(cluster)) for cluster in colors],
-        title=drawable(title),
+        title=drawable(title)
+        + (f"\n({len(colors)} of {n_clusters})" if len(colors) < n_clusters else ""),
         fontsize="small",
-        ncols=1 + (len(colors) - 1) // 12,
+        ncols=1 + (len(colors) - 1) // CLUSTERS_PER_COLUMN,
         loc="center left",
         bbox_to_anchor=(1, 0.5),
         borderaxespad=1,

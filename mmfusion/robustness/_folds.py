@@ -12,6 +12,7 @@ from zlib import crc32
 import numpy as np
 from sklearn.base import clone
 
+from mmfusion.metrics._scorers import check_score
 from mmfusion.modalities import Modalities
 from mmfusion.robustness._degradations import add_noise
 
@@ -68,16 +69,6 @@ class Condition:
     def describe(self, level: float) -> str:
         """Return the degradation and its level as text for errors."""
         return f"with {self.modality!r} degraded by {self.name!r} at level {level:g}"
-
-
-def _metric_value(score: object, metric: str) -> float:
-    """Check that a scorer returned a finite number."""
-    value = np.asarray(score)
-    if value.size != 1 or value.dtype.kind not in "fiub":
-        raise TypeError(f"scoring {metric!r} has returned {score!r}, not a number")
-    if not np.isfinite(value).all():
-        raise ValueError(f"scoring {metric!r} has returned {score!r}")
-    return float(value.item())
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,7 @@ class Fold:
     def _score(self, model: Any, samples: Modalities) -> dict[str, float]:
         target = self._target(self.test)
         return {
-            metric: _metric_value(scorer(model, samples, *target), metric)
+            metric: check_score(scorer(model, samples, *target), metric)
             for metric, scorer in self.study.scorers.items()
         }
 

@@ -20,11 +20,14 @@ def relative_times(n_frames):
 class SoftLinearAligner(BaseAligner):
     """Align frames at the same relative time, as an attention by distance in time."""
 
-    def __init__(self, width=0.1, n_frames=None, n_jobs=None, modalities=None):
+    def __init__(
+        self, width=0.1, n_frames=None, n_jobs=None, modalities=None, verbose=False
+    ):
         self.width = width
         self.n_frames = n_frames
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     def _fit_samples(self, samples):
         lengths = [len(x) for sample in samples for x in sample.values()]

@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.io import savemat
 
 import mmfusion
 from mmfusion import __main__ as command_line
@@ -74,6 +76,17 @@ def test_a_comparison_of_failures_only_exits_with_1(tmp_path, capsys):
     assert "early on holes, 1 x: ValueError: modality" in capsys.readouterr().out
 
 
+def test_classifiers_are_compared_by_a_task(npz, tmp_path, capsys):
+    arguments = ["--task", "classification", "--data", str(npz), "--folds", "3"]
+    arguments += ["--methods", "early", "dummy", "--repeats", "2"]
+    arguments += ["--out", str(tmp_path / "out")]
+    assert command_line.main(["compare", *arguments]) == 0
+    printed = capsys.readouterr()
+    assert "12/12" in printed.err  # 2 methods, 2 seeds, 3 folds
+    assert "### balanced_accuracy" in printed.out
+    assert "On small, early is first of 2 methods by accuracy" in printed.out
+
+
 def test_list_names_methods_data_sets_and_metrics(capsys):
     assert command_line.main(["list"]) == 0
     printed = capsys.readouterr().out
@@ -85,7 +98,8 @@ def test_list_names_methods_data_sets_and_metrics(capsys):
     ("arguments", "message"),
     [
         ([], "required: command"),
-        (["compare"], "required: --data"),
+        (["compare", "--task", "sorting"], "invalid choice: 'sorting'"),
+        (["compare", "--task", "regression", "--methods", "spectral"], "no method"),
         (["compare", "--data", "nowhere.npz"], "'nowhere.npz' is neither a file nor"),
         (["compare", "--data", "digit"], "'digit' is neither.*'digits'"),
         (["compare", "--data", "blobs", "--methods", "magic"], "no method 'magic'"),
@@ -174,15 +188,48 @@ def test_data_sets_are_fetched_by_name(monkeypatch):
     calls = []
     entry = registry.Entry(lambda: calls.append("fetched") or "data", "")
     monkeypatch.setitem(registry.NAMED_DATASETS, "handwritten", entry)
-    assert registry.load_datasets(["handwritten"]) == {"handwritten": "data"}
+    assert registry.load_dataset("handwritten") == ("handwritten", "data")
     assert calls == ["fetched"]
 
 
-@pytest.mark.parametrize("name", ["digits", "blobs"])
+@pytest.mark.parametrize(
+    "name", ["digits", "breast-cancer", "wine", "diabetes", "blobs"]
+)
 def test_data_sets_that_need_no_network_load(name):
-    data = registry.load_datasets([name])[name]
+    _, data = registry.load_dataset(name)
     X, y = data if isinstance(data, tuple) else (data.data, data.target)
     assert len(X) == len(y)
+
+
+def test_tables_and_matlab_files_are_compared(tmp_path, capsys):
+    X, y = make_multimodal_blobs(40, {"audio": 3, "text": 4}, random_state=0)
+    names = [f"a_{j}" for j in range(3)] + [f"t_{j}" for j in range(4)]
+    table = pd.DataFrame(X.to_array(), columns=names).assign(label=y)
+    table.to_csv(tmp_path / "table.csv", index=False)
+    cell = np.empty(2, dtype=object)
+    cell[:] = [block.T for block in X.blocks]
+    savemat(tmp_path / "paper.mat", {"X": cell, "kind": y + 1})
+    common = ["--methods", "early", "--repeats", "1", "--metrics", "purity"]
+    for file, *options in (
+        ("table.csv", "--target", "label", "--modalities", "audio=a_*", "text=t_*"),
+        ("table.csv", "--target", "label", "--modalities", "3", "4"),
+        ("paper.mat", "--target", "kind", "--modalities", "audio=X{1}", "text=X{2}"),
+        ("paper.mat", "--target", "kind", "--samples", "columns"),
+    ):
+        data = ["--data", str(tmp_path / file), *options]
+        out = ["--out", str(tmp_path / "-".join(options)).replace("*", "")]
+        assert command_line.main(["compare", *data, *common, *out]) == 0
+        assert "1.000" in capsys.readouterr().out
+    path = str(tmp_path / "table.csv")
+    error = refused(capsys, "compare", "--data", path, *common)
+    assert "has no classes to score against" in error
+    assert "--target" in error
+    error = refused(
+        capsys, "compare", "--data", path, "--modalities", "a=b", "c", *common
+    )
+    assert "give NAME=COLUMNS for every modality" in error
+    command_line.main(["list"])
+    assert ".h5mu .h5ad" in capsys.readouterr().out
 
 
 def test_the_module_runs_and_loads_nothing_optional():

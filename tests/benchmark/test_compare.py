@@ -1,6 +1,5 @@
 """What `compare` runs, and that nothing is dropped, leaked or made better."""
 
-import tracemalloc
 import warnings
 
 import numpy as np
@@ -269,13 +268,8 @@ def test_the_machinery_of_warnings_is_as_before(halves):
 @pytest.mark.parametrize("n_mib", [8, 64])
 def test_peak_memory_is_what_the_fit_allocated(halves, n_mib):
     (row,) = run({"greedy": Allocating(n_mib * 2**20)}, halves).itertuples()
-    assert n_mib <= row.peak_memory_mb < n_mib + 1
-    assert not tracemalloc.is_tracing()
-
-
-def test_without_tracing_there_is_no_memory_but_time(halves):
-    (row,) = run({"a": Double()}, halves, trace_memory=False).itertuples()
-    assert np.isnan(row.peak_memory_mb)
+    # resident memory is counted in pages, of which a few are free already
+    assert n_mib - 1 < row.peak_memory_mb < n_mib + 4
     assert row.fit_seconds > 0
 
 
@@ -346,16 +340,26 @@ def test_classes_may_have_any_labels(halves, labels):
         ({"n_repeats": 0}, ValueError, "n_repeats=0"),
         ({"random_state": None}, ValueError, "random_state=None"),
         ({"datasets": {}}, ValueError, "no data sets"),
-        ({"estimators": {}}, ValueError, "no methods"),
-        ({"estimators": {"a": BaseEstimator()}}, TypeError, "'a'.*fit_predict"),
-        ({"estimators": {"a": Double}}, TypeError, r"class Double; .* Double\(\)"),
-        ({"estimators": Double}, TypeError, "estimators is not a dict"),
-        ({"estimators": len}, TypeError, "estimators returned a int for .*'halves'"),
-        ({"estimators": [Double()]}, TypeError, "estimators is not a dict"),
-        ({"datasets": None}, TypeError, "datasets is not a dict"),
-        ({"metrics": None}, TypeError, "metrics is a NoneType"),
+        ({"methods": {}}, ValueError, "no methods"),
+        ({"methods": {"a": BaseEstimator()}}, TypeError, "'a'.*fit_predict"),
+        ({"methods": {"a": Double}}, TypeError, r"class Double; .* Double\(\)"),
+        ({"methods": Double}, TypeError, "methods is the class Double"),
+        ({"methods": len}, TypeError, "methods returned a int for .*'halves'"),
+        ({"methods": None}, TypeError, "methods is a NoneType"),
+        ({"methods": [3]}, TypeError, "methods: 3 is neither a name nor an estimator"),
+        ({"methods": ["magic"]}, ValueError, "no method 'magic' for clustering"),
+        ({"methods": ["dummy"]}, ValueError, "give task='classification'"),
+        ({"methods": [Double(), Double()]}, ValueError, r"'Double\(\)' is there twice"),
+        ({"methods": ["a", "a"]}, ValueError, "'a' is there twice"),
+        ({"task": "sorting"}, ValueError, "task='sorting'"),
+        ({"task": "regression"}, ValueError, "the methods are for clustering"),
+        ({"cv": 3}, ValueError, "leave out cv and groups"),
+        ({"datasets": None}, TypeError, "datasets is a NoneType"),
+        ({"datasets": "digit"}, OSError, "'digit' is neither a file nor"),
+        ({"datasets": [(np.eye(3), [0, 1, 1])]}, TypeError, "data without names"),
         ({"metrics": adjusted_rand_score}, TypeError, "metrics is a function"),
         ({"metrics": [adjusted_rand_score]}, TypeError, "give functions in a dict"),
+        ({"metrics": 1}, TypeError, "metrics is a int"),
         ({"metrics": {"a": 1}}, TypeError, "metrics: 'a' is a int"),
         ({"n_repeats": "2"}, ValueError, "n_repeats='2'"),
         ({"n_repeats": 2.5}, ValueError, "n_repeats=2.5"),
@@ -387,7 +391,7 @@ def test_classes_may_have_any_labels(halves, labels):
     ],
 )
 def test_what_cannot_be_compared_is_refused_at_once(halves, changes, error, match):
-    arguments = {"estimators": {"a": Double()}, "datasets": {"halves": halves}}
+    arguments = {"methods": {"a": Double()}, "datasets": {"halves": halves}}
     with pytest.raises(error, match=match):
         compare(**{**arguments, **changes})
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,10 @@ from doubles import Counting, Failing, Sleeping, count
 from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
 
-from mmfusion import Modalities, benchmark
+from mmfusion import Modalities
 from mmfusion.benchmark import _store as store
+from mmfusion.benchmark import compare
 from mmfusion.datasets import make_multimodal_blobs
-
-# memory takes a second fit of every cell, which would be counted
-compare = partial(benchmark.compare, trace_memory=False)
 
 
 @pytest.fixture
@@ -66,7 +63,7 @@ from mmfusion.datasets import make_multimodal_blobs
 X, y = make_multimodal_blobs(30, random_state=0)
 data = {"blobs": (X, y)}
 frame = compare(
-    {"a": Sleeping(LOG)}, data, n_repeats=6, out=OUT, trace_memory=False
+    {"a": Sleeping(LOG)}, data, n_repeats=6, out=OUT
 ).frame
 assert (frame["status"] == "ok").all() and len(frame) == 6
 """
@@ -126,7 +123,6 @@ def with_noise(X, y):
         pytest.param({"data_name": "other"}, 2, id="name of the data"),
         pytest.param({"method_name": "other"}, 2, id="name of the method"),
         pytest.param({"random_state": 1}, 2, id="seeds"),
-        pytest.param({"trace_memory": True}, 4, id="tracing"),
         pytest.param({"n_repeats": 3}, 1, id="one more repeat"),
         pytest.param({"metrics": ["purity", "modality_silhouette"]}, 0, id="metrics"),
         pytest.param({"n_jobs": 2}, 0, id="workers"),

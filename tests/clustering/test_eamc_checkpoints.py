@@ -37,7 +37,7 @@ PARAMS = {
     "max_epochs": 40,
     "checkpoint_every": 3,
     "selection_every": 4,
-    "alternate": True,
+    "adversary": {"alternate": True},
 }
 
 

@@ -96,7 +96,7 @@ def test_discriminators_that_win_are_reported_with_the_remedy():
         match=r"reference.*lower the learning rate of the discriminators",
     ):
         small(
-            gradient_penalty=0.0,
+            adversary={"gradient_penalty": 0.0},
             lr={"discriminators": 1e-2},
             adversarial_weight=1e-6,
             max_epochs=15,

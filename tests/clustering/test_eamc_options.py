@@ -142,25 +142,6 @@ def test_networks_that_do_not_fit_into_memory_are_refused_by_name():
 
 # Numbers, callbacks
 
-PAIRS = [
-    (1, 0.5),
-    (0.5,),
-    (0.5, -0.1),
-    ("a", "b"),
-    (None, 0.5),
-    ([0.5], 0.5),
-    (np.nan, 0),
-]
-
-
-@pytest.mark.parametrize("pair", PAIRS, ids=str)
-@pytest.mark.parametrize("module", [None, "discriminators"])
-def test_betas_are_two_numbers_below_one(module, pair):
-    betas = pair if module is None else {module: pair}
-    with pytest.raises(ValueError, match=r"betas=.*two numbers"):
-        small(betas=betas).fit(X)
-
-
 RATES = ["lr", "pretrain_lr", "clip_norm"]
 WEIGHTS = ["separation_weight", "size_weight", "adversarial_weight"]
 WEIGHTS = [*WEIGHTS, "attention_weight", "simplex_weight"]
@@ -183,7 +164,7 @@ def test_rates_of_a_module_out_of_range_are_refused_by_name(name, value):
         small(**{name: {"attention": value}}).fit(X)
 
 
-@pytest.mark.parametrize("name", ["lr", "pretrain_lr", "betas"])
+@pytest.mark.parametrize("name", ["lr", "pretrain_lr"])
 def test_modules_without_a_rate_of_their_own_are_refused(name):
     with pytest.raises(ValueError, match=rf"{name} names \['encoder'\].*attention"):
         small(**{name: {"encoder": 1.0}}).fit(X)
@@ -211,7 +192,9 @@ def test_callbacks_that_are_none_are_refused(callback):
 
 
 def test_callbacks_that_look_at_batches_are_served():
-    small(callbacks=[EpochScoring("accuracy"), Callback]).fit(X)
+    scoring = EpochScoring(lambda net, epoch, y=None: 1.0, name="one", on_train=True)
+    fitted = small(callbacks=[scoring, Callback]).fit(X)
+    assert {epoch["one"] for epoch in fitted.history_} == {1.0}
 
 
 # Values that are not finite
@@ -286,10 +269,11 @@ POOL = (
         "encoders": [None, 3, [5, 2], {"audio": 2, "video": 2}, {"audio": 2}, [0], "x"],
         "scaling": [None, "l2", "standard", {"video": "l2"}, {"touch": None}, "x"],
         "reference_modality": [1, -1, "video", "touch", 2, np.str_("audio"), True],
-        "betas": [(0, 0), (0.5, 0.9), (1, 1), [], {"discriminators": (0.5, 0.5)}],
+        "optimizer": ["sgd", "adamw", "lbfgs", "x"],
+        "weight_decay": [0, 0.1, -1],
         "dtype": ["float64", "bfloat16", "float16"],
         "device": ["cpu", "gpu", ""],
-        "alternate": [True, 0],
+        "adversary": [{"alternate": True}, {"alternate": 0}, {"x": 1}, None],
         "attention_temperature": [None, "x", 0.5],
         "pretrain_epochs": [0, 2, -1],
         "max_epochs": [0, 2, 1.5],

@@ -108,7 +108,7 @@ CASES = {
             "encoders": {"audio": lambda _: Centered(), "video": lambda _: Noisy()},
         },
     ),
-    "turns alternate": (EAMC, MIXED, {"alternate": True, "encoders": 8}),
+    "turns alternate": (EAMC, MIXED, {"adversary": {"alternate": True}, "encoders": 8}),
     "CoMVC": (COMVC, MIXED, {}),
 }
 

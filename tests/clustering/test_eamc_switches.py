@@ -106,8 +106,8 @@ def test_each_regularizer_alone_has_its_own_value():
 
 
 def test_alternating_batches_train_either_side():
-    both = small(alternate=False).fit(X)
-    turns = small(alternate=True).fit(X)
+    both = small(adversary={"alternate": False}).fit(X)
+    turns = small(adversary={"alternate": True}).fit(X)
     check_terms(turns, {*CLUSTERING, *ATTENTION, *ADVERSARY})
     assert turns.history_[-1]["discriminator"] != both.history_[-1]["discriminator"]
     # means over the batches on which a side learns
@@ -116,8 +116,8 @@ def test_alternating_batches_train_either_side():
 
 def test_both_sides_learn_where_an_epoch_has_one_batch():
     alone = {"batch_size": 200, "adversarial_weight": 0.03}
-    both = small(alternate=False, **alone).fit(X)
-    turns = small(alternate=True, **alone).fit(X)
+    both = small(adversary={"alternate": False}, **alone).fit(X)
+    turns = small(adversary={"alternate": True}, **alone).fit(X)
     assert turns.history_ == both.history_
     assert "discriminator" in turns.history_[-1]
 
@@ -190,8 +190,7 @@ def test_the_preset_is_the_paper_as_far_as_it_is_known():
         "trainer__lr": {"network": 1e-5, "attention": 1e-4, "discriminators": 1e-3},
         "trainer__lr_schedule": "constant",
         "trainer__clip_norm": 0.5,
-        "trainer__alternate": True,
-        "trainer__gradient_penalty": 0.0,
+        "trainer__adversary": {"alternate": True, "gradient_penalty": 0.0},
         "trainer__selection": "total",
         "trainer__selection_every": 5,
     }

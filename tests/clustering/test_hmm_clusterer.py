@@ -8,6 +8,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion import HMMClusterer, Modalities
 from mmfusion.clustering._hmm_mixture import pooled_features, start_clusters
+from mmfusion.datasets import make_multimodal_sequences
+from mmfusion.graphical._chain_model import state_posteriors
 from mmfusion.graphical._clock import frames_on_clock
 from mmfusion.metrics import clustering_accuracy_score
 
@@ -161,3 +163,27 @@ def test_odd_sequences_have_finite_likelihoods():
     np.testing.assert_allclose(found.predict_proba(data).sum(axis=1), 1)
     with pytest.raises(ValueError, match="n_samples=8 should be >= n_clusters=9"):
         HMMClusterer(9).fit(data)
+
+
+def test_states_and_reliability_are_those_of_the_likeliest_cluster():
+    X, _, _ = make_multimodal_sequences(
+        20, {"audio": 2, "video": 3}, n_classes=2, random_state=0
+    )
+    clusterer = HMMClusterer(2, n_states=3, n_init=1, random_state=0).fit(X)
+    audio = [x.copy() for x in X["audio"]]
+    audio[3][:10] += 50
+    X = Modalities({"audio": audio, "video": [*X["video"][:-1], None]})
+    reliability = clusterer.reliability(X)
+    assert reliability["video"][-1] is None
+    assert (
+        reliability["audio"][3][:10].max() < 0.1 < reliability["audio"][3][10:].mean()
+    )
+    posteriors, path = clusterer.state_posteriors(X), clusterer.decode(X)
+    assert list(posteriors) == list(path) == ["state"]
+    for i, label in enumerate(clusterer.predict(X)):
+        model = clusterer._mixture.models[label]
+        own = clusterer._frames(X[[i]])
+        expected = state_posteriors(model, own).posteriors
+        np.testing.assert_allclose(posteriors["state"][i], expected)
+        assert (np.diff(path["state"][i]) >= 0).all()
+        assert len(path["state"][i]) == len(expected)

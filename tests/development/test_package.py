@@ -2,7 +2,10 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -39,12 +42,13 @@ def packages_of(extra, extras):
 
 
 def imports_of_extras():
-    """The calls of import_extra in the package, as the module and its extra."""
+    """The calls of import_extra with literals, as the module and its extra."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "import_extra":
                 given = [*node.args, *(keyword.value for keyword in node.keywords)]
-                yield [each.value for each in given]
+                if all(isinstance(each, ast.Constant) for each in given):
+                    yield [each.value for each in given]
 
 
 def extras_of_exports():
@@ -109,3 +113,60 @@ def test_every_page_of_the_guide_is_in_its_index():
     index = (guide / "index.rst").read_text(encoding="utf-8").split()
     pages = {page.stem for page in guide.glob("*.rst")} - {"index"}
     assert pages <= set(index)
+
+
+def test_the_script_of_every_table_of_the_guide_is_named():
+    readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:\w+\.csv(?:, )?)+) \| `(\w+\.py)", readme, re.MULTILINE)
+    scripts = {table: script for named, script in rows for table in named.split(", ")}
+    tables = {path.name for path in ROOT.glob("docs/guide/tables/*.csv")}
+    assert scripts.keys() == tables
+    assert all((ROOT / "benchmarks" / script).is_file() for script in scripts.values())
+
+
+def test_names_in_the_readme_are_imported_from_where_it_names():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    contents = readme.partition("## Contents")[2]
+    for cell in re.findall(r"^\| ([^|]+) \|", contents, re.MULTILINE):
+        home = re.search(r"\(`(mmfusion\.\w+)`\)", cell)
+        module = import_module(home.group(1)) if home else mmfusion
+        names = re.findall(r"`([A-Za-z]\w+)`", cell)
+        assert [name for name in names if not hasattr(module, name)] == []
+
+
+WITHOUT_EXTRAS = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in %r:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Missing())
+import mmfusion
+for name in mmfusion.__all__:
+    try:
+        getattr(mmfusion, name)
+    except ImportError as error:
+        assert "pip install" in str(error), f"{name}: {error}"
+        print(name)
+import mmfusion.__main__
+from mmfusion.datasets import make_multimodal_blobs
+X, y = make_multimodal_blobs(60, random_state=0)
+mmfusion.MultimodalMixture(3, explained_variance=None, random_state=0).fit(X)
+mmfusion.MultimodalClusterer(3, random_state=0).fit(X)
+"""
+
+
+def test_without_extras_all_names_load_or_name_the_extra():
+    extras = read_extras()
+    packages = {re.sub(r"\W", "_", name) for name in packages_of("all", extras)}
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS % packages],
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    needing = set(found.stdout.split())
+    assert "Trainer" in needing
+    assert not {"Modalities", "LateFusionClusterer", "SpectralClusterer"} & needing

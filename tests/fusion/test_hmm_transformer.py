@@ -238,6 +238,51 @@ def test_a_coupling_without_its_own_parts_is_one_chain(params, changed):
     assert found.bic(X) == pytest.approx(expected.bic(X), rel=1e-5)
 
 
+def independent_modalities(n_samples=30, n_steps=60):
+    """Samples of two modalities, each with a chain of its own."""
+    rng = np.random.default_rng(4)
+    means = {"audio": [[0, 0], [4, -4]], "video": [[0], [4]]}
+    return {
+        name: [
+            emitted(rng, chain(rng, STAY, n_steps), own_means) for _ in range(n_samples)
+        ]
+        for name, own_means in means.items()
+    }
+
+
+def test_coupling_independent_chains_is_a_model_of_each():
+    X = independent_modalities()
+    coupled = model("coupled").fit(X)
+    alone = {name: model().fit({name: own}) for name, own in X.items()}
+    posteriors = coupled.state_posteriors(X)
+    for (name, own), axis in zip(alone.items(), (1, 0), strict=True):
+        expected = own.state_posteriors({name: X[name]})["state"]
+        for found, other in zip(posteriors[name], expected, strict=True):
+            assert_allclose(found, other, atol=0.1)
+        # the state of the other modality makes no difference
+        table = coupled.chain_transitions_[name]
+        assert np.ptp(table, axis=axis).max() < 0.1
+        assert_allclose(table.mean(axis=axis), own.transitions_, atol=0.05)
+    n_frames = {name: sum(map(len, own)) for name, own in X.items()}
+    assert len(set(n_frames.values())) == 1
+    total = sum(own.score({name: X[name]}) for name, own in alone.items())
+    # two tables of twice as many parameters fit the samples better by chance
+    assert 0 <= coupled.score(X) - total < 0.01
+
+
+def test_units_of_one_state_are_the_states_of_a_chain():
+    X, _ = two_modalities(20)
+    one = model("synchronous").fit(X)
+    units = model("hierarchical", n_states=1, n_units=2).fit(X)
+    assert units.score(X) == pytest.approx(one.score(X), abs=1e-3)
+    for found, other in zip(
+        units.state_posteriors(X)["unit"],
+        one.state_posteriors(X)["state"],
+        strict=True,
+    ):
+        assert_allclose(found, other, atol=0.01)
+
+
 def test_coupling_a_single_modality_is_one_chain():
     X, _ = two_modalities()
     X = {"audio": X["audio"]}

@@ -13,15 +13,26 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy.io import savemat
 from sklearn.base import is_classifier, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
 
-from mmfusion import EarlyFusionClusterer, Modalities, Trainer
+from mmfusion import (
+    EarlyFusionClassifier,
+    EarlyFusionClusterer,
+    Modalities,
+    Trainer,
+)
 from mmfusion.alignment import dtw_path
 from mmfusion.benchmark import compare
 from mmfusion.datasets import save_npz
 from mmfusion.graphical import ChainGraph, ergodic_graph
+from mmfusion.inspection import (
+    modality_importance,
+    modality_interactions,
+    modality_shapley,
+)
 from mmfusion.mkl import MKLClassifier, MKLClusterer
 from mmfusion.robustness import degradation_curve
 from mmfusion.testing import all_estimators
@@ -239,7 +250,12 @@ def _comparison() -> Any:
         "two": EarlyFusionClusterer(n_clusters=3),
     }
     data = {"first": (tables(), LABELS), "second": (tables(), LABELS)}
-    return compare(methods, data, n_repeats=2, trace_memory=False)
+    return compare(methods, data, n_repeats=2)
+
+
+@cache
+def _inspected(function: Callable[..., Any]) -> Any:
+    return function(**CALLS[function.__name__]())
 
 
 @cache
@@ -251,6 +267,28 @@ def _stored() -> Path:
     path = Path("stored.npz")
     save_npz(path, tables(), LABELS)
     return path
+
+
+def _stored_table() -> Path:
+    path = Path("stored.csv")
+    path.write_text("pitch,smile,label\n1,2,a\n3,4,b\n")
+    return path
+
+
+def _stored_mat() -> Path:
+    path = Path("stored.mat")
+    cell = np.empty(2, dtype=object)
+    cell[:] = list(tables().values())
+    savemat(path, {"X": cell, "gt": LABELS + 1})
+    return path
+
+
+def _annotated() -> Any:
+    return Modalities(tables())[["audio"]].to_anndata()
+
+
+def _annotated_modalities() -> Any:
+    return Modalities(tables()).to_mudata()
 
 
 def _on_tables(**more: Any) -> Callable[[], Arguments]:
@@ -344,10 +382,9 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "ComparisonDisplay.from_comparison": lambda: {"comparison": _comparison()},
     "baselines": _on_tables(),
     "compare": lambda: {
-        "estimators": {"early": EarlyFusionClusterer(n_clusters=2)},
+        "methods": {"early": EarlyFusionClusterer(n_clusters=2)},
         "datasets": {"blobs": (tables(), LABELS.copy())},
         "n_repeats": 1,
-        "trace_memory": False,
     },
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
@@ -357,8 +394,14 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "data_home": "data",
         "download_if_missing": False,
     },
+    "load_breast_cancer_modalities": dict,
+    "load_diabetes_modalities": dict,
     "load_digits_modalities": dict,
+    "load_file": lambda: {"path": _stored()},
+    "load_mat": lambda: {"path": _stored_mat(), "modalities": "X", "target": "gt"},
+    "load_wine_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
+    "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
     "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
@@ -379,6 +422,10 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "self": Modalities(tables()),
         "others": Modalities(tables()),
     },
+    "Modalities.from_anndata": lambda: {"adata": _annotated(), "layers": ["X"]},
+    "Modalities.from_mudata": lambda: {"mdata": _annotated_modalities()},
+    "Modalities.to_anndata": lambda: {"self": Modalities(tables())[["audio"]]},
+    "Modalities.to_mudata": lambda: {"self": Modalities(tables())},
     "Modalities.from_frames": lambda: {"frames": frames(), "join": "outer"},
     "Modalities.from_table": lambda: {"table": rows(N_SAMPLES, 3), "modalities": 2},
     "Modalities.take": lambda: {"self": Modalities(tables()), "indices": [0, 1]},
@@ -427,6 +474,54 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "latents": {"audio": rows(N_SAMPLES, 2)},
         "labels": LABELS.copy(),
     },
+    "ClusterConfusionDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+        "y": LABELS.copy(),
+    },
+    "ClusterConfusionDisplay.from_predictions": lambda: {
+        "labels": LABELS.copy(),
+        "other_labels": 1 - LABELS,
+    },
+    "ClusterMapDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+        "reducer": PCA(2),
+    },
+    "ClusterMapDisplay.from_predictions": lambda: {
+        "X": tables(),
+        "labels": LABELS.copy(),
+        "fused": rows(N_SAMPLES, 2),
+    },
+    "ClusterProfileDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+    },
+    "ClusterProfileDisplay.from_predictions": lambda: {
+        "X": tables(),
+        "labels": LABELS.copy(),
+    },
+    "MissingModalitiesDisplay.from_modalities": lambda: {"X": tables()},
+    "Modalities.describe": lambda: {"self": Modalities(tables())},
+    "Modalities.head": lambda: {"self": Modalities(tables()), "n": 2},
+    "ModalityAgreementDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+    },
+    "ModalityAgreementDisplay.from_modalities": lambda: {"X": tables()},
+    "ModalityAgreementDisplay.from_predictions": lambda: {
+        "labels": {"audio": LABELS.copy(), "text": 1 - LABELS}
+    },
+    "ModalitySilhouetteDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("MKLClusterer"),
+        "X": tables(),
+    },
+    "ModalitySilhouetteDisplay.from_predictions": lambda: {
+        "X": tables(),
+        "labels": LABELS.copy(),
+    },
+    "cluster_profiles": lambda: {"X": tables(), "labels": LABELS.copy()},
+    "show_versions": lambda: {},
     "LagDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("ProductHMMAligner"),
         "X": sequences(),
@@ -468,6 +563,30 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     },
     "sequences_from_frames": lambda: {"frames": rows(7, 2), "lengths": [3, 4]},
     "sequences_from_padded": lambda: {"padded": rows(2, 4, 3)},
+    "InteractionDisplay.from_estimator": lambda: CALLS["modality_interactions"](),
+    "InteractionDisplay.from_results": lambda: {
+        "results": _inspected(modality_interactions)
+    },
+    "ModalityImportanceDisplay.from_estimator": lambda: CALLS["modality_importance"](),
+    "ModalityImportanceDisplay.from_results": lambda: {
+        "results": _inspected(modality_importance)
+    },
+    "ShapleyDisplay.from_estimator": lambda: CALLS["modality_shapley"](),
+    "ShapleyDisplay.from_results": lambda: {"results": _inspected(modality_shapley)},
+    "modality_importance": _on_tables(
+        estimator=EarlyFusionClassifier(), y=LABELS.copy(), method="drop", cv=2
+    ),
+    "modality_interactions": _on_tables(
+        estimator=EarlyFusionClassifier(), y=LABELS.copy(), cv=2
+    ),
+    "modality_shapley": _on_tables(
+        estimator=EarlyFusionClassifier(), y=LABELS.copy(), cv=2
+    ),
+    "partial_information": lambda: {
+        "x1": LABELS.copy(),
+        "x2": LABELS[::-1].copy(),
+        "y": LABELS.copy(),
+    },
     "DegradationDisplay.from_estimators": lambda: {
         **CALLS["degradation_curve"](),
     },
@@ -491,12 +610,17 @@ MAY_RETURN_NAN = {
     "with_transitions",
     "Modalities",
     "Modalities.concat",
+    "Modalities.from_anndata",
     "Modalities.from_frames",
+    "Modalities.from_mudata",
     "Modalities.from_table",
     "Modalities.take",
     "add_noise",
     "drop_modalities",
+    "load_file",
+    "load_mat",
     "load_npz",
+    "load_table",
     "swap_rows",
     "channels_first_from_sequences",
     "frames_from_sequences",
@@ -510,6 +634,10 @@ RECORDS = {
     "ChainGraph",
     "ChainPosteriors",
     "DTWPath",
+    "ImportanceResults",
+    "InteractionResults",
+    "PartialInformation",
+    "ShapleyResults",
     "Significance",
     "check_multimodal_estimator",  # raises what the estimator raises
     "StepPattern.size",  # arithmetic of what the recurrence counts

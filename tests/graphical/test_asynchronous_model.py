@@ -249,5 +249,5 @@ def test_events_far_from_all_states_are_outliers():
 
 
 def test_more_events_than_frames_are_refused_with_both_numbers():
-    with pytest.raises(ValueError, match="'words': sample 1 has 3 frames, and 'audio'"):
+    with pytest.raises(ValueError, match="there are 3 events and 2 frames"):
         score_sequences(random_model(), placed(samples(0, [(4, 2), (2, 3)])))

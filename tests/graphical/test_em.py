@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmfusion.alignment import HMMAligner, ProductHMMAligner
+from mmfusion.fusion import HMMLabeler, HMMTransformer
 from mmfusion.graphical import ergodic_graph, left_to_right_graph
 from mmfusion.graphical._chain_model import (
     ChainModel,
@@ -481,3 +483,21 @@ def test_parameters_are_recovered_from_samples():
     matrix = transition_matrix(model.graph)[np.ix_(order, order)]
     bound = 4 * np.sqrt(transitions * (1 - transitions) / counts[:, None]) + 1e-3
     assert (np.abs(matrix - transitions) < bound).all()
+
+
+@pytest.mark.parametrize("n_states", [10**9, 10**6])
+def test_more_states_than_frames_are_refused(n_states):
+    X = {"a": [np.random.default_rng(i).normal(size=(8, 2)) for i in range(3)]}
+    X["b"] = X["a"]
+    y = [np.repeat([0, 1], 4)] * 3
+    for fit in (
+        lambda: HMMTransformer(n_states).fit(X),
+        lambda: HMMTransformer(4, coupling="factorial", n_private_states=n_states).fit(
+            X
+        ),
+        lambda: HMMLabeler(n_states).fit(X, y),
+        lambda: ProductHMMAligner(n_states).fit(X),
+        lambda: HMMAligner(n_states).fit(X),
+    ):
+        with pytest.raises(ValueError, match=rf"={n_states} .* 3 samples have (24|48)"):
+            fit()

@@ -25,7 +25,7 @@ def test_ctrl_c_during_an_evaluation_of_losses_is_passed_on(monkeypatch):
         clusterer.fit(X)
 
 
-@pytest.mark.parametrize("name", ["Progress", "StopAtNaN", "Save", "Selection"])
+@pytest.mark.parametrize("name", ["EpochBar", "StopAtNaN", "Save", "Selection"])
 def test_ctrl_c_within_an_own_callback_is_passed_on(monkeypatch, tmp_path, name):
     def interrupted(callback, net, **kwargs):
         signal.raise_signal(signal.SIGINT)

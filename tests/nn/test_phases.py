@@ -49,8 +49,6 @@ class Regressor(DeepEstimator):
         "betas": {"network": (0.9, 0.999)},
         "lr_schedule": "cosine",
         "clip_norm": 5.0,
-        "alternate": False,
-        "gradient_penalty": 0.0,
         "selection": "total",
         "selection_every": 0,
     }

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 from mmfusion import Modalities
-from mmfusion.alignment import DTWAligner, dtw_path
+from mmfusion.alignment import (
+    AsynchronousHMMAligner,
+    CTWAligner,
+    DTWAligner,
+    HMMAligner,
+    PairHMMAligner,
+    ProductHMMAligner,
+    dtw_path,
+)
+from mmfusion.alignment._alignments import Alignment
+from mmfusion.datasets import make_event_sequences
 from mmfusion.plotting import AlignmentDisplay
 
 T = np.linspace(0, 1, 60)
@@ -96,6 +106,58 @@ def test_a_fitted_aligner_draws_its_paths():
     )
     np.testing.assert_array_equal(again.path[:, ::-1], aligner.paths_[1]["text"])
     assert again.path_line_.get_color() == "C0"
+
+
+@pytest.mark.filterwarnings("ignore")  # of few iterations
+@pytest.mark.parametrize(
+    "aligner",
+    [
+        DTWAligner(gamma=1.0),
+        CTWAligner(1),
+        HMMAligner(3, reference="states"),
+        ProductHMMAligner(2),
+        PairHMMAligner(),
+        AsynchronousHMMAligner(2, n_init=1, random_state=0),
+    ],
+    ids=str,
+)
+def test_every_aligner_draws_later_samples(aligner):
+    frame = frames(4)[["audio", "video"]]
+    if isinstance(aligner, AsynchronousHMMAligner):
+        frame = make_event_sequences(4, random_state=0)[0]
+    fitted = aligner.fit(frame[:3])
+    display = AlignmentDisplay.from_estimator(fitted, frame[3:])
+    assert display.names == frame.names
+    np.testing.assert_array_equal(display.x, frame.blocks[0][3])
+    n_last = [len(block[3]) - 1 for block in frame.blocks]
+    assert (display.path.min(axis=0) >= 0).all()
+    assert (display.path.max(axis=0) <= n_last).all()
+    assert (np.diff(display.path, axis=0) >= 0).all()
+    if not isinstance(aligner, AsynchronousHMMAligner):  # events leave frames out
+        assert display.path[-1].tolist() == n_last
+    display.figure_.canvas.draw()
+
+
+class Uniform(DTWAligner):
+    """Has weights, and no path."""
+
+    def align(self, X):
+        def weights(n):
+            return np.eye(20)[:, np.linspace(0, 19, n).astype(int)]
+
+        return [
+            {
+                name: Alignment(weights=weights(len(x)))
+                for name, x in zip(X.names, row, strict=True)
+            }
+            for row in zip(*X.blocks, strict=True)
+        ]
+
+
+def test_weights_without_a_path_are_drawn_by_their_heaviest_frames():
+    frame = frames()
+    display = AlignmentDisplay.from_estimator(Uniform().fit(frame), frame)
+    assert display.path[[0, -1]].tolist() == [[0, 0], [19, 30]]
 
 
 @pytest.mark.parametrize("reference", ["barycenter", "text"])

@@ -6,7 +6,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from mmfusion import HMMClassifier, HMMTransformer, Modalities
+from mmfusion import HMMClassifier, HMMClusterer, HMMTransformer, Modalities
 from mmfusion.alignment import HMMAligner
 from mmfusion.base import ModalityMixin
 from mmfusion.datasets import make_multimodal_sequences
@@ -113,6 +113,7 @@ def test_modalities_of_other_lengths_are_drawn_over_relative_time():
 
 MODELS = {
     "HMMClassifier": lambda: HMMClassifier(2, cv=2),
+    "HMMClusterer": lambda: HMMClusterer(2, n_states=2, n_init=1, random_state=0),
     "HMMTransformer": lambda: HMMTransformer(2, n_init=1, random_state=0),
     "HMMAligner": lambda: HMMAligner(3),
 }

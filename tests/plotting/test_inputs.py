@@ -7,11 +7,17 @@ from scipy import sparse
 from mmfusion.plotting import (
     AlignmentDisplay,
     AttentionWeightsDisplay,
+    ClusterConfusionDisplay,
+    ClusterMapDisplay,
+    ClusterProfileDisplay,
     KernelMatrixDisplay,
     KernelWeightsDisplay,
     LagDisplay,
     LatentMapDisplay,
     LossCurveDisplay,
+    MissingModalitiesDisplay,
+    ModalityAgreementDisplay,
+    ModalitySilhouetteDisplay,
     ObjectivePathDisplay,
     ReliabilityDisplay,
     StatePosteriorDisplay,
@@ -38,6 +44,27 @@ CALLS = {
     ),
     "map": lambda **changed: LatentMapDisplay.from_predictions(
         **{"fused": LATENTS["a"], "latents": LATENTS, "labels": LABELS, **changed}
+    ),
+    "clusters": lambda **changed: ClusterMapDisplay.from_predictions(
+        **{"X": LATENTS, "labels": LABELS, **changed}
+    ),
+    "silhouettes": lambda **changed: ModalitySilhouetteDisplay.from_predictions(
+        **{"X": LATENTS, "labels": LABELS, **changed}
+    ),
+    "profiles": lambda **changed: ClusterProfileDisplay.from_predictions(
+        **{"X": LATENTS, "labels": LABELS, **changed}
+    ),
+    "agreement": lambda **changed: ModalityAgreementDisplay.from_predictions(
+        **{"labels": {"a": LABELS, "b": LABELS[::-1]}, **changed}
+    ),
+    "neighbors": lambda **changed: ModalityAgreementDisplay.from_modalities(
+        **{"X": LATENTS, **changed}
+    ),
+    "confusion": lambda **changed: ClusterConfusionDisplay.from_predictions(
+        **{"labels": LABELS, "other_labels": LABELS[::-1], **changed}
+    ),
+    "missing": lambda **changed: MissingModalitiesDisplay.from_modalities(
+        **{"X": LATENTS, **changed}
     ),
     "curves": lambda **changed: LossCurveDisplay.from_predictions(
         **{"history": [{"train_loss": 1.0}, {"train_loss": 0.5}], **changed}
@@ -103,6 +130,32 @@ WRONG = [
     ("map", "labels", [0, 0, 1, 1, 2, np.inf]),
     ("map", "reducer", ()),
     ("map", "legend_title", K),
+    ("clusters", "labels", LABELS[:5]),
+    ("clusters", "fused", [[1.0, 2.0]]),
+    ("clusters", "fused", [["a", "b"]] * 6),
+    ("clusters", "reducer", ()),
+    ("clusters", "max_samples", 0),
+    ("clusters", "random_state", "a"),
+    ("clusters", "legend_title", K),
+    ("silhouettes", "labels", LABELS[:5]),
+    ("silhouettes", "labels", None),
+    ("silhouettes", "max_samples", 0.5),
+    ("silhouettes", "random_state", "a"),
+    ("profiles", "labels", [0] * 6),
+    ("profiles", "labels", LABELS[:5]),
+    ("profiles", "n_features", 0),
+    ("profiles", "n_features", 0.5),
+    ("agreement", "labels", {}),
+    ("agreement", "labels", LABELS),
+    ("agreement", "labels", {"a": LABELS, "b": LABELS[:5]}),
+    ("neighbors", "n_neighbors", 0),
+    ("neighbors", "max_samples", True),
+    ("neighbors", "random_state", "a"),
+    ("confusion", "labels", [0, 0, 1, 1, 2, None]),
+    ("confusion", "other_labels", LABELS[:5]),
+    ("confusion", "names", ["a"]),
+    ("confusion", "names", 3),
+    ("missing", "grouped", "yes"),
     ("curves", "history", 3),
     ("curves", "history", [1, 2]),
     ("curves", "terms", 3),

@@ -6,6 +6,12 @@ import pytest
 from tests.plotting.test_inputs import CALLS, LABELS, LATENTS
 
 NAMES = [r"$\frac{$", "$x^$ _%", "_hidden", "two\nlines\0", "\ud800", "x" * 300, "漢"]
+
+
+def labelled(name):
+    return {"labels": [name, *"abcde"]}
+
+
 CHANGES = {
     "alignment": lambda name: {"names": (name, "y")},
     "attention": lambda name: {"names": [name, "b"], "labels": [name, "b"]},
@@ -16,6 +22,13 @@ CHANGES = {
         "labels": [name] * len(LABELS),
         "legend_title": name,
     },
+    "clusters": lambda name: {"X": LATENTS | {name: LATENTS["a"]}, **labelled(name)},
+    "silhouettes": lambda name: {"X": {name: LATENTS["a"]}, **labelled(name)},
+    "profiles": lambda name: {"X": {name: LATENTS["a"]}, **labelled(name)},
+    "agreement": lambda name: {"labels": {name: LABELS}},
+    "neighbors": lambda name: {"X": {name: LATENTS["a"]}},
+    "confusion": lambda name: {**labelled(name), "names": [name, name]},
+    "missing": lambda name: {"X": {name: LATENTS["a"]}},
     "curves": lambda name: {"history": [{name: 1.0}, {name: 0.5}]},
     "reliability": lambda name: {"reliability": {name: [0.5, 1.0]}},
     "states": lambda name: {"posteriors": {name: [[0.5, 0.5]]}, "states": None},

@@ -56,6 +56,45 @@ def test_padding_can_be_undone(sequences):
 
 
 @settings(max_examples=50, deadline=None)
+@given(lists_of_sequences(), st.sampled_from([0, -1.5, np.nan]))
+def test_padding_of_any_value_can_be_undone_by_the_lengths(sequences, value):
+    padded, lengths = padded_from_sequences(sequences, value, return_lengths=True)
+    assert lengths.dtype == np.int64
+    assert lengths.tolist() == [-1 if s is None else len(s) for s in sequences]
+    assert_same_sequences(sequences_from_padded(padded, lengths), sequences)
+    for row, length in zip(padded, lengths, strict=True):
+        np.testing.assert_array_equal(row[max(length, 0) :], value)
+
+
+def test_trailing_zeros_within_the_length_are_frames():
+    padded = np.zeros((3, 4, 2))
+    found = sequences_from_padded(padded, np.array([4, 2, 0], dtype=np.uint8))
+    assert [None if s is None else s.shape for s in found] == [(4, 2), (2, 2), None]
+    assert np.shares_memory(found[1], padded)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "match"),
+    [
+        ([4, 2], "one integer for each of the 3 samples"),
+        ([4.0, 2.0, 1.0], "float64.*one integer"),
+        ([4, 5, 1], r"lengths\[1\] is 5.*4 frames"),
+        ([4, -2, 1], r"lengths\[1\] is -2"),
+        (np.ones((3, 4), bool), r"mask.sum\(axis=1\)"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(lengths, match):
+    with pytest.raises(ValueError, match=match):
+        sequences_from_padded(np.zeros((3, 4, 2)), lengths)
+
+
+@pytest.mark.parametrize("options", [{"fill_value": "0"}, {"return_lengths": 1}])
+def test_options_of_padding_are_checked(options):
+    with pytest.raises(TypeError, match=next(iter(options))):
+        padded_from_sequences([np.ones((2, 1))], **options)
+
+
+@settings(max_examples=50, deadline=None)
 @given(lists_of_sequences(shortest=0))
 def test_turning_can_be_undone(sequences):
     turned = channels_first_from_sequences(sequences)

@@ -17,7 +17,7 @@ from mmfusion._blocks import as_float_array
 from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
 from mmfusion._scaling import centered, is_constant
-from mmfusion._sequences import as_sequence
+from mmfusion._sequences import as_sequence, transposed_remedy
 from mmfusion._typing import MetricLike
 
 LOCAL_METRICS = ("correlation", "cosine", "euclidean", "manhattan", "sqeuclidean")
@@ -120,6 +120,7 @@ def make_costs(
         raise ValueError(
             f"x has {x.shape[1]} features and y has {y.shape[1]}: no metric compares "
             "them; project both to the same features, as CTWAligner learns to"
+            f"{transposed_remedy([x, y])}"
         )
     if metric in ("cosine", "correlation"):
         x, y = (

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mmfusion._compilation import jit, jit_reordered
-from mmfusion._sequences import as_sequence
+from mmfusion._sequences import as_sequence, transposed_remedy
 from mmfusion.alignment.dtw._parameters import check_choice, check_frames_or_share
 from mmfusion.alignment.dtw._windows import sakoe_chiba, transposed, whole_window
 
@@ -300,7 +300,7 @@ def _both_passes(
     if x.shape[1] != y.shape[1]:
         raise ValueError(
             f"x has {x.shape[1]} features and y has {y.shape[1]}: no metric compares "
-            "them"
+            f"them{transposed_remedy([x, y])}"
         )
     n, m = len(x), len(y)
     window = whole_window(n, m) if radius is None else sakoe_chiba(n, m, radius)

@@ -10,7 +10,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike, DTypeLike
 
 from mmfusion._memory import check_fits
-from mmfusion._sequences import as_collection
+from mmfusion._sequences import as_collection, transposed_remedy
 from mmfusion._threads import one_thread
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
@@ -259,6 +259,7 @@ def common_reach(
         raise ValueError(
             f"sequences have {sorted(widths)} features: no metric compares them; "
             "project them to the same features, as CTWAligner learns to"
+            f"{transposed_remedy([*left, *right])}"
         )
     if constraints.window is None:
         return float(max(map(len, [*left, *right])))

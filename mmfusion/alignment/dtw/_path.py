@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -48,7 +48,7 @@ class NoPathError(ValueError):
 
 @dataclass(frozen=True)
 class DTWPath:
-    """A warping path and its cost.
+    """A warping path and its cost, also as a pair: ``path, cost = dtw_path(x, y)``.
 
     Parameters
     ----------
@@ -63,13 +63,31 @@ class DTWPath:
     Examples
     --------
     >>> from mmfusion.alignment import dtw_path
-    >>> dtw_path([0.0, 2.0], [0.0, 1.0]).normalized_cost
+    >>> found = dtw_path([0.0, 2.0], [0.0, 1.0])
+    >>> found.normalized_cost
     0.5
+    >>> path, cost = found
+    >>> path.tolist(), cost
+    ([[0, 0], [1, 1]], 1.0)
     """
 
     path: np.ndarray
     cost: float
     normalized_cost: float
+
+    # the pair that other packages return
+
+    def __len__(self) -> int:
+        """Return 2, the length of the pair."""
+        return 2
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the path and its cost."""
+        return iter((self.path, self.cost))
+
+    def __getitem__(self, position: int) -> Any:
+        """Return the path (0) or its cost (1)."""
+        return (self.path, self.cost)[position]
 
 
 def dtw_path(
@@ -141,7 +159,8 @@ def dtw_path(
     Returns
     -------
     DTWPath
-        With ``path``, ``cost`` and ``normalized_cost``.
+        With ``path``, ``cost`` and ``normalized_cost``; it unpacks as
+        ``path, cost``.
 
     Raises
     ------

@@ -90,15 +90,15 @@ class SoftDTWAlignment(NamedTuple):
 
     Parameters
     ----------
-    value : float
-        Soft-DTW of the two sequences.
     expected : ndarray of shape (n, m)
         Probability that a path, drawn in proportion to exp(-cost / gamma), visits a
         cell. The first and the last cell have 1; rows and columns add up to at least 1.
+    value : float
+        Soft-DTW of the two sequences.
     """
 
-    value: float
     expected: np.ndarray
+    value: float
 
 
 class SoftDTWGradient(NamedTuple):
@@ -265,8 +265,8 @@ def soft_dtw_alignment(
     Returns
     -------
     SoftDTWAlignment
-        With `value`, and `expected` of shape (n, m): the gradient of the value with
-        respect to the local costs.
+        With `expected` of shape (n, m), the gradient of the value with respect to the
+        local costs, and `value`.
 
     Raises
     ------
@@ -290,7 +290,7 @@ def soft_dtw_alignment(
     Examples
     --------
     >>> from mmfusion.alignment import soft_dtw_alignment
-    >>> value, expected = soft_dtw_alignment([0.0, 1.0, 2.0], [0.0, 2.0], gamma=0.01)
+    >>> expected, value = soft_dtw_alignment([0.0, 1.0, 2.0], [0.0, 2.0], gamma=0.01)
     >>> expected.round(3).tolist()  # the middle frame may go to either
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
@@ -416,7 +416,7 @@ def _value_and_gradient(
     x: np.ndarray, y: np.ndarray, options: SoftOptions
 ) -> tuple[float, np.ndarray]:
     if options.form == "soft":
-        value, weights = _expected_alignment(x, y, options)
+        weights, value = _expected_alignment(x, y, options)
     else:
         value, weights = _mean_and_gradient(x, y, options)
     # sum_j W_ij 2 (x_i - y_j); centred, so that fewer digits cancel
@@ -468,7 +468,7 @@ def _expected_alignment(
     # the memory of the sums is free now
     expected = sums.reshape(n, m) if window.whole else np.empty((n, m))
     fill_by_rows(cells, window, diagonals, expected)
-    return SoftDTWAlignment(value, expected)
+    return SoftDTWAlignment(expected, value)
 
 
 def _mean_and_gradient(

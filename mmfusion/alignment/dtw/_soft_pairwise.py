@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mmfusion._memory import check_fits
-from mmfusion._sequences import as_collection
+from mmfusion._sequences import as_collection, transposed_remedy
 from mmfusion._threads import one_thread
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._costs import LOCAL_METRICS, check_metric
@@ -195,6 +195,7 @@ def soft_dtw_gamma(X: Sequence[ArrayLike], *, metric: str = "sqeuclidean") -> fl
         raise ValueError(
             f"the sequences of X have {sorted(widths)} features: no metric compares "
             "them; project them to the same features, as CTWAligner learns to"
+            f"{transposed_remedy(sequences)}"
         )
     with one_thread():
         median = median_frame_cost(sequences, metric)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mmfusion._sequences import as_sequence
+from mmfusion._sequences import as_sequence, transposed_remedy
 from mmfusion._typing import MetricLike
 from mmfusion.alignment.dtw._constraints import Constraints, split_options
 from mmfusion.alignment.dtw._costs import make_costs
@@ -149,6 +149,7 @@ def _prepared(
         raise ValueError(
             f"query has {x.shape[1]} features and series has {y.shape[1]}: no metric "
             "compares them; project both to the same features, as CTWAligner learns to"
+            f"{transposed_remedy([x, y])}"
         )
     return x, y, metric
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 from torch import nn
 
 from mmfusion._sklearn_compat import INTEGER, Interval
-from mmfusion._typing import ByModality, ColumnSpecLike, EncoderLike, RandomStateLike
+from mmfusion._typing import ByModality, ColumnSpecLike, EncodersLike, RandomStateLike
 from mmfusion.clustering._deep_base import BaseDeepClusterer, refuses_sizes
 from mmfusion.clustering.eamc._network import EAMCNetwork
 from mmfusion.clustering.eamc._objective import EAMCObjective
@@ -58,12 +58,12 @@ class EAMCClusterer(BaseDeepClusterer):
     ----------
     n_clusters : int, default=None
         Number of clusters; None is 8, or in a comparison the number of classes.
-    encoders : sequence of int, int, Module, callable or dict, default=None
+    encoders : sequence of int, int, Module, callable, dict or list, default=None
         Encoder of each modality: widths of fully connected layers, of which the last
         is that of the latent (an int is one layer); a torch module, which is copied
         and must return one row per sample; a factory that is called with the shape of
         a sample and returns a module, which is copied too; or a dict of these by
-        modality. None depends on the shape:
+        modality, or a list of them by position. None depends on the shape:
         (200, 200, 128) for vectors, and for images of shape (channels, height, width)
         two convolutions, more for those above 47 pixels, and a layer of 128.
     hidden_width : int, default=100
@@ -115,11 +115,12 @@ class EAMCClusterer(BaseDeepClusterer):
         Options of the training. What it leaves open is, by default,
         ``pretrain_epochs='auto', max_epochs='auto', batch_size='auto',
         pretrain_lr={'network': 0.002}, lr={'network': 0.0005, 'discriminators':
-        0.002}, betas={'network': (0.95, 0.999), 'discriminators': (0.5, 0.999)},
-        lr_schedule='cosine', clip_norm=5.0, alternate=False, gradient_penalty=0.1,
-        selection='clustering', selection_every=0``. Modules with rates of their own
-        are 'network', 'attention' and 'discriminators'; the criteria are 'clustering',
-        the clustering terms alone, and 'total', everything and the discriminator loss.
+        0.002}, lr_schedule='cosine', clip_norm=5.0, adversary={'alternate': False,
+        'gradient_penalty': 0.1}, selection='clustering', selection_every=0``, and Adam
+        with coefficients (0.95, 0.999), of discriminators (0.5, 0.999). Modules with
+        rates of their own are 'network', 'attention' and 'discriminators'; the criteria
+        are 'clustering', the clustering terms alone, and 'total', everything and the
+        discriminator loss.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -244,8 +245,7 @@ class EAMCClusterer(BaseDeepClusterer):
         "betas": {"network": (0.95, 0.999), "discriminators": (0.5, 0.999)},
         "lr_schedule": "cosine",
         "clip_norm": 5.0,
-        "alternate": False,
-        "gradient_penalty": 0.1,
+        "adversary": {"alternate": False, "gradient_penalty": 0.1},
         "selection": "clustering",
         "selection_every": 0,
     }
@@ -277,7 +277,7 @@ class EAMCClusterer(BaseDeepClusterer):
         self,
         n_clusters: int | None = None,
         *,
-        encoders: ByModality[EncoderLike] = None,
+        encoders: EncodersLike = None,
         hidden_width: int = 100,
         scaling: ByModality[str | None] = "auto",
         attention_temperature: float | None = None,
@@ -353,8 +353,7 @@ class EAMCClusterer(BaseDeepClusterer):
             "lr": {"network": 1e-5, "attention": 1e-4, "discriminators": 1e-3},
             "lr_schedule": "constant",
             "clip_norm": 0.5,
-            "alternate": True,
-            "gradient_penalty": 0.0,
+            "adversary": {"alternate": True, "gradient_penalty": 0.0},
             # of the known implementation; it includes the losses of the adversary
             "selection": "total",
             "selection_every": 5,
@@ -369,7 +368,9 @@ class EAMCClusterer(BaseDeepClusterer):
         rates = merge_by_module(
             given.pop("lr", None), options["lr"], cls._trained_modules, "lr"
         )
-        options |= {k: v for k, v in given.items() if v is not None} | {"lr": rates}
+        adversary = options["adversary"] | (given.pop("adversary", None) or {})
+        options |= {k: v for k, v in given.items() if v is not None}
+        options |= {"lr": rates, "adversary": adversary}
         batch_size = options["batch_size"]
         if batch_size == "auto":
             batch_size = cls(n_clusters)._auto_batch_size()
