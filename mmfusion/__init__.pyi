@@ -16,7 +16,6 @@ from .clustering import SiMVCClusterer as SiMVCClusterer
 from .clustering import SNFClusterer as SNFClusterer
 from .clustering import SpectralClusterer as SpectralClusterer
 from .ensemble import MultimodalClusterer as MultimodalClusterer
-from .fusion import CCA as CCA
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
@@ -31,6 +30,7 @@ from .fusion import HybridFusionRegressor as HybridFusionRegressor
 from .fusion import LateFusionClassifier as LateFusionClassifier
 from .fusion import LateFusionClusterer as LateFusionClusterer
 from .fusion import LateFusionRegressor as LateFusionRegressor
+from .fusion import MultimodalCCA as MultimodalCCA
 from .fusion import SingleModalityClusterer as SingleModalityClusterer
 from .mkl import MKLClassifier as MKLClassifier
 from .mkl import MKLClusterer as MKLClusterer

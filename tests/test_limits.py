@@ -637,7 +637,7 @@ def the_log_pool_of_independent_modalities_is_the_posterior(cls):
 # Transformers
 
 
-@LIMITS.row("CCA", "two modalities, not shrunk", "the CCA of scikit-learn")
+@LIMITS.row("MultimodalCCA", "two modalities, not shrunk", "the CCA of scikit-learn")
 def canonical_correlations_are_those_of_sklearn(cls):
     own = cls(3, shrinkage=0.0).fit(X[["audio", "text"]])
     scores = CrossCCA(3, max_iter=5000, tol=1e-12).fit_transform(X["audio"], X["text"])
@@ -646,7 +646,9 @@ def canonical_correlations_are_those_of_sklearn(cls):
     np.testing.assert_allclose(own.strengths_, (1 + own.correlations_) / 2)
 
 
-@LIMITS.row("CCA", "one modality, not shrunk", "whitened principal components")
+@LIMITS.row(
+    "MultimodalCCA", "one modality, not shrunk", "whitened principal components"
+)
 def canonical_scores_of_one_modality_are_principal(cls):
     own = cls(4, shrinkage=0.0).fit_transform(AUDIO)
     whitened = PCA(whiten=True).fit_transform(X["audio"])

@@ -71,7 +71,6 @@ API = {
     ],
     "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
-        "CCA",
         "EarlyFusion",
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",
@@ -86,6 +85,7 @@ API = {
         "LateFusionClassifier",
         "LateFusionClusterer",
         "LateFusionRegressor",
+        "MultimodalCCA",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [

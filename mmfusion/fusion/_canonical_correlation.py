@@ -25,7 +25,6 @@ from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike, Numeric
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion.combination._canonical_correlation import (
-    Whitening,
     canonical_axes,
     fit_whitening,
     mean_correlations,
@@ -35,7 +34,7 @@ from mmfusion.modalities import Modalities
 AUTO = "auto"
 
 
-class CCA(
+class MultimodalCCA(
     ClassNamePrefixFeaturesOutMixin, ModalityMixin, TransformerMixin, BaseEstimator
 ):
     """Canonical correlation analysis of two and more modalities (MCCA, GCCA).
@@ -106,8 +105,9 @@ class CCA(
     Notes
     -----
     Samples may lack modalities: terms of missing ones are left out (van de Velden and
-    Bijmolt 2006), and the common score of a sample is the mean over those it has. Sparse
-    modalities are not made dense; the smaller of their scatter and Gram matrices is.
+    Bijmolt 2006), and the common score of a sample is the mean over those it has.
+    Sparse modalities are not made dense; the smaller of their scatter and Gram matrices
+    is.
     For kernel CCA, put explicit features of the kernel before, as in the example.
 
     References
@@ -124,12 +124,12 @@ class CCA(
     Examples
     --------
     >>> import numpy as np
-    >>> from mmfusion import CCA, Modalities
+    >>> from mmfusion import MultimodalCCA, Modalities
     >>> rng = np.random.default_rng(0)
     >>> shared = rng.normal(size=(100, 1))
     >>> X = Modalities({"audio": shared + 0.3 * rng.normal(size=(100, 3)),
     ...                 "video": shared + 0.3 * rng.normal(size=(100, 4))})
-    >>> cca = CCA(n_components=2).fit(X)
+    >>> cca = MultimodalCCA(n_components=2).fit(X)
     >>> cca.correlations_.round(1).tolist()
     [1.0, 0.2]
     >>> cca.transform(X).shape
@@ -140,8 +140,8 @@ class CCA(
     >>> from sklearn.kernel_approximation import Nystroem
     >>> from sklearn.pipeline import make_pipeline
     >>> from mmfusion import PerModality
-    >>> kernel_cca = make_pipeline(PerModality(Nystroem(n_components=20)), CCA(2))
-    >>> kernel_cca.fit_transform(X).shape
+    >>> features = PerModality(Nystroem(n_components=20))
+    >>> make_pipeline(features, MultimodalCCA(2)).fit_transform(X).shape
     (100, 2)
     """
 
@@ -183,6 +183,8 @@ class CCA(
         """
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
+        if len(frame) < 2:
+            raise ValueError("n_samples=1: correlations need at least two samples")
         blocks = self._fit_scalings(frame)
         self._whitenings = [
             fit_whitening(block, share)

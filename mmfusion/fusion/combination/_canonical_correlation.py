@@ -12,6 +12,8 @@ from mmfusion._typing import NumericBlock
 
 # of the largest variance: below, features depend on each other linearly
 DEPENDENT_VARIANCE = 1e-10
+# at 1, a modality of noise alone would have no axes
+LARGEST_SHRINKAGE = 0.999
 
 
 class Whitening(NamedTuple):
@@ -65,7 +67,7 @@ def fit_whitening(block: NumericBlock, shrinkage: float | None) -> Whitening:
     Whitening
         The axes; none if the samples do not vary.
     """
-    n_samples, n_features = block.shape
+    n_features = block.shape[1]
     mean = np.asarray(block.mean(axis=0, dtype=np.float64)).reshape(-1)
     variances, axes = _principal_axes(block, mean)
     total = float(variances.sum())
@@ -126,8 +128,7 @@ def _ledoit_wolf(variances: np.ndarray, norms: np.ndarray, n_features: int) -> f
     error = (float(norms @ norms) / n_samples - squares) / n_samples
     if not distance > DEPENDENT_VARIANCE * squares:  # the covariance is the identity
         return 0.0
-    # beyond any doubt at 1, but axes must not vanish
-    return float(np.clip(error / distance, 0.0, 0.999))
+    return float(np.clip(error / distance, 0.0, LARGEST_SHRINKAGE))
 
 
 def canonical_axes(
