@@ -7,10 +7,12 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from mmfusion import _blocks
 from mmfusion._atomic import as_path
 from mmfusion._extras import import_extra
+from mmfusion._options import errors_about
 from mmfusion._row_labels import short_repr
 from mmfusion.benchmark._scores import (
     NEGATED,
@@ -109,7 +111,14 @@ def added_rows(
 
 def _as_table(results: Any) -> pd.DataFrame:
     if isinstance(results, str | PathLike):
-        return import_extra("pandas").read_csv(as_path(results, "results"))
+        path = as_path(results, "results")
+        if not path.is_file():
+            raise ValueError(
+                f"results: {str(path)!r} is not a file; give the path of a CSV file, "
+                "or a pandas DataFrame"
+            )
+        with errors_about("results"):
+            return import_extra("pandas").read_csv(path)
     if not _blocks.is_frame(results) or not hasattr(results, "iloc"):
         raise TypeError(
             f"results is a {type(results).__name__}; give a pandas DataFrame or the "
@@ -119,11 +128,13 @@ def _as_table(results: Any) -> pd.DataFrame:
 
 
 def _as_names(parameter: str, names: Mapping[str, str] | None) -> Mapping[str, str]:
-    if names is not None and not isinstance(names, Mapping):
+    if names is None:
+        return {}
+    if not isinstance(names, Mapping) or issparse(names):  # a DOK array is a dict
         raise TypeError(
             f"{parameter} is a {type(names).__name__}; give a dict of old to new names"
         )
-    return names or {}
+    return names
 
 
 def _short_names(comparison: Comparison) -> dict[str, str]:

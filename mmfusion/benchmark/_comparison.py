@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -513,8 +513,14 @@ class Comparison:
             If there is no such metric, `columns` is neither, or `alpha` is not between
             0 and 1.
         """
-        given = [metric] if isinstance(metric, str) else metric
-        metrics = self.metrics if given is None else [self._metric(m) for m in given]
+        metrics = self.metrics
+        if metric is not None:
+            given: Sequence[Any] = [metric]
+            if isinstance(metric, list | tuple):
+                given = metric
+            metrics = [self._metric(m) for m in given]
+        if not metrics:
+            raise ValueError(f"metric={metric!r} is empty; give one of {self.metrics}")
         return latex_tables(self, metrics, columns, caption, label, alpha)
 
     def to_csv(self, path: str | PathLike[str]) -> None:

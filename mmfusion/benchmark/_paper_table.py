@@ -70,7 +70,7 @@ def latex_tables(
     for name, text in (("caption", caption), ("label", label)):
         if text is not None and not isinstance(text, str):
             raise TypeError(f"{name} is a {type(text).__name__}; give a string or None")
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"columns={layout!r}; it must be one of {list(LAYOUTS)}")
     found = {m: comparison.significance(m, alpha=alpha) for m in metrics}
     if layout == "metrics":

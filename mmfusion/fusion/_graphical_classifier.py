@@ -98,12 +98,13 @@ class HMMClassifier(
         Whether the states of 'synchronous' and 'asynchronous' follow one another in a
         fixed order, or in any order.
     coupling : str, default='synchronous'
-        How modalities share the chain. 'synchronous': all of them are emitted by the
-        same state. 'product': each of two modalities has states of its own from left to
-        right, which are at most `max_lag` apart. 'coupled': each modality has states of
-        its own in any order, and the next one depends on the states of all.
-        'asynchronous': the first of two modalities has a frame at each step, and the
-        other one fewer, in order but without times; see Notes.
+        How modalities share the chain: 'synchronous', 'product', 'coupled' or
+        'asynchronous'. 'synchronous': all of them are emitted by the same state.
+        'product': each of two modalities has states of its own from left to right,
+        which are at most `max_lag` apart. 'coupled': each modality has states of its
+        own in any order, and the next one depends on the states of all.
+        'asynchronous': one of two modalities has a frame at each step, and the other
+        one fewer, in order but without times; see Notes.
     max_lag : int, default=1
         Largest difference between the states of two modalities, for 'product'.
     emission : str, object or dict, default='gaussian'
@@ -138,7 +139,7 @@ class HMMClassifier(
         densities, or the sum.
     slow : {'once', 'hold'} or dict, default='once'
         How a frame counts that lasts several steps: at one of them, or at all with
-        weights that sum to 1. 'asynchronous' takes neither option into account.
+        weights that sum to 1.
     priors : array-like of shape (n_classes,) or dict, default=None
         Probabilities of the classes, in sorted order or by class. None takes their
         shares in `fit`.
@@ -239,10 +240,10 @@ class HMMClassifier(
     `clock`, and along with it, with a probability that the state has, the next frame of
     the other one [1]_. The likelihood is a sum over all steps at which these may have
     been, so that words without times, or gestures, need not be spread evenly. Each
-    sample has at most as many of them as steps. Time is proportional to both numbers
-    and to the square of `n_states`. A sample without them has the likelihood of the
-    chain of the steps; one without the modality of the steps that of the states at its
-    frames, a sum over all numbers of steps between them.
+    sample has at most as many of them as steps; `rate` and `slow` have no effect. Time
+    is proportional to both numbers and to the square of `n_states`. A sample without
+    them has the likelihood of the chain of the steps; one without the modality of the
+    steps that of the states at its frames, a sum over all numbers of steps between.
 
     *Tables.* Where all modalities are tables, rows are series of one feature, a frame
     per column; beside sequences, the row of a table is one frame. Frames may hold NaN.

@@ -22,7 +22,7 @@ from mmfusion.graphical._initialization import initialize_emission
 from mmfusion.graphical._tied_transitions import TiedTransitions
 
 EVENT_PRIOR = 0.1  # count of steps with an event, and without one, in each state
-LEAST_PROBABILITY = 1e-3  # of an event in a state, before learning
+LEAST_EVENT_SHARE = 1e-3  # of an event in a state, before learning
 
 
 def set_asynchronous_start(
@@ -57,7 +57,7 @@ def set_asynchronous_start(
     both = weight * (parts.has_signal & parts.has_events)
     n_steps = both @ np.diff(parts.signal.offsets)
     share = both @ np.diff(parts.events.offsets) / n_steps if n_steps > 0 else 0.5
-    share = min(max(share, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY)
+    share = min(max(share, LEAST_EVENT_SHARE), 1 - LEAST_EVENT_SHARE)
     model.event_probabilities = np.full(len(model.graph.emits), share)
 
 

@@ -151,7 +151,7 @@ class ModalityImportanceDisplay:
         order = np.argsort(-means, kind="stable")
         self.ax_ = _bar_axes(ax, len(order))
         self.figure_ = self.ax_.figure
-        style = {"color": GAIN_COLOR, "alpha": 0.6} | kwargs
+        style: dict[str, Any] = {"color": GAIN_COLOR, "alpha": 0.6} | kwargs
         self.bars_ = self.ax_.barh(np.arange(len(order)), means[order], **style)
         self.points_ = []
         for place, v in enumerate(order):
@@ -315,7 +315,7 @@ class ShapleyDisplay:
         self.ax_ = _bar_axes(ax, len(order))
         self.figure_ = self.ax_.figure
         colors = [GAIN_COLOR if value >= 0 else LOSS_COLOR for value in values]
-        style = {"color": colors, "alpha": 0.6} | kwargs
+        style: dict[str, Any] = {"color": colors, "alpha": 0.6} | kwargs
         self.bars_ = self.ax_.barh(places, values, left=ends - values, **style)
         self.error_bars_ = self.ax_.errorbar(
             ends,
@@ -495,7 +495,7 @@ class InteractionDisplay:
         self.axes_ = _matrix_axes(ax, len(self.names))
         self.figure_ = self.axes_[0].figure
         reach = max(np.nanmax(np.abs(matrix)) for matrix in matrices.values()) or 1.0
-        style = {"cmap": "RdBu", "vmin": -reach, "vmax": reach} | kwargs
+        style: dict[str, Any] = {"cmap": "RdBu", "vmin": -reach, "vmax": reach} | kwargs
         labels = [drawable(name) for name in self.names]
         places = np.arange(len(labels))
         self.images_ = []
@@ -570,6 +570,17 @@ def _write_cells(ax: Axes, matrix: np.ndarray, reach: float) -> None:
     for (i, j), value in np.ndenumerate(matrix):
         if np.isfinite(value):
             color = "white" if abs(value) > 0.6 * reach else "black"
-            style = {"ha": "center", "va": "center", "fontsize": "small"}
+            style: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "fontsize": "small",
+            }
             # no "-0.00"
-            ax.text(j, i, f"{round(float(value), 2) + 0.0:.2f}", color=color, **style)
+            ax.text(
+                j,
+                i,
+                f"{round(float(value), 2) + 0.0:.2f}",
+                color=color,
+                size="small",
+                **style,
+            )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._blocks import take_rows
 from mmfusion._extras import import_extra
+from mmfusion._progress import Job, Progress
 from mmfusion._row_labels import with_labels
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, validate_params
 from mmfusion._typing import (
@@ -23,12 +24,11 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion.inspection._study import (
+    Inspection,
     ScorerLike,
-    Study,
     checked_study,
     masked,
-    run_jobs,
-    split,
+    study_folds,
 )
 from mmfusion.modalities import Modalities
 
@@ -171,7 +171,7 @@ def modality_importance(
     n_repeats: int = 5,
     random_state: RandomStateLike = None,
     n_jobs: int | None = None,
-    verbose: bool = False,
+    verbose: bool | int = False,
 ) -> ImportanceResults:
     """Compute the loss of score when each modality is taken away.
 
@@ -210,8 +210,9 @@ def modality_importance(
     n_jobs : int, default=None
         Number of folds that run in parallel by joblib. None is 1 unless in a joblib
         context, -1 all processors.
-    verbose : bool, default=False
-        Whether to show a progress bar.
+    verbose : bool or int, default=False
+        Whether to show progress: 1 or True by a bar, where tqdm is installed and the
+        output is a terminal or notebook, else by lines; 2 by lines.
 
     Returns
     -------
@@ -270,25 +271,25 @@ def modality_importance(
         rows = np.arange(len(study.frame))
         folds = [(rows, rows)]
     else:
-        folds = split(study, cv, groups)
+        folds = study_folds(study, cv, groups)
     n_repeats = n_repeats if method == PERMUTATION else 1
     if method != DROP:
         _check_predict(study)
     seeds = rng.randint(np.iinfo(np.int32).max, size=len(folds))
-    jobs = [
-        joblib.delayed(_Fold.losses)(
-            _Fold(study, method, train, test, int(seed), n_repeats, is_fitted)
-        )
+    parts = [
+        _Fold(study, method, train, test, int(seed), n_repeats, is_fitted)
         for (train, test), seed in zip(folds, seeds, strict=True)
     ]
-    results = run_jobs(jobs, n_jobs, verbose, "fold")
+    jobs = [Job(f"fold {k}", _Fold.losses, (part,)) for k, part in enumerate(parts)]
+    with Progress("modality_importance", len(jobs), "fold", verbose) as progress:
+        results = progress.run(jobs, n_jobs)
     scores, losses = (np.array(part) for part in zip(*results, strict=True))
     return ImportanceResults(
         study.frame.names, losses.transpose(1, 0, 2), scores, study.metric, method
     )
 
 
-def _check_predict(study: Study) -> None:
+def _check_predict(study: Inspection) -> None:
     """Raise for estimators without `predict`, which cannot score changed samples."""
     if not hasattr(study.estimator, "predict"):
         raise TypeError(
@@ -302,7 +303,7 @@ def _check_predict(study: Study) -> None:
 class _Fold:
     """Losses of one fold, or of the samples given with a fitted estimator."""
 
-    study: Study
+    study: Inspection
     method: str
     train: np.ndarray
     test: np.ndarray
@@ -331,7 +332,7 @@ class _Fold:
             losses[v, repeat] = full - study.attempt(
                 f"{what} modality {part.names[v]!r}",
                 remedy,
-                lambda v=v: self._score_without(v, model, part, dummy, rng),
+                partial(self._score_without, v, model, part, dummy, rng),
             )
         return full, losses
 

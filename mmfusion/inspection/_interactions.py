@@ -7,28 +7,27 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import mean_squared_error
 
 from mmfusion._extras import import_extra
+from mmfusion._progress import Job, Progress
 from mmfusion._sklearn_compat import INTEGER, StrOptions, validate_params
 from mmfusion._typing import CrossValidationLike, EstimatorLike, ModalitiesLike
 from mmfusion.inspection._predictors import PriorFallback, aligned_probabilities
 from mmfusion.inspection._study import (
     CLASSIFIER,
     CLUSTERER,
-    Study,
+    Inspection,
     checked_study,
-    run_jobs,
-    split,
+    study_folds,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LEAST_PROBABILITY = float(np.finfo(np.float64).eps)  # a log loss of 52 bits
+PROBABILITY_FLOOR = float(np.finfo(np.float64).eps)  # a log loss of 52 bits
 PAIR_REMEDY = (
     "it is fitted to each modality alone and to each pair: give an estimator that "
     "accepts any number of modalities, such as early or late fusion"
@@ -170,7 +169,7 @@ def modality_interactions(
     cv: CrossValidationLike = 5,
     groups: ArrayLike | None = None,
     n_jobs: int | None = None,
-    verbose: bool = False,
+    verbose: bool | int = False,
 ) -> InteractionResults:
     """Estimate redundancy, uniqueness and synergy of pairs of modalities.
 
@@ -203,8 +202,9 @@ def modality_interactions(
     n_jobs : int, default=None
         Number of fits that run in parallel by joblib. None is 1 unless in a joblib
         context, -1 all processors.
-    verbose : bool, default=False
-        Whether to show a progress bar.
+    verbose : bool or int, default=False
+        Whether to show progress: 1 or True by a bar, where tqdm is installed and the
+        output is a terminal or notebook, else by lines; 2 by lines.
 
     Returns
     -------
@@ -268,21 +268,22 @@ def modality_interactions(
     True
     """
     study = checked_study(estimator, X, y, "accuracy")
-    _check_target(study)
+    _refuse_uninformative(study)
     if redundancy == "auto":
         redundancy = "specific" if study.kind == CLASSIFIER else "min"
     elif redundancy == "specific" and study.kind != CLASSIFIER:
         raise ValueError("redundancy='specific' needs classes; give 'min' for values")
-    folds = split(study, cv, groups)
+    folds = study_folds(study, cv, groups)
     names = study.frame.names
     pairs = list(combinations(names, 2))
     subsets: list[tuple[str, ...]] = [*((name,) for name in names), *pairs]
     jobs = [
-        joblib.delayed(_pointwise_information)(study, fold, number, subset)
+        Job(f"fold {number}", _pointwise_information, (study, fold, number, subset))
         for number, fold in enumerate(folds)
         for subset in subsets
     ]
-    flat = run_jobs(jobs, n_jobs, verbose, "fit")
+    with Progress("modality_interactions", len(jobs), "fit", verbose) as progress:
+        flat = progress.run(jobs, n_jobs)
     by_fold = [
         dict(zip(subsets, flat[k : k + len(subsets)], strict=True))
         for k in range(0, len(flat), len(subsets))
@@ -296,10 +297,13 @@ def modality_interactions(
         subset: np.array([points[subset].mean() for points in by_fold])
         for subset in subsets
     }
+    shared, unique, synergy = np.stack(parts, axis=1)
     return InteractionResults(
         names,
         information,
-        *np.stack(parts, axis=1),
+        shared,
+        unique,
+        synergy,
         _mean_entropy(study, folds),
         redundancy,
     )
@@ -328,7 +332,7 @@ def _decompose(
     pair: np.ndarray,
     classes: np.ndarray | None,
 ) -> tuple[float, float, float, float]:
-    """Return redundancy, both unique informations, and synergy.
+    """Return redundancy, unique information of both, and synergy.
 
     Arrays are the information of held-out samples, of which the mean is that of a
     modality; classes are for the redundancy of each of them.
@@ -341,11 +345,11 @@ def _decompose(
             * min(first[classes == c].mean(), second[classes == c].mean())
             for c in np.unique(classes)
         )
-        shared = max(0.0, float(least))  # at most the minimum of both informations
+        shared = max(0.0, float(least))  # at most the smaller information of both
     return shared, own[0] - shared, own[1] - shared, own[2] - own[0] - own[1] + shared
 
 
-def _check_target(study: Study) -> None:
+def _refuse_uninformative(study: Inspection) -> None:
     """Raise unless information can be estimated from the predictions."""
     name = type(study.estimator).__name__
     if study.kind == CLUSTERER:
@@ -366,7 +370,7 @@ def _check_target(study: Study) -> None:
 
 
 def _pointwise_information(
-    study: Study, fold: Any, number: int, subset: tuple[str, ...]
+    study: Inspection, fold: Any, number: int, subset: tuple[str, ...]
 ) -> np.ndarray:
     """Estimate the information of a subset about each held-out sample, in bits.
 
@@ -404,10 +408,10 @@ def _log2_of_classes(
     own = probabilities[np.arange(len(y)), columns]
     # classes that no training sample has get the least probability, as in the prior
     own = np.where(classes[columns] == y, own, 0.0)
-    return np.log2(np.clip(own, LEAST_PROBABILITY, 1.0))
+    return np.log2(np.clip(own, PROBABILITY_FLOOR, 1.0))
 
 
-def _mean_entropy(study: Study, folds: Iterable[Any]) -> float:
+def _mean_entropy(study: Inspection, folds: Iterable[Any]) -> float:
     """Return the held-out log loss of the prior; NaN for regressors."""
     if study.kind != CLASSIFIER:
         return float("nan")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import comb
@@ -15,6 +14,7 @@ from scipy.stats import t as student_t
 from sklearn.utils import check_random_state
 
 from mmfusion._extras import import_extra
+from mmfusion._progress import Job, Progress
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, validate_params
 from mmfusion._typing import (
     CrossValidationLike,
@@ -23,13 +23,12 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion.inspection._study import (
+    Inspection,
     ScorerLike,
-    Study,
     checked_study,
     corrected_error,
     masked,
-    run_jobs,
-    split,
+    study_folds,
 )
 
 if TYPE_CHECKING:
@@ -193,7 +192,7 @@ def modality_shapley(
     confidence: float = 0.95,
     random_state: RandomStateLike = None,
     n_jobs: int | None = None,
-    verbose: bool = False,
+    verbose: bool | int = False,
 ) -> ShapleyResults:
     """Compute the Shapley values of modalities for the held-out score.
 
@@ -236,8 +235,9 @@ def modality_shapley(
     n_jobs : int, default=None
         Number of fits that run in parallel by joblib. None is 1 unless in a joblib
         context, -1 all processors.
-    verbose : bool, default=False
-        Whether to show a progress bar.
+    verbose : bool or int, default=False
+        Whether to show progress: 1 or True by a bar, where tqdm is installed and the
+        output is a terminal or notebook, else by lines; 2 by lines.
 
     Returns
     -------
@@ -299,7 +299,7 @@ def modality_shapley(
     'noise'
     """
     study = checked_study(estimator, X, y, scoring)
-    folds = split(study, cv, groups)
+    folds = study_folds(study, cv, groups)
     n_modalities = study.frame.shape[1]
     orders = None
     if n_modalities > max_exact:
@@ -397,27 +397,32 @@ def _sampled_values(
 
 
 def _subset_scores(
-    study: Study,
+    study: Inspection,
     folds: list[Any],
     subsets: list[tuple[str, ...]],
     value: str,
     n_jobs: int | None,
-    verbose: bool,
+    verbose: bool | int,
 ) -> np.ndarray:
     """Score subsets of modalities in each fold, of shape (n_folds, n_subsets)."""
     # one fit is a job; masks of a fold have one fit
     parts = [subsets] if value == MASKED else [[subset] for subset in subsets]
     jobs = [
-        joblib.delayed(_score_in_fold)(study, fold, number, part, value)
+        Job(f"fold {number}", _score_in_fold, (study, fold, number, part, value))
         for number, fold in enumerate(folds)
         for part in parts
     ]
-    scores = run_jobs(jobs, n_jobs, verbose, "fit")
+    with Progress("modality_shapley", len(jobs), "fit", verbose) as progress:
+        scores = progress.run(jobs, n_jobs)
     return np.concatenate(scores).reshape(len(folds), len(subsets))
 
 
 def _score_in_fold(
-    study: Study, fold: Any, number: int, subsets: list[tuple[str, ...]], value: str
+    study: Inspection,
+    fold: Any,
+    number: int,
+    subsets: list[tuple[str, ...]],
+    value: str,
 ) -> list[float]:
     """Score subsets of modalities in one fold, by a fit each or by one for all."""
     train, test = fold

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
@@ -17,7 +16,6 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 
 from mmfusion._blocks import as_dense_array
-from mmfusion._extras import import_extra
 from mmfusion._options import check_estimators, errors_about
 from mmfusion._row_labels import check_row_labels
 from mmfusion._typing import CrossValidationLike, EstimatorLike, ModalitiesLike
@@ -36,7 +34,7 @@ SILHOUETTE = "modality_silhouette"
 
 
 @dataclass(frozen=True)
-class Study:
+class Inspection:
     """Estimator, data and score of an inspection.
 
     Parameters
@@ -194,7 +192,7 @@ def checked_study(
     X: ModalitiesLike,
     y: ArrayLike | None,
     scoring: ScorerLike,
-) -> Study:
+) -> Inspection:
     """Check the estimator, data and score of an inspection.
 
     Parameters
@@ -210,7 +208,7 @@ def checked_study(
 
     Returns
     -------
-    Study
+    Inspection
         The checked arguments.
 
     Raises
@@ -234,11 +232,13 @@ def checked_study(
         defaults = {CLASSIFIER: "accuracy", REGRESSOR: "r2", CLUSTERER: with_classes}
         scoring = defaults[kind]
     if isinstance(scoring, str):
-        return Study(estimator, kind, frame, target, get_scorer(scoring), str(scoring))
+        return Inspection(
+            estimator, kind, frame, target, get_scorer(scoring), str(scoring)
+        )
     if not callable(scoring):
         raise TypeError(f"scoring is {scoring!r}; give a name or a scorer")
     name = getattr(scoring, "__name__", type(scoring).__name__)
-    return Study(estimator, kind, frame, target, scoring, name)
+    return Inspection(estimator, kind, frame, target, scoring, name)
 
 
 def _kind(estimator: Any) -> str:
@@ -291,12 +291,14 @@ def _checked_groups(groups: ArrayLike | None, frame: Modalities) -> np.ndarray |
     return array
 
 
-def split(study: Study, cv: CrossValidationLike, groups: ArrayLike | None) -> Folds:
+def study_folds(
+    study: Inspection, cv: CrossValidationLike, groups: ArrayLike | None
+) -> Folds:
     """Split the samples into folds, of 5 by default.
 
     Parameters
     ----------
-    study : Study
+    study : Inspection
         Estimator and data.
     cv : int, cross-validation generator, iterable or None
         Number of folds, splitter or folds.
@@ -339,16 +341,6 @@ def masked(frame: Modalities, names: Sequence[str]) -> Modalities:
     """Return a frame in which the other modalities are missing for all samples."""
     kept = np.isin(frame.names, list(names))
     return Modalities(frame, observed=frame.observed & kept)
-
-
-def run_jobs(
-    jobs: list[Any], n_jobs: int | None, verbose: bool, unit: str
-) -> list[Any]:
-    """Run jobs by joblib, with a progress bar if `verbose`."""
-    if not verbose:
-        return list(joblib.Parallel(n_jobs=n_jobs)(jobs))
-    results = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
-    return list(import_extra("tqdm").tqdm(results, total=len(jobs), unit=unit))
 
 
 def corrected_error(by_fold: np.ndarray, folds: Folds) -> np.ndarray:

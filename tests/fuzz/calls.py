@@ -370,6 +370,14 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "frame": _comparison().frame.copy(),
         "metrics": list(_comparison().metrics),
     },
+    "Comparison.add_results": lambda: {
+        "self": deepcopy(_comparison()),
+        "results": pd.DataFrame(
+            {"dataset": ["first"], "method": ["other"], "acc": [0.5]}
+        ),
+        "source": "a paper",
+    },
+    "Comparison.conclusion": _comparison_of(),
     "Comparison.ranks": _comparison_of(),
     "Comparison.save": _comparison_of(folder="folder"),
     "Comparison.significance": _comparison_of(),

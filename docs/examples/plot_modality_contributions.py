@@ -1,6 +1,6 @@
 """
-What each modality contributes
-==============================
+Contributions of modalities
+===========================
 
 Four descriptions of the same handwritten digits, and a modality of noise. Which of them
 does a classifier need, which could replace each other, and which help only together?
