@@ -277,6 +277,23 @@ def features_of_modalities_in_another_order(cls):
         np.testing.assert_allclose(found[:, columns], expected)
 
 
+@INVARIANCES.row("MultimodalCCA", "order of modalities", "same common scores")
+def canonical_scores_of_modalities_in_another_order(cls):
+    turned = X[NAMES[::-1]]
+    one, other = cls(2).fit(X), cls(2).fit(turned)
+    np.testing.assert_allclose(other.transform(turned), one.transform(X), atol=1e-9)
+
+
+@INVARIANCES.row(
+    "MultimodalCCA", "any linear map of a modality", "same scores, not shrunk"
+)
+def canonical_scores_of_a_modality_in_other_axes(cls):
+    mapped = X["text"] @ np.random.default_rng(0).normal(size=(4, 4)) + 3
+    one = cls(2, shrinkage=0.0).fit_transform(X)
+    other = cls(2, shrinkage=0.0).fit_transform(X.to_dict() | {"text": mapped})
+    np.testing.assert_allclose(other, one, atol=1e-8)
+
+
 @INVARIANCES.row(ALIGNERS, "order of modalities", "same warping paths")
 def paths_of_modalities_in_another_order(cls):
     data = recordings()

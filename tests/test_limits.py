@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
+from sklearn.cross_decomposition import CCA as CrossCCA
 from sklearn.decomposition import PCA
 from sklearn.ensemble import VotingClassifier
 from sklearn.metrics import adjusted_rand_score
@@ -634,6 +635,26 @@ def the_log_pool_of_independent_modalities_is_the_posterior(cls):
 
 
 # Transformers
+
+
+@LIMITS.row("MultimodalCCA", "two modalities, not shrunk", "the CCA of scikit-learn")
+def canonical_correlations_are_those_of_sklearn(cls):
+    own = cls(3, shrinkage=0.0).fit(X[["audio", "text"]])
+    scores = CrossCCA(3, max_iter=5000, tol=1e-12).fit_transform(X["audio"], X["text"])
+    expected = [np.corrcoef(*(s[:, i] for s in scores))[0, 1] for i in range(3)]
+    np.testing.assert_allclose(own.correlations_, expected, atol=1e-5)
+    np.testing.assert_allclose(own.strengths_, (1 + own.correlations_) / 2)
+
+
+@LIMITS.row(
+    "MultimodalCCA", "one modality, not shrunk", "whitened principal components"
+)
+def canonical_scores_of_one_modality_are_principal(cls):
+    own = cls(4, shrinkage=0.0).fit_transform(AUDIO)
+    whitened = PCA(whiten=True).fit_transform(X["audio"])
+    # all components have the same strength, so that only products are determined
+    expected = whitened @ whitened.T * len(X) / (len(X) - 1)
+    np.testing.assert_allclose(own @ own.T, expected, atol=1e-9)
 
 
 @LIMITS.row("EarlyFusion", "no scaling, no reducer", "concatenation, weighted")

@@ -85,6 +85,7 @@ API = {
         "LateFusionClassifier",
         "LateFusionClusterer",
         "LateFusionRegressor",
+        "MultimodalCCA",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [

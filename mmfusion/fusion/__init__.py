@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmfusion._extras import load_export
+from mmfusion.fusion._canonical_correlation import MultimodalCCA
 from mmfusion.fusion._early_classifier import EarlyFusionClassifier
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
 from mmfusion.fusion._early_regressor import EarlyFusionRegressor
@@ -33,6 +34,7 @@ __all__ = [
     "LateFusionClassifier",
     "LateFusionClusterer",
     "LateFusionRegressor",
+    "MultimodalCCA",
     "SingleModalityClusterer",
 ]
 
