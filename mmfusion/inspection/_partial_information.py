@@ -134,7 +134,8 @@ def partial_information(
     columns = {"x1": x1, "x2": x2, "y": y}
     values = {key: validate_labels(column, key) for key, column in columns.items()}
     warn_of_measured_values(**values)
-    check_consistent_length(*values.values())
+    with errors_about("x1, x2 and y"):
+        check_consistent_length(*values.values())
     with errors_about("sample_weight"):
         weights = check_sample_weight(
             sample_weight, values["y"], ensure_non_negative=True
