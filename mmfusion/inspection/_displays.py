@@ -570,17 +570,6 @@ def _write_cells(ax: Axes, matrix: np.ndarray, reach: float) -> None:
     for (i, j), value in np.ndenumerate(matrix):
         if np.isfinite(value):
             color = "white" if abs(value) > 0.6 * reach else "black"
-            style: dict[str, Any] = {
-                "ha": "center",
-                "va": "center",
-                "fontsize": "small",
-            }
-            # no "-0.00"
-            ax.text(
-                j,
-                i,
-                f"{round(float(value), 2) + 0.0:.2f}",
-                color=color,
-                size="small",
-                **style,
-            )
+            text = f"{round(float(value), 2) + 0.0:.2f}"  # no "-0.00"
+            cell = ax.text(j, i, text, ha="center", va="center", color=color)
+            cell.set_fontsize("small")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
+from mmfusion._blocks import as_plain
 from mmfusion._options import errors_about
 from mmfusion._sklearn_compat import check_sample_weight
 from mmfusion.metrics._labels import validate_labels, warn_of_measured_values
@@ -134,11 +135,11 @@ def partial_information(
     columns = {"x1": x1, "x2": x2, "y": y}
     values = {key: validate_labels(column, key) for key, column in columns.items()}
     warn_of_measured_values(**values)
-    check_consistent_length(*values.values())
+    with errors_about("x1, x2 and y"):
+        check_consistent_length(*values.values())
     with errors_about("sample_weight"):
-        weights = check_sample_weight(
-            sample_weight, values["y"], ensure_non_negative=True
-        )
+        plain = as_plain(sample_weight, "sample_weight")
+        weights = check_sample_weight(plain, values["y"], ensure_non_negative=True)
         total = weights.sum()
         if not (0 < total < np.inf):
             raise ValueError(f"weights sum to {total}; a positive sum is needed")
