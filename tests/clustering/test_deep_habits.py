@@ -44,7 +44,9 @@ def own_networks():
 # Callbacks
 
 
-@pytest.mark.parametrize("callback", [EarlyStopping(), EarlyStopping], ids=str)
+@pytest.mark.parametrize(
+    "callback", [EarlyStopping(), EarlyStopping], ids=["object", "class"]
+)
 @pytest.mark.parametrize("cls", CLASSES)
 def test_early_stopping_without_a_loss_to_monitor_names_those_of_the_phase(
     cls, callback
@@ -135,7 +137,7 @@ def test_the_default_is_adam_without_decay():
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizers_train_all_modules(cls, optimizer):
     fitted = quick(cls, optimizer=optimizer).fit(X)
     net = fitted._net
