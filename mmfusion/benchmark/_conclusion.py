@@ -9,7 +9,7 @@ import numpy as np
 
 from mmfusion.benchmark._export import shown_mean
 from mmfusion.benchmark._scores import NEGATED, is_negated_loss
-from mmfusion.benchmark._significance import Significance
+from mmfusion.benchmark._significance import Significance, pairs_needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def _dataset_sentences(
     name = metric.removeprefix(NEGATED) if is_negated_loss(metric) else metric
     verb = "is" if len(best) == 1 else "are"
     yield (
-        f"On {dataset}, {_listed(best, best, 'all')} {verb} first of {len(rows)} "
+        f"On {dataset}, {_best(best)} {verb} first of {len(rows)} "
         f"methods by {name} ({shown_mean(metric, first['mean'].iloc[0])})."
     )
     others = [str(method) for method in rows["method"] if method not in best]
@@ -69,6 +69,7 @@ def _dataset_sentences(
     if p_values and others:
         subject = "It" if len(best) == 1 else best[0]
         yield _sentence_of_tests(subject, others, p_values, found.alpha)
+        yield from _sentence_of_power(dataset, found)
         untested = any(np.isnan(p_values.get(other, np.nan)) for other in others)
         if untested and found.t_test.empty:
             yield "Pairs are not tested if neither method varies between repeats."
@@ -94,6 +95,27 @@ def _sentence_of_tests(
     return f"{subject} {'; '.join(clauses)}."
 
 
+def _sentence_of_power(dataset: str, found: Significance) -> Iterator[str]:
+    """Write that no difference could be significant, if that is so."""
+    if found.wilcoxon.empty:
+        return
+    tests = found.wilcoxon[found.wilcoxon["over"] == dataset].dropna(subset="p")
+    if len(tests):
+        n_pairs, needed = tests["n_pairs"].max(), pairs_needed(len(tests), found.alpha)
+        if n_pairs < needed:
+            yield (
+                f"With {n_pairs} repeats no difference can be significant after the "
+                f"correction; {needed} repeats are needed."
+            )
+
+
+def _best(names: list[str]) -> str:
+    """Return the names of the best methods, of many ones the first."""
+    if len(names) > MAX_NAMED:
+        return f"{names[0]} and {len(names) - 1} more"
+    return _listed(names, names, "all")
+
+
 def _listed(names: list[str], others: list[str], every: str) -> str:
     if len(names) == len(others) and len(names) > MAX_NAMED:
         return f"{every} {len(others)} others"
@@ -116,8 +138,9 @@ def _added_sentence(rows: pd.DataFrame, own: set[Any], metric: str) -> Iterator[
 
 def _rank_sentence(found: Significance) -> str:
     best, n = str(found.mean_ranks.index[0]), found.n_datasets
-    ties = int((found.mean_ranks == found.mean_ranks.iloc[0]).sum())
-    first = f"{best} has" if ties == 1 else f"{best} and {ties - 1} more have"
+    is_best = found.mean_ranks == found.mean_ranks.iloc[0]
+    ties = [str(method) for method in found.mean_ranks.index[is_best]]
+    first = f"{_best(ties)} {'has' if len(ties) == 1 else 'have'}"
     sentence = (
         f"Over {n} data sets, {first} the best mean rank of {len(found.mean_ranks)} "
         f"methods ({found.mean_ranks.iloc[0]:.2f})"

@@ -346,6 +346,25 @@ def _is_constant(scores: pd.Series) -> bool:
     return bool(scores.round(10).nunique(dropna=False) == 1)
 
 
+def pairs_needed(n_tests: int, alpha: float) -> int:
+    """Return the least number of pairs by which one of several tests can reject.
+
+    Parameters
+    ----------
+    n_tests : int
+        Number of Wilcoxon tests that are corrected together.
+    alpha : float
+        Level of the tests.
+
+    Returns
+    -------
+    int
+        Number of pairs of scores.
+    """
+    # the least p-value of n pairs is 2**(1 - n), times n_tests in Holm's first step
+    return int(np.floor(1 + np.log2(n_tests / alpha))) + 1
+
+
 def _note_on_power(
     over: str, rows: list[dict[str, Any]], control: str | None, alpha: float
 ) -> Iterator[str]:
@@ -353,9 +372,8 @@ def _note_on_power(
     if n_tests == 0:
         return
     n_pairs = rows[0]["n_pairs"]
-    if n_tests * 2.0 ** (1 - n_pairs) >= alpha:
-        # the least p-value of n pairs is 2**(1 - n), times n_tests in Holm's first step
-        needed = int(np.floor(1 + np.log2(n_tests / alpha))) + 1
+    needed = pairs_needed(n_tests, alpha)
+    if n_pairs < needed:
         unit = "data sets" if over == "data sets" else f"repeats on {over}"
         yield (
             f"The {n_pairs} {unit} are too few for any of {n_tests} pairs to differ "

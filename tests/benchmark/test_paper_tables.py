@@ -132,6 +132,32 @@ def test_the_conclusion_names_what_is_significant(two_sets):
     assert same == "On d, a and b are first of 2 methods by score (0.500)."
 
 
+@pytest.mark.parametrize(("n_repeats", "decides"), [(6, False), (8, True)])
+def test_the_conclusion_names_repeats_that_cannot_decide(n_repeats, decides):
+    values = np.linspace(0, 0.01, n_repeats)
+    ahead = {"a": values + 0.9, "b": 1.1 * values + 0.5, "c": 1.2 * values + 0.1}
+    scores = {("d", method): list(own) for method, own in ahead.items()}
+    conclusion = make(scores).conclusion()
+    if decides:
+        assert conclusion.endswith(
+            "It differs significantly (alpha = 0.05) from b and c."
+        )
+    else:
+        assert "With 6 repeats no difference can be significant" in conclusion
+        assert conclusion.endswith("7 repeats are needed.")
+
+
+def test_the_conclusion_names_all_of_the_best_mean_rank():
+    scores = {("d1", "a"): [0.9], ("d1", "b"): [0.1], ("d2", "a"): [0.1]}
+    last = make(scores | {("d2", "b"): [0.9]}).conclusion().splitlines()[-1]
+    assert last.startswith("Over 2 data sets, a and b have the best mean rank")
+
+
+def test_many_best_methods_are_counted():
+    many = make({("d", m): [0.5, 0.6] for m in "abcdef"}).conclusion()
+    assert many.startswith("On d, a and 5 more are first of 6 methods")
+
+
 def published(**columns):
     return pd.DataFrame({"dataset": ["d1"], "method": ["old"], **columns})
 
