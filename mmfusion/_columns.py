@@ -135,13 +135,21 @@ def _why_no_columns(table: Block, columns: object) -> str | None:
         return None
     names = column_names(table)
     if names is None:
-        return "its columns have no names; give a DataFrame, or positions of columns"
+        return (
+            "its columns have no names; give a DataFrame, or positions of columns; "
+            "steps before this one keep the names with set_output(transform='pandas')"
+        )
     unknown = [c for c in wanted if c not in names]
     return _missing_columns(unknown, names) if unknown else None
 
 
 def _missing_columns(unknown: list[Any], names: list[str]) -> str:
     """Return an error text for unknown columns, with similar names if there are any."""
+    if any("*" in str(c) for c in unknown):
+        return (
+            f"it has no columns {unknown}; only load_table reads patterns: list the "
+            "columns, or give the separator in their names, such as modalities='_'"
+        )
     close = {n for c in unknown for n in get_close_matches(str(c), names, n=1)}
     hint = f"; did you mean {sorted(close)}?" if close else f"; it has {names[:20]}"
     return f"it has no columns {unknown}{hint}"

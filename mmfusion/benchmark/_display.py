@@ -161,7 +161,9 @@ class ComparisonDisplay:
         if ax is not None and not hasattr(ax, "figure"):
             raise TypeError(f"ax is a {type(ax).__name__}; give matplotlib Axes")
         if ax is None:
-            _, ax = import_extra("matplotlib.pyplot").subplots()
+            # room for long names of methods
+            pyplot = import_extra("matplotlib.pyplot")
+            _, ax = pyplot.subplots(layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         {
             "scores": self._plot_scores,

@@ -154,7 +154,8 @@ def _method_items(methods: Any) -> list[tuple[str, Any]]:
         if not (isinstance(item, str) or callable(item) or hasattr(item, "get_params")):
             raise TypeError(
                 f"methods: {short_repr(item)} is neither a name nor an estimator; "
-                "mmfusion.benchmark.methods() lists the names"
+                "mmfusion.benchmark.methods() lists the names; give own names by one "
+                "dict of all methods"
             )
     return list(zip(_names(methods), methods, strict=True))
 

@@ -44,6 +44,15 @@ Target = ClassificationTarget | LabelsTarget | RegressionTarget
 EARLY_BRANCH = "early"  # name of the branch of all modalities
 LARGEST_VARIANCE_ALONE = 10  # of a standardised modality, summed over its features
 
+# remedies for errors of networks, by what the errors contain
+TORCH_REMEDIES = {
+    "Double and Float": "networks take float32: give float32, or the network in a "
+    "Pipeline after FunctionTransformer(np.float32)",
+    "is out of bounds": "networks take classes counted from 0, and have an output for "
+    "each",
+    "numpy.str_": "networks take classes counted from 0: encode y by LabelEncoder()",
+}
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -192,11 +201,10 @@ class Branch:
         try:
             with with_callbacks_of(task, estimator):
                 estimator.fit(as_read_by(estimator, matrix), y, **params)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
             weighed = params.get("sample_weight") is not None
             hint = " (samples whose sample_weight is 0 are left out)" * weighed
-            raise kind(f"{self._title()}: {error}{hint}") from error
+            raise self._with_title(error, hint) from error
         return replace(fitted, estimator=estimator)
 
     def fit_transformers(
@@ -283,9 +291,18 @@ class Branch:
         """
         try:
             return target.predictions(self.estimator, matrix, method or self.method)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{self._title()}: {error}") from error
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise self._with_title(error) from error
+
+    def _with_title(self, error: Exception, hint: str = "") -> Exception:
+        """Return an error of a predictor with the modality and a remedy."""
+        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
+            return error  # a kind of its own, such as of memory, is caught by it
+        kinds = (TypeError, ValueError, IndexError, RuntimeError)
+        kind = next(kind for kind in kinds if isinstance(error, kind))
+        for sign, remedy in TORCH_REMEDIES.items():
+            hint += f"; {remedy}" * (sign in str(error))
+        return kind(f"{self._title()}: {error}{hint}")
 
     def _title(self) -> str:
         kind = "modality" if len(self.modalities) == 1 else "branch"

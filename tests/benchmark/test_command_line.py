@@ -67,6 +67,16 @@ def test_an_interrupt_is_reported_in_one_line(npz, tmp_path, capsys, monkeypatch
     assert "resumes the run" in capsys.readouterr().err
 
 
+def test_a_reader_that_ends_early_is_no_error():
+    command = [sys.executable, "-m", "mmfusion", "list"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()  # before anything is printed
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_a_comparison_of_failures_only_exits_with_1(tmp_path, capsys):
     X, y = make_multimodal_blobs(30, missing_rate=0.3, random_state=0)
     save_npz(tmp_path / "holes.npz", X, y)

@@ -333,6 +333,20 @@ def test_the_plot_of_times_has_a_point_for_each_pair(small):
     assert display.ax_.get_xscale() == "log"
 
 
+@pytest.mark.parametrize("kind", ["scores", "ranks", "times"])
+def test_long_names_of_methods_are_within_the_figure(small, kind):
+    display = ComparisonDisplay.from_comparison(small, kind=kind)
+    long = {"a": "LateFusionClassifier(weights='score')"}
+    display.summary = display.summary.replace({"method": long})
+    display.frame = display.frame.replace({"method": long})
+    display.mean_ranks = display.mean_ranks.rename(long)
+    figure = display.plot(kind=kind).figure_
+    figure.canvas.draw()
+    own = display.ax_.get_tightbbox()
+    assert own.x0 >= 0
+    assert own.x1 <= figure.bbox.x1
+
+
 def test_plots_are_drawn_on_the_given_axes_and_again(small):
     from matplotlib.figure import Figure
 

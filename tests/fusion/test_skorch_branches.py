@@ -83,6 +83,41 @@ def test_float64_goes_through_a_pipeline():
     assert cross_val_score(LateFusionClassifier(by_name), X64, Y, cv=3).mean() > 0.9
 
 
+def named(*sizes):
+    return dict(zip(("audio", "video"), map(network, sizes), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("data", "y", "sizes", "message"),
+    [
+        (X64, Y, (4, 6), r"'audio'.*dtype.*float32"),
+        (X, Y + 1, (4, 6), r"'audio'.*out of bounds.*counted from 0"),
+        (X, np.array(list("abc"))[Y], (4, 6), r"'audio'.*LabelEncoder"),
+        (X, Y, (4, 7), r"'video'.*shapes"),
+    ],
+)
+def test_errors_of_networks_name_the_modality(data, y, sizes, message):
+    kinds = (IndexError, RuntimeError, TypeError)
+    with pytest.raises(kinds, match=rf"modality {message}"):
+        LateFusionClassifier(named(*sizes)).fit(data, y)
+
+
+class OutOfMemory(RuntimeError):
+    """A kind of its own, as torch has one."""
+
+
+class Exhausted(LogisticRegression):
+    """A classifier for which the memory is too small."""
+
+    def fit(self, X, y):
+        raise OutOfMemory("out of memory")
+
+
+def test_errors_of_a_kind_of_its_own_keep_it():
+    with pytest.raises(OutOfMemory):
+        LateFusionClassifier(Exhausted()).fit(X, Y)
+
+
 def test_rates_of_a_branch_are_searched():
     search = GridSearchCV(
         LateFusionClassifier(BRANCHES), {"audio__lr": [1e-9, 0.1]}, cv=2

@@ -248,6 +248,24 @@ def test_a_misspelt_column_is_named_with_the_one_that_was_meant(table, y):
         LateFusionClassifier(modalities=spec).fit(table, y)
 
 
+def test_a_pattern_of_columns_is_refused_with_a_remedy(table, y):
+    renamed = table[["loud", "pitch"]].rename(columns=lambda name: f"audio_{name}")
+    with pytest.raises(ValueError, match=r"'audio_\*'.*modalities='_'"):
+        LateFusionClassifier(modalities={"audio": "audio_*"}).fit(renamed, y)
+    fitted = LateFusionClassifier(modalities="_").fit(renamed, y)
+    assert list(fitted.estimators_) == ["audio"]
+
+
+def test_columns_that_lost_their_names_are_refused_with_a_remedy(table, y):
+    own = table[AUDIO]
+    late = LateFusionClassifier(modalities={"audio": AUDIO})
+    steps = make_pipeline(SimpleImputer(), late)
+    with pytest.raises(ValueError, match=r"set_output\(transform='pandas'\)"):
+        steps.fit(own, y)
+    steps[0].set_output(transform="pandas")
+    assert steps.fit(own, y).predict(own).shape == (N,)
+
+
 def test_columns_of_no_modality_are_neither_converted_nor_required(table, y):
     spec = {"audio": AUDIO}
     fitted = EarlyFusionClassifier(modalities=spec).fit(table, y)
