@@ -471,4 +471,5 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         return frame
 
     def _joint(self, X: ModalitiesLike) -> np.ndarray:
-        return self._mixture.joint(self._frames(self._later(X)), self.n_jobs)
+        frames = self._frames(self._later(X))
+        return self._mixture.joint(frames, self.n_jobs)

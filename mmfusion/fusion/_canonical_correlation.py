@@ -32,6 +32,7 @@ from mmfusion.fusion.combination._canonical_correlation import (
 from mmfusion.modalities import Modalities
 
 AUTO = "auto"
+SHARES = Interval(Real, 0, 1, closed="left")
 
 
 class MultimodalCCA(
@@ -67,11 +68,11 @@ class MultimodalCCA(
     ----------
     n_components_ : int
         Number of components.
-    correlations_ : ndarray of shape (n_components_,)
+    correlations_ : ndarray of shape (`n_components_`,)
         Correlations of the scores by modality of the samples of `fit`, mean over the
-        pairs of modalities; NaN with one modality. `correlations` has them for other
+        pairs of modalities; 0 with one modality. `correlations` has them for other
         samples.
-    strengths_ : ndarray of shape (n_components_,)
+    strengths_ : ndarray of shape (`n_components_`,)
         Eigenvalues, largest first: the share of the variance of the common scores
         that a modality explains, on average. Without shrinkage it is
         ``(1 + correlation) / 2`` for two modalities.
@@ -147,7 +148,7 @@ class MultimodalCCA(
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "shrinkage": [StrOptions({AUTO}), Interval(Real, 0, 1, closed="left"), dict],
+        "shrinkage": [StrOptions({AUTO}), SHARES, dict],
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "modalities": ["array-like", str, dict, Integral, None],
     }
@@ -202,7 +203,7 @@ class MultimodalCCA(
         self._axes, self.strengths_ = canonical_axes(
             whitened, frame.observed, self.n_components_
         )
-        scores = self._scores(whitened, frame.observed)
+        scores = self._by_modality(whitened, frame.observed)
         self.correlations_ = mean_correlations(scores, frame.observed)
         return self
 
@@ -217,7 +218,7 @@ class MultimodalCCA(
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components_)
+        ndarray of shape (n_samples, `n_components_`)
             Means of the scores by modality over the modalities that a sample has;
             variances are 1 in `fit`.
         """
@@ -241,7 +242,7 @@ class MultimodalCCA(
         Returns
         -------
         Modalities
-            Of each modality, an array of shape (n_samples, n_components_); missing
+            Of each modality, an array of shape (n_samples, `n_components_`); missing
             as in X.
         """
         frame = self._validate(X, reset=False)
@@ -260,7 +261,7 @@ class MultimodalCCA(
 
         Returns
         -------
-        ndarray of shape (n_components_,)
+        ndarray of shape (`n_components_`,)
             Correlation of each component, mean over the pairs of modalities.
         """
         frame = self._validate(X, reset=False)
@@ -281,7 +282,7 @@ class MultimodalCCA(
         float
             Mean over the components; 0 for those that do not vary.
         """
-        return float(np.nan_to_num(self.correlations(X)).mean())
+        return float(self.correlations(X).mean())
 
     def _fit_scalings(self, frame: Modalities) -> list[NumericBlock]:
         """Fit the scalings; return the scaled samples that each modality has."""
@@ -296,7 +297,7 @@ class MultimodalCCA(
         """Return the shrinkage of each modality, None for 'auto'."""
         given = by_modality(self.shrinkage, names, "shrinkage", AUTO)
         for name, share in zip(names, given, strict=True):
-            if share != AUTO and not (isinstance(share, Real) and 0 <= share < 1):
+            if share != AUTO and not SHARES.is_satisfied_by(share):
                 raise ValueError(
                     f"shrinkage of modality {name!r} is 'auto' or a number of at "
                     f"least 0 and below 1; got {share!r}"
@@ -331,9 +332,9 @@ class MultimodalCCA(
                 self._whitenings, self._scalings, blocks, strict=True
             )
         ]
-        return self._scores(whitened, frame.observed)
+        return self._by_modality(whitened, frame.observed)
 
-    def _scores(
+    def _by_modality(
         self, whitened: Sequence[np.ndarray], observed: np.ndarray
     ) -> list[np.ndarray]:
         scores = np.zeros((len(whitened), len(observed), self.n_components_))

@@ -394,6 +394,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "datasets": {"blobs": (tables(), LABELS.copy())},
         "n_repeats": 1,
     },
+    "methods": lambda: {"task": "classification"},
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
     "fetch_msrcv1": _fetch,
@@ -647,6 +648,8 @@ RECORDS = {
     "PartialInformation",
     "ShapleyResults",
     "Significance",
+    "Significance.nemenyi_of",
+    "Significance.p_values",
     "check_multimodal_estimator",  # raises what the estimator raises
     "StepPattern.size",  # arithmetic of what the recurrence counts
     "WholeDataSplit",

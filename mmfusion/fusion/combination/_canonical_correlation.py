@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import combinations
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg, sparse
@@ -74,7 +75,7 @@ def fit_whitening(block: NumericBlock, shrinkage: float | None) -> Whitening:
     if total == 0:
         return Whitening(mean, np.zeros((n_features, 0)), shrinkage or 0.0)
     if shrinkage is None:
-        norms = _squared_norms(block, mean)
+        norms = _squared_lengths(block, mean)
         shrinkage = _ledoit_wolf(variances, norms, n_features)
     kept = variances > DEPENDENT_VARIANCE * variances[0]
     variances, axes = variances[kept], axes[:, kept]
@@ -82,9 +83,7 @@ def fit_whitening(block: NumericBlock, shrinkage: float | None) -> Whitening:
     return Whitening(mean, axes * np.sqrt((1 - shrinkage) / shrunk), shrinkage)
 
 
-def _principal_axes(
-    block: NumericBlock, mean: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _principal_axes(block: Any, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute variances, largest first, and unit axes of samples."""
     n_samples, n_features = block.shape
     if not sparse.issparse(block):
@@ -107,7 +106,7 @@ def _principal_axes(
     return variances, axes / np.sqrt(n_samples * variances)
 
 
-def _squared_norms(block: NumericBlock, mean: np.ndarray) -> np.ndarray:
+def _squared_lengths(block: Any, mean: np.ndarray) -> np.ndarray:
     if sparse.issparse(block):
         squares = np.asarray(block.multiply(block).sum(axis=1)).reshape(-1)
         return squares - 2 * (block @ mean) + mean @ mean
@@ -204,20 +203,17 @@ def mean_correlations(scores: Sequence[np.ndarray], observed: np.ndarray) -> np.
     -------
     ndarray of shape (n_components,)
         Mean correlation of each component over the pairs that at least two samples
-        have; NaN without any, and for scores that do not vary in any pair.
+        have; 0 without any, and for scores that do not vary in any pair.
     """
-    pairs = []
-    for v in range(len(scores)):
-        for w in range(v):
-            both = observed[:, v] & observed[:, w]
-            if both.sum() > 1:
-                pairs.append(_correlations(scores[v][both], scores[w][both]))
-    if not pairs:
-        return np.full(scores[0].shape[1], np.nan)
-    found = np.isfinite(pairs)
-    total = np.where(found, pairs, 0).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        return total / found.sum(axis=0)
+    total = np.zeros(scores[0].shape[1])
+    n_pairs = np.zeros(len(total), dtype=int)
+    for v, w in combinations(range(len(scores)), 2):
+        both = observed[:, v] & observed[:, w]
+        if both.sum() > 1:
+            own = _correlations(scores[v][both], scores[w][both])
+            total += np.nan_to_num(own)
+            n_pairs += np.isfinite(own)
+    return total / np.maximum(n_pairs, 1)
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
