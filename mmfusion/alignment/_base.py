@@ -72,7 +72,7 @@ class BaseAligner(
 
     n_frames: int | None
     n_jobs: int | None
-    verbose: bool | int = False  # of aligners that earlier versions stored
+    verbose: bool | int
 
     def _fit_samples(self, samples: list[SampleSequences]) -> None:
         """Learn from the samples of `fit`, before they are aligned."""

@@ -97,7 +97,7 @@ def added_rows(
                 for method, origin in zip(table["method"], table["source"], strict=True)
             ],
             **_repeat_columns(table, comparison),
-            **{metric: _values(table, metric) for metric in metrics},
+            **{metric: _values_of_metric(table, metric) for metric in metrics},
             "fit_seconds": np.nan,
             "peak_memory_mb": np.nan,
             "status": "ok",
@@ -160,7 +160,7 @@ def _sources(table: pd.DataFrame, source: str | None) -> pd.Series | str:
     return source
 
 
-def _values(table: pd.DataFrame, metric: str) -> pd.Series:
+def _values_of_metric(table: pd.DataFrame, metric: str) -> pd.Series:
     pd = import_extra("pandas")
     try:
         values = pd.to_numeric(table[metric]).astype(float)

@@ -61,6 +61,8 @@ def load_file(
                           :meth:`~.from_mudata`
         ================= ========================= ================================
 
+        Others are refused by name.
+
     Returns
     -------
     X : Modalities

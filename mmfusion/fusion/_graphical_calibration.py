@@ -40,10 +40,10 @@ def class_scores(
     ndarray of shape (n_samples, n_classes)
         The scores.
     """
-    return _scores(models, frames, n_jobs)[0]
+    return _class_log_likelihoods(models, frames, n_jobs)[0]
 
 
-def _scores(
+def _class_log_likelihoods(
     models: Sequence[ChainModel],
     frames: Frames,
     n_jobs: int | None = None,
@@ -259,7 +259,7 @@ def held_out_scores(
             has_shared_covariances=has_shared_covariances,
         )
         own = select_sequences(frames, np.flatnonzero(held_out))
-        scores[held_out], alone = _scores(others, own, names=names)
+        scores[held_out], alone = _class_log_likelihoods(others, own, names=names)
         for name, found in alone.items():
             by_modality[name][held_out] = found
     return scores, by_modality

@@ -16,9 +16,9 @@ from mmfusion.graphical._optional_compilation import compiled_at_first_call
 from mmfusion.graphical._standardized import (
     PooledMoments,
     fill_gaps,
-    n_features,
     standardized,
     standardized_chunks,
+    width_of_frames,
 )
 
 LOG_TWO_PI = float(np.log(2 * np.pi))
@@ -234,7 +234,7 @@ class DiagonalGaussian:
         ndarray of shape (n_frames,)
             Log densities.
         """
-        d = n_features(X)
+        d = width_of_frames(X)
         out = np.empty(len(X))
         constants = -0.5 * (LOG_TWO_PI + np.log(scale)) - np.log(self._pooled.scale)
         weights = np.concatenate([np.zeros(d), np.full(d, -0.5 / scale), [0.0]])
@@ -282,7 +282,7 @@ class DiagonalGaussian:
         posteriors : ndarray of shape (n_frames, n_states)
             Weights of the frames in the states.
         """
-        d = n_features(X)
+        d = width_of_frames(X)
         for rows, chunk in standardized_chunks(X, self._pooled):
             weights = posteriors[rows]
             with np.errstate(over="ignore", invalid="ignore"):

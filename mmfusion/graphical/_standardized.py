@@ -81,7 +81,7 @@ def write_rows(X, center, inverse_scale, out):
         out[t, 2 * d] = 1.0
 
 
-def n_features(X: np.ndarray) -> int:
+def width_of_frames(X: np.ndarray) -> int:
     """Return the number of features of frames, which may be standardised."""
     return X.shape[1] // 2 if isinstance(X, StandardizedFrames) else X.shape[1]
 

@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from mmfusion.modalities import Modalities
 
 
-def _has_probabilities(self: PriorFallback) -> bool:
+def _model_has_probabilities(self: PriorFallback) -> bool:
     return hasattr(self.model, "predict_proba")
 
 
@@ -52,7 +52,7 @@ class PriorFallback(BaseEstimator):
             out[observed] = own.reshape(-1, *out.shape[1:])
         return out
 
-    @available_if(_has_probabilities)
+    @available_if(_model_has_probabilities)
     def predict_proba(self, X: Modalities) -> np.ndarray:
         """Predict the probabilities of classes."""
         out = np.array(self.dummy.predict_proba(X), dtype=float)
