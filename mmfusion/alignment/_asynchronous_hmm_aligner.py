@@ -38,7 +38,10 @@ from mmfusion.graphical._asynchronous_learning import set_asynchronous_start
 from mmfusion.graphical._asynchronous_model import AsynchronousModel
 from mmfusion.graphical._chain_model import EMHistory, fit_chain_model
 from mmfusion.graphical._clock import Frames, frames_on_clock
-from mmfusion.graphical._initialization import kmeans_states
+from mmfusion.graphical._initialization import (
+    kmeans_states,
+    refuse_too_many_states,
+)
 
 
 @dataclass(frozen=True)
@@ -400,6 +403,9 @@ class AsynchronousHMMAligner(BaseAligner):
         self, frames: Frames, name: str, random_state: np.random.RandomState
     ) -> tuple[AsynchronousModel, EMHistory]:
         """Learn a model from one initial clustering of the frames of the signal."""
+        refuse_too_many_states(
+            "n_states", self.n_states, int(frames.offsets[-1]), len(frames.offsets) - 1
+        )
         options = ChainEmissionOptions(
             self.emission, self.covariance_type, 2, self.outlier_share
         )

@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmfusion.alignment import HMMAligner, ProductHMMAligner
+from mmfusion.alignment import (
+    AsynchronousHMMAligner,
+    HMMAligner,
+    ProductHMMAligner,
+)
 from mmfusion.fusion import HMMLabeler, HMMTransformer
 from mmfusion.graphical import ergodic_graph, left_to_right_graph
 from mmfusion.graphical._chain_model import (
@@ -489,6 +493,7 @@ def test_parameters_are_recovered_from_samples():
 def test_more_states_than_frames_are_refused(n_states):
     X = {"a": [np.random.default_rng(i).normal(size=(8, 2)) for i in range(3)]}
     X["b"] = X["a"]
+    events = [own[:3] for own in X["a"]]
     y = [np.repeat([0, 1], 4)] * 3
     for fit in (
         lambda: HMMTransformer(n_states).fit(X),
@@ -498,6 +503,7 @@ def test_more_states_than_frames_are_refused(n_states):
         lambda: HMMLabeler(n_states).fit(X, y),
         lambda: ProductHMMAligner(n_states).fit(X),
         lambda: HMMAligner(n_states).fit(X),
+        lambda: AsynchronousHMMAligner(n_states).fit({"a": X["a"], "b": events}),
     ):
         with pytest.raises(ValueError, match=rf"={n_states} .* 3 samples have (24|48)"):
             fit()
