@@ -66,7 +66,9 @@ methods = {
         SequenceGradients(), HMMClassifier(10, outlier_share=0)
     ),
     "statistics": make_pipeline(
-        SequencePooling(), EarlyFusionClassifier(SVC(C=10), scaling="standard")
+        SequenceGradients(),
+        SequencePooling(),
+        EarlyFusionClassifier(SVC(C=10), scaling="standard"),
     ),
     "time warping": make_pipeline(DTWKernel(), SVC(kernel="precomputed")),
 }
