@@ -190,18 +190,18 @@ def accuracies(
     return cells
 
 
-_FITTED: dict[int, dict[str, Any]] = {}
+_FITTED: list[tuple[Split, dict[str, Any]]] = []  # of one split, which stays alive
 
 
 def fitted(split: Split, train: Modalities, n_states: int) -> dict[str, Any]:
     """Fit all methods once for a split."""
-    if id(split) not in _FITTED:
-        _FITTED.clear()
-        _FITTED[id(split)] = {
+    if not _FITTED or _FITTED[0][0] is not split:
+        models = {
             name: make().fit(train, split.y_train)
             for name, make in methods(n_states).items()
         }
-    return _FITTED[id(split)]
+        _FITTED[:] = [(split, models)]
+    return _FITTED[0][1]
 
 
 def print_accuracies(folder: Path, n_seeds: int, path: Path | None) -> None:
