@@ -20,7 +20,7 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion.fusion._branch import Branch, HeldOut, Predictions, fit_branches
+from mmfusion.fusion._branch import Branch, HeldOut, Predictions
 from mmfusion.fusion._late_predictor import (
     LATE_PREDICTOR_CONSTRAINTS,
     LateFusionPredictor,
@@ -330,16 +330,7 @@ default='auto'
         unfitted = self._make_branches(data, positions)
         n_fits = len(unfitted) * (1 + len(folds))
         with FitProgress(self, X, y, n_fits, "fit") as progress:
-            branches, predicted = fit_branches(
-                unfitted,
-                data.frame,
-                data.y,
-                self._target,
-                data.branch_params,
-                folds,
-                self.n_jobs,
-                progress,
-            )
+            branches, predicted = self._fit_branches(unfitted, data, folds, progress)
         self._set_branches(branches, frame.names)
         self._calibrators, self.final_estimator_ = [], None
         if self._needs_held_out():

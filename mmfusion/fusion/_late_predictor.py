@@ -18,6 +18,7 @@ from mmfusion._blocks import is_sequences, of_samples, over_all_samples
 from mmfusion._columns import SEPARATOR
 from mmfusion._numbers import holds_nan
 from mmfusion._options import weights_by_modality
+from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS
 from mmfusion._sklearn_compat import (
@@ -42,6 +43,7 @@ from mmfusion.fusion._branch import (
     HeldOut,
     Predictions,
     draw_seed,
+    fit_branches,
     gather_held_out,
     gather_predictions,
     with_scaling_and_seed,
@@ -198,6 +200,25 @@ class LateFusionPredictor(
             self._scaling_of_modalities_kept(self.scaling, data.frame.names),
             data.sample_weight,
             self.random_state,
+        )
+
+    def _fit_branches(
+        self,
+        unfitted: list[Branch],
+        data: TrainingData,
+        folds: Folds,
+        progress: FitProgress,
+    ) -> tuple[list[Branch], list[BranchPredictions]]:
+        """Fit the branches, and predict the held-out samples of all folds."""
+        return fit_branches(
+            unfitted,
+            data.frame,
+            data.y,
+            self._target,
+            data.branch_params,
+            folds,
+            self.n_jobs,
+            progress,
         )
 
     def _set_branches(self, branches: list[Branch], names: Sequence[str]) -> None:
