@@ -17,8 +17,9 @@ from mmfusion._block_checks import ModalityTags
 from mmfusion._chain_estimators import (
     CHAIN_CONSTRAINTS,
     ChainMixin,
-    inliers_by_sample,
+    SamplesOfModel,
     refuse_impossible,
+    reliability_by_sample,
 )
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
@@ -417,14 +418,8 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         check_is_fitted(self)
         frame = self._validate(X, reset=False)
         frames, as_given = self._labelled_frames(frame), self._placed(frame, "once")
-        found = {name: as_ragged([None] * len(frame)) for name in frame.names}
-        chain = state_posteriors(self._model, frames, self.n_jobs)
-        refuse_impossible(chain.log_likelihoods, range(len(chain.log_likelihoods)))
-        parts = inliers_by_sample(self._model, as_given, np.asarray(chain.posteriors))
-        for name, own in parts.items():
-            for i in np.flatnonzero(frame.observed[:, frame.names.index(name)]):
-                found[name][i] = own[i]
-        return found
+        parts = [SamplesOfModel(np.arange(len(frame)), self._model, frames)]
+        return reliability_by_sample(parts, as_given, frame, self.n_jobs)
 
     def __modality_tags__(self) -> ModalityTags:
         return ModalityTags(
