@@ -151,6 +151,7 @@ API = {
         "ObjectivePathDisplay",
         "ReliabilityDisplay",
         "StatePosteriorDisplay",
+        "WordAlignmentDisplay",
     ],
     "mmfusion.preprocessing": [
         "ModalityImputer",
