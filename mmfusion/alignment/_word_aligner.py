@@ -43,7 +43,7 @@ from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.metrics import alignment_error_rate
 from mmfusion.modalities import Modalities
 
-KINDS = {"ibm1": UNIFORM, "diagonal": DIAGONAL, "hmm": JUMPS}
+KINDS_OF_POSITIONS = {"ibm1": UNIFORM, "diagonal": DIAGONAL, "hmm": JUMPS}
 NULL_PROBABILITIES = {"ibm1": -1.0, "diagonal": 0.08, "hmm": 0.2}  # -1: 1 / (n + 1)
 CELLS_AT_ONCE = 2**20  # pairs of tokens whose posteriors are in memory
 
@@ -195,7 +195,7 @@ class WordAligner(
     """
 
     _parameter_constraints: dict = {
-        "method": [StrOptions(set(KINDS))],
+        "method": [StrOptions(set(KINDS_OF_POSITIONS))],
         "agree": ["boolean"],
         "symmetrize": [StrOptions(set(SYMMETRIZATIONS))],
         "threshold": [Interval(Real, 0, 1, closed="both")],
@@ -345,7 +345,10 @@ class WordAligner(
             share = NULL_PROBABILITIES[self.method]
         is_chain = self.method == "hmm"
         stage = Stage(
-            KINDS[self.method], int(self.n_iter), share, bool(self.agree) and is_chain
+            KINDS_OF_POSITIONS[self.method],
+            int(self.n_iter),
+            share,
+            bool(self.agree) and is_chain,
         )
         first = Stage(DIAGONAL, int(self.n_iter), NULL_PROBABILITIES["diagonal"], False)
         return [first, stage] if is_chain else [stage]
