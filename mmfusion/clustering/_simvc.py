@@ -82,7 +82,7 @@ class WeightedFusionObjective(Objective):
 
     def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the clustering terms and the contrastive loss."""
-        latents, observed, _ = batch
+        latents, observed = batch.latents, batch.observed
         outputs = net.fuse(latents, observed)
         weights = self.weights(1.0)
         terms = clustering_terms(

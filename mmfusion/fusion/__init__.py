@@ -1,4 +1,4 @@
-"""Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
+"""Early, late, hybrid, neural and graphical fusion; numba and torch load late."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ __all__ = [
     "LateFusionClusterer",
     "LateFusionRegressor",
     "MultimodalCCA",
+    "NeuralFusionClassifier",
+    "NeuralFusionRegressor",
     "SingleModalityClusterer",
 ]
 
@@ -44,8 +46,15 @@ _MODULES = {
     "HMMTransformer": "_graphical_transformer",
 }
 
+_NETWORKS = {
+    "NeuralFusionClassifier": "_neural_classifier",
+    "NeuralFusionRegressor": "_neural_regressor",
+}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _NETWORKS:
+        return load_export(__name__, _NETWORKS, name, "deep", "torch and skorch")
     return load_export(__name__, _MODULES, name, "align", "numba")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from mmfusion import _pieces
 from mmfusion._scaling import Scaling
@@ -33,6 +33,21 @@ PREPARE_CHUNK_ROWS = 10_000
 DIGEST_CHUNK_CELLS = 2**21
 
 
+class Targets(NamedTuple):
+    """What a predictor learns about some samples.
+
+    Parameters
+    ----------
+    values : tensor of int of shape (m,), or of shape (m, n_outputs)
+        Positions of classes, or values.
+    weights : tensor of shape (m,)
+        Weights of the samples.
+    """
+
+    values: Tensor
+    weights: Tensor
+
+
 class Batch(NamedTuple):
     """The same samples of every modality.
 
@@ -42,10 +57,13 @@ class Batch(NamedTuple):
         Samples of each modality; zeros where a modality is missing.
     observed : tensor of bool of shape (m, V) or None
         Whether each sample has each modality; None for complete samples.
+    targets : Targets or None, default=None
+        Targets of the samples, in the training of a predictor.
     """
 
     inputs: list[Tensor]
     observed: Tensor | None
+    targets: Targets | None = None
 
 
 def refuse_loader(X: object) -> None:
@@ -120,6 +138,15 @@ class Rows:
             self.names = list(item)
             return {name: _as_array(value)[None] for name, value in item.items()}
         return [_as_array(value)[None] for value in item]
+
+    def subset(self, positions: np.ndarray) -> Rows:
+        """Return some of the samples, by their positions."""
+        if isinstance(self.blocks, Dataset):
+            rows = Rows(Subset(self.blocks, positions.tolist()))
+            rows.names = self.names
+            return rows
+        observed = None if self.observed is None else self.observed[positions]
+        return Rows(self.take(positions), observed)
 
     def reorder(self, names: Sequence[str]) -> None:
         """Set the order of the modalities of a Dataset whose items are dicts."""
@@ -369,6 +396,8 @@ class Batches(Dataset):
         Type of the inputs.
     once : bool, default=False
         Whether the samples are read once only, so that none stay on the device.
+    targets : Targets, default=None
+        Targets of all samples, of a predictor.
     """
 
     def __init__(
@@ -378,9 +407,13 @@ class Batches(Dataset):
         device: DeviceLike = "cpu",
         dtype: torch.dtype = torch.float32,
         once: bool = False,
+        targets: Targets | None = None,
     ) -> None:
         self.rows, self.prepare = rows, prepare
         self.device, self.dtype = device, dtype
+        self.targets = targets
+        if targets is not None:
+            self.targets = Targets(*(target.to(device) for target in targets))
         cells = sum(int(np.prod(shape)) for shape in prepare.shapes)
         self._resident: Batch | None = None
         if not once and cells * len(rows) * dtype.itemsize <= RESIDENT_BYTES:
@@ -405,12 +438,17 @@ class Batches(Dataset):
         Batch
             The samples.
         """
+        targets = self.targets
+        if targets is not None:
+            targets = Targets(targets.values[rows], targets.weights[rows])
         if self._resident is None:
-            return self._read(rows.numpy() if isinstance(rows, Tensor) else rows)
-        inputs, observed = self._resident
+            read = self._read(rows.numpy() if isinstance(rows, Tensor) else rows)
+            return read._replace(targets=targets)
+        inputs, observed = self._resident.inputs, self._resident.observed
         return Batch(
             [block[rows] for block in inputs],
             None if observed is None else observed[rows],
+            targets,
         )
 
     def _read(self, rows: slice | np.ndarray) -> Batch:
@@ -442,7 +480,7 @@ class Batches(Dataset):
         return Batch(inputs, self._to_device(self.rows.observed))
 
     def digest(self) -> str:
-        """Hash all samples as given, before preparation, and the observed modalities.
+        """Hash all samples as given, what is observed, and the targets.
 
         Returns
         -------
@@ -459,6 +497,8 @@ class Batches(Dataset):
                     checksum.update(np.ascontiguousarray(array).tobytes())
         if self.rows.observed is not None:
             checksum.update(np.packbits(self.rows.observed).tobytes())
+        for target in self.targets or ():
+            checksum.update(target.cpu().numpy().tobytes())
         return checksum.hexdigest()
 
     def _to_device(self, observed: np.ndarray | None) -> Tensor | None:
