@@ -20,6 +20,14 @@ SMALL_NETWORK = {
     "trainer": Trainer(max_epochs=10, batch_size=20, lr=1e-2),
     "n_init": 1,
 }
+SMALL_PREDICTOR = {
+    "encoders": [16, 8],
+    "dropout": 0.0,
+    "modality_dropout": 0.0,
+    "modality_noise": 0.0,
+    "n_members": 2,
+    "trainer": Trainer(max_epochs=40, batch_size=1000, lr=2e-2, dtype="float64"),
+}
 # Parameters that make the checks fast; they run hundreds of fits.
 FAST = {
     "CoMVCClusterer": [SMALL_NETWORK],
@@ -59,6 +67,9 @@ FAST = {
         {"n_clusters": 4, "n_init": 2},
         {"n_clusters": 4, "n_init": 2, "explained_variance": None},
     ],
+    # whole batches without noise: weights of samples are then their numbers
+    "NeuralFusionClassifier": [SMALL_PREDICTOR],
+    "NeuralFusionRegressor": [SMALL_PREDICTOR | {"loss": "gaussian_nll"}],
     "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
 }

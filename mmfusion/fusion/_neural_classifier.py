@@ -23,11 +23,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion.fusion._multilabel import LabelsTarget
-from mmfusion.fusion._neural_predictor import (
-    EncodedTarget,
-    FusionLike,
-    NeuralFusionPredictor,
-)
+from mmfusion.fusion._neural_predictor import FusionLike, NeuralFusionPredictor
 from mmfusion.fusion._predictor import ClassifierRole, TrainingData
 from mmfusion.fusion._targets import ClassificationTarget
 from mmfusion.modalities import Modalities
@@ -35,7 +31,7 @@ from mmfusion.nn._data import Batches, Targets
 from mmfusion.nn._isolation import isolated
 from mmfusion.nn._net import DeepNet
 from mmfusion.nn._network import evaluating
-from mmfusion.nn._tasks import ClassTask, LabelTask
+from mmfusion.nn._tasks import ClassTask, LabelTask, Task
 from mmfusion.nn._trainer import Trainer
 from mmfusion.nn._training import OUTPUT_CHUNK_ROWS
 
@@ -189,6 +185,7 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
     (5, 2)
     """
 
+    _network_attributes = ("_prior", "_label_dtype")
     _parameter_constraints = {
         **NeuralFusionPredictor._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -299,18 +296,17 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
 
     def _encode_target(
         self, frame: Modalities, y: Any, weights: np.ndarray, *, reset: bool
-    ) -> EncodedTarget:
+    ) -> tuple[np.ndarray, np.ndarray]:
         checked = self._check_target(frame, y)
         if reset:
             self._set_classes(frame, checked, weights)
         if isinstance(self._target, LabelsTarget):
-            task = LabelTask(len(self._target.prior))
             if self.class_weight is not None:
                 raise ValueError(
                     "class_weight is for exclusive classes, and y has several labels; "
                     "give sample_weight"
                 )
-            return EncodedTarget(task, checked.astype(float), weights)
+            return checked.astype(float), weights
         codes = np.searchsorted(self.classes_, checked)
         known = self.classes_[np.minimum(codes, len(self.classes_) - 1)] == checked
         if not known.all():
@@ -324,19 +320,30 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
                 self.class_weight, classes=np.unique(checked), y=checked
             )
             weights = weights * of_class[np.searchsorted(np.unique(checked), checked)]
-        return EncodedTarget(ClassTask(len(self.classes_)), codes, weights)
+        return codes, weights
+
+    @property
+    def _task(self) -> Task:
+        kind = ClassTask if self._label_dtype is None else LabelTask
+        return kind(len(self._prior))
 
     def _set_classes(
         self, frame: Modalities, y: np.ndarray, weights: np.ndarray
     ) -> None:
-        data = TrainingData(frame, y, {}, {}, {}, weights)
-        self._target: ClassificationTarget | LabelsTarget = self._make_target(data)
+        target = self._make_target(TrainingData(frame, y, {}, {}, {}, weights))
+        self._label_dtype = getattr(target, "dtype", None)
+        self._prior = target.prior
         given = getattr(self, "_given_classes", None)
         if given is not None:
             self.classes_ = np.unique(np.asarray(given))
             shares = [float(weights[y == label].sum()) for label in self.classes_]
-            prior = np.asarray(shares) / np.sum(shares)
-            self._target = ClassificationTarget(self.classes_, prior)
+            self._prior = np.asarray(shares) / np.sum(shares)
+
+    @property
+    def _target(self) -> ClassificationTarget | LabelsTarget:
+        if self._label_dtype is not None:
+            return LabelsTarget(self._prior, self._label_dtype)
+        return ClassificationTarget(self.classes_, self._prior)
 
     def _validated(self, net: DeepNet, validation: Batches) -> None:
         if self.calibration is None:
@@ -414,7 +421,8 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             Classes, or 1 for the labels of a sample.
         """
-        return self._target.decide(self.predict_proba(X))
+        probabilities = self.predict_proba(X)
+        return self._target.decide(probabilities)
 
     @isolated()
     def modality_predictions(self, X: ModalitiesLike) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -45,25 +45,6 @@ _WEIGHT = Interval(Real, 0, None, closed="left")
 FusionLike = str | nn.Module | Callable[[int, int], nn.Module]
 
 
-@dataclass(frozen=True)
-class EncodedTarget:
-    """The target of `fit` as the network learns it.
-
-    Parameters
-    ----------
-    task : Task
-        The loss of the network.
-    values : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Positions of classes, or values.
-    weights : ndarray of shape (n_samples,)
-        Weights of the samples.
-    """
-
-    task: Task
-    values: np.ndarray
-    weights: np.ndarray
-
-
 class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
     """Base of estimators that predict y by a network of several modalities.
 
@@ -80,7 +61,6 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
     on_empty: str
 
     n_init = 1  # members take the place of restarts
-    _task: Task
 
     _linear_latents = True
     _takes_empty_samples = True
@@ -115,8 +95,13 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
 
     def _encode_target(
         self, frame: Modalities, y: Any, weights: np.ndarray, *, reset: bool
-    ) -> EncodedTarget:
-        """Check y and encode it for the network."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Check y; return positions of classes or values, and weights of samples."""
+        raise NotImplementedError
+
+    @property
+    def _task(self) -> Task:
+        """The loss of the network, and the mean of its predictions."""
         raise NotImplementedError
 
     # Training
@@ -131,14 +116,12 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
         weights = np.ones(len(frame))
         if sample_weight is not None:
             weights = validate_sample_weight(sample_weight, frame)
-        encoded = self._encode_target(frame, y, weights, reset=reset)
-        if reset:
-            self._task = encoded.task
-        weights = encoded.weights * frame.observed.any(axis=1)
+        values, weights = self._encode_target(frame, y, weights, reset=reset)
+        weights = weights * frame.observed.any(axis=1)
         counted = np.flatnonzero(weights > 0)
         if len(counted) < len(rows):
             rows = rows.subset(counted)
-        values = encoded.values[counted]
+        values = values[counted]
         dtype = self._settings().full_dtype
         kind = torch.int64 if values.dtype.kind in "iu" else dtype
         return rows, Targets(

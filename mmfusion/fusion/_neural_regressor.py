@@ -19,18 +19,13 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import check_target
-from mmfusion.fusion._neural_predictor import (
-    EncodedTarget,
-    FusionLike,
-    NeuralFusionPredictor,
-)
-from mmfusion.fusion._targets import RegressionTarget
+from mmfusion.fusion._neural_predictor import FusionLike, NeuralFusionPredictor
 from mmfusion.modalities import Modalities
 from mmfusion.nn._isolation import isolated
-from mmfusion.nn._tasks import GaussianTask, HuberTask, SquaredErrorTask
+from mmfusion.nn._tasks import GaussianTask, HuberTask, SquaredErrorTask, Task
 from mmfusion.nn._trainer import Trainer
 
-TASKS = {
+TASKS: dict[str, type[Task]] = {
     "squared_error": SquaredErrorTask,
     "huber": HuberTask,
     "gaussian_nll": GaussianTask,
@@ -181,6 +176,7 @@ class NeuralFusionRegressor(RegressorMixin, NeuralFusionPredictor):
     ((5,), (5,))
     """
 
+    _network_attributes = ("_center", "_fitted_loss")
     _parameter_constraints = {
         **NeuralFusionPredictor._parameter_constraints,
         "loss": [StrOptions(set(TASKS))],
@@ -272,21 +268,27 @@ class NeuralFusionRegressor(RegressorMixin, NeuralFusionPredictor):
 
     def _encode_target(
         self, frame: Modalities, y: Any, weights: np.ndarray, *, reset: bool
-    ) -> EncodedTarget:
+    ) -> tuple[np.ndarray, np.ndarray]:
         checked = check_target(self, frame, y, multi_output=True, y_numeric=True)
         values = checked.reshape(len(checked), -1)
         if reset:
             fitted = fit_scaling(values, "standard", weights)
             # a constant output has an infinite spread in a scaling
             spread = np.where(np.isfinite(fitted.spread), fitted.spread, 1.0)
-            self._target = RegressionTarget(fitted.center, spread, checked.ndim == 1)
-        n_outputs = len(self._target.prior)
+            self._fitted_loss = self.loss
+            self._center, self._spread = fitted.center, spread
+            self._is_flat = checked.ndim == 1
+        n_outputs = len(self._center)
         if values.shape[1] != n_outputs:
             raise ValueError(
                 f"y has {values.shape[1]} outputs, and the first call had {n_outputs}"
             )
-        standardized = (values - self._target.prior) / self._target.spread
-        return EncodedTarget(TASKS[self.loss](n_outputs), standardized, weights)
+        standardized = (values - self._center) / self._spread
+        return standardized, weights
+
+    @property
+    def _task(self) -> Task:
+        return TASKS[self._fitted_loss](len(self._center))
 
     @isolated()
     def predict(
@@ -319,15 +321,12 @@ class NeuralFusionRegressor(RegressorMixin, NeuralFusionPredictor):
             )
         # a sample without modalities: the mean of y, and its variance
         outputs = self._read(X, lambda out: out.logits, 0.0)
-        target = self._target
-        n_outputs = len(target.prior)
-        mean = outputs[:, :n_outputs] * target.spread + target.prior
-        mean = mean.astype(outputs.dtype, copy=False)
+        mean = self._in_units(outputs)
         if not return_std:
-            return mean[:, 0] if target.is_flat else mean
-        std = np.exp(outputs[:, n_outputs:] / 2) * target.spread
+            return mean
+        std = np.exp(outputs[:, len(self._center) :] / 2) * self._spread
         std = std.astype(outputs.dtype, copy=False)
-        return (mean[:, 0], std[:, 0]) if target.is_flat else (mean, std)
+        return mean, std[:, 0] if self._is_flat else std
 
     @isolated()
     def modality_predictions(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
@@ -345,12 +344,14 @@ class NeuralFusionRegressor(RegressorMixin, NeuralFusionPredictor):
             Values by modality; NaN for samples that lack it.
         """
         check_is_fitted(self)
-        target, n_outputs = self._target, len(self._target.prior)
-        predicted = {}
-        for name, outputs in self._modality_outputs(X).items():
-            values = outputs[:, :n_outputs] * target.spread + target.prior
-            predicted[name] = values[:, 0] if target.is_flat else values
-        return predicted
+        by_modality = self._modality_outputs(X)
+        return {name: self._in_units(outputs) for name, outputs in by_modality.items()}
+
+    def _in_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Return predicted means in the units and the shape of y."""
+        means = outputs[:, : len(self._center)] * self._spread + self._center
+        means = means.astype(outputs.dtype, copy=False)
+        return means[:, 0] if self._is_flat else means
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -292,6 +292,7 @@ class Preparation:
         scaling: Sequence[str | None],
         shapes: list[tuple[int, ...]],
         names: Sequence[str] = (),
+        sample_weight: np.ndarray | None = None,
     ) -> Preparation:
         """Fit the scalings and factors on at most SCALING_FIT_ROWS samples.
 
@@ -305,6 +306,8 @@ class Preparation:
             Shape of one sample in each modality.
         names : sequence of str, default=()
             Names of the modalities, for errors.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Weights of the samples.
 
         Returns
         -------
@@ -319,12 +322,17 @@ class Preparation:
         if rows.observed is not None:
             observed = rows.observed[positions]
         blocks = [block[o] for block, o in zip(blocks, observed.T, strict=True)]
-        scalings = fit_scalings(blocks, scaling)
+        weight = np.ones(n_fitted)
+        if sample_weight is not None:
+            weight = sample_weight[positions]
+        weights = [weight[own] for own in observed.T]
+        given = None if sample_weight is None else weights
+        scalings = fit_scalings(blocks, scaling, block_weights=given)
         factors = []
-        for fitted, block in zip(scalings, blocks, strict=True):
+        for fitted, block, own in zip(scalings, blocks, weights, strict=True):
             scaled = fitted.apply(block)
             factors.append(
-                1.0 if fitted.name is None else _unit_variance_factor(scaled)
+                1.0 if fitted.name is None else _unit_variance_factor(scaled, own)
             )
         return cls(scalings, factors, shapes, names)
 
@@ -367,11 +375,12 @@ def _as_matrix(block: Any) -> Any:
     return floats.reshape(len(block), -1)
 
 
-def _unit_variance_factor(scaled: Any) -> float:
+def _unit_variance_factor(scaled: Any, weight: np.ndarray) -> float:
     """Compute the factor that makes the mean variance of the features 1."""
     square = scaled.multiply(scaled) if sparse.issparse(scaled) else scaled**2
-    mean = np.asarray(scaled.mean(axis=0)).ravel()
-    total = square.sum() / scaled.shape[0] - (mean**2).sum()
+    shares = (weight / weight.sum()).astype(scaled.dtype)
+    mean = np.asarray(shares @ scaled).ravel()
+    total = (shares @ square).sum() - (mean**2).sum()
     # rows of unit length that differ by the rounding of float32 only, the type of the
     # network, are constant: their noise is not amplified
     rounding = 10 * np.finfo(np.float32).eps ** 2

@@ -214,6 +214,7 @@ class DeepEstimator(
         random_state = broadcast(check_random_state(self.random_state))
         frame, rows = self._checked_rows(X, reset=True)
         rows, targets = self._make_targets(frame, rows, y, sample_weight, reset=True)
+        self._fit_preparation(frame, rows, targets)
         data = self._batches(rows, settings, targets)
         data, validation = self._hold_out(data, random_state)
         plan = self._plan(data, settings, random_state, validation)
@@ -326,6 +327,8 @@ class DeepEstimator(
         first = not hasattr(self, "_net")
         frame, rows = self._checked_rows(X, reset=first)
         rows, targets = self._make_targets(frame, rows, y, sample_weight, reset=first)
+        if first:
+            self._fit_preparation(frame, rows, targets)
         if len(rows) < 2:
             raise ValueError(
                 "n_samples=1 cannot be trained on, since batch norm and the losses "
@@ -422,7 +425,7 @@ class DeepEstimator(
         )
 
     def _rows(self, X: ModalitiesLike, *, reset: bool) -> Rows:
-        """Validate X and return its rows; with `reset`, fit the preparation to them."""
+        """Validate X and return its rows."""
         return self._checked_rows(X, reset=reset)[1]
 
     def _checked_rows(
@@ -441,12 +444,18 @@ class DeepEstimator(
             rows = Rows(frame.blocks, frame.observed)
         if reset:
             self._check_n_samples(len(rows))
-            names = list(self.modality_names_in_)
-            scalings = by_modality(self.scaling, names, "scaling", "auto")
-            shapes = [block.shape[1:] for block in frame.blocks]
-            names = [str(name) for name in names]
-            self._preparation = Preparation.fit(rows, scalings, shapes, names)
         return frame, rows
+
+    def _fit_preparation(
+        self, frame: Modalities, rows: Rows, targets: Targets | None
+    ) -> None:
+        """Fit the scaling to the samples that are trained on."""
+        names = list(self.modality_names_in_)
+        scalings = by_modality(self.scaling, names, "scaling", "auto")
+        shapes = [block.shape[1:] for block in frame.blocks]
+        names = [str(name) for name in names]
+        weight = None if targets is None else targets.weights.double().numpy()
+        self._preparation = Preparation.fit(rows, scalings, shapes, names, weight)
 
     def _batches(
         self, rows: Rows, settings: TrainingSettings, targets: Targets | None = None

@@ -1,9 +1,9 @@
 """Checkpoints: what is resumed goes on as if nothing had happened."""
 
-from functools import partial
 import os
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
