@@ -86,6 +86,7 @@ API = {
         "LateFusionClusterer",
         "LateFusionRegressor",
         "MultimodalCCA",
+        "MultimodalNMF",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [
