@@ -20,10 +20,10 @@ MAX_ITER = 100  # of k-means where coordinates are missing
 class Centers(nn.Module):
     """Head whose logits fall with the squared distances D_qj to k centres.
 
-    They are ``-D_qj``, or with `student_t` ``-log(1 + D_qj)``, the softmax of which is
+    They are ``-D_qj / s``, or with `student_t` ``-log(1 + D_qj / s)``, whose softmax is
     the assignment by a Student t distribution of one degree of freedom (Xie et al.
-    2016). Without an axis of restarts it stands where `ClusteringHeads` stands: its
-    number of heads is 1.
+    2016). The scale s is the mean squared distance of points to their own centre: in
+    its place, 1 would make assignments uniform for small distances, and hard for large.
 
     Parameters
     ----------
@@ -37,12 +37,14 @@ class Centers(nn.Module):
     """
 
     n_heads = 1
+    scale: Tensor
 
     def __init__(self, n_clusters: int, width: int, *, student_t: bool = False) -> None:
         super().__init__()
-        self.student_t = student_t
+        self.n_clusters, self.student_t = n_clusters, student_t
         centers = torch.zeros(n_clusters, width)
         self.centers = nn.Parameter(centers, requires_grad=student_t)
+        self.register_buffer("scale", torch.ones(()))
 
     def forward(
         self, points: Tensor, observed: Tensor | None = None
@@ -65,13 +67,13 @@ class Centers(nn.Module):
         logits : tensor of shape (1, m, k)
             The logits.
         """
-        distances = squared_distances_to(points, self.centers, observed)
+        distances = squared_distances_to(points, self.centers, observed) / self.scale
         logits = -torch.log1p(distances) if self.student_t else -distances
         return points[None], logits[None]
 
     @torch.no_grad()
     def fit(self, points: np.ndarray, observed: np.ndarray | None, seed: int) -> None:
-        """Set the centres to those that k-means finds.
+        """Set the centres to those that k-means finds, and the scale.
 
         Centres that were set before are where k-means begins, so that clusters keep
         their order.
@@ -88,6 +90,12 @@ class Centers(nn.Module):
         before = self.centers.cpu().numpy().astype(points.dtype)
         found = kmeans_centers(points, observed, before, seed)
         self.centers.copy_(torch.as_tensor(found))
+        mask = None if observed is None else torch.tensor(observed)
+        distances = squared_distances_to(
+            torch.tensor(points), torch.tensor(found), mask
+        )
+        scale = distances.min(1).values.mean()
+        self.scale.copy_(scale if scale > 0 else torch.ones(()))
 
 
 def squared_distances_to(
@@ -114,7 +122,8 @@ def squared_distances_to(
     x = points.unflatten(1, (n_blocks, -1)).transpose(0, 1)
     c = centers.unflatten(1, (n_blocks, -1)).transpose(0, 1)
     squares = x.square().sum(2)[:, :, None] + c.square().sum(2)[:, None, :]
-    by_block = torch.clamp_min(squares - 2 * x @ c.mT, 0)
+    with torch.autocast(x.device.type, enabled=False):  # differences cancel
+        by_block = torch.clamp_min(squares - 2 * x @ c.mT, 0)
     if observed is None:
         return by_block[0]
     shares = observed.to(points) / observed.sum(1, keepdim=True) * n_blocks

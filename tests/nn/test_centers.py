@@ -35,11 +35,12 @@ def test_assignments_are_those_of_the_formula(student_t):
     head = Centers(4, 6, student_t=student_t).double()
     with torch.no_grad():
         head.centers.copy_(torch.tensor(MEANS))
+        head.scale.fill_(2.0)
     hidden, logits = head(torch.tensor(POINTS))
     assert hidden.shape == (1, 20, 6)
     found = logits[0].softmax(1).detach().numpy()
     for q in range(20):
-        squares = [((POINTS[q] - mean) ** 2).sum() for mean in MEANS]
+        squares = [((POINTS[q] - mean) ** 2).sum() / 2 for mean in MEANS]
         kernel = [1 / (1 + s) if student_t else np.exp(-s) for s in squares]
         np.testing.assert_allclose(found[q], np.array(kernel) / sum(kernel))
 
@@ -55,6 +56,8 @@ def test_centers_are_those_of_k_means_and_keep_their_order():
     head.fit(points, None, 0)
     expected = KMeans(3, n_init=10, random_state=0).fit(points).cluster_centers_
     np.testing.assert_allclose(head.centers, expected)
+    distances = [min(((x - c) ** 2).sum() for c in expected) for x in points]
+    assert float(head.scale) == pytest.approx(np.mean(distances))
     head.fit(points + 1, None, 5)
     np.testing.assert_allclose(head.centers, expected + 1)
 
