@@ -7,6 +7,7 @@ from .alignment import HMMAligner as HMMAligner
 from .alignment import PairHMMAligner as PairHMMAligner
 from .alignment import ProductHMMAligner as ProductHMMAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
+from .clustering import AutoencoderClusterer as AutoencoderClusterer
 from .clustering import CoMVCClusterer as CoMVCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import GMCClusterer as GMCClusterer

@@ -40,6 +40,7 @@ API = {
     ],
     "mmfusion.clustering": [
         "AnchorGraphClusterer",
+        "AutoencoderClusterer",
         "CoMVCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
