@@ -42,4 +42,5 @@ from .persistence import trusted_types as trusted_types
 from .preprocessing import ModalityImputer as ModalityImputer
 from .preprocessing import ModalitySplitter as ModalitySplitter
 from .preprocessing import PerModality as PerModality
+from .progress import show_progress as show_progress
 from .versions import show_versions as show_versions

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 import mmfusion
 import mmfusion.modalities
 import mmfusion.persistence
+import mmfusion.progress
 import mmfusion.versions
 from mmfusion.base import ModalityMixin
 from mmfusion.testing import all_estimators
@@ -32,6 +33,7 @@ MODULES = {
     "mmfusion": mmfusion,
     "mmfusion.modalities": mmfusion.modalities,
     "mmfusion.persistence": mmfusion.persistence,
+    "mmfusion.progress": mmfusion.progress,
     "mmfusion.versions": mmfusion.versions,
     **TOPICS,
 }

@@ -530,6 +530,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "labels": LABELS.copy(),
     },
     "cluster_profiles": lambda: {"X": tables(), "labels": LABELS.copy()},
+    "show_progress": lambda: {"verbose": True},
     "show_versions": lambda: {},
     "LagDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("ProductHMMAligner"),
