@@ -1,5 +1,6 @@
 __version__: str
 
+from .alignment import Alignment as Alignment
 from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner

@@ -49,7 +49,7 @@ def is_mudata(data: object) -> bool:
     return _has_base(data, "mudata", "MuData")
 
 
-def are_anndata(data: object) -> bool:
+def are_anndata(data: Any) -> bool:
     """Return whether a dict or list holds an AnnData for every modality."""
     if isinstance(data, Mapping):
         data = list(data.values())

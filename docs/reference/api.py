@@ -12,6 +12,7 @@ API = {
         "trusted_types",
     ],
     "mmfusion.alignment": [
+        "Alignment",
         "AsynchronousHMMAligner",
         "CTWAligner",
         "DTWAligner",

@@ -641,6 +641,8 @@ MAY_RETURN_NAN = {
 }
 # What is made by mmfusion only, and reads what it has made.
 RECORDS = {
+    "Alignment",
+    *(name for name in CALLABLES if name.startswith("Alignment.")),
     "ChainGraph",
     "ChainPosteriors",
     "DTWPath",
