@@ -13,7 +13,7 @@ from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ByModality, ColumnSpecLike, EncodersLike, RandomStateLike
 from mmfusion.clustering._deep_base import BaseDeepClusterer, refuses_sizes
 from mmfusion.clustering._terms import CLUSTERING_TERMS, clustering_terms
-from mmfusion.nn._net import DeepNet, Objective, Phase
+from mmfusion.nn._net import DeepNet, EncodedBatch, Objective, Phase
 from mmfusion.nn._network import ClusteringHeads, FusionNetwork
 from mmfusion.nn._trainer import Trainer, TrainingSettings, auto_epochs
 from mmfusion.nn.losses import contrastive_loss
@@ -80,10 +80,9 @@ class WeightedFusionObjective(Objective):
             "contrastive": self.contrastive_weight,
         }
 
-    def terms(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the clustering terms and the contrastive loss."""
+        latents, observed, _ = batch
         outputs = net.fuse(latents, observed)
         weights = self.weights(1.0)
         terms = clustering_terms(
@@ -96,14 +95,12 @@ class WeightedFusionObjective(Objective):
             terms["contrastive"] = lowest * loss
         return terms
 
-    def losses(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def losses(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute every loss, among them D_sc, the criterion, whatever its weight."""
-        losses = super().losses(net, latents, observed)
+        losses = super().losses(net, batch)
         if self.separation_weight:
             return losses
-        outputs = net.fuse(latents, observed)
+        outputs = net.fuse(batch.latents, batch.observed)
         weights = {"separation": 1.0}
         return losses | clustering_terms(
             outputs.hidden, outputs.logits, weights, self.kernel_width

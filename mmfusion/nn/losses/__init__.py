@@ -12,6 +12,7 @@ from mmfusion.nn.losses.clustering import (
 )
 from mmfusion.nn.losses.contrastive import contrastive_loss, nt_xent
 from mmfusion.nn.losses.kernels import gaussian_kernel, squared_distances
+from mmfusion.nn.losses.reconstruction import reconstruction_loss
 
 __all__ = [
     "adversarial_cross_entropy",
@@ -26,6 +27,7 @@ __all__ = [
     "gaussian_kernel",
     "neighbor_disagreement",
     "nt_xent",
+    "reconstruction_loss",
     "squared_distances",
     "squared_slope",
 ]
