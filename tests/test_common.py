@@ -28,8 +28,15 @@ SMALL_PREDICTOR = {
     "n_members": 2,
     "trainer": Trainer(max_epochs=40, batch_size=1000, lr=2e-2, dtype="float64"),
 }
+SMALL_AUTOENCODER = SMALL_NETWORK | {
+    "trainer": Trainer(pretrain_epochs=10, max_epochs=5, batch_size=20, lr=1e-2)
+}
 # Parameters that make the checks fast; they run hundreds of fits.
 FAST = {
+    "AutoencoderClusterer": [
+        SMALL_AUTOENCODER,
+        SMALL_AUTOENCODER | {"readout": "dec", "adversarial_weight": 0.01},
+    ],
     "CoMVCClusterer": [SMALL_NETWORK],
     "EAMCClusterer": [
         {
@@ -70,6 +77,8 @@ FAST = {
     # whole batches without noise: weights of samples are then their numbers
     "NeuralFusionClassifier": [SMALL_PREDICTOR],
     "NeuralFusionRegressor": [SMALL_PREDICTOR | {"loss": "gaussian_nll"}],
+    # without convergence warnings; the data have four features at most
+    "MultimodalNMF": [{"n_components": 2, "tol": 1e-3}],
     "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
 }

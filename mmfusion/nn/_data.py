@@ -322,17 +322,16 @@ class Preparation:
         if rows.observed is not None:
             observed = rows.observed[positions]
         blocks = [block[o] for block, o in zip(blocks, observed.T, strict=True)]
-        weight = np.ones(n_fitted)
+        weights = None
         if sample_weight is not None:
-            weight = sample_weight[positions]
-        weights = [weight[own] for own in observed.T]
-        given = None if sample_weight is None else weights
-        scalings = fit_scalings(blocks, scaling, block_weights=given)
+            weights = [sample_weight[positions][own] for own in observed.T]
+        scalings = fit_scalings(blocks, scaling, block_weights=weights)
         factors = []
-        for fitted, block, own in zip(scalings, blocks, weights, strict=True):
+        for v, (fitted, block) in enumerate(zip(scalings, blocks, strict=True)):
+            weight = None if weights is None else weights[v]
             scaled = fitted.apply(block)
             factors.append(
-                1.0 if fitted.name is None else _unit_variance_factor(scaled, own)
+                1.0 if fitted.name is None else _unit_variance_factor(scaled, weight)
             )
         return cls(scalings, factors, shapes, names)
 
@@ -375,12 +374,15 @@ def _as_matrix(block: Any) -> Any:
     return floats.reshape(len(block), -1)
 
 
-def _unit_variance_factor(scaled: Any, weight: np.ndarray) -> float:
+def _unit_variance_factor(scaled: Any, weight: np.ndarray | None = None) -> float:
     """Compute the factor that makes the mean variance of the features 1."""
     square = scaled.multiply(scaled) if sparse.issparse(scaled) else scaled**2
-    shares = (weight / weight.sum()).astype(scaled.dtype)
-    mean = np.asarray(shares @ scaled).ravel()
-    total = (shares @ square).sum() - (mean**2).sum()
+    if weight is None:
+        mean, total = scaled.mean(axis=0), square.sum() / scaled.shape[0]
+    else:
+        shares = (weight / weight.sum()).astype(scaled.dtype)
+        mean, total = shares @ scaled, (shares @ square).sum()
+    total -= (np.asarray(mean).ravel() ** 2).sum()
     # rows of unit length that differ by the rounding of float32 only, the type of the
     # network, are constant: their noise is not amplified
     rounding = 10 * np.finfo(np.float32).eps ** 2
