@@ -23,6 +23,15 @@ SMALL_NETWORK = {
 # Parameters that make the checks fast; they run hundreds of fits.
 FAST = {
     "CoMVCClusterer": [SMALL_NETWORK],
+    "DCCA": [
+        {"encoders": [8, 2], "trainer": Trainer(max_epochs=5)},
+        {
+            "encoders": [8, 2],
+            "loss": "eckart_young",
+            "reconstruction_weight": 0.1,
+            "trainer": Trainer(max_epochs=5),
+        },
+    ],
     "EAMCClusterer": [
         {
             "n_clusters": 2,

@@ -46,6 +46,7 @@ FAMILIES = {
     "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
+    "deep estimators": ["CoMVCClusterer", "DCCA", "EAMCClusterer", "SiMVCClusterer"],
     "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }
@@ -124,6 +125,11 @@ REASONS = {
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",
+        "deep estimators balance_weight",
+        "deep estimators encoders",
+        "deep estimators module_",
+        "deep estimators n_init",
+        "deep estimators trainer",
     ],
     "a chain for each class, or one of all labels": [
         "chains clock",

@@ -71,6 +71,7 @@ API = {
     ],
     "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
+        "DCCA",
         "EarlyFusion",
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",

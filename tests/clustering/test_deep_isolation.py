@@ -26,6 +26,7 @@ ONE_PHASE = {
 }
 FAST = {
     "CoMVCClusterer": ONE_PHASE,
+    "DCCA": {k: v for k, v in ONE_PHASE.items() if k != "n_clusters"},
     "EAMCClusterer": PRETRAINED,
     "SiMVCClusterer": ONE_PHASE,
 }
@@ -47,7 +48,8 @@ def results(estimator):
     for method in METHODS:
         if hasattr(estimator, method):
             found[method] = getattr(estimator, method)(X)
-    return found | {"labels": estimator.labels_}
+    name = estimator._predictions_attribute
+    return found | {name: getattr(estimator, name)}
 
 
 @cache

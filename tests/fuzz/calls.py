@@ -101,6 +101,10 @@ FAST: dict[str, Arguments] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "DCCA": {
+        "encoders": [4, 3],
+        "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+    },
     "EAMCClusterer": {
         "encoders": [4, 3],
         "hidden_width": 4,
