@@ -531,8 +531,8 @@ class DeepEstimator(
         Returns
         -------
         dict of str to ndarray of shape (n_samples, latent_width)
-            Latents by modality, which `transform` fuses; rows of samples that lack it
-            are NaN.
+            Latents by modality; rows of samples that lack it are NaN. `transform`
+            fuses them.
         """
         by_sample, observed = self._collect(X, lambda out: out.latents.movedim(0, 1))
         latents = by_sample.swapaxes(0, 1)

@@ -210,3 +210,26 @@ def eckart_young_loss(latents, observed=None):
         rows = [q for q in range(len(own)) if observed is None or observed[q, v]]
         within = within + covariance(own[rows], own[rows])
     return -2 * 2 * across + (within**2).sum()
+
+
+def sharpened(assignment, sizes):
+    m, k = assignment.shape
+    rows = []
+    for q in range(m):
+        shares = [assignment[q, j] ** 2 / sizes[j] for j in range(k)]
+        rows.append([share / sum(shares) for share in shares])
+    return table(rows)
+
+
+def target_divergence(targets, logits):
+    m, k = targets.shape
+    total = []
+    for q in range(m):
+        normaliser = torch.log(add([torch.exp(logits[q, j]) for j in range(k)], logits))
+        for j in range(k):
+            if targets[q, j] > 0:
+                log_assignment = logits[q, j] - normaliser
+                total.append(
+                    targets[q, j] * (torch.log(targets[q, j]) - log_assignment)
+                )
+    return add(total, logits) / m

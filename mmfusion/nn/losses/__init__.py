@@ -17,6 +17,7 @@ from mmfusion.nn.losses.correlation import (
 )
 from mmfusion.nn.losses.kernels import gaussian_kernel, squared_distances
 from mmfusion.nn.losses.reconstruction import reconstruction_loss
+from mmfusion.nn.losses.self_training import sharpened, target_divergence
 
 __all__ = [
     "adversarial_cross_entropy",
@@ -34,6 +35,8 @@ __all__ = [
     "neighbor_disagreement",
     "nt_xent",
     "reconstruction_loss",
+    "sharpened",
     "squared_distances",
     "squared_slope",
+    "target_divergence",
 ]
