@@ -1,5 +1,6 @@
 __version__: str
 
+from .alignment import Alignment as Alignment
 from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
@@ -32,6 +33,7 @@ from .fusion import LateFusionClassifier as LateFusionClassifier
 from .fusion import LateFusionClusterer as LateFusionClusterer
 from .fusion import LateFusionRegressor as LateFusionRegressor
 from .fusion import MultimodalCCA as MultimodalCCA
+from .fusion import MultimodalNMF as MultimodalNMF
 from .fusion import SingleModalityClusterer as SingleModalityClusterer
 from .mkl import MKLClassifier as MKLClassifier
 from .mkl import MKLClusterer as MKLClusterer
@@ -43,4 +45,5 @@ from .persistence import trusted_types as trusted_types
 from .preprocessing import ModalityImputer as ModalityImputer
 from .preprocessing import ModalitySplitter as ModalitySplitter
 from .preprocessing import PerModality as PerModality
+from .progress import show_progress as show_progress
 from .versions import show_versions as show_versions

@@ -66,6 +66,8 @@ FAST = {
         {"n_clusters": 4, "n_init": 2},
         {"n_clusters": 4, "n_init": 2, "explained_variance": None},
     ],
+    # without convergence warnings; the data have four features at most
+    "MultimodalNMF": [{"n_components": 2, "tol": 1e-3}],
     "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
 }

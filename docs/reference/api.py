@@ -4,8 +4,15 @@ from importlib import import_module
 from pathlib import Path
 
 API = {
-    "mmfusion": ["Modalities", "modality_selector", "show_versions", "trusted_types"],
+    "mmfusion": [
+        "Modalities",
+        "modality_selector",
+        "show_progress",
+        "show_versions",
+        "trusted_types",
+    ],
     "mmfusion.alignment": [
+        "Alignment",
         "AsynchronousHMMAligner",
         "CTWAligner",
         "DTWAligner",
@@ -87,6 +94,7 @@ API = {
         "LateFusionClusterer",
         "LateFusionRegressor",
         "MultimodalCCA",
+        "MultimodalNMF",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [

@@ -534,6 +534,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "labels": LABELS.copy(),
     },
     "cluster_profiles": lambda: {"X": tables(), "labels": LABELS.copy()},
+    "show_progress": lambda: {"verbose": True},
     "show_versions": lambda: {},
     "LagDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("ProductHMMAligner"),
@@ -644,6 +645,8 @@ MAY_RETURN_NAN = {
 }
 # What is made by mmfusion only, and reads what it has made.
 RECORDS = {
+    "Alignment",
+    *(name for name in CALLABLES if name.startswith("Alignment.")),
     "ChainGraph",
     "ChainPosteriors",
     "DTWPath",
