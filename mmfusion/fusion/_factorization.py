@@ -339,13 +339,9 @@ class MultimodalNMF(
         self, frame: Modalities, X: ModalitiesLike
     ) -> list[NumericBlock]:
         """Return the samples that each modality has; refuse negative values."""
-        remedies = Remedies(
-            type(self).__name__, not is_multimodal(X), self.modalities
-        )
+        remedies = Remedies(type(self).__name__, not is_multimodal(X), self.modalities)
         blocks = list(map(of_samples, frame.blocks, frame.observed.T))
-        for name, block, own in zip(
-            frame.names, blocks, frame.observed.T, strict=True
-        ):
+        for name, block, own in zip(frame.names, blocks, frame.observed.T, strict=True):
             place = _first_negative(block)
             if place is not None:
                 sample = int(np.flatnonzero(own)[place[0]])

@@ -180,7 +180,12 @@ def encode(
         before, common = weights[:, moving], consensus[moving]
         after, common = before.copy(), common.copy()
         update_weights(
-            after, common, targets[:, moving], grams, observed[moving], consensus_weights
+            after,
+            common,
+            targets[:, moving],
+            grams,
+            observed[moving],
+            consensus_weights,
         )
         weights[:, moving], consensus[moving] = after, common
         change = np.abs(after - before).max(axis=(0, 2))
@@ -219,7 +224,9 @@ def update_parts(
         if gram[k, k] == 0:
             continue
         linear = products[k] - gram[k] @ parts + gram[k, k] * parts[k]
-        best = _penalized_part(linear / gram[k, k], consensus_weight, pulls[k] / gram[k, k])
+        best = _penalized_part(
+            linear / gram[k, k], consensus_weight, pulls[k] / gram[k, k]
+        )
         total = best.sum()
         if total > 0:
             parts[k] = best / total
@@ -276,7 +283,9 @@ def update_weights(
     pulls = np.where(observed, consensus_weights, 0.0).T
     for k in range(consensus.shape[1]):
         own = grams[:, k, k, None]
-        others = np.matmul(weights, grams[:, :, k, None])[..., 0] - weights[..., k] * own
+        others = (
+            np.matmul(weights, grams[:, :, k, None])[..., 0] - weights[..., k] * own
+        )
         linear = np.where(observed.T, targets[..., k] - others, 0.0)
         best, common = _agreeing_weights(linear, own, pulls)
         weights[..., k], consensus[:, k] = np.where(observed.T, best, 0.0), common
@@ -300,9 +309,7 @@ def _agreeing_weights(
         counted = np.where(active, pulls / divisors, 0.0)
         slope = total - (counted * pulls).sum(axis=0)
         level = (counted * linear).sum(axis=0)
-        following = np.divide(
-            level, slope, out=np.zeros_like(level), where=slope > 0
-        )
+        following = np.divide(level, slope, out=np.zeros_like(level), where=slope > 0)
         following = np.maximum(following, 0.0)
         if np.array_equal(following, common):
             break
@@ -385,11 +392,17 @@ def _start(
             W[:, k] = s * norms[chosen] * u_part / np.linalg.norm(u_part)
             H[k] = v_part / np.linalg.norm(v_part)
     weights, parts = [], []
-    for own, seen in zip(np.split(H, np.cumsum(widths)[:-1], axis=1), observed.T, strict=True):
+    for own, seen in zip(
+        np.split(H, np.cumsum(widths)[:-1], axis=1), observed.T, strict=True
+    ):
         sums = own.sum(axis=1)
         weights.append(W[seen] * sums)
         uniform = np.full(own.shape, 1 / own.shape[1])
-        parts.append(np.where(sums[:, None] > 0, own / np.where(sums > 0, sums, 1)[:, None], uniform))
+        parts.append(
+            np.where(
+                sums[:, None] > 0, own / np.where(sums > 0, sums, 1)[:, None], uniform
+            )
+        )
     return weights, parts
 
 
@@ -420,7 +433,8 @@ def _side_by_side(modalities: Sequence[Counts], observed: np.ndarray) -> LinearO
     widths = [own.block.shape[1] for own in modalities]
     ends = np.cumsum(widths)[:-1]
     means = [
-        own.transposed_times(np.ones((own.block.shape[0], 1)))[:, 0] / own.block.shape[0]
+        own.transposed_times(np.ones((own.block.shape[0], 1)))[:, 0]
+        / own.block.shape[0]
         for own in modalities
     ]
 
@@ -437,7 +451,8 @@ def _side_by_side(modalities: Sequence[Counts], observed: np.ndarray) -> LinearO
     def rmatmat(left: np.ndarray) -> np.ndarray:
         return np.vstack(
             [
-                own.transposed_times(left[seen]) + np.outer(mean, left[~seen].sum(axis=0))
+                own.transposed_times(left[seen])
+                + np.outer(mean, left[~seen].sum(axis=0))
                 for own, mean, seen in zip(modalities, means, observed.T, strict=True)
             ]
         )
