@@ -33,10 +33,12 @@ API = {
     "mmfusion.benchmark": [
         "Comparison",
         "ComparisonDisplay",
+        "Preset",
         "Significance",
         "baselines",
         "compare",
         "methods",
+        "preset",
     ],
     "mmfusion.clustering": [
         "AnchorGraphClusterer",
