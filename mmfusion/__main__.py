@@ -111,6 +111,13 @@ def _read_datasets(options: argparse.Namespace) -> Mapping[str, Any]:
     loading = {name: value for name, value in given.items() if value is not None}
     if options.modalities:
         loading["modalities"] = _column_spec(options.modalities)
+    for place in ("layers", "obsm"):
+        if words := getattr(options, place):
+            pairs = [word.split("=", 1) for word in words]
+            by_name = all(len(pair) == 2 for pair in pairs)
+            loading[place] = dict(pairs) if by_name else words
+            if len(words) == 1 and not by_name:
+                loading[place] = words[0]
     datasets: dict[str, Any] = {}
     for item in options.data or ():
         is_named = item in NAMED_DATASETS
@@ -173,7 +180,7 @@ FILES = {
     ".npz": "as mmfusion.datasets.save_npz writes it",
     ".mat": "MATLAB: a cell array or matrices; --modalities, --target, --samples",
     ".csv .tsv .parquet": "table; --modalities, --target, --index",
-    ".h5mu .h5ad": "MuData, AnnData; --target (needs mmfusion[omics])",
+    ".h5mu .h5ad": "MuData, AnnData; --target, --layers, --obsm (mmfusion[omics])",
 }
 COMMANDS = {"list": _run_list, "warm-up": _run_warm_up, "compare": _run_compare}
 
@@ -226,6 +233,13 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
         "separator in the names of columns, such as __, or variables of a .mat file, "
         "such as X or audio=X{1}",
     )
+    for place in ("layers", "obsm"):
+        group.add_argument(
+            f"--{place}",
+            nargs="+",
+            metavar="KEY",
+            help=f"matrices in {place} of .h5ad and .h5mu files: KEY, or MODALITY=KEY",
+        )
     group.add_argument("--target", help="column or variable of the target in files")
     group.add_argument("--index", help="column of the row labels in tables")
     group.add_argument(

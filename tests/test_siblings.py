@@ -45,7 +45,12 @@ FAMILIES = {
     "aligners by states": ["HMMAligner", "ProductHMMAligner"],
     "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
-    "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
+    "deep clusterers": [
+        "AutoencoderClusterer",
+        "CoMVCClusterer",
+        "EAMCClusterer",
+        "SiMVCClusterer",
+    ],
     "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }

@@ -4,8 +4,15 @@ from importlib import import_module
 from pathlib import Path
 
 API = {
-    "mmfusion": ["Modalities", "modality_selector", "show_versions", "trusted_types"],
+    "mmfusion": [
+        "Modalities",
+        "modality_selector",
+        "show_progress",
+        "show_versions",
+        "trusted_types",
+    ],
     "mmfusion.alignment": [
+        "Alignment",
         "AsynchronousHMMAligner",
         "CTWAligner",
         "DTWAligner",
@@ -42,6 +49,7 @@ API = {
     ],
     "mmfusion.clustering": [
         "AnchorGraphClusterer",
+        "AutoencoderClusterer",
         "CoMVCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
@@ -88,6 +96,7 @@ API = {
         "LateFusionClusterer",
         "LateFusionRegressor",
         "MultimodalCCA",
+        "MultimodalNMF",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [

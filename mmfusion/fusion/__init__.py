@@ -10,6 +10,7 @@ from mmfusion.fusion._early_classifier import EarlyFusionClassifier
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
 from mmfusion.fusion._early_regressor import EarlyFusionRegressor
 from mmfusion.fusion._early_transformer import EarlyFusion
+from mmfusion.fusion._factorization import MultimodalNMF
 from mmfusion.fusion._graphical_bayes import GaussianBayesClassifier
 from mmfusion.fusion._hybrid_classifier import HybridFusionClassifier
 from mmfusion.fusion._hybrid_clusterer import HybridFusionClusterer
@@ -35,6 +36,7 @@ __all__ = [
     "LateFusionClusterer",
     "LateFusionRegressor",
     "MultimodalCCA",
+    "MultimodalNMF",
     "SingleModalityClusterer",
 ]
 

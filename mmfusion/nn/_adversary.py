@@ -16,7 +16,7 @@ from mmfusion.nn._network import batched_linear
 from mmfusion.nn.losses import adversarial_cross_entropy, squared_slope
 
 if TYPE_CHECKING:
-    from mmfusion.nn._net import DeepNet
+    from mmfusion.nn._net import DeepNet, EncodedBatch
 
 # share of correct decisions that is nearly all: encoders mislead no one; the loss
 # also depends on how confident the penalty lets discriminators be
@@ -89,18 +89,15 @@ class AdversarialObjective(Objective):
     alternate: bool
     gradient_penalty: float
 
-    def network_terms(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def network_terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute all terms but the generator loss; parameters are those of `terms`."""
         raise NotImplementedError
 
-    def terms(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the terms of the network, the generator loss included."""
-        terms = self.network_terms(net, latents, observed)
+        terms = self.network_terms(net, batch)
         if "discriminators" in net.parts_:
+            latents, observed, _ = batch
             terms["generator"] = self.generator_loss(net, latents, observed)
         return terms
 
@@ -111,23 +108,22 @@ class AdversarialObjective(Objective):
         turns = self.alternate and has_adversary and net.n_steps_ > 1
         trains_network = not turns or net.step_ % 2 == 0
         with nullcontext() if trains_network else torch.no_grad():
-            latents, observed = net.encode(batch)
+            encoded = net.encode(batch)
         adversary: dict[str, Tensor] = {}
         if has_adversary and not (turns and trains_network):
+            latents, observed, _ = encoded
             adversary = self._train_discriminators(net, latents.detach(), observed)
         if not trains_network:
             return adversary
-        terms = self.terms(net, latents, observed)
+        terms = self.terms(net, encoded)
         return net.minimize(terms, self.weights(net.progress_)) | adversary
 
-    def losses(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def losses(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute every term; 'total' includes the loss of the discriminators."""
-        losses = super().losses(net, latents, observed)
+        losses = super().losses(net, batch)
         if "discriminators" not in net.parts_:
             return losses
-        loss, _ = self.discriminator_loss(net, latents, observed)
+        loss, _ = self.discriminator_loss(net, batch.latents, batch.observed)
         return losses | {"discriminator": loss, "total": losses["total"] + loss}
 
     def find_problems(self, net: DeepNet) -> list[str]:

@@ -58,7 +58,9 @@ def he_normal(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def vector_encoder(n_features: int, widths: Sequence[int]) -> nn.Sequential:
+def vector_encoder(
+    n_features: int, widths: Sequence[int], linear_latents: bool = False
+) -> nn.Sequential:
     """Make a fully connected encoder with a ReLU after every layer, also the last.
 
     Parameters
@@ -67,6 +69,8 @@ def vector_encoder(n_features: int, widths: Sequence[int]) -> nn.Sequential:
         Number of features of the modality.
     widths : sequence of int
         Number of units of each layer; the last is the width of the latent.
+    linear_latents : bool, default=False
+        Whether the last layer has no ReLU, as in an autoencoder.
 
     Returns
     -------
@@ -76,10 +80,14 @@ def vector_encoder(n_features: int, widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([n_features, *widths]):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    if linear_latents:
+        layers.pop()
     return nn.Sequential(*layers).apply(he_normal)
 
 
-def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
+def image_encoder(
+    shape: tuple[int, ...], width: int, linear_latents: bool = False
+) -> nn.Sequential:
     """Make a convolutional encoder: two layers of 5x5 filters, each with 2x2 pooling.
 
     Images with a side under 8 pixels get padded 3x3 filters, which keep the size; those
@@ -93,6 +101,8 @@ def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
         Shape of one image.
     width : int
         Width of the latent.
+    linear_latents : bool, default=False
+        Whether the last layer has no batch norm and no ReLU, as in an autoencoder.
 
     Returns
     -------
@@ -118,12 +128,9 @@ def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
         channels = filters
         n_convolutions += 1
     n_values = channels * sides[0] * sides[1]
-    layers += [
-        nn.Flatten(),
-        nn.Linear(n_values, width),
-        nn.BatchNorm1d(width),
-        nn.ReLU(),
-    ]
+    layers += [nn.Flatten(), nn.Linear(n_values, width)]
+    if not linear_latents:
+        layers += [nn.BatchNorm1d(width), nn.ReLU()]
     return nn.Sequential(*layers).apply(he_normal)
 
 
@@ -169,6 +176,7 @@ def make_encoders(
     options: Sequence[EncoderLike],
     shapes: Sequence[tuple[int, ...]],
     names: Sequence[str],
+    linear_latents: bool = False,
 ) -> tuple[list[nn.Module], int]:
     """Make the encoders of all modalities, with latents of one width.
 
@@ -180,6 +188,8 @@ def make_encoders(
         Shape of one sample of each modality.
     names : sequence of str
         Names of the modalities, for errors.
+    linear_latents : bool, default=False
+        Whether latents are those of a linear layer, as in an autoencoder.
 
     Returns
     -------
@@ -194,7 +204,8 @@ def make_encoders(
         If an encoder cannot be made, or their latents have different widths.
     """
     encoders = [
-        make_encoder(*each) for each in zip(options, shapes, names, strict=True)
+        make_encoder(*each, linear_latents)
+        for each in zip(options, shapes, names, strict=True)
     ]
     widths = [latent_width(*each) for each in zip(encoders, shapes, names, strict=True)]
     if len(set(widths)) > 1:
@@ -206,7 +217,12 @@ def make_encoders(
     return encoders, widths[0]
 
 
-def make_encoder(option: EncoderLike, shape: tuple[int, ...], name: str) -> nn.Module:
+def make_encoder(
+    option: EncoderLike,
+    shape: tuple[int, ...],
+    name: str,
+    linear_latents: bool = False,
+) -> nn.Module:
     """Make the encoder of one modality from the option of the user.
 
     Parameters
@@ -218,6 +234,9 @@ def make_encoder(option: EncoderLike, shape: tuple[int, ...], name: str) -> nn.M
         Shape of one sample of the modality.
     name : str
         Name of the modality, for errors.
+    linear_latents : bool, default=False
+        Whether latents are those of a linear layer. Modules and factories of the user
+        are left as they are.
 
     Returns
     -------
@@ -244,10 +263,11 @@ def make_encoder(option: EncoderLike, shape: tuple[int, ...], name: str) -> nn.M
         )
     widths = _check_widths(option, name)
     if len(shape) == 1:
-        return vector_encoder(shape[0], widths)
+        return vector_encoder(shape[0], widths, linear_latents)
     if len(shape) == 3:
-        return image_encoder(shape, widths[-1])
-    return nn.Sequential(nn.Flatten(), vector_encoder(math.prod(shape), widths))
+        return image_encoder(shape, widths[-1], linear_latents)
+    flat = vector_encoder(math.prod(shape), widths, linear_latents)
+    return nn.Sequential(nn.Flatten(), flat)
 
 
 def _custom_encoder(

@@ -37,6 +37,7 @@ from mmfusion.nn._callbacks import Report, describe_callbacks
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._chunks import ChunkLog
 from mmfusion.nn._data import Batches, Preparation, Rows, refuse_loader
+from mmfusion.nn._decoders import make_decoders
 from mmfusion.nn._distributed import broadcast, check_same, is_parallel
 from mmfusion.nn._encoders import (
     check_encoder,
@@ -98,6 +99,8 @@ class DeepEstimator(
     _trained_modules: ClassVar[Sequence[str]] = ("network",)
     # criteria by which restarts and epochs may be compared
     _selection_criteria: ClassVar[Sequence[str]] = ("total",)
+    # whether the last layer of encoders is linear, as in an autoencoder
+    _linear_latents: ClassVar[bool] = False
     # what to change if every restart has problems
     _remedy: ClassVar[str] = "raise n_init"
     # fitted attributes: predictions of the training data, weights of the modalities
@@ -426,8 +429,11 @@ class DeepEstimator(
         settings = self._settings()
         names = [str(name) for name in self.modality_names_in_]
         options = encoders_by_modality(self.encoders, names)
+        shapes = self._preparation.shapes
         with drawing():
-            encoders, width = make_encoders(options, self._preparation.shapes, names)
+            encoders, width = make_encoders(
+                options, shapes, names, self._linear_latents
+            )
             network = self._make_network(encoders, width).to(settings.full_dtype)
             return DeepNet(
                 network,
@@ -445,6 +451,12 @@ class DeepEstimator(
                 callbacks=callbacks,
                 verbose=0,
             ).initialize()
+
+    def _make_decoders(self, width: int) -> nn.ModuleList:
+        """Make decoders that mirror the encoders, for `_make_network`."""
+        names = [str(name) for name in self.modality_names_in_]
+        options = encoders_by_modality(self.encoders, names)
+        return make_decoders(options, width, self._preparation.shapes)
 
     def _fingerprints(
         self,
@@ -520,7 +532,7 @@ class DeepEstimator(
         -------
         dict of str to ndarray of shape (n_samples, latent_width)
             Latents by modality; rows of samples that lack it are NaN. `transform`
-            returns their weighted sum.
+            fuses them.
         """
         by_sample, observed = self._collect(X, lambda out: out.latents.movedim(0, 1))
         latents = by_sample.swapaxes(0, 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -26,6 +26,24 @@ LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
 PREDICTED_ROWS = 1024  # samples in memory at a time, where callbacks predict
 
 
+class EncodedBatch(NamedTuple):
+    """Samples of a batch, and their latents.
+
+    Parameters
+    ----------
+    latents : tensor of shape (V, m, d)
+        Latent of each sample in each modality; zeros where it is not observed.
+    observed : tensor of bool of shape (m, V) or None
+        Which modalities of a sample are observed; None is all.
+    inputs : sequence of tensor of shape (m, ...)
+        The prepared samples of each modality.
+    """
+
+    latents: Tensor
+    observed: Tensor | None
+    inputs: Sequence[Tensor]
+
+
 # Objectives
 
 
@@ -40,19 +58,28 @@ class Objective:
     # sums of some terms by which restarts and epochs can be compared, beside 'total'
     criteria: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
-    def terms(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def begin_epoch(self, net: DeepNet, data: Batches, n_done: int) -> None:
+        """Prepare a net for an epoch; what changes belongs to a module or a part.
+
+        Parameters
+        ----------
+        net : DeepNet
+            The net.
+        data : Batches
+            All samples; under `partial_fit`, those of the call.
+        n_done : int
+            Number of epochs of the phase that are done.
+        """
+
+    def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the terms of a batch, unweighted.
 
         Parameters
         ----------
         net : DeepNet
             The net, whose `fuse` continues from latents.
-        latents : tensor of shape (V, m, d)
-            Latents of the batch.
-        observed : tensor of bool of shape (m, V) or None
-            Which modalities of a sample are observed; None is all.
+        batch : EncodedBatch
+            The batch and its latents.
 
         Returns
         -------
@@ -80,13 +107,10 @@ class Objective:
         dict of str to tensor of shape ()
             The terms, and their weighted sum as 'loss'; recorded in the history.
         """
-        latents, observed = net.encode(batch)
-        terms = self.terms(net, latents, observed)
+        terms = self.terms(net, net.encode(batch))
         return net.minimize(terms, self.weights(net.progress_))
 
-    def losses(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def losses(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute every term of a batch and the criteria; parameters as of `terms`.
 
         Returns
@@ -95,8 +119,8 @@ class Objective:
             The terms, unweighted; 'total', the weighted sum of all; and the weighted
             sum of each group of terms in `criteria`.
         """
-        terms = self.terms(net, latents, observed)
-        weights, zero = self.weights(1.0), latents.new_zeros(())
+        terms = self.terms(net, batch)
+        weights, zero = self.weights(1.0), batch.latents.new_zeros(())
         sums = {}
         for name, group in self.criteria.items():
             own = {term: terms[term] for term in group if term in terms}
@@ -165,6 +189,9 @@ class Phase:
     learns_weights : bool, default=True
         Whether the weights of the modalities that `predict` uses are computed from
         the training data at the end. Otherwise they stay as they are.
+    converged : callable, default=None
+        Takes the net after an epoch of `fit` and returns whether the phase ends there.
+        `partial_fit`, which never has all samples, does not ask.
     """
 
     name: str
@@ -175,6 +202,7 @@ class Phase:
     parts: tuple[str, ...] = ()
     compete: Callable[[DeepNet, Any], float] | None = None
     learns_weights: bool = True
+    converged: Callable[[DeepNet], bool] | None = None
 
     def description(self) -> list[Any]:
         """Return plain values that two phases share if they train alike."""
@@ -225,7 +253,7 @@ class DeepNet(NeuralNet):
         The network that predicts.
     parts : dict of str to Module, default=None
         Modules that belong to the training, such as discriminators. Those with
-        parameters get an optimizer of their own.
+        parameters that require gradients get an optimizer of their own.
     separate : sequence of str, default=()
         Modules of the network, by attribute, with learning rates of their own.
     optimizer : callable, default=None
@@ -308,7 +336,7 @@ class DeepNet(NeuralNet):
         self.optimizer_ = self._make_optimizer({"network": others} | separate)
         self.part_optimizers_ = {}
         for name, part in self.parts_.items():
-            if own := list(part.parameters()):
+            if own := [p for p in part.parameters() if p.requires_grad]:
                 self.part_optimizers_[name] = self._make_optimizer({name: own})
         return self
 
@@ -404,6 +432,8 @@ class DeepNet(NeuralNet):
     ) -> DeepNet:
         """Train for some epochs on the batches of X; there are no validation data."""
         for _ in range(self.max_epochs if epochs is None else epochs):
+            n_done = len(self.history) - self.phase_start_
+            self.objective_.begin_epoch(self, getattr(X, "data", X), n_done)
             self.notify("on_epoch_begin", dataset_train=X, dataset_valid=None)
             self.module_.train()
             with flushing_denormals(True):
@@ -449,7 +479,7 @@ class DeepNet(NeuralNet):
 
     # A step
 
-    def encode(self, batch: Batch, n_blocks: int = 1) -> tuple[Tensor, Tensor | None]:
+    def encode(self, batch: Batch, n_blocks: int = 1) -> EncodedBatch:
         """Encode a batch; of several processes, each encodes its share of it.
 
         Parameters
@@ -462,10 +492,8 @@ class DeepNet(NeuralNet):
 
         Returns
         -------
-        latents : tensor of shape (V, m, d)
-            Latents in full precision.
-        observed : tensor of bool of shape (m, V) or None
-            Which modalities of a sample are observed; None is all.
+        EncodedBatch
+            The batch and its latents in full precision.
         """
         inputs, observed = batch
         shares = None
@@ -473,7 +501,19 @@ class DeepNet(NeuralNet):
             shares = _distributed.Shares(len(inputs[0]), n_blocks)
         with self.precision():
             latents = self.module_.encode(inputs, observed, shares)
-        return latents.to(self.module_.frozen), observed
+        return EncodedBatch(latents.to(self.module_.frozen), observed, inputs)
+
+    def decode(self, latents: Tensor) -> list[Tensor]:
+        """Reconstruct the inputs of every modality from latents of shape (V, m, d).
+
+        Returns
+        -------
+        list of tensor of shape (m, ...)
+            One per modality, in full precision.
+        """
+        with self.precision():
+            decoded = self.module_.decode(latents)
+        return [x.to(latents) for x in decoded]
 
     def fuse(
         self, latents: Tensor, observed: Tensor | None, weights: Tensor | None = None

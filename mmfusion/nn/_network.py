@@ -59,18 +59,25 @@ class FusionNetwork(nn.Module):
     heads : Module
         Maps fused latents to a hidden layer and logits, each of shape (R, m, ...), and
         has ``n_heads``, their number R, and ``keep``, as in `ClusteringHeads`.
+    decoders : ModuleList, default=None
+        One per modality, from a latent to a sample; None is no autoencoder.
     """
 
     frozen: Tensor
 
     def __init__(
-        self, encoders: Sequence[nn.Module], width: int, heads: nn.Module
+        self,
+        encoders: Sequence[nn.Module],
+        width: int,
+        heads: nn.Module,
+        decoders: nn.ModuleList | None = None,
     ) -> None:
         super().__init__()
         n_modalities = len(encoders)
         self.width = width
         self.encoders = nn.ModuleList(encoders)
         self.heads: Any = heads
+        self.decoders = decoders
         # the weights of `predict`: those of the training data, whatever the batch
         self.register_buffer("frozen", torch.full((n_modalities,), 1 / n_modalities))
 
@@ -106,6 +113,13 @@ class FusionNetwork(nn.Module):
                 latents = torch.stack(_encode_shares(self.encoders, inputs, shares))
         return latents if observed is None else latents * observed.mT[..., None]
 
+    def decode(self, latents: Tensor) -> list[Tensor]:
+        """Reconstruct the samples of every modality from latents of its own."""
+        if self.decoders is None:
+            raise TypeError(f"{type(self).__name__} has no decoders")
+        pairs = zip(self.decoders, latents, strict=True)
+        return [decoder(latent) for decoder, latent in pairs]
+
     def weigh(self, latents: Tensor, observed: Tensor | None) -> Tensor:
         """Compute the weights of the modalities for a batch; they add up to 1."""
         return torch.full_like(self.frozen, 1 / len(self.frozen))
@@ -133,6 +147,12 @@ class FusionNetwork(nn.Module):
         shares = observed * torch.clamp_min(weights, SMALLEST_FUSION_WEIGHT)
         shares = shares / shares.sum(1, keepdim=True)
         return torch.einsum("mv,vmd->md", shares, latents)
+
+    def apply_heads(
+        self, fused: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the hidden layer and logits, each of shape (R, m, ...)."""
+        return self.heads(fused)
 
     def forward(
         self,
@@ -165,7 +185,7 @@ class FusionNetwork(nn.Module):
         if weights is None:
             weights = self.weigh(latents, observed) if self.training else self.frozen
         fused = self.fuse(latents, observed, weights)
-        hidden, logits = self.heads(fused)
+        hidden, logits = self.apply_heads(fused, observed)
         if self.heads.n_heads == 1:
             hidden, logits = hidden[0], logits[0]
         return Outputs(latents, weights, fused, hidden, logits)

@@ -63,7 +63,7 @@ def evaluate_losses(net: DeepNet, data: Batches, seed: int) -> dict[str, float]:
     sums: dict[str, Tensor] = {}
     with evaluating(net.module_):
         for _, batch in zip(range(n_batches), batches, strict=False):
-            losses = net.objective_.losses(net, *net.encode(batch))
+            losses = net.objective_.losses(net, net.encode(batch))
             for name, term in losses.items():
                 sums[name] = sums.get(name, 0) + term
     return {name: float(total) / n_batches for name, total in sums.items()}

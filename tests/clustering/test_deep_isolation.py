@@ -25,6 +25,10 @@ ONE_PHASE = {
     if "pretrain" not in name and not name.startswith("attention")
 }
 FAST = {
+    "AutoencoderClusterer": {
+        name: value for name, value in PRETRAINED.items() if "attention" not in name
+    }
+    | {"readout": "dec", "adversarial_weight": 0.01},
     "CoMVCClusterer": ONE_PHASE,
     "EAMCClusterer": PRETRAINED,
     "SiMVCClusterer": ONE_PHASE,

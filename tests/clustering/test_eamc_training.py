@@ -626,7 +626,7 @@ def test_both_regularizers_have_the_published_form(form):
     begin_phase(net, make_phase(ADVERSARIAL, 1, make_objective(**weights)))
     out = net.module_(batch.inputs)
     expected = getattr(slow, f"{form}_penalty")(out.logits.softmax(1))
-    losses = net.objective_.losses(net, *net.encode(batch))
+    losses = net.objective_.losses(net, net.encode(batch))
     torch.testing.assert_close(losses[form], expected)
 
 

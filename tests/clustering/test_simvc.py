@@ -98,8 +98,7 @@ def test_the_terms_of_a_batch_are_those_of_the_formulas(data):
     blocks = [np.nan_to_num(data[name][rows]) for name in data.names]
     inputs = [torch.tensor(block) for block in blocks]
     net.module_.train()
-    latents, _ = net.encode((inputs, observed))
-    found = objective.terms(net, latents, observed)
+    found = objective.terms(net, net.encode((inputs, observed)))
     expected = terms_by_loops(net.module_, inputs, observed, 0.5)
     assert found.keys() == expected.keys()
     for name, term in expected.items():
@@ -119,8 +118,8 @@ def test_the_contrastive_loss_passes_no_gradient_to_the_fusion_weights():
     net = fitted._net
     net.module_.train()
     inputs = [torch.randn(8, 4), torch.randn(8, 6)]
-    latents, _ = net.encode((inputs, None))
-    term = fitted._make_objective().terms(net, latents, None)["contrastive"]
+    encoded = net.encode((inputs, None))
+    term = fitted._make_objective().terms(net, encoded)["contrastive"]
     logits, weight = net.module_.fusion_logits, net.module_.encoders[0][0].weight
     of_logits, of_encoder = torch.autograd.grad(
         term, (logits, weight), allow_unused=True

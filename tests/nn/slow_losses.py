@@ -161,3 +161,26 @@ def contrastive_loss(latents, temperature=0.1, observed=None):
                 both = [bool(row[u] and row[v]) for row in observed]
             losses.append(nt_xent(latents[u], latents[v], temperature, both))
     return add(losses, latents) / max(1, len(losses))
+
+
+def sharpened(assignment, sizes):
+    m, k = assignment.shape
+    rows = []
+    for q in range(m):
+        shares = [assignment[q, j] ** 2 / sizes[j] for j in range(k)]
+        rows.append([share / sum(shares) for share in shares])
+    return table(rows)
+
+
+def target_divergence(targets, logits):
+    m, k = targets.shape
+    total = []
+    for q in range(m):
+        normaliser = torch.log(add([torch.exp(logits[q, j]) for j in range(k)], logits))
+        for j in range(k):
+            if targets[q, j] > 0:
+                log_assignment = logits[q, j] - normaliser
+                total.append(
+                    targets[q, j] * (torch.log(targets[q, j]) - log_assignment)
+                )
+    return add(total, logits) / m

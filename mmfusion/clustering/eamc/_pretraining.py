@@ -289,7 +289,7 @@ class NeighborAgreement(Objective):
 
     def step(self, net: DeepNet, batch: PairedBatch) -> dict[str, Tensor]:
         """Train on pairs, weighted by the trust in their graphs."""
-        latents, observed = net.encode(batch.batch, n_blocks=2)
+        latents, observed, _ = net.encode(batch.batch, n_blocks=2)
         # neighbours agree before attention learns which modalities to weigh
         equal = torch.full_like(net.module_.frozen, 1 / len(latents))
         pairs, imbalance = self.agreement(net.fuse(latents, observed, equal))

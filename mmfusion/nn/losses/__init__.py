@@ -12,6 +12,8 @@ from mmfusion.nn.losses.clustering import (
 )
 from mmfusion.nn.losses.contrastive import contrastive_loss, nt_xent
 from mmfusion.nn.losses.kernels import gaussian_kernel, squared_distances
+from mmfusion.nn.losses.reconstruction import reconstruction_loss
+from mmfusion.nn.losses.self_training import sharpened, target_divergence
 
 __all__ = [
     "adversarial_cross_entropy",
@@ -26,6 +28,9 @@ __all__ = [
     "gaussian_kernel",
     "neighbor_disagreement",
     "nt_xent",
+    "reconstruction_loss",
+    "sharpened",
     "squared_distances",
     "squared_slope",
+    "target_divergence",
 ]
