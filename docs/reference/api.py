@@ -40,10 +40,12 @@ API = {
     "mmfusion.benchmark": [
         "Comparison",
         "ComparisonDisplay",
+        "Preset",
         "Significance",
         "baselines",
         "compare",
         "methods",
+        "preset",
     ],
     "mmfusion.clustering": [
         "AnchorGraphClusterer",
