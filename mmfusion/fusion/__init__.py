@@ -1,5 +1,4 @@
 """Early, late, hybrid, neural and graphical fusion; numba and torch load late."""
-
 from __future__ import annotations
 
 from typing import Any
@@ -21,6 +20,7 @@ from mmfusion.fusion._late_regressor import LateFusionRegressor
 from mmfusion.fusion._single_modality import SingleModalityClusterer
 
 __all__ = [
+    "DCCA",
     "EarlyFusion",
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
@@ -48,15 +48,16 @@ _MODULES = {
     "HMMTransformer": "_graphical_transformer",
 }
 
-_NETWORKS = {
+_DEEP_MODULES = {
+    "DCCA": "_deep_canonical_correlation",
     "NeuralFusionClassifier": "_neural_classifier",
     "NeuralFusionRegressor": "_neural_regressor",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NETWORKS:
-        return load_export(__name__, _NETWORKS, name, "deep", "torch and skorch")
+    if name in _DEEP_MODULES:
+        return load_export(__name__, _DEEP_MODULES, name, "deep", "torch and skorch")
     return load_export(__name__, _MODULES, name, "align", "numba")
 
 
