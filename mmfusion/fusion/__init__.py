@@ -1,4 +1,5 @@
 """Early, late, hybrid, neural and graphical fusion; numba and torch load late."""
+
 from __future__ import annotations
 
 from typing import Any
