@@ -1024,6 +1024,29 @@ def one_state_is_linear_in_time(cls):
         assert np.abs(np.subtract(*apart.T)).max() <= 1 / min(n_axis, n_frames)
 
 
+@LIMITS.row("WordAligner", "one source token, without NULL", "relative frequencies")
+def one_source_token_has_frequencies(cls):
+    target = [["x", "y"], ["x"], ["z", "x"]]
+    aligner = cls("ibm1", null_probability=0, concentration=0)
+    aligner.fit({"source": [["e"]] * 3, "target": target})
+    found = aligner.translations_.toarray()
+    np.testing.assert_allclose(found, [[3 / 5, 1 / 5, 1 / 5]])
+
+
+@LIMITS.row("WordAligner", "one token in every sample, each with its own", "its links")
+def single_tokens_are_linked(cls):
+    tokens = [[k % 7] for k in range(30)]
+    aligner = cls().fit({"source": tokens, "target": tokens})
+    for links in aligner.align({"source": tokens, "target": tokens}):
+        assert links.tolist() == [[0, 0]]
+
+
+@LIMITS.row("WordAligner", "tables without tokens", "the tables")
+def tables_pass_the_aligner_of_words(cls):
+    for name, block in cls().fit_transform(X).to_dict().items():
+        np.testing.assert_array_equal(block, X[name])
+
+
 @LIMITS.row("ProductHMMAligner", "max_lag=0", "`HMMAligner` with joint=True")
 def an_alignment_without_lag_is_one_chain(cls):
     data, _, _ = make_audio_visual_sequences(8, n_states=4, random_state=0)

@@ -459,15 +459,16 @@ class WordAligner(
         -------
         float
             1 minus the alignment error rate. Without `y`, the mean log-likelihood of
-            both directions, per generated token; NaN without tokens.
+            both directions, per generated token. NaN without tokens.
         """
         sides = self._tokens(X)
-        if y is not None:
-            return 1 - alignment_error_rate(y, self._links(sides)[0])
         n_tokens = len(sides.source.codes) + len(sides.target.codes)
-        if n_tokens == 0:
+        if not self._layout.sequences or (y is None and n_tokens == 0):
             return np.nan
-        return float(self._links(sides)[2].sum() / n_tokens)
+        links, _, log_likelihoods = self._links(sides)
+        if y is not None:
+            return 1 - alignment_error_rate(y, links)
+        return float(log_likelihoods.sum() / n_tokens)
 
     def _links(self, sides: _Sides) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return links, posteriors and log-likelihoods, by samples of some cells."""
