@@ -103,7 +103,9 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
     kind = "sequence" if name in OF_SEQUENCES else "table"
     X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
     if name == "WordAligner":
-        X = Modalities({n: list((own[:, :, :1] * 2) // 1) for n, own in X.to_dict().items()})
+        X = Modalities(
+            {n: list((own[:, :, :1] * 2) // 1) for n, own in X.to_dict().items()}
+        )
     if name == "AsynchronousHMMAligner":  # fewer events than frames
         X = Modalities({"audio": X["audio"], "text": [own[:3] for own in X["text"]]})
     return X.to_array() if name == "ModalitySplitter" else X
