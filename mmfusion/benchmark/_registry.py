@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from mmfusion.benchmark._single_modality import (
     SingleModalityClassifier,
@@ -66,6 +67,13 @@ def _deep(name: str) -> BaseEstimator:
     import mmfusion.clustering  # torch loads with the first attribute
 
     return getattr(mmfusion.clustering, name)()
+
+
+def _deep_scores(**params: Any) -> Pipeline:
+    import mmfusion.fusion  # torch loads with the first attribute
+
+    scores = mmfusion.fusion.DCCA(**params)
+    return make_pipeline(scores, EarlyFusionClusterer(scaling=None))
 
 
 CLUSTERERS = {
@@ -150,6 +158,14 @@ CLUSTERERS = {
     "simvc": Entry(
         partial(_deep, "SiMVCClusterer"),
         "learned fusion weights (needs mmfusion[deep])",
+    ),
+    "dcca-kmeans": Entry(
+        _deep_scores,
+        "k-means on deep canonical correlation (needs mmfusion[deep])",
+    ),
+    "dccae-kmeans": Entry(
+        partial(_deep_scores, reconstruction_weight=1.0),
+        "the same with autoencoders (needs mmfusion[deep])",
     ),
     "comvc": Entry(
         partial(_deep, "CoMVCClusterer"),

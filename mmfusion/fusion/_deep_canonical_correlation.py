@@ -163,7 +163,7 @@ class DCCA(DeepEstimator):
         Number of canonical scores, and of the largest correlations that are maximised.
         None is the last width of the encoders.
     encoders : sequence of int, int, Module, callable, dict or list, \
-            default=(512, 512, 20)
+            default=(128, 128, 10)
         Encoder of each modality, as in `EAMCClusterer`, but that the last layer is
         linear. Its width d is the number of correlations: with as many samples in a
         batch, all would be 1.
@@ -328,7 +328,7 @@ class DCCA(DeepEstimator):
         self,
         n_components: int | None = None,
         *,
-        encoders: EncodersLike = (512, 512, 20),
+        encoders: EncodersLike = (128, 128, 10),
         loss: str = CANONICAL,
         shrinkage: float = 1e-3,
         reconstruction_weight: float = 0.0,
