@@ -14,7 +14,7 @@ from torch import nn
 
 from mmfusion import DCCA, Modalities, MultimodalCCA, Trainer
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.fusion._deep_canonical_correlation import fit_scores
+from mmfusion.fusion.combination._canonical_correlation import fit_scores
 
 RNG = np.random.default_rng(0)
 X, _ = make_multimodal_blobs(
