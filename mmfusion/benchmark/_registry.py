@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from mmfusion.benchmark._single_modality import (
     SingleModalityClassifier,
@@ -71,6 +72,13 @@ def _deep_class(name: str) -> Any:
 
 def _deep(name: str) -> BaseEstimator:
     return _deep_class(name)()
+
+
+def _deep_scores(**params: Any) -> Pipeline:
+    import mmfusion.fusion  # torch loads with the first attribute
+
+    scores = mmfusion.fusion.DCCA(**params)
+    return make_pipeline(scores, EarlyFusionClusterer(scaling=None))
 
 
 CLUSTERERS = {
@@ -181,6 +189,14 @@ CLUSTERERS = {
     "simvc": Entry(
         partial(_deep, "SiMVCClusterer"),
         "learned fusion weights (needs mmfusion[deep])",
+    ),
+    "dcca-kmeans": Entry(
+        _deep_scores,
+        "k-means on deep canonical correlation (needs mmfusion[deep])",
+    ),
+    "dccae-kmeans": Entry(
+        partial(_deep_scores, reconstruction_weight=1.0),
+        "the same with autoencoders (needs mmfusion[deep])",
     ),
     "comvc": Entry(
         partial(_deep, "CoMVCClusterer"),

@@ -189,6 +189,53 @@ def _leading(matrix: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return values[::-1], vectors[:, ::-1]
 
 
+def fit_scores(
+    latents: np.ndarray, observed: np.ndarray, n_components: int, shrinkage: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the linear scores of latents, as `MultimodalCCA` does.
+
+    Parameters
+    ----------
+    latents : ndarray of shape (n_modalities, n_samples, d)
+        Latents; rows of samples that lack a modality are not read.
+    observed : ndarray of bool of shape (n_samples, n_modalities)
+        Whether a sample has a modality.
+    n_components : int
+        Number of scores.
+    shrinkage : float
+        Share of the identity in the covariances.
+
+    Returns
+    -------
+    means : ndarray of shape (n_modalities, 1, d)
+        Mean of the latents of each modality.
+    axes : ndarray of shape (n_modalities, d, n_components)
+        Axes, zeros for components beyond the second largest rank of the latents.
+    """
+    n_modalities, _, d = latents.shape
+    means = np.zeros((n_modalities, 1, d))
+    axes = np.zeros((n_modalities, d, n_components))
+    whitenings = [
+        fit_whitening(own[seen], shrinkage)
+        if seen.any()
+        else Whitening(np.zeros(d), np.zeros((d, 0)), shrinkage)
+        for own, seen in zip(latents, observed.T, strict=True)
+    ]
+    ranks = sorted(w.axes.shape[1] for w in whitenings if w.axes.shape[1])
+    if not ranks:
+        return means, axes
+    k = min(n_components, ranks[-2] if len(ranks) > 1 else ranks[-1], len(observed))
+    whitened = [
+        whitening.apply(own[seen])
+        for whitening, own, seen in zip(whitenings, latents, observed.T, strict=True)
+    ]
+    canonical, _ = canonical_axes(whitened, observed, k)
+    for v, (whitening, own) in enumerate(zip(whitenings, canonical, strict=True)):
+        means[v] = whitening.mean
+        axes[v, :, :k] = whitening.axes @ own
+    return means, axes
+
+
 def mean_correlations(scores: Sequence[np.ndarray], observed: np.ndarray) -> np.ndarray:
     """Correlate the scores of pairs of modalities, and average over the pairs.
 
