@@ -18,6 +18,7 @@ from .clustering import SiMVCClusterer as SiMVCClusterer
 from .clustering import SNFClusterer as SNFClusterer
 from .clustering import SpectralClusterer as SpectralClusterer
 from .ensemble import MultimodalClusterer as MultimodalClusterer
+from .fusion import DCCA as DCCA
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
@@ -34,6 +35,8 @@ from .fusion import LateFusionClusterer as LateFusionClusterer
 from .fusion import LateFusionRegressor as LateFusionRegressor
 from .fusion import MultimodalCCA as MultimodalCCA
 from .fusion import MultimodalNMF as MultimodalNMF
+from .fusion import NeuralFusionClassifier as NeuralFusionClassifier
+from .fusion import NeuralFusionRegressor as NeuralFusionRegressor
 from .fusion import SingleModalityClusterer as SingleModalityClusterer
 from .mkl import MKLClassifier as MKLClassifier
 from .mkl import MKLClusterer as MKLClusterer

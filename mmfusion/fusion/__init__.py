@@ -1,4 +1,4 @@
-"""Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
+"""Early, late, hybrid, neural and graphical fusion; numba and torch load late."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mmfusion.fusion._late_regressor import LateFusionRegressor
 from mmfusion.fusion._single_modality import SingleModalityClusterer
 
 __all__ = [
+    "DCCA",
     "EarlyFusion",
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
@@ -37,6 +38,8 @@ __all__ = [
     "LateFusionRegressor",
     "MultimodalCCA",
     "MultimodalNMF",
+    "NeuralFusionClassifier",
+    "NeuralFusionRegressor",
     "SingleModalityClusterer",
 ]
 
@@ -46,8 +49,16 @@ _MODULES = {
     "HMMTransformer": "_graphical_transformer",
 }
 
+_DEEP_MODULES = {
+    "DCCA": "_deep_canonical_correlation",
+    "NeuralFusionClassifier": "_neural_classifier",
+    "NeuralFusionRegressor": "_neural_regressor",
+}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _DEEP_MODULES:
+        return load_export(__name__, _DEEP_MODULES, name, "deep", "torch and skorch")
     return load_export(__name__, _MODULES, name, "align", "numba")
 
 
