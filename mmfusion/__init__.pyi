@@ -8,6 +8,7 @@ from .alignment import HMMAligner as HMMAligner
 from .alignment import PairHMMAligner as PairHMMAligner
 from .alignment import ProductHMMAligner as ProductHMMAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
+from .clustering import AutoencoderClusterer as AutoencoderClusterer
 from .clustering import CoMVCClusterer as CoMVCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import GMCClusterer as GMCClusterer
@@ -17,6 +18,7 @@ from .clustering import SiMVCClusterer as SiMVCClusterer
 from .clustering import SNFClusterer as SNFClusterer
 from .clustering import SpectralClusterer as SpectralClusterer
 from .ensemble import MultimodalClusterer as MultimodalClusterer
+from .fusion import DCCA as DCCA
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
@@ -32,6 +34,9 @@ from .fusion import LateFusionClassifier as LateFusionClassifier
 from .fusion import LateFusionClusterer as LateFusionClusterer
 from .fusion import LateFusionRegressor as LateFusionRegressor
 from .fusion import MultimodalCCA as MultimodalCCA
+from .fusion import MultimodalNMF as MultimodalNMF
+from .fusion import NeuralFusionClassifier as NeuralFusionClassifier
+from .fusion import NeuralFusionRegressor as NeuralFusionRegressor
 from .fusion import SingleModalityClusterer as SingleModalityClusterer
 from .mkl import MKLClassifier as MKLClassifier
 from .mkl import MKLClusterer as MKLClusterer

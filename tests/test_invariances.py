@@ -14,7 +14,11 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from mmfusion import Modalities, Trainer
-from mmfusion.datasets import make_event_sequences, make_multimodal_blobs
+from mmfusion.datasets import (
+    make_event_sequences,
+    make_multimodal_blobs,
+    make_parallel_corpus,
+)
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -430,6 +434,23 @@ def clusters_of_a_network_in_another_unit(cls):
     np.testing.assert_array_equal(found, expected)
 
 
+@INVARIANCES.row("DCCA", "unit of a modality", "same prepared data, same scores")
+def deep_scores_in_another_unit(cls):
+    dcca = cls(encoders=[8, 4], trainer=Trainer(max_epochs=4), random_state=0)
+    expected = dcca.fit_transform(X)
+    found = dcca.fit_transform(in_unit(1024.0))  # a power of 2 changes no digit
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@INVARIANCES.row("DCCA", "order of samples, all in one batch", "same scores")
+def deep_scores_of_samples_in_another_order(cls):
+    trainer = Trainer(max_epochs=4, dtype="float64")
+    dcca = cls(encoders=[8, 4], trainer=trainer, random_state=0)
+    order = np.random.default_rng(0).permutation(len(X))
+    expected = dcca.fit_transform(X)[order]
+    np.testing.assert_allclose(dcca.fit_transform(X[order]), expected, atol=1e-6)
+
+
 @INVARIANCES.row("EarlyFusion", "unit and offset of a modality", "same features")
 def features_in_another_unit(cls):
     for scaling in ("block", "standard"):
@@ -645,6 +666,39 @@ def edges_of_modalities_in_another_order(cls):
     for found, expected in zip(other.edges_, one.edges_, strict=True):
         for name, edges in expected.items():
             np.testing.assert_allclose(found[name], edges, atol=1e-6)
+
+
+@INVARIANCES.row("WordAligner", "order of samples", "same links, permuted")
+def links_of_samples_in_another_order(cls):
+    data, _, _ = make_parallel_corpus(40, random_state=0)
+    order = np.random.default_rng(0).permutation(40)
+    found, expected = cls().fit(data[order]), cls().fit(data)
+    for own, links in zip(
+        found.align(data[order]), expected.align(data)[order], strict=True
+    ):
+        np.testing.assert_array_equal(own, links)
+
+
+@INVARIANCES.row("WordAligner", "other names of the tokens", "same posteriors")
+def posteriors_of_renamed_tokens(cls):
+    data, _, _ = make_parallel_corpus(40, random_state=0)
+    renamed = Modalities(
+        {name: [own + "_" for own in block] for name, block in data.to_dict().items()}
+    )
+    found, expected = (cls().fit(X).link_posteriors(X) for X in (renamed, data))
+    for own, posteriors in zip(found, expected, strict=True):
+        np.testing.assert_allclose(own, posteriors)
+
+
+@INVARIANCES.row("WordAligner", "source and target exchanged", "same links, exchanged")
+def links_of_exchanged_modalities(cls):
+    data, _, _ = make_parallel_corpus(40, random_state=0)
+    turned = data[["target", "source"]]
+    found, expected = cls().fit(turned), cls().fit(data)
+    for own, posteriors in zip(
+        found.link_posteriors(turned), expected.link_posteriors(data), strict=True
+    ):
+        np.testing.assert_allclose(own.T, posteriors, atol=1e-8)
 
 
 @INVARIANCES.row("CTWAligner", "unit and offset of a modality", "same warping paths")

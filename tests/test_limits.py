@@ -32,6 +32,7 @@ from mmfusion import (
     LateFusionClusterer,
     LateFusionRegressor,
     Modalities,
+    MultimodalCCA,
     SiMVCClusterer,
     SpectralClusterer,
     Trainer,
@@ -657,6 +658,45 @@ def canonical_scores_of_one_modality_are_principal(cls):
     np.testing.assert_allclose(own @ own.T, expected, atol=1e-9)
 
 
+@LIMITS.row(
+    "DCCA",
+    "linear encoders, all samples in one batch",
+    "the correlations of `MultimodalCCA`",
+    loss=["canonical", "eckart_young"],
+)
+def linear_encoders_have_the_canonical_correlations(cls, loss):
+    trainer = Trainer(max_epochs=400, lr=0.02, dtype="float64", device="cpu")
+    linear = cls(encoders=2, loss=loss, shrinkage=1e-6, trainer=trainer)
+    data = X[["audio", "text"]]
+    found = linear.set_params(random_state=0).fit(data).correlations_
+    expected = MultimodalCCA(2, shrinkage=0.0).fit(data).correlations_
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@LIMITS.row("DCCA", "identical modalities", "correlations of 1")
+def identical_latents_correlate_fully(cls):
+    copies = {"a": X["audio"], "b": X["audio"], "c": X["audio"]}
+    trainer = Trainer(max_epochs=400, lr=0.02, device="cpu")
+    fitted = cls(encoders=3, trainer=trainer, random_state=0).fit(copies)
+    np.testing.assert_allclose(fitted.correlations_, 1, atol=1e-3)
+
+
+@LIMITS.row(
+    "DCCA", "reconstruction_weight=0", "no decoders, the latents of a weight near 0"
+)
+def without_reconstruction_is_dcca(cls):
+    plain = small_network(cls, reconstruction_weight=0).fit(X)
+    assert plain.module_.decoders is None
+    near = small_network(cls, reconstruction_weight=1e-12).fit(X)
+    assert near.module_.decoders is not None
+    for own, other in zip(
+        plain.modality_latents(X).values(),
+        near.modality_latents(X).values(),
+        strict=True,
+    ):
+        np.testing.assert_allclose(other, own, atol=1e-4)
+
+
 @LIMITS.row("EarlyFusion", "no scaling, no reducer", "concatenation, weighted")
 def fusion_is_concatenation(cls):
     expected = np.hstack(X.blocks)
@@ -982,6 +1022,29 @@ def one_state_is_linear_in_time(cls):
         n_axis, n_frames = 9, len(sequence)
         apart = (path["modality_0"] + 0.5) / [n_axis, n_frames]
         assert np.abs(np.subtract(*apart.T)).max() <= 1 / min(n_axis, n_frames)
+
+
+@LIMITS.row("WordAligner", "one source token, without NULL", "relative frequencies")
+def one_source_token_has_frequencies(cls):
+    target = [["x", "y"], ["x"], ["z", "x"]]
+    aligner = cls("ibm1", null_probability=0, concentration=0)
+    aligner.fit({"source": [["e"]] * 3, "target": target})
+    found = aligner.translations_.toarray()
+    np.testing.assert_allclose(found, [[3 / 5, 1 / 5, 1 / 5]])
+
+
+@LIMITS.row("WordAligner", "one token in every sample, each with its own", "its links")
+def single_tokens_are_linked(cls):
+    tokens = [[k % 7] for k in range(30)]
+    aligner = cls().fit({"source": tokens, "target": tokens})
+    for links in aligner.align({"source": tokens, "target": tokens}):
+        assert links.tolist() == [[0, 0]]
+
+
+@LIMITS.row("WordAligner", "tables without tokens", "the tables")
+def tables_pass_the_aligner_of_words(cls):
+    for name, block in cls().fit_transform(X).to_dict().items():
+        np.testing.assert_array_equal(block, X[name])
 
 
 @LIMITS.row("ProductHMMAligner", "max_lag=0", "`HMMAligner` with joint=True")

@@ -17,7 +17,7 @@ from skorch.exceptions import SkorchException
 from torch import Tensor, nn
 
 from mmfusion.nn import _distributed
-from mmfusion.nn._data import Batch, Batches, ShuffledSampler
+from mmfusion.nn._data import Batch, Batches, ShuffledSampler, Targets
 from mmfusion.nn._isolation import flushing_denormals
 from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
 from mmfusion.nn._optimizers import make_optimizer
@@ -37,11 +37,14 @@ class EncodedBatch(NamedTuple):
         Which modalities of a sample are observed; None is all.
     inputs : sequence of tensor of shape (m, ...)
         The prepared samples of each modality.
+    targets : Targets or None, default=None
+        Targets of the samples, in the training of a predictor.
     """
 
     latents: Tensor
     observed: Tensor | None
     inputs: Sequence[Tensor]
+    targets: Targets | None = None
 
 
 # Objectives
@@ -189,6 +192,9 @@ class Phase:
     learns_weights : bool, default=True
         Whether the weights of the modalities that `predict` uses are computed from
         the training data at the end. Otherwise they stay as they are.
+    converged : callable, default=None
+        Takes the net after an epoch of `fit` and returns whether the phase ends there.
+        `partial_fit`, which never has all samples, does not ask.
     """
 
     name: str
@@ -199,6 +205,7 @@ class Phase:
     parts: tuple[str, ...] = ()
     compete: Callable[[DeepNet, Any], float] | None = None
     learns_weights: bool = True
+    converged: Callable[[DeepNet], bool] | None = None
 
     def description(self) -> list[Any]:
         """Return plain values that two phases share if they train alike."""
@@ -249,7 +256,7 @@ class DeepNet(NeuralNet):
         The network that predicts.
     parts : dict of str to Module, default=None
         Modules that belong to the training, such as discriminators. Those with
-        parameters get an optimizer of their own.
+        parameters that require gradients get an optimizer of their own.
     separate : sequence of str, default=()
         Modules of the network, by attribute, with learning rates of their own.
     optimizer : callable, default=None
@@ -332,7 +339,7 @@ class DeepNet(NeuralNet):
         self.optimizer_ = self._make_optimizer({"network": others} | separate)
         self.part_optimizers_ = {}
         for name, part in self.parts_.items():
-            if own := list(part.parameters()):
+            if own := [p for p in part.parameters() if p.requires_grad]:
                 self.part_optimizers_[name] = self._make_optimizer({name: own})
         return self
 
@@ -415,7 +422,9 @@ class DeepNet(NeuralNet):
         """
         found = []
         with evaluating(self.module_):
-            for _, (inputs, observed) in getattr(X, "data", X).chunks(PREDICTED_ROWS):
+            for _, (inputs, observed, _) in getattr(X, "data", X).chunks(
+                PREDICTED_ROWS
+            ):
                 latents = self.module_.encode(inputs, observed)
                 weights = self.module_.weigh(latents, observed)
                 logits = self.module_(None, observed, latents, weights).logits
@@ -491,13 +500,13 @@ class DeepNet(NeuralNet):
         EncodedBatch
             The batch and its latents in full precision.
         """
-        inputs, observed = batch
+        inputs, observed, targets = batch
         shares = None
         if _distributed.is_parallel():
             shares = _distributed.Shares(len(inputs[0]), n_blocks)
         with self.precision():
             latents = self.module_.encode(inputs, observed, shares)
-        return EncodedBatch(latents.to(self.module_.frozen), observed, inputs)
+        return EncodedBatch(latents.to(self.module_.frozen), observed, inputs, targets)
 
     def decode(self, latents: Tensor) -> list[Tensor]:
         """Reconstruct the inputs of every modality from latents of shape (V, m, d).
@@ -533,7 +542,7 @@ class DeepNet(NeuralNet):
         with self.precision():
             outputs = self.module_(None, observed, latents, weights)
         # losses compare nearly equal numbers: they are not for half precision
-        return Outputs(*(output.to(latents) for output in outputs))
+        return outputs._make(output.to(latents) for output in outputs)
 
     def minimize(
         self,

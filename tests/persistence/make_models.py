@@ -43,6 +43,11 @@ PARAMS: dict[str, dict[str, Any]] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "DCCA": {
+        "encoders": [4, 2],
+        "reconstruction_weight": 0.1,
+        "trainer": Trainer(max_epochs=2),
+    },
     "EAMCClusterer": {
         "encoders": [4, 3],
         "hidden_width": 4,
@@ -97,6 +102,8 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
     """Return the data to fit an estimator to."""
     kind = "sequence" if name in OF_SEQUENCES else "table"
     X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
+    if name == "WordAligner":
+        X = Modalities({n: list((own[:, :, :1] * 2) // 1) for n, own in X.to_dict().items()})
     if name == "AsynchronousHMMAligner":  # fewer events than frames
         X = Modalities({"audio": X["audio"], "text": [own[:3] for own in X["text"]]})
     return X.to_array() if name == "ModalitySplitter" else X
