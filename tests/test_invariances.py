@@ -298,6 +298,21 @@ def canonical_scores_of_a_modality_in_other_axes(cls):
     np.testing.assert_allclose(other, one, atol=1e-8)
 
 
+@INVARIANCES.row("MultimodalNMF", "order of modalities", "same consensus")
+def factorisation_of_modalities_in_another_order(cls):
+    counts = {n: np.exp(block / 4) for n, block in X.to_dict().items()}
+    turned = dict(reversed(counts.items()))
+    one, other = cls(3).fit_transform(counts), cls(3).fit_transform(turned)
+    np.testing.assert_allclose(other, one, atol=1e-3)
+
+
+@INVARIANCES.row("MultimodalNMF", "unit of a modality", "same consensus")
+def factorisation_of_modalities_in_other_units(cls):
+    counts = {n: np.exp(block / 4) for n, block in X.to_dict().items()}
+    other = cls(3).fit_transform(counts | {"text": 1000 * counts["text"]})
+    np.testing.assert_allclose(other, cls(3).fit_transform(counts), atol=1e-3)
+
+
 @INVARIANCES.row(ALIGNERS, "order of modalities", "same warping paths")
 def paths_of_modalities_in_another_order(cls):
     data = recordings()

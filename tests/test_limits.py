@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.cross_decomposition import CCA as CrossCCA
-from sklearn.decomposition import PCA
+from sklearn.decomposition import NMF, PCA
 from sklearn.ensemble import VotingClassifier
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import rbf_kernel
@@ -695,6 +695,37 @@ def without_reconstruction_is_dcca(cls):
         strict=True,
     ):
         np.testing.assert_allclose(other, own, atol=1e-4)
+
+
+@LIMITS.row("MultimodalNMF", "one modality", "the objective of scikit-learn's NMF")
+def factorisation_of_one_modality_is_that_of_sklearn(cls):
+    counts = np.random.default_rng(0).poisson(np.exp(X["audio"] / 4))
+    own = cls(3, tol=1e-8, max_iter=2000).fit([counts])
+    error = own.objective_history_[-1] * own.scales_["modality_0"] ** 2
+    alone = NMF(3, init="nndsvda", tol=1e-8, max_iter=5000).fit(counts.astype(float))
+    assert error == pytest.approx(alone.reconstruction_err_**2, rel=0.01)
+
+
+@LIMITS.row("MultimodalNMF", "a modality of weight 0", "factorisation of the others")
+def unweighted_modality_is_not_factorised(cls):
+    counts = {n: np.exp(block / 4) for n, block in X.to_dict().items()}
+    others = {n: block for n, block in counts.items() if n != "text"}
+    own = cls(3, consensus_weight={"text": 0}).fit_transform(counts)
+    np.testing.assert_array_equal(own, cls(3).fit_transform(others))
+
+
+@LIMITS.row(
+    "MultimodalNMF", "a large consensus weight", "one weight for all modalities"
+)
+def pulled_weights_are_those_of_the_concatenation(cls):
+    """NMF of the modalities side by side, each divided by its mean sum."""
+    counts = [
+        np.random.default_rng(i).poisson(np.exp(b / 4)) for i, b in enumerate(X.blocks)
+    ]
+    own = cls(2, consensus_weight=1e6, tol=0, max_iter=500).fit(counts)
+    joint = np.hstack([c / c.sum(axis=1).mean() for c in counts])
+    error = NMF(2, tol=1e-8, max_iter=5000).fit(joint).reconstruction_err_ ** 2
+    assert own.objective_history_[-1] == pytest.approx(error, rel=0.05)
 
 
 @LIMITS.row("EarlyFusion", "no scaling, no reducer", "concatenation, weighted")

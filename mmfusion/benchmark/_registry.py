@@ -13,6 +13,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from mmfusion.benchmark._components import ComponentClusterer
 from mmfusion.benchmark._single_modality import (
     SingleModalityClassifier,
     SingleModalityRegressor,
@@ -52,6 +53,8 @@ from mmfusion.fusion import (
     LateFusionClassifier,
     LateFusionClusterer,
     LateFusionRegressor,
+    MultimodalCCA,
+    MultimodalNMF,
     SingleModalityClusterer,
 )
 from mmfusion.mkl import MKLClassifier, MKLClusterer, MKLRegressor
@@ -177,6 +180,15 @@ CLUSTERERS = {
     "mixture-balanced": Entry(
         partial(MultimodalMixture, modality_weights="balanced"),
         "the same, modalities weighted by 1 / number of axes",
+    ),
+    "cca-kmeans": Entry(
+        lambda: ComponentClusterer(MultimodalCCA()),
+        "k-means on as many canonical components as clusters",
+    ),
+    "nmf-kmeans": Entry(
+        lambda: ComponentClusterer(MultimodalNMF(), non_negative=True),
+        "k-means on the consensus of a joint factorisation (MultiNMF); modalities "
+        "with negative values are scaled to [0, 1], samples of others to length 1",
     ),
     "eamc": Entry(
         partial(_deep, "EAMCClusterer"),

@@ -57,6 +57,7 @@ PARAMS: dict[str, dict[str, Any]] = {
         "adversarial_weight": 0,  # discriminators are a megabyte
     },
     "MultimodalCCA": {"n_components": 2},
+    "MultimodalNMF": {"n_components": 2},
     "EarlyFusion": {"reducer": PCA(2)},
     "EarlyFusionClassifier": {"estimator": LogisticRegression()},
     "EarlyFusionClusterer": {"clusterer": KMeans(n_init=1)},
@@ -103,9 +104,13 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
     kind = "sequence" if name in OF_SEQUENCES else "table"
     X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
     if name == "WordAligner":
-        X = Modalities({n: list((own[:, :, :1] * 2) // 1) for n, own in X.to_dict().items()})
+        X = Modalities(
+            {n: list((own[:, :, :1] * 2) // 1) for n, own in X.to_dict().items()}
+        )
     if name == "AsynchronousHMMAligner":  # fewer events than frames
         X = Modalities({"audio": X["audio"], "text": [own[:3] for own in X["text"]]})
+    if name == "MultimodalNMF":
+        X = Modalities({n: np.abs(block) for n, block in X.to_dict().items()})
     return X.to_array() if name == "ModalitySplitter" else X
 
 
