@@ -30,6 +30,15 @@ FAST = {
         SMALL_AUTOENCODER | {"readout": "dec", "adversarial_weight": 0.01},
     ],
     "CoMVCClusterer": [SMALL_NETWORK],
+    "DCCA": [
+        {"encoders": [8, 2], "trainer": Trainer(max_epochs=5)},
+        {
+            "encoders": [8, 2],
+            "loss": "eckart_young",
+            "reconstruction_weight": 0.1,
+            "trainer": Trainer(max_epochs=5),
+        },
+    ],
     "EAMCClusterer": [
         {
             "n_clusters": 2,

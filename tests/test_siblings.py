@@ -51,6 +51,7 @@ FAMILIES = {
         "EAMCClusterer",
         "SiMVCClusterer",
     ],
+    "deep fusion": ["DCCA", "SiMVCClusterer"],
     "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }
@@ -129,6 +130,10 @@ REASONS = {
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",
+        "deep fusion encoders",
+        "deep fusion module_",
+        "deep fusion n_init",
+        "deep fusion trainer",
     ],
     "a chain for each class, or one of all labels": [
         "chains clock",

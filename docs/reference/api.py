@@ -40,10 +40,12 @@ API = {
     "mmfusion.benchmark": [
         "Comparison",
         "ComparisonDisplay",
+        "Preset",
         "Significance",
         "baselines",
         "compare",
         "methods",
+        "preset",
     ],
     "mmfusion.clustering": [
         "AnchorGraphClusterer",
@@ -79,6 +81,7 @@ API = {
     ],
     "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
+        "DCCA",
         "EarlyFusion",
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",

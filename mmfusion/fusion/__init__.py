@@ -1,4 +1,4 @@
-"""Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
+"""Early, late, hybrid and graphical fusion of modalities; numba and torch load late."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mmfusion.fusion._late_regressor import LateFusionRegressor
 from mmfusion.fusion._single_modality import SingleModalityClusterer
 
 __all__ = [
+    "DCCA",
     "EarlyFusion",
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
@@ -47,7 +48,12 @@ _MODULES = {
 }
 
 
+_DEEP_MODULES = {"DCCA": "_deep_canonical_correlation"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _DEEP_MODULES:
+        return load_export(__name__, _DEEP_MODULES, name, "deep", "torch and skorch")
     return load_export(__name__, _MODULES, name, "align", "numba")
 
 

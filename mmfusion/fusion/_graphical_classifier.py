@@ -256,6 +256,11 @@ class HMMClassifier(
     them has the likelihood of the chain of the steps; one without the modality of the
     steps that of the states at its frames, a sum over all numbers of steps between.
 
+    *Private chains.* There is no 'factorial' coupling: its densities are Gaussian with
+    one covariance, without `emission`, `covariance_tied` or weights learned for each
+    modality, and private chains would need numbers of states of their own. Give the
+    posteriors of `HMMTransformer` with ``coupling='factorial'`` to a classifier.
+
     *Tables.* Where all modalities are tables, rows are series of one feature, a frame
     per column; beside sequences, the row of a table is one frame. Frames may hold NaN.
     A sample that lacks every modality gets the prior.

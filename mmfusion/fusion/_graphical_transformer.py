@@ -193,6 +193,11 @@ class HMMTransformer(
 
     Notes
     -----
+    There is no 'asynchronous' coupling, where frames have no times: all modalities are
+    on one clock. `HMMClassifier` with that coupling, fitted with one label for all
+    samples, has the state posteriors at the frames of its clock, and
+    `AsynchronousHMMAligner` the posteriors of the times of events.
+
     States of a chain are numbered by their expected frames, the most frequent first,
     and so are units; those of a product from left to right.
 

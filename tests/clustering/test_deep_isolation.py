@@ -30,6 +30,7 @@ FAST = {
     }
     | {"readout": "dec", "adversarial_weight": 0.01},
     "CoMVCClusterer": ONE_PHASE,
+    "DCCA": {k: v for k, v in ONE_PHASE.items() if k != "n_clusters"},
     "EAMCClusterer": PRETRAINED,
     "SiMVCClusterer": ONE_PHASE,
 }
@@ -51,7 +52,8 @@ def results(estimator):
     for method in METHODS:
         if hasattr(estimator, method):
             found[method] = getattr(estimator, method)(X)
-    return found | {"labels": estimator.labels_}
+    name = estimator._predictions_attribute
+    return found | {name: getattr(estimator, name)}
 
 
 @cache

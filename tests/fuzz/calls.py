@@ -101,6 +101,10 @@ FAST: dict[str, Arguments] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "DCCA": {
+        "encoders": [4, 3],
+        "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+    },
     "AutoencoderClusterer": {
         "encoders": [4, 3],
         "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),

@@ -163,6 +163,55 @@ def contrastive_loss(latents, temperature=0.1, observed=None):
     return add(losses, latents) / max(1, len(losses))
 
 
+def covariance(x, y):
+    n = len(x)
+    x, y = x - x.mean(0), y - y.mean(0)
+    return add([torch.outer(x[q], y[q]) for q in range(n)], x) / max(1, n - 1)
+
+
+def inverse_root(x, shrinkage):
+    own = covariance(x, x)
+    d = len(own)
+    ridge = shrinkage * own.trace() / d * torch.eye(d, dtype=own.dtype)
+    values, vectors = torch.linalg.eigh((1 - shrinkage) * own + ridge)
+    return vectors @ torch.diag(values ** (-1 / 2)) @ vectors.T
+
+
+def pairs_of(latents, observed):
+    for u in range(len(latents)):
+        for v in range(u + 1, len(latents)):
+            both = [
+                q
+                for q in range(latents.shape[1])
+                if observed is None or (observed[q, u] and observed[q, v])
+            ]
+            yield latents[u][both], latents[v][both]
+
+
+def canonical_correlation_loss(
+    latents, observed=None, n_components=None, shrinkage=1e-3
+):
+    losses = []
+    for a, b in pairs_of(latents, observed):
+        if len(a) <= a.shape[1]:
+            continue
+        roots = [inverse_root(x, shrinkage) for x in (a, b)]
+        coherence = (1 - shrinkage) * roots[0] @ covariance(a, b) @ roots[1]
+        squares = torch.linalg.eigh(coherence.T @ coherence)[0].flip(0)
+        losses.append(-squares[:n_components].clamp_min(0).sqrt().sum())
+    return add(losses, latents) / max(1, len(losses))
+
+
+def eckart_young_loss(latents, observed=None):
+    pairs = pairs_of(latents, observed)
+    across = add([covariance(a, b).trace() for a, b in pairs], latents)
+    within = 0
+    for v, own in enumerate(latents):
+        rows = [q for q in range(len(own)) if observed is None or observed[q, v]]
+        within = within + covariance(own[rows], own[rows])
+    return -2 * 2 * across + (within**2).sum()
+
+
 def sharpened(assignment, sizes):
     m, k = assignment.shape
     rows = []

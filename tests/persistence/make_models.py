@@ -49,6 +49,11 @@ PARAMS: dict[str, dict[str, Any]] = {
         "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
         "adversarial_weight": 0.01,
     },
+    "DCCA": {
+        "encoders": [4, 2],
+        "reconstruction_weight": 0.1,
+        "trainer": Trainer(max_epochs=2),
+    },
     "EAMCClusterer": {
         "encoders": [4, 3],
         "hidden_width": 4,

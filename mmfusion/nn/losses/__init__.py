@@ -11,6 +11,10 @@ from mmfusion.nn.losses.clustering import (
     neighbor_disagreement,
 )
 from mmfusion.nn.losses.contrastive import contrastive_loss, nt_xent
+from mmfusion.nn.losses.correlation import (
+    canonical_correlation_loss,
+    eckart_young_loss,
+)
 from mmfusion.nn.losses.kernels import gaussian_kernel, squared_distances
 from mmfusion.nn.losses.reconstruction import reconstruction_loss
 from mmfusion.nn.losses.self_training import sharpened, target_divergence
@@ -20,11 +24,13 @@ __all__ = [
     "attention_inequality",
     "attention_mismatch",
     "balance_penalty",
+    "canonical_correlation_loss",
     "cauchy_schwarz_divergence",
     "cluster_size_divergence",
     "confidence_penalty",
     "contrastive_loss",
     "corner_closeness",
+    "eckart_young_loss",
     "gaussian_kernel",
     "neighbor_disagreement",
     "nt_xent",
