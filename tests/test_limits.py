@@ -224,6 +224,59 @@ def one_modality_has_all_weight(cls):
     assert all(epoch.get("contrastive", 0) == 0 for epoch in fitted.history_)
 
 
+@LIMITS.row(
+    "AutoencoderClusterer",
+    "one modality, any read-out, no epochs of training",
+    "k-means of the latents of one autoencoder",
+    way=["kmeans", "dec", "damc"],
+)
+def one_modality_is_k_means_of_latents(cls, way):
+    params = {
+        "kmeans": {},
+        "dec": {"readout": "dec"},
+        "damc": {"readout": "dec", "adversarial_weight": 0.01},
+    }
+    trainer = Trainer(pretrain_epochs=10, max_epochs=0, batch_size=30)
+    fitted = small_network(cls, trainer=trainer, **params[way]).fit(AUDIO)
+    latents = fitted.modality_latents(AUDIO)["audio"]
+    expected = KMeans(2, n_init=10, random_state=0).fit_predict(latents)
+    assert_same_partition(fitted.labels_, expected)
+    assert not {"cross_reconstruction", "generator"} & set(fitted.history_[-1])
+
+
+@LIMITS.row(
+    "AutoencoderClusterer",
+    "readout='dec', clustering_weight=0",
+    "readout='kmeans': clusters with which training begins",
+)
+def dec_without_its_loss_is_k_means(cls):
+    found = small_network(cls, readout="dec", clustering_weight=0).fit(X)
+    expected = small_network(cls).fit(X)
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+
+
+@LIMITS.row("AutoencoderClusterer", "adversarial_weight=0", "DAMC is IDEC")
+def damc_without_adversaries_is_idec(cls):
+    found = small_network(cls, readout="dec", adversarial_weight=0).fit(X)
+    expected = small_network(cls, readout="dec").fit(X)
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+
+
+@LIMITS.row(
+    "CoMVCClusterer",
+    "reconstruction_weight=0",
+    "no decoders, and no pretraining",
+)
+def without_reconstruction_is_comvc(cls):
+    found = small_network(cls, reconstruction_weight=0).fit(X)
+    expected = small_network(cls).fit(X)
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
+    assert list(found.phase_epochs_) == ["training"]
+    assert found.module_.decoders is None
+
+
 @LIMITS.row("CoMVCClusterer", "contrastive_weight=0", "`SiMVCClusterer`")
 def without_contrast_is_simvc(cls):
     fitted = small_network(cls, contrastive_weight=0).fit(X)

@@ -125,6 +125,7 @@ REASONS = {
         "likelihood n_features_per_modality_in_",
     ],
     "networks and their training differ": [
+        "deep clusterers adversarial_weight",
         "deep clusterers balance_weight",
         "deep clusterers encoders",
         "deep clusterers module_",

@@ -73,8 +73,8 @@ def _deep_class(name: str) -> Any:
     return getattr(mmfusion.clustering, name)
 
 
-def _deep(name: str) -> BaseEstimator:
-    return _deep_class(name)()
+def _deep(name: str, **params: Any) -> BaseEstimator:
+    return _deep_class(name)(**params)
 
 
 def _deep_scores(**params: Any) -> Pipeline:
@@ -213,6 +213,31 @@ CLUSTERERS = {
     "comvc": Entry(
         partial(_deep, "CoMVCClusterer"),
         "learned fusion weights, contrastive loss (needs mmfusion[deep])",
+    ),
+    "ae-ddc": Entry(
+        # weights as published
+        partial(
+            _deep, "CoMVCClusterer", contrastive_weight=0, reconstruction_weight=0.1
+        ),
+        "learned fusion weights, autoencoders (needs mmfusion[deep])",
+    ),
+    "aecoddc": Entry(
+        partial(_deep, "CoMVCClusterer", reconstruction_weight=1.0),
+        "learned fusion weights, contrastive loss, autoencoders (needs mmfusion[deep])",
+    ),
+    "autoencoder": Entry(
+        partial(_deep, "AutoencoderClusterer"),
+        "k-means of the latents of autoencoders (needs mmfusion[deep])",
+    ),
+    "dec": Entry(
+        partial(_deep, "AutoencoderClusterer", readout="dec"),
+        "autoencoders and centres trained together (needs mmfusion[deep])",
+    ),
+    "damc": Entry(
+        partial(
+            _deep, "AutoencoderClusterer", readout="dec", adversarial_weight=0.01
+        ),
+        "the same, modalities rebuilt from the others (needs mmfusion[deep])",
     ),
 }
 

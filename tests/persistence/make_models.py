@@ -43,6 +43,12 @@ PARAMS: dict[str, dict[str, Any]] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "AutoencoderClusterer": {
+        "readout": "dec",
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
+        "adversarial_weight": 0.01,
+    },
     "DCCA": {
         "encoders": [4, 2],
         "reconstruction_weight": 0.1,
