@@ -59,6 +59,16 @@ FAST = {
         {"n_clusters": 4, "n_init": 2},
         {"n_clusters": 4, "n_init": 2, "explained_variance": None},
     ],
+    "MFLVCClusterer": [
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "matching_epochs": 10,
+            "trainer": Trainer(
+                pretrain_epochs=5, max_epochs=10, batch_size=20, lr=1e-2
+            ),
+        }
+    ],
     "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
 }

@@ -45,7 +45,12 @@ FAMILIES = {
     "aligners by states": ["HMMAligner", "ProductHMMAligner"],
     "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
-    "deep clusterers": ["CoMVCClusterer", "EAMCClusterer", "SiMVCClusterer"],
+    "deep clusterers": [
+        "CoMVCClusterer",
+        "EAMCClusterer",
+        "MFLVCClusterer",
+        "SiMVCClusterer",
+    ],
     "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }
@@ -121,6 +126,7 @@ REASONS = {
     "networks and their training differ": [
         "deep clusterers balance_weight",
         "deep clusterers encoders",
+        "deep clusterers modality_weights_",
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",

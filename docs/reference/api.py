@@ -44,6 +44,7 @@ API = {
         "EAMCClusterer",
         "GMCClusterer",
         "HMMClusterer",
+        "MFLVCClusterer",
         "MultimodalMixture",
         "SNFClusterer",
         "SiMVCClusterer",

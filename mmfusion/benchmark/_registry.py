@@ -155,6 +155,10 @@ CLUSTERERS = {
         partial(_deep, "CoMVCClusterer"),
         "learned fusion weights, contrastive loss (needs mmfusion[deep])",
     ),
+    "mflvc": Entry(
+        partial(_deep, "MFLVCClusterer"),
+        "contrast of features and of clusters (needs mmfusion[deep])",
+    ),
 }
 
 CLASSIFIERS = {

@@ -17,6 +17,7 @@ __all__ = [
     "EAMCClusterer",
     "GMCClusterer",
     "HMMClusterer",
+    "MFLVCClusterer",
     "MultimodalMixture",
     "SNFClusterer",
     "SiMVCClusterer",
@@ -27,6 +28,7 @@ __all__ = [
 _MODULES = {
     "CoMVCClusterer": "_simvc",
     "EAMCClusterer": "eamc._estimator",
+    "MFLVCClusterer": "_mflvc",
     "SiMVCClusterer": "_simvc",
 }
 

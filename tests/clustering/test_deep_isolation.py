@@ -24,9 +24,13 @@ ONE_PHASE = {
     for name, value in PRETRAINED.items()
     if "pretrain" not in name and not name.startswith("attention")
 }
+BY_RECONSTRUCTION = {
+    name: value for name, value in PRETRAINED.items() if "attention" not in name
+}
 FAST = {
     "CoMVCClusterer": ONE_PHASE,
     "EAMCClusterer": PRETRAINED,
+    "MFLVCClusterer": BY_RECONSTRUCTION | {"matching_epochs": 2},
     "SiMVCClusterer": ONE_PHASE,
 }
 

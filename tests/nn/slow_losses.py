@@ -161,3 +161,57 @@ def contrastive_loss(latents, temperature=0.1, observed=None):
                 both = [bool(row[u] and row[v]) for row in observed]
             losses.append(nt_xent(latents[u], latents[v], temperature, both))
     return add(losses, latents) / max(1, len(losses))
+
+
+def column_contrast(a, b, temperature=1.0, observed=None):
+    m, k = a.shape
+    rows = [q for q in range(m) if observed is None or observed[q]]
+    if not rows:
+        return a.sum() * 0
+    columns = [[x[q, j] for q in rows] for x in (a, b) for j in range(k)]
+
+    def similarity(i, j):
+        inner = add([p * q for p, q in zip(columns[i], columns[j], strict=True)], a)
+        norms = [torch.sqrt(add([p * p for p in columns[t]], a)) for t in (i, j)]
+        return inner / (norms[0] * norms[1]) / temperature
+
+    losses = []
+    for i in range(2 * k):
+        others = [torch.exp(similarity(i, j)) for j in range(2 * k) if j != i]
+        losses.append(torch.log(add(others, a)) - similarity(i, (i + k) % (2 * k)))
+    return add(losses, a) / k
+
+
+def assignment_contrast(assignments, temperature=1.0, observed=None):
+    return _mean_over_pairs(
+        assignments,
+        observed,
+        lambda a, b, both: column_contrast(a, b, temperature, both),
+    )
+
+
+def assignment_balance(assignments, observed=None):
+    def balance(a, b, both):
+        rows = [q for q in range(len(a)) if both is None or both[q]]
+        if not rows:
+            return a.sum() * 0
+        k = a.shape[1]
+        terms = []
+        for x in (a, b):
+            sizes = [add([x[q, j] for q in rows], x) / len(rows) for j in range(k)]
+            terms += [size * torch.log(size * k) for size in sizes]
+        return add(terms, a)
+
+    return _mean_over_pairs(assignments, observed, balance)
+
+
+def _mean_over_pairs(assignments, observed, loss):
+    n = len(assignments)
+    losses = []
+    for u in range(n):
+        for v in range(u + 1, n):
+            both = None
+            if observed is not None:
+                both = [bool(row[u] and row[v]) for row in observed]
+            losses.append(loss(assignments[u], assignments[v], both))
+    return add(losses, assignments) / max(1, len(losses))

@@ -10,17 +10,25 @@ from mmfusion.nn.losses.clustering import (
     corner_closeness,
     neighbor_disagreement,
 )
+from mmfusion.nn.losses.column_contrast import (
+    assignment_balance,
+    assignment_contrast,
+    column_contrast,
+)
 from mmfusion.nn.losses.contrastive import contrastive_loss, nt_xent
 from mmfusion.nn.losses.kernels import gaussian_kernel, squared_distances
 from mmfusion.nn.losses.reconstruction import reconstruction_loss
 
 __all__ = [
     "adversarial_cross_entropy",
+    "assignment_balance",
+    "assignment_contrast",
     "attention_inequality",
     "attention_mismatch",
     "balance_penalty",
     "cauchy_schwarz_divergence",
     "cluster_size_divergence",
+    "column_contrast",
     "confidence_penalty",
     "contrastive_loss",
     "corner_closeness",
