@@ -20,9 +20,25 @@ SMALL_NETWORK = {
     "trainer": Trainer(max_epochs=10, batch_size=20, lr=1e-2),
     "n_init": 1,
 }
+SMALL_AUTOENCODER = SMALL_NETWORK | {
+    "trainer": Trainer(pretrain_epochs=10, max_epochs=5, batch_size=20, lr=1e-2)
+}
 # Parameters that make the checks fast; they run hundreds of fits.
 FAST = {
+    "AutoencoderClusterer": [
+        SMALL_AUTOENCODER,
+        SMALL_AUTOENCODER | {"readout": "dec", "adversarial_weight": 0.01},
+    ],
     "CoMVCClusterer": [SMALL_NETWORK],
+    "DCCA": [
+        {"encoders": [8, 2], "trainer": Trainer(max_epochs=5)},
+        {
+            "encoders": [8, 2],
+            "loss": "eckart_young",
+            "reconstruction_weight": 0.1,
+            "trainer": Trainer(max_epochs=5),
+        },
+    ],
     "EAMCClusterer": [
         {
             "n_clusters": 2,
@@ -69,6 +85,8 @@ FAST = {
             ),
         }
     ],
+    # without convergence warnings; the data have four features at most
+    "MultimodalNMF": [{"n_components": 2, "tol": 1e-3}],
     "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
 }

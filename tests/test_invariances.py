@@ -430,6 +430,23 @@ def clusters_of_a_network_in_another_unit(cls):
     np.testing.assert_array_equal(found, expected)
 
 
+@INVARIANCES.row("DCCA", "unit of a modality", "same prepared data, same scores")
+def deep_scores_in_another_unit(cls):
+    dcca = cls(encoders=[8, 4], trainer=Trainer(max_epochs=4), random_state=0)
+    expected = dcca.fit_transform(X)
+    found = dcca.fit_transform(in_unit(1024.0))  # a power of 2 changes no digit
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@INVARIANCES.row("DCCA", "order of samples, all in one batch", "same scores")
+def deep_scores_of_samples_in_another_order(cls):
+    trainer = Trainer(max_epochs=4, dtype="float64")
+    dcca = cls(encoders=[8, 4], trainer=trainer, random_state=0)
+    order = np.random.default_rng(0).permutation(len(X))
+    expected = dcca.fit_transform(X)[order]
+    np.testing.assert_allclose(dcca.fit_transform(X[order]), expected, atol=1e-6)
+
+
 @INVARIANCES.row("EarlyFusion", "unit and offset of a modality", "same features")
 def features_in_another_unit(cls):
     for scaling in ("block", "standard"):

@@ -33,6 +33,7 @@ from mmfusion import (
     LateFusionClusterer,
     LateFusionRegressor,
     Modalities,
+    MultimodalCCA,
     SiMVCClusterer,
     SpectralClusterer,
     Trainer,
@@ -702,6 +703,45 @@ def canonical_scores_of_one_modality_are_principal(cls):
     # all components have the same strength, so that only products are determined
     expected = whitened @ whitened.T * len(X) / (len(X) - 1)
     np.testing.assert_allclose(own @ own.T, expected, atol=1e-9)
+
+
+@LIMITS.row(
+    "DCCA",
+    "linear encoders, all samples in one batch",
+    "the correlations of `MultimodalCCA`",
+    loss=["canonical", "eckart_young"],
+)
+def linear_encoders_have_the_canonical_correlations(cls, loss):
+    trainer = Trainer(max_epochs=400, lr=0.02, dtype="float64", device="cpu")
+    linear = cls(encoders=2, loss=loss, shrinkage=1e-6, trainer=trainer)
+    data = X[["audio", "text"]]
+    found = linear.set_params(random_state=0).fit(data).correlations_
+    expected = MultimodalCCA(2, shrinkage=0.0).fit(data).correlations_
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@LIMITS.row("DCCA", "identical modalities", "correlations of 1")
+def identical_latents_correlate_fully(cls):
+    copies = {"a": X["audio"], "b": X["audio"], "c": X["audio"]}
+    trainer = Trainer(max_epochs=400, lr=0.02, device="cpu")
+    fitted = cls(encoders=3, trainer=trainer, random_state=0).fit(copies)
+    np.testing.assert_allclose(fitted.correlations_, 1, atol=1e-3)
+
+
+@LIMITS.row(
+    "DCCA", "reconstruction_weight=0", "no decoders, the latents of a weight near 0"
+)
+def without_reconstruction_is_dcca(cls):
+    plain = small_network(cls, reconstruction_weight=0).fit(X)
+    assert plain.module_.decoders is None
+    near = small_network(cls, reconstruction_weight=1e-12).fit(X)
+    assert near.module_.decoders is not None
+    for own, other in zip(
+        plain.modality_latents(X).values(),
+        near.modality_latents(X).values(),
+        strict=True,
+    ):
+        np.testing.assert_allclose(other, own, atol=1e-4)
 
 
 @LIMITS.row("EarlyFusion", "no scaling, no reducer", "concatenation, weighted")

@@ -46,11 +46,13 @@ FAMILIES = {
     "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
     "deep clusterers": [
+        "AutoencoderClusterer",
         "CoMVCClusterer",
         "EAMCClusterer",
         "MFLVCClusterer",
         "SiMVCClusterer",
     ],
+    "deep fusion": ["DCCA", "SiMVCClusterer"],
     "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }
@@ -130,6 +132,10 @@ REASONS = {
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",
+        "deep fusion encoders",
+        "deep fusion module_",
+        "deep fusion n_init",
+        "deep fusion trainer",
     ],
     "a chain for each class, or one of all labels": [
         "chains clock",

@@ -4,8 +4,15 @@ from importlib import import_module
 from pathlib import Path
 
 API = {
-    "mmfusion": ["Modalities", "modality_selector", "show_versions", "trusted_types"],
+    "mmfusion": [
+        "Modalities",
+        "modality_selector",
+        "show_progress",
+        "show_versions",
+        "trusted_types",
+    ],
     "mmfusion.alignment": [
+        "Alignment",
         "AsynchronousHMMAligner",
         "CTWAligner",
         "DTWAligner",
@@ -33,13 +40,16 @@ API = {
     "mmfusion.benchmark": [
         "Comparison",
         "ComparisonDisplay",
+        "Preset",
         "Significance",
         "baselines",
         "compare",
         "methods",
+        "preset",
     ],
     "mmfusion.clustering": [
         "AnchorGraphClusterer",
+        "AutoencoderClusterer",
         "CoMVCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
@@ -72,6 +82,7 @@ API = {
     ],
     "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
+        "DCCA",
         "EarlyFusion",
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",
@@ -87,6 +98,7 @@ API = {
         "LateFusionClusterer",
         "LateFusionRegressor",
         "MultimodalCCA",
+        "MultimodalNMF",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [

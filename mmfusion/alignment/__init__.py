@@ -7,6 +7,7 @@ from typing import Any
 from mmfusion._extras import load_export
 
 __all__ = [
+    "Alignment",
     "AsynchronousHMMAligner",
     "CTWAligner",
     "DTWAligner",
@@ -16,6 +17,7 @@ __all__ = [
     "PairHMMAligner",
     "ProductHMMAligner",
     "StepPattern",
+    "WordAligner",
     "cdist_dtw",
     "cdist_soft_dtw",
     "dtw_barycenter",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Alignment": "_alignments",
     "AsynchronousHMMAligner": "_asynchronous_hmm_aligner",
     "CTWAligner": "_ctw_aligner",
     "DTWAligner": "_dtw_aligner",
@@ -42,6 +45,7 @@ _MODULES = {
     "PairHMMAligner": "_pair_hmm_aligner",
     "ProductHMMAligner": "_product_hmm_aligner",
     "StepPattern": "dtw._step_patterns",
+    "WordAligner": "_word_aligner",
     "cdist_dtw": "dtw._pairwise",
     "cdist_soft_dtw": "dtw._soft_pairwise",
     "dtw_barycenter": "dtw._barycenter",

@@ -51,6 +51,7 @@ from mmfusion.fusion import (
     LateFusionClassifier,
     LateFusionClusterer,
     LateFusionRegressor,
+    SingleModalityClusterer,
 )
 from mmfusion.mkl import MKLClassifier, MKLClusterer, MKLRegressor
 
@@ -62,10 +63,14 @@ class Entry(NamedTuple):
     description: str
 
 
-def _deep(name: str) -> BaseEstimator:
+def _deep_class(name: str) -> Any:
     import mmfusion.clustering  # torch loads with the first attribute
 
-    return getattr(mmfusion.clustering, name)()
+    return getattr(mmfusion.clustering, name)
+
+
+def _deep(name: str) -> BaseEstimator:
+    return _deep_class(name)()
 
 
 CLUSTERERS = {
@@ -76,6 +81,20 @@ CLUSTERERS = {
     "early-standard": Entry(
         partial(EarlyFusionClusterer, scaling="standard"),
         "the same, every feature standardised",
+    ),
+    "early-block": Entry(
+        partial(EarlyFusionClusterer, scaling="block"),
+        "the same, features standardised, modalities of equal variance",
+    ),
+    "concatenation": Entry(
+        partial(EarlyFusionClusterer, scaling=None), "the same, not scaled"
+    ),
+    "best-modality": Entry(
+        SingleModalityClusterer, "k-means on the modality of the largest silhouette"
+    ),
+    "spectral-best-modality": Entry(
+        lambda: SingleModalityClusterer(clusterer=SpectralClusterer()),
+        "cut of the graph of the modality of the largest silhouette",
     ),
     "late": Entry(
         LateFusionClusterer, "cut of the bipartite graph of samples and base clusters"
@@ -96,6 +115,14 @@ CLUSTERERS = {
     "mkl": Entry(MKLClusterer, "kernel k-means, kernels weighted by their agreement"),
     "mkl-average": Entry(
         partial(MKLClusterer, algorithm="average"), "kernel k-means, equal weights"
+    ),
+    "mkl-mkkm": Entry(
+        partial(MKLClusterer, algorithm="mkkm"),
+        "kernel k-means, squared weights of least loss (MKKM)",
+    ),
+    "mkl-mkkm-mr": Entry(
+        partial(MKLClusterer, algorithm="mkkm_mr"),
+        "the same, similar kernels regularised (MKKM-MR)",
     ),
     "mkl-simple-mkkm": Entry(
         partial(MKLClusterer, algorithm="simple_mkkm"),
@@ -146,6 +173,10 @@ CLUSTERERS = {
     "eamc": Entry(
         partial(_deep, "EAMCClusterer"),
         "adversarial training, attention (needs mmfusion[deep])",
+    ),
+    "eamc-paper": Entry(
+        lambda: _deep_class("EAMCClusterer").paper(),
+        "EAMC as in its paper: 20 runs of 500 epochs (needs mmfusion[deep])",
     ),
     "simvc": Entry(
         partial(_deep, "SiMVCClusterer"),

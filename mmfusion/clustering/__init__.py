@@ -13,6 +13,7 @@ from mmfusion.clustering._spectral import SpectralClusterer
 
 __all__ = [
     "AnchorGraphClusterer",
+    "AutoencoderClusterer",
     "CoMVCClusterer",
     "EAMCClusterer",
     "GMCClusterer",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AutoencoderClusterer": "_autoencoder",
     "CoMVCClusterer": "_simvc",
     "EAMCClusterer": "eamc._estimator",
     "MFLVCClusterer": "_mflvc",

@@ -26,10 +26,16 @@ from mmfusion._options import (
     errors_name,
     weights_by_modality,
 )
+from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS
 from mmfusion._scaling_choice import fit_scalings
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
@@ -80,7 +86,9 @@ class _Modality(NamedTuple):
         return self.axes.transform(_with_means(block))
 
 
-class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
+class MultimodalMixture(
+    ModalityMixin, ClusterMixin, CallbackSupportMixin, BaseEstimator
+):
     r"""Cluster by a mixture whose components are independent in the modalities.
 
     Maximises the likelihood of the samples, by EM from several starts,
@@ -131,6 +139,10 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         :meth:`Modalities.from_table`.
     random_state : int, RandomState instance or None, default=None
         Seed of the starts.
+    verbose : bool or int, default=False
+        Whether to show the progress of the iterations of `fit`: True or 1 by a bar,
+        where tqdm is installed and stderr is a terminal or a notebook, else by lines
+        with their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -222,6 +234,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "modalities": ["array-like", str, dict, Integral, None],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -241,6 +254,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         tol: float = 1e-4,
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.emission = emission
@@ -255,6 +269,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         self.tol = tol
         self.modalities = modalities
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ModalitiesLike, y: object = None) -> Self:
@@ -287,25 +302,30 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         self._set_weights(list(frame.names))
         starts = self._starts(frame, observed)
         best = None
-        for _ in range(self.n_init):
-            responsibilities = start_responsibilities(
-                starts, observed, self.modality_weights_, k, rng
-            )
-            model = self._unfitted(frames)
-            history, converged = fit_mixture(
-                model,
-                frames,
-                responsibilities,
-                max_iter=self.max_iter,
-                tol=self.tol,
-            )
-            if best is None or history[-1] > best[1][-1]:
-                best = model, history, converged
+        n_steps = self.n_init * self.max_iter
+        with FitProgress(self, X, y, n_steps, "iteration") as progress:
+            for number in range(self.n_init):
+                responsibilities = start_responsibilities(
+                    starts, observed, self.modality_weights_, k, rng
+                )
+                model = self._unfitted(frames)
+                history, converged = fit_mixture(
+                    model,
+                    frames,
+                    responsibilities,
+                    max_iter=self.max_iter,
+                    tol=self.tol,
+                    on_step=progress.of_start(number),
+                )
+                if best is None or history[-1] > best[1][-1]:
+                    best = model, history, converged
+                if progress.is_stopped:
+                    break
         assert best is not None
         self._model, history, self.converged_ = best
         self.objective_history_ = np.array(history)
         self.n_iter_ = len(history)
-        if not self.converged_:
+        if not (self.converged_ or progress.is_stopped):
             warnings.warn(
                 f"EM has not converged in {self.max_iter} iterations; raise max_iter "
                 "or tol",
@@ -315,6 +335,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         self.weights_ = self._model.shares
         self.means_ = self._cluster_means()
         self.labels_ = self._model.joint(frames).argmax(axis=1)
+        progress.finish()
         return self
 
     @by_row_chunks

@@ -27,8 +27,14 @@ from mmfusion._chain_estimators import (
 )
 from mmfusion._numbers import check_count
 from mmfusion._options import errors_about
+from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
@@ -69,7 +75,12 @@ from mmfusion.modalities import Modalities
 
 
 class HMMClassifier(
-    ChainMixin, SupervisedMixin, ModalityMixin, ClassifierMixin, BaseEstimator
+    ChainMixin,
+    SupervisedMixin,
+    ModalityMixin,
+    ClassifierMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
 ):
     r"""Classify sequences by a hidden Markov model of each class.
 
@@ -245,6 +256,11 @@ class HMMClassifier(
     them has the likelihood of the chain of the steps; one without the modality of the
     steps that of the states at its frames, a sum over all numbers of steps between.
 
+    *Private chains.* There is no 'factorial' coupling: its densities are Gaussian with
+    one covariance, without `emission`, `covariance_tied` or weights learned for each
+    modality, and private chains would need numbers of states of their own. Give the
+    posteriors of `HMMTransformer` with ``coupling='factorial'`` to a classifier.
+
     *Tables.* Where all modalities are tables, rows are series of one feature, a frame
     per column; beside sequences, the row of a table is one frame. Frames may hold NaN.
     A sample that lacks every modality gets the prior.
@@ -376,13 +392,18 @@ class HMMClassifier(
         if isinstance(self.cv, Integral):
             folds = fold_of_samples(frames, codes, int(self.cv))
         folds = without_whole_classes(folds, codes)
-        self._fit_models(design, frames, codes, weight)
-        if isinstance(self.modality_weights, str):
-            weights = self._discriminative_weights(frames, codes, folds, weight)
-            design.model.emission.modality_weights = weights
-            self._fit_models(design, frames, codes, weight)
-        self._fit_temperatures(frames, codes, folds, weight)
+        learns_weights = isinstance(self.modality_weights, str)
+        n_steps = (1 + learns_weights) * len(self.classes_) + 1
+        with FitProgress(self, X, y, n_steps) as progress:
+            self._fit_models(design, frames, codes, weight, progress)
+            if learns_weights:
+                weights = self._discriminative_weights(frames, codes, folds, weight)
+                design.model.emission.modality_weights = weights
+                self._fit_models(design, frames, codes, weight, progress)
+            with progress.timed("temperatures"):
+                self._fit_temperatures(frames, codes, folds, weight)
         self._set_parameters()
+        progress.finish()
         return self
 
     def _given_folds(
@@ -497,7 +518,12 @@ class HMMClassifier(
         )
 
     def _fit_models(
-        self, design: ChainDesign, frames: Frames, codes: np.ndarray, weight: np.ndarray
+        self,
+        design: ChainDesign,
+        frames: Frames,
+        codes: np.ndarray,
+        weight: np.ndarray,
+        progress: FitProgress,
     ) -> None:
         """Fit the chains of all classes."""
         self._chains = design.chains
@@ -509,6 +535,8 @@ class HMMClassifier(
             max_iter=self.max_iter,
             tol=self.tol,
             seed=check_random_state(self.random_state).randint(2**31 - 1),
+            progress=progress,
+            titles=[f"class {label}" for label in self.classes_],
             n_jobs=self.n_jobs,
         )
         if self.covariance_tied:

@@ -117,6 +117,24 @@ class StopAtNaN(Callback):
             raise DivergenceError("a loss became NaN or infinite")
 
 
+class StopWhenConverged(Callback):
+    """End a phase after the epoch by which its training has converged.
+
+    Parameters
+    ----------
+    converged : callable
+        Takes the net and returns whether it has.
+    """
+
+    def __init__(self, converged: Callable[[DeepNet], bool]) -> None:
+        self.converged = converged
+
+    def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
+        """Stop, by the signal by which callbacks of skorch stop."""
+        if self.converged(net):
+            raise KeyboardInterrupt
+
+
 class Selection(Callback):
     """Keep the net of the epoch whose loss over all samples is lowest.
 

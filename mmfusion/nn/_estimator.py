@@ -532,7 +532,7 @@ class DeepEstimator(
         -------
         dict of str to ndarray of shape (n_samples, latent_width)
             Latents by modality; rows of samples that lack it are NaN. `transform`
-            returns their weighted sum.
+            fuses them.
         """
         by_sample, observed = self._collect(X, lambda out: out.latents.movedim(0, 1))
         latents = by_sample.swapaxes(0, 1)

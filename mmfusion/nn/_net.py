@@ -189,6 +189,9 @@ class Phase:
     learns_weights : bool, default=True
         Whether the weights of the modalities that `predict` uses are computed from
         the training data at the end. Otherwise they stay as they are.
+    converged : callable, default=None
+        Takes the net after an epoch of `fit` and returns whether the phase ends there.
+        `partial_fit`, which never has all samples, does not ask.
     """
 
     name: str
@@ -199,6 +202,7 @@ class Phase:
     parts: tuple[str, ...] = ()
     compete: Callable[[DeepNet, Any], float] | None = None
     learns_weights: bool = True
+    converged: Callable[[DeepNet], bool] | None = None
 
     def description(self) -> list[Any]:
         """Return plain values that two phases share if they train alike."""
@@ -249,7 +253,7 @@ class DeepNet(NeuralNet):
         The network that predicts.
     parts : dict of str to Module, default=None
         Modules that belong to the training, such as discriminators. Those with
-        parameters get an optimizer of their own.
+        parameters that require gradients get an optimizer of their own.
     separate : sequence of str, default=()
         Modules of the network, by attribute, with learning rates of their own.
     optimizer : callable, default=None
@@ -332,7 +336,7 @@ class DeepNet(NeuralNet):
         self.optimizer_ = self._make_optimizer({"network": others} | separate)
         self.part_optimizers_ = {}
         for name, part in self.parts_.items():
-            if own := list(part.parameters()):
+            if own := [p for p in part.parameters() if p.requires_grad]:
                 self.part_optimizers_[name] = self._make_optimizer({name: own})
         return self
 

@@ -148,6 +148,12 @@ class FusionNetwork(nn.Module):
         shares = shares / shares.sum(1, keepdim=True)
         return torch.einsum("mv,vmd->md", shares, latents)
 
+    def apply_heads(
+        self, fused: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the hidden layer and logits, each of shape (R, m, ...)."""
+        return self.heads(fused)
+
     def forward(
         self,
         inputs: Sequence[Tensor],
@@ -179,7 +185,7 @@ class FusionNetwork(nn.Module):
         if weights is None:
             weights = self.weigh(latents, observed) if self.training else self.frozen
         fused = self.fuse(latents, observed, weights)
-        hidden, logits = self.heads(fused)
+        hidden, logits = self.apply_heads(fused, observed)
         if self.heads.n_heads == 1:
             hidden, logits = hidden[0], logits[0]
         return Outputs(latents, weights, fused, hidden, logits)

@@ -12,7 +12,13 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from skorch.callbacks import Callback
 
-from mmfusion.nn._callbacks import EpochBar, Save, Selection, StopAtNaN
+from mmfusion.nn._callbacks import (
+    EpochBar,
+    Save,
+    Selection,
+    StopAtNaN,
+    StopWhenConverged,
+)
 from mmfusion.nn._checkpoint import Checkpoint, follows, restore
 from mmfusion.nn._data import Batches
 from mmfusion.nn._isolation import isolated
@@ -207,6 +213,8 @@ def _train(
             save.resumed = state["callbacks"]
             # with other callbacks, the phase would not have ended there
             n_epochs = done if state["stopped_by"] == list(stoppers) else n_epochs
+            if phase.converged is not None and phase.converged(net):
+                n_epochs = done
     begin_phase(net, phase, done)
     net.callbacks_ = [*users, *((type(c).__name__, c) for c in own)]
     try:
@@ -230,4 +238,6 @@ def _own_callbacks(plan: TrainingPlan, position: int, start: int) -> list[Callba
         own.append(EpochBar(f"restart {start + 1} of {len(plan.seeds)}"))
     if plan.report is not None:
         own.append(plan.report(phase, position * len(plan.seeds) + start))
+    if phase.converged is not None:
+        own.append(StopWhenConverged(phase.converged))
     return own

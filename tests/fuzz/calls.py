@@ -105,6 +105,12 @@ FAST: dict[str, Arguments] = {
         "encoders": [4, 3],
         "feature_width": 4,
         "matching_epochs": 1,
+    "DCCA": {
+        "encoders": [4, 3],
+        "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+    },
+    "AutoencoderClusterer": {
+        "encoders": [4, 3],
         "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
     },
     "EAMCClusterer": {
@@ -536,6 +542,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "labels": LABELS.copy(),
     },
     "cluster_profiles": lambda: {"X": tables(), "labels": LABELS.copy()},
+    "show_progress": lambda: {"verbose": True},
     "show_versions": lambda: {},
     "LagDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("ProductHMMAligner"),
@@ -646,6 +653,8 @@ MAY_RETURN_NAN = {
 }
 # What is made by mmfusion only, and reads what it has made.
 RECORDS = {
+    "Alignment",
+    *(name for name in CALLABLES if name.startswith("Alignment.")),
     "ChainGraph",
     "ChainPosteriors",
     "DTWPath",

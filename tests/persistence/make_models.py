@@ -43,6 +43,11 @@ PARAMS: dict[str, dict[str, Any]] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "DCCA": {
+        "encoders": [4, 2],
+        "reconstruction_weight": 0.1,
+        "trainer": Trainer(max_epochs=2),
+    },
     "EAMCClusterer": {
         "encoders": [4, 3],
         "hidden_width": 4,
