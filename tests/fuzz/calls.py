@@ -105,6 +105,8 @@ FAST: dict[str, Arguments] = {
         "encoders": [4, 3],
         "feature_width": 4,
         "matching_epochs": 1,
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
     "DCCA": {
         "encoders": [4, 3],
         "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
