@@ -435,14 +435,13 @@ def predictions_in_another_unit(cls):
 
 
 @INVARIANCES.row(
-    "AutoencoderClusterer CoMVCClusterer EAMCClusterer SiMVCClusterer",
+    "AutoencoderClusterer CoMVCClusterer EAMCClusterer MFLVCClusterer SiMVCClusterer",
     "unit and offset of a modality",
     "same prepared data, same labels",
 )
 def clusters_of_a_network_in_another_unit(cls):
     trainer = Trainer(max_epochs=4, batch_size=40)
-    if cls.__name__ in ("AutoencoderClusterer", "EAMCClusterer"):
-        # the others have no pretraining
+    if "pretrain_epochs" in cls._trainer_defaults:
         trainer.set_params(pretrain_epochs=2)
     network = cls(3, encoders=[8, 4], n_init=1, trainer=trainer, random_state=0)
     expected = network.fit_predict(X)

@@ -19,8 +19,9 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, normalize
+from sklearn.preprocessing import FunctionTransformer, minmax_scale, normalize
 from sklearn.svm import SVC, SVR
+from skorch.callbacks import Callback
 
 from mmfusion import (
     EarlyFusion,
@@ -275,6 +276,52 @@ def without_reconstruction_is_comvc(cls):
     np.testing.assert_array_equal(found.transform(X), expected.transform(X))
     assert list(found.phase_epochs_) == ["training"]
     assert found.module_.decoders is None
+
+
+@LIMITS.row(
+    "MFLVCClusterer",
+    "identical modalities, encoders and decoders that start alike",
+    "the same assignment by each, which the mean over modalities keeps",
+)
+def identical_modalities_have_equal_assignments(cls):
+    class SameStart(Callback):
+        def on_train_begin(self, net, **kwargs):
+            for modules in (net.module_.encoders, net.module_.decoders):
+                modules[1].load_state_dict(modules[0].state_dict())
+
+    trainer = Trainer(
+        pretrain_epochs=3,
+        max_epochs=3,
+        batch_size=30,
+        dtype="float64",
+        callbacks=[SameStart()],
+    )
+    data = {"a": X["audio"], "b": X["audio"]}
+    fitted = small_network(cls, trainer=trainer, matching_epochs=3).fit(data)
+    by_modality = fitted.modality_latents(data)
+    np.testing.assert_allclose(by_modality["a"], by_modality["b"], atol=1e-8)
+    np.testing.assert_allclose(fitted.transform(data), by_modality["a"], atol=1e-8)
+    alone = fitted.predict_proba(
+        {"a": X["audio"], "b": np.full_like(X["audio"], np.nan)}
+    )
+    np.testing.assert_allclose(fitted.predict_proba(data), alone, atol=1e-8)
+
+
+@LIMITS.row(
+    "MFLVCClusterer",
+    "one modality",
+    "an autoencoder: no loss compares modalities, then k-means of its features",
+)
+def one_modality_is_clustered_by_its_features(cls):
+    trainer = Trainer(pretrain_epochs=2, max_epochs=2, batch_size=30, lr=1e-2)
+    before = small_network(cls, trainer=trainer, matching_epochs=0).fit(AUDIO)
+    for epoch in before.history_[2:]:
+        contrast = [epoch[name] for name in ("features", "assignments", "balance")]
+        assert contrast == [0.0, 0.0, 0.0]
+    k_means = KMeans(2, n_init=10, random_state=0)
+    expected = k_means.fit_predict(minmax_scale(before.transform(AUDIO)))
+    fitted = small_network(cls, trainer=trainer, matching_epochs=200).fit(AUDIO)
+    assert_same_partition(fitted.labels_, expected)
 
 
 @LIMITS.row("CoMVCClusterer", "contrastive_weight=0", "`SiMVCClusterer`")

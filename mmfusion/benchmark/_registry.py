@@ -234,10 +234,12 @@ CLUSTERERS = {
         "autoencoders and centres trained together (needs mmfusion[deep])",
     ),
     "damc": Entry(
-        partial(
-            _deep, "AutoencoderClusterer", readout="dec", adversarial_weight=0.01
-        ),
+        partial(_deep, "AutoencoderClusterer", readout="dec", adversarial_weight=0.01),
         "the same, modalities rebuilt from the others (needs mmfusion[deep])",
+    ),
+    "mflvc": Entry(
+        partial(_deep, "MFLVCClusterer"),
+        "contrast of features and of clusters (needs mmfusion[deep])",
     ),
 }
 

@@ -62,6 +62,12 @@ PARAMS: dict[str, dict[str, Any]] = {
         "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
         "adversarial_weight": 0,  # discriminators are a megabyte
     },
+    "MFLVCClusterer": {
+        "encoders": [4, 3],
+        "feature_width": 4,
+        "matching_epochs": 2,
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
+    },
     "MultimodalCCA": {"n_components": 2},
     "MultimodalNMF": {"n_components": 2},
     "EarlyFusion": {"reducer": PCA(2)},
