@@ -55,6 +55,7 @@ API = {
         "EAMCClusterer",
         "GMCClusterer",
         "HMMClusterer",
+        "MFLVCClusterer",
         "MultimodalMixture",
         "SNFClusterer",
         "SiMVCClusterer",

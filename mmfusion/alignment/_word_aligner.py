@@ -26,7 +26,6 @@ from mmfusion._sklearn_compat import (
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._token_input import tokens_of, with_token_arrays
 from mmfusion.alignment.words._corpus_files import CorpusFiles
-from mmfusion.alignment.words._expectation import WordModel
 from mmfusion.alignment.words._index import (
     CorpusIndex,
     Tokens,
