@@ -51,7 +51,8 @@ def make_data(n_samples, widths):
     rng = np.random.default_rng(0)
     shared = rng.normal(size=(n_samples, N_COMPONENTS)) * [2.0, 1.6, 1.3, 1.0, 0.8]
     return [
-        shared @ rng.normal(size=(N_COMPONENTS, d)) / 4 + rng.normal(size=(n_samples, d))
+        shared @ rng.normal(size=(N_COMPONENTS, d)) / 4
+        + rng.normal(size=(n_samples, d))
         for d in widths
     ]
 
@@ -62,7 +63,9 @@ def make_fit(method, blocks):
         from mmfusion import MultimodalCCA
 
         model = MultimodalCCA(N_COMPONENTS, shrinkage=0.0, scaling=None)
-        return lambda: model.fit(blocks), lambda: model.transform_modalities(blocks).blocks
+        return lambda: model.fit(
+            blocks
+        ), lambda: model.transform_modalities(blocks).blocks
     if method == "scikit-learn CCA":
         from sklearn.cross_decomposition import CCA
 
@@ -142,7 +145,14 @@ def main():
         method, n_samples, *widths = args.measure
         print(json.dumps(measure(method, int(n_samples), tuple(map(int, widths)))))
         return
-    header = ["samples x features", "method", "CPU s", "ratio", "added MB", "difference"]
+    header = [
+        "samples x features",
+        "method",
+        "CPU s",
+        "ratio",
+        "added MB",
+        "difference",
+    ]
     print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
     table = []
     for row in rows():
