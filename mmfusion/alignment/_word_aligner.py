@@ -26,7 +26,6 @@ from mmfusion._sklearn_compat import (
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._token_input import tokens_of, with_token_arrays
 from mmfusion.alignment.words._corpus_files import CorpusFiles
-from mmfusion.alignment.words._expectation import WordModel
 from mmfusion.alignment.words._index import (
     CorpusIndex,
     Tokens,
@@ -293,9 +292,7 @@ class WordAligner(
         with TemporaryDirectory(dir=folder) as own:
             files = CorpusFiles(Path(own))
             for X in batches:
-                frame = self._validate(
-                    with_token_arrays(X), reset=is_first, raw=True
-                )
+                frame = self._validate(with_token_arrays(X), reset=is_first, raw=True)
                 self._check_sides()
                 is_first = False
                 sides = self._encode(frame, *vocabularies)
@@ -461,15 +458,16 @@ class WordAligner(
         -------
         float
             1 minus the alignment error rate. Without `y`, the mean log-likelihood of
-            both directions, per generated token; NaN without tokens.
+            both directions, per generated token. NaN without tokens.
         """
         sides = self._tokens(X)
-        if y is not None:
-            return 1 - alignment_error_rate(y, self._links(sides)[0])
         n_tokens = len(sides.source.codes) + len(sides.target.codes)
-        if n_tokens == 0:
+        if not self._layout.sequences or (y is None and n_tokens == 0):
             return np.nan
-        return float(self._links(sides)[2].sum() / n_tokens)
+        links, _, log_likelihoods = self._links(sides)
+        if y is not None:
+            return 1 - alignment_error_rate(y, links)
+        return float(log_likelihoods.sum() / n_tokens)
 
     def _links(self, sides: _Sides) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return links, posteriors and log-likelihoods, by samples of some cells."""

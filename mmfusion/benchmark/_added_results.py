@@ -211,7 +211,7 @@ def _repeat_columns(table: pd.DataFrame, comparison: Comparison) -> dict[str, An
 
 def check_unique(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a frame; raise if a method has two for the same."""
-    keys = [k for k in ("dataset", "method", "repeat", "split") if k in rows]
+    keys = [k for k in ("dataset", "method", "repeat", "seed", "split") if k in rows]
     twice = rows[rows.duplicated(keys)]
     if len(twice):
         first = twice.iloc[0]

@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 from torch import nn
 
-from mmfusion import AutoencoderClusterer, CoMVCClusterer
+from mmfusion import DCCA, AutoencoderClusterer, CoMVCClusterer
 
 from .small import X, nested, small
 
@@ -90,6 +90,9 @@ DAMC = AutoencoderClusterer(
     **nested({"pretrain_epochs": 2, "max_epochs": 2, "batch_size": 20})
     | nested({"dtype": "float64"})
 )
+SCORES = DCCA(2, encoders=[8, 4], reconstruction_weight=0.1, random_state=0).set_params(
+    **nested({"max_epochs": 2, "batch_size": 20, "dtype": "float64"})
+)
 CASES = {
     "dividing": (EAMC, X, {"n_init": 2}),
     "not dividing": (EAMC, X, {"batch_size": 20}),
@@ -118,6 +121,7 @@ CASES = {
     "CoMVC": (COMVC, MIXED, {}),
     "DAMC": (DAMC, GAPS, {}),
     "DAMC with images": (DAMC, MIXED, {"encoders": 8}),
+    "DCCA": (SCORES, GAPS, {}),
 }
 
 
@@ -128,7 +132,8 @@ def fitted(name, **params):
 
 
 def numbers(model):
-    return model.history_, model.labels_.tolist()
+    predictions = getattr(model, model._predictions_attribute)
+    return model.history_, predictions.tolist()
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +165,7 @@ def test_processes_have_the_loss_curve_of_one(found, name):
             assert ours["phase"] == theirs["phase"]
             for term in set(ours) - {"epoch", "batches", "phase"}:
                 assert theirs[term] == pytest.approx(ours[term], rel=1e-6), term
-        assert labels == alone.labels_.tolist()
+        assert labels == pytest.approx(numbers(alone)[1], rel=1e-6)
 
 
 def test_processes_share_a_seed_that_is_not_given(found):

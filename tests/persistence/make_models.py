@@ -62,7 +62,14 @@ PARAMS: dict[str, dict[str, Any]] = {
         "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
         "adversarial_weight": 0,  # discriminators are a megabyte
     },
+    "MFLVCClusterer": {
+        "encoders": [4, 3],
+        "feature_width": 4,
+        "matching_epochs": 2,
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
+    },
     "MultimodalCCA": {"n_components": 2},
+    "MultimodalNMF": {"n_components": 2},
     "EarlyFusion": {"reducer": PCA(2)},
     "EarlyFusionClassifier": {"estimator": LogisticRegression()},
     "EarlyFusionClusterer": {"clusterer": KMeans(n_init=1)},
@@ -108,8 +115,14 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
     """Return the data to fit an estimator to."""
     kind = "sequence" if name in OF_SEQUENCES else "table"
     X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
+    if name == "WordAligner":
+        X = Modalities(
+            {n: list((own[:, :, :1] * 2) // 1) for n, own in X.to_dict().items()}
+        )
     if name == "AsynchronousHMMAligner":  # fewer events than frames
         X = Modalities({"audio": X["audio"], "text": [own[:3] for own in X["text"]]})
+    if name == "MultimodalNMF":
+        X = Modalities({n: np.abs(block) for n, block in X.to_dict().items()})
     return X.to_array() if name == "ModalitySplitter" else X
 
 

@@ -26,9 +26,7 @@ NEIGHBORS = np.array(
 
 
 @jit
-def symmetrize(
-    forward, reverse, null_forward, null_reverse, method, threshold, links
-):
+def symmetrize(forward, reverse, null_forward, null_reverse, method, threshold, links):
     """Find the links of a sample.
 
     Parameters

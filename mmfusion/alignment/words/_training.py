@@ -104,7 +104,9 @@ def fit_stages(
             sides = []
             for d, own in enumerate((model.forward, model.reverse)):
                 if stage.kind == JUMPS:
-                    own = own._replace(jumps=folded_jumps(found.jump_counts[d], max_jump))
+                    own = own._replace(
+                        jumps=folded_jumps(found.jump_counts[d], max_jump)
+                    )
                 # the first posterior is one of uniform translations
                 elif stage.kind == DIAGONAL and i > 0:
                     by_direction = lengths[:, ::-1] if d == 0 else lengths
