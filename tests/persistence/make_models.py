@@ -119,6 +119,8 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
         X = Modalities(
             {n: list((own[:, :, :1] * 2) // 1) for n, own in X.to_dict().items()}
         )
+        tokens = {n: (own[:, :, None] * 2) // 1 for n, own in X.to_dict().items()}
+        X = Modalities({n: list(own) for n, own in tokens.items()})
     if name == "AsynchronousHMMAligner":  # fewer events than frames
         X = Modalities({"audio": X["audio"], "text": [own[:3] for own in X["text"]]})
     if name == "MultimodalNMF":
@@ -128,6 +130,8 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
 
 def predicted(model: Any, X: Any) -> np.ndarray:
     """Return the predictions or the transformed data of a model in one array."""
+    if hasattr(model, "link_posteriors"):  # of tokens, whose output has any type
+        return np.concatenate([own.ravel() for own in model.link_posteriors(X)])
     names = ("predict", "transform")
     method = next((name for name in names if hasattr(model, name)), None)
     found = getattr(model, method)(X) if method else model.labels_
