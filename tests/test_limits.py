@@ -333,6 +333,34 @@ def without_contrast_is_simvc(cls):
 
 
 @LIMITS.row(
+    "NeuralFusionClassifier NeuralFusionRegressor",
+    "fusion='late'",
+    "mean of `modality_predictions`",
+)
+def late_networks_are_averaged(cls):
+    trainer = Trainer(max_epochs=4, dtype="float64")
+    fitted = cls("late", encoders=[8, 4], trainer=trainer, n_members=1, random_state=0)
+    by_modality = fitted.fit(X, target(cls)).modality_predictions(X)
+    predict = getattr(fitted, "predict_proba", fitted.predict)
+    expected = np.mean([*by_modality.values()], axis=0)
+    np.testing.assert_allclose(predict(X), expected, rtol=1e-9)
+
+
+@LIMITS.row(
+    "NeuralFusionClassifier NeuralFusionRegressor",
+    "fusion='mean', one modality",
+    "a network of this modality: its latents are what is fused",
+)
+def one_modality_is_its_own_network(cls):
+    trainer = Trainer(max_epochs=2)
+    fitted = cls("mean", encoders=[8, 4], trainer=trainer, random_state=0)
+    fitted.fit(AUDIO, target(cls))
+    latents = fitted.modality_latents(AUDIO)["audio"]
+    np.testing.assert_allclose(fitted.transform(AUDIO), latents)
+    assert fitted.modality_weights_.tolist() == [1.0]
+
+
+@LIMITS.row(
     "LateFusionClassifier HybridFusionClassifier",
     "one modality, not scaled, every combination without training",
     "the inner classifier",

@@ -53,6 +53,7 @@ FAMILIES = {
         "SiMVCClusterer",
     ],
     "deep fusion": ["DCCA", "SiMVCClusterer"],
+    "neural fusion": ["NeuralFusionClassifier", "NeuralFusionRegressor"],
     "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }

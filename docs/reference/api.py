@@ -102,6 +102,8 @@ API = {
         "LateFusionRegressor",
         "MultimodalCCA",
         "MultimodalNMF",
+        "NeuralFusionClassifier",
+        "NeuralFusionRegressor",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [

@@ -119,6 +119,14 @@ FAST: dict[str, Arguments] = {
         "encoders": [4, 3],
         "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
     },
+    **{
+        name: {
+            "encoders": [4, 3],
+            "n_members": 1,
+            "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+        }
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
+    },
     "AutoencoderClusterer": {
         "encoders": [4, 3],
         "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
