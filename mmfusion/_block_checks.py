@@ -27,7 +27,7 @@ from mmfusion._numbers import (
 )
 from mmfusion._pieces import is_mapped
 from mmfusion._remedies import Remedies
-from mmfusion._sequences import float_sequences, holds_sequences
+from mmfusion._sequences import float_sequences, holds_sequences, token_sequences
 from mmfusion.modalities import Modalities
 
 FLOATS = (np.float64, np.float32)
@@ -46,13 +46,15 @@ class ModalityTags:
     images : bool, default=False
         Whether modalities keep further dimensions, as images have; otherwise a
         sample becomes a row.
-    sequences : {'refuse', 'require', 'allow', 'series', 'frames'}, default='refuse'
+    sequences : {'refuse', 'require', 'allow', 'series', 'frames', 'tokens'}, \
+default='refuse'
         Whether modalities may be sequences. 'allow' reads sequences into float arrays
         and accepts modalities that are tables. The others read tables as sequences,
         too. 'require': the rows are series of one feature, and all modalities have one
         of the two forms. 'series': the same, but beside sequences the columns of a
         table are features without time, and a row is one frame. 'frames': a row is one
-        frame.
+        frame. 'tokens' is 'allow' for sequences of one feature of any type, which are
+        not read into floats.
     column_per_sample : bool, default=False
         Whether the output of a transformer has a column for each sample of `fit`.
     same_dtype : bool, default=False
@@ -237,6 +239,9 @@ class BlockChecks:
             if holds_sequences(blocks[v]) and self.tags.reads_sequences(
                 name_in_fit, blocks[v]
             ):
+                if self.tags.sequences == "tokens":
+                    blocks[v] = token_sequences(blocks[v], name, mask[:, v])
+                    continue
                 allow_gaps = _allows(self.tags.takes_nan, name_in_fit)
                 blocks[v] = float_sequences(
                     blocks[v], name, mask[:, v], allow_gaps=allow_gaps

@@ -97,6 +97,28 @@ def as_sequences(elements: Iterable[Any], name: str = "X") -> np.ndarray:
     return block
 
 
+def token_arrays(samples: Iterable[Any]) -> np.ndarray:
+    """Collect lists of tokens, such as words, as sequences of one feature.
+
+    Parameters
+    ----------
+    samples : iterable of sequence of object, or None
+        The tokens of each sample.
+
+    Returns
+    -------
+    ndarray of object of shape (n_samples,)
+        Arrays of object of shape (n_tokens, 1); None where a sample is None.
+    """
+    samples = list(samples)
+    block = np.full(len(samples), None, dtype=object)
+    for i, tokens in enumerate(samples):
+        if tokens is not None:
+            # np.array would read tokens that are tuples as rows
+            block[i] = np.fromiter(tokens, object, len(tokens)).reshape(-1, 1)
+    return block
+
+
 def as_plain(data: Any, what: str) -> Any:
     """Convert data to a form that NumPy and scikit-learn read, without loss.
 
@@ -332,6 +354,8 @@ def _from_list(elements: list | tuple, name: str) -> np.ndarray:
     given = [e for e in elements if e is not None]
     if given and all(is_table_row(e) for e in given):
         widths = {len(e) for e in given}
+        if len(widths) > 1 and any(isinstance(e[0], str) for e in given):
+            return token_arrays(elements)
         if len(widths) > 1:
             raise ValueError(
                 f"modality {name!r}: its rows have {sorted(widths)} values; give one "

@@ -184,6 +184,47 @@ def float_sequences(
     return sequences
 
 
+def token_sequences(
+    block: Block, name: str, mask: np.ndarray | None = None
+) -> np.ndarray:
+    """Read a block of sequences whose frames are tokens, single values of any type.
+
+    Parameters
+    ----------
+    block : object array of sequences, or ndarray of shape (n_samples, n_frames, 1)
+        The block.
+    name : str
+        Name of the modality, for errors.
+    mask : ndarray of bool of shape (n_samples,), default=None
+        False for samples whose sequences are ignored; None reads all.
+
+    Returns
+    -------
+    ndarray of object of shape (n_samples,)
+        Arrays of shape (n_tokens, 1); None where a sample lacks the modality: given as
+        None, without tokens, or masked.
+
+    Raises
+    ------
+    ValueError
+        If a frame has several features.
+    """
+    if not is_sequences(block):
+        block = cut_padding(block)
+    sequences = np.full(len(block), None, dtype=object)
+    for i in range(len(block)) if mask is None else np.flatnonzero(mask).tolist():
+        if block[i] is None or block[i].size == 0:
+            continue
+        if block[i].ndim != 2 or block[i].shape[1] != 1:
+            raise ValueError(
+                f"modality {name!r}: the sequence of sample {i} has shape "
+                f"{block[i].shape}, and tokens have (n_tokens, 1); give each frame one "
+                "value, such as the tuple of its features"
+            )
+        sequences[i] = block[i]
+    return sequences
+
+
 def _float_frames(
     element: np.ndarray, what: str, *, allow_gaps: bool
 ) -> np.ndarray | None:

@@ -49,6 +49,7 @@ FAMILIES = {
         "AutoencoderClusterer",
         "CoMVCClusterer",
         "EAMCClusterer",
+        "MFLVCClusterer",
         "SiMVCClusterer",
     ],
     "deep fusion": ["DCCA", "SiMVCClusterer"],
@@ -125,8 +126,10 @@ REASONS = {
         "likelihood n_features_per_modality_in_",
     ],
     "networks and their training differ": [
+        "deep clusterers adversarial_weight",
         "deep clusterers balance_weight",
         "deep clusterers encoders",
+        "deep clusterers modality_weights_",
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",

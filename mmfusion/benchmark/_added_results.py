@@ -99,6 +99,7 @@ def added_rows(
             **_repeat_columns(table, comparison),
             **{metric: _values_of_metric(table, metric) for metric in metrics},
             "fit_seconds": np.nan,
+            "cpu_seconds": np.nan,
             "peak_memory_mb": np.nan,
             "status": "ok",
             "error": "",
@@ -197,7 +198,8 @@ def _repeat_columns(table: pd.DataFrame, comparison: Comparison) -> dict[str, An
                     "out the column 'repeat' and give means"
                 )
     entries: dict[str, Any] = {}
-    for name in ("repeat", "seed", "split", "n_train", "n_test"):
+    counts = ("repeat", "seed", "split", "n_train", "n_test")
+    for name in (*counts, "n_clustered", "n_left_out"):
         if name in frame:
             given = table[name] if paired and name in table else None
             entries[name] = pd.array(
@@ -209,7 +211,7 @@ def _repeat_columns(table: pd.DataFrame, comparison: Comparison) -> dict[str, An
 
 def check_unique(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a frame; raise if a method has two for the same."""
-    keys = [k for k in ("dataset", "method", "repeat", "split") if k in rows]
+    keys = [k for k in ("dataset", "method", "repeat", "seed", "split") if k in rows]
     twice = rows[rows.duplicated(keys)]
     if len(twice):
         first = twice.iloc[0]

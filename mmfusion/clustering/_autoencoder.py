@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from numbers import Real
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion._typing import (
@@ -20,196 +18,20 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
+from mmfusion.clustering._autoencoder_objective import AutoencoderObjective, is_stable
 from mmfusion.clustering._deep_base import BaseDeepClusterer, refuses_sizes
 from mmfusion.nn._centers import Centers
-from mmfusion.nn._cross_reconstruction import (
-    SampleDiscriminators,
-    discriminator_loss,
-    generator_loss,
-    reconstruct_from_others,
-)
+from mmfusion.nn._concatenation import ConcatenationNetwork, fit_centers
+from mmfusion.nn._cross_reconstruction import SampleDiscriminators
 from mmfusion.nn._data import Batches
-from mmfusion.nn._isolation import drawing
-from mmfusion.nn._net import DeepNet, EncodedBatch, Objective, Phase
-from mmfusion.nn._network import FusionNetwork, evaluating
-from mmfusion.nn._reconstruction import reconstruct
-from mmfusion.nn._self_training import CHUNK_ROWS, SelfTargets
+from mmfusion.nn._net import DeepNet, Phase
+from mmfusion.nn._network import FusionNetwork
+from mmfusion.nn._self_training import SelfTargets
 from mmfusion.nn._trainer import Trainer, TrainingSettings, auto_epochs
-from mmfusion.nn._training import DivergenceError
-from mmfusion.nn.losses import reconstruction_loss, target_divergence
 
 LEAST_PRETRAIN_EPOCHS = 10  # of 'auto'
-# samples that centres are fitted to, evenly spaced, so that latents fit in memory
-MAX_CENTER_ROWS = 50_000
 
 _WEIGHT = Interval(Real, 0, None, closed="left")
-
-
-class ConcatenationNetwork(FusionNetwork):
-    """Network whose fused latent is ``z = [s_1 (h^1 - b_1), .., s_V (h^V - b_V)]``.
-
-    Means b and scales s are set by `standardize`. What is not observed is 0, the mean.
-
-    Parameters
-    ----------
-    encoders : sequence of Module
-        Encoder of each modality, with latents of one width.
-    width : int
-        Width d of a latent.
-    heads : Centers
-        Head of centres of V d coordinates.
-    decoders : ModuleList
-        Decoder of each modality.
-    """
-
-    means: Tensor
-    scales: Tensor
-    heads: Centers
-
-    def __init__(
-        self,
-        encoders: Sequence[nn.Module],
-        width: int,
-        heads: Centers,
-        decoders: nn.ModuleList,
-    ) -> None:
-        super().__init__(encoders, width, heads, decoders)
-        self.register_buffer("means", torch.zeros(len(encoders), width))
-        self.register_buffer("scales", torch.ones(len(encoders)))
-
-    def fuse(self, latents: Tensor, observed: Tensor | None, weights: Tensor) -> Tensor:
-        """Concatenate latents of mean 0 and total variance 1, of shape (m, V d)."""
-        standard = (latents - self.means[:, None]) * self.scales[:, None, None]
-        if observed is not None:
-            standard = standard * observed.mT[..., None]
-        return standard.movedim(0, 1).flatten(1)
-
-    def apply_heads(
-        self, fused: Tensor, observed: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute logits by the distances over what is observed."""
-        return self.heads(fused, observed)
-
-    def standardize(self, latents: Tensor, observed: Tensor | None) -> None:
-        """Set means and scales to those of latents of shape (V, m, d)."""
-        ones = torch.ones_like(latents[..., :1])
-        counted = ones if observed is None else observed.mT[..., None].to(latents)
-        counts = torch.clamp_min(counted.sum(1), 1)
-        means = (latents * counted).sum(1) / counts
-        squares = (latents - means[:, None]).square().sum(2, keepdim=True)
-        variances = ((squares * counted).sum(1) / counts).flatten()
-        self.means.copy_(means)
-        self.scales.copy_(torch.where(variances > 0, variances, 1).rsqrt())
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoencoderObjective(Objective):
-    """Objective of autoencoders, self-training of clusters, and adversaries.
-
-    Parameters
-    ----------
-    clustering_weight : float
-        Weight of the divergence of assignments from their targets.
-    cross_weight : float
-        Weight of the reconstruction from the other modalities.
-    adversarial_weight : float
-        Weight of the generator loss of these reconstructions.
-    """
-
-    clustering_weight: float = 0.0
-    cross_weight: float = 0.0
-    adversarial_weight: float = 0.0
-
-    criteria = {"reconstruction": ("reconstruction",)}
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """Return the weights of all terms; they do not change during the phase."""
-        return {
-            "reconstruction": 1.0,
-            "clustering": self.clustering_weight,
-            "cross_reconstruction": self.cross_weight,
-            "generator": self.adversarial_weight,
-        }
-
-    def begin_epoch(self, net: DeepNet, data: Batches, n_done: int) -> None:
-        """Find clusters before the first epoch, and refresh their targets."""
-        if self.clustering_weight:
-            if not n_done:
-                fit_centers(net, data)
-            _targets(net).refresh(net, data, n_done)
-
-    def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
-        """Compute the reconstruction loss, and the terms that have a weight."""
-        rebuilt = reconstruct_from_others(net, batch) if self.cross_weight else None
-        return self._terms(net, batch, rebuilt)
-
-    def _terms(
-        self,
-        net: DeepNet,
-        batch: EncodedBatch,
-        rebuilt: tuple[list[Tensor], Tensor | None] | None,
-    ) -> dict[str, Tensor]:
-        terms = {"reconstruction": reconstruct(net, batch)}
-        if self.clustering_weight:
-            logits = net.fuse(batch.latents, batch.observed).logits
-            targets = _targets(net)(batch.inputs, batch.observed)
-            terms["clustering"] = target_divergence(targets, logits)
-        if rebuilt is not None:
-            samples, counted = rebuilt
-            terms["cross_reconstruction"] = reconstruction_loss(
-                samples, batch.inputs, counted
-            )
-            if self.adversarial_weight:
-                terms["generator"] = generator_loss(net, samples, counted)
-        return terms
-
-    def step(self, net: DeepNet, batch: Any) -> dict[str, Tensor]:
-        """Train the discriminators, if there are any, and then the network."""
-        if not self.adversarial_weight:
-            return super().step(net, batch)
-        encoded = net.encode(batch)
-        rebuilt = reconstruct_from_others(net, encoded)
-        loss = {"discriminator": discriminator_loss(net, encoded.inputs, *rebuilt)}
-        net.minimize(loss, {"discriminator": 1.0}, "discriminators")
-        terms = self._terms(net, encoded, rebuilt)
-        return net.minimize(terms, self.weights(net.progress_)) | loss
-
-
-def fit_centers(net: DeepNet, data: Batches) -> None:
-    """Standardise the latents of a network, and set its centres by k-means.
-
-    Of fewer samples than centres, as `partial_fit` may have, nothing is learned.
-    """
-    if len(data) < net.module_.heads.n_clusters:
-        return
-    n_samples = min(len(data), MAX_CENTER_ROWS)
-    rows = np.linspace(0, len(data) - 1, n_samples).astype(int)
-    batches = (
-        data.batch(rows[i : i + CHUNK_ROWS]) for i in range(0, n_samples, CHUNK_ROWS)
-    )
-    network = cast(ConcatenationNetwork, net.module_)
-    with evaluating(network):
-        encoded = [(network.encode(*batch), batch.observed) for batch in batches]
-        latents = torch.cat([own for own, _ in encoded], dim=1)
-        masks = [mask for _, mask in encoded if mask is not None]
-        observed = torch.cat(masks) if masks else None
-        network.standardize(latents, observed)
-        points = network.fuse(latents, observed, network.frozen).cpu().numpy()
-    if not np.isfinite(points).all():
-        raise DivergenceError("latents became NaN or infinite")
-    with drawing():
-        seed = int(torch.randint(2**31 - 1, ()))
-    mask = None if observed is None else observed.cpu().numpy()
-    network.heads.fit(points, mask, seed)
-
-
-def _is_stable(net: DeepNet, tol: float) -> bool:
-    """Return whether hardly a label has changed between two refreshes."""
-    return float(_targets(net).changed) < tol
-
-
-def _targets(net: DeepNet) -> SelfTargets:
-    return cast(SelfTargets, net.parts_["targets"])
 
 
 class AutoencoderClusterer(BaseDeepClusterer):
@@ -456,35 +278,30 @@ class AutoencoderClusterer(BaseDeepClusterer):
             pretrain_epochs = auto_epochs(n_samples, size, LEAST_PRETRAIN_EPOCHS)
         if max_epochs == "auto":
             max_epochs = auto_epochs(n_samples, size)
-        pretraining = AutoencoderObjective(cross_weight=float(self._has_adversary))
-        training, converged = pretraining, None
-        if self._has_adversary:
-            training = replace(
-                training, adversarial_weight=float(self.adversarial_weight)
-            )
-        if self._trains_centers:
-            training = replace(
-                training, clustering_weight=float(self.clustering_weight)
-            )
-            converged = partial(_is_stable, tol=float(self.tol))
-        return [
-            Phase(
-                "pretraining",
-                pretrain_epochs,
-                pretraining,
-                settings.pretrain_lr,
-                learns_weights=False,
-            ),
-            Phase(
-                "training",
-                max_epochs,
-                training,
-                settings.lr,
-                parts=("targets", "discriminators"),
-                learns_weights=False,
-                converged=converged,
-            ),
-        ]
+        reconstruction = AutoencoderObjective(cross_weight=float(self._has_adversary))
+        pretraining = Phase(
+            "pretraining",
+            pretrain_epochs,
+            reconstruction,
+            settings.pretrain_lr,
+            learns_weights=False,
+        )
+        trains_centers = self._trains_centers
+        objective = replace(
+            reconstruction,
+            clustering_weight=self.clustering_weight * float(trains_centers),
+            adversarial_weight=self.adversarial_weight * float(self._has_adversary),
+        )
+        training = Phase(
+            "training",
+            max_epochs,
+            objective,
+            settings.lr,
+            parts=("targets", "discriminators"),
+            learns_weights=False,
+            converged=partial(is_stable, tol=self.tol) if trains_centers else None,
+        )
+        return [pretraining, training]
 
     def _examine(self, net: DeepNet, data: Batches) -> tuple[np.ndarray, list[str]]:
         is_trained = any("clustering" in epoch for epoch in net.history[-1:])

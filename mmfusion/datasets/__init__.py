@@ -13,6 +13,7 @@ from mmfusion.datasets._measurements import (
     load_wine_modalities,
 )
 from mmfusion.datasets._npz import load_npz, save_npz
+from mmfusion.datasets._parallel import load_parallel_corpus, make_parallel_corpus
 from mmfusion.datasets._table import load_table
 from mmfusion.datasets._trajectories import make_multimodal_sequences
 from mmfusion.datasets._ucr_uea import fetch_ucr_uea
@@ -28,11 +29,13 @@ __all__ = [
     "load_file",
     "load_mat",
     "load_npz",
+    "load_parallel_corpus",
     "load_table",
     "load_wine_modalities",
     "make_audio_visual_sequences",
     "make_event_sequences",
     "make_multimodal_blobs",
     "make_multimodal_sequences",
+    "make_parallel_corpus",
     "save_npz",
 ]

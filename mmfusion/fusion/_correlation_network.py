@@ -81,7 +81,7 @@ class CorrelationObjective(Objective):
 
     def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the loss of the latents, and the reconstruction loss."""
-        latents, observed, _ = batch
+        latents, observed = batch.latents, batch.observed
         if self.loss == CANONICAL:
             _refuse_small_batch(*latents.shape[1:])
             loss = canonical_correlation_loss(

@@ -5,6 +5,7 @@ from mmfusion.metrics._clustering import (
     pairwise_f_score,
     purity_score,
 )
+from mmfusion.metrics._links import alignment_error_rate
 from mmfusion.metrics._profiles import cluster_profiles
 from mmfusion.metrics._scorers import (
     WholeDataSplit,
@@ -16,6 +17,7 @@ from mmfusion.metrics._silhouette import modality_silhouette_score
 
 __all__ = [
     "WholeDataSplit",
+    "alignment_error_rate",
     "cluster_profiles",
     "clustering_accuracy_score",
     "get_scorer",

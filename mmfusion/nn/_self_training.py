@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmfusion.nn._concatenation import CHUNK_ROWS
 from mmfusion.nn._data import Batches
 from mmfusion.nn._net import DeepNet
 from mmfusion.nn._network import FusionNetwork, evaluating
 from mmfusion.nn.losses import sharpened
 
 REFRESH_STEPS = 50  # batches that are trained on targets of one network, at least
-CHUNK_ROWS = 4096  # samples in memory at a time
 
 
 class SelfTargets(nn.Module):
@@ -61,7 +61,7 @@ class SelfTargets(nn.Module):
         if n_done % -(-REFRESH_STEPS // n_steps):
             return
         now, sizes, n_changed = net.module_, torch.zeros_like(self.sizes), 0
-        for _, (inputs, observed) in data.chunks(CHUNK_ROWS):
+        for _, (inputs, observed, _) in data.chunks(CHUNK_ROWS):
             with evaluating(now), evaluating(self.network):
                 assignment = now(inputs, observed).logits.softmax(1)
                 before = self.network(inputs, observed).logits

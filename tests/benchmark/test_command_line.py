@@ -45,7 +45,7 @@ def test_compare_prints_the_table_and_writes_the_report(npz, tmp_path, capsys):
     assert "modality audio" in printed.out
     assert "spectral concatenation" in printed.out
     assert printed.out.splitlines()[-1] == f"Report: {out / 'report.html'}"
-    assert "14/14" in printed.err  # 7 methods on each of 2 data sets
+    assert "(14 of 14)" in printed.err  # 7 methods on each of 2 data sets
     written = {path.name for path in out.iterdir()}
     assert written == {
         "cells",
@@ -92,7 +92,7 @@ def test_classifiers_are_compared_by_a_task(npz, tmp_path, capsys):
     arguments += ["--out", str(tmp_path / "out")]
     assert command_line.main(["compare", *arguments]) == 0
     printed = capsys.readouterr()
-    assert "12/12" in printed.err  # 2 methods, 2 seeds, 3 folds
+    assert "(12 of 12)" in printed.err  # 2 methods, 2 seeds, 3 folds
     assert "### balanced_accuracy" in printed.out
     assert "On small, early is first of 2 methods by accuracy" in printed.out
 

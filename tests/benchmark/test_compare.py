@@ -47,6 +47,7 @@ def test_there_is_one_row_for_each_data_set_method_and_repeat(halves):
         "normalized_mutual_info",
         "adjusted_rand",
         "fit_seconds",
+        "cpu_seconds",
         "peak_memory_mb",
         "status",
         "error",
@@ -290,6 +291,7 @@ def test_methods_may_depend_on_the_modalities(halves):
 def test_every_registered_method_clusters_separated_blobs():
     data = make_multimodal_blobs(60, random_state=0)
     estimators = methods()
+    del estimators["eamc-paper"]  # takes minutes; tests/clustering tests it
     for name in ("comvc", "eamc", "simvc"):
         estimators[name].set_params(n_init=1)  # restarts only take time here
     frame = run(estimators, data)
@@ -400,6 +402,6 @@ def test_what_cannot_be_compared_is_refused_at_once(halves, changes, error, matc
 
 def test_progress_is_shown_on_request(halves, capsys):
     compare({"a": Failing(always=True)}, {"halves": halves}, n_repeats=2, verbose=True)
-    assert "2/2" in capsys.readouterr().err
+    assert "[compare] cell, 2 failed (2 of 2)" in capsys.readouterr().out
     compare({"a": Double()}, {"halves": halves}, n_repeats=2)
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr() == ("", "")

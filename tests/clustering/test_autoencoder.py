@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from mmfusion import AutoencoderClusterer, Modalities, Trainer
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.nn._cross_reconstruction import mean_of_others
+from mmfusion.nn._data import Batch
 
 from ..nn import slow_losses as slow
 
@@ -32,6 +33,10 @@ WAYS = {
     "kmeans": {},
     "dec": {"readout": "dec"},
     "DAMC": {"readout": "dec", "adversarial_weight": 0.01},
+}
+ENOUGH = {
+    "encoders": [64, 16],
+    "options": {"pretrain_epochs": 40, "max_epochs": 20},
 }
 ALL_WAYS = pytest.mark.parametrize("way", list(WAYS))
 
@@ -124,7 +129,7 @@ def test_the_terms_of_a_batch_are_those_of_the_formulas(data):
     rows = slice(8)
     observed = None if data is X else torch.tensor(data.observed[rows])
     inputs = [torch.tensor(np.nan_to_num(data[name][rows])) for name in data.names]
-    found = objective.terms(net, net.encode((inputs, observed)))
+    found = objective.terms(net, net.encode(Batch(inputs, observed)))
     expected = terms_by_loops(fitted, inputs, observed)
     assert found.keys() == expected.keys()
     for name, term in expected.items():
@@ -224,7 +229,8 @@ def test_training_of_dec_begins_with_k_means():
 
 @ALL_WAYS
 def test_clusters_of_k_means_are_those_of_scikit_learn(way):
-    fitted = small(way, options={"max_epochs": 0}).fit(X)
+    options = {"pretrain_epochs": 20, "max_epochs": 0}
+    fitted = small(way, encoders=[64, 16], options=options).fit(X)
     expected = KMeans(3, n_init=10, random_state=0).fit_predict(fitted.transform(X))
     assert adjusted_rand_score(expected, fitted.labels_) == 1
 
@@ -263,16 +269,14 @@ def test_clusters_that_modalities_share_are_found(way, seed):
     data, y = make_multimodal_blobs(
         200, (8, 6), centers=4, cluster_std=1.0, random_state=seed
     )
-    options = {"pretrain_epochs": 40, "max_epochs": 40}
-    fitted = small(way, options=options).set_params(n_clusters=4).fit(data[:150])
-    assert adjusted_rand_score(y[:150], fitted.labels_) > 0.9
-    assert adjusted_rand_score(y[150:], fitted.predict(data[150:])) > 0.9
+    fitted = small(way, **ENOUGH).set_params(n_clusters=4).fit(data[:150])
+    assert adjusted_rand_score(y[:150], fitted.labels_) > 0.95
+    assert adjusted_rand_score(y[150:], fitted.predict(data[150:])) > 0.95
 
 
 @ALL_WAYS
 def test_clusters_of_incomplete_samples_are_found(way):
-    options = {"pretrain_epochs": 40, "max_epochs": 40}
-    fitted = small(way, options=options).fit(GAPS)
+    fitted = small(way, **ENOUGH).fit(GAPS)
     assert adjusted_rand_score(GAPS_Y, fitted.labels_) > 0.85
     np.testing.assert_array_equal(fitted.predict(GAPS), fitted.labels_)
 
@@ -375,17 +379,18 @@ def test_restarts_in_processes_have_the_same_result(way):
 
 @ALL_WAYS
 def test_clusters_keep_their_names_in_a_stream(way):
-    clusterer = small(way, options={"pretrain_epochs": 12, "max_epochs": 12})
+    options = {"pretrain_epochs": 16, "max_epochs": 8, "batch_size": 20}
+    clusterer = small(way, encoders=[64, 16], options=options)
     changes = []
     for call in range(24):
         chunk = slice(60 * (call % 2), 60 * (call % 2) + 60)
         before = clusterer.predict(X) if call else None
         clusterer.partial_fit(X[chunk])
         assert clusterer.n_iter_ == call + 1
-        if before is not None and call > 12:
+        if before is not None:
             changes.append((clusterer.predict(X) != before).mean())
-    assert np.mean(changes) < 0.05
-    assert adjusted_rand_score(Y, clusterer.predict(X)) > 0.9
+    assert np.max(changes) < 0.1
+    assert adjusted_rand_score(Y, clusterer.predict(X)) > 0.95
 
 
 def test_calls_of_few_samples_leave_the_centres():
@@ -410,8 +415,3 @@ def test_equal_samples_are_no_error(way):
         warnings.simplefilter("ignore", UserWarning)
         with pytest.warns(ConvergenceWarning, match="2 of 3 clusters are empty"):
             small(way).fit(data)
-
-
-def test_networks_beyond_memory_are_refused():
-    with pytest.raises(ValueError, match="n_samples"):
-        small().set_params(n_clusters=10**9).fit(X)

@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 from torch import nn
 
-from mmfusion import DCCA, CoMVCClusterer
+from mmfusion import DCCA, AutoencoderClusterer, CoMVCClusterer
 
 from .small import X, nested, small
 
@@ -84,6 +84,12 @@ EAMC = small(batch_size=24, dtype="float64")
 COMVC = CoMVCClusterer(3, encoders=[16, 8], n_init=1, random_state=0).set_params(
     **nested({"max_epochs": 2, "batch_size": 20, "dtype": "float64"})
 )
+DAMC = AutoencoderClusterer(
+    3, readout="dec", adversarial_weight=0.01, encoders=[16, 8], tol=0, random_state=0
+).set_params(
+    **nested({"pretrain_epochs": 2, "max_epochs": 2, "batch_size": 20})
+    | nested({"dtype": "float64"})
+)
 SCORES = DCCA(2, encoders=[8, 4], reconstruction_weight=0.1, random_state=0).set_params(
     **nested({"max_epochs": 2, "batch_size": 20, "dtype": "float64"})
 )
@@ -113,6 +119,8 @@ CASES = {
     ),
     "turns alternate": (EAMC, MIXED, {"adversary": {"alternate": True}, "encoders": 8}),
     "CoMVC": (COMVC, MIXED, {}),
+    "DAMC": (DAMC, GAPS, {}),
+    "DAMC with images": (DAMC, MIXED, {"encoders": 8}),
     "DCCA": (SCORES, GAPS, {}),
 }
 

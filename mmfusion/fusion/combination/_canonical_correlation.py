@@ -13,6 +13,9 @@ from mmfusion._typing import NumericBlock
 
 # of the largest variance: below, features depend on each other linearly
 DEPENDENT_VARIANCE = 1e-10
+# above, the scatter matrix has the axes to eight digits and more, as the slower
+# singular vectors of the samples have
+ACCURATE_VARIANCE = 1e-7
 # at 1, a modality of noise alone would have no axes
 LARGEST_SHRINKAGE = 0.999
 
@@ -88,6 +91,10 @@ def _principal_axes(block: Any, mean: np.ndarray) -> tuple[np.ndarray, np.ndarra
     n_samples, n_features = block.shape
     if not sparse.issparse(block):
         centered = np.asarray(block, dtype=np.float64) - mean
+        if n_features <= n_samples:
+            variances, axes = linalg.eigh(centered.T @ centered / n_samples)
+            if variances[0] > ACCURATE_VARIANCE * variances[-1]:
+                return variances[::-1], axes[:, ::-1]
         _, scales, axes = linalg.svd(centered, full_matrices=False)
         return scales**2 / n_samples, axes.T
     block = block.astype(np.float64)

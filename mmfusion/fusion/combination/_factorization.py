@@ -19,8 +19,8 @@ from scipy.sparse.linalg import LinearOperator, svds
 from mmfusion._typing import NumericBlock
 
 # sweeps over the weights of new samples, and the relative change at which they end
-MOST_SWEEPS = 1000
-SETTLED = 1e-5
+MOST_SWEEPS = 300
+SETTLED = 1e-4
 
 
 class Counts(NamedTuple):
@@ -100,7 +100,7 @@ def factorize(
     observed : ndarray of bool of shape (n_samples, n_modalities)
         Whether a sample has a modality.
     consensus_weights : ndarray of shape (n_modalities,)
-        Weights a_v of the distances to the consensus.
+        Positive weights a_v of the distances to the consensus.
     n_components : int
         Number of components.
     max_iter : int
@@ -158,7 +158,7 @@ def encode(
     observed : ndarray of bool of shape (n_samples, n_modalities)
         Whether a sample has a modality.
     consensus_weights : ndarray of shape (n_modalities,)
-        Weights a_v of the distances to the consensus.
+        Positive weights a_v of the distances to the consensus.
     parts : sequence of ndarray of shape (n_components, n_features)
         Parts of each modality.
 
@@ -180,7 +180,12 @@ def encode(
         before, common = weights[:, moving], consensus[moving]
         after, common = before.copy(), common.copy()
         update_weights(
-            after, common, targets[:, moving], grams, observed[moving], consensus_weights
+            after,
+            common,
+            targets[:, moving],
+            grams,
+            observed[moving],
+            consensus_weights,
         )
         weights[:, moving], consensus[moving] = after, common
         change = np.abs(after - before).max(axis=(0, 2))
@@ -219,7 +224,9 @@ def update_parts(
         if gram[k, k] == 0:
             continue
         linear = products[k] - gram[k] @ parts + gram[k, k] * parts[k]
-        best = _penalized_part(linear / gram[k, k], consensus_weight, pulls[k] / gram[k, k])
+        best = _penalized_part(
+            linear / gram[k, k], consensus_weight, pulls[k] / gram[k, k]
+        )
         total = best.sum()
         if total > 0:
             parts[k] = best / total
@@ -235,8 +242,6 @@ def _penalized_part(target: np.ndarray, weight: float, pull: float) -> np.ndarra
     The solution is ``max(target - t, 0)`` with ``t = weight s - pull``: with the j
     largest targets above t, of sum c_j, ``t = (weight c_j - pull) / (1 + weight j)``.
     """
-    if weight == 0:
-        return np.maximum(target, 0)
     ordered = np.sort(target)[::-1]
     sums = np.cumsum(ordered)
     shifts = (weight * sums - pull) / (1 + weight * np.arange(1, len(target) + 1))
@@ -271,12 +276,14 @@ def update_weights(
     observed : ndarray of bool of shape (n_samples, n_modalities)
         Whether a sample has a modality.
     consensus_weights : ndarray of shape (n_modalities,)
-        Weights a_v of the distances to the consensus.
+        Positive weights a_v of the distances to the consensus.
     """
     pulls = np.where(observed, consensus_weights, 0.0).T
     for k in range(consensus.shape[1]):
         own = grams[:, k, k, None]
-        others = np.matmul(weights, grams[:, :, k, None])[..., 0] - weights[..., k] * own
+        others = (
+            np.matmul(weights, grams[:, :, k, None])[..., 0] - weights[..., k] * own
+        )
         linear = np.where(observed.T, targets[..., k] - others, 0.0)
         best, common = _agreeing_weights(linear, own, pulls)
         weights[..., k], consensus[:, k] = np.where(observed.T, best, 0.0), common
@@ -287,10 +294,10 @@ def _agreeing_weights(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Minimise ``sum_v g_v w_v^2 - 2 b_v w_v + a_v (w_v - c)^2`` over w >= 0 and c.
 
-    Given c, ``w_v = max(b_v + a_v c, 0) / (g_v + a_v)``. c is the mean of the w_v with
-    weights a_v: the root of a concave, increasing function with V kinks. Newton steps
-    from c = 0, where all slopes that count later are counted or fewer, reach it in at
-    most V + 1 steps.
+    Given c, ``w_v = max(b_v + a_v c, 0) / (g_v + a_v)``, and c is the mean of the w_v
+    with weights a_v, hence the root of ``sum_v a_v (c - w_v(c))``. This function rises
+    and is linear but for V kinks, with slopes that fall, so that Newton steps from
+    c = 0 do not pass the root and reach it in at most V + 1 steps.
     """
     divisors = np.maximum(squares + pulls, np.finfo(float).tiny)
     total = pulls.sum(axis=0)
@@ -300,9 +307,7 @@ def _agreeing_weights(
         counted = np.where(active, pulls / divisors, 0.0)
         slope = total - (counted * pulls).sum(axis=0)
         level = (counted * linear).sum(axis=0)
-        following = np.divide(
-            level, slope, out=np.zeros_like(level), where=slope > 0
-        )
+        following = np.divide(level, slope, out=np.zeros_like(level), where=slope > 0)
         following = np.maximum(following, 0.0)
         if np.array_equal(following, common):
             break
@@ -385,11 +390,17 @@ def _start(
             W[:, k] = s * norms[chosen] * u_part / np.linalg.norm(u_part)
             H[k] = v_part / np.linalg.norm(v_part)
     weights, parts = [], []
-    for own, seen in zip(np.split(H, np.cumsum(widths)[:-1], axis=1), observed.T, strict=True):
+    for own, seen in zip(
+        np.split(H, np.cumsum(widths)[:-1], axis=1), observed.T, strict=True
+    ):
         sums = own.sum(axis=1)
         weights.append(W[seen] * sums)
         uniform = np.full(own.shape, 1 / own.shape[1])
-        parts.append(np.where(sums[:, None] > 0, own / np.where(sums > 0, sums, 1)[:, None], uniform))
+        parts.append(
+            np.where(
+                sums[:, None] > 0, own / np.where(sums > 0, sums, 1)[:, None], uniform
+            )
+        )
     return weights, parts
 
 
@@ -420,7 +431,8 @@ def _side_by_side(modalities: Sequence[Counts], observed: np.ndarray) -> LinearO
     widths = [own.block.shape[1] for own in modalities]
     ends = np.cumsum(widths)[:-1]
     means = [
-        own.transposed_times(np.ones((own.block.shape[0], 1)))[:, 0] / own.block.shape[0]
+        own.transposed_times(np.ones((own.block.shape[0], 1)))[:, 0]
+        / own.block.shape[0]
         for own in modalities
     ]
 
@@ -437,7 +449,8 @@ def _side_by_side(modalities: Sequence[Counts], observed: np.ndarray) -> LinearO
     def rmatmat(left: np.ndarray) -> np.ndarray:
         return np.vstack(
             [
-                own.transposed_times(left[seen]) + np.outer(mean, left[~seen].sum(axis=0))
+                own.transposed_times(left[seen])
+                + np.outer(mean, left[~seen].sum(axis=0))
                 for own, mean, seen in zip(modalities, means, observed.T, strict=True)
             ]
         )

@@ -1,0 +1,1 @@
+"""Numerics of word alignment: index, models of translation, symmetrization."""
