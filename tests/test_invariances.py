@@ -416,7 +416,7 @@ def predictions_in_another_unit(cls):
 
 
 @INVARIANCES.row(
-    "CoMVCClusterer EAMCClusterer MFLVCClusterer SiMVCClusterer",
+    "CoMVCClusterer EAMCClusterer DMSCClusterer MFLVCClusterer SiMVCClusterer",
     "unit and offset of a modality",
     "same prepared data, same labels",
 )

@@ -48,6 +48,7 @@ FAMILIES = {
     "deep clusterers": [
         "AutoencoderClusterer",
         "CoMVCClusterer",
+        "DMSCClusterer",
         "EAMCClusterer",
         "MFLVCClusterer",
         "SiMVCClusterer",
@@ -128,7 +129,6 @@ REASONS = {
     "networks and their training differ": [
         "deep clusterers balance_weight",
         "deep clusterers encoders",
-        "deep clusterers modality_weights_",
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",

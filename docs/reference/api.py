@@ -51,6 +51,7 @@ API = {
         "AnchorGraphClusterer",
         "AutoencoderClusterer",
         "CoMVCClusterer",
+        "DMSCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
         "HMMClusterer",

@@ -186,6 +186,10 @@ CLUSTERERS = {
         partial(_deep, "CoMVCClusterer"),
         "learned fusion weights, contrastive loss (needs mmfusion[deep])",
     ),
+    "dmsc": Entry(
+        partial(_deep, "DMSCClusterer"),
+        "samples that express each other in subspaces (needs mmfusion[deep])",
+    ),
     "mflvc": Entry(
         partial(_deep, "MFLVCClusterer"),
         "contrast of features and of clusters (needs mmfusion[deep])",
