@@ -37,6 +37,8 @@ from .fusion import LateFusionClusterer as LateFusionClusterer
 from .fusion import LateFusionRegressor as LateFusionRegressor
 from .fusion import MultimodalCCA as MultimodalCCA
 from .fusion import MultimodalNMF as MultimodalNMF
+from .fusion import NeuralFusionClassifier as NeuralFusionClassifier
+from .fusion import NeuralFusionRegressor as NeuralFusionRegressor
 from .fusion import SingleModalityClusterer as SingleModalityClusterer
 from .mkl import MKLClassifier as MKLClassifier
 from .mkl import MKLClusterer as MKLClusterer

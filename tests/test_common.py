@@ -20,6 +20,14 @@ SMALL_NETWORK = {
     "trainer": Trainer(max_epochs=10, batch_size=20, lr=1e-2),
     "n_init": 1,
 }
+SMALL_PREDICTOR = {
+    "encoders": [16, 8],
+    "dropout": 0.0,
+    "modality_dropout": 0.0,
+    "modality_noise": 0.0,
+    "n_members": 2,
+    "trainer": Trainer(max_epochs=40, batch_size=1000, lr=2e-2, dtype="float64"),
+}
 SMALL_AUTOENCODER = SMALL_NETWORK | {
     "trainer": Trainer(pretrain_epochs=10, max_epochs=5, batch_size=20, lr=1e-2)
 }
@@ -88,6 +96,9 @@ FAST = {
             "trainer": Trainer(pretrain_epochs=10, batch_size=20),
         },
     ],
+    # whole batches without noise: weights of samples are then their numbers
+    "NeuralFusionClassifier": [SMALL_PREDICTOR],
+    "NeuralFusionRegressor": [SMALL_PREDICTOR | {"loss": "gaussian_nll"}],
     "MFLVCClusterer": [
         {
             "n_clusters": 2,

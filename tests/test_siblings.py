@@ -54,6 +54,7 @@ FAMILIES = {
         "SiMVCClusterer",
     ],
     "deep fusion": ["DCCA", "SiMVCClusterer"],
+    "neural fusion": ["NeuralFusionClassifier", "NeuralFusionRegressor"],
     "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }
@@ -127,6 +128,7 @@ REASONS = {
         "likelihood n_features_per_modality_in_",
     ],
     "networks and their training differ": [
+        "deep clusterers adversarial_weight",
         "deep clusterers balance_weight",
         "deep clusterers encoders",
         "deep clusterers module_",

@@ -306,7 +306,7 @@ class DMSCClusterer(BaseDeepClusterer):
         labels = fit_readout(net, data, n_anchors, float(self.kept_share))
         return labels, self._empty_clusters(labels)
 
-    def _publish(self, net: DeepNet, predictions: np.ndarray) -> Self:
+    def _publish(self, net: DeepNet, predictions: np.ndarray | None) -> Self:
         self.__dict__.pop("_n_expressed", None)
         return super()._publish(net, predictions)
 

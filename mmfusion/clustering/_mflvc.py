@@ -54,7 +54,7 @@ class MFLVCObjective(Objective):
 
     def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the terms; those of pairs of modalities are sums over the pairs."""
-        latents, observed, _ = batch
+        latents, observed = batch.latents, batch.observed
         with net.precision():
             features, logits = net.module_.heads(latents)
         features, q = features.to(latents), logits.to(latents).softmax(-1)

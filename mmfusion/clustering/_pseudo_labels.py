@@ -107,7 +107,7 @@ def _heads_of(net: DeepNet, data: Batches) -> tuple[np.ndarray, np.ndarray, np.n
     with evaluating(net.module_):
         for start in range(0, len(rows), OUTPUT_CHUNK_ROWS):
             batch = data.batch(rows[start : start + OUTPUT_CHUNK_ROWS])
-            latents = net.module_.encode(*batch)
+            latents = net.module_.encode(batch.inputs, batch.observed)
             own = net.module_.heads(latents)
             features.append(own[0].float().cpu().numpy())
             logits.append(own[1].float().cpu().numpy())

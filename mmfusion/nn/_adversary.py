@@ -58,6 +58,51 @@ class Discriminators(nn.Module):
             latents = torch.baddbmm(bias, latents, weight)
         return latents.squeeze(-1)
 
+    def slopes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify latents, and differentiate their logits by them.
+
+        Returns
+        -------
+        logits : tensor of shape (V - 1, m)
+            As `forward` returns them.
+        slopes : tensor of shape (V - 1, m, d)
+            Gradient of each logit by its latent. It can itself be differentiated by
+            the parameters, at a fraction of the time that autograd takes for that.
+        """
+        kinks = []
+        for layer, (weight, bias) in enumerate(
+            zip(self.weights, self.biases, strict=True)
+        ):
+            if layer:
+                positive = latents.detach() > 0
+                kinks.append(torch.where(positive, 1.0, self.SLOPE).to(latents))
+                latents = latents * kinks[-1]
+            latents = torch.baddbmm(bias, latents, weight)
+        *weights, last = self.weights
+        slopes = last.mT.to(latents)
+        for weight, kink in zip(reversed(weights), reversed(kinks), strict=True):
+            slopes = _BackwardProduct.apply(slopes * kink, weight)
+        return latents.squeeze(-1), slopes
+
+
+class _BackwardProduct(torch.autograd.Function):
+    """The product of gradients and transposed weights, as back through a layer.
+
+    That of torch returns transposed gradients of the weights, and adding them to those
+    of a loss then takes as long as the product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradients: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(gradients, weights)
+        return torch.bmm(gradients, weights.mT.to(gradients))
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor]:
+        gradients, weights = ctx.saved_tensors
+        of_gradients = torch.bmm(outer, weights.to(outer))
+        return of_gradients, torch.bmm(outer.mT, gradients).to(weights)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialObjective(Objective):
@@ -97,7 +142,7 @@ class AdversarialObjective(Objective):
         """Compute the terms of the network, the generator loss included."""
         terms = self.network_terms(net, batch)
         if "discriminators" in net.parts_:
-            latents, observed, _ = batch
+            latents, observed = batch.latents, batch.observed
             terms["generator"] = self.generator_loss(net, latents, observed)
         return terms
 
@@ -111,7 +156,7 @@ class AdversarialObjective(Objective):
             encoded = net.encode(batch)
         adversary: dict[str, Tensor] = {}
         if has_adversary and not (turns and trains_network):
-            latents, observed, _ = encoded
+            latents, observed = encoded.latents, encoded.observed
             adversary = self._train_discriminators(net, latents.detach(), observed)
         if not trains_network:
             return adversary
@@ -179,14 +224,16 @@ class AdversarialObjective(Objective):
         """Compute loss and accuracy, and the slopes if they are penalised."""
         penalised = slopes and self.gradient_penalty > 0
         both = torch.cat(self._split(latents), dim=1)
-        if penalised:
-            both.requires_grad_()
-        logits = _logits(net, both)
         counted = self._observed_sides(observed)
-        loss = _cross_entropy(logits, counted, others_real=False)
         slope = None
         if penalised:
-            slope = squared_slope(logits, both, counted)
+            with net.precision():
+                logits, slopes = net.parts_["discriminators"].slopes(both)
+            logits = logits.to(latents)
+            slope = squared_slope(slopes.to(latents), counted)
+        else:
+            logits = _logits(net, both)
+        loss = _cross_entropy(logits, counted, others_real=False)
         of_others, of_reference = logits.chunk(2, 1)
         correct = torch.cat([of_others < 0, of_reference > 0], dim=1).to(loss)
         if counted is None:

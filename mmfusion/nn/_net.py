@@ -17,7 +17,7 @@ from skorch.exceptions import SkorchException
 from torch import Tensor, nn
 
 from mmfusion.nn import _distributed
-from mmfusion.nn._data import Batch, Batches, ShuffledSampler
+from mmfusion.nn._data import Batch, Batches, ShuffledSampler, Targets
 from mmfusion.nn._isolation import flushing_denormals
 from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
 from mmfusion.nn._optimizers import make_optimizer
@@ -37,11 +37,14 @@ class EncodedBatch(NamedTuple):
         Which modalities of a sample are observed; None is all.
     inputs : sequence of tensor of shape (m, ...)
         The prepared samples of each modality.
+    targets : Targets or None, default=None
+        Targets of the samples, in the training of a predictor.
     """
 
     latents: Tensor
     observed: Tensor | None
     inputs: Sequence[Tensor]
+    targets: Targets | None = None
 
 
 # Objectives
@@ -193,7 +196,7 @@ class Phase:
         the training data at the end. Otherwise they stay as they are.
     converged : callable, default=None
         Takes the net after an epoch of `fit` and returns whether the phase ends there.
-        `partial_fit`, which never has all samples, does not ask.
+        Calls of `partial_fit`, which have some samples only, end no phase.
     """
 
     name: str
@@ -421,7 +424,9 @@ class DeepNet(NeuralNet):
         """
         found = []
         with evaluating(self.module_):
-            for _, (inputs, observed) in getattr(X, "data", X).chunks(PREDICTED_ROWS):
+            for _, (inputs, observed, _) in getattr(X, "data", X).chunks(
+                PREDICTED_ROWS
+            ):
                 latents = self.module_.encode(inputs, observed)
                 weights = self.module_.weigh(latents, observed)
                 logits = self.module_(None, observed, latents, weights).logits
@@ -497,13 +502,13 @@ class DeepNet(NeuralNet):
         EncodedBatch
             The batch and its latents in full precision.
         """
-        inputs, observed = batch
+        inputs, observed, targets = batch
         shares = None
         if _distributed.is_parallel():
             shares = _distributed.Shares(len(inputs[0]), n_blocks)
         with self.precision():
             latents = self.module_.encode(inputs, observed, shares)
-        return EncodedBatch(latents.to(self.module_.frozen), observed, inputs)
+        return EncodedBatch(latents.to(self.module_.frozen), observed, inputs, targets)
 
     def decode(self, latents: Tensor) -> list[Tensor]:
         """Reconstruct the inputs of every modality from latents of shape (V, m, d).
@@ -539,7 +544,7 @@ class DeepNet(NeuralNet):
         with self.precision():
             outputs = self.module_(None, observed, latents, weights)
         # losses compare nearly equal numbers: they are not for half precision
-        return Outputs(*(output.to(latents) for output in outputs))
+        return outputs._make(output.to(latents) for output in outputs)
 
     def minimize(
         self,

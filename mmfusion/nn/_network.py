@@ -237,6 +237,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
+class NoHead(nn.Module):
+    """Head of a network that predicts nothing: it returns what it is given."""
+
+    n_heads = 1
+
+    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the fused output as hidden layer and logits."""
+        return fused[None], fused[None]
+
+
 class ClusteringHeads(nn.Module):
     """Clustering heads side by side: hidden layer, batch norm, assignment.
 
@@ -269,11 +279,13 @@ class ClusteringHeads(nn.Module):
 
     def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
         """Assign latents of shape (m, d): hidden (R, m, h) and logits (R, m, k)."""
-        raw = F.relu(fused @ self.hidden + self.hidden_bias)
-        n_heads, m, width = raw.shape
-        # one batch norm over the features of all heads normalises each by itself
-        side_by_side = self.norm(raw.transpose(0, 1).reshape(m, n_heads * width))
-        hidden = side_by_side.reshape(m, n_heads, width).transpose(0, 1)
+        n_heads, width, hidden_width = self.hidden.shape
+        # the heads as one wide layer: one product, and one batch norm, which
+        # normalises every feature by itself
+        weights = self.hidden.transpose(0, 1).reshape(width, n_heads * hidden_width)
+        wide = F.relu(torch.addmm(self.hidden_bias.reshape(-1), fused, weights))
+        by_head = self.norm(wide).reshape(-1, n_heads, hidden_width)
+        hidden = by_head.transpose(0, 1)
         return hidden, torch.baddbmm(self.assign_bias, hidden, self.assign)
 
     def keep(self, head: int) -> None:

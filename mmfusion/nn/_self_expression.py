@@ -107,7 +107,7 @@ class SelfExpressionObjective(Objective):
 
     def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the terms of all samples."""
-        latents, observed, inputs = batch
+        latents, observed, inputs = batch.latents, batch.observed, batch.inputs
         coefficients = cast(SelfExpression, net.parts_["expression"]).coefficients
         decoded = net.decode(latents)
         return {
