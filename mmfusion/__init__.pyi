@@ -10,6 +10,7 @@ from .alignment import ProductHMMAligner as ProductHMMAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
 from .clustering import AutoencoderClusterer as AutoencoderClusterer
 from .clustering import CoMVCClusterer as CoMVCClusterer
+from .clustering import DMSCClusterer as DMSCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import GMCClusterer as GMCClusterer
 from .clustering import HMMClusterer as HMMClusterer

@@ -48,6 +48,7 @@ FAMILIES = {
     "deep clusterers": [
         "AutoencoderClusterer",
         "CoMVCClusterer",
+        "DMSCClusterer",
         "EAMCClusterer",
         "MFLVCClusterer",
         "SiMVCClusterer",
@@ -131,7 +132,6 @@ REASONS = {
         "deep clusterers adversarial_weight",
         "deep clusterers balance_weight",
         "deep clusterers encoders",
-        "deep clusterers modality_weights_",
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",

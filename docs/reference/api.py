@@ -52,6 +52,7 @@ API = {
         "AnchorGraphClusterer",
         "AutoencoderClusterer",
         "CoMVCClusterer",
+        "DMSCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
         "HMMClusterer",

@@ -60,6 +60,8 @@ class Objective:
 
     # sums of some terms by which restarts and epochs can be compared, beside 'total'
     criteria: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # whether a batch is all samples in their order, where losses are evaluated, too
+    whole_batch: ClassVar[bool] = False
 
     def begin_epoch(self, net: DeepNet, data: Batches, n_done: int) -> None:
         """Prepare a net for an epoch; what changes belongs to a module or a part.

@@ -109,6 +109,10 @@ FAST: dict[str, Arguments] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "DMSCClusterer": {
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
     "MFLVCClusterer": {
         "encoders": [4, 3],
         "feature_width": 4,
