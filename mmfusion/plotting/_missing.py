@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mmfusion._drawing import check_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion._validation import as_modalities
-from mmfusion.plotting._inputs import check_axes
 from mmfusion.plotting._matrices import CHARACTER
 
 if TYPE_CHECKING:

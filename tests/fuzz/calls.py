@@ -109,9 +109,23 @@ FAST: dict[str, Arguments] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "MFLVCClusterer": {
+        "encoders": [4, 3],
+        "feature_width": 4,
+        "matching_epochs": 1,
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
     "DCCA": {
         "encoders": [4, 3],
         "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+    },
+    **{
+        name: {
+            "encoders": [4, 3],
+            "n_members": 1,
+            "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+        }
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
     },
     "AutoencoderClusterer": {
         "encoders": [4, 3],
