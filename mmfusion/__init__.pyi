@@ -13,6 +13,7 @@ from .clustering import CoMVCClusterer as CoMVCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import GMCClusterer as GMCClusterer
 from .clustering import HMMClusterer as HMMClusterer
+from .clustering import MFLVCClusterer as MFLVCClusterer
 from .clustering import MultimodalMixture as MultimodalMixture
 from .clustering import SiMVCClusterer as SiMVCClusterer
 from .clustering import SNFClusterer as SNFClusterer

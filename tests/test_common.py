@@ -86,6 +86,16 @@ FAST = {
     # whole batches without noise: weights of samples are then their numbers
     "NeuralFusionClassifier": [SMALL_PREDICTOR],
     "NeuralFusionRegressor": [SMALL_PREDICTOR | {"loss": "gaussian_nll"}],
+    "MFLVCClusterer": [
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "matching_epochs": 10,
+            "trainer": Trainer(
+                pretrain_epochs=5, max_epochs=10, batch_size=20, lr=1e-2
+            ),
+        }
+    ],
     # without convergence warnings; the data have four features at most
     "MultimodalNMF": [{"n_components": 2, "tol": 1e-3}],
     "SiMVCClusterer": [SMALL_NETWORK],

@@ -49,9 +49,11 @@ FAMILIES = {
         "AutoencoderClusterer",
         "CoMVCClusterer",
         "EAMCClusterer",
+        "MFLVCClusterer",
         "SiMVCClusterer",
     ],
     "deep fusion": ["DCCA", "SiMVCClusterer"],
+    "neural fusion": ["NeuralFusionClassifier", "NeuralFusionRegressor"],
     "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }
@@ -125,8 +127,10 @@ REASONS = {
         "likelihood n_features_per_modality_in_",
     ],
     "networks and their training differ": [
+        "deep clusterers adversarial_weight",
         "deep clusterers balance_weight",
         "deep clusterers encoders",
+        "deep clusterers modality_weights_",
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",

@@ -55,6 +55,7 @@ API = {
         "EAMCClusterer",
         "GMCClusterer",
         "HMMClusterer",
+        "MFLVCClusterer",
         "MultimodalMixture",
         "SNFClusterer",
         "SiMVCClusterer",
@@ -101,6 +102,8 @@ API = {
         "LateFusionRegressor",
         "MultimodalCCA",
         "MultimodalNMF",
+        "NeuralFusionClassifier",
+        "NeuralFusionRegressor",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [

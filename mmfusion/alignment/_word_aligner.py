@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +27,6 @@ from mmfusion._sklearn_compat import (
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._token_input import tokens_of, with_token_arrays
 from mmfusion.alignment.words._corpus_files import CorpusFiles
-from mmfusion.alignment.words._expectation import WordModel
 from mmfusion.alignment.words._index import (
     CorpusIndex,
     Tokens,
@@ -59,13 +59,13 @@ class _Sides(NamedTuple):
 class WordAligner(
     ModalityMixin, ModalityTransformerMixin, CallbackSupportMixin, BaseEstimator
 ):
-    r"""Align the tokens of two modalities by models of translation.
+    """Align the tokens of two modalities by models of translation.
 
     Tokens are values of any type that can be the keys of a dict: words of a sentence
     and of its translation, phones, gestures or notes. Given the tokens e of the source,
     each token f of the target is generated from one of their positions a, or from NULL:
 
-    .. math:: p(f, a \mid e) = \prod_j p(a_j \mid a_{j-1}) \, t(f_j \mid e_{a_j}) .
+    .. math:: p(f, a \\mid e) = \\prod_j p(a_j \\mid a_{j-1}) \\, t(f_j \\mid e_{a_j}) .
 
     The probabilities t of tokens given tokens, and those of positions, are fitted by
     expectation-maximisation without any known links, in both directions. The links of a
@@ -316,10 +316,12 @@ class WordAligner(
         # a plain dict has no codes for later tokens
         self.source_vocabulary_, self.target_vocabulary_ = map(dict, vocabularies)
         self._types = types
-        if self._layout.sequences and types.n_pairs == 0:
+        names = self._layout.sequences
+        if names and types.n_pairs == 0:
             raise ValueError(
-                f"no sample has tokens in both modalities, {self._layout.sequences[0]!r} "
-                f"and {self._layout.sequences[1]!r}: nothing can be fitted"
+                f"no sample has tokens in both modalities, {names[0]!r} and "
+                f"{names[1]!r}: nothing can be fitted; check that their samples "
+                "correspond"
             )
         stages = self._stages() if types.n_pairs else []
         with FitProgress(self, X, None, sum(s.n_iter for s in stages)) as progress:
@@ -479,7 +481,7 @@ class WordAligner(
         n_cells = np.diff(sides.source.offsets) * np.diff(sides.target.offsets)
         part = np.cumsum(n_cells) // CELLS_AT_ONCE
         bounds = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), n_samples]
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in pairwise(bounds):
             found = find_links(
                 self._model,
                 self._types,
@@ -509,7 +511,7 @@ class WordAligner(
     ) -> _Sides:
         """Return the codes of the tokens of samples that have both modalities."""
         used = np.zeros(len(frame), dtype=bool)
-        sides = [[[]] * len(frame)] * 2
+        sides: list[list[Sequence[Hashable]]] = [[[]] * len(frame)] * 2
         names = self._layout.sequences
         if names:
             used = np.array([x is not None for x in frame[names[0]]])

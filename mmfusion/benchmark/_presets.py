@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sklearn.base import BaseEstimator
 
 from mmfusion._extras import import_extra
+from mmfusion._options import check_flags
 from mmfusion.benchmark._published import add_published, published_results
 from mmfusion.benchmark._registry import CLUSTERERS
 from mmfusion.clustering import SpectralClusterer
@@ -202,6 +203,8 @@ def preset(name: str, *, fast: bool = False) -> Preset:
     ------
     ImportError
         If pandas is not installed, or for an ablation torch or skorch.
+    TypeError
+        If `fast` is neither True nor False.
     ValueError
         If there is no such preset, or it has no fast form.
 
@@ -235,6 +238,7 @@ def preset(name: str, *, fast: bool = False) -> Preset:
     >>> chosen.methods["spectral (blend)"]
     'spectral'
     """
+    check_flags(fast=fast)
     if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"there is no preset {name!r}; there are {list(PRESETS)}")
     if name == "eamc":
@@ -314,7 +318,7 @@ def _choose_by_classes(comparison: Comparison, title: str) -> None:
     for dataset, rows in frame[single].groupby("dataset", sort=False):
         means = rows.groupby("method")[metric].mean()
         if means.notna().any():
-            best = means.idxmax()
+            best = str(means.idxmax())
             chosen.append(rows[rows["method"] == best])
             names.append(f"{best.removeprefix(prefix)} on {dataset}")
     reference = f"{title} [{CHOSEN_BY_CLASSES}]"

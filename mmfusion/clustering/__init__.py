@@ -18,6 +18,7 @@ __all__ = [
     "EAMCClusterer",
     "GMCClusterer",
     "HMMClusterer",
+    "MFLVCClusterer",
     "MultimodalMixture",
     "SNFClusterer",
     "SiMVCClusterer",
@@ -29,6 +30,7 @@ _MODULES = {
     "AutoencoderClusterer": "_autoencoder",
     "CoMVCClusterer": "_simvc",
     "EAMCClusterer": "eamc._estimator",
+    "MFLVCClusterer": "_mflvc",
     "SiMVCClusterer": "_simvc",
 }
 

@@ -314,9 +314,8 @@ class Preparation:
         Preparation
             The fitted preparation.
         """
-        n_samples = len(rows)
-        n_fitted = min(n_samples, SCALING_FIT_ROWS)
-        positions = np.linspace(0, n_samples - 1, n_fitted).astype(int)
+        positions = spaced_rows(len(rows), SCALING_FIT_ROWS)
+        n_fitted = len(positions)
         blocks = [_as_matrix(block) for block in rows.take(positions)]
         observed = np.ones((n_fitted, len(shapes)), bool)
         if rows.observed is not None:
@@ -364,6 +363,11 @@ class Preparation:
                 scaled[~observed[:, v]] = 0
             prepared.append(scaled.reshape(len(scaled), *self.shapes[v]))
         return prepared
+
+
+def spaced_rows(n_samples: int, n_most: int) -> np.ndarray:
+    """Return the positions of all samples, or of so many that are equally spaced."""
+    return np.linspace(0, n_samples - 1, min(n_samples, n_most)).astype(int)
 
 
 def _as_matrix(block: Any) -> Any:
@@ -427,6 +431,7 @@ class Batches(Dataset):
             self.targets = Targets(*(target.to(device) for target in targets))
         cells = sum(int(np.prod(shape)) for shape in prepare.shapes)
         self._resident: Batch | None = None
+        self._digest: str | None = None
         if not once and cells * len(rows) * dtype.itemsize <= RESIDENT_BYTES:
             self._resident = self._read_all()
 
@@ -498,6 +503,11 @@ class Batches(Dataset):
         str
             Hash of 128 bits in hexadecimal.
         """
+        if self._digest is None:
+            self._digest = self._compute_digest()
+        return self._digest
+
+    def _compute_digest(self) -> str:
         checksum = blake2b(digest_size=16)
         cells = sum(int(np.prod(shape)) for shape in self.prepare.shapes)
         size = max(1, DIGEST_CHUNK_CELLS // cells)
@@ -590,3 +600,51 @@ class ShuffledSampler:
     ) -> ShuffledBatches:
         """Return an epoch of shuffled batches."""
         return ShuffledBatches(data, batch_size, generator)
+
+
+class WholeBatch:
+    """Epochs of one batch, of all samples in their order or of equally spaced ones.
+
+    Parameters
+    ----------
+    data : Batches
+        All samples.
+    n_most : int or None
+        Largest number of samples; None is all.
+    """
+
+    def __init__(self, data: Batches, n_most: int | None) -> None:
+        self.data, self.n_most = data, n_most
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        n_samples = len(self.data)
+        if self.n_most is None or n_samples <= self.n_most:
+            yield self.data.batch(slice(0, n_samples))
+        else:
+            yield self.data.batch(spaced_rows(n_samples, self.n_most))
+
+
+@dataclass(frozen=True)
+class WholeSampler:
+    """One batch of all samples, for losses that are not sums over small batches.
+
+    Parameters
+    ----------
+    n_most : int, default=None
+        Largest number of samples, those of `spaced_rows`; None is all.
+    """
+
+    n_most: int | None = None
+
+    def fit(self, data: Batches, random_state: np.random.RandomState) -> WholeSampler:
+        """Return self: nothing is shared."""
+        return self
+
+    def epoch(
+        self, data: Batches, batch_size: int, generator: torch.Generator
+    ) -> WholeBatch:
+        """Return an epoch of one batch."""
+        return WholeBatch(data, self.n_most)

@@ -169,6 +169,31 @@ def encoders_by_modality(option: EncodersLike, names: Sequence[str]) -> list[Any
     return by_position
 
 
+def declared_width(option: EncodersLike) -> int | None:
+    """Return the width of latents that an option gives, before there are data.
+
+    Parameters
+    ----------
+    option : EncoderLike, dict or list
+        Option of encoders, see `encoders_by_modality`. Of several, the first counts,
+        since latents have one width.
+
+    Returns
+    -------
+    int or None
+        The last width; None for modules and factories, which do not name it.
+    """
+    first: Any = option
+    if isinstance(option, dict):
+        first = next(iter(option.values()), None)
+    elif isinstance(option, list | tuple) and any(map(_is_encoder, option)):
+        first = option[0]
+    if first is None:
+        return DEFAULT_LATENT_WIDTH
+    last = first[-1] if isinstance(first, list | tuple) and first else first
+    return int(last) if is_integer(last) else None
+
+
 def _is_encoder(entry: object) -> bool:
     """Return whether an entry of a list is an encoder, not the width of a layer."""
     return entry is None or callable(entry) or isinstance(entry, list | tuple)

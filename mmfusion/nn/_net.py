@@ -194,7 +194,7 @@ class Phase:
         the training data at the end. Otherwise they stay as they are.
     converged : callable, default=None
         Takes the net after an epoch of `fit` and returns whether the phase ends there.
-        `partial_fit`, which never has all samples, does not ask.
+        Calls of `partial_fit`, which have some samples only, end no phase.
     """
 
     name: str

@@ -235,6 +235,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
+class NoHead(nn.Module):
+    """Head of a network that predicts nothing: it returns what it is given."""
+
+    n_heads = 1
+
+    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the fused output as hidden layer and logits."""
+        return fused[None], fused[None]
+
+
 class ClusteringHeads(nn.Module):
     """Clustering heads side by side: hidden layer, batch norm, assignment.
 

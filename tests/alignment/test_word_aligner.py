@@ -47,7 +47,10 @@ def test_translations_are_those_of_the_lexicon():
 
 
 def test_tokens_come_in_any_form():
-    plain = {name: [own[:, 0].tolist() for own in block] for name, block in X.to_dict().items()}
+    plain = {
+        name: [own[:, 0].tolist() for own in block]
+        for name, block in X.to_dict().items()
+    }
     expected = WordAligner().fit(X).align(X)
     forms = [
         plain,
@@ -76,7 +79,10 @@ def test_samples_of_equal_lengths_are_no_table():
 
 
 def test_samples_without_tokens_are_skipped():
-    data = {"source": [*GERMAN, [], ["haus"], None], "target": [*ENGLISH, ["a"], [], ["b"]]}
+    data = {
+        "source": [*GERMAN, [], ["haus"], None],
+        "target": [*ENGLISH, ["a"], [], ["b"]],
+    }
     aligner = WordAligner().fit(data)
     expected = WordAligner().fit({"source": GERMAN, "target": ENGLISH})
     assert aligner.n_skipped_ == 3
@@ -157,7 +163,9 @@ def test_a_stored_aligner_finds_the_same_links(store):
 
 def test_searches_score_known_links():
     search = GridSearchCV(
-        WordAligner(n_iter=2), {"method": ["ibm1", "hmm"], "threshold": [0.3, 0.9]}, cv=2
+        WordAligner(n_iter=2),
+        {"method": ["ibm1", "hmm"], "threshold": [0.3, 0.9]},
+        cv=2,
     ).fit(X, LINKS)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_params_["threshold"] == 0.3

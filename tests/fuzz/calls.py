@@ -109,9 +109,23 @@ FAST: dict[str, Arguments] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "MFLVCClusterer": {
+        "encoders": [4, 3],
+        "feature_width": 4,
+        "matching_epochs": 1,
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
     "DCCA": {
         "encoders": [4, 3],
         "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+    },
+    **{
+        name: {
+            "encoders": [4, 3],
+            "n_members": 1,
+            "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+        }
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
     },
     "AutoencoderClusterer": {
         "encoders": [4, 3],
@@ -423,6 +437,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "n_repeats": 1,
     },
     "methods": lambda: {"task": "classification"},
+    "preset": lambda: {"name": "eamc", "fast": True},
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
     "fetch_msrcv1": _fetch,
@@ -680,6 +695,7 @@ RECORDS = {
     "ImportanceResults",
     "InteractionResults",
     "PartialInformation",
+    "Preset",
     "ShapleyResults",
     "Significance",
     "Significance.nemenyi_of",

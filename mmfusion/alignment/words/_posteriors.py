@@ -9,7 +9,6 @@ from mmfusion.alignment.words._positions import (
     DIAGONAL,
     JUMPS,
     diagonal_prior,
-    longer_jumps,
 )
 
 N_ROWS = 6  # of the workspace

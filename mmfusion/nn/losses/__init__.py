@@ -10,6 +10,11 @@ from mmfusion.nn.losses.clustering import (
     corner_closeness,
     neighbor_disagreement,
 )
+from mmfusion.nn.losses.column_contrast import (
+    assignment_balance,
+    assignment_contrast,
+    column_contrast,
+)
 from mmfusion.nn.losses.contrastive import contrastive_loss, nt_xent
 from mmfusion.nn.losses.correlation import (
     canonical_correlation_loss,
@@ -21,12 +26,15 @@ from mmfusion.nn.losses.self_training import sharpened, target_divergence
 
 __all__ = [
     "adversarial_cross_entropy",
+    "assignment_balance",
+    "assignment_contrast",
     "attention_inequality",
     "attention_mismatch",
     "balance_penalty",
     "canonical_correlation_loss",
     "cauchy_schwarz_divergence",
     "cluster_size_divergence",
+    "column_contrast",
     "confidence_penalty",
     "contrastive_loss",
     "corner_closeness",
