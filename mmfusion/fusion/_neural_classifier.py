@@ -22,6 +22,7 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
+from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._neural_predictor import FusionLike, NeuralFusionPredictor
 from mmfusion.fusion._predictor import ClassifierRole, TrainingData
@@ -38,7 +39,9 @@ from mmfusion.nn._training import OUTPUT_CHUNK_ROWS
 LOG_TEMPERATURES = (-3.0, 3.0)
 
 
-class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredictor):
+class NeuralFusionClassifier(
+    SupervisedMixin, ClassifierRole, ClassifierMixin, NeuralFusionPredictor
+):
     """Classify samples of several modalities by a network that fuses them.
 
     With encoders E_v, a fusion f and linear heads, the network minimises ::

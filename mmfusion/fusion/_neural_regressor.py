@@ -19,6 +19,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import check_target
+from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._neural_predictor import FusionLike, NeuralFusionPredictor
 from mmfusion.modalities import Modalities
 from mmfusion.nn._isolation import isolated
@@ -32,7 +33,7 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-class NeuralFusionRegressor(RegressorMixin, NeuralFusionPredictor):
+class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredictor):
     """Predict values from several modalities by a network that fuses them.
 
     With encoders E_v, a fusion f and linear heads, the network minimises ::
