@@ -252,8 +252,8 @@ class WordAlignmentDisplay:
                 s=130,
                 marker="s",
                 facecolors="none",
-                edgecolors="0.2",
-                linewidths=np.where(self.known[:, 2] != 0, 1.8, 0.6),
+                edgecolors="C6",  # visible on light and on dark cells
+                linewidths=np.where(self.known[:, 2] != 0, 2.2, 0.9),
                 label="known (thin: possible)",
             )
         ax.legend(
