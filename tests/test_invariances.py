@@ -435,7 +435,8 @@ def predictions_in_another_unit(cls):
 
 
 @INVARIANCES.row(
-    "AutoencoderClusterer CoMVCClusterer EAMCClusterer MFLVCClusterer SiMVCClusterer",
+    "AutoencoderClusterer CoMVCClusterer DMSCClusterer EAMCClusterer MFLVCClusterer "
+    "SiMVCClusterer",
     "unit and offset of a modality",
     "same prepared data, same labels",
 )

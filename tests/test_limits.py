@@ -24,6 +24,7 @@ from sklearn.svm import SVC, SVR
 from skorch.callbacks import Callback
 
 from mmfusion import (
+    AnchorGraphClusterer,
     EarlyFusion,
     EarlyFusionClassifier,
     EarlyFusionClusterer,
@@ -322,6 +323,26 @@ def one_modality_is_clustered_by_its_features(cls):
     expected = k_means.fit_predict(minmax_scale(before.transform(AUDIO)))
     fitted = small_network(cls, trainer=trainer, matching_epochs=200).fit(AUDIO)
     assert_same_partition(fitted.labels_, expected)
+
+
+@LIMITS.row(
+    "DMSCClusterer",
+    "`n_anchors`, no reconstruction trained",
+    "`AnchorGraphClusterer` of the latents of unit norm, by reconstruction",
+)
+def anchors_of_latents_are_the_anchor_graph(cls):
+    trainer = Trainer(pretrain_epochs=2, batch_size=30)
+    data = EASY[["audio", "text"]]
+    fitted = cls(3, encoders=[8, 4], n_anchors=20, trainer=trainer, random_state=0).fit(
+        data
+    )
+    graph = AnchorGraphClusterer(
+        3, weights="reconstruction", n_anchors=20, scaling=None, random_state=0
+    )
+    latents = np.split(fitted.transform(data), 2, axis=1)
+    expected = graph.fit_predict(latents)
+    # anchors are those of another start of k-means, and variances are not all 1
+    assert adjusted_rand_score(fitted.labels_, expected) > 0.8
 
 
 @LIMITS.row("CoMVCClusterer", "contrastive_weight=0", "`SiMVCClusterer`")

@@ -48,6 +48,7 @@ FAMILIES = {
     "deep clusterers": [
         "AutoencoderClusterer",
         "CoMVCClusterer",
+        "DMSCClusterer",
         "EAMCClusterer",
         "MFLVCClusterer",
         "SiMVCClusterer",
@@ -71,6 +72,7 @@ REASONS = {
         "early fusion on_empty",
         "late fusion on_empty",
         "hybrid fusion on_empty",
+        "neural fusion on_empty",
         "late fusion estimator",
         "hybrid fusion estimator",
         "late fusion cv",
@@ -130,7 +132,6 @@ REASONS = {
         "deep clusterers adversarial_weight",
         "deep clusterers balance_weight",
         "deep clusterers encoders",
-        "deep clusterers modality_weights_",
         "deep clusterers module_",
         "deep clusterers n_init",
         "deep clusterers trainer",

@@ -52,6 +52,7 @@ API = {
         "AnchorGraphClusterer",
         "AutoencoderClusterer",
         "CoMVCClusterer",
+        "DMSCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
         "HMMClusterer",
@@ -166,6 +167,7 @@ API = {
         "ObjectivePathDisplay",
         "ReliabilityDisplay",
         "StatePosteriorDisplay",
+        "WordAlignmentDisplay",
     ],
     "mmfusion.preprocessing": [
         "ModalityImputer",

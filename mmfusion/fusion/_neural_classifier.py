@@ -63,9 +63,9 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
         - 'mean': mean of the observed latents;
         - 'attention': mean with one weight per modality and sample;
         - 'low_rank': sum of 8 products of a factor of each modality (Liu et al. 2018),
-          and 'tensor': a layer of all products (Zadeh et al. 2017), where the class is
-          an interaction of modalities;
-        - 'late': mean of the probabilities by each modality, trained apart;
+          and 'tensor': a layer of all products (Zadeh et al. 2017), where y is an
+          interaction of modalities;
+        - 'late': mean of the predictions by each modality, trained apart;
         - a torch module, which is copied, that takes latents of shape (V, m, w) and
           a tensor of bool of shape (m, V), and returns one row per sample; or a
           factory, called with V and w, that returns one.
@@ -89,7 +89,7 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
         'temperature' divides the logits by a number that makes the held-out samples
         of `validation_fraction` most likely.
     n_members : int, default=4
-        Number of networks whose probabilities are averaged. They are trained at once,
+        Number of networks whose predictions are averaged. They are trained at once,
         as products of batches, for little more than the time of one.
     validation_fraction : float, default=0.0
         Share of the samples that is held out. If positive, the network of the epoch

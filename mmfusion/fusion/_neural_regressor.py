@@ -57,8 +57,8 @@ class NeuralFusionRegressor(RegressorMixin, NeuralFusionPredictor):
         - 'mean': mean of the observed latents;
         - 'attention': mean with one weight per modality and sample;
         - 'low_rank': sum of 8 products of a factor of each modality (Liu et al. 2018),
-          and 'tensor': a layer of all products (Zadeh et al. 2017), where the value is
-          an interaction of modalities;
+          and 'tensor': a layer of all products (Zadeh et al. 2017), where y is an
+          interaction of modalities;
         - 'late': mean of the predictions by each modality, trained apart;
         - a torch module, which is copied, that takes latents of shape (V, m, w) and
           a tensor of bool of shape (m, V), and returns one row per sample; or a

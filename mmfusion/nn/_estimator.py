@@ -261,6 +261,8 @@ class DeepEstimator(
         """Plan the restarts of a fit."""
         self._check_encoders(data, settings)
         phases = self._make_phases(len(data), settings)
+        if self.n_init > 1:
+            phases = [part for phase in phases for part in phase.split()]
         seeds = random_state.randint(LARGEST_SEED, size=self.n_init)
         # a later partial_fit continues with them
         self._seed = int(seeds[0])

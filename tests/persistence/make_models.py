@@ -62,6 +62,10 @@ PARAMS: dict[str, dict[str, Any]] = {
         "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
         "adversarial_weight": 0,  # discriminators are a megabyte
     },
+    "DMSCClusterer": {
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=50, lr=1e-2),
+    },
     "MFLVCClusterer": {
         "encoders": [4, 3],
         "feature_width": 4,
