@@ -130,6 +130,13 @@ class Objective:
             sums[name] = weighted_sum(own, weights, zero)
         return terms | sums | {"total": weighted_sum(terms, weights, zero)}
 
+    def has_converged(self, net: DeepNet) -> bool:
+        """Return whether a phase ends after an epoch of `fit`, before its last one.
+
+        Calls of `partial_fit`, which have some of the samples only, end no phase.
+        """
+        return False
+
     def find_problems(self, net: DeepNet) -> list[str]:
         """List what is unhealthy about a net at the end of a phase."""
         return []
@@ -192,9 +199,6 @@ class Phase:
     learns_weights : bool, default=True
         Whether the weights of the modalities that `predict` uses are computed from
         the training data at the end. Otherwise they stay as they are.
-    converged : callable, default=None
-        Takes the net after an epoch of `fit` and returns whether the phase ends there.
-        Calls of `partial_fit`, which have some samples only, end no phase.
     """
 
     name: str
@@ -205,7 +209,6 @@ class Phase:
     parts: tuple[str, ...] = ()
     compete: Callable[[DeepNet, Any], float] | None = None
     learns_weights: bool = True
-    converged: Callable[[DeepNet], bool] | None = None
 
     def description(self) -> list[Any]:
         """Return plain values that two phases share if they train alike."""
@@ -240,7 +243,7 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
 # The net
 
 
-class _StoppedByCallback(Exception):
+class StoppedByCallback(Exception):
     """A callback ended a training."""
 
 
@@ -364,7 +367,7 @@ class DeepNet(NeuralNet):
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, epochs=epochs)
-        except _StoppedByCallback:
+        except StoppedByCallback:
             for _, callback in self.callbacks_:
                 if hasattr(callback, "on_stop"):
                     callback.on_stop(self)
@@ -382,7 +385,7 @@ class DeepNet(NeuralNet):
                 # in an own callback it is Ctrl-C: they never stop a training by it
                 if getattr(callback, "never_stops", False):
                     raise
-                raise _StoppedByCallback from stop
+                raise StoppedByCallback from stop
             except (KeyError, SkorchException) as error:
                 self._name_columns(callback, error)
                 raise
