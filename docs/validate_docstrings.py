@@ -33,8 +33,9 @@ def public_objects():
 
 
 def _is_ours(cls, method):
-    """Skip what is private, what scikit-learn generates, and fields of tuples."""
-    is_field = method in getattr(cls, "_fields", ())
+    """Skip what is private, what scikit-learn generates, and fields."""
+    fields = {*getattr(cls, "_fields", ()), *getattr(cls, "__dataclass_fields__", ())}
+    is_field = method in fields
     return not (is_field or method.startswith("_") or method.endswith("_request"))
 
 

@@ -1,5 +1,6 @@
 __version__: str
 
+from .alignment import Alignment as Alignment
 from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
@@ -8,15 +9,19 @@ from .alignment import PairHMMAligner as PairHMMAligner
 from .alignment import ProductHMMAligner as ProductHMMAligner
 from .alignment import WordAligner as WordAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
+from .clustering import AutoencoderClusterer as AutoencoderClusterer
 from .clustering import CoMVCClusterer as CoMVCClusterer
+from .clustering import DMSCClusterer as DMSCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import GMCClusterer as GMCClusterer
 from .clustering import HMMClusterer as HMMClusterer
+from .clustering import MFLVCClusterer as MFLVCClusterer
 from .clustering import MultimodalMixture as MultimodalMixture
 from .clustering import SiMVCClusterer as SiMVCClusterer
 from .clustering import SNFClusterer as SNFClusterer
 from .clustering import SpectralClusterer as SpectralClusterer
 from .ensemble import MultimodalClusterer as MultimodalClusterer
+from .fusion import DCCA as DCCA
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
@@ -32,6 +37,9 @@ from .fusion import LateFusionClassifier as LateFusionClassifier
 from .fusion import LateFusionClusterer as LateFusionClusterer
 from .fusion import LateFusionRegressor as LateFusionRegressor
 from .fusion import MultimodalCCA as MultimodalCCA
+from .fusion import MultimodalNMF as MultimodalNMF
+from .fusion import NeuralFusionClassifier as NeuralFusionClassifier
+from .fusion import NeuralFusionRegressor as NeuralFusionRegressor
 from .fusion import SingleModalityClusterer as SingleModalityClusterer
 from .mkl import MKLClassifier as MKLClassifier
 from .mkl import MKLClusterer as MKLClusterer
@@ -43,4 +51,5 @@ from .persistence import trusted_types as trusted_types
 from .preprocessing import ModalityImputer as ModalityImputer
 from .preprocessing import ModalitySplitter as ModalitySplitter
 from .preprocessing import PerModality as PerModality
+from .progress import show_progress as show_progress
 from .versions import show_versions as show_versions

@@ -7,6 +7,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from mmfusion import __version__
 from mmfusion._align_words import add_align_words, run_align_words
 from mmfusion._atomic import as_path
 from mmfusion._text import one_line
-from mmfusion.benchmark import compare
+from mmfusion.benchmark import compare, preset
 from mmfusion.benchmark._export import shown_name
+from mmfusion.benchmark._presets import PRESETS
 from mmfusion.benchmark._registry import (
     BASELINES,
     BASELINES_DESCRIPTIONS,
@@ -27,6 +29,9 @@ from mmfusion.benchmark._registry import (
 from mmfusion.benchmark._scores import DEFAULT_METRICS, METRIC_NAMES
 from mmfusion.benchmark._tasks import CLUSTERING, TASKS
 from mmfusion.datasets import load_file
+
+REPEATS = 10
+FAST_REPEATS = 3  # with --fast
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,17 +70,22 @@ def _run_list(options: argparse.Namespace) -> int:
 def _run_compare(options: argparse.Namespace) -> int:
     out = as_path(options.out, "--out")
     task = options.task
-    comparison = compare(
-        options.methods or DEFAULT_METHODS[task],
-        _read_datasets(options) or DEFAULT_DATASETS[task],
-        options.metrics or DEFAULT_METRICS[task],
-        options.repeats,
-        task=task,
-        cv=None if task == CLUSTERING else options.folds,
-        n_jobs=options.jobs,
-        out=out,
-        verbose=True,
-    )
+    repeats = FAST_REPEATS if options.fast else REPEATS
+    methods = _read_methods(options)
+    datasets = _read_datasets(options) or DEFAULT_DATASETS[task]
+    with redirect_stdout(sys.stderr):  # progress is no part of the tables
+        comparison = compare(
+            methods,
+            datasets,
+            options.metrics,
+            repeats if options.repeats is None else options.repeats,
+            task=task,
+            cv=None if task == CLUSTERING else options.folds,
+            subsample=options.subsample,
+            n_jobs=options.jobs,
+            out=out,
+            verbose=True,
+        )
     report = comparison.save(out)
     _print_text(comparison.to_markdown())
     _print_text(f"By {shown_name(comparison.metrics[0])}:")
@@ -87,12 +97,28 @@ def _run_compare(options: argparse.Namespace) -> int:
     return int((comparison.frame["status"] == "failed").all())
 
 
+def _read_methods(options: argparse.Namespace) -> Any:
+    """Return the methods of a preset, of the options, or those by default."""
+    if options.preset is not None:
+        return preset(options.preset, fast=options.fast)
+    if options.fast:
+        raise ValueError("--fast is for a preset; give --preset eamc, or leave it out")
+    return options.methods or DEFAULT_METHODS[options.task]
+
+
 def _read_datasets(options: argparse.Namespace) -> Mapping[str, Any]:
     """Return the data sets by name, files as the options of the command read them."""
     given = {name: getattr(options, name) for name in ("target", "index", "samples")}
     loading = {name: value for name, value in given.items() if value is not None}
     if options.modalities:
         loading["modalities"] = _column_spec(options.modalities)
+    for place in ("layers", "obsm"):
+        if words := getattr(options, place):
+            pairs = [word.split("=", 1) for word in words]
+            by_name = all(len(pair) == 2 for pair in pairs)
+            loading[place] = dict(pairs) if by_name else words
+            if len(words) == 1 and not by_name:
+                loading[place] = words[0]
     datasets: dict[str, Any] = {}
     for item in options.data or ():
         is_named = item in NAMED_DATASETS
@@ -137,6 +163,7 @@ def _format_catalogue() -> str:
         sections[f"Methods for {task}"] = {
             name: entry.description for name, entry in NAMED_METHODS[task].items()
         } | {BASELINES: BASELINES_DESCRIPTIONS[task]}
+    sections["Presets"] = PRESETS
     sections["Data sets"] = {
         name: entry.description for name, entry in NAMED_DATASETS.items()
     }
@@ -154,7 +181,7 @@ FILES = {
     ".npz": "as mmfusion.datasets.save_npz writes it",
     ".mat": "MATLAB: a cell array or matrices; --modalities, --target, --samples",
     ".csv .tsv .parquet": "table; --modalities, --target, --index",
-    ".h5mu .h5ad": "MuData, AnnData; --target (needs mmfusion[omics])",
+    ".h5mu .h5ad": "MuData, AnnData; --target, --layers, --obsm (mmfusion[omics])",
 }
 COMMANDS = {"list": _run_list, "warm-up": _run_warm_up, "compare": _run_compare}
 COMMANDS["align-words"] = run_align_words
@@ -187,20 +214,21 @@ def _make_parser() -> argparse.ArgumentParser:
         description="Run methods on data sets and write a report. The same command "
         "resumes an interrupted run.",
     )
-    run.add_argument(
-        "--task",
-        choices=TASKS,
-        default=CLUSTERING,
-        help="task of the methods (default: clustering)",
-    )
-    run.add_argument(
+    _add_data_options(run.add_argument_group("data"))
+    _add_method_options(run.add_argument_group("methods and scores"))
+    _add_run_options(run.add_argument_group("run"))
+    return parser
+
+
+def _add_data_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--data",
         nargs="+",
         metavar="DATA",
         help="names of data sets, or files (see list); default: "
         + " ".join(DEFAULT_DATASETS[CLUSTERING]),
     )
-    run.add_argument(
+    group.add_argument(
         "--modalities",
         nargs="+",
         metavar="MODALITY",
@@ -208,36 +236,76 @@ def _make_parser() -> argparse.ArgumentParser:
         "separator in the names of columns, such as __, or variables of a .mat file, "
         "such as X or audio=X{1}",
     )
-    run.add_argument("--target", help="column or variable of the target in files")
-    run.add_argument("--index", help="column of the row labels in tables")
-    run.add_argument(
+    for place in ("layers", "obsm"):
+        group.add_argument(
+            f"--{place}",
+            nargs="+",
+            metavar="KEY",
+            help=f"matrices in {place} of .h5ad and .h5mu files: KEY, or MODALITY=KEY",
+        )
+    group.add_argument("--target", help="column or variable of the target in files")
+    group.add_argument("--index", help="column of the row labels in tables")
+    group.add_argument(
         "--samples", choices=["rows", "columns"], help="samples of .mat files"
     )
-    run.add_argument(
+
+
+def _add_method_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--task",
+        choices=TASKS,
+        default=CLUSTERING,
+        help="task of the methods (default: clustering)",
+    )
+    chosen = group.add_mutually_exclusive_group()
+    chosen.add_argument(
         "--methods",
         nargs="+",
         metavar="METHOD",
         help="names of methods (see list); default: "
         + " ".join(DEFAULT_METHODS[CLUSTERING]),
     )
-    run.add_argument(
+    chosen.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="methods, metrics and published results of a comparison (see list)",
+    )
+    group.add_argument(
+        "--fast",
+        action="store_true",
+        help="of a preset, leave out what takes long, and take "
+        f"{FAST_REPEATS} seeds unless --repeats is given",
+    )
+    group.add_argument(
         "--metrics",
         nargs="+",
         metavar="METRIC",
-        help="scores (see list); default: " + " ".join(DEFAULT_METRICS[CLUSTERING]),
+        help="scores (see list); default: those of the preset, or "
+        + " ".join(DEFAULT_METRICS[CLUSTERING]),
     )
-    run.add_argument(
+
+
+def _add_run_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--folds",
         type=int,
         default=5,
         help="folds of a classification or regression (default: 5)",
     )
-    run.add_argument("--repeats", type=int, default=10, help="seeds (default: 10)")
-    run.add_argument("--jobs", type=int, default=1, help="cells at a time (default: 1)")
-    run.add_argument(
+    group.add_argument(
+        "--subsample",
+        type=float,
+        metavar="SHARE",
+        help="share of the samples that each repeat of a clustering draws at random, "
+        "so that methods without chance can be tested (default: all)",
+    )
+    group.add_argument("--repeats", type=int, help=f"seeds (default: {REPEATS})")
+    group.add_argument(
+        "--jobs", type=int, default=1, help="cells at a time (default: 1)"
+    )
+    group.add_argument(
         "--out", default="report", help="folder of cells and report (default: report)"
     )
-    return parser
 
 
 if __name__ == "__main__":

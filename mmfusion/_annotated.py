@@ -17,12 +17,17 @@ from mmfusion._columns import default_names
 from mmfusion._construction import aligned_rows
 from mmfusion._dask_arrays import is_dask_array
 from mmfusion._extras import import_extra
-from mmfusion._row_labels import Labels, as_labels, short_repr
+from mmfusion._row_labels import Labels, align_labels, as_labels, short_repr
 
 if TYPE_CHECKING:
     from mmfusion.modalities import Modalities
 
 MAX_LISTED = 20  # keys in errors
+ONE_ANNDATA = "the AnnData"  # in errors
+MUDATA_NAMES = (
+    "leave repeated ones out, or call {}.obs_names_make_unique() and then "
+    "mdata.update()"
+)
 
 
 class AnnotatedBlocks(NamedTuple):
@@ -42,6 +47,14 @@ def is_anndata(data: object) -> bool:
 def is_mudata(data: object) -> bool:
     """Return whether an object is a MuData, importing nothing."""
     return _has_base(data, "mudata", "MuData")
+
+
+def are_anndata(data: Any) -> bool:
+    """Return whether a dict or list holds an AnnData for every modality."""
+    if isinstance(data, Mapping):
+        data = list(data.values())
+    is_list = isinstance(data, list | tuple) and len(data) > 0
+    return is_list and all(map(is_anndata, data))
 
 
 def _has_base(data: object, package: str, name: str) -> bool:
@@ -92,7 +105,7 @@ def read_anndata(adata: Any, layers: Any = None, obsm: Any = None) -> AnnotatedB
     blocks: dict[str, Any] = {}
     features: dict[str, list[str]] = {}
     for name, (place, key) in chosen.items():
-        block, names = _matrix(adata, place, key, "the AnnData")
+        block, names = _matrix(adata, place, key, ONE_ANNDATA)
         blocks[name], own = _labelled(block, labels, names)
         features |= {} if own is None else {name: own}
     return AnnotatedBlocks(blocks, labels, None, features)
@@ -132,29 +145,73 @@ def read_mudata(mdata: Any, layers: Any = None, obsm: Any = None) -> AnnotatedBl
         raise ValueError("the MuData has no modality")
     places = _places(mdata, layers, obsm)
     labels = mdata.obs_names
-    _check_unique(labels, "the MuData", "mdata.obs_names_make_unique()")
-    blocks: dict[str, Any] = {}
-    features: dict[str, list[str]] = {}
-    observed = []
+    _check_unique(labels, "the MuData", MUDATA_NAMES.format("mdata"))
     for name, adata in mdata.mod.items():
         if not is_anndata(adata):
             raise TypeError(
                 f"modality {name!r} is a {type(adata).__name__}; give a MuData whose "
                 "modalities are AnnData"
             )
-        rows = _rows_by_name(adata.obs_names, labels, name)
+        own = f"mdata.mod[{name!r}]"
+        _check_unique(adata.obs_names, f"modality {name!r}", MUDATA_NAMES.format(own))
+        _check_known(adata.obs_names, labels, name)
+    read = _matched(mdata.mod, places, labels)
+    if read.observed is not None and not read.observed.any(axis=1).all():
+        row = int(np.argmin(read.observed.any(axis=1)))
+        raise ValueError(
+            f"observation {short_repr(labels[row])} of the MuData is in none of its "
+            "modalities; call mdata.update()"
+        )
+    return read
+
+
+def read_anndatas(adatas: Any) -> AnnotatedBlocks:
+    """Read the X of one AnnData for each modality, with observations matched by name.
+
+    Parameters
+    ----------
+    adatas : dict of str to AnnData, or list of AnnData
+        The AnnData by modality.
+
+    Returns
+    -------
+    AnnotatedBlocks
+        The modalities, with the observations of any of them, in the order in which
+        they first occur.
+
+    Raises
+    ------
+    ValueError
+        If names of observations repeat, or a modality has none in common with another,
+        or a matrix is missing or on the disk.
+    """
+    if not isinstance(adatas, Mapping):
+        adatas = dict(zip(default_names(len(adatas)), adatas, strict=True))
+    for name, adata in adatas.items():
+        remedy = "adata[~adata.obs_names.duplicated()]"
+        _check_unique(adata.obs_names, f"modality {name!r}", f"give {remedy}")
+    try:
+        labels = align_labels({n: a.obs_names for n, a in adatas.items()}, "outer")
+    except ValueError as error:
+        raise ValueError(f"{error}; those of an AnnData are its obs_names") from error
+    return _matched(adatas, dict.fromkeys(adatas, ("layers", "X")), labels)
+
+
+def _matched(
+    adatas: Mapping[str, Any], places: Mapping[str, tuple[str, str]], labels: Labels
+) -> AnnotatedBlocks:
+    """Read a matrix of each AnnData, with the rows of given observations."""
+    blocks: dict[str, Any] = {}
+    features: dict[str, list[str]] = {}
+    observed = []
+    for name, adata in adatas.items():
+        rows = adata.obs_names.get_indexer(labels)  # -1 where it has none
         block, names = _matrix(adata, *places[name], f"modality {name!r}")
         block, own = _labelled(block, adata.obs_names, names)
         blocks[name] = _by_observation(block, rows, labels, name)
         features |= {} if own is None else {name: own}
         observed.append(rows >= 0)
     mask = np.column_stack(observed)
-    if not mask.any(axis=1).all():
-        row = int(np.argmin(mask.any(axis=1)))
-        raise ValueError(
-            f"observation {short_repr(labels[row])} of the MuData is in none of its "
-            "modalities; call mdata.update()"
-        )
     return AnnotatedBlocks(blocks, labels, None if mask.all() else mask, features)
 
 
@@ -211,12 +268,6 @@ def _matrix(
     adata: Any, place: str, key: str, what: str
 ) -> tuple[Any, list[str] | None]:
     """Return a matrix of an AnnData, and the names of its features."""
-    if adata.isbacked:
-        raise ValueError(
-            f"{what} is on the disk, in {adata.filename}; read it into memory, by "
-            "adata.to_memory(), or open it as arrays of dask, by "
-            "anndata.experimental.read_lazy(path)"
-        )
     stored = getattr(adata, place)
     if key in stored:
         matrix = stored[key]
@@ -225,6 +276,7 @@ def _matrix(
         columns = getattr(matrix, "columns", None)  # of a DataFrame
         return matrix, None if columns is None else list(map(str, columns))
     if place == "layers" and key == "X" and adata.X is not None:
+        _check_in_memory(adata, what)
         return adata.X, list(map(str, adata.var_names))
     offered = {
         "layers": ["X"] * (adata.X is not None) + list(adata.layers),
@@ -234,6 +286,20 @@ def _matrix(
         f"{what} has no {key!r} in {place}; choose layers= of "
         f"{offered['layers'][:MAX_LISTED]} or obsm= of {offered['obsm'][:MAX_LISTED]}, "
         "in Modalities.from_anndata or Modalities.from_mudata"
+    )
+
+
+def _check_in_memory(adata: Any, what: str) -> None:
+    """Raise if X is on the disk; a view of some observations reads theirs."""
+    if not adata.isbacked or isinstance(adata.X, np.ndarray | sparse.spmatrix):
+        return
+    remedy = "by adata.to_memory(), or some observations of it, adata[rows]"
+    if what != ONE_ANNDATA:
+        remedy = "by mudata.read_h5mu(path), or adata.to_memory() of each modality"
+    raise ValueError(
+        f"{what} is on the disk, in {adata.filename}; read it into memory, {remedy}; "
+        "or open an .h5ad file as arrays of dask, by "
+        "anndata.experimental.read_lazy(path)"
     )
 
 
@@ -251,18 +317,15 @@ def _labelled(
     return pd.DataFrame(values, index=labels, columns=names, copy=False), None
 
 
-def _rows_by_name(own: Labels, labels: Labels, name: str) -> np.ndarray:
-    """Return the row of each observation in a modality, -1 where it has none."""
-    what = f"modality {name!r}"
-    _check_unique(own, what, f"mdata.mod[{name!r}].obs_names_make_unique()")
+def _check_known(own: Labels, labels: Labels, name: str) -> None:
+    """Raise if a modality of a MuData has observations that the MuData lacks."""
     unknown = ~own.isin(labels)
     if unknown.any():
         first = short_repr(own[int(np.argmax(unknown))])
         raise ValueError(
-            f"{what} has the observation {first}, which the MuData lacks; call "
-            "mdata.update()"
+            f"modality {name!r} has the observation {first}, which the MuData lacks; "
+            "call mdata.update()"
         )
-    return own.get_indexer(labels)
 
 
 def _check_unique(labels: Labels, what: str, remedy: str) -> None:
@@ -271,13 +334,12 @@ def _check_unique(labels: Labels, what: str, remedy: str) -> None:
         name = short_repr(labels[int(np.argmax(repeated))])
         raise ValueError(
             f"{what}: the name of observations {name} repeats, so that it does not "
-            f"identify an observation; leave repeated ones out, or call {remedy} and "
-            "then mdata.update()"
+            f"identify an observation; {remedy}"
         )
 
 
 def _by_observation(block: Any, rows: np.ndarray, labels: Labels, name: str) -> Any:
-    """Return the rows of a block in the order of the MuData; -1 is a missing row."""
+    """Return the rows of a block by observation; -1 is a missing row."""
     if np.array_equal(rows, np.arange(block.shape[0])):
         return block
     if _blocks.is_frame(block):
@@ -291,7 +353,7 @@ def _by_observation(block: Any, rows: np.ndarray, labels: Labels, name: str) -> 
     if is_dask_array(block):
         raise ValueError(
             f"modality {name!r} is an array of dask, whose observations are not those "
-            "of the MuData in its order; give adata.to_memory(), or the same "
+            "of all modalities in one order; give adata.to_memory(), or the same "
             "observations in all modalities"
         )
     filled = np.asarray(block)[rows]

@@ -68,8 +68,8 @@ def _unknown_type(data: object, what: str) -> str:
     found = f"{what} is a {type(data).__name__}, which is not an array"
     if package_of(data) in ("anndata", "mudata"):
         return (
-            f"{found}; give an AnnData or MuData itself as X, several AnnData as "
-            "mudata.MuData({name: adata}), or the table of one, adata.to_df()"
+            f"{found}; give an AnnData or MuData itself as X, an AnnData for every "
+            "modality, or the table of one, adata.to_df()"
         )
     return (
         f"{found}; give a NumPy array, a sparse matrix, a DataFrame, or a list of "

@@ -2,7 +2,8 @@
 
 One form for all: with ``verbose=True`` a bar by tqdm, where it is installed and stderr
 is a terminal or a notebook, else a line per step with its seconds; with ``verbose=2``
-lines in any case. Estimators that inherit `CallbackSupportMixin` call scikit-learn's
+lines in any case. Inside `mmfusion.show_progress` all fits show theirs, those without
+`verbose` as well. Estimators that inherit `CallbackSupportMixin` call scikit-learn's
 callbacks (from 1.9 on) when the fit and each of its steps begin and end::
 
     with FitProgress(self, X, y, n_steps=len(samples), unit="sample") as progress:
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -28,6 +30,18 @@ from sklearn.utils.parallel import Parallel, delayed
 
 MAX_LINES = 50  # of one line per step
 FEWER_LINES = 20  # of longer computations
+SILENT_SECONDS = 2.0  # after which these print a line in any case
+
+# a function of the objective after a step, which returns whether to stop
+OnStep = Callable[[float], bool]
+
+# set by `mmfusion.show_progress`
+requested_verbose: ContextVar[bool | int] = ContextVar("verbose", default=False)
+
+
+def go_on(objective: float) -> bool:
+    """Return that there are further steps, whatever the objective."""
+    return False
 
 
 class Job(NamedTuple):
@@ -62,6 +76,12 @@ class Progress:
         What a step computes, in the singular.
     verbose : bool or int, default=False
         Whether to show progress: True or 1 by a bar or lines, larger integers by lines.
+        False is as `requested_verbose`.
+
+    Attributes
+    ----------
+    is_stopped : bool
+        Whether a callback has requested to stop.
     """
 
     def __init__(
@@ -70,11 +90,13 @@ class Progress:
         self.name = name
         self.n_steps = n_steps
         self.unit = unit
-        self.verbose = verbose
+        self.verbose = verbose or requested_verbose.get()
+        self.is_stopped = False
         self._bar: Any = None
         self._done = 0
         self._since = time.perf_counter()  # the last line
         self._seconds = 0.0  # of the steps since then, if they report theirs
+        self._pending: str | None = None  # the last of these
 
     def __enter__(self) -> Self:
         self._since = time.perf_counter()
@@ -95,6 +117,8 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        if self._pending is not None and error is None:
+            self._print(self._pending)
 
     def step(self, title: str | None = None, seconds: float | None = None) -> bool:
         """Report that a step has ended.
@@ -111,7 +135,24 @@ class Progress:
         bool
             Whether a callback requests to stop.
         """
-        return self._end(self._begin(title or self.unit), title, seconds)
+        stops = self._end(self._begin(title or self.unit), title, seconds)
+        self.is_stopped = self.is_stopped or stops
+        return stops
+
+    def of_start(self, number: int) -> OnStep:
+        """Return a function of the objective that reports a step of a start of a fit.
+
+        Parameters
+        ----------
+        number : int
+            Number of the start.
+
+        Returns
+        -------
+        callable
+            The function; it returns whether a callback requests to stop.
+        """
+        return lambda objective: self.step(f"start {number}, objective {objective:.6g}")
 
     @contextmanager
     def timed(self, title: str) -> Iterator[None]:
@@ -187,17 +228,22 @@ class Progress:
                 self._bar.set_postfix_str(title, refresh=False)
             self._bar.update()
         elif self.verbose:
-            self._print(title or self.unit, seconds)
+            self._report(title or self.unit, seconds)
         return False
 
-    def _print(self, title: str, seconds: float | None) -> None:
+    def _report(self, title: str, seconds: float | None) -> None:
         """Print a line, for every step or some of many."""
         now = time.perf_counter()
         self._seconds += now - self._since if seconds is None else seconds
         self._since = now
+        self._pending = title
         each = 1 if self.n_steps <= MAX_LINES else -(-self.n_steps // FEWER_LINES)
-        if self._done % each and self._done != self.n_steps:
-            return
+        is_due = self._done % each == 0 or self._done == self.n_steps
+        if is_due or self._seconds > SILENT_SECONDS:
+            self._print(title)
+
+    def _print(self, title: str) -> None:
+        self._pending = None
         place = f" ({self._done} of {self.n_steps})" if self.n_steps > 1 else ""
         print(f"[{self.name}] {title}{place}: {self._seconds:.2f} s", flush=True)
         self._seconds = 0.0

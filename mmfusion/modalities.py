@@ -14,9 +14,11 @@ from scipy import sparse
 from mmfusion import _blocks, _row_labels
 from mmfusion._annotated import (
     AnnotatedBlocks,
+    are_anndata,
     is_anndata,
     is_mudata,
     read_anndata,
+    read_anndatas,
     read_mudata,
     to_anndata,
     to_mudata,
@@ -63,16 +65,17 @@ class Modalities:
     Parameters
     ----------
     data : list, dict, DataFrame, Modalities, AnnData or MuData
-        One block per modality, each with one row per sample. The keys of a dict are
-        the names; a pandas DataFrame needs a MultiIndex of columns whose first level
-        is the modality (see :meth:`from_table` for other tables). An AnnData is one
-        modality, its ``X`` (see :meth:`from_anndata`); the modalities of a MuData are
-        matched by the names of observations (see :meth:`from_mudata`). A block is a
-        dense array of any dtype with at least 2 dimensions (memmaps are not read into
-        memory), a dask array of numbers (not computed), a scipy sparse matrix
-        (converted to CSR), a pandas or polars DataFrame, a torch tensor (converted to
-        an array), a list with one sequence of shape (n_frames, n_features) or None per
-        sample, or None if every sample lacks the modality.
+        One block per modality, each with one row per sample. The keys of a dict are the
+        names; a pandas DataFrame needs a MultiIndex of columns whose first level is the
+        modality (see :meth:`from_table` for other tables). An AnnData is one modality,
+        its ``X`` (see :meth:`from_anndata`); the modalities of a MuData (see
+        :meth:`from_mudata`), or the AnnData of every modality, are matched by the names
+        of observations. Another block is a dense array of any dtype with at least 2
+        dimensions (memmaps are not read into memory), a dask array of numbers (not
+        computed), a scipy sparse matrix (converted to CSR), a pandas or polars
+        DataFrame, a torch tensor (converted to an array), a list with one sequence of
+        shape (n_frames, n_features) or None per sample, or None if every sample lacks
+        the modality.
     names : list of str, default=None
         Names of the modalities of a list, or of the one of an AnnData;
         ``modality_0``, ``modality_1``, ... by default. Names contain no ``__``.
@@ -138,11 +141,13 @@ class Modalities:
         *,
         observed: ArrayLike | None = None,
     ) -> None:
-        is_unnamed = is_anndata(data)
-        if is_unnamed:
+        if is_unnamed := is_anndata(data):
             data = self.from_anndata(data)
         elif is_mudata(data):
             data = self.from_mudata(data)
+        elif are_anndata(data):
+            is_unnamed = not isinstance(data, Mapping)
+            data = self._of_annotated(read_anndatas(data))
         blocks, own_names = (
             (list(data.blocks), list(data.names))
             if isinstance(data, Modalities)

@@ -20,9 +20,33 @@ SMALL_NETWORK = {
     "trainer": Trainer(max_epochs=10, batch_size=20, lr=1e-2),
     "n_init": 1,
 }
+SMALL_PREDICTOR = {
+    "encoders": [16, 8],
+    "dropout": 0.0,
+    "modality_dropout": 0.0,
+    "modality_noise": 0.0,
+    "n_members": 2,
+    "trainer": Trainer(max_epochs=40, batch_size=1000, lr=2e-2, dtype="float64"),
+}
+SMALL_AUTOENCODER = SMALL_NETWORK | {
+    "trainer": Trainer(pretrain_epochs=10, max_epochs=5, batch_size=20, lr=1e-2)
+}
 # Parameters that make the checks fast; they run hundreds of fits.
 FAST = {
+    "AutoencoderClusterer": [
+        SMALL_AUTOENCODER,
+        SMALL_AUTOENCODER | {"readout": "dec", "adversarial_weight": 0.01},
+    ],
     "CoMVCClusterer": [SMALL_NETWORK],
+    "DCCA": [
+        {"encoders": [8, 2], "trainer": Trainer(max_epochs=5)},
+        {
+            "encoders": [8, 2],
+            "loss": "eckart_young",
+            "reconstruction_weight": 0.1,
+            "trainer": Trainer(max_epochs=5),
+        },
+    ],
     "EAMCClusterer": [
         {
             "n_clusters": 2,
@@ -59,6 +83,34 @@ FAST = {
         {"n_clusters": 4, "n_init": 2},
         {"n_clusters": 4, "n_init": 2, "explained_variance": None},
     ],
+    "DMSCClusterer": [
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "trainer": Trainer(pretrain_epochs=5, max_epochs=40, batch_size=20),
+        },
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "n_anchors": 10,
+            "trainer": Trainer(pretrain_epochs=10, batch_size=20),
+        },
+    ],
+    # whole batches without noise: weights of samples are then their numbers
+    "NeuralFusionClassifier": [SMALL_PREDICTOR],
+    "NeuralFusionRegressor": [SMALL_PREDICTOR | {"loss": "gaussian_nll"}],
+    "MFLVCClusterer": [
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "matching_epochs": 10,
+            "trainer": Trainer(
+                pretrain_epochs=5, max_epochs=10, batch_size=20, lr=1e-2
+            ),
+        }
+    ],
+    # without convergence warnings; the data have four features at most
+    "MultimodalNMF": [{"n_components": 2, "tol": 1e-3}],
     "SiMVCClusterer": [SMALL_NETWORK],
     "SingleModalityClusterer": [{"clusterer": KMeans(n_init=2)}],
 }

@@ -298,6 +298,21 @@ def canonical_scores_of_a_modality_in_other_axes(cls):
     np.testing.assert_allclose(other, one, atol=1e-8)
 
 
+@INVARIANCES.row("MultimodalNMF", "order of modalities", "same consensus")
+def factorisation_of_modalities_in_another_order(cls):
+    counts = {n: np.exp(block / 4) for n, block in X.to_dict().items()}
+    turned = dict(reversed(counts.items()))
+    one, other = cls(3).fit_transform(counts), cls(3).fit_transform(turned)
+    np.testing.assert_allclose(other, one, atol=1e-3)
+
+
+@INVARIANCES.row("MultimodalNMF", "unit of a modality", "same consensus")
+def factorisation_of_modalities_in_other_units(cls):
+    counts = {n: np.exp(block / 4) for n, block in X.to_dict().items()}
+    other = cls(3).fit_transform(counts | {"text": 1000 * counts["text"]})
+    np.testing.assert_allclose(other, cls(3).fit_transform(counts), atol=1e-3)
+
+
 @INVARIANCES.row(ALIGNERS, "order of modalities", "same warping paths")
 def paths_of_modalities_in_another_order(cls):
     data = recordings()
@@ -420,18 +435,50 @@ def predictions_in_another_unit(cls):
 
 
 @INVARIANCES.row(
-    "CoMVCClusterer EAMCClusterer SiMVCClusterer",
+    "AutoencoderClusterer CoMVCClusterer DMSCClusterer EAMCClusterer MFLVCClusterer "
+    "SiMVCClusterer",
     "unit and offset of a modality",
     "same prepared data, same labels",
 )
 def clusters_of_a_network_in_another_unit(cls):
     trainer = Trainer(max_epochs=4, batch_size=40)
-    if cls.__name__ == "EAMCClusterer":  # the others have no pretraining
+    if "pretrain_epochs" in cls._trainer_defaults:
         trainer.set_params(pretrain_epochs=2)
     network = cls(3, encoders=[8, 4], n_init=1, trainer=trainer, random_state=0)
     expected = network.fit_predict(X)
     found = network.fit_predict(in_unit(1024.0))  # a power of 2 changes no digit
     np.testing.assert_array_equal(found, expected)
+
+
+@INVARIANCES.row(
+    "NeuralFusionClassifier NeuralFusionRegressor",
+    "unit and offset of a modality",
+    "same predictions",
+)
+def predictions_of_a_network_in_another_unit(cls):
+    trainer = Trainer(max_epochs=4, dtype="float64")
+    network = cls(encoders=[8, 4], trainer=trainer, random_state=0)
+    expected = network.fit(X, target(cls)).predict(X)
+    other = in_unit(1024.0, 5.0)
+    found = network.fit(other, target(cls)).predict(other)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@INVARIANCES.row("DCCA", "unit of a modality", "same prepared data, same scores")
+def deep_scores_in_another_unit(cls):
+    dcca = cls(encoders=[8, 4], trainer=Trainer(max_epochs=4), random_state=0)
+    expected = dcca.fit_transform(X)
+    found = dcca.fit_transform(in_unit(1024.0))  # a power of 2 changes no digit
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@INVARIANCES.row("DCCA", "order of samples, all in one batch", "same scores")
+def deep_scores_of_samples_in_another_order(cls):
+    trainer = Trainer(max_epochs=4, dtype="float64")
+    dcca = cls(encoders=[8, 4], trainer=trainer, random_state=0)
+    order = np.random.default_rng(0).permutation(len(X))
+    expected = dcca.fit_transform(X)[order]
+    np.testing.assert_allclose(dcca.fit_transform(X[order]), expected, atol=1e-6)
 
 
 @INVARIANCES.row("EarlyFusion", "unit and offset of a modality", "same features")

@@ -1,6 +1,7 @@
 """Progress of long fits: lines, bars and scikit-learn's callbacks, in one form."""
 
 import sys
+import warnings
 
 import joblib
 import numpy as np
@@ -10,6 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 from mmfusion import (
+    HMMAligner,
+    HMMClassifier,
+    HMMClusterer,
+    HMMLabeler,
+    HMMTransformer,
     HybridFusionClassifier,
     HybridFusionClusterer,
     LateFusionClassifier,
@@ -19,13 +25,15 @@ from mmfusion import (
     MKLClusterer,
     MKLRegressor,
     MultimodalClusterer,
+    MultimodalMixture,
     SNFClusterer,
     SpectralClusterer,
+    show_progress,
 )
 from mmfusion import _progress as progress_module
 from mmfusion._progress import Job, Progress
 from mmfusion._sklearn_compat import CallbackSupportMixin
-from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.datasets import make_multimodal_blobs, make_multimodal_sequences
 from mmfusion.robustness import degradation_curve
 
 X, Y = make_multimodal_blobs(60, {"audio": 3, "video": 4}, random_state=0)
@@ -190,9 +198,95 @@ def test_callbacks_follow_and_may_end_the_steps_of_kernel_weights(estimator):
     assert follow.ended[-2] in ("machine", "k-means")
     assert len(follow.ended) - 3 in (n_steps, n_steps - 1)
     assert len(follow.ended) - 1 <= follow.n_expected
-    with pytest.warns(match="after"):  # kernels, and one step of the weights
-        estimator.set_callbacks(stop).fit(X, y)
+    with warnings.catch_warnings():  # to be stopped is no failure to converge
+        warnings.simplefilter("error")
+        estimator.set_callbacks(stop).fit(X, y)  # kernels, and a step of the weights
     assert estimator.n_iter_ == 1 < n_steps
+
+
+SEQUENCES, CLASSES, _ = make_multimodal_sequences(12, random_state=0)
+N_STEPS = [
+    max(map(len, sample)) for sample in zip(*SEQUENCES.to_dict().values(), strict=True)
+]
+FRAME_LABELS = [np.arange(n) // 5 % 2 for n in N_STEPS]
+BY_ITERATIONS = [
+    HMMTransformer(2, n_init=2, tol=0, max_iter=60, random_state=0),
+    HMMTransformer(2, "factorial", n_init=2, tol=0, max_iter=60, random_state=0),
+    HMMClusterer(2, n_states=2, n_init=2, tol=0, max_iter=60, random_state=0),
+    MultimodalMixture(3, n_init=2, tol=0, max_iter=60, random_state=0),
+]
+
+
+@needs_callbacks
+@pytest.mark.parametrize("estimator", BY_ITERATIONS, ids=lambda e: type(e).__name__)
+def test_callbacks_follow_and_may_end_the_iterations_of_all_starts(estimator):
+    data = X if isinstance(estimator, MultimodalMixture) else SEQUENCES
+    follow, stop = Follow(), Follow(n_tasks=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tol=0
+        estimator.set_callbacks(follow).fit(data)
+    assert follow.ended[-1] == "fit"
+    assert {task[:7] for task in follow.ended[:-1]} == {"start 0", "start 1"}
+    assert len(follow.ended) - 1 <= follow.n_expected == 120
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.set_callbacks(stop).fit(data)
+    assert estimator.n_iter_ == len(stop.ended) - 1 == 3
+    estimator.set_callbacks()
+
+
+@needs_callbacks
+def test_callbacks_follow_the_classes_of_hidden_markov_models():
+    follow = Follow()
+    y = np.where(CLASSES[0] == CLASSES, "walk", "run")
+    classifier = HMMClassifier(2, modality_weights="discriminative", cv=2)
+    classifier.set_callbacks(follow).fit(SEQUENCES, y)
+    of_classes = ["class run", "class walk"]
+    assert follow.ended == [*of_classes, *of_classes, "temperatures", "fit"]
+    assert follow.n_expected == 5
+
+
+@needs_callbacks
+def test_callbacks_may_end_the_iterations_of_a_labeler():
+    stop = Follow(n_tasks=2)
+    labeler = HMMLabeler(2, tol=0, random_state=0).set_callbacks(stop)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        labeler.fit(SEQUENCES, FRAME_LABELS)
+    assert labeler.n_iter_ == 2
+
+
+def test_a_context_shows_the_progress_of_all_fits(capsys):
+    with show_progress():
+        MKLClassifier(algorithm="l1").fit(X, Y)
+        HMMClassifier(2, cv=2).fit(SEQUENCES, CLASSES)
+        GridSearchCV(MKLRegressor(), {"C": [1, 2]}, cv=2, refit=False).fit(X, Y)
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split("]")[0].strip("[") for line in lines]
+    assert names.count("MKLRegressor") == 4  # one line of each fit, as short it is
+    assert set(names) == {"MKLClassifier", "HMMClassifier", "MKLRegressor"}
+    MKLClassifier().fit(X, Y)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_context_ends_after_errors_and_refuses_other_values():
+    with show_progress(2):
+        assert Progress("count", 1).verbose == 2
+    with pytest.raises(ZeroDivisionError), show_progress():
+        divmod(1, 0)
+    assert not Progress("count", 1).verbose
+    with pytest.raises(TypeError, match="verbose='yes'"), show_progress("yes"):
+        pass
+
+
+def test_the_learning_of_aligners_is_shown(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # max_iter
+        HMMAligner(3, max_iter=3, verbose=True).fit(SEQUENCES)
+    shown = capsys.readouterr().out
+    assert "[HMMAligner, chain " in shown
+    assert "objective" in shown
+    assert "[HMMAligner] learning" in shown
 
 
 @needs_callbacks

@@ -4,8 +4,15 @@ from importlib import import_module
 from pathlib import Path
 
 API = {
-    "mmfusion": ["Modalities", "modality_selector", "show_versions", "trusted_types"],
+    "mmfusion": [
+        "Modalities",
+        "modality_selector",
+        "show_progress",
+        "show_versions",
+        "trusted_types",
+    ],
     "mmfusion.alignment": [
+        "Alignment",
         "AsynchronousHMMAligner",
         "CTWAligner",
         "DTWAligner",
@@ -34,17 +41,22 @@ API = {
     "mmfusion.benchmark": [
         "Comparison",
         "ComparisonDisplay",
+        "Preset",
         "Significance",
         "baselines",
         "compare",
         "methods",
+        "preset",
     ],
     "mmfusion.clustering": [
         "AnchorGraphClusterer",
+        "AutoencoderClusterer",
         "CoMVCClusterer",
+        "DMSCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
         "HMMClusterer",
+        "MFLVCClusterer",
         "MultimodalMixture",
         "SNFClusterer",
         "SiMVCClusterer",
@@ -74,6 +86,7 @@ API = {
     ],
     "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
+        "DCCA",
         "EarlyFusion",
         "EarlyFusionClassifier",
         "EarlyFusionClusterer",
@@ -89,6 +102,9 @@ API = {
         "LateFusionClusterer",
         "LateFusionRegressor",
         "MultimodalCCA",
+        "MultimodalNMF",
+        "NeuralFusionClassifier",
+        "NeuralFusionRegressor",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [

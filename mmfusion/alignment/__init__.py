@@ -7,6 +7,7 @@ from typing import Any
 from mmfusion._extras import load_export
 
 __all__ = [
+    "Alignment",
     "AsynchronousHMMAligner",
     "CTWAligner",
     "DTWAligner",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Alignment": "_alignments",
     "AsynchronousHMMAligner": "_asynchronous_hmm_aligner",
     "CTWAligner": "_ctw_aligner",
     "DTWAligner": "_dtw_aligner",

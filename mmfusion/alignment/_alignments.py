@@ -11,6 +11,8 @@ import numpy as np
 class Alignment:
     """The alignment of one sequence with the time axis of its sample.
 
+    Aligners return them from `align`, and take them in `inverse_transform`.
+
     Parameters
     ----------
     path : ndarray of int64 of shape (length, 2), default=None
@@ -20,9 +22,9 @@ class Alignment:
         Weight of each frame of the sequence in each frame of the axis; rows sum to 1.
         Where there are both, the sequence is warped by the weights, and returned to
         its own time along the path.
-    cost : float, default=nan
+    cost : float, default=numpy.nan
         Normalised cost of the alignment; NaN if it has none.
-    confidence : float, default=nan
+    confidence : float, default=numpy.nan
         Confidence in the alignment, between 0 and 1; NaN if it is not estimated.
     shape : tuple of (int, int), default=None
         Numbers of frames of the axis and of the sequence. None is the shape of the
@@ -31,12 +33,18 @@ class Alignment:
     Raises
     ------
     ValueError
-        If there is neither a path nor weights.
+        If there is neither a path nor weights, or a path is no list of pairs of frames
+        that never go back.
+
+    See Also
+    --------
+    DTWAligner : Aligns the modalities of samples.
+    DTWPath : The path of two sequences, with its cost.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from mmfusion.alignment._alignments import Alignment
+    >>> from mmfusion.alignment import Alignment
     >>> alignment = Alignment(path=np.array([[0, 0], [0, 1], [1, 2]]))
     >>> alignment.warp(np.array([[1.0], [3.0], [5.0]])).tolist()
     [[2.0], [5.0]]
@@ -52,6 +60,8 @@ class Alignment:
 
     def __post_init__(self) -> None:
         """Check that there is a path or weights, and set the numbers of frames."""
+        if self.path is not None:
+            _check_path(self.path)
         if self.shape is not None:
             return
         if self.weights is not None:
@@ -59,7 +69,7 @@ class Alignment:
         elif self.path is not None:
             n_axis_frames, n_frames = (self.path[-1] + 1).tolist()
         else:
-            raise ValueError("an alignment needs a path or weights")
+            raise ValueError("an alignment needs a path or weights; give one of them")
         object.__setattr__(self, "shape", (n_axis_frames, n_frames))
 
     @property
@@ -87,7 +97,13 @@ class Alignment:
         ndarray of shape (n_axis_frames, n_features)
             Means of the frames that are aligned with each frame of the axis, of the
             dtype of the sequence; the nearest mean for frames without any.
+
+        Raises
+        ------
+        ValueError
+            If the sequence has another number of frames.
         """
+        _check_length(sequence, self.n_frames, "the aligned sequence")
         if self.weights is not None:
             return (self.weights @ sequence).astype(sequence.dtype, copy=False)
         assert self.path is not None
@@ -106,7 +122,13 @@ class Alignment:
         ndarray of shape (n_frames, n_features)
             Means of the frames of the axis that are aligned with each frame, of the
             dtype of the sequence; the nearest mean for frames without any.
+
+        Raises
+        ------
+        ValueError
+            If the sequence has not as many frames as the axis.
         """
+        _check_length(sequence, self.n_axis_frames, "the axis")
         if self.path is not None:
             return mean_of_aligned(sequence, self.path[:, ::-1], self.n_frames)
         assert self.weights is not None
@@ -135,8 +157,33 @@ class Alignment:
         """Return the alignment without weights, if it has a path.
 
         Weights take memory for every pair of frames.
+
+        Returns
+        -------
+        Alignment
+            The alignment.
         """
         return self if self.path is None else replace(self, weights=None)
+
+
+def _check_path(path: np.ndarray) -> None:
+    """Raise an error for what is no path of pairs of frames."""
+    shape, kind = np.shape(path), getattr(path, "dtype", np.dtype(object)).kind
+    if kind not in "iu" or len(shape) != 2 or shape[0] == 0 or shape[1] != 2:
+        raise ValueError(
+            f"path is a {type(path).__name__} of shape {shape}; give an array of int "
+            "of shape (length, 2), the frames of the axis and of the sequence"
+        )
+    if path[0].min() < 0 or (path[1:] < path[:-1]).any():
+        raise ValueError("path goes back in time; give frames in their order, from 0")
+
+
+def _check_length(sequence: np.ndarray, n_expected: int, what: str) -> None:
+    if np.ndim(sequence) != 2 or len(sequence) != n_expected:
+        raise ValueError(
+            f"sequence has shape {np.shape(sequence)}, and {what} {n_expected} frames; "
+            f"give an array of shape ({n_expected}, n_features)"
+        )
 
 
 def mean_of_aligned(

@@ -17,6 +17,7 @@ from mmfusion._chain_estimators import (
     chain_emission,
     chain_graph,
 )
+from mmfusion._progress import Progress
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
 from mmfusion._typing import (
@@ -424,9 +425,16 @@ class AsynchronousHMMAligner(BaseAligner):
         )
         states = kmeans_states(signal, self.n_states, random_state)
         set_asynchronous_start(model, frames, states)
-        history = fit_chain_model(
-            model, frames, max_iter=self.max_iter, tol=self.tol, n_jobs=self.n_jobs
-        )
+        title = f"{type(self).__name__}, modality {name!r}"
+        with Progress(title, self.max_iter, verbose=self.verbose) as steps:
+            history = fit_chain_model(
+                model,
+                frames,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                n_jobs=self.n_jobs,
+                on_step=lambda objective: steps.step(f"objective {objective:.6g}"),
+            )
         return model, history
 
     def _keep_history(self, histories: dict[str, EMHistory]) -> None:

@@ -14,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
 from mmfusion._options import by_modality
+from mmfusion._progress import Progress
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
 from mmfusion._typing import ByModality, ModalitiesLike
@@ -366,9 +367,15 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
         chain = self._chains[name]
         members = members_of(samples, chain.emission)
         frames = self._on_clock(name, members)
-        with one_thread():
+        title = f"{type(self).__name__}, chain {name!r}"
+        with one_thread(), Progress(title, n_iter, verbose=self.verbose) as steps:
             return fit_chain_model(
-                chain, frames, max_iter=n_iter, tol=self.tol, n_jobs=self.n_jobs
+                chain,
+                frames,
+                max_iter=n_iter,
+                tol=self.tol,
+                n_jobs=self.n_jobs,
+                on_step=lambda objective: steps.step(f"objective {objective:.6g}"),
             )
 
     def _keep_history(self, histories: dict[str, EMHistory]) -> None:

@@ -74,14 +74,7 @@ def added_rows(
             )
     table["source"] = _sources(table, source)
     table["dataset"] = table["dataset"].replace(_as_names("datasets", datasets))
-    known = list(comparison.frame["dataset"].unique())
-    found = list(table["dataset"].unique())
-    table = table[table["dataset"].isin(known)].reset_index(drop=True)
-    if table.empty:
-        raise ValueError(
-            f"results are on the data sets {found}, and the comparison on {known}; "
-            "rename them by datasets={'their name': 'name here'}"
-        )
+    table = _on_datasets_of(comparison, table)
     metrics = [metric for metric in comparison.metrics if metric in table]
     if not metrics:
         raise ValueError(
@@ -99,6 +92,7 @@ def added_rows(
             **_repeat_columns(table, comparison),
             **{metric: _values_of_metric(table, metric) for metric in metrics},
             "fit_seconds": np.nan,
+            "cpu_seconds": np.nan,
             "peak_memory_mb": np.nan,
             "status": "ok",
             "error": "",
@@ -107,6 +101,18 @@ def added_rows(
         }
     )
     return rows
+
+
+def _on_datasets_of(comparison: Comparison, table: pd.DataFrame) -> pd.DataFrame:
+    known = list(comparison.frame["dataset"].unique())
+    found = list(table["dataset"].unique())
+    own = table[table["dataset"].isin(known)].reset_index(drop=True)
+    if own.empty:
+        raise ValueError(
+            f"results are on the data sets {found}, and the comparison on {known}; "
+            "rename them by datasets={'their name': 'name here'}"
+        )
+    return own
 
 
 def _as_table(results: Any) -> pd.DataFrame:
@@ -197,7 +203,8 @@ def _repeat_columns(table: pd.DataFrame, comparison: Comparison) -> dict[str, An
                     "out the column 'repeat' and give means"
                 )
     entries: dict[str, Any] = {}
-    for name in ("repeat", "seed", "split", "n_train", "n_test"):
+    counts = ("repeat", "seed", "split", "n_train", "n_test")
+    for name in (*counts, "n_clustered", "n_left_out"):
         if name in frame:
             given = table[name] if paired and name in table else None
             entries[name] = pd.array(
@@ -209,7 +216,7 @@ def _repeat_columns(table: pd.DataFrame, comparison: Comparison) -> dict[str, An
 
 def check_unique(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a frame; raise if a method has two for the same."""
-    keys = [k for k in ("dataset", "method", "repeat", "split") if k in rows]
+    keys = [k for k in ("dataset", "method", "repeat", "seed", "split") if k in rows]
     twice = rows[rows.duplicated(keys)]
     if len(twice):
         first = twice.iloc[0]

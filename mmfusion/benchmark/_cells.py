@@ -28,7 +28,7 @@ Score = Callable[[Modalities, np.ndarray, Any], float]
 
 
 class Split(NamedTuple):
-    """Positions of training and test samples."""
+    """Positions of training and test samples, or of a subsample and the rest."""
 
     number: int  # equal for equal positions, whatever the repeat
     train: np.ndarray
@@ -85,7 +85,8 @@ def run_cell(
     seed : int
         Seed of the estimator, and of the order of samples of a clustering.
     split : Split or None
-        Training and test samples of a predictor; None for a clusterer.
+        Training and test samples of a predictor; of a clusterer the samples to
+        cluster, and those left out. None for a clusterer of all samples.
     outcome : dict or None
         Outcome of an earlier run.
     scores : dict of str to callable
@@ -95,8 +96,8 @@ def run_cell(
     -------
     outcome : dict
         Values of JSON types: ``labels`` (None if it failed), ``responses`` (of a
-        predictor), ``error``, ``traceback``, ``fit_seconds``, ``peak_memory_mb``,
-        ``warnings``.
+        predictor), ``error``, ``traceback``, ``fit_seconds``, ``cpu_seconds``,
+        ``peak_memory_mb``, ``warnings``.
     scored : dict
         ``scores`` by name (those that could be computed), ``errors``, ``warnings``.
     """
@@ -113,9 +114,9 @@ def _fit(
     labels, responses, error, where = None, None, None, None
     with Watch() as watch:
         try:
-            if split is None:
-                labels = _fit_clusterer(watch, dataset, estimator, seed)
-            else:
+            if dataset.task == CLUSTERING:
+                labels = _fit_clusterer(watch, dataset, estimator, seed, split)
+            elif split is not None:
                 responses = _fit_predictor(watch, dataset, estimator, seed, split)
         except (Exception, SystemExit) as exception:
             error = describe_error(exception)
@@ -126,18 +127,24 @@ def _fit(
         "error": error,
         "traceback": where,
         "fit_seconds": watch.seconds,
+        "cpu_seconds": None if error is not None else watch.cpu_seconds,
         "peak_memory_mb": None if error is not None else watch.peak_memory_mb,
         "warnings": list(map(encodable, watch.warnings)),
     }
 
 
 def _fit_clusterer(
-    watch: Watch, dataset: Dataset, estimator: BaseEstimator, seed: int
+    watch: Watch,
+    dataset: Dataset,
+    estimator: BaseEstimator,
+    seed: int,
+    split: Split | None,
 ) -> list[int]:
-    model = prepare_clusterer(estimator, dataset.n_classes, seed)
+    X, y = _scored_samples(dataset, split)
+    model = prepare_clusterer(estimator, len(np.unique(y)), seed)
     # a generator apart: the clusterer draws from one of the same seed
-    order = np.random.default_rng(seed).permutation(len(dataset.y))
-    shuffled = dataset.X[order]
+    order = np.random.default_rng(seed).permutation(len(y))
+    shuffled = X[order]
     with watch.measured():
         found = model.fit_predict(shuffled)
     labels = np.empty(len(order), dtype=int)
@@ -153,6 +160,16 @@ def _fit_predictor(
     with watch.measured():
         model.fit(X_train, y_train)
     return predict_responses(model, dataset.X[split.test], len(split.test))
+
+
+def _scored_samples(
+    dataset: Dataset, split: Split | None
+) -> tuple[Modalities, np.ndarray]:
+    """Return the samples that are clustered or predicted, and their targets."""
+    if split is None:
+        return dataset.X, dataset.y
+    rows = split.train if dataset.task == CLUSTERING else split.test
+    return dataset.X[rows], dataset.y[rows]
 
 
 def describe_error(error: BaseException) -> str:
@@ -172,13 +189,12 @@ def _score(
 ) -> dict[str, Any]:
     values: dict[str, float] = {}
     errors: list[str] = []
-    X = dataset.X if split is None else dataset.X[split.test]
-    y = dataset.y if split is None else dataset.y[split.test]
+    X, y = _scored_samples(dataset, split)
     with Watch() as watch:
         for name, score in scores.items() if outcome["error"] is None else ():
             try:
                 # copies, since a score may change its arguments in place
-                if split is None:
+                if dataset.task == CLUSTERING:
                     found = score(X, y.copy(), np.array(outcome["labels"]))
                 else:
                     found = score(X, y.copy(), stored_predictor(outcome["responses"]))
@@ -254,4 +270,8 @@ def _needs_n_clusters(estimator: BaseEstimator) -> bool:
 def _has_n_clusters(clusterer: BaseEstimator) -> bool:
     params = clusterer.get_params(deep=False)
     names = [name for name in ("n_clusters", "n_components") if name in params]
-    return bool(names) and params[names[0]] is not None
+    if not names:
+        return False
+    default = inspect.signature(type(clusterer)).parameters[names[0]].default
+    # None is a choice of AgglomerativeClustering, and open in clusterers of mmfusion
+    return params[names[0]] is not None or default is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -15,13 +16,29 @@ from mmfusion._atomic import as_path
 from mmfusion._extras import import_extra
 from mmfusion._numbers import is_integer
 from mmfusion._options import check_flags
+from mmfusion._progress import Progress
 from mmfusion._typing import CrossValidationLike
-from mmfusion.benchmark._cells import Dataset, Split, describe_error, run_cell
-from mmfusion.benchmark._comparison import SPLIT_COLUMNS, Comparison
+from mmfusion.benchmark._cells import (
+    Dataset,
+    Score,
+    Split,
+    describe_error,
+    run_cell,
+)
+from mmfusion.benchmark._comparison import (
+    SPLIT_COLUMNS,
+    SUBSAMPLE_COLUMNS,
+    Comparison,
+)
 from mmfusion.benchmark._inputs import DatasetsLike, Methods, MethodsLike, read_inputs
+from mmfusion.benchmark._presets import Preset
 from mmfusion.benchmark._report import check_report
 from mmfusion.benchmark._scores import MetricsLike, resolve_scores
-from mmfusion.benchmark._splits import groups_by_dataset, make_splits
+from mmfusion.benchmark._splits import (
+    groups_by_dataset,
+    make_splits,
+    make_subsamples,
+)
 from mmfusion.benchmark._store import (
     CellStore,
     code_versions,
@@ -39,7 +56,7 @@ Outcomes = list[dict[str, Any] | None]
 
 
 class Cell(NamedTuple):
-    """One method on one data set with one seed, and one split if it is a predictor."""
+    """One method on one data set with one seed, and one split or subsample."""
 
     dataset: Dataset
     method: str
@@ -58,11 +75,12 @@ def compare(
     task: str | None = None,
     cv: CrossValidationLike = None,
     groups: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    subsample: float | None = None,
     random_state: int = 0,
     n_jobs: int | None = None,
     out: str | PathLike[str] | None = None,
     retry_failed: bool = False,
-    verbose: bool = False,
+    verbose: bool | int = False,
 ) -> Comparison:
     """Compare methods on data sets of several modalities, over several seeds.
 
@@ -72,12 +90,13 @@ def compare(
 
     Parameters
     ----------
-    methods : str, estimator, list of these, dict, or callable
+    methods : str, estimator, list of these, dict, callable or Preset
         Clusterers, or classifiers, or regressors; they are cloned. Names are those of
         the function `methods`, and 'baselines'. Estimators of a list are named by
         their class; a dict has names of your own. A callable, such as `baselines`,
         takes the X of each data set and returns such a dict: for methods that depend
-        on the modalities.
+        on the modalities. A preset of the function `preset` also has metrics of its
+        own, and published results.
     datasets : str, path, (X, y), Bunch, list of str or path, or dict
         Data sets: names (``python -m mmfusion list`` prints them), paths of files,
         which are named by their stem, pairs of data and classes (or values, for
@@ -106,6 +125,11 @@ def compare(
 default=None
         Groups of samples, such as patients, of which all are in the same fold; by name
         of the data set if there are several.
+    subsample : float, default=None
+        Share of the samples, between 0 and 1, that each repeat clusters: drawn at
+        random, without classes, the same for all methods. Methods without chance then
+        vary between repeats, so that they can be tested. None clusters all samples in
+        every repeat.
     random_state : int, default=0
         Seed from which the seeds of the repeats are drawn: the first ones of more
         repeats are those of fewer.
@@ -117,8 +141,8 @@ default=None
         resumes an interrupted run.
     retry_failed : bool, default=False
         Whether cells that failed in an earlier run are run again.
-    verbose : bool, default=False
-        Whether to show a progress bar.
+    verbose : bool or int, default=False
+        Whether to show progress: True or 1 by a bar or lines, larger integers by lines.
 
     Returns
     -------
@@ -168,12 +192,14 @@ default=None
     ``fit_seconds`` is the wall time of ``fit_predict``, or of ``fit`` of a predictor.
     Cells that share processors slow each other down, and the first one of a process
     includes the time of imports and compilation: use ``n_jobs=1`` and several repeats
-    for times to be published. An estimator whose own ``n_jobs`` is set uses threads,
-    under every backend. ``peak_memory_mb`` is by how much the resident memory of the
-    process grew to its peak during the same fit, in MiB, native libraries such as
-    torch included. It excludes memory of graphics processors and of processes that an
-    estimator starts. It is NaN for cells that run as threads of one process, whose
-    memory cannot be distinguished, and outside of Linux without psutil.
+    for times to be published. ``cpu_seconds`` is the processor time of all threads of
+    the process during the same fit, which other processes disturb little. An estimator
+    whose own ``n_jobs`` is set uses threads, under every backend. ``peak_memory_mb`` is
+    by how much the resident memory of the process grew to its peak during the same fit,
+    in MiB, native libraries such as torch included. It excludes memory of graphics
+    processors and of processes that an estimator starts. Both are NaN for cells that
+    run as threads of one process, which cannot be distinguished; memory is, too,
+    outside of Linux without psutil.
 
     Checks precede the first fit: with `out`, a file is written to the folder, its
     free space is compared with the size of the results, and a report of all names is
@@ -218,14 +244,16 @@ default=None
     >>> comparison
     Comparison of 3 methods on 1 data sets: 15 cells, 0 failed
     """
-    _check_options(n_repeats, random_state, n_jobs)
-    check_flags(retry_failed=retry_failed, verbose=verbose)
+    _check_options(n_repeats, random_state, n_jobs, subsample, verbose)
+    check_flags(retry_failed=retry_failed)
     folder = None if out is None else as_path(out, "out")
     inputs = read_inputs(methods, datasets, task)
     task = inputs[0][0].task
+    if metrics is None and isinstance(methods, Preset):
+        metrics = methods.metrics
     scores = resolve_scores(metrics, task)
     seeds = np.random.SeedSequence(int(random_state)).generate_state(int(n_repeats))
-    cells = list(_make_cells(inputs, seeds.tolist(), cv, groups))
+    cells = list(_make_cells(inputs, seeds.tolist(), cv, groups, subsample))
     # refuses names that are not possible in a table or report, before the first fit
     expected = _expected_comparison(cells, list(scores))
     outcomes: Outcomes = [None] * len(cells)
@@ -236,27 +264,28 @@ default=None
         if None in outcomes:
             store.check_writable(_results_bytes(cells, outcomes))
             check_report(expected)
-    jobs = [
-        joblib.delayed(_run_indexed)(
-            i, cell.dataset, cell.estimator, cell.seed, cell.split, outcome, scores
-        )
-        for i, (cell, outcome) in enumerate(zip(cells, outcomes, strict=True))
-    ]
     results: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-    for i, outcome, scored in _with_progress(_run_jobs(jobs, n_jobs), jobs, verbose):
+    for i, outcome, scored in _run_cells(cells, outcomes, scores, n_jobs, verbose):
         if folder is not None and outcomes[i] is None:
             store.write(identities[i], outcome)
         results[i] = outcome, scored
     names = list(scores)
     rows = [_result_row(cell, *results[i], names) for i, cell in enumerate(cells)]
-    return Comparison(
+    comparison = Comparison(
         import_extra("pandas").DataFrame(rows),
         names,
         _describe_run(cells, int(n_repeats), int(random_state)),
     )
+    return methods._complete(comparison) if isinstance(methods, Preset) else comparison
 
 
-def _check_options(n_repeats: int, random_state: int, n_jobs: int | None) -> None:
+def _check_options(
+    n_repeats: int,
+    random_state: int,
+    n_jobs: int | None,
+    subsample: float | None,
+    verbose: bool | int,
+) -> None:
     if not is_integer(random_state) or random_state < 0:
         raise ValueError(
             f"random_state={random_state!r}; give an integer of at least 0, which "
@@ -268,6 +297,14 @@ def _check_options(n_repeats: int, random_state: int, n_jobs: int | None) -> Non
         )
     if n_jobs is not None and (not is_integer(n_jobs) or n_jobs == 0):
         raise ValueError(f"n_jobs={n_jobs!r}; give an integer other than 0, or None")
+    is_share = isinstance(subsample, Real) and 0 < subsample < 1
+    if subsample is not None and not is_share:
+        raise ValueError(
+            f"subsample={subsample!r}; give a share between 0 and 1, such as 0.8, or "
+            "None for all samples"
+        )
+    if not (isinstance(verbose, bool | np.bool_) or is_integer(verbose)):
+        raise TypeError(f"verbose={verbose!r}; give True, False or an integer")
 
 
 def _expected_comparison(cells: list[Cell], metrics: list[str]) -> Comparison:
@@ -276,6 +313,7 @@ def _expected_comparison(cells: list[Cell], metrics: list[str]) -> Comparison:
         "error": None,
         "peak_memory_mb": 1.0,
         "fit_seconds": 1.0,
+        "cpu_seconds": 1.0,
         "warnings": [],
     }
     scored: dict[str, Any] = {
@@ -296,10 +334,18 @@ def _results_bytes(cells: list[Cell], outcomes: Outcomes) -> int:
 
 def _output_bytes(cell: Cell) -> int:
     n_classes = cell.dataset.n_classes
-    if cell.split is None:
-        return len(cell.dataset.y) * (len(str(n_classes)) + len(", "))
+    if cell.dataset.task == CLUSTERING or cell.split is None:
+        return _n_outputs(cell) * (len(str(n_classes)) + len(", "))
     n_numbers = 1 + (n_classes if cell.dataset.task == CLASSIFICATION else 0)
     return len(cell.split.test) * n_numbers * JSON_NUMBER_BYTES
+
+
+def _n_outputs(cell: Cell) -> int:
+    """Return the number of samples with a label or a prediction."""
+    if cell.split is None:
+        return len(cell.dataset.y)
+    is_clustering = cell.dataset.task == CLUSTERING
+    return len(cell.split.train if is_clustering else cell.split.test)
 
 
 def _make_cells(
@@ -307,13 +353,21 @@ def _make_cells(
     seeds: list[int],
     cv: CrossValidationLike,
     groups: ArrayLike | Mapping[str, ArrayLike] | None,
+    subsample: float | None,
 ) -> Iterator[Cell]:
     of_dataset = groups_by_dataset(groups, [dataset.name for dataset, _ in inputs])
     for dataset, methods in inputs:
-        repeats: Sequence[Sequence[Split | None]] = [[None] for _ in seeds]
+        repeats: Sequence[Sequence[Split | None]]
         if dataset.task != CLUSTERING:
+            if subsample is not None:
+                raise ValueError(
+                    "subsample is for clusterers; classifiers and regressors are "
+                    "fitted to the training samples of folds: give cv"
+                )
             repeats = make_splits(dataset, cv, of_dataset[dataset.name], seeds)
-        elif cv is not None or groups is not None:
+        elif cv is None and groups is None:
+            repeats = make_subsamples(dataset, subsample, seeds)
+        else:
             raise ValueError(
                 "clusterers are fitted to all samples; leave out cv and groups, or "
                 "give classifiers or regressors"
@@ -365,15 +419,37 @@ def _stored_outcomes(
 ) -> Outcomes:
     """Read the outcomes of earlier runs; None for the cells to run."""
     stored = [
-        store.read(identity, len(cell.dataset.y))
-        if cell.split is None
-        else store.read(identity, len(cell.split.test), predictor=True)
+        store.read(
+            identity, _n_outputs(cell), predictor=cell.dataset.task != CLUSTERING
+        )
         for cell, identity in zip(cells, identities, strict=True)
     ]
     return [
         None if o is not None and retry_failed and o["error"] is not None else o
         for o in stored
     ]
+
+
+def _run_cells(
+    cells: list[Cell],
+    outcomes: Outcomes,
+    scores: Mapping[str, Score],
+    n_jobs: int | None,
+    verbose: bool | int,
+) -> Iterator[Any]:
+    """Yield number, outcome and scores of every cell as it is finished."""
+    jobs = [
+        joblib.delayed(_run_indexed)(
+            i, cell.dataset, cell.estimator, cell.seed, cell.split, outcome, scores
+        )
+        for i, (cell, outcome) in enumerate(zip(cells, outcomes, strict=True))
+    ]
+    n_failed = 0
+    with Progress("compare", len(jobs), "cell", verbose) as progress:
+        for i, outcome, scored in _run_jobs(jobs, n_jobs):
+            yield i, outcome, scored
+            n_failed += outcome["error"] is not None or bool(scored["errors"])
+            progress.step(f"cell, {n_failed} failed")
 
 
 def _run_indexed(i: int, *arguments: Any) -> tuple[int, Any, Any]:
@@ -393,34 +469,20 @@ def _run_jobs(jobs: list[Any], n_jobs: int | None) -> Iterator[Any]:
         yield from parallel(jobs)
 
 
-def _with_progress(
-    results: Iterator[Any], jobs: list[Any], verbose: bool
-) -> Iterator[Any]:
-    if not verbose:
-        yield from results
-        return
-    failed = 0
-    with import_extra("tqdm").tqdm(total=len(jobs), unit="cell") as bar:
-        for i, outcome, scored in results:
-            failed += outcome["error"] is not None or bool(scored["errors"])
-            bar.set_postfix(failed=failed, refresh=False)
-            bar.update()
-            yield i, outcome, scored
-
-
 def _result_row(
     cell: Cell, outcome: dict[str, Any], scored: dict[str, Any], metrics: list[str]
 ) -> dict[str, Any]:
     errors = [outcome["error"]] if outcome["error"] is not None else scored["errors"]
-    peak = outcome["peak_memory_mb"]
+    cpu, peak = outcome["cpu_seconds"], outcome["peak_memory_mb"]
     return {
         "dataset": cell.dataset.name,
         "method": cell.method,
         "repeat": cell.repeat,
         "seed": cell.seed,
-        **_split_entries(cell.split),
+        **_split_entries(cell),
         **{name: scored["scores"].get(name, np.nan) for name in metrics},
         "fit_seconds": outcome["fit_seconds"],
+        "cpu_seconds": np.nan if cpu is None else cpu,
         "peak_memory_mb": np.nan if peak is None else peak,
         "status": "failed" if errors else "ok",
         "error": "; ".join(errors),
@@ -428,11 +490,13 @@ def _result_row(
     }
 
 
-def _split_entries(split: Split | None) -> dict[str, int]:
-    if split is None:
+def _split_entries(cell: Cell) -> dict[str, int]:
+    if cell.split is None:
         return {}
-    entries = (split.number, len(split.train), len(split.test))
-    return dict(zip(SPLIT_COLUMNS, entries, strict=True))
+    sizes = (len(cell.split.train), len(cell.split.test))
+    if cell.dataset.task == CLUSTERING:
+        return dict(zip(SUBSAMPLE_COLUMNS, sizes, strict=True))
+    return dict(zip(SPLIT_COLUMNS, (cell.split.number, *sizes), strict=True))
 
 
 def _describe_run(

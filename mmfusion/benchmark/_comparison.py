@@ -20,7 +20,12 @@ from mmfusion.benchmark._added_results import added_rows, check_unique
 from mmfusion.benchmark._conclusion import conclusion_lines
 from mmfusion.benchmark._paper_table import html_repr, latex_tables
 from mmfusion.benchmark._report import html_report
-from mmfusion.benchmark._significance import Significance, assess_significance
+from mmfusion.benchmark._significance import (
+    SUBSAMPLES,
+    TEST_SETS,
+    Significance,
+    assess_significance,
+)
 from mmfusion.benchmark._statistics import rank_scores
 
 if TYPE_CHECKING:
@@ -41,6 +46,8 @@ FRAME_COLUMNS = (
 )
 # further ones of a cross-validation: number of the split, and sizes of its parts
 SPLIT_COLUMNS = ("split", "n_train", "n_test")
+# further ones of a clustering of subsamples: numbers of samples
+SUBSAMPLE_COLUMNS = ("n_clustered", "n_left_out")
 # further one once results of other origin were added
 SOURCE_COLUMN = "source"
 # columns of tables whose other columns are named after data sets
@@ -64,15 +71,25 @@ class Comparison:
     frame : DataFrame
         One row for each data set, method and repeat, with the columns ``dataset``,
         ``method``, ``repeat``, ``seed``, one for each metric (NaN if the cell
-        failed), ``fit_seconds``, ``peak_memory_mb``, ``status`` ('ok' or 'failed'),
-        ``error`` and ``warnings`` (texts; empty if there is none). Classifiers and
-        regressors have one row for each fold, with ``split``, a number that equal
-        training and test samples share, and their numbers ``n_train`` and ``n_test``.
-        `add_results` adds ``source``, which is empty for what was run here.
+        failed), ``fit_seconds``, ``cpu_seconds``, ``peak_memory_mb``, ``status`` ('ok'
+        or 'failed'), ``error`` and ``warnings`` (texts; empty if there is none).
+        Classifiers and regressors have one row for each fold, with ``split``, a number
+        that equal training and test samples share, and their numbers ``n_train`` and
+        ``n_test``. Clusterings of subsamples have the numbers of samples
+        ``n_clustered`` and ``n_left_out``. `add_results` adds ``source``, which is
+        empty for what was run here.
     metrics : list of str
         Names of the columns with scores.
     setup : dict of str to dict of str to str
         Description of the run by section and title.
+    groups : dict of str to str
+        Heading above each method in tables; empty for none.
+    notes : list of str
+        Remarks that are printed below the tables.
+    elsewhere : DataFrame or None
+        Published results on other data sets, which a `Preset` lists below the tables:
+        ``source``, ``dataset``, ``method``, scores, ``note``, and ``needs``, what is
+        missing to compare with them.
 
     Raises
     ------
@@ -114,8 +131,13 @@ class Comparison:
     ) -> None:
         _check_metrics(metrics)
         _check_frame(frame, metrics)
+        if "cpu_seconds" not in frame:  # not measured
+            frame = frame.assign(cpu_seconds=np.nan)
         self.frame = frame
         self.metrics = list(metrics)
+        self.groups: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.elsewhere: pd.DataFrame | None = None
         self.setup = {} if setup is None else setup
         if not isinstance(self.setup, Mapping) or not all(
             isinstance(section, Mapping) for section in self.setup.values()
@@ -167,9 +189,9 @@ class Comparison:
         DataFrame
             Columns ``dataset``, ``method``, ``mean`` and ``std`` (with n - 1 in the
             denominator) over the repeats (and folds) that did not fail, ``n_repeats``
-            (number of cells), ``n_failed``, ``rank`` among the methods and added
-            results on the data set. Methods that failed more often rank behind all
-            that failed less often.
+            (number of cells), ``n_failed``, ``rank`` among the methods on the data
+            set, without added means, whose rank is NaN. Methods that failed more often
+            rank behind all that failed less often.
         """
         metric = self._metric(metric)
         frame = self.frame
@@ -179,9 +201,13 @@ class Comparison:
         table = groups.agg(mean="mean", std="std", n_repeats="size")
         table["n_failed"] = table["n_repeats"] - groups.count()
         mean, n_failed = table["mean"].to_numpy(), table["n_failed"].to_numpy()
-        ranks = np.empty(len(table))
+        is_ranked = table.index.get_level_values("method").isin(
+            self._tested_rows()["method"]
+        )
+        ranks = np.full(len(table), np.nan)
         for rows in table.groupby("dataset", sort=False).indices.values():
-            ranks[rows] = rank_scores(mean[rows], n_failed[rows])
+            ranked = rows[is_ranked[rows]]
+            ranks[ranked] = rank_scores(mean[ranked], n_failed[ranked])
         return table.assign(rank=ranks).reset_index()
 
     def table(self, metric: str | None = None) -> pd.DataFrame:
@@ -263,8 +289,9 @@ class Comparison:
             of the pairs with Holm's correction, in which the mean over repeats is one
             observation for each data set. With fewer, tests within each data set,
             corrected for the pairs on that data set: of clusterings the same test, in
-            which a repeat is an observation; of cross-validated predictors the
-            corrected resampled t-test, in which a fold is one.
+            which a repeat is an observation; of clusterings of subsamples and of
+            cross-validated predictors the corrected resampled t-test, in which a
+            subsample or a fold is one.
 
         Raises
         ------
@@ -284,7 +311,10 @@ class Comparison:
         ordinary t-test finds differences that are none. With n folds, of n_test and
         n_train samples, the corrected test takes ``(1 / n + n_test / n_train) s^2``
         for the variance of a mean difference, with s^2 that of the differences and n -
-        1 degrees of freedom. Repeats whose folds are equal count once.
+        1 degrees of freedom. Repeats whose folds are equal count once. Subsamples share
+        samples, too. With a share f of them, the same test takes ``(1 / n + f / (1 -
+        f)) s^2``, whose second term is the variance by the jackknife that leaves out
+        1 - f of the samples.
 
         Results of other origin (`add_results`) are tested only if they are given for
         every repeat.
@@ -300,6 +330,9 @@ class Comparison:
 
         C. Nadeau & Y. Bengio (2003), Inference for the generalization error. Machine
         Learning 52, 239-281.
+
+        J. Shao & C. F. J. Wu (1989), A general theory for jackknife variance
+        estimation. Annals of Statistics 17, 1176-1197.
         """
         metric = self._metric(metric)
         scores = {
@@ -315,18 +348,30 @@ class Comparison:
             raise ValueError(
                 f"control={control!r} was not compared; the methods are {methods}"
             )
+        is_subsampled = SUBSAMPLE_COLUMNS[0] in self.frame
         return assess_significance(
-            metric, self._ranks(metric), scores, control, alpha, self._test_shares()
+            metric,
+            self._ranks(metric),
+            scores,
+            control,
+            alpha,
+            self._test_shares(),
+            SUBSAMPLES if is_subsampled else TEST_SETS,
         )
 
     def _test_shares(self) -> dict[str, float] | None:
-        """Return n_test / n_train by data set; None without cross-validation."""
-        if "split" not in self.frame:
-            return None
-        sizes = self._own_rows().groupby("dataset", sort=False)[["n_train", "n_test"]]
-        means = sizes.mean()
-        shares = (means["n_test"] / means["n_train"]).to_dict()
-        return {str(dataset): float(share) for dataset, share in shares.items()}
+        """Return the correction of the t-test by data set; None without resampling.
+
+        It is n_test / n_train of a cross-validation, and n_clustered / n_left_out of
+        subsamples.
+        """
+        for over, under in (("n_test", "n_train"), SUBSAMPLE_COLUMNS):
+            if over in self.frame:
+                sizes = self._own_rows().groupby("dataset", sort=False)[[over, under]]
+                means = sizes.mean()
+                shares = (means[over] / means[under]).to_dict()
+                return {str(dataset): float(share) for dataset, share in shares.items()}
+        return None
 
     def conclusion(self, metric: str | None = None, *, alpha: float = 0.05) -> str:
         """Summarise in sentences which method is ahead, and what is significant.
@@ -343,7 +388,8 @@ class Comparison:
         str
             One line for each data set: the method of the best mean, and from which
             others it differs significantly by the test of `significance`. Over several
-            data sets one more: the method of the best mean rank.
+            data sets one more: the method of the best mean rank. If cells failed, one
+            more: how many, and of which methods.
 
         Raises
         ------
@@ -395,9 +441,9 @@ class Comparison:
         Notes
         -----
         Published results are from other runs, often on other versions of the data: they
-        are part of the tables and of the ranks on a data set, and excluded from mean
-        ranks and tests. Scores of every repeat, by a column ``repeat`` (and ``split``
-        in cross-validation) with the values of the comparison, are tested too.
+        are part of the tables, and excluded from ranks and tests. Scores of every
+        repeat, by a column ``repeat`` (and ``split`` in cross-validation) with the
+        values of the comparison, are ranked and tested too.
 
         Losses may be positive, as papers print them.
 
@@ -418,7 +464,9 @@ class Comparison:
         own = self.frame
         if SOURCE_COLUMN not in own:
             own = own.assign(**{SOURCE_COLUMN: ""})
-        counts = dict.fromkeys(("repeat", "seed", *SPLIT_COLUMNS), "Int64")
+        counts = dict.fromkeys(
+            ("repeat", "seed", *SPLIT_COLUMNS, *SUBSAMPLE_COLUMNS), "Int64"
+        )
         own = own.astype({name: kind for name, kind in counts.items() if name in own})
         missing = {m: np.nan for m in self.metrics if m not in rows}
         both = [own, rows.assign(**missing)[own.columns]]
@@ -432,16 +480,19 @@ class Comparison:
         Returns
         -------
         DataFrame
-            Columns ``dataset``, ``method``, ``fit_seconds`` (median) and
-            ``peak_memory_mb`` (maximum); NaN where all failed or none was measured.
+            Columns ``dataset``, ``method``, ``fit_seconds`` and ``cpu_seconds``
+            (medians) and ``peak_memory_mb`` (maximum); NaN where all failed or none was
+            measured.
         """
         costs = self._own_rows()
-        measures = ["fit_seconds", "peak_memory_mb"]
+        measures = ["fit_seconds", "cpu_seconds", "peak_memory_mb"]
         costs = costs.assign(
             **{m: costs[m].where(costs["status"] == "ok") for m in measures}
         )
         groups = costs.groupby(["dataset", "method"], sort=False)
-        table = groups.agg({"fit_seconds": "median", "peak_memory_mb": "max"})
+        table = groups.agg(
+            dict(zip(measures, ("median", "median", "max"), strict=True))
+        )
         return table.reset_index()
 
     def failures(self) -> pd.DataFrame:
@@ -484,7 +535,8 @@ class Comparison:
 
         Methods are rows. In each column the best mean is bold and the second best
         underlined, and a star marks methods that differ significantly from the best.
-        Results of `add_results` are below a line of their own.
+        Results of `add_results` are below a line of their own, and neither bold nor
+        underlined. Notes and results on other data sets follow the tables.
 
         Parameters
         ----------
@@ -615,7 +667,13 @@ def _check_metrics(metrics: Sequence[str]) -> None:
             raise TypeError(
                 f"metrics: {short_repr(metric)} is not a name; give a string"
             )
-        taken = (*FRAME_COLUMNS, *SPLIT_COLUMNS, SOURCE_COLUMN)
+        taken = (
+            *FRAME_COLUMNS,
+            "cpu_seconds",
+            *SPLIT_COLUMNS,
+            *SUBSAMPLE_COLUMNS,
+            SOURCE_COLUMN,
+        )
         if metric in taken:
             raise ValueError(
                 f"a metric cannot be called {metric!r}: the frame has a column of this "

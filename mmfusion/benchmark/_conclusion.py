@@ -21,7 +21,7 @@ MAX_NAMED = 4  # methods that a sentence lists
 
 
 def conclusion_lines(comparison: Comparison, found: Significance) -> list[str]:
-    """Write one or two sentences for each data set, and some over all of them.
+    """Write one or two sentences for each data set, some over all, and failures.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def conclusion_lines(comparison: Comparison, found: Significance) -> list[str]:
     Returns
     -------
     list of str
-        One line for each data set, and one for all.
+        One line for each data set, one for all, and one for failed cells.
     """
     summary = comparison.summary(found.metric)
     own = set(comparison._own_rows()["method"])
@@ -47,7 +47,23 @@ def conclusion_lines(comparison: Comparison, found: Significance) -> list[str]:
         lines.append(" ".join(sentences))
     if found.n_datasets > 1 and len(found.mean_ranks) > 1:
         lines.append(_rank_sentence(found))
-    return list(filter(None, lines))
+    return list(filter(None, [*lines, _failure_sentence(comparison)]))
+
+
+def _failure_sentence(comparison: Comparison) -> str:
+    """Write how many cells failed, and of which methods."""
+    own = comparison._own_rows()
+    failed = own[own["status"] == "failed"]
+    if failed.empty:
+        return ""
+    by_method = failed.groupby("method", sort=False)
+    parts = [
+        f"{len(rows)} of {method} (on {', '.join(map(str, rows['dataset'].unique()))})"
+        for method, rows in by_method
+    ]
+    if len(parts) > MAX_NAMED:
+        parts = [*parts[:MAX_NAMED], f"and {len(parts) - MAX_NAMED} methods more"]
+    return f"{len(failed)} of {len(own)} cells failed: {', '.join(parts)}."
 
 
 def _dataset_sentences(
@@ -72,7 +88,10 @@ def _dataset_sentences(
         yield from _sentence_of_power(dataset, found)
         untested = any(np.isnan(p_values.get(other, np.nan)) for other in others)
         if untested and found.t_test.empty:
-            yield "Pairs are not tested if neither method varies between repeats."
+            yield (
+                "Pairs are not tested if neither method varies between repeats; "
+                "with a subsample for each repeat (subsample=0.8) they do."
+            )
 
 
 def _sentence_of_tests(
@@ -131,7 +150,7 @@ def _added_sentence(rows: pd.DataFrame, own: set[Any], metric: str) -> Iterator[
         best = ahead.loc[ahead["mean"].idxmax()]
         more = f", and {len(ahead) - 1} more are better" if len(ahead) > 1 else ""
         yield (
-            f"Of the results from elsewhere, which are not tested, {best['method']} is "
+            f"Of the results for reference, which are not tested, {best['method']} is "
             f"best ({shown_mean(metric, best['mean'])}){more}."
         )
 

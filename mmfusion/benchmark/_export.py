@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,13 +27,16 @@ SCORES_NOTE = (
     "data set."
 )
 COSTS_NOTE = (
-    "Median wall time of a fit, and maximum of the growth of the process's memory to "
-    "its peak during it, over the repeats that did not fail."
+    "Medians of wall time and processor time (CPU) of a fit, and maximum of the growth "
+    "of the process's memory to its peak during it, over the repeats that did not fail."
 )
 ADDED_NOTE = (
-    "Methods with a source in brackets were not run here: they have no mean rank and "
-    "no tests."
+    "Methods with a source in brackets are for reference: they have no ranks and no "
+    "tests."
 )
+ELSEWHERE_TITLE = "Published results on data sets that are not in this comparison"
+OTHERS = "others"  # heading of methods without one
+FOR_REFERENCE = "for reference"  # heading of added results where methods have groups
 
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -116,18 +119,23 @@ def score_table(comparison: Comparison, metric: str, style: Style = PLAIN) -> Ro
     }
     for method, rank in comparison.ranks(metric)["mean"].items():
         cells[method, "mean rank"] = f"{rank:.2f}"
-    return _crosstab(cells, [*summary["dataset"].unique(), "mean rank"], style)
+    columns = [*summary["dataset"].unique(), "mean rank"]
+    return _crosstab(comparison, cells, columns, style)
 
 
 def _score_text(metric: str, row: Any, style: Style, is_best: bool) -> str:
     failed = f"failed {row.n_failed}/{row.n_repeats}"
     if row.n_failed == row.n_repeats:
-        return f"{failed} ({row.rank:g})"
+        return failed + _rank_text(row.rank)
     mean = shown_mean(metric, row.mean)
     rest = "" if math.isnan(row.std) else f" ± {spread_text(row.mean, row.std)}"
-    rest += f" ({row.rank:g})"
+    rest += _rank_text(row.rank)
     rest += f", {failed}" if row.n_failed else ""
     return (style.bold(mean) if is_best else mean) + style.escape(rest)
+
+
+def _rank_text(rank: float) -> str:
+    return "" if math.isnan(rank) else f" ({rank:g})"
 
 
 def spread_text(mean: float, std: float) -> str:
@@ -143,48 +151,142 @@ def cost_table(comparison: Comparison, style: Style = PLAIN) -> Rows:
     cells: CellTexts = {
         (row.method, row.dataset): _cost_text(row) for row in costs.itertuples()
     }
-    return _crosstab(cells, list(costs["dataset"].unique()), style)
+    return _crosstab(comparison, cells, list(costs["dataset"].unique()), style)
 
 
 def _cost_text(row: Any) -> str:
     if math.isnan(row.fit_seconds):
         return NOT_RUN
     time = f"{row.fit_seconds:.3g} s"
+    if not math.isnan(row.cpu_seconds):
+        time += f" (CPU {row.cpu_seconds:.3g} s)"
     if math.isnan(row.peak_memory_mb):
         return time
     return f"{time}, {row.peak_memory_mb:.3g} MiB"
 
 
-def _crosstab(cells: CellTexts, columns: list[str], style: Style) -> Rows:
+def grouped(
+    comparison: Comparison, methods: Iterable[str]
+) -> list[tuple[str | None, list[str]]]:
+    """Return the methods under their headings; all of them under None without groups.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        The comparison, whose groups are in the order of their first methods.
+    methods : iterable of str
+        Methods of a table.
+
+    Returns
+    -------
+    list of (str or None, list of str)
+        Headings and methods. Other methods, and added results, have headings of their
+        own at the end.
+    """
+    groups = comparison.groups
+    if not groups:
+        return [(None, list(methods))]
+    own = set(comparison._own_rows()["method"])
+    headings = [*groups.values(), OTHERS, FOR_REFERENCE]
+    by_heading: dict[str, list[str]] = {heading: [] for heading in headings}
+    order = {method: i for i, method in enumerate(groups)}
+    for method in sorted(methods, key=lambda m: order.get(m, len(order))):
+        other = OTHERS if method in own else FOR_REFERENCE
+        by_heading[groups.get(method, other)].append(method)
+    return [(heading, under) for heading, under in by_heading.items() if under]
+
+
+def _crosstab(
+    comparison: Comparison, cells: CellTexts, columns: list[str], style: Style
+) -> Rows:
     methods = dict.fromkeys(method for method, _ in cells)
     not_run = style.escape(NOT_RUN)
-    return [
-        ["method", *map(style.escape, columns)],
-        *(
+    rows = [["method", *map(style.escape, columns)]]
+    for heading, own in grouped(comparison, methods):
+        if heading is not None and style is not PLAIN:
+            rows.append([style.bold(style.escape(heading)), *[""] * len(columns)])
+        rows += [
             [style.escape(m), *(cells.get((m, column), not_run) for column in columns)]
-            for m in methods
-        ),
-    ]
+            for m in own
+        ]
+    return rows
+
+
+def elsewhere_table(
+    comparison: Comparison, metric: str, style: Style = PLAIN
+) -> Rows | None:
+    """Format published results on other data sets, or None if there are none.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        The comparison.
+    metric : str
+        The score.
+    style : Style, default=PLAIN
+        The markup.
+
+    Returns
+    -------
+    list of list of str or None
+        One row for each data set of each source, best method first.
+    """
+    results = comparison.elsewhere
+    if results is None or metric not in results:
+        return None
+    reported = results[results[metric].notna() | (results["note"] != "")]
+    reported = reported.sort_values(metric, ascending=False, kind="stable")
+    places = results[["source", "dataset"]].drop_duplicates()
+    rows = [["data set", "source", style.escape(shown_name(metric)), "needed here"]]
+    for source, dataset in places.itertuples(index=False):
+        own = reported[
+            (reported["source"] == source) & (reported["dataset"] == dataset)
+        ]
+        if own[metric].notna().any():
+            texts = (_published_text(metric, row) for _, row in own.iterrows())
+            needs = own["needs"].iloc[0]
+            cells = (dataset, source, ", ".join(texts), needs)
+            rows.append([style.escape(cell) for cell in cells])
+    return rows if len(rows) > 1 else None
+
+
+def _published_text(metric: str, row: pd.Series) -> str:
+    missing = math.isnan(row[metric])
+    return (
+        f"{row['method']} {row['note'] if missing else shown_mean(metric, row[metric])}"
+    )
 
 
 def markdown(comparison: Comparison) -> str:
-    """Format all scores, time and memory, and the failures in Markdown."""
-    sections = [markdown_of_metric(comparison, m) for m in comparison.metrics]
+    """Format all scores, time and memory, the failures and notes in Markdown."""
+    sections = [_metric_section(comparison, m) for m in comparison.metrics]
     costs = _markdown_table(cost_table(comparison, MARKDOWN))
     sections.append(f"### time and memory\n\n{costs}\n\n{COSTS_NOTE}\n")
     failures = _markdown_list(failure_list(comparison))
     if failures:
         sections.append(f"### failures\n\n{failures}\n")
+    if comparison.notes:
+        sections.append(f"### notes\n\n{_markdown_list(comparison.notes)}\n")
     return "\n".join(sections)
 
 
 def markdown_of_metric(comparison: Comparison, metric: str) -> str:
-    """Format one score with its tests in Markdown."""
+    """Format one score with its tests, and the notes, in Markdown."""
+    section = _metric_section(comparison, metric)
+    if not comparison.notes:
+        return section
+    return f"{section}\n{_markdown_list(comparison.notes)}\n"
+
+
+def _metric_section(comparison: Comparison, metric: str) -> str:
     table = _markdown_table(score_table(comparison, metric, MARKDOWN))
     tests = _markdown_list(comparison.significance(metric).lines())
     title = escape_markdown(shown_name(metric))
     summary = _markdown_list(comparison.conclusion(metric).splitlines())
     parts = [f"### {title}", table, score_note(comparison), summary, tests]
+    elsewhere = elsewhere_table(comparison, metric, MARKDOWN)
+    if elsewhere is not None:
+        parts += [f"{ELSEWHERE_TITLE}:", _markdown_table(elsewhere)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

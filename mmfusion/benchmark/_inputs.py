@@ -19,6 +19,7 @@ from mmfusion._text import encodable_keys
 from mmfusion._validation import as_modalities
 from mmfusion.benchmark._baselines import baselines
 from mmfusion.benchmark._cells import Dataset
+from mmfusion.benchmark._presets import Preset
 from mmfusion.benchmark._registry import BASELINES, load_dataset, make_method
 from mmfusion.benchmark._tasks import (
     CLUSTERING,
@@ -37,6 +38,7 @@ MethodsLike: TypeAlias = (
     | Mapping[str, MethodLike]
     | Iterable[MethodLike | MethodsFunction]
     | MethodsFunction
+    | Preset
 )
 DatasetLike = str | PathLike[str] | tuple[Any, Any] | Mapping[str, Any]
 DatasetsLike = DatasetLike | Mapping[str, DatasetLike] | Iterable[str | PathLike[str]]
@@ -53,7 +55,7 @@ def read_inputs(
 
     Parameters
     ----------
-    methods : str, estimator, dict, list or callable
+    methods : str, estimator, dict, list, callable or Preset
         The methods, as `compare` takes them.
     datasets : str, path, pair, Bunch, dict or list
         The data sets, as `compare` takes them.
@@ -136,6 +138,8 @@ def _call_for(
 
 def _method_items(methods: Any) -> list[tuple[str, Any]]:
     """Return names and methods of any form, functions of X included."""
+    if isinstance(methods, Preset):
+        return methods._items()
     if isinstance(methods, Mapping) and not issparse(methods):
         return list(methods.items())
     if isinstance(methods, type):

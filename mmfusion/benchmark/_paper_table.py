@@ -13,9 +13,14 @@ import numpy as np
 from mmfusion._extras import import_extra
 from mmfusion.benchmark._conclusion import OVER_DATASETS
 from mmfusion.benchmark._export import (
+    ELSEWHERE_TITLE,
     NOT_RUN,
+    Rows,
+    Style,
+    elsewhere_table,
     escape_html,
     escape_latex,
+    grouped,
     shown_mean,
     spread_text,
 )
@@ -35,6 +40,8 @@ PRETTY_NAMES = {name for names in METRIC_NAMES.values() for name in names}
 CITED = re.compile(
     r"(?P<method>.*) \[(?P<source>\\cite[a-z]*\*?\{[\w:.,+/-]+\})\]", re.DOTALL
 )
+LATEX = Style(escape_latex, r"\textbf{{{}}}".format)
+RULE = "border-top: 1px solid"
 BOOKTABS = r"% needs \usepackage{booktabs}"
 
 
@@ -73,10 +80,11 @@ def latex_tables(
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"columns={layout!r}; it must be one of {list(LAYOUTS)}")
     found = {m: comparison.significance(m, alpha=alpha) for m in metrics}
+    tables = []
     if layout == "metrics":
         columns = list(_metric_columns(comparison, found))
-        return _latex_table(comparison, columns, found, caption, label)
-    tables = []
+        tables.append(_latex_table(comparison, columns, found, caption, label))
+        found = {}
     for metric, tests in found.items():
         own_label = label
         if label is not None and len(metrics) > 1:
@@ -84,6 +92,14 @@ def latex_tables(
         columns = _dataset_columns(comparison, tests)
         own = {metric: tests}
         tables.append(_latex_table(comparison, columns, own, caption, own_label))
+    for metric in metrics:
+        elsewhere = elsewhere_table(comparison, metric, LATEX)
+        if elsewhere is not None:
+            tables.append(_latex_elsewhere(elsewhere))
+    if comparison.notes:
+        items = [rf"\item {escape_latex(note)}" for note in comparison.notes]
+        listed = [r"\begin{itemize}", *items, r"\end{itemize}", ""]
+        tables.append("\n".join(listed))
     return "\n".join(tables)
 
 
@@ -115,7 +131,7 @@ def _by_dataset(comparison: Comparison, metric: str) -> dict[str, pd.DataFrame]:
 def _score_column(
     comparison: Comparison, dataset: str, rows: pd.DataFrame, tests: Significance
 ) -> Column:
-    first, second = _first_two(rows["rank"])
+    first, second = _first_two(rows["rank"].dropna())
     tested = rows[rows["method"].isin(comparison._tested_rows()["method"])]
     best = str(tested.sort_values("rank", kind="stable")["method"].iloc[0])
     p_values = tests.p_values(dataset, best)
@@ -166,11 +182,15 @@ def _rank_column(tests: Significance) -> Column:
     return column
 
 
-def _rows(comparison: Comparison) -> tuple[list[str], int]:
-    """Return the methods, those that were run here first, and the number of these."""
+def _table_sections(comparison: Comparison) -> list[tuple[str | None, list[str]]]:
+    """Return headings and methods, added results as the last section."""
     own = list(map(str, comparison._own_rows()["method"].unique()))
     methods = map(str, comparison.frame["method"].unique())
-    return own + [method for method in methods if method not in set(own)], len(own)
+    added = [method for method in methods if method not in set(own)]
+    sections = grouped(comparison, [*own, *added])
+    if comparison.groups or not added:
+        return sections
+    return [(None, own), (None, added)]
 
 
 def _latex_table(
@@ -182,7 +202,8 @@ def _latex_table(
 ) -> str:
     pd = import_extra("pandas")
     import_extra("jinja2")  # which pandas' Styler needs
-    methods, n_own = _rows(comparison)
+    sections = _table_sections(comparison)
+    methods = [method for _, own in sections for method in own]
     headers = [escape_latex(c.dataset) for c in columns]
     groups = None
     if len(found) > 1 or columns[0].dataset == MEAN_RANK:
@@ -218,11 +239,38 @@ def _latex_table(
         caption=_default_caption(comparison, found) if caption is None else caption,
         label=label,
     )
-    return f"{BOOKTABS}\n{_with_rules(text, groups, len(methods) - n_own)}"
+    return f"{BOOKTABS}\n{_with_rules(text, groups, sections, len(columns) + 1)}"
 
 
-def _with_rules(text: str, groups: list[str] | None, n_added: int) -> str:
-    """Add rules under the names of data sets, and above added results."""
+def _latex_elsewhere(rows: Rows) -> str:
+    """Format the table of published results on other data sets."""
+    header, *body = (" & ".join(row) + r" \\" for row in rows)
+    return "\n".join(
+        [
+            BOOKTABS,
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{ELSEWHERE_TITLE}}}",
+            r"\begin{tabular}{lp{.15\linewidth}p{.4\linewidth}p{.25\linewidth}}",
+            r"\toprule",
+            header,
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _with_rules(
+    text: str,
+    groups: list[str] | None,
+    sections: list[tuple[str | None, list[str]]],
+    n_columns: int,
+) -> str:
+    """Add rules under the names of data sets and between sections, and headings."""
     lines = text.splitlines()
     if groups is not None:
         rules, start = [], 2
@@ -231,8 +279,14 @@ def _with_rules(text: str, groups: list[str] | None, n_added: int) -> str:
             rules.append(rf"\cmidrule(lr){{{start}-{end}}}")
             start = end + 1
         lines.insert(lines.index(r"\toprule") + 2, " ".join(rules))
-    if n_added:
-        lines.insert(lines.index(r"\bottomrule") - n_added, r"\midrule")
+    row = lines.index(r"\midrule") + 1
+    for i, (heading, own) in enumerate(sections):
+        added = [r"\midrule"] if i else []
+        if heading is not None:
+            title = rf"\textit{{{escape_latex(heading)}}}"
+            added.append(rf"\multicolumn{{{n_columns}}}{{l}}{{{title}}} \\")
+        lines[row:row] = added
+        row += len(added) + len(own)
     return "\n".join(lines) + "\n"
 
 
@@ -302,7 +356,7 @@ def _explanation(comparison: Comparison, found: dict[str, Significance]) -> str:
             f"correction, alpha = {tests.alpha:g})."
         )
     if len(own) < len(comparison.frame):
-        text += " Results with a source in brackets were not run here and not tested."
+        text += " Results with a source in brackets are for reference and not tested."
     return text
 
 
@@ -317,17 +371,18 @@ def html_repr(comparison: Comparison) -> str:
     else:
         columns = list(_metric_columns(comparison, found))
         headers = [_html_metric(column.metric) for column in columns]
-    methods, n_own = _rows(comparison)
     title = repr(comparison)
     title += f"; {_html_metric(metrics[0])}" if n_datasets > 1 else ""
-    body = [
-        _html_row(
-            escape_html(method),
-            [_html_text(column.cells.get(method)) for column in columns],
-            "border-top: 1px solid" if i == n_own else "",
-        )
-        for i, method in enumerate(methods)
-    ]
+    body = []
+    for i, (heading, own) in enumerate(_table_sections(comparison)):
+        if heading is not None:
+            title_cell = f"<i>{escape_html(heading)}</i>"
+            body.append(_html_row(title_cell, [""] * len(columns), RULE if i else ""))
+        for j, method in enumerate(own):
+            cells = [_html_text(column.cells.get(method)) for column in columns]
+            is_below_rule = i and not j and heading is None
+            name = escape_html(method)
+            body.append(_html_row(name, cells, RULE if is_below_rule else ""))
     head = "".join(f"<th>{escape_html(name)}</th>" for name in ["method", *headers])
     note = escape_html(_explanation(comparison, found).capitalize())
     summary = escape_html(comparison.conclusion(metrics[0])).replace("\n", "<br>")

@@ -14,9 +14,11 @@ from mmfusion._text import drawable
 from mmfusion.benchmark._display import ComparisonDisplay
 from mmfusion.benchmark._export import (
     COSTS_NOTE,
+    ELSEWHERE_TITLE,
     HTML,
     Rows,
     cost_table,
+    elsewhere_table,
     escape_html,
     failure_list,
     score_note,
@@ -109,12 +111,17 @@ def _sections(comparison: Comparison, plots: bool = True) -> Iterator[str]:
         yield _bullet_list(significance.lines())
         yield _pair_details("Wilcoxon test", significance.wilcoxon)
         yield _pair_details("corrected resampled t-test", significance.t_test)
+        elsewhere = elsewhere_table(comparison, metric, HTML)
+        if elsewhere is not None:
+            yield f"<h3>{ELSEWHERE_TITLE}</h3>{_html_table(elsewhere)}"
         if plots:
             yield from _plot_images(comparison, metric)
     yield "<h2>time and memory</h2>"
     yield _html_table(cost_table(comparison, HTML))
     yield f'<p class="note">{escape_html(COSTS_NOTE)}</p>'
     yield f"<h2>failures</h2>{_bullet_list(failure_list(comparison))}"
+    if comparison.notes:
+        yield f"<h2>notes</h2>{_bullet_list(comparison.notes)}"
     messages = unique_messages(comparison.frame, "warnings")
     yield f"<h2>warnings</h2>{_bullet_list(messages)}"
     for title, entries in comparison.setup.items():

@@ -45,6 +45,8 @@ T_TEST_COLUMNS = (
     "p",
     "p_holm",
 )
+TEST_SETS = "test sets"
+SUBSAMPLES = "subsamples"
 MIN_SPLITS = 5  # for the t-test
 MIN_WILCOXON_PAIRS = 6  # least p-value 2 / 2**6 = .031; of 5 pairs it is .062
 
@@ -76,12 +78,14 @@ class Significance:
         which repeats are paired), ``method_a``, ``method_b``, ``n_pairs``,
         ``wins_a``, ``wins_b``, ``p``, ``p_holm``.
     t_test : DataFrame
-        One row for each pair of predictors on each data set, of the corrected
-        resampled t-test: ``over`` (the data set), ``method_a``, ``method_b``,
-        ``n_pairs`` (number of splits), ``mean_difference`` of a and b, ``p``,
-        ``p_holm``.
+        One row for each pair of predictors, or of clusterings of subsamples, on each
+        data set, of the corrected resampled t-test: ``over`` (the data set),
+        ``method_a``, ``method_b``, ``n_pairs`` (number of splits), ``mean_difference``
+        of a and b, ``p``, ``p_holm``.
     notes : tuple of str
         Tests that were not done, with the reasons.
+    resampled : {'test sets', 'subsamples'}, default='test sets'
+        What the t-test pairs.
 
     See Also
     --------
@@ -118,6 +122,7 @@ class Significance:
     wilcoxon: pd.DataFrame
     t_test: pd.DataFrame
     notes: tuple[str, ...]
+    resampled: str = TEST_SETS
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -206,8 +211,8 @@ class Significance:
             differ = tested[tested["p_holm"] < self.alpha]
             yield (
                 f"Corrected resampled t-test with Holm's correction, paired over "
-                f"{pairs['n_pairs'].iloc[0]} test sets on {over}: {len(differ)} of "
-                f"{len(tested)} pairs of methods differ (alpha = {self.alpha:g})."
+                f"{pairs['n_pairs'].iloc[0]} {self.resampled} on {over}: {len(differ)} "
+                f"of {len(tested)} pairs of methods differ (alpha = {self.alpha:g})."
             )
         for over, pairs in self.wilcoxon.groupby("over", sort=False):
             tested = pairs[pairs["p_holm"].notna()]
@@ -227,6 +232,7 @@ def assess_significance(
     control: str | None,
     alpha: float,
     test_shares: dict[str, float] | None = None,
+    resampled: str = TEST_SETS,
 ) -> Significance:
     """Run the tests that the numbers of data sets and repeats allow.
 
@@ -243,71 +249,104 @@ def assess_significance(
     alpha : float
         Level of significance.
     test_shares : dict of str to float, default=None
-        Number of test samples divided by that of training samples, by data set, if
-        the rows of `scores` are splits of a cross-validation.
+        Correction of the variance by data set, if the rows of `scores` are splits of a
+        cross-validation or subsamples.
+    resampled : {'test sets', 'subsamples'}, default='test sets'
+        What these rows are.
 
     Returns
     -------
     Significance
         The results.
     """
-    pd = import_extra("pandas")
-    n_methods, n_datasets = ranks.shape
     mean_ranks = ranks.mean(axis=1).sort_values(kind="stable")
-    notes = []
-    friedman, critical_difference, nemenyi = None, None, None
-    if min(n_methods, n_datasets) >= MIN_FRIEDMAN_DATASETS:
-        friedman = friedman_test(ranks.to_numpy().T)
-        critical_difference = nemenyi_critical_difference(n_methods, n_datasets, alpha)
-        nemenyi = pd.DataFrame(
-            nemenyi_p_values(mean_ranks.to_numpy(), n_datasets),
-            index=mean_ranks.index,
-            columns=mean_ranks.index,
-        )
-        if n_datasets <= FEW_FRIEDMAN_DATASETS:
-            notes.append(
-                f"For {n_datasets} data sets the p-values of the Friedman test are "
-                "rough approximations."
-            )
-    else:
-        notes.append(
-            f"No Friedman test: it needs at least {MIN_FRIEDMAN_DATASETS} methods run "
-            f"on at least {MIN_FRIEDMAN_DATASETS} data sets, and there are {n_methods} "
-            f"on {n_datasets}."
-        )
-    blocks = {}
-    if n_datasets >= MIN_WILCOXON_PAIRS:
+    rank_tests, notes = _test_ranks(ranks, mean_ranks, alpha)
+    wilcoxon: list[dict[str, Any]] = []
+    t_test: list[dict[str, Any]] = []
+    more: list[str] = []
+    if ranks.shape[1] >= MIN_WILCOXON_PAIRS:
         blocks = {"data sets": _over_datasets(scores, list(ranks.index))}
+        wilcoxon, more = _test_blocks(blocks, control, alpha)
     elif test_shares is None:
         blocks = {name: (table, table.isna()) for name, table in scores.items()}
-        notes += _notes_on_repeats(scores)
-    rows: list[dict[str, Any]] = []
-    for over, block in blocks.items():
-        own = _wilcoxon_rows(over, *block, control)
-        rows += own
-        notes += _note_on_power(over, own, control, alpha)
-    t_rows: list[dict[str, Any]] = []
-    if test_shares is not None and not blocks:
-        for name, table in scores.items():
-            own = _t_test_rows(name, table, control, test_shares[name])
-            t_rows += own
-            notes += _note_on_splits(name, len(table), own)
-        notes.append(
-            "A difference between folds of one data set is no evidence about other "
-            "data."
-        )
+        wilcoxon, more = _test_blocks(blocks, control, alpha)
+        more = [*_notes_on_repeats(scores), *more]
+    else:
+        t_test, more = _test_resampled(scores, control, test_shares, resampled)
+    pd = import_extra("pandas")
     return Significance(
         metric,
         alpha,
-        n_datasets,
+        ranks.shape[1],
         mean_ranks,
-        friedman,
-        critical_difference,
-        nemenyi,
-        pd.DataFrame(rows, columns=WILCOXON_COLUMNS),
-        pd.DataFrame(t_rows, columns=T_TEST_COLUMNS),
-        tuple(notes),
+        *rank_tests,
+        pd.DataFrame(wilcoxon, columns=WILCOXON_COLUMNS),
+        pd.DataFrame(t_test, columns=T_TEST_COLUMNS),
+        (*notes, *more),
+        resampled,
     )
+
+
+def _test_ranks(
+    ranks: pd.DataFrame, mean_ranks: pd.Series, alpha: float
+) -> tuple[tuple[FriedmanResult | None, float | None, pd.DataFrame | None], list[str]]:
+    """Run the tests of Friedman and Nemenyi, or note why not."""
+    n_methods, n_datasets = ranks.shape
+    if min(n_methods, n_datasets) < MIN_FRIEDMAN_DATASETS:
+        return (None, None, None), [
+            f"No Friedman test: it needs at least {MIN_FRIEDMAN_DATASETS} methods run "
+            f"on at least {MIN_FRIEDMAN_DATASETS} data sets, and there are {n_methods} "
+            f"on {n_datasets}."
+        ]
+    nemenyi = import_extra("pandas").DataFrame(
+        nemenyi_p_values(mean_ranks.to_numpy(), n_datasets),
+        index=mean_ranks.index,
+        columns=mean_ranks.index,
+    )
+    critical_difference = nemenyi_critical_difference(n_methods, n_datasets, alpha)
+    notes = []
+    if n_datasets <= FEW_FRIEDMAN_DATASETS:
+        notes.append(
+            f"For {n_datasets} data sets the p-values of the Friedman test are "
+            "rough approximations."
+        )
+    return (friedman_test(ranks.to_numpy().T), critical_difference, nemenyi), notes
+
+
+def _test_blocks(
+    blocks: dict[str, tuple[pd.DataFrame, pd.DataFrame]],
+    control: str | None,
+    alpha: float,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Run Wilcoxon's test over data sets, or over repeats of each data set."""
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for over, (table, failed) in blocks.items():
+        own = _wilcoxon_rows(over, table, failed, control)
+        rows += own
+        notes += _note_on_power(over, own, control, alpha)
+    return rows, notes
+
+
+def _test_resampled(
+    scores: dict[str, pd.DataFrame],
+    control: str | None,
+    test_shares: dict[str, float],
+    resampled: str,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Run the corrected t-test over the splits or subsamples of each data set."""
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for name, table in scores.items():
+        own = _t_test_rows(name, table, control, test_shares[name])
+        rows += own
+        notes += _note_on_splits(name, len(table), own, resampled)
+    of_one = "folds" if resampled == TEST_SETS else resampled
+    notes.append(
+        f"A difference between {of_one} of one data set is no evidence about other "
+        "data."
+    )
+    return rows, notes
 
 
 def _over_datasets(
@@ -450,18 +489,19 @@ def _t_test_rows(
 
 
 def _note_on_splits(
-    over: str, n_splits: int, rows: list[dict[str, Any]]
+    over: str, n_splits: int, rows: list[dict[str, Any]], resampled: str
 ) -> Iterator[str]:
     if n_splits < MIN_SPLITS:
+        remedy = "folds or repeats" if resampled == TEST_SETS else "repeats"
         yield (
-            f"No t-test on {over}: it needs at least {MIN_SPLITS} different test sets, "
-            f"and there are {n_splits}; give more folds or repeats."
+            f"No t-test on {over}: it needs at least {MIN_SPLITS} different "
+            f"{resampled}, and there are {n_splits}; give more {remedy}."
         )
     untested = sum(np.isnan(row["p"]) for row in rows)
     if untested:
         yield (
             f"On {over}, {untested} pairs are not tested: a method of theirs failed on "
-            "a test set, or all of their differences are equal."
+            f"one of the {resampled}, or all of their differences are equal."
         )
 
 

@@ -103,6 +103,41 @@ def make_splits(
     return repeats
 
 
+def make_subsamples(
+    dataset: Dataset, share: float | None, seeds: list[int]
+) -> list[list[Split | None]]:
+    """Choose the samples of each repeat of a clustering, without their classes.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Data set of a clustering.
+    share : float or None
+        Share of the samples that is clustered; None is all of them.
+    seeds : list of int
+        Seed of each repeat.
+
+    Returns
+    -------
+    list of list of Split or None
+        One subsample for every repeat, whose test samples are those left out; or None.
+    """
+    if share is None:
+        return [[None] for _ in seeds]
+    n_samples = len(dataset.y)
+    n_clustered = round(share * n_samples)
+    if not 1 <= n_clustered < n_samples:
+        raise ValueError(
+            f"data set {dataset.name!r}: subsample={share!r} takes {n_clustered} of "
+            f"{n_samples} samples; give a share that takes and leaves out at least one"
+        )
+    orders = [np.random.default_rng(seed).permutation(n_samples) for seed in seeds]
+    return [
+        [Split(repeat, order[:n_clustered], order[n_clustered:])]
+        for repeat, order in enumerate(orders)
+    ]
+
+
 def _check_fold(train: np.ndarray, test: np.ndarray) -> None:
     if not (len(train) and len(test)):
         raise ValueError("a fold of cv has no training or no test samples")

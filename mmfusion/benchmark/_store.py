@@ -27,6 +27,7 @@ OUTCOME_KEYS = {
     "error",
     "traceback",
     "fit_seconds",
+    "cpu_seconds",
     "peak_memory_mb",
     "warnings",
 }
@@ -216,8 +217,8 @@ def _checked_outcome(
         raise ValueError(f"its predictions are not one for each of {n_samples}")
     if found is not None and not predictor and not _are_labels(found, n_samples):
         raise ValueError(f"its labels are not one integer for each of {n_samples}")
-    peak = outcome["peak_memory_mb"]
-    measured = [outcome["fit_seconds"], 0.0 if peak is None else peak]
+    optional = [outcome["cpu_seconds"], outcome["peak_memory_mb"]]
+    measured = [outcome["fit_seconds"], *(0.0 if m is None else m for m in optional)]
     if not all(type(m) in (int, float) and 0 <= m < math.inf for m in measured):
         raise ValueError("its time or memory is not a number of at least 0")
     texts = outcome["warnings"]

@@ -25,6 +25,9 @@ class Watch:
         Categories and texts of the warnings, each once.
     seconds : float
         Wall time of the block.
+    cpu_seconds : float or None
+        Processor time of all threads of the process during the block; None if another
+        watch was active in it, whose time cannot be distinguished.
     peak_memory_mb : float or None
         Growth of the memory of the process to its peak during the block, in MiB; None
         if it cannot be measured, or if another watch was active in the same process,
@@ -35,6 +38,7 @@ class Watch:
         self.alone = True
         self.warnings: list[str] = []
         self.seconds = 0.0
+        self.cpu_seconds: float | None = None
         self.peak_memory_mb: float | None = None
 
     def __enter__(self) -> Self:
@@ -57,12 +61,14 @@ class Watch:
     def measured(self) -> Iterator[None]:
         """Measure time and memory of the block under this context."""
         with PeakMemory() as memory:
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             try:
                 yield
             finally:
                 self.seconds = time.perf_counter() - start
+                cpu_seconds = time.process_time() - cpu_start
         if self.alone:
+            self.cpu_seconds = cpu_seconds
             self.peak_memory_mb = memory.mib
 
 

@@ -13,10 +13,13 @@ from mmfusion.clustering._spectral import SpectralClusterer
 
 __all__ = [
     "AnchorGraphClusterer",
+    "AutoencoderClusterer",
     "CoMVCClusterer",
+    "DMSCClusterer",
     "EAMCClusterer",
     "GMCClusterer",
     "HMMClusterer",
+    "MFLVCClusterer",
     "MultimodalMixture",
     "SNFClusterer",
     "SiMVCClusterer",
@@ -25,8 +28,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AutoencoderClusterer": "_autoencoder",
     "CoMVCClusterer": "_simvc",
+    "DMSCClusterer": "_dmsc",
     "EAMCClusterer": "eamc._estimator",
+    "MFLVCClusterer": "_mflvc",
     "SiMVCClusterer": "_simvc",
 }
 

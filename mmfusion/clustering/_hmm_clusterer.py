@@ -25,7 +25,13 @@ from mmfusion._chain_estimators import (
     states_by_sample,
 )
 from mmfusion._numbers import check_count
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._progress import FitProgress
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
@@ -41,6 +47,7 @@ from mmfusion.clustering._hmm_mixture import (
     start_clusters,
     start_model,
 )
+from mmfusion.clustering._likelihood import LikelihoodMixin
 from mmfusion.graphical._chain_model import n_free_parameters, sample_sequences
 from mmfusion.graphical._clock import Frames
 from mmfusion.modalities import Modalities
@@ -48,7 +55,14 @@ from mmfusion.modalities import Modalities
 DEFAULT_COMPONENTS = 8
 
 
-class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
+class HMMClusterer(
+    LikelihoodMixin,
+    ChainMixin,
+    ModalityMixin,
+    ClusterMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+):
     r"""Cluster sequences of several modalities by a mixture of hidden Markov models.
 
     Maximises the likelihood of the samples by EM from several starts,
@@ -101,6 +115,10 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         Number of threads; None is one, -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the starts.
+    verbose : bool or int, default=False
+        Whether to show the progress of the iterations of `fit`: True or 1 by a bar,
+        where tqdm is installed and stderr is a terminal or a notebook, else by lines
+        with their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -170,6 +188,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         "hard_iterations": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -193,6 +212,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.n_states = n_states
@@ -211,6 +231,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     @threads_of_n_jobs
@@ -241,29 +262,34 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         emission = self._make_emission(n_states)
         emission.prepare(frames)
         best = None
-        for _ in range(self.n_init):
-            start = start_clusters(frames, k, rng)
-            models = [
-                start_model(emission, frames, part, n_states, self.topology, rng)
-                for part in start.T
-            ]
-            mixture = HMMMixture(models, start.mean(axis=0))
-            history, converged = fit_hmm_mixture(
-                mixture,
-                frames,
-                start,
-                hard_iterations=self.hard_iterations,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                n_jobs=self.n_jobs,
-            )
-            if best is None or history[-1] > best[1][-1]:
-                best = mixture, history, converged
+        n_steps = self.n_init * self.max_iter
+        with FitProgress(self, X, y, n_steps, "iteration") as progress:
+            for number in range(self.n_init):
+                start = start_clusters(frames, k, rng)
+                models = [
+                    start_model(emission, frames, part, n_states, self.topology, rng)
+                    for part in start.T
+                ]
+                mixture = HMMMixture(models, start.mean(axis=0))
+                history, converged = fit_hmm_mixture(
+                    mixture,
+                    frames,
+                    start,
+                    hard_iterations=self.hard_iterations,
+                    max_iter=self.max_iter,
+                    tol=self.tol,
+                    n_jobs=self.n_jobs,
+                    on_step=progress.of_start(number),
+                )
+                if best is None or history[-1] > best[1][-1]:
+                    best = mixture, history, converged
+                if progress.is_stopped:
+                    break
         assert best is not None
         self._mixture, history, self.converged_ = best
         self.objective_history_ = np.array(history)
         self.n_iter_ = len(history)
-        if not self.converged_:
+        if not (self.converged_ or progress.is_stopped):
             warnings.warn(
                 f"{type(self).__name__} has not converged after max_iter="
                 f"{self.max_iter} iterations; raise max_iter or tol",
@@ -272,6 +298,7 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
             )
         self.weights_ = self._mixture.shares
         self.labels_ = self._mixture.joint(frames, self.n_jobs).argmax(axis=1)
+        progress.finish()
         return self
 
     @threads_of_n_jobs
@@ -386,40 +413,9 @@ class HMMClusterer(ChainMixin, ModalityMixin, ClusterMixin, BaseEstimator):
         joint = self._joint(X)
         return logsumexp(joint, axis=1)
 
-    def score(self, X: ModalitiesLike, y: object = None) -> float:
-        """Compute the mean log-likelihood of samples.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            Sequences.
-        y : object, default=None
-            Not used.
-
-        Returns
-        -------
-        float
-            Mean of `score_samples`.
-        """
-        return float(np.mean(self.score_samples(X)))
-
-    def bic(self, X: ModalitiesLike) -> float:
-        """Compute the Bayesian information criterion; smaller is better.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The samples of `fit`.
-
-        Returns
-        -------
-        float
-            ``p log(n) - 2 log-likelihood`` for p free parameters and n samples.
-        """
-        values = self.score_samples(X)
-        n_parameters = sum(map(n_free_parameters, self._mixture.models))
-        n_parameters += len(self.weights_) - 1
-        return float(n_parameters * np.log(len(values)) - 2 * values.sum())
+    def _n_parameters(self) -> int:
+        of_chains = sum(map(n_free_parameters, self._mixture.models))
+        return of_chains + len(self.weights_) - 1
 
     def sample(
         self, n_samples: int = 1, random_state: RandomStateLike = None

@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 
 from mmfusion._chain_estimators import chain_graph
+from mmfusion._progress import OnStep, go_on
 from mmfusion.graphical._chain_model import (
     ChainModel,
     fit_chain_model,
@@ -208,6 +209,7 @@ def fit_hmm_mixture(
     max_iter: int,
     tol: float,
     n_jobs: int | None = None,
+    on_step: OnStep = go_on,
 ) -> tuple[list[float], bool]:
     """Fit the chains and shares by EM, with samples in one cluster at first.
 
@@ -227,6 +229,8 @@ def fit_hmm_mixture(
         Increase of the objective, per clock step, that ends them.
     n_jobs : int, default=None
         Number of threads.
+    on_step : callable, default=go_on
+        Function of the objective, called after each iteration; True stops.
 
     Returns
     -------
@@ -242,10 +246,13 @@ def fit_hmm_mixture(
         joint = mixture.joint(frames, n_jobs)
         log_likelihoods = logsumexp(joint, axis=1)
         history.append(float(log_likelihoods.sum()) + mixture.log_prior())
+        stops = on_step(history[-1])
         is_hard = iteration + 1 < hard_iterations
         gain = history[-1] - history[-2] if len(history) > 1 else np.inf
         if not is_hard and iteration + 1 > hard_iterations and gain < least_gain:
             return history, True
+        if stops:
+            break
         responsibilities = np.exp(joint - log_likelihoods[:, None])
         if is_hard:
             best = responsibilities.argmax(axis=1)

@@ -26,10 +26,16 @@ from mmfusion._options import (
     errors_name,
     weights_by_modality,
 )
+from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._scaling import SCALINGS
 from mmfusion._scaling_choice import fit_scalings
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
@@ -39,6 +45,7 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import ModalityMixin
+from mmfusion.clustering._likelihood import LikelihoodMixin
 from mmfusion.clustering._mixture_model import (
     MixtureModel,
     fit_mixture,
@@ -80,7 +87,9 @@ class _Modality(NamedTuple):
         return self.axes.transform(_with_means(block))
 
 
-class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
+class MultimodalMixture(
+    LikelihoodMixin, ModalityMixin, ClusterMixin, CallbackSupportMixin, BaseEstimator
+):
     r"""Cluster by a mixture whose components are independent in the modalities.
 
     Maximises the likelihood of the samples, by EM from several starts,
@@ -131,6 +140,10 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         :meth:`Modalities.from_table`.
     random_state : int, RandomState instance or None, default=None
         Seed of the starts.
+    verbose : bool or int, default=False
+        Whether to show the progress of the iterations of `fit`: True or 1 by a bar,
+        where tqdm is installed and stderr is a terminal or a notebook, else by lines
+        with their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -222,6 +235,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "modalities": ["array-like", str, dict, Integral, None],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -241,6 +255,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         tol: float = 1e-4,
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.n_clusters = n_clusters
         self.emission = emission
@@ -255,6 +270,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         self.tol = tol
         self.modalities = modalities
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ModalitiesLike, y: object = None) -> Self:
@@ -287,25 +303,30 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         self._set_weights(list(frame.names))
         starts = self._starts(frame, observed)
         best = None
-        for _ in range(self.n_init):
-            responsibilities = start_responsibilities(
-                starts, observed, self.modality_weights_, k, rng
-            )
-            model = self._unfitted(frames)
-            history, converged = fit_mixture(
-                model,
-                frames,
-                responsibilities,
-                max_iter=self.max_iter,
-                tol=self.tol,
-            )
-            if best is None or history[-1] > best[1][-1]:
-                best = model, history, converged
+        n_steps = self.n_init * self.max_iter
+        with FitProgress(self, X, y, n_steps, "iteration") as progress:
+            for number in range(self.n_init):
+                responsibilities = start_responsibilities(
+                    starts, observed, self.modality_weights_, k, rng
+                )
+                model = self._unfitted(frames)
+                history, converged = fit_mixture(
+                    model,
+                    frames,
+                    responsibilities,
+                    max_iter=self.max_iter,
+                    tol=self.tol,
+                    on_step=progress.of_start(number),
+                )
+                if best is None or history[-1] > best[1][-1]:
+                    best = model, history, converged
+                if progress.is_stopped:
+                    break
         assert best is not None
         self._model, history, self.converged_ = best
         self.objective_history_ = np.array(history)
         self.n_iter_ = len(history)
-        if not self.converged_:
+        if not (self.converged_ or progress.is_stopped):
             warnings.warn(
                 f"EM has not converged in {self.max_iter} iterations; raise max_iter "
                 "or tol",
@@ -315,6 +336,7 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
         self.weights_ = self._model.shares
         self.means_ = self._cluster_means()
         self.labels_ = self._model.joint(frames).argmax(axis=1)
+        progress.finish()
         return self
 
     @by_row_chunks
@@ -376,55 +398,6 @@ class MultimodalMixture(ModalityMixin, ClusterMixin, BaseEstimator):
                 coordinates = modality.axes.transform(rows)
                 values[own] += weight * modality.axes.log_noise(rows, coordinates)
         return values
-
-    def score(self, X: ModalitiesLike, y: object = None) -> float:
-        """Compute the mean log-likelihood of samples.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data.
-        y : object, default=None
-            Not used.
-
-        Returns
-        -------
-        float
-            Mean of `score_samples`.
-        """
-        return float(np.mean(self.score_samples(X)))
-
-    def bic(self, X: ModalitiesLike) -> float:
-        """Compute the Bayesian information criterion; smaller is better.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The samples of `fit`.
-
-        Returns
-        -------
-        float
-            ``p log(n) - 2 log-likelihood`` for p free parameters and n samples.
-        """
-        values = self.score_samples(X)
-        return float(self._n_parameters() * np.log(len(values)) - 2 * values.sum())
-
-    def aic(self, X: ModalitiesLike) -> float:
-        """Compute the Akaike information criterion; smaller is better.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The samples of `fit`.
-
-        Returns
-        -------
-        float
-            ``2 p - 2 log-likelihood`` for p free parameters.
-        """
-        total = self.score_samples(X).sum()
-        return float(2 * self._n_parameters() - 2 * total)
 
     def sample(
         self, n_samples: int = 1, random_state: RandomStateLike = None

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 from sklearn.metrics.pairwise import euclidean_distances
 
+from mmfusion._progress import OnStep, go_on
 from mmfusion.graphical._clock import Frames, ModalityFrames
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
 
@@ -80,6 +81,7 @@ def fit_mixture(
     *,
     max_iter: int,
     tol: float,
+    on_step: OnStep = go_on,
 ) -> tuple[list[float], bool]:
     """Fit a mixture by EM, starting with an M-step.
 
@@ -95,6 +97,8 @@ def fit_mixture(
         Largest number of iterations.
     tol : float
         Increase of the objective for each sample, in nats, that ends them.
+    on_step : callable, default=go_on
+        Function of the objective, called after each iteration; True stops.
 
     Returns
     -------
@@ -110,8 +114,11 @@ def fit_mixture(
         joint = model.joint(frames)
         log_likelihoods = logsumexp(joint, axis=1)
         history.append(float(log_likelihoods.sum()) + model.emission.log_prior())
+        stops = on_step(history[-1])
         if len(history) > 1 and history[-1] - history[-2] < tol * n_samples:
             return history, True
+        if stops:
+            break
         responsibilities = np.exp(joint - log_likelihoods[:, None])
     return history, False
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,9 @@ from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ByModality, ColumnSpecLike, EncodersLike, RandomStateLike
 from mmfusion.clustering._deep_base import BaseDeepClusterer, refuses_sizes
 from mmfusion.clustering._terms import CLUSTERING_TERMS, clustering_terms
-from mmfusion.nn._net import DeepNet, Objective, Phase
+from mmfusion.nn._net import DeepNet, EncodedBatch, Objective, Phase
 from mmfusion.nn._network import ClusteringHeads, FusionNetwork
+from mmfusion.nn._reconstruction import reconstruct
 from mmfusion.nn._trainer import Trainer, TrainingSettings, auto_epochs
 from mmfusion.nn.losses import contrastive_loss
 
@@ -33,12 +35,18 @@ class WeightedFusionNetwork(FusionNetwork):
         Width d of a latent.
     heads : ClusteringHeads
         Clustering head.
+    decoders : ModuleList, default=None
+        Decoder of each modality.
     """
 
     def __init__(
-        self, encoders: Sequence[nn.Module], width: int, heads: ClusteringHeads
+        self,
+        encoders: Sequence[nn.Module],
+        width: int,
+        heads: ClusteringHeads,
+        decoders: nn.ModuleList | None = None,
     ) -> None:
-        super().__init__(encoders, width, heads)
+        super().__init__(encoders, width, heads, decoders)
         self.fusion_logits = nn.Parameter(torch.zeros(len(encoders)))
 
     def weigh(self, latents: Tensor, observed: Tensor | None) -> Tensor:
@@ -47,8 +55,48 @@ class WeightedFusionNetwork(FusionNetwork):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightedFusionObjective(Objective):
+class AlignmentObjective(Objective):
+    """Objective of latents alone, by which CoMVC with decoders is pretrained.
+
+    Parameters
+    ----------
+    contrastive_weight : float, default=0.0
+        Weight of the contrastive loss.
+    temperature : float, default=0.1
+        Temperature of the contrastive loss.
+    reconstruction_weight : float, default=0.0
+        Weight of the reconstruction loss.
+    """
+
+    contrastive_weight: float = 0.0
+    temperature: float = 0.1
+    reconstruction_weight: float = 0.0
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """Return the weights of all terms; they do not change during the phase."""
+        return {
+            "contrastive": self.contrastive_weight,
+            "reconstruction": self.reconstruction_weight,
+        }
+
+    def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
+        """Compute the contrastive and the reconstruction loss."""
+        terms = {}
+        if self.contrastive_weight:
+            # detached, since the loss would otherwise drive the lowest weight to 0
+            lowest = net.module_.weigh(batch.latents, batch.observed).detach().min()
+            loss = contrastive_loss(batch.latents, self.temperature, batch.observed)
+            terms["contrastive"] = lowest * loss
+        if self.reconstruction_weight:
+            terms["reconstruction"] = reconstruct(net, batch)
+        return terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedFusionObjective(AlignmentObjective):
     """Objective of SiMVC and, with a contrastive weight, of CoMVC.
+
+    Parameters other than these are those of `AlignmentObjective`.
 
     Parameters
     ----------
@@ -56,54 +104,38 @@ class WeightedFusionObjective(Objective):
         Weights of the clustering terms, see `clustering_terms`.
     kernel_width : float
         Variance of the kernel, in median squared distances.
-    contrastive_weight : float, default=0.0
-        Weight of the contrastive loss.
-    temperature : float, default=0.1
-        Temperature of the contrastive loss.
     """
 
     separation_weight: float
     simplex_weight: float
     balance_weight: float
     kernel_width: float
-    contrastive_weight: float = 0.0
-    temperature: float = 0.1
 
     criteria = {"clustering": CLUSTERING_TERMS}
 
     def weights(self, progress: float) -> dict[str, float]:
         """Return the weights of all terms; they do not change during the phase."""
-        return {
+        return super().weights(progress) | {
             "separation": self.separation_weight,
             "simplex": self.simplex_weight,
             "balance": self.balance_weight,
-            "contrastive": self.contrastive_weight,
         }
 
-    def terms(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Compute the clustering terms and the contrastive loss."""
-        outputs = net.fuse(latents, observed)
+    def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
+        """Compute the clustering terms, and those of latents alone."""
+        outputs = net.fuse(batch.latents, batch.observed)
         weights = self.weights(1.0)
         terms = clustering_terms(
             outputs.hidden, outputs.logits, weights, self.kernel_width
         )
-        if self.contrastive_weight:
-            # detached, since the loss would otherwise drive the lowest weight to 0
-            lowest = outputs.weights.detach().min()
-            loss = contrastive_loss(latents, self.temperature, observed)
-            terms["contrastive"] = lowest * loss
-        return terms
+        return terms | super().terms(net, batch)
 
-    def losses(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def losses(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute every loss, among them D_sc, the criterion, whatever its weight."""
-        losses = super().losses(net, latents, observed)
+        losses = super().losses(net, batch)
         if self.separation_weight:
             return losses
-        outputs = net.fuse(latents, observed)
+        outputs = net.fuse(batch.latents, batch.observed)
         weights = {"separation": 1.0}
         return losses | clustering_terms(
             outputs.hidden, outputs.logits, weights, self.kernel_width
@@ -307,7 +339,8 @@ class SiMVCClusterer(BaseDeepClusterer):
         sizes = {"hidden_width": int(self.hidden_width), "n_clusters": self._k}
         with refuses_sizes(sizes):
             heads = ClusteringHeads(1, width, int(self.hidden_width), self._k)
-        return WeightedFusionNetwork(encoders, width, heads)
+        decoders = self._make_decoders(width) if self._linear_latents else None
+        return WeightedFusionNetwork(encoders, width, heads, decoders)
 
     def _make_phases(self, n_samples: int, settings: TrainingSettings) -> list[Phase]:
         n_epochs = settings.max_epochs
@@ -331,6 +364,7 @@ class CoMVCClusterer(SiMVCClusterer):
 
         separation_weight * D_sc + simplex_weight * D_sim + balance_weight * D_bal
         + contrastive_weight * min_v softmax(w)_v * 2 / (V (V - 1)) sum_{u<v} L_uv
+        + reconstruction_weight * L_rec
 
     (Trosten et al. 2021): the objective of `SiMVCClusterer`, and for each pair of
     modalities ``L_uv = (1 / m) sum_q [l(h_q^u, h_q^v) + l(h_q^v, h_q^u)]``. With ``s``
@@ -339,6 +373,11 @@ class CoMVCClusterer(SiMVCClusterer):
     normalised temperature-scaled cross-entropy, low where the latents of a sample are
     alike and those of different samples are not. No gradient flows through the lowest
     weight, which weakens the alignment where a modality is of little use.
+
+    With a `reconstruction_weight`, this is AECoDDC (Trosten et al. 2023), and AE-DDC
+    without the contrastive loss: a decoder D_v of each modality adds ``L_rec = sum_v
+    mean_q (1 / d_v) ||x_q^v - D_v(h_q^v)||^2``, the last layer of the encoders is
+    linear, and a pretraining minimises the contrastive and the reconstruction loss.
 
     Parameters
     ----------
@@ -369,6 +408,9 @@ class CoMVCClusterer(SiMVCClusterer):
         Weight of the contrastive loss; 0 is `SiMVCClusterer`.
     temperature : float, default=0.1
         Temperature of the contrastive loss: divisor of the cosines.
+    reconstruction_weight : float, default=0.0
+        Weight of L_rec; 0 leaves out the decoders and the pretraining. Published are 1,
+        and 0.1 without the contrastive loss.
     kernel_width : float, default=0.15
         Variance of the Gaussian kernels, in median squared distances of a batch.
     n_init : int, default=3
@@ -378,9 +420,11 @@ class CoMVCClusterer(SiMVCClusterer):
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, lr_schedule='constant', clip_norm=5.0,
-        selection='separation', selection_every=4``, and Adam. There is no pretraining
-        and there are no discriminators: their options are refused. The criteria are
-        'separation', D_sc alone; 'clustering', the clustering terms; and 'total'.
+        selection='separation', selection_every=4``, and Adam; with a
+        `reconstruction_weight`, ``pretrain_epochs=50, pretrain_lr=0.001``, and
+        otherwise there is no pretraining. There are no discriminators. Options of what
+        there is not are refused. The criteria are 'separation', D_sc alone;
+        'clustering', the clustering terms; and 'total'.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -403,7 +447,7 @@ class CoMVCClusterer(SiMVCClusterer):
         Number of epochs of each phase, in order; of `partial_fit`, number of calls.
     module_ : torch.nn.Module
         The trained network: its `encoders` in the order of the modalities, its
-        `fusion_logits` w and its clustering head, `heads`.
+        `fusion_logits` w, its clustering head, `heads`, and its `decoders`, if any.
     loss_ : float
         Value of the criterion of selection after training.
     init_scores_ : list of float
@@ -437,6 +481,7 @@ class CoMVCClusterer(SiMVCClusterer):
     See Also
     --------
     SiMVCClusterer : The same without the contrastive loss.
+    AutoencoderClusterer : K-means or DEC of the latents of autoencoders.
     EAMCClusterer : Weighs modalities by attention, and has a pretraining.
     Trainer : Options of the training.
 
@@ -454,6 +499,10 @@ class CoMVCClusterer(SiMVCClusterer):
     ----------
     Trosten, D. J., Løkse, S., Jenssen, R. and Kampffmeyer, M. (2021). Reconsidering
     representation alignment for multi-view clustering. CVPR, 1255-1265.
+
+    Trosten, D. J., Løkse, S., Jenssen, R. and Kampffmeyer, M. C. (2023). On the effects
+    of self-supervision and contrastive alignment in deep multi-view clustering. CVPR,
+    23976-23985 (AE-DDC and AECoDDC).
 
     Chen, T. et al. (2020). A simple framework for contrastive learning of visual
     representations. ICML, 1597-1607.
@@ -479,6 +528,7 @@ class CoMVCClusterer(SiMVCClusterer):
         **SiMVCClusterer._parameter_constraints,
         "contrastive_weight": [_WEIGHT],
         "temperature": [_POSITIVE],
+        "reconstruction_weight": [_WEIGHT],
     }
 
     def __init__(
@@ -493,6 +543,7 @@ class CoMVCClusterer(SiMVCClusterer):
         balance_weight: float = 1.0,
         contrastive_weight: float = 0.1,
         temperature: float = 0.1,
+        reconstruction_weight: float = 0.0,
         kernel_width: float = 0.15,
         n_init: int = 3,
         trainer: Trainer | None = None,
@@ -515,10 +566,42 @@ class CoMVCClusterer(SiMVCClusterer):
         )
         self.contrastive_weight = contrastive_weight
         self.temperature = temperature
+        self.reconstruction_weight = reconstruction_weight
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the attributes, of a model that an earlier version stored as well."""
+        super().__setstate__({"reconstruction_weight": 0.0} | state)
+
+    @property
+    def _linear_latents(self) -> bool:  # type: ignore[override]
+        return self.reconstruction_weight > 0
+
+    @property
+    def _trainer_defaults(self) -> Mapping[str, Any]:  # type: ignore[override]
+        if not self.reconstruction_weight:
+            return SiMVCClusterer._trainer_defaults
+        pretraining = {"pretrain_epochs": 50, "pretrain_lr": {"network": 1e-3}}
+        return SiMVCClusterer._trainer_defaults | pretraining
+
+    def _make_phases(self, n_samples: int, settings: TrainingSettings) -> list[Phase]:
+        phases = super()._make_phases(n_samples, settings)
+        if not self.reconstruction_weight:
+            return phases
+        n_epochs = settings.pretrain_epochs
+        if n_epochs == "auto":
+            n_epochs = auto_epochs(n_samples, settings.batch_size)
+        objective = AlignmentObjective(
+            contrastive_weight=float(self.contrastive_weight),
+            temperature=float(self.temperature),
+            reconstruction_weight=float(self.reconstruction_weight),
+        )
+        rates = settings.pretrain_lr
+        return [Phase("pretraining", n_epochs, objective, rates), *phases]
 
     def _make_objective(self) -> WeightedFusionObjective:
         return replace(
             super()._make_objective(),
             contrastive_weight=float(self.contrastive_weight),
             temperature=float(self.temperature),
+            reconstruction_weight=float(self.reconstruction_weight),
         )

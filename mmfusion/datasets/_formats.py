@@ -33,6 +33,7 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MATLAB_MAGIC = b"MATLAB "
 MUDATA_MAGIC = b"MuData"
 GZIP_MAGIC = b"\x1f\x8b"
+ZARR_FILES = (".zgroup", "zarr.json")
 HEAD_BYTES = 520  # MATLAB and MuData write 512 bytes of their own before HDF5
 
 
@@ -47,6 +48,11 @@ def extension_of(path: Path) -> str:
 def check_regular(path: Path) -> None:
     """Raise if a path is a folder, device or pipe, which may have no end."""
     if path.exists() and not path.is_file():
+        if any((path / name).exists() for name in ZARR_FILES):
+            raise ValueError(
+                f"{path} is a folder of zarr; read it by anndata.read_zarr(path) or "
+                "mudata.read_zarr(path), which Modalities and all estimators take as X"
+            )
         what = "a folder" if path.is_dir() else "not a regular file"
         raise ValueError(f"{path} is {what}; give the path of a file")
 

@@ -1,4 +1,4 @@
-"""Early, late, hybrid and graphical fusion of modalities; numba loads with chains."""
+"""Early, late, hybrid, neural and graphical fusion; numba and torch load late."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mmfusion.fusion._early_classifier import EarlyFusionClassifier
 from mmfusion.fusion._early_clusterer import EarlyFusionClusterer
 from mmfusion.fusion._early_regressor import EarlyFusionRegressor
 from mmfusion.fusion._early_transformer import EarlyFusion
+from mmfusion.fusion._factorization import MultimodalNMF
 from mmfusion.fusion._graphical_bayes import GaussianBayesClassifier
 from mmfusion.fusion._hybrid_classifier import HybridFusionClassifier
 from mmfusion.fusion._hybrid_clusterer import HybridFusionClusterer
@@ -20,6 +21,7 @@ from mmfusion.fusion._late_regressor import LateFusionRegressor
 from mmfusion.fusion._single_modality import SingleModalityClusterer
 
 __all__ = [
+    "DCCA",
     "EarlyFusion",
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
@@ -35,6 +37,9 @@ __all__ = [
     "LateFusionClusterer",
     "LateFusionRegressor",
     "MultimodalCCA",
+    "MultimodalNMF",
+    "NeuralFusionClassifier",
+    "NeuralFusionRegressor",
     "SingleModalityClusterer",
 ]
 
@@ -44,8 +49,16 @@ _MODULES = {
     "HMMTransformer": "_graphical_transformer",
 }
 
+_DEEP_MODULES = {
+    "DCCA": "_deep_canonical_correlation",
+    "NeuralFusionClassifier": "_neural_classifier",
+    "NeuralFusionRegressor": "_neural_regressor",
+}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _DEEP_MODULES:
+        return load_export(__name__, _DEEP_MODULES, name, "deep", "torch and skorch")
     return load_export(__name__, _MODULES, name, "align", "numba")
 
 

@@ -71,7 +71,8 @@ class Branch:
         'auto'.
     reducer : transformer or dict, default=None
         Transformer of each scaled modality.
-    weights : array-like of shape (n_modalities,) or dict, default=None
+    weights : {'uniform'}, array-like of shape (n_modalities,) or dict, \
+default='uniform'
         Factor of each scaled modality.
     missing : {'mean', 'knn', 'zero', 'skip'}, default='skip'
         Imputation of the modalities that a sample lacks, if it has others. 'skip'
@@ -101,7 +102,7 @@ class Branch:
     estimator: BaseEstimator | None
     scaling: ByModality[str | None] = None
     reducer: EstimatorLike = None
-    weights: ArrayLike | dict[str, float] | None = None
+    weights: str | ArrayLike | dict[str, float] = "uniform"
     missing: str = "skip"
     dropout: float = 0.0
     seed: int | None = None
@@ -440,14 +441,14 @@ def with_scaling_and_seed(
     return completed
 
 
-def _weight_alone(block: Any) -> list[float] | None:
+def _weight_alone(block: Any) -> list[float] | str:
     """Return the weight that limits the total variance of standardised features.
 
     The penalties of linear models and networks then bound what wide modalities can
     fit. Estimators of sequences are given them without it.
     """
     if is_sequences(block) or block.shape[1] <= LARGEST_VARIANCE_ALONE:
-        return None
+        return "uniform"
     return [float(np.sqrt(LARGEST_VARIANCE_ALONE / block.shape[1]))]
 
 

@@ -45,7 +45,8 @@ class EarlyFusionClassifier(
     reducer : transformer or dict, default=None
         Dimension reduction of each scaled modality, one for all or a dict by modality
         name; see `EarlyFusion`.
-    weights : array-like of shape (n_modalities,) or dict, default=None
+    weights : {'uniform'}, array-like of shape (n_modalities,) or dict, \
+default='uniform'
         Factor of each modality's block; see `EarlyFusion`.
     missing : {'mean', 'knn', 'zero', 'raise'}, default='mean'
         Strategy of `ModalityImputer` by which modalities that samples lack are filled
@@ -132,7 +133,7 @@ class EarlyFusionClassifier(
         *,
         scaling: ByModality[str | None] = "auto",
         reducer: EstimatorLike = None,
-        weights: ArrayLike | dict[str, float] | None = None,
+        weights: str | ArrayLike | dict[str, float] = "uniform",
         missing: str = "mean",
         modality_dropout: float = 0.0,
         on_empty: str = "prior",

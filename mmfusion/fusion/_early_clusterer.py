@@ -64,7 +64,8 @@ class EarlyFusionClusterer(
     reducer : transformer or dict, default=None
         Dimension reduction of each scaled modality, one for all or a dict by modality
         name; see `EarlyFusion`.
-    weights : array-like of shape (n_modalities,) or dict, default=None
+    weights : {'uniform'}, array-like of shape (n_modalities,) or dict, \
+default='uniform'
         Factor of each modality's block; see `EarlyFusion`.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
@@ -125,7 +126,7 @@ class EarlyFusionClusterer(
     (3,)
     >>> search = GridSearchCV(
     ...     EarlyFusionClusterer(KMeans(), random_state=0),
-    ...     {"clusterer__n_clusters": [2, 3, 5], "weights": [None, [1, 2]]},
+    ...     {"clusterer__n_clusters": [2, 3, 5], "weights": ["uniform", [1, 2]]},
     ... ).fit(X)
     >>> search.best_estimator_.predict(X[:3]).shape
     (3,)
@@ -147,7 +148,7 @@ class EarlyFusionClusterer(
         n_clusters: int | None = None,
         scaling: ByModality[str | None] = "auto",
         reducer: EstimatorLike = None,
-        weights: ArrayLike | dict[str, float] | None = None,
+        weights: str | ArrayLike | dict[str, float] = "uniform",
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,
     ) -> None:

@@ -88,7 +88,7 @@ class EarlyFusionPredictor(PerModalityParams, FusionPredictor):
 
     scaling: ByModality[str | None]
     reducer: EstimatorLike
-    weights: ArrayLike | dict[str, float] | None
+    weights: str | ArrayLike | dict[str, float]
     missing: str
     modality_dropout: float
     modalities: ColumnSpecLike

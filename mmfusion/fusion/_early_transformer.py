@@ -86,10 +86,12 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         transformer that is cloned, or a dict by modality name, whose nested parameters
         are named ``audio__n_components``; modalities without one keep all features.
         'drop' in the dict leaves a modality out, as the weight 0 does.
-    weights : array-like of shape (n_modalities,) or dict, default=None
+    weights : {'uniform'}, array-like of shape (n_modalities,) or dict, \
+default='uniform'
         Factor of each modality's block, as the ``transformer_weights`` of a
         FeatureUnion; its square is the weight of the modality in squared distances.
-        None is 1 for all. A modality of weight 0 is left out.
+        'uniform' is 1 for all, and a dict gives 1 to modalities that it does not name.
+        A modality of weight 0 is left out.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -152,7 +154,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
     _parameter_constraints: dict = {
         "scaling": [StrOptions(set(SCALINGS)), None, dict],
         "reducer": [HasMethods(["fit", "transform"]), dict, None],
-        "weights": ["array-like", dict, None],
+        "weights": [StrOptions({"uniform"}), "array-like", dict],
         "modalities": ["array-like", str, dict, INTEGER, None],
     }
 
@@ -161,7 +163,7 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
         scaling: ByModality[str | None] = "auto",
         *,
         reducer: EstimatorLike = None,
-        weights: ArrayLike | dict[str, float] | None = None,
+        weights: str | ArrayLike | dict[str, float] = "uniform",
         modalities: ColumnSpecLike = None,
     ) -> None:
         self.scaling = scaling
@@ -214,7 +216,8 @@ class EarlyFusion(PerModalityParams, ModalityMixin, TransformerMixin, BaseEstima
             y = None if y is None else of_samples(y, counted)
         scaling = by_modality(self.scaling, names, "scaling", "auto", SCALINGS)
         reducers = self._clone_by_modality(names)
-        self.modality_weights_ = weights_by_modality(self.weights, names)
+        given = None if isinstance(self.weights, str) else self.weights
+        self.modality_weights_ = weights_by_modality(given, names)
         self.modality_weights_[[isinstance(r, str) for r in reducers]] = 0  # 'drop'
         if not self.modality_weights_.any():
             raise ValueError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from mmfusion._chain_estimators import chain_graph
+from mmfusion._progress import Job, Progress
 from mmfusion.graphical._asynchronous_learning import set_asynchronous_start
 from mmfusion.graphical._asynchronous_model import AsynchronousModel
 from mmfusion.graphical._chain_model import ChainModel, EMHistory, fit_chain_model
@@ -258,6 +258,8 @@ def fit_class_models(
     max_iter: int,
     tol: float,
     seed: int,
+    progress: Progress,
+    titles: Sequence[str],
     n_jobs: int | None = None,
 ) -> tuple[list[ChainModel], list[EMHistory]]:
     """Fit the chain of each class to its samples, in threads.
@@ -278,6 +280,10 @@ def fit_class_models(
         Increase of the objective, per frame, below which a fit ends.
     seed : int
         Seed of k-means, by which ergodic chains start.
+    progress : Progress
+        Progress of the fit, of which each class is a step.
+    titles : sequence of str
+        Titles of these steps.
     n_jobs : int, default=None
         Number of threads.
 
@@ -289,7 +295,7 @@ def fit_class_models(
         The course of each fit.
     """
 
-    def fit_class(code: int) -> tuple[ChainModel, EMHistory]:
+    def fit_class(code: int, task: Any = None) -> tuple[ChainModel, EMHistory]:
         rows = np.flatnonzero(codes == code)
         own, of_rows = select_sequences(frames, rows), weight[rows]
         model = copy.deepcopy(design.model)
@@ -299,9 +305,8 @@ def fit_class_models(
         )
         return model, history
 
-    fitted = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(fit_class)(code) for code in range(codes.max() + 1)
-    )
+    jobs = [Job(title, fit_class, (code,)) for code, title in enumerate(titles)]
+    fitted = progress.run(jobs, n_jobs, prefer="threads")
     return [model for model, _ in fitted], [history for _, history in fitted]
 
 

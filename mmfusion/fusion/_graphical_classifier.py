@@ -26,9 +26,14 @@ from mmfusion._chain_estimators import (
     states_by_sample,
 )
 from mmfusion._numbers import check_count
-from mmfusion._options import errors_about
+from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
@@ -39,7 +44,8 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import ModalityMixin, SupervisedMixin
-from mmfusion.fusion._folds import split_samples
+from mmfusion.fusion._class_priors import checked_priors
+from mmfusion.fusion._folds import fold_by_splitter
 from mmfusion.fusion._graphical_calibration import (
     class_scores,
     held_out_scores,
@@ -69,7 +75,12 @@ from mmfusion.modalities import Modalities
 
 
 class HMMClassifier(
-    ChainMixin, SupervisedMixin, ModalityMixin, ClassifierMixin, BaseEstimator
+    ChainMixin,
+    SupervisedMixin,
+    ModalityMixin,
+    ClassifierMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
 ):
     r"""Classify sequences by a hidden Markov model of each class.
 
@@ -245,6 +256,11 @@ class HMMClassifier(
     them has the likelihood of the chain of the steps; one without the modality of the
     steps that of the states at its frames, a sum over all numbers of steps between.
 
+    *Private chains.* There is no 'factorial' coupling: its densities are Gaussian with
+    one covariance, without `emission`, `covariance_tied` or weights learned for each
+    modality, and private chains would need numbers of states of their own. Give the
+    posteriors of `HMMTransformer` with ``coupling='factorial'`` to a classifier.
+
     *Tables.* Where all modalities are tables, rows are series of one feature, a frame
     per column; beside sequences, the row of a table is one frame. Frames may hold NaN.
     A sample that lacks every modality gets the prior.
@@ -363,10 +379,14 @@ class HMMClassifier(
         check_classification_targets(y)
         weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
         counted = weight > 0
-        folds = self._given_folds(frame, y, counted)
+        folds = np.full(int(counted.sum()), -1)
+        if not (self.cv is None or isinstance(self.cv, Integral)):
+            folds = fold_by_splitter(self.cv, frame, y, counted)
         frame, y, weight = frame[counted], y[counted], weight[counted]
         self.classes_, codes = np.unique(y, return_inverse=True)
-        self.class_prior_ = self._checked_priors(codes, weight)
+        self.class_prior_ = np.bincount(codes, weight) / weight.sum()
+        if self.priors is not None:
+            self.class_prior_ = checked_priors(self.priors, self.classes_)
         self._warn_of_missing(frame, codes)
         if self.coupling == "asynchronous":
             self._signal = self._choose_signal(frame, weight)
@@ -376,63 +396,24 @@ class HMMClassifier(
         if isinstance(self.cv, Integral):
             folds = fold_of_samples(frames, codes, int(self.cv))
         folds = without_whole_classes(folds, codes)
-        self._fit_models(design, frames, codes, weight)
-        if isinstance(self.modality_weights, str):
-            weights = self._discriminative_weights(frames, codes, folds, weight)
-            design.model.emission.modality_weights = weights
-            self._fit_models(design, frames, codes, weight)
-        self._fit_temperatures(frames, codes, folds, weight)
+        learns_weights = isinstance(self.modality_weights, str)
+        n_steps = (1 + learns_weights) * len(self.classes_) + 1
+        with FitProgress(self, X, y, n_steps) as progress:
+            self._fit_models(design, frames, codes, weight, progress)
+            if learns_weights:
+                weights = self._discriminative_weights(frames, codes, folds, weight)
+                design.model.emission.modality_weights = weights
+                self._fit_models(design, frames, codes, weight, progress)
+            with progress.timed("temperatures"):
+                self._fit_temperatures(frames, codes, folds, weight)
         self._set_parameters()
+        progress.finish()
         return self
-
-    def _given_folds(
-        self, frame: Modalities, y: np.ndarray, counted: np.ndarray
-    ) -> np.ndarray:
-        """Return the fold of each counted sample by the splitter; -1 without one."""
-        folds = np.full(int(counted.sum()), -1)
-        if self.cv is None or isinstance(self.cv, Integral):
-            return folds
-        splits = split_samples(self.cv, frame, y, {}, counted, is_classifier=True)
-        for fold, (_, test) in enumerate(splits):
-            if (folds[test] >= 0).any():
-                raise ValueError(
-                    f"cv={self.cv!r} holds a sample out twice; give folds whose test "
-                    "sets do not overlap"
-                )
-            folds[test] = fold
-        return folds
 
     @property
     def _log_prior(self) -> np.ndarray:
         with np.errstate(divide="ignore"):
             return np.log(self.class_prior_)
-
-    def _checked_priors(self, codes: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return the probabilities of the classes."""
-        if self.priors is None:
-            return np.bincount(codes, weight) / weight.sum()
-        given = self.priors
-        if isinstance(given, Mapping):
-            absent = [c for c in self.classes_.tolist() if c not in given]
-            if absent or len(given) > len(self.classes_):
-                raise ValueError(
-                    f"priors name the classes {list(given)}, and y has "
-                    f"{self.classes_.tolist()}"
-                )
-            given = [given[c] for c in self.classes_.tolist()]
-        with errors_about("priors"):
-            priors = np.asarray(given, dtype=np.float64)
-        if priors.shape != (len(self.classes_),):
-            raise ValueError(
-                f"priors has shape {priors.shape}; give one for each of the "
-                f"{len(self.classes_)} classes"
-            )
-        if not (priors >= 0).all() or not np.isclose(priors.sum(), 1):
-            raise ValueError(
-                f"priors={priors.tolist()}; probabilities are not negative, and add up "
-                "to 1"
-            )
-        return priors / priors.sum()
 
     def _warn_of_missing(self, frame: Modalities, codes: np.ndarray) -> None:
         """Warn of modalities that a class lacks."""
@@ -497,7 +478,12 @@ class HMMClassifier(
         )
 
     def _fit_models(
-        self, design: ChainDesign, frames: Frames, codes: np.ndarray, weight: np.ndarray
+        self,
+        design: ChainDesign,
+        frames: Frames,
+        codes: np.ndarray,
+        weight: np.ndarray,
+        progress: FitProgress,
     ) -> None:
         """Fit the chains of all classes."""
         self._chains = design.chains
@@ -509,6 +495,8 @@ class HMMClassifier(
             max_iter=self.max_iter,
             tol=self.tol,
             seed=check_random_state(self.random_state).randint(2**31 - 1),
+            progress=progress,
+            titles=[f"class {label}" for label in self.classes_],
             n_jobs=self.n_jobs,
         )
         if self.covariance_tied:

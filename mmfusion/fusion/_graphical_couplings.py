@@ -10,6 +10,7 @@ import numpy as np
 
 from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
+from mmfusion._progress import OnStep, go_on
 from mmfusion._typing import ByModality
 from mmfusion.fusion._graphical_fits import ExactChains, MeanFieldChains
 from mmfusion.graphical import _couplings
@@ -96,6 +97,7 @@ def fit_coupling(
     max_iter: int,
     tol: float,
     n_jobs: int | None,
+    on_step: OnStep = go_on,
 ) -> FittedCoupling:
     """Fit one model from one start.
 
@@ -113,6 +115,8 @@ def fit_coupling(
         Increase of the objective per step below which the fit ends.
     n_jobs : int or None
         Number of threads over sequences.
+    on_step : callable, default=go_on
+        Function of the objective, called in each iteration; True stops.
 
     Returns
     -------
@@ -122,7 +126,9 @@ def fit_coupling(
     if options.coupling == "factorial":
         chains = _factorial_chains(options)
         if prod(chains.values()) > _couplings.LARGEST_FACTORIAL_STATES:
-            return _fit_mean_field(options, chains, frames, seed, max_iter, tol, n_jobs)
+            return _fit_mean_field(
+                options, chains, frames, seed, max_iter, tol, n_jobs, on_step
+            )
     coupling = make_coupling(options)
     emission = _emission(options, {n: coupling.n_columns(n) for n in options.names})
     emission.prepare(frames)
@@ -130,7 +136,9 @@ def fit_coupling(
     model = ChainModel(coupling.graph, emission, columns, coupling.transition_model)
     states = start_states(coupling, frames, options.make_emission, seed)
     set_start(model, coupling, frames, states)
-    history = fit_chain_model(model, frames, max_iter=max_iter, tol=tol, n_jobs=n_jobs)
+    history = fit_chain_model(
+        model, frames, max_iter=max_iter, tol=tol, n_jobs=n_jobs, on_step=on_step
+    )
     _number_by_occupancy(model, coupling, frames, n_jobs)
     return FittedCoupling(ExactChains(model, coupling), history)
 
@@ -143,6 +151,7 @@ def _fit_mean_field(
     max_iter: int,
     tol: float,
     n_jobs: int | None,
+    on_step: OnStep,
 ) -> FittedCoupling:
     """Fit chains whose joint states are too many to be listed."""
     n_columns = {name: chains["shared"] * chains.get(name, 1) for name in options.names}
@@ -152,7 +161,9 @@ def _fit_mean_field(
         {name: synchronous_graph(k) for name, k in chains.items()}, emission
     )
     set_mean_field_start(model, frames, seed)
-    history = fit_mean_field(model, frames, max_iter=max_iter, tol=tol, n_jobs=n_jobs)
+    history = fit_mean_field(
+        model, frames, max_iter=max_iter, tol=tol, n_jobs=n_jobs, on_step=on_step
+    )
     occupancy = dict.fromkeys(chains, np.zeros(1))
     for batch in batches(frames, sum(n_columns.values())):
         own = approximate(model, select_sequences(frames, batch), n_jobs=n_jobs)

@@ -21,8 +21,14 @@ from mmfusion._chain_estimators import (
     refuse_impossible,
     reliability_by_sample,
 )
+from mmfusion._progress import FitProgress
 from mmfusion._row_labels import check_row_labels
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
@@ -57,7 +63,13 @@ from mmfusion.graphical._transition_models import HierarchicalTransitions
 from mmfusion.modalities import Modalities
 
 
-class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator):
+class HMMLabeler(
+    ChainMixin,
+    SequenceLabelerMixin,
+    ModalityMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+):
     r"""Label the frames of sequences by a hidden Markov model of all labels.
 
     Each label has states of its own, which emit the frames of all modalities. With the
@@ -118,6 +130,10 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         processors.
     random_state : int, RandomState instance or None, default=None
         Randomness of the first states inside labels.
+    verbose : bool or int, default=False
+        Whether to show the progress of the iterations of `fit`: True or 1 by a bar,
+        where tqdm is installed and stderr is a terminal or a notebook, else by lines
+        with their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -190,6 +206,7 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         "states_per_label": [Interval(Integral, 1, None, closed="left")],
         "decoding": [StrOptions({"posterior", "viterbi"})],
         "modality_weights": [Interval(Real, 0, None, closed="left"), dict],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -211,6 +228,7 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.states_per_label = states_per_label
         self.decoding = decoding
@@ -227,6 +245,7 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         self.modalities = modalities
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     @threads_of_n_jobs
@@ -261,7 +280,9 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         for i, n_steps in enumerate(np.diff(frames.offsets)):
             check_n_labels(len(own[i]), int(n_steps), int(np.flatnonzero(counted)[i]))
         self.classes_, codes = encode_labels(own)
-        self._model = self._fit_model(frames, codes, weight)
+        with FitProgress(self, X, y, self.max_iter, "iteration") as progress:
+            self._model = self._fit_model(frames, codes, weight, progress)
+        progress.finish()
         return self
 
     def _labelled_frames(self, frame: Modalities) -> Frames:
@@ -271,7 +292,11 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
         return self._frames(frame)
 
     def _fit_model(
-        self, frames: Frames, codes: np.ndarray, weight: np.ndarray
+        self,
+        frames: Frames,
+        codes: np.ndarray,
+        weight: np.ndarray,
+        progress: FitProgress,
     ) -> ChainModel:
         """Fit the chain by expectation-maximisation, with the labels known."""
         n_labels, k = len(self.classes_), self.states_per_label
@@ -296,9 +321,10 @@ class HMMLabeler(ChainMixin, SequenceLabelerMixin, ModalityMixin, BaseEstimator)
             tol=self.tol,
             sample_weight=weight,
             n_jobs=self.n_jobs,
+            on_step=lambda objective: progress.step(f"objective {objective:.6g}"),
         )
         del model.emission.emissions[KNOWN_LABELS]
-        if not history.converged:
+        if not (history.converged or progress.is_stopped):
             warnings.warn(
                 f"{type(self).__name__} has not converged after max_iter="
                 f"{self.max_iter} iterations; raise max_iter or tol",

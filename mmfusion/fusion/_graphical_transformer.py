@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -16,7 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
 from mmfusion._numbers import check_count, is_integer
 from mmfusion._options import by_modality
-from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._progress import FitProgress
+from mmfusion._sklearn_compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
@@ -28,6 +34,7 @@ from mmfusion._validation import is_multimodal
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.fusion._graphical_couplings import (
     CouplingOptions,
+    FittedCoupling,
     batches,
     fit_coupling,
     order_of_samples,
@@ -50,7 +57,11 @@ Results = dict[str, np.ndarray]  # arrays by sample, of each chain or modality
 
 
 class HMMTransformer(
-    ChainMixin, ModalityMixin, ModalityTransformerMixin, BaseEstimator
+    ChainMixin,
+    ModalityMixin,
+    ModalityTransformerMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
 ):
     """Hidden Markov model of several modalities; its state posteriors as features.
 
@@ -129,6 +140,10 @@ class HMMTransformer(
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
+    verbose : bool or int, default=False
+        Whether to show the progress of the iterations of `fit`: True or 1 by a bar,
+        where tqdm is installed and stderr is a terminal or a notebook, else by lines
+        with their seconds; 2 by lines.
 
     Attributes
     ----------
@@ -178,6 +193,11 @@ class HMMTransformer(
 
     Notes
     -----
+    There is no 'asynchronous' coupling, where frames have no times: all modalities are
+    on one clock. `HMMClassifier` with that coupling, fitted with one label for all
+    samples, has the state posteriors at the frames of its clock, and
+    `AsynchronousHMMAligner` the posteriors of the times of events.
+
     States of a chain are numbered by their expected frames, the most frequent first,
     and so are units; those of a product from left to right.
 
@@ -222,6 +242,7 @@ class HMMTransformer(
         "max_lag": [Interval(Integral, 0, None, closed="left")],
         "modality_weights": [Interval(Real, 0, None, closed="left"), dict],
         "n_init": [Interval(Integral, 1, None, closed="left")],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -247,6 +268,7 @@ class HMMTransformer(
         random_state: RandomStateLike = None,
         n_jobs: int | None = None,
         modalities: ColumnSpecLike = None,
+        verbose: bool | int = False,
     ) -> None:
         self.n_states = n_states
         self.coupling = coupling
@@ -267,6 +289,7 @@ class HMMTransformer(
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.modalities = modalities
+        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
     @threads_of_n_jobs
@@ -301,30 +324,36 @@ class HMMTransformer(
         frames = select_sequences(frames, order_of_samples(frames))
         self._refuse_too_many_states(frames)
         seeds = check_random_state(self.random_state).randint(2**31, size=self.n_init)
-        fits = [
-            fit_coupling(
-                options,
-                frames,
-                int(seed),
-                max_iter=self.max_iter,
-                tol=self.tol,
-                n_jobs=self.n_jobs,
-            )
-            for seed in seeds
-        ]
+        n_steps = self.n_init * self.max_iter
+        fits: list[FittedCoupling] = []
+        with FitProgress(self, X, y, n_steps, "iteration") as progress:
+            for start, seed in enumerate(seeds):
+                fitted = fit_coupling(
+                    options,
+                    frames,
+                    int(seed),
+                    max_iter=self.max_iter,
+                    tol=self.tol,
+                    n_jobs=self.n_jobs,
+                    on_step=progress.of_start(start),
+                )
+                fits.append(fitted)
+                if progress.is_stopped:
+                    break
         best = max(fits, key=lambda fitted: fitted.history.objective[-1])
         self._chains = best.chains
         self.objective_history_ = best.history.objective
         self.converged_ = best.history.converged
         self.n_iter_ = len(best.history.objective)
         self._set_parameters()
-        if not self.converged_:
+        if not (self.converged_ or progress.is_stopped):
             warnings.warn(
                 f"the fit did not converge in max_iter={self.max_iter} iterations; "
                 "raise max_iter or tol",
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        progress.finish()
         return self
 
     def _refuse_too_many_states(self, frames: Frames) -> None:
@@ -388,7 +417,7 @@ class HMMTransformer(
             modalities or there are several chains of sequences, else an array.
         """
         frame = self._validate(X, reset=False)
-        blocks = self._posteriors(frame)
+        blocks = self._by_sample(frame, self._chains.posteriors)
         if not self._layout.sequences:
             blocks = {
                 name: np.stack([p.ravel() for p in own]) for name, own in blocks.items()
@@ -440,16 +469,7 @@ class HMMTransformer(
             By chain, arrays of int of shape (n_steps,); None for a sample without any
             modality. If posteriors are approximated, those of each chain by itself.
         """
-        frame = self._validate(X, reset=False)
-        found: Results = {
-            name: np.full(len(frame), None, dtype=object) for name in self.chain_names_
-        }
-        for positions, frames in self._batches(frame):
-            by_chain = self._chains.decode(frames, self.n_jobs)
-            for i, start, stop in _steps_of_samples(positions, frames):
-                for name, own in by_chain.items():
-                    found[name][i] = own[start:stop]
-        return found
+        return self._by_sample(self._validate(X, reset=False), self._chains.decode)
 
     @threads_of_n_jobs
     def state_posteriors(self, X: ModalitiesLike) -> Results:
@@ -466,14 +486,20 @@ class HMMTransformer(
             By chain, arrays of shape (n_steps, n_states); None for a sample without any
             modality.
         """
-        return self._posteriors(self._validate(X, reset=False))
+        frame = self._validate(X, reset=False)
+        return self._by_sample(frame, self._chains.posteriors)
 
-    def _posteriors(self, frame: Modalities) -> Results:
+    def _by_sample(
+        self,
+        frame: Modalities,
+        compute: Callable[[Frames, int | None], Mapping[str, np.ndarray]],
+    ) -> Results:
+        """Return what a function computes for the steps of each chain."""
         found: Results = {
             name: np.full(len(frame), None, dtype=object) for name in self.chain_names_
         }
         for positions, frames in self._batches(frame):
-            by_chain = self._chains.posteriors(frames, self.n_jobs)
+            by_chain = compute(frames, self.n_jobs)
             for i, start, stop in _steps_of_samples(positions, frames):
                 for name, own in by_chain.items():
                     found[name][i] = own[start:stop]

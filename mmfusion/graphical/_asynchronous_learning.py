@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmfusion._progress import OnStep, go_on
 from mmfusion.graphical._asynchronous_model import (
     AsynchronousFrames,
     AsynchronousModel,
@@ -71,6 +72,7 @@ def _fit_chain_model(
     transition_prior: float = 0.1,
     sample_weight: np.ndarray | None = None,
     n_jobs: int | None = None,
+    on_step: OnStep = go_on,
 ) -> EMHistory:
     """Fit the model from its present parameters, in place."""
     parts = divide_frames(model, frames)
@@ -83,8 +85,11 @@ def _fit_chain_model(
         counted = weight > 0
         value = float(weight[counted] @ sums.log_likelihoods[counted])
         objective.append(value + log_prior(model, transition_prior))
+        stops = on_step(objective[-1])
         if len(objective) > 1 and objective[-1] - objective[-2] < least_gain:
             return EMHistory(np.array(objective), True)
+        if stops:
+            break
         _maximize(model, parts, sums, weight, transition_prior)
     return EMHistory(np.array(objective), False)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mmfusion._progress import OnStep, go_on
 from mmfusion.graphical._clock import Frames
 from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._inference import expected_counts, viterbi
@@ -45,7 +46,7 @@ def fit_chain_model(
     transition_prior: float = 0.1,
     sample_weight: np.ndarray | None = None,
     n_jobs: int | None = None,
-    verbose: int = 0,
+    on_step: OnStep = go_on,
     hard_iterations: int = 0,
 ) -> EMHistory:
     """Fit a chain model to frames by expectation-maximisation.
@@ -70,8 +71,8 @@ def fit_chain_model(
         Weights of the sequences.
     n_jobs : int, default=None
         Number of threads over sequences.
-    verbose : int, default=0
-        Whether to print the objective of each iteration.
+    on_step : callable, default=go_on
+        Function of the objective, called in each iteration; True stops.
     hard_iterations : int, default=0
         Number of first iterations that use the likeliest path alone.
 
@@ -103,11 +104,12 @@ def fit_chain_model(
             continue
         without_seeds = None
         objective.append(value)
-        if verbose:
-            print(f"iteration {len(objective)}: objective {value:.6f}")
+        stops = on_step(value)
         gain = value - objective[-2] if len(objective) > 1 else np.inf
         if not is_hard and gain < least_gain:
             return EMHistory(np.array(objective), True)
+        if stops:
+            break
         fit.maximize(expected)
         has_empty_states = expected.occupancy.min() < EMPTY_STATE_FRAMES
         # not in the last iteration: none would follow to find whether seeds are worse

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
+from mmfusion._progress import OnStep, go_on
 from mmfusion.graphical._clock import Frames
 from mmfusion.graphical._couplings import reordered_graph
 from mmfusion.graphical._em import EMHistory
@@ -259,6 +260,7 @@ def fit_mean_field(
     tol: float,
     transition_prior: float = 0.1,
     n_jobs: int | None = None,
+    on_step: OnStep = go_on,
 ) -> EMHistory:
     """Fit a model by variational expectation-maximisation.
 
@@ -278,6 +280,8 @@ def fit_mean_field(
         Count added to each transition.
     n_jobs : int, default=None
         Number of threads over sequences.
+    on_step : callable, default=go_on
+        Function of the objective, called in each iteration; True stops.
 
     Returns
     -------
@@ -296,8 +300,11 @@ def fit_mean_field(
             for graph in model.graphs.values()
         )
         objective.append(value)
+        stops = on_step(value)
         if len(objective) > 1 and value - objective[-2] < tol * frames.n_steps:
             return EMHistory(np.array(objective), True)
+        if stops:
+            break
         for chain, found in expected.chains.items():
             model.graphs[chain] = transitions.maximize(
                 model.graphs[chain],

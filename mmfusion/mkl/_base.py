@@ -180,7 +180,7 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
             max_iter=self.max_iter,
             on_step=lambda objective: progress.step(f"objective {objective:.6g}"),
         )
-        self._set_weights(kernels, found)
+        self._set_weights(kernels, found, is_stopped=progress.is_stopped)
         with progress.timed("machine"):
             if is_exact:
                 return self._fit_support(grams, kernels, task, rows, found), task
@@ -205,12 +205,14 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
                 f"regularization={value} of algorithm='easymkl' must be less than 1"
             )
 
-    def _set_weights(self, kernels: ModalityKernels, found: KernelWeighting) -> None:
+    def _set_weights(
+        self, kernels: ModalityKernels, found: KernelWeighting, *, is_stopped: bool
+    ) -> None:
         self._set_kernel_attributes(kernels, found.weights)
         self.objective_path_ = found.objective_path
         self.gap_ = found.gap
         self.n_iter_ = max(1, len(found.objective_path))
-        if not found.converged:
+        if not (found.converged or is_stopped):
             warnings.warn(
                 f"the duality gap is {found.gap:.2g} of the objective after "
                 f"{self.n_iter_} steps (tol={self.tol}, max_iter={self.max_iter}); "

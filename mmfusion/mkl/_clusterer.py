@@ -365,7 +365,7 @@ n_features), default=None
         self.cluster_centers_ = self._k_means.cluster_centers_
         self.objective_path_ = consensus.objective_path
         self.n_iter_ = len(consensus.objective_path)
-        if not consensus.converged:
+        if not (consensus.converged or progress.is_stopped):
             warnings.warn(
                 f"the weights of the kernels still change after max_iter="
                 f"{self.max_iter} steps (tol={self.tol}); increase max_iter",

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
+from mmfusion._progress import OnStep, go_on
 from mmfusion.mkl._stacks import ROUGH_RESIDUAL, Stack, Subspace
-from mmfusion.mkl._steps import OnStep, go_on
 
 SMALLEST_RATIO = 1e-12  # of values that are divided by, to the largest one
 UNUSED_SHARE = 1e-9  # of a mixture; smaller ones count as 0

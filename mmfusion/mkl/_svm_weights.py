@@ -16,11 +16,11 @@ from scipy import linalg
 from scipy.optimize import nnls
 from sklearn.utils import gen_batches
 
+from mmfusion._progress import OnStep, go_on
 from mmfusion.mkl._active_sets import square
 from mmfusion.mkl._precomputed_gram import Gram, PrecomputedGram
 from mmfusion.mkl._sample_counts import effective_samples, moderate_weights
 from mmfusion.mkl._stacks import weighted_kernel_sum
-from mmfusion.mkl._steps import OnStep, go_on
 from mmfusion.mkl._svm_tasks import (
     Classification,
     Duals,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,16 +18,20 @@ from mmfusion.nn._network import batched_linear
 from mmfusion.nn.losses import adversarial_cross_entropy, squared_slope
 
 if TYPE_CHECKING:
-    from mmfusion.nn._net import DeepNet
+    from mmfusion.nn._net import DeepNet, EncodedBatch
 
 # share of correct decisions that is nearly all: encoders mislead no one; the loss
 # also depends on how confident the penalty lets discriminators be
 WON_ACCURACY = 0.995
 LEAST_JUDGED_BATCHES = 50  # before, encoders have had no time to move
+LARGEST_WIDTH = 256  # of a layer of the discriminators
 
 
 class Discriminators(nn.Module):
     """One discriminator for every modality but the reference, as one batched network.
+
+    Its layers have w, w, w / 2 and 1 units, where w is the power of two next to half of
+    the width of the latents, and at most 256: 256 for the 500 of the paper.
 
     Parameters
     ----------
@@ -39,10 +45,32 @@ class Discriminators(nn.Module):
 
     def __init__(self, n_discriminators: int, width: int) -> None:
         super().__init__()
-        sizes = pairwise((width, 256, 256, 128, 1))
+        hidden = min(LARGEST_WIDTH, 2 ** max(1, round(math.log2(width / 2))))
+        self._make_layers(n_discriminators, (width, hidden, hidden, hidden // 2, 1))
+
+    def _make_layers(self, n_discriminators: int, widths: tuple[int, ...]) -> None:
+        sizes = pairwise(widths)
         layers = [batched_linear(n_discriminators, a, b) for a, b in sizes]
         self.weights = nn.ParameterList(weight for weight, _ in layers)
         self.biases = nn.ParameterList(bias for _, bias in layers)
+
+    def match_widths(self, state: Mapping[str, Any]) -> bool:
+        """Take over the widths of stored layers; return whether layers changed.
+
+        Those of earlier versions did not depend on the width of the latents.
+        """
+        names = [f"weights.{layer}" for layer in range(len(self.weights))]
+        if not all(getattr(state.get(name), "ndim", 0) == 3 for name in names):
+            return False
+        shapes = [tuple(state[name].shape) for name in names]
+        own = [tuple(weight.shape) for weight in self.weights]
+        # of other latents, or another number of modalities, they are not taken over
+        if shapes == own or shapes[0][:2] != own[0][:2]:
+            return False
+        like = self.weights[0]
+        self._make_layers(shapes[0][0], (*(s[1] for s in shapes), shapes[-1][2]))
+        self.to(like)
+        return True
 
     def forward(self, latents: Tensor, fixed: bool = False) -> Tensor:
         """Classify latents of shape (V - 1, m, d): logits of shape (V - 1, m).
@@ -57,6 +85,51 @@ class Discriminators(nn.Module):
                 weight, bias = weight.detach(), bias.detach()
             latents = torch.baddbmm(bias, latents, weight)
         return latents.squeeze(-1)
+
+    def slopes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify latents, and differentiate their logits by them.
+
+        Returns
+        -------
+        logits : tensor of shape (V - 1, m)
+            As `forward` returns them.
+        slopes : tensor of shape (V - 1, m, d)
+            Gradient of each logit by its latent. It can itself be differentiated by
+            the parameters, at a fraction of the time that autograd takes for that.
+        """
+        kinks = []
+        for layer, (weight, bias) in enumerate(
+            zip(self.weights, self.biases, strict=True)
+        ):
+            if layer:
+                positive = latents.detach() > 0
+                kinks.append(torch.where(positive, 1.0, self.SLOPE).to(latents))
+                latents = latents * kinks[-1]
+            latents = torch.baddbmm(bias, latents, weight)
+        *weights, last = self.weights
+        slopes = last.mT.to(latents)
+        for weight, kink in zip(reversed(weights), reversed(kinks), strict=True):
+            slopes = _BackwardProduct.apply(slopes * kink, weight)
+        return latents.squeeze(-1), slopes
+
+
+class _BackwardProduct(torch.autograd.Function):
+    """The product of gradients and transposed weights, as back through a layer.
+
+    That of torch returns transposed gradients of the weights, and adding them to those
+    of a loss then takes as long as the product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradients: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(gradients, weights)
+        return torch.bmm(gradients, weights.mT.to(gradients))
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor]:
+        gradients, weights = ctx.saved_tensors
+        of_gradients = torch.bmm(outer, weights.to(outer))
+        return of_gradients, torch.bmm(outer.mT, gradients).to(weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +162,15 @@ class AdversarialObjective(Objective):
     alternate: bool
     gradient_penalty: float
 
-    def network_terms(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def network_terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute all terms but the generator loss; parameters are those of `terms`."""
         raise NotImplementedError
 
-    def terms(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the terms of the network, the generator loss included."""
-        terms = self.network_terms(net, latents, observed)
+        terms = self.network_terms(net, batch)
         if "discriminators" in net.parts_:
+            latents, observed = batch.latents, batch.observed
             terms["generator"] = self.generator_loss(net, latents, observed)
         return terms
 
@@ -111,23 +181,22 @@ class AdversarialObjective(Objective):
         turns = self.alternate and has_adversary and net.n_steps_ > 1
         trains_network = not turns or net.step_ % 2 == 0
         with nullcontext() if trains_network else torch.no_grad():
-            latents, observed = net.encode(batch)
+            encoded = net.encode(batch)
         adversary: dict[str, Tensor] = {}
         if has_adversary and not (turns and trains_network):
+            latents, observed = encoded.latents, encoded.observed
             adversary = self._train_discriminators(net, latents.detach(), observed)
         if not trains_network:
             return adversary
-        terms = self.terms(net, latents, observed)
+        terms = self.terms(net, encoded)
         return net.minimize(terms, self.weights(net.progress_)) | adversary
 
-    def losses(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def losses(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute every term; 'total' includes the loss of the discriminators."""
-        losses = super().losses(net, latents, observed)
+        losses = super().losses(net, batch)
         if "discriminators" not in net.parts_:
             return losses
-        loss, _ = self.discriminator_loss(net, latents, observed)
+        loss, _ = self.discriminator_loss(net, batch.latents, batch.observed)
         return losses | {"discriminator": loss, "total": losses["total"] + loss}
 
     def find_problems(self, net: DeepNet) -> list[str]:
@@ -183,14 +252,16 @@ class AdversarialObjective(Objective):
         """Compute loss and accuracy, and the slopes if they are penalised."""
         penalised = slopes and self.gradient_penalty > 0
         both = torch.cat(self._split(latents), dim=1)
-        if penalised:
-            both.requires_grad_()
-        logits = _logits(net, both)
         counted = self._observed_sides(observed)
-        loss = _cross_entropy(logits, counted, others_real=False)
         slope = None
         if penalised:
-            slope = squared_slope(logits, both, counted)
+            with net.precision():
+                logits, slopes = net.parts_["discriminators"].slopes(both)
+            logits = logits.to(latents)
+            slope = squared_slope(slopes.to(latents), counted)
+        else:
+            logits = _logits(net, both)
+        loss = _cross_entropy(logits, counted, others_real=False)
         of_others, of_reference = logits.chunk(2, 1)
         correct = torch.cat([of_others < 0, of_reference > 0], dim=1).to(loss)
         if counted is None:

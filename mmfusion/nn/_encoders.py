@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
 from mmfusion._typing import EncoderLike, EncodersLike
+from mmfusion.nn._members import BatchedLinear, MemberEncoder, Members, redrawn
 
 DEFAULT_LATENT_WIDTH = 128
 MAX_POOLED_CELLS = 64  # of an image, 8 x 8, before its fully connected layer
@@ -32,6 +33,7 @@ _SAMPLEWISE_LAYERS = (
     *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
+    *(BatchedLinear, MemberEncoder, Members),
 )
 
 
@@ -58,7 +60,9 @@ def he_normal(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def vector_encoder(n_features: int, widths: Sequence[int]) -> nn.Sequential:
+def vector_encoder(
+    n_features: int, widths: Sequence[int], linear_latents: bool = False
+) -> nn.Sequential:
     """Make a fully connected encoder with a ReLU after every layer, also the last.
 
     Parameters
@@ -67,6 +71,8 @@ def vector_encoder(n_features: int, widths: Sequence[int]) -> nn.Sequential:
         Number of features of the modality.
     widths : sequence of int
         Number of units of each layer; the last is the width of the latent.
+    linear_latents : bool, default=False
+        Whether the last layer has no ReLU, as in an autoencoder.
 
     Returns
     -------
@@ -76,10 +82,14 @@ def vector_encoder(n_features: int, widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([n_features, *widths]):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    if linear_latents:
+        layers.pop()
     return nn.Sequential(*layers).apply(he_normal)
 
 
-def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
+def image_encoder(
+    shape: tuple[int, ...], width: int, linear_latents: bool = False
+) -> nn.Sequential:
     """Make a convolutional encoder: two layers of 5x5 filters, each with 2x2 pooling.
 
     Images with a side under 8 pixels get padded 3x3 filters, which keep the size; those
@@ -93,6 +103,8 @@ def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
         Shape of one image.
     width : int
         Width of the latent.
+    linear_latents : bool, default=False
+        Whether the last layer has no batch norm and no ReLU, as in an autoencoder.
 
     Returns
     -------
@@ -118,12 +130,9 @@ def image_encoder(shape: tuple[int, ...], width: int) -> nn.Sequential:
         channels = filters
         n_convolutions += 1
     n_values = channels * sides[0] * sides[1]
-    layers += [
-        nn.Flatten(),
-        nn.Linear(n_values, width),
-        nn.BatchNorm1d(width),
-        nn.ReLU(),
-    ]
+    layers += [nn.Flatten(), nn.Linear(n_values, width)]
+    if not linear_latents:
+        layers += [nn.BatchNorm1d(width), nn.ReLU()]
     return nn.Sequential(*layers).apply(he_normal)
 
 
@@ -160,6 +169,31 @@ def encoders_by_modality(option: EncodersLike, names: Sequence[str]) -> list[Any
     return by_position
 
 
+def declared_width(option: EncodersLike) -> int | None:
+    """Return the width of latents that an option gives, before there are data.
+
+    Parameters
+    ----------
+    option : EncoderLike, dict or list
+        Option of encoders, see `encoders_by_modality`. Of several, the first counts,
+        since latents have one width.
+
+    Returns
+    -------
+    int or None
+        The last width; None for modules and factories, which do not name it.
+    """
+    first: Any = option
+    if isinstance(option, dict):
+        first = next(iter(option.values()), None)
+    elif isinstance(option, list | tuple) and any(map(_is_encoder, option)):
+        first = option[0]
+    if first is None:
+        return DEFAULT_LATENT_WIDTH
+    last = first[-1] if isinstance(first, list | tuple) and first else first
+    return int(last) if is_integer(last) else None
+
+
 def _is_encoder(entry: object) -> bool:
     """Return whether an entry of a list is an encoder, not the width of a layer."""
     return entry is None or callable(entry) or isinstance(entry, list | tuple)
@@ -169,6 +203,7 @@ def make_encoders(
     options: Sequence[EncoderLike],
     shapes: Sequence[tuple[int, ...]],
     names: Sequence[str],
+    linear_latents: bool = False,
 ) -> tuple[list[nn.Module], int]:
     """Make the encoders of all modalities, with latents of one width.
 
@@ -180,6 +215,8 @@ def make_encoders(
         Shape of one sample of each modality.
     names : sequence of str
         Names of the modalities, for errors.
+    linear_latents : bool, default=False
+        Whether latents are those of a linear layer, as in an autoencoder.
 
     Returns
     -------
@@ -194,8 +231,38 @@ def make_encoders(
         If an encoder cannot be made, or their latents have different widths.
     """
     encoders = [
-        make_encoder(*each) for each in zip(options, shapes, names, strict=True)
+        make_encoder(*each, linear_latents)
+        for each in zip(options, shapes, names, strict=True)
     ]
+    return encoders, check_common_width(encoders, shapes, names)
+
+
+def check_common_width(
+    encoders: Sequence[nn.Module],
+    shapes: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+) -> int:
+    """Return the width of the latents of all encoders.
+
+    Parameters
+    ----------
+    encoders : sequence of Module
+        The encoders.
+    shapes : sequence of tuple of int
+        Shape of one sample of each modality.
+    names : sequence of str
+        Names of the modalities, for errors.
+
+    Returns
+    -------
+    int
+        Width of their latents.
+
+    Raises
+    ------
+    ValueError
+        If they are different.
+    """
     widths = [latent_width(*each) for each in zip(encoders, shapes, names, strict=True)]
     if len(set(widths)) > 1:
         found = dict(zip(names, widths, strict=True))
@@ -203,10 +270,15 @@ def make_encoders(
             f"the encoders make latents of different widths, {found}; fusion adds "
             "them up: give encoders of one width"
         )
-    return encoders, widths[0]
+    return widths[0]
 
 
-def make_encoder(option: EncoderLike, shape: tuple[int, ...], name: str) -> nn.Module:
+def make_encoder(
+    option: EncoderLike,
+    shape: tuple[int, ...],
+    name: str,
+    linear_latents: bool = False,
+) -> nn.Module:
     """Make the encoder of one modality from the option of the user.
 
     Parameters
@@ -218,6 +290,9 @@ def make_encoder(option: EncoderLike, shape: tuple[int, ...], name: str) -> nn.M
         Shape of one sample of the modality.
     name : str
         Name of the modality, for errors.
+    linear_latents : bool, default=False
+        Whether latents are those of a linear layer. Modules and factories of the user
+        are left as they are.
 
     Returns
     -------
@@ -244,10 +319,45 @@ def make_encoder(option: EncoderLike, shape: tuple[int, ...], name: str) -> nn.M
         )
     widths = _check_widths(option, name)
     if len(shape) == 1:
-        return vector_encoder(shape[0], widths)
+        return vector_encoder(shape[0], widths, linear_latents)
     if len(shape) == 3:
-        return image_encoder(shape, widths[-1])
-    return nn.Sequential(nn.Flatten(), vector_encoder(math.prod(shape), widths))
+        return image_encoder(shape, widths[-1], linear_latents)
+    flat = vector_encoder(math.prod(shape), widths, linear_latents)
+    return nn.Sequential(nn.Flatten(), flat)
+
+
+def make_member_encoder(
+    option: EncoderLike, shape: tuple[int, ...], name: str, n_members: int
+) -> nn.Module:
+    """Make the encoders of one modality for all members of an ensemble.
+
+    Parameters
+    ----------
+    option : sequence of int, int, Module, callable or None
+        See `make_encoder`; of a module, every member gets a copy with weights of its
+        own.
+    shape : tuple of int
+        Shape of one sample of the modality.
+    name : str
+        Name of the modality, for errors.
+    n_members : int
+        Number of members R.
+
+    Returns
+    -------
+    Module
+        Encoder from (m, ...) to (m, R w): latents of linear layers, side by side.
+    """
+
+    def make() -> nn.Module:
+        return make_encoder(option, shape, name, linear_latents=True)
+
+    if isinstance(option, nn.Module) and n_members > 1:
+        return Members([redrawn(make) for _ in range(n_members)])
+    if isinstance(option, nn.Module) or callable(option) or len(shape) == 3:
+        return Members([make() for _ in range(n_members)])
+    widths = _check_widths(option, name)
+    return MemberEncoder(math.prod(shape), widths, n_members)
 
 
 def _custom_encoder(

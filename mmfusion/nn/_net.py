@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -17,13 +17,35 @@ from skorch.exceptions import SkorchException
 from torch import Tensor, nn
 
 from mmfusion.nn import _distributed
-from mmfusion.nn._data import Batch, Batches, ShuffledSampler
+from mmfusion.nn._data import Batch, Batches, ShuffledSampler, Targets
 from mmfusion.nn._isolation import flushing_denormals
 from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
 from mmfusion.nn._optimizers import make_optimizer
 
 LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
+SCREENED_SHARE = 0.25  # of the epochs of a phase, after which restarts are screened
 PREDICTED_ROWS = 1024  # samples in memory at a time, where callbacks predict
+
+
+class EncodedBatch(NamedTuple):
+    """Samples of a batch, and their latents.
+
+    Parameters
+    ----------
+    latents : tensor of shape (V, m, d)
+        Latent of each sample in each modality; zeros where it is not observed.
+    observed : tensor of bool of shape (m, V) or None
+        Which modalities of a sample are observed; None is all.
+    inputs : sequence of tensor of shape (m, ...)
+        The prepared samples of each modality.
+    targets : Targets or None, default=None
+        Targets of the samples, in the training of a predictor.
+    """
+
+    latents: Tensor
+    observed: Tensor | None
+    inputs: Sequence[Tensor]
+    targets: Targets | None = None
 
 
 # Objectives
@@ -39,20 +61,31 @@ class Objective:
 
     # sums of some terms by which restarts and epochs can be compared, beside 'total'
     criteria: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # whether a batch is all samples in their order, where losses are evaluated, too
+    whole_batch: ClassVar[bool] = False
 
-    def terms(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def begin_epoch(self, net: DeepNet, data: Batches, n_done: int) -> None:
+        """Prepare a net for an epoch; what changes belongs to a module or a part.
+
+        Parameters
+        ----------
+        net : DeepNet
+            The net.
+        data : Batches
+            All samples; under `partial_fit`, those of the call.
+        n_done : int
+            Number of epochs of the phase that are done.
+        """
+
+    def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the terms of a batch, unweighted.
 
         Parameters
         ----------
         net : DeepNet
             The net, whose `fuse` continues from latents.
-        latents : tensor of shape (V, m, d)
-            Latents of the batch.
-        observed : tensor of bool of shape (m, V) or None
-            Which modalities of a sample are observed; None is all.
+        batch : EncodedBatch
+            The batch and its latents.
 
         Returns
         -------
@@ -80,13 +113,10 @@ class Objective:
         dict of str to tensor of shape ()
             The terms, and their weighted sum as 'loss'; recorded in the history.
         """
-        latents, observed = net.encode(batch)
-        terms = self.terms(net, latents, observed)
+        terms = self.terms(net, net.encode(batch))
         return net.minimize(terms, self.weights(net.progress_))
 
-    def losses(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def losses(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute every term of a batch and the criteria; parameters as of `terms`.
 
         Returns
@@ -95,13 +125,20 @@ class Objective:
             The terms, unweighted; 'total', the weighted sum of all; and the weighted
             sum of each group of terms in `criteria`.
         """
-        terms = self.terms(net, latents, observed)
-        weights, zero = self.weights(1.0), latents.new_zeros(())
+        terms = self.terms(net, batch)
+        weights, zero = self.weights(1.0), batch.latents.new_zeros(())
         sums = {}
         for name, group in self.criteria.items():
             own = {term: terms[term] for term in group if term in terms}
             sums[name] = weighted_sum(own, weights, zero)
         return terms | sums | {"total": weighted_sum(terms, weights, zero)}
+
+    def has_converged(self, net: DeepNet) -> bool:
+        """Return whether a phase ends after an epoch of `fit`, before its last one.
+
+        Calls of `partial_fit`, which have some of the samples only, end no phase.
+        """
+        return False
 
     def find_problems(self, net: DeepNet) -> list[str]:
         """List what is unhealthy about a net at the end of a phase."""
@@ -162,9 +199,14 @@ class Phase:
         Ends the phase and scores a restart: takes the net and an epoch, the same for
         all restarts, and returns a score, lower for better. Only the best goes on to
         the next phase. None lets every restart go on.
+    screen : callable, default=None
+        Scores a restart in the same way after a part of the epochs, where only the
+        best goes on to the others. None trains every restart to the end of the phase.
     learns_weights : bool, default=True
         Whether the weights of the modalities that `predict` uses are computed from
         the training data at the end. Otherwise they stay as they are.
+    n_before, n_after : int, default=0
+        Number of epochs of the other part of a phase that has been split.
     """
 
     name: str
@@ -174,13 +216,26 @@ class Phase:
     sampler: Sampler = field(default_factory=ShuffledSampler)
     parts: tuple[str, ...] = ()
     compete: Callable[[DeepNet, Any], float] | None = None
+    screen: Callable[[DeepNet, Any], float] | None = None
     learns_weights: bool = True
+    n_before: int = 0
+    n_after: int = 0
 
     def description(self) -> list[Any]:
         """Return plain values that two phases share if they train alike."""
         rates = sorted(self.rates.items())
         training = [repr(self.objective), repr(self.sampler)]
-        return [self.name, self.n_epochs, rates, *training]
+        course = [self.n_before, self.n_epochs, self.n_after]
+        return [self.name, course, rates, *training]
+
+    def split(self) -> list[Phase]:
+        """Split the phase where restarts are screened, if they are."""
+        n_first = round(SCREENED_SHARE * self.n_epochs)
+        if self.screen is None or not n_first:
+            return [self]
+        n_rest, whole = self.n_epochs - n_first, replace(self, screen=None)
+        first = replace(whole, n_epochs=n_first, compete=self.screen, n_after=n_rest)
+        return [first, replace(whole, n_epochs=n_rest, n_before=n_first)]
 
 
 def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
@@ -197,6 +252,7 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
     """
     net.objective_ = phase.objective
     net.phase_name_, net.phase_epochs_ = phase.name, phase.n_epochs
+    net.phase_before_, net.phase_after_ = phase.n_before, phase.n_after
     net.phase_start_ = len(net.history) - done
     for optimizer in net.optimizers_:
         for group in optimizer.param_groups:
@@ -209,7 +265,7 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
 # The net
 
 
-class _StoppedByCallback(Exception):
+class StoppedByCallback(Exception):
     """A callback ended a training."""
 
 
@@ -225,7 +281,7 @@ class DeepNet(NeuralNet):
         The network that predicts.
     parts : dict of str to Module, default=None
         Modules that belong to the training, such as discriminators. Those with
-        parameters get an optimizer of their own.
+        parameters that require gradients get an optimizer of their own.
     separate : sequence of str, default=()
         Modules of the network, by attribute, with learning rates of their own.
     optimizer : callable, default=None
@@ -246,6 +302,8 @@ class DeepNet(NeuralNet):
 
     phase_name_: str
     phase_epochs_: int
+    phase_before_: int
+    phase_after_: int
     phase_start_: int
     progress_: float
     step_: int  # of the epoch
@@ -308,7 +366,7 @@ class DeepNet(NeuralNet):
         self.optimizer_ = self._make_optimizer({"network": others} | separate)
         self.part_optimizers_ = {}
         for name, part in self.parts_.items():
-            if own := list(part.parameters()):
+            if own := [p for p in part.parameters() if p.requires_grad]:
                 self.part_optimizers_[name] = self._make_optimizer({name: own})
         return self
 
@@ -333,7 +391,7 @@ class DeepNet(NeuralNet):
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, epochs=epochs)
-        except _StoppedByCallback:
+        except StoppedByCallback:
             for _, callback in self.callbacks_:
                 if hasattr(callback, "on_stop"):
                     callback.on_stop(self)
@@ -351,7 +409,7 @@ class DeepNet(NeuralNet):
                 # in an own callback it is Ctrl-C: they never stop a training by it
                 if getattr(callback, "never_stops", False):
                     raise
-                raise _StoppedByCallback from stop
+                raise StoppedByCallback from stop
             except (KeyError, SkorchException) as error:
                 self._name_columns(callback, error)
                 raise
@@ -391,7 +449,9 @@ class DeepNet(NeuralNet):
         """
         found = []
         with evaluating(self.module_):
-            for _, (inputs, observed) in getattr(X, "data", X).chunks(PREDICTED_ROWS):
+            for _, (inputs, observed, _) in getattr(X, "data", X).chunks(
+                PREDICTED_ROWS
+            ):
                 latents = self.module_.encode(inputs, observed)
                 weights = self.module_.weigh(latents, observed)
                 logits = self.module_(None, observed, latents, weights).logits
@@ -404,6 +464,8 @@ class DeepNet(NeuralNet):
     ) -> DeepNet:
         """Train for some epochs on the batches of X; there are no validation data."""
         for _ in range(self.max_epochs if epochs is None else epochs):
+            n_done = len(self.history) - self.phase_start_
+            self.objective_.begin_epoch(self, getattr(X, "data", X), n_done)
             self.notify("on_epoch_begin", dataset_train=X, dataset_valid=None)
             self.module_.train()
             with flushing_denormals(True):
@@ -438,7 +500,9 @@ class DeepNet(NeuralNet):
 
         The rates fall along half a cosine over the phase.
         """
-        self.progress_ = min(1.0, epochs / max(1, self.phase_epochs_))
+        n_before, n_after = self.phase_before_, self.phase_after_
+        n_epochs = n_before + self.phase_epochs_ + n_after
+        self.progress_ = min(1.0, (n_before + epochs) / max(1, n_epochs))
         if self.schedule == "constant":
             return
         height = (1 + math.cos(math.pi * self.progress_)) / 2
@@ -449,7 +513,7 @@ class DeepNet(NeuralNet):
 
     # A step
 
-    def encode(self, batch: Batch, n_blocks: int = 1) -> tuple[Tensor, Tensor | None]:
+    def encode(self, batch: Batch, n_blocks: int = 1) -> EncodedBatch:
         """Encode a batch; of several processes, each encodes its share of it.
 
         Parameters
@@ -462,18 +526,28 @@ class DeepNet(NeuralNet):
 
         Returns
         -------
-        latents : tensor of shape (V, m, d)
-            Latents in full precision.
-        observed : tensor of bool of shape (m, V) or None
-            Which modalities of a sample are observed; None is all.
+        EncodedBatch
+            The batch and its latents in full precision.
         """
-        inputs, observed = batch
+        inputs, observed, targets = batch
         shares = None
         if _distributed.is_parallel():
             shares = _distributed.Shares(len(inputs[0]), n_blocks)
         with self.precision():
             latents = self.module_.encode(inputs, observed, shares)
-        return latents.to(self.module_.frozen), observed
+        return EncodedBatch(latents.to(self.module_.frozen), observed, inputs, targets)
+
+    def decode(self, latents: Tensor) -> list[Tensor]:
+        """Reconstruct the inputs of every modality from latents of shape (V, m, d).
+
+        Returns
+        -------
+        list of tensor of shape (m, ...)
+            One per modality, in full precision.
+        """
+        with self.precision():
+            decoded = self.module_.decode(latents)
+        return [x.to(latents) for x in decoded]
 
     def fuse(
         self, latents: Tensor, observed: Tensor | None, weights: Tensor | None = None
@@ -497,7 +571,7 @@ class DeepNet(NeuralNet):
         with self.precision():
             outputs = self.module_(None, observed, latents, weights)
         # losses compare nearly equal numbers: they are not for half precision
-        return Outputs(*(output.to(latents) for output in outputs))
+        return outputs._make(output.to(latents) for output in outputs)
 
     def minimize(
         self,

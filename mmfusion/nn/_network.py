@@ -59,18 +59,25 @@ class FusionNetwork(nn.Module):
     heads : Module
         Maps fused latents to a hidden layer and logits, each of shape (R, m, ...), and
         has ``n_heads``, their number R, and ``keep``, as in `ClusteringHeads`.
+    decoders : ModuleList, default=None
+        One per modality, from a latent to a sample; None is no autoencoder.
     """
 
     frozen: Tensor
 
     def __init__(
-        self, encoders: Sequence[nn.Module], width: int, heads: nn.Module
+        self,
+        encoders: Sequence[nn.Module],
+        width: int,
+        heads: nn.Module,
+        decoders: nn.ModuleList | None = None,
     ) -> None:
         super().__init__()
         n_modalities = len(encoders)
         self.width = width
         self.encoders = nn.ModuleList(encoders)
         self.heads: Any = heads
+        self.decoders = decoders
         # the weights of `predict`: those of the training data, whatever the batch
         self.register_buffer("frozen", torch.full((n_modalities,), 1 / n_modalities))
 
@@ -106,6 +113,13 @@ class FusionNetwork(nn.Module):
                 latents = torch.stack(_encode_shares(self.encoders, inputs, shares))
         return latents if observed is None else latents * observed.mT[..., None]
 
+    def decode(self, latents: Tensor) -> list[Tensor]:
+        """Reconstruct the samples of every modality from latents of its own."""
+        if self.decoders is None:
+            raise TypeError(f"{type(self).__name__} has no decoders")
+        pairs = zip(self.decoders, latents, strict=True)
+        return [decoder(latent) for decoder, latent in pairs]
+
     def weigh(self, latents: Tensor, observed: Tensor | None) -> Tensor:
         """Compute the weights of the modalities for a batch; they add up to 1."""
         return torch.full_like(self.frozen, 1 / len(self.frozen))
@@ -133,6 +147,12 @@ class FusionNetwork(nn.Module):
         shares = observed * torch.clamp_min(weights, SMALLEST_FUSION_WEIGHT)
         shares = shares / shares.sum(1, keepdim=True)
         return torch.einsum("mv,vmd->md", shares, latents)
+
+    def apply_heads(
+        self, fused: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the hidden layer and logits, each of shape (R, m, ...)."""
+        return self.heads(fused)
 
     def forward(
         self,
@@ -165,7 +185,7 @@ class FusionNetwork(nn.Module):
         if weights is None:
             weights = self.weigh(latents, observed) if self.training else self.frozen
         fused = self.fuse(latents, observed, weights)
-        hidden, logits = self.heads(fused)
+        hidden, logits = self.apply_heads(fused, observed)
         if self.heads.n_heads == 1:
             hidden, logits = hidden[0], logits[0]
         return Outputs(latents, weights, fused, hidden, logits)
@@ -175,10 +195,12 @@ class FusionNetwork(nn.Module):
 
         Heads that have competed are fewer than those that the parameters make.
         """
+        if self.heads.n_heads == 1:
+            return False
         own = self.heads.state_dict()
         batched = [f"heads.{name}" for name, value in own.items() if value.ndim > 2]
         sizes = {len(state.get(name, ())) for name in batched}
-        if self.heads.n_heads == 1 or sizes != {1}:
+        if sizes != {1}:
             return False
         self.heads.keep(0)
         return True
@@ -215,6 +237,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
+class NoHead(nn.Module):
+    """Head of a network that predicts nothing: it returns what it is given."""
+
+    n_heads = 1
+
+    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the fused output as hidden layer and logits."""
+        return fused[None], fused[None]
+
+
 class ClusteringHeads(nn.Module):
     """Clustering heads side by side: hidden layer, batch norm, assignment.
 
@@ -247,11 +279,13 @@ class ClusteringHeads(nn.Module):
 
     def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
         """Assign latents of shape (m, d): hidden (R, m, h) and logits (R, m, k)."""
-        raw = F.relu(fused @ self.hidden + self.hidden_bias)
-        n_heads, m, width = raw.shape
-        # one batch norm over the features of all heads normalises each by itself
-        side_by_side = self.norm(raw.transpose(0, 1).reshape(m, n_heads * width))
-        hidden = side_by_side.reshape(m, n_heads, width).transpose(0, 1)
+        n_heads, width, hidden_width = self.hidden.shape
+        # the heads as one wide layer: one product, and one batch norm, which
+        # normalises every feature by itself
+        weights = self.hidden.transpose(0, 1).reshape(width, n_heads * hidden_width)
+        wide = F.relu(torch.addmm(self.hidden_bias.reshape(-1), fused, weights))
+        by_head = self.norm(wide).reshape(-1, n_heads, hidden_width)
+        hidden = by_head.transpose(0, 1)
         return hidden, torch.baddbmm(self.assign_bias, hidden, self.assign)
 
     def keep(self, head: int) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from scipy import sparse
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 
 from mmfusion._numbers import is_integer
-from mmfusion._options import errors_about
+from mmfusion._options import errors_about, errors_name
+from mmfusion._row_labels import short_repr
 from mmfusion._text import drawable
 from mmfusion._validation import as_modalities
 from mmfusion.metrics._labels import validate_labels
@@ -21,6 +24,7 @@ from mmfusion.plotting._estimators import (
     drawn_samples,
     modalities_of_fit,
     predicted_labels,
+    refuse_no_samples,
     scaled_tables,
 )
 from mmfusion.plotting._inputs import check_mapping
@@ -49,7 +53,7 @@ class ModalityAgreementDisplay:
     ----------
     agreement : ndarray of shape (n_names, n_names)
         Agreement of all pairs: 1 for identical ones, about 0 by chance. NaN if fewer
-        than two samples have both modalities.
+        than two samples have both modalities, or three for neighbourhoods.
     names : sequence of str of length n_names
         Names of the modalities, and 'fused' for the clusters of an estimator.
     score_name : str, default='agreement'
@@ -107,6 +111,7 @@ class ModalityAgreementDisplay:
         estimator: BaseEstimator,
         X: ModalitiesLike,
         *,
+        clusterer: BaseEstimator | None = None,
         max_samples: int | None = 2000,
         random_state: RandomStateLike = 0,
         ax: Axes | None = None,
@@ -114,8 +119,9 @@ class ModalityAgreementDisplay:
     ) -> Self:
         """Draw the agreement of the clusters of an estimator and of each modality.
 
-        Each scaled modality alone is clustered by k-means, into as many clusters as the
-        estimator predicts for the samples.
+        Late and hybrid fusion have clusters, or classes, of each modality alone. For
+        other estimators each scaled modality is clustered by k-means, into as many
+        clusters as the estimator predicts for the samples.
 
         Parameters
         ----------
@@ -123,6 +129,9 @@ class ModalityAgreementDisplay:
             Any fitted clusterer or classifier of `X`.
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The samples; of an estimator without `predict` those of `fit`.
+        clusterer : estimator, default=None
+            Clusterer of each scaled modality alone, which is cloned; what it calls
+            noise, -1, is left out. None is as described above.
         max_samples : int, default=2000
             Maximum number of samples. Of more, a random subset is drawn; None is all.
         random_state : int, RandomState instance or None, default=0
@@ -142,18 +151,32 @@ class ModalityAgreementDisplay:
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it has no clusters.
+            If it has no clusters, or `clusterer` cannot cluster.
         ValueError
-            If a modality holds text or NaN.
+            If a modality holds text or NaN, unless the estimator has clusters of each.
         """
         check_displayable(estimator)
+        if clusterer is not None and not hasattr(clusterer, "fit_predict"):
+            raise TypeError(
+                f"clusterer is {short_repr(clusterer)}, without fit_predict; give an "
+                "unfitted clusterer, such as KMeans(3)"
+            )
         frame = modalities_of_fit(estimator, X)
         labels = predicted_labels(estimator, frame)
         with errors_about("random_state"):
             rng = check_random_state(random_state)
         rows = np.sort(drawn_samples(len(frame), max_samples, rng))
         fused = np.unique(labels[rows], return_inverse=True)[1]
-        own = _clusters_alone(frame[rows], int(fused.max()) + 1, rng)
+        own = (
+            None
+            if clusterer is not None
+            else _labels_of_branches(estimator, frame[rows])
+        )
+        if own is None:
+            k_means = KMeans(int(fused.max()) + 1, n_init=N_INIT, random_state=rng)
+            own = _clusters_alone(
+                frame[rows], k_means if clusterer is None else clusterer
+            )
         clusterings = {"fused": fused.astype(float), **own}
         return cls(
             agreement=_mutual_information(list(clusterings.values())),
@@ -208,6 +231,7 @@ class ModalityAgreementDisplay:
                 f"n_neighbors is {n_neighbors!r}; give a number of samples, at least 1"
             )
         frame = as_modalities(X)
+        refuse_no_samples(frame)
         rows = np.sort(drawn_samples(len(frame), max_samples, random_state))
         return cls(
             agreement=_shared_neighbors(frame[rows], int(n_neighbors)),
@@ -292,20 +316,51 @@ class ModalityAgreementDisplay:
         return self
 
 
+def _labels_of_branches(
+    estimator: BaseEstimator, frame: Modalities
+) -> dict[str, np.ndarray] | None:
+    """Return the clusters or classes of each modality alone, by late or hybrid fusion.
+
+    They are NaN where a modality is not observed; None of other estimators.
+    """
+    branches: Any = getattr(
+        estimator, "clusterers_", getattr(estimator, "estimators_", None)
+    )
+    alone = [name for name in frame.names if name in (branches or ())]
+    classes: Any = getattr(estimator, "classes_", None)
+    is_multilabel = np.ndim(classes) > 1
+    if not alone or is_multilabel or not hasattr(estimator, "transform"):
+        return None
+    scores = estimator.transform(frame)
+    scores = scores.toarray() if sparse.issparse(scores) else scores
+    n_outputs = scores.shape[1] // len(branches) if classes is None else len(classes)
+    own = {}
+    for name in alone:
+        first = list(branches).index(name) * n_outputs
+        block = scores[:, first : first + n_outputs]
+        is_missing = np.isnan(block).any(axis=1)
+        labels = np.nan_to_num(block).argmax(axis=1)
+        own[name] = np.where(is_missing, np.nan, labels)
+    return own
+
+
 def _clusters_alone(
-    frame: Modalities, n_clusters: int, rng: np.random.RandomState
+    frame: Modalities, clusterer: BaseEstimator
 ) -> dict[str, np.ndarray]:
-    """Cluster each modality by k-means; NaN where it is not observed."""
+    """Cluster each modality; NaN where it is not observed, and of noise."""
+    n_clusters: Any = getattr(clusterer, "n_clusters", None)
+    at_least = int(n_clusters) if is_integer(n_clusters) else 2
     clusters = {}
     for (name, table), observed in zip(
-        scaled_tables(frame, min_samples=n_clusters).items(),
+        scaled_tables(frame, min_samples=at_least).items(),
         frame.observed.T,
         strict=True,
     ):
         own = np.full(len(frame), np.nan)
         if table is not None:
-            k_means = KMeans(n_clusters, n_init=N_INIT, random_state=rng)
-            own[observed] = k_means.fit_predict(table)
+            with errors_name(name):
+                labels = clone(clusterer).fit_predict(table)
+            own[observed] = np.where(np.asarray(labels) < 0, np.nan, labels)
         clusters[name] = own
     return clusters
 
@@ -332,7 +387,7 @@ def _shared_neighbors(frame: Modalities, n_neighbors: int) -> np.ndarray:
             both = observed[:, i] & observed[:, j]
             n = int(both.sum())
             k = min(n_neighbors, n // 2)
-            if k < 1:
+            if n < 3:  # of two samples each is the nearest of the other
                 continue
             one, other = (_graph(tables[v], both[observed[:, v]], k) for v in (i, j))
             share = one.multiply(other).sum() / (n * k)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import adjusted_rand_score
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._typing import ModalitiesLike
@@ -19,9 +20,14 @@ N_PLANTED_CLUSTERS = 3
 CONTRACT_MODALITIES = ("audio", "text", "video")
 
 
-def make_contract_data(missing_rate: float = 0.0) -> tuple[Modalities, np.ndarray]:
-    """Make three modalities with planted clusters, and the clusters."""
-    return make_multimodal_blobs(
+def make_contract_data(
+    estimator: BaseEstimator, missing_rate: float = 0.0
+) -> tuple[Modalities, np.ndarray]:
+    """Make three modalities with planted clusters, and the clusters.
+
+    Values are not negative if the tag ``positive_only`` of the estimator is set.
+    """
+    X, y = make_multimodal_blobs(
         60,
         dict(zip(CONTRACT_MODALITIES, (3, 4, 2), strict=True)),
         centers=N_PLANTED_CLUSTERS,
@@ -29,6 +35,10 @@ def make_contract_data(missing_rate: float = 0.0) -> tuple[Modalities, np.ndarra
         missing_rate=missing_rate,
         random_state=0,
     )[:2]
+    if not get_tags(estimator).input_tags.positive_only:
+        return X, y
+    shifted = {n: b - np.nanmin(b, axis=0) for n, b in X.to_dict().items()}
+    return Modalities(shifted, observed=X.observed), y
 
 
 def clone_for_contract(estimator: BaseEstimator, **params: Any) -> BaseEstimator:

@@ -18,7 +18,7 @@ from mmfusion.testing._contract_data import (
 
 def check_refuses_unlike_sample_counts(estimator: BaseEstimator) -> None:
     """Check that modalities of different numbers of samples are refused."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     uneven = [X["audio"], X["video"][:-1]]
     message = refusal_of(clone_for_contract(estimator).fit, uneven, y)
     for part in ("modality_1", "60", "59"):
@@ -30,7 +30,7 @@ def check_refuses_other_modalities(estimator: BaseEstimator) -> None:
     method = later_method(estimator)
     if method is None:
         return
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     fitted = clone_for_contract(estimator).fit(X, y)
     refusal_of(getattr(fitted, method), X[["audio", "video"]])
     renamed = Modalities(dict(zip(("audio", "text", "heat"), X.blocks, strict=True)))
@@ -44,7 +44,7 @@ def check_refuses_other_widths(estimator: BaseEstimator) -> None:
     method = later_method(estimator)
     if method is None:
         return
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     fitted = clone_for_contract(estimator).fit(X, y)
     narrow = Modalities(X.to_dict() | {"text": X["text"][:, :2]})
     message = refusal_of(getattr(fitted, method), narrow)
@@ -56,7 +56,7 @@ def check_refuses_non_finite(estimator: BaseEstimator) -> None:
     """Check that NaN or infinity in an observed modality is refused."""
     if get_tags(estimator).input_tags.allow_nan:
         return
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     for bad in (np.nan, np.inf):
         text = X["text"].copy()
         text[5, 1] = bad
@@ -67,7 +67,7 @@ def check_refuses_non_finite(estimator: BaseEstimator) -> None:
 
 def check_refuses_empty(estimator: BaseEstimator) -> None:
     """Check that data without modalities or samples are refused."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     refusal_of(clone_for_contract(estimator).fit, [], y[:0])
     refusal_of(clone_for_contract(estimator).fit, {}, y[:0])
     assert "0 sample" in refusal_of(clone_for_contract(estimator).fit, X[:0], y[:0])
@@ -77,7 +77,7 @@ def check_refuses_strings_and_complex(estimator: BaseEstimator) -> None:
     """Check that strings and complex numbers are refused, unless by the tag."""
     if get_tags(estimator).input_tags.string:
         return
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     for bad in (X["text"].astype(str).astype("<U3"), X["text"] + 1j):
         bad[0, 0] = "no" if bad.dtype.kind == "U" else bad[0, 0]
         message = refusal_of(
@@ -92,7 +92,7 @@ def check_refuses_columns_of_no_numbers(estimator: BaseEstimator) -> None:
     """Check that text and integers beyond floats are refused, with their column."""
     if get_tags(estimator).input_tags.string:
         return
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     for bad in ("word", 10**400):
         text = X["text"].astype(object)
         text[:, 2] = bad
@@ -107,7 +107,7 @@ def check_refuses_columns_of_no_numbers(estimator: BaseEstimator) -> None:
 
 def check_refuses_invalid_sparse(estimator: BaseEstimator) -> None:
     """Check that a sparse matrix with indices out of range is refused."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     text = sparse.csr_array(np.abs(X["text"]))
     # SciPy does not check indices that are set: compiled loops would read outside
     text.indices = np.full_like(text.indices, 10**6)

@@ -28,7 +28,7 @@ from mmfusion.testing._contract_data import (
 
 def check_input_forms_agree(estimator: BaseEstimator) -> None:
     """Check that list, tuple, dict, Modalities and split table give one result."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     blocks = list(X.blocks)
     unnamed = Modalities(blocks)
     expected = output_of(clone_for_contract(estimator).fit(X, y), X)
@@ -44,7 +44,7 @@ def check_input_forms_agree(estimator: BaseEstimator) -> None:
 
 def check_layout_attributes(estimator: BaseEstimator) -> None:
     """Check the attributes that describe the modalities of `fit`."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     fitted = clone_for_contract(estimator).fit(X, y)
     assert fitted.n_modalities_in_ == 3
     assert fitted.modality_names_in_.tolist() == list(CONTRACT_MODALITIES)
@@ -55,7 +55,7 @@ def check_layout_attributes(estimator: BaseEstimator) -> None:
 
 def check_modalities_are_matched_by_name(estimator: BaseEstimator) -> None:
     """Check that the order of modalities with names does not matter."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     fitted = clone_for_contract(estimator).fit(X, y)
     turned = X[list(reversed(CONTRACT_MODALITIES))]
     np.testing.assert_array_equal(output_of(fitted, X), output_of(fitted, turned))
@@ -63,7 +63,7 @@ def check_modalities_are_matched_by_name(estimator: BaseEstimator) -> None:
 
 def check_sample_order_only_permutes(estimator: BaseEstimator) -> None:
     """Check that fitting permuted samples gives the permuted result."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     order = np.random.default_rng(0).permutation(len(X))
     expected = output_of(clone_for_contract(estimator).fit(X, y), X)[order]
     if estimator.__modality_tags__().column_per_sample:
@@ -78,7 +78,7 @@ def check_one_sample_does_not_depend_on_others(estimator: BaseEstimator) -> None
     """Check that the result for a sample is the same alone and in a batch."""
     if not (hasattr(estimator, "predict") or hasattr(estimator, "transform")):
         return
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     fitted = clone_for_contract(estimator).fit(X, y)
     together = output_of(fitted, X)[7:8]
     alone = output_of(fitted, X[7:8])
@@ -87,7 +87,7 @@ def check_one_sample_does_not_depend_on_others(estimator: BaseEstimator) -> None
 
 def check_float32(estimator: BaseEstimator) -> None:
     """Check that float32 gives the result of float64, in float32 by the tag."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     single = Modalities({n: b.astype(np.float32) for n, b in X.to_dict().items()})
     expected = output_of(clone_for_contract(estimator).fit(X, y), X)
     found = output_of(clone_for_contract(estimator).fit(single, y), single)
@@ -101,7 +101,7 @@ def check_float32(estimator: BaseEstimator) -> None:
 
 def check_sparse(estimator: BaseEstimator) -> None:
     """Check that sparse modalities are accepted by the tag, else refused."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     mixed = Modalities(X.to_dict() | {"text": sparse.csr_array(np.abs(X["text"]))})
     if not get_tags(estimator).input_tags.sparse:
         message = refusal_of(clone_for_contract(estimator).fit, mixed, y)
@@ -115,7 +115,7 @@ def check_sparse_of_int64_indices(estimator: BaseEstimator) -> None:
     """Check that sparse matrices may have indices of 64 bits."""
     if not get_tags(estimator).input_tags.sparse:
         return
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     text = sparse.csr_array(np.abs(X["text"]))
     found = []
     for dtype in (np.int32, np.int64):
@@ -131,7 +131,7 @@ def check_sparse_of_int64_indices(estimator: BaseEstimator) -> None:
 
 def check_memmap(estimator: BaseEstimator) -> None:
     """Check that read-only memmaps give the same result."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     expected = output_of(clone_for_contract(estimator).fit(X, y), X)
     with TemporaryDirectory() as folder:
         paths = {name: Path(folder, f"{name}.npy") for name in CONTRACT_MODALITIES}
@@ -145,7 +145,7 @@ def check_memmap(estimator: BaseEstimator) -> None:
 
 def check_same_seed_same_result(estimator: BaseEstimator) -> None:
     """Check that two fits with one seed agree, and that `fit` returns self."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     first, second = clone_for_contract(estimator), clone_for_contract(estimator)
     assert first.fit(X, y) is first, "fit does not return self"
     np.testing.assert_array_equal(output_of(first, X), output_of(second.fit(X, y), X))
@@ -153,7 +153,7 @@ def check_same_seed_same_result(estimator: BaseEstimator) -> None:
 
 def check_global_seed(estimator: BaseEstimator) -> None:
     """Check that an estimator with a seed neither uses nor changes NumPy's."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     global_state = check_random_state(None)
     before = global_state.get_state()
     found = []
@@ -173,7 +173,7 @@ def check_numpy_scalars(estimator: BaseEstimator) -> None:
     """Check that parameters may be scalars of NumPy."""
     # as searches over arrays set them; a bool of NumPy is not a bool of Python
     kinds = {int: np.int64, float: np.float64, bool: np.bool_}
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     prepared = clone_for_contract(estimator)
     given = {
         name: kinds[type(value)](value)
@@ -187,7 +187,7 @@ def check_numpy_scalars(estimator: BaseEstimator) -> None:
 
 def check_refit_equals_fit(estimator: BaseEstimator) -> None:
     """Check that a second fit on other modalities equals a first one."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     # other names, widths and numbers of samples
     other = Modalities({"touch": X["video"][:40], "heat": X["audio"][:40]})
     fresh = clone_for_contract(estimator).fit(other, y[:40])
@@ -198,7 +198,7 @@ def check_refit_equals_fit(estimator: BaseEstimator) -> None:
 
 def check_fit_changes_no_input(estimator: BaseEstimator) -> None:
     """Check that `fit` changes neither parameters nor data."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     prepared = clone_for_contract(estimator)
     before = joblib.hash([prepared.get_params(deep=True), X, y])
     prepared.fit(X, y)
@@ -209,7 +209,7 @@ def check_fit_changes_no_input(estimator: BaseEstimator) -> None:
 
 def check_pickle(estimator: BaseEstimator) -> None:
     """Check that a fitted estimator can be pickled."""
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     fitted = clone_for_contract(estimator).fit(X, y)
     copied = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(output_of(fitted, X), output_of(copied, X))
@@ -225,7 +225,7 @@ def check_skops(estimator: BaseEstimator) -> None:
         return
     from skops.io import dumps, get_untrusted_types, loads
 
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     fitted = clone_for_contract(estimator).fit(X, y)
     stored, trusted = dumps(fitted), trusted_types()
     package = type(estimator).__module__.partition(".")[0]
@@ -247,7 +247,7 @@ def check_nested_parameters(estimator: BaseEstimator) -> None:
 
 def check_missing_modalities(estimator: BaseEstimator) -> None:
     """Check that missing modalities are accepted by the tag, else refused."""
-    X, y = make_contract_data(missing_rate=0.2)
+    X, y = make_contract_data(estimator, missing_rate=0.2)
     prepared = clone_for_contract(estimator)
     if not estimator.__modality_tags__().missing:
         message = refusal_of(prepared.fit, X, y)
@@ -272,7 +272,7 @@ def check_feature_names_out(estimator: BaseEstimator) -> None:
     """
     if not hasattr(estimator, "get_feature_names_out"):
         return
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     fitted = clone_for_contract(estimator).fit(X, y)
     names = fitted.get_feature_names_out()
     out = fitted.transform(X)
@@ -295,7 +295,7 @@ def check_row_labels_are_kept(estimator: BaseEstimator) -> None:
         import pandas as pd
     except ImportError:
         return
-    X, y = make_contract_data()
+    X, y = make_contract_data(estimator)
     labels = pd.Index([f"s{i}" for i in range(len(X))])[::-1]
     frames = {
         name: pd.DataFrame(block, labels, [f"f{j}" for j in range(block.shape[1])])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mmfusion import Modalities
-from mmfusion.alignment._alignments import Alignment
+from mmfusion.alignment import Alignment
 from mmfusion.alignment._base import BaseAligner
 from mmfusion.datasets import make_multimodal_sequences
 from mmfusion.testing import multimodal_checks
@@ -186,3 +186,27 @@ def test_a_compact_alignment_has_one_form():
     path, weights = np.array([[0, 0]]), np.ones((1, 1))
     assert Alignment(path, weights).compact().weights is None
     assert Alignment(weights=weights).compact().weights is weights
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        np.zeros((0, 2), dtype=int),
+        np.zeros((3, 3), dtype=int),
+        np.zeros((3, 2)),
+        [[0, 0], [1, 1]],
+        np.array([[0, 0], [1, 2], [2, 1]]),
+        np.array([[-1, 0], [0, 1]]),
+    ],
+)
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(ValueError, match="path"):
+        Alignment(path)
+
+
+def test_sequences_of_other_lengths_are_refused():
+    alignment = Alignment(np.array([[0, 0], [0, 1], [1, 2]]))
+    with pytest.raises(ValueError, match=r"\(4, 1\), and the aligned sequence 3 fr"):
+        alignment.warp(np.zeros((4, 1)))
+    with pytest.raises(ValueError, match=r"\(3, 1\), and the axis 2 frames"):
+        alignment.unwarp(np.zeros((3, 1)))

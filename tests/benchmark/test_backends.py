@@ -10,7 +10,7 @@ from mmfusion import EarlyFusionClusterer
 from mmfusion.benchmark import compare
 from mmfusion.benchmark._cells import Dataset
 
-MEASURED = ["fit_seconds", "peak_memory_mb"]
+MEASURED = ["fit_seconds", "cpu_seconds", "peak_memory_mb"]
 METHODS = {"early": EarlyFusionClusterer(), "shaky": Failing(), "loud": Grumbling()}
 
 

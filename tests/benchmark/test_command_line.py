@@ -45,7 +45,7 @@ def test_compare_prints_the_table_and_writes_the_report(npz, tmp_path, capsys):
     assert "modality audio" in printed.out
     assert "spectral concatenation" in printed.out
     assert printed.out.splitlines()[-1] == f"Report: {out / 'report.html'}"
-    assert "14/14" in printed.err  # 7 methods on each of 2 data sets
+    assert "(14 of 14)" in printed.err  # 7 methods on each of 2 data sets
     written = {path.name for path in out.iterdir()}
     assert written == {
         "cells",
@@ -92,7 +92,7 @@ def test_classifiers_are_compared_by_a_task(npz, tmp_path, capsys):
     arguments += ["--out", str(tmp_path / "out")]
     assert command_line.main(["compare", *arguments]) == 0
     printed = capsys.readouterr()
-    assert "12/12" in printed.err  # 2 methods, 2 seeds, 3 folds
+    assert "(12 of 12)" in printed.err  # 2 methods, 2 seeds, 3 folds
     assert "### balanced_accuracy" in printed.out
     assert "On small, early is first of 2 methods by accuracy" in printed.out
 
@@ -240,6 +240,25 @@ def test_tables_and_matlab_files_are_compared(tmp_path, capsys):
     assert "give NAME=COLUMNS for every modality" in error
     command_line.main(["list"])
     assert ".h5mu .h5ad" in capsys.readouterr().out
+
+
+def test_layers_and_obsm_of_anndata_are_chosen(tmp_path, capsys):
+    anndata = pytest.importorskip("anndata")
+    X, y = make_multimodal_blobs(40, {"rna": 3, "text": 4}, random_state=0)
+    rna, text = (9.0 * y[:, None] + block for block in X.blocks)
+    obs = pd.DataFrame({"kind": y}, index=pd.Index(map(str, range(40)), dtype=object))
+    var = pd.DataFrame(index=pd.Index(list("abc"), dtype=object))
+    adata = anndata.AnnData(0 * rna, obs, var, layers={"log": rna}, obsm={"text": text})
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    data = ["compare", "--data", str(tmp_path / "cells.h5ad"), "--target", "kind"]
+    common = ["--methods", "early", "--repeats", "1", "--metrics", "purity"]
+    for k, chosen in enumerate((["--layers", "log"], ["--obsm", "prot=text"])):
+        out = ["--out", str(tmp_path / str(k))]
+        assert command_line.main([*data, *chosen, *common, *out]) == 0
+        assert "1.000" in capsys.readouterr().out
+    out = ["--out", str(tmp_path / "none")]
+    error = refused(capsys, *data, "--layers", "raw", *common, *out)
+    assert "no 'raw' in layers; choose layers= of ['X', 'log']" in error
 
 
 def test_the_module_runs_and_loads_nothing_optional():

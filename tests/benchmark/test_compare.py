@@ -47,6 +47,7 @@ def test_there_is_one_row_for_each_data_set_method_and_repeat(halves):
         "normalized_mutual_info",
         "adjusted_rand",
         "fit_seconds",
+        "cpu_seconds",
         "peak_memory_mb",
         "status",
         "error",
@@ -290,14 +291,36 @@ def test_methods_may_depend_on_the_modalities(halves):
 def test_every_registered_method_clusters_separated_blobs():
     data = make_multimodal_blobs(60, random_state=0)
     estimators = methods()
+    del estimators["eamc-paper"]  # takes minutes; tests/clustering tests it
     for name in ("comvc", "eamc", "simvc"):
         estimators[name].set_params(n_init=1)  # restarts only take time here
     frame = run(estimators, data)
     assert frame["error"].tolist() == [""] * len(estimators)
     # without pretraining, the lowest loss may be that of a poor optimum, by the seed:
     # tests/clustering/test_simvc.py has the recovery of clusters by these networks
-    enough = ~frame["method"].isin(["simvc", "comvc"])
+    # of ten scores of one variance, most are noise
+    weak = ["simvc", "comvc", "dcca-kmeans", "dccae-kmeans"]
+    enough = ~frame["method"].isin(weak)
     assert (frame.loc[enough, "adjusted_rand"] > 0.9).all()
+
+
+@pytest.mark.parametrize("name", ["cca-kmeans", "nmf-kmeans"])
+def test_components_are_as_many_as_clusters(name):
+    X = make_multimodal_blobs(60, random_state=0)[0]
+    X = X.to_dict()
+    X["modality_1"] = np.exp(X["modality_1"])  # the other has negative values
+    found = prepare_clusterer(methods()[name], 3, seed=5).fit(X)
+    steps = found.pipeline_.named_steps
+    assert steps["transformer"].n_components == steps["kmeans"].n_clusters == 3
+    assert steps["kmeans"].random_state == 5
+    if name == "nmf-kmeans":
+        scalers = steps["scaling"].transformer
+        assert [type(s).__name__ for s in scalers.values()] == [
+            "MinMaxScaler",
+            "Normalizer",
+        ]
+    with pytest.raises(ValueError, match="n_clusters=None: give the number"):
+        methods()[name].fit(X)
 
 
 @pytest.mark.parametrize(
@@ -398,6 +421,6 @@ def test_what_cannot_be_compared_is_refused_at_once(halves, changes, error, matc
 
 def test_progress_is_shown_on_request(halves, capsys):
     compare({"a": Failing(always=True)}, {"halves": halves}, n_repeats=2, verbose=True)
-    assert "2/2" in capsys.readouterr().err
+    assert "[compare] cell, 2 failed (2 of 2)" in capsys.readouterr().out
     compare({"a": Double()}, {"halves": halves}, n_repeats=2)
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr() == ("", "")

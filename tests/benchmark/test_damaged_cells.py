@@ -40,7 +40,7 @@ def only_cell(folder):
 
 
 def same_but_for_time(a, b):
-    measured = ["fit_seconds", "peak_memory_mb"]
+    measured = ["fit_seconds", "cpu_seconds", "peak_memory_mb"]
     assert_frame_equal(a.drop(columns=measured), b.drop(columns=measured))
 
 
@@ -64,6 +64,7 @@ OUTCOME = {
     "error": None,
     "traceback": None,
     "fit_seconds": 0.25,
+    "cpu_seconds": 0.5,
     "peak_memory_mb": None,
     "warnings": ["UserWarning: once"],
 }
@@ -110,6 +111,7 @@ def stored(folder):
         changed(fit_seconds=None),
         changed(fit_seconds="1"),
         changed(fit_seconds=-1.0),
+        changed(cpu_seconds="1"),
         changed(peak_memory_mb=[]),
         changed(peak_memory_mb=float("nan")),
         changed(warnings="w"),

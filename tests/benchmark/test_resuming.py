@@ -98,7 +98,7 @@ def test_a_killed_run_is_taken_up_by_the_same_command(log, tmp_path):
         out=tmp_path,
     )
     assert count(log) - done == 6 - kept
-    times = ["fit_seconds", "peak_memory_mb"]
+    times = ["fit_seconds", "cpu_seconds", "peak_memory_mb"]
     assert_frame_equal(
         taken_up.frame.drop(columns=times), whole.frame.drop(columns=times)
     )

@@ -24,9 +24,19 @@ ONE_PHASE = {
     for name, value in PRETRAINED.items()
     if "pretrain" not in name and not name.startswith("attention")
 }
+BY_RECONSTRUCTION = {
+    name: value for name, value in PRETRAINED.items() if "attention" not in name
+}
 FAST = {
+    "AutoencoderClusterer": {
+        name: value for name, value in PRETRAINED.items() if "attention" not in name
+    }
+    | {"readout": "dec", "adversarial_weight": 0.01},
     "CoMVCClusterer": ONE_PHASE,
+    "DCCA": {k: v for k, v in ONE_PHASE.items() if k != "n_clusters"},
     "EAMCClusterer": PRETRAINED,
+    "DMSCClusterer": BY_RECONSTRUCTION | {"trainer__max_epochs": 20},
+    "MFLVCClusterer": BY_RECONSTRUCTION | {"matching_epochs": 2},
     "SiMVCClusterer": ONE_PHASE,
 }
 
@@ -47,7 +57,8 @@ def results(estimator):
     for method in METHODS:
         if hasattr(estimator, method):
             found[method] = getattr(estimator, method)(X)
-    return found | {"labels": estimator.labels_}
+    name = estimator._predictions_attribute
+    return found | {name: getattr(estimator, name)}
 
 
 @cache

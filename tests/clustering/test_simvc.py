@@ -1,6 +1,7 @@
 """SiMVC and CoMVC: the objective on a batch, limits, recovery, missing modalities."""
 
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 
 from mmfusion import CoMVCClusterer, Modalities, SiMVCClusterer, Trainer
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.nn._data import Batch
 
 from ..nn import slow_losses as slow
 
@@ -98,8 +100,7 @@ def test_the_terms_of_a_batch_are_those_of_the_formulas(data):
     blocks = [np.nan_to_num(data[name][rows]) for name in data.names]
     inputs = [torch.tensor(block) for block in blocks]
     net.module_.train()
-    latents, _ = net.encode((inputs, observed))
-    found = objective.terms(net, latents, observed)
+    found = objective.terms(net, net.encode(Batch(inputs, observed)))
     expected = terms_by_loops(net.module_, inputs, observed, 0.5)
     assert found.keys() == expected.keys()
     for name, term in expected.items():
@@ -119,8 +120,8 @@ def test_the_contrastive_loss_passes_no_gradient_to_the_fusion_weights():
     net = fitted._net
     net.module_.train()
     inputs = [torch.randn(8, 4), torch.randn(8, 6)]
-    latents, _ = net.encode((inputs, None))
-    term = fitted._make_objective().terms(net, latents, None)["contrastive"]
+    encoded = net.encode(Batch(inputs, None))
+    term = fitted._make_objective().terms(net, encoded)["contrastive"]
     logits, weight = net.module_.fusion_logits, net.module_.encoders[0][0].weight
     of_logits, of_encoder = torch.autograd.grad(
         term, (logits, weight), allow_unused=True
@@ -183,6 +184,44 @@ def test_identical_modalities_are_one():
         fitted.transform(copies), alone.transform(X["audio"]), rtol=1e-3, atol=1e-4
     )
     np.testing.assert_array_equal(fitted.labels_, alone.labels_)
+
+
+@pytest.mark.parametrize("data", [X, GAPS], ids=["complete", "missing"])
+@pytest.mark.parametrize("contrastive_weight", [0, 0.1])
+def test_without_reconstruction_there_is_no_trace_of_it(data, contrastive_weight):
+    params = {"contrastive_weight": contrastive_weight}
+    fitted = small(CoMVCClusterer, reconstruction_weight=0, **params).fit(data)
+    assert fitted.module_.decoders is None
+    assert list(fitted.phase_epochs_) == ["training"]
+    assert history(fitted) == history(small(CoMVCClusterer, **params).fit(data))
+    assert isinstance(fitted.module_.encoders[0][-1], nn.ReLU)
+
+
+@pytest.mark.parametrize("contrastive_weight", [0, 0.1])
+def test_reconstruction_is_pretrained_and_kept(contrastive_weight):
+    params = {"contrastive_weight": contrastive_weight, "reconstruction_weight": 0.5}
+    options = {"pretrain_epochs": 20, "pretrain_lr": 1e-2}
+    fitted = small(CoMVCClusterer, options=options, **params).fit(GAPS)
+    assert fitted.phase_epochs_ == {"pretraining": 20, "training": 4}
+    assert isinstance(fitted.module_.encoders[0][-1], nn.Linear)
+    weights = {"reconstruction": 0.5, "contrastive": contrastive_weight}
+    epochs = history(fitted)
+    assert epochs[19]["reconstruction"] < 0.7 * epochs[0]["reconstruction"]
+    for epoch in epochs[:20]:
+        total = sum(weights.get(name, 0) * value for name, value in epoch.items())
+        assert epoch["train_loss"] == pytest.approx(total, rel=1e-5)
+        assert "separation" not in epoch
+    for epoch in epochs[20:]:
+        terms = epoch.keys() - {"train_loss"}
+        total = sum(weights.get(name, 1) * epoch[name] for name in terms)
+        assert epoch["train_loss"] == pytest.approx(total, rel=1e-5)
+    assert fitted.set_params(trainer__pretrain_epochs=0).fit(GAPS).n_iter_ == 4
+
+
+def test_pretraining_without_reconstruction_is_refused():
+    clusterer = small(CoMVCClusterer, options={"pretrain_epochs": 2})
+    with pytest.raises(ValueError, match="pretrain_epochs"):
+        clusterer.fit(X)
 
 
 def test_a_strong_contrastive_loss_aligns_the_modalities():
@@ -290,6 +329,20 @@ def test_partial_fit_trains_one_epoch_a_call(cls):
     logits = clusterer.module_.fusion_logits.detach().cpu().numpy().astype(float)
     weights = np.exp(logits) / np.exp(logits).sum()
     np.testing.assert_allclose(clusterer.modality_weights_, weights, rtol=1e-5)
+
+
+def test_decoders_are_stored_and_checkpointed(tmp_path):
+    def fit(**options):
+        options = {"pretrain_epochs": 3} | options
+        clusterer = small(CoMVCClusterer, reconstruction_weight=1, options=options)
+        return clusterer.fit(X)
+
+    fitted = fit()
+    copied = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(copied.transform(X), fitted.transform(X))
+    folder = {"checkpoint_dir": tmp_path, "checkpoint_every": 1}
+    fit(max_epochs=1, **folder)  # the pretraining is resumed
+    assert history(fit(**folder)) == history(fitted)
 
 
 @BOTH

@@ -11,6 +11,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 
 from mmfusion import HMMClassifier, Modalities
+from mmfusion.datasets import make_multimodal_sequences
 from mmfusion.plotting import StatePosteriorDisplay
 
 ERGODIC = {"topology": "ergodic", "random_state": 0}
@@ -245,3 +246,14 @@ def test_later_samples_with_more_events_than_frames_are_named(fitted):
         ValueError, match=r"'events': sample 1 has . frames, and 'signal'"
     ):
         fitted.predict(short)
+
+
+def test_one_label_gives_the_states_of_an_asynchronous_chain():
+    X, _, _ = make_multimodal_sequences(12, {"audio": 3, "video": 5}, random_state=0)
+    sparse = [own[::3] for own in X["video"]]
+    X = Modalities({"audio": list(X["audio"]), "video": sparse})
+    model = HMMClassifier(2, coupling="asynchronous", topology="ergodic")
+    states = model.fit(X, np.zeros(12)).state_posteriors(X)["state"]
+    for own, of_sample in zip(states, X["audio"], strict=True):
+        assert own.shape == (len(of_sample), 2)
+        np.testing.assert_allclose(own.sum(axis=1), 1)

@@ -12,6 +12,7 @@ from mmfusion import (
     LateFusionClusterer,
 )
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.testing import all_estimators
 
 COMBINES = ["hbgf", "vote", "soft_vote", "coassociation"]
 NAMES = ["audio", "text", "video"]
@@ -118,3 +119,26 @@ def test_reducers_by_name_are_fitted_on_scaled_modalities(X):
     names = fusion.get_feature_names_out()
     assert list(names[3:7]) == ["audio__x3", "text__pca0", "text__pca1", names[6]]
     assert fusion.set_params(text__n_components=1).fit_transform(X).shape == (90, 8)
+
+
+FUSIONS = [
+    estimator
+    for name, estimator in all_estimators().items()
+    if "Fusion" in name and hasattr(estimator(), "weights")
+]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_weights_of_every_fusion_are_uniform_by_default(fusion):
+    assert len(FUSIONS) >= 10
+    assert fusion().weights == "uniform"
+
+
+def test_uniform_weights_are_ones(X):
+    by_word = EarlyFusion(weights="uniform").fit(X)
+    np.testing.assert_array_equal(by_word.modality_weights_, np.ones(3))
+    np.testing.assert_array_equal(
+        by_word.transform(X), EarlyFusion(weights=[1, 1, 1]).fit_transform(X)
+    )
+    with pytest.raises(ValueError, match="'weights' parameter of EarlyFusion"):
+        EarlyFusion(weights="equal").fit(X)

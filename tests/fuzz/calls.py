@@ -109,6 +109,32 @@ FAST: dict[str, Arguments] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "DMSCClusterer": {
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
+    "MFLVCClusterer": {
+        "encoders": [4, 3],
+        "feature_width": 4,
+        "matching_epochs": 1,
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
+    "DCCA": {
+        "encoders": [4, 3],
+        "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+    },
+    **{
+        name: {
+            "encoders": [4, 3],
+            "n_members": 1,
+            "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+        }
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
+    },
+    "AutoencoderClusterer": {
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
     "EAMCClusterer": {
         "encoders": [4, 3],
         "hidden_width": 4,
@@ -415,6 +441,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "n_repeats": 1,
     },
     "methods": lambda: {"task": "classification"},
+    "preset": lambda: {"name": "eamc", "fast": True},
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
     "fetch_msrcv1": _fetch,
@@ -553,6 +580,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "labels": LABELS.copy(),
     },
     "cluster_profiles": lambda: {"X": tables(), "labels": LABELS.copy()},
+    "show_progress": lambda: {"verbose": True},
     "show_versions": lambda: {},
     "LagDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("ProductHMMAligner"),
@@ -675,12 +703,15 @@ MAY_RETURN_NAN = {
 }
 # What is made by mmfusion only, and reads what it has made.
 RECORDS = {
+    "Alignment",
+    *(name for name in CALLABLES if name.startswith("Alignment.")),
     "ChainGraph",
     "ChainPosteriors",
     "DTWPath",
     "ImportanceResults",
     "InteractionResults",
     "PartialInformation",
+    "Preset",
     "ShapleyResults",
     "Significance",
     "Significance.nemenyi_of",

@@ -347,10 +347,20 @@ def test_the_fit_stops_when_the_objective_does():
     assert not fit_chain_model(model, frames, max_iter=2).converged
 
 
-def test_the_course_is_printed(capsys):
+def test_a_caller_follows_the_iterations_and_may_end_them():
     frames = frames_on_clock(make_samples(np.random.default_rng(6)))
-    fit_chain_model(make_model(frames, ergodic(2)), frames, max_iter=2, verbose=1)
-    assert "iteration 2: objective -" in capsys.readouterr().out
+    objectives = []
+
+    def note(objective):
+        objectives.append(objective)
+        return len(objectives) == 3
+
+    history = fit_chain_model(
+        make_model(frames, ergodic(2)), frames, tol=0, on_step=note
+    )
+    assert history.objective.tolist() == objectives
+    assert len(objectives) == 3
+    assert not history.converged
 
 
 @pytest.mark.parametrize("outlier", [None, OutlierComponent()])

@@ -210,6 +210,67 @@ def test_files_on_the_disk_are_refused_with_a_remedy(tmp_path):
     with pytest.raises(ValueError, match=r"on the disk.*cells.h5ad.*to_memory\(\)"):
         Modalities(adata)
     assert_array_equal(Modalities(adata.to_memory())["modality_0"], PROTEINS)
+    assert_array_equal(Modalities(adata[3:7])["modality_0"], PROTEINS[3:7])
+    mdata = MuData({"rna": annotated(COUNTS), "prot": annotated(PROTEINS, prefix="p")})
+    mdata.write(tmp_path / "cells.h5mu")
+    with pytest.raises(ValueError, match=r"'rna' is on the disk.*read_h5mu\(path\)"):
+        Modalities(mudata.read_h5mu(tmp_path / "cells.h5mu", backed="r"))
+
+
+def test_matrices_of_files_on_the_disk_that_are_in_memory_are_read(tmp_path):
+    more = {"layers": {"log": PROTEINS + 1}, "obsm": {"map": PROTEINS[:, :2]}}
+    annotated(PROTEINS, **more).write_h5ad(tmp_path / "cells.h5ad")
+    adata = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    X = Modalities.from_anndata(adata, layers="log", obsm="map")
+    assert_array_equal(X["log"], PROTEINS + 1)
+    assert_array_equal(X["map"], PROTEINS[:, :2])
+
+
+def test_folders_of_zarr_are_refused_with_a_remedy(tmp_path):
+    folder = tmp_path / "cells.zarr"
+    folder.mkdir()
+    (folder / ".zgroup").write_text("{}")
+    with pytest.raises(ValueError, match=r"cells.zarr.*anndata.read_zarr\(path\)"):
+        load_file(folder)
+
+
+# An AnnData for every modality
+
+
+def test_a_dict_of_anndata_is_matched_by_the_names_of_observations():
+    order = np.random.default_rng(1).permutation(N)
+    shuffled = annotated(PROTEINS[order], np.array(NAMES)[order], "p")
+    X = Modalities({"rna": annotated(COUNTS), "prot": shuffled})
+    assert X.names == ("rna", "prot")
+    assert list(X.index) == NAMES
+    assert_array_equal(X["prot"], PROTEINS)
+    assert sparse.issparse(X["rna"])
+    estimator = EarlyFusion().fit({"rna": annotated(COUNTS), "prot": shuffled})
+    expected = EarlyFusion().fit(X)
+    assert_array_equal(estimator.feature_names_in_, expected.feature_names_in_)
+
+
+def test_observations_that_an_anndata_lacks_are_missing():
+    first, last = annotated(PROTEINS[:15], NAMES[:15]), annotated(COUNTS[5:], NAMES[5:])
+    X = Modalities({"prot": first, "rna": last})
+    assert list(X.index) == NAMES
+    assert_array_equal(X.observed[:, 0], np.arange(N) < 15)
+    assert_array_equal(X.observed[:, 1], np.arange(N) >= 5)
+    listed = Modalities([first, last], names=["a", "b"])
+    assert listed.names == ("a", "b")
+    assert_array_equal(listed.observed, X.observed)
+
+
+def test_anndata_that_cannot_be_matched_are_refused():
+    with pytest.warns(UserWarning, match="not unique"):
+        twice = annotated(PROTEINS, [NAMES[0], *NAMES[:-1]])
+    with pytest.raises(ValueError, match=r"'b'.*'cell0' repeats.*duplicated\(\)"):
+        Modalities({"a": annotated(COUNTS), "b": twice})
+    others = annotated(PROTEINS, [f"other{i}" for i in range(N)])
+    with pytest.raises(ValueError, match=r"'a' has no row label in common.*obs_names"):
+        Modalities({"a": annotated(COUNTS), "b": others})
+    with pytest.raises(TypeError, match=r"'a' is a AnnData.*for every modality"):
+        Modalities({"a": annotated(COUNTS), "b": PROTEINS})
 
 
 # Round trips

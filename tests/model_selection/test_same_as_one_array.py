@@ -147,7 +147,7 @@ def of_clusters(search, X):
     )
 
 
-CLUSTER_GRID = {"clusterer__n_clusters": [2, 3], "weights": [None, [1, 0.1]]}
+CLUSTER_GRID = {"clusterer__n_clusters": [2, 3], "weights": ["uniform", [1, 0.1]]}
 CLUSTERING = {
     "cross_val_score": lambda e, X, n: cross_val_score(e, X, cv=3, n_jobs=n),
     "cross_val_score with classes": lambda e, X, n: cross_val_score(

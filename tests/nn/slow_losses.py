@@ -161,3 +161,111 @@ def contrastive_loss(latents, temperature=0.1, observed=None):
                 both = [bool(row[u] and row[v]) for row in observed]
             losses.append(nt_xent(latents[u], latents[v], temperature, both))
     return add(losses, latents) / max(1, len(losses))
+
+
+def column_contrast(a, b, temperature=1.0):
+    m, k = a.shape
+    if m == 0:
+        return a.sum() * 0
+    columns = [[x[q, j] for q in range(m)] for x in (a, b) for j in range(k)]
+
+    def similarity(i, j):
+        inner = add([p * q for p, q in zip(columns[i], columns[j], strict=True)], a)
+        norms = [torch.sqrt(add([p * p for p in columns[t]], a)) for t in (i, j)]
+        return inner / (norms[0] * norms[1]) / temperature
+
+    losses = []
+    for i in range(2 * k):
+        others = [torch.exp(similarity(i, j)) for j in range(2 * k) if j != i]
+        losses.append(torch.log(add(others, a)) - similarity(i, (i + k) % (2 * k)))
+    return add(losses, a) / k
+
+
+def assignment_contrast(assignments, temperature=1.0, observed=None):
+    pairs = pairs_of(assignments, observed)
+    losses = [column_contrast(a, b, temperature) for a, b in pairs]
+    return add(losses, assignments) / max(1, len(losses))
+
+
+def assignment_balance(assignments, observed=None):
+    losses = []
+    for pair in pairs_of(assignments, observed):
+        losses.append(assignments.sum() * 0)
+        for x in pair:
+            m, k = x.shape
+            for j in range(k if m else 0):
+                size = add([x[q, j] for q in range(m)], x) / m
+                losses[-1] = losses[-1] + size * torch.log(size * k)
+    return add(losses, assignments) / max(1, len(losses))
+
+
+def covariance(x, y):
+    n = len(x)
+    x, y = x - x.mean(0), y - y.mean(0)
+    return add([torch.outer(x[q], y[q]) for q in range(n)], x) / max(1, n - 1)
+
+
+def inverse_root(x, shrinkage):
+    own = covariance(x, x)
+    d = len(own)
+    ridge = shrinkage * own.trace() / d * torch.eye(d, dtype=own.dtype)
+    values, vectors = torch.linalg.eigh((1 - shrinkage) * own + ridge)
+    return vectors @ torch.diag(values ** (-1 / 2)) @ vectors.T
+
+
+def pairs_of(latents, observed):
+    for u in range(len(latents)):
+        for v in range(u + 1, len(latents)):
+            both = [
+                q
+                for q in range(latents.shape[1])
+                if observed is None or (observed[q, u] and observed[q, v])
+            ]
+            yield latents[u][both], latents[v][both]
+
+
+def canonical_correlation_loss(
+    latents, observed=None, n_components=None, shrinkage=1e-3
+):
+    losses = []
+    for a, b in pairs_of(latents, observed):
+        if len(a) <= a.shape[1]:
+            continue
+        roots = [inverse_root(x, shrinkage) for x in (a, b)]
+        coherence = (1 - shrinkage) * roots[0] @ covariance(a, b) @ roots[1]
+        squares = torch.linalg.eigh(coherence.T @ coherence)[0].flip(0)
+        losses.append(-squares[:n_components].clamp_min(0).sqrt().sum())
+    return add(losses, latents) / max(1, len(losses))
+
+
+def eckart_young_loss(latents, observed=None):
+    pairs = pairs_of(latents, observed)
+    across = add([covariance(a, b).trace() for a, b in pairs], latents)
+    within = 0
+    for v, own in enumerate(latents):
+        rows = [q for q in range(len(own)) if observed is None or observed[q, v]]
+        within = within + covariance(own[rows], own[rows])
+    return -2 * 2 * across + (within**2).sum()
+
+
+def sharpened(assignment, sizes):
+    m, k = assignment.shape
+    rows = []
+    for q in range(m):
+        shares = [assignment[q, j] ** 2 / sizes[j] for j in range(k)]
+        rows.append([share / sum(shares) for share in shares])
+    return table(rows)
+
+
+def target_divergence(targets, logits):
+    m, k = targets.shape
+    total = []
+    for q in range(m):
+        normaliser = torch.log(add([torch.exp(logits[q, j]) for j in range(k)], logits))
+        for j in range(k):
+            if targets[q, j] > 0:
+                log_assignment = logits[q, j] - normaliser
+                total.append(
+                    targets[q, j] * (torch.log(targets[q, j]) - log_assignment)
+                )
+    return add(total, logits) / m

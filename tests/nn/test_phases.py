@@ -25,8 +25,8 @@ class Norms(Objective):
     def weights(self, progress):
         return {"fused": 1.0, "logits": self.logit_weight * (1 - progress)}
 
-    def terms(self, net, latents, observed):
-        outputs = net.fuse(latents, observed)
+    def terms(self, net, batch):
+        outputs = net.fuse(batch.latents, batch.observed)
         terms = {"fused": outputs.fused.square().mean()}
         return terms | {"logits": outputs.logits.square().mean()}
 

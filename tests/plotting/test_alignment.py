@@ -6,6 +6,7 @@ import pytest
 
 from mmfusion import Modalities
 from mmfusion.alignment import (
+    Alignment,
     AsynchronousHMMAligner,
     CTWAligner,
     DTWAligner,
@@ -14,7 +15,6 @@ from mmfusion.alignment import (
     ProductHMMAligner,
     dtw_path,
 )
-from mmfusion.alignment._alignments import Alignment
 from mmfusion.datasets import make_event_sequences
 from mmfusion.plotting import AlignmentDisplay
 

@@ -1,10 +1,12 @@
 """Displays of clusters draw every clusterer, and what they draw is right."""
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
-from sklearn.cluster import DBSCAN
+from sklearn.cluster import DBSCAN, KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_mutual_info_score, silhouette_samples
 from sklearn.pipeline import make_pipeline
@@ -13,6 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from mmfusion import (
     EarlyFusion,
     EarlyFusionClusterer,
+    EarlyFusionRegressor,
+    HybridFusionClassifier,
     HybridFusionClusterer,
     LateFusionClassifier,
     LateFusionClusterer,
@@ -164,6 +168,52 @@ def test_agreement_is_the_mutual_information_of_clusters():
     np.testing.assert_array_equal(display.agreement, display.agreement.T)
 
 
+@pytest.mark.parametrize("is_late", [True, False])
+def test_agreement_has_the_own_clusters_of_late_and_hybrid_fusion(is_late):
+    kind = LateFusionClusterer if is_late else HybridFusionClusterer
+    clusterer = kind(KMeans(n_init=1), n_clusters=3, random_state=0).fit(LACKING)
+    display = ModalityAgreementDisplay.from_estimator(clusterer, LACKING)
+    assert display.names == ["fused", "audio", "video"]
+    fused, own = clusterer.labels_, clusterer.modality_labels_
+    for v, name in enumerate(LACKING.names, start=1):
+        rows = LACKING.observed[:, v - 1]
+        expected = adjusted_mutual_info_score(fused[rows], own[rows, v - 1])
+        assert display.agreement[0, v] == pytest.approx(expected), name
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        LateFusionClassifier(combine="stacking", passthrough=True, cv=3),
+        HybridFusionClassifier(),
+    ],
+)
+@pytest.mark.parametrize("is_binary", [True, False])
+def test_agreement_has_the_classes_of_each_modality(classifier, is_binary):
+    y = np.where(Y > 0, "no", "yes") if is_binary else Y
+    classifier.fit(X, y)
+    display = ModalityAgreementDisplay.from_estimator(classifier, X)
+    alone = classifier.transform(X)
+    n_classes = len(classifier.classes_)
+    audio, video = (alone[:, k * n_classes : (k + 1) * n_classes] for k in (0, 1))
+    expected = adjusted_mutual_info_score(audio.argmax(axis=1), video.argmax(axis=1))
+    assert display.agreement[1, 2] == pytest.approx(expected)
+
+
+def test_agreement_is_of_a_given_clusterer():
+    fused = LateFusionClusterer(n_clusters=3, random_state=0).fit(LACKING)
+    given = KMeans(2, n_init=3, random_state=0)
+    display = ModalityAgreementDisplay.from_estimator(fused, LACKING, clusterer=given)
+    alone = given.fit_predict(StandardScaler().fit_transform(X["audio"]))
+    expected = adjusted_mutual_info_score(fused.labels_, alone)
+    assert display.agreement[0, 1] == pytest.approx(expected)
+    noise = DBSCAN(eps=1e-9)
+    display = ModalityAgreementDisplay.from_estimator(fused, X, clusterer=noise)
+    assert np.isnan(display.agreement[0, 1:]).all()
+    with pytest.raises(TypeError, match=r"clusterer is 3, without fit_predict.*KMeans"):
+        ModalityAgreementDisplay.from_estimator(fused, X, clusterer=3)
+
+
 def test_neighbourhoods_of_copies_agree_and_of_noise_do_not():
     noise = np.random.default_rng(0).normal(size=(60, 3))
     data = {"audio": X["audio"], "copy": X["audio"] * 5, "noise": noise}
@@ -231,3 +281,29 @@ def test_sequences_and_tables_are_drawn_together():
         display.from_predictions(data, Y).figure_.canvas.draw()
     drawn = ModalityAgreementDisplay.from_modalities(data)
     assert drawn.agreement[0, 1] > 0
+
+
+def test_two_samples_have_no_agreement_of_neighbourhoods():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        display = ModalityAgreementDisplay.from_modalities(X[:2])
+    assert np.isnan(display.agreement).all()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        ModalityAgreementDisplay.from_modalities,
+        MissingModalitiesDisplay.from_modalities,
+    ],
+)
+def test_no_samples_are_refused(draw):
+    with pytest.raises(ValueError, match="X has 0 samples"):
+        draw(X[:0])
+
+
+@pytest.mark.parametrize("display", OF_CLUSTERS)
+def test_values_of_regressors_are_no_clusters(display):
+    regressor = EarlyFusionRegressor().fit(X, X["audio"][:, 0])
+    with pytest.raises(TypeError, match=r"is a regressor, whose.*give a clusterer"):
+        display.from_estimator(regressor, X)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmfusion.clustering._terms import CLUSTERING_TERMS, clustering_terms
 from mmfusion.nn._adversary import AdversarialObjective
-from mmfusion.nn._net import DeepNet
+from mmfusion.nn._net import DeepNet, EncodedBatch
 from mmfusion.nn.losses import (
     attention_inequality,
     attention_mismatch,
@@ -47,10 +47,9 @@ class EAMCObjective(AdversarialObjective):
 
     criteria = {"clustering": CLUSTERING_TERMS}
 
-    def network_terms(
-        self, net: DeepNet, latents: Tensor, observed: Tensor | None
-    ) -> dict[str, Tensor]:
+    def network_terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the clustering terms and the mismatch of attention."""
+        latents, observed = batch.latents, batch.observed
         weights = self.weights(1.0)
         outputs = net.fuse(latents, observed)
         terms = clustering_terms(

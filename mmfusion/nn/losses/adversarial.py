@@ -34,9 +34,7 @@ def adversarial_cross_entropy(
     return _mean_over_samples(F.softplus(-logits if real else logits), observed)
 
 
-def squared_slope(
-    logits: Tensor, latents: Tensor, observed: Tensor | None = None
-) -> Tensor:
+def squared_slope(slopes: Tensor, observed: Tensor | None = None) -> Tensor:
     """Compute ``sum_v mean_q |grad_h D_v(h_q)|^2``, the slope of discriminators.
 
     As a penalty it keeps discriminators from becoming ever steeper between modalities
@@ -45,10 +43,8 @@ def squared_slope(
 
     Parameters
     ----------
-    logits : tensor of shape (V - 1, m)
-        Output of each discriminator, before the sigmoid.
-    latents : tensor of shape (V - 1, m, d)
-        The latents that it was computed from, each row from that of the same position.
+    slopes : tensor of shape (V - 1, m, d)
+        Gradient of the logit of each latent, before the sigmoid, by that latent.
     observed : tensor of bool of shape (V - 1, m), default=None
         Entries that count in the mean; None for all.
 
@@ -57,7 +53,6 @@ def squared_slope(
     tensor of shape ()
         Mean over samples, summed over discriminators.
     """
-    (slopes,) = torch.autograd.grad(logits.sum(), latents, create_graph=True)
     return _mean_over_samples(slopes.square().sum(2), observed)
 
 
