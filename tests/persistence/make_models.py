@@ -62,6 +62,10 @@ PARAMS: dict[str, dict[str, Any]] = {
         "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
         "adversarial_weight": 0,  # discriminators are a megabyte
     },
+    "DMSCClusterer": {
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=50, lr=1e-2),
+    },
     "MFLVCClusterer": {
         "encoders": [4, 3],
         "feature_width": 4,
@@ -70,6 +74,10 @@ PARAMS: dict[str, dict[str, Any]] = {
     },
     "MultimodalCCA": {"n_components": 2},
     "MultimodalNMF": {"n_components": 2},
+    **{
+        name: {"encoders": [4, 3], "n_members": 2, "trainer": Trainer(max_epochs=2)}
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
+    },
     "EarlyFusion": {"reducer": PCA(2)},
     "EarlyFusionClassifier": {"estimator": LogisticRegression()},
     "EarlyFusionClusterer": {"clusterer": KMeans(n_init=1)},
@@ -116,9 +124,6 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
     kind = "sequence" if name in OF_SEQUENCES else "table"
     X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
     if name == "WordAligner":
-        X = Modalities(
-            {n: list((own[:, :, :1] * 2) // 1) for n, own in X.to_dict().items()}
-        )
         tokens = {n: (own[:, :, None] * 2) // 1 for n, own in X.to_dict().items()}
         X = Modalities({n: list(own) for n, own in tokens.items()})
     if name == "AsynchronousHMMAligner":  # fewer events than frames
