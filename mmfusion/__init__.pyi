@@ -7,9 +7,11 @@ from .alignment import DTWAligner as DTWAligner
 from .alignment import HMMAligner as HMMAligner
 from .alignment import PairHMMAligner as PairHMMAligner
 from .alignment import ProductHMMAligner as ProductHMMAligner
+from .alignment import WordAligner as WordAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
 from .clustering import AutoencoderClusterer as AutoencoderClusterer
 from .clustering import CoMVCClusterer as CoMVCClusterer
+from .clustering import DMSCClusterer as DMSCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import GMCClusterer as GMCClusterer
 from .clustering import HMMClusterer as HMMClusterer

@@ -31,7 +31,16 @@ _NOT_SEARCHED = {
 _DEEP_PACKAGES = ["mmfusion.clustering", "mmfusion.nn"]
 _DEEP_MODULES = tuple(
     f"mmfusion.clustering.{name}"
-    for name in ("_deep_base", "_mflvc", "_pseudo_labels", "_simvc", "_terms", "eamc")
+    for name in (
+        "_deep_base",
+        "_dmsc",
+        "_expression_readout",
+        "_mflvc",
+        "_pseudo_labels",
+        "_simvc",
+        "_terms",
+        "eamc",
+    )
 )
 
 

@@ -83,6 +83,19 @@ FAST = {
         {"n_clusters": 4, "n_init": 2},
         {"n_clusters": 4, "n_init": 2, "explained_variance": None},
     ],
+    "DMSCClusterer": [
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "trainer": Trainer(pretrain_epochs=5, max_epochs=40, batch_size=20),
+        },
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "n_anchors": 10,
+            "trainer": Trainer(pretrain_epochs=10, batch_size=20),
+        },
+    ],
     # whole batches without noise: weights of samples are then their numbers
     "NeuralFusionClassifier": [SMALL_PREDICTOR],
     "NeuralFusionRegressor": [SMALL_PREDICTOR | {"loss": "gaussian_nll"}],

@@ -435,7 +435,8 @@ def predictions_in_another_unit(cls):
 
 
 @INVARIANCES.row(
-    "AutoencoderClusterer CoMVCClusterer EAMCClusterer MFLVCClusterer SiMVCClusterer",
+    "AutoencoderClusterer CoMVCClusterer DMSCClusterer EAMCClusterer MFLVCClusterer "
+    "SiMVCClusterer",
     "unit and offset of a modality",
     "same prepared data, same labels",
 )
@@ -447,6 +448,20 @@ def clusters_of_a_network_in_another_unit(cls):
     expected = network.fit_predict(X)
     found = network.fit_predict(in_unit(1024.0))  # a power of 2 changes no digit
     np.testing.assert_array_equal(found, expected)
+
+
+@INVARIANCES.row(
+    "NeuralFusionClassifier NeuralFusionRegressor",
+    "unit and offset of a modality",
+    "same predictions",
+)
+def predictions_of_a_network_in_another_unit(cls):
+    trainer = Trainer(max_epochs=4, dtype="float64")
+    network = cls(encoders=[8, 4], trainer=trainer, random_state=0)
+    expected = network.fit(X, target(cls)).predict(X)
+    other = in_unit(1024.0, 5.0)
+    found = network.fit(other, target(cls)).predict(other)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @INVARIANCES.row("DCCA", "unit of a modality", "same prepared data, same scores")

@@ -24,6 +24,7 @@ from sklearn.svm import SVC, SVR
 from skorch.callbacks import Callback
 
 from mmfusion import (
+    AnchorGraphClusterer,
     EarlyFusion,
     EarlyFusionClassifier,
     EarlyFusionClusterer,
@@ -324,12 +325,60 @@ def one_modality_is_clustered_by_its_features(cls):
     assert_same_partition(fitted.labels_, expected)
 
 
+@LIMITS.row(
+    "DMSCClusterer",
+    "`n_anchors`, no reconstruction trained",
+    "`AnchorGraphClusterer` of the latents of unit norm, by reconstruction",
+)
+def anchors_of_latents_are_the_anchor_graph(cls):
+    trainer = Trainer(pretrain_epochs=2, batch_size=30)
+    data = EASY[["audio", "text"]]
+    fitted = cls(3, encoders=[8, 4], n_anchors=20, trainer=trainer, random_state=0).fit(
+        data
+    )
+    graph = AnchorGraphClusterer(
+        3, weights="reconstruction", n_anchors=20, scaling=None, random_state=0
+    )
+    latents = np.split(fitted.transform(data), 2, axis=1)
+    expected = graph.fit_predict(latents)
+    # anchors are those of another start of k-means, and variances are not all 1
+    assert adjusted_rand_score(fitted.labels_, expected) > 0.8
+
+
 @LIMITS.row("CoMVCClusterer", "contrastive_weight=0", "`SiMVCClusterer`")
 def without_contrast_is_simvc(cls):
     fitted = small_network(cls, contrastive_weight=0).fit(X)
     expected = small_network(SiMVCClusterer).fit(X)
     np.testing.assert_array_equal(fitted.transform(X), expected.transform(X))
     np.testing.assert_array_equal(fitted.labels_, expected.labels_)
+
+
+@LIMITS.row(
+    "NeuralFusionClassifier NeuralFusionRegressor",
+    "fusion='late'",
+    "mean of `modality_predictions`",
+)
+def late_networks_are_averaged(cls):
+    trainer = Trainer(max_epochs=4, dtype="float64")
+    fitted = cls("late", encoders=[8, 4], trainer=trainer, n_members=1, random_state=0)
+    by_modality = fitted.fit(X, target(cls)).modality_predictions(X)
+    predict = getattr(fitted, "predict_proba", fitted.predict)
+    expected = np.mean([*by_modality.values()], axis=0)
+    np.testing.assert_allclose(predict(X), expected, rtol=1e-9)
+
+
+@LIMITS.row(
+    "NeuralFusionClassifier NeuralFusionRegressor",
+    "fusion='mean', one modality",
+    "a network of this modality: its latents are what is fused",
+)
+def one_modality_is_its_own_network(cls):
+    trainer = Trainer(max_epochs=2)
+    fitted = cls("mean", encoders=[8, 4], trainer=trainer, random_state=0)
+    fitted.fit(AUDIO, target(cls))
+    latents = fitted.modality_latents(AUDIO)["audio"]
+    np.testing.assert_allclose(fitted.transform(AUDIO), latents)
+    assert fitted.modality_weights_.tolist() == [1.0]
 
 
 @LIMITS.row(

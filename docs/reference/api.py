@@ -52,6 +52,7 @@ API = {
         "AnchorGraphClusterer",
         "AutoencoderClusterer",
         "CoMVCClusterer",
+        "DMSCClusterer",
         "EAMCClusterer",
         "GMCClusterer",
         "HMMClusterer",
@@ -102,6 +103,8 @@ API = {
         "LateFusionRegressor",
         "MultimodalCCA",
         "MultimodalNMF",
+        "NeuralFusionClassifier",
+        "NeuralFusionRegressor",
         "SingleModalityClusterer",
     ],
     "mmfusion.graphical": [
@@ -164,6 +167,7 @@ API = {
         "ObjectivePathDisplay",
         "ReliabilityDisplay",
         "StatePosteriorDisplay",
+        "WordAlignmentDisplay",
     ],
     "mmfusion.preprocessing": [
         "ModalityImputer",

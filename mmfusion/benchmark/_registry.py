@@ -214,6 +214,10 @@ CLUSTERERS = {
         partial(_deep, "CoMVCClusterer"),
         "learned fusion weights, contrastive loss (needs mmfusion[deep])",
     ),
+    "dmsc": Entry(
+        partial(_deep, "DMSCClusterer"),
+        "samples that express each other in subspaces (needs mmfusion[deep])",
+    ),
     "ae-ddc": Entry(
         # weights as published
         partial(

@@ -15,6 +15,7 @@ __all__ = [
     "AnchorGraphClusterer",
     "AutoencoderClusterer",
     "CoMVCClusterer",
+    "DMSCClusterer",
     "EAMCClusterer",
     "GMCClusterer",
     "HMMClusterer",
@@ -29,6 +30,7 @@ __all__ = [
 _MODULES = {
     "AutoencoderClusterer": "_autoencoder",
     "CoMVCClusterer": "_simvc",
+    "DMSCClusterer": "_dmsc",
     "EAMCClusterer": "eamc._estimator",
     "MFLVCClusterer": "_mflvc",
     "SiMVCClusterer": "_simvc",

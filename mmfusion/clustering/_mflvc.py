@@ -138,9 +138,6 @@ class MFLVCClusterer(BaseDeepClusterer):
     ----------
     labels_ : ndarray of int of shape (n_samples,)
         Cluster of each sample.
-    modality_weights_ : ndarray of shape (n_modalities,)
-        Weight of each modality, all of which are equal. Where a sample lacks
-        modalities, those of the others are scaled to add up to 1.
     history_ : list of dict
         One entry per epoch, with its phase and the mean of every loss term.
     n_iter_ : int
@@ -329,4 +326,5 @@ class MFLVCClusterer(BaseDeepClusterer):
     def _learned(self, net: DeepNet) -> dict[str, Any]:
         # `transform` returns features in place of latents
         learned = super()._learned(net)
+        del learned[self._weights_attribute]  # they are equal
         return learned | {"_n_features_out": net.module_.heads.features.out_features}

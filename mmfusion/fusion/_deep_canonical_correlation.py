@@ -289,10 +289,13 @@ class DCCA(DeepEstimator):
             observed = np.ones((len(data), len(latents)), dtype=bool)
         module = net.module_
         means, axes = fit_scores(
-            latents, observed, module.axes.shape[-1], float(self.shrinkage)
+            latents,
+            observed,
+            module.get_buffer("axes").shape[-1],
+            float(self.shrinkage),
         )
-        module.means.copy_(torch.as_tensor(means))
-        module.axes.copy_(torch.as_tensor(axes))
+        module.get_buffer("means").copy_(torch.as_tensor(means))
+        module.get_buffer("axes").copy_(torch.as_tensor(axes))
         names = [str(name) for name in self.modality_names_in_]
         constant = [
             name for name, own in zip(names, axes, strict=True) if not own.any()
@@ -307,7 +310,7 @@ class DCCA(DeepEstimator):
     def _learned(self, net: DeepNet) -> dict[str, Any]:
         learned = super()._learned(net)
         del learned[self._weights_attribute]  # all modalities have one weight
-        return learned | {"_n_features_out": net.module_.axes.shape[-1]}
+        return learned | {"_n_features_out": net.module_.get_buffer("axes").shape[-1]}
 
     # Outputs
 
@@ -350,8 +353,8 @@ class DCCA(DeepEstimator):
         latents, observed = self._collect(X, _by_sample)
         latents = latents.swapaxes(0, 1)
         means, axes = (
-            x.cpu().numpy().astype(latents.dtype)
-            for x in (self.module_.means, self.module_.axes)
+            self.module_.get_buffer(name).cpu().numpy().astype(latents.dtype)
+            for name in ("means", "axes")
         )
         scores = zip(self.modality_names_in_, (latents - means) @ axes, strict=True)
         return Modalities(dict(scores), observed=observed)

@@ -252,7 +252,8 @@ class MultimodalNMF(
         -------
         Modalities
             Of each modality of positive weight, an array of shape (n_samples,
-            `n_components`); missing as in X. They are comparable, as the parts of all modalities have the sum 1.
+            `n_components`); missing as in X. They compare between modalities, since
+            all parts have the sum 1.
         """
         used = self._validate(X, reset=False)[list(self.components_)]
         found = {}
@@ -328,8 +329,8 @@ class MultimodalNMF(
             raise ValueError(
                 f"sample {int(np.argmax(lacking))} lacks the modalities "
                 f"{list(used.names)}, the only ones of a positive consensus_weight "
-                f"({int(lacking.sum())} of {len(frame)} samples do): leave such samples "
-                "out, or fit with a positive weight of a modality that they have"
+                f"({int(lacking.sum())} of {len(frame)} samples do): leave them out, "
+                "or fit with a positive weight of a modality that they have"
             )
         return used
 
@@ -344,9 +345,9 @@ class MultimodalNMF(
             if place is not None:
                 sample = int(np.flatnonzero(own)[place[0]])
                 raise ValueError(
-                    f"Negative values in data passed to {type(self).__name__}: modality "
-                    f"{name!r} is {place[2]:g} for sample {sample}, feature {place[1]}. "
-                    f"{_remedy(block, name, remedies)}"
+                    f"Negative values in data passed to {type(self).__name__}: "
+                    f"modality {name!r} is {place[2]:g} for sample {sample}, feature "
+                    f"{place[1]}. {_remedy(block, name, remedies)}"
                 )
         return blocks
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
+from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches, WholeBatch
 from mmfusion.nn._net import DeepNet
 from mmfusion.nn._network import Outputs, evaluating
 
@@ -62,8 +62,12 @@ def evaluate_losses(
         Means of what `Objective.losses` returns.
     """
     generator = torch.Generator().manual_seed(seed)
-    batches = ShuffledBatches(data, batch_size or net.batch_size, generator)
-    n_batches = min(len(batches), max(1, EVALUATION_ROWS // batches.batch_size))
+    batches: ShuffledBatches | WholeBatch
+    if net.objective_.whole_batch:
+        batches, n_batches = WholeBatch(data, None), 1
+    else:
+        batches = ShuffledBatches(data, batch_size or net.batch_size, generator)
+        n_batches = min(len(batches), max(1, EVALUATION_ROWS // batches.batch_size))
     sums: dict[str, Tensor] = {}
     with evaluating(net.module_):
         for _, batch in zip(range(n_batches), batches, strict=False):

@@ -35,6 +35,7 @@ FAST = {
     "CoMVCClusterer": ONE_PHASE,
     "DCCA": {k: v for k, v in ONE_PHASE.items() if k != "n_clusters"},
     "EAMCClusterer": PRETRAINED,
+    "DMSCClusterer": BY_RECONSTRUCTION | {"trainer__max_epochs": 20},
     "MFLVCClusterer": BY_RECONSTRUCTION | {"matching_epochs": 2},
     "SiMVCClusterer": ONE_PHASE,
 }

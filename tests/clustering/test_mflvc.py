@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from mmfusion import MFLVCClusterer, Modalities, Trainer
 from mmfusion.clustering._pseudo_labels import MISSING, matched_clusters
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.nn._data import Batch
 
 from ..nn import slow_losses as slow
 
@@ -60,7 +61,7 @@ def test_the_terms_of_a_batch_are_those_of_the_formulas(data):
     net, rows = fitted._net, slice(8)
     _, training, _ = fitted._make_phases(len(data), fitted._settings())
     inputs, observed = prepared(fitted, data, rows)
-    found = training.objective.terms(net, net.encode((inputs, observed)))
+    found = training.objective.terms(net, net.encode(Batch(inputs, observed)))
 
     module = net.module_
     latents = [encode(x) for encode, x in zip(module.encoders, inputs, strict=True)]

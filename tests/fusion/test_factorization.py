@@ -59,7 +59,7 @@ def objective(nmf, data, consensus, weights):
 
 
 def consensus_and_weights(nmf, data):
-    """Both minimise the objective for a sample: a problem of least squares over >= 0."""
+    """Both minimise the objective of a sample: non-negative least squares."""
     k, names = len(next(iter(nmf.components_.values()))), list(nmf.components_)
     consensus, weights = (
         np.zeros((len(data), k)),
@@ -277,7 +277,7 @@ def test_few_iterations_warn():
     [
         ({"audio": -1.0}, "consensus_weight of modality 'audio' is a finite number"),
         ({"audio": np.inf}, "consensus_weight of modality 'audio' is a finite number"),
-        ({"touch": 1.0}, "consensus_weight names .'touch'."),
+        ({"touch": 1.0}, r"consensus_weight names .'touch'."),
         (dict.fromkeys(X.names, 0), "consensus_weight is 0 for all modalities"),
     ],
 )
@@ -290,7 +290,7 @@ def test_samples_of_left_out_modalities_alone_are_refused():
     lacking = X.observed.copy()
     lacking[5, 0] = False
     gappy = Modalities(X.to_dict(), observed=lacking)
-    with pytest.raises(ValueError, match="sample 5 lacks the modalities .'audio'."):
+    with pytest.raises(ValueError, match=r"sample 5 lacks the modalities .'audio'."):
         fitted(data=gappy, consensus_weight={"text": 0, "video": 0})
 
 

@@ -109,6 +109,10 @@ FAST: dict[str, Arguments] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "DMSCClusterer": {
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
     "MFLVCClusterer": {
         "encoders": [4, 3],
         "feature_width": 4,
@@ -118,6 +122,14 @@ FAST: dict[str, Arguments] = {
     "DCCA": {
         "encoders": [4, 3],
         "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+    },
+    **{
+        name: {
+            "encoders": [4, 3],
+            "n_members": 1,
+            "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+        }
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
     },
     "AutoencoderClusterer": {
         "encoders": [4, 3],
@@ -429,6 +441,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "n_repeats": 1,
     },
     "methods": lambda: {"task": "classification"},
+    "preset": lambda: {"name": "eamc", "fast": True},
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
     "fetch_msrcv1": _fetch,
@@ -574,6 +587,18 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "X": sequences(),
     },
     "LagDisplay.from_predictions": lambda: {"lag": [0.0, -0.5, 1.0]},
+    "WordAlignmentDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("WordAligner"),
+        "X": {"source": tokens(), "target": tokens()},
+        "y": links(),
+    },
+    "WordAlignmentDisplay.from_predictions": lambda: {
+        "posteriors": [[0.9, 0.1]],
+        "links": links()[1],
+        "source": ["a"],
+        "target": ["b", "c"],
+        "known": links()[1],
+    },
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")
     },
@@ -686,6 +711,7 @@ RECORDS = {
     "ImportanceResults",
     "InteractionResults",
     "PartialInformation",
+    "Preset",
     "ShapleyResults",
     "Significance",
     "Significance.nemenyi_of",

@@ -62,6 +62,10 @@ PARAMS: dict[str, dict[str, Any]] = {
         "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
         "adversarial_weight": 0,  # discriminators are a megabyte
     },
+    "DMSCClusterer": {
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=50, lr=1e-2),
+    },
     "MFLVCClusterer": {
         "encoders": [4, 3],
         "feature_width": 4,
@@ -70,6 +74,10 @@ PARAMS: dict[str, dict[str, Any]] = {
     },
     "MultimodalCCA": {"n_components": 2},
     "MultimodalNMF": {"n_components": 2},
+    **{
+        name: {"encoders": [4, 3], "n_members": 2, "trainer": Trainer(max_epochs=2)}
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
+    },
     "EarlyFusion": {"reducer": PCA(2)},
     "EarlyFusionClassifier": {"estimator": LogisticRegression()},
     "EarlyFusionClusterer": {"clusterer": KMeans(n_init=1)},
@@ -116,9 +124,8 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
     kind = "sequence" if name in OF_SEQUENCES else "table"
     X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
     if name == "WordAligner":
-        X = Modalities(
-            {n: list((own[:, :, :1] * 2) // 1) for n, own in X.to_dict().items()}
-        )
+        tokens = {n: (own[:, :, None] * 2) // 1 for n, own in X.to_dict().items()}
+        X = Modalities({n: list(own) for n, own in tokens.items()})
     if name == "AsynchronousHMMAligner":  # fewer events than frames
         X = Modalities({"audio": X["audio"], "text": [own[:3] for own in X["text"]]})
     if name == "MultimodalNMF":
@@ -128,6 +135,8 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
 
 def predicted(model: Any, X: Any) -> np.ndarray:
     """Return the predictions or the transformed data of a model in one array."""
+    if hasattr(model, "link_posteriors"):  # of tokens, whose output has any type
+        return np.concatenate([own.ravel() for own in model.link_posteriors(X)])
     names = ("predict", "transform")
     method = next((name for name in names if hasattr(model, name)), None)
     found = getattr(model, method)(X) if method else model.labels_

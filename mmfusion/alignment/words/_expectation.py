@@ -37,7 +37,7 @@ class WordModel(NamedTuple):
 
 
 class Expectations(NamedTuple):
-    """What the expectation step returns.
+    """Results of the expectation step.
 
     Parameters
     ----------

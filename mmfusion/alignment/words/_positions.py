@@ -46,7 +46,7 @@ class Positions(NamedTuple):
 
 
 def first_jumps(max_jump: int) -> np.ndarray:
-    """Return the weights of jumps of the first iteration, largest for the next position.
+    """Return the first weights of jumps, largest for that to the next position.
 
     Parameters
     ----------

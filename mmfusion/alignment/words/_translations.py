@@ -78,8 +78,8 @@ def zero_counts(types: TypePairs) -> Translations:
         The counts.
     """
     n_sources, n_targets = types.n_sources, types.n_targets
-    shapes = ((types.n_pairs, 2), n_targets, n_sources, n_sources, n_targets)
-    return Translations(*map(np.zeros, shapes))
+    lengths = (n_targets, n_sources, n_sources, n_targets)
+    return Translations(np.zeros((types.n_pairs, 2)), *(np.zeros(n) for n in lengths))
 
 
 def estimate_translations(

@@ -19,12 +19,15 @@ class LowRankFusion(Fusion):
     The factor of a modality that is not observed is 1.
     """
 
-    def __init__(self, n_modalities: int, n_members: int, width: int) -> None:
+    def __init__(
+        self, n_modalities: int, n_members: int, width: int, rank: int = RANK
+    ) -> None:
         super().__init__(n_modalities, n_members, width)
-        self.factors = BatchedLinear((n_modalities, n_members), width, RANK * width)
+        self.rank = rank
+        self.factors = BatchedLinear((n_modalities, n_members), width, rank * width)
         # products begin near 1: of factors near 0 they would all vanish
         nn.init.ones_(self.factors.bias)
-        self.shares = nn.Parameter(torch.full((n_members, RANK), 1 / RANK))
+        self.shares = nn.Parameter(torch.full((n_members, rank), 1 / rank))
 
     def forward(self, latents: Tensor, observed: Tensor) -> Tensor:
         """Multiply the factors of all modalities, and add up the ranks."""
@@ -32,7 +35,7 @@ class LowRankFusion(Fusion):
         observed = observed.mT[:, None, :, None]
         product = (factors * observed + (1 - observed)).prod(0)
         return torch.einsum(
-            "rmkd,rk->rmd", product.unflatten(-1, (RANK, -1)), self.shares
+            "rmkd,rk->rmd", product.unflatten(-1, (self.rank, -1)), self.shares
         )
 
 

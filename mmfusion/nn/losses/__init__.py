@@ -15,13 +15,21 @@ from mmfusion.nn.losses.column_contrast import (
     assignment_contrast,
     column_contrast,
 )
-from mmfusion.nn.losses.contrastive import contrastive_loss, nt_xent
+from mmfusion.nn.losses.contrastive import (
+    contrastive_loss,
+    normalized_latents,
+    nt_xent,
+)
 from mmfusion.nn.losses.correlation import (
     canonical_correlation_loss,
     eckart_young_loss,
 )
 from mmfusion.nn.losses.kernels import gaussian_kernel, squared_distances
-from mmfusion.nn.losses.reconstruction import reconstruction_loss
+from mmfusion.nn.losses.reconstruction import (
+    reconstruction_loss,
+    reconstruction_norm,
+)
+from mmfusion.nn.losses.self_expression import self_expression_loss
 from mmfusion.nn.losses.self_training import sharpened, target_divergence
 
 __all__ = [
@@ -41,8 +49,11 @@ __all__ = [
     "eckart_young_loss",
     "gaussian_kernel",
     "neighbor_disagreement",
+    "normalized_latents",
     "nt_xent",
     "reconstruction_loss",
+    "reconstruction_norm",
+    "self_expression_loss",
     "sharpened",
     "squared_distances",
     "squared_slope",
