@@ -24,7 +24,7 @@ def add_align_words(commands: argparse._SubParsersAction) -> None:
         "align-words",
         help="align the words of two texts, line by line",
         description="Align the words of two texts whose lines correspond. Each line of "
-        "the output has the links of a line as 0-0 2-1, positions in source and target.",
+        "the output has the links of a line as 0-0 2-1: source and target positions.",
     )
     run.add_argument("source", help="text in UTF-8, tokens separated by spaces")
     run.add_argument("target", help="its translation, with as many lines")

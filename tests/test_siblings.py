@@ -72,6 +72,7 @@ REASONS = {
         "early fusion on_empty",
         "late fusion on_empty",
         "hybrid fusion on_empty",
+        "neural fusion on_empty",
         "late fusion estimator",
         "hybrid fusion estimator",
         "late fusion cv",

@@ -167,6 +167,7 @@ API = {
         "ObjectivePathDisplay",
         "ReliabilityDisplay",
         "StatePosteriorDisplay",
+        "WordAlignmentDisplay",
     ],
     "mmfusion.preprocessing": [
         "ModalityImputer",

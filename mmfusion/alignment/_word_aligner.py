@@ -137,7 +137,7 @@ class WordAligner(
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
-        Names of the modalities. The first of tokens is the source.
+        Names of the modalities.
     n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
         Their numbers of features; 1 where they hold tokens.
     n_features_in_ : int
@@ -163,7 +163,8 @@ class WordAligner(
     -----
     *Forms of tokens.* A modality is a list with a list of tokens for each sample, in a
     list or dict of modalities, or in `Modalities`, which reads ragged lists of text. In
-    `Modalities`, tokens of other types are arrays of shape (n_tokens, 1).
+    `Modalities`, tokens of other types are arrays of shape (n_tokens, 1). The first
+    modality of tokens is the source, the second the target.
 
     *Memory* is needed for every pair of types that occurs together, and 4 bytes for
     every pair of tokens of a sample; `fit_batches` has the latter in files.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sklearn.base import BaseEstimator
@@ -123,11 +123,12 @@ class Preset:
     published : DataFrame
         Published results: ``source``, ``table``, ``dataset``, ``method``, scores by
         their short names, and ``note``.
-    notes : tuple of str
+    notes : tuple of str, default=()
         Remarks that are printed below the tables.
-    single : dict of str to clusterer
+    single : dict of str to clusterer, default=None
         Clusterers, by the titles of rows, that are also fitted to every modality alone,
-        so that the modality of the best score can be shown for reference.
+        so that the modality of the best score can be shown for reference; None as a
+        clusterer is k-means.
 
     See Also
     --------
@@ -147,7 +148,7 @@ class Preset:
     metrics: tuple[str, ...]
     published: pd.DataFrame
     notes: tuple[str, ...] = ()
-    single: Mapping[str, BaseEstimator | None] = field(default_factory=dict)
+    single: Mapping[str, BaseEstimator | None] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -164,7 +165,7 @@ class Preset:
             _single_name(title, modality): SingleModalityClusterer(
                 modality, clusterer=clusterer
             )
-            for title, clusterer in self.single.items()
+            for title, clusterer in (self.single or {}).items()
             for modality in X.names
         }
 
@@ -172,7 +173,7 @@ class Preset:
         """Add headings, reference rows, published results and notes."""
         comparison.groups = dict(self.groups)
         comparison.notes += self.notes
-        for title in self.single:
+        for title in self.single or ():
             _choose_by_classes(comparison, title)
         add_published(comparison, self.published)
         return comparison

@@ -22,6 +22,7 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
+from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._neural_predictor import FusionLike, NeuralFusionPredictor
 from mmfusion.fusion._predictor import ClassifierRole, TrainingData
@@ -38,7 +39,9 @@ from mmfusion.nn._training import OUTPUT_CHUNK_ROWS
 LOG_TEMPERATURES = (-3.0, 3.0)
 
 
-class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredictor):
+class NeuralFusionClassifier(
+    SupervisedMixin, ClassifierRole, ClassifierMixin, NeuralFusionPredictor
+):
     """Classify samples of several modalities by a network that fuses them.
 
     With encoders E_v, a fusion f and linear heads, the network minimises ::
@@ -63,9 +66,9 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
         - 'mean': mean of the observed latents;
         - 'attention': mean with one weight per modality and sample;
         - 'low_rank': sum of 8 products of a factor of each modality (Liu et al. 2018),
-          and 'tensor': a layer of all products (Zadeh et al. 2017), where the class is
-          an interaction of modalities;
-        - 'late': mean of the probabilities by each modality, trained apart;
+          and 'tensor': a layer of all products (Zadeh et al. 2017), where y is an
+          interaction of modalities;
+        - 'late': mean of the predictions by each modality, trained apart;
         - a torch module, which is copied, that takes latents of shape (V, m, w) and
           a tensor of bool of shape (m, V), and returns one row per sample; or a
           factory, called with V and w, that returns one.
@@ -89,7 +92,7 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
         'temperature' divides the logits by a number that makes the held-out samples
         of `validation_fraction` most likely.
     n_members : int, default=4
-        Number of networks whose probabilities are averaged. They are trained at once,
+        Number of networks whose predictions are averaged. They are trained at once,
         as products of batches, for little more than the time of one.
     validation_fraction : float, default=0.0
         Share of the samples that is held out. If positive, the network of the epoch

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import refuse_empty_samples, validate_sample_weight
-from mmfusion.base import SupervisedMixin
 from mmfusion.modalities import Modalities
 from mmfusion.nn._data import Batches, Rows, Targets
 from mmfusion.nn._encoders import check_common_width, make_member_encoder
@@ -45,7 +44,7 @@ _WEIGHT = Interval(Real, 0, None, closed="left")
 FusionLike = str | nn.Module | Callable[[int, int], nn.Module]
 
 
-class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
+class NeuralFusionPredictor(DeepEstimator):
     """Base of estimators that predict y by a network of several modalities.
 
     A subclass encodes the target in `_encode_target`, and reads predictions.
@@ -59,8 +58,6 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
     n_members: int
     validation_fraction: float
     on_empty: str
-
-    n_init = 1  # members take the place of restarts
 
     _linear_latents = True
     _takes_empty_samples = True
@@ -98,6 +95,10 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Check y; return positions of classes or values, and weights of samples."""
         raise NotImplementedError
+
+    @property
+    def _n_restarts(self) -> int:
+        return 1  # members take their place
 
     @property
     def _task(self) -> Task:

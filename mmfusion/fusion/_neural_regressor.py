@@ -19,6 +19,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import check_target
+from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._neural_predictor import FusionLike, NeuralFusionPredictor
 from mmfusion.modalities import Modalities
 from mmfusion.nn._isolation import isolated
@@ -32,7 +33,7 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-class NeuralFusionRegressor(RegressorMixin, NeuralFusionPredictor):
+class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredictor):
     """Predict values from several modalities by a network that fuses them.
 
     With encoders E_v, a fusion f and linear heads, the network minimises ::
@@ -57,8 +58,8 @@ class NeuralFusionRegressor(RegressorMixin, NeuralFusionPredictor):
         - 'mean': mean of the observed latents;
         - 'attention': mean with one weight per modality and sample;
         - 'low_rank': sum of 8 products of a factor of each modality (Liu et al. 2018),
-          and 'tensor': a layer of all products (Zadeh et al. 2017), where the value is
-          an interaction of modalities;
+          and 'tensor': a layer of all products (Zadeh et al. 2017), where y is an
+          interaction of modalities;
         - 'late': mean of the predictions by each modality, trained apart;
         - a torch module, which is copied, that takes latents of shape (V, m, w) and
           a tensor of bool of shape (m, V), and returns one row per sample; or a

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,10 +24,14 @@ if TYPE_CHECKING:
 # also depends on how confident the penalty lets discriminators be
 WON_ACCURACY = 0.995
 LEAST_JUDGED_BATCHES = 50  # before, encoders have had no time to move
+LARGEST_WIDTH = 256  # of a layer of the discriminators
 
 
 class Discriminators(nn.Module):
     """One discriminator for every modality but the reference, as one batched network.
+
+    Its layers have w, w, w / 2 and 1 units, where w is the power of two next to half of
+    the width of the latents, and at most 256: 256 for the 500 of the paper.
 
     Parameters
     ----------
@@ -39,10 +45,32 @@ class Discriminators(nn.Module):
 
     def __init__(self, n_discriminators: int, width: int) -> None:
         super().__init__()
-        sizes = pairwise((width, 256, 256, 128, 1))
+        hidden = min(LARGEST_WIDTH, 2 ** max(1, round(math.log2(width / 2))))
+        self._make_layers(n_discriminators, (width, hidden, hidden, hidden // 2, 1))
+
+    def _make_layers(self, n_discriminators: int, widths: tuple[int, ...]) -> None:
+        sizes = pairwise(widths)
         layers = [batched_linear(n_discriminators, a, b) for a, b in sizes]
         self.weights = nn.ParameterList(weight for weight, _ in layers)
         self.biases = nn.ParameterList(bias for _, bias in layers)
+
+    def match_widths(self, state: Mapping[str, Any]) -> bool:
+        """Take over the widths of stored layers; return whether layers changed.
+
+        Those of earlier versions did not depend on the width of the latents.
+        """
+        names = [f"weights.{layer}" for layer in range(len(self.weights))]
+        if not all(getattr(state.get(name), "ndim", 0) == 3 for name in names):
+            return False
+        shapes = [tuple(state[name].shape) for name in names]
+        own = [tuple(weight.shape) for weight in self.weights]
+        # of other latents, or another number of modalities, they are not taken over
+        if shapes == own or shapes[0][:2] != own[0][:2]:
+            return False
+        like = self.weights[0]
+        self._make_layers(shapes[0][0], (*(s[1] for s in shapes), shapes[-1][2]))
+        self.to(like)
+        return True
 
     def forward(self, latents: Tensor, fixed: bool = False) -> Tensor:
         """Classify latents of shape (V - 1, m, d): logits of shape (V - 1, m).

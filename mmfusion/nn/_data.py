@@ -34,7 +34,7 @@ DIGEST_CHUNK_CELLS = 2**21
 
 
 class Targets(NamedTuple):
-    """What a predictor learns about some samples.
+    """Targets of some samples, which a predictor learns.
 
     Parameters
     ----------

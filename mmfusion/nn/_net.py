@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
 from mmfusion.nn._optimizers import make_optimizer
 
 LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
+SCREENED_SHARE = 0.25  # of the epochs of a phase, after which restarts are screened
 PREDICTED_ROWS = 1024  # samples in memory at a time, where callbacks predict
 
 
@@ -132,6 +133,13 @@ class Objective:
             sums[name] = weighted_sum(own, weights, zero)
         return terms | sums | {"total": weighted_sum(terms, weights, zero)}
 
+    def has_converged(self, net: DeepNet) -> bool:
+        """Return whether a phase ends after an epoch of `fit`, before its last one.
+
+        Calls of `partial_fit`, which have some of the samples only, end no phase.
+        """
+        return False
+
     def find_problems(self, net: DeepNet) -> list[str]:
         """List what is unhealthy about a net at the end of a phase."""
         return []
@@ -191,12 +199,14 @@ class Phase:
         Ends the phase and scores a restart: takes the net and an epoch, the same for
         all restarts, and returns a score, lower for better. Only the best goes on to
         the next phase. None lets every restart go on.
+    screen : callable, default=None
+        Scores a restart in the same way after a part of the epochs, where only the
+        best goes on to the others. None trains every restart to the end of the phase.
     learns_weights : bool, default=True
         Whether the weights of the modalities that `predict` uses are computed from
         the training data at the end. Otherwise they stay as they are.
-    converged : callable, default=None
-        Takes the net after an epoch of `fit` and returns whether the phase ends there.
-        Calls of `partial_fit`, which have some samples only, end no phase.
+    n_before, n_after : int, default=0
+        Number of epochs of the other part of a phase that has been split.
     """
 
     name: str
@@ -206,14 +216,26 @@ class Phase:
     sampler: Sampler = field(default_factory=ShuffledSampler)
     parts: tuple[str, ...] = ()
     compete: Callable[[DeepNet, Any], float] | None = None
+    screen: Callable[[DeepNet, Any], float] | None = None
     learns_weights: bool = True
-    converged: Callable[[DeepNet], bool] | None = None
+    n_before: int = 0
+    n_after: int = 0
 
     def description(self) -> list[Any]:
         """Return plain values that two phases share if they train alike."""
         rates = sorted(self.rates.items())
         training = [repr(self.objective), repr(self.sampler)]
-        return [self.name, self.n_epochs, rates, *training]
+        course = [self.n_before, self.n_epochs, self.n_after]
+        return [self.name, course, rates, *training]
+
+    def split(self) -> list[Phase]:
+        """Split the phase where restarts are screened, if they are."""
+        n_first = round(SCREENED_SHARE * self.n_epochs)
+        if self.screen is None or not n_first:
+            return [self]
+        n_rest, whole = self.n_epochs - n_first, replace(self, screen=None)
+        first = replace(whole, n_epochs=n_first, compete=self.screen, n_after=n_rest)
+        return [first, replace(whole, n_epochs=n_rest, n_before=n_first)]
 
 
 def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
@@ -230,6 +252,7 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
     """
     net.objective_ = phase.objective
     net.phase_name_, net.phase_epochs_ = phase.name, phase.n_epochs
+    net.phase_before_, net.phase_after_ = phase.n_before, phase.n_after
     net.phase_start_ = len(net.history) - done
     for optimizer in net.optimizers_:
         for group in optimizer.param_groups:
@@ -242,7 +265,7 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
 # The net
 
 
-class _StoppedByCallback(Exception):
+class StoppedByCallback(Exception):
     """A callback ended a training."""
 
 
@@ -279,6 +302,8 @@ class DeepNet(NeuralNet):
 
     phase_name_: str
     phase_epochs_: int
+    phase_before_: int
+    phase_after_: int
     phase_start_: int
     progress_: float
     step_: int  # of the epoch
@@ -366,7 +391,7 @@ class DeepNet(NeuralNet):
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, epochs=epochs)
-        except _StoppedByCallback:
+        except StoppedByCallback:
             for _, callback in self.callbacks_:
                 if hasattr(callback, "on_stop"):
                     callback.on_stop(self)
@@ -384,7 +409,7 @@ class DeepNet(NeuralNet):
                 # in an own callback it is Ctrl-C: they never stop a training by it
                 if getattr(callback, "never_stops", False):
                     raise
-                raise _StoppedByCallback from stop
+                raise StoppedByCallback from stop
             except (KeyError, SkorchException) as error:
                 self._name_columns(callback, error)
                 raise
@@ -475,7 +500,9 @@ class DeepNet(NeuralNet):
 
         The rates fall along half a cosine over the phase.
         """
-        self.progress_ = min(1.0, epochs / max(1, self.phase_epochs_))
+        n_before, n_after = self.phase_before_, self.phase_after_
+        n_epochs = n_before + self.phase_epochs_ + n_after
+        self.progress_ = min(1.0, (n_before + epochs) / max(1, n_epochs))
         if self.schedule == "constant":
             return
         height = (1 + math.cos(math.pi * self.progress_)) / 2

@@ -185,11 +185,12 @@ def _train_phases(plan: TrainingPlan, run: Run, positions: range) -> Run:
                 run = _finish(plan, run.start, run.net)
         if run.net is None:
             return run
-    if run.net and position == plan.competing and phase.compete:
-        # one seed: the same batches for all restarts that are compared
-        with isolated(plan.seeds[0]) as generator:
-            epoch = phase.sampler.epoch(plan.data, plan.settings.batch_size, generator)
-            run.score = phase.compete(run.net, epoch)
+        if phase.n_epochs and phase.compete is not None:
+            # one seed: the same batches for all restarts that are compared
+            with isolated(plan.seeds[0]) as generator:
+                size = plan.settings.batch_size
+                epoch = phase.sampler.epoch(plan.data, size, generator)
+                run.score = phase.compete(run.net, epoch)
     return run
 
 
@@ -226,8 +227,10 @@ def _train(
             save.resumed = state["callbacks"]
             # with other callbacks, the phase would not have ended there
             n_epochs = done if state["stopped_by"] == list(stoppers) else n_epochs
-            if phase.converged is not None and phase.converged(net):
+            if phase.objective.has_converged(net):
                 n_epochs = done
+    if phase.n_before and len(net.history) - net.phase_start_ < phase.n_before:
+        n_epochs = done  # a callback has ended the phase in its first part
     begin_phase(net, phase, done)
     named = [(type(c).__name__, c) for c in own]
     # first, since those of the user may monitor what it records
@@ -256,6 +259,4 @@ def _own_callbacks(plan: TrainingPlan, position: int, start: int) -> list[Callba
         own.append(EpochBar(f"restart {start + 1} of {len(plan.seeds)}"))
     if plan.report is not None:
         own.append(plan.report(phase, position * len(plan.seeds) + start))
-    if phase.converged is not None:
-        own.append(StopWhenConverged(phase.converged))
-    return own
+    return [*own, StopWhenConverged()]

@@ -83,7 +83,11 @@ def set_net_state(net: DeepNet, state: dict[str, Any]) -> None:
         If the network of the other has other layers.
     """
     parts = to_tensors(state["parts"])
-    if net.module_.match_heads(parts["network"]):
+    changed = net.module_.match_heads(parts["network"])
+    for name, part in net.parts_.items():
+        if hasattr(part, "match_widths"):
+            changed |= part.match_widths(parts.get(name, {}))
+    if changed:
         net.initialize_optimizer()
     own = stateful_parts(net)
     if parts.keys() != own.keys():

@@ -306,7 +306,7 @@ def test_every_registered_method_clusters_separated_blobs():
 
 @pytest.mark.parametrize("name", ["cca-kmeans", "nmf-kmeans"])
 def test_components_are_as_many_as_clusters(name):
-    X, y = make_multimodal_blobs(60, random_state=0)[:2]
+    X = make_multimodal_blobs(60, random_state=0)[0]
     X = X.to_dict()
     X["modality_1"] = np.exp(X["modality_1"])  # the other has negative values
     found = prepare_clusterer(methods()[name], 3, seed=5).fit(X)

@@ -155,6 +155,12 @@ def test_ablations_have_the_rows_of_the_paper(name, halves):
     assert "which it does not publish" in text
 
 
+def test_methods_of_the_user_have_a_heading_of_their_own(small, halves):
+    methods = {"mine": Double(), **small.methods}
+    text = compare(replace(small, methods=methods), {"d": halves}, n_repeats=1).table()
+    assert text.index.tolist()[:3] == ["halves", "SNF", "mine"]
+
+
 def test_metrics_that_no_paper_reports_have_no_published_results(small, halves):
     comparison = compare(small, {"coil20_3pose": halves}, "adjusted_mutual_info", 1)
     assert comparison.metrics == ["adjusted_mutual_info"]

@@ -367,6 +367,9 @@ def test_a_training_that_has_converged_stays_finished(tmp_path):
         resumed = fit(**folder)
         assert history(resumed) == history(whole)
         np.testing.assert_array_equal(resumed.labels_, whole.labels_)
+    folder = {"checkpoint_dir": tmp_path, "max_epochs": 60}
+    unending = small("dec", options=folder, tol=0.0).fit(X)
+    assert unending.phase_epochs_["training"] == 60
 
 
 @ALL_WAYS

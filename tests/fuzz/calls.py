@@ -587,6 +587,18 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "X": sequences(),
     },
     "LagDisplay.from_predictions": lambda: {"lag": [0.0, -0.5, 1.0]},
+    "WordAlignmentDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("WordAligner"),
+        "X": {"source": tokens(), "target": tokens()},
+        "y": links(),
+    },
+    "WordAlignmentDisplay.from_predictions": lambda: {
+        "posteriors": [[0.9, 0.1]],
+        "links": links()[1],
+        "source": ["a"],
+        "target": ["b", "c"],
+        "known": links()[1],
+    },
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")
     },

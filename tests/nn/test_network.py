@@ -226,3 +226,19 @@ def test_batched_discriminators_are_separate_networks():
                 if layer < 3:
                     h = torch.where(h > 0, h, 0.2 * h)
             torch.testing.assert_close(found[d, q], h[0], **TIGHT)
+
+
+def test_slopes_of_discriminators_are_their_gradients_and_have_gradients():
+    discriminators = Discriminators(2, WIDTH)
+    latents = torch.randn(2, 6, WIDTH, requires_grad=True)
+    logits = discriminators(latents)
+    (expected,) = torch.autograd.grad(logits.sum(), latents, create_graph=True)
+    parameters = list(discriminators.weights)
+    by_autograd = torch.autograd.grad(expected.square().sum(), parameters)
+    found_logits, slopes = discriminators.slopes(latents.detach())
+    torch.testing.assert_close(found_logits, logits, **TIGHT)
+    torch.testing.assert_close(slopes, expected, **TIGHT)
+    found = torch.autograd.grad(slopes.square().sum(), parameters)
+    for own, other in zip(found, by_autograd, strict=True):
+        assert own.is_contiguous()
+        torch.testing.assert_close(own, other, **TIGHT)

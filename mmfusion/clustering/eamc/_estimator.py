@@ -18,6 +18,7 @@ from mmfusion.clustering.eamc._pretraining import (
     NeighborAgreement,
     NeighborSampler,
     keep_best_head,
+    score_best_head,
 )
 from mmfusion.nn._adversary import Discriminators
 from mmfusion.nn._net import Phase
@@ -433,6 +434,7 @@ class EAMCClusterer(BaseDeepClusterer):
             sampler=NeighborSampler(self.n_neighbors, settings.n_jobs),
             parts=("trust",),
             compete=keep_best_head,
+            screen=score_best_head,
             learns_weights=False,  # attention is not trained yet
         )
         adversarial = Phase(

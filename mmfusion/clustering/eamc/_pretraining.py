@@ -350,6 +350,24 @@ def _assign_by_heads(net: DeepNet, pairs: NeighborPairs) -> Tensor:
     return whole.softmax(-1).reshape(-1, *whole.shape[-2:])
 
 
+def score_best_head(net: DeepNet, pairs: NeighborPairs) -> float:
+    """Score a restart by its best clustering head, without an end of the competition.
+
+    Parameters
+    ----------
+    net : DeepNet
+        The net in pretraining.
+    pairs : NeighborPairs
+        Samples and graphs by which restarts are compared.
+
+    Returns
+    -------
+    float
+        Score of the best head.
+    """
+    return float(score_heads(net, pairs).min())
+
+
 def keep_best_head(net: DeepNet, pairs: NeighborPairs) -> float:
     """End the competition of the clustering heads.
 

@@ -1,4 +1,4 @@
-"""What fusion modules share."""
+"""Base of the fusion modules."""
 
 from __future__ import annotations
 
