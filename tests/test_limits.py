@@ -327,8 +327,8 @@ def one_modality_is_clustered_by_its_features(cls):
 
 @LIMITS.row(
     "DMSCClusterer",
-    "`n_anchors`, no reconstruction trained",
-    "`AnchorGraphClusterer` of the latents of unit norm, by reconstruction",
+    "`n_anchors`",
+    "`AnchorGraphClusterer` of its latents, weights by reconstruction",
 )
 def anchors_of_latents_are_the_anchor_graph(cls):
     trainer = Trainer(pretrain_epochs=2, batch_size=30)
