@@ -246,8 +246,14 @@ class BlockChecks:
                 blocks[v] = float_sequences(
                     blocks[v], name, mask[:, v], allow_gaps=allow_gaps
                 )
-        observed = mask & np.column_stack(list(map(observed_rows, blocks)))
+        observed = mask & np.column_stack(list(map(self._observed_samples, blocks)))
         return blocks, observed
+
+    def _observed_samples(self, block: Block) -> np.ndarray:
+        """Return which samples have a modality; of tokens, which are not None."""
+        if self.tags.sequences == "tokens" and is_sequences(block):
+            return np.array([sample is not None for sample in block], dtype=bool)
+        return observed_rows(block)
 
     def check_blocks(
         self,

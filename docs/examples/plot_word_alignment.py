@@ -19,8 +19,8 @@ from mmfusion.plotting import WordAlignmentDisplay
 # %%
 # The corpus is not part of this package: ``benchmarks/README.md`` names its source. The
 # first pairs of the training text are used here, beside those with known links, which
-# serve for evaluation only. Where the files are missing, a corpus with a planted lexicon
-# takes their place.
+# serve for evaluation only. Where the files are missing, a corpus with a planted
+# lexicon takes their place.
 
 NAME = "shared/data/wordalign"
 FOLDER = next((p / NAME for p in Path.cwd().parents if (p / NAME).exists()), None)

@@ -43,7 +43,7 @@ from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.metrics import alignment_error_rate
 from mmfusion.modalities import Modalities
 
-KINDS = {"ibm1": UNIFORM, "diagonal": DIAGONAL, "hmm": JUMPS}
+KINDS_OF_POSITIONS = {"ibm1": UNIFORM, "diagonal": DIAGONAL, "hmm": JUMPS}
 NULL_PROBABILITIES = {"ibm1": -1.0, "diagonal": 0.08, "hmm": 0.2}  # -1: 1 / (n + 1)
 CELLS_AT_ONCE = 2**20  # pairs of tokens whose posteriors are in memory
 
@@ -195,7 +195,7 @@ class WordAligner(
     """
 
     _parameter_constraints: dict = {
-        "method": [StrOptions(set(KINDS))],
+        "method": [StrOptions(set(KINDS_OF_POSITIONS))],
         "agree": ["boolean"],
         "symmetrize": [StrOptions(set(SYMMETRIZATIONS))],
         "threshold": [Interval(Real, 0, 1, closed="both")],
@@ -345,7 +345,10 @@ class WordAligner(
             share = NULL_PROBABILITIES[self.method]
         is_chain = self.method == "hmm"
         stage = Stage(
-            KINDS[self.method], int(self.n_iter), share, bool(self.agree) and is_chain
+            KINDS_OF_POSITIONS[self.method],
+            int(self.n_iter),
+            share,
+            bool(self.agree) and is_chain,
         )
         first = Stage(DIAGONAL, int(self.n_iter), NULL_PROBABILITIES["diagonal"], False)
         return [first, stage] if is_chain else [stage]
@@ -411,7 +414,7 @@ class WordAligner(
             mean of both directions, or the posteriors of the one that `symmetrize`
             selects.
         """
-        return self._links(self._tokens(X))[1]
+        return self._links(self._tokens(X), with_posteriors=True)[1]
 
     def transform(self, X: ModalitiesLike) -> Modalities | np.ndarray:
         """Bring the source tokens of samples to the positions of their target tokens.
@@ -431,7 +434,9 @@ class WordAligner(
         frame = self._validate(with_token_arrays(X), reset=False, raw=True)
         if not self._layout.sequences:
             return self._output(frame, like=X)
-        links, posteriors, _ = self._links(self._encode_known(frame))
+        links, posteriors, _ = self._links(
+            self._encode_known(frame), with_posteriors=True
+        )
         source, target = self._layout.sequences
         moved = np.full(len(frame), None, dtype=object)
         for i, (own, words) in enumerate(zip(links, frame[target], strict=True)):
@@ -473,7 +478,9 @@ class WordAligner(
             return 1 - alignment_error_rate(y, links)
         return float(log_likelihoods.sum() / n_tokens)
 
-    def _links(self, sides: _Sides) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _links(
+        self, sides: _Sides, *, with_posteriors: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return links, posteriors and log-likelihoods, by samples of some cells."""
         n_samples = len(sides.used)
         links = np.full(n_samples, None, dtype=object)
@@ -494,7 +501,8 @@ class WordAligner(
             total += found.log_likelihoods
             for i in range(first, last):
                 links[i] = found.links[i - first]
-                posteriors[i] = found.posteriors[i - first]
+                if with_posteriors:
+                    posteriors[i] = found.posteriors[i - first]
         return links, posteriors, total
 
     def _tokens(self, X: ModalitiesLike) -> _Sides:

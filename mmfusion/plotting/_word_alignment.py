@@ -253,7 +253,7 @@ class WordAlignmentDisplay:
                 marker="s",
                 facecolors="none",
                 edgecolors="C6",  # visible on light and on dark cells
-                linewidths=np.where(self.known[:, 2] != 0, 2.2, 0.9),
+                linewidths=[2.2 if sure else 0.9 for sure in self.known[:, 2]],
                 label="known (thin: possible)",
             )
         ax.legend(
