@@ -7,12 +7,15 @@ from .alignment import DTWAligner as DTWAligner
 from .alignment import HMMAligner as HMMAligner
 from .alignment import PairHMMAligner as PairHMMAligner
 from .alignment import ProductHMMAligner as ProductHMMAligner
+from .alignment import WordAligner as WordAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
 from .clustering import AutoencoderClusterer as AutoencoderClusterer
 from .clustering import CoMVCClusterer as CoMVCClusterer
+from .clustering import DMSCClusterer as DMSCClusterer
 from .clustering import EAMCClusterer as EAMCClusterer
 from .clustering import GMCClusterer as GMCClusterer
 from .clustering import HMMClusterer as HMMClusterer
+from .clustering import MFLVCClusterer as MFLVCClusterer
 from .clustering import MultimodalMixture as MultimodalMixture
 from .clustering import SiMVCClusterer as SiMVCClusterer
 from .clustering import SNFClusterer as SNFClusterer
@@ -35,6 +38,8 @@ from .fusion import LateFusionClusterer as LateFusionClusterer
 from .fusion import LateFusionRegressor as LateFusionRegressor
 from .fusion import MultimodalCCA as MultimodalCCA
 from .fusion import MultimodalNMF as MultimodalNMF
+from .fusion import NeuralFusionClassifier as NeuralFusionClassifier
+from .fusion import NeuralFusionRegressor as NeuralFusionRegressor
 from .fusion import SingleModalityClusterer as SingleModalityClusterer
 from .mkl import MKLClassifier as MKLClassifier
 from .mkl import MKLClusterer as MKLClusterer

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmfusion import __version__
+from mmfusion._align_words import add_align_words, run_align_words
 from mmfusion._atomic import as_path
 from mmfusion._text import one_line
 from mmfusion.benchmark import compare, preset
@@ -183,6 +184,7 @@ FILES = {
     ".h5mu .h5ad": "MuData, AnnData; --target, --layers, --obsm (mmfusion[omics])",
 }
 COMMANDS = {"list": _run_list, "warm-up": _run_warm_up, "compare": _run_compare}
+COMMANDS["align-words"] = run_align_words
 
 
 def _print_text(text: str) -> None:
@@ -205,6 +207,7 @@ def _make_parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "warm-up", help="compile the functions of mmfusion.alignment ahead of use"
     )
+    add_align_words(commands)
     run = commands.add_parser(
         "compare",
         help="run methods on data sets and write a report",

@@ -190,7 +190,10 @@ def read_anndatas(adatas: Any) -> AnnotatedBlocks:
     for name, adata in adatas.items():
         remedy = "adata[~adata.obs_names.duplicated()]"
         _check_unique(adata.obs_names, f"modality {name!r}", f"give {remedy}")
-    labels = align_labels({n: a.obs_names for n, a in adatas.items()}, "outer")
+    try:
+        labels = align_labels({n: a.obs_names for n, a in adatas.items()}, "outer")
+    except ValueError as error:
+        raise ValueError(f"{error}; those of an AnnData are its obs_names") from error
     return _matched(adatas, dict.fromkeys(adatas, ("layers", "X")), labels)
 
 

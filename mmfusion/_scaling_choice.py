@@ -117,6 +117,8 @@ def fit_scalings(
     blocks: Sequence[NumericBlock],
     scalings: Sequence[str | None],
     sample_weight: ArrayLike | None = None,
+    *,
+    block_weights: Sequence[np.ndarray] | None = None,
 ) -> list[Scaling]:
     """Fit the scaling of every modality, and choose those that are 'auto'.
 
@@ -132,32 +134,35 @@ def fit_scalings(
         Scaling of each modality; 'auto' as `choose_scaling` chooses.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples in means, variances and the choice.
+    block_weights : list of ndarray of shape (n_samples,), default=None
+        The same for each block, where blocks are not of the same samples.
 
     Returns
     -------
     list of Scaling
         Fitted scaling of each modality, with a `name` that is never 'auto'.
     """
+    weights: list[Any] = [sample_weight] * len(blocks)
+    if block_weights is not None:
+        weights = list(block_weights)
     names = [
-        choose_scaling(block, sample_weight) if scaling == "auto" else scaling
-        for block, scaling in zip(blocks, scalings, strict=True)
+        choose_scaling(block, weight) if scaling == "auto" else scaling
+        for block, scaling, weight in zip(blocks, scalings, weights, strict=True)
     ]
     fitted = [
-        fit_scaling(block, name, sample_weight)
-        for block, name in zip(blocks, names, strict=True)
+        fit_scaling(block, name, weight)
+        for block, name, weight in zip(blocks, names, weights, strict=True)
     ]
     if not {"l2", "block"} <= set(names):
         return fitted
     rows = [
-        (scaling, block)
-        for scaling, block in zip(fitted, blocks, strict=True)
+        (scaling, block, weight)
+        for scaling, block, weight in zip(fitted, blocks, weights, strict=True)
         if scaling.name == "l2"
     ]
-    variances = [
-        scaled_variance(scaling, block, sample_weight) for scaling, block in rows
-    ]
+    variances = [scaled_variance(*each) for each in rows]
     spread = float(np.sqrt(np.mean(variances)))
-    kinds = [block.dtype for _, block in rows if block.dtype.kind == "f"]
+    kinds = [block.dtype for _, block, _ in rows if block.dtype.kind == "f"]
     coarsest = min(kinds, key=lambda dtype: dtype.itemsize, default=np.float64)
     # NaN, which some estimators take as they are, and rows of one direction
     if not spread > 0 or is_constant(spread, 1.0, coarsest):

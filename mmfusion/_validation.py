@@ -582,9 +582,8 @@ def refuse_empty_samples(frame: Modalities) -> None:
 def _set_layout(
     estimator: MultimodalEstimator, layout: Layout, *, from_table: bool
 ) -> None:
-    n_modalities = len(layout.names)
     estimator._layout = layout
-    estimator.n_modalities_in_ = n_modalities
+    estimator.n_modalities_in_ = len(layout.names)
     estimator.modality_names_in_ = np.array(layout.names, dtype=object)
     estimator.n_features_per_modality_in_ = np.array(layout.widths)
     if from_table:

@@ -141,8 +141,7 @@ class Modalities:
         *,
         observed: ArrayLike | None = None,
     ) -> None:
-        is_unnamed = is_anndata(data)
-        if is_unnamed:
+        if is_unnamed := is_anndata(data):
             data = self.from_anndata(data)
         elif is_mudata(data):
             data = self.from_mudata(data)

@@ -30,7 +30,17 @@ _NOT_SEARCHED = {
 # Their estimators are stored as arrays, so that their own type is the only one.
 _DEEP_PACKAGES = ["mmfusion.clustering", "mmfusion.nn"]
 _DEEP_MODULES = tuple(
-    f"mmfusion.clustering.{name}" for name in ("_deep_base", "_simvc", "_terms", "eamc")
+    f"mmfusion.clustering.{name}"
+    for name in (
+        "_deep_base",
+        "_dmsc",
+        "_expression_readout",
+        "_mflvc",
+        "_pseudo_labels",
+        "_simvc",
+        "_terms",
+        "eamc",
+    )
 )
 
 

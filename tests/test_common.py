@@ -20,6 +20,14 @@ SMALL_NETWORK = {
     "trainer": Trainer(max_epochs=10, batch_size=20, lr=1e-2),
     "n_init": 1,
 }
+SMALL_PREDICTOR = {
+    "encoders": [16, 8],
+    "dropout": 0.0,
+    "modality_dropout": 0.0,
+    "modality_noise": 0.0,
+    "n_members": 2,
+    "trainer": Trainer(max_epochs=40, batch_size=1000, lr=2e-2, dtype="float64"),
+}
 SMALL_AUTOENCODER = SMALL_NETWORK | {
     "trainer": Trainer(pretrain_epochs=10, max_epochs=5, batch_size=20, lr=1e-2)
 }
@@ -74,6 +82,32 @@ FAST = {
     "MultimodalMixture": [  # a check of sparse input expects four columns
         {"n_clusters": 4, "n_init": 2},
         {"n_clusters": 4, "n_init": 2, "explained_variance": None},
+    ],
+    "DMSCClusterer": [
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "trainer": Trainer(pretrain_epochs=5, max_epochs=40, batch_size=20),
+        },
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "n_anchors": 10,
+            "trainer": Trainer(pretrain_epochs=10, batch_size=20),
+        },
+    ],
+    # whole batches without noise: weights of samples are then their numbers
+    "NeuralFusionClassifier": [SMALL_PREDICTOR],
+    "NeuralFusionRegressor": [SMALL_PREDICTOR | {"loss": "gaussian_nll"}],
+    "MFLVCClusterer": [
+        {
+            "n_clusters": 2,
+            "encoders": [16, 8],
+            "matching_epochs": 10,
+            "trainer": Trainer(
+                pretrain_epochs=5, max_epochs=10, batch_size=20, lr=1e-2
+            ),
+        }
     ],
     # without convergence warnings; the data have four features at most
     "MultimodalNMF": [{"n_components": 2, "tol": 1e-3}],

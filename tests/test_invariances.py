@@ -14,7 +14,11 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from mmfusion import Modalities, Trainer
-from mmfusion.datasets import make_event_sequences, make_multimodal_blobs
+from mmfusion.datasets import (
+    make_event_sequences,
+    make_multimodal_blobs,
+    make_parallel_corpus,
+)
 from mmfusion.testing import all_estimators
 
 from .tables import Table
@@ -294,6 +298,21 @@ def canonical_scores_of_a_modality_in_other_axes(cls):
     np.testing.assert_allclose(other, one, atol=1e-8)
 
 
+@INVARIANCES.row("MultimodalNMF", "order of modalities", "same consensus")
+def factorisation_of_modalities_in_another_order(cls):
+    counts = {n: np.exp(block / 4) for n, block in X.to_dict().items()}
+    turned = dict(reversed(counts.items()))
+    one, other = cls(3).fit_transform(counts), cls(3).fit_transform(turned)
+    np.testing.assert_allclose(other, one, atol=1e-3)
+
+
+@INVARIANCES.row("MultimodalNMF", "unit of a modality", "same consensus")
+def factorisation_of_modalities_in_other_units(cls):
+    counts = {n: np.exp(block / 4) for n, block in X.to_dict().items()}
+    other = cls(3).fit_transform(counts | {"text": 1000 * counts["text"]})
+    np.testing.assert_allclose(other, cls(3).fit_transform(counts), atol=1e-3)
+
+
 @INVARIANCES.row(ALIGNERS, "order of modalities", "same warping paths")
 def paths_of_modalities_in_another_order(cls):
     data = recordings()
@@ -416,18 +435,33 @@ def predictions_in_another_unit(cls):
 
 
 @INVARIANCES.row(
-    "CoMVCClusterer EAMCClusterer SiMVCClusterer",
+    "AutoencoderClusterer CoMVCClusterer DMSCClusterer EAMCClusterer MFLVCClusterer "
+    "SiMVCClusterer",
     "unit and offset of a modality",
     "same prepared data, same labels",
 )
 def clusters_of_a_network_in_another_unit(cls):
     trainer = Trainer(max_epochs=4, batch_size=40)
-    if cls.__name__ == "EAMCClusterer":  # the others have no pretraining
+    if "pretrain_epochs" in cls._trainer_defaults:
         trainer.set_params(pretrain_epochs=2)
     network = cls(3, encoders=[8, 4], n_init=1, trainer=trainer, random_state=0)
     expected = network.fit_predict(X)
     found = network.fit_predict(in_unit(1024.0))  # a power of 2 changes no digit
     np.testing.assert_array_equal(found, expected)
+
+
+@INVARIANCES.row(
+    "NeuralFusionClassifier NeuralFusionRegressor",
+    "unit and offset of a modality",
+    "same predictions",
+)
+def predictions_of_a_network_in_another_unit(cls):
+    trainer = Trainer(max_epochs=4, dtype="float64")
+    network = cls(encoders=[8, 4], trainer=trainer, random_state=0)
+    expected = network.fit(X, target(cls)).predict(X)
+    other = in_unit(1024.0, 5.0)
+    found = network.fit(other, target(cls)).predict(other)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @INVARIANCES.row("DCCA", "unit of a modality", "same prepared data, same scores")
@@ -662,6 +696,39 @@ def edges_of_modalities_in_another_order(cls):
     for found, expected in zip(other.edges_, one.edges_, strict=True):
         for name, edges in expected.items():
             np.testing.assert_allclose(found[name], edges, atol=1e-6)
+
+
+@INVARIANCES.row("WordAligner", "order of samples", "same links, permuted")
+def links_of_samples_in_another_order(cls):
+    data, _, _ = make_parallel_corpus(40, random_state=0)
+    order = np.random.default_rng(0).permutation(40)
+    found, expected = cls().fit(data[order]), cls().fit(data)
+    for own, links in zip(
+        found.align(data[order]), expected.align(data)[order], strict=True
+    ):
+        np.testing.assert_array_equal(own, links)
+
+
+@INVARIANCES.row("WordAligner", "other names of the tokens", "same posteriors")
+def posteriors_of_renamed_tokens(cls):
+    data, _, _ = make_parallel_corpus(40, random_state=0)
+    renamed = Modalities(
+        {name: [own + "_" for own in block] for name, block in data.to_dict().items()}
+    )
+    found, expected = (cls().fit(X).link_posteriors(X) for X in (renamed, data))
+    for own, posteriors in zip(found, expected, strict=True):
+        np.testing.assert_allclose(own, posteriors)
+
+
+@INVARIANCES.row("WordAligner", "source and target exchanged", "same links, exchanged")
+def links_of_exchanged_modalities(cls):
+    data, _, _ = make_parallel_corpus(40, random_state=0)
+    turned = data[["target", "source"]]
+    found, expected = cls().fit(turned), cls().fit(data)
+    for own, posteriors in zip(
+        found.link_posteriors(turned), expected.link_posteriors(data), strict=True
+    ):
+        np.testing.assert_allclose(own.T, posteriors, atol=1e-8)
 
 
 @INVARIANCES.row("CTWAligner", "unit and offset of a modality", "same warping paths")

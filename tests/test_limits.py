@@ -13,16 +13,18 @@ from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.cross_decomposition import CCA as CrossCCA
-from sklearn.decomposition import PCA
+from sklearn.decomposition import NMF, PCA
 from sklearn.ensemble import VotingClassifier
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, normalize
+from sklearn.preprocessing import FunctionTransformer, minmax_scale, normalize
 from sklearn.svm import SVC, SVR
+from skorch.callbacks import Callback
 
 from mmfusion import (
+    AnchorGraphClusterer,
     EarlyFusion,
     EarlyFusionClassifier,
     EarlyFusionClusterer,
@@ -224,12 +226,159 @@ def one_modality_has_all_weight(cls):
     assert all(epoch.get("contrastive", 0) == 0 for epoch in fitted.history_)
 
 
+@LIMITS.row(
+    "AutoencoderClusterer",
+    "one modality, any read-out, no epochs of training",
+    "k-means of the latents of one autoencoder",
+    way=["kmeans", "dec", "damc"],
+)
+def one_modality_is_k_means_of_latents(cls, way):
+    params = {
+        "kmeans": {},
+        "dec": {"readout": "dec"},
+        "damc": {"readout": "dec", "adversarial_weight": 0.01},
+    }
+    trainer = Trainer(pretrain_epochs=10, max_epochs=0, batch_size=30)
+    fitted = small_network(cls, trainer=trainer, **params[way]).fit(AUDIO)
+    latents = fitted.modality_latents(AUDIO)["audio"]
+    expected = KMeans(2, n_init=10, random_state=0).fit_predict(latents)
+    assert_same_partition(fitted.labels_, expected)
+    assert not {"cross_reconstruction", "generator"} & set(fitted.history_[-1])
+
+
+@LIMITS.row(
+    "AutoencoderClusterer",
+    "readout='dec', clustering_weight=0",
+    "readout='kmeans': clusters with which training begins",
+)
+def dec_without_its_loss_is_k_means(cls):
+    found = small_network(cls, readout="dec", clustering_weight=0).fit(X)
+    expected = small_network(cls).fit(X)
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+
+
+@LIMITS.row("AutoencoderClusterer", "adversarial_weight=0", "DAMC is IDEC")
+def damc_without_adversaries_is_idec(cls):
+    found = small_network(cls, readout="dec", adversarial_weight=0).fit(X)
+    expected = small_network(cls, readout="dec").fit(X)
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+
+
+@LIMITS.row(
+    "CoMVCClusterer",
+    "reconstruction_weight=0",
+    "no decoders, and no pretraining",
+)
+def without_reconstruction_is_comvc(cls):
+    found = small_network(cls, reconstruction_weight=0).fit(X)
+    expected = small_network(cls).fit(X)
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
+    assert list(found.phase_epochs_) == ["training"]
+    assert found.module_.decoders is None
+
+
+@LIMITS.row(
+    "MFLVCClusterer",
+    "identical modalities, encoders and decoders that start alike",
+    "the same assignment by each, which the mean over modalities keeps",
+)
+def identical_modalities_have_equal_assignments(cls):
+    class SameStart(Callback):
+        def on_train_begin(self, net, **kwargs):
+            for modules in (net.module_.encoders, net.module_.decoders):
+                modules[1].load_state_dict(modules[0].state_dict())
+
+    trainer = Trainer(
+        pretrain_epochs=3,
+        max_epochs=3,
+        batch_size=30,
+        dtype="float64",
+        callbacks=[SameStart()],
+    )
+    data = {"a": X["audio"], "b": X["audio"]}
+    fitted = small_network(cls, trainer=trainer, matching_epochs=3).fit(data)
+    by_modality = fitted.modality_latents(data)
+    np.testing.assert_allclose(by_modality["a"], by_modality["b"], atol=1e-8)
+    np.testing.assert_allclose(fitted.transform(data), by_modality["a"], atol=1e-8)
+    alone = fitted.predict_proba(
+        {"a": X["audio"], "b": np.full_like(X["audio"], np.nan)}
+    )
+    np.testing.assert_allclose(fitted.predict_proba(data), alone, atol=1e-8)
+
+
+@LIMITS.row(
+    "MFLVCClusterer",
+    "one modality",
+    "an autoencoder: no loss compares modalities, then k-means of its features",
+)
+def one_modality_is_clustered_by_its_features(cls):
+    trainer = Trainer(pretrain_epochs=2, max_epochs=2, batch_size=30, lr=1e-2)
+    before = small_network(cls, trainer=trainer, matching_epochs=0).fit(AUDIO)
+    for epoch in before.history_[2:]:
+        contrast = [epoch[name] for name in ("features", "assignments", "balance")]
+        assert contrast == [0.0, 0.0, 0.0]
+    k_means = KMeans(2, n_init=10, random_state=0)
+    expected = k_means.fit_predict(minmax_scale(before.transform(AUDIO)))
+    fitted = small_network(cls, trainer=trainer, matching_epochs=200).fit(AUDIO)
+    assert_same_partition(fitted.labels_, expected)
+
+
+@LIMITS.row(
+    "DMSCClusterer",
+    "`n_anchors`, no reconstruction trained",
+    "`AnchorGraphClusterer` of the latents of unit norm, by reconstruction",
+)
+def anchors_of_latents_are_the_anchor_graph(cls):
+    trainer = Trainer(pretrain_epochs=2, batch_size=30)
+    data = EASY[["audio", "text"]]
+    fitted = cls(3, encoders=[8, 4], n_anchors=20, trainer=trainer, random_state=0).fit(
+        data
+    )
+    graph = AnchorGraphClusterer(
+        3, weights="reconstruction", n_anchors=20, scaling=None, random_state=0
+    )
+    latents = np.split(fitted.transform(data), 2, axis=1)
+    expected = graph.fit_predict(latents)
+    # anchors are those of another start of k-means, and variances are not all 1
+    assert adjusted_rand_score(fitted.labels_, expected) > 0.8
+
+
 @LIMITS.row("CoMVCClusterer", "contrastive_weight=0", "`SiMVCClusterer`")
 def without_contrast_is_simvc(cls):
     fitted = small_network(cls, contrastive_weight=0).fit(X)
     expected = small_network(SiMVCClusterer).fit(X)
     np.testing.assert_array_equal(fitted.transform(X), expected.transform(X))
     np.testing.assert_array_equal(fitted.labels_, expected.labels_)
+
+
+@LIMITS.row(
+    "NeuralFusionClassifier NeuralFusionRegressor",
+    "fusion='late'",
+    "mean of `modality_predictions`",
+)
+def late_networks_are_averaged(cls):
+    trainer = Trainer(max_epochs=4, dtype="float64")
+    fitted = cls("late", encoders=[8, 4], trainer=trainer, n_members=1, random_state=0)
+    by_modality = fitted.fit(X, target(cls)).modality_predictions(X)
+    predict = getattr(fitted, "predict_proba", fitted.predict)
+    expected = np.mean([*by_modality.values()], axis=0)
+    np.testing.assert_allclose(predict(X), expected, rtol=1e-9)
+
+
+@LIMITS.row(
+    "NeuralFusionClassifier NeuralFusionRegressor",
+    "fusion='mean', one modality",
+    "a network of this modality: its latents are what is fused",
+)
+def one_modality_is_its_own_network(cls):
+    trainer = Trainer(max_epochs=2)
+    fitted = cls("mean", encoders=[8, 4], trainer=trainer, random_state=0)
+    fitted.fit(AUDIO, target(cls))
+    latents = fitted.modality_latents(AUDIO)["audio"]
+    np.testing.assert_allclose(fitted.transform(AUDIO), latents)
+    assert fitted.modality_weights_.tolist() == [1.0]
 
 
 @LIMITS.row(
@@ -697,6 +846,37 @@ def without_reconstruction_is_dcca(cls):
         np.testing.assert_allclose(other, own, atol=1e-4)
 
 
+@LIMITS.row("MultimodalNMF", "one modality", "the objective of scikit-learn's NMF")
+def factorisation_of_one_modality_is_that_of_sklearn(cls):
+    counts = np.random.default_rng(0).poisson(np.exp(X["audio"] / 4))
+    own = cls(3, tol=1e-8, max_iter=2000).fit([counts])
+    error = own.objective_history_[-1] * own.scales_["modality_0"] ** 2
+    alone = NMF(3, init="nndsvda", tol=1e-8, max_iter=5000).fit(counts.astype(float))
+    assert error == pytest.approx(alone.reconstruction_err_**2, rel=0.01)
+
+
+@LIMITS.row("MultimodalNMF", "a modality of weight 0", "factorisation of the others")
+def unweighted_modality_is_not_factorised(cls):
+    counts = {n: np.exp(block / 4) for n, block in X.to_dict().items()}
+    others = {n: block for n, block in counts.items() if n != "text"}
+    own = cls(3, consensus_weight={"text": 0}).fit_transform(counts)
+    np.testing.assert_array_equal(own, cls(3).fit_transform(others))
+
+
+@LIMITS.row(
+    "MultimodalNMF", "a large consensus weight", "one weight for all modalities"
+)
+def pulled_weights_are_those_of_the_concatenation(cls):
+    """NMF of the modalities side by side, each divided by its mean sum."""
+    counts = [
+        np.random.default_rng(i).poisson(np.exp(b / 4)) for i, b in enumerate(X.blocks)
+    ]
+    own = cls(2, consensus_weight=1e6, tol=0, max_iter=500).fit(counts)
+    joint = np.hstack([c / c.sum(axis=1).mean() for c in counts])
+    error = NMF(2, tol=1e-8, max_iter=5000).fit(joint).reconstruction_err_ ** 2
+    assert own.objective_history_[-1] == pytest.approx(error, rel=0.05)
+
+
 @LIMITS.row("EarlyFusion", "no scaling, no reducer", "concatenation, weighted")
 def fusion_is_concatenation(cls):
     expected = np.hstack(X.blocks)
@@ -1022,6 +1202,29 @@ def one_state_is_linear_in_time(cls):
         n_axis, n_frames = 9, len(sequence)
         apart = (path["modality_0"] + 0.5) / [n_axis, n_frames]
         assert np.abs(np.subtract(*apart.T)).max() <= 1 / min(n_axis, n_frames)
+
+
+@LIMITS.row("WordAligner", "one source token, without NULL", "relative frequencies")
+def one_source_token_has_frequencies(cls):
+    target = [["x", "y"], ["x"], ["z", "x"]]
+    aligner = cls("ibm1", null_probability=0, concentration=0)
+    aligner.fit({"source": [["e"]] * 3, "target": target})
+    found = aligner.translations_.toarray()
+    np.testing.assert_allclose(found, [[3 / 5, 1 / 5, 1 / 5]])
+
+
+@LIMITS.row("WordAligner", "one token in every sample, each with its own", "its links")
+def single_tokens_are_linked(cls):
+    tokens = [[k % 7] for k in range(30)]
+    aligner = cls().fit({"source": tokens, "target": tokens})
+    for links in aligner.align({"source": tokens, "target": tokens}):
+        assert links.tolist() == [[0, 0]]
+
+
+@LIMITS.row("WordAligner", "tables without tokens", "the tables")
+def tables_pass_the_aligner_of_words(cls):
+    for name, block in cls().fit_transform(X).to_dict().items():
+        np.testing.assert_array_equal(block, X[name])
 
 
 @LIMITS.row("ProductHMMAligner", "max_lag=0", "`HMMAligner` with joint=True")

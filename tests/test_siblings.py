@@ -48,10 +48,13 @@ FAMILIES = {
     "deep clusterers": [
         "AutoencoderClusterer",
         "CoMVCClusterer",
+        "DMSCClusterer",
         "EAMCClusterer",
+        "MFLVCClusterer",
         "SiMVCClusterer",
     ],
     "deep fusion": ["DCCA", "SiMVCClusterer"],
+    "neural fusion": ["NeuralFusionClassifier", "NeuralFusionRegressor"],
     "chains": ["HMMClassifier", "HMMLabeler"],
     "displays": list(FROM_ESTIMATOR),
 }
@@ -69,6 +72,7 @@ REASONS = {
         "early fusion on_empty",
         "late fusion on_empty",
         "hybrid fusion on_empty",
+        "neural fusion on_empty",
         "late fusion estimator",
         "hybrid fusion estimator",
         "late fusion cv",
@@ -125,6 +129,7 @@ REASONS = {
         "likelihood n_features_per_modality_in_",
     ],
     "networks and their training differ": [
+        "deep clusterers adversarial_weight",
         "deep clusterers balance_weight",
         "deep clusterers encoders",
         "deep clusterers module_",

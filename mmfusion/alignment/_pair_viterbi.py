@@ -12,12 +12,10 @@ import numpy as np
 
 from mmfusion._compilation import jit
 from mmfusion._memory import check_fits
+from mmfusion.alignment._pair_kernels import M, X, Y
 from mmfusion.alignment._pair_lattice import (
-    M,
     PairHMM,
     PairScores,
-    X,
-    Y,
     lattice_window,
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from mmfusion._blocks import is_sequences, token_arrays
 from mmfusion._typing import ModalitiesLike
@@ -43,7 +44,7 @@ def with_token_arrays(X: ModalitiesLike) -> ModalitiesLike:
             return X
         mask = None if X.observed.all() else X.observed
         return Modalities._of(X.names, tuple(read.values()), mask, X._index)
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not sparse.issparse(X):  # dok_array is a dict
         return {name: _lists_as_tokens(block, repr(name)) for name, block in X.items()}
     if isinstance(X, list | tuple):
         return [_lists_as_tokens(block, str(v)) for v, block in enumerate(X)]

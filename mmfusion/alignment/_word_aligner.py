@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +27,6 @@ from mmfusion._sklearn_compat import (
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._token_input import tokens_of, with_token_arrays
 from mmfusion.alignment.words._corpus_files import CorpusFiles
-from mmfusion.alignment.words._expectation import WordModel
 from mmfusion.alignment.words._index import (
     CorpusIndex,
     Tokens,
@@ -59,13 +59,13 @@ class _Sides(NamedTuple):
 class WordAligner(
     ModalityMixin, ModalityTransformerMixin, CallbackSupportMixin, BaseEstimator
 ):
-    r"""Align the tokens of two modalities by models of translation.
+    """Align the tokens of two modalities by models of translation.
 
     Tokens are values of any type that can be the keys of a dict: words of a sentence
     and of its translation, phones, gestures or notes. Given the tokens e of the source,
     each token f of the target is generated from one of their positions a, or from NULL:
 
-    .. math:: p(f, a \mid e) = \prod_j p(a_j \mid a_{j-1}) \, t(f_j \mid e_{a_j}) .
+    .. math:: p(f, a \\mid e) = \\prod_j p(a_j \\mid a_{j-1}) \\, t(f_j \\mid e_{a_j}) .
 
     The probabilities t of tokens given tokens, and those of positions, are fitted by
     expectation-maximisation without any known links, in both directions. The links of a
@@ -137,7 +137,7 @@ class WordAligner(
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
-        Names of the modalities. The first of tokens is the source.
+        Names of the modalities.
     n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
         Their numbers of features; 1 where they hold tokens.
     n_features_in_ : int
@@ -163,7 +163,8 @@ class WordAligner(
     -----
     *Forms of tokens.* A modality is a list with a list of tokens for each sample, in a
     list or dict of modalities, or in `Modalities`, which reads ragged lists of text. In
-    `Modalities`, tokens of other types are arrays of shape (n_tokens, 1).
+    `Modalities`, tokens of other types are arrays of shape (n_tokens, 1). The first
+    modality of tokens is the source, the second the target.
 
     *Memory* is needed for every pair of types that occurs together, and 4 bytes for
     every pair of tokens of a sample; `fit_batches` has the latter in files.
@@ -293,9 +294,7 @@ class WordAligner(
         with TemporaryDirectory(dir=folder) as own:
             files = CorpusFiles(Path(own))
             for X in batches:
-                frame = self._validate(
-                    with_token_arrays(X), reset=is_first, raw=True
-                )
+                frame = self._validate(with_token_arrays(X), reset=is_first, raw=True)
                 self._check_sides()
                 is_first = False
                 sides = self._encode(frame, *vocabularies)
@@ -318,10 +317,12 @@ class WordAligner(
         # a plain dict has no codes for later tokens
         self.source_vocabulary_, self.target_vocabulary_ = map(dict, vocabularies)
         self._types = types
-        if self._layout.sequences and types.n_pairs == 0:
+        names = self._layout.sequences
+        if names and types.n_pairs == 0:
             raise ValueError(
-                f"no sample has tokens in both modalities, {self._layout.sequences[0]!r} "
-                f"and {self._layout.sequences[1]!r}: nothing can be fitted"
+                f"no sample has tokens in both modalities, {names[0]!r} and "
+                f"{names[1]!r}: nothing can be fitted; check that their samples "
+                "correspond"
             )
         stages = self._stages() if types.n_pairs else []
         with FitProgress(self, X, None, sum(s.n_iter for s in stages)) as progress:
@@ -461,15 +462,16 @@ class WordAligner(
         -------
         float
             1 minus the alignment error rate. Without `y`, the mean log-likelihood of
-            both directions, per generated token; NaN without tokens.
+            both directions, per generated token. NaN without tokens.
         """
         sides = self._tokens(X)
-        if y is not None:
-            return 1 - alignment_error_rate(y, self._links(sides)[0])
         n_tokens = len(sides.source.codes) + len(sides.target.codes)
-        if n_tokens == 0:
+        if not self._layout.sequences or (y is None and n_tokens == 0):
             return np.nan
-        return float(self._links(sides)[2].sum() / n_tokens)
+        links, _, log_likelihoods = self._links(sides)
+        if y is not None:
+            return 1 - alignment_error_rate(y, links)
+        return float(log_likelihoods.sum() / n_tokens)
 
     def _links(self, sides: _Sides) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return links, posteriors and log-likelihoods, by samples of some cells."""
@@ -480,7 +482,7 @@ class WordAligner(
         n_cells = np.diff(sides.source.offsets) * np.diff(sides.target.offsets)
         part = np.cumsum(n_cells) // CELLS_AT_ONCE
         bounds = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), n_samples]
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in pairwise(bounds):
             found = find_links(
                 self._model,
                 self._types,
@@ -510,7 +512,7 @@ class WordAligner(
     ) -> _Sides:
         """Return the codes of the tokens of samples that have both modalities."""
         used = np.zeros(len(frame), dtype=bool)
-        sides = [[[]] * len(frame)] * 2
+        sides: list[list[Sequence[Hashable]]] = [[[]] * len(frame)] * 2
         names = self._layout.sequences
         if names:
             used = np.array([x is not None for x in frame[names[0]]])

@@ -74,14 +74,7 @@ def added_rows(
             )
     table["source"] = _sources(table, source)
     table["dataset"] = table["dataset"].replace(_as_names("datasets", datasets))
-    known = list(comparison.frame["dataset"].unique())
-    found = list(table["dataset"].unique())
-    table = table[table["dataset"].isin(known)].reset_index(drop=True)
-    if table.empty:
-        raise ValueError(
-            f"results are on the data sets {found}, and the comparison on {known}; "
-            "rename them by datasets={'their name': 'name here'}"
-        )
+    table = _on_datasets_of(comparison, table)
     metrics = [metric for metric in comparison.metrics if metric in table]
     if not metrics:
         raise ValueError(
@@ -108,6 +101,18 @@ def added_rows(
         }
     )
     return rows
+
+
+def _on_datasets_of(comparison: Comparison, table: pd.DataFrame) -> pd.DataFrame:
+    known = list(comparison.frame["dataset"].unique())
+    found = list(table["dataset"].unique())
+    own = table[table["dataset"].isin(known)].reset_index(drop=True)
+    if own.empty:
+        raise ValueError(
+            f"results are on the data sets {found}, and the comparison on {known}; "
+            "rename them by datasets={'their name': 'name here'}"
+        )
+    return own
 
 
 def _as_table(results: Any) -> pd.DataFrame:
@@ -211,7 +216,7 @@ def _repeat_columns(table: pd.DataFrame, comparison: Comparison) -> dict[str, An
 
 def check_unique(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a frame; raise if a method has two for the same."""
-    keys = [k for k in ("dataset", "method", "repeat", "split") if k in rows]
+    keys = [k for k in ("dataset", "method", "repeat", "seed", "split") if k in rows]
     twice = rows[rows.duplicated(keys)]
     if len(twice):
         first = twice.iloc[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from os import PathLike
 from typing import Any, NamedTuple
@@ -18,7 +18,13 @@ from mmfusion._numbers import is_integer
 from mmfusion._options import check_flags
 from mmfusion._progress import Progress
 from mmfusion._typing import CrossValidationLike
-from mmfusion.benchmark._cells import Dataset, Split, describe_error, run_cell
+from mmfusion.benchmark._cells import (
+    Dataset,
+    Score,
+    Split,
+    describe_error,
+    run_cell,
+)
 from mmfusion.benchmark._comparison import (
     SPLIT_COLUMNS,
     SUBSAMPLE_COLUMNS,
@@ -258,21 +264,11 @@ default=None
         if None in outcomes:
             store.check_writable(_results_bytes(cells, outcomes))
             check_report(expected)
-    jobs = [
-        joblib.delayed(_run_indexed)(
-            i, cell.dataset, cell.estimator, cell.seed, cell.split, outcome, scores
-        )
-        for i, (cell, outcome) in enumerate(zip(cells, outcomes, strict=True))
-    ]
     results: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-    n_failed = 0
-    with Progress("compare", len(jobs), "cell", verbose) as progress:
-        for i, outcome, scored in _run_jobs(jobs, n_jobs):
-            if folder is not None and outcomes[i] is None:
-                store.write(identities[i], outcome)
-            results[i] = outcome, scored
-            n_failed += outcome["error"] is not None or bool(scored["errors"])
-            progress.step(f"cell, {n_failed} failed")
+    for i, outcome, scored in _run_cells(cells, outcomes, scores, n_jobs, verbose):
+        if folder is not None and outcomes[i] is None:
+            store.write(identities[i], outcome)
+        results[i] = outcome, scored
     names = list(scores)
     rows = [_result_row(cell, *results[i], names) for i, cell in enumerate(cells)]
     comparison = Comparison(
@@ -361,6 +357,7 @@ def _make_cells(
 ) -> Iterator[Cell]:
     of_dataset = groups_by_dataset(groups, [dataset.name for dataset, _ in inputs])
     for dataset, methods in inputs:
+        repeats: Sequence[Sequence[Split | None]]
         if dataset.task != CLUSTERING:
             if subsample is not None:
                 raise ValueError(
@@ -431,6 +428,28 @@ def _stored_outcomes(
         None if o is not None and retry_failed and o["error"] is not None else o
         for o in stored
     ]
+
+
+def _run_cells(
+    cells: list[Cell],
+    outcomes: Outcomes,
+    scores: Mapping[str, Score],
+    n_jobs: int | None,
+    verbose: bool | int,
+) -> Iterator[Any]:
+    """Yield number, outcome and scores of every cell as it is finished."""
+    jobs = [
+        joblib.delayed(_run_indexed)(
+            i, cell.dataset, cell.estimator, cell.seed, cell.split, outcome, scores
+        )
+        for i, (cell, outcome) in enumerate(zip(cells, outcomes, strict=True))
+    ]
+    n_failed = 0
+    with Progress("compare", len(jobs), "cell", verbose) as progress:
+        for i, outcome, scored in _run_jobs(jobs, n_jobs):
+            yield i, outcome, scored
+            n_failed += outcome["error"] is not None or bool(scored["errors"])
+            progress.step(f"cell, {n_failed} failed")
 
 
 def _run_indexed(i: int, *arguments: Any) -> tuple[int, Any, Any]:

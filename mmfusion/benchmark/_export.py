@@ -35,6 +35,7 @@ ADDED_NOTE = (
     "tests."
 )
 ELSEWHERE_TITLE = "Published results on data sets that are not in this comparison"
+OTHERS = "others"  # heading of methods without one
 FOR_REFERENCE = "for reference"  # heading of added results where methods have groups
 
 LATEX_SPECIAL = {
@@ -179,17 +180,20 @@ def grouped(
     Returns
     -------
     list of (str or None, list of str)
-        Headings and methods. Added results have a heading of their own at the end.
+        Headings and methods. Other methods, and added results, have headings of their
+        own at the end.
     """
     groups = comparison.groups
     if not groups:
         return [(None, list(methods))]
-    by_heading: dict[str, list[str]] = {heading: [] for heading in groups.values()}
+    own = set(comparison._own_rows()["method"])
+    headings = [*groups.values(), OTHERS, FOR_REFERENCE]
+    by_heading: dict[str, list[str]] = {heading: [] for heading in headings}
     order = {method: i for i, method in enumerate(groups)}
     for method in sorted(methods, key=lambda m: order.get(m, len(order))):
-        heading = groups.get(method, FOR_REFERENCE)
-        by_heading.setdefault(heading, []).append(method)
-    return [(heading, own) for heading, own in by_heading.items() if own]
+        other = OTHERS if method in own else FOR_REFERENCE
+        by_heading[groups.get(method, other)].append(method)
+    return [(heading, under) for heading, under in by_heading.items() if under]
 
 
 def _crosstab(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sklearn.base import BaseEstimator
 
 from mmfusion._extras import import_extra
+from mmfusion._options import check_flags
 from mmfusion.benchmark._published import add_published, published_results
 from mmfusion.benchmark._registry import CLUSTERERS
 from mmfusion.clustering import SpectralClusterer
@@ -122,11 +123,12 @@ class Preset:
     published : DataFrame
         Published results: ``source``, ``table``, ``dataset``, ``method``, scores by
         their short names, and ``note``.
-    notes : tuple of str
+    notes : tuple of str, default=()
         Remarks that are printed below the tables.
-    single : dict of str to clusterer
+    single : dict of str to clusterer, default=None
         Clusterers, by the titles of rows, that are also fitted to every modality alone,
-        so that the modality of the best score can be shown for reference.
+        so that the modality of the best score can be shown for reference; None as a
+        clusterer is k-means.
 
     See Also
     --------
@@ -146,7 +148,7 @@ class Preset:
     metrics: tuple[str, ...]
     published: pd.DataFrame
     notes: tuple[str, ...] = ()
-    single: Mapping[str, BaseEstimator | None] = field(default_factory=dict)
+    single: Mapping[str, BaseEstimator | None] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -163,7 +165,7 @@ class Preset:
             _single_name(title, modality): SingleModalityClusterer(
                 modality, clusterer=clusterer
             )
-            for title, clusterer in self.single.items()
+            for title, clusterer in (self.single or {}).items()
             for modality in X.names
         }
 
@@ -171,7 +173,7 @@ class Preset:
         """Add headings, reference rows, published results and notes."""
         comparison.groups = dict(self.groups)
         comparison.notes += self.notes
-        for title in self.single:
+        for title in self.single or ():
             _choose_by_classes(comparison, title)
         add_published(comparison, self.published)
         return comparison
@@ -202,6 +204,8 @@ def preset(name: str, *, fast: bool = False) -> Preset:
     ------
     ImportError
         If pandas is not installed, or for an ablation torch or skorch.
+    TypeError
+        If `fast` is neither True nor False.
     ValueError
         If there is no such preset, or it has no fast form.
 
@@ -235,6 +239,7 @@ def preset(name: str, *, fast: bool = False) -> Preset:
     >>> chosen.methods["spectral (blend)"]
     'spectral'
     """
+    check_flags(fast=fast)
     if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"there is no preset {name!r}; there are {list(PRESETS)}")
     if name == "eamc":
@@ -314,7 +319,7 @@ def _choose_by_classes(comparison: Comparison, title: str) -> None:
     for dataset, rows in frame[single].groupby("dataset", sort=False):
         means = rows.groupby("method")[metric].mean()
         if means.notna().any():
-            best = means.idxmax()
+            best = str(means.idxmax())
             chosen.append(rows[rows["method"] == best])
             names.append(f"{best.removeprefix(prefix)} on {dataset}")
     reference = f"{title} [{CHOSEN_BY_CLASSES}]"

@@ -79,12 +79,15 @@ def add_published(comparison: Comparison, results: pd.DataFrame) -> None:
         needs=elsewhere["dataset"].map(datasets["needs"])
     ).reset_index(drop=True)
     joined = results[here != ""].assign(dataset=here[here != ""])
-    if metrics and len(joined):
-        comparison.add_results(joined[["source", "dataset", "method", *metrics]])
+    reported = joined[joined[metrics].notna().any(axis=1)]
+    if len(reported):
+        comparison.add_results(reported[["source", "dataset", "method", *metrics]])
     sources = read_published("sources").set_index("source")
     for source in results["source"].unique():
         text = sources.loc[source]
-        comparison.notes.append(f"{source}: {text['citation']} {text['protocol']}.")
+        comparison.notes.append(
+            f"{source}: {text['citation']} Protocol: {text['protocol']}."
+        )
     for row in joined[joined["note"] != ""].itertuples():
         comparison.notes.append(
             f"{row.method} [{row.source}] on {row.dataset}: {row.note}, no score."

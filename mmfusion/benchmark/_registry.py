@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import Pipeline, make_pipeline
 
+from mmfusion.benchmark._components import ComponentClusterer
 from mmfusion.benchmark._single_modality import (
     SingleModalityClassifier,
     SingleModalityRegressor,
@@ -51,6 +53,8 @@ from mmfusion.fusion import (
     LateFusionClassifier,
     LateFusionClusterer,
     LateFusionRegressor,
+    MultimodalCCA,
+    MultimodalNMF,
     SingleModalityClusterer,
 )
 from mmfusion.mkl import MKLClassifier, MKLClusterer, MKLRegressor
@@ -69,8 +73,15 @@ def _deep_class(name: str) -> Any:
     return getattr(mmfusion.clustering, name)
 
 
-def _deep(name: str) -> BaseEstimator:
-    return _deep_class(name)()
+def _deep(name: str, **params: Any) -> BaseEstimator:
+    return _deep_class(name)(**params)
+
+
+def _deep_scores(**params: Any) -> Pipeline:
+    import mmfusion.fusion  # torch loads with the first attribute
+
+    scores = mmfusion.fusion.DCCA(**params)
+    return make_pipeline(scores, EarlyFusionClusterer(scaling=None))
 
 
 CLUSTERERS = {
@@ -170,6 +181,15 @@ CLUSTERERS = {
         partial(MultimodalMixture, modality_weights="balanced"),
         "the same, modalities weighted by 1 / number of axes",
     ),
+    "cca-kmeans": Entry(
+        lambda: ComponentClusterer(MultimodalCCA()),
+        "k-means on as many canonical components as clusters",
+    ),
+    "nmf-kmeans": Entry(
+        lambda: ComponentClusterer(MultimodalNMF(), non_negative=True),
+        "k-means on the consensus of a joint factorisation (MultiNMF); modalities "
+        "with negative values are scaled to [0, 1], samples of others to length 1",
+    ),
     "eamc": Entry(
         partial(_deep, "EAMCClusterer"),
         "adversarial training, attention (needs mmfusion[deep])",
@@ -182,9 +202,48 @@ CLUSTERERS = {
         partial(_deep, "SiMVCClusterer"),
         "learned fusion weights (needs mmfusion[deep])",
     ),
+    "dcca-kmeans": Entry(
+        _deep_scores,
+        "k-means on deep canonical correlation (needs mmfusion[deep])",
+    ),
+    "dccae-kmeans": Entry(
+        partial(_deep_scores, reconstruction_weight=1.0),
+        "the same with autoencoders (needs mmfusion[deep])",
+    ),
     "comvc": Entry(
         partial(_deep, "CoMVCClusterer"),
         "learned fusion weights, contrastive loss (needs mmfusion[deep])",
+    ),
+    "dmsc": Entry(
+        partial(_deep, "DMSCClusterer"),
+        "samples that express each other in subspaces (needs mmfusion[deep])",
+    ),
+    "ae-ddc": Entry(
+        # weights as published
+        partial(
+            _deep, "CoMVCClusterer", contrastive_weight=0, reconstruction_weight=0.1
+        ),
+        "learned fusion weights, autoencoders (needs mmfusion[deep])",
+    ),
+    "aecoddc": Entry(
+        partial(_deep, "CoMVCClusterer", reconstruction_weight=1.0),
+        "learned fusion weights, contrastive loss, autoencoders (needs mmfusion[deep])",
+    ),
+    "autoencoder": Entry(
+        partial(_deep, "AutoencoderClusterer"),
+        "k-means of the latents of autoencoders (needs mmfusion[deep])",
+    ),
+    "dec": Entry(
+        partial(_deep, "AutoencoderClusterer", readout="dec"),
+        "autoencoders and centres trained together (needs mmfusion[deep])",
+    ),
+    "damc": Entry(
+        partial(_deep, "AutoencoderClusterer", readout="dec", adversarial_weight=0.01),
+        "the same, modalities rebuilt from the others (needs mmfusion[deep])",
+    ),
+    "mflvc": Entry(
+        partial(_deep, "MFLVCClusterer"),
+        "contrast of features and of clusters (needs mmfusion[deep])",
     ),
 }
 

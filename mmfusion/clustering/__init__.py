@@ -15,9 +15,11 @@ __all__ = [
     "AnchorGraphClusterer",
     "AutoencoderClusterer",
     "CoMVCClusterer",
+    "DMSCClusterer",
     "EAMCClusterer",
     "GMCClusterer",
     "HMMClusterer",
+    "MFLVCClusterer",
     "MultimodalMixture",
     "SNFClusterer",
     "SiMVCClusterer",
@@ -28,7 +30,9 @@ __all__ = [
 _MODULES = {
     "AutoencoderClusterer": "_autoencoder",
     "CoMVCClusterer": "_simvc",
+    "DMSCClusterer": "_dmsc",
     "EAMCClusterer": "eamc._estimator",
+    "MFLVCClusterer": "_mflvc",
     "SiMVCClusterer": "_simvc",
 }
 

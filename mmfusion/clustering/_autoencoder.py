@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -18,7 +17,7 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion.clustering._autoencoder_objective import AutoencoderObjective, is_stable
+from mmfusion.clustering._autoencoder_objective import AutoencoderObjective
 from mmfusion.clustering._deep_base import BaseDeepClusterer, refuses_sizes
 from mmfusion.nn._centers import Centers
 from mmfusion.nn._concatenation import ConcatenationNetwork, fit_centers
@@ -286,11 +285,11 @@ class AutoencoderClusterer(BaseDeepClusterer):
             settings.pretrain_lr,
             learns_weights=False,
         )
-        trains_centers = self._trains_centers
         objective = replace(
             reconstruction,
-            clustering_weight=self.clustering_weight * float(trains_centers),
+            clustering_weight=self.clustering_weight * float(self._trains_centers),
             adversarial_weight=self.adversarial_weight * float(self._has_adversary),
+            tol=float(self.tol),
         )
         training = Phase(
             "training",
@@ -299,7 +298,6 @@ class AutoencoderClusterer(BaseDeepClusterer):
             settings.lr,
             parts=("targets", "discriminators"),
             learns_weights=False,
-            converged=partial(is_stable, tol=self.tol) if trains_centers else None,
         )
         return [pretraining, training]
 

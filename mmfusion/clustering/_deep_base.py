@@ -93,9 +93,12 @@ class BaseDeepClusterer(ClusterMixin, DeepEstimator):
 
     def _examine(self, net: DeepNet, data: Batches) -> tuple[np.ndarray, list[str]]:
         labels = _assign(net, data.rows, data.prepare)
+        return labels, self._empty_clusters(labels)
+
+    def _empty_clusters(self, labels: np.ndarray) -> list[str]:
+        """Describe the problem of empty clusters, if there are any."""
         n_empty = self._k - len(np.unique(labels))
-        problems = [f"{n_empty} of {self._k} clusters are empty"] if n_empty else []
-        return labels, problems
+        return [f"{n_empty} of {self._k} clusters are empty"] if n_empty else []
 
     @isolated()
     def predict(self, X: ModalitiesLike) -> np.ndarray:

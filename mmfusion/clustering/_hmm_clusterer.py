@@ -47,6 +47,7 @@ from mmfusion.clustering._hmm_mixture import (
     start_clusters,
     start_model,
 )
+from mmfusion.clustering._likelihood import LikelihoodMixin
 from mmfusion.graphical._chain_model import n_free_parameters, sample_sequences
 from mmfusion.graphical._clock import Frames
 from mmfusion.modalities import Modalities
@@ -55,7 +56,12 @@ DEFAULT_COMPONENTS = 8
 
 
 class HMMClusterer(
-    ChainMixin, ModalityMixin, ClusterMixin, CallbackSupportMixin, BaseEstimator
+    LikelihoodMixin,
+    ChainMixin,
+    ModalityMixin,
+    ClusterMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
 ):
     r"""Cluster sequences of several modalities by a mixture of hidden Markov models.
 
@@ -407,40 +413,9 @@ class HMMClusterer(
         joint = self._joint(X)
         return logsumexp(joint, axis=1)
 
-    def score(self, X: ModalitiesLike, y: object = None) -> float:
-        """Compute the mean log-likelihood of samples.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            Sequences.
-        y : object, default=None
-            Not used.
-
-        Returns
-        -------
-        float
-            Mean of `score_samples`.
-        """
-        return float(np.mean(self.score_samples(X)))
-
-    def bic(self, X: ModalitiesLike) -> float:
-        """Compute the Bayesian information criterion; smaller is better.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The samples of `fit`.
-
-        Returns
-        -------
-        float
-            ``p log(n) - 2 log-likelihood`` for p free parameters and n samples.
-        """
-        values = self.score_samples(X)
-        n_parameters = sum(map(n_free_parameters, self._mixture.models))
-        n_parameters += len(self.weights_) - 1
-        return float(n_parameters * np.log(len(values)) - 2 * values.sum())
+    def _n_parameters(self) -> int:
+        of_chains = sum(map(n_free_parameters, self._mixture.models))
+        return of_chains + len(self.weights_) - 1
 
     def sample(
         self, n_samples: int = 1, random_state: RandomStateLike = None

@@ -45,6 +45,7 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import ModalityMixin
+from mmfusion.clustering._likelihood import LikelihoodMixin
 from mmfusion.clustering._mixture_model import (
     MixtureModel,
     fit_mixture,
@@ -87,7 +88,7 @@ class _Modality(NamedTuple):
 
 
 class MultimodalMixture(
-    ModalityMixin, ClusterMixin, CallbackSupportMixin, BaseEstimator
+    LikelihoodMixin, ModalityMixin, ClusterMixin, CallbackSupportMixin, BaseEstimator
 ):
     r"""Cluster by a mixture whose components are independent in the modalities.
 
@@ -397,55 +398,6 @@ class MultimodalMixture(
                 coordinates = modality.axes.transform(rows)
                 values[own] += weight * modality.axes.log_noise(rows, coordinates)
         return values
-
-    def score(self, X: ModalitiesLike, y: object = None) -> float:
-        """Compute the mean log-likelihood of samples.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data.
-        y : object, default=None
-            Not used.
-
-        Returns
-        -------
-        float
-            Mean of `score_samples`.
-        """
-        return float(np.mean(self.score_samples(X)))
-
-    def bic(self, X: ModalitiesLike) -> float:
-        """Compute the Bayesian information criterion; smaller is better.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The samples of `fit`.
-
-        Returns
-        -------
-        float
-            ``p log(n) - 2 log-likelihood`` for p free parameters and n samples.
-        """
-        values = self.score_samples(X)
-        return float(self._n_parameters() * np.log(len(values)) - 2 * values.sum())
-
-    def aic(self, X: ModalitiesLike) -> float:
-        """Compute the Akaike information criterion; smaller is better.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The samples of `fit`.
-
-        Returns
-        -------
-        float
-            ``2 p - 2 log-likelihood`` for p free parameters.
-        """
-        total = self.score_samples(X).sum()
-        return float(2 * self._n_parameters() - 2 * total)
 
     def sample(
         self, n_samples: int = 1, random_state: RandomStateLike = None

@@ -568,6 +568,10 @@ class CoMVCClusterer(SiMVCClusterer):
         self.temperature = temperature
         self.reconstruction_weight = reconstruction_weight
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the attributes, of a model that an earlier version stored as well."""
+        super().__setstate__({"reconstruction_weight": 0.0} | state)
+
     @property
     def _linear_latents(self) -> bool:  # type: ignore[override]
         return self.reconstruction_weight > 0

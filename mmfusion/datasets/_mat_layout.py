@@ -319,9 +319,11 @@ def _chosen_blocks(variables: Mapping[str, Any], modalities: Any) -> dict[str, A
     for name, path in modalities.items():
         value = variable(variables, path, "modalities")
         if not _is_matrix(value):
-            hint = (
-                f"; choose an element, {path}{{1}}" if isinstance(value, list) else ""
-            )
+            hint = ""
+            if isinstance(value, list):
+                hint = f"; choose an element, {path}{{1}}"
+            elif 0 in getattr(value, "shape", ()):
+                hint = ", but empty; choose another variable, or leave it out"
             raise ValueError(
                 f"modality {name!r}: {path} ({_form(value)}) is not a matrix of "
                 f"numbers{hint}"
@@ -333,7 +335,9 @@ def _chosen_blocks(variables: Mapping[str, Any], modalities: Any) -> dict[str, A
 def _is_matrix(value: Any) -> bool:
     """Return whether a value is an array or sparse matrix of real numbers."""
     is_array = isinstance(value, np.ndarray) or sparse.issparse(value)
-    return is_array and value.ndim > 0 and value.size > 0 and value.dtype.kind in "biuf"
+    if not is_array or value.ndim == 0 or 0 in value.shape:
+        return False
+    return value.dtype.kind in "biuf"
 
 
 def _may_be_block(value: Any, n_samples: int | None) -> bool:

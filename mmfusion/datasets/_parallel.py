@@ -219,8 +219,8 @@ def _read_links(line: str, n_source: int, n_target: int, what: str) -> np.ndarra
         found = LINK.fullmatch(word)
         if found is None:
             raise ValueError(
-                f"{what}: {word!r} is no link; write 3-5 for a sure link of the source "
-                "token 3 with the target token 5, counted from 0, 3?5 for a possible one"
+                f"{what}: {word!r} is no link; write 3-5 for a sure link of source "
+                "token 3 with target token 5, counted from 0, 3?5 for a possible one"
             )
         i, j = int(found[1]), int(found[3])
         if i >= n_source or j >= n_target:

@@ -1,4 +1,4 @@
-"""Early, late, hybrid and graphical fusion of modalities; numba and torch load late."""
+"""Early, late, hybrid, neural and graphical fusion; numba and torch load late."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ __all__ = [
     "LateFusionRegressor",
     "MultimodalCCA",
     "MultimodalNMF",
+    "NeuralFusionClassifier",
+    "NeuralFusionRegressor",
     "SingleModalityClusterer",
 ]
 
@@ -47,8 +49,11 @@ _MODULES = {
     "HMMTransformer": "_graphical_transformer",
 }
 
-
-_DEEP_MODULES = {"DCCA": "_deep_canonical_correlation"}
+_DEEP_MODULES = {
+    "DCCA": "_deep_canonical_correlation",
+    "NeuralFusionClassifier": "_neural_classifier",
+    "NeuralFusionRegressor": "_neural_regressor",
+}
 
 
 def __getattr__(name: str) -> Any:

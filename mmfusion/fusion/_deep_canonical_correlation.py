@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import combinations
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmfusion._numbers import is_integer
 from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion._typing import (
     ByModality,
@@ -21,125 +17,30 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
+from mmfusion.fusion._correlation_network import (
+    CANONICAL,
+    ECKART_YOUNG,
+    CorrelationObjective,
+    ScoreNetwork,
+    find_small_pairs,
+)
 from mmfusion.fusion.combination._canonical_correlation import (
-    Whitening,
-    canonical_axes,
-    fit_whitening,
+    fit_scores,
     mean_correlations,
 )
 from mmfusion.modalities import Modalities
 from mmfusion.nn._data import Batches
-from mmfusion.nn._encoders import DEFAULT_LATENT_WIDTH
+from mmfusion.nn._encoders import declared_width
 from mmfusion.nn._estimator import DeepEstimator
 from mmfusion.nn._isolation import isolated
-from mmfusion.nn._net import DeepNet, EncodedBatch, Objective, Phase
-from mmfusion.nn._network import FusionNetwork, Outputs
-from mmfusion.nn._reconstruction import reconstruct
+from mmfusion.nn._net import DeepNet, Phase
+from mmfusion.nn._network import Outputs
 from mmfusion.nn._trainer import Trainer, TrainingSettings, auto_epochs
 from mmfusion.nn._training import collect_outputs
-from mmfusion.nn.losses import canonical_correlation_loss, eckart_young_loss
 
-CANONICAL, ECKART_YOUNG = "canonical", "eckart_young"
 SAMPLES_PER_DIMENSION = 10  # of a batch: those of noise correlate less, the more
 SMALLEST_AUTO_BATCH = 500
 WIDTH_OF_MODULES = 100  # of latents, where only the module itself could show it
-
-
-class ScoreNetwork(FusionNetwork):
-    """Network whose fused output is the mean of canonical scores.
-
-    Parameters
-    ----------
-    encoders : sequence of Module
-        Encoder of each modality, with latents of one width.
-    width : int
-        Width d of a latent.
-    n_components : int
-        Number of canonical scores.
-    decoders : ModuleList, default=None
-        One per modality; None is no autoencoder.
-    """
-
-    means: Tensor
-    axes: Tensor
-
-    def __init__(
-        self,
-        encoders: list[nn.Module],
-        width: int,
-        n_components: int,
-        decoders: nn.ModuleList | None = None,
-    ) -> None:
-        super().__init__(encoders, width, NoHead(), decoders)
-        # the scores are linear in the latents; fitted after the training
-        self.register_buffer("means", torch.zeros(len(encoders), 1, width))
-        self.register_buffer("axes", torch.zeros(len(encoders), width, n_components))
-
-    def fuse(self, latents: Tensor, observed: Tensor | None, weights: Tensor) -> Tensor:
-        """Compute the mean of the scores over what is observed."""
-        return super().fuse((latents - self.means) @ self.axes, observed, weights)
-
-
-class NoHead(nn.Module):
-    """Head of a network that predicts nothing: it returns what it is given."""
-
-    n_heads = 1
-
-    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the fused output as hidden layer and logits."""
-        return fused[None], fused[None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorrelationObjective(Objective):
-    """Objective of deep canonical correlation analysis.
-
-    Parameters
-    ----------
-    loss : {'canonical', 'eckart_young'}
-        Loss of the latents.
-    n_components : int or None
-        Number of correlations that count; None for all.
-    shrinkage : float
-        Share of the identity in the covariances.
-    reconstruction_weight : float
-        Weight of the reconstruction loss.
-    """
-
-    loss: str
-    n_components: int | None
-    shrinkage: float
-    reconstruction_weight: float
-
-    criteria = {"correlation": ("correlation",)}
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """Return the weights of all terms; they do not change during the phase."""
-        return {"correlation": 1.0, "reconstruction": self.reconstruction_weight}
-
-    def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
-        """Compute the loss of the latents, and the reconstruction loss."""
-        latents, observed, _ = batch
-        if self.loss == CANONICAL:
-            _refuse_small_batch(*latents.shape[1:])
-            loss = canonical_correlation_loss(
-                latents, observed, self.n_components, self.shrinkage
-            )
-        else:
-            loss = eckart_young_loss(latents, observed)
-        terms = {"correlation": loss}
-        if self.reconstruction_weight:
-            terms["reconstruction"] = reconstruct(net, batch)
-        return terms
-
-
-def _refuse_small_batch(m: int, d: int) -> None:
-    if m <= d:
-        raise ValueError(
-            f"a batch of {m} samples has canonical correlations of 1, whatever the "
-            f"data, for latents of width {d}: give encoders a last width below {m}, or "
-            f"more than {d} samples and a trainer__batch_size above {d}"
-        )
 
 
 class DCCA(DeepEstimator):
@@ -163,7 +64,7 @@ class DCCA(DeepEstimator):
         Number of canonical scores, and of the largest correlations that are maximised.
         None is the last width of the encoders.
     encoders : sequence of int, int, Module, callable, dict or list, \
-            default=(512, 512, 20)
+            default=(128, 128, 10)
         Encoder of each modality, as in `EAMCClusterer`, but that the last layer is
         linear. Its width d is the number of correlations: with as many samples in a
         batch, all would be 1.
@@ -328,7 +229,7 @@ class DCCA(DeepEstimator):
         self,
         n_components: int | None = None,
         *,
-        encoders: EncodersLike = (512, 512, 20),
+        encoders: EncodersLike = (128, 128, 10),
         loss: str = CANONICAL,
         shrinkage: float = 1e-3,
         reconstruction_weight: float = 0.0,
@@ -352,7 +253,7 @@ class DCCA(DeepEstimator):
     # Hooks of the base
 
     def _auto_batch_size(self) -> int:
-        width = _last_width(self.encoders)
+        width = declared_width(self.encoders) or WIDTH_OF_MODULES
         return max(SMALLEST_AUTO_BATCH, SAMPLES_PER_DIMENSION * width)
 
     def _make_network(self, encoders: list[nn.Module], width: int) -> ScoreNetwork:
@@ -383,13 +284,18 @@ class DCCA(DeepEstimator):
         latents = collect_outputs(
             net, data.rows, data.prepare, _by_sample, np.dtype(np.float64)
         ).swapaxes(0, 1)
-        observed = _mask_of(data.rows.observed, latents)
+        observed = data.rows.observed
+        if observed is None:
+            observed = np.ones((len(data), len(latents)), dtype=bool)
         module = net.module_
         means, axes = fit_scores(
-            latents, observed, module.axes.shape[-1], float(self.shrinkage)
+            latents,
+            observed,
+            module.get_buffer("axes").shape[-1],
+            float(self.shrinkage),
         )
-        module.means.copy_(torch.as_tensor(means))
-        module.axes.copy_(torch.as_tensor(axes))
+        module.get_buffer("means").copy_(torch.as_tensor(means))
+        module.get_buffer("axes").copy_(torch.as_tensor(axes))
         names = [str(name) for name in self.modality_names_in_]
         constant = [
             name for name, own in zip(names, axes, strict=True) if not own.any()
@@ -397,14 +303,14 @@ class DCCA(DeepEstimator):
         problems = [f"the latents of {name!r} do not vary" for name in constant]
         if self.loss == CANONICAL:
             batch_share = min(1.0, net.batch_size / len(data))
-            problems += _find_small_pairs(names, observed, batch_share, module.width)
+            problems += find_small_pairs(names, observed, batch_share, module.width)
         scores = (latents - means) @ axes
         return mean_correlations(list(scores), observed), problems
 
     def _learned(self, net: DeepNet) -> dict[str, Any]:
         learned = super()._learned(net)
         del learned[self._weights_attribute]  # all modalities have one weight
-        return learned | {"_n_features_out": net.module_.axes.shape[-1]}
+        return learned | {"_n_features_out": net.module_.get_buffer("axes").shape[-1]}
 
     # Outputs
 
@@ -447,8 +353,8 @@ class DCCA(DeepEstimator):
         latents, observed = self._collect(X, _by_sample)
         latents = latents.swapaxes(0, 1)
         means, axes = (
-            x.cpu().numpy().astype(latents.dtype)
-            for x in (self.module_.means, self.module_.axes)
+            self.module_.get_buffer(name).cpu().numpy().astype(latents.dtype)
+            for name in ("means", "axes")
         )
         scores = zip(self.modality_names_in_, (latents - means) @ axes, strict=True)
         return Modalities(dict(scores), observed=observed)
@@ -489,85 +395,5 @@ class DCCA(DeepEstimator):
         return float(self.correlations(X).mean())
 
 
-def fit_scores(
-    latents: np.ndarray, observed: np.ndarray, n_components: int, shrinkage: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the linear scores of latents, as `MultimodalCCA` does.
-
-    Parameters
-    ----------
-    latents : ndarray of shape (n_modalities, n_samples, d)
-        Latents; rows of samples that lack a modality are not read.
-    observed : ndarray of bool of shape (n_samples, n_modalities)
-        Whether a sample has a modality.
-    n_components : int
-        Number of scores.
-    shrinkage : float
-        Share of the identity in the covariances.
-
-    Returns
-    -------
-    means : ndarray of shape (n_modalities, 1, d)
-        Mean of the latents of each modality.
-    axes : ndarray of shape (n_modalities, d, n_components)
-        Axes, zeros for components beyond the second largest rank of the latents.
-    """
-    n_modalities, _, d = latents.shape
-    means = np.zeros((n_modalities, 1, d))
-    axes = np.zeros((n_modalities, d, n_components))
-    whitenings = [
-        fit_whitening(own[seen], shrinkage)
-        if seen.any()
-        else Whitening(np.zeros(d), np.zeros((d, 0)), shrinkage)
-        for own, seen in zip(latents, observed.T, strict=True)
-    ]
-    ranks = sorted(w.axes.shape[1] for w in whitenings if w.axes.shape[1])
-    if not ranks:
-        return means, axes
-    k = min(n_components, ranks[-2] if len(ranks) > 1 else ranks[-1], len(observed))
-    whitened = [
-        whitening.apply(own[seen])
-        for whitening, own, seen in zip(whitenings, latents, observed.T, strict=True)
-    ]
-    canonical, _ = canonical_axes(whitened, observed, k)
-    for v, (whitening, own) in enumerate(zip(whitenings, canonical, strict=True)):
-        means[v] = whitening.mean
-        axes[v, :, :k] = whitening.axes @ own
-    return means, axes
-
-
-def _find_small_pairs(
-    names: list[str], observed: np.ndarray, batch_share: float, d: int
-) -> list[str]:
-    """Describe the pairs of modalities that a batch has too few samples of."""
-    found = []
-    for u, v in combinations(range(len(names)), 2):
-        n_common = batch_share * (observed[:, u] & observed[:, v]).sum()
-        if n_common <= d:
-            found.append(
-                f"{names[u]!r} and {names[v]!r} share {n_common:.0f} samples of a "
-                f"batch, too few for latents of width {d}, and are not compared"
-            )
-    return found
-
-
 def _by_sample(outputs: Outputs) -> Tensor:
     return outputs.latents.movedim(0, 1)
-
-
-def _mask_of(observed: np.ndarray | None, latents: np.ndarray) -> np.ndarray:
-    """Return what is observed, all for complete samples."""
-    if observed is not None:
-        return observed
-    return np.ones(latents.shape[1::-1], dtype=bool)
-
-
-def _last_width(option: object) -> int:
-    """Return the width of latents by the option of encoders, 100 for modules."""
-    if isinstance(option, Mapping):
-        return _last_width(next(iter(option.values()), None))
-    if isinstance(option, list | tuple):
-        return _last_width(option[-1] if option else None)
-    if option is None:
-        return DEFAULT_LATENT_WIDTH
-    return int(option) if is_integer(option) else WIDTH_OF_MODULES

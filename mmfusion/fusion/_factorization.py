@@ -56,8 +56,8 @@ class MultimodalNMF(
         Number of components. The authors take the number of clusters.
     consensus_weight : float or dict, default=0.01
         Weight a_v > 0 of the distance of a modality to the consensus. A dict has
-        values by modality name (0.01 for those that it does not name), of which some
-        may be 0: such modalities do not contribute to the consensus.
+        values by modality name (0.01 for those that it does not name). A modality of
+        weight 0 is left out.
     max_iter : int, default=200
         Largest number of iterations.
     tol : float, default=1e-5
@@ -70,7 +70,8 @@ class MultimodalNMF(
     Attributes
     ----------
     components_ : dict of str to ndarray of shape (`n_components`, n_features)
-        Parts of each modality; the sum of each is 1.
+        Parts of each modality; the sum of each is 1. Like the next two without
+        modalities of weight 0.
     scales_ : dict of str to float
         Mean sum of the samples of each modality, by which it is divided.
     consensus_weights_ : dict of str to float
@@ -189,24 +190,20 @@ class MultimodalNMF(
             The fitted transformer.
         """
         frame = self._validate(X, reset=True)
-        refuse_empty_samples(frame)
-        blocks = self._observed_blocks(frame, X)
-        consensus_weights = self._weights(frame.names)
-        self._refuse_samples_without_consensus(frame, consensus_weights)
+        self.consensus_weights_ = self._weights(frame.names)
+        used = self._used(frame)
+        blocks = self._observed_blocks(used, X)
         scales = list(map(mean_sum, blocks))
         found = factorize(
             list(map(Counts, blocks, scales)),
-            frame.observed,
-            consensus_weights,
+            used.observed,
+            np.array(list(self.consensus_weights_.values())),
             self.n_components,
             max_iter=self.max_iter,
             tol=self.tol,
         )
-        self.components_ = dict(zip(frame.names, found.parts, strict=True))
-        self.scales_ = dict(zip(frame.names, scales, strict=True))
-        self.consensus_weights_ = dict(
-            zip(frame.names, consensus_weights.tolist(), strict=True)
-        )
+        self.components_ = dict(zip(used.names, found.parts, strict=True))
+        self.scales_ = dict(zip(used.names, scales, strict=True))
         self.objective_history_ = np.array(found.history)
         self.n_iter_ = len(found.history)
         if not found.converged:
@@ -234,13 +231,11 @@ class MultimodalNMF(
             has, by their consensus weights.
         """
         frame = self._validate(X, reset=False)
-        refuse_empty_samples(frame)
-        consensus_weights = np.array(list(self.consensus_weights_.values()))
-        self._refuse_samples_without_consensus(frame, consensus_weights)
+        used = self._used(frame)
         _, consensus = encode(
-            self._counts(frame, X),
-            frame.observed,
-            consensus_weights,
+            self._counts(used, X),
+            used.observed,
+            np.array(list(self.consensus_weights_.values())),
             list(self.components_.values()),
         )
         return consensus.astype(np.result_type(*(b.dtype for b in frame.blocks)))
@@ -256,19 +251,20 @@ class MultimodalNMF(
         Returns
         -------
         Modalities
-            Of each modality, an array of shape (n_samples, `n_components`); missing
-            as in X. They are comparable, as the parts of all modalities have the sum 1.
+            Of each modality of positive weight, an array of shape (n_samples,
+            `n_components`); missing as in X. They compare between modalities, since
+            all parts have the sum 1.
         """
-        frame = self._validate(X, reset=False)
+        used = self._validate(X, reset=False)[list(self.components_)]
         found = {}
         for name, counts, own in zip(
-            frame.names, self._counts(frame, X), frame.observed.T, strict=True
+            used.names, self._counts(used, X), used.observed.T, strict=True
         ):
             alone = np.ones((int(own.sum()), 1), dtype=bool)
             _, weights = encode([counts], alone, np.ones(1), [self.components_[name]])
-            found[name] = np.zeros((len(frame), weights.shape[1]))
+            found[name] = np.zeros((len(used), weights.shape[1]))
             found[name][own] = weights
-        return Modalities(found, observed=frame.observed)
+        return Modalities(found, observed=used.observed)
 
     def inverse_transform(self, X: ArrayLike) -> Modalities:
         """Compute the modalities that weights of the parts stand for.
@@ -281,7 +277,8 @@ class MultimodalNMF(
         Returns
         -------
         Modalities
-            Of each modality, the weighted sums of its parts in the unit of `fit`.
+            Of each modality of positive weight, the weighted sums of its parts, in the
+            unit of `fit`.
 
         Raises
         ------
@@ -304,8 +301,8 @@ class MultimodalNMF(
             }
         )
 
-    def _weights(self, names: Sequence[str]) -> np.ndarray:
-        """Return the weight of each modality in the consensus."""
+    def _weights(self, names: Sequence[str]) -> dict[str, float]:
+        """Return the weight in the consensus of each modality that has one."""
         given = by_modality(
             self.consensus_weight, names, "consensus_weight", CONSENSUS_WEIGHT
         )
@@ -315,25 +312,27 @@ class MultimodalNMF(
                     f"consensus_weight of modality {name!r} is a finite number of at "
                     f"least 0; got {weight!r}"
                 )
-        if not any(given):
+        positive = {n: float(w) for n, w in zip(names, given, strict=True) if w > 0}
+        if not positive:
             raise ValueError(
-                "consensus_weight is 0 for all modalities, so that there is no "
-                "consensus; give at least one of them a positive weight"
+                "consensus_weight is 0 for all modalities, which leaves them out; give "
+                "at least one of them a positive weight"
             )
-        return np.array(given, dtype=np.float64)
+        return positive
 
-    def _refuse_samples_without_consensus(
-        self, frame: Modalities, consensus_weights: np.ndarray
-    ) -> None:
-        lacking = ~(frame.observed & (consensus_weights > 0)).any(axis=1)
+    def _used(self, frame: Modalities) -> Modalities:
+        """Return the modalities of positive weight; refuse samples without any."""
+        refuse_empty_samples(frame)
+        used = frame[list(self.consensus_weights_)]
+        lacking = ~used.observed.any(axis=1)
         if lacking.any():
-            named = np.array(frame.names)[consensus_weights > 0].tolist()
             raise ValueError(
-                f"sample {int(np.argmax(lacking))} lacks the modalities {named}, the "
-                f"only ones of a positive consensus_weight ({int(lacking.sum())} of "
-                f"{len(frame)} samples do): leave such samples out, or fit with a "
-                "positive weight of a modality that they have"
+                f"sample {int(np.argmax(lacking))} lacks the modalities "
+                f"{list(used.names)}, the only ones of a positive consensus_weight "
+                f"({int(lacking.sum())} of {len(frame)} samples do): leave them out, "
+                "or fit with a positive weight of a modality that they have"
             )
+        return used
 
     def _observed_blocks(
         self, frame: Modalities, X: ModalitiesLike
@@ -346,9 +345,9 @@ class MultimodalNMF(
             if place is not None:
                 sample = int(np.flatnonzero(own)[place[0]])
                 raise ValueError(
-                    f"Negative values in data passed to {type(self).__name__}: modality "
-                    f"{name!r} is {place[2]:g} for sample {sample}, feature {place[1]}. "
-                    f"{_remedy(block, name, remedies)}"
+                    f"Negative values in data passed to {type(self).__name__}: "
+                    f"modality {name!r} is {place[2]:g} for sample {sample}, feature "
+                    f"{place[1]}. {_remedy(block, name, remedies)}"
                 )
         return blocks
 

@@ -173,3 +173,41 @@ def _fold_positions(rows: ArrayLike, fold: int, n_samples: int) -> np.ndarray:
             f"there are {n_samples} samples"
         )
     return rows % n_samples
+
+
+def fold_by_splitter(
+    cv: CrossValidationLike, frame: Modalities, y: np.ndarray, counted: np.ndarray
+) -> np.ndarray:
+    """Return the number of the fold in which each sample of a classifier is held out.
+
+    Parameters
+    ----------
+    cv : cross-validation generator or iterable
+        Splitter or folds.
+    frame : Modalities
+        All samples.
+    y : ndarray of shape (n_samples,)
+        Classes.
+    counted : ndarray of bool of shape (n_samples,)
+        Samples of positive weight.
+
+    Returns
+    -------
+    ndarray of int of shape (n_counted,)
+        Fold of each sample of positive weight; -1 if it is never held out.
+
+    Raises
+    ------
+    ValueError
+        If a sample is held out twice.
+    """
+    folds = np.full(int(counted.sum()), -1)
+    splits = split_samples(cv, frame, y, {}, counted, is_classifier=True)
+    for fold, (_, test) in enumerate(splits):
+        if (folds[test] >= 0).any():
+            raise ValueError(
+                f"cv={cv!r} holds a sample out twice; give folds whose test sets do "
+                "not overlap"
+            )
+        folds[test] = fold
+    return folds

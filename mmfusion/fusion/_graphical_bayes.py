@@ -45,6 +45,7 @@ from mmfusion.fusion._class_model import (
     ModalityClasses,
     fit_modality,
 )
+from mmfusion.fusion._class_priors import checked_priors
 from mmfusion.graphical._class_scores import discriminative_weights
 from mmfusion.modalities import Modalities
 
@@ -79,8 +80,9 @@ class GaussianBayesClassifier(
         mixture of Gaussian components with independent features ('mixture').
     n_mixtures : int or dict, default=2
         Number of components of each class, for 'mixture'.
-    priors : array-like of shape (n_classes,), default=None
-        Probabilities of the classes. None is their shares in `fit`.
+    priors : array-like of shape (n_classes,) or dict, default=None
+        Probabilities of the classes, in sorted order or by class. None takes their
+        shares in `fit`.
     modality_weights : 'discriminative', array-like or dict, default=None
         Exponents of the densities. 'discriminative' minimises the held-out log loss;
         None is 1 for all modalities.
@@ -182,7 +184,7 @@ class GaussianBayesClassifier(
     _parameter_constraints: dict = {
         "covariance_type": [StrOptions(set(DENSITY_TYPES)), dict],
         "n_mixtures": [*COUNTS, dict],
-        "priors": ["array-like", None],
+        "priors": ["array-like", dict, None],
         "modality_weights": [StrOptions({"discriminative"}), "array-like", dict, None],
         "outlier_share": [Interval(Real, 0, 1, closed="left")],
         "outlier_scale": [Interval(Real, 0, None, closed="neither")],
@@ -199,7 +201,7 @@ class GaussianBayesClassifier(
         covariance_type: ByModality[str] = "tied",
         *,
         n_mixtures: ByModality[int] = 2,
-        priors: ArrayLike | None = None,
+        priors: ArrayLike | Mapping[Any, float] | None = None,
         modality_weights: ArrayLike | ByModality[float] | str | None = None,
         outlier_share: float = 0.01,
         outlier_scale: float = 5.0,
@@ -421,7 +423,7 @@ class GaussianBayesClassifier(
         self.inflations_ = dict.fromkeys(frame.names, 1.0)
         self._given_prior = None
         if self.priors is not None:
-            self._given_prior = _checked_priors(self.priors, n_classes)
+            self._given_prior = checked_priors(self.priors, self.classes_)
 
     def _resolved_options(self, names: list[str]) -> dict[str, DensityOptions]:
         kinds = by_modality(
@@ -554,21 +556,6 @@ class GaussianBayesClassifier(
 
 def _dense_rows(frame: Modalities, v: int, rows: np.ndarray) -> np.ndarray:
     return np.asarray(frame.blocks[v][rows], dtype=np.float64)
-
-
-def _checked_priors(priors: ArrayLike, n_classes: int) -> np.ndarray:
-    values = np.asarray(priors, dtype=np.float64)
-    if values.shape != (n_classes,):
-        raise ValueError(
-            f"priors has shape {values.shape}; give one probability for each of the "
-            f"{n_classes} classes"
-        )
-    if not (values >= 0).all() or not np.isclose(values.sum(), 1.0):
-        raise ValueError(
-            f"priors={values.tolist()} are no probabilities: they must not be negative "
-            "and add up to 1"
-        )
-    return values / values.sum()
 
 
 def _check_option(

@@ -26,7 +26,6 @@ from mmfusion._chain_estimators import (
     states_by_sample,
 )
 from mmfusion._numbers import check_count
-from mmfusion._options import errors_about
 from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import (
@@ -45,7 +44,8 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import ModalityMixin, SupervisedMixin
-from mmfusion.fusion._folds import split_samples
+from mmfusion.fusion._class_priors import checked_priors
+from mmfusion.fusion._folds import fold_by_splitter
 from mmfusion.fusion._graphical_calibration import (
     class_scores,
     held_out_scores,
@@ -379,10 +379,14 @@ class HMMClassifier(
         check_classification_targets(y)
         weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
         counted = weight > 0
-        folds = self._given_folds(frame, y, counted)
+        folds = np.full(int(counted.sum()), -1)
+        if not (self.cv is None or isinstance(self.cv, Integral)):
+            folds = fold_by_splitter(self.cv, frame, y, counted)
         frame, y, weight = frame[counted], y[counted], weight[counted]
         self.classes_, codes = np.unique(y, return_inverse=True)
-        self.class_prior_ = self._checked_priors(codes, weight)
+        self.class_prior_ = np.bincount(codes, weight) / weight.sum()
+        if self.priors is not None:
+            self.class_prior_ = checked_priors(self.priors, self.classes_)
         self._warn_of_missing(frame, codes)
         if self.coupling == "asynchronous":
             self._signal = self._choose_signal(frame, weight)
@@ -406,54 +410,10 @@ class HMMClassifier(
         progress.finish()
         return self
 
-    def _given_folds(
-        self, frame: Modalities, y: np.ndarray, counted: np.ndarray
-    ) -> np.ndarray:
-        """Return the fold of each counted sample by the splitter; -1 without one."""
-        folds = np.full(int(counted.sum()), -1)
-        if self.cv is None or isinstance(self.cv, Integral):
-            return folds
-        splits = split_samples(self.cv, frame, y, {}, counted, is_classifier=True)
-        for fold, (_, test) in enumerate(splits):
-            if (folds[test] >= 0).any():
-                raise ValueError(
-                    f"cv={self.cv!r} holds a sample out twice; give folds whose test "
-                    "sets do not overlap"
-                )
-            folds[test] = fold
-        return folds
-
     @property
     def _log_prior(self) -> np.ndarray:
         with np.errstate(divide="ignore"):
             return np.log(self.class_prior_)
-
-    def _checked_priors(self, codes: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return the probabilities of the classes."""
-        if self.priors is None:
-            return np.bincount(codes, weight) / weight.sum()
-        given = self.priors
-        if isinstance(given, Mapping):
-            absent = [c for c in self.classes_.tolist() if c not in given]
-            if absent or len(given) > len(self.classes_):
-                raise ValueError(
-                    f"priors name the classes {list(given)}, and y has "
-                    f"{self.classes_.tolist()}"
-                )
-            given = [given[c] for c in self.classes_.tolist()]
-        with errors_about("priors"):
-            priors = np.asarray(given, dtype=np.float64)
-        if priors.shape != (len(self.classes_),):
-            raise ValueError(
-                f"priors has shape {priors.shape}; give one for each of the "
-                f"{len(self.classes_)} classes"
-            )
-        if not (priors >= 0).all() or not np.isclose(priors.sum(), 1):
-            raise ValueError(
-                f"priors={priors.tolist()}; probabilities are not negative, and add up "
-                "to 1"
-            )
-        return priors / priors.sum()
 
     def _warn_of_missing(self, frame: Modalities, codes: np.ndarray) -> None:
         """Warn of modalities that a class lacks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -417,7 +417,7 @@ class HMMTransformer(
             modalities or there are several chains of sequences, else an array.
         """
         frame = self._validate(X, reset=False)
-        blocks = self._posteriors(frame)
+        blocks = self._by_sample(frame, self._chains.posteriors)
         if not self._layout.sequences:
             blocks = {
                 name: np.stack([p.ravel() for p in own]) for name, own in blocks.items()
@@ -469,16 +469,7 @@ class HMMTransformer(
             By chain, arrays of int of shape (n_steps,); None for a sample without any
             modality. If posteriors are approximated, those of each chain by itself.
         """
-        frame = self._validate(X, reset=False)
-        found: Results = {
-            name: np.full(len(frame), None, dtype=object) for name in self.chain_names_
-        }
-        for positions, frames in self._batches(frame):
-            by_chain = self._chains.decode(frames, self.n_jobs)
-            for i, start, stop in _steps_of_samples(positions, frames):
-                for name, own in by_chain.items():
-                    found[name][i] = own[start:stop]
-        return found
+        return self._by_sample(self._validate(X, reset=False), self._chains.decode)
 
     @threads_of_n_jobs
     def state_posteriors(self, X: ModalitiesLike) -> Results:
@@ -495,14 +486,20 @@ class HMMTransformer(
             By chain, arrays of shape (n_steps, n_states); None for a sample without any
             modality.
         """
-        return self._posteriors(self._validate(X, reset=False))
+        frame = self._validate(X, reset=False)
+        return self._by_sample(frame, self._chains.posteriors)
 
-    def _posteriors(self, frame: Modalities) -> Results:
+    def _by_sample(
+        self,
+        frame: Modalities,
+        compute: Callable[[Frames, int | None], Mapping[str, np.ndarray]],
+    ) -> Results:
+        """Return what a function computes for the steps of each chain."""
         found: Results = {
             name: np.full(len(frame), None, dtype=object) for name in self.chain_names_
         }
         for positions, frames in self._batches(frame):
-            by_chain = self._chains.posteriors(frames, self.n_jobs)
+            by_chain = compute(frames, self.n_jobs)
             for i, start, stop in _steps_of_samples(positions, frames):
                 for name, own in by_chain.items():
                     found[name][i] = own[start:stop]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mmfusion._drawing import check_axes, plot_values, several_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion._typing import EstimatorLike, ModalitiesLike
@@ -507,7 +508,7 @@ class InteractionDisplay:
             panel.set_yticks(places, labels)
             panel.tick_params(labelleft=panel is self.axes_[0])
             if len(labels) <= MAX_WRITTEN:
-                _write_cells(panel, matrix, reach)
+                plot_values(panel, self.images_[-1], matrix)
         self.figure_.colorbar(self.images_[-1], ax=list(self.axes_), label="bits")
         return self
 
@@ -527,8 +528,7 @@ def _bar_axes(ax: Axes | None, n_bars: int) -> Axes:
         size = 5.5, 1.2 + 0.4 * n_bars
         pyplot = import_extra("matplotlib.pyplot")
         ax = pyplot.subplots(figsize=size, layout="constrained")[1]
-    if not isinstance(ax, import_extra("matplotlib.axes").Axes):
-        raise TypeError(f"ax is a {type(ax).__name__}; give matplotlib Axes")
+    check_axes(ax)
     return ax
 
 
@@ -540,11 +540,7 @@ def _matrix_axes(ax: Any, n_rows: int) -> np.ndarray:
         return pyplot.subplots(
             1, 3, figsize=(3 * side + 0.8, side + 0.4), layout="constrained"
         )[1]
-    axes = list(np.ravel(np.asarray(ax, dtype=object)))
-    kind = import_extra("matplotlib.axes").Axes
-    if len(axes) != 3 or not all(isinstance(each, kind) for each in axes):
-        raise TypeError(f"ax={ax!r:.60}; give 3 matplotlib Axes")
-    return np.array(axes, dtype=object)
+    return several_axes(ax, 3, "for redundancy, unique information and synergy")
 
 
 def _spread_out(place: int, n_points: int) -> np.ndarray:
@@ -563,13 +559,3 @@ def _label_bars(
     ax.invert_yaxis()
     ax.use_sticky_edges = False  # else a bar begins at the border of the plot
     ax.margins(x=0.08)
-
-
-def _write_cells(ax: Axes, matrix: np.ndarray, reach: float) -> None:
-    """Write the values of a matrix into its cells."""
-    for (i, j), value in np.ndenumerate(matrix):
-        if np.isfinite(value):
-            color = "white" if abs(value) > 0.6 * reach else "black"
-            text = f"{round(float(value), 2) + 0.0:.2f}"  # no "-0.00"
-            cell = ax.text(j, i, text, ha="center", va="center", color=color)
-            cell.set_fontsize("small")

@@ -184,7 +184,8 @@ def modality_importance(
         Classifier, regressor or clusterer, or a Pipeline that ends in one: fitted if
         `cv` is None and `method` is not 'drop', else cloned and fitted in every fold.
     X : list, dict or Modalities
-        Data by modality; held-out samples if the estimator is fitted.
+        Data by modality, or a table that the estimator's `modalities` splits; held-out
+        samples if the estimator is fitted.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
         Target, or the classes to compare clusters with, which clusterers are not
         fitted to.

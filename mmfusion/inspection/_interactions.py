@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import mean_squared_error
 
 from mmfusion._extras import import_extra
 from mmfusion._progress import Job, Progress
@@ -185,7 +184,7 @@ def modality_interactions(
         Classifier with `predict_proba`, or regressor, or a Pipeline that ends in one;
         it is cloned. Parameters that are dicts by modality are restricted.
     X : list, dict or Modalities
-        Data by modality.
+        Data by modality, or a table that the estimator's `modalities` splits.
     y : array-like of shape (n_samples,)
         Target.
     redundancy : {'auto', 'specific', 'min'}, default='auto'
@@ -384,7 +383,9 @@ def _pointwise_information(
         model = PriorFallback(study.fit(train, subset), dummy)
         y = study.targets(test)
         if study.kind != CLASSIFIER:
-            errors = [mean_squared_error(y, m.predict(part)) for m in (dummy, model)]
+            residuals = np.array([y - m.predict(part) for m in (dummy, model)])
+            residuals /= np.abs(residuals).max() or 1.0  # squares neither over- nor
+            errors = np.mean(residuals**2, axis=1)  # underflow, whatever the unit
             prior, own = np.maximum(errors, np.finfo(float).tiny)
             return np.array([np.log2(prior / own) / 2])
         own, prior = (

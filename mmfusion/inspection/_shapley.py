@@ -206,7 +206,7 @@ def modality_shapley(
         Classifier, regressor or clusterer, or a Pipeline that ends in one; it is
         cloned. Parameters that are dicts by modality are restricted to each subset.
     X : list, dict or Modalities
-        Data by modality.
+        Data by modality, or a table that the estimator's `modalities` splits.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
         Target, or the classes to compare clusters with, which clusterers are not
         fitted to.

@@ -200,7 +200,7 @@ def checked_study(
     estimator : estimator
         Classifier, regressor or clusterer.
     X : list, dict or Modalities
-        Data by modality.
+        Data by modality, or a table that the estimator's `modalities` splits.
     y : array-like or None
         Target, or classes to compare clusters with.
     scoring : str, callable or None
@@ -220,7 +220,7 @@ def checked_study(
     """
     check_estimators(estimator, "estimator", ["fit"])
     kind = _kind(estimator)
-    frame = as_modalities(X)
+    frame = as_modalities(X, getattr(estimator, "modalities", None))
     if frame.shape[1] < 2:
         raise ValueError(
             f"X has one modality, {frame.names[0]!r}; at least 2 are needed: split a "
@@ -274,7 +274,12 @@ def _checked_target(
     if not is_numeric:
         with errors_about("y"):
             check_classification_targets(target)
-            np.unique(target)  # raises if types are mixed
+            classes = np.unique(target)  # raises if types are mixed
+        if target.ndim == 1 and len(classes) < 2:
+            raise ValueError(
+                f"y has one class only, {classes.tolist()}, so that no modality can "
+                "contribute to its prediction; give samples of at least 2 classes"
+            )
     return target
 
 

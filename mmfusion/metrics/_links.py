@@ -64,7 +64,9 @@ def alignment_error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
             is_sure = known[:, 2] != 0
         sure = set(map(tuple, known[is_sure, :2].tolist()))
         possible = set(map(tuple, known[:, :2].tolist()))
-        links = set(map(tuple, _as_links(found, f"y_pred of sample {i}", (2,)).tolist()))
+        links = set(
+            map(tuple, _as_links(found, f"y_pred of sample {i}", (2,)).tolist())
+        )
         n_found += len(links)
         n_sure += len(sure)
         n_correct += len(links & sure) + len(links & possible)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,11 +188,16 @@ def _numeric_table(rows: Block, name: str) -> tuple[Any, list[str]]:
         return np.empty((0, 0)), []
     if is_sequences(rows):
         sequences = float_sequences(rows, name)
-        table: Any = np.array([np.nanmean(frames, axis=0) for frames in sequences])
+        with warnings.catch_warnings():  # of features without any frame, NaN
+            warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+            means = [np.nanmean(frames, axis=0) for frames in sequences]
+        table: Any = np.array(means)
         return table, [str(j) for j in range(table.shape[1])]
     names = column_names(rows)
     table = as_table(rows, name)
-    if not sparse.issparse(table):
+    if sparse.issparse(table):  # products of small integers would overflow
+        table = table.astype(np.float64)
+    else:
         remedy = "encode them, for example by PerModality(OneHotEncoder())"
         table = as_numbers(np.asarray(table), f"modality {name!r}", remedy, names)
         table = np.asarray(table, dtype=np.float64)
@@ -203,12 +209,15 @@ def _compare_groups(table: Any, groups: np.ndarray) -> ClusterComparison:
 
     `groups` has a column of 0 and 1 for each group.
     """
+    unit = _units(table)
     if sparse.issparse(table):
         offset = np.zeros(table.shape[1])
         counts = np.repeat(groups.sum(axis=0)[:, None], table.shape[1], axis=1)
-        centred, squared = table, table.multiply(table).tocsr()
+        centred = table @ sparse.diags_array(1 / unit)
+        squared = centred.multiply(centred).tocsr()
     else:
         known = ~null_cells(table)
+        table = table / unit
         counts = groups.T @ known
         with np.errstate(invalid="ignore"):
             offset = np.where(known, table, 0).sum(axis=0) / known.sum(axis=0)
@@ -228,11 +237,27 @@ def _compare_groups(table: Any, groups: np.ndarray) -> ClusterComparison:
     effect_size[difference == 0] = 0.0
     return ClusterComparison(
         effect_size,
-        mean + offset,
-        mean_of_others + offset,
+        (mean + offset) * unit,
+        (mean_of_others + offset) * unit,
         counts.astype(int),
         others[0].astype(int),
     )
+
+
+def _units(table: Any) -> np.ndarray:
+    """Return a power of two for each column, by which squares of its values are finite.
+
+    Division by it rounds nothing.
+    """
+    if table.shape[0] == 0:
+        return np.ones(table.shape[1])
+    if sparse.issparse(table):
+        largest = abs(table).max(axis=0).toarray().ravel()
+    else:
+        largest = np.nanmax(np.abs(table), axis=0, initial=0.0)
+    with np.errstate(divide="ignore"):
+        units = np.exp2(np.floor(np.log2(largest)))
+    return np.where(np.isfinite(units) & (units > 0), units, 1.0)
 
 
 def _transposed_product(table: Any, groups: np.ndarray) -> np.ndarray:

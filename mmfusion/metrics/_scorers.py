@@ -193,7 +193,10 @@ def check_score(score: object, metric: str) -> float:
     if value.size != 1 or value.dtype.kind not in "fiub":
         raise TypeError(f"scoring {metric!r} has returned {score!r}, not a number")
     if not np.isfinite(value).all():
-        raise ValueError(f"scoring {metric!r} has returned {score!r}")
+        raise ValueError(
+            f"scoring {metric!r} has returned {score!r}; give scoring= that is defined "
+            "for these samples, or scale y if its squares are beyond the floats"
+        )
     return float(value.item())
 
 

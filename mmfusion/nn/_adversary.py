@@ -170,7 +170,7 @@ class AdversarialObjective(Objective):
         """Compute the terms of the network, the generator loss included."""
         terms = self.network_terms(net, batch)
         if "discriminators" in net.parts_:
-            latents, observed, _ = batch
+            latents, observed = batch.latents, batch.observed
             terms["generator"] = self.generator_loss(net, latents, observed)
         return terms
 
@@ -184,7 +184,7 @@ class AdversarialObjective(Objective):
             encoded = net.encode(batch)
         adversary: dict[str, Tensor] = {}
         if has_adversary and not (turns and trains_network):
-            latents, observed, _ = encoded
+            latents, observed = encoded.latents, encoded.observed
             adversary = self._train_discriminators(net, latents.detach(), observed)
         if not trains_network:
             return adversary

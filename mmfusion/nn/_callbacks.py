@@ -15,10 +15,9 @@ from tqdm import tqdm
 
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._data import Batches
-from mmfusion.nn._net import DeepNet, Phase
+from mmfusion.nn._net import DeepNet, Phase, StoppedByCallback
 from mmfusion.nn._training import (
     DivergenceError,
-    evaluate_losses,
     freeze_fusion_weights,
 )
 
@@ -118,21 +117,14 @@ class StopAtNaN(Callback):
 
 
 class StopWhenConverged(Callback):
-    """End a phase after the epoch by which its training has converged.
+    """End a phase after the epoch by which its objective has converged."""
 
-    Parameters
-    ----------
-    converged : callable
-        Takes the net and returns whether it has.
-    """
-
-    def __init__(self, converged: Callable[[DeepNet], bool]) -> None:
-        self.converged = converged
+    never_stops = True  # by Ctrl-C
 
     def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
-        """Stop, by the signal by which callbacks of skorch stop."""
-        if self.converged(net):
-            raise KeyboardInterrupt
+        """Stop if it has."""
+        if net.objective_.has_converged(net):
+            raise StoppedByCallback
 
 
 class Selection(Callback):
@@ -146,14 +138,21 @@ class Selection(Callback):
         Name of the loss, among those of the objective.
     every : int
         Epochs between two evaluations.
-    seed : int
-        Seed of the order of samples in evaluations.
+    evaluate : callable
+        Takes the net, and returns its losses by name.
     """
 
     never_stops = True
 
-    def __init__(self, data: Batches, criterion: str, every: int, seed: int) -> None:
-        self.data, self.criterion, self.every, self.seed = data, criterion, every, seed
+    def __init__(
+        self,
+        data: Batches,
+        criterion: str,
+        every: int,
+        evaluate: Callable[[DeepNet], dict[str, float]],
+    ) -> None:
+        self.data, self.criterion, self.every = data, criterion, every
+        self.evaluate = evaluate
 
     def on_train_begin(self, net: DeepNet, **kwargs: Any) -> None:
         """Drop the best of an earlier training, unless one is resumed."""
@@ -165,7 +164,7 @@ class Selection(Callback):
         if (len(net.history) - net.phase_start_) % self.every:
             return
         freeze_fusion_weights(net, self.data)
-        loss = evaluate_losses(net, self.data, self.seed)[self.criterion]
+        loss = self.evaluate(net)[self.criterion]
         if loss < net.best_loss_:
             net.best_loss_ = loss
             # the total of the kept network is that against its own discriminators
@@ -178,6 +177,25 @@ class Selection(Callback):
             net.module_.load_state_dict(net.best_["network"])
             for name, part in net.parts_.items():
                 part.load_state_dict(net.best_[name])
+
+
+class Validation(Callback):
+    """Record the loss of samples that are not trained on, as 'valid_loss'.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Takes the net, and returns its losses by name.
+    """
+
+    never_stops = True
+
+    def __init__(self, evaluate: Callable[[DeepNet], dict[str, float]]) -> None:
+        self.evaluate = evaluate
+
+    def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
+        """Evaluate the net."""
+        net.history.record("valid_loss", self.evaluate(net)["total"])
 
 
 class Save(Callback):

@@ -92,7 +92,7 @@ def fit_centers(net: DeepNet, data: Batches) -> None:
     )
     network = cast(ConcatenationNetwork, net.module_)
     with evaluating(network):
-        encoded = [(network.encode(*batch), batch.observed) for batch in batches]
+        encoded = [(network.encode(*b[:2]), b.observed) for b in batches]
         latents = torch.cat([own for own, _ in encoded], dim=1)
         masks = [mask for _, mask in encoded if mask is not None]
         observed = torch.cat(masks) if masks else None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from mmfusion import _pieces
 from mmfusion._scaling import Scaling
@@ -33,6 +33,21 @@ PREPARE_CHUNK_ROWS = 10_000
 DIGEST_CHUNK_CELLS = 2**21
 
 
+class Targets(NamedTuple):
+    """Targets of some samples, which a predictor learns.
+
+    Parameters
+    ----------
+    values : tensor of int of shape (m,), or of shape (m, n_outputs)
+        Positions of classes, or values.
+    weights : tensor of shape (m,)
+        Weights of the samples.
+    """
+
+    values: Tensor
+    weights: Tensor
+
+
 class Batch(NamedTuple):
     """The same samples of every modality.
 
@@ -42,10 +57,13 @@ class Batch(NamedTuple):
         Samples of each modality; zeros where a modality is missing.
     observed : tensor of bool of shape (m, V) or None
         Whether each sample has each modality; None for complete samples.
+    targets : Targets or None, default=None
+        Targets of the samples, in the training of a predictor.
     """
 
     inputs: list[Tensor]
     observed: Tensor | None
+    targets: Targets | None = None
 
 
 def refuse_loader(X: object) -> None:
@@ -120,6 +138,15 @@ class Rows:
             self.names = list(item)
             return {name: _as_array(value)[None] for name, value in item.items()}
         return [_as_array(value)[None] for value in item]
+
+    def subset(self, positions: np.ndarray) -> Rows:
+        """Return some of the samples, by their positions."""
+        if isinstance(self.blocks, Dataset):
+            rows = Rows(Subset(self.blocks, positions.tolist()))
+            rows.names = self.names
+            return rows
+        observed = None if self.observed is None else self.observed[positions]
+        return Rows(self.take(positions), observed)
 
     def reorder(self, names: Sequence[str]) -> None:
         """Set the order of the modalities of a Dataset whose items are dicts."""
@@ -265,6 +292,7 @@ class Preparation:
         scaling: Sequence[str | None],
         shapes: list[tuple[int, ...]],
         names: Sequence[str] = (),
+        sample_weight: np.ndarray | None = None,
     ) -> Preparation:
         """Fit the scalings and factors on at most SCALING_FIT_ROWS samples.
 
@@ -278,26 +306,31 @@ class Preparation:
             Shape of one sample in each modality.
         names : sequence of str, default=()
             Names of the modalities, for errors.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Weights of the samples.
 
         Returns
         -------
         Preparation
             The fitted preparation.
         """
-        n_samples = len(rows)
-        n_fitted = min(n_samples, SCALING_FIT_ROWS)
-        positions = np.linspace(0, n_samples - 1, n_fitted).astype(int)
+        positions = spaced_rows(len(rows), SCALING_FIT_ROWS)
+        n_fitted = len(positions)
         blocks = [_as_matrix(block) for block in rows.take(positions)]
         observed = np.ones((n_fitted, len(shapes)), bool)
         if rows.observed is not None:
             observed = rows.observed[positions]
         blocks = [block[o] for block, o in zip(blocks, observed.T, strict=True)]
-        scalings = fit_scalings(blocks, scaling)
+        weights = None
+        if sample_weight is not None:
+            weights = [sample_weight[positions][own] for own in observed.T]
+        scalings = fit_scalings(blocks, scaling, block_weights=weights)
         factors = []
-        for fitted, block in zip(scalings, blocks, strict=True):
+        for v, (fitted, block) in enumerate(zip(scalings, blocks, strict=True)):
+            weight = None if weights is None else weights[v]
             scaled = fitted.apply(block)
             factors.append(
-                1.0 if fitted.name is None else _unit_variance_factor(scaled)
+                1.0 if fitted.name is None else _unit_variance_factor(scaled, weight)
             )
         return cls(scalings, factors, shapes, names)
 
@@ -332,6 +365,11 @@ class Preparation:
         return prepared
 
 
+def spaced_rows(n_samples: int, n_most: int) -> np.ndarray:
+    """Return the positions of all samples, or of so many that are equally spaced."""
+    return np.linspace(0, n_samples - 1, min(n_samples, n_most)).astype(int)
+
+
 def _as_matrix(block: Any) -> Any:
     """Reshape a block of any shape to a matrix of floats; sparse ones are as given."""
     if sparse.issparse(block):
@@ -340,11 +378,15 @@ def _as_matrix(block: Any) -> Any:
     return floats.reshape(len(block), -1)
 
 
-def _unit_variance_factor(scaled: Any) -> float:
+def _unit_variance_factor(scaled: Any, weight: np.ndarray | None = None) -> float:
     """Compute the factor that makes the mean variance of the features 1."""
     square = scaled.multiply(scaled) if sparse.issparse(scaled) else scaled**2
-    mean = np.asarray(scaled.mean(axis=0)).ravel()
-    total = square.sum() / scaled.shape[0] - (mean**2).sum()
+    if weight is None:
+        mean, total = scaled.mean(axis=0), square.sum() / scaled.shape[0]
+    else:
+        shares = (weight / weight.sum()).astype(scaled.dtype)
+        mean, total = shares @ scaled, (shares @ square).sum()
+    total -= (np.asarray(mean).ravel() ** 2).sum()
     # rows of unit length that differ by the rounding of float32 only, the type of the
     # network, are constant: their noise is not amplified
     rounding = 10 * np.finfo(np.float32).eps ** 2
@@ -369,6 +411,8 @@ class Batches(Dataset):
         Type of the inputs.
     once : bool, default=False
         Whether the samples are read once only, so that none stay on the device.
+    targets : Targets, default=None
+        Targets of all samples, of a predictor.
     """
 
     def __init__(
@@ -378,11 +422,16 @@ class Batches(Dataset):
         device: DeviceLike = "cpu",
         dtype: torch.dtype = torch.float32,
         once: bool = False,
+        targets: Targets | None = None,
     ) -> None:
         self.rows, self.prepare = rows, prepare
         self.device, self.dtype = device, dtype
+        self.targets = targets
+        if targets is not None:
+            self.targets = Targets(*(target.to(device) for target in targets))
         cells = sum(int(np.prod(shape)) for shape in prepare.shapes)
         self._resident: Batch | None = None
+        self._digest: str | None = None
         if not once and cells * len(rows) * dtype.itemsize <= RESIDENT_BYTES:
             self._resident = self._read_all()
 
@@ -405,12 +454,17 @@ class Batches(Dataset):
         Batch
             The samples.
         """
+        targets = self.targets
+        if targets is not None:
+            targets = Targets(targets.values[rows], targets.weights[rows])
         if self._resident is None:
-            return self._read(rows.numpy() if isinstance(rows, Tensor) else rows)
-        inputs, observed = self._resident
+            read = self._read(rows.numpy() if isinstance(rows, Tensor) else rows)
+            return read._replace(targets=targets)
+        inputs, observed = self._resident.inputs, self._resident.observed
         return Batch(
             [block[rows] for block in inputs],
             None if observed is None else observed[rows],
+            targets,
         )
 
     def _read(self, rows: slice | np.ndarray) -> Batch:
@@ -442,13 +496,18 @@ class Batches(Dataset):
         return Batch(inputs, self._to_device(self.rows.observed))
 
     def digest(self) -> str:
-        """Hash all samples as given, before preparation, and the observed modalities.
+        """Hash all samples as given, what is observed, and the targets.
 
         Returns
         -------
         str
             Hash of 128 bits in hexadecimal.
         """
+        if self._digest is None:
+            self._digest = self._compute_digest()
+        return self._digest
+
+    def _compute_digest(self) -> str:
         checksum = blake2b(digest_size=16)
         cells = sum(int(np.prod(shape)) for shape in self.prepare.shapes)
         size = max(1, DIGEST_CHUNK_CELLS // cells)
@@ -459,6 +518,8 @@ class Batches(Dataset):
                     checksum.update(np.ascontiguousarray(array).tobytes())
         if self.rows.observed is not None:
             checksum.update(np.packbits(self.rows.observed).tobytes())
+        for target in self.targets or ():
+            checksum.update(target.cpu().numpy().tobytes())
         return checksum.hexdigest()
 
     def _to_device(self, observed: np.ndarray | None) -> Tensor | None:
@@ -539,3 +600,51 @@ class ShuffledSampler:
     ) -> ShuffledBatches:
         """Return an epoch of shuffled batches."""
         return ShuffledBatches(data, batch_size, generator)
+
+
+class WholeBatch:
+    """Epochs of one batch, of all samples in their order or of equally spaced ones.
+
+    Parameters
+    ----------
+    data : Batches
+        All samples.
+    n_most : int or None
+        Largest number of samples; None is all.
+    """
+
+    def __init__(self, data: Batches, n_most: int | None) -> None:
+        self.data, self.n_most = data, n_most
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        n_samples = len(self.data)
+        if self.n_most is None or n_samples <= self.n_most:
+            yield self.data.batch(slice(0, n_samples))
+        else:
+            yield self.data.batch(spaced_rows(n_samples, self.n_most))
+
+
+@dataclass(frozen=True)
+class WholeSampler:
+    """One batch of all samples, for losses that are not sums over small batches.
+
+    Parameters
+    ----------
+    n_most : int, default=None
+        Largest number of samples, those of `spaced_rows`; None is all.
+    """
+
+    n_most: int | None = None
+
+    def fit(self, data: Batches, random_state: np.random.RandomState) -> WholeSampler:
+        """Return self: nothing is shared."""
+        return self
+
+    def epoch(
+        self, data: Batches, batch_size: int, generator: torch.Generator
+    ) -> WholeBatch:
+        """Return an epoch of one batch."""
+        return WholeBatch(data, self.n_most)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
 from mmfusion._typing import EncoderLike, EncodersLike
+from mmfusion.nn._members import BatchedLinear, MemberEncoder, Members, redrawn
 
 DEFAULT_LATENT_WIDTH = 128
 MAX_POOLED_CELLS = 64  # of an image, 8 x 8, before its fully connected layer
@@ -32,6 +33,7 @@ _SAMPLEWISE_LAYERS = (
     *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
+    *(BatchedLinear, MemberEncoder, Members),
 )
 
 
@@ -167,6 +169,31 @@ def encoders_by_modality(option: EncodersLike, names: Sequence[str]) -> list[Any
     return by_position
 
 
+def declared_width(option: EncodersLike) -> int | None:
+    """Return the width of latents that an option gives, before there are data.
+
+    Parameters
+    ----------
+    option : EncoderLike, dict or list
+        Option of encoders, see `encoders_by_modality`. Of several, the first counts,
+        since latents have one width.
+
+    Returns
+    -------
+    int or None
+        The last width; None for modules and factories, which do not name it.
+    """
+    first: Any = option
+    if isinstance(option, dict):
+        first = next(iter(option.values()), None)
+    elif isinstance(option, list | tuple) and any(map(_is_encoder, option)):
+        first = option[0]
+    if first is None:
+        return DEFAULT_LATENT_WIDTH
+    last = first[-1] if isinstance(first, list | tuple) and first else first
+    return int(last) if is_integer(last) else None
+
+
 def _is_encoder(entry: object) -> bool:
     """Return whether an entry of a list is an encoder, not the width of a layer."""
     return entry is None or callable(entry) or isinstance(entry, list | tuple)
@@ -207,6 +234,35 @@ def make_encoders(
         make_encoder(*each, linear_latents)
         for each in zip(options, shapes, names, strict=True)
     ]
+    return encoders, check_common_width(encoders, shapes, names)
+
+
+def check_common_width(
+    encoders: Sequence[nn.Module],
+    shapes: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+) -> int:
+    """Return the width of the latents of all encoders.
+
+    Parameters
+    ----------
+    encoders : sequence of Module
+        The encoders.
+    shapes : sequence of tuple of int
+        Shape of one sample of each modality.
+    names : sequence of str
+        Names of the modalities, for errors.
+
+    Returns
+    -------
+    int
+        Width of their latents.
+
+    Raises
+    ------
+    ValueError
+        If they are different.
+    """
     widths = [latent_width(*each) for each in zip(encoders, shapes, names, strict=True)]
     if len(set(widths)) > 1:
         found = dict(zip(names, widths, strict=True))
@@ -214,7 +270,7 @@ def make_encoders(
             f"the encoders make latents of different widths, {found}; fusion adds "
             "them up: give encoders of one width"
         )
-    return encoders, widths[0]
+    return widths[0]
 
 
 def make_encoder(
@@ -268,6 +324,40 @@ def make_encoder(
         return image_encoder(shape, widths[-1], linear_latents)
     flat = vector_encoder(math.prod(shape), widths, linear_latents)
     return nn.Sequential(nn.Flatten(), flat)
+
+
+def make_member_encoder(
+    option: EncoderLike, shape: tuple[int, ...], name: str, n_members: int
+) -> nn.Module:
+    """Make the encoders of one modality for all members of an ensemble.
+
+    Parameters
+    ----------
+    option : sequence of int, int, Module, callable or None
+        See `make_encoder`; of a module, every member gets a copy with weights of its
+        own.
+    shape : tuple of int
+        Shape of one sample of the modality.
+    name : str
+        Name of the modality, for errors.
+    n_members : int
+        Number of members R.
+
+    Returns
+    -------
+    Module
+        Encoder from (m, ...) to (m, R w): latents of linear layers, side by side.
+    """
+
+    def make() -> nn.Module:
+        return make_encoder(option, shape, name, linear_latents=True)
+
+    if isinstance(option, nn.Module) and n_members > 1:
+        return Members([redrawn(make) for _ in range(n_members)])
+    if isinstance(option, nn.Module) or callable(option) or len(shape) == 3:
+        return Members([make() for _ in range(n_members)])
+    widths = _check_widths(option, name)
+    return MemberEncoder(math.prod(shape), widths, n_members)
 
 
 def _custom_encoder(

@@ -33,10 +33,11 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags, refuse_empty_samples
+from mmfusion.modalities import Modalities
 from mmfusion.nn._callbacks import Report, describe_callbacks
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._chunks import ChunkLog
-from mmfusion.nn._data import Batches, Preparation, Rows, refuse_loader
+from mmfusion.nn._data import Batches, Preparation, Rows, Targets, refuse_loader
 from mmfusion.nn._decoders import make_decoders
 from mmfusion.nn._distributed import broadcast, check_same, is_parallel
 from mmfusion.nn._encoders import (
@@ -101,10 +102,12 @@ class DeepEstimator(
     _selection_criteria: ClassVar[Sequence[str]] = ("total",)
     # whether the last layer of encoders is linear, as in an autoencoder
     _linear_latents: ClassVar[bool] = False
+    # whether a sample may lack every modality
+    _takes_empty_samples: ClassVar[bool] = False
     # what to change if every restart has problems
     _remedy: ClassVar[str] = "raise n_init"
     # fitted attributes: predictions of the training data, weights of the modalities
-    _predictions_attribute: ClassVar[str]
+    _predictions_attribute: ClassVar[str | None] = None
     _weights_attribute: ClassVar[str] = "modality_weights_"
 
     _parameter_constraints: ClassVar[dict] = {
@@ -118,6 +121,11 @@ class DeepEstimator(
 
     # Hooks of subclasses
 
+    @property
+    def _n_restarts(self) -> int:
+        """Number of trainings of which the best is kept."""
+        return self.n_init
+
     def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
         """Make the network from encoders with latents of one width."""
         raise NotImplementedError
@@ -130,9 +138,26 @@ class DeepEstimator(
         """Return the phases of the training, in order."""
         raise NotImplementedError
 
-    def _examine(self, net: DeepNet, data: Batches) -> tuple[np.ndarray, list[str]]:
+    def _examine(
+        self, net: DeepNet, data: Batches
+    ) -> tuple[np.ndarray | None, list[str]]:
         """Return predictions of the training data, and problems of the training."""
-        raise NotImplementedError
+        return None, []
+
+    def _make_targets(
+        self, frame: Modalities, rows: Rows, y: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[Rows, Targets | None]:
+        """Check y; return the samples that count, and their targets."""
+        return rows, None
+
+    def _hold_out(
+        self, data: Batches, random_state: np.random.RandomState
+    ) -> tuple[Batches, Batches | None]:
+        """Divide the samples into those for training and those for validation."""
+        return data, None
+
+    def _validated(self, net: DeepNet, validation: Batches) -> None:
+        """Learn from the held-out samples, once the network is trained."""
 
     def _learned(self, net: DeepNet) -> dict[str, Any]:
         """Return the attributes of an estimator that is fitted to a net."""
@@ -147,9 +172,10 @@ class DeepEstimator(
             "n_iter_": len(net.history),
         }
 
-    def _publish(self, net: DeepNet, predictions: np.ndarray) -> Self:
+    def _publish(self, net: DeepNet, predictions: np.ndarray | None) -> Self:
         """Set the fitted attributes."""
-        setattr(self, self._predictions_attribute, predictions)
+        if self._predictions_attribute is not None:
+            setattr(self, self._predictions_attribute, predictions)
         self.__dict__ |= self._learned(net)
         return self
 
@@ -183,38 +209,48 @@ class DeepEstimator(
         self
             The fitted estimator.
         """
+        return self._fit(X, y)
+
+    def _fit(self, X: ModalitiesLike, y: Any, sample_weight: Any = None) -> Self:
+        """Train the network, as `fit` does after the check of parameters."""
         settings = self._settings()
         settings.make_checkpoint_folder()
         self.__dict__.pop("_chunks", None)
         random_state = broadcast(check_random_state(self.random_state))
-        rows = self._rows(X, reset=True)
-        data = self._batches(rows, settings)
-        plan = self._plan(data, settings, random_state)
+        frame, rows = self._checked_rows(X, reset=True)
+        rows, targets = self._make_targets(frame, rows, y, sample_weight, reset=True)
+        self._fit_preparation(frame, rows, targets)
+        data = self._batches(rows, settings, targets)
+        data, validation = self._hold_out(data, random_state)
+        plan = self._plan(data, settings, random_state, validation)
         # scikit-learn's callbacks, from 1.9 on
         task = None
         if hasattr(self, "_init_callback_context"):
             task = self._init_callback_context(
-                max_subtasks=len(plan.phases) * self.n_init, sequential_subtasks=False
+                max_subtasks=len(plan.phases) * self._n_restarts,
+                sequential_subtasks=False,
             ).call_on_fit_task_begin(estimator=self, X=X, y=y)
             plan.report = partial(Report, task, self, X, y, data, self._learned)
         best, self.init_scores_ = run_restarts(plan, settings.n_jobs)
-        if best.net is None or best.predictions is None:
+        if best.net is None:
             raise DivergenceError(
                 "a loss or the network became NaN or infinite in every restart: "
                 f"{_divergence_remedy(data)}"
             )
         if best.problems:
             warnings.warn(
-                f"{type(self).__name__} is not healthy after {self.n_init} restarts: "
-                f"{'; '.join(best.problems)}. Remedies: {self._remedy}",
+                f"{type(self).__name__} is not healthy after {self._n_restarts} "
+                f"restarts: {'; '.join(best.problems)}. Remedies: {self._remedy}",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         self.loss_ = best.score
         # a callback may have ended a phase
         done = Counter(epoch["phase"] for epoch in best.net.history)
         self.phase_epochs_ = {phase.name: done[phase.name] for phase in plan.phases}
         self._publish(best.net, best.predictions)
+        if validation is not None:
+            self._validated(best.net, validation)
         if task is not None:
             task.call_on_fit_task_end(
                 estimator=self, X=X, y=y, reconstruction_attributes={}
@@ -226,13 +262,14 @@ class DeepEstimator(
         data: Batches,
         settings: TrainingSettings,
         random_state: np.random.RandomState,
+        validation: Batches | None = None,
     ) -> TrainingPlan:
         """Plan the restarts of a fit."""
         self._check_encoders(data, settings)
         phases = self._make_phases(len(data), settings)
-        if self.n_init > 1:
+        if self._n_restarts > 1:
             phases = [part for phase in phases for part in phase.split()]
-        seeds = random_state.randint(LARGEST_SEED, size=self.n_init)
+        seeds = random_state.randint(LARGEST_SEED, size=self._n_restarts)
         # a later partial_fit continues with them
         self._seed = int(seeds[0])
         phases = [
@@ -249,6 +286,7 @@ class DeepEstimator(
             make_net=self._make_net,
             examine=self._examine,
             data=data,
+            validation=validation,
             settings=settings,
             seeds=seeds.tolist(),
             fingerprints=fingerprints,
@@ -288,10 +326,17 @@ class DeepEstimator(
             The estimator, with predictions of these samples. `loss_` and `init_scores_`
             remain those of `fit`, if there was one.
         """
+        return self._fit_chunk(X, y)
+
+    def _fit_chunk(self, X: ModalitiesLike, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one epoch, as `partial_fit` does after the check of parameters."""
         settings = self._settings()
         settings.make_checkpoint_folder()
         first = not hasattr(self, "_net")
-        rows = self._rows(X, reset=first)
+        frame, rows = self._checked_rows(X, reset=first)
+        rows, targets = self._make_targets(frame, rows, y, sample_weight, reset=first)
+        if first:
+            self._fit_preparation(frame, rows, targets)
         if len(rows) < 2:
             raise ValueError(
                 "n_samples=1 cannot be trained on, since batch norm and the losses "
@@ -302,7 +347,7 @@ class DeepEstimator(
             random_state = broadcast(check_random_state(self.random_state))
             self._seed = int(random_state.randint(LARGEST_SEED))
             self.phase_epochs_ = {phase.name: phase.n_epochs for phase in phases}
-        data = self._batches(rows, settings)
+        data = self._batches(rows, settings, targets)
         n_calls = 0 if first else self.n_iter_
         with isolated(self._seed + n_calls) as order:
             if first:
@@ -388,7 +433,13 @@ class DeepEstimator(
         )
 
     def _rows(self, X: ModalitiesLike, *, reset: bool) -> Rows:
-        """Validate X and return its rows; with `reset`, fit the preparation to them."""
+        """Validate X and return its rows."""
+        return self._checked_rows(X, reset=reset)[1]
+
+    def _checked_rows(
+        self, X: ModalitiesLike, *, reset: bool
+    ) -> tuple[Modalities, Rows]:
+        """Validate X; return its frame, which for a Dataset is its first, and rows."""
         refuse_loader(X)
         if isinstance(X, Dataset):
             rows = Rows(X)
@@ -396,23 +447,38 @@ class DeepEstimator(
             rows.reorder(frame.names)
         else:
             frame = self._validate(X, reset=reset)
-            refuse_empty_samples(frame)
+            if not self._takes_empty_samples:
+                refuse_empty_samples(frame)
             rows = Rows(frame.blocks, frame.observed)
         if reset:
             self._check_n_samples(len(rows))
-            names = list(self.modality_names_in_)
-            scalings = by_modality(self.scaling, names, "scaling", "auto")
-            shapes = [block.shape[1:] for block in frame.blocks]
-            names = [str(name) for name in names]
-            self._preparation = Preparation.fit(rows, scalings, shapes, names)
-        return rows
+        return frame, rows
 
-    def _batches(self, rows: Rows, settings: TrainingSettings) -> Batches:
+    def _fit_preparation(
+        self, frame: Modalities, rows: Rows, targets: Targets | None
+    ) -> None:
+        """Fit the scaling to the samples that are trained on."""
+        names = list(self.modality_names_in_)
+        scalings = by_modality(self.scaling, names, "scaling", "auto")
+        shapes = [block.shape[1:] for block in frame.blocks]
+        names = [str(name) for name in names]
+        weight = None if targets is None else targets.weights.double().numpy()
+        self._preparation = Preparation.fit(rows, scalings, shapes, names, weight)
+
+    def _batches(
+        self, rows: Rows, settings: TrainingSettings, targets: Targets | None = None
+    ) -> Batches:
         """Make the batches of a training, of the same samples in every process."""
         if is_parallel():
             positions = np.linspace(0, len(rows) - 1, PROBE_ROWS).astype(int)
             check_same(joblib.hash([len(rows), rows.take(positions)]), "samples")
-        return Batches(rows, self._preparation, settings.device, settings.full_dtype)
+        return Batches(
+            rows,
+            self._preparation,
+            settings.device,
+            settings.full_dtype,
+            targets=targets,
+        )
 
     def _check_encoders(self, data: Batches, settings: TrainingSettings) -> None:
         """Check the output of encoders that users make for a batch."""
@@ -421,7 +487,7 @@ class DeepEstimator(
         if not any(callable(option) for option in options):
             return
         module = self._make_net([]).module_
-        inputs, _ = data.batch(np.arange(len(data))[: settings.batch_size])
+        inputs = data.batch(np.arange(len(data))[: settings.batch_size]).inputs
         for encoder, x, name in zip(module.encoders, inputs, names, strict=True):
             with drawing():
                 check_encoder(encoder, x, module.width, name)
@@ -433,9 +499,7 @@ class DeepEstimator(
         options = encoders_by_modality(self.encoders, names)
         shapes = self._preparation.shapes
         with drawing():
-            encoders, width = make_encoders(
-                options, shapes, names, self._linear_latents
-            )
+            encoders, width = self._make_encoders(options, shapes, names)
             network = self._make_network(encoders, width).to(settings.full_dtype)
             return DeepNet(
                 network,
@@ -453,6 +517,15 @@ class DeepEstimator(
                 callbacks=callbacks,
                 verbose=0,
             ).initialize()
+
+    def _make_encoders(
+        self,
+        options: Sequence[Any],
+        shapes: Sequence[tuple[int, ...]],
+        names: Sequence[str],
+    ) -> tuple[list[nn.Module], int]:
+        """Make the encoders, with latents of one width."""
+        return make_encoders(options, shapes, names, self._linear_latents)
 
     def _make_decoders(self, width: int) -> nn.ModuleList:
         """Make decoders that mirror the encoders, for `_make_network`."""
@@ -487,7 +560,8 @@ class DeepEstimator(
     ) -> list[Any]:
         """Return what two trainings share if they begin alike, but for their seeds."""
         # modules of one description and the same weights may compute other things
-        latents = module.encode(*data.batch(np.arange(len(data))[:PROBE_ROWS]))
+        probe = data.batch(np.arange(len(data))[:PROBE_ROWS])
+        latents = module.encode(probe.inputs, probe.observed)
         return [
             mmfusion.__version__,
             torch.__version__,
@@ -570,8 +644,8 @@ def _divergence_remedy(data: Batches) -> str:
     """Return what to change where a training diverges."""
     largest, name = max(
         (float(x.abs().max()), data.prepare.name(v))
-        for _, (inputs, _) in data.chunks(OUTPUT_CHUNK_ROWS)
-        for v, x in enumerate(inputs)
+        for _, batch in data.chunks(OUTPUT_CHUNK_ROWS)
+        for v, x in enumerate(batch.inputs)
     )
     return (
         "lower trainer__lr, trainer__pretrain_lr or the weights of the loss terms, set "

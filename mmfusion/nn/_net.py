@@ -17,7 +17,7 @@ from skorch.exceptions import SkorchException
 from torch import Tensor, nn
 
 from mmfusion.nn import _distributed
-from mmfusion.nn._data import Batch, Batches, ShuffledSampler
+from mmfusion.nn._data import Batch, Batches, ShuffledSampler, Targets
 from mmfusion.nn._isolation import flushing_denormals
 from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
 from mmfusion.nn._optimizers import make_optimizer
@@ -38,11 +38,14 @@ class EncodedBatch(NamedTuple):
         Which modalities of a sample are observed; None is all.
     inputs : sequence of tensor of shape (m, ...)
         The prepared samples of each modality.
+    targets : Targets or None, default=None
+        Targets of the samples, in the training of a predictor.
     """
 
     latents: Tensor
     observed: Tensor | None
     inputs: Sequence[Tensor]
+    targets: Targets | None = None
 
 
 # Objectives
@@ -58,6 +61,8 @@ class Objective:
 
     # sums of some terms by which restarts and epochs can be compared, beside 'total'
     criteria: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # whether a batch is all samples in their order, where losses are evaluated, too
+    whole_batch: ClassVar[bool] = False
 
     def begin_epoch(self, net: DeepNet, data: Batches, n_done: int) -> None:
         """Prepare a net for an epoch; what changes belongs to a module or a part.
@@ -128,6 +133,13 @@ class Objective:
             sums[name] = weighted_sum(own, weights, zero)
         return terms | sums | {"total": weighted_sum(terms, weights, zero)}
 
+    def has_converged(self, net: DeepNet) -> bool:
+        """Return whether a phase ends after an epoch of `fit`, before its last one.
+
+        Calls of `partial_fit`, which have some of the samples only, end no phase.
+        """
+        return False
+
     def find_problems(self, net: DeepNet) -> list[str]:
         """List what is unhealthy about a net at the end of a phase."""
         return []
@@ -193,9 +205,6 @@ class Phase:
     learns_weights : bool, default=True
         Whether the weights of the modalities that `predict` uses are computed from
         the training data at the end. Otherwise they stay as they are.
-    converged : callable, default=None
-        Takes the net after an epoch of `fit` and returns whether the phase ends there.
-        `partial_fit`, which never has all samples, does not ask.
     n_before, n_after : int, default=0
         Number of epochs of the other part of a phase that has been split.
     """
@@ -209,7 +218,6 @@ class Phase:
     compete: Callable[[DeepNet, Any], float] | None = None
     screen: Callable[[DeepNet, Any], float] | None = None
     learns_weights: bool = True
-    converged: Callable[[DeepNet], bool] | None = None
     n_before: int = 0
     n_after: int = 0
 
@@ -257,7 +265,7 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
 # The net
 
 
-class _StoppedByCallback(Exception):
+class StoppedByCallback(Exception):
     """A callback ended a training."""
 
 
@@ -383,7 +391,7 @@ class DeepNet(NeuralNet):
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, epochs=epochs)
-        except _StoppedByCallback:
+        except StoppedByCallback:
             for _, callback in self.callbacks_:
                 if hasattr(callback, "on_stop"):
                     callback.on_stop(self)
@@ -401,7 +409,7 @@ class DeepNet(NeuralNet):
                 # in an own callback it is Ctrl-C: they never stop a training by it
                 if getattr(callback, "never_stops", False):
                     raise
-                raise _StoppedByCallback from stop
+                raise StoppedByCallback from stop
             except (KeyError, SkorchException) as error:
                 self._name_columns(callback, error)
                 raise
@@ -441,7 +449,9 @@ class DeepNet(NeuralNet):
         """
         found = []
         with evaluating(self.module_):
-            for _, (inputs, observed) in getattr(X, "data", X).chunks(PREDICTED_ROWS):
+            for _, (inputs, observed, _) in getattr(X, "data", X).chunks(
+                PREDICTED_ROWS
+            ):
                 latents = self.module_.encode(inputs, observed)
                 weights = self.module_.weigh(latents, observed)
                 logits = self.module_(None, observed, latents, weights).logits
@@ -519,13 +529,13 @@ class DeepNet(NeuralNet):
         EncodedBatch
             The batch and its latents in full precision.
         """
-        inputs, observed = batch
+        inputs, observed, targets = batch
         shares = None
         if _distributed.is_parallel():
             shares = _distributed.Shares(len(inputs[0]), n_blocks)
         with self.precision():
             latents = self.module_.encode(inputs, observed, shares)
-        return EncodedBatch(latents.to(self.module_.frozen), observed, inputs)
+        return EncodedBatch(latents.to(self.module_.frozen), observed, inputs, targets)
 
     def decode(self, latents: Tensor) -> list[Tensor]:
         """Reconstruct the inputs of every modality from latents of shape (V, m, d).
@@ -561,7 +571,7 @@ class DeepNet(NeuralNet):
         with self.precision():
             outputs = self.module_(None, observed, latents, weights)
         # losses compare nearly equal numbers: they are not for half precision
-        return Outputs(*(output.to(latents) for output in outputs))
+        return outputs._make(output.to(latents) for output in outputs)
 
     def minimize(
         self,

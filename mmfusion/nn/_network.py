@@ -195,10 +195,12 @@ class FusionNetwork(nn.Module):
 
         Heads that have competed are fewer than those that the parameters make.
         """
+        if self.heads.n_heads == 1:
+            return False
         own = self.heads.state_dict()
         batched = [f"heads.{name}" for name, value in own.items() if value.ndim > 2]
         sizes = {len(state.get(name, ())) for name in batched}
-        if self.heads.n_heads == 1 or sizes != {1}:
+        if sizes != {1}:
             return False
         self.heads.keep(0)
         return True
@@ -233,6 +235,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         module.train(training)
+
+
+class NoHead(nn.Module):
+    """Head of a network that predicts nothing: it returns what it is given."""
+
+    n_heads = 1
+
+    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the fused output as hidden layer and logits."""
+        return fused[None], fused[None]
 
 
 class ClusteringHeads(nn.Module):

@@ -18,6 +18,7 @@ from mmfusion.nn._callbacks import (
     Selection,
     StopAtNaN,
     StopWhenConverged,
+    Validation,
 )
 from mmfusion.nn._checkpoint import Checkpoint, follows, restore
 from mmfusion.nn._data import Batches
@@ -25,6 +26,7 @@ from mmfusion.nn._isolation import isolated
 from mmfusion.nn._net import DeepNet, Phase, begin_phase
 from mmfusion.nn._trainer import TrainingSettings
 from mmfusion.nn._training import (
+    EVALUATION_ROWS,
     DivergenceError,
     evaluate_losses,
     freeze_fusion_weights,
@@ -54,6 +56,9 @@ class TrainingPlan:
         Hash of the data and of everything that counts, by phase.
     stoppers : list of str, default=[]
         Description of the callbacks, any of which may end a phase.
+    validation : Batches, default=None
+        Samples that are not trained on, by which epochs and restarts are compared;
+        None is all of `data`.
     report : callable, default=None
         Makes a skorch callback that reports a training to scikit-learn, from the
         phase and its position among all trainings that there may be.
@@ -61,13 +66,21 @@ class TrainingPlan:
 
     phases: Sequence[Phase]
     make_net: Callable[[list[Any]], DeepNet]
-    examine: Callable[[DeepNet, Batches], tuple[np.ndarray, list[str]]]
+    examine: Callable[[DeepNet, Batches], tuple[np.ndarray | None, list[str]]]
     data: Batches
     settings: TrainingSettings
     seeds: Sequence[int]
     fingerprints: Sequence[str]
     stoppers: Sequence[str] = ()
+    validation: Batches | None = None
     report: Callable[[Phase, int], Callback] | None = None
+
+    def evaluate(self, net: DeepNet) -> dict[str, float]:
+        """Compute the losses by which epochs and restarts are compared."""
+        if self.validation is None:
+            return evaluate_losses(net, self.data, self.seeds[0])
+        size = min(len(self.validation), EVALUATION_ROWS)
+        return evaluate_losses(net, self.validation, self.seeds[0], size)
 
     @property
     def competing(self) -> int | None:
@@ -183,7 +196,7 @@ def _train_phases(plan: TrainingPlan, run: Run, positions: range) -> Run:
 
 def _finish(plan: TrainingPlan, start: int, net: DeepNet) -> Run:
     """Score and examine a net at the end of its training."""
-    losses = evaluate_losses(net, plan.data, plan.seeds[0])
+    losses = plan.evaluate(net)
     try:
         predictions, problems = plan.examine(net, plan.data)
     except DivergenceError as error:  # by the last step
@@ -214,12 +227,15 @@ def _train(
             save.resumed = state["callbacks"]
             # with other callbacks, the phase would not have ended there
             n_epochs = done if state["stopped_by"] == list(stoppers) else n_epochs
-            if phase.converged is not None and phase.converged(net):
+            if phase.objective.has_converged(net):
                 n_epochs = done
     if phase.n_before and len(net.history) - net.phase_start_ < phase.n_before:
         n_epochs = done  # a callback has ended the phase in its first part
     begin_phase(net, phase, done)
-    net.callbacks_ = [*users, *((type(c).__name__, c) for c in own)]
+    named = [(type(c).__name__, c) for c in own]
+    # first, since those of the user may monitor what it records
+    first = [pair for pair in named if isinstance(pair[1], Validation)]
+    net.callbacks_ = [*first, *users, *(pair for pair in named if pair not in first)]
     try:
         net.partial_fit(epoch, epochs=n_epochs - done)
     except DivergenceError as error:
@@ -234,13 +250,13 @@ def _own_callbacks(plan: TrainingPlan, position: int, start: int) -> list[Callba
     settings, phase = plan.settings, plan.phases[position]
     own: list[Callback] = [StopAtNaN()]
     is_last = position == len(plan.phases) - 1
+    if is_last and plan.validation is not None:
+        own.append(Validation(plan.evaluate))
     if is_last and settings.selection_every:
-        every, seed = settings.selection_every, plan.seeds[0]
-        own.append(Selection(plan.data, settings.selection, every, seed))
+        every = settings.selection_every
+        own.append(Selection(plan.data, settings.selection, every, plan.evaluate))
     if settings.verbose:
         own.append(EpochBar(f"restart {start + 1} of {len(plan.seeds)}"))
     if plan.report is not None:
         own.append(plan.report(phase, position * len(plan.seeds) + start))
-    if phase.converged is not None:
-        own.append(StopWhenConverged(phase.converged))
-    return own
+    return [*own, StopWhenConverged()]

@@ -61,7 +61,7 @@ class SelfTargets(nn.Module):
         if n_done % -(-REFRESH_STEPS // n_steps):
             return
         now, sizes, n_changed = net.module_, torch.zeros_like(self.sizes), 0
-        for _, (inputs, observed) in data.chunks(CHUNK_ROWS):
+        for _, (inputs, observed, _) in data.chunks(CHUNK_ROWS):
             with evaluating(now), evaluating(self.network):
                 assignment = now(inputs, observed).logits.softmax(1)
                 before = self.network(inputs, observed).logits

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -40,6 +40,9 @@ class StoredNetworkMixin(ModalityMixin):
     _net: DeepNet
     _preparation: Preparation
     _made_with: dict[str, Any]
+
+    # fitted attributes that decide which network is made
+    _network_attributes: ClassVar[Sequence[str]] = ()
 
     def save_params(self, path: str | os.PathLike[str]) -> None:
         """Save everything that was learned, without pickle.
@@ -171,7 +174,8 @@ class StoredNetworkMixin(ModalityMixin):
         if isinstance(params["trainer"], dict):
             params["trainer"] = Trainer(**current_options(params["trainer"]))
         made = type(self)(**params)
-        made.modality_names_in_ = self.modality_names_in_
+        for name in ("modality_names_in_", *self._network_attributes):
+            setattr(made, name, getattr(self, name))
         made._preparation = self._preparation
         if made.trainer is not None:
             device = str(made.trainer.device)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches
+from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches, WholeBatch
 from mmfusion.nn._net import DeepNet
 from mmfusion.nn._network import Outputs, evaluating
 
@@ -29,17 +29,19 @@ def freeze_fusion_weights(net: DeepNet, data: Batches) -> None:
     module = net.module_
     totals = torch.zeros((2, *module.frozen.shape), dtype=torch.float64)
     with evaluating(module):
-        for _, (inputs, observed) in data.chunks(OUTPUT_CHUNK_ROWS):
-            latents = module.encode(inputs, observed)
+        for _, batch in data.chunks(OUTPUT_CHUNK_ROWS):
+            latents = module.encode(batch.inputs, batch.observed)
             # no mean of the weights of chunks, since one may lack a modality
-            totals += torch.stack(module.weight_sums(latents, observed)).cpu()
+            totals += torch.stack(module.weight_sums(latents, batch.observed)).cpu()
         sums, counts = totals
         before = module.frozen.to(sums)
         means = torch.where(counts > 0, sums / torch.clamp_min(counts, 1), before)
         module.frozen.copy_(means / means.sum())
 
 
-def evaluate_losses(net: DeepNet, data: Batches, seed: int) -> dict[str, float]:
+def evaluate_losses(
+    net: DeepNet, data: Batches, seed: int, batch_size: int | None = None
+) -> dict[str, float]:
     """Compute mean losses over shuffled batches, with the frozen fusion weights.
 
     Parameters
@@ -51,6 +53,8 @@ def evaluate_losses(net: DeepNet, data: Batches, seed: int) -> dict[str, float]:
     seed : int
         Seed of their order: the same for all nets that are compared, since losses
         depend on which samples share a batch.
+    batch_size : int, default=None
+        Number of samples of a batch; None is that of the net.
 
     Returns
     -------
@@ -58,8 +62,12 @@ def evaluate_losses(net: DeepNet, data: Batches, seed: int) -> dict[str, float]:
         Means of what `Objective.losses` returns.
     """
     generator = torch.Generator().manual_seed(seed)
-    batches = ShuffledBatches(data, net.batch_size, generator)
-    n_batches = min(len(batches), max(1, EVALUATION_ROWS // batches.batch_size))
+    batches: ShuffledBatches | WholeBatch
+    if net.objective_.whole_batch:
+        batches, n_batches = WholeBatch(data, None), 1
+    else:
+        batches = ShuffledBatches(data, batch_size or net.batch_size, generator)
+        n_batches = min(len(batches), max(1, EVALUATION_ROWS // batches.batch_size))
     sums: dict[str, Tensor] = {}
     with evaluating(net.module_):
         for _, batch in zip(range(n_batches), batches, strict=False):
@@ -102,8 +110,8 @@ def iterate_outputs(
     device = module.frozen.device
     data = Batches(rows, prepare, device, torch.float64, once=True)
     with evaluating(module):
-        for chunk, (inputs, observed) in data.chunks(OUTPUT_CHUNK_ROWS):
-            outputs = module(inputs, observed)
+        for chunk, batch in data.chunks(OUTPUT_CHUNK_ROWS):
+            outputs = module(batch.inputs, batch.observed)
             if not torch.isfinite(outputs.logits).all():
                 raise DivergenceError(_describe_not_finite(outputs, chunk, prepare))
             yield outputs

@@ -21,6 +21,7 @@ __all__ = [
     "ObjectivePathDisplay",
     "ReliabilityDisplay",
     "StatePosteriorDisplay",
+    "WordAlignmentDisplay",
 ]
 
 _MODULES = {
@@ -40,6 +41,7 @@ _MODULES = {
     "ObjectivePathDisplay": "_objective_path",
     "ReliabilityDisplay": "_reliability",
     "StatePosteriorDisplay": "_state_posteriors",
+    "WordAlignmentDisplay": "_word_alignment",
 }
 
 

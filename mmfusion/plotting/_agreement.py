@@ -24,6 +24,7 @@ from mmfusion.plotting._estimators import (
     drawn_samples,
     modalities_of_fit,
     predicted_labels,
+    refuse_no_samples,
     scaled_tables,
 )
 from mmfusion.plotting._inputs import check_mapping
@@ -52,7 +53,7 @@ class ModalityAgreementDisplay:
     ----------
     agreement : ndarray of shape (n_names, n_names)
         Agreement of all pairs: 1 for identical ones, about 0 by chance. NaN if fewer
-        than two samples have both modalities.
+        than two samples have both modalities, or three for neighbourhoods.
     names : sequence of str of length n_names
         Names of the modalities, and 'fused' for the clusters of an estimator.
     score_name : str, default='agreement'
@@ -230,6 +231,7 @@ class ModalityAgreementDisplay:
                 f"n_neighbors is {n_neighbors!r}; give a number of samples, at least 1"
             )
         frame = as_modalities(X)
+        refuse_no_samples(frame)
         rows = np.sort(drawn_samples(len(frame), max_samples, random_state))
         return cls(
             agreement=_shared_neighbors(frame[rows], int(n_neighbors)),
@@ -385,7 +387,7 @@ def _shared_neighbors(frame: Modalities, n_neighbors: int) -> np.ndarray:
             both = observed[:, i] & observed[:, j]
             n = int(both.sum())
             k = min(n_neighbors, n // 2)
-            if k < 1:
+            if n < 3:  # of two samples each is the nearest of the other
                 continue
             one, other = (_graph(tables[v], both[observed[:, v]], k) for v in (i, j))
             share = one.multiply(other).sum() / (n * k)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mmfusion._drawing import several_axes
 from mmfusion._extras import import_extra
 from mmfusion._scaling import centered, is_constant
 from mmfusion._sequences import as_sequence
@@ -17,7 +18,7 @@ from mmfusion.plotting._estimators import (
     modalities_of_fit,
     one_sample,
 )
-from mmfusion.plotting._inputs import as_names, as_real_array, several_axes
+from mmfusion.plotting._inputs import as_names, as_real_array
 from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mmfusion._drawing import check_axes
 from mmfusion._extras import import_extra
 from mmfusion._options import weights_by_modality
 from mmfusion._text import drawable
@@ -16,7 +17,7 @@ from mmfusion.plotting._colors import (
     cluster_legend,
 )
 from mmfusion.plotting._estimators import check_displayable, modalities_of_fit
-from mmfusion.plotting._inputs import as_names, as_real_array, check_axes
+from mmfusion.plotting._inputs import as_names, as_real_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

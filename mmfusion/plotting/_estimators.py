@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -45,11 +45,23 @@ def modalities_of_fit(estimator: BaseEstimator, X: ModalitiesLike) -> Modalities
     return frame[names] if set(frame.names) == set(names) else frame
 
 
+def refuse_no_samples(frame: Modalities) -> None:
+    """Raise an error if there is no sample to draw."""
+    if len(frame) == 0:
+        raise ValueError("X has 0 samples: there is nothing to draw")
+
+
 def predicted_labels(estimator: BaseEstimator, frame: Modalities) -> np.ndarray:
     """Return the labels that a fitted estimator predicts.
 
     Those of an estimator without `predict` are of the samples of `fit`.
     """
+    if hasattr(estimator, "__sklearn_tags__") and is_regressor(estimator):
+        raise TypeError(
+            f"{type(estimator).__name__} is a regressor, whose predictions are no "
+            "clusters; give a clusterer or a classifier, or bins of its predictions to "
+            "from_predictions"
+        )
     if hasattr(estimator, "predict"):
         return validate_labels(estimator.predict(frame), "the labels of predict")
     labels = getattr(estimator, "labels_", None)

@@ -13,71 +13,11 @@ from mmfusion._numbers import is_integer
 from mmfusion._options import errors_about
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
     from mmfusion._typing import BlockLike
 
 PROBABILITY_ROUNDING = 1e-6  # of probabilities of 0 and 1, also in float32
-
-
-def check_axes(ax: object) -> None:
-    """Check that an object is an Axes of matplotlib.
-
-    Parameters
-    ----------
-    ax : object
-        The object to draw on.
-
-    Raises
-    ------
-    TypeError
-        If it is no Axes.
-    """
-    if not (hasattr(ax, "figure") and hasattr(ax, "plot")):
-        raise TypeError(
-            f"ax is a {type(ax).__name__}; give a matplotlib Axes, such as "
-            "pyplot.subplots() makes, or None for a new figure"
-        )
-
-
-def several_axes(
-    ax: Axes | Sequence[Axes] | np.ndarray, n_axes: int, purpose: str
-) -> np.ndarray:
-    """Return Axes, which are given in a sequence or as a single one, as an array.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes, or sequence or array of such
-        The Axes to draw on.
-    n_axes : int
-        Number of Axes that are needed.
-    purpose : str
-        Use of the Axes, for errors.
-
-    Returns
-    -------
-    ndarray of matplotlib Axes of shape (n_axes,)
-        The Axes.
-
-    Raises
-    ------
-    TypeError
-        If an element is no Axes.
-    ValueError
-        If there are fewer or more.
-    """
-    if isinstance(ax, np.ndarray):
-        given = ax.ravel().tolist()
-    else:
-        given = list(ax) if isinstance(ax, list | tuple) else [ax]
-    for one in given:
-        check_axes(one)
-    if len(given) != n_axes:
-        raise ValueError(f"ax has {len(given)} Axes; {n_axes} are needed, {purpose}")
-    axes = np.empty(n_axes, dtype=object)
-    axes[:] = given
-    return axes
 
 
 def as_real_array(values: BlockLike, name: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
+from mmfusion._drawing import several_axes
 from mmfusion._options import errors_about
 from mmfusion._text import drawable
 from mmfusion.metrics._labels import validate_labels
@@ -19,7 +20,6 @@ from mmfusion.plotting._inputs import (
     as_names,
     as_real_array,
     check_sample_count,
-    several_axes,
 )
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mmfusion._drawing import check_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion.plotting._colors import cluster_colors
 from mmfusion.plotting._estimators import KERNEL_LEARNERS, check_displayable
-from mmfusion.plotting._inputs import as_names, as_real_array, check_axes
+from mmfusion.plotting._inputs import as_names, as_real_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

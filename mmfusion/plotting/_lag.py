@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mmfusion._drawing import check_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion.plotting._estimators import (
@@ -14,7 +15,7 @@ from mmfusion.plotting._estimators import (
     modalities_of_fit,
     one_sample,
 )
-from mmfusion.plotting._inputs import as_names, as_real_array, check_axes
+from mmfusion.plotting._inputs import as_names, as_real_array
 from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:

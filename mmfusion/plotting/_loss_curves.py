@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy import sparse
 
+from mmfusion._drawing import check_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion.plotting._estimators import check_displayable
-from mmfusion.plotting._inputs import as_names, check_axes
+from mmfusion.plotting._inputs import as_names
 from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:

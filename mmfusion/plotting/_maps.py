@@ -9,12 +9,13 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 
+from mmfusion._drawing import several_axes
 from mmfusion._extras import import_extra
 from mmfusion._options import errors_about
 from mmfusion._text import drawable
 from mmfusion.plotting._axes import MAPS_PER_ROW, new_axes
 from mmfusion.plotting._colors import cluster_colors, cluster_legend
-from mmfusion.plotting._inputs import as_real_array, several_axes
+from mmfusion.plotting._inputs import as_real_array
 from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:

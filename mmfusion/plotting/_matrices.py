@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmfusion._drawing import check_axes, plot_values
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
-from mmfusion.plotting._inputs import check_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def plot_matrix(
     )
     ax.set_yticks(*_ticks(rows))
     ax.tick_params(length=0, labelsize="small")
-    texts = _plot_values(ax, image, matrix, form) if matrix.size <= MAX_VALUES else []
+    texts = plot_values(ax, image, matrix, form) if matrix.size <= MAX_VALUES else []
     colorbar = ax.figure.colorbar(image, ax=ax, label=drawable(label))
     return ax, image, texts, colorbar
 
@@ -88,34 +88,3 @@ def _ticks(names: Sequence[str]) -> tuple[list[int], list[str]]:
     each = -(-len(names) // MAX_NAMES)
     positions = list(range(0, len(names), each))
     return positions, [names[position] for position in positions]
-
-
-def _format(value: float, form: str) -> str:
-    """Format a value, without the sign of what rounds to 0."""
-    text = format(value, form)
-    return text.lstrip("-") if float(text) == 0 else text
-
-
-def _plot_values(
-    ax: Axes, image: AxesImage, matrix: np.ndarray, form: str
-) -> list[Text]:
-    """Write the values in the cells, dark on light colors and light on dark ones."""
-    texts = []
-    for (i, j), value in np.ndenumerate(matrix):
-        if np.isnan(value):
-            continue
-        red, green, blue = image.cmap(image.norm(value))[:3]
-        # the luminance of sRGB, by which the eye sees contrast
-        is_dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
-        texts.append(
-            ax.text(
-                j,
-                i,
-                _format(value, form),
-                ha="center",
-                va="center",
-                fontsize="small",
-                color="white" if is_dark else "black",
-            )
-        )
-    return texts

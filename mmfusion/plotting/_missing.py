@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mmfusion._drawing import check_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion._validation import as_modalities
-from mmfusion.plotting._inputs import check_axes
+from mmfusion.plotting._estimators import refuse_no_samples
 from mmfusion.plotting._matrices import CHARACTER
 
 if TYPE_CHECKING:
@@ -105,10 +106,13 @@ class MissingModalitiesDisplay:
         ------
         TypeError
             If `grouped` is neither True nor False.
+        ValueError
+            If there is no sample.
         """
         if not isinstance(grouped, bool | np.bool_):
             raise TypeError(f"grouped is {grouped!r}; give True or False")
         frame = as_modalities(X)
+        refuse_no_samples(frame)
         return cls(
             observed=frame.observed, names=list(frame.names), grouped=bool(grouped)
         ).plot(ax, **kwargs)

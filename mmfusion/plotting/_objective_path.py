@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mmfusion._drawing import check_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion.plotting._estimators import KERNEL_LEARNERS, check_displayable
-from mmfusion.plotting._inputs import as_real_array, check_axes, check_string
+from mmfusion.plotting._inputs import as_real_array, check_string
 from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:

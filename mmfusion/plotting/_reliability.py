@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mmfusion._drawing import several_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion.plotting._estimators import (
@@ -18,7 +19,6 @@ from mmfusion.plotting._inputs import (
     as_real_array,
     check_mapping,
     check_probabilities,
-    several_axes,
 )
 from mmfusion.plotting._style import merge_style
 

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.metrics import silhouette_samples
 
 from mmfusion._blocks import over_all_samples
+from mmfusion._drawing import several_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion._validation import as_modalities
@@ -22,7 +23,6 @@ from mmfusion.plotting._estimators import (
     predicted_labels,
     scaled_tables,
 )
-from mmfusion.plotting._inputs import several_axes
 from mmfusion.plotting._style import merge_style
 
 if TYPE_CHECKING:

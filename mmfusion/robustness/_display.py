@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, Union
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mmfusion._drawing import several_axes
 from mmfusion._extras import import_extra
 from mmfusion._text import drawable
 from mmfusion._typing import EstimatorLike, ModalitiesLike
@@ -180,12 +181,11 @@ class DegradationDisplay:
         curves = self.summary.groupby(["degradation", "modality"], sort=False)
         panels = {(str(kind), str(name)): rows for (kind, name), rows in curves}
         sizes = list(Counter(kind for kind, _ in panels).values())
-        axes = _new_axes(sizes) if ax is None else _check_axes(ax)
-        if len(axes) != len(panels):
-            raise ValueError(
-                f"ax has {len(axes)} Axes; {len(panels)} are needed, for "
-                f"{[' of '.join(panel) for panel in panels]}"
-            )
+        if ax is None:
+            axes = _new_axes(sizes)
+        else:
+            purpose = f"for {[' of '.join(panel) for panel in panels]}"
+            axes = several_axes(ax, len(panels), purpose)
         self.axes_, self.figure_ = axes, axes[0].figure
         self.lines_ = {}
         for panel, ((kind, name), rows) in zip(axes, panels.items(), strict=True):
@@ -226,16 +226,6 @@ def _plot_curve(ax: Axes, curve: pd.DataFrame, style: dict[str, Any]) -> Any:
     band: dict[str, Any] = {"color": line.get_color(), "alpha": 0.12, "linewidth": 0}
     ax.fill_between(curve["level"], low, high, **band)
     return line
-
-
-def _check_axes(ax: AxesLike) -> np.ndarray:
-    """Return Axes given by the user as an array."""
-    flat = ax.ravel() if isinstance(ax, np.ndarray) else ax
-    axes = list(flat) if isinstance(flat, list | tuple | np.ndarray) else [flat]
-    for each in axes:
-        if not isinstance(each, import_extra("matplotlib.axes").Axes):
-            raise TypeError(f"ax holds a {type(each).__name__}; give matplotlib Axes")
-    return np.array(axes, dtype=object)
 
 
 def _new_axes(sizes: list[int]) -> np.ndarray:

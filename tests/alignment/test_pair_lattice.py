@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from mmfusion.alignment import dtw_path, soft_dtw_alignment
+from mmfusion.alignment._pair_kernels import M, X, Y
 from mmfusion.alignment._pair_lattice import (
     WARPING,
-    M,
     PairHMM,
     PairScores,
-    X,
-    Y,
     pair_posteriors,
     sum_pair_paths,
 )

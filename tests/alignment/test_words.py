@@ -112,8 +112,12 @@ def test_the_hidden_markov_model_of_words(case):
     jumps = np.array(case["jump"]["p"])
     side = Positions(JUMPS, case["null_probability"], 1.0, jumps)
     found = find_links(
-        WordModel(t, side, side), types, index.source, index.target,
-        method="forward", threshold=0.5,
+        WordModel(t, side, side),
+        types,
+        index.source,
+        index.target,
+        method="forward",
+        threshold=0.5,
     )
     close(found.log_likelihoods[0], case["loglik"])
     close(found.posteriors[0].T, case["link_posterior"])
@@ -134,8 +138,12 @@ def test_posteriors_are_those_of_all_alignments(kind, n_source, n_target):
     side = Positions(kind, 0.3, 2.0, jumps)
     found = [
         find_links(
-            WordModel(t, side, side), types, index.source, index.target,
-            method=method, threshold=0.4,
+            WordModel(t, side, side),
+            types,
+            index.source,
+            index.target,
+            method=method,
+            threshold=0.4,
         )
         for method in ("forward", "reverse", "agreement")
     ]
@@ -154,8 +162,8 @@ def test_posteriors_are_those_of_all_alignments(kind, n_source, n_target):
         if kind == DIAGONAL:  # the prior of a step does not depend on the one before
             scores, prior = scores * prior * n, None
         null = t[1 + d]
-        posterior, _, log_likelihood = (
-            positions_by_enumeration(scores, null, 0.3, np.full(n, 1 / n), transition)
+        posterior, _, log_likelihood = positions_by_enumeration(
+            scores, null, 0.3, np.full(n, 1 / n), transition
         )
         assert_allclose(found[d].log_likelihoods[d], log_likelihood, rtol=1e-10)
         expected.append(posterior.T if d == 0 else posterior)
@@ -171,7 +179,10 @@ def test_uniform_jumps_are_independent_positions():
     kinds = [Positions(kind, 0.3, 1.0, np.ones(5)) for kind in (UNIFORM, JUMPS)]
     found = [
         expectation(
-            index, types, WordModel(uniform_translations(types), own, own), (0, 12),
+            index,
+            types,
+            WordModel(uniform_translations(types), own, own),
+            (0, 12),
             agree=False,
         )
         for own in kinds
@@ -246,7 +257,9 @@ def test_estimates_of_counts(concentration):
 
 def test_digamma():
     x = np.concatenate([np.geomspace(1e-3, 1e6, 200), np.arange(1.0, 12)])
-    assert_allclose([digamma(own) for own in x], scipy_digamma(x), rtol=1e-11, atol=1e-12)
+    assert_allclose(
+        [digamma(own) for own in x], scipy_digamma(x), rtol=1e-11, atol=1e-12
+    )
 
 
 def test_the_tension_rises_until_the_prior_expects_the_distance():
@@ -283,7 +296,9 @@ def test_an_index_in_files_is_that_in_memory(size, tmp_path):
         tokens = encode(source[part], words[0]), encode(target[part], words[1])
         files.add(*tokens, (len(words[0]), len(words[1])))
     found, own = files.finish((len(words[0]), len(words[1])))
-    for a, b in zip((*index.source, *index.target), (*found.source, *found.target), strict=True):
+    for a, b in zip(
+        (*index.source, *index.target), (*found.source, *found.target), strict=True
+    ):
         assert_array_equal(a, b)
     assert_array_equal(index.cells, found.cells)
     assert_array_equal(index.cell_offsets, found.cell_offsets)
@@ -311,7 +326,9 @@ def test_symmetrizations_are_those_of_sets(seed):
             np.ascontiguousarray(reverse[:, :-1]),
             np.ascontiguousarray(forward[:, -1]),
             np.ascontiguousarray(reverse[:, -1]),
-            k, 0.4, links,
+            k,
+            0.4,
+            links,
         )
         found[name] = as_links(links)
     ahead = {(p.argmax(), j) for j, p in enumerate(forward) if p.argmax() < n_source}

@@ -118,7 +118,7 @@ def make_epoch(data, seed=0):
 
 def make_pairs(data, seed=0):
     """Make an epoch of pretraining."""
-    inputs, observed = data.batch(slice(None))
+    inputs, observed, _ = data.batch(slice(None))
     blocks = [x.numpy() for x in inputs]
     observed = None if observed is None else observed.numpy()
     graphs = neighbor_graphs(blocks, observed, 3)

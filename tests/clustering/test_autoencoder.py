@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from mmfusion import AutoencoderClusterer, Modalities, Trainer
 from mmfusion.datasets import make_multimodal_blobs
 from mmfusion.nn._cross_reconstruction import mean_of_others
+from mmfusion.nn._data import Batch
 
 from ..nn import slow_losses as slow
 
@@ -128,7 +129,7 @@ def test_the_terms_of_a_batch_are_those_of_the_formulas(data):
     rows = slice(8)
     observed = None if data is X else torch.tensor(data.observed[rows])
     inputs = [torch.tensor(np.nan_to_num(data[name][rows])) for name in data.names]
-    found = objective.terms(net, net.encode((inputs, observed)))
+    found = objective.terms(net, net.encode(Batch(inputs, observed)))
     expected = terms_by_loops(fitted, inputs, observed)
     assert found.keys() == expected.keys()
     for name, term in expected.items():
@@ -366,6 +367,9 @@ def test_a_training_that_has_converged_stays_finished(tmp_path):
         resumed = fit(**folder)
         assert history(resumed) == history(whole)
         np.testing.assert_array_equal(resumed.labels_, whole.labels_)
+    folder = {"checkpoint_dir": tmp_path, "max_epochs": 60}
+    unending = small("dec", options=folder, tol=0.0).fit(X)
+    assert unending.phase_epochs_["training"] == 60
 
 
 @ALL_WAYS

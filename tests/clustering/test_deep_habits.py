@@ -12,20 +12,34 @@ from skorch.callbacks import Checkpoint, EarlyStopping, EpochScoring
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from mmfusion import CoMVCClusterer, EAMCClusterer, SiMVCClusterer, Trainer
+from mmfusion import (
+    AutoencoderClusterer,
+    CoMVCClusterer,
+    EAMCClusterer,
+    SiMVCClusterer,
+    Trainer,
+)
 
 from .small import X, Y, small
 
-CLASSES = [EAMCClusterer, SiMVCClusterer, CoMVCClusterer]
+CLASSES = [EAMCClusterer, SiMVCClusterer, CoMVCClusterer, AutoencoderClusterer]
+PRETRAINED = {EAMCClusterer: "disagreement", AutoencoderClusterer: "reconstruction"}
 OPTIMIZERS = ["adamw", "SGD", torch.optim.RMSprop, partial(torch.optim.SGD, momentum=1)]
 
 
 def quick(cls=SiMVCClusterer, encoders=(8,), **options):
     options = {"max_epochs": 3} | options
-    if cls is EAMCClusterer:
+    if cls in PRETRAINED:
         options |= {"pretrain_epochs": 2}
+    # clusters that are trained, so that callbacks can score them
+    params = {"readout": "dec"} if cls is AutoencoderClusterer else {}
     return cls(
-        3, encoders=encoders, n_init=1, random_state=0, trainer=Trainer(**options)
+        3,
+        encoders=encoders,
+        n_init=1,
+        random_state=0,
+        trainer=Trainer(**options),
+        **params,
     )
 
 
@@ -52,8 +66,8 @@ def test_early_stopping_without_a_loss_to_monitor_names_those_of_the_phase(
     cls, callback
 ):
     phase, term = "training", "separation"
-    if cls is EAMCClusterer:
-        phase, term = "pretraining", "disagreement"
+    if cls in PRETRAINED:
+        phase, term = "pretraining", PRETRAINED[cls]
     with pytest.raises(
         ValueError,
         match=rf"EarlyStopping monitors 'valid_loss'.*{phase}.*'train_loss'.*{term}",

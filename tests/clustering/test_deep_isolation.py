@@ -24,6 +24,9 @@ ONE_PHASE = {
     for name, value in PRETRAINED.items()
     if "pretrain" not in name and not name.startswith("attention")
 }
+BY_RECONSTRUCTION = {
+    name: value for name, value in PRETRAINED.items() if "attention" not in name
+}
 FAST = {
     "AutoencoderClusterer": {
         name: value for name, value in PRETRAINED.items() if "attention" not in name
@@ -32,6 +35,8 @@ FAST = {
     "CoMVCClusterer": ONE_PHASE,
     "DCCA": {k: v for k, v in ONE_PHASE.items() if k != "n_clusters"},
     "EAMCClusterer": PRETRAINED,
+    "DMSCClusterer": BY_RECONSTRUCTION | {"trainer__max_epochs": 20},
+    "MFLVCClusterer": BY_RECONSTRUCTION | {"matching_epochs": 2},
     "SiMVCClusterer": ONE_PHASE,
 }
 

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback, EarlyStopping
 
-from mmfusion import CoMVCClusterer, SiMVCClusterer
+from mmfusion import AutoencoderClusterer, CoMVCClusterer, SiMVCClusterer
 from mmfusion.datasets import make_multimodal_blobs
 
 from .small import X, nested, small
@@ -16,6 +16,10 @@ from .small import X, nested, small
 CLUSTERERS = {
     "EAMC": small(pretrain_epochs=3, n_clustering_heads=2),
     "SiMVC": SiMVCClusterer(3, encoders=[16, 8], random_state=0),
+    "AE": AutoencoderClusterer(3, encoders=[16, 8], random_state=0),
+    "DEC": AutoencoderClusterer(
+        3, readout="dec", encoders=[16, 8], random_state=0
+    ).set_params(trainer__pretrain_epochs=2),
     "CoMVC": CoMVCClusterer(3, encoders=[16, 8], random_state=0),
 }
 DATA, Y = make_multimodal_blobs(240, (6, 5), cluster_std=1.0, random_state=0)

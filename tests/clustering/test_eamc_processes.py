@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 from torch import nn
 
-from mmfusion import CoMVCClusterer
+from mmfusion import DCCA, AutoencoderClusterer, CoMVCClusterer
 
 from .small import X, nested, small
 
@@ -84,6 +84,15 @@ EAMC = small(batch_size=24, dtype="float64")
 COMVC = CoMVCClusterer(3, encoders=[16, 8], n_init=1, random_state=0).set_params(
     **nested({"max_epochs": 2, "batch_size": 20, "dtype": "float64"})
 )
+DAMC = AutoencoderClusterer(
+    3, readout="dec", adversarial_weight=0.01, encoders=[16, 8], tol=0, random_state=0
+).set_params(
+    **nested({"pretrain_epochs": 2, "max_epochs": 2, "batch_size": 20})
+    | nested({"dtype": "float64"})
+)
+SCORES = DCCA(2, encoders=[8, 4], reconstruction_weight=0.1, random_state=0).set_params(
+    **nested({"max_epochs": 2, "batch_size": 20, "dtype": "float64"})
+)
 CASES = {
     "dividing": (EAMC, X, {"n_init": 2}),
     "not dividing": (EAMC, X, {"batch_size": 20}),
@@ -110,6 +119,9 @@ CASES = {
     ),
     "turns alternate": (EAMC, MIXED, {"adversary": {"alternate": True}, "encoders": 8}),
     "CoMVC": (COMVC, MIXED, {}),
+    "DAMC": (DAMC, GAPS, {}),
+    "DAMC with images": (DAMC, MIXED, {"encoders": 8}),
+    "DCCA": (SCORES, GAPS, {}),
 }
 
 
@@ -120,7 +132,8 @@ def fitted(name, **params):
 
 
 def numbers(model):
-    return model.history_, model.labels_.tolist()
+    predictions = getattr(model, model._predictions_attribute)
+    return model.history_, predictions.tolist()
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +165,7 @@ def test_processes_have_the_loss_curve_of_one(found, name):
             assert ours["phase"] == theirs["phase"]
             for term in set(ours) - {"epoch", "batches", "phase"}:
                 assert theirs[term] == pytest.approx(ours[term], rel=1e-6), term
-        assert labels == alone.labels_.tolist()
+        assert labels == pytest.approx(numbers(alone)[1], rel=1e-6)
 
 
 def test_processes_share_a_seed_that_is_not_given(found):

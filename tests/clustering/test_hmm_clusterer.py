@@ -126,6 +126,15 @@ def test_the_criterion_chooses_the_number_of_clusters():
     assert min(values, key=values.get) == 2
 
 
+def test_information_criteria_differ_in_the_price_of_a_parameter():
+    X, _, _ = make_multimodal_sequences(12, random_state=0)
+    clusterer = HMMClusterer(2, n_states=2, n_init=1, random_state=0).fit(X)
+    fit = -2 * clusterer.score_samples(X).sum()
+    n_parameters = (clusterer.aic(X) - fit) / 2
+    assert n_parameters == pytest.approx(round(n_parameters))
+    assert clusterer.bic(X) == pytest.approx(fit + n_parameters * np.log(len(X)))
+
+
 def test_pooled_features_are_of_segments():
     X, _ = planted(n=4)
     samples = [{n: X[n][i] for n in X.names} for i in range(4)]

@@ -15,6 +15,7 @@ from torch import nn
 
 from mmfusion import CoMVCClusterer, Modalities, SiMVCClusterer, Trainer
 from mmfusion.datasets import make_multimodal_blobs
+from mmfusion.nn._data import Batch
 
 from ..nn import slow_losses as slow
 
@@ -99,7 +100,7 @@ def test_the_terms_of_a_batch_are_those_of_the_formulas(data):
     blocks = [np.nan_to_num(data[name][rows]) for name in data.names]
     inputs = [torch.tensor(block) for block in blocks]
     net.module_.train()
-    found = objective.terms(net, net.encode((inputs, observed)))
+    found = objective.terms(net, net.encode(Batch(inputs, observed)))
     expected = terms_by_loops(net.module_, inputs, observed, 0.5)
     assert found.keys() == expected.keys()
     for name, term in expected.items():
@@ -119,7 +120,7 @@ def test_the_contrastive_loss_passes_no_gradient_to_the_fusion_weights():
     net = fitted._net
     net.module_.train()
     inputs = [torch.randn(8, 4), torch.randn(8, 6)]
-    encoded = net.encode((inputs, None))
+    encoded = net.encode(Batch(inputs, None))
     term = fitted._make_objective().terms(net, encoded)["contrastive"]
     logits, weight = net.module_.fusion_logits, net.module_.encoders[0][0].weight
     of_logits, of_encoder = torch.autograd.grad(

@@ -219,3 +219,16 @@ def test_published_files_are_read_as_they_are(shared_data):
     X, y = load_mat(shared_data / "raw" / "100leaves.mat", return_X_y=True)
     assert [block.shape for block in X.blocks] == [(1600, 64)] * 3
     assert_array_equal(np.bincount(y), np.full(100, 16))
+
+
+def test_sparse_modalities_without_entries_are_read(tmp_path):
+    empty = sparse.csc_matrix((N, 3))
+    savemat(tmp_path / "own.mat", {"P": empty, "Q": B, "gt": CLASSES})
+    X = load_mat(tmp_path / "own.mat", modalities=["P", "Q"]).data
+    assert X["P"].shape == (N, 3)
+
+
+def test_empty_variables_are_refused(tmp_path):
+    savemat(tmp_path / "own.mat", {"P": np.zeros((0, 3)), "Q": B, "gt": CLASSES})
+    with pytest.raises(ValueError, match=r"P \(0 x 3\) is not .*, but empty; choose"):
+        load_mat(tmp_path / "own.mat", modalities=["P", "Q"])

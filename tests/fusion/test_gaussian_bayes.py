@@ -430,6 +430,7 @@ def test_works_in_searches():
     [
         ({"priors": [0.5, 0.5]}, "one probability for each of the 3 classes"),
         ({"priors": [0.5, 0.6, -0.1]}, "are no probabilities"),
+        ({"priors": {0: 0.5, 1: 0.5}}, r"\[0, 1\], and y has \[0, 1, 2\]; give"),
         ({"covariance_type": {"audio": "round"}}, "it must be one of"),
         ({"shrinkage": {"audio": 2}}, "must be 'auto' or 0 to 1"),
         ({"modality_weights": [1, 2, 3]}, "modality_weights"),

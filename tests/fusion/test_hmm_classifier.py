@@ -268,7 +268,7 @@ def test_couplings_are_searched(data):
     [
         ({"coupling": "coupled", "n_states": 30}, "361 joint states"),
         ({"priors": [0.5, 0.6]}, "add up to 1"),
-        ({"priors": [1.0]}, "one for each of the 2 classes"),
+        ({"priors": [1.0]}, "probability for each of the 2 classes"),
         ({"priors": {0: 0.5, 7: 0.5}}, r"priors name the classes \[0, 7\]"),
         ({"modality_weights": {"audio": -1}}, "'audio' is -1"),
         ({"modality_weights": {"touch": 1}}, r"modality_weights names \['touch'\]"),

@@ -96,6 +96,8 @@ ELSEWHERE = {
     "MKLClassifier",
     "MKLClusterer",
     "MKLRegressor",
+    "NeuralFusionClassifier",
+    "NeuralFusionRegressor",
 }
 
 

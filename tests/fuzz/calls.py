@@ -85,6 +85,14 @@ def y() -> np.ndarray:
     return rows(6, 2) + 1
 
 
+def tokens() -> list[list[str]]:
+    return [["a", "b"], ["c"], ["b", "c", "a"]]
+
+
+def links() -> list[np.ndarray]:
+    return [np.array([[0, 0], [1, 1]]), np.array([[0, 0]]), np.empty((0, 2), int)]
+
+
 def collection() -> list[np.ndarray]:
     return [rows(4 + i, 2) + i for i in range(3)]
 
@@ -101,9 +109,27 @@ FAST: dict[str, Arguments] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "DMSCClusterer": {
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
+    "MFLVCClusterer": {
+        "encoders": [4, 3],
+        "feature_width": 4,
+        "matching_epochs": 1,
+        "trainer": Trainer(pretrain_epochs=1, max_epochs=1, batch_size=N_SAMPLES),
+    },
     "DCCA": {
         "encoders": [4, 3],
         "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+    },
+    **{
+        name: {
+            "encoders": [4, 3],
+            "n_members": 1,
+            "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+        }
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
     },
     "AutoencoderClusterer": {
         "encoders": [4, 3],
@@ -134,6 +160,7 @@ OF_SEQUENCES = {
     "SequenceResampler",
 }
 OF_TABLES = {"ModalitySplitter"}
+OF_TOKENS = {"WordAligner"}
 NAN_IF_MISSING = {"modality_latents", "modality_predictions"}
 OUTPUTS = ("predict", "predict_proba", "decision_function", "transform")
 # What scikit-learn defines, or what is the same as `fit` and another method.
@@ -155,13 +182,18 @@ def estimator_arguments(name: str) -> Arguments:
     fast = FAST_ANYWHERE | FAST.get(name, {})
     arguments = own | {key: value for key, value in fast.items() if key in own}
     arguments["X"] = sequences() if name in OF_SEQUENCES else tables()
+    if name in OF_TOKENS:
+        arguments["X"] = {"source": tokens(), "target": tokens()}
+        arguments["batches"] = [arguments["X"]]
     if name in OF_TABLES:
         arguments["X"] = np.hstack(list(tables().values()))
         arguments["modalities"] = {"audio": [0, 1, 2], "text": [3, 4]}
-    n_samples = 3 if name in OF_SEQUENCES else N_SAMPLES
+    n_samples = 3 if name in OF_SEQUENCES | OF_TOKENS else N_SAMPLES
     arguments["y"] = LABELS[:n_samples].copy()
     if not is_classifier(cls()):
         arguments["y"] = rows(n_samples)
+    if name in OF_TOKENS:
+        arguments["y"] = links()
     if "sample_weight" in inspect.signature(cls.fit).parameters:
         arguments["sample_weight"] = np.ones(n_samples)
     return arguments
@@ -274,6 +306,12 @@ def _curve() -> Any:
 def _stored() -> Path:
     path = Path("stored.npz")
     save_npz(path, tables(), LABELS)
+    return path
+
+
+def _text() -> Path:
+    path = Path("text.txt")
+    path.write_text("a b\nc\n")
     return path
 
 
@@ -403,6 +441,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "n_repeats": 1,
     },
     "methods": lambda: {"task": "classification"},
+    "preset": lambda: {"name": "eamc", "fast": True},
     "fetch_100leaves": _fetch,
     "fetch_handwritten": _fetch,
     "fetch_msrcv1": _fetch,
@@ -418,16 +457,19 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "load_mat": lambda: {"path": _stored_mat(), "modalities": "X", "target": "gt"},
     "load_wine_modalities": dict,
     "load_npz": lambda: {"path": _stored()},
+    "load_parallel_corpus": lambda: {"source": _text(), "target": _text()},
     "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
     "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
     "make_multimodal_sequences": lambda: {"n_samples": 4, "n_frames": 10},
+    "make_parallel_corpus": lambda: {"n_samples": 4},
     "save_npz": _on_tables(path="saved.npz", y=LABELS.copy()),
     "WholeDataSplit.split": lambda: {
         "self": CALLABLES["WholeDataSplit"](),
         "X": Modalities(tables()),
     },
+    "alignment_error_rate": lambda: {"y_true": links(), "y_pred": links()},
     "clustering_accuracy_score": _labels,
     "get_scorer": lambda: {"scoring": "adjusted_rand_score"},
     "labels_scorer": lambda: {"score": "adjusted_rand_score"},
@@ -545,6 +587,18 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "X": sequences(),
     },
     "LagDisplay.from_predictions": lambda: {"lag": [0.0, -0.5, 1.0]},
+    "WordAlignmentDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("WordAligner"),
+        "X": {"source": tokens(), "target": tokens()},
+        "y": links(),
+    },
+    "WordAlignmentDisplay.from_predictions": lambda: {
+        "posteriors": [[0.9, 0.1]],
+        "links": links()[1],
+        "source": ["a"],
+        "target": ["b", "c"],
+        "known": links()[1],
+    },
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")
     },
@@ -657,6 +711,7 @@ RECORDS = {
     "ImportanceResults",
     "InteractionResults",
     "PartialInformation",
+    "Preset",
     "ShapleyResults",
     "Significance",
     "Significance.nemenyi_of",

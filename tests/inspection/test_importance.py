@@ -19,7 +19,11 @@ from mmfusion import (
     Modalities,
 )
 from mmfusion.datasets import make_multimodal_blobs
-from mmfusion.inspection import modality_importance
+from mmfusion.inspection import (
+    modality_importance,
+    modality_interactions,
+    modality_shapley,
+)
 
 SIZES = {"audio": 3, "video": 3, "noise": 2}
 METHODS = ["permutation", "drop", "mask"]
@@ -208,3 +212,25 @@ def test_invalid_arguments_are_refused(blobs, changes, error, message):
     arguments = {"estimator": EarlyFusionClassifier(), "X": X, "y": y, "cv": 2}
     with pytest.raises(error, match=message):
         modality_importance(**arguments | changes)
+
+
+@pytest.mark.parametrize("is_fitted", [True, False])
+def test_tables_are_split_as_the_estimator_splits_them(is_fitted):
+    X, y = make_multimodal_blobs(40, {"a": 3, "b": 4}, random_state=0)
+    spec = {"a": [0, 1, 2], "b": [3, 4, 5, 6]}
+    model, alone = EarlyFusionClassifier(modalities=spec), EarlyFusionClassifier()
+    options = {} if is_fitted else {"cv": 3}
+    if is_fitted:
+        model.fit(X.to_array(), y)
+        alone.fit(X, y)
+    found = modality_importance(model, X.to_array(), y, random_state=0, **options)
+    expected = modality_importance(alone, X, y, random_state=0, **options)
+    assert found.names == ("a", "b")
+    np.testing.assert_allclose(found.units(), expected.units())
+
+
+def test_one_class_is_refused():
+    X, _ = make_multimodal_blobs(20, random_state=0)
+    for inspect in (modality_importance, modality_shapley, modality_interactions):
+        with pytest.raises(ValueError, match=r"one class only, \['b'\].*at least 2"):
+            inspect(EarlyFusionClassifier(), X, ["b"] * 20, cv=2)

@@ -195,3 +195,17 @@ def test_invalid_arguments_are_refused(blobs, changes, error, message):
     arguments = {"estimator": EarlyFusionClassifier(), "X": X, "y": y, "cv": 2}
     with pytest.raises(error, match=message):
         modality_interactions(**arguments | changes)
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_information_about_values_does_not_depend_on_their_unit(unit):
+    rng = np.random.default_rng(0)
+    X = {name: rng.normal(size=(60, 2)) for name in "ab"}
+    y = X["a"][:, 0] + X["b"][:, 1]
+    ridge = EarlyFusionRegressor(Ridge())
+    expected, found = (
+        modality_interactions(ridge, X, own, cv=3) for own in (y, unit * y)
+    )
+    assert expected.synergy[0, 1] > 0.1
+    np.testing.assert_allclose(found.synergy, expected.synergy, rtol=1e-6)
+    np.testing.assert_allclose(found.unique, expected.unique, rtol=1e-6, atol=1e-9)

@@ -1,5 +1,7 @@
 """Profiles give the effect sizes of features, whatever their unit and container."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,3 +112,33 @@ def test_sequences_are_their_means_over_time():
 def test_what_has_no_profiles_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         cluster_profiles(**{"X": X, "labels": LABELS, **options})
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array, sparse.csc_matrix])
+def test_effect_sizes_do_not_depend_on_the_dtype(dtype, form):
+    labels = np.arange(40) % 2
+    counts = np.random.default_rng(0).poisson(20, (40, 3)) + 15 * labels[:, None]
+    expected = cluster_profiles({"a": counts}, labels)
+    found = cluster_profiles({"a": form(counts.astype(dtype))}, labels)
+    np.testing.assert_allclose(found["effect_size"], expected["effect_size"])
+
+
+@pytest.mark.parametrize("unit", [1e306, 1e200, 1e-200])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_effect_sizes_do_not_depend_on_the_unit(unit, form):
+    labels = np.arange(40) % 2
+    values = np.random.default_rng(0).normal(size=(40, 3)) + labels[:, None]
+    expected = cluster_profiles({"a": values}, labels)
+    found = cluster_profiles({"a": form(unit * values)}, labels)
+    np.testing.assert_allclose(found["effect_size"], expected["effect_size"])
+    np.testing.assert_allclose(found["mean"], unit * expected["mean"])
+
+
+def test_features_of_sequences_without_any_value_are_missing_silently():
+    frames = np.array([[1.0, np.nan], [2.0, np.nan]])
+    sequences = [k + frames for k in range(4)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        profiles = cluster_profiles({"a": sequences}, [0, 0, 1, 1])
+    assert np.isnan(profiles.loc[profiles["feature"] == "1", "effect_size"]).all()

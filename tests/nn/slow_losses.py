@@ -163,6 +163,42 @@ def contrastive_loss(latents, temperature=0.1, observed=None):
     return add(losses, latents) / max(1, len(losses))
 
 
+def column_contrast(a, b, temperature=1.0):
+    m, k = a.shape
+    if m == 0:
+        return a.sum() * 0
+    columns = [[x[q, j] for q in range(m)] for x in (a, b) for j in range(k)]
+
+    def similarity(i, j):
+        inner = add([p * q for p, q in zip(columns[i], columns[j], strict=True)], a)
+        norms = [torch.sqrt(add([p * p for p in columns[t]], a)) for t in (i, j)]
+        return inner / (norms[0] * norms[1]) / temperature
+
+    losses = []
+    for i in range(2 * k):
+        others = [torch.exp(similarity(i, j)) for j in range(2 * k) if j != i]
+        losses.append(torch.log(add(others, a)) - similarity(i, (i + k) % (2 * k)))
+    return add(losses, a) / k
+
+
+def assignment_contrast(assignments, temperature=1.0, observed=None):
+    pairs = pairs_of(assignments, observed)
+    losses = [column_contrast(a, b, temperature) for a, b in pairs]
+    return add(losses, assignments) / max(1, len(losses))
+
+
+def assignment_balance(assignments, observed=None):
+    losses = []
+    for pair in pairs_of(assignments, observed):
+        losses.append(assignments.sum() * 0)
+        for x in pair:
+            m, k = x.shape
+            for j in range(k if m else 0):
+                size = add([x[q, j] for q in range(m)], x) / m
+                losses[-1] = losses[-1] + size * torch.log(size * k)
+    return add(losses, assignments) / max(1, len(losses))
+
+
 def covariance(x, y):
     n = len(x)
     x, y = x - x.mean(0), y - y.mean(0)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mmfusion.nn._callbacks import Selection
 from mmfusion.nn._checkpoint import Checkpoint, restore
 from mmfusion.nn._isolation import current_draws, isolated
 from mmfusion.nn._net import begin_phase
+from mmfusion.nn._training import evaluate_losses
 from tests.clustering.eamc_nets import (
     PARTS,
     make_data,
@@ -130,14 +132,15 @@ def test_the_best_epoch_so_far_is_resumed_too(tmp_path):
     for interrupted in (False, True):
         start(1)
         net, epoch = make_net(), make_epoch(data)
-        net.callbacks_ = [("best", Selection(data, "clustering", 1, 0))]
+        evaluate = partial(evaluate_losses, data=data, seed=0)
+        net.callbacks_ = [("best", Selection(data, "clustering", 1, evaluate))]
         if interrupted:
             begin_phase(net, make_phase(ADVERSARIAL, EPOCHS))
             net.on_train_end = lambda *args, **kwargs: None  # killed before
             net.partial_fit(epoch, epochs=DONE)
             checkpoint.save(net, PARTS[net.phase_name_], DONE, epoch.generator)
             net, epoch = make_net(), make_epoch(data)
-            net.callbacks_ = [("best", Selection(data, "clustering", 1, 0))]
+            net.callbacks_ = [("best", Selection(data, "clustering", 1, evaluate))]
             resume(net, ADVERSARIAL, checkpoint, epoch)
         else:
             train(net, ADVERSARIAL, epoch, EPOCHS)

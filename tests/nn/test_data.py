@@ -437,7 +437,7 @@ def test_modalities_and_mask_are_shuffled_alike():
     observed[::3, 1] = False
     rows = Rows([numbers, numbers + 100], observed)
     batches = Batches(rows, Preparation.fit(rows, [None, None], [(1,), (1,)]))
-    for first, (inputs, mask) in enumerate(
+    for first, (inputs, mask, _) in enumerate(
         ShuffledBatches(batches, 5, torch.Generator().manual_seed(0))
     ):
         own = inputs[0].flatten()

@@ -43,6 +43,12 @@ PARAMS: dict[str, dict[str, Any]] = {
         }
         for name in ("CoMVCClusterer", "SiMVCClusterer")
     },
+    "AutoencoderClusterer": {
+        "readout": "dec",
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
+        "adversarial_weight": 0.01,
+    },
     "DCCA": {
         "encoders": [4, 2],
         "reconstruction_weight": 0.1,
@@ -56,7 +62,22 @@ PARAMS: dict[str, dict[str, Any]] = {
         "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
         "adversarial_weight": 0,  # discriminators are a megabyte
     },
+    "DMSCClusterer": {
+        "encoders": [4, 3],
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=50, lr=1e-2),
+    },
+    "MFLVCClusterer": {
+        "encoders": [4, 3],
+        "feature_width": 4,
+        "matching_epochs": 2,
+        "trainer": Trainer(pretrain_epochs=2, max_epochs=2),
+    },
     "MultimodalCCA": {"n_components": 2},
+    "MultimodalNMF": {"n_components": 2},
+    **{
+        name: {"encoders": [4, 3], "n_members": 2, "trainer": Trainer(max_epochs=2)}
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
+    },
     "EarlyFusion": {"reducer": PCA(2)},
     "EarlyFusionClassifier": {"estimator": LogisticRegression()},
     "EarlyFusionClusterer": {"clusterer": KMeans(n_init=1)},
@@ -102,13 +123,20 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
     """Return the data to fit an estimator to."""
     kind = "sequence" if name in OF_SEQUENCES else "table"
     X = Modalities({n: arrays[f"{kind}_{n}"] for n in ("audio", "text")})
+    if name == "WordAligner":
+        tokens = {n: (own[:, :, None] * 2) // 1 for n, own in X.to_dict().items()}
+        X = Modalities({n: list(own) for n, own in tokens.items()})
     if name == "AsynchronousHMMAligner":  # fewer events than frames
         X = Modalities({"audio": X["audio"], "text": [own[:3] for own in X["text"]]})
+    if name == "MultimodalNMF":
+        X = Modalities({n: np.abs(block) for n, block in X.to_dict().items()})
     return X.to_array() if name == "ModalitySplitter" else X
 
 
 def predicted(model: Any, X: Any) -> np.ndarray:
     """Return the predictions or the transformed data of a model in one array."""
+    if hasattr(model, "link_posteriors"):  # of tokens, whose output has any type
+        return np.concatenate([own.ravel() for own in model.link_posteriors(X)])
     names = ("predict", "transform")
     method = next((name for name in names if hasattr(model, name)), None)
     found = getattr(model, method)(X) if method else model.labels_

@@ -1,5 +1,7 @@
 """Displays of clusters draw every clusterer, and what they draw is right."""
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from mmfusion import (
     EarlyFusion,
     EarlyFusionClusterer,
+    EarlyFusionRegressor,
     HybridFusionClassifier,
     HybridFusionClusterer,
     LateFusionClassifier,
@@ -278,3 +281,29 @@ def test_sequences_and_tables_are_drawn_together():
         display.from_predictions(data, Y).figure_.canvas.draw()
     drawn = ModalityAgreementDisplay.from_modalities(data)
     assert drawn.agreement[0, 1] > 0
+
+
+def test_two_samples_have_no_agreement_of_neighbourhoods():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        display = ModalityAgreementDisplay.from_modalities(X[:2])
+    assert np.isnan(display.agreement).all()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        ModalityAgreementDisplay.from_modalities,
+        MissingModalitiesDisplay.from_modalities,
+    ],
+)
+def test_no_samples_are_refused(draw):
+    with pytest.raises(ValueError, match="X has 0 samples"):
+        draw(X[:0])
+
+
+@pytest.mark.parametrize("display", OF_CLUSTERS)
+def test_values_of_regressors_are_no_clusters(display):
+    regressor = EarlyFusionRegressor().fit(X, X["audio"][:, 0])
+    with pytest.raises(TypeError, match=r"is a regressor, whose.*give a clusterer"):
+        display.from_estimator(regressor, X)

@@ -1,5 +1,6 @@
 """What displays refuse, by name."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from scipy import sparse
@@ -86,7 +87,7 @@ def test_inputs_that_are_right_are_drawn(call):
     assert call().figure_ is not None
 
 
-@pytest.mark.parametrize("ax", [3, "ax", [], np.ones(3), [1, "a", None], K])
+@pytest.mark.parametrize("ax", [3, "ax", [], np.ones(3), [1, "a", None], K, plt])
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_what_is_no_axes_is_refused(call, ax):
     with pytest.raises((TypeError, ValueError), match=r"^ax "):

@@ -110,7 +110,7 @@ def test_names_of_any_characters_are_drawn():
 
 @pytest.mark.parametrize("ax", ["axes", 1, [None] * 8, np.eye(8)])
 def test_invalid_axes_are_refused(results, ax):
-    with pytest.raises(TypeError, match=r"ax holds a .*; give matplotlib Axes"):
+    with pytest.raises(TypeError, match=r"ax is a .*; give a matplotlib Axes"):
         DegradationDisplay.from_results(results, ax=ax)
 
 

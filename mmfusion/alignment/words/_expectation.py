@@ -37,7 +37,7 @@ class WordModel(NamedTuple):
 
 
 class Expectations(NamedTuple):
-    """What the expectation step returns.
+    """Results of the expectation step.
 
     Parameters
     ----------
@@ -202,19 +202,25 @@ def posteriors_of_sample(
         index, s, model.translations, to_target, to_source, null_target, null_source
     )
     sums[0, 0] += position_posterior(
-        model.forward, to_target, null_target, forward, tokens[0, :n_target],
+        model.forward,
+        to_target,
+        null_target,
+        forward,
+        tokens[0, :n_target],
         (cells[4], cells[5], rows, jumps[0], jump_counts[0]),
     )
     sums[1, 0] += position_posterior(
-        model.reverse, to_source, null_source, reverse, tokens[1, :n_source],
+        model.reverse,
+        to_source,
+        null_source,
+        reverse,
+        tokens[1, :n_source],
         (cells[4], cells[5], rows, jumps[1], jump_counts[1]),
     )
 
 
 @jit
-def _gather(
-    index, s, translations, to_target, to_source, null_target, null_source
-):
+def _gather(index, s, translations, to_target, to_source, null_target, null_source):
     """Collect the translation probabilities of the pairs of tokens of a sample."""
     n_target, n_source = to_target.shape
     source = index.source.codes[index.source.offsets[s] :]

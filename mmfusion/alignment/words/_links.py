@@ -90,7 +90,10 @@ def find_links(
         [
             own.reshape(n, m)
             for own, n, m in zip(
-                np.split(posteriors, cell_offsets[1:-1]), n_source, n_target, strict=True
+                np.split(posteriors, cell_offsets[1:-1]),
+                n_source,
+                n_target,
+                strict=True,
             )
         ],
         sums[:, 0],
@@ -112,8 +115,12 @@ def _links_by_sample(
 def _look_up(index, types):
     """Set the ids of all cells; -1 for pairs of types without one."""
     for s in range(len(index.cell_offsets) - 1):
-        source = index.source.codes[index.source.offsets[s] : index.source.offsets[s + 1]]
-        target = index.target.codes[index.target.offsets[s] : index.target.offsets[s + 1]]
+        source = index.source.codes[
+            index.source.offsets[s] : index.source.offsets[s + 1]
+        ]
+        target = index.target.codes[
+            index.target.offsets[s] : index.target.offsets[s + 1]
+        ]
         own = index.cells[index.cell_offsets[s] : index.cell_offsets[s + 1]]
         for i in range(len(source)):
             first = last = 0

@@ -19,6 +19,8 @@ TENSION_RANGE = (0.1, 14.0)
 TENSION_STEPS, TENSION_STEP_SIZE = 8, 20.0
 # weights of the first jumps fall by this with each position beside the next one
 FIRST_JUMP_DECAY, FIRST_JUMP_FLOOR = 1.0, 0.01
+# count that is added to each jump: few samples may have the same one in all
+PRIOR_JUMPS = 0.1
 
 
 class Positions(NamedTuple):
@@ -44,7 +46,7 @@ class Positions(NamedTuple):
 
 
 def first_jumps(max_jump: int) -> np.ndarray:
-    """Return the weights of jumps of the first iteration, largest for the next position.
+    """Return the first weights of jumps, largest for that to the next position.
 
     Parameters
     ----------
@@ -101,9 +103,7 @@ def folded_jumps(counts: np.ndarray, max_jump: int) -> np.ndarray:
     """
     longest = len(counts) // 2
     own = np.clip(np.arange(-longest, longest + 1), -max_jump, max_jump) + max_jump
-    sums = np.bincount(own, counts, minlength=2 * max_jump + 1)
-    if sums.sum() <= 0:  # samples of one token have no jumps
-        return first_jumps(max_jump)
+    sums = np.bincount(own, counts, minlength=2 * max_jump + 1) + PRIOR_JUMPS
     return sums / sums.sum()
 
 

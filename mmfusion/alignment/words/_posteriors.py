@@ -9,7 +9,6 @@ from mmfusion.alignment.words._positions import (
     DIAGONAL,
     JUMPS,
     diagonal_prior,
-    longer_jumps,
 )
 
 N_ROWS = 6  # of the workspace
@@ -50,8 +49,16 @@ def position_posterior(positions, scores, null, posterior, null_posterior, space
     if positions.kind == JUMPS:
         reached = second[: m * n].reshape((m, n))
         return _posterior_of_chain(
-            scores, null, share, jumps, prior, reached, rows, posterior,
-            null_posterior, jump_counts,
+            scores,
+            null,
+            share,
+            jumps,
+            prior,
+            reached,
+            rows,
+            posterior,
+            null_posterior,
+            jump_counts,
         )
     if positions.kind == DIAGONAL:
         diagonal_prior(positions.tension, prior)
@@ -119,7 +126,15 @@ def _retreat(reached, norms, jumps, emitted, before, jump_counts):
 
 @jit
 def _posterior_of_chain(
-    scores, null, share, jumps, linked, reached, rows, posterior, null_posterior,
+    scores,
+    null,
+    share,
+    jumps,
+    linked,
+    reached,
+    rows,
+    posterior,
+    null_posterior,
     jump_counts,
 ):
     """Compute posteriors of a hidden Markov model by the forward-backward recursion.
@@ -130,7 +145,12 @@ def _posterior_of_chain(
     """
     m, n = scores.shape
     predicted, norms, emitted, beta, before, scales = (
-        rows[0, :n], rows[1, :n], rows[2, :n], rows[3, :n], rows[4, :n], rows[5],
+        rows[0, :n],
+        rows[1, :n],
+        rows[2, :n],
+        rows[3, :n],
+        rows[4, :n],
+        rows[5],
     )
     _jump_norms(jumps, n, norms)
     log_likelihood = 0.0

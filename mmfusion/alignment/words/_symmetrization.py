@@ -26,9 +26,7 @@ NEIGHBORS = np.array(
 
 
 @jit
-def symmetrize(
-    forward, reverse, null_forward, null_reverse, method, threshold, links
-):
+def symmetrize(forward, reverse, null_forward, null_reverse, method, threshold, links):
     """Find the links of a sample.
 
     Parameters
@@ -72,7 +70,7 @@ def symmetrize(
 
 @jit
 def _likeliest(posterior, null_posterior, links):
-    """Link each generated token with its likeliest position, unless NULL is likelier."""
+    """Link each generated token with its likeliest position, if NULL is not."""
     for j in range(len(posterior)):
         best = int(np.argmax(posterior[j]))
         if posterior[j, best] > null_posterior[j]:

@@ -91,7 +91,7 @@ def fit_stages(
     start = Positions(JUMPS, 0.0, FIRST_TENSION, jumps)
     model = WordModel(uniform_translations(types), start, start)
     lengths, n_samples = _lengths(index)
-    history = []
+    history: list[np.ndarray] = []
     for stage in stages:
         of_stage = []
         model = model._replace(
@@ -104,7 +104,9 @@ def fit_stages(
             sides = []
             for d, own in enumerate((model.forward, model.reverse)):
                 if stage.kind == JUMPS:
-                    own = own._replace(jumps=folded_jumps(found.jump_counts[d], max_jump))
+                    own = own._replace(
+                        jumps=folded_jumps(found.jump_counts[d], max_jump)
+                    )
                 # the first posterior is one of uniform translations
                 elif stage.kind == DIAGONAL and i > 0:
                     by_direction = lengths[:, ::-1] if d == 0 else lengths
@@ -127,7 +129,7 @@ def _of_stage(positions: Positions, stage: Stage) -> Positions:
 
 
 def _lengths(index: CorpusIndex) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of source and target tokens that occur together, and how often."""
+    """Return the pairs of numbers of tokens of samples, and how often each occurs."""
     lengths = np.column_stack(
         [np.diff(index.source.offsets), np.diff(index.target.offsets)]
     )

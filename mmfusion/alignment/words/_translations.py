@@ -51,13 +51,14 @@ def uniform_translations(types: TypePairs) -> Translations:
     Translations
         Uniform distributions over all types.
     """
-    n_sources, n_targets = types.n_sources, types.n_targets
+    n_sources, n_targets = types.shape
+    to_target, to_source = 1 / max(n_targets, 1), 1 / max(n_sources, 1)
     pairs = np.empty((types.n_pairs, 2))
-    pairs[:] = 1 / n_targets, 1 / n_sources
+    pairs[:] = to_target, to_source
     return Translations(
         pairs,
-        np.full(n_targets, 1 / n_targets),
-        np.full(n_sources, 1 / n_sources),
+        np.full(n_targets, to_target),
+        np.full(n_sources, to_source),
         np.full(n_sources, LEAST_PROBABILITY),
         np.full(n_targets, LEAST_PROBABILITY),
     )
@@ -77,8 +78,8 @@ def zero_counts(types: TypePairs) -> Translations:
         The counts.
     """
     n_sources, n_targets = types.n_sources, types.n_targets
-    shapes = ((types.n_pairs, 2), n_targets, n_sources, n_sources, n_targets)
-    return Translations(*map(np.zeros, shapes))
+    lengths = (n_targets, n_sources, n_sources, n_targets)
+    return Translations(np.zeros((types.n_pairs, 2)), *(np.zeros(n) for n in lengths))
 
 
 def estimate_translations(
@@ -192,5 +193,7 @@ def digamma(x):
         shift += 1.0 / x
         x += 1.0
     r = 1.0 / (x * x)
-    series = r * (1 / 120 - r * (1 / 252 - r * (1 / 240 - r * (1 / 132 - r * 691 / 32760))))
+    series = r * (
+        1 / 120 - r * (1 / 252 - r * (1 / 240 - r * (1 / 132 - r * 691 / 32760)))
+    )
     return np.log(x) - 0.5 / x - r / 12 + r * series - shift

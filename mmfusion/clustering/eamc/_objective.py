@@ -49,7 +49,7 @@ class EAMCObjective(AdversarialObjective):
 
     def network_terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the clustering terms and the mismatch of attention."""
-        latents, observed, _ = batch
+        latents, observed = batch.latents, batch.observed
         weights = self.weights(1.0)
         outputs = net.fuse(latents, observed)
         terms = clustering_terms(

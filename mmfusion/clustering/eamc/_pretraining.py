@@ -169,7 +169,7 @@ class NeighborSampler:
         rows = np.arange(len(data))
         if len(data) > MAX_NEIGHBOR_ROWS:
             rows = np.sort(random_state.permutation(len(data))[:MAX_NEIGHBOR_ROWS])
-        inputs, observed = data.batch(rows)
+        inputs, observed, _ = data.batch(rows)
         graphs = neighbor_graphs(
             [x.cpu().numpy() for x in inputs],
             None if observed is None else observed.cpu().numpy(),
@@ -289,7 +289,8 @@ class NeighborAgreement(Objective):
 
     def step(self, net: DeepNet, batch: PairedBatch) -> dict[str, Tensor]:
         """Train on pairs, weighted by the trust in their graphs."""
-        latents, observed, _ = net.encode(batch.batch, n_blocks=2)
+        encoded = net.encode(batch.batch, n_blocks=2)
+        latents, observed = encoded.latents, encoded.observed
         # neighbours agree before attention learns which modalities to weigh
         equal = torch.full_like(net.module_.frozen, 1 / len(latents))
         pairs, imbalance = self.agreement(net.fuse(latents, observed, equal))
@@ -342,7 +343,7 @@ def _disagreement(assigned: Tensor, graph: Tensor) -> Tensor:
 def _assign_by_heads(net: DeepNet, pairs: NeighborPairs) -> Tensor:
     """Assign all samples that have graphs, by every head: shape (R, n, k)."""
     logits = [
-        net.module_(*pairs.data.batch(rows)).logits
+        net.module_(*pairs.data.batch(rows)[:2]).logits
         for rows in pairs.rows.split(SCORE_CHUNK_ROWS)
     ]
     whole = torch.cat(logits, dim=-2)

@@ -13,6 +13,9 @@ from mmfusion._typing import NumericBlock
 
 # of the largest variance: below, features depend on each other linearly
 DEPENDENT_VARIANCE = 1e-10
+# above, the scatter matrix has the axes to eight digits and more, as the slower
+# singular vectors of the samples have
+ACCURATE_VARIANCE = 1e-7
 # at 1, a modality of noise alone would have no axes
 LARGEST_SHRINKAGE = 0.999
 
@@ -88,6 +91,10 @@ def _principal_axes(block: Any, mean: np.ndarray) -> tuple[np.ndarray, np.ndarra
     n_samples, n_features = block.shape
     if not sparse.issparse(block):
         centered = np.asarray(block, dtype=np.float64) - mean
+        if n_features <= n_samples:
+            variances, axes = linalg.eigh(centered.T @ centered / n_samples)
+            if variances[0] > ACCURATE_VARIANCE * variances[-1]:
+                return variances[::-1], axes[:, ::-1]
         _, scales, axes = linalg.svd(centered, full_matrices=False)
         return scales**2 / n_samples, axes.T
     block = block.astype(np.float64)
@@ -187,6 +194,53 @@ def _leading(matrix: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     n = len(matrix)
     values, vectors = linalg.eigh(matrix, subset_by_index=[n - k, n - 1])
     return values[::-1], vectors[:, ::-1]
+
+
+def fit_scores(
+    latents: np.ndarray, observed: np.ndarray, n_components: int, shrinkage: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the linear scores of latents, as `MultimodalCCA` does.
+
+    Parameters
+    ----------
+    latents : ndarray of shape (n_modalities, n_samples, d)
+        Latents; rows of samples that lack a modality are not read.
+    observed : ndarray of bool of shape (n_samples, n_modalities)
+        Whether a sample has a modality.
+    n_components : int
+        Number of scores.
+    shrinkage : float
+        Share of the identity in the covariances.
+
+    Returns
+    -------
+    means : ndarray of shape (n_modalities, 1, d)
+        Mean of the latents of each modality.
+    axes : ndarray of shape (n_modalities, d, n_components)
+        Axes, zeros for components beyond the second largest rank of the latents.
+    """
+    n_modalities, _, d = latents.shape
+    means = np.zeros((n_modalities, 1, d))
+    axes = np.zeros((n_modalities, d, n_components))
+    whitenings = [
+        fit_whitening(own[seen], shrinkage)
+        if seen.any()
+        else Whitening(np.zeros(d), np.zeros((d, 0)), shrinkage)
+        for own, seen in zip(latents, observed.T, strict=True)
+    ]
+    ranks = sorted(w.axes.shape[1] for w in whitenings if w.axes.shape[1])
+    if not ranks:
+        return means, axes
+    k = min(n_components, ranks[-2] if len(ranks) > 1 else ranks[-1], len(observed))
+    whitened = [
+        whitening.apply(own[seen])
+        for whitening, own, seen in zip(whitenings, latents, observed.T, strict=True)
+    ]
+    canonical, _ = canonical_axes(whitened, observed, k)
+    for v, (whitening, own) in enumerate(zip(whitenings, canonical, strict=True)):
+        means[v] = whitening.mean
+        axes[v, :, :k] = whitening.axes @ own
+    return means, axes
 
 
 def mean_correlations(scores: Sequence[np.ndarray], observed: np.ndarray) -> np.ndarray:

@@ -19,8 +19,8 @@ from scipy.sparse.linalg import LinearOperator, svds
 from mmfusion._typing import NumericBlock
 
 # sweeps over the weights of new samples, and the relative change at which they end
-MOST_SWEEPS = 1000
-SETTLED = 1e-5
+MOST_SWEEPS = 300
+SETTLED = 1e-4
 
 
 class Counts(NamedTuple):
@@ -100,7 +100,7 @@ def factorize(
     observed : ndarray of bool of shape (n_samples, n_modalities)
         Whether a sample has a modality.
     consensus_weights : ndarray of shape (n_modalities,)
-        Weights a_v of the distances to the consensus.
+        Positive weights a_v of the distances to the consensus.
     n_components : int
         Number of components.
     max_iter : int
@@ -158,7 +158,7 @@ def encode(
     observed : ndarray of bool of shape (n_samples, n_modalities)
         Whether a sample has a modality.
     consensus_weights : ndarray of shape (n_modalities,)
-        Weights a_v of the distances to the consensus.
+        Positive weights a_v of the distances to the consensus.
     parts : sequence of ndarray of shape (n_components, n_features)
         Parts of each modality.
 
@@ -242,8 +242,6 @@ def _penalized_part(target: np.ndarray, weight: float, pull: float) -> np.ndarra
     The solution is ``max(target - t, 0)`` with ``t = weight s - pull``: with the j
     largest targets above t, of sum c_j, ``t = (weight c_j - pull) / (1 + weight j)``.
     """
-    if weight == 0:
-        return np.maximum(target, 0)
     ordered = np.sort(target)[::-1]
     sums = np.cumsum(ordered)
     shifts = (weight * sums - pull) / (1 + weight * np.arange(1, len(target) + 1))
@@ -278,7 +276,7 @@ def update_weights(
     observed : ndarray of bool of shape (n_samples, n_modalities)
         Whether a sample has a modality.
     consensus_weights : ndarray of shape (n_modalities,)
-        Weights a_v of the distances to the consensus.
+        Positive weights a_v of the distances to the consensus.
     """
     pulls = np.where(observed, consensus_weights, 0.0).T
     for k in range(consensus.shape[1]):
@@ -296,10 +294,10 @@ def _agreeing_weights(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Minimise ``sum_v g_v w_v^2 - 2 b_v w_v + a_v (w_v - c)^2`` over w >= 0 and c.
 
-    Given c, ``w_v = max(b_v + a_v c, 0) / (g_v + a_v)``. c is the mean of the w_v with
-    weights a_v: the root of a concave, increasing function with V kinks. Newton steps
-    from c = 0, where all slopes that count later are counted or fewer, reach it in at
-    most V + 1 steps.
+    Given c, ``w_v = max(b_v + a_v c, 0) / (g_v + a_v)``, and c is the mean of the w_v
+    with weights a_v, hence the root of ``sum_v a_v (c - w_v(c))``. This function rises
+    and is linear but for V kinks, with slopes that fall, so that Newton steps from
+    c = 0 do not pass the root and reach it in at most V + 1 steps.
     """
     divisors = np.maximum(squares + pulls, np.finfo(float).tiny)
     total = pulls.sum(axis=0)

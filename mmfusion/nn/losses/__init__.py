@@ -10,31 +10,50 @@ from mmfusion.nn.losses.clustering import (
     corner_closeness,
     neighbor_disagreement,
 )
-from mmfusion.nn.losses.contrastive import contrastive_loss, nt_xent
+from mmfusion.nn.losses.column_contrast import (
+    assignment_balance,
+    assignment_contrast,
+    column_contrast,
+)
+from mmfusion.nn.losses.contrastive import (
+    contrastive_loss,
+    normalized_latents,
+    nt_xent,
+)
 from mmfusion.nn.losses.correlation import (
     canonical_correlation_loss,
     eckart_young_loss,
 )
 from mmfusion.nn.losses.kernels import gaussian_kernel, squared_distances
-from mmfusion.nn.losses.reconstruction import reconstruction_loss
+from mmfusion.nn.losses.reconstruction import (
+    reconstruction_loss,
+    reconstruction_norm,
+)
+from mmfusion.nn.losses.self_expression import self_expression_loss
 from mmfusion.nn.losses.self_training import sharpened, target_divergence
 
 __all__ = [
     "adversarial_cross_entropy",
+    "assignment_balance",
+    "assignment_contrast",
     "attention_inequality",
     "attention_mismatch",
     "balance_penalty",
     "canonical_correlation_loss",
     "cauchy_schwarz_divergence",
     "cluster_size_divergence",
+    "column_contrast",
     "confidence_penalty",
     "contrastive_loss",
     "corner_closeness",
     "eckart_young_loss",
     "gaussian_kernel",
     "neighbor_disagreement",
+    "normalized_latents",
     "nt_xent",
     "reconstruction_loss",
+    "reconstruction_norm",
+    "self_expression_loss",
     "sharpened",
     "squared_distances",
     "squared_slope",

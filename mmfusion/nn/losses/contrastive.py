@@ -39,7 +39,7 @@ def nt_xent(
         The loss; nonnegative, and 0 for fewer than two samples.
     """
     m = len(a)
-    latents = _normalized_latents(torch.cat([a, b]))
+    latents = normalized_latents(torch.cat([a, b]))
     logits = latents @ latents.mT / temperature
     excluded = torch.eye(2 * m, dtype=torch.bool, device=a.device)
     counted = torch.ones(m, dtype=torch.bool, device=a.device)
@@ -53,12 +53,22 @@ def nt_xent(
     return (losses * counted.repeat(2)).sum() / torch.clamp_min(counted.sum(), 1)
 
 
-def _normalized_latents(x: Tensor) -> Tensor:
+def normalized_latents(x: Tensor) -> Tensor:
     """Scale rows to unit length; rows of zeros stay, and pass no gradient.
 
     Dividing by a bounded norm alone would multiply their gradient by 1 / LOSS_EPSILON.
+
+    Parameters
+    ----------
+    x : tensor of shape (..., d)
+        Rows along the last axis.
+
+    Returns
+    -------
+    tensor of shape (..., d)
+        The rows.
     """
-    norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     scaled = x / torch.clamp_min(norms, LOSS_EPSILON)
     return torch.where(norms > LOSS_EPSILON, scaled, 0.0)
 

@@ -40,3 +40,27 @@ def reconstruction_loss(
         return errors.mean(0).sum()
     counts = torch.clamp_min(observed.sum(0), 1)
     return ((errors * observed).sum(0) / counts).sum()
+
+
+def reconstruction_norm(
+    decoded: Sequence[Tensor], inputs: Sequence[Tensor], observed: Tensor | None = None
+) -> Tensor:
+    """Compute ``(1 / 2) sum_v ||X_v - Y_v||_F`` of samples X and reconstructions Y.
+
+    Parameters
+    ----------
+    decoded, inputs, observed : sequence of tensor, sequence of tensor, tensor or None
+        As of `reconstruction_loss`.
+
+    Returns
+    -------
+    tensor of shape ()
+        The sum of norms, which are not squared.
+    """
+    norms = []
+    for v, (y, x) in enumerate(zip(decoded, inputs, strict=True)):
+        error = (y - x).flatten(1)
+        if observed is not None:
+            error = error * observed[:, v, None]
+        norms.append(torch.linalg.vector_norm(error))
+    return torch.stack(norms).sum() / 2
