@@ -252,9 +252,7 @@ def preset(name: str, *, fast: bool = False) -> Preset:
 
 
 def _eamc(fast: bool) -> Preset:
-    rows = [
-        row for row in EAMC_ROWS if row.method in CLUSTERERS and (row.fast or not fast)
-    ]
+    rows = [row for row in EAMC_ROWS if row.fast or not fast]
     methods: dict[str, str | BaseEstimator] = {}
     missing = []
     for row in rows:

@@ -43,7 +43,8 @@ def run(small, halves):
 
 def test_rows_have_groups_and_names_of_methods(eamc):
     assert set(eamc.methods) <= set(eamc.groups)
-    assert set(eamc.methods.values()) <= set(registry.CLUSTERERS)
+    names = {row.method for row in presets.EAMC_ROWS}
+    assert names == set(eamc.methods.values()) <= set(registry.CLUSTERERS)
     assert list(dict.fromkeys(eamc.groups.values())) == [
         presets.SINGLE,
         presets.CLASSICAL,
