@@ -116,7 +116,9 @@ def _make_pairs(latents: Tensor, observed: Tensor) -> _Pairs:
     first, second = upper
     both = (observed.T[first] & observed.T[second])[..., None]
     counts = both.sum(1, keepdim=True)
-    a, b = (_centered_where(latents[members], both, counts) for members in (first, second))
+    a, b = (
+        _centered_where(latents[members], both, counts) for members in (first, second)
+    )
     n = torch.clamp_min(counts - 1, 1)
     return _Pairs(first, second, a, b, n, counts.flatten() > d)
 
