@@ -182,8 +182,8 @@ def test_rows_whose_packages_are_missing_are_named(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"name": "mvc"}, "no preset 'mvc'.*'eamc'"),
-        ({"name": None}, "no preset None"),
+        ({"name": "mvc"}, "name='mvc' is no preset.*'eamc'"),
+        ({"name": None}, "name=None is no preset"),
         ({"name": "eamc-losses", "fast": True}, "no fast form.*leave out fast"),
     ],
 )
