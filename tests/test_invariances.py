@@ -442,7 +442,7 @@ def predictions_in_another_unit(cls):
 )
 def clusters_of_a_network_in_another_unit(cls):
     trainer = Trainer(max_epochs=4, batch_size=40)
-    if "pretrain_epochs" in cls._trainer_defaults:
+    if "pretrain_epochs" in cls()._trainer_defaults:
         trainer.set_params(pretrain_epochs=2)
     network = cls(3, encoders=[8, 4], n_init=1, trainer=trainer, random_state=0)
     expected = network.fit_predict(X)
