@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +114,7 @@ class Discriminators(nn.Module):
 
 
 class _BackwardProduct(torch.autograd.Function):
-    """The product of gradients and transposed weights, as back through a layer.
+    """Product of gradients and transposed weights, as back through a layer.
 
     That of torch returns transposed gradients of the weights, and adding them to those
     of a loss then takes as long as the product.
@@ -256,9 +256,10 @@ class AdversarialObjective(Objective):
         slope = None
         if penalised:
             with net.precision():
-                logits, slopes = net.parts_["discriminators"].slopes(both)
+                discriminators = cast(Discriminators, net.parts_["discriminators"])
+                logits, gradients = discriminators.slopes(both)
             logits = logits.to(latents)
-            slope = squared_slope(slopes.to(latents), counted)
+            slope = squared_slope(gradients.to(latents), counted)
         else:
             logits = _logits(net, both)
         loss = _cross_entropy(logits, counted, others_real=False)
