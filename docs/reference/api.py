@@ -86,6 +86,7 @@ API = {
     ],
     "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
+        "CRFLabeler",
         "DCCA",
         "EarlyFusion",
         "EarlyFusionClassifier",

@@ -22,6 +22,7 @@ from mmfusion.fusion._single_modality import SingleModalityClusterer
 
 __all__ = [
     "DCCA",
+    "CRFLabeler",
     "EarlyFusion",
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CRFLabeler": "_graphical_crf",
     "HMMClassifier": "_graphical_classifier",
     "HMMLabeler": "_graphical_labeler",
     "HMMTransformer": "_graphical_transformer",

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 # also depends on how confident the penalty lets discriminators be
 WON_ACCURACY = 0.995
 LEAST_JUDGED_BATCHES = 50  # before, encoders have had no time to move
-LARGEST_WIDTH = 256  # of a layer of the discriminators
+SMALLEST_WIDTH, LARGEST_WIDTH = 64, 256  # of the widest layers of discriminators
 
 
 class Discriminators(nn.Module):
     """One discriminator for every modality but the reference, as one batched network.
 
     Its layers have w, w, w / 2 and 1 units, where w is the power of two next to the
-    width of the latents, and at most 256, which the paper has for latents of 500.
+    width of the latents, from 64 to 256; the paper has 256 for latents of 500.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Discriminators(nn.Module):
 
     def __init__(self, n_discriminators: int, width: int) -> None:
         super().__init__()
-        hidden = min(LARGEST_WIDTH, 2 ** max(1, round(math.log2(width))))
+        hidden = min(LARGEST_WIDTH, max(SMALLEST_WIDTH, 2 ** round(math.log2(width))))
         self._make_layers(n_discriminators, (width, hidden, hidden, hidden // 2, 1))
 
     def _make_layers(self, n_discriminators: int, widths: tuple[int, ...]) -> None:
