@@ -1,6 +1,6 @@
 """Conditional random fields: reference values, enumeration, gradients, minimiser."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -74,14 +74,11 @@ def test_reference_case(case):
 def is_allowed(path, rules, runs):
     if not (rules.start[path[0]] and rules.end[path[-1]]):
         return False
-    if not all(rules.next[i, j] for i, j in zip(path, path[1:], strict=False)):
+    if not all(rules.next[i, j] for i, j in pairwise(path)):
         return False
     changes = [t for t in range(1, len(path)) if path[t] != path[t - 1]]
     starts = [0, *changes]
-    return all(
-        stop - start >= runs[path[start]]
-        for start, stop in zip(starts, starts[1:], strict=False)
-    )
+    return all(stop - start >= runs[path[start]] for start, stop in pairwise(starts))
 
 
 @pytest.mark.parametrize("n_frames", [1, 4, 6])
@@ -99,7 +96,7 @@ def test_sums_and_best_paths_are_those_of_enumeration(n_frames, runs, rules):
     )
     scores = {
         path: table[np.arange(n_frames), list(path)].sum()
-        + sum(parameters.transitions[p] for p in zip(path, path[1:], strict=False))
+        + sum(parameters.transitions[p] for p in pairwise(path))
         + parameters.start[path[0]]
         + parameters.end[path[-1]]
         for path in product(range(3), repeat=n_frames)
@@ -161,7 +158,7 @@ def test_the_gradient_of_constrained_labels():
     rules, runs = all_allowed(3), np.array([2, 1, 1])
     rules.next[1, 0] = False
     data = labelled()._replace(
-        codes=np.array([0, 0, 1, 2, 2] + [1] + [2, 0, 0, 0, 2, 1, 2] + [0, 0, 1])
+        codes=np.array([0, 0, 1, 2, 2, 1, 2, 0, 0, 0, 2, 1, 2, 0, 0, 1])
     )
     objective = CRFObjective(label_graph(rules, runs), data, 1.3)
     theta = np.random.default_rng(1).normal(size=objective.n_parameters)
@@ -198,7 +195,7 @@ def test_a_curved_valley_is_followed():
 
 
 def test_windows_that_overlap_are_counted():
-    """Moving averages of n independent values have an autocorrelation that sums to n."""
+    """Autocorrelations of averages of n independent values sum to n."""
     rng = np.random.default_rng(0)
     for n in (1, 5, 12):
         noise = rng.normal(size=(4000 + n - 1, 6))
