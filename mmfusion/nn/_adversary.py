@@ -255,10 +255,11 @@ class AdversarialObjective(Objective):
         counted = self._observed_sides(observed)
         slope = None
         if penalised:
+            discriminators: Any = net.parts_["discriminators"]
             with net.precision():
-                logits, slopes = net.parts_["discriminators"].slopes(both)
+                logits, gradients = discriminators.slopes(both)
             logits = logits.to(latents)
-            slope = squared_slope(slopes.to(latents), counted)
+            slope = squared_slope(gradients.to(latents), counted)
         else:
             logits = _logits(net, both)
         loss = _cross_entropy(logits, counted, others_real=False)
