@@ -55,7 +55,7 @@ class Discriminators(nn.Module):
         self.biases = nn.ParameterList(bias for _, bias in layers)
 
     def match_widths(self, state: Mapping[str, Any]) -> bool:
-        """Take over the widths of stored layers; return whether layers changed.
+        """Match the widths of stored layers; return whether layers changed.
 
         Those of earlier versions did not depend on the width of the latents.
         """
