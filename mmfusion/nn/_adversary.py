@@ -55,7 +55,7 @@ class Discriminators(nn.Module):
         self.biases = nn.ParameterList(bias for _, bias in layers)
 
     def match_widths(self, state: Mapping[str, Any]) -> bool:
-        """Take over the widths of stored layers; return whether layers changed.
+        """Match the widths of stored layers; return whether layers changed.
 
         Those of earlier versions did not depend on the width of the latents.
         """
@@ -255,8 +255,8 @@ class AdversarialObjective(Objective):
         counted = self._observed_sides(observed)
         slope = None
         if penalised:
+            discriminators: Any = net.parts_["discriminators"]
             with net.precision():
-                discriminators = cast(Discriminators, net.parts_["discriminators"])
                 logits, gradients = discriminators.slopes(both)
             logits = logits.to(latents)
             slope = squared_slope(gradients.to(latents), counted)
