@@ -22,6 +22,7 @@ from .clustering import SNFClusterer as SNFClusterer
 from .clustering import SpectralClusterer as SpectralClusterer
 from .ensemble import MultimodalClusterer as MultimodalClusterer
 from .fusion import DCCA as DCCA
+from .fusion import CRFLabeler as CRFLabeler
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer

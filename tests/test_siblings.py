@@ -134,6 +134,8 @@ REASONS = {
         "deep clusterers encoders",
         "deep clusterers module_",
         "deep clusterers n_init",
+        "deep clusterers phase_epochs_",
+        "deep clusterers reconstruction_weight",
         "deep clusterers trainer",
         "deep fusion encoders",
         "deep fusion module_",

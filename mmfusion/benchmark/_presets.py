@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from mmfusion._extras import import_extra
 from mmfusion._options import check_flags
+from mmfusion._row_labels import short_repr
 from mmfusion.benchmark._published import add_published, published_results
 from mmfusion.benchmark._registry import CLUSTERERS
 from mmfusion.clustering import SpectralClusterer
@@ -241,20 +242,20 @@ def preset(name: str, *, fast: bool = False) -> Preset:
     """
     check_flags(fast=fast)
     if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(f"there is no preset {name!r}; there are {list(PRESETS)}")
+        raise ValueError(
+            f"name={short_repr(name)} is no preset; give one of {list(PRESETS)}"
+        )
     if name == "eamc":
         return _eamc(fast)
     if fast:
         raise ValueError(
-            f"preset {name!r} has no fast form; leave out fast, or give fewer repeats"
+            f"name={name!r} has no fast form; leave out fast, or give fewer repeats"
         )
     return _ablation(name, *ABLATIONS[name])
 
 
 def _eamc(fast: bool) -> Preset:
-    rows = [
-        row for row in EAMC_ROWS if row.method in CLUSTERERS and (row.fast or not fast)
-    ]
+    rows = [row for row in EAMC_ROWS if row.fast or not fast]
     methods: dict[str, str | BaseEstimator] = {}
     missing = []
     for row in rows:

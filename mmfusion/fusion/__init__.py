@@ -22,6 +22,7 @@ from mmfusion.fusion._single_modality import SingleModalityClusterer
 
 __all__ = [
     "DCCA",
+    "CRFLabeler",
     "EarlyFusion",
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
@@ -44,12 +45,13 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CRFLabeler": "_graphical_crf",
     "HMMClassifier": "_graphical_classifier",
     "HMMLabeler": "_graphical_labeler",
     "HMMTransformer": "_graphical_transformer",
 }
 
-_DEEP_MODULES = {
+_DEEP = {
     "DCCA": "_deep_canonical_correlation",
     "NeuralFusionClassifier": "_neural_classifier",
     "NeuralFusionRegressor": "_neural_regressor",
@@ -57,8 +59,8 @@ _DEEP_MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _DEEP_MODULES:
-        return load_export(__name__, _DEEP_MODULES, name, "deep", "torch and skorch")
+    if name in _DEEP:
+        return load_export(__name__, _DEEP, name, "deep", "torch and skorch")
     return load_export(__name__, _MODULES, name, "align", "numba")
 
 

@@ -23,7 +23,7 @@ from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
 from mmfusion.nn._optimizers import make_optimizer
 
 LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
-SCREENED_SHARE = 0.25  # of the epochs of a phase, after which restarts are screened
+SCREENED_SHARE = 1 / 3  # of the epochs of a phase, after which restarts are screened
 PREDICTED_ROWS = 1024  # samples in memory at a time, where callbacks predict
 
 

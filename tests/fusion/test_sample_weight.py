@@ -90,6 +90,7 @@ CASES = {
 }
 # those of other topics have tests of their own
 ELSEWHERE = {
+    "CRFLabeler",
     "GaussianBayesClassifier",
     "HMMClassifier",
     "HMMLabeler",

@@ -477,6 +477,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "modality_silhouette_score": _on_tables(labels=LABELS.copy()),
     "pairwise_f_score": _labels,
     "purity_score": _labels,
+    **{
+        name: lambda: {
+            "y_true": [[0, 0, 1], [1, 0]],
+            "y_pred": [[0, 1, 1], [1, 0]],
+        }
+        for name in ("edit_score", "segment_f1", "sequence_accuracy", "sequence_f1")
+    },
     "Modalities": lambda: {"data": tables()},
     "Modalities.concat": lambda: {
         "self": Modalities(tables()),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmfusion import (
+    CRFLabeler,
     EarlyFusionClassifier,
     HMMClassifier,
     HMMClusterer,
@@ -27,6 +28,7 @@ def sequences(*, is_ragged):
     [
         DTWAligner(),
         DTWKernel(),
+        CRFLabeler(),
         HMMAligner(2),
         HMMClassifier(2),
         HMMClusterer(2, n_states=2),
@@ -37,7 +39,7 @@ def sequences(*, is_ragged):
 )
 def test_the_error_has_a_remedy_that_works(estimator):
     X, y = sequences(is_ragged=True), Y
-    if isinstance(estimator, HMMLabeler):
+    if isinstance(estimator, CRFLabeler | HMMLabeler):
         y = [np.arange(len(x)) // 5 for x in X]
     with pytest.raises(ValueError, match=REMEDY):
         estimator.fit(X, y)
