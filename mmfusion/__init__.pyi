@@ -28,6 +28,7 @@ from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
 from .fusion import EarlyFusionRegressor as EarlyFusionRegressor
 from .fusion import GaussianBayesClassifier as GaussianBayesClassifier
+from .fusion import HiddenCRFClassifier as HiddenCRFClassifier
 from .fusion import HMMClassifier as HMMClassifier
 from .fusion import HMMLabeler as HMMLabeler
 from .fusion import HMMTransformer as HMMTransformer

@@ -583,6 +583,24 @@ def chains_of_modalities_in_another_order(cls):
     )
 
 
+@INVARIANCES.row("HiddenCRFClassifier", "order of modalities", "same probabilities")
+@INVARIANCES.row(
+    "HiddenCRFClassifier", "unit and offset of a modality", "same probabilities"
+)
+def hidden_states_of_modalities_in_another_form(cls):
+    data, y = recordings(), [0, 1, 1, 0]
+    # of one state, whose objective is convex: noise on the weights has an order
+    model = cls(1, tol=1e-9, max_iter=1000)
+    expected = model.fit(data, y).predict_proba(data)
+    audio = [100 * (x + 3) for x in data["audio"]]
+    for other in (
+        data[list(data.names[::-1])],
+        Modalities(data.to_dict() | {"audio": audio}),
+    ):
+        found = model.fit(other, y).predict_proba(other)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @INVARIANCES.row("HMMClassifier", "unit and offset of a modality", "same probabilities")
 def chains_in_another_unit(cls):
     data, y = recordings(), [0, 1, 1, 0]

@@ -1055,6 +1055,21 @@ def labels_of_one_frame_are_logistic_regression(cls):
 
 
 @LIMITS.row(
+    "HiddenCRFClassifier",
+    "sequences of one frame, one state, not scaled",
+    "logistic regression with the same C",
+)
+def hidden_states_of_one_frame_are_logistic_regression(cls):
+    audio = X["audio"]
+    frames = Modalities({"audio": audio[:, None]})
+    alone = LogisticRegression(tol=1e-10, max_iter=1000).fit(audio, CLASSES)
+    model = cls(1, scaling=None, tol=1e-8, max_iter=1000).fit(frames, CLASSES)
+    np.testing.assert_allclose(
+        model.predict_proba(frames), alone.predict_proba(audio), atol=1e-5
+    )
+
+
+@LIMITS.row(
     "HMMLabeler",
     "rows of a table, no outliers",
     "Gaussian naive Bayes, with a prior of two frames of the pooled variance",

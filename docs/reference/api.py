@@ -96,6 +96,7 @@ API = {
         "HMMClassifier",
         "HMMLabeler",
         "HMMTransformer",
+        "HiddenCRFClassifier",
         "HybridFusionClassifier",
         "HybridFusionClusterer",
         "HybridFusionRegressor",

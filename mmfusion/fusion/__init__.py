@@ -31,6 +31,7 @@ __all__ = [
     "HMMClassifier",
     "HMMLabeler",
     "HMMTransformer",
+    "HiddenCRFClassifier",
     "HybridFusionClassifier",
     "HybridFusionClusterer",
     "HybridFusionRegressor",
@@ -46,6 +47,7 @@ __all__ = [
 
 _MODULES = {
     "CRFLabeler": "_graphical_crf",
+    "HiddenCRFClassifier": "_graphical_hidden_crf",
     "HMMClassifier": "_graphical_classifier",
     "HMMLabeler": "_graphical_labeler",
     "HMMTransformer": "_graphical_transformer",

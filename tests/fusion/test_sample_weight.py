@@ -94,6 +94,7 @@ ELSEWHERE = {
     "GaussianBayesClassifier",
     "HMMClassifier",
     "HMMLabeler",
+    "HiddenCRFClassifier",
     "MKLClassifier",
     "MKLClusterer",
     "MKLRegressor",

@@ -6,6 +6,7 @@ import pytest
 from mmfusion import (
     CRFLabeler,
     EarlyFusionClassifier,
+    HiddenCRFClassifier,
     HMMClassifier,
     HMMClusterer,
     HMMLabeler,
@@ -34,6 +35,7 @@ def sequences(*, is_ragged):
         HMMClusterer(2, n_states=2),
         HMMLabeler(),
         HMMTransformer(2),
+        HiddenCRFClassifier(2),
     ],
     ids=lambda e: type(e).__name__,
 )
