@@ -46,8 +46,8 @@ class ModalityTags:
     images : bool, default=False
         Whether modalities keep further dimensions, as images have; otherwise a
         sample becomes a row.
-    sequences : {'refuse', 'require', 'allow', 'series', 'frames', 'tokens', 'labels'}, \
-default='refuse'
+    sequences : {'refuse', 'require', 'allow', 'series', 'frames', 'tokens', \
+'labels'}, default='refuse'
         Whether modalities may be sequences. 'allow' reads sequences into float arrays
         and accepts modalities that are tables. The others read tables as sequences,
         too. 'require': the rows are series of one feature, and all modalities have one

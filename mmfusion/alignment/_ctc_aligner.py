@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -157,7 +158,7 @@ class CTCAligner(BaseSpanAligner):
             )
         labels: list[Hashable] = list(range(n_columns))
         if self.vocabulary is not None:
-            given = self.vocabulary
+            given: Any = self.vocabulary
             labels = given.tolist() if isinstance(given, np.ndarray) else list(given)
         if len(labels) != n_columns:
             raise ValueError(

@@ -77,8 +77,8 @@ def forward_rows(arrays, emissions, emissions_e, n_columns, first, stop, alpha,
         state = lo[t]
         if t == 0:
             for k in range(n):
-                e = place + emits[k]
-                value = start[k] * emissions[e]
+                e = place + emits[state + k]
+                value = start[state + k] * emissions[e]
                 alpha[own + k] = mantissa_of(value)
                 alpha_e[own + k] = exponent_of(value, emissions_e[e])
         else:
@@ -95,7 +95,6 @@ def forward_rows(arrays, emissions, emissions_e, n_columns, first, stop, alpha,
                 alpha_e[own + k] = exponent_of(value, top + emissions_e[e])
         for k in range(own + n, row + stride):
             alpha[k], alpha_e[k] = 0.0, EXPONENT_OF_ZERO
-    return
 
 
 @jit
@@ -113,7 +112,8 @@ def best_rows(arrays, logs, log_stay, log_move, log_skip, log_start, n_columns, 
         )
         if t == 0:
             for k in range(n):
-                values[own + k] = log_start[k] + logs[place + emits[k]]
+                s = state + k
+                values[own + k] = log_start[s] + logs[place + emits[s]]
         else:
             old = row - stride + BEFORE + lo[t] - lo[t - 1]
             for k in range(n):

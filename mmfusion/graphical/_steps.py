@@ -214,6 +214,8 @@ class _Pass:
 
     def run(self) -> tuple[float, int, float]:
         """Compute all rows; return the sum over all paths and the best score."""
+        if (self._arrays.hi <= self._arrays.lo).any():  # no state is possible
+            return 0.0, 0, -np.inf
         for first in self.starts:
             if first:
                 self._keep(first)
@@ -314,8 +316,8 @@ def _arrays(chain: StepChain, n_frames: int, band: float | None) -> StepArrays:
     hi = np.maximum(hi, lo)
     steps = int(np.diff(hi).max(initial=0))
     stride = int((hi - lo).max()) + BEFORE + max(steps, 0) + 2
-    padded = [np.append(own, [0, 0]) for own in chain]
-    return StepArrays(*padded, lo, hi, stride)
+    padded = StepChain(*(np.append(own, [0, 0]) for own in chain))
+    return StepArrays(**padded._asdict(), lo=lo, hi=hi, stride=stride)
 
 
 def best_step_path(

@@ -1,4 +1,4 @@
-"""Units of a lexicon, each of some states in one order, learned from their sequences."""
+"""Units of a lexicon, of some states in one order, learned from their sequences."""
 
 from __future__ import annotations
 
