@@ -16,6 +16,7 @@ from mmfusion.alignment._span_base import BaseSpanAligner, LabelChain, LabeledFr
 from mmfusion.graphical._steps import ctc_chain
 
 LARGEST_LOG_PROBABILITY = 1e-3  # of rounding
+LOG_TWO = float(np.log(2))
 
 
 class CTCAligner(BaseSpanAligner):
@@ -39,8 +40,9 @@ class CTCAligner(BaseSpanAligner):
         Label of each column; that of the blank is not used. None has the numbers of the
         columns as labels.
     star : hashable, default=None
-        Label that stands for anything of one frame or more, with probability 1, such as
-        a part of a recording without transcript. None is without.
+        Label that stands for anything of one frame or more, such as a part of a
+        recording without transcript. Its probability is half of the largest of the
+        frame, so that it leaves labels and blanks their frames. None is without.
     band : float, default=None
         Largest distance of a path from the diagonal, as a share of the labels, for
         recordings of hours. None allows all paths.
@@ -208,6 +210,6 @@ class CTCAligner(BaseSpanAligner):
                 "ones: give fewer labels, or log-probabilities of more frames"
             )
         if self.star is not None:
-            table = np.column_stack([table, np.zeros(len(table))])
+            table = np.column_stack([table, table.max(axis=1) - LOG_TWO])
         states = 2 * np.arange(len(labels)) + 1
         return LabelChain(ctc_chain(columns, int(self.blank)), table, states, states)
