@@ -2,8 +2,10 @@ __version__: str
 
 from .alignment import Alignment as Alignment
 from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
+from .alignment import CTCAligner as CTCAligner
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
+from .alignment import ForcedAligner as ForcedAligner
 from .alignment import HMMAligner as HMMAligner
 from .alignment import PairHMMAligner as PairHMMAligner
 from .alignment import ProductHMMAligner as ProductHMMAligner
