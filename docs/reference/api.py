@@ -169,6 +169,7 @@ API = {
         "ModalitySilhouetteDisplay",
         "ObjectivePathDisplay",
         "ReliabilityDisplay",
+        "SpanDisplay",
         "StatePosteriorDisplay",
         "WordAlignmentDisplay",
     ],
