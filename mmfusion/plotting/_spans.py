@@ -132,7 +132,9 @@ class SpanDisplay:
         row = one_sample(modalities_of_fit(estimator, with_token_arrays(X)), sample)
         (found,) = estimator.align(row)
         if found is None:
-            raise ValueError(f"sample {sample} lacks frames or labels; give another one")
+            raise ValueError(
+                f"sample {sample} lacks frames or labels; give another one"
+            )
         return cls.from_predictions(
             found.spans,
             labels=list(map(str, found.labels)),

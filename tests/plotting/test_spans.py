@@ -19,7 +19,9 @@ def test_bars_are_spans_as_high_as_posteriors():
         aligner, X, known=[[1, 3], [4, 7]], facecolor="red"
     )
     np.testing.assert_allclose([b.get_x() for b in display.bars_], found.spans[:, 0])
-    np.testing.assert_allclose([b.get_height() for b in display.bars_], found.posteriors)
+    np.testing.assert_allclose(
+        [b.get_height() for b in display.bars_], found.posteriors
+    )
     assert [b.get_width() for b in display.known_] == [2, 3]
     assert display.bars_[0].get_facecolor()[:3] == (1, 0, 0)
     assert [text.get_text() for text in display.ax_.texts] == ["1", "2"]
