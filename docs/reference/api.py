@@ -175,6 +175,7 @@ API = {
         "ModalitySilhouetteDisplay",
         "ObjectivePathDisplay",
         "ReliabilityDisplay",
+        "SpanDisplay",
         "StatePosteriorDisplay",
         "WordAlignmentDisplay",
     ],
