@@ -21,6 +21,7 @@ API = {
         "HMMAligner",
         "PairHMMAligner",
         "ProductHMMAligner",
+        "SiameseAligner",
         "StepPattern",
         "WordAligner",
         "cdist_dtw",
@@ -133,6 +134,7 @@ API = {
     ],
     "mmfusion.metrics": [
         "WholeDataSplit",
+        "alignment_error",
         "alignment_error_rate",
         "cluster_profiles",
         "clustering_accuracy_score",
