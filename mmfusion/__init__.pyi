@@ -2,8 +2,10 @@ __version__: str
 
 from .alignment import Alignment as Alignment
 from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
+from .alignment import CTCAligner as CTCAligner
 from .alignment import CTWAligner as CTWAligner
 from .alignment import DTWAligner as DTWAligner
+from .alignment import ForcedAligner as ForcedAligner
 from .alignment import HMMAligner as HMMAligner
 from .alignment import PairHMMAligner as PairHMMAligner
 from .alignment import ProductHMMAligner as ProductHMMAligner
@@ -23,11 +25,13 @@ from .clustering import SNFClusterer as SNFClusterer
 from .clustering import SpectralClusterer as SpectralClusterer
 from .ensemble import MultimodalClusterer as MultimodalClusterer
 from .fusion import DCCA as DCCA
+from .fusion import CRFLabeler as CRFLabeler
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
 from .fusion import EarlyFusionRegressor as EarlyFusionRegressor
 from .fusion import GaussianBayesClassifier as GaussianBayesClassifier
+from .fusion import HiddenCRFClassifier as HiddenCRFClassifier
 from .fusion import HMMClassifier as HMMClassifier
 from .fusion import HMMLabeler as HMMLabeler
 from .fusion import HMMTransformer as HMMTransformer

@@ -15,6 +15,7 @@ from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.cross_decomposition import CCA as CrossCCA
 from sklearn.decomposition import NMF, PCA
 from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.naive_bayes import GaussianNB
@@ -1036,6 +1037,35 @@ def a_chain_of_one_frame_is_naive_bayes(cls):
     bayes.var_ = (counts * bayes.var_ + 2 * audio.var(axis=0)) / (counts + 2)
     np.testing.assert_allclose(
         chain.predict_log_proba(frames), bayes.predict_log_proba(audio), atol=1e-8
+    )
+
+
+@LIMITS.row(
+    "CRFLabeler",
+    "rows of a table, not scaled",
+    "logistic regression with the same C; with two labels, with twice the C",
+)
+def labels_of_one_frame_are_logistic_regression(cls):
+    audio = X["audio"]
+    for y, C in ((CLASSES, 1.0), (np.minimum(CLASSES, 1), 2.0)):
+        alone = LogisticRegression(C=C, tol=1e-10, max_iter=1000).fit(audio, y)
+        labeler = cls(scaling=None, tol=1e-8, max_iter=1000).fit(AUDIO, y)
+        found = np.concatenate(list(labeler.predict_marginals(AUDIO)))
+        np.testing.assert_allclose(found, alone.predict_proba(audio), atol=1e-5)
+
+
+@LIMITS.row(
+    "HiddenCRFClassifier",
+    "sequences of one frame, one state, not scaled",
+    "logistic regression with the same C",
+)
+def hidden_states_of_one_frame_are_logistic_regression(cls):
+    audio = X["audio"]
+    frames = Modalities({"audio": audio[:, None]})
+    alone = LogisticRegression(tol=1e-10, max_iter=1000).fit(audio, CLASSES)
+    model = cls(1, scaling=None, tol=1e-8, max_iter=1000).fit(frames, CLASSES)
+    np.testing.assert_allclose(
+        model.predict_proba(frames), alone.predict_proba(audio), atol=1e-5
     )
 
 

@@ -30,7 +30,7 @@ from mmfusion._validation import is_multimodal, refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion.combination._factorization import (
     Counts,
-    encode,
+    solve_weights,
     factorize,
     mean_sum,
 )
@@ -232,7 +232,7 @@ class MultimodalNMF(
         """
         frame = self._validate(X, reset=False)
         used = self._used(frame)
-        _, consensus = encode(
+        _, consensus = solve_weights(
             self._counts(used, X),
             used.observed,
             np.array(list(self.consensus_weights_.values())),
@@ -261,7 +261,9 @@ class MultimodalNMF(
             used.names, self._counts(used, X), used.observed.T, strict=True
         ):
             alone = np.ones((int(own.sum()), 1), dtype=bool)
-            _, weights = encode([counts], alone, np.ones(1), [self.components_[name]])
+            _, weights = solve_weights(
+                [counts], alone, np.ones(1), [self.components_[name]]
+            )
             found[name] = np.zeros((len(used), weights.shape[1]))
             found[name][own] = weights
         return Modalities(found, observed=used.observed)

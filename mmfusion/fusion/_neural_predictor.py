@@ -35,7 +35,7 @@ from mmfusion.nn._tasks import Task
 from mmfusion.nn._trainer import TrainingSettings, auto_epochs
 from mmfusion.nn.fusions import FUSIONS, Fusion, MemberFusions
 
-DEFAULT_BATCH_SIZE = 64
+PREDICTOR_BATCH_SIZE = 64
 FEWEST_EPOCHS = 15
 
 _SHARE = Interval(Real, 0, 1, closed="left")
@@ -63,7 +63,7 @@ class NeuralFusionPredictor(DeepEstimator):
     _takes_empty_samples = True
     _trainer_defaults = {
         "max_epochs": "auto",
-        "batch_size": DEFAULT_BATCH_SIZE,
+        "batch_size": PREDICTOR_BATCH_SIZE,
         "lr": {"network": 2e-3},
         "betas": {"network": (0.9, 0.999)},
         "optimizer": torch.optim.AdamW,
@@ -155,7 +155,7 @@ class NeuralFusionPredictor(DeepEstimator):
         return Batches(rows, data.prepare, data.device, data.dtype, targets=targets)
 
     def _auto_batch_size(self) -> int:
-        return DEFAULT_BATCH_SIZE
+        return PREDICTOR_BATCH_SIZE
 
     def _settings(self) -> TrainingSettings:
         settings = super()._settings()
@@ -187,7 +187,7 @@ class NeuralFusionPredictor(DeepEstimator):
             make_member_encoder(*each, n_members)
             for each in zip(options, shapes, names, strict=True)
         ]
-        return encoders, check_common_width(encoders, shapes, names)
+        return encoders, check_common_width(encoders, options, shapes, names)
 
     def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
         fusion, fused_width = self._make_fusion(len(encoders), width // self.n_members)

@@ -16,7 +16,7 @@ from mmfusion.nn._net import DeepNet
 from mmfusion.nn._network import FusionNetwork, evaluating
 from mmfusion.nn._training import DivergenceError
 
-CHUNK_ROWS = 4096  # samples in memory at a time
+ENCODED_CHUNK_ROWS = 4096  # samples in memory at a time
 # samples that centres are fitted to, evenly spaced, so that latents fit in memory
 MAX_CENTER_ROWS = 50_000
 
@@ -88,7 +88,8 @@ def fit_centers(net: DeepNet, data: Batches) -> None:
     n_samples = min(len(data), MAX_CENTER_ROWS)
     rows = np.linspace(0, len(data) - 1, n_samples).astype(int)
     batches = (
-        data.batch(rows[i : i + CHUNK_ROWS]) for i in range(0, n_samples, CHUNK_ROWS)
+        data.batch(rows[i : i + ENCODED_CHUNK_ROWS])
+        for i in range(0, n_samples, ENCODED_CHUNK_ROWS)
     )
     network = cast(ConcatenationNetwork, net.module_)
     with evaluating(network):

@@ -186,7 +186,7 @@ def test_classes_are_refused_as_matches():
     pipeline = make_pipeline(
         SiameseAligner(trainer=SHORT), SequencePooling(), EarlyFusionClassifier()
     )
-    with pytest.raises(ValueError, match="y is a ndarray .* FrozenEstimator"):
+    with pytest.raises(ValueError, match=r"y is a ndarray .* FrozenEstimator"):
         pipeline.fit(X, CLASSES)
 
 

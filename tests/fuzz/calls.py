@@ -86,11 +86,12 @@ def y() -> np.ndarray:
 
 
 def tokens() -> list[list[str]]:
-    return [["a", "b"], ["c"], ["b", "c", "a"]]
+    return [["a", "b"], ["c", "a"], ["b", "c", "a"]]
 
 
 def links() -> list[np.ndarray]:
-    return [np.array([[0, 0], [1, 1]]), np.array([[0, 0]]), np.empty((0, 2), int)]
+    one = np.array([[0, 0], [1, 1]])
+    return [one, one.copy(), np.empty((0, 2), int)]
 
 
 def collection() -> list[np.ndarray]:
@@ -186,7 +187,6 @@ def estimator_arguments(name: str) -> Arguments:
     arguments["X"] = sequences() if name in OF_SEQUENCES else tables()
     if name in OF_TOKENS:
         arguments["X"] = {"source": tokens(), "target": tokens()}
-        arguments["batches"] = [arguments["X"]]
     if name in OF_TABLES:
         arguments["X"] = np.hstack(list(tables().values()))
         arguments["modalities"] = {"audio": [0, 1, 2], "text": [3, 4]}
@@ -231,6 +231,7 @@ def method_arguments(name: str, method: str) -> Arguments:
     if method == "inverse_transform":
         known["X"] = _fitted_once(name).transform(known["X"])
     known["path"] = Path("parameters")
+    known["batches"] = [known["X"]]
     if method == "load_params":
         _fitted_once(name).save_params(known["path"])
     function = getattr(all_estimators()[name], method)
@@ -484,6 +485,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "modality_silhouette_score": _on_tables(labels=LABELS.copy()),
     "pairwise_f_score": _labels,
     "purity_score": _labels,
+    **{
+        name: lambda: {
+            "y_true": [[0, 0, 1], [1, 0]],
+            "y_pred": [[0, 1, 1], [1, 0]],
+        }
+        for name in ("edit_score", "segment_f1", "sequence_accuracy", "sequence_f1")
+    },
     "Modalities": lambda: {"data": tables()},
     "Modalities.concat": lambda: {
         "self": Modalities(tables()),
@@ -601,9 +609,9 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "y": links(),
     },
     "WordAlignmentDisplay.from_predictions": lambda: {
-        "posteriors": [[0.9, 0.1]],
+        "posteriors": [[0.9, 0.1], [0.2, 0.3]],
         "links": links()[1],
-        "source": ["a"],
+        "source": ["a", "d"],
         "target": ["b", "c"],
         "known": links()[1],
     },

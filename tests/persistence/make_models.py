@@ -108,7 +108,9 @@ PARAMS: dict[str, dict[str, Any]] = {
 }
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
 OF_SEQUENCES |= {"HMMAligner", "HMMClassifier", "HMMClusterer", "HMMTransformer"}
-OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler", "SiameseAligner"}
+OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
+OF_SEQUENCES |= {"HiddenCRFClassifier"}
+OF_SEQUENCES |= {"SiameseAligner"}
 OF_SEQUENCES |= {"AsynchronousHMMAligner", "PairHMMAligner", "ProductHMMAligner"}
 
 

@@ -141,7 +141,7 @@ def factorize(
     return Factorization(parts, history, False)
 
 
-def encode(
+def solve_weights(
     modalities: Sequence[Counts],
     observed: np.ndarray,
     consensus_weights: np.ndarray,
@@ -408,7 +408,7 @@ def _singular_vectors(
     modalities: Sequence[Counts], observed: np.ndarray, n_components: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compute leading singular vectors of the modalities side by side."""
-    operator = _side_by_side(modalities, observed)
+    operator = _concatenation(modalities, observed)
     smaller = min(operator.shape)
     k = min(n_components, smaller)
     if k > smaller // 2 or smaller < 50:  # Lanczos needs fewer vectors than there are
@@ -427,7 +427,9 @@ def _singular_vectors(
     return left[:, order], scales[order], right[order]
 
 
-def _side_by_side(modalities: Sequence[Counts], observed: np.ndarray) -> LinearOperator:
+def _concatenation(
+    modalities: Sequence[Counts], observed: np.ndarray
+) -> LinearOperator:
     widths = [own.block.shape[1] for own in modalities]
     ends = np.cumsum(widths)[:-1]
     means = [
