@@ -9,6 +9,7 @@ from .alignment import ForcedAligner as ForcedAligner
 from .alignment import HMMAligner as HMMAligner
 from .alignment import PairHMMAligner as PairHMMAligner
 from .alignment import ProductHMMAligner as ProductHMMAligner
+from .alignment import SiameseAligner as SiameseAligner
 from .alignment import WordAligner as WordAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
 from .clustering import AutoencoderClusterer as AutoencoderClusterer

@@ -762,6 +762,33 @@ def paths_in_another_unit(cls):
 
 
 @INVARIANCES.row(
+    "SiameseAligner", "unit and offset of a modality", "same warping paths"
+)
+def learned_paths_in_another_unit(cls):
+    data = recordings()
+    video = [1024 * x - 7 for x in data["video"]]
+    aligner = cls(trainer=Trainer(max_epochs=3, dtype="float64"), random_state=0)
+    known = [[[0, 0, 0], [5, 5, 5]]] * len(data)
+    one = clone(aligner).fit(data, known)
+    other = clone(aligner).fit(data.to_dict() | {"video": video}, known)
+    assert_same_paths(other.paths_, one.paths_)
+
+
+@INVARIANCES.row(
+    "SiameseAligner", "order of later samples", "same warping paths, permuted"
+)
+def learned_paths_of_samples_in_another_order(cls):
+    data, order = recordings(), [3, 1, 0, 2]
+    aligner = cls(trainer=Trainer(max_epochs=3), random_state=0)
+    aligner.fit(data, [[[0, 0, 0], [5, 5, 5]]] * len(data))
+    one, other = (
+        [{n: a.path for n, a in sample.items()} for sample in aligner.align(own)]
+        for own in (data, data[order])
+    )
+    assert_same_paths(other, [one[i] for i in order])
+
+
+@INVARIANCES.row(
     "DTWAligner PairHMMAligner", "unit of all modalities", "same warping paths"
 )
 def paths_in_another_unit_of_all(cls):

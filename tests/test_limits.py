@@ -1202,6 +1202,14 @@ def a_window_of_radius_zero_is_the_diagonal(cls):
     np.testing.assert_allclose(aligner.distances_, [[0, cost]])
 
 
+@LIMITS.row("SiameseAligner", "no epochs, a shared encoder, no scaling", "`DTWAligner`")
+def an_untrained_encoder_is_the_identity(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    aligner = cls(shared=True, scaling=None, trainer=Trainer(max_epochs=0))
+    found = aligner.fit(data, [[[0, 0]]] * len(SEQUENCES)).distances_
+    np.testing.assert_allclose(found, DTWAligner().fit(data).distances_)
+
+
 @LIMITS.row("DTWAligner", "projections to the same features", "no projections")
 def identity_projections_are_none(cls):
     data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}

@@ -24,6 +24,7 @@ API = {
         "LabelSpans",
         "PairHMMAligner",
         "ProductHMMAligner",
+        "SiameseAligner",
         "StepPattern",
         "WordAligner",
         "cdist_dtw",
@@ -138,6 +139,7 @@ API = {
     ],
     "mmfusion.metrics": [
         "WholeDataSplit",
+        "alignment_error",
         "alignment_error_rate",
         "cluster_profiles",
         "clustering_accuracy_score",

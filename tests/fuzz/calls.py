@@ -107,6 +107,7 @@ def collection() -> list[np.ndarray]:
 
 FAST: dict[str, Arguments] = {
     "ForcedAligner": {"n_states": 1},
+    "SiameseAligner": {"encoders": (4,), "trainer": Trainer(max_epochs=1)},
     "ProductHMMAligner": {"n_states": 2},
     **{
         name: {
@@ -165,6 +166,7 @@ OF_SEQUENCES = {
     "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",
+    "SiameseAligner",
 }
 OF_TABLES = {"ModalitySplitter"}
 OF_TOKENS = {"WordAligner"}
@@ -203,6 +205,8 @@ def estimator_arguments(name: str) -> Arguments:
         arguments["y"] = rows(n_samples)
     if name in OF_TOKENS:
         arguments["y"] = links()
+    if name == "SiameseAligner":
+        arguments["y"] = links()[:1] * n_samples
     if "sample_weight" in inspect.signature(cls.fit).parameters:
         arguments["sample_weight"] = np.ones(n_samples)
     return arguments
@@ -478,6 +482,10 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "WholeDataSplit.split": lambda: {
         "self": CALLABLES["WholeDataSplit"](),
         "X": Modalities(tables()),
+    },
+    "alignment_error": lambda: {
+        "path": [[0, 0], [1, 2], [2, 2]],
+        "matches": [[0.0, 0.0], [2.0, 1.0]],
     },
     "alignment_error_rate": lambda: {"y_true": links(), "y_pred": links()},
     "clustering_accuracy_score": _labels,
