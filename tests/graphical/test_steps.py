@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mmfusion.graphical import forward_backward, graph_from_edges, viterbi
 from mmfusion.graphical import _steps as steps
+from mmfusion.graphical import forward_backward, graph_from_edges, viterbi
 from mmfusion.graphical._steps import (
     best_step_path,
     ctc_chain,
