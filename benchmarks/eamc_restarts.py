@@ -2,14 +2,14 @@
 
     python benchmarks/eamc_restarts.py FOLDER --sets msrcv1_5v --seeds 7 --out OUT.csv
 
-pretrains three `EAMCClusterer` with its defaults to the end, and scores every clustering
-head of each by the pairs that one epoch draws, and by all edges of all graphs, as the
-fit does. One line per set, seed and restart is appended to OUT.csv: samples, then for
-either score its lowest value and the accuracy of the head that has it, then the
-processor seconds of pretraining and of the score of all edges. A run that was broken
-off goes on from there; ``--table`` prints the accuracy of single restarts, and of the
-best of three by its score, which the fit keeps. Classes are used for accuracies, and
-for the number of clusters.
+pretrains three `EAMCClusterer` with its defaults to the end, and scores every
+clustering head of each by the pairs that one epoch draws, and by all edges of all
+graphs, as the fit does. One line per set, seed and restart is appended to OUT.csv:
+samples, then for either score its lowest value and the accuracy of the head that has
+it, then the processor seconds of pretraining and of the score of all edges. A run that
+was broken off goes on from there; ``--table`` prints the accuracy of single restarts,
+and of the best of three by its score. Classes are used for accuracies, and for the
+number of clusters.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from .alignment import ForcedAligner as ForcedAligner
 from .alignment import HMMAligner as HMMAligner
 from .alignment import PairHMMAligner as PairHMMAligner
 from .alignment import ProductHMMAligner as ProductHMMAligner
+from .alignment import SiameseAligner as SiameseAligner
 from .alignment import WordAligner as WordAligner
 from .clustering import AnchorGraphClusterer as AnchorGraphClusterer
 from .clustering import AutoencoderClusterer as AutoencoderClusterer
@@ -24,11 +25,13 @@ from .clustering import SNFClusterer as SNFClusterer
 from .clustering import SpectralClusterer as SpectralClusterer
 from .ensemble import MultimodalClusterer as MultimodalClusterer
 from .fusion import DCCA as DCCA
+from .fusion import CRFLabeler as CRFLabeler
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer
 from .fusion import EarlyFusionRegressor as EarlyFusionRegressor
 from .fusion import GaussianBayesClassifier as GaussianBayesClassifier
+from .fusion import HiddenCRFClassifier as HiddenCRFClassifier
 from .fusion import HMMClassifier as HMMClassifier
 from .fusion import HMMLabeler as HMMLabeler
 from .fusion import HMMTransformer as HMMTransformer

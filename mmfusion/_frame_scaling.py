@@ -32,10 +32,31 @@ def fit_frame_scaling(
     Scaling
         The fitted scaling of frames.
     """
-    frames = np.concatenate(list(block))
     weight = None
     if sample_weight is not None:
         weight = np.repeat(sample_weight, [len(sequence) for sequence in block])
+    return fit_scaling_with_gaps(np.concatenate(list(block)), scaling, weight)
+
+
+def fit_scaling_with_gaps(
+    frames: np.ndarray, scaling: str | None, weight: np.ndarray | None = None
+) -> Scaling:
+    """Fit a scaling to frames that may hold NaN, which is left out.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (n_frames, n_features)
+        The frames.
+    scaling : {'block', 'standard', 'l2'} or None
+        Name of the scaling, as in `fit_scaling`.
+    weight : ndarray of shape (n_frames,), default=None
+        Weights of the frames.
+
+    Returns
+    -------
+    Scaling
+        The fitted scaling.
+    """
     gaps = np.isnan(frames)
     if scaling in ("l2", None) or not gaps.any():
         return fit_scaling(frames, scaling, weight)

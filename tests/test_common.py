@@ -62,6 +62,8 @@ FAST = {
     ],
     # a check of tables expects the columns of four clusters
     "HMMClusterer": [{"n_clusters": 4, "n_states": 2, "n_init": 1}],
+    # few iterations: more of them amplify the rounding of sums in another order
+    "HiddenCRFClassifier": [{"n_states": 2, "tol": 0.05}],
     "HMMTransformer": [
         {"n_states": 3, "n_init": 1},
         {"n_states": 2, "n_init": 1, "coupling": "factorial"},

@@ -442,7 +442,7 @@ def predictions_in_another_unit(cls):
 )
 def clusters_of_a_network_in_another_unit(cls):
     trainer = Trainer(max_epochs=4, batch_size=40)
-    if "pretrain_epochs" in cls._trainer_defaults:
+    if "pretrain_epochs" in cls()._trainer_defaults:
         trainer.set_params(pretrain_epochs=2)
     network = cls(3, encoders=[8, 4], n_init=1, trainer=trainer, random_state=0)
     expected = network.fit_predict(X)
@@ -583,6 +583,24 @@ def chains_of_modalities_in_another_order(cls):
     )
 
 
+@INVARIANCES.row("HiddenCRFClassifier", "order of modalities", "same probabilities")
+@INVARIANCES.row(
+    "HiddenCRFClassifier", "unit and offset of a modality", "same probabilities"
+)
+def hidden_states_of_modalities_in_another_form(cls):
+    data, y = recordings(), [0, 1, 1, 0]
+    # of one state, whose objective is convex: noise on the weights has an order
+    model = cls(1, tol=1e-9, max_iter=1000)
+    expected = model.fit(data, y).predict_proba(data)
+    audio = [100 * (x + 3) for x in data["audio"]]
+    for other in (
+        data[list(data.names[::-1])],
+        Modalities(data.to_dict() | {"audio": audio}),
+    ):
+        found = model.fit(other, y).predict_proba(other)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @INVARIANCES.row("HMMClassifier", "unit and offset of a modality", "same probabilities")
 def chains_in_another_unit(cls):
     data, y = recordings(), [0, 1, 1, 0]
@@ -607,7 +625,7 @@ def chains_of_copies(cls):
     )
 
 
-@INVARIANCES.row("HMMLabeler", "order of modalities", "same labels")
+@INVARIANCES.row("CRFLabeler HMMLabeler", "order of modalities", "same labels")
 def labels_of_modalities_in_another_order(cls):
     audio, y = (
         recordings()["audio"],
@@ -618,10 +636,13 @@ def labels_of_modalities_in_another_order(cls):
     )
     other = data[["touch", "audio"]]
     one, two = (cls().fit(d, y).predict_marginals(d) for d in (data, other))
-    np.testing.assert_allclose(np.concatenate(list(one)), np.concatenate(list(two)))
+    one, two = (np.concatenate(list(found)) for found in (one, two))
+    np.testing.assert_allclose(one, two, atol=1e-7)
 
 
-@INVARIANCES.row("HMMLabeler", "unit and offset of a modality", "same labels")
+@INVARIANCES.row(
+    "CRFLabeler HMMLabeler", "unit and offset of a modality", "same labels"
+)
 def labels_in_another_unit(cls):
     audio = recordings()["audio"]
     y = [np.arange(len(x)) // 8 for x in audio]
@@ -738,6 +759,33 @@ def paths_in_another_unit(cls):
     one, other = cls().fit(data), cls().fit(data.to_dict() | {"video": video})
     for found, expected in zip(other.paths_, one.paths_, strict=True):
         np.testing.assert_array_equal(found["video"], expected["video"])
+
+
+@INVARIANCES.row(
+    "SiameseAligner", "unit and offset of a modality", "same warping paths"
+)
+def learned_paths_in_another_unit(cls):
+    data = recordings()
+    video = [1024 * x - 7 for x in data["video"]]
+    aligner = cls(trainer=Trainer(max_epochs=3, dtype="float64"), random_state=0)
+    known = [[[0, 0, 0], [5, 5, 5]]] * len(data)
+    one = clone(aligner).fit(data, known)
+    other = clone(aligner).fit(data.to_dict() | {"video": video}, known)
+    assert_same_paths(other.paths_, one.paths_)
+
+
+@INVARIANCES.row(
+    "SiameseAligner", "order of later samples", "same warping paths, permuted"
+)
+def learned_paths_of_samples_in_another_order(cls):
+    data, order = recordings(), [3, 1, 0, 2]
+    aligner = cls(trainer=Trainer(max_epochs=3), random_state=0)
+    aligner.fit(data, [[[0, 0, 0], [5, 5, 5]]] * len(data))
+    one, other = (
+        [{n: a.path for n, a in sample.items()} for sample in aligner.align(own)]
+        for own in (data, data[order])
+    )
+    assert_same_paths(other, [one[i] for i in order])
 
 
 @INVARIANCES.row(

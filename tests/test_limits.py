@@ -15,6 +15,7 @@ from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from sklearn.cross_decomposition import CCA as CrossCCA
 from sklearn.decomposition import NMF, PCA
 from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.naive_bayes import GaussianNB
@@ -1040,6 +1041,35 @@ def a_chain_of_one_frame_is_naive_bayes(cls):
 
 
 @LIMITS.row(
+    "CRFLabeler",
+    "rows of a table, not scaled",
+    "logistic regression with the same C; with two labels, with twice the C",
+)
+def labels_of_one_frame_are_logistic_regression(cls):
+    audio = X["audio"]
+    for y, C in ((CLASSES, 1.0), (np.minimum(CLASSES, 1), 2.0)):
+        alone = LogisticRegression(C=C, tol=1e-10, max_iter=1000).fit(audio, y)
+        labeler = cls(scaling=None, tol=1e-8, max_iter=1000).fit(AUDIO, y)
+        found = np.concatenate(list(labeler.predict_marginals(AUDIO)))
+        np.testing.assert_allclose(found, alone.predict_proba(audio), atol=1e-5)
+
+
+@LIMITS.row(
+    "HiddenCRFClassifier",
+    "sequences of one frame, one state, not scaled",
+    "logistic regression with the same C",
+)
+def hidden_states_of_one_frame_are_logistic_regression(cls):
+    audio = X["audio"]
+    frames = Modalities({"audio": audio[:, None]})
+    alone = LogisticRegression(tol=1e-10, max_iter=1000).fit(audio, CLASSES)
+    model = cls(1, scaling=None, tol=1e-8, max_iter=1000).fit(frames, CLASSES)
+    np.testing.assert_allclose(
+        model.predict_proba(frames), alone.predict_proba(audio), atol=1e-5
+    )
+
+
+@LIMITS.row(
     "HMMLabeler",
     "rows of a table, no outliers",
     "Gaussian naive Bayes, with a prior of two frames of the pooled variance",
@@ -1170,6 +1200,14 @@ def a_window_of_radius_zero_is_the_diagonal(cls):
     np.testing.assert_array_equal(aligned["video"][0], y)
     cost = ((x - y) ** 2).sum(axis=1).mean()
     np.testing.assert_allclose(aligner.distances_, [[0, cost]])
+
+
+@LIMITS.row("SiameseAligner", "no epochs, a shared encoder, no scaling", "`DTWAligner`")
+def an_untrained_encoder_is_the_identity(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    aligner = cls(shared=True, scaling=None, trainer=Trainer(max_epochs=0))
+    found = aligner.fit(data, [[[0, 0]]] * len(SEQUENCES)).distances_
+    np.testing.assert_allclose(found, DTWAligner().fit(data).distances_)
 
 
 @LIMITS.row("DTWAligner", "projections to the same features", "no projections")

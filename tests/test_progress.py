@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 from mmfusion import (
+    CRFLabeler,
     HMMAligner,
     HMMClassifier,
     HMMClusterer,
@@ -247,9 +248,14 @@ def test_callbacks_follow_the_classes_of_hidden_markov_models():
 
 
 @needs_callbacks
-def test_callbacks_may_end_the_iterations_of_a_labeler():
+@pytest.mark.parametrize(
+    "labeler",
+    [HMMLabeler(2, tol=0, random_state=0), CRFLabeler(tol=0)],
+    ids=lambda labeler: type(labeler).__name__,
+)
+def test_callbacks_may_end_the_iterations_of_a_labeler(labeler):
     stop = Follow(n_tasks=2)
-    labeler = HMMLabeler(2, tol=0, random_state=0).set_callbacks(stop)
+    labeler.set_callbacks(stop)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         labeler.fit(SEQUENCES, FRAME_LABELS)

@@ -41,7 +41,7 @@ FAMILIES = {
     "late fusion": ["LateFusionClassifier", "LateFusionRegressor"],
     "hybrid fusion": ["HybridFusionClassifier", "HybridFusionRegressor"],
     "kernel learning": ["MKLClassifier", "MKLRegressor"],
-    "aligners": ["DTWAligner", "CTWAligner"],
+    "aligners": ["DTWAligner", "CTWAligner", "SiameseAligner"],
     "aligners by states": ["HMMAligner", "ProductHMMAligner"],
     "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
@@ -115,6 +115,7 @@ REASONS = {
         "aligners distances_",
         "aligners n_jobs",
     ],
+    "encoders are trained in epochs": ["aligners n_components", "aligners n_iter_"],
     "one chain has both modalities": [
         "aligners by states n_states",
         "aligners by states init",

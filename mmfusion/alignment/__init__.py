@@ -1,4 +1,4 @@
-"""Alignment of modalities in time; numba loads with the first."""
+"""Alignment of modalities in time; numba and torch load with the first of theirs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     "LabelSpans",
     "PairHMMAligner",
     "ProductHMMAligner",
+    "SiameseAligner",
     "StepPattern",
     "WordAligner",
     "cdist_dtw",
@@ -68,8 +69,12 @@ _MODULES = {
     "soft_dtw_gradient": "dtw._soft",
 }
 
+_DEEP = {"SiameseAligner": "_siamese_aligner"}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _DEEP:
+        return load_export(__name__, _DEEP, name, "deep", "torch and skorch")
     return load_export(__name__, _MODULES, name, "align", "numba")
 
 

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
+from mmfusion._options import errors_about
 from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -90,7 +91,7 @@ class WordAligner(
         those of source tokens, or both; 'grow-diag' adds neighbours from the union to
         the intersection, 'final' further links of tokens without one, 'final-and' only
         those of two such tokens.
-    threshold : float, default=0.4
+    threshold : float, default=0.45
         Threshold of 'agreement'. More links are found with a lower one.
     n_iter : int, default=5
         Number of iterations of each model, of which 'hmm' has two.
@@ -214,7 +215,7 @@ class WordAligner(
         *,
         agree: bool = True,
         symmetrize: str = "agreement",
-        threshold: float = 0.4,
+        threshold: float = 0.45,
         n_iter: int = 5,
         concentration: float = 0.1,
         null_probability: float | str = "auto",
@@ -289,12 +290,20 @@ class WordAligner(
         ValueError
             If there is no batch.
         """
+        # an array without dimensions has the method of iterables
+        if not isinstance(batches, Iterable) or getattr(batches, "ndim", 1) == 0:
+            raise TypeError(
+                f"batches is of type {type(batches).__name__}; give an iterable of "
+                "batches of samples"
+            )
         vocabularies = Vocabulary(), Vocabulary()
         self.n_skipped_, is_first = 0, True
         with TemporaryDirectory(dir=folder) as own:
             files = CorpusFiles(Path(own))
-            for X in batches:
-                frame = self._validate(with_token_arrays(X), reset=is_first, raw=True)
+            for k, X in enumerate(batches):
+                with errors_about(f"batches[{k}]"):
+                    X = with_token_arrays(X)
+                    frame = self._validate(X, reset=is_first, raw=True)
                 self._check_sides()
                 is_first = False
                 sides = self._encode(frame, *vocabularies)
@@ -475,7 +484,8 @@ class WordAligner(
             return np.nan
         links, _, log_likelihoods = self._links(sides)
         if y is not None:
-            return 1 - alignment_error_rate(y, links)
+            with errors_about("y"):
+                return 1 - alignment_error_rate(y, links)
         return float(log_likelihoods.sum() / n_tokens)
 
     def _links(

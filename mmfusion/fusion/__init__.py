@@ -22,6 +22,7 @@ from mmfusion.fusion._single_modality import SingleModalityClusterer
 
 __all__ = [
     "DCCA",
+    "CRFLabeler",
     "EarlyFusion",
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",
@@ -30,6 +31,7 @@ __all__ = [
     "HMMClassifier",
     "HMMLabeler",
     "HMMTransformer",
+    "HiddenCRFClassifier",
     "HybridFusionClassifier",
     "HybridFusionClusterer",
     "HybridFusionRegressor",
@@ -44,6 +46,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CRFLabeler": "_graphical_crf",
+    "HiddenCRFClassifier": "_graphical_hidden_crf",
     "HMMClassifier": "_graphical_classifier",
     "HMMLabeler": "_graphical_labeler",
     "HMMTransformer": "_graphical_transformer",

@@ -317,8 +317,8 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
         check_is_fitted(self)
         if return_std and self._task.units_per_output == 1:
             raise ValueError(
-                f"return_std=True needs predicted variances, and loss={self.loss!r} "
-                "has none: fit with loss='gaussian_nll'"
+                "return_std=True needs predicted variances, and "
+                f"loss={self._fitted_loss!r} has none: fit with loss='gaussian_nll'"
             )
         # a sample without modalities: the mean of y, and its variance
         outputs = self._read(X, lambda out: out.logits, 0.0)

@@ -22,12 +22,22 @@ from mmfusion.metrics._clustering import (
     pairwise_f_score,
     purity_score,
 )
+from mmfusion.metrics._label_sequences import (
+    edit_score,
+    segment_f1,
+    sequence_accuracy,
+    sequence_f1,
+)
 from mmfusion.metrics._silhouette import modality_silhouette_score
 
 _SCORES_WITH_CLASSES: dict[str, Callable[..., float]] = {
     "clustering_accuracy": clustering_accuracy_score,
     "pairwise_f": pairwise_f_score,
     "purity": purity_score,
+    "sequence_accuracy": sequence_accuracy,
+    "sequence_f1_macro": sequence_f1,
+    "segment_f1": segment_f1,
+    "edit_score": edit_score,
 }
 
 
@@ -54,6 +64,10 @@ def get_scorer(scoring: str) -> Callable[..., float]:
     'clustering_accuracy'  yes     :func:`clustering_accuracy_score`
     'pairwise_f'           yes     :func:`pairwise_f_score`
     'purity'               yes     :func:`purity_score`
+    'sequence_accuracy'    yes     :func:`sequence_accuracy`
+    'sequence_f1_macro'    yes     :func:`sequence_f1`
+    'segment_f1'           yes     :func:`segment_f1`
+    'edit_score'           yes     :func:`edit_score`
     'modality_silhouette'  no      :func:`modality_silhouette_score`
     any name of            mostly  :func:`sklearn.metrics.get_scorer`
     scikit-learn

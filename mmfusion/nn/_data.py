@@ -136,8 +136,8 @@ class Rows:
             _refuse_target(key, value)
         if is_named:
             self.names = list(item)
-            return {name: _as_array(value)[None] for name, value in item.items()}
-        return [_as_array(value)[None] for value in item]
+            return {key: _stacked([own], [0], key) for key, own in by_key.items()}
+        return [_stacked([own], [0], key) for key, own in by_key.items()]
 
     def subset(self, positions: np.ndarray) -> Rows:
         """Return some of the samples, by their positions."""

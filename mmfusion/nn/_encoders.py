@@ -234,11 +234,12 @@ def make_encoders(
         make_encoder(*each, linear_latents)
         for each in zip(options, shapes, names, strict=True)
     ]
-    return encoders, check_common_width(encoders, shapes, names)
+    return encoders, check_common_width(encoders, options, shapes, names)
 
 
 def check_common_width(
     encoders: Sequence[nn.Module],
+    options: Sequence[EncoderLike],
     shapes: Sequence[tuple[int, ...]],
     names: Sequence[str],
 ) -> int:
@@ -248,6 +249,8 @@ def check_common_width(
     ----------
     encoders : sequence of Module
         The encoders.
+    options : sequence
+        The options that they were made from.
     shapes : sequence of tuple of int
         Shape of one sample of each modality.
     names : sequence of str
@@ -266,9 +269,11 @@ def check_common_width(
     widths = [latent_width(*each) for each in zip(encoders, shapes, names, strict=True)]
     if len(set(widths)) > 1:
         found = dict(zip(names, widths, strict=True))
+        absent = [n for n, option in zip(names, options, strict=True) if option is None]
+        hint = f" ({absent} have the default one: name them, too)" if absent else ""
         raise ValueError(
             f"the encoders make latents of different widths, {found}; fusion adds "
-            "them up: give encoders of one width"
+            f"them up: give encoders of one width{hint}"
         )
     return widths[0]
 

@@ -150,7 +150,7 @@ class WordAlignmentDisplay:
             links,
             source=list(map(str, source)),
             target=list(map(str, target)),
-            known=None if y is None else y[sample],  # type: ignore[index]
+            known=None if y is None else _of_sample(y, sample),
             ax=ax,
             **kwargs,
         )
@@ -260,6 +260,16 @@ class WordAlignmentDisplay:
             fontsize="small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1)
         )
         return self
+
+
+def _of_sample(y: Any, sample: int) -> Any:
+    """Return the known links of a sample."""
+    if not isinstance(y, Sequence | np.ndarray) or len(y) <= sample:
+        raise TypeError(
+            f"y is of type {type(y).__name__}; give a list with an array of links for "
+            "each sample"
+        )
+    return y[sample]
 
 
 def _as_marks(links: ArrayLike, name: str, shape: tuple[int, int]) -> np.ndarray:

@@ -90,9 +90,11 @@ CASES = {
 }
 # those of other topics have tests of their own
 ELSEWHERE = {
+    "CRFLabeler",
     "GaussianBayesClassifier",
     "HMMClassifier",
     "HMMLabeler",
+    "HiddenCRFClassifier",
     "MKLClassifier",
     "MKLClusterer",
     "MKLRegressor",

@@ -86,7 +86,7 @@ def y() -> np.ndarray:
 
 
 def tokens() -> list[list[str]]:
-    return [["a", "b"], ["c"], ["b", "c", "a"]]
+    return [["a", "b"], ["c", "a"], ["b", "c", "a"]]
 
 
 def labelled() -> dict[str, list[Any]]:
@@ -95,7 +95,8 @@ def labelled() -> dict[str, list[Any]]:
 
 
 def links() -> list[np.ndarray]:
-    return [np.array([[0, 0], [1, 1]]), np.array([[0, 0]]), np.empty((0, 2), int)]
+    one = np.array([[0, 0], [1, 1]])
+    return [one, one.copy(), np.empty((0, 2), int)]
 
 
 def collection() -> list[np.ndarray]:
@@ -106,6 +107,7 @@ def collection() -> list[np.ndarray]:
 
 FAST: dict[str, Arguments] = {
     "ForcedAligner": {"n_states": 1},
+    "SiameseAligner": {"encoders": (4,), "trainer": Trainer(max_epochs=1)},
     "ProductHMMAligner": {"n_states": 2},
     **{
         name: {
@@ -164,6 +166,7 @@ OF_SEQUENCES = {
     "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",
+    "SiameseAligner",
 }
 OF_TABLES = {"ModalitySplitter"}
 OF_TOKENS = {"WordAligner"}
@@ -189,9 +192,10 @@ def estimator_arguments(name: str) -> Arguments:
     fast = FAST_ANYWHERE | FAST.get(name, {})
     arguments = own | {key: value for key, value in fast.items() if key in own}
     arguments["X"] = sequences() if name in OF_SEQUENCES else tables()
+    if get_tags(cls()).input_tags.positive_only:
+        arguments["X"] = {n: np.abs(block) for n, block in tables().items()}
     if name in OF_TOKENS:
         arguments["X"] = {"source": tokens(), "target": tokens()}
-        arguments["batches"] = [arguments["X"]]
     if name in OF_TABLES:
         arguments["X"] = np.hstack(list(tables().values()))
         arguments["modalities"] = {"audio": [0, 1, 2], "text": [3, 4]}
@@ -203,6 +207,8 @@ def estimator_arguments(name: str) -> Arguments:
         arguments["y"] = rows(n_samples)
     if name in OF_TOKENS:
         arguments["y"] = links()
+    if name == "SiameseAligner":
+        arguments["y"] = links()[:1] * n_samples
     if "sample_weight" in inspect.signature(cls.fit).parameters:
         arguments["sample_weight"] = np.ones(n_samples)
     return arguments
@@ -236,6 +242,7 @@ def method_arguments(name: str, method: str) -> Arguments:
     if method == "inverse_transform":
         known["X"] = _fitted_once(name).transform(known["X"])
     known["path"] = Path("parameters")
+    known["batches"] = [known["X"]]
     if method == "load_params":
         _fitted_once(name).save_params(known["path"])
     function = getattr(all_estimators()[name], method)
@@ -478,6 +485,10 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "self": CALLABLES["WholeDataSplit"](),
         "X": Modalities(tables()),
     },
+    "alignment_error": lambda: {
+        "path": [[0, 0], [1, 2], [2, 2]],
+        "matches": [[0.0, 0.0], [2.0, 1.0]],
+    },
     "alignment_error_rate": lambda: {"y_true": links(), "y_pred": links()},
     "clustering_accuracy_score": _labels,
     "get_scorer": lambda: {"scoring": "adjusted_rand_score"},
@@ -485,6 +496,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "modality_silhouette_score": _on_tables(labels=LABELS.copy()),
     "pairwise_f_score": _labels,
     "purity_score": _labels,
+    **{
+        name: lambda: {
+            "y_true": [[0, 0, 1], [1, 0]],
+            "y_pred": [[0, 1, 1], [1, 0]],
+        }
+        for name in ("edit_score", "segment_f1", "sequence_accuracy", "sequence_f1")
+    },
     "Modalities": lambda: {"data": tables()},
     "Modalities.concat": lambda: {
         "self": Modalities(tables()),
@@ -602,9 +620,9 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "y": links(),
     },
     "WordAlignmentDisplay.from_predictions": lambda: {
-        "posteriors": [[0.9, 0.1]],
+        "posteriors": [[0.9, 0.1], [0.2, 0.3]],
         "links": links()[1],
-        "source": ["a"],
+        "source": ["a", "d"],
         "target": ["b", "c"],
         "known": links()[1],
     },

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from mmfusion import (
+    CRFLabeler,
     EarlyFusionClassifier,
+    HiddenCRFClassifier,
     HMMClassifier,
     HMMClusterer,
     HMMLabeler,
@@ -27,17 +29,19 @@ def sequences(*, is_ragged):
     [
         DTWAligner(),
         DTWKernel(),
+        CRFLabeler(),
         HMMAligner(2),
         HMMClassifier(2),
         HMMClusterer(2, n_states=2),
         HMMLabeler(),
         HMMTransformer(2),
+        HiddenCRFClassifier(2),
     ],
     ids=lambda e: type(e).__name__,
 )
 def test_the_error_has_a_remedy_that_works(estimator):
     X, y = sequences(is_ragged=True), Y
-    if isinstance(estimator, HMMLabeler):
+    if isinstance(estimator, CRFLabeler | HMMLabeler):
         y = [np.arange(len(x)) // 5 for x in X]
     with pytest.raises(ValueError, match=REMEDY):
         estimator.fit(X, y)

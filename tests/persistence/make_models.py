@@ -100,6 +100,11 @@ PARAMS: dict[str, dict[str, Any]] = {
     "ForcedAligner": {"n_states": 2},
     "ProductHMMAligner": {"n_states": 2, "max_iter": 20, "tol": 0.1},
     "PerModality": {"transformer": PCA(2)},
+    "SiameseAligner": {
+        "encoders": (4,),
+        "n_components": 3,
+        "trainer": Trainer(max_epochs=2),
+    },
     "SingleModalityClusterer": {"clusterer": KMeans(n_init=1)},
 }
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
@@ -107,6 +112,8 @@ OF_SEQUENCES |= {"HMMAligner", "HMMClassifier", "HMMClusterer", "HMMTransformer"
 OF_LABELS = {"CTCAligner", "ForcedAligner"}
 OF_SEQUENCES |= OF_LABELS
 OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
+OF_SEQUENCES |= {"HiddenCRFClassifier"}
+OF_SEQUENCES |= {"SiameseAligner"}
 OF_SEQUENCES |= {"AsynchronousHMMAligner", "PairHMMAligner", "ProductHMMAligner"}
 
 
@@ -166,6 +173,8 @@ def fitted(name: str, X: Any) -> Any:
     fixed = {"n_clusters": 3, "random_state": 0}
     parameters = estimator.get_params(deep=False)
     estimator.set_params(**{k: v for k, v in fixed.items() if k in parameters})
+    if name == "SiameseAligner":  # frames that match
+        return estimator.fit(X, [[[0, 0], [3, 3]]] * len(X))
     return estimator.fit(X, np.arange(len(X)) % 2)
 
 

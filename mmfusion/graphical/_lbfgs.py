@@ -1,0 +1,155 @@
+"""Minimisation of smooth functions by limited-memory BFGS."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from mmfusion._progress import OnStep, go_on
+
+MEMORY = 10  # pairs of steps and changes of the gradient
+SUFFICIENT_DECREASE = 1e-4  # Armijo condition, relative to the slope
+CURVATURE = 0.9  # weak Wolfe condition on the slope after a step
+MAX_TRIALS = 40  # steps of one line search
+# least relative decrease, as a multiple of the tolerance of the gradient
+DECREASE_OF_TOL = 1e-4
+
+Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+class Minimum(NamedTuple):
+    """Result of a minimisation.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_parameters,)
+        Parameters with the smallest value that was found.
+    history : ndarray of shape (n_iter + 1,)
+        Values before the first iteration, and after each.
+    converged : bool
+        Whether the iterations stopped by `tol`, or where floats allow no decrease.
+    """
+
+    x: np.ndarray
+    history: np.ndarray
+    converged: bool
+
+
+class _Point(NamedTuple):
+    """Parameters, and the value and gradient there."""
+
+    x: np.ndarray
+    value: float
+    gradient: np.ndarray
+
+
+def minimize(
+    objective: Objective,
+    start: np.ndarray,
+    *,
+    max_iter: int = 200,
+    tol: float = 1e-4,
+    on_step: OnStep = go_on,
+) -> Minimum:
+    """Minimise a function of many parameters by its gradient.
+
+    Parameters
+    ----------
+    objective : callable
+        Function of an array of shape (n_parameters,) that returns a value, and the
+        gradient as a new array.
+    start : ndarray of shape (n_parameters,)
+        First parameters.
+    max_iter : int, default=200
+        Maximum number of iterations.
+    tol : float, default=1e-4
+        Largest element of the gradient, relative to that at the start or to 1, below
+        which the iterations stop. They also stop at a relative decrease of the value
+        below ``1e-4 * tol``.
+    on_step : callable, default=go_on
+        Called with the value after each iteration; returns whether to stop.
+
+    Returns
+    -------
+    Minimum
+        The parameters, the values, and whether the iterations converged.
+
+    References
+    ----------
+    Nocedal, J. and Wright, S. J. (2006). Numerical optimization, algorithms 3.5 and
+    7.4. Springer.
+    """
+    point = _Point(start, *objective(start))
+    history = [point.value]
+    largest = tol * max(1.0, float(np.abs(point.gradient).max(initial=0.0)))
+    pairs: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=MEMORY)
+    converged = float(np.abs(point.gradient).max(initial=0.0)) <= largest * tol
+    while not converged and len(history) <= max_iter:
+        direction = _direction(point.gradient, pairs)
+        after = _line_search(objective, point, direction, is_first=not pairs)
+        if after is None and pairs:  # along the gradient, without curvature of before
+            pairs.clear()
+            continue
+        if after is None:
+            converged = True  # no decrease that floats can hold
+            break
+        step, change = after.x - point.x, after.gradient - point.gradient
+        curvature = float(step @ change)
+        if curvature > 1e-12 * float(change @ change):
+            pairs.append((step, change, curvature))
+        decrease, point = point.value - after.value, after
+        history.append(point.value)
+        scale = max(1.0, abs(point.value))
+        converged = (
+            float(np.abs(point.gradient).max(initial=0.0)) < largest
+            or decrease < DECREASE_OF_TOL * tol * scale
+        )
+        if on_step(point.value):
+            break
+    return Minimum(point.x, np.array(history), converged)
+
+
+def _direction(
+    gradient: np.ndarray, pairs: deque[tuple[np.ndarray, np.ndarray, float]]
+) -> np.ndarray:
+    """Multiply the gradient with the negative inverse of the Hessian, from pairs."""
+    direction = -gradient
+    factors = []
+    for step, change, curvature in reversed(pairs):
+        factor = float(step @ direction) / curvature
+        direction -= factor * change
+        factors.append(factor)
+    if pairs:
+        _, change, curvature = pairs[-1]
+        direction *= curvature / float(change @ change)
+    for (step, change, curvature), factor in zip(pairs, reversed(factors), strict=True):
+        direction += (factor - float(change @ direction) / curvature) * step
+    return direction
+
+
+def _line_search(
+    objective: Objective, point: _Point, direction: np.ndarray, is_first: bool
+) -> _Point | None:
+    """Find a step with the weak Wolfe conditions by bisection; None without one."""
+    slope = float(point.gradient @ direction)
+    if not slope < 0:
+        return None
+    size, low, high = 1.0, 0.0, np.inf
+    if is_first:  # the gradient has no scale
+        size = min(1.0, 1.0 / float(np.linalg.norm(direction)))
+    best: _Point | None = None
+    for _ in range(MAX_TRIALS):
+        x = point.x + size * direction
+        trial = _Point(x, *objective(x))
+        bound = point.value + SUFFICIENT_DECREASE * size * slope
+        if not trial.value <= bound:  # so that NaN is too far, too
+            high = size
+        elif float(trial.gradient @ direction) < CURVATURE * slope:
+            low, best = size, trial
+        else:
+            return trial
+        size = 2 * low if np.isinf(high) else (low + high) / 2
+    return best
