@@ -372,10 +372,12 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
             'segments', the intersection of the aligned segments of a label over their
             union, in frames of the path, mean over the labels: at most 1. Both are
             means over the samples, and over the pairs of modalities; NaN if nothing is
-            known of two sequences.
+            known of two sequences, or all modalities are tables.
         """
         samples = self._samples(self._validate(X, reset=False, raw=True))
         names = list(self._layout.sequences)
+        if not names:
+            return float("nan")
         known = checked_samples(y, samples, names, self.supervision, "y")
         alignments = [found.alignments for found in self._align(samples, warp=False)]
         of_pair = _overlap if self.supervision == SEGMENTS else _minus_error
