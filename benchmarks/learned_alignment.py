@@ -48,6 +48,7 @@ from mmfusion import Trainer
 from mmfusion.alignment import SiameseAligner, dtw_path
 from mmfusion.metrics import alignment_error
 
+SETS = ("sensors", "seen", "unseen", "transposed")
 SEEDS = (0, 1, 2)
 N_TEST_PAIRS = 4  # of each piece
 N_SENSOR_PAIRS = 100  # at most
@@ -173,7 +174,9 @@ def main() -> None:
     """Run all sets."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="with the real data sets")
-    parser.add_argument("--sets", nargs="+", default=["sensors", "seen", "unseen", "transposed"])
+    parser.add_argument(
+        "--sets", nargs="+", default=["sensors", "seen", "unseen", "transposed"]
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--max-epochs", type=int, help="in place of 'auto'")
     parser.add_argument("--csv", type=Path)

@@ -37,7 +37,10 @@ def recordings(n_samples=16, *, silence=False, noise=0.3, seed=0):
 def errors(aligner, X, spans):
     found = aligner.align(X)
     return np.concatenate(
-        [abs(own.spans - known).ravel() for own, known in zip(found, spans, strict=True)]
+        [
+            abs(own.spans - known).ravel()
+            for own, known in zip(found, spans, strict=True)
+        ]
     )
 
 
