@@ -166,6 +166,12 @@ def test_errors_of_a_module_name_fusion():
         small(fusion=lambda n_modalities, width: None).fit(X, Y)
 
 
+def test_different_widths_are_those_of_one_member():
+    encoders = {"audio": [8, 6], "video": [8, 5]}
+    with pytest.raises(ValueError, match=r"\{'audio': 6, 'video': 5\}"):
+        small(encoders=encoders, n_members=3).fit(X, Y)
+
+
 # Targets
 
 
