@@ -68,9 +68,9 @@ class AutoencoderClusterer(BaseDeepClusterer):
         are trained with the network.
     encoders : sequence of int, int, Module, callable, dict or list, default=None
         Encoder of each modality, see `EAMCClusterer`; None is ``(200, 200, 128)`` for
-        vectors, and two convolutions and a layer of 128 units for images. The last layer
-        is linear. Decoders mirror the encoders; those of modules and of factories are
-        the decoders of the default.
+        vectors, and two convolutions and a layer of 128 units for images. The last
+        layer is linear. Decoders mirror the encoders; those of modules and of factories
+        are the decoders of the default.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality, as in `EarlyFusion`, followed by one factor that
         makes its mean square 1 per feature. None leaves the modality as it is.

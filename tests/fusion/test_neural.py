@@ -205,6 +205,9 @@ def test_predicted_deviations_are_those_of_the_noise():
     with pytest.raises(ValueError, match="loss='squared_error' has none"):
         fitted.predict(X, return_std=True)
     assert len(fitted.fit(X, Y).predict(X, return_std=True)) == 2
+    far = {"audio": X["audio"] * 1e300, "video": X["video"]}
+    with pytest.raises(ValueError, match="fit float64: look for values far"):
+        fitted.modality_predictions(far)
 
 
 def test_class_weights_are_weights_of_samples():
