@@ -192,6 +192,8 @@ def estimator_arguments(name: str) -> Arguments:
     fast = FAST_ANYWHERE | FAST.get(name, {})
     arguments = own | {key: value for key, value in fast.items() if key in own}
     arguments["X"] = sequences() if name in OF_SEQUENCES else tables()
+    if get_tags(cls()).input_tags.positive_only:
+        arguments["X"] = {n: np.abs(block) for n, block in tables().items()}
     if name in OF_TOKENS:
         arguments["X"] = {"source": tokens(), "target": tokens()}
     if name in OF_TABLES:
