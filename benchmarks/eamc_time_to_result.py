@@ -7,12 +7,12 @@ training data after every epoch. One line per set, seed and epoch is appended to
 OUT.csv: the restart, the phase, the processor seconds of training so far (restarts
 follow each other; what scoring takes does not count) and the accuracy. The last line
 of a fit, of the phase 'fit', has all processor seconds and the accuracy of `labels_`.
-``--table`` prints seconds until the accuracies of a list are reached by the clusters of
-the restart in training, and those of the whole fit. Classes are used for accuracies, and
-for the number of clusters.
+``--table`` prints seconds until the accuracies of a list are reached by the clusters
+of the restart in training, and those of the whole fit. Classes are used for
+accuracies, and for the number of clusters.
 
-On digits (pixels and gradients) the peer in ``eamc_speed.py`` takes 41 processor seconds
-for 100 epochs, and reaches accuracies of .53 to .58.
+On digits (pixels and gradients) the peer in ``eamc_speed.py`` takes 41 processor
+seconds for 100 epochs, and reaches accuracies of .53 to .58.
 """
 
 from __future__ import annotations

@@ -100,6 +100,8 @@ def _run_compare(options: argparse.Namespace) -> int:
 def _read_methods(options: argparse.Namespace) -> Any:
     """Return the methods of a preset, of the options, or those by default."""
     if options.preset is not None:
+        if options.task != CLUSTERING:
+            raise ValueError("presets are of clusterers; leave out --task")
         return preset(options.preset, fast=options.fast)
     if options.fast:
         raise ValueError("--fast is for a preset; give --preset eamc, or leave it out")

@@ -291,7 +291,8 @@ def _matrix(
 
 def _check_in_memory(adata: Any, what: str) -> None:
     """Raise if X is on the disk; a view of some observations reads theirs."""
-    if not adata.isbacked or isinstance(adata.X, np.ndarray | sparse.spmatrix):
+    is_read = isinstance(adata.X, np.ndarray) or sparse.issparse(adata.X)
+    if is_read or not adata.isbacked:
         return
     remedy = "by adata.to_memory(), or some observations of it, adata[rows]"
     if what != ONE_ANNDATA:

@@ -46,15 +46,16 @@ class ModalityTags:
     images : bool, default=False
         Whether modalities keep further dimensions, as images have; otherwise a
         sample becomes a row.
-    sequences : {'refuse', 'require', 'allow', 'series', 'frames', 'tokens'}, \
-default='refuse'
+    sequences : {'refuse', 'require', 'allow', 'series', 'frames', 'tokens', \
+'labels'}, default='refuse'
         Whether modalities may be sequences. 'allow' reads sequences into float arrays
         and accepts modalities that are tables. The others read tables as sequences,
         too. 'require': the rows are series of one feature, and all modalities have one
         of the two forms. 'series': the same, but beside sequences the columns of a
         table are features without time, and a row is one frame. 'frames': a row is one
         frame. 'tokens' is 'allow' for sequences of one feature of any type, which are
-        not read into floats.
+        not read into floats. 'labels' is 'tokens' for sequences of other types than
+        float, and 'allow' for those of floats.
     column_per_sample : bool, default=False
         Whether the output of a transformer has a column for each sample of `fit`.
     same_dtype : bool, default=False
@@ -92,6 +93,25 @@ default='refuse'
     def refuses_sequences(self) -> bool:
         """Whether no modality may be sequences."""
         return self.sequences == "refuse" and self.sequence_layout is None
+
+    def reads_tokens(self, block: Block) -> bool:
+        """Return whether sequences are read as tokens.
+
+        Parameters
+        ----------
+        block : block
+            The block in one of the forms of sequences.
+
+        Returns
+        -------
+        bool
+            False where frames are read into floats.
+        """
+        if self.sequences == "labels":
+            return is_sequences(block) and not any(
+                sample.dtype.kind == "f" for sample in block if sample is not None
+            )
+        return self.sequences == "tokens"
 
     def reads_sequences(self, name: str, block: Block) -> bool:
         """Return whether a block of a modality is read as sequences, if it may be.
@@ -239,15 +259,21 @@ class BlockChecks:
             if holds_sequences(blocks[v]) and self.tags.reads_sequences(
                 name_in_fit, blocks[v]
             ):
-                if self.tags.sequences == "tokens":
+                if self.tags.reads_tokens(blocks[v]):
                     blocks[v] = token_sequences(blocks[v], name, mask[:, v])
                     continue
                 allow_gaps = _allows(self.tags.takes_nan, name_in_fit)
                 blocks[v] = float_sequences(
                     blocks[v], name, mask[:, v], allow_gaps=allow_gaps
                 )
-        observed = mask & np.column_stack(list(map(observed_rows, blocks)))
+        observed = mask & np.column_stack(list(map(self._observed_samples, blocks)))
         return blocks, observed
+
+    def _observed_samples(self, block: Block) -> np.ndarray:
+        """Return which samples have a modality; of tokens, which are not None."""
+        if is_sequences(block) and self.tags.reads_tokens(block):
+            return np.array([sample is not None for sample in block], dtype=bool)
+        return observed_rows(block)
 
     def check_blocks(
         self,

@@ -442,7 +442,7 @@ def predictions_in_another_unit(cls):
 )
 def clusters_of_a_network_in_another_unit(cls):
     trainer = Trainer(max_epochs=4, batch_size=40)
-    if "pretrain_epochs" in cls._trainer_defaults:
+    if "pretrain_epochs" in cls()._trainer_defaults:
         trainer.set_params(pretrain_epochs=2)
     network = cls(3, encoders=[8, 4], n_init=1, trainer=trainer, random_state=0)
     expected = network.fit_predict(X)
@@ -762,6 +762,33 @@ def paths_in_another_unit(cls):
 
 
 @INVARIANCES.row(
+    "SiameseAligner", "unit and offset of a modality", "same warping paths"
+)
+def learned_paths_in_another_unit(cls):
+    data = recordings()
+    video = [1024 * x - 7 for x in data["video"]]
+    aligner = cls(trainer=Trainer(max_epochs=3, dtype="float64"), random_state=0)
+    known = [[[0, 0, 0], [5, 5, 5]]] * len(data)
+    one = clone(aligner).fit(data, known)
+    other = clone(aligner).fit(data.to_dict() | {"video": video}, known)
+    assert_same_paths(other.paths_, one.paths_)
+
+
+@INVARIANCES.row(
+    "SiameseAligner", "order of later samples", "same warping paths, permuted"
+)
+def learned_paths_of_samples_in_another_order(cls):
+    data, order = recordings(), [3, 1, 0, 2]
+    aligner = cls(trainer=Trainer(max_epochs=3), random_state=0)
+    aligner.fit(data, [[[0, 0, 0], [5, 5, 5]]] * len(data))
+    one, other = (
+        [{n: a.path for n, a in sample.items()} for sample in aligner.align(own)]
+        for own in (data, data[order])
+    )
+    assert_same_paths(other, [one[i] for i in order])
+
+
+@INVARIANCES.row(
     "DTWAligner PairHMMAligner", "unit of all modalities", "same warping paths"
 )
 def paths_in_another_unit_of_all(cls):
@@ -903,3 +930,56 @@ def test_every_estimator_has_an_invariance(name):
 
 def test_invariances_are_of_public_estimators():
     assert not INVARIANCES.unknown()
+
+
+def labelled_frames():
+    """Return frames of two labels, whose order differs between samples."""
+    rng = np.random.default_rng(0)
+    labels = [rng.permutation(["a", "b", "c"]).tolist() for _ in range(10)]
+    levels = {"a": 0.0, "b": 2.0, "c": 5.0}
+    frames = [
+        np.repeat([[levels[x], -levels[x]] for x in own], 6, axis=0)
+        + 0.2 * rng.normal(size=(18, 2))
+        for own in labels
+    ]
+    return frames, labels
+
+
+@INVARIANCES.row("CTCAligner", "another order of the columns", "same spans")
+def spans_of_columns_in_another_order(cls):
+    table = np.random.default_rng(0).normal(size=(30, 4))
+    table -= np.log(np.exp(table).sum(axis=1, keepdims=True))
+    order, names = [2, 0, 3, 1], np.array(["", "a", "b", "c"])
+    data = {"network": [table], "text": [["a", "c", "c"]]}
+    turned = data | {"network": [table[:, order]]}
+    expected = cls(vocabulary=names).fit(data).align(data)[0]
+    other = cls(blank=1, vocabulary=names[order])
+    found = other.fit(turned).align(turned)[0]
+    np.testing.assert_array_equal(found.spans, expected.spans)
+    np.testing.assert_allclose(found.posteriors, expected.posteriors)
+
+
+@INVARIANCES.row("ForcedAligner", "units and offsets of features", "same spans")
+def spans_in_other_units(cls):
+    frames, labels = labelled_frames()
+    scaled = [own * [1e4, 1e-3] + [5.0, -2.0] for own in frames]
+    found, expected = (
+        cls(n_states=2).fit(data).align(data)
+        for data in (
+            {"sensor": scaled, "labels": labels},
+            {"sensor": frames, "labels": labels},
+        )
+    )
+    for own, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(own.spans, other.spans)
+
+
+@INVARIANCES.row("ForcedAligner", "order of samples", "same spans, permuted")
+def spans_of_samples_in_another_order(cls):
+    frames, labels = labelled_frames()
+    data = {"sensor": frames, "labels": labels}
+    turned = {name: own[::-1] for name, own in data.items()}
+    found = cls(n_states=2).fit(turned).align(turned)
+    expected = cls(n_states=2).fit(data).align(data)
+    for own, other in zip(found[::-1], expected, strict=True):
+        np.testing.assert_array_equal(own.spans, other.spans)

@@ -1,4 +1,4 @@
-"""Alignment of modalities in time; numba loads with the first."""
+"""Alignment of modalities in time; numba and torch load with the first of theirs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from mmfusion._extras import load_export
 __all__ = [
     "Alignment",
     "AsynchronousHMMAligner",
+    "CTCAligner",
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
     "DTWPath",
+    "ForcedAligner",
     "HMMAligner",
+    "LabelSpans",
     "PairHMMAligner",
     "ProductHMMAligner",
+    "SiameseAligner",
     "StepPattern",
     "WordAligner",
     "cdist_dtw",
@@ -37,11 +41,14 @@ __all__ = [
 _MODULES = {
     "Alignment": "_alignments",
     "AsynchronousHMMAligner": "_asynchronous_hmm_aligner",
+    "CTCAligner": "_ctc_aligner",
     "CTWAligner": "_ctw_aligner",
     "DTWAligner": "_dtw_aligner",
     "DTWKernel": "_sequence_kernel",
     "DTWPath": "dtw._path",
+    "ForcedAligner": "_forced_aligner",
     "HMMAligner": "_hmm_aligner",
+    "LabelSpans": "_label_spans",
     "PairHMMAligner": "_pair_hmm_aligner",
     "ProductHMMAligner": "_product_hmm_aligner",
     "StepPattern": "dtw._step_patterns",
@@ -62,8 +69,12 @@ _MODULES = {
     "soft_dtw_gradient": "dtw._soft",
 }
 
+_DEEP = {"SiameseAligner": "_siamese_aligner"}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _DEEP:
+        return load_export(__name__, _DEEP, name, "deep", "torch and skorch")
     return load_export(__name__, _MODULES, name, "align", "numba")
 
 

@@ -351,7 +351,7 @@ class AsynchronousHMMAligner(BaseAligner):
         assert alignment.path is not None
         return alignment.path
 
-    def _fit_samples(self, samples: list[SampleSequences]) -> None:
+    def _fit_samples(self, samples: list[SampleSequences], **metadata: Any) -> None:
         layout = self._layout
         self._reference = resolve_reference(
             self.reference, layout.names, layout.sequences, ()

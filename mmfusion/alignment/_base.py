@@ -74,8 +74,11 @@ class BaseAligner(
     n_jobs: int | None
     verbose: bool | int
 
-    def _fit_samples(self, samples: list[SampleSequences]) -> None:
-        """Learn from the samples of `fit`, before they are aligned."""
+    def _fit_samples(self, samples: list[SampleSequences], **metadata: Any) -> None:
+        """Learn from the samples of `fit`, before they are aligned.
+
+        `metadata` are the arguments by sample that `_sample_aligner` takes as well.
+        """
 
     def _set_results(self, samples: list[SampleSequences]) -> None:
         """Set further attributes of `fit`, after the alignments of the samples."""
@@ -258,7 +261,7 @@ class BaseAligner(
         with FitProgress(self, X, None, n_steps) as progress:
             if learns:
                 with progress.timed("learning"):
-                    self._fit_samples(samples)
+                    self._fit_samples(samples, **metadata)
             aligned = self._align(samples, warp=warp, progress=progress, **metadata)
         self._alignments = [sample.alignments for sample in aligned]
         self.paths_ = [

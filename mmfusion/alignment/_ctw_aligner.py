@@ -299,7 +299,7 @@ class CTWAligner(BaseAligner):
         ]
         return _mean_correlation(on_axis, list(self.projections_))
 
-    def _fit_samples(self, samples: list[SampleSequences]) -> None:
+    def _fit_samples(self, samples: list[SampleSequences], **metadata: Any) -> None:
         names = list(self._layout.sequences)
         self.projections_: dict[str, np.ndarray] = {}
         self.means_: dict[str, np.ndarray] = {}

@@ -265,7 +265,7 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
             for sample in self._alignments
         ]
 
-    def _fit_samples(self, samples: list[SampleSequences]) -> None:
+    def _fit_samples(self, samples: list[SampleSequences], **metadata: Any) -> None:
         names = list(self._layout.sequences)
         self._chains = {}
         self._frame_limits: dict[str, tuple[int, int | None]] = {}

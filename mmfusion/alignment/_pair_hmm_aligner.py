@@ -367,7 +367,7 @@ class PairHMMAligner(BaseAligner):
             for sample in self._alignments
         ]
 
-    def _fit_samples(self, samples: list[SampleSequences]) -> None:
+    def _fit_samples(self, samples: list[SampleSequences], **metadata: Any) -> None:
         layout = self._layout
         self._reference = resolve_reference(
             self.reference, layout.names, layout.sequences, ()

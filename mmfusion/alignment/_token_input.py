@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,12 @@ def _is_list_of_tokens(sample: Any) -> bool:
         return sample.ndim == 1 and sample.dtype.kind != "f"
     if not isinstance(sample, list | tuple):
         return False
-    types = set(map(type, sample))
-    return not any(issubclass(kind, NO_TOKENS) for kind in types)
+    return all(map(_is_type_of_tokens, set(map(type, sample))))
+
+
+@cache
+def _is_type_of_tokens(kind: type) -> bool:
+    return not issubclass(kind, NO_TOKENS)
 
 
 def tokens_of(block: np.ndarray, used: np.ndarray) -> list[Sequence[Hashable]]:

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
+from mmfusion._options import errors_about
 from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -43,7 +44,7 @@ from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.metrics import alignment_error_rate
 from mmfusion.modalities import Modalities
 
-KINDS = {"ibm1": UNIFORM, "diagonal": DIAGONAL, "hmm": JUMPS}
+KINDS_OF_POSITIONS = {"ibm1": UNIFORM, "diagonal": DIAGONAL, "hmm": JUMPS}
 NULL_PROBABILITIES = {"ibm1": -1.0, "diagonal": 0.08, "hmm": 0.2}  # -1: 1 / (n + 1)
 CELLS_AT_ONCE = 2**20  # pairs of tokens whose posteriors are in memory
 
@@ -90,7 +91,7 @@ class WordAligner(
         those of source tokens, or both; 'grow-diag' adds neighbours from the union to
         the intersection, 'final' further links of tokens without one, 'final-and' only
         those of two such tokens.
-    threshold : float, default=0.4
+    threshold : float, default=0.45
         Threshold of 'agreement'. More links are found with a lower one.
     n_iter : int, default=5
         Number of iterations of each model, of which 'hmm' has two.
@@ -137,7 +138,7 @@ class WordAligner(
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
-        Names of the modalities. The first of tokens is the source.
+        Names of the modalities.
     n_features_per_modality_in_ : ndarray of int of shape (n_modalities,)
         Their numbers of features; 1 where they hold tokens.
     n_features_in_ : int
@@ -163,7 +164,8 @@ class WordAligner(
     -----
     *Forms of tokens.* A modality is a list with a list of tokens for each sample, in a
     list or dict of modalities, or in `Modalities`, which reads ragged lists of text. In
-    `Modalities`, tokens of other types are arrays of shape (n_tokens, 1).
+    `Modalities`, tokens of other types are arrays of shape (n_tokens, 1). The first
+    modality of tokens is the source, the second the target.
 
     *Memory* is needed for every pair of types that occurs together, and 4 bytes for
     every pair of tokens of a sample; `fit_batches` has the latter in files.
@@ -194,7 +196,7 @@ class WordAligner(
     """
 
     _parameter_constraints: dict = {
-        "method": [StrOptions(set(KINDS))],
+        "method": [StrOptions(set(KINDS_OF_POSITIONS))],
         "agree": ["boolean"],
         "symmetrize": [StrOptions(set(SYMMETRIZATIONS))],
         "threshold": [Interval(Real, 0, 1, closed="both")],
@@ -213,7 +215,7 @@ class WordAligner(
         *,
         agree: bool = True,
         symmetrize: str = "agreement",
-        threshold: float = 0.4,
+        threshold: float = 0.45,
         n_iter: int = 5,
         concentration: float = 0.1,
         null_probability: float | str = "auto",
@@ -288,12 +290,20 @@ class WordAligner(
         ValueError
             If there is no batch.
         """
+        # an array without dimensions has the method of iterables
+        if not isinstance(batches, Iterable) or getattr(batches, "ndim", 1) == 0:
+            raise TypeError(
+                f"batches is of type {type(batches).__name__}; give an iterable of "
+                "batches of samples"
+            )
         vocabularies = Vocabulary(), Vocabulary()
         self.n_skipped_, is_first = 0, True
         with TemporaryDirectory(dir=folder) as own:
             files = CorpusFiles(Path(own))
-            for X in batches:
-                frame = self._validate(with_token_arrays(X), reset=is_first, raw=True)
+            for k, X in enumerate(batches):
+                with errors_about(f"batches[{k}]"):
+                    X = with_token_arrays(X)
+                    frame = self._validate(X, reset=is_first, raw=True)
                 self._check_sides()
                 is_first = False
                 sides = self._encode(frame, *vocabularies)
@@ -344,7 +354,10 @@ class WordAligner(
             share = NULL_PROBABILITIES[self.method]
         is_chain = self.method == "hmm"
         stage = Stage(
-            KINDS[self.method], int(self.n_iter), share, bool(self.agree) and is_chain
+            KINDS_OF_POSITIONS[self.method],
+            int(self.n_iter),
+            share,
+            bool(self.agree) and is_chain,
         )
         first = Stage(DIAGONAL, int(self.n_iter), NULL_PROBABILITIES["diagonal"], False)
         return [first, stage] if is_chain else [stage]
@@ -410,7 +423,7 @@ class WordAligner(
             mean of both directions, or the posteriors of the one that `symmetrize`
             selects.
         """
-        return self._links(self._tokens(X))[1]
+        return self._links(self._tokens(X), with_posteriors=True)[1]
 
     def transform(self, X: ModalitiesLike) -> Modalities | np.ndarray:
         """Bring the source tokens of samples to the positions of their target tokens.
@@ -430,7 +443,9 @@ class WordAligner(
         frame = self._validate(with_token_arrays(X), reset=False, raw=True)
         if not self._layout.sequences:
             return self._output(frame, like=X)
-        links, posteriors, _ = self._links(self._encode_known(frame))
+        links, posteriors, _ = self._links(
+            self._encode_known(frame), with_posteriors=True
+        )
         source, target = self._layout.sequences
         moved = np.full(len(frame), None, dtype=object)
         for i, (own, words) in enumerate(zip(links, frame[target], strict=True)):
@@ -469,10 +484,13 @@ class WordAligner(
             return np.nan
         links, _, log_likelihoods = self._links(sides)
         if y is not None:
-            return 1 - alignment_error_rate(y, links)
+            with errors_about("y"):
+                return 1 - alignment_error_rate(y, links)
         return float(log_likelihoods.sum() / n_tokens)
 
-    def _links(self, sides: _Sides) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _links(
+        self, sides: _Sides, *, with_posteriors: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return links, posteriors and log-likelihoods, by samples of some cells."""
         n_samples = len(sides.used)
         links = np.full(n_samples, None, dtype=object)
@@ -493,7 +511,8 @@ class WordAligner(
             total += found.log_likelihoods
             for i in range(first, last):
                 links[i] = found.links[i - first]
-                posteriors[i] = found.posteriors[i - first]
+                if with_posteriors:
+                    posteriors[i] = found.posteriors[i - first]
         return links, posteriors, total
 
     def _tokens(self, X: ModalitiesLike) -> _Sides:

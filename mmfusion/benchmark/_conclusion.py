@@ -166,7 +166,8 @@ def _rank_sentence(found: Significance) -> str:
     )
     others = [str(m) for m in found.mean_ranks.index[1:]]
     p_values = found.p_values(OVER_DATASETS, best)
-    if p_values:
+    n_tests = int(found.wilcoxon["p"].notna().sum())
+    if p_values and (n >= pairs_needed(n_tests, found.alpha) or found.friedman is None):
         return f"{sentence}. {_sentence_of_tests('It', others, p_values, found.alpha)}"
     if found.friedman is None:
         return f"{sentence}; there are too few for a test of ranks."

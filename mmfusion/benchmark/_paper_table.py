@@ -182,7 +182,7 @@ def _rank_column(tests: Significance) -> Column:
     return column
 
 
-def _sections(comparison: Comparison) -> list[tuple[str | None, list[str]]]:
+def _table_sections(comparison: Comparison) -> list[tuple[str | None, list[str]]]:
     """Return headings and methods, added results as the last section."""
     own = list(map(str, comparison._own_rows()["method"].unique()))
     methods = map(str, comparison.frame["method"].unique())
@@ -202,7 +202,7 @@ def _latex_table(
 ) -> str:
     pd = import_extra("pandas")
     import_extra("jinja2")  # which pandas' Styler needs
-    sections = _sections(comparison)
+    sections = _table_sections(comparison)
     methods = [method for _, own in sections for method in own]
     headers = [escape_latex(c.dataset) for c in columns]
     groups = None
@@ -374,7 +374,7 @@ def html_repr(comparison: Comparison) -> str:
     title = repr(comparison)
     title += f"; {_html_metric(metrics[0])}" if n_datasets > 1 else ""
     body = []
-    for i, (heading, own) in enumerate(_sections(comparison)):
+    for i, (heading, own) in enumerate(_table_sections(comparison)):
         if heading is not None:
             title_cell = f"<i>{escape_html(heading)}</i>"
             body.append(_html_row(title_cell, [""] * len(columns), RULE if i else ""))

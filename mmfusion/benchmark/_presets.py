@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sklearn.base import BaseEstimator
 
 from mmfusion._extras import import_extra
 from mmfusion._options import check_flags
+from mmfusion._row_labels import short_repr
 from mmfusion.benchmark._published import add_published, published_results
 from mmfusion.benchmark._registry import CLUSTERERS
 from mmfusion.clustering import SpectralClusterer
@@ -123,11 +124,12 @@ class Preset:
     published : DataFrame
         Published results: ``source``, ``table``, ``dataset``, ``method``, scores by
         their short names, and ``note``.
-    notes : tuple of str
+    notes : tuple of str, default=()
         Remarks that are printed below the tables.
-    single : dict of str to clusterer
+    single : dict of str to clusterer, default=None
         Clusterers, by the titles of rows, that are also fitted to every modality alone,
-        so that the modality of the best score can be shown for reference.
+        so that the modality of the best score can be shown for reference; None as a
+        clusterer is k-means.
 
     See Also
     --------
@@ -147,7 +149,7 @@ class Preset:
     metrics: tuple[str, ...]
     published: pd.DataFrame
     notes: tuple[str, ...] = ()
-    single: Mapping[str, BaseEstimator | None] = field(default_factory=dict)
+    single: Mapping[str, BaseEstimator | None] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -164,7 +166,7 @@ class Preset:
             _single_name(title, modality): SingleModalityClusterer(
                 modality, clusterer=clusterer
             )
-            for title, clusterer in self.single.items()
+            for title, clusterer in (self.single or {}).items()
             for modality in X.names
         }
 
@@ -172,7 +174,7 @@ class Preset:
         """Add headings, reference rows, published results and notes."""
         comparison.groups = dict(self.groups)
         comparison.notes += self.notes
-        for title in self.single:
+        for title in self.single or ():
             _choose_by_classes(comparison, title)
         add_published(comparison, self.published)
         return comparison
@@ -240,20 +242,20 @@ def preset(name: str, *, fast: bool = False) -> Preset:
     """
     check_flags(fast=fast)
     if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(f"there is no preset {name!r}; there are {list(PRESETS)}")
+        raise ValueError(
+            f"name={short_repr(name)} is no preset; give one of {list(PRESETS)}"
+        )
     if name == "eamc":
         return _eamc(fast)
     if fast:
         raise ValueError(
-            f"preset {name!r} has no fast form; leave out fast, or give fewer repeats"
+            f"name={name!r} has no fast form; leave out fast, or give fewer repeats"
         )
     return _ablation(name, *ABLATIONS[name])
 
 
 def _eamc(fast: bool) -> Preset:
-    rows = [
-        row for row in EAMC_ROWS if row.method in CLUSTERERS and (row.fast or not fast)
-    ]
+    rows = [row for row in EAMC_ROWS if row.fast or not fast]
     methods: dict[str, str | BaseEstimator] = {}
     missing = []
     for row in rows:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -18,7 +17,7 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion.clustering._autoencoder_objective import AutoencoderObjective, is_stable
+from mmfusion.clustering._autoencoder_objective import AutoencoderObjective
 from mmfusion.clustering._deep_base import BaseDeepClusterer, refuses_sizes
 from mmfusion.nn._centers import Centers
 from mmfusion.nn._concatenation import ConcatenationNetwork, fit_centers
@@ -68,10 +67,10 @@ class AutoencoderClusterer(BaseDeepClusterer):
         How clusters are found: by k-means of the trained latents, or by centres that
         are trained with the network.
     encoders : sequence of int, int, Module, callable, dict or list, default=None
-        Encoder of each modality, see `EAMCClusterer`; None is ``(200, 200, 64)`` for
-        vectors, and two convolutions and a layer of 64 units for images. The last layer
-        is linear. Decoders mirror the encoders; those of modules and of factories are
-        the decoders of the default.
+        Encoder of each modality, see `EAMCClusterer`; None is ``(200, 200, 128)`` for
+        vectors, and two convolutions and a layer of 128 units for images. The last
+        layer is linear. Decoders mirror the encoders; those of modules and of factories
+        are the decoders of the default.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality, as in `EarlyFusion`, followed by one factor that
         makes its mean square 1 per feature. None leaves the modality as it is.
@@ -286,11 +285,11 @@ class AutoencoderClusterer(BaseDeepClusterer):
             settings.pretrain_lr,
             learns_weights=False,
         )
-        trains_centers = self._trains_centers
         objective = replace(
             reconstruction,
-            clustering_weight=self.clustering_weight * float(trains_centers),
+            clustering_weight=self.clustering_weight * float(self._trains_centers),
             adversarial_weight=self.adversarial_weight * float(self._has_adversary),
+            tol=float(self.tol),
         )
         training = Phase(
             "training",
@@ -299,7 +298,6 @@ class AutoencoderClusterer(BaseDeepClusterer):
             settings.lr,
             parts=("targets", "discriminators"),
             learns_weights=False,
-            converged=partial(is_stable, tol=self.tol) if trains_centers else None,
         )
         return [pretraining, training]
 

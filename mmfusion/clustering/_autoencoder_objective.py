@@ -32,11 +32,15 @@ class AutoencoderObjective(Objective):
         Weight of the reconstruction from the other modalities.
     adversarial_weight : float
         Weight of the generator loss of these reconstructions.
+    tol : float
+        Share of samples whose cluster changes between two refreshes of the targets,
+        below which training ends.
     """
 
     clustering_weight: float = 0.0
     cross_weight: float = 0.0
     adversarial_weight: float = 0.0
+    tol: float = 0.0
 
     criteria = {"reconstruction": ("reconstruction",)}
 
@@ -55,6 +59,10 @@ class AutoencoderObjective(Objective):
             if not n_done:
                 fit_centers(net, data)
             _targets(net).refresh(net, data, n_done)
+
+    def has_converged(self, net: DeepNet) -> bool:
+        """Return whether hardly a label has changed between two refreshes."""
+        return self.clustering_weight > 0 and float(_targets(net).changed) < self.tol
 
     def terms(self, net: DeepNet, batch: EncodedBatch) -> dict[str, Tensor]:
         """Compute the reconstruction loss, and the terms that have a weight."""
@@ -91,11 +99,6 @@ class AutoencoderObjective(Objective):
         net.minimize(loss, {"discriminator": 1.0}, "discriminators")
         terms = self._terms(net, encoded, rebuilt)
         return net.minimize(terms, self.weights(net.progress_)) | loss
-
-
-def is_stable(net: DeepNet, tol: float) -> bool:
-    """Return whether hardly a label has changed between two refreshes."""
-    return float(_targets(net).changed) < tol
 
 
 def _targets(net: DeepNet) -> SelfTargets:

@@ -113,7 +113,7 @@ class DMSCClusterer(BaseDeepClusterer):
     n_iter_ : int
         Number of epochs of all phases.
     phase_epochs_ : dict of str to int
-        Number of epochs of each phase, in order; of `partial_fit`, number of calls.
+        Number of epochs of each phase, in order.
     module_ : torch.nn.Module
         The trained network: its `encoders` and `decoders` in the order of the
         modalities, and in ``heads.stored`` what `predict` needs of the training data.
@@ -252,7 +252,15 @@ class DMSCClusterer(BaseDeepClusterer):
 
     @available_if(_refuse_parts)
     def partial_fit(self, X: ModalitiesLike, y: object = None) -> Any:
-        """Raise an AttributeError, since all samples are needed at once."""
+        """Raise an AttributeError, since all samples are needed at once.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
+            Not used.
+        y : object, default=None
+            Not used.
+        """
 
     def _make_network(
         self, encoders: list[nn.Module], width: int

@@ -53,7 +53,7 @@ _MODULES = {
     "HMMTransformer": "_graphical_transformer",
 }
 
-_DEEP_MODULES = {
+_DEEP = {
     "DCCA": "_deep_canonical_correlation",
     "NeuralFusionClassifier": "_neural_classifier",
     "NeuralFusionRegressor": "_neural_regressor",
@@ -61,8 +61,8 @@ _DEEP_MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _DEEP_MODULES:
-        return load_export(__name__, _DEEP_MODULES, name, "deep", "torch and skorch")
+    if name in _DEEP:
+        return load_export(__name__, _DEEP, name, "deep", "torch and skorch")
     return load_export(__name__, _MODULES, name, "align", "numba")
 
 

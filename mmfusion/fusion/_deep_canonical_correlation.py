@@ -135,7 +135,7 @@ class DCCA(DeepEstimator):
     ------
     ValueError
         If a batch has no more samples than the latents are wide (canonical loss), more
-        components are asked for than the latents are wide, a sample lacks every
+        components are required than the latents are wide, a sample lacks every
         modality, a cell is NaN or infinite, the encoders make latents of different
         widths or that are not finite, torch cannot use the device, or later input has
         other modalities or widths than `fit` saw, or values so far off that the network
@@ -215,7 +215,10 @@ class DCCA(DeepEstimator):
     }
     _selection_criteria = ("correlation", "total")
     _predictions_attribute = "correlations_"
-    _remedy = "raise trainer__batch_size, or lower the last width of encoders"
+    _remedy = (
+        "leave out modalities that do not vary, raise trainer__batch_size, or lower "
+        "the last width of encoders"
+    )
 
     _parameter_constraints = {
         **DeepEstimator._parameter_constraints,

@@ -30,9 +30,10 @@ from mmfusion._validation import is_multimodal, refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion.combination._factorization import (
     Counts,
-    encode,
     factorize,
     mean_sum,
+    solve_weights,
+    within_range,
 )
 from mmfusion.modalities import Modalities
 
@@ -192,10 +193,12 @@ class MultimodalNMF(
         frame = self._validate(X, reset=True)
         self.consensus_weights_ = self._weights(frame.names)
         used = self._used(frame)
-        blocks = self._observed_blocks(used, X)
-        scales = list(map(mean_sum, blocks))
+        blocks, units = zip(
+            *map(within_range, self._observed_blocks(used, X)), strict=True
+        )
+        counts = [Counts(block, mean_sum(block)) for block in blocks]
         found = factorize(
-            list(map(Counts, blocks, scales)),
+            counts,
             used.observed,
             np.array(list(self.consensus_weights_.values())),
             self.n_components,
@@ -203,7 +206,10 @@ class MultimodalNMF(
             tol=self.tol,
         )
         self.components_ = dict(zip(used.names, found.parts, strict=True))
-        self.scales_ = dict(zip(used.names, scales, strict=True))
+        self.scales_ = {
+            name: own.scale * unit
+            for name, own, unit in zip(used.names, counts, units, strict=True)
+        }
         self.objective_history_ = np.array(found.history)
         self.n_iter_ = len(found.history)
         if not found.converged:
@@ -232,7 +238,7 @@ class MultimodalNMF(
         """
         frame = self._validate(X, reset=False)
         used = self._used(frame)
-        _, consensus = encode(
+        _, consensus = solve_weights(
             self._counts(used, X),
             used.observed,
             np.array(list(self.consensus_weights_.values())),
@@ -261,7 +267,9 @@ class MultimodalNMF(
             used.names, self._counts(used, X), used.observed.T, strict=True
         ):
             alone = np.ones((int(own.sum()), 1), dtype=bool)
-            _, weights = encode([counts], alone, np.ones(1), [self.components_[name]])
+            _, weights = solve_weights(
+                [counts], alone, np.ones(1), [self.components_[name]]
+            )
             found[name] = np.zeros((len(used), weights.shape[1]))
             found[name][own] = weights
         return Modalities(found, observed=used.observed)
@@ -352,8 +360,11 @@ class MultimodalNMF(
         return blocks
 
     def _counts(self, frame: Modalities, X: ModalitiesLike) -> list[Counts]:
-        blocks = self._observed_blocks(frame, X)
-        return list(map(Counts, blocks, self.scales_.values()))
+        blocks = map(within_range, self._observed_blocks(frame, X))
+        return [
+            Counts(block, scale / unit)
+            for (block, unit), scale in zip(blocks, self.scales_.values(), strict=True)
+        ]
 
     @property
     def _n_features_out(self) -> int:

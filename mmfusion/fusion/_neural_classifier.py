@@ -22,6 +22,7 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
+from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._neural_predictor import FusionLike, NeuralFusionPredictor
 from mmfusion.fusion._predictor import ClassifierRole, TrainingData
@@ -38,7 +39,9 @@ from mmfusion.nn._training import OUTPUT_CHUNK_ROWS
 LOG_TEMPERATURES = (-3.0, 3.0)
 
 
-class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredictor):
+class NeuralFusionClassifier(
+    SupervisedMixin, ClassifierRole, ClassifierMixin, NeuralFusionPredictor
+):
     """Classify samples of several modalities by a network that fuses them.
 
     With encoders E_v, a fusion f and linear heads, the network minimises ::
@@ -105,7 +108,7 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
         Options of the training. What it leaves open is, by default,
         ``max_epochs='auto', batch_size=64, lr=0.002, lr_schedule='cosine',
         clip_norm=5.0, selection_every=0`` (1 with a `validation_fraction`), and AdamW
-        with ``weight_decay=0.01``; 'auto' is 15 epochs or 500 batches, whichever is
+        with ``weight_decay=0.01``; 'auto' is 15 epochs or 400 batches, whichever is
         more. There is no pretraining and there are no discriminators.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
@@ -316,10 +319,13 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
                 "classes=, with all of them"
             )
         if self.class_weight is not None:
+            # samples of some calls of partial_fit lack classes that a dict names
+            is_dict = isinstance(self.class_weight, Mapping)
+            classes = self.classes_ if is_dict else np.unique(checked)
             of_class = compute_class_weight(
-                self.class_weight, classes=np.unique(checked), y=checked
+                self.class_weight, classes=classes, y=checked
             )
-            weights = weights * of_class[np.searchsorted(np.unique(checked), checked)]
+            weights = weights * of_class[np.searchsorted(classes, checked)]
         return codes, weights
 
     @property
@@ -337,7 +343,7 @@ class NeuralFusionClassifier(ClassifierRole, ClassifierMixin, NeuralFusionPredic
         if given is not None:
             self.classes_ = np.unique(np.asarray(given))
             shares = [float(weights[y == label].sum()) for label in self.classes_]
-            self._prior = np.asarray(shares) / np.sum(shares)
+            self._prior = np.asarray(shares) / max(np.sum(shares), np.finfo(float).tiny)
 
     @property
     def _target(self) -> ClassificationTarget | LabelsTarget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import refuse_empty_samples, validate_sample_weight
-from mmfusion.base import SupervisedMixin
 from mmfusion.modalities import Modalities
 from mmfusion.nn._data import Batches, Rows, Targets
 from mmfusion.nn._encoders import check_common_width, make_member_encoder
@@ -36,7 +36,7 @@ from mmfusion.nn._tasks import Task
 from mmfusion.nn._trainer import TrainingSettings, auto_epochs
 from mmfusion.nn.fusions import FUSIONS, Fusion, MemberFusions
 
-DEFAULT_BATCH_SIZE = 64
+PREDICTOR_BATCH_SIZE = 64
 FEWEST_EPOCHS = 15
 
 _SHARE = Interval(Real, 0, 1, closed="left")
@@ -45,7 +45,7 @@ _WEIGHT = Interval(Real, 0, None, closed="left")
 FusionLike = str | nn.Module | Callable[[int, int], nn.Module]
 
 
-class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
+class NeuralFusionPredictor(DeepEstimator):
     """Base of estimators that predict y by a network of several modalities.
 
     A subclass encodes the target in `_encode_target`, and reads predictions.
@@ -60,13 +60,11 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
     validation_fraction: float
     on_empty: str
 
-    n_init = 1  # members take the place of restarts
-
     _linear_latents = True
     _takes_empty_samples = True
     _trainer_defaults = {
         "max_epochs": "auto",
-        "batch_size": DEFAULT_BATCH_SIZE,
+        "batch_size": PREDICTOR_BATCH_SIZE,
         "lr": {"network": 2e-3},
         "betas": {"network": (0.9, 0.999)},
         "optimizer": torch.optim.AdamW,
@@ -100,6 +98,10 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
         raise NotImplementedError
 
     @property
+    def _n_restarts(self) -> int:
+        return 1  # members take their place
+
+    @property
     def _task(self) -> Task:
         """The loss of the network, and the mean of its predictions."""
         raise NotImplementedError
@@ -116,6 +118,8 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
         weights = np.ones(len(frame))
         if sample_weight is not None:
             weights = validate_sample_weight(sample_weight, frame)
+            # the loss is a mean; the largest weight fits any dtype, without rounding
+            weights = np.ldexp(weights, -np.frexp(weights.max())[1])
         values, weights = self._encode_target(frame, y, weights, reset=reset)
         weights = weights * frame.observed.any(axis=1)
         counted = np.flatnonzero(weights > 0)
@@ -139,9 +143,17 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
         classes = values if values.dtype.kind in "iu" else None
         if classes is not None and np.bincount(classes).min() < 2:
             classes = None  # a class of one sample cannot be on both sides
+        n_least = 1 if classes is None else int(classes.max()) + 1
+        n_held_out = math.ceil(self.validation_fraction * len(data))
+        if not n_least <= n_held_out <= len(data) - n_least:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} holds out "
+                f"{n_held_out} of {len(data)} samples; at least {n_least} must be held "
+                "out, and as many trained on: give 0.5, or 0 to train on all"
+            )
         parts = train_test_split(
             positions,
-            test_size=self.validation_fraction,
+            test_size=n_held_out,
             random_state=random_state,
             stratify=classes,
         )
@@ -154,7 +166,7 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
         return Batches(rows, data.prepare, data.device, data.dtype, targets=targets)
 
     def _auto_batch_size(self) -> int:
-        return DEFAULT_BATCH_SIZE
+        return PREDICTOR_BATCH_SIZE
 
     def _settings(self) -> TrainingSettings:
         settings = super()._settings()
@@ -186,7 +198,8 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
             make_member_encoder(*each, n_members)
             for each in zip(options, shapes, names, strict=True)
         ]
-        return encoders, check_common_width(encoders, shapes, names)
+        width = check_common_width(encoders, options, shapes, names, n_members)
+        return encoders, width
 
     def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
         fusion, fused_width = self._make_fusion(len(encoders), width // self.n_members)
@@ -201,7 +214,7 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
         if isinstance(given, nn.Module):
             make: Callable[[], Any] = partial(copy.deepcopy, given)
         else:
-            make = partial(given, n_modalities, width)
+            make = partial(_call_factory, given, n_modalities, width)
         modules = [
             make() if n_members == 1 else redrawn(make) for _ in range(n_members)
         ]
@@ -261,6 +274,16 @@ class NeuralFusionPredictor(SupervisedMixin, DeepEstimator):
         """
         check_is_fitted(self)
         return self._read(X, lambda outputs: outputs.gates, 0.0)
+
+
+def _call_factory(factory: Callable[[int, int], Any], *shape: int) -> nn.Module:
+    module = factory(*shape)
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"the factory in fusion returned a {type(module).__name__}; it must return "
+            "a torch module"
+        )
+    return module
 
 
 def _fused_width(fusion: Fusion, n_modalities: int, width: int) -> int:

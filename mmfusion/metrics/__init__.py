@@ -12,6 +12,7 @@ from mmfusion.metrics._label_sequences import (
     sequence_f1,
 )
 from mmfusion.metrics._links import alignment_error_rate
+from mmfusion.metrics._paths import alignment_error
 from mmfusion.metrics._profiles import cluster_profiles
 from mmfusion.metrics._scorers import (
     WholeDataSplit,
@@ -23,6 +24,7 @@ from mmfusion.metrics._silhouette import modality_silhouette_score
 
 __all__ = [
     "WholeDataSplit",
+    "alignment_error",
     "alignment_error_rate",
     "cluster_profiles",
     "clustering_accuracy_score",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
+
+from mmfusion._blocks import as_plain
+from mmfusion._options import errors_about
 
 
 def alignment_error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -32,6 +36,8 @@ def alignment_error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Raises
     ------
+    TypeError
+        If the links are no list of arrays.
     ValueError
         If the numbers of samples differ, or links have another shape, or are not
         integers.
@@ -52,12 +58,14 @@ def alignment_error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> alignment_error_rate(sure_and_possible, [[[0, 0], [1, 2]]])
     0.25
     """
-    if len(y_true) != len(y_pred):  # type: ignore[arg-type]
+    truth, predicted = _by_sample(y_true, "y_true"), _by_sample(y_pred, "y_pred")
+    if len(truth) != len(predicted):
         raise ValueError(
-            f"y_true has {len(y_true)} samples, and y_pred has {len(y_pred)}"  # type: ignore[arg-type]
+            f"y_true has {len(truth)} samples, and y_pred has {len(predicted)}; give "
+            "the links of the same samples"
         )
     n_found = n_sure = n_correct = 0
-    for i, (known, found) in enumerate(zip(y_true, y_pred, strict=True)):  # type: ignore[arg-type]
+    for i, (known, found) in enumerate(zip(truth, predicted, strict=True)):
         known = _as_links(known, f"y_true of sample {i}", (2, 3))
         is_sure = np.ones(len(known), dtype=bool)
         if known.shape[1] == 3:
@@ -75,9 +83,21 @@ def alignment_error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     return 1 - n_correct / (n_found + n_sure)
 
 
+def _by_sample(y: Any, name: str) -> list[Any]:
+    if isinstance(y, str | Mapping) or not isinstance(y, Iterable) or issparse(y):
+        raise TypeError(
+            f"{name} is of type {type(y).__name__}; give a list with an array of links "
+            "for each sample"
+        )
+    if isinstance(y, np.ndarray) and y.ndim == 0:
+        raise ValueError(f"{name} has no samples; give an array of links for each")
+    return list(y)
+
+
 def _as_links(links: Any, what: str, widths: Sequence[int]) -> np.ndarray:
     """Return links as an array of integers with two columns, or those of the widths."""
-    array = np.asarray(links)
+    with errors_about(what):
+        array = np.asarray(as_plain(links, what))
     if array.size == 0:
         return np.empty((0, 2), dtype=np.int64)
     if array.ndim != 2 or array.shape[1] not in widths or array.dtype.kind not in "iu":

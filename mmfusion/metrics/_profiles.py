@@ -209,7 +209,7 @@ def _compare_groups(table: Any, groups: np.ndarray) -> ClusterComparison:
 
     `groups` has a column of 0 and 1 for each group.
     """
-    unit = _units(table)
+    unit = _units_of_columns(table)
     if sparse.issparse(table):
         offset = np.zeros(table.shape[1])
         counts = np.repeat(groups.sum(axis=0)[:, None], table.shape[1], axis=1)
@@ -244,7 +244,7 @@ def _compare_groups(table: Any, groups: np.ndarray) -> ClusterComparison:
     )
 
 
-def _units(table: Any) -> np.ndarray:
+def _units_of_columns(table: Any) -> np.ndarray:
     """Return a power of two for each column, by which squares of its values are finite.
 
     Division by it rounds nothing.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 # also depends on how confident the penalty lets discriminators be
 WON_ACCURACY = 0.995
 LEAST_JUDGED_BATCHES = 50  # before, encoders have had no time to move
-LARGEST_WIDTH = 256  # of a layer of the discriminators
+SMALLEST_WIDTH, LARGEST_WIDTH = 64, 256  # of the widest layers of discriminators
 
 
 class Discriminators(nn.Module):
     """One discriminator for every modality but the reference, as one batched network.
 
-    Its layers have w, w, w / 2 and 1 units, where w is the power of two next to half of
-    the width of the latents, and at most 256: 256 for the 500 of the paper.
+    Its layers have w, w, w / 2 and 1 units, where w is the power of two next to the
+    width of the latents, from 64 to 256; the paper has 256 for latents of 500.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Discriminators(nn.Module):
 
     def __init__(self, n_discriminators: int, width: int) -> None:
         super().__init__()
-        hidden = min(LARGEST_WIDTH, 2 ** max(1, round(math.log2(width / 2))))
+        hidden = min(LARGEST_WIDTH, max(SMALLEST_WIDTH, 2 ** round(math.log2(width))))
         self._make_layers(n_discriminators, (width, hidden, hidden, hidden // 2, 1))
 
     def _make_layers(self, n_discriminators: int, widths: tuple[int, ...]) -> None:
@@ -55,7 +55,7 @@ class Discriminators(nn.Module):
         self.biases = nn.ParameterList(bias for _, bias in layers)
 
     def match_widths(self, state: Mapping[str, Any]) -> bool:
-        """Take over the widths of stored layers; return whether layers changed.
+        """Match the widths of stored layers; return whether layers changed.
 
         Those of earlier versions did not depend on the width of the latents.
         """
@@ -114,7 +114,7 @@ class Discriminators(nn.Module):
 
 
 class _BackwardProduct(torch.autograd.Function):
-    """The product of gradients and transposed weights, as back through a layer.
+    """Product of gradients and transposed weights, as back through a layer.
 
     That of torch returns transposed gradients of the weights, and adding them to those
     of a loss then takes as long as the product.
@@ -255,10 +255,11 @@ class AdversarialObjective(Objective):
         counted = self._observed_sides(observed)
         slope = None
         if penalised:
+            discriminators: Any = net.parts_["discriminators"]
             with net.precision():
-                logits, slopes = net.parts_["discriminators"].slopes(both)
+                logits, gradients = discriminators.slopes(both)
             logits = logits.to(latents)
-            slope = squared_slope(slopes.to(latents), counted)
+            slope = squared_slope(gradients.to(latents), counted)
         else:
             logits = _logits(net, both)
         loss = _cross_entropy(logits, counted, others_real=False)

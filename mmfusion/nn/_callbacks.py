@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._data import Batches
-from mmfusion.nn._net import DeepNet, Phase
+from mmfusion.nn._net import DeepNet, Phase, StoppedByCallback
 from mmfusion.nn._training import (
     DivergenceError,
     freeze_fusion_weights,
@@ -117,21 +117,14 @@ class StopAtNaN(Callback):
 
 
 class StopWhenConverged(Callback):
-    """End a phase after the epoch by which its training has converged.
+    """End a phase after the epoch by which its objective has converged."""
 
-    Parameters
-    ----------
-    converged : callable
-        Takes the net and returns whether it has.
-    """
-
-    def __init__(self, converged: Callable[[DeepNet], bool]) -> None:
-        self.converged = converged
+    never_stops = True  # by Ctrl-C
 
     def on_epoch_end(self, net: DeepNet, **kwargs: Any) -> None:
-        """Stop, by the signal by which callbacks of skorch stop."""
-        if self.converged(net):
-            raise KeyboardInterrupt
+        """Stop if it has."""
+        if net.objective_.has_converged(net):
+            raise StoppedByCallback
 
 
 class Selection(Callback):

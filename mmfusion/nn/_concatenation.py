@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmfusion._scaling import CONSTANT_SPREAD_ULPS
 from mmfusion.nn._centers import Centers
 from mmfusion.nn._data import Batches
 from mmfusion.nn._isolation import drawing
@@ -16,7 +17,7 @@ from mmfusion.nn._net import DeepNet
 from mmfusion.nn._network import FusionNetwork, evaluating
 from mmfusion.nn._training import DivergenceError
 
-CHUNK_ROWS = 4096  # samples in memory at a time
+ENCODED_CHUNK_ROWS = 4096  # samples in memory at a time
 # samples that centres are fitted to, evenly spaced, so that latents fit in memory
 MAX_CENTER_ROWS = 50_000
 
@@ -74,8 +75,11 @@ class ConcatenationNetwork(FusionNetwork):
         means = (latents * counted).sum(1) / counts
         squares = (latents - means[:, None]).square().sum(2, keepdim=True)
         variances = ((squares * counted).sum(1) / counts).flatten()
+        # the rounding of constant latents would be scaled up to a variance of 1
+        rounding = CONSTANT_SPREAD_ULPS * torch.finfo(means.dtype).eps
+        varies = variances > rounding**2 * means.square().sum(1)
         self.means.copy_(means)
-        self.scales.copy_(torch.where(variances > 0, variances, 1).rsqrt())
+        self.scales.copy_(torch.where(varies, variances, 1).rsqrt())
 
 
 def fit_centers(net: DeepNet, data: Batches) -> None:
@@ -88,7 +92,8 @@ def fit_centers(net: DeepNet, data: Batches) -> None:
     n_samples = min(len(data), MAX_CENTER_ROWS)
     rows = np.linspace(0, len(data) - 1, n_samples).astype(int)
     batches = (
-        data.batch(rows[i : i + CHUNK_ROWS]) for i in range(0, n_samples, CHUNK_ROWS)
+        data.batch(rows[i : i + ENCODED_CHUNK_ROWS])
+        for i in range(0, n_samples, ENCODED_CHUNK_ROWS)
     )
     network = cast(ConcatenationNetwork, net.module_)
     with evaluating(network):

@@ -94,7 +94,7 @@ def discriminator_loss(
 ) -> Tensor:
     """Compute ``-sum_v log D_v(x_v) + log(1 - D_v(y_v))`` of samples and y, rebuilt."""
     others = [y.detach() for y in rebuilt]
-    return _cross_entropy(net, samples, True, counted) + _cross_entropy(
+    return _entropy_of_rebuilt(net, samples, True, counted) + _entropy_of_rebuilt(
         net, others, False, counted
     )
 
@@ -103,10 +103,10 @@ def generator_loss(
     net: DeepNet, rebuilt: Sequence[Tensor], counted: Tensor | None
 ) -> Tensor:
     """Compute ``-sum_v log D_v(y_v)`` of rebuilt samples y."""
-    return _cross_entropy(net, rebuilt, True, counted)
+    return _entropy_of_rebuilt(net, rebuilt, True, counted)
 
 
-def _cross_entropy(
+def _entropy_of_rebuilt(
     net: DeepNet, samples: Sequence[Tensor], real: bool, counted: Tensor | None
 ) -> Tensor:
     with net.precision():

@@ -234,13 +234,15 @@ def make_encoders(
         make_encoder(*each, linear_latents)
         for each in zip(options, shapes, names, strict=True)
     ]
-    return encoders, check_common_width(encoders, shapes, names)
+    return encoders, check_common_width(encoders, options, shapes, names)
 
 
 def check_common_width(
     encoders: Sequence[nn.Module],
+    options: Sequence[EncoderLike],
     shapes: Sequence[tuple[int, ...]],
     names: Sequence[str],
+    n_members: int = 1,
 ) -> int:
     """Return the width of the latents of all encoders.
 
@@ -248,10 +250,14 @@ def check_common_width(
     ----------
     encoders : sequence of Module
         The encoders.
+    options : sequence
+        The options that they were made from.
     shapes : sequence of tuple of int
         Shape of one sample of each modality.
     names : sequence of str
         Names of the modalities, for errors.
+    n_members : int, default=1
+        Number of members whose latents are side by side; an error has those of one.
 
     Returns
     -------
@@ -265,10 +271,13 @@ def check_common_width(
     """
     widths = [latent_width(*each) for each in zip(encoders, shapes, names, strict=True)]
     if len(set(widths)) > 1:
-        found = dict(zip(names, widths, strict=True))
+        of_member = [width // n_members for width in widths]
+        found = dict(zip(names, of_member, strict=True))
+        absent = [n for n, option in zip(names, options, strict=True) if option is None]
+        hint = f" ({absent} have the default one: name them, too)" if absent else ""
         raise ValueError(
             f"the encoders make latents of different widths, {found}; fusion adds "
-            "them up: give encoders of one width"
+            f"them up: give encoders of one width{hint}"
         )
     return widths[0]
 

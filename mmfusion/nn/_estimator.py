@@ -84,7 +84,7 @@ class DeepEstimator(
 
     encoders: EncodersLike
     scaling: ByModality[str | None]
-    n_init: int  # a constant 1 for a method without restarts
+    n_init: int
     trainer: Trainer | None
     modalities: ColumnSpecLike
     random_state: RandomStateLike
@@ -120,6 +120,11 @@ class DeepEstimator(
     }
 
     # Hooks of subclasses
+
+    @property
+    def _n_restarts(self) -> int:
+        """Number of trainings of which the best is kept."""
+        return self.n_init
 
     def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
         """Make the network from encoders with latents of one width."""
@@ -222,7 +227,8 @@ class DeepEstimator(
         task = None
         if hasattr(self, "_init_callback_context"):
             task = self._init_callback_context(
-                max_subtasks=len(plan.phases) * self.n_init, sequential_subtasks=False
+                max_subtasks=len(plan.phases) * self._n_restarts,
+                sequential_subtasks=False,
             ).call_on_fit_task_begin(estimator=self, X=X, y=y)
             plan.report = partial(Report, task, self, X, y, data, self._learned)
         best, self.init_scores_ = run_restarts(plan, settings.n_jobs)
@@ -233,8 +239,8 @@ class DeepEstimator(
             )
         if best.problems:
             warnings.warn(
-                f"{type(self).__name__} is not healthy after {self.n_init} restarts: "
-                f"{'; '.join(best.problems)}. Remedies: {self._remedy}",
+                f"{type(self).__name__} is not healthy after {self._n_restarts} "
+                f"restarts: {'; '.join(best.problems)}. Remedies: {self._remedy}",
                 ConvergenceWarning,
                 stacklevel=5,
             )
@@ -261,9 +267,9 @@ class DeepEstimator(
         """Plan the restarts of a fit."""
         self._check_encoders(data, settings)
         phases = self._make_phases(len(data), settings)
-        if self.n_init > 1:
+        if self._n_restarts > 1:
             phases = [part for phase in phases for part in phase.split()]
-        seeds = random_state.randint(LARGEST_SEED, size=self.n_init)
+        seeds = random_state.randint(LARGEST_SEED, size=self._n_restarts)
         # a later partial_fit continues with them
         self._seed = int(seeds[0])
         phases = [
@@ -618,6 +624,9 @@ class DeepEstimator(
         rows = self._rows(X, reset=False)
         values = collect_outputs(self._net, rows, self._preparation, read, rows.dtype)
         return values, rows.observed
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_net")  # other attributes are set before the training
 
     @property
     def module_(self) -> FusionNetwork:

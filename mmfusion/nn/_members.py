@@ -70,7 +70,7 @@ class MemberEncoder(nn.Module):
         hidden = by_member(self.first(x.flatten(1)), self.n_members)
         for layer in self.others:
             hidden = layer(hidden.relu())
-        return side_by_side(hidden)
+        return members_side_by_side(hidden)
 
 
 class Members(nn.Module):
@@ -96,7 +96,7 @@ def by_member(x: Tensor, n_members: int) -> Tensor:
     return x.unflatten(-1, (n_members, -1)).transpose(-3, -2)
 
 
-def side_by_side(x: Tensor) -> Tensor:
+def members_side_by_side(x: Tensor) -> Tensor:
     """Put members of shape (..., R, m, w) side by side to (..., m, R w)."""
     return x.transpose(-3, -2).flatten(-2)
 

@@ -23,7 +23,7 @@ from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
 from mmfusion.nn._optimizers import make_optimizer
 
 LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
-SCREENED_SHARE = 0.25  # of the epochs of a phase, after which restarts are screened
+SCREENED_SHARE = 1 / 3  # of the epochs of a phase, after which restarts are screened
 PREDICTED_ROWS = 1024  # samples in memory at a time, where callbacks predict
 
 
@@ -133,6 +133,13 @@ class Objective:
             sums[name] = weighted_sum(own, weights, zero)
         return terms | sums | {"total": weighted_sum(terms, weights, zero)}
 
+    def has_converged(self, net: DeepNet) -> bool:
+        """Return whether a phase ends after an epoch of `fit`, before its last one.
+
+        Calls of `partial_fit`, which have some of the samples only, end no phase.
+        """
+        return False
+
     def find_problems(self, net: DeepNet) -> list[str]:
         """List what is unhealthy about a net at the end of a phase."""
         return []
@@ -198,9 +205,6 @@ class Phase:
     learns_weights : bool, default=True
         Whether the weights of the modalities that `predict` uses are computed from
         the training data at the end. Otherwise they stay as they are.
-    converged : callable, default=None
-        Takes the net after an epoch of `fit` and returns whether the phase ends there.
-        Calls of `partial_fit`, which have some samples only, end no phase.
     n_before, n_after : int, default=0
         Number of epochs of the other part of a phase that has been split.
     """
@@ -214,7 +218,6 @@ class Phase:
     compete: Callable[[DeepNet, Any], float] | None = None
     screen: Callable[[DeepNet, Any], float] | None = None
     learns_weights: bool = True
-    converged: Callable[[DeepNet], bool] | None = None
     n_before: int = 0
     n_after: int = 0
 
@@ -262,7 +265,7 @@ def begin_phase(net: DeepNet, phase: Phase, done: int = 0) -> None:
 # The net
 
 
-class _StoppedByCallback(Exception):
+class StoppedByCallback(Exception):
     """A callback ended a training."""
 
 
@@ -388,7 +391,7 @@ class DeepNet(NeuralNet):
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, epochs=epochs)
-        except _StoppedByCallback:
+        except StoppedByCallback:
             for _, callback in self.callbacks_:
                 if hasattr(callback, "on_stop"):
                     callback.on_stop(self)
@@ -406,7 +409,7 @@ class DeepNet(NeuralNet):
                 # in an own callback it is Ctrl-C: they never stop a training by it
                 if getattr(callback, "never_stops", False):
                     raise
-                raise _StoppedByCallback from stop
+                raise StoppedByCallback from stop
             except (KeyError, SkorchException) as error:
                 self._name_columns(callback, error)
                 raise

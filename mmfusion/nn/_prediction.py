@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmfusion.nn._data import Batch, Targets
 from mmfusion.nn._isolation import current_draws
-from mmfusion.nn._members import BatchedLinear, by_member, dropout, side_by_side
+from mmfusion.nn._members import BatchedLinear, by_member, dropout, members_side_by_side
 from mmfusion.nn._net import DeepNet, EncodedBatch, Objective
 from mmfusion.nn._network import FusionNetwork
 from mmfusion.nn._tasks import Task
@@ -154,7 +154,7 @@ class PredictionNetwork(FusionNetwork):
         return PredictionOutputs(
             latents,
             self.frozen,
-            side_by_side(fused),
+            members_side_by_side(fused),
             hidden,
             self.task.average(hidden, equal),
             by_modality,

@@ -227,7 +227,7 @@ def _train(
             save.resumed = state["callbacks"]
             # with other callbacks, the phase would not have ended there
             n_epochs = done if state["stopped_by"] == list(stoppers) else n_epochs
-            if phase.converged is not None and phase.converged(net):
+            if phase.objective.has_converged(net):
                 n_epochs = done
     if phase.n_before and len(net.history) - net.phase_start_ < phase.n_before:
         n_epochs = done  # a callback has ended the phase in its first part
@@ -259,6 +259,4 @@ def _own_callbacks(plan: TrainingPlan, position: int, start: int) -> list[Callba
         own.append(EpochBar(f"restart {start + 1} of {len(plan.seeds)}"))
     if plan.report is not None:
         own.append(plan.report(phase, position * len(plan.seeds) + start))
-    if phase.converged is not None:
-        own.append(StopWhenConverged(phase.converged))
-    return own
+    return [*own, StopWhenConverged()]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmfusion.nn._concatenation import CHUNK_ROWS
+from mmfusion.nn._concatenation import ENCODED_CHUNK_ROWS
 from mmfusion.nn._data import Batches
 from mmfusion.nn._net import DeepNet
 from mmfusion.nn._network import FusionNetwork, evaluating
@@ -61,7 +61,7 @@ class SelfTargets(nn.Module):
         if n_done % -(-REFRESH_STEPS // n_steps):
             return
         now, sizes, n_changed = net.module_, torch.zeros_like(self.sizes), 0
-        for _, (inputs, observed, _) in data.chunks(CHUNK_ROWS):
+        for _, (inputs, observed, _) in data.chunks(ENCODED_CHUNK_ROWS):
             with evaluating(now), evaluating(self.network):
                 assignment = now(inputs, observed).logits.softmax(1)
                 before = self.network(inputs, observed).logits

@@ -85,8 +85,9 @@ def set_net_state(net: DeepNet, state: dict[str, Any]) -> None:
     parts = to_tensors(state["parts"])
     changed = net.module_.match_heads(parts["network"])
     for name, part in net.parts_.items():
-        if hasattr(part, "match_widths"):
-            changed |= part.match_widths(parts.get(name, {}))
+        match_widths = getattr(part, "match_widths", None)
+        if match_widths is not None:
+            changed |= match_widths(parts.get(name, {}))
     if changed:
         net.initialize_optimizer()
     own = stateful_parts(net)

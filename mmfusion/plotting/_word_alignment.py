@@ -150,7 +150,7 @@ class WordAlignmentDisplay:
             links,
             source=list(map(str, source)),
             target=list(map(str, target)),
-            known=None if y is None else y[sample],  # type: ignore[index]
+            known=None if y is None else _of_sample(y, sample),
             ax=ax,
             **kwargs,
         )
@@ -252,14 +252,24 @@ class WordAlignmentDisplay:
                 s=130,
                 marker="s",
                 facecolors="none",
-                edgecolors="0.2",
-                linewidths=np.where(self.known[:, 2] != 0, 1.8, 0.6),
+                edgecolors="C6",  # visible on light and on dark cells
+                linewidths=[2.2 if sure else 0.9 for sure in self.known[:, 2]],
                 label="known (thin: possible)",
             )
         ax.legend(
             fontsize="small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1)
         )
         return self
+
+
+def _of_sample(y: Any, sample: int) -> Any:
+    """Return the known links of a sample."""
+    if not isinstance(y, Sequence | np.ndarray) or len(y) <= sample:
+        raise TypeError(
+            f"y is of type {type(y).__name__}; give a list with an array of links for "
+            "each sample"
+        )
+    return y[sample]
 
 
 def _as_marks(links: ArrayLike, name: str, shape: tuple[int, int]) -> np.ndarray:

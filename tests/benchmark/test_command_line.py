@@ -130,6 +130,12 @@ def test_list_names_methods_data_sets_and_metrics(capsys):
         (["compare", "--data", "blobs", "--out", "a\0b"], r"--out='a.*' is empty or"),
         (["compare", "--data", "blobs", "--out", "x" * 300], "x{300}.* shorter path"),
         (["cluster"], "invalid choice: 'cluster'"),
+        (["compare", "--fast"], "--fast is for a preset; give --preset eamc"),
+        (["compare", "--preset", "none"], "invalid choice: 'none'"),
+        (["compare", "--preset", "eamc-losses", "--fast"], "leave out fast"),
+        (["compare", "--preset", "eamc", "--methods", "snf"], "not allowed with"),
+        (["compare", "--preset", "eamc", "--task", "regression"], "leave out --task"),
+        (["compare", "--data", "blobs", "--subsample", "2"], "subsample=2.0"),
     ],
 )
 def test_wrong_usage_is_refused_without_a_traceback(

@@ -154,6 +154,20 @@ def test_the_conclusion_names_all_of_the_best_mean_rank():
     assert last.startswith("Over 2 data sets, a and b have the best mean rank")
 
 
+def test_the_conclusion_over_data_sets_is_by_a_test_that_can_reject():
+    def over(n_datasets):
+        scores = {
+            (f"d{i}", method): [0.9 - 0.1 * j - 0.001 * i * j]
+            for i in range(n_datasets)
+            for j, method in enumerate("abcdef")
+        }
+        return make(scores).conclusion().splitlines()[-1]
+
+    # Wilcoxon's test of 15 pairs needs 10 data sets
+    assert "By the Nemenyi test it differs significantly" in over(8)
+    assert "It differs significantly (alpha = 0.05) from all 5 others" in over(10)
+
+
 def test_many_best_methods_are_counted():
     many = make({("d", m): [0.5, 0.6] for m in "abcdef"}).conclusion()
     assert many.startswith("On d, a and 5 more are first of 6 methods")

@@ -43,7 +43,8 @@ def run(small, halves):
 
 def test_rows_have_groups_and_names_of_methods(eamc):
     assert set(eamc.methods) <= set(eamc.groups)
-    assert set(eamc.methods.values()) <= set(registry.CLUSTERERS)
+    names = {row.method for row in presets.EAMC_ROWS}
+    assert names == set(eamc.methods.values()) <= set(registry.CLUSTERERS)
     assert list(dict.fromkeys(eamc.groups.values())) == [
         presets.SINGLE,
         presets.CLASSICAL,
@@ -181,8 +182,8 @@ def test_rows_whose_packages_are_missing_are_named(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"name": "mvc"}, "no preset 'mvc'.*'eamc'"),
-        ({"name": None}, "no preset None"),
+        ({"name": "mvc"}, "name='mvc' is no preset.*'eamc'"),
+        ({"name": None}, "name=None is no preset"),
         ({"name": "eamc-losses", "fast": True}, "no fast form.*leave out fast"),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skorch.callbacks import Callback
 
 from mmfusion.clustering.eamc._pretraining import (
     GraphTrust,
@@ -12,6 +13,8 @@ from mmfusion.clustering.eamc._pretraining import (
     neighbor_graphs,
 )
 from mmfusion.nn._data import Batches, Preparation, Rows
+
+from .small import X, small
 
 SHAPES = [(2,), (3, 2), (1,)]
 
@@ -215,3 +218,44 @@ def test_every_head_trusts_for_itself():
 def test_no_gradient_flows_through_trust():
     pairs = torch.tensor([[0.1, 2.0]], requires_grad=True)
     assert not GraphTrust(1, 2)(pairs, torch.tensor([0, 1])).requires_grad
+
+
+# Screening of restarts
+
+
+class Course(Callback):
+    """Record the learning rate of every epoch, and stop pretraining if asked to."""
+
+    def __init__(self, stop_after=None):
+        self.stop_after, self.rates = stop_after, []
+
+    def on_epoch_end(self, net, **kwargs):
+        rate = net.optimizer_.param_groups[0]["lr"]
+        self.rates.append((net.phase_name_, len(net.history), round(rate, 12)))
+        if len(net.history) == self.stop_after:
+            raise KeyboardInterrupt
+
+
+def test_the_best_restart_is_trained_on_after_a_third_of_pretraining():
+    alone, screened = Course(), Course()
+    small(pretrain_epochs=5, callbacks=[alone]).fit(X)
+    fitted = small(pretrain_epochs=5, n_init=3, callbacks=[screened]).fit(X)
+    assert len(alone.rates) == 5 + 2
+    assert len(screened.rates) == 3 * 2 + 3 + 2
+    # rates fall as if the phase were one
+    assert set(screened.rates) == set(alone.rates)
+    assert fitted.phase_epochs_ == {"pretraining": 5, "adversarial training": 2}
+    assert len(set(fitted.init_scores_)) == 3
+    assert fitted.module_.heads.n_heads == 1
+
+
+def test_a_callback_that_ends_pretraining_before_the_comparison_ends_it():
+    course = Course(stop_after=1)
+    fitted = small(pretrain_epochs=10, n_init=2, callbacks=[course]).fit(X)
+    assert [rate[:2] for rate in course.rates] == [
+        ("pretraining", 1),
+        ("pretraining", 1),
+        ("adversarial training", 2),
+        ("adversarial training", 3),
+    ]
+    assert fitted.phase_epochs_ == {"pretraining": 1, "adversarial training": 2}

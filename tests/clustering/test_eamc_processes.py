@@ -9,7 +9,13 @@ import pytest
 from sklearn.base import clone
 from torch import nn
 
-from mmfusion import DCCA, AutoencoderClusterer, CoMVCClusterer
+from mmfusion import (
+    DCCA,
+    AutoencoderClusterer,
+    CoMVCClusterer,
+    DMSCClusterer,
+    MFLVCClusterer,
+)
 
 from .small import X, nested, small
 
@@ -93,6 +99,16 @@ DAMC = AutoencoderClusterer(
 SCORES = DCCA(2, encoders=[8, 4], reconstruction_weight=0.1, random_state=0).set_params(
     **nested({"max_epochs": 2, "batch_size": 20, "dtype": "float64"})
 )
+MFLVC = MFLVCClusterer(
+    3, encoders=[16, 8], matching_epochs=2, random_state=0
+).set_params(
+    **nested({"pretrain_epochs": 2, "max_epochs": 2, "batch_size": 20})
+    | nested({"dtype": "float64"})
+)
+DMSC = DMSCClusterer(3, encoders=[16, 8], random_state=0).set_params(
+    **nested({"pretrain_epochs": 2, "max_epochs": 20, "batch_size": 20})
+    | nested({"dtype": "float64"})
+)
 CASES = {
     "dividing": (EAMC, X, {"n_init": 2}),
     "not dividing": (EAMC, X, {"batch_size": 20}),
@@ -122,6 +138,9 @@ CASES = {
     "DAMC": (DAMC, GAPS, {}),
     "DAMC with images": (DAMC, MIXED, {"encoders": 8}),
     "DCCA": (SCORES, GAPS, {}),
+    "DMSC": (DMSC, GAPS, {}),
+    "DMSC with anchors": (DMSC, GAPS, {"n_anchors": 10}),
+    "MFLVC": (MFLVC, GAPS, {}),
 }
 
 

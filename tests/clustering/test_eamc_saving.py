@@ -127,6 +127,22 @@ def test_loading_replaces_what_was_fitted_before(tmp_path):
     assert vars(other).keys() == vars(fitted).keys()
 
 
+def test_discriminators_of_an_older_version_keep_their_widths(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmfusion.nn._adversary.LARGEST_WIDTH", 4)
+    fitted = small().fit(X)
+    fitted.save_params(tmp_path / "file")
+    stored = pickle.dumps(fitted)
+    monkeypatch.undo()
+    loaded = small().load_params(tmp_path / "file")
+    copied = pickle.loads(stored)
+    for model in (loaded, copied):
+        check_same(model, fitted, X)
+        widths = [w.shape[2] for w in model._net.parts_["discriminators"].weights]
+        assert widths == [4, 4, 2, 1]
+        further = copy.deepcopy(fitted).partial_fit(X)
+        check_same(model.partial_fit(X), further, X)
+
+
 def test_the_network_is_public_and_what_predicts():
     fitted = fitted_to("vectors")
     assert isinstance(fitted.module_, FusionNetwork)

@@ -86,11 +86,17 @@ def y() -> np.ndarray:
 
 
 def tokens() -> list[list[str]]:
-    return [["a", "b"], ["c"], ["b", "c", "a"]]
+    return [["a", "b"], ["c", "a"], ["b", "c", "a"]]
+
+
+def labelled() -> dict[str, list[Any]]:
+    frames = [np.log(np.full((6 + i, 4), 0.25)) - rows(6 + i, 4) / 9 for i in range(3)]
+    return {"frames": frames, "labels": [[1, 2], [3], [2, 3, 1]]}
 
 
 def links() -> list[np.ndarray]:
-    return [np.array([[0, 0], [1, 1]]), np.array([[0, 0]]), np.empty((0, 2), int)]
+    one = np.array([[0, 0], [1, 1]])
+    return [one, one.copy(), np.empty((0, 2), int)]
 
 
 def collection() -> list[np.ndarray]:
@@ -100,6 +106,8 @@ def collection() -> list[np.ndarray]:
 # Estimators
 
 FAST: dict[str, Arguments] = {
+    "ForcedAligner": {"n_states": 1},
+    "SiameseAligner": {"encoders": (4,), "trainer": Trainer(max_epochs=1)},
     "ProductHMMAligner": {"n_states": 2},
     **{
         name: {
@@ -158,9 +166,11 @@ OF_SEQUENCES = {
     "SequenceGradients",
     "SequencePooling",
     "SequenceResampler",
+    "SiameseAligner",
 }
 OF_TABLES = {"ModalitySplitter"}
 OF_TOKENS = {"WordAligner"}
+OF_LABELS = {"CTCAligner", "ForcedAligner"}
 NAN_IF_MISSING = {"modality_latents", "modality_predictions"}
 OUTPUTS = ("predict", "predict_proba", "decision_function", "transform")
 # What scikit-learn defines, or what is the same as `fit` and another method.
@@ -182,18 +192,23 @@ def estimator_arguments(name: str) -> Arguments:
     fast = FAST_ANYWHERE | FAST.get(name, {})
     arguments = own | {key: value for key, value in fast.items() if key in own}
     arguments["X"] = sequences() if name in OF_SEQUENCES else tables()
+    if get_tags(cls()).input_tags.positive_only:
+        arguments["X"] = {n: np.abs(block) for n, block in tables().items()}
     if name in OF_TOKENS:
         arguments["X"] = {"source": tokens(), "target": tokens()}
-        arguments["batches"] = [arguments["X"]]
     if name in OF_TABLES:
         arguments["X"] = np.hstack(list(tables().values()))
         arguments["modalities"] = {"audio": [0, 1, 2], "text": [3, 4]}
-    n_samples = 3 if name in OF_SEQUENCES | OF_TOKENS else N_SAMPLES
+    if name in OF_LABELS:
+        arguments["X"] = labelled()
+    n_samples = 3 if name in OF_SEQUENCES | OF_TOKENS | OF_LABELS else N_SAMPLES
     arguments["y"] = LABELS[:n_samples].copy()
     if not is_classifier(cls()):
         arguments["y"] = rows(n_samples)
     if name in OF_TOKENS:
         arguments["y"] = links()
+    if name == "SiameseAligner":
+        arguments["y"] = links()[:1] * n_samples
     if "sample_weight" in inspect.signature(cls.fit).parameters:
         arguments["sample_weight"] = np.ones(n_samples)
     return arguments
@@ -227,6 +242,7 @@ def method_arguments(name: str, method: str) -> Arguments:
     if method == "inverse_transform":
         known["X"] = _fitted_once(name).transform(known["X"])
     known["path"] = Path("parameters")
+    known["batches"] = [known["X"]]
     if method == "load_params":
         _fitted_once(name).save_params(known["path"])
     function = getattr(all_estimators()[name], method)
@@ -469,6 +485,10 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "self": CALLABLES["WholeDataSplit"](),
         "X": Modalities(tables()),
     },
+    "alignment_error": lambda: {
+        "path": [[0, 0], [1, 2], [2, 2]],
+        "matches": [[0.0, 0.0], [2.0, 1.0]],
+    },
     "alignment_error_rate": lambda: {"y_true": links(), "y_pred": links()},
     "clustering_accuracy_score": _labels,
     "get_scorer": lambda: {"scoring": "adjusted_rand_score"},
@@ -600,11 +620,22 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "y": links(),
     },
     "WordAlignmentDisplay.from_predictions": lambda: {
-        "posteriors": [[0.9, 0.1]],
+        "posteriors": [[0.9, 0.1], [0.2, 0.3]],
         "links": links()[1],
-        "source": ["a"],
+        "source": ["a", "d"],
         "target": ["b", "c"],
         "known": links()[1],
+    },
+    "SpanDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("CTCAligner"),
+        "X": labelled(),
+        "known": [[0, 1], [2, 3]],
+    },
+    "SpanDisplay.from_predictions": lambda: {
+        "spans": [[0, 1], [2, 3]],
+        "labels": ["a", "b"],
+        "posteriors": [0.5, 0.9],
+        "known": [[0, 1], [2, 3]],
     },
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")

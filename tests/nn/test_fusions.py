@@ -10,7 +10,7 @@ from torch import nn
 
 from mmfusion.nn._encoders import make_encoder, make_member_encoder
 from mmfusion.nn._isolation import isolated
-from mmfusion.nn._members import by_member, dropout, side_by_side
+from mmfusion.nn._members import by_member, dropout, members_side_by_side
 from mmfusion.nn._tasks import (
     ClassTask,
     GaussianTask,
@@ -183,7 +183,7 @@ def test_members_are_encoded_side_by_side():
         hidden = x @ encoder.first.weight[own].T + encoder.first.bias[own]
         layer = encoder.others[0]
         torch.testing.assert_close(found[r], linear(layer, r, hidden.relu()))
-    torch.testing.assert_close(side_by_side(found), encoder(x))
+    torch.testing.assert_close(members_side_by_side(found), encoder(x))
 
 
 @pytest.mark.parametrize("option", [nn.Linear(3, W), lambda shape: nn.Linear(3, W)])

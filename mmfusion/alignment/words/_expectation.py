@@ -160,7 +160,7 @@ def _expect(index, first, last, longest, model, jumps, agree, found):
             found.sums[0, 1] += mean_distance(forward)
             found.sums[1, 1] += mean_distance(reverse)
         if agree:
-            _multiply(forward, reverse, null_forward, null_reverse)
+            _multiply_posteriors(forward, reverse, null_forward, null_reverse)
         _count(index, s, forward, reverse, null_forward, null_reverse, found.counts)
 
 
@@ -249,7 +249,7 @@ def _gather(index, s, translations, to_target, to_source, null_target, null_sour
 
 
 @jit
-def _multiply(forward, reverse, null_forward, null_reverse):
+def _multiply_posteriors(forward, reverse, null_forward, null_reverse):
     """Replace posteriors by their product, and those of NULL by what is left."""
     null_forward[:] = 1
     null_reverse[:] = 1

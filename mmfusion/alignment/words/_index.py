@@ -175,7 +175,7 @@ def index_corpus(
         np.searchsorted(source.codes[order], np.arange(n_sources + 1)),
         np.repeat(np.arange(len(n_cells)), np.diff(source.offsets)),
     )
-    counts = _count_pairs(occurrences, target, n_targets)
+    counts = _count_target_types(occurrences, target, n_targets)
     indptr = np.concatenate([[0], np.cumsum(counts)])
     types = TypePairs(indptr, np.empty(indptr[-1], dtype=np.int32), n_targets)
     index = CorpusIndex(source, target, cells, cell_offsets)
@@ -192,7 +192,7 @@ class _Occurrences(NamedTuple):
 
 
 @jit
-def _count_pairs(occurrences, target, n_targets):
+def _count_target_types(occurrences, target, n_targets):
     """Count the target types that occur with each source type."""
     n_sources = len(occurrences.starts) - 1
     counts = np.zeros(n_sources, dtype=np.int64)

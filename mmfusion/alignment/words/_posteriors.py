@@ -96,7 +96,7 @@ def _jump_norms(jumps, n, norms):
 
 
 @jit_reordered
-def _advance(before, norms, jumps, after):
+def _advance_positions(before, norms, jumps, after):
     """Compute after[k] = sum_i before[i] c(k - i) / sum_k' c(k' - i)."""
     n = len(before)
     middle = len(jumps) // 2
@@ -109,7 +109,7 @@ def _advance(before, norms, jumps, after):
 
 
 @jit_reordered
-def _retreat(reached, norms, jumps, emitted, before, jump_counts):
+def _retreat_positions(reached, norms, jumps, emitted, before, jump_counts):
     """Compute before[i], the sum over later positions, and count jumps without c."""
     n = len(emitted)
     middle = len(jumps) // 2
@@ -160,7 +160,7 @@ def _posterior_of_chain(
             before[:] = 1 / n
         else:
             before[:] = reached[j - 1]
-            _advance(before, norms, jumps, predicted)
+            _advance_positions(before, norms, jumps, predicted)
         total = 0.0
         for i in range(n):
             linked[j, i] = (1 - share) * predicted[i] * scores[j, i]
@@ -180,7 +180,9 @@ def _posterior_of_chain(
         if j > 0:
             for i in range(n):
                 emitted[i] = (1 - share) * scales[j] * scores[j, i] * beta[i]
-            _retreat(reached[j - 1], norms, jumps, emitted, before, jump_counts)
+            _retreat_positions(
+                reached[j - 1], norms, jumps, emitted, before, jump_counts
+            )
             for i in range(n):
                 beta[i] = before[i] + share * null[j] * scales[j] * beta[i]
     return log_likelihood

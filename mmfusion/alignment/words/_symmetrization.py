@@ -93,7 +93,7 @@ def _grow(ahead, back, method, links):
         for j in range(n_target):
             if links[i, j]:
                 of_source[i] = of_target[j] = True
-    while _add_neighbors(ahead, back, links, of_source, of_target):
+    while _add_adjacent_links(ahead, back, links, of_source, of_target):
         pass
     if method == GROW_DIAG:
         return
@@ -111,7 +111,7 @@ def _grow(ahead, back, method, links):
 
 
 @jit
-def _add_neighbors(ahead, back, links, of_source, of_target):
+def _add_adjacent_links(ahead, back, links, of_source, of_target):
     """Visit all links once, add neighbours, and return whether there were any."""
     n_source, n_target = links.shape
     found = False

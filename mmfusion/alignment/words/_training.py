@@ -90,7 +90,7 @@ def fit_stages(
     jumps = first_jumps(max_jump)
     start = Positions(JUMPS, 0.0, FIRST_TENSION, jumps)
     model = WordModel(uniform_translations(types), start, start)
-    lengths, n_samples = _lengths(index)
+    lengths, n_samples = _token_counts(index)
     history: list[np.ndarray] = []
     for stage in stages:
         of_stage = []
@@ -128,7 +128,7 @@ def _of_stage(positions: Positions, stage: Stage) -> Positions:
     )
 
 
-def _lengths(index: CorpusIndex) -> tuple[np.ndarray, np.ndarray]:
+def _token_counts(index: CorpusIndex) -> tuple[np.ndarray, np.ndarray]:
     """Return the pairs of numbers of tokens of samples, and how often each occurs."""
     lengths = np.column_stack(
         [np.diff(index.source.offsets), np.diff(index.target.offsets)]

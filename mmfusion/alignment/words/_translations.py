@@ -107,7 +107,9 @@ def estimate_translations(
         The probabilities, in the arrays of the counts. They do not add up to 1.
     """
     sources = types.sources()
-    by_source, by_target = _sums(sources, types.targets, counts.pairs, *types.shape)
+    by_source, by_target = _sums_by_type(
+        sources, types.targets, counts.pairs, *types.shape
+    )
     given_source = _scales(by_source, concentration)
     given_target = _scales(by_target, concentration)
     _estimate_pairs(
@@ -128,7 +130,7 @@ def estimate_translations(
 
 
 @jit
-def _sums(sources, targets, counts, n_sources, n_targets):
+def _sums_by_type(sources, targets, counts, n_sources, n_targets):
     """Return the sum of counts and the number of pairs of every given type."""
     by_source = np.zeros((n_sources, 2))
     by_target = np.zeros((n_targets, 2))

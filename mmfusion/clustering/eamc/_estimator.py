@@ -108,10 +108,10 @@ class EAMCClusterer(BaseDeepClusterer):
     n_clustering_heads : int, default=8
         Number of clustering heads that compete in pretraining; the best is kept.
     n_init : int, default=3
-        Number of restarts. Their pretrained networks are compared by the agreement of
-        neighbours; the best is trained further, and the next one only if that
-        collapses. Without pretraining, whole trainings are compared by the criterion
-        of selection.
+        Number of restarts. After a third of pretraining they are compared by the
+        agreement of neighbours; the best is trained further, and the next one only if
+        that collapses. Without pretraining, whole trainings are compared by the
+        criterion of selection.
     trainer : Trainer, default=None
         Options of the training. What it leaves open is, by default,
         ``pretrain_epochs='auto', max_epochs='auto', batch_size='auto',

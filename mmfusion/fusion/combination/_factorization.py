@@ -16,6 +16,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, svds
 
+from mmfusion._scaling import without_offset_and_unit
 from mmfusion._typing import NumericBlock
 
 # sweeps over the weights of new samples, and the relative change at which they end
@@ -71,6 +72,25 @@ class Factorization(NamedTuple):
     parts: list[np.ndarray]
     history: list[float]
     converged: bool
+
+
+def within_range(block: NumericBlock) -> tuple[NumericBlock, float]:
+    """Divide huge and tiny values, whose squares would over- or underflow.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        The samples.
+
+    Returns
+    -------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        The samples, divided by the unit.
+    unit : float
+        A power of two, 1 for common values.
+    """
+    scaling = without_offset_and_unit(block, shifted=False)
+    return (block if scaling.spread == 1 else scaling.apply(block)), scaling.spread
 
 
 def mean_sum(block: NumericBlock) -> float:
@@ -141,7 +161,7 @@ def factorize(
     return Factorization(parts, history, False)
 
 
-def encode(
+def solve_weights(
     modalities: Sequence[Counts],
     observed: np.ndarray,
     consensus_weights: np.ndarray,
@@ -408,7 +428,7 @@ def _singular_vectors(
     modalities: Sequence[Counts], observed: np.ndarray, n_components: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compute leading singular vectors of the modalities side by side."""
-    operator = _side_by_side(modalities, observed)
+    operator = _concatenation(modalities, observed)
     smaller = min(operator.shape)
     k = min(n_components, smaller)
     if k > smaller // 2 or smaller < 50:  # Lanczos needs fewer vectors than there are
@@ -427,7 +447,9 @@ def _singular_vectors(
     return left[:, order], scales[order], right[order]
 
 
-def _side_by_side(modalities: Sequence[Counts], observed: np.ndarray) -> LinearOperator:
+def _concatenation(
+    modalities: Sequence[Counts], observed: np.ndarray
+) -> LinearOperator:
     widths = [own.block.shape[1] for own in modalities]
     ends = np.cumsum(widths)[:-1]
     means = [

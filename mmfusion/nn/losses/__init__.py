@@ -1,6 +1,7 @@
 """Losses of deep multimodal learning, as pure functions of tensors."""
 
 from mmfusion.nn.losses.adversarial import adversarial_cross_entropy, squared_slope
+from mmfusion.nn.losses.alignment import match_cross_entropy
 from mmfusion.nn.losses.attention import attention_inequality, attention_mismatch
 from mmfusion.nn.losses.clustering import (
     balance_penalty,
@@ -48,6 +49,7 @@ __all__ = [
     "corner_closeness",
     "eckart_young_loss",
     "gaussian_kernel",
+    "match_cross_entropy",
     "neighbor_disagreement",
     "normalized_latents",
     "nt_xent",

@@ -116,12 +116,14 @@ def _make_pairs(latents: Tensor, observed: Tensor) -> _Pairs:
     first, second = upper
     both = (observed.T[first] & observed.T[second])[..., None]
     counts = both.sum(1, keepdim=True)
-    a, b = (_centered(latents[members], both, counts) for members in (first, second))
+    a, b = (
+        _centered_where(latents[members], both, counts) for members in (first, second)
+    )
     n = torch.clamp_min(counts - 1, 1)
     return _Pairs(first, second, a, b, n, counts.flatten() > d)
 
 
-def _centered(x: Tensor, observed: Tensor, counts: Tensor) -> Tensor:
+def _centered_where(x: Tensor, observed: Tensor, counts: Tensor) -> Tensor:
     """Subtract the mean of what is observed; zeros elsewhere."""
     x = x.masked_fill(~observed, 0.0)
     mean = x.sum(-2, keepdim=True) / torch.clamp_min(counts, 1)
@@ -210,7 +212,7 @@ def eckart_young_loss(latents: Tensor, observed: Tensor | None = None) -> Tensor
     mask = _mask_of(latents, observed)
     pairs = _make_pairs(latents, mask)
     own, counts = mask.T[..., None], mask.sum(0)[:, None, None]
-    alone = _centered(latents, own, counts)
+    alone = _centered_where(latents, own, counts)
     within = (alone.mT @ alone / torch.clamp_min(counts - 1, 1)).sum(0)
     across = (pairs.a * pairs.b / pairs.n).sum()
     return -4 * across + within.square().sum()

@@ -1,0 +1,88 @@
+"""Where the labels of a sequence are, in its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mmfusion.graphical._steps import StepPath
+
+
+class LabelSpans(NamedTuple):
+    """Frames of the labels of one sample, by the likeliest path.
+
+    Parameters
+    ----------
+    labels : ndarray of object of shape (n_labels,)
+        The labels.
+    spans : ndarray of int64 of shape (n_labels, 2)
+        First frame of each label, and the one after its last.
+    moments : ndarray of int64 of shape (n_labels,)
+        Frame of each span with the largest posterior.
+    posteriors : ndarray of shape (n_labels,)
+        Mean over the span of the posterior probability of the path's state, given all
+        frames and labels. It is low where the label may as well be elsewhere.
+    score : float
+        Log probability of the path.
+    log_likelihood : float
+        Logarithm of the sum over all paths.
+
+    See Also
+    --------
+    CTCAligner : Finds the spans by the output of a network.
+    ForcedAligner : Finds the spans by features alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mmfusion.alignment import CTCAligner
+    >>> X = {"network": [np.log([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])], "ids": [[1, 1]]}
+    >>> CTCAligner().fit(X).align(X)[0].spans
+    array([[0, 1],
+           [2, 3]])
+    """
+
+    labels: np.ndarray
+    spans: np.ndarray
+    moments: np.ndarray
+    posteriors: np.ndarray
+    score: float
+    log_likelihood: float
+
+
+def spans_of_path(
+    labels: Sequence[Hashable], path: StepPath, first: np.ndarray, last: np.ndarray
+) -> LabelSpans:
+    """Return the spans of labels, of which each has some states of a path.
+
+    Parameters
+    ----------
+    labels : sequence of hashable
+        The labels.
+    path : StepPath
+        The path.
+    first, last : ndarray of int of shape (n_labels,)
+        First and last state of each label.
+
+    Returns
+    -------
+    LabelSpans
+        The spans.
+    """
+    begin = np.searchsorted(path.states, first, side="left")
+    end = np.searchsorted(path.states, last, side="right")
+    sums = np.concatenate([[0.0], np.cumsum(path.posteriors)])
+    moments = [
+        a + int(np.argmax(path.posteriors[a:b]))
+        for a, b in zip(begin.tolist(), end.tolist(), strict=True)
+    ]
+    return LabelSpans(
+        np.fromiter(labels, object, len(labels)),
+        np.column_stack([begin, end]),
+        np.array(moments, dtype=np.int64),
+        np.clip((sums[end] - sums[begin]) / (end - begin), 0, 1),
+        path.score,
+        path.log_likelihood,
+    )
