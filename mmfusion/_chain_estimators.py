@@ -75,7 +75,12 @@ class ChainMixin:
         """Place the sequences of all samples on their clocks."""
         return self._placed(frame, self.slow)
 
-    def _placed(self, frame: Modalities, slow: ByModality[str]) -> Frames:
+    def _placed(
+        self,
+        frame: Modalities,
+        slow: ByModality[str],
+        rate: ByModality[str] | None = None,
+    ) -> Frames:
         """Place sequences on clocks, slow modalities as given.
 
         A sample that lacks every modality has one frame of NaN, without information.
@@ -88,7 +93,7 @@ class ChainMixin:
         return frames_on_clock(
             samples,
             clock=self._steps(),
-            rate=self.rate,
+            rate=self.rate if rate is None else rate,
             slow=slow,
             names=frame.names,
         )

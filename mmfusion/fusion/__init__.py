@@ -20,9 +20,9 @@ from mmfusion.fusion._late_clusterer import LateFusionClusterer
 from mmfusion.fusion._late_regressor import LateFusionRegressor
 from mmfusion.fusion._single_modality import SingleModalityClusterer
 
-__all__ = [
-    "DCCA",
+__all__ = [  # noqa: RUF022  as sorted() does, without a place for acronyms
     "CRFLabeler",
+    "DCCA",
     "EarlyFusion",
     "EarlyFusionClassifier",
     "EarlyFusionClusterer",

@@ -37,7 +37,7 @@ class FeatureOptions(NamedTuple):
 
 
 class _ModalityFeatures(NamedTuple):
-    """What is fitted for one modality.
+    """Fitted transformer and scaling of one modality.
 
     Parameters
     ----------

@@ -260,7 +260,6 @@ class CRFLabeler(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-    rate = "mean"  # frames of a step are averaged, not summed
 
     def __init__(
         self,
@@ -358,7 +357,7 @@ class CRFLabeler(
         """Place samples on their clocks; each must have one."""
         if self._layout.sequences:
             refuse_empty_samples(frame)
-        return self._placed(frame, "hold")
+        return self._placed(frame, "hold", "mean")
 
     def _constrained_graph(
         self, codes: np.ndarray, offsets: np.ndarray, rows: np.ndarray

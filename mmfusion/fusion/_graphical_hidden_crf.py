@@ -47,8 +47,8 @@ from mmfusion.graphical._hidden_crf import (
     ClassifiedFrames,
     HiddenCRFObjective,
     HiddenParameters,
-    class_scores,
     first_parameters,
+    hidden_class_scores,
     hidden_states,
 )
 from mmfusion.graphical._initialization import equal_segments
@@ -206,7 +206,6 @@ class HiddenCRFClassifier(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-    rate = "mean"  # frames of a step are averaged, not summed
 
     def __init__(
         self,
@@ -296,7 +295,7 @@ class HiddenCRFClassifier(
 
     def _frames(self, frame: Modalities) -> Frames:
         """Place the sequences of all samples on their clocks."""
-        return self._placed(frame, "hold")
+        return self._placed(frame, "hold", "mean")
 
     def _designs(self, frames: Frames) -> list[Design]:
         """Compute the features of each chain."""
@@ -348,7 +347,7 @@ class HiddenCRFClassifier(
     def _scores(self, X: ModalitiesLike) -> np.ndarray:
         check_is_fitted(self)
         frames = self._frames(self._validate(X, reset=False))
-        return class_scores(
+        return hidden_class_scores(
             self._designs(frames),
             frames.offsets,
             self._states,

@@ -336,7 +336,7 @@ def class_graph(
     return graph_from_edges(n, edges, weights.ravel(), log_start=parameters.start[c])
 
 
-def class_scores(
+def hidden_class_scores(
     designs: Sequence[Design],
     offsets: np.ndarray,
     states: HiddenStates,

@@ -62,7 +62,7 @@ def sequence_accuracy(
     >>> sequence_accuracy([[0, 0, 1], [1]], [[0, 1, 1], [1]])
     0.75
     """
-    pairs = list(_pairs(y_true, y_pred))
+    pairs = list(_label_pairs(y_true, y_pred))
     weight = _checked_weight(sample_weight, len(pairs))
     total = float(sum(w * len(own) for w, (own, _) in zip(weight, pairs, strict=True)))
     if total <= 0:
@@ -109,7 +109,7 @@ def sequence_f1(
     """
     if average not in ("macro", "micro", "weighted"):
         raise ValueError(f"average is {average!r}; give 'macro', 'micro' or 'weighted'")
-    pairs = list(_pairs(y_true, y_pred))
+    pairs = list(_label_pairs(y_true, y_pred))
     weight = _checked_weight(sample_weight, len(pairs))
     score = f1_score(
         np.concatenate([own for own, _ in pairs]),
@@ -178,7 +178,7 @@ def segment_f1(
             f"threshold is {threshold!r}; give a number above 0 and at most 1"
         )
     n_right = n_segments = 0
-    for own, found in _pairs(y_true, y_pred):
+    for own, found in _label_pairs(y_true, y_pred):
         known = _segments(own, background)
         predicted = _segments(found, background)
         n_segments += len(known) + len(predicted)
@@ -232,7 +232,7 @@ def edit_score(
     0.5
     """
     scores = []
-    for own, found in _pairs(y_true, y_pred):
+    for own, found in _label_pairs(y_true, y_pred):
         known = [segment.label for segment in _segments(own, background)]
         predicted = [segment.label for segment in _segments(found, background)]
         longer = max(len(known), len(predicted))
@@ -241,7 +241,7 @@ def edit_score(
     return float(np.mean(scores))
 
 
-def _pairs(
+def _label_pairs(
     y_true: ArrayLike, y_pred: ArrayLike
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the known and predicted labels of each sample."""

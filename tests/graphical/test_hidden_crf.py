@@ -11,7 +11,7 @@ from mmfusion.graphical._hidden_crf import (
     ClassifiedFrames,
     HiddenCRFObjective,
     HiddenParameters,
-    class_scores,
+    hidden_class_scores,
     hidden_states,
 )
 
@@ -28,7 +28,7 @@ def test_reference_case(case):
         [np.eye(4)], np.zeros((1, 4)), transitions, none, none[:, :0], np.zeros(2)
     )
     table = np.array(case["emission_scores"])
-    scores = class_scores([table], np.array([0, len(table)]), states, parameters)
+    scores = hidden_class_scores([table], np.array([0, len(table)]), states, parameters)
     close(scores[0], case["class_scores"])
     close(softmax(scores[0]), case["proba"])
 
@@ -67,7 +67,7 @@ def test_scores_of_classes_are_those_of_enumeration(linking):
         np.random.default_rng(1).normal(size=objective.n_parameters)
     )
     data = objective.data
-    found = class_scores(data.designs, data.offsets, objective.states, own)
+    found = hidden_class_scores(data.designs, data.offsets, objective.states, own)
     tables = [
         x @ w + b
         for x, w, b in zip(data.designs, own.coef, own.intercepts, strict=True)
