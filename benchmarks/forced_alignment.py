@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/forced_alignment.py FILE
 
 FILE is an npz file with `frames`, `lengths`, `y` and `split` (0 for training), such as
-the words of ArticularyWordRecognition. Three to six words are drawn and concatenated, 60
-times from the training words for `fit`, and 30 times from the others. Printed are
+the words of ArticularyWordRecognition. Three to six words are drawn and concatenated,
+60 times from the training words for `fit`, and 30 times from the others. Printed are
 differences of the boundaries between words from the true ones, in frames, with every
 frame and with every fourth.
 """
