@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from itertools import pairwise
 
 import numpy as np
 import pycrfsuite
@@ -24,12 +25,9 @@ def items(data):
     borders, offsets = data["row_starts"], data["offsets"]
     frames = [
         dict(zip([names[c] for c in columns[a:b]], values[a:b].tolist(), strict=True))
-        for a, b in zip(borders[:-1], borders[1:], strict=True)
+        for a, b in pairwise(borders)
     ]
-    return [
-        pycrfsuite.ItemSequence(frames[a:b])
-        for a, b in zip(offsets[:-1], offsets[1:], strict=True)
-    ]
+    return [pycrfsuite.ItemSequence(frames[a:b]) for a, b in pairwise(offsets)]
 
 
 def main(path, c2, max_iter):

@@ -38,12 +38,12 @@ from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.metrics import alignment_error
 from mmfusion.modalities import Modalities
 from mmfusion.nn._encoders import encoders_by_modality
+from mmfusion.nn._estimator import LARGEST_SEED
 from mmfusion.nn._frame_encoders import SimilarityNetwork
 from mmfusion.nn._isolation import isolated
 from mmfusion.nn._trainer import Trainer, TrainerParamsMixin
 
 STEP_PATTERN = "symmetric1"  # that of DTWAligner by default
-LARGEST_SEED = 2**31 - 1
 
 
 class SiameseAligner(TrainerParamsMixin, BaseAligner):
@@ -372,10 +372,12 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
             'segments', the intersection of the aligned segments of a label over their
             union, in frames of the path, mean over the labels: at most 1. Both are
             means over the samples, and over the pairs of modalities; NaN if nothing is
-            known of two sequences.
+            known of two sequences, or all modalities are tables.
         """
         samples = self._samples(self._validate(X, reset=False, raw=True))
         names = list(self._layout.sequences)
+        if not names:
+            return float("nan")
         known = checked_samples(y, samples, names, self.supervision, "y")
         alignments = [found.alignments for found in self._align(samples, warp=False)]
         of_pair = _overlap if self.supervision == SEGMENTS else _minus_error
@@ -411,7 +413,7 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
             network = self._make_network()
             self.history_ = train(
                 network,
-                self._scaled(samples),
+                lambda i, name: self._scaled(samples[i][name], name),
                 pairs,
                 self._positions(),
                 settings,
@@ -505,25 +507,22 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
             whole = np.concatenate(frames).astype(np.float64, copy=False)
             self._scalings.append(fit_scaling(whole, self.scaling))
 
-    def _scaled(self, samples: list[SampleSequences]) -> list[SampleSequences]:
-        positions = self._positions()
-        return [
-            {
-                name: self._scalings[positions[name]].apply(
-                    x.astype(np.float64, copy=False)
-                )
-                for name, x in sample.items()
-            }
-            for sample in samples
-        ]
+    def _scaled(self, frames: np.ndarray, name: str) -> np.ndarray:
+        """Return the scaled frames of a sequence."""
+        scaling = self._scalings[self._positions()[name]]
+        # a copy of what may be read-only or a view
+        return np.array(scaling.apply(frames.astype(np.float64, copy=False)))
 
     def _embedded(self, samples: list[SampleSequences]) -> list[SampleSequences]:
         """Return the embedded sequences, between which costs are measured."""
         positions = self._positions()
-        scaled = self._scaled(samples)
-        flat = [(x, positions[name]) for s in scaled for name, x in s.items()]
-        embedded = iter(embed_sequences(self._make_network, self._arrays, flat))
-        return [{name: next(embedded) for name in sample} for sample in scaled]
+        scaled = (
+            (self._scaled(frames, name), positions[name])
+            for sample in samples
+            for name, frames in sample.items()
+        )
+        embedded = iter(embed_sequences(self._make_network, self._arrays, scaled))
+        return [{name: next(embedded) for name in sample} for sample in samples]
 
     def _sample_aligner(
         self, samples: list[SampleSequences], **metadata: Any

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from mmfusion._numbers import is_integer
 from mmfusion._typing import EncoderLike
-from mmfusion.alignment._base import SampleSequences
 from mmfusion.alignment._frame_targets import TargetPair
 from mmfusion.nn._encoders import make_encoder
 from mmfusion.nn._frame_encoders import FrameEncoder, SimilarityNetwork
@@ -188,7 +187,7 @@ def _embedded_width(encoder: nn.Module, n_features: int, name: str) -> int:
 
 def train(
     network: SimilarityNetwork,
-    samples: Sequence[SampleSequences],
+    read: Callable[[int, str], np.ndarray],
     pairs: Sequence[TargetPair],
     positions: Mapping[str, int],
     settings: TrainingSettings,
@@ -200,8 +199,9 @@ def train(
     ----------
     network : SimilarityNetwork
         The network; it is trained in place.
-    samples : sequence of dict of str to ndarray
-        The scaled sequences.
+    read : callable
+        Takes the position of a sample and the name of a modality, and returns the
+        scaled sequence.
     pairs : sequence of TargetPair
         What is known of them.
     positions : mapping of str to int
@@ -225,7 +225,7 @@ def train(
     if n_epochs == "auto":
         n_epochs = auto_epochs(len(pairs), settings.batch_size)
     network.to(settings.device, settings.full_dtype).train()
-    tensors = _Tensors(samples, network.log_scale)
+    tensors = _Tensors(read, network.log_scale)
     optimizer = make_optimizer(
         settings.optimizer,
         settings.weight_decay,
@@ -266,13 +266,13 @@ def train(
 class _Tensors:
     """Sequences as tensors of one type and device, made on first use."""
 
-    def __init__(self, samples: Sequence[SampleSequences], like: Tensor) -> None:
-        self.samples, self.like = samples, like.detach()
+    def __init__(self, read: Callable[[int, str], np.ndarray], like: Tensor) -> None:
+        self.read, self.like = read, like.detach()
         self._made: dict[tuple[int, str], Tensor] = {}
 
     def get(self, sample: int, name: str) -> Tensor:
         if (sample, name) not in self._made:
-            frames = torch.from_numpy(np.ascontiguousarray(self.samples[sample][name]))
+            frames = torch.from_numpy(self.read(sample, name))
             self._made[sample, name] = frames.to(self.like)
         return self._made[sample, name]
 

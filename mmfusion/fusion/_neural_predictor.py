@@ -198,7 +198,8 @@ class NeuralFusionPredictor(DeepEstimator):
             make_member_encoder(*each, n_members)
             for each in zip(options, shapes, names, strict=True)
         ]
-        return encoders, check_common_width(encoders, options, shapes, names)
+        width = check_common_width(encoders, options, shapes, names, n_members)
+        return encoders, width
 
     def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
         fusion, fused_width = self._make_fusion(len(encoders), width // self.n_members)

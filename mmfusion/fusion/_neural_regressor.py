@@ -99,7 +99,7 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
         Options of the training. What it leaves open is, by default,
         ``max_epochs='auto', batch_size=64, lr=0.002, lr_schedule='cosine',
         clip_norm=5.0, selection_every=0`` (1 with a `validation_fraction`), and AdamW
-        with ``weight_decay=0.01``; 'auto' is 15 epochs or 500 batches, whichever is
+        with ``weight_decay=0.01``; 'auto' is 15 epochs or 400 batches, whichever is
         more. There is no pretraining and there are no discriminators.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See

@@ -166,6 +166,12 @@ def test_errors_of_a_module_name_fusion():
         small(fusion=lambda n_modalities, width: None).fit(X, Y)
 
 
+def test_different_widths_are_those_of_one_member():
+    encoders = {"audio": [8, 6], "video": [8, 5]}
+    with pytest.raises(ValueError, match=r"\{'audio': 6, 'video': 5\}"):
+        small(encoders=encoders, n_members=3).fit(X, Y)
+
+
 # Targets
 
 
@@ -199,6 +205,9 @@ def test_predicted_deviations_are_those_of_the_noise():
     with pytest.raises(ValueError, match="loss='squared_error' has none"):
         fitted.predict(X, return_std=True)
     assert len(fitted.fit(X, Y).predict(X, return_std=True)) == 2
+    far = {"audio": X["audio"] * 1e300, "video": X["video"]}
+    with pytest.raises(ValueError, match="fit float64: look for values far"):
+        fitted.modality_predictions(far)
 
 
 def test_class_weights_are_weights_of_samples():
