@@ -83,8 +83,8 @@ class CTCAligner(BaseSpanAligner):
     -----
     *Forms of labels.* A modality is a list with a list of labels for each sample, text
     or integers, in a list or dict of modalities, or in `Modalities` as arrays of shape
-    (n_labels, 1). Log-probabilities are finite arrays of float, of shape (n_frames,
-    n_columns).
+    (n_labels, 1). Log-probabilities are arrays of float, of shape (n_frames,
+    n_columns), and finite: instead of -inf, give a number such as -1e4.
 
     *Spans.* Networks trained by CTC often give a label one frame and blanks before and
     after it. The order and the `moments` of labels are then reliable, their ends are

@@ -268,10 +268,17 @@ class BaseSpanAligner(
     def _labels_of(self, y: ArrayLike | None, n_samples: int) -> np.ndarray:
         """Return the label sequences that y holds."""
         if y is None:
+            tables = [n for n in self._layout.names if n not in self._layout.sequences]
             raise ValueError(
                 f"{type(self).__name__} needs the labels of each sample: give X a "
                 "second modality with a list of labels for each sample, and fit again; "
                 "or give the lists as y to fit, align and score"
+                + (
+                    f". {tables} are tables: in Modalities, labels that are numbers "
+                    "are arrays of shape (n_labels, 1)"
+                    if tables
+                    else ""
+                )
             )
         given: list[Any] = list(y)  # type: ignore[arg-type]
         if len(given) != n_samples:

@@ -201,8 +201,8 @@ class _Blocks:
         self.rows = [np.full(size, fill) for fill in fills]
         self._kept: list[list[np.ndarray]] = []
 
-    def compute(self, first: int) -> int:
-        """Compute the rows of the block from a frame on; return where it ends."""
+    def compute(self, first: int) -> None:
+        """Compute the rows of the block from a frame on."""
         raise NotImplementedError
 
     def compute_all(self) -> bool:
@@ -249,14 +249,13 @@ class _BestPaths(_Blocks):
         with np.errstate(divide="ignore"):
             self._logs = [np.log(w) for w in (a.stay, a.move, a.skip, a.start, a.end)]
 
-    def compute(self, first: int) -> int:
+    def compute(self, first: int) -> None:
         stop = min(first + self.n_rows, len(self._table))
         logs = self._table[first:stop].ravel()
         best_rows(
             self.arrays, logs, *self._logs[:4], self._table.shape[1], first, stop,
             self.rows[0],
         )  # fmt: skip
-        return stop
 
     def path(self) -> tuple[np.ndarray, float] | None:
         """Return the states of the best path, and its score; None without a path."""
@@ -281,13 +280,12 @@ class _Sums(_Blocks):
     def __init__(self, arrays: StepArrays, table: np.ndarray) -> None:
         super().__init__(arrays, table, (0.0, EXPONENT_OF_ZERO))
 
-    def compute(self, first: int) -> int:
+    def compute(self, first: int) -> None:
         stop = min(first + self.n_rows, len(self._table))
         self._emissions = split(self._table[first:stop].ravel())
         forward_rows(
             self.arrays, *self._emissions, self._table.shape[1], first, stop, *self.rows
         )
-        return stop
 
     def total(self) -> tuple[float, int]:
         """Return the sum over all paths."""

@@ -166,6 +166,15 @@ def test_modalities_that_are_no_frames_and_labels():
         CTCAligner().fit({"a": X["text"], "b": X["text"]})
 
 
+def test_labels_in_a_table_have_a_remedy():
+    data = Modalities({"network": [-np.ones((5, 3))] * 2, "ids": [[1, 2], [2, 1]]})
+    with pytest.raises(ValueError, match=r"\['ids'\] are tables.*\(n_labels, 1\)"):
+        CTCAligner().fit(data).align(data)
+    labels = [np.array([[1], [2]]), np.array([[2], [1]])]
+    data = Modalities({"network": data["network"], "ids": labels})
+    assert len(CTCAligner().fit(data).align(data)) == 2
+
+
 def test_a_narrow_band_has_a_remedy():
     table = np.log(np.full((40, 3), 1 / 3))
     table[:, 0] = -1e-9
