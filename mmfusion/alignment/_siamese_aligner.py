@@ -545,7 +545,7 @@ def _minus_error(
     one: Alignment, other: Alignment, matches: np.ndarray, u: int, v: int
 ) -> float:
     """Return minus the error of the alignment of two modalities, by their axis."""
-    on_axis = one.unwarp(_frames(one.n_axis_frames))[:, 0]
+    on_axis = one.unwarp(_numbers(one.n_axis_frames))[:, 0]
     at = np.interp(matches[:, u], np.arange(one.n_frames), on_axis)
     return -alignment_error(other.as_path(), np.column_stack([at, matches[:, v]]))
 
@@ -555,7 +555,7 @@ def _overlap(
 ) -> float:
     """Return the intersection of aligned segments over their union, mean over them."""
     first, second = (
-        segments[w][np.rint(a.warp(_frames(a.n_frames))[:, 0]).astype(int)]
+        segments[w][np.rint(a.warp(_numbers(a.n_frames))[:, 0]).astype(int)]
         for w, a in ((u, one), (v, other))
     )
     known = (first >= 0) & (second >= 0)
@@ -567,5 +567,5 @@ def _overlap(
     return float(np.mean(shares)) if shares else float("nan")
 
 
-def _frames(n_frames: int) -> np.ndarray:
+def _numbers(n_frames: int) -> np.ndarray:
     return np.arange(n_frames, dtype=np.float64)[:, None]
