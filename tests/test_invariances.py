@@ -930,3 +930,56 @@ def test_every_estimator_has_an_invariance(name):
 
 def test_invariances_are_of_public_estimators():
     assert not INVARIANCES.unknown()
+
+
+def labelled_frames():
+    """Return frames of two labels, whose order differs between samples."""
+    rng = np.random.default_rng(0)
+    labels = [rng.permutation(["a", "b", "c"]).tolist() for _ in range(10)]
+    levels = {"a": 0.0, "b": 2.0, "c": 5.0}
+    frames = [
+        np.repeat([[levels[x], -levels[x]] for x in own], 6, axis=0)
+        + 0.2 * rng.normal(size=(18, 2))
+        for own in labels
+    ]
+    return frames, labels
+
+
+@INVARIANCES.row("CTCAligner", "another order of the columns", "same spans")
+def spans_of_columns_in_another_order(cls):
+    table = np.random.default_rng(0).normal(size=(30, 4))
+    table -= np.log(np.exp(table).sum(axis=1, keepdims=True))
+    order, names = [2, 0, 3, 1], np.array(["", "a", "b", "c"])
+    data = {"network": [table], "text": [["a", "c", "c"]]}
+    turned = data | {"network": [table[:, order]]}
+    expected = cls(vocabulary=names).fit(data).align(data)[0]
+    other = cls(blank=1, vocabulary=names[order])
+    found = other.fit(turned).align(turned)[0]
+    np.testing.assert_array_equal(found.spans, expected.spans)
+    np.testing.assert_allclose(found.posteriors, expected.posteriors)
+
+
+@INVARIANCES.row("ForcedAligner", "units and offsets of features", "same spans")
+def spans_in_other_units(cls):
+    frames, labels = labelled_frames()
+    scaled = [own * [1e4, 1e-3] + [5.0, -2.0] for own in frames]
+    found, expected = (
+        cls(n_states=2).fit(data).align(data)
+        for data in (
+            {"sensor": scaled, "labels": labels},
+            {"sensor": frames, "labels": labels},
+        )
+    )
+    for own, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(own.spans, other.spans)
+
+
+@INVARIANCES.row("ForcedAligner", "order of samples", "same spans, permuted")
+def spans_of_samples_in_another_order(cls):
+    frames, labels = labelled_frames()
+    data = {"sensor": frames, "labels": labels}
+    turned = {name: own[::-1] for name, own in data.items()}
+    found = cls(n_states=2).fit(turned).align(turned)
+    expected = cls(n_states=2).fit(data).align(data)
+    for own, other in zip(found[::-1], expected, strict=True):
+        np.testing.assert_array_equal(own.spans, other.spans)

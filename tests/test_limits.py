@@ -1287,3 +1287,32 @@ def test_every_estimator_has_a_limit(name):
 
 def test_limits_are_of_public_estimators():
     assert not LIMITS.unknown()
+
+
+@LIMITS.row("CTCAligner", "the log-probabilities of one path, nearly 1", "that path")
+def certain_frames_have_their_labels(cls):
+    path = np.array([0, 1, 1, 0, 1, 2, 2, 2, 0])
+    table = np.where(np.eye(3)[path] == 1, -1e-9, -30.0)
+    data = {"network": [table], "ids": [[1, 1, 2]]}
+    found = cls().fit(data).align(data)[0]
+    assert found.spans.tolist() == [[1, 3], [4, 5], [5, 8]]
+    np.testing.assert_allclose(found.log_likelihood, 0, atol=1e-6)
+
+
+@LIMITS.row("CTCAligner", "tables without labels", "the tables")
+@LIMITS.row("ForcedAligner", "tables without labels", "the tables")
+def tables_pass_the_aligners_of_labels(cls):
+    for name, block in cls().fit_transform(X).to_dict().items():
+        np.testing.assert_array_equal(block, X[name])
+
+
+@LIMITS.row("ForcedAligner", "one label for each sample, n_states=1", "its moments")
+def a_lone_state_has_the_moments_of_its_frames(cls):
+    rng = np.random.default_rng(0)
+    frames = [rng.normal(size=(n, 2)) for n in (40, 60)]
+    aligner = cls(n_states=1, outlier_share=0, tol=0).fit(
+        {"sensor": frames, "labels": [["a"], ["a"]]}
+    )
+    pooled = np.concatenate(frames)
+    np.testing.assert_allclose(aligner.means_[0], pooled.mean(axis=0))
+    np.testing.assert_allclose(aligner.stay_probabilities_, [98.1 / 100.2])

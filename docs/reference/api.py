@@ -177,6 +177,7 @@ API = {
         "ModalitySilhouetteDisplay",
         "ObjectivePathDisplay",
         "ReliabilityDisplay",
+        "SpanDisplay",
         "StatePosteriorDisplay",
         "WordAlignmentDisplay",
     ],

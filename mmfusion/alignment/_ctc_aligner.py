@@ -168,6 +168,14 @@ class CTCAligner(BaseSpanAligner):
                 f"{self._frame_modality!r} has {n_columns} columns; give a label for "
                 "each column, with any value for the blank"
             )
+        named = [("star", self.star), *(("vocabulary", x) for x in labels)]
+        for name, label in named:
+            if not isinstance(label, Hashable):
+                raise TypeError(
+                    f"{name} has the label {label!r:.40} of type "
+                    f"{type(label).__name__}, which cannot be the key of a dict; give "
+                    "text, numbers or tuples"
+                )
         columns = {label: k for k, label in enumerate(labels) if k != self.blank}
         if len(columns) < n_columns - 1:
             double = next(x for x in columns if labels.count(x) > 1)

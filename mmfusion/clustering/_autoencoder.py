@@ -67,10 +67,10 @@ class AutoencoderClusterer(BaseDeepClusterer):
         How clusters are found: by k-means of the trained latents, or by centres that
         are trained with the network.
     encoders : sequence of int, int, Module, callable, dict or list, default=None
-        Encoder of each modality, see `EAMCClusterer`; None is ``(200, 200, 64)`` for
-        vectors, and two convolutions and a layer of 64 units for images. The last layer
-        is linear. Decoders mirror the encoders; those of modules and of factories are
-        the decoders of the default.
+        Encoder of each modality, see `EAMCClusterer`; None is ``(200, 200, 128)`` for
+        vectors, and two convolutions and a layer of 128 units for images. The last
+        layer is linear. Decoders mirror the encoders; those of modules and of factories
+        are the decoders of the default.
     scaling : {'auto', 'block', 'standard', 'l2'} or None or dict, default='auto'
         Scaling of each modality, as in `EarlyFusion`, followed by one factor that
         makes its mean square 1 per feature. None leaves the modality as it is.

@@ -292,8 +292,9 @@ def code_embedding(
         rows, columns = pattern.ravel() == i, np.repeat(seen, width)
         H = known[:, columns].astype(np.float64)
         gram = H.T @ H
-        ridge = RIDGE * max(np.trace(gram) / len(gram), np.finfo(float).tiny)
-        gram.flat[:: len(gram) + 1] += ridge
+        mean = np.trace(gram) / len(gram)
+        # of known latents that are 0, codes are 0 with any ridge
+        gram.flat[:: len(gram) + 1] += RIDGE * (mean if mean > 0 else 1.0)
         codes = linalg.solve(gram, points[rows][:, columns].T, assume_a="pos").T @ H.T
         embedded[rows] = np.abs(codes) @ embedding
     return normalize(embedded)

@@ -215,7 +215,10 @@ class DCCA(DeepEstimator):
     }
     _selection_criteria = ("correlation", "total")
     _predictions_attribute = "correlations_"
-    _remedy = "raise trainer__batch_size, or lower the last width of encoders"
+    _remedy = (
+        "leave out modalities that do not vary, raise trainer__batch_size, or lower "
+        "the last width of encoders"
+    )
 
     _parameter_constraints = {
         **DeepEstimator._parameter_constraints,

@@ -30,9 +30,10 @@ from mmfusion._validation import is_multimodal, refuse_empty_samples
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion.combination._factorization import (
     Counts,
-    solve_weights,
     factorize,
     mean_sum,
+    solve_weights,
+    within_range,
 )
 from mmfusion.modalities import Modalities
 
@@ -192,10 +193,12 @@ class MultimodalNMF(
         frame = self._validate(X, reset=True)
         self.consensus_weights_ = self._weights(frame.names)
         used = self._used(frame)
-        blocks = self._observed_blocks(used, X)
-        scales = list(map(mean_sum, blocks))
+        blocks, units = zip(
+            *map(within_range, self._observed_blocks(used, X)), strict=True
+        )
+        counts = [Counts(block, mean_sum(block)) for block in blocks]
         found = factorize(
-            list(map(Counts, blocks, scales)),
+            counts,
             used.observed,
             np.array(list(self.consensus_weights_.values())),
             self.n_components,
@@ -203,7 +206,10 @@ class MultimodalNMF(
             tol=self.tol,
         )
         self.components_ = dict(zip(used.names, found.parts, strict=True))
-        self.scales_ = dict(zip(used.names, scales, strict=True))
+        self.scales_ = {
+            name: own.scale * unit
+            for name, own, unit in zip(used.names, counts, units, strict=True)
+        }
         self.objective_history_ = np.array(found.history)
         self.n_iter_ = len(found.history)
         if not found.converged:
@@ -354,8 +360,11 @@ class MultimodalNMF(
         return blocks
 
     def _counts(self, frame: Modalities, X: ModalitiesLike) -> list[Counts]:
-        blocks = self._observed_blocks(frame, X)
-        return list(map(Counts, blocks, self.scales_.values()))
+        blocks = map(within_range, self._observed_blocks(frame, X))
+        return [
+            Counts(block, scale / unit)
+            for (block, unit), scale in zip(blocks, self.scales_.values(), strict=True)
+        ]
 
     @property
     def _n_features_out(self) -> int:

@@ -108,7 +108,7 @@ class NeuralFusionClassifier(
         Options of the training. What it leaves open is, by default,
         ``max_epochs='auto', batch_size=64, lr=0.002, lr_schedule='cosine',
         clip_norm=5.0, selection_every=0`` (1 with a `validation_fraction`), and AdamW
-        with ``weight_decay=0.01``; 'auto' is 15 epochs or 500 batches, whichever is
+        with ``weight_decay=0.01``; 'auto' is 15 epochs or 400 batches, whichever is
         more. There is no pretraining and there are no discriminators.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
@@ -319,10 +319,13 @@ class NeuralFusionClassifier(
                 "classes=, with all of them"
             )
         if self.class_weight is not None:
+            # samples of some calls of partial_fit lack classes that a dict names
+            is_dict = isinstance(self.class_weight, Mapping)
+            classes = self.classes_ if is_dict else np.unique(checked)
             of_class = compute_class_weight(
-                self.class_weight, classes=np.unique(checked), y=checked
+                self.class_weight, classes=classes, y=checked
             )
-            weights = weights * of_class[np.searchsorted(np.unique(checked), checked)]
+            weights = weights * of_class[np.searchsorted(classes, checked)]
         return codes, weights
 
     @property
@@ -340,7 +343,7 @@ class NeuralFusionClassifier(
         if given is not None:
             self.classes_ = np.unique(np.asarray(given))
             shares = [float(weights[y == label].sum()) for label in self.classes_]
-            self._prior = np.asarray(shares) / np.sum(shares)
+            self._prior = np.asarray(shares) / max(np.sum(shares), np.finfo(float).tiny)
 
     @property
     def _target(self) -> ClassificationTarget | LabelsTarget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -117,6 +118,8 @@ class NeuralFusionPredictor(DeepEstimator):
         weights = np.ones(len(frame))
         if sample_weight is not None:
             weights = validate_sample_weight(sample_weight, frame)
+            # the loss is a mean; the largest weight fits any dtype, without rounding
+            weights = np.ldexp(weights, -np.frexp(weights.max())[1])
         values, weights = self._encode_target(frame, y, weights, reset=reset)
         weights = weights * frame.observed.any(axis=1)
         counted = np.flatnonzero(weights > 0)
@@ -140,9 +143,17 @@ class NeuralFusionPredictor(DeepEstimator):
         classes = values if values.dtype.kind in "iu" else None
         if classes is not None and np.bincount(classes).min() < 2:
             classes = None  # a class of one sample cannot be on both sides
+        n_least = 1 if classes is None else int(classes.max()) + 1
+        n_held_out = math.ceil(self.validation_fraction * len(data))
+        if not n_least <= n_held_out <= len(data) - n_least:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} holds out "
+                f"{n_held_out} of {len(data)} samples; at least {n_least} must be held "
+                "out, and as many trained on: give 0.5, or 0 to train on all"
+            )
         parts = train_test_split(
             positions,
-            test_size=self.validation_fraction,
+            test_size=n_held_out,
             random_state=random_state,
             stratify=classes,
         )
@@ -187,7 +198,8 @@ class NeuralFusionPredictor(DeepEstimator):
             make_member_encoder(*each, n_members)
             for each in zip(options, shapes, names, strict=True)
         ]
-        return encoders, check_common_width(encoders, options, shapes, names)
+        width = check_common_width(encoders, options, shapes, names, n_members)
+        return encoders, width
 
     def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
         fusion, fused_width = self._make_fusion(len(encoders), width // self.n_members)
@@ -202,7 +214,7 @@ class NeuralFusionPredictor(DeepEstimator):
         if isinstance(given, nn.Module):
             make: Callable[[], Any] = partial(copy.deepcopy, given)
         else:
-            make = partial(given, n_modalities, width)
+            make = partial(_call_factory, given, n_modalities, width)
         modules = [
             make() if n_members == 1 else redrawn(make) for _ in range(n_members)
         ]
@@ -262,6 +274,16 @@ class NeuralFusionPredictor(DeepEstimator):
         """
         check_is_fitted(self)
         return self._read(X, lambda outputs: outputs.gates, 0.0)
+
+
+def _call_factory(factory: Callable[[int, int], Any], *shape: int) -> nn.Module:
+    module = factory(*shape)
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"the factory in fusion returned a {type(module).__name__}; it must return "
+            "a torch module"
+        )
+    return module
 
 
 def _fused_width(fusion: Fusion, n_modalities: int, width: int) -> int:

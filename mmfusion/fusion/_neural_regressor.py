@@ -99,7 +99,7 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
         Options of the training. What it leaves open is, by default,
         ``max_epochs='auto', batch_size=64, lr=0.002, lr_schedule='cosine',
         clip_norm=5.0, selection_every=0`` (1 with a `validation_fraction`), and AdamW
-        with ``weight_decay=0.01``; 'auto' is 15 epochs or 500 batches, whichever is
+        with ``weight_decay=0.01``; 'auto' is 15 epochs or 400 batches, whichever is
         more. There is no pretraining and there are no discriminators.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
@@ -317,8 +317,8 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
         check_is_fitted(self)
         if return_std and self._task.units_per_output == 1:
             raise ValueError(
-                f"return_std=True needs predicted variances, and loss={self.loss!r} "
-                "has none: fit with loss='gaussian_nll'"
+                "return_std=True needs predicted variances, and "
+                f"loss={self._fitted_loss!r} has none: fit with loss='gaussian_nll'"
             )
         # a sample without modalities: the mean of y, and its variance
         outputs = self._read(X, lambda out: out.logits, 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from mmfusion.graphical._graph import ChainGraph, graph_from_edges
-from mmfusion.graphical._inference import forward_backward
+from mmfusion.graphical._inference import scaled_posteriors
 
 # of features, below which later frames count as independent
 LEAST_CORRELATION = 0.05
@@ -282,7 +282,7 @@ class CRFObjective:
             Its gradient.
         """
         own, data = self.parameters(theta), self.data
-        chain = forward_backward(
+        chain = scaled_posteriors(
             scored_graph(self.graph, own),
             label_scores(data.design, own),
             data.offsets,
@@ -298,7 +298,6 @@ class CRFObjective:
         np.add.at(transitions, self._edges, chain.edge_counts)
         posteriors = chain.posteriors
         assert posteriors is not None
-        posteriors *= self._by_frame
         expected = self._counts(posteriors, transitions)
         gradient = np.concatenate(
             [
@@ -350,10 +349,10 @@ def count_dependent_frames(data: LabelledFrames) -> float:
         before, after = np.flatnonzero(inside), np.flatnonzero(inside) + lag
         a, b = data.codes[before], data.codes[after]
         one, other = data.design[before], data.design[after]
-        if sparse.issparse(one):
-            own = np.asarray(one.multiply(other).sum(axis=1)).ravel()
-        else:
+        if isinstance(one, np.ndarray):
             own = np.einsum("ij,ij->i", one, other)
+        else:
+            own = np.asarray(one.multiply(other).sum(axis=1)).ravel()
         own = own - along[before, b] - along[after, a] + between[a, b]
         weight = by_frame[before]
         return float(weight @ own) / max(float(weight.sum()), np.finfo(float).tiny)

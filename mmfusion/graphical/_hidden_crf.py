@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from mmfusion.graphical._crf import Design
 from mmfusion.graphical._graph import ChainGraph, graph_from_edges
-from mmfusion.graphical._inference import chain_log_likelihood, forward_backward
+from mmfusion.graphical._inference import chain_log_likelihood, scaled_posteriors
 
 LINKINGS = ("shared", "linked", "coupled")
 LARGEST_JOINT_STATES = 64  # of the product of all chains of a class
@@ -233,11 +233,11 @@ class HiddenCRFObjective:
     ) -> None:
         """Add what one class contributes to the gradient."""
         states, offsets = self.states, self.data.offsets
-        chain = forward_backward(
+        chain = scaled_posteriors(
             graph, table, offsets, sample_weight=errors, n_jobs=self.n_jobs
         )
         assert chain.posteriors is not None
-        joint = chain.posteriors * np.repeat(errors, np.diff(offsets))[:, None]
+        joint = chain.posteriors
         k = states.n_states
         for v, own in enumerate(states.own):
             members = own[:, None] == np.arange(k)
@@ -418,7 +418,9 @@ def first_parameters(
     for v, design in enumerate(data.designs):
         means = members @ design / totals
         means = means.toarray() if sparse.issparse(means) else np.asarray(means)
-        square = design.multiply(design) if sparse.issparse(design) else design**2
+        square = (
+            design**2 if isinstance(design, np.ndarray) else design.multiply(design)
+        )
         inside = weight @ square - (totals * means**2).sum(axis=0)
         variances = np.asarray(inside).ravel() / totals.sum()
         variances = np.maximum(variances, LEAST_VARIANCE)

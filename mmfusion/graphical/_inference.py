@@ -29,6 +29,8 @@ from mmfusion.graphical._viterbi_kernels import best_edges, best_paths
 # frames whose alpha and posteriors are kept at a time
 CHUNK_FRAMES = 2048
 LARGEST_CHUNK_CELLS = 1 << 19
+# frames times states of a chunk of few states, which fits into a cache
+CHUNK_CELLS = 1 << 16
 
 # called with the first frame of a chunk, the one after its last, and the posteriors
 Visitor = Callable[[int, int, np.ndarray], None]
@@ -138,6 +140,46 @@ def forward_backward(
     task = _make_task(graph, table, bounds, visit, by_state)
     weights = _check_weights(sample_weight, len(bounds) - 1)
     result = _run(task, np.ones(len(weights)), weights, n_jobs)
+    return result._replace(posteriors=posteriors)
+
+
+def scaled_posteriors(
+    graph: ChainGraph,
+    log_emissions: np.ndarray,
+    offsets: np.ndarray,
+    *,
+    sample_weight: np.ndarray,
+    n_jobs: int | None = None,
+) -> ChainPosteriors:
+    """Compute posteriors times the weights of their sequences, many frames at a time.
+
+    For passes that are repeated over the same frames: the time of Python for each
+    chunk counts where a chunk of few states is done in microseconds.
+
+    Parameters
+    ----------
+    graph, log_emissions, offsets
+        As in `forward_backward`.
+    sample_weight : ndarray of shape (n_sequences,)
+        Weight of each sequence in posteriors and counts.
+    n_jobs : int, default=None
+        Number of threads, as in joblib.
+
+    Returns
+    -------
+    ChainPosteriors
+        Log-likelihoods, posteriors of columns, and counts.
+    """
+    table, bounds = _check_input(graph, log_emissions, offsets)
+    posteriors = np.empty(table.shape)
+
+    def visit(start: int, stop: int, chunk: np.ndarray) -> None:
+        posteriors[start:stop] = chunk
+
+    task = _make_task(graph, table, bounds, visit)
+    weights = _check_weights(sample_weight, len(bounds) - 1)
+    rows = CHUNK_CELLS // len(graph.emits)
+    result = _run(task, weights, weights, n_jobs, rows)
     return result._replace(posteriors=posteriors)
 
 
@@ -336,10 +378,14 @@ def _make_task(
 
 
 def _run(
-    task: _Task, scales: np.ndarray, weights: np.ndarray, n_jobs: int | None
+    task: _Task,
+    scales: np.ndarray,
+    weights: np.ndarray,
+    n_jobs: int | None,
+    rows: int | None = None,
 ) -> ChainPosteriors:
     """Run both passes over all sequences, and visit posteriors times `scales`."""
-    rows = _rows_of_chunk(task.graph, task.offsets)
+    rows = max(rows or 0, _rows_of_chunk(task.graph, task.offsets))
     workers = _Workers(task, rows)
     values = np.zeros(len(task.offsets) - 1)
     edge_counts = np.zeros(_n_counts(task.graph))

@@ -15,14 +15,17 @@ from mmfusion._memory import check_fits
 from mmfusion.graphical._exponents import EXPONENT_OF_ZERO, LN2, split
 from mmfusion.graphical._step_kernels import (
     BEFORE,
+    LARGEST_WEIGHT,
     StepArrays,
     backward_rows,
     best_rows,
     forward_rows,
+    scaled_backward,
+    scaled_forward,
     trace_rows,
 )
 
-CELLS_AT_ONCE = 1 << 19  # of rows of states that are in memory at once
+CELLS_OF_ROWS = 1 << 19  # of rows of states that are in memory at once
 
 
 class StepChain(NamedTuple):
@@ -168,137 +171,186 @@ def unit_chain(
     return StepChain(emits, kept, move, skip, start, end), owner
 
 
-class _Pass:
-    """Rows of the states of a sequence in a band, for blocks of frames.
+class _Blocks:
+    """Rows of states for blocks of frames, of which the last before each is kept.
 
     Parameters
     ----------
-    chain : StepChain
-        The chain.
+    arrays : StepArrays
+        The states and the band.
     table : ndarray of shape (n_frames, n_columns)
         Logarithms of the emission weights.
-    band : float or None
-        Largest distance from the diagonal, as a share of the states; None is any.
-    with_path : bool
-        Whether the likeliest path is found.
+    fills : tuple of (float or int)
+        Values of the arrays of rows before they are computed.
     """
 
     def __init__(
-        self,
-        chain: StepChain,
-        table: np.ndarray,
-        band: float | None,
-        *,
-        with_path: bool,
+        self, arrays: StepArrays, table: np.ndarray, fills: tuple[float, ...]
     ) -> None:
-        self._table = np.ascontiguousarray(table, dtype=np.float64)
-        self._arrays = _arrays(chain, len(table), band)
-        self._chain, self._with_path = chain, with_path
-        n_frames, stride = len(table), self._arrays.stride
+        self.arrays, self._table = arrays, table
+        n_frames, stride = len(table), arrays.stride
         self.n_rows = n_frames
-        if n_frames * stride > CELLS_AT_ONCE:
-            self.n_rows = max(math.isqrt(n_frames - 1) + 1, CELLS_AT_ONCE // stride)
+        if n_frames * stride > CELLS_OF_ROWS:
+            self.n_rows = max(math.isqrt(n_frames - 1) + 1, CELLS_OF_ROWS // stride)
         self.starts = list(range(0, n_frames, self.n_rows))
         size = (min(self.n_rows, n_frames) + 1) * stride
-        n_bytes = (16 + 8 * with_path) * (size + len(self.starts) * stride)
+        n_bytes = 8 * len(fills) * (size + len(self.starts) * stride)
         check_fits(
             n_bytes, "an alignment", "give a narrower band, or shorter recordings"
         )
-        self.alpha = np.zeros(size)
-        self.alpha_e = np.full(size, EXPONENT_OF_ZERO, dtype=np.int64)
-        self.values = np.full(size if with_path else 0, -np.inf)
-        with np.errstate(divide="ignore"):
-            a = self._arrays
-            self._logs = [np.log(w) for w in (a.stay, a.move, a.skip, a.start, a.end)]
-        self._kept: list[tuple[np.ndarray, ...]] = []
-
-    def run(self) -> tuple[float, int, float]:
-        """Compute all rows; return the sum over all paths and the best score."""
-        if (self._arrays.hi <= self._arrays.lo).any():  # no state is possible
-            return 0.0, 0, -np.inf
-        for first in self.starts:
-            if first:
-                self._keep(first)
-            self.compute(first)
-        last, arrays = len(self._table) - 1, self._arrays
-        row = (last - self.starts[-1] + 1) * arrays.stride + BEFORE
-        n = int(arrays.hi[last] - arrays.lo[last])
-        own, ends = slice(row, row + n), slice(arrays.lo[last], arrays.hi[last])
-        weights = self.alpha[own] * arrays.end[ends]
-        possible = weights > 0
-        top = int(self.alpha_e[own][possible].max(initial=EXPONENT_OF_ZERO))
-        shifts = np.ldexp(1.0, np.maximum(self.alpha_e[own][possible] - top, -1100))
-        total = float(weights[possible] @ shifts)
-        score = -np.inf
-        if self._with_path:
-            scores = self.values[own] + self._logs[4][ends]
-            self.last_state = int(arrays.lo[last] + np.argmax(scores))
-            score = float(scores.max())
-        return total, top, score
-
-    def _keep(self, first: int) -> None:
-        """Keep the last row of a block, and make it the row before the next."""
-        stride = self._arrays.stride
-        begin = self.n_rows * stride
-        own = slice(begin, begin + stride)
-        row = self.alpha[own].copy(), self.alpha_e[own].copy(), self.values[own].copy()
-        self._kept.append(row)
-        self.restore(first)
-
-    def restore(self, first: int) -> None:
-        """Write the row before a block."""
-        stride = self._arrays.stride
-        if first == 0:
-            return
-        alpha, alpha_e, values = self._kept[first // self.n_rows - 1]
-        self.alpha[:stride], self.alpha_e[:stride] = alpha, alpha_e
-        if self._with_path:
-            self.values[:stride] = values
+        self.rows = [np.full(size, fill) for fill in fills]
+        self._kept: list[list[np.ndarray]] = []
 
     def compute(self, first: int) -> int:
         """Compute the rows of the block from a frame on; return where it ends."""
+        raise NotImplementedError
+
+    def compute_all(self) -> bool:
+        """Compute all rows once; return whether a state is possible at each frame."""
+        if (self.arrays.hi <= self.arrays.lo).any():
+            return False
+        stride = self.arrays.stride
+        last = slice(self.n_rows * stride, (self.n_rows + 1) * stride)
+        for first in self.starts:
+            if first:
+                self._kept.append([own[last].copy() for own in self.rows])
+                self._restore(first)
+            self.compute(first)
+        return True
+
+    def _restore(self, first: int) -> None:
+        """Write the row before a block."""
+        if first:
+            kept = self._kept[first // self.n_rows - 1]
+            for own, row in zip(self.rows, kept, strict=True):
+                own[: len(row)] = row
+
+    def block(self, first: int) -> tuple[int, int]:
+        """Compute a block again, if it is not the last; return where it is."""
+        if first != self.starts[-1]:
+            self._restore(first)
+            self.compute(first)
+        return first, min(first + self.n_rows, len(self._table))
+
+    def last_states(self) -> tuple[slice, slice]:
+        """Return the place of the last row, and its states."""
+        last, arrays = len(self._table) - 1, self.arrays
+        row = (last - self.starts[-1] + 1) * arrays.stride + BEFORE
+        low, high = int(arrays.lo[last]), int(arrays.hi[last])
+        return slice(row, row + high - low), slice(low, high)
+
+
+class _BestPaths(_Blocks):
+    """Best scores of paths to each state."""
+
+    def __init__(self, arrays: StepArrays, table: np.ndarray) -> None:
+        super().__init__(arrays, table, (-np.inf,))
+        a = arrays
+        with np.errstate(divide="ignore"):
+            self._logs = [np.log(w) for w in (a.stay, a.move, a.skip, a.start, a.end)]
+
+    def compute(self, first: int) -> int:
         stop = min(first + self.n_rows, len(self._table))
         logs = self._table[first:stop].ravel()
-        self.emissions, self.emissions_e = split(logs)
-        n_columns = self._table.shape[1]
-        forward_rows(
-            self._arrays, self.emissions, self.emissions_e, n_columns, first, stop,
-            self.alpha, self.alpha_e,
+        best_rows(
+            self.arrays, logs, *self._logs[:4], self._table.shape[1], first, stop,
+            self.rows[0],
         )  # fmt: skip
-        if self._with_path:
-            best_rows(
-                self._arrays, logs, *self._logs[:4], n_columns, first, stop, self.values
-            )
         return stop
+
+    def path(self) -> tuple[np.ndarray, float] | None:
+        """Return the states of the best path, and its score; None without a path."""
+        if not self.compute_all():
+            return None
+        own, ends = self.last_states()
+        scores = self.rows[0][own] + self._logs[4][ends]
+        best = int(np.argmax(scores))
+        if not np.isfinite(scores[best]):
+            return None
+        states = np.zeros(len(self._table), dtype=np.int64)
+        states[-1] = ends.start + best
+        for first in reversed(self.starts):
+            begin, stop = self.block(first)
+            trace_rows(self.arrays, *self._logs[:3], begin, stop, self.rows[0], states)
+        return states, float(scores[best])
+
+
+class _Sums(_Blocks):
+    """Sums over the paths to each state, as mantissas and exponents."""
+
+    def __init__(self, arrays: StepArrays, table: np.ndarray) -> None:
+        super().__init__(arrays, table, (0.0, EXPONENT_OF_ZERO))
+
+    def compute(self, first: int) -> int:
+        stop = min(first + self.n_rows, len(self._table))
+        self._emissions = split(self._table[first:stop].ravel())
+        forward_rows(
+            self.arrays, *self._emissions, self._table.shape[1], first, stop, *self.rows
+        )
+        return stop
+
+    def total(self) -> tuple[float, int]:
+        """Return the sum over all paths."""
+        if not self.compute_all():
+            return 0.0, 0
+        own, ends = self.last_states()
+        weights = self.rows[0][own] * self.arrays.end[ends]
+        possible = weights > 0
+        exponents = self.rows[1][own][possible]
+        top = int(exponents.max(initial=EXPONENT_OF_ZERO))
+        shifts = np.ldexp(1.0, np.maximum(exponents - top, -1100))
+        return float(weights[possible] @ shifts), top
 
     def backward(
         self,
-        total: float,
-        total_e: int,
-        states: np.ndarray,
-        path_posteriors: np.ndarray,
-        posteriors: np.ndarray | None,
-        stays: np.ndarray,
-    ) -> None:
-        """Compute posteriors from the last block to the first, and the path."""
-        n_columns, width = self._table.shape[1], len(self._arrays.emits)
+        total: tuple[float, int],
+        *,
+        states: np.ndarray | None = None,
+        posteriors: np.ndarray | None = None,
+        stays: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Compute posteriors, of a path or of all states, from the last frame on."""
+        n_columns, width = self._table.shape[1], len(self.arrays.emits)
+        path = np.zeros(0, dtype=np.int64) if states is None else states
+        of_path = np.zeros(len(path))
+        stays = np.zeros(0) if stays is None else stays
         later = np.zeros(2 * width)
         later_e = np.full(2 * width, EXPONENT_OF_ZERO, dtype=np.int64)
-        for first in reversed(self.starts):
-            stop = min(first + self.n_rows, len(self._table))
-            if first != self.starts[-1]:
-                self.restore(first)
-                self.compute(first)
-            if self._with_path:
-                trace_rows(
-                    self._arrays, *self._logs[:3], first, stop, self.values, states
-                )
+        for start in reversed(self.starts):
+            first, stop = self.block(start)
             own = None if posteriors is None else posteriors[first:stop].reshape(-1)
             backward_rows(
-                self._arrays, self.emissions, self.emissions_e, n_columns, first, stop,
-                self.alpha, self.alpha_e, later, later_e, total, total_e, states,
-                path_posteriors, own, stays,
+                self.arrays, *self._emissions, n_columns, first, stop, *self.rows,
+                later, later_e, *total, path, of_path, own, stays,
             )  # fmt: skip
+        return of_path
+
+
+def _posteriors_of_path(
+    arrays: StepArrays, table: np.ndarray, states: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the posteriors of a path, and the logarithm of the sum over all paths."""
+    n_columns = table.shape[1]
+    emitted = table[np.arange(len(table)), arrays.emits[states]]
+    with np.errstate(over="ignore"):
+        weights = np.exp(table - emitted[:, None])
+    if weights.max() <= LARGEST_WEIGHT:
+        rows = np.zeros((4, len(arrays.emits) + BEFORE))
+        forward, backward = np.zeros((2, len(table)))
+        own = arrays, weights.ravel(), n_columns, states
+        if scaled_forward(*own, rows[0], rows[1], forward) and scaled_backward(
+            *own, rows[2], rows[3], backward
+        ):
+            # the rows that were written last are those of the last frame
+            last = rows[len(table) % 2]
+            ends = slice(int(arrays.lo[-1]), int(arrays.hi[-1]))
+            shares = last[ends.start + BEFORE : ends.stop + BEFORE] * arrays.end[ends]
+            log_sum = forward[-1] + math.log(shares.sum() / last[states[-1] + BEFORE])
+            posteriors = np.exp(forward + backward - log_sum)
+            return posteriors, float(log_sum + emitted.sum())
+    sums = _Sums(arrays, table)
+    total = sums.total()
+    return sums.backward(total, states=states), _logarithm(*total)
 
 
 def _arrays(chain: StepChain, n_frames: int, band: float | None) -> StepArrays:
@@ -347,15 +399,14 @@ def best_step_path(
     >>> best_step_path(ctc_chain(np.array([1, 1]), blank=0), table).states
     array([1, 2, 3])
     """
-    own = _Pass(chain, table, band, with_path=True)
-    total, total_e, score = own.run()
-    if not np.isfinite(score):
+    logs = np.ascontiguousarray(table, dtype=np.float64)
+    arrays = _arrays(chain, len(logs), band)
+    found = _BestPaths(arrays, logs).path()
+    if found is None:
         return None
-    states = np.zeros(len(table), dtype=np.int64)
-    states[-1] = own.last_state
-    posteriors = np.zeros(len(table))
-    own.backward(total, total_e, states, posteriors, None, np.zeros(0))
-    return StepPath(states, posteriors, score, _logarithm(total, total_e))
+    states, score = found
+    posteriors, log_likelihood = _posteriors_of_path(arrays, logs, states)
+    return StepPath(states, posteriors, score, log_likelihood)
 
 
 def step_counts(
@@ -377,15 +428,15 @@ def step_counts(
     StepCounts or None
         The counts; None if there is no path in the band.
     """
-    own = _Pass(chain, table, band, with_path=False)
-    total, total_e, _ = own.run()
-    if not total > 0:
+    logs = np.ascontiguousarray(table, dtype=np.float64)
+    sums = _Sums(_arrays(chain, len(logs), band), logs)
+    total = sums.total()
+    if not total[0] > 0:
         return None
-    posteriors = np.zeros(table.shape)
+    posteriors = np.zeros(logs.shape)
     stays = np.zeros(len(chain.emits) + 2)
-    unused = np.zeros(0, dtype=np.int64)
-    own.backward(total, total_e, unused, np.zeros(0), posteriors, stays)
-    return StepCounts(_logarithm(total, total_e), posteriors, stays[:-2])
+    sums.backward(total, posteriors=posteriors, stays=stays)
+    return StepCounts(_logarithm(*total), posteriors, stays[:-2])
 
 
 def step_log_likelihood(
@@ -407,8 +458,8 @@ def step_log_likelihood(
     float
         The logarithm; -inf without a path.
     """
-    total, total_e, _ = _Pass(chain, table, band, with_path=False).run()
-    return _logarithm(total, total_e)
+    logs = np.ascontiguousarray(table, dtype=np.float64)
+    return _logarithm(*_Sums(_arrays(chain, len(logs), band), logs).total())
 
 
 def _logarithm(total: float, exponent: int) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmfusion._scaling import CONSTANT_SPREAD_ULPS
 from mmfusion.nn._centers import Centers
 from mmfusion.nn._data import Batches
 from mmfusion.nn._isolation import drawing
@@ -74,8 +75,11 @@ class ConcatenationNetwork(FusionNetwork):
         means = (latents * counted).sum(1) / counts
         squares = (latents - means[:, None]).square().sum(2, keepdim=True)
         variances = ((squares * counted).sum(1) / counts).flatten()
+        # the rounding of constant latents would be scaled up to a variance of 1
+        rounding = CONSTANT_SPREAD_ULPS * torch.finfo(means.dtype).eps
+        varies = variances > rounding**2 * means.square().sum(1)
         self.means.copy_(means)
-        self.scales.copy_(torch.where(variances > 0, variances, 1).rsqrt())
+        self.scales.copy_(torch.where(varies, variances, 1).rsqrt())
 
 
 def fit_centers(net: DeepNet, data: Batches) -> None:

@@ -136,8 +136,8 @@ class Rows:
             _refuse_target(key, value)
         if is_named:
             self.names = list(item)
-            return {name: _as_array(value)[None] for name, value in item.items()}
-        return [_as_array(value)[None] for value in item]
+            return {name: _stacked([own], [0], name) for name, own in item.items()}
+        return [_stacked([own], [0], v) for v, own in enumerate(item)]
 
     def subset(self, positions: np.ndarray) -> Rows:
         """Return some of the samples, by their positions."""

@@ -242,6 +242,7 @@ def check_common_width(
     options: Sequence[EncoderLike],
     shapes: Sequence[tuple[int, ...]],
     names: Sequence[str],
+    n_members: int = 1,
 ) -> int:
     """Return the width of the latents of all encoders.
 
@@ -255,6 +256,8 @@ def check_common_width(
         Shape of one sample of each modality.
     names : sequence of str
         Names of the modalities, for errors.
+    n_members : int, default=1
+        Number of members whose latents are side by side; an error has those of one.
 
     Returns
     -------
@@ -268,7 +271,8 @@ def check_common_width(
     """
     widths = [latent_width(*each) for each in zip(encoders, shapes, names, strict=True)]
     if len(set(widths)) > 1:
-        found = dict(zip(names, widths, strict=True))
+        of_member = [width // n_members for width in widths]
+        found = dict(zip(names, of_member, strict=True))
         absent = [n for n, option in zip(names, options, strict=True) if option is None]
         hint = f" ({absent} have the default one: name them, too)" if absent else ""
         raise ValueError(

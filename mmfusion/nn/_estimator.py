@@ -625,6 +625,9 @@ class DeepEstimator(
         values = collect_outputs(self._net, rows, self._preparation, read, rows.dtype)
         return values, rows.observed
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_net")  # other attributes are set before the training
+
     @property
     def module_(self) -> FusionNetwork:
         """The trained network."""

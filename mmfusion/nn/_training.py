@@ -162,9 +162,12 @@ def collect_outputs(
         with np.errstate(over="ignore"):
             own[...] = piece
         if not np.isfinite(own).all():
-            raise ValueError(
-                f"outputs of the network do not fit {dtype}: give X as float64"
+            remedy = (
+                "look for values far from those it was trained on"
+                if dtype == np.float64
+                else "give X as float64"
             )
+            raise ValueError(f"outputs of the network do not fit {dtype}: {remedy}")
         start += len(piece)
     return values
 

@@ -20,6 +20,7 @@ __all__ = [
     "ModalitySilhouetteDisplay",
     "ObjectivePathDisplay",
     "ReliabilityDisplay",
+    "SpanDisplay",
     "StatePosteriorDisplay",
     "WordAlignmentDisplay",
 ]
@@ -40,6 +41,7 @@ _MODULES = {
     "ModalitySilhouetteDisplay": "_silhouettes",
     "ObjectivePathDisplay": "_objective_path",
     "ReliabilityDisplay": "_reliability",
+    "SpanDisplay": "_spans",
     "StatePosteriorDisplay": "_state_posteriors",
     "WordAlignmentDisplay": "_word_alignment",
 }

@@ -418,3 +418,12 @@ def test_equal_samples_are_no_error(way):
         warnings.simplefilter("ignore", UserWarning)
         with pytest.warns(ConvergenceWarning, match="2 of 3 clusters are empty"):
             small(way).fit(data)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_a_constant_modality_does_not_take_over(value):
+    """Rounding of constant latents is not scaled up to a variance of 1."""
+    blocks = X.to_dict() | {"constant": np.full((len(X), 3), value)}
+    clusterer = small("DAMC", **ENOUGH).fit(blocks)
+    assert float(clusterer.module_.scales.max()) < 100
+    assert len(np.unique(clusterer.labels_)) == 3

@@ -16,6 +16,7 @@ from tests.nn.torch_state import CHANGES, global_state
 
 from .small import FEW_EPOCHS, X
 
+Y = np.arange(len(X)) % 2  # of predictors; the others do not read it
 METHODS = ("predict", "predict_proba", "transform", "modality_latents", "score")
 # of every deep estimator; a new one needs its own entry
 PRETRAINED = {"n_clusters": 3} | FEW_EPOCHS | {"trainer__max_epochs": 1}
@@ -36,6 +37,16 @@ FAST = {
     "DCCA": {k: v for k, v in ONE_PHASE.items() if k != "n_clusters"},
     "EAMCClusterer": PRETRAINED,
     "DMSCClusterer": BY_RECONSTRUCTION | {"trainer__max_epochs": 20},
+    **{
+        name: {
+            "encoders": [8, 6],
+            "n_members": 2,
+            "trainer__max_epochs": 2,
+            "trainer__batch_size": PRETRAINED["trainer__batch_size"],
+            "random_state": 0,
+        }
+        for name in ("NeuralFusionClassifier", "NeuralFusionRegressor")
+    },
     "MFLVCClusterer": BY_RECONSTRUCTION | {"matching_epochs": 2},
     "SiMVCClusterer": ONE_PHASE,
 }
@@ -56,9 +67,10 @@ def results(estimator):
     found = {}
     for method in METHODS:
         if hasattr(estimator, method):
-            found[method] = getattr(estimator, method)(X)
+            given = (X, Y) if method == "score" else (X,)
+            found[method] = getattr(estimator, method)(*given)
     name = estimator._predictions_attribute
-    return found | {name: getattr(estimator, name)}
+    return found if name is None else found | {name: getattr(estimator, name)}
 
 
 @cache
@@ -67,10 +79,10 @@ def run_alone(name):
 
 
 def run(name, **params):
-    estimator = make(name, **params).fit(X)
+    estimator = make(name, **params).fit(X, Y)
     found = {"fit": results(estimator)}
     if hasattr(estimator, "partial_fit"):
-        found["partial_fit"] = results(estimator.partial_fit(X))
+        found["partial_fit"] = results(estimator.partial_fit(X, Y))
     return found
 
 
@@ -161,7 +173,7 @@ def test_what_encoders_draw_is_seeded_whatever_other_threads_draw(name):
 @pytest.mark.parametrize("name", DEEP)
 def test_what_a_dataset_draws_is_seeded_too(name):
     def transform():
-        return make(name).fit(Augmented()).transform(X)
+        return make(name).fit(Augmented(), Y).transform(X)
 
     torch.manual_seed(1)
     expected, before = transform(), global_state()
@@ -174,6 +186,6 @@ def test_what_a_dataset_draws_is_seeded_too(name):
 @pytest.mark.parametrize("name", DEEP)
 def test_state_is_left_as_it_was_after_an_error(name):
     before = global_state()
-    with pytest.raises(ValueError, match="n_clusters|batch of 2 samples"):
-        make(name).fit(X[:2])
+    with pytest.raises(ValueError, match=r"n_clusters|batch of 2 samples|requires y"):
+        make(name).fit(X[:2], None)
     assert global_state() == before

@@ -241,3 +241,10 @@ def test_images_are_clustered_with_vectors():
     mixed = Modalities({"photo": photos, "audio": X["audio"]})
     fitted = small().fit(mixed)
     assert fitted.predict(mixed).shape == (90,)
+
+
+@pytest.mark.filterwarnings("error::scipy.linalg.LinAlgWarning")
+def test_latents_of_zeros_have_a_place_in_the_embedding():
+    points, observed = np.zeros((3, 8)), np.ones((3, 2), dtype=bool)
+    found = code_embedding(points, observed, np.zeros((5, 8)), np.eye(5)[:, :2])
+    assert (found == 0).all()

@@ -48,6 +48,16 @@ class ItemsAtOnce(Items):
         return [self[i] for i in indices]
 
 
+@pytest.mark.parametrize("position", [0, 3])
+def test_items_with_a_missing_modality_are_refused_with_a_remedy(position):
+    blocks = {name: block.copy() for name, block in X.to_dict().items()}
+    blocks["audio"][position] = np.nan
+    message = f"'audio': sample {position} of the Dataset holds NaN.*give arrays"
+    with pytest.raises(ValueError, match=message):
+        small().fit(Items(blocks, list(blocks)))
+    assert len(small().fit(blocks).labels_) == len(X)
+
+
 @pytest.mark.parametrize("size", [3, 12])
 def test_images_beside_vectors(size):
     mixed = Modalities({"photo": pictures(size, channels=2), "audio": X["audio"]})

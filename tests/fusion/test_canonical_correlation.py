@@ -10,6 +10,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 
 from mmfusion import Modalities, MultimodalCCA, PerModality
+from mmfusion.fusion.combination._canonical_correlation import fit_whitening
 
 RNG = np.random.default_rng(0)
 SHARED = RNG.normal(size=(120, 2))
@@ -158,3 +159,11 @@ def test_constant_modalities_are_refused():
         MultimodalCCA().fit([np.ones((9, 2)), np.zeros((9, 3))])
     varying = MultimodalCCA().fit([np.ones((9, 2)), RNG.normal(size=(9, 3))])
     assert varying.n_components_ == 3
+
+
+@pytest.mark.parametrize("n_samples", [30, 1001])
+@pytest.mark.parametrize("as_block", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e8 + 0.1])
+def test_the_rounding_of_a_constant_has_no_axes(n_samples, as_block, value):
+    block = as_block(np.full((n_samples, 3), value))
+    assert fit_whitening(block, 0.0).axes.shape == (3, 0)

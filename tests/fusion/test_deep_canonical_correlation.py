@@ -244,10 +244,13 @@ def test_modalities_with_few_common_samples_are_named():
     assert np.isfinite(dcca.transform(apart)).all()
 
 
-def test_latents_that_do_not_vary_are_named_and_have_scores_of_zero():
-    constant = X.to_dict() | {"text": np.ones((90, 3))}
-    with pytest.warns(ConvergenceWarning, match="latents of 'text' do not vary"):
-        dcca = small().fit(constant)
+@pytest.mark.parametrize(
+    ("value", "scaling"), [(1.0, "auto"), (0.3, None), (0.7, None)]
+)
+def test_latents_that_do_not_vary_are_named_and_have_scores_of_zero(value, scaling):
+    constant = X.to_dict() | {"text": np.full((90, 3), value)}
+    with pytest.warns(ConvergenceWarning, match=r"'text' do not vary.*leave out"):
+        dcca = small(scaling=scaling).fit(constant)
     assert (dcca.transform_modalities(constant)["text"] == 0).all()
     with pytest.warns(ConvergenceWarning):
         nothing = small().fit({"a": np.ones((30, 2)), "b": np.ones((30, 2))})

@@ -326,3 +326,20 @@ def test_remedies_for_tables_and_sparse_modalities_work():
         MultimodalNMF(3).fit(NEGATIVE | {"text": matrix})
     halves = sparse.hstack([matrix.maximum(0), (-matrix).maximum(0)])
     MultimodalNMF(3).fit(NEGATIVE | {"text": halves})
+
+
+@pytest.mark.parametrize("as_block", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize(
+    "unit", [1e300, 1e-300, np.float32(1e37), np.float32(1e-36)], ids=str
+)
+def test_huge_and_tiny_units_of_a_modality_change_nothing(unit, as_block):
+    rng = np.random.default_rng(0)
+    a, b = (rng.gamma(1.0, size=(30, d)).astype(unit.__class__) for d in (6, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        common = MultimodalNMF(3, max_iter=500, tol=1e-4).fit([a, b])
+        scaled = MultimodalNMF(3, max_iter=500, tol=1e-4).fit([as_block(a * unit), b])
+        found = scaled.transform([as_block(a * unit), b])
+    np.testing.assert_allclose(found, common.transform([a, b]), atol=1e-4)
+    restored = scaled.inverse_transform(found).blocks[0]
+    assert np.abs(restored / unit - a).max() < 2 * np.abs(a).max()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -161,6 +162,14 @@ def test_errors_of_a_module_name_fusion():
 
     with pytest.raises(ValueError, match="the module in fusion"):
         small(fusion=Broken()).fit(X, Y)
+    with pytest.raises(ValueError, match="factory in fusion returned a NoneType"):
+        small(fusion=lambda n_modalities, width: None).fit(X, Y)
+
+
+def test_different_widths_are_those_of_one_member():
+    encoders = {"audio": [8, 6], "video": [8, 5]}
+    with pytest.raises(ValueError, match=r"\{'audio': 6, 'video': 5\}"):
+        small(encoders=encoders, n_members=3).fit(X, Y)
 
 
 # Targets
@@ -192,8 +201,13 @@ def test_predicted_deviations_are_those_of_the_noise():
     mean, std = fitted.predict(np.array([[-0.5], [0.5]]), return_std=True)
     assert_allclose(mean, [-0.5, 0.5], atol=0.2)
     assert_allclose(std, [0.1, 1.0], rtol=0.4)
-    with pytest.raises(ValueError, match="loss='gaussian_nll'"):
-        small(NeuralFusionRegressor).fit(X, Y).predict(X, return_std=True)
+    fitted = small(NeuralFusionRegressor).fit(X, Y).set_params(loss="gaussian_nll")
+    with pytest.raises(ValueError, match="loss='squared_error' has none"):
+        fitted.predict(X, return_std=True)
+    assert len(fitted.fit(X, Y).predict(X, return_std=True)) == 2
+    far = {"audio": X["audio"] * 1e300, "video": X["video"]}
+    with pytest.raises(ValueError, match="fit float64: look for values far"):
+        fitted.modality_predictions(far)
 
 
 def test_class_weights_are_weights_of_samples():
@@ -225,6 +239,37 @@ def corrupted(observed=None, **params):
     inputs = [torch.zeros(2000, 2), torch.zeros(2000, 3), torch.zeros(2000, 1)]
     with isolated(0):
         return objective.corrupt(Batch(inputs, observed))
+
+
+@pytest.mark.parametrize("unit", [1e300, 1e-300])
+@pytest.mark.parametrize("cls", [NeuralFusionClassifier, NeuralFusionRegressor])
+def test_the_unit_of_weights_changes_nothing(cls, unit):
+    options = {"dtype": "float32"}
+    weights = np.arange(60) % 3
+    expected = small(cls, options=options).fit(X, Y, weights).predict(X)
+    found = small(cls, options=options).fit(X, Y, weights * unit).predict(X)
+    assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_calls_may_lack_classes_of_class_weight():
+    weights = {0: 2.0, 2: 3.0}
+    classifier = small(class_weight=weights)
+    classifier.partial_fit(X, Y, classes=[0, 1, 2])
+    rows = np.flatnonzero(Y < 2)
+    classifier.partial_fit(X[rows], Y[rows])
+    again = small().partial_fit(X, Y, [0, 1, 2], np.array([2.0, 1.0, 3.0])[Y])
+    again.partial_fit(X[rows], Y[rows], sample_weight=np.array([2.0, 1.0])[Y[rows]])
+    assert_allclose(classifier.predict_proba(X), again.predict_proba(X))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_estimator_whose_first_call_failed_is_not_fitted():
+    classifier = small()
+    with pytest.raises(ValueError, match="is not one of the classes"):
+        classifier.partial_fit(X, Y, classes=[7, 8])
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+    assert classifier.partial_fit(X, Y).classes_.tolist() == [0, 1, 2]
 
 
 def test_dropped_modalities_leave_one():
@@ -304,6 +349,22 @@ def test_temperature_lowers_the_loss_of_an_overconfident_network():
     assert_array_equal(plain.predict(X_new), tempered.predict(X_new))
     with pytest.raises(ValueError, match="validation_fraction"):
         small(calibration="temperature").fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("cls", "fraction"),
+    [
+        (NeuralFusionClassifier, 0.02),
+        (NeuralFusionClassifier, 0.98),
+        (NeuralFusionRegressor, 0.98),
+    ],
+)
+def test_too_small_parts_are_refused_and_the_remedy_works(cls, fraction):
+    target = [0, 1, 2, 0, 1, 2]
+    with pytest.raises(ValueError, match=r"validation_fraction.*give 0\.5, or 0"):
+        small(cls, validation_fraction=fraction).fit(X[:6], target)
+    for remedy in (0.5, 0):
+        small(cls, validation_fraction=remedy).fit(X[:6], target)
 
 
 def test_a_search_chooses_the_fusion():

@@ -89,6 +89,11 @@ def tokens() -> list[list[str]]:
     return [["a", "b"], ["c", "a"], ["b", "c", "a"]]
 
 
+def labelled() -> dict[str, list[Any]]:
+    frames = [np.log(np.full((6 + i, 4), 0.25)) - rows(6 + i, 4) / 9 for i in range(3)]
+    return {"frames": frames, "labels": [[1, 2], [3], [2, 3, 1]]}
+
+
 def links() -> list[np.ndarray]:
     one = np.array([[0, 0], [1, 1]])
     return [one, one.copy(), np.empty((0, 2), int)]
@@ -101,6 +106,7 @@ def collection() -> list[np.ndarray]:
 # Estimators
 
 FAST: dict[str, Arguments] = {
+    "ForcedAligner": {"n_states": 1},
     "SiameseAligner": {"encoders": (4,), "trainer": Trainer(max_epochs=1)},
     "ProductHMMAligner": {"n_states": 2},
     **{
@@ -164,6 +170,7 @@ OF_SEQUENCES = {
 }
 OF_TABLES = {"ModalitySplitter"}
 OF_TOKENS = {"WordAligner"}
+OF_LABELS = {"CTCAligner", "ForcedAligner"}
 NAN_IF_MISSING = {"modality_latents", "modality_predictions"}
 OUTPUTS = ("predict", "predict_proba", "decision_function", "transform")
 # What scikit-learn defines, or what is the same as `fit` and another method.
@@ -185,12 +192,16 @@ def estimator_arguments(name: str) -> Arguments:
     fast = FAST_ANYWHERE | FAST.get(name, {})
     arguments = own | {key: value for key, value in fast.items() if key in own}
     arguments["X"] = sequences() if name in OF_SEQUENCES else tables()
+    if get_tags(cls()).input_tags.positive_only:
+        arguments["X"] = {n: np.abs(block) for n, block in tables().items()}
     if name in OF_TOKENS:
         arguments["X"] = {"source": tokens(), "target": tokens()}
     if name in OF_TABLES:
         arguments["X"] = np.hstack(list(tables().values()))
         arguments["modalities"] = {"audio": [0, 1, 2], "text": [3, 4]}
-    n_samples = 3 if name in OF_SEQUENCES | OF_TOKENS else N_SAMPLES
+    if name in OF_LABELS:
+        arguments["X"] = labelled()
+    n_samples = 3 if name in OF_SEQUENCES | OF_TOKENS | OF_LABELS else N_SAMPLES
     arguments["y"] = LABELS[:n_samples].copy()
     if not is_classifier(cls()):
         arguments["y"] = rows(n_samples)
@@ -614,6 +625,17 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "source": ["a", "d"],
         "target": ["b", "c"],
         "known": links()[1],
+    },
+    "SpanDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("CTCAligner"),
+        "X": labelled(),
+        "known": [[0, 1], [2, 3]],
+    },
+    "SpanDisplay.from_predictions": lambda: {
+        "spans": [[0, 1], [2, 3]],
+        "labels": ["a", "b"],
+        "posteriors": [0.5, 0.9],
+        "known": [[0, 1], [2, 3]],
     },
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")

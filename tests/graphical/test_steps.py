@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mmfusion.graphical import forward_backward, graph_from_edges, viterbi
 from mmfusion.graphical import _steps as steps
+from mmfusion.graphical import forward_backward, graph_from_edges, viterbi
 from mmfusion.graphical._steps import (
     best_step_path,
     ctc_chain,
@@ -133,7 +133,7 @@ def test_blocks_give_what_all_rows_do(n_frames, monkeypatch):
     table = log_softmax(n_frames, 5, seed=0)
     chain = ctc_chain(np.random.default_rng(0).integers(1, 5, 18), 0)
     path, counts = best_step_path(chain, table), step_counts(chain, table)
-    monkeypatch.setattr(steps, "CELLS_AT_ONCE", 1)
+    monkeypatch.setattr(steps, "CELLS_OF_ROWS", 1)
     for expected, found in (
         (path, best_step_path(chain, table)),
         (counts, step_counts(chain, table)),
@@ -144,9 +144,10 @@ def test_blocks_give_what_all_rows_do(n_frames, monkeypatch):
 
 def test_memory_of_long_recordings_grows_with_the_root_of_frames():
     chain = ctc_chain(np.random.default_rng(0).integers(1, 5, 200), 0)
-    own = steps._Pass(chain, np.zeros((40_000, 5)), None, with_path=True)
-    cells = own.alpha.size + len(own.starts) * own._arrays.stride
-    assert cells < 2 * steps.CELLS_AT_ONCE < 40_000 * 401 / 10
+    arrays = steps._arrays(chain, 40_000, None)
+    own = steps._Sums(arrays, np.zeros((40_000, 5)))
+    cells = own.rows[0].size + len(own.starts) * arrays.stride
+    assert cells < 2 * steps.CELLS_OF_ROWS < 40_000 * 401 / 10
 
 
 def test_a_band_leaves_out_paths_far_from_the_diagonal():
@@ -171,3 +172,14 @@ def test_no_state_is_lost_by_underflow():
     assert found.log_likelihood >= found.score
     assert_allclose(step_counts(ctc_chain(np.array([1]), 0), table).posteriors[:, 1],
                     1 / 22)  # fmt: skip
+
+
+@pytest.mark.parametrize("spread", [1.0, 20.0, 60.0])
+def test_plain_numbers_give_what_exponents_do(spread, monkeypatch):
+    table = log_softmax(150, 6, seed=3, spread=spread)
+    chain = ctc_chain(np.random.default_rng(0).integers(1, 6, 50), 0)
+    plain = best_step_path(chain, table)
+    monkeypatch.setattr(steps, "LARGEST_WEIGHT", 0.0)
+    exact = best_step_path(chain, table)
+    assert_allclose(plain.posteriors, exact.posteriors, rtol=1e-9)
+    assert_allclose(plain.log_likelihood, exact.log_likelihood, rtol=1e-12)

@@ -97,6 +97,7 @@ PARAMS: dict[str, dict[str, Any]] = {
             "late": LateFusionClusterer(KMeans(n_init=1), n_runs=2),
         }
     },
+    "ForcedAligner": {"n_states": 2},
     "ProductHMMAligner": {"n_states": 2, "max_iter": 20, "tol": 0.1},
     "PerModality": {"transformer": PCA(2)},
     "SiameseAligner": {
@@ -108,6 +109,8 @@ PARAMS: dict[str, dict[str, Any]] = {
 }
 OF_SEQUENCES = {"CTWAligner", "DTWAligner", "DTWKernel", "SequencePooling"}
 OF_SEQUENCES |= {"HMMAligner", "HMMClassifier", "HMMClusterer", "HMMTransformer"}
+OF_LABELS = {"CTCAligner", "ForcedAligner"}
+OF_SEQUENCES |= OF_LABELS
 OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
 OF_SEQUENCES |= {"HiddenCRFClassifier"}
 OF_SEQUENCES |= {"SiameseAligner"}
@@ -133,6 +136,11 @@ def data_of(name: str, arrays: Mapping[str, np.ndarray]) -> Any:
     if name == "WordAligner":
         tokens = {n: (own[:, :, None] * 2) // 1 for n, own in X.to_dict().items()}
         X = Modalities({n: list(own) for n, own in tokens.items()})
+    if name in OF_LABELS:  # log-probabilities, or features; and labels in lists
+        padded = -np.abs(arrays["sequence_audio"]) - 0.1
+        frames = [own[~np.isnan(own[:, 0])] for own in padded]
+        labels = [np.array([[1], [i % 2]])[: 1 + i % 2] for i in range(len(frames))]
+        X = Modalities({"audio": frames, "text": labels})
     if name == "AsynchronousHMMAligner":  # fewer events than frames
         X = Modalities({"audio": X["audio"], "text": [own[:3] for own in X["text"]]})
     if name == "MultimodalNMF":
@@ -144,6 +152,8 @@ def predicted(model: Any, X: Any) -> np.ndarray:
     """Return the predictions or the transformed data of a model in one array."""
     if hasattr(model, "link_posteriors"):  # of tokens, whose output has any type
         return np.concatenate([own.ravel() for own in model.link_posteriors(X)])
+    if type(model).__name__ in OF_LABELS:  # likewise
+        return np.concatenate([own.posteriors for own in model.align(X)])
     names = ("predict", "transform")
     method = next((name for name in names if hasattr(model, name)), None)
     found = getattr(model, method)(X) if method else model.labels_

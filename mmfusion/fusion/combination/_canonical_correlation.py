@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import linalg, sparse
 
+from mmfusion._scaling import is_constant
 from mmfusion._typing import NumericBlock
 
 # of the largest variance: below, features depend on each other linearly
@@ -73,9 +74,11 @@ def fit_whitening(block: NumericBlock, shrinkage: float | None) -> Whitening:
     """
     n_features = block.shape[1]
     mean = np.asarray(block.mean(axis=0, dtype=np.float64)).reshape(-1)
+    if not sparse.issparse(block):  # the rounding of the mean grows with the samples
+        mean += (block - mean).mean(axis=0)
     variances, axes = _principal_axes(block, mean)
     total = float(variances.sum())
-    if total == 0:
+    if _is_rounding(total, mean, block.shape[0] if sparse.issparse(block) else 0):
         return Whitening(mean, np.zeros((n_features, 0)), shrinkage or 0.0)
     if shrinkage is None:
         norms = _squared_lengths(block, mean)
@@ -84,6 +87,17 @@ def fit_whitening(block: NumericBlock, shrinkage: float | None) -> Whitening:
     variances, axes = variances[kept], axes[:, kept]
     shrunk = (1 - shrinkage) * variances + shrinkage * total / n_features
     return Whitening(mean, axes * np.sqrt((1 - shrinkage) / shrunk), shrinkage)
+
+
+def _is_rounding(total: float, mean: np.ndarray, n_added: int) -> bool:
+    """Return whether a total variance is only that of rounding.
+
+    Of sparse blocks it is a difference of sums of `n_added` squares; 0 for others.
+    """
+    squares = float(mean @ mean)
+    if n_added:
+        return bool(is_constant(total, n_added * squares))
+    return bool(is_constant(np.sqrt(total), np.sqrt(squares)))
 
 
 def _principal_axes(block: Any, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, svds
 
+from mmfusion._scaling import without_offset_and_unit
 from mmfusion._typing import NumericBlock
 
 # sweeps over the weights of new samples, and the relative change at which they end
@@ -71,6 +72,25 @@ class Factorization(NamedTuple):
     parts: list[np.ndarray]
     history: list[float]
     converged: bool
+
+
+def within_range(block: NumericBlock) -> tuple[NumericBlock, float]:
+    """Divide huge and tiny values, whose squares would over- or underflow.
+
+    Parameters
+    ----------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        The samples.
+
+    Returns
+    -------
+    block : ndarray or CSR matrix of shape (n_samples, n_features)
+        The samples, divided by the unit.
+    unit : float
+        A power of two, 1 for common values.
+    """
+    scaling = without_offset_and_unit(block, shifted=False)
+    return (block if scaling.spread == 1 else scaling.apply(block)), scaling.spread
 
 
 def mean_sum(block: NumericBlock) -> float:
