@@ -75,8 +75,8 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         those that it lacks have the default.
     shared : bool, default=False
         Whether all modalities have one encoder, for sequences of the same features,
-        such as two performances of a piece. A common encoder starts from the features
-        themselves, and learns from all modalities alike.
+        such as two performances of a piece. If `n_components` is at least the number of
+        features, it starts from these, as DTW has them.
     n_components : int, default=32
         Number of features of embedded frames; modules have their own.
     context : int, default=4
@@ -181,7 +181,7 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
 
     *Sparse matches.* Frames between two matches are interpolated if these are at most
     20 frames apart; beyond, only the matches themselves count, since a straight line
-    between them would be wrong more often than DTW. Frames before the first match and
+    between them may be further off than DTW. Frames before the first match and
     after the last do not count.
 
     Sequences of a sample that lack a match are not used for learning, and are aligned.
