@@ -207,13 +207,15 @@ def main() -> None:
             by_seed.append(errors)
             seconds.append(spent)
         dtw = summary([errors_of(pairs, by_dtw)])
-        row = [name, dtw, without, summary(by_seed), f"{np.mean(seconds):.0f}"]
+        row = [name, dtw, without, summary(by_seed), str(len(by_seed))]
+        row.append(f"{np.mean(seconds):.0f}")
         rows.append(row)
         print("|", " | ".join(row), "|", flush=True)
     if options.csv:
         with options.csv.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            names = ["set", "DTW", "CTWAligner, learned", "SiameseAligner", "seconds"]
+            names = ["set", "DTW", "CTW, learned", "SiameseAligner", "seeds"]
+            names.append("seconds of learning")
             writer.writerows([names, *rows])
 
 

@@ -258,11 +258,11 @@ def _refuse_classes(given: Any, parameter: str, supervision: str) -> None:
         return
     kind = type(given).__name__
     raise ValueError(
-        f"{parameter} is a {kind} with no {supervision} for each sample. If it holds "
-        "classes, as in a Pipeline, whose y goes to its last step: give "
-        "matches= to fit, routed by set_fit_request(matches=True) once metadata "
-        "routing is enabled; or fit the aligner before, and give it to the Pipeline "
-        "in a FrozenEstimator"
+        f"{parameter} is a {kind} with no {supervision} for each sample; give a list "
+        "with an entry for each, as fit describes. If it holds classes, as in a "
+        "Pipeline, whose y goes to its last step: give matches= to fit, routed by "
+        "set_fit_request(matches=True) once metadata routing is enabled; or fit the "
+        "aligner before, and give it to the Pipeline in a FrozenEstimator"
     )
 
 

@@ -75,8 +75,8 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         those that it lacks have the default.
     shared : bool, default=False
         Whether all modalities have one encoder, for sequences of the same features,
-        such as two performances of a piece. A common encoder starts from the features
-        themselves, and learns from all modalities alike.
+        such as two performances of a piece. If `n_components` is at least the number of
+        features, it starts from these, as DTW has them.
     n_components : int, default=32
         Number of features of embedded frames; modules have their own.
     context : int, default=4
@@ -181,7 +181,7 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
 
     *Sparse matches.* Frames between two matches are interpolated if these are at most
     20 frames apart; beyond, only the matches themselves count, since a straight line
-    between them would be wrong more often than DTW. Frames before the first match and
+    between them may be further off than DTW. Frames before the first match and
     after the last do not count.
 
     Sequences of a sample that lack a match are not used for learning, and are aligned.
@@ -545,7 +545,7 @@ def _minus_error(
     one: Alignment, other: Alignment, matches: np.ndarray, u: int, v: int
 ) -> float:
     """Return minus the error of the alignment of two modalities, by their axis."""
-    on_axis = one.unwarp(_frames(one.n_axis_frames))[:, 0]
+    on_axis = one.unwarp(_numbers(one.n_axis_frames))[:, 0]
     at = np.interp(matches[:, u], np.arange(one.n_frames), on_axis)
     return -alignment_error(other.as_path(), np.column_stack([at, matches[:, v]]))
 
@@ -555,7 +555,7 @@ def _overlap(
 ) -> float:
     """Return the intersection of aligned segments over their union, mean over them."""
     first, second = (
-        segments[w][np.rint(a.warp(_frames(a.n_frames))[:, 0]).astype(int)]
+        segments[w][np.rint(a.warp(_numbers(a.n_frames))[:, 0]).astype(int)]
         for w, a in ((u, one), (v, other))
     )
     known = (first >= 0) & (second >= 0)
@@ -567,5 +567,5 @@ def _overlap(
     return float(np.mean(shares)) if shares else float("nan")
 
 
-def _frames(n_frames: int) -> np.ndarray:
+def _numbers(n_frames: int) -> np.ndarray:
     return np.arange(n_frames, dtype=np.float64)[:, None]
