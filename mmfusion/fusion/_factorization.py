@@ -33,7 +33,7 @@ from mmfusion.fusion.combination._factorization import (
     factorize,
     mean_sum,
     solve_weights,
-    within_range,
+    without_unit,
 )
 from mmfusion.modalities import Modalities
 
@@ -194,7 +194,7 @@ class MultimodalNMF(
         self.consensus_weights_ = self._weights(frame.names)
         used = self._used(frame)
         blocks, units = zip(
-            *map(within_range, self._observed_blocks(used, X)), strict=True
+            *map(without_unit, self._observed_blocks(used, X)), strict=True
         )
         counts = [Counts(block, mean_sum(block)) for block in blocks]
         found = factorize(
@@ -360,7 +360,7 @@ class MultimodalNMF(
         return blocks
 
     def _counts(self, frame: Modalities, X: ModalitiesLike) -> list[Counts]:
-        blocks = map(within_range, self._observed_blocks(frame, X))
+        blocks = map(without_unit, self._observed_blocks(frame, X))
         return [
             Counts(block, scale / unit)
             for (block, unit), scale in zip(blocks, self.scales_.values(), strict=True)

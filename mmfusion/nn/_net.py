@@ -483,12 +483,13 @@ class DeepNet(NeuralNet):
             done = len(self.history) - 1 - self.phase_start_
             self.set_progress(done + step / self.n_steps_)
             self.step_ = step
-            self.notify("on_batch_begin", batch=batch, training=True)
+            pair = batch[:2]  # skorch's callbacks unpack two values
+            self.notify("on_batch_begin", batch=pair, training=True)
             terms = self.objective_.step(self, batch)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0) + term.detach()
                 counts[name] += 1
-            given = {"batch": batch, "training": True, "y_pred": None} | terms
+            given = {"batch": pair, "training": True, "y_pred": None} | terms
             self.notify("on_batch_end", **given)
         # losses leave the device once per epoch: every transfer waits for the device
         for name, total in sums.items():

@@ -74,7 +74,7 @@ class Factorization(NamedTuple):
     converged: bool
 
 
-def within_range(block: NumericBlock) -> tuple[NumericBlock, float]:
+def without_unit(block: NumericBlock) -> tuple[NumericBlock, float]:
     """Divide huge and tiny values, whose squares would over- or underflow.
 
     Parameters
