@@ -111,7 +111,7 @@ class HiddenCRFClassifier(
         counts.
     max_iter : int, default=200
         Maximum number of iterations of L-BFGS of a start.
-    tol : float, default=1e-4
+    tol : float, default=1e-3
         Largest element of the gradient, relative to that at the start or to 1, below
         which the iterations stop; so they do at a relative decrease below 1e-4 of it.
     modalities : int, list of int, str or dict, default=None
@@ -185,7 +185,7 @@ class HiddenCRFClassifier(
     >>> X, y, _ = make_multimodal_sequences(
     ...     60, {"audio": 3, "video": 5}, n_classes=3, random_state=0
     ... )
-    >>> classifier = HiddenCRFClassifier(random_state=0).fit(X[:40], y[:40])
+    >>> classifier = HiddenCRFClassifier(2, random_state=0).fit(X[:40], y[:40])
     >>> classifier.score(X[40:], y[40:])
     1.0
     """
@@ -219,7 +219,7 @@ class HiddenCRFClassifier(
         clock: str | int | None = None,
         n_init: int = 1,
         max_iter: int = 200,
-        tol: float = 1e-4,
+        tol: float = 1e-3,
         modalities: ColumnSpecLike = None,
         n_jobs: int | None = None,
         random_state: RandomStateLike = None,
