@@ -285,7 +285,7 @@ class DCCA(DeepEstimator):
     def _examine(self, net: DeepNet, data: Batches) -> tuple[np.ndarray, list[str]]:
         """Fit the scores; return their correlations."""
         latents = collect_outputs(
-            net, data.rows, data.prepare, _by_sample, np.dtype(np.float64)
+            net, data.rows, data.prepare, _scores_by_sample, np.dtype(np.float64)
         ).swapaxes(0, 1)
         observed = data.rows.observed
         if observed is None:
@@ -353,7 +353,7 @@ class DCCA(DeepEstimator):
             Of each modality, an array of shape (n_samples, n_components); missing as
             in X.
         """
-        latents, observed = self._collect(X, _by_sample)
+        latents, observed = self._collect(X, _scores_by_sample)
         latents = latents.swapaxes(0, 1)
         means, axes = (
             self.module_.get_buffer(name).cpu().numpy().astype(latents.dtype)
@@ -398,5 +398,5 @@ class DCCA(DeepEstimator):
         return float(self.correlations(X).mean())
 
 
-def _by_sample(outputs: Outputs) -> Tensor:
+def _scores_by_sample(outputs: Outputs) -> Tensor:
     return outputs.latents.movedim(0, 1)

@@ -30,7 +30,7 @@ from mmfusion.graphical._viterbi_kernels import best_edges, best_paths
 CHUNK_FRAMES = 2048
 LARGEST_CHUNK_CELLS = 1 << 19
 # frames times states of a chunk of few states, which fits into a cache
-CHUNK_CELLS = 1 << 16
+STATE_CHUNK_CELLS = 1 << 16
 
 # called with the first frame of a chunk, the one after its last, and the posteriors
 Visitor = Callable[[int, int, np.ndarray], None]
@@ -178,7 +178,7 @@ def scaled_posteriors(
 
     task = _make_task(graph, table, bounds, visit)
     weights = _check_weights(sample_weight, len(bounds) - 1)
-    rows = CHUNK_CELLS // len(graph.emits)
+    rows = STATE_CHUNK_CELLS // len(graph.emits)
     result = _run(task, weights, weights, n_jobs, rows)
     return result._replace(posteriors=posteriors)
 

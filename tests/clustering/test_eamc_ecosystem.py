@@ -303,7 +303,8 @@ def test_callbacks_of_scikit_learn_follow_every_epoch(params):
     fitted = small(n_init=2, **params).set_callbacks(follow).fit(X, Y)
     first, last = "pretraining", "adversarial training"
     trainings = [name for name in follow.began if name in (first, last)]
-    assert trainings == ([last] * 2 if params else [first] * 2 + [last])
+    # two restarts up to their comparison, then one
+    assert trainings == ([last] * 2 if params else [first] * 3 + [last])
     assert follow.began[0] == follow.ended[-1] == "fit"
     assert sorted(follow.began) == sorted(follow.ended)
     score = adjusted_rand_score(Y, fitted.labels_)  # at the end of one restart
@@ -331,9 +332,9 @@ def test_callbacks_of_scikit_learn_follow_searches_and_of_other_processes():
             X, Y
         )
         logs.append(monitor.get_logs().data_as_pandas)
-    # two pretrainings of four epochs, two epochs of adversarial training, and the
-    # fit itself, five times
-    assert len(logs[0]) == 5 * (2 * 4 + 2 + 1)
+    # one epoch of two pretrainings, three of the better one, two epochs of adversarial
+    # training, and the fit itself, five times
+    assert len(logs[0]) == 5 * (2 * 1 + 3 + 2 + 1)
     assert_frame_equal(
         *(log.sort_values("task_id_path", ignore_index=True) for log in logs)
     )
