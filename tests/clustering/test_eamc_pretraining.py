@@ -124,7 +124,7 @@ def test_pairs_are_samples_and_their_neighbours_in_the_graph_of_the_pair():
         epoch = list(pairs)
         assert len(epoch) == 4
         samples = []
-        for (inputs, observed), graph in epoch:
+        for (inputs, observed, _), graph in epoch:
             assert observed is None
             assert graph.shape == (5,)
             own, neighbors = inputs[0].flatten().int().chunk(2)
@@ -151,7 +151,7 @@ def test_every_neighbour_is_drawn_at_some_time():
     pairs = make_pairs(graphs, np.arange(8), batch_size=8, n=8)
     drawn = set()
     for _ in range(100):
-        for (inputs, _), _graph in pairs:
+        for (inputs, _, _), _graph in pairs:
             own, neighbors = inputs[0].flatten().int().chunk(2)
             drawn |= set(zip(own.tolist(), neighbors.tolist(), strict=True))
     edges = {(q, r) for graph in graphs for q in range(8) for r in graph[q].tolist()}
