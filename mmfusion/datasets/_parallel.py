@@ -91,6 +91,10 @@ def make_parallel_corpus(
     """
     rng = check_seed(random_state)
     check_at_least(1, n_samples=n_samples, n_types=n_types)
+    if not isinstance(n_tokens, tuple | list) or len(n_tokens) != 2:
+        raise ValueError(
+            f"n_tokens is {n_tokens!r}; give the least and the largest number of tokens"
+        )
     fewest, most = n_tokens
     check_at_least(1, n_tokens=fewest)
     check_at_least(fewest, n_tokens=most)
@@ -185,6 +189,11 @@ def load_parallel_corpus(
     >>> y[0].tolist()
     [[0, 0, 1], [1, 1, 1]]
     """
+    for name, path in (("source", source), ("target", target), ("links", links)):
+        if not (isinstance(path, str | PathLike) or (name == "links" and path is None)):
+            raise TypeError(f"{name} is {path!r}; give the path of a text file")
+    if not isinstance(lowercase, bool | np.bool_):
+        raise TypeError(f"lowercase is {lowercase!r}; give True or False")
     texts = [list(_read_tokens(path, lowercase)) for path in (source, target)]
     if len(texts[0]) != len(texts[1]):
         raise ValueError(

@@ -61,7 +61,9 @@ class SequenceLabelerMixin:
         found = self.predict(X)  # type: ignore[attr-defined]
         weight = np.ones(len(truth))
         if sample_weight is not None:
-            weight = np.asarray(_blocks.as_plain(sample_weight, "sample_weight"), float)
+            with errors_about("sample_weight"):
+                plain = _blocks.as_plain(sample_weight, "sample_weight")
+                weight = np.asarray(plain, float)
             if weight.shape != (len(truth),):
                 raise ValueError(
                     f"sample_weight has shape {weight.shape}; give one weight for each "
@@ -146,7 +148,9 @@ def frame_labels(y: Any, frame: Modalities, estimator: str) -> list[np.ndarray]:
         elements = _blocks.as_plain(y, "y")
         if hasattr(elements, "__array__"):
             elements = np.asarray(elements)
-    if isinstance(elements, str | bytes) or not hasattr(elements, "__len__"):
+    shape = getattr(elements, "shape", None)
+    has_samples = hasattr(elements, "__len__") and shape != ()
+    if isinstance(elements, str | bytes) or not has_samples:
         raise ValueError(f"y is {y!r}; give an array of labels for each sample")
     refuse_other_samples(frame, len(elements))
     if isinstance(elements, np.ndarray) and elements.dtype != object:
@@ -214,8 +218,8 @@ def check_n_labels(n_labels: int, n_frames: int, i: int) -> None:
     """
     if n_labels != n_frames:
         raise ValueError(
-            f"y of sample {i} has {n_labels} labels, and its clock has {n_frames} "
-            "frames; label the frames of the modality with most of them, or name "
+            f"y of sample {i} has {n_labels} labels, and X has {n_frames} frames on "
+            "its clock; label the frames of the modality with most of them, or name "
             "another by clock="
         )
 

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.metrics import f1_score
+
+from mmfusion._options import errors_about
 
 
 class Segment(NamedTuple):
@@ -107,7 +110,7 @@ def sequence_f1(
     >>> sequence_f1([[0, 0, 1], [1]], [[0, 0, 1], [1]])
     1.0
     """
-    if average not in ("macro", "micro", "weighted"):
+    if not isinstance(average, str) or average not in ("macro", "micro", "weighted"):
         raise ValueError(f"average is {average!r}; give 'macro', 'micro' or 'weighted'")
     pairs = list(_label_pairs(y_true, y_pred))
     weight = _checked_weight(sample_weight, len(pairs))
@@ -247,7 +250,7 @@ def _label_pairs(
     """Yield the known and predicted labels of each sample."""
     sides = []
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
-        if isinstance(y, str | bytes):
+        if isinstance(y, str | bytes) or sparse.issparse(y):
             raise ValueError(
                 f"{name} is {y!r}; give an array of labels for each sample"
             )
@@ -275,7 +278,10 @@ def _label_pairs(
 
 
 def _labels(labels: Any, what: str) -> np.ndarray:
-    found = np.atleast_1d(np.asarray(labels))
+    if sparse.issparse(labels):
+        raise ValueError(f"{what} is a sparse matrix; give an array of labels")
+    with errors_about(what):
+        found = np.atleast_1d(np.asarray(labels))
     if found.ndim != 1 or any(label is None for label in found.tolist()):
         raise ValueError(
             f"{what} is {labels!r}; labels of frames are an array of shape (n_frames,) "
@@ -287,7 +293,8 @@ def _labels(labels: Any, what: str) -> np.ndarray:
 def _checked_weight(sample_weight: ArrayLike | None, n_samples: int) -> np.ndarray:
     if sample_weight is None:
         return np.ones(n_samples)
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    with errors_about("sample_weight"):
+        weight = np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != (n_samples,) or not np.isfinite(weight).all():
         raise ValueError(
             f"sample_weight is {sample_weight!r}; give one finite weight for each of "
@@ -300,6 +307,8 @@ def _checked_weight(sample_weight: ArrayLike | None, n_samples: int) -> np.ndarr
 
 def _segments(labels: np.ndarray, background: Any) -> list[Segment]:
     """Cut labels into runs, without those of the background."""
+    if np.ndim(background) or sparse.issparse(background):
+        raise ValueError(f"background is {background!r}; give a label, or None")
     if not len(labels):
         return []
     changes = np.flatnonzero(labels[1:] != labels[:-1]) + 1

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
+
+from mmfusion._blocks import as_plain
+from mmfusion._options import errors_about
 
 
 def alignment_error(path: ArrayLike, matches: ArrayLike) -> float:
@@ -43,15 +49,15 @@ def alignment_error(path: ArrayLike, matches: ArrayLike) -> float:
     >>> alignment_error([[0, 0], [1, 1], [2, 1], [3, 2]], [[0, 0], [2, 2], [3, 3]])
     0.6666666666666666
     """
-    pairs = np.asarray(path)
+    pairs = _as_floats(path, "path")
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs):
         raise ValueError(
             f"path is of shape {pairs.shape}; give pairs of aligned frames, an array "
             "of shape (length, 2)"
         )
-    if (np.diff(pairs, axis=0) < 0).any():
+    if not np.isfinite(pairs).all() or (np.diff(pairs, axis=0) < 0).any():
         raise ValueError("path goes back in time; give frames in their order")
-    known = np.asarray(matches, dtype=np.float64)
+    known = _as_floats(matches, "matches")
     if known.ndim != 2 or known.shape[1] != 2:
         raise ValueError(
             f"matches are of shape {known.shape}; give pairs of frames that match, an "
@@ -62,6 +68,18 @@ def alignment_error(path: ArrayLike, matches: ArrayLike) -> float:
         return float("nan")
     frames, begins = np.unique(pairs[:, 0], return_index=True)
     counts = np.diff(begins, append=len(pairs))
-    aligned = np.add.reduceat(pairs[:, 1].astype(np.float64), begins) / counts
+    aligned = np.add.reduceat(pairs[:, 1], begins) / counts
     found = np.interp(known[:, 0], frames, aligned)
     return float(np.abs(found - known[:, 1]).mean())
+
+
+def _as_floats(pairs: Any, name: str) -> np.ndarray:
+    """Convert pairs of frames, given as an array or as nested lists, to floats."""
+    plain = as_plain(pairs, name)
+    if isinstance(plain, list | tuple):
+        for row in plain:
+            is_row = isinstance(row, list | tuple | np.ndarray) and np.ndim(row) == 1
+            if not is_row or not all(isinstance(frame, Real) for frame in row):
+                raise TypeError(f"{name} holds {row!r}; give pairs of frames, numbers")
+    with errors_about(name):
+        return np.asarray(plain, dtype=np.float64)

@@ -178,7 +178,7 @@ def test_the_clock_may_be_a_slower_modality(data):
     slow = [own[1::2] for own in y]
     labeler = HMMLabeler(clock="video").fit(X, slow)
     assert labeler.score(X, slow) > 0.9
-    with pytest.raises(ValueError, match=r"y of sample 0 has .* labels, and its clock"):
+    with pytest.raises(ValueError, match=r"y of sample 0 has .* labels, and X has"):
         HMMLabeler(clock="video").fit(X, y)
 
 

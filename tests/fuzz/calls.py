@@ -748,6 +748,7 @@ RECORDS = {
     "DTWPath",
     "ImportanceResults",
     "InteractionResults",
+    "LabelSpans",
     "PartialInformation",
     "Preset",
     "ShapleyResults",

@@ -163,7 +163,7 @@ def test_parameters_of_every_modality_are_searched_over():
     )
     grid = {
         "earlyfusion__audio__n_components": [1, 2],
-        "earlyfusion__weights": [None, {"video": 0.0}],
+        "earlyfusion__weights": ["uniform", {"video": 0.0}],
         "earlyfusion__scaling": [None, {"audio": "standard"}],
     }
     search = GridSearchCV(pipeline, grid, cv=3).fit(X, Y)

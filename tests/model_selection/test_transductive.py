@@ -13,7 +13,7 @@ from mmfusion.metrics import WholeDataSplit, clustering_accuracy_score, labels_s
 from .planted import plant
 
 X, Y = plant()
-GRID = {"clusterer__n_clusters": [2, 3, 4], "weights": [None, {"video": 0.1}]}
+GRID = {"clusterer__n_clusters": [2, 3, 4], "weights": ["uniform", {"video": 0.1}]}
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

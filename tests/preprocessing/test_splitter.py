@@ -160,7 +160,7 @@ def test_it_is_the_first_step_of_a_pipeline_over_one_table():
     )
     grid = {
         "modalitysplitter__modalities": [spec, {"audio": [0, 1], "video": [5, 6]}],
-        "earlyfusionclusterer__weights": [None, {"audio": 2}],
+        "earlyfusionclusterer__weights": ["uniform", {"audio": 2}],
     }
     search = GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(table)
     assert adjusted_rand_score(y, search.predict(table)) == 1
