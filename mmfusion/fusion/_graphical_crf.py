@@ -333,7 +333,7 @@ class CRFLabeler(
         frames = self._labelled_frames(frame)
         own = [labels[i] for i in counted]
         for i, n_steps in enumerate(np.diff(frames.offsets)):
-            check_n_labels(len(own[i]), int(n_steps), int(counted[i]))
+            check_n_labels(len(own[i]), int(n_steps), int(counted[i]), frame.names)
         self.classes_, codes = encode_labels(own)
         self._graph = self._constrained_graph(codes, frames.offsets, counted)
         options = FeatureOptions(self.features, self.scaling, self.context)

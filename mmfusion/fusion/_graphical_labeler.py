@@ -278,7 +278,8 @@ class HMMLabeler(
         frames = self._labelled_frames(frame)
         own = [labels[i] for i in np.flatnonzero(counted)]
         for i, n_steps in enumerate(np.diff(frames.offsets)):
-            check_n_labels(len(own[i]), int(n_steps), int(np.flatnonzero(counted)[i]))
+            at = int(np.flatnonzero(counted)[i])
+            check_n_labels(len(own[i]), int(n_steps), at, frame.names)
         self.classes_, codes = encode_labels(own)
         with FitProgress(self, X, y, self.max_iter, "iteration") as progress:
             self._model = self._fit_model(frames, codes, weight, progress)

@@ -199,7 +199,9 @@ def _checked_labels(labels: np.ndarray, what: str) -> np.ndarray:
     return labels
 
 
-def check_n_labels(n_labels: int, n_frames: int, i: int) -> None:
+def check_n_labels(
+    n_labels: int, n_frames: int, i: int, names: Sequence[str] = ()
+) -> None:
     """Raise an error unless a sample has a label for every frame of its clock.
 
     Parameters
@@ -210,6 +212,8 @@ def check_n_labels(n_labels: int, n_frames: int, i: int) -> None:
         Number of its frames.
     i : int
         Its position.
+    names : sequence of str, default=()
+        Names of the modalities, one of which has the frames.
 
     Raises
     ------
@@ -220,7 +224,7 @@ def check_n_labels(n_labels: int, n_frames: int, i: int) -> None:
         raise ValueError(
             f"y of sample {i} has {n_labels} labels, and X has {n_frames} frames on "
             "its clock; label the frames of the modality with most of them, or name "
-            "another by clock="
+            f"another{f' of {list(names)}' if names else ''} by clock="
         )
 
 

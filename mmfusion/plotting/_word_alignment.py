@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mmfusion._options import errors_about
 from mmfusion._text import drawable
 from mmfusion.alignment._token_input import with_token_arrays
 from mmfusion.plotting._estimators import (
@@ -264,7 +265,8 @@ class WordAlignmentDisplay:
 
 def _of_sample(y: Any, sample: int) -> Any:
     """Return the known links of a sample."""
-    if not isinstance(y, Sequence | np.ndarray) or len(y) <= sample:
+    is_list = isinstance(y, Sequence | np.ndarray) and not isinstance(y, str | bytes)
+    if not is_list or getattr(y, "shape", None) == () or len(y) <= sample:
         raise TypeError(
             f"y is of type {type(y).__name__}; give a list with an array of links for "
             "each sample"
@@ -274,7 +276,13 @@ def _of_sample(y: Any, sample: int) -> Any:
 
 def _as_marks(links: ArrayLike, name: str, shape: tuple[int, int]) -> np.ndarray:
     """Return links with a third column, 1 where it was not given."""
-    marks = np.asarray(links)
+    if not isinstance(links, list | tuple | np.ndarray):
+        raise TypeError(
+            f"{name} is of type {type(links).__name__}; give an array of integers of "
+            "shape (n_links, 2)"
+        )
+    with errors_about(name):
+        marks = np.asarray(links)
     if marks.size == 0:
         return np.empty((0, 3), dtype=np.int64)
     if marks.ndim != 2 or marks.shape[1] not in (2, 3) or marks.dtype.kind not in "iu":
