@@ -188,7 +188,8 @@ def _checked_labels(labels: np.ndarray, what: str) -> np.ndarray:
         kinds = {isinstance(label, str) for label in labels.ravel().tolist()}
         if len(kinds) > 1:
             raise ValueError(f"{what} mixes text and other labels, or holds None")
-        labels = labels.astype(str if kinds == {True} else float)
+        with errors_about(what):
+            labels = labels.astype(str if kinds == {True} else float)
     if labels.dtype.kind not in "biufUS":
         raise TypeError(f"{what} is of {labels.dtype}; labels are numbers or text")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():

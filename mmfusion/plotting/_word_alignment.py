@@ -146,15 +146,16 @@ class WordAlignmentDisplay:
                 "one"
             )
         source, target = (np.ravel(row[name][0]) for name in row.names)
-        return cls.from_predictions(
-            posteriors,
-            links,
-            source=list(map(str, source)),
-            target=list(map(str, target)),
-            known=None if y is None else _of_sample(y, sample),
-            ax=ax,
-            **kwargs,
-        )
+        with errors_about("y"):
+            return cls.from_predictions(
+                posteriors,
+                links,
+                source=list(map(str, source)),
+                target=list(map(str, target)),
+                known=None if y is None else _of_sample(y, sample),
+                ax=ax,
+                **kwargs,
+            )
 
     @classmethod
     def from_predictions(
