@@ -114,13 +114,14 @@ def sequence_f1(
         raise ValueError(f"average is {average!r}; give 'macro', 'micro' or 'weighted'")
     pairs = list(_label_pairs(y_true, y_pred))
     weight = _checked_weight(sample_weight, len(pairs))
-    score = f1_score(
-        np.concatenate([own for own, _ in pairs]),
-        np.concatenate([found for _, found in pairs]),
-        average=average,
-        sample_weight=np.repeat(weight, [len(own) for own, _ in pairs]),
-        zero_division=0.0,
-    )
+    with errors_about("y_true"):
+        score = f1_score(
+            np.concatenate([own for own, _ in pairs]),
+            np.concatenate([found for _, found in pairs]),
+            average=average,
+            sample_weight=np.repeat(weight, [len(own) for own, _ in pairs]),
+            zero_division=0.0,
+        )
     return float(score)
 
 
@@ -250,7 +251,7 @@ def _label_pairs(
     """Yield the known and predicted labels of each sample."""
     sides = []
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
-        if isinstance(y, str | bytes) or sparse.issparse(y):
+        if not isinstance(y, list | tuple) and not hasattr(y, "__array__"):
             raise ValueError(
                 f"{name} is {y!r}; give an array of labels for each sample"
             )
@@ -307,7 +308,7 @@ def _checked_weight(sample_weight: ArrayLike | None, n_samples: int) -> np.ndarr
 
 def _segments(labels: np.ndarray, background: Any) -> list[Segment]:
     """Cut labels into runs, without those of the background."""
-    if np.ndim(background) or sparse.issparse(background):
+    if background is not None and not np.isscalar(background):
         raise ValueError(f"background is {background!r}; give a label, or None")
     if not len(labels):
         return []

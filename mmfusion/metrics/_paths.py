@@ -78,8 +78,8 @@ def _as_floats(pairs: Any, name: str) -> np.ndarray:
     plain = as_plain(pairs, name)
     if isinstance(plain, list | tuple):
         for row in plain:
-            is_row = isinstance(row, list | tuple | np.ndarray) and np.ndim(row) == 1
-            if not is_row or not all(isinstance(frame, Real) for frame in row):
+            frames = row if isinstance(row, list | tuple | np.ndarray) else [row]
+            if not all(isinstance(frame, Real) for frame in frames):
                 raise TypeError(f"{name} holds {row!r}; give pairs of frames, numbers")
     with errors_about(name):
         return np.asarray(plain, dtype=np.float64)
