@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion._typing import ModalitiesLike
-from mmfusion._validation import refuse_empty_samples, validate_sample_weight
+from mmfusion._validation import validate_sample_weight
 from mmfusion.modalities import Modalities
 from mmfusion.nn._data import Batches, Rows, Targets
 from mmfusion.nn._encoders import check_common_width, make_member_encoder
@@ -61,7 +61,6 @@ class NeuralFusionPredictor(DeepEstimator):
     on_empty: str
 
     _linear_latents = True
-    _takes_empty_samples = True
     _trainer_defaults = {
         "max_epochs": "auto",
         "batch_size": PREDICTOR_BATCH_SIZE,
@@ -102,6 +101,10 @@ class NeuralFusionPredictor(DeepEstimator):
         return 1  # members take their place
 
     @property
+    def _takes_empty_samples(self) -> bool:
+        return self.on_empty != "raise"
+
+    @property
     def _task(self) -> Task:
         """The loss of the network, and the mean of its predictions."""
         raise NotImplementedError
@@ -113,8 +116,6 @@ class NeuralFusionPredictor(DeepEstimator):
     ) -> tuple[Rows, Targets]:
         if len(frame) != len(rows):  # the first item of a Dataset
             frame = Modalities([np.zeros((len(rows), 1))])
-        elif self.on_empty == "raise":
-            refuse_empty_samples(frame)
         weights = np.ones(len(frame))
         if sample_weight is not None:
             weights = validate_sample_weight(sample_weight, frame)
@@ -242,19 +243,7 @@ class NeuralFusionPredictor(DeepEstimator):
             equal = torch.full_like(by_member[..., 0], 1 / len(by_member))
             return read(self._task.average(by_member, equal)).movedim(0, 1)
 
-        by_sample, observed = self._collect(X, of_modalities)  # type: ignore[arg-type]
-        if observed is not None:
-            by_sample[~observed] = np.nan
-        names = self.modality_names_in_.tolist()
-        return dict(zip(names, by_sample.swapaxes(0, 1), strict=True))
-
-    def _checked_rows(
-        self, X: ModalitiesLike, *, reset: bool
-    ) -> tuple[Modalities, Rows]:
-        frame, rows = super()._checked_rows(X, reset=reset)
-        if self.on_empty == "raise":
-            refuse_empty_samples(frame)
-        return frame, rows
+        return self._collect_by_modality(X, of_modalities)  # type: ignore[arg-type]
 
     @isolated()
     def modality_gates(self, X: ModalitiesLike) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmfusion._scaling import CONSTANT_SPREAD_ULPS
 from mmfusion.nn._centers import Centers
-from mmfusion.nn._data import Batches
+from mmfusion.nn._data import Batches, spaced_rows
 from mmfusion.nn._isolation import drawing
 from mmfusion.nn._net import DeepNet
 from mmfusion.nn._network import FusionNetwork, evaluating
@@ -89,11 +89,10 @@ def fit_centers(net: DeepNet, data: Batches) -> None:
     """
     if len(data) < net.module_.heads.n_clusters:
         return
-    n_samples = min(len(data), MAX_CENTER_ROWS)
-    rows = np.linspace(0, len(data) - 1, n_samples).astype(int)
+    rows = spaced_rows(len(data), MAX_CENTER_ROWS)
     batches = (
         data.batch(rows[i : i + ENCODED_CHUNK_ROWS])
-        for i in range(0, n_samples, ENCODED_CHUNK_ROWS)
+        for i in range(0, len(rows), ENCODED_CHUNK_ROWS)
     )
     network = cast(ConcatenationNetwork, net.module_)
     with evaluating(network):

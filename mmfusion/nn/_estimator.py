@@ -37,7 +37,14 @@ from mmfusion.modalities import Modalities
 from mmfusion.nn._callbacks import Report, describe_callbacks
 from mmfusion.nn._checkpoint import Checkpoint
 from mmfusion.nn._chunks import ChunkLog
-from mmfusion.nn._data import Batches, Preparation, Rows, Targets, refuse_loader
+from mmfusion.nn._data import (
+    Batches,
+    Preparation,
+    Rows,
+    Targets,
+    refuse_loader,
+    spaced_rows,
+)
 from mmfusion.nn._decoders import make_decoders
 from mmfusion.nn._distributed import broadcast, check_same, is_parallel
 from mmfusion.nn._encoders import (
@@ -102,8 +109,6 @@ class DeepEstimator(
     _selection_criteria: ClassVar[Sequence[str]] = ("total",)
     # whether the last layer of encoders is linear, as in an autoencoder
     _linear_latents: ClassVar[bool] = False
-    # whether a sample may lack every modality
-    _takes_empty_samples: ClassVar[bool] = False
     # what to change if every restart has problems
     _remedy: ClassVar[str] = "raise n_init"
     # fitted attributes: predictions of the training data, weights of the modalities
@@ -125,6 +130,11 @@ class DeepEstimator(
     def _n_restarts(self) -> int:
         """Number of trainings of which the best is kept."""
         return self.n_init
+
+    @property
+    def _takes_empty_samples(self) -> bool:
+        """Whether a sample may lack every modality."""
+        return False
 
     def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
         """Make the network from encoders with latents of one width."""
@@ -470,7 +480,7 @@ class DeepEstimator(
     ) -> Batches:
         """Make the batches of a training, of the same samples in every process."""
         if is_parallel():
-            positions = np.linspace(0, len(rows) - 1, PROBE_ROWS).astype(int)
+            positions = spaced_rows(len(rows), PROBE_ROWS)
             check_same(joblib.hash([len(rows), rows.take(positions)]), "samples")
         return Batches(
             rows,
@@ -610,11 +620,17 @@ class DeepEstimator(
             Latents by modality; rows of samples that lack it are NaN. `transform`
             fuses them.
         """
-        by_sample, observed = self._collect(X, lambda out: out.latents.movedim(0, 1))
-        latents = by_sample.swapaxes(0, 1)
+        return self._collect_by_modality(X, lambda out: out.latents.movedim(0, 1))
+
+    def _collect_by_modality(
+        self, X: ModalitiesLike, read: Callable[[Outputs], torch.Tensor]
+    ) -> dict[str, np.ndarray]:
+        """Return what is read in shape (m, V, ...) by modality; NaN where missing."""
+        by_sample, observed = self._collect(X, read)
         if observed is not None:
-            latents[~observed.T] = np.nan
-        return dict(zip(self.modality_names_in_.tolist(), latents, strict=True))
+            by_sample[~observed] = np.nan
+        names = self.modality_names_in_.tolist()
+        return dict(zip(names, by_sample.swapaxes(0, 1), strict=True))
 
     def _collect(
         self, X: ModalitiesLike, read: Callable[[Outputs], torch.Tensor]

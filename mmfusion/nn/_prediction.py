@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -119,10 +119,6 @@ class PredictionNetwork(FusionNetwork):
     def is_late(self) -> bool:
         """Whether predictions are the mean of those of the modalities."""
         return isinstance(self.fusion, LateFusion)
-
-    def match_heads(self, state: Mapping[str, Any]) -> bool:
-        """Return False: there are no heads that compete."""
-        return False
 
     def weight_sums(
         self, latents: Tensor, observed: Tensor | None
