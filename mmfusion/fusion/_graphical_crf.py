@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, Self
@@ -11,14 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._block_checks import ModalityTags
-from mmfusion._chain_estimators import ChainMixin
 from mmfusion._progress import FitProgress
-from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import (
     INTEGER,
     CallbackSupportMixin,
@@ -34,11 +30,9 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion._validation import refuse_empty_samples, validate_sample_weight
 from mmfusion.base import ModalityMixin
+from mmfusion.fusion._conditional_field import ConditionalFieldMixin
 from mmfusion.fusion._frame_features import (
-    FeatureOptions,
-    FrameFeatures,
     columns_by_modality,
     join_blocks,
 )
@@ -50,11 +44,8 @@ from mmfusion.fusion._label_constraints import (
 from mmfusion.fusion._sequence_labeler import (
     SequenceLabelerMixin,
     as_ragged,
-    check_n_labels,
     encode_labels,
-    frame_labels,
 )
-from mmfusion.graphical._clock import Frames
 from mmfusion.graphical._crf import (
     CRFObjective,
     CRFParameters,
@@ -68,11 +59,10 @@ from mmfusion.graphical._crf import (
 from mmfusion.graphical._graph import ChainGraph
 from mmfusion.graphical._inference import forward_backward, viterbi
 from mmfusion.graphical._lbfgs import minimize
-from mmfusion.modalities import Modalities
 
 
 class CRFLabeler(
-    ChainMixin,
+    ConditionalFieldMixin,
     SequenceLabelerMixin,
     ModalityMixin,
     CallbackSupportMixin,
@@ -324,21 +314,11 @@ class CRFLabeler(
             The fitted labeler.
         """
         frame = self._validate(X, reset=True)
-        if frame._index is not None:
-            check_row_labels(frame._index, y, "y")
-        labels = frame_labels(y, frame, type(self).__name__)
-        weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
-        counted = np.flatnonzero(weight > 0)
-        frame, weight = frame[counted], weight[counted]
-        frames = self._labelled_frames(frame)
-        own = [labels[i] for i in counted]
-        for i, n_steps in enumerate(np.diff(frames.offsets)):
-            check_n_labels(len(own[i]), int(n_steps), int(counted[i]), frame.names)
-        self.classes_, codes = encode_labels(own)
-        self._graph = self._constrained_graph(codes, frames.offsets, counted)
-        options = FeatureOptions(self.features, self.scaling, self.context)
-        self._features = FrameFeatures(self._layout.names, options)
-        self._features.fit(frames, weight)
+        samples = self._labelled_samples(frame, y, sample_weight)
+        frames, weight = samples.frames, samples.weight
+        self.classes_, codes = encode_labels(samples.labels)
+        self._graph = self._constrained_graph(codes, frames.offsets, samples.rows)
+        self._features = self._fit_features(frames, weight)
         blocks = self._features.blocks(frames)
         data = LabelledFrames(join_blocks(blocks), codes, frames.offsets, weight)
         self.overlap_ = (
@@ -347,17 +327,11 @@ class CRFLabeler(
             else float(self.overlap)
         )
         if self.modality_dropout > 0:
-            data = self._with_copies(data, blocks, frame.observed)
+            data = self._with_copies(data, blocks, samples.frame.observed)
         with FitProgress(self, X, y, self.max_iter, "iteration") as progress:
             self._minimize(data, progress)
         progress.finish()
         return self
-
-    def _labelled_frames(self, frame: Modalities) -> Frames:
-        """Place samples on their clocks; each must have one."""
-        if self._layout.sequences:
-            refuse_empty_samples(frame)
-        return self._placed(frame, "hold", "mean")
 
     def _constrained_graph(
         self, codes: np.ndarray, offsets: np.ndarray, rows: np.ndarray
@@ -422,15 +396,7 @@ class CRFLabeler(
             tol=self.tol,
             on_step=lambda value: progress.step(f"objective {value:.6g}"),
         )
-        if not (found.converged or progress.is_stopped):
-            warnings.warn(
-                f"{type(self).__name__} has not converged after max_iter="
-                f"{self.max_iter} iterations; raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        self.objective_history_ = found.history
-        self.n_iter_ = len(found.history) - 1
+        self._report_minimum(found, progress)
         self._parameters = CRFParameters(
             *(part.copy() for part in objective.parameters(found.x))
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -10,12 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from mmfusion._chain_estimators import ChainMixin
 from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import (
     INTEGER,
@@ -34,9 +31,8 @@ from mmfusion._typing import (
 )
 from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import ModalityMixin, SupervisedMixin
+from mmfusion.fusion._conditional_field import ConditionalFieldMixin
 from mmfusion.fusion._frame_features import (
-    FeatureOptions,
-    FrameFeatures,
     join_blocks,
 )
 from mmfusion.graphical._clock import Frames
@@ -53,11 +49,10 @@ from mmfusion.graphical._hidden_crf import (
 )
 from mmfusion.graphical._initialization import equal_segments
 from mmfusion.graphical._lbfgs import Minimum, minimize
-from mmfusion.modalities import Modalities
 
 
 class HiddenCRFClassifier(
-    ChainMixin,
+    ConditionalFieldMixin,
     SupervisedMixin,
     ModalityMixin,
     ClassifierMixin,
@@ -272,9 +267,7 @@ class HiddenCRFClassifier(
         self._refuse_too_many_states(n_chains)
         self._states = hidden_states(self.n_states, n_chains, self.linking)
         frames = self._frames(frame)
-        options = FeatureOptions(self.features, self.scaling, self.context)
-        self._features = FrameFeatures(self._layout.names, options)
-        self._features.fit(frames, weight)
+        self._features = self._fit_features(frames, weight)
         data = ClassifiedFrames(self._designs(frames), codes, frames.offsets, weight)
         n_steps = self.n_init * self.max_iter
         with FitProgress(self, X, y, n_steps, "iteration") as progress:
@@ -292,10 +285,6 @@ class HiddenCRFClassifier(
                 f"{n_joint:.0f} joint states, more than {LARGEST_JOINT_STATES}; give "
                 f"n_states={fewer}{remedy}"
             )
-
-    def _frames(self, frame: Modalities) -> Frames:
-        """Place the sequences of all samples on their clocks."""
-        return self._placed(frame, "hold", "mean")
 
     def _designs(self, frames: Frames) -> list[Design]:
         """Compute the features of each chain."""
@@ -330,18 +319,10 @@ class HiddenCRFClassifier(
             if progress.is_stopped:
                 break
         assert best is not None
-        if not (best.converged or progress.is_stopped):
-            warnings.warn(
-                f"{type(self).__name__} has not converged after max_iter="
-                f"{self.max_iter} iterations; raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+        self._report_minimum(best, progress)
         own = objective.parameters(best.x.copy())
         self._parameters: HiddenParameters = own
         self.transition_scores_ = own.transitions.copy()
-        self.objective_history_ = best.history
-        self.n_iter_ = len(best.history) - 1
 
     @threads_of_n_jobs
     def _scores(self, X: ModalitiesLike) -> np.ndarray:

@@ -22,7 +22,6 @@ from mmfusion._chain_estimators import (
     reliability_by_sample,
 )
 from mmfusion._progress import FitProgress
-from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import (
     CallbackSupportMixin,
     Interval,
@@ -36,15 +35,12 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion._validation import refuse_empty_samples, validate_sample_weight
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion._known_labels import KNOWN_LABELS, KnownLabels, with_known_labels
 from mmfusion.fusion._sequence_labeler import (
     SequenceLabelerMixin,
     as_ragged,
-    check_n_labels,
     encode_labels,
-    frame_labels,
 )
 from mmfusion.graphical._chain_model import (
     ChainModel,
@@ -60,7 +56,6 @@ from mmfusion.graphical._initialization import (
     refuse_too_many_states,
 )
 from mmfusion.graphical._transition_models import HierarchicalTransitions
-from mmfusion.modalities import Modalities
 
 
 class HMMLabeler(
@@ -269,28 +264,14 @@ class HMMLabeler(
             The fitted labeler.
         """
         frame = self._validate(X, reset=True)
-        if frame._index is not None:
-            check_row_labels(frame._index, y, "y")
-        labels = frame_labels(y, frame, type(self).__name__)
-        weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
-        counted = weight > 0
-        frame, weight = frame[counted], weight[counted]
-        frames = self._labelled_frames(frame)
-        own = [labels[i] for i in np.flatnonzero(counted)]
-        for i, n_steps in enumerate(np.diff(frames.offsets)):
-            at = int(np.flatnonzero(counted)[i])
-            check_n_labels(len(own[i]), int(n_steps), at, frame.names)
-        self.classes_, codes = encode_labels(own)
+        samples = self._labelled_samples(frame, y, sample_weight)
+        self.classes_, codes = encode_labels(samples.labels)
         with FitProgress(self, X, y, self.max_iter, "iteration") as progress:
-            self._model = self._fit_model(frames, codes, weight, progress)
+            self._model = self._fit_model(
+                samples.frames, codes, samples.weight, progress
+            )
         progress.finish()
         return self
-
-    def _labelled_frames(self, frame: Modalities) -> Frames:
-        """Place samples on their clocks; each must have one."""
-        if self._layout.sequences:
-            refuse_empty_samples(frame)
-        return self._frames(frame)
 
     def _fit_model(
         self,

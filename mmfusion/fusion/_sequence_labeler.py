@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,10 +17,37 @@ from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import (
     Layout,
     as_modalities,
+    refuse_empty_samples,
     refuse_other_samples,
     row_labels,
+    validate_sample_weight,
 )
+from mmfusion.graphical._clock import Frames
 from mmfusion.modalities import Modalities
+
+
+class LabelledSamples(NamedTuple):
+    """Checked samples of `fit` that have a positive weight.
+
+    Parameters
+    ----------
+    frame : Modalities
+        The samples.
+    frames : Frames
+        Their frames, on their clocks.
+    labels : list of ndarray of shape (n_frames,)
+        A label for each frame.
+    weight : ndarray of shape (n_samples,)
+        Weights of the samples.
+    rows : ndarray of int of shape (n_samples,)
+        Their positions among all samples.
+    """
+
+    frame: Modalities
+    frames: Frames
+    labels: list[np.ndarray]
+    weight: np.ndarray
+    rows: np.ndarray
 
 
 class SequenceLabelerMixin:
@@ -32,6 +59,7 @@ class SequenceLabelerMixin:
     """
 
     _layout: Layout
+    _frames: Callable[[Modalities], Frames]
     classes_: np.ndarray
 
     def score(
@@ -73,13 +101,34 @@ class SequenceLabelerMixin:
             found = found[:, None]
         correct = np.zeros(len(truth))
         for i, (own, predicted) in enumerate(zip(truth, found, strict=True)):
-            check_n_labels(len(own), len(predicted), i)
+            check_n_labels(len(own), len(predicted), i, frame.names)
             correct[i] = np.count_nonzero(own == predicted)
         n_frames = np.array([len(own) for own in truth])
         total = float(weight @ n_frames)
         if total <= 0:
             raise ValueError("sample_weight is 0 for every sample; weigh one of them")
         return float(weight @ correct) / total
+
+    def _labelled_samples(
+        self, frame: Modalities, y: ArrayLike, sample_weight: ArrayLike | None
+    ) -> LabelledSamples:
+        """Check labels and weights; keep the samples that count, on their clocks."""
+        if frame._index is not None:
+            check_row_labels(frame._index, y, "y")
+        labels = frame_labels(y, frame, type(self).__name__)
+        weight = validate_sample_weight(sample_weight, frame).astype(np.float64)
+        rows = np.flatnonzero(weight > 0)
+        frame, own = frame[rows], [labels[i] for i in rows]
+        frames = self._labelled_frames(frame)
+        for i, n_steps, given in zip(rows, np.diff(frames.offsets), own, strict=True):
+            check_n_labels(len(given), int(n_steps), int(i), frame.names)
+        return LabelledSamples(frame, frames, own, weight[rows], rows)
+
+    def _labelled_frames(self, frame: Modalities) -> Frames:
+        """Place samples on their clocks; each must have one."""
+        if self._layout.sequences:
+            refuse_empty_samples(frame)
+        return self._frames(frame)
 
     def _in_form_of_y(self, labels: list[np.ndarray]) -> np.ndarray:
         """Return labels of samples as `predict` does: one each for rows of tables."""
@@ -200,9 +249,7 @@ def _checked_labels(labels: np.ndarray, what: str) -> np.ndarray:
     return labels
 
 
-def check_n_labels(
-    n_labels: int, n_frames: int, i: int, names: Sequence[str] = ()
-) -> None:
+def check_n_labels(n_labels: int, n_frames: int, i: int, names: Sequence[str]) -> None:
     """Raise an error unless a sample has a label for every frame of its clock.
 
     Parameters
@@ -213,7 +260,7 @@ def check_n_labels(
         Number of its frames.
     i : int
         Its position.
-    names : sequence of str, default=()
+    names : sequence of str
         Names of the modalities, one of which has the frames.
 
     Raises
@@ -225,7 +272,7 @@ def check_n_labels(
         raise ValueError(
             f"y of sample {i} has {n_labels} labels, and X has {n_frames} frames on "
             "its clock; label the frames of the modality with most of them, or name "
-            f"another{f' of {list(names)}' if names else ''} by clock="
+            f"another of {list(names)} by clock="
         )
 
 

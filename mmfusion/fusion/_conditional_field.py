@@ -1,0 +1,49 @@
+"""Base of conditional random fields: features of frames, and the end of a fit."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from mmfusion._chain_estimators import ChainMixin
+from mmfusion._progress import FitProgress
+from mmfusion._typing import ByModality
+from mmfusion.fusion._frame_features import FeatureOptions, FrameFeatures
+from mmfusion.graphical._clock import Frames
+from mmfusion.graphical._lbfgs import Minimum
+from mmfusion.modalities import Modalities
+
+
+class ConditionalFieldMixin(ChainMixin):
+    """Mixin of estimators that minimise the objective of a field over features."""
+
+    features: ByModality[Any]
+    scaling: ByModality[str | None]
+    context: ByModality[int]
+    max_iter: int
+    objective_history_: Any
+    n_iter_: int
+
+    def _frames(self, frame: Modalities) -> Frames:
+        """Place the sequences of all samples on their clocks."""
+        return self._placed(frame, "hold", "mean")
+
+    def _fit_features(self, frames: Frames, weight: np.ndarray) -> FrameFeatures:
+        """Fit the features of frames, by the weights of their samples."""
+        options = FeatureOptions(self.features, self.scaling, self.context)
+        return FrameFeatures(self._layout.names, options).fit(frames, weight)
+
+    def _report_minimum(self, found: Minimum, progress: FitProgress) -> None:
+        """Set the history of the minimisation; warn if it has not converged."""
+        if not (found.converged or progress.is_stopped):
+            warnings.warn(
+                f"{type(self).__name__} has not converged after max_iter="
+                f"{self.max_iter} iterations; raise max_iter or tol",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+        self.objective_history_ = found.history
+        self.n_iter_ = len(found.history) - 1
