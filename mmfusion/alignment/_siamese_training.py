@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from mmfusion.alignment._frame_targets import TargetPair
 from mmfusion.nn._encoders import make_encoder
 from mmfusion.nn._frame_encoders import FrameEncoder, SimilarityNetwork
 from mmfusion.nn._isolation import drawing, flushing_denormals, isolated
-from mmfusion.nn._optimizers import make_optimizer
+from mmfusion.nn._optimizers import cosine_share, make_optimizer
 from mmfusion.nn._state import to_arrays, to_tensors
 from mmfusion.nn._trainer import (
     Trainer,
@@ -29,7 +28,6 @@ from mmfusion.nn.losses import match_cross_entropy
 
 WINDOW_FRAMES = 256  # of the first sequence, at most, in a step
 CONTEXT_MARGIN = 16  # frames about a window that encoders see
-LAST_RATE = 0.01  # of the learning rate, at the end of 'cosine'
 
 DEFAULT_WIDTHS = (64, 64)  # filters of the modalities that a dict of encoders lacks
 
@@ -310,11 +308,9 @@ def _embed_window(
 
 
 def _set_rate(optimizer: Any, settings: TrainingSettings, progress: float) -> None:
-    height = 1.0
-    if settings.lr_schedule == "cosine":
-        height = LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * progress)) / 2
+    share = cosine_share(progress) if settings.lr_schedule == "cosine" else 1.0
     for group in optimizer.param_groups:
-        group["lr"] = settings.lr["network"] * height
+        group["lr"] = settings.lr["network"] * share
 
 
 def _check_finite(loss: Tensor, epoch: int) -> None:

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from mmfusion.graphical._graph import ChainGraph, graph_from_edges
 from mmfusion.graphical._inference import scaled_posteriors
+from mmfusion.graphical._lbfgs import count_parameters, split_parameters
 
 # of features, below which later frames count as independent
 LEAST_CORRELATION = 0.05
@@ -234,16 +235,11 @@ class CRFObjective:
     @property
     def n_parameters(self) -> int:
         """Number of parameters."""
-        return sum(int(np.prod(shape)) for shape in self._shapes)
+        return count_parameters(self._shapes)
 
     def parameters(self, theta: np.ndarray) -> CRFParameters:
         """Return the parameters of a flat array, as views."""
-        parts, at = [], 0
-        for shape in self._shapes:
-            size = int(np.prod(shape))
-            parts.append(theta[at : at + size].reshape(shape))
-            at += size
-        return CRFParameters(*parts)
+        return CRFParameters(*split_parameters(theta, self._shapes))
 
     def _observed_counts(self) -> CRFParameters:
         """Compute the derivative of the scores of the known labels."""

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from mmfusion.graphical._crf import Design
 from mmfusion.graphical._graph import ChainGraph, graph_from_edges
 from mmfusion.graphical._inference import chain_log_likelihood, scaled_posteriors
+from mmfusion.graphical._lbfgs import count_parameters, split_parameters
 
 LINKINGS = ("shared", "linked", "coupled")
 LARGEST_JOINT_STATES = 64  # of the product of all chains of a class
@@ -166,15 +167,11 @@ class HiddenCRFObjective:
     @property
     def n_parameters(self) -> int:
         """Number of parameters."""
-        return sum(int(np.prod(shape)) for shape in self._shapes)
+        return count_parameters(self._shapes)
 
     def parameters(self, theta: np.ndarray) -> HiddenParameters:
         """Return the parameters of a flat array, as views."""
-        parts, at = [], 0
-        for shape in self._shapes:
-            size = int(np.prod(shape))
-            parts.append(theta[at : at + size].reshape(shape))
-            at += size
+        parts = split_parameters(theta, self._shapes)
         n_chains = len(self.data.designs)
         return HiddenParameters(parts[:n_chains], *parts[n_chains:])
 

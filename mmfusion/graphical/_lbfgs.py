@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,33 @@ MAX_TRIALS = 40  # steps of one line search
 # least relative decrease, as a multiple of the tolerance of the gradient
 DECREASE_OF_TOL = 1e-4
 
+Shapes = Sequence[tuple[int, ...]]
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+def count_parameters(shapes: Shapes) -> int:
+    """Return the number of parameters of arrays of these shapes."""
+    return sum(int(np.prod(shape)) for shape in shapes)
+
+
+def split_parameters(theta: np.ndarray, shapes: Shapes) -> list[np.ndarray]:
+    """Return the arrays that a flat array of parameters consists of, as views.
+
+    Parameters
+    ----------
+    theta : ndarray of shape (n_parameters,)
+        All parameters.
+    shapes : sequence of tuple of int
+        Shapes of the arrays, in order.
+
+    Returns
+    -------
+    list of ndarray
+        Views of `theta`.
+    """
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    parts = np.split(theta, ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class Minimum(NamedTuple):

@@ -66,15 +66,13 @@ def alignment_error_rate(y_true: ArrayLike, y_pred: ArrayLike) -> float:
         )
     n_found = n_sure = n_correct = 0
     for i, (known, found) in enumerate(zip(truth, predicted, strict=True)):
-        known = _as_links(known, f"y_true of sample {i}", (2, 3))
+        known = as_links(known, f"y_true of sample {i}", (2, 3))
         is_sure = np.ones(len(known), dtype=bool)
         if known.shape[1] == 3:
             is_sure = known[:, 2] != 0
         sure = set(map(tuple, known[is_sure, :2].tolist()))
         possible = set(map(tuple, known[:, :2].tolist()))
-        links = set(
-            map(tuple, _as_links(found, f"y_pred of sample {i}", (2,)).tolist())
-        )
+        links = set(map(tuple, as_links(found, f"y_pred of sample {i}", (2,)).tolist()))
         n_found += len(links)
         n_sure += len(sure)
         n_correct += len(links & sure) + len(links & possible)
@@ -94,8 +92,30 @@ def _by_sample(y: Any, name: str) -> list[Any]:
     return list(y)
 
 
-def _as_links(links: Any, what: str, widths: Sequence[int]) -> np.ndarray:
-    """Return links as an array of integers with two columns, or those of the widths."""
+def as_links(links: Any, what: str, widths: Sequence[int]) -> np.ndarray:
+    """Return links as an array of integers, with one of these numbers of columns.
+
+    Parameters
+    ----------
+    links : array-like
+        The links.
+    what : str
+        Their name in errors.
+    widths : sequence of int
+        Numbers of columns that are allowed.
+
+    Returns
+    -------
+    ndarray of int of shape (n_links, width)
+        The links; of shape (0, 2) if there are none.
+
+    Raises
+    ------
+    TypeError
+        If they cannot be read as an array.
+    ValueError
+        If they are no integers, or of another shape.
+    """
     with errors_about(what):
         array = np.asarray(as_plain(links, what))
     if array.size == 0:

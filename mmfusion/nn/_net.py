@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,9 +19,8 @@ from mmfusion.nn import _distributed
 from mmfusion.nn._data import Batch, Batches, ShuffledSampler, Targets
 from mmfusion.nn._isolation import flushing_denormals
 from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
-from mmfusion.nn._optimizers import make_optimizer
+from mmfusion.nn._optimizers import cosine_share, make_optimizer
 
-LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
 SCREENED_SHARE = 1 / 3  # of the epochs of a phase, after which restarts are screened
 PREDICTED_ROWS = 1024  # samples in memory at a time, where callbacks predict
 
@@ -506,8 +504,7 @@ class DeepNet(NeuralNet):
         self.progress_ = min(1.0, (n_before + epochs) / max(1, n_epochs))
         if self.schedule == "constant":
             return
-        height = (1 + math.cos(math.pi * self.progress_)) / 2
-        factor = LOWEST_RATE_SHARE + (1 - LOWEST_RATE_SHARE) * height
+        factor = cosine_share(self.progress_)
         for optimizer in self.optimizers_:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor

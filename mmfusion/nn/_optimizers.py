@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 OptimizerLike: TypeAlias = str | Callable[..., Optimizer] | None
 # of a step that evaluates the loss several times, or for other parameters
 _UNFIT = ("lbfgs", "muon", "optimizer", "sparseadam")
+LOWEST_RATE_SHARE = 0.01  # of the learning rate, at the end of a cosine
 _PLACEHOLDER_RATE = 1e-3  # until a phase sets that of the trainer
 _BY_NAME: dict[str, type[Optimizer]] = {
     name.lower(): kind
@@ -73,6 +75,23 @@ def describe_optimizer(optimizer: Callable[..., Optimizer] | None) -> str:
         options = [list(optimizer.args), sorted(optimizer.keywords.items())]
         return f"{describe_optimizer(optimizer.func)} {options}"
     return f"{optimizer.__module__}.{optimizer.__qualname__}"
+
+
+def cosine_share(progress: float) -> float:
+    """Return the share of a learning rate, which falls along half a cosine.
+
+    Parameters
+    ----------
+    progress : float
+        Part of the training that is done, from 0 to 1.
+
+    Returns
+    -------
+    float
+        The share, from 1 to `LOWEST_RATE_SHARE`.
+    """
+    height = (1 + math.cos(math.pi * progress)) / 2
+    return LOWEST_RATE_SHARE + (1 - LOWEST_RATE_SHARE) * height
 
 
 def make_optimizer(

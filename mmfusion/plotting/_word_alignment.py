@@ -10,6 +10,7 @@ import numpy as np
 from mmfusion._options import errors_about
 from mmfusion._text import drawable
 from mmfusion.alignment._token_input import with_token_arrays
+from mmfusion.metrics._links import as_links
 from mmfusion.plotting._estimators import (
     check_displayable,
     modalities_of_fit,
@@ -282,15 +283,9 @@ def _as_marks(links: ArrayLike, name: str, shape: tuple[int, int]) -> np.ndarray
             f"{name} is of type {type(links).__name__}; give an array of integers of "
             "shape (n_links, 2)"
         )
-    with errors_about(name):
-        marks = np.asarray(links)
+    marks = as_links(links, name, (2, 3))
     if marks.size == 0:
         return np.empty((0, 3), dtype=np.int64)
-    if marks.ndim != 2 or marks.shape[1] not in (2, 3) or marks.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} is of {marks.dtype} and shape {marks.shape}; links are integers "
-            "of shape (n_links, 2)"
-        )
     if marks[:, :2].min() < 0 or (marks[:, :2].max(axis=0) >= shape).any():
         raise ValueError(
             f"{name} has positions beyond the {shape[0]} source and {shape[1]} target "
