@@ -83,6 +83,8 @@ class TimeAwareAttention(nn.Module):
     language sequences. ACL, 6558-6569.
     """
 
+    unit: Tensor
+
     def __init__(
         self,
         query_width: int,
@@ -138,7 +140,8 @@ class TimeAwareAttention(nn.Module):
         if self.window is None:
             self._check_cells(queries, keys.observed.shape[1])
             return self._read(queries, keys)
-        blocks = [self._read(*pair) for pair in self._windows(queries, keys)]
+        pairs = self._windows(queries, keys, self.window)
+        blocks = [self._read(*pair) for pair in pairs]
         return torch.cat(blocks, dim=1)
 
     def weights(self, queries: Frames, keys: Frames) -> Tensor:
@@ -181,7 +184,7 @@ class TimeAwareAttention(nn.Module):
         return bias.masked_fill(~readable, torch.finfo(bias.dtype).min), readable
 
     def _windows(
-        self, queries: Frames, keys: Frames
+        self, queries: Frames, keys: Frames, window: float
     ) -> Iterator[tuple[Frames, Frames]]:
         """Pair blocks of queries with the frames in their windows."""
         n_frames = keys.observed.shape[1]
@@ -189,8 +192,8 @@ class TimeAwareAttention(nn.Module):
         offset = self.offset.detach()
         for start in range(0, queries.observed.shape[1], BLOCK_FRAMES):
             block = Frames(*(x[:, start : start + BLOCK_FRAMES] for x in queries))
-            first = block.times.amin(1, keepdim=True) - offset.max() - self.window
-            last = block.times.amax(1, keepdim=True) - offset.min() + self.window
+            first = block.times.amin(1, keepdim=True) - offset.max() - window
+            last = block.times.amax(1, keepdim=True) - offset.min() + window
             begins = torch.searchsorted(times, first)
             ends = torch.searchsorted(times, last, right=True)
             width = max(1, int((ends - begins).max()))
@@ -203,11 +206,13 @@ class TimeAwareAttention(nn.Module):
         """Refuse weights that would take too much memory."""
         m, n_frames = queries.observed.shape
         if (n_cells := m * self.n_heads * n_frames * n_keys) > LARGEST_CELLS:
-            wider = "smaller than" if self.window is not None else "such as"
-            value = self.window if self.window is not None else float(self.unit)
+            given = self.window is not None
+            like = (
+                f"smaller than {self.window:g}" if given else f"such as {self.unit:g}"
+            )
             raise ValueError(
                 f"attention of {n_frames} frames to {n_keys} in {m} samples has "
                 f"{n_cells} weights, more than {LARGEST_CELLS}: give window, the "
-                f"largest time difference of frames that are compared, {wider} "
-                f"{value:g}, or train on smaller batches"
+                f"largest time difference of frames that are compared, {like}, "
+                f"or train on smaller batches"
             )

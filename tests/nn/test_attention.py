@@ -43,7 +43,8 @@ def test_what_is_read_is_the_mean_of_values_by_the_weights():
     assert_allclose(found[0].detach(), expected[0].detach(), rtol=1e-12)
     assert_allclose(weights[0].sum(-1).detach(), 1.0)
     # the second sample lacks the other sequence
-    assert not weights[1].any() and not found[1].any()
+    assert not weights[1].any()
+    assert not found[1].any()
 
 
 def test_the_weights_are_those_of_the_formula():
@@ -144,7 +145,7 @@ def test_a_wide_window_is_none():
 def test_too_many_weights_are_refused_and_a_window_helps(monkeypatch):
     queries, keys = frames([200]), frames([200], seed=1)
     monkeypatch.setattr(_attention, "LARGEST_CELLS", 50_000)
-    with pytest.raises(ValueError, match="200 frames to 200 in 1 .* give window"):
+    with pytest.raises(ValueError, match=r"200 frames to 200 in 1 .* give window"):
         attention()(queries, keys)
     assert attention(window=2.0)(queries, keys).shape == (1, 200, 4)
     with pytest.raises(ValueError, match="smaller than 190"):
