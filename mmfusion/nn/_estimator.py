@@ -249,8 +249,8 @@ class DeepEstimator(
             )
         if best.problems:
             warnings.warn(
-                f"{type(self).__name__} is not healthy after {self._n_restarts} "
-                f"restarts: {'; '.join(best.problems)}. Remedies: {self._remedy}",
+                f"{type(self).__name__} is not healthy: {'; '.join(best.problems)}. "
+                f"Remedies: {self._remedy}",
                 ConvergenceWarning,
                 stacklevel=5,
             )
