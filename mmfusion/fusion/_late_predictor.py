@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
+from mmfusion._warnings import warn_user
 from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import (
     Branch,
@@ -236,14 +236,12 @@ class LateFusionPredictor(
         held_out = gather_held_out(predicted, folds, shape, self._target.prior)
         unseen = held_out.unseen.any(axis=1)
         if unseen.any():
-            warnings.warn(
+            warn_user(
                 f"{int(unseen.sum())} of {len(y)} samples are held out from training "
                 "samples without their class (classes "
                 f"{np.unique(y[unseen]).tolist()}); calibration, weights and the final "
                 "estimator do not learn from their predictions. Give fewer folds, or "
                 "cv that keeps every class in training",
-                UserWarning,
-                stacklevel=4,
             )
         return held_out
 
