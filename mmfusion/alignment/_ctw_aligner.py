@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from itertools import combinations
 from numbers import Integral, Real
@@ -15,6 +14,7 @@ from mmfusion._scaling import centered, is_constant
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
+from mmfusion._warnings import warn_user
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
@@ -395,12 +395,11 @@ class CTWAligner(BaseAligner):
     def _warn_of(self, found: HeldOutCTW) -> None:
         """Warn of an alternation without end, and of correlations due to chance."""
         if found.fit.reason == "max_iter":
-            warnings.warn(
+            warn_user(
                 f"after max_iter={self.max_iter} alternations the warps still move by "
                 f"more than tol={self.tol} frames; the projections that correlate most "
                 "are kept. Raise max_iter or tol, or ridge if frames are few",
                 ConvergenceWarning,
-                stacklevel=7,
             )
         correlations = found.fit.projections.correlations
         # beside some directions that are not due to chance, others hardly matter
@@ -411,13 +410,12 @@ class CTWAligner(BaseAligner):
         held_out = float(np.average(found.correlations, weights=weights))
         if held_out < CHANCE_SHARE * learned:
             remedy = "set ridge='auto', or " if found.ridge == self.ridge else ""
-            warnings.warn(
+            warn_user(
                 "the projections correlate by chance: the correlations of the frames "
                 f"that they are learned from are {learned:.2f} on average, those of "
                 f"held-out frames {held_out:.2f}; the alignment may be arbitrary. Too "
                 f"many features for the frames: {remedy}fit more samples, or the first "
                 "principal components of each modality",
-                stacklevel=7,
             )
 
     def _sample_aligner(
