@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from mmfusion.nn._attention import Frames, TimeAwareAttention
 from mmfusion.nn._distributed import Shares
+from mmfusion.nn._encoders import is_samplewise
 from mmfusion.nn._isolation import drawing
 from mmfusion.nn._members import Members, by_member, members_side_by_side
 from mmfusion.nn._prediction import PredictionNetwork
@@ -136,7 +138,8 @@ class CrossAttentionNetwork(PredictionNetwork):
         return torch.cat(chunks, dim=1)
 
     def _encode(self, inputs: Sequence[Tensor], observed: Tensor | None) -> Tensor:
-        with drawing():
+        # attention draws nothing; the modules of users may
+        with nullcontext() if is_samplewise(self.encoders) else drawing():
             own = [
                 None if v in self.sequences else encoder(x)
                 for v, (encoder, x) in enumerate(
