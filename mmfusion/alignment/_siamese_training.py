@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmfusion._numbers import is_integer
 from mmfusion._typing import EncoderLike
 from mmfusion.alignment._frame_targets import TargetPair
+from mmfusion.alignment._path_targets import Embed
 from mmfusion.nn._encoders import make_encoder
 from mmfusion.nn._frame_encoders import FrameEncoder, SimilarityNetwork
 from mmfusion.nn._isolation import drawing, flushing_denormals, isolated
@@ -28,6 +29,7 @@ from mmfusion.nn.losses import match_cross_entropy
 
 WINDOW_FRAMES = 256  # of the first sequence, at most, in a step
 CONTEXT_MARGIN = 16  # frames about a window that encoders see
+STEPS_PER_RENEWAL = 50  # of targets that are not known
 
 DEFAULT_WIDTHS = (64, 64)  # filters of the modalities that a dict of encoders lacks
 
@@ -190,6 +192,7 @@ def train(
     positions: Mapping[str, int],
     settings: TrainingSettings,
     order: torch.Generator,
+    renew: Callable[[Embed], list[TargetPair]] | None = None,
 ) -> list[dict[str, Any]]:
     """Train a network by the cross-entropy of matches, within `isolated`.
 
@@ -208,6 +211,9 @@ def train(
         The settings.
     order : Generator
         Generator of the order of the pairs and of their windows.
+    renew : callable or None, default=None
+        Takes what embeds a sequence, and returns the pairs with new targets, every 50
+        steps. None is for targets that are known.
 
     Returns
     -------
@@ -245,6 +251,8 @@ def train(
             shuffled = torch.randperm(len(pairs), generator=order).tolist()
             total = 0.0
             for start in batches:
+                if renew is not None and step and step % STEPS_PER_RENEWAL == 0:
+                    pairs = renew(_embedder(network, tensors, positions))
                 chosen = shuffled[start : start + settings.batch_size]
                 _set_rate(optimizer, settings, step / n_steps)
                 with drawing():
@@ -273,6 +281,22 @@ class _Tensors:
             frames = torch.from_numpy(self.read(sample, name))
             self._made[sample, name] = frames.to(self.like)
         return self._made[sample, name]
+
+
+def _embedder(
+    network: SimilarityNetwork, tensors: _Tensors, positions: Mapping[str, int]
+) -> Callable[[int, str], np.ndarray]:
+    """Return what embeds whole sequences, without dropout."""
+
+    @torch.no_grad()
+    def embed(sample: int, name: str) -> np.ndarray:
+        network.eval()
+        with drawing():
+            embedded = network.embed(tensors.get(sample, name), positions[name])
+        network.train()
+        return to_arrays(embedded.double())
+
+    return embed
 
 
 def _window(
