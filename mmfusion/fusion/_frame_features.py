@@ -15,7 +15,7 @@ from mmfusion._options import by_modality, check_estimators, errors_name
 from mmfusion._scaling import Scaling
 from mmfusion._typing import ByModality
 from mmfusion.graphical._clock import Frames, ModalityFrames
-from mmfusion.graphical._crf import Design
+from mmfusion.graphical._label_batches import Design
 
 
 class FeatureOptions(NamedTuple):

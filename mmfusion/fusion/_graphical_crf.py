@@ -49,7 +49,6 @@ from mmfusion.fusion._sequence_labeler import (
 from mmfusion.graphical._crf import (
     CRFObjective,
     CRFParameters,
-    Design,
     LabelledFrames,
     count_dependent_frames,
     label_graph,
@@ -58,6 +57,7 @@ from mmfusion.graphical._crf import (
 )
 from mmfusion.graphical._graph import ChainGraph
 from mmfusion.graphical._inference import forward_backward, viterbi
+from mmfusion.graphical._label_batches import Design
 from mmfusion.graphical._lbfgs import minimize
 
 

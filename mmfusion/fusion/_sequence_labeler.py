@@ -217,6 +217,8 @@ def frame_labels(y: Any, frame: Modalities, estimator: str) -> list[np.ndarray]:
 
 
 def _labels_of_sample(element: Any, what: str) -> np.ndarray:
+    if type(element) is np.ndarray and element.ndim == 1 and element.dtype.kind in "iu":
+        return element  # integers need no check, which takes long for many samples
     if element is None:
         raise ValueError(
             f"{what} is None; leave out samples without labels, or label their frames"

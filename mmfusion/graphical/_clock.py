@@ -122,6 +122,26 @@ def frames_on_clock(
     return Frames(offsets, modalities)
 
 
+def frames_of_clock(name: str, sequences: Sequence[np.ndarray]) -> Frames:
+    """Return the frames of a modality on its own clock, without any other modality.
+
+    Parameters
+    ----------
+    name : str
+        The modality.
+    sequences : sequence of ndarray of shape (n_frames, n_features)
+        Its sequences, none of them empty.
+
+    Returns
+    -------
+    Frames
+        As `frames_on_clock`, which does more for each sample.
+    """
+    values = np.ascontiguousarray(np.concatenate(list(sequences)), dtype=np.float64)
+    offsets = np.cumsum([0, *map(len, sequences)], dtype=np.int64)
+    return Frames(offsets, {name: ModalityFrames(values)})
+
+
 def _option(option: str | Mapping[str, str], name: str, default: str) -> str:
     return option if isinstance(option, str) else option.get(name, default)
 
