@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -199,6 +200,12 @@ class CRFLabeler(
     scikit-learn take both, with the `score` of the labeler or the scorers of
     `mmfusion.metrics.get_scorer`; splitters that stratify need one label for each
     sample.
+
+    *Words and dicts.* The frames of a modality may be words, or dicts of features whose
+    values are numbers, text or lists of text, in a list for each sample. X may be a
+    list of such lists, of one modality. `features` then transforms arrays of shape
+    (n_frames, 1) of words, or lists of dicts; by default it is OneHotEncoder, or
+    DictVectorizer, for which names that are new in `predict` have no weight.
 
     *Overlap.* The frames of windows that overlap are not independent given their
     labels, as a field takes them to be. Their evidence is counted `overlap` times, in
@@ -491,6 +498,4 @@ class CRFLabeler(
             )
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(
-            missing=True, sequences="frames", takes_nan=lambda name: True
-        )
+        return replace(super().__modality_tags__(), sequences="frames")

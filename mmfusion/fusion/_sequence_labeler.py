@@ -22,6 +22,7 @@ from mmfusion._validation import (
     row_labels,
     validate_sample_weight,
 )
+from mmfusion.fusion._token_features import with_tokens
 from mmfusion.graphical._clock import Frames
 from mmfusion.modalities import Modalities
 
@@ -81,7 +82,7 @@ class SequenceLabelerMixin:
         float
             The share.
         """
-        frame = as_modalities(X)
+        frame = as_modalities(with_tokens(X))
         labels = row_labels(X)
         check_row_labels(labels, y, "y")
         check_row_labels(labels, sample_weight, "sample_weight")

@@ -137,9 +137,17 @@ def frames_of_clock(name: str, sequences: Sequence[np.ndarray]) -> Frames:
     Frames
         As `frames_on_clock`, which does more for each sample.
     """
-    values = np.ascontiguousarray(np.concatenate(list(sequences)), dtype=np.float64)
+    values = _frames_in_a_row(list(sequences))
     offsets = np.cumsum([0, *map(len, sequences)], dtype=np.int64)
     return Frames(offsets, {name: ModalityFrames(values)})
+
+
+def _frames_in_a_row(sequences: list[np.ndarray]) -> np.ndarray:
+    """Concatenate sequences of numbers as float64, or of other values as they are."""
+    values = np.concatenate(sequences)
+    if values.dtype == object:
+        return values
+    return np.ascontiguousarray(values, dtype=np.float64)
 
 
 def _option(option: str | Mapping[str, str], name: str, default: str) -> str:
@@ -239,8 +247,7 @@ def _joined(
     n_steps: int,
     rate: str,
 ) -> ModalityFrames:
-    values = np.concatenate([frames for frames, _, _ in placed])
-    values = np.ascontiguousarray(values, dtype=np.float64)
+    values = _frames_in_a_row([frames for frames, _, _ in placed])
     steps = np.concatenate(
         [own + start for (_, own, _), start in zip(placed, starts, strict=True)]
     )

@@ -18,7 +18,7 @@ from mmfusion.graphical._graph import ChainGraph
 from mmfusion.graphical._inference import _for_each
 from mmfusion.graphical._label_kernels import (
     TILE,
-    add_lanes,
+    add_elements,
     add_sparse_sums,
     label_passes,
     write_sparse_scores,
@@ -29,14 +29,14 @@ Design: TypeAlias = "np.ndarray | sparse.csr_array"
 # of the workspace of a thread
 LARGEST_WORKSPACE_CELLS = 1 << 22
 # of a batch, relative to those that have a frame
-LARGEST_SHARE_OF_LANES = 2
+LARGEST_SHARE = 2
 # of batches that one thread takes at a time
 GROUP_FRAMES = 1 << 15
 PAGE = 512  # numbers
 
 
 class _BatchRows(NamedTuple):
-    """Workspace of a batch; vectors of all lanes for each step and label."""
+    """Workspace of a batch; vectors of sequences for each step and label."""
 
     alpha: np.ndarray
     pairs: np.ndarray
@@ -81,15 +81,14 @@ class LabelBatches:
         order = np.argsort(-lengths, kind="stable")
         order = order[lengths[order] > 0]
         self._lengths = lengths[order]
-        steps, lanes = [0], []
+        steps, active = [0], []
         for a in range(0, len(order), WIDTH):
             own = self._lengths[a : a + WIDTH]
-            active = (own[:, None] > np.arange(own[0])).sum(axis=0)
-            lanes.append(active)
-            steps.append(steps[-1] + len(active))
-        self._lanes = np.concatenate(lanes) if lanes else np.zeros(0, dtype=np.int64)
-        starts = np.concatenate([[0], np.cumsum(self._lanes)])
-        self._batches = np.array(steps), starts, self._lanes
+            active.append((own[:, None] > np.arange(own[0])).sum(axis=0))
+            steps.append(steps[-1] + int(own[0]))
+        n_active = np.concatenate([np.zeros(0, dtype=np.int64), *active])
+        starts = np.concatenate([[0], np.cumsum(n_active)])
+        self._batches = np.array(steps), starts, n_active
         self._scales = np.zeros((len(steps) - 1) * WIDTH)
         self._scales[: len(order)] = weight[order]
         self._first, self._last, frames = self._rows_of(order, offsets, starts, steps)
@@ -104,11 +103,11 @@ class LabelBatches:
         self, order: np.ndarray, offsets: np.ndarray, starts: np.ndarray, steps: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the rows of first and last frames, and the frame of each row."""
-        lane = np.arange(len(order))
-        first_step = np.array(steps)[lane // WIDTH]
-        first = starts[first_step] + lane % WIDTH
-        last = starts[first_step + self._lengths - 1] + lane % WIDTH
-        sequence = np.repeat(lane, self._lengths)
+        number = np.arange(len(order))
+        first_step = np.array(steps)[number // WIDTH]
+        first = starts[first_step] + number % WIDTH
+        last = starts[first_step + self._lengths - 1] + number % WIDTH
+        sequence = np.repeat(number, self._lengths)
         t = np.arange(len(sequence)) - np.repeat(
             np.cumsum(self._lengths) - self._lengths, self._lengths
         )
@@ -119,14 +118,12 @@ class LabelBatches:
 
     @staticmethod
     def suit(offsets: np.ndarray, n_labels: int) -> bool:
-        """Return whether batches have few lanes without a frame, and fit in memory."""
+        """Return whether most of a batch is active, and it fits in memory."""
         lengths = np.sort(np.diff(offsets))[::-1]
         longest = lengths[::WIDTH].astype(np.float64)
         cells = max(float(longest.max(initial=0)), n_labels) * n_labels * WIDTH
         share = WIDTH * longest.sum() / max(float(lengths.sum()), 1.0)
-        return bool(
-            cells <= LARGEST_WORKSPACE_CELLS and share <= LARGEST_SHARE_OF_LANES
-        )
+        return bool(cells <= LARGEST_WORKSPACE_CELLS and share <= LARGEST_SHARE)
 
     def counts(
         self, graph: ChainGraph, coef: np.ndarray, intercept: np.ndarray
@@ -170,7 +167,7 @@ class LabelBatches:
                 self._table, values,
             )  # fmt: skip
             found[number] = np.zeros((n, n))
-            add_lanes(rows.counts, arrays.transitions, n, found[number])
+            add_elements(rows.counts, arrays.transitions, n, found[number])
             self._free.append(rows)
 
         _for_each(run, [(i, *group) for i, group in enumerate(groups)], self._n_jobs)

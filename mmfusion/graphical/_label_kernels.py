@@ -1,9 +1,9 @@
 """Forward and backward passes over many sequences of labels at a time.
 
-WIDTH sequences are the lanes of vectors, so that no step waits for the sum over labels
-of the one before. Sequences are sorted by length, the longest first: at each step the
-first lanes of a batch have a frame, and the frames of a step are successive rows. Lanes
-without a frame hold numbers of others, which count for nothing.
+A batch of WIDTH sequences has an element of each vector for each, so that no step waits
+for the sum over labels of the one before. Sequences are sorted by length, the longest
+first: at each step the first ones of a batch are active, which have a frame, and the
+frames of a step are successive rows. The others have numbers that count for nothing.
 
 A row of labels is filled up to a multiple of TILE, whose vectors are kept in registers.
 With all transitions, first and last weights above 1e-100 of the largest, no sum
@@ -46,12 +46,12 @@ def write_emissions(scores, intercept, start, stop, tops, differences, weights):
         for f in range(n):
             differences[f] = scores[j, start + f] + intercept[j] - tops[f]
         scaled_exponentials(differences[:n], 0.0, weights[j, :n])
-        weights[j, n : n + WIDTH] = 1.0  # read by lanes without a frame
+        weights[j, n : n + WIDTH] = 1.0  # read where no sequence is active
 
 
 @jit
 def multiply_tile(rows, at, matrix, n, column):
-    """Return TILE vectors of the product of a matrix and the labels of all lanes."""
+    """Return TILE vectors of the product of a matrix and the rows of labels."""
     always_inline()
     width = padded(n)
     a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
@@ -76,7 +76,7 @@ def store_tile(rows, at, tile):
 
 @jit
 def scale_rows(rows, at, n, factor):
-    """Multiply the labels of each lane with a factor."""
+    """Multiply the labels of each sequence with a factor."""
     always_inline()
     for j in range(n):
         place = at + j * WIDTH
@@ -84,11 +84,11 @@ def scale_rows(rows, at, n, factor):
 
 
 @jit
-def forward_batch(weights, rows, first, lanes, emissions, tops, values):
+def forward_batch(weights, rows, first, active, emissions, tops, values):
     """Write alpha of a batch, which sums to 1 at each frame, and log-likelihoods.
 
     `first` are the first rows of the steps of the batch, counted from its own first
-    one, and `lanes` how many sequences have each.
+    one, and `active` how many sequences have each.
     """
     n = len(weights.start)
     width = (n + TILE - 1) // TILE * TILE
@@ -98,7 +98,7 @@ def forward_batch(weights, rows, first, lanes, emissions, tops, values):
     flat, stride = rows.flat_emissions, emissions.shape[1]
     products[:] = 1.0
     values[:] = log_start + log_end
-    for t in range(len(lanes)):
+    for t in range(len(active)):
         at = t * width * WIDTH
         total = splat(0.0)
         if t == 0:
@@ -118,40 +118,40 @@ def forward_batch(weights, rows, first, lanes, emissions, tops, values):
         product = load(products, 0) * total
         store(products, 0, product)
         scale_rows(alpha, at, n, splat(1.0) / total)
-        for lane in range(lanes[t]):
-            values[lane] += tops[first[t] + lane]
+        for k in range(active[t]):
+            values[k] += tops[first[t] + k]
         if any_true(product < splat(LEAST_PRODUCT)) or any_true(
             splat(LARGEST_PRODUCT) < product
         ):
-            for lane in range(lanes[t]):
-                values[lane] += np.log(products[lane])
+            for k in range(active[t]):
+                values[k] += np.log(products[k])
             products[:] = 1.0
-        later = lanes[t + 1] if t + 1 < len(lanes) else 0
-        for lane in range(later, lanes[t]):
+        later = active[t + 1] if t + 1 < len(active) else 0
+        for k in range(later, active[t]):
             last = 0.0
             for j in range(n):
-                last += alpha[at + j * WIDTH + lane] * end[j]
-            values[lane] += np.log(products[lane] * last) + t * log_transition
+                last += alpha[at + j * WIDTH + k] * end[j]
+            values[k] += np.log(products[k] * last) + t * log_transition
 
 
 @jit
-def write_lanes(beta, alpha, at, n, factors, n_lanes, table, place, stride):
-    """Write the posteriors of all labels at one step, of lanes that have a frame."""
+def write_active(beta, alpha, at, n, factors, n_active, table, place, stride):
+    """Write the posteriors of all labels at one step, of active sequences."""
     always_inline()
     factor = load(factors, 0)
-    if n_lanes == WIDTH:
+    if n_active == WIDTH:
         for j in range(n):
             own = load(beta, j * WIDTH) * load(alpha, at + j * WIDTH)
             store(table, place + j * stride, own * factor)
         return
     for j in range(n):
-        for lane in range(n_lanes):
-            own = beta[j * WIDTH + lane] * alpha[at + j * WIDTH + lane]
-            table[place + j * stride + lane] = own * factors[lane]
+        for k in range(n_active):
+            own = beta[j * WIDTH + k] * alpha[at + j * WIDTH + k]
+            table[place + j * stride + k] = own * factors[k]
 
 
 @jit
-def backward_batch(weights, rows, first, lanes, emissions, scales, start, n_rows,
+def backward_batch(weights, rows, first, active, emissions, scales, start, n_rows,
                    table):  # fmt: skip
     """Write posteriors of a batch times scales, and add the expected transitions."""
     n = len(weights.start)
@@ -159,19 +159,19 @@ def backward_batch(weights, rows, first, lanes, emissions, scales, start, n_rows
     matrix, end = weights.transposed, weights.end
     alpha, pairs, beta, factors = rows.alpha, rows.pairs, rows.beta, rows.factors
     flat, stride = rows.flat_emissions, emissions.shape[1]
-    n_steps = len(lanes)
+    n_steps = len(active)
     for t in range(n_steps - 1, -1, -1):
         at, after = t * width * WIDTH, (t + 1) * width * WIDTH
-        later = lanes[t + 1] if t + 1 < n_steps else 0
+        later = active[t + 1] if t + 1 < n_steps else 0
         if t + 1 < n_steps:
             for j in range(0, n, TILE):
                 tile = multiply_tile(pairs, after, matrix, n, j)
                 store_tile(beta, j * WIDTH, tile)
-        # the sequences that end here; and at the end of a batch, lanes without any
-        until = lanes[t] if t + 1 < n_steps else WIDTH
+        # the sequences that end here; and at the end of a batch, those that are none
+        until = active[t] if t + 1 < n_steps else WIDTH
         for j in range(n):
-            for lane in range(later, until):
-                beta[j * WIDTH + lane] = end[j]
+            for k in range(later, until):
+                beta[j * WIDTH + k] = end[j]
         total, product = splat(0.0), splat(0.0)
         for j in range(n):
             own = load(beta, j * WIDTH)
@@ -181,10 +181,10 @@ def backward_batch(weights, rows, first, lanes, emissions, scales, start, n_rows
             total = total + row
         store(factors, 0, load(scales, 0) / product)
         place = start + first[t]
-        write_lanes(beta, alpha, at, n, factors, lanes[t], table, place, n_rows)
+        write_active(beta, alpha, at, n, factors, active[t], table, place, n_rows)
         if later:
-            for lane in range(later, WIDTH):
-                factors[lane] = 0.0
+            for k in range(later, WIDTH):
+                factors[k] = 0.0
             scale_rows(pairs, after, n, load(factors, 0))
         scale_rows(pairs, at, n, splat(1.0) / total)
     for t in range(0, n_steps - 1, COUNTED_STEPS):
@@ -216,30 +216,30 @@ def label_passes(weights, rows, intercept, batches, lo, hi, scales, table, value
     """Replace the scores of batches by posteriors times the scales of sequences.
 
     `batches` are the first step of each batch, the first row of each step and the
-    number of lanes that have it. Sequences are numbered by lanes: WIDTH for each batch.
+    number of sequences that have it. Each batch has WIDTH numbers of sequences.
     """
-    steps, starts, lanes = batches
+    steps, starts, active = batches
     emissions, flat = rows.emissions, table.ravel()
     for q in range(lo, hi):
-        a, b, lane = steps[q], steps[q + 1], q * WIDTH
+        a, b, at = steps[q], steps[q + 1], q * WIDTH
         start, stop = starts[a], starts[b]
         write_emissions(
             table, intercept, start, stop, rows.tops, rows.differences, emissions
         )
-        first, own = starts[a:b] - start, lanes[a:b]
+        first, own = starts[a:b] - start, active[a:b]
         forward_batch(
             weights, rows, first, own, emissions, rows.tops,
-            values[lane : lane + WIDTH],
+            values[at : at + WIDTH],
         )  # fmt: skip
         backward_batch(
-            weights, rows, first, own, emissions, scales[lane : lane + WIDTH], start,
+            weights, rows, first, own, emissions, scales[at : at + WIDTH], start,
             table.shape[1], flat,
         )  # fmt: skip
 
 
 @jit
-def add_lanes(counts, transitions, n, out):
-    """Add the expected transitions of all lanes, times their weights."""
+def add_elements(counts, transitions, n, out):
+    """Add the expected transitions of all sequences, times their weights."""
     width = (n + TILE - 1) // TILE * TILE
     for i in range(n):
         for j in range(n):
