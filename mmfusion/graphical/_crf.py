@@ -224,7 +224,8 @@ class CRFObjective:
         self._first = data.offsets[:-1][lengths > 0]
         self._last = data.offsets[1:][lengths > 0] - 1
         self._weight = C * data.weight
-        self._observed = self._observed_counts(np.repeat(self._weight, lengths))
+        self._by_frame = np.repeat(self._weight, lengths)
+        self._observed: CRFParameters | None = None
         self._batches: LabelBatches | None = None
         has_all_edges = len(graph.emits) == n_labels and len(graph.src) == n_labels**2
         if has_all_edges and LabelBatches.suit(data.offsets, n_labels):
@@ -241,9 +242,9 @@ class CRFObjective:
         """Return the parameters of a flat array, as views."""
         return CRFParameters(*split_parameters(theta, self._shapes))
 
-    def _observed_counts(self, weight: np.ndarray) -> CRFParameters:
+    def _observed_counts(self) -> CRFParameters:
         """Compute the derivative of the scores of the known labels."""
-        codes, n_labels = self.data.codes, self._shapes[1][0]
+        codes, n_labels, weight = self.data.codes, self._shapes[1][0], self._by_frame
         frames = np.arange(len(codes))
         labels = sparse.csr_array(
             (weight, (frames, codes)), shape=(len(codes), n_labels)
@@ -285,29 +286,43 @@ class CRFObjective:
         grown = self.parameters(gradient)
         grown.intercept[:] = 0
         value = 0.5 * float(gradient @ gradient)
-        log_likelihood, expected = self._expected_counts(own)
-        for part, total, observed, sums in zip(
-            own, expected, self._observed, grown, strict=True
-        ):
-            log_likelihood -= float(np.vdot(observed, part))
-            sums += total
-            sums -= observed
+        loss, counts = self._loss(own)
+        for sums, count in zip(grown, counts, strict=True):
+            sums += count
         if not self._has_intercept:
             grown.intercept[:] = 0
         if not self._has_boundaries:
             grown.start[:] = grown.end[:] = 0
-        return value + log_likelihood, gradient
+        return value + loss, gradient
 
-    def _expected_counts(self, own: CRFParameters) -> tuple[float, CRFParameters]:
-        """Compute the sum over all labels, and its derivative."""
+    def _loss(self, own: CRFParameters) -> tuple[float, CRFParameters]:
+        """Compute the negative log-likelihood, and its derivative."""
+        if self._observed is None:
+            self._observed = self._observed_counts()
+        loss, counts = self._expected_counts(own)
+        for part, count, observed in zip(own, counts, self._observed, strict=True):
+            loss -= float(np.vdot(observed, part))
+            count -= observed
+        return loss, counts
+
+    def _expected_counts(
+        self, own: CRFParameters, forbidden: np.ndarray | None = None
+    ) -> tuple[float, CRFParameters]:
+        """Compute the logarithm of the sum over all labels, and its derivative.
+
+        `forbidden` are those that the sum leaves out, of shape (n_labels, n_frames).
+        """
         graph = scored_graph(self.graph, own)
         if self._batches is not None:
-            found = self._batches.counts(graph, own.coef, own.intercept)
+            found = self._batches.counts(graph, own.coef, own.intercept, forbidden)
             if found is not None:
                 return found[0], CRFParameters(*found[1])
+        scores = label_scores(self.data.design, own)
+        if forbidden is not None:
+            scores[forbidden.T] = -np.inf
         chain = scaled_posteriors(
             graph,
-            label_scores(self.data.design, own),
+            scores,
             self.data.offsets,
             sample_weight=self._weight,
             n_jobs=self.n_jobs,

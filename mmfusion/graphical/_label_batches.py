@@ -91,12 +91,14 @@ class LabelBatches:
         self._batches = np.array(steps), starts, n_active
         self._scales = np.zeros((len(steps) - 1) * WIDTH)
         self._scales[: len(order)] = weight[order]
-        self._first, self._last, frames = self._rows_of(order, offsets, starts, steps)
-        self._design: Any = design[frames]
+        self._first, self._last, self._frames = self._rows_of(
+            order, offsets, starts, steps
+        )
+        self._design: Any = design[self._frames]
         if sparse.issparse(design):
             self._csr = _csr_of_labels(self._design, self._width)
-        self._n_frames = len(frames)
-        self._table = _rows_of_labels(self._width, len(frames))
+        self._n_frames = len(self._frames)
+        self._table = _rows_of_labels(self._width, self._n_frames)
         self._free: list[_BatchRows] = []
 
     def _rows_of(
@@ -126,7 +128,11 @@ class LabelBatches:
         return bool(cells <= LARGEST_WORKSPACE_CELLS and share <= LARGEST_SHARE)
 
     def counts(
-        self, graph: ChainGraph, coef: np.ndarray, intercept: np.ndarray
+        self,
+        graph: ChainGraph,
+        coef: np.ndarray,
+        intercept: np.ndarray,
+        forbidden: np.ndarray | None = None,
     ) -> tuple[float, tuple[np.ndarray, ...]] | None:
         """Compute sums over sequences; None where the recursions would lose digits.
 
@@ -138,6 +144,8 @@ class LabelBatches:
             Weights of the features.
         intercept : ndarray of shape (n_labels,)
             Scores of the labels of every frame.
+        forbidden : ndarray of bool of shape (n_labels, n_frames), default=None
+            Labels that the sums leave out; not all of a frame.
 
         Returns
         -------
@@ -153,6 +161,12 @@ class LabelBatches:
         if arrays.start.min() < LEAST_WEIGHT:
             return None
         self._write_scores(coef)
+        if forbidden is not None:
+            np.copyto(
+                self._table[: self._n_labels, : self._n_frames],
+                -np.inf,
+                where=forbidden[:, self._frames],
+            )
         values = np.zeros(len(self._scales))
         n = self._n_labels
         transitions = np.zeros((n, n))
