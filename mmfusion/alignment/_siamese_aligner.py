@@ -20,6 +20,7 @@ from mmfusion._typing import (
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
+from mmfusion.alignment._frame_embedding import FrameEmbeddingMixin
 from mmfusion.alignment._frame_targets import (
     MATCHES,
     PAIRS,
@@ -48,7 +49,7 @@ from mmfusion.nn._trainer import Trainer, TrainerParamsMixin
 STEP_PATTERN = "symmetric1"  # that of DTWAligner by default
 
 
-class SiameseAligner(TrainerParamsMixin, BaseAligner):
+class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
     """Learn from known matches which frames are alike, and align samples by that.
 
     Encoders :math:`f_v` embed the frames of each modality v, each frame in its context,
@@ -335,38 +336,6 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         """
         return self._fit_transform(X, y=y, matches=matches)
 
-    def embed(self, X: ModalitiesLike) -> Modalities:
-        """Embed the frames of samples in the space in which they are compared.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data.
-
-        Returns
-        -------
-        Modalities
-            Of each modality of sequences, embedded sequences of shape
-            (n_frames, n_components); missing as in X.
-
-        Raises
-        ------
-        ValueError
-            If no modality holds sequences.
-        """
-        samples = self._samples(self._validate(X, reset=False, raw=True))
-        names = list(self._layout.sequences)
-        if not names:
-            raise ValueError(
-                f"the modalities {list(self._layout.names)} are tables, which have no "
-                "frames to embed; give a sequence per sample"
-            )
-        embedded = self._embedded(samples)
-        blocks = {}
-        for name in names:
-            blocks[name] = [sample.get(name) for sample in embedded]
-        return Modalities(blocks)
-
     def score(self, X: ModalitiesLike, y: Sequence[Any]) -> float:
         """Score the alignments of samples by what is known of them.
 
@@ -544,7 +513,6 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         return np.array(scaling.apply(frames.astype(np.float64, copy=False)))
 
     def _embedded(self, samples: list[SampleSequences]) -> list[SampleSequences]:
-        """Return the embedded sequences, between which costs are measured."""
         positions = self._positions()
         scaled = (
             (self._scaled(frames, name), positions[name])
