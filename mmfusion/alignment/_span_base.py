@@ -25,7 +25,7 @@ from mmfusion._typing import ModalitiesLike
 from mmfusion.alignment._label_spans import LabelSpans, spans_of_path
 from mmfusion.alignment._token_input import tokens_of, with_token_arrays
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
-from mmfusion.graphical._steps import StepChain, best_step_path
+from mmfusion.graphical._steps import StepChain, best_step_path, reached_states
 from mmfusion.modalities import Modalities
 
 Labels = Sequence[Hashable]
@@ -234,17 +234,32 @@ class BaseSpanAligner(
         own = self._chain_of(sample)
         path = best_step_path(own.chain, own.table, self.band, posteriors=posteriors)
         if path is None:
-            raise ValueError(
-                f"modality {self._frame_modality!r}: no path aligns sample "
-                f"{sample.position} of {len(own.table)} frames with its "
-                f"{len(sample.labels)} labels within band={self.band}: give a wider "
-                "band, or None"
-            )
+            self._report_no_path(sample, own)
+        assert path is not None
         evidence = path.posteriors
         if not posteriors:
             emits = own.chain.emits[path.states]
             evidence = own.table[np.arange(len(emits)), emits]
         return spans_of_path(sample.labels, path, own.first, own.last, evidence)
+
+    def _report_no_path(self, sample: LabeledFrames, own: LabelChain) -> None:
+        """Raise an error that has the cause."""
+        what = f"modality {self._frame_modality!r}: no path aligns sample "
+        what += f"{sample.position} of {len(own.table)} frames with its "
+        what += f"{len(sample.labels)} labels"
+        reached = reached_states(own.chain, own.table)
+        if len(reached) == len(own.table):
+            raise ValueError(
+                f"{what} within band={self.band}: give a wider band, or None"
+            )
+        n_labels = int(np.searchsorted(own.first, reached.max(initial=-1), "right"))
+        following = sample.labels[n_labels : n_labels + 1]
+        missing = f"label {following[0]!r}" if following else "blank"
+        raise ValueError(
+            f"{what}: frame {len(reached)} has -inf for all that may follow the first "
+            f"{n_labels} labels, which are the most that fit before; give it, or "
+            f"frames before it, finite values for the {missing}"
+        )
 
     def _find_roles(self, frame: Modalities) -> None:
         """Find which modality has frames, and which has labels, if any."""
