@@ -16,9 +16,9 @@ from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._span_base import BaseSpanAligner, LabelChain, LabeledFrames
 from mmfusion.graphical._steps import ctc_chain
+from mmfusion.graphical._unit_em import LOG_TWO
 
 LARGEST_LOG_PROBABILITY = 1e-3  # of rounding
-LOG_TWO = float(np.log(2))
 
 
 class CTCAligner(BaseSpanAligner):
@@ -198,7 +198,7 @@ class CTCAligner(BaseSpanAligner):
 
     def _chain_of(self, sample: LabeledFrames) -> LabelChain:
         what = f"modality {self._frame_modality!r}: sample {sample.position}"
-        table, labels = sample.frames, sample.labels
+        (table,), labels = sample.frames.values(), sample.labels
         largest = float(table.max())
         if largest > LARGEST_LOG_PROBABILITY:
             raise ValueError(
