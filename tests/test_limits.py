@@ -1314,5 +1314,5 @@ def a_lone_state_has_the_moments_of_its_frames(cls):
         {"sensor": frames, "labels": [["a"], ["a"]]}
     )
     pooled = np.concatenate(frames)
-    np.testing.assert_allclose(aligner.means_[0], pooled.mean(axis=0))
+    np.testing.assert_allclose(aligner.means_["sensor"][0], pooled.mean(axis=0))
     np.testing.assert_allclose(aligner.stay_probabilities_, [98.1 / 100.2])
