@@ -69,6 +69,9 @@ class ModalityTags:
         Given the name of a modality, return whether it is a precomputed kernel, which
         is not imputed, and which the estimator checks to be finite in `fit`. None means
         that no modality is.
+    tokens : bool, default=False
+        Whether sequences of one feature whose frames are text or dicts are read as
+        tokens, beside those of numbers.
     chunked : bool, default=False
         Whether modalities may be arrays of dask, which are then read chunk by chunk.
     sequence_layout : callable, default=None
@@ -83,6 +86,7 @@ class ModalityTags:
     sequences: str = "refuse"
     column_per_sample: bool = False
     same_dtype: bool = False
+    tokens: bool = False
     chunked: bool = False
     takes_nan: Callable[[str], bool] | None = None
     takes_text: Callable[[str], bool] | None = None
@@ -107,6 +111,8 @@ class ModalityTags:
         bool
             False where frames are read into floats.
         """
+        if self.tokens:
+            return is_sequences(block) and _holds_text_or_dicts(block)
         if self.sequences == "labels":
             return is_sequences(block) and not any(
                 sample.dtype.kind == "f" for sample in block if sample is not None
@@ -132,6 +138,12 @@ class ModalityTags:
             return True
         layout = None if self.sequence_layout is None else self.sequence_layout(name)
         return layout is not None and (layout != "unchecked" or is_sequences(block))
+
+
+def _holds_text_or_dicts(block: Block) -> bool:
+    """Return whether the first frame of sequences is text or a dict."""
+    first = next((x for x in block if x is not None and x.size), None)
+    return first is not None and isinstance(first.flat[0], str | Mapping)
 
 
 class FittedBlocks(Protocol):

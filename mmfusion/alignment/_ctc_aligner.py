@@ -90,8 +90,10 @@ class CTCAligner(BaseSpanAligner):
     after it. The order and the `moments` of labels are then reliable, their ends are
     not.
 
-    *Memory* grows with the number of labels times the square root of the number of
-    frames: the recursions keep some rows, and compute the others again.
+    *Time and memory.* States through which no best path can go are left out, and so are
+    those that add nothing to the sum: few are left where the network is confident.
+    Where many are, some rows of the recursions are kept and the others computed again,
+    so that memory grows with the square root of the number of frames.
 
     References
     ----------

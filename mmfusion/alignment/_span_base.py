@@ -120,7 +120,11 @@ class BaseSpanAligner(
         return self
 
     def align(
-        self, X: ModalitiesLike, y: ArrayLike | None = None
+        self,
+        X: ModalitiesLike,
+        y: ArrayLike | None = None,
+        *,
+        posteriors: bool = True,
     ) -> list[LabelSpans | None]:
         """Find the frames of the labels of samples, those of `fit` or others.
 
@@ -130,6 +134,9 @@ class BaseSpanAligner(
             The data.
         y : array-like of object of shape (n_samples,), default=None
             Labels of each sample, if no modality holds them; else not used.
+        posteriors : bool, default=True
+            Whether to compute posteriors, which takes most of the time. Without, those
+            of the spans and their log-likelihoods are NaN.
 
         Returns
         -------
@@ -142,7 +149,7 @@ class BaseSpanAligner(
             If a sample has fewer frames than its labels need.
         """
         frame = self._validate(with_token_arrays(X), reset=False, raw=True)
-        return self._spans(frame, y)
+        return self._spans(frame, y, posteriors=posteriors)
 
     def transform(self, X: ModalitiesLike) -> Modalities | np.ndarray:
         """Bring the labels of samples to the frames that they are aligned with.
@@ -168,7 +175,7 @@ class BaseSpanAligner(
         if self._frame_modality is None:
             return self._output(frame, like=X)
         moved = np.full(len(frame), None, dtype=object)
-        for i, found in enumerate(self._spans(frame, None)):
+        for i, found in enumerate(self._spans(frame, None, posteriors=False)):
             if found is None:
                 continue
             moved[i] = np.full((len(frame[self._frame_modality][i]), 1), None, object)
@@ -201,25 +208,31 @@ class BaseSpanAligner(
         n_frames = sum(len(sample.frames) for sample in samples)
         if not n_frames:
             return np.nan
-        total = sum(own.log_likelihood for own in self._aligned(samples))
+        found = self._aligned(samples, posteriors=True)
+        total = sum(own.log_likelihood for own in found)
         return total / n_frames
 
-    def _spans(self, frame: Modalities, y: ArrayLike | None) -> list[LabelSpans | None]:
+    def _spans(
+        self, frame: Modalities, y: ArrayLike | None, *, posteriors: bool
+    ) -> list[LabelSpans | None]:
         samples = self._samples(frame, y)
         spans: list[LabelSpans | None] = [None] * len(frame)
-        for sample, found in zip(samples, self._aligned(samples), strict=True):
-            spans[sample.position] = found
+        found = self._aligned(samples, posteriors=posteriors)
+        for sample, own in zip(samples, found, strict=True):
+            spans[sample.position] = own
         return spans
 
-    def _aligned(self, samples: list[LabeledFrames]) -> list[LabelSpans]:
+    def _aligned(
+        self, samples: list[LabeledFrames], *, posteriors: bool
+    ) -> list[LabelSpans]:
         with one_thread():
             return Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(self._align_sample)(sample) for sample in samples
+                delayed(self._align_sample)(sample, posteriors) for sample in samples
             )
 
-    def _align_sample(self, sample: LabeledFrames) -> LabelSpans:
+    def _align_sample(self, sample: LabeledFrames, posteriors: bool) -> LabelSpans:
         own = self._chain_of(sample)
-        path = best_step_path(own.chain, own.table, self.band)
+        path = best_step_path(own.chain, own.table, self.band, posteriors=posteriors)
         if path is None:
             raise ValueError(
                 f"modality {self._frame_modality!r}: no path aligns sample "
@@ -227,7 +240,11 @@ class BaseSpanAligner(
                 f"{len(sample.labels)} labels within band={self.band}: give a wider "
                 "band, or None"
             )
-        return spans_of_path(sample.labels, path, own.first, own.last)
+        evidence = path.posteriors
+        if not posteriors:
+            emits = own.chain.emits[path.states]
+            evidence = own.table[np.arange(len(emits)), emits]
+        return spans_of_path(sample.labels, path, own.first, own.last, evidence)
 
     def _find_roles(self, frame: Modalities) -> None:
         """Find which modality has frames, and which has labels, if any."""

@@ -36,7 +36,7 @@ from mmfusion.fusion._frame_features import (
     join_blocks,
 )
 from mmfusion.graphical._clock import Frames
-from mmfusion.graphical._crf import Design, LabelledFrames, count_dependent_frames
+from mmfusion.graphical._crf import LabelledFrames, count_dependent_frames
 from mmfusion.graphical._hidden_crf import (
     LARGEST_JOINT_STATES,
     LINKINGS,
@@ -48,6 +48,7 @@ from mmfusion.graphical._hidden_crf import (
     hidden_states,
 )
 from mmfusion.graphical._initialization import equal_segments
+from mmfusion.graphical._label_batches import Design
 from mmfusion.graphical._lbfgs import Minimum, minimize
 
 

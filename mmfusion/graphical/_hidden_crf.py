@@ -10,9 +10,9 @@ import numpy as np
 from scipy import sparse
 from scipy.special import logsumexp
 
-from mmfusion.graphical._crf import Design
 from mmfusion.graphical._graph import ChainGraph, graph_from_edges
 from mmfusion.graphical._inference import chain_log_likelihood, scaled_posteriors
+from mmfusion.graphical._label_batches import Design
 from mmfusion.graphical._lbfgs import count_parameters, split_parameters
 
 LINKINGS = ("shared", "linked", "coupled")

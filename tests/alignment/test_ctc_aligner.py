@@ -51,6 +51,19 @@ def test_planted_labels_are_found():
         assert (found.moments < found.spans[:, 1]).all()
 
 
+def test_spans_without_posteriors():
+    aligner = CTCAligner(vocabulary=LETTERS).fit(X)
+    for own, whole in zip(
+        aligner.align(X, posteriors=False), aligner.align(X), strict=True
+    ):
+        assert_array_equal(own.spans, whole.spans)
+        assert own.score == whole.score
+        assert np.isnan(own.posteriors).all()
+        assert np.isnan(own.log_likelihood)
+        assert (own.moments >= own.spans[:, 0]).all()
+        assert (own.moments < own.spans[:, 1]).all()
+
+
 def test_frames_get_their_labels():
     moved = CTCAligner(vocabulary=LETTERS).fit(X).transform(X)
     for own, table in zip(moved["text"], X["network"], strict=True):
