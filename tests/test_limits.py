@@ -40,7 +40,7 @@ from mmfusion import (
     SpectralClusterer,
     Trainer,
 )
-from mmfusion.alignment import DTWAligner, HMMAligner, cdist_dtw
+from mmfusion.alignment import CTWAligner, DTWAligner, HMMAligner, cdist_dtw
 from mmfusion.clustering import similarity_network_fusion
 from mmfusion.clustering.graph._affinities import self_tuned_graph
 from mmfusion.clustering.graph._neighbors import nearest_samples
@@ -1208,6 +1208,13 @@ def an_untrained_encoder_is_the_identity(cls):
     aligner = cls(shared=True, scaling=None, trainer=Trainer(max_epochs=0))
     found = aligner.fit(data, [[[0, 0]]] * len(SEQUENCES)).distances_
     np.testing.assert_allclose(found, DTWAligner().fit(data).distances_)
+
+
+@LIMITS.row("DeepCTWAligner", "no epochs", "`CTWAligner`")
+def untrained_networks_are_the_projections(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    found = cls(trainer=Trainer(max_epochs=0)).fit(data).distances_
+    np.testing.assert_array_equal(found, CTWAligner(ridge=0.0).fit(data).distances_)
 
 
 @LIMITS.row("DTWAligner", "projections to the same features", "no projections")

@@ -19,6 +19,7 @@ API = {
         "DTWAligner",
         "DTWKernel",
         "DTWPath",
+        "DeepCTWAligner",
         "ForcedAligner",
         "HMMAligner",
         "LabelSpans",

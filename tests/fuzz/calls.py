@@ -106,6 +106,11 @@ def collection() -> list[np.ndarray]:
 # Estimators
 
 FAST: dict[str, Arguments] = {
+    "DeepCTWAligner": {
+        "encoders": (4,),
+        "steps_per_epoch": 2,
+        "trainer": Trainer(max_epochs=1),
+    },
     "ForcedAligner": {"n_states": 1},
     "SiameseAligner": {"encoders": (4,), "trainer": Trainer(max_epochs=1)},
     "ProductHMMAligner": {"n_states": 2},
@@ -157,6 +162,7 @@ OF_SEQUENCES = {
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "DeepCTWAligner",
     "HMMAligner",
     "HMMClassifier",
     "HMMClusterer",
