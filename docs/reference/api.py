@@ -169,6 +169,7 @@ API = {
         "ClusterProfileDisplay",
         "KernelMatrixDisplay",
         "KernelWeightsDisplay",
+        "LabelTracksDisplay",
         "LagDisplay",
         "LatentMapDisplay",
         "LossCurveDisplay",
