@@ -215,7 +215,7 @@ class LabelTracksDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         patch = import_extra("matplotlib.patches").Rectangle
         found = dict.fromkeys(x for own in self.labels.values() for x in own)
-        colors = cluster_colors(np.array(list(found)))
+        colors = cluster_colors(np.array(list(found), dtype=object))
         style = {"edgecolor": "white", "linewidth": 0.5}
         self.bars_: dict[str, BarContainer] = {}
         for row, (name, spans) in enumerate(self.spans.items()):
