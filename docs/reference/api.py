@@ -170,6 +170,7 @@ API = {
         "ClusterProfileDisplay",
         "KernelMatrixDisplay",
         "KernelWeightsDisplay",
+        "LabelTracksDisplay",
         "LagDisplay",
         "LatentMapDisplay",
         "LossCurveDisplay",

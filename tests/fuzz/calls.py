@@ -643,6 +643,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "posteriors": [0.5, 0.9],
         "known": [[0, 1], [2, 3]],
     },
+    "LabelTracksDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("CRFLabeler"),
+        "X": tables(),
+    },
+    "LabelTracksDisplay.from_predictions": lambda: {
+        "tracks": {"known": ["a", "a", "b"], "predicted": ["a", "b", "b"]}
+    },
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")
     },
