@@ -22,8 +22,9 @@ and sd in windows of 21 frames, every second frame, quadratic features; 60 train
 of 1, with its default, and with the C that three folds of the training streams choose.
 
 'hidden': accuracy of the classifiers of sequences, with all and with every second
-training sample of each class. Hidden fields have the C of {1, .1, .01} that three folds
-of the training samples choose; 'squares' have the squares of the features as well.
+training sample of each class, and as many states in both. Hidden fields have the C of
+{1, .1, .01} that three folds of the training samples choose; 'squares' have the squares
+of the features as well.
 """
 
 from __future__ import annotations
@@ -294,7 +295,7 @@ def classify(folder: Path) -> None:
             chosen = []
             for features in (None, FunctionTransformer(append_squares)):
                 field = HiddenCRFClassifier(
-                    features=features, max_iter=100, random_state=0
+                    n_states, features=features, max_iter=100, random_state=0
                 )
                 search = GridSearchCV(field, {"C": [1, 0.1, 0.01]}, cv=3)
                 search.fit(X[own], y[own])

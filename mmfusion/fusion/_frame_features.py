@@ -56,7 +56,7 @@ class _ModalityFeatures(NamedTuple):
         Number of features of a step, without its context.
     is_sparse : bool
         Whether features are sparse.
-    tokens : str or None
+    tokens : str, default=None
         Kind of frames that are no numbers.
     """
 
@@ -65,7 +65,7 @@ class _ModalityFeatures(NamedTuple):
     context: int
     width: int
     is_sparse: bool
-    tokens: str | None
+    tokens: str | None = None
 
 
 class FrameFeatures:

@@ -475,7 +475,8 @@ class CRFLabeler(
             graph = scored_graph(self._graph, self._parameters)
             path, values = viterbi(graph, scores, offsets, n_jobs=self.n_jobs)
             self._refuse_without_path(values, offsets)
-            codes = self._graph.emits[path] // self.states_per_label
+            n_states = len(self._parameters.start)
+            codes = self._graph.emits[path] * len(self.classes_) // n_states
         else:
             codes = self._marginals(scores, offsets).argmax(axis=1)
         return self._in_form_of_y(np.split(self.classes_[codes], offsets[1:-1]))

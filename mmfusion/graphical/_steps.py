@@ -413,6 +413,41 @@ def best_step_path(
     return StepPath(states, own, score, log_likelihood)
 
 
+def reached_states(chain: StepChain, table: np.ndarray) -> np.ndarray:
+    """Return the last state that a path from the first frame on can be in.
+
+    Parameters
+    ----------
+    chain : StepChain
+        The chain.
+    table : ndarray of shape (n_frames, n_columns)
+        Logarithms of the emission weights.
+
+    Returns
+    -------
+    ndarray of int64 of shape (n_reached,)
+        The last state of each frame, before the first one that no path reaches from
+        which the last state can be reached.
+    """
+    arrays = _arrays(chain, len(table), None)
+    n_states, last = len(chain.emits), []
+    possible = chain.start > 0
+    for t in range(len(table)):
+        if t:
+            before = np.concatenate([[False, False], possible])
+            possible = (before[2:] & (chain.stay > 0)) | (
+                before[1:-1] & (chain.move > 0)
+            )
+            possible |= before[:-2] & (chain.skip > 0)
+        possible &= table[t, chain.emits] > -np.inf
+        states = np.arange(n_states)
+        possible &= (states >= arrays.lo[t]) & (states < arrays.hi[t])
+        if not possible.any():
+            break
+        last.append(int(np.flatnonzero(possible)[-1]))
+    return np.array(last, dtype=np.int64)
+
+
 def step_counts(
     chain: StepChain, table: np.ndarray, band: float | None = None
 ) -> StepCounts | None:

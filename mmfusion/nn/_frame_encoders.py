@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,27 @@ class FrameEncoder(nn.Module):
         if self.convolutions is None:
             return embedded
         return embedded + self.convolutions(frames.mT).mT
+
+
+def hidden_layers(n_features: int, widths: Sequence[int]) -> nn.Sequential:
+    """Make fully connected layers, each with a GELU, which is smooth.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features of a frame.
+    widths : sequence of int
+        Number of units of each layer.
+
+    Returns
+    -------
+    Sequential
+        The layers, from (m, n_features) to (m, widths[-1]).
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise([n_features, *widths]):
+        layers += [nn.Linear(inputs, outputs), nn.GELU()]
+    return nn.Sequential(*layers)
 
 
 class ResidualEncoder(nn.Module):
