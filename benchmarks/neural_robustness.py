@@ -88,7 +88,6 @@ def networks():
         DEFAULT: neural(),
         **settled,
         "neural, one member": neural(n_members=1),
-        "neural, no heads of modalities": neural(modality_loss_weight=0.0),
         "neural, concat": neural(fusion="concat"),
         "neural, low rank": neural(fusion="low_rank"),
         "neural, late": neural(fusion="late"),
@@ -271,7 +270,7 @@ def draw(folds, path):
             color, shift = f"C{i}", 0.06 * (i - len(DRAWN) / 2)
             options = {"color": color, "marker": "o", "ms": 4, "capsize": 2}
             for columns, at, line in (
-                (["missing"], [0], "none"),
+                (["missing"], [-0.5], "none"),
                 (["clean", "noise 1", "noise 3"], [1, 2, 4], "-"),
             ):
                 ax.errorbar(
@@ -282,7 +281,7 @@ def draw(folds, path):
                     label=method if line == "-" else None,
                     **options,
                 )
-        ax.set(title=name, xticks=[0, 1, 2, 4])
+        ax.set(title=name, xticks=[-0.5, 1, 2, 4])
         ax.set_xticklabels(["missing", "clean", "1 sd", "3 sd"])
     np.atleast_1d(axes)[0].set_ylabel("accuracy")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6)
