@@ -61,6 +61,8 @@ class ModalityTags:
     same_dtype : bool, default=False
         Whether later floats are cast to the dtype of `fit`, as compiled functions of
         nested estimators require.
+    infinite_frames : bool, default=False
+        Whether frames of sequences may hold infinite values.
     takes_nan, takes_text : callable, default=None
         Given the name of a modality, return whether its cells may be NaN, or its
         cells or columns may be text and categories, as in `accepted_cells`. Frames of
@@ -88,6 +90,7 @@ class ModalityTags:
     same_dtype: bool = False
     tokens: bool = False
     chunked: bool = False
+    infinite_frames: bool = False
     takes_nan: Callable[[str], bool] | None = None
     takes_text: Callable[[str], bool] | None = None
     holds_kernel: Callable[[str], bool] | None = None
@@ -276,7 +279,11 @@ class BlockChecks:
                     continue
                 allow_gaps = _allows(self.tags.takes_nan, name_in_fit)
                 blocks[v] = float_sequences(
-                    blocks[v], name, mask[:, v], allow_gaps=allow_gaps
+                    blocks[v],
+                    name,
+                    mask[:, v],
+                    allow_gaps=allow_gaps,
+                    allow_infinity=self.tags.infinite_frames,
                 )
         observed = mask & np.column_stack(list(map(self._observed_samples, blocks)))
         return blocks, observed

@@ -561,7 +561,8 @@ def null_cells(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "fcmM":
         return np.isnan(values)
     if values.dtype.kind == "O":
-        return np.frompyfunc(is_null, 1, 1)(values).astype(bool)
+        with np.errstate(invalid="ignore"):  # of comparisons with NaN, Python 3.13
+            return np.frompyfunc(is_null, 1, 1)(values).astype(bool)
     return np.zeros(values.shape, dtype=bool)
 
 

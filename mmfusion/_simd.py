@@ -326,6 +326,21 @@ def any_true(typing: Context, condition: BooleanVector) -> Any:
 
 
 @intrinsic
+def bits_of_condition(typing: Context, condition: BooleanVector) -> Any:
+    """Return an integer of 16 bits, of which bit k is that of element k."""
+
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
+        return builder.bitcast(values[0], ir.IntType(WIDTH))
+
+    return types.uint16(condition), generate
+
+
+@intrinsic
 def first_false(typing: Context, condition: BooleanVector) -> Any:
     """Return the index of the first element for which a condition does not hold.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from mmfusion._blocks import is_sequences
 from mmfusion._chain_estimators import ChainMixin
 from mmfusion._progress import FitProgress
 from mmfusion._typing import ByModality, ModalitiesLike
+from mmfusion._warnings import warn_user
 from mmfusion.fusion._frame_features import FeatureOptions, FrameFeatures
 from mmfusion.fusion._token_features import check_tokens, with_tokens
 from mmfusion.graphical._clock import Frames
@@ -59,11 +59,10 @@ class ConditionalFieldMixin(ChainMixin):
     def _report_minimum(self, found: Minimum, progress: FitProgress) -> None:
         """Set the history of the minimisation; warn if it has not converged."""
         if not (found.converged or progress.is_stopped):
-            warnings.warn(
+            warn_user(
                 f"{type(self).__name__} has not converged after max_iter="
                 f"{self.max_iter} iterations; raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=6,
             )
         self.objective_history_ = found.history
         self.n_iter_ = len(found.history) - 1

@@ -90,7 +90,8 @@ class NeuralFusionClassifier(
         Weights of the classes in the loss.
     calibration : {'temperature'} or None, default=None
         'temperature' divides the logits by a number that makes the held-out samples
-        of `validation_fraction` most likely.
+        of `validation_fraction` most likely, and one more of which all classes are
+        equally likely, so that it does not tend to 0 where all are predicted right.
     n_members : int, default=4
         Number of networks whose predictions are averaged. They are trained at once,
         as products of batches, for little more than the time of one.
@@ -360,12 +361,13 @@ class NeuralFusionClassifier(
                 outputs = net.module_(batch.inputs, batch.observed)
                 logits.append(outputs.logits.double())
         outputs, weights = torch.cat(logits), targets.weights.double()
+        task = cast(ClassTask | LabelTask, self._task)
 
         def loss(log_temperature: float) -> float:
-            losses = self._task.losses(
-                outputs / math.exp(log_temperature), targets.values
-            )
-            return float((losses * weights).sum())
+            scaled = outputs / math.exp(log_temperature)
+            losses = task.losses(scaled, targets.values)
+            unknown = task.losses_of_unknown(scaled) / len(scaled)
+            return float(((losses + unknown) * weights).sum())
 
         found = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
         self.temperature_ = math.exp(found.x)

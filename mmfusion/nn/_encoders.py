@@ -326,7 +326,7 @@ def make_encoder(
             if len(shape) == 1
             else (DEFAULT_LATENT_WIDTH,)
         )
-    widths = _check_widths(option, name)
+    widths = check_widths(option, name)
     if len(shape) == 1:
         return vector_encoder(shape[0], widths, linear_latents)
     if len(shape) == 3:
@@ -365,7 +365,7 @@ def make_member_encoder(
         return Members([redrawn(make) for _ in range(n_members)])
     if isinstance(option, nn.Module) or callable(option) or len(shape) == 3:
         return Members([make() for _ in range(n_members)])
-    widths = _check_widths(option, name)
+    widths = check_widths(option, name)
     return MemberEncoder(math.prod(shape), widths, n_members)
 
 
@@ -403,8 +403,26 @@ def _custom_encoder(
     return copied
 
 
-def _check_widths(option: object, name: str) -> list[int]:
-    """Check the widths of layers, and return them as a list of int."""
+def check_widths(option: object, name: str) -> list[int]:
+    """Check the widths of layers, and return them as a list of int.
+
+    Parameters
+    ----------
+    option : object
+        The widths as given: one, or a sequence.
+    name : str
+        Name of the modality, for errors.
+
+    Returns
+    -------
+    list of int
+        The widths.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is no positive integer or too large.
+    """
     widths: list[Any] = list(option) if isinstance(option, list | tuple) else [option]
     if (
         not widths

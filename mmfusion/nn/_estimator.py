@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +32,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags, refuse_empty_samples
+from mmfusion._warnings import warn_user
 from mmfusion.modalities import Modalities
 from mmfusion.nn._callbacks import Report, describe_callbacks
 from mmfusion.nn._checkpoint import Checkpoint
@@ -248,11 +248,10 @@ class DeepEstimator(
                 f"{_divergence_remedy(data)}"
             )
         if best.problems:
-            warnings.warn(
-                f"{type(self).__name__} is not healthy after {self._n_restarts} "
-                f"restarts: {'; '.join(best.problems)}. Remedies: {self._remedy}",
+            warn_user(
+                f"{type(self).__name__} is not healthy: {'; '.join(best.problems)}. "
+                f"Remedies: {self._remedy}",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         self.loss_ = best.score
         # a callback may have ended a phase
