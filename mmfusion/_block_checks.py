@@ -62,6 +62,8 @@ class ModalityTags:
     same_dtype : bool, default=False
         Whether later floats are cast to the dtype of `fit`, as compiled functions of
         nested estimators require.
+    infinite_frames : bool, default=False
+        Whether frames of sequences may hold infinite values.
     takes_nan, takes_text : callable, default=None
         Given the name of a modality, return whether its cells may be NaN, or its
         cells or columns may be text and categories, as in `accepted_cells`. Frames of
@@ -70,6 +72,9 @@ class ModalityTags:
         Given the name of a modality, return whether it is a precomputed kernel, which
         is not imputed, and which the estimator checks to be finite in `fit`. None means
         that no modality is.
+    tokens : bool, default=False
+        Whether sequences of one feature whose frames are text or dicts are read as
+        tokens, beside those of numbers.
     chunked : bool, default=False
         Whether modalities may be arrays of dask, which are then read chunk by chunk.
     sequence_layout : callable, default=None
@@ -84,7 +89,9 @@ class ModalityTags:
     sequences: str = "refuse"
     column_per_sample: bool = False
     same_dtype: bool = False
+    tokens: bool = False
     chunked: bool = False
+    infinite_frames: bool = False
     takes_nan: Callable[[str], bool] | None = None
     takes_text: Callable[[str], bool] | None = None
     holds_kernel: Callable[[str], bool] | None = None
@@ -108,6 +115,8 @@ class ModalityTags:
         bool
             False where frames are read into floats.
         """
+        if self.tokens:
+            return is_sequences(block) and _holds_text_or_dicts(block)
         if self.sequences == "labels":
             return is_sequences(block) and not any(
                 sample.dtype.kind == "f" for sample in block if sample is not None
@@ -135,6 +144,12 @@ class ModalityTags:
             return True
         layout = None if self.sequence_layout is None else self.sequence_layout(name)
         return layout is not None and (layout != "unchecked" or is_sequences(block))
+
+
+def _holds_text_or_dicts(block: Block) -> bool:
+    """Return whether the first frame of sequences is text or a dict."""
+    first = next((x for x in block if x is not None and x.size), None)
+    return first is not None and isinstance(first.flat[0], str | Mapping)
 
 
 class FittedBlocks(Protocol):
@@ -267,7 +282,11 @@ class BlockChecks:
                     continue
                 allow_gaps = _allows(self.tags.takes_nan, name_in_fit)
                 blocks[v] = float_sequences(
-                    blocks[v], name, mask[:, v], allow_gaps=allow_gaps
+                    blocks[v],
+                    name,
+                    mask[:, v],
+                    allow_gaps=allow_gaps,
+                    allow_infinity=self.tags.infinite_frames,
                 )
         observed = mask & np.column_stack(list(map(self._observed_samples, blocks)))
         return blocks, observed

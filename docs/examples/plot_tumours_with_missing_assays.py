@@ -102,7 +102,7 @@ plt.show()
 scores["log loss"].unstack("condition", sort=False).round(3)
 
 # %%
-# The same as a curve: of all tumours and classes with probabilities about .3, say, 30 %
+# The same as a curve: of tumours and classes with probabilities near .3, 30 %
 # should be of that class. Predictions without each of the assays are taken together.
 
 _, ax = plt.subplots(figsize=(5, 4.4), layout="constrained")

@@ -362,7 +362,7 @@ class CTWAligner(BaseAligner):
     ) -> tuple[list[CenteredSequences], HeldOutCTW]:
         """Centre and scale the sequences of each modality, and learn projections."""
         centered_by_modality = [
-            _centered_sequences([sample[v] for sample in complete], name)
+            centered_sequences([sample[v] for sample in complete], name)
             for v, name in enumerate(names)
         ]
         by_sample = zip(*(c.sequences for c in centered_by_modality), strict=True)
@@ -373,11 +373,7 @@ class CTWAligner(BaseAligner):
                     self.warp,
                     complete,
                     # the window limits the warps during learning, too
-                    {
-                        "window": self.window,
-                        "radius": self.radius,
-                        "max_slope": self.max_slope,
-                    },
+                    self._window_options(),
                     n_directions=self.n_components,
                     energy=self.energy,
                     ridge=self.ridge,
@@ -391,6 +387,14 @@ class CTWAligner(BaseAligner):
             ) from error
         self._warn_of(found)
         return centered_by_modality, found
+
+    def _window_options(self) -> dict[str, Any]:
+        """Return the options of `dtw_path` that constrain warps."""
+        return {
+            "window": self.window,
+            "radius": self.radius,
+            "max_slope": self.max_slope,
+        }
 
     def _warn_of(self, found: HeldOutCTW) -> None:
         """Warn of an alternation without end, and of correlations due to chance."""
@@ -444,8 +448,26 @@ class CTWAligner(BaseAligner):
         ]
 
 
-def _centered_sequences(sequences: list[np.ndarray], name: str) -> CenteredSequences:
-    """Subtract the mean frame of a modality, and divide by about its largest value."""
+def centered_sequences(sequences: list[np.ndarray], name: str) -> CenteredSequences:
+    """Subtract the mean frame of a modality, and divide by about its largest value.
+
+    Parameters
+    ----------
+    sequences : list of ndarray of shape (n_frames, n_features)
+        The sequences of all samples.
+    name : str
+        Name of the modality, for errors.
+
+    Returns
+    -------
+    CenteredSequences
+        The scaled deviations, the mean and the unit.
+
+    Raises
+    ------
+    ValueError
+        If frames do not vary, or differ by more than can be squared.
+    """
     frames = np.concatenate(sequences)
     magnitude = np.abs(frames).max(axis=0)
     deviations, mean = centered(frames.astype(np.float64, copy=False))

@@ -392,7 +392,25 @@ def custom_encoder(
 
 
 def check_widths(option: object, name: str) -> list[int]:
-    """Check the widths of layers, and return them as a list of int."""
+    """Check the widths of layers, and return them as a list of int.
+
+    Parameters
+    ----------
+    option : object
+        The widths as given: one, or a sequence.
+    name : str
+        Name of the modality, for errors.
+
+    Returns
+    -------
+    list of int
+        The widths.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is no positive integer or too large.
+    """
     widths: list[Any] = list(option) if isinstance(option, list | tuple) else [option]
     if (
         not widths

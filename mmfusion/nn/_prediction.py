@@ -40,7 +40,8 @@ class PredictionOutputs(NamedTuple):
     by_modality : tensor of shape (V, R, m, n_units)
         Outputs of the head of each modality.
     gates : tensor of shape (m, V)
-        Shares of the modalities of a sample, which add up to 1.
+        Shares of the modalities of a sample, which add up to 1; in training, what is
+        observed.
     """
 
     latents: Tensor
@@ -155,7 +156,8 @@ class PredictionNetwork(FusionNetwork):
             hidden,
             self.task.average(hidden, equal),
             by_modality,
-            self._shares(split, flags),
+            # not used in training, where gates cost a tenth of a step
+            flags if self.training else self._shares(split, flags),
         )
 
     def _split(self, latents: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -106,6 +106,11 @@ def collection() -> list[np.ndarray]:
 # Estimators
 
 FAST: dict[str, Arguments] = {
+    "DeepCTWAligner": {
+        "encoders": (4,),
+        "steps_per_epoch": 2,
+        "trainer": Trainer(max_epochs=1),
+    },
     "ForcedAligner": {"n_states": 1},
     "SiameseAligner": {"encoders": (4,), "trainer": Trainer(max_epochs=1)},
     "ProductHMMAligner": {"n_states": 2},
@@ -157,6 +162,7 @@ OF_SEQUENCES = {
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "DeepCTWAligner",
     "HMMAligner",
     "HMMClassifier",
     "HMMClusterer",
@@ -637,6 +643,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "labels": ["a", "b"],
         "posteriors": [0.5, 0.9],
         "known": [[0, 1], [2, 3]],
+    },
+    "LabelTracksDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("CRFLabeler"),
+        "X": tables(),
+    },
+    "LabelTracksDisplay.from_predictions": lambda: {
+        "tracks": {"known": ["a", "a", "b"], "predicted": ["a", "b", "b"]}
     },
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")
