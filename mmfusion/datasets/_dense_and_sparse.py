@@ -115,7 +115,7 @@ def make_dense_and_sparse(
     blocks: dict[str, list[np.ndarray]] = {"signal": [], "events": []}
     y = np.empty(n_samples, dtype=np.int64)
     for i in range(n_samples):
-        curves = _smooth_curves(n_frames, rng)
+        curves = _moving_averages(n_frames, rng)
         n_own = int(rng.randint(fewest, most + 1))
         times = np.sort(rng.choice(n_frames, n_own, replace=False))
         types = rng.randint(N_TYPES, size=n_own)
@@ -133,7 +133,7 @@ def make_dense_and_sparse(
     return Modalities(blocks), y
 
 
-def _smooth_curves(n_frames: int, rng: np.random.RandomState) -> np.ndarray:
+def _moving_averages(n_frames: int, rng: np.random.RandomState) -> np.ndarray:
     """Draw curves of standard deviation 1, each a moving average of white noise."""
     window = np.hanning(SMOOTHING_FRAMES + 2)[1:-1]
     window /= np.linalg.norm(window)

@@ -142,7 +142,7 @@ class SequencesMixin(DeepEstimator):
 
     @property
     def clock_offsets_(self) -> dict[tuple[str, str], float]:
-        """How much later the clock of a modality is than that of another, by pair."""
+        """Learned offset of the clock of a modality from that of another, by pair."""
         check_is_fitted(self)
         network = self._attending_network("clock_offsets_")
         names = [str(self.modality_names_in_[v]) for v in network.sequences]

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mmfusion.nn._attention import Frames, TimeAwareAttention
+from mmfusion.nn._attention import TimeAwareAttention, TimedFrames
 from mmfusion.nn._distributed import Shares
 from mmfusion.nn._encoders import is_samplewise
 from mmfusion.nn._isolation import drawing
@@ -45,7 +45,7 @@ class FrameReader(nn.Module):
         self.hidden = nn.Linear(width, width)
         self.pool = nn.Linear(width, width)
 
-    def forward(self, own: Frames, others: Sequence[Frames]) -> Tensor:
+    def forward(self, own: TimedFrames, others: Sequence[TimedFrames]) -> Tensor:
         """Read m sequences along with the others: shape (m, width)."""
         pairs = zip(self.attentions, others, strict=True)
         read = [attention(own, other) for attention, other in pairs]
@@ -179,7 +179,7 @@ class CrossAttentionNetwork(PredictionNetwork):
 
     def _frames(
         self, member: int, inputs: Sequence[Tensor], observed: Tensor | None
-    ) -> dict[int, Frames]:
+    ) -> dict[int, TimedFrames]:
         """Encode the frames of all sequences, none of those that are not observed."""
         frames = {}
         for v in self.sequences:

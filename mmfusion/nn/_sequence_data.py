@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmfusion._blocks import is_sequences
-from mmfusion.nn._attention import Frames
+from mmfusion.nn._attention import TimedFrames
 
 # columns after the features of a frame: its time, and 1 for a frame or 0 for padding
 N_MARKS = 2
@@ -55,7 +55,7 @@ def pack_sequences(
     for v, clock in timed.items():
         for i in _observed(blocks[v]):
             times = blocks[v][i][:, clock]
-            _check_times(times, names[v], i)
+            _refuse_falling_times(times, names[v], i)
             origins[i] = min(origins[i], float(times[0]))
     packed = list(blocks)
     for v, column in clocks.items():
@@ -67,7 +67,7 @@ def _observed(block: np.ndarray) -> list[int]:
     return [i for i, sequence in enumerate(block) if sequence is not None]
 
 
-def _check_times(times: np.ndarray, name: str, sample: int) -> None:
+def _refuse_falling_times(times: np.ndarray, name: str, sample: int) -> None:
     """Refuse times that go back."""
     back = np.flatnonzero(np.diff(times) < 0)
     if back.size:
@@ -146,12 +146,12 @@ def typical_span(blocks: Sequence[np.ndarray]) -> float:
     return float(np.median(spans)) or 1.0 if spans.size else 1.0
 
 
-def unpack(packed: Tensor) -> Frames:
+def unpack(packed: Tensor) -> TimedFrames:
     """Return the frames of packed sequences, cut to the longest of the batch."""
     observed = packed[..., -1] > 0
     longest = max(1, int(observed.sum(1).max()))
     packed, observed = packed[:, :longest], observed[:, :longest]
-    return Frames(packed[..., :-N_MARKS], packed[..., -2], observed)
+    return TimedFrames(packed[..., :-N_MARKS], packed[..., -2], observed)
 
 
 def with_noise(x: Tensor, noise: Tensor, deviations: Tensor) -> Tensor:

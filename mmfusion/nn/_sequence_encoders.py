@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from mmfusion.nn._attention import Frames
+from mmfusion.nn._attention import TimedFrames
 from mmfusion.nn._sequence_data import unpack
 
 KERNEL_FRAMES = 5  # of a convolution
@@ -128,22 +128,22 @@ class SequenceEncoder(nn.Module):
         """Encode packed sequences of shape (m, T, d + 2) to latents of shape (m, w)."""
         return self.pooled(self.frames(packed))
 
-    def frames(self, packed: Tensor) -> Frames:
+    def frames(self, packed: Tensor) -> TimedFrames:
         """Encode the frames of packed sequences."""
         frames = unpack(packed)
         return frames._replace(values=self.encoder(frames.values, frames.observed))
 
-    def pooled(self, frames: Frames) -> Tensor:
+    def pooled(self, frames: TimedFrames) -> Tensor:
         """Pool encoded frames to latents of shape (m, w)."""
         return self.pool(mean_of_parts(frames))
 
 
-def mean_of_parts(frames: Frames) -> Tensor:
+def mean_of_parts(frames: TimedFrames) -> Tensor:
     """Average each third of the sequences.
 
     Parameters
     ----------
-    frames : Frames
+    frames : TimedFrames
         The frames, of m sequences.
 
     Returns
