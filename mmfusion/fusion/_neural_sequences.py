@@ -16,9 +16,10 @@ from mmfusion._options import by_modality
 from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ByModality, ModalitiesLike
 from mmfusion.modalities import Modalities
-from mmfusion.nn._cross_attention import AttentionOptions, CrossAttentionNetwork
+from mmfusion.nn._cross_attention import CrossAttentionNetwork
 from mmfusion.nn._data import Rows
 from mmfusion.nn._estimator import DeepEstimator
+from mmfusion.nn._frame_reader import AttentionOptions
 from mmfusion.nn._isolation import isolated
 from mmfusion.nn._sequence_data import pack_sequences
 from mmfusion.nn._training import batches_in_float64

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mmfusion.nn._attention import TimeAwareAttention, TimedFrames
+from mmfusion.nn._attention import TimedFrames
 from mmfusion.nn._distributed import Shares
 from mmfusion.nn._encoders import is_samplewise
+from mmfusion.nn._frame_reader import AttentionOptions, FrameReader
 from mmfusion.nn._isolation import drawing
 from mmfusion.nn._members import Members, by_member, members_side_by_side
 from mmfusion.nn._prediction import PredictionNetwork
@@ -21,62 +21,6 @@ from mmfusion.nn._tasks import Task
 from mmfusion.nn.fusions import Fusion
 
 EVALUATED_CELLS = 2**22  # of the weights of attention in memory at a time
-
-
-class FrameReader(nn.Module):
-    """A sequence whose frames attend to those of others, pooled to one latent.
-
-    Parameters
-    ----------
-    width : int
-        Number of features of a frame, and of the latent.
-    n_others : int
-        Number of other sequences.
-    options : dict
-        Options of the attention to each.
-    """
-
-    def __init__(self, width: int, n_others: int, options: dict[str, Any]) -> None:
-        super().__init__()
-        self.attentions = nn.ModuleList(
-            TimeAwareAttention(width, width, width, **options) for _ in range(n_others)
-        )
-        self.mix = nn.Linear((1 + 2 * n_others) * width, width)
-        self.hidden = nn.Linear(width, width)
-        self.pool = nn.Linear(width, width)
-
-    def forward(self, own: TimedFrames, others: Sequence[TimedFrames]) -> Tensor:
-        """Read m sequences along with the others: shape (m, width)."""
-        pairs = zip(self.attentions, others, strict=True)
-        read = [attention(own, other) for attention, other in pairs]
-        # products, since what a frame means often depends on what it meets
-        products = [own.values * each for each in read]
-        frames = self.mix(torch.cat([own.values, *read, *products], dim=-1)).relu()
-        frames = self.hidden(frames).relu()
-        shares = own.observed / own.observed.sum(1, keepdim=True).clamp(min=1)
-        return self.pool((shares.to(frames)[:, None] @ frames)[:, 0])
-
-
-@dataclass
-class AttentionOptions:
-    """Options of the attention between the sequences of a network.
-
-    Parameters
-    ----------
-    unit : float
-        Unit of time differences.
-    learns_offset : bool
-        Whether clocks may differ by an offset.
-    has_penalty : bool
-        Whether time differences count.
-    window : float or None
-        Largest time difference of frames that are compared.
-    """
-
-    unit: float
-    learns_offset: bool
-    has_penalty: bool
-    window: float | None = field(default=None)
 
 
 class CrossAttentionNetwork(PredictionNetwork):
@@ -116,8 +60,7 @@ class CrossAttentionNetwork(PredictionNetwork):
         n_others = len(self.sequences) - 1
         self.readers = nn.ModuleList(
             nn.ModuleList(
-                FrameReader(fusion.width, n_others, vars(options))
-                for _ in self.sequences
+                FrameReader(fusion.width, n_others, options) for _ in self.sequences
             )
             for _ in range(fusion.n_members)
         )
