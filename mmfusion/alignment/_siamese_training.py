@@ -19,6 +19,7 @@ from mmfusion.alignment._encoder_training import (
     set_rate,
 )
 from mmfusion.alignment._frame_targets import TargetPair
+from mmfusion.alignment._path_targets import Embed
 from mmfusion.nn._encoders import make_encoder
 from mmfusion.nn._frame_encoders import (
     EmbeddingNetwork,
@@ -33,6 +34,7 @@ from mmfusion.nn.losses import match_cross_entropy
 
 WINDOW_FRAMES = 256  # of the first sequence, at most, in a step
 CONTEXT_MARGIN = 16  # frames about a window that encoders see
+STEPS_PER_RENEWAL = 50  # of targets that are not known
 
 DIVERGENCE_REMEDY = "set scaling='standard' if features are of large values"
 DEFAULT_WIDTHS = (64, 64)  # filters of the modalities that a dict of encoders lacks
@@ -170,6 +172,7 @@ def train(
     positions: Mapping[str, int],
     settings: TrainingSettings,
     order: torch.Generator,
+    renew: Callable[[Embed], list[TargetPair]] | None = None,
 ) -> list[dict[str, Any]]:
     """Train a network by the cross-entropy of matches, within `isolated`.
 
@@ -188,6 +191,9 @@ def train(
         The settings.
     order : Generator
         Generator of the order of the pairs and of their windows.
+    renew : callable or None, default=None
+        Takes what embeds a sequence, and returns the pairs with new targets, every 50
+        steps. None is for targets that are known.
 
     Returns
     -------
@@ -225,6 +231,8 @@ def train(
             shuffled = torch.randperm(len(pairs), generator=order).tolist()
             total = 0.0
             for start in batches:
+                if renew is not None and step and step % STEPS_PER_RENEWAL == 0:
+                    pairs = renew(_embedder(network, tensors, positions))
                 chosen = shuffled[start : start + settings.batch_size]
                 set_rate(optimizer, settings, step / n_steps)
                 with drawing():
@@ -253,6 +261,22 @@ class _Tensors:
             frames = torch.from_numpy(self.read(sample, name))
             self._made[sample, name] = frames.to(self.like)
         return self._made[sample, name]
+
+
+def _embedder(
+    network: SimilarityNetwork, tensors: _Tensors, positions: Mapping[str, int]
+) -> Callable[[int, str], np.ndarray]:
+    """Return what embeds whole sequences, without dropout."""
+
+    @torch.no_grad()
+    def embed(sample: int, name: str) -> np.ndarray:
+        network.eval()
+        with drawing():
+            embedded = network.embed(tensors.get(sample, name), positions[name])
+        network.train()
+        return to_arrays(embedded.double())
+
+    return embed
 
 
 def _window(

@@ -482,6 +482,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "load_parallel_corpus": lambda: {"source": _text(), "target": _text()},
     "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
+    "make_dense_and_sparse": lambda: {"n_samples": 4},
     "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
     "make_multimodal_sequences": lambda: {"n_samples": 4, "n_frames": 10},
@@ -642,6 +643,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "labels": ["a", "b"],
         "posteriors": [0.5, 0.9],
         "known": [[0, 1], [2, 3]],
+    },
+    "LabelTracksDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("CRFLabeler"),
+        "X": tables(),
+    },
+    "LabelTracksDisplay.from_predictions": lambda: {
+        "tracks": {"known": ["a", "a", "b"], "predicted": ["a", "b", "b"]}
     },
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")
