@@ -1,7 +1,7 @@
 """Neural fusion beside every other scheme where modalities are missing or noisy.
 
     OMP_NUM_THREADS=1 python benchmarks/neural_robustness.py FOLDER --csv FOLDS.csv \\
-        --tables FOLDER_OF_TABLES
+        --tables FOLDER_OF_TABLES --figure OUT.png
 
 prints, in Markdown, the accuracy (mean and standard deviation over the first folds of
 stratified 5-fold cross-validation) of clean data, where each modality is missing, and
@@ -14,6 +14,8 @@ rows differ from the default in one option each.
 The last tables settle the two options of training that degrade modalities, leaving
 each set out: of the values of an option, the one of the best mean on the other sets,
 beside the default.
+
+``--figure OUT.png`` draws the accuracies of some of the methods.
 
 Every result is appended to FOLDS.csv, and what is there is not computed again.
 """
@@ -46,6 +48,14 @@ LEVELS = {"missing": [0, 1], "noise": [0, 1, 3]}
 DEFAULT = "neural, default"
 CONDITIONS = ["clean", "missing", "noise 1", "noise 3"]
 MEAN = "mean"
+DRAWN = (
+    DEFAULT,
+    "early, blocks",
+    "late, uniform",
+    "late, distance",
+    "hybrid",
+    "MKL",
+)
 # what is settled with each set left out, by value
 SETTLED = {
     "modality_noise": {
@@ -78,7 +88,6 @@ def networks():
         DEFAULT: neural(),
         **settled,
         "neural, one member": neural(n_members=1),
-        "neural, no heads of modalities": neural(modality_loss_weight=0.0),
         "neural, concat": neural(fusion="concat"),
         "neural, low rank": neural(fusion="low_rank"),
         "neural, late": neural(fusion="late"),
@@ -248,6 +257,37 @@ def tables_of(folds):
             yield option, f"neural_{option}", left_out(folds, values)
 
 
+def draw(folds, path):
+    """Draw the accuracies of a set in each panel, with deviations over folds."""
+    import matplotlib.pyplot as plt
+
+    sets = list(folds["dataset"].unique())
+    fig, axes = plt.subplots(1, len(sets), figsize=(12, 3.6), layout="constrained")
+    for ax, name in zip(np.atleast_1d(axes), sets, strict=True):
+        own = folds[folds["dataset"] == name].groupby("estimator")[CONDITIONS]
+        means, spreads = own.mean(), own.std()
+        for i, method in enumerate(DRAWN):
+            color, shift = f"C{i}", 0.06 * (i - len(DRAWN) / 2)
+            options = {"color": color, "marker": "o", "ms": 4, "capsize": 2}
+            for columns, at, line in (
+                (["missing"], [-0.5], "none"),
+                (["clean", "noise 1", "noise 3"], [1, 2, 4], "-"),
+            ):
+                ax.errorbar(
+                    np.array(at) + shift,
+                    means.loc[method, columns],
+                    spreads.loc[method, columns],
+                    linestyle=line,
+                    label=method if line == "-" else None,
+                    **options,
+                )
+        ax.set(title=name, xticks=[-0.5, 1, 2, 4])
+        ax.set_xticklabels(["missing", "clean", "1 sd", "3 sd"])
+    np.atleast_1d(axes)[0].set_ylabel("accuracy")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    fig.savefig(path, dpi=80)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
@@ -257,6 +297,7 @@ def main():
     parser.add_argument("--samples", type=int, default=1000, help="of larger sets")
     parser.add_argument("--csv", type=Path, help="append every fold to this file")
     parser.add_argument("--tables", type=Path, help="write tables into this folder")
+    parser.add_argument("--figure", type=Path, help="draw some of the methods")
     arguments = parser.parse_args()
     estimators = networks() | landed()
     if arguments.methods:
@@ -269,6 +310,8 @@ def main():
             path = arguments.tables / f"{stem}.csv"
             with path.open("w", newline="") as out:
                 csv.writer(out, lineterminator="\n").writerows(rows)
+    if arguments.figure:
+        draw(folds, arguments.figure)
 
 
 if __name__ == "__main__":

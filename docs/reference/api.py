@@ -83,6 +83,7 @@ API = {
         "load_table",
         "load_wine_modalities",
         "make_audio_visual_sequences",
+        "make_dense_and_sparse",
         "make_event_sequences",
         "make_multimodal_blobs",
         "make_multimodal_sequences",

@@ -318,8 +318,9 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
         found = deep_ctw_of(make, data, settings, int(self.steps_per_epoch), seed)
         self.history_, self.best_epoch_ = found.history, found.best_epoch
         self.n_iter_ = max(0, len(self.history_) - 1)
-        if self.best_epoch_:
-            self._arrays, readout = found.arrays, found.readout
+        readout = found.readout
+        if self.best_epoch_ and readout is not None:
+            self._arrays = found.arrays
             self.network_correlations_ = readout.correlations
             self._readout = {
                 name: (readout.means[v], readout.weights[v])
@@ -369,6 +370,7 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
                 np.linalg.lstsq(
                     np.ldexp(directions, -exponent),
                     np.ldexp(self.projections_[name] * scale, -exponent),
+                    rcond=None,
                 )[0]
             )
         return maps

@@ -93,7 +93,7 @@ class DeepCTW(NamedTuple):
         Parameters of the network of the best epoch.
     readout : Projections or None
         Projections of its embedded frames to canonical directions, weighed by
-        `unit_weights`; None if these cannot be found.
+        `unit_weights`; None if frames vary in fewer directions from the start.
     best_epoch : int
         The epoch; 0 is canonical time warping.
     history : list of dict
@@ -254,8 +254,8 @@ class _Alternation:
             [torch.from_numpy(x).to(like) for x in sample]
             for sample in data.coordinates
         ]
-        self.learned = np.flatnonzero(~data.is_held_out)
-        self.held_out = np.flatnonzero(data.is_held_out)
+        self.learned: list[int] = np.flatnonzero(~data.is_held_out).tolist()
+        self.held_out: list[int] = np.flatnonzero(data.is_held_out).tolist()
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_epoch = 0
@@ -278,7 +278,8 @@ class _Alternation:
                 if step % n_batches == 0:
                     shuffled = torch.randperm(len(self.learned), generator=self.order)
                 start = step % n_batches * size
-                chosen = self.learned[shuffled[start : start + size].numpy()]
+                drawn = shuffled[start : start + size].tolist()
+                chosen = [self.learned[i] for i in drawn]
                 progress = (epoch - 1 + step / self.n_steps) / self.max_epochs
                 set_rate(self.optimizer, self.settings, progress)
                 with drawing():
@@ -294,7 +295,7 @@ class _Alternation:
                 losses.append(float(loss.detach()))
         self.train_loss = float(np.mean(losses))
 
-    def _loss(self, chosen: np.ndarray) -> Tensor:
+    def _loss(self, chosen: list[int]) -> Tensor:
         """Return the loss of the aligned frames of some samples."""
         lengths = [[len(x) for x in self.tensors[i]] for i in chosen]
         starts = np.cumsum([[0] * len(lengths[0]), *lengths[:-1]], axis=0)
