@@ -4,6 +4,7 @@ from .alignment import Alignment as Alignment
 from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
 from .alignment import CTCAligner as CTCAligner
 from .alignment import CTWAligner as CTWAligner
+from .alignment import DeepCTWAligner as DeepCTWAligner
 from .alignment import DTWAligner as DTWAligner
 from .alignment import ForcedAligner as ForcedAligner
 from .alignment import HMMAligner as HMMAligner

@@ -789,6 +789,20 @@ def learned_paths_of_samples_in_another_order(cls):
 
 
 @INVARIANCES.row(
+    "DeepCTWAligner", "unit and offset of a modality", "same warping paths"
+)
+def paths_of_networks_in_another_unit(cls):
+    data = recordings()
+    video = [1024 * x - 7 for x in data["video"]]
+    trainer = Trainer(max_epochs=2, dtype="float64")
+    aligner = cls(steps_per_epoch=3, trainer=trainer, random_state=0)
+    one = clone(aligner).fit(data)
+    other = clone(aligner).fit(data.to_dict() | {"video": video})
+    assert one.best_epoch_ == 2
+    assert_same_paths(other.paths_, one.paths_)
+
+
+@INVARIANCES.row(
     "DTWAligner PairHMMAligner", "unit of all modalities", "same warping paths"
 )
 def paths_in_another_unit_of_all(cls):

@@ -40,7 +40,7 @@ from mmfusion import (
     SpectralClusterer,
     Trainer,
 )
-from mmfusion.alignment import DTWAligner, HMMAligner, cdist_dtw
+from mmfusion.alignment import CTWAligner, DTWAligner, HMMAligner, cdist_dtw
 from mmfusion.clustering import similarity_network_fusion
 from mmfusion.clustering.graph._affinities import self_tuned_graph
 from mmfusion.clustering.graph._neighbors import nearest_samples
@@ -1056,16 +1056,16 @@ def labels_of_one_frame_are_logistic_regression(cls):
 
 @LIMITS.row(
     "HiddenCRFClassifier",
-    "sequences of one frame, one state, not scaled",
-    "logistic regression with the same C",
+    "sequences of one frame, one state, a large C",
+    "logistic regression without penalty",
 )
 def hidden_states_of_one_frame_are_logistic_regression(cls):
     audio = X["audio"]
     frames = Modalities({"audio": audio[:, None]})
-    alone = LogisticRegression(tol=1e-10, max_iter=1000).fit(audio, CLASSES)
-    model = cls(1, scaling=None, tol=1e-8, max_iter=1000).fit(frames, CLASSES)
+    alone = LogisticRegression(C=1e8, tol=1e-10, max_iter=1000).fit(audio, CLASSES)
+    model = cls(1, C=1e8, tol=1e-9, max_iter=1000).fit(frames, CLASSES)
     np.testing.assert_allclose(
-        model.predict_proba(frames), alone.predict_proba(audio), atol=1e-5
+        model.predict_proba(frames), alone.predict_proba(audio), atol=1e-4
     )
 
 
@@ -1208,6 +1208,13 @@ def an_untrained_encoder_is_the_identity(cls):
     aligner = cls(shared=True, scaling=None, trainer=Trainer(max_epochs=0))
     found = aligner.fit(data, [[[0, 0]]] * len(SEQUENCES)).distances_
     np.testing.assert_allclose(found, DTWAligner().fit(data).distances_)
+
+
+@LIMITS.row("DeepCTWAligner", "no epochs", "`CTWAligner`")
+def untrained_networks_are_the_projections(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    found = cls(trainer=Trainer(max_epochs=0)).fit(data).distances_
+    np.testing.assert_array_equal(found, CTWAligner(ridge=0.0).fit(data).distances_)
 
 
 @LIMITS.row("DTWAligner", "projections to the same features", "no projections")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from numbers import Integral
 
@@ -18,6 +17,7 @@ from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import Interval
 from mmfusion._threads import one_thread
 from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike
+from mmfusion._warnings import warn_user
 from mmfusion.alignment._span_base import BaseSpanAligner, LabelChain, LabeledFrames
 from mmfusion.graphical._clock import frames_on_clock
 from mmfusion.graphical._unit_em import UnitModel, UnitSequence
@@ -301,12 +301,11 @@ class ForcedAligner(BaseSpanAligner):
         self.objective_history_, self.converged_ = objective, converged
         self.n_iter_ = len(objective)
         if not converged:
-            warnings.warn(
+            warn_user(
                 f"after max_iter={self.max_iter} iterations the objective still "
                 f"increases by more than tol={self.tol} per frame; raise max_iter or "
                 "tol",
                 ConvergenceWarning,
-                stacklevel=6,
             )
 
     def _units_by_label(self, sample: LabeledFrames) -> list[list[Hashable] | None]:

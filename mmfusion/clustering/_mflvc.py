@@ -29,6 +29,7 @@ from mmfusion.nn.losses import (
 )
 
 DEFAULT_MFLVC_BATCH = 100
+SAMPLES_PER_EPOCH = 2  # of contrast, at least: after more epochs, pairs are memorised
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _CONTRASTIVE_TERMS = ("features", "assignments", "balance")
 
@@ -123,8 +124,10 @@ class MFLVCClusterer(BaseDeepClusterer):
         lr={'network': 0.001}, pretrain_lr={'network': 0.001}, lr_schedule='cosine',
         clip_norm=5.0, selection='contrastive', selection_every=0``, and Adam.
         Pretraining minimises the reconstruction alone. 'auto' epochs make at least 400
-        batches of each phase, and an 'auto' batch has 100 samples, or twice as many as
-        clusters if that is more. There are no discriminators: their options are
+        batches of each phase, but `max_epochs` is at most half the number of samples:
+        of few samples, longer training memorises which belong together, whatever their
+        cluster. An 'auto' batch has 100 samples, or twice as many as clusters if that
+        is more. There are no discriminators: their options are
         refused. The criteria are 'contrastive', the sum over pairs of modalities; and
         'total', which has the reconstruction, too.
     modalities : int, list of int, str or dict, default=None
@@ -293,7 +296,8 @@ class MFLVCClusterer(BaseDeepClusterer):
             )
         n_epochs = settings.max_epochs
         if n_epochs == "auto":
-            n_epochs = auto_epochs(n_samples, size)
+            n_most = max(1, n_samples // SAMPLES_PER_EPOCH)
+            n_epochs = min(n_most, auto_epochs(n_samples, size))
         n_before = settings.pretrain_epochs
         if n_before == "auto":
             n_before = auto_epochs(n_samples, size)

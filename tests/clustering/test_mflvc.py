@@ -188,6 +188,16 @@ def test_clusters_that_modalities_share_are_found(seed):
     assert adjusted_rand_score(y, labels) > 0.9
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_few_samples_are_not_memorised_by_automatic_epochs(seed):
+    X, y = make_multimodal_blobs(60, (10, 20), centers=3, random_state=seed)
+    options = {"pretrain_epochs": 50, "max_epochs": "auto", "batch_size": 100}
+    params = {"encoders": [128, 64], "feature_width": 128, "matching_epochs": 50}
+    fitted = small(options=options, **params, random_state=seed).fit(X)
+    assert fitted.phase_epochs_["training"] == 30
+    assert adjusted_rand_score(y, fitted.labels_) > 0.9
+
+
 def test_clusters_are_found_though_modalities_are_missing():
     params = {"encoders": [64, 32], "matching_epochs": 40}
     fitted = small(options=ENOUGH, **params).fit(GAPS)

@@ -106,6 +106,11 @@ def collection() -> list[np.ndarray]:
 # Estimators
 
 FAST: dict[str, Arguments] = {
+    "DeepCTWAligner": {
+        "encoders": (4,),
+        "steps_per_epoch": 2,
+        "trainer": Trainer(max_epochs=1),
+    },
     "ForcedAligner": {"n_states": 1},
     "SiameseAligner": {"encoders": (4,), "trainer": Trainer(max_epochs=1)},
     "ProductHMMAligner": {"n_states": 2},
@@ -157,6 +162,7 @@ OF_SEQUENCES = {
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "DeepCTWAligner",
     "HMMAligner",
     "HMMClassifier",
     "HMMClusterer",
@@ -476,6 +482,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "load_parallel_corpus": lambda: {"source": _text(), "target": _text()},
     "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
+    "make_dense_and_sparse": lambda: {"n_samples": 4},
     "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
     "make_multimodal_sequences": lambda: {"n_samples": 4, "n_frames": 10},

@@ -97,6 +97,12 @@ PARAMS: dict[str, dict[str, Any]] = {
             "late": LateFusionClusterer(KMeans(n_init=1), n_runs=2),
         }
     },
+    "DeepCTWAligner": {
+        "encoders": (4,),
+        "steps_per_epoch": 5,
+        "validation_fraction": 0.0,
+        "trainer": Trainer(max_epochs=2),
+    },
     "ForcedAligner": {"n_states": 2},
     "ProductHMMAligner": {"n_states": 2, "max_iter": 20, "tol": 0.1},
     "PerModality": {"transformer": PCA(2)},
@@ -113,7 +119,7 @@ OF_LABELS = {"CTCAligner", "ForcedAligner"}
 OF_SEQUENCES |= OF_LABELS
 OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
 OF_SEQUENCES |= {"HiddenCRFClassifier"}
-OF_SEQUENCES |= {"SiameseAligner"}
+OF_SEQUENCES |= {"DeepCTWAligner", "SiameseAligner"}
 OF_SEQUENCES |= {"AsynchronousHMMAligner", "PairHMMAligner", "ProductHMMAligner"}
 
 
