@@ -92,6 +92,7 @@ API = {
     "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
         "CRFLabeler",
+        "CTCRecognizer",
         "DCCA",
         "EarlyFusion",
         "EarlyFusionClassifier",
