@@ -83,6 +83,7 @@ API = {
         "load_table",
         "load_wine_modalities",
         "make_audio_visual_sequences",
+        "make_digit_strings",
         "make_event_sequences",
         "make_multimodal_blobs",
         "make_multimodal_sequences",

@@ -167,7 +167,7 @@ def train(
         warn_user(
             f"CTCRecognizer has not converged after {len(history)} epochs: the error "
             f"on the samples of fit is {history[-1]['train_error']:.2f}; give more "
-            "samples, features that distinguish labels, or a larger trainer__max_epochs",
+            "samples, features that distinguish labels, or trainer__max_epochs",
             ConvergenceWarning,
         )
     return history

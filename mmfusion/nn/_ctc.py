@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -129,7 +128,9 @@ class CTCNetwork(nn.Module):
         queries = clock._replace(values=values)
         for attention, own in zip(self.attentions, hidden[1:], strict=True):
             values = values + attention(queries, own)
-        values = self.fused(F.gelu(values) if len(hidden) > 1 else values, clock.observed)
+        values = self.fused(
+            F.gelu(values) if len(hidden) > 1 else values, clock.observed
+        )
         return self.last(values).log_softmax(-1)
 
 

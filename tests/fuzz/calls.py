@@ -489,6 +489,12 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "load_parallel_corpus": lambda: {"source": _text(), "target": _text()},
     "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
+    "make_digit_strings": lambda: {
+        "audio": np.stack([rows(5, 2), rows(5, 2) + 1]),
+        "images": rows(2, 3),
+        "y": LABELS[:2].copy(),
+        "n_samples": 2,
+    },
     "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
     "make_multimodal_sequences": lambda: {"n_samples": 4, "n_frames": 10},
